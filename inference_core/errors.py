@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person can put right. Each message says what happened, where, and what to do about it."""
+
+
+class DuohandError(Exception):
+    """Base of every error that a person can put right; the command line turns it into exit code 2."""
+
+
+class FootageError(DuohandError):
+    """The footage cannot be opened, read or used."""
+
+
+class HandModelError(DuohandError):
+    """A hand model file is missing, malformed, or holds what no hand model may hold."""
+
+
+class WeightsError(DuohandError):
+    """Network weights are missing, truncated, or belong to another network."""
+
+
+class TakeError(DuohandError):
+    """A take file cannot be read, written or trusted."""
+
+
+class RequestError(DuohandError):
+    """A setting or a combination of settings cannot be carried out."""

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known of a shot before it is solved: landmarks on two side-labelled tracks, and a network's estimates.
+
+T frames, S sides (left, right). Absent entries hold NaN, their scores and confidences 0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ABSENT, SEEN, FILLED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class HandEvidence:
+    """Landmarks of the subject's two hands through the shot.
+
+    landmarks_px (T, S, 21, 3): x, y in pixels of the whole frame (pixel centres at +0.5), score 0..1.
+    world_m (T, S, 21, 3): metres about the hand's centre, camera axes (x right, y down, z forward).
+    present (T, S) uint8: ABSENT, SEEN, or FILLED (a short gap, to be bridged by the solve).
+    side_score (T, S): 0..1, how sure this frame alone is that the hand is of that side.
+    """
+
+    landmarks_px: NDArray[np.float32]
+    world_m: NDArray[np.float32]
+    present: NDArray[np.uint8]
+    side_score: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class NetworkEvidence:
+    """A two-hand network's estimates of the shot, in the whole frame's camera.
+
+    rotations (T, S, 16, 3, 3): wrist in camera axes, then the fingers relative to the rest pose, MANO's order.
+    joints_rel_m (T, S, 21, 3): relative to the wrist, camera axes.
+    wrist_cam_m (T, S, 3); betas (T, S, 10); offset_m (T, 3): right wrist minus left wrist.
+    confidence (T, S): 0..1; 0 where the network says nothing. presence (T, S): 0..1.
+    """
+
+    rotations: NDArray[np.float32]
+    joints_rel_m: NDArray[np.float32]
+    wrist_cam_m: NDArray[np.float32]
+    betas: NDArray[np.float32]
+    offset_m: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    presence: NDArray[np.float32]
