@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Convolution blocks that the palm detector and the landmark network are made of. Images are (B, C, H, W)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SameConv(nn.Module):
+    """A convolution with TFLite's SAME padding: at stride 2 the odd row and column go to the bottom and right."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.uneven = stride == 2
+        self.before, self.after = (kernel - 2) // 2, (kernel - 1) // 2
+        padding = 0 if self.uneven else kernel // 2
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.uneven:
+            x = F.pad(x, (self.before, self.after, self.before, self.after))
+        return self.conv(x)
+
+
+def depthwise(channels: int, kernel: int, stride: int = 1) -> SameConv:
+    """One filter a channel."""
+    return SameConv(channels, channels, kernel, stride, groups=channels)
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block (widen, filter each channel, narrow), batch norms folded into the convolutions."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        self.residual = stride == 1 and inputs == outputs
+        self.expand = SameConv(inputs, wide)
+        self.filter = depthwise(wide, kernel, stride)
+        self.project = SameConv(wide, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(F.relu6(self.filter(F.relu6(self.expand(x)))))
+        return x + y if self.residual else y
+
+
+class BlazeBlock(nn.Module):
+    """BlazePalm's block: a 5x5 filter a channel, a mix of the channels, a shortcut, a PReLU.
+
+    At stride 2 the shortcut is pooled; where the block widens, it is padded with empty channels.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        self.more = outputs - inputs
+        self.filter = depthwise(inputs, 5, stride)
+        self.mix = SameConv(inputs, outputs)
+        self.activation = nn.PReLU(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.mix(self.filter(x))
+        if self.stride == 2:
+            x = F.max_pool2d(x, 2)
+        if self.more:
+            x = F.pad(x, (0, 0, 0, 0, 0, self.more))
+        return self.activation(x + y)
+
+
+class Upsample(nn.Module):
+    """Twice the size, then a mix of the channels with a PReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.mix = SameConv(inputs, outputs)
+        self.activation = nn.PReLU(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.activation(self.mix(x))
+
+
+def rows(x: Tensor, width: int) -> Tensor:
+    """(B, A * width, H, W) as (B, H * W * A, width): one row an anchor, in TFLite's order."""
+    return torch.flatten(x.permute(0, 2, 3, 1), 1).unflatten(1, (-1, width))

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The 21-landmark network of MediaPipe Hands ("hand_landmark_full"), as released in the mediapipe 0.10.21 wheel."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inference_core.landmarks.blocks import InvertedResidual, SameConv, depthwise
+
+CROP_PX = 224
+LANDMARKS = 21
+
+# Outputs, expansion, kernel, stride of each inverted residual.
+_BLOCKS = (
+    (24, 4, 3, 2),
+    (24, 6, 3, 1),
+    (40, 6, 5, 2),
+    (40, 6, 5, 1),
+    (80, 6, 3, 2),
+    (80, 6, 3, 1),
+    (80, 6, 3, 1),
+    (112, 6, 5, 1),
+    (112, 6, 5, 1),
+    (112, 6, 5, 1),
+    (192, 6, 5, 2),
+    (192, 6, 5, 1),
+    (192, 6, 5, 1),
+    (192, 6, 5, 1),
+)
+_STEM, _FIRST, _LAST = 24, 16, 1152
+
+
+class LandmarkOutput(NamedTuple):
+    """What the network says of a batch of crops.
+
+    points (B, 21, 3): x, y in crop pixels, z on the same scale with the wrist near 0.
+    presence (B,): 0..1. right (B,): 0..1, near 1 for a right hand in plain, unmirrored footage.
+    world_m (B, 21, 3): metres about the hand's centre, in the crop's rotated frame.
+    """
+
+    points: Tensor
+    presence: Tensor
+    right: Tensor
+    world_m: Tensor
+
+
+class LandmarkNetwork(nn.Module):
+    """A MobileNetV2-like trunk over a (B, 3, 224, 224) RGB crop in [0, 1], then four linear heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConv(3, _STEM, 3, stride=2)
+        self.first_filter = depthwise(_STEM, 3)
+        self.first_project = SameConv(_STEM, _FIRST)
+        blocks: list[nn.Module] = []
+        width = _FIRST
+        for outputs, expansion, kernel, stride in _BLOCKS:
+            blocks.append(InvertedResidual(width, outputs, expansion, kernel, stride))
+            width = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.last_expand = SameConv(width, _LAST)
+        self.last_filter = depthwise(_LAST, 3)
+        self.right = nn.Linear(_LAST, 1)
+        self.presence = nn.Linear(_LAST, 1)
+        self.points = nn.Linear(_LAST, 3 * LANDMARKS)
+        self.world = nn.Linear(_LAST, 3 * LANDMARKS)
+
+    def forward(self, crops: Tensor) -> LandmarkOutput:
+        x = F.relu6(self.stem(crops))
+        x = self.first_project(F.relu6(self.first_filter(x)))
+        x = self.blocks(x)
+        x = F.relu6(self.last_filter(F.relu6(self.last_expand(x))))
+        x = x.mean((2, 3))
+        return LandmarkOutput(
+            self.points(x).unflatten(1, (LANDMARKS, 3)),
+            torch.sigmoid(self.presence(x))[:, 0],
+            torch.sigmoid(self.right(x))[:, 0],
+            self.world(x).unflatten(1, (LANDMARKS, 3)),
+        )

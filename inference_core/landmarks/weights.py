@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The landmark networks with their weights: read from the safetensors files beside this one, loaded strictly."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from inference_core.errors import WeightsError
+from inference_core.landmarks.landmark_network import LandmarkNetwork
+from inference_core.landmarks.palm_network import PalmNetwork
+
+PALM_WEIGHTS = "palm_detection_full.safetensors"
+LANDMARK_WEIGHTS = "hand_landmark_full.safetensors"
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class LandmarkNetworks:
+    """Palm detector and landmark network, ready to run on `device`."""
+
+    palm: PalmNetwork
+    landmark: LandmarkNetwork
+    device: torch.device
+
+
+def load_landmark_networks(device: torch.device | str = "cpu", folder: Path = _FOLDER) -> LandmarkNetworks:
+    """Both networks in evaluation mode, float32, channels last, on `device`.
+
+    Raises WeightsError where a file is missing, damaged, or holds another network.
+    """
+    device = torch.device(device)
+    palm, landmark = PalmNetwork(), LandmarkNetwork()
+    for network, file_name in ((palm, PALM_WEIGHTS), (landmark, LANDMARK_WEIGHTS)):
+        load_weights(network, folder / file_name)
+        network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    return LandmarkNetworks(palm, landmark, device)
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load a safetensors file into the network, every name and shape accounted for; WeightsError otherwise."""
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"Cannot read the weights {path}: {error}. Install duohand again.") from error
+    own = network.state_dict()
+    wrong = [f"missing {name}" for name in own if name not in weights]
+    wrong += [f"unexpected {name}" for name in weights if name not in own]
+    wrong += [
+        f"{name} is {tuple(weights[name].shape)} where {tuple(own[name].shape)} belongs"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise WeightsError(
+            f"The weights {path} do not belong to {type(network).__name__}: {'; '.join(wrong[:5])}{more}. "
+            "Install duohand again."
+        )
+    network.load_state_dict({name: weight.float() for name, weight in weights.items()})

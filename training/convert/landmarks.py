@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Convert MediaPipe's hand networks from the TFLite files of its 0.10.21 wheel to safetensors.
+
+    python -m training.convert.landmarks MEDIAPIPE_WHEEL_OR_DIR OUT
+
+MEDIAPIPE_WHEEL_OR_DIR is mediapipe-0.10.21-*.whl or the installed `mediapipe` folder; OUT a folder, to ship
+`inference_core/landmarks`. Weights stay in the half precision in which they are stored there.
+"""
+
+import argparse
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tflite
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from inference_core.errors import WeightsError
+from inference_core.landmarks.landmark_network import CROP_PX, LandmarkNetwork
+from inference_core.landmarks.palm_network import INPUT_PX, PalmNetwork
+from inference_core.landmarks.weights import LANDMARK_WEIGHTS, PALM_WEIGHTS
+
+_CONV, _DEPTHWISE, _LINEAR, _PRELU, _DEQUANTIZE = (
+    tflite.BuiltinOperator.CONV_2D,
+    tflite.BuiltinOperator.DEPTHWISE_CONV_2D,
+    tflite.BuiltinOperator.FULLY_CONNECTED,
+    tflite.BuiltinOperator.PRELU,
+    tflite.BuiltinOperator.DEQUANTIZE,
+)
+_DTYPES = {tflite.TensorType.FLOAT32: np.float32, tflite.TensorType.FLOAT16: np.float16}
+
+
+@dataclass(frozen=True)
+class _Source:
+    member: str
+    network: type[nn.Module]
+    file_name: str
+    input_px: int
+    architecture: str
+
+
+_SOURCES = (
+    _Source(
+        "modules/palm_detection/palm_detection_full.tflite",
+        PalmNetwork,
+        PALM_WEIGHTS,
+        INPUT_PX,
+        "BlazePalm: 26 depthwise-separable 5x5 blocks with PReLU, five strides down, two up; "
+        "2016 anchors at strides 8 and 16, a box and seven key points each",
+    ),
+    _Source(
+        "modules/hand_landmark/hand_landmark_full.tflite",
+        LandmarkNetwork,
+        LANDMARK_WEIGHTS,
+        CROP_PX,
+        "MobileNetV2-like: 14 inverted residual blocks with ReLU6, mean over the picture, linear heads for 21 "
+        "landmarks, presence, handedness, 21 world landmarks",
+    ),
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mediapipe", type=Path, metavar="MEDIAPIPE_WHEEL_OR_DIR")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    arguments = parser.parse_args()
+    convert_all(arguments.mediapipe, arguments.out)
+
+
+def convert_all(mediapipe: Path, out: Path) -> None:
+    """Write both networks' weights and cards into the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    for source in _SOURCES:
+        model = _read_member(mediapipe, source.member)
+        weights = convert(model, source.network())
+        save_file(weights, out / source.file_name)
+        card = {
+            "name": Path(source.member).stem,
+            "source": f"mediapipe 0.10.21 (Python wheel), mediapipe/{source.member}",
+            "source_sha256": hashlib.sha256(model).hexdigest(),
+            "licence": "Apache-2.0",
+            "copyright": "The MediaPipe Authors (Google)",
+            "made_by": "python -m training.convert.landmarks",
+            "architecture": source.architecture,
+            "input": f"RGB in [0, 1], {source.input_px} x {source.input_px}",
+            "parameters": sum(weight.numel() for weight in weights.values()),
+            "dtype": "float16, as stored at the source",
+        }
+        card_file = (out / source.file_name).with_suffix(".json")
+        card_file.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def convert(model: bytes, network: nn.Module) -> dict[str, Tensor]:
+    """The TFLite model's parameters under the network's own names, in torch's layouts.
+
+    The network defines its layers in the order in which the model runs them; shapes are compared, so a slip cannot
+    pass. Raises WeightsError where the two do not match.
+    """
+    arrays = _parameters_in_order(model)
+    names = {name: parameter.shape for name, parameter in network.named_parameters()}
+    if len(arrays) != len(names):
+        raise WeightsError(
+            f"The TFLite model has {len(arrays)} parameter arrays, {type(network).__name__} has {len(names)}: "
+            "this is not the model of mediapipe 0.10.21."
+        )
+    weights: dict[str, Tensor] = {}
+    for (name, shape), array in zip(names.items(), arrays, strict=True):
+        if shape != array.shape:
+            raise WeightsError(f"{name} is {tuple(shape)} in torch but {array.shape} in the TFLite model.")
+        weights[name] = torch.from_numpy(np.ascontiguousarray(array))
+    return weights
+
+
+def _read_member(mediapipe: Path, member: str) -> bytes:
+    if mediapipe.is_dir():
+        return (mediapipe / member).read_bytes()
+    with zipfile.ZipFile(mediapipe) as wheel:
+        return wheel.read(f"mediapipe/{member}")
+
+
+def _parameters_in_order(model_bytes: bytes) -> list[NDArray[np.floating]]:
+    """Weights and biases of every layer in the order of execution, in torch's layouts."""
+    model = tflite.Model.GetRootAsModel(model_bytes, 0)
+    graph = model.Subgraphs(0)
+    stored: dict[int, int] = {}
+    arrays: list[NDArray[np.floating]] = []
+    for index in range(graph.OperatorsLength()):
+        operator = graph.Operators(index)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        if kind == _DEQUANTIZE:
+            stored[operator.Outputs(0)] = operator.Inputs(0)
+        if kind not in (_CONV, _DEPTHWISE, _LINEAR, _PRELU):
+            continue
+        for place in range(1, operator.InputsLength()):
+            tensor = operator.Inputs(place)
+            array = _constant(model, graph, stored.get(tensor, tensor))
+            arrays.append(_to_torch_layout(array, kind))
+    return arrays
+
+
+def _constant(model: tflite.Model, graph: tflite.SubGraph, index: int) -> NDArray[np.floating]:
+    tensor = graph.Tensors(index)
+    data = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    array = np.frombuffer(data.tobytes(), _DTYPES[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
+    return array.astype(np.float16)
+
+
+def _to_torch_layout(array: NDArray[np.floating], kind: int) -> NDArray[np.floating]:
+    if kind == _CONV and array.ndim == 4:
+        return array.transpose(0, 3, 1, 2)
+    if kind == _DEPTHWISE and array.ndim == 4:
+        return array.transpose(3, 0, 1, 2)
+    if kind == _PRELU:
+        return array.reshape(-1)
+    return array
+
+
+if __name__ == "__main__":
+    main()
