@@ -4,10 +4,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from inference_core.errors import WeightsError
 from inference_core.landmarks.landmark_network import LandmarkNetwork
@@ -17,6 +19,10 @@ PALM_WEIGHTS = "palm_detection_full.safetensors"
 LANDMARK_WEIGHTS = "hand_landmark_full.safetensors"
 _FOLDER = Path(__file__).parent
 
+Array = NDArray[np.float32]
+PalmArrays = tuple[Array, Array]
+LandmarkArrays = tuple[Array, Array, Array, Array]
+
 
 @dataclass(frozen=True)
 class LandmarkNetworks:
@@ -25,6 +31,21 @@ class LandmarkNetworks:
     palm: PalmNetwork
     landmark: LandmarkNetwork
     device: torch.device
+
+    def run_palm(self, pictures: NDArray[np.uint8]) -> PalmArrays:
+        """The palm detector on (B, 192, 192, 3) RGB: boxes (B, 2016, 18) and logits (B, 2016)."""
+        with torch.inference_mode():
+            boxes, logits = self.palm(self._picture_batch(pictures))
+        return boxes.float().cpu().numpy(), logits.float().cpu().numpy()
+
+    def run_landmark(self, pictures: NDArray[np.uint8]) -> LandmarkArrays:
+        """The landmark network on (B, 224, 224, 3) RGB: points, presence, right, world_m as numpy arrays."""
+        with torch.inference_mode():
+            points, presence, right, world_m = self.landmark(self._picture_batch(pictures))
+        return tuple(x.float().cpu().numpy() for x in (points, presence, right, world_m))
+
+    def _picture_batch(self, pictures: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def load_landmark_networks(device: torch.device | str = "cpu", folder: Path = _FOLDER) -> LandmarkNetworks:

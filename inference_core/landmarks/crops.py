@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rotated square crops about a hand: where they lie, how pixels and points go in and out.
+
+A crop is four numbers (..., 4): centre x, y in pixels of the whole frame (pixel centres at +0.5), side in pixels,
+rotation in radians about the picture's z (clockwise as seen), which turns the crop's up into the hand's up.
+Constants are MediaPipe's own (hand_landmark_tracking graphs of 0.10.21).
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_PALM_SCALE, _PALM_SHIFT = 2.6, -0.5
+_HAND_SCALE, _HAND_SHIFT = 2.0, -0.1
+# Points that stand for the palm and the near phalanges; tips would make the crop jump.
+_STABLE_POINTS = np.array([0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18])
+_WRIST, _INDEX_PIP, _MIDDLE_PIP, _RING_PIP = 0, 6, 10, 14
+# Beyond this reduction bilinear sampling would skip pixels; the picture is halved first.
+_MAX_REDUCTION = 3.0
+
+Floats = NDArray[np.float64]
+
+
+def crops_from_palms(boxes_px: Floats, key_points_px: Floats) -> Floats:
+    """Crops (..., 4) of detected palms: boxes (..., 4) centre x, y, width, height; key points (..., 7, 2)."""
+    rotation = _upright(key_points_px[..., 0, :], key_points_px[..., 2, :])
+    return _place(boxes_px[..., :2], boxes_px[..., 2:], rotation, _PALM_SCALE, _PALM_SHIFT)
+
+
+def crops_from_landmarks(points_px: Floats) -> Floats:
+    """Crops (..., 4) for the next look at hands whose landmarks are (..., 21, 2 or more)."""
+    points = points_px[..., :2]
+    ahead = (points[..., _INDEX_PIP, :] + points[..., _RING_PIP, :]) / 4 + points[..., _MIDDLE_PIP, :] / 2
+    rotation = _upright(points[..., _WRIST, :], ahead)
+    turned = _turn(points[..., _STABLE_POINTS, :], -rotation[..., None])
+    low, high = turned.min(-2), turned.max(-2)
+    return _place(_turn((low + high) / 2, rotation), high - low, rotation, _HAND_SCALE, _HAND_SHIFT)
+
+
+def to_frame(points: Floats, crops: Floats, crop_px: int) -> Floats:
+    """Points (..., P, 3) from crop pixels to frame pixels; z keeps the scale of x and y."""
+    scale = (crops[..., 2] / crop_px)[..., None, None]
+    middle = np.array([crop_px / 2, crop_px / 2, 0.0])
+    out = (points - middle) * scale
+    out[..., :2] = _turn(out[..., :2], crops[..., 3, None]) + crops[..., None, :2]
+    return out
+
+
+def to_crop(points_px: Floats, crops: Floats, crop_px: int) -> Floats:
+    """Points (..., P, 3) from frame pixels to crop pixels; undoes `to_frame`."""
+    scale = (crop_px / crops[..., 2])[..., None, None]
+    out = np.array(points_px, dtype=np.float64)
+    out[..., :2] = _turn(out[..., :2] - crops[..., None, :2], -crops[..., 3, None])
+    return out * scale + np.array([crop_px / 2, crop_px / 2, 0.0])
+
+
+def turn_to_frame(points_m: Floats, crops: Floats) -> Floats:
+    """Points (..., P, 3) turned from the crop's rotated axes to the camera's (about z)."""
+    return np.concatenate((_turn(points_m[..., :2], crops[..., 3, None]), points_m[..., 2:]), -1)
+
+
+def cut(image: NDArray[np.uint8], crop: Floats, crop_px: int) -> NDArray[np.uint8]:
+    """The crop's pixels (crop_px, crop_px, 3) of an image (H, W, 3); the image's border is repeated outside."""
+    scale = crop[2] / crop_px
+    halvings = 0
+    while scale > _MAX_REDUCTION:
+        image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        scale, halvings = scale / 2, halvings + 1
+    centre = crop[:2] / 2**halvings
+    cos, sin = np.cos(crop[3]) * scale, np.sin(crop[3]) * scale
+    # Output pixel (i, j) has its centre at (i + 0.5, j + 0.5), and so has the input's.
+    middle = (crop_px - 1) / 2
+    matrix = np.array(
+        [
+            [cos, -sin, centre[0] - 0.5 - middle * (cos - sin)],
+            [sin, cos, centre[1] - 0.5 - middle * (sin + cos)],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _upright(base: Floats, ahead: Floats) -> Floats:
+    """Rotation (...) that turns the picture's up into the direction from `base` to `ahead`, in -pi..pi."""
+    towards = ahead - base
+    return np.arctan2(towards[..., 0], -towards[..., 1])
+
+
+def _place(centre: Floats, extent: Floats, rotation: Floats, scale: float, shift: float) -> Floats:
+    offset = np.zeros_like(centre)
+    offset[..., 1] = extent[..., 1] * shift
+    side = extent.max(-1) * scale
+    return np.concatenate((centre + _turn(offset, rotation), side[..., None], rotation[..., None]), -1)
+
+
+def _turn(points: Floats, rotation: Floats) -> Floats:
+    cos, sin = np.cos(rotation), np.sin(rotation)
+    x, y = points[..., 0], points[..., 1]
+    return np.stack((cos * x - sin * y, sin * x + cos * y), -1)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Landmarks of hands in given crops: cut, network, back to the frame; many crops of many frames at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.landmarks.crops import crops_from_landmarks, cut, to_frame, turn_to_frame
+from inference_core.landmarks.landmark_network import CROP_PX
+from inference_core.landmarks.weights import LandmarkNetworks
+
+_BATCH = 8
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HandReadings:
+    """What the landmark network read in N crops.
+
+    points_px (N, 21, 3): x, y in frame pixels (centres at +0.5), z on their scale. world_m (N, 21, 3): about the
+    hand's centre, camera axes. presence, right (N,): 0..1. crops (N, 4): where it looked. next_crops (N, 4): where
+    to look next.
+    """
+
+    points_px: Floats
+    world_m: Floats
+    presence: Floats
+    right: Floats
+    crops: Floats
+    next_crops: Floats
+
+
+def read_hands(
+    images: Sequence[NDArray[np.uint8]], crops: Floats, networks: LandmarkNetworks
+) -> HandReadings:
+    """Read crop n (4,) of RGB image n (H, W, 3), for all n."""
+    parts = [
+        networks.run_landmark(
+            np.stack([cut(image, crop, CROP_PX) for image, crop in zip(images[at], crops[at], strict=True)])
+        )
+        for at in (slice(start, start + _BATCH) for start in range(0, len(crops), _BATCH))
+    ]
+    points, presence, right, world_m = (
+        np.concatenate([part[k] for part in parts]).astype(np.float64) for k in range(4)
+    )
+    points_px = to_frame(points, crops, CROP_PX)
+    return HandReadings(
+        points_px, turn_to_frame(world_m, crops), presence, right, crops, crops_from_landmarks(points_px)
+    )

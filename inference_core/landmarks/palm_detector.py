@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Palms in whole frames: letterbox, network, anchors, weighted non-maximum suppression."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.landmarks.palm_network import INPUT_PX, VALUES
+from inference_core.landmarks.weights import LandmarkNetworks
+
+_STRIDES = (8, 16, 16, 16)
+_ANCHORS_A_CELL = 2
+_MAX_LOGIT = 100.0
+_SAME_PALM_OVERLAP = 0.3
+_BATCH = 8
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Palms:
+    """Palms of one frame, the best first: boxes (N, 4) centre x, y, width, height; key points (N, 7, 2); scores (N,).
+
+    Pixels of the whole frame, pixel centres at +0.5.
+    """
+
+    boxes_px: Floats
+    key_points_px: Floats
+    scores: Floats
+
+
+def detect_palms(
+    images: Sequence[NDArray[np.uint8]], networks: LandmarkNetworks, min_score: float = 0.5
+) -> list[Palms]:
+    """The palms of each RGB image (H, W, 3)."""
+    found: list[Palms] = []
+    for start in range(0, len(images), _BATCH):
+        some = images[start : start + _BATCH]
+        boxed = [letterbox(image) for image in some]
+        values, logits = networks.run_palm(np.stack([picture for picture, _, _ in boxed]))
+        for (_, scale, offset), value, logit in zip(boxed, values, logits, strict=True):
+            found.append(_decode(value, logit, scale, offset, min_score))
+    return found
+
+
+def letterbox(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float, Floats]:
+    """The image in the middle of a black square of INPUT_PX, its scale there, and its offset (2,) in pixels."""
+    height, width = image.shape[:2]
+    scale = INPUT_PX / max(height, width)
+    small_width, small_height = max(1, round(width * scale)), max(1, round(height * scale))
+    x, y = (INPUT_PX - small_width) // 2, (INPUT_PX - small_height) // 2
+    square = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
+    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    square[y : y + small_height, x : x + small_width] = cv2.resize(
+        image, (small_width, small_height), interpolation=shrink
+    )
+    return square, scale, np.array([x, y], np.float64)
+
+
+def anchor_centres() -> Floats:
+    """Centres (2016, 2) of the anchors in input pixels; layers of equal stride share a grid."""
+    layers: list[Floats] = []
+    for stride in sorted(set(_STRIDES)):
+        cells = INPUT_PX // stride
+        at = (np.arange(cells) + 0.5) * stride
+        y, x = np.meshgrid(at, at, indexing="ij")
+        a_cell = _ANCHORS_A_CELL * _STRIDES.count(stride)
+        layers.append(np.repeat(np.stack((x, y), -1).reshape(-1, 2), a_cell, axis=0))
+    return np.concatenate(layers)
+
+
+def weighted_suppression(values: Floats, scores: Floats, overlap: float = _SAME_PALM_OVERLAP) -> tuple[Floats, Floats]:
+    """One value row and score for every group of boxes that overlap its best by more than `overlap`.
+
+    values (N, 4 + ...): centre x, y, width, height, then what is averaged along with them, weighted by score.
+    Returns the averages and each group's best score, in falling order.
+    """
+    order = np.argsort(-scores, kind="stable")
+    values, scores = values[order], scores[order]
+    overlaps = box_overlaps(values[:, :4])
+    left = np.ones(len(values), bool)
+    kept_values: list[Floats] = []
+    kept_scores: list[float] = []
+    for best in range(len(values)):
+        if not left[best]:
+            continue
+        group = left & (overlaps[best] > overlap)
+        group[best] = True
+        weight = scores[group, None]
+        kept_values.append((values[group] * weight).sum(0) / weight.sum())
+        kept_scores.append(float(scores[best]))
+        left &= ~group
+    return np.array(kept_values).reshape(-1, values.shape[1]), np.array(kept_scores)
+
+
+def box_overlaps(boxes: Floats) -> Floats:
+    """Intersection over union (N, N) of boxes (N, 4) centre x, y, width, height."""
+    low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
+    sides = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
+    shared = np.clip(sides, 0, None).prod(-1)
+    area = np.clip(boxes[:, 2:], 0, None).prod(-1)
+    union = area[:, None] + area[None] - shared
+    return shared / np.maximum(union, 1e-12)
+
+
+_ANCHORS = anchor_centres()
+
+
+def _decode(values: Floats, logits: Floats, scale: float, offset: Floats, min_score: float) -> Palms:
+    scores = 1 / (1 + np.exp(-np.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)))
+    likely = scores >= min_score
+    values, centres = values[likely].astype(np.float64), _ANCHORS[likely]
+    values[:, :2] += centres
+    values[:, 4:] += np.tile(centres, (VALUES - 4) // 2)
+    values, kept = weighted_suppression(values, scores[likely].astype(np.float64))
+    key_points = (values[:, 4:].reshape(-1, 7, 2) - offset) / scale
+    boxes = np.concatenate(((values[:, :2] - offset) / scale, values[:, 2:4] / scale), 1)
+    return Palms(boxes, key_points, kept)

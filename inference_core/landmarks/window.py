@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stretch of a shot whose images are at hand, and the following of hands through it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.landmarks.crops import crops_from_palms
+from inference_core.landmarks.hand_reader import HandReadings, read_hands
+from inference_core.landmarks.palm_detector import detect_palms
+from inference_core.landmarks.trails import Sighting, Trails
+from inference_core.landmarks.weights import LandmarkNetworks
+
+Image = NDArray[np.uint8]
+FORWARDS, BACKWARDS = 1, -1
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """How hard to look.
+
+    detect_every: palms are sought on every n-th frame. window_frames, window_bytes: images held at once.
+    history_frames: how many earlier images stay at hand for following a hand backwards. max_palms: a frame's best
+    ones only. min_palm_score, min_presence: MediaPipe's own. reread_shift: a reading whose hand lies further than this
+    share of the crop's side from the crop's middle is repeated with a crop that fits.
+    """
+
+    detect_every: int = 6
+    window_frames: int = 48
+    window_bytes: int = 200_000_000
+    history_frames: int = 12
+    max_palms: int = 6
+    min_palm_score: float = 0.5
+    min_presence: float = 0.5
+    reread_shift: float = 0.1
+
+
+@dataclass(frozen=True)
+class _Front:
+    """The end of a trail that is being followed: from frame `at`, look in `crop` next."""
+
+    trail: int
+    at: int
+    crop: NDArray[np.float64]
+
+
+class Window:
+    """Follows hands through one stretch of frames after the other, adding to the trails."""
+
+    def __init__(self, networks: LandmarkNetworks, settings: DetectionSettings, trails: Trails) -> None:
+        self._networks = networks
+        self._settings = settings
+        self._trails = trails
+        self._images: dict[int, Image | None] = {}
+        self._end = 0
+        self._waiting: list[_Front] = []
+
+    def advance(self, images: Sequence[Image | None]) -> None:
+        """Take in the next frames of the shot and follow every hand through them."""
+        start = self._end
+        self._end = start + len(images)
+        oldest = start - self._settings.history_frames
+        self._images = {at: image for at, image in self._images.items() if at >= oldest}
+        self._images.update(zip(range(start, self._end), images, strict=True))
+
+        every = self._settings.detect_every
+        fresh = self._seek([at for at in range(start, self._end) if at % every == 0])
+        self._follow([*self._waiting, *fresh], FORWARDS)
+        self._follow(self._loose_starts(fresh), BACKWARDS)
+        late = self._seek(self._short_of_hands(start))
+        self._waiting = self._ends()
+        self._follow(late, FORWARDS)
+        self._follow(self._loose_starts(late), BACKWARDS)
+        self._waiting = self._ends()
+
+    def _seek(self, frames: Sequence[int]) -> list[_Front]:
+        """New trails from the palms of some frames; palms of hands already known there start none."""
+        images = {at: image for at in frames if (image := self._images[at]) is not None}
+        palms = detect_palms(list(images.values()), self._networks, self._settings.min_palm_score)
+        places, crops = [], []
+        for at, found in zip(images, palms, strict=True):
+            best = slice(self._settings.max_palms)
+            for crop in crops_from_palms(found.boxes_px[best], found.key_points_px[best]):
+                places.append(at)
+                crops.append(crop)
+        fronts: list[_Front] = []
+        readings = self._read(places, crops)
+        for sighting in self._read([one.at for one in readings], [one.next_crop for one in readings]):
+            if self._is_hand(sighting) and self._trails.same_hand(sighting) is None:
+                fronts.append(_Front(self._trails.start(sighting), sighting.at, sighting.next_crop))
+        return fronts
+
+    def _follow(self, fronts: Sequence[_Front], step: int) -> None:
+        """Follow trails frame by frame, all together, until each meets another, loses its hand or leaves the window."""
+        while fronts:
+            moved = [place for front in fronts if (place := self._next_place(front, step)) is not None]
+            readings = self._read_again(self._read([front.at for front in moved], [front.crop for front in moved]))
+            # Of two trails that come upon one hand the one that had to move less has the better claim.
+            order = np.argsort([_shift(sighting) for sighting in readings], kind="stable")
+            fronts = [
+                _Front(moved[n].trail, moved[n].at, readings[n].next_crop)
+                for n in order
+                if self._accept(moved[n].trail, readings[n])
+            ]
+
+    def _next_place(self, front: _Front, step: int) -> _Front | None:
+        """The front moved to the next frame that has an image; None at the window's border."""
+        at = front.at + step
+        while at in self._images:
+            if self._images[at] is not None:
+                return _Front(front.trail, at, front.crop)
+            at += step
+        return None
+
+    def _accept(self, trail: int, sighting: Sighting) -> bool:
+        """Put a reading on its trail and say whether to follow on; joins trails where it meets another of the hand."""
+        if not self._is_hand(sighting):
+            return False
+        other = self._trails.same_hand(sighting)
+        if other is not None:
+            self._trails.join(trail, other)
+            return False
+        self._trails.add(trail, sighting)
+        return True
+
+    def _is_hand(self, sighting: Sighting) -> bool:
+        return sighting.presence >= self._settings.min_presence
+
+    def _loose_starts(self, fronts: Sequence[_Front]) -> list[_Front]:
+        """Where to follow backwards: trails begun at these fronts that nothing led up to."""
+        loose: list[_Front] = []
+        for front in fronts:
+            if self._trails.first_frame(front.trail) == front.at:
+                sighting = self._trails.sighting(front.trail, front.at)
+                loose.append(_Front(front.trail, front.at, sighting.next_crop))
+        return loose
+
+    def _ends(self) -> list[_Front]:
+        """Trails that reach the window's last frame: to be followed on when more frames come."""
+        last = max((at for at, image in self._images.items() if image is not None), default=-1)
+        return [_Front(trail, last, sighting.next_crop) for trail, sighting in self._trails.last_of(last)]
+
+    def _short_of_hands(self, start: int) -> list[int]:
+        """Frames, key frames aside, in which fewer hands are known than in some frame close by."""
+        every = self._settings.detect_every
+        count = {at: self._trails.count(at) for at in range(start - every, self._end)}
+        short: list[int] = []
+        for at in range(start, self._end):
+            nearby = max(count.get(near, 0) for near in range(at - every, at + every + 1))
+            if count[at] < nearby and at % every:
+                short.append(at)
+        return short
+
+    def _read(self, frames: Sequence[int], crops: Sequence[NDArray[np.float64]]) -> list[Sighting]:
+        if not frames:
+            return []
+        images = [image for at in frames if (image := self._images[at]) is not None]
+        return _sightings(frames, read_hands(images, np.stack(crops), self._networks))
+
+    def _read_again(self, sightings: list[Sighting]) -> list[Sighting]:
+        """The sightings, those whose crop did not fit read once more."""
+        poor = [n for n, sighting in enumerate(sightings) if self._fits_poorly(sighting)]
+        again = self._read([sightings[n].at for n in poor], [sightings[n].next_crop for n in poor])
+        out = list(sightings)
+        for n, sighting in zip(poor, again, strict=True):
+            if sighting.presence >= out[n].presence:
+                out[n] = sighting
+        return out
+
+    def _fits_poorly(self, sighting: Sighting) -> bool:
+        return self._is_hand(sighting) and _shift(sighting) > self._settings.reread_shift
+
+
+def _shift(sighting: Sighting) -> float:
+    """How far the hand lies from where it was looked for, as a share of the crop's side."""
+    return float(np.linalg.norm(sighting.next_crop[:2] - sighting.crop[:2]) / sighting.crop[2])
+
+
+def _sightings(frames: Sequence[int], readings: HandReadings) -> list[Sighting]:
+    return [
+        Sighting(
+            at,
+            readings.points_px[n].astype(np.float32),
+            readings.world_m[n].astype(np.float32),
+            float(readings.presence[n]),
+            float(readings.right[n]),
+            readings.crops[n],
+            readings.next_crops[n],
+        )
+        for n, at in enumerate(frames)
+    ]
