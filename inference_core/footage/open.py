@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Opening footage of whatever kind a path means."""
+
+import logging
+from pathlib import Path
+
+from inference_core.errors import FootageError, RequestError
+from inference_core.footage.movie import open_movie
+from inference_core.footage.picture import PICTURE_SUFFIXES
+from inference_core.footage.records import Footage, FootageInfo, FrameRange, Warn
+from inference_core.footage.sequence import is_pattern, open_sequence
+
+MIN_SIDE_PX = 32  # nothing smaller can show a hand
+
+_EVERYTHING = FrameRange()
+_log = logging.getLogger(__name__)
+
+
+def open_footage(
+    path: Path | str,
+    frames: FrameRange = _EVERYTHING,
+    fps: float | None = None,
+    warn: Warn = _log.warning,
+) -> Footage:
+    """The footage at `path`: a movie, a still, a folder of numbered pictures, its first picture or a pattern.
+
+    fps is for sequences (24 where not given); a movie has its own times. `warn` is told of frames that are
+    missing or damaged. FootageError where nothing can be used, RequestError for a senseless fps.
+    """
+    path = Path(path)
+    if fps is not None and not 0 < fps < 10_000:
+        raise RequestError(f"A frame rate of {fps} is not possible; give frames a second, such as 24.")
+    if not path.exists() and not is_pattern(path):
+        raise FootageError(f"There is no footage at {path}. Check the path.")
+    if path.is_dir() or is_pattern(path) or path.suffix.lower() in PICTURE_SUFFIXES:
+        return _sequence_footage(path, frames, fps, warn)
+    if not path.is_file():
+        raise FootageError(f"{path} is neither a file nor a folder.")
+    return _movie_footage(path, frames, warn)
+
+
+def _sequence_footage(path: Path, frames: FrameRange, fps: float | None, warn: Warn) -> Footage:
+    sequence = open_sequence(path, fps, warn)
+    info = FootageInfo(
+        name=str(path),
+        kind="still" if len(sequence.files) == 1 else "sequence",
+        size_px=sequence.size_px,
+        fps=sequence.fps,
+        numbers=_picked(path, frames, sequence.first, sequence.last),
+        duration_s=(sequence.last - sequence.first + 1) / sequence.fps,
+        identity=sequence.identity(),
+    )
+    return _checked(Footage(info, sequence.read))
+
+
+def _movie_footage(path: Path, frames: FrameRange, warn: Warn) -> Footage:
+    movie = open_movie(path, warn)
+    info = FootageInfo(
+        name=str(path),
+        kind="movie",
+        size_px=movie.size_px,
+        fps=movie.fps,
+        numbers=_picked(path, frames, 0, movie.frame_count - 1),
+        duration_s=movie.duration_s,
+        identity=movie.identity(),
+    )
+    return _checked(Footage(info, movie.read))
+
+
+def _picked(path: Path, frames: FrameRange, first: int, last: int) -> range:
+    numbers = frames.within(first, last)
+    if not numbers:
+        raise FootageError(f"{path} has the frames {first}..{last}; the range leaves none of them.")
+    return numbers
+
+
+def _checked(footage: Footage) -> Footage:
+    width, height = footage.info.size_px
+    if min(width, height) < MIN_SIDE_PX:
+        raise FootageError(
+            f"{footage.info.name} is {width}x{height}; nothing under {MIN_SIDE_PX} pixels can show a hand."
+        )
+    return footage

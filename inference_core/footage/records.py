@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The records that footage is read as."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.errors import RequestError
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FrameRange:
+    """Frame numbers from `start` up to but without `stop`, every `step`-th. None: the footage's own end.
+
+    A movie's frames are numbered from 0; a sequence's frames have the numbers in their names.
+    """
+
+    start: int | None = None
+    stop: int | None = None
+    step: int = 1
+
+    def within(self, first: int, last: int) -> range:
+        """The numbers picked of footage whose frames run from `first` to `last`, both included."""
+        start = first if self.start is None else max(self.start, first + (self.start - first) % self.step)
+        stop = last + 1 if self.stop is None else min(self.stop, last + 1)
+        return range(start, max(stop, start), self.step)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: its number, its time in seconds from the footage's first frame, and its picture.
+
+    image (H, W, 3) uint8 sRGB, upright; None where the frame is missing or cannot be read.
+    """
+
+    index: int
+    time_s: float
+    image: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class FootageInfo:
+    """What is known of the footage before it is read through.
+
+    name: as given. size_px: width, height, upright. fps: nominal. numbers: the picked frames' numbers.
+    duration_s: of the whole footage. identity: changes when the footage on disk does.
+    """
+
+    name: str
+    kind: Literal["movie", "sequence", "still"]
+    size_px: tuple[int, int]
+    fps: float
+    numbers: range
+    duration_s: float
+    identity: str
+
+    @property
+    def count(self) -> int:
+        """Number of frames that reading yields, missing ones included."""
+        return len(self.numbers)
+
+    @property
+    def start(self) -> int:
+        """Number of the first frame."""
+        return self.numbers.start
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Footage that can be read through any number of times, a frame at a time.
+
+    Iterating yields one Frame for each number of `info.numbers`, in order. It raises FootageError where a
+    picture differs in size from the first.
+    """
+
+    info: FootageInfo
+    read: Callable[[range], Iterator[Frame]]
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.read(self.info.numbers)
+
+    def __len__(self) -> int:
+        return self.info.count
+
+    def part(self, start: int, stop: int) -> Iterator[Frame]:
+        """The frames from the `start`-th up to the `stop`-th of those picked (positions, not numbers)."""
+        return self.read(self.info.numbers[start:stop])
+
+
+def parse_frame_range(text: str) -> FrameRange:
+    """The range that "A:B:STEP" means; each part may be left out. RequestError where it means none."""
+    parts = text.split(":") if text.strip() else []
+    if len(parts) == 1:
+        raise RequestError(f"Frame range {text!r} is one number. Write A:B, for example 0:100 or 0:100:2.")
+    try:
+        numbers = [int(part) if part.strip() else None for part in parts]
+    except ValueError as error:
+        raise RequestError(f"Frame range {text!r} is not A:B or A:B:STEP in whole numbers.") from error
+    start, stop, step = ([*numbers, None, None, None])[:3]
+    if len(numbers) > 3 or (step is not None and step < 1):
+        raise RequestError(f"Frame range {text!r} is not A:B or A:B:STEP with a step of 1 or more.")
+    if start is not None and stop is not None and stop <= start:
+        raise RequestError(
+            f"Frame range {text!r} is empty: B is the first frame left out, so it must exceed A."
+        )
+    return FrameRange(start, stop, step or 1)
