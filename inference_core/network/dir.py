@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""DIR: decoupled iterative refinement of two interacting hands from one picture (ICCV 2023).
+
+Stage 0 regresses both hands from the backbone's last features; each refinement stage reads the picture at the joints it
+has, lets the joints talk, regresses again and draws what the joints know back into the picture's features.
+Departures from the paper: hands carry no gradient from one stage into the one before (as released), the projection's
+geometry carries none; `dir-s` corrects the previous stage instead of starting anew and takes evidence beside the picture.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from inference_core.hand_model.hand import HandModel
+from inference_core.network.blocks import convolution_head
+from inference_core.network.configuration import NetworkConfiguration
+from inference_core.network.efficientnet import EfficientNetLite0
+from inference_core.network.evidence_input import (
+    HAND_EVIDENCE_CHANNELS,
+    JOINT_EVIDENCE_CHANNELS,
+    EvidenceMaps,
+    first_guess,
+    hand_evidence,
+    joint_evidence,
+)
+from inference_core.network.hand_numbers import (
+    HandNumbers,
+    absolute_numbers,
+    corrected_numbers,
+    detached,
+    posed_hands,
+)
+from inference_core.network.records import CropEvidence, DirOutput, HandStage
+from inference_core.network.refinement import Refinement
+from inference_core.network.regressors import BaselineRegressor
+from inference_core.network.resnet import ResNet50
+
+# Feature size in pixels, index of the backbone's skip and reach of the bones, for each refinement stage.
+_STAGES = ((16, 2, 1.0), (32, 1, 2.0))
+
+
+class DirNetwork(nn.Module):
+    """The network of a configuration. It holds weights only: the hand model comes with each call.
+
+    as_published: builds the bone projection's map as the paper describes it, for counting and comparing.
+    """
+
+    def __init__(self, configuration: NetworkConfiguration, as_published: bool = False) -> None:
+        super().__init__()
+        self.configuration = configuration
+        compact = configuration.backbone == "efficientnet_lite0"
+        self.backbone = EfficientNetLite0() if compact else ResNet50()
+        channels = self.backbone.channels
+        evidence = configuration.evidence
+        self.maps = EvidenceMaps(channels[:3]) if evidence and compact else None
+        self.baseline = BaselineRegressor(configuration, channels[3], HAND_EVIDENCE_CHANNELS if evidence else 0)
+        befores = (channels[3], configuration.visual_channels)
+        self.refinements = nn.ModuleList(
+            Refinement(
+                configuration,
+                before,
+                channels[skip],
+                size,
+                reach_px,
+                JOINT_EVIDENCE_CHANNELS if evidence else 0,
+                as_published,
+            )
+            for before, (size, skip, reach_px) in zip(befores, _STAGES[: configuration.stages], strict=False)
+        )
+        if configuration.stages > 0:
+            visual = configuration.visual_channels
+            self.final = convolution_head(visual, visual, visual, first_bias=False)
+            self.side_head = convolution_head(visual, visual // 2, 3)
+            self.dense_head = convolution_head(visual, visual // 2, 3)
+
+    def forward(
+        self,
+        image: Tensor,
+        hand: HandModel,
+        evidence: CropEvidence | None = None,
+        vertices: bool = True,
+        picture_heads: bool = True,
+    ) -> DirOutput:
+        """Both hands, stage by stage.
+
+        image (B, 3, 256, 256): RGB, ImageNet-normalised. evidence: for networks that take it; None is nothing known.
+        vertices: whether to skin the meshes; picture_heads: whether to compute the dense map and the side scores.
+        """
+        evidence = self._evidence(image, evidence)
+        levels = self._levels(image, evidence)
+        numbers, stage = self._baseline(levels[3], hand, evidence, vertices)
+        stages, features = [stage], levels[3]
+        for refinement, (_, skip, _) in zip(self._refinements(), _STAGES, strict=False):
+            fused = refinement.fused(features, levels[skip])
+            joint_input = None if evidence is None else joint_evidence(evidence, stage)
+            joints = refinement.joint_features(fused, stage, joint_input)
+            numbers, heads = self._interpreted(numbers, refinement.regressed(joints, numbers))
+            stage = self._posed(numbers, hand, vertices, heads)
+            stages.append(stage)
+            features = refinement.enhanced(fused, joints, stage.joints_uv)
+        if not stages[1:] or not picture_heads:
+            return DirOutput(tuple(stages))
+        final = self.final(features)
+        return DirOutput(tuple(stages), self.dense_head(final).float(), self.side_head(final).float())
+
+    def _evidence(self, image: Tensor, evidence: CropEvidence | None) -> CropEvidence | None:
+        if not self.configuration.evidence:
+            return None
+        return CropEvidence.none(image.shape[0], image.device) if evidence is None else evidence
+
+    def _levels(self, image: Tensor, evidence: CropEvidence | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if isinstance(self.backbone, EfficientNetLite0) and self.maps is not None and evidence is not None:
+            return self.backbone(image, self.maps(evidence))
+        return self.backbone(image)
+
+    def _baseline(
+        self, features: Tensor, hand: HandModel, evidence: CropEvidence | None, vertices: bool
+    ) -> tuple[HandNumbers, HandStage]:
+        if evidence is None:
+            start, hand_input = None, None
+        else:
+            start = first_guess(evidence, hand)
+            hand_input = hand_evidence(evidence, start)
+        numbers, heads = self._interpreted(start, self.baseline(features, hand_input))
+        return numbers, self._posed(numbers, hand, vertices, heads)
+
+    def _interpreted(
+        self, previous: HandNumbers | None, regressed: tuple[Tensor, Tensor, Tensor | None]
+    ) -> tuple[HandNumbers, Tensor | None]:
+        """The numbers that a regression means; hand geometry is float32 whatever the convolutions ran in."""
+        parameters, offset = regressed[0].float(), regressed[1].float()
+        heads = None if regressed[2] is None else regressed[2].float()
+        with torch.autocast(parameters.device.type, enabled=False):
+            if self.configuration.residual and previous is not None:
+                return corrected_numbers(detached(previous), parameters, offset), heads
+            return absolute_numbers(parameters, offset), heads
+
+    def _posed(self, numbers: HandNumbers, hand: HandModel, vertices: bool, heads: Tensor | None) -> HandStage:
+        with torch.autocast(numbers.pose.device.type, enabled=False):
+            return posed_hands(numbers, hand, self.configuration.pose, vertices, heads)
+
+    def _refinements(self) -> list[Refinement]:
+        return [module for module in self.refinements if isinstance(module, Refinement)]
