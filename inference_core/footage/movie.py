@@ -20,6 +20,9 @@ from inference_core.footage.records import Frame, Warn
 # Without a timestamp or a rate in the file. Raw streams only.
 _FALLBACK_FPS = 25.0
 
+# Durations in headers are off by this much in whole files: the last frame's own length, a delay of B frames.
+_SLACK_FRAMES = 3
+
 
 @dataclass(frozen=True)
 class Movie:
@@ -112,7 +115,7 @@ def open_movie(path: Path, warn: Warn) -> Movie:
     """The movie at `path`, its packets listed and its first frame decoded. FootageError where it is none."""
     with _opened(path) as container:
         stream = container.streams.video[0]
-        promised = stream.frames
+        promised, promised_s = stream.frames, _promised_duration_s(container, stream)
         time_base_s = float(stream.time_base or 0)
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         pts, packets, damaged = _listed(container, stream)
@@ -128,6 +131,10 @@ def open_movie(path: Path, warn: Warn) -> Movie:
             f"{path} holds no frame that can be decoded. Export it again, for example as H.264."
         )
     count = len(pts) if pts is not None else packets
+    if pts is not None and fps > 0:
+        found_s = (pts[-1] - pts[0]) * time_base_s + 1 / fps
+        damaged = damaged or found_s < promised_s - max(_SLACK_FRAMES / fps, 0.02 * promised_s)
+        promised = max(promised, round(promised_s * fps)) if damaged else promised
     if damaged or count < promised:
         warn(f"{path.name} is cut short or damaged: {count} of {max(promised, count)} frames can be read.")
     if anamorphic:
@@ -148,12 +155,28 @@ def _opened(path: Path) -> Any:
         ) from error
     if not container.streams.video:
         container.close()
-        raise FootageError(f"{path} holds no picture, only {_contents(container)}. Choose the movie itself.")
+        raise FootageError(
+            f"{path} holds no picture that can be read ({_contents(container)}). Is it the movie, and whole?"
+        )
     return container
 
 
 def _contents(container: Any) -> str:
-    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+    kinds = sorted({stream.type for stream in container.streams})
+    return f"it holds {', '.join(kinds)}" if kinds else "its index is missing"
+
+
+def _promised_duration_s(container: Any, stream: Any) -> float:
+    """How long the file says that its picture lasts; 0 where it does not say."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    tag = stream.metadata.get("DURATION", "")  # Matroska's
+    try:
+        hours, minutes, seconds = (float(part) for part in tag.split(":"))
+    except ValueError:
+        alone = len(container.streams) == 1
+        return container.duration / av.time_base if alone and container.duration else 0.0
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def _listed(container: Any, stream: Any) -> tuple[tuple[int, ...] | None, int, bool]:
