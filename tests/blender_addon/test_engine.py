@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine's job and environment against programs that behave as an engine, well or badly."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blender_addon.engine.child import EngineError, clean_environment
+from blender_addon.engine.environment import (
+    EngineCheck,
+    Installation,
+    InstallJob,
+    engine_python,
+    install_commands,
+)
+from blender_addon.engine.job import CaptureJob, JobQueue, JobState, Phase
+from inference_core.messages import CaptureRequest
+
+FAKE = Path(__file__).with_name("fake_engine.py")
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> Iterator[Callable[..., CaptureJob]]:
+    jobs: list[CaptureJob] = []
+
+    def make(behaviour: str, name: str = "take.npz", **limits: float) -> CaptureJob:
+        command = (sys.executable, str(FAKE), behaviour)
+        request = CaptureRequest(footage="shot é.mov", out=str(tmp_path / name))
+        jobs.append(CaptureJob(command, request, tmp_path / "logs" / "engine.log", **limits))
+        return jobs[-1]
+
+    yield make
+    for job in jobs:
+        job.abandon()
+
+
+def until(condition: Callable[[], Any], limit_s: float = 20.0) -> Any:
+    end = time.monotonic() + limit_s
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
+    return value
+
+
+def run(job: CaptureJob) -> JobState:
+    job.start()
+    until(lambda: job.poll().ended)
+    return job.state
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_good_engine_ends_done_with_its_take_and_warnings(make_job: Callable[..., CaptureJob]) -> None:
+    job = make_job("good")
+    state = run(job)
+    assert state.phase is Phase.DONE, state.error
+    assert Path(job.request.out).read_text() == "a take"
+    assert state.warnings == ("3 frames are missing.",)
+    assert state.fraction == 1.0 and state.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        ("killed", "SIGKILL"),
+        ("killed", "what the log says last"),
+        ("crash_at_start", "no module named torch"),
+        ("rubbish", "not JSON"),
+        ("rubbish_later", "not JSON"),
+        ("other_protocol", "protocol 99"),
+        ("fails", "There is no film at shot.mov."),
+    ],
+)
+def test_a_bad_engine_ends_in_an_error_that_says_what_happened(
+    make_job: Callable[..., CaptureJob], behaviour: str, said: str
+) -> None:
+    job = make_job(behaviour)
+    state = run(job)
+    assert state.phase is Phase.FAILED
+    assert said in state.error
+    assert state.log_path in state.error
+
+
+def test_a_hung_engine_is_stopped(make_job: Callable[..., CaptureJob]) -> None:
+    job = make_job("hangs", silence_s=0.5)
+    job.start()
+    until(lambda: job.poll().done == 2)
+    pid = job.pid
+    assert pid is not None
+    until(lambda: job.poll().ended)
+    assert job.state.phase is Phase.FAILED and "said nothing" in job.state.error
+    assert is_gone(pid)
+
+
+def test_an_engine_that_never_answers_is_stopped(make_job: Callable[..., CaptureJob]) -> None:
+    state = run(make_job("silent", hello_s=0.5))
+    assert state.phase is Phase.FAILED and "said nothing" in state.error
+
+
+def test_cancel_lets_a_listening_engine_keep_its_work(make_job: Callable[..., CaptureJob]) -> None:
+    job = make_job("until_cancelled")
+    job.start()
+    until(lambda: job.poll().done == 1)
+    job.cancel()
+    until(lambda: job.poll().ended)
+    assert job.state.phase is Phase.CANCELLED
+    assert Path(job.request.out).read_text() == '{"type": "cancel"}\n'
+
+
+def test_cancel_ends_a_deaf_engine_and_its_children(make_job: Callable[..., CaptureJob]) -> None:
+    job = make_job("deaf")
+    job.start()
+    until(lambda: job.poll().text.startswith("child"))
+    pids = (job.pid, int(job.state.text.split()[1]))
+    job.cancel()
+    assert job.poll().phase is Phase.CANCELLING
+    until(lambda: job.poll().ended)
+    assert job.state.phase is Phase.CANCELLED
+    for pid in pids:
+        assert pid is not None
+        until(lambda pid=pid: is_gone(pid))
+
+
+def test_a_second_capture_waits_for_the_first(make_job: Callable[..., CaptureJob]) -> None:
+    line = JobQueue()
+    first, second = make_job("until_cancelled", "a.npz"), make_job("good", "b.npz")
+    line.add(first)
+    line.add(second)
+    until(lambda: line.poll() == [] and first.state.done == 1)
+    assert second.state.phase is Phase.QUEUED and line.waiting == 1
+    first.cancel()
+    until(lambda: line.poll() is not None and second.state.ended)
+    assert first.state.phase is Phase.CANCELLED
+    assert second.state.phase is Phase.DONE
+
+
+def test_an_engine_that_is_not_there_is_a_readable_failure(tmp_path: Path) -> None:
+    request = CaptureRequest(footage="a.mov", out=str(tmp_path / "a.npz"))
+    job = CaptureJob((str(tmp_path / "no python"),), request, tmp_path / "engine.log")
+    job.start()
+    assert job.state.phase is Phase.FAILED and "preferences" in job.state.error
+
+
+def test_an_unwritable_log_folder_is_a_readable_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    request = CaptureRequest(footage="a.mov", out=str(tmp_path / "a.npz"))
+    job = CaptureJob((sys.executable, str(FAKE), "good"), request, tmp_path / "file" / "engine.log")
+    job.start()
+    assert job.state.phase is Phase.FAILED and "log folder" in job.state.error
+
+
+def test_blenders_python_settings_do_not_reach_the_engine() -> None:
+    environment = {"PYTHONPATH": "x", "PYTHONHOME": "y", "VIRTUAL_ENV": "z", "PATH": "p", "HOME": "h"}
+    assert clean_environment(environment) == {"PATH": "p", "HOME": "h"}
+
+
+def test_a_python_without_the_engine_is_named(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text("#!/bin/sh\necho 'No module named inference_core' >&2\nexit 1\n")
+    bare.chmod(0o755)
+    check = EngineCheck(bare, tmp_path / "log")
+    with pytest.raises(EngineError, match="No module named inference_core"):
+        until(lambda: check.poll() is not None)
+
+
+def test_an_engine_that_answers_is_described(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} {FAKE} hello\n")
+    python.chmod(0o755)
+    check = EngineCheck(python, tmp_path / "log")
+    found = until(check.poll)
+    assert found.version == "9.9" and found.devices == ("cpu",)
+
+
+def test_a_wheel_folder_keeps_pip_off_the_network(tmp_path: Path) -> None:
+    plan = Installation(tmp_path / "engine", Path(sys.executable), "duohand", "cpu", tmp_path / "wheels")
+    for text, command in install_commands(plan)[1:]:
+        assert "--no-index" in command and "--index-url" not in command, text
+
+
+def test_a_failed_installation_says_which_step_and_where_its_log_is(tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    plan = Installation(tmp_path / "engine", Path(sys.executable), "duohand", "cpu", tmp_path / "wheels")
+    job = InstallJob(plan, tmp_path / "install.log")
+    job.start()
+    until(lambda: job.poll().ended, 120)
+    assert "Installing PyTorch" in job.state.error
+    assert "install.log" in job.state.error
+    assert engine_python(plan.folder).exists()
+
+
+def test_a_cancelled_installation_ends(tmp_path: Path) -> None:
+    plan = Installation(tmp_path / "engine", Path(sys.executable), "duohand", "cpu", tmp_path)
+    job = InstallJob(plan, tmp_path / "install.log")
+    job.start()
+    job.poll()
+    job.cancel()
+    until(lambda: job.poll().ended)
+    assert "Cancelled" in job.state.error
