@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SameConv(nn.Module):
-    """A convolution with TFLite's SAME padding: at stride 2 the odd row and column go to the bottom and right."""
+    """A convolution with TFLite's SAME padding: at stride 2 the odd row and column go bottom and right."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rotated square crops about a hand: where they lie, how pixels and points go in and out.
 
-A crop is four numbers (..., 4): centre x, y in pixels of the whole frame (pixel centres at +0.5), side in pixels,
-rotation in radians about the picture's z (clockwise as seen), which turns the crop's up into the hand's up.
-Constants are MediaPipe's own (hand_landmark_tracking graphs of 0.10.21).
+A crop is four numbers (..., 4): centre x, y in pixels of the whole frame (pixel centres at +0.5), side in
+pixels, rotation in radians about the picture's z (clockwise as seen), which turns the crop's up into the
+hand's up. Constants are MediaPipe's own (hand_landmark_tracking graphs of 0.10.21).
 """
 
 import cv2
@@ -19,6 +19,7 @@ _WRIST, _INDEX_PIP, _MIDDLE_PIP, _RING_PIP = 0, 6, 10, 14
 _MAX_REDUCTION = 3.0
 
 Floats = NDArray[np.float64]
+Image = NDArray[np.uint8]
 
 
 def crops_from_palms(boxes_px: Floats, key_points_px: Floats) -> Floats:
@@ -59,12 +60,12 @@ def turn_to_frame(points_m: Floats, crops: Floats) -> Floats:
     return np.concatenate((_turn(points_m[..., :2], crops[..., 3, None]), points_m[..., 2:]), -1)
 
 
-def cut(image: NDArray[np.uint8], crop: Floats, crop_px: int) -> NDArray[np.uint8]:
-    """The crop's pixels (crop_px, crop_px, 3) of an image (H, W, 3); the image's border is repeated outside."""
+def cut(image: Image, crop: Floats, crop_px: int) -> Image:
+    """The crop's pixels (crop_px, crop_px, 3) of an image (H, W, 3), its border repeated outside."""
     scale = crop[2] / crop_px
     halvings = 0
     while scale > _MAX_REDUCTION:
-        image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
         scale, halvings = scale / 2, halvings + 1
     centre = crop[:2] / 2**halvings
     cos, sin = np.cos(crop[3]) * scale, np.sin(crop[3]) * scale
@@ -77,7 +78,8 @@ def cut(image: NDArray[np.uint8], crop: Floats, crop_px: int) -> NDArray[np.uint
         ]
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    out = cv2.warpAffine(image, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, np.uint8)
 
 
 def _upright(base: Floats, ahead: Floats) -> Floats:

@@ -20,9 +20,9 @@ Floats = NDArray[np.float64]
 class HandReadings:
     """What the landmark network read in N crops.
 
-    points_px (N, 21, 3): x, y in frame pixels (centres at +0.5), z on their scale. world_m (N, 21, 3): about the
-    hand's centre, camera axes. presence, right (N,): 0..1. crops (N, 4): where it looked. next_crops (N, 4): where
-    to look next.
+    points_px (N, 21, 3): x, y in frame pixels (centres at +0.5), z on their scale. world_m (N, 21, 3): about
+    the hand's centre, camera axes. presence, right (N,): 0..1. crops (N, 4): where it looked. next_crops (N,
+    4): where to look next.
     """
 
     points_px: Floats

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The 21-landmark network of MediaPipe Hands ("hand_landmark_full"), as released in the mediapipe 0.10.21 wheel."""
+"""The 21-landmark network of MediaPipe Hands ("hand_landmark_full" of the mediapipe 0.10.21 wheel)."""
 
 from typing import NamedTuple
 

@@ -22,7 +22,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Palms:
-    """Palms of one frame, the best first: boxes (N, 4) centre x, y, width, height; key points (N, 7, 2); scores (N,).
+    """Palms of one frame, the best first: boxes (N, 4) centre x, y, width, height; key points (N, 7, 2);
+    scores (N,).
 
     Pixels of the whole frame, pixel centres at +0.5.
     """
@@ -47,7 +48,7 @@ def detect_palms(
 
 
 def letterbox(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float, Floats]:
-    """The image in the middle of a black square of INPUT_PX, its scale there, and its offset (2,) in pixels."""
+    """The image in the middle of a black square of INPUT_PX, its scale there, its offset (2,) in pixels."""
     height, width = image.shape[:2]
     scale = INPUT_PX / max(height, width)
     small_width, small_height = max(1, round(width * scale)), max(1, round(height * scale))
@@ -72,7 +73,9 @@ def anchor_centres() -> Floats:
     return np.concatenate(layers)
 
 
-def weighted_suppression(values: Floats, scores: Floats, overlap: float = _SAME_PALM_OVERLAP) -> tuple[Floats, Floats]:
+def weighted_suppression(
+    values: Floats, scores: Floats, overlap: float = _SAME_PALM_OVERLAP
+) -> tuple[Floats, Floats]:
     """One value row and score for every group of boxes that overlap its best by more than `overlap`.
 
     values (N, 4 + ...): centre x, y, width, height, then what is averaged along with them, weighted by score.

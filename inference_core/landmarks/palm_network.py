@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The palm detector of MediaPipe Hands ("palm_detection_full"), as released in the mediapipe 0.10.21 wheel."""
+"""The palm detector of MediaPipe Hands ("palm_detection_full" of the mediapipe 0.10.21 wheel)."""
 
 from typing import NamedTuple
 

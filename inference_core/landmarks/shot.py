@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every hand in every frame of a shot: palms found on key frames, each followed forwards and backwards.
 
-A shot is known whole, so nothing here is causal. Frames stream through a window. Palms are sought on every n-th frame;
-each one starts a trail, and all trails of the window advance together, one batch a step, until they meet the next
-key frame's trail (then the two become one) or lose the hand. Trails that nothing led up to are followed backwards,
-and frames with fewer hands than their neighbours are searched again. Sides are not decided here: see `tracks`.
+A shot is known whole, so nothing here is causal. Frames stream through a window. Palms are sought on every
+n-th frame; each one starts a trail, and all trails of the window advance together, one batch a step, until
+they meet the next key frame's trail (then the two become one) or lose the hand. Trails that nothing led up to
+are followed backwards, and frames with fewer hands than their neighbours are searched again. Sides are not
+decided here: see `tracks`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.landmarks.detections import ShotDetections
 from inference_core.landmarks.trails import Sighting, Trails
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.landmarks.window import DetectionSettings, Window
 
 STAGE = "landmarks"
-Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 
 
@@ -32,27 +32,6 @@ class ShotFrame(Protocol):
     def image(self) -> NDArray[np.uint8] | None: ...
 
 
-@dataclass(frozen=True)
-class ShotDetections:
-    """N sightings of hands in a shot of T frames, ordered by frame.
-
-    at (N,): frame of each, counted from 0. trail (N,): which trail it belongs to. points_px (N, 21, 3): x, y in pixels
-    of the whole frame (centres at +0.5), z on their scale. world_m (N, 21, 3): metres about the hand's centre, camera
-    axes. presence (N,): 0..1. right (N,): 0..1, near 1 for a right hand. crops (N, 4): see `crops`.
-    time_s (T,). size_px: width, height; (0, 0) where no frame had an image.
-    """
-
-    at: NDArray[np.int64]
-    trail: NDArray[np.int64]
-    points_px: Floats
-    world_m: Floats
-    presence: Floats
-    right: Floats
-    crops: Floats
-    time_s: NDArray[np.float64]
-    size_px: tuple[int, int]
-
-
 def detect_shot(
     frames: Iterable[ShotFrame],
     networks: LandmarkNetworks,
@@ -62,7 +41,8 @@ def detect_shot(
 ) -> ShotDetections:
     """All sightings of hands in the shot. Holds no more than a window of images, however long the shot.
 
-    progress(stage, done, total) is called after every window; total is `frame_count`, or what is known so far.
+    progress(stage, done, total) is called after every window; total is `frame_count`, or what is known so
+    far.
     """
     settings = settings or DetectionSettings()
     trails = Trails()
@@ -72,7 +52,7 @@ def detect_shot(
     for some in _windows(frames, settings):
         images = [frame.image for frame in some]
         times.extend(frame.time_s for frame in some)
-        size_px = next((image.shape[1::-1] for image in images if image is not None), size_px)
+        size_px = next(((i.shape[1], i.shape[0]) for i in images if i is not None), size_px)
         window.advance(images)
         if progress is not None:
             progress(STAGE, len(times), max(frame_count, len(times)))

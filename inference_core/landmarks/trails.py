@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Two readings of one frame are of the same hand if their landmarks lie closer than this, as a share of the crop's
-# side, on average. A hand fills about half its crop; readings of one hand from two crops differ by about 0.01.
+# Two readings of one frame are of the same hand if their landmarks lie closer than this, as a share of the
+# crop's side, on average. A hand fills about half its crop; readings of one hand from two crops differ by
+# about 0.01.
 _SAME_HAND = 0.1
 
 

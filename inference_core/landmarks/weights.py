@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The landmark networks with their weights: read from the safetensors files beside this one, loaded strictly."""
+"""The landmark networks with their weights, which lie in the safetensors files beside this one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,12 +57,13 @@ def load_landmark_networks(device: torch.device | str = "cpu", folder: Path = _F
     palm, landmark = PalmNetwork(), LandmarkNetwork()
     for network, file_name in ((palm, PALM_WEIGHTS), (landmark, LANDMARK_WEIGHTS)):
         load_weights(network, folder / file_name)
-        network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        network.eval().requires_grad_(False).to(device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return LandmarkNetworks(palm, landmark, device)
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Load a safetensors file into the network, every name and shape accounted for; WeightsError otherwise."""
+    """Load a safetensors file into the network; WeightsError unless every name and shape is as it should."""
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:

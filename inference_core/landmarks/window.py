@@ -22,9 +22,9 @@ class DetectionSettings:
     """How hard to look.
 
     detect_every: palms are sought on every n-th frame. window_frames, window_bytes: images held at once.
-    history_frames: how many earlier images stay at hand for following a hand backwards. max_palms: a frame's best
-    ones only. min_palm_score, min_presence: MediaPipe's own. reread_shift: a reading whose hand lies further than this
-    share of the crop's side from the crop's middle is repeated with a crop that fits.
+    history_frames: how many earlier images stay at hand for following a hand backwards. max_palms: a frame's
+    best ones only. min_palm_score, min_presence: MediaPipe's own. reread_shift: a reading whose hand lies
+    further than this share of the crop's side from the crop's middle is repeated with a crop that fits.
     """
 
     detect_every: int = 6
@@ -93,10 +93,12 @@ class Window:
         return fronts
 
     def _follow(self, fronts: Sequence[_Front], step: int) -> None:
-        """Follow trails frame by frame, all together, until each meets another, loses its hand or leaves the window."""
+        """Follow trails frame by frame, all together, until each meets another, loses its hand or leaves."""
         while fronts:
             moved = [place for front in fronts if (place := self._next_place(front, step)) is not None]
-            readings = self._read_again(self._read([front.at for front in moved], [front.crop for front in moved]))
+            readings = self._read_again(
+                self._read([front.at for front in moved], [front.crop for front in moved])
+            )
             # Of two trails that come upon one hand the one that had to move less has the better claim.
             order = np.argsort([_shift(sighting) for sighting in readings], kind="stable")
             fronts = [
@@ -115,7 +117,7 @@ class Window:
         return None
 
     def _accept(self, trail: int, sighting: Sighting) -> bool:
-        """Put a reading on its trail and say whether to follow on; joins trails where it meets another of the hand."""
+        """Put a reading on its trail and say whether to follow on; join trails where it meets another."""
         if not self._is_hand(sighting):
             return False
         other = self._trails.same_hand(sighting)

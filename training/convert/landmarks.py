@@ -13,9 +13,10 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tflite
+import tflite as tflite_untyped
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
@@ -25,6 +26,9 @@ from inference_core.errors import WeightsError
 from inference_core.landmarks.landmark_network import CROP_PX, LandmarkNetwork
 from inference_core.landmarks.palm_network import INPUT_PX, PalmNetwork
 from inference_core.landmarks.weights import LANDMARK_WEIGHTS, PALM_WEIGHTS
+
+# Its stubs call every part of a model optional, though each is there in a whole file.
+tflite: Any = tflite_untyped
 
 _CONV, _DEPTHWISE, _LINEAR, _PRELU, _DEQUANTIZE = (
     tflite.BuiltinOperator.CONV_2D,
@@ -59,15 +63,17 @@ _SOURCES = (
         LandmarkNetwork,
         LANDMARK_WEIGHTS,
         CROP_PX,
-        "MobileNetV2-like: 14 inverted residual blocks with ReLU6, mean over the picture, linear heads for 21 "
-        "landmarks, presence, handedness, 21 world landmarks",
+        "MobileNetV2-like: 14 inverted residual blocks with ReLU6, mean over the picture, linear heads for "
+        "21 landmarks, presence, handedness, 21 world landmarks",
     ),
 )
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("mediapipe", type=Path, metavar="MEDIAPIPE_WHEEL_OR_DIR")
     parser.add_argument("out", type=Path, metavar="OUT")
     arguments = parser.parse_args()
@@ -100,15 +106,15 @@ def convert_all(mediapipe: Path, out: Path) -> None:
 def convert(model: bytes, network: nn.Module) -> dict[str, Tensor]:
     """The TFLite model's parameters under the network's own names, in torch's layouts.
 
-    The network defines its layers in the order in which the model runs them; shapes are compared, so a slip cannot
-    pass. Raises WeightsError where the two do not match.
+    The network defines its layers in the order in which the model runs them; shapes are compared, so a slip
+    cannot pass. Raises WeightsError where the two do not match.
     """
     arrays = _parameters_in_order(model)
     names = {name: parameter.shape for name, parameter in network.named_parameters()}
     if len(arrays) != len(names):
         raise WeightsError(
-            f"The TFLite model has {len(arrays)} parameter arrays, {type(network).__name__} has {len(names)}: "
-            "this is not the model of mediapipe 0.10.21."
+            f"The TFLite model has {len(arrays)} parameter arrays and "
+            f"{type(network).__name__} {len(names)}: this is not the model of mediapipe 0.10.21."
         )
     weights: dict[str, Tensor] = {}
     for (name, shape), array in zip(names.items(), arrays, strict=True):
@@ -146,7 +152,7 @@ def _parameters_in_order(model_bytes: bytes) -> list[NDArray[np.floating]]:
     return arrays
 
 
-def _constant(model: tflite.Model, graph: tflite.SubGraph, index: int) -> NDArray[np.floating]:
+def _constant(model: Any, graph: Any, index: int) -> NDArray[np.floating]:
     tensor = graph.Tensors(index)
     data = model.Buffers(tensor.Buffer()).DataAsNumpy()
     array = np.frombuffer(data.tobytes(), _DTYPES[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
