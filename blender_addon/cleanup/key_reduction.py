@@ -65,7 +65,7 @@ def reduce_within_distance(
     truth = points(location, rotations_wxyz, rest)
 
     def attempt(scale: float) -> Reduction:
-        angle: Floats = 2 * np.arcsin(np.clip(scale * bound_units / (2 * reach), 0.0, 1.0))
+        angle = 2 * np.arcsin(np.minimum(scale * bound_units / (2 * reach), 1.0)).astype(np.float64)
         reduction = _reduced(frames, location, rotations_wxyz, scale * bound_units, angle)
         return _measured(reduction, frames, location, rotations_wxyz, rest, truth)
 
@@ -80,7 +80,7 @@ def reduce_within_angle(
     bound_deg: float,
     bound_units: float,
 ) -> Reduction:
-    """The fewest keys found whose bones turn within an angle of the source, the location within a distance."""
+    """The fewest keys found whose bones turn within an angle of the source, the location in a distance."""
     angles = np.full(rotations_wxyz.shape[1], np.radians(bound_deg))
     reduction = _reduced(frames, location, rotations_wxyz, bound_units, angles)
     truth = points(location, rotations_wxyz, rest)
