@@ -8,7 +8,6 @@ somebody asks for them.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from inference_core.errors import HandModelError
 from inference_core.geometry.rotations import exp, log
 from inference_core.hand_model import anatomy
 from inference_core.hand_model.arrays import HandArrays
+from inference_core.hand_model.lazy import cached_property
 from inference_core.skeleton import DRIVER_16_OF_21, JOINTS_21_FROM_16_AND_TIPS, LEFT, PARENTS_16, RIGHT
 
 _lbs: Any = lbs  # smplx calls its arguments by a Tensor type of its own

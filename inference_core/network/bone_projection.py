@@ -22,7 +22,9 @@ class BoneProjection(nn.Module):
     operations and the same numbers. `as_published` builds the map, for counting and comparing.
     """
 
-    def __init__(self, channels: int, outputs: int, size: int, reach_px: float, as_published: bool = False) -> None:
+    def __init__(
+        self, channels: int, outputs: int, size: int, reach_px: float, as_published: bool = False
+    ) -> None:
         super().__init__()
         self.size, self.reach_px, self.as_published = size, reach_px, as_published
         self.embedding = SharedEmbedding(channels, channels)
@@ -50,7 +52,7 @@ class BoneProjection(nn.Module):
         return drawn.unflatten(-1, (size, size))
 
 
-_PARENTS = list(PARENTS_21[1:])
+_PARENTS: list[int] = PARENTS_21[1:].tolist()
 
 
 def bone_weights(uv: Tensor, size: int, reach_px: float) -> Tensor:

@@ -52,7 +52,9 @@ class NetworkConfiguration:
         choices = {"backbone": get_args(Backbone), "attention": get_args(Attention), "pose": get_args(Pose)}
         for field, allowed in choices.items():
             if getattr(self, field) not in allowed:
-                raise WeightsError(f"{field} is {getattr(self, field)!r}; choose one of {', '.join(allowed)}.")
+                raise WeightsError(
+                    f"{field} is {getattr(self, field)!r}; choose one of {', '.join(allowed)}."
+                )
 
     def with_stages(self, stages: int) -> NetworkConfiguration:
         """The same network with fewer or more refinement stages."""
@@ -83,7 +85,9 @@ def configuration_from_json(fields: dict[str, Any]) -> NetworkConfiguration:
     known = {field.name for field in dataclasses.fields(NetworkConfiguration)}
     unknown = sorted(set(fields) - known)
     if unknown:
-        raise WeightsError(f"The card's configuration holds {', '.join(unknown)}, unknown here: update Duohand.")
+        raise WeightsError(
+            f"The card's configuration holds {', '.join(unknown)}, unknown here: update Duohand."
+        )
     missing = sorted({"name", "backbone", "attention"} - set(fields))
     if missing:
         raise WeightsError(f"The card's configuration lacks {', '.join(missing)}.")

@@ -54,7 +54,9 @@ class DirNetwork(nn.Module):
         channels = self.backbone.channels
         evidence = configuration.evidence
         self.maps = EvidenceMaps(channels[:3]) if evidence and compact else None
-        self.baseline = BaselineRegressor(configuration, channels[3], HAND_EVIDENCE_CHANNELS if evidence else 0)
+        self.baseline = BaselineRegressor(
+            configuration, channels[3], HAND_EVIDENCE_CHANNELS if evidence else 0
+        )
         befores = (channels[3], configuration.visual_channels)
         self.refinements = nn.ModuleList(
             Refinement(
@@ -136,7 +138,9 @@ class DirNetwork(nn.Module):
                 return corrected_numbers(detached(previous), parameters, offset), heads
             return absolute_numbers(parameters, offset), heads
 
-    def _posed(self, numbers: HandNumbers, hand: HandModel, vertices: bool, heads: Tensor | None) -> HandStage:
+    def _posed(
+        self, numbers: HandNumbers, hand: HandModel, vertices: bool, heads: Tensor | None
+    ) -> HandStage:
         with torch.autocast(numbers.pose.device.type, enabled=False):
             return posed_hands(numbers, hand, self.configuration.pose, vertices, heads)
 

@@ -74,11 +74,10 @@ class EfficientNetLite0(nn.Module):
             self.groups.append(nn.Sequential(*blocks))
             inputs = outputs
 
-    def forward(
-        self, image: Tensor, maps: Sequence[Tensor] = ()
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor, maps: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """maps: up to three tensors of the first pyramid levels' shapes, added to them."""
-        features, levels = self.stem(image), list[Tensor]()
+        features = self.stem(image)
+        levels: list[Tensor] = []
         for index, group in enumerate(self.groups):
             features = group(features)
             if index in _PYRAMID_ENDS:

@@ -99,7 +99,14 @@ def hand_evidence(evidence: CropEvidence, start: HandNumbers) -> Tensor:
     inverse_focal = inverse_focal[:, None].expand_as(evidence.hand_score)
     single = torch.stack([evidence.hand_score, evidence.side_score, inverse_focal], -1)
     offset = start.offset[:, None].expand(-1, SIDE_COUNT, -1)
-    parts = [local.flatten(2), (evidence.landmarks_uv * known).flatten(2), score, start.parameters, single, offset]
+    parts = [
+        local.flatten(2),
+        (evidence.landmarks_uv * known).flatten(2),
+        score,
+        start.parameters,
+        single,
+        offset,
+    ]
     return torch.cat(parts, -1)
 
 
@@ -111,7 +118,9 @@ def joint_evidence(evidence: CropEvidence, stage: HandStage) -> Tensor:
     to_landmark_uv = (evidence.landmarks_uv - stage.joints_uv.detach()) * known * _UV_GAIN
     landmark = evidence.world_rel_m @ root / OFFSET_UNIT_M * known
     joint = joints @ root / OFFSET_UNIT_M
-    hand = torch.stack([evidence.hand_score, evidence.side_score], -1)[:, :, None].expand(-1, -1, JOINT_COUNT, -1)
+    hand = torch.stack([evidence.hand_score, evidence.side_score], -1)[:, :, None].expand(
+        -1, -1, JOINT_COUNT, -1
+    )
     return torch.cat([to_landmark_uv, landmark - joint * known, landmark, joint, score[..., None], hand], -1)
 
 
@@ -177,7 +186,10 @@ def _weak_camera(evidence: CropEvidence, seen: Tensor) -> Tensor:
     weights = evidence.landmark_score[..., None]
     total = weights.sum(-2, keepdim=True).clamp(min=1e-6)
     xy, uv = evidence.world_rel_m[..., :2], evidence.landmarks_uv
-    mean_xy, mean_uv = (weights * xy).sum(-2, keepdim=True) / total, (weights * uv).sum(-2, keepdim=True) / total
+    mean_xy, mean_uv = (
+        (weights * xy).sum(-2, keepdim=True) / total,
+        (weights * uv).sum(-2, keepdim=True) / total,
+    )
     spread = (weights * (xy - mean_xy).square()).sum((-2, -1)).clamp(min=1e-9)
     scale = (weights * (xy - mean_xy) * (uv - mean_uv)).sum((-2, -1)) / spread
     scale = torch.where(seen, scale.clamp(*_SCALE_RANGE), torch.full_like(scale, _UNKNOWN_SCALE))

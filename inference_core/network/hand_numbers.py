@@ -58,7 +58,9 @@ def corrected_numbers(previous: HandNumbers, correction: Tensor, offset_correcti
     return numbers_of(root, pose, betas, camera, previous.offset + offset_correction)
 
 
-def numbers_of(root_rotation: Tensor, pose: Tensor, betas: Tensor, camera: Tensor, offset: Tensor) -> HandNumbers:
+def numbers_of(
+    root_rotation: Tensor, pose: Tensor, betas: Tensor, camera: Tensor, offset: Tensor
+) -> HandNumbers:
     """The record with its 64 parameters a hand joined from the parts."""
     parameters = torch.cat([so3.matrix_to_six_d(root_rotation), pose, betas, camera], -1)
     return HandNumbers(parameters, root_rotation, pose, betas, camera, offset)

@@ -26,7 +26,9 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(_MLP_RATIO * channels, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        query, key, value = self.qkv(self.norm1(tokens)).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        query, key, value = (
+            self.qkv(self.norm1(tokens)).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        )
         attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         tokens = tokens + self.proj(attended)
         return tokens + self.fc2(F.gelu(self.fc1(self.norm2(tokens))))

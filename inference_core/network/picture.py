@@ -25,7 +25,11 @@ def check_picture(image: Tensor) -> None:
     if image.shape[0] == 0:
         raise RequestError("The batch is empty: give the network at least one picture.")
     if not image.is_floating_point():
-        raise RequestError(f"The network takes normalised float pictures, not {image.dtype}: divide by 255 and normalise.")
+        raise RequestError(
+            f"The network takes normalised float pictures, not {image.dtype}: divide by 255 and normalise."
+        )
     if not bool(torch.isfinite(image).all()):
         bad = (~torch.isfinite(image)).flatten(1).any(1).nonzero().flatten().tolist()
-        raise RequestError(f"Pictures {bad[:8]} hold NaN or infinite values: check the frames they were cut from.")
+        raise RequestError(
+            f"Pictures {bad[:8]} hold NaN or infinite values: check the frames they were cut from."
+        )

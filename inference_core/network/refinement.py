@@ -55,7 +55,9 @@ class Refinement(nn.Module):
         evidence (B, S, 21, E): what the landmarks say beside the previous stage's joints, or None.
         """
         joints = previous.joints_m.detach() / OFFSET_UNIT_M
-        features = self.image_embedding(sampled(fused, previous.joints_uv.detach())) + self.joint_embedding(joints)
+        features = self.image_embedding(sampled(fused, previous.joints_uv.detach())) + self.joint_embedding(
+            joints
+        )
         if self.evidence_embedding is not None and evidence is not None:
             features = features + self.evidence_embedding(evidence)
         features = self.graph(features)

@@ -59,7 +59,9 @@ class BaselineRegressor(nn.Module):
         if configuration.evidence:
             inputs = _EVIDENCE_MLP_CHANNELS
             wide = 2 * channels + SIDE_COUNT * evidence_channels
-            self.mix = nn.Sequential(SideLinear(wide, inputs), nn.ReLU(), SideLinear(inputs, inputs), nn.ReLU())
+            self.mix = nn.Sequential(
+                SideLinear(wide, inputs), nn.ReLU(), SideLinear(inputs, inputs), nn.ReLU()
+            )
         self.parameters_head = SideLinear(inputs, PARAMETERS)
         self.offset_head = nn.Linear(inputs * SIDE_COUNT if configuration.evidence else channels, 3)
         self.heads = SideLinear(inputs, HEAD_COUNT) if configuration.presence else None

@@ -94,7 +94,9 @@ def import_release(checkpoint: Path, out: Path) -> DirNetwork:
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint's `net` (or of a bare state dict), unpickled by torch's weights-only reader."""
     if not path.is_file():
-        raise WeightsError(f"There is no checkpoint {path}. Give the .pth file that the authors' page offers.")
+        raise WeightsError(
+            f"There is no checkpoint {path}. Give the .pth file that the authors' page offers."
+        )
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -108,7 +110,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         ) from error
     state = loaded.get("net", loaded) if isinstance(loaded, Mapping) else loaded
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no state dict, neither as `net` nor by itself. Is it DIR's checkpoint?")
+        raise WeightsError(
+            f"{path} holds no state dict, neither as `net` nor by itself. Is it DIR's checkpoint?"
+        )
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
@@ -118,7 +122,9 @@ def network_from_release(state: Mapping[str, Tensor]) -> DirNetwork:
     Raises WeightsError naming every key that is missing, unexpected or of another shape.
     """
     network = DirNetwork(DIR_RELEASE)
-    own = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    own = {
+        key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")
+    }
     sources = {key: release_keys(key) for key in own}
     wanted = {source for keys in sources.values() for source in keys}
     missing = sorted(wanted - set(state))
@@ -149,10 +155,15 @@ def _differing_shapes(
     lines = []
     for key, value in own.items():
         shape, count = tuple(value.shape), len(sources[key])
-        halved = shape[1:] if count == 2 and shape[0] == 2 else (shape[0] // count, *shape[1:]) if shape else shape
+        halved = (
+            shape[1:] if count == 2 and shape[0] == 2 else (shape[0] // count, *shape[1:]) if shape else shape
+        )
         for source in sources[key]:
             found = tuple(state[source].shape)
-            if _without_ones(found) != _without_ones(halved) and state[source].numel() * count != value.numel():
+            if (
+                _without_ones(found) != _without_ones(halved)
+                and state[source].numel() * count != value.numel()
+            ):
                 lines.append(f"{source} is {found}, expected {halved}")
             elif _without_ones(found) != _without_ones(halved) and "spatial_pos_embed" not in source:
                 lines.append(f"{source} is {found}, expected {halved}")
@@ -169,7 +180,9 @@ def _difference(missing: list[str], unexpected: list[str], reshaped: list[str]) 
         for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
         if names
     ]
-    return f"The checkpoint is not the released DIR graph. Keys {'; '.join(parts)}. Give DIR's own checkpoint."
+    return (
+        f"The checkpoint is not the released DIR graph. Keys {'; '.join(parts)}. Give DIR's own checkpoint."
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -59,7 +59,9 @@ def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: boo
         (folder / (CARD_FILE + ".part")).write_text(text + os.linesep, encoding="utf-8")
         (folder / (CARD_FILE + ".part")).replace(folder / CARD_FILE)
     except OSError as error:
-        raise WeightsError(f"The weights cannot be written to {folder}: {error.strerror or error}.") from error
+        raise WeightsError(
+            f"The weights cannot be written to {folder}: {error.strerror or error}."
+        ) from error
 
 
 def load_weights(folder: Path) -> tuple[DirNetwork, WeightsCard]:
@@ -95,7 +97,9 @@ def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) ->
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file. Raises WeightsError when it is missing or cut short."""
     if not path.is_file():
-        raise WeightsError(f"There are no weights {path}. Run `duohand import-weights`, or name another folder.")
+        raise WeightsError(
+            f"There are no weights {path}. Run `duohand import-weights`, or name another folder."
+        )
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -105,15 +109,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def read_card(path: Path) -> WeightsCard:
     """The card. Raises WeightsError when it is missing, unreadable or of a future version."""
     if not path.is_file():
-        raise WeightsError(f"There is no card {path} beside the weights: name a folder that `import-weights` wrote.")
+        raise WeightsError(
+            f"There is no card {path} beside the weights: name a folder that `import-weights` wrote."
+        )
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         version = int(fields["version"])
         if version > CARD_VERSION:
-            raise WeightsError(f"{path} is of version {version}; this Duohand reads up to {CARD_VERSION}. Update it.")
+            raise WeightsError(
+                f"{path} is of version {version}; this Duohand reads up to {CARD_VERSION}. Update it."
+            )
         tips = fields.get("tip_vertices")
         fields["tip_vertices"] = None if tips is None else tuple(tuple(side) for side in tips)
         fields["configuration"] = configuration_from_json(fields["configuration"])
         return WeightsCard(**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is no card of network weights ({error!r}). Import the weights again.") from error
+        raise WeightsError(
+            f"{path} is no card of network weights ({error!r}). Import the weights again."
+        ) from error
