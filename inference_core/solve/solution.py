@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the shot solve hands back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ShotSolution:
+    """Both hands through T frames; S sides (left, right). Absent hands hold NaN, their confidence 0.
+
+    betas (S, 10); root_wxyz (T, S, 4) wrist rotation in camera axes; pose_wxyz (T, S, 15, 4) finger rotations
+    relative to the rest pose, MANO's order; wrist_cam_m (T, S, 3); joints_cam_m (T, S, 21, 3); confidence
+    (T, S) 0..1; present (T, S) absent, seen or filled (evidence). The raw_ ones: every frame by itself, before
+    smoothing, contact and the bridging of gaps; where a frame has no evidence of its own, straight between its
+    neighbours. reprojection_px (T, S): mean distance of the landmarks from the solved hand's, NaN where unseen.
+    """
+
+    betas: NDArray[np.float32]
+    root_wxyz: NDArray[np.float32]
+    pose_wxyz: NDArray[np.float32]
+    wrist_cam_m: NDArray[np.float32]
+    joints_cam_m: NDArray[np.float32]
+    raw_root_wxyz: NDArray[np.float32]
+    raw_pose_wxyz: NDArray[np.float32]
+    raw_wrist_cam_m: NDArray[np.float32]
+    raw_joints_cam_m: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    present: NDArray[np.uint8]
+    reprojection_px: NDArray[np.float32]
