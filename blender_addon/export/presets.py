@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each program wants of an FBX file. No bpy here.
+
+Everywhere: no leaf bones (there would be 20 bones, not 16) and curves that are not simplified (the default costs a
+third of a millimetre).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class FbxPreset:
+    """Axes and units of an FBX file, in the words of Blender's exporter.
+
+    scale_options: FBX_SCALE_NONE writes centimetres and scales the objects by 100; FBX_SCALE_UNITS writes metres and
+    says so in the file's unit; FBX_SCALE_ALL does so too, for readers that take the custom scale from the unit as well.
+    """
+
+    label: str
+    description: str
+    axis_forward: str
+    axis_up: str
+    scale_options: str
+    primary_bone_axis: str = "Y"
+    secondary_bone_axis: str = "X"
+    smoothing: str = "FACE"
+
+
+FBX_PRESETS: Final[Mapping[str, FbxPreset]] = {
+    "BLENDER": FbxPreset(
+        "Blender", "Reads back into Blender as it left", "-Z", "Y", "FBX_SCALE_NONE", smoothing="OFF"
+    ),
+    "UNREAL": FbxPreset(
+        "Unreal",
+        "Unreal Engine: metres stated in the file, forward +X after its import",
+        "-Y",
+        "Z",
+        "FBX_SCALE_UNITS",
+    ),
+    "UNITY": FbxPreset(
+        "Unity", "Unity: y up, objects of scale 1 after its import", "-Z", "Y", "FBX_SCALE_ALL"
+    ),
+    "MAYA": FbxPreset(
+        "Maya",
+        "Maya and MotionBuilder: y up, centimetres, bones along X",
+        "-Z",
+        "Y",
+        "FBX_SCALE_NONE",
+        "X",
+        "-Y",
+    ),
+}

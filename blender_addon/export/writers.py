@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""FBX, GLB, USD and BVH files of a shot's hands. Each returns the files that it wrote."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from inference_core.errors import RequestError
+from inference_core.skeleton import LEFT, RIGHT, SIDES
+
+from .presets import FBX_PRESETS
+from .stage import stage
+
+BOTH = (LEFT, RIGHT)
+
+
+def export_fbx(
+    scene: bpy.types.Scene,
+    shot: bpy.types.Collection,
+    path: Path,
+    preset: str = "BLENDER",
+    sides: Sequence[int] = BOTH,
+) -> list[Path]:
+    """One FBX file of the hands' rigs, skins and motion over the scene's range."""
+    wanted = FBX_PRESETS[preset]
+    with stage(scene, shot, sides):
+        _run(
+            bpy.ops.export_scene.fbx,
+            path,
+            use_selection=True,
+            object_types={"ARMATURE", "MESH"},
+            axis_forward=wanted.axis_forward,
+            axis_up=wanted.axis_up,
+            apply_scale_options=wanted.scale_options,
+            primary_bone_axis=wanted.primary_bone_axis,
+            secondary_bone_axis=wanted.secondary_bone_axis,
+            mesh_smooth_type=wanted.smoothing,
+            add_leaf_bones=False,
+            bake_anim=True,
+            bake_anim_use_all_bones=True,
+            bake_anim_use_nla_strips=False,
+            bake_anim_use_all_actions=False,
+            bake_anim_force_startend_keying=True,
+            bake_anim_simplify_factor=0.0,
+        )
+    return [path]
+
+
+def export_glb(
+    scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
+) -> list[Path]:
+    """One binary glTF file, a key on every frame of the scene's range."""
+    with stage(scene, shot, sides):
+        _run(
+            bpy.ops.export_scene.gltf,
+            path,
+            export_format="GLB",
+            use_selection=True,
+            export_animations=True,
+            export_animation_mode="SCENE",
+            export_force_sampling=True,
+            export_frame_range=True,
+            export_anim_scene_split_object=False,
+            export_optimize_animation_size=False,
+            export_morph=True,
+            export_morph_animation=True,
+        )
+    return [path]
+
+
+def export_usd(
+    scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
+) -> list[Path]:
+    """One USD file (.usdc, .usda or .usd) with skeletons and their motion."""
+    with stage(scene, shot, sides):
+        _run(
+            bpy.ops.wm.usd_export,
+            path,
+            selected_objects_only=True,
+            export_animation=True,
+            export_armatures=True,
+            export_shapekeys=True,
+            only_deform_bones=False,
+            export_materials=True,
+        )
+    return [path]
+
+
+def export_bvh(
+    scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
+) -> list[Path]:
+    """A BVH file a hand (the format knows one skeleton): NAME.bvh, or NAME_left.bvh and NAME_right.bvh for two."""
+    written: list[Path] = []
+    with stage(scene, shot, sides) as hands:
+        for hand in hands:
+            side = hand.duohand.side.lower()
+            file = (
+                path
+                if len(hands) == 1
+                else path.with_name(f"{path.stem}_{SIDES[SIDES.index(side)]}{path.suffix}")
+            )
+            with bpy.context.temp_override(active_object=hand, object=hand):
+                _run(
+                    bpy.ops.export_anim.bvh,
+                    file,
+                    frame_start=scene.frame_start,
+                    frame_end=scene.frame_end,
+                    rotate_mode="NATIVE",
+                    root_transform_only=True,
+                )
+            written.append(file)
+    return written
+
+
+def _run(exporter: Any, path: Path, **options: Any) -> None:
+    """Call one of Blender's exporters with those of the options that this version of it knows."""
+    try:
+        known = exporter.get_rna_type().properties.keys()
+    except KeyError as error:
+        raise RequestError(
+            f"Blender's exporter for {path.suffix} files is switched off. Enable it in Preferences, Add-ons."
+        ) from error
+    if not path.parent.is_dir():
+        raise RequestError(f"There is no folder {path.parent} to write {path.name} into.")
+    try:
+        exporter(filepath=str(path), **{name: value for name, value in options.items() if name in known})
+    except RuntimeError as error:
+        raise RequestError(f"{path} could not be written: {str(error).strip()}") from error
+    if not path.is_file():
+        raise RequestError(f"{path} was not written; Blender's exporter gave no reason.")
+
+
+Writer = Callable[[bpy.types.Scene, bpy.types.Collection, Path, Sequence[int]], list[Path]]
+WRITERS: dict[str, Writer] = {".glb": export_glb, ".usdc": export_usd, ".bvh": export_bvh}

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A take into the scene: `apply_take` is what Load Take and a finished capture do, and what a script may call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import bpy
+import numpy as np
+
+from inference_core.errors import RequestError
+from inference_core.evidence import ABSENT
+from inference_core.skeleton import LEFT, RIGHT
+from inference_core.take import Take
+
+from . import camera as cameras
+from . import fcurves, hand_keys, hand_mesh, hand_rig, markers, motion, plate, shot
+from .axes import Floats, place_under_camera
+from .rest_bones import rest_bones, side_name
+from .timing import TimingMode
+
+
+@dataclass(frozen=True)
+class ApplySettings:
+    """How a take is laid into the scene.
+
+    existing: UPDATE the shot of the same name in place, or make a NEW one beside it. camera: a NEW one of the shot's
+    own, standing at `place` (4, 4) in Blender's world (None: the origin, looking along +Y), or the SCENE's, from
+    which the hands then hang. scale: Blender units to a metre. rotation_mode: QUATERNION or an Euler order.
+    """
+
+    name: str = ""
+    existing: Literal["UPDATE", "NEW"] = "UPDATE"
+    start_frame: int = 1
+    timing: TimingMode = "SECONDS"
+    set_rate: bool = False
+    set_range: bool = True
+    set_resolution: bool = True
+    camera: Literal["NEW", "SCENE"] = "NEW"
+    place: Floats | None = None
+    scale: float = 1.0
+    rotation_mode: str = hand_keys.QUATERNION
+    sides: Sequence[int] = (LEFT, RIGHT)
+    correctives: bool = True
+    show_footage: bool = True
+    set_markers: bool = True
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What came of it: the shot's collection, its armatures by side, and what the user should know."""
+
+    shot: bpy.types.Collection
+    armatures: dict[int, bpy.types.Object]
+    warnings: tuple[str, ...]
+
+
+def apply_take(scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings) -> Applied:
+    """Lay the take into the scene; a RequestError where the settings ask for what is not there."""
+    scene_camera = _scene_camera(scene) if settings.camera == "SCENE" else None
+    if settings.set_rate:
+        shot.set_rate(scene, take.fps)
+    collection = _shot_for(scene, take, take_path, settings)
+    _remember(scene, collection, take_path, settings)
+    frames = shot.shot_timing(collection).scene_frames(take.time_s, take.frame)
+    warnings = _set_camera(scene, collection, take, frames, settings, scene_camera)
+    wanted = [side for side in settings.sides if (take.present[:, side] != ABSENT).any()]
+    for side, armature in shot.armatures(collection).items():
+        if side not in wanted:
+            shot.remove_object(armature.duohand.skin)
+            shot.remove_object(armature)
+    rigs = {side: _set_hand(collection, take, side, frames, settings) for side in wanted}
+    if not rigs:
+        warnings.append("No hand was found in this take: there is a camera and nothing to move.")
+    if settings.set_range:
+        shot.set_range(scene, frames)
+    if settings.set_markers:
+        markers.set_markers(scene, collection.name, take, frames)
+    return Applied(collection, rigs, tuple(warnings))
+
+
+def _scene_camera(scene: bpy.types.Scene) -> bpy.types.Object:
+    if scene.camera is None:
+        raise RequestError(
+            "The scene has no camera for the hands to hang from. Make one active, or choose a new one."
+        )
+    return scene.camera
+
+
+def _shot_for(
+    scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings
+) -> bpy.types.Collection:
+    name = settings.name or shot.shot_name(take, take_path)
+    if settings.existing == "UPDATE":
+        for found in shot.shots(scene):
+            if found.name == name or (take_path and found.duohand.take_path == take_path):
+                return found
+    return shot.new_shot(scene, name)
+
+
+def _remember(
+    scene: bpy.types.Scene, collection: bpy.types.Collection, take_path: str, settings: ApplySettings
+) -> None:
+    kept = collection.duohand
+    kept.take_path = take_path
+    kept.start_frame, kept.timing, kept.scale = settings.start_frame, settings.timing, settings.scale
+    kept.fps, kept.fps_base = scene.render.fps, scene.render.fps_base
+
+
+def _set_camera(
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    take: Take,
+    frames: Floats,
+    settings: ApplySettings,
+    scene_camera: bpy.types.Object | None,
+) -> list[str]:
+    if scene_camera is not None and scene_camera != collection.duohand.place:
+        _hang_from(collection, scene_camera)
+        return []
+    camera = shot.shot_camera(collection)
+    shot.set_place(collection, settings.place, None)
+    cameras.set_camera(camera, take, frames, settings.scale)
+    scene.camera = camera
+    if settings.set_resolution:
+        shot.set_resolution(scene, take, cameras.lens_from_K(take.K, take.size_px).pixel_aspect)
+    return _show_footage(camera, take, frames) if settings.show_footage else []
+
+
+def _hang_from(collection: bpy.types.Collection, camera: bpy.types.Object) -> None:
+    kept = collection.duohand
+    if kept.camera == camera and not kept.own_camera:
+        raise RequestError(
+            "The scene's camera is this shot's own. Make the camera that is meant the active one."
+        )
+    if kept.camera is not None and not kept.own_camera:
+        shot.remove_object(kept.camera)
+    kept.camera, kept.own_camera = camera, True
+    shot.set_place(collection, place_under_camera(), camera)
+
+
+def _show_footage(camera: bpy.types.Object, take: Take, frames: Floats) -> list[str]:
+    named = shot.footage_path(take)
+    if named is None:
+        return []
+    file = plate.first_file(named)
+    if file is None:
+        return [f"The footage {named} is not there any more: the camera shows no plate."]
+    try:
+        plate.show_plate(camera, file, take.frame, frames)
+    except RuntimeError as error:
+        return [f"Blender cannot show the footage {file}: {error}."]
+    return []
+
+
+def _set_hand(
+    collection: bpy.types.Collection, take: Take, side: int, frames: Floats, settings: ApplySettings
+) -> bpy.types.Object:
+    bones = rest_bones(take, side, settings.scale)
+    armature = shot.hand_armature(collection, side)
+    armature.parent = collection.duohand.place
+    if not hand_rig.fits(armature.data, bones):
+        old = armature.data
+        armature.data = hand_rig.armature_from_bones(armature.name, bones, side)
+        fcurves.remove_if_unused(old)
+    rest_frames = hand_rig.rest_frames(armature.data, bones.names)
+    for name in bones.names:
+        armature.pose.bones[name].rotation_mode = settings.rotation_mode
+    _set_keys(armature, take, side, frames, settings, bones.names, rest_frames)
+    skin = _set_skin(collection, armature, take, side, settings, bones.names, rest_frames)
+    hand_keys.write_visibility(skin, take.present[:, side], frames)
+    return armature
+
+
+def _set_keys(
+    armature: bpy.types.Object,
+    take: Take,
+    side: int,
+    frames: Floats,
+    settings: ApplySettings,
+    names: tuple[str, ...],
+    rest_frames: Floats,
+) -> None:
+    old = armature.animation_data.action if armature.animation_data else None
+    channels = fcurves.assign_new_action(armature, armature.name)
+    solved = motion.solved_motion(take, side, rest_frames, settings.scale)
+    hand_keys.write_motion(channels, names, solved, frames, settings.rotation_mode)
+    present = take.present[:, side]
+    hand_keys.write_confidence(channels, armature, take.confidence[:, side], present, frames)
+    fcurves.remove_if_unused(old)
+    channels.action.name = armature.name
+    _set_raw_keys(armature, take, side, frames, settings, names, rest_frames)
+
+
+def _set_raw_keys(
+    armature: bpy.types.Object,
+    take: Take,
+    side: int,
+    frames: Floats,
+    settings: ApplySettings,
+    names: tuple[str, ...],
+    rest_frames: Floats,
+) -> None:
+    old = armature.duohand.raw_action
+    raw = motion.raw_motion(take, side, rest_frames, settings.scale)
+    if len(raw.rows) == 0:
+        return
+    channels = fcurves.new_action(armature, f"{armature.name} raw")
+    hand_keys.write_motion(channels, names, raw, frames, settings.rotation_mode)
+    fcurves.muted_strip(armature, channels, hand_keys.RAW_TRACK)
+    armature.duohand.raw_action = channels.action
+    fcurves.remove_if_unused(old)
+
+
+def _set_skin(
+    collection: bpy.types.Collection,
+    armature: bpy.types.Object,
+    take: Take,
+    side: int,
+    settings: ApplySettings,
+    names: tuple[str, ...],
+    rest_frames: Floats,
+) -> bpy.types.Object:
+    name = f"{collection.name} {side_name(side)} skin"
+    mesh = hand_mesh.mesh_from_take(name, take, side, settings.scale)
+    skin = armature.duohand.skin
+    if skin is None:
+        skin = bpy.data.objects.new(name, mesh)
+        collection.objects.link(skin)
+        armature.duohand.skin = skin
+    else:
+        old = skin.data
+        mesh.materials.clear()
+        for material in old.materials:
+            mesh.materials.append(material)
+        skin.data = mesh
+        fcurves.remove_if_unused(old)
+    hand_mesh.bind(skin, armature, names, np.asarray(take.skin_weights[side]))
+    if settings.correctives:
+        keys = hand_mesh.take_correctives(take, side, rest_frames, settings.scale)
+        if keys:
+            hand_mesh.add_correctives(skin, armature, names, keys)
+    return skin
+
+
+def absolute(path: str) -> str:
+    """The path with Blender's // resolved."""
+    return str(Path(bpy.path.abspath(path)))

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The take's camera in Blender: lens, shift and pixel aspect from K, and its motion."""
+
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+from numpy.typing import NDArray
+
+from inference_core import quaternions
+from inference_core.take import Take
+
+from . import fcurves
+from .axes import Floats, camera_matrices
+
+SENSOR_MM = 36.0
+_NEAR_M, _FAR_M = 0.01, 100.0
+_STILL = 1e-9
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Blender's terms for pinhole cameras K; each of the first three a number a frame (T,) or (1,)."""
+
+    focal_mm: Floats
+    shift_x: Floats
+    shift_y: Floats
+    pixel_aspect: tuple[float, float]
+
+
+def lens_from_K(K: NDArray[np.floating], size_px: NDArray[np.integer]) -> Lens:
+    """The lens of cameras K (3, 3) or (T, 3, 3) for images of size_px (2,), on a horizontal sensor of SENSOR_MM."""
+    K = np.asarray(K, np.float64).reshape(-1, 3, 3)
+    width, height = (float(size) for size in size_px)
+    fx, fy, cx, cy = K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]
+    tall = float((fx / fy)[0])  # height of a pixel over its width
+    return Lens(
+        fx * SENSOR_MM / width,
+        (width / 2 - cx) / width,
+        (cy - height / 2) * tall / width,
+        (1.0, tall) if tall >= 1 else (1 / tall, 1.0),
+    )
+
+
+def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: float) -> None:
+    """Give the camera object the take's lens and place, keyed at the scene frames (T,) where they change."""
+    data: bpy.types.Camera = camera.data
+    data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR_MM
+    data.clip_start, data.clip_end = _NEAR_M * scale, _FAR_M * scale
+    lens = lens_from_K(take.K, take.size_px)
+    _set_or_key(
+        data,
+        f"{camera.name} lens",
+        frames,
+        {"lens": lens.focal_mm, "shift_x": lens.shift_x, "shift_y": lens.shift_y},
+    )
+    matrices = camera_matrices(take.T_world_cam, scale)
+    camera.rotation_mode = "QUATERNION"
+    camera.matrix_basis = Matrix(matrices[0].tolist())
+    if np.abs(matrices - matrices[0]).max() > _STILL:
+        turns = quaternions.continuous(quaternions.from_matrix(matrices[:, :3, :3]))
+        channels = fcurves.assign_new_action(camera, f"{camera.name} path")
+        fcurves.write_keys(channels, "location", "Camera", fcurves.dense_keys(frames, matrices[:, :3, 3]))
+        fcurves.write_keys(channels, "rotation_quaternion", "Camera", fcurves.dense_keys(frames, turns))
+
+
+def _set_or_key(data: bpy.types.Camera, action: str, frames: Floats, values: dict[str, Floats]) -> None:
+    for path, value in values.items():
+        setattr(data, path, float(value[0]))
+    moving = {path: value for path, value in values.items() if np.ptp(value) > _STILL}
+    if moving:
+        channels = fcurves.assign_new_action(data, action)
+        for path, value in moving.items():
+            fcurves.write_keys(channels, path, "Lens", fcurves.dense_keys(frames, value))

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The curves of one hand: what each is called, and how a motion becomes keys.
+
+Location is keyed on the wrist's bone only, rotation on all sixteen. Beside them, on the armature: confidence, and
+presence (0 absent, 1 seen, 2 filled), keyed where it changes. Absent frames have no keys: the hand holds still there
+and its skin is hidden. Filled frames have keys of the breakdown type.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.evidence import ABSENT
+
+from . import fcurves
+from .axes import Floats
+from .fcurves import BREAKDOWN, CONSTANT, KEYFRAME, Channels, Keys
+from .motion import BoneMotion, eulers_from_quaternions
+
+CONFIDENCE: Final = '["confidence"]'
+PRESENCE: Final = '["presence"]'
+RAW_TRACK: Final = "Duohand raw motion"
+QUATERNION: Final = "QUATERNION"
+_CONFIDENCE_GROUP = "Duohand"
+
+
+def location_path(bone: str) -> str:
+    """Path of a pose bone's location."""
+    return f'pose.bones["{bone}"].location'
+
+
+def rotation_path(bone: str, rotation_mode: str) -> str:
+    """Path of a pose bone's rotation in the given mode: four curves for QUATERNION, else three."""
+    kind = "rotation_quaternion" if rotation_mode == QUATERNION else "rotation_euler"
+    return f'pose.bones["{bone}"].{kind}'
+
+
+def write_motion(
+    channels: Channels, names: tuple[str, ...], motion: BoneMotion, frames: Floats, rotation_mode: str
+) -> None:
+    """Key the motion on the bones; frames (T,) are the scene frames of the take's rows."""
+    at = frames[motion.rows]
+    kinds = np.where(motion.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
+    location = _holding_over_gaps(fcurves.dense_keys(at, motion.location, kinds), motion.rows)
+    fcurves.write_keys(channels, location_path(names[0]), names[0], location)
+    turns = motion.rotations_wxyz
+    if rotation_mode != QUATERNION:
+        turns = eulers_from_quaternions(turns, rotation_mode)
+    for index, name in enumerate(names):
+        fcurves.write_keys(
+            channels, rotation_path(name, rotation_mode), name, replace(location, values=turns[:, index])
+        )
+
+
+def write_confidence(
+    channels: Channels,
+    armature: bpy.types.Object,
+    confidence: NDArray[np.floating],
+    present: NDArray[np.integer],
+    frames: Floats,
+) -> None:
+    """Key confidence (T,) and presence (T,) as custom properties of the armature."""
+    armature["confidence"], armature["presence"] = 1.0, 1
+    armature.id_properties_ui("confidence").update(
+        min=0.0, max=1.0, description="How sure this frame's hand is"
+    )
+    armature.id_properties_ui("presence").update(min=0, max=2, description="0 absent, 1 seen, 2 filled")
+    seen = present != ABSENT
+    keys = fcurves.dense_keys(frames[seen], confidence[seen])
+    fcurves.write_keys(channels, CONFIDENCE, _CONFIDENCE_GROUP, keys)
+    changes = np.flatnonzero(np.diff(present.astype(int), prepend=-1))
+    fcurves.write_keys(
+        channels, PRESENCE, _CONFIDENCE_GROUP, fcurves.held_keys(frames[changes], present[changes])
+    )
+
+
+def write_visibility(skin: bpy.types.Object, present: NDArray[np.integer], frames: Floats) -> None:
+    """Hide the skin wherever its hand is absent (T,), by keys on its visibility; none where it never is."""
+    animation = skin.animation_data
+    old = animation.action if animation else None
+    if animation:
+        animation.action = None
+    fcurves.remove_if_unused(old)
+    skin.hide_viewport = skin.hide_render = False
+    hidden = (present == ABSENT).astype(int)
+    if hidden.any():
+        channels = fcurves.assign_new_action(skin, f"{skin.name} visibility")
+        changes = np.flatnonzero(np.diff(hidden, prepend=-1))
+        for path in ("hide_viewport", "hide_render"):
+            fcurves.write_keys(
+                channels, path, "Visibility", fcurves.held_keys(frames[changes], hidden[changes])
+            )
+
+
+def _holding_over_gaps(keys: Keys, rows: NDArray[np.int64]) -> Keys:
+    """The keys, the last before each gap in the rows held: nothing moves while the hand is away."""
+    interpolation = keys.interpolation.copy()
+    interpolation[:-1][np.diff(rows) > 1] = CONSTANT
+    return replace(keys, interpolation=interpolation)

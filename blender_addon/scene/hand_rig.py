@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The armature of one hand: sixteen bones with true lengths, whose local X flexes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from .axes import Floats
+from .rest_bones import RestBones
+
+# Blender's own colour sets: red for the left hand, blue for the right, as in its bone colours for mirrored rigs.
+_SIDE_PALETTES = ("THEME01", "THEME04")
+_SAME_PLACE = 1e-6
+
+
+def armature_from_bones(name: str, bones: RestBones, side: int) -> bpy.types.Armature:
+    """A new armature of these bones."""
+    data = bpy.data.armatures.new(name)
+    with _edit_mode(data):
+        for index, bone_name in enumerate(bones.names):
+            bone = data.edit_bones.new(bone_name)
+            bone.head, bone.tail = Vector(bones.heads[index]), Vector(bones.tails[index])
+            bone.align_roll(Vector(bones.palmward[index]))
+            if bones.parents[index] >= 0:
+                bone.parent = data.edit_bones[bones.names[bones.parents[index]]]
+                bone.use_connect = (bone.parent.tail - bone.head).length < _SAME_PLACE
+    for bone in data.bones:
+        bone.color.palette = _SIDE_PALETTES[side]
+    data.display_type = "OCTAHEDRAL"
+    return data
+
+
+def rest_frames(data: bpy.types.Armature, names: tuple[str, ...]) -> Floats:
+    """Frames (16, 3, 3) of the bones at rest in their armature, columns X, Y, Z."""
+    return np.array([np.array(data.bones[name].matrix_local)[:3, :3] for name in names], np.float64)
+
+
+def fits(data: bpy.types.Armature, bones: RestBones) -> bool:
+    """Whether the armature has just these bones where they should be."""
+    if {bone.name for bone in data.bones} != set(bones.names):
+        return False
+    places = np.array([[*data.bones[name].head_local, *data.bones[name].tail_local] for name in bones.names])
+    frames = rest_frames(data, bones.names)
+    turned = np.abs((frames[:, :, 2] * bones.palmward).sum(1) - 1).max()
+    return bool(np.abs(places - np.hstack([bones.heads, bones.tails])).max() < _SAME_PLACE and turned < 1e-5)
+
+
+@contextmanager
+def _edit_mode(data: bpy.types.Armature) -> Iterator[None]:
+    """Edit mode on the armature, through an object of its own: bones can be made in no other way.
+
+    It lies in the scene's root collection, which is always there to be edited, whatever else is hidden.
+    """
+    context = bpy.context
+    layer, previous = context.view_layer, context.view_layer.objects.active
+    if previous is not None and previous.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    carrier = bpy.data.objects.new(data.name, data)
+    context.scene.collection.objects.link(carrier)
+    try:
+        layer.objects.active = carrier
+        bpy.ops.object.mode_set(mode="EDIT")
+        yield
+        bpy.ops.object.mode_set(mode="OBJECT")
+    finally:
+        bpy.data.objects.remove(carrier)
+        layer.objects.active = previous

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A take's motion as turns of bones about their own axes, and back. No bpy here.
+
+The take turns joints whose frames at rest are all MANO's; a Blender bone turns in its own frame, so
+basis = B^T A R A^T B, where B is the bone's frame in its armature at rest and A = axes.ARMATURE_FROM_REST.
+K keyed frames, 16 bones in MANO's order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core import quaternions
+from inference_core.evidence import ABSENT, FILLED
+from inference_core.skeleton import JOINTS_21_FROM_16_AND_TIPS, PARENTS_16
+from inference_core.take import Take
+
+from .axes import ARMATURE_FROM_REST, Floats, world_from_cameras
+
+
+@dataclass(frozen=True)
+class BoneMotion:
+    """One hand on its bones: rows (K,) of the take, location (K, 3) of the wrist's bone, rotations (K, 16, 4) w x y z.
+
+    Locations and rotations are those of Blender's pose bones: from rest, in the bone's own axes, Blender units.
+    Signs of the quaternions are continuous. filled (K,): bridged rather than seen.
+    """
+
+    rows: NDArray[np.int64]
+    location: Floats
+    rotations_wxyz: Floats
+    filled: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class HandPoses:
+    """One hand in the take's terms, K frames: root_wxyz (K, 4), pose_wxyz (K, 15, 4), wrist_cam_m (K, 3)."""
+
+    root_wxyz: Floats
+    pose_wxyz: Floats
+    wrist_cam_m: Floats
+
+
+def solved_motion(take: Take, side: int, rest_frames: Floats, scale: float) -> BoneMotion:
+    """The side's motion wherever it is present; rest_frames (16, 3, 3) are its bones' frames at rest."""
+    rows = np.flatnonzero(take.present[:, side] != ABSENT)
+    poses = HandPoses(take.root_wxyz[rows, side], take.pose_wxyz[rows, side], take.wrist_cam_m[rows, side])
+    return _bone_motion(take, side, rows, poses, rest_frames, scale)
+
+
+def raw_motion(take: Take, side: int, rest_frames: Floats, scale: float) -> BoneMotion:
+    """The side's motion before the solve, wherever there is any."""
+    known = np.isfinite(take.raw_root_wxyz[:, side, 0]) & np.isfinite(take.raw_wrist_cam_m[:, side, 0])
+    rows = np.flatnonzero(known)
+    poses = HandPoses(
+        take.raw_root_wxyz[rows, side], take.raw_pose_wxyz[rows, side], take.raw_wrist_cam_m[rows, side]
+    )
+    return _bone_motion(take, side, rows, poses, rest_frames, scale)
+
+
+def hand_poses(bones_cam: Floats, rest_frames: Floats) -> HandPoses:
+    """The take's terms of bones seen from the camera.
+
+    bones_cam (K, 16, 4, 4): each bone's frame in OpenCV's camera axes and metres. rest_frames (16, 3, 3).
+    """
+    turned = _orthonormal(bones_cam[..., :3, :3]) @ rest_frames.transpose(0, 2, 1) @ ARMATURE_FROM_REST
+    relative = turned[:, PARENTS_16[1:]].transpose(0, 1, 3, 2) @ turned[:, 1:]
+    return HandPoses(
+        quaternions.from_matrix(turned[:, 0]), quaternions.from_matrix(relative), bones_cam[:, 0, :3, 3]
+    )
+
+
+def joints_21(take: Take, side: int, bones_cam: Floats, poses: HandPoses) -> Floats:
+    """The 21 joints (K, 21, 3) in camera axes; the fingertips are skinned from the take's own hand at rest."""
+    joints_m = bones_cam[..., :3, 3]
+    turns = _global_turns(poses)
+    tips = take.tip_vertices[side]
+    tips_m = np.repeat(take.rest_vertices_m[side, tips][None].astype(np.float64), len(joints_m), 0)
+    if take.pose_dirs is not None:
+        features = (quaternions.to_matrix(poses.pose_wxyz) - np.eye(3)).reshape(len(joints_m), -1)
+        tips_m += np.einsum("tcf,kf->ktc", take.pose_dirs[side, tips].astype(np.float64), features)
+    from_rest = tips_m[:, :, None] - take.rest_joints_m[side][None, None]  # (K, 5, 16, 3)
+    carried = np.einsum("kjab,ktjb->ktja", turns, from_rest) + joints_m[:, None]
+    weights = take.skin_weights[side, tips].astype(np.float64)
+    skinned = np.einsum("tj,ktja->kta", weights / weights.sum(-1, keepdims=True), carried)
+    return np.concatenate([joints_m, skinned], 1)[:, JOINTS_21_FROM_16_AND_TIPS]
+
+
+def eulers_from_quaternions(rotations_wxyz: Floats, order: str) -> Floats:
+    """Angles (K, N, 3) about x, y, z of rotations (K, N, 4), turned in Blender's `order`, without jumps in time.
+
+    'XYZ' turns about x first. Of the two triples for each rotation the one nearer to the frame before is taken.
+    """
+    first, second = _euler_pair(quaternions.to_matrix(rotations_wxyz), order)
+    angles = first.copy()
+    for row in range(1, len(angles)):
+        one, other = (_nearest_turn(option[row], angles[row - 1]) for option in (first, second))
+        nearer = np.abs(one - angles[row - 1]).sum(-1) <= np.abs(other - angles[row - 1]).sum(-1)
+        angles[row] = np.where(nearer[:, None], one, other)
+    return angles
+
+
+def _bone_motion(
+    take: Take, side: int, rows: NDArray[np.int64], poses: HandPoses, rest_frames: Floats, scale: float
+) -> BoneMotion:
+    world, offset = world_from_cameras(take.T_world_cam[rows], scale)
+    from_rest = quaternions.from_matrix(ARMATURE_FROM_REST)
+    bones = quaternions.from_matrix(rest_frames)
+    rest_to_bone = quaternions.multiply(quaternions.conjugate(from_rest), bones)
+    root = quaternions.multiply(quaternions.from_matrix(world), poses.root_wxyz.astype(np.float64))
+    turns = np.empty((len(rows), 16, 4))
+    turns[:, 0] = quaternions.multiply(
+        quaternions.multiply(quaternions.conjugate(bones[0]), root), rest_to_bone[0]
+    )
+    turns[:, 1:] = quaternions.multiply(
+        quaternions.multiply(quaternions.conjugate(rest_to_bone[1:]), poses.pose_wxyz.astype(np.float64)),
+        rest_to_bone[1:],
+    )
+    wrist = np.einsum("kab,kb->ka", world, poses.wrist_cam_m.astype(np.float64)) * scale + offset
+    return BoneMotion(
+        rows,
+        wrist @ rest_frames[0],
+        _continuous(quaternions.normalized(turns)),
+        take.present[rows, side] == FILLED,
+    )
+
+
+def _continuous(turns: Floats) -> Floats:
+    """The same rotations with signs that follow on from row to row: products of signs, so without a loop over rows."""
+    if len(turns) == 0:
+        return turns
+    steps = np.where((turns[1:] * turns[:-1]).sum(-1) < 0, -1.0, 1.0)
+    first = np.where(turns[:1, ..., 0] < 0, -1.0, 1.0)
+    return turns * np.cumprod(np.concatenate([first, steps]), axis=0)[..., None]
+
+
+def _global_turns(poses: HandPoses) -> Floats:
+    """Rotations (K, 16, 3, 3) of the joints' rest frames into camera axes."""
+    local = quaternions.to_matrix(poses.pose_wxyz)
+    turns = np.empty((len(local), 16, 3, 3))
+    turns[:, 0] = quaternions.to_matrix(poses.root_wxyz)
+    for joint in range(1, 16):
+        turns[:, joint] = turns[:, PARENTS_16[joint]] @ local[:, joint - 1]
+    return turns
+
+
+def _orthonormal(frames: Floats) -> Floats:
+    """Frames (..., 3, 3) without the scale that an animator may have put on bones or armature."""
+    return frames / np.linalg.norm(frames, axis=-2, keepdims=True)
+
+
+def _euler_pair(matrices: Floats, order: str) -> tuple[Floats, Floats]:
+    """Both triples of angles (..., 3) about x, y, z of rotations (..., 3, 3), turned in the given order."""
+    i, j, k = ("XYZ".index(axis) for axis in order)
+    sign = 1.0 if (j - i) % 3 == 1 else -1.0
+    cosine = np.hypot(matrices[..., i, i], matrices[..., j, i])
+    locked = cosine < 1e-6  # gimbal lock: the third angle is free, 0 is taken
+    pair: list[Floats] = []
+    for branch in (1.0, -1.0):
+        angles = np.empty(matrices.shape[:-1])
+        angles[..., i] = np.where(
+            locked,
+            np.arctan2(-sign * matrices[..., j, k], matrices[..., j, j]),
+            np.arctan2(branch * sign * matrices[..., k, j], branch * matrices[..., k, k]),
+        )
+        angles[..., j] = np.arctan2(-sign * matrices[..., k, i], branch * cosine)
+        angles[..., k] = np.where(
+            locked, 0.0, np.arctan2(branch * sign * matrices[..., j, i], branch * matrices[..., i, i])
+        )
+        if branch < 0:
+            angles[..., j] = np.where(locked, pair[0][..., j], angles[..., j])
+        pair.append(angles)
+    return pair[0], pair[1]
+
+
+def _nearest_turn(angles: Floats, previous: Floats) -> Floats:
+    return angles - 2 * np.pi * np.round((angles - previous) / (2 * np.pi))

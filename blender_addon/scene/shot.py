@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A take's place in the file: its collection, the empty that carries it, the scene's range, rate and resolution."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+from mathutils import Matrix
+
+from inference_core.errors import RequestError
+from inference_core.skeleton import SIDES
+from inference_core.take import Take
+
+from .axes import Floats
+from .rest_bones import side_name
+from .timing import Timing, scene_rate
+
+
+def shots(scene: bpy.types.Scene) -> list[bpy.types.Collection]:
+    """The collections of the scene that hold takes, by name."""
+    inside = [item for item in scene.collection.children_recursive if item.duohand.is_shot]
+    return sorted(inside, key=lambda item: item.name)
+
+
+def active_shot(context: bpy.types.Context) -> bpy.types.Collection:
+    """The shot that the active object belongs to, or the scene's only one; a RequestError where that is unclear."""
+    found = shots(context.scene)
+    active = context.view_layer.objects.active
+    for shot in found:
+        if active is not None and active.name in shot.all_objects:
+            return shot
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RequestError("There is no take in this scene. Load one with Load Take, or capture one.")
+    raise RequestError(
+        "There are several takes in this scene. Select a hand or the camera of the one that is meant."
+    )
+
+
+def armatures(shot: bpy.types.Collection) -> dict[int, bpy.types.Object]:
+    """The shot's hands by side (0 left, 1 right), as far as they are there."""
+    found: dict[int, bpy.types.Object] = {}
+    for thing in shot.all_objects:
+        if thing.type == "ARMATURE" and thing.duohand.side != "NONE":
+            found.setdefault(SIDES.index(thing.duohand.side.lower()), thing)
+    return dict(sorted(found.items()))
+
+
+def hand_armature(shot: bpy.types.Collection, side: int) -> bpy.types.Object:
+    """The shot's armature of that side, made empty where there is none."""
+    found = armatures(shot).get(side)
+    if found is None:
+        name = f"{shot.name} {side_name(side)}"
+        found = bpy.data.objects.new(name, bpy.data.armatures.new(name))
+        found.duohand.side = SIDES[side].upper()
+        found.show_in_front = True
+        shot.objects.link(found)
+    return found
+
+
+def new_shot(scene: bpy.types.Scene, name: str) -> bpy.types.Collection:
+    """A new collection of that name in the scene, with the empty that carries what is in it."""
+    shot = bpy.data.collections.new(name)
+    scene.collection.children.link(shot)
+    shot.duohand.is_shot = True
+    place = bpy.data.objects.new(f"{shot.name} place", None)
+    place.empty_display_type, place.empty_display_size = "PLAIN_AXES", 0.05
+    shot.objects.link(place)
+    shot.duohand.place = place
+    return shot
+
+
+def shot_camera(shot: bpy.types.Collection) -> bpy.types.Object:
+    """The shot's own camera, made where there is none."""
+    camera = shot.duohand.camera
+    if camera is None or shot.duohand.own_camera:
+        name = f"{shot.name} camera"
+        camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
+        shot.objects.link(camera)
+        camera.parent = shot.duohand.place
+        shot.duohand.camera, shot.duohand.own_camera = camera, False
+    return camera
+
+
+def remove_object(thing: bpy.types.Object) -> None:
+    """Remove an object with the data and the actions that nothing else uses."""
+    animation = thing.animation_data
+    actions = [] if animation is None else [animation.action, *_strip_actions(animation)]
+    blocks = [block for block in (thing.data, *actions) if block is not None]
+    bpy.data.objects.remove(thing)
+    for block in dict.fromkeys(blocks):
+        if block.users == 0:
+            bpy.data.batch_remove([block])
+
+
+def shot_name(take: Take, take_path: str) -> str:
+    """What to call the shot: the footage's name, else the take's."""
+    footage = footage_path(take)
+    name = footage.stem.rstrip("#_.- ") if footage else ""
+    return name or Path(take_path).stem or "Duohand"
+
+
+def footage_path(take: Take) -> Path | None:
+    """The footage that the take says it was made from."""
+    footage = take.meta.get("footage")
+    path = footage.get("path") if isinstance(footage, dict) else footage
+    return Path(path) if isinstance(path, str) and path else None
+
+
+def rate(scene: bpy.types.Scene) -> float:
+    """The scene's frames a second."""
+    return scene.render.fps / scene.render.fps_base
+
+
+def set_rate(scene: bpy.types.Scene, fps: float) -> None:
+    """Give the scene the frame rate of the footage."""
+    scene.render.fps, scene.render.fps_base = scene_rate(fps)
+
+
+def set_resolution(scene: bpy.types.Scene, take: Take, pixel_aspect: tuple[float, float]) -> None:
+    """Give the scene the footage's size in pixels."""
+    render = scene.render
+    render.resolution_x, render.resolution_y = (int(size) for size in take.size_px)
+    render.resolution_percentage = 100
+    render.pixel_aspect_x, render.pixel_aspect_y = pixel_aspect
+
+
+def set_range(scene: bpy.types.Scene, frames: Floats) -> None:
+    """Let the scene play just the take, and show its first frame."""
+    scene.frame_start, scene.frame_end = int(frames[0]), max(int(frames[0]), round(float(frames[-1])))
+    scene.frame_set(scene.frame_start)
+
+
+def set_place(shot: bpy.types.Collection, place: Floats | None, camera: bpy.types.Object | None) -> None:
+    """Stand the shot at the matrix `place` (4, 4), or hang it from a camera (then `place` is in the camera's axes)."""
+    carrier = shot.duohand.place
+    carrier.parent = camera
+    carrier.matrix_parent_inverse = Matrix.Identity(4)
+    if place is not None:
+        carrier.matrix_basis = Matrix(place.tolist())
+
+
+def shot_timing(shot: bpy.types.Collection) -> Timing:
+    """How the shot was laid on the scene's frames when it was loaded."""
+    kept = shot.duohand
+    return Timing(kept.start_frame, kept.fps / kept.fps_base, kept.timing)
+
+
+def _strip_actions(animation: Any) -> Iterator[bpy.types.Action]:
+    return (
+        strip.action for track in animation.nla_tracks for strip in track.strips if strip.action is not None
+    )

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the footage's moments fall on the scene's frames, for any pair of rates. No bpy here.
+
+SECONDS keeps the timing: a second of footage takes a second of the scene, so keys may fall between whole frames.
+FRAMES puts one frame of footage on one frame of the scene, whatever the rates.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+TimingMode = Literal["SECONDS", "FRAMES"]
+
+# Rates this near to a whole number are that number: container formats round.
+_WHOLE_RATE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a shot lies on the scene's frames: its first frame, the scene's rate, and what is kept."""
+
+    start_frame: int
+    scene_fps: float
+    mode: TimingMode = "SECONDS"
+
+    def scene_frames(self, time_s: NDArray[np.floating], frame: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Scene frames (T,) of the footage's moments time_s (T,) and frame numbers (T,); the first is start_frame."""
+        if self.mode == "FRAMES":
+            return self.start_frame + (frame - frame[0]).astype(np.float64)
+        return self.start_frame + (np.asarray(time_s, np.float64) - time_s[0]) * self.scene_fps
+
+
+def rows_shown(scene_frames: NDArray[np.floating], row_frames: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Row (N,) of the footage that is on screen at each scene frame (N,); row_frames (T,) says where each row falls.
+
+    It is the row that began last, the first row before the start; rounding has half a thousandth of a frame of grace.
+    """
+    rows = np.searchsorted(row_frames, np.asarray(scene_frames) + 5e-4, side="right") - 1
+    return np.clip(rows, 0, len(row_frames) - 1)
+
+
+def scene_rate(fps: float) -> tuple[int, float]:
+    """Blender's pair fps, fps_base whose quotient is the rate: 23.976 is 24 / 1.001."""
+    whole = max(1, round(fps))
+    if abs(fps - whole) < _WHOLE_RATE_TOLERANCE:
+        return whole, 1.0
+    if fps > whole:
+        whole += 1
+    return whole, whole / fps

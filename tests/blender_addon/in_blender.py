@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pytest plugin for runs in a bpy interpreter: the built zip is installed and enabled before any test.
+
+    .venv-bpy42/bin/python -m pytest -p tests.blender_addon.in_blender tests
+
+It collects the files test_*_in_blender.py and no others; without it those are left out (tests/conftest.py). One process a Blender version. bpy keeps threads and classes that crash or hang a plain exit, so the process ends by
+os._exit as soon as pytest has written its summary.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAMES = "test_*_in_blender.py"
+EXTENSION = "bl_ext.user_default.duohand"
+
+# Before bpy is imported: no test touches the user's own files.
+os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="duohand-blender-")
+
+_exit_code = 0
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Only what is meant for Blender: its Python has none of the packages that other tests need."""
+    if collection_path.is_file() and not collection_path.match(NAMES):
+        return True
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    import build_addon
+
+    archive = build_addon.build(Path(tempfile.mkdtemp(prefix="duohand-zip-")))
+    install(archive)
+
+
+def install(archive: Path) -> None:
+    """Install the zip as a user does, and enable it; an AssertionError where Blender refused."""
+    import bpy  # first: it makes Blender's other modules importable
+
+    import addon_utils
+
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    bpy.ops.extensions.package_install_files(
+        filepath=str(archive), repo="user_default", enable_on_install=False, overwrite=True
+    )
+    assert addon_utils.enable(EXTENSION, default_set=True) is not None, f"{archive} could not be enabled"
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
+    global _exit_code
+    _exit_code = int(exitstatus)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_exit_code)

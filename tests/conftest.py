@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is true of every test run: tests that need Blender's Python are collected by its own runs only."""
+
+import sys
+from pathlib import Path
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave test_*_in_blender.py to `make test-blender`, whose plugin has imported bpy by now."""
+    if collection_path.match("test_*_in_blender.py") and "bpy" not in sys.modules:
+        return True
+    return None
