@@ -29,10 +29,13 @@ class World:
         return self.rank == 0
 
 
+ALONE = World()
+
+
 def join_world(device_type: str) -> World:
     """The world that torchrun's environment describes, joined; a world of one without it."""
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
-        return World()
+        return ALONE
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     return World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
@@ -84,9 +87,11 @@ def any_process(flag: bool, device: torch.device) -> bool:
 
 
 class SharedBatchNorm(nn.Module):
-    """Batch norm whose batch is that of all processes, on any device (torch's own SyncBatchNorm is for GPUs
-    only).
-    """
+    """Batch norm over the batch of all processes, on any device (torch's SyncBatchNorm is for GPUs only)."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         super().__init__()

@@ -20,8 +20,8 @@ from inference_core.geometry.rigid import fit_similarity
 from inference_core.skeleton import MIDDLE_MCP_21
 
 WRIST = 0
-ROOTS: dict[str, int] = {"wrist": WRIST, "mcp": MIDDLE_MCP_21}
 Root = Literal["wrist", "mcp"]
+ROOTS: dict[Root, int] = {"wrist": WRIST, "mcp": MIDDLE_MCP_21}
 
 # The area under the curve of correct key points is taken between these errors.
 AUC_RANGE_MM = (0.0, 50.0)

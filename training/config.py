@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an experiment is: nested frozen records, every field of which the command line can override."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from inference_core.network.configuration import NetworkConfiguration
+from training.augment import AugmentSettings
+from training.evidence_noise import EvidenceNoise
+from training.supervision import LossWeights
+from training.synthetic.settings import Settings as SceneSettings
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where samples come from.
+
+    source: "synthetic" makes them on the training device while it trains; "shards" reads what
+    training.synthetic wrote under `root`; "interhand" reads prepared InterHand2.6M in the layout of
+    docs/datasets.md under `root`.
+    workers: processes that read files (not used by "synthetic").
+    synthetic: what the generator makes. mano: the user's MANO folder, which "interhand" needs; the open hand
+    otherwise.
+    held_out: samples of the held-out set that is looked at during training; its seeds never occur in
+    training.
+    """
+
+    source: Literal["synthetic", "shards", "interhand"] = "synthetic"
+    root: Path | None = None
+    mano: Path | None = None
+    synthetic: SceneSettings = field(default_factory=SceneSettings)
+    workers: int = 4
+    held_out: int = 512
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """AdamW with warm-up and a cosine to `final_share` of the learning rate.
+
+    backbone_share: the pretrained backbone's learning rate as a share of the rest's. clip_norm: 0 clips
+    nothing.
+    """
+
+    learning_rate: float = 3e-4
+    backbone_share: float = 1.0
+    weight_decay: float = 0.01
+    warmup_steps: int = 500
+    final_share: float = 0.01
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One run and the machine it is on. batch is a process's.
+
+    steps ends the run, unless time_limit_s is given: then the schedule follows the share of that time that
+    has been spent training, over all resumed pieces. stop_after_s ends this piece, to be resumed by the same
+    command.
+    precision "bf16" is autocast with float32 weights. compile: torch.compile of the network, eager where it
+    fails.
+    """
+
+    out: Path = Path("runs")
+    steps: int = 100_000
+    batch: int = 64
+    time_limit_s: float | None = None
+    stop_after_s: float | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["bf16", "float32"] = "bf16"
+    channels_last: bool = True
+    compile: bool = False
+    backbone: Path | None = None
+    init_from: Path | None = None
+    log_every: int = 50
+    evaluate_every: int = 2000
+    save_every_s: float = 120.0
+    pictures: bool = True
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything a training run depends on."""
+
+    name: str
+    network: NetworkConfiguration
+    data: DataSettings = field(default_factory=DataSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    evidence: EvidenceNoise = field(default_factory=EvidenceNoise)
+    losses: LossWeights = field(default_factory=LossWeights)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        return self.run.out / self.name
+
+
+# Fields of RunSettings that may differ between the pieces of one run.
+_PASSING = frozenset(
+    [
+        *("out", "steps", "time_limit_s", "stop_after_s", "save_every_s", "log_every", "evaluate_every"),
+        *("pictures", "device", "compile", "precision", "channels_last", "backbone", "init_from"),
+    ]
+)
+
+
+def experiment_json(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(experiment), default=str))
+
+
+def differences(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:
+    """What would make one run of two experiments' JSON another run: "network.stages: 2 / 0". Passing settings
+    do not count.
+    """
+    lines: list[str] = []
+    for key in sorted(first.keys() | second.keys()):
+        name, one, two = f"{prefix}{key}", first.get(key), second.get(key)
+        if isinstance(one, dict) and isinstance(two, dict):
+            lines += differences(one, two, f"{name}.")
+        elif one != two and not (prefix == "run." and key in _PASSING):
+            lines.append(f"{name}: {one} / {two}")
+    return lines

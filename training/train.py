@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trains a preset: `python -m training.train PRESET --overrides`, or the same under torchrun for several
+GPUs.
+
+The same command goes on where a killed or timed-out run stood. docs/training.md has the recipes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from safetensors.torch import load_file
+
+from inference_core.errors import DuohandError, RequestError, WeightsError
+from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.load import load_hand_model
+from inference_core.network.dir import DirNetwork
+from inference_core.network.weights import WeightsCard, load_weights, save_weights
+from training.config import Experiment, experiment_json
+from training.distributed import World, join_world, leave_world
+from training.experiments import DESCRIPTIONS, PRESETS
+from training.held_out import HeldOut
+from training.loop import TrainingResult, train
+from training.run_folder import read_curves
+from training.sources import AheadSource, PreparedSource, SampleSource
+
+WEIGHTS_FOLDER = "weights"
+
+
+def main() -> None:
+    """The command line."""
+    import tyro
+
+    experiment = tyro.extras.overridable_config_cli({n: (DESCRIPTIONS[n], e) for n, e in PRESETS.items()})
+    try:
+        result = run_experiment(experiment)
+    except DuohandError as error:
+        sys.exit(f"error: {error}")
+    state = "complete" if result.complete else "to be resumed by the same command"
+    done = f"{result.steps} steps, {result.samples} samples, {result.elapsed_s:.0f} s"
+    print(f"{experiment.name}: {done}; {state}.")
+
+
+def run_experiment(experiment: Experiment, source: SampleSource | None = None) -> TrainingResult:
+    """Trains the experiment from where it stands and writes its averaged weights into its folder.
+
+    source: samples in place of what experiment.data names.
+    """
+    device = chosen_device(experiment.run.device)
+    world = join_world(device.type)
+    if device.type == "cuda":
+        device = torch.device("cuda", world.local_rank)
+        torch.cuda.set_device(device)
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    torch.manual_seed(experiment.run.seed)
+    hand = load_hand_model(experiment.data.mano).to(device)
+    network = started_network(experiment)
+    source = source or data_source(experiment, hand, device, world)
+    prepared = PreparedSource(source, experiment.augment, experiment.evidence, experiment.run.seed, world)
+    held_out = HeldOut(experiment, hand, device)
+    try:
+        result = train(
+            experiment, network, hand, AheadSource(prepared, device), device, world, held_out.evaluate
+        )
+        if world.leads:
+            write_weights(experiment, result, hand)
+    finally:
+        leave_world()
+    return result
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of a name; "auto" is the first GPU, else the processor. Raises RequestError."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise RequestError(
+            f"--run.device {name}: torch sees no GPU here. Leave it out, or install a CUDA build."
+        )
+    return torch.device(name)
+
+
+def started_network(experiment: Experiment) -> DirNetwork:
+    """The experiment's network: from other weights, from a pretrained backbone, or from chance."""
+    network = DirNetwork(experiment.network)
+    if experiment.run.init_from is not None:
+        other, _ = load_weights(experiment.run.init_from)
+        if other.configuration != experiment.network:
+            raise WeightsError(
+                f"{experiment.run.init_from} holds {other.configuration}, not {experiment.network}. "
+                "Start from weights of the same network."
+            )
+        network.load_state_dict(other.state_dict())
+    elif experiment.run.backbone is not None:
+        network.backbone.load_state_dict(load_file(experiment.run.backbone))
+    return network
+
+
+def data_source(experiment: Experiment, hand: HandModel, device: torch.device, world: World) -> SampleSource:
+    """The source that experiment.data names; see DataSettings. Modules that need more packages are imported
+    here.
+    """
+    data, run = experiment.data, experiment.run
+    size = run.batch * world.size
+    if data.source == "synthetic":
+        from training.synthetic_source import SyntheticSource
+
+        return SyntheticSource(data.synthetic, hand, size, run.seed, device, world)
+    if data.root is None:
+        raise RequestError(f"--data.source {data.source} needs --data.root, the folder that holds it.")
+    from training.data.stored import StoredSource, open_data_set
+
+    return StoredSource(open_data_set(data, hand), size, run.seed, data.workers, device, world)
+
+
+def write_weights(experiment: Experiment, result: TrainingResult, hand: HandModel) -> None:
+    """The averaged weights, half precision, with a card of what they were trained on and how long."""
+    evaluations = [line for line in read_curves(experiment.folder) if line["kind"].startswith("held_out")]
+    latest = {line["kind"]: line for line in evaluations}
+    card = WeightsCard(
+        configuration=experiment.network,
+        source="trained by Duohand's training package",
+        licence="GPL-3.0-or-later",
+        hand_model=hand.name,
+        data=_data_description(experiment, result),
+        metrics={kind: {k: v for k, v in line.items() if k != "kind"} for kind, line in latest.items()},
+        notes=f"experiment {experiment_json(experiment)}",
+    )
+    save_weights(result.average, experiment.folder / WEIGHTS_FOLDER, card, half=True)
+
+
+def _data_description(experiment: Experiment, result: TrainingResult) -> str:
+    kind = {
+        "synthetic": "synthetic pictures of the open hand, made while training",
+        "shards": "synthetic pictures of the open hand, from shards",
+        "interhand": "InterHand2.6M, two-hand frames",
+    }[experiment.data.source]
+    spent = f"{result.steps} steps, {result.elapsed_s / 60:.1f} minutes of training"
+    return f"{kind}: {result.samples} samples in {spent}"
+
+
+if __name__ == "__main__":
+    main()
