@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Layers that several parts of the network are made of.
-
-Joint features are (B, S, J, C). Layers named Side... hold one set of weights for each hand, stacked on the side axis.
+ Joint features are (B, S, J, C). Layers named Side... hold one set of weights for each hand, stacked on the
+side axis.
 """
 
 import math
@@ -53,7 +53,9 @@ class SideEmbedding(nn.Module):
 
 
 class JointBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the last axis of joint features (B, S, J, C), one set of statistics for both hands."""
+    """Batch normalisation over the last axis of joint features (B, S, J, C), one set of statistics for both
+    hands.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.flatten(0, -2)).view_as(input)
@@ -73,7 +75,9 @@ class SharedEmbedding(nn.Module):
 
 
 class Residual(nn.Module):
-    """The stacked hourglass's residual module: pre-activated 1x1, 3x3, 1x1 beside the input (supplement, section 1)."""
+    """The stacked hourglass's residual module: pre-activated 1x1, 3x3, 1x1 beside the input (supplement,
+    section 1).
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

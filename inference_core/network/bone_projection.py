@@ -15,11 +15,12 @@ _TINY_PX = 1e-6
 class BoneProjection(nn.Module):
     """(B, S, J, C) joint features at uv (B, S, J, 2) -> (B, D, N, N) picture features.
 
-    A pixel within reach of a bone gets the features of its two end joints, weighed by nearness; each of the 40 bones has
-    channels of its own, and a 3x3 convolution reads all 40 C of them. That map is nearly empty and an outer product of
-    weights and features, so by default it is never built: the convolution's kernel is applied to the joints' features
-    first, and the weights of the nine neighbour pixels multiply the result: two matrix products, 30 times fewer
-    operations and the same numbers. `as_published` builds the map, for counting and comparing.
+    A pixel within reach of a bone gets the features of its two end joints, weighed by nearness; each of the
+    40 bones has channels of its own, and a 3x3 convolution reads all 40 C of them. That map is nearly empty
+    and an outer product of weights and features, so by default it is never built: the convolution's kernel
+    is applied to the joints' features first, and the weights of the nine neighbour pixels multiply the
+    result: two matrix products, 30 times fewer operations and the same numbers. `as_published` builds the
+    map, for counting and comparing.
     """
 
     def __init__(
@@ -56,10 +57,11 @@ _PARENTS: list[int] = PARENTS_21[1:].tolist()
 
 
 def bone_weights(uv: Tensor, size: int, reach_px: float) -> Tensor:
-    """(B, S, 20, 2, N, N): what each pixel takes of a bone's parent and child; 0 beyond `reach_px` of the bone.
+    """(B, S, 20, 2, N, N): what each pixel takes of a bone's parent and child; 0 beyond `reach_px` of the
+    bone.
 
-    With dp, dc the distances of the pixel's centre to the two ends: dc / (dp + dc) of the parent, dp / (dp + dc) of the
-    child. uv (B, S, 21, 2).
+    With dp, dc the distances of the pixel's centre to the two ends: dc / (dp + dc) of the parent, dp / (dp
+    + dc) of the child. uv (B, S, 21, 2).
     """
     joints_px = (uv + 1) * (size / 2)
     centres = torch.arange(size, device=uv.device, dtype=uv.dtype) + 0.5

@@ -21,14 +21,16 @@ Pose = Literal["coefficients", "angles"]
 class NetworkConfiguration:
     """A graph of DIR. Two networks of equal configuration hold the same parameters.
 
-    stages: refinement stages after the baseline, 0 to 2.
-    attention: the baseline's map over the last features, one a hand: "full" is the release's 3x3 convolution to half the
-    channels, "light" a 1x1 one to `attention_channels`, "none" the plain mean (an ablation of the paper's).
-    transformer_blocks: blocks that run (the release stores one more, which never runs).
-    pose: what the 45 pose numbers are: "coefficients" over the hand model's components about its mean (MANO's), or
-    "angles" (flexion, spread, twist) about its joint axes, which mean the same on every hand model.
-    residual: each stage corrects the one before instead of starting anew; evidence: landmarks and sides are taken beside
-    the picture (the baseline then corrects what follows from them); presence: heads for presence and expected error.
+    stages: refinement stages after the baseline, 0 to 2. attention: the baseline's map over the last
+    features, one a hand: "full" is the release's 3x3 convolution to half the channels, "light" a 1x1 one to
+    `attention_channels`, "none" the plain mean (an ablation of the paper's). transformer_blocks: blocks
+    that run (the release stores one more, which never runs). pose: what the 45 pose numbers are:
+    "coefficients" over the hand model's components about its mean (MANO's), or "angles" (flexion, spread,
+    twist) about its joint axes, which mean the same on every hand model. final_convolution: the release's
+    convolution before the segmentation and dense heads. The paper's GFLOPs are those of a graph without it;
+    neither affects the hands. residual: each stage corrects the one before instead of starting anew;
+    evidence: landmarks and sides are taken beside the picture (the baseline then corrects what follows from
+    them); presence: heads for presence and expected error.
     """
 
     name: str
@@ -42,6 +44,7 @@ class NetworkConfiguration:
     transformer_blocks: int = 4
     attention_channels: int = 32
     pose: Pose = "coefficients"
+    final_convolution: bool = True
     residual: bool = False
     evidence: bool = False
     presence: bool = True
@@ -62,7 +65,7 @@ class NetworkConfiguration:
 
 
 DIR_RELEASE = NetworkConfiguration("dir-release", "resnet50", "full", transformer_blocks=3, presence=False)
-DIR_PAPER = NetworkConfiguration("dir-paper", "resnet50", "light")
+DIR_PAPER = NetworkConfiguration("dir-paper", "resnet50", "light", final_convolution=False)
 DIR_S = NetworkConfiguration(
     "dir-s",
     "efficientnet_lite0",
@@ -73,6 +76,7 @@ DIR_S = NetworkConfiguration(
     graph_layers=2,
     transformer_blocks=4,
     pose="angles",
+    final_convolution=False,
     residual=True,
     evidence=True,
 )

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """DIR: decoupled iterative refinement of two interacting hands from one picture (ICCV 2023).
-
-Stage 0 regresses both hands from the backbone's last features; each refinement stage reads the picture at the joints it
-has, lets the joints talk, regresses again and draws what the joints know back into the picture's features.
-Departures from the paper: hands carry no gradient from one stage into the one before (as released), the projection's
-geometry carries none; `dir-s` corrects the previous stage instead of starting anew and takes evidence beside the picture.
+ Stage 0 regresses both hands from the backbone's last features; each refinement stage reads the picture at
+the joints it has, lets the joints talk, regresses again and draws what the joints know back into the
+picture's features. Departures from the paper: hands carry no gradient from one stage into the one before
+(as released), the projection's geometry carries none; `dir-s` corrects the previous stage instead of
+starting anew and takes evidence beside the picture.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class DirNetwork(nn.Module):
         )
         if configuration.stages > 0:
             visual = configuration.visual_channels
-            self.final = convolution_head(visual, visual, visual, first_bias=False)
+            final = convolution_head(visual, visual, visual, first_bias=False)
+            self.final = final if configuration.final_convolution else nn.Identity()
             self.side_head = convolution_head(visual, visual // 2, 3)
             self.dense_head = convolution_head(visual, visual // 2, 3)
 
@@ -86,8 +87,9 @@ class DirNetwork(nn.Module):
     ) -> DirOutput:
         """Both hands, stage by stage.
 
-        image (B, 3, 256, 256): RGB, ImageNet-normalised. evidence: for networks that take it; None is nothing known.
-        vertices: whether to skin the meshes; picture_heads: whether to compute the dense map and the side scores.
+        image (B, 3, 256, 256): RGB, ImageNet-normalised. evidence: for networks that take it; None is
+        nothing known. vertices: whether to skin the meshes; picture_heads: whether to compute the dense map
+        and the side scores.
         """
         evidence = self._evidence(image, evidence)
         levels = self._levels(image, evidence)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EfficientNet-Lite0 (Google 2020: EfficientNet-B0 without squeeze-and-excitation, ReLU6) as a pyramid of features.
-
-Evidence maps may be added to the features at strides 4, 8 and 16, so that the deeper layers see the picture and what is
-known of it together. Padding is TensorFlow's SAME (more on the bottom and right at stride 2), which the published
-weights are trained with.
+"""EfficientNet-Lite0 (Google 2020: EfficientNet-B0 without squeeze-and-excitation, ReLU6) as a pyramid of
+features.
+ Evidence maps may be added to the features at strides 4, 8 and 16, so that the deeper layers see the
+picture and what is known of it together. Padding is TensorFlow's SAME (more on the bottom and right at
+stride 2), which the published weights are trained with.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the network takes what is known beside the picture: maps, a first guess, and features of hands and joints.
-
-Ours, not the paper's: landmarks found in the picture become heat maps added to the backbone's features; a closed-form
-first guess follows from them (palm frame, swing of each bone, weak-perspective fit), which stage 0 corrects; and at each
-later stage every joint is told how far the landmarks are from where the stage before put it. What is missing is zero.
+"""How the network takes what is known beside the picture: maps, a first guess, and features of hands and
+joints.
+ Ours, not the paper's: landmarks found in the picture become heat maps added to the backbone's features; a
+closed-form first guess follows from them (palm frame, swing of each bone, weak-perspective fit), which
+stage 0 corrects; and at each later stage every joint is told how far the landmarks are from where the stage
+before put it. What is missing is zero.
 """
 
 from collections.abc import Sequence
@@ -20,9 +21,11 @@ from inference_core.network.joint_graph import JOINT_COUNT
 from inference_core.network.records import CropEvidence, HandStage
 from inference_core.skeleton import LEFT, RIGHT
 
-# Landmarks in the hand's frame and in the crop, scores; the guess's 64 numbers; hand, side and focal length; the offset.
+# Landmarks in the hand's frame and in the crop, scores; the guess's 64 numbers; hand, side and focal
+# length; the offset.
 HAND_EVIDENCE_CHANNELS = JOINT_COUNT * (3 + 2 + 1) + 64 + 3 + 3
-# To the landmark in the crop and in the hand's frame; landmark and joint in the hand's frame; landmark, hand, side scores.
+# To the landmark in the crop and in the hand's frame; landmark and joint in the hand's frame; landmark,
+# hand, side scores.
 JOINT_EVIDENCE_CHANNELS = 2 + 3 + 3 + 3 + 3
 
 _MAP_CHANNELS = SIDE_COUNT * (JOINT_COUNT + 1)
@@ -62,7 +65,9 @@ class EvidenceMaps(nn.Module):
 
 
 def heat_maps(uv: Tensor, scores: Tensor, size: int) -> Tensor:
-    """(B, S, J, N, N): a Gaussian of one pixel's deviation at each landmark uv (B, S, J, 2), as high as its score."""
+    """(B, S, J, N, N): a Gaussian of one pixel's deviation at each landmark uv (B, S, J, 2), as high as its
+    score.
+    """
     centres = (torch.arange(size, device=uv.device, dtype=uv.dtype) + 0.5) * (2 / size) - 1
     sigma = _SIGMA_PX * 2 / size
     falls = torch.exp(-0.5 * ((centres - uv[..., None]) / sigma).square())
@@ -70,11 +75,12 @@ def heat_maps(uv: Tensor, scores: Tensor, size: int) -> Tensor:
 
 
 def first_guess(evidence: CropEvidence, hand: HandModel) -> HandNumbers:
-    """What the landmarks alone say of both hands; a raised flat hand before the camera where they say nothing.
+    """What the landmarks alone say of both hands; a raised flat hand before the camera where they say
+    nothing.
 
-    The root turns the rest palm (wrist and knuckles of index, middle, pinky) onto the world landmarks, every finger
-    joint swings its rest bone onto the landmarks' bone within the joint's limits, and the camera is the weak perspective
-    that takes the world landmarks to those in the crop.
+    The root turns the rest palm (wrist and knuckles of index, middle, pinky) onto the world landmarks,
+    every finger joint swings its rest bone onto the landmarks' bone within the joint's limits, and the
+    camera is the weak perspective that takes the world landmarks to those in the crop.
     """
     with torch.no_grad(), torch.autocast(evidence.landmarks_uv.device.type, enabled=False):
         rest = _rest_landmarks(hand)
@@ -111,7 +117,9 @@ def hand_evidence(evidence: CropEvidence, start: HandNumbers) -> Tensor:
 
 
 def joint_evidence(evidence: CropEvidence, stage: HandStage) -> Tensor:
-    """(B, S, 21, JOINT_EVIDENCE_CHANNELS): where the landmarks differ from the stage's joints, in the hand's frame."""
+    """(B, S, 21, JOINT_EVIDENCE_CHANNELS): where the landmarks differ from the stage's joints, in the
+    hand's frame.
+    """
     score = evidence.landmark_score * _palm_seen(evidence)[..., None]
     known = (score > 0).to(score.dtype)[..., None]
     root, joints = stage.root_rotation.detach(), stage.joints_m.detach()
@@ -125,7 +133,9 @@ def joint_evidence(evidence: CropEvidence, stage: HandStage) -> Tensor:
 
 
 def palm_frames(points: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) from 21 points (..., 21, 3): columns across the palm, to the middle knuckle, out of it."""
+    """Rotations (..., 3, 3) from 21 points (..., 21, 3): columns across the palm, to the middle knuckle,
+    out of it.
+    """
     wrist = points[..., _WRIST, :]
     along = F.normalize(points[..., _MIDDLE_MCP, :] - wrist, dim=-1)
     index, pinky = points[..., _INDEX_MCP, :] - wrist, points[..., _PINKY_MCP, :] - wrist
@@ -154,7 +164,9 @@ def _palm_seen(evidence: CropEvidence) -> Tensor:
 
 
 def _swung_fingers(local: Tensor, known: Tensor, rest: Tensor, hand: HandModel) -> Tensor:
-    """(B, S, 15, 3) angles about the joint axes that swing the rest bones onto the landmarks' in the hand's frame."""
+    """(B, S, 15, 3) angles about the joint axes that swing the rest bones onto the landmarks' in the hand's
+    frame.
+    """
     index = torch.tensor(_FINGER_POINTS, device=local.device)
     bones, rest_bones = local[:, :, index].diff(dim=-2), rest[:, index].diff(dim=-2)
     known_bones = known[:, :, index][..., 1:] & known[:, :, index][..., :-1]
@@ -182,7 +194,9 @@ def _swing(start: Tensor, end: Tensor) -> Tensor:
 
 
 def _weak_camera(evidence: CropEvidence, seen: Tensor) -> Tensor:
-    """(B, S, 3) scale and shift that take world landmarks to the crop, in the least squares weighed by their scores."""
+    """(B, S, 3) scale and shift that take world landmarks to the crop, in the least squares weighed by
+    their scores.
+    """
     weights = evidence.landmark_score[..., None]
     total = weights.sum(-2, keepdim=True).clamp(min=1e-6)
     xy, uv = evidence.world_rel_m[..., :2], evidence.landmarks_uv
@@ -200,7 +214,9 @@ def _weak_camera(evidence: CropEvidence, seen: Tensor) -> Tensor:
 
 
 def _guessed_offset(evidence: CropEvidence, camera: Tensor, seen: Tensor) -> Tensor:
-    """(B, 3), units of 0.15 m: right wrist minus left wrist as the two weak cameras and the focal length have it."""
+    """(B, 3), units of 0.15 m: right wrist minus left wrist as the two weak cameras and the focal length
+    have it.
+    """
     scale, shift = camera[..., :1], camera[..., 1:]
     across = (shift / scale).diff(dim=1)[:, 0]
     depth = (evidence.focal_uv[:, None] / camera[..., 0]).diff(dim=1)

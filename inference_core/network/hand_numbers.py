@@ -22,7 +22,9 @@ _IDENTITY_6D = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 @dataclass(frozen=True)
 class HandNumbers:
-    """What is regressed of two hands, whichever way. See HandStage for the fields; offset (B, 3) in units of 0.15 m."""
+    """What is regressed of two hands, whichever way. See HandStage for the fields; offset (B, 3) in units
+    of 0.15 m.
+    """
 
     parameters: Tensor
     root_rotation: Tensor
@@ -89,7 +91,8 @@ def finger_rotations(pose: Tensor, hand: HandModel, kind: Pose) -> Tensor:
 def posed_hands(
     numbers: HandNumbers, hand: HandModel, kind: Pose, vertices: bool, heads: Tensor | None = None
 ) -> HandStage:
-    """The stage's answer: joints and, where asked for, vertices in metres about the wrist, and joints in the crop.
+    """The stage's answer: joints and, where asked for, vertices in metres about the wrist, and joints in
+    the crop.
 
     heads (B, S, 3): raw presence and the two logarithms of expected errors, or None.
     """

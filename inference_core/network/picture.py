@@ -20,7 +20,8 @@ def check_picture(image: Tensor) -> None:
     """Raises RequestError unless `image` is a finite float (B, 3, 256, 256) with at least one picture."""
     if image.ndim != 4 or tuple(image.shape[1:]) != (3, CROP_PX, CROP_PX):
         raise RequestError(
-            f"The network takes pictures of shape (B, 3, {CROP_PX}, {CROP_PX}), not {tuple(image.shape)}: resize the crop."
+            f"The network takes pictures of shape (B, 3, {CROP_PX}, {CROP_PX}), "
+            f"not {tuple(image.shape)}: resize the crop."
         )
     if image.shape[0] == 0:
         raise RequestError("The batch is empty: give the network at least one picture.")

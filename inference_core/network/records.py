@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What goes into the two-hand network beside the picture, and what comes out.
-
-B batch, S sides (left, right), J = 21 joints, V vertices. Lengths are metres, camera axes x right, y down, z forward.
-uv is -1..1 over the square crop, x right, y down, 0 at its centre.
+ B batch, S sides (left, right), J = 21 joints, V vertices. Lengths are metres, camera axes x right, y down,
+z forward. uv is -1..1 over the square crop, x right, y down, 0 at its centre.
 """
 
 from __future__ import annotations
@@ -17,12 +16,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CropEvidence:
-    """What is known of the hands in a crop before the network looks. Scores of 0 say that a part is not known.
+    """What is known of the hands in a crop before the network looks. Scores of 0 say that a part is not
+    known.
 
     landmarks_uv (B, S, 21, 2): landmarks found in the picture; landmark_score (B, S, 21): 0..1, 0 missing.
-    world_rel_m (B, S, 21, 3): the landmark network's world landmarks relative to its wrist, camera axes; 0 where missing.
-    hand_score (B, S): 0..1, 0 that hand was not found. side_score (B, S): 0..1 how sure its side is, 0 not known.
-    focal_uv (B,): focal length of the crop's pinhole in units of uv (pixels / half the crop's side), 0 not known.
+    world_rel_m (B, S, 21, 3): the landmark network's world landmarks relative to its wrist, camera axes; 0
+    where missing. hand_score (B, S): 0..1, 0 that hand was not found. side_score (B, S): 0..1 how sure its
+    side is, 0 not known. focal_uv (B,): focal length of the crop's pinhole in units of uv (pixels / half
+    the crop's side), 0 not known.
     """
 
     landmarks_uv: Tensor
@@ -50,14 +51,14 @@ class CropEvidence:
 class HandStage:
     """The two hands as one stage of the network sees them.
 
-    parameters (B, S, 64): root rotation 6D, 45 pose numbers, 10 betas, camera (s, tx, ty).
-    root_rotation (B, S, 3, 3): wrist in camera axes. pose (B, S, 45): coefficients over the hand model's components, or
-    angles about its joint axes (see NetworkConfiguration.pose). rotations (B, S, 16, 3, 3): the wrist, then the fingers
-    relative to the rest pose, MANO's order. betas (B, S, 10). camera (B, S, 3): uv = s * xy + (tx, ty) of joints_m.
-    joints_m (B, S, 21, 3), vertices_m (B, S, V, 3) or None where not asked for: relative to the wrist.
-    joints_uv (B, S, 21, 2). offset_m (B, 3): right wrist minus left wrist.
-    presence_logit (B, S): that the hand is in the picture; log_sigma (B, S, 2): logarithm of the expected error of
-    joints_uv (uv) and joints_m (units of 0.15 m). Both None where the network has no such heads.
+    parameters (B, S, 64): root rotation 6D, 45 pose numbers, 10 betas, camera (s, tx, ty). root_rotation
+    (B, S, 3, 3): wrist in camera axes. pose (B, S, 45): coefficients over the hand model's components, or
+    angles about its joint axes (see NetworkConfiguration.pose). rotations (B, S, 16, 3, 3): the wrist, then
+    the fingers relative to the rest pose, MANO's order. betas (B, S, 10). camera (B, S, 3): uv = s * xy +
+    (tx, ty) of joints_m. joints_m (B, S, 21, 3), vertices_m (B, S, V, 3) or None where not asked for:
+    relative to the wrist. joints_uv (B, S, 21, 2). offset_m (B, 3): right wrist minus left wrist.
+    presence_logit (B, S): that the hand is in the picture; log_sigma (B, S, 2): logarithm of the expected
+    error of joints_uv (uv) and joints_m (units of 0.15 m). Both None where the network has no such heads.
     """
 
     parameters: Tensor
@@ -85,8 +86,9 @@ class HandStage:
 class DirOutput:
     """All stages of the network; the last one is its answer.
 
-    dense (B, 3, H, W): colour map of surface position; side_scores (B, 3, H, W): raw scores of background, left, right.
-    Both only serve training and are None where not asked for, or where no refinement stage runs.
+    dense (B, 3, H, W): colour map of surface position; side_scores (B, 3, H, W): raw scores of background,
+    left, right. Both only serve training and are None where not asked for, or where no refinement stage
+    runs.
     """
 
     stages: tuple[HandStage, ...]

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One refinement stage: pixels to joints, joints among themselves, joints back to pixels (paper section 3.2, 3.3)."""
+"""One refinement stage: pixels to joints, joints among themselves, joints back to pixels (paper section
+3.2, 3.3).
+"""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,9 @@ from inference_core.network.regressors import RefinementRegressor
 
 
 class Refinement(nn.Module):
-    """A stage at features of `size` pixels a side, fed by the map before and the backbone's skip of that size."""
+    """A stage at features of `size` pixels a side, fed by the map before and the backbone's skip of that
+    size.
+    """
 
     def __init__(
         self,
@@ -70,7 +74,9 @@ class Refinement(nn.Module):
         return self.regressor(features, previous.parameters.detach(), previous.offset.detach())
 
     def enhanced(self, fused: Tensor, features: Tensor, uv: Tensor) -> Tensor:
-        """(B, C, N, N): the fused map with the joints' features drawn into it along the bones at uv (B, S, 21, 2)."""
+        """(B, C, N, N): the fused map with the joints' features drawn into it along the bones at uv (B, S,
+        21, 2).
+        """
         return self.enhancement(torch.cat([fused, self.projection(features, uv)], 1))
 
 

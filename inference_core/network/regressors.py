@@ -14,9 +14,11 @@ _TINY = 1e-8
 
 
 class AttentionPooling(nn.Module):
-    """Each hand's own mean of the last features, weighed by a learnt map: (B, C, N, N) -> (B, S, C) (paper section 3.1).
+    """Each hand's own mean of the last features, weighed by a learnt map: (B, C, N, N) -> (B, S, C) (paper
+    section 3.1).
 
-    The release's maps ("full") cost 37.7 million parameters, against what the paper reports; "light" stays within it.
+    The release's maps ("full") cost 37.7 million parameters, against what the paper reports; "light" stays
+    within it.
     """
 
     def __init__(self, channels: int, attention: Attention, light_channels: int) -> None:
@@ -45,8 +47,8 @@ class MeanPooling(nn.Module):
 class BaselineRegressor(nn.Module):
     """Last features (B, C, N, N) -> parameters (B, S, 64), offset (B, 3), heads (B, S, 3) or None.
 
-    With evidence, each hand's linear layer becomes a small perceptron that sees its own pooled features, the mean ones and
-    the embedded evidence of both hands.
+    With evidence, each hand's linear layer becomes a small perceptron that sees its own pooled features,
+    the mean ones and the embedded evidence of both hands.
     """
 
     def __init__(self, configuration: NetworkConfiguration, channels: int, evidence_channels: int) -> None:
@@ -80,7 +82,9 @@ class BaselineRegressor(nn.Module):
 
 
 class RefinementRegressor(nn.Module):
-    """Joint features (B, S, 21, D) and the previous stage's numbers -> parameters, offset, heads, as the baseline."""
+    """Joint features (B, S, 21, D) and the previous stage's numbers -> parameters, offset, heads, as the
+    baseline.
+    """
 
     def __init__(self, configuration: NetworkConfiguration, joint_count: int) -> None:
         super().__init__()

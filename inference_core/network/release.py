@@ -92,7 +92,9 @@ def import_release(checkpoint: Path, out: Path) -> DirNetwork:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's `net` (or of a bare state dict), unpickled by torch's weights-only reader."""
+    """The tensors of a checkpoint's `net` (or of a bare state dict), unpickled by torch's weights-only
+    reader.
+    """
     if not path.is_file():
         raise WeightsError(
             f"There is no checkpoint {path}. Give the .pth file that the authors' page offers."
@@ -163,9 +165,7 @@ def _differing_shapes(
             if (
                 _without_ones(found) != _without_ones(halved)
                 and state[source].numel() * count != value.numel()
-            ):
-                lines.append(f"{source} is {found}, expected {halved}")
-            elif _without_ones(found) != _without_ones(halved) and "spatial_pos_embed" not in source:
+            ) or (_without_ones(found) != _without_ones(halved) and "spatial_pos_embed" not in source):
                 lines.append(f"{source} is {found}, expected {halved}")
     return lines
 

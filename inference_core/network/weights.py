@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Weights on disk: a folder with weights.safetensors and card.json, which says what they are and where they came from."""
+"""Weights on disk: a folder with weights.safetensors and card.json, which says what they are and where they
+came from.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ _COUNTER = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class WeightsCard:
-    """What the weights are. hand_model: the name of the model they were trained with, whose betas alone they speak of;
-    tip_vertices: that model's fingertips as the weights know them (left, right), or None for the model's own.
+    """What the weights are. hand_model: the name of the model they were trained with, whose betas alone
+    they speak of; tip_vertices: that model's fingertips as the weights know them (left, right), or None for
+    the model's own.
     """
 
     configuration: NetworkConfiguration
@@ -44,7 +47,9 @@ class WeightsCard:
 
 
 def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: bool = False) -> None:
-    """Writes the network's weights and card into `folder`; half: as float16. Each file appears whole or not at all."""
+    """Writes the network's weights and card into `folder`; half: as float16. Each file appears whole or not
+    at all.
+    """
     tensors = {
         key: (value.detach().half() if half else value.detach()).contiguous().cpu()
         for key, value in network.state_dict().items()

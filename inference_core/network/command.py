@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line's `duohand network` (a table; `network run`) and `duohand import-weights`.
+
+Heavy modules are imported when a command runs, not when the parser is built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inference_core.errors import RequestError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inference_core.hand_model.hand import HandModel
+    from inference_core.network.records import DirOutput
+    from inference_core.network.weights import WeightsCard
+
+_BATCH = 8
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # pyright: ignore[reportPrivateUsage]
+    """Adds `network` and `import-weights`."""
+    network = subparsers.add_parser("network", help="what the two-hand networks cost; run one on an array")
+    actions = network.add_subparsers(dest="network_action", metavar="ACTION")
+    run_parser = actions.add_parser("run", help="what the network says of normalised crops in an array")
+    run_parser.add_argument(
+        "--weights", type=Path, required=True, help="folder with weights.safetensors and card.json"
+    )
+    run_parser.add_argument(
+        "--mano", type=Path, help="folder or zip of your MANO files (imported weights need it)"
+    )
+    run_parser.add_argument(
+        "--input", type=Path, required=True, help=".npy, (B, 3, 256, 256) float32, normalised"
+    )
+    run_parser.add_argument("--output", type=Path, required=True, help=".npz to write")
+    importer = subparsers.add_parser("import-weights", help="import the authors' released DIR checkpoint")
+    importer.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pth")
+    importer.add_argument(
+        "--out", type=Path, default=Path("dir-release"), help="folder to write (default: dir-release)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out either command; returns 0. Raises DuohandError."""
+    if arguments.command == "import-weights":
+        return _import_weights(arguments.checkpoint, arguments.out)
+    if arguments.network_action == "run":
+        return _run_network(arguments.weights, arguments.mano, arguments.input, arguments.output)
+    return _print_table()
+
+
+def hand_for_card(card: WeightsCard, mano: Path | None) -> HandModel:
+    """The hand model that weights need. Raises RequestError when they need MANO and none is named."""
+    from inference_core.hand_model.load import load_hand_model
+
+    if card.hand_model == "MANO" and mano is None:
+        raise RequestError(
+            f"{card.configuration.name} weights speak of MANO's hands: name your MANO folder with --mano."
+        )
+    return load_hand_model(mano, None if mano is None else card.tip_vertices)
+
+
+def output_arrays(output: DirOutput) -> dict[str, NDArray[np.float32]]:
+    """Every stage's arrays under the names that `network run` writes."""
+    arrays = {}
+    for index, stage in enumerate(output.stages):
+        values = {
+            "offset": stage.offset_m,
+            "parameters": stage.parameters,
+            "joints_uv": stage.joints_uv,
+            "joints_m": stage.joints_m,
+            "vertices_m": stage.vertices_m,
+            "presence_logit": stage.presence_logit,
+            "log_sigma": stage.log_sigma,
+        }
+        arrays |= {f"stage{index}/{name}": value for name, value in values.items() if value is not None}
+    for name, value in (("dense", output.dense), ("side_scores", output.side_scores)):
+        if value is not None:
+            arrays[name] = value
+    return {name: value.numpy() for name, value in arrays.items()}
+
+
+def _print_table() -> int:
+    from inference_core.hand_model.load import load_open_hand
+    from inference_core.network.table import cost_table
+
+    sys.stdout.write(cost_table(load_open_hand()) + "\n")
+    return 0
+
+
+def _import_weights(checkpoint: Path, out: Path) -> int:
+    from inference_core.network.release import import_release
+
+    network = import_release(checkpoint, out)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    sys.stdout.write(
+        f"Imported {count / 1e6:.1f} M parameters into {out}. They need your MANO files: --mano DIR.\n"
+    )
+    return 0
+
+
+def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -> int:
+    import torch
+
+    from inference_core.network.picture import check_picture
+    from inference_core.network.weights import load_weights
+
+    network, card = load_weights(weights)
+    hand = hand_for_card(card, mano)
+    image = torch.from_numpy(_read_pictures(source))
+    check_picture(image)
+    parts = []
+    with torch.no_grad():
+        for first in range(0, len(image), _BATCH):
+            parts.append(output_arrays(network(image[first : first + _BATCH], hand)))
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    part_file = target.with_name(target.name + ".part")
+    try:
+        with part_file.open("wb") as stream:
+            np.savez(stream, **arrays)
+        part_file.replace(target)
+    except OSError as error:
+        part_file.unlink(missing_ok=True)
+        raise RequestError(f"{target} cannot be written: {error.strerror or error}.") from error
+    sys.stdout.write(f"Wrote {len(arrays)} arrays of {len(image)} pictures to {target}.\n")
+    return 0
+
+
+def _read_pictures(path: Path) -> NDArray[np.float32]:
+    try:
+        pictures = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path} is no .npy array that can be read ({error}).") from error
+    if not isinstance(pictures, np.ndarray) or pictures.dtype != np.float32:
+        kind = pictures.dtype if isinstance(pictures, np.ndarray) else "an archive"
+        raise RequestError(f"{path} holds {kind}; give a .npy of float32, (B, 3, 256, 256), normalised.")
+    return np.ascontiguousarray(pictures)
