@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Alignments find the motion that was applied, whatever the noise, the weights and the reflections."""
+
+import torch
+
+from inference_core.geometry.rigid import fit_rigid, fit_rotation, fit_similarity
+from inference_core.geometry.rotations import exp
+
+_seed = torch.Generator().manual_seed(4)
+SOURCE = torch.randn(7, 21, 3, dtype=torch.float64, generator=_seed)
+ROTATION = exp(torch.randn(7, 3, dtype=torch.float64, generator=_seed))
+SHIFT = torch.randn(7, 3, dtype=torch.float64, generator=_seed)
+SCALE = torch.rand(7, dtype=torch.float64, generator=_seed) + 0.5
+MOVED = SCALE[:, None, None] * (SOURCE @ ROTATION.mT) + SHIFT[:, None]
+
+
+def test_similarity_recovers_scale_rotation_and_shift() -> None:
+    found = fit_similarity(SOURCE, MOVED)
+    assert (found.scale - SCALE).abs().max() < 1e-12
+    assert (found.rotation - ROTATION).abs().max() < 1e-12
+    assert (found.apply(SOURCE) - MOVED).abs().max() < 1e-12
+
+
+def test_rigid_motion_has_scale_one() -> None:
+    moved = SOURCE @ ROTATION.mT + SHIFT[:, None]
+    found = fit_rigid(SOURCE, moved)
+    assert (found.scale == 1).all()
+    assert (found.apply(SOURCE) - moved).abs().max() < 1e-12
+
+
+def test_points_of_no_weight_do_not_count() -> None:
+    spoilt = MOVED.clone()
+    spoilt[:, :5] += 10
+    weights = torch.ones(7, 21, dtype=torch.float64)
+    weights[:, :5] = 0
+    assert (fit_similarity(SOURCE, spoilt, weights).rotation - ROTATION).abs().max() < 1e-12
+
+
+def test_a_mirrored_target_still_gets_a_rotation_and_not_a_reflection() -> None:
+    mirrored = SOURCE * torch.tensor([-1.0, 1, 1], dtype=torch.float64)
+    assert torch.allclose(
+        torch.linalg.det(fit_rigid(SOURCE, mirrored).rotation), torch.ones(7, dtype=torch.float64)
+    )
+
+
+def test_vectors_are_turned_without_centring() -> None:
+    assert (fit_rotation(SOURCE, SOURCE @ ROTATION.mT) - ROTATION).abs().max() < 1e-12
+
+
+def test_all_weights_zero_gives_finite_numbers() -> None:
+    found = fit_similarity(SOURCE, MOVED, torch.zeros(7, 21, dtype=torch.float64))
+    assert torch.isfinite(found.translation).all()
