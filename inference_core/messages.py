@@ -35,8 +35,8 @@ class ProtocolError(DuohandError):
     """A line that is no message of this protocol."""
 
 
-class Cancelled(Exception):  # noqa: N818 - nothing went wrong: somebody asked
-    """The run was asked to stop."""
+class Cancelled(BaseException):
+    """The run was asked to stop. Like KeyboardInterrupt it passes what catches errors."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command `duohand`: reconstruct, preview, inspect, worker, and what the network adds.
+
+Exit codes: 0 done, 2 for what a person can put right, 130 stopped. Heavy modules load when a command runs.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from inference_core import __version__
+from inference_core.errors import DuohandError
+from inference_core.messages import EXIT_CANCELLED, EXIT_ERROR, EXIT_OK, Cancelled, CaptureRequest
+from inference_core.network import command as network_command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    parsed = _parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return parsed.run(parsed)
+    except DuohandError as error:
+        print(f"duohand: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except (KeyboardInterrupt, Cancelled):
+        print("\nStopped. What was worked out is kept; the same command goes on from there.", file=sys.stderr)
+        return EXIT_CANCELLED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    raise Cancelled
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="duohand", description="Footage of two hands in, a take out.")
+    parser.add_argument("--version", action="version", version=f"duohand {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_reconstruct(commands.add_parser("reconstruct", help="footage in, a take (and a preview movie) out"))
+    _add_preview(commands.add_parser("preview", help="draw a take's hands over its footage"))
+    _add_inspect(commands.add_parser("inspect", help="what a take holds, as a table or curves"))
+    worker = commands.add_parser("worker", help="one JSON request on stdin, JSON lines on stdout")
+    worker.set_defaults(run=_worker)
+    network_command.add_parser(commands)
+    for name in ("network", "import-weights"):
+        commands.choices[name].set_defaults(run=network_command.run)
+    return parser
+
+
+def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_reconstruct)
+    parser.add_argument(
+        "footage", help="a movie, a folder of numbered pictures, its first one, or shot_####.png"
+    )
+    parser.add_argument("--out", metavar="T.npz", help="the take (default: the footage's name, here)")
+    parser.add_argument("--preview", metavar="P.mp4", help="also a movie of the hands over the footage")
+    parser.add_argument("--frames", metavar="A:B:STEP", default="", help="frames A up to but without B")
+    parser.add_argument("--fps", type=float, help="frame rate of a picture sequence (default: 24)")
+    lens = parser.add_argument_group("lens (default: 60 degrees across the wider side)")
+    lens.add_argument("--fov", type=float, metavar="DEG", help="field of view across the wider side")
+    lens.add_argument("--focal-mm", type=float, metavar="F", help="focal length, with --sensor-mm")
+    lens.add_argument("--sensor-mm", type=float, metavar="S", help="wider side of the sensor as filmed")
+    parser.add_argument("--hands", choices=("both", "left", "right"), default="both")
+    parser.add_argument("--mano", metavar="DIR", help="your MANO files (folder or zip) for the open hand")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--smooth", type=float, default=0.5, metavar="0..1", help="default: 0.5")
+    parser.add_argument("--network", default="auto", metavar="auto|none|PATH", help="the two-hand network")
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on from what a stopped run of the same request left (default)",
+    )
+    parser.add_argument("--json", action="store_true", help="JSON messages on stdout (docs: messages.py)")
+
+
+def _add_preview(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_preview)
+    parser.add_argument("take", metavar="TAKE", type=Path)
+    parser.add_argument("footage", metavar="FOOTAGE")
+    parser.add_argument("out", metavar="OUT.mp4", type=Path)
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_inspect)
+    parser.add_argument("take", metavar="TAKE", type=Path)
+    parser.add_argument("--plot", metavar="OUT.png", type=Path, help="curves as a picture (needs matplotlib)")
+
+
+def _reconstruct(parsed: argparse.Namespace) -> int:
+    request = CaptureRequest(
+        footage=parsed.footage,
+        out=parsed.out or _default_out(parsed.footage),
+        preview=parsed.preview,
+        frames=parsed.frames,
+        fps=parsed.fps,
+        fov_deg=parsed.fov,
+        focal_mm=parsed.focal_mm,
+        sensor_mm=parsed.sensor_mm,
+        hands=parsed.hands,
+        mano=parsed.mano,
+        device=parsed.device,
+        smooth=parsed.smooth,
+        network=parsed.network,
+        resume=parsed.resume,
+    )
+    if parsed.json:
+        from inference_core.worker import serve_request
+
+        return serve_request(request)
+    from inference_core.pipeline import reconstruct
+    from inference_core.take_report import summary
+    from inference_core.terminal import ProgressBar
+
+    with ProgressBar() as bar:
+        take = reconstruct(request, bar.show, bar.warn)
+    print(summary(take))
+    print(f"Take: {request.out}" + (f"\nPreview: {request.preview}" if request.preview else ""))
+    return EXIT_OK
+
+
+def _default_out(footage: str) -> str:
+    """The footage's name as a take in the current folder; a pattern loses the place of its number."""
+    name = Path(footage).resolve().name if footage in (".", "..") else Path(footage).name
+    stem = name if Path(footage).is_dir() else Path(name).stem
+    return f"{stem.partition('#')[0].partition('%')[0].rstrip('._- ') or 'take'}.npz"
+
+
+def _preview(parsed: argparse.Namespace) -> int:
+    from inference_core.footage import FrameRange, open_footage
+    from inference_core.preview import write_preview
+    from inference_core.take import load_take
+    from inference_core.terminal import ProgressBar
+
+    take = load_take(parsed.take)
+    step = int(take.frame[1] - take.frame[0]) if take.frame_count > 1 else 1
+    frames = FrameRange(int(take.frame[0]), int(take.frame[-1]) + 1, step)
+    with ProgressBar() as bar:
+        footage = open_footage(parsed.footage, frames, take.fps, bar.warn)
+        write_preview(take, footage, parsed.out, bar.show)
+    print(f"Preview: {parsed.out}")
+    return EXIT_OK
+
+
+def _inspect(parsed: argparse.Namespace) -> int:
+    from inference_core.take import load_take
+    from inference_core.take_report import plot_curves, table
+
+    take = load_take(parsed.take)
+    print(table(take))
+    if parsed.plot is not None:
+        plot_curves(take, parsed.plot)
+        print(f"Curves: {parsed.plot}")
+    return EXIT_OK
+
+
+def _worker(parsed: argparse.Namespace) -> int:
+    from inference_core.worker import serve
+
+    return serve()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code) if code == EXIT_CANCELLED else sys.exit(code)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job, whole: footage in, a take out."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from inference_core.camera import (
+    Camera,
+    camera_from_focal_length,
+    camera_from_fov,
+    camera_from_intrinsics,
+    default_camera,
+)
+from inference_core.device import choose_device
+from inference_core.errors import RequestError
+from inference_core.evidence import SEEN
+from inference_core.footage import open_footage, parse_frame_range
+from inference_core.footage.records import Warn
+from inference_core.hand_model.load import load_hand_model
+from inference_core.messages import CaptureRequest, Progress
+from inference_core.partial_run import PartialRun
+from inference_core.preview import write_preview
+from inference_core.shot_stages import estimate_with_network, find_landmarks
+from inference_core.solve.settings import SolveSettings
+from inference_core.solve.shot import solve_shot
+from inference_core.take import Take, save_take
+from inference_core.take_assembly import assemble_take
+from inference_core.tracks import TrackSettings, build_tracks
+
+_log = logging.getLogger(__name__)
+
+
+def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn: Warn = _log.warning) -> Take:
+    """The take of the request's footage, saved to `request.out`, with the preview movie where one is asked
+    for.
+
+    progress(stage, done, total) is called some times a second. `warn` is told once of each thing that does
+    not stop the run. DuohandError where something must be put right first; nothing half-written is left then.
+    A run that is stopped otherwise leaves `OUT.partial`, and the same request goes on from there.
+    """
+    progress, notices = progress or _silence, _Notices(warn)
+    out, preview = _outputs(request)
+    footage = open_footage(request.footage, parse_frame_range(request.frames), request.fps, notices.add)
+    camera = camera_of(request, footage.info.size_px)
+    hand_model = load_hand_model(Path(request.mano) if request.mano else None)
+    settings = SolveSettings(smooth=request.smooth)
+    device = choose_device(request.device)
+    with PartialRun(out, request.resume) as partial:
+        detections = find_landmarks(footage, device, partial, progress)
+        evidence = build_tracks(detections, TrackSettings(hands=request.hands))
+        network, estimates = estimate_with_network(
+            request, footage, evidence, camera, device, partial, progress
+        )
+        if not (evidence.present == SEEN).any():
+            notices.add("No hands were found in the footage; the take holds none.")
+        solution = solve_shot(
+            evidence, camera, detections.time_s, hand_model, settings, estimates, progress=progress
+        )
+        take = assemble_take(
+            solution,
+            evidence,
+            camera,
+            footage.info,
+            detections.time_s,
+            hand_model,
+            request,
+            network,
+            notices.texts,
+        )
+        save_take(take, out)
+        if preview is not None:
+            write_preview(take, footage, preview, progress)
+    return take
+
+
+def camera_of(request: CaptureRequest, size_px: tuple[int, int]) -> Camera:
+    """The camera that the request describes, or the default one. RequestError for half a lens or two."""
+    focal = request.focal_mm is not None or request.sensor_mm is not None
+    if (request.fov_deg is not None) + focal + (request.intrinsics_px is not None) > 1:
+        raise RequestError("Give the lens once: a field of view, or focal length and sensor, or intrinsics.")
+    if request.fov_deg is not None:
+        return camera_from_fov(size_px, request.fov_deg)
+    if focal:
+        if request.focal_mm is None or request.sensor_mm is None:
+            raise RequestError(
+                "A lens needs its focal length and the width of the sensor, both in millimetres."
+            )
+        return camera_from_focal_length(size_px, request.focal_mm, request.sensor_mm)
+    if request.intrinsics_px is not None:
+        fx, fy, cx, cy = request.intrinsics_px
+        return camera_from_intrinsics(size_px, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))
+    return default_camera(size_px)
+
+
+def _outputs(request: CaptureRequest) -> tuple[Path, Path | None]:
+    """Where the take and the preview go; both are refused early where they cannot or must not be written."""
+    out = Path(request.out)
+    if out.suffix.lower() != ".npz" or out.is_dir():
+        raise RequestError(f"A take is a file whose name ends in .npz; {out} is not.")
+    if request.preview is None:
+        return out, None
+    preview = Path(request.preview)
+    if preview.suffix.lower() not in (".mp4", ".mov", ".mkv") or preview.is_dir():
+        raise RequestError(f"A preview is a .mp4, .mov or .mkv file; {preview} is not.")
+    if preview.resolve() == Path(request.footage).resolve():
+        raise RequestError(f"The preview would replace the footage {preview}. Give it another name.")
+    if not preview.parent.is_dir():
+        raise RequestError(
+            f"There is no folder {preview.parent} for the preview. Make it, or choose another."
+        )
+    return out, preview
+
+
+class _Notices:
+    """Warnings of one run, each told once."""
+
+    def __init__(self, warn: Warn) -> None:
+        self.texts: list[str] = []
+        self._warn = warn
+
+    def add(self, text: str) -> None:
+        if text not in self.texts:
+            self.texts.append(text)
+            self._warn(text)
+
+
+def _silence(stage: str, done: int, total: int) -> None:
+    pass

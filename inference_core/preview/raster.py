@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Triangles to pixels: a z-buffer over all triangles at once, in numpy, with values blended across each."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cover:
+    """What is seen in the box of pixels [top, top + H) x [left, left + W).
+
+    triangle (H, W): the nearest triangle's number, -1 where there is none. weights (H, W, 3): how much each
+    of its corners counts there, adding up to 1, corrected for perspective.
+    """
+
+    top: int
+    left: int
+    triangle: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+
+def rasterize(corners_px: Floats, depths_m: Floats, size_px: tuple[int, int]) -> Cover | None:
+    """The nearest of the triangles at every pixel; None where none is in the picture.
+
+    corners_px (F, 3, 2): x, y with pixel centres at +0.5. depths_m (F, 3), above 0. Triangles whose corners
+    run counter-clockwise as seen (y down) show their backs and are left out. size_px: width, height.
+    """
+    width, height = size_px
+    low = np.ceil(corners_px.min(1) - 0.5).astype(np.int64)
+    high = np.floor(corners_px.max(1) - 0.5).astype(np.int64) + 1
+    low, high = np.clip(low, 0, (width, height)), np.clip(high, 0, (width, height))
+    area = _cross(corners_px[:, 1] - corners_px[:, 0], corners_px[:, 2] - corners_px[:, 0])
+    shown = np.flatnonzero((high > low).all(1) & (area > 1e-9))
+    if len(shown) == 0:
+        return None
+    left, top = low[shown].min(0)
+    right, bottom = high[shown].max(0)
+    triangle, x, y = _candidates(low[shown], high[shown])
+    weights = _edge_weights(corners_px[shown], area[shown], triangle, x, y)
+    inside = (weights >= 0).all(1)
+    triangle, x, y, weights = triangle[inside], x[inside], y[inside], weights[inside]
+    weights = weights / depths_m[shown][triangle]
+    nearness = weights.sum(1)
+    place = (y - top) * (right - left) + (x - left)
+    # Far to near: of several values written to one place the last one stays.
+    order = np.argsort(nearness, kind="stable")
+    nearest = np.full((bottom - top) * (right - left), -1, np.int64)
+    nearest[place[order]] = order
+    seen = nearest >= 0
+    chosen = nearest[seen]
+    numbers = np.full(len(nearest), -1, np.int32)
+    numbers[seen] = shown[triangle[chosen]]
+    blend = np.zeros((len(nearest), 3), np.float32)
+    blend[seen] = weights[chosen] / nearness[chosen, None]
+    shape = (bottom - top, right - left)
+    return Cover(int(top), int(left), numbers.reshape(shape), blend.reshape(*shape, 3))
+
+
+def _candidates(
+    low: NDArray[np.int64], high: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Every pixel of every triangle's box: triangle, x, y."""
+    widths = high[:, 0] - low[:, 0]
+    counts = widths * (high[:, 1] - low[:, 1])
+    triangle = np.repeat(np.arange(len(low)), counts)
+    within = np.arange(len(triangle)) - np.repeat(np.cumsum(counts) - counts, counts)
+    row, column = np.divmod(within, widths[triangle])
+    return triangle, low[triangle, 0] + column, low[triangle, 1] + row
+
+
+def _edge_weights(
+    corners: Floats, area: Floats, triangle: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]
+) -> Floats:
+    """(N, 3) barycentric weights of pixel centres; each is a linear function of x and y, set up a
+    triangle."""
+    following, last = corners[:, [1, 2, 0]], corners[:, [2, 0, 1]]
+    edge = (last - following) / area[:, None, None]
+    constant = edge[..., 1] * following[..., 0] - edge[..., 0] * following[..., 1]
+    return (
+        constant[triangle]
+        - edge[triangle, :, 1] * (x + 0.5)[:, None]
+        + edge[triangle, :, 0] * (y + 0.5)[:, None]
+    )
+
+
+def _cross(a: Floats, b: Floats) -> Floats:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A take out of what the stages found: the solved shot, its evidence, the camera, the hand model."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core import __version__
+from inference_core.camera import Camera
+from inference_core.evidence import ABSENT, HandEvidence
+from inference_core.footage import FootageInfo
+from inference_core.hand_model.hand import HandModel
+from inference_core.messages import CaptureRequest
+from inference_core.solve.solution import ShotSolution
+from inference_core.take import Take
+
+
+def assemble_take(
+    solution: ShotSolution,
+    evidence: HandEvidence,
+    camera: Camera,
+    info: FootageInfo,
+    time_s: NDArray[np.float64],
+    hand_model: HandModel,
+    request: CaptureRequest,
+    network: str | None,
+    warnings: Sequence[str],
+) -> Take:
+    """The take of the solved shot, with the shaped hands at rest that its motion belongs to."""
+    absent = solution.present == ABSENT
+    moving = {
+        name: np.where(absent.reshape(*absent.shape, *[1] * (value.ndim - 2)), np.nan, value).astype(
+            np.float32
+        )
+        for name, value in _moving(solution, evidence).items()
+    }
+    betas = np.where(np.isfinite(solution.betas), solution.betas, 0).astype(np.float32)
+    shaped = hand_model.with_shape(torch.as_tensor(betas).to(hand_model.template_m))
+    poses = np.broadcast_to(camera.T_world_cam, (len(time_s), 4, 4))
+    return Take(
+        time_s=time_s,
+        frame=np.array(info.numbers, np.int64),
+        fps=info.fps,
+        size_px=np.array(info.size_px, np.int64),
+        K=camera.K,
+        T_world_cam=poses.copy(),
+        present=solution.present.astype(np.uint8),
+        confidence=np.where(absent, 0, np.clip(solution.confidence, 0, 1)).astype(np.float32),
+        betas=betas,
+        rest_vertices_m=_array(shaped.rest_vertices_m, np.float32),
+        rest_joints_m=_array(shaped.rest_joints_m, np.float32),
+        faces=_array(hand_model.faces, np.int32),
+        skin_weights=_array(hand_model.skin_weights, np.float32),
+        parents=_array(hand_model.parents, np.int32),
+        tip_vertices=_array(hand_model.tip_vertices, np.int32),
+        pose_dirs=_array(hand_model.pose_dirs, np.float32),
+        joint_axes=_array(hand_model.joint_axes, np.float32),
+        uvs=None if hand_model.uvs is None else _array(hand_model.uvs, np.float32),
+        meta=_meta(camera, info, hand_model, request, network, warnings),
+        **moving,
+    )
+
+
+def _moving(solution: ShotSolution, evidence: HandEvidence) -> dict[str, NDArray[np.float32]]:
+    names = ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m")
+    solved = {name: getattr(solution, name) for name in names}
+    raw = {f"raw_{name}": getattr(solution, f"raw_{name}") for name in names}
+    return {**solved, **raw, "landmarks_px": evidence.landmarks_px}
+
+
+def _array(tensor: torch.Tensor, dtype: type[np.generic]) -> NDArray[Any]:
+    return tensor.detach().cpu().numpy().astype(dtype)
+
+
+def _meta(
+    camera: Camera,
+    info: FootageInfo,
+    hand_model: HandModel,
+    request: CaptureRequest,
+    network: str | None,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "footage": {
+            "path": info.name,
+            "kind": info.kind,
+            "fps": info.fps,
+            "first": info.numbers.start,
+            "stop": info.numbers.stop,
+            "step": info.numbers.step,
+        },
+        "camera": {"source": camera.source, "fov_deg": camera.fov_deg},
+        "hand_model": {"name": hand_model.name, "licence": hand_model.licence},
+        "network": network,
+        "settings": asdict(request),
+        "versions": {
+            "duohand": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+        },
+        "warnings": list(warnings),
+    }

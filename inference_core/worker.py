@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core as a process: stdout carries messages and nothing else, and whoever started it can end it.
+
+It ends cleanly on "cancel", on a closed stdin (its parent is gone), on SIGINT and on SIGTERM: at once where
+Python runs, and after GRACE_S at the latest where a library does not come back. The pieces worked out so far
+stay for the next run (partial_run).
+"""
+
+import json
+import os
+import platform
+import signal
+import socket
+import stat
+import sys
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from types import FrameType
+from typing import IO, Any
+
+from inference_core import __version__
+from inference_core.errors import DuohandError
+from inference_core.messages import (
+    CANCELLED_KIND,
+    EXIT_CANCELLED,
+    EXIT_ERROR,
+    EXIT_OK,
+    Cancelled,
+    CaptureRequest,
+    Done,
+    Failure,
+    Hello,
+    Message,
+    Notice,
+    StageProgress,
+    Status,
+    decode_request,
+    encode_message,
+)
+
+GRACE_S = 1.2
+
+_STAGE_TEXTS = {
+    "landmarks": "Finding the hands",
+    "network": "Looking at both hands together",
+    "solve": "Solving the shot",
+    "preview": "Drawing the preview",
+}
+_PACKAGES = ("torch", "numpy", "opencv-python-headless", "av")
+_STOP_TEXT = "The run was stopped. What it had is kept; the same request goes on from there."
+
+
+class Wire:
+    """Where messages go: what was stdout when it was made. After the last message nothing more is sent."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def send(self, message: Message) -> None:
+        """Write the message. Cancelled where nobody listens any more."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = isinstance(message, Done | Failure)
+            try:
+                self._stream.write(encode_message(message))
+                self._stream.flush()
+            except (OSError, ValueError) as error:
+                self._ended = True
+                raise Cancelled from error
+
+
+def claim_stdout() -> Wire:
+    """The wire on today's stdout. From here on whatever prints, in Python or in C, prints to stderr."""
+    sys.stdout.flush()
+    stream = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return Wire(stream)
+
+
+def serve() -> int:
+    """Introduce itself, take one request from stdin, carry it out; the exit code."""
+    wire = claim_stdout()
+    wire.send(hello())
+    lines = _stdin_lines()
+    line = next(lines, "")
+    if not line.strip():
+        return EXIT_OK
+    try:
+        request = decode_request(line)
+    except DuohandError as error:
+        wire.send(Failure(type(error).__name__, str(error)))
+        return EXIT_ERROR
+    return carry_out(request, wire, lines)
+
+
+def serve_request(request: CaptureRequest) -> int:
+    """Introduce itself and carry out a request that came by the command line; the exit code."""
+    wire = claim_stdout()
+    wire.send(hello())
+    # A terminal or /dev/null says nothing of the parent; a pipe that closes does.
+    piped = sys.stdin is not None and stat.S_ISFIFO(os.fstat(0).st_mode)
+    return carry_out(request, wire, _stdin_lines() if piped else None)
+
+
+def hello() -> Hello:
+    """Who this is, and the devices that torch finds here."""
+    from inference_core.device import found_devices
+
+    devices = found_devices()
+    versions = {name: metadata.version(name) for name in _PACKAGES if _is_installed(name)}
+    return Hello(__version__, devices[0], devices, platform.python_version(), versions, os.getpid())
+
+
+def carry_out(request: CaptureRequest, wire: Wire, orders: Iterator[str] | None = None) -> int:
+    """Run the request and send what comes of it; the exit code. `orders` may say "cancel", or end."""
+    stages: set[str] = set()
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage not in stages:
+            stages.add(stage)
+            wire.send(Status(_STAGE_TEXTS.get(stage, stage)))
+        wire.send(StageProgress(stage, done, total))
+
+    try:
+        with stoppable(wire, orders):
+            from inference_core.pipeline import reconstruct
+
+            reconstruct(request, progress, lambda text: wire.send(Notice(text)))
+        wire.send(Done(request.out, request.preview))
+    except Cancelled:
+        _send_last(wire, Failure(CANCELLED_KIND, _STOP_TEXT))
+        return EXIT_CANCELLED
+    except DuohandError as error:
+        wire.send(Failure(type(error).__name__, str(error)))
+        return EXIT_ERROR
+    except BaseException as error:
+        _send_last(wire, Failure(type(error).__name__, f"The engine failed: {error!r}. Its log says where."))
+        raise
+    return EXIT_OK
+
+
+@contextmanager
+def stoppable(wire: Wire, orders: Iterator[str] | None) -> Generator[None]:
+    """Within it SIGINT, SIGTERM and `orders` raise Cancelled, and end the process after GRACE_S."""
+    asked = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if not asked.is_set():
+            asked.set()
+            raise Cancelled
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    ear, mouth = socket.socketpair()
+    mouth.setblocking(False)
+    woken = signal.set_wakeup_fd(mouth.fileno())
+    threading.Thread(target=_end_when_asked, args=(ear, wire), daemon=True).start()
+    if orders is not None:
+        threading.Thread(target=_stop_when_told, args=(orders,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(woken)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        mouth.close()
+
+
+def _end_when_asked(ear: socket.socket, wire: Wire) -> None:
+    """Once a signal came, give Python GRACE_S to wind up; then end without it."""
+    if not ear.recv(1):
+        return
+    threading.Event().wait(GRACE_S)
+    _send_last(wire, Failure(CANCELLED_KIND, _STOP_TEXT))
+    os._exit(EXIT_CANCELLED)
+
+
+def _stop_when_told(orders: Iterator[str]) -> None:
+    """Signal this process when the orders say so or end."""
+    for line in orders:
+        if _is_cancel(line):
+            break
+    signal.raise_signal(signal.SIGTERM)
+
+
+def _stdin_lines() -> Iterator[str]:
+    """Lines of stdin, read past Python's own buffer: a thread that waits in it would hold up the process's
+    end."""
+    waiting = b""
+    while True:
+        try:
+            received = os.read(0, 65536)
+        except OSError:
+            received = b""
+        if not received:
+            return
+        *lines, waiting = (waiting + received).split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+
+
+def _is_cancel(line: str) -> bool:
+    try:
+        values: Any = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(values, dict) and values.get("type") == "cancel"
+
+
+def _send_last(wire: Wire, message: Message) -> None:
+    try:
+        wire.send(message)
+    except Cancelled:
+        return
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
