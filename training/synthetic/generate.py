@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Synthetic pictures of two hands, from a seed to a batch: the whole path on one screen.
+
+The same code runs on the CPU and on a GPU. What is drawn is drawn on the CPU from the seed and the picture's
+number alone, so that picture k of a stream shows the same on every device and in every batch.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from inference_core.geometry.projection import project_pinhole
+from inference_core.geometry.rotations import exp
+from inference_core.hand_model.hand import HandModel, PosedHands
+from inference_core.hand_model.load import load_open_hand
+from training.synthetic import labels
+from training.synthetic.background import cut_backgrounds
+from training.synthetic.batch import SyntheticBatch, concatenated
+from training.synthetic.lens import Lens, compressed, contact_shade, displayed, draw_lens, exposed, moved
+from training.synthetic.meshes import (
+    PART_LEFT_ARM,
+    PART_THING,
+    SceneMesh,
+    load_scene_mesh,
+    vertex_normals,
+    with_forearms,
+)
+from training.synthetic.pairs import place_hands
+from training.synthetic.poses import sample_angles_rad
+from training.synthetic.randomness import Randomness
+from training.synthetic.raster import rasterise
+from training.synthetic.settings import Settings
+from training.synthetic.shading import Lights, draw_lights, draw_shadow_map, shade
+from training.synthetic.skin import Looks, draw_looks
+from training.synthetic.skin_atlas import SkinAtlas, draw_skin_atlas
+from training.synthetic.spheres import Spheres, fit_spheres
+from training.synthetic.surface import choose_samples, gathered, interpolate_surface
+from training.synthetic.things import place_things
+from training.synthetic.view import View, choose_view, screen_points
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What all pictures share, on one device."""
+
+    model: HandModel
+    mesh: SceneMesh
+    skin: SkinAtlas
+    spheres: Spheres
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The geometry of B pictures before any light falls on it; fields as in SyntheticBatch.
+
+    vertices_m (B, V, 3): of the whole mesh, in the camera; shown (B, V): those that exist.
+    """
+
+    posed: PosedHands
+    present: Tensor
+    gap_m: Tensor
+    vertices_m: Tensor
+    shown: Tensor
+    view: View
+
+
+def generate(
+    seed: int,
+    batch: int,
+    device: torch.device | str = "cpu",
+    settings: Settings | None = None,
+    index: int = 0,
+) -> SyntheticBatch:
+    """`batch` pictures of the stream `seed`, numbers index .. index + batch - 1."""
+    settings = settings or Settings()
+    device = torch.device(device)
+    parts = []
+    with torch.inference_mode():
+        for start in range(index, index + batch, settings.chunk):
+            numbers = torch.arange(start, min(start + settings.chunk, index + batch))
+            parts.append(_generate_chunk(Randomness(seed, numbers), device, settings))
+        return concatenated(parts)
+
+
+@lru_cache(maxsize=4)
+def load_kit(device: torch.device) -> Kit:
+    """Hand, forearms, skin and collision spheres on a device; made once."""
+    model = load_open_hand()
+    return Kit(
+        model=model.to(device),
+        mesh=load_scene_mesh().to(device),
+        skin=draw_skin_atlas(model).to(device),
+        spheres=fit_spheres(model).to(device),
+    )
+
+
+def _generate_chunk(random: Randomness, device: torch.device, settings: Settings) -> SyntheticBatch:
+    kit = load_kit(device)
+    looks = draw_looks(random, settings).to(device)
+    lights = draw_lights(random, settings).to(device)
+    lens = draw_lens(random, settings).to(device)
+    scene = build_scene(random, kit, looks, settings)
+    background = cut_backgrounds(random, settings, random.seed, device)
+    return render(random, kit, scene, looks, lights, lens, background, settings)
+
+
+def build_scene(random: Randomness, kit: Kit, looks: Looks, settings: Settings) -> Scene:
+    """Two hands in their poses and places, with forearms and things, seen from somewhere."""
+    device = kit.mesh.faces.device
+    betas = random.normal("betas", 1, 10).clamp(-2.5, 2.5) + random.normal("betas of a side", 2, 10, std=0.1)
+    shaped = kit.model.with_shape(betas.to(device))
+    angles = sample_angles_rad(random, kit.model.joint_limits_rad.cpu()).to(device)
+    fingers = kit.model.rotations_from_angles(angles)
+    placed = place_hands(random, shaped, fingers, kit.spheres, settings)
+    present = _presence(random, settings).to(device)
+    rotations = torch.cat([placed.rotations[:, :, None], fingers], 2)
+    posed = shaped.with_pose(rotations, placed.wrist_m)
+    view = choose_view(random, posed.vertices_m, present, settings)
+    posed = shaped.with_pose(rotations, placed.wrist_m + view.shift_m[:, None])
+    bend = exp(random.normal("wrist bend", 2, 3) * torch.tensor([0.35, 0.18, 0.22])).to(device)
+    arms_m = with_forearms(kit.mesh, posed, bend)
+    things_m, things_there = place_things(random, kit, posed, present, settings)
+    return Scene(
+        posed=posed,
+        present=present,
+        gap_m=torch.where(present.all(1), placed.gap_m, torch.inf),
+        vertices_m=torch.cat([arms_m.flatten(1, 2), things_m.flatten(1, 2)], 1),
+        shown=torch.cat(
+            [
+                present.repeat_interleave(kit.mesh.arm_count, 1),
+                things_there.repeat_interleave(things_m.shape[2], 1),
+            ],
+            1,
+        ),
+        view=view,
+    )
+
+
+def render(
+    random: Randomness,
+    kit: Kit,
+    scene: Scene,
+    looks: Looks,
+    lights: Lights,
+    lens: Lens,
+    background: Tensor,
+    settings: Settings,
+) -> SyntheticBatch:
+    """The pictures of a scene before backgrounds (B, 3, N, N), with their labels."""
+    mesh, size, k = kit.mesh, settings.size_px, settings.supersample
+    normals = vertex_normals(scene.vertices_m, mesh.faces, mesh.neighbours)
+    vertices_m = scene.vertices_m + _sleeve_swell(mesh, looks, normals)
+    vertices_m = torch.where(scene.shown[..., None], vertices_m, vertices_m.new_tensor([0.0, 0.0, -1.0]))
+    screen = screen_points(vertices_m, scene.view.K)
+    screen = torch.cat([screen[..., :2] * k, screen[..., 2:]], -1)
+    keys = rasterise(screen, mesh.faces, size * k, size * k)
+    samples = choose_samples(keys, mesh.part, size, k)
+    surface = interpolate_surface(
+        samples, mesh.faces, mesh.part, screen, vertices_m, normals, mesh.rest_m, mesh.rest_normal
+    )
+    focus = torch.zeros(vertices_m.shape[1], dtype=torch.bool, device=vertices_m.device)
+    for side in range(2):
+        focus[side * mesh.arm_count : side * mesh.arm_count + mesh.hand_count] = True
+    shadow = draw_shadow_map(lights, vertices_m, mesh.faces, scene.shown, focus)
+    light = shade(surface, looks, lights, shadow, kit.skin)
+    dense = labels.dense_map(surface.rest_m, surface.part < PART_LEFT_ARM)
+    values = torch.cat([displayed(light), surface.place_m[:, 2:], dense], 1)
+    layers = gathered(samples, values, random.batch, size)
+    layer = contact_shade(layers[:, [0, 1, 2, 7]], layers[:, 3:4], lens.shade)
+    layer = moved(layer, lens)
+    image = layer[:, :3] + background * (1 - layer[:, 3:])
+    image = compressed(exposed(image, lens), lens)
+
+    posed, K, present = scene.posed, scene.view.K, scene.present
+    joints_m, landmarks_m = posed.joints21_m, posed.landmarks21_m
+    joints_px = project_pinhole(joints_m, K[:, None])
+    joints_uv = joints_px * (2 / size) - 1
+    wrist_m = joints_m[:, :, 0]
+    return SyntheticBatch(
+        image=(image.clamp(0, 1) * 255).round().to(torch.uint8),
+        index=random.index.to(K.device),
+        K=K,
+        present=present,
+        rotations=posed.rotations,
+        betas=posed.shaped.betas,
+        wrist_cam_m=wrist_m,
+        offset_m=wrist_m[:, 1] - wrist_m[:, 0],
+        joints_cam_m=joints_m,
+        landmarks_cam_m=landmarks_m,
+        joints_uv=joints_uv,
+        landmarks_uv=project_pinhole(landmarks_m, K[:, None]) * (2 / size) - 1,
+        side_mask=labels.side_mask(labels.part_map(keys, mesh.part, size, k)),
+        dense=(torch.nn.functional.avg_pool2d(layers[:, 4:7], 4) * 255).round().to(torch.uint8),
+        visibility=labels.joint_visibility(keys, mesh.part, joints_m, joints_px, present, k),
+        truncated=(joints_uv.abs() > 1).any(-1).float().mean(-1) * present,
+        gap_m=scene.gap_m,
+        overlap=labels.box_overlap(joints_uv, present),
+        vertices_cam_m=posed.vertices_m if settings.vertices else None,
+    )
+
+
+def _presence(random: Randomness, settings: Settings) -> Tensor:
+    """(B, S) bool: both hands, one, or none."""
+    both = 1 - settings.one_hand - settings.no_hand
+    kind = random.choice("presence", (both, settings.one_hand / 2, settings.one_hand / 2, settings.no_hand))
+    return torch.stack([(kind == 0) | (kind == 1), (kind == 0) | (kind == 2)], 1)
+
+
+def _sleeve_swell(mesh: SceneMesh, looks: Looks, normals: Tensor) -> Tensor:
+    """(B, V, 3) how far cloth stands off the arm: grows over the first centimetre of the sleeve."""
+    along_m = mesh.rest_m[: mesh.arm_count, 0]
+    rise = ((along_m - looks.sleeve_from_m[..., None]) / 0.008).clamp(0, 1)
+    swell = (rise * looks.sleeve_swell_m[..., None]).flatten(1)
+    things = normals.shape[1] - swell.shape[1]
+    return normals * torch.nn.functional.pad(swell, (0, things))[..., None]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is seen of a rendered picture: whose pixel is whose, which joints are hidden, where on the hand."""
+
+import torch
+from torch import Tensor
+
+from training.synthetic.batch import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE
+from training.synthetic.meshes import PART_THING
+from training.synthetic.raster import face_of, inverse_depth_of
+
+# How deep each of the 21 joints lies under the skin at most, seen from any side: wrist and knuckles deeper
+# than fingers, fingertips on the skin.
+_FLESH_M = torch.tensor(
+    [0.028, 0.020, 0.017, 0.014, 0.009] + [0.020, 0.015, 0.013, 0.009] * 3 + [0.018, 0.014, 0.012, 0.009]
+)
+# Rest places of the open hand, mapped to colours 0..1 by these bounds (x, y, z).
+_DENSE_LOW_M = torch.tensor([-0.12, -0.04, -0.08])
+_DENSE_SIZE_M = 0.21
+
+
+def part_map(keys: Tensor, part: Tensor, size: int, supersample: int) -> Tensor:
+    """(B, size, size) int64 part of the face seen nearest each pixel's middle, -1 for none."""
+    middle = supersample // 2
+    keys = keys[:, middle::supersample, middle::supersample][:, :size, :size]
+    return torch.where(keys > 0, part[face_of(keys)], -1)
+
+
+def side_mask(parts: Tensor) -> Tensor:
+    """(B, N, N) uint8 of a part map: batch.BACKGROUND and so on; things are background."""
+    return torch.where(parts < PART_THING, parts + 1, 0).to(torch.uint8)
+
+
+def joint_visibility(
+    keys: Tensor, part: Tensor, joints_cam_m: Tensor, joints_px: Tensor, present: Tensor, supersample: int
+) -> Tensor:
+    """(B, S, J) uint8: OUTSIDE, VISIBLE, HIDDEN_BY_SELF, HIDDEN_BY_OTHER.
+
+    A joint is visible where the surface at its pixel is its own hand's and no farther before it than flesh is
+    thick. joints_px (B, S, J, 2) in the picture's pixels.
+    """
+    size = keys.shape[-1]
+    at = (joints_px * supersample).floor()
+    inside = ((at >= 0) & (at < size)).all(-1) & present[..., None]
+    column, row = at.clamp(0, size - 1).long().unbind(-1)
+    picture = torch.arange(len(keys), device=keys.device)[:, None, None]
+    seen = keys[picture, row, column]
+    surface_m = 1 / inverse_depth_of(seen).clamp(min=1e-3)
+    before = surface_m < joints_cam_m[..., 2] - _FLESH_M.to(keys.device)
+    label = torch.where(seen > 0, part[face_of(seen)], -1)
+    side = torch.arange(2, device=keys.device)[:, None]
+    own = (label < PART_THING) & (label % 2 == side)
+    # Beside the silhouette, where a fingertip's or knuckle's pixel misses the skin, nothing hides it.
+    other = (label >= 0) & ~own & (surface_m < joints_cam_m[..., 2])
+    hidden = torch.where(other, HIDDEN_BY_OTHER, torch.where(own & before, HIDDEN_BY_SELF, VISIBLE))
+    return torch.where(inside, hidden, OUTSIDE).to(torch.uint8)
+
+
+def dense_map(rest_m: Tensor, is_hand: Tensor) -> Tensor:
+    """(N, 3) colours 0..1 of rest places (N, 3), 0 where no hand is: MANO-like maps have black around."""
+    low = _DENSE_LOW_M.to(rest_m.device)
+    return ((rest_m - low) / _DENSE_SIZE_M).clamp(0.004, 1) * is_hand[:, None]
+
+
+def box_overlap(joints_uv: Tensor, present: Tensor) -> Tensor:
+    """(B,) intersection over union of the two hands' joint boxes; 0 without two hands."""
+    low, high = joints_uv.amin(2), joints_uv.amax(2)
+    common = (
+        (torch.minimum(high[:, 0], high[:, 1]) - torch.maximum(low[:, 0], low[:, 1])).clamp(min=0).prod(-1)
+    )
+    areas = (high - low).prod(-1).sum(1)
+    return common / (areas - common).clamp(min=1e-6) * present.all(1)

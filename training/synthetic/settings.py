@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How often the generator makes what, and at which quality."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Shares are of pictures, 0..1.
+
+    size_px: side of the square pictures. supersample: edges are sampled so many times in x and y (1 or 2).
+    one_hand, no_hand: pictures that lack one or both hands. touching: of those with two hands, how many have
+    them in contact; near: how many of the rest are close. penetration_m: how deep the hands' collision
+    spheres may press into each other. vertices: whether the batch holds the skin's vertices. backgrounds:
+    pictures in the procedural bank from which backgrounds are cut. background_folder: a folder of pictures of
+    the user's own, used for folder_share of the backgrounds. chunk: pictures rendered at once; bounds memory.
+    clean: no blur, noise or JPEG.
+    """
+
+    size_px: int = 256
+    supersample: int = 2
+    one_hand: float = 0.25
+    no_hand: float = 0.05
+    touching: float = 0.5
+    near: float = 0.5
+    penetration_m: float = 0.002
+    truncated: float = 0.12
+    held_thing: float = 0.16
+    loose_thing: float = 0.14
+    sleeves: float = 0.6
+    shadows: float = 0.8
+    motion_blur: float = 0.22
+    jpeg: float = 0.55
+    vertices: bool = True
+    backgrounds: int = 256
+    background_folder: str | None = None
+    folder_share: float = 0.5
+    chunk: int = 64
+    clean: bool = False

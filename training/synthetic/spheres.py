@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands as spheres that ride on their bones: how far two hands are apart, or how deep they press together."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from inference_core.hand_model.hand import HandModel, PosedHands
+from inference_core.skeleton import RIGHT
+from training.synthetic.meshes import vertex_normals
+
+_COUNT = 88
+_RADII_M = torch.arange(0.004, 0.0165, 0.0005)
+# A sphere may stick out of the skin by this share of its radius: without it noise of the mesh decides.
+_TOLERANCE = 0.06
+
+
+@dataclass(frozen=True)
+class Spheres:
+    """K spheres that fill a hand, the same on both sides.
+
+    vertex (K,): the skin's vertex that each touches from inside; inward_m (S, K, 3): from there to its
+    centre, rest frame; radius_m (K,); bone (K,): the joint, 0..15, that carries it.
+    """
+
+    vertex: Tensor
+    inward_m: Tensor
+    radius_m: Tensor
+    bone: Tensor
+
+    def to(self, device: torch.device | str) -> "Spheres":
+        """The same spheres on another device."""
+        return Spheres(*(field.to(device) for field in vars(self).values()))
+
+
+def fit_spheres(model: HandModel, count: int = _COUNT) -> Spheres:
+    """Spheres inside the model's mean hand, each the largest that touches its vertex from inside.
+
+    They are spread by farthest-point sampling over the skin.
+    """
+    skin_m = model.template_m[RIGHT].float()
+    normals = vertex_normals(skin_m[None], model.faces[RIGHT])[0]
+    radius_m = _inscribed_radii(skin_m, normals)
+    vertex = _farthest_points(skin_m, count)
+    inward = -normals[vertex] * radius_m[vertex, None]
+    mirrored = inward * torch.tensor([-1.0, 1.0, 1.0], device=inward.device)
+    bone = model.skin_weights[RIGHT, vertex].argmax(-1)
+    return Spheres(vertex, torch.stack([mirrored, inward]), radius_m[vertex], bone)
+
+
+def sphere_centres(spheres: Spheres, posed: PosedHands) -> Tensor:
+    """Centres (..., S, K, 3), metres, of the spheres of posed hands."""
+    shaped = posed.shaped
+    rest_m = shaped.rest_vertices_m[..., spheres.vertex, :] + spheres.inward_m
+    arm_m = rest_m - shaped.rest_joints_m[..., spheres.bone, :]
+    turned = (posed.global_rotations[..., spheres.bone, :, :] @ arm_m[..., None])[..., 0]
+    return posed.joints16_m[..., spheres.bone, :] + turned
+
+
+def gap(centres_m: Tensor, radius_m: Tensor) -> Tensor:
+    """(...,) smallest distance between the spheres of the two sides (..., S, K, 3), negative: they overlap."""
+    distance = torch.cdist(centres_m[..., 0, :, :], centres_m[..., 1, :, :])
+    return (distance - (radius_m[:, None] + radius_m)).flatten(-2).amin(-1)
+
+
+def first_contact(centres_m: Tensor, radius_m: Tensor, direction: Tensor) -> Tensor:
+    """(B,) how far the left hand must move along unit vectors `direction` (B, 3) to just leave the right one.
+
+    centres_m (B, S, K, 3). Coming from infinity against `direction`, the left hand first touches there.
+    -inf where their paths never meet.
+    """
+    between = centres_m[:, 0, :, None] - centres_m[:, 1, None]
+    along = (between * direction[:, None, None]).sum(-1)
+    reach = (radius_m[:, None] + radius_m).square()
+    discriminant = along.square() - between.square().sum(-1) + reach
+    leave = torch.where(discriminant > 0, discriminant.clamp(min=0).sqrt() - along, -torch.inf)
+    return leave.flatten(1).amax(1)
+
+
+def deepest_fit(
+    centres_m: Tensor, radius_m: Tensor, direction: Tensor, start_m: Tensor, depth_m: float, bound_m: float
+) -> Tensor:
+    """(B,) as first_contact, but pushed on, up to depth_m, where fingers find room between fingers.
+
+    start_m (B,) is first_contact's answer; the deepest place that presses spheres at most bound_m into each
+    other is taken.
+    """
+    steps = torch.linspace(0, depth_m, 13, device=centres_m.device)
+    best = start_m
+    for step in steps[1:]:
+        trial = start_m - step
+        moved = centres_m[:, 0] + (direction * trial[:, None])[:, None]
+        free = gap(torch.stack([moved, centres_m[:, 1]], 1), radius_m) >= -bound_m
+        best = torch.where(free & start_m.isfinite(), trial, best)
+    return best
+
+
+@lru_cache(maxsize=8)
+def cached_spheres(model: HandModel) -> Spheres:
+    """fit_spheres, once for each model."""
+    return fit_spheres(model)
+
+
+def _inscribed_radii(skin_m: Tensor, normals: Tensor) -> Tensor:
+    """(V,) radius of the largest sphere that touches each vertex from inside and holds no other."""
+    radius_m = torch.full_like(skin_m[:, 0], float(_RADII_M[0]))
+    for candidate in _RADII_M.tolist():
+        nearest = torch.cdist(skin_m - candidate * normals, skin_m).amin(1)
+        radius_m = torch.where(nearest >= candidate * (1 - _TOLERANCE), candidate, radius_m)
+    return radius_m
+
+
+def _farthest_points(points_m: Tensor, count: int) -> Tensor:
+    distance = (points_m - points_m[:1]).norm(dim=-1)
+    chosen = [torch.zeros((), dtype=torch.int64, device=points_m.device)]
+    for _ in range(count - 1):
+        chosen.append(distance.argmax())
+        distance = torch.minimum(distance, (points_m - points_m[chosen[-1]]).norm(dim=-1))
+    return torch.stack(chosen)
