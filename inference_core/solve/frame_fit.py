@@ -14,10 +14,10 @@ from torch import Tensor
 from inference_core.evidence import ABSENT, SEEN, HandEvidence
 from inference_core.geometry.projection import pixel_rays
 from inference_core.geometry.rigid import fit_similarity
-from inference_core.solve.chart import HandChart, HandState, PosedPoints, make_chart, pose_points
+from inference_core.solve.chart import HandChart, HandState, make_chart, pose_points
 from inference_core.hand_model.hand import HandModel
 from inference_core.solve.observations import Observations
-from inference_core.solve.terms import LANDMARKS, frame_cost, frame_normal, landmark_rows
+from inference_core.solve.terms import LANDMARKS, frame_cost, frame_normal, landmark_rows, world_scale_column
 
 # Starting poses: all fingers' flexion as multiples of the relaxed hand's, from flat to fist.
 _START_BENDS = (0.0, 1.0, 2.2, 3.5)
@@ -26,7 +26,7 @@ _SHAPE_STEPS = 8
 _SHAPE_FRAMES = 120
 # A hand in a shot counts as this many independent looks at its shape, however many frames it has: landmark
 # errors go with the pose and do not average out.
-_SHAPE_LOOKS = 12.0
+_SHAPE_LOOKS = 4.0
 _SIDES_DIFFER = 0.3  # betas, standard deviations
 
 
@@ -158,54 +158,43 @@ def _placed(chart: HandChart, seen: Observations, state: HandState) -> HandState
 def _shape_step(
     model: HandModel, shape: ShotShape, seen: Observations, state: HandState
 ) -> tuple[ShotShape, HandState]:
-    """One Gauss-Newton step of all poses and both shapes together (the poses eliminated), and the new scale."""
+    """One Gauss-Newton step of all poses, both shapes and world scales together, the poses eliminated."""
     chart = shape.chart
     posed = pose_points(chart, seen.side, state)
     normal = frame_normal(chart, seen, posed, shape.world_scale)
-    shape_rows = landmark_rows(seen, posed, posed.shape_jacobian(seen.side, LANDMARKS), shape.world_scale)
     pose_rows = landmark_rows(seen, posed, posed.jacobian(LANDMARKS), shape.world_scale)
-    cross = pose_rows.jacobian.mT @ shape_rows.jacobian
+    shape_rows = landmark_rows(seen, posed, posed.shape_jacobian(seen.side, LANDMARKS), shape.world_scale)
+    whole = torch.cat([shape_rows.jacobian, world_scale_column(seen, posed, shape.world_scale)], -1)
+    cross = pose_rows.jacobian.mT @ whole
     damped = normal.hessian + torch.diag_embed(1e-3 * normal.hessian.diagonal(dim1=-2, dim2=-1) + 1e-6)
-    factor = torch.linalg.cholesky(damped)
-    eliminated = torch.cholesky_solve(torch.cat([cross, normal.gradient[..., None]], -1), factor)
-    reduced = shape_rows.jacobian.mT @ shape_rows.jacobian - cross.mT @ eliminated[..., :-1]
-    gradient = (shape_rows.jacobian.mT @ shape_rows.residual[..., None] - cross.mT @ eliminated[..., -1:])[
-        ..., 0
-    ]
+    right = torch.cat([cross, normal.gradient[..., None]], -1)
+    eliminated = torch.cholesky_solve(right, torch.linalg.cholesky(damped))
+    reduced = whole.mT @ whole - cross.mT @ eliminated[..., :-1]
+    gradient = (whole.mT @ shape_rows.residual[..., None] - cross.mT @ eliminated[..., -1:])[..., 0]
     looks = torch.bincount(seen.side, minlength=2).clamp(min=1)
     share = (_SHAPE_LOOKS / looks).clamp(max=1.0)[seen.side]
-    hessian, slope = torch.zeros(2, 10, 10).double(), torch.zeros(2, 10).double()
+    hessian, slope = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()
     hessian.index_add_(0, seen.side, reduced * share[:, None, None])
     slope.index_add_(0, seen.side, gradient * share[:, None])
     change = _solve_shapes(hessian, slope, chart.betas)
     step = -(eliminated[..., -1] + (eliminated[..., :-1] @ change[seen.side][..., None])[..., 0])
-    state = state.moved(limited(step), chart)
-    chart = make_chart(model, chart.betas + change)
-    posed = pose_points(chart, seen.side, state)
-    return ShotShape(chart, _world_scale(seen, posed, shape.world_scale)), state
+    betas = chart.betas + change[:, :10]
+    world_scale = shape.world_scale * change[:, 10].exp()
+    return ShotShape(make_chart(model, betas), world_scale), state.moved(limited(step), chart)
 
 
 def _solve_shapes(hessian: Tensor, slope: Tensor, betas: Tensor) -> Tensor:
-    """Change of the betas (S, 10): data, a unit normal prior, and the two sides' likeness."""
-    identity = torch.eye(10).double()
-    alike = identity / _SIDES_DIFFER**2
+    """Change (S, 11) of the betas and of the logarithm of the world scale.
+
+    From the data, a unit normal prior of the betas, and the two sides' likeness.
+    """
+    alike = torch.diag(torch.tensor([1.0] * 10 + [0.0]).double()) / _SIDES_DIFFER**2
+    prior = torch.diag(torch.tensor([1.0] * 10 + [1e-3]).double())
     rows = [
-        torch.cat([hessian[0] + identity + alike, -alike], 1),
-        torch.cat([-alike, hessian[1] + identity + alike], 1),
+        torch.cat([hessian[0] + prior + alike, -alike], 1),
+        torch.cat([-alike, hessian[1] + prior + alike], 1),
     ]
     apart = (betas[0] - betas[1]) / _SIDES_DIFFER**2
-    right = torch.cat([slope[0] + betas[0] + apart, slope[1] + betas[1] - apart])
-    change = -torch.linalg.solve(torch.cat(rows), right).unflatten(0, (2, 10))
+    slope = slope + torch.nn.functional.pad(torch.stack([betas[0] + apart, betas[1] - apart]), (0, 1))
+    change = -torch.linalg.solve(torch.cat(rows), slope.flatten()).unflatten(0, (2, 11))
     return change.clamp(-1.0, 1.0)
-
-
-def _world_scale(seen: Observations, posed: PosedPoints, before: Tensor) -> Tensor:
-    """(S,) least-squares scale of the world landmarks to the solved points."""
-    points = posed.points_m[:, LANDMARKS]
-    arms = points - points.mean(1, keepdim=True)
-    out = before.clone()
-    for side in (0, 1):
-        own = seen.side == side
-        if own.any():
-            out[side] = (arms[own] * seen.world_m[own]).sum() / seen.world_m[own].square().sum()
-    return out

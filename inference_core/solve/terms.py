@@ -97,6 +97,14 @@ def landmark_rows(
     )
 
 
+def world_scale_column(seen: Observations, posed: PosedPoints, world_scale: Tensor) -> Tensor:
+    """(N, R, 1) derivative of landmark_rows' residuals by the logarithm of the world scale."""
+    residual, _, weight = _world_errors(seen, posed, world_scale)
+    arms = residual + seen.world_m / _WORLD_M
+    world = -(arms.transpose(1, 2) * weight.sqrt()[:, None, :]).flatten(1)
+    return torch.cat([world.new_zeros(len(seen), 42), world], 1)[..., None]
+
+
 def reprojection_px(seen: Observations, posed: PosedPoints) -> Tensor:
     """(N, 21) distance of the projected landmarks from the seen ones, pixels."""
     return (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels).norm(dim=-1)
@@ -132,8 +140,9 @@ def _pixel_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor) -> Row
 
 def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     points = posed.points_m[:, LANDMARKS]
-    target = seen.world_m * scale[seen.side][:, None, None]
-    residual = (points - points.mean(1, keepdim=True) - target) / _WORLD_M
+    # In the world landmarks' own metres: in the model's, a smaller hand would always err less.
+    arms = (points - points.mean(1, keepdim=True)) / scale[seen.side][:, None, None]
+    residual = (arms - seen.world_m) / _WORLD_M
     weight, cost = _pseudo_huber(residual.norm(dim=-1), _WORLD_KNEE)
     return residual, cost * seen.score, weight * seen.score
 
@@ -141,7 +150,8 @@ def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tupl
 def _world_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor, scale: Tensor) -> Rows:
     residual, cost, weight = _world_errors(seen, posed, scale)
     factor = weight.sqrt()[:, None, :]
-    arms = (jacobian - jacobian.mean(2, keepdim=True)) * (factor / _WORLD_M)[..., None]
+    gain = factor / (_WORLD_M * scale[seen.side][:, None, None])
+    arms = (jacobian - jacobian.mean(2, keepdim=True)) * gain[..., None]
     return Rows((residual.transpose(1, 2) * factor).flatten(1), arms.flatten(1, 2), cost.sum(-1))
 
 
