@@ -11,7 +11,7 @@ from inference_core.errors import RequestError
 from inference_core.skeleton import LEFT, RIGHT, SIDES
 
 from .presets import FBX_PRESETS
-from .stage import stage
+from .stage import hands_on_stage
 
 BOTH = (LEFT, RIGHT)
 
@@ -25,7 +25,7 @@ def export_fbx(
 ) -> list[Path]:
     """One FBX file of the hands' rigs, skins and motion over the scene's range."""
     wanted = FBX_PRESETS[preset]
-    with stage(scene, shot, sides):
+    with hands_on_stage(scene, shot, sides):
         _run(
             bpy.ops.export_scene.fbx,
             path,
@@ -52,7 +52,7 @@ def export_glb(
     scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
 ) -> list[Path]:
     """One binary glTF file, a key on every frame of the scene's range."""
-    with stage(scene, shot, sides):
+    with hands_on_stage(scene, shot, sides):
         _run(
             bpy.ops.export_scene.gltf,
             path,
@@ -74,7 +74,7 @@ def export_usd(
     scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
 ) -> list[Path]:
     """One USD file (.usdc, .usda or .usd) with skeletons and their motion."""
-    with stage(scene, shot, sides):
+    with hands_on_stage(scene, shot, sides):
         _run(
             bpy.ops.wm.usd_export,
             path,
@@ -93,7 +93,7 @@ def export_bvh(
 ) -> list[Path]:
     """A BVH file a hand (the format knows one skeleton): NAME.bvh, or NAME_left.bvh and NAME_right.bvh for two."""
     written: list[Path] = []
-    with stage(scene, shot, sides) as hands:
+    with hands_on_stage(scene, shot, sides) as hands:
         for hand in hands:
             side = hand.duohand.side.lower()
             file = (

@@ -79,7 +79,7 @@ def skin_material() -> bpy.types.Material:
         return material
     material = bpy.data.materials.new(_MATERIAL)
     material.diffuse_color = _SKIN_COLOUR
-    if not material.use_nodes:
+    if bpy.app.version < (5, 0, 0):  # later ones always use nodes
         material.use_nodes = True
     shader: Any = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
     shader.inputs["Base Color"].default_value = _SKIN_COLOUR

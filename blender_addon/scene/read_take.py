@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The scene back into a take: what is seen, edits, constraints and layers included."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import bpy
 import numpy as np
@@ -12,6 +14,7 @@ from inference_core.take import Take
 from . import fcurves, hand_keys, motion, shot
 from .axes import CAMERA_FROM_BLENDER_CAMERA, Floats, poses_from_camera_matrices
 from .rest_bones import bone_names
+from .stage import stage
 
 
 def read_take(scene: bpy.types.Scene, collection: bpy.types.Collection, base: Take) -> Take:
@@ -22,7 +25,7 @@ def read_take(scene: bpy.types.Scene, collection: bpy.types.Collection, base: Ta
     """
     frames = shot.shot_timing(collection).scene_frames(base.time_s, base.frame)
     hands = shot.armatures(collection)
-    cameras, bones = _sampled(scene, collection, hands, frames)
+    cameras, bones = _sampled(scene, collection.duohand.camera, hands, frames)
     scale = collection.duohand.scale
     arrays = {
         name: getattr(base, name).copy()
@@ -50,30 +53,34 @@ def read_take(scene: bpy.types.Scene, collection: bpy.types.Collection, base: Ta
 
 
 def _sampled(
-    scene: bpy.types.Scene,
-    collection: bpy.types.Collection,
-    hands: dict[int, bpy.types.Object],
-    frames: Floats,
+    scene: bpy.types.Scene, camera: Any, hands: Mapping[int, Any], frames: Floats
 ) -> tuple[Floats, dict[int, Floats]]:
-    """World matrices at the frames: of the shot's camera (T, 4, 4), and of each side's bones (T, 16, 4, 4)."""
-    camera = collection.duohand.camera
-    names = {side: bone_names(side) for side in hands}
+    """World matrices at the frames: of the camera (T, 4, 4), and of each side's bones (T, 16, 4, 4)."""
     cameras = np.tile(np.eye(4), (len(frames), 1, 1))
     bones = {side: np.empty((len(frames), 16, 4, 4)) for side in hands}
-    shown, subframe = scene.frame_current, scene.frame_subframe
-    try:
+    things = [*hands.values(), *([camera] if camera is not None else [])]
+    if not things:
+        return cameras, bones
+    order = {side: [hand.pose.bones.find(name) for name in bone_names(side)] for side, hand in hands.items()}
+    with stage(scene, things) as alone:
+        graph = alone.view_layers[0].depsgraph
         for row, frame in enumerate(frames):
             whole = int(np.floor(frame))
-            scene.frame_set(whole, subframe=float(frame) - whole)
+            alone.frame_set(whole, subframe=float(frame) - whole)
             if camera is not None:
-                cameras[row] = camera.matrix_world
-            for side, armature in hands.items():
-                pose = armature.pose.bones
-                bones[side][row] = [pose[name].matrix for name in names[side]]
-                bones[side][row] = np.array(armature.matrix_world) @ bones[side][row]
-    finally:
-        scene.frame_set(shown, subframe=subframe)
+                cameras[row] = camera.evaluated_get(graph).matrix_world
+            for side, hand in hands.items():
+                shown = hand.evaluated_get(graph)
+                in_armature = _pose_matrices(shown.pose.bones)[order[side]]
+                bones[side][row] = np.array(shown.matrix_world) @ in_armature
     return cameras, bones
+
+
+def _pose_matrices(pose_bones: Any) -> Floats:
+    """(N, 4, 4) of all pose bones; Blender stores columns one after the other."""
+    flat = np.empty(16 * len(pose_bones), np.float32)
+    pose_bones.foreach_get("matrix", flat)
+    return flat.reshape(-1, 4, 4).transpose(0, 2, 1).astype(np.float64)
 
 
 def _in_camera(cameras: Floats, bones: Floats, scale: float) -> Floats:
