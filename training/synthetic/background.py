@@ -46,7 +46,7 @@ def procedural_bank(seed: int, count: int, device: torch.device) -> Bank:
 
 @lru_cache(maxsize=4)
 def folder_bank(folder: Path, limit: int, device: torch.device) -> Bank:
-    """Up to `limit` pictures of a folder (and its folders), cut square; those that cannot be read are skipped.
+    """Up to `limit` pictures of a folder (and those in it), cut square; unreadable ones are skipped.
 
     Raises RequestError where the folder holds no readable picture.
     """
@@ -54,7 +54,7 @@ def folder_bank(folder: Path, limit: int, device: torch.device) -> Bank:
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _PICTURE_SUFFIXES):
         if len(pictures) == limit:
             break
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        image = _read(path)
         if image is not None:
             pictures.append(_square(image))
     if not pictures:
@@ -65,9 +65,12 @@ def folder_bank(folder: Path, limit: int, device: torch.device) -> Bank:
     return Bank(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().to(device))
 
 
-def cut_backgrounds(random: Randomness, settings: Settings, seed: int, device: torch.device) -> Tensor:
-    """Backgrounds (B, 3, N, N), display values 0..1, for each picture."""
-    bank = procedural_bank(seed, settings.backgrounds, device).pictures
+def cut_backgrounds(
+    random: Randomness, settings: Settings, device: torch.device, size_px: tuple[int, int]
+) -> Tensor:
+    """Backgrounds (B, 3, H, W), display values 0..1, for each picture; size_px is W, H, W not less than H."""
+    width, height = size_px
+    bank = procedural_bank(random.seed, settings.backgrounds, device).pictures
     chosen = random.integers("background", settings.backgrounds)
     pictures = bank[chosen.to(device)]
     if settings.background_folder is not None:
@@ -75,7 +78,7 @@ def cut_backgrounds(random: Randomness, settings: Settings, seed: int, device: t
         use = random.chance("own background", settings.folder_share)[:, None, None, None].to(device)
         number = random.integers("own background number", len(own)).to(device)
         pictures = torch.where(use, own[number], pictures)
-    size = settings.size_px
+    flat = height / width
     turn = random.normal("background turn", std=0.12)
     scale = random.uniform("background scale", low=0.35, high=0.95)
     flip = torch.where(random.chance("background flip", 0.5), -1.0, 1.0)
@@ -83,12 +86,12 @@ def cut_backgrounds(random: Randomness, settings: Settings, seed: int, device: t
     shift = random.uniform("background shift", 2, low=-1, high=1) * free[:, None]
     theta = torch.stack(
         [
-            torch.stack([scale * turn.cos() * flip, -scale * turn.sin(), shift[:, 0]], -1),
-            torch.stack([scale * turn.sin() * flip, scale * turn.cos(), shift[:, 1]], -1),
+            torch.stack([scale * turn.cos() * flip, -scale * turn.sin() * flat, shift[:, 0]], -1),
+            torch.stack([scale * turn.sin() * flip, scale * turn.cos() * flat, shift[:, 1]], -1),
         ],
         1,
     )
-    grid = F.affine_grid(theta.to(device), [random.batch, 3, size, size], align_corners=False)
+    grid = F.affine_grid(theta.to(device), [random.batch, 3, height, width], align_corners=False)
     image = F.grid_sample(pictures.float() / 255, grid, align_corners=False, padding_mode="reflection")
     light = random.uniform("background light", low=0.45, high=1.2)
     tint = light[:, None] * (1 + random.normal("background tint", 3, std=0.06))
@@ -210,3 +213,8 @@ def _square(image: np.ndarray) -> np.ndarray:
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     square = image[top : top + side, left : left + side, ::-1]
     return cv2.resize(np.ascontiguousarray(square), (BANK_PX, BANK_PX), interpolation=cv2.INTER_AREA)
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """A BGR picture, or None where the file holds none: OpenCV returns that, whatever its stubs say."""
+    return cv2.imread(str(path), cv2.IMREAD_COLOR)

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import exp
@@ -21,7 +22,6 @@ from training.synthetic.batch import SyntheticBatch, concatenated
 from training.synthetic.lens import Lens, compressed, contact_shade, displayed, draw_lens, exposed, moved
 from training.synthetic.meshes import (
     PART_LEFT_ARM,
-    PART_THING,
     SceneMesh,
     load_scene_mesh,
     vertex_normals,
@@ -38,7 +38,7 @@ from training.synthetic.skin_atlas import SkinAtlas, draw_skin_atlas
 from training.synthetic.spheres import Spheres, fit_spheres
 from training.synthetic.surface import choose_samples, gathered, interpolate_surface
 from training.synthetic.things import place_things
-from training.synthetic.view import View, choose_view, screen_points
+from training.synthetic.view import choose_view, screen_points
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Scene:
     gap_m: Tensor
     vertices_m: Tensor
     shown: Tensor
-    view: View
+    K: Tensor
 
 
 def generate(
@@ -101,12 +101,14 @@ def _generate_chunk(random: Randomness, device: torch.device, settings: Settings
     looks = draw_looks(random, settings).to(device)
     lights = draw_lights(random, settings).to(device)
     lens = draw_lens(random, settings).to(device)
-    scene = build_scene(random, kit, looks, settings)
-    background = cut_backgrounds(random, settings, random.seed, device)
-    return render(random, kit, scene, looks, lights, lens, background, settings)
+    scene = build_scene(random, kit, settings)
+    size_px = (settings.size_px, settings.size_px)
+    background = cut_backgrounds(random, settings, device, size_px)
+    drawn = draw(kit, scene, looks, lights, lens, background, settings.supersample)
+    return _labelled(random, kit, scene, drawn, settings)
 
 
-def build_scene(random: Randomness, kit: Kit, looks: Looks, settings: Settings) -> Scene:
+def build_scene(random: Randomness, kit: Kit, settings: Settings) -> Scene:
     """Two hands in their poses and places, with forearms and things, seen from somewhere."""
     device = kit.mesh.faces.device
     betas = random.normal("betas", 1, 10).clamp(-2.5, 2.5) + random.normal("betas of a side", 2, 10, std=0.1)
@@ -121,65 +123,92 @@ def build_scene(random: Randomness, kit: Kit, looks: Looks, settings: Settings) 
     posed = shaped.with_pose(rotations, placed.wrist_m + view.shift_m[:, None])
     bend = exp(random.normal("wrist bend", 2, 3) * torch.tensor([0.35, 0.18, 0.22])).to(device)
     arms_m = with_forearms(kit.mesh, posed, bend)
-    things_m, things_there = place_things(random, kit, posed, present, settings)
+    things_m, things_there = place_things(random, kit.mesh, posed, present, settings)
+    gap_m = torch.where(present.all(1), placed.gap_m, torch.inf)
+    return assembled(posed, present, gap_m, arms_m, things_m, things_there, view.K)
+
+
+def assembled(
+    posed: PosedHands,
+    present: Tensor,
+    gap_m: Tensor,
+    arms_m: Tensor,
+    things_m: Tensor,
+    things_there: Tensor,
+    K: Tensor,
+) -> Scene:
+    """The scene of hands with arms (B, S, A, 3) and those things (B, THINGS, G, 3) that things_there names."""
+    arms_shown = present.repeat_interleave(arms_m.shape[2], 1)
+    things_shown = things_there.repeat_interleave(things_m.shape[2], 1)
     return Scene(
         posed=posed,
         present=present,
-        gap_m=torch.where(present.all(1), placed.gap_m, torch.inf),
+        gap_m=gap_m,
         vertices_m=torch.cat([arms_m.flatten(1, 2), things_m.flatten(1, 2)], 1),
-        shown=torch.cat(
-            [
-                present.repeat_interleave(kit.mesh.arm_count, 1),
-                things_there.repeat_interleave(things_m.shape[2], 1),
-            ],
-            1,
-        ),
-        view=view,
+        shown=torch.cat([arms_shown, things_shown], 1),
+        K=K,
     )
 
 
-def render(
-    random: Randomness,
+@dataclass(frozen=True)
+class Drawn:
+    """A rendered batch before it is labelled.
+
+    image (B, 3, H, W) display values 0..1; keys: the raster; dense (B, 3, H, W): place on the rest hand.
+    """
+
+    image: Tensor
+    keys: Tensor
+    dense: Tensor
+
+
+def draw(
     kit: Kit,
     scene: Scene,
     looks: Looks,
     lights: Lights,
     lens: Lens,
     background: Tensor,
-    settings: Settings,
-) -> SyntheticBatch:
-    """The pictures of a scene before backgrounds (B, 3, N, N), with their labels."""
-    mesh, size, k = kit.mesh, settings.size_px, settings.supersample
+    supersample: int,
+) -> Drawn:
+    """The pictures of a scene before backgrounds (B, 3, H, W)."""
+    mesh, k = kit.mesh, supersample
+    height, width = background.shape[-2:]
     normals = vertex_normals(scene.vertices_m, mesh.faces, mesh.neighbours)
     vertices_m = scene.vertices_m + _sleeve_swell(mesh, looks, normals)
     vertices_m = torch.where(scene.shown[..., None], vertices_m, vertices_m.new_tensor([0.0, 0.0, -1.0]))
-    screen = screen_points(vertices_m, scene.view.K)
+    screen = screen_points(vertices_m, scene.K)
     screen = torch.cat([screen[..., :2] * k, screen[..., 2:]], -1)
-    keys = rasterise(screen, mesh.faces, size * k, size * k)
-    samples = choose_samples(keys, mesh.part, size, k)
+    keys = rasterise(screen, mesh.faces, height * k, width * k)
+    samples = choose_samples(keys, mesh.part, k)
     surface = interpolate_surface(
         samples, mesh.faces, mesh.part, screen, vertices_m, normals, mesh.rest_m, mesh.rest_normal
     )
-    focus = torch.zeros(vertices_m.shape[1], dtype=torch.bool, device=vertices_m.device)
-    for side in range(2):
-        focus[side * mesh.arm_count : side * mesh.arm_count + mesh.hand_count] = True
-    shadow = draw_shadow_map(lights, vertices_m, mesh.faces, scene.shown, focus)
+    shadow = draw_shadow_map(lights, vertices_m, mesh.faces, scene.shown, mesh.is_hand)
     light = shade(surface, looks, lights, shadow, kit.skin)
     dense = labels.dense_map(surface.rest_m, surface.part < PART_LEFT_ARM)
-    values = torch.cat([displayed(light), surface.place_m[:, 2:], dense], 1)
-    layers = gathered(samples, values, random.batch, size)
+    layers = gathered(samples, torch.cat([displayed(light), surface.place_m[2:], dense]))
     layer = contact_shade(layers[:, [0, 1, 2, 7]], layers[:, 3:4], lens.shade)
     layer = moved(layer, lens)
     image = layer[:, :3] + background * (1 - layer[:, 3:])
-    image = compressed(exposed(image, lens), lens)
+    image = compressed(exposed(image, lens), lens).clamp(0, 1)
+    return Drawn(image, keys, layers[:, 4:7])
 
-    posed, K, present = scene.posed, scene.view.K, scene.present
+
+def as_bytes(image: Tensor) -> Tensor:
+    """uint8 of values 0..1."""
+    return (image * 255).round().to(torch.uint8)
+
+
+def _labelled(random: Randomness, kit: Kit, scene: Scene, drawn: Drawn, settings: Settings) -> SyntheticBatch:
+    posed, K, present = scene.posed, scene.K, scene.present
+    size, k = settings.size_px, settings.supersample
     joints_m, landmarks_m = posed.joints21_m, posed.landmarks21_m
     joints_px = project_pinhole(joints_m, K[:, None])
     joints_uv = joints_px * (2 / size) - 1
     wrist_m = joints_m[:, :, 0]
     return SyntheticBatch(
-        image=(image.clamp(0, 1) * 255).round().to(torch.uint8),
+        image=as_bytes(drawn.image),
         index=random.index.to(K.device),
         K=K,
         present=present,
@@ -191,9 +220,9 @@ def render(
         landmarks_cam_m=landmarks_m,
         joints_uv=joints_uv,
         landmarks_uv=project_pinhole(landmarks_m, K[:, None]) * (2 / size) - 1,
-        side_mask=labels.side_mask(labels.part_map(keys, mesh.part, size, k)),
-        dense=(torch.nn.functional.avg_pool2d(layers[:, 4:7], 4) * 255).round().to(torch.uint8),
-        visibility=labels.joint_visibility(keys, mesh.part, joints_m, joints_px, present, k),
+        side_mask=labels.side_mask(labels.part_map(drawn.keys, kit.mesh.part, k)),
+        dense=as_bytes(F.avg_pool2d(drawn.dense, 4)),
+        visibility=labels.joint_visibility(drawn.keys, kit.mesh.part, joints_m, joints_px, present, k),
         truncated=(joints_uv.abs() > 1).any(-1).float().mean(-1) * present,
         gap_m=scene.gap_m,
         overlap=labels.box_overlap(joints_uv, present),
@@ -214,4 +243,4 @@ def _sleeve_swell(mesh: SceneMesh, looks: Looks, normals: Tensor) -> Tensor:
     rise = ((along_m - looks.sleeve_from_m[..., None]) / 0.008).clamp(0, 1)
     swell = (rise * looks.sleeve_swell_m[..., None]).flatten(1)
     things = normals.shape[1] - swell.shape[1]
-    return normals * torch.nn.functional.pad(swell, (0, things))[..., None]
+    return normals * F.pad(swell, (0, things))[..., None]

@@ -18,15 +18,15 @@ _DENSE_LOW_M = torch.tensor([-0.12, -0.04, -0.08])
 _DENSE_SIZE_M = 0.21
 
 
-def part_map(keys: Tensor, part: Tensor, size: int, supersample: int) -> Tensor:
-    """(B, size, size) int64 part of the face seen nearest each pixel's middle, -1 for none."""
+def part_map(keys: Tensor, part: Tensor, supersample: int) -> Tensor:
+    """(B, H, W) int64 part of the face seen nearest each pixel's middle, -1 for none."""
     middle = supersample // 2
-    keys = keys[:, middle::supersample, middle::supersample][:, :size, :size]
+    keys = keys[:, middle::supersample, middle::supersample]
     return torch.where(keys > 0, part[face_of(keys)], -1)
 
 
 def side_mask(parts: Tensor) -> Tensor:
-    """(B, N, N) uint8 of a part map: batch.BACKGROUND and so on; things are background."""
+    """(B, H, W) uint8 of a part map: batch.BACKGROUND and so on; things are background."""
     return torch.where(parts < PART_THING, parts + 1, 0).to(torch.uint8)
 
 
@@ -38,10 +38,10 @@ def joint_visibility(
     A joint is visible where the surface at its pixel is its own hand's and no farther before it than flesh is
     thick. joints_px (B, S, J, 2) in the picture's pixels.
     """
-    size = keys.shape[-1]
-    at = (joints_px * supersample).floor()
-    inside = ((at >= 0) & (at < size)).all(-1) & present[..., None]
-    column, row = at.clamp(0, size - 1).long().unbind(-1)
+    height, width = keys.shape[1:]
+    column, row = (joints_px * supersample).floor().unbind(-1)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height) & present[..., None]
+    column, row = column.clamp(0, width - 1).long(), row.clamp(0, height - 1).long()
     picture = torch.arange(len(keys), device=keys.device)[:, None, None]
     seen = keys[picture, row, column]
     surface_m = 1 / inverse_depth_of(seen).clamp(min=1e-3)
@@ -56,9 +56,9 @@ def joint_visibility(
 
 
 def dense_map(rest_m: Tensor, is_hand: Tensor) -> Tensor:
-    """(N, 3) colours 0..1 of rest places (N, 3), 0 where no hand is: MANO-like maps have black around."""
-    low = _DENSE_LOW_M.to(rest_m.device)
-    return ((rest_m - low) / _DENSE_SIZE_M).clamp(0.004, 1) * is_hand[:, None]
+    """(3, N) colours 0..1 of rest places (3, N), 0 where no hand is: such maps are black around hands."""
+    low = _DENSE_LOW_M.to(rest_m.device)[:, None]
+    return ((rest_m - low) / _DENSE_SIZE_M).clamp(0.004, 1) * is_hand
 
 
 def box_overlap(joints_uv: Tensor, present: Tensor) -> Tensor:

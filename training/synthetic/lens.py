@@ -100,9 +100,9 @@ def draw_lens(random: Randomness, settings: Settings) -> Lens:
 
 
 def contact_shade(layer: Tensor, depth_m: Tensor, strength: Tensor) -> Tensor:
-    """A premultiplied layer (B, 4, N, N), darkened where nearer surfaces stand close by.
+    """A premultiplied layer (B, 4, H, W), darkened where nearer surfaces stand close by.
 
-    depth_m (B, 1, N, N), multiplied by coverage. What hands do to each other's ambient light, read off the
+    depth_m (B, 1, H, W), multiplied by coverage. What hands do to each other's ambient light, read off the
     depth buffer at a quarter of the resolution.
     """
     cover = layer[:, 3:]
@@ -110,7 +110,8 @@ def contact_shade(layer: Tensor, depth_m: Tensor, strength: Tensor) -> Tensor:
     around = F.avg_pool2d(small_depth, 7, 1, 3) / F.avg_pool2d(small_cover, 7, 1, 3).clamp(min=1e-4)
     behind = (small_depth / small_cover.clamp(min=1e-4) - around) * (small_cover > 0.02)
     dark = ((behind - 0.002) / 0.035).clamp(0, 1)
-    dark = F.interpolate(F.avg_pool2d(dark, 3, 1, 1), scale_factor=4, mode="bilinear", align_corners=False)
+    dark = F.avg_pool2d(dark, 3, 1, 1)
+    dark = F.interpolate(dark, size=tuple(cover.shape[-2:]), mode="bilinear", align_corners=False)
     return torch.cat([layer[:, :3] * (1 - strength[:, None, None, None] * dark), cover], 1)
 
 
@@ -123,12 +124,12 @@ def displayed(linear: Tensor) -> Tensor:
 
 
 def moved(layer: Tensor, lens: Lens) -> Tensor:
-    """A layer (B, C, N, N), smeared along each moving picture's motion."""
+    """A layer (B, C, H, W), smeared along each moving picture's motion."""
     chosen = layer[lens.moving]
     if chosen.shape[0] == 0:
         return layer
-    size = layer.shape[-1]
-    step = lens.motion_px[lens.moving] * (2 / size)
+    height, width = layer.shape[-2:]
+    step = lens.motion_px[lens.moving] * layer.new_tensor([2 / width, 2 / height])
     theta = torch.eye(2, 3, device=layer.device).expand(len(chosen), 2, 3).clone()
     total = torch.zeros_like(chosen)
     for place in torch.linspace(-0.5, 0.5, _MOTION_TAPS).tolist():
@@ -139,7 +140,7 @@ def moved(layer: Tensor, lens: Lens) -> Tensor:
 
 
 def blurred(image: Tensor, sigma_px: Tensor) -> Tensor:
-    """Images (B, C, N, N), blurred by Gaussians of deviations (B,) of at most 2 pixels."""
+    """Images (B, C, H, W), blurred by Gaussians of deviations (B,) of at most 2 pixels."""
     reach = torch.arange(-_BLUR_TAPS, _BLUR_TAPS + 1, device=image.device)
     taps = torch.exp(-0.5 * (reach / sigma_px.clamp(min=0.05)[:, None]).square())
     taps = (taps / taps.sum(1, keepdim=True))[:, None, None, None, :]
@@ -154,7 +155,7 @@ def blurred(image: Tensor, sigma_px: Tensor) -> Tensor:
 
 
 def exposed(image: Tensor, lens: Lens) -> Tensor:
-    """Images (B, 3, N, N), 0..1, with the lens's focus, tone and noise."""
+    """Images (B, 3, H, W), 0..1, with the lens's focus, tone and noise."""
     image = blurred(image, lens.blur_px)
 
     def per_picture(values: Tensor) -> Tensor:
@@ -164,11 +165,11 @@ def exposed(image: Tensor, lens: Lens) -> Tensor:
     image = grey + (image - grey) * per_picture(lens.saturation)
     image = (image * lens.balance[:, :, None, None] - 0.5) * per_picture(lens.contrast) + 0.5
     image = image.clamp(0, 1).pow(per_picture(lens.gamma))
-    return image + _noise(lens, image.shape[-1], image.device)
+    return image + _noise(lens, image.shape[-2], image.shape[-1], image.device)
 
 
 def compressed(image: Tensor, lens: Lens) -> Tensor:
-    """Images (B, 3, N, N), 0..1, those the lens names passed through JPEG with halved colour resolution."""
+    """Images (B, 3, H, W), 0..1, those the lens names passed through JPEG with halved colour resolution."""
     chosen = image[lens.jpeg]
     if chosen.shape[0] == 0:
         return image
@@ -176,7 +177,7 @@ def compressed(image: Tensor, lens: Lens) -> Tensor:
 
 
 def jpeg(image: Tensor, quality: Tensor) -> Tensor:
-    """Images (B, 3, N, N), 0..1, after JPEG of quality (B,) 1..100; N a multiple of 16.
+    """Images (B, 3, H, W), 0..1, after JPEG of quality (B,) 1..100; H and W multiples of 16.
 
     The standard's quantisation (annex K) scaled as libjpeg scales it; entropy coding loses nothing.
     """
@@ -214,12 +215,11 @@ def _cosines() -> Tensor:
     return waves
 
 
-def _noise(lens: Lens, size: int, device: torch.device) -> Tensor:
+def _noise(lens: Lens, height: int, width: int, device: torch.device) -> Tensor:
     field = noise_field(device)
-    fine = _window(field, lens.noise_at, size)
-    rough = F.interpolate(
-        _window(field, lens.noise_at, size // 2), scale_factor=2, mode="bilinear", align_corners=False
-    )
+    fine = _window(field, lens.noise_at, height, width)
+    rough = _window(field, lens.noise_at, (height + 1) // 2, (width + 1) // 2)
+    rough = F.interpolate(rough, size=(height, width), mode="bilinear", align_corners=False)
     noise = torch.where(lens.coarse[:, None, None, None], rough, fine)
     return noise * lens.noise[:, None, None, None]
 
@@ -232,9 +232,8 @@ def noise_field(device: torch.device) -> Tensor:
     return (0.8 * noise + 0.6 * noise.roll(1, 0).mean(0, keepdim=True) * 3**0.5).to(device)
 
 
-def _window(field: Tensor, at: Tensor, size: int) -> Tensor:
-    """(B, 3, size, size) windows of the field, wrapped round, from corners (B, 2)."""
-    reach = torch.arange(size, device=field.device)
-    rows = (at[:, :1] + reach) % _NOISE_PX
-    columns = (at[:, 1:] + reach) % _NOISE_PX
+def _window(field: Tensor, at: Tensor, height: int, width: int) -> Tensor:
+    """(B, 3, height, width) windows of the field, wrapped round, from corners (B, 2)."""
+    rows = (at[:, :1] + torch.arange(height, device=field.device)) % _NOISE_PX
+    columns = (at[:, 1:] + torch.arange(width, device=field.device)) % _NOISE_PX
     return field[:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)

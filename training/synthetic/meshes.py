@@ -5,7 +5,7 @@ Vertices stand as left hand and arm, right hand and arm, thing, thing; every pic
 those that a picture lacks are moved behind the camera, where the rasteriser leaves them out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,14 +47,20 @@ class SceneMesh:
     hand_count: int
 
     @property
+    def is_hand(self) -> Tensor:
+        """(V,) bool: vertices of the two hands' own skin."""
+        arm = torch.arange(self.arm_count, device=self.faces.device) < self.hand_count
+        return F.pad(arm.repeat(2), (0, self.rest_m.shape[0] - 2 * self.arm_count))
+
+    @property
     def arm_count(self) -> int:
         """Vertices of one hand with its arm."""
         return self.arm_template_m.shape[0]
 
     def to(self, device: torch.device | str) -> "SceneMesh":
         """The same mesh on another device."""
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
-        return SceneMesh(**moved)
+        moved = {name: v.to(device) for name, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
 @lru_cache(maxsize=1)

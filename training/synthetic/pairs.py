@@ -26,7 +26,7 @@ _DEEPEST_M = 0.09
 
 @dataclass(frozen=True)
 class Meeting:
-    """How two hands meet, told from the right hand: unit directions in its own (radial, dorsal, distal) frame.
+    """How two hands meet, told from the right hand: directions in its own (radial, dorsal, distal) frame.
 
     distal, dorsal: where the left hand's fingers and back point. approach: from the right hand to the left
     one. shift_m: of the left hand, sideways to the approach. nested: fingers may go between fingers.
@@ -81,8 +81,8 @@ def place_hands(
     """Orientation and place of both hands; fingers (B, S, 15, 3, 3)."""
     device = fingers.device
     view = random.choice("view", _VIEW_SHARES)
-    apart = _natural_turns(random, view)
-    meeting = _meeting_turn(random, apart[:, RIGHT])
+    apart = natural_turns(random, view)
+    meeting = meeting_turn(random, apart[:, RIGHT])
     meets = random.chance("meets", 0.75 * settings.touching)
     mirrored = random.chance("mirrored turn", 0.2)
     flip = torch.tensor([-1.0, 1.0, 1.0])
@@ -90,7 +90,7 @@ def place_hands(
     left = torch.where(mirrored[:, None, None], mirror_turn, apart[:, LEFT])
     left = torch.where(meets[:, None, None], meeting.turn, left)
     turns = torch.stack([left, apart[:, RIGHT]], 1).to(device)
-    direction, shift, nested = _approach(random, view, meets, meeting)
+    direction, shift, nested = approach(random, view, meets, meeting)
 
     rotations = torch.cat([turns[:, :, None], fingers], 2)
     posed = shaped.with_pose(rotations, torch.zeros_like(turns[..., 0]))
@@ -120,15 +120,17 @@ def place_hands(
 
 
 @dataclass(frozen=True)
-class _Meets:
-    turn: Tensor  # (B, 3, 3)
-    approach: Tensor  # (B, 3)
-    shift_m: Tensor  # (B, 3)
-    nested: Tensor  # (B,)
+class Met:
+    """A meeting in camera axes: the left hand's turn (B, 3, 3), approach and shift_m (B, 3), nested (B,)."""
+
+    turn: Tensor
+    approach: Tensor
+    shift_m: Tensor
+    nested: Tensor
 
 
-def _natural_turns(random: Randomness, view: Tensor) -> Tensor:
-    """(B, S, 3, 3): fingers point upwards and inwards (facing), or upwards and away (own eyes), or anywhere."""
+def natural_turns(random: Randomness, view: Tensor) -> Tensor:
+    """(B, S, 3, 3): fingers point up and inwards (facing), or up and away (own eyes), or anywhere."""
     inward = torch.tensor([[1.0, -1.0]]) * torch.where(view == OWN_EYES, 1.0, -1.0)[:, None]
     mean = torch.where(random.chance("points up", 0.5, 2), 25.0, 65.0)
     lean = inward * (mean + random.normal("lean", 2, std=45.0)) * (torch.pi / 180)
@@ -152,25 +154,22 @@ def _turn_of(distal: Tensor, dorsal: Tensor, side: Tensor) -> Tensor:
     return torch.stack([x, y, torch.linalg.cross(x, y, dim=-1)], -1)
 
 
-def _meeting_turn(random: Randomness, right: Tensor) -> _Meets:
+def meeting_turn(random: Randomness, right: Tensor) -> Met:
     """The left hand's turn and way in a meeting drawn for each right hand (B, 3, 3)."""
     number = random.choice("meeting", [meeting.weight for meeting in MEETINGS])
     table = torch.tensor([[m.distal, m.dorsal, m.approach, m.shift_m] for m in MEETINGS])[number]
     # Columns radial, dorsal, distal of the right hand in the camera: rest +z, +y, -x.
     frame = torch.stack([right[..., 2], right[..., 1], -right[..., 0]], -1)
     distal, dorsal, approach, shift_m = (table @ frame.mT).unbind(1)
-    # Seen from its other side every meeting serves the other hand: swap roles by mirroring the radial axis.
     turn = _turn_of(distal, dorsal, torch.full((random.batch,), LEFT))
     turn = exp(random.normal("meeting turn", 3, std=0.22)) @ turn
     approach = F.normalize(approach + random.normal("meeting approach", 3, std=0.15), dim=-1)
     shift_m = shift_m + random.normal("meeting shift", 3, std=0.016)
     nested = torch.tensor([meeting.nested for meeting in MEETINGS])[number]
-    return _Meets(turn, approach, shift_m, nested)
+    return Met(turn, approach, shift_m, nested)
 
 
-def _approach(
-    random: Randomness, view: Tensor, meets: Tensor, meeting: _Meets
-) -> tuple[Tensor, Tensor, Tensor]:
+def approach(random: Randomness, view: Tensor, meets: Tensor, meeting: Met) -> tuple[Tensor, Tensor, Tensor]:
     """Direction (B, 3) from right to left hand, shift (B, 3) across it, and nested (B,)."""
     sideways = torch.where(view == OWN_EYES, -1.0, 1.0)
     usual = torch.stack([sideways, *random.normal("approach", 2, std=0.55).unbind(-1)], -1)

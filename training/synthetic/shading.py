@@ -18,7 +18,7 @@ from training.synthetic.raster import inverse_depth_of, rasterise
 from training.synthetic.settings import Settings
 from training.synthetic.skin import Looks
 from training.synthetic.skin_atlas import SkinAtlas
-from training.synthetic.surface import Surface
+from training.synthetic.surface import Surface, unit
 
 _SHADOW_PX = 176
 _LIFT_M = 0.0035  # along the normal, so that a face does not shade itself
@@ -130,94 +130,107 @@ def draw_shadow_map(
 
 
 def shade(surface: Surface, looks: Looks, lights: Lights, shadow: ShadowMap, skin: SkinAtlas) -> Tensor:
-    """Linear RGB (N, 3) of the surface's samples."""
-    albedo, normal, gloss, gloss_size, is_skin = _material(surface, looks, skin)
-    picture = surface.picture
-    to_eye = -F.normalize(surface.place_m, dim=-1)
-    upward = 0.5 - 0.5 * normal[:, 1:2]
-    light = torch.lerp(lights.ground[picture], lights.sky[picture], upward)
-    shine = torch.zeros_like(albedo)
+    """Linear RGB (3, N) of the surface's samples."""
+    material = _material(surface, looks, skin)
+    picture, normal = surface.picture, material.normal
+    to_eye = -unit(surface.place_m)
+    sky, ground = _of(lights.sky, picture), _of(lights.ground, picture)
+    light = torch.lerp(ground, sky, 0.5 - 0.5 * normal[1])
+    shine = torch.zeros_like(light)
     sunlit = _sunlit(surface, lights, shadow)
-    wrap = (lights.wrap[picture] * is_skin)[:, None] * light.new_tensor([1.7, 0.9, 0.7]) + 0.03
-    towards, colour = lights.towards[picture], lights.colour[picture]
+    # Red light travels farthest under the skin.
+    wrap = _of(lights.wrap, picture) * material.is_skin * light.new_tensor([[1.7], [0.9], [0.7]]) + 0.03
+    towards = _of(lights.towards.flatten(1), picture).unflatten(0, (3, 3))
+    colour = _of(lights.colour.flatten(1), picture).unflatten(0, (3, 3))
     for number in range(3):
-        to_light = towards[:, number]
-        power = colour[:, number] * sunlit[:, None] if number == 0 else colour[:, number]
-        facing = (normal * to_light).sum(-1, keepdim=True)
+        power = colour[number] * sunlit if number == 0 else colour[number]
+        facing = (normal * towards[number]).sum(0)
         light = light + power * ((facing + wrap) / (1 + wrap)).clamp(0, 1)
-        half = F.normalize(to_light + to_eye, dim=-1)
-        highlight = (normal * half).sum(-1).clamp(min=0).pow(gloss_size) * gloss * (facing[:, 0] > 0)
-        shine = shine + power * highlight[:, None]
-    grazing = (1 - (normal * to_eye).sum(-1).clamp(0, 1)).pow(4) * gloss * 0.7
-    shine = shine + lights.sky[picture] * grazing[:, None]
-    return (albedo * light + shine) * lights.exposure[picture][:, None]
+        half = unit(towards[number] + to_eye)
+        highlight = (normal * half).sum(0).clamp(min=1e-4).pow(material.gloss_size)
+        shine = shine + power * (highlight * material.gloss * (facing > 0))
+    grazing = (1 - (normal * to_eye).sum(0).clamp(0, 1)).square().square() * material.gloss
+    shine = shine + sky * (0.7 * grazing)
+    return (material.albedo * light + shine) * _of(lights.exposure, picture)
 
 
-def _material(
-    surface: Surface, looks: Looks, skin: SkinAtlas
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Albedo (N, 3), bumped normal (N, 3), gloss, its exponent and skinness (N,)."""
+@dataclass(frozen=True)
+class _Material:
+    """albedo (3, N), bumped unit normal (3, N), gloss, its exponent and skinness (N,)."""
+
+    albedo: Tensor
+    normal: Tensor
+    gloss: Tensor
+    gloss_size: Tensor
+    is_skin: Tensor
+
+
+def _material(surface: Surface, looks: Looks, skin: SkinAtlas) -> _Material:
     picture, part = surface.picture, surface.part
     is_thing = part >= PART_THING
-    side = part % 2
-    x, z = surface.rest_m[:, 0], surface.rest_m[:, 2]
-    facing = surface.rest_normal[:, 1]
-    maps = skin.look_up(x, z, facing > 0)
-    # Details end before the rim where the two maps meet; blotches and grain may run on.
-    flat = ((facing.abs() - 0.08) / 0.3).clamp(0, 1)[:, None]
-    details = torch.cat([maps[:, : atlas.BLOTCH] * flat, maps[:, atlas.BLOTCH : atlas.HEIGHT_CREASE]], 1)
+    sided = picture * 2 + part % 2
+    x, facing = surface.rest_m[0], surface.rest_normal[1]
+    maps = skin.look_up(x, surface.rest_m[2], facing > 0).T.contiguous()
+    # Details end before the rim where the two maps meet; blotches and grain run on.
+    flat = ((facing.abs() - 0.08) / 0.3).clamp(0, 1)
+    details = torch.cat([maps[: atlas.BLOTCH] * flat, maps[atlas.BLOTCH : atlas.HEIGHT_CREASE]])
     palm = (0.5 - facing * 0.9).clamp(0, 1) * ((0.085 - x) / 0.04).clamp(0, 1)
-    tint = palm[:, None] * looks.palm[picture] + (details[:, None] @ looks.tints[picture])[:, 0]
-    albedo = looks.tone[picture, side] * tint.clamp(-3, 1).exp()
-    polish = looks.polish[picture]
-    painted = (details[:, atlas.NAIL] * polish[:, 3])[:, None]
-    albedo = torch.lerp(albedo, polish[:, :3], painted)
-    nail = details[:, atlas.NAIL]
-    skin_gloss = looks.gloss[picture]
-    gloss, gloss_size = skin_gloss[:, 0] * (1 + 1.5 * nail) + 0.05 * nail, skin_gloss[:, 1] * (1 + nail)
+    strengths = _of(looks.strengths, picture)
+    tint = looks.directions.T @ (details[looks.sources] * strengths) + palm * _of(looks.palm, picture)
+    albedo = _of(looks.tone.flatten(0, 1), sided) * tint.clamp(-3, 1).exp()
+    nail = details[atlas.NAIL]
+    polish = _of(looks.polish, picture)
+    albedo = torch.lerp(albedo, polish[:3], nail * polish[3])
+    gloss, gloss_size = _of(looks.gloss, picture)
+    gloss, gloss_size = gloss * (1 + 1.5 * nail) + 0.05 * nail, gloss_size * (1 + nail)
 
-    heights = looks.heights[picture]
-    slope = (maps[:, atlas.HEIGHT_CREASE :].unflatten(1, (5, 2)) * heights[..., None]).sum(1) * flat
     # Cloth: folds and weave from the same noise maps, stripes round the arm.
-    sleeved = x > looks.sleeve_from_m[picture, side]
-    weave = looks.weave[picture]
-    stripes = (
-        torch.sin(x * weave[:, 0]) * weave[:, 1]
-        + (maps[:, atlas.GRAIN] + maps[:, atlas.MOTTLE]) * weave[:, 2]
-    )
-    cloth = looks.sleeve[picture, side] * (1 + stripes.clamp(-0.9, 0.9))[:, None]
-    band = looks.band[picture, side]
-    banded = (x > band[:, 0]) & (x < band[:, 1]) & ~sleeved
-    covered = sleeved | banded
-    worn = torch.where(banded[:, None], looks.band_colour[picture], cloth)
-    albedo = torch.where(covered[:, None], worn, albedo)
-    slope = torch.where(covered[:, None], torch.zeros_like(slope), slope)
-    normal = surface.normal - slope[:, :1] * surface.slope_u - slope[:, 1:] * surface.slope_v
-    gloss = torch.where(covered, torch.where(banded, 0.12, 0.0), gloss)
+    sleeved = x > _of(looks.sleeve_from_m.flatten(), sided)
+    waves, striped, rough = _of(looks.weave, picture)
+    pattern = torch.sin(x * waves) * striped + (maps[atlas.GRAIN] + maps[atlas.MOTTLE]) * rough
+    band_from, band_to = _of(looks.band.flatten(0, 1), sided)
+    banded = (x > band_from) & (x < band_to) & ~sleeved
+    cloth = _of(looks.sleeve.flatten(0, 1), sided) * (1 + pattern.clamp(-0.9, 0.9))
+    albedo = torch.where(sleeved, cloth, torch.where(banded, _of(looks.band_colour, picture), albedo))
+    gloss = torch.where(sleeved, 0.0, torch.where(banded, 0.12, gloss))
 
-    number = ((part - PART_THING).clamp(min=0)).clamp(max=1)
-    stripe = torch.sin(surface.rest_m[:, 2] * 14) > 0.3
-    thing = looks.thing[picture, number] * (1 - looks.thing_stripes[picture, number] * stripe)[:, None]
-    albedo = torch.where(is_thing[:, None], thing, albedo)
-    normal = torch.where(is_thing[:, None], surface.normal, normal)
-    gloss = torch.where(is_thing, looks.thing_gloss[picture, number], gloss)
-    gloss_size = torch.where(is_thing, 40.0, gloss_size)
-    is_skin = (~is_thing & ~covered).float()
-    return albedo, F.normalize(normal, dim=-1), gloss, gloss_size, is_skin
+    is_skin = ~(sleeved | banded | is_thing)
+    slopes = maps[atlas.HEIGHT_CREASE :].unflatten(0, (5, 2)) * _of(looks.heights, picture)[:, None]
+    slope = slopes.sum(0) * (flat * is_skin)
+    normal = unit(surface.normal - slope[0] * surface.slope_u - slope[1] * surface.slope_v)
+
+    numbered = picture * 2 + (part - PART_THING).clamp(0, 1)
+    stripe = (torch.sin(surface.rest_m[2] * 14) > 0.3) * _of(looks.thing_stripes.flatten(), numbered)
+    albedo = torch.where(is_thing, _of(looks.thing.flatten(0, 1), numbered) * (1 - stripe), albedo)
+    return _Material(
+        albedo=albedo,
+        normal=normal,
+        gloss=torch.where(is_thing, _of(looks.thing_gloss.flatten(), numbered), gloss),
+        gloss_size=torch.where(is_thing, 40.0, gloss_size),
+        is_skin=is_skin.float(),
+    )
 
 
 def _sunlit(surface: Surface, lights: Lights, shadow: ShadowMap) -> Tensor:
     """(N,) how much of the first light arrives, by five looks into the shadow map."""
     picture = surface.picture
     lifted = surface.place_m + _LIFT_M * surface.normal
-    seen = (shadow.basis[picture] @ lifted[..., None])[..., 0]
-    at = (seen[:, :2] - shadow.origin[picture]) * shadow.scale[picture][:, None]
+    basis = _of(shadow.basis.flatten(1), picture).unflatten(0, (3, 3))
+    across, down, height = ((basis[k] * lifted).sum(0) for k in range(3))
+    origin, scale = _of(shadow.origin, picture), _of(shadow.scale, picture)
+    across, down = (across - origin[0]) * scale, (down - origin[1]) * scale
+    height = height + 0.002
     flat_map = shadow.height_m.flatten()
     base = picture * (_SHADOW_PX * _SHADOW_PX)
-    spread = lights.softness_px[picture]
+    spread = _of(lights.softness_px, picture)
     lit = torch.zeros_like(spread)
     for dx, dy in ((0.0, 0.0), (1.0, 0.4), (-0.4, 1.0), (-1.0, -0.4), (0.4, -1.0)):
-        column = (at[:, 0] + dx * spread).long().clamp(0, _SHADOW_PX - 1)
-        row = (at[:, 1] + dy * spread).long().clamp(0, _SHADOW_PX - 1)
-        lit = lit + (flat_map[base + row * _SHADOW_PX + column] <= seen[:, 2] + 0.002).float()
-    return 1 - lights.shadow[picture] * (1 - lit / 5)
+        column = (across + dx * spread).clamp(0, _SHADOW_PX - 1).long()
+        row = (down + dy * spread).clamp(0, _SHADOW_PX - 1).long()
+        lit += flat_map[base + row * _SHADOW_PX + column] <= height
+    return 1 - _of(lights.shadow, picture) * (1 - lit / 5)
+
+
+def _of(values: Tensor, picture: Tensor) -> Tensor:
+    """Values (B, C) or (B,) of each sample's picture: (C, N) or (N,)."""
+    return values[picture] if values.dim() == 1 else values.T.contiguous()[:, picture]

@@ -22,26 +22,58 @@ TONES = torch.tensor(
         [0.25, 0.15, 0.10],
     ]
 ).pow(1.6)
-_COLOUR_MAPS = 10
-SIDES, THINGS = 2, 2
+_REDDER = (0.10, -0.42, -0.36)
+_BLUER = (-0.9, -0.25, -0.15)
+
+
+@dataclass(frozen=True)
+class _Tint:
+    """How one colour map of the atlas may change log albedo: weakest and strongest, in how many pictures."""
+
+    name: str
+    source: int
+    direction: tuple[float, float, float]
+    low: float
+    high: float
+    share: float = 1.0
+
+
+_TINTS = (
+    _Tint("crease", atlas.CREASE, (-0.55, -0.85, -0.85), 0.0, 0.75),
+    _Tint("nail", atlas.NAIL, (0.35, 0.25, 0.35), 0.05, 0.5),
+    _Tint("nail edge", atlas.NAIL_EDGE, (0.8, 1.0, 1.0), 0.05, 0.45),
+    _Tint("red", atlas.RED, _REDDER, -0.1, 0.75),
+    _Tint("vein", atlas.VEIN_A, _BLUER, -0.05, 0.22),
+    _Tint("other vein", atlas.VEIN_B, _BLUER, -0.05, 0.10),
+    _Tint("blotch", atlas.BLOTCH, (1.0, 1.0, 1.0), 0.0, 0.10),
+    _Tint("red blotch", atlas.BLOTCH, _REDDER, 0.0, 0.12),
+    _Tint("mottle", atlas.MOTTLE, (1.0, 1.0, 1.0), 0.0, 0.05),
+    _Tint("red mottle", atlas.MOTTLE, _REDDER, 0.0, 0.14),
+    _Tint("freckle", atlas.SPECKLE, (-0.5, -0.8, -0.9), 0.0, 0.7, 0.3),
+    _Tint("grain", atlas.GRAIN, (1.0, 1.0, 1.0), 0.0, 0.035),
+)
+_THINGS = 2
 
 
 @dataclass(frozen=True)
 class Looks:
     """Appearance of B pictures; every field has B first.
 
-    tone (B, 2, 3): albedo of the two hands. palm (B, 3): what the palm adds to log albedo. tints (B, 10, 3):
-    what each colour map of the atlas adds to log albedo. heights (B, 5): of creases, nails, veins, tendons
-    and grain, metres. polish (B, 4): colour and presence of nail polish. sleeve_from_m (B, 2): where along
-    the rest arm cloth begins (inf: never); sleeve (B, 2, 3) its colour; sleeve_swell_m (B, 2); weave (B, 3):
-    stripes' wave number per metre, their strength, roughness. band (B, 2, 2): from, to along the rest arm;
-    band_colour (B, 3). gloss (B, 2): strength and exponent of the skin's shine. thing (B, 2, 3) colour;
-    thing_gloss (B, 2); thing_stripes (B, 2).
+    tone (B, 2, 3): albedo of the two hands. palm (B, 3): what the palm adds to log albedo. strengths (B, T):
+    of tints; each multiplies the atlas's colour map sources (T,) and adds that much of its direction to log
+    albedo: directions (T, 3); these two are the same for all pictures. heights (B, 5): of creases, nails,
+    veins, tendons and grain, metres. polish (B, 4): colour and presence of nail polish. sleeve_from_m (B, 2):
+    where along the rest arm cloth begins (inf: never); sleeve (B, 2, 3) its colour; sleeve_swell_m (B, 2);
+    weave (B, 3): stripes' wave number per metre, their strength, roughness. band (B, 2, 2): from, to along
+    the rest arm; band_colour (B, 3). gloss (B, 2): strength and exponent of the skin's shine. thing (B, 2,
+    3): colour; thing_gloss (B, 2); thing_stripes (B, 2).
     """
 
     tone: Tensor
     palm: Tensor
-    tints: Tensor
+    strengths: Tensor
+    sources: Tensor
+    directions: Tensor
     heights: Tensor
     polish: Tensor
     sleeve_from_m: Tensor
@@ -74,7 +106,9 @@ def draw_looks(random: Randomness, settings: Settings) -> Looks:
     return Looks(
         tone=_skin_tone(random),
         palm=_palm_tint(random),
-        tints=_tints(random),
+        strengths=torch.stack([_strength(random, number) for number in range(len(_TINTS))], 1),
+        sources=torch.tensor([tint.source for tint in _TINTS]),
+        directions=torch.tensor([tint.direction for tint in _TINTS]),
         heights=torch.tensor([-2.6e-4, 4.0e-4, 3.2e-4, 7.0e-4, 4.0e-5])
         * random.uniform("heights", 5, low=0.2, high=1.6),
         polish=torch.cat([_cloth_colour(random, "polish colour"), polished.float()], 1),
@@ -99,10 +133,10 @@ def draw_looks(random: Randomness, settings: Settings) -> Looks:
             ],
             1,
         ),
-        thing=torch.stack([_cloth_colour(random, f"thing colour {k}") for k in range(THINGS)], 1),
-        thing_gloss=random.uniform("thing gloss", THINGS, high=0.6).square(),
-        thing_stripes=random.uniform("thing stripes", THINGS, high=0.7)
-        * random.chance("striped", 0.35, THINGS),
+        thing=torch.stack([_cloth_colour(random, f"thing colour {k}") for k in range(_THINGS)], 1),
+        thing_gloss=random.uniform("thing gloss", _THINGS, high=0.6).square(),
+        thing_stripes=random.uniform("thing stripes", _THINGS, high=0.7)
+        * random.chance("striped", 0.35, _THINGS),
     )
 
 
@@ -128,28 +162,6 @@ def _palm_tint(random: Randomness) -> Tensor:
     return lighter * (1 + 2.2 * place) + red * torch.tensor([0.35, -0.55, -0.35])
 
 
-def _tints(random: Randomness) -> Tensor:
-    """(B, 10, 3) log-albedo change of each colour map at full strength."""
-    redness = torch.tensor([0.10, -0.42, -0.36])
-    tints = torch.zeros(random.batch, _COLOUR_MAPS, 3)
-
-    def strength(name: str, low: float, high: float) -> Tensor:
-        return random.uniform(f"tint {name}", 1, low=low, high=high)
-
-    tints[:, atlas.CREASE] = strength("crease", 0.0, 0.75) * torch.tensor([-0.55, -0.85, -0.85])
-    tints[:, atlas.NAIL] = strength("nail", 0.05, 0.5) * torch.tensor([0.35, 0.25, 0.35])
-    tints[:, atlas.NAIL_EDGE] = strength("nail edge", 0.05, 0.45) * torch.tensor([0.8, 1.0, 1.0])
-    tints[:, atlas.RED] = strength("red", -0.1, 0.75) * redness
-    tints[:, atlas.VEIN_A] = strength("vein", -0.05, 0.22) * torch.tensor([-0.9, -0.25, -0.15])
-    tints[:, atlas.VEIN_B] = strength("vein b", -0.05, 0.10) * torch.tensor([-0.9, -0.25, -0.15])
-    tints[:, atlas.BLOTCH] = strength("blotch", 0.0, 0.10) + strength("blotch red", 0.0, 0.12) * redness
-    tints[:, atlas.MOTTLE] = strength("mottle", 0.0, 0.05) + strength("mottle red", 0.0, 0.14) * redness
-    freckled = random.chance("freckled", 0.3)[:, None]
-    tints[:, atlas.SPECKLE] = strength("freckle", 0, 0.7) * freckled * torch.tensor([-0.5, -0.8, -0.9])
-    tints[:, atlas.GRAIN] = strength("grain", 0.0, 0.035)
-    return tints
-
-
 def _cloth_colour(random: Randomness, name: str) -> Tensor:
     """(B, 3) linear albedo: grey or coloured, from black to white."""
     value = random.uniform(f"{name} value", 1, low=0.02, high=0.92).square()
@@ -157,3 +169,9 @@ def _cloth_colour(random: Randomness, name: str) -> Tensor:
     saturation = random.uniform(f"{name} saturation", 1) * random.chance(f"{name} coloured", 0.7, 1)
     colour = value * torch.lerp(torch.ones_like(hue), hue / hue.amax(1, keepdim=True), saturation)
     return colour.clamp(0.004, 0.9)
+
+
+def _strength(random: Randomness, number: int) -> Tensor:
+    tint = _TINTS[number]
+    strength = random.uniform(f"tint {tint.name}", low=tint.low, high=tint.high)
+    return strength * random.chance(f"tinted {tint.name}", tint.share)

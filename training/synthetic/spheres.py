@@ -60,7 +60,7 @@ def sphere_centres(spheres: Spheres, posed: PosedHands) -> Tensor:
 
 
 def gap(centres_m: Tensor, radius_m: Tensor) -> Tensor:
-    """(...,) smallest distance between the spheres of the two sides (..., S, K, 3), negative: they overlap."""
+    """(...,) smallest distance between the two sides' spheres (..., S, K, 3); negative where they overlap."""
     distance = torch.cdist(centres_m[..., 0, :, :], centres_m[..., 1, :, :])
     return (distance - (radius_m[:, None] + radius_m)).flatten(-2).amin(-1)
 

@@ -18,7 +18,8 @@ class Samples:
 
     picture, face (N,) int64; x, y (N,): where in the raster's pixels. plain_pixel (P,): flat pixels of the
     picture that one point fills, the first P samples. edge_pixel (E,): those that `per_edge` points share,
-    the remaining samples, with edge_weight (E, per_edge): 0 where the point saw nothing.
+    the remaining samples, one corner of all of them after the other, with edge_weight (per_edge, E): 0 where
+    the point saw nothing. shape: B, H, W of the picture.
     """
 
     picture: Tensor
@@ -28,13 +29,15 @@ class Samples:
     plain_pixel: Tensor
     edge_pixel: Tensor
     edge_weight: Tensor
+    shape: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Surface:
-    """The surface at N samples: place_m and unit normal in camera axes, rest place and normal, part.
+    """The surface at N samples. Vectors stand as (3, N): components first keeps every operation contiguous.
 
-    slope_u, slope_v (N, 3): how rest x and z grow along the posed skin (their gradients), per metre.
+    picture, part (N,); place_m and unit normal in camera axes; rest_m, rest_normal: on the rest right hand.
+    slope_u, slope_v: how rest x and z grow along the posed skin (their gradients).
     """
 
     picture: Tensor
@@ -47,33 +50,36 @@ class Surface:
     slope_v: Tensor
 
 
-def choose_samples(keys: Tensor, part: Tensor, size: int, supersample: int) -> Samples:
-    """Samples of a raster (B, size * supersample, size * supersample); part (F,) tells surfaces apart."""
-    batch, k = keys.shape[0], supersample
-    blocks = keys.view(batch, size, k, size, k).transpose(2, 3).reshape(-1, k * k)
-    pixel = (blocks.amax(1) > 0).nonzero()[:, 0]
-    blocks = blocks[pixel]
+def choose_samples(keys: Tensor, part: Tensor, supersample: int) -> Samples:
+    """Samples of a raster (B, H * supersample, W * supersample); part (F,) tells surfaces apart."""
+    k = supersample
+    batch, height, width = keys.shape[0], keys.shape[1] // k, keys.shape[2] // k
+    corners = [keys[:, i // k :: k, i % k :: k].flatten() for i in range(k * k)]
+    nearest = corners[0]
+    for corner in corners[1:]:
+        nearest = torch.maximum(nearest, corner)
+    pixel = nearest.nonzero()[:, 0]
+    blocks = torch.stack([corner[pixel] for corner in corners])
     seen = blocks > 0
     label = torch.where(seen, part[face_of(blocks)], -1)
     depth = inverse_depth_of(blocks)
-    plain = (label.amin(1) == label.amax(1)) & (depth.amax(1) < _SAME_SURFACE * depth.amin(1)) & seen.all(1)
+    plain = (label.amin(0) == label.amax(0)) & (depth.amax(0) < _SAME_SURFACE * depth.amin(0)) & seen.all(0)
     plain_pixel, edge_pixel = pixel[plain], pixel[~plain]
-    offset = torch.arange(k * k, device=keys.device)
-    edge_blocks, edge_seen = blocks[~plain], seen[~plain]
-    spread = edge_pixel[:, None].expand(-1, k * k).flatten()
-    all_pixels = torch.cat([plain_pixel, spread])
-    row, column = all_pixels // size % size, all_pixels % size
+    edge_blocks = blocks[:, ~plain]
+    all_pixels = torch.cat([plain_pixel, edge_pixel.repeat(k * k)])
+    column = all_pixels % width
+    row = (all_pixels // width) % height
+    offset = torch.arange(k * k, device=keys.device).repeat_interleave(len(edge_pixel))
     middle = torch.full((len(plain_pixel),), k / 2, device=keys.device)
-    inside_x = torch.cat([middle, (offset % k + 0.5).expand(len(edge_pixel), -1).flatten()])
-    inside_y = torch.cat([middle, (offset // k + 0.5).expand(len(edge_pixel), -1).flatten()])
     return Samples(
-        picture=all_pixels // (size * size),
-        face=face_of(torch.cat([blocks[plain, 0], edge_blocks.flatten()])),
-        x=column * k + inside_x,
-        y=row * k + inside_y,
+        picture=all_pixels // (height * width),
+        face=face_of(torch.cat([blocks[0, plain], edge_blocks.flatten()])),
+        x=column * k + torch.cat([middle, offset % k + 0.5]),
+        y=row * k + torch.cat([middle, offset // k + 0.5]),
         plain_pixel=plain_pixel,
         edge_pixel=edge_pixel,
-        edge_weight=edge_seen.float() / (k * k),
+        edge_weight=seen[:, ~plain].float() / (k * k),
+        shape=(batch, height, width),
     )
 
 
@@ -94,48 +100,58 @@ def interpolate_surface(
     batch, count = vertices_m.shape[:2]
     rest = torch.cat([rest_m, rest_normal], -1).expand(batch, -1, -1)
     table = torch.cat([screen, vertices_m, normals, rest], -1).flatten(0, 1)
-    corner = faces[samples.face] + samples.picture[:, None] * count
-    a, b, c = (table[corner[:, k]] for k in range(3))
-    bx, by, cx, cy = b[:, 0] - a[:, 0], b[:, 1] - a[:, 1], c[:, 0] - a[:, 0], c[:, 1] - a[:, 1]
-    px, py = samples.x - a[:, 0], samples.y - a[:, 1]
+    corner = faces[samples.face] + (samples.picture * count)[:, None]
+    a, b, c = (table[corner[:, k]].T.contiguous() for k in range(3))
+    bx, by, cx, cy = b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1]
+    px, py = samples.x - a[0], samples.y - a[1]
     area = bx * cy - by * cx
-    area = torch.where(area.abs() < 1e-6, torch.full_like(area, -1e-6), area)
-    wb = (px * cy - py * cx) / area
-    wc = (bx * py - by * px) / area
-    wa = 1 - wb - wc
-    # A middle of a block may lie just outside the face that its first corner saw.
-    weights = torch.stack([wa * a[:, 2], wb * b[:, 2], wc * c[:, 2]], -1).clamp(min=0)
-    weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-12)
-    mixed = weights[:, :1] * a[:, 3:] + weights[:, 1:2] * b[:, 3:] + weights[:, 2:] * c[:, 3:]
-    ab, ac = b[:, 3:6] - a[:, 3:6], c[:, 3:6] - a[:, 3:6]
-    flat = torch.linalg.cross(ab, ac, dim=-1)
-    to_b, to_c = torch.linalg.cross(ac, flat, dim=-1), torch.linalg.cross(flat, ab, dim=-1)
-    squared = flat.square().sum(-1, keepdim=True).clamp(min=1e-24)
-    rest_b, rest_c = b[:, 9:12] - a[:, 9:12], c[:, 9:12] - a[:, 9:12]
-    normal = mixed[:, 3:6]
+    area = torch.where(area.abs() < 1e-6, -1e-6, area)
+    weight_b = (px * cy - py * cx) / area
+    weight_c = (bx * py - by * px) / area
+    # The middle of a block may lie just outside the face that its first corner saw.
+    weight_a = ((1 - weight_b - weight_c) * a[2]).clamp(min=0)
+    weight_b, weight_c = (weight_b * b[2]).clamp(min=0), (weight_c * c[2]).clamp(min=0)
+    total = (weight_a + weight_b + weight_c).clamp(min=1e-12)
+    mixed = (weight_a / total) * a[3:] + (weight_b / total) * b[3:] + (weight_c / total) * c[3:]
+    ab, ac = b[3:6] - a[3:6], c[3:6] - a[3:6]
+    flat = cross(ab, ac)
+    squared = (flat * flat).sum(0).clamp(min=1e-24)
+    to_b, to_c = cross(ac, flat) / squared, cross(flat, ab) / squared
+    rest_b, rest_c = b[9:12] - a[9:12], c[9:12] - a[9:12]
     return Surface(
         picture=samples.picture,
         part=part[samples.face],
-        place_m=mixed[:, :3],
-        normal=normal * normal.square().sum(-1, keepdim=True).clamp(min=1e-12).rsqrt(),
-        rest_m=mixed[:, 6:9],
-        rest_normal=mixed[:, 9:12],
-        slope_u=(rest_b[:, :1] * to_b + rest_c[:, :1] * to_c) / squared,
-        slope_v=(rest_b[:, 2:3] * to_b + rest_c[:, 2:3] * to_c) / squared,
+        place_m=mixed[:3],
+        normal=unit(mixed[3:6]),
+        rest_m=mixed[6:9],
+        rest_normal=mixed[9:12],
+        slope_u=rest_b[0] * to_b + rest_c[0] * to_c,
+        slope_v=rest_b[2] * to_b + rest_c[2] * to_c,
     )
 
 
-def gathered(samples: Samples, values: Tensor, batch: int, size: int) -> Tensor:
-    """Picture (B, C + 1, size, size) of values (N, C) of the samples, the last channel their coverage.
+def gathered(samples: Samples, values: Tensor) -> Tensor:
+    """Picture (B, C + 1, H, W) of values (C, N) of the samples, the last channel their coverage.
 
     Colours come multiplied by coverage.
     """
+    batch, height, width = samples.shape
     plain = len(samples.plain_pixel)
-    channels = values.shape[1] + 1
-    values = torch.cat([values, torch.ones_like(values[:, :1])], 1)
-    edges = values[plain:].view(-1, samples.edge_weight.shape[1], channels)
-    mixed = (edges * samples.edge_weight[..., None]).sum(1)
-    picture = torch.zeros(batch * size * size, channels, device=values.device)
-    picture[samples.plain_pixel] = values[:plain]
-    picture[samples.edge_pixel] = mixed
-    return picture.view(batch, size, size, channels).permute(0, 3, 1, 2).contiguous()
+    values = torch.cat([values, torch.ones_like(values[:1])])
+    edges = values[:, plain:].unflatten(1, samples.edge_weight.shape)
+    mixed = (edges * samples.edge_weight).sum(1)
+    picture = torch.zeros(len(values), batch * height * width, device=values.device)
+    picture[:, samples.plain_pixel] = values[:, :plain]
+    picture[:, samples.edge_pixel] = mixed
+    return picture.view(-1, batch, height, width).transpose(0, 1)
+
+
+def cross(first: Tensor, second: Tensor) -> Tensor:
+    """Cross products (3, N), components first."""
+    (ax, ay, az), (bx, by, bz) = first, second
+    return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (3, N) made unit."""
+    return vectors * (vectors * vectors).sum(0).clamp(min=1e-20).rsqrt()

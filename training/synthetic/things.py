@@ -1,20 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Things: one that a hand holds, one that stands before or beside the hands and hides part of them."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import PosedHands
-from training.synthetic.meshes import shaped_things
+from training.synthetic.meshes import SceneMesh, shaped_things
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
-
-if TYPE_CHECKING:
-    from training.synthetic.generate import Kit
 
 # Half extents in metres: ball, box, cup, pen, phone or card.
 _KINDS = torch.tensor(
@@ -30,7 +25,7 @@ _SQUARENESS = torch.tensor([[1.0, 1.0], [0.15, 0.15], [1.0, 0.12], [1.0, 0.3], [
 
 
 def place_things(
-    random: Randomness, kit: "Kit", posed: PosedHands, present: Tensor, settings: Settings
+    random: Randomness, mesh: SceneMesh, posed: PosedHands, present: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor]:
     """Vertices (B, 2, G, 3) of the held and the loose thing, and which of them are there (B, 2)."""
     device = present.device
@@ -40,7 +35,7 @@ def place_things(
     held_at, held_turn = _held(random, posed, kind[:, 0].to(device))
     loose_at, loose_turn = _loose(random, posed)
     vertices_m = shaped_things(
-        kit.mesh,
+        mesh,
         half_m.to(device),
         _SQUARENESS[kind].to(device),
         torch.stack([held_turn, loose_turn], 1),
@@ -53,7 +48,7 @@ def place_things(
 
 
 def _held(random: Randomness, posed: PosedHands, kind: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre (B, 3) and turn (B, 3, 3) of a thing in a hand: between thumb, fingers and palm, along the knuckles."""
+    """Centre (B, 3) and turn (B, 3, 3) of a thing between thumb, fingers and palm, along the knuckles."""
     device = kind.device
     side = random.integers("holding hand", 2).to(device)
     joints_m = posed.joints21_m[torch.arange(len(side), device=device), side]
