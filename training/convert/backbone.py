@@ -59,7 +59,7 @@ def _renamed(published: dict[str, Tensor]) -> dict[str, Tensor]:
     pairs = list(zip(own.items(), source.values(), strict=False))
     if len(own) != len(source) or any(value.shape != found.shape for (_, value), found in pairs):
         raise WeightsError(f"{_PACKAGE} does not hold EfficientNet-Lite0 as expected; version 0.1.0 does.")
-    return {key: found.clone() for (key, _), found in pairs}
+    return {key: found.clone(memory_format=torch.contiguous_format) for (key, _), found in pairs}
 
 
 def _renormalised(state: dict[str, Tensor]) -> dict[str, Tensor]:
