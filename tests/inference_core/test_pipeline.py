@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job on real and on empty footage, stopped and gone on with."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference_core import shot_stages
+from inference_core.camera import DEFAULT_FOV_DEG
+from inference_core.errors import RequestError
+from inference_core.evidence import ABSENT, SEEN
+from inference_core.messages import Cancelled, CaptureRequest
+from inference_core.pipeline import camera_of, reconstruct
+from inference_core.take import load_take
+from inference_core.take_format import ARRAYS
+from tests.inference_core.movies import write_empty_scene
+from tests.shared_files import footage_file
+
+BLUR_FRAMES = "10:46"
+
+
+def blur_request(folder: Path, name: str = "take.npz") -> CaptureRequest:
+    return CaptureRequest(str(footage_file("blur.mp4")), str(folder / name), frames=BLUR_FRAMES, device="cpu")
+
+
+def test_real_footage_becomes_a_take_that_loads(tmp_path: Path) -> None:
+    take = reconstruct(blur_request(tmp_path))
+    loaded = load_take(tmp_path / "take.npz")
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(take, name), getattr(loaded, name), err_msg=name)
+    assert list(take.frame) == list(range(10, 46))
+    assert (take.present[:, 0] == ABSENT).all()
+    assert (take.present[:, 1] == SEEN).sum() >= 12
+    assert take.meta["hand_model"]["licence"] == "CC0-1.0"
+    assert [path.name for path in tmp_path.iterdir()] == ["take.npz"]
+
+
+def test_the_joints_sit_on_the_landmarks(tmp_path: Path) -> None:
+    take = reconstruct(blur_request(tmp_path))
+    seen = take.present == SEEN
+    projected = take.joints_cam_m[seen] @ take.K.T
+    off = np.linalg.norm(projected[..., :2] / projected[..., 2:] - take.landmarks_px[seen][..., :2], axis=-1)
+    size = np.ptp(take.landmarks_px[seen][..., :2], axis=1)
+    assert np.median(off.mean(1) / np.linalg.norm(size, axis=-1)) < 0.06
+
+
+def test_footage_without_hands_is_a_take_without_hands_and_a_warning(tmp_path: Path) -> None:
+    movie = write_empty_scene(tmp_path / "empty.mp4")
+    warnings: list[str] = []
+    take = reconstruct(
+        CaptureRequest(str(movie), str(tmp_path / "t.npz"), device="cpu"), warn=warnings.append
+    )
+    assert (take.present == ABSENT).all()
+    assert np.isnan(take.joints_cam_m).all()
+    assert any("No hands" in text for text in warnings)
+    assert load_take(tmp_path / "t.npz").meta["warnings"] == warnings
+
+
+def test_a_stopped_run_goes_on_and_ends_in_the_same_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shot_stages, "PIECE_FRAMES", 12)
+
+    def stop_late(stage: str, done: int, total: int) -> None:
+        if done >= 25:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        reconstruct(blur_request(tmp_path), stop_late)
+    assert [path.name for path in tmp_path.iterdir()] == ["take.npz.partial"]
+    kept = sorted((tmp_path / "take.npz.partial").iterdir())
+    assert len(kept) == 2
+
+    heard: list[tuple[str, int]] = []
+    went_on = reconstruct(blur_request(tmp_path), lambda stage, done, total: heard.append((stage, done)))
+    assert [done for stage, done in heard if stage == "landmarks"][:3] == [0, 12, 24]
+    whole = reconstruct(blur_request(tmp_path, "whole.npz"))
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(went_on, name), getattr(whole, name), err_msg=name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
+
+
+def test_other_settings_do_not_find_the_pieces_of_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shot_stages, "PIECE_FRAMES", 4)
+    movie = write_empty_scene(tmp_path / "empty.mp4", 12)
+    request = CaptureRequest(str(movie), str(tmp_path / "t.npz"), device="cpu")
+
+    def stop_late(stage: str, done: int, total: int) -> None:
+        if done >= 9:
+            raise Cancelled
+
+    def pieces_redone(other: CaptureRequest) -> int:
+        with pytest.raises(Cancelled):
+            reconstruct(request, stop_late)
+        before = set((tmp_path / "t.npz.partial").iterdir())
+        kept: set[Path] = set()
+
+        def look(stage: str, done: int, total: int) -> None:
+            kept.update((tmp_path / "t.npz.partial").iterdir())
+
+        reconstruct(other, look)
+        return len(kept - before)
+
+    assert pieces_redone(request) == 1
+    assert pieces_redone(dataclasses.replace(request, frames="1:")) == 3
+    assert pieces_redone(dataclasses.replace(request, resume=False)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("lens", "says"),
+    [
+        ({"fov_deg": 60.0, "focal_mm": 35.0, "sensor_mm": 36.0}, "once"),
+        ({"focal_mm": 35.0}, "both"),
+        ({"fov_deg": 200.0}, "field of view"),
+    ],
+)
+def test_a_lens_given_by_halves_or_twice_is_refused(lens: dict[str, float], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        camera_of(CaptureRequest("a.mp4", "a.npz", **lens), (640, 480))
+
+
+def test_each_way_of_naming_a_lens_is_taken() -> None:
+    def focal_px(**lens) -> float:
+        return camera_of(CaptureRequest("a.mp4", "a.npz", **lens), (640, 480)).K[0, 0]
+
+    assert focal_px(focal_mm=35.0, sensor_mm=36.0) == pytest.approx(640 * 35 / 36)
+    assert focal_px(fov_deg=DEFAULT_FOV_DEG) == focal_px()
+    assert focal_px(intrinsics_px=(700.0, 700.0, 320.0, 240.0)) == 700

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Figures of a take, and what is said of them."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference_core.errors import TakeError
+from inference_core.take_report import hand_figures, plot_curves, reprojection_px, shake_mm, summary, table
+from tests.sample_take import sample_take
+
+
+def test_shake_of_a_known_motion() -> None:
+    steady = np.arange(10)[:, None] * np.array([0.01, 0, 0])
+    zigzag = steady + np.where(np.arange(10) % 2, 0.001, 0)[:, None] * np.array([0, 1, 0])
+    assert shake_mm(steady) == pytest.approx(0, abs=1e-9)
+    assert shake_mm(zigzag) == pytest.approx(2)
+
+
+def test_reprojection_of_the_projected_joints_is_zero() -> None:
+    take = sample_take()
+    projected = take.joints_cam_m @ take.K.T
+    landmarks = np.concatenate([projected[..., :2] / projected[..., 2:], np.ones((12, 2, 21, 1))], -1)
+    assert np.nanmax(reprojection_px(dataclasses.replace(take, landmarks_px=landmarks))) < 1e-3
+    moving_lens = dataclasses.replace(take, landmarks_px=landmarks, K=np.tile(take.K, (12, 1, 1)))
+    assert np.nanmax(reprojection_px(moving_lens)) < 1e-3
+
+
+def test_presence_is_counted_and_unsure_spans_are_named() -> None:
+    present = np.ones((12, 2), np.uint8)
+    present[:4, 0], present[4:6, 0] = 0, 2
+    take = sample_take(12, present)
+    confidence = take.confidence.copy()
+    confidence[7:9, 0] = 0.2
+    figures = hand_figures(dataclasses.replace(take, confidence=confidence), 0)
+    assert (figures.seen, figures.filled, figures.absent) == (6, 2, 4)
+    assert figures.unsure == ((7, 8),)
+
+
+@pytest.mark.parametrize("frame_count", [1, 2, 12])
+@pytest.mark.parametrize("there", [0, 1])
+def test_every_take_can_be_told_of(tmp_path: Path, frame_count: int, there: int) -> None:
+    take = sample_take(frame_count, np.full((frame_count, 2), there, np.uint8))
+    assert "frames seen" in table(take)
+    assert ("not in the footage" in summary(take)) == (there == 0)
+    plot_curves(take, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_curves_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TakeError, match="could not be written"):
+        plot_curves(sample_take(), tmp_path / "nowhere" / "curves.png")
