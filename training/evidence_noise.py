@@ -26,6 +26,9 @@ from training.sample import Sample
 FINGERS_21 = torch.arange(1, 21).reshape(5, 4)
 ALONG_FINGER = (0.1, 0.45, 0.8, 1.0)
 
+# A hand with this share of its joints hidden is still found as well as any.
+_USUALLY_HIDDEN = 0.3
+
 _TINY = 1e-6
 
 
@@ -93,7 +96,8 @@ def degraded_evidence(sample: Sample, noise: EvidenceNoise, generator: torch.Gen
     missing = draw.uniform(*hidden.shape, 5) < noise.finger_missing * (1 + hidden[..., None])
     uv, rel_m = _with_errors(uv, rel_m, visibility, level, noise, draw)
 
-    chance_lost = noise.lost + noise.lost_overlap * shared + noise.lost_hidden * hidden
+    much_hidden = (hidden - _USUALLY_HIDDEN).clamp(min=0)
+    chance_lost = noise.lost + noise.lost_overlap * shared + noise.lost_hidden * much_hidden
     found = sample.present & (draw.uniform(*hidden.shape) >= chance_lost.clamp(max=0.85))
     hand_score = (1 - 0.12 * level * draw.uniform(*hidden.shape)).clamp(min=0.5)
     landmark_score = _landmark_scores(hand_score, visibility, missing, draw)

@@ -52,6 +52,12 @@ def lay_out_channels_last(network: nn.Module) -> None:
             module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
+def compile_or_stay_eager(network: nn.Module) -> None:
+    """Has torch.compile take over the network's forward pass; whatever it cannot compile runs as written."""
+    torch._dynamo.config.suppress_errors = True  # pyright: ignore[reportPrivateUsage]
+    network.compile(dynamic=False)
+
+
 def build_optimiser(network: DirNetwork, settings: OptimiserSettings) -> torch.optim.AdamW:
     """AdamW over the backbone, the rest, and what must not decay (biases, norms, position tables), in that
     order.

@@ -27,6 +27,7 @@ from training.learner import (
     AveragedNetwork,
     Learner,
     build_optimiser,
+    compile_or_stay_eager,
     lay_out_channels_last,
     learning_rate,
     set_learning_rate,
@@ -99,7 +100,7 @@ class _Trainer:
         self.step, self.elapsed_s, self.samples = 0, 0.0, 0
         self.log = _Log(device)
         if run.compile:
-            self.network.compile(dynamic=False)
+            compile_or_stay_eager(self.network)
         self.parallel: torch.nn.Module = self.learner
         if is_spread():
             with_shared_batch_norm(self.learner)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -19,6 +19,7 @@ from training.synthetic.settings import Settings as SceneSettings
 _SELF_HIDDEN_SEEN = 0.6
 # Seeds of the held-out pictures lie where no training seed does.
 HELD_OUT_SEED = 900_000_000
+_HELD_OUT_BACKGROUNDS = 64
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,16 @@ def made_samples(
     settings: SceneSettings, hand: HandModel, seed: int, first: int, count: int, device: torch.device
 ) -> Sample:
     """Pictures number first ... first + count of the stream `seed`."""
-    return sample_from_synthetic(generate(seed, count, device, settings, first=first), hand)
+    made = sample_from_synthetic(generate(seed, count, device, settings, first), hand)
+    # The generator runs in inference mode, whose tensors no gradient may pass by.
+    return made.map(torch.clone)
 
 
 def held_out_samples(
     settings: SceneSettings, hand: HandModel, count: int, device: torch.device, chunk: int = 64
 ) -> Sample:
     """The first `count` pictures of the held-out stream."""
+    settings = replace(settings, backgrounds=min(settings.backgrounds, _HELD_OUT_BACKGROUNDS))
     starts = range(0, count, chunk)
     return concatenated(
         [made_samples(settings, hand, HELD_OUT_SEED, k, min(chunk, count - k), device) for k in starts]

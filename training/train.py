@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 
 import torch
-from safetensors.torch import load_file
 
 from inference_core.errors import DuohandError, RequestError, WeightsError
 from inference_core.hand_model.hand import HandModel
@@ -18,6 +17,7 @@ from inference_core.hand_model.load import load_hand_model
 from inference_core.network.dir import DirNetwork
 from inference_core.network.weights import WeightsCard, load_weights, save_weights
 from training.config import Experiment, experiment_json
+from training.convert.backbone import load_backbone
 from training.distributed import World, join_world, leave_world
 from training.experiments import DESCRIPTIONS, PRESETS
 from training.held_out import HeldOut
@@ -94,7 +94,7 @@ def started_network(experiment: Experiment) -> DirNetwork:
             )
         network.load_state_dict(other.state_dict())
     elif experiment.run.backbone is not None:
-        network.backbone.load_state_dict(load_file(experiment.run.backbone))
+        load_backbone(network, experiment.run.backbone)
     return network
 
 
