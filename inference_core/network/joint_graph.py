@@ -28,14 +28,17 @@ class GraphConvolution(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        weight = torch.randn(SIDE_COUNT, 2, JOINT_COUNT, channels, channels) / math.sqrt(channels)
+        # Flat: a tensor of four or five axes would be taken for pictures by
+        # `to(memory_format=channels_last)`.
+        weight = torch.randn(SIDE_COUNT * 2 * JOINT_COUNT, channels, channels) / math.sqrt(channels)
         self.weight = nn.Parameter(weight)
         self.edges = nn.Parameter(torch.ones(SIDE_COUNT, _EDGE_COUNT))
         self.bias = nn.Parameter(torch.zeros(SIDE_COUNT, channels))
         self.register_buffer("edge_index", torch.from_numpy(_edge_index()), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        own, near = torch.einsum("bsjc,skjcd->kbsjd", features, self.weight).unbind(0)
+        weight = self.weight.unflatten(0, (SIDE_COUNT, 2, JOINT_COUNT))
+        own, near = torch.einsum("bsjc,skjcd->kbsjd", features, weight).unbind(0)
         absent = self.edges.new_full((SIDE_COUNT, 1), -torch.inf)
         scores = torch.cat([self.edges, absent], 1)[:, self.get_buffer("edge_index")]
         gathered = torch.einsum("sji,bsid->bsjd", scores.softmax(-1), near)

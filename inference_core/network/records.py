@@ -44,7 +44,12 @@ class CropEvidence:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> CropEvidence:
         """The evidence with `function` applied to every tensor."""
-        return CropEvidence(*(function(getattr(self, field.name)) for field in dataclasses.fields(self)))
+        return CropEvidence(*(function(value) for value in self.tensors))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The six tensors in the order of the fields."""
+        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
 @dataclass(frozen=True)

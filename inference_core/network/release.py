@@ -154,24 +154,19 @@ def release_keys(key: str) -> tuple[str, ...]:
 def _differing_shapes(
     own: Mapping[str, Tensor], sources: Mapping[str, tuple[str, ...]], state: Mapping[str, Tensor]
 ) -> list[str]:
-    lines = []
-    for key, value in own.items():
-        shape, count = tuple(value.shape), len(sources[key])
-        halved = (
-            shape[1:] if count == 2 and shape[0] == 2 else (shape[0] // count, *shape[1:]) if shape else shape
-        )
-        for source in sources[key]:
-            found = tuple(state[source].shape)
-            if (
-                _without_ones(found) != _without_ones(halved)
-                and state[source].numel() * count != value.numel()
-            ) or (_without_ones(found) != _without_ones(halved) and "spatial_pos_embed" not in source):
-                lines.append(f"{source} is {found}, expected {halved}")
-    return lines
+    """What differs in size or in its inner axis; axes of one, and stacked ones, are ours to arrange."""
+    return [
+        f"{source} is {tuple(state[source].shape)}, ours {tuple(value.shape)}"
+        for key, value in own.items()
+        for source in sources[key]
+        if state[source].numel() * len(sources[key]) != value.numel()
+        or (value.ndim > 1 and _inner(state[source]) != _inner(value))
+    ]
 
 
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)
+def _inner(values: Tensor) -> int:
+    """The last axis that is longer than one."""
+    return next((size for size in reversed(values.shape) if size > 1), 1)
 
 
 def _difference(missing: list[str], unexpected: list[str], reshaped: list[str]) -> str:

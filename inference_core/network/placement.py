@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the hands stand before the crop's camera, of what the network says in the crop.
+ Each hand by itself: the translation that makes its joints in metres project onto its joints in the crop
+through the crop's pinhole, in the linear least squares (so depth follows from the hand's size in the
+picture). Both together: the network's offset says better than two sizes how much nearer one hand is; the
+two depths are drawn towards it, each hand along its own line of sight, so that neither moves in the
+picture.
+"""
+
+import torch
+from torch import Tensor
+
+# Expected errors: of a depth that follows from size, as a share of it; of the offset's depth, metres.
+_DEPTH_SHARE, _OFFSET_DEPTH_M = 0.04, 0.02
+_NEAREST_M, _FURTHEST_M = 0.08, 5.0
+# Keeps the normal equations solvable for a hand that is a point: a pull to the weak-perspective depth.
+_PULL = 1e-6
+
+
+def placed_alone(joints_m: Tensor, joints_uv: Tensor, focal_uv: Tensor) -> Tensor:
+    """Wrists (B, S, 3), metres in the crop's camera, of joints (B, S, J, 3) about the wrist seen at (B, S,
+    J, 2).
+
+    focal_uv (B,): focal length over half the crop's side. From f (X + tx) = u (Z + tz) and its like in y.
+    """
+    focal = focal_uv[:, None, None]
+    u, v = joints_uv.unbind(-1)
+    x, y, z = joints_m.unbind(-1)
+    zero, one = torch.zeros_like(u), torch.ones_like(u) * focal
+    rows = torch.stack([torch.stack([one, zero, -u], -1), torch.stack([zero, one, -v], -1)], -2).flatten(
+        -3, -2
+    )
+    sides = torch.stack([u * z - focal * x, v * z - focal * y], -1).flatten(-2)
+    normal = rows.mT @ rows + _PULL * torch.eye(3, dtype=rows.dtype, device=rows.device)
+    wrist = torch.linalg.solve(normal, (rows.mT @ sides[..., None])[..., 0])
+    depth = wrist[..., 2:].clamp(_NEAREST_M, _FURTHEST_M)
+    return torch.where((wrist[..., 2:] - depth).abs() > 0, on_sight(joints_uv, depth, focal_uv), wrist)
+
+
+def placed_together(wrists_m: Tensor, offset_m: Tensor, both: Tensor) -> Tensor:
+    """Wrists (B, S, 3) with their depths drawn towards the network's offset (B, 3) where `both` (B,) hands
+    are there.
+
+    The share of each follows from the expected errors of a depth by size and of the offset.
+    """
+    depths = wrists_m[..., 2]
+    variance = (_DEPTH_SHARE * depths).square()
+    gain = variance / (variance.sum(1, keepdim=True) + _OFFSET_DEPTH_M**2)
+    wanting = offset_m[:, 2] - (depths[:, 1] - depths[:, 0])
+    change = gain * torch.stack([-wanting, wanting], 1) * both[:, None]
+    return wrists_m * ((depths + change).clamp(min=_NEAREST_M) / depths)[..., None]
+
+
+def on_sight(joints_uv: Tensor, depth_m: Tensor, focal_uv: Tensor) -> Tensor:
+    """(B, S, 3) the wrist's line of sight at depths (B, S, 1)."""
+    wrist = joints_uv[..., 0, :] / focal_uv[:, None, None]
+    return torch.cat([wrist * depth_m, depth_m], -1)

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A shot through the two-hand network: frames and tracks in, hands in the whole frame's camera out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.camera import Camera
+from inference_core.evidence import HandEvidence, NetworkEvidence
+from inference_core.footage.records import Frame
+from inference_core.hand_model.hand import HandModel
+from inference_core.network.crop import CropCamera, crop_camera, cut_crop, shot_crops
+from inference_core.network.engine import Engine, HandEstimates, TorchEngine
+from inference_core.network.picture import normalised
+from inference_core.network.placement import placed_alone, placed_together
+from inference_core.network.records import CropEvidence
+from inference_core.network.weights import WeightsCard, load_weights
+
+Progress = Callable[[str, int, int], None]
+Floats = NDArray[np.float32]
+
+STAGE = "network"
+_BATCH = 8
+# An expected joint error at which the network's word counts half.
+_HALF_CONFIDENCE_M = 0.02
+_UNIT_M = 0.15
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """An engine with what must be known of its weights. betas_apply: whether they are of the hand model in
+    use.
+    """
+
+    engine: Engine
+    card: WeightsCard
+    betas_apply: bool
+
+
+@dataclass(frozen=True)
+class _Crop:
+    at: int
+    camera: CropCamera
+    image: NDArray[np.uint8]
+
+
+def load_predictor(weights: Path, hand: HandModel, device: torch.device | str = "cpu") -> Predictor:
+    """The network of a weights folder, run by torch on `device`. Raises WeightsError."""
+    network, card = load_weights(weights)
+    half = torch.device(device).type == "cuda"
+    return Predictor(
+        TorchEngine(network, hand, device, half=half, vertices=False), card, card.hand_model == hand.name
+    )
+
+
+def predict_shot(
+    frames: Iterable[Frame],
+    evidence: HandEvidence,
+    camera: Camera,
+    predictor: Predictor,
+    progress: Progress | None = None,
+) -> NetworkEvidence:
+    """What the network says of every frame of the shot, in the frame's camera.
+
+    frames: as many as the evidence has, in order. Frames without a picture or without a hand nearby in time
+    get NaN and confidence 0. Where the tracks say a hand is there but the network does not, its confidence
+    is low.
+    """
+    count = len(evidence.present)
+    result = _empty(count)
+    squares = shot_crops(evidence)
+    batch: list[_Crop] = []
+    for at, crop in enumerate(_crops(frames, squares, camera)):
+        if crop is not None:
+            batch.append(crop)
+        if len(batch) == _BATCH:
+            _predict_batch(batch, evidence, predictor, result)
+            batch = []
+        if progress is not None:
+            progress(STAGE, at + 1, count)
+    if batch:
+        _predict_batch(batch, evidence, predictor, result)
+    return result
+
+
+def crop_evidence(evidence: HandEvidence, at: int, camera: CropCamera) -> CropEvidence:
+    """What the landmarks of frame `at` say in a crop, batch of one.
+
+    World landmarks come from upright crops of their own, seen straight on: they are taken as they are in
+    the crop's axes.
+    """
+    points = evidence.landmarks_px[at]
+    known = np.isfinite(points).all(-1) & np.isfinite(evidence.world_m[at]).all(-1)
+    uv = np.where(known[..., None], camera.uv_from_px(np.nan_to_num(points[..., :2])), 0.0)
+    score = np.where(known, points[..., 2], 0.0)
+    world = np.nan_to_num(evidence.world_m[at])
+    rel = np.where(known[..., None], world - world[:, :1], 0.0)
+    seen = known.any(-1)
+    hand_score = np.where(seen, score.sum(-1) / known.sum(-1).clip(1), 0.0)
+    side_score = np.where(seen, np.nan_to_num(evidence.side_score[at]), 0.0)
+    arrays = (uv, score, rel, hand_score, side_score, np.float32(camera.focal_uv))
+    return CropEvidence(*(torch.from_numpy(np.asarray(a, np.float32)[None]) for a in arrays))
+
+
+def _crops(frames: Iterable[Frame], squares: NDArray[np.float64], camera: Camera) -> Iterator[_Crop | None]:
+    intrinsics = np.broadcast_to(camera.K, (len(squares), 3, 3))
+    for at, (frame, square) in enumerate(zip(frames, squares, strict=False)):
+        if frame.image is None or not np.isfinite(square).all():
+            yield None
+            continue
+        view = crop_camera(square, intrinsics[at])
+        yield _Crop(at, view, cut_crop(frame.image, view, float(square[2])))
+
+
+def _predict_batch(
+    crops: list[_Crop], evidence: HandEvidence, predictor: Predictor, result: NetworkEvidence
+) -> None:
+    """Fills the frames of `crops` in `result`."""
+    images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2).float() / 255
+    known = [crop_evidence(evidence, crop.at, crop.camera).tensors for crop in crops]
+    joined = CropEvidence(*(torch.cat(values) for values in zip(*known, strict=True)))
+    found = predictor.engine(normalised(images), joined)
+    at = np.array([crop.at for crop in crops])
+    tracked = (evidence.present[at] > 0).astype(np.float32)
+    presence = tracked if found.presence is None else found.presence.numpy()
+    wrists = _placed(found, joined.focal_uv, torch.from_numpy(presence > 0.5))
+    back = torch.from_numpy(np.stack([crop.camera.turn.T for crop in crops])).float()
+    rotations = found.rotations.clone()
+    rotations[:, :, 0] = back[:, None] @ rotations[:, :, 0]
+    result.rotations[at] = rotations.numpy()
+    result.joints_rel_m[at] = torch.einsum("bxy,bsjy->bsjx", back, found.joints_m).numpy()
+    result.wrist_cam_m[at] = torch.einsum("bxy,bsy->bsx", back, wrists).numpy()
+    result.betas[at] = found.betas.numpy() if predictor.betas_apply else np.nan
+    result.offset_m[at] = torch.einsum("bxy,by->bx", back, found.offset_m).numpy()
+    result.presence[at] = presence
+    result.confidence[at] = presence * _trust(found)
+
+
+def _placed(found: HandEstimates, focal_uv: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    alone = placed_alone(found.joints_m.double(), found.joints_uv.double(), focal_uv.double())
+    return placed_together(alone, found.offset_m.double(), present.all(1).double()).float()
+
+
+def _trust(found: HandEstimates) -> Floats | float:
+    """(B, S) 0..1 from the error the network expects of its joints; 1 for a network that does not say."""
+    if found.log_sigma is None:
+        return 1.0
+    error_m = found.log_sigma[..., 1].exp() * _UNIT_M
+    return (1 / (1 + (error_m / _HALF_CONFIDENCE_M).square())).numpy()
+
+
+def _empty(count: int) -> NetworkEvidence:
+    def missing(*shape: int) -> Floats:
+        return np.full((count, *shape), np.nan, np.float32)
+
+    def nothing() -> Floats:
+        return np.zeros((count, 2), np.float32)
+
+    return NetworkEvidence(
+        rotations=missing(2, 16, 3, 3),
+        joints_rel_m=missing(2, 21, 3),
+        wrist_cam_m=missing(2, 3),
+        betas=missing(2, 10),
+        offset_m=missing(3),
+        confidence=nothing(),
+        presence=nothing(),
+    )
