@@ -164,6 +164,7 @@ def _set_hand(
         old = armature.data
         armature.data = hand_rig.armature_from_bones(armature.name, bones, side)
         fcurves.remove_if_unused(old)
+        armature.data.name = armature.name
     rest_frames = hand_rig.rest_frames(armature.data, bones.names)
     for name in bones.names:
         armature.pose.bones[name].rotation_mode = settings.rotation_mode
@@ -211,6 +212,7 @@ def _set_raw_keys(
     fcurves.muted_strip(armature, channels, hand_keys.RAW_TRACK)
     armature.duohand.raw_action = channels.action
     fcurves.remove_if_unused(old)
+    channels.action.name = f"{armature.name} raw"
 
 
 def _set_skin(
@@ -236,6 +238,7 @@ def _set_skin(
             mesh.materials.append(material)
         skin.data = mesh
         fcurves.remove_if_unused(old)
+        mesh.name = name
     hand_mesh.bind(skin, armature, names, np.asarray(take.skin_weights[side]))
     if settings.correctives:
         keys = hand_mesh.take_correctives(take, side, rest_frames, settings.scale)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is exported is what is seen: files read back by Blender and by assimp."""
+
+import re
+import shutil
+import subprocess
+
+import bpy
+import numpy as np
+import pytest
+
+from tests.blender_addon import scenes
+
+MOTION_TOLERANCE_M = 0.1e-3
+ROWS = (0, 5, 11, 17, 23)
+
+
+def shown_heads(shot, take):
+    frames = scenes.row_frames(take)
+    found = {}
+    for row in ROWS:
+        scenes.go_to(frames[row])
+        for side in range(2):
+            found[row, side] = scenes.bone_heads(scenes.hand(shot, side))
+    return found
+
+
+def read_fbx(path):
+    """The Python importer where there is one; it is told not to move the motion by a frame."""
+    if hasattr(bpy.ops.import_scene, "fbx") and "anim_offset" in bpy.ops.import_scene.fbx.get_rna_type().properties:
+        bpy.ops.import_scene.fbx(filepath=str(path), anim_offset=0)
+    else:
+        bpy.ops.wm.fbx_import(filepath=str(path), anim_offset=0)
+
+
+def read_heads():
+    """Side -> (16, 3) world places of the imported bones' heads at the present frame."""
+    found = {}
+    for thing in bpy.context.scene.objects:
+        if thing.type == "ARMATURE":
+            side = 0 if "hand.L" in thing.pose.bones else 1
+            suffix = ".LR"[side + 1]
+            names = [f"hand.{suffix}"] + [
+                f"{finger}_0{k}.{suffix}"
+                for finger in ("index", "middle", "pinky", "ring", "thumb")
+                for k in (1, 2, 3)
+            ]
+            world = np.array(thing.matrix_world)
+            heads = np.array([thing.pose.bones[name].head for name in names])
+            found[side] = heads @ world[:3, :3].T + world[:3, 3]
+    return found
+
+
+def bone_counts():
+    return [len(thing.data.bones) for thing in bpy.context.scene.objects if thing.type == "ARMATURE"]
+
+
+@pytest.mark.parametrize("preset", ["BLENDER", "UNREAL", "UNITY", "MAYA"])
+def test_fbx_reads_back_with_sixteen_bones_and_the_same_motion(preset, tmp_path):
+    scenes.empty_scene()
+    take, shot = scenes.made("two_hands"), scenes.load("two_hands")
+    before = shown_heads(shot, take)
+    path = tmp_path / "hands.fbx"
+    assert bpy.ops.duohand.export_fbx(filepath=str(path), preset=preset) == {"FINISHED"}
+    scenes.empty_scene()
+    read_fbx(path)
+    assert bone_counts() == [16, 16]
+    assert_same_motion(before)
+
+
+def test_glb_reads_back_with_sixteen_bones_and_the_same_motion(tmp_path):
+    scenes.empty_scene()
+    take, shot = scenes.made("two_hands"), scenes.load("two_hands")
+    before = shown_heads(shot, take)
+    path = tmp_path / "hands.glb"
+    assert bpy.ops.duohand.export_glb(filepath=str(path)) == {"FINISHED"}
+    scenes.empty_scene()
+    bpy.ops.import_scene.gltf(filepath=str(path), bone_heuristic="BLENDER")
+    assert bone_counts() == [16, 16]
+    assert_same_motion(before, offset=find_offset(before))
+
+
+def test_a_shot_that_stands_elsewhere_is_exported_where_it_stands(tmp_path):
+    scene = scenes.empty_scene()
+    scene.cursor.location, scene.cursor.rotation_euler = (1, 2, 3), (0.3, 0.2, 1)
+    take, shot = scenes.made("two_hands"), scenes.load("two_hands", place="CURSOR")
+    before = shown_heads(shot, take)
+    path = tmp_path / "hands.fbx"
+    assert bpy.ops.duohand.export_fbx(filepath=str(path)) == {"FINISHED"}
+    scenes.empty_scene()
+    read_fbx(path)
+    assert_same_motion(before)
+
+
+def test_the_exported_skin_is_the_skin_that_is_seen(tmp_path):
+    scenes.empty_scene()
+    take, shot = scenes.made("two_hands"), scenes.load("two_hands")
+    scenes.go_to(scenes.row_frames(take)[11])
+    before = [scenes.skin_vertices(scenes.hand(shot, side)) for side in range(2)]
+    path = tmp_path / "hands.fbx"
+    assert bpy.ops.duohand.export_fbx(filepath=str(path)) == {"FINISHED"}
+    scenes.empty_scene()
+    read_fbx(path)
+    scenes.go_to(scenes.row_frames(take)[11])
+    graph = bpy.context.evaluated_depsgraph_get()
+    skins = sorted((thing for thing in bpy.context.scene.objects if thing.type == "MESH"), key=lambda thing: thing.name)
+    for skin, wanted in zip(skins, before, strict=True):
+        shown = skin.evaluated_get(graph)
+        points = np.array([shown.matrix_world @ vertex.co for vertex in shown.data.vertices])
+        assert np.linalg.norm(points - wanted, axis=1).max() < MOTION_TOLERANCE_M
+
+
+@pytest.mark.parametrize("sides", ["LEFT", "RIGHT"])
+def test_one_side_is_exported_alone(sides, tmp_path):
+    scenes.empty_scene()
+    scenes.load("half_absent")
+    path = tmp_path / "hand.fbx"
+    assert bpy.ops.duohand.export_fbx(filepath=str(path), sides=sides) == {"FINISHED"}
+    scenes.empty_scene()
+    read_fbx(path)
+    assert bone_counts() == [16]
+    assert set(read_heads()) == {("LEFT", "RIGHT").index(sides)}
+
+
+@pytest.mark.parametrize("kind", ["fbx", "glb"])
+def test_assimp_reads_sixteen_bones_a_hand_and_the_motion(kind, tmp_path):
+    assert shutil.which("assimp"), "assimp is missing: apt-get install assimp-utils"
+    scenes.empty_scene()
+    scenes.load("two_hands")
+    path = tmp_path / f"hands.{kind}"
+    assert getattr(bpy.ops.duohand, f"export_{kind}")(filepath=str(path)) == {"FINISHED"}
+    told = subprocess.run(["assimp", "info", str(path)], capture_output=True, text=True, check=True).stdout
+    assert int(re.search(r"Bones:\s+(\d+)", told)[1]) == 32
+    assert int(re.search(r"Animations:\s+(\d+)", told)[1]) == 1
+    assert int(re.search(r"Animation Channels:\s+(\d+)", told)[1]) >= 32
+
+
+def test_usd_and_bvh_are_written_and_read_back(tmp_path):
+    scenes.empty_scene()
+    take, shot = scenes.made("two_hands"), scenes.load("two_hands")
+    before = shown_heads(shot, take)
+    assert bpy.ops.duohand.export_usd(filepath=str(tmp_path / "hands.usdc")) == {"FINISHED"}
+    assert bpy.ops.duohand.export_bvh(filepath=str(tmp_path / "hands.bvh")) == {"FINISHED"}
+    assert sorted(path.name for path in tmp_path.glob("*.bvh")) == ["hands_left.bvh", "hands_right.bvh"]
+    scenes.empty_scene()
+    bpy.ops.wm.usd_import(filepath=str(tmp_path / "hands.usdc"))
+    assert bone_counts() == [16, 16]
+    scenes.empty_scene()
+    bpy.ops.import_anim.bvh(filepath=str(tmp_path / "hands_left.bvh"), axis_forward="Y", axis_up="Z")
+    assert bone_counts() == [16]
+    assert before
+
+
+def test_exporting_leaves_selection_visibility_and_scenes_as_they_were(tmp_path):
+    scene = scenes.empty_scene()
+    shot = scenes.load("half_absent")
+    left, right = (scenes.hand(shot, side) for side in range(2))
+    bpy.context.view_layer.objects.active = right
+    left.select_set(False)
+    left.hide_set(True)
+    scenes.go_to(10)
+    hidden = left.duohand.skin.hide_viewport
+    assert hidden
+    assert bpy.ops.duohand.export_fbx(filepath=str(tmp_path / "hands.fbx")) == {"FINISHED"}
+    assert list(bpy.data.scenes) == [scene]
+    assert scene.frame_current == 10
+    assert bpy.context.view_layer.objects.active == right
+    assert left.hide_get() and not left.select_get()
+    scenes.go_to(11)
+    assert left.duohand.skin.hide_viewport
+    scenes.go_to(2)
+    assert not left.duohand.skin.hide_viewport
+
+
+def test_no_folder_and_no_hand_are_told_in_words(tmp_path):
+    scenes.empty_scene()
+    scenes.load("right_only")
+    with pytest.raises(RuntimeError, match="has no left hand"):
+        bpy.ops.duohand.export_fbx(filepath=str(tmp_path / "x.fbx"), sides="LEFT")
+    with pytest.raises(RuntimeError, match="There is no folder"):
+        bpy.ops.duohand.export_fbx(filepath=str(tmp_path / "nowhere" / "x.fbx"))
+
+
+def find_offset(before):
+    """glTF counts seconds from 0: the importer may start the motion at frame 0."""
+    return 0 if bpy.context.scene.frame_start == 1 else -1
+
+
+def assert_same_motion(before, offset=0):
+    for (row, side), wanted in before.items():
+        scenes.go_to(row + 1 + offset)
+        assert np.abs(read_heads()[side] - wanted).max() < MOTION_TOLERANCE_M, (row, side)
