@@ -5,15 +5,28 @@ Order matters: what comes later may use what comes earlier. Each module register
 """
 
 from . import preferences, properties
-from .operators import export_motion, load_take, save_take
+from .capture import footage as footage_facts
+from .capture import properties as capture_properties
+from .capture import runs
+from .operators import capture, choose_footage, engine, export_motion, load_take, save_take
+from .panels import capture as capture_panel
 from .panels import export, take
+from .panels import footage as footage_panel
 
 MODULES = (
     properties,
     preferences,
+    footage_facts,
+    capture_properties,
+    runs,
+    engine,
+    choose_footage,
+    capture,
     load_take,
     save_take,
     export_motion,
+    footage_panel,
+    capture_panel,
     take,
     export,
 )

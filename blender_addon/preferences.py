@@ -1,7 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What belongs to this machine rather than to a file."""
+"""What belongs to this machine rather than to a file: the engine, its device, the hand model, folders."""
+
+from pathlib import Path
+from typing import Any
 
 import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from .engine.environment import engine_python, suggested_torch
+
+DEVICE_ITEMS = (
+    ("AUTO", "Automatic", "The fastest device that is found"),
+    ("CPU", "CPU", "The processor"),
+    ("CUDA", "CUDA", "An NVIDIA graphics card"),
+    ("MPS", "Apple", "Apple's graphics processor"),
+)
+TORCH_ITEMS = (
+    ("AUTO", "Automatic", "What suits this machine"),
+    ("CPU", "CPU", "The smallest download; runs everywhere"),
+    ("CUDA", "CUDA", "For NVIDIA graphics cards; a download of some gigabytes"),
+    ("APPLE", "Apple", "For Apple's own processors"),
+)
+MODEL_ITEMS = (
+    ("OPEN", "Open Hand", "The hand that comes with Duohand, free for any use"),
+    ("MANO", "MANO", "Your own MANO files, under their own licence"),
+)
 
 
 class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
@@ -9,8 +32,84 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
 
     bl_idname = __package__
 
+    engine: StringProperty(
+        name="Engine Python",
+        description="A Python that has the duohand package; the installed engine where empty",
+        subtype="FILE_PATH",
+    )
+    engine_facts: StringProperty(description="What the engine answered when it was last checked")
+    torch: EnumProperty(name="PyTorch", description="The build of PyTorch to install", items=TORCH_ITEMS)
+    wheels: StringProperty(
+        name="Wheel Folder",
+        description="Install from wheels in this folder, without a network; from PyPI where empty",
+        subtype="DIR_PATH",
+    )
+    device: EnumProperty(name="Device", description="What the engine computes on", items=DEVICE_ITEMS)
+    hand_model: EnumProperty(
+        name="Hand Model", description="The hand that is fitted to the footage", items=MODEL_ITEMS
+    )
+    mano_folder: StringProperty(
+        name="MANO Folder",
+        description="Folder or zip with MANO_LEFT.pkl and MANO_RIGHT.pkl",
+        subtype="FILE_PATH",
+    )
+    log_folder: StringProperty(
+        name="Logs",
+        description="Folder for the engine's logs; the add-on's own where empty",
+        subtype="DIR_PATH",
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
-        self.layout.label(text="Duohand has nothing to set up yet.")
+        layout = self.layout
+        layout.use_property_split = True
+        box = layout.box()
+        box.label(text="Engine", icon="SYSTEM")
+        box.prop(self, "engine")
+        facts = self.engine_facts or ("Not checked yet" if self.engine_path().exists() else "Not installed")
+        box.label(text=facts, icon="CHECKMARK" if self.engine_facts else "INFO")
+        row = box.row()
+        row.operator("duohand.check_engine")
+        row.operator("duohand.install_engine")
+        box.prop(self, "torch")
+        box.prop(self, "wheels")
+        box.prop(self, "device")
+        layout.prop(self, "hand_model")
+        if self.hand_model == "MANO":
+            layout.prop(self, "mano_folder")
+        layout.prop(self, "log_folder")
+
+    def engine_path(self) -> Path:
+        """The Python that runs the engine: the chosen one, else the installed one, which need not be there."""
+        return Path(bpy.path.abspath(self.engine)) if self.engine else engine_python(installed_engine())
+
+    def torch_build(self) -> Any:
+        """The build of torch to install."""
+        return suggested_torch() if self.torch == "AUTO" else self.torch.lower()
+
+    def log_path(self, name: str) -> Path:
+        """The log file of that name."""
+        folder = Path(bpy.path.abspath(self.log_folder)) if self.log_folder else user_folder("logs")
+        return folder / f"{name}.log"
+
+
+def addon_preferences() -> Any:
+    """This add-on's preferences."""
+    return bpy.context.preferences.addons[__package__].preferences
+
+
+def user_folder(name: str) -> Path:
+    """A folder of the add-on's own under the user's Blender files; it need not be there yet."""
+    return Path(bpy.utils.extension_path_user(__package__, path=name, create=False))
+
+
+def installed_engine() -> Path:
+    """The environment that Install Engine makes."""
+    return user_folder("engine")
+
+
+def takes_folder() -> Path:
+    """Where takes of unsaved files go."""
+    return user_folder("takes")
 
 
 CLASSES = (DUOHAND_AP_preferences,)

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,10 @@ def main(behaviour: str) -> None:
         Path(request["out"]).write_text(line)
         say(type="error", kind="Cancelled", text="Cancelled")
         sys.exit(130)
+    if behaviour.endswith(".npz"):  # hands over a take that is there already
+        work()
+        shutil.copy(behaviour, request["out"])
+        say(type="done", path=request["out"])
     if behaviour == "good":
         say(type="warning", text="3 frames are missing.")
         work()

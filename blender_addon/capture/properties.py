@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a scene remembers of the footage to capture and how: the Footage and Capture panels' values."""
+
+from typing import Any
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+from ..properties import TIMING_ITEMS
+from .footage import FootageFacts, read_facts
+
+LENS_ITEMS = (
+    ("DEFAULT", "Not Known", "60 degrees across the wider side, a common phone or camera lens"),
+    ("FOV", "Field of View", "The angle across the wider side of the picture"),
+    ("FOCAL", "Focal Length", "Focal length and width of the sensor as filmed"),
+    ("CAMERA", "Scene's Camera", "The lens of the scene's active camera"),
+    ("CLIP", "Tracked Clip", "The lens of a movie clip that the motion tracker solved"),
+)
+HANDS_ITEMS = (
+    ("BOTH", "Both", "Capture both hands"),
+    ("LEFT", "Left", "Capture the left hand only"),
+    ("RIGHT", "Right", "Capture the right hand only"),
+)
+
+
+def _footage_chosen(capture: Any, _context: bpy.types.Context) -> None:
+    capture.set_facts(read_facts(bpy.path.abspath(capture.footage)))
+
+
+class DUOHAND_PG_capture(bpy.types.PropertyGroup):
+    """Footage and settings of the next capture in this scene."""
+
+    footage: StringProperty(
+        name="Footage",
+        description="A movie, or the first picture of a numbered sequence",
+        subtype="FILE_PATH",
+        update=_footage_chosen,
+    )
+    facts_text: StringProperty(description="What the footage is, in a line")
+    problem: StringProperty(description="Why the footage cannot be used, where it cannot")
+    width: IntProperty(name="Width", description="Width of the footage in pixels", min=0)
+    height: IntProperty(name="Height", description="Height of the footage in pixels", min=0)
+    fps: FloatProperty(name="Frame Rate", description="Frames a second of the footage", min=0.0)
+    is_sequence: BoolProperty(name="Sequence", description="Whether the footage is a sequence of pictures")
+
+    use_range: BoolProperty(
+        name="Frame Range", description="Capture a part of the footage only", default=False
+    )
+    first: IntProperty(name="First", description="First frame of the footage to capture", min=0)
+    last: IntProperty(name="Last", description="Last frame of the footage to capture", min=0)
+    step: IntProperty(name="Step", description="Capture every so many frames", default=1, min=1, max=100)
+    sequence_fps: FloatProperty(
+        name="Frame Rate", description="Frames a second of the pictures", default=24.0, min=0.1, max=1000.0
+    )
+
+    lens: EnumProperty(name="Lens", description="What is known of the lens", items=LENS_ITEMS)
+    fov: FloatProperty(
+        name="Field of View",
+        description="Angle across the wider side of the picture",
+        subtype="ANGLE",
+        default=1.0471976,
+        min=0.02,
+        max=3.0,
+    )
+    focal_mm: FloatProperty(
+        name="Focal Length", description="In millimetres", default=28.0, min=0.5, max=2000.0
+    )
+    sensor_mm: FloatProperty(
+        name="Sensor", description="Width of the sensor in millimetres", default=36.0, min=1.0, max=200.0
+    )
+    clip: PointerProperty(
+        name="Clip", description="The movie clip whose solved lens is taken", type=bpy.types.MovieClip
+    )
+
+    hands: EnumProperty(name="Hands", description="Which hands to capture", items=HANDS_ITEMS)
+    smooth: FloatProperty(
+        name="Smoothing",
+        description="How much shake is removed; accents and fast motion stay",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    use_network: BoolProperty(
+        name="Two-Hand Network",
+        description="Let the two-hand network help where hands overlap or touch",
+        default=True,
+    )
+    start_frame: IntProperty(
+        name="Start Frame", description="Scene frame of the first captured frame", default=1
+    )
+    timing: EnumProperty(
+        name="Timing", description="How the footage's time becomes scene frames", items=TIMING_ITEMS
+    )
+    set_rate: BoolProperty(
+        name="Set Frame Rate", description="Give the scene the footage's frame rate", default=False
+    )
+    new_shot: BoolProperty(
+        name="New Shot",
+        description="Make another shot beside an earlier one of this footage, rather than update that one",
+        default=False,
+    )
+    use_scene_camera: BoolProperty(
+        name="Hang from Scene's Camera",
+        description="Hang the hands from the scene's camera, which may move, rather than make a camera",
+        default=False,
+    )
+    take_folder: StringProperty(
+        name="Takes",
+        description="Folder the take is written to; beside the .blend file where empty",
+        subtype="DIR_PATH",
+    )
+
+    def set_facts(self, facts: FootageFacts) -> None:
+        """Remember what the footage is, and let the range cover all of it."""
+        self.width, self.height = facts.size_px
+        self.fps, self.is_sequence = facts.fps, facts.is_sequence
+        self.first, self.last = facts.first, facts.last
+        self.facts_text, self.problem = facts.text, facts.problem
+
+
+CLASSES = (DUOHAND_PG_capture,)
+_register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)
+
+
+def register() -> None:
+    _register_classes()
+    bpy.types.Scene.duohand = PointerProperty(type=DUOHAND_PG_capture)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.duohand
+    _unregister_classes()

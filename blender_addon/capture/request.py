@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panels' values as one request to the engine, and as settings for what comes of it."""
+
+from dataclasses import dataclass
+from math import atan, degrees, tan
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from inference_core.errors import RequestError
+from inference_core.messages import CaptureRequest
+
+from ..preferences import addon_preferences, takes_folder
+from ..scene.apply_take import ApplySettings
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The request's lens fields; all None where nothing is known."""
+
+    fov_deg: float | None = None
+    focal_mm: float | None = None
+    sensor_mm: float | None = None
+    intrinsics_px: tuple[float, float, float, float] | None = None
+
+
+def capture_request(scene: bpy.types.Scene) -> CaptureRequest:
+    """What the engine is asked for this scene; a RequestError says what is missing."""
+    capture = scene.duohand
+    footage = bpy.path.abspath(capture.footage)
+    if not footage:
+        raise RequestError("No footage is chosen. Choose a movie or an image sequence in the Footage panel.")
+    if not Path(footage).exists():
+        raise RequestError(f"The footage {footage} is not there any more. Choose it again.")
+    preferences = addon_preferences()
+    lens = lens_of(scene)
+    return CaptureRequest(
+        footage=footage,
+        out=str(take_path(capture, footage)),
+        frames=f"{capture.first}:{capture.last + 1}:{capture.step}" if capture.use_range else "",
+        fps=capture.sequence_fps if capture.is_sequence else None,
+        fov_deg=lens.fov_deg,
+        focal_mm=lens.focal_mm,
+        sensor_mm=lens.sensor_mm,
+        intrinsics_px=lens.intrinsics_px,
+        hands=capture.hands.lower(),
+        mano=bpy.path.abspath(preferences.mano_folder) if preferences.hand_model == "MANO" else None,
+        device=preferences.device.lower(),
+        smooth=capture.smooth,
+        network="auto" if capture.use_network else "none",
+    )
+
+
+def apply_settings(scene: bpy.types.Scene) -> ApplySettings:
+    """How the finished take is laid into the scene."""
+    capture = scene.duohand
+    return ApplySettings(
+        existing="NEW" if capture.new_shot else "UPDATE",
+        start_frame=capture.start_frame,
+        timing=capture.timing,
+        set_rate=capture.set_rate,
+        camera="SCENE" if capture.use_scene_camera else "NEW",
+    )
+
+
+def take_path(capture: Any, footage: str) -> Path:
+    """Where the take goes: the chosen folder, else beside the .blend file, else the add-on's own folder."""
+    if capture.take_folder:
+        folder = Path(bpy.path.abspath(capture.take_folder))
+    elif bpy.data.filepath:
+        folder = Path(bpy.data.filepath).parent / "duohand"
+    else:
+        folder = takes_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(
+            f"The folder {folder} cannot be made ({error.strerror}). Choose another one for takes."
+        ) from error
+    stem = Path(footage).stem.rstrip("0123456789#_.- ") or Path(footage).stem
+    return folder / f"{stem}.npz"
+
+
+def lens_of(scene: bpy.types.Scene) -> Lens:
+    """The lens that the scene says the footage was filmed with."""
+    capture = scene.duohand
+    match capture.lens:
+        case "FOV":
+            return Lens(fov_deg=degrees(capture.fov))
+        case "FOCAL":
+            return Lens(focal_mm=capture.focal_mm, sensor_mm=capture.sensor_mm)
+        case "CAMERA":
+            return _camera_lens(scene.camera, capture.width, capture.height)
+        case "CLIP":
+            return _clip_lens(capture.clip, capture.width, capture.height)
+        case _:
+            return Lens()
+
+
+def _camera_lens(camera: bpy.types.Object | None, width: int, height: int) -> Lens:
+    data: Any = camera.data if camera is not None else None
+    if data is None or data.type != "PERSP":
+        raise RequestError("The scene has no perspective camera to take the lens from. Choose another lens.")
+    wide, high = max(width, height, 1), max(min(width, height), 1)
+    landscape = width >= height
+    if data.sensor_fit == "AUTO" or (data.sensor_fit == "HORIZONTAL") == landscape:
+        return Lens(fov_deg=degrees(data.angle))
+    # The angle is kept across the shorter side.
+    return Lens(fov_deg=degrees(2 * atan(tan(data.angle / 2) * wide / high)))
+
+
+def _clip_lens(clip: bpy.types.MovieClip | None, width: int, height: int) -> Lens:
+    if clip is None:
+        raise RequestError("Choose the movie clip whose tracked lens is to be taken.")
+    camera: Any = clip.tracking.camera
+    if not clip.size[0] or not width:
+        raise RequestError(f"The movie clip {clip.name} has no size: its file cannot be read.")
+    scale = width / clip.size[0]
+    focal = camera.focal_length_pixels * scale
+    x, y = (value * scale for value in camera.principal_point_pixels)
+    # Blender counts y from the bottom edge.
+    return Lens(intrinsics_px=(focal, focal * camera.pixel_aspect, x, height - y))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Capture panel: one button, and how far it is."""
+
+from typing import Any
+
+import bpy
+
+from ..capture.runs import RUNS
+from ..engine.job import JobState
+from ..preferences import addon_preferences
+from .sidebar import SidebarPanel
+
+_STAGES = {
+    "landmarks": "Finding the hands",
+    "network": "Looking at both hands",
+    "solve": "Solving the shot",
+    "preview": "Drawing the preview",
+}
+
+
+class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
+    """Hands from the footage into the scene"""
+
+    bl_idname = "DUOHAND_PT_capture"
+    bl_label = "Capture"
+    bl_order = 15
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        capture: Any = context.scene.duohand
+        column = layout.column()
+        column.scale_y = 1.5
+        column.operator("duohand.capture", icon="REC")
+        state = RUNS.state
+        if state is not None:
+            _draw_run(layout, state, RUNS.waiting)
+        elif RUNS.outcomes:
+            _draw_outcome(layout)
+        if not addon_preferences().engine_path().exists():
+            layout.label(text="The engine is not installed", icon="INFO")
+            layout.operator("duohand.install_engine")
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(capture, "hands")
+        layout.prop(capture, "smooth")
+        layout.prop(capture, "use_network")
+        layout.prop(capture, "start_frame")
+        layout.prop(capture, "timing")
+        layout.prop(capture, "set_rate")
+        layout.prop(capture, "new_shot")
+        layout.prop(capture, "use_scene_camera")
+        layout.prop(capture, "take_folder")
+
+
+def _draw_run(layout: bpy.types.UILayout, state: JobState, waiting: int) -> None:
+    box = layout.box()
+    row = box.row()
+    row.label(text=_STAGES.get(state.stage, state.text) or state.text)
+    row.operator("duohand.cancel_capture", text="", icon="CANCEL")
+    box.progress(factor=state.fraction, text=progress_text(state))
+    for warning in state.warnings[-3:]:
+        box.label(text=warning, icon="ERROR")
+    if waiting:
+        box.label(text=f"{waiting} more waiting")
+
+
+def progress_text(state: JobState) -> str:
+    """Frames done and time left, in a line."""
+    if not state.total:
+        return state.text
+    left = f", {_clock(state.seconds_left)} left" if state.seconds_left is not None else ""
+    return f"{state.done} of {state.total}{left}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _draw_outcome(layout: bpy.types.UILayout) -> None:
+    outcome = RUNS.outcomes[-1]
+    box = layout.box()
+    box.alert = outcome.is_error
+    for line in outcome.text.splitlines()[:6]:
+        box.label(text=line[:120])
+    if outcome.is_error:
+        box.operator("duohand.copy_report", icon="COPYDOWN")
+
+
+CLASSES = (DUOHAND_PT_capture,)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Capture through the installed add-on, with programs in the engine's place: good ones, bad ones, lost scenes."""
+
+import importlib
+import shutil
+import stat
+import sys
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+
+from inference_core.errors import RequestError
+from tests.blender_addon.in_blender import EXTENSION
+from tests.blender_addon.scenes import ROOT, empty_scene, take_file
+
+FAKE = Path(__file__).with_name("fake_engine.py")
+MOVIE = ROOT / "inference_core" / "demo" / "two_hands.mp4"
+
+
+def module(name: str) -> ModuleType:
+    return importlib.import_module(f"{EXTENSION}.{name}")
+
+
+def preferences() -> Any:
+    return module("preferences").addon_preferences()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Any:
+    found = empty_scene()
+    preferences().log_folder = str(tmp_path / "logs")
+    found.duohand.take_folder = str(tmp_path / "takes")
+    yield found
+    module("capture.runs").RUNS.abandon()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "shot é"
+    folder.mkdir()
+    image = bpy.data.images.new("made", 64, 48)
+    image.filepath_raw, image.file_format = str(folder / "shot_0007.png"), "PNG"
+    image.save()
+    for number in (8, 9, 11):
+        shutil.copy(folder / "shot_0007.png", folder / f"shot_{number:04d}.png")
+    return folder / "shot_0007.png"
+
+
+def use_engine(tmp_path: Path, behaviour: str) -> None:
+    program = tmp_path / "engine"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} {FAKE} {behaviour}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    preferences().engine = str(program)
+
+
+def start(scene: bpy.types.Scene) -> Any:
+    module("operators.capture").start_capture(scene)
+    return module("capture.runs").RUNS
+
+
+def step_until_idle(runs: Any) -> list[Any]:
+    outcomes: list[Any] = []
+    end = time.monotonic() + 30
+    while runs.state is not None:
+        assert time.monotonic() < end
+        outcomes += runs.step()
+        time.sleep(0.01)
+    return outcomes
+
+
+def test_a_sequence_is_described_with_its_numbers(scene: bpy.types.Scene, pictures: Path) -> None:
+    assert bpy.ops.duohand.choose_footage(filepath=str(pictures)) == {"FINISHED"}
+    capture = scene.duohand
+    assert (capture.width, capture.height) == (64, 48)
+    assert (capture.first, capture.last, capture.is_sequence) == (7, 11, True)
+    assert not capture.problem
+
+
+def test_a_movie_is_described_with_its_rate_and_length(scene: bpy.types.Scene) -> None:
+    scene.duohand.footage = str(MOVIE)
+    assert scene.duohand.problem == ""
+    assert scene.duohand.fps > 0 and scene.duohand.last > 24
+    assert f"{scene.duohand.width} x {scene.duohand.height}" in scene.duohand.facts_text
+
+
+@pytest.mark.parametrize("name", ["gone.mov", "text.mp4", "empty folder"])
+def test_what_is_no_footage_is_named(scene: bpy.types.Scene, tmp_path: Path, name: str) -> None:
+    (tmp_path / "text.mp4").write_text("not a movie")
+    (tmp_path / "empty folder").mkdir()
+    scene.duohand.footage = str(tmp_path / name)
+    assert name in scene.duohand.problem
+    assert not bpy.ops.duohand.capture.poll()
+
+
+def test_capture_brings_the_engines_take_into_the_scene(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage = str(pictures)
+    scene.duohand.start_frame = 31
+    assert bpy.ops.duohand.capture() == {"FINISHED"}
+    armatures = [item for item in scene.objects if item.type == "ARMATURE"]
+    assert len(armatures) == 2
+    assert scene.frame_start == 31
+    assert (tmp_path / "takes" / "shot.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [("killed", "SIGKILL"), ("rubbish", "not JSON"), ("other_protocol", "protocol 99"), ("good", "take")],
+)
+def test_a_bad_engine_is_a_readable_message_and_a_living_scene(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path, behaviour: str, said: str
+) -> None:
+    use_engine(tmp_path, behaviour)
+    scene.duohand.footage = str(pictures)
+    with pytest.raises(RuntimeError, match=said):
+        bpy.ops.duohand.capture()
+    assert not [item for item in scene.objects if item.type == "ARMATURE"]
+
+
+def test_without_an_engine_the_button_says_so(scene: bpy.types.Scene, pictures: Path, tmp_path: Path) -> None:
+    preferences().engine = str(tmp_path / "nowhere")
+    scene.duohand.footage = str(pictures)
+    with pytest.raises(RuntimeError, match="no engine"):
+        bpy.ops.duohand.capture()
+
+
+def test_a_scene_deleted_during_the_run_does_no_harm(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    other = bpy.data.scenes.new("Other")
+    other.duohand.take_folder = scene.duohand.take_folder
+    other.duohand.footage = str(pictures)
+    use_engine(tmp_path, str(take_file("two_hands")))
+    runs = start(other)
+    bpy.data.scenes.remove(other)
+    (outcome,) = step_until_idle(runs)
+    assert "Other is gone" in outcome.text and "shot.npz" in outcome.text
+    assert not [item for item in bpy.data.objects if item.type == "ARMATURE"]
+
+
+def test_another_file_loaded_during_the_run_does_no_harm(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage = str(pictures)
+    runs = start(scene)
+    empty_scene()
+    (outcome,) = step_until_idle(runs)
+    assert "Load Take reads it" in outcome.text
+
+
+def test_two_captures_queue(scene: bpy.types.Scene, pictures: Path, tmp_path: Path) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage = str(pictures)
+    scene.duohand.new_shot = True
+    runs = start(scene)
+    start(scene)
+    assert runs.waiting == 1
+    assert len(step_until_idle(runs)) == 2
+    assert len([item for item in scene.objects if item.type == "ARMATURE"]) == 4
+
+
+def test_escape_stops_the_run_and_timer_ends_the_operator(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    use_engine(tmp_path, "until_cancelled")
+    scene.duohand.footage = str(pictures)
+    start(scene)
+    operator_class = module("operators.capture").DUOHAND_OT_capture
+    said: list[tuple[set[str], str]] = []
+    removed: list[object] = []
+    operator = SimpleNamespace(
+        _timer="a timer",
+        report=lambda kind, text: said.append((kind, text)),
+        _report=lambda outcomes: operator_class._report(operator, outcomes),
+        _drop_timer=lambda context: operator_class._drop_timer(operator, context),
+    )
+    manager = SimpleNamespace(event_timer_remove=removed.append)
+    context = SimpleNamespace(window_manager=manager)
+    event = SimpleNamespace(type="TIMER", value="NOTHING")
+    runs = module("capture.runs").RUNS
+    end = time.monotonic() + 20
+    while not runs.state.done:
+        assert operator_class.modal(operator, context, event) == {"PASS_THROUGH"}
+        assert time.monotonic() < end
+    assert operator_class.modal(operator, context, SimpleNamespace(type="ESC", value="PRESS")) == {
+        "PASS_THROUGH"
+    }
+    begun = time.monotonic()
+    while operator_class.modal(operator, context, event) != {"FINISHED"}:
+        assert time.monotonic() - begun < 10
+        time.sleep(0.01)
+    assert said == [({"INFO"}, "Capture cancelled; capturing again goes on from what there is")]
+    assert removed == ["a timer"]
+
+
+@pytest.mark.parametrize(
+    ("lens", "values", "expected"),
+    [
+        ("DEFAULT", {}, {}),
+        ("FOV", {"fov": np.radians(75)}, {"fov_deg": 75.0}),
+        ("FOCAL", {"focal_mm": 50.0, "sensor_mm": 24.0}, {"focal_mm": 50.0, "sensor_mm": 24.0}),
+    ],
+)
+def test_the_lens_reaches_the_engine(
+    scene: bpy.types.Scene, pictures: Path, lens: str, values: dict[str, float], expected: dict[str, float]
+) -> None:
+    scene.duohand.footage, scene.duohand.lens = str(pictures), lens
+    for name, value in values.items():
+        setattr(scene.duohand, name, value)
+    request = module("capture.request").capture_request(scene)
+    for name in ("fov_deg", "focal_mm", "sensor_mm"):
+        assert getattr(request, name) == (pytest.approx(expected[name]) if name in expected else None)
+
+
+@pytest.mark.parametrize(("fit", "expected"), [("AUTO", 60.0), ("HORIZONTAL", 60.0), ("VERTICAL", 75.178)])
+def test_the_scenes_camera_gives_its_angle_across_the_wider_side(
+    scene: bpy.types.Scene, pictures: Path, fit: str, expected: float
+) -> None:
+    data = bpy.data.cameras.new("Camera")
+    data.sensor_fit = fit
+    data.angle = np.radians(60)
+    scene.camera = bpy.data.objects.new("Camera", data)
+    scene.duohand.footage, scene.duohand.lens = str(pictures), "CAMERA"
+    lens = module("capture.request").lens_of(scene)
+    assert lens.fov_deg == pytest.approx(expected, abs=0.01)
+
+
+def test_a_scene_without_a_camera_says_so(scene: bpy.types.Scene, pictures: Path) -> None:
+    scene.duohand.footage, scene.duohand.lens = str(pictures), "CAMERA"
+    with pytest.raises(Exception, match="no perspective camera") as caught:
+        module("capture.request").capture_request(scene)
+    assert type(caught.value).__name__ == RequestError.__name__
+
+
+def test_the_range_is_inclusive_for_people_and_exclusive_for_the_engine(
+    scene: bpy.types.Scene, pictures: Path
+) -> None:
+    scene.duohand.footage, scene.duohand.use_range = str(pictures), True
+    scene.duohand.first, scene.duohand.last, scene.duohand.step = 8, 10, 2
+    assert module("capture.request").capture_request(scene).frames == "8:11:2"
+
+
+def test_check_engine_keeps_what_the_engine_answered(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    use_engine(tmp_path, "hello")
+    assert bpy.ops.duohand.check_engine() == {"FINISHED"}
+    assert preferences().engine_facts == "Duohand 9.9 on cpu"
+    use_engine(tmp_path, "crash_at_start")
+    with pytest.raises(RuntimeError, match="no module named torch"):
+        bpy.ops.duohand.check_engine()
+    assert preferences().engine_facts == ""
+
+
+def test_an_engine_is_not_installed_without_leave_to_go_online(
+    scene: bpy.types.Scene, tmp_path: Path
+) -> None:
+    preferences().wheels = ""
+    if not bpy.app.online_access:
+        with pytest.raises(RuntimeError, match="may not go online"):
+            bpy.ops.duohand.install_engine()
+    preferences().wheels = str(tmp_path)
+    assert bpy.ops.duohand.install_engine.poll()
+    preferences().wheels = ""
