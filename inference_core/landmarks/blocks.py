@@ -39,8 +39,9 @@ class InvertedResidual(nn.Module):
         self.project = SameConv(wide, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.project(F.relu6(self.filter(F.relu6(self.expand(x)))))
-        return x + y if self.residual else y
+        y = F.relu6(self.expand(x), inplace=True)
+        y = self.project(F.relu6(self.filter(y), inplace=True))
+        return y.add_(x) if self.residual else y
 
 
 class BlazeBlock(nn.Module):
@@ -63,7 +64,7 @@ class BlazeBlock(nn.Module):
             x = F.max_pool2d(x, 2)
         if self.more:
             x = F.pad(x, (0, 0, 0, 0, 0, self.more))
-        return self.activation(x + y)
+        return self.activation(y.add_(x))
 
 
 class Upsample(nn.Module):

@@ -68,10 +68,11 @@ class LandmarkNetwork(nn.Module):
         self.world = nn.Linear(_LAST, 3 * LANDMARKS)
 
     def forward(self, crops: Tensor) -> LandmarkOutput:
-        x = F.relu6(self.stem(crops))
-        x = self.first_project(F.relu6(self.first_filter(x)))
+        x = F.relu6(self.stem(crops), inplace=True)
+        x = self.first_project(F.relu6(self.first_filter(x), inplace=True))
         x = self.blocks(x)
-        x = F.relu6(self.last_filter(F.relu6(self.last_expand(x))))
+        x = F.relu6(self.last_expand(x), inplace=True)
+        x = F.relu6(self.last_filter(x), inplace=True)
         x = x.mean((2, 3))
         return LandmarkOutput(
             self.points(x).unflatten(1, (LANDMARKS, 3)),

@@ -21,6 +21,9 @@ _TOUCH, _TOUCH_PAUSE = 0.6, 6
 # One frame's handedness is worth at most this many nats; its errors last, so frames are not independent
 # votes.
 _MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE = 2.0, 0.3, 8.0
+# A trail of fewer frames than this, half of which lie this close (in hand sizes) to a hand more surely
+# seen, is a second, wrong reading of that hand.
+_GHOST_FRAMES, _GHOST_REACH = 10, 0.8
 # A hand fills about half of its crop.
 _HAND_IN_CROP = 0.5
 
@@ -59,10 +62,14 @@ def cut_tracklets(detections: ShotDetections) -> list[Tracklet]:
     """The shot's tracklets, ordered by first frame."""
     centres = detections.points_px[:, _PALM_POINTS, :2].mean(1).astype(np.float64)
     sizes = detections.crops[:, 2].astype(np.float64) * _HAND_IN_CROP
-    touching = _touching(detections.at, centres, sizes)
+    trails = detections.trail.copy()
+    trails[_ghosts(detections, centres, sizes)] = -1
+    touching = np.zeros(len(trails), bool)
+    real = np.flatnonzero(trails >= 0)
+    touching[real] = _touching(detections.at[real], centres[real], sizes[real])
     tracklets: list[Tracklet] = []
-    for trail in np.unique(detections.trail):
-        rows = np.flatnonzero(detections.trail == trail)
+    for trail in np.unique(trails[real]):
+        rows = np.flatnonzero(trails == trail)
         rows = rows[np.argsort(detections.at[rows])]
         parts = _touch_ends(touching[rows])
         cuts = np.flatnonzero(parts | _jumps(detections.at[rows], centres[rows], sizes[rows])) + 1
@@ -91,6 +98,23 @@ def _tracklet(
         side_vote(detections.right[rows].astype(np.float64)),
         after_touch,
     )
+
+
+def _ghosts(detections: ShotDetections, centres: Floats, sizes: Floats) -> NDArray[np.int64]:
+    """Rows of short trails that are wrong readings of hands that other trails show better."""
+    ghosts: list[NDArray[np.int64]] = []
+    for trail in np.unique(detections.trail):
+        rows = np.flatnonzero(detections.trail == trail)
+        if len(rows) >= _GHOST_FRAMES:
+            continue
+        shadowed = 0
+        for row in rows:
+            others = np.flatnonzero((detections.at == detections.at[row]) & (detections.trail != trail))
+            near = np.linalg.norm(centres[others] - centres[row], axis=-1) < _GHOST_REACH * sizes[row]
+            shadowed += bool((detections.presence[others[near]] > detections.presence[row]).any())
+        if 2 * shadowed >= len(rows):
+            ghosts.append(rows)
+    return np.concatenate(ghosts) if ghosts else np.zeros(0, np.int64)
 
 
 def _touching(at: NDArray[np.int64], centres: Floats, sizes: Floats) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 """The stretch of a shot whose images are at hand, and the following of hands through it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from inference_core.landmarks.weights import LandmarkNetworks
 
 Image = NDArray[np.uint8]
 FORWARDS, BACKWARDS = 1, -1
+_STILL = np.zeros(2)
+# A hand that seems to change its size (logarithm) or rotation (radians) by this much from one frame to the
+# next is believed at this presence only; less change needs less.
+_FULL_GROWTH, _FULL_TURN, _FULL_PRESENCE = 0.45, 1.0, 0.85
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,10 @@ class DetectionSettings:
     history_frames: how many earlier images stay at hand for following a hand backwards. max_palms: a frame's
     best ones only. min_palm_score, min_presence: MediaPipe's own. reread_shift: a reading whose hand lies
     further than this share of the crop's side from the crop's middle is repeated with a crop that fits.
+    widen_lost: a lost hand is looked for in a crop so much wider.
     """
 
-    detect_every: int = 6
+    detect_every: int = 12
     window_frames: int = 48
     window_bytes: int = 200_000_000
     history_frames: int = 12
@@ -35,15 +40,20 @@ class DetectionSettings:
     min_palm_score: float = 0.5
     min_presence: float = 0.5
     reread_shift: float = 0.1
+    widen_lost: float = 1.25
 
 
 @dataclass(frozen=True)
 class _Front:
-    """The end of a trail that is being followed: from frame `at`, look in `crop` next."""
+    """The end of a trail that is being followed: from frame `at`, look in `crop` next.
+
+    motion_px (2,): how far the hand moved in the last step.
+    """
 
     trail: int
     at: int
     crop: NDArray[np.float64]
+    motion_px: NDArray[np.float64]
 
 
 class Window:
@@ -89,22 +99,20 @@ class Window:
         readings = self._read(places, crops)
         for sighting in self._read([one.at for one in readings], [one.next_crop for one in readings]):
             if self._is_hand(sighting) and self._trails.same_hand(sighting) is None:
-                fronts.append(_Front(self._trails.start(sighting), sighting.at, sighting.next_crop))
+                fronts.append(_Front(self._trails.start(sighting), sighting.at, sighting.next_crop, _STILL))
         return fronts
 
     def _follow(self, fronts: Sequence[_Front], step: int) -> None:
         """Follow trails frame by frame, all together, until each meets another, loses its hand or leaves."""
         while fronts:
             moved = [place for front in fronts if (place := self._next_place(front, step)) is not None]
-            readings = self._read_again(
-                self._read([front.at for front in moved], [front.crop for front in moved])
-            )
+            readings = self._read_fronts(moved)
             # Of two trails that come upon one hand the one that had to move less has the better claim.
             order = np.argsort([_shift(sighting) for sighting in readings], kind="stable")
             fronts = [
-                _Front(moved[n].trail, moved[n].at, readings[n].next_crop)
+                _Front(moved[n].trail, moved[n].at, readings[n].next_crop, _motion_px(moved[n], readings[n]))
                 for n in order
-                if self._accept(moved[n].trail, readings[n])
+                if self._accept(moved[n], readings[n])
             ]
 
     def _next_place(self, front: _Front, step: int) -> _Front | None:
@@ -112,23 +120,31 @@ class Window:
         at = front.at + step
         while at in self._images:
             if self._images[at] is not None:
-                return _Front(front.trail, at, front.crop)
+                return replace(front, at=at)
             at += step
         return None
 
-    def _accept(self, trail: int, sighting: Sighting) -> bool:
+    def _accept(self, front: _Front, sighting: Sighting) -> bool:
         """Put a reading on its trail and say whether to follow on; join trails where it meets another."""
-        if not self._is_hand(sighting):
+        if not self._goes_on(front, sighting):
             return False
         other = self._trails.same_hand(sighting)
         if other is not None:
-            self._trails.join(trail, other)
+            self._trails.join(front.trail, other)
             return False
-        self._trails.add(trail, sighting)
+        self._trails.add(front.trail, sighting)
         return True
 
     def _is_hand(self, sighting: Sighting) -> bool:
         return sighting.presence >= self._settings.min_presence
+
+    def _goes_on(self, front: _Front, sighting: Sighting) -> bool:
+        """Whether a reading is of the front's hand: the more it seems to change, the surer it must be."""
+        grown = abs(float(np.log(sighting.next_crop[2] / front.crop[2])))
+        turned = abs((sighting.next_crop[3] - front.crop[3] + np.pi) % (2 * np.pi) - np.pi)
+        change = min(1.0, grown / _FULL_GROWTH + turned / _FULL_TURN)
+        least = self._settings.min_presence
+        return sighting.presence >= least + change * max(0.0, _FULL_PRESENCE - least)
 
     def _loose_starts(self, fronts: Sequence[_Front]) -> list[_Front]:
         """Where to follow backwards: trails begun at these fronts that nothing led up to."""
@@ -136,13 +152,15 @@ class Window:
         for front in fronts:
             if self._trails.first_frame(front.trail) == front.at:
                 sighting = self._trails.sighting(front.trail, front.at)
-                loose.append(_Front(front.trail, front.at, sighting.next_crop))
+                loose.append(_Front(front.trail, front.at, sighting.next_crop, _STILL))
         return loose
 
     def _ends(self) -> list[_Front]:
         """Trails that reach the window's last frame: to be followed on when more frames come."""
         last = max((at for at, image in self._images.items() if image is not None), default=-1)
-        return [_Front(trail, last, sighting.next_crop) for trail, sighting in self._trails.last_of(last)]
+        return [
+            _Front(trail, last, sighting.next_crop, _STILL) for trail, sighting in self._trails.last_of(last)
+        ]
 
     def _short_of_hands(self, start: int) -> list[int]:
         """Frames, key frames aside, in which fewer hands are known than in some frame close by."""
@@ -161,15 +179,24 @@ class Window:
         images = [image for at in frames if (image := self._images[at]) is not None]
         return _sightings(frames, read_hands(images, np.stack(crops), self._networks))
 
-    def _read_again(self, sightings: list[Sighting]) -> list[Sighting]:
-        """The sightings, those whose crop did not fit read once more."""
-        poor = [n for n, sighting in enumerate(sightings) if self._fits_poorly(sighting)]
-        again = self._read([sightings[n].at for n in poor], [sightings[n].next_crop for n in poor])
-        out = list(sightings)
-        for n, sighting in zip(poor, again, strict=True):
-            if sighting.presence >= out[n].presence:
-                out[n] = sighting
-        return out
+    def _read_fronts(self, fronts: Sequence[_Front]) -> list[Sighting]:
+        """A reading for each front. Lost hands are looked for where their motion leads, in a wider crop.
+
+        Readings whose crop did not fit are repeated with one that does.
+        """
+        readings = self._read([front.at for front in fronts], [front.crop for front in fronts])
+        lost = [n for n, sighting in enumerate(readings) if not self._is_hand(sighting)]
+        ahead = [_ahead(fronts[n], self._settings.widen_lost) for n in lost]
+        self._replace(readings, lost, self._read([fronts[n].at for n in lost], ahead))
+        poor = [n for n, sighting in enumerate(readings) if self._fits_poorly(sighting)]
+        fitting = [readings[n].next_crop for n in poor]
+        self._replace(readings, poor, self._read([fronts[n].at for n in poor], fitting))
+        return readings
+
+    def _replace(self, readings: list[Sighting], places: Sequence[int], others: Sequence[Sighting]) -> None:
+        for place, other in zip(places, others, strict=True):
+            if other.presence >= readings[place].presence:
+                readings[place] = other
 
     def _fits_poorly(self, sighting: Sighting) -> bool:
         return self._is_hand(sighting) and _shift(sighting) > self._settings.reread_shift
@@ -178,6 +205,16 @@ class Window:
 def _shift(sighting: Sighting) -> float:
     """How far the hand lies from where it was looked for, as a share of the crop's side."""
     return float(np.linalg.norm(sighting.next_crop[:2] - sighting.crop[:2]) / sighting.crop[2])
+
+
+def _motion_px(front: _Front, sighting: Sighting) -> NDArray[np.float64]:
+    """How far the hand moved (2,) from where `front` expected it."""
+    return sighting.next_crop[:2] - front.crop[:2]
+
+
+def _ahead(front: _Front, widen: float) -> NDArray[np.float64]:
+    """A wider crop (4,) where the front's motion leads."""
+    return np.concatenate((front.crop[:2] + front.motion_px, front.crop[2:3] * widen, front.crop[3:]))
 
 
 def _sightings(frames: Sequence[int], readings: HandReadings) -> list[Sighting]:

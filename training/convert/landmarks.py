@@ -13,7 +13,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tflite as tflite_untyped
@@ -28,7 +28,7 @@ from inference_core.landmarks.palm_network import INPUT_PX, PalmNetwork
 from inference_core.landmarks.weights import LANDMARK_WEIGHTS, PALM_WEIGHTS
 
 # Its stubs call every part of a model optional, though each is there in a whole file.
-tflite: Any = tflite_untyped
+tflite = cast(Any, tflite_untyped)
 
 _CONV, _DEPTHWISE, _LINEAR, _PRELU, _DEQUANTIZE = (
     tflite.BuiltinOperator.CONV_2D,
