@@ -14,7 +14,9 @@ class Settings:
     spheres may press into each other. vertices: whether the batch holds the skin's vertices. backgrounds:
     pictures in the procedural bank from which backgrounds are cut. background_folder: a folder of pictures of
     the user's own, used for folder_share of the backgrounds. chunk: pictures rendered at once; bounds memory.
-    clean: no blur, noise or JPEG.
+    clean: no blur, noise or JPEG. off_axis: tangent of the angle up to which the hands lie off the camera's
+    axis (the predictor turns a camera to each crop's middle: 0). fill: share of the crop's side that the box
+    round the hands takes, low and high.
     """
 
     size_px: int = 256
@@ -37,3 +39,5 @@ class Settings:
     folder_share: float = 0.5
     chunk: int = 64
     clean: bool = False
+    off_axis: float = 0.0
+    fill: tuple[float, float] = (0.45, 0.92)

@@ -30,10 +30,10 @@ def choose_view(random: Randomness, hands_m: Tensor, present: Tensor, settings: 
     shown = (present | ~present.any(1, keepdim=True)).to(device)
     far = torch.where(shown[..., None, None], hands_m, torch.inf)
     middle = (far.amin((1, 2)) + torch.where(shown[..., None, None], hands_m, -torch.inf).amax((1, 2))) / 2
-    # Log-normal about arm's length; the tangents are of a place in a picture of up to about 75 degrees.
+    # Log-normal about arm's length. The predictor's crops are seen by a camera turned to their middle.
     depth_m = (torch.exp(random.normal("depth", std=0.38)) * 0.52).clamp(0.24, 1.6).to(device)
     depth_m = torch.maximum(depth_m, _NEAREST_M + middle[:, 2] - far[..., 2].amin((1, 2)))
-    tangent = random.uniform("place in picture", 2, low=-1, high=1) * torch.tensor([0.55, 0.35])
+    tangent = random.uniform("place in picture", 2, low=-1, high=1) * settings.off_axis
     tangent = tangent * random.uniform("place spread", 1)
     centre_m = torch.cat([tangent.to(device) * depth_m[:, None], depth_m[:, None]], 1)
     shift_m = centre_m - middle
@@ -62,7 +62,7 @@ def _crop(random: Randomness, hands_m: Tensor, shown: Tensor, settings: Settings
     flat = hands_m[..., :2] / hands_m[..., 2:]
     low = torch.where(shown[..., None, None], flat, torch.inf).amin((1, 2))
     high = torch.where(shown[..., None, None], flat, -torch.inf).amax((1, 2))
-    fill = random.uniform("crop fill", low=0.6, high=0.94).to(hands_m.device)
+    fill = random.uniform("crop fill", low=settings.fill[0], high=settings.fill[1]).to(hands_m.device)
     half = (high - low).amax(1) / 2 / fill
     off = random.normal("crop off", 2, std=0.05)
     cut = random.chance("crop truncates", settings.truncated)[:, None]
