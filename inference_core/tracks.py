@@ -21,10 +21,10 @@ from inference_core.landmarks.detections import ShotDetections
 from inference_core.landmarks.tracklets import Tracklet, cut_tracklets
 from inference_core.skeleton import LEFT, RIGHT, SIDES
 
-# All costs in nats. What a frame of the largest hand is worth, surely seen.
-_FRAME_WORTH = 0.3
-# The first tracklet of a side; it also makes a stray tracklet of a few frames not worth having.
-_FIRST_COST = 1.5
+# All costs in nats. What a frame of the largest hand is worth, surely seen: as much as its vote can cost.
+_FRAME_WORTH = 0.6
+# The first tracklet of a side, which makes a stray one of a few frames not worth having; less in a short shot.
+_FIRST_COST, _FIRST_COST_A_FRAME = 4.0, 0.05
 # Motion from one tracklet to the next, in hand sizes: spread at once, and its growth a second.
 _MOVE_SPREAD, _MOVE_GROWTH_A_S, _MOVE_COST_MAX = 0.4, 6.0, 4.0
 _SIZE_SPREAD, _SIZE_COST_MAX = 0.3, 2.0
@@ -116,7 +116,7 @@ class _Costs:
     def follows(self, before: int, index: int) -> float:
         """Going from one tracklet to the next as one hand."""
         if before < 0:
-            return _FIRST_COST
+            return min(_FIRST_COST, _FIRST_COST_A_FRAME * len(self._time_s))
         one, other = self.tracklets[before], self.tracklets[index]
         gap_s = self._gap_s(before, index)
         size_px = (one.size_px[-1] + other.size_px[0]) / 2
@@ -125,14 +125,13 @@ class _Costs:
         grown = abs(np.log(other.size_px[0] / one.size_px[-1])) / (_SIZE_SPREAD * (1 + gap_s))
         return min(_MOVE_COST_MAX, 0.5 * (moved / spread) ** 2) + min(_SIZE_COST_MAX, 0.5 * float(grown) ** 2)
 
-    def changes(self, before: int, index: int) -> float:
-        """Taking a tracklet for another hand than the one that it seems to go on from."""
-        if before < 0 or self.tracklets[index].start - self.tracklets[before].end < 1 - _SHARED_FRAMES:
-            return 0.0
+    def changes(self, other: int, own: int, index: int) -> float:
+        """Taking a tracklet for another hand than the one that it seems to go on from.
+
+        other, own: the last tracklets of the other side and of the side that the tracklet is taken for.
+        """
         worst = _CHANGE_COST_AFTER_TOUCH if self.tracklets[index].after_touch else _CHANGE_COST
-        return worst * float(
-            np.exp(-self.follows(before, index) - self._gap_s(before, index) / _CHANGE_MEMORY_S)
-        )
+        return worst * max(0.0, self._goes_on(other, index) - self._goes_on(own, index))
 
     def pairs(self, other: int, index: int) -> float:
         """Two tracklets that are seen together as the two hands of one person."""
@@ -148,6 +147,15 @@ class _Costs:
         unlike = _PAIR_SIZE_COST * np.maximum(0, ratio - _PAIR_SIZE_FREE)
         return float((unlike + _PAIR_REACH_COST * np.minimum(reach, _PAIR_REACH_MAX)).sum())
 
+    def _goes_on(self, before: int, index: int) -> float:
+        """How much a tracklet looks like another's continuation, 0..1."""
+        if before < 0 or self.tracklets[index].start - self.tracklets[before].end < 1 - _SHARED_FRAMES:
+            return 0.0
+        faded_s = self._gap_s(before, index) / _CHANGE_MEMORY_S
+        if self.tracklets[before].trail == self.tracklets[index].trail:
+            return float(np.exp(-faded_s))
+        return float(np.exp(-self.follows(before, index) - faded_s))
+
     def _gap_s(self, before: int, index: int) -> float:
         return max(
             0.0, float(self._time_s[self.tracklets[index].start] - self._time_s[self.tracklets[before].end])
@@ -162,7 +170,7 @@ def _continuations(choice: _Choice, index: int, costs: _Costs, sides: tuple[int,
         if before >= 0 and costs.tracklets[before].end - costs.tracklets[index].start >= _SHARED_FRAMES:
             continue
         cost = choice.cost + costs.own(index, side) + costs.follows(before, index)
-        cost += costs.changes(other, index) + costs.pairs(other, index)
+        cost += costs.changes(other, before, index) + costs.pairs(other, index)
         last = (index, other) if side == LEFT else (other, index)
         out.append(_Choice(cost, last, (choice, index, side)))
     return out

@@ -32,13 +32,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tracklet:
-    """Rows of the detections, in order of frame.
+    """Rows of one trail of the detections, in order of frame.
 
     rows, at (n,): row and frame of each. centre_px (n, 2), size_px (n,): of the palm's middle and of the
     hand. presence: mean, 0..1. vote: nats in favour of a right hand, negative for a left one. after_touch: it
     begins where two hands part, so what came before may have been the other hand.
     """
 
+    trail: int
     rows: NDArray[np.int64]
     at: NDArray[np.int64]
     centre_px: Floats
@@ -90,6 +91,7 @@ def _tracklet(
     detections: ShotDetections, rows: NDArray[np.int64], centres: Floats, sizes: Floats, after_touch: bool
 ) -> Tracklet:
     return Tracklet(
+        int(detections.trail[rows[0]]),
         rows,
         detections.at[rows],
         centres,

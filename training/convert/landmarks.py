@@ -146,7 +146,7 @@ def _parameters_in_order(model_bytes: bytes) -> list[NDArray[np.floating]]:
         if kind not in (_CONV, _DEPTHWISE, _LINEAR, _PRELU):
             continue
         for place in range(1, operator.InputsLength()):
-            tensor = operator.Inputs(place)
+            tensor: int = operator.Inputs(place)
             array = _constant(model, graph, stored.get(tensor, tensor))
             arrays.append(_to_torch_layout(array, kind))
     return arrays
