@@ -29,7 +29,7 @@ _DRIVERS = DRIVER_16_OF_21.tolist()
 _MIDDLE_MCP_16 = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class HandModel:
     """Left and right hand of one model. S sides, V vertices, F faces; metres, rest frame of the model.
 
@@ -108,7 +108,7 @@ class HandModel:
 _FIELDS = frozenset(HandModel.__dataclass_fields__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Tips:
     template_m: Tensor
     shape_dirs: Tensor
@@ -116,7 +116,7 @@ class _Tips:
     skin_weights: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ShapedHands:
     """Two hands at rest with a shape of their own; betas (..., S, 10)."""
 
@@ -163,7 +163,7 @@ class ShapedHands:
         return PosedHands(self, rotations, wrist_m)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PosedHands:
     """Two hands in a pose, computed when first asked for. Fields: see ShapedHands.with_pose."""
 

@@ -22,6 +22,7 @@ from training.convert.open_hand_pose import fit_pose_correctives, fit_pose_space
 from training.convert.open_hand_rig import rig_hands
 from training.convert.open_hand_shape import ShapeSpace, fit_shape_space, with_more_variety
 from training.convert.open_hand_source import Array, SourceHands, sample_source_hands
+from training.convert.open_hand_uvs import packed_uvs
 
 SAMPLES, SEED = 1200, 0
 
@@ -41,7 +42,7 @@ def make_open_hand(source: SourceHands, offsets: Array) -> tuple[HandArrays, Sha
         hands_mean=np.zeros(45),
         hands_components=np.eye(45),
         tip_vertices=rigged.tips,
-        uvs=_unit_uvs(source),
+        uvs=packed_uvs(source.uvs[(source.faces < source.hand_count).all(1)]),
     )
     model = _model(bare, offsets)
     poses = fit_pose_space(model.joint_axes[RIGHT].numpy(), SEED)
@@ -99,13 +100,6 @@ def main() -> None:
     if args.arm:
         save_open_arm(source, hand, shape, args.arm)
     print(json.dumps({name: round(value, 5) for name, value in numbers.items()}, indent=1))
-
-
-def _unit_uvs(source: SourceHands) -> Array:
-    """(F, 3, 2) the hand's part of MakeHuman's texture, enlarged to the unit square without distortion."""
-    uvs = source.uvs[(source.faces < source.hand_count).all(1)]
-    low, high = uvs.min((0, 1)), uvs.max((0, 1))
-    return (uvs - low) / (high - low).max()
 
 
 def _model(hand: HandArrays, offsets: Array) -> HandModel:

@@ -16,7 +16,11 @@ LONG_FINGERS = MANO_FINGERS[:4]
 # Length of the proximal phalanx on the mean hand (184 mm long), metres: MakeHuman puts finger roots at the
 # webs, some 15 mm beyond the knuckles, and fists made with them look like mittens.
 _PROXIMAL_M = {"index": 0.0385, "middle": 0.0425, "ring": 0.0390, "pinky": 0.0310}
-_KNUCKLE_LIFT_M = 0.0015
+# How deep the joints' centres lie under the back of the finger, of its whole depth there: first, middle,
+# last joints. MakeHuman's lie right under the skin, so that bending crushes the palm's side and leaves no
+# knuckle.
+_DEPTH_SHARE = (0.36, 0.42, 0.42)
+_THUMB_BACK = np.array([-0.25, 0.55, 0.80])
 _THUMB_ROOT_TO_WRIST, _THUMB_ROOT_DOWN_M = 0.22, 0.004
 # Directions of the flat fingers away from the middle one, degrees, positive to the thumb; and how far the
 # last phalanx dips.
@@ -54,8 +58,8 @@ class RiggedHands:
 def rig_hands(source: SourceHands) -> RiggedHands:
     """The sampled hands with MANO's sixteen joints, flat."""
     faces = source.faces[(source.faces < source.hand_count).all(1)]
-    joints_m = _anatomical_joints(source.bone_heads_m)
     mean_m = source.vertices_m[:, : source.hand_count].mean(0)
+    joints_m = _sunk(_anatomical_joints(source.bone_heads_m), mean_m, faces)
     forearm = np.eye(1, 16).repeat(len(source.forearm_weights) - source.hand_count, 0)
     weights = np.concatenate([_repainted(source, mean_m, joints_m.mean(0), faces), forearm])
     rigged = RiggedHands(
@@ -118,10 +122,35 @@ def _anatomical_joints(heads_m: Array) -> Array:
         joints[:, root] = (
             joints[:, middle] + phalanx * _PROXIMAL_M[finger] / np.linalg.norm(phalanx, axis=1).mean()
         )
-        joints[:, root, 1] += _KNUCKLE_LIFT_M
     joints[:, 13] += (joints[:, 0] - joints[:, 13]) * _THUMB_ROOT_TO_WRIST
     joints[:, 13, 1] -= _THUMB_ROOT_DOWN_M
     return joints
+
+
+def _sunk(joints: Array, vertices: Array, faces: NDArray[np.int64]) -> Array:
+    """The joints (N, 16, 3) moved from back to palm to the depth that they should have in the mean hand."""
+    mean, sunk = joints.mean(0), joints.copy()
+    for joint in [*range(1, 13), 15]:
+        back = _THUMB_BACK if joint == 15 else np.array([0.0, 1, 0])
+        bone = mean[joint + 1] - mean[joint] if joint % 3 else mean[joint] - mean[joint - 1]
+        back = _unit(back - (back @ _unit(bone)) * _unit(bone))
+        above, below = (_distance_to_skin(mean[joint], way, vertices[faces]) for way in (back, -back))
+        sunk[:, joint] -= ((above + below) * _DEPTH_SHARE[(joint - 1) % 3] - above) * back
+    return sunk
+
+
+def _distance_to_skin(origin: Array, direction: Array, corners: Array) -> float:
+    """How far the skin (F, 3, 3) lies from a point inside, in a direction (Moeller and Trumbore 1997)."""
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    across = np.cross(direction, second)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = 1 / (first * across).sum(1)
+        arms = origin - corners[:, 0]
+        u = (arms * across).sum(1) * inverse
+        lifted = np.cross(arms, first)
+        v = lifted @ direction * inverse
+        distance = (second * lifted).sum(1) * inverse
+    return float(distance[(u >= 0) & (v >= 0) & (u + v <= 1) & (distance > 0)].min())
 
 
 def _repainted(source: SourceHands, vertices: Array, joints: Array, faces: NDArray[np.int64]) -> Array:
