@@ -22,11 +22,11 @@ from inference_core.hand_model.load import load_hand_model
 from inference_core.messages import CaptureRequest, Progress
 from inference_core.partial_run import PartialRun
 from inference_core.preview import write_preview
-from inference_core.shot_stages import estimate_with_network, find_landmarks
+from inference_core.shot_stages import Pieces, choose_network, estimate_with_network, find_landmarks
 from inference_core.solve.settings import SolveSettings
 from inference_core.solve.shot import solve_shot
 from inference_core.take import Take, save_take
-from inference_core.take_assembly import assemble_take
+from inference_core.take_assembly import assemble_take, take_meta
 from inference_core.tracks import TrackSettings, build_tracks
 
 _log = logging.getLogger(__name__)
@@ -47,28 +47,20 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     hand_model = load_hand_model(Path(request.mano) if request.mano else None)
     settings = SolveSettings(smooth=request.smooth)
     device = choose_device(request.device)
+    network = choose_network(request.network, hand_model, device)
     with PartialRun(out, request.resume) as partial:
-        detections = find_landmarks(footage, device, partial, progress)
+        pieces = Pieces(footage, partial, progress)
+        detections = find_landmarks(pieces, device)
         evidence = build_tracks(detections, TrackSettings(hands=request.hands))
-        network, estimates = estimate_with_network(
-            request, footage, evidence, camera, device, partial, progress
-        )
         if not (evidence.present == SEEN).any():
             notices.add("No hands were found in the footage; the take holds none.")
+        estimates = estimate_with_network(pieces, network, evidence, camera) if network else None
         solution = solve_shot(
             evidence, camera, detections.time_s, hand_model, settings, estimates, progress=progress
         )
-        take = assemble_take(
-            solution,
-            evidence,
-            camera,
-            footage.info,
-            detections.time_s,
-            hand_model,
-            request,
-            network,
-            notices.texts,
-        )
+        name = network.name if network else None
+        meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts)
+        take = assemble_take(solution, evidence, camera, footage.info, detections.time_s, hand_model, meta)
         save_take(take, out)
         if preview is not None:
             write_preview(take, footage, preview, progress)

@@ -1,89 +1,150 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stages of a capture that read the footage, cut into pieces that a stopped run need not do again."""
+"""The stages of a capture that read the footage, in pieces that a stopped run need not do again."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from inference_core import __version__
 from inference_core.camera import Camera
 from inference_core.evidence import HandEvidence, NetworkEvidence
-from inference_core.footage import Footage
+from inference_core.footage import Footage, Frame
+from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.detections import ShotDetections
 from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
-from inference_core.messages import CaptureRequest, Progress
+from inference_core.messages import Progress
+from inference_core.network.predictor import Predictor, load_predictor, predict_shot
+from inference_core.network.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE
 from inference_core.partial_run import PartialRun
 
 # Frames a piece: ten windows of the detector, some ten seconds of work.
 PIECE_FRAMES = 480
 
-_LANDMARKS = "landmarks"
+_LANDMARKS, _NETWORK = "landmarks", "network"
+
+Arrays = dict[str, NDArray[Any]]
+Work = Callable[[int, int, Progress], Arrays]  # start, stop, progress over the whole footage
 
 
-def find_landmarks(
-    footage: Footage, device: torch.device, partial: PartialRun, progress: Progress
-) -> ShotDetections:
-    """All sightings of hands in the footage, piece by piece."""
+@dataclass(frozen=True)
+class ChosenNetwork:
+    """A two-hand network: its configuration's name, its weights' place and time of change, and itself."""
+
+    name: str
+    identity: str
+    predictor: Predictor
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """How a stage is cut: of which footage, where pieces are kept, who is told."""
+
+    footage: Footage
+    partial: PartialRun
+    progress: Progress
+
+    def run(self, stage: str, depends_on: Mapping[str, Any], work: Work) -> list[Arrays]:
+        """The stage's arrays piece by piece: those that are kept, and the others by `work`."""
+        info, pieces = self.footage.info, list[Arrays]()
+        self.progress(stage, 0, info.count)
+        for start in range(0, info.count, PIECE_FRAMES):
+            stop = min(start + PIECE_FRAMES, info.count)
+            key = {
+                "version": __version__,
+                "footage": info.identity,
+                "numbers": list(info.numbers[start:stop]),
+            }
+            key |= depends_on
+            piece = self.partial.load(stage, key)
+            if piece is None:
+                piece = work(start, stop, self.progress)
+                self.partial.save(stage, key, piece)
+            pieces.append(piece)
+            self.progress(stage, stop, info.count)
+        return pieces
+
+
+def find_landmarks(pieces: Pieces, device: torch.device) -> ShotDetections:
+    """All sightings of hands in the footage."""
     networks = load_landmark_networks(device)
-    pieces: list[ShotDetections] = []
-    progress(_LANDMARKS, 0, footage.info.count)
-    for start in range(0, footage.info.count, PIECE_FRAMES):
-        stop = min(start + PIECE_FRAMES, footage.info.count)
-        depends_on = {"version": __version__, "footage": footage.info.identity, "device": device.type}
-        depends_on |= {"numbers": list(footage.info.numbers[start:stop])}
-        found = partial.load(_LANDMARKS, depends_on)
-        if found is None:
-            piece = detect_shot(
-                footage.part(start, stop),
-                networks,
-                progress=lambda stage, done, _, start=start: progress(
-                    stage, start + done, footage.info.count
-                ),
-                frame_count=stop - start,
-            )
-            partial.save(
-                _LANDMARKS, depends_on, {key: np.asarray(value) for key, value in asdict(piece).items()}
-            )
-        else:
-            size_px = tuple(int(side) for side in found.pop("size_px"))
-            piece = ShotDetections(**found, size_px=(size_px[0], size_px[1]))
-        pieces.append(piece)
-        progress(_LANDMARKS, stop, footage.info.count)
-    return _joined(pieces)
+    footage = pieces.footage
+
+    def work(start: int, stop: int, progress: Progress) -> Arrays:
+        def within(stage: str, done: int, _total: int) -> None:
+            progress(stage, start + done, footage.info.count)
+
+        found = detect_shot(footage.part(start, stop), networks, progress=within, frame_count=stop - start)
+        return {key: np.asarray(value) for key, value in asdict(found).items()}
+
+    return _joined_detections(pieces.run(_LANDMARKS, {"device": device.type}, work))
+
+
+def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork | None:
+    """The network that "auto" (the one that ships, if any), "none" or a weights folder means."""
+    if wanted == "none" or (wanted == "auto" and not (SHIPPED_FOLDER / CARD_FILE).is_file()):
+        return None
+    folder = SHIPPED_FOLDER if wanted == "auto" else Path(wanted)
+    predictor = load_predictor(folder, hand_model, device)
+    weights = folder / WEIGHTS_FILE if folder.is_dir() else folder.with_name(WEIGHTS_FILE)
+    stat = weights.stat()
+    identity = f"{weights.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{device.type}|{hand_model.name}"
+    return ChosenNetwork(predictor.card.configuration.name, identity, predictor)
 
 
 def estimate_with_network(
-    request: CaptureRequest,
-    footage: Footage,
-    evidence: HandEvidence,
-    camera: Camera,
-    device: torch.device,
-    partial: PartialRun,
-    progress: Progress,
-) -> tuple[str | None, NetworkEvidence | None]:
-    """The two-hand network's name and its estimates; None, None where the request wants none."""
-    return None, None
+    pieces: Pieces, network: ChosenNetwork, evidence: HandEvidence, camera: Camera
+) -> NetworkEvidence:
+    """What the network says of every frame."""
+    footage = pieces.footage
 
+    def work(start: int, stop: int, progress: Progress) -> Arrays:
+        def within(stage: str, done: int, total: int) -> None:
+            if start < done <= stop:
+                progress(stage, done, total)
 
-def _joined(pieces: Sequence[ShotDetections]) -> ShotDetections:
-    """One shot of the pieces' frames, in order; the trails of each piece are its own."""
-    frames = np.cumsum([0, *(len(piece.time_s) for piece in pieces)])
-    trails = np.cumsum([0, *(int(piece.trail.max(initial=-1)) + 1 for piece in pieces)])
-    shifts = {"at": frames, "trail": trails}
-    arrays = {
-        field.name: np.concatenate(
-            [
-                getattr(piece, field.name) + (shifts[field.name][k] if field.name in shifts else 0)
-                for k, piece in enumerate(pieces)
-            ]
-        )
-        for field in fields(ShotDetections)
-        if field.name != "size_px"
+        frames = _only(footage, start, stop)
+        found = predict_shot(frames, evidence, camera, network.predictor, within)
+        return {key: value[start:stop] for key, value in vars(found).items()}
+
+    depends_on = {
+        "network": network.identity,
+        "evidence": _digest(*vars(evidence).values()),
+        "camera": _digest(camera.K),
     }
-    for name, dtype in (("points_px", np.float32), ("world_m", np.float32), ("crops", np.float32)):
-        arrays[name] = arrays[name].astype(dtype)
-    sizes = [piece.size_px for piece in pieces if piece.size_px != (0, 0)]
-    return ShotDetections(**arrays, size_px=sizes[0] if sizes else (0, 0))
+    found = pieces.run(_NETWORK, depends_on, work)
+    return NetworkEvidence(**{key: np.concatenate([piece[key] for piece in found]) for key in found[0]})
+
+
+def _only(footage: Footage, start: int, stop: int) -> Iterator[Frame]:
+    """All frames of the footage, of which only those from `start` to `stop` are read and have pictures."""
+    numbers = footage.info.numbers
+    yield from (Frame(number, 0.0, None) for number in numbers[:start])
+    yield from footage.part(start, stop)
+    yield from (Frame(number, 0.0, None) for number in numbers[stop:])
+
+
+def _joined_detections(pieces: Sequence[Arrays]) -> ShotDetections:
+    """One shot of the pieces' frames, in order; the trails of each piece are its own."""
+    first_frames = np.cumsum([0, *(len(piece["time_s"]) for piece in pieces)])
+    first_trails = np.cumsum([0, *(int(piece["trail"].max(initial=-1)) + 1 for piece in pieces)])
+    shifted = [
+        {**piece, "at": piece["at"] + first_frame, "trail": piece["trail"] + first_trail}
+        for piece, first_frame, first_trail in zip(pieces, first_frames, first_trails, strict=False)
+    ]
+    arrays = {key: np.concatenate([piece[key] for piece in shifted]) for key in pieces[0] if key != "size_px"}
+    width, height = np.max([piece["size_px"] for piece in pieces], axis=0)
+    return ShotDetections(**arrays, size_px=(int(width), int(height)))
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

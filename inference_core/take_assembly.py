@@ -2,7 +2,7 @@
 """A take out of what the stages found: the solved shot, its evidence, the camera, the hand model."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,9 +27,7 @@ def assemble_take(
     info: FootageInfo,
     time_s: NDArray[np.float64],
     hand_model: HandModel,
-    request: CaptureRequest,
-    network: str | None,
-    warnings: Sequence[str],
+    meta: Mapping[str, Any],
 ) -> Take:
     """The take of the solved shot, with the shaped hands at rest that its motion belongs to."""
     absent = solution.present == ABSENT
@@ -61,30 +59,20 @@ def assemble_take(
         pose_dirs=_array(hand_model.pose_dirs, np.float32),
         joint_axes=_array(hand_model.joint_axes, np.float32),
         uvs=None if hand_model.uvs is None else _array(hand_model.uvs, np.float32),
-        meta=_meta(camera, info, hand_model, request, network, warnings),
+        meta=meta,
         **moving,
     )
 
 
-def _moving(solution: ShotSolution, evidence: HandEvidence) -> dict[str, NDArray[np.float32]]:
-    names = ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m")
-    solved = {name: getattr(solution, name) for name in names}
-    raw = {f"raw_{name}": getattr(solution, f"raw_{name}") for name in names}
-    return {**solved, **raw, "landmarks_px": evidence.landmarks_px}
-
-
-def _array(tensor: torch.Tensor, dtype: type[np.generic]) -> NDArray[Any]:
-    return tensor.detach().cpu().numpy().astype(dtype)
-
-
-def _meta(
-    camera: Camera,
-    info: FootageInfo,
-    hand_model: HandModel,
+def take_meta(
     request: CaptureRequest,
+    info: FootageInfo,
+    camera: Camera,
+    hand_model: HandModel,
     network: str | None,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
+    """Where a take came from, as JSON values (docs/take_format.md). network: its name, None without one."""
     return {
         "footage": {
             "path": info.name,
@@ -106,3 +94,14 @@ def _meta(
         },
         "warnings": list(warnings),
     }
+
+
+def _moving(solution: ShotSolution, evidence: HandEvidence) -> dict[str, NDArray[np.float32]]:
+    names = ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m")
+    solved = {name: getattr(solution, name) for name in names}
+    raw = {f"raw_{name}": getattr(solution, f"raw_{name}") for name in names}
+    return {**solved, **raw, "landmarks_px": evidence.landmarks_px}
+
+
+def _array(tensor: torch.Tensor, dtype: type[np.generic]) -> NDArray[Any]:
+    return tensor.detach().cpu().numpy().astype(dtype)
