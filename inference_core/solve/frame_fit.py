@@ -14,8 +14,8 @@ from torch import Tensor
 from inference_core.evidence import ABSENT, SEEN, HandEvidence
 from inference_core.geometry.projection import pixel_rays
 from inference_core.geometry.rigid import fit_similarity
-from inference_core.solve.chart import HandChart, HandState, make_chart, pose_points
 from inference_core.hand_model.hand import HandModel
+from inference_core.solve.chart import HandChart, HandState, make_chart, pose_points
 from inference_core.solve.observations import Observations
 from inference_core.solve.terms import LANDMARKS, frame_cost, frame_normal, landmark_rows, world_scale_column
 

@@ -140,8 +140,8 @@ def gather(
     finite = landmarks.isfinite().all(-1) & world_m.isfinite().all(-1)
     score = torch.where(finite, landmarks[..., 2].nan_to_num().clamp(0, 1), torch.zeros(()).double())
     pixels, world_m = landmarks[..., :2].nan_to_num(), world_m.nan_to_num()
-    K = torch.as_tensor(np.asarray(camera.K)).double()
-    K = K[frame] if K.dim() == 3 else K.expand(len(frame), 3, 3)
+    whole = torch.as_tensor(np.asarray(camera.K)).double()
+    K = whole[frame] if whole.dim() == 3 else whole.expand(len(frame), 3, 3)
     return Observations(
         side=side,
         frame=frame,

@@ -20,6 +20,7 @@ from inference_core.evidence import HandEvidence, NetworkEvidence
 from inference_core.geometry.rotations import exp, matrix_to_quaternion, quaternion_to_matrix
 from inference_core.hand_model.hand import HandModel
 from inference_core.messages import Progress
+from inference_core.solve.between_hands import Spheres, between_cost, between_normal, hand_spheres
 from inference_core.solve.chart import HandChart, HandState, pose_points
 from inference_core.solve.confidence import frame_confidence
 from inference_core.solve.frame_fit import (
@@ -65,10 +66,11 @@ def solve_shot(
     with torch.no_grad():
         shape = _shot_shape(model, hand_evidence, camera, times)
         record = _Record(present, shape)
+        spheres = hand_spheres(model, shape.chart) if settings.contact else None
         for frames in _windows(len(times), settings):
             seen = gather(hand_evidence, network_evidence, present, camera, times, shape.chart.axes, frames)
             if len(seen):
-                record.add(seen, frames, *_solve_window(shape, seen, settings))
+                record.add(seen, frames, *_solve_window(shape, seen, spheres, settings.smooth))
             if progress is not None:
                 progress(STAGE, frames.stop, len(times))
         return record.solution(model)
@@ -104,29 +106,35 @@ def _shot_shape(
 
 
 def _solve_window(
-    shape: ShotShape, seen: Observations, settings: SolveSettings
+    shape: ShotShape, seen: Observations, spheres: Spheres | None, smooth: float
 ) -> tuple[HandState, HandState, Tensor, Tensor]:
     """Raw and solved states, confidence (N,) and mean reprojection error (N,), pixels."""
     held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
     raw = bridge(seen, held, fit_frames(shape, seen, start_state(shape, seen)))
-    solved = fit_shot(shape, seen, raw, settings)
+    solved = fit_shot(shape, seen, raw, spheres, smooth)
     posed = pose_points(shape.chart, seen.side, solved)
     error_px = torch.where(seen.seen, reprojection_px(seen, posed).mean(-1), torch.nan)
     return raw, solved, frame_confidence(seen, held, posed, error_px), error_px
 
 
-def fit_shot(shape: ShotShape, seen: Observations, state: HandState, settings: SolveSettings) -> HandState:
+def fit_shot(
+    shape: ShotShape, seen: Observations, state: HandState, spheres: Spheres | None, smooth: float
+) -> HandState:
     """All hand frames together, from the given states: Gauss-Newton with one damping for the whole window."""
     chart, damping = shape.chart, 1e-3
-    strength = _strength(seen, settings.smooth)
+    strength = _strength(seen, smooth)
     for _ in range(_SHOT_STEPS):
         spread = spreads(seen, state, chart)
         temporal = temporal_normal(seen, state, chart, spread, strength)
-        frames = frame_normal(chart, seen, pose_points(chart, seen.side, state), shape.world_scale)
+        posed = pose_points(chart, seen.side, state)
+        frames = frame_normal(chart, seen, posed, shape.world_scale) + between_normal(
+            chart, seen, posed, spheres
+        )
         cost = frames.cost.sum() + temporal.cost
         trial = state.moved(limited(solve_banded(frames, temporal, damping)), chart)
         trial_cost = (
             frame_cost(chart, seen, trial, shape.world_scale).sum()
+            + between_cost(chart, seen, trial, spheres)
             + temporal_normal(seen, trial, chart, spread, strength).cost
         )
         if trial_cost > cost:

@@ -110,7 +110,7 @@ def reprojection_px(seen: Observations, posed: PosedPoints) -> Tensor:
     return (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels).norm(dim=-1)
 
 
-def _pseudo_huber(error: Tensor, knee: float) -> tuple[Tensor, Tensor]:
+def pseudo_huber(error: Tensor, knee: float) -> tuple[Tensor, Tensor]:
     """Weight and cost of errors (in standard deviations) beyond whose knee a larger one pulls no harder."""
     root = (1 + (error / knee).square()).sqrt()
     return 1 / root, knee**2 * (root - 1)
@@ -120,7 +120,7 @@ def _pixel_errors(seen: Observations, posed: PosedPoints) -> tuple[Tensor, Tenso
     residual = (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels) / (
         _PIXEL_SHARE * seen.diagonal_px[:, None, None]
     )
-    weight, cost = _pseudo_huber(residual.norm(dim=-1), _PIXEL_KNEE)
+    weight, cost = pseudo_huber(residual.norm(dim=-1), _PIXEL_KNEE)
     return residual, cost * seen.score, weight * seen.score
 
 
@@ -143,7 +143,7 @@ def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tupl
     # In the world landmarks' own metres: in the model's, a smaller hand would always err less.
     arms = (points - points.mean(1, keepdim=True)) / scale[seen.side][:, None, None]
     residual = (arms - seen.world_m) / _WORLD_M
-    weight, cost = _pseudo_huber(residual.norm(dim=-1), _WORLD_KNEE)
+    weight, cost = pseudo_huber(residual.norm(dim=-1), _WORLD_KNEE)
     return residual, cost * seen.score, weight * seen.score
 
 
@@ -207,7 +207,7 @@ def _network_errors(network: NetworkTargets, posed: PosedPoints) -> tuple[list[T
     for residual in residuals:
         # One weight for a row of directions that err together; each joint and angle its own.
         error = residual.abs() if residual.shape[-1] == 45 else residual.norm(dim=-1, keepdim=True)
-        weight, term = _pseudo_huber(error, _NETWORK_KNEE)
+        weight, term = pseudo_huber(error, _NETWORK_KNEE)
         trust = network.confidence.reshape(-1, *[1] * (weight.dim() - 1))
         weights.append(weight * trust)
         cost = cost + (term * trust).flatten(1).sum(-1)
