@@ -2,7 +2,7 @@
 """Augmentation of whole batches on their device: the paper's scale, rotation, shift, flip, motion blur and
 noise, and colour.
 
-Geometry and labels move together and exactly: an affine map A of the picture and an orthogonal map M of
+Geometry and labels move together and exactly: a map A of the picture and an orthogonal map M of
 camera space turn points X into M X and the pinhole K into A K M^T, so that A (K X) = (A K M^T)(M X). M is
 the turn about the optical axis that A holds, and for a flip also the mirror x -> -x, which makes a left hand
 of a right one: then the sides are exchanged.
@@ -53,6 +53,27 @@ def augmented(sample: Sample, settings: AugmentSettings, generator: torch.Genera
     if settings.scale or settings.rotation_deg or settings.shift_px or settings.flip:
         sample = moved(sample, *_random_maps(sample, settings, generator))
     return dataclasses.replace(sample, image=_recoloured(sample.image, settings, generator))
+
+
+def straightened(sample: Sample) -> Sample:
+    """The sample as a camera turned, without roll, to the crop's middle sees it: that is how the predictor
+    crops.
+
+    The focal length is that of inference_core.network.crop.crop_camera.
+    """
+    crop_px = sample.image.shape[-1]
+    middle = sample.K.new_tensor([crop_px / 2, crop_px / 2, 1.0])
+    ray = torch.linalg.solve(sample.K, middle.expand(sample.batch, 3))
+    distance = ray.norm(dim=-1)
+    x, y, z = (ray / distance[:, None]).unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, zero, -x, zero, zero, -y, x, y, zero], dim=-1).reshape(-1, 3, 3)
+    M = torch.eye(3, device=ray.device) + cross + cross @ cross / (1 + z)[:, None, None]
+    focal_px = (sample.K[:, 0, 0] * sample.K[:, 1, 1]).sqrt() * distance
+    K = torch.zeros_like(sample.K)
+    K[:, 0, 0] = K[:, 1, 1] = focal_px
+    K[:, :, 2] = middle
+    return moved(sample, K @ M @ torch.linalg.inv(sample.K), M)
 
 
 def moved(sample: Sample, A: Tensor, M: Tensor) -> Sample:
@@ -140,11 +161,21 @@ def _in_uv(A: Tensor, crop_px: int) -> Tensor:
 
 
 def _moved_uv(uv: Tensor, A_uv: Tensor) -> Tensor:
-    return uv @ A_uv[:, None, :2, :2].mT + A_uv[:, None, None, :2, 2]
+    return _through(uv, A_uv[:, None])
+
+
+def _through(points: Tensor, A: Tensor) -> Tensor:
+    """Points (..., P, 2) through homographies A (..., 3, 3)."""
+    moved = points @ A[..., :2].mT + A[..., None, :, 2]
+    return moved[..., :2] / moved[..., 2:]
 
 
 def _warped(image: Tensor, A_uv: Tensor, mode: str = "bilinear") -> Tensor:
-    grid = F.affine_grid(torch.linalg.inv(A_uv)[:, :2], list(image.shape), align_corners=False)
+    """The picture through A, black where it saw nothing."""
+    batch, _, height, width = image.shape
+    u, v = ((torch.arange(n, device=image.device) + 0.5) * (2 / n) - 1 for n in (width, height))
+    places = torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1).reshape(1, -1, 2)
+    grid = _through(places, torch.linalg.inv(A_uv)).reshape(batch, height, width, 2)
     return F.grid_sample(image, grid, mode=mode, align_corners=False)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from inference_core.hand_model.hand import HandModel
+from training.augment import straightened
 from training.distributed import ALONE, World
 from training.sample import BACKGROUND, RIGHT_HAND, Sample, concatenated, uv_from_camera
 from training.synthetic.batch import HIDDEN_BY_SELF, VISIBLE, SyntheticBatch
@@ -50,7 +51,7 @@ def made_samples(
     """Pictures number first ... first + count of the stream `seed`."""
     made = sample_from_synthetic(generate(seed, count, device, settings, first), hand)
     # The generator runs in inference mode, whose tensors no gradient may pass by.
-    return made.map(torch.clone)
+    return straightened(made.map(torch.clone))
 
 
 def held_out_samples(
