@@ -1,42 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Duohand in Blender: footage of two hands in, two rigged and keyed hands out.
 
-Order matters: what comes later may use what comes earlier. Each module registers its own classes.
+Importing the package imports no bpy: the parts that need none are tested without it.
 """
-
-from . import preferences, properties
-from .capture import footage as footage_facts
-from .capture import properties as capture_properties
-from .capture import runs
-from .operators import capture, choose_footage, engine, export_motion, load_take, save_take
-from .panels import capture as capture_panel
-from .panels import export, take
-from .panels import footage as footage_panel
-
-MODULES = (
-    properties,
-    preferences,
-    footage_facts,
-    capture_properties,
-    runs,
-    engine,
-    choose_footage,
-    capture,
-    load_take,
-    save_take,
-    export_motion,
-    footage_panel,
-    capture_panel,
-    take,
-    export,
-)
 
 
 def register() -> None:
-    for module in MODULES:
-        module.register()
+    from . import registration
+
+    registration.register()
 
 
 def unregister() -> None:
-    for module in reversed(MODULES):
-        module.unregister()
+    from . import registration
+
+    registration.unregister()

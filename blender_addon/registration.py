@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that Blender is told of, in order: what comes later may use what comes earlier.
+
+Each module registers its own classes.
+"""
+
+from . import preferences, properties
+from .capture import footage as footage_facts
+from .capture import properties as capture_properties
+from .capture import runs
+from .operators import capture, choose_footage, engine, export_motion, load_take, save_take
+from .panels import capture as capture_panel
+from .panels import export, take
+from .panels import footage as footage_panel
+
+MODULES = (
+    properties,
+    preferences,
+    footage_facts,
+    capture_properties,
+    runs,
+    engine,
+    choose_footage,
+    capture,
+    load_take,
+    save_take,
+    export_motion,
+    footage_panel,
+    capture_panel,
+    take,
+    export,
+)
+
+
+def register() -> None:
+    for module in MODULES:
+        module.register()
+
+
+def unregister() -> None:
+    for module in reversed(MODULES):
+        module.unregister()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An animator's edits keep what they do not touch, and bridge, hold, swap and smooth as said."""
+
+import numpy as np
+import pytest
+
+from blender_addon.cleanup.track import (
+    HandTrack,
+    deleted,
+    held,
+    inside,
+    merged,
+    refilled,
+    rows_of,
+    runs,
+    smoothed,
+    turned_over,
+)
+from inference_core import quaternions
+
+
+def moving_hand(frames: np.ndarray, noise: float = 0.0) -> HandTrack:
+    rng = np.random.default_rng(0)
+    phase = frames[:, None, None] * 0.08 + np.arange(48).reshape(1, 16, 3)
+    turns = quaternions.exp(0.5 * np.sin(phase) + noise * rng.normal(size=(len(frames), 16, 3)))
+    location = np.stack([frames * 0.01, np.sin(frames * 0.1) * 0.1, np.cos(frames * 0.1) * 0.1], 1)
+    location = location + 0.05 * noise * rng.normal(size=location.shape)
+    count = len(frames)
+    return HandTrack(
+        frames,
+        location,
+        quaternions.continuous(turns),
+        np.zeros(count, bool),
+        np.ones(count),
+        np.zeros(count, bool),
+    )
+
+
+TRACK = moving_hand(np.arange(1.0, 61.0))
+
+
+def test_a_held_range_does_not_move_and_the_rest_is_untouched() -> None:
+    edited = held(TRACK, 20, 30)
+    rows = inside(TRACK, 20, 30)
+    assert np.ptp(edited.location[rows], axis=0).max() == 0
+    np.testing.assert_array_equal(edited.location[~rows], TRACK.location[~rows])
+    assert quaternions.angle_between(edited.rotations_wxyz[~rows], TRACK.rotations_wxyz[~rows]).max() < 1e-7
+
+
+def test_a_deleted_range_leaves_the_hand_away() -> None:
+    edited = deleted(TRACK, 20, 30)
+    assert len(edited.frames) == 49
+    assert runs(edited) == [slice(0, 19), slice(19, 49)]
+
+
+def test_refilling_a_deleted_range_comes_near_the_motion_that_was_there() -> None:
+    bridged = refilled(deleted(TRACK, 20, 30), 20, 30)
+    np.testing.assert_allclose(bridged.frames, TRACK.frames)
+    rows = inside(TRACK, 20, 30)
+    assert bridged.filled[rows].all() and not bridged.filled[~rows].any()
+    assert not bridged.absent_after[:-1].any()
+    assert np.abs(bridged.location - TRACK.location).max() < 0.02
+    assert np.degrees(quaternions.angle_between(bridged.rotations_wxyz, TRACK.rotations_wxyz)).max() < 6
+    np.testing.assert_array_equal(bridged.location[~rows], TRACK.location[~rows])
+
+
+def test_refilling_in_place_replaces_what_was_there() -> None:
+    bridged = refilled(TRACK, 20, 30)
+    assert len(bridged.frames) == 60 and bridged.filled.sum() == 11
+
+
+@pytest.mark.parametrize("span", [(1, 10), (55, 60), (1, 60)])
+def test_a_range_without_motion_on_both_sides_stays_as_it_is(span: tuple[int, int]) -> None:
+    assert refilled(TRACK, *span) is TRACK
+
+
+def test_splitting_and_merging_is_the_identity() -> None:
+    rows = inside(TRACK, 20, 30)
+    again = merged(rows_of(TRACK, rows), rows_of(TRACK, ~rows))
+    np.testing.assert_array_equal(again.frames, TRACK.frames)
+    np.testing.assert_array_equal(again.location, TRACK.location)
+    assert not again.absent_after[:-1].any()
+
+
+def test_the_first_track_wins_where_both_have_a_frame() -> None:
+    other = moving_hand(np.arange(50.0, 70.0), noise=0.2)
+    both = merged(TRACK, other)
+    np.testing.assert_array_equal(both.location[:60], TRACK.location)
+    assert both.frames[-1] == 69
+
+
+def test_smoothing_lessens_shake_and_keeps_the_motion() -> None:
+    shaky = moving_hand(TRACK.frames, noise=0.05)
+    smooth = smoothed(shaky, 24.0, 0.6)
+
+    def shake(track: HandTrack) -> float:
+        return float(np.abs(np.diff(track.location, 2, axis=0)).mean())
+
+    assert shake(smooth) < shake(shaky) / 3
+    assert np.abs(smooth.location - TRACK.location).mean() < np.abs(shaky.location - TRACK.location).mean()
+
+
+def test_nothing_is_smoothed_across_an_absence() -> None:
+    shaky = deleted(moving_hand(TRACK.frames, noise=0.05), 20, 30)
+    alone = smoothed(rows_of(shaky, shaky.frames < 20), 24.0, 0.8)
+    together = smoothed(shaky, 24.0, 0.8)
+    np.testing.assert_allclose(together.location[:19], alone.location, atol=1e-12)
+
+
+def test_turning_over_twice_is_the_identity_and_keeps_flexion() -> None:
+    turns = TRACK.rotations_wxyz
+    np.testing.assert_array_equal(turned_over(turned_over(turns)), turns)
+    flexion = quaternions.exp(np.array([0.7, 0.0, 0.0]))
+    np.testing.assert_array_equal(turned_over(flexion), flexion)
