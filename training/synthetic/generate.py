@@ -5,7 +5,7 @@ The same code runs on the CPU and on a GPU. What is drawn is drawn on the CPU fr
 number alone, so that picture k of a stream shows the same on every device and in every batch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -64,6 +64,11 @@ class Scene:
     vertices_m: Tensor
     shown: Tensor
     K: Tensor
+
+    def rows(self, part: slice) -> "Scene":
+        """Some of the pictures; their hands, which are drawn from vertices_m, stay as they are."""
+        chosen = {name: value[part] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **chosen)
 
 
 def generate(

@@ -21,7 +21,9 @@ THINGS = 2
 # What a face belongs to. The first four are batch.side_mask's numbers less one.
 PART_LEFT_HAND, PART_RIGHT_HAND, PART_LEFT_ARM, PART_RIGHT_ARM, PART_THING = 0, 1, 2, 3, 4
 _RINGS, _SECTORS = 13, 24
-_FOREARM_LENGTHENING = 1.25
+# The stored forearm ends 33 cm along the rest arm; what lies beyond the first length is drawn out to the
+# second, so that in nearly every picture the arm ends outside.
+_DRAWN_OUT_M = (0.20, 0.62)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,9 @@ def with_forearms(mesh: SceneMesh, posed: PosedHands, bend: Tensor) -> Tensor:
     rest_m = mesh.arm_template_m[count:] + torch.einsum(
         "vck,bsk->bsvc", mesh.arm_shape_dirs[count:], shaped.betas
     )
-    length = (rest_m[..., :1] - 0.12).clamp(min=0) * (_FOREARM_LENGTHENING - 1)
+    start_m, end_m = _DRAWN_OUT_M
+    stretch = (end_m - start_m) / (mesh.arm_template_m[:, 0].max() - start_m) - 1
+    length = (rest_m[..., :1] - start_m).clamp(min=0) * stretch
     rest_m = torch.cat([rest_m[..., :1] + length, rest_m[..., 1:]], -1) * flip
     wrist_m = posed.joints16_m[..., :1, :]
     rest_all_m = torch.cat([shaped.rest_vertices_m, rest_m], -2) - shaped.rest_joints_m[..., :1, :]

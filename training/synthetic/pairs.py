@@ -140,10 +140,10 @@ def natural_turns(random: Randomness, view: Tensor) -> Tensor:
     away = away.clamp(-0.95, 0.85)
     level = (1 - away.square()).sqrt()
     distal = torch.stack([level * lean.sin(), -level * lean.cos(), away], -1)
-    return _turn_of(distal, random.normal("roll", 2, 3), torch.tensor([LEFT, RIGHT]))
+    return turn_of(distal, random.normal("roll", 2, 3), torch.tensor([LEFT, RIGHT]))
 
 
-def _turn_of(distal: Tensor, dorsal: Tensor, side: Tensor) -> Tensor:
+def turn_of(distal: Tensor, dorsal: Tensor, side: Tensor) -> Tensor:
     """(..., 3, 3) rotations that turn rest hands so that fingers point along distal, backs along dorsal.
 
     At rest the right hand's fingers point to -x and the left hand's to +x, both backs to +y.
@@ -161,7 +161,7 @@ def meeting_turn(random: Randomness, right: Tensor) -> Met:
     # Columns radial, dorsal, distal of the right hand in the camera: rest +z, +y, -x.
     frame = torch.stack([right[..., 2], right[..., 1], -right[..., 0]], -1)
     distal, dorsal, approach, shift_m = (table @ frame.mT).unbind(1)
-    turn = _turn_of(distal, dorsal, torch.full((random.batch,), LEFT))
+    turn = turn_of(distal, dorsal, torch.full((random.batch,), LEFT))
     turn = exp(random.normal("meeting turn", 3, std=0.22)) @ turn
     approach = F.normalize(approach + random.normal("meeting approach", 3, std=0.15), dim=-1)
     shift_m = shift_m + random.normal("meeting shift", 3, std=0.016)

@@ -77,7 +77,7 @@ def draw_lights(random: Randomness, settings: Settings) -> Lights:
     towards = torch.cat([torch.where(above, lamp, towards[:, 0])[:, None], towards[:, 1:]], 1)
     warm = random.normal("warmth")[:, None] * torch.tensor([0.10, 0.0, -0.14])
     white = 1 + warm + torch.tensor([0.0, 0.03, 0.0]) * random.normal("tint", 1)
-    power = torch.tensor([[0.55, 0.0, 0.0], [1.5, 0.55, 0.35]])
+    power = torch.tensor([[0.45, 0.0, 0.0], [1.25, 0.5, 0.3]])
     power = power[0] + (power[1] - power[0]) * random.uniform("light power", 3)
     colour = power[..., None] * white[:, None] * (1 + random.normal("light colour", 3, 3, std=0.06))
     ambient = random.uniform("ambient", 1, low=0.10, high=0.55)

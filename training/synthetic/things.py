@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import PosedHands
-from training.synthetic.meshes import SceneMesh, shaped_things
+from training.synthetic.meshes import THINGS, SceneMesh, shaped_things
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
 
@@ -45,6 +45,12 @@ def place_things(
     holds = random.chance("holds", settings.held_thing).to(device) & present.gather(1, side[:, None])[:, 0]
     loose = random.chance("loose thing", settings.loose_thing).to(device)
     return vertices_m, torch.stack([holds, loose], 1)
+
+
+def no_things(mesh: SceneMesh, batch: int) -> tuple[Tensor, Tensor]:
+    """What place_things returns for pictures without any."""
+    vertices_m = mesh.thing_unit.expand(batch, THINGS, -1, -1)
+    return vertices_m, torch.zeros(batch, THINGS, dtype=torch.bool, device=vertices_m.device)
 
 
 def _held(random: Randomness, posed: PosedHands, kind: Tensor) -> tuple[Tensor, Tensor]:

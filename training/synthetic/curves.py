@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Smooth curves through keys, and the smooth upper bound of a curve: how hands move in a clip."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inference_core.geometry.rotations import slerp
+
+
+def through_keys(key_times_s: Tensor, keys: Tensor, time_s: Tensor) -> Tensor:
+    """Values (T, ...) at times (T,) of the curve through keys (K, ...) at rising times (K,).
+
+    Between two keys it eases out of one and into the next (quintic, as the least jerky reach of an arm does),
+    so that every key is a short rest and velocity and acceleration have no jumps. Held before and after.
+    """
+    number, share = eased_share(key_times_s, time_s)
+    return torch.lerp(keys[number], keys[number + 1], share.view(-1, *[1] * (keys.dim() - 1)))
+
+
+def turns_through_keys(key_times_s: Tensor, keys: Tensor, time_s: Tensor) -> Tensor:
+    """As through_keys, for rotation matrices (K, ..., 3, 3), each time by the shortest turn."""
+    number, share = eased_share(key_times_s, time_s)
+    share = share.view(-1, *[1] * (keys.dim() - 3)).expand(-1, *keys.shape[1:-2])
+    return slerp(keys[number], keys[number + 1], share)
+
+
+def eased_share(key_times_s: Tensor, time_s: Tensor) -> tuple[Tensor, Tensor]:
+    """Number (T,) of the key before each time, and the eased share (T,), 0..1, of the way to the next."""
+    number = (torch.searchsorted(key_times_s, time_s, right=True) - 1).clamp(0, len(key_times_s) - 2)
+    start, end = key_times_s[number], key_times_s[number + 1]
+    x = ((time_s - start) / (end - start)).clamp(0, 1)
+    return number, x**3 * (10 - 15 * x + 6 * x * x)
+
+
+def smooth_upper_bound(values: Tensor, reach: int) -> Tensor:
+    """A smooth curve (T,) that is nowhere under values (T,): the maximum over `reach` on either side, averaged.
+
+    The average of maxima over windows that all hold a place cannot be less than the value there.
+    """
+    wide = F.pad(values[None, None], (2 * reach, 2 * reach), mode="replicate")
+    highest = F.max_pool1d(wide, 2 * reach + 1, 1)
+    window = torch.hann_window(2 * reach + 3, periodic=False, device=values.device)[1:-1]
+    return F.conv1d(highest, (window / window.sum())[None, None])[0, 0]

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Short clips of two hands in motion, with the truth of every frame.
+
+Hands go through poses, approach, touch or clasp, and part; everything moves on smooth curves between keys.
+The left hand's way towards the right one is held outside the moment's contact by a smooth bound, so that
+hands never pass through each other.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inference_core.geometry.projection import project_pinhole
+from inference_core.geometry.rotations import exp, slerp
+from inference_core.hand_model.hand import PosedHands
+from inference_core.skeleton import LEFT, RIGHT
+from training.synthetic import labels
+from training.synthetic.background import cut_backgrounds
+from training.synthetic.curves import smooth_upper_bound, through_keys, turns_through_keys
+from training.synthetic.generate import Kit, Scene, as_bytes, assembled, draw, load_kit
+from training.synthetic.lens import draw_lens
+from training.synthetic.meshes import with_forearms
+from training.synthetic.pairs import OWN_EYES, approach, meeting_turn, natural_turns
+from training.synthetic.poses import sample_angles_rad, within
+from training.synthetic.randomness import Randomness
+from training.synthetic.settings import Settings
+from training.synthetic.shading import draw_lights
+from training.synthetic.skin import draw_looks
+from training.synthetic.spheres import first_contact, gap, sphere_centres
+from training.synthetic.things import no_things
+from training.synthetic.view import pinhole
+
+_KEY_EVERY_S = 0.7
+_SHUTTER = 0.5  # share of the frame's time that the shutter is open
+_ENVELOPE_S = 0.16
+_CHUNK = 8
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Two hands through time, before any camera. T times, S sides.
+
+    angles_rad (T, S, 15, 3); turns (T, S, 3, 3) of the wrists; bend (T, S, 3, 3) of the forearms; direction,
+    shift_m (T, 3) and distance_m (T,): the left hand lies `distance_m` beyond contact along the direction,
+    shifted across it; leave_m (T, S, 3): added to the hands' places; centre_m (T, 3): where the pair is.
+    """
+
+    angles_rad: Tensor
+    turns: Tensor
+    bend: Tensor
+    direction: Tensor
+    shift_m: Tensor
+    distance_m: Tensor
+    leave_m: Tensor
+    centre_m: Tensor
+
+
+@dataclass(frozen=True)
+class SyntheticClip:
+    """T frames of H x W pixels with their truth; fields as in SyntheticBatch, uv replaced by pixels.
+
+    frames (T, 3, H, W) uint8 RGB; time_s (T,); K (3, 3); betas (S, 10); present (T, S): some joint is in the
+    picture.
+    """
+
+    frames: Tensor
+    time_s: Tensor
+    K: Tensor
+    betas: Tensor
+    present: Tensor
+    rotations: Tensor
+    wrist_cam_m: Tensor
+    joints_cam_m: Tensor
+    landmarks_cam_m: Tensor
+    joints_px: Tensor
+    visibility: Tensor
+    gap_m: Tensor
+
+
+def generate_sequence(
+    seed: int,
+    frames: int,
+    fps: float = 25.0,
+    device: torch.device | str = "cpu",
+    size_px: tuple[int, int] = (640, 360),
+    subframes: int = 3,
+    settings: Settings | None = None,
+) -> SyntheticClip:
+    """A clip of its own for every seed: two hands that approach, touch and part, again and again.
+
+    subframes: pictures that are averaged for one frame, over half the frame's time, for true motion blur.
+    """
+    settings = settings or Settings()
+    device = torch.device(device)
+    with torch.inference_mode():
+        random = Randomness(seed, torch.zeros(1, dtype=torch.int64))
+        kit = load_kit(device)
+        time_s = torch.arange(frames) / fps
+        open_s = (torch.arange(subframes) - (subframes - 1) / 2) / subframes * _SHUTTER / fps
+        all_times_s = (time_s[:, None] + open_s).flatten()
+        motion = draw_motion(random, all_times_s, kit)
+        betas = random.normal("betas", 1, 10).clamp(-2, 2) + random.normal("betas of a side", 2, 10, std=0.1)
+        fov_deg = random.uniform("fov", low=42, high=68)
+        focal_px = size_px[0] / 2 / torch.tan(torch.deg2rad(fov_deg) / 2)
+        K = pinhole(focal_px, torch.tensor([[size_px[0] / 2, size_px[1] / 2]]))[0]
+        posed, gap_m = posed_motion(kit, motion, betas[0], fps * subframes)
+        return render_motion(random, kit, posed, motion.bend, gap_m, K, time_s, size_px, settings)
+
+
+def draw_motion(random: Randomness, time_s: Tensor, kit: Kit) -> Motion:
+    """A motion over the given times: a meeting every few keys, the hands apart between."""
+    duration_s = float(time_s[-1])
+    count = max(3, round(duration_s / _KEY_EVERY_S) + 1)
+    pauses = 1 + random.uniform("key times", count - 1, low=-0.4, high=0.4)[0]
+    key_s = torch.cat([torch.zeros(1), pauses.cumsum(0)]) * duration_s / float(pauses.sum())
+    keys = Randomness(random.seed, random.index.repeat(count) * 4096 + torch.arange(count))
+    every = Randomness(random.seed, random.index.repeat(count))
+
+    view = random.choice("view", (0.45, 0.45, 0.1)).repeat(count)
+    natural = exp(keys.normal("turn", 2, 3, std=0.22)) @ natural_turns(every, view)
+    met = meeting_turn(every, natural[:, RIGHT])
+    nearness = _nearness(random, count)
+    angles = sample_angles_rad(keys, kit.model.joint_limits_rad.cpu())
+    left = slerp(natural[:, LEFT], met.turn, nearness)
+    direction, shift_m, _ = approach(every, view, torch.zeros(count, dtype=torch.bool), met)
+    weight = nearness[:, None]
+    away_m = keys.uniform("key distance", low=0.05, high=0.2) * (1 - nearness)
+
+    turns = torch.stack([left, natural[:, RIGHT]], 1)
+    centre_m = torch.tensor([0.0, 0.03, 0.0]) + keys.normal("centre", 3) * torch.tensor([0.03, 0.02, 0.03])
+    centre_m[:, 2] += random.uniform("depth", low=0.48, high=0.85)
+    return Motion(
+        angles_rad=within(through_keys(key_s, angles, time_s), kit.model.joint_limits_rad.cpu()),
+        turns=turns_through_keys(key_s, turns, time_s),
+        bend=exp(through_keys(key_s, keys.normal("bend", 2, 3) * torch.tensor([0.2, 0.1, 0.15]), time_s)),
+        direction=F.normalize(
+            through_keys(key_s, torch.lerp(direction, met.approach, weight), time_s), dim=-1
+        ),
+        shift_m=through_keys(key_s, torch.lerp(shift_m, met.shift_m, weight), time_s),
+        distance_m=through_keys(key_s, away_m, time_s),
+        leave_m=through_keys(key_s, _leaving(random, view, count), time_s),
+        centre_m=through_keys(key_s, centre_m, time_s),
+    )
+
+
+def posed_motion(kit: Kit, motion: Motion, betas: Tensor, rate_hz: float) -> tuple[PosedHands, Tensor]:
+    """The hands in the camera, never inside each other, and the gap between them (T,).
+
+    betas (S, 10); rate_hz: how many of the motion's times make a second.
+    """
+    device = kit.mesh.faces.device
+    motion = Motion(**{name: value.to(device) for name, value in vars(motion).items()})
+    shaped = kit.model.with_shape(betas.to(device).expand(len(motion.turns), -1, -1))
+    fingers = kit.model.rotations_from_angles(motion.angles_rad)
+    rotations = torch.cat([motion.turns[:, :, None], fingers], 2)
+    centres = sphere_centres(kit.spheres, shaped.with_pose(rotations, torch.zeros_like(motion.leave_m)))
+    to_middle_m = centres.mean(2)
+    centres = centres - to_middle_m[:, :, None]
+    direction = motion.direction
+    shift_m = motion.shift_m - (motion.shift_m * direction).sum(-1, keepdim=True) * direction
+    moved = torch.stack([centres[:, LEFT] + shift_m[:, None], centres[:, RIGHT]], 1)
+    contact_m = first_contact(moved, kit.spheres.radius_m, direction).clamp(min=-0.03)
+    way_m = smooth_upper_bound(contact_m, max(1, round(_ENVELOPE_S * rate_hz))) + motion.distance_m
+    offset_m = shift_m + direction * way_m[:, None]
+    middle_m = motion.centre_m[:, None] + motion.leave_m
+    middle_m = middle_m + torch.stack([offset_m / 2, -offset_m / 2], 1)
+    gap_m = gap(centres + middle_m[:, :, None], kit.spheres.radius_m)
+    return shaped.with_pose(rotations, middle_m - to_middle_m), gap_m
+
+
+def render_motion(
+    random: Randomness,
+    kit: Kit,
+    posed: PosedHands,
+    bend: Tensor,
+    gap_m: Tensor,
+    K: Tensor,
+    time_s: Tensor,
+    size_px: tuple[int, int],
+    settings: Settings,
+) -> SyntheticClip:
+    """Frames of posed hands (T * subframes, S, ...), each the average of its subframes, and their truth.
+
+    random: one picture's, which decides looks, light and background of the whole clip.
+    """
+    device = posed.rotations.device
+    frames, subframes = len(time_s), len(posed.rotations) // len(time_s)
+    middle = torch.arange(frames, device=device) * subframes + subframes // 2
+    all_K = K.to(device).expand(len(posed.rotations), 3, 3)
+    still = replace(settings, motion_blur=0.0, jpeg=0.0)
+    joints_m = posed.joints21_m
+    joints_px = project_pinhole(joints_m, all_K[:, None])
+    inside = ((joints_px >= 0) & (joints_px < torch.tensor(size_px, device=device))).all(-1).any(-1)
+    scene = _scene(kit, posed, bend.to(device), torch.ones_like(inside), gap_m, all_K)
+    pictures, visibility = [], []
+    background = cut_backgrounds(random, settings, device, size_px)
+    for start in range(0, frames, _CHUNK):
+        part = slice(start * subframes, min(start + _CHUNK, frames) * subframes)
+        count = part.stop - part.start
+        same = Randomness(random.seed, random.index.expand(count))
+        lens = replace(draw_lens(same, still).to(device), noise_at=_moving_noise(part, subframes).to(device))
+        drawn = draw(
+            kit,
+            scene.rows(part),
+            draw_looks(same, settings).to(device),
+            draw_lights(same, settings).to(device),
+            lens,
+            background.expand(count, -1, -1, -1),
+            settings.supersample,
+        )
+        pictures.append(as_bytes(drawn.image.unflatten(0, (-1, subframes)).mean(1)).cpu())
+        visibility.append(
+            labels.joint_visibility(
+                drawn.keys, kit.mesh.part, joints_m[part], joints_px[part], inside[part], settings.supersample
+            )[subframes // 2 :: subframes]
+        )
+    return SyntheticClip(
+        frames=torch.cat(pictures),
+        time_s=time_s,
+        K=K,
+        betas=posed.shaped.betas[0],
+        present=inside[middle],
+        rotations=posed.rotations[middle],
+        wrist_cam_m=posed.joints16_m[middle, :, 0],
+        joints_cam_m=joints_m[middle],
+        landmarks_cam_m=posed.landmarks21_m[middle],
+        joints_px=joints_px[middle],
+        visibility=torch.cat(visibility),
+        gap_m=gap_m[middle],
+    )
+
+
+def _scene(kit: Kit, posed: PosedHands, bend: Tensor, present: Tensor, gap_m: Tensor, K: Tensor) -> Scene:
+    things_m, there = no_things(kit.mesh, len(present))
+    return assembled(posed, present, gap_m, with_forearms(kit.mesh, posed, bend), things_m, there, K)
+
+
+def _moving_noise(part: slice, subframes: int) -> Tensor:
+    """(N, 2) where in the noise field each subframe looks: another place for every frame."""
+    frame = torch.arange(part.start, part.stop) // subframes
+    return torch.stack([frame * 197 % 512, frame * 331 % 512], -1)
+
+
+def _nearness(random: Randomness, count: int) -> Tensor:
+    """(K,) of the keys, 0 apart to 1 met; the first and the last are apart."""
+    drawn = random.uniform("nearness", count, low=0.5, high=1.0)[0]
+    kind = random.choice("near kind", (0.5, 0.2, 0.3), count)[0]
+    nearness = torch.where(kind == 0, 1.0, torch.where(kind == 1, drawn, 0.0))
+    nearness[count // 2] = 1.0
+    nearness[0] = nearness[-1] = 0.0
+    return nearness
+
+
+def _leaving(random: Randomness, view: Tensor, count: int) -> Tensor:
+    """(K, S, 3): in a quarter of the clips one hand is out of the picture at the first or the last key."""
+    away = torch.zeros(count, 2, 3)
+    side = int(random.integers("leaving hand", 2))
+    key = 0 if bool(random.chance("enters", 0.5)) else count - 1
+    outward = 1.0 if (side == LEFT) != bool(view[0] == OWN_EYES) else -1.0
+    if bool(random.chance("leaves", 0.25)):
+        away[key, side] = torch.tensor([0.55 * outward, 0.25, 0.0])
+    return away
