@@ -13,7 +13,7 @@ from inference_core.skeleton import SIDES
 from inference_core.take import Take
 
 _UNSURE = 0.5
-_COLOURS = ("#2a9df4", "#f58a1f")
+_COLOURS = ("#2494ff", "#7fae00")
 
 Floats = NDArray[np.floating]
 

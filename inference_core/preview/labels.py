@@ -22,7 +22,7 @@ def draw_labels(
 ) -> Image:
     """The picture with the frame's number and time above and a bar of confidence a hand below; in place."""
     height, width = image.shape[:2]
-    unit = max(height, width) / 1280
+    unit = max(max(height, width) / 1000, 0.6)
     margin, row = round(18 * unit), round(26 * unit)
     _write(image, f"{frame:5d}   {time_s:7.2f} s", (margin, margin + round(14 * unit)), unit)
     for side in (0, 1):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,8 @@ def rasterize(corners_px: Floats, depths_m: Floats, size_px: tuple[int, int]) ->
     left, top = low[shown].min(0)
     right, bottom = high[shown].max(0)
     triangle, x, y = _candidates(low[shown], high[shown])
-    weights = _edge_weights(corners_px[shown], area[shown], triangle, x, y)
-    inside = (weights >= 0).all(1)
-    triangle, x, y, weights = triangle[inside], x[inside], y[inside], weights[inside]
-    weights = weights / depths_m[shown][triangle]
+    triangle, x, y, weights = _covered(corners_px[shown], area[shown], triangle, x, y)
+    weights /= depths_m[shown][triangle]
     nearness = weights.sum(1)
     place = (y - top) * (right - left) + (x - left)
     # Far to near: of several values written to one place the last one stays.
@@ -60,9 +59,7 @@ def rasterize(corners_px: Floats, depths_m: Floats, size_px: tuple[int, int]) ->
     return Cover(int(top), int(left), numbers.reshape(shape), blend.reshape(*shape, 3))
 
 
-def _candidates(
-    low: NDArray[np.int64], high: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _candidates(low: Integers, high: Integers) -> tuple[Integers, Integers, Integers]:
     """Every pixel of every triangle's box: triangle, x, y."""
     widths = high[:, 0] - low[:, 0]
     counts = widths * (high[:, 1] - low[:, 1])
@@ -72,19 +69,23 @@ def _candidates(
     return triangle, low[triangle, 0] + column, low[triangle, 1] + row
 
 
-def _edge_weights(
-    corners: Floats, area: Floats, triangle: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]
-) -> Floats:
-    """(N, 3) barycentric weights of pixel centres; each is a linear function of x and y, set up a
-    triangle."""
-    following, last = corners[:, [1, 2, 0]], corners[:, [2, 0, 1]]
-    edge = (last - following) / area[:, None, None]
-    constant = edge[..., 1] * following[..., 0] - edge[..., 0] * following[..., 1]
-    return (
-        constant[triangle]
-        - edge[triangle, :, 1] * (x + 0.5)[:, None]
-        + edge[triangle, :, 0] * (y + 0.5)[:, None]
-    )
+def _covered(
+    corners: Floats, area: Floats, triangle: Integers, x: Integers, y: Integers
+) -> tuple[Integers, Integers, Integers, Floats]:
+    """Those of the pixels whose centres their triangle covers, with barycentric weights (N, 3) there.
+
+    A weight is a linear function of x and y, set up once a triangle; two make the third.
+    """
+    weights: list[Floats] = []
+    for following, last in ((1, 2), (2, 0)):
+        edge = (corners[:, last] - corners[:, following]) / area[:, None]
+        constant = _cross(corners[:, following], edge) + 0.5 * (edge[:, 0] - edge[:, 1])
+        weights.append(constant[triangle] - edge[triangle, 1] * x + edge[triangle, 0] * y)
+    first, second = weights
+    third = 1 - first - second
+    inside = np.flatnonzero((first >= 0) & (second >= 0) & (third >= 0))
+    blend = np.stack([first[inside], second[inside], third[inside]], -1)
+    return triangle[inside], x[inside], y[inside], blend
 
 
 def _cross(a: Floats, b: Floats) -> Floats:

@@ -86,7 +86,7 @@ def test_normals_point_outwards() -> None:
     assert ((vertex_normals(vertices[0], faces[0]) * outwards).sum(-1) > 0).all()
 
 
-def test_left_is_blue_right_is_orange_and_each_is_where_it_should_be() -> None:
+def test_left_is_blue_right_is_lime_and_each_is_where_it_should_be() -> None:
     vertices, faces, K = tetrahedra()
     drawn = draw_hands(np.zeros((64, 128, 3), np.uint8), vertices, faces, K, np.ones(2, np.float32)).astype(
         int
