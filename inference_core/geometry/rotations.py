@@ -21,9 +21,9 @@ def exp(rotation_vectors: Tensor) -> Tensor:
     sine = torch.where(small, 1 - angle_sq / 6 + angle_sq.square() / 120, torch.sin(angle) / angle)
     half_sine = torch.sin(angle / 2) / angle
     cosine = torch.where(small, 0.5 - angle_sq / 24 + angle_sq.square() / 720, 2 * half_sine.square())
-    cross = hat(rotation_vectors)
-    identity = torch.eye(3, dtype=cross.dtype, device=cross.device)
-    return identity + sine * cross + cosine * (cross @ cross)
+    identity = torch.eye(3, dtype=angle.dtype, device=angle.device)
+    outer = rotation_vectors[..., :, None] * rotation_vectors[..., None, :]
+    return (1 - cosine * angle_sq) * identity + sine * hat(rotation_vectors) + cosine * outer
 
 
 def log(matrices: Tensor) -> Tensor:

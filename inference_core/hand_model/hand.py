@@ -24,8 +24,6 @@ from inference_core.hand_model.lazy import cached_property
 from inference_core.skeleton import DRIVER_16_OF_21, JOINTS_21_FROM_16_AND_TIPS, LEFT, PARENTS_16, RIGHT
 
 _lbs: Any = lbs  # smplx calls its arguments by a Tensor type of its own
-_JOINTS_21 = JOINTS_21_FROM_16_AND_TIPS.tolist()
-_DRIVERS = DRIVER_16_OF_21.tolist()
 _MIDDLE_MCP_16 = 4
 
 
@@ -184,13 +182,13 @@ class PosedHands:
     @cached_property
     def joints21_m(self) -> Tensor:
         """(..., S, 21, 3) joints and fingertips (vertices of the skin) in the field's order."""
-        return torch.cat([self.joints16_m, self.tips_m], -2)[..., _JOINTS_21, :]
+        return _picked(torch.cat([self.joints16_m, self.tips_m], -2), JOINTS_21_FROM_16_AND_TIPS, -2)
 
     @cached_property
     def landmarks21_m(self) -> Tensor:
         """(..., S, 21, 3) MediaPipe's landmarks: joints21_m plus constant offsets that ride on the joints."""
         offsets_m = self.shaped.model.landmark_offsets * self.shaped.size_m[..., None, None]
-        return self.joints21_m + _turn(self.global_rotations[..., _DRIVERS, :, :], offsets_m)
+        return self.joints21_m + _turn(_picked(self.global_rotations, DRIVER_16_OF_21, -3), offsets_m)
 
     @cached_property
     def tips_m(self) -> Tensor:
@@ -305,13 +303,19 @@ def _anatomy(
         joints_m = regressor[side] @ template_m[side]
         axes.append(anatomy.joint_axes(joints_m, template_m[side][tips[side]], side))
         frames = anatomy.offset_frames(joints_m, axes[-1], side)
-        turned.append(_turn(frames[_DRIVERS], local))
+        turned.append(_turn(frames[DRIVER_16_OF_21.tolist()], local))
     return torch.stack(axes), torch.stack(turned)
 
 
 def _turn(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Matrices (..., 3, 3) times vectors (..., 3)."""
-    return (matrices * vectors[..., None, :]).sum(-1)
+    x, y, z = vectors.split(1, -1)
+    return matrices[..., 0] * x + matrices[..., 1] * y + matrices[..., 2] * z
+
+
+def _picked(values: Tensor, numbers: NDArray[np.integer], axis: int) -> Tensor:
+    """values[numbers] along an axis; index_select, for its gradient is twice as fast as fancy indexing's."""
+    return values.index_select(axis, torch.tensor(numbers, device=values.device))
 
 
 def _blend(directions: Tensor, coefficients: Tensor) -> Tensor:
