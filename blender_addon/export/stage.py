@@ -28,17 +28,26 @@ def hands_on_stage(
     with ExitStack() as shown:
         for thing in things:
             shown.enter_context(_shown(thing))
-        scene = shown.enter_context(stage(source, things))
-        override: dict[str, Any] = {
-            "scene": scene,
-            "view_layer": scene.view_layers[0],
-            "selected_objects": things,
-            "selected_editable_objects": things,
-            "active_object": chosen[0],
-            "object": chosen[0],
-        }
-        with bpy.context.temp_override(**override):
+        scene = shown.enter_context(stage(source, shot.name, things))
+        shown.enter_context(_in_window(scene))
+        override: dict[str, Any] = {"active_object": chosen[0], "object": chosen[0]}
+        with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0], **override):
             yield chosen
+
+
+@contextmanager
+def _in_window(scene: bpy.types.Scene) -> Iterator[None]:
+    """Show the scene in the context's window, if there is one: the glTF exporter asks the window, not the context."""
+    window = bpy.context.window
+    if window is None:
+        yield
+        return
+    before = window.scene
+    window.scene = scene
+    try:
+        yield
+    finally:
+        window.scene = before
 
 
 @contextmanager

@@ -58,6 +58,7 @@ def export_glb(
             path,
             export_format="GLB",
             use_selection=True,
+            use_active_scene=True,
             export_animations=True,
             export_animation_mode="SCENE",
             export_force_sampling=True,

@@ -19,6 +19,7 @@ Integers = NDArray[np.int32]
 # Values of Blender's enumerations, in the order in which every version since 2.6 stores them.
 CONSTANT, LINEAR, BEZIER = 0, 1, 2
 KEYFRAME, BREAKDOWN = 0, 2
+_ALIGNED = 3
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,19 @@ def sample(curves: Iterable[bpy.types.FCurve | None], frames: NDArray[np.floatin
         for curve in curves
     ]
     return np.array(columns, np.float64).reshape(len(columns), len(times)).T
+
+
+def set_handles(curve: bpy.types.FCurve, before: Floats, after: Floats, slopes: Floats) -> None:
+    """Aligned Bezier handles so many frames before and after each key (K,), rising by slopes (K,) a frame."""
+    points = curve.keyframe_points
+    co = np.empty(2 * len(points), np.float32)
+    points.foreach_get("co", co)
+    keys = co.reshape(-1, 2).astype(np.float64)
+    for name, reach in (("handle_left", -before), ("handle_right", after)):
+        points.foreach_set(f"{name}_type", np.full(len(points), _ALIGNED, np.int32))
+        handles = keys + np.stack([reach, reach * slopes], 1)
+        points.foreach_set(name, handles.astype(np.float32).ravel())
+    curve.update()
 
 
 def clear(channels: Channels) -> None:

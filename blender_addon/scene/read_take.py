@@ -62,7 +62,7 @@ def _sampled(
     if not things:
         return cameras, bones
     order = {side: [hand.pose.bones.find(name) for name in bone_names(side)] for side, hand in hands.items()}
-    with stage(scene, things) as alone:
+    with stage(scene, "Duohand", things) as alone:
         graph = alone.view_layers[0].depsgraph
         for row, frame in enumerate(frames):
             whole = int(np.floor(frame))

@@ -13,9 +13,14 @@ import bpy
 
 
 @contextmanager
-def stage(source: bpy.types.Scene, things: Sequence[bpy.types.Object]) -> Iterator[bpy.types.Scene]:
-    """A scene that holds just these objects, the first one active, at the source's range and rate."""
-    scene = bpy.data.scenes.new(f"{source.name} stage")
+def stage(
+    source: bpy.types.Scene, name: str, things: Sequence[bpy.types.Object]
+) -> Iterator[bpy.types.Scene]:
+    """A scene of that name that holds just these objects, the first one active, at the source's range and rate.
+
+    Exporters write the name into their files.
+    """
+    scene = bpy.data.scenes.new(name)
     try:
         scene.render.fps, scene.render.fps_base = source.render.fps, source.render.fps_base
         scene.frame_start, scene.frame_end = source.frame_start, source.frame_end
@@ -25,8 +30,24 @@ def stage(source: bpy.types.Scene, things: Sequence[bpy.types.Object]) -> Iterat
         for thing in things:
             scene.collection.objects.link(thing)
             thing.select_set(True, view_layer=layer)
+        for carrier in _carriers(
+            things
+        ):  # there, but not selected: exporters look for roots among a scene's objects
+            scene.collection.objects.link(carrier)
         layer.objects.active = things[0]
         scene.frame_set(source.frame_start)
         yield scene
     finally:
         bpy.data.scenes.remove(scene)
+
+
+def _carriers(things: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:
+    """The objects that carry these, parents of parents included, without these themselves."""
+    found: dict[bpy.types.Object, None] = {}
+    for thing in things:
+        parent = thing.parent
+        while parent is not None:
+            if parent not in things:
+                found[parent] = None
+            parent = parent.parent
+    return list(found)

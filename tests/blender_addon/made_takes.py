@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 import torch
 
@@ -140,6 +142,19 @@ def truth_vertices(take: Take, rows: np.ndarray) -> np.ndarray:
     return shaped.with_pose(turns, wrist_m).vertices_m.numpy()
 
 
+def write_counted_footage(folder: Path) -> None:
+    """counted.mp4 and counted/shot_####.png (from 10 on): 30 grey frames, the n-th of brightness 8 n (of 255)."""
+    (folder / "counted").mkdir()
+    with av.open(str(folder / "counted.mp4"), "w") as movie:
+        stream: Any = movie.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(30):
+            image = np.full((48, 64, 3), 8 * number, np.uint8)
+            cv2.imwrite(str(folder / "counted" / f"shot_{number + 10:04d}.png"), image)
+            movie.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        movie.mux(stream.encode())
+
+
 def _finger_turns(model: HandModel, rng: np.random.Generator, time_s: np.ndarray) -> torch.Tensor:
     """(T, 2, 15, 3, 3): flexing up to a fist, some spread and twist."""
     angles = _smooth(rng, time_s, (2, 15, 3), 1.0) * [0.6, 0.2, 0.1] + [0.6, 0, 0]
@@ -162,6 +177,7 @@ def _smooth(rng: np.random.Generator, time_s: np.ndarray, shape: tuple[int, ...]
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    write_counted_footage(folder)
     for name, make in TAKES.items():
         take = make()
         save_take(take, folder / f"{name}.npz")

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Load Take makes, changes and leaves alone in a scene."""
+
+import importlib
+import math
+import shutil
+import subprocess
+import sys
+
+import bpy
+import numpy as np
+import pytest
+from mathutils import Euler, Matrix, Quaternion
+
+from tests.blender_addon import scenes
+from tests.blender_addon.in_blender import EXTENSION, ROOT
+
+fcurves = importlib.import_module(f"{EXTENSION}.scene.fcurves")
+motion = importlib.import_module(f"{EXTENSION}.scene.motion")
+timing = importlib.import_module(f"{EXTENSION}.scene.timing")
+spans = importlib.import_module(f"{EXTENSION}.scene.spans")
+
+
+def curve(armature, path, index=0):
+    return fcurves.active_channels(armature).fcurves.find(path, index=index)
+
+
+def key_frames(armature, path):
+    return [round(point.co[0], 3) for point in curve(armature, path).keyframe_points]
+
+
+def test_a_hand_has_sixteen_connected_bones_of_true_length():
+    scenes.empty_scene()
+    take, shot = scenes.made("two_hands"), scenes.load("two_hands")
+    for side in range(2):
+        bones = scenes.hand(shot, side).data.bones
+        suffix = ".LR"[side + 1]
+        assert len(bones) == 16
+        rest = take.rest_joints_m[side]
+        assert bones[f"index_01.{suffix}"].length == pytest.approx(np.linalg.norm(rest[2] - rest[1]), abs=1e-6)
+        assert bones[f"index_02.{suffix}"].use_connect and bones[f"thumb_03.{suffix}"].use_connect
+        tip = take.rest_vertices_m[side, take.tip_vertices[side, 1]]
+        assert bones[f"index_03.{suffix}"].length == pytest.approx(np.linalg.norm(tip - rest[3]), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["two_hands", "bare"])
+def test_turning_any_finger_bone_about_its_x_bends_it_to_the_palm_on_both_sides(name):
+    scenes.empty_scene()
+    shot = scenes.load(name)
+    for side in range(2):
+        armature = scenes.hand(shot, side)
+        armature.animation_data_clear()
+        for bone in armature.pose.bones:
+            bone.matrix_basis = Matrix.Identity(4)
+        for bone in armature.pose.bones:
+            if bone.name.startswith("hand"):
+                continue
+            bpy.context.view_layer.update()
+            before = bone.tail.copy()
+            bone.rotation_mode = "XYZ"
+            bone.rotation_euler = (math.radians(40), 0, 0)
+            bpy.context.view_layer.update()
+            moved = bone.tail - before
+            bone.rotation_euler = (0, 0, 0)
+            # The palm looks down in the rest pose; the thumb closes across it, towards the little finger too.
+            across = armature.data.bones[f"pinky_01.{'LR'[side]}"].head_local - bone.bone.head_local
+            towards = moved.z < 0 or (bone.name.startswith("thumb") and moved.dot(across) > 0)
+            assert towards, (bone.name, moved)
+
+
+def test_only_the_wrist_is_moved_and_every_bone_is_turned_by_continuous_quaternions():
+    scenes.empty_scene()
+    armature = scenes.hand(scenes.load("two_hands"), 1)
+    paths = {item.data_path for item in fcurves.active_channels(armature).fcurves}
+    assert [path for path in paths if path.endswith("location")] == ['pose.bones["hand.R"].location']
+    assert len([path for path in paths if path.endswith("rotation_quaternion")]) == 16
+    for bone in armature.pose.bones:
+        path = f'pose.bones["{bone.name}"].rotation_quaternion'
+        values = fcurves.read_keys(fcurves.active_channels(armature), path, 4).values
+        assert ((values[1:] * values[:-1]).sum(1) > 0).all()
+
+
+def test_each_hand_has_an_action_of_its_own_and_its_raw_motion_on_a_muted_track():
+    scenes.empty_scene()
+    shot = scenes.load("two_hands")
+    left, right = (scenes.hand(shot, side) for side in range(2))
+    assert left.animation_data.action != right.animation_data.action
+    for armature in (left, right):
+        assert armature.animation_data.action.name == armature.name
+        (track,) = armature.animation_data.nla_tracks
+        assert track.mute
+        assert track.strips[0].action == armature.duohand.raw_action
+        if hasattr(armature.animation_data, "action_slot"):
+            assert armature.animation_data.action_slot is not None
+            assert track.strips[0].action_slot is not None
+
+
+def test_raw_motion_shows_when_its_track_is_heard_and_the_solved_is_put_aside():
+    scenes.empty_scene()
+    take, shot = scenes.made("two_hands"), scenes.load("two_hands")
+    armature = scenes.hand(shot, 0)
+    armature.animation_data.action = None
+    armature.animation_data.nla_tracks[0].mute = False
+    scenes.go_to(8)
+    wanted = scenes.expected(take, 7, take.raw_wrist_cam_m[7, 0])
+    assert np.abs(scenes.bone_heads(armature)[0] - wanted).max() < 5e-5
+
+
+def test_absent_frames_have_no_keys_and_a_hidden_skin_and_filled_ones_are_breakdowns():
+    scenes.empty_scene()
+    shot = scenes.load("half_absent")
+    left, right = (scenes.hand(shot, side) for side in range(2))
+    location = 'pose.bones["hand.L"].location'
+    assert key_frames(left, location) == [*range(1, 7), *range(19, 25)]
+    kinds = [point.type for point in curve(right, 'pose.bones["hand.R"].location').keyframe_points]
+    assert [row for row, kind in enumerate(kinds) if kind == "BREAKDOWN"] == [8, 9, 10, 11]
+    shown = []
+    for frame in range(1, 25):
+        scenes.go_to(frame)
+        shown.append(not left.duohand.skin.hide_viewport and not left.duohand.skin.hide_render)
+        assert left["presence"] == (1 if shown[-1] else 0)
+    assert shown == [True] * 6 + [False] * 12 + [True] * 6
+    scenes.go_to(6)
+    still = scenes.bone_heads(left)
+    scenes.go_to(12.5)
+    assert np.array_equal(scenes.bone_heads(left), still)
+
+
+def test_confidence_is_animated_and_the_least_certain_span_is_marked():
+    scene = scenes.empty_scene()
+    take, shot = scenes.made("half_absent"), scenes.load("half_absent")
+    right = scenes.hand(shot, 1)
+    for row in (0, 9, 20):
+        scenes.go_to(row + 1)
+        assert right["confidence"] == pytest.approx(take.confidence[row, 1], abs=1e-6)
+    assert [(marker.frame, marker.name) for marker in scene.timeline_markers] == [(9, "made up: right 20%")]
+
+
+def test_nobody_in_the_take_still_gives_a_camera():
+    scene = scenes.empty_scene()
+    shot = scenes.load("nobody")
+    assert {thing.type for thing in shot.objects} == {"EMPTY", "CAMERA"}
+    assert scene.camera in list(shot.objects)
+
+
+def test_loading_again_updates_in_place_and_leaves_nothing_over():
+    scene = scenes.empty_scene()
+    shot = scenes.load("two_hands")
+    armature = scenes.hand(shot, 0)
+    constraint = armature.pose.bones["index_01.L"].constraints.new("LIMIT_ROTATION")
+    before = counts()
+    scenes.load("two_hands")
+    assert counts() == before
+    assert scenes.hand(shot, 0) == armature
+    assert constraint.name in armature.pose.bones["index_01.L"].constraints
+    scenes.load("right_only")
+    assert [thing.name for thing in scene.objects if thing.type == "ARMATURE"] == ["made up Right"]
+    scenes.load("two_hands")
+    assert counts() == before
+
+
+def test_a_second_take_can_stand_beside_the_first():
+    scene = scenes.empty_scene()
+    scenes.load("two_hands")
+    scenes.load("two_hands", existing="NEW")
+    assert len([item for item in scene.collection.children if item.duohand.is_shot]) == 2
+    assert len([thing for thing in scene.objects if thing.type == "ARMATURE"]) == 4
+
+
+def test_undo_takes_all_of_it_away_in_one_step():
+    scenes.empty_scene()
+    bpy.ops.ed.undo_push(message="before")
+    before = counts()
+    scenes.load("two_hands")
+    bpy.ops.ed.undo_push(message="Load Take")
+    assert counts() != before
+    bpy.ops.ed.undo()
+    assert counts() == before
+
+
+def test_loading_does_not_mind_edit_mode_or_hidden_collections():
+    scene = scenes.empty_scene()
+    shot = scenes.load("two_hands")
+    bpy.context.view_layer.objects.active = scenes.hand(shot, 0)
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.context.view_layer.layer_collection.children[shot.name].exclude = True
+    scenes.load("right_only")
+    bpy.context.view_layer.layer_collection.children[shot.name].exclude = False
+    assert [thing.name for thing in scene.objects if thing.type == "ARMATURE"] == ["made up Right"]
+
+
+def test_hands_hang_from_the_scenes_own_moving_camera():
+    scene = scenes.empty_scene()
+    camera = bpy.data.objects.new("matchmove", bpy.data.cameras.new("matchmove"))
+    scene.collection.objects.link(camera)
+    scene.camera = camera
+    for frame, x in ((1, 0.0), (24, 3.0)):
+        camera.location, camera.rotation_euler = (x, 1, 2), (1, x, 0)
+        camera.keyframe_insert("location", frame=frame)
+        camera.keyframe_insert("rotation_euler", frame=frame)
+    take, shot = scenes.made("two_hands"), scenes.load("two_hands", camera="SCENE")
+    assert scene.camera == camera
+    for row in (0, 11, 23):
+        scenes.go_to(row + 1)
+        seen = np.linalg.inv(np.array(camera.matrix_world)) @ np.append(scenes.bone_heads(scenes.hand(shot, 1))[0], 1)
+        wanted = take.wrist_cam_m[row, 1] * [1, -1, -1]
+        assert np.abs(seen[:3] - wanted).max() < 5e-5
+
+
+@pytest.mark.parametrize(("footage", "first"), [("counted.mp4", 0), ("counted/shot_0010.png", 10)])
+@pytest.mark.parametrize("rate", [24, 30, 12])
+def test_the_plate_shows_the_frame_of_the_footage_that_belongs_to_the_scenes_frame(footage, first, rate, tmp_path):
+    scene = scenes.empty_scene()
+    scene.render.fps = rate
+    shot = scenes.load("nobody")
+    plate, picture = (importlib.import_module(f"{EXTENSION}.scene.{name}") for name in ("plate", "picture"))
+    numbers = np.arange(5, 29) + first
+    frames = 1 + np.arange(24) * rate / 24
+    plate.show_plate(scene.camera, scenes.takes_folder() / footage, numbers, frames)
+    for frame in (1, 2, 7, 12):
+        wanted = numbers[np.flatnonzero(frames <= frame + 1e-6)[-1]] - first
+        picture.render_over_plate(scene, shot, tmp_path / "seen.png", frame, width=32)
+        image = bpy.data.images.load(str(tmp_path / "seen.png"))
+        grey = np.array(image.pixels).reshape(-1, 4)[:, :3].mean() * 255
+        bpy.data.images.remove(image)
+        assert round(grey / 8) == wanted, (frame, grey / 8)
+
+
+@pytest.mark.parametrize("order", ["XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX"])
+def test_euler_angles_are_blenders_and_do_not_jump(order):
+    rng = np.random.default_rng(3)
+    steps = np.cumsum(rng.normal(0, 0.15, (200, 4)), 0) + [1, 0, 0, 0]
+    turns = (steps / np.linalg.norm(steps, axis=1, keepdims=True))[:, None]
+    angles = motion.eulers_from_quaternions(turns, order)
+    for angle, turn in zip(angles[:, 0], turns[:, 0], strict=True):
+        assert abs(Euler(angle, order).to_quaternion().dot(Quaternion(turn))) == pytest.approx(1, abs=1e-6)
+    assert np.median(np.abs(np.diff(angles, axis=0))) < 0.3
+
+
+@pytest.mark.parametrize(("fps", "pair"), [(24, (24, 1)), (24 / 1.001, (24, 1.001)), (29.97, (30, 30 / 29.97)), (12.5, (13, 1.04))])
+def test_any_rate_can_be_given_to_the_scene(fps, pair):
+    assert timing.scene_rate(fps) == pytest.approx(pair)
+    assert timing.scene_rate(fps)[0] / timing.scene_rate(fps)[1] == pytest.approx(fps)
+
+
+def test_setting_the_rate_puts_every_frame_on_a_whole_one():
+    scene = scenes.empty_scene()
+    armature = scenes.hand(scenes.load("at_23.976_fps", set_rate=True), 0)
+    assert scene.render.fps / scene.render.fps_base == pytest.approx(24 / 1.001)
+    assert key_frames(armature, 'pose.bones["hand.L"].location') == list(range(1, 25))
+
+
+def test_keys_written_are_keys_read():
+    thing = bpy.data.objects.new("thing", None)
+    channels = fcurves.assign_new_action(thing, "thing")
+    rng = np.random.default_rng(0)
+    keys = fcurves.dense_keys(np.arange(5) * 1.5, rng.normal(size=(5, 3)), np.array([0, 2, 0, 2, 0], np.int32))
+    fcurves.write_keys(channels, "location", "Group", keys)
+    back = fcurves.read_keys(fcurves.active_channels(thing), "location", 3)
+    np.testing.assert_allclose(back.values, keys.values, atol=1e-6)
+    assert np.array_equal(back.frames, keys.frames)
+    assert np.array_equal(back.kinds, keys.kinds)
+    assert np.array_equal(back.interpolation, keys.interpolation)
+    assert fcurves.read_keys(channels, "scale", 3) is None
+
+
+def test_spans_join_what_is_near_and_put_the_worst_first():
+    confidence = np.ones((40, 2))
+    confidence[3:6, 0], confidence[8:9, 0], confidence[30, 1] = 0.4, 0.3, 0.1
+    found = spans.uncertain_spans(confidence, np.ones((40, 2), int))
+    assert [(span.side, span.first, span.last) for span in found] == [(1, 30, 30), (0, 3, 8)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [("missing", "There is no take"), ("rubbish", "not a take"), ("cut", "not a take|cut short|damaged")],
+)
+def test_a_file_that_is_no_take_is_refused_in_words_and_changes_nothing(damage, words, tmp_path):
+    scenes.empty_scene()
+    path = tmp_path / "bad.npz"
+    if damage == "rubbish":
+        path.write_bytes(b"nothing like a take" * 50)
+    elif damage == "cut":
+        whole = scenes.take_file("two_hands").read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    before = counts()
+    with pytest.raises(RuntimeError, match=words):
+        bpy.ops.duohand.load_take(filepath=str(path))
+    assert counts() == before
+
+
+def test_saving_says_when_the_take_it_came_from_is_gone(tmp_path):
+    scenes.empty_scene()
+    shot = scenes.load("two_hands")
+    shot.duohand.take_path = str(tmp_path / "gone.npz")
+    with pytest.raises(RuntimeError, match="There is no take at"):
+        bpy.ops.duohand.save_take(filepath=str(tmp_path / "saved.npz"))
+
+
+def test_edits_are_saved_constraints_included(tmp_path):
+    scenes.empty_scene()
+    take, shot = scenes.made("two_hands"), scenes.load("two_hands")
+    constraint = scenes.hand(shot, 0).pose.bones["hand.L"].constraints.new("COPY_LOCATION")
+    target = bpy.data.objects.new("target", None)
+    shot.objects.link(target)
+    target.location = (0.1, 0.7, 0.2)
+    constraint.target = target
+    path = tmp_path / "edited.npz"
+    bpy.ops.duohand.save_take(filepath=str(path))
+    edited = importlib.import_module("inference_core.take").load_take(path)
+    np.testing.assert_allclose(edited.wrist_cam_m[:, 0], np.tile([0.1, -0.2, 0.7], (24, 1)), atol=1e-5)
+    np.testing.assert_allclose(edited.wrist_cam_m[:, 1], take.wrist_cam_m[:, 1], atol=1e-5)
+
+
+def test_the_zip_alone_does_the_job_from_a_script_in_a_fresh_blender(tmp_path):
+    script = ROOT / "tests" / "blender_addon" / "script_of_a_user.py"
+    out = tmp_path / "out"
+    out.mkdir()
+    archive = importlib.import_module("build_addon").build(tmp_path)
+    shutil.copy(script, tmp_path / "script.py")
+    done = subprocess.run(
+        [sys.executable, "-I", str(tmp_path / "script.py"), str(archive), str(scenes.take_file("two_hands")), str(out)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WHEEL" in done.stdout and "Traceback" not in done.stdout + done.stderr
+    assert {path.name for path in out.iterdir()} >= {"shot.blend", "hands.fbx", "back.npz"}
+
+
+def test_disabling_and_enabling_again_leaves_no_class_behind():
+    import addon_utils
+
+    before = {name for name in dir(bpy.types) if name.startswith("DUOHAND")}
+    addon_utils.disable(EXTENSION, default_set=True)
+    assert not [name for name in dir(bpy.types) if name.startswith("DUOHAND")]
+    assert not hasattr(bpy.types.Collection, "duohand")
+    addon_utils.enable(EXTENSION, default_set=True)
+    assert {name for name in dir(bpy.types) if name.startswith("DUOHAND")} == before
+    scenes.empty_scene()
+    scenes.load("one_frame")
+
+
+def counts():
+    kinds = ("objects", "armatures", "meshes", "actions", "collections", "cameras", "scenes", "materials", "shape_keys")
+    return {kind: len(getattr(bpy.data, kind)) for kind in kinds}
