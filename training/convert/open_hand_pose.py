@@ -131,7 +131,7 @@ def _training_pairs(model: HandModel, angles: Tensor) -> tuple[Array, Array, Arr
         shifts = places - (turns @ rest_joints[..., None])[..., 0]
         blended = torch.einsum("vj,njab->nvab", weights, turns)
         linear = (blended @ rest[..., None])[..., 0] + torch.einsum("vj,nja->nva", weights, shifts)
-        gap = _dual_quaternion_skinned(turns, shifts, weights, rest) - linear
+        gap = dual_quaternion_skinned(turns, shifts, weights, rest) - linear
         correction = torch.linalg.solve(blended + 1e-4 * identity, gap[..., None])[..., 0]
         bend = 1 - torch.cos(part[..., 0].clamp(min=0))
         features.append((rotations[:, RIGHT, 1:] - identity).flatten(1))
@@ -156,7 +156,7 @@ def _knuckle_rises(model: HandModel) -> Tensor:
     return rises
 
 
-def _dual_quaternion_skinned(turns: Tensor, shifts: Tensor, weights: Tensor, rest: Tensor) -> Tensor:
+def dual_quaternion_skinned(turns: Tensor, shifts: Tensor, weights: Tensor, rest: Tensor) -> Tensor:
     """(N, V, 3) dual-quaternion skinning (Kavan 2007); signs aligned along the joint chain."""
     real = matrix_to_quaternion(turns)
     aligned = [real[:, 0]]

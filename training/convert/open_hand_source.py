@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 # MakeHuman's hands are 6 % longer than measured adults' (ANSUR II: 184 +- 12 mm wrist to middle tip, both
 # sexes).
 SCALE = 0.945
-STUB_M, FOREARM_M = 0.036, 0.24
+STUB_M, FOREARM_M = 0.036, 0.21
 
 _FINGER_NUMBER = {"thumb": 1, "index": 2, "middle": 3, "ring": 4, "pinky": 5}
 # anny's wrist frame -> MANO's rest axes: right fingers along -x, back of the hand +y, thumb +z.
@@ -74,7 +74,7 @@ def sample_source_hands(count: int, seed: int) -> SourceHands:
     corner_numbers: Any = body.face_texture_coordinate_indices
     uvs = texture.numpy()[corner_numbers.numpy()[corners]]
     chains = _chains(bones)
-    forearm = [bones["lowerarm01.R"], bones["lowerarm02.R"]]
+    arm = [n for name, n in bones.items() if not name.endswith(".R") or "arm" in name]
     finger_columns = [chain for finger in MANO_FINGERS for chain in chains[finger][1:]]
     fingers = weights[:, finger_columns]
     rays = {finger: weights[:, chains[finger]].sum(1) for finger in chains}
@@ -84,7 +84,7 @@ def sample_source_hands(count: int, seed: int) -> SourceHands:
         bone_heads_m=heads[:, [bones["wrist.R"], *finger_columns]],
         bone_weights=np.concatenate([1 - fingers.sum(1, keepdims=True), fingers], 1),
         finger_shares=np.stack([rays[finger] for finger in _FINGER_NUMBER], 1),
-        forearm_weights=weights[:, forearm].sum(1),
+        forearm_weights=weights[:, arm].sum(1),
         faces=faces,
         uvs=uvs.astype(np.float64),
     )
