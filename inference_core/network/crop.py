@@ -57,12 +57,12 @@ def shot_crops(evidence: HandEvidence) -> NDArray[np.float64]:
     boxes = _filled(_landmark_boxes(evidence.landmarks_px))
     known = np.isfinite(boxes[..., 0])
     belongs = known.any(0)
-    low = np.nanmin(np.where(known[..., None], boxes[..., :2], np.inf), axis=1)
-    high = np.nanmax(np.where(known[..., None], boxes[..., 2:], -np.inf), axis=1)
+    low = np.where(known[..., None], boxes[..., :2], np.inf).min(1)
+    high = np.where(known[..., None], boxes[..., 2:], -np.inf).max(1)
     some = known.any(1)
     crops = np.full((len(boxes), 3), np.nan)
-    crops[some, :2] = (low + high)[some] / 2
-    crops[some, 2] = (high - low)[some].max(1) * CROP_MARGIN
+    crops[some, :2] = (low[some] + high[some]) / 2
+    crops[some, 2] = (high[some] - low[some]).max(1) * CROP_MARGIN
     crops[some & (known != belongs).any(1), 2] *= LOST_HAND_GROWTH
     crops[some, 2] = np.maximum(crops[some, 2], _MIN_SIDE_PX)
     return _smoothed(crops)

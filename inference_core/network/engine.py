@@ -87,18 +87,12 @@ class TorchEngine:
         compiled: bool = False,
         vertices: bool = True,
     ) -> None:
-        self.name = " ".join(
-            [
-                "torch",
-                *(["folded"] if fold else []),
-                *(["bfloat16"] if half else []),
-                *(["compiled"] if compiled else []),
-            ]
-        )
+        traits = {"folded": fold, "bfloat16": half, "compiled": compiled}
+        self.name = " ".join(["torch", *(trait for trait, chosen in traits.items() if chosen)])
         self.device, self._half = torch.device(device), half
         prepared = (folded(network) if fold else network.eval()).to(self.device)
         if fold:
-            prepared = prepared.to(memory_format=torch.channels_last)
+            prepared = prepared.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._memory = torch.channels_last if fold else torch.contiguous_format
         self.graph = HandGraph(prepared, hand.to(self.device), vertices)
         self._takes_evidence = network.configuration.evidence

@@ -45,7 +45,7 @@ _UV_GAIN = 4.0
 
 
 class EvidenceMaps(nn.Module):
-    """Heat maps of both hands' landmarks, one tensor for each of the backbone's first three pyramid levels."""
+    """Heat maps of both hands' landmarks: a tensor for each of the backbone's first three levels."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()

@@ -4,10 +4,10 @@ weights.
 """
 
 import copy
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from inference_core.network.blocks import SIDE_COUNT, Residual, SharedEmbedding, SideEmbedding
 from inference_core.network.bone_projection import BoneProjection
@@ -44,8 +44,8 @@ def _fold_all(module: nn.Module, *pairs: tuple[str, str]) -> None:
 
 def _fold_sequence(sequence: nn.Sequential) -> None:
     names = list(dict(sequence.named_children()))
-    for linear, norm in zip(names, names[1:], strict=False):
-        if isinstance(sequence.get_submodule(norm), _BatchNorm):
+    for linear, norm in pairwise(names):
+        if isinstance(sequence.get_submodule(norm), nn.BatchNorm2d):
             _fold(sequence, linear, norm)
 
 
@@ -74,7 +74,11 @@ def _fold_graph(graph: JointGraph) -> None:
 
 def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Scale and shift (C,) that a batch norm applies in eval mode."""
-    assert isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
+    assert (
+        isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+        and norm.running_mean is not None
+        and norm.running_var is not None
+    )
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return scale, norm.bias - norm.running_mean * scale
 

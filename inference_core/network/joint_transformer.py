@@ -35,7 +35,7 @@ class Block(nn.Module):
 
 
 class JointTransformer(nn.Module):
-    """Joint features (B, S, J, C) -> (B, S, J, D): position table, blocks with one shared layer norm, head."""
+    """Joint features (B, S, J, C) -> (B, S, J, D): position table, blocks, one shared norm, head."""
 
     def __init__(self, channels: int, outputs: int, blocks: int) -> None:
         super().__init__()

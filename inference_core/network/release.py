@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The authors' released checkpoint: read without running any code in it, every key mapped onto our network."""
+"""The authors' released checkpoint: read without running code in it, every key mapped onto our network."""
 
 from __future__ import annotations
 

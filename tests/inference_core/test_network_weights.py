@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Weights and their card on disk: round trips, and what must be refused; `duohand network` and
+`import-weights`.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference_core.errors import RequestError, WeightsError
+from inference_core.network import command
+from inference_core.network.configuration import DIR_S, NetworkConfiguration, configuration_from_json
+from inference_core.network.dir import DirNetwork
+from inference_core.network.picture import check_picture
+from inference_core.network.weights import CARD_FILE, WEIGHTS_FILE, WeightsCard, load_weights, save_weights
+
+SMALL = dataclasses.replace(
+    DIR_S, visual_channels=16, joint_channels=16, projected_channels=8, graph_layers=1, transformer_blocks=1
+)
+
+
+def card_of(configuration: NetworkConfiguration) -> WeightsCard:
+    return WeightsCard(configuration, "a test", "none", "open hand", metrics={"mpjpe_mm": 12.5})
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_weights(DirNetwork(SMALL), tmp_path / "weights", card_of(SMALL))
+    return tmp_path / "weights"
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_weights_and_card_come_back_as_they_went(tmp_path: Path, half: bool) -> None:
+    network = DirNetwork(SMALL)
+    save_weights(network, tmp_path, card_of(SMALL), half=half)
+    loaded, card = load_weights(tmp_path)
+    assert card == card_of(SMALL) and not loaded.training
+    assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS_FILE, CARD_FILE}
+    for (name, ours), theirs in zip(network.named_parameters(), loaded.parameters(), strict=True):
+        torch.testing.assert_close(theirs, ours, atol=1e-3 if half else 0, rtol=1e-3 if half else 0, msg=name)
+
+
+def test_the_compact_networks_half_precision_weights_fit_28_mb(tmp_path: Path) -> None:
+    save_weights(DirNetwork(DIR_S), tmp_path, card_of(DIR_S), half=True)
+    assert (tmp_path / WEIGHTS_FILE).stat().st_size <= 28e6
+
+
+def test_truncated_weights_are_refused(stored: Path) -> None:
+    whole = (stored / WEIGHTS_FILE).read_bytes()
+    for size in (0, 7, 1000, len(whole) - 1):
+        (stored / WEIGHTS_FILE).write_bytes(whole[:size])
+        with pytest.raises(WeightsError, match="truncated"):
+            load_weights(stored)
+
+
+def test_weights_of_another_configuration_are_refused_by_name(stored: Path) -> None:
+    card = json.loads((stored / CARD_FILE).read_text())
+    card["configuration"]["stages"] = 1
+    (stored / CARD_FILE).write_text(json.dumps(card))
+    with pytest.raises(WeightsError, match=r"unexpected \(refinements\.1"):
+        load_weights(stored)
+    card["configuration"] |= {"stages": 2, "joint_channels": 32}
+    (stored / CARD_FILE).write_text(json.dumps(card))
+    with pytest.raises(WeightsError, match="of another shape"):
+        load_weights(stored)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    network = DirNetwork(SMALL)
+    next(network.parameters()).data[0] = torch.nan
+    save_weights(network, tmp_path, card_of(SMALL))
+    with pytest.raises(WeightsError, match="not finite"):
+        load_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"version": 99}, "Update"),
+        ({"colour": "red"}, "no card"),
+        ({"configuration": {"name": "x"}}, "lacks attention, backbone"),
+        ({"configuration": {"name": "x", "backbone": "resnet50", "attention": "light", "wings": 2}}, "wings"),
+        ({"configuration": {"name": "x", "backbone": "vgg", "attention": "light"}}, "backbone is 'vgg'"),
+    ],
+)
+def test_a_card_that_is_not_ours_is_refused(stored: Path, change: dict[str, object], told: str) -> None:
+    card = json.loads((stored / CARD_FILE).read_text())
+    (stored / CARD_FILE).write_text(json.dumps(card | change))
+    with pytest.raises(WeightsError, match=told):
+        load_weights(stored)
+
+
+def test_a_missing_file_is_named(tmp_path: Path, stored: Path) -> None:
+    with pytest.raises(WeightsError, match=CARD_FILE):
+        load_weights(tmp_path)
+    (stored / WEIGHTS_FILE).unlink()
+    with pytest.raises(WeightsError, match=WEIGHTS_FILE):
+        load_weights(stored)
+
+
+def test_a_configuration_survives_json() -> None:
+    assert configuration_from_json(json.loads(json.dumps(dataclasses.asdict(DIR_S)))) == DIR_S
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (torch.zeros(1, 3, 224, 224), "shape"),
+        (torch.zeros(3, 256, 256), "shape"),
+        (torch.zeros(0, 3, 256, 256), "empty"),
+        (torch.zeros(1, 3, 256, 256, dtype=torch.uint8), "uint8"),
+        (torch.full((2, 3, 256, 256), torch.nan), "NaN"),
+    ],
+)
+def test_a_picture_the_network_cannot_take_is_refused(image: torch.Tensor, told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        check_picture(image)
+
+
+def arguments_of(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers(dest="command"))
+    return parser.parse_args(words)
+
+
+def run_network(stored: Path, pictures: np.ndarray, folder: Path) -> dict[str, np.ndarray]:
+    np.save(folder / "in.npy", pictures)
+    paths = ("--weights", str(stored), "--input", str(folder / "in.npy"), "--output", str(folder / "out.npz"))
+    assert command.run(arguments_of("network", "run", *paths)) == 0
+    with np.load(folder / "out.npz") as output:
+        return dict(output)
+
+
+def test_network_run_writes_every_stage(stored: Path, tmp_path: Path) -> None:
+    arrays = run_network(stored, np.zeros((3, 3, 256, 256), np.float32), tmp_path)
+    for stage in range(3):
+        assert arrays[f"stage{stage}/offset"].shape == (3, 3)
+        assert arrays[f"stage{stage}/parameters"].shape == (3, 2, 64)
+        assert arrays[f"stage{stage}/joints_uv"].shape == (3, 2, 21, 2)
+        assert arrays[f"stage{stage}/joints_m"].shape == (3, 2, 21, 3)
+        assert arrays[f"stage{stage}/vertices_m"].shape[:2] == (3, 2)
+    assert arrays["dense"].shape == arrays["side_scores"].shape == (3, 3, 32, 32)
+
+
+@pytest.mark.parametrize("pictures", [np.zeros((1, 3, 256, 256)), np.zeros((0, 3, 256, 256), np.float32)])
+def test_network_run_refuses_other_arrays_and_writes_nothing(
+    stored: Path, tmp_path: Path, pictures: np.ndarray
+) -> None:
+    with pytest.raises(RequestError):
+        run_network(stored, pictures, tmp_path)
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_network_run_refuses_pickled_arrays(stored: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    paths = (
+        "--weights",
+        str(stored),
+        "--input",
+        str(tmp_path / "in.npy"),
+        "--output",
+        str(tmp_path / "out.npz"),
+    )
+    with pytest.raises(RequestError, match=r"no \.npy"):
+        command.run(arguments_of("network", "run", *paths))
+
+
+def test_weights_that_need_mano_say_so() -> None:
+    with pytest.raises(RequestError, match="--mano"):
+        command.hand_for_card(dataclasses.replace(card_of(SMALL), hand_model="MANO"), None)

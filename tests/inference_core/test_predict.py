@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A shot through the network: crops, their cameras, and hands placed in the frame's camera, against made-up
+truth.
+"""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference_core.camera import camera_from_fov
+from inference_core.evidence import HandEvidence, NetworkEvidence
+from inference_core.footage.records import Frame
+from inference_core.geometry import rotations as so3
+from inference_core.geometry.projection import project_pinhole
+from inference_core.hand_model.load import load_open_hand
+from inference_core.network.configuration import DIR_S
+from inference_core.network.crop import crop_camera, cut_crop, shot_crops
+from inference_core.network.dir import DirNetwork
+from inference_core.network.engine import Engine, HandEstimates, TorchEngine
+from inference_core.network.placement import placed_alone, placed_together
+from inference_core.network.predictor import Predictor, predict_shot
+from inference_core.network.records import CropEvidence
+from inference_core.network.weights import WeightsCard
+
+SIZE_PX = (640, 480)
+CAMERA = camera_from_fov(SIZE_PX, 60)
+K = torch.from_numpy(CAMERA.K).float()
+HAND = load_open_hand()
+T = 6
+
+
+def posed_truth() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """rotations (T, S, 16, 3, 3), joints and landmarks (T, S, 21, 3) in the camera, wrists (T, S, 3): off
+    the axis.
+    """
+    torch.manual_seed(7)
+    angles = (torch.rand(1, 2, 15, 3) - 0.5) * 0.2 + torch.tensor([0.4, 0, 0])
+    angles = angles.clamp(HAND.joint_limits_rad[..., 0], HAND.joint_limits_rad[..., 1]).expand(T, -1, -1, -1)
+    root = so3.exp(torch.tensor([[2.5, 0.3, 0.2], [2.4, -0.3, 0.1]])).expand(T, -1, -1, -1)
+    rotations = torch.cat([root[:, :, None], HAND.rotations_from_angles(angles)], 2)
+    wrists = torch.tensor([[0.05, 0.1, 0.62], [0.25, 0.12, 0.55]]).expand(T, -1, -1) + 0.0
+    wrists = wrists + torch.arange(T)[:, None, None] * torch.tensor([0.004, 0.0, 0.0])
+    posed = HAND.with_shape(torch.zeros(T, 2, 10)).with_pose(rotations, wrists)
+    return rotations, posed.joints21_m, posed.landmarks21_m, wrists
+
+
+def evidence_of(landmarks_cam_m: Tensor) -> HandEvidence:
+    """Perfect landmarks; world landmarks in the axes of the line of sight to each hand, as upright crops
+    give them.
+    """
+    px = project_pinhole(landmarks_cam_m, K)
+    score = torch.ones_like(px[..., :1])
+    shape = landmarks_cam_m.shape[:2]
+    centre = landmarks_cam_m.mean(-2, keepdim=True)
+    centred = landmarks_cam_m - centre
+    ray = torch.nn.functional.normalize(centre[..., 0, :], dim=-1)
+    axis = torch.linalg.cross(ray, torch.tensor([0.0, 0.0, 1.0]).expand_as(ray), dim=-1)
+    sight = so3.exp(torch.nn.functional.normalize(axis, dim=-1) * torch.acos(ray[..., 2:]))
+    return HandEvidence(
+        landmarks_px=torch.cat([px, score], -1).numpy(),
+        world_m=(centred @ sight.mT).numpy(),
+        present=np.ones(shape, np.uint8),
+        side_score=np.ones(shape, np.float32),
+    )
+
+
+def without(evidence: HandEvidence, frames: slice, side: int) -> HandEvidence:
+    landmarks, world, present = evidence.landmarks_px.copy(), evidence.world_m.copy(), evidence.present.copy()
+    landmarks[frames, side], world[frames, side], present[frames, side] = np.nan, np.nan, 0
+    landmarks[frames, side, :, 2] = 0
+    return HandEvidence(landmarks, world, present, evidence.side_score)
+
+
+def frames_of(count: int) -> list[Frame]:
+    image = np.full((SIZE_PX[1], SIZE_PX[0], 3), 90, np.uint8)
+    return [Frame(index, index / 25, image) for index in range(count)]
+
+
+def predictor_of(engine: Engine) -> Predictor:
+    return Predictor(engine, WeightsCard(DIR_S, "test", "none", HAND.name), betas_apply=True)
+
+
+class KnowingEngine:
+    """Says the truth in the crop's own camera, as a perfect network would."""
+
+    name = "the truth"
+
+    def __init__(self, evidence: HandEvidence) -> None:
+        self.rotations, self.joints, _, _ = posed_truth()
+        squares = shot_crops(evidence)
+        self.views = [crop_camera(square, CAMERA.K) for square in squares]
+        self.at = 0
+
+    def __call__(self, image: Tensor, evidence: CropEvidence | None = None) -> HandEstimates:
+        rows = slice(self.at, self.at + len(image))
+        self.at += len(image)
+        turn = torch.tensor(np.stack([view.turn for view in self.views[rows]])).float()
+        focal = torch.tensor([view.focal_uv for view in self.views[rows]]).float()
+        joints = torch.einsum("bxy,bsjy->bsjx", turn, self.joints[rows])
+        rotations = self.rotations[rows].clone()
+        rotations[:, :, 0] = turn[:, None] @ rotations[:, :, 0]
+        uv = joints[..., :2] / joints[..., 2:] * focal[:, None, None, None]
+        wrists = joints[:, :, 0]
+        count = len(image)
+        return HandEstimates(
+            rotations,
+            torch.zeros(count, 2, 10),
+            joints - wrists[:, :, None],
+            uv,
+            wrists[:, 1] - wrists[:, 0],
+            presence=torch.ones(count, 2),
+            log_sigma=torch.full((count, 2, 2), -5.0),
+        )
+
+
+def test_a_perfect_network_comes_out_true_in_the_frames_camera() -> None:
+    rotations, joints, landmarks, wrists = posed_truth()
+    evidence = evidence_of(landmarks)
+    found = predict_shot(frames_of(T), evidence, CAMERA, predictor_of(KnowingEngine(evidence)))
+    np.testing.assert_allclose(found.wrist_cam_m, wrists.numpy(), atol=1e-4)
+    np.testing.assert_allclose(found.rotations, rotations.numpy(), atol=1e-5)
+    np.testing.assert_allclose(found.joints_rel_m, (joints - wrists[:, :, None]).numpy(), atol=1e-5)
+    np.testing.assert_allclose(found.offset_m, (wrists[:, 1] - wrists[:, 0]).numpy(), atol=1e-5)
+    assert (found.confidence > 0.95).all()
+
+
+def test_an_untrained_network_passes_the_landmarks_on() -> None:
+    torch.manual_seed(0)
+    network = DirNetwork(DIR_S).eval()
+    for module in network.modules():
+        for name in ("parameters_head", "offset_head"):
+            if hasattr(module, name):
+                module.get_submodule(name).get_parameter("weight").data.zero_()
+    rotations, joints, landmarks, wrists = posed_truth()
+    engine = TorchEngine(network, HAND, vertices=False)
+    found = predict_shot(frames_of(T), evidence_of(landmarks), CAMERA, predictor_of(engine))
+    error_m = np.linalg.norm(found.wrist_cam_m - wrists.numpy(), axis=-1)
+    assert (error_m < 0.03 * wrists[..., 2].numpy()).all()
+    joint_error_m = np.linalg.norm(found.joints_rel_m - (joints - wrists[:, :, None]).numpy(), axis=-1)
+    assert joint_error_m.mean() < 0.008
+    turn = so3.geodesic_angle(torch.from_numpy(found.rotations[:, :, 0]), rotations[:, :, 0])
+    assert torch.rad2deg(turn).max() < 6, "the two hands' lines of sight differ from the crop's"
+
+
+def test_frames_without_hands_or_pictures_say_nothing() -> None:
+    _, _, landmarks, _ = posed_truth()
+    evidence = evidence_of(landmarks)
+    frames = frames_of(T)
+    frames[2] = Frame(2, frames[2].time_s, None)
+    engine = KnowingEngine(evidence)
+    engine.views.pop(2)
+    engine.rotations, engine.joints = (
+        torch.cat([values[:2], values[3:]]) for values in (engine.rotations, engine.joints)
+    )
+    found = predict_shot(frames, evidence, CAMERA, predictor_of(engine))
+    assert np.isnan(found.wrist_cam_m[2]).all() and (found.confidence[2] == 0).all()
+    assert np.isfinite(found.wrist_cam_m[[0, 1, 3, 4, 5]]).all()
+    nobody = without(without(evidence, slice(None), 0), slice(None), 1)
+    silent = predict_shot(frames, nobody, CAMERA, predictor_of(KnowingEngine(evidence)))
+    assert_silent(silent)
+
+
+def assert_silent(found: NetworkEvidence) -> None:
+    assert (found.confidence == 0).all() and (found.presence == 0).all()
+    assert np.isnan(found.joints_rel_m).all()
+
+
+def test_betas_of_another_hand_model_are_not_passed_on() -> None:
+    _, _, landmarks, _ = posed_truth()
+    evidence = evidence_of(landmarks)
+    predictor = Predictor(KnowingEngine(evidence), WeightsCard(DIR_S, "", "", "MANO"), betas_apply=False)
+    assert np.isnan(predict_shot(frames_of(T), evidence, CAMERA, predictor).betas).all()
+
+
+def test_the_square_holds_both_hands_and_keeps_a_lost_one_in() -> None:
+    _, _, landmarks, _ = posed_truth()
+    evidence = evidence_of(landmarks)
+    lost = without(evidence, slice(2, 4), 1)
+    for known in (evidence, lost):
+        squares = shot_crops(known)
+        points = evidence.landmarks_px[..., :2]
+        inside = np.abs(points - squares[:, None, None, :2]) < squares[:, None, None, 2:] / 2
+        assert inside.all()
+
+
+def test_a_hand_lost_for_long_makes_the_other_ones_square_grow() -> None:
+    _, _, landmarks, _ = posed_truth()
+    long = evidence_of(landmarks[:1].expand(100, -1, -1, -1))
+    lost = without(long, slice(1, None), 1)
+    alone = without(long, slice(None), 1)
+    assert shot_crops(lost)[60, 2] > 1.4 * shot_crops(alone)[60, 2]
+
+
+def test_the_crops_camera_looks_at_the_squares_middle_and_keeps_straight_lines() -> None:
+    square = np.array([520.0, 130.0, 200.0])
+    view = crop_camera(square, CAMERA.K)
+    np.testing.assert_allclose(view.turn @ view.turn.T, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(view.uv_from_px(square[None, :2]), 0, atol=1e-9)
+    points = torch.randn(50, 3, dtype=torch.float64) * 0.05 + torch.tensor([0.17, -0.1, 0.6])
+    px = project_pinhole(points, torch.from_numpy(CAMERA.K)).numpy()
+    turned = points.numpy() @ view.turn.T
+    np.testing.assert_allclose(view.uv_from_px(px), turned[:, :2] / turned[:, 2:] * view.focal_uv, atol=1e-9)
+
+
+@pytest.mark.parametrize("side_px", [120.0, 700.0])
+def test_the_crop_shows_a_point_where_its_uv_says(side_px: float) -> None:
+    image = np.zeros((SIZE_PX[1], SIZE_PX[0], 3), np.uint8)
+    y, x = 200, 330
+    image[y - 2 : y + 3, x - 2 : x + 3] = 255
+    view = crop_camera(np.array([350.0, 220.0, side_px]), CAMERA.K)
+    crop: NDArray[np.float64] = cut_crop(image, view, side_px)[..., 0].astype(np.float64)
+    rows, columns = np.mgrid[:256, :256] + 0.5
+    centre = np.array([(columns * crop).sum(), (rows * crop).sum()]) / crop.sum()
+    expected = (view.uv_from_px(np.array([[x + 0.5, y + 0.5]]))[0] + 1) * 128
+    np.testing.assert_allclose(centre, expected, atol=0.6)
+
+
+def test_a_hand_is_placed_exactly_where_its_joints_project() -> None:
+    torch.manual_seed(3)
+    joints = torch.randn(8, 2, 21, 3, dtype=torch.float64) * 0.05
+    joints = joints - joints[:, :, :1]
+    wrists = torch.randn(8, 2, 3, dtype=torch.float64) * 0.05 + torch.tensor([0, 0, 0.6])
+    focal = torch.linspace(2, 9, 8, dtype=torch.float64)
+    points = joints + wrists[:, :, None]
+    uv = points[..., :2] / points[..., 2:] * focal[:, None, None, None]
+    torch.testing.assert_close(placed_alone(joints, uv, focal), wrists, atol=1e-4, rtol=0)
+
+
+def test_a_weak_perspective_answer_is_placed_within_two_percent() -> None:
+    _, joints, _, wrists = posed_truth()
+    view = crop_camera(shot_crops(evidence_of(joints))[0], CAMERA.K)
+    turn, focal = torch.from_numpy(view.turn), view.focal_uv
+    points = joints.double() @ turn.mT
+    uv = points[..., :2] / points[..., 2:] * focal
+    rel = points - points[:, :, :1]
+    xy = rel[..., :2] - rel[..., :2].mean(-2, keepdim=True)
+    scale = (xy * uv).sum((-2, -1)) / (xy * xy).sum((-2, -1))
+    weak = scale[..., None, None] * xy + uv.mean(-2, keepdim=True)
+    found = placed_alone(rel, weak, torch.full((T,), focal, dtype=torch.float64))
+    assert ((found - points[:, :, 0]).norm(dim=-1) < 0.02 * wrists[..., 2]).all()
+
+
+def test_the_offset_mends_depths_and_leaves_the_picture_alone() -> None:
+    wrists = torch.tensor([[[0.02, 0.01, 0.6], [0.1, 0.0, 0.58]]]).double()
+    wrong = wrists * torch.tensor([0.97, 1.03])[None, :, None]
+    together = placed_together(wrong, wrists[:, 1] - wrists[:, 0], torch.ones(1))
+    assert (together - wrists).norm(dim=-1).max() < 0.7 * (wrong - wrists).norm(dim=-1).max()
+    torch.testing.assert_close(together[..., :2] / together[..., 2:], wrong[..., :2] / wrong[..., 2:])
+    torch.testing.assert_close(placed_together(wrong, torch.zeros(1, 3).double(), torch.zeros(1)), wrong)
