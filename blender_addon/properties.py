@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept in the file. The collection of a shot holds what is true of the whole take, an armature what is its hand's."""
+"""What is kept in the file: a shot's collection holds what is true of its take, an armature what is its hand's."""
 
 import bpy
 from bpy.props import (
     BoolProperty,
+    CollectionProperty,
     EnumProperty,
     FloatProperty,
     IntProperty,
@@ -47,6 +48,13 @@ class DUOHAND_PG_shot(bpy.types.PropertyGroup):
     )
 
 
+class DUOHAND_PG_range(bpy.types.PropertyGroup):
+    """Scene frames first..last, both included."""
+
+    first: IntProperty(name="First", description="First frame of the range")
+    last: IntProperty(name="Last", description="Last frame of the range")
+
+
 class DUOHAND_PG_hand(bpy.types.PropertyGroup):
     """A hand's armature."""
 
@@ -55,9 +63,14 @@ class DUOHAND_PG_hand(bpy.types.PropertyGroup):
     raw_action: PointerProperty(
         name="Raw Motion", description="The motion before the shot was solved", type=bpy.types.Action
     )
+    locked: CollectionProperty(
+        name="Locked",
+        description="Ranges whose motion stays when the shot is smoothed, loaded or captured again",
+        type=DUOHAND_PG_range,
+    )
 
 
-CLASSES = (DUOHAND_PG_shot, DUOHAND_PG_hand)
+CLASSES = (DUOHAND_PG_shot, DUOHAND_PG_range, DUOHAND_PG_hand)
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)
 
 

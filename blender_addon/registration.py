@@ -4,14 +4,25 @@
 Each module registers its own classes.
 """
 
-from . import preferences, properties
+from . import command, preferences, properties
 from .capture import footage as footage_facts
 from .capture import properties as capture_properties
 from .capture import runs
-from .operators import capture, choose_footage, engine, export_motion, load_take, save_take
+from .operators import (
+    capture,
+    choose_footage,
+    clean_up,
+    engine,
+    export_motion,
+    load_take,
+    review,
+    save_take,
+)
 from .panels import capture as capture_panel
+from .panels import clean_up as clean_up_panel
 from .panels import export, take
 from .panels import footage as footage_panel
+from .panels import review as review_panel
 
 MODULES = (
     properties,
@@ -24,11 +35,16 @@ MODULES = (
     capture,
     load_take,
     save_take,
+    review,
+    clean_up,
     export_motion,
     footage_panel,
     capture_panel,
     take,
+    review_panel,
+    clean_up_panel,
     export,
+    command,
 )
 
 

@@ -14,6 +14,7 @@ from inference_core.evidence import ABSENT
 from inference_core.skeleton import LEFT, RIGHT
 from inference_core.take import Take
 
+from ..cleanup import hand_curves
 from . import camera as cameras
 from . import fcurves, hand_keys, hand_mesh, hand_rig, markers, motion, plate, shot
 from .axes import Floats, place_under_camera
@@ -159,6 +160,8 @@ def _set_hand(
 ) -> bpy.types.Object:
     bones = rest_bones(take, side, settings.scale)
     armature = shot.hand_armature(collection, side)
+    rig = hand_curves.HandRig(armature, collection, side)
+    kept = hand_curves.locked_motion(rig)
     armature.parent = collection.duohand.place
     if not hand_rig.fits(armature.data, bones):
         old = armature.data
@@ -171,6 +174,8 @@ def _set_hand(
     _set_keys(armature, take, side, frames, settings, bones.names, rest_frames)
     skin = _set_skin(collection, armature, take, side, settings, bones.names, rest_frames)
     hand_keys.write_visibility(skin, take.present[:, side], frames)
+    if kept is not None:
+        hand_curves.put_back(rig, kept)
     return armature
 
 

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each clean-up does to the hands of a shot: plain functions behind the operators, for scripts too."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from inference_core import quaternions
+from inference_core.errors import RequestError
+
+from ..scene import hand_keys, shot
+from ..scene.axes import Floats
+from . import track as edits
+from .hand_curves import HandRig, bone_rest, read_raw_track, read_track, write_reduction, write_track
+from .key_reduction import Reduction, reduce_within_angle, reduce_within_distance
+from .track import HandTrack
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What a key reduction did to a shot: keys before and after, the largest error in mm and degrees."""
+
+    before: int
+    after: int
+    largest_mm: float
+    largest_deg: float
+
+
+def hold(rigs: Sequence[HandRig], first: int, last: int) -> None:
+    """Keep the pose of the range's first frame through the range."""
+    for rig in rigs:
+        write_track(rig, edits.held(read_track(rig), first, last))
+
+
+def delete(rigs: Sequence[HandRig], first: int, last: int) -> None:
+    """Let the hands be away through the range."""
+    for rig in rigs:
+        track = edits.deleted(read_track(rig), first, last)
+        if not len(track.frames):
+            raise RequestError(
+                f"The range holds all motion of {rig.armature.name}. Delete the armature instead."
+            )
+        write_track(rig, track)
+
+
+def refill(rigs: Sequence[HandRig], first: int, last: int) -> None:
+    """Bridge the range by the motion on both sides of it."""
+    for rig in rigs:
+        track = read_track(rig)
+        found = edits.refilled(track, first, last)
+        if found is track:
+            raise RequestError(
+                f"{rig.armature.name} has no motion on both sides of frames {first} to {last}. Choose a range inside."
+            )
+        write_track(rig, found)
+
+
+def smooth(rigs: Sequence[HandRig], fps: float, strength: float) -> None:
+    """Smooth anew from the raw motion, strength 0 (raw) to 1; bridged frames keep their bridge."""
+    for rig in rigs:
+        now = read_track(rig)
+        write_track(rig, edits.smoothed(read_raw_track(rig, now), fps, strength))
+
+
+def bake(rigs: Sequence[HandRig]) -> None:
+    """A key on every frame of the take again, with the motion that is played now."""
+    for rig in rigs:
+        write_track(rig, read_track(rig))
+
+
+def swap_sides(left: HandRig, right: HandRig, first: int, last: int) -> None:
+    """Give each hand the other's motion in the range: both wrists change places, fingers turn over."""
+    rigs, tracks = (left, right), [read_track(rig) for rig in (left, right)]
+    carriers = [_wrist_carrier(rig) for rig in rigs]
+    for own, other in ((0, 1), (1, 0)):
+        chosen = edits.inside(tracks[other], first, last)
+        kept = ~edits.inside(tracks[own], first, last)
+        parts: list[HandTrack] = []
+        if chosen.any():
+            moved = edits.rows_of(tracks[other], chosen)
+            parts.append(_on_other_hand(moved, carriers[other], carriers[own]))
+        if kept.any():
+            parts.append(edits.rows_of(tracks[own], kept))
+        if not parts:
+            raise RequestError("The range holds one hand's only motion; swapped, it would have none.")
+        write_track(rigs[own], parts[0] if len(parts) == 1 else edits.merged(*parts))
+
+
+def offset_wrist(rigs: Sequence[HandRig], location: Floats, turn_wxyz: Floats, first: int, last: int) -> None:
+    """Shift (3,) in world units and turn (4,) in the wrist's own axes, through the range."""
+    for rig in rigs:
+        track = read_track(rig)
+        rows = edits.inside(track, first, last)
+        frame, _ = _wrist_carrier(rig)
+        shift = np.linalg.solve(frame, location)
+        moved, turned = track.location.copy(), track.rotations_wxyz.copy()
+        moved[rows] += shift
+        turned[rows, 0] = quaternions.multiply(turned[rows, 0], turn_wxyz)
+        found = replace(track, location=moved, rotations_wxyz=quaternions.continuous(turned))
+        write_track(rig, found)
+
+
+def reduce_keys(
+    rigs: Sequence[HandRig], max_error_mm: float | None = None, max_error_deg: float | None = None
+) -> Reduced:
+    """Fewest keys found within a distance (of every bone's ends) or an angle (of every bone's turn)."""
+    before = after = 0
+    largest_units = largest_deg = 0.0
+    unit_mm = 1.0
+    for rig in rigs:
+        if rig.rotation_mode != hand_keys.QUATERNION:
+            raise RequestError(
+                f"{rig.armature.name} is keyed in {rig.rotation_mode} angles. Load its take with quaternions first."
+            )
+        unit_mm = 1000.0 / rig.shot.duohand.scale
+        track, rest = read_track(rig), bone_rest(rig)
+        found: list[tuple[slice, Reduction]] = []
+        for rows in edits.runs(track):
+            motion = (track.frames[rows], track.location[rows], track.rotations_wxyz[rows], rest)
+            if max_error_deg is not None:
+                bound = (max_error_mm if max_error_mm is not None else 0.5) / unit_mm
+                found.append((rows, reduce_within_angle(*motion, max_error_deg, bound)))
+            else:
+                found.append((rows, reduce_within_distance(*motion, (max_error_mm or 0.0) / unit_mm)))
+        write_reduction(rig, track, found)
+        before += sum(item.keys_before for _, item in found)
+        after += sum(item.keys_after for _, item in found)
+        largest_units = max([largest_units, *(item.largest_error_units for _, item in found)])
+        largest_deg = max([largest_deg, *(item.largest_error_deg for _, item in found)])
+    return Reduced(before, after, largest_units * unit_mm, largest_deg)
+
+
+def lock(rigs: Sequence[HandRig], first: int, last: int) -> None:
+    """Keep the range's motion whatever is smoothed, loaded or captured again."""
+    for rig in rigs:
+        item = rig.armature.duohand.locked.add()
+        item.first, item.last = first, last
+
+
+def unlock(rigs: Sequence[HandRig], first: int, last: int) -> int:
+    """Forget the locks that touch the range; how many there were."""
+    count = 0
+    for rig in rigs:
+        locked = rig.armature.duohand.locked
+        for index in reversed(range(len(locked))):
+            if locked[index].first <= last and locked[index].last >= first:
+                locked.remove(index)
+                count += 1
+    return count
+
+
+def scene_fps(rig: HandRig) -> float:
+    """Scene frames a second when the shot was laid into its scene."""
+    return shot.shot_timing(rig.shot).scene_fps
+
+
+def _wrist_carrier(rig: HandRig) -> tuple[Floats, Floats]:
+    """Frame (3, 3) and origin (3,) in the world that the wrist bone's location and rotation are given in."""
+    world = np.array(rig.armature.matrix_world, np.float64)
+    rest = np.array(rig.armature.data.bones[rig.names[0]].matrix_local, np.float64)
+    carrier = world @ rest
+    return carrier[:3, :3], carrier[:3, 3]
+
+
+def _on_other_hand(
+    track: HandTrack, carrier: tuple[Floats, Floats], other: tuple[Floats, Floats]
+) -> HandTrack:
+    """The track on the other hand's bones: the wrist bone stands and points in the world as it did.
+
+    A wrist bone's Y runs to the knuckles and its Z to the palm on both sides, so the same frame in the world
+    is the same stance of the other hand.
+    """
+    frame, origin = carrier
+    other_frame, other_origin = other
+    change = np.linalg.solve(other_frame, frame)
+    location = np.linalg.solve(other_frame, (track.location @ frame.T + origin - other_origin).T).T
+    scale = np.cbrt(np.linalg.det(change))
+    turns = edits.turned_over(track.rotations_wxyz)
+    turn = quaternions.from_matrix(change / scale)
+    turns[:, 0] = quaternions.multiply(turn, track.rotations_wxyz[:, 0])
+    return replace(track, location=location, rotations_wxyz=quaternions.continuous(turns))

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clean-up through the installed add-on: what is played after an edit is what the edit says."""
+
+import bpy
+import numpy as np
+import pytest
+
+from inference_core.skeleton import LEFT, RIGHT
+from tests.blender_addon.scenes import bone_heads, empty_scene, go_to, hand, load, made
+
+
+@pytest.fixture
+def shot() -> bpy.types.Collection:
+    empty_scene()
+    return load("two_hands")
+
+
+def played(armature: bpy.types.Object, frames: np.ndarray) -> np.ndarray:
+    heads = []
+    for frame in frames:
+        go_to(float(frame))
+        heads.append(bone_heads(armature))
+    return np.array(heads)
+
+
+def scene_frames() -> np.ndarray:
+    scene = bpy.context.scene
+    return np.arange(scene.frame_start, scene.frame_end + 1)
+
+
+def key_count(armature: bpy.types.Object) -> int:
+    data = armature.animation_data
+    action = data.action
+    curves = (
+        action.layers[0].strips[0].channelbag(data.action_slot).fcurves
+        if hasattr(action, "layers")
+        else action.fcurves
+    )
+    return sum(len(curve.keyframe_points) for curve in curves if curve.data_path.startswith("pose"))
+
+
+@pytest.mark.parametrize("bound_mm", [0.1, 1.0, 5.0])
+def test_reduced_keys_play_within_the_bound_on_every_frame(
+    shot: bpy.types.Collection, bound_mm: float
+) -> None:
+    armature, frames = hand(shot, RIGHT), scene_frames()
+    before, count = played(armature, frames), key_count(armature)
+    assert bpy.ops.duohand.reduce_keys(max_error_mm=bound_mm) == {"FINISHED"}
+    apart_mm = np.linalg.norm(played(armature, frames) - before, axis=-1) * 1000
+    assert apart_mm.max() <= bound_mm + 0.01  # curves are stored in single precision
+    assert key_count(armature) < count
+
+
+def test_baking_after_reducing_gives_a_key_on_every_frame_and_the_same_motion(
+    shot: bpy.types.Collection,
+) -> None:
+    armature, frames = hand(shot, LEFT), scene_frames()
+    count = key_count(armature)
+    bpy.ops.duohand.reduce_keys(max_error_mm=1.0)
+    before = played(armature, frames)
+    assert bpy.ops.duohand.bake_keys() == {"FINISHED"}
+    assert key_count(armature) == count
+    assert np.abs(played(armature, frames) - before).max() < 1e-5
+
+
+def test_a_reduction_by_angle_is_done_in_degrees(shot: bpy.types.Collection) -> None:
+    count = key_count(hand(shot, LEFT))
+    assert bpy.ops.duohand.reduce_keys(measure="ANGLE", max_error_deg=1.0) == {"FINISHED"}
+    assert key_count(hand(shot, LEFT)) < count
+
+
+def test_a_held_range_stands_still_and_the_rest_moves_as_before(shot: bpy.types.Collection) -> None:
+    armature, frames = hand(shot, RIGHT), scene_frames()
+    before, other = played(armature, frames), played(hand(shot, LEFT), frames)
+    first, last = int(frames[5]), int(frames[12])
+    assert bpy.ops.duohand.hold_range(hands="RIGHT", first=first, last=last) == {"FINISHED"}
+    after = played(armature, frames)
+    assert np.ptp(after[5:13], axis=0).max() < 1e-6
+    np.testing.assert_allclose(after[:5], before[:5], atol=1e-6)
+    np.testing.assert_allclose(after[13:], before[13:], atol=1e-6)
+    np.testing.assert_allclose(played(hand(shot, LEFT), frames), other, atol=1e-7)
+
+
+def test_a_deleted_range_hides_the_hand_and_refilling_brings_it_back(shot: bpy.types.Collection) -> None:
+    armature, frames = hand(shot, RIGHT), scene_frames()
+    before = played(armature, frames)
+    first, last = int(frames[6]), int(frames[10])
+    bpy.ops.duohand.delete_range(hands="RIGHT", first=first, last=last)
+    go_to(float(frames[8]))
+    skin = armature.duohand.skin.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    assert skin.hide_viewport and armature["presence"] == 0
+    bpy.ops.duohand.refill_range(hands="RIGHT", first=first, last=last)
+    go_to(float(frames[8]))
+    assert armature["presence"] == 2
+    after = played(armature, frames)
+    np.testing.assert_allclose(after[:6], before[:6], atol=1e-6)
+    assert np.abs(after - before).max() < 0.03
+
+
+def test_a_range_at_the_end_cannot_be_refilled_and_says_so(shot: bpy.types.Collection) -> None:
+    frames = scene_frames()
+    with pytest.raises(RuntimeError, match="both sides"):
+        bpy.ops.duohand.refill_range(first=int(frames[-5]), last=int(frames[-1]))
+
+
+def test_swapping_sides_exchanges_the_wrists_and_twice_is_the_identity(shot: bpy.types.Collection) -> None:
+    frames = scene_frames()
+    left, right = hand(shot, LEFT), hand(shot, RIGHT)
+    before = played(left, frames), played(right, frames)
+    first, last = int(frames[4]), int(frames[9])
+    bpy.ops.duohand.swap_sides(first=first, last=last)
+    after = played(left, frames), played(right, frames)
+    np.testing.assert_allclose(after[0][4:10, 0], before[1][4:10, 0], atol=1e-5)
+    np.testing.assert_allclose(after[1][4:10, 0], before[0][4:10, 0], atol=1e-5)
+    np.testing.assert_allclose(after[0][:4], before[0][:4], atol=1e-6)
+    bpy.ops.duohand.swap_sides(first=first, last=last)
+    np.testing.assert_allclose(played(left, frames), before[0], atol=1e-5)
+    np.testing.assert_allclose(played(right, frames), before[1], atol=1e-5)
+
+
+def test_a_swapped_fist_stays_a_fist(shot: bpy.types.Collection) -> None:
+    frames = scene_frames()
+    left, right = hand(shot, LEFT), hand(shot, RIGHT)
+
+    go_to(float(frames[7]))
+    before = [np.array(right.pose.bones[f"{name}_02.R"].rotation_quaternion) for name in ("index", "thumb")]
+    bpy.ops.duohand.swap_sides(first=int(frames[0]), last=int(frames[-1]))
+    go_to(float(frames[7]))
+    after = [np.array(left.pose.bones[f"{name}_02.L"].rotation_quaternion) for name in ("index", "thumb")]
+    np.testing.assert_allclose(np.abs(after), np.abs(before), atol=1e-5)
+    assert all(new[0] * new[1] * old[0] * old[1] >= 0 for new, old in zip(after, before, strict=True))
+
+
+def test_smoothing_by_nothing_is_the_raw_motion(shot: bpy.types.Collection) -> None:
+    take, frames = made("two_hands"), scene_frames()
+    assert bpy.ops.duohand.smooth(strength=0.0) == {"FINISHED"}
+    heads = played(hand(shot, RIGHT), frames[:1])[0]
+    raw = take.raw_wrist_cam_m[0, RIGHT] @ np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]).T
+    np.testing.assert_allclose(heads[0], raw, atol=1e-5)
+
+
+def test_more_smoothing_means_less_shake(shot: bpy.types.Collection) -> None:
+    frames, shakes = scene_frames(), []
+    for strength in (0.0, 0.4, 0.9):
+        bpy.ops.duohand.smooth(strength=strength)
+        wrist = played(hand(shot, RIGHT), frames)[:, 0]
+        shakes.append(np.abs(np.diff(wrist, 2, axis=0)).mean())
+    assert shakes[0] > shakes[1] > shakes[2]
+
+
+def test_a_locked_range_outlives_smoothing_and_loading_again(shot: bpy.types.Collection) -> None:
+    armature, frames = hand(shot, RIGHT), scene_frames()
+    first, last = int(frames[5]), int(frames[9])
+    bpy.ops.duohand.hold_range(hands="RIGHT", first=first, last=last)
+    bpy.ops.duohand.lock_range(hands="RIGHT", first=first, last=last)
+    kept = played(armature, frames)[5:10]
+    bpy.ops.duohand.smooth(strength=0.8)
+    np.testing.assert_allclose(played(armature, frames)[5:10], kept, atol=1e-6)
+    shot = load("two_hands")
+    np.testing.assert_allclose(played(hand(shot, RIGHT), frames)[5:10], kept, atol=1e-6)
+    assert bpy.ops.duohand.unlock_range(first=first, last=last) == {"FINISHED"}
+    assert len(hand(shot, RIGHT).duohand.locked) == 0
+
+
+def test_the_wrist_moves_by_what_was_asked(shot: bpy.types.Collection) -> None:
+    armature, frames = hand(shot, RIGHT), scene_frames()
+    before = played(armature, frames)
+    bpy.ops.duohand.offset_wrist(
+        hands="RIGHT", location=(0.1, 0.02, -0.03), first=int(frames[0]), last=int(frames[-1])
+    )
+    np.testing.assert_allclose(
+        played(armature, frames) - before, np.broadcast_to([0.1, 0.02, -0.03], before.shape), atol=1e-5
+    )
+
+
+def test_next_uncertain_goes_through_the_doubtful_spans_in_order() -> None:
+    empty_scene()
+    load("half_absent")
+    scene = bpy.context.scene
+    scene.frame_set(scene.frame_start)
+    assert bpy.ops.duohand.next_uncertain() == {"FINISHED"}
+    found = scene.frame_current
+    assert hand(next(c for c in scene.collection.children if c.duohand.is_shot), RIGHT)["presence"] == 2
+    scene.frame_set(scene.frame_end)
+    assert bpy.ops.duohand.next_uncertain(backward=True) == {"FINISHED"}
+    assert scene.frame_current >= found
+
+
+def test_the_clean_up_of_eulers_works_on_the_same_motion() -> None:
+    empty_scene()
+    shot = load("two_hands", rotation_mode="ZXY")
+    frames = scene_frames()
+    before = played(hand(shot, LEFT), frames)
+    assert bpy.ops.duohand.bake_keys() == {"FINISHED"}
+    np.testing.assert_allclose(played(hand(shot, LEFT), frames), before, atol=1e-5)
+    with pytest.raises(RuntimeError, match="ZXY"):
+        bpy.ops.duohand.reduce_keys(max_error_mm=1.0)
