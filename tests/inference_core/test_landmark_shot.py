@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A shot is read in a stream: memory, holes, windows, and what mediapipe finds in the same clips."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference_core.evidence import ABSENT, FILLED, SEEN
+from inference_core.footage import Frame, FrameRange, open_footage
+from inference_core.landmarks.crops import crops_from_palms
+from inference_core.landmarks.hand_reader import read_hands
+from inference_core.landmarks.palm_detector import detect_palms
+from inference_core.landmarks.shot import detect_shot
+from inference_core.landmarks.weights import LandmarkNetworks, load_landmark_networks
+from inference_core.landmarks.window import DetectionSettings
+from inference_core.skeleton import LEFT, RIGHT
+from inference_core.tracks import build_tracks
+from tests.shared_files import footage_file
+
+
+@pytest.fixture(scope="module")
+def networks() -> LandmarkNetworks:
+    return load_landmark_networks()
+
+
+def clip(name: str, start: int, stop: int) -> list[Frame]:
+    return list(open_footage(footage_file(name), FrameRange(start, stop)))
+
+
+@pytest.fixture(scope="module")
+def fists() -> list[Frame]:
+    """Two fists before a face, side by side."""
+    return clip("two_hands.mp4", 0, 26)
+
+
+def blank_frames(count: int) -> Iterator[Frame]:
+    for index in range(count):
+        yield Frame(index, index / 30, np.full((72, 128, 3), index % 255, np.uint8))
+
+
+def test_a_shot_without_hands_has_its_times_and_size_and_no_sightings(networks: LandmarkNetworks) -> None:
+    detections = detect_shot(blank_frames(7), networks)
+    assert len(detections.at) == 0
+    assert detections.points_px.shape == (0, 21, 3)
+    np.testing.assert_allclose(detections.time_s, np.arange(7) / 30)
+    assert detections.size_px == (128, 72)
+    assert detect_shot([], networks).size_px == (0, 0)
+
+
+def test_no_more_than_a_window_of_images_is_held(networks: LandmarkNetworks) -> None:
+    images: list[weakref.ref] = []
+    most = 0
+
+    def watched() -> Iterator[Frame]:
+        nonlocal most
+        for frame in blank_frames(90):
+            assert frame.image is not None
+            images.append(weakref.ref(frame.image))
+            if frame.index % 10 == 0:
+                gc.collect()
+                most = max(most, sum(image() is not None for image in images))
+            yield frame
+
+    settings = DetectionSettings(detect_every=10, window_frames=10, history_frames=5)
+    detect_shot(watched(), networks, settings)
+    assert most <= 10 + 10 + 5 + 1
+
+
+def test_progress_counts_every_frame(networks: LandmarkNetworks) -> None:
+    calls: list[tuple[str, int, int]] = []
+    settings = DetectionSettings(detect_every=10, window_frames=10)
+    detect_shot(blank_frames(25), networks, settings, lambda *call: calls.append(call), frame_count=25)
+    assert calls == [("landmarks", 10, 25), ("landmarks", 20, 25), ("landmarks", 25, 25)]
+
+
+def test_missing_frames_are_stepped_over(networks: LandmarkNetworks, fists: list[Frame]) -> None:
+    holed = [replace(frame, image=None) if frame.index in (0, 7, 8, 12) else frame for frame in fists]
+    detections = detect_shot(holed, networks)
+    counts = np.bincount(detections.at, minlength=len(fists))
+    np.testing.assert_array_equal(np.flatnonzero(counts == 0), [0, 7, 8, 12])
+    assert (counts[counts > 0] == 2).all()
+    evidence = build_tracks(detections)
+    assert (evidence.present[0] == ABSENT).all()
+    assert (evidence.present[[7, 8, 12]] == FILLED).all()
+
+
+def test_windows_leave_no_seam(networks: LandmarkNetworks, fists: list[Frame]) -> None:
+    whole = detect_shot(fists, networks)
+    pieces = detect_shot(fists, networks, DetectionSettings(window_frames=12))
+    assert len(set(pieces.trail)) == 2
+    for frame in range(len(fists)):
+        one, other = whole.points_px[whole.at == frame], pieces.points_px[pieces.at == frame]
+        apart = np.linalg.norm(one[:, None, :, :2] - other[None, :, :, :2], axis=-1).mean(-1).min(1)
+        assert (apart < 0.02 * whole.crops[whole.at == frame, 2]).all()
+
+
+def test_a_hand_that_palms_miss_is_followed_back_from_where_it_is_found(networks: LandmarkNetworks) -> None:
+    frames = clip("one_hand.mp4", 0, 12)
+    blind = [
+        replace(frame, image=np.zeros_like(frame.image)) if frame.index == 0 else frame for frame in frames
+    ]
+    # The only key frames are the first, which is black, and one that is seen late.
+    detections = detect_shot(blind, networks, DetectionSettings(detect_every=8))
+    assert sorted(detections.at) == list(range(1, 12))
+    assert set(detections.trail) == {0}
+
+
+@pytest.mark.parametrize(("name", "start", "stop"), [("two_hands.mp4", 0, 26), ("one_hand.mp4", 300, 330)])
+def test_as_many_hands_as_mediapipe_and_in_the_same_place(
+    name: str, start: int, stop: int, networks: LandmarkNetworks
+) -> None:
+    frames = clip(name, start, stop)
+    detections = detect_shot(frames, networks)
+    differences: list[float] = []
+    for at, theirs in enumerate(_mediapipe(frames, static=False)):
+        ours = detections.points_px[detections.at == at, :, :2]
+        assert len(ours) >= len(theirs)
+        differences += [_difference(hand, ours) for hand in theirs]
+    assert len(differences) >= len(frames)
+    assert np.median(differences) < 0.01
+
+
+def test_a_fast_blurred_hand_is_found_as_often_as_by_mediapipe(networks: LandmarkNetworks) -> None:
+    frames = clip("blur.mp4", 10, 50)
+    detections = detect_shot(frames, networks)
+    theirs = [len(hands) for hands in _mediapipe(frames, static=False)]
+    assert len(detections.at) >= sum(theirs)
+    evidence = build_tracks(detections)
+    assert (evidence.present[:, LEFT] == ABSENT).all()
+    assert (evidence.present[:, RIGHT] == SEEN).sum() >= sum(theirs)
+
+
+def test_one_look_at_a_frame_agrees_with_mediapipes_still_mode(networks: LandmarkNetworks) -> None:
+    frames = [*clip("blur.mp4", 19, 22), *clip("one_hand.mp4", 100, 104)]
+    differences: list[float] = []
+    for frame, theirs in zip(frames, _mediapipe(frames, static=True), strict=True):
+        assert frame.image is not None
+        (palms,) = detect_palms([frame.image], networks)
+        crops = crops_from_palms(palms.boxes_px, palms.key_points_px)
+        readings = read_hands([frame.image] * len(crops), crops, networks)
+        differences += [_difference(hand, readings.points_px[..., :2]) for hand in theirs]
+    assert len(differences) == len(frames)
+    assert np.median(differences) < 0.01
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 30), (150, 176)])
+def test_both_sides_of_real_hands_are_right(start: int, stop: int, networks: LandmarkNetworks) -> None:
+    evidence = build_tracks(detect_shot(clip("two_hands.mp4", start, stop), networks))
+    assert (evidence.present == SEEN).all()
+    # The person faces the camera and never crosses hands: the right hand is at the picture's left.
+    assert (evidence.landmarks_px[:, RIGHT, 9, 0] < evidence.landmarks_px[:, LEFT, 9, 0]).all()
+
+
+def test_a_still_of_two_hands_gives_a_pair(networks: LandmarkNetworks) -> None:
+    evidence = build_tracks(detect_shot(clip("two_hands.mp4", 100, 101), networks))
+    assert (evidence.present == SEEN).all()
+    assert evidence.landmarks_px[0, RIGHT, 9, 0] < evidence.landmarks_px[0, LEFT, 9, 0]
+
+
+def _mediapipe(frames: list[Frame], static: bool) -> list[list[np.ndarray]]:
+    """Hands (21, 2) in pixels that mediapipe finds in each frame; second readings of one hand left out."""
+    mediapipe = pytest.importorskip("mediapipe", reason="mediapipe, the test peer, is not installed")
+    found: list[list[np.ndarray]] = []
+    with mediapipe.solutions.hands.Hands(static_image_mode=static, max_num_hands=2) as peer:
+        for frame in frames:
+            assert frame.image is not None
+            size_px = np.array(frame.image.shape[1::-1])
+            hands: list[np.ndarray] = []
+            for landmarks in peer.process(frame.image).multi_hand_landmarks or []:
+                hand = np.array([[point.x, point.y] for point in landmarks.landmark]) * size_px
+                if not hands or _difference(hand, np.stack(hands)) > 0.15:
+                    hands.append(hand)
+            found.append(hands)
+    return found
+
+
+def _difference(hand: np.ndarray, others: np.ndarray) -> float:
+    """Mean distance of a hand (21, 2) to the closest of others (N, 21, 2), over its box's diagonal."""
+    diagonal = np.linalg.norm(np.ptp(hand, axis=0))
+    return float(np.linalg.norm(others - hand, axis=-1).mean(-1).min() / diagonal)
