@@ -148,7 +148,7 @@ def carry_out(request: CaptureRequest, wire: Wire, orders: Iterator[str] | None 
 @contextmanager
 def stoppable(wire: Wire, orders: Iterator[str] | None) -> Generator[None]:
     """Within it SIGINT, SIGTERM and `orders` raise Cancelled, and end the process after GRACE_S."""
-    asked = threading.Event()
+    asked, over = threading.Event(), threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         if not asked.is_set():
@@ -161,10 +161,11 @@ def stoppable(wire: Wire, orders: Iterator[str] | None) -> Generator[None]:
     woken = signal.set_wakeup_fd(mouth.fileno())
     threading.Thread(target=_end_when_asked, args=(ear, wire), daemon=True).start()
     if orders is not None:
-        threading.Thread(target=_stop_when_told, args=(orders,), daemon=True).start()
+        threading.Thread(target=_stop_when_told, args=(orders, over), daemon=True).start()
     try:
         yield
     finally:
+        over.set()
         signal.set_wakeup_fd(woken)
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -180,12 +181,13 @@ def _end_when_asked(ear: socket.socket, wire: Wire) -> None:
     os._exit(EXIT_CANCELLED)
 
 
-def _stop_when_told(orders: Iterator[str]) -> None:
-    """Signal this process when the orders say so or end."""
+def _stop_when_told(orders: Iterator[str], over: threading.Event) -> None:
+    """Signal this process when the orders say so or end, unless its work is over by then."""
     for line in orders:
         if _is_cancel(line):
             break
-    signal.raise_signal(signal.SIGTERM)
+    if not over.is_set():
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _stdin_lines() -> Iterator[str]:

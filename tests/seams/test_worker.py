@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker as a process: what it says, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from inference_core.messages import (
+    EXIT_CANCELLED,
+    PROTOCOL_VERSION,
+    CaptureRequest,
+    Done,
+    Failure,
+    Hello,
+    Message,
+    Notice,
+    StageProgress,
+    Status,
+    decode_message,
+    encode_request,
+)
+from inference_core.take import load_take
+from tests.inference_core.movies import write_empty_scene
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 180.0
+
+# A worker whose job is a library that does not come back for minutes and does not look at signals.
+STUCK = """
+import hashlib
+from inference_core.worker import claim_stdout, stoppable, _stdin_lines
+from inference_core.messages import Status
+wire = claim_stdout()
+with stoppable(wire, _stdin_lines()):
+    wire.send(Status("stuck"))
+    hashlib.pbkdf2_hmac("sha256", b"a", b"b", 2_000_000_000)
+"""
+
+NOISY = """
+import ctypes, os, subprocess, sys
+from inference_core.worker import claim_stdout
+from inference_core.messages import Done, Status
+wire = claim_stdout()
+print("rubbish from Python")
+sys.__stdout__.write("rubbish past sys.stdout")
+sys.__stdout__.flush()
+os.write(1, b"rubbish from the system")
+libc = ctypes.CDLL(None)
+libc.puts(b"rubbish from C")
+libc.fflush(None)
+subprocess.run(["echo", "rubbish from a child"])
+wire.send(Status("ready"))
+wire.send(Done("t.npz"))
+wire.send(Status("nothing may follow the last message"))
+"""
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def next_message(worker: subprocess.Popen[bytes]) -> Message:
+    assert worker.stdout is not None
+    return decode_message(worker.stdout.readline().decode())
+
+
+def rest(worker: subprocess.Popen[bytes]) -> list[Message]:
+    out, _ = worker.communicate(timeout=PATIENCE_S)
+    return [decode_message(line) for line in out.decode().splitlines()]
+
+
+def capture(folder: Path, frame_count: int, **values: object) -> CaptureRequest:
+    movie = write_empty_scene(folder / "empty.mp4", frame_count)
+    return CaptureRequest(str(movie), str(folder / "take.npz"), device="cpu", **values)
+
+
+def test_stdout_carries_messages_whatever_prints() -> None:
+    worker = start("-c", NOISY)
+    out, err = worker.communicate(timeout=PATIENCE_S)
+    assert [decode_message(line) for line in out.decode().splitlines()] == [Status("ready"), Done("t.npz")]
+    assert err.count(b"rubbish") == 5
+
+
+def test_a_request_is_answered_by_hello_progress_and_done(tmp_path: Path) -> None:
+    worker = start("-m", "inference_core", "worker")
+    hello = next_message(worker)
+    assert isinstance(hello, Hello)
+    assert (hello.protocol, hello.pid) == (PROTOCOL_VERSION, worker.pid)
+    assert hello.device in hello.devices
+    assert "torch" in hello.versions
+    request = capture(tmp_path, 10, preview=str(tmp_path / "p.mp4"))
+    worker.stdin.write(encode_request(request).encode())
+    worker.stdin.flush()
+    messages = [hello]
+    while not isinstance(messages[-1], Done | Failure):
+        messages.append(next_message(worker))
+    assert messages[-1] == Done(request.out, request.preview)
+    assert any(isinstance(message, Notice) and "No hands" in message.text for message in messages)
+    progress = [message for message in messages if isinstance(message, StageProgress)]
+    assert list(dict.fromkeys(message.stage for message in progress)) == ["landmarks", "solve", "preview"]
+    assert all(0 <= message.done <= message.total == 10 for message in progress)
+    assert rest(worker) == []
+    assert worker.returncode == 0
+    assert load_take(request.out).frame_count == 10
+
+
+def test_json_on_the_command_line_is_the_same_worker(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "inference_core", "reconstruct", str(tmp_path / "none.mp4"), "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE_S,
+    )
+    hello, failure = (decode_message(line) for line in done.stdout.decode().splitlines())
+    assert isinstance(hello, Hello)
+    assert isinstance(failure, Failure)
+    assert failure.kind == "FootageError"
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_request_that_is_rubbish_is_an_error_message() -> None:
+    worker = start("-m", "inference_core", "worker")
+    out, _ = worker.communicate(b"rubbish\n", timeout=PATIENCE_S)
+    failure = decode_message(out.decode().splitlines()[-1])
+    assert isinstance(failure, Failure)
+    assert failure.kind == "RequestError"
+    assert worker.returncode == 2
+
+
+def test_a_worker_without_a_request_ends_by_itself() -> None:
+    worker = start("-m", "inference_core", "worker")
+    assert [type(message) for message in rest(worker)] == [Hello]
+    assert worker.returncode == 0
+
+
+@pytest.mark.parametrize("way", ["cancel", "closed stdin", "SIGINT", "SIGTERM"])
+def test_a_worker_stuck_in_a_library_ends_within_two_seconds(way: str) -> None:
+    worker = start("-c", STUCK)
+    assert next_message(worker) == Status("stuck")
+    time.sleep(0.3)  # the message goes out just before the library is entered
+    asked_s = time.monotonic()
+    if way == "cancel":
+        worker.stdin.write(json.dumps({"type": "cancel"}).encode() + b"\n")
+        worker.stdin.flush()
+    elif way == "closed stdin":
+        worker.stdin.close()
+        worker.stdin = None
+    else:
+        worker.send_signal(getattr(signal, way))
+    code = worker.wait(PATIENCE_S)
+    assert time.monotonic() - asked_s < 2.0
+    assert code == EXIT_CANCELLED
+    last = next_message(worker)
+    assert isinstance(last, Failure)
+    assert last.kind == "Cancelled"
+
+
+def test_a_worker_whose_parent_is_killed_ends_too() -> None:
+    parent_code = (
+        "import subprocess, sys, time\n"
+        f"worker = subprocess.Popen([sys.executable, '-c', {STUCK!r}],"
+        " stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "worker.stdout.readline()\n"
+        "print(worker.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    parent = start("-c", parent_code)
+    assert parent.stdout is not None
+    worker_pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait(PATIENCE_S)
+    end_s = time.monotonic() + 10
+    while is_alive(worker_pid) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert not is_alive(worker_pid)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and waits to be collected does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_a_killed_worker_is_gone_on_with_by_the_next(tmp_path: Path) -> None:
+    request = capture(tmp_path, 560)
+    worker = start("-m", "inference_core", "worker")
+    worker.stdin.write(encode_request(request).encode())
+    worker.stdin.flush()
+    while True:
+        message = next_message(worker)
+        if isinstance(message, StageProgress) and message.done > 480:
+            break
+    worker.kill()
+    worker.wait(PATIENCE_S)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.mp4", "take.npz.partial"]
+
+    worker = start("-m", "inference_core", "worker")
+    worker.stdin.write(encode_request(request).encode())
+    worker.stdin.flush()
+    heard: list[int] = []
+    while not isinstance(message := next_message(worker), Done | Failure):
+        if isinstance(message, StageProgress) and message.stage == "landmarks":
+            heard.append(message.done)
+    assert isinstance(message, Done)
+    assert heard[:2] == [0, 480]
+    rest(worker)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.mp4", "take.npz"]
+    assert load_take(request.out).frame_count == 560
