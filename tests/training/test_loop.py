@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The training loop: learns, resumes to the same curve whatever killed it, spreads over processes, stops at
+NaN.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from inference_core.network.weights import load_weights
+from tests.training.made_samples import made_sample
+from training.augment import NO_AUGMENTATION
+from training.checkpoint import CHECKPOINT_FILE, CheckpointError
+from training.config import Experiment
+from training.evidence_noise import NO_EVIDENCE
+from training.experiments import ABLATIONS, BASELINE, DIR_RELEASE_RUN, DIR_S_RUN, ONE_STAGE, PRESETS
+from training.loop import TrainingError
+from training.run_folder import BAD_BATCH_FILE, CODE_FILE, SETTINGS_FILE, read_curves
+from training.sources import MemorySource
+from training.train import WEIGHTS_FOLDER, run_experiment
+
+STEPS = 3
+
+
+def small_experiment(
+    out: Path, steps: int = STEPS, batch: int = 2, preset: Experiment = DIR_S_RUN
+) -> Experiment:
+    """dir-s without refinement stages, float32 on the processor, every step in the log."""
+    run = replace(
+        preset.run, out=out, steps=steps, batch=batch, device="cpu", precision="float32", compile=False
+    )
+    return replace(
+        preset,
+        network=preset.network.with_stages(0),
+        augment=NO_AUGMENTATION,
+        evidence=NO_EVIDENCE,
+        data=replace(preset.data, held_out=0),
+        optimiser=replace(preset.optimiser, warmup_steps=2),
+        run=replace(run, log_every=1, evaluate_every=10**9, save_every_s=0.0, pictures=False),
+    )
+
+
+def totals(experiment: Experiment) -> list[float]:
+    """The loss of every step."""
+    return [line["total"] for line in read_curves(experiment.folder) if line["kind"] == "train"]
+
+
+def trained(experiment: Experiment, count: int = 4) -> list[float]:
+    """The losses of a run on made-up samples."""
+    run_experiment(experiment, MemorySource(made_sample(count), experiment.run.batch, 0))
+    return totals(experiment)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """The losses of an undisturbed run."""
+    return trained(small_experiment(tmp_path_factory.mktemp("whole")))
+
+
+def test_a_run_leaves_settings_code_curves_checkpoint_and_loadable_weights(tmp_path):
+    experiment = small_experiment(tmp_path, steps=2)
+    losses = trained(experiment)
+    assert len(losses) == 2
+    assert json.loads((experiment.folder / SETTINGS_FILE).read_text())["network"]["stages"] == 0
+    assert (experiment.folder / CODE_FILE).read_text().strip()
+    network, card = load_weights(experiment.folder / WEIGHTS_FOLDER)
+    assert card.configuration == experiment.network and "4 samples" in card.data
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+def test_a_run_in_two_pieces_has_the_curve_of_one(tmp_path, whole_run):
+    experiment = small_experiment(tmp_path)
+    first = replace(experiment, run=replace(experiment.run, stop_after_s=0.0))
+    trained(first)
+    assert len(totals(experiment)) == 1, "a piece that has no time left still makes one step"
+    assert trained(experiment) == pytest.approx(whole_run, rel=1e-6)
+
+
+def test_a_run_killed_outright_goes_on_to_the_same_curve(tmp_path, whole_run):
+    command = [sys.executable, "-m", "tests.training.test_loop", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+    experiment = small_experiment(tmp_path)
+    deadline = time.monotonic() + 240
+    while len(totals(experiment)) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+    process.wait()
+    assert (experiment.folder / CHECKPOINT_FILE).exists()
+    assert trained(experiment) == pytest.approx(whole_run, rel=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(tmp_path):
+    experiment = small_experiment(tmp_path)
+    sample = made_sample(2)
+    offset = torch.full_like(sample.offset_m, float("nan"))
+    with pytest.raises(TrainingError, match=r"step 1 is not finite.*bad_batch\.pt"):
+        run_experiment(experiment, MemorySource(replace(sample, offset_m=offset), 2, 0))
+    kept = torch.load(experiment.folder / BAD_BATCH_FILE, weights_only=True)
+    assert kept["offset_m"].isnan().all() and kept["image"].shape == (2, 3, 256, 256)
+    assert not (experiment.folder / CHECKPOINT_FILE).exists()
+
+
+def test_a_checkpoint_of_another_experiment_is_refused_with_what_differs(tmp_path):
+    experiment = small_experiment(tmp_path, steps=1)
+    trained(experiment)
+    other = replace(experiment, optimiser=replace(experiment.optimiser, weight_decay=0.5))
+    with pytest.raises(CheckpointError, match=r"optimiser\.weight_decay: 0\.02 / 0\.5"):
+        trained(other)
+
+
+def test_a_checkpoint_cut_short_is_refused(tmp_path):
+    experiment = small_experiment(tmp_path, steps=1)
+    trained(experiment)
+    path = experiment.folder / CHECKPOINT_FILE
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+        trained(experiment)
+
+
+def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(tmp_path):
+    steps = 2
+    alone = trained(small_experiment(tmp_path / "alone", steps, batch=4), count=8)
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+        *("-m", "tests.training.test_loop", str(tmp_path / "together"), str(steps), "2"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, check=True, capture_output=True)
+    together = totals(small_experiment(tmp_path / "together", steps, batch=2))
+    assert together[0] == pytest.approx(alone[0], rel=1e-5)
+    # Adam divides by the gradients' size: where that is next to nothing, rounding decides a weight's first moves.
+    assert together == pytest.approx(alone, rel=2e-3)
+
+
+@pytest.mark.parametrize("preset", [DIR_S_RUN], ids=lambda preset: preset.name)
+def test_the_compact_preset_trains_with_its_own_settings(tmp_path, preset):
+    assert len(trained(_a_few_steps(preset, tmp_path, 2))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", [*ABLATIONS, DIR_RELEASE_RUN], ids=lambda preset: preset.name)
+def test_the_ablations_train_with_their_own_settings(tmp_path, preset):
+    losses = trained(_a_few_steps(preset, tmp_path, 2))
+    assert len(losses) == 2 and all(0 < loss < 100 for loss in losses)
+
+
+@pytest.mark.slow
+def test_eight_samples_are_learnt_to_under_two_millimetres(tmp_path):
+    from inference_core.hand_model.load import load_open_hand
+    from training.held_out import held_out_errors
+    from training.learner import Learner
+
+    experiment = small_experiment(tmp_path, steps=500, batch=8)
+    rate = replace(experiment.optimiser, learning_rate=2e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.9)
+    experiment = replace(experiment, network=DIR_S_RUN.network, optimiser=rate)
+    experiment = replace(experiment, run=replace(experiment.run, save_every_s=1e9, log_every=50))
+    samples = made_sample(8)
+    result = run_experiment(experiment, MemorySource(samples, 8, 0))
+    # The way batches are normalised in training, so that eight samples are judged as they were learnt.
+    result.average.train()
+    learner = Learner(result.average, load_open_hand(), experiment)
+    errors = held_out_errors(learner, replace(samples, evidence=None))
+    assert errors["raw_mpjpe_wrist"] < 2.0
+
+
+def test_every_ablation_differs_from_the_baseline_in_what_its_name_says():
+    for preset in ABLATIONS:
+        assert PRESETS[preset.name] is preset
+    changed = {
+        preset.name: {
+            field
+            for field in ("network", "losses", "augment", "optimiser")
+            if getattr(preset, field) != getattr(BASELINE, field)
+        }
+        for preset in ABLATIONS
+    }
+    assert changed == {
+        "baseline": set(),
+        "without-attention": {"network"},
+        "without-smooth-l1": {"losses"},
+        "without-motion-blur": {"augment"},
+        "without-large-rate": {"optimiser"},
+        "without-all": {"network", "losses", "augment", "optimiser"},
+        ONE_STAGE.name: {"network"},
+    }
+
+
+def _a_few_steps(preset: Experiment, out: Path, steps: int) -> Experiment:
+    run = replace(preset.run, out=out, steps=steps, batch=2, device="cpu", compile=False, log_every=1)
+    return replace(preset, data=replace(preset.data, held_out=0), run=replace(run, pictures=False))
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[2:]
+    steps, batch = (int(value) for value in arguments) if arguments else (STEPS, 2)
+    from training.distributed import join_world
+
+    chosen = small_experiment(Path(sys.argv[1]), steps, batch)
+    world = join_world("cpu")
+    samples = made_sample(8 if arguments else 4)
+    run_experiment(chosen, MemorySource(samples, batch * world.size, 0, world))
