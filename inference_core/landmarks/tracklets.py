@@ -24,6 +24,8 @@ _MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE = 2.0, 0.3, 8.0
 # A trail of fewer frames than this, half of which lie this close (in hand sizes) to a hand more surely
 # seen, is a second, wrong reading of that hand.
 _GHOST_FRAMES, _GHOST_REACH = 10, 0.8
+# Unless it is clearly of the other side: probabilities of a right hand this far apart.
+_OTHER_SIDE = 0.8
 # A hand fills about half of its crop.
 _HAND_IN_CROP = 0.5
 
@@ -113,6 +115,7 @@ def _ghosts(detections: ShotDetections, centres: Floats, sizes: Floats) -> NDArr
         for row in rows:
             others = np.flatnonzero((detections.at == detections.at[row]) & (detections.trail != trail))
             near = np.linalg.norm(centres[others] - centres[row], axis=-1) < _GHOST_REACH * sizes[row]
+            near &= np.abs(detections.right[others] - detections.right[row]) < _OTHER_SIDE
             shadowed += bool((detections.presence[others[near]] > detections.presence[row]).any())
         if 2 * shadowed >= len(rows):
             ghosts.append(rows)

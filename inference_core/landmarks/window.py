@@ -25,7 +25,8 @@ _FULL_GROWTH, _FULL_TURN, _FULL_PRESENCE = 0.45, 1.0, 0.85
 class DetectionSettings:
     """How hard to look.
 
-    detect_every: palms are sought on every n-th frame. window_frames, window_bytes: images held at once.
+    detect_every: palms are sought on every n-th frame. detect_every_empty: likewise where no hand is known at all.
+    window_frames, window_bytes: images held at once.
     history_frames: how many earlier images stay at hand for following a hand backwards. max_palms: a frame's
     best ones only. min_palm_score, min_presence: MediaPipe's own. reread_shift: a reading whose hand lies
     further than this share of the crop's side from the crop's middle is repeated with a crop that fits.
@@ -33,6 +34,7 @@ class DetectionSettings:
     """
 
     detect_every: int = 12
+    detect_every_empty: int = 3
     window_frames: int = 48
     window_bytes: int = 200_000_000
     history_frames: int = 12
@@ -69,21 +71,24 @@ class Window:
 
     def advance(self, images: Sequence[Image | None]) -> None:
         """Take in the next frames of the shot and follow every hand through them."""
+        self._waiting = self._ends()
         start = self._end
         self._end = start + len(images)
         oldest = start - self._settings.history_frames
         self._images = {at: image for at, image in self._images.items() if at >= oldest}
         self._images.update(zip(range(start, self._end), images, strict=True))
 
-        every = self._settings.detect_every
-        fresh = self._seek([at for at in range(start, self._end) if at % every == 0])
+        there = [at for at in range(start, self._end) if self._images[at] is not None]
+        self._find(there[:: self._settings.detect_every])
+        self._find([at for at in there[:: self._settings.detect_every_empty] if not self._trails.count(at)])
+        self._find([at for at in there if self._is_short_of_hands(at)])
+
+    def _find(self, frames: Sequence[int]) -> None:
+        """Look for palms in some frames and follow their hands both ways, and the hands waiting to be followed."""
+        fresh = self._seek(frames)
         self._follow([*self._waiting, *fresh], FORWARDS)
+        self._waiting = []
         self._follow(self._loose_starts(fresh), BACKWARDS)
-        late = self._seek(self._short_of_hands(start))
-        self._waiting = self._ends()
-        self._follow(late, FORWARDS)
-        self._follow(self._loose_starts(late), BACKWARDS)
-        self._waiting = self._ends()
 
     def _seek(self, frames: Sequence[int]) -> list[_Front]:
         """New trails from the palms of some frames; palms of hands already known there start none."""
@@ -162,16 +167,11 @@ class Window:
             _Front(trail, last, sighting.next_crop, _STILL) for trail, sighting in self._trails.last_of(last)
         ]
 
-    def _short_of_hands(self, start: int) -> list[int]:
-        """Frames, key frames aside, in which fewer hands are known than in some frame close by."""
-        every = self._settings.detect_every
-        count = {at: self._trails.count(at) for at in range(start - every, self._end)}
-        short: list[int] = []
-        for at in range(start, self._end):
-            nearby = max(count.get(near, 0) for near in range(at - every, at + every + 1))
-            if count[at] < nearby and at % every:
-                short.append(at)
-        return short
+    def _is_short_of_hands(self, at: int) -> bool:
+        """Whether fewer hands are known in a frame than in some frame close by."""
+        reach = self._settings.detect_every
+        nearby = max(self._trails.count(near) for near in range(at - reach, at + reach + 1))
+        return self._trails.count(at) < nearby
 
     def _read(self, frames: Sequence[int], crops: Sequence[NDArray[np.float64]]) -> list[Sighting]:
         if not frames:
