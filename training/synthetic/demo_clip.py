@@ -58,7 +58,7 @@ def make_demo_clip(seed: int = _SEED, supersample: int = 2) -> SyntheticClip:
     betas = torch.tensor([[0.4, -0.6, 0.5, 0.3, -0.2, 0.0, 0.0, 0.0, 0.0, 0.0]]).expand(2, -1)
     focal_px = torch.tensor(SIZE_PX[0] / 2) / torch.tan(torch.deg2rad(torch.tensor(FOV_DEG)) / 2)
     K = pinhole(focal_px, torch.tensor(SIZE_PX) / 2)
-    with torch.inference_mode():
+    with torch.no_grad():
         posed, gap_m = posed_motion(kit, motion, betas, FPS * SUBFRAMES)
         return render_motion(random, kit, posed, motion.bend, gap_m, K, time_s, SIZE_PX, settings)
 

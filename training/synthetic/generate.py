@@ -82,7 +82,7 @@ def generate(
     settings = settings or Settings()
     device = torch.device(device)
     parts = []
-    with torch.inference_mode():
+    with torch.no_grad():
         for start in range(index, index + batch, settings.chunk):
             numbers = torch.arange(start, min(start + settings.chunk, index + batch))
             parts.append(_generate_chunk(Randomness(seed, numbers), device, settings))
@@ -227,7 +227,9 @@ def _labelled(random: Randomness, kit: Kit, scene: Scene, drawn: Drawn, settings
         landmarks_uv=project_pinhole(landmarks_m, K[:, None]) * (2 / size) - 1,
         side_mask=labels.side_mask(labels.part_map(drawn.keys, kit.mesh.part, k)),
         dense=as_bytes(F.avg_pool2d(drawn.dense, 4)),
-        visibility=labels.joint_visibility(drawn.keys, kit.mesh.part, joints_m, joints_px, present, k),
+        visibility=labels.joint_visibility(
+            drawn.keys, kit.mesh.part, kit.mesh.bone, joints_m, joints_px, present, k
+        ),
         truncated=(joints_uv.abs() > 1).any(-1).float().mean(-1) * present,
         gap_m=scene.gap_m,
         overlap=labels.box_overlap(joints_uv, present),

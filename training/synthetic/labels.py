@@ -4,14 +4,15 @@
 import torch
 from torch import Tensor
 
+from inference_core.skeleton import DRIVER_16_OF_21, PARENTS_16, TIPS_21
 from training.synthetic.batch import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE
 from training.synthetic.meshes import PART_THING
 from training.synthetic.raster import face_of, inverse_depth_of
 
-# How deep each of the 21 joints lies under the skin at most, seen from any side: wrist and knuckles deeper
-# than fingers, fingertips on the skin.
+# A joint is seen where its own flesh is: on the bone that it moves or the one that carries it, or on another
+# bone of the hand no farther before it than flesh is thick there.
 _FLESH_M = torch.tensor(
-    [0.028, 0.020, 0.017, 0.014, 0.009] + [0.020, 0.015, 0.013, 0.009] * 3 + [0.018, 0.014, 0.012, 0.009]
+    [0.030, 0.022, 0.019, 0.015, 0.010] + [0.022, 0.015, 0.013, 0.010] * 3 + [0.020, 0.014, 0.012, 0.010]
 )
 # Rest places of the open hand, mapped to colours 0..1 by these bounds (x, y, z).
 _DENSE_LOW_M = torch.tensor([-0.12, -0.04, -0.08])
@@ -30,13 +31,29 @@ def side_mask(parts: Tensor) -> Tensor:
     return torch.where(parts < PART_THING, parts + 1, 0).to(torch.uint8)
 
 
+def own_bones() -> Tensor:
+    """(21, 17) bool: bones (MANO's joints, then the forearm) whose skin shows each of the 21 joints."""
+    own = torch.zeros(21, 17, dtype=torch.bool)
+    for joint, driver in enumerate(DRIVER_16_OF_21.tolist()):
+        own[joint, driver] = True
+        # On the palm a knuckle lies before the palm's own skin, but a thumb across it hides it.
+        own[joint, max(int(PARENTS_16[driver]), 0)] = joint not in TIPS_21
+    own[0, [0, 16]] = True
+    return own
+
+
 def joint_visibility(
-    keys: Tensor, part: Tensor, joints_cam_m: Tensor, joints_px: Tensor, present: Tensor, supersample: int
+    keys: Tensor,
+    part: Tensor,
+    bone: Tensor,
+    joints_cam_m: Tensor,
+    joints_px: Tensor,
+    present: Tensor,
+    supersample: int,
 ) -> Tensor:
     """(B, S, J) uint8: OUTSIDE, VISIBLE, HIDDEN_BY_SELF, HIDDEN_BY_OTHER.
 
-    A joint is visible where the surface at its pixel is its own hand's and no farther before it than flesh is
-    thick. joints_px (B, S, J, 2) in the picture's pixels.
+    part, bone (F,) of the faces; joints_px (B, S, J, 2) in the picture's pixels.
     """
     height, width = keys.shape[1:]
     column, row = (joints_px * supersample).floor().unbind(-1)
@@ -46,7 +63,10 @@ def joint_visibility(
     seen = keys[picture, row, column]
     surface_m = 1 / inverse_depth_of(seen).clamp(min=1e-3)
     before = surface_m < joints_cam_m[..., 2] - _FLESH_M.to(keys.device)
-    label = torch.where(seen > 0, part[face_of(seen)], -1)
+    face = face_of(seen)
+    label = torch.where(seen > 0, part[face], -1)
+    joint = torch.arange(joints_px.shape[2], device=keys.device)
+    before &= ~own_bones().to(keys.device)[joint, bone[face]]
     side = torch.arange(2, device=keys.device)[:, None]
     own = (label < PART_THING) & (label % 2 == side)
     # Beside the silhouette, where a fingertip's or knuckle's pixel misses the skin, nothing hides it.

@@ -30,15 +30,17 @@ _DRAWN_OUT_M = (0.20, 0.62)
 class SceneMesh:
     """Topology of a picture's mesh and where each vertex lies on the rest arm.
 
-    faces (F, 3), counter-clockwise from outside; part (F,) PART_*; neighbours (V, D): faces round each
-    vertex, padded with F. rest_m (V, 3): place on the rest right hand and arm (the left one is mirrored),
-    metres; for things, on a unit shape. rest_normal (V, 3). arm_template_m (A, 3), arm_shape_dirs (A, 3, 10),
-    arm_share (A,): how far each vertex of hand and arm follows the forearm instead of the wrist. hand_count:
-    the first vertices of an arm that are the hand's own.
+    faces (F, 3), counter-clockwise from outside; part (F,) PART_*; bone (F,): 0..15 MANO's joints, 16 the
+    forearm; neighbours (V, D): faces round each vertex, padded with F. rest_m (V, 3): place on the rest right
+    hand and arm (the left one is mirrored), metres; for things, on a unit shape. rest_normal (V, 3).
+    arm_template_m (A, 3), arm_shape_dirs (A, 3, 10), arm_share (A,): how far each vertex of hand and arm
+    follows the forearm instead of the wrist. thing_unit (G, 3): points on the unit sphere. hand_count: the
+    first vertices of an arm that are the hand's own.
     """
 
     faces: Tensor
     part: Tensor
+    bone: Tensor
     neighbours: Tensor
     rest_m: Tensor
     rest_normal: Tensor
@@ -72,12 +74,14 @@ def load_scene_mesh() -> SceneMesh:
         template_m = torch.tensor(stored["v_template"].astype(np.float32))
         arm_faces = torch.tensor(stored["f"].astype(np.int64))
         shape_dirs = torch.tensor(stored["shapedirs"].astype(np.float32))
-        share = torch.tensor(stored["weights"].astype(np.float32))[:, 16]
+        weights = torch.tensor(stored["weights"].astype(np.float32))
         hand_count = int(stored["n_hand"])
     thing_unit, thing_faces = _globe()
     arms, things = len(template_m), len(thing_unit)
     # A face is the hand's when all its corners are; then masks end along the hand's own rim.
     is_arm = (arm_faces >= hand_count).any(1).long()
+    bone = weights[arm_faces].sum(1).argmax(-1)
+    bones = torch.cat([bone, bone, torch.full((THINGS * len(thing_faces),), 16)])
     faces = [arm_faces.flip(1), arm_faces + arms]
     part = [PART_LEFT_HAND + 2 * is_arm, PART_RIGHT_HAND + 2 * is_arm]
     for thing in range(THINGS):
@@ -88,12 +92,13 @@ def load_scene_mesh() -> SceneMesh:
     return SceneMesh(
         faces=all_faces,
         part=torch.cat(part),
+        bone=bones,
         neighbours=_neighbours(all_faces, 2 * arms + THINGS * things),
         rest_m=torch.cat([template_m, template_m, *[thing_unit] * THINGS]),
         rest_normal=torch.cat([normals, normals, *[thing_unit] * THINGS]),
         arm_template_m=template_m,
         arm_shape_dirs=shape_dirs,
-        arm_share=share,
+        arm_share=weights[:, 16],
         thing_unit=thing_unit,
         hand_count=hand_count,
     )

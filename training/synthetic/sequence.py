@@ -32,9 +32,9 @@ from training.synthetic.spheres import first_contact, gap, sphere_centres
 from training.synthetic.things import no_things
 from training.synthetic.view import pinhole
 
-_KEY_EVERY_S = 0.7
+_KEY_EVERY_S = 0.8
 _SHUTTER = 0.5  # share of the frame's time that the shutter is open
-_ENVELOPE_S = 0.16
+_ENVELOPE_S = 0.26
 _CHUNK = 8
 
 
@@ -94,7 +94,7 @@ def generate_sequence(
     """
     settings = settings or Settings()
     device = torch.device(device)
-    with torch.inference_mode():
+    with torch.no_grad():
         random = Randomness(seed, torch.zeros(1, dtype=torch.int64))
         kit = load_kit(device)
         time_s = torch.arange(frames) / fps
@@ -113,7 +113,7 @@ def draw_motion(random: Randomness, time_s: Tensor, kit: Kit) -> Motion:
     """A motion over the given times: a meeting every few keys, the hands apart between."""
     duration_s = float(time_s[-1])
     count = max(3, round(duration_s / _KEY_EVERY_S) + 1)
-    pauses = 1 + random.uniform("key times", count - 1, low=-0.4, high=0.4)[0]
+    pauses = 1 + random.uniform("key times", count - 1, low=-0.25, high=0.25)[0]
     key_s = torch.cat([torch.zeros(1), pauses.cumsum(0)]) * duration_s / float(pauses.sum())
     keys = Randomness(random.seed, random.index.repeat(count) * 4096 + torch.arange(count))
     every = Randomness(random.seed, random.index.repeat(count))
@@ -213,7 +213,13 @@ def render_motion(
         pictures.append(as_bytes(drawn.image.unflatten(0, (-1, subframes)).mean(1)).cpu())
         visibility.append(
             labels.joint_visibility(
-                drawn.keys, kit.mesh.part, joints_m[part], joints_px[part], inside[part], settings.supersample
+                drawn.keys,
+                kit.mesh.part,
+                kit.mesh.bone,
+                joints_m[part],
+                joints_px[part],
+                inside[part],
+                settings.supersample,
             )[subframes // 2 :: subframes]
         )
     return SyntheticClip(
@@ -260,5 +266,5 @@ def _leaving(random: Randomness, view: Tensor, count: int) -> Tensor:
     key = 0 if bool(random.chance("enters", 0.5)) else count - 1
     outward = 1.0 if (side == LEFT) != bool(view[0] == OWN_EYES) else -1.0
     if bool(random.chance("leaves", 0.25)):
-        away[key, side] = torch.tensor([0.55 * outward, 0.25, 0.0])
+        away[key, side] = torch.tensor([0.45 * outward, 0.2, 0.0])
     return away

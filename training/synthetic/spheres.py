@@ -2,10 +2,10 @@
 """Hands as spheres that ride on their bones: how far two hands are apart, or how deep they press together."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from inference_core.hand_model.hand import HandModel, PosedHands
 from inference_core.skeleton import RIGHT
@@ -13,13 +13,15 @@ from training.synthetic.meshes import vertex_normals
 
 _COUNT = 88
 _RADII_M = torch.arange(0.004, 0.0165, 0.0005)
+# Forearm, sleeve included: distances from the wrist joint along the rest arm, and radii.
+_ARM_M = ((0.030, 0.025), (0.058, 0.026), (0.088, 0.029), (0.120, 0.032), (0.155, 0.036), (0.195, 0.040))
 # A sphere may stick out of the skin by this share of its radius: without it noise of the mesh decides.
 _TOLERANCE = 0.06
 
 
 @dataclass(frozen=True)
 class Spheres:
-    """K spheres that fill a hand, the same on both sides.
+    """K spheres that fill a hand and stand for its forearm, the same on both sides.
 
     vertex (K,): the skin's vertex that each touches from inside; inward_m (S, K, 3): from there to its
     centre, rest frame; radius_m (K,); bone (K,): the joint, 0..15, that carries it.
@@ -38,16 +40,26 @@ class Spheres:
 def fit_spheres(model: HandModel, count: int = _COUNT) -> Spheres:
     """Spheres inside the model's mean hand, each the largest that touches its vertex from inside.
 
-    They are spread by farthest-point sampling over the skin.
+    They are spread by farthest-point sampling over the skin; the last ones line the forearm, which is taken
+    as straight.
     """
     skin_m = model.template_m[RIGHT].float()
     normals = vertex_normals(skin_m[None], model.faces[RIGHT])[0]
     radius_m = _inscribed_radii(skin_m, normals)
     vertex = _farthest_points(skin_m, count)
     inward = -normals[vertex] * radius_m[vertex, None]
-    mirrored = inward * torch.tensor([-1.0, 1.0, 1.0], device=inward.device)
     bone = model.skin_weights[RIGHT, vertex].argmax(-1)
-    return Spheres(vertex, torch.stack([mirrored, inward]), radius_m[vertex], bone)
+    wrist_m = model.rest_joints_m[RIGHT, 0].float()
+    along_m, arm_radius_m = torch.tensor(_ARM_M, device=skin_m.device).unbind(1)
+    rim = (skin_m - wrist_m).norm(dim=-1).argmin().expand(len(along_m))
+    arm_m = wrist_m + along_m[:, None] * torch.tensor([1.0, 0.0, 0.0], device=skin_m.device)
+    inward = torch.cat([inward, arm_m - skin_m[rim]])
+    return Spheres(
+        vertex=torch.cat([vertex, rim]),
+        inward_m=torch.stack([inward * torch.tensor([-1.0, 1.0, 1.0], device=inward.device), inward]),
+        radius_m=torch.cat([radius_m[vertex], arm_radius_m]),
+        bone=F.pad(bone, (0, len(along_m))),
+    )
 
 
 def sphere_centres(spheres: Spheres, posed: PosedHands) -> Tensor:
@@ -95,12 +107,6 @@ def deepest_fit(
         free = gap(torch.stack([moved, centres_m[:, 1]], 1), radius_m) >= -bound_m
         best = torch.where(free & start_m.isfinite(), trial, best)
     return best
-
-
-@lru_cache(maxsize=8)
-def cached_spheres(model: HandModel) -> Spheres:
-    """fit_spheres, once for each model."""
-    return fit_spheres(model)
 
 
 def _inscribed_radii(skin_m: Tensor, normals: Tensor) -> Tensor:
