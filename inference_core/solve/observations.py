@@ -18,7 +18,7 @@ from inference_core.geometry.rotations import exp, log
 
 # A network may bring back a hand that the tracks call absent when it is this sure of it.
 _NETWORK_PRESENCE, _NETWORK_CONFIDENCE = 0.5, 0.3
-# Farther apart than this many median frame times, frames are not neighbours: a cut, or missing frames.
+# Farther apart than this many median frame times, frames are not neighbours: too much may have happened.
 _LONGEST_STEP = 12.0
 
 
@@ -74,7 +74,7 @@ class Observations:
     def steps(self) -> Tensor:
         """(N - 1,) time from each hand frame to the next of the list; 0 where the two do not follow."""
         step = torch.diff(self.time)
-        follows = (torch.diff(self.side) == 0) & (step > 0) & (step < _LONGEST_STEP)
+        follows = (torch.diff(self.side) == 0) & (torch.diff(self.frame) == 1) & (step < _LONGEST_STEP)
         return torch.where(follows, step, torch.zeros_like(step))
 
     def take(self, indices: Tensor) -> "Observations":

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shots with known truth for the solve: smooth two-hand motion, projected, with noise as measured on footage."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference_core.camera import Camera, camera_from_fov
+from inference_core.evidence import ABSENT, FILLED, SEEN, HandEvidence, NetworkEvidence
+from inference_core.geometry.mirror import mirror
+from inference_core.geometry.projection import project_pinhole
+from inference_core.geometry.rotations import exp
+from inference_core.hand_model.hand import HandModel
+
+SIZE_PX = (1280, 720)
+# Fingers point up in the picture, palms to the camera: the turn of each flat hand about its wrist.
+_UPRIGHT = {0: ((-1.2, 1.2, 1.2)), 1: ((-1.2, -1.2, -1.2))}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Evidence and truth of T frames. wrist_m (T, S, 3), joints_m (T, S, 21, 3), rotations (T, S, 16, 3, 3)."""
+
+    evidence: HandEvidence
+    camera: Camera
+    time_s: NDArray[np.float64]
+    betas: NDArray[np.float64]
+    wrist_m: NDArray[np.float64]
+    joints_m: NDArray[np.float64]
+    rotations: NDArray[np.float64]
+
+    def network(self, confidence: float) -> NetworkEvidence:
+        """A network that is right everywhere and `confidence` sure of it."""
+        count = len(self.time_s)
+        return NetworkEvidence(
+            rotations=self.rotations.astype(np.float32),
+            joints_rel_m=(self.joints_m - self.joints_m[:, :, :1]).astype(np.float32),
+            wrist_cam_m=self.wrist_m.astype(np.float32),
+            betas=np.broadcast_to(self.betas, (count, 2, 10)).astype(np.float32),
+            offset_m=(self.wrist_m[:, 1] - self.wrist_m[:, 0]).astype(np.float32),
+            confidence=np.full((count, 2), confidence, np.float32),
+            presence=np.full((count, 2), 1.0, np.float32),
+        )
+
+
+def make_shot(
+    model: HandModel,
+    count: int = 90,
+    seed: int = 0,
+    noise: float = 1.0,
+    speed: float = 1.0,
+    distance_m: float = 0.6,
+    rate: float = 30.0,
+    betas: float = 0.0,
+    apart_m: float = 0.22,
+) -> Shot:
+    """Two hands that wander, turn and flex for `count` frames at `rate` frames a second.
+
+    noise 1: landmarks off by 0.8 % of the hand's box (half of it slow), world landmarks by 6 mm. speed scales
+    how fast everything moves; betas: standard deviation of the (common) shape.
+    """
+    random = np.random.default_rng(seed)
+    model = model.to("cpu", torch.float64)
+    time_s = np.arange(count) / rate
+    shape = torch.as_tensor(random.normal(size=10) * betas).expand(2, 10)
+    centre = np.array([[apart_m / 2, 0.05, distance_m], [-apart_m / 2, 0.05, distance_m]])
+    wrist_m = torch.as_tensor(centre + _waves(random, time_s * speed, (2, 3)) * [0.05, 0.04, 0.05])
+    upright = exp(torch.tensor([_UPRIGHT[0], _UPRIGHT[1]]).double())
+    root = exp(torch.as_tensor(_waves(random, time_s * speed, (2, 3)) * 0.35)) @ upright
+    low, high = model.joint_limits_rad.double().unbind(-1)
+    middle = (low + high) / 2
+    sway = torch.as_tensor(_waves(random, time_s * speed, (2, 15, 3)))
+    bent = (middle + 0.3 * (high - low) * sway) * torch.tensor([1.0, 0.4, 0.1])
+    rotations = torch.cat([root[:, :, None], model.rotations_from_angles(bent)], 2)
+    posed = model.with_shape(shape).with_pose(rotations, wrist_m)
+    camera = camera_from_fov(SIZE_PX, 60.0)
+    evidence = _evidence(random, posed.landmarks21_m, torch.as_tensor(camera.K), noise)
+    return Shot(
+        evidence, camera, time_s, shape.numpy(), wrist_m.numpy(), posed.joints21_m.numpy(), rotations.numpy()
+    )
+
+
+def mirrored(shot: Shot) -> HandEvidence:
+    """The evidence of the flipped picture: sides swapped, x the other way."""
+    width = SIZE_PX[0]
+    px = shot.evidence.landmarks_px[:, ::-1].copy()
+    px[..., 0] = width - px[..., 0]
+    return HandEvidence(
+        px,
+        mirror(shot.evidence.world_m[:, ::-1], "point"),
+        shot.evidence.present[:, ::-1].copy(),
+        shot.evidence.side_score[:, ::-1].copy(),
+    )
+
+
+def without(evidence: HandEvidence, frames: slice, side: int, state: int = FILLED) -> HandEvidence:
+    """The evidence with one hand's landmarks gone in some frames, which count as filled (or absent)."""
+    px, world, present = (a.copy() for a in (evidence.landmarks_px, evidence.world_m, evidence.present))
+    px[frames, side, :, :2], px[frames, side, :, 2] = np.nan, 0
+    world[frames, side] = np.nan
+    present[frames, side] = state
+    return replace(evidence, landmarks_px=px, world_m=world, present=present)
+
+
+def only(evidence: HandEvidence, side: int) -> HandEvidence:
+    """The evidence with the other hand never there."""
+    return without(evidence, slice(None), 1 - side, ABSENT)
+
+
+def wrist_aligned_error_m(found: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
+    """Mean joint error after the wrists are laid upon each other."""
+    error = (found - found[..., :1, :]) - (truth - truth[..., :1, :])
+    return float(np.nanmean(np.linalg.norm(error, axis=-1)))
+
+
+def shake(points_m: NDArray[np.floating]) -> float:
+    """Mean second difference of points (T, ..., 3), millimetres a frame squared."""
+    second = points_m[2:] - 2 * points_m[1:-1] + points_m[:-2]
+    return float(np.nanmean(np.linalg.norm(second, axis=-1))) * 1e3
+
+
+def _waves(
+    random: np.random.Generator, time_s: NDArray[np.float64], form: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """(T, *form) sums of four sines of 0.1 to 1.2 Hz, about -1..1."""
+    rate = random.uniform(0.1, 1.2, (4, *form))
+    phase = random.uniform(0, 2 * np.pi, (4, *form))
+    time = time_s.reshape(-1, *[1] * (len(form) + 1))
+    return np.sin(2 * np.pi * rate * time + phase).mean(1) * 1.6
+
+
+def _evidence(random: np.random.Generator, points_m: Tensor, K: Tensor, noise: float) -> HandEvidence:
+    count = len(points_m)
+    px = project_pinhole(points_m, K).numpy()
+    box = np.linalg.norm(px.max(2) - px.min(2), axis=-1)[..., None, None]
+    slow = _slow_noise(random, px.shape)
+    px = px + noise * 0.008 * box * (0.6 * random.normal(size=px.shape) + 0.8 * slow)
+    centred = _as_the_crop_sees_it(points_m).numpy()
+    world = centred + noise * 0.006 * (
+        0.5 * random.normal(size=centred.shape) + 0.87 * _slow_noise(random, centred.shape)
+    )
+    landmarks = np.concatenate([px, np.ones((*px.shape[:-1], 1))], -1)
+    return HandEvidence(
+        landmarks.astype(np.float32),
+        world.astype(np.float32),
+        np.full((count, 2), SEEN, np.uint8),
+        np.ones((count, 2), np.float32),
+    )
+
+
+def _as_the_crop_sees_it(points_m: Tensor) -> Tensor:
+    """Points (T, S, 21, 3) about their centre, axes of a camera turned straight at them, rolled as ours."""
+    centre = points_m.mean(2, keepdim=True)
+    forward = torch.nn.functional.normalize(centre[:, :, 0], dim=-1)
+    axis = torch.linalg.cross(torch.tensor([0.0, 0.0, 1.0]).double().expand_as(forward), forward, dim=-1)
+    angle = torch.arccos(forward[..., 2:])
+    turn = exp(torch.nn.functional.normalize(axis, dim=-1) * angle)
+    return (points_m - centre) @ turn
+
+
+def _slow_noise(random: np.random.Generator, form: tuple[int, ...]) -> NDArray[np.float64]:
+    """Noise of unit variance that forgets itself over some ten frames."""
+    keep = 0.9
+    out = random.normal(size=form)
+    for n in range(1, len(out)):
+        out[n] = keep * out[n - 1] + np.sqrt(1 - keep**2) * out[n]
+    return out

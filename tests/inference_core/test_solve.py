@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shot solve against shots with known truth, and its laws."""
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from inference_core.errors import RequestError
+from inference_core.evidence import ABSENT, FILLED, SEEN
+from inference_core.geometry.mirror import mirror
+from inference_core.geometry.rotations import quaternion_to_matrix
+from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.load import load_hand_model
+from inference_core.solve.settings import SolveSettings
+from inference_core.solve.shot import solve_shot
+from inference_core.solve.solution import ShotSolution
+from tests.inference_core.solve_scenes import (
+    Shot,
+    make_shot,
+    mirrored,
+    only,
+    shake,
+    without,
+    wrist_aligned_error_m,
+)
+
+GAP = slice(40, 48)
+
+
+@pytest.fixture(scope="module")
+def model() -> HandModel:
+    return load_hand_model()
+
+
+@pytest.fixture(scope="module")
+def shot(model: HandModel) -> Shot:
+    return make_shot(model, 90, seed=1)
+
+
+@pytest.fixture(scope="module")
+def solution(model: HandModel, shot: Shot) -> ShotSolution:
+    return _solve(model, shot)
+
+
+def test_hands_come_out_where_and_as_they_are(shot: Shot, solution: ShotSolution) -> None:
+    assert wrist_aligned_error_m(solution.joints_cam_m, shot.joints_m) < 0.006
+    assert _wrist_error(shot, solution.wrist_cam_m) < 0.02
+    assert (solution.present == SEEN).all() and (solution.confidence > 0.7).all()
+
+
+@pytest.mark.parametrize("distance_m", [0.35, 1.6])
+def test_distance_is_metric_near_and_far(model: HandModel, distance_m: float) -> None:
+    shot = make_shot(model, 40, seed=2, distance_m=distance_m)
+    assert _wrist_error(shot, _solve(model, shot).wrist_cam_m) < 0.04
+
+
+def test_shake_goes_and_the_motion_stays(shot: Shot, solution: ShotSolution) -> None:
+    assert shake(solution.wrist_cam_m) < shake(solution.raw_wrist_cam_m) / 4
+    assert wrist_aligned_error_m(solution.joints_cam_m, shot.joints_m) < wrist_aligned_error_m(
+        solution.raw_joints_cam_m, shot.joints_m
+    )
+
+
+def test_fast_motion_keeps_its_size_and_does_not_lag(model: HandModel) -> None:
+    shot = make_shot(model, 90, seed=3, speed=4.0)
+    solved = _solve(model, shot).wrist_cam_m
+    for axis in (0, 1):
+        found, truth = solved[..., axis], shot.wrist_m[..., axis]
+        assert np.all(np.ptp(found, axis=0) > 0.95 * np.ptp(truth, axis=0))
+        errors = [np.abs(found[3:87] - truth[3 + lag : 87 + lag]).mean() for lag in (-1, 0, 1)]
+        assert np.argmin(errors) == 1
+
+
+def test_gap_is_bridged_by_the_motion_on_both_sides(model: HandModel, shot: Shot) -> None:
+    solved = _solve(model, replace(shot, evidence=without(shot.evidence, GAP, 1)))
+    assert (solved.present[GAP, 1] == FILLED).all() and np.isfinite(solved.joints_cam_m).all()
+    error = np.linalg.norm(solved.wrist_cam_m[GAP, 1] - shot.wrist_m[GAP, 1], axis=-1)
+    assert error.max() < 0.03
+    assert (solved.confidence[GAP, 1] < 0.6).all() and solved.confidence[44, 1] < solved.confidence[40, 1]
+    assert shake(solved.wrist_cam_m[35:53, 1]) < 3
+
+
+def test_network_holds_the_hand_that_landmarks_lose(model: HandModel, shot: Shot) -> None:
+    lost = slice(25, 65)
+    evidence = without(shot.evidence, lost, 1, ABSENT)
+    solved = solve_shot(evidence, shot.camera, shot.time_s, model, network_evidence=shot.network(0.9))
+    assert (solved.present[lost, 1] == FILLED).all()
+    error = np.linalg.norm(solved.wrist_cam_m[lost, 1] - shot.wrist_m[lost, 1], axis=-1)
+    assert error.max() < 0.02
+    assert wrist_aligned_error_m(solved.joints_cam_m[lost, 1], shot.joints_m[lost, 1]) < 0.008
+    assert (solved.confidence[lost, 1] > 0.5).all()
+
+
+def test_network_without_confidence_changes_nothing(
+    model: HandModel, shot: Shot, solution: ShotSolution
+) -> None:
+    silent = shot.network(0.0)
+    solved = solve_shot(shot.evidence, shot.camera, shot.time_s, model, network_evidence=silent)
+    assert np.allclose(solved.joints_cam_m, solution.joints_cam_m, atol=1e-5)
+
+
+def test_one_shape_a_hand_and_both_alike(solution: ShotSolution) -> None:
+    bones = np.linalg.norm(np.diff(solution.joints_cam_m[:, :, 5:8], axis=2), axis=-1)
+    assert np.ptp(bones, axis=0).max() < 1e-5
+    assert np.abs(solution.betas[0] - solution.betas[1]).max() < 0.5
+    assert np.abs(solution.betas).max() < 1.5
+
+
+def test_joints_stay_within_their_limits(model: HandModel, solution: ShotSolution) -> None:
+    rotations = quaternion_to_matrix(torch.as_tensor(solution.pose_wxyz))
+    angles = model.angles_from_rotations(rotations)
+    low, high = model.joint_limits_rad.unbind(-1)
+    beyond = torch.maximum(angles - high, low - angles).clamp(min=0)
+    assert float(beyond.rad2deg().max()) < 5
+
+
+def test_mirrored_evidence_gives_the_mirrored_solve(
+    model: HandModel, shot: Shot, solution: ShotSolution
+) -> None:
+    solved = _solve(model, replace(shot, evidence=mirrored(shot)))
+    assert np.allclose(mirror(solved.joints_cam_m[:, ::-1], "point"), solution.joints_cam_m, atol=5e-4)
+    assert np.allclose(solved.betas[::-1], solution.betas, atol=1e-2)
+
+
+def test_unit_and_origin_of_time_do_not_matter(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
+    solved = _solve(model, replace(shot, time_s=shot.time_s * 4 + 100))
+    assert np.allclose(solved.joints_cam_m, solution.joints_cam_m, atol=1e-5)
+
+
+def test_without_smoothing_every_frame_is_its_own(model: HandModel, shot: Shot) -> None:
+    solved = _solve(model, shot, SolveSettings(smooth=0, contact=False))
+    assert np.abs(solved.joints_cam_m - solved.raw_joints_cam_m).max() < 2e-3
+
+
+def test_more_smoothing_shakes_less(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
+    more = _solve(model, shot, SolveSettings(smooth=0.9))
+    assert shake(more.wrist_cam_m) < shake(solution.wrist_cam_m)
+
+
+def test_windows_agree_with_the_whole(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
+    solved = _solve(model, shot, SolveSettings(window_frames=50, overlap_frames=20))
+    difference = np.linalg.norm(solved.joints_cam_m - solution.joints_cam_m, axis=-1)
+    assert difference.max() < 4e-3
+    assert shake(solved.wrist_cam_m) < 1.3 * shake(solution.wrist_cam_m)
+
+
+def test_memory_does_not_grow_with_the_shot(model: HandModel, shot: Shot) -> None:
+    settings = SolveSettings(window_frames=40, overlap_frames=10)
+    peaks: list[int] = []
+    for repeats in (2, 6):
+        evidence = replace(
+            shot.evidence,
+            **{
+                name: np.concatenate([getattr(shot.evidence, name)[:, :]] * repeats)
+                for name in ("landmarks_px", "world_m", "present", "side_score")
+            },
+        )
+        evidence = only(evidence, 1)
+        time_s = np.arange(90 * repeats) / 30
+        tracemalloc.start()
+        solve_shot(evidence, shot.camera, time_s, model, settings)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    results = 4 * 90 * 2 * 4 * (2 * (4 + 60 + 3 + 63) + 2)  # bytes: the arrays that are handed back
+    assert peaks[1] - peaks[0] < 3 * results
+
+
+def test_absent_hand_is_nan_and_without_confidence(model: HandModel, shot: Shot) -> None:
+    solved = _solve(model, replace(shot, evidence=only(shot.evidence, 0)))
+    assert (solved.present[:, 1] == ABSENT).all() and (solved.confidence[:, 1] == 0).all()
+    assert np.isnan(solved.joints_cam_m[:, 1]).all() and np.isnan(solved.raw_root_wxyz[:, 1]).all()
+    assert np.isfinite(solved.joints_cam_m[:, 0]).all() and np.isfinite(solved.betas).all()
+
+
+def test_shot_without_hands_and_shot_of_one_frame_are_solved(model: HandModel, shot: Shot) -> None:
+    nobody = without(without(shot.evidence, slice(None), 0, ABSENT), slice(None), 1, ABSENT)
+    solved = _solve(model, replace(shot, evidence=nobody))
+    assert (solved.present == ABSENT).all() and np.isnan(solved.joints_cam_m).all()
+    still = make_shot(model, 1, seed=5)
+    assert _wrist_error(still, _solve(model, still).wrist_cam_m) < 0.06
+
+
+def test_landmarks_far_off_in_single_frames_do_no_harm(model: HandModel, shot: Shot) -> None:
+    px = shot.evidence.landmarks_px.copy()
+    px[30, 1, 5:9, :2] += 150
+    px[31, 0, :, :2] += [60, -80]
+    solved = _solve(model, replace(shot, evidence=replace(shot.evidence, landmarks_px=px)))
+    error = np.linalg.norm(solved.wrist_cam_m - shot.wrist_m, axis=-1)
+    assert error[30, 1] < 0.02 and error[31, 0] < 0.04
+    assert solved.confidence[31, 0] < solved.confidence[29, 0]
+
+
+def test_solve_is_deterministic(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
+    assert np.array_equal(_solve(model, shot).joints_cam_m, solution.joints_cam_m)
+
+
+def test_rotations_are_unit_quaternions(solution: ShotSolution) -> None:
+    for wxyz in (solution.root_wxyz, solution.pose_wxyz, solution.raw_root_wxyz, solution.raw_pose_wxyz):
+        assert np.allclose(np.linalg.norm(wxyz, axis=-1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("times", [np.zeros(90), np.arange(89.0), np.full(90, np.nan)])
+def test_time_stamps_that_cannot_be_are_refused(model: HandModel, shot: Shot, times: np.ndarray) -> None:
+    with pytest.raises(RequestError, match="time stamps"):
+        solve_shot(shot.evidence, shot.camera, times, model)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"smooth": 1.5}, {"smooth": -0.1}, {"window_frames": 10, "overlap_frames": 9}]
+)
+def test_settings_that_cannot_be_are_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(RequestError):
+        SolveSettings(**fields)  # pyright: ignore[reportArgumentType]
+
+
+def _solve(model: HandModel, shot: Shot, settings: SolveSettings | None = None) -> ShotSolution:
+    return solve_shot(shot.evidence, shot.camera, shot.time_s, model, settings)
+
+
+def _wrist_error(shot: Shot, wrist_cam_m: np.ndarray) -> float:
+    """Mean error of the wrists as a share of their distance."""
+    error = np.linalg.norm(wrist_cam_m - shot.wrist_m, axis=-1)
+    return float((error / np.linalg.norm(shot.wrist_m, axis=-1)).mean())
