@@ -149,7 +149,7 @@ class _Costs:
 
     def _goes_on(self, before: int, index: int) -> float:
         """How much a tracklet looks like another's continuation, 0..1."""
-        if before < 0 or self.tracklets[index].start - self.tracklets[before].end < 1 - _SHARED_FRAMES:
+        if before < 0 or self.tracklets[before].end >= self.tracklets[index].start:
             return 0.0
         faded_s = self._gap_s(before, index) / _CHANGE_MEMORY_S
         if self.tracklets[before].trail == self.tracklets[index].trail:

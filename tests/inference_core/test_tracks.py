@@ -215,6 +215,11 @@ def test_in_a_still_a_sighting_is_enough() -> None:
     assert palm_x(evidence, RIGHT, 0) < palm_x(evidence, LEFT, 0)
 
 
+def test_in_a_still_hands_close_to_each_other_are_two() -> None:
+    evidence = build_tracks(shot([Trail(*path(300, 300, 0, 1), 0.98), Trail(*path(360, 360, 0, 1), 0.05)], 1))
+    assert (evidence.present == SEEN).all()
+
+
 def two_people() -> ShotDetections:
     """The nearer person's pair at the picture's left, the other's, smaller, at its right."""
     return shot(
