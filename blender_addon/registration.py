@@ -15,6 +15,7 @@ from .operators import (
     engine,
     export_motion,
     load_take,
+    retarget,
     review,
     save_take,
 )
@@ -22,13 +23,16 @@ from .panels import capture as capture_panel
 from .panels import clean_up as clean_up_panel
 from .panels import export, take
 from .panels import footage as footage_panel
+from .panels import retarget as retarget_panel
 from .panels import review as review_panel
+from .retarget import properties as retarget_properties
 
 MODULES = (
     properties,
     preferences,
     footage_facts,
     capture_properties,
+    retarget_properties,
     runs,
     engine,
     choose_footage,
@@ -37,12 +41,14 @@ MODULES = (
     save_take,
     review,
     clean_up,
+    retarget,
     export_motion,
     footage_panel,
     capture_panel,
     take,
     review_panel,
     clean_up_panel,
+    retarget_panel,
     export,
     command,
 )

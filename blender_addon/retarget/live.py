@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The other armature follows the captured hands live, by constraints, until it is baked or let go.
+
+For each mapped bone a hidden empty hangs from the captured bone, turned so that the other bone may copy its rotation
+in the world. Where the hand itself is not driven, the empties hang from a stand-in whose wrist follows the
+other armature's hand: the fingers then move within that hand.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from inference_core import quaternions
+from inference_core.errors import RequestError
+
+from ..cleanup.hand_curves import HandRig
+from ..scene import fcurves, hand_keys
+from ..scene.axes import Floats
+from .alignment import Frames, anatomical_frames, carried_rest
+from .bone_map import HAND, BoneMap, side_of
+
+MARK: Final = "Duohand"  # constraints of ours are named so
+_CARRIERS: Final = "Duohand retarget"
+
+
+@dataclass(frozen=True)
+class RetargetSettings:
+    """What is driven besides the fingers: the hand's rotation, and its place."""
+
+    with_hand: bool = True
+    with_location: bool = False
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """Bones of one hand of an armature at rest in the world, by our names without side."""
+
+    heads: dict[str, Floats]
+    tails: dict[str, Floats]
+    turns: dict[str, Floats]
+
+
+def follow(rig: HandRig, target: bpy.types.Object, bones: BoneMap, settings: RetargetSettings) -> int:
+    """Let the target's mapped bones of the rig's side follow it; how many do. Earlier constraints are replaced."""
+    mine = {name[:-2]: bone for name, bone in bones.items() if side_of(name) == rig.side and bone}
+    missing = [bone for bone in mine.values() if bone not in target.pose.bones]
+    if missing:
+        raise RequestError(f"{target.name} has no bone {missing[0]}. Correct the bone map.")
+    if target == rig.armature:
+        raise RequestError("The captured hand cannot follow itself. Choose another armature.")
+    release(target, list(mine.values()))
+    source, other = _rest(rig.armature, {name[:-2]: name for name in rig.names}), _rest(target, mine)
+    frames = anatomical_frames(source.heads, source.tails, rig.side)
+    target_frames = anatomical_frames(other.heads, other.tails, rig.side)
+    collection = _carrier_collection(rig.shot)
+    leader = rig.armature
+    if not settings.with_hand:
+        leader = _stand_in(rig, target, mine, (frames, target_frames), source, collection)
+    suffix = rig.names[0][-2:]
+    followed = 0
+    for name, bone in mine.items():
+        if name == HAND and not settings.with_hand:
+            continue
+        turn = carried_rest(frames[name], target_frames[name], other.turns[bone])
+        empty = _carrier(leader, f"{name}{suffix}", f"{target.name} {bone}", turn, collection)
+        _copy(target.pose.bones[bone], "COPY_ROTATION", empty)
+        followed += 1
+        if name == HAND and settings.with_location:
+            copy = _copy(target.pose.bones[bone], "COPY_LOCATION", leader)
+            copy.subtarget = f"{name}{suffix}"
+    return followed
+
+
+def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> int:
+    """Key what the target's following bones show on these frames, then let them go; how many bones were keyed."""
+    bones = following(target)
+    if not bones:
+        raise RequestError(f"{target.name} follows no captured hand. Retarget it first.")
+    shown = _shown(scene, target, bones, frames)
+    channels = fcurves.active_channels(target) or fcurves.assign_new_action(target, f"{target.name} hands")
+    at = np.array(frames, np.float64)
+    for bone, (locations, turns) in shown.items():
+        pose_bone = target.pose.bones[bone]
+        if pose_bone.rotation_mode != hand_keys.QUATERNION:
+            pose_bone.rotation_mode = hand_keys.QUATERNION
+        if any(item.type == "COPY_LOCATION" for item in _ours(pose_bone)):
+            fcurves.write_keys(
+                channels, hand_keys.location_path(bone), bone, fcurves.dense_keys(at, locations)
+            )
+        path = hand_keys.rotation_path(bone, hand_keys.QUATERNION)
+        keys = fcurves.dense_keys(at, quaternions.continuous(turns))
+        fcurves.write_keys(channels, path, bone, keys)
+    release(target, bones)
+    return len(bones)
+
+
+def following(target: bpy.types.Object) -> list[str]:
+    """Names of the target's bones that follow a captured hand."""
+    return [bone.name for bone in target.pose.bones if _ours(bone)]
+
+
+def release(target: bpy.types.Object, bones: list[str]) -> None:
+    """Let these bones go, and remove what only they followed."""
+    carriers: list[bpy.types.Object] = []
+    for name in bones:
+        pose_bone = target.pose.bones[name]
+        for constraint in _ours(pose_bone):
+            if constraint.type == "COPY_ROTATION" and constraint.target is not None:
+                carriers.append(constraint.target)
+            pose_bone.constraints.remove(constraint)
+    leaders = {carrier.parent for carrier in carriers}
+    for carrier in dict.fromkeys(carriers):
+        bpy.data.objects.remove(carrier)
+    for leader in leaders:
+        if leader is not None and leader.get("duohand_stand_in") and not leader.children:
+            _remove_stand_in(leader)
+
+
+def _shown(
+    scene: bpy.types.Scene, target: bpy.types.Object, bones: list[str], frames: range
+) -> dict[str, tuple[Floats, Floats]]:
+    """Locations (F, 3) and rotations (F, 4) of each bone from its rest, as the constraints make them."""
+    now = scene.frame_current
+    found = {bone: (np.empty((len(frames), 3)), np.empty((len(frames), 4))) for bone in bones}
+    try:
+        for row, frame in enumerate(frames):
+            scene.frame_set(frame)
+            shown: Any = target.evaluated_get(bpy.context.evaluated_depsgraph_get())
+            for bone, (locations, turns) in found.items():
+                pose_bone = shown.pose.bones[bone]
+                basis = shown.convert_space(
+                    pose_bone=pose_bone, matrix=pose_bone.matrix, from_space="POSE", to_space="LOCAL"
+                )
+                locations[row], turns[row] = basis.to_translation(), basis.to_quaternion()
+    finally:
+        scene.frame_set(now)
+    return found
+
+
+def _rest(armature: bpy.types.Object, bones: Mapping[str, str]) -> _Rest:
+    """The bones at rest in the world; turns are kept under both names."""
+    world = np.array(armature.matrix_world.normalized(), np.float64)
+    data: Any = armature.data
+    heads, tails, turns = {}, {}, {}
+    for name, bone_name in bones.items():
+        bone = data.bones[bone_name]
+        heads[name] = world[:3, :3] @ np.array(bone.head_local) + world[:3, 3]
+        tails[name] = world[:3, :3] @ np.array(bone.tail_local) + world[:3, 3]
+        turn = world[:3, :3] @ np.array(bone.matrix_local, np.float64)[:3, :3]
+        turns[name] = turns[bone_name] = turn
+    return _Rest(heads, tails, turns)
+
+
+def _carrier(
+    leader: bpy.types.Object, bone: str, name: str, turn: Floats, collection: bpy.types.Collection
+) -> bpy.types.Object:
+    """A hidden empty fixed to the leader's bone, with rotation `turn` in the world while that bone rests."""
+    empty = bpy.data.objects.new(f"{MARK} {name}", None)
+    collection.objects.link(empty)
+    empty.parent, empty.parent_type, empty.parent_bone = leader, "BONE", bone
+    data: Any = leader.data
+    rest = np.array(leader.matrix_world.normalized() @ data.bones[bone].matrix_local, np.float64)[:3, :3]
+    empty.matrix_basis = Matrix((rest.T @ turn).tolist()).to_4x4()
+    empty.empty_display_size = 0.01
+    empty.hide_viewport = empty.hide_render = True
+    return empty
+
+
+def _copy(pose_bone: bpy.types.PoseBone, kind: str, target: bpy.types.Object) -> Any:
+    constraint: Any = pose_bone.constraints.new(kind)
+    constraint.name = MARK
+    constraint.target = target
+    constraint.target_space = constraint.owner_space = "WORLD"
+    return constraint
+
+
+def _ours(pose_bone: bpy.types.PoseBone) -> list[Any]:
+    return [item for item in pose_bone.constraints if item.name.startswith(MARK)]
+
+
+def _stand_in(
+    rig: HandRig,
+    target: bpy.types.Object,
+    mine: Mapping[str, str],
+    frames: tuple[Frames, Frames],
+    source: _Rest,
+    collection: bpy.types.Collection,
+) -> bpy.types.Object:
+    """A copy of the captured armature whose wrist turns with the target's hand."""
+    if HAND not in mine:
+        raise RequestError(
+            "To move only the fingers the map must name the hand that they sit on. Add the hand to the bone map."
+        )
+    stand_in = rig.armature.copy()
+    stand_in.name = f"{MARK} stand-in {rig.armature.name}"
+    stand_in["duohand_stand_in"] = True
+    stand_in.duohand.side = "NONE"
+    collection.objects.link(stand_in)
+    stand_in.hide_viewport = stand_in.hide_render = True
+    turn = carried_rest(frames[1][HAND], frames[0][HAND], source.turns[HAND])
+    empty = _carrier(target, mine[HAND], f"{stand_in.name} wrist", turn, collection)
+    _copy(stand_in.pose.bones[rig.names[0]], "COPY_ROTATION", empty)
+    return stand_in
+
+
+def _remove_stand_in(stand_in: bpy.types.Object) -> None:
+    for pose_bone in stand_in.pose.bones:
+        for constraint in _ours(pose_bone):
+            bpy.data.objects.remove(constraint.target)
+    bpy.data.objects.remove(stand_in)
+
+
+def _carrier_collection(shot: bpy.types.Collection) -> bpy.types.Collection:
+    """The shot's collection for what carries rotations over."""
+    for child in shot.children:
+        if child.name.startswith(_CARRIERS):
+            return child
+    made = bpy.data.collections.new(_CARRIERS)
+    shot.children.link(made)
+    return made

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a scene remembers of a retarget: the other armature and which bone is which."""
+
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, CollectionProperty, EnumProperty, PointerProperty, StringProperty
+
+from .bone_map import BoneMap
+
+PRESET_ITEMS = (
+    ("GUESS", "By Name", "Guess from the bones' names"),
+    ("RIGIFY", "Rigify", "The control rig that Rigify generates"),
+    ("MIXAMO", "Mixamo", "Characters from Mixamo"),
+    ("UNREAL", "Unreal Mannequin", "Unreal's mannequins and what shares their skeleton"),
+    ("VRM", "VRM", "VRoid and other VRM characters"),
+    ("SMPLX", "SMPL-X", "Bodies of the SMPL-X family"),
+    ("MAP", "Edited Map", "The map as it stands in the panel"),
+)
+
+
+def _is_other_armature(_retarget: Any, thing: bpy.types.Object) -> bool:
+    return thing.type == "ARMATURE" and thing.duohand.side == "NONE"
+
+
+class DUOHAND_PG_bone_pair(bpy.types.PropertyGroup):
+    """One bone of a hand and the other armature's bone."""
+
+    name: StringProperty(name="Hand's Bone", description="Bone of the captured hand")
+    bone: StringProperty(name="Bone", description="Bone of the other armature; none where empty")
+
+
+class DUOHAND_PG_retarget(bpy.types.PropertyGroup):
+    """The Retarget panel's values."""
+
+    target: PointerProperty(
+        name="Armature",
+        description="The armature whose hands follow",
+        type=bpy.types.Object,
+        poll=_is_other_armature,
+    )
+    preset: EnumProperty(name="Bones", description="How its bones are named", items=PRESET_ITEMS)
+    with_hand: BoolProperty(
+        name="Turn the Hands",
+        description="Drive the hands' rotation too, not the fingers alone",
+        default=True,
+    )
+    with_location: BoolProperty(
+        name="Move the Hands",
+        description="Drive the hands' place too, for hand controls that may move",
+        default=False,
+    )
+    pairs: CollectionProperty(type=DUOHAND_PG_bone_pair)
+
+    def set_map(self, bones: BoneMap) -> None:
+        """Show this map in the panel."""
+        self.pairs.clear()
+        for name, bone in bones.items():
+            pair = self.pairs.add()
+            pair.name, pair.bone = name, bone
+
+    def bone_map(self) -> BoneMap:
+        """The map as it stands in the panel."""
+        return {pair.name: pair.bone for pair in self.pairs if pair.bone}
+
+
+CLASSES = (DUOHAND_PG_bone_pair, DUOHAND_PG_retarget)
+_register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)
+
+
+def register() -> None:
+    _register_classes()
+    bpy.types.Scene.duohand_retarget = PointerProperty(type=DUOHAND_PG_retarget)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.duohand_retarget
+    _unregister_classes()

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bone maps: presets, guesses from names as rigs in use have them, files good and bad."""
+
+from pathlib import Path
+
+import pytest
+
+from blender_addon.retarget.bone_map import PRESETS, SEGMENTS, guessed_map, load_map, preset_map, save_map
+from inference_core.errors import RequestError
+from tests.blender_addon.rig_names import RIGS
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_preset_finds_every_finger_bone_and_the_hand(preset: str, side: int) -> None:
+    found = preset_map(preset, side, RIGS[preset])
+    assert len(found) == 16 and len(set(found.values())) == 16
+    assert all(name.endswith(".LR"[0] + "LR"[side]) for name in found)
+
+
+@pytest.mark.parametrize("rig", list(RIGS))
+def test_the_guess_finds_what_the_names_tell(rig: str) -> None:
+    found = guessed_map(RIGS[rig])
+    for suffix in (".L", ".R"):
+        assert [name for name in SEGMENTS if f"{name}{suffix}" not in found] == []
+        assert f"hand{suffix}" in found
+    if rig in PRESETS:
+        for side in (0, 1):
+            expected = preset_map(rig, side, RIGS[rig])
+            fingers = {name: bone for name, bone in expected.items() if not name.startswith("hand")}
+            assert fingers.items() <= found.items()
+
+
+def test_mixamos_prefix_may_be_numbered_or_gone() -> None:
+    for prefix in ("mixamorig1:", ""):
+        names = [name.replace("mixamorig:", prefix) for name in RIGS["MIXAMO"]]
+        assert preset_map("MIXAMO", 1, names)["index_02.R"] == f"{prefix}RightHandIndex2"
+
+
+def test_another_rig_is_refused_by_the_first_bone_it_lacks() -> None:
+    with pytest.raises(RequestError, match="thumb_01_l"):
+        preset_map("UNREAL", 0, RIGS["MIXAMO"])
+
+
+def test_names_that_tell_nothing_give_nothing() -> None:
+    assert guessed_map(["Bone", "Bone.001", "spine", "index", "L", ""]) == {}
+
+
+def test_a_saved_map_is_read_back(tmp_path: Path) -> None:
+    bones = preset_map("VRM", 0, RIGS["VRM"])
+    save_map(tmp_path / "maps" / "mine é.json", bones)
+    assert load_map(tmp_path / "maps" / "mine é.json") == bones
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"bones": 3}', '{"kind": "duohand bone map", "bones": {"toe.L": "x"}}']
+)
+def test_what_is_no_map_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    (tmp_path / "map.json").write_text(content)
+    with pytest.raises(RequestError, match=r"map\.json"):
+        load_map(tmp_path / "map.json")
+    with pytest.raises(RequestError, match=r"gone\.json"):
+        load_map(tmp_path / "gone.json")

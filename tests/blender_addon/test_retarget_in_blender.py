@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Retargeting through the installed add-on: fingers of differently named, differently resting rigs point alike."""
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from mathutils import Euler, Matrix, Vector
+
+from inference_core.skeleton import LEFT, RIGHT
+from tests.blender_addon.rig_names import RIGS
+from tests.blender_addon.scenes import empty_scene, go_to, hand, load
+
+SIDE_NAMES = {LEFT: "l", RIGHT: "r"}
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+FRAMES = (2, 9, 17)
+
+
+@pytest.fixture
+def shot() -> bpy.types.Collection:
+    empty_scene()
+    return load("two_hands")
+
+
+def other_rig(shot: bpy.types.Collection, turn: Euler, bend: float, scale: float = 1.7) -> bpy.types.Object:
+    """An Unreal-named armature whose hands are larger, rest bent by `bend` at every joint, and lie turned and rolled."""
+    data = bpy.data.armatures.new("Other")
+    rig = bpy.data.objects.new("Other", data)
+    bpy.context.scene.collection.objects.link(rig)
+    bpy.context.view_layer.objects.active = rig
+    rig.matrix_world = Matrix.Translation((0.4, -0.2, 0.1)) @ Euler((0.3, 0.1, -0.8)).to_matrix().to_4x4()
+    bpy.ops.object.mode_set(mode="EDIT")
+    for side, word in SIDE_NAMES.items():
+        source = hand(shot, side).data.bones
+        suffix = ".LR"[0] + "LR"[side]
+        place = (
+            Matrix.Translation((1.0 - 2 * side, 0, 1)) @ turn.to_matrix().to_4x4() @ Matrix.Scale(scale, 4)
+        )
+        wrist = data.edit_bones.new(f"hand_{word}")
+        wrist.head, wrist.tail = (
+            (place @ source[f"hand{suffix}"].head_local),
+            place @ source[f"hand{suffix}"].tail_local,
+        )
+        for finger in FINGERS:
+            parent, head = wrist, place @ source[f"{finger}_01{suffix}"].head_local
+            carried = Matrix.Identity(3)
+            for k in (1, 2, 3):
+                bone = source[f"{finger}_0{k}{suffix}"]
+                flexion = bone.matrix_local.to_3x3().col[0]
+                carried = carried @ Matrix.Rotation(bend, 3, flexion)
+                made = data.edit_bones.new(f"{finger}_0{k}_{word}")
+                made.head = head
+                made.tail = head + place.to_3x3() @ (carried @ (bone.tail_local - bone.head_local))
+                made.roll = 0.7 * k
+                made.parent, parent, head = parent, made, Vector(made.tail)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    return rig
+
+
+def pointing(armature: bpy.types.Object, bone: str) -> np.ndarray:
+    shown = armature.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    pose = shown.pose.bones[bone]
+    direction = np.array(shown.matrix_world)[:3, :3] @ np.array(pose.tail - pose.head)
+    return direction / np.linalg.norm(direction)
+
+
+def largest_turn_deg(
+    shot: bpy.types.Collection, rig: bpy.types.Object, sides: tuple[int, ...] = (LEFT, RIGHT)
+) -> float:
+    worst = 0.0
+    for frame in FRAMES:
+        go_to(frame)
+        for side in sides:
+            for finger in FINGERS:
+                for k in (1, 2, 3):
+                    ours = pointing(hand(shot, side), f"{finger}_0{k}{'.LR'[0]}{'LR'[side]}")
+                    theirs = pointing(rig, f"{finger}_0{k}_{SIDE_NAMES[side]}")
+                    worst = max(worst, float(np.degrees(np.arccos(np.clip(ours @ theirs, -1, 1)))))
+    return worst
+
+
+@pytest.mark.parametrize("bend", [0.0, 0.35])
+def test_fingers_point_as_the_captured_ones_live_and_baked(shot: bpy.types.Collection, bend: float) -> None:
+    rig = other_rig(shot, Euler((0.5, -0.9, 2.0)), bend)
+    assert bpy.ops.duohand.retarget(target="Other", preset="UNREAL") == {"FINISHED"}
+    assert largest_turn_deg(shot, rig) < 0.5
+    assert bpy.ops.duohand.bake_retarget(target="Other") == {"FINISHED"}
+    assert not [c for bone in rig.pose.bones for c in bone.constraints]
+    assert not [item for item in bpy.data.objects if item.name.startswith("Duohand")]
+    assert largest_turn_deg(shot, rig) < 0.5
+
+
+def test_the_hands_own_turn_comes_along(shot: bpy.types.Collection) -> None:
+    rig = other_rig(shot, Euler((0.2, 0.4, -1.0)), 0.0)
+    bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
+    for frame in FRAMES:
+        go_to(frame)
+        for side, word in SIDE_NAMES.items():
+            ours, theirs = pointing(hand(shot, side), f"hand.{'LR'[side]}"), pointing(rig, f"hand_{word}")
+            assert np.degrees(np.arccos(np.clip(ours @ theirs, -1, 1))) < 0.5
+
+
+def test_fingers_alone_move_within_the_others_own_hand(shot: bpy.types.Collection) -> None:
+    rig = other_rig(shot, Euler((0.2, 0.4, -1.0)), 0.2)
+    bpy.context.scene.duohand_retarget.with_hand = False
+    assert bpy.ops.duohand.retarget(target="Other", preset="UNREAL") == {"FINISHED"}
+    rig.pose.bones["hand_r"].rotation_mode = "XYZ"
+
+    def within_hand(armature: bpy.types.Object, wrist: str, finger: str) -> float:
+        return float(pointing(armature, wrist) @ pointing(armature, finger))
+
+    for frame, turn in zip(FRAMES, (0.0, 0.8, -0.5), strict=True):
+        go_to(frame)
+        rig.pose.bones["hand_r"].rotation_euler = (turn, turn, 0)
+        bpy.context.view_layer.update()
+        assert np.allclose(np.array(rig.pose.bones["hand_r"].rotation_euler), (turn, turn, 0))
+        for finger in FINGERS:
+            ours = within_hand(hand(shot, RIGHT), "hand.R", f"{finger}_02.R")
+            assert within_hand(rig, "hand_r", f"{finger}_02_r") == pytest.approx(ours, abs=0.01)
+    bpy.ops.duohand.release_retarget(target="Other")
+    assert not [item for item in bpy.data.objects if item.name.startswith("Duohand")]
+
+
+def test_one_hand_can_follow_alone(shot: bpy.types.Collection) -> None:
+    rig = other_rig(shot, Euler((0, 0, 0)), 0.1)
+    bpy.ops.duohand.retarget(target="Other", preset="UNREAL", hands="LEFT")
+    assert largest_turn_deg(shot, rig, (LEFT,)) < 0.5
+    assert not [c for bone in rig.pose.bones if bone.name.endswith("_r") for c in bone.constraints]
+
+
+def test_retargeting_again_replaces_and_leaves_nothing_behind(shot: bpy.types.Collection) -> None:
+    other_rig(shot, Euler((0, 0, 0)), 0.1)
+    bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
+    count = len(bpy.data.objects)
+    bpy.ops.duohand.retarget(target="Other", preset="GUESS")
+    assert len(bpy.data.objects) == count
+
+
+def test_the_map_can_be_edited_saved_and_loaded(shot: bpy.types.Collection, tmp_path: Path) -> None:
+    rig = other_rig(shot, Euler((0, 0, 0)), 0.0)
+    kept = bpy.context.scene.duohand_retarget
+    kept.target, kept.preset = rig, "GUESS"
+    assert bpy.ops.duohand.find_bones() == {"FINISHED"}
+    assert len(kept.pairs) == 32
+    for pair in kept.pairs:
+        if pair.name.startswith("pinky_03"):
+            pair.bone = ""
+    bpy.ops.duohand.save_bone_map(filepath=str(tmp_path / "map.json"))
+    kept.pairs.clear()
+    bpy.ops.duohand.load_bone_map(filepath=str(tmp_path / "map.json"))
+    assert len(kept.pairs) == 30 and kept.preset == "MAP"
+    assert bpy.ops.duohand.retarget(preset="MAP") == {"FINISHED"}
+    assert not rig.pose.bones["pinky_03_l"].constraints
+
+
+def test_a_rig_of_another_kind_and_no_rig_are_readable_messages(shot: bpy.types.Collection) -> None:
+    other_rig(shot, Euler((0, 0, 0)), 0.0)
+    with pytest.raises(RuntimeError, match="mixamorig"):
+        bpy.ops.duohand.retarget(target="Other", preset="MIXAMO")
+    with pytest.raises(RuntimeError, match="no armature"):
+        bpy.ops.duohand.retarget(target="Nobody", preset="UNREAL")
+    with pytest.raises(RuntimeError, match="follows no captured hand"):
+        bpy.ops.duohand.bake_retarget(target="Other")
+
+
+def test_every_presets_rig_can_follow(shot: bpy.types.Collection) -> None:
+    from_unreal = dict(zip(RIGS["UNREAL"], RIGS["UNREAL"], strict=True))
+    assert {"hand_l", "thumb_01_l", "pinky_03_r"} <= set(from_unreal)
+    for preset in ("RIGIFY", "MIXAMO", "VRM", "SMPLX"):
+        rig = other_rig(shot, Euler((0.1, 0.2, 0.3)), 0.1)
+        for bone in rig.data.bones:
+            bone.name = renamed(bone.name, preset)
+        rig.name = preset
+        assert bpy.ops.duohand.retarget(target=preset, preset=preset) == {"FINISHED"}
+        assert sum(len(bone.constraints) for bone in rig.pose.bones) == 32
+
+
+def renamed(name: str, preset: str) -> str:
+    part, side = name[:-2], name[-1]
+    finger, _, k = part.partition("_")
+    if preset == "RIGIFY":
+        word = finger if finger == "thumb" else f"f_{finger}"
+        return f"hand_fk.{side.upper()}" if part == "hand" else f"{word}.{k}.{side.upper()}"
+    if preset == "MIXAMO":
+        word = {"l": "Left", "r": "Right"}[side]
+        return f"mixamorig:{word}Hand" + ("" if part == "hand" else f"{finger.capitalize()}{int(k)}")
+    if preset == "VRM":
+        word = "Little" if finger == "pinky" else finger.capitalize()
+        return f"J_Bip_{side.upper()}_" + ("Hand" if part == "hand" else f"{word}{int(k)}")
+    word = {"l": "left", "r": "right"}[side]
+    return f"{word}_wrist" if part == "hand" else f"{word}_{finger}{int(k)}"
