@@ -27,11 +27,11 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
 from inference_core.skeleton import DRIVER_16_OF_21, LEFT, RIGHT
 
-_SHORTEST_TRACK, _LONGEST_TRACK, _SUREST = 40, 700, 0.8
+_SHORTEST_TRACK, _LONGEST_TRACK, _SUREST = 40, 200, 0.8
 _STEPS, _RATE = 350, 0.03
 _RELAXED_DEG = (15.0, 20.0, 10.0)
 # Weights of the terms beside the picture's, whose unit is one percent of the hand's box.
-_WORLD, _LIMITS, _REST, _TWIST, _SHAPE, _OFFSETS, _SMOOTH = 0.02, 200.0, 0.6, 3.0, 0.15, 0.004, 0.15
+_WORLD, _LIMITS, _REST, _TWIST, _SHAPE, _OFFSETS, _SMOOTH = 0.02, 200.0, 0.6, 3.0, 1.0, 0.04, 0.01
 
 
 @dataclass(frozen=True)
