@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training import losses
 
-RELEASE = Path(__file__).parents[1] / "data" / "losses" / "release.npz"
+RELEASE = Path(__file__).parents[1] / "data" / "dir_release" / "losses.npz"
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,9 @@ class DamagedItemError(DataSetError):
 class StoredItem:
     """One picture, or B of them stacked.
 
-    image (3, N, N) uint8 RGB; side_mask (M, M) uint8; dense (3, M, M) uint8; K (3, 3); present (S,) bool;
-    rotations (S, 16, 3, 3) and wrist_cam_m (S, 3) in the picture's camera, betas (S, 10): see Sample.
-    has_maps: False where the source has no side_mask and dense map, which then hold zeros.
+    image (3, N, N) uint8 RGB; side_mask (M, M) and dense (3, M, M) uint8, zeros where the source has none; K
+    (3, 3); present (S,) bool; rotations (S, 16, 3, 3) and wrist_cam_m (S, 3) in the picture's camera, betas
+    (S, 10): see Sample.
     """
 
     image: Tensor
@@ -50,7 +50,6 @@ class StoredItem:
     rotations: Tensor
     betas: Tensor
     wrist_cam_m: Tensor
-    has_maps: Tensor
 
 
 def stacked(items: Sequence[StoredItem]) -> StoredItem:

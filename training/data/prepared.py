@@ -74,5 +74,4 @@ class PreparedHands:
             rotations=exp(row["rotation_vectors"]),
             betas=row["betas"],
             wrist_cam_m=row["wrist_cam_m"],
-            has_maps=torch.tensor(True),
         )

@@ -67,7 +67,6 @@ class ProcessedInterHand:
             side_mask=sides_of_colours(images["mask"]),
             dense=planes(images["dense"]),
             present=torch.ones(2, dtype=torch.bool),
-            has_maps=torch.tensor(True),
             **hands,
         )
 

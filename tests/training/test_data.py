@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Data sets on disk: the processed layout against its golden values, made-up copies of the others, and
+damage.
+"""
+
+import json
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from inference_core.hand_model.hand import HandModel
+from inference_core.network.picture import normalised
+from tests.inference_core.released_network import toy_hand
+from training.config import DataSettings
+from training.data.hic import CLIPS, HandsInAction
+from training.data.item import DamagedItemError, DataSetError, sample_from_items, stacked
+from training.data.prepare import ANNOTATION_FILES, prepare, raw_entries
+from training.data.prepared import PreparedHands
+from training.data.processed import ProcessedInterHand
+from training.data.stored import StoredSource, in_order, open_data_set
+from training.sample import LEFT_HAND, RIGHT_HAND, Sample, uv_from_camera
+
+DATA = Path(__file__).parents[1] / "data" / "interhand"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def toy() -> HandModel:
+    """The toy hand with the golden file's fingertips: there the left middle one is vertex 444 as on the
+    right.
+    """
+    return replace(toy_hand(), tip_vertices=torch.tensor([[745, 317, 444, 556, 673]] * 2))
+
+
+@pytest.fixture(scope="module")
+def processed(toy) -> Sample:
+    data = ProcessedInterHand.opened(DATA / "mini", "test", toy)
+    return sample_from_items(stacked([data[k] for k in range(len(data))]), toy, CPU)
+
+
+def test_the_processed_layout_gives_the_golden_targets(processed):
+    joints = processed.joints_rel_m + processed.wrist_cam_m[:, :, None]
+    vertices = processed.vertices_rel_m + processed.wrist_cam_m[:, :, None]
+    with np.load(DATA / "golden.npz") as golden:
+        for k, side in enumerate(("left", "right")):
+            for ours, name in ((joints, "joint"), (vertices, "mesh")):
+                np.testing.assert_allclose(ours[:, k].numpy(), golden[f"targets/{name}_3d_{side}"], atol=1e-6)
+            for ours, name in ((processed.joints_uv, "joint"), (processed.vertices_uv, "mesh")):
+                target = golden[f"targets/{name}_2d_{side}"]
+                np.testing.assert_allclose(ours[:, k].numpy(), target[..., :2], atol=3e-6)
+            np.testing.assert_allclose(
+                joints[:, k, 9].numpy(), golden[f"meta/center_{side}"][:, 0], atol=1e-6
+            )
+        np.testing.assert_allclose(processed.K.numpy(), golden["meta/camera"])
+        means = normalised(processed.image).mean(dim=(2, 3)).numpy()
+        np.testing.assert_allclose(means, golden["inputs/img_mean"], atol=1e-5)
+
+
+def test_masks_name_green_left_and_red_right(tmp_path, toy):
+    copied = _processed_copy(tmp_path)
+    mask = np.zeros((256, 256, 3), np.uint8)
+    mask[:, :100, 1], mask[:, 150:, 2] = 255, 255  # BGR on disk: green, then red
+    cv2.imwrite(str(copied / "test" / "mask" / "0.jpg"), mask)
+    sides = ProcessedInterHand.opened(copied, "test", toy)[0].side_mask
+    assert (sides[:, :90] == LEFT_HAND).all() and (sides[:, 160:] == RIGHT_HAND).all()
+
+
+@pytest.mark.parametrize("piece", ["img", "mask", "dense", "anno"])
+def test_a_missing_folder_is_named(tmp_path, toy, piece):
+    copied = _processed_copy(tmp_path)
+    shutil.rmtree(copied / "test" / piece)
+    with pytest.raises(DataSetError, match=rf"test/{piece} is missing"):
+        open_data_set(DataSettings(root=copied), toy, "test")
+
+
+def test_a_pickle_that_names_code_is_refused_unrun(tmp_path, toy):
+    copied = _processed_copy(tmp_path)
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "run",))
+
+    (copied / "test" / "anno" / "1.pkl").write_bytes(pickle.dumps({"camera": Evil()}))
+    with pytest.raises(DamagedItemError, match=r"1\.pkl is damaged"):
+        ProcessedInterHand.opened(copied, "test", toy)[1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_items_are_skipped_counted_and_told(tmp_path, toy, capsys):
+    copied = _processed_copy(tmp_path)
+    picture = copied / "test" / "img" / "2.jpg"
+    picture.write_bytes(picture.read_bytes()[:-2000])
+    data = open_data_set(DataSettings(root=copied), toy, "test")
+    whole = list(in_order(data, 4, CPU))
+    assert sum(sample.batch for sample, _ in whole) == 3
+    assert [message for _, skipped in whole for message in skipped] == [
+        f"{picture} is damaged or no picture."
+    ]
+    batch = next(StoredSource(data, 4, 0, 0, CPU).batches(0))
+    assert batch.batch == 4, "training takes the next whole item instead"
+    assert "skipped (1 so far)" in capsys.readouterr().err
+
+
+def test_stored_batches_are_the_same_from_any_step_on(toy):
+    data = open_data_set(DataSettings(root=DATA / "mini"), toy, "test")
+    source = StoredSource(data, 2, 7, 0, CPU)
+    straight = source.batches(0)
+    first_three = [next(straight).K for _ in range(3)]
+    assert torch.equal(next(source.batches(2)).K, first_three[2])
+
+
+def test_raw_interhand_becomes_crops_that_hold_both_hands(tmp_path, toy):
+    raw = _raw_copy(tmp_path / "raw", toy)
+    count, skipped = prepare(raw, "test", toy, tmp_path / "out")
+    assert count == 1, "one is whole, one dark, one cut short, one of a single hand, one without a fit"
+    assert (
+        len(skipped) == 2 and any("too dark" in s for s in skipped) and any("damaged" in s for s in skipped)
+    )
+    data = open_data_set(DataSettings(root=tmp_path / "out"), toy, "test")
+    assert isinstance(data, PreparedHands)
+    sample = sample_from_items(stacked([data[0]]), toy, CPU)
+    box = sample.vertices_uv.flatten(1, 2)
+    low, high = box.amin(dim=1), box.amax(dim=1)
+    assert (high - low).max().item() == pytest.approx(1.6, abs=1e-3), "the box takes 0.8 of the crop"
+    assert ((low + high) / 2).abs().max() < 1e-3
+    mask = sample.side_mask[0]
+    for side in (0, 1):
+        x, y = ((sample.vertices_uv[0, side] + 1) * 128).long().clamp(0, 255).unbind(-1)
+        shown = mask[y, x]
+        assert (shown > 0).float().mean() > 0.95
+        assert (mask == LEFT_HAND + side).any()
+
+
+def test_a_prepared_hand_is_where_the_raw_annotation_put_it(tmp_path, toy):
+    raw = _raw_copy(tmp_path / "raw", toy)
+    prepare(raw, "test", toy, tmp_path / "out")
+    sample = sample_from_items(stacked([PreparedHands.opened(tmp_path / "out", "test", toy)[0]]), toy, CPU)
+    entry = next(raw_entries(raw, "test"))
+    fits = entry.fits
+    vectors = torch.tensor([fit["pose"] for fit in fits]).reshape(2, 16, 3)
+    vectors[:, 1:] += toy.hands_mean.reshape(2, 15, 3)
+    from inference_core.geometry.rotations import exp
+
+    shaped = toy.with_shape(torch.tensor([fit["shape"] for fit in fits]))
+    world = shaped.with_pose(exp(vectors)).joints21_m + torch.tensor([fit["trans"] for fit in fits])[:, None]
+    in_camera = world @ torch.from_numpy(entry.turn).mT + torch.from_numpy(entry.shift_m)
+    ours = sample.joints_rel_m[0] + sample.wrist_cam_m[0][:, None]
+    assert (ours - in_camera).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ANNOTATION_FILES)
+def test_a_missing_annotation_file_is_named(tmp_path, toy, name):
+    raw = _raw_copy(tmp_path, toy)
+    (raw / "annotations" / "test" / f"InterHand2.6M_test_{name}.json").unlink()
+    with pytest.raises(DataSetError, match=rf"InterHand2\.6M_test_{name}\.json is missing"):
+        list(raw_entries(raw, "test"))
+
+
+def test_hands_in_action_reads_frames_that_have_fits(tmp_path, toy):
+    rng = np.random.default_rng(3)
+    for clip in CLIPS:
+        for piece in ("rgb", "mano"):
+            (tmp_path / clip / piece).mkdir(parents=True)
+        cv2.imwrite(
+            str(tmp_path / clip / "rgb" / "000000.png"), rng.integers(0, 255, (480, 640, 3), np.uint8)
+        )
+    fit = {"pose": 0.2 * rng.standard_normal((2, 48)), "betas": rng.standard_normal((2, 10))}
+    np.savez(tmp_path / "03" / "mano" / "000000.npz", trans=np.array([[-0.1, 0, 0.7], [0.1, 0, 0.7]]), **fit)
+    data = open_data_set(DataSettings(root=tmp_path), toy, "test")
+    assert isinstance(data, HandsInAction) and len(data) == 1
+    sample = sample_from_items(stacked([data[0]]), toy, CPU)
+    points = sample.vertices_rel_m + sample.wrist_cam_m[:, :, None]
+    assert (uv_from_camera(points, sample.K[:, None], 256) - sample.vertices_uv).abs().max() < 1e-5
+    assert sample.vertices_uv.abs().max() < 1
+    with pytest.raises(DataSetError, match="for testing only"):
+        open_data_set(DataSettings(root=tmp_path), toy, "train")
+    shutil.rmtree(tmp_path / "05" / "mano")
+    with pytest.raises(DataSetError, match="05/mano is missing"):
+        open_data_set(DataSettings(root=tmp_path), toy, "test")
+
+
+def _processed_copy(folder: Path) -> Path:
+    shutil.copytree(DATA / "mini", folder / "mini")
+    return folder / "mini"
+
+
+def _raw_copy(root: Path, hand: HandModel) -> Path:
+    """InterHand2.6M's own layout with five made-up pictures, one of them good."""
+    rng = np.random.default_rng(5)
+    pictures = root / "images" / "test" / "Capture0" / "ROM01" / "cam400262"
+    pictures.mkdir(parents=True)
+    (root / "annotations" / "test").mkdir(parents=True)
+    images, annotations, fits = [], [], {}
+    for frame, kind in enumerate(("good", "dark", "cut", "single", "unfitted")):
+        image = rng.integers(0, 5 if kind == "dark" else 255, (512, 334, 3), np.uint8)
+        path = pictures / f"image{frame}.jpg"
+        cv2.imwrite(str(path), image)
+        if kind == "cut":
+            path.write_bytes(path.read_bytes()[:3000])
+        file_name = f"Capture0/ROM01/cam400262/image{frame}.jpg"
+        images.append(
+            {"id": frame, "file_name": file_name, "capture": 0, "camera": "400262", "frame_idx": frame}
+        )
+        hand_type = "right" if kind == "single" else "interacting"
+        annotations.append({"image_id": frame, "hand_type": hand_type, "hand_type_valid": 1})
+        sides = {
+            side: {
+                "pose": (0.2 * rng.standard_normal(48)).tolist(),
+                "shape": (0.3 * rng.standard_normal(10)).tolist(),
+                "trans": [(-0.12, 0.12)[k], 0.0, 0.9],
+            }
+            for k, side in enumerate(("left", "right"))
+        }
+        fits[str(frame)] = {**sides, "left": None} if kind == "unfitted" else sides
+    camera = {"campos": {"400262": [10.0, -20.0, -300.0]}, "camrot": {"400262": np.eye(3).tolist()}}
+    camera |= {"focal": {"400262": [900.0, 900.0]}, "princpt": {"400262": [167.0, 256.0]}}
+    contents = {
+        "data": {"images": images, "annotations": annotations},
+        "camera": {"0": camera},
+        "joint_3d": {"0": {}},
+        "MANO_NeuralAnnot": {"0": fits},
+    }
+    for name, content in contents.items():
+        path = root / "annotations" / "test" / f"InterHand2.6M_test_{name}.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+    return root

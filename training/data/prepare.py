@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prepares raw InterHand2.6M for training: crops of both hands, masks, dense maps and one table.
+
+    python -m training.data.prepare RAW_FOLDER MANO_FOLDER OUT_FOLDER --split test
+
+What is kept follows the preparation that DIR's data came from: 'interacting' annotations whose hand type is
+valid, with MANO fits of both hands and an image that is not black; a square round both hands' vertices, 1 /
+0.8 of their box.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from inference_core.errors import DuohandError
+from inference_core.geometry.mirror import mirror
+from inference_core.geometry.rotations import exp
+from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.load import load_hand_model
+from inference_core.skeleton import LEFT, SIDES
+from training.data.item import CROP_PX, DamagedItemError, DataSetError, first_missing, read_picture
+from training.data.prepared import PreparedHands
+
+# The hands' box is this share of the square; pictures darker than this mean are failed exposures.
+BOX_SHARE = 0.8
+DARKEST_MEAN = 10
+ANNOTATION_FILES = ("data", "camera", "joint_3d", "MANO_NeuralAnnot")
+
+
+@dataclass(frozen=True)
+class RawEntry:
+    """One annotated picture: its file under images/SPLIT, its camera and both hands' MANO fits by side."""
+
+    file_name: str
+    turn: NDArray[np.float32]
+    shift_m: NDArray[np.float32]
+    K: NDArray[np.float32]
+    fits: tuple[dict[str, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class CameraHands:
+    """Both hands of one picture in its camera: rotation_vectors (S, 16, 3), betas (S, 10), wrist (S, 3),
+    vertices.
+    """
+
+    rotation_vectors: NDArray[np.float32]
+    betas: NDArray[np.float32]
+    wrist_cam_m: NDArray[np.float32]
+    vertices_cam_m: NDArray[np.float32]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.data.prepare", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("raw", type=Path)
+    parser.add_argument("mano", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test")
+    arguments = parser.parse_args()
+    try:
+        hand = load_hand_model(arguments.mano)
+        count, skipped = prepare(arguments.raw, arguments.split, hand, arguments.out)
+    except DuohandError as error:
+        sys.exit(f"error: {error}")
+    print(f"{count} samples in {arguments.out / arguments.split}; {len(skipped)} pictures skipped.")
+
+
+def prepare(raw: Path, split: str, hand: HandModel, out: Path) -> tuple[int, list[str]]:
+    """Number of samples written and a message for each picture that had to be skipped.
+
+    Pictures that are already there are not made again. Raises DataSetError naming the first missing piece.
+    """
+    entries = list(raw_entries(raw, split))
+    folder = out / split
+    for piece in ("img", "mask", "dense"):
+        (folder / piece).mkdir(parents=True, exist_ok=True)
+    rows: dict[str, list[Any]] = {}
+    skipped: list[str] = []
+    colours = rest_colours(hand)
+    for number, entry in enumerate(tqdm(entries, unit="picture", disable=None)):
+        try:
+            row = _prepare_one(
+                raw / "images" / split / entry.file_name, entry, hand, colours, folder, f"{number}"
+            )
+        except DamagedItemError as error:
+            skipped.append(str(error))
+            continue
+        if row is None:
+            skipped.append(f"{entry.file_name}: too dark.")
+            continue
+        for name, value in row.items():
+            rows.setdefault(name, []).append(value)
+    table = folder / PreparedHands.TABLE
+    part = table.with_name("part.npz")
+    np.savez(part, **{name: np.stack(values) for name, values in rows.items()})
+    part.replace(table)
+    return len(rows.get("names", [])), skipped
+
+
+def raw_entries(raw: Path, split: str) -> Iterator[RawEntry]:
+    """The annotations that are kept, in the data set's order."""
+    folder = f"annotations/{split}"
+    files = [f"{folder}/InterHand2.6M_{split}_{name}.json" for name in ANNOTATION_FILES]
+    first_missing(raw, [f"images/{split}", *files], "InterHand2.6M")
+    data, cameras, _, fits = (_json(raw / file) for file in files)
+    images = {image["id"]: image for image in data["images"]}
+    for annotation in data["annotations"]:
+        image = images[annotation["image_id"]]
+        capture, frame = str(image["capture"]), str(image["frame_idx"])
+        fit = fits.get(capture, {}).get(frame, {})
+        both = tuple(fit.get(side) for side in SIDES)
+        if annotation["hand_type"] != "interacting" or not annotation["hand_type_valid"] or None in both:
+            continue
+        camera = {name: values[str(image["camera"])] for name, values in cameras[capture].items()}
+        turn = np.asarray(camera["camrot"], np.float32)
+        place_mm = np.asarray(camera["campos"], np.float32)
+        K = np.eye(3, dtype=np.float32)
+        K[0, 0], K[1, 1] = camera["focal"]
+        K[:2, 2] = camera["princpt"]
+        yield RawEntry(image["file_name"], turn, -turn @ place_mm / 1000, K, (both[0], both[1]))
+
+
+def hands_in_camera(entry: RawEntry, hand: HandModel) -> CameraHands:
+    """MANO's world hands seen by the picture's camera; the fits' fingers are relative to the mean hand."""
+    pose, betas, trans = (
+        torch.tensor([fit[key] for fit in entry.fits], dtype=torch.float32)
+        for key in ("pose", "shape", "trans")
+    )
+    turn, shift = torch.from_numpy(entry.turn), torch.from_numpy(entry.shift_m)
+    fingers = (pose[:, 3:] + hand.hands_mean).reshape(2, 15, 3)
+    root = turn @ exp(pose[:, :3])
+    shaped = hand.with_shape(betas)
+    wrist = (shaped.rest_joints_m[:, 0] + trans) @ turn.mT + shift
+    posed = shaped.with_pose(torch.cat([root[:, None], exp(fingers)], dim=1), wrist)
+    vectors = [cv2.Rodrigues(matrix.double().numpy())[0][:, 0] for matrix in root]
+    return CameraHands(
+        rotation_vectors=np.concatenate([np.stack(vectors)[:, None], fingers.numpy()], axis=1).astype(
+            np.float32
+        ),
+        betas=betas.numpy(),
+        wrist_cam_m=wrist.numpy(),
+        vertices_cam_m=posed.vertices_m.numpy(),
+    )
+
+
+def rest_colours(hand: HandModel) -> NDArray[np.float32]:
+    """(S, V, 3) each vertex's place in the box of the flat hand, 0..1; a left one is coloured as its mirror
+    image.
+    """
+    places = hand.template_m.clone()
+    places[LEFT] = mirror(places[LEFT], "point")
+    low, high = places.amin(dim=1, keepdim=True), places.amax(dim=1, keepdim=True)
+    return ((places - low) / (high - low)).clamp(min=0.004).numpy()
+
+
+def painted(
+    vertices_cam_m: NDArray[np.float32], K: NDArray[np.float32], hand: HandModel, colours: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Mask (green left, red right) and dense colour map (N, N, 3) RGB, faces painted from far to near."""
+    mask, dense = (np.zeros((CROP_PX, CROP_PX, 3), np.uint8) for _ in range(2))
+    pixels = vertices_cam_m @ K.T
+    pixels = pixels[..., :2] / pixels[..., 2:]
+    faces = hand.faces.numpy()
+    depth = np.stack([vertices_cam_m[side][faces[side], 2].mean(-1) for side in (0, 1)])
+    for flat in np.argsort(-depth, axis=None):
+        side, face = divmod(int(flat), faces.shape[1])
+        corners = np.round(pixels[side][faces[side][face]] * 16).astype(np.int32)
+        shade = tuple(int(c) for c in colours[side][faces[side][face]].mean(0) * 255)
+        cv2.fillConvexPoly(mask, corners, (0, 255, 0) if side == LEFT else (255, 0, 0), shift=4)
+        cv2.fillConvexPoly(dense, corners, shade, shift=4)
+    return mask, dense
+
+
+def _prepare_one(
+    picture: Path, entry: RawEntry, hand: HandModel, colours: NDArray[np.float32], folder: Path, name: str
+) -> dict[str, Any] | None:
+    image = read_picture(picture)
+    if image.mean() < DARKEST_MEAN:
+        return None
+    hands = hands_in_camera(entry, hand)
+    A = _square_crop(hands.vertices_cam_m, entry.K)
+    K = A @ entry.K
+    if not (folder / "dense" / f"{name}.png").exists():
+        crop = cv2.warpAffine(image, A[:2], (CROP_PX, CROP_PX), flags=cv2.INTER_LINEAR)
+        mask, dense = painted(hands.vertices_cam_m, K, hand, colours)
+        cv2.imwrite(str(folder / "img" / f"{name}.jpg"), crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(folder / "mask" / f"{name}.png"), mask[..., ::-1])
+        cv2.imwrite(str(folder / "dense" / f"{name}.png"), dense[..., ::-1])
+    return {
+        "K": K.astype(np.float32),
+        "rotation_vectors": hands.rotation_vectors,
+        "betas": hands.betas,
+        "wrist_cam_m": hands.wrist_cam_m,
+        "names": np.array(name, dtype="U12"),
+    }
+
+
+def _square_crop(vertices_cam_m: NDArray[np.float32], K: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Affine map (3, 3) of the picture's pixels to the crop's."""
+    pixels = vertices_cam_m.reshape(-1, 3) @ K.T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    side, centre = float((high - low).max()) / BOX_SHARE, (low + high) / 2
+    scale = CROP_PX / side
+    return np.array(
+        [[scale, 0, CROP_PX / 2 - scale * centre[0]], [0, scale, CROP_PX / 2 - scale * centre[1]], [0, 0, 1]]
+    )
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataSetError(f"{path} is cut short or no JSON ({error}). Download it again.") from error
+
+
+if __name__ == "__main__":
+    main()
