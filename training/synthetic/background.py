@@ -95,8 +95,7 @@ def cut_backgrounds(
     image = F.grid_sample(pictures.float() / 255, grid, align_corners=False, padding_mode="reflection")
     light = random.uniform("background light", low=0.45, high=1.2)
     tint = light[:, None] * (1 + random.normal("background tint", 3, std=0.06))
-    image = (image * tint[:, :, None, None].to(device)).clamp(0, 1)
-    return blurred(image, random.uniform("background focus", low=0.05, high=1.9).to(device))
+    return (image * tint[:, :, None, None].to(device)).clamp(0, 1)
 
 
 def _paint(random: Randomness, device: torch.device) -> Tensor:

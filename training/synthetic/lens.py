@@ -13,7 +13,7 @@ from training.synthetic.settings import Settings
 
 _NOISE_PX = 512
 _BLUR_TAPS = 4
-_MOTION_TAPS = 7
+_MOTION_TAPS = 5
 # The luminance and chrominance tables of the JPEG standard's annex K.
 _LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -145,12 +145,14 @@ def blurred(image: Tensor, sigma_px: Tensor) -> Tensor:
     taps = torch.exp(-0.5 * (reach / sigma_px.clamp(min=0.05)[:, None]).square())
     taps = (taps / taps.sum(1, keepdim=True))[:, None, None, None, :]
     height, width = image.shape[-2:]
-    padded = F.pad(image, (_BLUR_TAPS, _BLUR_TAPS, 0, 0), mode="replicate")
-    rows = sum(padded[..., k : k + width] * taps[..., k] for k in range(len(reach)))
-    assert isinstance(rows, Tensor)
-    padded = F.pad(rows, (0, 0, _BLUR_TAPS, _BLUR_TAPS), mode="replicate")
-    columns = sum(padded[..., k : k + height, :] * taps[..., k] for k in range(len(reach)))
-    assert isinstance(columns, Tensor)
+    wide = F.pad(image, (_BLUR_TAPS, _BLUR_TAPS, 0, 0), mode="replicate")
+    rows = torch.zeros_like(image)
+    for tap in range(len(reach)):
+        rows.addcmul_(wide[..., tap : tap + width], taps[..., tap])
+    tall = F.pad(rows, (0, 0, _BLUR_TAPS, _BLUR_TAPS), mode="replicate")
+    columns = torch.zeros_like(image)
+    for tap in range(len(reach)):
+        columns.addcmul_(tall[..., tap : tap + height, :], taps[..., tap])
     return columns
 
 

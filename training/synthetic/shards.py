@@ -90,8 +90,11 @@ def read_stream(folder: Path) -> Stream:
         if text.pop("format_version") != FORMAT_VERSION:
             raise ShardError(f"{card} is of another format version. Write the shards anew with this version.")
         # JSON has lists where the settings have pairs.
-        fields: dict[str, Any] = text["settings"]
-        settings = Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in text["settings"].items()
+        }
+        settings = Settings(**fields)
         return Stream(text["seed"], text["count"], text["shard_pictures"], settings)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ShardError(
