@@ -39,7 +39,7 @@ def camera_matrices(T_world_cam: NDArray[np.floating], scale: float) -> Floats:
 
 
 def world_from_cameras(T_world_cam: NDArray[np.floating], scale: float) -> tuple[Floats, Floats]:
-    """Rotations (..., 3, 3) and offsets (..., 3): camera axes in metres -> Blender's world, which is R @ x * scale + t."""
+    """Rotations (..., 3, 3) and offsets (..., 3) that take camera axes in metres to Blender: R @ x * scale + t."""
     pose = np.asarray(T_world_cam, np.float64)
     return WORLD_FROM_TAKE @ pose[..., :3, :3], pose[..., :3, 3] @ WORLD_FROM_TAKE.T * scale
 

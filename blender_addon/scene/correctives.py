@@ -4,7 +4,9 @@
 The model adds pose_dirs @ (R - 1) to the resting skin, for every joint's rotation R. With R = B q B^T in the
 bone's own frame B, each entry of R - 1 is a sum of the nine products of two components of the unit quaternion q, w
 squared apart. So nine shape keys a joint, each driven by one such product, give the model's skin exactly; those
-that never move a vertex by more than BARELY_VISIBLE_M are left out. A driver of one product is evaluated without Python.
+that never move a vertex by more than BARELY_VISIBLE_M are left out. Blender evaluates such a driver without Python.
+Fewer keys would not do: over the joints' range 0.02 mm takes 91 of the 135 (by singular values), each with a longer
+driver, which is no faster.
 """
 
 from dataclasses import dataclass

@@ -48,7 +48,7 @@ class Channels:
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys of C curves that share their frames: frames (K,), values (K, C), kinds (K,) key types, interpolation (K,)."""
+    """Keys of C curves with shared frames: frames (K,), values (K, C), kinds (K,) of key, interpolation (K,)."""
 
     frames: Floats
     values: Floats

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A picture of the hands over the plate, rendered in a scene of its own: the user's render settings stay as they are."""
+"""A picture of the hands over the plate, rendered in a scene of its own: the user's settings stay as they are."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -101,9 +101,7 @@ def _hang_plate(scene: bpy.types.Scene, camera: Any, background: Any, frame: int
     links.new(texture.outputs["Color"], light.inputs["Color"])
     links.new(light.outputs["Emission"], output.inputs["Surface"])
     distance = camera.data.clip_end * _PLATE_DISTANCE
-    corners = np.array(
-        [corner for corner in camera.data.view_frame(scene=scene)]
-    )  # right top, then clockwise
+    corners = np.array(list(camera.data.view_frame(scene=scene)))  # right top, then clockwise
     corners *= distance / -corners[:, 2:]
     corners += (_PLATE_MARGIN - 1) * (corners - corners.mean(0))
     mesh = bpy.data.meshes.new("Duohand plate")

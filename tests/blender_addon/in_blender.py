@@ -3,10 +3,12 @@
 
     .venv-bpy42/bin/python -m pytest -p tests.blender_addon.in_blender tests
 
-It collects the files test_*_in_blender.py and no others; without it those are left out (tests/conftest.py). One process a Blender version. bpy keeps threads and classes that crash or hang a plain exit, so the process ends by
+It collects the files test_*_in_blender.py and no others; without it those are left out (tests/conftest.py). One
+process a Blender version. bpy keeps threads and classes that crash or hang a plain exit, so the process ends by
 os._exit as soon as pytest has written its summary.
 """
 
+import importlib
 import os
 import sys
 import tempfile
@@ -41,9 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def install(archive: Path) -> None:
     """Install the zip as a user does, and enable it; an AssertionError where Blender refused."""
-    import bpy  # first: it makes Blender's other modules importable
+    import bpy
 
-    import addon_utils
+    addon_utils = importlib.import_module("addon_utils")  # there once bpy is
 
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     bpy.ops.extensions.package_install_files(

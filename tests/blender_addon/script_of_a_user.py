@@ -4,6 +4,7 @@
 In a fresh Blender, with no checkout on the path: `blender -b --python script_of_a_user.py -- ZIP TAKE FOLDER`.
 """
 
+import importlib
 import os
 import sys
 import tempfile
@@ -11,16 +12,14 @@ from pathlib import Path
 
 os.environ.setdefault("BLENDER_USER_RESOURCES", tempfile.mkdtemp(prefix="duohand-script-"))
 
-import bpy  # noqa: E402 - it reads the variable when it is imported
-
-import addon_utils  # noqa: E402 isort: skip - there once bpy is
+import bpy
 
 archive, take, out = (Path(text) for text in sys.argv[-3:])
 bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
 bpy.ops.extensions.package_install_files(
     filepath=str(archive), repo="user_default", enable_on_install=False, overwrite=True
 )
-addon_utils.enable("bl_ext.user_default.duohand", default_set=True)
+importlib.import_module("addon_utils").enable("bl_ext.user_default.duohand", default_set=True)
 import inference_core  # noqa: E402 - unpacked from the extension's wheel
 
 assert "site-packages" in inference_core.__file__, inference_core.__file__

@@ -37,7 +37,9 @@ def test_a_hand_has_sixteen_connected_bones_of_true_length():
         suffix = ".LR"[side + 1]
         assert len(bones) == 16
         rest = take.rest_joints_m[side]
-        assert bones[f"index_01.{suffix}"].length == pytest.approx(np.linalg.norm(rest[2] - rest[1]), abs=1e-6)
+        assert bones[f"index_01.{suffix}"].length == pytest.approx(
+            np.linalg.norm(rest[2] - rest[1]), abs=1e-6
+        )
         assert bones[f"index_02.{suffix}"].use_connect and bones[f"thumb_03.{suffix}"].use_connect
         tip = take.rest_vertices_m[side, take.tip_vertices[side, 1]]
         assert bones[f"index_03.{suffix}"].length == pytest.approx(np.linalg.norm(tip - rest[3]), abs=1e-6)
@@ -202,14 +204,18 @@ def test_hands_hang_from_the_scenes_own_moving_camera():
     assert scene.camera == camera
     for row in (0, 11, 23):
         scenes.go_to(row + 1)
-        seen = np.linalg.inv(np.array(camera.matrix_world)) @ np.append(scenes.bone_heads(scenes.hand(shot, 1))[0], 1)
+        seen = np.linalg.inv(np.array(camera.matrix_world)) @ np.append(
+            scenes.bone_heads(scenes.hand(shot, 1))[0], 1
+        )
         wanted = take.wrist_cam_m[row, 1] * [1, -1, -1]
         assert np.abs(seen[:3] - wanted).max() < 5e-5
 
 
 @pytest.mark.parametrize(("footage", "first"), [("counted.mp4", 0), ("counted/shot_0010.png", 10)])
 @pytest.mark.parametrize("rate", [24, 30, 12])
-def test_the_plate_shows_the_frame_of_the_footage_that_belongs_to_the_scenes_frame(footage, first, rate, tmp_path):
+def test_the_plate_shows_the_frame_of_the_footage_that_belongs_to_the_scenes_frame(
+    footage, first, rate, tmp_path
+):
     scene = scenes.empty_scene()
     scene.render.fps = rate
     shot = scenes.load("nobody")
@@ -229,7 +235,7 @@ def test_the_plate_shows_the_frame_of_the_footage_that_belongs_to_the_scenes_fra
 @pytest.mark.parametrize("order", ["XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX"])
 def test_euler_angles_are_blenders_and_do_not_jump(order):
     rng = np.random.default_rng(3)
-    steps = np.cumsum(rng.normal(0, 0.15, (200, 4)), 0) + [1, 0, 0, 0]
+    steps = [*np.cumsum(rng.normal(0, 0.15, (200, 4)), 0), 1, 0, 0, 0]
     turns = (steps / np.linalg.norm(steps, axis=1, keepdims=True))[:, None]
     angles = motion.eulers_from_quaternions(turns, order)
     for angle, turn in zip(angles[:, 0], turns[:, 0], strict=True):
@@ -237,7 +243,9 @@ def test_euler_angles_are_blenders_and_do_not_jump(order):
     assert np.median(np.abs(np.diff(angles, axis=0))) < 0.3
 
 
-@pytest.mark.parametrize(("fps", "pair"), [(24, (24, 1)), (24 / 1.001, (24, 1.001)), (29.97, (30, 30 / 29.97)), (12.5, (13, 1.04))])
+@pytest.mark.parametrize(
+    ("fps", "pair"), [(24, (24, 1)), (24 / 1.001, (24, 1.001)), (29.97, (30, 30 / 29.97)), (12.5, (13, 1.04))]
+)
 def test_any_rate_can_be_given_to_the_scene(fps, pair):
     assert timing.scene_rate(fps) == pytest.approx(pair)
     assert timing.scene_rate(fps)[0] / timing.scene_rate(fps)[1] == pytest.approx(fps)
@@ -254,7 +262,9 @@ def test_keys_written_are_keys_read():
     thing = bpy.data.objects.new("thing", None)
     channels = fcurves.assign_new_action(thing, "thing")
     rng = np.random.default_rng(0)
-    keys = fcurves.dense_keys(np.arange(5) * 1.5, rng.normal(size=(5, 3)), np.array([0, 2, 0, 2, 0], np.int32))
+    keys = fcurves.dense_keys(
+        np.arange(5) * 1.5, rng.normal(size=(5, 3)), np.array([0, 2, 0, 2, 0], np.int32)
+    )
     fcurves.write_keys(channels, "location", "Group", keys)
     back = fcurves.read_keys(fcurves.active_channels(thing), "location", 3)
     np.testing.assert_allclose(back.values, keys.values, atol=1e-6)
@@ -319,7 +329,14 @@ def test_the_zip_alone_does_the_job_from_a_script_in_a_fresh_blender(tmp_path):
     archive = importlib.import_module("build_addon").build(tmp_path)
     shutil.copy(script, tmp_path / "script.py")
     done = subprocess.run(
-        [sys.executable, "-I", str(tmp_path / "script.py"), str(archive), str(scenes.take_file("two_hands")), str(out)],
+        [
+            sys.executable,
+            "-I",
+            str(tmp_path / "script.py"),
+            str(archive),
+            str(scenes.take_file("two_hands")),
+            str(out),
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -344,5 +361,15 @@ def test_disabling_and_enabling_again_leaves_no_class_behind():
 
 
 def counts():
-    kinds = ("objects", "armatures", "meshes", "actions", "collections", "cameras", "scenes", "materials", "shape_keys")
+    kinds = (
+        "objects",
+        "armatures",
+        "meshes",
+        "actions",
+        "collections",
+        "cameras",
+        "scenes",
+        "materials",
+        "shape_keys",
+    )
     return {kind: len(getattr(bpy.data, kind)) for kind in kinds}

@@ -27,7 +27,10 @@ def shown_heads(shot, take):
 
 def read_fbx(path):
     """The Python importer where there is one; it is told not to move the motion by a frame."""
-    if hasattr(bpy.ops.import_scene, "fbx") and "anim_offset" in bpy.ops.import_scene.fbx.get_rna_type().properties:
+    if (
+        hasattr(bpy.ops.import_scene, "fbx")
+        and "anim_offset" in bpy.ops.import_scene.fbx.get_rna_type().properties
+    ):
         bpy.ops.import_scene.fbx(filepath=str(path), anim_offset=0)
     else:
         bpy.ops.wm.fbx_import(filepath=str(path), anim_offset=0)
@@ -103,7 +106,9 @@ def test_the_exported_skin_is_the_skin_that_is_seen(tmp_path):
     read_fbx(path)
     scenes.go_to(scenes.row_frames(take)[11])
     graph = bpy.context.evaluated_depsgraph_get()
-    skins = sorted((thing for thing in bpy.context.scene.objects if thing.type == "MESH"), key=lambda thing: thing.name)
+    skins = sorted(
+        (thing for thing in bpy.context.scene.objects if thing.type == "MESH"), key=lambda thing: thing.name
+    )
     for skin, wanted in zip(skins, before, strict=True):
         shown = skin.evaluated_get(graph)
         points = np.array([shown.matrix_world @ vertex.co for vertex in shown.data.vertices])

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The extension's zip: what is in it, and what the build refuses."""
+
+import ast
+import hashlib
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import build_addon
+
+ALLOWED = {"numpy", "inference_core", *sys.stdlib_module_names}
+
+
+def content_of(archive: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def test_the_zip_holds_the_add_on_its_manifest_and_the_wheel_it_names(tmp_path):
+    content = content_of(build_addon.build(tmp_path))
+    manifest = tomllib.loads(content["blender_manifest.toml"].decode())
+    project = tomllib.loads((build_addon.ROOT / "pyproject.toml").read_text())["project"]
+    assert manifest["id"] == "duohand"
+    assert manifest["version"] == project["version"]
+    assert manifest["license"] == ["SPDX:GPL-3.0-or-later"]
+    assert manifest["blender_version_min"] == "4.2.0"
+    assert set(manifest["permissions"]) == {"files", "network"}
+    assert all(wheel.removeprefix("./") in content for wheel in manifest["wheels"])
+    assert "__init__.py" in content
+    assert "LICENSE" in content
+    assert not [name for name in content if "__pycache__" in name or name.endswith(".pyc")]
+
+
+def test_equal_sources_make_equal_bytes_and_the_wheels_name_follows_its_content(tmp_path, monkeypatch):
+    first, second = build_addon.build(tmp_path / "a"), build_addon.build(tmp_path / "b")
+    assert first.read_bytes() == second.read_bytes()
+    name = build_addon.light_wheel("1.0", "GPL-3.0-or-later")[0]
+    monkeypatch.setattr(build_addon, "LIGHT_MODULES", build_addon.LIGHT_MODULES[:-1])
+    assert build_addon.light_wheel("1.0", "GPL-3.0-or-later")[0] != name
+
+
+def test_the_wheels_record_lists_every_file_with_its_hash(tmp_path):
+    _, wheel = build_addon.light_wheel("1.0", "GPL-3.0-or-later")
+    path = tmp_path / "light.whl"
+    path.write_bytes(wheel)
+    content = content_of(path)
+    record = next(data for name, data in content.items() if name.endswith("RECORD")).decode()
+    listed = {line.split(",")[0]: line.split(",")[1] for line in record.splitlines()}
+    assert set(listed) == set(content)
+    for name, data in content.items():
+        if not name.endswith("RECORD"):
+            digest = build_addon.base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            assert listed[name] == f"sha256={digest}"
+
+
+def test_the_light_modules_need_only_each_other_the_standard_library_and_numpy():
+    light = {f"inference_core.{Path(name).stem}" for name in build_addon.LIGHT_MODULES}
+    for name in build_addon.LIGHT_MODULES:
+        for node in ast.walk(ast.parse((build_addon.ROOT / "inference_core" / name).read_text())):
+            modules = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            for module in modules:
+                assert module.split(".")[0] in ALLOWED, f"{name} imports {module}"
+                if module.startswith("inference_core."):
+                    assert module in light, f"{name} imports {module}, which the wheel does not hold"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"wheels": None}, "names the wheel"),
+        ({"blender_manifest.toml": b'license = ["GPL-3.0-or-later"]\nwheels = []'}, "does not read SPDX"),
+        ({"broken.py": b"def f(:\n"}, "broken.py line 1"),
+        ({"__init__.py": None}, "no __init__"),
+    ],
+)
+def test_what_blenders_own_validation_lets_pass_is_refused(change, words, tmp_path):
+    content = content_of(build_addon.build(tmp_path))
+    for name, data in change.items():
+        if data is not None:
+            content[name] = data
+        for known in [known for known in content if known.startswith(name) and data is None]:
+            del content[known]
+    with pytest.raises(build_addon.BuildError, match=words):
+        build_addon.check_content(content)
+
+
+def test_a_blender_ext_that_is_not_there_is_named(tmp_path, capsys):
+    assert build_addon.main(["--out", str(tmp_path), "--blender-ext", "/nowhere/blender_ext.py"]) == 2
+    assert "/nowhere/blender_ext.py" in capsys.readouterr().err
+
+
+def test_a_light_module_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(build_addon, "LIGHT_MODULES", ("__init__.py", "gone.py"))
+    with pytest.raises(build_addon.BuildError, match=r"gone\.py"):
+        build_addon.light_wheel("1.0", "GPL-3.0-or-later")

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The built zip before Blender's own judge, its repository index, and the command without a window."""
+
+import importlib
+import json
+
+import build_addon
+from tests.blender_addon import scenes
+from tests.blender_addon.in_blender import EXTENSION
+
+
+def test_blenders_own_tool_finds_no_fault_and_makes_a_repository(tmp_path):
+    tool = build_addon.find_blender_tool()
+    assert tool is not None and tool.tags is not None
+    archive = build_addon.build(tmp_path)
+    build_addon.validate(archive, tool)
+    build_addon.make_repository(archive, tmp_path / "repository", tool)
+    index = json.loads((tmp_path / "repository" / "index.json").read_text())
+    assert [item["id"] for item in index["data"]] == ["duohand"]
+    assert (tmp_path / "repository" / index["data"][0]["archive_url"]).exists()
+
+
+def test_the_command_writes_what_it_is_asked_for(tmp_path, capsys):
+    scenes.empty_scene()
+    command = importlib.import_module(f"{EXTENSION}.command")
+    wanted = {
+        "--blend": tmp_path / "shot.blend",
+        "--fbx": tmp_path / "shot.fbx",
+        "--bvh": tmp_path / "shot.bvh",
+        "--picture": tmp_path / "shot.png",
+    }
+    arguments = [item for pair in wanted.items() for item in map(str, pair)]
+    assert command.run([str(scenes.take_file("one_frame")), *arguments, "--width", "64"]) == 0
+    assert wanted["--blend"].exists() and wanted["--fbx"].exists() and wanted["--picture"].exists()
+    assert sorted(path.name for path in tmp_path.glob("*.bvh")) == ["shot_left.bvh", "shot_right.bvh"]
+
+
+def test_the_command_says_what_is_wrong_and_ends_with_two(tmp_path, capsys):
+    scenes.empty_scene()
+    command = importlib.import_module(f"{EXTENSION}.command")
+    assert command.run([str(tmp_path / "gone.npz")]) == 2
+    assert "There is no take" in capsys.readouterr().err
