@@ -21,7 +21,7 @@ _THUMB_DORSAL = (0.25, 0.55, 0.80)
 _TIP_ORDER = (1, 2, 4, 3, 0)  # tips come thumb to pinky, MANO's fingers index, middle, pinky, ring, thumb
 
 # Degrees from the flat pose, lowest and highest, of the rotation vector's parts along flexion, spread,
-# twist. Active ranges of the clinical norms (AAOS; Hume 1990; Ingram 2008 for what hands do in life) with
+# twist. Usual active ranges of healthy adults, rounded, with
 # some passive reserve, for footage shows hands that press on things. Spread is positive towards the thumb.
 _LIMITS_DEG: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "index_01": ((-30, 95), (-20, 25), (-12, 12)),

@@ -210,7 +210,8 @@ class PosedHands:
         rest = self.shaped.rest_joints_m
         wrist = rest[..., 0, :] if self.wrist_m is None else self.wrist_m
         chains = rest[..., 1:, :].unflatten(-2, (5, 3))
-        bones = torch.diff(chains, dim=-2, prepend=rest[..., :1, None, :].expand_as(chains[..., :1, :]))
+        first = rest[..., :1, None, :].expand_as(chains[..., :1, :])
+        bones = chains - torch.cat([first, chains[..., :-1, :]], -2)  # torch.diff has no ONNX equivalent
         fingers = self.rotations[..., 1:, :, :].unflatten(-3, (5, 3))
         turn, place = self.rotations[..., None, 0, :, :], wrist[..., None, :]
         turns, places = [], []
@@ -221,9 +222,9 @@ class PosedHands:
             places.append(place)
         all_turns = torch.stack(turns, -3).flatten(-4, -3)
         all_places = torch.stack(places, -2).flatten(-3, -2)
-        first = wrist[..., None, :].expand(*all_places.shape[:-2], 1, 3)
+        origin = wrist[..., None, :].expand(*all_places.shape[:-2], 1, 3)
         root = self.rotations[..., :1, :, :].expand(*all_turns.shape[:-3], 1, 3, 3)
-        return torch.cat([root, all_turns], -3), torch.cat([first, all_places], -2)
+        return torch.cat([root, all_turns], -3), torch.cat([origin, all_places], -2)
 
     @cached_property
     def _pose_features(self) -> Tensor:

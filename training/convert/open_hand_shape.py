@@ -10,7 +10,7 @@ from training.convert.open_hand_rig import RiggedHands, fit_regressor
 from training.convert.open_hand_source import Array
 
 # Standard deviations of extra factors. MakeHuman's sliders move all fingers together and couple thickness to
-# length; measured hands vary in these ratios by 3 to 6 % (Buchholz 1992; ANSUR II).
+# length; measured hands vary in these ratios by 3 to 6 %.
 _PALM_SPREAD = np.array([0.025, 0.050, 0.035])  # length, thickness, width
 _ALL_FINGERS_LENGTH, _EACH_FINGER_LENGTH, _THUMB_LENGTH = 0.035, 0.020, 0.045
 _ALL_THICKNESS, _EACH_THICKNESS = 0.060, 0.020
