@@ -124,7 +124,7 @@ def _octaves(
     random: Randomness, name: str, cells: tuple[int, ...], strength: float, device: torch.device
 ) -> Tensor:
     """(B, 3, P, P) noise, partly coloured, a few octaves of random strength each."""
-    coloured = random.uniform(f"{name} coloured", 1, 1, 1).square().to(device)
+    coloured = random.uniform(f"{name} coloured", 1, 1, 1).pow(4).to(device)
     total = torch.zeros(random.batch, 3, BANK_PX, BANK_PX, device=device)
     for cell in cells:
         power = random.uniform(f"{name} power {cell}", 1, 1, 1).pow(3).to(device) * strength

@@ -82,7 +82,8 @@ def generate(
     settings = settings or Settings()
     device = torch.device(device)
     parts = []
-    with torch.no_grad():
+    # Inside a caller's mixed precision, places would be rounded to millimetres.
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         for start in range(index, index + batch, settings.chunk):
             numbers = torch.arange(start, min(start + settings.chunk, index + batch))
             parts.append(_generate_chunk(Randomness(seed, numbers), device, settings))
@@ -128,7 +129,7 @@ def build_scene(random: Randomness, kit: Kit, settings: Settings) -> Scene:
     posed = shaped.with_pose(rotations, placed.wrist_m + view.shift_m[:, None])
     bend = exp(random.normal("wrist bend", 2, 3) * torch.tensor([0.35, 0.18, 0.22])).to(device)
     arms_m = with_forearms(kit.mesh, posed, bend)
-    things_m, things_there = place_things(random, kit.mesh, posed, present, settings)
+    things_m, things_there = place_things(random, kit.mesh, kit.spheres, posed, present, settings)
     gap_m = torch.where(present.all(1), placed.gap_m, torch.inf)
     return assembled(posed, present, gap_m, arms_m, things_m, things_there, view.K)
 

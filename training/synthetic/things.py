@@ -10,6 +10,7 @@ from inference_core.hand_model.hand import PosedHands
 from training.synthetic.meshes import THINGS, SceneMesh, shaped_things
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
+from training.synthetic.spheres import Spheres, sphere_centres
 
 # Half extents in metres: ball, box, cup, pen, phone or card.
 _KINDS = torch.tensor(
@@ -25,18 +26,25 @@ _SQUARENESS = torch.tensor([[1.0, 1.0], [0.15, 0.15], [1.0, 0.12], [1.0, 0.3], [
 
 
 def place_things(
-    random: Randomness, mesh: SceneMesh, posed: PosedHands, present: Tensor, settings: Settings
+    random: Randomness,
+    mesh: SceneMesh,
+    spheres: Spheres,
+    posed: PosedHands,
+    present: Tensor,
+    settings: Settings,
 ) -> tuple[Tensor, Tensor]:
     """Vertices (B, 2, G, 3) of the held and the loose thing, and which of them are there (B, 2)."""
     device = present.device
     kind = random.choice("thing kind", (1.0, 1.0, 1.0, 1.2, 1.0), 2)
     half_m = _KINDS[kind] * random.uniform("thing size", 2, 3, low=0.75, high=1.3)
     half_m = half_m * torch.tensor([[1.0], [1.6]])
+    half_m = half_m.to(device)
     held_at, held_turn = _held(random, posed, kind[:, 0].to(device))
+    half_m[:, 0, :2] *= _slimming(spheres, posed, held_at, half_m[:, 0, :2])
     loose_at, loose_turn = _loose(random, posed)
     vertices_m = shaped_things(
         mesh,
-        half_m.to(device),
+        half_m,
         _SQUARENESS[kind].to(device),
         torch.stack([held_turn, loose_turn], 1),
         torch.stack([held_at, loose_at], 1),
@@ -69,6 +77,13 @@ def _held(random: Randomness, posed: PosedHands, kind: Tensor) -> tuple[Tensor, 
     y = torch.linalg.cross(turn[..., 2], x, dim=-1)
     turn = torch.stack([x, y, turn[..., 2]], -1)
     return centre, exp(random.normal("grip turn", 3, std=0.25).to(device)) @ turn
+
+
+def _slimming(spheres: Spheres, posed: PosedHands, at_m: Tensor, half_m: Tensor) -> Tensor:
+    """(B, 1) what a thing at a place (B, 3) must be slimmed by to fit between the fingers; half_m (B, 2)."""
+    centres_m = sphere_centres(spheres, posed)
+    room_m = ((centres_m - at_m[:, None, None]).norm(dim=-1) - spheres.radius_m).flatten(1).amin(1)
+    return (room_m / half_m.amin(1)).clamp(0.25, 1)[:, None]
 
 
 def _loose(random: Randomness, posed: PosedHands) -> tuple[Tensor, Tensor]:
