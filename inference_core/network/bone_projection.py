@@ -49,7 +49,7 @@ class BoneProjection(nn.Module):
         shifts = [around[:, :, y : y + size, x : x + size] for y in range(3) for x in range(3)]
         neighbours = torch.stack(shifts, 2).flatten(1, 2).flatten(2)
         assert self.conv.bias is not None
-        drawn = stamps.mT @ neighbours + self.conv.bias[:, None].to(stamps.dtype)
+        drawn = stamps.transpose(1, 2) @ neighbours + self.conv.bias[:, None].to(stamps.dtype)
         return drawn.unflatten(-1, (size, size))
 
 

@@ -86,7 +86,7 @@ def first_guess(evidence: CropEvidence, hand: HandModel) -> HandNumbers:
         rest = _rest_landmarks(hand)
         seen = _palm_seen(evidence)
         frames = torch.where(seen[..., None, None], palm_frames(evidence.world_rel_m), _raised_frames(rest))
-        root = frames @ palm_frames(rest).mT
+        root = frames @ palm_frames(rest).transpose(-1, -2)
         local = evidence.world_rel_m @ root
         known = (evidence.landmark_score > 0) & seen[..., None]
         pose = _swung_fingers(local, known, rest, hand).flatten(-2)
@@ -168,22 +168,27 @@ def _swung_fingers(local: Tensor, known: Tensor, rest: Tensor, hand: HandModel) 
     frame.
     """
     index = torch.tensor(_FINGER_POINTS, device=local.device)
-    bones, rest_bones = local[:, :, index].diff(dim=-2), rest[:, index].diff(dim=-2)
+    bones, rest_bones = _steps(local[:, :, index]), _steps(rest[:, index])
     known_bones = known[:, :, index][..., 1:] & known[:, :, index][..., :-1]
     axes = hand.joint_axes.unflatten(1, (5, 3))
     limits = hand.joint_limits_rad.unflatten(0, (5, 3))
-    usual = (axes.mT @ hand.hands_mean.unflatten(1, (5, 3, 3))[..., None])[..., 0]
+    usual = (axes.transpose(-1, -2) @ hand.hands_mean.unflatten(1, (5, 3, 3))[..., None])[..., 0]
     turn = torch.eye(3, dtype=local.dtype, device=local.device)
     angles = []
     for level in range(3):
         bone = (bones[..., level, None, :] @ turn)[..., 0, :]
         swing = _swing(rest_bones[:, :, level].expand_as(bone), bone)
-        angle = (axes[:, :, level].mT @ swing[..., None])[..., 0]
+        angle = (axes[:, :, level].transpose(-1, -2) @ swing[..., None])[..., 0]
         angle = torch.maximum(torch.minimum(angle, limits[:, level, :, 1]), limits[:, level, :, 0])
         angle = torch.where(known_bones[..., level, None], angle, usual[:, :, level])
         turn = turn @ so3.exp((axes[:, :, level] @ angle[..., None])[..., 0])
         angles.append(angle)
     return torch.stack(angles, -2).flatten(-3, -2)
+
+
+def _steps(points: Tensor) -> Tensor:
+    """(..., N - 1, 3) from each point to the next."""
+    return points[..., 1:, :] - points[..., :-1, :]
 
 
 def _swing(start: Tensor, end: Tensor) -> Tensor:
@@ -218,8 +223,9 @@ def _guessed_offset(evidence: CropEvidence, camera: Tensor, seen: Tensor) -> Ten
     have it.
     """
     scale, shift = camera[..., :1], camera[..., 1:]
-    across = (shift / scale).diff(dim=1)[:, 0]
-    depth = (evidence.focal_uv[:, None] / camera[..., 0]).diff(dim=1)
+    across = (shift / scale)[:, RIGHT] - (shift / scale)[:, LEFT]
+    depths = evidence.focal_uv[:, None] / camera[..., 0]
+    depth = depths[:, RIGHT:] - depths[:, :RIGHT]
     depth = depth.clamp(-_LARGEST_DEPTH_OFFSET_M, _LARGEST_DEPTH_OFFSET_M)
     offset = torch.cat([across, depth], -1) / OFFSET_UNIT_M
     return torch.where(seen.all(1, keepdim=True), offset, torch.zeros_like(offset))
