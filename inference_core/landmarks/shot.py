@@ -50,13 +50,18 @@ def detect_shot(
     size_px = (0, 0)
     window = Window(networks, settings, trails)
     for some in _windows(frames, settings):
-        images = [frame.image for frame in some]
         times.extend(frame.time_s for frame in some)
-        size_px = next(((i.shape[1], i.shape[0]) for i in images if i is not None), size_px)
-        window.advance(images)
+        size_px = next((_size_px(frame.image) for frame in some if frame.image is not None), size_px)
+        window.advance([frame.image for frame in some])
+        # Only the window's short history may stay while the next frames come in.
+        some.clear()
         if progress is not None:
             progress(STAGE, len(times), max(frame_count, len(times)))
     return _as_arrays(trails, np.array(times, np.float64), size_px)
+
+
+def _size_px(image: NDArray[np.uint8]) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
 
 
 def _windows(frames: Iterable[ShotFrame], settings: DetectionSettings) -> Iterator[list[ShotFrame]]:

@@ -71,17 +71,17 @@ class Window:
 
     def advance(self, images: Sequence[Image | None]) -> None:
         """Take in the next frames of the shot and follow every hand through them."""
-        self._waiting = self._ends()
         start = self._end
         self._end = start + len(images)
-        oldest = start - self._settings.history_frames
-        self._images = {at: image for at, image in self._images.items() if at >= oldest}
         self._images.update(zip(range(start, self._end), images, strict=True))
 
         there = [at for at in range(start, self._end) if self._images[at] is not None]
         self._find(there[:: self._settings.detect_every])
         self._find([at for at in there[:: self._settings.detect_every_empty] if not self._trails.count(at)])
         self._find([at for at in there if self._is_short_of_hands(at)])
+        self._waiting = self._ends()
+        oldest = self._end - self._settings.history_frames
+        self._images = {at: image for at, image in self._images.items() if at >= oldest}
 
     def _find(self, frames: Sequence[int]) -> None:
         """Look for palms in some frames and follow their hands both ways, and the hands waiting to be followed."""
