@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import bpy
 import numpy as np
@@ -159,7 +159,7 @@ def _set_hand(
     collection: bpy.types.Collection, take: Take, side: int, frames: Floats, settings: ApplySettings
 ) -> bpy.types.Object:
     bones = rest_bones(take, side, settings.scale)
-    armature = shot.hand_armature(collection, side)
+    armature: Any = shot.hand_armature(collection, side)
     rig = hand_curves.HandRig(armature, collection, side)
     kept = hand_curves.locked_motion(rig)
     armature.parent = collection.duohand.place

@@ -2,6 +2,7 @@
 """The take's camera in Blender: lens, shift and pixel aspect from K, and its motion."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import numpy as np
@@ -31,9 +32,9 @@ class Lens:
 
 def lens_from_K(K: NDArray[np.floating], size_px: NDArray[np.integer]) -> Lens:
     """The lens of cameras K (3, 3) or (T, 3, 3) for images of size_px (2,), on a horizontal sensor of SENSOR_MM."""
-    K = np.asarray(K, np.float64).reshape(-1, 3, 3)
+    per_frame = np.asarray(K, np.float64).reshape(-1, 3, 3)
     width, height = (float(size) for size in size_px)
-    fx, fy, cx, cy = K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]
+    fx, fy, cx, cy = (per_frame[:, i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
     tall = float((fx / fy)[0])  # height of a pixel over its width
     return Lens(
         fx * SENSOR_MM / width,
@@ -45,7 +46,7 @@ def lens_from_K(K: NDArray[np.floating], size_px: NDArray[np.integer]) -> Lens:
 
 def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: float) -> None:
     """Give the camera object the take's lens and place, keyed at the scene frames (T,) where they change."""
-    data: bpy.types.Camera = camera.data
+    data: Any = camera.data
     data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR_MM
     data.clip_start, data.clip_end = _NEAR_M * scale, _FAR_M * scale
     lens = lens_from_K(take.K, take.size_px)

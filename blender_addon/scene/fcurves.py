@@ -63,7 +63,7 @@ def dense_keys(frames: Floats, values: NDArray[np.floating], kinds: Integers | N
     return Keys(frames, values, kinds, np.full(len(frames), LINEAR, np.int32))
 
 
-def held_keys(frames: Floats, values: NDArray[np.floating]) -> Keys:
+def held_keys(frames: Floats, values: NDArray[np.number]) -> Keys:
     """Keys whose values hold until the next. values (K, C) or (K,)."""
     values = np.asarray(values, np.float64).reshape(len(frames), -1)
     return Keys(frames, values, np.zeros(len(frames), np.int32), np.full(len(frames), CONSTANT, np.int32))

@@ -32,7 +32,7 @@ class Timing:
         return self.start_frame + (np.asarray(time_s, np.float64) - time_s[0]) * self.scene_fps
 
 
-def rows_shown(scene_frames: NDArray[np.floating], row_frames: NDArray[np.floating]) -> NDArray[np.int64]:
+def rows_shown(scene_frames: NDArray[np.number], row_frames: NDArray[np.floating]) -> NDArray[np.int64]:
     """Row (N,) of the footage that is on screen at each scene frame (N,); row_frames (T,) says where each row falls.
 
     It is the row that began last, the first row before the start; rounding has half a thousandth of a frame of grace.
