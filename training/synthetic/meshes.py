@@ -150,11 +150,11 @@ def vertex_normals(vertices_m: Tensor, faces: Tensor, neighbours: Tensor | None 
     """
     if neighbours is None:
         neighbours = _neighbours(faces, vertices_m.shape[1])
-    a, b, c = vertices_m[:, faces.flatten()].unflatten(1, (-1, 3)).unbind(2)
+    a, b, c = vertices_m.index_select(1, faces.flatten()).unflatten(1, (-1, 3)).unbind(2)
     normals = F.pad(torch.linalg.cross(b - a, c - a, dim=-1), (0, 0, 0, 1))
-    total = normals[:, neighbours[:, 0]]
+    total = normals.index_select(1, neighbours[:, 0])
     for column in range(1, neighbours.shape[1]):
-        total = total + normals[:, neighbours[:, column]]
+        total = total + normals.index_select(1, neighbours[:, column])
     return F.normalize(total, dim=-1)
 
 

@@ -170,13 +170,15 @@ def _material(surface: Surface, looks: Looks, skin: SkinAtlas) -> _Material:
     is_thing = part >= PART_THING
     sided = picture * 2 + part % 2
     x, facing = surface.rest_m[0], surface.rest_normal[1]
-    maps = skin.look_up(x, surface.rest_m[2], facing > 0).T.contiguous()
+    maps = skin.look_up(x, surface.rest_m[2], facing > 0)
     # Details end before the rim where the two maps meet; blotches and grain run on.
     flat = ((facing.abs() - 0.08) / 0.3).clamp(0, 1)
     details = torch.cat([maps[: atlas.BLOTCH] * flat, maps[atlas.BLOTCH : atlas.HEIGHT_CREASE]])
     palm = (0.5 - facing * 0.9).clamp(0, 1) * ((0.085 - x) / 0.04).clamp(0, 1)
     strengths = _of(looks.strengths, picture)
-    tint = looks.directions.T @ (details[looks.sources] * strengths) + palm * _of(looks.palm, picture)
+    tint = looks.directions.T @ (details.index_select(0, looks.sources) * strengths) + palm * _of(
+        looks.palm, picture
+    )
     albedo = _of(looks.tone.flatten(0, 1), sided) * tint.clamp(-3, 1).exp()
     nail = details[atlas.NAIL]
     polish = _of(looks.polish, picture)
@@ -227,10 +229,12 @@ def _sunlit(surface: Surface, lights: Lights, shadow: ShadowMap) -> Tensor:
     for dx, dy in ((0.0, 0.0), (1.0, 0.4), (-0.4, 1.0), (-1.0, -0.4), (0.4, -1.0)):
         column = (across + dx * spread).clamp(0, _SHADOW_PX - 1).long()
         row = (down + dy * spread).clamp(0, _SHADOW_PX - 1).long()
-        lit += flat_map[base + row * _SHADOW_PX + column] <= height
+        lit += flat_map.index_select(0, base + row * _SHADOW_PX + column) <= height
     return 1 - _of(lights.shadow, picture) * (1 - lit / 5)
 
 
 def _of(values: Tensor, picture: Tensor) -> Tensor:
     """Values (B, C) or (B,) of each sample's picture: (C, N) or (N,)."""
-    return values[picture] if values.dim() == 1 else values.T.contiguous()[:, picture]
+    if values.dim() == 1:
+        return values.index_select(0, picture)
+    return values.T.contiguous().index_select(1, picture)

@@ -40,11 +40,11 @@ class SkinAtlas:
         return SkinAtlas(self.maps.to(device), self.height, self.width)
 
     def look_up(self, x_m: Tensor, z_m: Tensor, back: Tensor) -> Tensor:
-        """Maps (N, CHANNELS) at rest places x, z (N,) on the back (N,) bool or the palm; nearest texel."""
+        """Maps (CHANNELS, N) at rest places x, z (N,) on the back (N,) bool or the palm; nearest texel."""
         column = ((x_m - _X_M[0]) / _TEXEL_M).long().clamp(0, self.width - 1)
         row = ((z_m - _Z_M[0]) / _TEXEL_M).long().clamp(0, self.height - 1)
         layer = (~back).long() * (self.height * self.width)
-        return self.maps[layer + row * self.width + column]
+        return self.maps.index_select(0, layer + row * self.width + column).T.contiguous()
 
 
 @lru_cache(maxsize=4)

@@ -59,13 +59,14 @@ def choose_samples(keys: Tensor, part: Tensor, supersample: int) -> Samples:
     for corner in corners[1:]:
         nearest = torch.maximum(nearest, corner)
     pixel = nearest.nonzero()[:, 0]
-    blocks = torch.stack([corner[pixel] for corner in corners])
+    blocks = torch.stack([corner.index_select(0, pixel) for corner in corners])
     seen = blocks > 0
-    label = torch.where(seen, part[face_of(blocks)], -1)
+    label = torch.where(seen, part.index_select(0, face_of(blocks).flatten()).view_as(blocks), -1)
     depth = inverse_depth_of(blocks)
     plain = (label.amin(0) == label.amax(0)) & (depth.amax(0) < _SAME_SURFACE * depth.amin(0)) & seen.all(0)
-    plain_pixel, edge_pixel = pixel[plain], pixel[~plain]
-    edge_blocks = blocks[:, ~plain]
+    plain_at, edge_at = plain.nonzero()[:, 0], (~plain).nonzero()[:, 0]
+    plain_pixel, edge_pixel = pixel.index_select(0, plain_at), pixel.index_select(0, edge_at)
+    edge_blocks = blocks.index_select(1, edge_at)
     all_pixels = torch.cat([plain_pixel, edge_pixel.repeat(k * k)])
     column = all_pixels % width
     row = (all_pixels // width) % height
@@ -73,12 +74,12 @@ def choose_samples(keys: Tensor, part: Tensor, supersample: int) -> Samples:
     middle = torch.full((len(plain_pixel),), k / 2, device=keys.device)
     return Samples(
         picture=all_pixels // (height * width),
-        face=face_of(torch.cat([blocks[0, plain], edge_blocks.flatten()])),
+        face=face_of(torch.cat([blocks[0].index_select(0, plain_at), edge_blocks.flatten()])),
         x=column * k + torch.cat([middle, offset % k + 0.5]),
         y=row * k + torch.cat([middle, offset // k + 0.5]),
         plain_pixel=plain_pixel,
         edge_pixel=edge_pixel,
-        edge_weight=seen[:, ~plain].float() / (k * k),
+        edge_weight=(edge_blocks > 0).float() / (k * k),
         shape=(batch, height, width),
     )
 
@@ -99,9 +100,10 @@ def interpolate_surface(
     """
     batch, count = vertices_m.shape[:2]
     rest = torch.cat([rest_m, rest_normal], -1).expand(batch, -1, -1)
-    table = torch.cat([screen, vertices_m, normals, rest], -1).flatten(0, 1)
-    corner = faces[samples.face] + (samples.picture * count)[:, None]
-    a, b, c = (table[corner[:, k]].T.contiguous() for k in range(3))
+    # index_select along a row is several times as fast on the CPU as fancy indexing.
+    table = torch.cat([screen, vertices_m, normals, rest], -1).flatten(0, 1).T.contiguous()
+    corners = faces.T.contiguous().index_select(1, samples.face) + samples.picture * count
+    a, b, c = (table.index_select(1, corner) for corner in corners)
     bx, by, cx, cy = b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1]
     px, py = samples.x - a[0], samples.y - a[1]
     area = bx * cy - by * cx
@@ -120,7 +122,7 @@ def interpolate_surface(
     rest_b, rest_c = b[9:12] - a[9:12], c[9:12] - a[9:12]
     return Surface(
         picture=samples.picture,
-        part=part[samples.face],
+        part=part.index_select(0, samples.face),
         place_m=mixed[:3],
         normal=unit(mixed[3:6]),
         rest_m=mixed[6:9],
