@@ -32,6 +32,7 @@ from inference_core.solve.frame_fit import (
     well_seen,
 )
 from inference_core.solve.gaps import bridge
+from inference_core.solve.glitches import distrusted, glitches
 from inference_core.solve.observations import Observations, gather, usable_presence
 from inference_core.solve.settings import SolveSettings
 from inference_core.solve.smoothness import solve_banded, spreads, temporal_normal
@@ -111,7 +112,9 @@ def _solve_window(
     """Raw and solved states, confidence (N,) and mean reprojection error (N,), pixels."""
     held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
     raw = bridge(seen, held, fit_frames(shape, seen, start_state(shape, seen)))
-    solved = fit_shot(shape, seen, raw, spheres, smooth)
+    jumped = glitches(shape.chart, seen, raw)
+    seen = distrusted(seen, jumped)
+    solved = fit_shot(shape, seen, bridge(seen, held & ~jumped, raw), spheres, smooth)
     posed = pose_points(shape.chart, seen.side, solved)
     error_px = torch.where(seen.seen, reprojection_px(seen, posed).mean(-1), torch.nan)
     return raw, solved, frame_confidence(seen, held, posed, error_px), error_px
@@ -181,7 +184,8 @@ class _Record:
         at = (seen.frame.numpy(), seen.side.numpy())
         known = np.flatnonzero(~np.isnan(self._numbers["confidence"][frames.start : frames.stop]).all(1))
         shared = known.max() + 1 if len(known) else 0
-        fade = np.clip((at[0] - frames.start + 1) / (shared + 1), 0, 1)
+        share = np.clip((at[0] - frames.start + 1) / (shared + 1), 0, 1)
+        fade = share**2 * (3 - 2 * share)  # least of each window where it ends
         for kind, state in (("raw_", raw), ("", solved)):
             for name, values in _arrays(self._chart, seen.side, state).items():
                 self._fade(f"{kind}{name}", at, values.numpy(), fade, unit=name.endswith("wxyz"))
