@@ -49,9 +49,13 @@ def made_samples(
     settings: SceneSettings, hand: HandModel, seed: int, first: int, count: int, device: torch.device
 ) -> Sample:
     """Pictures number first ... first + count of the stream `seed`."""
-    made = sample_from_synthetic(generate(seed, count, device, settings, first), hand)
+    return training_sample(generate(seed, count, device, settings, first), hand)
+
+
+def training_sample(batch: SyntheticBatch, hand: HandModel) -> Sample:
+    """The batch as the predictor would crop it."""
     # The generator runs in inference mode, whose tensors no gradient may pass by.
-    return straightened(made.map(torch.clone))
+    return straightened(sample_from_synthetic(batch, hand).map(torch.clone))
 
 
 def held_out_samples(

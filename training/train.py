@@ -110,6 +110,10 @@ def data_source(experiment: Experiment, hand: HandModel, device: torch.device, w
         return SyntheticSource(data.synthetic, hand, size, run.seed, device, world)
     if data.root is None:
         raise RequestError(f"--data.source {data.source} needs --data.root, the folder that holds it.")
+    if data.source == "shards":
+        from training.shard_source import ShardSource
+
+        return ShardSource(data.root, hand, size, run.seed, data.workers, device, world)
     from training.data.stored import StoredSource, open_data_set
 
     return StoredSource(open_data_set(data, hand), size, run.seed, data.workers, device, world)
