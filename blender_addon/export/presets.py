@@ -34,7 +34,7 @@ FBX_PRESETS: Final[Mapping[str, FbxPreset]] = {
     ),
     "UNREAL": FbxPreset(
         "Unreal",
-        "Unreal Engine: metres stated in the file, forward +X after its import",
+        "Unreal Engine: z up, metres stated in the file",
         "-Y",
         "Z",
         "FBX_SCALE_UNITS",

@@ -235,7 +235,7 @@ def test_the_plate_shows_the_frame_of_the_footage_that_belongs_to_the_scenes_fra
 @pytest.mark.parametrize("order", ["XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX"])
 def test_euler_angles_are_blenders_and_do_not_jump(order):
     rng = np.random.default_rng(3)
-    steps = [*np.cumsum(rng.normal(0, 0.15, (200, 4)), 0), 1, 0, 0, 0]
+    steps = np.array([1.0, 0, 0, 0]) + np.cumsum(rng.normal(0, 0.15, (200, 4)), 0)
     turns = (steps / np.linalg.norm(steps, axis=1, keepdims=True))[:, None]
     angles = motion.eulers_from_quaternions(turns, order)
     for angle, turn in zip(angles[:, 0], turns[:, 0], strict=True):

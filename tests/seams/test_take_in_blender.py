@@ -32,6 +32,18 @@ def test_bone_heads_are_the_takes_joints_on_every_key(name):
             assert np.abs(found - wanted).max() < BONE_TOLERANCE_M, (side, row)
 
 
+def test_ten_thousand_frames_are_keyed_each_where_it_belongs():
+    scenes.empty_scene().render.fps = 24
+    take, shot = scenes.made("long"), scenes.load("long")
+    frames = scenes.row_frames(take)
+    for row in (0, 4321, 9999):
+        scenes.go_to(frames[row])
+        for side in range(2):
+            found = scenes.bone_heads(scenes.hand(shot, side))
+            wanted = scenes.expected(take, row, take.joints_cam_m[row, side, JOINTS_16_IN_21])
+            assert np.abs(found - wanted).max() < BONE_TOLERANCE_M
+
+
 @pytest.mark.parametrize("name", ["two_hands", "moving_camera"])
 def test_the_camera_projects_bone_heads_where_K_does(name):
     scene = scenes.empty_scene()
