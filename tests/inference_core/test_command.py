@@ -78,7 +78,7 @@ def prepare(case: str, folder: Path) -> list[str]:
         extra = ["--mano", str(movie.parent)]
         for side in ("LEFT", "RIGHT"):
             (movie.parent / f"MANO_{side}.pkl").write_bytes(pickle.dumps(_Trap()))
-    return ["reconstruct", str(movie), "--out", str(out), "--device", "cpu", *extra]
+    return ["reconstruct", str(movie), "--out", str(out), "--device", "cpu", "--network", "none", *extra]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,18 @@ def test_a_full_disk_is_exit_code_2_and_nothing_half_written(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        code = main(["reconstruct", str(movie), "--out", str(tmp_path / "t.npz"), "--device", "cpu"])
+        code = main(
+            [
+                "reconstruct",
+                str(movie),
+                "--out",
+                str(tmp_path / "t.npz"),
+                "--device",
+                "cpu",
+                "--network",
+                "none",
+            ]
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -165,7 +176,10 @@ def test_names_with_spaces_and_other_alphabets_go_all_the_way(
     movie = write_empty_scene(folder / "дубль №1.mp4", 3)
     monkeypatch.chdir(folder)
     preview = folder / "вид 1.mp4"
-    assert main(["reconstruct", str(movie), "--preview", str(preview), "--device", "cpu"]) == 0
+    assert (
+        main(["reconstruct", str(movie), "--preview", str(preview), "--device", "cpu", "--network", "none"])
+        == 0
+    )
     take = folder / "дубль №1.npz"
     assert {path.name for path in folder.iterdir()} == {movie.name, take.name, preview.name}
     assert main(["inspect", str(take), "--plot", str(folder / "кривые.png")]) == 0

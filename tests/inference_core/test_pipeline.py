@@ -6,27 +6,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import inference_core
 from inference_core import shot_stages
 from inference_core.camera import DEFAULT_FOV_DEG
 from inference_core.errors import RequestError
 from inference_core.evidence import ABSENT, SEEN
 from inference_core.messages import Cancelled, CaptureRequest
+from inference_core.network.configuration import DIR_S
+from inference_core.network.dir import DirNetwork
+from inference_core.network.weights import WeightsCard, save_weights
 from inference_core.pipeline import camera_of, reconstruct
 from inference_core.take import load_take
 from inference_core.take_format import ARRAYS
 from tests.inference_core.movies import write_empty_scene
 from tests.shared_files import footage_file
 
-BLUR_FRAMES = "10:46"
+DEMO = Path(inference_core.__file__).parent / "demo" / "two_hands.mp4"
 
 
-def blur_request(folder: Path, name: str = "take.npz") -> CaptureRequest:
-    return CaptureRequest(str(footage_file("blur.mp4")), str(folder / name), frames=BLUR_FRAMES, device="cpu")
+def demo_request(folder: Path, name: str = "take.npz", **values: str) -> CaptureRequest:
+    settings = {"frames": "0:36", "device": "cpu", "network": "none", **values}
+    return CaptureRequest(str(DEMO), str(folder / name), **settings)
 
 
 def test_real_footage_becomes_a_take_that_loads(tmp_path: Path) -> None:
-    take = reconstruct(blur_request(tmp_path))
+    movie = str(footage_file("blur.mp4"))
+    request = CaptureRequest(movie, str(tmp_path / "take.npz"), frames="10:46", device="cpu", network="none")
+    take = reconstruct(request)
     loaded = load_take(tmp_path / "take.npz")
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(take, name), getattr(loaded, name), err_msg=name)
@@ -38,7 +46,7 @@ def test_real_footage_becomes_a_take_that_loads(tmp_path: Path) -> None:
 
 
 def test_the_joints_sit_on_the_landmarks(tmp_path: Path) -> None:
-    take = reconstruct(blur_request(tmp_path))
+    take = reconstruct(demo_request(tmp_path))
     seen = take.present == SEEN
     projected = take.joints_cam_m[seen] @ take.K.T
     off = np.linalg.norm(projected[..., :2] / projected[..., 2:] - take.landmarks_px[seen][..., :2], axis=-1)
@@ -46,11 +54,27 @@ def test_the_joints_sit_on_the_landmarks(tmp_path: Path) -> None:
     assert np.median(off.mean(1) / np.linalg.norm(size, axis=-1)) < 0.06
 
 
+def test_a_network_of_ones_own_is_asked_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shot_stages, "PIECE_FRAMES", 3)
+    torch.manual_seed(0)
+    card = WeightsCard(DIR_S, "random numbers", "CC0-1.0", "open hand")
+    save_weights(DirNetwork(DIR_S), tmp_path / "weights", card)
+    request = demo_request(tmp_path, frames="0:5", network=str(tmp_path / "weights"))
+    heard: list[tuple[str, int]] = []
+    take = reconstruct(request, lambda stage, done, total: heard.append((stage, done)))
+    assert take.meta["network"] == "dir-s"
+    assert (take.present == SEEN).all()
+    done = [done for stage, done in heard if stage == "network"]
+    assert done == sorted(done)
+    assert done[-1] == 5
+
+
 def test_footage_without_hands_is_a_take_without_hands_and_a_warning(tmp_path: Path) -> None:
     movie = write_empty_scene(tmp_path / "empty.mp4")
     warnings: list[str] = []
     take = reconstruct(
-        CaptureRequest(str(movie), str(tmp_path / "t.npz"), device="cpu"), warn=warnings.append
+        CaptureRequest(str(movie), str(tmp_path / "t.npz"), device="cpu", network="none"),
+        warn=warnings.append,
     )
     assert (take.present == ABSENT).all()
     assert np.isnan(take.joints_cam_m).all()
@@ -68,15 +92,15 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_take(
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        reconstruct(blur_request(tmp_path), stop_late)
+        reconstruct(demo_request(tmp_path), stop_late)
     assert [path.name for path in tmp_path.iterdir()] == ["take.npz.partial"]
     kept = sorted((tmp_path / "take.npz.partial").iterdir())
     assert len(kept) == 2
 
     heard: list[tuple[str, int]] = []
-    went_on = reconstruct(blur_request(tmp_path), lambda stage, done, total: heard.append((stage, done)))
+    went_on = reconstruct(demo_request(tmp_path), lambda stage, done, total: heard.append((stage, done)))
     assert [done for stage, done in heard if stage == "landmarks"][:3] == [0, 12, 24]
-    whole = reconstruct(blur_request(tmp_path, "whole.npz"))
+    whole = reconstruct(demo_request(tmp_path, "whole.npz"))
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(went_on, name), getattr(whole, name), err_msg=name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
@@ -87,7 +111,7 @@ def test_other_settings_do_not_find_the_pieces_of_another_run(
 ) -> None:
     monkeypatch.setattr(shot_stages, "PIECE_FRAMES", 4)
     movie = write_empty_scene(tmp_path / "empty.mp4", 12)
-    request = CaptureRequest(str(movie), str(tmp_path / "t.npz"), device="cpu")
+    request = CaptureRequest(str(movie), str(tmp_path / "t.npz"), device="cpu", network="none")
 
     def stop_late(stage: str, done: int, total: int) -> None:
         if done >= 9:

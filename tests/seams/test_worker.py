@@ -83,7 +83,7 @@ def rest(worker: subprocess.Popen[bytes]) -> list[Message]:
 
 def capture(folder: Path, frame_count: int, **values: object) -> CaptureRequest:
     movie = write_empty_scene(folder / "empty.mp4", frame_count)
-    return CaptureRequest(str(movie), str(folder / "take.npz"), device="cpu", **values)
+    return CaptureRequest(str(movie), str(folder / "take.npz"), device="cpu", network="none", **values)
 
 
 def test_stdout_carries_messages_whatever_prints() -> None:
