@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole network with its hand model as one ONNX file, and the two runtimes that run it on a CPU.
-
-Writing the file needs the `onnx` package (see the exporter's environment in the Makefile), running it `onnxruntime` or
-`openvino`. A file holds one batch size: shapes are constants in it, which both runtimes turn into speed.
+ Writing the file needs the `onnx` package (see the exporter's environment in the Makefile), running it
+`onnxruntime` or `openvino`. A file holds one batch size: shapes are constants in it, which both runtimes
+turn into speed.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ Arrays = list[NDArray[np.float32]]
 
 
 def export_onnx(network: DirNetwork, hand: HandModel, path: Path, batch: int, vertices: bool = True) -> None:
-    """Writes network and hand model for pictures in batches of `batch`. Raises RequestError where onnx is missing."""
+    """Writes network and hand model for pictures in batches of `batch`. Raises RequestError where onnx is
+    missing.
+    """
     if find_spec("onnx") is None:
         raise RequestError(
-            "Exporting needs the onnx package: run `make venv-export` and use its interpreter."
+            "Exporting needs the onnx package: run `make test-export` and use its interpreter."
         )
     graph = HandGraph(folded(network).cpu(), hand.to("cpu"), vertices).eval()
     inputs = tuple(

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The network as an ONNX file, in the exporter's environment (`make test-export`; pytest -m export)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference_core.errors import WeightsError
+from inference_core.hand_model.load import load_open_hand
+from inference_core.network.configuration import DIR_S
+from inference_core.network.dir import DirNetwork
+from inference_core.network.engine import TorchEngine
+from inference_core.network.onnx_engine import OnnxRuntimeEngine, OpenVinoEngine, export_onnx
+from inference_core.network.records import CropEvidence
+from inference_core.network.release import network_from_release
+from tests.inference_core.released_network import filled_state, golden, golden_input, toy_hand
+
+pytestmark = pytest.mark.export
+
+
+def test_the_exported_release_computes_the_golden_values(tmp_path: Path) -> None:
+    path, expected = tmp_path / "release.onnx", golden()
+    export_onnx(network_from_release(filled_state()), toy_hand(), path, batch=2)
+    for engine in (OnnxRuntimeEngine(path), OpenVinoEngine(path, half=False)):
+        found = engine(golden_input())
+        assert found.vertices_m is not None
+        for number, side in enumerate(("left", "right")):
+            for name, values in (
+                ("joint_uv", found.joints_uv),
+                ("joint_xyz", found.joints_m),
+                ("mesh_xyz", found.vertices_m),
+            ):
+                np.testing.assert_allclose(
+                    values[:, number].numpy(), expected[f"stage2/{name}_{side}"], atol=1e-3
+                )
+        np.testing.assert_allclose(found.offset_m.numpy() / 0.15, expected["stage2/offset"], atol=1e-3)
+
+
+def test_the_exported_compact_network_agrees_whatever_the_batch_and_evidence(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, hand, path = DirNetwork(DIR_S).eval(), load_open_hand(), tmp_path / "s.onnx"
+    export_onnx(network, hand, path, batch=2)
+    world = torch.randn(3, 2, 21, 3) * 0.04
+    ones = torch.ones(3, 2)
+    evidence = CropEvidence(
+        world[..., :2] * 5, torch.ones(3, 2, 21), world, ones, ones, torch.full((3,), 4.0)
+    )
+    image, engines = torch.randn(3, 3, 256, 256), (OnnxRuntimeEngine(path), OpenVinoEngine(path, half=False))
+    reference = TorchEngine(network, hand, fold=False)
+    for known in (evidence, CropEvidence.none(3)):
+        expected = reference(image, known)
+        for engine in engines:
+            found = engine(image, known)
+            for name, value in vars(expected).items():
+                torch.testing.assert_close(
+                    getattr(found, name), value, atol=1e-3, rtol=1e-3, msg=f"{engine.name} {name}"
+                )
+
+
+@pytest.mark.parametrize("engine", [OnnxRuntimeEngine, OpenVinoEngine])
+def test_a_truncated_onnx_file_is_refused(
+    tmp_path: Path, engine: type[OnnxRuntimeEngine | OpenVinoEngine]
+) -> None:
+    (tmp_path / "cut.onnx").write_bytes(b"\x08\x08\x12\x07pytorch")
+    with pytest.raises(WeightsError, match=r"cut\.onnx"):
+        engine(tmp_path / "cut.onnx")
