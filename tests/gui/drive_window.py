@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs inside a Blender with a window: a person's steps from an empty file to an FBX, by mouse where it matters.
+
+    blender --enable-event-simulate --python drive_window.py -- FOLDER ZIP ENGINE FOOTAGE
+
+It asks for pictures of the screen by writing FOLDER/picture.txt and goes on once that file is gone. Its last word
+is FOLDER/result.json.
+"""
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+
+FOLDER, ZIP, ENGINE, FOOTAGE = sys.argv[sys.argv.index("--") + 1 :][:4]
+folder = Path(FOLDER)
+result: dict[str, object] = {"longest_wait_s": 0.0}
+
+
+def steps() -> Iterator[float]:
+    """Each yield gives Blender so many seconds for itself."""
+    bpy.ops.extensions.package_install_files(
+        filepath=ZIP, repo="user_default", enable_on_install=True, overwrite=True
+    )
+    preferences = bpy.context.preferences.addons["bl_ext.user_default.duohand"].preferences
+    preferences.engine = ENGINE
+    bpy.ops.wm.read_homefile(use_factory_startup=False, app_template="")
+    yield 1.0
+    area, sidebar = open_sidebar()
+    yield 1.5
+    yield from click_tab(sidebar)
+    yield 0.5
+    yield from picture("01_empty")
+    bpy.context.scene.duohand.footage = FOOTAGE
+    bpy.context.scene.duohand.lens = "FOV"
+    yield 1.0
+    yield from picture("02_footage")
+    yield from click_capture(sidebar)
+    result["pressed"] = runs().state is not None or bool(runs().outcomes)
+    begun, shown = time.monotonic(), False
+    while runs().state is not None:
+        before = time.monotonic()
+        yield 0.05
+        result["longest_wait_s"] = max(result["longest_wait_s"], time.monotonic() - before - 0.05)
+        if not shown and runs().state is not None and runs().state.done > 5:
+            shown = True
+            yield from picture("03_capturing")
+        if time.monotonic() - begun > 600:
+            raise TimeoutError("the capture did not end")
+    result["outcome"] = runs().outcomes[-1].text
+    yield 1.0
+    with bpy.context.temp_override(area=area, region=window_region(area)):
+        area.spaces.active.region_3d.view_perspective = "CAMERA"
+        bpy.ops.view3d.view_center_camera()
+        area.spaces.active.shading.type = "SOLID"
+    yield from picture("04_captured")
+    scene = bpy.context.scene
+    scene.frame_set((scene.frame_start + scene.frame_end) // 2)
+    yield 0.5
+    yield from picture("05_scrubbed")
+    result["armatures"] = sorted(item.name for item in scene.objects if item.type == "ARMATURE")
+    for name in ("footage", "capture"):
+        collapse(name)
+    yield 1.0
+    yield from picture("06_review_and_clean_up")
+    export = str(folder / "window.fbx")
+    bpy.ops.duohand.export_fbx(filepath=export, preset="BLENDER")
+    result["fbx_bytes"] = Path(export).stat().st_size
+    bpy.ops.screen.userpref_show("INVOKE_DEFAULT")
+    yield 1.0
+    bpy.context.preferences.active_section = "EXTENSIONS"
+    yield 1.0
+    yield from picture("07_preferences")
+
+
+def open_sidebar() -> tuple[bpy.types.Area, bpy.types.Region]:
+    area = next(item for item in bpy.context.window.screen.areas if item.type == "VIEW_3D")
+    area.spaces.active.show_region_ui = True
+    sidebar = next(item for item in area.regions if item.type == "UI")
+    return area, sidebar
+
+
+def window_region(area: bpy.types.Area) -> bpy.types.Region:
+    return next(item for item in area.regions if item.type == "WINDOW")
+
+
+def click_tab(sidebar: bpy.types.Region) -> Iterator[float]:
+    """Click down the sidebar's tabs until Duohand's is open."""
+    x = sidebar.x + sidebar.width - 10
+    for y in range(sidebar.y + sidebar.height - 40, sidebar.y, -25):
+        yield from click(x, y)
+        if sidebar.active_panel_category == "Duohand":
+            return
+    raise LookupError("the sidebar has no Duohand tab")
+
+
+def click_capture(sidebar: bpy.types.Region) -> Iterator[float]:
+    """Click down the sidebar's middle until the capture runs; what lies above the button opens no window."""
+    x = sidebar.x + sidebar.width // 2 - 10
+    for y in range(sidebar.y + sidebar.height - 330, sidebar.y + 40, -12):
+        yield from click(x, y)
+        if runs().state is not None or runs().outcomes:
+            return
+
+
+def click(x: int, y: int) -> Iterator[float]:
+    window = bpy.context.window_manager.windows[0]
+    window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+    yield 0.1
+    window.event_simulate(type="LEFTMOUSE", value="PRESS", x=x, y=y)
+    yield 0.05
+    window.event_simulate(type="LEFTMOUSE", value="RELEASE", x=x, y=y)
+    yield 0.3
+
+
+def collapse(_name: str) -> None:
+    """Panels cannot be closed by script; the sidebar is scrolled instead."""
+    area = next(item for item in bpy.context.window.screen.areas if item.type == "VIEW_3D")
+    sidebar = next(item for item in area.regions if item.type == "UI")
+    with bpy.context.temp_override(area=area, region=sidebar):
+        bpy.ops.view2d.scroll_down(deltay=500)
+
+
+def runs():
+    return sys.modules["bl_ext.user_default.duohand.capture.runs"].RUNS
+
+
+def picture(name: str) -> Iterator[float]:
+    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
+    request = folder / "picture.txt"
+    request.write_text(name)
+    begun = time.monotonic()
+    while request.exists():
+        yield 0.2
+        if time.monotonic() - begun > 60:
+            raise TimeoutError("nobody took the picture")
+
+
+walk = steps()
+
+
+def tick() -> float | None:
+    try:
+        return next(walk)
+    except StopIteration:
+        finish()
+    except Exception:  # noqa: BLE001 - whatever happened is the result
+        result["error"] = traceback.format_exc()
+        finish()
+    return None
+
+
+def finish() -> None:
+    (folder / "result.json").write_text(json.dumps(result))
+    bpy.ops.wm.quit_blender()
+
+
+bpy.app.timers.register(tick, first_interval=2.0, persistent=True)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The add-on in a Blender with a real window: clip to FBX by a person's steps, with the real engine.
+
+Needs DUOHAND_BLENDER_WINDOW, a program that knows `run ARGS`, `engine PYTHON` and `shot FILE.png` (make gui-test
+looks for one). Pictures of every panel are left in the folder demo/window.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import build_addon
+
+ROOT = Path(__file__).parents[2]
+TOOL = os.environ.get("DUOHAND_BLENDER_WINDOW", "")
+PICTURES = ROOT / "demo" / "window"
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture(scope="module")
+def result() -> dict[str, object]:
+    """What the driven Blender found; its pictures lie in PICTURES."""
+    if not TOOL:
+        pytest.skip("no Blender with a window is given (DUOHAND_BLENDER_WINDOW)")
+    folder = ROOT / ".blender43" / "drive"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.rmtree(PICTURES, ignore_errors=True)
+    PICTURES.mkdir(parents=True)
+    archive = build_addon.build(folder)
+    footage = shutil.copy(ROOT / "inference_core" / "demo" / "two_hands.mp4", folder)
+    environment = {**os.environ, "WORK": str(ROOT)}
+    engine = subprocess.run(
+        [TOOL, "engine", sys.executable], env=environment, capture_output=True, text=True, check=True
+    )
+    script = Path(__file__).with_name("drive_window.py")
+    arguments = [str(folder), str(archive), engine.stdout.strip(), str(footage)]
+    command = [TOOL, "run", "--enable-event-simulate", "--window-geometry", "0", "0", "1600", "1000"]
+    with (folder / "blender.log").open("w") as log:
+        blender = subprocess.Popen(
+            [*command, "--python", str(script), "--", *arguments], env=environment, stdout=log, stderr=log
+        )
+        try:
+            _take_pictures(folder, blender, environment)
+        finally:
+            blender.kill()
+    answer = folder / "result.json"
+    assert answer.exists(), (folder / "blender.log").read_text()[-3000:]
+    return json.loads(answer.read_text())
+
+
+def test_the_button_starts_a_capture_that_ends_with_both_hands(result: dict[str, object]) -> None:
+    assert "error" not in result, result.get("error")
+    assert result["pressed"]
+    assert "both hands captured" in str(result["outcome"])
+    assert len(result["armatures"]) == 2  # type: ignore[arg-type]
+
+
+def test_the_hands_leave_as_fbx(result: dict[str, object]) -> None:
+    assert int(str(result["fbx_bytes"])) > 100_000
+
+
+def test_blender_stays_usable_during_the_capture(result: dict[str, object]) -> None:
+    # A frozen window answers after many seconds; a busy machine's own hiccups stay far below.
+    assert float(str(result["longest_wait_s"])) < 3.0
+
+
+def test_every_step_left_its_picture(result: dict[str, object]) -> None:
+    assert len(list(PICTURES.glob("*.png"))) >= 6
+
+
+def _take_pictures(folder: Path, blender: "subprocess.Popen[bytes]", environment: dict[str, str]) -> None:
+    request, end = folder / "picture.txt", time.monotonic() + 900
+    while not (folder / "result.json").exists() and blender.poll() is None and time.monotonic() < end:
+        if request.exists():
+            time.sleep(0.5)
+            name = request.read_text()
+            subprocess.run([TOOL, "shot", str(PICTURES / f"{name}.png")], env=environment, check=False)
+            request.unlink()
+        time.sleep(0.1)
