@@ -54,11 +54,11 @@ def _report(footage: Path, folder: Path, arguments: argparse.Namespace) -> None:
     extra = ["--frames", arguments.frames] if arguments.frames else []
     if arguments.preview:
         extra += ["--preview", str(folder / "preview.mp4")]
-    wall_s, peak_mb, told = _run(footage, out, arguments.network, *extra)
+    wall_s, cpu_s, peak_mb, told = _run(footage, out, arguments.network, *extra)
     take = load_take(out)
     count = take.frame_count
     print(
-        f"{footage.name}: {count} frames, {wall_s:.1f} s, {count / wall_s:.1f} a second, peak {peak_mb:.0f} MB"
+        f"{footage.name}: {count} frames, {wall_s:.1f} s, {count / wall_s:.1f} a second, {cpu_s:.1f} s of processor, peak {peak_mb:.0f} MB"
     )
     stages = re.findall(r"(\w+): \d+ frames in ([\d.]+) s", told)
     print("  stages: " + ", ".join(f"{name} {seconds} s" for name, seconds in stages))
@@ -89,15 +89,15 @@ def _report_memory(folder: Path, arguments: argparse.Namespace) -> None:
     peaks: list[float] = []
     for minutes in arguments.minutes:
         movie = _repeated(arguments.footage[0], folder / f"{minutes}.mp4", minutes * _MINUTE_FRAMES)
-        wall_s, peak_mb, _ = _run(movie, folder / f"{minutes}.npz", arguments.network)
+        wall_s, _, peak_mb, _ = _run(movie, folder / f"{minutes}.npz", arguments.network)
         peaks.append(peak_mb)
         print(f"{minutes} minutes ({minutes * _MINUTE_FRAMES} frames): {wall_s:.0f} s, peak {peak_mb:.0f} MB")
         movie.unlink()
     print(f"the longer takes {100 * (peaks[1] / peaks[0] - 1):+.0f} % memory")
 
 
-def _run(footage: Path, out: Path, network: str, *extra: str) -> tuple[float, float, str]:
-    """Wall-clock seconds, peak resident megabytes and stderr of one run of the command."""
+def _run(footage: Path, out: Path, network: str, *extra: str) -> tuple[float, float, float, str]:
+    """Wall-clock and processor seconds, peak resident megabytes and stderr of one run of the command."""
     command = [sys.executable, "-m", "inference_core", "reconstruct", str(footage), "--out", str(out)]
     command += ["--device", "cpu", "--network", network, "--no-resume", *extra]
     start_s = time.perf_counter()
@@ -109,7 +109,7 @@ def _run(footage: Path, out: Path, network: str, *extra: str) -> tuple[float, fl
         text = told.read()
     if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit(f"the run failed:\n{text}")
-    return wall_s, _megabytes(usage), text
+    return wall_s, usage.ru_utime + usage.ru_stime, _megabytes(usage), text
 
 
 def _megabytes(usage: resource.struct_rusage) -> float:
