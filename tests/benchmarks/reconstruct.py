@@ -57,9 +57,8 @@ def _report(footage: Path, folder: Path, arguments: argparse.Namespace) -> None:
     wall_s, cpu_s, peak_mb, told = _run(footage, out, arguments.network, *extra)
     take = load_take(out)
     count = take.frame_count
-    print(
-        f"{footage.name}: {count} frames, {wall_s:.1f} s, {count / wall_s:.1f} a second, {cpu_s:.1f} s of processor, peak {peak_mb:.0f} MB"
-    )
+    print(f"{footage.name}: {count} frames, {wall_s:.1f} s, {count / wall_s:.1f} a second")
+    print(f"  processor time {cpu_s:.1f} s, peak memory {peak_mb:.0f} MB")
     stages = re.findall(r"(\w+): \d+ frames in ([\d.]+) s", told)
     print("  stages: " + ", ".join(f"{name} {seconds} s" for name, seconds in stages))
     for side, name in enumerate(("left", "right")):
