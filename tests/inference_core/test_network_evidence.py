@@ -49,7 +49,9 @@ def test_the_first_guess_of_perfect_landmarks_is_nearly_the_truth(
     guess = first_guess(evidence, HAND)
     stage = posed_hands(guess, HAND, "angles", vertices=False)
     assert (stage.joints_m - joints_m).norm(dim=-1).mean() < 2e-3
-    assert so3.geodesic_angle(guess.root_rotation, root).max() < 0.04, "knuckle landmarks move a little with the fingers"
+    assert so3.geodesic_angle(guess.root_rotation, root).max() < 0.04, (
+        "knuckle landmarks move with the fingers"
+    )
     assert (stage.joints_uv - evidence.landmarks_uv).norm(dim=-1).mean() < 0.05
 
 
