@@ -23,7 +23,7 @@ from inference_core.solve.terms import Normal
 # Spread of accelerations of a calm hand, a frame time squared: place as a share of the distance (0.001 is 0.6 mm
 # at 0.6 m), angles in degrees.
 _IMAGE_FLOOR, _DEPTH_FLOOR = 0.0005, 0.0004
-_ROOT_FLOOR_DEG, _FINGER_FLOOR_DEG = 0.35, 0.6
+_ROOT_FLOOR_DEG, _FINGER_FLOOR_DEG = 0.5, 1.0
 # The motion's energy is averaged over this many frames to either side.
 _ENERGY_REACH = 3
 # The energy is measured on what the smoothing has left of it, hence more than once counted: with 1 a hand that

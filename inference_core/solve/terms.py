@@ -21,11 +21,11 @@ LANDMARKS, JOINTS = slice(0, 21), slice(21, 42)
 # Standard deviations. Of landmarks: as a share of the diagonal of the hand's box (346 px: 3 px). MediaPipe's own
 # 2D and world landmarks disagree by 6 px there, hence the wide world one.
 _PIXEL_SHARE, _PIXEL_KNEE = 0.009, 2.5
-_WORLD_M, _WORLD_KNEE = 0.009, 2.0
+_WORLD_M, _WORLD_KNEE = 0.0068, 2.7
 # Of the resting pose: flexion, spread, twist in degrees; and of the last joint's flexion about 0.6 of the one
 # before, to which one tendon ties it.
-_POSE_DEG = (40.0, 14.0, 10.0)
-_TENDON_DEG, _TENDON_RATIO = 15.0, 0.6
+_POSE_DEG = (45.0, 17.0, 14.0)
+_TENDON_DEG, _TENDON_RATIO = 20.0, 0.6
 _LIMIT_DEG = 1.5
 # Of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_KNEE = 10.0, 14.0, 2.5
