@@ -63,7 +63,8 @@ def straightened(sample: Sample) -> Sample:
     """
     crop_px = sample.image.shape[-1]
     middle = sample.K.new_tensor([crop_px / 2, crop_px / 2, 1.0])
-    ray = torch.linalg.solve(sample.K, middle.expand(sample.batch, 3))
+    inverse_K = _inverse(sample.K)
+    ray = inverse_K @ middle
     distance = ray.norm(dim=-1)
     x, y, z = (ray / distance[:, None]).unbind(-1)
     zero = torch.zeros_like(x)
@@ -73,7 +74,7 @@ def straightened(sample: Sample) -> Sample:
     K = torch.zeros_like(sample.K)
     K[:, 0, 0] = K[:, 1, 1] = focal_px
     K[:, :, 2] = middle
-    return moved(sample, K @ M @ torch.linalg.inv(sample.K), M)
+    return moved(sample, K @ M @ inverse_K, M)
 
 
 def moved(sample: Sample, A: Tensor, M: Tensor) -> Sample:
@@ -175,8 +176,13 @@ def _warped(image: Tensor, A_uv: Tensor, mode: str = "bilinear") -> Tensor:
     batch, _, height, width = image.shape
     u, v = ((torch.arange(n, device=image.device) + 0.5) * (2 / n) - 1 for n in (width, height))
     places = torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1).reshape(1, -1, 2)
-    grid = _through(places, torch.linalg.inv(A_uv)).reshape(batch, height, width, 2)
+    grid = _through(places, _inverse(A_uv)).reshape(batch, height, width, 2)
     return F.grid_sample(image, grid, mode=mode, align_corners=False)
+
+
+def _inverse(matrices: Tensor) -> Tensor:
+    """Inverses without the check for singular ones, for which the processor would wait for the GPU."""
+    return torch.linalg.inv_ex(matrices).inverse
 
 
 def _warped_labels(labels: Tensor, A_uv: Tensor, flips: Tensor) -> Tensor:

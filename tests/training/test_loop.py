@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from inference_core.hand_model.load import load_open_hand
 from inference_core.network.weights import load_weights
 from tests.training.made_samples import made_sample
 from training.augment import NO_AUGMENTATION
@@ -22,10 +23,11 @@ from training.checkpoint import CHECKPOINT_FILE, CheckpointError
 from training.config import Experiment
 from training.evidence_noise import NO_EVIDENCE
 from training.experiments import ABLATIONS, BASELINE, DIR_RELEASE_RUN, DIR_S_RUN, ONE_STAGE, PRESETS
+from training.learner import Learner
 from training.loop import TrainingError
 from training.run_folder import BAD_BATCH_FILE, CODE_FILE, SETTINGS_FILE, read_curves
 from training.sources import MemorySource
-from training.train import WEIGHTS_FOLDER, run_experiment
+from training.train import WEIGHTS_FOLDER, chosen_device, run_experiment
 
 STEPS = 3
 
@@ -155,21 +157,20 @@ def test_the_ablations_train_with_their_own_settings(tmp_path, preset):
 
 @pytest.mark.slow
 def test_eight_samples_are_learnt_to_under_two_millimetres(tmp_path):
-    from inference_core.hand_model.load import load_open_hand
-    from training.held_out import held_out_errors
-    from training.learner import Learner
-
-    experiment = small_experiment(tmp_path, steps=500, batch=8)
+    """By the picture alone, with all stages; on a GPU where there is one."""
+    device = chosen_device("auto")
+    experiment = small_experiment(tmp_path, steps=400, batch=8)
     rate = replace(experiment.optimiser, learning_rate=2e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.9)
-    experiment = replace(experiment, network=DIR_S_RUN.network, optimiser=rate)
-    experiment = replace(experiment, run=replace(experiment.run, save_every_s=1e9, log_every=50))
-    samples = made_sample(8)
+    run = replace(experiment.run, device="auto", save_every_s=1e9, log_every=20)
+    experiment = replace(experiment, network=DIR_S_RUN.network, optimiser=rate, run=run)
+    samples = made_sample(8).to(device)
     result = run_experiment(experiment, MemorySource(samples, 8, 0))
-    # The way batches are normalised in training, so that eight samples are judged as they were learnt.
+    # Normalised by their own batch, as in training: eight samples say nothing of running statistics.
     result.average.train()
-    learner = Learner(result.average, load_open_hand(), experiment)
-    errors = held_out_errors(learner, replace(samples, evidence=None))
-    assert errors["raw_mpjpe_wrist"] < 2.0
+    with torch.no_grad():
+        answer = Learner(result.average, load_open_hand().to(device), experiment)(samples.image, None).answer
+    error_mm = (answer.joints_m - samples.joints_rel_m).norm(dim=-1).mean().item() * 1000
+    assert error_mm < 2.0
 
 
 def test_every_ablation_differs_from_the_baseline_in_what_its_name_says():
