@@ -85,7 +85,7 @@ def test_errors_have_about_the_measured_size():
     known = evidence.landmark_score > 0
     size = (sample.landmarks_uv.amax(2) - sample.landmarks_uv.amin(2)).norm(dim=-1)[..., None]
     error = ((evidence.landmarks_uv - sample.landmarks_uv).norm(dim=-1) / size)[known]
-    assert 0.015 < error.median() < 0.04
+    assert 0.02 < error.median() < 0.07
 
 
 def test_the_same_generator_state_gives_the_same_evidence():
