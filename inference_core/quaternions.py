@@ -113,12 +113,13 @@ def continuous(quaternions: Array, axis: int = 0) -> Array:
     sign is carried over them. Curve interpolation needs this: q and -q are the same rotation, but not the
     same curve.
     """
-    series = np.moveaxis(quaternions, axis, 0).copy()
+    series = np.moveaxis(quaternions, axis, 0)
     if len(series) == 0:
         return quaternions.copy()
-    last = series[0].copy()
-    for current in series[1:]:
-        flipped = (last * current).sum(-1, keepdims=True) < 0
-        np.negative(current, out=current, where=flipped)
-        last = np.where(np.isnan(current).any(-1, keepdims=True), last, current)
-    return np.moveaxis(series, 0, axis)
+    # The sign of a row is the product of all turns of sign before it; absent rows turn none.
+    rows = np.arange(len(series)).reshape(-1, *[1] * (series.ndim - 2))
+    known = np.maximum.accumulate(np.where(np.isnan(series).any(-1), 0, rows))[:-1]
+    before = np.take_along_axis(series, known[..., None], 0)
+    turns = np.where((before * series[1:]).sum(-1) < 0, -1, 1).astype(series.dtype)
+    signs = np.concatenate([np.ones_like(series[:1, ..., 0]), np.cumprod(turns, axis=0)])
+    return np.moveaxis(series * signs[..., None], 0, axis)
