@@ -7,6 +7,8 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
+from inference_core import __version__
+
 from .engine.environment import engine_python, suggested_torch
 
 DEVICE_ITEMS = (
@@ -27,6 +29,10 @@ MODEL_ITEMS = (
 )
 
 
+def _engine_chosen(preferences: Any, _context: bpy.types.Context) -> None:
+    preferences.engine_facts = ""
+
+
 class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
     """Settings of this machine."""
 
@@ -36,6 +42,7 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         name="Engine Python",
         description="A Python that has the duohand package; the installed engine where empty",
         subtype="FILE_PATH",
+        update=_engine_chosen,
     )
     engine_facts: StringProperty(description="What the engine answered when it was last checked")
     torch: EnumProperty(name="PyTorch", description="The build of PyTorch to install", items=TORCH_ITEMS)
@@ -67,9 +74,8 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         box.prop(self, "engine")
         facts = self.engine_facts or ("Not checked yet" if self.engine_path().exists() else "Not installed")
         box.label(text=facts, icon="CHECKMARK" if self.engine_facts else "INFO")
-        row = box.row()
-        row.operator("duohand.check_engine")
-        row.operator("duohand.install_engine")
+        draw_installation(box, context)
+        box.operator("duohand.check_engine")
         box.prop(self, "torch")
         box.prop(self, "wheels")
         box.prop(self, "device")
@@ -77,6 +83,7 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         if self.hand_model == "MANO":
             layout.prop(self, "mano_folder")
         layout.prop(self, "log_folder")
+        layout.label(text=f"Duohand {__version__}")
 
     def engine_path(self) -> Path:
         """The Python that runs the engine: the chosen one, else the installed one, which need not be there."""
@@ -90,6 +97,17 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         """The log file of that name."""
         folder = Path(bpy.path.abspath(self.log_folder)) if self.log_folder else user_folder("logs")
         return folder / f"{name}.log"
+
+
+def draw_installation(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """The button that installs the engine, or how far the installation is."""
+    running: Any = context.window_manager.duohand_install
+    if not running.text:
+        layout.operator("duohand.install_engine", icon="IMPORT")
+        return
+    row = layout.row(align=True)
+    row.progress(factor=running.factor, text=running.text)
+    row.operator("duohand.cancel_install", text="", icon="CANCEL")
 
 
 def addon_preferences() -> Any:

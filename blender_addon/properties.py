@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept in the file: a shot's collection holds what is true of its take, an armature what is its hand's."""
+"""What is kept in the file: a shot's collection holds what is true of its take, an armature what is its hand's.
+
+Beside that, on the window manager: what this run of Blender shows and no file keeps.
+"""
 
 import bpy
 from bpy.props import (
@@ -70,7 +73,19 @@ class DUOHAND_PG_hand(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (DUOHAND_PG_shot, DUOHAND_PG_range, DUOHAND_PG_hand)
+class DUOHAND_PG_install(bpy.types.PropertyGroup):
+    """The installation of an engine that runs now; no text where none does."""
+
+    text: StringProperty(description="What is being installed")
+    factor: FloatProperty(description="How far it is", min=0.0, max=1.0)
+    stop: BoolProperty(description="Whether it has been asked to stop")
+
+    def clear(self) -> None:
+        """Nothing runs any more."""
+        self.text, self.factor, self.stop = "", 0.0, False
+
+
+CLASSES = (DUOHAND_PG_shot, DUOHAND_PG_range, DUOHAND_PG_hand, DUOHAND_PG_install)
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)
 
 
@@ -78,9 +93,11 @@ def register() -> None:
     _register_classes()
     bpy.types.Collection.duohand = PointerProperty(type=DUOHAND_PG_shot)
     bpy.types.Object.duohand = PointerProperty(type=DUOHAND_PG_hand)
+    bpy.types.WindowManager.duohand_install = PointerProperty(type=DUOHAND_PG_install, options={"SKIP_SAVE"})
 
 
 def unregister() -> None:
+    del bpy.types.WindowManager.duohand_install
     del bpy.types.Object.duohand
     del bpy.types.Collection.duohand
     _unregister_classes()

@@ -107,15 +107,15 @@ RUNS: Final = Runs()
 
 def _keep_polling() -> float | None:
     RUNS.step()
-    redraw_panels()
+    redraw("VIEW_3D")
     return POLL_S if RUNS.state is not None else None
 
 
-def redraw_panels() -> None:
-    """Let every 3D view's sidebar show what is new."""
+def redraw(*kinds: str) -> None:
+    """Let every area of these kinds show what is new."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type == "VIEW_3D":
+            if area.type in kinds:
                 area.tag_redraw()
 
 

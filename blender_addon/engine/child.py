@@ -3,6 +3,7 @@
 
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ ASK_S: Final = 1.0  # after being asked to stop, a child has this long to end by
 TERMINATE_S: Final = 0.4  # and this long after SIGTERM, before it is killed
 _LINE_LIMIT: Final = 1 << 20  # a longer line is no message; it is cut, so that rubbish cannot fill memory
 _QUEUED_LINES: Final = 10_000
+_GUARD: Final = Path(__file__).with_name("guard.py")
 
 
 class EngineError(DuohandError):
@@ -45,15 +47,21 @@ class Ending:
 class Child:
     """One running command: lines of its stdout come by `lines`, its stderr goes to the log.
 
-    The child leads a process group of its own, so that what it starts ends with it. Its stdin stays open
-    until `ask_to_stop`: a child that watches its stdin ends when the parent dies.
+    It runs in a process group of its own, so that what it starts ends with it. Its stdin stays open until
+    `ask_to_stop`: a child that watches its stdin ends when the parent dies. A guard ends those that do not.
     """
 
     def __init__(self, command: Sequence[str], log_path: Path, merge_stderr: bool = False) -> None:
         self.log_path = log_path
+        program = shutil.which(command[0])
+        if program is None:
+            raise EngineError(
+                f"The engine could not be started: there is no program {command[0]}. "
+                "Choose or install an engine in the add-on's preferences."
+            )
         try:
             log_path.parent.mkdir(parents=True, exist_ok=True)
-            self._log = log_path.open("ab")
+            self._log = log_path.open("ab", buffering=0)
         except OSError as error:
             raise EngineError(
                 f"The log {log_path} cannot be written ({error.strerror}). "
@@ -61,7 +69,7 @@ class Child:
             ) from error
         try:
             self._process = subprocess.Popen(
-                [str(part) for part in command],
+                [*_guarded(), program, *map(str, command[1:])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT if merge_stderr else self._log,
@@ -150,14 +158,20 @@ class Child:
         if waited > ASK_S + TERMINATE_S:
             self._kill_group()
         elif waited > ASK_S:
-            self._process.terminate()
+            self._signal_group(signal.SIGTERM)
 
     def _kill_group(self) -> None:
         if sys.platform == "win32":
             self._process.kill()
+        else:
+            self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if sys.platform == "win32":
+            self._process.terminate()
             return
         try:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self._process.pid, number)
         except ProcessLookupError:
             return
 
@@ -176,9 +190,14 @@ class Child:
             return
         while raw := stdout.readline(_LINE_LIMIT):
             if self._keep_lines:
-                self._log.write(raw)
-                self._log.flush()
+                self._write_log(raw)
             self._lines.put(raw.decode("utf-8", "replace").rstrip("\r\n"))
+
+    def _write_log(self, raw: bytes) -> None:
+        try:
+            self._log.write(raw)
+        except OSError:
+            self._keep_lines = False  # a full disk ends the log, not the run
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -199,6 +218,13 @@ def last_lines(path: Path, count: int = 12, read_bytes: int = 8192) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-count:])
+
+
+def _guarded() -> tuple[str, ...]:
+    """What stands before a command so that it ends with this process. Windows knows no process groups to end."""
+    if sys.platform == "win32" or not sys.executable:
+        return ()
+    return (sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()))
 
 
 def _own_group() -> dict[str, Any]:

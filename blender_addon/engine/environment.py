@@ -26,20 +26,30 @@ _TORCH_INDEX_OF: Final[dict[TorchBuild, str | None]] = {"cpu": "cpu", "cuda": "c
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that answered: its Python, version, devices and what it runs on by default."""
+    """An engine that answered: its Python and version, devices, what it runs on by default, and its packages."""
 
     python: Path
     version: str
     device: str
     devices: tuple[str, ...]
+    python_version: str = ""
+    torch_version: str = ""
+
+    @property
+    def text(self) -> str:
+        """The engine in a line."""
+        others = [device for device in self.devices if device != self.device]
+        also = f", also {', '.join(others)}" if others else ""
+        named = (("Python", self.python_version), ("PyTorch", self.torch_version))
+        packages = ", ".join(f"{name} {version}" for name, version in named if version)
+        return f"Duohand {self.version} on {self.device}{also}" + (f" ({packages})" if packages else "")
 
 
 @dataclass(frozen=True)
 class Installation:
     """What to install and from where.
 
-    folder: the new environment. base_python: makes it. core_wheel: the duohand wheel that came with the
-    add-on, or a requirement such as `duohand==0.1.0`. wheel_folder: a folder of wheels for a machine
+    folder: the new environment. base_python: makes it. core: the duohand wheel that came with the add-on, or a requirement such as `duohand==0.1.0`. wheel_folder: a folder of wheels for a machine
     without a network; None installs from PyPI and PyTorch's index.
     """
 
@@ -60,6 +70,11 @@ class InstallState:
     detail: str = ""
     ended: bool = False
     error: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """How far the installation has come, 0..1, by its steps."""
+        return min(self.step / self.total, 1.0)
 
 
 def worker_command(python: Path) -> tuple[str, ...]:
@@ -117,7 +132,10 @@ class EngineCheck:
                 raise EngineError("The engine did not introduce itself. Install it again.")
             if message.protocol != PROTOCOL_VERSION:
                 raise EngineError(other_protocol(message))
-            return Engine(self._python, message.version, message.device, message.devices)
+            torch = message.versions.get("torch", "")
+            return Engine(
+                self._python, message.version, message.device, message.devices, message.python, torch
+            )
         ending = child.ending()
         if ending is not None:
             tail = last_lines(child.log_path)

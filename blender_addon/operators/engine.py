@@ -3,7 +3,6 @@
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +11,8 @@ import bpy
 from inference_core import __version__
 from inference_core.errors import DuohandError
 
-from ..engine.environment import Engine, EngineCheck, Installation, InstallJob
+from ..capture.runs import RUNS, redraw
+from ..engine.environment import EngineCheck, Installation, InstallJob, InstallState
 from ..preferences import addon_preferences, installed_engine
 
 POLL_S: Final = 0.2
@@ -23,7 +23,6 @@ class _Watched:
     """What both operators share: a step that is called until it says that it is done."""
 
     _timer: Any = None
-    _step: Callable[[], bool]
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
         if bpy.app.background:
@@ -62,7 +61,8 @@ class _Watched:
 
     def cancel(self, context: bpy.types.Context) -> None:
         self.stop()
-        context.workspace.status_text_set(None) if context.workspace else None
+        if context.workspace is not None:
+            context.workspace.status_text_set(None)
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
             self._timer = None
@@ -101,8 +101,8 @@ class DUOHAND_OT_check_engine(_Watched, bpy.types.Operator):
         engine = self._check.poll()
         if engine is None:
             return False
-        addon_preferences().engine_facts = engine_facts(engine)
-        self.report({"INFO"}, engine_facts(engine))
+        addon_preferences().engine_facts = engine.text
+        self.report({"INFO"}, engine.text)
         return True
 
     def stop(self) -> None:
@@ -119,10 +119,16 @@ class DUOHAND_OT_install_engine(_Watched, bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     _job: InstallJob | None = None
-    _shown: str = ""
+    _check: EngineCheck | None = None
 
     @classmethod
-    def poll(cls, _context: bpy.types.Context) -> bool:
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if RUNS.state is not None:
+            cls.poll_message_set("A capture is running. Install when it is done")
+            return False
+        if context.window_manager.duohand_install.text:
+            cls.poll_message_set("The engine is being installed")
+            return False
         if not addon_preferences().wheels and not bpy.app.online_access:
             cls.poll_message_set(
                 "Blender may not go online. Allow it in the system preferences, or choose a wheel folder"
@@ -140,27 +146,72 @@ class DUOHAND_OT_install_engine(_Watched, bpy.types.Operator):
         self._job.start()
 
     def step(self, context: bpy.types.Context) -> bool:
+        shown: Any = context.window_manager.duohand_install
+        if shown.stop:
+            self.stop()
+            raise DuohandError("The installation was cancelled.")
+        if self._check is not None:
+            return self._checked(self._check)
         if self._job is None:
             return True
         state = self._job.poll()
-        text = f"{state.text} ({min(state.step + 1, state.total)}/{state.total}) {state.detail}"
-        if text != self._shown and context.workspace is not None:
-            context.workspace.status_text_set(f"Duohand: {text}    Esc: stop")
-        self._shown = text
+        self._show(context, state)
         if not state.ended:
             return False
         if state.error:
             raise DuohandError(state.error)
-        self._job = None
-        addon_preferences().engine = ""
-        self.report({"INFO"}, "The engine is installed")
-        return True
+        preferences = addon_preferences()
+        preferences.engine = ""
+        self._check = EngineCheck(preferences.engine_path(), preferences.log_path("check"))
+        return False
 
     def stop(self) -> None:
+        bpy.context.window_manager.duohand_install.clear()
         if self._job is not None:
             self._job.cancel()
             self._job.abandon()
             self._job = None
+        if self._check is not None:
+            self._check.abandon()
+            self._check = None
+
+    def _checked(self, check: EngineCheck) -> bool:
+        engine = check.poll()
+        if engine is None:
+            return False
+        addon_preferences().engine_facts = engine.text
+        self.report({"INFO"}, f"Installed: {engine.text}")
+        self.stop()
+        return True
+
+    def _show(self, context: bpy.types.Context, state: InstallState) -> None:
+        text = f"{state.text} ({min(state.step + 1, state.total)}/{state.total}) {state.detail}"
+        shown: Any = context.window_manager.duohand_install
+        if text == shown.text:
+            return
+        shown.text, shown.factor = text, state.fraction
+        if context.workspace is not None:
+            context.workspace.status_text_set(f"Duohand: {text}    Esc: stop")
+        redraw("PREFERENCES", "VIEW_3D")
+
+
+class DUOHAND_OT_cancel_install(bpy.types.Operator):
+    """Stop installing the engine"""
+
+    bl_idname = "duohand.cancel_install"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not context.window_manager.duohand_install.text:
+            cls.poll_message_set("Nothing is being installed")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        context.window_manager.duohand_install.stop = True
+        return {"FINISHED"}
 
 
 def core_requirement() -> str:
@@ -169,12 +220,5 @@ def core_requirement() -> str:
     return str(wheels[-1]) if wheels else f"duohand=={__version__}"
 
 
-def engine_facts(engine: Engine) -> str:
-    """The engine in a line."""
-    others = [device for device in engine.devices if device != engine.device]
-    also = f", also {', '.join(others)}" if others else ""
-    return f"Duohand {engine.version} on {engine.device}{also}"
-
-
-CLASSES = (DUOHAND_OT_check_engine, DUOHAND_OT_install_engine)
+CLASSES = (DUOHAND_OT_check_engine, DUOHAND_OT_install_engine, DUOHAND_OT_cancel_install)
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -7,7 +7,7 @@ import bpy
 
 from ..capture.runs import RUNS
 from ..engine.job import JobState
-from ..preferences import addon_preferences
+from ..preferences import addon_preferences, draw_installation
 from .sidebar import SidebarPanel
 
 _STAGES = {
@@ -38,7 +38,7 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
             _draw_outcome(layout)
         if not addon_preferences().engine_path().exists():
             layout.label(text="The engine is not installed", icon="INFO")
-            layout.operator("duohand.install_engine")
+            draw_installation(layout, context)
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(capture, "hands")

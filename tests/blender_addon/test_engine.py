@@ -2,6 +2,7 @@
 """The engine's job and environment against programs that behave as an engine, well or badly."""
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from blender_addon.engine.child import EngineError, clean_environment
+from blender_addon.engine.child import Child, EngineError, clean_environment
 from blender_addon.engine.environment import (
     EngineCheck,
     Installation,
@@ -22,6 +23,7 @@ from blender_addon.engine.job import CaptureJob, JobQueue, JobState, Phase
 from inference_core.messages import CaptureRequest
 
 FAKE = Path(__file__).with_name("fake_engine.py")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -60,6 +62,12 @@ def is_gone(pid: int) -> bool:
         return True
     status = Path(f"/proc/{pid}/stat")
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def processes_of_group(group: int) -> list[int]:
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,pgid="], capture_output=True, text=True, check=True)
+    pairs = [line.split() for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, leader in pairs if int(leader) == group]
 
 
 def test_a_good_engine_ends_done_with_its_take_and_warnings(make_job: Callable[..., CaptureJob]) -> None:
@@ -131,6 +139,41 @@ def test_cancel_ends_a_deaf_engine_and_its_children(make_job: Callable[..., Capt
     for pid in pids:
         assert pid is not None
         until(lambda pid=pid: is_gone(pid))
+
+
+@pytest.mark.parametrize("behaviour", ["deaf", "hangs"])
+def test_an_engine_whose_blender_was_killed_ends_with_all_it_started(tmp_path: Path, behaviour: str) -> None:
+    """`deaf` ignores SIGTERM and has a child, `hangs` reads nothing: neither notices by itself."""
+    told = tmp_path / "pids"
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from blender_addon.engine.job import CaptureJob; from inference_core.messages import CaptureRequest\n"
+        f"request = CaptureRequest('a.mov', {str(tmp_path / 'a.npz')!r})\n"
+        f"command = ({sys.executable!r}, {str(FAKE)!r}, {behaviour!r})\n"
+        f"job = CaptureJob(command, request, Path({str(tmp_path / 'log')!r}))\n"
+        "job.start()\n"
+        "while job.poll().done < 2: time.sleep(0.01)\n"
+        f"Path({str(told)!r}).write_text(f'{{job.pid}} {{job.state.text}}')\n"
+        "time.sleep(600)\n"
+    )
+    blender = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+    until(lambda: told.exists() and told.read_text())
+    pids = processes_of_group(int(told.read_text().split()[0]))
+    assert len(pids) >= (3 if behaviour == "deaf" else 2)
+    blender.kill()
+    blender.wait()
+    for pid in pids:
+        until(lambda pid=pid: is_gone(pid))
+
+
+def test_a_full_disk_under_the_log_does_not_end_the_run(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.symlink_to("/dev/full")
+    child = Child((sys.executable, "-c", "print('one'); print('two')"), log, merge_stderr=True)
+    lines: list[str] = []
+    until(lambda: lines.extend(child.lines()) or child.ending())
+    child.close()
+    assert lines == ["one", "two"]
 
 
 def test_a_second_capture_waits_for_the_first(make_job: Callable[..., CaptureJob]) -> None:
