@@ -38,6 +38,25 @@ class FootageFacts:
 
 def read_facts(path: str) -> FootageFacts:
     """What the footage at the path is; a problem in words where Blender cannot read it."""
+    try:
+        return _facts(path)
+    except OSError as error:
+        return FootageFacts(problem=f"{path} cannot be read: {error.strerror}")
+
+
+def thumbnail(path: str) -> int:
+    """Icon number of a thumbnail of the footage, 0 where there is none."""
+    file = Path(path)
+    if not _thumbnails or not file.is_file():
+        return 0
+    kept = _thumbnails[0]
+    if path not in kept:
+        kept.clear()
+        kept.load(path, path, "IMAGE" if file.suffix.lower() in IMAGE_SUFFIXES else "MOVIE")
+    return kept[path].icon_id
+
+
+def _facts(path: str) -> FootageFacts:
     file = Path(path)
     if not path:
         return FootageFacts()
@@ -51,18 +70,6 @@ def read_facts(path: str) -> FootageFacts:
     if file.suffix.lower() in IMAGE_SUFFIXES:
         return _sequence_facts(file)
     return _movie_facts(file)
-
-
-def thumbnail(path: str) -> int:
-    """Icon number of a thumbnail of the footage, 0 where there is none."""
-    file = Path(path)
-    if not _thumbnails or not file.is_file():
-        return 0
-    kept = _thumbnails[0]
-    if path not in kept:
-        kept.clear()
-        kept.load(path, path, "IMAGE" if file.suffix.lower() in IMAGE_SUFFIXES else "MOVIE")
-    return kept[path].icon_id
 
 
 def _movie_facts(file: Path) -> FootageFacts:
@@ -96,7 +103,7 @@ def _numbers_beside(file: Path) -> list[int]:
     if number is None:
         return [0]
     prefix = file.stem[: number.start()]
-    found = [0][:0]
+    found: list[int] = []
     for item in file.parent.iterdir():
         match = _NUMBER.search(item.stem)
         if match and item.suffix == file.suffix and item.stem[: match.start()] == prefix:

@@ -116,6 +116,10 @@ def _clip_lens(clip: bpy.types.MovieClip | None, width: int, height: int) -> Len
     camera: Any = clip.tracking.camera
     if not clip.size[0] or not width:
         raise RequestError(f"The movie clip {clip.name} has no size: its file cannot be read.")
+    if not clip.tracking.reconstruction.is_valid:
+        raise RequestError(
+            f"The movie clip {clip.name} is not solved. Solve its camera motion, or choose another lens."
+        )
     scale = width / clip.size[0]
     focal = camera.focal_length_pixels * scale
     x, y = (value * scale for value in camera.principal_point_pixels)

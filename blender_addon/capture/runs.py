@@ -6,17 +6,19 @@ timer that goes on when another file is loaded and the operator is gone.
 """
 
 import atexit
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import bpy
+from bpy.app.handlers import persistent
 
 from inference_core.errors import DuohandError
-from inference_core.take import load_take
 
 from ..engine.job import CaptureJob, JobQueue, JobState, Phase
-from ..scene.apply_take import ApplySettings, apply_take
+from ..scene.apply_take import ApplySettings
+from .landing import Landing, Target
 
 POLL_S: Final = 0.1
 
@@ -30,27 +32,23 @@ class Outcome:
     log_path: str = ""
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where a take goes. The scene is known by number: undo and loading make its Python object stale."""
-
-    scene_uid: int
-    scene_name: str
-    settings: ApplySettings
-
-
 class Runs:
     """All runs of this Blender, one after the other."""
 
     def __init__(self) -> None:
         self._queue = JobQueue()
-        self._targets: dict[CaptureJob, _Target] = {}
+        self._targets: dict[CaptureJob, Target] = {}
+        self._landings: list[tuple[Landing, JobState]] = []
         self.outcomes: list[Outcome] = []
 
     @property
     def state(self) -> JobState | None:
-        """The running job's state; None when nothing runs."""
-        return self._queue.current.state if self._queue.current is not None else None
+        """The running job's state; None when nothing runs and nothing is being brought in."""
+        if self._queue.current is not None:
+            return self._queue.current.state
+        if self._landings:
+            return replace(self._landings[0][1], stage="", total=0, text="Bringing the hands in")
+        return None
 
     @property
     def waiting(self) -> int:
@@ -59,16 +57,22 @@ class Runs:
 
     def add(self, job: CaptureJob, scene: bpy.types.Scene, settings: ApplySettings) -> None:
         """Queue a run whose take goes to the scene."""
-        self._targets[job] = _Target(scene.session_uid, scene.name, settings)
+        self._targets[job] = Target(scene.session_uid, scene.name, settings)
         self._queue.add(job)
         if not bpy.app.background and not bpy.app.timers.is_registered(_keep_polling):
             bpy.app.timers.register(_keep_polling, first_interval=POLL_S, persistent=True)
 
     def step(self) -> list[Outcome]:
-        """Poll; lay ended runs' takes into their scenes. What came of them since the last call."""
-        ended = [self._finish(job, self._targets.pop(job)) for job in self._queue.poll()]
-        self.outcomes = [*self.outcomes, *ended][-5:]
-        return ended
+        """Poll; bring ended runs' takes some way into their scenes. What came of them since the last call."""
+        found = [self._finish(job, self._targets.pop(job)) for job in self._queue.poll()]
+        if self._landings:
+            found.append(self._land(*self._landings[0]))
+        outcomes = [item for item in found if item is not None]
+        self.outcomes = [*self.outcomes, *outcomes][-5:]
+        for outcome in outcomes:
+            if outcome.is_error:
+                _pop_up(outcome.text)
+        return outcomes
 
     def cancel(self) -> None:
         """Ask the current run to stop."""
@@ -79,30 +83,54 @@ class Runs:
         """End everything at once."""
         self._queue.abandon_all()
         self._targets.clear()
+        self._landings.clear()
 
-    def _finish(self, job: CaptureJob, target: _Target) -> Outcome:
+    def begin_anew(self) -> None:
+        """Blender exchanges the file's data: takes on their way in are brought in from the start."""
+        for landing, _ in self._landings:
+            landing.begin_anew()
+
+    def _finish(self, job: CaptureJob, target: Target) -> Outcome | None:
         state = job.state
         if state.phase is Phase.CANCELLED:
             return Outcome("Capture cancelled; capturing again goes on from what there is")
         if state.phase is not Phase.DONE:
             return Outcome(state.error, is_error=True, log_path=state.log_path)
-        scene = next((item for item in bpy.data.scenes if item.session_uid == target.scene_uid), None)
-        path = job.request.out
+        self._landings.append((Landing(job.request.out, target), state))
+        return None
+
+    def _land(self, landing: Landing, state: JobState) -> Outcome | None:
+        scene = landing.target.scene()
         if scene is None:
-            return Outcome(f"The scene {target.scene_name} is gone. The take is {path}: Load Take reads it")
+            self._landings.pop(0)
+            name = landing.target.scene_name
+            return Outcome(f"The scene {name} is gone. The take is {landing.path}: Load Take reads it")
         try:
-            take = load_take(path)
             with _window():
-                applied = apply_take(scene, take, path, target.settings)
+                applied = landing.step(scene)
+                if applied is None:
+                    return None
                 if not bpy.app.background:
                     bpy.ops.ed.undo_push(message="Duohand Capture")
         except DuohandError as error:
-            return Outcome(str(error), is_error=True, log_path=state.log_path)
+            self._landings.pop(0)
+            return Outcome(f"{error}\nLog: {state.log_path}", is_error=True, log_path=state.log_path)
+        self._landings.pop(0)
         notes = "".join(f"\n{warning}" for warning in (*state.warnings, *applied.warnings))
         return Outcome(f"{applied.shot.name}: {_hands(len(applied.armatures))} captured{notes}")
 
 
 RUNS: Final = Runs()
+
+
+@persistent
+def _data_is_exchanged(*_arguments: object) -> None:
+    RUNS.begin_anew()
+
+
+def _exchange_handlers() -> tuple[list[Callable[..., None]], ...]:
+    handlers = bpy.app.handlers
+    return handlers.undo_pre, handlers.redo_pre, handlers.load_pre
 
 
 def _keep_polling() -> float | None:
@@ -119,6 +147,20 @@ def redraw(*kinds: str) -> None:
                 area.tag_redraw()
 
 
+def _pop_up(text: str) -> None:
+    """Show an error where it cannot be overlooked: its run may have been started long ago, elsewhere."""
+    if bpy.app.background:
+        return
+
+    def draw(menu: Any, _context: bpy.types.Context) -> None:
+        for line in text.splitlines()[:12]:
+            menu.layout.label(text=line[:160])
+        menu.layout.operator("duohand.copy_report", icon="COPYDOWN")
+
+    with _window():
+        bpy.context.window_manager.popup_menu(draw, title="Duohand", icon="ERROR")
+
+
 def _window() -> AbstractContextManager[object]:
     """A window to work in, where Blender calls from its timer and gives none."""
     if bpy.context.window is not None or not bpy.context.window_manager.windows:
@@ -132,10 +174,14 @@ def _hands(count: int) -> str:
 
 def register() -> None:
     atexit.register(RUNS.abandon)
+    for handlers in _exchange_handlers():
+        handlers.append(_data_is_exchanged)
 
 
 def unregister() -> None:
     atexit.unregister(RUNS.abandon)
     RUNS.abandon()
+    for handlers in _exchange_handlers():
+        handlers.remove(_data_is_exchanged)
     if bpy.app.timers.is_registered(_keep_polling):
         bpy.app.timers.unregister(_keep_polling)

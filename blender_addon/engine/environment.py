@@ -49,7 +49,8 @@ class Engine:
 class Installation:
     """What to install and from where.
 
-    folder: the new environment. base_python: makes it. core: the duohand wheel that came with the add-on, or a requirement such as `duohand==0.1.0`. wheel_folder: a folder of wheels for a machine
+    folder: the new environment. base_python: makes it. core: the duohand wheel that came with the add-on, or a
+    requirement such as `duohand==0.1.0`. wheel_folder: a folder of wheels for a machine
     without a network; None installs from PyPI and PyTorch's index.
     """
 

@@ -126,8 +126,15 @@ class DUOHAND_OT_copy_report(bpy.types.Operator):
     bl_label = "Copy Report"
     bl_options = {"INTERNAL"}
 
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        if not RUNS.outcomes:
+            cls.poll_message_set("Nothing has been captured yet")
+            return False
+        return True
+
     def execute(self, context: bpy.types.Context) -> Any:
-        context.window_manager.clipboard = RUNS.outcomes[-1].text if RUNS.outcomes else ""
+        context.window_manager.clipboard = RUNS.outcomes[-1].text
         return {"FINISHED"}
 
 

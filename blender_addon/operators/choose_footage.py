@@ -36,7 +36,7 @@ class DUOHAND_OT_choose_footage(bpy.types.Operator, ImportHelper):
 
 
 class DUOHAND_FH_footage(bpy.types.FileHandler):
-    """Footage dropped on a 3D view becomes the footage to capture."""
+    """Footage dropped on the sidebar becomes the footage to capture."""
 
     bl_idname = "DUOHAND_FH_footage"
     bl_label = "Duohand Footage"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A take into the scene: `apply_take` is what Load Take and a finished capture do, and what a script may call."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +59,21 @@ class Applied:
 
 def apply_take(scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings) -> Applied:
     """Lay the take into the scene; a RequestError where the settings ask for what is not there."""
+    steps = apply_steps(scene, take, take_path, settings)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def apply_steps(
+    scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings
+) -> Generator[None, None, Applied]:
+    """apply_take in steps of some hundredths of a second, for whoever must not hold Blender up.
+
+    What is changed in between may take data away from under it: then it ends in a ReferenceError.
+    """
     scene_camera = _scene_camera(scene) if settings.camera == "SCENE" else None
     if settings.set_rate:
         shot.set_rate(scene, take.fps)
@@ -71,9 +86,13 @@ def apply_take(scene: bpy.types.Scene, take: Take, take_path: str, settings: App
         if side not in wanted:
             shot.remove_object(armature.duohand.skin)
             shot.remove_object(armature)
-    rigs = {side: _set_hand(collection, take, side, frames, settings) for side in wanted}
+    yield
+    rigs: dict[int, bpy.types.Object] = {}
+    for side in wanted:
+        rigs[side] = yield from _set_hand(collection, take, side, frames, settings)
     if not rigs:
         warnings.append("No hand was found in this take: there is a camera and nothing to move.")
+    yield
     if settings.set_range:
         shot.set_range(scene, frames)
     if settings.set_markers:
@@ -157,7 +176,7 @@ def _show_footage(camera: bpy.types.Object, take: Take, frames: Floats) -> list[
 
 def _set_hand(
     collection: bpy.types.Collection, take: Take, side: int, frames: Floats, settings: ApplySettings
-) -> bpy.types.Object:
+) -> Generator[None, None, bpy.types.Object]:
     bones = rest_bones(take, side, settings.scale)
     armature: Any = shot.hand_armature(collection, side)
     rig = hand_curves.HandRig(armature, collection, side)
@@ -168,11 +187,13 @@ def _set_hand(
         armature.data = hand_rig.armature_from_bones(armature.name, bones, side)
         fcurves.remove_if_unused(old)
         armature.data.name = armature.name
+        yield
     rest_frames = hand_rig.rest_frames(armature.data, bones.names)
     for name in bones.names:
         armature.pose.bones[name].rotation_mode = settings.rotation_mode
-    _set_keys(armature, take, side, frames, settings, bones.names, rest_frames)
-    skin = _set_skin(collection, armature, take, side, settings, bones.names, rest_frames)
+    yield
+    yield from _set_keys(armature, take, side, frames, settings, bones.names, rest_frames)
+    skin = yield from _set_skin(collection, armature, take, side, settings, bones.names, rest_frames)
     hand_keys.write_visibility(skin, take.present[:, side], frames)
     if kept is not None:
         hand_curves.put_back(rig, kept)
@@ -187,16 +208,17 @@ def _set_keys(
     settings: ApplySettings,
     names: tuple[str, ...],
     rest_frames: Floats,
-) -> None:
+) -> Generator[None]:
     old = armature.animation_data.action if armature.animation_data else None
     channels = fcurves.assign_new_action(armature, armature.name)
     solved = motion.solved_motion(take, side, rest_frames, settings.scale)
-    hand_keys.write_motion(channels, names, solved, frames, settings.rotation_mode)
+    yield
+    yield from hand_keys.motion_steps(channels, names, solved, frames, settings.rotation_mode)
     present = take.present[:, side]
     hand_keys.write_confidence(channels, armature, take.confidence[:, side], present, frames)
     fcurves.remove_if_unused(old)
     channels.action.name = armature.name
-    _set_raw_keys(armature, take, side, frames, settings, names, rest_frames)
+    yield from _set_raw_keys(armature, take, side, frames, settings, names, rest_frames)
 
 
 def _set_raw_keys(
@@ -207,13 +229,14 @@ def _set_raw_keys(
     settings: ApplySettings,
     names: tuple[str, ...],
     rest_frames: Floats,
-) -> None:
+) -> Generator[None]:
     old = armature.duohand.raw_action
     raw = motion.raw_motion(take, side, rest_frames, settings.scale)
     if len(raw.rows) == 0:
         return
     channels = fcurves.new_action(armature, f"{armature.name} raw")
-    hand_keys.write_motion(channels, names, raw, frames, settings.rotation_mode)
+    yield
+    yield from hand_keys.motion_steps(channels, names, raw, frames, settings.rotation_mode)
     fcurves.muted_strip(armature, channels, hand_keys.RAW_TRACK)
     armature.duohand.raw_action = channels.action
     fcurves.remove_if_unused(old)
@@ -228,7 +251,7 @@ def _set_skin(
     settings: ApplySettings,
     names: tuple[str, ...],
     rest_frames: Floats,
-) -> bpy.types.Object:
+) -> Generator[None, None, bpy.types.Object]:
     name = f"{collection.name} {side_name(side)} skin"
     mesh = hand_mesh.mesh_from_take(name, take, side, settings.scale)
     skin = armature.duohand.skin
@@ -244,11 +267,15 @@ def _set_skin(
         skin.data = mesh
         fcurves.remove_if_unused(old)
         mesh.name = name
+    yield
     hand_mesh.bind(skin, armature, names, np.asarray(take.skin_weights[side]))
     if settings.correctives:
+        yield
         keys = hand_mesh.take_correctives(take, side, rest_frames, settings.scale)
+        yield
         if keys:
             hand_mesh.add_correctives(skin, armature, names, keys)
+            yield
     return skin
 
 

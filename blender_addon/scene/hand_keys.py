@@ -6,6 +6,7 @@ presence (0 absent, 1 seen, 2 filled), keyed where it changes. Absent frames hav
 and its skin is hidden. Filled frames have keys of the breakdown type.
 """
 
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Final
 
@@ -42,6 +43,14 @@ def write_motion(
     channels: Channels, names: tuple[str, ...], motion: BoneMotion, frames: Floats, rotation_mode: str
 ) -> None:
     """Key the motion on the bones; frames (T,) are the scene frames of the take's rows."""
+    for _ in motion_steps(channels, names, motion, frames, rotation_mode):
+        pass
+
+
+def motion_steps(
+    channels: Channels, names: tuple[str, ...], motion: BoneMotion, frames: Floats, rotation_mode: str
+) -> Generator[None]:
+    """write_motion in steps, a bone at a time."""
     at = frames[motion.rows]
     kinds = np.where(motion.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
     location = _holding_over_gaps(fcurves.dense_keys(at, motion.location, kinds), motion.rows)
@@ -53,6 +62,7 @@ def write_motion(
         fcurves.write_keys(
             channels, rotation_path(name, rotation_mode), name, replace(location, values=turns[:, index])
         )
+        yield
 
 
 def write_confidence(

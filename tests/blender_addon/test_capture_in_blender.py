@@ -156,6 +156,99 @@ def test_another_file_loaded_during_the_run_does_no_harm(
     assert "Load Take reads it" in outcome.text
 
 
+def test_the_take_goes_to_its_own_scene_whichever_is_shown(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    other = bpy.data.scenes.new("Other")
+    other.duohand.take_folder, other.duohand.footage = scene.duohand.take_folder, str(pictures)
+    use_engine(tmp_path, str(take_file("two_hands")))
+    (outcome,) = step_until_idle(start(other))
+    assert not outcome.is_error
+    assert len([item for item in other.objects if item.type == "ARMATURE"]) == 2
+    assert not scene.objects
+
+
+def test_saving_and_undo_during_the_run_do_no_harm(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage = str(pictures)
+    bpy.ops.ed.undo_push(message="before")
+    runs = start(scene)
+    scene.collection.objects.link(bpy.data.objects.new("unwanted", None))
+    bpy.ops.ed.undo_push(message="unwanted")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    assert bpy.ops.ed.undo() == {"FINISHED"}
+    (outcome,) = step_until_idle(runs)
+    assert not outcome.is_error, outcome.text
+    assert "unwanted" not in bpy.context.scene.objects
+    assert len([item for item in bpy.context.scene.objects if item.type == "ARMATURE"]) == 2
+
+
+@pytest.mark.parametrize("mishap", ["undo", "delete"])
+def test_a_take_half_way_in_comes_in_whole_after_undo_and_deleting(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path, mishap: str
+) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage = str(pictures)
+    module("capture.landing").STEP_S, usual = 0.0, module("capture.landing").STEP_S
+    try:
+        bpy.ops.ed.undo_push(message="before")
+        scene.collection.objects.link(bpy.data.objects.new("more", None))
+        bpy.ops.ed.undo_push(message="more")
+        runs = start(scene)
+        end = time.monotonic() + 20
+        while not (hands := [item for item in bpy.data.objects if item.type == "ARMATURE"]):
+            runs.step()
+            assert time.monotonic() < end
+        module("capture.landing").STEP_S = usual
+        if mishap == "undo":
+            bpy.ops.ed.undo()
+        else:
+            bpy.data.objects.remove(hands[0])
+        (outcome,) = step_until_idle(runs)
+    finally:
+        module("capture.landing").STEP_S = usual
+    assert not outcome.is_error, outcome.text
+    hands = [item for item in bpy.context.scene.objects if item.type == "ARMATURE"]
+    assert sorted(item.duohand.side for item in hands) == ["LEFT", "RIGHT"]
+    assert all(item.animation_data.action.frame_range[1] > 20 for item in hands)
+
+
+def test_footage_that_was_moved_is_named_before_anything_starts(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    use_engine(tmp_path, "good")
+    scene.duohand.footage = str(pictures)
+    pictures.rename(pictures.with_name("elsewhere.png"))
+    with pytest.raises(RuntimeError, match="not there any more"):
+        bpy.ops.duohand.capture()
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    use_engine(tmp_path, "good")
+    scene.duohand.footage = str(pictures)
+    (tmp_path / "file").write_text("in the way")
+    scene.duohand.take_folder = str(tmp_path / "file" / "takes")
+    with pytest.raises(RuntimeError, match="Choose another one for takes"):
+        bpy.ops.duohand.capture()
+    scene.duohand.take_folder = str(tmp_path)
+    preferences().log_folder = str(tmp_path / "file" / "logs")
+    with pytest.raises(RuntimeError, match="Choose another log folder"):
+        bpy.ops.duohand.capture()
+
+
+def test_an_unsolved_clip_gives_no_lens(scene: bpy.types.Scene) -> None:
+    scene.duohand.footage, scene.duohand.lens = str(MOVIE), "CLIP"
+    with pytest.raises(Exception, match="Choose the movie clip"):
+        module("capture.request").lens_of(scene)
+    scene.duohand.clip = bpy.data.movieclips.load(str(MOVIE))
+    with pytest.raises(Exception, match="is not solved"):
+        module("capture.request").lens_of(scene)
+
+
 def test_two_captures_queue(scene: bpy.types.Scene, pictures: Path, tmp_path: Path) -> None:
     use_engine(tmp_path, str(take_file("two_hands")))
     scene.duohand.footage = str(pictures)

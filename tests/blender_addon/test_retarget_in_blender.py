@@ -24,7 +24,7 @@ def shot() -> bpy.types.Collection:
 
 
 def other_rig(shot: bpy.types.Collection, turn: Euler, bend: float, scale: float = 1.7) -> bpy.types.Object:
-    """An Unreal-named armature whose hands are larger, rest bent by `bend` at every joint, and lie turned and rolled."""
+    """An Unreal-named armature whose hands are larger, rest bent by `bend` at every joint, turned and rolled."""
     data = bpy.data.armatures.new("Other")
     rig = bpy.data.objects.new("Other", data)
     bpy.context.scene.collection.objects.link(rig)

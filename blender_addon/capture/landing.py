@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A finished take on its way into its scene: read beside Blender, laid in step by step."""
+
+import time
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import bpy
+
+from inference_core.take import Take, load_take
+
+from ..scene.apply_take import Applied, ApplySettings, apply_steps, apply_take
+
+STEP_S: Final = 0.03  # steps are begun for so long; the last of them may take as long again
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a take goes. The scene is known by number: undo and loading make its Python object stale."""
+
+    scene_uid: int
+    scene_name: str
+    settings: ApplySettings
+
+    def scene(self) -> bpy.types.Scene | None:
+        """The scene, None where it is gone."""
+        return next((item for item in bpy.data.scenes if item.session_uid == self.scene_uid), None)
+
+
+class Landing:
+    """One take's way in. `step` does a little of it; a DuohandError says why the take cannot come in."""
+
+    def __init__(self, path: str, target: Target) -> None:
+        self.path, self.target = path, target
+        reader = ThreadPoolExecutor(1, "duohand-take")
+        self._take: Future[Take] = reader.submit(load_take, path)
+        reader.shutdown(wait=False)
+        self._steps: Generator[None, None, Applied] | None = None
+        self._is_stale = False
+
+    def step(self, scene: bpy.types.Scene) -> Applied | None:
+        """What came of it once it is in; None before that."""
+        if not self._take.done():
+            return None
+        if self._is_stale:
+            return apply_take(scene, self._take.result(), self.path, self.target.settings)
+        if self._steps is None:
+            self._steps = apply_steps(scene, self._take.result(), self.path, self.target.settings)
+        end = time.monotonic() + STEP_S
+        try:
+            next(self._steps)
+            while time.monotonic() < end:
+                next(self._steps)
+        except StopIteration as done:
+            return done.value
+        except ReferenceError:  # what it works on was deleted meanwhile
+            self.begin_anew()
+        return None
+
+    def begin_anew(self) -> None:
+        """The file's data was exchanged (undo, loading): what was begun is lost, and is done in one go."""
+        if self._steps is not None:
+            self._steps, self._is_stale = None, True
