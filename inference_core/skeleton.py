@@ -20,7 +20,9 @@ PARENTS_21 = np.array([-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 
 TIPS_21 = np.array([4, 8, 12, 16, 20])
 
 # Index into the concatenation of MANO's 16 joints and the five fingertips (thumb to pinky).
-JOINTS_21_FROM_16_AND_TIPS = np.array([0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20])
+JOINTS_21_FROM_16_AND_TIPS = np.array(
+    [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]
+)
 # For each of the 21 joints the MANO joint that moves it (a fingertip rides on its last phalanx).
 DRIVER_16_OF_21 = np.array([0, 13, 14, 15, 15, 1, 2, 3, 3, 4, 5, 6, 6, 10, 11, 12, 12, 7, 8, 9, 9])
 

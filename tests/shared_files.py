@@ -21,5 +21,7 @@ def reference_file(name: str) -> Path:
 
 def _existing(path: Path) -> Path:
     if not path.exists():
-        pytest.skip(f"{path.name} is not beside this checkout (set DUOHAND_SHARED to the folder that holds it)")
+        pytest.skip(
+            f"{path.name} is not beside this checkout (set DUOHAND_SHARED to the folder that holds it)"
+        )
     return path
