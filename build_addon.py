@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds dist/duohand-VERSION.zip, the Blender extension: the add-on and the core's light part as a pure wheel.
+"""Builds dist/duohand-VERSION.zip, the Blender extension: the add-on, the core's light part as a pure wheel, and
+the whole core as a wheel for Install Engine.
 
     python build_addon.py                                 # the extension, validated
     python build_addon.py --repository dist/repository    # and an index from which Blender can update it
+    python build_addon.py --no-core                       # without the whole core: Install Engine takes PyPI's
 
 The standard library is enough. Blender's own `blender_ext.py` validates the result; it is looked for in installed
 bpy wheels (.venv-bpy*/, this Python) and beside a `blender` on the PATH, or taken from --blender-ext.
@@ -23,11 +25,13 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 ADDON_FOLDER = "blender_addon"
 CORE_FOLDER = "inference_core"
 WHEEL_NAME = "duohand_light"
+CORE_WHEELS = "engine/wheels"  # where operators/engine.py looks for the core
 
 # What runs inside Blender: standard library and numpy only (tests/blender_addon/test_build.py holds this closed).
 LIGHT_MODULES = (
@@ -85,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the zip (dist)")
+    parser.add_argument(
+        "--no-core", action="store_true", help="leave out the wheel that Install Engine installs"
+    )
     parser.add_argument("--blender-ext", type=Path, metavar="PATH", help="Blender's blender_ext.py")
     parser.add_argument(
         "--repository", type=Path, metavar="FOLDER", help="also make a self-hosted repository there"
@@ -92,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         tool = find_blender_tool(options.blender_ext)
-        archive = build(options.out)
+        archive = build(options.out, with_core=not options.no_core)
         if tool is None:
             print("Blender's blender_ext.py was not found: only this script's own checks were made.")
         else:
@@ -106,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def build(out: Path) -> Path:
+def build(out: Path, with_core: bool = True) -> Path:
     """Path of the extension's zip, built from this checkout into the folder `out`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wheel_name, wheel = light_wheel(project["version"], project["license"])
@@ -114,6 +121,9 @@ def build(out: Path) -> Path:
     content: dict[str, bytes] = {"blender_manifest.toml": manifest.encode(), f"wheels/{wheel_name}": wheel}
     for path in _sources(ROOT / ADDON_FOLDER):
         content[path.relative_to(ROOT / ADDON_FOLDER).as_posix()] = path.read_bytes()
+    if with_core:
+        core_name, core = core_wheel(project)
+        content[f"{CORE_WHEELS}/{core_name}"] = core
     content["LICENSE"] = (ROOT / "LICENSE").read_bytes()
     check_content(content)
     out.mkdir(parents=True, exist_ok=True)
@@ -133,17 +143,33 @@ def light_wheel(version: str, licence: str) -> tuple[str, bytes]:
     content = {f"{CORE_FOLDER}/{name}": (ROOT / CORE_FOLDER / name).read_bytes() for name in LIGHT_MODULES}
     digest = hashlib.sha256(b"".join(content.values())).hexdigest()[:12]
     full_version = f"{version}+{digest}"
-    info = f"{WHEEL_NAME}-{full_version}.dist-info"
-    content[f"{info}/METADATA"] = (
-        f"Metadata-Version: 2.4\nName: {WHEEL_NAME}\nVersion: {full_version}\nLicense-Expression: {licence}\n"
-        "Summary: The part of Duohand's core that runs inside Blender\nRequires-Python: >=3.11\n"
-    ).encode()
-    content[f"{info}/WHEEL"] = (
-        b"Wheel-Version: 1.0\nGenerator: build_addon\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    return _pure_wheel(
+        WHEEL_NAME,
+        full_version,
+        content,
+        f"License-Expression: {licence}\nSummary: The part of Duohand's core that runs inside Blender\n"
+        "Requires-Python: >=3.11\n",
     )
-    record = "".join(f"{name},sha256={_record_hash(data)},{len(data)}\n" for name, data in content.items())
-    content[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
-    return f"{WHEEL_NAME}-{full_version}-py3-none-any.whl", _zipped(content)
+
+
+def core_wheel(project: Mapping[str, Any]) -> tuple[str, bytes]:
+    """File name and bytes of the wheel that holds the whole core, as pyproject's `project` table describes it."""
+    needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in project["dependencies"])
+    content = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in _sources(ROOT / CORE_FOLDER)}
+    scripts = {name: call for name, call in project["scripts"].items() if call.startswith(f"{CORE_FOLDER}.")}
+    entries = "".join(f"{name} = {call}\n" for name, call in scripts.items())
+    info = f"{project['name']}-{project['version']}.dist-info"
+    content[f"{info}/entry_points.txt"] = f"[console_scripts]\n{entries}".encode()
+    for name in project["license-files"]:
+        content[f"{info}/licenses/{name}"] = (ROOT / name).read_bytes()
+    licences = "".join(f"License-File: {name}\n" for name in project["license-files"])
+    return _pure_wheel(
+        project["name"],
+        project["version"],
+        content,
+        f"License-Expression: {project['license']}\nSummary: {project['description']}\n"
+        f"{licences}Requires-Python: {project['requires-python']}\n{needs}",
+    )
 
 
 def check_content(content: Mapping[str, bytes]) -> None:
@@ -207,6 +233,21 @@ def _zipped(content: Mapping[str, bytes]) -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data)
     return buffer.getvalue()
+
+
+def _pure_wheel(name: str, version: str, content: Mapping[str, bytes], metadata: str) -> tuple[str, bytes]:
+    """File name and bytes of a wheel for any Python 3 and system."""
+    info = f"{name}-{version}.dist-info"
+    whole = dict(content)
+    whole[f"{info}/METADATA"] = (
+        f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{metadata}".encode()
+    )
+    whole[f"{info}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: build_addon\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    record = "".join(f"{file},sha256={_record_hash(data)},{len(data)}\n" for file, data in whole.items())
+    whole[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
+    return f"{name}-{version}-py3-none-any.whl", _zipped(whole)
 
 
 def _record_hash(data: bytes) -> str:

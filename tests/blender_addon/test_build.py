@@ -3,6 +3,7 @@
 
 import ast
 import hashlib
+import subprocess
 import sys
 import tomllib
 import zipfile
@@ -55,6 +56,36 @@ def test_the_wheels_record_lists_every_file_with_its_hash(tmp_path):
         if not name.endswith("RECORD"):
             digest = build_addon.base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
             assert listed[name] == f"sha256={digest}"
+
+
+def test_the_cores_wheel_installs_and_says_what_it_needs(tmp_path):
+    project = tomllib.loads((build_addon.ROOT / "pyproject.toml").read_text())["project"]
+    content = content_of(build_addon.build(tmp_path))
+    (name,) = [name for name in content if name.startswith(f"{build_addon.CORE_WHEELS}/")]
+    wheel = tmp_path / Path(name).name
+    wheel.write_bytes(content[name])
+    install = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target")
+    subprocess.run([*install, str(tmp_path / "site"), str(wheel)], check=True)
+    program = (
+        "import importlib.metadata as m, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import inference_core; from inference_core.hand_model.load import load_open_hand; load_open_hand()\n"
+        "print(inference_core.__file__); print(*m.requires('duohand'), sep='\\n')"
+    )
+    told = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(tmp_path / "site")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    where, *needed = told.stdout.splitlines()
+    assert Path(where).is_relative_to(tmp_path)
+    assert needed == project["dependencies"]
+
+
+def test_the_core_may_be_left_out(tmp_path):
+    content = content_of(build_addon.build(tmp_path, with_core=False))
+    assert not [name for name in content if name.startswith(build_addon.CORE_WHEELS)]
 
 
 def test_the_light_modules_need_only_each_other_the_standard_library_and_numpy():

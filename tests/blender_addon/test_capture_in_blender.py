@@ -351,6 +351,11 @@ def test_check_engine_keeps_what_the_engine_answered(scene: bpy.types.Scene, tmp
     assert preferences().engine_facts == ""
 
 
+def test_the_add_on_brings_the_engine_that_it_installs(scene: bpy.types.Scene) -> None:
+    wheel = Path(module("operators.engine").core_requirement())
+    assert wheel.is_file() and wheel.name.startswith("duohand-")
+
+
 def test_an_engine_is_not_installed_without_leave_to_go_online(
     scene: bpy.types.Scene, tmp_path: Path
 ) -> None:
