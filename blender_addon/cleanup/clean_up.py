@@ -134,6 +134,8 @@ def reduce_keys(
 def lock(rigs: Sequence[HandRig], first: int, last: int) -> None:
     """Keep the range's motion whatever is smoothed, loaded or captured again."""
     for rig in rigs:
+        if not rig.armature.is_editable:
+            raise RequestError(f"{rig.armature.name} is linked from another file. Lock ranges there.")
         item = rig.armature.duohand.locked.add()
         item.first, item.last = first, last
 

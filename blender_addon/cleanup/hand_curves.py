@@ -134,6 +134,10 @@ def _channels(rig: HandRig) -> Channels:
     channels = fcurves.active_channels(rig.armature)
     if channels is None:
         raise RequestError(f"{rig.armature.name} has no action to key. Load its take again.")
+    if not channels.action.is_editable:
+        raise RequestError(
+            f"The motion of {rig.armature.name} is linked from another file. Change it there, or make it local."
+        )
     return channels
 
 

@@ -38,13 +38,21 @@ def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
             problem = error
     if not sides and problem is not None:
         raise problem
-    return {name: bone for found in sides for name, bone in found.items()}
+    found = {name: bone for side in sides for name, bone in side.items()}
+    return live.with_hands_in_use(found, target) if preset == "RIGIFY" else found
 
 
 class _Retarget:
     """What these operators share: an armature to work on, errors as reports."""
 
     target: StringProperty(name="Armature", description="Name of the armature; the panel's where empty")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not any(item.type == "ARMATURE" and item.duohand.side == "NONE" for item in context.scene.objects):
+            cls.poll_message_set("There is no other armature in this scene to retarget to")
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> Any:
         try:

@@ -52,6 +52,8 @@ def follow(rig: HandRig, target: bpy.types.Object, bones: BoneMap, settings: Ret
         raise RequestError(f"{target.name} has no bone {missing[0]}. Correct the bone map.")
     if target == rig.armature:
         raise RequestError("The captured hand cannot follow itself. Choose another armature.")
+    if not target.is_editable:
+        raise RequestError(f"{target.name} is linked from another file. Make a library override of it first.")
     release(target, list(mine.values()))
     source, other = _rest(rig.armature, {name[:-2]: name for name in rig.names}), _rest(target, mine)
     frames = anatomical_frames(source.heads, source.tails, rig.side)
@@ -73,6 +75,18 @@ def follow(rig: HandRig, target: bpy.types.Object, bones: BoneMap, settings: Ret
             copy = _copy(target.pose.bones[bone], "COPY_LOCATION", leader)
             copy.subtarget = f"{name}{suffix}"
     return followed
+
+
+def with_hands_in_use(bones: BoneMap, target: bpy.types.Object) -> BoneMap:
+    """The map with each of a Rigify rig's hands named by the control that moves it now: inverse kinematics or not."""
+    found = dict(bones)
+    for name, bone in bones.items():
+        side = bone.removeprefix("hand_fk")
+        switch = target.pose.bones.get(f"upper_arm_parent{side}")
+        control = f"hand_ik{side}"
+        if bone == f"hand_fk{side}" and switch is not None and control in target.pose.bones:
+            found[name] = control if float(switch.get("IK_FK", 1.0)) < 0.5 else bone
+    return found
 
 
 def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> int:
@@ -130,6 +144,10 @@ def _shown(
         for row, frame in enumerate(frames):
             scene.frame_set(frame)
             shown: Any = target.evaluated_get(bpy.context.evaluated_depsgraph_get())
+            if not shown.is_evaluated:
+                raise RequestError(
+                    f"{target.name} is hidden or in no collection of this view layer. Show it to bake it."
+                )
             for bone, (locations, turns) in found.items():
                 pose_bone = shown.pose.bones[bone]
                 basis = shown.convert_space(
