@@ -96,7 +96,7 @@ def put_back(rig: HandRig, kept: HandTrack) -> None:
 
 def write_reduction(rig: HandRig, track: HandTrack, reductions: list[tuple[slice, Reduction]]) -> None:
     """Key what is left of the track: one reduction for each stretch (rows) in which the hand is never away."""
-    channels = _channels(rig)
+    channels = editable_channels(rig)
     paths = [hand_keys.location_path(rig.names[0])]
     paths += [hand_keys.rotation_path(name, rig.rotation_mode) for name in rig.names]
     for index, (path, name) in enumerate(zip(paths, (rig.names[0], *rig.names), strict=True)):
@@ -117,8 +117,20 @@ def bone_rest(rig: HandRig) -> BoneRest:
     )
 
 
+def editable_channels(rig: HandRig) -> Channels:
+    """The hand's curves; a RequestError where there are none or they are another file's."""
+    channels = fcurves.active_channels(rig.armature)
+    if channels is None:
+        raise RequestError(f"{rig.armature.name} has no action to key. Load its take again.")
+    if not channels.action.is_editable:
+        raise RequestError(
+            f"The motion of {rig.armature.name} is linked from another file. Change it there, or make it local."
+        )
+    return channels
+
+
 def _key(rig: HandRig, track: HandTrack) -> None:
-    channels = _channels(rig)
+    channels = editable_channels(rig)
     kinds = np.where(track.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
     keys = fcurves.dense_keys(track.frames, track.location, kinds)
     keys.interpolation[:-1][track.absent_after[:-1]] = CONSTANT
@@ -128,17 +140,6 @@ def _key(rig: HandRig, track: HandTrack) -> None:
         values = Keys(keys.frames, turns[:, index], kinds, keys.interpolation)
         fcurves.write_keys(channels, hand_keys.rotation_path(name, rig.rotation_mode), name, values)
     _write_presence(rig, channels, track)
-
-
-def _channels(rig: HandRig) -> Channels:
-    channels = fcurves.active_channels(rig.armature)
-    if channels is None:
-        raise RequestError(f"{rig.armature.name} has no action to key. Load its take again.")
-    if not channels.action.is_editable:
-        raise RequestError(
-            f"The motion of {rig.armature.name} is linked from another file. Change it there, or make it local."
-        )
-    return channels
 
 
 def _track(

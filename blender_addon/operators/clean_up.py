@@ -13,6 +13,7 @@ from inference_core.errors import DuohandError, RequestError
 from inference_core.skeleton import LEFT, RIGHT
 
 from ..cleanup import clean_up
+from ..cleanup.euler_filter import filter_rotations
 from ..cleanup.hand_curves import HandRig, hand_rigs
 from ..scene.shot import active_shot, shots
 
@@ -241,6 +242,17 @@ class DUOHAND_OT_bake_keys(_CleanUp, bpy.types.Operator):
         return "Every captured frame has a key"
 
 
+class DUOHAND_OT_euler_filter(_CleanUp, bpy.types.Operator):
+    """Take jumps out of the rotation curves: the same rotations by angles (or signs) that follow on"""
+
+    bl_idname = "duohand.euler_filter"
+    bl_label = "Euler Filter"
+
+    def change(self, _context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        changed = sum(filter_rotations(rig) for rig in rigs)
+        return f"{changed} keys changed" if changed else "No rotation curve jumps"
+
+
 CLASSES = (
     DUOHAND_OT_hold_range,
     DUOHAND_OT_delete_range,
@@ -252,5 +264,6 @@ CLASSES = (
     DUOHAND_OT_smooth,
     DUOHAND_OT_reduce_keys,
     DUOHAND_OT_bake_keys,
+    DUOHAND_OT_euler_filter,
 )
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

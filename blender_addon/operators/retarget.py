@@ -28,7 +28,7 @@ def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
         found = guessed_map(names)
         if not found:
             raise RequestError(f"No bone of {target.name} has a name that tells a finger and a side.")
-        return found
+        return live.with_hands_in_use(found, target)
     sides: list[BoneMap] = []
     problem: RequestError | None = None
     for side in (0, 1):

@@ -57,6 +57,7 @@ class DUOHAND_PT_clean_up(SidebarPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("duohand.reduce_keys")
         row.operator("duohand.bake_keys")
+        layout.operator("duohand.euler_filter")
 
 
 CLASSES = (DUOHAND_PT_clean_up,)

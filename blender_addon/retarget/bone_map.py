@@ -77,6 +77,7 @@ _HAND_WORDS: Final = frozenset({"hand", "wrist"})
 _MECHANISM: Final = frozenset(
     {"org", "mch", "def", "vis", "wgt"}
 )  # Rigify's inner bones; controls come first
+_COPY: Final = re.compile(r"\.\d{3}$")
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
@@ -109,7 +110,10 @@ def guessed_map(present: Iterable[str]) -> BoneMap:
     found: BoneMap = {}
     chains: dict[tuple[int, str], list[tuple[bool, float, str]]] = {}
     hands: dict[int, list[tuple[bool, int, str]]] = {}
-    for name in present:
+    known = set(present)
+    for name in known:
+        if _COPY.sub("", name) in known - {name}:
+            continue  # thumb.01.L.001 is a second thing at thumb.01.L, not the thumb's first bone
         words = [word.lower() for word in _WORDS.findall(name)]
         side = next((_SIDE_WORDS[word] for word in words if word in _SIDE_WORDS), None)
         if side is None or _PASS_OVER.intersection(words):

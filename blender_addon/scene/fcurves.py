@@ -145,6 +145,12 @@ def sample(curves: Iterable[bpy.types.FCurve | None], frames: NDArray[np.floatin
     return np.array(columns, np.float64).reshape(len(columns), len(times)).T
 
 
+def key_points(curve: bpy.types.FCurve) -> tuple[Floats, Floats]:
+    """Frames (K,) and values (K,) of the curve's keys."""
+    frames, values, _, _ = _stored(curve)
+    return frames, values
+
+
 def set_handles(curve: bpy.types.FCurve, before: Floats, after: Floats, slopes: Floats) -> None:
     """Aligned Bezier handles so many frames before and after each key (K,), rising by slopes (K,) a frame."""
     points = curve.keyframe_points

@@ -95,10 +95,15 @@ def eulers_from_quaternions(rotations_wxyz: Floats, order: str) -> Floats:
     first, second = _euler_pair(quaternions.to_matrix(rotations_wxyz), order)
     angles = first.copy()
     for row in range(1, len(angles)):
-        one, other = (_nearest_turn(option[row], angles[row - 1]) for option in (first, second))
+        one, other = (nearest_turn(option[row], angles[row - 1]) for option in (first, second))
         nearer = np.abs(one - angles[row - 1]).sum(-1) <= np.abs(other - angles[row - 1]).sum(-1)
         angles[row] = np.where(nearer[:, None], one, other)
     return angles
+
+
+def nearest_turn(angles: Floats, previous: Floats) -> Floats:
+    """The angles, whole turns added or taken so that each is nearest to the previous one."""
+    return angles - 2 * np.pi * np.round((angles - previous) / (2 * np.pi))
 
 
 def _bone_motion(
@@ -172,7 +177,3 @@ def _euler_pair(matrices: Floats, order: str) -> tuple[Floats, Floats]:
             angles[..., j] = np.where(locked, pair[0][..., j], angles[..., j])
         pair.append(angles)
     return pair[0], pair[1]
-
-
-def _nearest_turn(angles: Floats, previous: Floats) -> Floats:
-    return angles - 2 * np.pi * np.round((angles - previous) / (2 * np.pi))

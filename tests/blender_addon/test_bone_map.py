@@ -31,6 +31,11 @@ def test_the_guess_finds_what_the_names_tell(rig: str) -> None:
             assert fingers.items() <= found.items()
 
 
+def test_a_numbered_copy_of_a_bone_is_not_taken_for_it() -> None:
+    found = guessed_map([*RIGS["RIGIFY"], "thumb.01.R.001", "f_index.01.R.001"])
+    assert found == guessed_map(RIGS["RIGIFY"])
+
+
 def test_mixamos_prefix_may_be_numbered_or_gone() -> None:
     for prefix in ("mixamorig1:", ""):
         names = [name.replace("mixamorig:", prefix) for name in RIGS["MIXAMO"]]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clean-up through the installed add-on: what is played after an edit is what the edit says."""
 
+from pathlib import Path
+
 import bpy
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ def scene_frames() -> np.ndarray:
     return np.arange(scene.frame_start, scene.frame_end + 1)
 
 
-def key_count(armature: bpy.types.Object) -> int:
+def all_curves(armature: bpy.types.Object) -> list[bpy.types.FCurve]:
     data = armature.animation_data
     action = data.action
     curves = (
@@ -36,6 +38,11 @@ def key_count(armature: bpy.types.Object) -> int:
         if hasattr(action, "layers")
         else action.fcurves
     )
+    return list(curves)
+
+
+def key_count(armature: bpy.types.Object) -> int:
+    curves = all_curves(armature)
     return sum(len(curve.keyframe_points) for curve in curves if curve.data_path.startswith("pose"))
 
 
@@ -195,3 +202,69 @@ def test_the_clean_up_of_eulers_works_on_the_same_motion() -> None:
     np.testing.assert_allclose(played(hand(shot, LEFT), frames), before, atol=1e-5)
     with pytest.raises(RuntimeError, match="ZXY"):
         bpy.ops.duohand.reduce_keys(max_error_mm=1.0)
+
+
+@pytest.mark.parametrize("mode", ["ZXY", "QUATERNION"])
+def test_the_euler_filter_takes_jumps_out_and_leaves_the_motion(mode: str) -> None:
+    empty_scene()
+    shot = load("two_hands", rotation_mode=mode)
+    armature, frames = hand(shot, LEFT), scene_frames()
+    before = played(armature, frames)
+    curves = bone_curves(armature, "index_01.L")
+    second = "XYZ".index(mode[1]) if mode == "ZXY" else -1
+    for index, curve in enumerate(curves):
+        for point in curve.keyframe_points[5:9]:  # the same rotations, written the other way
+            angle = point.co[1]
+            flipped = -angle if mode == "QUATERNION" else np.pi - angle if index == second else angle + np.pi
+            point.co[1] = flipped
+        curve.update()
+    assert largest_step(curves) > 0.5
+    assert bpy.ops.duohand.euler_filter(hands="LEFT") == {"FINISHED"}
+    assert largest_step(curves) < 0.5
+    np.testing.assert_allclose(played(armature, frames), before, atol=1e-5)
+
+
+def bone_curves(armature: bpy.types.Object, bone: str) -> list[bpy.types.FCurve]:
+    return [curve for curve in all_curves(armature) if bone in curve.data_path and "rot" in curve.data_path]
+
+
+def largest_step(curves: list[bpy.types.FCurve]) -> float:
+    values = np.array([[point.co[1] for point in curve.keyframe_points] for curve in curves])
+    return float(np.abs(np.diff(values)).max())
+
+
+def test_linked_hands_are_left_alone_and_said_to_be_linked(tmp_path: Path) -> None:
+    empty_scene()
+    name = load("two_hands").name
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    scene = empty_scene()
+    with bpy.data.libraries.load(str(tmp_path / "shot.blend"), link=True) as (_, wanted):
+        wanted.collections = [name]
+    scene.collection.children.link(wanted.collections[0])
+    scene.frame_set(3)
+    for operator in ("hold_range", "swap_sides", "smooth", "reduce_keys", "bake_keys"):
+        with pytest.raises(RuntimeError, match="linked"):
+            getattr(bpy.ops.duohand, operator)()
+    with pytest.raises(RuntimeError, match="linked"):
+        bpy.ops.duohand.lock_range()
+    assert bpy.ops.duohand.save_take(filepath=str(tmp_path / "again.npz")) == {"FINISHED"}
+
+
+def test_hidden_and_excluded_hands_are_cleaned_up_all_the_same(shot: bpy.types.Collection) -> None:
+    layer = bpy.context.view_layer.layer_collection.children[shot.name]
+    layer.exclude = True
+    count = key_count(hand(shot, LEFT))
+    assert bpy.ops.duohand.reduce_keys(max_error_mm=1.0) == {"FINISHED"}
+    assert key_count(hand(shot, LEFT)) < count
+    layer.exclude = False
+    shot.hide_viewport = True
+    assert bpy.ops.duohand.bake_keys() == {"FINISHED"}
+    assert key_count(hand(shot, LEFT)) == count
+
+
+def test_another_scenes_hands_are_not_touched(shot: bpy.types.Collection) -> None:
+    other = bpy.data.scenes.new("Other")
+    counts = [key_count(hand(shot, side)) for side in (LEFT, RIGHT)]
+    with bpy.context.temp_override(scene=other, view_layer=other.view_layers[0]):
+        assert not bpy.ops.duohand.reduce_keys.poll()
+    assert [key_count(hand(shot, side)) for side in (LEFT, RIGHT)] == counts
