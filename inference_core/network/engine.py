@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from inference_core.network.dir import DirNetwork
 from inference_core.network.folding import folded
 from inference_core.network.picture import check_picture
 from inference_core.network.records import CropEvidence
+
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ class HandGraph(nn.Module):
 
 
 class TorchEngine:
-    """torch by itself. Any of: folded batch norms with channels_last, half precision (bfloat16),
-    torch.compile.
+    """torch by itself. Any of: folded batch norms with channels_last, half precision, torch.compile.
+
+    Of the half precisions float16 holds: 0.1 mm on random weights of the released graph, bfloat16 1.6 mm.
     """
 
     def __init__(
@@ -83,13 +87,14 @@ class TorchEngine:
         device: torch.device | str = "cpu",
         *,
         fold: bool = True,
-        half: bool = False,
+        precision: Precision = "float32",
         compiled: bool = False,
         vertices: bool = True,
     ) -> None:
-        traits = {"folded": fold, "bfloat16": half, "compiled": compiled}
-        self.name = " ".join(["torch", *(trait for trait, chosen in traits.items() if chosen)])
-        self.device, self._half = torch.device(device), half
+        traits = {"folded": fold, "compiled": compiled}
+        self.name = " ".join(["torch", precision, *(trait for trait, chosen in traits.items() if chosen)])
+        self.device = torch.device(device)
+        self._half = None if precision == "float32" else getattr(torch, precision)
         prepared = (folded(network) if fold else network.eval()).to(self.device)
         if fold:
             prepared = prepared.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -104,9 +109,12 @@ class TorchEngine:
         inputs = graph_inputs(image, evidence, self._takes_evidence)
         moved = [value.to(self.device, non_blocking=True) for value in inputs]
         moved[0] = moved[0].contiguous(memory_format=self._memory)
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+        with torch.no_grad(), self._mixed():
             values = self._run(*moved)
         return estimates(self.graph.outputs, [value.float().cpu() for value in values])
+
+    def _mixed(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._half is None else torch.autocast(self.device.type, self._half)
 
 
 def graph_inputs(image: Tensor, evidence: CropEvidence | None, takes_evidence: bool) -> list[Tensor]:

@@ -8,6 +8,9 @@ turn into speed.
 from __future__ import annotations
 
 import dataclasses
+import os
+import warnings
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,28 +45,37 @@ Arrays = list[NDArray[np.float32]]
 
 
 def export_onnx(network: DirNetwork, hand: HandModel, path: Path, batch: int, vertices: bool = True) -> None:
-    """Writes network and hand model for pictures in batches of `batch`. Raises RequestError where onnx is
-    missing.
+    """Writes network and hand model for pictures in batches of `batch`; the file appears whole or not at
+    all.
+
+    Raises RequestError where onnx is missing or the file cannot be written.
     """
     if find_spec("onnx") is None:
-        raise RequestError(
-            "Exporting needs the onnx package: run `make test-export` and use its interpreter."
-        )
+        raise RequestError("Exporting needs the onnx package: install Duohand's `engines` extra.")
     graph = HandGraph(folded(network).cpu(), hand.to("cpu"), vertices).eval()
     inputs = tuple(
         graph_inputs(torch.zeros(batch, 3, CROP_PX, CROP_PX), None, network.configuration.evidence)
     )
-    with torch.no_grad():
-        graph(*inputs)  # what the hand model computes once is then a constant of the graph
-        torch.onnx.export(
-            graph,
-            inputs,
-            str(path),
-            dynamo=False,
-            opset_version=_OPSET,
-            input_names=list(INPUTS[: len(inputs)]),
-            output_names=graph.outputs,
-        )
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with torch.no_grad(), warnings.catch_warnings():
+            # Of the tracer: that constants become constants, and that this exporter will go some day.
+            warnings.simplefilter("ignore")
+            graph(*inputs)  # what the hand model computes once is then a constant of the graph
+            torch.onnx.export(
+                graph,
+                inputs,
+                str(part),
+                dynamo=False,
+                opset_version=_OPSET,
+                input_names=list(INPUTS[: len(inputs)]),
+                output_names=graph.outputs,
+            )
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RequestError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 class OnnxRuntimeEngine:
@@ -74,11 +86,15 @@ class OnnxRuntimeEngine:
     def __init__(self, path: Path, threads: int = 0) -> None:
         import onnxruntime
 
+        states: Any = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+        # onnxruntime's errors have no base of their own.
+        refusals = (states.Fail, states.InvalidArgument, states.InvalidGraph, states.InvalidProtobuf)
+        missing = (states.NoModel, states.NoSuchFile, states.NotImplemented)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except (OSError, RuntimeError) as error:
+        except (*refusals, *missing) as error:
             raise WeightsError(
                 f"{path} is no network that ONNX Runtime can load ({error}). Export it again."
             ) from error

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core.camera import Camera
+from inference_core.errors import RequestError
 from inference_core.evidence import HandEvidence, NetworkEvidence
 from inference_core.footage.records import Frame
 from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.load import MANO_NAME
+from inference_core.network.available_engines import batch_of, chosen_engine
 from inference_core.network.crop import CropCamera, crop_camera, cut_crop, shot_crops
-from inference_core.network.engine import Engine, HandEstimates, TorchEngine
+from inference_core.network.engine import Engine, HandEstimates
 from inference_core.network.picture import normalised
 from inference_core.network.placement import placed_alone, placed_together
 from inference_core.network.records import CropEvidence
@@ -26,7 +29,6 @@ Progress = Callable[[str, int, int], None]
 Floats = NDArray[np.float32]
 
 STAGE = "network"
-_BATCH = 8
 # An expected joint error at which the network's word counts half.
 _HALF_CONFIDENCE_M = 0.02
 _UNIT_M = 0.15
@@ -34,12 +36,13 @@ _UNIT_M = 0.15
 
 @dataclass(frozen=True)
 class Predictor:
-    """An engine with what must be known of its weights. betas_apply: whether they are of the hand model in
-    use.
+    """An engine with what must be known of its weights. batch: crops at once; betas_apply: whether they are of
+    the hand model in use.
     """
 
     engine: Engine
     card: WeightsCard
+    batch: int
     betas_apply: bool
 
 
@@ -50,13 +53,30 @@ class _Crop:
     image: NDArray[np.uint8]
 
 
-def load_predictor(weights: Path, hand: HandModel, device: torch.device | str = "cpu") -> Predictor:
-    """The network of a weights folder, run by torch on `device`. Raises WeightsError."""
+def load_predictor(
+    weights: Path, hand: HandModel, device: torch.device | str = "cpu", cache: Path | None = None
+) -> Predictor:
+    """The network of a weights folder, run on `device` by the engine that measured best there.
+
+    cache: where the choice is kept; default: the user's folder. Raises WeightsError, and RequestError for
+    weights that speak of MANO's hands where `hand` is another model.
+    """
     network, card = load_weights(weights)
-    half = torch.device(device).type == "cuda"
-    return Predictor(
-        TorchEngine(network, hand, device, half=half, vertices=False), card, card.hand_model == hand.name
-    )
+    engine = chosen_engine(network, fitting_hand(card, hand), torch.device(device), cache)
+    return Predictor(engine, card, batch_of(torch.device(device)), card.hand_model == hand.name)
+
+
+def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
+    """The hand model as the weights know it: with their fingertips. Raises RequestError where they need MANO."""
+    if card.hand_model == MANO_NAME and hand.name != MANO_NAME:
+        raise RequestError(
+            f"{card.configuration.name} weights speak of MANO's hands: name your MANO folder (--mano), "
+            "or choose another network."
+        )
+    if card.tip_vertices is None:
+        return hand
+    tips = torch.tensor(card.tip_vertices, device=hand.tip_vertices.device)
+    return replace(hand, tip_vertices=tips)
 
 
 def predict_shot(
@@ -79,7 +99,7 @@ def predict_shot(
     for at, crop in enumerate(_crops(frames, squares, camera)):
         if crop is not None:
             batch.append(crop)
-        if len(batch) == _BATCH:
+        if len(batch) == predictor.batch:
             _predict_batch(batch, evidence, predictor, result)
             batch = []
         if progress is not None:

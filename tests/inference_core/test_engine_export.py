@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The network as an ONNX file, in the exporter's environment (`make test-export`; pytest -m export)."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,21 @@ import torch
 
 from inference_core.errors import WeightsError
 from inference_core.hand_model.load import load_open_hand
+from inference_core.network.available_engines import chosen_engine, engine_offer
 from inference_core.network.configuration import DIR_S
 from inference_core.network.dir import DirNetwork
 from inference_core.network.engine import TorchEngine
+from inference_core.network.engine_choice import TOLERANCE_MM, best_of, measurements, probe
 from inference_core.network.onnx_engine import OnnxRuntimeEngine, OpenVinoEngine, export_onnx
 from inference_core.network.records import CropEvidence
 from inference_core.network.release import network_from_release
 from tests.inference_core.released_network import filled_state, golden, golden_input, toy_hand
 
 pytestmark = pytest.mark.export
+
+TOY = dataclasses.replace(
+    DIR_S, visual_channels=16, joint_channels=16, projected_channels=8, graph_layers=1, transformer_blocks=1
+)
 
 
 def test_the_exported_release_computes_the_golden_values(tmp_path: Path) -> None:
@@ -66,3 +73,32 @@ def test_a_truncated_onnx_file_is_refused(
     (tmp_path / "cut.onnx").write_bytes(b"\x08\x08\x12\x07pytorch")
     with pytest.raises(WeightsError, match=r"cut\.onnx"):
         engine(tmp_path / "cut.onnx")
+
+
+def test_an_engine_is_chosen_among_all_and_its_file_is_kept(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, hand, device = DirNetwork(TOY), load_open_hand(), torch.device("cpu")
+    offer = engine_offer(network, hand, device, tmp_path)
+    assert list(offer.factories) == ["torch float32", "ONNX Runtime", "OpenVINO", "OpenVINO bfloat16"]
+    (tmp_path / "dir-s-older-8.onnx").write_bytes(b"")
+    first = chosen_engine(network, hand, device, tmp_path)
+    files = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.onnx")}
+    assert len(files) == 1, "one of these weights, none of older ones"
+    assert chosen_engine(network, hand, device, tmp_path).name == first.name
+    assert files == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.onnx")}
+
+
+def test_the_engine_chosen_for_the_release_holds_whatever_its_fastest_does(tmp_path: Path) -> None:
+    network, hand = network_from_release(filled_state()), toy_hand()
+    path = tmp_path / "release.onnx"
+    export_onnx(network, hand, path, batch=1, vertices=False)
+    found = measurements(
+        {
+            "torch float32": lambda: TorchEngine(network, hand, vertices=False),
+            "OpenVINO": lambda: OpenVinoEngine(path, half=False),
+            "OpenVINO bfloat16": lambda: OpenVinoEngine(path, half=True),
+        },
+        probe(1),
+    )
+    assert found[0].error_mm == 0 and found[1].error_mm < 0.01
+    assert best_of(found).error_mm <= TOLERANCE_MM

@@ -148,7 +148,16 @@ def test_network_run_writes_every_stage(stored: Path, tmp_path: Path) -> None:
     assert arrays["dense"].shape == arrays["side_scores"].shape == (3, 3, 32, 32)
 
 
-@pytest.mark.parametrize("pictures", [np.zeros((1, 3, 256, 256)), np.zeros((0, 3, 256, 256), np.float32)])
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        np.zeros((1, 3, 256, 256)),
+        np.zeros((0, 3, 256, 256), np.float32),
+        np.zeros((1, 3, 224, 224), np.float32),
+        np.full((1, 3, 256, 256), np.nan, np.float32),
+    ],
+    ids=["float64", "empty", "small", "nan"],
+)
 def test_network_run_refuses_other_arrays_and_writes_nothing(
     stored: Path, tmp_path: Path, pictures: np.ndarray
 ) -> None:
@@ -171,6 +180,14 @@ def test_network_run_refuses_pickled_arrays(stored: Path, tmp_path: Path) -> Non
         command.run(arguments_of("network", "run", *paths))
 
 
-def test_weights_that_need_mano_say_so() -> None:
+def test_network_run_says_that_weights_need_mano(stored: Path, tmp_path: Path) -> None:
+    card = json.loads((stored / CARD_FILE).read_text())
+    (stored / CARD_FILE).write_text(json.dumps(card | {"hand_model": "MANO"}))
     with pytest.raises(RequestError, match="--mano"):
-        command.hand_for_card(dataclasses.replace(card_of(SMALL), hand_model="MANO"), None)
+        run_network(stored, np.zeros((1, 3, 256, 256), np.float32), tmp_path)
+
+
+def test_network_engines_names_the_fastest(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(arguments_of("network", "engines", "--weights", str(stored), "--device", "cpu")) == 0
+    told = capsys.readouterr().out
+    assert "torch float32" in told and told.count("fastest") == 1

@@ -3,6 +3,8 @@
 truth.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,18 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference_core.camera import camera_from_fov
+from inference_core.errors import RequestError
 from inference_core.evidence import HandEvidence, NetworkEvidence
 from inference_core.footage.records import Frame
 from inference_core.geometry import rotations as so3
 from inference_core.geometry.projection import project_pinhole
-from inference_core.hand_model.load import load_open_hand
+from inference_core.hand_model.load import MANO_NAME, load_open_hand
 from inference_core.network.configuration import DIR_S
 from inference_core.network.crop import crop_camera, cut_crop, shot_crops
 from inference_core.network.dir import DirNetwork
 from inference_core.network.engine import Engine, HandEstimates, TorchEngine
 from inference_core.network.placement import placed_alone, placed_together
-from inference_core.network.predictor import Predictor, predict_shot
+from inference_core.network.predictor import Predictor, fitting_hand, predict_shot
 from inference_core.network.records import CropEvidence
+from inference_core.network.release import TIP_VERTICES
 from inference_core.network.weights import WeightsCard
 
 SIZE_PX = (640, 480)
@@ -79,7 +83,7 @@ def frames_of(count: int) -> list[Frame]:
 
 
 def predictor_of(engine: Engine) -> Predictor:
-    return Predictor(engine, WeightsCard(DIR_S, "test", "none", HAND.name), betas_apply=True)
+    return Predictor(engine, WeightsCard(DIR_S, "test", "none", HAND.name), batch=4, betas_apply=True)
 
 
 class KnowingEngine:
@@ -170,8 +174,25 @@ def assert_silent(found: NetworkEvidence) -> None:
 def test_betas_of_another_hand_model_are_not_passed_on() -> None:
     _, _, landmarks, _ = posed_truth()
     evidence = evidence_of(landmarks)
-    predictor = Predictor(KnowingEngine(evidence), WeightsCard(DIR_S, "", "", "MANO"), betas_apply=False)
+    card = WeightsCard(DIR_S, "", "", "MANO")
+    predictor = Predictor(KnowingEngine(evidence), card, batch=8, betas_apply=False)
     assert np.isnan(predict_shot(frames_of(T), evidence, CAMERA, predictor).betas).all()
+
+
+def test_weights_that_need_mano_are_refused_with_another_hand() -> None:
+    card = WeightsCard(DIR_S, "", "", MANO_NAME)
+    with pytest.raises(RequestError, match="--mano"):
+        fitting_hand(card, HAND)
+
+
+def test_the_hand_gets_the_fingertips_that_the_weights_know() -> None:
+    mano = dataclasses.replace(HAND, name=MANO_NAME)
+    fitted = fitting_hand(WeightsCard(DIR_S, "", "", MANO_NAME, TIP_VERTICES), mano)
+    assert fitted.tip_vertices.tolist() == [list(side) for side in TIP_VERTICES]
+    betas, pose = torch.zeros(2, 10), torch.eye(3).expand(2, 16, 3, 3)
+    posed = fitted.with_shape(betas).with_pose(pose, torch.zeros(2, 3))
+    tip, vertex = posed.joints21_m[0, 4], posed.vertices_m[0, TIP_VERTICES[0][0]]
+    torch.testing.assert_close(tip, vertex)
 
 
 def test_the_square_holds_both_hands_and_keeps_a_lost_one_in() -> None:
