@@ -36,7 +36,7 @@ def _engine_chosen(preferences: Any, _context: bpy.types.Context) -> None:
 class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
     """Settings of this machine."""
 
-    bl_idname = __package__
+    bl_idname = str(__package__)
 
     engine: StringProperty(
         name="Engine Python",
@@ -67,7 +67,7 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout: Any = self.layout
         layout.use_property_split = True
         box = layout.box()
         box.label(text="Engine", icon="SYSTEM")
@@ -117,7 +117,7 @@ def addon_preferences() -> Any:
 
 def user_folder(name: str) -> Path:
     """A folder of the add-on's own under the user's Blender files; it need not be there yet."""
-    return Path(bpy.utils.extension_path_user(__package__, path=name, create=False))
+    return Path(bpy.utils.extension_path_user(str(__package__), path=name, create=False))
 
 
 def installed_engine() -> Path:

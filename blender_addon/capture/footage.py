@@ -4,6 +4,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 import bpy.utils.previews
@@ -74,7 +75,7 @@ def _facts(path: str) -> FootageFacts:
 
 def _movie_facts(file: Path) -> FootageFacts:
     try:
-        clip = bpy.data.movieclips.load(str(file))
+        clip: Any = bpy.data.movieclips.load(str(file))
     except RuntimeError as error:
         return FootageFacts(problem=f"Blender cannot read {file.name}: {error}")
     size, fps, count = tuple(clip.size), clip.fps, clip.frame_duration
@@ -86,7 +87,7 @@ def _movie_facts(file: Path) -> FootageFacts:
 
 def _sequence_facts(file: Path) -> FootageFacts:
     try:
-        image = bpy.data.images.load(str(file), check_existing=False)
+        image: Any = bpy.data.images.load(str(file), check_existing=False)
     except RuntimeError as error:
         return FootageFacts(problem=f"Blender cannot read {file.name}: {error}")
     size = tuple(image.size)

@@ -110,7 +110,7 @@ def _camera_lens(camera: bpy.types.Object | None, width: int, height: int) -> Le
     return Lens(fov_deg=degrees(2 * atan(tan(data.angle / 2) * wide / high)))
 
 
-def _clip_lens(clip: bpy.types.MovieClip | None, width: int, height: int) -> Lens:
+def _clip_lens(clip: Any, width: int, height: int) -> Lens:
     if clip is None:
         raise RequestError("Choose the movie clip whose tracked lens is to be taken.")
     camera: Any = clip.tracking.camera

@@ -143,7 +143,7 @@ def _key(rig: HandRig, track: HandTrack) -> None:
 
 
 def _track(
-    rig: HandRig, channels: Channels, frames: Floats, confidence: Floats, presence: object
+    rig: HandRig, channels: Channels, frames: Floats, confidence: Floats, presence: bpy.types.FCurve | None
 ) -> HandTrack:
     location = _values(channels, hand_keys.location_path(rig.names[0]), 3, frames)
     turns = np.stack(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clean-up operators: hold, delete and refill ranges, swap sides, smooth, reduce and bake keys, lock ranges."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import bpy
@@ -15,7 +15,8 @@ from inference_core.skeleton import LEFT, RIGHT
 from ..cleanup import clean_up
 from ..cleanup.euler_filter import filter_rotations
 from ..cleanup.hand_curves import HandRig, hand_rigs
-from ..scene.shot import active_shot, shots
+from ..scene.shot import active_shot
+from .needs_shot import NeedsShot
 
 HANDS_ITEMS: Final = (
     ("ACTIVE", "Active", "The active hand, or both where none is active"),
@@ -26,19 +27,12 @@ HANDS_ITEMS: Final = (
 _WHOLE: Final = -1_000_000  # a frame that stands for "as the scene's range says"
 
 
-class _CleanUp:
+class _CleanUp(NeedsShot):
     """What the operators share: which hands, and a border that turns errors into reports."""
 
     bl_options = {"REGISTER", "UNDO"}
 
     hands: EnumProperty(name="Hands", description="Which hands are changed", items=HANDS_ITEMS)
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not shots(context.scene):
-            cls.poll_message_set("There is no take in this scene")
-            return False
-        return True
 
     def execute(self, context: bpy.types.Context) -> Any:
         try:
@@ -51,7 +45,10 @@ class _CleanUp:
 
 
 class _RangeCleanUp(_CleanUp):
-    """What the operators on a range of frames share."""
+    """What the operators on a range of frames share; most of them are one edit."""
+
+    edit: Callable[[Sequence[HandRig], int, int], None]
+    done: str
 
     first: IntProperty(name="First", description="First scene frame of the range", default=_WHOLE)
     last: IntProperty(name="Last", description="Last scene frame of the range", default=_WHOLE)
@@ -59,6 +56,11 @@ class _RangeCleanUp(_CleanUp):
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
         self.first, self.last = _WHOLE, _WHOLE
         return self.execute(context)
+
+    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        first, last = self.frames(context.scene)
+        self.edit(rigs, first, last)
+        return f"{self.done} frames {first} to {last}"
 
     def frames(self, scene: bpy.types.Scene) -> tuple[int, int]:
         """The range, taken from the scene's preview range, else its whole range, where none was given."""
@@ -91,10 +93,7 @@ class DUOHAND_OT_hold_range(_RangeCleanUp, bpy.types.Operator):
     bl_idname = "duohand.hold_range"
     bl_label = "Hold"
 
-    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
-        first, last = self.frames(context.scene)
-        clean_up.hold(rigs, first, last)
-        return f"Held frames {first} to {last}"
+    edit, done = staticmethod(clean_up.hold), "Held"
 
 
 class DUOHAND_OT_delete_range(_RangeCleanUp, bpy.types.Operator):
@@ -103,10 +102,7 @@ class DUOHAND_OT_delete_range(_RangeCleanUp, bpy.types.Operator):
     bl_idname = "duohand.delete_range"
     bl_label = "Delete"
 
-    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
-        first, last = self.frames(context.scene)
-        clean_up.delete(rigs, first, last)
-        return f"Deleted frames {first} to {last}"
+    edit, done = staticmethod(clean_up.delete), "Deleted"
 
 
 class DUOHAND_OT_refill_range(_RangeCleanUp, bpy.types.Operator):
@@ -115,10 +111,7 @@ class DUOHAND_OT_refill_range(_RangeCleanUp, bpy.types.Operator):
     bl_idname = "duohand.refill_range"
     bl_label = "Refill"
 
-    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
-        first, last = self.frames(context.scene)
-        clean_up.refill(rigs, first, last)
-        return f"Refilled frames {first} to {last}"
+    edit, done = staticmethod(clean_up.refill), "Refilled"
 
 
 class DUOHAND_OT_swap_sides(_RangeCleanUp, bpy.types.Operator):
@@ -164,10 +157,7 @@ class DUOHAND_OT_lock_range(_RangeCleanUp, bpy.types.Operator):
     bl_idname = "duohand.lock_range"
     bl_label = "Lock"
 
-    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
-        first, last = self.frames(context.scene)
-        clean_up.lock(rigs, first, last)
-        return f"Locked frames {first} to {last}"
+    edit, done = staticmethod(clean_up.lock), "Locked"
 
 
 class DUOHAND_OT_unlock_range(_RangeCleanUp, bpy.types.Operator):

@@ -14,7 +14,8 @@ from inference_core.skeleton import LEFT, RIGHT
 from ..export import writers
 from ..export.presets import FBX_PRESETS
 from ..scene.apply_take import absolute
-from ..scene.shot import active_shot, shots
+from ..scene.shot import active_shot
+from .needs_shot import NeedsShot
 
 SIDES_ITEMS: Final = (
     ("BOTH", "Both", "Both hands in one file"),
@@ -24,17 +25,10 @@ SIDES_ITEMS: Final = (
 _SIDES: Final = {"BOTH": (LEFT, RIGHT), "LEFT": (LEFT,), "RIGHT": (RIGHT,)}
 
 
-class _Export(ExportHelper):
+class _Export(NeedsShot, ExportHelper):
     """What the export operators share."""
 
     sides: EnumProperty(name="Hands", description="Which hands are exported", items=SIDES_ITEMS)
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not shots(context.scene):
-            cls.poll_message_set("There is no take in this scene")
-            return False
-        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:

@@ -12,8 +12,9 @@ from inference_core.evidence import FILLED, SEEN
 
 from ..cleanup.hand_curves import hand_rigs, read_track
 from ..scene.rest_bones import side_name
-from ..scene.shot import active_shot, shots
+from ..scene.shot import active_shot
 from ..scene.spans import uncertain_spans
+from .needs_shot import NeedsShot
 
 
 def uncertain_frames(context: bpy.types.Context) -> list[tuple[float, str]]:
@@ -28,7 +29,7 @@ def uncertain_frames(context: bpy.types.Context) -> list[tuple[float, str]]:
     return sorted(found)
 
 
-class DUOHAND_OT_next_uncertain(bpy.types.Operator):
+class DUOHAND_OT_next_uncertain(NeedsShot, bpy.types.Operator):
     """Go to the next frames in which a hand is least certain"""
 
     bl_idname = "duohand.next_uncertain"
@@ -36,13 +37,6 @@ class DUOHAND_OT_next_uncertain(bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     backward: BoolProperty(name="Backward", description="Go to the one before", default=False)
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not shots(context.scene):
-            cls.poll_message_set("There is no take in this scene")
-            return False
-        return True
 
     def execute(self, context: bpy.types.Context) -> Any:
         try:

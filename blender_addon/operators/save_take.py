@@ -10,10 +10,11 @@ from inference_core.take import load_take, save_take
 
 from ..scene.apply_take import absolute
 from ..scene.read_take import read_take
-from ..scene.shot import active_shot, shots
+from ..scene.shot import active_shot
+from .needs_shot import NeedsShot
 
 
-class DUOHAND_OT_save_take(bpy.types.Operator, ExportHelper):
+class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
     """Write the hands' motion, as it is seen now, to a take file"""
 
     bl_idname = "duohand.save_take"
@@ -22,13 +23,6 @@ class DUOHAND_OT_save_take(bpy.types.Operator, ExportHelper):
 
     filename_ext = ".npz"
     filter_glob: StringProperty(default="*.npz", options={"HIDDEN"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not shots(context.scene):
-            cls.poll_message_set("There is no take in this scene")
-            return False
-        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         path = absolute(self.filepath)

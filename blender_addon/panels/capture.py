@@ -4,6 +4,7 @@
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..capture.runs import RUNS
 from ..engine.job import JobState
@@ -26,7 +27,7 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
     bl_order = 15
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout: Any = self.layout
         capture: Any = context.scene.duohand
         column = layout.column()
         column.scale_y = 1.5
@@ -61,15 +62,18 @@ def _draw_run(layout: bpy.types.UILayout, state: JobState, waiting: int) -> None
     for warning in state.warnings[-3:]:
         box.label(text=warning, icon="ERROR")
     if waiting:
-        box.label(text=f"{waiting} more waiting")
+        box.label(text=iface_("{waiting} more waiting").format(waiting=waiting))
 
 
 def progress_text(state: JobState) -> str:
     """Frames done and time left, in a line."""
     if not state.total:
         return state.text
-    left = f", {_clock(state.seconds_left)} left" if state.seconds_left is not None else ""
-    return f"{state.done} of {state.total}{left}"
+    if state.seconds_left is None:
+        return iface_("{done} of {total}").format(done=state.done, total=state.total)
+    return iface_("{done} of {total}, {left} left").format(
+        done=state.done, total=state.total, left=_clock(state.seconds_left)
+    )
 
 
 def _clock(seconds: float) -> str:

@@ -4,14 +4,15 @@
 from typing import Any
 
 import bpy
-from bpy.props import FloatProperty
+from bpy.app.translations import pgettext_iface as iface_
+from bpy.props import FloatProperty, StringProperty
 
 from inference_core.errors import DuohandError
 
 from ..cleanup import clean_up
 from ..cleanup.hand_curves import hand_rigs
-from ..scene.shot import active_shot, shots
-from .sidebar import SidebarPanel
+from ..scene.shot import active_shot
+from .sidebar import SidebarPanel, shows_no_shot
 
 
 def _strength_moved(scene: Any, context: bpy.types.Context) -> None:
@@ -19,9 +20,9 @@ def _strength_moved(scene: Any, context: bpy.types.Context) -> None:
         rigs = hand_rigs(active_shot(context))
         if rigs:
             clean_up.smooth(rigs, clean_up.scene_fps(rigs[0]), scene.duohand_smoothing)
-    except DuohandError as error:
-        # A property's update has no report of its own; the panel's other buttons say the same in words.
-        print(f"Duohand: {error}")
+        scene.duohand_smoothing_problem = ""
+    except DuohandError as error:  # a property's update has no report of its own
+        scene.duohand_smoothing_problem = str(error)
 
 
 class DUOHAND_PT_clean_up(SidebarPanel, bpy.types.Panel):
@@ -33,16 +34,20 @@ class DUOHAND_PT_clean_up(SidebarPanel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        if not shots(context.scene):
-            layout.label(text="Capture or load a take first", icon="INFO")
+        layout: Any = self.layout
+        if shows_no_shot(layout, context.scene):
             return
-        layout.prop(context.scene, "duohand_smoothing", slider=True)
-        scene = context.scene
+        scene: Any = context.scene
+        layout.prop(scene, "duohand_smoothing", slider=True)
+        if scene.duohand_smoothing_problem:
+            layout.label(text=scene.duohand_smoothing_problem, icon="ERROR")
         preview = scene.use_preview_range
         start = scene.frame_preview_start if preview else scene.frame_start
         end = scene.frame_preview_end if preview else scene.frame_end
-        layout.label(text=f"Range: {start} to {end}{'' if preview else ' (all; P sets a preview range)'}")
+        told = (
+            "Range: {start} to {end}" if preview else "Range: {start} to {end} (all; P sets a preview range)"
+        )
+        layout.label(text=iface_(told).format(start=start, end=end))
         grid = layout.grid_flow(columns=3, align=True, even_columns=True)
         for name in (
             "hold_range",
@@ -75,8 +80,12 @@ def register() -> None:
         subtype="FACTOR",
         update=_strength_moved,
     )
+    bpy.types.Scene.duohand_smoothing_problem = StringProperty(
+        description="Why the motion cannot be smoothed", options={"SKIP_SAVE"}
+    )
 
 
 def unregister() -> None:
+    del bpy.types.Scene.duohand_smoothing_problem
     del bpy.types.Scene.duohand_smoothing
     _unregister_classes()

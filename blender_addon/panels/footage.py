@@ -5,8 +5,12 @@ from typing import Any
 
 import bpy
 
+from inference_core import __version__
+
 from ..capture.footage import thumbnail
 from .sidebar import SidebarPanel
+
+_LENS_VALUES = {"FOV": ("fov",), "FOCAL": ("focal_mm", "sensor_mm"), "CLIP": ("clip",)}
 
 
 class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
@@ -16,8 +20,12 @@ class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
     bl_label = "Footage"
     bl_order = 10
 
+    def draw_header_preset(self, _context: bpy.types.Context) -> None:
+        layout: Any = self.layout
+        layout.label(text=__version__)
+
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout: Any = self.layout
         capture: Any = context.scene.duohand
         row = layout.row(align=True)
         row.prop(capture, "footage", text="")
@@ -43,19 +51,8 @@ class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
             column.prop(capture, "last")
             column.prop(capture, "step")
         layout.prop(capture, "lens")
-        self._draw_lens(layout, capture)
-
-    def _draw_lens(self, layout: bpy.types.UILayout, capture: Any) -> None:
-        match capture.lens:
-            case "FOV":
-                layout.prop(capture, "fov")
-            case "FOCAL":
-                layout.prop(capture, "focal_mm")
-                layout.prop(capture, "sensor_mm")
-            case "CLIP":
-                layout.prop(capture, "clip")
-            case _:
-                pass
+        for name in _LENS_VALUES.get(capture.lens, ()):
+            layout.prop(capture, name)
 
 
 CLASSES = (DUOHAND_PT_footage,)

@@ -5,8 +5,7 @@ from typing import Any
 
 import bpy
 
-from ..scene.shot import shots
-from .sidebar import SidebarPanel
+from .sidebar import SidebarPanel, shows_no_shot
 
 
 class DUOHAND_PT_retarget(SidebarPanel, bpy.types.Panel):
@@ -18,9 +17,8 @@ class DUOHAND_PT_retarget(SidebarPanel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        if not shots(context.scene):
-            layout.label(text="Capture or load a take first", icon="INFO")
+        layout: Any = self.layout
+        if shows_no_shot(layout, context.scene):
             return
         kept: Any = context.scene.duohand_retarget
         column = layout.column()
@@ -52,7 +50,7 @@ class DUOHAND_PT_bone_map(SidebarPanel, bpy.types.Panel):
         return context.scene.duohand_retarget.target is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout: Any = self.layout
         kept: Any = context.scene.duohand_retarget
         row = layout.row(align=True)
         row.operator("duohand.find_bones")

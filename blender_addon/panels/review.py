@@ -4,10 +4,11 @@
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..scene.rest_bones import side_name
 from ..scene.shot import armatures, shots
-from .sidebar import SidebarPanel
+from .sidebar import SidebarPanel, shows_no_shot
 
 _PRESENCE = ("away", "seen", "filled")
 
@@ -20,12 +21,10 @@ class DUOHAND_PT_review(SidebarPanel, bpy.types.Panel):
     bl_order = 30
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        found = shots(context.scene)
-        if not found:
-            layout.label(text="Capture or load a take first", icon="INFO")
+        layout: Any = self.layout
+        if shows_no_shot(layout, context.scene):
             return
-        for shot in found:
+        for shot in shots(context.scene):
             for side, armature in armatures(shot).items():
                 _draw_hand(layout, armature, side_name(side))
         row = layout.row(align=True)
@@ -36,7 +35,10 @@ class DUOHAND_PT_review(SidebarPanel, bpy.types.Panel):
 def _draw_hand(layout: bpy.types.UILayout, armature: Any, name: str) -> None:
     presence = int(armature.get("presence", 1))
     confidence = float(armature.get("confidence", 1.0)) if presence else 0.0
-    layout.progress(factor=confidence, text=f"{name}: {_PRESENCE[presence]}, {confidence:.0%} sure")
+    state = iface_("{presence}, {confidence:.0%} sure").format(
+        presence=iface_(_PRESENCE[presence]), confidence=confidence
+    )
+    layout.progress(factor=confidence, text=f"{iface_(name)}: {state}")
 
 
 CLASSES = (DUOHAND_PT_review,)

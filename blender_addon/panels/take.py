@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Take panel: load a take, and what is known of the shots that are there."""
 
+from typing import Any
+
 import bpy
 
 from ..scene.shot import armatures, shots
@@ -15,7 +17,7 @@ class DUOHAND_PT_take(SidebarPanel, bpy.types.Panel):
     bl_order = 20
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout: Any = self.layout
         layout.operator("duohand.load_take", icon="IMPORT")
         for shot in shots(context.scene):
             hands = " and ".join(("left", "right")[side] for side in armatures(shot)) or "no hand"

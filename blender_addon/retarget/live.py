@@ -189,7 +189,8 @@ def _carrier(
 
 
 def _copy(pose_bone: bpy.types.PoseBone, kind: str, target: bpy.types.Object) -> Any:
-    constraint: Any = pose_bone.constraints.new(kind)
+    constraints: Any = pose_bone.constraints
+    constraint = constraints.new(kind)
     constraint.name = MARK
     constraint.target = target
     constraint.target_space = constraint.owner_space = "WORLD"
@@ -213,7 +214,7 @@ def _stand_in(
         raise RequestError(
             "To move only the fingers the map must name the hand that they sit on. Add the hand to the bone map."
         )
-    stand_in = rig.armature.copy()
+    stand_in: Any = rig.armature.copy()
     stand_in.name = f"{MARK} stand-in {rig.armature.name}"
     stand_in["duohand_stand_in"] = True
     stand_in.duohand.side = "NONE"
