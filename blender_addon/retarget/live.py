@@ -94,6 +94,10 @@ def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> int
     bones = following(target)
     if not bones:
         raise RequestError(f"{target.name} follows no captured hand. Retarget it first.")
+    if not target.visible_get():  # Blender does not work out constraints of what it need not show
+        raise RequestError(
+            f"{target.name} is hidden or in no collection of this view layer. Show it to bake it."
+        )
     shown = _shown(scene, target, bones, frames)
     channels = fcurves.active_channels(target) or fcurves.assign_new_action(target, f"{target.name} hands")
     at = np.array(frames, np.float64)
@@ -144,10 +148,6 @@ def _shown(
         for row, frame in enumerate(frames):
             scene.frame_set(frame)
             shown: Any = target.evaluated_get(bpy.context.evaluated_depsgraph_get())
-            if not shown.is_evaluated:
-                raise RequestError(
-                    f"{target.name} is hidden or in no collection of this view layer. Show it to bake it."
-                )
             for bone, (locations, turns) in found.items():
                 pose_bone = shown.pose.bones[bone]
                 basis = shown.convert_space(

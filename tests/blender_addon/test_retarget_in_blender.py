@@ -190,3 +190,34 @@ def renamed(name: str, preset: str) -> str:
         return f"J_Bip_{side.upper()}_" + ("Hand" if part == "hand" else f"{word}{int(k)}")
     word = {"l": "left", "r": "right"}[side]
     return f"{word}_wrist" if part == "hand" else f"{word}_{finger}{int(k)}"
+
+
+@pytest.mark.parametrize("hidden", ["shot", "rig", "both"])
+def test_what_is_out_of_sight_is_baked_as_well_or_refused_with_a_reason(
+    shot: bpy.types.Collection, hidden: str
+) -> None:
+    rig = other_rig(shot, Euler((0.5, -0.9, 2.0)), 0.1)
+    aside = bpy.data.collections.new("Aside")
+    bpy.context.scene.collection.children.link(aside)
+    aside.objects.link(rig)
+    bpy.context.scene.collection.objects.unlink(rig)
+    bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
+    layers = bpy.context.view_layer.layer_collection.children
+    layers["Aside"].exclude, layers[shot.name].exclude = hidden != "shot", hidden != "rig"
+    try:
+        bpy.ops.duohand.bake_retarget(target="Other")
+    except RuntimeError as error:
+        assert hidden != "shot" and "in no collection of this view layer" in str(error)
+    layers["Aside"].exclude = layers[shot.name].exclude = False
+    assert largest_turn_deg(shot, rig) < 0.5
+
+
+def test_a_linked_rig_is_said_to_be_linked(shot: bpy.types.Collection, tmp_path: Path) -> None:
+    other_rig(shot, Euler((0, 0, 0)), 0.0)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "rig.blend"), copy=True)
+    bpy.data.objects.remove(bpy.data.objects["Other"])
+    with bpy.data.libraries.load(str(tmp_path / "rig.blend"), link=True) as (_, wanted):
+        wanted.objects = ["Other"]
+    bpy.context.scene.collection.objects.link(wanted.objects[0])
+    with pytest.raises(RuntimeError, match="library override"):
+        bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
