@@ -2,35 +2,54 @@
 """How fast the two-hand networks run, against a plain eager float32 run of the same graph in the same process.
 
     python -m tests.benchmarks.network [--network dir-release|dir-paper|dir-s] [--device cpu|cuda] [--batch 1 8]
-                                       [--onnx FILE.onnx]
+                                       [--rounds 7] [--memory]
 
 The plain run is the graph as published: the bone projection's map is built and the training heads run. The
-engines leave out the heads, which only serve training; the gain against a plain run without them is printed too.
-An ONNX file of the same network and batch is written where the `onnx` package is installed (`make test-export`),
-else `--onnx` names one.
+engines leave out the heads, which only serve training; "without heads" is the plain run without them.
+Engines take turns, round by round, so that another job on the machine slows all of them alike; times are medians.
+"CPU s" is the processor time of a crop, all threads together, which other jobs hardly change.
+ONNX Runtime and OpenVINO run where the `onnx` package is installed (the environment of `make test-export`).
+--memory: the peak of a fresh process that loads the weights from disk and runs a batch, plain and by each engine.
 Weights are random: speed does not depend on them, errors do, and are printed for what these weights give.
 """
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
 from inference_core.network.configuration import CONFIGURATIONS, CROP_PX
 from inference_core.network.dir import DirNetwork
-from inference_core.network.engine import Engine, TorchEngine
+from inference_core.network.engine import TorchEngine
 from inference_core.network.onnx_engine import OnnxRuntimeEngine, OpenVinoEngine, export_onnx
 from inference_core.network.table import cost
+from inference_core.network.weights import WeightsCard, load_weights, save_weights
 
 # Dense bfloat16 limit of an H100 (SXM), operations a second.
 H100_BF16 = 989e12
+PLAIN, HEADLESS = "plain eager float32", "without heads"
+
+Run = Callable[[Tensor], Tensor]  # pictures to the answer's vertices
+
+
+@dataclass
+class Times:
+    """Seconds of every round: by the clock, and of the processor."""
+
+    wall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
 
 
 def main() -> None:
@@ -38,79 +57,119 @@ def main() -> None:
     parser.add_argument("--network", choices=CONFIGURATIONS, default="dir-release")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--batch", type=int, nargs="+")
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--onnx", type=Path, help="an exported file of this network and batch")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--memory", action="store_true")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     network, hand = DirNetwork(CONFIGURATIONS[arguments.network]).eval(), load_open_hand()
-    for batch in arguments.batch or ([64] if arguments.device == "cuda" else [1, 8]):
-        compare(network, hand, arguments.device, batch, arguments.runs, arguments.onnx)
+    with tempfile.TemporaryDirectory() as folder:
+        for batch in arguments.batch or ([64] if arguments.device == "cuda" else [1, 8]):
+            onnx = exported(network, hand, batch, Path(folder)) if arguments.device == "cpu" else None
+            if arguments.memory:
+                print_peaks(network, batch, Path(folder), onnx)
+            else:
+                compare(network, hand, arguments.device, batch, arguments.rounds, onnx)
 
 
 def compare(
-    network: DirNetwork, hand: HandModel, device: str, batch: int, runs: int, onnx: Path | None
+    network: DirNetwork, hand: HandModel, device: str, batch: int, rounds: int, onnx: Path | None
 ) -> None:
-    """Prints a line for every engine."""
+    """Prints a line for every way to run the network."""
     image = torch.randn(batch, 3, CROP_PX, CROP_PX, generator=torch.Generator().manual_seed(1))
+    ways = {name: make(network, hand, device, onnx) for name, make in makers(device, onnx).items()}
+    found = {name: run(image) for name, run in ways.items()}
+    times = {name: Times() for name in ways}
+    for turn in range(rounds + 1):
+        for name, run in ways.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            run(image)
+            if turn > 0:  # the first round warms up
+                times[name].wall.append(time.perf_counter() - wall)
+                times[name].processor.append(time.process_time() - processor)
+    print(
+        f"{network.configuration.name}, batch {batch}, {device}, {torch.get_num_threads()} threads, median of {rounds}"
+    )
+    print(f"  {'':<30} crops/s   gain  CPU s/crop  vertices off")
+    slow = statistics.median(times[PLAIN].wall)
+    operations = cost(network.configuration, hand).flops
+    for name, taken in times.items():
+        seconds, processor = statistics.median(taken.wall), statistics.median(taken.processor)
+        error_mm = 1e3 * (found[name] - found[PLAIN]).norm(dim=-1).mean().item()
+        line = f"  {name:<30} {batch / seconds:7.1f} {slow / seconds:6.2f} {processor / batch:10.3f}"
+        share = 100 * batch / seconds * operations / H100_BF16
+        limit = f"  {share:.1f} % of 989 TFLOP/s" if device == "cuda" else ""
+        print(f"{line}  {error_mm:8.4f} mm{limit}", flush=True)
+
+
+def makers(
+    device: str, onnx: Path | None
+) -> dict[str, Callable[[DirNetwork, HandModel, str, Path | None], Run]]:
+    """How each way to run the network is made: of network, hand model, device and exported file."""
+    ways = {PLAIN: plain, HEADLESS: lambda n, h, d, _: plain(n, h, d, None, heads=False)}
+    ways["torch float32 folded"] = lambda n, h, d, _: answers(TorchEngine(n, h, d))
+    if device == "cuda":
+        ways["torch bfloat16 folded"] = lambda n, h, d, _: answers(TorchEngine(n, h, d, precision="bfloat16"))
+        ways["torch float16 folded"] = lambda n, h, d, _: answers(TorchEngine(n, h, d, precision="float16"))
+        ways["torch float16 folded compiled"] = lambda n, h, d, _: answers(
+            TorchEngine(n, h, d, precision="float16", compiled=True)
+        )
+    if onnx is not None:
+        ways["ONNX Runtime"] = lambda n, h, d, file: answers(OnnxRuntimeEngine(file))
+        ways["OpenVINO"] = lambda n, h, d, file: answers(OpenVinoEngine(file, half=False))
+        ways["OpenVINO bfloat16"] = lambda n, h, d, file: answers(OpenVinoEngine(file, half=True))
+    return ways
+
+
+def plain(network: DirNetwork, hand: HandModel, device: str, _: Path | None, heads: bool = True) -> Run:
+    """The graph as published, eager float32."""
     published = DirNetwork(network.configuration, as_published=True).eval()
     published.load_state_dict(network.state_dict())
-    published, moved, there = published.to(device), hand.to(device), image.to(device)
+    published, moved = published.to(device), hand.to(device)
 
-    def plain(heads: bool) -> torch.Tensor:
+    def run(image: Tensor) -> Tensor:
         with torch.no_grad():
-            vertices = published(there, moved, picture_heads=heads).answer.vertices_m
+            vertices = published(image.to(device), moved, picture_heads=heads).answer.vertices_m
         assert vertices is not None
-        return vertices
+        return vertices.cpu()
 
-    reference = plain(True).cpu()
-    slow = seconds(lambda: plain(True), device, runs)
-    slow_without = seconds(lambda: plain(False), device, runs)
-    print(f"{network.configuration.name} batch {batch} on {device}")
-    print(
-        f"  plain eager float32       {batch / slow:8.1f} crops/s; without heads {batch / slow_without:8.1f}"
-    )
-    for engine in engines(network, hand, device, batch, onnx):
-        taken = seconds(lambda engine=engine: engine(image), device, runs)
-        found = engine(image).vertices_m
-        assert found is not None
-        error_mm = 1e3 * (found - reference).norm(dim=-1).mean().item()
-        line = f"  {engine.name:<25} {batch / taken:8.1f} crops/s {slow / taken:6.2f} x ({slow_without / taken:.2f} x)"
-        print(f"{line}  vertices {error_mm:.4f} mm{share(network, hand, device, batch / taken)}", flush=True)
+    return run
 
 
-def engines(network: DirNetwork, hand: HandModel, device: str, batch: int, onnx: Path | None) -> list[Engine]:
-    """Everything that can run here."""
-    if device == "cuda":
-        halves = [(False, False), (True, False), (True, True)]
-        return [TorchEngine(network, hand, device, half=half, compiled=compiled) for half, compiled in halves]
-    found: list[Engine] = [TorchEngine(network, hand), TorchEngine(network, hand, half=True)]
-    if onnx is None and find_spec("onnx") is not None:
-        onnx = Path(tempfile.mkdtemp()) / "network.onnx"
-        export_onnx(network, hand, onnx, batch)
-    if onnx is not None:
-        found += [OnnxRuntimeEngine(onnx), OpenVinoEngine(onnx, half=False), OpenVinoEngine(onnx, half=True)]
-    return found
+def answers(engine: Callable[[Tensor], object]) -> Run:
+    """An engine as a function from pictures to vertices."""
+    return lambda image: engine(image).vertices_m
 
 
-def seconds(run: Callable[[], object], device: str, runs: int) -> float:
-    """Median seconds of a run, after two to warm up."""
-    times = []
-    for _ in range(runs + 2):
-        start = time.perf_counter()
-        run()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[2:])
+def exported(network: DirNetwork, hand: HandModel, batch: int, folder: Path) -> Path | None:
+    """The network as an ONNX file, where it can be written and run."""
+    if any(find_spec(name) is None for name in ("onnx", "onnxruntime", "openvino")):
+        return None
+    path = folder / f"batch{batch}.onnx"
+    export_onnx(network, hand, path, batch)
+    return path
 
 
-def share(network: DirNetwork, hand: HandModel, device: str, crops_a_second: float) -> str:
-    """What of an H100's bfloat16 limit is used."""
-    if device != "cuda":
-        return ""
-    return (
-        f"  {100 * crops_a_second * cost(network.configuration, hand).flops / H100_BF16:.1f} % of 989 TFLOP/s"
-    )
+def print_peaks(network: DirNetwork, batch: int, folder: Path, onnx: Path | None) -> None:
+    """Prints the peak memory of every way to run the network, each in a process of its own."""
+    card = WeightsCard(network.configuration, "random numbers", "none", "open hand")
+    save_weights(network, folder / "weights", card)
+    print(f"{network.configuration.name}, batch {batch}: peak memory of a process")
+    for name in makers("cpu", onnx):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            print(
+                f"  {name:<30} {pool.submit(peak_mib, name, folder / 'weights', batch, onnx).result():6.0f} MiB"
+            )
+
+
+def peak_mib(name: str, weights: Path, batch: int, onnx: Path | None) -> float:
+    """Peak resident memory of this process after loading the weights and running a batch twice."""
+    import resource
+
+    run = makers("cpu", onnx)[name](load_weights(weights)[0], load_open_hand(), "cpu", onnx)
+    for _ in range(2):
+        run(torch.zeros(batch, 3, CROP_PX, CROP_PX))
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 if __name__ == "__main__":
