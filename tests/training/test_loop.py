@@ -137,7 +137,8 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, check=True, capture_output=True)
     together = totals(small_experiment(tmp_path / "together", steps, batch=2))
-    assert together[0] == pytest.approx(alone[0], rel=1e-5)
+    # Sums over two processes are rounded in another order than over one.
+    assert together[0] == pytest.approx(alone[0], rel=5e-5)
     # Adam divides by the gradients' size: where that is next to nothing, rounding decides a weight's first
     # moves.
     assert together == pytest.approx(alone, rel=2e-3)
