@@ -113,15 +113,20 @@ def _camera_lens(camera: bpy.types.Object | None, width: int, height: int) -> Le
 def _clip_lens(clip: Any, width: int, height: int) -> Lens:
     if clip is None:
         raise RequestError("Choose the movie clip whose tracked lens is to be taken.")
-    camera: Any = clip.tracking.camera
-    if not clip.size[0] or not width:
-        raise RequestError(f"The movie clip {clip.name} has no size: its file cannot be read.")
     if not clip.tracking.reconstruction.is_valid:
         raise RequestError(
             f"The movie clip {clip.name} is not solved. Solve its camera motion, or choose another lens."
         )
-    scale = width / clip.size[0]
-    focal = camera.focal_length_pixels * scale
-    x, y = (value * scale for value in camera.principal_point_pixels)
-    # Blender counts y from the bottom edge.
+    return lens_of_tracking(clip.tracking.camera, width, height)
+
+
+def lens_of_tracking(camera: Any, width: int, height: int) -> Lens:
+    """The lens of a motion tracker's camera, for footage of that size; the clip's own may be smaller (a proxy).
+
+    The optical centre is told from the picture's centre, in halves of its size; Blender counts y from the bottom edge.
+    """
+    focal = camera.focal_length / camera.sensor_width * width
+    x, y = (
+        (1 + value) / 2 * size for value, size in zip(camera.principal_point, (width, height), strict=True)
+    )
     return Lens(intrinsics_px=(focal, focal * camera.pixel_aspect, x, height - y))

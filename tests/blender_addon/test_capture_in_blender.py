@@ -249,6 +249,17 @@ def test_an_unsolved_clip_gives_no_lens(scene: bpy.types.Scene) -> None:
         module("capture.request").lens_of(scene)
 
 
+def test_a_trackers_lens_is_the_one_that_it_shows_in_pixels(scene: bpy.types.Scene) -> None:
+    clip = bpy.data.movieclips.load(str(MOVIE))
+    width, height = clip.size
+    camera = clip.tracking.camera
+    camera.sensor_width, camera.focal_length, camera.principal_point = 20.0, 31.0, (0.1, -0.2)
+    lens = module("capture.request").lens_of_tracking(camera, width, height)
+    x, y = camera.principal_point_pixels
+    focal = camera.focal_length_pixels
+    assert lens.intrinsics_px == pytest.approx((focal, focal, x, height - y))
+
+
 def test_two_captures_queue(scene: bpy.types.Scene, pictures: Path, tmp_path: Path) -> None:
     use_engine(tmp_path, str(take_file("two_hands")))
     scene.duohand.footage = str(pictures)
