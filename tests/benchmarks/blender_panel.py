@@ -3,8 +3,9 @@
 
     .venv-bpy42/bin/python -m tests.benchmarks.blender_panel
 
-Times are processor time of Blender's own thread, the best of a few runs. Budgets: all panels drawn in under 1 ms together; the smoothing
-slider answers in under 0.2 s for 1,000 frames of two hands; no poll of a running capture holds Blender for 0.1 s.
+Times are processor time of Blender's own thread, the best of a few runs. Budgets: all panels drawn in under 1 ms
+together; the smoothing slider answers in under 0.2 s for 1,000 frames of two hands; no poll of a running capture
+holds Blender for 0.1 s.
 """
 
 import importlib
