@@ -30,6 +30,15 @@ export MALLOC_TOP_PAD_        ?= 268435456
 .venv-bpy45/.ready:
 	$(PYTHON) -m tests.blender_addon.environments 4.5
 
+# The exporter's environment: .venv's packages, with the protobuf that onnx needs (mediapipe needs an older one).
+.venv-export/.ready: .venv/.ready
+	$(PYTHON) -m venv .venv-export
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib', 'venv', {'base': '$(CURDIR)/.venv'}))" \
+		> "$$(.venv-export/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/duohand.pth"
+	.venv-export/bin/python -m pip install --quiet --ignore-installed --no-deps \
+		"onnx>=1.18,<2" "protobuf>=6.31" ml_dtypes "onnxruntime>=1.20" "openvino>=2025.0"
+	touch $@
+
 demo: .venv/.ready .venv-bpy45/.ready
 	mkdir -p $(DEMO)
 	OMP_NUM_THREADS=2 $(BIN)/duohand reconstruct "$(FOOTAGE)" $(LENS) --out $(DEMO)/demo.npz --preview $(DEMO)/demo.mp4
@@ -39,10 +48,13 @@ demo: .venv/.ready .venv-bpy45/.ready
 	@echo "Look at $(DEMO)/: demo.mp4 (the hands over the plate), demo.blend, demo.fbx, demo.png"
 
 test: .venv/.ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gui and not export"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not long and not gui and not export"
 
 test-training: .venv/.ready
-	$(BIN)/python -m pytest -m slow tests
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m slow tests
+
+test-export: .venv-export/.ready
+	.venv-export/bin/python -m pytest -m export tests/inference_core/test_engine_export.py
 
 test-blender: .venv/.ready
 	$(PYTHON) -m tests.blender_addon.environments 4.2 4.5 5.0 5.2
@@ -55,6 +67,13 @@ test-all: lint test test-training test-export test-blender gui-test
 
 addon: .venv/.ready
 	$(BIN)/python build_addon.py
+
+bench: .venv/.ready .venv-export/.ready
+	OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.reconstruct $(FOOTAGE)
+	OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.landmarks $(FOOTAGE)
+	OMP_NUM_THREADS=2 .venv-export/bin/python -m tests.benchmarks.network --network dir-release
+	OMP_NUM_THREADS=2 .venv-export/bin/python -m tests.benchmarks.network --network dir-s
+	.venv-bpy45/bin/python -m tests.benchmarks.blender_keys
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

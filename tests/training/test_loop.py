@@ -156,7 +156,7 @@ def test_the_ablations_train_with_their_own_settings(tmp_path, preset):
     assert len(losses) == 2 and all(0 < loss < 100 for loss in losses)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_eight_samples_are_learnt_to_under_two_millimetres(tmp_path):
     """By the picture alone, with all stages; on a GPU where there is one."""
     device = chosen_device("auto")
