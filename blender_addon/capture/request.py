@@ -13,6 +13,7 @@ from inference_core.messages import CaptureRequest
 
 from ..preferences import addon_preferences, takes_folder
 from ..scene.apply_take import ApplySettings
+from ..scene.axes import eye_level
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def apply_settings(scene: bpy.types.Scene) -> ApplySettings:
         timing=capture.timing,
         set_rate=capture.set_rate,
         camera="SCENE" if capture.use_scene_camera else "NEW",
+        place=eye_level(1.0),
     )
 
 

@@ -13,6 +13,7 @@ from inference_core.take import load_take
 
 from ..properties import TIMING_ITEMS
 from ..scene.apply_take import ApplySettings, absolute, apply_take
+from ..scene.axes import eye_level
 
 ROTATION_ITEMS: Final = (
     ("QUATERNION", "Quaternion", "Four curves a bone, without gimbal lock"),
@@ -66,6 +67,11 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
         name="Place",
         description="Where the new camera stands",
         items=(
+            (
+                "EYES",
+                "Eye Level",
+                "1.5 m above the world's origin, looking along +Y: clear of a new file's cube",
+            ),
             ("ORIGIN", "World Origin", "At the origin, looking along +Y"),
             ("CURSOR", "3D Cursor", "At the 3D cursor, looking along its Y axis"),
         ),
@@ -103,6 +109,7 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
 
     def _settings(self, context: bpy.types.Context) -> ApplySettings:
         cursor: Any = context.scene.cursor.matrix
+        places = {"EYES": eye_level(self.scale), "ORIGIN": np.eye(4), "CURSOR": np.array(cursor)}
         return ApplySettings(
             name=self.name,
             existing=self.existing,
@@ -112,7 +119,7 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
             set_range=self.set_range,
             set_resolution=self.set_resolution,
             camera=self.camera,
-            place=np.array(cursor) if self.place == "CURSOR" else np.eye(4),
+            place=places[self.place],
             scale=self.scale,
             rotation_mode=self.rotation_mode,
             correctives=self.correctives,

@@ -19,6 +19,8 @@ WORLD_FROM_TAKE: Floats = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 ARMATURE_FROM_REST: Floats = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 CAMERA_FROM_BLENDER_CAMERA: Floats = np.diag([1.0, -1, -1])
 
+EYE_LEVEL_M = 1.5
+
 # The palm of the resting hand looks this way in its armature.
 PALM_AT_REST: Floats = np.array([0.0, 0, -1])
 
@@ -57,6 +59,13 @@ def poses_from_camera_matrices(matrices: NDArray[np.floating], scale: float) -> 
     poses[..., :3, 3] = matrices[..., :3, 3] @ WORLD_FROM_TAKE / scale
     poses[..., 3, 3] = 1
     return poses
+
+
+def eye_level(scale: float) -> Floats:
+    """Matrix (4, 4) of a place 1.5 m above the world's origin: what a new file has there stands not in its view."""
+    matrix = np.eye(4)
+    matrix[2, 3] = EYE_LEVEL_M * scale
+    return matrix
 
 
 def place_under_camera() -> Floats:

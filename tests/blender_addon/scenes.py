@@ -49,7 +49,8 @@ def empty_scene() -> bpy.types.Scene:
 
 def load(name: str, **options: object) -> bpy.types.Collection:
     """The shot that Load Take makes of the made take."""
-    assert bpy.ops.duohand.load_take(filepath=str(take_file(name)), **options) == {"FINISHED"}
+    chosen = {"place": "ORIGIN", **options}
+    assert bpy.ops.duohand.load_take(filepath=str(take_file(name)), **chosen) == {"FINISHED"}
     return next(item for item in bpy.context.scene.collection.children if item.duohand.is_shot)
 
 
