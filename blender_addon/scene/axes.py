@@ -46,11 +46,6 @@ def world_from_cameras(T_world_cam: NDArray[np.floating], scale: float) -> tuple
     return WORLD_FROM_TAKE @ pose[..., :3, :3], pose[..., :3, 3] @ WORLD_FROM_TAKE.T * scale
 
 
-def points_from_blender_camera(points: NDArray[np.floating], scale: float) -> Floats:
-    """Points (..., 3) given in a Blender camera's own axes, in OpenCV's camera axes and metres."""
-    return np.asarray(points, np.float64) @ CAMERA_FROM_BLENDER_CAMERA.T / scale
-
-
 def poses_from_camera_matrices(matrices: NDArray[np.floating], scale: float) -> Floats:
     """T_world_cam (..., 4, 4) of Blender cameras; the inverse of `camera_matrices`."""
     matrices = np.asarray(matrices, np.float64)

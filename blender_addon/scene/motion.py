@@ -132,12 +132,8 @@ def _bone_motion(
 
 
 def _continuous(turns: Floats) -> Floats:
-    """The same rotations with signs that follow on from row to row: products of signs, so without a loop over rows."""
-    if len(turns) == 0:
-        return turns
-    steps = np.where((turns[1:] * turns[:-1]).sum(-1) < 0, -1.0, 1.0)
-    first = np.where(turns[:1, ..., 0] < 0, -1.0, 1.0)
-    return turns * np.cumprod(np.concatenate([first, steps]), axis=0)[..., None]
+    """The same rotations (K, N, 4) with signs that follow on from row to row, the first row's w not negative."""
+    return quaternions.continuous(turns * np.where(turns[:1, ..., :1] < 0, -1.0, 1.0))
 
 
 def _global_turns(poses: HandPoses) -> Floats:

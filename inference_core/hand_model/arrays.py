@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One side of a hand model as arrays in MANO's schema, checked; and its mirror image."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,14 +85,6 @@ def mirrored(arrays: HandArrays) -> HandArrays:
         hands_mean=_mirrored_pose(arrays.hands_mean),
         hands_components=_mirrored_pose(arrays.hands_components),
         uvs=None if arrays.uvs is None else np.ascontiguousarray(arrays.uvs[:, ::-1]),
-    )
-
-
-def as_dtype(arrays: HandArrays, dtype: type[np.floating]) -> HandArrays:
-    """The same hand with every floating-point array in `dtype`."""
-    values = {field.name: getattr(arrays, field.name) for field in fields(arrays)}
-    return replace(
-        arrays, **{n: v.astype(dtype) for n, v in values.items() if v is not None and v.dtype.kind == "f"}
     )
 
 

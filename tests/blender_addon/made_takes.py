@@ -24,7 +24,6 @@ from inference_core.take import Take, save_take
 SIZE_PX = np.array([1280, 720])
 K = np.array([[1100.0, 0, 640], [0, 1100.0, 360], [0, 0, 1]])
 SEED = 11
-LAST_PHALANGES = [3, 6, 9, 12, 15]
 
 
 def made_take(frame_count: int = 24, fps: float = 24.0, seed: int = SEED) -> Take:

@@ -63,8 +63,8 @@ def steps() -> Iterator[float]:
     yield 0.5
     yield from picture("05_scrubbed")
     result["armatures"] = sorted(item.name for item in scene.objects if item.type == "ARMATURE")
-    for name in ("footage", "capture"):
-        collapse(name)
+    scroll_sidebar()
+    scroll_sidebar()
     yield 1.0
     yield from picture("06_review_and_clean_up")
     export = str(folder / "window.fbx")
@@ -117,8 +117,8 @@ def click(x: int, y: int) -> Iterator[float]:
     yield 0.3
 
 
-def collapse(_name: str) -> None:
-    """Panels cannot be closed by script; the sidebar is scrolled instead."""
+def scroll_sidebar() -> None:
+    """Bring the lower panels into view: a script can close none of the upper ones."""
     area = next(item for item in bpy.context.window.screen.areas if item.type == "VIEW_3D")
     sidebar = next(item for item in area.regions if item.type == "UI")
     with bpy.context.temp_override(area=area, region=sidebar):
