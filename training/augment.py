@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inference_core.geometry.mirror import mirror
+from inference_core.network.records import CropEvidence
 from training.sample import Sample, uv_from_camera
 
 
@@ -48,8 +49,7 @@ LIGHT_AUGMENTATION = AugmentSettings(scale=0, rotation_deg=0, shift_px=0, flip=0
 
 
 def augmented(sample: Sample, settings: AugmentSettings, generator: torch.Generator) -> Sample:
-    """The sample with everything the settings ask for; evidence, which comes after, must not be there yet."""
-    assert sample.evidence is None
+    """The sample with everything the settings ask for."""
     if settings.scale or settings.rotation_deg or settings.shift_px or settings.flip:
         sample = moved(sample, *_random_maps(sample, settings, generator))
     return dataclasses.replace(sample, image=_recoloured(sample.image, settings, generator))
@@ -118,6 +118,20 @@ def moved(sample: Sample, A: Tensor, M: Tensor) -> Sample:
         visibility=None if sample.visibility is None else swap(sample.visibility),
         landmarks_rel_m=landmarks,
         landmarks_uv=None if sample.landmarks_uv is None else _moved_uv(swap(sample.landmarks_uv), A_uv),
+        evidence=None if sample.evidence is None else _moved_evidence(sample.evidence, swap, A_uv, M),
+    )
+
+
+def _moved_evidence(evidence: CropEvidence, swap: "_Swap", A_uv: Tensor, M: Tensor) -> CropEvidence:
+    """What the landmark networks would say of the moved picture; missing landmarks stay zero."""
+    score = swap(evidence.landmark_score)
+    return CropEvidence(
+        landmarks_uv=_moved_uv(swap(evidence.landmarks_uv), A_uv) * (score > 0)[..., None],
+        landmark_score=score,
+        world_rel_m=swap(evidence.world_rel_m) @ M[:, None].mT,
+        hand_score=swap(evidence.hand_score),
+        side_score=swap(evidence.side_score),
+        focal_uv=evidence.focal_uv * torch.linalg.det(A_uv[:, :2, :2]).abs().sqrt(),
     )
 
 

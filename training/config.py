@@ -21,7 +21,8 @@ class DataSettings:
     """Where samples come from.
 
     source: "synthetic" makes them on the training device while it trains; "shards" reads what
-    training.synthetic wrote under `root`; "interhand" reads prepared InterHand2.6M in the layout of
+    training.synthetic wrote under `root`; "precomputed" what training.precomputed wrote there, with the backbone
+    held still; "interhand" reads prepared InterHand2.6M in the layout of
     docs/datasets.md under `root`.
     workers: processes that read files (not used by "synthetic").
     synthetic: what the generator makes. mano: the user's MANO folder, which "interhand" needs; the open hand
@@ -30,7 +31,7 @@ class DataSettings:
     training.
     """
 
-    source: Literal["synthetic", "shards", "interhand"] = "synthetic"
+    source: Literal["synthetic", "shards", "precomputed", "interhand"] = "synthetic"
     root: Path | None = None
     mano: Path | None = None
     synthetic: SceneSettings = field(default_factory=SceneSettings)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the landmark networks and the tracks would have said of a sample: its true landmarks, degraded as
-they are in reality.
+they are in reality; or, where the networks were really run on it, what they did say, with more of it lost.
 
 Everything is batched torch on the sample's device, without a wait for the device. B batch, S side, 21
 landmarks.
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from inference_core.geometry.rotations import exp
+from inference_core.network.predictor import BRIDGED_FRAMES, BRIDGED_SCORE
 from inference_core.network.records import CropEvidence
 from training.metrics import overlap
 from training.sample import Sample
@@ -37,7 +38,8 @@ class EvidenceNoise:
     """How evidence is degraded. Probabilities are per sample or hand; `size` is the diagonal of the hand's
     box in the picture.
 
-    dropped: no evidence at all. focal_unknown, focal_spread: the focal length left out; else off by this
+    imagined: of samples whose landmarks were really found, how many get imagined ones in their place: the networks do
+    better on real hands than on rendered ones. dropped: no evidence at all. focal_unknown, focal_spread: the focal length left out; else off by this
     (log).
     quality_spread: spread (log) of a hand's own noise level, which scales all of its errors; overlapping and
     hidden raise it.
@@ -47,12 +49,15 @@ class EvidenceNoise:
     not found.
     tilt_rad, world_scale, world_joint_m, flatten: errors of the world landmarks (turn, log scale, each,
     depth's log scale).
-    lost, lost_overlap, lost_hidden: a hand not found: always, times overlap, times hidden share.
+    lost, lost_overlap, lost_hidden: a hand not found: always, times overlap, times hidden share. bridged: of those, how
+    many are known from the frames around, up to bridged_frames away; bridged_shift: how far they have moved since,
+    of size, for one frame (grows with the root of their number).
     collapsed, collapsed_overlap: both landmark sets on one hand. ghost: an absent hand found on the present
     one.
     swapped, swapped_overlap: sides exchanged, mostly with a low side score.
     """
 
+    imagined: float = 0.3
     dropped: float = 1 / 3
     focal_unknown: float = 0.2
     focal_spread: float = 0.1
@@ -72,6 +77,9 @@ class EvidenceNoise:
     lost: float = 0.10
     lost_overlap: float = 0.5
     lost_hidden: float = 0.5
+    bridged: float = 0.7
+    bridged_frames: float = 12.0
+    bridged_shift: float = 0.06
     collapsed: float = 0.005
     collapsed_overlap: float = 0.12
     ghost: float = 0.04
@@ -92,18 +100,18 @@ def degraded_evidence(sample: Sample, noise: EvidenceNoise, generator: torch.Gen
     hidden = 1 - visibility.mean(dim=-1)
     level = (noise.quality_spread * draw.normal(*hidden.shape)).exp() * (1 + shared) * (1 + hidden)
 
-    uv, rel_m = _seen_landmarks(sample)
-    missing = draw.uniform(*hidden.shape, 5) < noise.finger_missing * (1 + hidden[..., None])
-    uv, rel_m = _with_errors(uv, rel_m, visibility, level, noise, draw)
-
+    parts, found = _imagined(sample, visibility, level, noise, draw)
     much_hidden = (hidden - _USUALLY_HIDDEN).clamp(min=0)
     chance_lost = noise.lost + noise.lost_overlap * shared + noise.lost_hidden * much_hidden
-    found = sample.present & (draw.uniform(*hidden.shape) >= chance_lost.clamp(max=0.85))
-    hand_score = (1 - 0.12 * level * draw.uniform(*hidden.shape)).clamp(min=0.5)
-    landmark_score = _landmark_scores(hand_score, visibility, missing, draw)
-    side_score = 1 - 0.25 * draw.uniform(*hidden.shape) ** 2 * (1 + shared)
-    parts = (uv, landmark_score, rel_m, hand_score, side_score)
-
+    if sample.evidence is not None:
+        imagined = (draw.uniform(sample.batch, 1) < noise.imagined).expand_as(found)
+        parts = tuple(
+            _where(imagined, part, was) for part, was in zip(parts, sample.evidence.tensors, strict=False)
+        )
+        found = torch.where(imagined, found, sample.evidence.hand_score > 0)
+        chance_lost = torch.where(imagined, chance_lost, noise.lost * (1 + shared))
+    lost = sample.present & (draw.uniform(*hidden.shape) < chance_lost.clamp(max=0.85))
+    parts, found = _lost(parts, found, lost, visibility, noise, draw)
     parts, found = _collapsed(parts, found, sample.present, shared[:, 0], noise, draw)
     parts, found = _swapped(parts, found, shared[:, 0], noise, draw)
     known = found & (draw.uniform(sample.batch, 1) >= noise.dropped)
@@ -139,6 +147,42 @@ class _Draw:
 
 
 _Parts = tuple[Tensor, ...]
+
+
+def _imagined(
+    sample: Sample, visibility: Tensor, level: Tensor, noise: EvidenceNoise, draw: _Draw
+) -> tuple[_Parts, Tensor]:
+    """Landmarks of every present hand, of the truth."""
+    hidden, shared = 1 - visibility.mean(dim=-1), overlap(sample.joints_uv, sample.present)[:, None]
+    uv, rel_m = _seen_landmarks(sample)
+    missing = draw.uniform(*hidden.shape, 5) < noise.finger_missing * (1 + hidden[..., None])
+    uv, rel_m = _with_errors(uv, rel_m, visibility, level, noise, draw)
+    hand_score = (1 - 0.12 * level * draw.uniform(*hidden.shape)).clamp(min=0.5)
+    landmark_score = _landmark_scores(hand_score, visibility, missing, draw)
+    side_score = 1 - 0.25 * draw.uniform(*hidden.shape) ** 2 * (1 + shared)
+    return (uv, landmark_score, rel_m, hand_score, side_score), sample.present
+
+
+def _lost(
+    parts: _Parts, found: Tensor, lost: Tensor, visibility: Tensor, noise: EvidenceNoise, draw: _Draw
+) -> tuple[_Parts, Tensor]:
+    """Some hands are lost; of most the frames around still tell something, the less the farther away they are."""
+    uv, landmark_score, rel_m, hand_score, side_score = parts
+    frames = 1 + (noise.bridged_frames - 1) * draw.uniform(*lost.shape)
+    old_uv, old_rel_m = _with_errors(uv, rel_m, visibility, 0.25 * frames.sqrt(), noise, draw)
+    size = (uv.amax(dim=-2) - uv.amin(dim=-2)).norm(dim=-1)[..., None, None]
+    away = noise.bridged_shift * frames.sqrt()[..., None, None] * size
+    old_uv = old_uv + away * draw.normal(*lost.shape, 1, 2)
+    score = BRIDGED_SCORE * torch.exp(-frames / BRIDGED_FRAMES)
+    told = lost & found & (hand_score >= 0.5) & (draw.uniform(*lost.shape) < noise.bridged)
+    moved = (
+        _where(told, old_uv, uv),
+        _where(told, score[..., None].expand_as(landmark_score), landmark_score),
+        _where(told, old_rel_m, rel_m),
+        _where(told, score, hand_score),
+        side_score,
+    )
+    return moved, found & (told | ~lost)
 
 
 def _seen_landmarks(sample: Sample) -> tuple[Tensor, Tensor]:

@@ -14,15 +14,13 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.network.dir import DirNetwork
 from training.config import Experiment
 from training.evaluation import groups, joined, measured, predicted_by_stage, summarised
-from training.evidence_noise import NO_EVIDENCE, EvidenceNoise, with_degraded_evidence
+from training.evidence_noise import NO_EVIDENCE, with_degraded_evidence
 from training.learner import Learner, evaluating
 from training.run_folder import RunFolder, hands_picture
 from training.sample import Sample
 from training.sources import HELD_OUT_STREAM, stream_seed
 
 _CHUNK = 64
-# With evidence none is dropped altogether: that is what the second evaluation is for.
-_ALWAYS = 0.0
 
 
 class HeldOut:
@@ -37,6 +35,11 @@ class HeldOut:
         data = self._experiment.data
         if data.source == "interhand" or data.held_out == 0:
             return None
+        if data.source == "precomputed":
+            from training.precomputed.source import held_out_set
+
+            assert data.root is not None
+            return held_out_set(data.root, self._hand, data.held_out, self._device)
         from training.synthetic_source import held_out_samples
 
         return held_out_samples(data.synthetic, self._hand, data.held_out, self._device)
@@ -46,8 +49,9 @@ class HeldOut:
         if self.samples is None:
             return
         kinds = {"image": NO_EVIDENCE}
+        # With evidence none is dropped altogether: that is what the first evaluation is for.
         if self._experiment.network.evidence:
-            kinds["evidence"] = replace(EvidenceNoise(), dropped=_ALWAYS)
+            kinds["evidence"] = replace(self._experiment.evidence, dropped=0.0)
         for kind, noise in kinds.items():
             generator = torch.Generator(self._device)
             generator.manual_seed(stream_seed(HELD_OUT_STREAM, 0, 0))
@@ -57,7 +61,7 @@ class HeldOut:
             if self._experiment.run.pictures:
                 shown = sample.rows(slice(0, 12))
                 with evaluating(learner):
-                    stages = predicted_by_stage(learner(shown.image, shown.evidence))
+                    stages = predicted_by_stage(learner(shown.image, shown.evidence, shown.levels))
                 folder.picture(f"held_out_{kind}", step, hands_picture(shown, stages[-1]))
 
 
@@ -67,7 +71,7 @@ def held_out_errors(learner: Learner, sample: Sample) -> dict[str, float]:
     with evaluating(learner):
         for start in range(0, sample.batch, _CHUNK):
             rows = sample.rows(slice(start, start + _CHUNK))
-            stages = predicted_by_stage(learner(rows.image, rows.evidence))
+            stages = predicted_by_stage(learner(rows.image, rows.evidence, rows.levels))
             parts.append([measured(stage, rows) for stage in stages])
             masks.append(groups(rows))
     by_stage = [joined(part[k] for part in parts) for k in range(len(parts[0]))]

@@ -33,12 +33,18 @@ class Learner(nn.Module):
         self.bf16 = experiment.run.precision == "bf16"
         self.channels_last = experiment.run.channels_last
 
-    def forward(self, image: Tensor, evidence: CropEvidence | None) -> DirOutput:
-        """Both hands of images (B, 3, N, N), RGB in 0..1."""
+    def forward(
+        self, image: Tensor, evidence: CropEvidence | None, levels: tuple[Tensor, ...] | None = None
+    ) -> DirOutput:
+        """Both hands of images (B, 3, N, N), RGB in 0..1, or of the backbone's features of them."""
         memory = torch.channels_last if self.channels_last else torch.contiguous_format
-        picture = normalised(image).contiguous(memory_format=memory)
+        vertices = not self.training or self.weights.need_vertices
         with torch.autocast(image.device.type, torch.bfloat16) if self.bf16 else nullcontext():
-            return self.network(picture, self.hand, evidence)
+            if levels is None:
+                picture = normalised(image).contiguous(memory_format=memory)
+                return self.network(picture, self.hand, evidence, vertices)
+            fine, coarse, last = (level.contiguous(memory_format=memory) for level in levels)
+            return self.network.from_levels((fine, fine, coarse, last), self.hand, evidence, vertices)
 
     def terms(self, output: DirOutput, sample: Sample) -> dict[str, Tensor]:
         """Weighted loss terms and their total, float32 whatever the network ran in."""
@@ -65,6 +71,8 @@ def build_optimiser(network: DirNetwork, settings: OptimiserSettings) -> torch.o
     names = ("backbone", "rest", "undecayed", "backbone_undecayed")
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in names}
     for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         backbone = name.startswith("backbone.")
         if parameter.ndim < 2:
             groups["backbone_undecayed" if backbone else "undecayed"].append(parameter)
@@ -78,6 +86,7 @@ def build_optimiser(network: DirNetwork, settings: OptimiserSettings) -> torch.o
             "weight_decay": 0.0 if "undecayed" in name else settings.weight_decay,
         }
         for name, parameters in groups.items()
+        if parameters
     ]
     return torch.optim.AdamW(chosen, lr=settings.learning_rate, fused=True)
 

@@ -44,6 +44,8 @@ class Sample:
     landmarks_uv (B, S, 21, 2), landmarks_rel_m (B, S, 21, 3): the same hand by the landmark networks'
     definition of the
         21 points, relative to the landmark wrist; None where no hand model was at hand.
+    evidence: what was found of the hands beside the picture. levels: a still backbone's features of the crop, run
+    before; `image` is then only a small picture of it to look at.
     """
 
     image: Tensor
@@ -63,6 +65,7 @@ class Sample:
     landmarks_uv: Tensor | None = None
     landmarks_rel_m: Tensor | None = None
     evidence: CropEvidence | None = None
+    levels: tuple[Tensor, ...] | None = None
 
     @property
     def batch(self) -> int:
@@ -112,6 +115,8 @@ def _mapped(value: object, function: Callable[[Tensor], Tensor]) -> object:
         return None
     if isinstance(value, Tensor):
         return function(value)
+    if isinstance(value, tuple):
+        return tuple(_mapped(part, function) for part in value)
     assert dataclasses.is_dataclass(value) and not isinstance(value, type)
     parts = {field.name: _mapped(getattr(value, field.name), function) for field in dataclasses.fields(value)}
     return dataclasses.replace(value, **parts)
@@ -123,6 +128,8 @@ def _joined(values: Sequence[object]) -> object:
         return None
     if isinstance(first, Tensor):
         return torch.cat([value for value in values if isinstance(value, Tensor)])
+    if isinstance(first, tuple):
+        return tuple(_joined(column) for column in zip(*values, strict=True))
     assert dataclasses.is_dataclass(first) and not isinstance(first, type)
     parts = {f.name: _joined([getattr(value, f.name) for value in values]) for f in dataclasses.fields(first)}
     return dataclasses.replace(first, **parts)

@@ -52,20 +52,23 @@ class MemorySource:
         step = first_step
         share = self.size // self.world.size
         while True:
-            rows = self._rows(step)[self.world.rank * share : (self.world.rank + 1) * share]
+            rows = epoch_rows(self.samples.batch, self.size, self.seed, step)[
+                self.world.rank * share : (self.world.rank + 1) * share
+            ]
             yield self.samples.rows(rows.to(self.samples.image.device))
             step += 1
 
-    def _rows(self, step: int) -> torch.Tensor:
-        count = self.samples.batch
-        places = torch.arange(step * self.size, (step + 1) * self.size)
-        rows = torch.empty_like(places)
-        for epoch in (places // count).unique().tolist():
-            generator = torch.Generator().manual_seed(stream_seed(TRAINING_STREAM, self.seed, epoch))
-            order = torch.randperm(count, generator=generator)
-            inside = places // count == epoch
-            rows[inside] = order[places[inside] % count]
-        return rows
+
+def epoch_rows(count: int, size: int, seed: int, step: int) -> torch.Tensor:
+    """(size,) which of `count` samples make up batch number `step`; each epoch is shuffled anew."""
+    places = torch.arange(step * size, (step + 1) * size)
+    rows = torch.empty_like(places)
+    for epoch in (places // count).unique().tolist():
+        generator = torch.Generator().manual_seed(stream_seed(TRAINING_STREAM, seed, epoch))
+        order = torch.randperm(count, generator=generator)
+        inside = places // count == epoch
+        rows[inside] = order[places[inside] % count]
+    return rows
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class PreparedSource:
         for step, sample in enumerate(self.source.batches(first_step), start=first_step):
             generator = torch.Generator(sample.image.device)
             generator.manual_seed(stream_seed(AUGMENT_STREAM, self.seed, step, self.world.rank))
-            sample = augmented(sample, self.augment, generator)
+            if sample.levels is None:
+                sample = augmented(sample, self.augment, generator)
             yield with_degraded_evidence(sample, self.evidence, generator)
 
 

@@ -43,6 +43,11 @@ class LossWeights:
     rotations: float = 0.0
     betas: float = 0.0
 
+    @property
+    def need_vertices(self) -> bool:
+        """Whether any term looks at the skin."""
+        return any((self.vertices, self.vertices_uv, self.edge, self.normal))
+
 
 def supervise(output: DirOutput, truth: Sample, faces: Tensor, weights: LossWeights) -> dict[str, Tensor]:
     """Weighted terms by name, "stage<k>/<term>", "maps/<term>", and "total", their sum. faces (S, F, 3)."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from inference_core.hand_model.hand import HandModel
 from training.augment import straightened
@@ -78,7 +79,6 @@ def sample_from_synthetic(batch: SyntheticBatch, hand: HandModel) -> Sample:
     if vertices is None:
         vertices = hand.with_shape(batch.betas).with_pose(batch.rotations, wrist).vertices_m
     mask = batch.side_mask.long()
-    seen = (batch.visibility == VISIBLE).float() + _SELF_HIDDEN_SEEN * (batch.visibility == HIDDEN_BY_SELF)
     return Sample(
         image=batch.image.float() / 255,
         K=batch.K,
@@ -93,7 +93,12 @@ def sample_from_synthetic(batch: SyntheticBatch, hand: HandModel) -> Sample:
         betas=batch.betas,
         side_mask=torch.where(mask > RIGHT_HAND, torch.full_like(mask, BACKGROUND), mask),
         dense=batch.dense.float() / 255,
-        visibility=seen,
+        visibility=joint_seen(batch.visibility),
         landmarks_uv=batch.landmarks_uv,
         landmarks_rel_m=batch.landmarks_cam_m - batch.landmarks_cam_m[:, :, :1],
     )
+
+
+def joint_seen(visibility: Tensor) -> Tensor:
+    """0..1 how well a landmark network can see a joint, of the generator's `visibility`."""
+    return (visibility == VISIBLE).float() + _SELF_HIDDEN_SEEN * (visibility == HIDDEN_BY_SELF)

@@ -15,6 +15,7 @@ from inference_core.errors import DuohandError, RequestError, WeightsError
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.network.dir import DirNetwork
+from inference_core.network.palm_backbone import PalmBackbone
 from inference_core.network.weights import WeightsCard, load_weights, save_weights
 from training.config import Experiment, experiment_json
 from training.convert.backbone import load_backbone
@@ -85,6 +86,10 @@ def chosen_device(name: str) -> torch.device:
 def started_network(experiment: Experiment) -> DirNetwork:
     """The experiment's network: from other weights, from a pretrained backbone, or from chance."""
     network = DirNetwork(experiment.network)
+    if isinstance(network.backbone, PalmBackbone):
+        network.backbone.load_detector()
+    if experiment.data.source == "precomputed":
+        network.backbone.requires_grad_(False)
     if experiment.run.init_from is not None:
         other, _ = load_weights(experiment.run.init_from)
         if other.configuration != experiment.network:
@@ -114,6 +119,10 @@ def data_source(experiment: Experiment, hand: HandModel, device: torch.device, w
         from training.shard_source import ShardSource
 
         return ShardSource(data.root, hand, size, run.seed, data.workers, device, world)
+    if data.source == "precomputed":
+        from training.precomputed.source import PrecomputedSource
+
+        return PrecomputedSource(data.root, experiment.network.backbone, size, run.seed, device, world)
     from training.data.stored import StoredSource, open_data_set
 
     return StoredSource(open_data_set(data, hand), size, run.seed, data.workers, device, world)
@@ -139,6 +148,7 @@ def _data_description(experiment: Experiment, result: TrainingResult) -> str:
     kind = {
         "synthetic": "synthetic pictures of the open hand, made while training",
         "shards": "synthetic pictures of the open hand, from shards",
+        "precomputed": "synthetic clips and stills of the open hand with landmarks found in them, backbone held still",
         "interhand": "InterHand2.6M, two-hand frames",
     }[experiment.data.source]
     spent = f"{result.steps} steps, {result.elapsed_s / 60:.1f} minutes of training"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 # Two readings of one frame are of the same hand if their landmarks lie closer than this, as a share of the
 # crop's side, on average. A hand fills about half its crop; readings of one hand from two crops differ by
 # about 0.01.
-_SAME_HAND = 0.1
+SAME_HAND = 0.1
 
 
 @dataclass(frozen=True)
@@ -101,4 +101,4 @@ class Trails:
 def is_same_hand(one: Sighting, other: Sighting) -> bool:
     """Whether two readings of one frame are of the same hand."""
     apart_px = np.linalg.norm(one.points_px[:, :2] - other.points_px[:, :2], axis=-1).mean()
-    return bool(apart_px < _SAME_HAND * max(one.crop[2], other.crop[2]))
+    return bool(apart_px < SAME_HAND * max(one.crop[2], other.crop[2]))

@@ -18,6 +18,7 @@ from inference_core.landmarks.palm_network import PalmNetwork
 PALM_WEIGHTS = "palm_detection_full.safetensors"
 LANDMARK_WEIGHTS = "hand_landmark_full.safetensors"
 _FOLDER = Path(__file__).parent
+PALM_WEIGHTS_PATH = _FOLDER / PALM_WEIGHTS
 
 Array = NDArray[np.float32]
 PalmArrays = tuple[Array, Array]

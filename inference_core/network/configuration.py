@@ -12,7 +12,7 @@ from inference_core.errors import WeightsError
 CROP_PX = 256
 PARAMETERS = 64
 
-Backbone = Literal["resnet50", "efficientnet_lite0"]
+Backbone = Literal["resnet50", "efficientnet_lite0", "palm"]
 Attention = Literal["full", "light", "none"]
 Pose = Literal["coefficients", "angles"]
 
@@ -28,7 +28,7 @@ class NetworkConfiguration:
     "coefficients" over the hand model's components about its mean (MANO's), or "angles" (flexion, spread,
     twist) about its joint axes, which mean the same on every hand model. final_convolution: the release's
     convolution before the segmentation and dense heads. The paper's GFLOPs are those of a graph without it;
-    neither affects the hands. residual: each stage corrects the one before instead of starting anew;
+    neither affects the hands. maps: segmentation and dense heads at all; they serve training. residual: each stage corrects the one before instead of starting anew;
     evidence: landmarks and sides are taken beside the picture (the baseline then corrects what follows from
     them); presence: heads for presence and expected error.
     """
@@ -48,6 +48,7 @@ class NetworkConfiguration:
     residual: bool = False
     evidence: bool = False
     presence: bool = True
+    maps: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.stages <= 2:
@@ -68,9 +69,9 @@ DIR_RELEASE = NetworkConfiguration("dir-release", "resnet50", "full", transforme
 DIR_PAPER = NetworkConfiguration("dir-paper", "resnet50", "light", final_convolution=False)
 DIR_S = NetworkConfiguration(
     "dir-s",
-    "efficientnet_lite0",
+    "palm",
     "light",
-    visual_channels=128,
+    visual_channels=64,
     joint_channels=96,
     projected_channels=32,
     graph_layers=2,
@@ -79,6 +80,7 @@ DIR_S = NetworkConfiguration(
     final_convolution=False,
     residual=True,
     evidence=True,
+    maps=False,
 )
 
 CONFIGURATIONS = {configuration.name: configuration for configuration in (DIR_RELEASE, DIR_PAPER, DIR_S)}

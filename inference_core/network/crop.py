@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from inference_core.evidence import HandEvidence
 from inference_core.network.configuration import CROP_PX
+from inference_core.network.lost_hands import bridged
 
 # Side of the square over the longer side of the box round the landmarks (which lie inside the flesh).
 CROP_MARGIN = 1.5
 # Where one of two hands is lost and not known from the frames around, the seen one's square grows by this.
 LOST_HAND_GROWTH = 1.5
-# A lost hand's box is taken from the frames around over gaps up to this long, and held this long at an end.
-MAX_GAP_FRAMES, MAX_HOLD_FRAMES = 30, 10
 # Squares are averaged over this many frames, so that their jitter does not become the hands'.
 _SMOOTHING_FRAMES = 5
 _MIN_SIDE_PX = 16.0
@@ -54,7 +53,8 @@ def shot_crops(evidence: HandEvidence) -> NDArray[np.float64]:
     One square round both hands. A hand that the landmarks lost is looked for where it was and will be;
     where that is not known either, but the hand belongs to the shot, the other's square grows.
     """
-    boxes = _filled(_landmark_boxes(evidence.landmarks_px))
+    boxes = _landmark_boxes(evidence.landmarks_px)
+    boxes, _ = bridged(boxes, np.isfinite(boxes[..., 0]))
     known = np.isfinite(boxes[..., 0])
     belongs = known.any(0)
     low = np.where(known[..., None], boxes[..., :2], np.inf).min(1)
@@ -105,27 +105,6 @@ def _landmark_boxes(landmarks_px: Floats) -> NDArray[np.float64]:
     boxes = np.full((*known.shape, 4), np.nan)
     boxes[known] = np.concatenate([np.nanmin(xy[known], -2), np.nanmax(xy[known], -2)], -1)
     return boxes
-
-
-def _filled(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Boxes interpolated over short gaps and held for a while at the ends of what is known."""
-    filled, frames = boxes.copy(), np.arange(len(boxes))
-    for side in range(boxes.shape[1]):
-        known = np.flatnonzero(np.isfinite(boxes[:, side, 0]))
-        if len(known) == 0:
-            continue
-        before = known[np.clip(np.searchsorted(known, frames, "right") - 1, 0, None)]
-        after = known[np.clip(np.searchsorted(known, frames, "left"), None, len(known) - 1)]
-        inside = (before <= frames) & (frames <= after)
-        bridged = inside & (after - before <= MAX_GAP_FRAMES)
-        held = np.minimum(np.abs(frames - before), np.abs(frames - after)) <= MAX_HOLD_FRAMES
-        nearest = np.where(np.abs(frames - before) <= np.abs(frames - after), before, after)
-        for edge in range(4):
-            track = np.interp(frames, known, boxes[known, side, edge])
-            filled[:, side, edge] = np.where(
-                bridged, track, np.where(held, boxes[nearest, side, edge], np.nan)
-            )
-    return filled
 
 
 def _smoothed(crops: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -31,10 +31,15 @@ from inference_core.network.hand_numbers import (
     detached,
     posed_hands,
 )
+from inference_core.network.palm_backbone import PalmBackbone
 from inference_core.network.records import CropEvidence, DirOutput, HandStage
 from inference_core.network.refinement import Refinement
 from inference_core.network.regressors import BaselineRegressor
 from inference_core.network.resnet import ResNet50
+
+Levels = tuple[Tensor, Tensor, Tensor, Tensor]
+
+BACKBONES = {"resnet50": ResNet50, "efficientnet_lite0": EfficientNetLite0, "palm": PalmBackbone}
 
 # Feature size in pixels, index of the backbone's skip and reach of the bones, for each refinement stage.
 _STAGES = ((16, 2, 1.0), (32, 1, 2.0))
@@ -49,15 +54,16 @@ class DirNetwork(nn.Module):
     def __init__(self, configuration: NetworkConfiguration, as_published: bool = False) -> None:
         super().__init__()
         self.configuration = configuration
-        compact = configuration.backbone == "efficientnet_lite0"
-        self.backbone = EfficientNetLite0() if compact else ResNet50()
+        self.backbone = BACKBONES[configuration.backbone]()
         channels = self.backbone.channels
         evidence = configuration.evidence
-        self.maps = EvidenceMaps(channels[:3]) if evidence and compact else None
+        self.maps = EvidenceMaps(channels[1:3]) if evidence else None
         self.baseline = BaselineRegressor(
             configuration, channels[3], HAND_EVIDENCE_CHANNELS if evidence else 0
         )
         befores = (channels[3], configuration.visual_channels)
+        # The last stage draws into the picture's features for the maps only.
+        drawing = configuration.stages if configuration.maps else configuration.stages - 1
         self.refinements = nn.ModuleList(
             Refinement(
                 configuration,
@@ -67,10 +73,13 @@ class DirNetwork(nn.Module):
                 reach_px,
                 JOINT_EVIDENCE_CHANNELS if evidence else 0,
                 as_published,
+                draws=index < drawing,
             )
-            for before, (size, skip, reach_px) in zip(befores, _STAGES[: configuration.stages], strict=False)
+            for index, (before, (size, skip, reach_px)) in enumerate(
+                zip(befores, _STAGES[: configuration.stages], strict=False)
+            )
         )
-        if configuration.stages > 0:
+        if configuration.stages > 0 and configuration.maps:
             visual = configuration.visual_channels
             final = convolution_head(visual, visual, visual, first_bias=False)
             self.final = final if configuration.final_convolution else nn.Identity()
@@ -91,8 +100,24 @@ class DirNetwork(nn.Module):
         nothing known. vertices: whether to skin the meshes; picture_heads: whether to compute the dense map
         and the side scores.
         """
-        evidence = self._evidence(image, evidence)
-        levels = self._levels(image, evidence)
+        return self.from_levels(self.backbone(image), hand, evidence, vertices, picture_heads)
+
+    def from_levels(
+        self,
+        levels: Levels,
+        hand: HandModel,
+        evidence: CropEvidence | None = None,
+        vertices: bool = True,
+        picture_heads: bool = True,
+    ) -> DirOutput:
+        """The same from the backbone's features, for a backbone that is held still and was run before."""
+        if not self.configuration.evidence:
+            evidence = None
+        elif evidence is None:
+            evidence = CropEvidence.none(len(levels[3]), levels[3].device)
+        if self.maps is not None and evidence is not None:
+            levels = (levels[0], *self.maps(levels[1:3], evidence), levels[3])
+        picture_heads = picture_heads and self.configuration.maps
         numbers, stage = self._baseline(levels[3], hand, evidence, vertices)
         stages, features = [stage], levels[3]
         for refinement, (_, skip, _) in zip(self._refinements(), _STAGES, strict=False):
@@ -102,21 +127,12 @@ class DirNetwork(nn.Module):
             numbers, heads = self._interpreted(numbers, refinement.regressed(joints, numbers))
             stage = self._posed(numbers, hand, vertices, heads)
             stages.append(stage)
-            features = refinement.enhanced(fused, joints, stage.joints_uv)
+            if picture_heads or refinement is not self.refinements[-1]:
+                features = refinement.enhanced(fused, joints, stage.joints_uv)
         if not stages[1:] or not picture_heads:
             return DirOutput(tuple(stages))
         final = self.final(features)
         return DirOutput(tuple(stages), self.dense_head(final).float(), self.side_head(final).float())
-
-    def _evidence(self, image: Tensor, evidence: CropEvidence | None) -> CropEvidence | None:
-        if not self.configuration.evidence:
-            return None
-        return CropEvidence.none(image.shape[0], image.device) if evidence is None else evidence
-
-    def _levels(self, image: Tensor, evidence: CropEvidence | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        if isinstance(self.backbone, EfficientNetLite0) and self.maps is not None and evidence is not None:
-            return self.backbone(image, self.maps(evidence))
-        return self.backbone(image)
 
     def _baseline(
         self, features: Tensor, hand: HandModel, evidence: CropEvidence | None, vertices: bool

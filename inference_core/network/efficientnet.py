@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """EfficientNet-Lite0 (Google 2020: EfficientNet-B0 without squeeze-and-excitation, ReLU6) as a pyramid of
 features.
- Evidence maps may be added to the features at strides 4, 8 and 16, so that the deeper layers see the
-picture and what is known of it together. Padding is TensorFlow's SAME (more on the bottom and right at
-stride 2), which the published weights are trained with.
+
+Padding is TensorFlow's SAME (more on the bottom and right at stride 2), which the published weights are trained with.
 """
 
-from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -74,15 +72,13 @@ class EfficientNetLite0(nn.Module):
             self.groups.append(nn.Sequential(*blocks))
             inputs = outputs
 
-    def forward(self, image: Tensor, maps: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """maps: up to three tensors of the first pyramid levels' shapes, added to them."""
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features at strides 4, 8, 16 and 32."""
         features = self.stem(image)
         levels: list[Tensor] = []
         for index, group in enumerate(self.groups):
             features = group(features)
             if index in _PYRAMID_ENDS:
-                if len(levels) < len(maps):
-                    features = features + maps[len(levels)]
                 levels.append(features)
         return cast(tuple[Tensor, Tensor, Tensor, Tensor], tuple(levels))
 

@@ -30,7 +30,7 @@ JOINT_EVIDENCE_CHANNELS = 2 + 3 + 3 + 3 + 3
 
 _MAP_CHANNELS = SIDE_COUNT * (JOINT_COUNT + 1)
 _SIGMA_PX = 1.0
-_MAP_SIZES = (64, 32, 16)
+_MAP_SIZES = (32, 16)
 # The 21-joint numbers of each finger's knuckles and tip, in the order of MANO's fingers.
 _FINGER_POINTS = ((5, 6, 7, 8), (9, 10, 11, 12), (17, 18, 19, 20), (13, 14, 15, 16), (1, 2, 3, 4))
 _WRIST, _INDEX_MCP, _MIDDLE_MCP, _PINKY_MCP = 0, 5, 9, 17
@@ -45,7 +45,7 @@ _UV_GAIN = 4.0
 
 
 class EvidenceMaps(nn.Module):
-    """Heat maps of both hands' landmarks: a tensor for each of the backbone's first three levels."""
+    """Heat maps of both hands' landmarks, mixed into the backbone's features of 32 and 16 pixels a side."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -54,14 +54,15 @@ class EvidenceMaps(nn.Module):
             nn.init.normal_(convolution.get_parameter("weight"), std=0.01)
             nn.init.zeros_(convolution.get_parameter("bias"))
 
-    def forward(self, evidence: CropEvidence) -> list[Tensor]:
+    def forward(self, levels: Sequence[Tensor], evidence: CropEvidence) -> list[Tensor]:
+        """Those two levels of features with the evidence added to them."""
         scores = evidence.landmark_score * evidence.hand_score[..., None]
-        maps = []
-        for convolution, size in zip(self.convolutions, _MAP_SIZES, strict=True):
+        mixed = []
+        for level, convolution, size in zip(levels, self.convolutions, _MAP_SIZES, strict=True):
             heat = heat_maps(evidence.landmarks_uv, scores, size)
             planes = evidence.side_score[:, :, None, None, None].expand(-1, -1, 1, size, size)
-            maps.append(convolution(torch.cat([heat, planes], 2).flatten(1, 2)))
-        return maps
+            mixed.append(level + convolution(torch.cat([heat, planes], 2).flatten(1, 2)))
+        return mixed
 
 
 def heat_maps(uv: Tensor, scores: Tensor, size: int) -> Tensor:

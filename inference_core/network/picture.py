@@ -16,6 +16,12 @@ def normalised(rgb: Tensor) -> Tensor:
     return (rgb - mean[:, None, None]) / std[:, None, None]
 
 
+def rgb_of(image: Tensor) -> Tensor:
+    """RGB 0..1 (B, 3, N, N) of a normalised picture."""
+    mean, std = image.new_tensor(IMAGENET_MEAN), image.new_tensor(IMAGENET_STD)
+    return image * std[:, None, None] + mean[:, None, None]
+
+
 def check_picture(image: Tensor) -> None:
     """Raises RequestError unless `image` is a finite float (B, 3, 256, 256) with at least one picture."""
     if image.ndim != 4 or tuple(image.shape[1:]) != (3, CROP_PX, CROP_PX):

@@ -20,6 +20,7 @@ from inference_core.hand_model.load import MANO_NAME
 from inference_core.network.available_engines import batch_of, chosen_engine
 from inference_core.network.crop import CropCamera, crop_camera, cut_crop, shot_crops
 from inference_core.network.engine import Engine, HandEstimates
+from inference_core.network.lost_hands import bridged
 from inference_core.network.picture import normalised
 from inference_core.network.placement import placed_alone, placed_together
 from inference_core.network.records import CropEvidence
@@ -32,6 +33,8 @@ STAGE = "network"
 # An expected joint error at which the network's word counts half.
 _HALF_CONFIDENCE_M = 0.02
 _UNIT_M = 0.15
+# Landmarks drawn across a gap: their score beside a seen hand, and after how many frames it falls to a third.
+BRIDGED_SCORE, BRIDGED_FRAMES = 0.45, 8.0
 
 
 @dataclass(frozen=True)
@@ -94,36 +97,61 @@ def predict_shot(
     """
     count = len(evidence.present)
     result = _empty(count)
-    squares = shot_crops(evidence)
+    squares, shot = shot_crops(evidence), shot_evidence(evidence)
     batch: list[_Crop] = []
     for at, crop in enumerate(_crops(frames, squares, camera)):
         if crop is not None:
             batch.append(crop)
         if len(batch) == predictor.batch:
-            _predict_batch(batch, evidence, predictor, result)
+            _predict_batch(batch, evidence, shot, predictor, result)
             batch = []
         if progress is not None:
             progress(STAGE, at + 1, count)
     if batch:
-        _predict_batch(batch, evidence, predictor, result)
+        _predict_batch(batch, evidence, shot, predictor, result)
     return result
 
 
-def crop_evidence(evidence: HandEvidence, at: int, camera: CropCamera) -> CropEvidence:
+@dataclass(frozen=True)
+class ShotEvidence:
+    """The landmarks of a shot as the network takes them: those of a lost hand drawn across the gap from the frames
+    around, with a score that falls with the distance. Shapes as HandEvidence's; score (T, S, 21).
+    """
+
+    points_px: NDArray[np.float64]
+    world_m: NDArray[np.float64]
+    score: NDArray[np.float64]
+    side_score: NDArray[np.float64]
+
+
+def shot_evidence(evidence: HandEvidence) -> ShotEvidence:
+    """What the tracks say of every frame, lost hands included."""
+    points, world_m = evidence.landmarks_px[..., :2].astype(np.float64), evidence.world_m.astype(np.float64)
+    score = np.nan_to_num(evidence.landmarks_px[..., 2].astype(np.float64))
+    seen = np.isfinite(points).all(-1) & np.isfinite(world_m).all(-1) & (score > 0)
+    known = seen.any(-1)
+    points, distance = bridged(points, known)
+    world_m, _ = bridged(world_m, known)
+    side_score, _ = bridged(evidence.side_score.astype(np.float64), known)
+    usable = np.isfinite(points).all(-1) & np.isfinite(world_m).all(-1)
+    fallen = BRIDGED_SCORE * np.exp(-distance / BRIDGED_FRAMES)
+    score = np.where(known[..., None], np.where(seen, score, 0.0), fallen[..., None]) * usable
+    return ShotEvidence(np.nan_to_num(points), np.nan_to_num(world_m), score, np.nan_to_num(side_score))
+
+
+def crop_evidence(evidence: ShotEvidence, at: int, camera: CropCamera) -> CropEvidence:
     """What the landmarks of frame `at` say in a crop, batch of one.
 
     World landmarks come from upright crops of their own, seen straight on: they are taken as they are in
     the crop's axes.
     """
-    points = evidence.landmarks_px[at]
-    known = np.isfinite(points).all(-1) & np.isfinite(evidence.world_m[at]).all(-1)
-    uv = np.where(known[..., None], camera.uv_from_px(np.nan_to_num(points[..., :2])), 0.0)
-    score = np.where(known, points[..., 2], 0.0)
-    world = np.nan_to_num(evidence.world_m[at])
+    score = evidence.score[at]
+    known = score > 0
+    uv = np.where(known[..., None], camera.uv_from_px(evidence.points_px[at]), 0.0)
+    world = evidence.world_m[at]
     rel = np.where(known[..., None], world - world[:, :1], 0.0)
-    seen = known.any(-1)
-    hand_score = np.where(seen, score.sum(-1) / known.sum(-1).clip(1), 0.0)
-    side_score = np.where(seen, np.nan_to_num(evidence.side_score[at]), 0.0)
+    hand_score = score.sum(-1) / known.sum(-1).clip(1)
+    side_score = np.where(known.any(-1), evidence.side_score[at], 0.0)
     arrays = (uv, score, rel, hand_score, side_score, np.float32(camera.focal_uv))
     return CropEvidence(*(torch.from_numpy(np.asarray(a, np.float32)[None]) for a in arrays))
 
@@ -139,11 +167,15 @@ def _crops(frames: Iterable[Frame], squares: NDArray[np.float64], camera: Camera
 
 
 def _predict_batch(
-    crops: list[_Crop], evidence: HandEvidence, predictor: Predictor, result: NetworkEvidence
+    crops: list[_Crop],
+    evidence: HandEvidence,
+    shot: ShotEvidence,
+    predictor: Predictor,
+    result: NetworkEvidence,
 ) -> None:
     """Fills the frames of `crops` in `result`."""
     images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2).float() / 255
-    known = [crop_evidence(evidence, crop.at, crop.camera).tensors for crop in crops]
+    known = [crop_evidence(shot, crop.at, crop.camera).tensors for crop in crops]
     joined = CropEvidence(*(torch.cat(values) for values in zip(*known, strict=True)))
     found = predictor.engine(normalised(images), joined)
     at = np.array([crop.at for crop in crops])

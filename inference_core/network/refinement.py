@@ -19,7 +19,7 @@ from inference_core.network.regressors import RefinementRegressor
 
 class Refinement(nn.Module):
     """A stage at features of `size` pixels a side, fed by the map before and the backbone's skip of that
-    size.
+    size. draws: whether anything reads the features after it.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class Refinement(nn.Module):
         reach_px: float,
         evidence_channels: int,
         as_published: bool,
+        draws: bool,
     ) -> None:
         super().__init__()
         visual, joint = configuration.visual_channels, configuration.joint_channels
@@ -45,8 +46,9 @@ class Refinement(nn.Module):
         self.common_embedding = SharedEmbedding(3, joint)
         self.transformer = JointTransformer(joint, projected, configuration.transformer_blocks)
         self.regressor = RefinementRegressor(configuration, JOINT_COUNT)
-        self.projection = BoneProjection(projected, visual, size, reach_px, as_published)
-        self.enhancement = Residual(2 * visual, visual)
+        if draws:
+            self.projection = BoneProjection(projected, visual, size, reach_px, as_published)
+            self.enhancement = Residual(2 * visual, visual)
 
     def fused(self, before: Tensor, skip: Tensor) -> Tensor:
         """(B, C, N, N): the map before, doubled in size, with the backbone's features of that size."""

@@ -13,7 +13,7 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
 from inference_core.network.bone_projection import BoneProjection, bone_map, bone_weights
 from inference_core.network.configuration import DIR_PAPER, DIR_RELEASE, DIR_S, NetworkConfiguration
-from inference_core.network.dir import DirNetwork
+from inference_core.network.dir import BACKBONES, DirNetwork
 from inference_core.network.folding import folded
 from inference_core.network.records import CropEvidence, DirOutput
 from inference_core.network.table import cost
@@ -224,7 +224,7 @@ class _PooledBackbone(nn.Module):
 def test_a_mirrored_picture_gives_mirrored_hands_when_the_weights_are_mirrored(
     hand: HandModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inference_core.network.dir.EfficientNetLite0", _PooledBackbone)
+    monkeypatch.setitem(BACKBONES, "efficientnet_lite0", _PooledBackbone)
     network = network_of(dataclasses.replace(SMALL, transformer_blocks=2)).eval()
     for regressor in (network.baseline, *(stage.regressor for stage in network.refinements)):
         nn.init.normal_(regressor.get_parameter("parameters_head.bias"), std=0.3)

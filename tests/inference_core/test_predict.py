@@ -23,7 +23,13 @@ from inference_core.network.crop import crop_camera, cut_crop, shot_crops
 from inference_core.network.dir import DirNetwork
 from inference_core.network.engine import Engine, HandEstimates, TorchEngine
 from inference_core.network.placement import placed_alone, placed_together
-from inference_core.network.predictor import Predictor, fitting_hand, predict_shot
+from inference_core.network.predictor import (
+    BRIDGED_SCORE,
+    Predictor,
+    fitting_hand,
+    predict_shot,
+    shot_evidence,
+)
 from inference_core.network.records import CropEvidence
 from inference_core.network.release import TIP_VERTICES
 from inference_core.network.weights import WeightsCard
@@ -146,6 +152,18 @@ def test_an_untrained_network_passes_the_landmarks_on() -> None:
     assert joint_error_m.mean() < 0.008
     turn = so3.geodesic_angle(torch.from_numpy(found.rotations[:, :, 0]), rotations[:, :, 0])
     assert torch.rad2deg(turn).max() < 6, "the two hands' lines of sight differ from the crop's"
+
+
+def test_a_lost_hand_comes_with_the_landmarks_around_it_and_a_low_score() -> None:
+    _, _, landmarks, _ = posed_truth()
+    whole = evidence_of(landmarks)
+    shot = shot_evidence(without(whole, slice(2, 4), 1))
+    assert (shot.score[[2, 3], 1] > 0).all() and (shot.score[[2, 3], 1] <= BRIDGED_SCORE).all()
+    assert (shot.score[:, 0] == shot_evidence(whole).score[:, 0]).all()
+    ends = whole.landmarks_px[[1, 4], 1, :, :2]
+    np.testing.assert_allclose(shot.points_px[2, 1], ends[0] + (ends[1] - ends[0]) / 3, rtol=1e-5)
+    gone = shot_evidence(without(whole, slice(None), 1))
+    assert (gone.score[:, 1] == 0).all() and np.isfinite(gone.points_px).all()
 
 
 def test_frames_without_hands_or_pictures_say_nothing() -> None:

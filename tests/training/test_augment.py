@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from inference_core.hand_model.load import load_open_hand
+from inference_core.network.records import CropEvidence
 from tests.training.made_samples import made_sample
 from training.augment import NO_AUGMENTATION, AugmentSettings, augmented, moved, straightened
 from training.sample import LEFT_HAND, RIGHT_HAND, Sample, uv_from_camera
@@ -115,3 +116,31 @@ def test_motion_blur_keeps_the_brightness_and_spreads_a_dot():
     blurred = augmented(sample, replace(NO_AUGMENTATION, blur=1.0, blur_px=(9, 15)), _seeded(4)).image
     assert torch.allclose(blurred.mean(), sample.image.mean(), rtol=0.05)
     assert blurred.amax() < sample.image.amax()
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_found_landmarks_move_with_the_picture(flip):
+    before = made_sample(5)
+    assert before.landmarks_uv is not None and before.landmarks_rel_m is not None
+    score = torch.ones(5, 2, 21)
+    score[0, 1, 3] = 0
+    seen = (score > 0)[..., None]
+    side_score = torch.tensor([0.9, 0.7]).expand(5, 2)
+    evidence = CropEvidence(
+        before.landmarks_uv * seen,
+        score,
+        before.landmarks_rel_m * seen,
+        side_score * 0.5,
+        side_score,
+        before.K[:, 0, 0] / 128,
+    )
+    after = augmented(replace(before, evidence=evidence), replace(GEOMETRY_ONLY, flip=flip), _seeded(4))
+    moved_to = after.evidence
+    assert moved_to is not None and after.landmarks_uv is not None and after.landmarks_rel_m is not None
+    kept = (moved_to.landmark_score > 0)[..., None]
+    torch.testing.assert_close(moved_to.landmarks_uv, after.landmarks_uv * kept, atol=1e-5, rtol=0)
+    torch.testing.assert_close(moved_to.world_rel_m, after.landmarks_rel_m * kept, atol=1e-6, rtol=0)
+    torch.testing.assert_close(moved_to.focal_uv, after.K[:, :2, :2].det().sqrt() / 128, atol=1e-4, rtol=0)
+    side, other = (1, 0) if flip == 0 else (0, 1)
+    assert moved_to.landmark_score[0, side, 3] == 0 and moved_to.landmark_score[0, other].all()
+    assert moved_to.side_score[0, other] == pytest.approx(0.9)

@@ -50,7 +50,7 @@ def test_about_a_third_is_dropped_and_absent_hands_are_rarely_claimed():
 def test_overlapping_hands_are_lost_more_often():
     sample = made_sample(150)
     noise = replace(EvidenceNoise(), dropped=0.0)
-    apart, together = (_evidence(s, noise).hand_score > 0 for s in (sample, _at_one_place(sample)))
+    apart, together = (_evidence(s, noise).hand_score >= 0.5 for s in (sample, _at_one_place(sample)))
     assert overlap(_at_one_place(sample).joints_uv, sample.present).min() > 0.2
     assert apart.float().mean() - together.float().mean() > 0.15
 
@@ -92,3 +92,40 @@ def test_the_same_generator_state_gives_the_same_evidence():
     sample = made_sample(5)
     first, second = _evidence(sample, EvidenceNoise(), 7), _evidence(sample, EvidenceNoise(), 7)
     assert all(torch.equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True))
+
+
+def test_a_lost_hand_is_told_by_the_frames_around_with_a_score_below_any_found_one():
+    sample = made_sample(200)
+    always = replace(PERFECT, lost=0.85, bridged=1.0, bridged_frames=12.0, bridged_shift=0.06, joint=0.01)
+    evidence = _evidence(sample, always)
+    told = evidence.hand_score < 0.5
+    assert (evidence.hand_score > 0).all() and 0.7 < told.float().mean() < 0.95
+    assert sample.landmarks_uv is not None
+    off = (evidence.landmarks_uv - sample.landmarks_uv).norm(dim=-1).mean(-1)
+    assert off[told].mean() > 5 * off[~told].mean()
+    near, far = evidence.hand_score[told] > 0.3, evidence.hand_score[told] < 0.2
+    assert off[told][far].mean() > 1.3 * off[told][near].mean(), (
+        "the farther the frame, the more it has moved"
+    )
+    unheard = _evidence(sample, replace(always, bridged=0.0))
+    assert ((unheard.hand_score == 0) == told).all()
+
+
+def test_found_landmarks_are_kept_but_for_what_is_lost_and_what_is_imagined():
+    sample = made_sample(100)
+    score = torch.full((100, 2, 21), 0.9)
+    found = CropEvidence(
+        torch.full((100, 2, 21, 2), 0.3),
+        score,
+        torch.full((100, 2, 21, 3), 0.01),
+        score[..., 0],
+        score[..., 0],
+        torch.ones(100),
+    )
+    kept = _evidence(replace(sample, evidence=found), PERFECT)
+    assert (kept.landmarks_uv == 0.3).all() and (kept.hand_score == 0.9).all()
+    mixed = _evidence(replace(sample, evidence=found), replace(PERFECT, imagined=0.5))
+    imagined = (mixed.landmarks_uv != 0.3).flatten(1).any(1)
+    assert 0.3 < imagined.float().mean() < 0.7
+    assert sample.landmarks_uv is not None
+    assert torch.allclose(mixed.landmarks_uv[imagined], sample.landmarks_uv[imagined], atol=1e-5)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Precomputed sets: what is stored is what the network would have seen, the path is the predictor's, faults are named."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference_core.errors import RequestError
+from inference_core.evidence import ABSENT, HandEvidence
+from inference_core.hand_model.load import load_open_hand
+from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.network.configuration import DIR_S
+from inference_core.network.dir import DirNetwork
+from inference_core.network.picture import normalised
+from inference_core.network.records import CropEvidence
+from training.clips import clip_camera
+from training.precomputed.__main__ import features, make_set
+from training.precomputed.from_clips import cut_samples
+from training.precomputed.from_stills import read_evidence
+from training.precomputed.source import PrecomputedSource, held_out_set, with_vertices
+from training.precomputed.store import SetCard, SetError, StoredSet, open_set, write_part
+from training.sample import Sample, uv_from_camera
+from training.synthetic.sequence import SyntheticClip, generate_sequence
+from training.synthetic.settings import Settings
+from training.synthetic_source import made_samples
+
+CARD = SetCard("palm", 1, 4, {})
+SCENES = Settings(
+    backgrounds=2, vertices=False, supersample=1, one_hand=0, no_hand=0, held_thing=0, loose_thing=0
+)
+
+
+@pytest.fixture(scope="module")
+def clip() -> SyntheticClip:
+    return generate_sequence(5, 4, size_px=(320, 180), subframes=1, settings=SCENES)
+
+
+def perfect_tracks(clip: SyntheticClip) -> HandEvidence:
+    points = clip.landmarks_cam_m
+    px = points @ clip.K.mT
+    score = torch.ones(*points.shape[:-1], 1)
+    present = np.where(clip.present.numpy(), 1, ABSENT).astype(np.uint8)
+    landmarks = torch.cat([px[..., :2] / px[..., 2:], score], -1).numpy()
+    return HandEvidence(
+        landmarks, (points - points.mean(2, keepdim=True)).numpy(), present, present.astype(np.float32)
+    )
+
+
+def stored(folder: Path, clip: SyntheticClip, numbers: tuple[int, ...] = (0, 1, 19)) -> Sample:
+    """Writes one file for each number; the samples that each of them holds."""
+    open_set(folder, CARD)
+    sample = cut_samples(clip, perfect_tracks(clip))
+    assert sample is not None
+    backbone = DirNetwork(DIR_S.with_stages(0)).backbone
+    sample = replace(sample, levels=features(backbone, sample.image))  # type: ignore[arg-type]
+    for number in numbers:
+        write_part(folder / f"clip-{number:06d}.safetensors", sample)
+    return sample
+
+
+def test_crops_of_a_clip_agree_with_their_truth_and_their_landmarks(clip: SyntheticClip) -> None:
+    sample = cut_samples(clip, perfect_tracks(clip))
+    assert sample is not None and sample.evidence is not None and sample.landmarks_uv is not None
+    joints = sample.joints_rel_m + sample.wrist_cam_m[:, :, None]
+    torch.testing.assert_close(uv_from_camera(joints, sample.K[:, None], 256), sample.joints_uv)
+    torch.testing.assert_close(sample.evidence.landmarks_uv, sample.landmarks_uv, atol=2e-4, rtol=0)
+    torch.testing.assert_close(sample.evidence.focal_uv, sample.K[:, 0, 0] / 128)
+    posed = load_open_hand().with_shape(sample.betas).with_pose(sample.rotations, sample.wrist_cam_m)
+    torch.testing.assert_close(posed.joints21_m, joints, atol=1e-5, rtol=0)
+    # The crop's camera is the clip's turned: distances from it stay.
+    torch.testing.assert_close(
+        sample.wrist_cam_m.norm(dim=-1), clip.wrist_cam_m.norm(dim=-1), atol=1e-5, rtol=0
+    )
+    assert clip_camera(clip).K.shape == (3, 3)
+
+
+def test_the_landmark_network_finds_most_hands_of_stills_where_they_are() -> None:
+    sample = made_samples(
+        replace(SCENES, touching=0.0, near=0.0), load_open_hand(), 3, 0, 6, torch.device("cpu")
+    )
+    found = read_evidence(sample, load_landmark_networks(), np.random.default_rng(0))
+    seen = found.hand_score > 0
+    assert seen.float().mean() > 0.6 and (found.hand_score[seen] >= 0.5).all()
+    assert sample.landmarks_uv is not None
+    size = (sample.landmarks_uv.amax(2) - sample.landmarks_uv.amin(2)).norm(dim=-1)
+    off = (found.landmarks_uv - sample.landmarks_uv).norm(dim=-1).mean(-1) / size
+    assert off[seen].median() < 0.1
+    assert (found.landmarks_uv[~seen] == 0).all() and (found.world_rel_m[:, :, 0] == 0).all()
+
+
+def test_what_is_stored_comes_back_and_gives_what_the_picture_gives(
+    tmp_path: Path, clip: SyntheticClip
+) -> None:
+    sample = stored(tmp_path, clip, (0,))
+    back = StoredSet(tmp_path, [tmp_path / "clip-000000.safetensors"]).rows(torch.tensor([2, 0]))
+    torch.testing.assert_close(back.joints_uv, sample.joints_uv[[2, 0]])
+    joints = back.joints_rel_m + back.wrist_cam_m[:, :, None]
+    torch.testing.assert_close(uv_from_camera(joints, back.K[:, None], 64), back.joints_uv)
+    torch.manual_seed(0)
+    network, hand = DirNetwork(DIR_S).eval(), load_open_hand()
+    network.backbone.load_detector()  # type: ignore[operator]
+    levels = features(network.backbone, sample.image)  # type: ignore[arg-type]
+    write_part(tmp_path / "clip-000001.safetensors", replace(sample, levels=levels))
+    back = StoredSet(tmp_path, [tmp_path / "clip-000001.safetensors"]).rows(torch.tensor([2, 0]))
+    assert back.levels is not None
+    with torch.no_grad():
+        from_disk = network.from_levels((back.levels[0], *back.levels), hand, back.evidence).answer
+        from_picture = network(normalised(sample.image[[2, 0]]), hand, back.evidence).answer
+    assert (from_disk.joints_m - from_picture.joints_m).norm(dim=-1).mean() < 1e-3
+    whole = with_vertices(back, hand)
+    assert whole.vertices_rel_m.shape[2] == hand.template_m.shape[1]
+    tips = whole.vertices_rel_m[0, 0, hand.tip_vertices[0]]
+    torch.testing.assert_close(tips, back.joints_rel_m[0, 0, [4, 8, 12, 16, 20]], atol=1e-5, rtol=0)
+
+
+def test_batches_are_the_same_whenever_they_are_asked_for_and_leave_out_the_held_out(
+    tmp_path: Path, clip: SyntheticClip
+) -> None:
+    sample = stored(tmp_path, clip)
+    source = PrecomputedSource(tmp_path, "palm", 3, seed=7, device=torch.device("cpu"))
+    first = list(islice(source.batches(0), 4))
+    again = next(source.batches(3))
+    torch.testing.assert_close(first[3].joints_uv, again.joints_uv)
+    assert len(StoredSet(tmp_path, sorted(tmp_path.glob("*.safetensors")))) == 3 * sample.batch
+    assert held_out_set(tmp_path, load_open_hand(), 100, torch.device("cpu")).batch == sample.batch
+    other = PrecomputedSource(tmp_path, "efficientnet_lite0", 3, 7, torch.device("cpu"))
+    with pytest.raises(RequestError, match="of the palm backbone"):
+        next(other.batches(0))
+
+
+def test_faults_are_named(tmp_path: Path, clip: SyntheticClip) -> None:
+    with pytest.raises(SetError, match="Make one with"):
+        StoredSet(tmp_path, [])
+    stored(tmp_path, clip, (0,))
+    with pytest.raises(SetError, match="made otherwise"):
+        open_set(tmp_path, replace(CARD, seed=2))
+    with pytest.raises(SetError, match="no samples"):
+        StoredSet(tmp_path, [])
+    path = tmp_path / "clip-000000.safetensors"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(SetError, match=r"clip-000000\.safetensors is damaged"):
+        StoredSet(tmp_path, [path])
+
+
+def test_a_set_is_made_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    make_set(tmp_path, [("clip", 0)], clip_frames=3, seed=1, backgrounds=2)
+    before = (tmp_path / "clip-000000.safetensors").stat().st_mtime_ns
+    make_set(tmp_path, [("clip", 0), ("clip", 1)], clip_frames=3, seed=1, backgrounds=2)
+    assert (tmp_path / "clip-000000.safetensors").stat().st_mtime_ns == before
+    sample = StoredSet(tmp_path, sorted(tmp_path.glob("*.safetensors"))).rows(torch.arange(6))
+    assert sample.levels is not None and [level.shape[1] for level in sample.levels] == [128, 256, 256]
+    assert isinstance(sample.evidence, CropEvidence)
+    # The second half is the first one seen again, turned and flipped.
+    assert (sample.present[3:].flip(1) == sample.present[:3]).all()
