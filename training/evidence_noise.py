@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from inference_core.geometry.rotations import exp
-from inference_core.network.predictor import BRIDGED_FRAMES, BRIDGED_SCORE
 from inference_core.network.records import CropEvidence
+from inference_core.network.shot_evidence import BRIDGED_FRAMES, BRIDGED_SCORE
 from training.metrics import overlap
 from training.sample import Sample
 
@@ -38,8 +38,7 @@ class EvidenceNoise:
     """How evidence is degraded. Probabilities are per sample or hand; `size` is the diagonal of the hand's
     box in the picture.
 
-    imagined: of samples whose landmarks were really found, how many get imagined ones in their place: the networks do
-    better on real hands than on rendered ones. dropped: no evidence at all. focal_unknown, focal_spread: the focal length left out; else off by this
+    dropped: no evidence at all. focal_unknown, focal_spread: the focal length left out; else off by this
     (log).
     quality_spread: spread (log) of a hand's own noise level, which scales all of its errors; overlapping and
     hidden raise it.
@@ -57,7 +56,6 @@ class EvidenceNoise:
     swapped, swapped_overlap: sides exchanged, mostly with a low side score.
     """
 
-    imagined: float = 0.3
     dropped: float = 1 / 3
     focal_unknown: float = 0.2
     focal_spread: float = 0.1
@@ -100,16 +98,13 @@ def degraded_evidence(sample: Sample, noise: EvidenceNoise, generator: torch.Gen
     hidden = 1 - visibility.mean(dim=-1)
     level = (noise.quality_spread * draw.normal(*hidden.shape)).exp() * (1 + shared) * (1 + hidden)
 
-    parts, found = _imagined(sample, visibility, level, noise, draw)
-    much_hidden = (hidden - _USUALLY_HIDDEN).clamp(min=0)
-    chance_lost = noise.lost + noise.lost_overlap * shared + noise.lost_hidden * much_hidden
-    if sample.evidence is not None:
-        imagined = (draw.uniform(sample.batch, 1) < noise.imagined).expand_as(found)
-        parts = tuple(
-            _where(imagined, part, was) for part, was in zip(parts, sample.evidence.tensors, strict=False)
-        )
-        found = torch.where(imagined, found, sample.evidence.hand_score > 0)
-        chance_lost = torch.where(imagined, chance_lost, noise.lost * (1 + shared))
+    if sample.evidence is None:
+        parts, found = _imagined(sample, visibility, level, noise, draw)
+        much_hidden = (hidden - _USUALLY_HIDDEN).clamp(min=0)
+        chance_lost = noise.lost + noise.lost_overlap * shared + noise.lost_hidden * much_hidden
+    else:
+        parts, found = sample.evidence.tensors[:5], sample.evidence.hand_score > 0
+        chance_lost = noise.lost * (1 + shared)
     lost = sample.present & (draw.uniform(*hidden.shape) < chance_lost.clamp(max=0.85))
     parts, found = _lost(parts, found, lost, visibility, noise, draw)
     parts, found = _collapsed(parts, found, sample.present, shared[:, 0], noise, draw)

@@ -43,7 +43,9 @@ class Learner(nn.Module):
             if levels is None:
                 picture = normalised(image).contiguous(memory_format=memory)
                 return self.network(picture, self.hand, evidence, vertices)
-            fine, coarse, last = (level.contiguous(memory_format=memory) for level in levels)
+            fine, coarse, last = (
+                level.contiguous(memory_format=memory) if level.ndim == 4 else level for level in levels
+            )
             return self.network.from_levels((fine, fine, coarse, last), self.hand, evidence, vertices)
 
     def terms(self, output: DirOutput, sample: Sample) -> dict[str, Tensor]:

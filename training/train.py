@@ -92,12 +92,12 @@ def started_network(experiment: Experiment) -> DirNetwork:
         network.backbone.requires_grad_(False)
     if experiment.run.init_from is not None:
         other, _ = load_weights(experiment.run.init_from)
-        if other.configuration != experiment.network:
+        if other.configuration.with_stages(experiment.network.stages) != experiment.network:
             raise WeightsError(
                 f"{experiment.run.init_from} holds {other.configuration}, not {experiment.network}. "
-                "Start from weights of the same network."
+                "Start from weights of the same network; only its number of stages may differ."
             )
-        network.load_state_dict(other.state_dict())
+        network.load_state_dict(other.state_dict(), strict=False)
     elif experiment.run.backbone is not None:
         load_backbone(network, experiment.run.backbone)
     return network
@@ -122,7 +122,10 @@ def data_source(experiment: Experiment, hand: HandModel, device: torch.device, w
     if data.source == "precomputed":
         from training.precomputed.source import PrecomputedSource
 
-        return PrecomputedSource(data.root, experiment.network.backbone, size, run.seed, device, world)
+        fine = experiment.network.stages == 2
+        return PrecomputedSource(
+            data.root, experiment.network.backbone, size, run.seed, device, world, fine=fine
+        )
     from training.data.stored import StoredSource, open_data_set
 
     return StoredSource(open_data_set(data, hand), size, run.seed, data.workers, device, world)

@@ -19,7 +19,6 @@ from inference_core.network.efficientnet import EfficientNetLite0
 from inference_core.network.evidence_input import (
     HAND_EVIDENCE_CHANNELS,
     JOINT_EVIDENCE_CHANNELS,
-    EvidenceMaps,
     first_guess,
     hand_evidence,
     joint_evidence,
@@ -34,7 +33,7 @@ from inference_core.network.hand_numbers import (
 from inference_core.network.palm_backbone import PalmBackbone
 from inference_core.network.records import CropEvidence, DirOutput, HandStage
 from inference_core.network.refinement import Refinement
-from inference_core.network.regressors import BaselineRegressor
+from inference_core.network.regressors import BaselineRegressor, EvidenceBaselineRegressor
 from inference_core.network.resnet import ResNet50
 
 Levels = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -57,9 +56,10 @@ class DirNetwork(nn.Module):
         self.backbone = BACKBONES[configuration.backbone]()
         channels = self.backbone.channels
         evidence = configuration.evidence
-        self.maps = EvidenceMaps(channels[1:3]) if evidence else None
-        self.baseline = BaselineRegressor(
-            configuration, channels[3], HAND_EVIDENCE_CHANNELS if evidence else 0
+        self.baseline = (
+            EvidenceBaselineRegressor(configuration, channels[2], channels[3], HAND_EVIDENCE_CHANNELS)
+            if evidence
+            else BaselineRegressor(configuration, channels[3])
         )
         befores = (channels[3], configuration.visual_channels)
         # The last stage draws into the picture's features for the maps only.
@@ -115,13 +115,11 @@ class DirNetwork(nn.Module):
             evidence = None
         elif evidence is None:
             evidence = CropEvidence.none(len(levels[3]), levels[3].device)
-        if self.maps is not None and evidence is not None:
-            levels = (levels[0], *self.maps(levels[1:3], evidence), levels[3])
         picture_heads = picture_heads and self.configuration.maps
-        numbers, stage = self._baseline(levels[3], hand, evidence, vertices)
+        numbers, stage = self._baseline(levels, hand, evidence, vertices)
         stages, features = [stage], levels[3]
         for refinement, (_, skip, _) in zip(self._refinements(), _STAGES, strict=False):
-            fused = refinement.fused(features, levels[skip])
+            fused = refinement.fused(features, levels[skip], evidence)
             joint_input = None if evidence is None else joint_evidence(evidence, stage)
             joints = refinement.joint_features(fused, stage, joint_input)
             numbers, heads = self._interpreted(numbers, refinement.regressed(joints, numbers))
@@ -135,14 +133,15 @@ class DirNetwork(nn.Module):
         return DirOutput(tuple(stages), self.dense_head(final).float(), self.side_head(final).float())
 
     def _baseline(
-        self, features: Tensor, hand: HandModel, evidence: CropEvidence | None, vertices: bool
+        self, levels: Levels, hand: HandModel, evidence: CropEvidence | None, vertices: bool
     ) -> tuple[HandNumbers, HandStage]:
-        if evidence is None:
-            start, hand_input = None, None
-        else:
+        if isinstance(self.baseline, EvidenceBaselineRegressor):
+            assert evidence is not None
             start = first_guess(evidence, hand)
-            hand_input = hand_evidence(evidence, start)
-        numbers, heads = self._interpreted(start, self.baseline(features, hand_input))
+            regressed = self.baseline(levels[2], levels[3], hand_evidence(evidence, start))
+        else:
+            start, regressed = None, self.baseline(levels[3])
+        numbers, heads = self._interpreted(start, regressed)
         return numbers, self._posed(numbers, hand, vertices, heads)
 
     def _interpreted(

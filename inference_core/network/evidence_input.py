@@ -7,8 +7,6 @@ stage 0 corrects; and at each later stage every joint is told how far the landma
 before put it. What is missing is zero.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,16 +19,15 @@ from inference_core.network.joint_graph import JOINT_COUNT
 from inference_core.network.records import CropEvidence, HandStage
 from inference_core.skeleton import LEFT, RIGHT
 
-# Landmarks in the hand's frame and in the crop, scores; the guess's 64 numbers; hand, side and focal
-# length; the offset.
-HAND_EVIDENCE_CHANNELS = JOINT_COUNT * (3 + 2 + 1) + 64 + 3 + 3
+# Landmarks in the hand's frame, in the crop and about the hand's own middle there, scores; the guess's 64 numbers;
+# hand, side and focal length; the offset.
+HAND_EVIDENCE_CHANNELS = JOINT_COUNT * (3 + 2 + 2 + 1) + 64 + 3 + 3
 # To the landmark in the crop and in the hand's frame; landmark and joint in the hand's frame; landmark,
 # hand, side scores.
 JOINT_EVIDENCE_CHANNELS = 2 + 3 + 3 + 3 + 3
 
 _MAP_CHANNELS = SIDE_COUNT * (JOINT_COUNT + 1)
 _SIGMA_PX = 1.0
-_MAP_SIZES = (32, 16)
 # The 21-joint numbers of each finger's knuckles and tip, in the order of MANO's fingers.
 _FINGER_POINTS = ((5, 6, 7, 8), (9, 10, 11, 12), (17, 18, 19, 20), (13, 14, 15, 16), (1, 2, 3, 4))
 _WRIST, _INDEX_MCP, _MIDDLE_MCP, _PINKY_MCP = 0, 5, 9, 17
@@ -45,24 +42,21 @@ _UV_GAIN = 4.0
 
 
 class EvidenceMaps(nn.Module):
-    """Heat maps of both hands' landmarks, mixed into the backbone's features of 32 and 16 pixels a side."""
+    """Heat maps of both hands' landmarks, mixed into a level (B, C, N, N) of the backbone's features."""
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(nn.Conv2d(_MAP_CHANNELS, count, 1) for count in channels)
-        for convolution in self.convolutions:
-            nn.init.normal_(convolution.get_parameter("weight"), std=0.01)
-            nn.init.zeros_(convolution.get_parameter("bias"))
+        self.convolution = nn.Conv2d(_MAP_CHANNELS, channels, 1)
+        nn.init.normal_(self.convolution.weight, std=0.01)
+        nn.init.zeros_(self.convolution.get_parameter("bias"))
 
-    def forward(self, levels: Sequence[Tensor], evidence: CropEvidence) -> list[Tensor]:
-        """Those two levels of features with the evidence added to them."""
+    def forward(self, level: Tensor, evidence: CropEvidence) -> Tensor:
+        """The level with the evidence added to it."""
+        size = level.shape[-1]
         scores = evidence.landmark_score * evidence.hand_score[..., None]
-        mixed = []
-        for level, convolution, size in zip(levels, self.convolutions, _MAP_SIZES, strict=True):
-            heat = heat_maps(evidence.landmarks_uv, scores, size)
-            planes = evidence.side_score[:, :, None, None, None].expand(-1, -1, 1, size, size)
-            mixed.append(level + convolution(torch.cat([heat, planes], 2).flatten(1, 2)))
-        return mixed
+        heat = heat_maps(evidence.landmarks_uv, scores, size)
+        planes = evidence.side_score[:, :, None, None, None].expand(-1, -1, 1, size, size)
+        return level + self.convolution(torch.cat([heat, planes], 2).flatten(1, 2))
 
 
 def heat_maps(uv: Tensor, scores: Tensor, size: int) -> Tensor:
@@ -106,9 +100,14 @@ def hand_evidence(evidence: CropEvidence, start: HandNumbers) -> Tensor:
     inverse_focal = inverse_focal[:, None].expand_as(evidence.hand_score)
     single = torch.stack([evidence.hand_score, evidence.side_score, inverse_focal], -1)
     offset = start.offset[:, None].expand(-1, SIDE_COUNT, -1)
+    uv = evidence.landmarks_uv * known
+    middle = uv.sum(2, keepdim=True) / known.sum(2, keepdim=True).clamp(min=1)
+    # In units of 0.15 m too, as the guess's camera sees them.
+    own_uv = (uv - middle) * known / (start.camera[..., None, :1] * OFFSET_UNIT_M)
     parts = [
         local.flatten(2),
-        (evidence.landmarks_uv * known).flatten(2),
+        uv.flatten(2),
+        own_uv.flatten(2),
         score,
         start.parameters,
         single,

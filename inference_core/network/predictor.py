@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from inference_core.hand_model.load import MANO_NAME
 from inference_core.network.available_engines import batch_of, chosen_engine
 from inference_core.network.crop import CropCamera, crop_camera, cut_crop, shot_crops
 from inference_core.network.engine import Engine, HandEstimates
-from inference_core.network.lost_hands import bridged
+from inference_core.network.fitted_evidence import fitted, shape_of
 from inference_core.network.picture import normalised
 from inference_core.network.placement import placed_alone, placed_together
 from inference_core.network.records import CropEvidence
+from inference_core.network.shot_evidence import crop_evidence, shot_evidence
 from inference_core.network.weights import WeightsCard, load_weights
 
 Progress = Callable[[str, int, int], None]
@@ -33,18 +34,19 @@ STAGE = "network"
 # An expected joint error at which the network's word counts half.
 _HALF_CONFIDENCE_M = 0.02
 _UNIT_M = 0.15
-# Landmarks drawn across a gap: their score beside a seen hand, and after how many frames it falls to a third.
-BRIDGED_SCORE, BRIDGED_FRAMES = 0.45, 8.0
+# Crops held while the hand model is fitted to their landmarks, all together.
+_FITTED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """An engine with what must be known of its weights. batch: crops at once; betas_apply: whether they are of
-    the hand model in use.
+    """An engine with what must be known of its weights. hand: the model fitted to the landmarks first, float64.
+    batch: crops at once; betas_apply: whether they are of the hand model in use.
     """
 
     engine: Engine
     card: WeightsCard
+    hand: HandModel
     batch: int
     betas_apply: bool
 
@@ -66,7 +68,8 @@ def load_predictor(
     """
     network, card = load_weights(weights)
     engine = chosen_engine(network, fitting_hand(card, hand), torch.device(device), cache)
-    return Predictor(engine, card, batch_of(torch.device(device)), card.hand_model == hand.name)
+    own_betas = card.hand_model == hand.name
+    return Predictor(engine, card, hand.to("cpu", torch.float64), batch_of(torch.device(device)), own_betas)
 
 
 def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
@@ -98,90 +101,67 @@ def predict_shot(
     count = len(evidence.present)
     result = _empty(count)
     squares, shot = shot_crops(evidence), shot_evidence(evidence)
-    batch: list[_Crop] = []
-    for at, crop in enumerate(_crops(frames, squares, camera)):
-        if crop is not None:
-            batch.append(crop)
-        if len(batch) == predictor.batch:
-            _predict_batch(batch, evidence, shot, predictor, result)
-            batch = []
+    views = _views(squares, camera)
+
+    def known_of(frames: Iterable[int]) -> CropEvidence:
+        return _joined([crop_evidence(shot, at, views[at]) for at in frames])
+
+    takes_evidence = predictor.card.configuration.evidence
+    shape = shape_of(known_of(views), predictor.hand) if takes_evidence else None
+
+    def finish(crops: list[_Crop]) -> None:
+        known = known_of(crop.at for crop in crops)
+        known = known if shape is None else fitted(known, shape)
+        for start in range(0, len(crops), predictor.batch):
+            rows = slice(start, start + predictor.batch)
+            _predict_batch(
+                crops[rows], known.map(lambda value, rows=rows: value[rows]), evidence, predictor, result
+            )
+
+    waiting: list[_Crop] = []
+    for at, frame in enumerate(frames):
+        if frame.image is not None and at in views:
+            waiting.append(_Crop(at, views[at], cut_crop(frame.image, views[at], float(squares[at, 2]))))
+        if len(waiting) == _FITTED_AT_ONCE:
+            finish(waiting)
+            waiting = []
         if progress is not None:
             progress(STAGE, at + 1, count)
-    if batch:
-        _predict_batch(batch, evidence, shot, predictor, result)
+    if waiting:
+        finish(waiting)
     return result
 
 
-@dataclass(frozen=True)
-class ShotEvidence:
-    """The landmarks of a shot as the network takes them: those of a lost hand drawn across the gap from the frames
-    around, with a score that falls with the distance. Shapes as HandEvidence's; score (T, S, 21).
-    """
-
-    points_px: NDArray[np.float64]
-    world_m: NDArray[np.float64]
-    score: NDArray[np.float64]
-    side_score: NDArray[np.float64]
-
-
-def shot_evidence(evidence: HandEvidence) -> ShotEvidence:
-    """What the tracks say of every frame, lost hands included."""
-    points, world_m = evidence.landmarks_px[..., :2].astype(np.float64), evidence.world_m.astype(np.float64)
-    score = np.nan_to_num(evidence.landmarks_px[..., 2].astype(np.float64))
-    seen = np.isfinite(points).all(-1) & np.isfinite(world_m).all(-1) & (score > 0)
-    known = seen.any(-1)
-    points, distance = bridged(points, known)
-    world_m, _ = bridged(world_m, known)
-    side_score, _ = bridged(evidence.side_score.astype(np.float64), known)
-    usable = np.isfinite(points).all(-1) & np.isfinite(world_m).all(-1)
-    fallen = BRIDGED_SCORE * np.exp(-distance / BRIDGED_FRAMES)
-    score = np.where(known[..., None], np.where(seen, score, 0.0), fallen[..., None]) * usable
-    return ShotEvidence(np.nan_to_num(points), np.nan_to_num(world_m), score, np.nan_to_num(side_score))
-
-
-def crop_evidence(evidence: ShotEvidence, at: int, camera: CropCamera) -> CropEvidence:
-    """What the landmarks of frame `at` say in a crop, batch of one.
-
-    World landmarks come from upright crops of their own, seen straight on: they are taken as they are in
-    the crop's axes.
-    """
-    score = evidence.score[at]
-    known = score > 0
-    uv = np.where(known[..., None], camera.uv_from_px(evidence.points_px[at]), 0.0)
-    world = evidence.world_m[at]
-    rel = np.where(known[..., None], world - world[:, :1], 0.0)
-    hand_score = score.sum(-1) / known.sum(-1).clip(1)
-    side_score = np.where(known.any(-1), evidence.side_score[at], 0.0)
-    arrays = (uv, score, rel, hand_score, side_score, np.float32(camera.focal_uv))
-    return CropEvidence(*(torch.from_numpy(np.asarray(a, np.float32)[None]) for a in arrays))
-
-
-def _crops(frames: Iterable[Frame], squares: NDArray[np.float64], camera: Camera) -> Iterator[_Crop | None]:
+def _views(squares: NDArray[np.float64], camera: Camera) -> dict[int, CropCamera]:
+    """The crop's camera of every frame that has a square."""
     intrinsics = np.broadcast_to(camera.K, (len(squares), 3, 3))
-    for at, (frame, square) in enumerate(zip(frames, squares, strict=False)):
-        if frame.image is None or not np.isfinite(square).all():
-            yield None
-            continue
-        view = crop_camera(square, intrinsics[at])
-        yield _Crop(at, view, cut_crop(frame.image, view, float(square[2])))
+    there = np.flatnonzero(np.isfinite(squares).all(1)).tolist()
+    return {at: crop_camera(squares[at], intrinsics[at]) for at in there}
+
+
+def _joined(parts: list[CropEvidence]) -> CropEvidence:
+    """One batch of several."""
+    if not parts:
+        return CropEvidence.none(0)
+    return CropEvidence(
+        *(torch.cat(values) for values in zip(*(part.tensors for part in parts), strict=True))
+    )
 
 
 def _predict_batch(
     crops: list[_Crop],
+    known: CropEvidence,
     evidence: HandEvidence,
-    shot: ShotEvidence,
     predictor: Predictor,
     result: NetworkEvidence,
 ) -> None:
-    """Fills the frames of `crops` in `result`."""
+    """Fills the frames of `crops`, of which `known` is the evidence, in `result`."""
     images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2).float() / 255
-    known = [crop_evidence(shot, crop.at, crop.camera).tensors for crop in crops]
-    joined = CropEvidence(*(torch.cat(values) for values in zip(*known, strict=True)))
-    found = predictor.engine(normalised(images), joined)
+    found = predictor.engine(normalised(images), known)
     at = np.array([crop.at for crop in crops])
     tracked = (evidence.present[at] > 0).astype(np.float32)
     presence = tracked if found.presence is None else found.presence.numpy()
-    wrists = _placed(found, joined.focal_uv, torch.from_numpy(presence > 0.5))
+    wrists = _placed(found, known.focal_uv, torch.from_numpy(presence > 0.5))
     back = torch.from_numpy(np.stack([crop.camera.turn.T for crop in crops])).float()
     rotations = found.rotations.clone()
     rotations[:, :, 0] = back[:, None] @ rotations[:, :, 0]

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 from inference_core.network.blocks import Residual, SharedEmbedding, SideEmbedding
 from inference_core.network.bone_projection import BoneProjection
 from inference_core.network.configuration import NetworkConfiguration
+from inference_core.network.evidence_input import EvidenceMaps
 from inference_core.network.hand_numbers import OFFSET_UNIT_M, HandNumbers
 from inference_core.network.joint_graph import JOINT_COUNT, JointGraph
 from inference_core.network.joint_transformer import JointTransformer
-from inference_core.network.records import HandStage
+from inference_core.network.records import CropEvidence, HandStage
 from inference_core.network.regressors import RefinementRegressor
 
 
@@ -37,6 +38,7 @@ class Refinement(nn.Module):
         visual, joint = configuration.visual_channels, configuration.joint_channels
         projected = configuration.projected_channels
         self.size = size
+        self.maps = EvidenceMaps(skip_channels) if evidence_channels else None
         self.skip = Residual(skip_channels, visual)
         self.fusion = Residual(before_channels + visual, visual)
         self.image_embedding = SideEmbedding(visual, joint)
@@ -50,8 +52,12 @@ class Refinement(nn.Module):
             self.projection = BoneProjection(projected, visual, size, reach_px, as_published)
             self.enhancement = Residual(2 * visual, visual)
 
-    def fused(self, before: Tensor, skip: Tensor) -> Tensor:
-        """(B, C, N, N): the map before, doubled in size, with the backbone's features of that size."""
+    def fused(self, before: Tensor, skip: Tensor, evidence: CropEvidence | None) -> Tensor:
+        """(B, C, N, N): the map before, doubled in size, with the backbone's features of that size and the evidence
+        drawn into them.
+        """
+        if self.maps is not None and evidence is not None:
+            skip = self.maps(skip, evidence)
         doubled = F.interpolate(before, scale_factor=2.0, mode="bilinear", align_corners=False)
         return self.fusion(torch.cat([doubled, self.skip(skip)], 1))
 

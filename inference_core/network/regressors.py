@@ -9,7 +9,9 @@ from inference_core.network.configuration import PARAMETERS, Attention, NetworkC
 
 # Raw presence, logarithm of the error in uv, logarithm of the error in metres.
 HEAD_COUNT = 3
-_EVIDENCE_MLP_CHANNELS = 256
+_TRUNK_CHANNELS, _TRUNK_BLOCKS, _TRUNK_DROPOUT = 768, 3, 0.1
+# Standard deviations from the mean beyond which an input says no more.
+_FAR_OUT = 5.0
 _TINY = 1e-8
 
 
@@ -44,41 +46,110 @@ class MeanPooling(nn.Module):
         return features.float().mean((2, 3))[:, None].expand(-1, SIDE_COUNT, -1)
 
 
-class BaselineRegressor(nn.Module):
-    """Last features (B, C, N, N) -> parameters (B, S, 64), offset (B, 3), heads (B, S, 3) or None.
+class Layout(nn.Module):
+    """Where in the crop things are, which pooling forgets: features (B, C, 16, 16) -> (B, 1024)."""
 
-    With evidence, each hand's linear layer becomes a small perceptron that sees its own pooled features,
-    the mean ones and the embedded evidence of both hands.
+    channels = 16 * 8 * 8
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 32, 1),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.Conv2d(32, 16, 3, 2, padding=1),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features).flatten(1)
+
+
+class Trunk(nn.Module):
+    """All that is known of both hands to features they share: (B, C) -> (B, D). Inputs are standardised first: lengths,
+    angles and scores come in units of their own.
     """
 
-    def __init__(self, configuration: NetworkConfiguration, channels: int, evidence_channels: int) -> None:
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        width = _TRUNK_CHANNELS
+        self.norm1 = nn.BatchNorm1d(inputs)
+        self.linear = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width),
+                nn.Linear(width, width),
+                nn.GELU(),
+                nn.Dropout(_TRUNK_DROPOUT),
+                nn.Linear(width, width),
+            )
+            for _ in range(_TRUNK_BLOCKS)
+        )
+        self.last_norm = nn.LayerNorm(width)
+
+    def forward(self, known: Tensor) -> Tensor:
+        features = self.linear(self.norm1(known).clamp(-_FAR_OUT, _FAR_OUT))
+        for block in self.blocks:
+            features = features + block(features)
+        return self.last_norm(features)
+
+
+class BaselineRegressor(nn.Module):
+    """Last features (B, C, N, N) -> parameters (B, S, 64), offset (B, 3), heads (B, S, 3) or None (section 3.1)."""
+
+    def __init__(self, configuration: NetworkConfiguration, channels: int) -> None:
         super().__init__()
         light = configuration.attention_channels
         attention = configuration.attention
         self.pooling = MeanPooling() if attention == "none" else AttentionPooling(channels, attention, light)
-        inputs = channels
-        self.mix = nn.Identity()
-        if configuration.evidence:
-            inputs = _EVIDENCE_MLP_CHANNELS
-            wide = 2 * channels + SIDE_COUNT * evidence_channels
-            self.mix = nn.Sequential(
-                SideLinear(wide, inputs), nn.ReLU(), SideLinear(inputs, inputs), nn.ReLU()
-            )
-        self.parameters_head = SideLinear(inputs, PARAMETERS)
-        self.offset_head = nn.Linear(inputs * SIDE_COUNT if configuration.evidence else channels, 3)
-        self.heads = SideLinear(inputs, HEAD_COUNT) if configuration.presence else None
+        self.parameters_head = SideLinear(channels, PARAMETERS)
+        self.offset_head = nn.Linear(channels, 3)
+        self.heads = SideLinear(channels, HEAD_COUNT) if configuration.presence else None
         if configuration.residual:
             start_small(self.parameters_head, self.offset_head)
 
-    def forward(self, features: Tensor, evidence: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """evidence (B, S, E): both hands' embedded evidence, or None for a network without."""
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         pooled, mean = self.pooling(features), features.float().mean((2, 3))
-        if evidence is not None:
-            both = torch.cat([mean, evidence.flatten(1)], 1)[:, None].expand(-1, SIDE_COUNT, -1)
-            pooled = self.mix(torch.cat([pooled, both], -1))
-            mean = pooled.flatten(1)
         heads = None if self.heads is None else self.heads(pooled)
         return self.parameters_head(pooled), self.offset_head(mean), heads
+
+
+class EvidenceBaselineRegressor(nn.Module):
+    """The baseline with evidence: one trunk sees both hands' pooled features, the mean ones, the layout of the level
+    before and the embedded evidence of both hands; its heads stand for both.
+    """
+
+    def __init__(
+        self,
+        configuration: NetworkConfiguration,
+        before_channels: int,
+        channels: int,
+        evidence_channels: int,
+    ) -> None:
+        super().__init__()
+        self.pooling = AttentionPooling(channels, configuration.attention, configuration.attention_channels)
+        self.layout = Layout(before_channels)
+        self.trunk = Trunk((1 + SIDE_COUNT) * channels + Layout.channels + SIDE_COUNT * evidence_channels)
+        self.parameters_head = nn.Linear(_TRUNK_CHANNELS, SIDE_COUNT * PARAMETERS)
+        self.offset_head = nn.Linear(_TRUNK_CHANNELS, 3)
+        self.heads = nn.Linear(_TRUNK_CHANNELS, SIDE_COUNT * HEAD_COUNT) if configuration.presence else None
+        start_small(self.parameters_head, self.offset_head)
+
+    def forward(
+        self, before: Tensor, features: Tensor, evidence: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """before (B, C, 16, 16): the level before the last; evidence (B, S, E). Returns what the baseline returns."""
+        parts = [
+            self.pooling(features).flatten(1),
+            features.mean((2, 3)),
+            self.layout(before),
+            evidence.flatten(1),
+        ]
+        shared = self.trunk(torch.cat([part.float() for part in parts], 1))
+        heads = None if self.heads is None else self.heads(shared).unflatten(1, (SIDE_COUNT, HEAD_COUNT))
+        parameters = self.parameters_head(shared).unflatten(1, (SIDE_COUNT, PARAMETERS))
+        return parameters, self.offset_head(shared), heads
 
 
 class RefinementRegressor(nn.Module):

@@ -23,15 +23,10 @@ from inference_core.network.crop import crop_camera, cut_crop, shot_crops
 from inference_core.network.dir import DirNetwork
 from inference_core.network.engine import Engine, HandEstimates, TorchEngine
 from inference_core.network.placement import placed_alone, placed_together
-from inference_core.network.predictor import (
-    BRIDGED_SCORE,
-    Predictor,
-    fitting_hand,
-    predict_shot,
-    shot_evidence,
-)
+from inference_core.network.predictor import Predictor, fitting_hand, predict_shot
 from inference_core.network.records import CropEvidence
 from inference_core.network.release import TIP_VERTICES
+from inference_core.network.shot_evidence import BRIDGED_SCORE, shot_evidence
 from inference_core.network.weights import WeightsCard
 
 SIZE_PX = (640, 480)
@@ -89,7 +84,8 @@ def frames_of(count: int) -> list[Frame]:
 
 
 def predictor_of(engine: Engine) -> Predictor:
-    return Predictor(engine, WeightsCard(DIR_S, "test", "none", HAND.name), batch=4, betas_apply=True)
+    card = WeightsCard(DIR_S, "test", "none", HAND.name)
+    return Predictor(engine, card, HAND.to(dtype=torch.float64), batch=4, betas_apply=True)
 
 
 class KnowingEngine:
@@ -193,7 +189,9 @@ def test_betas_of_another_hand_model_are_not_passed_on() -> None:
     _, _, landmarks, _ = posed_truth()
     evidence = evidence_of(landmarks)
     card = WeightsCard(DIR_S, "", "", "MANO")
-    predictor = Predictor(KnowingEngine(evidence), card, batch=8, betas_apply=False)
+    predictor = Predictor(
+        KnowingEngine(evidence), card, HAND.to(dtype=torch.float64), batch=8, betas_apply=False
+    )
     assert np.isnan(predict_shot(frames_of(T), evidence, CAMERA, predictor).betas).all()
 
 

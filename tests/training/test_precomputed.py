@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Precomputed sets: what is stored is what the network would have seen, the path is the predictor's, faults are named."""
+"""Precomputed sets: what is stored is what the network would have seen, and faults are named."""
 
 from dataclasses import replace
 from itertools import islice

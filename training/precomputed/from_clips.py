@@ -12,8 +12,8 @@ from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.network.configuration import CROP_PX
 from inference_core.network.crop import crop_camera, cut_crop, shot_crops
-from inference_core.network.predictor import crop_evidence, shot_evidence
 from inference_core.network.records import CropEvidence
+from inference_core.network.shot_evidence import crop_evidence, shot_evidence
 from inference_core.tracks import build_tracks
 from training.clips import clip_camera, clip_frames
 from training.sample import Sample, uv_from_camera

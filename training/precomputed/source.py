@@ -22,7 +22,7 @@ _HELD_OUT_EVERY = 20
 
 @dataclass(frozen=True)
 class PrecomputedSource:
-    """See SampleSource. size: samples over all processes."""
+    """See SampleSource. size: samples over all processes. fine: see StoredSet.rows."""
 
     folder: Path
     backbone: str
@@ -30,6 +30,7 @@ class PrecomputedSource:
     seed: int
     device: torch.device
     world: World = ALONE
+    fine: bool = True
 
     def batches(self, first_step: int) -> Iterator[Sample]:
         """See SampleSource. Raises SetError, and RequestError where the set is of another backbone."""
@@ -42,7 +43,8 @@ class PrecomputedSource:
         step, share = first_step, self.size // self.world.size
         while True:
             rows = epoch_rows(len(samples), self.size, self.seed, step)
-            yield samples.rows(rows[self.world.rank * share : (self.world.rank + 1) * share]).to(self.device)
+            rows = rows[self.world.rank * share : (self.world.rank + 1) * share]
+            yield samples.rows(rows, self.fine).to(self.device)
             step += 1
 
 

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hand model fitted to the landmarks of each crop, in place of the landmark network's world landmarks.
+
+World landmarks alone turn a hand by some 20 degrees and know nothing of its size; with the landmarks in the picture,
+the joints' limits and one shape for the shot, the solve's fit of single frames halves that. The network starts there
+and corrects what is left.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.camera import Camera
+from inference_core.evidence import ABSENT, SEEN, HandEvidence
+from inference_core.hand_model.hand import HandModel
+from inference_core.network.configuration import CROP_PX
+from inference_core.network.records import CropEvidence
+from inference_core.solve.chart import pose_points
+from inference_core.solve.frame_fit import ShotShape, estimate_shape, fit_frames, start_state, well_seen
+from inference_core.solve.observations import gather
+from inference_core.solve.terms import LANDMARKS
+
+# Where the lens is not known: 60 degrees over a crop of the whole picture.
+_USUAL_FOCAL_UV = 1.7
+_HALF = CROP_PX / 2
+
+
+def shape_of(evidence: CropEvidence, hand: HandModel) -> ShotShape:
+    """One shape a hand of the crops (T, ...) of one shot. hand: float64, on the CPU."""
+    tracks, camera = _as_tracks(evidence)
+    chosen, count = well_seen(tracks), len(tracks.present)
+    times = _apart(count)
+    return estimate_shape(hand, gather(tracks, None, chosen, camera, times, hand.joint_axes, range(count)))
+
+
+def fitted(evidence: CropEvidence, shape: ShotShape) -> CropEvidence:
+    """The evidence with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop by itself."""
+    tracks, camera = _as_tracks(evidence)
+    count = len(tracks.present)
+    axes = shape.chart.axes
+    seen = gather(tracks, None, tracks.present, camera, _apart(count), axes, range(count))
+    world_rel_m = torch.zeros_like(evidence.world_rel_m)
+    if len(seen):
+        state = fit_frames(shape, seen, start_state(shape, seen))
+        points = pose_points(shape.chart, seen.side, state).points_m[:, LANDMARKS]
+        world_rel_m[seen.frame, seen.side] = (points - points[:, :1]).to(world_rel_m)
+    missing = evidence.landmark_score[..., None] == 0
+    return CropEvidence(
+        evidence.landmarks_uv,
+        evidence.landmark_score,
+        world_rel_m.masked_fill(missing, 0.0),
+        evidence.hand_score,
+        evidence.side_score,
+        evidence.focal_uv,
+    )
+
+
+def _as_tracks(evidence: CropEvidence) -> tuple[HandEvidence, Camera]:
+    """The crops as a shot of their own: landmarks in the crop's pixels, a lens for each."""
+    pixels = (evidence.landmarks_uv + 1) * _HALF
+    score = evidence.landmark_score[..., None]
+    present = np.where((evidence.hand_score > 0).numpy(), SEEN, ABSENT).astype(np.uint8)
+    focal = torch.where(evidence.focal_uv > 0, evidence.focal_uv, _USUAL_FOCAL_UV) * _HALF
+    K = torch.zeros(len(focal), 3, 3, dtype=torch.float64)
+    K[:, 0, 0] = K[:, 1, 1] = focal.double()
+    K[:, :2, 2], K[:, 2, 2] = _HALF, 1.0
+    landmarks = torch.cat([pixels, score], -1).numpy()
+    tracks = HandEvidence(landmarks, evidence.world_rel_m.numpy(), present, evidence.side_score.numpy())
+    return tracks, Camera(K.numpy(), (CROP_PX, CROP_PX), np.eye(4))
+
+
+def _apart(count: int) -> NDArray[np.float64]:
+    """Times so far apart that no crop is another's neighbour."""
+    return np.arange(count, dtype=np.float64) * 1000.0
