@@ -42,8 +42,11 @@ class BoneProjection(nn.Module):
 
     def _drawn(self, weights: Tensor, ends: Tensor) -> Tensor:
         """The convolution of `bone_map(weights, ends)` without building it."""
-        kernel = self.conv.weight.unflatten(1, (SIDE_COUNT, BONE_COUNT, -1)).flatten(-2)
-        stamps = torch.einsum("bskec,oskct->bsketo", ends, kernel).flatten(1, 4)
+        kernel = self.conv.weight.unflatten(1, (SIDE_COUNT * BONE_COUNT, -1)).flatten(-2).permute(1, 2, 3, 0)
+        by_bone = ends.flatten(1, 2).transpose(0, 1)
+        batch, outputs = len(ends), kernel.shape[-1]
+        stamps = by_bone.flatten(1, 2) @ kernel.flatten(2)
+        stamps = stamps.view(-1, batch, 2 * 9, outputs).transpose(0, 1).flatten(1, 2)
         around = F.pad(weights.flatten(1, 3), (1, 1, 1, 1))
         size = self.size
         shifts = [around[:, :, y : y + size, x : x + size] for y in range(3) for x in range(3)]

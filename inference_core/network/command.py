@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from inference_core.hand_model.hand import HandModel
     from inference_core.messages import Device
-    from inference_core.network.dir import DirNetwork
     from inference_core.network.records import DirOutput
+    from inference_core.network.weights import StoredNetwork
 
 _BATCH = 8
 
@@ -106,7 +106,7 @@ def _print_engines(weights: Path, mano: Path | None, device: Device) -> int:
     from inference_core.network.available_engines import engine_offer
     from inference_core.network.engine_choice import TOLERANCE_MM, best_of, measurements, probe
 
-    offer = engine_offer(*_loaded(weights, mano), choose_device(device))
+    offer = engine_offer(*_found(weights, mano), choose_device(device))
     found = measurements(offer.factories, probe(offer.batch))
     best = best_of(found)
     sys.stdout.write(f"{'engine':<20} crops/s  joints off   ({offer.batch} crops at once)\n")
@@ -116,13 +116,13 @@ def _print_engines(weights: Path, mano: Path | None, device: Device) -> int:
     return 0
 
 
-def _loaded(weights: Path, mano: Path | None) -> tuple[DirNetwork, HandModel]:
+def _found(weights: Path, mano: Path | None) -> tuple[StoredNetwork, HandModel]:
     from inference_core.hand_model.load import load_hand_model
     from inference_core.network.predictor import fitting_hand
-    from inference_core.network.weights import load_weights
+    from inference_core.network.weights import stored_network
 
-    network, card = load_weights(weights)
-    return network, fitting_hand(card, load_hand_model(mano))
+    network = stored_network(weights)
+    return network, fitting_hand(network.card, load_hand_model(mano))
 
 
 def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -> int:
@@ -130,7 +130,8 @@ def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -
 
     from inference_core.network.picture import check_picture
 
-    network, hand = _loaded(weights, mano)
+    stored, hand = _found(weights, mano)
+    network = stored.load()
     image = torch.from_numpy(_read_pictures(source))
     check_picture(image)
     parts = []

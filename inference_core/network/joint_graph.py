@@ -37,11 +37,13 @@ class GraphConvolution(nn.Module):
         self.register_buffer("edge_index", torch.from_numpy(_edge_index()), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        weight = self.weight.unflatten(0, (SIDE_COUNT, 2, JOINT_COUNT))
-        own, near = torch.einsum("bsjc,skjcd->kbsjd", features, weight).unbind(0)
+        # One product a joint, self and neighbour side by side: exported, an einsum would turn its weights at every run.
+        weight = self.weight.unflatten(0, (SIDE_COUNT, 2, JOINT_COUNT)).permute(0, 2, 3, 1, 4)
+        by_joint = features.flatten(1, 2).transpose(0, 1) @ weight.flatten(3).flatten(0, 1)
+        own, near = by_joint.transpose(0, 1).unflatten(1, (SIDE_COUNT, JOINT_COUNT)).chunk(2, -1)
         absent = self.edges.new_full((SIDE_COUNT, 1), -torch.inf)
         scores = torch.cat([self.edges, absent], 1)[:, self.get_buffer("edge_index")]
-        gathered = torch.einsum("sji,bsid->bsjd", scores.softmax(-1), near)
+        gathered = scores.softmax(-1) @ near
         return own + gathered + self.bias[:, None]
 
 

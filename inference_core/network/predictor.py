@@ -25,7 +25,7 @@ from inference_core.network.picture import normalised
 from inference_core.network.placement import placed_alone, placed_together
 from inference_core.network.records import CropEvidence
 from inference_core.network.shot_evidence import crop_evidence, shot_evidence
-from inference_core.network.weights import WeightsCard, load_weights
+from inference_core.network.weights import WeightsCard, stored_network
 
 Progress = Callable[[str, int, int], None]
 Floats = NDArray[np.float32]
@@ -66,7 +66,8 @@ def load_predictor(
     cache: where the choice is kept; default: the user's folder. Raises WeightsError, and RequestError for
     weights that speak of MANO's hands where `hand` is another model.
     """
-    network, card = load_weights(weights)
+    network = stored_network(weights)
+    card = network.card
     engine = chosen_engine(network, fitting_hand(card, hand), torch.device(device), cache)
     own_betas = card.hand_model == hand.name
     return Predictor(engine, card, hand.to("cpu", torch.float64), batch_of(torch.device(device)), own_betas)

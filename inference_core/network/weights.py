@@ -6,9 +6,11 @@ came from.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +71,45 @@ def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: boo
         ) from error
 
 
+@dataclass(frozen=True)
+class StoredNetwork:
+    """A network in its folder. An engine that runs a file exported before never has to load it."""
+
+    file: Path
+    card: WeightsCard
+
+    def load(self) -> DirNetwork:
+        """The network in eval mode, float32. Raises WeightsError for a truncated or foreign file."""
+        network = DirNetwork(self.card.configuration)
+        fill_network(network, read_tensors(self.file), str(self.file))
+        return network.eval()
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything that the network computes follows from."""
+        with self.file.open("rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{self.card.configuration} {self.card.tip_vertices} {weights}"
+
+
+def stored_network(folder: Path) -> StoredNetwork:
+    """The network of a folder, named by it or by either file in it. Raises WeightsError where a file is missing."""
+    folder = folder.parent if folder.suffix in (".safetensors", ".json") else folder
+    card, file = read_card(folder / CARD_FILE), folder / WEIGHTS_FILE
+    if not file.is_file():
+        raise WeightsError(
+            f"There are no weights {file}. Run `duohand import-weights`, or name another folder."
+        )
+    return StoredNetwork(file, card)
+
+
 def load_weights(folder: Path) -> tuple[DirNetwork, WeightsCard]:
     """The network in eval mode, float32, with its card. `folder`: the weights' folder, or either file in it.
 
     Raises WeightsError for a missing, truncated or foreign file, naming missing and unexpected keys.
     """
-    folder = folder.parent if folder.suffix in (".safetensors", ".json") else folder
-    card = read_card(folder / CARD_FILE)
-    network = DirNetwork(card.configuration)
-    fill_network(network, read_tensors(folder / WEIGHTS_FILE), str(folder / WEIGHTS_FILE))
-    return network.eval(), card
+    stored = stored_network(folder)
+    return stored.load(), stored.card
 
 
 def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) -> None:
@@ -100,11 +131,7 @@ def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) ->
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises WeightsError when it is missing or cut short."""
-    if not path.is_file():
-        raise WeightsError(
-            f"There are no weights {path}. Run `duohand import-weights`, or name another folder."
-        )
+    """The tensors of a safetensors file. Raises WeightsError when it is cut short."""
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

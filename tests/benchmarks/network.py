@@ -9,7 +9,8 @@ engines leave out the heads, which only serve training; "without heads" is the p
 Engines take turns, round by round, so that another job on the machine slows all of them alike; times are medians.
 "CPU s" is the processor time of a crop, all threads together, which other jobs hardly change.
 ONNX Runtime and OpenVINO run where the `onnx` package is installed (the environment of `make test-export`).
---memory: the peak of a fresh process that loads the weights from disk and runs a batch, plain and by each engine.
+--memory: the peak of a fresh process that runs a batch, plain and by each engine. Plain and torch load the weights; the
+exported engines run a file made before, as every run after the first one does.
 Weights are random: speed does not depend on them, errors do, and are printed for what these weights give.
 """
 
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,7 +34,12 @@ from inference_core.hand_model.load import load_open_hand
 from inference_core.network.configuration import CONFIGURATIONS, CROP_PX
 from inference_core.network.dir import DirNetwork
 from inference_core.network.engine import TorchEngine
-from inference_core.network.onnx_engine import OnnxRuntimeEngine, OpenVinoEngine, export_onnx
+from inference_core.network.onnx_engine import (
+    OnnxRuntimeEngine,
+    OpenVinoEngine,
+    export_onnx,
+    export_openvino,
+)
 from inference_core.network.table import cost
 from inference_core.network.weights import WeightsCard, load_weights, save_weights
 
@@ -41,6 +48,15 @@ H100_BF16 = 989e12
 PLAIN, HEADLESS = "plain eager float32", "without heads"
 
 Run = Callable[[Tensor], Tensor]  # pictures to the answer's vertices
+Load = Callable[[], DirNetwork]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The network's files for one batch size."""
+
+    onnx: Path
+    openvino: Path
 
 
 @dataclass
@@ -63,19 +79,19 @@ def main() -> None:
     network, hand = DirNetwork(CONFIGURATIONS[arguments.network]).eval(), load_open_hand()
     with tempfile.TemporaryDirectory() as folder:
         for batch in arguments.batch or ([64] if arguments.device == "cuda" else [1, 8]):
-            onnx = exported(network, hand, batch, Path(folder)) if arguments.device == "cpu" else None
+            files = exported(network, hand, batch, Path(folder)) if arguments.device == "cpu" else None
             if arguments.memory:
-                print_peaks(network, batch, Path(folder), onnx)
+                print_peaks(network, batch, Path(folder), files)
             else:
-                compare(network, hand, arguments.device, batch, arguments.rounds, onnx)
+                compare(network, hand, arguments.device, batch, arguments.rounds, files)
 
 
 def compare(
-    network: DirNetwork, hand: HandModel, device: str, batch: int, rounds: int, onnx: Path | None
+    network: DirNetwork, hand: HandModel, device: str, batch: int, rounds: int, files: Exported | None
 ) -> None:
     """Prints a line for every way to run the network."""
     image = torch.randn(batch, 3, CROP_PX, CROP_PX, generator=torch.Generator().manual_seed(1))
-    ways = {name: make(network, hand, device, onnx) for name, make in makers(device, onnx).items()}
+    ways = {name: make(lambda: network, hand, device) for name, make in makers(device, files).items()}
     found = {name: run(image) for name, run in ways.items()}
     times = {name: Times() for name in ways}
     for turn in range(rounds + 1):
@@ -100,29 +116,36 @@ def compare(
         print(f"{line}  {error_mm:8.4f} mm{limit}", flush=True)
 
 
-def makers(
-    device: str, onnx: Path | None
-) -> dict[str, Callable[[DirNetwork, HandModel, str, Path | None], Run]]:
-    """How each way to run the network is made: of network, hand model, device and exported file."""
-    ways = {PLAIN: plain, HEADLESS: lambda n, h, d, _: plain(n, h, d, None, heads=False)}
-    ways["torch float32 folded"] = lambda n, h, d, _: answers(TorchEngine(n, h, d))
+def makers(device: str, files: Exported | None) -> dict[str, Callable[[Load, HandModel, str], Run]]:
+    """How each way to run the network is made: of what loads it, the hand model and the device."""
+    ways: dict[str, Callable[[Load, HandModel, str], Run]] = {
+        PLAIN: plain,
+        HEADLESS: partial(plain, heads=False),
+    }
+    ways["torch float32 folded"] = lambda load, h, d: answers(TorchEngine(load(), h, d))
     if device == "cuda":
-        ways["torch bfloat16 folded"] = lambda n, h, d, _: answers(TorchEngine(n, h, d, precision="bfloat16"))
-        ways["torch float16 folded"] = lambda n, h, d, _: answers(TorchEngine(n, h, d, precision="float16"))
-        ways["torch float16 folded compiled"] = lambda n, h, d, _: answers(
-            TorchEngine(n, h, d, precision="float16", compiled=True)
+        ways["torch bfloat16 folded"] = lambda load, h, d: answers(
+            TorchEngine(load(), h, d, precision="bfloat16")
         )
-    if onnx is not None:
-        ways["ONNX Runtime"] = lambda n, h, d, file: answers(OnnxRuntimeEngine(file))
-        ways["OpenVINO"] = lambda n, h, d, file: answers(OpenVinoEngine(file, half=False))
-        ways["OpenVINO bfloat16"] = lambda n, h, d, file: answers(OpenVinoEngine(file, half=True))
+        ways["torch float16 folded"] = lambda load, h, d: answers(
+            TorchEngine(load(), h, d, precision="float16")
+        )
+        ways["torch float16 folded compiled"] = lambda load, h, d: answers(
+            TorchEngine(load(), h, d, precision="float16", compiled=True)
+        )
+    if files is not None:
+        ways["ONNX Runtime"] = lambda load, h, d: answers(OnnxRuntimeEngine(files.onnx))
+        ways["OpenVINO"] = lambda load, h, d: answers(OpenVinoEngine(files.openvino, half=False))
+        ways["OpenVINO bfloat16"] = lambda load, h, d: answers(OpenVinoEngine(files.openvino, half=True))
     return ways
 
 
-def plain(network: DirNetwork, hand: HandModel, device: str, _: Path | None, heads: bool = True) -> Run:
-    """The graph as published, eager float32."""
+def plain(load: Load, hand: HandModel, device: str, heads: bool = True) -> Run:
+    """The graph as published, eager float32; it takes the loaded network's weights over without a copy."""
+    network = load()
     published = DirNetwork(network.configuration, as_published=True).eval()
-    published.load_state_dict(network.state_dict())
+    published.load_state_dict(network.state_dict(), assign=True)
+    del network
     published, moved = published.to(device), hand.to(device)
 
     def run(image: Tensor) -> Tensor:
@@ -139,30 +162,30 @@ def answers(engine: Callable[[Tensor], object]) -> Run:
     return lambda image: engine(image).vertices_m
 
 
-def exported(network: DirNetwork, hand: HandModel, batch: int, folder: Path) -> Path | None:
-    """The network as an ONNX file, where it can be written and run."""
+def exported(network: DirNetwork, hand: HandModel, batch: int, folder: Path) -> Exported | None:
+    """The network's files, where they can be written and run."""
     if any(find_spec(name) is None for name in ("onnx", "onnxruntime", "openvino")):
         return None
-    path = folder / f"batch{batch}.onnx"
-    export_onnx(network, hand, path, batch)
-    return path
+    files = Exported(folder / f"batch{batch}.onnx", folder / f"batch{batch}.xml")
+    export_onnx(network, hand, files.onnx, batch)
+    export_openvino(network, hand, files.openvino, batch)
+    return files
 
 
-def print_peaks(network: DirNetwork, batch: int, folder: Path, onnx: Path | None) -> None:
+def print_peaks(network: DirNetwork, batch: int, folder: Path, files: Exported | None) -> None:
     """Prints the peak memory of every way to run the network, each in a process of its own."""
     card = WeightsCard(network.configuration, "random numbers", "none", "open hand")
     save_weights(network, folder / "weights", card)
     print(f"{network.configuration.name}, batch {batch}: peak memory of a process")
-    for name in makers("cpu", onnx):
+    for name in makers("cpu", files):
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            print(
-                f"  {name:<30} {pool.submit(peak_mib, name, folder / 'weights', batch, onnx).result():6.0f} MiB"
-            )
+            peak = pool.submit(peak_mib, name, folder / "weights", batch, files).result()
+            print(f"  {name:<30} {peak:6.0f} MiB", flush=True)
 
 
-def peak_mib(name: str, weights: Path, batch: int, onnx: Path | None) -> float:
-    """Peak resident memory (Linux) of this process after loading the weights and running a batch twice."""
-    run = makers("cpu", onnx)[name](load_weights(weights)[0], load_open_hand(), "cpu", onnx)
+def peak_mib(name: str, weights: Path, batch: int, files: Exported | None) -> float:
+    """Peak resident memory (Linux) of this process after making the way and running a batch twice."""
+    run = makers("cpu", files)[name](lambda: load_weights(weights)[0], load_open_hand(), "cpu")
     for _ in range(2):
         run(torch.zeros(batch, 3, CROP_PX, CROP_PX))
     # Not getrusage's, which a process inherits from the one that started it.

@@ -2,7 +2,9 @@
 """The network as an ONNX file, in the exporter's environment (`make test-export`; pytest -m export)."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,16 @@ from inference_core.network.available_engines import chosen_engine, engine_offer
 from inference_core.network.configuration import DIR_S
 from inference_core.network.dir import DirNetwork
 from inference_core.network.engine import TorchEngine
-from inference_core.network.engine_choice import TOLERANCE_MM, best_of, measurements, probe
-from inference_core.network.onnx_engine import OnnxRuntimeEngine, OpenVinoEngine, export_onnx
+from inference_core.network.engine_choice import CHOICES_FILE, TOLERANCE_MM, best_of, measurements, probe
+from inference_core.network.onnx_engine import (
+    OnnxRuntimeEngine,
+    OpenVinoEngine,
+    export_onnx,
+    export_openvino,
+)
 from inference_core.network.records import CropEvidence
 from inference_core.network.release import network_from_release
+from inference_core.network.weights import StoredNetwork, WeightsCard, save_weights, stored_network
 from tests.inference_core.released_network import filled_state, golden, golden_input, toy_hand
 
 pytestmark = pytest.mark.export
@@ -84,17 +92,38 @@ def test_a_truncated_onnx_file_is_refused(
         engine(tmp_path / "cut.onnx")
 
 
-def test_an_engine_is_chosen_among_all_and_its_file_is_kept(tmp_path: Path) -> None:
+def test_an_engine_is_chosen_among_all_and_the_next_time_the_network_is_not_even_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
-    network, hand, device = DirNetwork(TOY), load_open_hand(), torch.device("cpu")
-    offer = engine_offer(network, hand, device, tmp_path)
-    assert list(offer.factories) == ["torch float32", "ONNX Runtime", "OpenVINO", "OpenVINO bfloat16"]
-    (tmp_path / "dir-s-older-8.onnx").write_bytes(b"")
-    first = chosen_engine(network, hand, device, tmp_path)
-    files = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.onnx")}
-    assert len(files) == 1, "one of these weights, none of older ones"
-    assert chosen_engine(network, hand, device, tmp_path).name == first.name
-    assert files == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.onnx")}
+    card = WeightsCard(TOY, "random numbers", "CC0-1.0", "open hand")
+    save_weights(DirNetwork(TOY), tmp_path / "weights", card)
+    hand, device, cache = load_open_hand(), torch.device("cpu"), tmp_path / "cache"
+    offer = engine_offer(stored_network(tmp_path / "weights"), hand, device, cache)
+    assert list(offer.factories) == ["torch float32", "OpenVINO", "OpenVINO bfloat16"]
+    cache.mkdir()
+    (cache / "dir-s-older-8.onnx").write_bytes(b"")
+    choose = partial(chosen_engine, stored_network(tmp_path / "weights"), hand, device, cache)
+    first = choose()
+    files = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert {Path(name).suffix for name in files} == {".json", ".xml", ".bin"}, "older weights' files are gone"
+    kept = json.loads((cache / CHOICES_FILE).read_text())
+    (cache / CHOICES_FILE).write_text(json.dumps(dict.fromkeys(kept, "OpenVINO")))
+    monkeypatch.setattr(StoredNetwork, "load", lambda self: pytest.fail("the network was loaded"))
+    assert first.name in offer.factories or first.name.startswith("torch")
+    assert choose().name == "OpenVINO"
+
+
+def test_half_precision_constants_move_the_hands_by_less_than_a_third_of_a_millimetre(
+    release: tuple[DirNetwork, Path], tmp_path: Path
+) -> None:
+    export_openvino(release[0], toy_hand(), tmp_path / "release.xml", batch=2)
+    small = tmp_path / "release.bin"
+    assert small.stat().st_size < 0.6 * release[1].stat().st_size
+    exact = OpenVinoEngine(release[1], half=False)(golden_input()).vertices_m
+    found = OpenVinoEngine(tmp_path / "release.xml", half=False)(golden_input()).vertices_m
+    assert exact is not None and found is not None
+    assert (found - exact).norm(dim=-1).mean() * 1000 < TOLERANCE_MM
 
 
 def test_the_engine_chosen_for_the_release_holds_whatever_its_fastest_does(

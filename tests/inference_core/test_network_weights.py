@@ -20,7 +20,13 @@ from inference_core.network.picture import check_picture
 from inference_core.network.weights import CARD_FILE, WEIGHTS_FILE, WeightsCard, load_weights, save_weights
 
 SMALL = dataclasses.replace(
-    DIR_S, visual_channels=16, joint_channels=16, projected_channels=8, graph_layers=1, transformer_blocks=1
+    DIR_S,
+    visual_channels=16,
+    joint_channels=16,
+    projected_channels=8,
+    graph_layers=1,
+    transformer_blocks=1,
+    maps=True,
 )
 
 

@@ -34,6 +34,7 @@ _TRUTH = (
 )
 _EVIDENCE = tuple(field.name for field in fields(CropEvidence))
 _LARGEST = 448.0
+_IN_CROP = 0.3
 
 
 class SetError(DuohandError):
@@ -126,6 +127,7 @@ class StoredSet:
         stage reads; else they are empty.
         """
         truth = {name: self._columns[name][numbers] for name in _TRUTH}
+        truth["present"] = truth["present"] & in_crop(truth["joints_uv"])
         empty = truth["joints_rel_m"][:, :, :0]
         levels = [
             _from_bytes(self._columns[name][numbers])
@@ -143,6 +145,11 @@ class StoredSet:
             levels=tuple(levels),
             **truth,
         )
+
+
+def in_crop(joints_uv: Tensor) -> Tensor:
+    """(B, S) bool: enough of the hand is in the crop for a network to speak of it; others count as absent."""
+    return (joints_uv.abs() <= 1).all(-1).float().mean(-1) >= _IN_CROP
 
 
 # What each byte means; looking it up is four times faster than torch's own conversion.
