@@ -48,7 +48,7 @@ demo: .venv/.ready .venv-bpy45/.ready
 	@echo "Look at $(DEMO)/: demo.mp4 (the hands over the plate), demo.blend, demo.fbx, demo.png"
 
 test: .venv/.ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not long and not gui and not export"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gui and not export"
 
 test-training: .venv/.ready
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m slow tests

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A network for inference only: every batch norm that follows a linear operation becomes part of its
-weights.
+"""A network for inference only: every batch norm that follows a linear operation becomes part of its weights, and the
+released attention's large convolution is done with fewer multiplications.
 """
 
 import copy
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,9 @@ from inference_core.network.blocks import SIDE_COUNT, Residual, SharedEmbedding,
 from inference_core.network.bone_projection import BoneProjection
 from inference_core.network.dir import DirNetwork
 from inference_core.network.joint_graph import JointGraph
+from inference_core.network.regressors import AttentionPooling
 from inference_core.network.resnet import Bottleneck, ResNet50
+from inference_core.network.winograd import WinogradConv
 
 
 def folded(network: DirNetwork) -> DirNetwork:
@@ -34,6 +37,9 @@ def folded(network: DirNetwork) -> DirNetwork:
             _fold(module, "linear1", "norm")
         elif isinstance(module, JointGraph):
             _fold_graph(module)
+    for module in list(copied.modules()):
+        if isinstance(module, AttentionPooling) and module.attention == "full":
+            module.scores[0] = WinogradConv(cast(nn.Conv2d, module.scores[0]))
     return copied
 
 

@@ -25,6 +25,7 @@ class AttentionPooling(nn.Module):
 
     def __init__(self, channels: int, attention: Attention, light_channels: int) -> None:
         super().__init__()
+        self.attention = attention
         middle, kernel = (channels // 2, 3) if attention == "full" else (light_channels, 1)
         self.scores = nn.Sequential(
             nn.Conv2d(channels, SIDE_COUNT * middle, kernel, padding=kernel // 2),

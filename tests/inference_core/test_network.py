@@ -145,13 +145,16 @@ def test_half_precision_leaves_the_hands_in_float32(hand: HandModel) -> None:
     torch.testing.assert_close(identity, torch.eye(3).expand_as(identity), atol=1e-5, rtol=0)
 
 
-def test_folding_the_norms_changes_nothing_but_speed(hand: HandModel) -> None:
-    network = network_of(DIR_S)
+@pytest.mark.parametrize("configuration", [DIR_S, NARROW_RELEASE], ids=lambda c: c.name)
+def test_folding_the_norms_changes_nothing_but_speed(
+    configuration: NetworkConfiguration, hand: HandModel
+) -> None:
+    network = network_of(configuration)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.normal_(0, 0.1)
             module.get_buffer("running_var").uniform_(0.8, 1.2)
-    image, evidence = torch.randn(1, 3, 256, 256), some_evidence(1)
+    image, evidence = torch.randn(1, 3, 256, 256), some_evidence(1) if configuration.evidence else None
     with torch.no_grad():
         plain = network.eval()(image, hand, evidence)
         quick = folded(network)(image, hand, evidence)
