@@ -160,7 +160,7 @@ class OpenVinoEngine:
         return _in_batches(self._run, self._batch, self._outputs, image, evidence, takes_evidence)
 
     def _run(self, arrays: Arrays) -> Arrays:
-        found = self._model(arrays)
+        found = self._model(arrays, share_inputs=True)
         return [np.array(found[index]) for index in range(len(self._outputs))]
 
 
@@ -179,7 +179,8 @@ def _in_batches(
     for first in range(0, len(image), batch):
         rows = [value[first : first + batch] for value in inputs]
         missing = batch - len(rows[0])
-        padded = [np.pad(value, [(0, missing)] + [(0, 0)] * (value.ndim - 1)) for value in rows]
-        parts.append([value[: batch - missing] for value in run([np.ascontiguousarray(v) for v in padded])])
+        if missing:
+            rows = [np.pad(value, [(0, missing)] + [(0, 0)] * (value.ndim - 1)) for value in rows]
+        parts.append([value[: batch - missing] for value in run([np.ascontiguousarray(v) for v in rows])])
     joined = [torch.from_numpy(np.concatenate(values)) for values in zip(*parts, strict=True)]
     return estimates(outputs, joined)

@@ -10,7 +10,7 @@ Engines take turns, round by round, so that another job on the machine slows all
 "CPU s" is the processor time of a crop, all threads together, which other jobs hardly change.
 ONNX Runtime and OpenVINO run where the `onnx` package is installed (the environment of `make test-export`).
 --memory: the peak of a fresh process that runs a batch, plain and by each engine. Plain and torch load the weights; the
-exported engines run a file made before, as every run after the first one does.
+exported engines run a file made before, as every run after the first one does, in the batches the predictor uses.
 Weights are random: speed does not depend on them, errors do, and are printed for what these weights give.
 """
 
@@ -31,6 +31,7 @@ from torch import Tensor
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
+from inference_core.network.available_engines import batch_of
 from inference_core.network.configuration import CONFIGURATIONS, CROP_PX
 from inference_core.network.dir import DirNetwork
 from inference_core.network.engine import TorchEngine
@@ -45,6 +46,7 @@ from inference_core.network.weights import WeightsCard, load_weights, save_weigh
 
 # Dense bfloat16 limit of an H100 (SXM), operations a second.
 H100_BF16 = 989e12
+_AT_ONCE = batch_of(torch.device("cpu"))
 PLAIN, HEADLESS = "plain eager float32", "without heads"
 
 Run = Callable[[Tensor], Tensor]  # pictures to the answer's vertices
@@ -166,9 +168,12 @@ def exported(network: DirNetwork, hand: HandModel, batch: int, folder: Path) -> 
     """The network's files, where they can be written and run."""
     if any(find_spec(name) is None for name in ("onnx", "onnxruntime", "openvino")):
         return None
-    files = Exported(folder / f"batch{batch}.onnx", folder / f"batch{batch}.xml")
-    export_onnx(network, hand, files.onnx, batch)
-    export_openvino(network, hand, files.openvino, batch)
+    files, at_once = (
+        Exported(folder / f"batch{batch}.onnx", folder / f"batch{batch}.xml"),
+        min(batch, _AT_ONCE),
+    )
+    export_onnx(network, hand, files.onnx, at_once)
+    export_openvino(network, hand, files.openvino, at_once)
     return files
 
 
