@@ -19,6 +19,7 @@ import argparse
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,10 @@ import torch
 from torch import Tensor
 
 from inference_core.errors import DuohandError
+from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.network.dir import DirNetwork
+from inference_core.network.fitted_evidence import fitted, shape_of
 from inference_core.network.picture import normalised
 from inference_core.network.weights import load_weights
 from training.config import DataSettings
@@ -118,12 +121,22 @@ def stills(arguments: argparse.Namespace) -> None:
         noises["with evidence"] = EvidenceNoise(dropped=0.0)
     columns: dict[str, dict[str, float]] = {}
     for name, noise in noises.items():
-        sample = with_degraded_evidence(truth, noise, torch.Generator(device).manual_seed(0))
+        sample = as_the_predictor_sees(
+            with_degraded_evidence(truth, noise, torch.Generator(device).manual_seed(0)), hand
+        )
         batches = (sample.rows(slice(k, k + _BATCH)) for k in range(0, sample.batch, _BATCH))
         columns |= {
             f"{name}, {column}": row for column, row in network_columns(network, hand, batches).items()
         }
     finish("stills", columns, arguments.out, f"held-out synthetic pictures; weights: {card.data}")
+
+
+def as_the_predictor_sees(sample: Sample, hand: HandModel) -> Sample:
+    """The sample with the hand model fitted to its landmarks, every picture by itself as if all were of one shot."""
+    assert sample.evidence is not None
+    evidence = sample.evidence.map(lambda value: value.cpu())
+    known = fitted(evidence, shape_of(evidence, hand.to("cpu", torch.float64)))
+    return replace(sample, evidence=known.map(lambda value: value.to(sample.image.device)))
 
 
 def data_set(arguments: argparse.Namespace) -> None:

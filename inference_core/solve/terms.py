@@ -30,6 +30,8 @@ _LIMIT_DEG = 1.5
 # Of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_KNEE = 10.0, 14.0, 2.5
 _NETWORK_JOINT_M, _NETWORK_PLACE, _NETWORK_DEPTH = 0.010, 0.012, 0.04
+# A network has read the world landmarks: beside a fully confident one this share of them counts no more.
+_WORLD_READ = 0.8
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,10 @@ def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tupl
     arms = (points - points.mean(1, keepdim=True)) / scale[seen.side][:, None, None]
     residual = (arms - seen.world_m) / _WORLD_M
     weight, cost = pseudo_huber(residual.norm(dim=-1), _WORLD_KNEE)
-    return residual, cost * seen.score, weight * seen.score
+    share = seen.score
+    if seen.network is not None:
+        share = share * (1 - _WORLD_READ * seen.network.confidence[:, None])
+    return residual, cost * share, weight * share
 
 
 def _world_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor, scale: Tensor) -> Rows:
