@@ -71,7 +71,12 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mano", metavar="DIR", help="your MANO files (folder or zip) for the open hand")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--smooth", type=float, default=0.5, metavar="0..1", help="default: 0.5")
-    parser.add_argument("--network", default="auto", metavar="auto|none|PATH", help="the two-hand network")
+    parser.add_argument(
+        "--network",
+        default="auto",
+        metavar="auto|none|shipped|PATH",
+        help="the two-hand network: auto asks the shipped one only where its card says it is good enough",
+    )
     parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,

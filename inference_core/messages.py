@@ -45,7 +45,7 @@ class CaptureRequest:
 
     frames: "A:B:STEP", frame numbers from A up to but without B; each part may be left out.
     fps: for image sequences only. The lens is one of fov_deg (across the wider side), focal_mm with sensor_mm
-    (sensor's width) or intrinsics_px (fx, fy, cx, cy). smooth: 0..1. network: "auto", "none" or a path.
+    (sensor's width) or intrinsics_px (fx, fy, cx, cy). smooth: 0..1. network: "auto", "none", "shipped" or a path.
     """
 
     footage: str

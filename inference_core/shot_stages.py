@@ -21,7 +21,7 @@ from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.messages import Progress
 from inference_core.network.predictor import Predictor, load_predictor, predict_shot
-from inference_core.network.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE
+from inference_core.network.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
 from inference_core.partial_run import PartialRun
 
 # Frames a piece: ten windows of the detector, some ten seconds of work.
@@ -87,10 +87,12 @@ def find_landmarks(pieces: Pieces, device: torch.device) -> ShotDetections:
 
 
 def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork | None:
-    """The network that "auto" (the one that ships, if any), "none" or a weights folder means."""
-    if wanted == "none" or (wanted == "auto" and not (SHIPPED_FOLDER / CARD_FILE).is_file()):
+    """The network that "shipped", "auto" (the same, where its card says it is good enough), "none" or a weights folder
+    means.
+    """
+    if wanted == "none" or (wanted == "auto" and not read_card(SHIPPED_FOLDER / CARD_FILE).by_default):
         return None
-    folder = SHIPPED_FOLDER if wanted == "auto" else Path(wanted)
+    folder = SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)
     predictor = load_predictor(folder, hand_model, device)
     weights = folder / WEIGHTS_FILE if folder.is_dir() else folder.with_name(WEIGHTS_FILE)
     stat = weights.stat()

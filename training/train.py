@@ -8,6 +8,8 @@ The same command goes on where a killed or timed-out run stood. docs/training.md
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -142,9 +144,15 @@ def write_weights(experiment: Experiment, result: TrainingResult, hand: HandMode
         hand_model=hand.name,
         data=_data_description(experiment, result),
         metrics={kind: {k: v for k, v in line.items() if k != "kind"} for kind, line in latest.items()},
-        notes=f"experiment {experiment_json(experiment)}",
+        notes=f"experiment {experiment_json(_without_places(experiment))}",
     )
     save_weights(result.average, experiment.folder / WEIGHTS_FOLDER, card, half=True)
+
+
+def _without_places(experiment: Experiment) -> Experiment:
+    """The experiment without where on this machine anything lies."""
+    run = replace(experiment.run, out=Path("runs"), backbone=None, init_from=None)
+    return replace(experiment, data=replace(experiment.data, root=None, mano=None), run=run)
 
 
 def _data_description(experiment: Experiment, result: TrainingResult) -> str:

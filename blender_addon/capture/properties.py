@@ -90,8 +90,8 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     )
     use_network: BoolProperty(
         name="Two-Hand Network",
-        description="Let the two-hand network help where hands overlap or touch",
-        default=True,
+        description="Let the two-hand network help where hands overlap or touch. Young, and several times slower",
+        default=False,
     )
     start_frame: IntProperty(
         name="Start Frame", description="Scene frame of the first captured frame", default=1

@@ -49,7 +49,7 @@ def capture_request(scene: bpy.types.Scene) -> CaptureRequest:
         mano=bpy.path.abspath(preferences.mano_folder) if preferences.hand_model == "MANO" else None,
         device=preferences.device.lower(),
         smooth=capture.smooth,
-        network="auto" if capture.use_network else "none",
+        network="shipped" if capture.use_network else "none",
     )
 
 

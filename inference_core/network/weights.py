@@ -34,7 +34,7 @@ _COUNTER = "num_batches_tracked"
 class WeightsCard:
     """What the weights are. hand_model: the name of the model they were trained with, whose betas alone
     they speak of; tip_vertices: that model's fingertips as the weights know them (left, right), or None for
-    the model's own.
+    the model's own. by_default: of the weights that ship, whether they are good enough to be asked unasked.
     """
 
     configuration: NetworkConfiguration
@@ -45,6 +45,7 @@ class WeightsCard:
     data: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
+    by_default: bool = False
     version: int = CARD_VERSION
 
 

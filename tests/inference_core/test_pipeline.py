@@ -13,10 +13,11 @@ from inference_core import shot_stages
 from inference_core.camera import DEFAULT_FOV_DEG
 from inference_core.errors import RequestError
 from inference_core.evidence import ABSENT, SEEN
+from inference_core.hand_model.load import load_open_hand
 from inference_core.messages import Cancelled, CaptureRequest
 from inference_core.network.configuration import DIR_S
 from inference_core.network.dir import DirNetwork
-from inference_core.network.weights import WeightsCard, save_weights
+from inference_core.network.weights import CARD_FILE, SHIPPED_FOLDER, WeightsCard, read_card, save_weights
 from inference_core.pipeline import camera_of, reconstruct
 from inference_core.take import load_take
 from inference_core.take_format import ARRAYS
@@ -67,6 +68,20 @@ def test_a_network_of_ones_own_is_asked_and_named(tmp_path: Path, monkeypatch: p
     done = [done for stage, done in heard if stage == "network"]
     assert done == sorted(done)
     assert done[-1] == 5
+
+
+def test_the_shipped_network_is_asked_by_name_and_unasked_only_where_its_card_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = demo_request(tmp_path, frames="0:3", network="shipped")
+    assert reconstruct(request).meta["network"] == "dir-s"
+    card = read_card(SHIPPED_FOLDER / CARD_FILE)
+    for by_default in (False, True):
+        monkeypatch.setattr(
+            shot_stages, "read_card", lambda path, good=by_default: dataclasses.replace(card, by_default=good)
+        )
+        chosen = shot_stages.choose_network("auto", load_open_hand(), torch.device("cpu"))
+        assert (chosen is not None) == by_default
 
 
 def test_footage_without_hands_is_a_take_without_hands_and_a_warning(tmp_path: Path) -> None:
