@@ -19,8 +19,11 @@ from inference_core.network.resnet import Bottleneck, ResNet50
 from inference_core.network.winograd import WinogradConv
 
 
-def folded(network: DirNetwork) -> DirNetwork:
-    """A copy in eval mode that computes the same with fewer operations. It cannot be trained further."""
+def folded(network: DirNetwork, winograd: bool = False) -> DirNetwork:
+    """A copy in eval mode that computes the same with fewer operations. It cannot be trained further.
+
+    winograd: for exported networks, whose runtimes are quick with small products; torch itself is not.
+    """
     copied = copy.deepcopy(network).eval().requires_grad_(False)
     for module in list(copied.modules()):
         if isinstance(module, nn.Sequential):
@@ -38,7 +41,7 @@ def folded(network: DirNetwork) -> DirNetwork:
         elif isinstance(module, JointGraph):
             _fold_graph(module)
     for module in list(copied.modules()):
-        if isinstance(module, AttentionPooling) and module.attention == "full":
+        if winograd and isinstance(module, AttentionPooling) and module.attention == "full":
             module.scores[0] = WinogradConv(cast(nn.Conv2d, module.scores[0]))
     return copied
 

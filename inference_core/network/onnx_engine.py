@@ -54,7 +54,7 @@ def export_onnx(network: DirNetwork, hand: HandModel, path: Path, batch: int, ve
     """
     if find_spec("onnx") is None:
         raise RequestError("Exporting needs the onnx package: install Duohand's `engines` extra.")
-    graph = HandGraph(folded(network).cpu(), hand.to("cpu"), vertices).eval()
+    graph = HandGraph(folded(network, winograd=True).cpu(), hand.to("cpu"), vertices).eval()
     inputs = tuple(
         graph_inputs(torch.zeros(batch, 3, CROP_PX, CROP_PX), None, network.configuration.evidence)
     )

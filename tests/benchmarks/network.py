@@ -46,6 +46,8 @@ from inference_core.network.weights import WeightsCard, load_weights, save_weigh
 
 # Dense bfloat16 limit of an H100 (SXM), operations a second.
 H100_BF16 = 989e12
+# The threads of the engine before spin on for a while.
+_REST_S = 0.3
 _AT_ONCE = batch_of(torch.device("cpu"))
 PLAIN, HEADLESS = "plain eager float32", "without heads"
 
@@ -98,6 +100,7 @@ def compare(
     times = {name: Times() for name in ways}
     for turn in range(rounds + 1):
         for name, run in ways.items():
+            time.sleep(_REST_S)
             wall, processor = time.perf_counter(), time.process_time()
             run(image)
             if turn > 0:  # the first round warms up

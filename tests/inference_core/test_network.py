@@ -157,7 +157,7 @@ def test_folding_the_norms_changes_nothing_but_speed(
     image, evidence = torch.randn(1, 3, 256, 256), some_evidence(1) if configuration.evidence else None
     with torch.no_grad():
         plain = network.eval()(image, hand, evidence)
-        quick = folded(network)(image, hand, evidence)
+        quick = folded(network, winograd=True)(image, hand, evidence)
     for first, second in zip(all_of(plain), all_of(quick), strict=True):
         torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
     left = [
