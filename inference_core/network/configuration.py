@@ -31,7 +31,7 @@ class NetworkConfiguration:
     neither affects the hands. residual: each stage corrects the one before instead of starting anew;
     evidence: landmarks and sides are taken beside the picture (the baseline then corrects what follows from
     them); presence: heads for presence and expected error; maps: segmentation and dense heads, which serve
-    training.
+    training; dropout: share of the evidence baseline's hidden features that training leaves out.
     """
 
     name: str
@@ -50,6 +50,7 @@ class NetworkConfiguration:
     evidence: bool = False
     presence: bool = True
     maps: bool = True
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.stages <= 2:
@@ -82,6 +83,7 @@ DIR_S = NetworkConfiguration(
     residual=True,
     evidence=True,
     maps=False,
+    dropout=0.1,
 )
 
 CONFIGURATIONS = {configuration.name: configuration for configuration in (DIR_RELEASE, DIR_PAPER, DIR_S)}

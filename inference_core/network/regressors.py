@@ -9,7 +9,7 @@ from inference_core.network.configuration import PARAMETERS, Attention, NetworkC
 
 # Raw presence, logarithm of the error in uv, logarithm of the error in metres.
 HEAD_COUNT = 3
-_TRUNK_CHANNELS, _TRUNK_BLOCKS, _TRUNK_DROPOUT = 768, 3, 0.1
+_TRUNK_CHANNELS, _TRUNK_BLOCKS = 768, 3
 # Standard deviations from the mean beyond which an input says no more.
 _FAR_OUT = 5.0
 _TINY = 1e-8
@@ -72,7 +72,7 @@ class Trunk(nn.Module):
     angles and scores come in units of their own.
     """
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, dropout: float) -> None:
         super().__init__()
         width = _TRUNK_CHANNELS
         self.norm1 = nn.BatchNorm1d(inputs)
@@ -82,7 +82,7 @@ class Trunk(nn.Module):
                 nn.LayerNorm(width),
                 nn.Linear(width, width),
                 nn.GELU(),
-                nn.Dropout(_TRUNK_DROPOUT),
+                nn.Dropout(dropout),
                 nn.Linear(width, width),
             )
             for _ in range(_TRUNK_BLOCKS)
@@ -131,7 +131,8 @@ class EvidenceBaselineRegressor(nn.Module):
         super().__init__()
         self.pooling = AttentionPooling(channels, configuration.attention, configuration.attention_channels)
         self.layout = Layout(before_channels)
-        self.trunk = Trunk((1 + SIDE_COUNT) * channels + Layout.channels + SIDE_COUNT * evidence_channels)
+        known = (1 + SIDE_COUNT) * channels + Layout.channels + SIDE_COUNT * evidence_channels
+        self.trunk = Trunk(known, configuration.dropout)
         self.parameters_head = nn.Linear(_TRUNK_CHANNELS, SIDE_COUNT * PARAMETERS)
         self.offset_head = nn.Linear(_TRUNK_CHANNELS, 3)
         self.heads = nn.Linear(_TRUNK_CHANNELS, SIDE_COUNT * HEAD_COUNT) if configuration.presence else None
