@@ -78,6 +78,7 @@ def test_a_run_leaves_settings_code_curves_checkpoint_and_loadable_weights(tmp_p
     assert (experiment.folder / CODE_FILE).read_text().strip()
     network, card = load_weights(experiment.folder / WEIGHTS_FOLDER)
     assert card.configuration == experiment.network and "4 samples" in card.data
+    assert str(tmp_path) not in card.notes, "a card is published: it tells nothing of the machine"
     assert all(value.isfinite().all() for value in network.state_dict().values())
 
 
