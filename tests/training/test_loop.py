@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from inference_core.errors import WeightsError
 from inference_core.hand_model.load import load_open_hand
 from inference_core.network.palm_backbone import PalmBackbone
 from inference_core.network.weights import load_weights
@@ -29,7 +30,7 @@ from training.loop import TrainingError
 from training.precomputed.__main__ import features
 from training.run_folder import BAD_BATCH_FILE, CODE_FILE, SETTINGS_FILE, read_curves
 from training.sources import MemorySource
-from training.train import WEIGHTS_FOLDER, run_experiment
+from training.train import WEIGHTS_FOLDER, run_experiment, started_network
 
 STEPS = 3
 
@@ -182,6 +183,13 @@ def test_eight_samples_are_learnt_to_under_two_millimetres(tmp_path):
         answer = learner(samples.image, None, samples.levels).answer
     error_mm = (answer.joints_m - samples.joints_rel_m).norm(dim=-1).mean().item() * 1000
     assert error_mm < 2.0
+
+
+def test_imagenet_weights_are_refused_by_another_backbone(tmp_path):
+    experiment = small_experiment(tmp_path)
+    experiment = replace(experiment, run=replace(experiment.run, backbone=tmp_path / "imagenet.safetensors"))
+    with pytest.raises(WeightsError, match="the network's backbone is palm"):
+        started_network(experiment)
 
 
 def test_every_ablation_differs_from_the_baseline_in_what_its_name_says():

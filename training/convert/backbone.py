@@ -43,9 +43,15 @@ def imagenet_backbone() -> dict[str, Tensor]:
 
 
 def load_backbone(network: DirNetwork, weights: Path | None = None) -> None:
-    """Starts the network's backbone from ImageNet: from a file this script wrote, or from the installed
-    package.
+    """Starts the network's backbone from ImageNet: from a file this script wrote, or from the installed package.
+
+    Raises WeightsError where the network has another backbone.
     """
+    if not isinstance(network.backbone, EfficientNetLite0):
+        raise WeightsError(
+            f"ImageNet weights are of efficientnet_lite0; the network's backbone is {network.configuration.backbone}. "
+            "Leave --run.backbone out, or choose --network.backbone efficientnet_lite0."
+        )
     state = imagenet_backbone() if weights is None else load_file(weights)
     network.backbone.load_state_dict(state, strict=False)
 
