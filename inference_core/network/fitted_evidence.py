@@ -6,6 +6,8 @@ the joints' limits and one shape for the shot, the solve's fit of single frames 
 and corrects what is left.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -45,14 +47,7 @@ def fitted(evidence: CropEvidence, shape: ShotShape) -> CropEvidence:
         points = pose_points(shape.chart, seen.side, state).points_m[:, LANDMARKS]
         world_rel_m[seen.frame, seen.side] = (points - points[:, :1]).to(world_rel_m)
     missing = evidence.landmark_score[..., None] == 0
-    return CropEvidence(
-        evidence.landmarks_uv,
-        evidence.landmark_score,
-        world_rel_m.masked_fill(missing, 0.0),
-        evidence.hand_score,
-        evidence.side_score,
-        evidence.focal_uv,
-    )
+    return replace(evidence, world_rel_m=world_rel_m.masked_fill(missing, 0.0))
 
 
 def _as_tracks(evidence: CropEvidence) -> tuple[HandEvidence, Camera]:

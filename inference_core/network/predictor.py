@@ -104,14 +104,14 @@ def predict_shot(
     squares, shot = shot_crops(evidence), shot_evidence(evidence)
     views = _views(squares, camera)
 
-    def known_of(frames: Iterable[int]) -> CropEvidence:
-        return _joined([crop_evidence(shot, at, views[at]) for at in frames])
-
+    known_of_shot = CropEvidence.joined([crop_evidence(shot, at, view) for at, view in views.items()])
+    row_of = {at: row for row, at in enumerate(views)}
     takes_evidence = predictor.card.configuration.evidence
-    shape = shape_of(known_of(views), predictor.hand) if takes_evidence else None
+    shape = shape_of(known_of_shot, predictor.hand) if takes_evidence else None
 
     def finish(crops: list[_Crop]) -> None:
-        known = known_of(crop.at for crop in crops)
+        chosen = [row_of[crop.at] for crop in crops]
+        known = known_of_shot.map(lambda value: value[chosen])
         known = known if shape is None else fitted(known, shape)
         for start in range(0, len(crops), predictor.batch):
             rows = slice(start, start + predictor.batch)
@@ -138,15 +138,6 @@ def _views(squares: NDArray[np.float64], camera: Camera) -> dict[int, CropCamera
     intrinsics = np.broadcast_to(camera.K, (len(squares), 3, 3))
     there = np.flatnonzero(np.isfinite(squares).all(1)).tolist()
     return {at: crop_camera(squares[at], intrinsics[at]) for at in there}
-
-
-def _joined(parts: list[CropEvidence]) -> CropEvidence:
-    """One batch of several."""
-    if not parts:
-        return CropEvidence.none(0)
-    return CropEvidence(
-        *(torch.cat(values) for values in zip(*(part.tensors for part in parts), strict=True))
-    )
 
 
 def _predict_batch(

@@ -7,7 +7,7 @@ z forward. uv is -1..1 over the square crop, x right, y down, 0 at its centre.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +41,12 @@ class CropEvidence:
             return torch.zeros(batch, *shape, device=device)
 
         return CropEvidence(zeros(2, 21, 2), zeros(2, 21), zeros(2, 21, 3), zeros(2), zeros(2), zeros())
+
+    @staticmethod
+    def joined(parts: Sequence[CropEvidence]) -> CropEvidence:
+        """One batch of several; of none an empty one."""
+        columns = zip(*(part.tensors for part in parts), strict=True)
+        return CropEvidence(*(torch.cat(values) for values in columns)) if parts else CropEvidence.none(0)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> CropEvidence:
         """The evidence with `function` applied to every tensor."""

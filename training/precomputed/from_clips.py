@@ -48,7 +48,7 @@ def cut_samples(clip: SyntheticClip, tracks: HandEvidence) -> Sample | None:
     views = [crop_camera(squares[at], camera.K) for at in there]
     pictures = clip.frames.permute(0, 2, 3, 1).numpy()
     images = [cut_crop(pictures[at], view, squares[at, 2]) for at, view in zip(there, views, strict=True)]
-    evidence = [crop_evidence(shot, int(at), view).tensors for at, view in zip(there, views, strict=True)]
+    evidence = [crop_evidence(shot, int(at), view) for at, view in zip(there, views, strict=True)]
     turn = torch.from_numpy(np.stack([view.turn for view in views])).float()
     focal_px = torch.tensor([view.focal_uv for view in views]) * (CROP_PX / 2)
     K = pinhole(focal_px.float(), torch.full((len(there), 2), CROP_PX / 2))
@@ -76,5 +76,5 @@ def cut_samples(clip: SyntheticClip, tracks: HandEvidence) -> Sample | None:
         visibility=joint_seen(visibility),
         landmarks_uv=uv_from_camera(landmarks, K[:, None], CROP_PX),
         landmarks_rel_m=landmarks - landmarks[:, :, :1],
-        evidence=CropEvidence(*(torch.cat(column) for column in zip(*evidence, strict=True))),
+        evidence=CropEvidence.joined(evidence),
     )
