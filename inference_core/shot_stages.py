@@ -20,6 +20,7 @@ from inference_core.landmarks.detections import ShotDetections
 from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.messages import Progress
+from inference_core.network.hand_lifter import LIFTER_FILE
 from inference_core.network.predictor import Predictor, load_predictor, predict_shot
 from inference_core.network.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
 from inference_core.partial_run import PartialRun
@@ -94,9 +95,10 @@ def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> 
         return None
     folder = SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)
     predictor = load_predictor(folder, hand_model, device)
-    weights = folder / WEIGHTS_FILE if folder.is_dir() else folder.with_name(WEIGHTS_FILE)
-    stat = weights.stat()
-    identity = f"{weights.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{device.type}|{hand_model.name}"
+    folder = folder if folder.is_dir() else folder.parent
+    files = [path for path in (folder / WEIGHTS_FILE, folder / LIFTER_FILE) if path.is_file()]
+    stats = [f"{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files]
+    identity = f"{folder.resolve()}|{'|'.join(stats)}|{device.type}|{hand_model.name}"
     return ChosenNetwork(predictor.card.configuration.name, identity, predictor)
 
 

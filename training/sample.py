@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from inference_core.network.hand_looks import HandLooks
     from inference_core.network.records import CropEvidence
 
 # The unit in which lengths are learnt: the release's, about one hand's length.
@@ -45,7 +46,7 @@ class Sample:
     definition of the
         21 points, relative to the landmark wrist; None where no hand model was at hand.
     evidence: what was found of the hands beside the picture. levels: a still backbone's features of the crop, run
-    before; `image` is then only a small picture of it to look at.
+    before; `image` is then only a small picture of it to look at. looks: at single hands.
     """
 
     image: Tensor
@@ -66,6 +67,7 @@ class Sample:
     landmarks_rel_m: Tensor | None = None
     evidence: CropEvidence | None = None
     levels: tuple[Tensor, ...] | None = None
+    looks: HandLooks | None = None
 
     @property
     def batch(self) -> int:

@@ -7,6 +7,7 @@ The same command goes on where a killed or timed-out run stood. docs/training.md
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from inference_core.errors import DuohandError, RequestError, WeightsError
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.network.dir import DirNetwork
+from inference_core.network.hand_lifter import LIFTER_FILE
 from inference_core.network.palm_backbone import PalmBackbone
 from inference_core.network.weights import WeightsCard, load_weights, save_weights
 from training.config import Experiment, experiment_json
@@ -25,6 +27,7 @@ from training.distributed import World, join_world, leave_world
 from training.experiments import DESCRIPTIONS, PRESETS
 from training.held_out import HeldOut
 from training.loop import TrainingResult, train
+from training.precomputed.store import LIFTED
 from training.run_folder import read_curves
 from training.sources import AheadSource, PreparedSource, SampleSource
 
@@ -146,7 +149,11 @@ def write_weights(experiment: Experiment, result: TrainingResult, hand: HandMode
         metrics={kind: {k: v for k, v in line.items() if k != "kind"} for kind, line in latest.items()},
         notes=f"experiment {experiment_json(_without_places(experiment))}",
     )
-    save_weights(result.average, experiment.folder / WEIGHTS_FOLDER, card, half=True)
+    folder = experiment.folder / WEIGHTS_FOLDER
+    save_weights(result.average, folder, card, half=True)
+    if experiment.data.source == "precomputed":
+        assert experiment.data.root is not None
+        shutil.copyfile(experiment.data.root / LIFTED / LIFTER_FILE, folder / LIFTER_FILE)
 
 
 def _without_places(experiment: Experiment) -> Experiment:

@@ -29,7 +29,9 @@ _BLOCKS = (
     (192, 6, 5, 1),
     (192, 6, 5, 1),
 )
-_STEM, _FIRST, _LAST = 24, 16, 1152
+_STEM, _FIRST, LAST_CHANNELS = 24, 16, 1152
+# The blocks after these see (112, 14, 14) features: what is where in the crop, not yet whose hand in which pose.
+_EARLY_BLOCKS = 10
 
 
 class LandmarkOutput(NamedTuple):
@@ -60,17 +62,25 @@ class LandmarkNetwork(nn.Module):
             blocks.append(InvertedResidual(width, outputs, expansion, kernel, stride))
             width = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.last_expand = SameConv(width, _LAST)
-        self.last_filter = depthwise(_LAST, 3)
-        self.right = nn.Linear(_LAST, 1)
-        self.presence = nn.Linear(_LAST, 1)
-        self.points = nn.Linear(_LAST, 3 * LANDMARKS)
-        self.world = nn.Linear(_LAST, 3 * LANDMARKS)
+        self.last_expand = SameConv(width, LAST_CHANNELS)
+        self.last_filter = depthwise(LAST_CHANNELS, 3)
+        self.right = nn.Linear(LAST_CHANNELS, 1)
+        self.presence = nn.Linear(LAST_CHANNELS, 1)
+        self.points = nn.Linear(LAST_CHANNELS, 3 * LANDMARKS)
+        self.world = nn.Linear(LAST_CHANNELS, 3 * LANDMARKS)
 
     def forward(self, crops: Tensor) -> LandmarkOutput:
+        return self.read(self.early_features(crops))
+
+    def early_features(self, crops: Tensor) -> Tensor:
+        """(B, 112, 14, 14): what the later blocks read."""
         x = F.relu6(self.stem(crops), inplace=True)
         x = self.first_project(F.relu6(self.first_filter(x), inplace=True))
-        x = self.blocks(x)
+        return self.blocks[:_EARLY_BLOCKS](x)
+
+    def read(self, features: Tensor) -> LandmarkOutput:
+        """What early features (B, 112, 14, 14) say."""
+        x = self.late_blocks(features)
         x = F.relu6(self.last_expand(x), inplace=True)
         x = F.relu6(self.last_filter(x), inplace=True)
         x = x.mean((2, 3))
@@ -80,3 +90,8 @@ class LandmarkNetwork(nn.Module):
             torch.sigmoid(self.right(x))[:, 0],
             self.world(x).unflatten(1, (LANDMARKS, 3)),
         )
+
+    @property
+    def late_blocks(self) -> nn.Sequential:
+        """The blocks that read the early features."""
+        return self.blocks[_EARLY_BLOCKS:]

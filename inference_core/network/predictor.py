@@ -21,10 +21,12 @@ from inference_core.network.available_engines import batch_of, chosen_engine
 from inference_core.network.crop import CropCamera, crop_camera, cut_crop, shot_crops
 from inference_core.network.engine import Engine, HandEstimates
 from inference_core.network.fitted_evidence import fitted, shape_of
+from inference_core.network.hand_lifter import Lifter, lifted, stored_lifter
+from inference_core.network.hand_looks import HandLooks, look_at_hands
 from inference_core.network.picture import normalised
 from inference_core.network.placement import placed_alone, placed_together
 from inference_core.network.records import CropEvidence
-from inference_core.network.shot_evidence import crop_evidence, shot_evidence
+from inference_core.network.shot_evidence import ShotEvidence, crop_evidence, shot_evidence
 from inference_core.network.weights import WeightsCard, stored_network
 
 Progress = Callable[[str, int, int], None]
@@ -41,12 +43,14 @@ _FITTED_AT_ONCE = 64
 @dataclass(frozen=True)
 class Predictor:
     """An engine with what must be known of its weights. hand: the model fitted to the landmarks first, float64.
-    batch: crops at once; betas_apply: whether they are of the hand model in use.
+    lifter: reads the evidence's hands again, or None where the weights come without one. batch: crops at once;
+    betas_apply: whether they are of the hand model in use.
     """
 
     engine: Engine
     card: WeightsCard
     hand: HandModel
+    lifter: Lifter | None
     batch: int
     betas_apply: bool
 
@@ -56,6 +60,7 @@ class _Crop:
     at: int
     camera: CropCamera
     image: NDArray[np.uint8]
+    looks: HandLooks | None
 
 
 def load_predictor(
@@ -69,8 +74,14 @@ def load_predictor(
     network = stored_network(weights)
     card = network.card
     engine = chosen_engine(network, fitting_hand(card, hand), torch.device(device), cache)
-    own_betas = card.hand_model == hand.name
-    return Predictor(engine, card, hand.to("cpu", torch.float64), batch_of(torch.device(device)), own_betas)
+    return Predictor(
+        engine,
+        card,
+        hand.to("cpu", torch.float64),
+        stored_lifter(network.file.parent),
+        batch_of(torch.device(device)),
+        betas_apply=card.hand_model == hand.name,
+    )
 
 
 def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
@@ -112,7 +123,8 @@ def predict_shot(
     def finish(crops: list[_Crop]) -> None:
         chosen = [row_of[crop.at] for crop in crops]
         known = known_of_shot.map(lambda value: value[chosen])
-        known = known if shape is None else fitted(known, shape)
+        if shape is not None:
+            known = fitted(_lifted(known, crops, predictor.lifter), shape)
         for start in range(0, len(crops), predictor.batch):
             rows = slice(start, start + predictor.batch)
             _predict_batch(
@@ -122,7 +134,8 @@ def predict_shot(
     waiting: list[_Crop] = []
     for at, frame in enumerate(frames):
         if frame.image is not None and at in views:
-            waiting.append(_Crop(at, views[at], cut_crop(frame.image, views[at], float(squares[at, 2]))))
+            picture = cut_crop(frame.image, views[at], float(squares[at, 2]))
+            waiting.append(_Crop(at, views[at], picture, _looks(frame.image, shot, at, views[at], predictor)))
         if len(waiting) == _FITTED_AT_ONCE:
             finish(waiting)
             waiting = []
@@ -138,6 +151,23 @@ def _views(squares: NDArray[np.float64], camera: Camera) -> dict[int, CropCamera
     intrinsics = np.broadcast_to(camera.K, (len(squares), 3, 3))
     there = np.flatnonzero(np.isfinite(squares).all(1)).tolist()
     return {at: crop_camera(squares[at], intrinsics[at]) for at in there}
+
+
+def _looks(
+    image: NDArray[np.uint8], shot: ShotEvidence, at: int, view: CropCamera, predictor: Predictor
+) -> HandLooks | None:
+    """At the hands of frame `at` that landmarks of the frame or of those around tell of."""
+    if predictor.lifter is None or not predictor.card.configuration.evidence:
+        return None
+    known = (shot.score[at : at + 1] > 0).any(-1)
+    return look_at_hands(
+        [image], shot.points_px[at : at + 1], known, view.crop_from_frame[None], predictor.lifter.landmarks
+    )
+
+
+def _lifted(known: CropEvidence, crops: list[_Crop], lifter: Lifter | None) -> CropEvidence:
+    looks = [crop.looks for crop in crops if crop.looks is not None]
+    return known if lifter is None else lifted(known, HandLooks.joined(looks), lifter.network)
 
 
 def _predict_batch(

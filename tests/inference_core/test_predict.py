@@ -85,7 +85,7 @@ def frames_of(count: int) -> list[Frame]:
 
 def predictor_of(engine: Engine) -> Predictor:
     card = WeightsCard(DIR_S, "test", "none", HAND.name)
-    return Predictor(engine, card, HAND.to(dtype=torch.float64), batch=4, betas_apply=True)
+    return Predictor(engine, card, HAND.to(dtype=torch.float64), lifter=None, batch=4, betas_apply=True)
 
 
 class KnowingEngine:
@@ -190,7 +190,7 @@ def test_betas_of_another_hand_model_are_not_passed_on() -> None:
     evidence = evidence_of(landmarks)
     card = WeightsCard(DIR_S, "", "", "MANO")
     predictor = Predictor(
-        KnowingEngine(evidence), card, HAND.to(dtype=torch.float64), batch=8, betas_apply=False
+        KnowingEngine(evidence), card, HAND.to(dtype=torch.float64), None, batch=8, betas_apply=False
     )
     assert np.isnan(predict_shot(frames_of(T), evidence, CAMERA, predictor).betas).all()
 

@@ -8,27 +8,44 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
-from inference_core.errors import RequestError
+from inference_core.errors import RequestError, WeightsError
 from inference_core.evidence import ABSENT, HandEvidence
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.network.configuration import DIR_S
 from inference_core.network.dir import DirNetwork
+from inference_core.network.fitted_evidence import fitted, shape_of
+from inference_core.network.hand_lifter import LIFTER_FILE, HandLifter, LiftedHands, lifted, load_lifter
 from inference_core.network.picture import normalised
 from inference_core.network.records import CropEvidence
+from inference_core.network.shot_evidence import BRIDGED_SCORE
 from training.clips import clip_camera
+from training.hand_lifter import errors_mm, train
 from training.precomputed.__main__ import features, make_set
 from training.precomputed.from_clips import cut_samples
-from training.precomputed.from_stills import read_evidence
+from training.precomputed.from_stills import with_looks
+from training.precomputed.lift import lift_set
+from training.precomputed.looks import LookSet
 from training.precomputed.source import PrecomputedSource, held_out_set, with_vertices
-from training.precomputed.store import SetCard, SetError, StoredSet, open_set, write_part
+from training.precomputed.store import (
+    LIFTED,
+    SetCard,
+    SetError,
+    StoredSet,
+    open_set,
+    write_lifted,
+    write_part,
+)
 from training.sample import Sample, uv_from_camera
 from training.synthetic.sequence import SyntheticClip, generate_sequence
 from training.synthetic.settings import Settings
 from training.synthetic_source import made_samples
 
 CARD = SetCard("palm", 1, 4, {})
+NETWORKS = load_landmark_networks()
 SCENES = Settings(
     backgrounds=2, vertices=False, supersample=1, one_hand=0, no_hand=0, held_thing=0, loose_thing=0
 )
@@ -53,17 +70,29 @@ def perfect_tracks(clip: SyntheticClip) -> HandEvidence:
 def stored(folder: Path, clip: SyntheticClip, numbers: tuple[int, ...] = (0, 1, 19)) -> Sample:
     """Writes one file for each number; the samples that each of them holds."""
     open_set(folder, CARD)
-    sample = cut_samples(clip, perfect_tracks(clip))
+    sample = cut_samples(clip, perfect_tracks(clip), NETWORKS)
     assert sample is not None
     backbone = DirNetwork(DIR_S.with_stages(0)).backbone
     sample = replace(sample, levels=features(backbone, sample.image))  # type: ignore[arg-type]
+    assert sample.evidence is not None
     for number in numbers:
-        write_part(folder / f"clip-{number:06d}.safetensors", sample)
+        path = folder / f"clip-{number:06d}.safetensors"
+        write_part(path, sample)
+        (folder / LIFTED).mkdir(exist_ok=True)
+        write_lifted(folder, path, sample.evidence)
     return sample
 
 
+def untaught_lifter(folder: Path) -> Path:
+    """A lifter that is the landmark network yet."""
+    lifter = HandLifter()
+    lifter.start_from(NETWORKS.landmark)
+    save_file({name: value.contiguous() for name, value in lifter.state_dict().items()}, folder / LIFTER_FILE)
+    return folder / LIFTER_FILE
+
+
 def test_crops_of_a_clip_agree_with_their_truth_and_their_landmarks(clip: SyntheticClip) -> None:
-    sample = cut_samples(clip, perfect_tracks(clip))
+    sample = cut_samples(clip, perfect_tracks(clip), NETWORKS)
     assert sample is not None and sample.evidence is not None and sample.landmarks_uv is not None
     joints = sample.joints_rel_m + sample.wrist_cam_m[:, :, None]
     torch.testing.assert_close(uv_from_camera(joints, sample.K[:, None], 256), sample.joints_uv)
@@ -82,14 +111,56 @@ def test_the_landmark_network_finds_most_hands_of_stills_where_they_are() -> Non
     sample = made_samples(
         replace(SCENES, touching=0.0, near=0.0), load_open_hand(), 3, 0, 6, torch.device("cpu")
     )
-    found = read_evidence(sample, load_landmark_networks(), np.random.default_rng(0))
-    seen = found.hand_score > 0
-    assert seen.float().mean() > 0.6 and (found.hand_score[seen] >= 0.5).all()
+    found = with_looks(sample, NETWORKS, np.random.default_rng(0)).evidence
+    assert found is not None
+    seen = found.hand_score >= 0.5
+    assert seen.float().mean() > 0.5 and (found.hand_score[~seen] < BRIDGED_SCORE).all()
     assert sample.landmarks_uv is not None
     size = (sample.landmarks_uv.amax(2) - sample.landmarks_uv.amin(2)).norm(dim=-1)
     off = (found.landmarks_uv - sample.landmarks_uv).norm(dim=-1).mean(-1) / size
     assert off[seen].median() < 0.1
-    assert (found.landmarks_uv[~seen] == 0).all() and (found.world_rel_m[:, :, 0] == 0).all()
+    lost = found.hand_score == 0
+    assert (found.landmarks_uv[lost] == 0).all() and (found.world_rel_m[:, :, 0] == 0).all()
+
+
+def test_looks_hold_the_truth_that_evidence_is_made_of(tmp_path: Path, clip: SyntheticClip) -> None:
+    """From stored looks to their truth and, by a lifter that knows it, back to the evidence and to the fitted hand."""
+    sample = stored(tmp_path, clip, (0,))
+    looks = LookSet(tmp_path, [tmp_path / "clip-000000.safetensors"])
+    assert len(looks) == 2 * sample.batch and looks.seen.all()
+
+    class Knowing(HandLifter):
+        def forward(self, features: Tensor) -> LiftedHands:
+            return LiftedHands(looks.points, looks.world_m, torch.full((len(looks), 21, 2), -9.0))
+
+    perfect = sample.evidence
+    assert perfect is not None and sample.looks is not None
+    read = lifted(perfect, sample.looks, Knowing())
+    torch.testing.assert_close(read.landmarks_uv, sample.landmarks_uv, atol=1e-3, rtol=0)
+    # Along the line of sight, not the camera's axis: lengths are the truth's, directions nearly.
+    assert sample.landmarks_rel_m is not None
+    torch.testing.assert_close(
+        read.world_rel_m.norm(dim=-1), sample.landmarks_rel_m.norm(dim=-1), atol=1e-4, rtol=0
+    )
+    hand = load_open_hand().to(dtype=torch.float64)
+    known = fitted(read, shape_of(read, hand))
+    off_m = (known.world_rel_m - sample.landmarks_rel_m).norm(dim=-1)
+    assert off_m.mean() < 0.006
+
+
+def test_a_lifter_learns_from_looks_and_goes_on_where_it_stopped(tmp_path: Path, clip: SyntheticClip) -> None:
+    stored(tmp_path / "set", clip)
+    looks = LookSet(tmp_path / "set", sorted((tmp_path / "set").glob("*.safetensors")))
+    untaught = HandLifter()
+    untaught.start_from(NETWORKS.landmark)
+    device = torch.device("cpu")
+    before = errors_mm(untaught, looks, device)["world"].mean()
+    half = train(tmp_path / "set", tmp_path / "out", 20, 0, device)
+    taught = train(tmp_path / "set", tmp_path / "out", 40, 0, device)
+    told = [errors_mm(lifter, looks, device)["world"].mean() for lifter in (half, taught)]
+    assert told[1] < 0.8 * before and told[1] < told[0]
+    back = load_lifter(tmp_path / "out" / LIFTER_FILE)
+    torch.testing.assert_close(back.world.weight, taught.world.weight, atol=1e-3, rtol=1e-2)
 
 
 def test_what_is_stored_comes_back_and_gives_what_the_picture_gives(
@@ -151,8 +222,18 @@ def test_a_set_is_made_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     before = (tmp_path / "clip-000000.safetensors").stat().st_mtime_ns
     make_set(tmp_path, [("clip", 0), ("clip", 1)], clip_frames=3, seed=1, backgrounds=2)
     assert (tmp_path / "clip-000000.safetensors").stat().st_mtime_ns == before
-    sample = StoredSet(tmp_path, sorted(tmp_path.glob("*.safetensors"))).rows(torch.arange(6))
+    paths = sorted(tmp_path.glob("*.safetensors"))
+    with pytest.raises(SetError, match=r"training\.precomputed\.lift"):
+        StoredSet(tmp_path, paths)
+    lift_set(tmp_path, untaught_lifter(tmp_path.parent))
+    assert (tmp_path / LIFTED / LIFTER_FILE).is_file()
+    sample = StoredSet(tmp_path, paths).rows(torch.arange(6))
     assert sample.levels is not None and [level.shape[1] for level in sample.levels] == [128, 256, 256]
     assert isinstance(sample.evidence, CropEvidence)
-    # The second half is the first one seen again, turned and flipped.
-    assert (sample.present[3:].flip(1) == sample.present[:3]).all()
+    # Another lifter reads all anew.
+    before = (tmp_path / LIFTED / paths[0].name).stat().st_mtime_ns
+    lift_set(tmp_path, tmp_path / LIFTED / LIFTER_FILE)
+    assert (tmp_path / LIFTED / paths[0].name).stat().st_mtime_ns == before
+    (tmp_path / "damaged").mkdir()
+    with pytest.raises(WeightsError):
+        lift_set(tmp_path, tmp_path / "damaged")

@@ -12,6 +12,7 @@ from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.network.configuration import CROP_PX
 from inference_core.network.crop import crop_camera, cut_crop, shot_crops
+from inference_core.network.hand_looks import look_at_hands
 from inference_core.network.records import CropEvidence
 from inference_core.network.shot_evidence import crop_evidence, shot_evidence
 from inference_core.tracks import build_tracks
@@ -36,10 +37,10 @@ def clip_samples(seed: int, frames: int, networks: LandmarkNetworks, settings: S
     settings = replace(settings, backgrounds=_BACKGROUNDS)
     clip = generate_sequence(seed, frames, fps, size_px=size_px, subframes=1, settings=settings)
     tracks = build_tracks(detect_shot(clip_frames(clip), networks))
-    return cut_samples(clip, tracks)
+    return cut_samples(clip, tracks, networks)
 
 
-def cut_samples(clip: SyntheticClip, tracks: HandEvidence) -> Sample | None:
+def cut_samples(clip: SyntheticClip, tracks: HandEvidence, networks: LandmarkNetworks) -> Sample | None:
     """The crops of a clip as the predictor would cut them, with their truth and evidence; no vertices, no masks."""
     camera, shot, squares = clip_camera(clip), shot_evidence(tracks), shot_crops(tracks)
     there = np.flatnonzero(np.isfinite(squares).all(1))
@@ -77,4 +78,11 @@ def cut_samples(clip: SyntheticClip, tracks: HandEvidence) -> Sample | None:
         landmarks_uv=uv_from_camera(landmarks, K[:, None], CROP_PX),
         landmarks_rel_m=landmarks - landmarks[:, :, :1],
         evidence=CropEvidence.joined(evidence),
+        looks=look_at_hands(
+            [pictures[at] for at in there],
+            shot.points_px[there],
+            (shot.score[there] > 0).any(-1),
+            np.stack([view.crop_from_frame for view in views]),
+            networks.landmark,
+        ),
     )

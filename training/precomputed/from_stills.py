@@ -10,14 +10,18 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.crops import crops_from_landmarks
-from inference_core.landmarks.hand_reader import HandReadings, read_hands
+from inference_core.landmarks.hand_reader import HandReadings
+from inference_core.landmarks.landmark_network import CROP_PX
 from inference_core.landmarks.trails import SAME_HAND
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.landmarks.window import DetectionSettings
+from inference_core.network.hand_looks import HandLooks, look_features, points_to_frame, world_to_frame
 from inference_core.network.records import CropEvidence
+from inference_core.network.shot_evidence import BRIDGED_FRAMES, BRIDGED_SCORE
 from inference_core.skeleton import LEFT, RIGHT
 from training.sample import Sample
 from training.synthetic.settings import Settings
@@ -25,70 +29,127 @@ from training.synthetic_source import made_samples
 
 # How far off a tracker's crop is: of its side (place; logarithm of size), and radians.
 _CROP_OFF, _CROP_GROWN, _CROP_TURNED = 0.05, 0.08, 0.15
+# Hands that the frames around tell of: how many of all, of those that the landmark network loses, for how many frames
+# at most, and how much farther off their crop is.
+_BRIDGED, _BRIDGED_OF_LOST, _BRIDGED_FOR, _BRIDGED_OFF = 0.15, 0.5, 12, 2.5
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 def still_samples(
     settings: Settings, hand: HandModel, networks: LandmarkNetworks, seed: int, first: int, count: int
 ) -> Sample:
-    """Pictures number first ... of the stream `seed`, with evidence read in them."""
+    """Pictures number first ... of the stream `seed`, with looks at their hands and the evidence read in them."""
     sample = made_samples(settings, hand, seed, first, count, torch.device("cpu"))
-    return replace(sample, evidence=read_evidence(sample, networks, np.random.default_rng((seed, first))))
+    return with_looks(sample, networks, np.random.default_rng((seed, first)))
 
 
-def read_evidence(sample: Sample, networks: LandmarkNetworks, random: np.random.Generator) -> CropEvidence:
-    """What the landmark network reads of the present hands."""
+def with_looks(sample: Sample, networks: LandmarkNetworks, random: np.random.Generator) -> Sample:
+    """The sample with looks at the present hands, and as evidence what the landmark network reads there."""
     assert sample.landmarks_uv is not None
     half = sample.image.shape[-1] / 2
     rows, sides = np.nonzero(sample.present.numpy())
     points_px = (sample.landmarks_uv.numpy().astype(np.float64)[rows, sides] + 1) * half
+    bridged = random.random(len(rows)) < _BRIDGED
+    crops = _as_tracked(crops_from_landmarks(points_px), bridged, random)
     images = (sample.image.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-    evidence = CropEvidence.none(sample.batch)
-    focal_uv = sample.K[:, 0, 0] / half
-    if len(rows) == 0:
-        return replace(evidence, focal_uv=focal_uv)
-    crops = _as_tracked(crops_from_landmarks(points_px), random)
-    readings = read_hands([images[row] for row in rows], crops, networks)
-    kept = _kept(readings, rows, sides)
-    rows, sides = rows[kept], sides[kept]
-    presence = torch.from_numpy(readings.presence[kept]).float()
-    world_m = torch.from_numpy(readings.world_m[kept]).float()
-    evidence.landmarks_uv[rows, sides] = torch.from_numpy(readings.points_px[kept, :, :2] / half - 1).float()
-    evidence.landmark_score[rows, sides] = presence[:, None].expand(-1, 21)
-    evidence.world_rel_m[rows, sides] = world_m - world_m[:, :1]
-    evidence.hand_score[rows, sides] = presence
-    evidence.side_score[rows, sides] = torch.from_numpy(_own_side(readings, sides, kept)).float()
-    return replace(evidence, focal_uv=focal_uv)
+    features = look_features([images[row] for row in rows], crops, sides, networks.landmark)
+    uv_from_px = torch.tensor([[1 / half, 0.0, -1.0], [0.0, 1 / half, -1.0], [0.0, 0.0, 1.0]])
+    looks = HandLooks(
+        features.new_zeros(sample.batch, 2, *features.shape[1:]),
+        torch.zeros(sample.batch, 2, 4),
+        uv_from_px.expand(sample.batch, 3, 3),
+    )
+    evidence = replace(CropEvidence.none(sample.batch), focal_uv=sample.K[:, 0, 0] / half)
+    if len(rows):
+        looks.features[rows, sides] = features
+        looks.crops[rows, sides] = torch.from_numpy(crops).float()
+        readings = _read(features, crops, sides, networks)
+        _fill(evidence, readings, rows, sides, _scores(readings, rows, sides, bridged, random), half)
+    return replace(sample, evidence=evidence, looks=looks)
 
 
-def _as_tracked(crops: Floats, random: np.random.Generator) -> Floats:
+def _as_tracked(crops: Floats, bridged: Flags, random: np.random.Generator) -> Floats:
     side, count = crops[:, 2:3], len(crops)
+    off = np.where(bridged, _BRIDGED_OFF, 1.0)[:, None]
     return np.concatenate(
         [
-            crops[:, :2] + _CROP_OFF * side * random.standard_normal((count, 2)),
-            side * np.exp(_CROP_GROWN * random.standard_normal((count, 1))),
-            crops[:, 3:] + _CROP_TURNED * random.standard_normal((count, 1)),
+            crops[:, :2] + _CROP_OFF * off * side * random.standard_normal((count, 2)),
+            side * np.exp(_CROP_GROWN * off * random.standard_normal((count, 1))),
+            crops[:, 3:] + _CROP_TURNED * off * random.standard_normal((count, 1)),
         ],
         -1,
     )
 
 
-def _kept(readings: HandReadings, rows: NDArray[np.int64], sides: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _read(
+    features: Tensor, crops: Floats, sides: NDArray[np.int64], networks: LandmarkNetworks
+) -> HandReadings:
+    """What the landmark network reads in its own early features."""
+    with torch.inference_mode():
+        read = networks.landmark.read(features)
+    points, world_m = (values.double().numpy() for values in (read.points[..., :2], read.world_m))
+    points_px = points_to_frame(points / (CROP_PX / 2) - 1, crops, sides)
+    right = read.right.double().numpy()
+    return HandReadings(
+        points_px,
+        world_to_frame(world_m, crops, sides),
+        read.presence.double().numpy(),
+        np.where(sides == LEFT, 1 - right, right),
+        crops,
+        crops_from_landmarks(points_px),
+    )
+
+
+def _scores(
+    readings: HandReadings,
+    rows: NDArray[np.int64],
+    sides: NDArray[np.int64],
+    bridged: Flags,
+    random: np.random.Generator,
+) -> Floats:
+    """(N,) of found hands their presence, of bridged ones as in a shot, of lost ones 0."""
+    kept = _kept(readings, rows, sides)
+    bridged = bridged | (~kept & (random.random(len(rows)) < _BRIDGED_OF_LOST))
+    distance = random.integers(1, _BRIDGED_FOR + 1, len(rows))
+    across = BRIDGED_SCORE * np.exp(-distance / BRIDGED_FRAMES)
+    return np.where(bridged, across, np.where(kept, readings.presence, 0.0))
+
+
+def _fill(
+    evidence: CropEvidence,
+    readings: HandReadings,
+    rows: NDArray[np.int64],
+    sides: NDArray[np.int64],
+    scores: Floats,
+    half: float,
+) -> None:
+    """Writes the readings of score above 0 into the evidence."""
+    known, own_side = scores > 0, _own_side(readings, sides)
+    rows, sides, score = rows[known], sides[known], torch.from_numpy(scores[known]).float()
+    world_m = torch.from_numpy(readings.world_m[known]).float()
+    evidence.landmarks_uv[rows, sides] = torch.from_numpy(readings.points_px[known] / half - 1).float()
+    evidence.landmark_score[rows, sides] = score[:, None].expand(-1, 21)
+    evidence.world_rel_m[rows, sides] = world_m - world_m[:, :1]
+    evidence.hand_score[rows, sides] = score
+    evidence.side_score[rows, sides] = torch.from_numpy(own_side[known]).float()
+
+
+def _kept(readings: HandReadings, rows: NDArray[np.int64], sides: NDArray[np.int64]) -> Flags:
     """(N,) hands found; of two readings of one hand the one that looks more like its side stays."""
     kept = readings.presence >= DetectionSettings().min_presence
-    own = _own_side(readings, sides, np.ones(len(rows), bool))
+    own = _own_side(readings, sides)
     for first in np.flatnonzero(sides == LEFT):
         second = first + 1
         if second == len(rows) or rows[second] != rows[first] or not (kept[first] and kept[second]):
             continue
-        apart = readings.points_px[first, :, :2] - readings.points_px[second, :, :2]
+        apart = readings.points_px[first] - readings.points_px[second]
         size = max(readings.crops[first, 2], readings.crops[second, 2])
         if np.linalg.norm(apart, axis=-1).mean() < SAME_HAND * size:
             kept[first if own[first] < own[second] else second] = False
     return kept
 
 
-def _own_side(readings: HandReadings, sides: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Floats:
-    right = readings.right[chosen]
-    return np.where(sides == RIGHT, right, 1 - right)
+def _own_side(readings: HandReadings, sides: NDArray[np.int64]) -> Floats:
+    return np.where(sides == RIGHT, readings.right, 1 - readings.right)

@@ -53,9 +53,14 @@ def training_paths(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.safetensors")) if not _is_held_out(path)]
 
 
+def held_out_paths(folder: Path) -> list[Path]:
+    """The files that are never trained on."""
+    return [path for path in sorted(folder.glob("*.safetensors")) if _is_held_out(path)]
+
+
 def held_out_set(folder: Path, hand: HandModel, count: int, device: torch.device) -> Sample:
     """`count` samples of the held-out files, evenly over them, vertices included."""
-    samples = StoredSet(folder, [path for path in sorted(folder.glob("*.safetensors")) if _is_held_out(path)])
+    samples = StoredSet(folder, held_out_paths(folder))
     chosen = torch.linspace(0, len(samples) - 1, min(count, len(samples))).long()
     return with_vertices(samples.rows(chosen).to(device), hand)
 

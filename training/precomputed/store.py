@@ -2,15 +2,16 @@
 """The set on disk: files of some dozens of samples, each whole or not there.
 
     OUT/set.json                        what made it
-    OUT/clip-000000.safetensors, ...    features as 8-bit floats, evidence, truth, a small picture of each sample
+    OUT/clip-000000.safetensors, ...    features as 8-bit floats, looks, evidence, truth, a small picture of each sample
     OUT/still-000000.safetensors, ...
+    OUT/lifted/                         the evidence of each of them as a hand lifter reads it, and that lifter
 
 Features are those of a still backbone. Rounded to 8 bits they are off by 3 %: less than pictures of one hand differ.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.errors import DuohandError
+from inference_core.network.hand_looks import HandLooks
 from inference_core.network.records import CropEvidence
 from training.sample import Sample
 
 PICTURE_PX = 64
-FORMAT_VERSION = 1
+LIFTED = "lifted"
+FORMAT_VERSION = 2
 _CARD = "set.json"
 _LEVELS = ("features_32", "features_16", "features_8")
 _TRUTH = (
@@ -33,6 +36,9 @@ _TRUTH = (
     *("landmarks_uv", "landmarks_rel_m"),
 )
 _EVIDENCE = tuple(field.name for field in fields(CropEvidence))
+_SMALL_PICTURE = ("picture", "K")
+_LOOKS = ("crops", "uv_from_px")
+_LOOK_FEATURES = "look_features"
 _LARGEST = 448.0
 _IN_CROP = 0.3
 
@@ -82,12 +88,15 @@ def read_backbone(folder: Path) -> str:
 
 def write_part(path: Path, sample: Sample) -> None:
     """Stores samples that have features and evidence. Raises SetError; nothing half-written is left."""
-    assert sample.levels is not None and sample.evidence is not None
+    assert sample.levels is not None and sample.evidence is not None and sample.looks is not None
     tensors = {name: getattr(sample, name) for name in _TRUTH}
     tensors |= {f"evidence_{name}": getattr(sample.evidence, name) for name in _EVIDENCE}
+    tensors |= {f"look_{name}": getattr(sample.looks, name) for name in _LOOKS}
     tensors |= {
         name: level.clamp(-_LARGEST, _LARGEST).to(torch.float8_e4m3fn)
-        for name, level in zip(_LEVELS, sample.levels, strict=True)
+        for name, level in zip(
+            (*_LEVELS, _LOOK_FEATURES), (*sample.levels, sample.looks.features), strict=True
+        )
     }
     scale = PICTURE_PX / sample.image.shape[-1]
     small = F.interpolate(sample.image, (PICTURE_PX, PICTURE_PX), mode="area")
@@ -95,6 +104,109 @@ def write_part(path: Path, sample: Sample) -> None:
         "picture": (small * 255).round().to(torch.uint8),
         "K": sample.K * small.new_tensor([[scale], [scale], [1]]),
     }
+    _save(tensors, path)
+
+
+class StoredSet:
+    """All samples of some files of a folder with their lifted evidence, held in memory (0.2 MB each)."""
+
+    def __init__(self, folder: Path, paths: list[Path]) -> None:
+        """Raises SetError where there is nothing, a file is damaged, or the set has no lifted evidence."""
+        self.backbone = read_backbone(folder)
+        _must_be_some(folder, paths)
+        self._columns: dict[str, Tensor] = {}
+        for name in (*_TRUTH, *_LEVELS, *_SMALL_PICTURE):
+            parts = [_read(path, name) for path in paths]
+            self._columns[name] = torch.cat(
+                [part.view(torch.uint8) if name in _LEVELS else part for part in parts]
+            )
+        for name in _EVIDENCE:
+            parts = [_read(_lifted_path(folder, path), name) for path in paths]
+            self._columns[f"evidence_{name}"] = torch.cat(parts)
+
+    def __len__(self) -> int:
+        return len(self._columns["K"])
+
+    def rows(self, numbers: Tensor, fine: bool = True) -> Sample:
+        """The samples of some numbers, 0 .. len - 1. fine: with the finest features, which only the second refinement
+        stage reads; else they are empty.
+        """
+        levels = [
+            from_bytes(self._columns[name][numbers])
+            if fine or name != _LEVELS[0]
+            else torch.empty(len(numbers), 0)
+            for name in _LEVELS
+        ]
+        chosen = {name: self._columns[name][numbers] for name in self._columns if name not in _LEVELS}
+        return replace(_sample(chosen), levels=tuple(levels))
+
+
+def read_raw(folder: Path, path: Path) -> Sample:
+    """The samples of one file with the evidence as it was found, and looks; without features. Raises SetError."""
+    read_backbone(folder)
+    names = (*_TRUTH, *_SMALL_PICTURE, *(f"evidence_{name}" for name in _EVIDENCE))
+    looks = HandLooks(
+        features=from_bytes(_read(path, _LOOK_FEATURES).view(torch.uint8)),
+        **{name: _read(path, f"look_{name}") for name in _LOOKS},
+    )
+    return replace(_sample({name: _read(path, name) for name in names}), looks=looks)
+
+
+def write_lifted(folder: Path, path: Path, evidence: CropEvidence) -> None:
+    """Stores the lifted evidence of a file of the set. Raises SetError; nothing half-written is left."""
+    _save({name: getattr(evidence, name) for name in _EVIDENCE}, _lifted_path(folder, path))
+
+
+def _lifted_path(folder: Path, path: Path) -> Path:
+    return folder / LIFTED / path.name
+
+
+def _sample(columns: Mapping[str, Tensor]) -> Sample:
+    truth = {name: columns[name] for name in _TRUTH}
+    truth["present"] = truth["present"] & in_crop(truth["joints_uv"])
+    empty = truth["joints_rel_m"][:, :, :0]
+    return Sample(
+        image=columns["picture"].float() / 255,
+        K=columns["K"],
+        vertices_rel_m=empty,
+        vertices_uv=empty[..., :2],
+        side_mask=torch.zeros(len(empty), 1, 1, dtype=torch.int64),
+        evidence=CropEvidence(*(columns[f"evidence_{name}"] for name in _EVIDENCE)),
+        **truth,
+    )
+
+
+def in_crop(joints_uv: Tensor) -> Tensor:
+    """(B, S) bool: enough of the hand is in the crop for a network to speak of it; others count as absent."""
+    return (joints_uv.abs() <= 1).all(-1).float().mean(-1) >= _IN_CROP
+
+
+def read_look_columns(folder: Path, paths: list[Path]) -> dict[str, Tensor]:
+    """What looks and their truth consist of. Raises SetError as StoredSet does."""
+    read_backbone(folder)
+    _must_be_some(folder, paths)
+    names = (*(f"look_{name}" for name in _LOOKS), "landmarks_uv", "landmarks_rel_m")
+    names = (*names, "evidence_focal_uv", "evidence_hand_score")
+    columns = {name: torch.cat([_read(path, name) for path in paths]) for name in names}
+    columns[_LOOK_FEATURES] = torch.cat([_read(path, _LOOK_FEATURES).view(torch.uint8) for path in paths])
+    return columns
+
+
+# What each byte means; looking it up is four times faster than torch's own conversion.
+_MEANING = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
+
+
+def from_bytes(values: Tensor) -> Tensor:
+    """The floats that stored bytes stand for."""
+    return _MEANING.index_select(0, values.flatten().int()).view(values.shape)
+
+
+def _must_be_some(folder: Path, paths: list[Path]) -> None:
+    if not paths:
+        raise SetError(f"{folder} holds no samples: run `python -m training.precomputed {folder}` first.")
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     part = path.with_suffix(".part")
     try:
         save_file({name: value.contiguous() for name, value in tensors.items()}, part)
@@ -104,63 +216,11 @@ def write_part(path: Path, sample: Sample) -> None:
         raise SetError(f"Cannot write {path}: {error}. Make room and run the same command again.") from error
 
 
-class StoredSet:
-    """All samples of some files of a folder, held in memory (0.2 MB each)."""
-
-    def __init__(self, folder: Path, paths: list[Path]) -> None:
-        """Raises SetError where there is nothing, or a file is damaged."""
-        self.backbone = read_backbone(folder)
-        if not paths:
-            raise SetError(f"{folder} holds no samples: run `python -m training.precomputed {folder}` first.")
-        self._columns: dict[str, Tensor] = {}
-        for name in (*_TRUTH, *(f"evidence_{name}" for name in _EVIDENCE), *_LEVELS, "picture", "K"):
-            parts = [_read(path, name) for path in paths]
-            self._columns[name] = torch.cat(
-                [part.view(torch.uint8) if name in _LEVELS else part for part in parts]
-            )
-
-    def __len__(self) -> int:
-        return len(self._columns["K"])
-
-    def rows(self, numbers: Tensor, fine: bool = True) -> Sample:
-        """The samples of some numbers, 0 .. len - 1. fine: with the finest features, which only the second refinement
-        stage reads; else they are empty.
-        """
-        truth = {name: self._columns[name][numbers] for name in _TRUTH}
-        truth["present"] = truth["present"] & in_crop(truth["joints_uv"])
-        empty = truth["joints_rel_m"][:, :, :0]
-        levels = [
-            _from_bytes(self._columns[name][numbers])
-            if fine or name != _LEVELS[0]
-            else torch.empty(len(numbers), 0)
-            for name in _LEVELS
-        ]
-        return Sample(
-            image=self._columns["picture"][numbers].float() / 255,
-            K=self._columns["K"][numbers],
-            vertices_rel_m=empty,
-            vertices_uv=empty[..., :2],
-            side_mask=torch.zeros(len(numbers), 1, 1, dtype=torch.int64),
-            evidence=CropEvidence(*(self._columns[f"evidence_{name}"][numbers] for name in _EVIDENCE)),
-            levels=tuple(levels),
-            **truth,
-        )
-
-
-def in_crop(joints_uv: Tensor) -> Tensor:
-    """(B, S) bool: enough of the hand is in the crop for a network to speak of it; others count as absent."""
-    return (joints_uv.abs() <= 1).all(-1).float().mean(-1) >= _IN_CROP
-
-
-# What each byte means; looking it up is four times faster than torch's own conversion.
-_MEANING = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
-
-
-def _from_bytes(values: Tensor) -> Tensor:
-    return _MEANING.index_select(0, values.flatten().int()).view(values.shape)
-
-
 def _read(path: Path, name: str) -> Tensor:
+    if path.parent.name == LIFTED and not path.exists():
+        raise SetError(
+            f"There is no lifted evidence {path}: run `python -m training.precomputed.lift {path.parents[1]} LIFTER`."
+        )
     try:
         with safe_open(path, "pt") as file:
             return file.get_tensor(name)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trains the hand lifter on the looks of a precomputed set.
+
+    python -m training.hand_lifter SET OUT [--steps 3000]
+
+Starts from the landmark network's weights. The same command goes on where it was stopped; OUT/hand_lifter.safetensors
+is the averaged network at the end of each minute.
+"""
+
+import argparse
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from inference_core.errors import DuohandError
+from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.network.hand_lifter import LIFTER_FILE, HandLifter, LiftedHands
+from training.precomputed.looks import LookSet
+from training.precomputed.source import held_out_paths, training_paths
+
+_BATCH = 64
+_RATE, _RATE_OF_TAUGHT = 5e-4, 2e-4
+_DECAY, _AVERAGE = 0.02, 0.999
+_WARM_UP_STEPS = 200
+_SAVED_EVERY_S = 60.0
+# Metres to the unit of points, about: a hand fills half of its look.
+_WORLD_GAIN = 8.0
+_SIGMA_WEIGHT = 0.02
+# A look moved by a cell of its features is nearly the look moved by as many pixels.
+_CELL = 2 / 14
+_MOVED = 0.5
+
+
+@dataclass
+class _Run:
+    lifter: HandLifter
+    average: HandLifter
+    optimiser: torch.optim.AdamW
+    step: int = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("set", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=3000, help=f"of {_BATCH} looks")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    try:
+        train(options.set, options.out, options.steps, options.seed, torch.device(options.device))
+    except DuohandError as error:
+        sys.exit(f"error: {error}")
+
+
+def train(folder: Path, out: Path, steps: int, seed: int, device: torch.device) -> HandLifter:
+    """The averaged lifter after `steps` steps in all. Raises SetError."""
+    looks = LookSet(folder, training_paths(folder))
+    held_out = LookSet(folder, held_out_paths(folder))
+    out.mkdir(parents=True, exist_ok=True)
+    run = _started(out / "checkpoint.pt", device)
+    generator = torch.Generator().manual_seed(seed + run.step)
+    saved_s = time.monotonic()
+    for _ in tqdm(range(run.step, steps), total=steps, initial=run.step, unit="step"):
+        _step(run, looks, generator, steps, device)
+        if time.monotonic() - saved_s > _SAVED_EVERY_S or run.step == steps:
+            saved_s = time.monotonic()
+            _save(run, out)
+            tqdm.write(f"step {run.step}: {told(run.average, held_out, device)}")
+    return run.average.eval()
+
+
+def errors_mm(
+    lifter: HandLifter, looks: LookSet, device: torch.device, most: int = 1500
+) -> dict[str, Tensor]:
+    """(N,) errors of up to `most` looks, evenly over the set: wrist root, scale of the truth; and of the points, in
+    the look's half side.
+    """
+    rows = torch.linspace(0, len(looks) - 1, min(most, len(looks))).long()
+    lifter.eval()
+    with torch.inference_mode():
+        parts = [lifter(looks.features(part).to(device)) for part in rows.split(_BATCH)]
+    world = torch.cat([part.world_m for part in parts]).cpu()
+    points = torch.cat([part.points for part in parts]).cpu()
+    found, true = (value - value[:, :1] for value in (world, looks.world_m[rows]))
+    scale = true[:, 9].norm(dim=-1) / found[:, 9].norm(dim=-1).clamp(min=1e-6)
+    return {
+        "world": (found * scale[:, None, None] - true).norm(dim=-1).mean(-1) * 1000,
+        "points": (points - looks.points[rows]).norm(dim=-1).mean(-1),
+        "seen": looks.seen[rows],
+    }
+
+
+def told(lifter: HandLifter, looks: LookSet, device: torch.device) -> str:
+    """Errors of held-out looks in a line."""
+    errors = errors_mm(lifter, looks, device)
+    seen = errors["seen"]
+    return "; ".join(
+        f"{name}: world {errors['world'][mask].mean():.1f} mm, points {errors['points'][mask].mean():.3f}"
+        for name, mask in (("seen", seen), ("lost", ~seen))
+    )
+
+
+def loss(lifted: LiftedHands, points: Tensor, world_m: Tensor) -> Tensor:
+    """Mean distance of points and of centred world landmarks, and the likelihood of those errors (Laplace)."""
+    off = (lifted.points - points).norm(dim=-1)
+    off_m = (lifted.world_m - world_m).norm(dim=-1)
+    errors = torch.stack([off, off_m], -1)
+    likelihood = (errors.detach() / lifted.log_sigma.exp() + lifted.log_sigma).mean()
+    return off.mean() + _WORLD_GAIN * off_m.mean() + _SIGMA_WEIGHT * likelihood
+
+
+def moved(features: Tensor, points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Half of the batch moved by up to a cell each way, the border repeated."""
+    padded = torch.nn.functional.pad(features, (1, 1, 1, 1), mode="replicate")
+    size = features.shape[-1]
+    by = torch.randint(-1, 2, (2,), generator=generator)
+    chosen = torch.rand(len(features), generator=generator) < _MOVED
+    x, y = 1 - int(by[0]), 1 - int(by[1])
+    shifted = padded[:, :, y : y + size, x : x + size]
+    features = torch.where(chosen[:, None, None, None], shifted, features)
+    return features, points + chosen[:, None, None] * by * _CELL
+
+
+def _step(run: _Run, looks: LookSet, generator: torch.Generator, steps: int, device: torch.device) -> None:
+    rows = torch.randint(len(looks), (_BATCH,), generator=generator)
+    features, points = moved(looks.features(rows), looks.points[rows], generator)
+    features = features.to(device).contiguous(memory_format=torch.channels_last)
+    run.lifter.train()
+    value = loss(run.lifter(features), points.to(device), looks.world_m[rows].to(device))
+    warm = min(1.0, (run.step + 1) / min(_WARM_UP_STEPS, 1 + steps / 10))
+    rate = warm * 0.5 * (1 + math.cos(math.pi * run.step / steps))
+    for group in run.optimiser.param_groups:
+        group["lr"] = group["full_lr"] * max(rate, 1e-3)
+    run.optimiser.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(run.lifter.parameters(), 1.0)
+    run.optimiser.step()
+    run.step += 1
+    share = min(_AVERAGE, run.step / (run.step + 10))
+    with torch.no_grad():
+        for mean, own in zip(run.average.parameters(), run.lifter.parameters(), strict=True):
+            mean.lerp_(own, 1 - share)
+
+
+def _started(checkpoint: Path, device: torch.device) -> _Run:
+    lifter, average = (HandLifter().to(device, memory_format=torch.channels_last) for _ in range(2))  # type: ignore[call-overload]
+    lifter.start_from(load_landmark_networks().landmark)
+    average.load_state_dict(lifter.state_dict())
+    fresh = [*lifter.correction.parameters()]
+    known = {id(parameter) for parameter in fresh}
+    taught = [parameter for parameter in lifter.parameters() if id(parameter) not in known]
+    groups = [
+        {"params": fresh, "lr": _RATE, "full_lr": _RATE},
+        {"params": taught, "lr": _RATE_OF_TAUGHT, "full_lr": _RATE_OF_TAUGHT},
+    ]
+    run = _Run(lifter, average, torch.optim.AdamW(groups, weight_decay=_DECAY))
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        run.lifter.load_state_dict(state["lifter"])
+        run.average.load_state_dict(state["average"])
+        run.optimiser.load_state_dict(state["optimiser"])
+        run.step = state["step"]
+    return run
+
+
+def _save(run: _Run, out: Path) -> None:
+    state = {
+        "lifter": run.lifter.state_dict(),
+        "average": run.average.state_dict(),
+        "optimiser": run.optimiser.state_dict(),
+        "step": run.step,
+    }
+    part = out / "checkpoint.part"
+    torch.save(state, part)
+    part.replace(out / "checkpoint.pt")
+    half = {name: value.half().contiguous() for name, value in run.average.state_dict().items()}
+    save_file(half, out / (LIFTER_FILE + ".part"))
+    (out / (LIFTER_FILE + ".part")).replace(out / LIFTER_FILE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gives a precomputed set the evidence that the network will see: read by a hand lifter, then fitted.
+
+    python -m training.precomputed.lift SET LIFTER
+
+LIFTER: a file, or a folder that `training.hand_lifter` wrote. SET/lifted holds the evidence of each file of the set,
+and the lifter, which goes with the weights that are trained on it. Goes on where it was stopped; another lifter starts
+anew.
+"""
+
+import argparse
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from inference_core.errors import DuohandError
+from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.load import load_open_hand
+from inference_core.network.fitted_evidence import fitted, shape_of
+from inference_core.network.hand_lifter import LIFTER_FILE, HandLifter, lifted, load_lifter
+from inference_core.network.records import CropEvidence
+from training.evidence_noise import EvidenceNoise, degraded_evidence
+from training.precomputed.store import LIFTED, read_raw, write_lifted
+from training.sample import Sample
+
+# Rows that get landmarks drawn about the truth instead, as good as those of plain real hands: the networks do better on
+# them than on rendered ones, and such rows are part of what a network must know.
+IMAGINED = 0.2
+AS_ON_REAL_HANDS = EvidenceNoise(
+    dropped=0.0,
+    lost=0.05,
+    shift=0.008,
+    joint=0.009,
+    finger_off=0.05,
+    tilt_rad=0.12,
+    world_joint_m=0.005,
+    flatten=0.12,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("set", type=Path)
+    parser.add_argument("lifter", type=Path)
+    options = parser.parse_args()
+    try:
+        lift_set(options.set, options.lifter)
+    except DuohandError as error:
+        sys.exit(f"error: {error}")
+
+
+def lift_set(folder: Path, lifter: Path) -> None:
+    """Writes folder/lifted. Raises SetError, and WeightsError for a damaged lifter."""
+    lifter = lifter / LIFTER_FILE if lifter.is_dir() else lifter
+    network, model = load_lifter(lifter), load_open_hand().to(dtype=torch.float64)
+    out = folder / LIFTED
+    if out.is_dir() and (out / LIFTER_FILE).read_bytes() != lifter.read_bytes():
+        shutil.rmtree(out)
+    out.mkdir(exist_ok=True)
+    shutil.copyfile(lifter, out / LIFTER_FILE)
+    for path in tqdm(sorted(folder.glob("*.safetensors")), unit="file"):
+        if not (out / path.name).exists():
+            generator = torch.Generator().manual_seed(int(path.stem.rsplit("-", 1)[1]))
+            evidence = lifted_evidence(read_raw(folder, path), network, model, generator)
+            write_lifted(folder, path, evidence)
+
+
+def lifted_evidence(
+    found: Sample, lifter: HandLifter, model: HandModel, generator: torch.Generator
+) -> CropEvidence:
+    """The evidence of one file's samples, taken for one shot, as the predictor makes it. model: float64."""
+    assert found.evidence is not None and found.looks is not None
+    better = degraded_evidence(replace(found, evidence=None), AS_ON_REAL_HANDS, generator)
+    chosen = torch.rand(found.batch, generator=generator) < IMAGINED
+    read = lifted(found.evidence, found.looks, lifter)
+    columns = zip(better.tensors, read.tensors, strict=True)
+    mixed = CropEvidence(
+        *(torch.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other) for one, other in columns)
+    )
+    return fitted(mixed, shape_of(found.evidence, model))
+
+
+if __name__ == "__main__":
+    main()
