@@ -4,7 +4,7 @@
 T frames, S sides (left, right). Absent entries hold NaN, their scores and confidences 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class NetworkEvidence:
     joints_rel_m (T, S, 21, 3): relative to the wrist, camera axes.
     wrist_cam_m (T, S, 3); betas (T, S, 10); offset_m (T, 3): right wrist minus left wrist.
     confidence (T, S): 0..1; 0 where the network says nothing. presence (T, S): 0..1.
+    landmarks_px, world_m: the landmarks as the network reads them in its own looks at the hands, as HandEvidence's;
+    NaN where it did not look.
     """
 
     rotations: NDArray[np.float32]
@@ -45,3 +47,15 @@ class NetworkEvidence:
     offset_m: NDArray[np.float32]
     confidence: NDArray[np.float32]
     presence: NDArray[np.float32]
+    landmarks_px: NDArray[np.float32]
+    world_m: NDArray[np.float32]
+
+
+def read_again(evidence: HandEvidence, network: NetworkEvidence) -> HandEvidence:
+    """The evidence with the seen hands' landmarks as the network reads them, where it looked."""
+    read = np.isfinite(network.landmarks_px).all((-1, -2)) & np.isfinite(network.world_m).all((-1, -2))
+    read = (read & (evidence.present == SEEN))[..., None, None]
+    landmarks_px = np.where(read, network.landmarks_px, evidence.landmarks_px)
+    return replace(
+        evidence, landmarks_px=landmarks_px, world_m=np.where(read, network.world_m, evidence.world_m)
+    )

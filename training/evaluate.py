@@ -4,9 +4,9 @@ result.
 
     python -m training.evaluate stills WEIGHTS                      held-out synthetic pictures
     python -m training.evaluate set WEIGHTS --root DIR --mano DIR   InterHand2.6M or the Tzionas clips
-    python -m training.evaluate predictions FILE --root DIR --mano DIR   another method's, in
-    docs/training.md's layout python -m training.evaluate clips WEIGHTS                       the shot solve
-    with the network and without
+    python -m training.evaluate predictions FILE --root DIR --mano DIR   another method's (docs/training.md)
+    python -m training.evaluate clips WEIGHTS                       the shot solve with the network and without
+    python -m training.evaluate curves RUNS                         held-out errors of runs while they trained
 
 Each writes OUT/<name>.json and OUT/<name>.png. Means are over samples. Hands are scaled so that wrist to
 middle MCP has the true length; numbers of the wrist root and of the MCP root stand side by side and must not
@@ -16,11 +16,13 @@ be mixed.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,11 +47,14 @@ from training.evaluation import (
 )
 from training.evidence_noise import NO_EVIDENCE, EvidenceNoise, with_degraded_evidence
 from training.learner import evaluating
-from training.report import plot_bars, published_text, save_json, table_text
+from training.report import plot_bars, plot_curves, published_text, save_json, table_text
+from training.run_folder import read_curves
 from training.sample import Sample
 from training.synthetic.settings import Settings as SceneSettings
 
 _BATCH = 32
+_STAGE_ERROR = re.compile(r"stage\d/mpjpe_wrist")
+_CURVE = "MPJPE, wrist root (mm)"
 _NAMES = {
     "mpjpe_wrist": "MPJPE, wrist root (mm)",
     "mpjpe_mcp": "MPJPE, MCP root (mm)",
@@ -81,10 +86,14 @@ def main() -> None:
         ("set", "weights"),
         ("predictions", "file"),
         ("clips", "weights"),
+        ("curves", "runs"),
     ):
         command = kinds.add_parser(kind)
         command.add_argument("subject", type=Path, metavar=subject.upper())
         command.add_argument("--out", type=Path, default=Path("runs/evaluation"))
+        if kind == "curves":
+            command.add_argument("--of", choices=("evidence", "image"), default="evidence")
+            continue
         command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
         if kind in ("set", "predictions"):
             command.add_argument("--root", type=Path, required=True)
@@ -99,9 +108,7 @@ def main() -> None:
             command.add_argument("--backgrounds", type=int, default=32)
     arguments = parser.parse_args()
     try:
-        {"stills": stills, "set": data_set, "predictions": predictions, "clips": clips}[arguments.kind](
-            arguments
-        )
+        _KINDS[arguments.kind](arguments)
     except DuohandError as error:
         sys.exit(f"error: {error}")
 
@@ -190,6 +197,26 @@ def clips(arguments: argparse.Namespace) -> None:
     plot_bars(table, "shot solve on held-out synthetic clips", arguments.out / "clips.png")
 
 
+def curves(arguments: argparse.Namespace) -> None:
+    """Each stage's joint error on held-out samples over the steps of one run, or of all runs in a folder."""
+    runs = [arguments.subject, *sorted(path for path in arguments.subject.glob("*") if path.is_dir())]
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        points = [line for line in read_curves(run) if line["kind"] == f"held_out_{arguments.of}"]
+        measures = sorted({key for point in points for key in point if _STAGE_ERROR.fullmatch(key)})
+        for key in measures:
+            name = f"{run.name}, {key.split('/')[0].replace('stage', 'stage ')}"
+            lines[name] = [{"step": p["step"], _CURVE: p[key]} for p in points if key in p]
+    if not lines:
+        raise EvaluationError(
+            f"No run in {arguments.subject} has held-out errors of {arguments.of} yet: name a run's folder, or "
+            "the folder of several."
+        )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    save_json(lines, arguments.out / "curves.json")
+    plot_curves(lines, _CURVE, arguments.out / "curves.png", across="step")
+
+
 def network_columns(
     network: DirNetwork, hand: object, batches: Iterator[Sample]
 ) -> dict[str, dict[str, float]]:
@@ -256,6 +283,14 @@ def finish(name: str, columns: dict[str, dict[str, float]], out: Path, title: st
     shown = {row: table[row] for row in list(table)[:4]}
     plot_bars(shown, title[:80], out / f"{name}.png")
 
+
+_KINDS = {
+    "stills": stills,
+    "set": data_set,
+    "predictions": predictions,
+    "clips": clips,
+    "curves": curves,
+}
 
 if __name__ == "__main__":
     main()

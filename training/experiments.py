@@ -37,7 +37,16 @@ DIR_S_RUN = Experiment(
     network=DIR_S,
     data=DataSettings(source="precomputed", held_out=1024),
     # Landmarks are really found: what is drawn is only what else is lost.
-    evidence=EvidenceNoise(dropped=0.1, lost=0.1, tilt_rad=0.1, world_joint_m=0.005, flatten=0.1),
+    evidence=EvidenceNoise(
+        dropped=0.1,
+        lost=0.1,
+        tilt_rad=0.1,
+        world_joint_m=0.005,
+        flatten=0.1,
+        collapsed_overlap=0.03,
+        swapped=0.01,
+        swapped_overlap=0.02,
+    ),
     losses=LossWeights(
         joints=40.0,
         joints_uv=20.0,

@@ -42,8 +42,11 @@ class CropCamera:
 
     def uv_from_px(self, points_px: Floats) -> NDArray[np.float64]:
         """Crop uv (..., 2) of frame pixels (..., 2)."""
-        mapped = np.concatenate([points_px, np.ones_like(points_px[..., :1])], -1) @ self.crop_from_frame.T
-        return mapped[..., :2] / mapped[..., 2:]
+        return _mapped(points_px, self.crop_from_frame)
+
+    def px_from_uv(self, points_uv: Floats) -> NDArray[np.float64]:
+        """Frame pixels (..., 2) of crop uv (..., 2)."""
+        return _mapped(points_uv, np.linalg.inv(self.crop_from_frame))
 
 
 def shot_crops(evidence: HandEvidence) -> NDArray[np.float64]:
@@ -123,3 +126,8 @@ def _turn_to_z(direction: NDArray[np.float64]) -> NDArray[np.float64]:
     x, y, z = direction
     cross = np.array([[0, 0, -x], [0, 0, -y], [x, y, 0.0]])
     return np.eye(3) + cross + cross @ cross / (1 + z)
+
+
+def _mapped(points: Floats, homography: NDArray[np.float64]) -> NDArray[np.float64]:
+    flat = np.concatenate([points, np.ones_like(points[..., :1])], -1) @ homography.T
+    return flat[..., :2] / flat[..., 2:]

@@ -18,7 +18,14 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.network.configuration import CROP_PX
 from inference_core.network.records import CropEvidence
 from inference_core.solve.chart import pose_points
-from inference_core.solve.frame_fit import ShotShape, estimate_shape, fit_frames, start_state, well_seen
+from inference_core.solve.frame_fit import (
+    ShotShape,
+    estimate_shape,
+    fit_frames,
+    start_scale,
+    start_state,
+    well_seen,
+)
 from inference_core.solve.observations import gather
 from inference_core.solve.terms import LANDMARKS
 
@@ -36,13 +43,17 @@ def shape_of(evidence: CropEvidence, hand: HandModel) -> ShotShape:
 
 
 def fitted(evidence: CropEvidence, shape: ShotShape) -> CropEvidence:
-    """The evidence with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop by itself."""
+    """The evidence with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop by itself.
+
+    The evidence may be another reading than the one that the shape comes from: it has a size of its own.
+    """
     tracks, camera = _as_tracks(evidence)
     count = len(tracks.present)
     axes = shape.chart.axes
     seen = gather(tracks, None, tracks.present, camera, _apart(count), axes, range(count))
     world_rel_m = torch.zeros_like(evidence.world_rel_m)
     if len(seen):
+        shape = replace(shape, world_scale=start_scale(shape.chart, seen))
         state = fit_frames(shape, seen, start_state(shape, seen))
         points = pose_points(shape.chart, seen.side, state).points_m[:, LANDMARKS]
         world_rel_m[seen.frame, seen.side] = (points - points[:, :1]).to(world_rel_m)

@@ -123,8 +123,10 @@ def predict_shot(
     def finish(crops: list[_Crop]) -> None:
         chosen = [row_of[crop.at] for crop in crops]
         known = known_of_shot.map(lambda value: value[chosen])
+        if predictor.lifter is not None and shape is not None:
+            known = _lifted(known, crops, predictor.lifter, result)
         if shape is not None:
-            known = fitted(_lifted(known, crops, predictor.lifter), shape)
+            known = fitted(known, shape)
         for start in range(0, len(crops), predictor.batch):
             rows = slice(start, start + predictor.batch)
             _predict_batch(
@@ -165,9 +167,17 @@ def _looks(
     )
 
 
-def _lifted(known: CropEvidence, crops: list[_Crop], lifter: Lifter | None) -> CropEvidence:
-    looks = [crop.looks for crop in crops if crop.looks is not None]
-    return known if lifter is None else lifted(known, HandLooks.joined(looks), lifter.network)
+def _lifted(known: CropEvidence, crops: list[_Crop], lifter: Lifter, result: NetworkEvidence) -> CropEvidence:
+    """The evidence as the lifter reads it, which is also written into `result`, in the frame."""
+    looks = HandLooks.joined([crop.looks for crop in crops if crop.looks is not None])
+    known = lifted(known, looks, lifter.network)
+    for row, crop in enumerate(crops):
+        sides = (looks.crops[row, :, 2] > 0).numpy()
+        px = crop.camera.px_from_uv(known.landmarks_uv[row].double().numpy())
+        score = known.landmark_score[row, ..., None].numpy()
+        result.landmarks_px[crop.at, sides] = np.concatenate([px, score], -1)[sides]
+        result.world_m[crop.at, sides] = known.world_rel_m[row].numpy()[sides]
+    return known
 
 
 def _predict_batch(
@@ -224,4 +234,6 @@ def _empty(count: int) -> NetworkEvidence:
         offset_m=missing(3),
         confidence=nothing(),
         presence=nothing(),
+        landmarks_px=missing(2, 21, 3),
+        world_m=missing(2, 21, 3),
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from inference_core.camera import Camera
 from inference_core.errors import RequestError
-from inference_core.evidence import HandEvidence, NetworkEvidence
+from inference_core.evidence import HandEvidence, NetworkEvidence, read_again
 from inference_core.geometry.rotations import exp, matrix_to_quaternion, quaternion_to_matrix
 from inference_core.hand_model.hand import HandModel
 from inference_core.messages import Progress
@@ -63,6 +63,8 @@ def solve_shot(
     times = _frame_times(time_s, len(hand_evidence.present))
     settings = settings or SolveSettings()
     model = hand_model.to("cpu", torch.float64)
+    if network_evidence is not None:
+        hand_evidence = read_again(hand_evidence, network_evidence)
     present = usable_presence(hand_evidence, network_evidence)
     with torch.no_grad():
         shape = _shot_shape(model, hand_evidence, camera, times)

@@ -13,15 +13,18 @@ from torch import Tensor
 
 from inference_core.camera import camera_from_fov
 from inference_core.errors import RequestError
-from inference_core.evidence import HandEvidence, NetworkEvidence
+from inference_core.evidence import HandEvidence, NetworkEvidence, read_again
 from inference_core.footage.records import Frame
 from inference_core.geometry import rotations as so3
 from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.load import MANO_NAME, load_open_hand
+from inference_core.landmarks.crops import crops_from_landmarks
+from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.network.configuration import DIR_S
 from inference_core.network.crop import crop_camera, cut_crop, shot_crops
 from inference_core.network.dir import DirNetwork
 from inference_core.network.engine import Engine, HandEstimates, TorchEngine
+from inference_core.network.hand_lifter import HandLifter, LiftedHands, Lifter
 from inference_core.network.placement import placed_alone, placed_together
 from inference_core.network.predictor import Predictor, fitting_hand, predict_shot
 from inference_core.network.records import CropEvidence
@@ -286,3 +289,50 @@ def test_the_offset_mends_depths_and_leaves_the_picture_alone() -> None:
     assert (together - wrists).norm(dim=-1).max() < 0.7 * (wrong - wrists).norm(dim=-1).max()
     torch.testing.assert_close(together[..., :2] / together[..., 2:], wrong[..., :2] / wrong[..., 2:])
     torch.testing.assert_close(placed_together(wrong, torch.zeros(1, 3).double(), torch.zeros(1)), wrong)
+
+
+FLAT_HAND = (
+    HAND.with_shape(torch.zeros(1, 2, 10))
+    .with_pose(torch.eye(3).expand(1, 2, 16, 3, 3), torch.zeros(1, 2, 3))
+    .landmarks21_m[0, 1]
+)
+
+
+class CentredLifter(HandLifter):
+    """Reads every hand as a point in the middle of its look."""
+
+    def forward(self, features: Tensor) -> LiftedHands:
+        count = len(features)
+        flat = FLAT_HAND.expand(count, 21, 3)
+        return LiftedHands(torch.zeros(count, 21, 2), flat, torch.full((count, 21, 2), -9.0))
+
+
+def test_what_the_lifter_reads_comes_back_in_the_frame_and_goes_to_the_network() -> None:
+    _, _, landmarks, _ = posed_truth()
+    evidence = without(evidence_of(landmarks), slice(2, 3), 0)
+    engine = KnowingEngine(evidence)
+    given: list[CropEvidence] = []
+
+    def listening(image: Tensor, known: CropEvidence | None = None) -> HandEstimates:
+        assert known is not None
+        given.append(known)
+        return engine(image, known)
+
+    lifter = Lifter(CentredLifter(), load_landmark_networks().landmark)
+    predictor = dataclasses.replace(predictor_of(listening), lifter=lifter)  # type: ignore[arg-type]
+    found = predict_shot(frames_of(T), evidence, CAMERA, predictor)
+    shot = shot_evidence(evidence)
+    middles = crops_from_landmarks(shot.points_px)[..., None, :2]
+    np.testing.assert_allclose(
+        found.landmarks_px[..., :2], np.broadcast_to(middles, (T, 2, 21, 2)), atol=0.05
+    )
+    score = found.landmarks_px[..., 2]
+    assert score[0].min() > 0.95 and 0 < score[2, 0].max() < BRIDGED_SCORE
+    known = CropEvidence.joined(given)
+    assert known.landmarks_uv.std(2).max() < 1e-3
+    # The solve takes the reading of hands that are seen, and nothing of others.
+    again = read_again(evidence, found)
+    np.testing.assert_array_equal(again.landmarks_px[0], found.landmarks_px[0])
+    assert np.isnan(again.landmarks_px[2, 0, :, :2]).all() and again.present[2, 0] == 0
+    unread = dataclasses.replace(found, world_m=np.full_like(found.world_m, np.nan))
+    np.testing.assert_array_equal(read_again(evidence, unread).landmarks_px, evidence.landmarks_px)

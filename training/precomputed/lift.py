@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gives a precomputed set the evidence that the network will see: read by a hand lifter, then fitted.
 
-    python -m training.precomputed.lift SET LIFTER
+    python -m training.precomputed.lift SET LIFTER [--part 0/2]
 
 LIFTER: a file, or a folder that `training.hand_lifter` wrote. SET/lifted holds the evidence of each file of the set,
 and the lifter, which goes with the weights that are trained on it. Goes on where it was stopped; another lifter starts
@@ -46,15 +46,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("set", type=Path)
     parser.add_argument("lifter", type=Path)
+    parser.add_argument("--part", default="0/1", help="K/N: every N-th file, from the K-th")
     options = parser.parse_args()
+    part, of = (int(value) for value in options.part.split("/"))
     try:
-        lift_set(options.set, options.lifter)
+        lift_set(options.set, options.lifter, part, of)
     except DuohandError as error:
         sys.exit(f"error: {error}")
 
 
-def lift_set(folder: Path, lifter: Path) -> None:
-    """Writes folder/lifted. Raises SetError, and WeightsError for a damaged lifter."""
+def lift_set(folder: Path, lifter: Path, part: int = 0, of: int = 1) -> None:
+    """Writes folder/lifted, or a part of it. Raises SetError, and WeightsError for a damaged lifter."""
     lifter = lifter / LIFTER_FILE if lifter.is_dir() else lifter
     network, model = load_lifter(lifter), load_open_hand().to(dtype=torch.float64)
     out = folder / LIFTED
@@ -62,7 +64,7 @@ def lift_set(folder: Path, lifter: Path) -> None:
         shutil.rmtree(out)
     out.mkdir(exist_ok=True)
     shutil.copyfile(lifter, out / LIFTER_FILE)
-    for path in tqdm(sorted(folder.glob("*.safetensors")), unit="file"):
+    for path in tqdm(sorted(folder.glob("*.safetensors"))[part::of], unit="file"):
         if not (out / path.name).exists():
             generator = torch.Generator().manual_seed(int(path.stem.rsplit("-", 1)[1]))
             evidence = lifted_evidence(read_raw(folder, path), network, model, generator)
