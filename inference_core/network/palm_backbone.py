@@ -6,6 +6,7 @@ the refinement stages ask for. Its two merged levels know where palms are and wh
 ImageNet backbone would have to learn first. It has no batch norm, so it can be held still while the rest learns.
 """
 
+import torch
 from torch import Tensor, nn
 
 from inference_core.landmarks.palm_network import PalmNetwork
@@ -38,7 +39,15 @@ class PalmBackbone(nn.Module):
 
     def load_detector(self) -> None:
         """Takes the weights of the palm detector that ships. Raises WeightsError where they are damaged."""
+        self.palm.load_state_dict(self._detector())
+
+    def is_detector(self) -> bool:
+        """Whether the weights are those of the palm detector that ships."""
+        own, detector = self.palm.state_dict(), self._detector()
+        return all(torch.equal(own[key].cpu(), detector[key]) for key in own)
+
+    def _detector(self) -> dict[str, Tensor]:
         detector = PalmNetwork()
         load_weights(detector, PALM_WEIGHTS_PATH)
         state = detector.state_dict()
-        self.palm.load_state_dict({key: state[key] for key in self.palm.state_dict()})
+        return {key: state[key] for key in self.palm.state_dict()}

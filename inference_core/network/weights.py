@@ -22,12 +22,14 @@ from torch import Tensor
 from inference_core.errors import WeightsError
 from inference_core.network.configuration import NetworkConfiguration, configuration_from_json
 from inference_core.network.dir import DirNetwork
+from inference_core.network.palm_backbone import PalmBackbone
 
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.json"
 CARD_VERSION = 1
 SHIPPED_FOLDER = Path(__file__).parent / "assets" / "dir-s"
 
 _COUNTER = "num_batches_tracked"
+_BACKBONE = "backbone."
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,14 @@ class WeightsCard:
 
 def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: bool = False) -> None:
     """Writes the network's weights and card into `folder`; half: as float16. Each file appears whole or not
-    at all.
+    at all. A backbone that is the palm detector that ships is not stored again.
     """
+    backbone = network.backbone
+    known = isinstance(backbone, PalmBackbone) and backbone.is_detector()
     tensors = {
         key: (value.detach().half() if half else value.detach()).contiguous().cpu()
         for key, value in network.state_dict().items()
-        if not key.endswith(_COUNTER)
+        if not key.endswith(_COUNTER) and not (known and key.startswith(_BACKBONE))
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +86,8 @@ class StoredNetwork:
     def load(self) -> DirNetwork:
         """The network in eval mode, float32. Raises WeightsError for a truncated or foreign file."""
         network = DirNetwork(self.card.configuration)
+        if isinstance(network.backbone, PalmBackbone):
+            network.backbone.load_detector()
         fill_network(network, read_tensors(self.file), str(self.file))
         return network.eval()
 
@@ -114,8 +120,12 @@ def load_weights(folder: Path) -> tuple[DirNetwork, WeightsCard]:
 
 
 def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) -> None:
-    """Loads tensors strictly; `where` names their file in the error."""
+    """Loads tensors strictly, but for a palm detector's backbone, which may stay as it is; `where` names their file in
+    the error.
+    """
     own = {key: value for key, value in network.state_dict().items() if not key.endswith(_COUNTER)}
+    if isinstance(network.backbone, PalmBackbone) and not any(key.startswith(_BACKBONE) for key in tensors):
+        own = {key: value for key, value in own.items() if not key.startswith(_BACKBONE)}
     problems = {
         "missing": sorted(set(own) - set(tensors)),
         "unexpected": sorted(set(tensors) - set(own)),

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The palm backbone is the shipped detector without its heads, and gives features of the sizes asked for."""
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file
 
 from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.network.configuration import DIR_S
+from inference_core.network.dir import DirNetwork
 from inference_core.network.palm_backbone import PalmBackbone
 from inference_core.network.picture import normalised
+from inference_core.network.weights import WEIGHTS_FILE, WeightsCard, load_weights, save_weights
 
 
 def test_the_features_are_those_the_detectors_own_heads_read() -> None:
@@ -25,3 +31,24 @@ def test_a_crop_gives_the_sizes_that_the_stages_ask_for() -> None:
     assert [tuple(level.shape[1:]) for level in levels] == [
         (channels, size, size) for channels, size in zip(PalmBackbone.channels, (64, 32, 16, 8), strict=True)
     ]
+
+
+def test_a_still_backbone_is_not_stored_again_and_a_taught_one_is(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = DirNetwork(DIR_S.with_stages(0))
+    assert isinstance(network.backbone, PalmBackbone)
+    network.backbone.load_detector()
+    card = WeightsCard(network.configuration, "", "", "")
+    save_weights(network, tmp_path / "still", card, half=True)
+    assert not [key for key in load_file(tmp_path / "still" / WEIGHTS_FILE) if key.startswith("backbone.")]
+    back, _ = load_weights(tmp_path / "still")
+    assert isinstance(back.backbone, PalmBackbone) and back.backbone.is_detector()
+
+    with torch.no_grad():
+        network.backbone.palm.stem.conv.weight += 0.01
+    save_weights(network, tmp_path / "taught", card, half=True)
+    back, _ = load_weights(tmp_path / "taught")
+    assert isinstance(back.backbone, PalmBackbone)
+    torch.testing.assert_close(
+        back.backbone.palm.stem.conv.weight, network.backbone.palm.stem.conv.weight, atol=1e-3, rtol=1e-3
+    )

@@ -332,7 +332,14 @@ def test_what_the_lifter_reads_comes_back_in_the_frame_and_goes_to_the_network()
     assert known.landmarks_uv.std(2).max() < 1e-3
     # The solve takes the reading of hands that are seen, and nothing of others.
     again = read_again(evidence, found)
-    np.testing.assert_array_equal(again.landmarks_px[0], found.landmarks_px[0])
+    np.testing.assert_array_equal(again.world_m[0], found.world_m[0])
+    np.testing.assert_array_equal(again.landmarks_px[0, ..., 2], found.landmarks_px[0, ..., 2])
+    # In the picture between the two readings, nearer to the network's.
+    apart, moved = (
+        np.linalg.norm(to[..., :2] - evidence.landmarks_px[..., :2], axis=-1)[0]
+        for to in (found.landmarks_px, again.landmarks_px)
+    )
+    assert (moved < apart).all() and (moved > apart / 2).all()
     assert np.isnan(again.landmarks_px[2, 0, :, :2]).all() and again.present[2, 0] == 0
     unread = dataclasses.replace(found, world_m=np.full_like(found.world_m, np.nan))
     np.testing.assert_array_equal(read_again(evidence, unread).landmarks_px, evidence.landmarks_px)

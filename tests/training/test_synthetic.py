@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Synthetic pictures: same seed same picture, labels that lie where the picture shows them, no hand in another."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import pytest
@@ -8,7 +9,10 @@ import torch
 
 from inference_core.errors import RequestError
 from inference_core.geometry.projection import project_pinhole
+from inference_core.geometry.rotations import matrix_to_quaternion
 from inference_core.hand_model.load import load_open_hand
+from inference_core.take import save_take
+from tests.sample_take import sample_take
 from training.synthetic.background import folder_bank
 from training.synthetic.batch import HIDDEN_BY_OTHER, OUTSIDE, VISIBLE, SyntheticBatch
 from training.synthetic.generate import generate, load_kit
@@ -16,6 +20,7 @@ from training.synthetic.pairs import place_hands
 from training.synthetic.poses import GESTURES, gesture_angles_rad, sample_angles_rad
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
+from training.synthetic.taken_poses import taken_angles_rad
 
 SMALL = Settings(size_px=128, backgrounds=2, chunk=8)
 CLEAR = Settings(
@@ -183,3 +188,30 @@ def test_backgrounds_come_from_a_folder_of_ones_own(tmp_path) -> None:
     )  # fmt: skip
     image = generate(seed=2, batch=3, settings=settings).image.float()
     assert (image[:, 1].mean((1, 2)) > 2 * image[:, 0].mean((1, 2))).all()
+
+
+def test_poses_come_from_takes_of_ones_own(tmp_path) -> None:
+    import numpy as np
+
+    hand = load_kit(torch.device("cpu")).model
+    angles = torch.zeros(6, 2, 15, 3)
+    angles[:, :, :12, 0] = torch.linspace(0.1, 0.6, 6)[:, None, None]
+    wxyz = matrix_to_quaternion(hand.rotations_from_angles(angles)).numpy().astype(np.float32)
+    present = np.ones((6, 2), np.uint8)
+    present[3, 1] = 2
+    take = replace(sample_take(6, present), pose_wxyz=wxyz, joint_axes=hand.joint_axes.numpy())
+    save_take(take, tmp_path / "one.npz")
+    taken = taken_angles_rad(tmp_path)
+    # Every third frame, and no filled hands: frames 0 and 3 of the left, 0 of the right.
+    torch.testing.assert_close(taken[:, 0, 0].sort().values, torch.tensor([0.1, 0.1, 0.4]), atol=1e-5, rtol=0)
+    drawn = sample_angles_rad(
+        Randomness(1, torch.arange(40)), hand.joint_limits_rad, 0.0, taken_rad=taken, taken_share=1.0
+    )
+    nearest = (drawn[:, :, None, :12, 0] - taken[:, :12, 0]).abs().amax(-1).amin(-1)
+    assert nearest.max() < 1e-4
+    batch = generate(
+        3, 4, settings=Settings(size_px=64, backgrounds=2, pose_folder=str(tmp_path), pose_share=1.0)
+    )
+    assert batch.rotations.shape[0] == 4
+    with pytest.raises(RequestError, match="No take with a well seen hand"):
+        taken_angles_rad(tmp_path / "none")

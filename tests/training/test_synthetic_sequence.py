@@ -46,7 +46,7 @@ def test_motion_is_continuous_and_hands_stay_out_of_each_other(seed: int) -> Non
     kit = load_kit(torch.device("cpu"))
     random = Randomness(seed, torch.zeros(1, dtype=torch.int64))
     time_s = torch.arange(200) / 50
-    motion = draw_motion(random, time_s, kit)
+    motion = draw_motion(random, time_s, kit, Settings())
     posed, gap_m = posed_motion(kit, motion, torch.zeros(2, 10), rate_hz=50)
     assert gap_m.min() > -1e-4
     assert gap_m.min() < 0.02, "the hands meet"

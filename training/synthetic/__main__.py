@@ -26,12 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--shard", type=int, default=SHARD_PICTURES, help="pictures in a shard")
     parser.add_argument("--backgrounds", type=Path, help="folder of pictures of your own for backgrounds")
+    parser.add_argument("--poses", type=Path, help="folder of takes of your own for finger poses")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
     if options.count < 1 or options.shard < 1 or options.size < 32 or options.size % 16:
         parser.error("--count and --shard must be at least 1, --size a multiple of 16")
-    own = None if options.backgrounds is None else str(options.backgrounds)
-    settings = replace(Settings(), size_px=options.size, background_folder=own)
+    backgrounds, poses = (None if own is None else str(own) for own in (options.backgrounds, options.poses))
+    settings = replace(Settings(), size_px=options.size, background_folder=backgrounds, pose_folder=poses)
     stream = Stream(options.seed, options.count, options.shard, settings)
     try:
         write_shards(options.out, stream, options.device, _progress_line())

@@ -7,6 +7,7 @@ number alone, so that picture k of a stream shows the same on every device and i
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ from training.synthetic.skin import Looks, draw_looks
 from training.synthetic.skin_atlas import SkinAtlas, draw_skin_atlas
 from training.synthetic.spheres import Spheres, fit_spheres
 from training.synthetic.surface import choose_samples, gathered, interpolate_surface
+from training.synthetic.taken_poses import taken_angles_rad
 from training.synthetic.things import place_things
 from training.synthetic.view import choose_view, screen_points
 
@@ -119,7 +121,7 @@ def build_scene(random: Randomness, kit: Kit, settings: Settings) -> Scene:
     device = kit.mesh.faces.device
     betas = random.normal("betas", 1, 10).clamp(-2.5, 2.5) + random.normal("betas of a side", 2, 10, std=0.1)
     shaped = kit.model.with_shape(betas.to(device))
-    angles = sample_angles_rad(random, kit.model.joint_limits_rad.cpu()).to(device)
+    angles = draw_angles_rad(random, kit, settings).to(device)
     fingers = kit.model.rotations_from_angles(angles)
     placed = place_hands(random, shaped, fingers, kit.spheres, settings)
     present = _presence(random, settings).to(device)
@@ -132,6 +134,13 @@ def build_scene(random: Randomness, kit: Kit, settings: Settings) -> Scene:
     things_m, things_there = place_things(random, kit.mesh, kit.spheres, posed, present, settings)
     gap_m = torch.where(present.all(1), placed.gap_m, torch.inf)
     return assembled(posed, present, gap_m, arms_m, things_m, things_there, view.K)
+
+
+def draw_angles_rad(random: Randomness, kit: Kit, settings: Settings) -> Tensor:
+    """Finger angles (B, S, 15, 3) on the CPU: made ones, and those of the settings' takes."""
+    taken = None if settings.pose_folder is None else taken_angles_rad(Path(settings.pose_folder))
+    limits = kit.model.joint_limits_rad.cpu()
+    return sample_angles_rad(random, limits, taken_rad=taken, taken_share=settings.pose_share)
 
 
 def assembled(

@@ -66,16 +66,27 @@ GESTURES = (
 _GESTURE_SHARE = 0.62
 
 
-def sample_angles_rad(random: Randomness, limits_rad: Tensor, mirrored_share: float = 0.15) -> Tensor:
+def sample_angles_rad(
+    random: Randomness,
+    limits_rad: Tensor,
+    mirrored_share: float = 0.15,
+    taken_rad: Tensor | None = None,
+    taken_share: float = 0.0,
+) -> Tensor:
     """Finger angles (B, S, 15, 3), radians, inside limits_rad (15, 3, 2).
 
-    A share of the pictures has the same pose on both hands, as applause, prayer or a held box do.
+    A share of the pictures has the same pose on both hands, as applause, prayer or a held box do. taken_rad
+    (N, 15, 3): poses of real hands, which a share of the hands takes.
     """
     gesture = _gesture_angles(random)
     free = _free_angles(random)
     kind = random.choice("pose kind", (_GESTURE_SHARE, 1 - _GESTURE_SHARE - 0.1, 0.1), 2)[..., None, None]
     blend = random.uniform("pose blend", 2, 1, 1)
     angles = torch.where(kind == 0, gesture, torch.where(kind == 1, free, torch.lerp(gesture, free, blend)))
+    if taken_rad is not None:
+        taken = taken_rad[random.integers("pose taken", len(taken_rad), 2)] / _DEGREE
+        taken = taken + random.normal("pose taken variation", 2, 15, 3) * _side_deviation()
+        angles = torch.where(random.chance("pose is taken", taken_share, 2, 1, 1), taken, angles)
     same = random.chance("pose mirrored", mirrored_share, 1, 1, 1)
     angles = torch.where(same, angles[:, 1:] + random.normal("pose asymmetry", 2, 15, 3, std=2.0), angles)
     return within(angles * _DEGREE, limits_rad)

@@ -19,11 +19,11 @@ from inference_core.skeleton import LEFT, RIGHT
 from training.synthetic import labels
 from training.synthetic.background import cut_backgrounds
 from training.synthetic.curves import smooth_upper_bound, through_keys, turns_through_keys
-from training.synthetic.generate import Kit, Scene, as_bytes, assembled, draw, load_kit
+from training.synthetic.generate import Kit, Scene, as_bytes, assembled, draw, draw_angles_rad, load_kit
 from training.synthetic.lens import draw_lens
 from training.synthetic.meshes import with_forearms
 from training.synthetic.pairs import OWN_EYES, approach, meeting_turn, natural_turns
-from training.synthetic.poses import sample_angles_rad, within
+from training.synthetic.poses import within
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
 from training.synthetic.shading import draw_lights
@@ -100,7 +100,7 @@ def generate_sequence(
         time_s = torch.arange(frames) / fps
         open_s = (torch.arange(subframes) - (subframes - 1) / 2) / subframes * _SHUTTER / fps
         all_times_s = (time_s[:, None] + open_s).flatten()
-        motion = draw_motion(random, all_times_s, kit)
+        motion = draw_motion(random, all_times_s, kit, settings)
         betas = random.normal("betas", 1, 10).clamp(-2, 2) + random.normal("betas of a side", 2, 10, std=0.1)
         fov_deg = random.uniform("fov", low=42, high=68)
         focal_px = size_px[0] / 2 / torch.tan(torch.deg2rad(fov_deg) / 2)
@@ -109,7 +109,7 @@ def generate_sequence(
         return render_motion(random, kit, posed, motion.bend, gap_m, K, time_s, size_px, settings)
 
 
-def draw_motion(random: Randomness, time_s: Tensor, kit: Kit) -> Motion:
+def draw_motion(random: Randomness, time_s: Tensor, kit: Kit, settings: Settings) -> Motion:
     """A motion over the given times: a meeting every few keys, the hands apart between."""
     duration_s = float(time_s[-1])
     count = max(3, round(duration_s / _KEY_EVERY_S) + 1)
@@ -122,7 +122,7 @@ def draw_motion(random: Randomness, time_s: Tensor, kit: Kit) -> Motion:
     natural = exp(keys.normal("turn", 2, 3, std=0.22)) @ natural_turns(every, view)
     met = meeting_turn(every, natural[:, RIGHT])
     nearness = _nearness(random, count)
-    angles = sample_angles_rad(keys, kit.model.joint_limits_rad.cpu())
+    angles = draw_angles_rad(keys, kit, settings)
     left = slerp(natural[:, LEFT], met.turn, nearness)
     direction, shift_m, _ = approach(every, view, torch.zeros(count, dtype=torch.bool), met)
     weight = nearness[:, None]

@@ -13,7 +13,8 @@ class Settings:
     them in contact; near: how many of the rest are close. penetration_m: how deep the hands' collision
     spheres may press into each other. vertices: whether the batch holds the skin's vertices. backgrounds:
     pictures in the procedural bank from which backgrounds are cut. background_folder: a folder of pictures of
-    the user's own, used for folder_share of the backgrounds. chunk: pictures rendered at once; bounds memory.
+    the user's own, used for folder_share of the backgrounds. pose_folder: a folder of takes solved from real
+    footage, whose finger poses pose_share of the hands get. chunk: pictures rendered at once; bounds memory.
     clean: no blur, noise or JPEG. off_axis: tangent of the angle up to which the hands lie off the camera's
     axis (the predictor turns a camera to each crop's middle: 0). fill: share of the crop's side that the box
     round the hands takes, low and high.
@@ -37,6 +38,8 @@ class Settings:
     backgrounds: int = 256
     background_folder: str | None = None
     folder_share: float = 0.5
+    pose_folder: str | None = None
+    pose_share: float = 0.4
     chunk: int = 64
     clean: bool = False
     off_axis: float = 0.0

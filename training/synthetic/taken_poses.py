@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finger poses of real hands: those of takes that were solved from footage of one's own."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inference_core.errors import RequestError
+from inference_core.evidence import SEEN
+from inference_core.geometry.rotations import log, quaternion_to_matrix
+from inference_core.take import Take, load_take
+
+# Poses are taken where the solve is at least so sure, and once a so many frames: neighbours say the same again.
+_SURE = 0.5
+_EVERY = 3
+
+
+@lru_cache(maxsize=4)
+def taken_angles_rad(folder: Path) -> Tensor:
+    """(N, 15, 3) flexion, spread and twist of the well seen hands of all takes of a folder, either side.
+
+    Raises RequestError where there is none, and TakeError for a damaged take.
+    """
+    takes = [load_take(path) for path in sorted(folder.rglob("*.npz"))]
+    poses = [_angles_rad(take) for take in takes if take.joint_axes is not None]
+    if not sum(len(some) for some in poses):
+        raise RequestError(
+            f"No take with a well seen hand in {folder}. Name a folder of takes (`duohand reconstruct`) as pose "
+            "folder, or none to use made poses only."
+        )
+    return torch.cat(poses)
+
+
+def _angles_rad(take: Take) -> Tensor:
+    chosen = torch.from_numpy((take.present == SEEN) & (take.confidence >= _SURE))
+    chosen[torch.arange(len(chosen)) % _EVERY != 0] = False
+    frames, sides = chosen.nonzero(as_tuple=True)
+    rotations = quaternion_to_matrix(torch.from_numpy(take.pose_wxyz)[frames, sides].double())
+    axes = torch.from_numpy(take.joint_axes).double()[sides]
+    return (axes.mT @ log(rotations)[..., None])[..., 0].float()
