@@ -151,8 +151,7 @@ def write_weights(experiment: Experiment, result: TrainingResult, hand: HandMode
     )
     folder = experiment.folder / WEIGHTS_FOLDER
     save_weights(result.average, folder, card, half=True)
-    if experiment.data.source == "precomputed":
-        assert experiment.data.root is not None
+    if experiment.data.source == "precomputed" and experiment.data.root is not None:
         shutil.copyfile(experiment.data.root / LIFTED / LIFTER_FILE, folder / LIFTER_FILE)
 
 

@@ -94,4 +94,6 @@ class LandmarkNetwork(nn.Module):
     @property
     def late_blocks(self) -> nn.Sequential:
         """The blocks that read the early features."""
-        return self.blocks[_EARLY_BLOCKS:]
+        late = self.blocks[_EARLY_BLOCKS:]
+        assert isinstance(late, nn.Sequential)
+        return late

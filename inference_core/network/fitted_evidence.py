@@ -17,15 +17,8 @@ from inference_core.evidence import ABSENT, SEEN, HandEvidence
 from inference_core.hand_model.hand import HandModel
 from inference_core.network.configuration import CROP_PX
 from inference_core.network.records import CropEvidence
-from inference_core.solve.chart import pose_points
-from inference_core.solve.frame_fit import (
-    ShotShape,
-    estimate_shape,
-    fit_frames,
-    start_scale,
-    start_state,
-    well_seen,
-)
+from inference_core.solve.chart import make_chart, pose_points
+from inference_core.solve.frame_fit import ShotShape, estimate_shape, fit_frames, start_state, well_seen
 from inference_core.solve.observations import gather
 from inference_core.solve.terms import LANDMARKS
 
@@ -42,18 +35,20 @@ def shape_of(evidence: CropEvidence, hand: HandModel) -> ShotShape:
     return estimate_shape(hand, gather(tracks, None, chosen, camera, times, hand.joint_axes, range(count)))
 
 
-def fitted(evidence: CropEvidence, shape: ShotShape) -> CropEvidence:
-    """The evidence with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop by itself.
+def for_lifted(shape: ShotShape, hand: HandModel) -> ShotShape:
+    """The shape for world landmarks that a lifter reads: in metres, of a hand of the mean size."""
+    mean = make_chart(hand, torch.zeros_like(shape.chart.betas))
+    return replace(shape, world_scale=shape.chart.reach_m / mean.reach_m)
 
-    The evidence may be another reading than the one that the shape comes from: it has a size of its own.
-    """
+
+def fitted(evidence: CropEvidence, shape: ShotShape) -> CropEvidence:
+    """The evidence with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop by itself."""
     tracks, camera = _as_tracks(evidence)
     count = len(tracks.present)
     axes = shape.chart.axes
     seen = gather(tracks, None, tracks.present, camera, _apart(count), axes, range(count))
     world_rel_m = torch.zeros_like(evidence.world_rel_m)
     if len(seen):
-        shape = replace(shape, world_scale=start_scale(shape.chart, seen))
         state = fit_frames(shape, seen, start_state(shape, seen))
         points = pose_points(shape.chart, seen.side, state).points_m[:, LANDMARKS]
         world_rel_m[seen.frame, seen.side] = (points - points[:, :1]).to(world_rel_m)

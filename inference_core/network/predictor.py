@@ -20,7 +20,7 @@ from inference_core.hand_model.load import MANO_NAME
 from inference_core.network.available_engines import batch_of, chosen_engine
 from inference_core.network.crop import CropCamera, crop_camera, cut_crop, shot_crops
 from inference_core.network.engine import Engine, HandEstimates
-from inference_core.network.fitted_evidence import fitted, shape_of
+from inference_core.network.fitted_evidence import fitted, for_lifted, shape_of
 from inference_core.network.hand_lifter import Lifter, lifted, stored_lifter
 from inference_core.network.hand_looks import HandLooks, look_at_hands
 from inference_core.network.picture import normalised
@@ -119,6 +119,8 @@ def predict_shot(
     row_of = {at: row for row, at in enumerate(views)}
     takes_evidence = predictor.card.configuration.evidence
     shape = shape_of(known_of_shot, predictor.hand) if takes_evidence else None
+    if shape is not None and predictor.lifter is not None:
+        shape = for_lifted(shape, predictor.hand)
 
     def finish(crops: list[_Crop]) -> None:
         chosen = [row_of[crop.at] for crop in crops]

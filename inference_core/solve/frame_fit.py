@@ -60,7 +60,7 @@ def estimate_shape(model: HandModel, seen: Observations) -> ShotShape:
     shape = ShotShape(chart, torch.ones(2).double())
     if not len(seen):
         return shape
-    shape = replace(shape, world_scale=start_scale(chart, seen))
+    shape = replace(shape, world_scale=_start_scale(chart, seen))
     state = fit_frames(shape, seen, start_state(shape, seen))
     for _ in range(_SHAPE_STEPS):
         shape, state = _shape_step(model, shape, seen, state)
@@ -118,7 +118,7 @@ def limited(step: Tensor) -> Tensor:
     return step * (0.5 / step.abs().amax(-1, keepdim=True).clamp(min=0.5))
 
 
-def start_scale(chart: HandChart, seen: Observations) -> Tensor:
+def _start_scale(chart: HandChart, seen: Observations) -> Tensor:
     """(S,) median size of the relaxed model over the world landmarks', wrist to knuckles."""
     palm = [0, 5, 9, 13, 17]
     own = chart.points_m[:, palm].std(1).norm(dim=-1)

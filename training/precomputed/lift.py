@@ -20,7 +20,7 @@ from tqdm import tqdm
 from inference_core.errors import DuohandError
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
-from inference_core.network.fitted_evidence import fitted, shape_of
+from inference_core.network.fitted_evidence import fitted, for_lifted, shape_of
 from inference_core.network.hand_lifter import LIFTER_FILE, HandLifter, lifted, load_lifter
 from inference_core.network.records import CropEvidence
 from training.evidence_noise import EvidenceNoise, degraded_evidence
@@ -60,10 +60,11 @@ def lift_set(folder: Path, lifter: Path, part: int = 0, of: int = 1) -> None:
     lifter = lifter / LIFTER_FILE if lifter.is_dir() else lifter
     network, model = load_lifter(lifter), load_open_hand().to(dtype=torch.float64)
     out = folder / LIFTED
-    if out.is_dir() and (out / LIFTER_FILE).read_bytes() != lifter.read_bytes():
+    if (out / LIFTER_FILE).exists() and (out / LIFTER_FILE).read_bytes() != lifter.read_bytes():
         shutil.rmtree(out)
     out.mkdir(exist_ok=True)
-    shutil.copyfile(lifter, out / LIFTER_FILE)
+    if not (out / LIFTER_FILE).exists():
+        shutil.copyfile(lifter, out / LIFTER_FILE)
     for path in tqdm(sorted(folder.glob("*.safetensors"))[part::of], unit="file"):
         if not (out / path.name).exists():
             generator = torch.Generator().manual_seed(int(path.stem.rsplit("-", 1)[1]))
@@ -83,7 +84,7 @@ def lifted_evidence(
     mixed = CropEvidence(
         *(torch.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other) for one, other in columns)
     )
-    return fitted(mixed, shape_of(found.evidence, model))
+    return fitted(mixed, for_lifted(shape_of(found.evidence, model), model))
 
 
 if __name__ == "__main__":

@@ -172,6 +172,8 @@ def _sample(columns: Mapping[str, Tensor]) -> Sample:
         vertices_uv=empty[..., :2],
         side_mask=torch.zeros(len(empty), 1, 1, dtype=torch.int64),
         evidence=CropEvidence(*(columns[f"evidence_{name}"] for name in _EVIDENCE)),
+        levels=None,
+        looks=None,
         **truth,
     )
 
