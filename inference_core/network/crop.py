@@ -42,11 +42,11 @@ class CropCamera:
 
     def uv_from_px(self, points_px: Floats) -> NDArray[np.float64]:
         """Crop uv (..., 2) of frame pixels (..., 2)."""
-        return _mapped(points_px, self.crop_from_frame)
+        return mapped(points_px, self.crop_from_frame)
 
     def px_from_uv(self, points_uv: Floats) -> NDArray[np.float64]:
         """Frame pixels (..., 2) of crop uv (..., 2)."""
-        return _mapped(points_uv, np.linalg.inv(self.crop_from_frame))
+        return mapped(points_uv, np.linalg.inv(self.crop_from_frame))
 
 
 def shot_crops(evidence: HandEvidence) -> NDArray[np.float64]:
@@ -128,6 +128,7 @@ def _turn_to_z(direction: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.eye(3) + cross + cross @ cross / (1 + z)
 
 
-def _mapped(points: Floats, homography: NDArray[np.float64]) -> NDArray[np.float64]:
-    flat = np.concatenate([points, np.ones_like(points[..., :1])], -1) @ homography.T
+def mapped(points: Floats, homography: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (..., P, 2) by a homography (3, 3), or by one for each (..., 3, 3)."""
+    flat = np.concatenate([points, np.ones_like(points[..., :1])], -1) @ np.swapaxes(homography, -1, -2)
     return flat[..., :2] / flat[..., 2:]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inference_core.landmarks.landmark_network import LANDMARKS, LAST_CHANNELS, LandmarkNetwork
 from inference_core.landmarks.weights import load_landmark_networks, load_weights
+from inference_core.network.crop import mapped
 from inference_core.network.hand_looks import HandLooks, points_to_frame, world_to_frame
 from inference_core.network.records import CropEvidence
 
@@ -131,7 +131,7 @@ def lifted(evidence: CropEvidence, looks: HandLooks, lifter: HandLifter) -> Crop
     )
     crops, numbers = looks.crops[rows, sides].double().numpy(), sides.numpy()
     points_px = points_to_frame(points, crops, numbers)
-    uv = _mapped(points_px, looks.uv_from_px[rows].double().numpy())
+    uv = mapped(points_px, looks.uv_from_px[rows].double().numpy())
     world_m = world_to_frame(world_m, crops, numbers)
     trust = 1 / (1 + np.square(np.exp(log_sigma[..., 0]) / _HALF_TRUSTED))
     score = trust * evidence.hand_score[rows, sides].double().numpy()[:, None]
@@ -147,8 +147,3 @@ def lifted(evidence: CropEvidence, looks: HandLooks, lifter: HandLifter) -> Crop
         column[rows, sides] = torch.from_numpy(values).to(column)
         filled[name] = column
     return replace(evidence, **filled)
-
-
-def _mapped(points_px: NDArray[np.float64], homographies: NDArray[np.float64]) -> NDArray[np.float64]:
-    flat = np.concatenate([points_px, np.ones_like(points_px[..., :1])], -1) @ homographies.transpose(0, 2, 1)
-    return flat[..., :2] / flat[..., 2:]
