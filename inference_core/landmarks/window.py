@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.crops import crops_from_palms
 from inference_core.landmarks.hand_reader import HandReadings, read_hands
-from inference_core.landmarks.palm_detector import detect_palms
+from inference_core.landmarks.palm_detector import detect_palms, detect_palms_closer
 from inference_core.landmarks.trails import Sighting, Trails
 from inference_core.landmarks.weights import LandmarkNetworks
 
 Image = NDArray[np.uint8]
 FORWARDS, BACKWARDS = 1, -1
 _STILL = np.zeros(2)
+# Frames with fewer hands than a person has are looked at more closely.
+_HANDS = 2
 # A hand that seems to change its size (logarithm) or rotation (radians) by this much from one frame to the
 # next is believed at this presence only; less change needs less.
 _FULL_GROWTH, _FULL_TURN, _FULL_PRESENCE = 0.45, 1.0, 0.85
@@ -28,7 +30,8 @@ class DetectionSettings:
     detect_every: palms are sought on every n-th frame. detect_every_empty: likewise where no hand is known at all.
     window_frames, window_bytes: images held at once.
     history_frames: how many earlier images stay at hand for following a hand backwards. max_palms: a frame's
-    best ones only. min_palm_score, min_presence: MediaPipe's own. reread_shift: a reading whose hand lies
+    best ones only. min_palm_score, min_presence: MediaPipe's own; min_palm_score_closer: of the closer look at frames
+    with fewer than two hands, whose palms the landmark network checks all the same. reread_shift: a reading whose hand lies
     further than this share of the crop's side from the crop's middle is repeated with a crop that fits.
     widen_lost: a lost hand is looked for in a crop so much wider.
     """
@@ -40,6 +43,7 @@ class DetectionSettings:
     history_frames: int = 12
     max_palms: int = 6
     min_palm_score: float = 0.5
+    min_palm_score_closer: float = 0.3
     min_presence: float = 0.5
     reread_shift: float = 0.1
     widen_lost: float = 1.25
@@ -79,21 +83,30 @@ class Window:
         self._find(there[:: self._settings.detect_every])
         self._find([at for at in there[:: self._settings.detect_every_empty] if not self._trails.count(at)])
         self._find([at for at in there if self._is_short_of_hands(at)])
+        wanting = [at for at in there[:: self._settings.detect_every] if self._trails.count(at) < _HANDS]
+        self._find(wanting, closer=True)
         self._waiting = self._ends()
         oldest = self._end - self._settings.history_frames
         self._images = {at: image for at, image in self._images.items() if at >= oldest}
 
-    def _find(self, frames: Sequence[int]) -> None:
-        """Look for palms in some frames and follow their hands both ways, and the hands waiting to be followed."""
-        fresh = self._seek(frames)
+    def _find(self, frames: Sequence[int], closer: bool = False) -> None:
+        """Look for palms in some frames and follow their hands both ways, and the hands waiting to be followed.
+
+        closer: with the detector's closer look.
+        """
+        fresh = self._seek(frames, closer)
         self._follow([*self._waiting, *fresh], FORWARDS)
         self._waiting = []
         self._follow(self._loose_starts(fresh), BACKWARDS)
 
-    def _seek(self, frames: Sequence[int]) -> list[_Front]:
+    def _seek(self, frames: Sequence[int], closer: bool) -> list[_Front]:
         """New trails from the palms of some frames; palms of hands already known there start none."""
         images = {at: image for at in frames if (image := self._images[at]) is not None}
-        palms = detect_palms(list(images.values()), self._networks, self._settings.min_palm_score)
+        settings = self._settings
+        if closer:
+            palms = detect_palms_closer(list(images.values()), self._networks, settings.min_palm_score_closer)
+        else:
+            palms = detect_palms(list(images.values()), self._networks, settings.min_palm_score)
         places, crops = [], []
         for at, found in zip(images, palms, strict=True):
             best = slice(self._settings.max_palms)

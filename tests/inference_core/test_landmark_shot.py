@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -107,6 +108,22 @@ def test_a_hand_that_palms_miss_is_followed_back_from_where_it_is_found(networks
     detections = detect_shot(blind, networks, DetectionSettings(detect_every=8))
     assert sorted(detections.at) == list(range(1, 12))
     assert set(detections.trail) == {0}
+
+
+def test_a_second_hand_too_small_for_the_look_at_the_whole_frame_is_found_closer(networks: LandmarkNetworks) -> None:
+    frames = clip("one_hand.mp4", 40, 44)
+    wide: list[Frame] = []
+    for frame in frames:
+        assert frame.image is not None
+        picture = np.full((360, 640, 3), 90, np.uint8)
+        picture[:, :320] = cv2.resize(frame.image, (640, 360), interpolation=cv2.INTER_AREA)[:, 160:480]
+        picture[150:204, 480:576] = cv2.resize(frame.image, (96, 54), interpolation=cv2.INTER_AREA)
+        wide.append(replace(frame, image=picture))
+    detections = detect_shot(wide, networks)
+    assert np.bincount(detections.at).tolist() == [2] * len(wide) and len(set(detections.trail)) == 2
+    small = detections.points_px[detections.crops[:, 2] < 80, :, :2].mean(1)
+    assert len(small) == len(wide) and ((small > (480, 150)) & (small < (576, 204))).all()
+    assert all(len(palms.scores) == 1 for palms in detect_palms([frame.image for frame in wide], networks))
 
 
 @pytest.mark.parametrize(("name", "start", "stop"), [("two_hands.mp4", 70, 96), ("one_hand.mp4", 300, 330)])

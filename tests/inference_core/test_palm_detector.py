@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Anchors, letterbox and suppression of the palm detector."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inference_core.footage import FrameRange, open_footage
 from inference_core.landmarks.palm_detector import (
     anchor_centres,
     box_overlaps,
     detect_palms,
+    detect_palms_closer,
     letterbox,
+    squares,
     weighted_suppression,
 )
 from inference_core.landmarks.palm_network import INPUT_PX
 from inference_core.landmarks.weights import load_landmark_networks
+from tests.shared_files import footage_file
 
 
 def test_anchors_are_two_a_fine_cell_and_six_a_coarse_one() -> None:
@@ -62,6 +67,31 @@ def test_overlap_is_one_with_itself_and_symmetric() -> None:
 def test_pictures_without_hands_hold_no_palms() -> None:
     pictures = [np.zeros((90, 160, 3), np.uint8), np.full((1, 1, 3), 200, np.uint8)]
     assert [len(palms.scores) for palms in detect_palms(pictures, load_landmark_networks())] == [0, 0]
+
+
+def test_a_closer_look_finds_a_small_palm_where_it_is_and_once() -> None:
+    """A hand too small for the look at the whole frame, against the look at that hand alone."""
+    networks = load_landmark_networks()
+    frame = next(iter(open_footage(footage_file("one_hand.mp4"), FrameRange(40, 41)))).image
+    assert frame is not None
+    small = cv2.resize(frame, (96, 54), interpolation=cv2.INTER_AREA)
+    wide = np.full((180, 320, 3), 90, np.uint8)
+    wide[60:114, 150:246] = small
+    whole, closer = detect_palms([wide], networks)[0], detect_palms_closer([wide], networks)[0]
+    alone = detect_palms([small], networks)[0]
+    assert len(whole.scores) == 0 and len(closer.scores) == len(alone.scores) == 1
+    np.testing.assert_allclose(closer.key_points_px[0], alone.key_points_px[0] + (150, 60), atol=4)
+    np.testing.assert_allclose(closer.boxes_px[0, 2:], alone.boxes_px[0, 2:], rtol=0.2)
+
+
+@pytest.mark.parametrize("size", [(320, 180), (180, 320), (200, 200), (1, 3)])
+def test_a_closer_look_covers_the_whole_picture(size: tuple[int, int]) -> None:
+    corners, side = squares(*size)
+    seen = np.zeros(size[::-1], bool)
+    for x, y in corners:
+        assert 0 <= x <= size[0] - side and 0 <= y <= size[1] - side
+        seen[y : y + side, x : x + side] = True
+    assert seen.all()
 
 
 def _plain_suppression(rows: list[tuple[float, ...]]) -> tuple[np.ndarray, list[float]]:
