@@ -39,7 +39,7 @@ class NetworkEvidence:
     wrist_cam_m (T, S, 3); betas (T, S, 10); offset_m (T, 3): right wrist minus left wrist.
     confidence (T, S): 0..1; 0 where the network says nothing. presence (T, S): 0..1.
     landmarks_px, world_m: the landmarks as the network reads them in its own looks at the hands, as HandEvidence's;
-    NaN where it did not look.
+    NaN where it saw no hand.
     """
 
     rotations: NDArray[np.float32]
@@ -54,17 +54,19 @@ class NetworkEvidence:
 
 
 def read_again(evidence: HandEvidence, network: NetworkEvidence) -> HandEvidence:
-    """The evidence of seen hands with the network's reading of their landmarks, where it looked.
+    """The evidence with the network's reading of the landmarks, where it looked and saw the hand.
 
-    World landmarks and scores are the network's; in the picture a landmark lies between the two readings, which err
-    in different ways.
+    World landmarks and scores are the network's; in the picture a landmark of a hand that was seen before lies between
+    the two readings, which err in different ways. Other hands count as seen from here on.
     """
     read = np.isfinite(network.landmarks_px).all((-1, -2)) & np.isfinite(network.world_m).all((-1, -2))
-    read = (read & (evidence.present == SEEN))[..., None, None]
+    twice = (read & (evidence.present == SEEN))[..., None, None]
     between = (1 - _READ_SHARE) * evidence.landmarks_px + _READ_SHARE * network.landmarks_px
-    again = np.concatenate([between[..., :2], network.landmarks_px[..., 2:]], -1)
+    points = np.where(twice, between, network.landmarks_px)[..., :2]
+    again = np.concatenate([points, network.landmarks_px[..., 2:]], -1)
     return replace(
         evidence,
-        landmarks_px=np.where(read, again, evidence.landmarks_px),
-        world_m=np.where(read, network.world_m, evidence.world_m),
+        landmarks_px=np.where(read[..., None, None], again, evidence.landmarks_px),
+        world_m=np.where(read[..., None, None], network.world_m, evidence.world_m),
+        present=np.where(read, np.uint8(SEEN), evidence.present),
     )

@@ -50,7 +50,7 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     network = choose_network(request.network, hand_model, device)
     with PartialRun(out, request.resume) as partial:
         pieces = Pieces(footage, partial, progress)
-        detections = find_landmarks(pieces, device)
+        detections = find_landmarks(pieces, device, network)
         evidence = build_tracks(detections, TrackSettings(hands=request.hands))
         if not (evidence.present == SEEN).any():
             notices.add("No hands were found in the footage; the take holds none.")

@@ -21,6 +21,7 @@ from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.messages import Progress
 from inference_core.network.hand_lifter import LIFTER_FILE
+from inference_core.network.hand_sides import with_sides_told
 from inference_core.network.predictor import Predictor, load_predictor, predict_shot
 from inference_core.network.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
 from inference_core.partial_run import PartialRun
@@ -72,8 +73,8 @@ class Pieces:
         return pieces
 
 
-def find_landmarks(pieces: Pieces, device: torch.device) -> ShotDetections:
-    """All sightings of hands in the footage."""
+def find_landmarks(pieces: Pieces, device: torch.device, network: ChosenNetwork | None) -> ShotDetections:
+    """All sightings of hands in the footage, their sides told by the network where it can."""
     networks = load_landmark_networks(device)
     footage = pieces.footage
 
@@ -82,9 +83,12 @@ def find_landmarks(pieces: Pieces, device: torch.device) -> ShotDetections:
             progress(stage, start + done, footage.info.count)
 
         found = detect_shot(footage.part(start, stop), networks, progress=within, frame_count=stop - start)
+        if network is not None and network.predictor.lifter is not None:
+            found = with_sides_told(footage.part(start, stop), found, network.predictor.lifter)
         return {key: np.asarray(value) for key, value in asdict(found).items()}
 
-    return _joined_detections(pieces.run(_LANDMARKS, {"device": device.type}, work))
+    depends_on = {"device": device.type, "sides": network.identity if network else None}
+    return _joined_detections(pieces.run(_LANDMARKS, depends_on, work))
 
 
 def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork | None:

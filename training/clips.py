@@ -3,7 +3,8 @@
 their frames.
 
 This decides whether the network is on by default. T frames, S sides. Frames "overlap" when the true boxes of
-the hands do; a hand is "lost" where it is in the picture and its track has no landmarks.
+the hands do; a hand is "lost" where it is in the picture and its track, by the landmark networks alone, has no
+landmarks. The network's solve has tracks of its own where the network tells the sides.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from inference_core.camera import Camera, camera_from_intrinsics
 from inference_core.evidence import SEEN, HandEvidence, NetworkEvidence
 from inference_core.footage.records import Frame
 from inference_core.hand_model.hand import HandModel
+from inference_core.landmarks.detections import ShotDetections
 from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.network.hand_sides import with_sides_told
 from inference_core.network.predictor import Predictor, load_predictor, predict_shot
 from inference_core.solve.shot import solve_shot
 from inference_core.tracks import build_tracks
@@ -85,8 +88,10 @@ def evaluate_clips(
         camera = clip_camera(clip)
         time_s = clip.time_s.cpu().double().numpy()
         footage = clip_frames(clip)
-        tracks = build_tracks(detect_shot(footage, networks))
-        results.append(evaluate_clip(CLIP_SEED + k, clip, footage, tracks, camera, time_s, hand, predictor))
+        detections = detect_shot(footage, networks)
+        results.append(
+            evaluate_clip(CLIP_SEED + k, clip, footage, detections, camera, time_s, hand, predictor)
+        )
         told(f"clip {k + 1} of {clips}: {summary_line(results[-1])}")
     return results
 
@@ -95,23 +100,28 @@ def evaluate_clip(
     seed: int,
     clip: SyntheticClip,
     footage: Sequence[Frame],
-    tracks: HandEvidence,
+    detections: ShotDetections,
     camera: Camera,
     time_s: Values,
     hand: HandModel,
     predictor: Predictor,
 ) -> ClipResult:
     """Both solves of a clip against its truth."""
-    network = predict_shot(footage, tracks, camera, predictor)
-    solved: dict[str, NetworkEvidence | None] = dict(zip(METHODS, (None, network), strict=True))
+    lifter = predictor.lifter
+    told = detections if lifter is None else with_sides_told(footage, detections, lifter)
+    tracks, told_tracks = build_tracks(detections), build_tracks(told)
+    network = predict_shot(footage, told_tracks, camera, predictor)
+    known_by: dict[str, tuple[HandEvidence, NetworkEvidence | None]] = dict(
+        zip(METHODS, ((tracks, None), (told_tracks, network)), strict=True)
+    )
     present = clip.present.cpu().numpy().astype(bool)
     true_joints = clip.joints_cam_m.cpu().double()
     overlaps = metrics.overlap(clip.joints_px.cpu(), clip.present.cpu().bool()) >= OVERLAPPING
     errors = {
         method: clip_errors(
-            solve_shot(tracks, camera, time_s, hand, None, evidence).joints_cam_m, true_joints, present
+            solve_shot(evidence, camera, time_s, hand, None, estimates).joints_cam_m, true_joints, present
         )
-        for method, evidence in solved.items()
+        for method, (evidence, estimates) in known_by.items()
     }
     known = np.isfinite(network.presence) & (network.presence > 0) | ~present
     correct = np.where(known, (network.presence > 0.5) == present, False).astype(float)

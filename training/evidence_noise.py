@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inference_core.geometry.rotations import exp
+from inference_core.geometry.rotations import exp, turn_to_ray
 from inference_core.network.records import CropEvidence
 from inference_core.network.shot_evidence import BRIDGED_FRAMES, BRIDGED_SCORE
 from training.metrics import overlap
@@ -29,8 +29,6 @@ ALONG_FINGER = (0.1, 0.45, 0.8, 1.0)
 
 # A hand with this share of its joints hidden is still found as well as any.
 _USUALLY_HIDDEN = 0.3
-
-_TINY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -188,12 +186,7 @@ def _seen_landmarks(sample: Sample) -> tuple[Tensor, Tensor]:
     """
     uv = sample.landmarks_uv if sample.landmarks_uv is not None else sample.joints_uv
     rel_m = sample.landmarks_rel_m if sample.landmarks_rel_m is not None else sample.joints_rel_m
-    ray = torch.nn.functional.normalize(sample.wrist_cam_m, dim=-1, eps=_TINY)
-    # The turn that brings the ray onto z: its axis is ray x z, its angle's sine the axis' length.
-    axis = torch.stack([ray[..., 1], -ray[..., 0], torch.zeros_like(ray[..., 0])], dim=-1)
-    sine = axis.norm(dim=-1, keepdim=True)
-    turn = exp(axis / sine.clamp(min=_TINY) * torch.asin(sine.clamp(max=1.0)))
-    return uv, rel_m @ turn.mT
+    return uv, rel_m @ turn_to_ray(sample.wrist_cam_m)
 
 
 def _with_errors(

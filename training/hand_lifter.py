@@ -22,7 +22,7 @@ from tqdm import tqdm
 from inference_core.errors import DuohandError
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.network.hand_lifter import LIFTER_FILE, HandLifter, LiftedHands
-from training.precomputed.looks import LookSet
+from training.precomputed.looks import LOOKS, LookSet
 from training.precomputed.source import held_out_paths, training_paths
 
 _BATCH = 64
@@ -32,7 +32,7 @@ _WARM_UP_STEPS = 200
 _SAVED_EVERY_S = 60.0
 # Metres to the unit of points, about: a hand fills half of its look.
 _WORLD_GAIN = 8.0
-_SIGMA_WEIGHT = 0.02
+_SIGMA_WEIGHT, _SIDE_WEIGHT = 0.02, 0.15
 # A look moved by a cell of its features is nearly the look moved by as many pixels.
 _CELL = 2 / 14
 _MOVED = 0.5
@@ -62,8 +62,8 @@ def main() -> None:
 
 def train(folder: Path, out: Path, steps: int, seed: int, device: torch.device) -> HandLifter:
     """The averaged lifter after `steps` steps in all. Raises SetError."""
-    looks = LookSet(folder, training_paths(folder))
-    held_out = LookSet(folder, held_out_paths(folder))
+    looks = LookSet(folder, training_paths(folder) + training_paths(folder / LOOKS))
+    held_out = LookSet(folder, held_out_paths(folder) + held_out_paths(folder / LOOKS))
     out.mkdir(parents=True, exist_ok=True)
     run = _started(out / "checkpoint.pt", device)
     generator = torch.Generator().manual_seed(seed + run.step)
@@ -80,41 +80,52 @@ def train(folder: Path, out: Path, steps: int, seed: int, device: torch.device) 
 def errors_mm(
     lifter: HandLifter, looks: LookSet, device: torch.device, most: int = 1500
 ) -> dict[str, Tensor]:
-    """(N,) errors of up to `most` looks, evenly over the set: wrist root, scale of the truth; and of the points, in
-    the look's half side.
+    """(N,) errors of up to `most` looks, evenly over the set: wrist root, scale of the truth; of the points, in the
+    look's half side; and whether the side is told rightly.
     """
     rows = torch.linspace(0, len(looks) - 1, min(most, len(looks))).long()
     lifter.eval()
     with torch.inference_mode():
         parts = [lifter(looks.features(part).to(device)) for part in rows.split(_BATCH)]
-    world = torch.cat([part.world_m for part in parts]).cpu()
-    points = torch.cat([part.points for part in parts]).cpu()
+    world, points, right = (
+        torch.cat([getattr(part, name) for part in parts]).cpu() for name in ("world_m", "points", "right")
+    )
     found, true = (value - value[:, :1] for value in (world, looks.world_m[rows]))
     scale = true[:, 9].norm(dim=-1) / found[:, 9].norm(dim=-1).clamp(min=1e-6)
     return {
         "world": (found * scale[:, None, None] - true).norm(dim=-1).mean(-1) * 1000,
         "points": (points - looks.points[rows]).norm(dim=-1).mean(-1),
+        "side": ((right > 0) == looks.right[rows]).float(),
         "seen": looks.seen[rows],
+        "right": looks.right[rows],
     }
 
 
 def told(lifter: HandLifter, looks: LookSet, device: torch.device) -> str:
     """Errors of held-out looks in a line."""
     errors = errors_mm(lifter, looks, device)
-    seen = errors["seen"]
-    return "; ".join(
-        f"{name}: world {errors['world'][mask].mean():.1f} mm, points {errors['points'][mask].mean():.3f}"
-        for name, mask in (("seen", seen), ("lost", ~seen))
-    )
+    seen, right = errors["seen"], errors["right"]
+    parts = [
+        f"{name}: world {errors['world'][mask].mean():.1f} mm, points {errors['points'][mask].mean():.3f}, "
+        f"side {errors['side'][mask].mean():.3f}"
+        for name, mask in (("seen", seen & right), ("lost", ~seen & right))
+    ]
+    return "; ".join([*parts, f"wrong way: side {errors['side'][~right].mean():.3f}"])
 
 
-def loss(lifted: LiftedHands, points: Tensor, world_m: Tensor) -> Tensor:
-    """Mean distance of points and of centred world landmarks, and the likelihood of those errors (Laplace)."""
+def loss(lifted: LiftedHands, points: Tensor, world_m: Tensor, right: Tensor) -> Tensor:
+    """Of right hands (N,) bool the mean distance of points and of centred world landmarks, and the likelihood of those
+    errors (Laplace); of all looks the side's.
+    """
     off = (lifted.points - points).norm(dim=-1)
     off_m = (lifted.world_m - world_m).norm(dim=-1)
     errors = torch.stack([off, off_m], -1)
-    likelihood = (errors.detach() / lifted.log_sigma.exp() + lifted.log_sigma).mean()
-    return off.mean() + _WORLD_GAIN * off_m.mean() + _SIGMA_WEIGHT * likelihood
+    likelihood = (errors.detach() / lifted.log_sigma.exp() + lifted.log_sigma).mean((1, 2))
+    of_hand = off.mean(1) + _WORLD_GAIN * off_m.mean(1) + _SIGMA_WEIGHT * likelihood
+    of_side = torch.nn.functional.softplus(torch.where(right, -lifted.right, lifted.right))
+    # Both sides count alike, however few looks are mirrored the wrong way.
+    sides = sum((of_side * mask).sum() / mask.sum().clamp(min=1) for mask in (right, ~right))
+    return (of_hand * right).sum() / right.sum().clamp(min=1) + _SIDE_WEIGHT * sides
 
 
 def moved(features: Tensor, points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -134,7 +145,8 @@ def _step(run: _Run, looks: LookSet, generator: torch.Generator, steps: int, dev
     features, points = moved(looks.features(rows), looks.points[rows], generator)
     features = features.to(device).contiguous(memory_format=torch.channels_last)
     run.lifter.train()
-    value = loss(run.lifter(features), points.to(device), looks.world_m[rows].to(device))
+    truth = (points, looks.world_m[rows], looks.right[rows])
+    value = loss(run.lifter(features), *(values.to(device) for values in truth))
     warm = min(1.0, (run.step + 1) / min(_WARM_UP_STEPS, 1 + steps / 10))
     rate = warm * 0.5 * (1 + math.cos(math.pi * run.step / steps))
     for group in run.optimiser.param_groups:

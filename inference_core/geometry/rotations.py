@@ -134,6 +134,18 @@ def geodesic_angle(first: Tensor, second: Tensor) -> Tensor:
     return torch.atan2(sine, cosine)
 
 
+def turn_to_ray(rays: Tensor) -> Tensor:
+    """The smallest rotations (..., 3, 3) that turn the camera's axis (0, 0, 1) onto rays (..., 3) of any length.
+
+    What a network sees in a crop it sees as a camera would that looks straight at the crop's middle: the rotation takes
+    such points into the axes of the camera whose picture was cropped.
+    """
+    rays = F.normalize(rays, dim=-1)
+    sine = torch.stack([-rays[..., 1], rays[..., 0], torch.zeros_like(rays[..., 0])], -1)
+    length = sine.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return exp(sine / length * torch.atan2(length, rays[..., 2:]))
+
+
 def slerp(first: Tensor, second: Tensor, fraction: Tensor | float) -> Tensor:
     """Rotation matrices (..., 3, 3) on the shortest turn from `first` (fraction 0) to `second` (1)."""
     turn = log(first.mT @ second)

@@ -31,8 +31,8 @@ class DetectionSettings:
     window_frames, window_bytes: images held at once.
     history_frames: how many earlier images stay at hand for following a hand backwards. max_palms: a frame's
     best ones only. min_palm_score, min_presence: MediaPipe's own; min_palm_score_closer: of the closer look at frames
-    with fewer than two hands, whose palms the landmark network checks all the same. reread_shift: a reading whose hand lies
-    further than this share of the crop's side from the crop's middle is repeated with a crop that fits.
+    with fewer than two hands, whose palms the landmark network checks all the same. reread_shift: a reading whose
+    hand lies further than this share of the crop's side from the crop's middle is repeated with a crop that fits.
     widen_lost: a lost hand is looked for in a crop so much wider.
     """
 

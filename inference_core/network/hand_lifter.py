@@ -36,11 +36,13 @@ class LiftedHands:
     """N hands in their looks. points (N, 21, 2): -1..1; world_m (N, 21, 3): about the hand's centre, the look's axes.
 
     log_sigma (N, 21, 2): logarithm of the expected errors of points (their unit) and of world_m (metres).
+    right (N,): log odds that the look shows a right hand, as it should; else it is mirrored the wrong way.
     """
 
     points: Tensor
     world_m: Tensor
     log_sigma: Tensor
+    right: Tensor
 
 
 class HandLifter(nn.Module):
@@ -55,6 +57,7 @@ class HandLifter(nn.Module):
             grown.last_filter,
         )
         self.points, self.world = nn.Linear(LAST_CHANNELS, 2 * LANDMARKS), grown.world
+        self.right = grown.right
         self.correction = nn.Sequential(
             nn.LayerNorm(LAST_CHANNELS),
             nn.Dropout(_DROPOUT),
@@ -69,14 +72,19 @@ class HandLifter(nn.Module):
         x = F.relu6(self.last_filter(x)).mean((2, 3))
         points, world, log_sigma = self.correction(x).unflatten(1, (LANDMARKS, 7)).split((2, 3, 2), -1)
         world_m = self.world(x).unflatten(1, (LANDMARKS, 3)) + 0.1 * world
-        return LiftedHands(self.points(x).unflatten(1, (LANDMARKS, 2)) + points, world_m, log_sigma - 3)
+        return LiftedHands(
+            self.points(x).unflatten(1, (LANDMARKS, 2)) + points,
+            world_m,
+            log_sigma - 3,
+            self.right(x)[:, 0],
+        )
 
     def start_from(self, network: LandmarkNetwork) -> None:
         """Takes the landmark network's weights; the correction starts at nothing."""
         own, theirs = self.state_dict(), network.state_dict()
         for key in own:
             # The blocks keep their numbers.
-            if key.startswith(("blocks.", "last_", "world.")):
+            if key.startswith(("blocks.", "last_", "world.", "right.")):
                 own[key] = theirs[key]
         half_side = 112.0
         for name in ("weight", "bias"):
@@ -147,3 +155,17 @@ def lifted(evidence: CropEvidence, looks: HandLooks, lifter: HandLifter) -> Crop
         column[rows, sides] = torch.from_numpy(values).to(column)
         filled[name] = column
     return replace(evidence, **filled)
+
+
+def presence_in_look(looks: HandLooks, asked: Tensor, lifter: Lifter) -> Tensor:
+    """(B, S) 0..1 how surely the hands asked for (B, S) are in their looks: by the landmark network, and 0 where the
+    lifter takes a hand for one of the other side. 0 for the others.
+    """
+    asked = asked & (looks.crops[..., 2] > 0)
+    presence = torch.zeros(asked.shape)
+    features = looks.features[asked].float()
+    with torch.inference_mode():
+        for part, rows in zip(features.split(_BATCH), asked.nonzero().split(_BATCH), strict=True):
+            read, right = lifter.landmarks.read(part).presence, lifter.network(part).right
+            presence[rows[:, 0], rows[:, 1]] = (read * (right > 0)).float().cpu()
+    return presence

@@ -13,20 +13,22 @@ from numpy.typing import NDArray
 
 from inference_core.camera import Camera
 from inference_core.errors import RequestError
-from inference_core.evidence import HandEvidence, NetworkEvidence
+from inference_core.evidence import SEEN, HandEvidence, NetworkEvidence
 from inference_core.footage.records import Frame
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import MANO_NAME
+from inference_core.landmarks.trails import SAME_HAND
 from inference_core.network.available_engines import batch_of, chosen_engine
 from inference_core.network.crop import CropCamera, crop_camera, cut_crop, shot_crops
 from inference_core.network.engine import Engine, HandEstimates
 from inference_core.network.fitted_evidence import fitted, for_lifted, shape_of
-from inference_core.network.hand_lifter import Lifter, lifted, stored_lifter
+from inference_core.network.hand_lifter import Lifter, lifted, presence_in_look, stored_lifter
 from inference_core.network.hand_looks import HandLooks, look_at_hands
+from inference_core.network.lost_hands import between
 from inference_core.network.picture import normalised
 from inference_core.network.placement import placed_alone, placed_together
 from inference_core.network.records import CropEvidence
-from inference_core.network.shot_evidence import ShotEvidence, crop_evidence, shot_evidence
+from inference_core.network.shot_evidence import SEEN_SCORE, ShotEvidence, crop_evidence, shot_evidence
 from inference_core.network.weights import WeightsCard, stored_network
 
 Progress = Callable[[str, int, int], None]
@@ -36,6 +38,8 @@ STAGE = "network"
 # An expected joint error at which the network's word counts half.
 _HALF_CONFIDENCE_M = 0.02
 _UNIT_M = 0.15
+# A hand that is seen no more than so many frames before and after is there, however little is seen of it, so likely.
+_BETWEEN_FRAMES, _THERE_BETWEEN = 50, 0.9
 # Crops held while the hand model is fitted to their landmarks, all together.
 _FITTED_AT_ONCE = 64
 
@@ -43,8 +47,8 @@ _FITTED_AT_ONCE = 64
 @dataclass(frozen=True)
 class Predictor:
     """An engine with what must be known of its weights. hand: the model fitted to the landmarks first, float64.
-    lifter: reads the evidence's hands again, or None where the weights come without one. batch: crops at once;
-    betas_apply: whether they are of the hand model in use.
+    lifter: reads the evidence's hands again; None where the weights come without one or take no evidence.
+    batch: crops at once; betas_apply: whether they are of the hand model in use.
     """
 
     engine: Engine
@@ -78,7 +82,7 @@ def load_predictor(
         engine,
         card,
         hand.to("cpu", torch.float64),
-        stored_lifter(network.file.parent),
+        stored_lifter(network.file.parent) if card.configuration.evidence else None,
         batch_of(torch.device(device)),
         betas_apply=card.hand_model == hand.name,
     )
@@ -147,6 +151,9 @@ def predict_shot(
             progress(STAGE, at + 1, count)
     if waiting:
         finish(waiting)
+    # What one frame says of a hand, and that it is seen a little before and a little after.
+    chance = _THERE_BETWEEN * between(evidence.present == SEEN, _BETWEEN_FRAMES)
+    np.copyto(result.presence, 1 - (1 - result.presence) * (1 - chance), where=result.presence > 0)
     return result
 
 
@@ -161,7 +168,7 @@ def _looks(
     image: NDArray[np.uint8], shot: ShotEvidence, at: int, view: CropCamera, predictor: Predictor
 ) -> HandLooks | None:
     """At the hands of frame `at` that landmarks of the frame or of those around tell of."""
-    if predictor.lifter is None or not predictor.card.configuration.evidence:
+    if predictor.lifter is None:
         return None
     known = (shot.score[at : at + 1] > 0).any(-1)
     return look_at_hands(
@@ -170,16 +177,35 @@ def _looks(
 
 
 def _lifted(known: CropEvidence, crops: list[_Crop], lifter: Lifter, result: NetworkEvidence) -> CropEvidence:
-    """The evidence as the lifter reads it, which is also written into `result`, in the frame."""
+    """The evidence as the lifter reads it.
+
+    A hand that only the frames around told of, but which is found here after all, is as good as seen from here on. What
+    is read of seen hands is written into `result`, in the frame.
+    """
     looks = HandLooks.joined([crop.looks for crop in crops if crop.looks is not None])
+    presence = known.hand_score
     known = lifted(known, looks, lifter.network)
+    uv = known.landmarks_uv.double().numpy()
+    points_px = np.stack([crop.camera.px_from_uv(uv[row]) for row, crop in enumerate(crops)])
+    again = presence_in_look(looks, (presence > 0) & (presence < SEEN_SCORE), lifter)
+    again = again.where(~_of_one_hand(points_px, looks), 0)
+    grown = torch.where(again >= SEEN_SCORE, again / presence.clamp(min=1e-6), 1.0)
+    known = replace(
+        known, hand_score=known.hand_score * grown, landmark_score=known.landmark_score * grown[..., None]
+    )
+    there = (torch.maximum(presence, again) >= SEEN_SCORE).numpy()
+    score = known.landmark_score[..., None].numpy()
     for row, crop in enumerate(crops):
-        sides = (looks.crops[row, :, 2] > 0).numpy()
-        px = crop.camera.px_from_uv(known.landmarks_uv[row].double().numpy())
-        score = known.landmark_score[row, ..., None].numpy()
-        result.landmarks_px[crop.at, sides] = np.concatenate([px, score], -1)[sides]
+        sides = there[row]
+        result.landmarks_px[crop.at, sides] = np.concatenate([points_px[row], score[row]], -1)[sides]
         result.world_m[crop.at, sides] = known.world_rel_m[row].numpy()[sides]
     return known
+
+
+def _of_one_hand(points_px: NDArray[np.float64], looks: HandLooks) -> torch.Tensor:
+    """(B, 1) whether the landmarks (B, S, 21, 2) read in both looks are of one and the same hand."""
+    apart_px = torch.from_numpy(np.linalg.norm(points_px[:, 0] - points_px[:, 1], axis=-1).mean(-1))
+    return (apart_px < SAME_HAND * looks.crops[..., 2].amax(1))[:, None]
 
 
 def _predict_batch(

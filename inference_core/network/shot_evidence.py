@@ -16,6 +16,8 @@ from inference_core.network.records import CropEvidence
 
 # Landmarks drawn across a gap: their score beside a seen hand, and after how many frames it falls to a third.
 BRIDGED_SCORE, BRIDGED_FRAMES = 0.45, 8.0
+# A hand with this score is seen in the frame itself.
+SEEN_SCORE = 0.5
 
 
 @dataclass(frozen=True)

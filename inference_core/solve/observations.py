@@ -14,10 +14,10 @@ from torch import Tensor
 from inference_core.camera import Camera
 from inference_core.evidence import ABSENT, FILLED, SEEN, HandEvidence, NetworkEvidence
 from inference_core.geometry.projection import pixel_rays
-from inference_core.geometry.rotations import exp, log
+from inference_core.geometry.rotations import log, turn_to_ray
 
 # A network may bring back a hand that the tracks call absent when it is this sure of it.
-_NETWORK_PRESENCE, _NETWORK_CONFIDENCE = 0.5, 0.3
+_NETWORK_PRESENCE, _NETWORK_CONFIDENCE = 0.5, 0.1
 # Farther apart than this many median frame times, frames are not neighbours: too much may have happened.
 _LONGEST_STEP = 12.0
 
@@ -170,11 +170,8 @@ def _seen_along_ray(world_m: Tensor, pixels: Tensor, K: Tensor) -> Tensor:
     centre its z axis is therefore not the camera's but the ray's.
     """
     centred = world_m - world_m.mean(1, keepdim=True)
-    ray = torch.nn.functional.normalize(pixel_rays(pixels.mean(1, keepdim=True), K)[:, 0], dim=-1)
-    sine = torch.stack([-ray[:, 1], ray[:, 0], torch.zeros_like(ray[:, 0])], -1)
-    length = sine.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    turn = exp(sine / length * torch.atan2(length, ray[:, 2:]))
-    return centred @ turn.mT
+    ray = pixel_rays(pixels.mean(1, keepdim=True), K)[:, 0]
+    return centred @ turn_to_ray(ray).mT
 
 
 def _network_targets(

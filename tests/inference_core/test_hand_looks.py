@@ -46,7 +46,8 @@ class KnowingLifter(HandLifter):
 
     def __init__(self, points: Tensor, world_m: Tensor) -> None:
         super().__init__()
-        self.told = LiftedHands(points, world_m, torch.full((*points.shape[:2], 2), -9.0))
+        sure, nothing = torch.full((*points.shape[:2], 2), -9.0), points.new_zeros(len(points))
+        self.told = LiftedHands(points, world_m, sure, nothing)
 
     def forward(self, features: Tensor) -> LiftedHands:
         return self.told

@@ -110,7 +110,9 @@ def test_a_hand_that_palms_miss_is_followed_back_from_where_it_is_found(networks
     assert set(detections.trail) == {0}
 
 
-def test_a_second_hand_too_small_for_the_look_at_the_whole_frame_is_found_closer(networks: LandmarkNetworks) -> None:
+def test_a_second_hand_too_small_for_the_look_at_the_whole_frame_is_found_closer(
+    networks: LandmarkNetworks,
+) -> None:
     frames = clip("one_hand.mp4", 40, 44)
     wide: list[Frame] = []
     for frame in frames:

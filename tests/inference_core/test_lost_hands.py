@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_core.network.lost_hands import MAX_GAP_FRAMES, MAX_HOLD_FRAMES, bridged
+from inference_core.network.lost_hands import MAX_GAP_FRAMES, MAX_HOLD_FRAMES, between, bridged
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=60))
@@ -32,3 +32,13 @@ def test_ends_are_held_for_a_while_and_then_nothing_is_said() -> None:
     assert np.isnan(filled[seen + MAX_HOLD_FRAMES + 1 :, 0]).all() and np.isnan(filled[:, 1]).all()
     assert (distance[:, 1] == count).all()
     assert distance[0, 0] == seen and distance[seen, 0] == 0
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(0, 12))
+def test_a_frame_is_between_others_that_know_the_hand(known: list[bool], most: int) -> None:
+    at = np.flatnonzero(known)
+    expected = [
+        bool(((at <= frame) & (frame - at <= most)).any() and ((at >= frame) & (at - frame <= most)).any())
+        for frame in range(len(known))
+    ]
+    assert between(np.array(known)[:, None], most)[:, 0].tolist() == expected

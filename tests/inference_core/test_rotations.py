@@ -32,6 +32,15 @@ def test_quaternions_agree_with_scipy() -> None:
     assert (rotations.rotation_vector_to_quaternion(ALL) - torch.tensor(expected)).abs().max() < 1e-7
 
 
+def test_the_turn_to_a_ray_is_the_smallest_that_brings_the_axis_there() -> None:
+    axis = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    rays = torch.cat([VECTORS, 1e-9 * VECTORS[:5] + axis, axis[None]])
+    turned = rotations.turn_to_ray(rays) @ axis
+    assert (turned - torch.nn.functional.normalize(rays, dim=-1)).abs().max() < 1e-12
+    angle = torch.atan2(rays[:, :2].norm(dim=-1), rays[:, 2])
+    assert (rotations.log(rotations.turn_to_ray(rays)).norm(dim=-1) - angle).abs().max() < 1e-7
+
+
 def test_quaternions_go_round_through_matrices() -> None:
     quaternions = rotations.rotation_vector_to_quaternion(ALL)
     again = rotations.matrix_to_quaternion(rotations.quaternion_to_matrix(quaternions * 3.0))

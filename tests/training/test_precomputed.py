@@ -28,7 +28,7 @@ from training.precomputed.__main__ import features, make_set
 from training.precomputed.from_clips import cut_samples
 from training.precomputed.from_stills import with_looks
 from training.precomputed.lift import lift_set
-from training.precomputed.looks import LookSet
+from training.precomputed.looks import LookSet, look_path, made_looks, write_looks
 from training.precomputed.source import PrecomputedSource, held_out_set, with_vertices
 from training.precomputed.store import (
     LIFTED,
@@ -131,7 +131,8 @@ def test_looks_hold_the_truth_that_evidence_is_made_of(tmp_path: Path, clip: Syn
 
     class Knowing(HandLifter):
         def forward(self, features: Tensor) -> LiftedHands:
-            return LiftedHands(looks.points, looks.world_m, torch.full((len(looks), 21, 2), -9.0))
+            sure = torch.full((len(looks), 21, 2), -9.0)
+            return LiftedHands(looks.points, looks.world_m, sure, torch.zeros(len(looks)))
 
     perfect = sample.evidence
     assert perfect is not None and sample.looks is not None
@@ -146,6 +147,28 @@ def test_looks_hold_the_truth_that_evidence_is_made_of(tmp_path: Path, clip: Syn
     known = fitted(read, shape_of(read, hand))
     off_m = (known.world_rel_m - sample.landmarks_rel_m).norm(dim=-1)
     assert off_m.mean() < 0.006
+
+
+def test_looks_alone_show_hands_the_right_way_and_the_wrong_way(tmp_path: Path) -> None:
+    settings = replace(SCENES, no_hand=0.0)
+    looks = made_looks(settings, load_open_hand(), NETWORKS, 3, 0, 12)
+    path = look_path(tmp_path, 0)
+    write_looks(path, looks)
+    back = LookSet(tmp_path, [path])
+    assert 12 <= len(back) <= 24 and 0.3 < back.right.float().mean() < 0.95
+    torch.testing.assert_close(back.points, looks.points)
+    # By weak perspective the landmarks in space lie where the picture shows them, either way round.
+    flat = (back.points - back.points.mean(1, keepdim=True)).flatten(1)
+    across_m = back.world_m[..., :2].flatten(1)
+    metres = (across_m * flat).sum(1, keepdim=True) / (flat * flat).sum(1, keepdim=True)
+    assert ((metres > 0.05) & (metres < 0.2)).all()
+    off_m = (across_m - metres * flat).unflatten(1, (21, 2)).norm(dim=-1)
+    assert off_m.mean(1).max() < 0.01
+    # A hand and its mirror image differ in chirality: thumb, knuckles and bend of a flat hand.
+    palm = back.world_m[:, [5, 17, 1]] - back.world_m[:, :1]
+    assert torch.linalg.det(palm).sign().unique().numel() == 2
+    again = made_looks(settings, load_open_hand(), NETWORKS, 3, 0, 12)
+    assert torch.equal(again.features, looks.features)
 
 
 def test_a_lifter_learns_from_looks_and_goes_on_where_it_stopped(tmp_path: Path, clip: SyntheticClip) -> None:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes a precomputed training set from synthetic clips and stills.
 
-    python -m training.precomputed OUT --clips 600 --stills 400 [--part 0/2]
+    python -m training.precomputed OUT --clips 600 --stills 400 --looks 400 [--part 0/2]
     python -m training.hand_lifter OUT LIFTER
     python -m training.precomputed.lift OUT LIFTER
 
-Each clip and each still file is a part of its own; those that are there already are left alone, so the same command
-goes on where it was stopped, and `--part K/N` lets N processes share the work.
+Each clip, each file of stills and each of looks alone is a part of its own; those that are there already are left as
+they are, so the same command goes on where it was stopped, and `--part K/N` lets N processes share the work.
 """
 
 import argparse
@@ -25,12 +25,14 @@ from inference_core.network.palm_backbone import PalmBackbone
 from inference_core.network.picture import normalised
 from training.precomputed.from_clips import clip_samples
 from training.precomputed.from_stills import still_samples
+from training.precomputed.looks import STILLS_A_LOOK_FILE, look_path, made_looks, write_looks
 from training.precomputed.store import SetCard, open_set, write_part
 from training.sample import Sample
 from training.synthetic.settings import Settings
 
 STILLS_A_FILE = 32
 _BATCH = 8
+_LOOK_SEEDS = 50_000
 
 
 def main() -> None:
@@ -39,6 +41,12 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=600, help="how many clips")
     parser.add_argument("--frames", type=int, default=24, help="frames a clip")
     parser.add_argument("--stills", type=int, default=400, help=f"how many files of {STILLS_A_FILE} stills")
+    parser.add_argument(
+        "--looks",
+        type=int,
+        default=0,
+        help=f"how many files of looks alone, at the hands of {STILLS_A_LOOK_FILE} stills",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--backgrounds", type=int, default=256, help="behind the stills")
     parser.add_argument("--part", default="0/1", help="K/N: every N-th part, from the K-th")
@@ -50,15 +58,19 @@ def main() -> None:
 
 
 def make_set(out: Path, parts: list[tuple[str, int]], clip_frames: int, seed: int, backgrounds: int) -> None:
-    """Writes the parts ("clip" or "still", number) that `out` does not hold yet. Raises SetError."""
+    """Writes the parts ("clip", "still" or "look", number) that `out` does not hold yet. Raises SetError."""
     scenes = Settings(vertices=False, backgrounds=backgrounds, supersample=1)
     open_set(out, SetCard("palm", seed, clip_frames, asdict(scenes)))
     hand, networks, backbone = load_open_hand(), load_landmark_networks(), PalmBackbone().eval()
     backbone.load_detector()
     backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for kind, number in tqdm(parts, unit="file"):
-        path = out / f"{kind}-{number:06d}.safetensors"
+        path = look_path(out, number) if kind == "look" else out / f"{kind}-{number:06d}.safetensors"
         if path.exists():
+            continue
+        if kind == "look":
+            first = number * STILLS_A_LOOK_FILE
+            write_looks(path, made_looks(scenes, hand, networks, _look_seed(seed), first, STILLS_A_LOOK_FILE))
             continue
         if kind == "clip":
             sample = clip_samples(_clip_seed(seed, number), clip_frames, networks, scenes)
@@ -87,9 +99,15 @@ def _clip_seed(seed: int, number: int) -> int:
     return seed * 1_000_000 + number
 
 
+def _look_seed(seed: int) -> int:
+    """Not the stills' stream."""
+    return seed + _LOOK_SEEDS
+
+
 def _wanted(options: argparse.Namespace) -> list[tuple[str, int]]:
     part, of = (int(value) for value in options.part.split("/"))
-    return list(_mixed(options.clips, options.stills))[part::of]
+    parts = [*_mixed(options.clips, options.stills), *(("look", number) for number in range(options.looks))]
+    return parts[part::of]
 
 
 def _mixed(clips: int, stills: int) -> Iterator[tuple[str, int]]:

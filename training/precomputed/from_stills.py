@@ -51,9 +51,8 @@ def with_looks(sample: Sample, networks: LandmarkNetworks, random: np.random.Gen
     half = sample.image.shape[-1] / 2
     rows, sides = np.nonzero(sample.present.numpy())
     points_px = (sample.landmarks_uv.numpy().astype(np.float64)[rows, sides] + 1) * half
-    bridged = random.random(len(rows)) < _BRIDGED
-    crops = _as_tracked(crops_from_landmarks(points_px), bridged, random)
-    images = (sample.image.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
+    crops, bridged = tracked_crops(points_px, random)
+    images = pictures(sample)
     features = look_features([images[row] for row in rows], crops, sides, networks.landmark)
     uv_from_px = torch.tensor([[1 / half, 0.0, -1.0], [0.0, 1 / half, -1.0], [0.0, 0.0, 1.0]])
     looks = HandLooks(
@@ -70,10 +69,20 @@ def with_looks(sample: Sample, networks: LandmarkNetworks, random: np.random.Gen
     return replace(sample, evidence=evidence, looks=looks)
 
 
-def _as_tracked(crops: Floats, bridged: Flags, random: np.random.Generator) -> Floats:
+def pictures(sample: Sample) -> list[NDArray[np.uint8]]:
+    """The sample's pictures as RGB images (H, W, 3)."""
+    return list((sample.image.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8))
+
+
+def tracked_crops(points_px: Floats, random: np.random.Generator) -> tuple[Floats, Flags]:
+    """Where a tracker looks for hands with landmarks at points_px (N, 21, 2), and whether (N,) it only knows of them
+    from the frames around.
+    """
+    bridged = random.random(len(points_px)) < _BRIDGED
+    crops = crops_from_landmarks(points_px)
     side, count = crops[:, 2:3], len(crops)
     off = np.where(bridged, _BRIDGED_OFF, 1.0)[:, None]
-    return np.concatenate(
+    moved = np.concatenate(
         [
             crops[:, :2] + _CROP_OFF * off * side * random.standard_normal((count, 2)),
             side * np.exp(_CROP_GROWN * off * random.standard_normal((count, 1))),
@@ -81,6 +90,7 @@ def _as_tracked(crops: Floats, bridged: Flags, random: np.random.Generator) -> F
         ],
         -1,
     )
+    return moved, bridged
 
 
 def _read(

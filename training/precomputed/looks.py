@@ -1,63 +1,151 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The looks of a precomputed set with their truth, one row a hand."""
+"""Looks at single hands with their truth, a row a hand: those of a precomputed set's samples, and files of looks alone.
 
+    SET/looks/look-000000.safetensors, ...
+
+A file of looks alone holds no features of whole pictures, so far more of them fit an hour and a disk. Some of its looks
+are mirrored the wrong way, for the lifter to tell the sides.
+"""
+
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from inference_core.geometry.rotations import exp
-from inference_core.network.hand_looks import points_to_look, world_to_look
-from training.precomputed.store import from_bytes, read_look_columns
+from inference_core.geometry.rotations import turn_to_ray
+from inference_core.hand_model.hand import HandModel
+from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.network.crop import mapped
+from inference_core.network.hand_looks import look_features, points_to_look, world_to_look
+from training.precomputed.from_stills import pictures, tracked_crops
+from training.precomputed.store import from_bytes, read_columns, read_look_columns, to_bytes, write_columns
+from training.synthetic.settings import Settings
+from training.synthetic_source import made_samples
 
+LOOKS = "looks"
+STILLS_A_LOOK_FILE = 128
 # A look tells of its hand where the hand's middle lies within it, in its half side.
 _INSIDE = 0.8
+# Of looks alone, how many are mirrored the wrong way.
+_WRONG_WAY = 0.35
+# The network's evidence of a hand is of the frame itself from this score on.
+_SEEN = 0.5
+_BATCH = 32
+
+Floats = NDArray[np.float64]
+Sides = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LookRows:
+    """N looks with their truth.
+
+    features (N, 112, 14, 14) uint8: as stored. points (N, 21, 2), world_m (N, 21, 3): see HandLifter. seen (N,) bool:
+    the landmark network finds a hand there. right (N,) bool: the look shows a right hand, as it should; else it is
+    mirrored the wrong way.
+    """
+
+    features: Tensor
+    points: Tensor
+    world_m: Tensor
+    seen: Tensor
+    right: Tensor
+
+    def chosen(self, rows: Tensor) -> "LookRows":
+        """Some of the rows."""
+        return LookRows(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @staticmethod
+    def joined(parts: list["LookRows"]) -> "LookRows":
+        """One of several."""
+        names = (field.name for field in fields(LookRows))
+        return LookRows(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
 class LookSet:
-    """N looks that show something of their hand, held in memory.
-
-    points (N, 21, 2), world_m (N, 21, 3): the true landmarks in the look, see HandLifter. seen (N,) bool: the landmark
-    network's evidence of the hand is of this very frame.
-    """
+    """N looks that show something of their hand, held in memory: of files of samples, of files of looks, or of both."""
 
     def __init__(self, folder: Path, paths: list[Path]) -> None:
         """Raises SetError where there is nothing, or a file is damaged."""
-        columns = read_look_columns(folder, paths)
-        crops, uv = columns["look_crops"], columns["landmarks_uv"]
-        shown = crops[..., 2] > 0
-        rows, sides = shown.nonzero(as_tuple=True)
-        crops, numbers = crops[rows, sides].double().numpy(), sides.numpy()
-        uv = uv[rows, sides].double()
-        px = _projected(uv, torch.linalg.inv(columns["look_uv_from_px"][rows].double()))
-        points = torch.from_numpy(points_to_look(px.numpy(), crops, numbers)).float()
-        landmarks_m = columns["landmarks_rel_m"][rows, sides].double()
-        focal = columns["evidence_focal_uv"][rows].double()
-        along = _along_ray(landmarks_m - landmarks_m.mean(1, keepdim=True), uv.mean(1) / focal[:, None])
-        world_m = torch.from_numpy(world_to_look(along.numpy(), crops, numbers)).float()
-        kept = points.mean(1).abs().amax(-1) < _INSIDE
-        self.points, self.world_m = points[kept], world_m[kept]
-        self.seen = (columns["evidence_hand_score"][rows, sides] >= 0.5)[kept]
-        self._features = columns["look_features"].flatten(0, 1)
-        self._numbers = (rows * 2 + sides)[kept]
+        alone = [path for path in paths if path.parent.name == LOOKS]
+        of_samples = [path for path in paths if path.parent.name != LOOKS]
+        parts = [_alone(path) for path in alone]
+        if of_samples or not parts:
+            parts.append(_of_samples(folder, of_samples))
+        rows = LookRows.joined(parts)
+        self._rows = rows.chosen(rows.points.mean(1).abs().amax(-1) < _INSIDE)
+        self.points, self.world_m = self._rows.points, self._rows.world_m
+        self.seen, self.right = self._rows.seen, self._rows.right
 
     def __len__(self) -> int:
         return len(self.points)
 
     def features(self, rows: Tensor) -> Tensor:
         """(N, 112, 14, 14) of some rows."""
-        return from_bytes(self._features[self._numbers[rows]])
+        return from_bytes(self._rows.features[rows])
 
 
-def _projected(points: Tensor, homographies: Tensor) -> Tensor:
-    flat = torch.cat([points, torch.ones_like(points[..., :1])], -1) @ homographies.mT
-    return flat[..., :2] / flat[..., 2:]
+def made_looks(
+    settings: Settings, hand: HandModel, networks: LandmarkNetworks, seed: int, first: int, count: int
+) -> LookRows:
+    """Looks at the hands of pictures number first ... of the stream `seed`."""
+    sample = made_samples(settings, hand, seed, first, count, torch.device("cpu"))
+    random = np.random.default_rng((seed, first))
+    assert sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
+    half = sample.image.shape[-1] / 2
+    rows, sides = (numbers.numpy() for numbers in sample.present.nonzero(as_tuple=True))
+    uv = sample.landmarks_uv[rows, sides].double()
+    points_px = (uv.numpy() + 1) * half
+    crops, _ = tracked_crops(points_px, random)
+    right = random.random(len(rows)) >= _WRONG_WAY
+    shown = np.where(right, sides, 1 - sides)
+    images = pictures(sample)
+    features = look_features([images[row] for row in rows], crops, shown, networks.landmark)
+    with torch.inference_mode():
+        presence = torch.cat([networks.landmark.read(part).presence for part in features.split(_BATCH)])
+    tangent = uv.mean(1) / (sample.K[rows, 0, :1].double() / half)
+    world_m = _world_m(sample.landmarks_rel_m[rows, sides].double(), tangent, crops, shown)
+    points = torch.from_numpy(points_to_look(points_px, crops, shown)).float()
+    return LookRows(to_bytes(features), points, world_m, presence >= _SEEN, torch.from_numpy(right))
 
 
-def _along_ray(points_m: Tensor, tangent: Tensor) -> Tensor:
-    """Points (N, P, 3) turned from camera axes to those of the line of sight with slopes `tangent` (N, 2)."""
-    ray = torch.nn.functional.normalize(torch.cat([tangent, torch.ones_like(tangent[:, :1])], -1), dim=-1)
-    sine = torch.stack([-ray[:, 1], ray[:, 0], torch.zeros_like(ray[:, 0])], -1)
-    length = sine.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    turn = exp(sine / length * torch.atan2(length, ray[:, 2:]))
-    return points_m @ turn
+def write_looks(path: Path, looks: LookRows) -> None:
+    """Stores looks alone. Raises SetError; nothing half-written is left."""
+    write_columns(path, {field.name: getattr(looks, field.name) for field in fields(looks)})
+
+
+def look_path(folder: Path, number: int) -> Path:
+    """The file of looks alone of that number."""
+    return folder / LOOKS / f"look-{number:06d}.safetensors"
+
+
+def _alone(path: Path) -> LookRows:
+    columns = read_columns(path, [field.name for field in fields(LookRows)])
+    return LookRows(**columns)
+
+
+def _of_samples(folder: Path, paths: list[Path]) -> LookRows:
+    columns = read_look_columns(folder, paths)
+    crops, uv = columns["look_crops"], columns["landmarks_uv"]
+    rows, sides = (crops[..., 2] > 0).nonzero(as_tuple=True)
+    crops, numbers = crops[rows, sides].double().numpy(), sides.numpy()
+    uv = uv[rows, sides].double()
+    px = mapped(uv.numpy(), np.linalg.inv(columns["look_uv_from_px"][rows].double().numpy()))
+    tangent = uv.mean(1) / columns["evidence_focal_uv"][rows].double()[:, None]
+    return LookRows(
+        features=columns["look_features"][rows, sides],
+        points=torch.from_numpy(points_to_look(px, crops, numbers)).float(),
+        world_m=_world_m(columns["landmarks_rel_m"][rows, sides].double(), tangent, crops, numbers),
+        seen=columns["evidence_hand_score"][rows, sides] >= _SEEN,
+        right=torch.ones(len(rows), dtype=torch.bool),
+    )
+
+
+def _world_m(landmarks_m: Tensor, tangent: Tensor, crops: Floats, sides: Sides) -> Tensor:
+    """Landmarks (N, 21, 3) in camera axes as a look shows them; tangent (N, 2): slopes of the line of sight."""
+    ray = torch.cat([tangent, torch.ones_like(tangent[:, :1])], -1)
+    along = (landmarks_m - landmarks_m.mean(1, keepdim=True)) @ turn_to_ray(ray)
+    return torch.from_numpy(world_to_look(along.numpy(), crops, sides)).float()

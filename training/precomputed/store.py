@@ -10,7 +10,7 @@ Features are those of a still backbone. Rounded to 8 bits they are off by 3 %: l
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def write_part(path: Path, sample: Sample) -> None:
     tensors |= {f"evidence_{name}": getattr(sample.evidence, name) for name in _EVIDENCE}
     tensors |= {f"look_{name}": getattr(sample.looks, name) for name in _LOOKS}
     tensors |= {
-        name: level.clamp(-_LARGEST, _LARGEST).to(torch.float8_e4m3fn)
+        name: to_bytes(level).view(torch.float8_e4m3fn)
         for name, level in zip(
             (*_LEVELS, _LOOK_FEATURES), (*sample.levels, sample.looks.features), strict=True
         )
@@ -201,6 +201,22 @@ _MEANING = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float(
 def from_bytes(values: Tensor) -> Tensor:
     """The floats that stored bytes stand for."""
     return _MEANING.index_select(0, values.flatten().int()).view(values.shape)
+
+
+def to_bytes(values: Tensor) -> Tensor:
+    """Floats as they are stored, as 8-bit floats in uint8; undone by from_bytes."""
+    return values.clamp(-_LARGEST, _LARGEST).to(torch.float8_e4m3fn).view(torch.uint8)
+
+
+def write_columns(path: Path, columns: Mapping[str, Tensor]) -> None:
+    """Stores columns of one file. Raises SetError; nothing half-written is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _save(columns, path)
+
+
+def read_columns(path: Path, names: Sequence[str]) -> dict[str, Tensor]:
+    """Columns of one file. Raises SetError where it is damaged."""
+    return {name: _read(path, name) for name in names}
 
 
 def _must_be_some(folder: Path, paths: list[Path]) -> None:

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which hands of a shot are left ones and which right ones, as the hand lifter tells it.
+
+The landmark network tells a palm from a back poorly, and with it a left hand from a right one, above all where hands
+touch. The lifter looks at a hand twice, as it is and mirrored, and says how much each look is a right hand's.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.landmarks.crops import crops_from_landmarks
+from inference_core.landmarks.detections import ShotDetections
+from inference_core.network.hand_lifter import Lifter
+from inference_core.network.hand_looks import look_features
+from inference_core.skeleton import LEFT, RIGHT
+
+# Hands are looked at on every n-th frame of their trail, and what is seen there holds for the frames around.
+_EVERY = 4
+# What the landmark network's word counts beside the lifter's, of its log odds.
+_LANDMARK_SHARE = 0.3
+_SUREST = 1e-3
+
+
+class Picture(Protocol):
+    """A frame of footage: RGB image (H, W, 3) uint8, or None where it is missing."""
+
+    @property
+    def image(self) -> NDArray[np.uint8] | None: ...
+
+
+def with_sides_told(frames: Iterable[Picture], detections: ShotDetections, lifter: Lifter) -> ShotDetections:
+    """The detections with `right` as the lifter tells it, of frames as many as they have, in order."""
+    asked = _asked(detections)
+    odds = np.full(len(detections.at), np.nan)
+    for at, frame in enumerate(frames):
+        rows = np.flatnonzero(asked & (detections.at == at))
+        if len(rows) and frame.image is not None:
+            odds[rows] = _log_odds(frame.image, detections.points_px[rows, :, :2].astype(np.float64), lifter)
+    right = np.clip(detections.right.astype(np.float64), _SUREST, 1 - _SUREST)
+    total = np.log(right / (1 - right))
+    for trail in np.unique(detections.trail):
+        rows = np.flatnonzero(detections.trail == trail)
+        told = rows[np.isfinite(odds[rows])]
+        if len(told):
+            around = np.interp(detections.at[rows], detections.at[told], odds[told])
+            total[rows] = around + _LANDMARK_SHARE * total[rows]
+    return replace(detections, right=(1 / (1 + np.exp(-total))).astype(np.float32))
+
+
+def _asked(detections: ShotDetections) -> NDArray[np.bool_]:
+    """(N,) the sightings that are looked at: every n-th of a trail, and its last one."""
+    asked = np.zeros(len(detections.at), bool)
+    for trail in np.unique(detections.trail):
+        rows = np.flatnonzero(detections.trail == trail)
+        asked[rows[::_EVERY]] = True
+        asked[rows[-1]] = True
+    return asked
+
+
+def _log_odds(
+    image: NDArray[np.uint8], points_px: NDArray[np.float64], lifter: Lifter
+) -> NDArray[np.float64]:
+    """(N,) of a right hand, of the hands with landmarks at points_px (N, 21, 2): a right one looks like one as it is,
+    a left one when mirrored.
+    """
+    count = len(points_px)
+    crops = np.tile(crops_from_landmarks(points_px), (2, 1))
+    shown = np.repeat([RIGHT, LEFT], count)
+    features = look_features([image] * (2 * count), crops, shown, lifter.landmarks)
+    with torch.inference_mode():
+        right = lifter.network(features).right.double().cpu().numpy()
+    return (right[:count] - right[count:]) / 2
