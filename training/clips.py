@@ -25,6 +25,7 @@ from inference_core.landmarks.detections import ShotDetections
 from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.network.hand_sides import with_sides_told
+from inference_core.network.look_again import look_again
 from inference_core.network.predictor import Predictor, load_predictor, predict_shot
 from inference_core.solve.shot import solve_shot
 from inference_core.tracks import build_tracks
@@ -107,9 +108,10 @@ def evaluate_clip(
     predictor: Predictor,
 ) -> ClipResult:
     """Both solves of a clip against its truth."""
-    lifter = predictor.lifter
-    told = detections if lifter is None else with_sides_told(footage, detections, lifter)
-    tracks, told_tracks = build_tracks(detections), build_tracks(told)
+    tracks = told_tracks = build_tracks(detections)
+    if predictor.lifter is not None:
+        told_tracks = build_tracks(with_sides_told(footage, detections, predictor.lifter))
+        told_tracks = look_again(footage, told_tracks, predictor.lifter)
     network = predict_shot(footage, told_tracks, camera, predictor)
     known_by: dict[str, tuple[HandEvidence, NetworkEvidence | None]] = dict(
         zip(METHODS, ((tracks, None), (told_tracks, network)), strict=True)

@@ -13,17 +13,19 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from inference_core.errors import DuohandError
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.network.hand_lifter import LIFTER_FILE, HandLifter, LiftedHands
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.precomputed.looks import LOOKS, LookSet
 from training.precomputed.source import held_out_paths, training_paths
+from training.precomputed.store import write_columns
 
 _BATCH = 64
 _RATE, _RATE_OF_TAUGHT = 5e-4, 2e-4
@@ -61,18 +63,18 @@ def main() -> None:
 
 
 def train(folder: Path, out: Path, steps: int, seed: int, device: torch.device) -> HandLifter:
-    """The averaged lifter after `steps` steps in all. Raises SetError."""
+    """The averaged lifter after `steps` steps in all. Raises SetError, and CheckpointError for another run's folder."""
     looks = LookSet(folder, training_paths(folder) + training_paths(folder / LOOKS))
     held_out = LookSet(folder, held_out_paths(folder) + held_out_paths(folder / LOOKS))
     out.mkdir(parents=True, exist_ok=True)
-    run = _started(out / "checkpoint.pt", device)
+    run = _started(out, seed, device)
     generator = torch.Generator().manual_seed(seed + run.step)
     saved_s = time.monotonic()
     for _ in tqdm(range(run.step, steps), total=steps, initial=run.step, unit="step"):
         _step(run, looks, generator, steps, device)
         if time.monotonic() - saved_s > _SAVED_EVERY_S or run.step == steps:
             saved_s = time.monotonic()
-            _save(run, out)
+            _save(run, out, seed)
             tqdm.write(f"step {run.step}: {told(run.average, held_out, device)}")
     return run.average.eval()
 
@@ -162,7 +164,7 @@ def _step(run: _Run, looks: LookSet, generator: torch.Generator, steps: int, dev
             mean.lerp_(own, 1 - share)
 
 
-def _started(checkpoint: Path, device: torch.device) -> _Run:
+def _started(out: Path, seed: int, device: torch.device) -> _Run:
     lifter, average = (HandLifter().to(device, memory_format=torch.channels_last) for _ in range(2))  # type: ignore[call-overload]
     lifter.start_from(load_landmark_networks().landmark)
     average.load_state_dict(lifter.state_dict())
@@ -174,28 +176,34 @@ def _started(checkpoint: Path, device: torch.device) -> _Run:
         {"params": taught, "lr": _RATE_OF_TAUGHT, "full_lr": _RATE_OF_TAUGHT},
     ]
     run = _Run(lifter, average, torch.optim.AdamW(groups, weight_decay=_DECAY))
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        run.lifter.load_state_dict(state["lifter"])
-        run.average.load_state_dict(state["average"])
-        run.optimiser.load_state_dict(state["optimiser"])
-        run.step = state["step"]
+    stored = load_checkpoint(out, _experiment(seed))
+    if stored is not None:
+        run.lifter.load_state_dict(stored.network)
+        run.average.load_state_dict(stored.average)
+        run.optimiser.load_state_dict(stored.optimiser)
+        run.step = stored.step
     return run
 
 
-def _save(run: _Run, out: Path) -> None:
-    state = {
-        "lifter": run.lifter.state_dict(),
-        "average": run.average.state_dict(),
-        "optimiser": run.optimiser.state_dict(),
-        "step": run.step,
-    }
-    part = out / "checkpoint.part"
-    torch.save(state, part)
-    part.replace(out / "checkpoint.pt")
-    half = {name: value.half().contiguous() for name, value in run.average.state_dict().items()}
-    save_file(half, out / (LIFTER_FILE + ".part"))
-    (out / (LIFTER_FILE + ".part")).replace(out / LIFTER_FILE)
+def _save(run: _Run, out: Path, seed: int) -> None:
+    average = run.average.state_dict()
+    state = Checkpoint(
+        experiment=_experiment(seed),
+        step=run.step,
+        elapsed_s=0.0,
+        samples=run.step * _BATCH,
+        network=run.lifter.state_dict(),
+        average=average,
+        optimiser=run.optimiser.state_dict(),
+        rng={},
+    )
+    save_checkpoint(state, out)
+    write_columns(out / LIFTER_FILE, {name: value.half() for name, value in average.items()})
+
+
+def _experiment(seed: int) -> dict[str, Any]:
+    """What a checkpoint must agree in."""
+    return {"name": "hand lifter", "seed": seed}
 
 
 if __name__ == "__main__":

@@ -155,17 +155,3 @@ def lifted(evidence: CropEvidence, looks: HandLooks, lifter: HandLifter) -> Crop
         column[rows, sides] = torch.from_numpy(values).to(column)
         filled[name] = column
     return replace(evidence, **filled)
-
-
-def presence_in_look(looks: HandLooks, asked: Tensor, lifter: Lifter) -> Tensor:
-    """(B, S) 0..1 how surely the hands asked for (B, S) are in their looks: by the landmark network, and 0 where the
-    lifter takes a hand for one of the other side. 0 for the others.
-    """
-    asked = asked & (looks.crops[..., 2] > 0)
-    presence = torch.zeros(asked.shape)
-    features = looks.features[asked].float()
-    with torch.inference_mode():
-        for part, rows in zip(features.split(_BATCH), asked.nonzero().split(_BATCH), strict=True):
-            read, right = lifter.landmarks.read(part).presence, lifter.network(part).right
-            presence[rows[:, 0], rows[:, 1]] = (read * (right > 0)).float().cpu()
-    return presence

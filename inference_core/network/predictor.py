@@ -17,12 +17,11 @@ from inference_core.evidence import SEEN, HandEvidence, NetworkEvidence
 from inference_core.footage.records import Frame
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import MANO_NAME
-from inference_core.landmarks.trails import SAME_HAND
 from inference_core.network.available_engines import batch_of, chosen_engine
 from inference_core.network.crop import CropCamera, crop_camera, cut_crop, shot_crops
 from inference_core.network.engine import Engine, HandEstimates
 from inference_core.network.fitted_evidence import fitted, for_lifted, shape_of
-from inference_core.network.hand_lifter import Lifter, lifted, presence_in_look, stored_lifter
+from inference_core.network.hand_lifter import Lifter, lifted, stored_lifter
 from inference_core.network.hand_looks import HandLooks, look_at_hands
 from inference_core.network.lost_hands import between
 from inference_core.network.picture import normalised
@@ -177,35 +176,16 @@ def _looks(
 
 
 def _lifted(known: CropEvidence, crops: list[_Crop], lifter: Lifter, result: NetworkEvidence) -> CropEvidence:
-    """The evidence as the lifter reads it.
-
-    A hand that only the frames around told of, but which is found here after all, is as good as seen from here on. What
-    is read of seen hands is written into `result`, in the frame.
-    """
+    """The evidence as the lifter reads it; what it reads of seen hands is written into `result`, in the frame."""
     looks = HandLooks.joined([crop.looks for crop in crops if crop.looks is not None])
-    presence = known.hand_score
+    seen = (known.hand_score >= SEEN_SCORE).numpy()
     known = lifted(known, looks, lifter.network)
-    uv = known.landmarks_uv.double().numpy()
-    points_px = np.stack([crop.camera.px_from_uv(uv[row]) for row, crop in enumerate(crops)])
-    again = presence_in_look(looks, (presence > 0) & (presence < SEEN_SCORE), lifter)
-    again = again.where(~_of_one_hand(points_px, looks), 0)
-    grown = torch.where(again >= SEEN_SCORE, again / presence.clamp(min=1e-6), 1.0)
-    known = replace(
-        known, hand_score=known.hand_score * grown, landmark_score=known.landmark_score * grown[..., None]
-    )
-    there = (torch.maximum(presence, again) >= SEEN_SCORE).numpy()
-    score = known.landmark_score[..., None].numpy()
     for row, crop in enumerate(crops):
-        sides = there[row]
-        result.landmarks_px[crop.at, sides] = np.concatenate([points_px[row], score[row]], -1)[sides]
-        result.world_m[crop.at, sides] = known.world_rel_m[row].numpy()[sides]
+        px = crop.camera.px_from_uv(known.landmarks_uv[row].double().numpy())
+        score = known.landmark_score[row, ..., None].numpy()
+        result.landmarks_px[crop.at, seen[row]] = np.concatenate([px, score], -1)[seen[row]]
+        result.world_m[crop.at, seen[row]] = known.world_rel_m[row].numpy()[seen[row]]
     return known
-
-
-def _of_one_hand(points_px: NDArray[np.float64], looks: HandLooks) -> torch.Tensor:
-    """(B, 1) whether the landmarks (B, S, 21, 2) read in both looks are of one and the same hand."""
-    apart_px = torch.from_numpy(np.linalg.norm(points_px[:, 0] - points_px[:, 1], axis=-1).mean(-1))
-    return (apart_px < SAME_HAND * looks.crops[..., 2].amax(1))[:, None]
 
 
 def _predict_batch(

@@ -11,31 +11,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference_core.camera import camera_from_fov, default_camera
+from inference_core.camera import camera_from_fov
 from inference_core.errors import RequestError
-from inference_core.evidence import ABSENT, SEEN, HandEvidence, NetworkEvidence, read_again
-from inference_core.footage import FrameRange, open_footage
+from inference_core.evidence import SEEN, HandEvidence, NetworkEvidence, read_again
 from inference_core.footage.records import Frame
 from inference_core.geometry import rotations as so3
 from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.load import MANO_NAME, load_open_hand
 from inference_core.landmarks.crops import crops_from_landmarks
-from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.network.configuration import DIR_S
 from inference_core.network.crop import crop_camera, cut_crop, shot_crops
 from inference_core.network.dir import DirNetwork
 from inference_core.network.engine import Engine, HandEstimates, TorchEngine
-from inference_core.network.hand_lifter import HandLifter, LiftedHands, Lifter, stored_lifter
+from inference_core.network.hand_lifter import HandLifter, LiftedHands, Lifter
 from inference_core.network.placement import placed_alone, placed_together
 from inference_core.network.predictor import Predictor, fitting_hand, predict_shot
 from inference_core.network.records import CropEvidence
 from inference_core.network.release import TIP_VERTICES
 from inference_core.network.shot_evidence import BRIDGED_SCORE, shot_evidence
-from inference_core.network.weights import SHIPPED_FOLDER, WeightsCard, stored_network
-from inference_core.skeleton import LEFT
-from inference_core.tracks import build_tracks
-from tests.shared_files import footage_file
+from inference_core.network.weights import WeightsCard
 
 SIZE_PX = (640, 480)
 CAMERA = camera_from_fov(SIZE_PX, 60)
@@ -352,32 +347,3 @@ def test_what_the_lifter_reads_comes_back_in_the_frame_and_goes_to_the_network()
     assert np.isnan(again.landmarks_px[2, 0, :, :2]).all() and again.present[2, 0] == 0
     unread = dataclasses.replace(found, world_m=np.full_like(found.world_m, np.nan))
     np.testing.assert_array_equal(read_again(evidence, unread).landmarks_px, evidence.landmarks_px)
-
-
-def test_a_hand_that_the_tracks_lost_is_found_again_where_it_is_plainly_there() -> None:
-    frames = list(open_footage(footage_file("two_hands.mp4"), FrameRange(90, 97)))
-    tracks = build_tracks(detect_shot(frames, load_landmark_networks()))
-    assert (tracks.present == SEEN).all()
-    gap = slice(3, 5)
-    lost = without(tracks, gap, LEFT)
-    stored = stored_network(SHIPPED_FOLDER)
-    predictor = dataclasses.replace(
-        predictor_of(TorchEngine(stored.load(), HAND, vertices=False)), lifter=stored_lifter(SHIPPED_FOLDER)
-    )
-    camera = default_camera((1280, 720))
-    found = predict_shot(frames, lost, camera, predictor)
-    again = read_again(lost, found)
-    assert (again.present == SEEN).all()
-    points, true = again.landmarks_px[gap, LEFT, :, :2], tracks.landmarks_px[gap, LEFT, :, :2]
-    size_px = np.linalg.norm(np.ptp(true, axis=1), axis=-1)
-    assert (np.linalg.norm(points - true, axis=-1).mean(1) < 0.06 * size_px).all()
-    assert (found.presence[gap, LEFT] > 0.9).all()
-    # Painted over, it is not: there, says the shot, but not seen.
-    for frame in frames[gap]:
-        assert frame.image is not None
-        low, high = true.min((0, 1)).astype(int) - 30, true.max((0, 1)).astype(int) + 30
-        frame.image[max(0, low[1]) : high[1], max(0, low[0]) : high[0]] = 60
-    hidden = predict_shot(frames, lost, camera, predictor)
-    assert (read_again(lost, hidden).present[gap, LEFT] == ABSENT).all()
-    assert (hidden.presence[gap, LEFT] > 0.5).all()
-    assert (hidden.confidence[gap, LEFT] < found.confidence[gap, LEFT]).all()

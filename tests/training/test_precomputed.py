@@ -22,6 +22,7 @@ from inference_core.network.hand_lifter import LIFTER_FILE, HandLifter, LiftedHa
 from inference_core.network.picture import normalised
 from inference_core.network.records import CropEvidence
 from inference_core.network.shot_evidence import BRIDGED_SCORE
+from training.checkpoint import CHECKPOINT_FILE, CheckpointError
 from training.clips import clip_camera
 from training.hand_lifter import errors_mm, train
 from training.precomputed.__main__ import features, make_set
@@ -182,10 +183,15 @@ def test_a_lifter_learns_from_looks_and_goes_on_where_it_stopped(tmp_path: Path,
     taught = train(tmp_path / "set", tmp_path / "out", 30, 0, device)
     assert errors_mm(taught, looks, device)["world"].mean() < 0.5 * before
     # The second command made ten steps more, of the same optimiser.
-    state = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)
+    state = torch.load(tmp_path / "out" / CHECKPOINT_FILE, weights_only=True)
     assert state["step"] == 30 == int(state["optimiser"]["state"][0]["step"])
     back = load_lifter(tmp_path / "out" / LIFTER_FILE)
     torch.testing.assert_close(back.world.weight, taught.world.weight, atol=1e-3, rtol=1e-2)
+    with pytest.raises(CheckpointError, match="another experiment"):
+        train(tmp_path / "set", tmp_path / "out", 40, 1, device)
+    (tmp_path / "out" / CHECKPOINT_FILE).write_bytes(b"cut short")
+    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+        train(tmp_path / "set", tmp_path / "out", 40, 0, device)
 
 
 def test_what_is_stored_comes_back_and_gives_what_the_picture_gives(

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A second look for hands that the tracks lost: where the frames around would have them.
+
+Following a hand ends where it is hidden, and it is found again only where a palm shows. Between, the hand is often
+plain enough for one who knows where to look. Each frame found tells better where to look in its neighbours, so a gap is
+gone through forwards and backwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference_core.evidence import SEEN, HandEvidence
+from inference_core.landmarks.crops import crops_from_landmarks
+from inference_core.landmarks.trails import SAME_HAND
+from inference_core.network.hand_lifter import LiftedHands, Lifter
+from inference_core.network.hand_looks import look_features, points_to_frame, world_to_frame
+from inference_core.network.lost_hands import MAX_GAP_FRAMES, bridged
+from inference_core.network.shot_evidence import SEEN_SCORE
+
+# Images held at once.
+_MOST_FRAMES, _MOST_BYTES = 48, 200_000_000
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+
+class Picture(Protocol):
+    """A frame of footage: RGB image (H, W, 3) uint8, or None where it is missing."""
+
+    @property
+    def image(self) -> Image | None: ...
+
+
+def look_again(frames: Iterable[Picture], evidence: HandEvidence, lifter: Lifter) -> HandEvidence:
+    """The evidence with lost hands that are there after all as SEEN ones, read by the lifter.
+
+    frames: as many as the evidence has, in order; they are not touched where no hand was lost. Holds some dozens of
+    images at most.
+    """
+    search = _Search(evidence, lifter)
+    if search.lost.any():
+        waiting: dict[int, Image] = {}
+        for at, frame in enumerate(frames):
+            if search.lost[at].any() and frame.image is not None:
+                waiting[at] = frame.image
+            full = (
+                len(waiting) == _MOST_FRAMES or sum(image.nbytes for image in waiting.values()) > _MOST_BYTES
+            )
+            if waiting and (full or not search.lost[at].any()):
+                search.through(waiting)
+                waiting = {}
+        search.through(waiting)
+    return search.evidence
+
+
+def hands_in_looks(features: Tensor, lifter: Lifter) -> tuple[Tensor, LiftedHands]:
+    """(N,) 0..1 how surely a hand of the look's side is in each look, and how the lifter reads it; 0 where the lifter
+    takes it for one of the other side. features (N, 112, 14, 14): early ones.
+    """
+    with torch.inference_mode():
+        read = lifter.network(features)
+        presence = lifter.landmarks.read(features).presence
+    return presence * (read.right > 0), read
+
+
+@dataclass
+class _Search:
+    """The evidence so far, and lost (T, S): hands that are known in other frames of the shot."""
+
+    evidence: HandEvidence
+    lost: NDArray[np.bool_]
+
+    def __init__(self, evidence: HandEvidence, lifter: Lifter) -> None:
+        columns = {name: values.copy() for name, values in vars(evidence).items()}
+        self.evidence = HandEvidence(**columns)
+        self._lifter = lifter
+        self._known = (evidence.present == SEEN) & np.isfinite(evidence.landmarks_px).all((-1, -2))
+        self.lost = ~self._known & self._known.any(0)
+
+    def through(self, images: Mapping[int, Image]) -> None:
+        """Look for the lost hands of some frames, in the order given and back."""
+        if not images:
+            return
+        around = slice(max(0, min(images) - MAX_GAP_FRAMES), max(images) + MAX_GAP_FRAMES + 1)
+        there = self._between(around)
+        for at in (*images, *reversed(images)):
+            for side in np.flatnonzero(self.lost[at]):
+                points_px = there[at - around.start, side]
+                if np.isfinite(points_px).all() and self._look(images[at], at, int(side), points_px):
+                    there = self._between(around)
+
+    def _between(self, around: slice) -> Floats:
+        points_px = self.evidence.landmarks_px[around, ..., :2].astype(np.float64)
+        return bridged(points_px, self._known[around])[0]
+
+    def _look(self, image: Image, at: int, side: int, points_px: Floats) -> bool:
+        """Whether the hand is where it would be; it is known then."""
+        crop, sides = crops_from_landmarks(points_px[None]), np.array([side])
+        presence, read = hands_in_looks(
+            look_features([image], crop, sides, self._lifter.landmarks), self._lifter
+        )
+        found_px = points_to_frame(read.points.double().cpu().numpy(), crop, sides)[0]
+        if float(presence) < SEEN_SCORE or self._is_other(found_px, at, side, float(crop[0, 2])):
+            return False
+        self.evidence.landmarks_px[at, side] = np.concatenate(
+            [found_px, np.full((len(found_px), 1), float(presence))], -1
+        )
+        self.evidence.world_m[at, side] = world_to_frame(read.world_m.double().cpu().numpy(), crop, sides)[0]
+        self.evidence.present[at, side] = SEEN
+        self.evidence.side_score[at, side] = float(torch.sigmoid(read.right))
+        self._known[at, side], self.lost[at, side] = True, False
+        return True
+
+    def _is_other(self, found_px: Floats, at: int, side: int, crop_px: float) -> bool:
+        if not self._known[at, 1 - side]:
+            return False
+        other_px = self.evidence.landmarks_px[at, 1 - side, :, :2]
+        return bool(np.linalg.norm(found_px - other_px, axis=-1).mean() < SAME_HAND * crop_px)
