@@ -15,7 +15,7 @@ _STRIDES = (8, 16, 16, 16)
 _ANCHORS_A_CELL = 2
 _MAX_LOGIT = 100.0
 _SAME_PALM_OVERLAP = 0.3
-# Side of the squares of a closer look, of the image's shorter side.
+# Side of the squares of a closer look, of the image's longer side; never more than its shorter one.
 _CLOSER = 0.75
 _BATCH = 8
 
@@ -79,7 +79,7 @@ def _moved(x: int, y: int) -> Floats:
 
 def squares(width: int, height: int) -> tuple[list[tuple[int, int]], int]:
     """Upper left corners (x, y) and the side of squares that cover an image; neighbours share about half."""
-    side = max(1, round(_CLOSER * min(width, height)))
+    side = max(1, min(width, height, round(_CLOSER * max(width, height))))
     columns, rows = (
         np.linspace(0, length - side, 1 + round(2 * (length - side) / side + 0.5)).astype(int).tolist()
         for length in (width, height)

@@ -96,7 +96,8 @@ def test_windows_leave_no_seam(networks: LandmarkNetworks, fists: list[Frame]) -
     for frame in range(len(fists)):
         one, other = whole.points_px[whole.at == frame], pieces.points_px[pieces.at == frame]
         apart = np.linalg.norm(one[:, None, :, :2] - other[None, :, :, :2], axis=-1).mean(-1).min(1)
-        assert (apart < 0.02 * whole.crops[whole.at == frame, 2]).all()
+        # A hand followed forwards is read a little otherwise than one followed back.
+        assert (apart < 0.03 * whole.crops[whole.at == frame, 2]).all()
 
 
 def test_a_hand_that_palms_miss_is_followed_back_from_where_it_is_found(networks: LandmarkNetworks) -> None:
