@@ -120,12 +120,12 @@ def test_a_second_hand_too_small_for_the_look_at_the_whole_frame_is_found_closer
         assert frame.image is not None
         picture = np.full((360, 640, 3), 90, np.uint8)
         picture[:, :320] = cv2.resize(frame.image, (640, 360), interpolation=cv2.INTER_AREA)[:, 160:480]
-        picture[150:204, 480:576] = cv2.resize(frame.image, (96, 54), interpolation=cv2.INTER_AREA)
+        picture[150:240, 440:600] = cv2.resize(frame.image, (160, 90), interpolation=cv2.INTER_AREA)
         wide.append(replace(frame, image=picture))
     detections = detect_shot(wide, networks)
     assert np.bincount(detections.at).tolist() == [2] * len(wide) and len(set(detections.trail)) == 2
-    small = detections.points_px[detections.crops[:, 2] < 80, :, :2].mean(1)
-    assert len(small) == len(wide) and ((small > (480, 150)) & (small < (576, 204))).all()
+    small = detections.points_px[detections.crops[:, 2] < 100, :, :2].mean(1)
+    assert len(small) == len(wide) and ((small > (440, 150)) & (small < (600, 240))).all()
     assert all(len(palms.scores) == 1 for palms in detect_palms([frame.image for frame in wide], networks))
 
 
