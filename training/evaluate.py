@@ -61,6 +61,7 @@ _NAMES = {
     "mpvpe_wrist": "MPVPE, wrist root (mm)",
     "mpvpe_mcp": "MPVPE, MCP root (mm)",
     "raw_mpjpe_wrist": "MPJPE unscaled, wrist (mm)",
+    "raw_mpjpe_mcp": "MPJPE unscaled, MCP (mm)",
     "pa_mpjpe": "PA-MPJPE (mm)",
     "auc": "AUC 0..50 mm",
     "miaa_px": "MIAA (px of 256)",

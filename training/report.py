@@ -6,12 +6,16 @@ come from.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 Table = Mapping[str, Mapping[str, float]]
+
+# Characters of a line of text, and the least of a column.
+_TERMINAL, _CELL = 120, 8
 
 
 @dataclass(frozen=True)
@@ -48,19 +52,36 @@ PUBLISHED = {
 
 
 def table_text(table: Table, title: str) -> str:
-    """The table with its rows' names at the left and a column for each key of the rows."""
+    """The title, and the table with its rows' names at the left and a column for each key of the rows; as many columns
+    beside each other as a terminal has room for, the others below.
+    """
     columns = list(dict.fromkeys(column for row in table.values() for column in row))
-    width = max([len(title), *(len(name) for name in table)])
-    sizes = [max(len(column), 8) for column in columns]
-    heads = "  ".join(column.rjust(size) for column, size in zip(columns, sizes, strict=True))
-    lines = [f"{title.ljust(width)}  {heads}"]
-    for name, row in table.items():
-        cells = [
-            (f"{row[column]:.3f}" if column in row else "").rjust(size)
-            for column, size in zip(columns, sizes, strict=True)
-        ]
-        lines.append(f"{name.ljust(width)}  {'  '.join(cells)}")
+    lines = textwrap.wrap(title, _TERMINAL)
+    width = max(len(name) for name in table)
+    for block in _blocks(columns, _TERMINAL - width):
+        lines.append("")
+        lines.append(" " * width + "".join(f"  {column:>{_CELL}}" for column in block))
+        for name, row in table.items():
+            cells = (f"{row[column]:.3f}" if column in row else "" for column in block)
+            lines.append(
+                name.ljust(width)
+                + "".join(f"  {cell:>{max(_CELL, len(of))}}" for cell, of in zip(cells, block, strict=True))
+            )
     return "\n".join(lines)
+
+
+def _blocks(columns: Sequence[str], room: int) -> list[list[str]]:
+    """The columns in groups, each no wider than the room where it has more than one column."""
+    blocks: list[list[str]] = [[]]
+    left = room
+    for column in columns:
+        size = max(_CELL, len(column)) + 2
+        if size > left and blocks[-1]:
+            blocks.append([])
+            left = room
+        blocks[-1].append(column)
+        left -= size
+    return blocks
 
 
 def published_text() -> str:

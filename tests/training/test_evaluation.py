@@ -106,6 +106,9 @@ def test_the_papers_tables_are_printed_beside_ours_and_results_are_saved(tmp_pat
     table = {"MPJPE (mm)": {"stage 0": 12.0, "stage 2": 10.5}, "MRRPE (mm)": {"stage 2": math.nan}}
     text = report.table_text(table, "ours")
     assert "12.000" in text and "stage 2" in text
+    wide = {name: {f"column {k}": float(k) for k in range(20)} for name in ("one", "other")}
+    lines = report.table_text(wide, "a title far longer than a line " * 9).splitlines()
+    assert max(len(line) for line in lines) <= 120 and sum("19.000" in line for line in lines) == 2
     published = report.published_text()
     for number in ("16.480", "12.440", "7.830", "10.230"):
         assert number in published
