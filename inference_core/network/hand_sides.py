@@ -7,12 +7,12 @@ touch. The lifter looks at a hand twice, as it is and mirrored, and says how muc
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from inference_core.footage.records import Frame
 from inference_core.landmarks.crops import crops_from_landmarks
 from inference_core.landmarks.detections import ShotDetections
 from inference_core.network.hand_lifter import Lifter
@@ -26,14 +26,7 @@ _LANDMARK_SHARE = 0.3
 _SUREST = 1e-3
 
 
-class Picture(Protocol):
-    """A frame of footage: RGB image (H, W, 3) uint8, or None where it is missing."""
-
-    @property
-    def image(self) -> NDArray[np.uint8] | None: ...
-
-
-def with_sides_told(frames: Iterable[Picture], detections: ShotDetections, lifter: Lifter) -> ShotDetections:
+def with_sides_told(frames: Iterable[Frame], detections: ShotDetections, lifter: Lifter) -> ShotDetections:
     """The detections with `right` as the lifter tells it, of frames as many as they have, in order."""
     asked = _asked(detections)
     odds = np.full(len(detections.at), np.nan)

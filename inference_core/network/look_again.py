@@ -9,8 +9,6 @@ gone through forwards and backwards.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference_core.evidence import SEEN, HandEvidence
+from inference_core.footage.records import Frame
 from inference_core.landmarks.crops import crops_from_landmarks
 from inference_core.landmarks.trails import SAME_HAND
 from inference_core.network.hand_lifter import LiftedHands, Lifter
@@ -32,14 +31,7 @@ Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 
-class Picture(Protocol):
-    """A frame of footage: RGB image (H, W, 3) uint8, or None where it is missing."""
-
-    @property
-    def image(self) -> Image | None: ...
-
-
-def look_again(frames: Iterable[Picture], evidence: HandEvidence, lifter: Lifter) -> HandEvidence:
+def look_again(frames: Iterable[Frame], evidence: HandEvidence, lifter: Lifter) -> HandEvidence:
     """The evidence with lost hands that are there after all as SEEN ones, read by the lifter.
 
     frames: as many as the evidence has, in order; they are not touched where no hand was lost. Holds some dozens of
@@ -71,12 +63,8 @@ def hands_in_looks(features: Tensor, lifter: Lifter) -> tuple[Tensor, LiftedHand
     return presence * (read.right > 0), read
 
 
-@dataclass
 class _Search:
-    """The evidence so far, and lost (T, S): hands that are known in other frames of the shot."""
-
-    evidence: HandEvidence
-    lost: NDArray[np.bool_]
+    """The evidence so far, and lost (T, S) bool: hands that are known in other frames of the shot."""
 
     def __init__(self, evidence: HandEvidence, lifter: Lifter) -> None:
         columns = {name: values.copy() for name, values in vars(evidence).items()}
@@ -91,10 +79,15 @@ class _Search:
             return
         around = slice(max(0, min(images) - MAX_GAP_FRAMES), max(images) + MAX_GAP_FRAMES + 1)
         there = self._between(around)
+        looked = np.full_like(there, np.nan)
         for at in (*images, *reversed(images)):
+            row = at - around.start
             for side in np.flatnonzero(self.lost[at]):
-                points_px = there[at - around.start, side]
-                if np.isfinite(points_px).all() and self._look(images[at], at, int(side), points_px):
+                points_px = there[row, side]
+                if not np.isfinite(points_px).all() or np.array_equal(points_px, looked[row, side]):
+                    continue
+                looked[row, side] = points_px
+                if self._look(images[at], at, int(side), points_px):
                     there = self._between(around)
 
     def _between(self, around: slice) -> Floats:
