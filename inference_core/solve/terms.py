@@ -29,7 +29,7 @@ _TENDON_DEG, _TENDON_RATIO = 20.0, 0.6
 _LIMIT_DEG = 1.5
 # Of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_KNEE = 10.0, 14.0, 2.5
-_NETWORK_JOINT_M, _NETWORK_PLACE, _NETWORK_DEPTH = 0.010, 0.012, 0.04
+_NETWORK_JOINT_M, _NETWORK_PLACE, _NETWORK_DEPTH = 0.010, 0.012, 0.02
 # A network has read the world landmarks: beside a fully confident one this share of them counts no more.
 _WORLD_READ = 0.8
 
