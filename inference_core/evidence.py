@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 ABSENT, SEEN, FILLED = 0, 1, 2
+# For so many frames what was seen of a hand tells that it is there.
+REMEMBERED_FRAMES = 50
 # What a network's reading of a landmark in the picture counts beside the landmark network's.
 _READ_SHARE = 0.7
 
@@ -70,3 +72,13 @@ def read_again(evidence: HandEvidence, network: NetworkEvidence) -> HandEvidence
         world_m=np.where(read[..., None, None], network.world_m, evidence.world_m),
         present=np.where(read, np.uint8(SEEN), evidence.present),
     )
+
+
+def frames_to_known(known: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Frames since the last one and until the next one in which a hand is known, of known (T, S); 0 where it is known,
+    far more than T where it is not before, or not after.
+    """
+    frames, far = np.arange(len(known))[:, None], 1_000_000
+    last = np.maximum.accumulate(np.where(known, frames, -far), 0)
+    following = np.minimum.accumulate(np.where(known, frames, 2 * far)[::-1], 0)[::-1]
+    return frames - last, following - frames

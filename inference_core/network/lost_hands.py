@@ -35,11 +35,3 @@ def bridged(values: Floats, known: NDArray[np.bool_]) -> tuple[Floats, NDArray[n
         filled[held, side] = values[nearest[held], side]
         distance[across | held, side] = near[across | held]
     return filled, distance
-
-
-def between(known: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
-    """(T, S) frames at most so many after one and before another in which the hand is known (T, S)."""
-    frames = np.arange(len(known))[:, None]
-    last = np.maximum.accumulate(np.where(known, frames, -len(known) - most), 0)
-    following = np.minimum.accumulate(np.where(known, frames, 2 * len(known) + most)[::-1], 0)[::-1]
-    return (frames - last <= most) & (following - frames <= most)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inference_core.camera import Camera
 from inference_core.errors import RequestError
-from inference_core.evidence import SEEN, HandEvidence, NetworkEvidence
+from inference_core.evidence import REMEMBERED_FRAMES, SEEN, HandEvidence, NetworkEvidence, frames_to_known
 from inference_core.footage.records import Frame
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import MANO_NAME
@@ -23,7 +23,6 @@ from inference_core.network.engine import Engine, HandEstimates
 from inference_core.network.fitted_evidence import fitted, for_lifted, shape_of
 from inference_core.network.hand_lifter import Lifter, lifted, stored_lifter
 from inference_core.network.hand_looks import HandLooks, look_at_hands
-from inference_core.network.lost_hands import between
 from inference_core.network.picture import normalised
 from inference_core.network.placement import placed_alone, placed_together
 from inference_core.network.records import CropEvidence
@@ -37,8 +36,8 @@ STAGE = "network"
 # An expected joint error at which the network's word counts half.
 _HALF_CONFIDENCE_M = 0.02
 _UNIT_M = 0.15
-# A hand that is seen no more than so many frames before and after is there, however little is seen of it, so likely.
-_BETWEEN_FRAMES, _THERE_BETWEEN = 50, 0.9
+# How likely a hand that is seen a little before and a little after is there, however little is seen of it.
+_THERE_BETWEEN = 0.9
 # Crops held while the hand model is fitted to their landmarks, all together.
 _FITTED_AT_ONCE = 64
 
@@ -151,7 +150,8 @@ def predict_shot(
     if waiting:
         finish(waiting)
     # What one frame says of a hand, and that it is seen a little before and a little after.
-    chance = _THERE_BETWEEN * between(evidence.present == SEEN, _BETWEEN_FRAMES)
+    before, after = frames_to_known(evidence.present == SEEN)
+    chance = _THERE_BETWEEN * (np.maximum(before, after) <= REMEMBERED_FRAMES)
     np.copyto(result.presence, 1 - (1 - result.presence) * (1 - chance), where=result.presence > 0)
     return result
 

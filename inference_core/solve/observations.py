@@ -12,12 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference_core.camera import Camera
-from inference_core.evidence import ABSENT, FILLED, SEEN, HandEvidence, NetworkEvidence
+from inference_core.evidence import (
+    ABSENT,
+    FILLED,
+    REMEMBERED_FRAMES,
+    SEEN,
+    HandEvidence,
+    NetworkEvidence,
+    frames_to_known,
+)
 from inference_core.geometry.projection import pixel_rays
 from inference_core.geometry.rotations import log, turn_to_ray
 
-# A network may bring back a hand that the tracks call absent when it is this sure of it.
-_NETWORK_PRESENCE, _NETWORK_CONFIDENCE = 0.5, 0.1
+# A network may bring back a hand that the tracks call absent when it is this sure of it; less will do for a hand that
+# was seen a little before or after.
+_NETWORK_PRESENCE, _NETWORK_CONFIDENCE, _CONFIDENCE_NEAR = 0.5, 0.3, 0.1
 # Farther apart than this many median frame times, frames are not neighbours: too much may have happened.
 _LONGEST_STEP = 12.0
 
@@ -100,7 +109,9 @@ def usable_presence(evidence: HandEvidence, network: NetworkEvidence | None) -> 
     )
     held = (present == SEEN) & (landmarks > 0).any(-1)
     if network is not None:
-        sure = (network.presence > _NETWORK_PRESENCE) & (network.confidence > _NETWORK_CONFIDENCE)
+        near = np.minimum(*frames_to_known(present == SEEN)) <= REMEMBERED_FRAMES
+        least = np.where(near, _CONFIDENCE_NEAR, _NETWORK_CONFIDENCE)
+        sure = (network.presence > _NETWORK_PRESENCE) & (network.confidence > least)
         present = np.where((present == ABSENT) & sure, np.uint8(FILLED), present)
         held |= (network.confidence > 0) & (present != ABSENT)
     present = np.where(held | (present == ABSENT), present, np.uint8(FILLED))

@@ -5,7 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_core.network.lost_hands import MAX_GAP_FRAMES, MAX_HOLD_FRAMES, between, bridged
+from inference_core.evidence import frames_to_known
+from inference_core.network.lost_hands import MAX_GAP_FRAMES, MAX_HOLD_FRAMES, bridged
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=60))
@@ -34,11 +35,11 @@ def test_ends_are_held_for_a_while_and_then_nothing_is_said() -> None:
     assert distance[0, 0] == seen and distance[seen, 0] == 0
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(0, 12))
-def test_a_frame_is_between_others_that_know_the_hand(known: list[bool], most: int) -> None:
+@given(st.lists(st.booleans(), min_size=1, max_size=30))
+def test_frames_are_counted_from_the_last_and_to_the_next_that_knows_the_hand(known: list[bool]) -> None:
+    before, after = (counts[:, 0] for counts in frames_to_known(np.array(known)[:, None]))
     at = np.flatnonzero(known)
-    expected = [
-        bool(((at <= frame) & (frame - at <= most)).any() and ((at >= frame) & (at - frame <= most)).any())
-        for frame in range(len(known))
-    ]
-    assert between(np.array(known)[:, None], most)[:, 0].tolist() == expected
+    for frame in range(len(known)):
+        earlier, later = at[at <= frame], at[at >= frame]
+        assert before[frame] == frame - earlier[-1] if len(earlier) else before[frame] > 1000
+        assert after[frame] == later[0] - frame if len(later) else after[frame] > 1000

@@ -2,18 +2,19 @@
 """The shot solve against shots with known truth, and its laws."""
 
 import tracemalloc
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
 from inference_core.errors import RequestError
-from inference_core.evidence import ABSENT, FILLED, SEEN
+from inference_core.evidence import ABSENT, FILLED, SEEN, HandEvidence, NetworkEvidence
 from inference_core.geometry.mirror import mirror
 from inference_core.geometry.rotations import quaternion_to_matrix
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
+from inference_core.solve.observations import usable_presence
 from inference_core.solve.settings import SolveSettings
 from inference_core.solve.shot import solve_shot
 from inference_core.solve.solution import ShotSolution
@@ -92,6 +93,22 @@ def test_network_holds_the_hand_that_landmarks_lose(model: HandModel, shot: Shot
     assert error.max() < 0.02
     assert wrist_aligned_error_m(solved.joints_cam_m[lost, 1], shot.joints_m[lost, 1]) < 0.008
     assert (solved.confidence[lost, 1] > 0.5).all()
+
+
+def test_a_half_sure_network_brings_back_a_hand_that_was_seen_near_and_no_other() -> None:
+    nothing = np.full((200, 2, 21, 3), np.nan, np.float32)
+    present = np.zeros((200, 2), np.uint8)
+    present[20, 0] = SEEN
+    evidence = HandEvidence(nothing, nothing, present, np.zeros((200, 2), np.float32))
+    columns: dict[str, np.ndarray] = {field.name: nothing for field in fields(NetworkEvidence)}
+    half_sure = NetworkEvidence(
+        **columns | {"presence": np.full((200, 2), 0.9), "confidence": np.full((200, 2), 0.2)}  # type: ignore[arg-type]
+    )
+    brought = usable_presence(evidence, half_sure)
+    assert (brought[:71, 0] != ABSENT).all() and (brought[71:, 0] == ABSENT).all()
+    assert (brought[:, 1] == ABSENT).all(), "a hand that nobody saw"
+    sure = replace(half_sure, confidence=np.full((200, 2), 0.5))
+    assert (usable_presence(evidence, sure) != ABSENT).all()
 
 
 def test_network_without_confidence_changes_nothing(
