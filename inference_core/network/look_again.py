@@ -80,7 +80,8 @@ class _Search:
         around = slice(max(0, min(images) - MAX_GAP_FRAMES), max(images) + MAX_GAP_FRAMES + 1)
         there = self._between(around)
         looked = np.full_like(there, np.nan)
-        for at in (*images, *reversed(images)):
+        forwards = list(images)
+        for at in (*forwards, *reversed(forwards)):
             row = at - around.start
             for side in np.flatnonzero(self.lost[at]):
                 points_px = there[row, side]
