@@ -22,8 +22,7 @@ from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.messages import Progress
 from inference_core.network.hand_lifter import LIFTER_FILE
 from inference_core.network.hand_sides import with_sides_told
-from inference_core.network.look_again import look_again
-from inference_core.network.predictor import Predictor, load_predictor, predict_shot
+from inference_core.network.predictor import Predictor, load_predictor, look_and_predict
 from inference_core.network.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
 from inference_core.partial_run import PartialRun
 
@@ -118,10 +117,10 @@ def estimate_with_network(
             if start < done <= stop:
                 progress(stage, done, total)
 
-        lifter, known = network.predictor.lifter, evidence
-        if lifter is not None:
-            known = look_again(_only(footage, start, stop), evidence, lifter)
-        found = predict_shot(_only(footage, start, stop), known, camera, network.predictor, within)
+        def frames() -> Iterator[Frame]:
+            return _only(footage, start, stop)
+
+        found = look_and_predict(frames, evidence, camera, network.predictor, within)
         return {key: value[start:stop] for key, value in vars(found).items()}
 
     depends_on = {

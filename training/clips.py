@@ -25,8 +25,7 @@ from inference_core.landmarks.detections import ShotDetections
 from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.network.hand_sides import with_sides_told
-from inference_core.network.look_again import look_again
-from inference_core.network.predictor import Predictor, load_predictor, predict_shot
+from inference_core.network.predictor import Predictor, load_predictor, look_and_predict
 from inference_core.solve.shot import solve_shot
 from inference_core.tracks import build_tracks
 from training import metrics
@@ -111,8 +110,7 @@ def evaluate_clip(
     tracks = told_tracks = build_tracks(detections)
     if predictor.lifter is not None:
         told_tracks = build_tracks(with_sides_told(footage, detections, predictor.lifter))
-        told_tracks = look_again(footage, told_tracks, predictor.lifter)
-    network = predict_shot(footage, told_tracks, camera, predictor)
+    network = look_and_predict(lambda: footage, told_tracks, camera, predictor)
     known_by: dict[str, tuple[HandEvidence, NetworkEvidence | None]] = dict(
         zip(METHODS, ((tracks, None), (told_tracks, network)), strict=True)
     )

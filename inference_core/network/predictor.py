@@ -23,6 +23,7 @@ from inference_core.network.engine import Engine, HandEstimates
 from inference_core.network.fitted_evidence import fitted, for_lifted, shape_of
 from inference_core.network.hand_lifter import Lifter, lifted, stored_lifter
 from inference_core.network.hand_looks import HandLooks, look_at_hands
+from inference_core.network.look_again import look_again
 from inference_core.network.picture import normalised
 from inference_core.network.placement import placed_alone, placed_together
 from inference_core.network.records import CropEvidence
@@ -97,6 +98,22 @@ def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
         return hand
     tips = torch.tensor(card.tip_vertices, device=hand.tip_vertices.device)
     return replace(hand, tip_vertices=tips)
+
+
+def look_and_predict(
+    footage: Callable[[], Iterable[Frame]],
+    evidence: HandEvidence,
+    camera: Camera,
+    predictor: Predictor,
+    progress: Progress | None = None,
+) -> NetworkEvidence:
+    """What the network says of every frame, after a second look for the hands that the tracks lost.
+
+    footage: gives the frames from the start whenever it is called.
+    """
+    if predictor.lifter is not None:
+        evidence = look_again(footage(), evidence, predictor.lifter)
+    return predict_shot(footage(), evidence, camera, predictor, progress)
 
 
 def predict_shot(

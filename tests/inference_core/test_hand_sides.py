@@ -10,17 +10,9 @@ from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.landmarks.detections import ShotDetections
 from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
-from inference_core.network.hand_lifter import Lifter, stored_lifter
+from inference_core.network.hand_lifter import Lifter
 from inference_core.network.hand_sides import with_sides_told
-from inference_core.network.weights import SHIPPED_FOLDER
 from tests.shared_files import footage_file
-
-
-@pytest.fixture(scope="module")
-def lifter() -> Lifter:
-    stored = stored_lifter(SHIPPED_FOLDER)
-    assert stored is not None
-    return stored
 
 
 @pytest.fixture(scope="module")

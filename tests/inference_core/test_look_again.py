@@ -15,7 +15,7 @@ from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.network.engine import TorchEngine
-from inference_core.network.hand_lifter import Lifter, stored_lifter
+from inference_core.network.hand_lifter import Lifter
 from inference_core.network.look_again import look_again
 from inference_core.network.predictor import Predictor, predict_shot
 from inference_core.network.weights import SHIPPED_FOLDER, stored_network
@@ -24,13 +24,6 @@ from inference_core.tracks import build_tracks
 from tests.shared_files import footage_file
 
 GAP = slice(3, 6)
-
-
-@pytest.fixture(scope="module")
-def lifter() -> Lifter:
-    stored = stored_lifter(SHIPPED_FOLDER)
-    assert stored is not None
-    return stored
 
 
 @pytest.fixture(scope="module")

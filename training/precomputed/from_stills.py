@@ -47,10 +47,8 @@ def still_samples(
 
 def with_looks(sample: Sample, networks: LandmarkNetworks, random: np.random.Generator) -> Sample:
     """The sample with looks at the present hands, and as evidence what the landmark network reads there."""
-    assert sample.landmarks_uv is not None
     half = sample.image.shape[-1] / 2
-    rows, sides = np.nonzero(sample.present.numpy())
-    points_px = (sample.landmarks_uv.numpy().astype(np.float64)[rows, sides] + 1) * half
+    rows, sides, points_px = present_hands(sample)
     crops, bridged = tracked_crops(points_px, random)
     images = pictures(sample)
     features = look_features([images[row] for row in rows], crops, sides, networks.landmark)
@@ -67,6 +65,14 @@ def with_looks(sample: Sample, networks: LandmarkNetworks, random: np.random.Gen
         readings = _read(features, crops, sides, networks)
         _fill(evidence, readings, rows, sides, _scores(readings, rows, sides, bridged, random), half)
     return replace(sample, evidence=evidence, looks=looks)
+
+
+def present_hands(sample: Sample) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Row and side (N,) of the hands that are there, and their landmarks (N, 21, 2) in the picture's pixels."""
+    assert sample.landmarks_uv is not None
+    rows, sides = np.nonzero(sample.present.numpy())
+    uv = sample.landmarks_uv.numpy().astype(np.float64)[rows, sides]
+    return rows, sides, (uv + 1) * (sample.image.shape[-1] / 2)
 
 
 def pictures(sample: Sample) -> list[NDArray[np.uint8]]:

@@ -20,7 +20,8 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.network.crop import mapped
 from inference_core.network.hand_looks import look_features, points_to_look, world_to_look
-from training.precomputed.from_stills import pictures, tracked_crops
+from inference_core.network.shot_evidence import SEEN_SCORE
+from training.precomputed.from_stills import pictures, present_hands, tracked_crops
 from training.precomputed.store import from_bytes, read_columns, read_look_columns, to_bytes, write_columns
 from training.synthetic.settings import Settings
 from training.synthetic_source import made_samples
@@ -31,8 +32,6 @@ STILLS_A_LOOK_FILE = 128
 _INSIDE = 0.8
 # Of looks alone, how many are mirrored the wrong way.
 _WRONG_WAY = 0.35
-# The network's evidence of a hand is of the frame itself from this score on.
-_SEEN = 0.5
 _BATCH = 32
 
 Floats = NDArray[np.float64]
@@ -94,11 +93,8 @@ def made_looks(
     """Looks at the hands of pictures number first ... of the stream `seed`."""
     sample = made_samples(settings, hand, seed, first, count, torch.device("cpu"))
     random = np.random.default_rng((seed, first))
-    assert sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
-    half = sample.image.shape[-1] / 2
-    rows, sides = (numbers.numpy() for numbers in sample.present.nonzero(as_tuple=True))
-    uv = sample.landmarks_uv[rows, sides].double()
-    points_px = (uv.numpy() + 1) * half
+    assert sample.landmarks_rel_m is not None
+    rows, sides, points_px = present_hands(sample)
     crops, _ = tracked_crops(points_px, random)
     right = random.random(len(rows)) >= _WRONG_WAY
     shown = np.where(right, sides, 1 - sides)
@@ -106,10 +102,12 @@ def made_looks(
     features = look_features([images[row] for row in rows], crops, shown, networks.landmark)
     with torch.inference_mode():
         presence = torch.cat([networks.landmark.read(part).presence for part in features.split(_BATCH)])
-    tangent = uv.mean(1) / (sample.K[rows, 0, :1].double() / half)
+    # The crop's camera looks at its middle.
+    middle_px = sample.image.shape[-1] / 2
+    tangent = torch.from_numpy(points_px.mean(1) - middle_px) / sample.K[rows, 0, :1].double()
     world_m = _world_m(sample.landmarks_rel_m[rows, sides].double(), tangent, crops, shown)
     points = torch.from_numpy(points_to_look(points_px, crops, shown)).float()
-    return LookRows(to_bytes(features), points, world_m, presence >= _SEEN, torch.from_numpy(right))
+    return LookRows(to_bytes(features), points, world_m, presence >= SEEN_SCORE, torch.from_numpy(right))
 
 
 def write_looks(path: Path, looks: LookRows) -> None:
@@ -139,7 +137,7 @@ def _of_samples(folder: Path, paths: list[Path]) -> LookRows:
         features=columns["look_features"][rows, sides],
         points=torch.from_numpy(points_to_look(px, crops, numbers)).float(),
         world_m=_world_m(columns["landmarks_rel_m"][rows, sides].double(), tangent, crops, numbers),
-        seen=columns["evidence_hand_score"][rows, sides] >= _SEEN,
+        seen=columns["evidence_hand_score"][rows, sides] >= SEEN_SCORE,
         right=torch.ones(len(rows), dtype=torch.bool),
     )
 
