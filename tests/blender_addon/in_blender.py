@@ -28,10 +28,10 @@ _exit_code = 0
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Only what is meant for Blender: its Python has none of the packages that other tests need."""
-    if collection_path.is_file() and not collection_path.match(NAMES):
-        return True
-    return None
+    """Only what is meant for Blender: its Python has none of the packages that other tests, and their conftest, need."""
+    if collection_path.is_dir():
+        return True if not any(collection_path.rglob(NAMES)) else None
+    return True if not collection_path.match(NAMES) else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
