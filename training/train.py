@@ -19,10 +19,10 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.network.dir import DirNetwork
 from inference_core.network.hand_lifter import LIFTER_FILE
-from inference_core.network.palm_backbone import PalmBackbone
+from inference_core.network.pretrained_backbones import PretrainedBackbone
 from inference_core.network.weights import WeightsCard, load_weights, save_weights
 from training.config import Experiment, experiment_json
-from training.convert.backbone import load_backbone
+from training.convert.backbone import load_pretrained
 from training.distributed import World, join_world, leave_world
 from training.experiments import DESCRIPTIONS, PRESETS
 from training.held_out import HeldOut
@@ -91,9 +91,10 @@ def chosen_device(name: str) -> torch.device:
 def started_network(experiment: Experiment) -> DirNetwork:
     """The experiment's network: from other weights, from a pretrained backbone, or from chance."""
     network = DirNetwork(experiment.network)
-    if isinstance(network.backbone, PalmBackbone):
-        network.backbone.load_detector()
-    if experiment.data.source == "precomputed":
+    still, given = experiment.data.source == "precomputed", experiment.run.backbone
+    if still or given is not None or isinstance(network.backbone, PretrainedBackbone):
+        load_pretrained(network.backbone, given)
+    if still:
         network.backbone.requires_grad_(False)
     if experiment.run.init_from is not None:
         other, _ = load_weights(experiment.run.init_from)
@@ -103,8 +104,6 @@ def started_network(experiment: Experiment) -> DirNetwork:
                 "Start from weights of the same network; only its number of stages may differ."
             )
         network.load_state_dict(other.state_dict(), strict=False)
-    elif experiment.run.backbone is not None:
-        load_backbone(network, experiment.run.backbone)
     return network
 
 

@@ -32,6 +32,8 @@ _BLOCKS = (
 _STEM, _FIRST, LAST_CHANNELS = 24, 16, 1152
 # The blocks after these see (112, 14, 14) features: what is where in the crop, not yet whose hand in which pose.
 _EARLY_BLOCKS = 10
+# Blocks after which the features of strides 4, 8, 16 and 32 are complete.
+_PYRAMID_ENDS = (1, 3, 9, 13)
 
 
 class LandmarkOutput(NamedTuple):
@@ -74,9 +76,18 @@ class LandmarkNetwork(nn.Module):
 
     def early_features(self, crops: Tensor) -> Tensor:
         """(B, 112, 14, 14): what the later blocks read."""
-        x = F.relu6(self.stem(crops), inplace=True)
-        x = self.first_project(F.relu6(self.first_filter(x), inplace=True))
-        return self.blocks[:_EARLY_BLOCKS](x)
+        return self.blocks[:_EARLY_BLOCKS](self._first_features(crops))
+
+    def pyramid(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features at strides 4, 8, 16 and 32, with 24, 40, 112 and 192 channels, of RGB pictures (B, 3, N, N)."""
+        x = self._first_features(pictures)
+        levels: list[Tensor] = []
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in _PYRAMID_ENDS:
+                levels.append(x)
+        fine, middle, coarse, last = levels
+        return fine, middle, coarse, last
 
     def read(self, features: Tensor) -> LandmarkOutput:
         """What early features (B, 112, 14, 14) say."""
@@ -90,6 +101,10 @@ class LandmarkNetwork(nn.Module):
             torch.sigmoid(self.right(x))[:, 0],
             self.world(x).unflatten(1, (LANDMARKS, 3)),
         )
+
+    def _first_features(self, crops: Tensor) -> Tensor:
+        x = F.relu6(self.stem(crops), inplace=True)
+        return self.first_project(F.relu6(self.first_filter(x), inplace=True))
 
     @property
     def late_blocks(self) -> nn.Sequential:

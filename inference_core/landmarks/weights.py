@@ -17,8 +17,7 @@ from inference_core.landmarks.palm_network import PalmNetwork
 
 PALM_WEIGHTS = "palm_detection_full.safetensors"
 LANDMARK_WEIGHTS = "hand_landmark_full.safetensors"
-_FOLDER = Path(__file__).parent
-PALM_WEIGHTS_PATH = _FOLDER / PALM_WEIGHTS
+WEIGHTS_FOLDER = Path(__file__).parent
 
 Array = NDArray[np.float32]
 PalmArrays = tuple[Array, Array]
@@ -49,7 +48,9 @@ class LandmarkNetworks:
         return torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
 
-def load_landmark_networks(device: torch.device | str = "cpu", folder: Path = _FOLDER) -> LandmarkNetworks:
+def load_landmark_networks(
+    device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER
+) -> LandmarkNetworks:
     """Both networks in evaluation mode, float32, channels last, on `device`.
 
     Raises WeightsError where a file is missing, damaged, or holds another network.

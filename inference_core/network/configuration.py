@@ -12,7 +12,7 @@ from inference_core.errors import WeightsError
 CROP_PX = 256
 PARAMETERS = 64
 
-Backbone = Literal["resnet50", "efficientnet_lite0", "palm"]
+Backbone = Literal["resnet50", "efficientnet_lite0", "palm", "landmark"]
 Attention = Literal["full", "light", "none"]
 Pose = Literal["coefficients", "angles"]
 

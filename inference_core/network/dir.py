@@ -30,7 +30,7 @@ from inference_core.network.hand_numbers import (
     detached,
     posed_hands,
 )
-from inference_core.network.palm_backbone import PalmBackbone
+from inference_core.network.pretrained_backbones import LandmarkBackbone, PalmBackbone
 from inference_core.network.records import CropEvidence, DirOutput, HandStage
 from inference_core.network.refinement import Refinement
 from inference_core.network.regressors import BaselineRegressor, EvidenceBaselineRegressor
@@ -38,7 +38,12 @@ from inference_core.network.resnet import ResNet50
 
 Levels = tuple[Tensor, Tensor, Tensor, Tensor]
 
-BACKBONES = {"resnet50": ResNet50, "efficientnet_lite0": EfficientNetLite0, "palm": PalmBackbone}
+BACKBONES = {
+    "resnet50": ResNet50,
+    "efficientnet_lite0": EfficientNetLite0,
+    "palm": PalmBackbone,
+    "landmark": LandmarkBackbone,
+}
 
 # Feature size in pixels, index of the backbone's skip and reach of the bones, for each refinement stage.
 _STAGES = ((16, 2, 1.0), (32, 1, 2.0))

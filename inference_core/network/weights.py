@@ -22,7 +22,7 @@ from torch import Tensor
 from inference_core.errors import WeightsError
 from inference_core.network.configuration import NetworkConfiguration, configuration_from_json
 from inference_core.network.dir import DirNetwork
-from inference_core.network.palm_backbone import PalmBackbone
+from inference_core.network.pretrained_backbones import PretrainedBackbone
 
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.json"
 CARD_VERSION = 1
@@ -53,10 +53,10 @@ class WeightsCard:
 
 def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: bool = False) -> None:
     """Writes the network's weights and card into `folder`; half: as float16. Each file appears whole or not
-    at all. A backbone that is the palm detector that ships is not stored again.
+    at all. A backbone that still is a landmark network that ships is not stored again.
     """
     backbone = network.backbone
-    known = isinstance(backbone, PalmBackbone) and backbone.is_detector()
+    known = isinstance(backbone, PretrainedBackbone) and backbone.is_pretrained()
     tensors = {
         key: (value.detach().half() if half else value.detach()).contiguous().cpu()
         for key, value in network.state_dict().items()
@@ -86,8 +86,8 @@ class StoredNetwork:
     def load(self) -> DirNetwork:
         """The network in eval mode, float32. Raises WeightsError for a truncated or foreign file."""
         network = DirNetwork(self.card.configuration)
-        if isinstance(network.backbone, PalmBackbone):
-            network.backbone.load_detector()
+        if isinstance(network.backbone, PretrainedBackbone):
+            network.backbone.load_pretrained()
         fill_network(network, read_tensors(self.file), str(self.file))
         return network.eval()
 
@@ -120,11 +120,14 @@ def load_weights(folder: Path) -> tuple[DirNetwork, WeightsCard]:
 
 
 def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) -> None:
-    """Loads tensors strictly, but for a palm detector's backbone, which may stay as it is; `where` names their file in
-    the error.
+    """Loads tensors strictly, but for a landmark network as backbone, which may stay as it is.
+
+    `where` names their file in the error.
     """
     own = {key: value for key, value in network.state_dict().items() if not key.endswith(_COUNTER)}
-    if isinstance(network.backbone, PalmBackbone) and not any(key.startswith(_BACKBONE) for key in tensors):
+    if isinstance(network.backbone, PretrainedBackbone) and not any(
+        key.startswith(_BACKBONE) for key in tensors
+    ):
         own = {key: value for key, value in own.items() if not key.startswith(_BACKBONE)}
     problems = {
         "missing": sorted(set(own) - set(tensors)),

@@ -18,7 +18,7 @@ import torch
 
 from inference_core.hand_model.load import load_hand_model
 from inference_core.network.dir import DirNetwork
-from inference_core.network.palm_backbone import PalmBackbone
+from inference_core.network.pretrained_backbones import PalmBackbone
 from training.config import Experiment
 from training.evidence_noise import EvidenceNoise, with_degraded_evidence
 from training.experiments import DIR_S_RUN, DIR_S_WHOLE

