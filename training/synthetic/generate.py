@@ -20,6 +20,7 @@ from inference_core.hand_model.load import load_open_hand
 from training.synthetic import labels
 from training.synthetic.background import cut_backgrounds
 from training.synthetic.batch import SyntheticBatch, concatenated
+from training.synthetic.grips import close_grips
 from training.synthetic.lens import Lens, compressed, contact_shade, displayed, draw_lens, exposed, moved
 from training.synthetic.meshes import (
     PART_LEFT_ARM,
@@ -39,7 +40,7 @@ from training.synthetic.skin_atlas import SkinAtlas, draw_skin_atlas
 from training.synthetic.spheres import Spheres, fit_spheres
 from training.synthetic.surface import choose_samples, gathered, interpolate_surface
 from training.synthetic.taken_poses import taken_angles_rad
-from training.synthetic.things import place_things
+from training.synthetic.things import place_loose, things_vertices
 from training.synthetic.view import choose_view, screen_points
 
 
@@ -121,17 +122,22 @@ def build_scene(random: Randomness, kit: Kit, settings: Settings) -> Scene:
     device = kit.mesh.faces.device
     betas = random.normal("betas", 1, 10).clamp(-2.5, 2.5) + random.normal("betas of a side", 2, 10, std=0.1)
     shaped = kit.model.with_shape(betas.to(device))
+    present = _presence(random, settings).to(device)
     angles = draw_angles_rad(random, kit, settings).to(device)
+    grips, angles = close_grips(random, kit.model, kit.spheres, shaped.betas, angles, present, settings)
     fingers = kit.model.rotations_from_angles(angles)
     placed = place_hands(random, shaped, fingers, kit.spheres, settings)
-    present = _presence(random, settings).to(device)
     rotations = torch.cat([placed.rotations[:, :, None], fingers], 2)
     posed = shaped.with_pose(rotations, placed.wrist_m)
     view = choose_view(random, posed.vertices_m, present, settings)
     posed = shaped.with_pose(rotations, placed.wrist_m + view.shift_m[:, None])
     bend = exp(random.normal("wrist bend", 2, 3) * torch.tensor([0.35, 0.18, 0.22])).to(device)
     arms_m = with_forearms(kit.mesh, posed, bend)
-    things_m, things_there = place_things(random, kit.mesh, kit.spheres, posed, present, settings)
+    things_m = things_vertices(kit.mesh, grips.in_camera(posed), place_loose(random, posed))
+    loose_there = random.chance("loose thing", settings.loose_thing).to(device)
+    things_there = torch.stack(
+        [grips.holds & grips.clear_of_other(posed, kit.spheres, present), loose_there], 1
+    )
     gap_m = torch.where(present.all(1), placed.gap_m, torch.inf)
     return assembled(posed, present, gap_m, arms_m, things_m, things_there, view.K)
 
