@@ -20,9 +20,11 @@ from tests.inference_core.released_network import toy_hand
 from training.config import DataSettings
 from training.data.hic import CLIPS, HandsInAction
 from training.data.item import DamagedItemError, DataSetError, sample_from_items, stacked
-from training.data.prepare import ANNOTATION_FILES, prepare, raw_entries
+from training.data.prepare import prepare, raw_entries
 from training.data.prepared import PreparedHands
 from training.data.processed import ProcessedInterHand
+from training.data.raw_interhand import ANNOTATION_FILES
+from training.data.re_interhand import TEST_CAPTURES
 from training.data.stored import StoredSource, in_order, open_data_set
 from training.sample import LEFT_HAND, RIGHT_HAND, Sample, uv_from_camera
 
@@ -137,12 +139,14 @@ def test_raw_interhand_becomes_crops_that_hold_both_hands(tmp_path, toy):
         assert (mask == LEFT_HAND + side).any()
 
 
-def test_a_prepared_hand_is_where_the_raw_annotation_put_it(tmp_path, toy):
-    raw = _raw_copy(tmp_path / "raw", toy)
+@pytest.mark.parametrize("data_set", ["InterHand2.6M", "Re:InterHand"])
+def test_a_prepared_hand_is_where_the_raw_annotation_put_it(tmp_path, toy, data_set):
+    copy = _raw_copy if data_set == "InterHand2.6M" else _re_interhand_copy
+    raw = copy(tmp_path / "raw", toy)
     prepare(raw, "test", toy, tmp_path / "out")
     sample = sample_from_items(stacked([PreparedHands.opened(tmp_path / "out", "test", toy)[0]]), toy, CPU)
-    entry = next(raw_entries(raw, "test"))
-    fits = entry.fits
+    entry = raw_entries(raw, "test")[0]
+    fits = entry.read_fits()
     vectors = torch.tensor([fit["pose"] for fit in fits]).reshape(2, 16, 3)
     vectors[:, 1:] += toy.hands_mean.reshape(2, 15, 3)
     from inference_core.geometry.rotations import exp
@@ -159,7 +163,34 @@ def test_a_missing_annotation_file_is_named(tmp_path, toy, name):
     raw = _raw_copy(tmp_path, toy)
     (raw / "annotations" / "test" / f"InterHand2.6M_test_{name}.json").unlink()
     with pytest.raises(DataSetError, match=rf"InterHand2\.6M_test_{name}\.json is missing"):
-        list(raw_entries(raw, "test"))
+        raw_entries(raw, "test")
+
+
+def test_re_interhand_gives_each_camera_of_each_fitted_frame(tmp_path, toy):
+    raw = _re_interhand_copy(tmp_path / "raw", toy)
+    entries = raw_entries(raw, "test")
+    assert len(entries) == 2 * 3, "two cameras, three frames of four have fits of both hands"
+    assert {entry.picture.parent.name for entry in entries} == {"400262", "400265"}
+    count, skipped = prepare(raw, "test", toy, tmp_path / "out")
+    assert count == 3 and len(skipped) == 3
+    told = " ".join(skipped)
+    assert "000102.png is damaged" in told and "103_left.json is cut short" in told
+    assert [entry.picture.parents[4].name for entry in raw_entries(raw, "train")] == [
+        "m--20990101--0000--XYZ"
+    ]
+    with pytest.raises(DataSetError, match="no capture of Re:InterHand's val split"):
+        raw_entries(raw, "val")
+
+
+@pytest.mark.parametrize(
+    "piece", ["Mugsy_cameras/cam_params.json", "mano_fits/params", "Mugsy_cameras/envmap_per_frame/images"]
+)
+def test_a_missing_piece_of_re_interhand_is_named(tmp_path, toy, piece):
+    raw = _re_interhand_copy(tmp_path, toy)
+    path = raw / f"{TEST_CAPTURES[0]}--pilot" / piece
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(DataSetError, match=rf"{piece} is missing"):
+        raw_entries(raw, "test")
 
 
 def test_hands_in_action_reads_frames_that_have_fits(tmp_path, toy):
@@ -229,4 +260,40 @@ def _raw_copy(root: Path, hand: HandModel) -> Path:
     for name, content in contents.items():
         path = root / "annotations" / "test" / f"InterHand2.6M_test_{name}.json"
         path.write_text(json.dumps(content), encoding="utf-8")
+    return root
+
+
+def _re_interhand_copy(root: Path, hand: HandModel) -> Path:
+    """Re:InterHand's own layout: a capture to test on with two cameras and four frames, one to train on with one."""
+    rng = np.random.default_rng(6)
+    for capture, cameras, frames in (
+        (f"{TEST_CAPTURES[0]}--pilot", ("400262", "400265"), (101, 102, 103, 104)),
+        ("m--20990101--0000--XYZ", ("400262",), (7,)),
+    ):
+        folder = root / capture
+        (folder / "mano_fits" / "params").mkdir(parents=True)
+        views = {}
+        for camera in cameras:
+            pictures = folder / "Mugsy_cameras" / "envmap_per_frame" / "images" / camera
+            pictures.mkdir(parents=True)
+            for frame in frames:
+                image = rng.integers(0, 255, (512, 334, 3), np.uint8)
+                cv2.imwrite(str(pictures / f"{frame:06d}.png"), image)
+            turn = cv2.Rodrigues(rng.normal(0, 0.05, 3))[0]
+            views[camera] = {"R": turn.tolist(), "t": [10.0, -20.0, 300.0], "focal": [900.0, 905.0]}
+            views[camera]["princpt"] = [167.0, 256.0]
+        (folder / "Mugsy_cameras" / "cam_params.json").write_text(json.dumps(views))
+        for frame in frames:
+            for k, side in enumerate(("left", "right")):
+                fit = {
+                    "pose": (0.2 * rng.standard_normal(48)).tolist(),
+                    "shape": (0.3 * rng.standard_normal(10)).tolist(),
+                    "trans": [(-0.12, 0.12)[k], 0.0, 0.6],
+                }
+                (folder / "mano_fits" / "params" / f"{frame}_{side}.json").write_text(json.dumps(fit))
+    test = root / f"{TEST_CAPTURES[0]}--pilot"
+    cut = test / "Mugsy_cameras" / "envmap_per_frame" / "images" / "400262" / "000102.png"
+    cut.write_bytes(cut.read_bytes()[:20000])
+    (test / "mano_fits" / "params" / "103_left.json").write_text('{"pose": [')
+    (test / "mano_fits" / "params" / "104_right.json").unlink()
     return root

@@ -23,6 +23,7 @@ from inference_core.hand_model.hand import HandModel
 from training.sample import LEFT_HAND, RIGHT_HAND, Sample, uv_from_camera
 
 CROP_PX = 256
+_ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
 
 
 class DataSetError(DuohandError):
@@ -90,8 +91,9 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise DamagedItemError(f"{path} cannot be read: {error.strerror}.") from error
-    # A JPEG that was cut short decodes, its lower part grey: the end marker tells.
-    cut = path.suffix.lower() in (".jpg", ".jpeg") and bytes(data[-2:]) != b"\xff\xd9"
+    # A picture that was cut short decodes, its lower part grey or black: the end marker tells.
+    end = _ENDS.get(path.suffix.lower(), b"")
+    cut = not bytes(data).endswith(end)
     image = None if cut or data.size == 0 else cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise DamagedItemError(f"{path} is damaged or no picture.")

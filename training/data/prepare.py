@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prepares raw InterHand2.6M for training: crops of both hands, masks, dense maps and one table.
+"""Prepares InterHand2.6M or Re:InterHand as published for training: crops of both hands, masks, dense maps, one table.
 
     python -m training.data.prepare RAW_FOLDER MANO_FOLDER OUT_FOLDER --split test
 
-What is kept follows the preparation that DIR's data came from: 'interacting' annotations whose hand type is
-valid, with MANO fits of both hands and an image that is not black; a square round both hands' vertices, 1 /
-0.8 of their box.
+Crops follow the preparation that DIR's data came from: of images that are not black a square round both hands'
+vertices, 1 / 0.8 of their box.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,25 +26,16 @@ from inference_core.geometry.mirror import mirror
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
-from inference_core.skeleton import LEFT, SIDES
-from training.data.item import CROP_PX, DamagedItemError, DataSetError, first_missing, read_picture
+from inference_core.skeleton import LEFT
+from training.data.item import CROP_PX, DamagedItemError, read_picture
 from training.data.prepared import PreparedHands
+from training.data.raw_entry import RawEntry
+from training.data.raw_interhand import interhand_entries
+from training.data.re_interhand import is_re_interhand, re_interhand_entries
 
 # The hands' box is this share of the square; pictures darker than this mean are failed exposures.
 BOX_SHARE = 0.8
 DARKEST_MEAN = 10
-ANNOTATION_FILES = ("data", "camera", "joint_3d", "MANO_NeuralAnnot")
-
-
-@dataclass(frozen=True)
-class RawEntry:
-    """One annotated picture: its file under images/SPLIT, its camera and both hands' MANO fits by side."""
-
-    file_name: str
-    turn: NDArray[np.float32]
-    shift_m: NDArray[np.float32]
-    K: NDArray[np.float32]
-    fits: tuple[dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +73,7 @@ def prepare(raw: Path, split: str, hand: HandModel, out: Path) -> tuple[int, lis
 
     Pictures that are already there are not made again. Raises DataSetError naming the first missing piece.
     """
-    entries = list(raw_entries(raw, split))
+    entries = raw_entries(raw, split)
     folder = out / split
     for piece in ("img", "mask", "dense"):
         (folder / piece).mkdir(parents=True, exist_ok=True)
@@ -94,14 +82,12 @@ def prepare(raw: Path, split: str, hand: HandModel, out: Path) -> tuple[int, lis
     colours = rest_colours(hand)
     for number, entry in enumerate(tqdm(entries, unit="picture", disable=None)):
         try:
-            row = _prepare_one(
-                raw / "images" / split / entry.file_name, entry, hand, colours, folder, f"{number}"
-            )
+            row = _prepare_one(entry, hand, colours, folder, f"{number}")
         except DamagedItemError as error:
             skipped.append(str(error))
             continue
         if row is None:
-            skipped.append(f"{entry.file_name}: too dark.")
+            skipped.append(f"{entry.picture}: too dark.")
             continue
         for name, value in row.items():
             rows.setdefault(name, []).append(value)
@@ -112,34 +98,16 @@ def prepare(raw: Path, split: str, hand: HandModel, out: Path) -> tuple[int, lis
     return len(rows.get("names", [])), skipped
 
 
-def raw_entries(raw: Path, split: str) -> Iterator[RawEntry]:
-    """The annotations that are kept, in the data set's order."""
-    folder = f"annotations/{split}"
-    files = [f"{folder}/InterHand2.6M_{split}_{name}.json" for name in ANNOTATION_FILES]
-    first_missing(raw, [f"images/{split}", *files], "InterHand2.6M")
-    data, cameras, _, fits = (_json(raw / file) for file in files)
-    images = {image["id"]: image for image in data["images"]}
-    for annotation in data["annotations"]:
-        image = images[annotation["image_id"]]
-        capture, frame = str(image["capture"]), str(image["frame_idx"])
-        fit = fits.get(capture, {}).get(frame, {})
-        both = tuple(fit.get(side) for side in SIDES)
-        if annotation["hand_type"] != "interacting" or not annotation["hand_type_valid"] or None in both:
-            continue
-        camera = {name: values[str(image["camera"])] for name, values in cameras[capture].items()}
-        turn = np.asarray(camera["camrot"], np.float32)
-        place_mm = np.asarray(camera["campos"], np.float32)
-        K = np.eye(3, dtype=np.float32)
-        K[0, 0], K[1, 1] = camera["focal"]
-        K[:2, 2] = camera["princpt"]
-        yield RawEntry(image["file_name"], turn, -turn @ place_mm / 1000, K, (both[0], both[1]))
+def raw_entries(raw: Path, split: str) -> list[RawEntry]:
+    """What the folder of a published data set holds. Raises DataSetError naming the first missing piece."""
+    return list((re_interhand_entries if is_re_interhand(raw) else interhand_entries)(raw, split))
 
 
 def hands_in_camera(entry: RawEntry, hand: HandModel) -> CameraHands:
     """MANO's world hands seen by the picture's camera; the fits' fingers are relative to the mean hand."""
+    fits = entry.read_fits()
     pose, betas, trans = (
-        torch.tensor([fit[key] for fit in entry.fits], dtype=torch.float32)
-        for key in ("pose", "shape", "trans")
+        torch.tensor([fit[key] for fit in fits], dtype=torch.float32) for key in ("pose", "shape", "trans")
     )
     turn, shift = torch.from_numpy(entry.turn), torch.from_numpy(entry.shift_m)
     fingers = (pose[:, 3:] + hand.hands_mean).reshape(2, 15, 3)
@@ -187,9 +155,9 @@ def painted(
 
 
 def _prepare_one(
-    picture: Path, entry: RawEntry, hand: HandModel, colours: NDArray[np.float32], folder: Path, name: str
+    entry: RawEntry, hand: HandModel, colours: NDArray[np.float32], folder: Path, name: str
 ) -> dict[str, Any] | None:
-    image = read_picture(picture)
+    image = read_picture(entry.picture)
     if image.mean() < DARKEST_MEAN:
         return None
     hands = hands_in_camera(entry, hand)
@@ -220,13 +188,6 @@ def _square_crop(vertices_cam_m: NDArray[np.float32], K: NDArray[np.float32]) ->
     return np.array(
         [[scale, 0, CROP_PX / 2 - scale * centre[0]], [0, scale, CROP_PX / 2 - scale * centre[1]], [0, 0, 1]]
     )
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataSetError(f"{path} is cut short or no JSON ({error}). Download it again.") from error
 
 
 if __name__ == "__main__":
