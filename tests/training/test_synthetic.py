@@ -53,6 +53,12 @@ def test_a_picture_does_not_depend_on_the_batch_it_stands_in() -> None:
     assert difference.mean() < 0.5
 
 
+def test_a_draw_at_the_very_end_of_the_range_is_finite() -> None:
+    random = Randomness(3, torch.tensor([199 * 32 + 11]))
+    assert random.normal("gesture side", 2, 15, 3).max() > 5, "this picture has such a draw"
+    assert torch.isfinite(sample_angles_rad(random, load_open_hand().joint_limits_rad)).all()
+
+
 def test_other_seeds_and_numbers_give_other_pictures() -> None:
     joints_m = batch().joints_cam_m
     assert torch.pdist(joints_m.flatten(1)).min() > 1e-3

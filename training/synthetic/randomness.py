@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 _WORD = 0xFFFFFFFF
+_BELOW_ONE = 1 - 2**-24
 _STEP = 0x9E3779B9  # 2**32 divided by the golden ratio: spreads consecutive counters over the whole range
 
 
@@ -59,8 +60,8 @@ class Randomness:
         picture = _mix(_mix(low ^ stream) + high * _STEP & _WORD)
         counter = torch.arange(math.prod(shape)) * _STEP & _WORD
         words = _mix(_mix(picture[:, None] + counter & _WORD) ^ stream)
-        # 24 bits are all that a float32 holds; the half keeps both ends out.
-        return (((words >> 8).float() + 0.5) / (1 << 24)).view(-1, *shape)
+        # 24 bits are all that a float32 holds; the half keeps 0 out, and is rounded away at the other end.
+        return (((words >> 8).float() + 0.5) / (1 << 24)).clamp(max=_BELOW_ONE).view(-1, *shape)
 
 
 def _mix(words: Tensor) -> Tensor:
