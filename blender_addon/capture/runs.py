@@ -40,6 +40,7 @@ class Runs:
         self._targets: dict[CaptureJob, Target] = {}
         self._landings: list[tuple[Landing, JobState]] = []
         self.outcomes: list[Outcome] = []
+        self._shown: object = None
 
     @property
     def state(self) -> JobState | None:
@@ -73,6 +74,13 @@ class Runs:
             if outcome.is_error:
                 _pop_up(outcome.text)
         return outcomes
+
+    def show(self) -> None:
+        """Have the panels drawn again where they say something else now."""
+        told = self.state, self.waiting, tuple(self.outcomes)
+        if told != self._shown:
+            self._shown = told
+            redraw("VIEW_3D")
 
     def cancel(self) -> None:
         """Ask the current run to stop."""
@@ -135,16 +143,20 @@ def _exchange_handlers() -> tuple[list[Callable[..., None]], ...]:
 
 def _keep_polling() -> float | None:
     RUNS.step()
-    redraw("VIEW_3D")
+    RUNS.show()
     return POLL_S if RUNS.state is not None else None
 
 
 def redraw(*kinds: str) -> None:
-    """Let every area of these kinds show what is new."""
+    """Let the panels in every area of these kinds show what is new. What a 3D view shows beside them is not drawn
+    again: in a heavy scene that takes longer than a poll.
+    """
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type in kinds:
-                area.tag_redraw()
+                for region in area.regions:
+                    if region.type == "UI" or area.type != "VIEW_3D":
+                        region.tag_redraw()
 
 
 def _pop_up(text: str) -> None:

@@ -201,12 +201,16 @@ class Child:
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for another Python: without Blender's own PYTHON* variables."""
-    return {
+    """The environment for another Python: without Blender's own PYTHON* variables.
+
+    Its threads sleep while they wait for each other: those that spin starve each other beside a Blender that draws.
+    """
+    kept = {
         name: value
         for name, value in environment.items()
         if not name.startswith("PYTHON") and name not in ("VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
     }
+    return {"OMP_WAIT_POLICY": "PASSIVE", **kept}
 
 
 def last_lines(path: Path, count: int = 12, read_bytes: int = 8192) -> str:

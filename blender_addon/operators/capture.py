@@ -9,7 +9,7 @@ import bpy
 from inference_core.errors import DuohandError
 
 from ..capture.request import apply_settings, capture_request
-from ..capture.runs import POLL_S, RUNS, Outcome, redraw
+from ..capture.runs import POLL_S, RUNS, Outcome
 from ..engine.environment import worker_command
 from ..engine.job import CaptureJob
 from ..preferences import addon_preferences
@@ -61,7 +61,7 @@ class DUOHAND_OT_capture(bpy.types.Operator):
             RUNS.cancel()
         if event.type == "TIMER":
             self._report(RUNS.step())
-            redraw("VIEW_3D")
+            RUNS.show()
             if RUNS.state is None:
                 self._drop_timer(context)
                 return {"FINISHED"}

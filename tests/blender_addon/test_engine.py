@@ -209,7 +209,10 @@ def test_an_unwritable_log_folder_is_a_readable_failure(tmp_path: Path) -> None:
 
 def test_blenders_python_settings_do_not_reach_the_engine() -> None:
     environment = {"PYTHONPATH": "x", "PYTHONHOME": "y", "VIRTUAL_ENV": "z", "PATH": "p", "HOME": "h"}
-    assert clean_environment(environment) == {"PATH": "p", "HOME": "h"}
+    kept = clean_environment(environment)
+    assert kept.pop("OMP_WAIT_POLICY") == "PASSIVE"
+    assert kept == {"PATH": "p", "HOME": "h"}
+    assert clean_environment({"OMP_WAIT_POLICY": "ACTIVE"}) == {"OMP_WAIT_POLICY": "ACTIVE"}, "the user's own"
 
 
 def test_a_python_without_the_engine_is_named(tmp_path: Path) -> None:
