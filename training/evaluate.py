@@ -29,10 +29,8 @@ import torch
 from torch import Tensor
 
 from inference_core.errors import DuohandError
-from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.network.dir import DirNetwork
-from inference_core.network.fitted_evidence import fitted, shape_of
 from inference_core.network.picture import normalised
 from inference_core.network.weights import load_weights
 from training.config import DataSettings
@@ -45,7 +43,7 @@ from training.evaluation import (
     predicted_by_stage,
     summarised,
 )
-from training.evidence_noise import NO_EVIDENCE, EvidenceNoise, with_degraded_evidence
+from training.evidence_noise import AS_FITTED, NO_EVIDENCE, with_degraded_evidence
 from training.learner import evaluating
 from training.report import plot_bars, plot_curves, published_text, save_json, table_text
 from training.run_folder import read_curves
@@ -126,25 +124,15 @@ def stills(arguments: argparse.Namespace) -> None:
     truth = held_out_samples(scenes, hand, arguments.count, device)
     noises = {"image only": NO_EVIDENCE}
     if card.configuration.evidence:
-        noises["with evidence"] = EvidenceNoise(dropped=0.0)
+        noises["with evidence"] = replace(AS_FITTED, dropped=0.0)
     columns: dict[str, dict[str, float]] = {}
     for name, noise in noises.items():
-        sample = as_the_predictor_sees(
-            with_degraded_evidence(truth, noise, torch.Generator(device).manual_seed(0)), hand
-        )
+        sample = with_degraded_evidence(truth, noise, torch.Generator(device).manual_seed(0))
         batches = (sample.rows(slice(k, k + _BATCH)) for k in range(0, sample.batch, _BATCH))
         columns |= {
             f"{name}, {column}": row for column, row in network_columns(network, hand, batches).items()
         }
     finish("stills", columns, arguments.out, f"held-out synthetic pictures; weights: {card.data}")
-
-
-def as_the_predictor_sees(sample: Sample, hand: HandModel) -> Sample:
-    """The sample with the hand model fitted to its landmarks, every picture by itself as if all were of one shot."""
-    assert sample.evidence is not None
-    evidence = sample.evidence.map(lambda value: value.cpu())
-    known = fitted(evidence, shape_of(evidence, hand.to("cpu", torch.float64)))
-    return replace(sample, evidence=known.map(lambda value: value.to(sample.image.device)))
 
 
 def data_set(arguments: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ landmarks.
 Sizes of the errors follow what the networks do on rendered clips (tests/benchmarks/evidence.py): about 5 %
 of the hand's diagonal in the picture, 9 % where hands overlap, 25 mm of world landmarks after the best turn;
 on plain real footage they are better (1.8 % between their own 2D and world landmarks), so a hand's noise
-level is drawn from a wide range.
+level is drawn from a wide range. AS_FITTED follows the evidence that the predictor makes of them.
 """
 
 import dataclasses
@@ -47,11 +47,14 @@ class EvidenceNoise:
     tilt_rad, world_scale, world_joint_m, flatten: errors of the world landmarks (turn, log scale, each,
     depth's log scale).
     lost, lost_overlap, lost_hidden: a hand not found: always, times overlap, times hidden share. bridged: of those, how
-    many are known from the frames around, up to bridged_frames away; bridged_shift: how far they have moved since,
-    of size, for one frame (grows with the root of their number).
+    many are known from the frames around, up to bridged_frames away; bridged_shift, bridged_level: how far they have
+    moved since, of size, and how much of a plain hand's errors they have, for one frame (both grow with the root of
+    their number).
     collapsed, collapsed_overlap: both landmark sets on one hand. ghost: an absent hand found on the present
     one.
     swapped, swapped_overlap: sides exchanged, mostly with a low side score.
+    fitted: world landmarks are those of a hand model fitted to the landmarks, which knows where in the picture the hand
+    lies.
     """
 
     dropped: float = 1 / 3
@@ -76,14 +79,37 @@ class EvidenceNoise:
     bridged: float = 0.7
     bridged_frames: float = 12.0
     bridged_shift: float = 0.06
+    bridged_level: float = 0.25
     collapsed: float = 0.005
     collapsed_overlap: float = 0.12
     ghost: float = 0.04
     swapped: float = 0.02
     swapped_overlap: float = 0.05
+    fitted: bool = False
 
 
 NO_EVIDENCE = EvidenceNoise(dropped=1.0)
+# Evidence as the predictor gives it to a network: read by the hand lifter and fitted (tests/benchmarks/evidence.py).
+AS_FITTED = EvidenceNoise(
+    shift=0.0065,
+    turn_rad=0.022,
+    stretch=0.025,
+    joint=0.0115,
+    hidden=0.6,
+    finger_off=0.02,
+    finger_shift=0.1,
+    finger_missing=0.0,
+    tilt_rad=0.053,
+    world_scale=0.053,
+    world_joint_m=0.0019,
+    flatten=0.04,
+    bridged_shift=0.035,
+    bridged_level=1.2,
+    collapsed_overlap=0.03,
+    swapped=0.01,
+    swapped_overlap=0.02,
+    fitted=True,
+)
 
 
 def degraded_evidence(sample: Sample, noise: EvidenceNoise, generator: torch.Generator) -> CropEvidence:
@@ -147,7 +173,7 @@ def _imagined(
 ) -> tuple[_Parts, Tensor]:
     """Landmarks of every present hand, of the truth."""
     hidden, shared = 1 - visibility.mean(dim=-1), overlap(sample.joints_uv, sample.present)[:, None]
-    uv, rel_m = _seen_landmarks(sample)
+    uv, rel_m = _seen_landmarks(sample, noise.fitted)
     missing = draw.uniform(*hidden.shape, 5) < noise.finger_missing * (1 + hidden[..., None])
     uv, rel_m = _with_errors(uv, rel_m, visibility, level, noise, draw)
     hand_score = (1 - 0.12 * level * draw.uniform(*hidden.shape)).clamp(min=0.5)
@@ -162,7 +188,7 @@ def _lost(
     """Some hands are lost; of most the frames around still tell something, the less the farther away they are."""
     uv, landmark_score, rel_m, hand_score, side_score = parts
     frames = 1 + (noise.bridged_frames - 1) * draw.uniform(*lost.shape)
-    old_uv, old_rel_m = _with_errors(uv, rel_m, visibility, 0.25 * frames.sqrt(), noise, draw)
+    old_uv, old_rel_m = _with_errors(uv, rel_m, visibility, noise.bridged_level * frames.sqrt(), noise, draw)
     size = (uv.amax(dim=-2) - uv.amin(dim=-2)).norm(dim=-1)[..., None, None]
     away = noise.bridged_shift * frames.sqrt()[..., None, None] * size
     old_uv = old_uv + away * draw.normal(*lost.shape, 1, 2)
@@ -178,15 +204,16 @@ def _lost(
     return moved, found & (told | ~lost)
 
 
-def _seen_landmarks(sample: Sample) -> tuple[Tensor, Tensor]:
-    """Landmarks in the picture, and relative to the wrist as seen along the hand's own line of sight.
+def _seen_landmarks(sample: Sample, fitted: bool) -> tuple[Tensor, Tensor]:
+    """Landmarks in the picture, and relative to the wrist: of a fitted hand in the crop's axes, else as seen along the
+    hand's own line of sight.
 
     A landmark network sees an upright crop of one hand and knows nothing of where in the picture it lies:
     what it calls depth is the direction of the ray through the hand.
     """
     uv = sample.landmarks_uv if sample.landmarks_uv is not None else sample.joints_uv
     rel_m = sample.landmarks_rel_m if sample.landmarks_rel_m is not None else sample.joints_rel_m
-    return uv, rel_m @ turn_to_ray(sample.wrist_cam_m)
+    return uv, rel_m if fitted else rel_m @ turn_to_ray(sample.wrist_cam_m)
 
 
 def _with_errors(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from inference_core.network.configuration import DIR_PAPER, DIR_RELEASE, DIR_S
 from training.augment import LIGHT_AUGMENTATION, AugmentSettings
 from training.config import DataSettings, Experiment, OptimiserSettings, RunSettings
-from training.evidence_noise import NO_EVIDENCE, EvidenceNoise
+from training.evidence_noise import AS_FITTED, NO_EVIDENCE, EvidenceNoise
 from training.supervision import LossWeights
 
 _INTERHAND = DataSettings(source="interhand")
@@ -75,7 +75,7 @@ DIR_S_WHOLE = replace(
     name="dir-s-whole",
     data=DataSettings(),
     augment=LIGHT_AUGMENTATION,
-    evidence=EvidenceNoise(),
+    evidence=AS_FITTED,
     losses=replace(DIR_S_RUN.losses, vertices=10.0, vertices_uv=10.0, edge=1.0, normal=0.05),
     optimiser=replace(DIR_S_RUN.optimiser, backbone_share=0.5),
     run=RunSettings(steps=20_000, batch=256, compile=True),

@@ -20,7 +20,7 @@ from inference_core.hand_model.load import load_hand_model
 from inference_core.network.dir import DirNetwork
 from inference_core.network.hand_lifter import LIFTER_FILE
 from inference_core.network.pretrained_backbones import PretrainedBackbone
-from inference_core.network.weights import WeightsCard, load_weights, save_weights
+from inference_core.network.weights import SHIPPED_FOLDER, WeightsCard, load_weights, save_weights
 from training.config import Experiment, experiment_json
 from training.convert.backbone import load_pretrained
 from training.distributed import World, join_world, leave_world
@@ -152,6 +152,9 @@ def write_weights(experiment: Experiment, result: TrainingResult, hand: HandMode
     save_weights(result.average, folder, card, half=True)
     if experiment.data.source == "precomputed" and experiment.data.root is not None:
         shutil.copyfile(experiment.data.root / LIFTED / LIFTER_FILE, folder / LIFTER_FILE)
+    elif experiment.evidence.fitted:
+        # What was drawn is what the lifter that ships would have read.
+        shutil.copyfile(SHIPPED_FOLDER / LIFTER_FILE, folder / LIFTER_FILE)
 
 
 def _without_places(experiment: Experiment) -> Experiment:

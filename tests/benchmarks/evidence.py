@@ -2,28 +2,40 @@
 """How far the landmark networks are off on synthetic clips, beside what training's degraded evidence draws.
 
     python -m tests.benchmarks.evidence [--clips 4] [--frames 60]
+    python -m tests.benchmarks.evidence --set SET
 
-Errors of landmarks that are there: shares of the hand's diagonal in the picture, and metres after the best turn.
+The second compares the evidence of a precomputed set's clips, read by the hand lifter and fitted, with AS_FITTED.
+Errors of landmarks that are there: shares of the hand's diagonal in the picture; metres after the best turn, and that
+turn.
 """
 
 import argparse
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from inference_core.evidence import SEEN
 from inference_core.geometry.rigid import fit_rigid
+from inference_core.geometry.rotations import log
 from inference_core.hand_model.load import load_hand_model
 from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.network.records import CropEvidence
+from inference_core.network.shot_evidence import SEEN_SCORE
 from inference_core.tracks import build_tracks
 from training.clips import CLIP_SEED, clip_frames
-from training.evidence_noise import EvidenceNoise, degraded_evidence
+from training.evidence_noise import AS_FITTED, EvidenceNoise, degraded_evidence
 from training.metrics import overlap
+from training.precomputed.store import StoredSet
+from training.sample import Sample
 from training.synthetic.sequence import generate_sequence
 from training.synthetic.settings import Settings
 from training.synthetic_source import held_out_samples
+
+_EVERY_CLIP = 4
 
 
 def main() -> None:
@@ -32,12 +44,19 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--backgrounds", type=int, default=8)
+    parser.add_argument("--set", type=Path, help="a precomputed set with lifted evidence")
     arguments = parser.parse_args()
     scenes = Settings(backgrounds=arguments.backgrounds)
-    rows = {
-        "found": found_in_clips(arguments.clips, arguments.frames, scenes),
-        "drawn": drawn(arguments.samples, scenes),
-    }
+    if arguments.set is not None:
+        stored = StoredSet(arguments.set, sorted(arguments.set.glob("clip-*.safetensors"))[::_EVERY_CLIP])
+        sample = stored.rows(torch.arange(len(stored)), fine=False)
+        rows = {"found": of_evidence(sample, sample.evidence), "drawn": drawn(sample, AS_FITTED)}
+    else:
+        sample = held_out_samples(scenes, load_hand_model(), arguments.samples, torch.device("cpu"))
+        rows = {
+            "found": found_in_clips(arguments.clips, arguments.frames, scenes),
+            "drawn": drawn(sample, EvidenceNoise()),
+        }
     for name in rows["found"]:
         print(f"{name:46} found {rows['found'][name]:8.4f}   drawn {rows['drawn'][name]:8.4f}")
     print(json.dumps(rows))
@@ -61,17 +80,24 @@ def found_in_clips(clips: int, frames: int, scenes: Settings) -> dict[str, float
     return measured(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def drawn(count: int, scenes: Settings) -> dict[str, float]:
-    """The degradation on held-out stills, evidence never dropped altogether."""
-    sample = held_out_samples(scenes, load_hand_model(), count, torch.device("cpu"))
-    noise = EvidenceNoise(dropped=0.0)
-    evidence = degraded_evidence(sample, noise, torch.Generator().manual_seed(0))
-    assert sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
-    seen = (evidence.hand_score > 0) & sample.present
-    shared = overlap(sample.joints_uv, sample.present)
-    truth_m, found_m = sample.landmarks_rel_m, evidence.world_rel_m
+def drawn(sample: Sample, noise: EvidenceNoise) -> dict[str, float]:
+    """The degradation of a sample's true landmarks, never dropped altogether."""
+    bare = replace(sample, evidence=None)
+    generator = torch.Generator().manual_seed(0)
+    return of_evidence(sample, degraded_evidence(bare, replace(noise, dropped=0.0), generator))
+
+
+def of_evidence(sample: Sample, evidence: CropEvidence | None) -> dict[str, float]:
+    """Evidence of hands beside the truth."""
+    assert evidence is not None and sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
     return measured(
-        sample.landmarks_uv, evidence.landmarks_uv, truth_m, found_m, seen, sample.present, shared
+        sample.landmarks_uv,
+        evidence.landmarks_uv,
+        sample.landmarks_rel_m,
+        evidence.world_rel_m,
+        (evidence.hand_score >= SEEN_SCORE) & sample.present,
+        sample.present,
+        overlap(sample.joints_uv, sample.present),
     )
 
 
@@ -87,7 +113,9 @@ def measured(
     """Both kinds' numbers, alike."""
     size = (truth_px.amax(2) - truth_px.amin(2)).norm(dim=-1)
     error = (truth_px - found_px).norm(dim=-1).mean(-1) / size
-    turned = fit_rigid(world_m.double(), truth_m.double()).apply(world_m.double())
+    best = fit_rigid(world_m.double(), truth_m.double())
+    turned = best.apply(world_m.double())
+    tilt = log(best.rotation).norm(dim=-1)
     world_error = (turned - truth_m).norm(dim=-1).mean(-1)
     near = (shared >= 0.1)[:, None].expand_as(seen)
     pair = present.all(1)[:, None].expand_as(seen)
@@ -105,6 +133,8 @@ def measured(
         "2D error over a quarter, overlapping (share)": share(error > 0.25, seen & near),
         "world error, apart (median, m)": middle(world_error, seen & ~near),
         "world error, overlapping (median, m)": middle(world_error, seen & near),
+        "turn, apart (median, rad)": middle(tilt, seen & ~near),
+        "turn, overlapping (median, rad)": middle(tilt, seen & near),
         "lost, apart (share)": share(~seen, pair & ~near),
         "lost, overlapping (share)": share(~seen, pair & near),
     }

@@ -33,6 +33,13 @@ def test_without_any_noise_the_landmarks_are_the_truth():
     assert (evidence.hand_score > 0).all() and torch.allclose(evidence.focal_uv, sample.K[:, 0, 0] / 128)
 
 
+def test_fitted_hands_stand_in_the_crops_axes():
+    sample = made_sample(6)
+    evidence = _evidence(sample, replace(PERFECT, fitted=True))
+    assert sample.landmarks_rel_m is not None
+    torch.testing.assert_close(evidence.world_rel_m, sample.landmarks_rel_m, atol=1e-5, rtol=0)
+
+
 def test_dropped_evidence_says_nothing_at_all():
     evidence = _evidence(made_sample(4), NO_EVIDENCE)
     for name in ("landmarks_uv", "landmark_score", "world_rel_m", "hand_score", "side_score"):

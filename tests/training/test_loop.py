@@ -17,13 +17,14 @@ import torch
 
 from inference_core.errors import WeightsError
 from inference_core.hand_model.load import load_open_hand
+from inference_core.network.hand_lifter import stored_lifter
 from inference_core.network.pretrained_backbones import PalmBackbone
 from inference_core.network.weights import load_weights
 from tests.training.made_samples import made_sample
 from training.augment import NO_AUGMENTATION
 from training.checkpoint import CHECKPOINT_FILE, CheckpointError
 from training.config import Experiment
-from training.evidence_noise import NO_EVIDENCE
+from training.evidence_noise import AS_FITTED, NO_EVIDENCE
 from training.experiments import ABLATIONS, BASELINE, DIR_RELEASE_RUN, DIR_S_RUN, ONE_STAGE, PRESETS
 from training.learner import Learner
 from training.loop import TrainingError
@@ -81,6 +82,15 @@ def test_a_run_leaves_settings_code_curves_checkpoint_and_loadable_weights(tmp_p
     assert card.configuration == experiment.network and "4 samples" in card.data
     assert str(tmp_path) not in card.notes, "a card is published: it tells nothing of the machine"
     assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+def test_weights_taught_on_fitted_evidence_come_with_the_lifter_that_makes_it(tmp_path):
+    experiment = small_experiment(tmp_path, steps=1, preset=PRESETS["dir-s-whole"])
+    weights = experiment.folder / WEIGHTS_FOLDER
+    trained(experiment)
+    assert stored_lifter(weights) is None, "by the picture alone there is nothing to lift"
+    trained(replace(experiment, evidence=AS_FITTED, run=replace(experiment.run, out=tmp_path / "fitted")))
+    assert stored_lifter(tmp_path / "fitted" / "dir-s-whole" / WEIGHTS_FOLDER) is not None
 
 
 def test_a_run_in_two_pieces_has_the_curve_of_one(tmp_path, whole_run):
