@@ -18,7 +18,7 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.network.picture import normalised
 from tests.inference_core.released_network import toy_hand
 from training.config import DataSettings
-from training.data.hic import CLIPS, HandsInAction
+from training.data.hic import CLIPS, FITS, READINGS, Fit, HandsInAction, Reading, parameters
 from training.data.item import DamagedItemError, DataSetError, sample_from_items, stacked
 from training.data.prepare import prepare, raw_entries
 from training.data.prepared import PreparedHands
@@ -26,7 +26,7 @@ from training.data.processed import ProcessedInterHand
 from training.data.raw_interhand import ANNOTATION_FILES
 from training.data.re_interhand import TEST_CAPTURES
 from training.data.stored import StoredSource, in_order, open_data_set
-from training.sample import LEFT_HAND, RIGHT_HAND, Sample, uv_from_camera
+from training.sample import LEFT_HAND, RIGHT_HAND, Sample
 
 DATA = Path(__file__).parents[1] / "data" / "interhand"
 CPU = torch.device("cpu")
@@ -193,26 +193,32 @@ def test_a_missing_piece_of_re_interhand_is_named(tmp_path, toy, piece):
         raw_entries(raw, "test")
 
 
-def test_hands_in_action_reads_frames_that_have_fits(tmp_path, toy):
-    rng = np.random.default_rng(3)
-    for clip in CLIPS:
-        for piece in ("rgb", "mano"):
-            (tmp_path / clip / piece).mkdir(parents=True)
-        cv2.imwrite(
-            str(tmp_path / clip / "rgb" / "000000.png"), rng.integers(0, 255, (480, 640, 3), np.uint8)
-        )
-    fit = {"pose": 0.2 * rng.standard_normal((2, 48)), "betas": rng.standard_normal((2, 10))}
-    np.savez(tmp_path / "03" / "mano" / "000000.npz", trans=np.array([[-0.1, 0, 0.7], [0.1, 0, 0.7]]), **fit)
+@pytest.mark.parametrize("reading", READINGS, ids=str)
+def test_hands_in_action_tells_what_its_fits_mean_by_their_vertices(tmp_path, toy, reading):
+    _hands_in_action_copy(tmp_path, toy, reading)
     data = open_data_set(DataSettings(root=tmp_path), toy, "test")
-    assert isinstance(data, HandsInAction) and len(data) == 1
-    sample = sample_from_items(stacked([data[0]]), toy, CPU)
-    points = sample.vertices_rel_m + sample.wrist_cam_m[:, :, None]
-    assert (uv_from_camera(points, sample.K[:, None], 256) - sample.vertices_uv).abs().max() < 1e-5
+    assert isinstance(data, HandsInAction) and len(data) == 1 and data.fingers == reading.fingers
+    sample = sample_from_items(stacked([data[0]]), data.hand, CPU)
+    stored = np.stack([_fit_of(tmp_path, "03", side)["v"] for side in "LR"])
+    points = (sample.vertices_rel_m + sample.wrist_cam_m[:, :, None])[0]
+    np.testing.assert_allclose(points.numpy(), stored, atol=1e-5)
     assert sample.vertices_uv.abs().max() < 1
+
+
+def test_hands_in_action_is_for_testing_and_its_faults_are_named(tmp_path, toy):
+    _hands_in_action_copy(tmp_path, toy, READINGS[0])
     with pytest.raises(DataSetError, match="for testing only"):
         open_data_set(DataSettings(root=tmp_path), toy, "train")
-    shutil.rmtree(tmp_path / "05" / "mano")
-    with pytest.raises(DataSetError, match="05/mano is missing"):
+    fit = _fit_of(tmp_path, "03", "L")
+    path = _fit_path(tmp_path, "03", "L")
+    path.write_bytes(pickle.dumps({**fit, "v": fit["v"] + 0.02}, protocol=4))
+    with pytest.raises(DataSetError, match="miss its own vertices by"):
+        open_data_set(DataSettings(root=tmp_path), toy, "test")
+    path.write_bytes(b"no pickle")
+    with pytest.raises(DataSetError, match="none of the 1 fits can be read"):
+        open_data_set(DataSettings(root=tmp_path), toy, "test")
+    shutil.rmtree(tmp_path / "05" / "1" / "rgb")
+    with pytest.raises(DataSetError, match="05/1/rgb is missing"):
         open_data_set(DataSettings(root=tmp_path), toy, "test")
 
 
@@ -297,3 +303,31 @@ def _re_interhand_copy(root: Path, hand: HandModel) -> Path:
     (test / "mano_fits" / "params" / "103_left.json").write_text('{"pose": [')
     (test / "mano_fits" / "params" / "104_right.json").unlink()
     return root
+
+
+def _hands_in_action_copy(root: Path, hand: HandModel, reading: Reading) -> None:
+    """The published layout with a picture in each clip and fits, by a reading, of one of them."""
+    rng = np.random.default_rng(3)
+    for clip in CLIPS:
+        (root / clip / "1" / "rgb").mkdir(parents=True)
+        picture = rng.integers(0, 255, (480, 640, 3), np.uint8)
+        cv2.imwrite(str(root / clip / "1" / "rgb" / "000.png"), picture)
+        for side in "LR":
+            _fit_path(root, clip, side).parent.mkdir(parents=True)
+    pose, betas = 0.3 * rng.standard_normal((2, 48)), rng.standard_normal((2, 10))
+    trans = np.array([[-0.1, 0, 0.7], [0.1, 0, 0.7]])
+    fit = Fit(*(torch.from_numpy(part.astype(np.float32)) for part in (pose, betas, trans)), torch.empty(0))
+    hand = reading.model(hand)
+    rotations, wrist = parameters(fit, hand, reading.fingers)
+    vertices = hand.with_shape(fit.betas).with_pose(rotations, wrist).vertices_m.numpy()
+    for k, side in enumerate("LR"):
+        stored = {"pose": pose[k], "betas": betas[k], "trans": trans[k], "v": vertices[k].astype(np.float64)}
+        _fit_path(root, "03", side).write_bytes(pickle.dumps(stored | {"ncomps": 45}, protocol=4))
+
+
+def _fit_path(root: Path, clip: str, side: str) -> Path:
+    return root / FITS / f"IJCV16___fakeGT___IJCV___{clip}___Model_Hand_{side}___ncomps45" / "000.pkl"
+
+
+def _fit_of(root: Path, clip: str, side: str) -> dict[str, np.ndarray]:
+    return pickle.loads(_fit_path(root, clip, side).read_bytes())

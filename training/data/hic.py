@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two-hand clips 01 to 07 of "Hands in Action" (Tzionas et al., IJCV 2016) with MANO fits; for testing only.
 
-ROOT/<clip>/rgb/<frame>.{png,jpg} and ROOT/<clip>/mano/<frame>.npz; docs/datasets.md shows how to arrange the
-download.
+ROOT/<clip>/1/rgb/<frame>.png and the archive of MANO fits for 21 joints beside them, as they are published; see
+docs/datasets.md.
 """
 
 from __future__ import annotations
 
-import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
+from inference_core.errors import HandModelError
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.inert_pickle import read_inert
+from inference_core.skeleton import LEFT
 from training.data.item import (
     CROP_PX,
     DamagedItemError,
@@ -26,52 +30,99 @@ from training.data.item import (
     first_missing,
     planes,
     read_picture,
+    square_crop,
 )
 
 CLIPS = tuple(f"{number:02d}" for number in range(1, 8))
+FITS = "IJCV16___Results_MANO___parms_for___joints21"
 # The camera of the recordings (PrimeSense Carmine, 640 x 480), as published with them.
 K_FRAME = np.array([[525.0, 0.0, 319.5], [0.0, 525.0, 239.5], [0.0, 0.0, 1.0]])
-# The box round both hands is this share of the crop, as in InterHand2.6M's preparation.
-BOX_SHARE = 0.8
+# A fit's own vertices and those that follow from its numbers may be so far apart, in the mean.
+_MATCH_M = 0.001
+
+Fingers = Literal["components", "about the mean hand", "as they are"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a fit's numbers mean: its 45 finger numbers, and whether the left hand's shape is that of MANO's slip (its
+    shape directions are not mirrored, which `hand_model` mends).
+    """
+
+    fingers: Fingers
+    left_slipped: bool
+
+    def model(self, hand: HandModel) -> HandModel:
+        """The hand model that the fits are of."""
+        if not self.left_slipped:
+            return hand
+        shape_dirs = hand.shape_dirs.clone()
+        shape_dirs[LEFT] *= shape_dirs.new_tensor([-1.0, 1.0, 1.0])[:, None]
+        return replace(hand, shape_dirs=shape_dirs)
+
+
+READINGS = tuple(Reading(*meaning) for meaning in product(get_args(Fingers), (False, True)))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Both hands' numbers as stored: pose (2, 48), betas (2, 10), trans (2, 3), and vertices_m (2, V, 3)."""
+
+    pose: Tensor
+    betas: Tensor
+    trans: Tensor
+    vertices_m: Tensor
 
 
 @dataclass(frozen=True)
 class HandsInAction:
-    """All frames of the clips that have fits of both hands; the hand model must be MANO. Indexing reads one
-    item.
+    """All frames of the clips that have fits of both hands. Indexing reads one item.
+
+    hand: MANO as the fits have it; fingers: what the fits' finger numbers are. frames: the picture, and the left and
+    the right hand's fit.
     """
 
     hand: HandModel
-    frames: tuple[tuple[Path, Path], ...]
+    frames: tuple[tuple[Path, Path, Path], ...]
+    fingers: Fingers
 
     @staticmethod
     def opened(root: Path, hand: HandModel) -> HandsInAction:
-        """The clips under `root`. Raises DataSetError naming the first missing piece."""
-        first_missing(
-            root, [f"{clip}/{piece}" for clip in CLIPS for piece in ("rgb", "mano")], "Hands in Action"
-        )
-        frames: list[tuple[Path, Path]] = []
+        """The clips under `root`; the hand model must be MANO. Raises DataSetError naming the first missing piece, or
+        where the fits are not of this hand model.
+        """
+        pieces = [*(f"{clip}/1/rgb" for clip in CLIPS)]
+        pieces += [f"{FITS}/{_fit_folder(clip, side)}" for clip in CLIPS for side in "LR"]
+        first_missing(root, pieces, "Hands in Action")
+        frames: list[tuple[Path, Path, Path]] = []
         for clip in CLIPS:
-            pictures = {path.stem: path for path in sorted((root / clip / "rgb").iterdir())}
-            fits = sorted((root / clip / "mano").glob("*.npz"))
-            frames += [(pictures[fit.stem], fit) for fit in fits if fit.stem in pictures]
+            left, right = (root / FITS / _fit_folder(clip, side) for side in "LR")
+            for picture in sorted((root / clip / "1" / "rgb").glob("*.png")):
+                fits = left / f"{picture.stem}.pkl", right / f"{picture.stem}.pkl"
+                if all(path.exists() for path in fits):
+                    frames.append((picture, *fits))
         if not frames:
-            raise DataSetError(f"Hands in Action: no frame under {root} has both a picture and a fit.")
-        return HandsInAction(hand, tuple(frames))
+            raise DataSetError(
+                f"Hands in Action: no frame under {root} has a picture and fits of both hands."
+            )
+        reading = _meaning(frames, hand)
+        return HandsInAction(reading.model(hand), tuple(frames), reading.fingers)
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> StoredItem:
         """Item number `index`, cropped round both hands. Raises DamagedItemError."""
-        picture, fit = self.frames[index]
+        picture, left, right = self.frames[index]
         image = read_picture(picture)
-        pose, betas, trans = _fit(fit)
-        shaped = self.hand.with_shape(betas)
-        rotations = exp(pose.reshape(2, 16, 3))
-        wrist = shaped.rest_joints_m[:, 0] + trans
-        vertices = shaped.with_pose(rotations, wrist).vertices_m.numpy().astype(np.float64)
-        A = _square_crop(vertices)
+        fit = _read_fit(left, right)
+        rotations, wrist = parameters(fit, self.hand, self.fingers)
+        off_m = _off_m(fit, self.hand, self.fingers)
+        if not off_m < _MATCH_M:
+            raise DamagedItemError(
+                f"{left} and {right}: their vertices lie {off_m * 1e3:.1f} mm off their pose."
+            )
+        A = square_crop(fit.vertices_m.numpy(), K_FRAME)
         crop = cv2.warpAffine(image, A[:2], (CROP_PX, CROP_PX), flags=cv2.INTER_LINEAR)
         nothing = torch.zeros(CROP_PX, CROP_PX, dtype=torch.uint8)
         return StoredItem(
@@ -81,28 +132,69 @@ class HandsInAction:
             K=torch.from_numpy((A @ K_FRAME).astype(np.float32)),
             present=torch.ones(2, dtype=torch.bool),
             rotations=rotations,
-            betas=betas,
+            betas=fit.betas,
             wrist_cam_m=wrist,
         )
 
 
-def _fit(path: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """pose (2, 48) full axis-angles, betas (2, 10), trans (2, 3), left first, camera axes, metres."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            pose, betas, trans = (
-                torch.from_numpy(arrays[name].astype(np.float32)) for name in ("pose", "betas", "trans")
+def _fit_folder(clip: str, side: str) -> str:
+    return f"IJCV16___fakeGT___IJCV___{clip}___Model_Hand_{side}___ncomps45"
+
+
+def _meaning(frames: list[tuple[Path, Path, Path]], hand: HandModel) -> Reading:
+    """The reading by which the first whole fit's numbers give its own vertices."""
+    damage: list[str] = []
+    for _, left, right in frames:
+        try:
+            fit = _read_fit(left, right)
+        except DamagedItemError as error:
+            damage.append(str(error))
+            continue
+        off_m = [_off_m(fit, reading.model(hand), reading.fingers) for reading in READINGS]
+        best = int(np.argmin(off_m))
+        if not off_m[best] < _MATCH_M:
+            raise DataSetError(
+                f"{left}: with this hand model the fit's numbers miss its own vertices by {off_m[best] * 1e3:.1f} mm "
+                "at best. Name the MANO files (--mano) that the fits were made with."
             )
-            return pose.reshape(2, 48), betas.reshape(2, 10), trans.reshape(2, 3)
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise DamagedItemError(f"{path} is no fit of both hands: {error}.") from error
-
-
-def _square_crop(vertices_cam_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    pixels = vertices_cam_m.reshape(-1, 3) @ K_FRAME.T
-    pixels = pixels[:, :2] / pixels[:, 2:]
-    low, high = pixels.min(axis=0), pixels.max(axis=0)
-    scale, centre = CROP_PX * BOX_SHARE / float((high - low).max()), (low + high) / 2
-    return np.array(
-        [[scale, 0, CROP_PX / 2 - scale * centre[0]], [0, scale, CROP_PX / 2 - scale * centre[1]], [0, 0, 1]]
+        return READINGS[best]
+    raise DataSetError(
+        f"Hands in Action: none of the {len(frames)} fits can be read. Download them again. The first: {damage[0]}"
     )
+
+
+def parameters(fit: Fit, hand: HandModel, fingers: Fingers) -> tuple[Tensor, Tensor]:
+    """rotations (2, 16, 3, 3) and wrist_cam_m (2, 3) of a fit."""
+    vectors = fit.pose[:, 3:]
+    if fingers == "components":
+        vectors = torch.einsum("sn,snm->sm", vectors, hand.hands_components.float())
+    if fingers != "as they are":
+        vectors = vectors + hand.hands_mean.float()
+    rotations = exp(torch.cat([fit.pose[:, :3], vectors], 1).reshape(2, 16, 3))
+    return rotations, hand.with_shape(fit.betas).rest_joints_m[:, 0] + fit.trans
+
+
+def _off_m(fit: Fit, hand: HandModel, fingers: Fingers) -> float:
+    """Mean distance of the vertices that follow from a fit's numbers from those stored with them."""
+    rotations, wrist = parameters(fit, hand, fingers)
+    vertices_m = hand.with_shape(fit.betas).with_pose(rotations, wrist).vertices_m
+    return float((vertices_m - fit.vertices_m).norm(dim=-1).mean())
+
+
+def _read_fit(left: Path, right: Path) -> Fit:
+    columns: dict[str, list[Tensor]] = {"pose": [], "betas": [], "trans": [], "v": []}
+    for path in (left, right):
+        try:
+            stored = read_inert(path.read_bytes(), path.name)
+            for name, column in columns.items():
+                column.append(torch.from_numpy(np.asarray(stored.array(name), np.float32)))
+        except (HandModelError, OSError, KeyError, TypeError, ValueError) as error:
+            raise DamagedItemError(f"{path} is no fit of a hand: {error}.") from error
+    shapes = {"pose": (2, 48), "betas": (2, 10), "trans": (2, 3), "v": (2, -1, 3)}
+    try:
+        pose, betas, trans, vertices_m = (
+            torch.stack(column).reshape(shapes[name]) for name, column in columns.items()
+        )
+    except RuntimeError as error:
+        raise DamagedItemError(f"{left} and {right} are no fits of two hands: {error}.") from error
+    return Fit(pose, betas, trans, vertices_m)

@@ -23,6 +23,7 @@ from inference_core.hand_model.hand import HandModel
 from training.sample import LEFT_HAND, RIGHT_HAND, Sample, uv_from_camera
 
 CROP_PX = 256
+BOX_SHARE = 0.8
 _ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
 
 
@@ -103,6 +104,19 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 def planes(image: NDArray[np.uint8]) -> Tensor:
     """(3, H, W) of an (H, W, 3) picture."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def square_crop(vertices_cam_m: NDArray[np.floating], K: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Affine map (3, 3) from a picture's pixels to those of a square round vertices (..., 3), of which their box takes
+    0.8, as in the preparation that DIR's data came from.
+    """
+    pixels = vertices_cam_m.reshape(-1, 3).astype(np.float64) @ K.T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    scale, centre = CROP_PX * BOX_SHARE / float((high - low).max()), (low + high) / 2
+    return np.array(
+        [[scale, 0, CROP_PX / 2 - scale * centre[0]], [0, scale, CROP_PX / 2 - scale * centre[1]], [0, 0, 1]]
+    )
 
 
 def sides_of_colours(mask: NDArray[np.uint8]) -> Tensor:

@@ -27,14 +27,13 @@ from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.skeleton import LEFT
-from training.data.item import CROP_PX, DamagedItemError, read_picture
+from training.data.item import CROP_PX, DamagedItemError, read_picture, square_crop
 from training.data.prepared import PreparedHands
 from training.data.raw_entry import RawEntry
 from training.data.raw_interhand import interhand_entries
 from training.data.re_interhand import is_re_interhand, re_interhand_entries
 
-# The hands' box is this share of the square; pictures darker than this mean are failed exposures.
-BOX_SHARE = 0.8
+# Pictures darker than this mean are failed exposures.
 DARKEST_MEAN = 10
 
 
@@ -161,7 +160,7 @@ def _prepare_one(
     if image.mean() < DARKEST_MEAN:
         return None
     hands = hands_in_camera(entry, hand)
-    A = _square_crop(hands.vertices_cam_m, entry.K)
+    A = square_crop(hands.vertices_cam_m, entry.K)
     K = A @ entry.K
     if not (folder / "dense" / f"{name}.png").exists():
         crop = cv2.warpAffine(image, A[:2], (CROP_PX, CROP_PX), flags=cv2.INTER_LINEAR)
@@ -176,18 +175,6 @@ def _prepare_one(
         "wrist_cam_m": hands.wrist_cam_m,
         "names": np.array(name, dtype="U12"),
     }
-
-
-def _square_crop(vertices_cam_m: NDArray[np.float32], K: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Affine map (3, 3) of the picture's pixels to the crop's."""
-    pixels = vertices_cam_m.reshape(-1, 3) @ K.T
-    pixels = pixels[:, :2] / pixels[:, 2:]
-    low, high = pixels.min(axis=0), pixels.max(axis=0)
-    side, centre = float((high - low).max()) / BOX_SHARE, (low + high) / 2
-    scale = CROP_PX / side
-    return np.array(
-        [[scale, 0, CROP_PX / 2 - scale * centre[0]], [0, scale, CROP_PX / 2 - scale * centre[1]], [0, 0, 1]]
-    )
 
 
 if __name__ == "__main__":

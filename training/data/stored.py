@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from inference_core.hand_model.hand import HandModel
 from training.config import DataSettings
-from training.data.hic import CLIPS, HandsInAction
+from training.data.hic import FITS, HandsInAction
 from training.data.item import DamagedItemError, DataSetError, StoredItem, sample_from_items, stacked
 from training.data.prepared import PreparedHands
 from training.data.processed import ProcessedInterHand
@@ -54,7 +54,7 @@ def open_data_set(data: DataSettings, hand: HandModel, split: str = "train") -> 
     """
     if data.root is None or not data.root.exists():
         raise DataSetError(f"{data.root}: no such folder. Name the data set's folder with --data.root.")
-    if (data.root / CLIPS[0] / "mano").exists():
+    if (data.root / FITS).exists():
         if split != "test":
             raise DataSetError(f"{data.root} holds Hands in Action, which is for testing only: --split test.")
         return HandsInAction.opened(data.root, hand)
