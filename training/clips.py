@@ -203,13 +203,15 @@ def _measures(result: ClipResult, method: str) -> dict[str, Values]:
     common = np.isfinite(np.stack([e.mpjpe_mm for e in result.errors.values()])).all(axis=0)
     common_pair = np.isfinite(np.stack([e.mrrpe_mm for e in result.errors.values()])).all(axis=0)
     overlapping = result.overlaps[:, None] & common
-    placed = np.where(result.lost & result.present.all(axis=1)[:, None], _placed(errors.placed_mm), np.nan)
+    both = result.present.all(axis=1)[:, None]
+    placed, near = _placed(errors.placed_mm), f"hands within {PLACED_MM:.0f} mm (share)"
     return {
         "MPJPE, overlapping (mm)": np.where(overlapping, errors.mpjpe_mm, np.nan),
         "MPJPE, elsewhere (mm)": np.where(common & ~result.overlaps[:, None], errors.mpjpe_mm, np.nan),
         "MRRPE (mm)": np.where(common_pair, errors.mrrpe_mm, np.nan),
         "MRRPE, overlapping (mm)": np.where(common_pair & result.overlaps, errors.mrrpe_mm, np.nan),
-        f"lost hands within {PLACED_MM:.0f} mm (share)": placed,
+        f"lost {near}": np.where(both & result.lost, placed, np.nan),
+        f"other {near}": np.where(both & result.present & ~result.lost, placed, np.nan),
         "hands answered for (share)": np.where(result.present, np.isfinite(errors.mpjpe_mm), np.nan),
         "presence correct (share)": result.presence_correct,
         "jitter (mm per frame squared)": errors.jitter_mm,

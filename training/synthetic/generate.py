@@ -122,9 +122,10 @@ def build_scene(random: Randomness, kit: Kit, settings: Settings) -> Scene:
     device = kit.mesh.faces.device
     betas = random.normal("betas", 1, 10).clamp(-2.5, 2.5) + random.normal("betas of a side", 2, 10, std=0.1)
     shaped = kit.model.with_shape(betas.to(device))
-    present = _presence(random, settings).to(device)
+    there = _presence(random, settings)
     angles = draw_angles_rad(random, kit, settings).to(device)
-    grips, angles = close_grips(random, kit.model, kit.spheres, shaped.betas, angles, present, settings)
+    grips, angles = close_grips(random, kit.model, kit.spheres, shaped.betas, angles, there, settings)
+    present = there.to(device)
     fingers = kit.model.rotations_from_angles(angles)
     placed = place_hands(random, shaped, fingers, kit.spheres, settings)
     rotations = torch.cat([placed.rotations[:, :, None], fingers], 2)

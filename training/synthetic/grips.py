@@ -66,10 +66,13 @@ def close_grips(
     present: Tensor,
     settings: Settings,
 ) -> tuple[Grips, Tensor]:
-    """Who holds what, and the angles (B, S, 15, 3) with holding hands closed. betas (B, S, 10); present (B, S)."""
+    """Who holds what, and the angles (B, S, 15, 3) with holding hands closed.
+
+    betas (B, S, 10); present (B, S), on the CPU, where it is drawn.
+    """
     device = angles_rad.device
     side = random.integers("holding hand", 2)
-    holds = random.chance("holds", settings.held_thing) & _of_side(present.cpu(), side)
+    holds = random.chance("holds", settings.held_thing) & _of_side(present, side)
     things = draw_held(random).to(device)
     rows = holds.nonzero()[:, 0]
     if len(rows):
