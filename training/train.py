@@ -93,7 +93,7 @@ def started_network(experiment: Experiment) -> DirNetwork:
     network = DirNetwork(experiment.network)
     still, given = experiment.data.source == "precomputed", experiment.run.backbone
     if still or given is not None or isinstance(network.backbone, PretrainedBackbone):
-        load_pretrained(network.backbone, given)
+        load_pretrained(network.backbone, experiment.network.backbone, given)
     if still:
         network.backbone.requires_grad_(False)
     if experiment.run.init_from is not None:

@@ -271,3 +271,16 @@ def test_a_set_is_made_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     (tmp_path / "damaged").mkdir()
     with pytest.raises(WeightsError):
         lift_set(tmp_path, tmp_path / "damaged")
+
+
+def test_a_set_of_another_backbone_holds_what_a_network_of_it_reads(tmp_path: Path) -> None:
+    make_set(tmp_path, [("clip", 0)], clip_frames=2, seed=1, backgrounds=2, backbone_name="landmark")
+    lift_set(tmp_path, untaught_lifter(tmp_path.parent))
+    sample = StoredSet(tmp_path, [tmp_path / "clip-000000.safetensors"]).rows(torch.arange(2))
+    assert sample.levels is not None
+    network = DirNetwork(replace(DIR_S, backbone="landmark", stages=0)).eval()
+    levels = (torch.empty(0), *sample.levels)
+    hands = network.from_levels(levels, load_open_hand(), sample.evidence).answer
+    assert hands.joints_m.shape == (2, 2, 21, 3) and hands.joints_m.isfinite().all()
+    with pytest.raises(WeightsError, match="backbone is resnet50"):
+        make_set(tmp_path / "other", [], 2, 1, 2, "resnet50")

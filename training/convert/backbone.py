@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from inference_core.errors import WeightsError
+from inference_core.network.configuration import Backbone
 from inference_core.network.efficientnet import EfficientNetLite0
 from inference_core.network.picture import IMAGENET_MEAN, IMAGENET_STD
 from inference_core.network.pretrained_backbones import PretrainedBackbone
@@ -43,7 +44,7 @@ def imagenet_backbone() -> dict[str, Tensor]:
     return _renormalised(_renamed(published))
 
 
-def load_pretrained(backbone: nn.Module, weights: Path | None = None) -> None:
+def load_pretrained(backbone: nn.Module, name: Backbone, weights: Path | None = None) -> None:
     """Starts a backbone from what it was taught before: a landmark network from the one that ships, EfficientNet-Lite0
     from ImageNet, by a file this script wrote or else by the installed package.
 
@@ -56,7 +57,7 @@ def load_pretrained(backbone: nn.Module, weights: Path | None = None) -> None:
         backbone.load_pretrained()
     else:
         raise WeightsError(
-            f"ImageNet weights are of efficientnet_lite0; the network's backbone is a {type(backbone).__name__}. "
+            f"ImageNet weights are of efficientnet_lite0; the network's backbone is {name}. "
             "Leave --run.backbone out, or choose --network.backbone efficientnet_lite0."
         )
 

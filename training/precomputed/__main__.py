@@ -84,7 +84,7 @@ def make_set(
     """
     scenes = Settings(vertices=False, backgrounds=backgrounds, supersample=1)
     hand, networks, backbone = load_open_hand(), load_landmark_networks(), BACKBONES[backbone_name]().eval()
-    load_pretrained(backbone)
+    load_pretrained(backbone, backbone_name)
     open_set(out, SetCard(backbone_name, seed, clip_frames, asdict(scenes)))
     backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for kind, number in tqdm(parts, unit="file"):
