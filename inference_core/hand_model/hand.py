@@ -72,6 +72,10 @@ class HandModel:
         """Hands of shape betas (..., S, 10)."""
         return ShapedHands(self, betas)
 
+    def finger_vectors(self, coefficients: Tensor) -> Tensor:
+        """Axis-angles (..., S, 45) of MANO's finger coefficients (..., S, 45), about the mean hand."""
+        return self.hands_mean + torch.einsum("...sn,snm->...sm", coefficients, self.hands_components)
+
     def rotations_from_angles(self, angles_rad: Tensor) -> Tensor:
         """Finger rotations (..., S, 15, 3, 3) of angles (..., S, 15, 3) along flexion, spread and twist."""
         return exp((self.joint_axes @ angles_rad[..., None])[..., 0])

@@ -32,8 +32,6 @@ _BLOCKS = (
 _STEM, _FIRST, LAST_CHANNELS = 24, 16, 1152
 # The blocks after these see (112, 14, 14) features: what is where in the crop, not yet whose hand in which pose.
 _EARLY_BLOCKS = 10
-# Blocks after which the features of strides 4, 8, 16 and 32 are complete.
-_PYRAMID_ENDS = (1, 3, 9, 13)
 
 
 class LandmarkOutput(NamedTuple):
@@ -80,14 +78,10 @@ class LandmarkNetwork(nn.Module):
 
     def pyramid(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features at strides 4, 8, 16 and 32, with 24, 40, 112 and 192 channels, of RGB pictures (B, 3, N, N)."""
-        x = self._first_features(pictures)
-        levels: list[Tensor] = []
-        for number, block in enumerate(self.blocks):
-            x = block(x)
-            if number in _PYRAMID_ENDS:
-                levels.append(x)
-        fine, middle, coarse, last = levels
-        return fine, middle, coarse, last
+        at_4 = self.blocks[:2](self._first_features(pictures))
+        at_8 = self.blocks[2:4](at_4)
+        at_16 = self.blocks[4:_EARLY_BLOCKS](at_8)
+        return at_4, at_8, at_16, self.late_blocks(at_16)
 
     def read(self, features: Tensor) -> LandmarkOutput:
         """What early features (B, 112, 14, 14) say."""

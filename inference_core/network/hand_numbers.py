@@ -83,7 +83,7 @@ def detached(numbers: HandNumbers) -> HandNumbers:
 def finger_rotations(pose: Tensor, hand: HandModel, kind: Pose) -> Tensor:
     """(B, S, 15, 3, 3), relative to the rest pose, of 45 pose numbers (B, S, 45)."""
     if kind == "coefficients":
-        vectors = hand.hands_mean + torch.einsum("bsn,snm->bsm", pose, hand.hands_components)
+        vectors = hand.finger_vectors(pose)
         return so3.exp(vectors.unflatten(-1, (15, 3)))
     return hand.rotations_from_angles(pose.unflatten(-1, (15, 3)))
 

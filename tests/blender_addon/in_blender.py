@@ -29,9 +29,8 @@ _exit_code = 0
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Only what is meant for Blender: its Python lacks the packages that other tests and their conftest need."""
-    if collection_path.is_dir():
-        return True if not any(collection_path.rglob(NAMES)) else None
-    return True if not collection_path.match(NAMES) else None
+    meant = any(collection_path.rglob(NAMES)) if collection_path.is_dir() else collection_path.match(NAMES)
+    return None if meant else True
 
 
 def pytest_configure(config: pytest.Config) -> None:

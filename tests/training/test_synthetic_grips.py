@@ -118,18 +118,20 @@ def test_a_thing_that_would_stick_in_the_other_hand_is_left_out() -> None:
     grips, _, after, betas = drawn()
     wrist = torch.eye(3).expand(COUNT, 2, 3, 3)
     apart = torch.tensor([[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0]]).expand(COUNT, 2, 3)
-    assert grips.clear_of_other(posed(after, betas, wrist, apart), KIT.spheres, ALL_PRESENT).all()
     hands = posed(after, betas, wrist, apart)
+    held = grips.in_camera(hands)
+    assert grips.clear_of_other(held, hands, KIT.spheres, ALL_PRESENT).all()
     rows, other = torch.arange(COUNT), 1 - grips.side
     # The other hand's knuckles where the thing is.
-    meant = grips.in_camera(hands).at_m - hands.joints21_m[rows, other, 9]
+    meant = held.at_m - hands.joints21_m[rows, other, 9]
     onto = apart.clone()
     onto[rows, other] += meant
     meeting = posed(after, betas, wrist, onto)
-    assert not grips.clear_of_other(meeting, KIT.spheres, ALL_PRESENT).any()
+    held = grips.in_camera(meeting)
+    assert not grips.clear_of_other(held, meeting, KIT.spheres, ALL_PRESENT).any()
     alone = ALL_PRESENT.clone()
     alone[rows, other] = False
-    assert grips.clear_of_other(meeting, KIT.spheres, alone).all()
+    assert grips.clear_of_other(held, meeting, KIT.spheres, alone).all()
 
 
 def test_a_picture_of_a_grip_does_not_depend_on_its_batch() -> None:

@@ -117,7 +117,7 @@ class HandsInAction:
         image = read_picture(picture)
         fit = _read_fit(left, right)
         rotations, wrist = parameters(fit, self.hand, self.fingers)
-        off_m = _off_m(fit, self.hand, self.fingers)
+        off_m = _off_m(fit, self.hand, rotations, wrist)
         if not off_m < _MATCH_M:
             raise DamagedItemError(
                 f"{left} and {right}: their vertices lie {off_m * 1e3:.1f} mm off their pose."
@@ -150,7 +150,11 @@ def _meaning(frames: list[tuple[Path, Path, Path]], hand: HandModel) -> Reading:
         except DamagedItemError as error:
             damage.append(str(error))
             continue
-        off_m = [_off_m(fit, reading.model(hand), reading.fingers) for reading in READINGS]
+        models = [reading.model(hand) for reading in READINGS]
+        off_m = [
+            _off_m(fit, model, *parameters(fit, model, reading.fingers))
+            for model, reading in zip(models, READINGS, strict=True)
+        ]
         best = int(np.argmin(off_m))
         if not off_m[best] < _MATCH_M:
             raise DataSetError(
@@ -167,16 +171,15 @@ def parameters(fit: Fit, hand: HandModel, fingers: Fingers) -> tuple[Tensor, Ten
     """rotations (2, 16, 3, 3) and wrist_cam_m (2, 3) of a fit."""
     vectors = fit.pose[:, 3:]
     if fingers == "components":
-        vectors = torch.einsum("sn,snm->sm", vectors, hand.hands_components.float())
-    if fingers != "as they are":
-        vectors = vectors + hand.hands_mean.float()
+        vectors = hand.finger_vectors(vectors)
+    elif fingers == "about the mean hand":
+        vectors = vectors + hand.hands_mean
     rotations = exp(torch.cat([fit.pose[:, :3], vectors], 1).reshape(2, 16, 3))
     return rotations, hand.with_shape(fit.betas).rest_joints_m[:, 0] + fit.trans
 
 
-def _off_m(fit: Fit, hand: HandModel, fingers: Fingers) -> float:
-    """Mean distance of the vertices that follow from a fit's numbers from those stored with them."""
-    rotations, wrist = parameters(fit, hand, fingers)
+def _off_m(fit: Fit, hand: HandModel, rotations: Tensor, wrist: Tensor) -> float:
+    """Mean distance of the vertices that follow from a fit's parameters from those stored with them."""
     vertices_m = hand.with_shape(fit.betas).with_pose(rotations, wrist).vertices_m
     return float((vertices_m - fit.vertices_m).norm(dim=-1).mean())
 

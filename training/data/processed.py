@@ -80,7 +80,7 @@ def _hands(annotation: InertPickle, hand: HandModel) -> dict[str, torch.Tensor]:
         torch.stack([_tensor(side.array(key)) for side in sides]) for key in ("R", "pose", "shape", "trans")
     )
     betas = shape.reshape(2, 10)
-    vectors = hand.hands_mean + torch.einsum("sn,snm->sm", pose.reshape(2, 45), hand.hands_components)
+    vectors = hand.finger_vectors(pose.reshape(2, 45))
     rotations = torch.cat([(turn @ root.reshape(2, 3, 3))[:, None], exp(vectors.reshape(2, 15, 3))], dim=1)
     wrist_world = hand.with_shape(betas).rest_joints_m[:, 0] + trans.reshape(2, 3)
     return {

@@ -134,11 +134,11 @@ def build_scene(random: Randomness, kit: Kit, settings: Settings) -> Scene:
     posed = shaped.with_pose(rotations, placed.wrist_m + view.shift_m[:, None])
     bend = exp(random.normal("wrist bend", 2, 3) * torch.tensor([0.35, 0.18, 0.22])).to(device)
     arms_m = with_forearms(kit.mesh, posed, bend)
-    things_m = things_vertices(kit.mesh, grips.in_camera(posed), place_loose(random, posed))
+    held = grips.in_camera(posed)
+    held_there = grips.holds & grips.clear_of_other(held, posed, kit.spheres, present)
     loose_there = random.chance("loose thing", settings.loose_thing).to(device)
-    things_there = torch.stack(
-        [grips.holds & grips.clear_of_other(posed, kit.spheres, present), loose_there], 1
-    )
+    things_m = things_vertices(kit.mesh, held, place_loose(random, posed))
+    things_there = torch.stack([held_there, loose_there], 1)
     gap_m = torch.where(present.all(1), placed.gap_m, torch.inf)
     return assembled(posed, present, gap_m, arms_m, things_m, things_there, view.K)
 

@@ -49,11 +49,11 @@ class Grips:
             _of_side(posed.joints16_m[..., 0, :], self.side),
         )
 
-    def clear_of_other(self, posed: PosedHands, spheres: Spheres, present: Tensor) -> Tensor:
-        """(B,) bool: the thing does not stick in the other hand, if that is present (B, S)."""
+    def clear_of_other(self, held: Things, posed: PosedHands, spheres: Spheres, present: Tensor) -> Tensor:
+        """(B,) bool: the thing, in the camera, does not stick in the other hand, if that is present (B, S)."""
         other = 1 - self.side
         centres_m = _of_side(sphere_centres(spheres, posed), other)
-        free = self.in_camera(posed).room_m(centres_m, spheres.radius_m).amin(1) > -PRESSED_M
+        free = held.room_m(centres_m, spheres.radius_m).amin(1) > -PRESSED_M
         return free | ~_of_side(present, other)
 
 
@@ -105,10 +105,9 @@ class _Hand:
         """(N, 21, 3)."""
         return _of_side(posed.joints21_m, self.side)
 
-    def room_m(self, posed: PosedHands, things: Things) -> Tensor:
-        """(N, K) room between the hand's spheres and the things."""
-        centres_m = _of_side(sphere_centres(self.spheres, posed), self.side)
-        return things.room_m(centres_m, self.spheres.radius_m)
+    def centres_m(self, posed: PosedHands) -> Tensor:
+        """(N, K, 3) of the hand's spheres."""
+        return _of_side(sphere_centres(self.spheres, posed), self.side)
 
     @property
     def distal(self) -> Tensor:
@@ -128,14 +127,16 @@ def _held(random: Randomness, hand: _Hand, things: Things) -> tuple[Things, Tens
     palm, tips = (gesture_angles_rad(list(names)).to(device) for names in (_PALM_GESTURES, _TIP_GESTURES))
     opened, closed = torch.where(in_palm[:, None, None, None], palm, tips).unbind(1)
     opened, closed = opened + bend, torch.lerp(opened, closed, _BEYOND) + bend
-    at_palm = _at_palm(random, hand, hand.posed(opened), things)
-    at_tips = _at_tips(random, hand, hand.posed(opened), hand.posed(closed), things)
+    open_hand, closed_hand = hand.posed(opened), hand.posed(closed)
+    open_m = hand.centres_m(open_hand)
+    at_palm = _first_free(_at_palm(random, hand, open_hand, things), open_m, hand.spheres)
+    at_tips = _first_free(_at_tips(random, hand, closed_hand, things), open_m, hand.spheres)
     held = at_tips.with_rows(in_palm.nonzero()[:, 0], at_palm.rows(in_palm))
     return held, _closed_fingers(hand, opened, closed, held)
 
 
-def _at_palm(random: Randomness, hand: _Hand, opened: PosedHands, things: Things) -> Things:
-    """The things across the palm near the knuckles, lowered until the open hand just touches them."""
+def _at_palm(random: Randomness, hand: _Hand, opened: PosedHands, things: Things) -> list[Things]:
+    """The things across the palm near the knuckles, lowered step by step from the open hand."""
     device = hand.side.device
     joints_m = hand.joints_m(opened)
     knuckles, middles = joints_m[:, _KNUCKLES].mean(1), joints_m[:, _MIDDLES].mean(1)
@@ -146,16 +147,11 @@ def _at_palm(random: Randomness, hand: _Hand, opened: PosedHands, things: Things
     axis = lean.cos()[:, None] * start.new_tensor([0.0, 0.0, 1.0]) + lean.sin()[:, None] * hand.distal
     dorsal = start.new_tensor([0.0, 1.0, 0.0]).expand_as(axis)
     things = things.moved(_frame(dorsal, axis), start)
-    lowered = [replace(things, at_m=things.at_m - step * dorsal) for step in _LOWERED_M]
-    return _first_free(hand, opened, lowered)
+    return [replace(things, at_m=things.at_m - step * dorsal) for step in _LOWERED_M]
 
 
-def _at_tips(
-    random: Randomness, hand: _Hand, opened: PosedHands, closed: PosedHands, things: Things
-) -> Things:
-    """The things between the tips of thumb and index, flat sides to them, slimmed until the open hand leaves them
-    room.
-    """
+def _at_tips(random: Randomness, hand: _Hand, closed: PosedHands, things: Things) -> list[Things]:
+    """The things between the tips of thumb and index where they close, flat sides to them, slimmed step by step."""
     joints_m = hand.joints_m(closed)
     thumb, index = joints_m[:, _THUMB_TIP], joints_m[:, _INDEX_TIP]
     # Where the tips of a pinch meet they are no direction: from the thumb's end joint to that of the index is one.
@@ -164,15 +160,14 @@ def _at_tips(
     back = F.normalize(back - (back * through).sum(-1, keepdim=True) * through, dim=-1)
     slid = random.uniform("grip slide", low=-0.4, high=0.4).to(back) * things.half_m[:, 2]
     things = things.moved(_frame(through, back), (thumb + index) / 2 + slid[:, None] * back)
-    slimmer = [replace(things, half_m=share * things.half_m) for share in _SLIMMED]
-    return _first_free(hand, opened, slimmer)
+    return [replace(things, half_m=share * things.half_m) for share in _SLIMMED]
 
 
-def _first_free(hand: _Hand, opened: PosedHands, trials: list[Things]) -> Things:
-    """Of each thing the first trial that the open hand leaves room for, else the last."""
+def _first_free(trials: list[Things], centres_m: Tensor, spheres: Spheres) -> Things:
+    """Of each thing the first trial that a hand with these spheres (N, K, 3) leaves room for, else the last."""
     found = trials[-1]
     for trial in reversed(trials):
-        free = hand.room_m(opened, trial).amin(1) > -PRESSED_M
+        free = trial.room_m(centres_m, spheres.radius_m).amin(1) > -PRESSED_M
         found = found.with_rows(free.nonzero()[:, 0], trial.rows(free))
     return found
 
@@ -186,7 +181,8 @@ def _closed_fingers(hand: _Hand, opened: Tensor, closed: Tensor, held: Things) -
         touches = torch.zeros(len(opened), 5, dtype=torch.bool, device=opened.device)
         for _ in range(_STEPS):
             trial = (share + moving / _STEPS).clamp(max=1)
-            room_m = hand.room_m(hand.posed(torch.lerp(opened, closed, trial[..., None])), held)
+            posed = hand.posed(torch.lerp(opened, closed, trial[..., None]))
+            room_m = held.room_m(hand.centres_m(posed), hand.spheres.radius_m)
             touches = touches | (_by_finger(room_m, hand.spheres) < -PRESSED_M)
             share = torch.where(touches[:, finger], share, trial)
     return within(torch.lerp(opened, closed, share[..., None]), hand.model.joint_limits_rad)
