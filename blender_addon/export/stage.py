@@ -38,7 +38,9 @@ def hands_on_stage(
 @contextmanager
 def _in_window(scene: bpy.types.Scene) -> Iterator[None]:
     """Show the scene in the context's window, if there is one: the glTF exporter asks the window, not the context."""
-    window = bpy.context.window
+    # As the manager has it: Blender 4.2 gives the context's window without an owner, and that crashed at times.
+    windows = bpy.context.window_manager.windows
+    window = next((item for item in windows if item == bpy.context.window), None)
     if window is None:
         yield
         return
