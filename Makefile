@@ -69,11 +69,11 @@ addon: .venv/.ready
 	$(BIN)/python build_addon.py
 
 bench: .venv/.ready .venv-export/.ready
-	OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.reconstruct $(FOOTAGE)
-	OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.landmarks $(FOOTAGE)
-	OMP_NUM_THREADS=2 .venv-export/bin/python -m tests.benchmarks.network --network dir-release
-	OMP_NUM_THREADS=2 .venv-export/bin/python -m tests.benchmarks.network --network dir-s
-	.venv-bpy45/bin/python -m tests.benchmarks.blender_keys
+	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.reconstruct $(FOOTAGE)
+	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.landmarks $(FOOTAGE)
+	OMP_NUM_THREADS=2 .venv-export/bin/python -m benchmarks.network --network dir-release
+	OMP_NUM_THREADS=2 .venv-export/bin/python -m benchmarks.network --network dir-s
+	.venv-bpy45/bin/python -m benchmarks.blender_keys
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -34,17 +34,7 @@ WHEEL_NAME = "duohand_light"
 CORE_WHEELS = "engine/wheels"  # where operators/engine.py looks for the core
 
 # What runs inside Blender: standard library and numpy only (tests/blender_addon/test_build.py holds this closed).
-LIGHT_MODULES = (
-    "__init__.py",
-    "errors.py",
-    "skeleton.py",
-    "evidence.py",
-    "quaternions.py",
-    "smoothing.py",
-    "take_format.py",
-    "take.py",
-    "messages.py",
-)
+LIGHT_FOLDER = "shared"
 
 # A constant date keeps equal sources equal to the byte.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -137,10 +127,11 @@ def light_wheel(version: str, licence: str) -> tuple[str, bytes]:
 
     A digest of the content stands in its version: Blender unpacks a wheel of a name it knows only once.
     """
-    missing = [name for name in LIGHT_MODULES if not (ROOT / CORE_FOLDER / name).is_file()]
-    if missing:
-        raise BuildError(f"{CORE_FOLDER} lacks {', '.join(missing)}, which the add-on needs.")
-    content = {f"{CORE_FOLDER}/{name}": (ROOT / CORE_FOLDER / name).read_bytes() for name in LIGHT_MODULES}
+    core = ROOT / CORE_FOLDER
+    files = [core / "__init__.py", *sorted((core / LIGHT_FOLDER).glob("*.py"))]
+    if len(files) == 1:
+        raise BuildError(f"{core / LIGHT_FOLDER} holds no modules, and the add-on needs them.")
+    content = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files}
     digest = hashlib.sha256(b"".join(content.values())).hexdigest()[:12]
     full_version = f"{version}+{digest}"
     return _pure_wheel(

@@ -13,8 +13,8 @@ from typing import Any
 
 import bpy
 
-from inference_core.errors import DuohandError
-from inference_core.take import load_take
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.take import load_take
 
 from .export import writers
 from .export.presets import FBX_PRESETS

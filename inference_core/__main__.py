@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inference_core import __version__
-from inference_core.errors import DuohandError
-from inference_core.messages import EXIT_CANCELLED, EXIT_ERROR, EXIT_OK, Cancelled, CaptureRequest
-from inference_core.network import command as network_command
+from inference_core.cli import network_commands
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.messages import EXIT_CANCELLED, EXIT_ERROR, EXIT_OK, Cancelled, CaptureRequest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,9 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands.add_parser("inspect", help="what a take holds, as a table or curves"))
     worker = commands.add_parser("worker", help="one JSON request on stdin, JSON lines on stdout")
     worker.set_defaults(run=_worker)
-    network_command.add_parser(commands)
+    network_commands.add_parser(commands)
     for name in ("network", "import-weights"):
-        commands.choices[name].set_defaults(run=network_command.run)
+        commands.choices[name].set_defaults(run=network_commands.run)
     return parser
 
 
@@ -120,9 +120,9 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         from inference_core.worker import serve_request
 
         return serve_request(request)
+    from inference_core.cli.take_report import summary
+    from inference_core.cli.terminal import ProgressBar
     from inference_core.pipeline import reconstruct
-    from inference_core.take_report import summary
-    from inference_core.terminal import ProgressBar
 
     with ProgressBar() as bar:
         take = reconstruct(request, bar.show, bar.warn)
@@ -139,10 +139,10 @@ def _default_out(footage: str) -> str:
 
 
 def _preview(parsed: argparse.Namespace) -> int:
+    from inference_core.cli.terminal import ProgressBar
     from inference_core.footage import FrameRange, open_footage
     from inference_core.preview import write_preview
-    from inference_core.take import load_take
-    from inference_core.terminal import ProgressBar
+    from inference_core.shared.take import load_take
 
     take = load_take(parsed.take)
     step = int(take.frame[1] - take.frame[0]) if take.frame_count > 1 else 1
@@ -155,8 +155,8 @@ def _preview(parsed: argparse.Namespace) -> int:
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
-    from inference_core.take import load_take
-    from inference_core.take_report import plot_curves, table
+    from inference_core.cli.take_report import plot_curves, table
+    from inference_core.shared.take import load_take
 
     take = load_take(parsed.take)
     print(table(take))

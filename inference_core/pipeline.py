@@ -6,28 +6,28 @@ from pathlib import Path
 
 import numpy as np
 
-from inference_core.camera import (
+from inference_core.fitting.settings import SolveSettings
+from inference_core.fitting.shot import solve_shot
+from inference_core.footage import open_footage, parse_frame_range
+from inference_core.footage.records import Warn
+from inference_core.geometry.camera import (
     Camera,
     camera_from_focal_length,
     camera_from_fov,
     camera_from_intrinsics,
     default_camera,
 )
-from inference_core.device import choose_device
-from inference_core.errors import RequestError
-from inference_core.evidence import SEEN
-from inference_core.footage import open_footage, parse_frame_range
-from inference_core.footage.records import Warn
 from inference_core.hand_model.load import load_hand_model
-from inference_core.messages import CaptureRequest, Progress
-from inference_core.partial_run import PartialRun
 from inference_core.preview import write_preview
+from inference_core.resume_cache import ResumeCache
+from inference_core.runtime.device import choose_device
+from inference_core.shared.errors import RequestError
+from inference_core.shared.messages import CaptureRequest, Progress
+from inference_core.shared.presence import SEEN
+from inference_core.shared.take import Take, save_take
 from inference_core.shot_stages import Pieces, choose_network, estimate_with_network, find_landmarks
-from inference_core.solve.settings import SolveSettings
-from inference_core.solve.shot import solve_shot
-from inference_core.take import Take, save_take
 from inference_core.take_assembly import assemble_take, take_meta
-from inference_core.tracks import TrackSettings, build_tracks
+from inference_core.tracking.assign import TrackSettings, build_tracks
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     settings = SolveSettings(smooth=request.smooth)
     device = choose_device(request.device)
     network = choose_network(request.network, hand_model, device)
-    with PartialRun(out, request.resume) as partial:
+    with ResumeCache(out, request.resume) as partial:
         pieces = Pieces(footage, partial, progress)
         detections = find_landmarks(pieces, device, network)
         evidence = build_tracks(detections, TrackSettings(hands=request.hands))

@@ -12,19 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core import __version__
-from inference_core.camera import Camera
-from inference_core.evidence import HandEvidence, NetworkEvidence
 from inference_core.footage import Footage, Frame
+from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
-from inference_core.landmarks.detections import ShotDetections
-from inference_core.landmarks.shot import detect_shot
+from inference_core.landmarks.landmark_head import HEAD_FILE
 from inference_core.landmarks.weights import load_landmark_networks
-from inference_core.messages import Progress
-from inference_core.network.hand_lifter import LIFTER_FILE
-from inference_core.network.hand_sides import with_sides_told
-from inference_core.network.predictor import Predictor, load_predictor, look_and_predict
-from inference_core.network.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
-from inference_core.partial_run import PartialRun
+from inference_core.resume_cache import ResumeCache
+from inference_core.shared.messages import Progress
+from inference_core.tracking.detect import detect_shot
+from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.handedness import with_handedness
+from inference_core.two_hand.predictions import TwoHandPredictions
+from inference_core.two_hand.predictor import Predictor, load_predictor, recover_and_predict
+from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
 
 # Frames a piece: ten windows of the detector, some ten seconds of work.
 PIECE_FRAMES = 480
@@ -49,7 +50,7 @@ class Pieces:
     """How a stage is cut: of which footage, where pieces are kept, who is told."""
 
     footage: Footage
-    partial: PartialRun
+    partial: ResumeCache
     progress: Progress
 
     def run(self, stage: str, depends_on: Mapping[str, Any], work: Work) -> list[Arrays]:
@@ -83,8 +84,8 @@ def find_landmarks(pieces: Pieces, device: torch.device, network: ChosenNetwork 
             progress(stage, start + done, footage.info.count)
 
         found = detect_shot(footage.part(start, stop), networks, progress=within, frame_count=stop - start)
-        if network is not None and network.predictor.lifter is not None:
-            found = with_sides_told(footage.part(start, stop), found, network.predictor.lifter)
+        if network is not None and network.predictor.head is not None:
+            found = with_handedness(footage.part(start, stop), found, network.predictor.head)
         return {key: np.asarray(value) for key, value in asdict(found).items()}
 
     depends_on = {"device": device.type, "sides": network.identity if network else None}
@@ -100,15 +101,15 @@ def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> 
     folder = SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)
     predictor = load_predictor(folder, hand_model, device)
     folder = folder if folder.is_dir() else folder.parent
-    files = [path for path in (folder / WEIGHTS_FILE, folder / LIFTER_FILE) if path.is_file()]
+    files = [path for path in (folder / WEIGHTS_FILE, folder / HEAD_FILE) if path.is_file()]
     stats = [f"{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files]
     identity = f"{folder.resolve()}|{'|'.join(stats)}|{device.type}|{hand_model.name}"
     return ChosenNetwork(predictor.card.configuration.name, identity, predictor)
 
 
 def estimate_with_network(
-    pieces: Pieces, network: ChosenNetwork, evidence: HandEvidence, camera: Camera
-) -> NetworkEvidence:
+    pieces: Pieces, network: ChosenNetwork, evidence: HandTracks, camera: Camera
+) -> TwoHandPredictions:
     """What the network says of every frame."""
     footage = pieces.footage
 
@@ -120,7 +121,7 @@ def estimate_with_network(
         def frames() -> Iterator[Frame]:
             return _only(footage, start, stop)
 
-        found = look_and_predict(frames, evidence, camera, network.predictor, within)
+        found = recover_and_predict(frames, evidence, camera, network.predictor, within)
         return {key: value[start:stop] for key, value in vars(found).items()}
 
     depends_on = {
@@ -129,7 +130,7 @@ def estimate_with_network(
         "camera": _digest(camera.K),
     }
     found = pieces.run(_NETWORK, depends_on, work)
-    return NetworkEvidence(**{key: np.concatenate([piece[key] for piece in found]) for key in found[0]})
+    return TwoHandPredictions(**{key: np.concatenate([piece[key] for piece in found]) for key in found[0]})
 
 
 def _only(footage: Footage, start: int, stop: int) -> Iterator[Frame]:
@@ -141,12 +142,12 @@ def _only(footage: Footage, start: int, stop: int) -> Iterator[Frame]:
 
 
 def _joined_detections(pieces: Sequence[Arrays]) -> ShotDetections:
-    """One shot of the pieces' frames, in order; the trails of each piece are its own."""
+    """One shot of the pieces' frames, in order; the tracklets of each piece are its own."""
     first_frames = np.cumsum([0, *(len(piece["time_s"]) for piece in pieces)])
-    first_trails = np.cumsum([0, *(int(piece["trail"].max(initial=-1)) + 1 for piece in pieces)])
+    first_tracklets = np.cumsum([0, *(int(piece["tracklet"].max(initial=-1)) + 1 for piece in pieces)])
     shifted = [
-        {**piece, "at": piece["at"] + first_frame, "trail": piece["trail"] + first_trail}
-        for piece, first_frame, first_trail in zip(pieces, first_frames, first_trails, strict=False)
+        {**piece, "at": piece["at"] + first_frame, "tracklet": piece["tracklet"] + first_tracklet}
+        for piece, first_frame, first_tracklet in zip(pieces, first_frames, first_tracklets, strict=False)
     ]
     arrays = {key: np.concatenate([piece[key] for piece in shifted]) for key in pieces[0] if key != "size_px"}
     width, height = np.max([piece["size_px"] for piece in pieces], axis=0)

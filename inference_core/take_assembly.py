@@ -11,18 +11,19 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core import __version__
-from inference_core.camera import Camera
-from inference_core.evidence import ABSENT, HandEvidence
+from inference_core.fitting.solution import ShotSolution
 from inference_core.footage import FootageInfo
+from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
-from inference_core.messages import CaptureRequest
-from inference_core.solve.solution import ShotSolution
-from inference_core.take import Take
+from inference_core.shared.messages import CaptureRequest
+from inference_core.shared.presence import ABSENT
+from inference_core.shared.take import Take
+from inference_core.tracking.hand_tracks import HandTracks
 
 
 def assemble_take(
     solution: ShotSolution,
-    evidence: HandEvidence,
+    evidence: HandTracks,
     camera: Camera,
     info: FootageInfo,
     time_s: NDArray[np.float64],
@@ -96,7 +97,7 @@ def take_meta(
     }
 
 
-def _moving(solution: ShotSolution, evidence: HandEvidence) -> dict[str, NDArray[np.float32]]:
+def _moving(solution: ShotSolution, evidence: HandTracks) -> dict[str, NDArray[np.float32]]:
     names = ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m")
     solved = {name: getattr(solution, name) for name in names}
     raw = {f"raw_{name}": getattr(solution, f"raw_{name}") for name in names}

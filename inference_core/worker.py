@@ -3,7 +3,7 @@
 
 It ends cleanly on "cancel", on a closed stdin (its parent is gone), on SIGINT and on SIGTERM: at once where
 Python runs, and after GRACE_S at the latest where a library does not come back. The pieces worked out so far
-stay for the next run (partial_run).
+stay for the next run (resume_cache).
 """
 
 import json
@@ -21,8 +21,8 @@ from types import FrameType
 from typing import IO, Any
 
 from inference_core import __version__
-from inference_core.errors import DuohandError
-from inference_core.messages import (
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.messages import (
     CANCELLED_KIND,
     EXIT_CANCELLED,
     EXIT_ERROR,
@@ -110,7 +110,7 @@ def serve_request(request: CaptureRequest) -> int:
 
 def hello() -> Hello:
     """Who this is, and the devices that torch finds here."""
-    from inference_core.device import found_devices
+    from inference_core.runtime.device import found_devices
 
     devices = found_devices()
     versions = {name: metadata.version(name) for name in _PACKAGES if _is_installed(name)}

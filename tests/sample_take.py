@@ -4,8 +4,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.skeleton import DRIVER_16_OF_21, PARENTS_16
-from inference_core.take import Take
+from inference_core.shared.skeleton import DRIVER_16_OF_21, PARENTS_16
+from inference_core.shared.take import Take
 
 VERTICES, FACES = 48, 80
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from inference_core.network.configuration import NetworkConfiguration
-from training.augment import AugmentSettings
-from training.evidence_noise import EvidenceNoise
-from training.supervision import LossWeights
+from inference_core.two_hand.configuration import NetworkConfiguration
+from training.data.augment import AugmentSettings
+from training.data.conditioning_noise import EvidenceNoise
 from training.synthetic.settings import Settings as SceneSettings
+from training.trainer.supervision import LossWeights
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class DataSettings:
     """Where samples come from.
 
     source: "synthetic" makes them on the training device while it trains; "shards" reads what
-    training.synthetic wrote under `root`; "precomputed" what training.precomputed wrote there, with the backbone
+    training.synthetic wrote under `root`; "precomputed" what training.feature_cache wrote there, with the backbone
     held still; "interhand" reads prepared InterHand2.6M in the layout of
     docs/datasets.md under `root`.
     workers: processes that read files (not used by "synthetic").

@@ -14,22 +14,22 @@ from pathlib import Path
 
 import torch
 
-from inference_core.errors import DuohandError, RequestError, WeightsError
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
-from inference_core.network.dir import DirNetwork
-from inference_core.network.hand_lifter import LIFTER_FILE
-from inference_core.network.pretrained_backbones import PretrainedBackbone
-from inference_core.network.weights import SHIPPED_FOLDER, WeightsCard, load_weights, save_weights
+from inference_core.landmarks.landmark_head import HEAD_FILE
+from inference_core.shared.errors import DuohandError, RequestError, WeightsError
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.pretrained_backbones import PretrainedBackbone
+from inference_core.two_hand.weights import SHIPPED_FOLDER, WeightsCard, load_weights, save_weights
 from training.config import Experiment, experiment_json
 from training.convert.backbone import load_pretrained
-from training.distributed import World, join_world, leave_world
-from training.experiments import DESCRIPTIONS, PRESETS
-from training.held_out import HeldOut
-from training.loop import TrainingResult, train
-from training.precomputed.store import LIFTED
-from training.run_folder import read_curves
-from training.sources import AheadSource, PreparedSource, SampleSource
+from training.data.sources import AheadSource, PreparedSource, SampleSource
+from training.data.validation_files import HeldOut
+from training.feature_cache.store import LIFTED
+from training.presets import DESCRIPTIONS, PRESETS
+from training.trainer.distributed import World, join_world, leave_world
+from training.trainer.loop import TrainingResult, train
+from training.trainer.run_folder import read_curves
 
 WEIGHTS_FOLDER = "weights"
 
@@ -114,17 +114,17 @@ def data_source(experiment: Experiment, hand: HandModel, device: torch.device, w
     data, run = experiment.data, experiment.run
     size = run.batch * world.size
     if data.source == "synthetic":
-        from training.synthetic_source import SyntheticSource
+        from training.data.synthetic_source import SyntheticSource
 
         return SyntheticSource(data.synthetic, hand, size, run.seed, device, world)
     if data.root is None:
         raise RequestError(f"--data.source {data.source} needs --data.root, the folder that holds it.")
     if data.source == "shards":
-        from training.shard_source import ShardSource
+        from training.data.shard_source import ShardSource
 
         return ShardSource(data.root, hand, size, run.seed, data.workers, device, world)
     if data.source == "precomputed":
-        from training.precomputed.source import PrecomputedSource
+        from training.feature_cache.source import PrecomputedSource
 
         fine = experiment.network.stages == 2
         return PrecomputedSource(
@@ -151,10 +151,10 @@ def write_weights(experiment: Experiment, result: TrainingResult, hand: HandMode
     folder = experiment.folder / WEIGHTS_FOLDER
     save_weights(result.average, folder, card, half=True)
     if experiment.data.source == "precomputed" and experiment.data.root is not None:
-        shutil.copyfile(experiment.data.root / LIFTED / LIFTER_FILE, folder / LIFTER_FILE)
+        shutil.copyfile(experiment.data.root / LIFTED / HEAD_FILE, folder / HEAD_FILE)
     elif experiment.evidence.fitted:
-        # What was drawn is what the lifter that ships would have read.
-        shutil.copyfile(SHIPPED_FOLDER / LIFTER_FILE, folder / LIFTER_FILE)
+        # What was drawn is what the head that ships would have read.
+        shutil.copyfile(SHIPPED_FOLDER / HEAD_FILE, folder / HEAD_FILE)
 
 
 def _without_places(experiment: Experiment) -> Experiment:

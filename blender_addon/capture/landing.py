@@ -9,7 +9,7 @@ from typing import Final
 
 import bpy
 
-from inference_core.take import Take, load_take
+from inference_core.shared.take import Take, load_take
 
 from ..scene.apply_take import Applied, ApplySettings, apply_steps, apply_take
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import bpy
 
-from inference_core.errors import RequestError
-from inference_core.messages import CaptureRequest
+from inference_core.shared.errors import RequestError
+from inference_core.shared.messages import CaptureRequest
 
 from ..preferences import addon_preferences, takes_folder
 from ..scene.apply_take import ApplySettings

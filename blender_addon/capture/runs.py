@@ -14,7 +14,7 @@ from typing import Any, Final
 import bpy
 from bpy.app.handlers import persistent
 
-from inference_core.errors import DuohandError
+from inference_core.shared.errors import DuohandError
 
 from ..engine.job import CaptureJob, JobQueue, JobState, Phase
 from ..scene.apply_take import ApplySettings

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from inference_core import quaternions
-from inference_core.errors import RequestError
+from inference_core.shared import quaternions
+from inference_core.shared.errors import RequestError
 
 from ..scene import hand_keys, shot
 from ..scene.axes import Floats

@@ -4,7 +4,7 @@
 import bpy
 import numpy as np
 
-from inference_core import quaternions
+from inference_core.shared import quaternions
 
 from ..scene import fcurves, hand_keys
 from ..scene.axes import Floats

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from inference_core import quaternions
-from inference_core.errors import RequestError
-from inference_core.evidence import ABSENT, FILLED, SEEN
+from inference_core.shared import quaternions
+from inference_core.shared.errors import RequestError
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
 
 from ..scene import fcurves, hand_keys, shot
 from ..scene.fcurves import BEZIER, BREAKDOWN, CONSTANT, KEYFRAME, Channels, Keys

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core import quaternions
+from inference_core.shared import quaternions
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core import quaternions
-from inference_core.smoothing import smooth_positions, smooth_rotations
+from inference_core.shared import quaternions
+from inference_core.shared.smoothing import smooth_positions, smooth_rotations
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

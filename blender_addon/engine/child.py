@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from inference_core.errors import DuohandError
+from inference_core.shared.errors import DuohandError
 
 ASK_S: Final = 1.0  # after being asked to stop, a child has this long to end by itself
 TERMINATE_S: Final = 0.4  # and this long after SIGTERM, before it is killed

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from inference_core.messages import PROTOCOL_VERSION, Hello, ProtocolError, decode_message
+from inference_core.shared.messages import PROTOCOL_VERSION, Hello, ProtocolError, decode_message
 
 from .child import Child, EngineError, last_lines
 from .job import HELLO_S, other_protocol

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from inference_core.messages import (
+from inference_core.shared.messages import (
     PROTOCOL_VERSION,
     CaptureRequest,
     Done,

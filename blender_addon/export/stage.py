@@ -7,8 +7,8 @@ from typing import Any
 
 import bpy
 
-from inference_core.errors import RequestError
-from inference_core.skeleton import SIDES
+from inference_core.shared.errors import RequestError
+from inference_core.shared.skeleton import SIDES
 
 from ..scene import shot as shots
 from ..scene.stage import stage

@@ -7,8 +7,8 @@ from typing import Any
 
 import bpy
 
-from inference_core.errors import RequestError
-from inference_core.skeleton import LEFT, RIGHT, SIDES
+from inference_core.shared.errors import RequestError
+from inference_core.shared.skeleton import LEFT, RIGHT, SIDES
 
 from .presets import FBX_PRESETS
 from .stage import hands_on_stage

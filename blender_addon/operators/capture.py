@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from inference_core.errors import DuohandError
+from inference_core.shared.errors import DuohandError
 
 from ..capture.request import apply_settings, capture_request
 from ..capture.runs import POLL_S, RUNS, Outcome

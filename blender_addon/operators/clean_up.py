@@ -8,9 +8,9 @@ import bpy
 import numpy as np
 from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, IntProperty
 
-from inference_core import quaternions
-from inference_core.errors import DuohandError, RequestError
-from inference_core.skeleton import LEFT, RIGHT
+from inference_core.shared import quaternions
+from inference_core.shared.errors import DuohandError, RequestError
+from inference_core.shared.skeleton import LEFT, RIGHT
 
 from ..cleanup import clean_up
 from ..cleanup.euler_filter import filter_rotations

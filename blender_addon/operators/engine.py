@@ -9,7 +9,7 @@ from typing import Any, Final
 import bpy
 
 from inference_core import __version__
-from inference_core.errors import DuohandError
+from inference_core.shared.errors import DuohandError
 
 from ..capture.runs import RUNS, redraw
 from ..engine.environment import EngineCheck, Installation, InstallJob, InstallState

@@ -8,8 +8,8 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from inference_core.errors import DuohandError
-from inference_core.skeleton import LEFT, RIGHT
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.skeleton import LEFT, RIGHT
 
 from ..export import writers
 from ..export.presets import FBX_PRESETS

@@ -8,8 +8,8 @@ import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from inference_core.errors import DuohandError
-from inference_core.take import load_take
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.take import load_take
 
 from ..properties import TIMING_ITEMS
 from ..scene.apply_take import ApplySettings, absolute, apply_take

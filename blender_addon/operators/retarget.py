@@ -8,7 +8,7 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
-from inference_core.errors import DuohandError, RequestError
+from inference_core.shared.errors import DuohandError, RequestError
 
 from ..retarget import bone_map, live
 from ..retarget.bone_map import BoneMap, guessed_map, preset_map

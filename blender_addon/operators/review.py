@@ -7,8 +7,8 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty
 
-from inference_core.errors import DuohandError
-from inference_core.evidence import FILLED, SEEN
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.presence import FILLED, SEEN
 
 from ..cleanup.hand_curves import hand_rigs, read_track
 from ..scene.rest_bones import side_name

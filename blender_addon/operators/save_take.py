@@ -5,8 +5,8 @@ import bpy
 from bpy.props import StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from inference_core.errors import DuohandError
-from inference_core.take import load_take, save_take
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.take import load_take, save_take
 
 from ..scene.apply_take import absolute
 from ..scene.read_take import read_take

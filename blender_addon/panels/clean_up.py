@@ -7,7 +7,7 @@ import bpy
 from bpy.app.translations import pgettext_iface as iface_
 from bpy.props import FloatProperty, StringProperty
 
-from inference_core.errors import DuohandError
+from inference_core.shared.errors import DuohandError
 
 from ..cleanup import clean_up
 from ..cleanup.hand_curves import hand_rigs

@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.errors import RequestError
-from inference_core.skeleton import FINGERS
+from inference_core.shared.errors import RequestError
+from inference_core.shared.skeleton import FINGERS
 
 from .bone_map import HAND
 

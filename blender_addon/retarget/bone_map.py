@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from inference_core.errors import RequestError
-from inference_core.skeleton import FINGERS, SIDES
+from inference_core.shared.errors import RequestError
+from inference_core.shared.skeleton import FINGERS, SIDES
 
 BoneMap = dict[str, str]  # "index_01.L" -> the other armature's name
 

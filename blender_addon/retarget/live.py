@@ -14,8 +14,8 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from inference_core import quaternions
-from inference_core.errors import RequestError
+from inference_core.shared import quaternions
+from inference_core.shared.errors import RequestError
 
 from ..cleanup.hand_curves import HandRig
 from ..scene import fcurves, hand_keys

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import bpy
 import numpy as np
 
-from inference_core.errors import RequestError
-from inference_core.evidence import ABSENT
-from inference_core.skeleton import LEFT, RIGHT
-from inference_core.take import Take
+from inference_core.shared.errors import RequestError
+from inference_core.shared.presence import ABSENT
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.shared.take import Take
 
 from ..cleanup import hand_curves
 from . import camera as cameras

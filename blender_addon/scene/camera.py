@@ -9,8 +9,8 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from inference_core import quaternions
-from inference_core.take import Take
+from inference_core.shared import quaternions
+from inference_core.shared.take import Take
 
 from . import fcurves
 from .axes import Floats, camera_matrices

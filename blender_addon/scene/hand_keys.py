@@ -14,7 +14,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.evidence import ABSENT
+from inference_core.shared.presence import ABSENT
 
 from . import fcurves
 from .axes import Floats

@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from inference_core.take import Take
+from inference_core.shared.take import Take
 
 from .axes import points_from_rest
 from .correctives import Corrective, correctives

@@ -3,7 +3,7 @@
 
 import bpy
 
-from inference_core.take import Take
+from inference_core.shared.take import Take
 
 from .axes import Floats
 from .rest_bones import side_name

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core import quaternions
-from inference_core.evidence import ABSENT, FILLED
-from inference_core.skeleton import JOINTS_21_FROM_16_AND_TIPS, PARENTS_16
-from inference_core.take import Take
+from inference_core.shared import quaternions
+from inference_core.shared.presence import ABSENT, FILLED
+from inference_core.shared.skeleton import JOINTS_21_FROM_16_AND_TIPS, PARENTS_16
+from inference_core.shared.take import Take
 
 from .axes import ARMATURE_FROM_REST, Floats, world_from_cameras
 

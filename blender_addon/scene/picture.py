@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from inference_core.errors import RequestError
+from inference_core.shared.errors import RequestError
 
 from . import fcurves, shot
 from .stage import stage

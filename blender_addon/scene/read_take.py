@@ -8,8 +8,8 @@ from typing import Any
 import bpy
 import numpy as np
 
-from inference_core.evidence import ABSENT
-from inference_core.take import Take
+from inference_core.shared.presence import ABSENT
+from inference_core.shared.take import Take
 
 from . import fcurves, hand_keys, motion, shot
 from .axes import CAMERA_FROM_BLENDER_CAMERA, Floats, poses_from_camera_matrices

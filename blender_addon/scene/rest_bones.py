@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.skeleton import JOINTS_16, JOINTS_21_FROM_16_AND_TIPS, PARENTS_16, SIDES
-from inference_core.take import Take
+from inference_core.shared.skeleton import JOINTS_16, JOINTS_21_FROM_16_AND_TIPS, PARENTS_16, SIDES
+from inference_core.shared.take import Take
 
 from .axes import ARMATURE_FROM_REST, PALM_AT_REST, Floats, points_from_rest
 

@@ -8,9 +8,9 @@ from typing import Any
 import bpy
 from mathutils import Matrix
 
-from inference_core.errors import RequestError
-from inference_core.skeleton import SIDES
-from inference_core.take import Take
+from inference_core.shared.errors import RequestError
+from inference_core.shared.skeleton import SIDES
+from inference_core.shared.take import Take
 
 from .axes import Floats
 from .rest_bones import side_name

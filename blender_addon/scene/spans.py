@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.evidence import ABSENT, SEEN
+from inference_core.shared.presence import ABSENT, SEEN
 
 UNCERTAIN_BELOW = 0.5
 _JOIN_WITHIN = 5  # spans closer together than this many frames are one to whoever looks at them

@@ -14,8 +14,8 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.errors import FootageError
 from inference_core.footage.records import Frame, Warn
+from inference_core.shared.errors import FootageError
 
 # Without a timestamp or a rate in the file. Raw streams only.
 _FALLBACK_FPS = 25.0

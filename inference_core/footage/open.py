@@ -4,11 +4,11 @@
 import logging
 from pathlib import Path
 
-from inference_core.errors import FootageError, RequestError
 from inference_core.footage.movie import open_movie
 from inference_core.footage.picture import PICTURE_SUFFIXES
 from inference_core.footage.records import Footage, FootageInfo, FrameRange, Warn
 from inference_core.footage.sequence import is_pattern, open_sequence
+from inference_core.shared.errors import FootageError, RequestError
 
 MIN_SIDE_PX = 32  # nothing smaller can show a hand
 

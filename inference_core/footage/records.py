@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.errors import RequestError
+from inference_core.shared.errors import RequestError
 
 Warn = Callable[[str], None]
 

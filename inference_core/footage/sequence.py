@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference_core.errors import FootageError
 from inference_core.footage.picture import PICTURE_SUFFIXES, read_picture
 from inference_core.footage.records import Frame, Warn
+from inference_core.shared.errors import FootageError
 
 DEFAULT_FPS = 24.0  # a sequence says nothing of its rate; this is film's, and Blender's default
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.geometry.mirror import mirror
-from inference_core.skeleton import MANO_FINGERS, RIGHT
+from inference_core.shared.skeleton import MANO_FINGERS, RIGHT
 
 FLEXION, SPREAD, TWIST = 0, 1, 2
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.errors import HandModelError
 from inference_core.geometry.mirror import mirror
-from inference_core.skeleton import PARENTS_16
+from inference_core.shared.errors import HandModelError
+from inference_core.shared.skeleton import PARENTS_16
 
 SHAPES, JOINTS, FINGER_JOINTS = 10, 16, 15
 POSE_FEATURES = FINGER_JOINTS * 9

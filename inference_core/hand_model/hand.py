@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 from smplx import lbs
 from torch import Tensor
 
-from inference_core.errors import HandModelError
 from inference_core.geometry.rotations import exp, log
 from inference_core.hand_model import anatomy
 from inference_core.hand_model.arrays import HandArrays
 from inference_core.hand_model.lazy import cached_property
-from inference_core.skeleton import DRIVER_16_OF_21, JOINTS_21_FROM_16_AND_TIPS, LEFT, PARENTS_16, RIGHT
+from inference_core.shared.errors import HandModelError
+from inference_core.shared.skeleton import (
+    DRIVER_16_OF_21,
+    JOINTS_21_FROM_16_AND_TIPS,
+    LEFT,
+    PARENTS_16,
+    RIGHT,
+)
 
 _lbs: Any = lbs  # smplx calls its arguments by a Tensor type of its own
 _MIDDLE_MCP_16 = 4

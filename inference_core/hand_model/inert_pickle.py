@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.errors import HandModelError
+from inference_core.shared.errors import HandModelError
 
 _NUMBER_TYPES = frozenset({"f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"})
 _INSTRUCTIONS = frozenset(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inference_core.hand_model.arrays import HandArrays, checked, mirrored
 from inference_core.hand_model.hand import HandModel, build_hand_model
 from inference_core.hand_model.mano_file import read_mano
-from inference_core.skeleton import PARENTS_16
+from inference_core.shared.skeleton import PARENTS_16
 
 OPEN_HAND_FILE = Path(__file__).parent / "assets" / "open_hand.npz"
 OPEN_HAND_NAME, OPEN_HAND_LICENCE = "open hand", "CC0-1.0"

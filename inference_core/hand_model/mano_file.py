@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.errors import HandModelError
 from inference_core.hand_model.arrays import SHAPES, HandArrays, checked
 from inference_core.hand_model.inert_pickle import read_inert
+from inference_core.shared.errors import HandModelError
 
 FILE_NAMES = ("MANO_LEFT.pkl", "MANO_RIGHT.pkl")
 # smplx's choice of fingertips, thumb to pinky. Other users of MANO choose others (DIR's release: 745, 317,

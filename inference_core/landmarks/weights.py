@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from inference_core.errors import WeightsError
 from inference_core.landmarks.landmark_network import LandmarkNetwork
 from inference_core.landmarks.palm_network import PalmNetwork
+from inference_core.shared.errors import WeightsError
 
 PALM_WEIGHTS = "palm_detection_full.safetensors"
 LANDMARK_WEIGHTS = "hand_landmark_full.safetensors"

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.preview.raster import Cover, rasterize
+from inference_core.geometry.rasteriser import Cover, rasterize
 
 # Left, right; sRGB blue and lime. Told apart by those who see red and green alike, and unlike any skin.
 COLOURS = np.array([[0.14, 0.58, 1.00], [0.66, 0.88, 0.10]])

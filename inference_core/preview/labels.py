@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.evidence import ABSENT, FILLED, SEEN
 from inference_core.preview.hands import COLOURS
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _WORDS = {ABSENT: "absent", SEEN: "seen", FILLED: "filled"}

@@ -14,13 +14,13 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.errors import FootageError, TakeError
 from inference_core.footage import Footage
-from inference_core.messages import Progress
 from inference_core.preview.hands import draw_hands
 from inference_core.preview.labels import draw_labels
-from inference_core.take import Take
-from inference_core.take_mesh import posed_vertices
+from inference_core.shared.errors import FootageError, TakeError
+from inference_core.shared.messages import Progress
+from inference_core.shared.take import Take
+from inference_core.shared.take_mesh import posed_vertices
 
 STAGE = "preview"
 

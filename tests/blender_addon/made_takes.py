@@ -19,7 +19,7 @@ import torch
 from inference_core.geometry import rotations
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
-from inference_core.take import Take, save_take
+from inference_core.shared.take import Take, save_take
 
 SIZE_PX = np.array([1280, 720])
 K = np.array([[1100.0, 0, 640], [0, 1100.0, 360], [0, 0, 1]])
@@ -89,7 +89,7 @@ def without_hand(take: Take, side: int, rows: slice) -> Take:
 
 
 def with_filled(take: Take, side: int, rows: slice) -> Take:
-    """The take with that side bridged, not seen, in those rows, and little confidence there."""
+    """The take with that side interpolated, not seen, in those rows, and little confidence there."""
     present, confidence = take.present.copy(), take.confidence.copy()
     present[rows, side], confidence[rows, side] = 2, 0.2
     return replace(take, present=present, confidence=confidence)

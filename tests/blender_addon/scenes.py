@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from inference_core.take import Take, load_take
+from inference_core.shared.take import Take, load_take
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blender_addon.retarget.bone_map import PRESETS, SEGMENTS, guessed_map, load_map, preset_map, save_map
-from inference_core.errors import RequestError
+from inference_core.shared.errors import RequestError
 from tests.blender_addon.rig_names import RIGS
 
 

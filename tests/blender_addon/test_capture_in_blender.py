@@ -14,7 +14,7 @@ import bpy
 import numpy as np
 import pytest
 
-from inference_core.errors import RequestError
+from inference_core.shared.errors import RequestError
 from tests.blender_addon.in_blender import EXTENSION
 from tests.blender_addon.scenes import ROOT, empty_scene, take_file
 

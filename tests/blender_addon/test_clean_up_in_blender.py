@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 import pytest
 
-from inference_core.skeleton import LEFT, RIGHT
+from inference_core.shared.skeleton import LEFT, RIGHT
 from tests.blender_addon.scenes import bone_heads, empty_scene, go_to, hand, load, made
 
 

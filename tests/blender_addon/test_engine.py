@@ -23,7 +23,7 @@ from blender_addon.engine.environment import (
     install_commands,
 )
 from blender_addon.engine.job import CaptureJob, JobQueue, JobState, Phase
-from inference_core.messages import CaptureRequest
+from inference_core.shared.messages import CaptureRequest
 
 FAKE = Path(__file__).with_name("fake_engine.py")
 ROOT = Path(__file__).parents[2]
@@ -150,7 +150,7 @@ def test_an_engine_whose_blender_was_killed_ends_with_all_it_started(tmp_path: P
     told = tmp_path / "pids"
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from blender_addon.engine.job import CaptureJob; from inference_core.messages import CaptureRequest\n"
+        "from blender_addon.engine.job import CaptureJob; from inference_core.shared.messages import CaptureRequest\n"
         f"request = CaptureRequest('a.mov', {str(tmp_path / 'a.npz')!r})\n"
         f"command = ({sys.executable!r}, {str(FAKE)!r}, {behaviour!r})\n"
         f"job = CaptureJob(command, request, Path({str(tmp_path / 'log')!r}))\n"

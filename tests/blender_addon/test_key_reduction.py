@@ -16,8 +16,8 @@ from blender_addon.cleanup.key_reduction import (
     reduce_within_angle,
     reduce_within_distance,
 )
-from inference_core import quaternions
-from inference_core.skeleton import PARENTS_16
+from inference_core.shared import quaternions
+from inference_core.shared.skeleton import PARENTS_16
 
 FRAMES = np.arange(120, dtype=np.float64) + 1
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mathutils import Euler, Matrix, Vector
 
-from inference_core.skeleton import LEFT, RIGHT
+from inference_core.shared.skeleton import LEFT, RIGHT
 from tests.blender_addon.rig_names import RIGS
 from tests.blender_addon.scenes import empty_scene, go_to, hand, load
 

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 import pytest
 
-from inference_core.skeleton import FINGERS, LEFT, RIGHT
+from inference_core.shared.skeleton import FINGERS, LEFT, RIGHT
 from tests.blender_addon.scenes import empty_scene, go_to, hand, load
 
 FRAMES = (2, 9, 17)

@@ -317,7 +317,7 @@ def test_edits_are_saved_constraints_included(tmp_path):
     constraint.target = target
     path = tmp_path / "edited.npz"
     bpy.ops.duohand.save_take(filepath=str(path))
-    edited = importlib.import_module("inference_core.take").load_take(path)
+    edited = importlib.import_module("inference_core.shared.take").load_take(path)
     np.testing.assert_allclose(edited.wrist_cam_m[:, 0], np.tile([0.1, -0.2, 0.7], (24, 1)), atol=1e-5)
     np.testing.assert_allclose(edited.wrist_cam_m[:, 1], take.wrist_cam_m[:, 1], atol=1e-5)
 

@@ -16,7 +16,7 @@ from blender_addon.cleanup.track import (
     smoothed,
     turned_over,
 )
-from inference_core import quaternions
+from inference_core.shared import quaternions
 
 
 def moving_hand(frames: np.ndarray, noise: float = 0.0) -> HandTrack:
@@ -54,19 +54,19 @@ def test_a_deleted_range_leaves_the_hand_away() -> None:
 
 
 def test_refilling_a_deleted_range_comes_near_the_motion_that_was_there() -> None:
-    bridged = refilled(deleted(TRACK, 20, 30), 20, 30)
-    np.testing.assert_allclose(bridged.frames, TRACK.frames)
+    interpolated = refilled(deleted(TRACK, 20, 30), 20, 30)
+    np.testing.assert_allclose(interpolated.frames, TRACK.frames)
     rows = inside(TRACK, 20, 30)
-    assert bridged.filled[rows].all() and not bridged.filled[~rows].any()
-    assert not bridged.absent_after[:-1].any()
-    assert np.abs(bridged.location - TRACK.location).max() < 0.02
-    assert np.degrees(quaternions.angle_between(bridged.rotations_wxyz, TRACK.rotations_wxyz)).max() < 6
-    np.testing.assert_array_equal(bridged.location[~rows], TRACK.location[~rows])
+    assert interpolated.filled[rows].all() and not interpolated.filled[~rows].any()
+    assert not interpolated.absent_after[:-1].any()
+    assert np.abs(interpolated.location - TRACK.location).max() < 0.02
+    assert np.degrees(quaternions.angle_between(interpolated.rotations_wxyz, TRACK.rotations_wxyz)).max() < 6
+    np.testing.assert_array_equal(interpolated.location[~rows], TRACK.location[~rows])
 
 
 def test_refilling_in_place_replaces_what_was_there() -> None:
-    bridged = refilled(TRACK, 20, 30)
-    assert len(bridged.frames) == 60 and bridged.filled.sum() == 11
+    interpolated = refilled(TRACK, 20, 30)
+    assert len(interpolated.frames) == 60 and interpolated.filled.sum() == 11
 
 
 @pytest.mark.parametrize("span", [(1, 10), (55, 60), (1, 60)])

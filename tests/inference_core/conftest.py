@@ -3,13 +3,13 @@
 
 import pytest
 
-from inference_core.network.hand_lifter import Lifter, stored_lifter
-from inference_core.network.weights import SHIPPED_FOLDER
+from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
+from inference_core.two_hand.weights import SHIPPED_FOLDER
 
 
 @pytest.fixture(scope="session")
-def lifter() -> Lifter:
+def head() -> HeadWithLandmarks:
     """The one that ships."""
-    stored = stored_lifter(SHIPPED_FOLDER)
+    stored = stored_head(SHIPPED_FOLDER)
     assert stored is not None
     return stored

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from inference_core.hand_model.arrays import HandArrays
 from inference_core.hand_model.hand import HandModel, build_hand_model
-from inference_core.network.release import TIP_VERTICES
-from inference_core.skeleton import PARENTS_16, SIDES
+from inference_core.shared.skeleton import PARENTS_16, SIDES
+from inference_core.two_hand.release import TIP_VERTICES
 
 FOLDER = Path(__file__).parents[1] / "data" / "dir_release"
 _CAMERA_ROWS = slice(61, 64)

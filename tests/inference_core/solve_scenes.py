@@ -8,12 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference_core.camera import Camera, camera_from_fov
-from inference_core.evidence import ABSENT, FILLED, SEEN, HandEvidence, NetworkEvidence
+from inference_core.geometry.camera import Camera, camera_from_fov
 from inference_core.geometry.mirror import mirror
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.two_hand.predictions import TwoHandPredictions
 
 SIZE_PX = (1280, 720)
 # Fingers point up in the picture, palms to the camera: the turn of each flat hand about its wrist.
@@ -24,7 +26,7 @@ _UPRIGHT = {0: ((-1.2, 1.2, 1.2)), 1: ((-1.2, -1.2, -1.2))}
 class Shot:
     """Evidence and truth of T frames. wrist_m (T, S, 3), joints_m (T, S, 21, 3), rotations (T, S, 16, 3, 3)."""
 
-    evidence: HandEvidence
+    evidence: HandTracks
     camera: Camera
     time_s: NDArray[np.float64]
     betas: NDArray[np.float64]
@@ -32,10 +34,10 @@ class Shot:
     joints_m: NDArray[np.float64]
     rotations: NDArray[np.float64]
 
-    def network(self, confidence: float) -> NetworkEvidence:
+    def network(self, confidence: float) -> TwoHandPredictions:
         """A network that is right everywhere and `confidence` sure of it."""
         count = len(self.time_s)
-        return NetworkEvidence(
+        return TwoHandPredictions(
             rotations=self.rotations.astype(np.float32),
             joints_rel_m=(self.joints_m - self.joints_m[:, :, :1]).astype(np.float32),
             wrist_cam_m=self.wrist_m.astype(np.float32),
@@ -85,12 +87,12 @@ def make_shot(
     )
 
 
-def mirrored(shot: Shot) -> HandEvidence:
+def mirrored(shot: Shot) -> HandTracks:
     """The evidence of the flipped picture: sides swapped, x the other way."""
     width = SIZE_PX[0]
     px = shot.evidence.landmarks_px[:, ::-1].copy()
     px[..., 0] = width - px[..., 0]
-    return HandEvidence(
+    return HandTracks(
         px,
         mirror(shot.evidence.world_m[:, ::-1], "point"),
         shot.evidence.present[:, ::-1].copy(),
@@ -98,7 +100,7 @@ def mirrored(shot: Shot) -> HandEvidence:
     )
 
 
-def without(evidence: HandEvidence, frames: slice, side: int, state: int = FILLED) -> HandEvidence:
+def without(evidence: HandTracks, frames: slice, side: int, state: int = FILLED) -> HandTracks:
     """The evidence with one hand's landmarks gone in some frames, which count as filled (or absent)."""
     px, world, present = (a.copy() for a in (evidence.landmarks_px, evidence.world_m, evidence.present))
     px[frames, side, :, :2], px[frames, side, :, 2] = np.nan, 0
@@ -107,7 +109,7 @@ def without(evidence: HandEvidence, frames: slice, side: int, state: int = FILLE
     return replace(evidence, landmarks_px=px, world_m=world, present=present)
 
 
-def only(evidence: HandEvidence, side: int) -> HandEvidence:
+def only(evidence: HandTracks, side: int) -> HandTracks:
     """The evidence with the other hand never there."""
     return without(evidence, slice(None), 1 - side, ABSENT)
 
@@ -134,7 +136,7 @@ def _waves(
     return np.sin(2 * np.pi * rate * time + phase).mean(1) * 1.6
 
 
-def _evidence(random: np.random.Generator, points_m: Tensor, K: Tensor, noise: float) -> HandEvidence:
+def _evidence(random: np.random.Generator, points_m: Tensor, K: Tensor, noise: float) -> HandTracks:
     count = len(points_m)
     px = project_pinhole(points_m, K).numpy()
     box = np.linalg.norm(px.max(2) - px.min(2), axis=-1)[..., None, None]
@@ -145,7 +147,7 @@ def _evidence(random: np.random.Generator, points_m: Tensor, K: Tensor, noise: f
         0.5 * random.normal(size=centred.shape) + 0.87 * _slow_noise(random, centred.shape)
     )
     landmarks = np.concatenate([px, np.ones((*px.shape[:-1], 1))], -1)
-    return HandEvidence(
+    return HandTracks(
         landmarks.astype(np.float32),
         world.astype(np.float32),
         np.full((count, 2), SEEN, np.uint8),

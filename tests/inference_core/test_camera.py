@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_core.camera import (
+from inference_core.geometry.camera import (
     DEFAULT_FOV_DEG,
     camera_from_focal_length,
     camera_from_fov,
     camera_from_intrinsics,
     default_camera,
 )
-from inference_core.errors import RequestError
+from inference_core.shared.errors import RequestError
 
 sizes = st.tuples(st.integers(32, 8000), st.integers(32, 8000))
 

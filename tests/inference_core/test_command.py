@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from inference_core.__main__ import main
-from inference_core.take import save_take
+from inference_core.shared.take import save_take
 from tests.inference_core.movies import write_empty_scene
 from tests.inference_core.test_take import write_members
 from tests.sample_take import sample_take

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import inference_core
-from inference_core.messages import CaptureRequest
 from inference_core.pipeline import reconstruct
-from inference_core.take import Take
+from inference_core.shared.messages import CaptureRequest
+from inference_core.shared.take import Take
 
 DEMO = Path(inference_core.__file__).parent / "demo"
 

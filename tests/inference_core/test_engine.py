@@ -9,22 +9,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference_core.errors import RequestError, WeightsError
 from inference_core.hand_model.load import load_open_hand
-from inference_core.network import available_engines
-from inference_core.network.available_engines import engine_offer
-from inference_core.network.configuration import DIR_S
-from inference_core.network.dir import DirNetwork
-from inference_core.network.engine import Engine, HandEstimates, TorchEngine
-from inference_core.network.engine_choice import (
+from inference_core.shared.errors import RequestError, WeightsError
+from inference_core.two_hand import available_engines
+from inference_core.two_hand.available_engines import engine_offer
+from inference_core.two_hand.configuration import DIR_S
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.engine import Engine, HandEstimates, TorchEngine
+from inference_core.two_hand.engine_choice import (
     CHOICES_FILE,
     EngineFactory,
     fastest_engine,
     measurements,
     probe,
 )
-from inference_core.network.records import CropEvidence
-from inference_core.network.weights import WeightsCard, save_weights, stored_network
+from inference_core.two_hand.records import Conditioning
+from inference_core.two_hand.weights import WeightsCard, save_weights, stored_network
 
 TOY = dataclasses.replace(
     DIR_S, visual_channels=16, joint_channels=16, projected_channels=8, graph_layers=1, transformer_blocks=1
@@ -49,7 +49,7 @@ class _MadeUpEngine:
         made.append(name)
         self.name, self._seconds, self._error_m = name, seconds, error_m
 
-    def __call__(self, image: Tensor, evidence: CropEvidence | None = None) -> HandEstimates:
+    def __call__(self, image: Tensor, evidence: Conditioning | None = None) -> HandEstimates:
         time.sleep(self._seconds)
         nothing = torch.zeros(len(image), 2, 21, 3)
         return HandEstimates(nothing, nothing, nothing + self._error_m, nothing[..., :2], nothing[:, 0, 0])

@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from inference_core.errors import WeightsError
 from inference_core.hand_model.load import load_open_hand
-from inference_core.network.available_engines import chosen_engine, engine_offer
-from inference_core.network.configuration import DIR_S
-from inference_core.network.dir import DirNetwork
-from inference_core.network.engine import TorchEngine
-from inference_core.network.engine_choice import CHOICES_FILE, TOLERANCE_MM, best_of, measurements, probe
-from inference_core.network.onnx_engine import (
+from inference_core.shared.errors import WeightsError
+from inference_core.two_hand.available_engines import chosen_engine, engine_offer
+from inference_core.two_hand.configuration import DIR_S
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.engine import TorchEngine
+from inference_core.two_hand.engine_choice import CHOICES_FILE, TOLERANCE_MM, best_of, measurements, probe
+from inference_core.two_hand.onnx_engine import (
     OnnxRuntimeEngine,
     OpenVinoEngine,
     export_onnx,
     export_openvino,
 )
-from inference_core.network.records import CropEvidence
-from inference_core.network.release import network_from_release
-from inference_core.network.weights import StoredNetwork, WeightsCard, save_weights, stored_network
+from inference_core.two_hand.records import Conditioning
+from inference_core.two_hand.release import network_from_release
+from inference_core.two_hand.weights import StoredNetwork, WeightsCard, save_weights, stored_network
 from tests.inference_core.released_network import filled_state, golden, golden_input, toy_hand
 
 pytestmark = pytest.mark.export
@@ -68,12 +68,12 @@ def test_the_exported_compact_network_agrees_whatever_the_batch_and_evidence(tmp
     export_onnx(network, hand, path, batch=2)
     world = torch.randn(3, 2, 21, 3) * 0.04
     ones = torch.ones(3, 2)
-    evidence = CropEvidence(
+    evidence = Conditioning(
         world[..., :2] * 5, torch.ones(3, 2, 21), world, ones, ones, torch.full((3,), 4.0)
     )
     image, engines = torch.randn(3, 3, 256, 256), (OnnxRuntimeEngine(path), OpenVinoEngine(path, half=False))
     reference = TorchEngine(network, hand, fold=False)
-    for known in (evidence, CropEvidence.none(3)):
+    for known in (evidence, Conditioning.none(3)):
         expected = reference(image, known)
         for engine in engines:
             found = engine(image, known)

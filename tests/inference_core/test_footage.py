@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_core.errors import DuohandError, FootageError, RequestError
 from inference_core.footage import FrameRange, open_footage, parse_frame_range
+from inference_core.shared.errors import DuohandError, FootageError, RequestError
 
 WIDTH, HEIGHT = 96, 64
 

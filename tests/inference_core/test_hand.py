@@ -14,7 +14,7 @@ from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel, build_hand_model
 from inference_core.hand_model.load import load_hand_model, load_open_hand
 from inference_core.hand_model.mano_file import read_mano_arrays
-from inference_core.skeleton import LEFT, RIGHT
+from inference_core.shared.skeleton import LEFT, RIGHT
 from tests.data.mano.official_layout import official_pickle, random_hand
 
 _seed = torch.Generator().manual_seed(6)

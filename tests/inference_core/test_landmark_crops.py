@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_core.landmarks.crops import (
+from inference_core.landmarks.crop_squares import (
     crops_from_landmarks,
     crops_from_palms,
     cut,

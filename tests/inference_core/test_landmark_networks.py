@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from inference_core.errors import WeightsError
 from inference_core.landmarks import weights as weights_module
 from inference_core.landmarks.blocks import SameConv
 from inference_core.landmarks.landmark_network import LandmarkNetwork
@@ -20,6 +19,7 @@ from inference_core.landmarks.weights import (
     load_landmark_networks,
     load_weights,
 )
+from inference_core.shared.errors import WeightsError
 
 GOLDEN = Path(__file__).parents[1] / "data" / "landmarks" / "golden.npz"
 SHIPPED = Path(weights_module.__file__).parent

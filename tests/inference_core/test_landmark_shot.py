@@ -10,16 +10,16 @@ import cv2
 import numpy as np
 import pytest
 
-from inference_core.evidence import ABSENT, FILLED, SEEN
 from inference_core.footage import Frame, FrameRange, open_footage
-from inference_core.landmarks.crops import crops_from_palms
+from inference_core.landmarks.crop_squares import crops_from_palms
 from inference_core.landmarks.hand_reader import read_hands
 from inference_core.landmarks.palm_detector import detect_palms
-from inference_core.landmarks.shot import detect_shot
 from inference_core.landmarks.weights import LandmarkNetworks, load_landmark_networks
-from inference_core.landmarks.window import DetectionSettings
-from inference_core.skeleton import LEFT, RIGHT
-from inference_core.tracks import build_tracks
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.assign import build_tracks
+from inference_core.tracking.detect import detect_shot
+from inference_core.tracking.window import DetectionSettings
 from tests.shared_files import footage_file
 
 
@@ -92,7 +92,7 @@ def test_missing_frames_are_stepped_over(networks: LandmarkNetworks, fists: list
 def test_windows_leave_no_seam(networks: LandmarkNetworks, fists: list[Frame]) -> None:
     whole = detect_shot(fists, networks)
     pieces = detect_shot(fists, networks, DetectionSettings(window_frames=12))
-    assert len(set(pieces.trail)) == 2
+    assert len(set(pieces.tracklet)) == 2
     for frame in range(len(fists)):
         one, other = whole.points_px[whole.at == frame], pieces.points_px[pieces.at == frame]
         apart = np.linalg.norm(one[:, None, :, :2] - other[None, :, :, :2], axis=-1).mean(-1).min(1)
@@ -108,7 +108,7 @@ def test_a_hand_that_palms_miss_is_followed_back_from_where_it_is_found(networks
     # The only key frames are the first, which is black, and one that is seen late.
     detections = detect_shot(blind, networks, DetectionSettings(detect_every=8))
     assert sorted(detections.at) == list(range(1, 12))
-    assert set(detections.trail) == {0}
+    assert set(detections.tracklet) == {0}
 
 
 def test_a_second_hand_too_small_for_the_look_at_the_whole_frame_is_found_closer(
@@ -123,7 +123,7 @@ def test_a_second_hand_too_small_for_the_look_at_the_whole_frame_is_found_closer
         picture[150:240, 440:600] = cv2.resize(frame.image, (160, 90), interpolation=cv2.INTER_AREA)
         wide.append(replace(frame, image=picture))
     detections = detect_shot(wide, networks)
-    assert np.bincount(detections.at).tolist() == [2] * len(wide) and len(set(detections.trail)) == 2
+    assert np.bincount(detections.at).tolist() == [2] * len(wide) and len(set(detections.tracklet)) == 2
     small = detections.points_px[detections.crops[:, 2] < 100, :, :2].mean(1)
     assert len(small) == len(wide) and ((small > (440, 150)) & (small < (600, 240))).all()
     assert all(len(palms.scores) == 1 for palms in detect_palms([frame.image for frame in wide], networks))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_core.errors import RequestError
-from inference_core.messages import (
+from inference_core.shared.errors import RequestError
+from inference_core.shared.messages import (
     PROTOCOL_VERSION,
     CaptureRequest,
     Done,

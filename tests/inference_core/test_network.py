@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inference_core.errors import WeightsError
 from inference_core.geometry.mirror import mirror
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
-from inference_core.network.bone_projection import BoneProjection, bone_map, bone_weights
-from inference_core.network.configuration import DIR_PAPER, DIR_RELEASE, DIR_S, NetworkConfiguration
-from inference_core.network.dir import BACKBONES, DirNetwork
-from inference_core.network.folding import folded
-from inference_core.network.records import CropEvidence, DirOutput
-from inference_core.network.table import cost
-from inference_core.skeleton import PARENTS_21
+from inference_core.shared.errors import WeightsError
+from inference_core.shared.skeleton import PARENTS_21
+from inference_core.two_hand.batch_norm_fusion import folded
+from inference_core.two_hand.bone_projection import BoneProjection, bone_map, bone_weights
+from inference_core.two_hand.configuration import DIR_PAPER, DIR_RELEASE, DIR_S, NetworkConfiguration
+from inference_core.two_hand.dir import BACKBONES, DirNetwork
+from inference_core.two_hand.model_cost import cost
+from inference_core.two_hand.records import Conditioning, DirOutput
 
 # Small, but made of every part of the released graph behind its backbone.
 SMALL = NetworkConfiguration(
@@ -44,7 +44,7 @@ def network_of(configuration: NetworkConfiguration, seed: int = 0) -> DirNetwork
     return DirNetwork(configuration)
 
 
-def some_evidence(batch: int) -> CropEvidence:
+def some_evidence(batch: int) -> Conditioning:
     generator = torch.Generator().manual_seed(5)
 
     def noise(*shape: int) -> Tensor:
@@ -52,7 +52,7 @@ def some_evidence(batch: int) -> CropEvidence:
 
     ones = torch.ones(batch, 2)
     world = noise(2, 21, 3) * 0.04
-    return CropEvidence(
+    return Conditioning(
         world[..., :2] * 5, torch.ones(batch, 2, 21), world, ones, ones, torch.full((batch,), 5.0)
     )
 
@@ -122,7 +122,7 @@ def test_three_stages_are_refused() -> None:
 def test_without_evidence_the_network_has_the_picture_alone(hand: HandModel) -> None:
     network, image = network_of(DIR_S).eval(), torch.randn(2, 3, 256, 256)
     with torch.no_grad():
-        missing, none = network(image, hand), network(image, hand, CropEvidence.none(2))
+        missing, none = network(image, hand), network(image, hand, Conditioning.none(2))
     for first, second in zip(all_of(missing), all_of(none), strict=True):
         torch.testing.assert_close(first, second, atol=0, rtol=0)
         assert bool(torch.isfinite(first).all())

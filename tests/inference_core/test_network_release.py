@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from inference_core.errors import WeightsError
-from inference_core.network.dir import DirNetwork
-from inference_core.network.release import import_release, network_from_release, read_checkpoint, release_keys
-from inference_core.network.weights import load_weights
-from inference_core.skeleton import SIDES
+from inference_core.shared.errors import WeightsError
+from inference_core.shared.skeleton import SIDES
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.release import (
+    import_release,
+    network_from_release,
+    read_checkpoint,
+    release_keys,
+)
+from inference_core.two_hand.weights import load_weights
 from tests.inference_core.released_network import FOLDER, filled_state, golden, golden_input, toy_hand
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from inference_core.errors import RequestError, WeightsError
-from inference_core.network import command
-from inference_core.network.configuration import DIR_S, NetworkConfiguration, configuration_from_json
-from inference_core.network.dir import DirNetwork
-from inference_core.network.picture import check_picture
-from inference_core.network.weights import CARD_FILE, WEIGHTS_FILE, WeightsCard, load_weights, save_weights
+from inference_core.cli import network_commands
+from inference_core.shared.errors import RequestError, WeightsError
+from inference_core.two_hand.configuration import DIR_S, NetworkConfiguration, configuration_from_json
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.picture import check_picture
+from inference_core.two_hand.weights import CARD_FILE, WEIGHTS_FILE, WeightsCard, load_weights, save_weights
 
 SMALL = dataclasses.replace(
     DIR_S,
@@ -131,14 +131,14 @@ def test_a_picture_the_network_cannot_take_is_refused(image: torch.Tensor, told:
 
 def arguments_of(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers(dest="command"))
+    network_commands.add_parser(parser.add_subparsers(dest="command"))
     return parser.parse_args(words)
 
 
 def run_network(stored: Path, pictures: np.ndarray, folder: Path) -> dict[str, np.ndarray]:
     np.save(folder / "in.npy", pictures)
     paths = ("--weights", str(stored), "--input", str(folder / "in.npy"), "--output", str(folder / "out.npz"))
-    assert command.run(arguments_of("network", "run", *paths)) == 0
+    assert network_commands.run(arguments_of("network", "run", *paths)) == 0
     with np.load(folder / "out.npz") as output:
         return dict(output)
 
@@ -183,7 +183,7 @@ def test_network_run_refuses_pickled_arrays(stored: Path, tmp_path: Path) -> Non
         str(tmp_path / "out.npz"),
     )
     with pytest.raises(RequestError, match=r"no \.npy"):
-        command.run(arguments_of("network", "run", *paths))
+        network_commands.run(arguments_of("network", "run", *paths))
 
 
 def test_network_run_says_that_weights_need_mano(stored: Path, tmp_path: Path) -> None:
@@ -194,6 +194,9 @@ def test_network_run_says_that_weights_need_mano(stored: Path, tmp_path: Path) -
 
 
 def test_network_engines_names_the_fastest(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.run(arguments_of("network", "engines", "--weights", str(stored), "--device", "cpu")) == 0
+    assert (
+        network_commands.run(arguments_of("network", "engines", "--weights", str(stored), "--device", "cpu"))
+        == 0
+    )
     told = capsys.readouterr().out
     assert "torch float32" in told and told.count("fastest") == 1

@@ -10,7 +10,7 @@ from inference_core.geometry.rotations import exp
 from inference_core.hand_model.anatomy import FLEXION, SPREAD
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import OPEN_HAND_FILE, load_open_hand
-from inference_core.skeleton import LEFT, RIGHT
+from inference_core.shared.skeleton import LEFT, RIGHT
 
 SIDES = [LEFT, RIGHT]
 LONG_FIRST = [0, 3, 6, 9]

@@ -10,17 +10,17 @@ import torch
 
 import inference_core
 from inference_core import shot_stages
-from inference_core.camera import DEFAULT_FOV_DEG
-from inference_core.errors import RequestError
-from inference_core.evidence import ABSENT, SEEN
+from inference_core.geometry.camera import DEFAULT_FOV_DEG
 from inference_core.hand_model.load import load_open_hand
-from inference_core.messages import Cancelled, CaptureRequest
-from inference_core.network.configuration import DIR_S
-from inference_core.network.dir import DirNetwork
-from inference_core.network.weights import CARD_FILE, SHIPPED_FOLDER, WeightsCard, read_card, save_weights
 from inference_core.pipeline import camera_of, reconstruct
-from inference_core.take import load_take
-from inference_core.take_format import ARRAYS
+from inference_core.shared.errors import RequestError
+from inference_core.shared.messages import Cancelled, CaptureRequest
+from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.shared.take import load_take
+from inference_core.shared.take_format import ARRAYS
+from inference_core.two_hand.configuration import DIR_S
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WeightsCard, read_card, save_weights
 from tests.inference_core.movies import write_empty_scene
 from tests.shared_files import footage_file
 

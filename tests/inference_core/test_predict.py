@@ -11,26 +11,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference_core.camera import camera_from_fov
-from inference_core.errors import RequestError
-from inference_core.evidence import SEEN, HandEvidence, NetworkEvidence, read_again
 from inference_core.footage.records import Frame
 from inference_core.geometry import rotations as so3
+from inference_core.geometry.camera import camera_from_fov
 from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.load import MANO_NAME, load_open_hand
-from inference_core.landmarks.crops import crops_from_landmarks
+from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.landmark_head import HeadWithLandmarks, LandmarkHead, RefinedLandmarks
 from inference_core.landmarks.weights import load_landmark_networks
-from inference_core.network.configuration import DIR_S
-from inference_core.network.crop import crop_camera, cut_crop, shot_crops
-from inference_core.network.dir import DirNetwork
-from inference_core.network.engine import Engine, HandEstimates, TorchEngine
-from inference_core.network.hand_lifter import HandLifter, LiftedHands, Lifter
-from inference_core.network.placement import placed_alone, placed_together
-from inference_core.network.predictor import Predictor, fitting_hand, predict_shot
-from inference_core.network.records import CropEvidence
-from inference_core.network.release import TIP_VERTICES
-from inference_core.network.shot_evidence import BRIDGED_SCORE, shot_evidence
-from inference_core.network.weights import WeightsCard
+from inference_core.shared.errors import RequestError
+from inference_core.shared.presence import SEEN
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.two_hand.conditioning import INTERPOLATED_SCORE, shot_conditioning
+from inference_core.two_hand.configuration import DIR_S
+from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.engine import Engine, HandEstimates, TorchEngine
+from inference_core.two_hand.placement import placed_alone, placed_together
+from inference_core.two_hand.predictions import TwoHandPredictions, with_refined_landmarks
+from inference_core.two_hand.predictor import Predictor, fitting_hand, predict_shot
+from inference_core.two_hand.records import Conditioning
+from inference_core.two_hand.release import TIP_VERTICES
+from inference_core.two_hand.weights import WeightsCard
 
 SIZE_PX = (640, 480)
 CAMERA = camera_from_fov(SIZE_PX, 60)
@@ -54,7 +56,7 @@ def posed_truth() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return rotations, posed.joints21_m, posed.landmarks21_m, wrists
 
 
-def evidence_of(landmarks_cam_m: Tensor) -> HandEvidence:
+def evidence_of(landmarks_cam_m: Tensor) -> HandTracks:
     """Perfect landmarks; world landmarks in the axes of the line of sight to each hand, as upright crops
     give them.
     """
@@ -66,7 +68,7 @@ def evidence_of(landmarks_cam_m: Tensor) -> HandEvidence:
     ray = torch.nn.functional.normalize(centre[..., 0, :], dim=-1)
     axis = torch.linalg.cross(ray, torch.tensor([0.0, 0.0, 1.0]).expand_as(ray), dim=-1)
     sight = so3.exp(torch.nn.functional.normalize(axis, dim=-1) * torch.acos(ray[..., 2:]))
-    return HandEvidence(
+    return HandTracks(
         landmarks_px=torch.cat([px, score], -1).numpy(),
         world_m=(centred @ sight.mT).numpy(),
         present=np.ones(shape, np.uint8),
@@ -74,11 +76,11 @@ def evidence_of(landmarks_cam_m: Tensor) -> HandEvidence:
     )
 
 
-def without(evidence: HandEvidence, frames: slice, side: int) -> HandEvidence:
+def without(evidence: HandTracks, frames: slice, side: int) -> HandTracks:
     landmarks, world, present = evidence.landmarks_px.copy(), evidence.world_m.copy(), evidence.present.copy()
     landmarks[frames, side], world[frames, side], present[frames, side] = np.nan, np.nan, 0
     landmarks[frames, side, :, 2] = 0
-    return HandEvidence(landmarks, world, present, evidence.side_score)
+    return HandTracks(landmarks, world, present, evidence.side_score)
 
 
 def frames_of(count: int) -> list[Frame]:
@@ -88,7 +90,7 @@ def frames_of(count: int) -> list[Frame]:
 
 def predictor_of(engine: Engine) -> Predictor:
     card = WeightsCard(DIR_S, "test", "none", HAND.name)
-    return Predictor(engine, card, HAND.to(dtype=torch.float64), lifter=None, batch=4, betas_apply=True)
+    return Predictor(engine, card, HAND.to(dtype=torch.float64), head=None, batch=4, betas_apply=True)
 
 
 class KnowingEngine:
@@ -96,13 +98,13 @@ class KnowingEngine:
 
     name = "the truth"
 
-    def __init__(self, evidence: HandEvidence) -> None:
+    def __init__(self, evidence: HandTracks) -> None:
         self.rotations, self.joints, _, _ = posed_truth()
         squares = shot_crops(evidence)
         self.views = [crop_camera(square, CAMERA.K) for square in squares]
         self.at = 0
 
-    def __call__(self, image: Tensor, evidence: CropEvidence | None = None) -> HandEstimates:
+    def __call__(self, image: Tensor, evidence: Conditioning | None = None) -> HandEstimates:
         rows = slice(self.at, self.at + len(image))
         self.at += len(image)
         turn = torch.tensor(np.stack([view.turn for view in self.views[rows]])).float()
@@ -156,12 +158,12 @@ def test_an_untrained_network_passes_the_landmarks_on() -> None:
 def test_a_lost_hand_comes_with_the_landmarks_around_it_and_a_low_score() -> None:
     _, _, landmarks, _ = posed_truth()
     whole = evidence_of(landmarks)
-    shot = shot_evidence(without(whole, slice(2, 4), 1))
-    assert (shot.score[[2, 3], 1] > 0).all() and (shot.score[[2, 3], 1] <= BRIDGED_SCORE).all()
-    assert (shot.score[:, 0] == shot_evidence(whole).score[:, 0]).all()
+    shot = shot_conditioning(without(whole, slice(2, 4), 1))
+    assert (shot.score[[2, 3], 1] > 0).all() and (shot.score[[2, 3], 1] <= INTERPOLATED_SCORE).all()
+    assert (shot.score[:, 0] == shot_conditioning(whole).score[:, 0]).all()
     ends = whole.landmarks_px[[1, 4], 1, :, :2]
     np.testing.assert_allclose(shot.points_px[2, 1], ends[0] + (ends[1] - ends[0]) / 3, rtol=1e-5)
-    gone = shot_evidence(without(whole, slice(None), 1))
+    gone = shot_conditioning(without(whole, slice(None), 1))
     assert (gone.score[:, 1] == 0).all() and np.isfinite(gone.points_px).all()
 
 
@@ -183,7 +185,7 @@ def test_frames_without_hands_or_pictures_say_nothing() -> None:
     assert_silent(silent)
 
 
-def assert_silent(found: NetworkEvidence) -> None:
+def assert_silent(found: TwoHandPredictions) -> None:
     assert (found.confidence == 0).all() and (found.presence == 0).all()
     assert np.isnan(found.joints_rel_m).all()
 
@@ -298,13 +300,13 @@ FLAT_HAND = (
 )
 
 
-class CentredLifter(HandLifter):
+class CentredLifter(LandmarkHead):
     """Reads every hand as a point in the middle of its look."""
 
-    def forward(self, features: Tensor) -> LiftedHands:
+    def forward(self, features: Tensor) -> RefinedLandmarks:
         count = len(features)
         flat = FLAT_HAND.expand(count, 21, 3)
-        return LiftedHands(
+        return RefinedLandmarks(
             torch.zeros(count, 21, 2), flat, torch.full((count, 21, 2), -9.0), torch.full((count,), 9.0)
         )
 
@@ -313,29 +315,29 @@ def test_what_the_lifter_reads_comes_back_in_the_frame_and_goes_to_the_network()
     _, _, landmarks, _ = posed_truth()
     evidence = without(evidence_of(landmarks), slice(2, 3), 0)
     engine = KnowingEngine(evidence)
-    given: list[CropEvidence] = []
+    given: list[Conditioning] = []
 
-    def listening(image: Tensor, known: CropEvidence | None = None) -> HandEstimates:
+    def listening(image: Tensor, known: Conditioning | None = None) -> HandEstimates:
         assert known is not None
         given.append(known)
         return engine(image, known)
 
-    lifter = Lifter(CentredLifter(), load_landmark_networks().landmark)
-    predictor = dataclasses.replace(predictor_of(listening), lifter=lifter)  # type: ignore[arg-type]
+    head = HeadWithLandmarks(CentredLifter(), load_landmark_networks().landmark)
+    predictor = dataclasses.replace(predictor_of(listening), head=head)  # type: ignore[arg-type]
     found = predict_shot(frames_of(T), evidence, CAMERA, predictor)
-    shot = shot_evidence(evidence)
+    shot = shot_conditioning(evidence)
     middles = crops_from_landmarks(shot.points_px)[..., None, :2]
     seen = evidence.present == SEEN
     np.testing.assert_allclose(
         found.landmarks_px[seen][..., :2], np.broadcast_to(middles, (T, 2, 21, 2))[seen], atol=0.05
     )
     assert found.landmarks_px[0, ..., 2].min() > 0.95
-    known = CropEvidence.joined(given)
+    known = Conditioning.joined(given)
     assert known.landmarks_uv.std(2).max() < 1e-3
     # The network is told of the lost hand, faintly; the solve takes the reading of hands that are seen.
-    assert 0 < known.landmark_score[2, 0].max() < BRIDGED_SCORE
+    assert 0 < known.landmark_score[2, 0].max() < INTERPOLATED_SCORE
     assert np.isnan(found.landmarks_px[2, 0]).all()
-    again = read_again(evidence, found)
+    again = with_refined_landmarks(evidence, found)
     np.testing.assert_array_equal(again.world_m[0], found.world_m[0])
     np.testing.assert_array_equal(again.landmarks_px[0, ..., 2], found.landmarks_px[0, ..., 2])
     # In the picture between the two readings, nearer to the network's.
@@ -346,4 +348,6 @@ def test_what_the_lifter_reads_comes_back_in_the_frame_and_goes_to_the_network()
     assert (moved < apart).all() and (moved > apart / 2).all()
     assert np.isnan(again.landmarks_px[2, 0, :, :2]).all() and again.present[2, 0] == 0
     unread = dataclasses.replace(found, world_m=np.full_like(found.world_m, np.nan))
-    np.testing.assert_array_equal(read_again(evidence, unread).landmarks_px, evidence.landmarks_px)
+    np.testing.assert_array_equal(
+        with_refined_landmarks(evidence, unread).landmarks_px, evidence.landmarks_px
+    )

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference_core.errors import FootageError, TakeError
 from inference_core.footage import FootageInfo, Frame, open_footage
 from inference_core.footage.records import Footage
+from inference_core.geometry.rasteriser import rasterize
 from inference_core.preview import draw_frame, write_preview
 from inference_core.preview.hands import draw_hands, vertex_normals
-from inference_core.preview.raster import rasterize
-from inference_core.take import Take
+from inference_core.shared.errors import FootageError, TakeError
+from inference_core.shared.take import Take
 from tests.sample_take import sample_take
 
 

@@ -71,5 +71,5 @@ def test_continuous_along_another_axis_is_the_same_thing_moved() -> None:
 
 
 def test_blenders_python_needs_nothing_but_numpy_for_it() -> None:
-    code = "import sys, inference_core.quaternions; assert not {'torch', 'scipy', 'cv2'} & set(sys.modules)"
+    code = "import sys, inference_core.shared.quaternions; assert not {'torch', 'scipy', 'cv2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

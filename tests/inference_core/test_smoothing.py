@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference_core.quaternions import angle_between, exp, multiply, normalized
-from inference_core.smoothing import smooth_positions, smooth_rotations
+from inference_core.shared.quaternions import angle_between, exp, multiply, normalized
+from inference_core.shared.smoothing import smooth_positions, smooth_rotations
 
 strengths = st.floats(0.05, 1)
 seeds = st.integers(0, 10_000)

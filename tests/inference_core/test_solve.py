@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from inference_core.errors import RequestError
-from inference_core.evidence import ABSENT, FILLED, SEEN, HandEvidence, NetworkEvidence
+from inference_core.fitting.observations import usable_presence
+from inference_core.fitting.settings import SolveSettings
+from inference_core.fitting.shot import solve_shot
+from inference_core.fitting.solution import ShotSolution
 from inference_core.geometry.mirror import mirror
 from inference_core.geometry.rotations import quaternion_to_matrix
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
-from inference_core.solve.observations import usable_presence
-from inference_core.solve.settings import SolveSettings
-from inference_core.solve.shot import solve_shot
-from inference_core.solve.solution import ShotSolution
+from inference_core.shared.errors import RequestError
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.two_hand.predictions import TwoHandPredictions
 from tests.inference_core.solve_scenes import (
     Shot,
     make_shot,
@@ -99,9 +101,9 @@ def test_a_half_sure_network_brings_back_a_hand_that_was_seen_near_and_no_other(
     nothing = np.full((200, 2, 21, 3), np.nan, np.float32)
     present = np.zeros((200, 2), np.uint8)
     present[20, 0] = SEEN
-    evidence = HandEvidence(nothing, nothing, present, np.zeros((200, 2), np.float32))
-    columns: dict[str, np.ndarray] = {field.name: nothing for field in fields(NetworkEvidence)}
-    half_sure = NetworkEvidence(
+    evidence = HandTracks(nothing, nothing, present, np.zeros((200, 2), np.float32))
+    columns: dict[str, np.ndarray] = {field.name: nothing for field in fields(TwoHandPredictions)}
+    half_sure = TwoHandPredictions(
         **columns | {"presence": np.full((200, 2), 0.9), "confidence": np.full((200, 2), 0.2)}  # type: ignore[arg-type]
     )
     brought = usable_presence(evidence, half_sure)

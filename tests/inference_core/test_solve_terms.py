@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from inference_core.fitting.gaps import bridge
+from inference_core.fitting.interaction import between_cost, between_normal, hand_spheres
+from inference_core.fitting.observations import Observations, gather
+from inference_core.fitting.parameterisation import HandChart, HandState, make_parameterisation, pose_points
+from inference_core.fitting.residuals import JOINTS, LANDMARKS, NormalEquations, frame_cost, frame_normal
+from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
+from inference_core.fitting.temporal import accelerations, solve_banded, spreads, temporal_normal
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
-from inference_core.solve.between_hands import between_cost, between_normal, hand_spheres
-from inference_core.solve.chart import HandChart, HandState, make_chart, pose_points
-from inference_core.solve.frame_fit import ShotShape, fit_frames, start_state
-from inference_core.solve.gaps import bridge
-from inference_core.solve.observations import Observations, gather
-from inference_core.solve.smoothness import accelerations, solve_banded, spreads, temporal_normal
-from inference_core.solve.terms import JOINTS, LANDMARKS, Normal, frame_cost, frame_normal
 from tests.inference_core.solve_scenes import Shot, make_shot
 
 COUNT = 6
@@ -29,7 +29,7 @@ def model() -> HandModel:
 
 @pytest.fixture(scope="module")
 def chart(model: HandModel) -> HandChart:
-    return make_chart(model, torch.linspace(-1, 1, 20).double().reshape(2, 10))
+    return make_parameterisation(model, torch.linspace(-1, 1, 20).double().reshape(2, 10))
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def test_derivatives_by_the_shape_are_exact(
     for beta in (0, 4, 9):
         step = torch.zeros(2, 10).double()
         step[:, beta] = 1e-3
-        up = pose_points(make_chart(model, chart.betas + step), seen.side, state).points_m
-        down = pose_points(make_chart(model, chart.betas - step), seen.side, state).points_m
+        up = pose_points(make_parameterisation(model, chart.betas + step), seen.side, state).points_m
+        down = pose_points(make_parameterisation(model, chart.betas - step), seen.side, state).points_m
         assert torch.allclose(exact[..., beta], ((up - down) / 2e-3).transpose(1, 2), atol=1e-6)
 
 
@@ -161,12 +161,12 @@ def test_gaps_are_laid_straight_between_their_ends_and_never_across_an_absence(
     held = torch.ones(len(seen), dtype=torch.bool)
     held[[1, 2, 4]] = False
     some = state.take(slice(0, len(seen)))
-    bridged = bridge(seen, held, some)
-    assert torch.allclose(bridged.place[1], torch.lerp(some.place[0], some.place[3], 1 / 3))
-    assert torch.allclose(bridged.place[2], torch.lerp(some.place[0], some.place[3], 2 / 3))
-    assert torch.equal(bridged.place[held], some.place[held])
+    interpolated = bridge(seen, held, some)
+    assert torch.allclose(interpolated.place[1], torch.lerp(some.place[0], some.place[3], 1 / 3))
+    assert torch.allclose(interpolated.place[2], torch.lerp(some.place[0], some.place[3], 2 / 3))
+    assert torch.equal(interpolated.place[held], some.place[held])
     # Frame 5, alone after the absence, has no held neighbour in its run: it stays what it was.
-    assert torch.equal(bridged.place[4], some.place[4])
+    assert torch.equal(interpolated.place[4], some.place[4])
 
 
 def _exp(state: HandState) -> Tensor:
@@ -190,5 +190,5 @@ def _differences(function: Callable[[HandState], Tensor], state: HandState, char
 
 
 def test_normal_equations_add_up() -> None:
-    one = Normal(torch.ones(2, 3, 3), torch.ones(2, 3), torch.ones(2))
+    one = NormalEquations(torch.ones(2, 3, 3), torch.ones(2, 3), torch.ones(2))
     assert torch.equal((one + one).hessian, 2 * one.hessian) and torch.equal((one + one).cost, 2 * one.cost)

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from inference_core.errors import TakeError
-from inference_core.take import Take, check_take, load_take, save_take
-from inference_core.take_format import ARRAYS, TAKE_VERSION
+from inference_core.shared.errors import TakeError
+from inference_core.shared.take import Take, check_take, load_take, save_take
+from inference_core.shared.take_format import ARRAYS, TAKE_VERSION
 from tests.sample_take import sample_take
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def test_names_with_spaces_and_other_alphabets_work(tmp_path: Path) -> None:
 
 def test_the_light_modules_import_nothing_heavy() -> None:
     code = (
-        "import sys, inference_core.take, inference_core.messages\n"
+        "import sys, inference_core.shared.take, inference_core.shared.messages\n"
         "print(sorted({m.partition('.')[0] for m in sys.modules} & {'torch', 'cv2', 'av', 'scipy', 'smplx'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from inference_core.hand_model.load import load_open_hand
-from inference_core.quaternions import exp, to_matrix
-from inference_core.take import check_take
-from inference_core.take_mesh import posed_vertices
+from inference_core.shared.quaternions import exp, to_matrix
+from inference_core.shared.take import check_take
+from inference_core.shared.take_mesh import posed_vertices
 from tests.sample_take import sample_take
 
 

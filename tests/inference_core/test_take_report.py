@@ -7,8 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference_core.errors import TakeError
-from inference_core.take_report import hand_figures, plot_curves, reprojection_px, shake_mm, summary, table
+from inference_core.cli.take_report import (
+    hand_figures,
+    plot_curves,
+    reprojection_px,
+    shake_mm,
+    summary,
+    table,
+)
+from inference_core.shared.errors import TakeError
 from tests.sample_take import sample_take
 
 

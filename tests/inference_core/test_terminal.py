@@ -6,7 +6,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_core.terminal import ProgressBar, bar_line
+from inference_core.cli.terminal import ProgressBar, bar_line
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.none() | st.floats(0, 1e6), st.integers(10, 300))

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference_core.errors import RequestError
-from inference_core.evidence import ABSENT, FILLED, SEEN, HandEvidence
-from inference_core.landmarks.detections import ShotDetections
-from inference_core.landmarks.tracklets import cut_tracklets
-from inference_core.skeleton import LEFT, RIGHT
-from inference_core.tracks import TrackSettings, build_tracks
+from inference_core.shared.errors import RequestError
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.assign import TrackSettings, build_tracks
+from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.segments import cut_segments
 
 FPS = 30.0
 # Wrist below, knuckles and tips above; hand lengths about the palm's middle.
@@ -30,7 +31,7 @@ _SHAPE = np.concatenate(
 
 
 @dataclass(frozen=True)
-class Trail:
+class Tracklet:
     """A made-up hand: seen in frames `at` (n,), there at `centre_px` (n, 2), `size_px` large."""
 
     at: np.ndarray
@@ -40,33 +41,36 @@ class Trail:
     presence: float = 0.98
 
 
-def shot(trails: list[Trail], frames: int, fps: float = FPS) -> ShotDetections:
+def shot(tracklets: list[Tracklet], frames: int, fps: float = FPS) -> ShotDetections:
     """The made-up shot, its rows ordered by frame as the real ones are."""
-    at = np.concatenate([trail.at for trail in trails] or [np.zeros(0, int)]).astype(np.int64)
+    at = np.concatenate([tracklet.at for tracklet in tracklets] or [np.zeros(0, int)]).astype(np.int64)
     order = np.argsort(at, kind="stable")
     points = [
-        np.concatenate((_SHAPE * trail.size_px + centre, np.zeros((21, 1))), 1)
-        for trail in trails
-        for centre in trail.centre_px
+        np.concatenate((_SHAPE * tracklet.size_px + centre, np.zeros((21, 1))), 1)
+        for tracklet in tracklets
+        for centre in tracklet.centre_px
     ]
     per_row = [
         np.concatenate(
-            [np.broadcast_to(value, len(trail.at)) for trail, value in zip(trails, values, strict=True)]
+            [
+                np.broadcast_to(value, len(tracklet.at))
+                for tracklet, value in zip(tracklets, values, strict=True)
+            ]
         )
-        if trails
+        if tracklets
         else np.zeros(0)
         for values in (
-            range(len(trails)),
-            [trail.right for trail in trails],
-            [trail.presence for trail in trails],
-            [2 * trail.size_px for trail in trails],
+            range(len(tracklets)),
+            [tracklet.right for tracklet in tracklets],
+            [tracklet.presence for tracklet in tracklets],
+            [2 * tracklet.size_px for tracklet in tracklets],
         )
     ]
     crops = np.zeros((len(at), 4))
     crops[:, 2] = per_row[3]
     return ShotDetections(
         at=at[order],
-        trail=per_row[0].astype(np.int64)[order],
+        tracklet=per_row[0].astype(np.int64)[order],
         points_px=np.array(points, np.float32).reshape(-1, 21, 3)[order],
         world_m=np.zeros((len(at), 21, 3), np.float32),
         presence=per_row[2].astype(np.float32)[order],
@@ -84,13 +88,13 @@ def path(start: float, end: float, first: int, last: int, y: float = 300.0) -> t
     return at, np.stack((x, np.full(len(at), y)), -1)
 
 
-def palm_x(evidence: HandEvidence, side: int, frame: int) -> float:
+def palm_x(evidence: HandTracks, side: int, frame: int) -> float:
     return float(evidence.landmarks_px[frame, side, [0, 5, 9, 13, 17], 0].mean())
 
 
 def test_two_steady_hands_keep_their_sides() -> None:
-    trails = [Trail(*path(300, 340, 0, 60), 0.95), Trail(*path(900, 860, 0, 60), 0.1)]
-    evidence = build_tracks(shot(trails, 60))
+    tracklets = [Tracklet(*path(300, 340, 0, 60), 0.95), Tracklet(*path(900, 860, 0, 60), 0.1)]
+    evidence = build_tracks(shot(tracklets, 60))
     assert (evidence.present == SEEN).all()
     assert palm_x(evidence, RIGHT, 30) < palm_x(evidence, LEFT, 30)
     assert evidence.side_score.min() > 0.85
@@ -99,52 +103,52 @@ def test_two_steady_hands_keep_their_sides() -> None:
 
 def test_hands_that_cross_keep_their_sides() -> None:
     # Each is lost where they meet, and found again on the other side of the meeting.
-    trails = [
-        Trail(*path(300, 560, 0, 30), 0.9),
-        Trail(*path(900, 640, 0, 30), 0.1),
-        Trail(*path(660, 900, 36, 70), 0.85),
-        Trail(*path(540, 300, 36, 70), 0.2),
+    tracklets = [
+        Tracklet(*path(300, 560, 0, 30), 0.9),
+        Tracklet(*path(900, 640, 0, 30), 0.1),
+        Tracklet(*path(660, 900, 36, 70), 0.85),
+        Tracklet(*path(540, 300, 36, 70), 0.2),
     ]
-    evidence = build_tracks(shot(trails, 70))
+    evidence = build_tracks(shot(tracklets, 70))
     assert palm_x(evidence, RIGHT, 10) < 500
     assert palm_x(evidence, RIGHT, 60) > 700
     assert palm_x(evidence, LEFT, 60) < 500
     assert (evidence.present[30:36] == FILLED).all()
 
 
-def test_trails_that_swap_hands_where_they_touch_are_unswapped() -> None:
-    # What is followed as one trail is the right hand until the touch and the left hand after it.
+def test_tracklets_that_swap_hands_where_they_touch_are_unswapped() -> None:
+    # What is followed as one tracklet is the right hand until the touch and the left hand after it.
     _, to = path(300, 590, 0, 40)
     _, back = path(590, 300, 40, 100)
     mirrored = np.array([1200.0, 0]), np.array([-1.0, 1.0])
     one_way = np.concatenate((to, back))
     flips = np.where(np.arange(100) < 45, 0.95, 0.05)
-    trails = [
-        Trail(np.arange(100), one_way, flips),
-        Trail(np.arange(100), one_way * mirrored[1] + mirrored[0], 1 - flips),
+    tracklets = [
+        Tracklet(np.arange(100), one_way, flips),
+        Tracklet(np.arange(100), one_way * mirrored[1] + mirrored[0], 1 - flips),
     ]
-    evidence = build_tracks(shot(trails, 100))
+    evidence = build_tracks(shot(tracklets, 100))
     assert palm_x(evidence, RIGHT, 5) < 500
     assert palm_x(evidence, RIGHT, 95) > 700
 
 
 def test_hands_that_touch_again_and_again_stay_two() -> None:
-    # Apart, touching and apart again every 20 frames, each followed by one trail all along.
+    # Apart, touching and apart again every 20 frames, each followed by one tracklet all along.
     at = np.arange(160)
     half = 45 + 60 * np.abs(np.sin(at / 20 * np.pi))
     y = np.full(160, 300.0)
-    trails = [
-        Trail(at, np.stack((600 - half, y), -1), 0.9),
-        Trail(at, np.stack((600 + half, y), -1), 0.1),
+    tracklets = [
+        Tracklet(at, np.stack((600 - half, y), -1), 0.9),
+        Tracklet(at, np.stack((600 + half, y), -1), 0.1),
     ]
-    evidence = build_tracks(shot(trails, 160))
+    evidence = build_tracks(shot(tracklets, 160))
     assert (evidence.present == SEEN).all()
     assert all(palm_x(evidence, RIGHT, frame) < 600 for frame in range(160))
 
 
 def test_a_hand_that_leaves_and_comes_back_is_absent_in_between() -> None:
-    trails = [Trail(*path(300, 20, 0, 30), 0.9), Trail(*path(25, 400, 90, 130), 0.9)]
-    evidence = build_tracks(shot(trails, 130))
+    tracklets = [Tracklet(*path(300, 20, 0, 30), 0.9), Tracklet(*path(25, 400, 90, 130), 0.9)]
+    evidence = build_tracks(shot(tracklets, 130))
     assert (evidence.present[:30, RIGHT] == SEEN).all()
     assert (evidence.present[30:90, RIGHT] == ABSENT).all()
     assert (evidence.present[90:, RIGHT] == SEEN).all()
@@ -155,8 +159,8 @@ def test_a_hand_that_leaves_and_comes_back_is_absent_in_between() -> None:
 
 @pytest.mark.parametrize(("gap", "expected"), [(3, FILLED), (14, FILLED), (16, ABSENT), (40, ABSENT)])
 def test_gaps_up_to_half_a_second_are_filled(gap: int, expected: int) -> None:
-    trails = [Trail(*path(300, 400, 0, 30), 0.9), Trail(*path(400, 500, 30 + gap, 60 + gap), 0.9)]
-    evidence = build_tracks(shot(trails, 60 + gap))
+    tracklets = [Tracklet(*path(300, 400, 0, 30), 0.9), Tracklet(*path(400, 500, 30 + gap, 60 + gap), 0.9)]
+    evidence = build_tracks(shot(tracklets, 60 + gap))
     assert (evidence.present[30 : 30 + gap, RIGHT] == expected).all()
     assert evidence.landmarks_px[30 : 30 + gap, RIGHT, :, 2].max() == 0
     if expected == FILLED:
@@ -164,59 +168,66 @@ def test_gaps_up_to_half_a_second_are_filled(gap: int, expected: int) -> None:
 
 
 def test_gaps_are_measured_in_seconds_not_frames() -> None:
-    trails = [Trail(*path(300, 400, 0, 60), 0.9), Trail(*path(400, 500, 90, 150), 0.9)]
-    assert (build_tracks(shot(trails, 150, fps=120)).present[60:90, RIGHT] == FILLED).all()
-    assert (build_tracks(shot(trails, 150, fps=24)).present[60:90, RIGHT] == ABSENT).all()
+    tracklets = [Tracklet(*path(300, 400, 0, 60), 0.9), Tracklet(*path(400, 500, 90, 150), 0.9)]
+    assert (build_tracks(shot(tracklets, 150, fps=120)).present[60:90, RIGHT] == FILLED).all()
+    assert (build_tracks(shot(tracklets, 150, fps=24)).present[60:90, RIGHT] == ABSENT).all()
 
 
 def test_a_side_that_flips_for_a_while_is_outvoted() -> None:
     flips = np.full(100, 0.9)
     flips[20:50] = 0.05
-    evidence = build_tracks(shot([Trail(*path(300, 500, 0, 100), flips)], 100))
+    evidence = build_tracks(shot([Tracklet(*path(300, 500, 0, 100), flips)], 100))
     assert (evidence.present[:, RIGHT] == SEEN).all()
     assert (evidence.present[:, LEFT] == ABSENT).all()
 
 
 def test_a_hand_found_again_at_once_is_the_same_hand_whatever_its_vote() -> None:
-    trails = [
-        Trail(*path(300, 400, 0, 60), 0.95),
-        Trail(*path(405, 420, 63, 75), 0.2),
-        Trail(*path(425, 500, 77, 140), 0.95),
+    tracklets = [
+        Tracklet(*path(300, 400, 0, 60), 0.95),
+        Tracklet(*path(405, 420, 63, 75), 0.2),
+        Tracklet(*path(425, 500, 77, 140), 0.95),
     ]
-    evidence = build_tracks(shot(trails, 140))
+    evidence = build_tracks(shot(tracklets, 140))
     assert (evidence.present[:, LEFT] == ABSENT).all()
     assert (evidence.present[63:75, RIGHT] == SEEN).all()
 
 
 def test_two_hands_that_both_vote_left_are_still_a_pair() -> None:
-    trails = [Trail(*path(300, 320, 0, 60), 0.3), Trail(*path(900, 880, 0, 60), 0.05)]
-    evidence = build_tracks(shot(trails, 60))
+    tracklets = [Tracklet(*path(300, 320, 0, 60), 0.3), Tracklet(*path(900, 880, 0, 60), 0.05)]
+    evidence = build_tracks(shot(tracklets, 60))
     assert (evidence.present == SEEN).all()
     assert palm_x(evidence, RIGHT, 30) < palm_x(evidence, LEFT, 30)
 
 
 def test_a_stray_sighting_of_a_few_frames_is_nobodys() -> None:
-    trails = [Trail(*path(300, 400, 0, 80), 0.95), Trail(*path(1100, 1105, 30, 33), 0.1, presence=0.6)]
-    evidence = build_tracks(shot(trails, 80))
+    tracklets = [
+        Tracklet(*path(300, 400, 0, 80), 0.95),
+        Tracklet(*path(1100, 1105, 30, 33), 0.1, presence=0.6),
+    ]
+    evidence = build_tracks(shot(tracklets, 80))
     assert (evidence.present[:, LEFT] == ABSENT).all()
 
 
 def test_a_second_reading_of_one_hand_does_not_become_the_other_hand() -> None:
-    trails = [
-        Trail(*path(300, 400, 0, 80), 0.95),
-        Trail(*path(340, 350, 30, 38), 0.3, presence=0.7),
+    tracklets = [
+        Tracklet(*path(300, 400, 0, 80), 0.95),
+        Tracklet(*path(340, 350, 30, 38), 0.3, presence=0.7),
     ]
-    assert (build_tracks(shot(trails, 80)).present[:, LEFT] == ABSENT).all()
+    assert (build_tracks(shot(tracklets, 80)).present[:, LEFT] == ABSENT).all()
 
 
 def test_in_a_still_a_sighting_is_enough() -> None:
-    evidence = build_tracks(shot([Trail(*path(300, 300, 0, 1), 0.8), Trail(*path(700, 700, 0, 1), 0.4)], 1))
+    evidence = build_tracks(
+        shot([Tracklet(*path(300, 300, 0, 1), 0.8), Tracklet(*path(700, 700, 0, 1), 0.4)], 1)
+    )
     assert (evidence.present == SEEN).all()
     assert palm_x(evidence, RIGHT, 0) < palm_x(evidence, LEFT, 0)
 
 
 def test_in_a_still_hands_close_to_each_other_are_two() -> None:
-    evidence = build_tracks(shot([Trail(*path(300, 300, 0, 1), 0.98), Trail(*path(360, 360, 0, 1), 0.05)], 1))
+    evidence = build_tracks(
+        shot([Tracklet(*path(300, 300, 0, 1), 0.98), Tracklet(*path(360, 360, 0, 1), 0.05)], 1)
+    )
     assert (evidence.present == SEEN).all()
 
 
@@ -224,10 +235,10 @@ def two_people() -> ShotDetections:
     """The nearer person's pair at the picture's left, the other's, smaller, at its right."""
     return shot(
         [
-            Trail(*path(200, 220, 0, 90), 0.9, size_px=150),
-            Trail(*path(500, 480, 0, 90), 0.1, size_px=150),
-            Trail(*path(900, 910, 0, 90), 0.95, size_px=80),
-            Trail(*path(1100, 1090, 0, 90), 0.05, size_px=80),
+            Tracklet(*path(200, 220, 0, 90), 0.9, size_px=150),
+            Tracklet(*path(500, 480, 0, 90), 0.1, size_px=150),
+            Tracklet(*path(900, 910, 0, 90), 0.95, size_px=80),
+            Tracklet(*path(1100, 1090, 0, 90), 0.05, size_px=80),
         ],
         90,
     )
@@ -247,25 +258,25 @@ def test_the_second_person_can_be_asked_for() -> None:
 
 
 def test_pairs_of_two_people_of_one_size_are_not_mixed() -> None:
-    trails = [
-        Trail(*path(150, 150, 0, 90), 0.9),
-        Trail(*path(400, 400, 0, 90), 0.1),
-        Trail(*path(900, 900, 0, 90), 0.9),
-        Trail(*path(1150, 1150, 0, 90), 0.1),
+    tracklets = [
+        Tracklet(*path(150, 150, 0, 90), 0.9),
+        Tracklet(*path(400, 400, 0, 90), 0.1),
+        Tracklet(*path(900, 900, 0, 90), 0.9),
+        Tracklet(*path(1150, 1150, 0, 90), 0.1),
     ]
-    evidence = build_tracks(shot(trails, 90))
+    evidence = build_tracks(shot(tracklets, 90))
     assert palm_x(evidence, LEFT, 45) - palm_x(evidence, RIGHT, 45) == pytest.approx(250)
 
 
 def test_one_side_can_be_asked_for() -> None:
-    trails = [Trail(*path(300, 340, 0, 60), 0.95), Trail(*path(900, 860, 0, 60), 0.1)]
-    evidence = build_tracks(shot(trails, 60), TrackSettings(hands="left"))
+    tracklets = [Tracklet(*path(300, 340, 0, 60), 0.95), Tracklet(*path(900, 860, 0, 60), 0.1)]
+    evidence = build_tracks(shot(tracklets, 60), TrackSettings(hands="left"))
     assert (evidence.present[:, RIGHT] == ABSENT).all()
     assert palm_x(evidence, LEFT, 30) > 700
 
 
 def test_a_lone_hand_is_of_the_side_that_was_asked_for() -> None:
-    evidence = build_tracks(shot([Trail(*path(300, 340, 0, 60), 0.9)], 60), TrackSettings(hands="left"))
+    evidence = build_tracks(shot([Tracklet(*path(300, 340, 0, 60), 0.9)], 60), TrackSettings(hands="left"))
     assert (evidence.present[:, LEFT] == SEEN).all()
     assert (evidence.present[:, RIGHT] == ABSENT).all()
 
@@ -285,14 +296,16 @@ def test_settings_without_sense_are_refused(bad: dict) -> None:
 
 @st.composite
 def any_shots(draw: st.DrawFn) -> ShotDetections:
-    trails = []
+    tracklets = []
     for _ in range(draw(st.integers(0, 7))):
         first = draw(st.integers(0, 50))
         last = draw(st.integers(first + 1, 60))
         start, end, y = (draw(st.floats(0, 1280)) for _ in range(3))
         right, presence = draw(st.floats(0, 1)), draw(st.floats(0.5, 1))
-        trails.append(Trail(*path(start, end, first, last, y), right, draw(st.floats(20, 300)), presence))
-    return shot(trails, 60)
+        tracklets.append(
+            Tracklet(*path(start, end, first, last, y), right, draw(st.floats(20, 300)), presence)
+        )
+    return shot(tracklets, 60)
 
 
 @settings(deadline=None, max_examples=60)
@@ -314,14 +327,14 @@ def test_whatever_was_seen_the_evidence_is_well_formed(detections: ShotDetection
 
 @settings(deadline=None, max_examples=60)
 @given(any_shots())
-def test_tracklets_share_out_the_trails_rows(detections: ShotDetections) -> None:
-    tracklets = cut_tracklets(detections)
-    rows = np.concatenate([one.rows for one in tracklets] or [np.zeros(0, int)])
+def test_segments_share_out_the_tracklets_rows(detections: ShotDetections) -> None:
+    segments = cut_segments(detections)
+    rows = np.concatenate([one.rows for one in segments] or [np.zeros(0, int)])
     assert len(np.unique(rows)) == len(rows)
-    for one in tracklets:
-        assert len(set(detections.trail[one.rows])) == 1
+    for one in segments:
+        assert len(set(detections.tracklet[one.rows])) == 1
         assert (np.diff(one.at) > 0).all()
-    assert [one.start for one in tracklets] == sorted(one.start for one in tracklets)
+    assert [one.start for one in segments] == sorted(one.start for one in segments)
 
 
 @settings(deadline=None, max_examples=40)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference_core.network.winograd import WinogradConv
+from inference_core.runtime.winograd import WinogradConv
 
 
 @pytest.mark.parametrize("form", [(1, 3, 2, 2), (3, 5, 8, 8), (2, 4, 6, 10)])

@@ -7,7 +7,7 @@ import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
-from inference_core.take import load_take
+from inference_core.shared.take import load_take
 from tests.blender_addon import scenes
 
 BONE_TOLERANCE_M = 0.05e-3

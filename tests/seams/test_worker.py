@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_core.messages import (
+from inference_core.shared.messages import (
     EXIT_CANCELLED,
     PROTOCOL_VERSION,
     CaptureRequest,
@@ -25,7 +25,7 @@ from inference_core.messages import (
     decode_message,
     encode_request,
 )
-from inference_core.take import load_take
+from inference_core.shared.take import load_take
 from tests.inference_core.movies import write_empty_scene
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ PATIENCE_S = 180.0
 STUCK = """
 import hashlib
 from inference_core.worker import claim_stdout, stoppable, _stdin_lines
-from inference_core.messages import Status
+from inference_core.shared.messages import Status
 wire = claim_stdout()
 with stoppable(wire, _stdin_lines()):
     wire.send(Status("stuck"))
@@ -45,7 +45,7 @@ with stoppable(wire, _stdin_lines()):
 NOISY = """
 import ctypes, os, subprocess, sys
 from inference_core.worker import claim_stdout
-from inference_core.messages import Done, Status
+from inference_core.shared.messages import Done, Status
 wire = claim_stdout()
 print("rubbish from Python")
 sys.__stdout__.write("rubbish past sys.stdout")

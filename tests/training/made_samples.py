@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from inference_core.geometry import rotations
 from inference_core.hand_model.load import load_open_hand
-from training.sample import LEFT_HAND, Sample, uv_from_camera
+from training.data.sample import LEFT_HAND, Sample, uv_from_camera
 
 
 def made_sample(count: int, seed: int = 0, crop_px: int = 256, absent: bool = False) -> Sample:

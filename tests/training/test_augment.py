@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from inference_core.hand_model.load import load_open_hand
-from inference_core.network.records import CropEvidence
+from inference_core.two_hand.records import Conditioning
 from tests.training.made_samples import made_sample
-from training.augment import NO_AUGMENTATION, AugmentSettings, augmented, moved, straightened
-from training.sample import LEFT_HAND, RIGHT_HAND, Sample, uv_from_camera
+from training.data.augment import NO_AUGMENTATION, AugmentSettings, augmented, moved, straightened
+from training.data.sample import LEFT_HAND, RIGHT_HAND, Sample, uv_from_camera
 
 GEOMETRY_ONLY = replace(AugmentSettings(), blur=0, noise=0, brightness=0, contrast=0, saturation=0, tint=0)
 
@@ -126,7 +126,7 @@ def test_found_landmarks_move_with_the_picture(flip):
     score[0, 1, 3] = 0
     seen = (score > 0)[..., None]
     side_score = torch.tensor([0.9, 0.7]).expand(5, 2)
-    evidence = CropEvidence(
+    evidence = Conditioning(
         before.landmarks_uv * seen,
         score,
         before.landmarks_rel_m * seen,

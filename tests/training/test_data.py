@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from inference_core.hand_model.hand import HandModel
-from inference_core.network.picture import normalised
+from inference_core.two_hand.picture import normalised
 from tests.inference_core.released_network import toy_hand
 from training.config import DataSettings
 from training.data.hic import CLIPS, FITS, READINGS, Fit, HandsInAction, Reading, parameters
@@ -25,8 +25,8 @@ from training.data.prepared import PreparedHands
 from training.data.processed import ProcessedInterHand
 from training.data.raw_interhand import ANNOTATION_FILES
 from training.data.re_interhand import TEST_CAPTURES
+from training.data.sample import LEFT_HAND, RIGHT_HAND, Sample
 from training.data.stored import StoredSource, in_order, open_data_set
-from training.sample import LEFT_HAND, RIGHT_HAND, Sample
 
 DATA = Path(__file__).parents[1] / "data" / "interhand"
 CPU = torch.device("cpu")

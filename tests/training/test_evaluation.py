@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from inference_core.errors import WeightsError
-from inference_core.network.configuration import DIR_S
-from inference_core.network.dir import DirNetwork
-from inference_core.network.weights import WeightsCard, load_weights, save_weights
+from inference_core.shared.errors import WeightsError
+from inference_core.two_hand.configuration import DIR_S
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.weights import WeightsCard, load_weights, save_weights
 from tests.training.made_samples import made_sample
-from training import report, shards
-from training.clips import clip_errors
-from training.evaluate import EvaluationError, load_predictions
-from training.evaluation import Predicted, groups, joined, measured, summarised
-from training.run_folder import hands_picture, read_curves
-from training.sample import Sample
+from training.convert import weight_parts
+from training.data.sample import Sample
+from training.evaluation import report
+from training.evaluation.__main__ import EvaluationError, load_predictions
+from training.evaluation.clips import clip_errors
+from training.evaluation.scoring import Predicted, groups, joined, measured, summarised
+from training.trainer.run_folder import hands_picture, read_curves
 
 
 def _truth_as_predicted(sample: Sample) -> Predicted:
@@ -127,15 +128,15 @@ def test_weights_split_into_shards_and_join_to_the_same_network(tmp_path):
     network = DirNetwork(DIR_S.with_stages(0))
     card = WeightsCard(network.configuration, "test", "CC0", "open hand")
     save_weights(network, tmp_path / "whole", card, half=True)
-    files = shards.split(tmp_path / "whole", tmp_path / "parts", shard_bytes=2**21)
+    files = weight_parts.split(tmp_path / "whole", tmp_path / "parts", shard_bytes=2**21)
     assert len(files) > 2 and all(path.stat().st_size < 2**22 for path in files)
-    shards.join(tmp_path / "parts", tmp_path / "again")
+    weight_parts.join(tmp_path / "parts", tmp_path / "again")
     joined_network, _ = load_weights(tmp_path / "again")
     for name, value in load_weights(tmp_path / "whole")[0].state_dict().items():
         assert torch.equal(value, joined_network.state_dict()[name]), name
     files[0].unlink()
     with pytest.raises(WeightsError, match=r"weights-1-of-\d+\.safetensors is missing"):
-        shards.join(tmp_path / "parts", tmp_path / "broken")
+        weight_parts.join(tmp_path / "parts", tmp_path / "broken")
 
 
 def test_a_sheet_of_hands_and_curves_with_a_line_cut_short(tmp_path):

@@ -15,23 +15,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference_core.errors import WeightsError
 from inference_core.hand_model.load import load_open_hand
-from inference_core.network.hand_lifter import stored_lifter
-from inference_core.network.pretrained_backbones import PalmBackbone
-from inference_core.network.weights import load_weights
+from inference_core.landmarks.landmark_head import stored_head
+from inference_core.shared.errors import WeightsError
+from inference_core.two_hand.pretrained_backbones import PalmBackbone
+from inference_core.two_hand.weights import load_weights
 from tests.training.made_samples import made_sample
-from training.augment import NO_AUGMENTATION
-from training.checkpoint import CHECKPOINT_FILE, CheckpointError
 from training.config import Experiment
-from training.evidence_noise import AS_FITTED, NO_EVIDENCE
-from training.experiments import ABLATIONS, BASELINE, DIR_RELEASE_RUN, DIR_S_RUN, ONE_STAGE, PRESETS
-from training.learner import Learner
-from training.loop import TrainingError
-from training.precomputed.__main__ import features
-from training.run_folder import BAD_BATCH_FILE, CODE_FILE, SETTINGS_FILE, read_curves
-from training.sources import MemorySource
+from training.data.augment import NO_AUGMENTATION
+from training.data.conditioning_noise import AS_FITTED, NO_EVIDENCE
+from training.data.sources import MemorySource
+from training.feature_cache.__main__ import features
+from training.presets import ABLATIONS, BASELINE, DIR_RELEASE_RUN, DIR_S_RUN, ONE_STAGE, PRESETS
 from training.train import WEIGHTS_FOLDER, run_experiment, started_network
+from training.trainer.checkpoint import CHECKPOINT_FILE, CheckpointError
+from training.trainer.learner import Learner
+from training.trainer.loop import TrainingError
+from training.trainer.run_folder import BAD_BATCH_FILE, CODE_FILE, SETTINGS_FILE, read_curves
 
 STEPS = 3
 
@@ -88,9 +88,9 @@ def test_weights_taught_on_fitted_evidence_come_with_the_lifter_that_makes_it(tm
     experiment = small_experiment(tmp_path, steps=1, preset=PRESETS["dir-s-whole"])
     weights = experiment.folder / WEIGHTS_FOLDER
     trained(experiment)
-    assert stored_lifter(weights) is None, "by the picture alone there is nothing to lift"
+    assert stored_head(weights) is None, "by the picture alone there is nothing to lift"
     trained(replace(experiment, evidence=AS_FITTED, run=replace(experiment.run, out=tmp_path / "fitted")))
-    assert stored_lifter(tmp_path / "fitted" / "dir-s-whole" / WEIGHTS_FOLDER) is not None
+    assert stored_head(tmp_path / "fitted" / "dir-s-whole" / WEIGHTS_FOLDER) is not None
 
 
 def test_a_run_in_two_pieces_has_the_curve_of_one(tmp_path, whole_run):
@@ -232,7 +232,7 @@ def _a_few_steps(preset: Experiment, out: Path, steps: int) -> Experiment:
 if __name__ == "__main__":
     arguments = sys.argv[2:]
     steps, batch = (int(value) for value in arguments) if arguments else (STEPS, 2)
-    from training.distributed import join_world
+    from training.trainer.distributed import join_world
 
     chosen = small_experiment(Path(sys.argv[1]), steps, batch)
     world = join_world("cpu")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training import losses
+from training.trainer import losses
 
 RELEASE = Path(__file__).parents[1] / "data" / "dir_release" / "losses.npz"
 

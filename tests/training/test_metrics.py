@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference_core.geometry import rotations
-from training import metrics
+from training.evaluation import metrics
 
 GOLDEN = Path(__file__).parents[1] / "data" / "interhand" / "golden.npz"
 

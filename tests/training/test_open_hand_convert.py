@@ -6,7 +6,7 @@ import torch
 
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.load import load_open_hand
-from inference_core.skeleton import RIGHT
+from inference_core.shared.skeleton import RIGHT
 from training.convert.open_hand_pose import dual_quaternion_skinned, fit_pose_space, sample_angles
 from training.convert.open_hand_rig import RiggedHands, turn_hands
 from training.convert.open_hand_shape import fit_shape_space, with_more_variety

@@ -4,18 +4,18 @@
 import pytest
 import torch
 
-from inference_core.errors import RequestError
 from inference_core.hand_model.load import load_open_hand
+from inference_core.shared.errors import RequestError
 from tests.training.made_samples import made_sample
-from training.augment import NO_AUGMENTATION
-from training.distributed import World
-from training.evidence_noise import EvidenceNoise
-from training.sample import concatenated, uv_from_camera
-from training.shard_source import ShardSource
-from training.sources import MemorySource, PreparedSource, stream_seed
+from training.data.augment import NO_AUGMENTATION
+from training.data.conditioning_noise import EvidenceNoise
+from training.data.sample import concatenated, uv_from_camera
+from training.data.shard_source import ShardSource
+from training.data.sources import MemorySource, PreparedSource, stream_seed
+from training.data.synthetic_source import SyntheticSource, held_out_samples
 from training.synthetic.settings import Settings
 from training.synthetic.shards import Stream, write_shards
-from training.synthetic_source import SyntheticSource, held_out_samples
+from training.trainer.distributed import World
 
 CPU = torch.device("cpu")
 SCENES = Settings(backgrounds=2)
@@ -60,7 +60,7 @@ def test_synthetic_pictures_are_shared_out_and_never_held_out():
     points = whole.joints_rel_m + whole.wrist_cam_m[:, :, None]
     again = uv_from_camera(points, whole.K[:, None], 256)
     assert (again - whole.joints_uv)[whole.present].abs().max() < 1e-4
-    assert (whole.K[:, :2, 2] - 128).abs().max() < 1e-2, "the crop's camera looks at its middle"
+    assert (whole.K[:, :2, 2] - 128).abs().max() < 1e-2, "the crop's camera hand_crops at its middle"
 
 
 def test_shards_give_every_batch_anew_and_refuse_batches_larger_than_a_shard(tmp_path):

@@ -7,11 +7,11 @@ from functools import lru_cache
 import pytest
 import torch
 
-from inference_core.errors import RequestError
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import matrix_to_quaternion
 from inference_core.hand_model.load import load_open_hand
-from inference_core.take import save_take
+from inference_core.shared.errors import RequestError
+from inference_core.shared.take import save_take
 from tests.sample_take import sample_take
 from training.synthetic.background import folder_bank
 from training.synthetic.batch import HIDDEN_BY_OTHER, OUTSIDE, VISIBLE, SyntheticBatch

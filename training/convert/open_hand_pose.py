@@ -16,7 +16,7 @@ from inference_core.geometry.rotations import matrix_to_quaternion
 from inference_core.hand_model.anatomy import joint_limits_rad
 from inference_core.hand_model.arrays import FINGER_JOINTS, POSE_FEATURES
 from inference_core.hand_model.hand import HandModel
-from inference_core.skeleton import PARENTS_16, RIGHT
+from inference_core.shared.skeleton import PARENTS_16, RIGHT
 from training.convert.open_hand_source import Array
 
 _RELAXED_DEG = {

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from scipy.spatial.transform import Rotation
 
-from inference_core.skeleton import FINGERS, MANO_FINGERS, PARENTS_16
+from inference_core.shared.skeleton import FINGERS, MANO_FINGERS, PARENTS_16
 from training.convert.open_hand_source import Array, SourceHands
 
 LONG_FINGERS = MANO_FINGERS[:4]
@@ -147,9 +147,9 @@ def _distance_to_skin(origin: Array, direction: Array, corners: Array) -> float:
         inverse = 1 / (first * across).sum(1)
         arms = origin - corners[:, 0]
         u = (arms * across).sum(1) * inverse
-        lifted = np.cross(arms, first)
-        v = lifted @ direction * inverse
-        distance = (second * lifted).sum(1) * inverse
+        refined = np.cross(arms, first)
+        v = refined @ direction * inverse
+        distance = (second * refined).sum(1) * inverse
     return float(distance[(u >= 0) & (v >= 0) & (u + v <= 1) & (distance > 0)].min())
 
 

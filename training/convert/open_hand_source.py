@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_core.skeleton import MANO_FINGERS
+from inference_core.shared.skeleton import MANO_FINGERS
 
 Array = NDArray[np.float64]
 

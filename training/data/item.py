@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference_core.errors import DuohandError
 from inference_core.hand_model.hand import HandModel
-from training.sample import LEFT_HAND, RIGHT_HAND, Sample, uv_from_camera
+from inference_core.shared.errors import DuohandError
+from training.data.sample import LEFT_HAND, RIGHT_HAND, Sample, uv_from_camera
 
 CROP_PX = 256
 BOX_SHARE = 0.8

@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from inference_core.errors import DuohandError
 from inference_core.geometry.mirror import mirror
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
-from inference_core.skeleton import LEFT
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.skeleton import LEFT
 from training.data.item import CROP_PX, DamagedItemError, read_picture, square_crop
 from training.data.prepared import PreparedHands
 from training.data.raw_entry import RawEntry

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference_core.skeleton import SIDES
+from inference_core.shared.skeleton import SIDES
 from training.data.item import DamagedItemError, DataSetError, first_missing
 from training.data.raw_entry import Fits, RawEntry, intrinsics, read_json
 

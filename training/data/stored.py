@@ -19,9 +19,9 @@ from training.data.hic import FITS, HandsInAction
 from training.data.item import DamagedItemError, DataSetError, StoredItem, sample_from_items, stacked
 from training.data.prepared import PreparedHands
 from training.data.processed import ProcessedInterHand
-from training.distributed import ALONE, World
-from training.sample import Sample
-from training.sources import TRAINING_STREAM, stream_seed
+from training.data.sample import Sample
+from training.data.sources import TRAINING_STREAM, stream_seed
+from training.trainer.distributed import ALONE, World
 
 # So many damaged items in a row say that the data set, not an item, is broken.
 _MOST_DAMAGED = 50

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from inference_core.errors import DuohandError
+from inference_core.shared.errors import DuohandError
 from training.synthetic.settings import Settings
 from training.synthetic.shards import SHARD_PICTURES, Stream, write_shards
 

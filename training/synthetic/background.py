@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference_core.errors import RequestError
+from inference_core.shared.errors import RequestError
 from training.synthetic.lens import blurred, displayed
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# side_mask: hands as training.sample names them, then their forearms. Held things count as background.
+# side_mask: hands as training.data.sample names them, then their forearms. Held things count as background.
 BACKGROUND, LEFT_HAND, RIGHT_HAND, LEFT_ARM, RIGHT_ARM = 0, 1, 2, 3, 4
 # visibility: what is seen at a joint's pixel.
 OUTSIDE, VISIBLE, HIDDEN_BY_SELF, HIDDEN_BY_OTHER = 0, 1, 2, 3

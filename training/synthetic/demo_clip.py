@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.geometry.rotations import exp, matrix_to_quaternion
-from inference_core.skeleton import RIGHT
+from inference_core.shared.skeleton import RIGHT
 from training.synthetic.curves import through_keys, turns_through_keys
 from training.synthetic.generate import load_kit
 from training.synthetic.pairs import turn_of

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.hand_model.hand import HandModel, PosedHands, ShapedHands
-from inference_core.skeleton import MANO_FINGERS, RIGHT
+from inference_core.shared.skeleton import MANO_FINGERS, RIGHT
 from training.synthetic.poses import gesture_angles_rad, within
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings

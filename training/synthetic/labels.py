@@ -4,7 +4,7 @@
 import torch
 from torch import Tensor
 
-from inference_core.skeleton import DRIVER_16_OF_21, PARENTS_16, TIPS_21
+from inference_core.shared.skeleton import DRIVER_16_OF_21, PARENTS_16, TIPS_21
 from training.synthetic.batch import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, VISIBLE
 from training.synthetic.meshes import PART_THING
 from training.synthetic.raster import face_of, inverse_depth_of

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import ShapedHands
-from inference_core.skeleton import LEFT, RIGHT
+from inference_core.shared.skeleton import LEFT, RIGHT
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
 from training.synthetic.spheres import Spheres, deepest_fit, first_contact, gap, sphere_centres

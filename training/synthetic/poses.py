@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inference_core.skeleton import MANO_FINGERS
+from inference_core.shared.skeleton import MANO_FINGERS
 from training.synthetic.randomness import Randomness
 
 _DEGREE = math.pi / 180

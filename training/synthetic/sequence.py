@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import exp, slerp
 from inference_core.hand_model.hand import PosedHands
-from inference_core.skeleton import LEFT, RIGHT
+from inference_core.shared.skeleton import LEFT, RIGHT
 from training.synthetic import labels
 from training.synthetic.background import cut_backgrounds
 from training.synthetic.curves import smooth_upper_bound, through_keys, turns_through_keys
@@ -244,7 +244,7 @@ def _scene(kit: Kit, posed: PosedHands, bend: Tensor, present: Tensor, gap_m: Te
 
 
 def _moving_noise(part: slice, subframes: int) -> Tensor:
-    """(N, 2) where in the noise field each subframe looks: another place for every frame."""
+    """(N, 2) where in the noise field each subframe hand_crops: another place for every frame."""
     frame = torch.arange(part.start, part.stop) // subframes
     return torch.stack([frame * 197 % 512, frame * 331 % 512], -1)
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference_core.errors import DuohandError
+from inference_core.shared.errors import DuohandError
 from training.synthetic.batch import SyntheticBatch, concatenated
 from training.synthetic.generate import generate
 from training.synthetic.settings import Settings

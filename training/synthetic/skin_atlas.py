@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.hand_model.hand import HandModel
-from inference_core.skeleton import RIGHT
+from inference_core.shared.skeleton import RIGHT
 
 BACK, PALM = 0, 1
 # Colour maps: strength 0..1 (blotches about -1..1). Height maps, in metres, are given by their two slopes.

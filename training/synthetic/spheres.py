@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.hand_model.hand import HandModel, PosedHands
-from inference_core.skeleton import RIGHT
+from inference_core.shared.skeleton import RIGHT
 from training.synthetic.meshes import vertex_normals
 
 _COUNT = 88

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inference_core.errors import RequestError
-from inference_core.evidence import SEEN
 from inference_core.geometry.rotations import log, quaternion_to_matrix
-from inference_core.take import Take, load_take
+from inference_core.shared.errors import RequestError
+from inference_core.shared.presence import SEEN
+from inference_core.shared.take import Take, load_take
 
 # Poses are taken where the solve is at least so sure, and once a so many frames: neighbours say the same again.
 _SURE = 0.5

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.skeleton import PARENTS_16
+from inference_core.shared.skeleton import PARENTS_16
 
 Arrays = dict[str, NDArray[Any]]
 

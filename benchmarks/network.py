@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How fast the two-hand networks run, against a plain eager float32 run of the same graph in the same process.
+
+    python -m benchmarks.network [--network dir-release|dir-paper|dir-s] [--device cpu|cuda] [--batch 1 8]
+                                       [--rounds 7] [--memory]
+
+The plain run is the graph as published: the bone projection's map is built and the training heads run. The
+engines leave out the heads, which only serve training; "without heads" is the plain run without them.
+Engines take turns, round by round, so that another job on the machine slows all of them alike; times are medians.
+"CPU s" is the processor time of a crop, all threads together, which other jobs hardly change.
+ONNX Runtime and OpenVINO run where the `onnx` package is installed (the environment of `make test-export`).
+--memory: the peak of a fresh process that runs a batch, plain and by each engine. Plain and torch load the weights; the
+exported engines run a file made before, as every run after the first one does, in the batches the predictor uses.
+Weights are random: speed does not depend on them, errors do, and are printed for what these weights give.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.load import load_open_hand
+from inference_core.two_hand.available_engines import batch_of
+from inference_core.two_hand.configuration import CONFIGURATIONS, CROP_PX
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.engine import TorchEngine
+from inference_core.two_hand.model_cost import cost
+from inference_core.two_hand.onnx_engine import (
+    OnnxRuntimeEngine,
+    OpenVinoEngine,
+    export_onnx,
+    export_openvino,
+)
+from inference_core.two_hand.weights import WeightsCard, load_weights, save_weights
+
+# Dense bfloat16 limit of an H100 (SXM), operations a second.
+H100_BF16 = 989e12
+# The threads of the engine before spin on for a while.
+_REST_S = 0.3
+_AT_ONCE = batch_of(torch.device("cpu"))
+PLAIN, HEADLESS = "plain eager float32", "without heads"
+
+Run = Callable[[Tensor], Tensor]  # pictures to the answer's vertices
+Load = Callable[[], DirNetwork]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The network's files for one batch size."""
+
+    onnx: Path
+    openvino: Path
+
+
+@dataclass
+class Times:
+    """Seconds of every round: by the clock, and of the processor."""
+
+    wall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--network", choices=CONFIGURATIONS, default="dir-release")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--batch", type=int, nargs="+")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--memory", action="store_true")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    network, hand = DirNetwork(CONFIGURATIONS[arguments.network]).eval(), load_open_hand()
+    with tempfile.TemporaryDirectory() as folder:
+        for batch in arguments.batch or ([64] if arguments.device == "cuda" else [1, 8]):
+            files = exported(network, hand, batch, Path(folder)) if arguments.device == "cpu" else None
+            if arguments.memory:
+                print_peaks(network, batch, Path(folder), files)
+            else:
+                compare(network, hand, arguments.device, batch, arguments.rounds, files)
+
+
+def compare(
+    network: DirNetwork, hand: HandModel, device: str, batch: int, rounds: int, files: Exported | None
+) -> None:
+    """Prints a line for every way to run the network."""
+    image = torch.randn(batch, 3, CROP_PX, CROP_PX, generator=torch.Generator().manual_seed(1))
+    ways = {name: make(lambda: network, hand, device) for name, make in makers(device, files).items()}
+    found = {name: run(image) for name, run in ways.items()}
+    times = {name: Times() for name in ways}
+    for turn in range(rounds + 1):
+        for name, run in ways.items():
+            time.sleep(_REST_S)
+            wall, processor = time.perf_counter(), time.process_time()
+            run(image)
+            if turn > 0:  # the first round warms up
+                times[name].wall.append(time.perf_counter() - wall)
+                times[name].processor.append(time.process_time() - processor)
+    print(
+        f"{network.configuration.name}, batch {batch}, {device}, {torch.get_num_threads()} threads, median of {rounds}"
+    )
+    print(f"  {'':<30} crops/s   gain  CPU s/crop  vertices off")
+    slow = statistics.median(times[PLAIN].wall)
+    operations = cost(network.configuration, hand).flops
+    for name, taken in times.items():
+        seconds, processor = statistics.median(taken.wall), statistics.median(taken.processor)
+        error_mm = 1e3 * (found[name] - found[PLAIN]).norm(dim=-1).mean().item()
+        line = f"  {name:<30} {batch / seconds:7.1f} {slow / seconds:6.2f} {processor / batch:10.3f}"
+        share = 100 * batch / seconds * operations / H100_BF16
+        limit = f"  {share:.1f} % of 989 TFLOP/s" if device == "cuda" else ""
+        print(f"{line}  {error_mm:8.4f} mm{limit}", flush=True)
+
+
+def makers(device: str, files: Exported | None) -> dict[str, Callable[[Load, HandModel, str], Run]]:
+    """How each way to run the network is made: of what loads it, the hand model and the device."""
+    ways: dict[str, Callable[[Load, HandModel, str], Run]] = {
+        PLAIN: plain,
+        HEADLESS: partial(plain, heads=False),
+    }
+    ways["torch float32 folded"] = lambda load, h, d: answers(TorchEngine(load(), h, d))
+    if device == "cuda":
+        ways["torch bfloat16 folded"] = lambda load, h, d: answers(
+            TorchEngine(load(), h, d, precision="bfloat16")
+        )
+        ways["torch float16 folded"] = lambda load, h, d: answers(
+            TorchEngine(load(), h, d, precision="float16")
+        )
+        ways["torch float16 folded compiled"] = lambda load, h, d: answers(
+            TorchEngine(load(), h, d, precision="float16", compiled=True)
+        )
+    if files is not None:
+        ways["ONNX Runtime"] = lambda load, h, d: answers(OnnxRuntimeEngine(files.onnx))
+        ways["OpenVINO"] = lambda load, h, d: answers(OpenVinoEngine(files.openvino, half=False))
+        ways["OpenVINO bfloat16"] = lambda load, h, d: answers(OpenVinoEngine(files.openvino, half=True))
+    return ways
+
+
+def plain(load: Load, hand: HandModel, device: str, heads: bool = True) -> Run:
+    """The graph as published, eager float32; it takes the loaded network's weights over without a copy."""
+    network = load()
+    published = DirNetwork(network.configuration, as_published=True).eval()
+    published.load_state_dict(network.state_dict(), assign=True)
+    del network
+    published, moved = published.to(device), hand.to(device)
+
+    def run(image: Tensor) -> Tensor:
+        with torch.no_grad():
+            vertices = published(image.to(device), moved, picture_heads=heads).answer.vertices_m
+        assert vertices is not None
+        return vertices.cpu()
+
+    return run
+
+
+def answers(engine: Callable[[Tensor], object]) -> Run:
+    """An engine as a function from pictures to vertices."""
+    return lambda image: engine(image).vertices_m
+
+
+def exported(network: DirNetwork, hand: HandModel, batch: int, folder: Path) -> Exported | None:
+    """The network's files, where they can be written and run."""
+    if any(find_spec(name) is None for name in ("onnx", "onnxruntime", "openvino")):
+        return None
+    files, at_once = (
+        Exported(folder / f"batch{batch}.onnx", folder / f"batch{batch}.xml"),
+        min(batch, _AT_ONCE),
+    )
+    export_onnx(network, hand, files.onnx, at_once)
+    export_openvino(network, hand, files.openvino, at_once)
+    return files
+
+
+def print_peaks(network: DirNetwork, batch: int, folder: Path, files: Exported | None) -> None:
+    """Prints the peak memory of every way to run the network, each in a process of its own."""
+    card = WeightsCard(network.configuration, "random numbers", "none", "open hand")
+    save_weights(network, folder / "weights", card)
+    print(f"{network.configuration.name}, batch {batch}: peak memory of a process")
+    for name in makers("cpu", files):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            peak = pool.submit(peak_mib, name, folder / "weights", batch, files).result()
+            print(f"  {name:<30} {peak:6.0f} MiB", flush=True)
+
+
+def peak_mib(name: str, weights: Path, batch: int, files: Exported | None) -> float:
+    """Peak resident memory (Linux) of this process after making the way and running a batch twice."""
+    run = makers("cpu", files)[name](lambda: load_weights(weights)[0], load_open_hand(), "cpu")
+    for _ in range(2):
+        run(torch.zeros(batch, 3, CROP_PX, CROP_PX))
+    # Not getrusage's, which a process inherits from the one that started it.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line's `duohand network` (a table; `network run`, `network engines`) and `duohand import-weights`.
+
+Heavy modules are imported when a command runs, not when the parser is built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inference_core.shared.errors import RequestError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inference_core.hand_model.hand import HandModel
+    from inference_core.shared.messages import Device
+    from inference_core.two_hand.records import DirOutput
+    from inference_core.two_hand.weights import StoredNetwork
+
+_BATCH = 8
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # pyright: ignore[reportPrivateUsage]
+    """Adds `network` and `import-weights`."""
+    network = subparsers.add_parser("network", help="what the two-hand networks cost; run one on an array")
+    actions = network.add_subparsers(dest="network_action", metavar="ACTION")
+    run_parser = actions.add_parser("run", help="what the network says of normalised crops in an array")
+    engines = actions.add_parser("engines", help="what can run a network here, how fast, and what is chosen")
+    for parser in (run_parser, engines):
+        parser.add_argument(
+            "--weights", type=Path, required=True, help="folder with weights.safetensors and card.json"
+        )
+        parser.add_argument(
+            "--mano", type=Path, help="folder or zip of your MANO files (imported weights need it)"
+        )
+    engines.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    run_parser.add_argument(
+        "--input", type=Path, required=True, help=".npy, (B, 3, 256, 256) float32, normalised"
+    )
+    run_parser.add_argument("--output", type=Path, required=True, help=".npz to write")
+    importer = subparsers.add_parser("import-weights", help="import the authors' released DIR checkpoint")
+    importer.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pth")
+    importer.add_argument(
+        "--out", type=Path, default=Path("dir-release"), help="folder to write (default: dir-release)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out either command; returns 0. Raises DuohandError."""
+    if arguments.command == "import-weights":
+        return _import_weights(arguments.checkpoint, arguments.out)
+    if arguments.network_action == "run":
+        return _run_network(arguments.weights, arguments.mano, arguments.input, arguments.output)
+    if arguments.network_action == "engines":
+        return _print_engines(arguments.weights, arguments.mano, arguments.device)
+    return _print_table()
+
+
+def output_arrays(output: DirOutput) -> dict[str, NDArray[np.float32]]:
+    """Every stage's arrays under the names that `network run` writes."""
+    arrays = {}
+    for index, stage in enumerate(output.stages):
+        values = {
+            "offset": stage.offset_m,
+            "parameters": stage.parameters,
+            "joints_uv": stage.joints_uv,
+            "joints_m": stage.joints_m,
+            "vertices_m": stage.vertices_m,
+            "presence_logit": stage.presence_logit,
+            "log_sigma": stage.log_sigma,
+        }
+        arrays |= {f"stage{index}/{name}": value for name, value in values.items() if value is not None}
+    for name, value in (("dense", output.dense), ("side_scores", output.side_scores)):
+        if value is not None:
+            arrays[name] = value
+    return {name: value.numpy() for name, value in arrays.items()}
+
+
+def _print_table() -> int:
+    from inference_core.hand_model.load import load_open_hand
+    from inference_core.two_hand.model_cost import cost_table
+
+    sys.stdout.write(cost_table(load_open_hand()) + "\n")
+    return 0
+
+
+def _import_weights(checkpoint: Path, out: Path) -> int:
+    from inference_core.two_hand.release import import_release
+
+    network = import_release(checkpoint, out)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    sys.stdout.write(
+        f"Imported {count / 1e6:.1f} M parameters into {out}. They need your MANO files: --mano DIR.\n"
+    )
+    return 0
+
+
+def _print_engines(weights: Path, mano: Path | None, device: Device) -> int:
+    from inference_core.runtime.device import choose_device
+    from inference_core.two_hand.available_engines import engine_offer
+    from inference_core.two_hand.engine_choice import TOLERANCE_MM, best_of, measurements, probe
+
+    offer = engine_offer(*_found(weights, mano), choose_device(device))
+    found = measurements(offer.factories, probe(offer.batch))
+    best = best_of(found)
+    sys.stdout.write(f"{'engine':<20} crops/s  joints off   ({offer.batch} crops at once)\n")
+    for one in found:
+        note = "  <- fastest" if one is best else "" if one.holds else f"  refused: over {TOLERANCE_MM} mm"
+        sys.stdout.write(f"{one.name:<20} {one.crops_a_second:7.1f}  {one.error_mm:7.4f} mm{note}\n")
+    return 0
+
+
+def _found(weights: Path, mano: Path | None) -> tuple[StoredNetwork, HandModel]:
+    from inference_core.hand_model.load import load_hand_model
+    from inference_core.two_hand.predictor import fitting_hand
+    from inference_core.two_hand.weights import stored_network
+
+    network = stored_network(weights)
+    return network, fitting_hand(network.card, load_hand_model(mano))
+
+
+def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -> int:
+    import torch
+
+    from inference_core.two_hand.picture import check_picture
+
+    stored, hand = _found(weights, mano)
+    network = stored.load()
+    image = torch.from_numpy(_read_pictures(source))
+    check_picture(image)
+    parts = []
+    with torch.no_grad():
+        for first in range(0, len(image), _BATCH):
+            parts.append(output_arrays(network(image[first : first + _BATCH], hand)))
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    part_file = target.with_name(target.name + ".part")
+    try:
+        with part_file.open("wb") as stream:
+            np.savez(stream, **arrays)
+        part_file.replace(target)
+    except OSError as error:
+        part_file.unlink(missing_ok=True)
+        raise RequestError(f"{target} cannot be written: {error.strerror or error}.") from error
+    sys.stdout.write(f"Wrote {len(arrays)} arrays of {len(image)} pictures to {target}.\n")
+    return 0
+
+
+def _read_pictures(path: Path) -> NDArray[np.float32]:
+    try:
+        pictures = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path} is no .npy array that can be read ({error}).") from error
+    if not isinstance(pictures, np.ndarray) or pictures.dtype != np.float32:
+        kind = pictures.dtype if isinstance(pictures, np.ndarray) else "an archive"
+        raise RequestError(f"{path} holds {kind}; give a .npy of float32, (B, 3, 256, 256), normalised.")
+    return np.ascontiguousarray(pictures)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a take holds, in figures a person can judge it by: a table, and curves over time."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.shared.errors import RequestError, TakeError
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.shared.skeleton import SIDES
+from inference_core.shared.take import Take
+
+_UNSURE = 0.5
+_COLOURS = ("#2494ff", "#7fae00")
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class HandFigures:
+    """One hand through the take. NaN where there is nothing to measure."""
+
+    seen: int
+    filled: int
+    absent: int
+    confidence: float
+    reprojection_px: float
+    distance_m: tuple[float, float]
+    top_speed_m_s: float
+    shake_mm: float
+    raw_shake_mm: float
+    unsure: tuple[tuple[int, int], ...]
+
+
+def hand_figures(take: Take, side: int) -> HandFigures:
+    """The figures of one hand. Distance is the wrist's from the camera; shake see `shake_mm`."""
+    present = take.present[:, side]
+    there = present != ABSENT
+    distance = np.linalg.norm(take.wrist_cam_m[there, side], axis=-1)
+    return HandFigures(
+        seen=int((present == SEEN).sum()),
+        filled=int((present == FILLED).sum()),
+        absent=int((~there).sum()),
+        confidence=_mean(take.confidence[there, side]),
+        reprojection_px=_mean(reprojection_px(take)[:, side]),
+        distance_m=(float(distance.min()), float(distance.max())) if there.any() else (np.nan, np.nan),
+        top_speed_m_s=float(np.nanmax(wrist_speed_m_s(take)[:, side], initial=0)),
+        shake_mm=shake_mm(take.wrist_cam_m[:, side]),
+        raw_shake_mm=shake_mm(take.raw_wrist_cam_m[:, side]),
+        unsure=_spans(take.frame, there & (take.confidence[:, side] < _UNSURE)),
+    )
+
+
+def reprojection_px(take: Take) -> Floats:
+    """(T, S) mean distance of the projected joints from the landmarks; NaN where either is missing.
+
+    A hand model's joints are not the landmarks' definitions, so this has a floor above zero.
+    """
+    projected = np.einsum("...ij,tskj->tski", take.K, take.joints_cam_m) if take.K.ndim == 2 else None
+    if projected is None:
+        projected = np.einsum("tij,tskj->tski", take.K, take.joints_cam_m)
+    pixels = projected[..., :2] / projected[..., 2:]
+    known = take.landmarks_px[..., 2] > 0
+    distance = np.where(known, np.linalg.norm(pixels - take.landmarks_px[..., :2], axis=-1), np.nan)
+    return _nanmean(distance)
+
+
+def wrist_speed_m_s(take: Take) -> Floats:
+    """(T, S) speed of the wrist; NaN where it is not known on both sides of a frame."""
+    if take.frame_count < 2:
+        return np.full((take.frame_count, 2), np.nan)
+    steps = np.linalg.norm(np.diff(take.wrist_cam_m, axis=0), axis=-1)
+    speed = steps / np.diff(take.time_s)[:, None]
+    return np.concatenate([speed[:1], speed])
+
+
+def shake_mm(wrist_m: Floats) -> float:
+    """Mean second difference of positions (T, 3), millimetres per frame squared."""
+    if len(wrist_m) < 3:
+        return float("nan")
+    return 1000 * _mean(np.linalg.norm(np.diff(wrist_m, 2, axis=0), axis=-1))
+
+
+def summary(take: Take) -> str:
+    """A line a hand."""
+    lines: list[str] = []
+    for side, name in enumerate(SIDES):
+        figures = hand_figures(take, side)
+        if figures.absent == take.frame_count:
+            lines.append(f"{name:>6}: not in the footage")
+            continue
+        lines.append(
+            f"{name:>6}: seen in {figures.seen} of {take.frame_count} frames, {figures.filled} filled, "
+            f"confidence {figures.confidence:.2f}"
+        )
+    return "\n".join(lines)
+
+
+def table(take: Take) -> str:
+    """Everything that `duohand inspect` prints."""
+    meta = take.meta
+    footage, model = meta.get("footage", {}), meta.get("hand_model", {})
+    lines = [
+        f"footage     {footage.get('path', 'not recorded')}",
+        f"frames      {take.frame[0]}..{take.frame[-1]}, {take.frame_count} of them, "
+        f"{take.time_s[-1] - take.time_s[0]:.2f} s at {take.fps:g} a second",
+        f"picture     {take.size_px[0]}x{take.size_px[1]}",
+        f"lens        {meta.get('camera', {}).get('source', 'not recorded')} "
+        f"(focal length {take.K.reshape(-1, 3, 3)[0, 0, 0]:.1f} px)",
+        f"hand model  {model.get('name', 'not recorded')}, {model.get('licence', 'licence not recorded')}",
+        f"network     {meta.get('network') or 'none'}",
+        "",
+        f"{'':22}{'left':>16}{'right':>16}",
+    ]
+    both = [hand_figures(take, side) for side in (0, 1)]
+    rows = [
+        ("frames seen", [f"{hand.seen}" for hand in both]),
+        ("frames filled", [f"{hand.filled}" for hand in both]),
+        ("frames absent", [f"{hand.absent}" for hand in both]),
+        ("confidence", [_number(hand.confidence, "{:.2f}") for hand in both]),
+        ("reprojection, px", [_number(hand.reprojection_px, "{:.2f}") for hand in both]),
+        ("distance, m", [_interval(hand.distance_m) for hand in both]),
+        ("top speed, m/s", [_number(hand.top_speed_m_s, "{:.2f}") for hand in both]),
+        ("shake, mm/frame2", [_number(hand.shake_mm, "{:.2f}") for hand in both]),
+        ("shake before solve", [_number(hand.raw_shake_mm, "{:.2f}") for hand in both]),
+    ]
+    lines += [f"{name:<22}{left:>16}{right:>16}" for name, (left, right) in rows]
+    for name, hand in zip(SIDES, both, strict=True):
+        if hand.unsure:
+            spans = ", ".join(f"{a}..{b}" if b > a else f"{a}" for a, b in hand.unsure[:12])
+            lines.append(f"unsure {name}: frames {spans}{' ...' if len(hand.unsure) > 12 else ''}")
+    lines += [f"warning: {text}" for text in meta.get("warnings", [])]
+    return "\n".join(lines)
+
+
+def plot_curves(take: Take, path: Path) -> None:
+    """Write a picture of speed, confidence and reprojection error over time. Needs matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RequestError("Curves need matplotlib. Install it: pip install 'duohand[plot]'.") from error
+    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(3, 1, sharex=True)
+    curves = (
+        ("wrist speed, m/s", wrist_speed_m_s(take)),
+        ("confidence", np.where(take.present == ABSENT, np.nan, take.confidence)),
+        ("reprojection error, px", reprojection_px(take)),
+    )
+    for axis, (label, values) in zip(axes, curves, strict=True):
+        for side, name in enumerate(SIDES):
+            axis.plot(take.time_s, values[:, side], color=_COLOURS[side], label=name, linewidth=1.3)
+            filled = take.present[:, side] == FILLED
+            axis.plot(take.time_s[filled], values[filled, side], ".", color=_COLOURS[side], markersize=4)
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+    axes[1].set_ylim(0, 1.05)
+    axes[0].legend(loc="upper right")
+    axes[-1].set_xlabel("seconds (dots: filled frames)")
+    try:
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:
+        raise TakeError(
+            f"The curves could not be written to {path}: {error}. Choose another place."
+        ) from error
+
+
+def _spans(frame: NDArray[np.int64], mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """First and last frame number of every run in which the mask holds."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return tuple((int(frame[a]), int(frame[b - 1])) for a, b in edges.reshape(-1, 2))
+
+
+def _mean(values: Floats) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _nanmean(values: Floats) -> Floats:
+    """Mean over the last axis without NaN; NaN where there is nothing else."""
+    known = np.isfinite(values)
+    count = known.sum(-1)
+    total = np.where(known, values, 0).sum(-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _number(value: float, form: str) -> str:
+    return form.format(value) if np.isfinite(value) else "-"
+
+
+def _interval(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:.2f}..{bounds[1]:.2f}" if np.isfinite(bounds[0]) else "-"

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A start for hand frames that nothing holds: straight between the last and the next one that is held."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inference_core.fitting.observations import Observations
+from inference_core.fitting.parameterisation import HandState
+from inference_core.geometry.rotations import slerp
+
+
+def bridge(seen: Observations, held: Tensor, state: HandState) -> HandState:
+    """The state with hand frames that are not `held` (N,) laid between their held neighbours of the same run.
+
+    With a held neighbour on one side only they stay as that one is.
+    """
+    if bool(held.all()) or not bool(held.any()):
+        return state
+    before, after = _held_neighbours(seen, held)
+    span = (seen.time[after] - seen.time[before]).clamp(min=1e-9)
+    fraction = torch.where(after == before, 0.0, (seen.time - seen.time[before]) / span)
+    laid = HandState(
+        torch.lerp(state.place[before], state.place[after], fraction[:, None]),
+        slerp(state.root[before], state.root[after], fraction),
+        torch.lerp(state.angles_rad[before], state.angles_rad[after], fraction[:, None, None]),
+    )
+    return state.where(held, laid)
+
+
+def _held_neighbours(seen: Observations, held: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices (N,) of the nearest held hand frame at or before and at or after each one, within its run."""
+    count = len(held)
+    run = np.concatenate([[0], np.cumsum(seen.steps.numpy() == 0)])
+    index = np.arange(count)
+    flags = held.numpy()
+    before = np.maximum.accumulate(np.where(flags, index, -1))
+    after = np.minimum.accumulate(np.where(flags, index, count)[::-1])[::-1]
+    has_before = (before >= 0) & (run[before.clip(0)] == run)
+    has_after = (after < count) & (run[after.clip(max=count - 1)] == run)
+    nearest = np.where(has_before, before, np.where(has_after, after, index))
+    return torch.as_tensor(nearest), torch.as_tensor(np.where(has_after, after, nearest))

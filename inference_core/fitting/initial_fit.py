@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hand model fitted to the landmarks of each crop, in place of the landmark network's world landmarks.
+
+World landmarks alone turn a hand by some 20 degrees and know nothing of its size; with the landmarks in the picture,
+the joints' limits and one shape for the shot, the solve's fit of single frames halves that. The network starts there
+and corrects what is left.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.fitting.observations import gather
+from inference_core.fitting.parameterisation import make_parameterisation, pose_points
+from inference_core.fitting.residuals import LANDMARKS
+from inference_core.fitting.single_frame import ShotShape, estimate_shape, fit_frames, start_state, well_seen
+from inference_core.geometry.camera import Camera
+from inference_core.hand_model.hand import HandModel
+from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.two_hand.configuration import CROP_PX
+from inference_core.two_hand.records import Conditioning
+
+# Where the lens is not known: 60 degrees over a crop of the whole picture.
+_USUAL_FOCAL_UV = 1.7
+_HALF = CROP_PX / 2
+
+
+def shape_of(evidence: Conditioning, hand: HandModel) -> ShotShape:
+    """One shape a hand of the crops (T, ...) of one shot. hand: float64, on the CPU."""
+    tracks, camera = _as_tracks(evidence)
+    chosen, count = well_seen(tracks), len(tracks.present)
+    times = _apart(count)
+    return estimate_shape(hand, gather(tracks, None, chosen, camera, times, hand.joint_axes, range(count)))
+
+
+def for_refined(shape: ShotShape, hand: HandModel) -> ShotShape:
+    """The shape for world landmarks that a head reads: in metres, of a hand of the mean size."""
+    mean = make_parameterisation(hand, torch.zeros_like(shape.chart.betas))
+    return replace(shape, world_scale=shape.chart.reach_m / mean.reach_m)
+
+
+def fitted(evidence: Conditioning, shape: ShotShape) -> Conditioning:
+    """The evidence with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop by itself."""
+    tracks, camera = _as_tracks(evidence)
+    count = len(tracks.present)
+    axes = shape.chart.axes
+    seen = gather(tracks, None, tracks.present, camera, _apart(count), axes, range(count))
+    world_rel_m = torch.zeros_like(evidence.world_rel_m)
+    if len(seen):
+        state = fit_frames(shape, seen, start_state(shape, seen))
+        points = pose_points(shape.chart, seen.side, state).points_m[:, LANDMARKS]
+        world_rel_m[seen.frame, seen.side] = (points - points[:, :1]).to(world_rel_m)
+    missing = evidence.landmark_score[..., None] == 0
+    return replace(evidence, world_rel_m=world_rel_m.masked_fill(missing, 0.0))
+
+
+def _as_tracks(evidence: Conditioning) -> tuple[HandTracks, Camera]:
+    """The crops as a shot of their own: landmarks in the crop's pixels, a lens for each."""
+    pixels = (evidence.landmarks_uv + 1) * _HALF
+    score = evidence.landmark_score[..., None]
+    present = np.where((evidence.hand_score > 0).numpy(), SEEN, ABSENT).astype(np.uint8)
+    focal = torch.where(evidence.focal_uv > 0, evidence.focal_uv, _USUAL_FOCAL_UV) * _HALF
+    K = torch.zeros(len(focal), 3, 3, dtype=torch.float64)
+    K[:, 0, 0] = K[:, 1, 1] = focal.double()
+    K[:, :2, 2], K[:, 2, 2] = _HALF, 1.0
+    landmarks = torch.cat([pixels, score], -1).numpy()
+    tracks = HandTracks(landmarks, evidence.world_rel_m.numpy(), present, evidence.side_score.numpy())
+    return tracks, Camera(K.numpy(), (CROP_PX, CROP_PX), np.eye(4))
+
+
+def _apart(count: int) -> NDArray[np.float64]:
+    """Times so far apart that no crop is another's neighbour."""
+    return np.arange(count, dtype=np.float64) * 1000.0

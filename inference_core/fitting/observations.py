@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The evidence of some frames as one flat list of N hand frames, ready for the solve (float64).
+
+Sorted by side, then by frame, so that a hand's neighbours in time are neighbours in the list.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference_core.geometry.camera import Camera
+from inference_core.geometry.projection import pixel_rays
+from inference_core.geometry.rotations import log, turn_to_ray
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, HandTracks, frames_to_known
+from inference_core.two_hand.predictions import TwoHandPredictions
+
+# A network may bring back a hand that the tracks call absent when it is this sure of it; less will do for a hand that
+# was seen a little before or after.
+_NETWORK_PRESENCE, _NETWORK_CONFIDENCE, _CONFIDENCE_NEAR = 0.5, 0.3, 0.1
+# Farther apart than this many median frame times, frames are not neighbours: too much may have happened.
+_LONGEST_STEP = 12.0
+
+
+@dataclass(frozen=True)
+class NetworkTargets:
+    """The network's estimates of the N hand frames; zeros where confidence (N,) is 0.
+
+    root (N, 3, 3); angles_rad (N, 15, 3); joints_m (N, 21, 3) relative to the wrist; wrist_m (N, 3);
+    from_other_m (N, 3): from the other hand's wrist to this one's.
+    """
+
+    confidence: Tensor
+    root: Tensor
+    angles_rad: Tensor
+    joints_m: Tensor
+    wrist_m: Tensor
+    from_other_m: Tensor
+
+    def take(self, indices: Tensor) -> "NetworkTargets":
+        """The hand frames of the given indices."""
+        return NetworkTargets(*(getattr(self, field.name)[indices] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Observations:
+    """N hand frames.
+
+    side, frame (N,) int64; time (N,) in median frame times; K (N, 3, 3); pixels (N, 21, 2), score (N, 21),
+    zero where nothing was seen; diagonal_px (N,) of the landmarks' box; world_m (N, 21, 3) centred, turned
+    from the crop's line of sight into camera axes; other (N,) index of the same frame's other hand, or -1.
+    """
+
+    side: Tensor
+    frame: Tensor
+    time: Tensor
+    K: Tensor
+    pixels: Tensor
+    score: Tensor
+    diagonal_px: Tensor
+    world_m: Tensor
+    other: Tensor
+    network: NetworkTargets | None
+
+    def __len__(self) -> int:
+        return len(self.side)
+
+    @property
+    def seen(self) -> Tensor:
+        """(N,) bool: has landmarks of its own."""
+        return (self.score > 0).any(-1)
+
+    @property
+    def steps(self) -> Tensor:
+        """(N - 1,) time from each hand frame to the next of the list; 0 where the two do not follow."""
+        step = torch.diff(self.time)
+        follows = (torch.diff(self.side) == 0) & (torch.diff(self.frame) == 1) & (step < _LONGEST_STEP)
+        return torch.where(follows, step, torch.zeros_like(step))
+
+    def take(self, indices: Tensor) -> "Observations":
+        """The hand frames of the given indices, the link to the other hand cut."""
+        chosen = {
+            field.name: getattr(self, field.name)[indices]
+            for field in fields(self)
+            if field.name not in ("network", "other")
+        }
+        network = None if self.network is None else self.network.take(indices)
+        return replace(self, **chosen, other=torch.full_like(indices, -1), network=network)
+
+
+def usable_presence(evidence: HandTracks, network: TwoHandPredictions | None) -> NDArray[np.uint8]:
+    """(T, S) the tracks' presence, as the solve can serve it.
+
+    A hand that only the network is sure of counts as filled; a filled stretch that neither landmarks nor the
+    network hold anywhere counts as absent.
+    """
+    present = evidence.present
+    landmarks = (
+        np.nan_to_num(evidence.landmarks_px[..., 2]) * np.isfinite(evidence.world_m).all((-1, -2))[..., None]
+    )
+    held = (present == SEEN) & (landmarks > 0).any(-1)
+    if network is not None:
+        near = np.minimum(*frames_to_known(present == SEEN)) <= REMEMBERED_FRAMES
+        least = np.where(near, _CONFIDENCE_NEAR, _NETWORK_CONFIDENCE)
+        sure = (network.presence > _NETWORK_PRESENCE) & (network.confidence > least)
+        present = np.where((present == ABSENT) & sure, np.uint8(FILLED), present)
+        held |= (network.confidence > 0) & (present != ABSENT)
+    present = np.where(held | (present == ABSENT), present, np.uint8(FILLED))
+    return _without_unheld_runs(present, held)
+
+
+def _without_unheld_runs(present: NDArray[np.uint8], held: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    present = present.copy()
+    for side in range(present.shape[1]):
+        there = np.concatenate([[False], present[:, side] != ABSENT, [False]])
+        edges = np.flatnonzero(there[1:] != there[:-1])
+        for start, stop in zip(edges[::2], edges[1::2], strict=True):
+            if not held[start:stop, side].any():
+                present[start:stop, side] = ABSENT
+    return present
+
+
+def gather(
+    evidence: HandTracks,
+    network: TwoHandPredictions | None,
+    present: NDArray[np.uint8],
+    camera: Camera,
+    times: NDArray[np.float64],
+    axes: Tensor,
+    frames: range,
+) -> Observations:
+    """The observations of a range of frames.
+
+    times (T,): in median frame times. axes (S, 15, 3, 3): the joints' axes, for the network's rotations.
+    """
+    span = slice(frames.start, frames.stop)
+    side, frame = (torch.as_tensor(found) for found in np.nonzero(present[span].T))
+    frame = frame + frames.start
+    pick = (frame.numpy(), side.numpy())
+    landmarks = torch.as_tensor(evidence.landmarks_px[pick]).double()
+    world_m = torch.as_tensor(evidence.world_m[pick]).double()
+    finite = landmarks.isfinite().all(-1) & world_m.isfinite().all(-1)
+    score = torch.where(finite, landmarks[..., 2].nan_to_num().clamp(0, 1), torch.zeros(()).double())
+    pixels, world_m = landmarks[..., :2].nan_to_num(), world_m.nan_to_num()
+    whole = torch.as_tensor(np.asarray(camera.K)).double()
+    K = whole[frame] if whole.dim() == 3 else whole.expand(len(frame), 3, 3)
+    return Observations(
+        side=side,
+        frame=frame,
+        time=torch.as_tensor(times)[frame],
+        K=K,
+        pixels=pixels,
+        score=score,
+        diagonal_px=(pixels.amax(1) - pixels.amin(1)).norm(dim=-1).clamp(min=8.0),
+        world_m=_seen_along_ray(world_m, pixels, K),
+        other=_other_hands(side, frame),
+        network=None if network is None else _network_targets(network, pick, axes),
+    )
+
+
+def _other_hands(side: Tensor, frame: Tensor) -> Tensor:
+    """(N,) index of the hand frame with the same frame and the other side, -1 where there is none."""
+    place = {(s, f): n for n, (s, f) in enumerate(zip(side.tolist(), frame.tolist(), strict=True))}
+    found = [place.get((1 - s, f), -1) for s, f in zip(side.tolist(), frame.tolist(), strict=True)]
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def _seen_along_ray(world_m: Tensor, pixels: Tensor, K: Tensor) -> Tensor:
+    """World landmarks (N, 21, 3), centred and turned from the line of sight through the hand to camera axes.
+
+    The landmark network sees a crop, as a camera that looks straight at the hand would; off the picture's
+    centre its z axis is therefore not the camera's but the ray's.
+    """
+    centred = world_m - world_m.mean(1, keepdim=True)
+    ray = pixel_rays(pixels.mean(1, keepdim=True), K)[:, 0]
+    return centred @ turn_to_ray(ray).mT
+
+
+def _network_targets(
+    network: TwoHandPredictions, pick: tuple[NDArray[np.int64], NDArray[np.int64]], axes: Tensor
+) -> NetworkTargets:
+    def picked(values: NDArray[np.float32]) -> Tensor:
+        return torch.as_tensor(values[pick]).double().nan_to_num()
+
+    frame, side = pick
+    rotations = picked(network.rotations)
+    confidence = torch.as_tensor(network.confidence[pick]).double().nan_to_num().clamp(0, 1)
+    usable = [
+        np.isfinite(values[pick]).reshape(len(frame), -1).all(1)
+        for values in (network.rotations, network.wrist_cam_m, network.joints_rel_m)
+    ]
+    confidence = confidence * torch.as_tensor(np.logical_and.reduce(usable))
+    offset_m = torch.as_tensor(network.offset_m[frame]).double()
+    sign = torch.as_tensor(np.where(side == 1, 1.0, -1.0))[:, None]
+    side_index = torch.as_tensor(side)
+    local = axes[side_index].mT @ rotations[:, 1:] @ axes[side_index]
+    identity = torch.eye(3).double()
+    absent = (confidence == 0)[:, None, None]
+    local = torch.where(absent[..., None], identity, local)
+    return NetworkTargets(
+        confidence=confidence,
+        root=torch.where(absent, identity, rotations[:, 0]),
+        angles_rad=log(local),
+        joints_m=picked(network.joints_rel_m),
+        wrist_m=picked(network.wrist_cam_m),
+        from_other_m=sign * offset_m,
+    )

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The solve's unknowns, the points of the hand as functions of them, and their exact derivatives.
+
+The unknowns of one hand in one frame, D in all: where the wrist is seen (X/Z, Y/Z), the logarithm of its
+depth, the turn of the hand about its wrist (3, an increment in camera axes), and those angles of the finger
+joints that can turn at all (flexion, spread, twist: parts of the joint's rotation vector along its own axes).
+An interphalangeal joint's spread and twist stay at zero. Image position and depth are apart, because a single
+camera sees the one twenty times better than the other.
+
+Everything works on a flat list of N hand frames of either side: an absent hand costs nothing.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from inference_core.geometry.rotations import exp, hat
+from inference_core.hand_model.hand import HandModel
+from inference_core.shared.skeleton import DRIVER_16_OF_21
+
+IMAGE, DEPTH, ROOT, FINGERS = slice(0, 2), slice(2, 3), slice(3, 6), 6
+# A joint turns about an axis when its limits leave it more than this, in degrees.
+_FREE_RANGE_DEG = 18.0
+
+
+@dataclass(frozen=True)
+class HandChart:
+    """Rest skeletons of the two hands for one shape, as the solve needs them (float64).
+
+    joints_m (S, 16, 3), points_m (S, P, 3) at rest, relative to the wrist joint: the 21 landmarks, then the 21
+    joints; joint_dirs_m (S, 16, 3, 10), point_dirs_m (S, P, 3, 10) per beta; drivers (P,) the joint that
+    carries each point; axes (S, 15, 3, 3); limits_rad (15, 3, 2); mean_rad (S, 15, 3) relaxed pose; free (A,)
+    indices into the 45 angles. betas (S, 10).
+    """
+
+    joints_m: Tensor
+    points_m: Tensor
+    joint_dirs_m: Tensor
+    point_dirs_m: Tensor
+    drivers: Tensor
+    axes: Tensor
+    limits_rad: Tensor
+    mean_rad: Tensor
+    free: Tensor
+    betas: Tensor
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns of one hand in one frame, D."""
+        return FINGERS + len(self.free)
+
+    @cached_property
+    def ancestry(self) -> Tensor:
+        """(P, 15) bool: which finger joints move each point (a chain's joints up to the driver)."""
+        joints = torch.arange(1, 16)
+        same_finger = (joints - 1) // 3 == (self.drivers[:, None] - 1) // 3
+        return same_finger & (joints <= self.drivers[:, None]) & (self.drivers[:, None] > 0)
+
+    @property
+    def reach_m(self) -> Tensor:
+        """(S,) wrist to middle knuckle."""
+        return self.joints_m[:, 4].norm(dim=-1)
+
+
+@dataclass(frozen=True)
+class HandState:
+    """N hand frames: place (N, 3) X/Z, Y/Z, log Z of the wrist; root (N, 3, 3); angles_rad (N, 15, 3)."""
+
+    place: Tensor
+    root: Tensor
+    angles_rad: Tensor
+
+    @property
+    def wrist_m(self) -> Tensor:
+        """(N, 3) wrist joint in camera axes, metres."""
+        depth_m = self.place[:, 2:].exp()
+        return torch.cat([self.place[:, :2] * depth_m, depth_m], -1)
+
+    def moved(self, step: Tensor, chart: HandChart) -> "HandState":
+        """The state after an increment (N, D) of the unknowns."""
+        angles_rad = self.angles_rad.flatten(1).index_add(1, chart.free, step[:, FINGERS:])
+        return HandState(
+            self.place + step[:, :3], exp(step[:, ROOT]) @ self.root, angles_rad.unflatten(1, (15, 3))
+        )
+
+    def where(self, chosen: Tensor, other: "HandState") -> "HandState":
+        """This state where `chosen` (N,), the other elsewhere."""
+        return HandState(
+            torch.where(chosen[:, None], self.place, other.place),
+            torch.where(chosen[:, None, None], self.root, other.root),
+            torch.where(chosen[:, None, None], self.angles_rad, other.angles_rad),
+        )
+
+    def take(self, indices: Tensor | slice) -> "HandState":
+        """The hand frames of the given indices."""
+        return HandState(self.place[indices], self.root[indices], self.angles_rad[indices])
+
+
+@dataclass(frozen=True)
+class PosedPoints:
+    """Points (N, P, 3) in camera axes, and what their derivatives are made of.
+
+    turns (N, 16, 3, 3) and joints_m (N, 16, 3) as in the hand model; turn_axes (N, 15, 3, 3) columns: the axis
+    in camera space about which each angle turns its joint.
+    """
+
+    chart: HandChart
+    state: HandState
+    points_m: Tensor
+    turns: Tensor
+    joints_m: Tensor
+    turn_axes: Tensor
+
+    def jacobian(self, points: slice | Tensor) -> Tensor:
+        """(N, 3, P', D) derivatives of the chosen points by the unknowns."""
+        chart, free = self.chart, self.chart.free
+        chosen = self.points_m[:, points]
+        wrist_m = self.state.wrist_m
+        axes = self.turn_axes.transpose(-1, -2).flatten(1, 2)[:, free]
+        arms = chosen[:, :, None] - self.joints_m[:, 1:][:, free // 3][:, None]
+        moved_by = chart.ancestry[points][:, free // 3]
+        fingers = _cross(axes[:, None], arms) * moved_by[..., None]
+        about_wrist = -hat(chosen - wrist_m[:, None])
+        depth = wrist_m[:, None, :].expand_as(chosen)
+        out = chosen.new_zeros(len(chosen), 3, chosen.shape[1], chart.size)
+        out[:, 0, :, 0] = wrist_m[:, None, 2]
+        out[:, 1, :, 1] = wrist_m[:, None, 2]
+        out[..., 2] = depth.transpose(1, 2)
+        out[..., ROOT] = about_wrist.transpose(1, 2)
+        out[..., FINGERS:] = fingers.permute(0, 3, 1, 2)
+        return out
+
+    def shape_jacobian(self, side: Tensor, points: slice | Tensor) -> Tensor:
+        """(N, 3, P', 10) derivatives of the chosen points by the betas, the wrist joint held."""
+        chart, drivers = self.chart, self.chart.drivers[points]
+        joint_dirs = chart.joint_dirs_m[side]
+        chains = joint_dirs[:, 1:].unflatten(1, (5, 3))
+        bones = torch.diff(chains, dim=2, prepend=joint_dirs[:, :1, None].expand_as(chains[:, :, :1]))
+        carriers = torch.cat(
+            [
+                self.turns[:, :1, None].expand(-1, 5, 1, 3, 3),
+                self.turns[:, 1:].unflatten(1, (5, 3))[:, :, :2],
+            ],
+            2,
+        )
+        moved = (carriers @ bones).cumsum(2).flatten(1, 2)
+        moved = torch.cat([torch.zeros_like(moved[:, :1]), moved], 1)
+        local = chart.point_dirs_m[side][:, points] - joint_dirs[:, drivers]
+        return (moved[:, drivers] + self.turns[:, drivers] @ local).transpose(1, 2)
+
+
+def make_parameterisation(model: HandModel, betas: Tensor) -> HandChart:
+    """The chart of a hand model at betas (S, 10).
+
+    Landmarks and fingertips are carried rigidly by their joints: the skin's bending at the very tip, well under
+    a millimetre, is left out here and only here.
+    """
+    model = model.to("cpu", torch.float64)
+    base, base_points = _rest(model, betas)
+    steps = torch.eye(10, dtype=betas.dtype) * 0.1
+    shifted = [_rest(model, betas + step) for step in steps]
+    joint_dirs = torch.stack([joints - base for joints, _ in shifted], -1) / 0.1
+    point_dirs = torch.stack([points - base_points for _, points in shifted], -1) / 0.1
+    ranges = model.joint_limits_rad[..., 1] - model.joint_limits_rad[..., 0]
+    mean = model.angles_from_rotations(exp(model.hands_mean.unflatten(-1, (15, 3))))
+    return HandChart(
+        joints_m=base,
+        points_m=base_points,
+        joint_dirs_m=joint_dirs,
+        point_dirs_m=point_dirs,
+        drivers=torch.as_tensor(DRIVER_16_OF_21).repeat(2),
+        axes=model.joint_axes,
+        limits_rad=model.joint_limits_rad,
+        mean_rad=mean,
+        free=(ranges.flatten().rad2deg() > _FREE_RANGE_DEG).nonzero()[:, 0],
+        betas=betas,
+    )
+
+
+def pose_points(chart: HandChart, side: Tensor, state: HandState) -> PosedPoints:
+    """The chart's points for N hand frames of the given sides (N,)."""
+    rest = chart.joints_m[side]
+    axes = chart.axes[side]
+    local = exp(state.angles_rad)
+    fingers = (axes @ local @ axes.mT).unflatten(1, (5, 3))
+    chains = rest[:, 1:].unflatten(1, (5, 3))
+    bones = torch.diff(chains, dim=2, prepend=torch.zeros_like(chains[:, :, :1]))
+    turn = state.root[:, None].expand(-1, 5, 3, 3)
+    place = state.wrist_m[:, None].expand(-1, 5, 3)
+    carriers, turns, places = [], [], []
+    for level in range(3):
+        place = place + _turn(turn, bones[:, :, level])
+        carriers.append(turn)
+        turn = turn @ fingers[:, :, level]
+        turns.append(turn)
+        places.append(place)
+    turns_all = torch.cat([state.root[:, None], torch.stack(turns, 2).flatten(1, 2)], 1)
+    joints = torch.cat([state.wrist_m[:, None], torch.stack(places, 2).flatten(1, 2)], 1)
+    turn_axes = torch.stack(carriers, 2).flatten(1, 2) @ axes @ _left_jacobian(state.angles_rad)
+    offsets = (chart.points_m - chart.joints_m[:, chart.drivers])[side]
+    points = joints[:, chart.drivers] + _turn(turns_all[:, chart.drivers], offsets)
+    return PosedPoints(chart, state, points, turns_all, joints, turn_axes)
+
+
+def _rest(model: HandModel, betas: Tensor) -> tuple[Tensor, Tensor]:
+    """Joints (S, 16, 3) and points (S, P, 3) of the flat hand, relative to its wrist."""
+    flat = torch.eye(3, dtype=betas.dtype).expand(2, 16, 3, 3)
+    posed = model.with_shape(betas).with_pose(flat, betas.new_zeros(2, 3))
+    return posed.joints16_m, torch.cat([posed.landmarks21_m, posed.joints21_m], 1)
+
+
+def _left_jacobian(vectors: Tensor) -> Tensor:
+    """(..., 3, 3) of axis-angles: exp(v + dv) = exp(J dv) exp(v) to first order."""
+    angle_sq = vectors.square().sum(-1)[..., None, None].clamp(min=1e-12)
+    angle = angle_sq.sqrt()
+    cross = hat(vectors)
+    first = (1 - angle.cos()) / angle_sq
+    second = (angle - angle.sin()) / (angle_sq * angle)
+    identity = torch.eye(3, dtype=vectors.dtype)
+    return identity + first * cross + second * (cross @ cross)
+
+
+def _turn(matrices: Tensor, vectors: Tensor) -> Tensor:
+    return (matrices * vectors[..., None, :]).sum(-1)
+
+
+def _cross(first: Tensor, second: Tensor) -> Tensor:
+    return torch.linalg.cross(*torch.broadcast_tensors(first, second), dim=-1)

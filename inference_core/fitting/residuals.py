@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one frame alone says about a hand: landmarks, world landmarks, pose prior, joint limits, the network.
+
+Each term adds its weighted squared residuals to the normal equations of the unknowns (chart), linearised at the
+current state; robust terms by their current weights (pseudo-Huber: quadratic near zero, linear far out).
+Residuals are in units of their own standard deviation.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inference_core.fitting.observations import NetworkTargets, Observations
+from inference_core.fitting.parameterisation import (
+    FINGERS,
+    ROOT,
+    HandChart,
+    HandState,
+    PosedPoints,
+    pose_points,
+)
+from inference_core.geometry.projection import project_pinhole
+from inference_core.geometry.rotations import log
+
+LANDMARKS, JOINTS = slice(0, 21), slice(21, 42)
+
+# Standard deviations. Of landmarks: as a share of the diagonal of the hand's box (346 px: 3 px). MediaPipe's own
+# 2D and world landmarks disagree by 6 px there, hence the wide world one.
+_PIXEL_SHARE, _PIXEL_KNEE = 0.009, 2.5
+_WORLD_M, _WORLD_KNEE = 0.0068, 2.7
+# Of the resting pose: flexion, spread, twist in degrees; and of the last joint's flexion about 0.6 of the one
+# before, to which one tendon ties it.
+_POSE_DEG = (45.0, 17.0, 14.0)
+_TENDON_DEG, _TENDON_RATIO = 20.0, 0.6
+_LIMIT_DEG = 1.5
+# Of a fully confident network.
+_NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_KNEE = 10.0, 14.0, 2.5
+_NETWORK_JOINT_M, _NETWORK_PLACE, _NETWORK_DEPTH = 0.010, 0.012, 0.02
+# A network has read the world landmarks: beside a fully confident one this share of them counts no more.
+_WORLD_READ = 0.8
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """NormalEquations equations of N hand frames: hessian (N, D, D), gradient (N, D), cost (N,)."""
+
+    hessian: Tensor
+    gradient: Tensor
+    cost: Tensor
+
+    def __add__(self, other: "NormalEquations") -> "NormalEquations":
+        return NormalEquations(
+            self.hessian + other.hessian, self.gradient + other.gradient, self.cost + other.cost
+        )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Weighted residuals (N, R) and their derivatives by the unknowns (N, R, D), with what they cost (N,)."""
+
+    residual: Tensor
+    jacobian: Tensor
+    cost: Tensor
+
+    def normal(self) -> NormalEquations:
+        """Their normal equations."""
+        return NormalEquations(
+            self.jacobian.mT @ self.jacobian,
+            (self.jacobian.mT @ self.residual[..., None])[..., 0],
+            self.cost,
+        )
+
+
+def frame_cost(chart: HandChart, seen: Observations, state: HandState, world_scale: Tensor) -> Tensor:
+    """(N,) cost of the states, without derivatives."""
+    posed = pose_points(chart, seen.side, state)
+    cost = _pixel_errors(seen, posed)[1].sum(-1) + _world_errors(seen, posed, world_scale)[1].sum(-1)
+    for residual in _angle_residuals(chart, seen.side, state):
+        cost = cost + 0.5 * residual.square().sum((1, 2))
+    if seen.network is not None:
+        cost = cost + _network_errors(seen.network, posed)[1]
+    return cost
+
+
+def frame_normal(
+    chart: HandChart, seen: Observations, posed: PosedPoints, world_scale: Tensor
+) -> NormalEquations:
+    """NormalEquations equations of all single-frame terms. world_scale (S,): the model's size over the world's."""
+    jacobian = posed.jacobian(LANDMARKS)
+    total = (
+        _pixel_rows(seen, posed, jacobian).normal() + _world_rows(seen, posed, jacobian, world_scale).normal()
+    )
+    total = total + _angle_normal(chart, seen.side, posed.state)
+    if seen.network is not None:
+        total = total + _network_normal(chart, seen.network, posed)
+    return total
+
+
+def landmark_rows(
+    seen: Observations, posed: PosedPoints, points_jacobian: Tensor, world_scale: Tensor
+) -> Rows:
+    """Landmark and world rows for any derivatives (N, 3, 21, K) of the landmarks."""
+    pixel = _pixel_rows(seen, posed, points_jacobian)
+    world = _world_rows(seen, posed, points_jacobian, world_scale)
+    return Rows(
+        torch.cat([pixel.residual, world.residual], 1),
+        torch.cat([pixel.jacobian, world.jacobian], 1),
+        pixel.cost + world.cost,
+    )
+
+
+def world_scale_column(seen: Observations, posed: PosedPoints, world_scale: Tensor) -> Tensor:
+    """(N, R, 1) derivative of landmark_rows' residuals by the logarithm of the world scale."""
+    residual, _, weight = _world_errors(seen, posed, world_scale)
+    arms = residual + seen.world_m / _WORLD_M
+    world = -(arms.transpose(1, 2) * weight.sqrt()[:, None, :]).flatten(1)
+    return torch.cat([world.new_zeros(len(seen), 42), world], 1)[..., None]
+
+
+def reprojection_px(seen: Observations, posed: PosedPoints) -> Tensor:
+    """(N, 21) distance of the projected landmarks from the seen ones, pixels."""
+    return (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels).norm(dim=-1)
+
+
+def pseudo_huber(error: Tensor, knee: float) -> tuple[Tensor, Tensor]:
+    """Weight and cost of errors (in standard deviations) beyond whose knee a larger one pulls no harder."""
+    root = (1 + (error / knee).square()).sqrt()
+    return 1 / root, knee**2 * (root - 1)
+
+
+def _pixel_errors(seen: Observations, posed: PosedPoints) -> tuple[Tensor, Tensor, Tensor]:
+    residual = (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels) / (
+        _PIXEL_SHARE * seen.diagonal_px[:, None, None]
+    )
+    weight, cost = pseudo_huber(residual.norm(dim=-1), _PIXEL_KNEE)
+    return residual, cost * seen.score, weight * seen.score
+
+
+def _pixel_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor) -> Rows:
+    points = posed.points_m[:, LANDMARKS]
+    residual, cost, weight = _pixel_errors(seen, posed)
+    factor = weight.sqrt()[:, None, :]
+    depth = points[..., 2].clamp(min=1e-3)
+    slope = (points[..., :2] / depth[..., None]).transpose(1, 2)
+    gain = factor / depth[:, None] / (_PIXEL_SHARE * seen.diagonal_px[:, None, None])
+    flat = (jacobian[:, :2] - slope[..., None] * jacobian[:, 2:]) * gain[..., None]
+    count = flat.shape[2] * 2
+    turned = (seen.K[:, :2, :2] @ flat.flatten(2)).reshape(len(flat), count, -1)
+    weighted = (residual.transpose(1, 2) * factor).reshape(len(flat), count)
+    return Rows(weighted, turned, cost.sum(-1))
+
+
+def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    points = posed.points_m[:, LANDMARKS]
+    # In the world landmarks' own metres: in the model's, a smaller hand would always err less.
+    arms = (points - points.mean(1, keepdim=True)) / scale[seen.side][:, None, None]
+    residual = (arms - seen.world_m) / _WORLD_M
+    weight, cost = pseudo_huber(residual.norm(dim=-1), _WORLD_KNEE)
+    share = seen.score
+    if seen.network is not None:
+        share = share * (1 - _WORLD_READ * seen.network.confidence[:, None])
+    return residual, cost * share, weight * share
+
+
+def _world_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor, scale: Tensor) -> Rows:
+    residual, cost, weight = _world_errors(seen, posed, scale)
+    factor = weight.sqrt()[:, None, :]
+    gain = factor / (_WORLD_M * scale[seen.side][:, None, None])
+    arms = (jacobian - jacobian.mean(2, keepdim=True)) * gain[..., None]
+    return Rows((residual.transpose(1, 2) * factor).flatten(1), arms.flatten(1, 2), cost.sum(-1))
+
+
+def _pose_weight() -> Tensor:
+    return 1 / torch.tensor(_POSE_DEG).double().deg2rad()
+
+
+def _angle_residuals(chart: HandChart, side: Tensor, state: HandState) -> tuple[Tensor, Tensor, Tensor]:
+    """Resting pose (N, 15, 3), tendons (N, 5, 1) and limits (N, 15, 3)."""
+    angles = state.angles_rad
+    rest = (angles - chart.mean_rad[side]) * _pose_weight()
+    flexion = angles.unflatten(1, (5, 3))[..., 0]
+    tendon = (flexion[:, :, 2:] - _TENDON_RATIO * flexion[:, :, 1:2]) / torch.tensor(_TENDON_DEG).deg2rad()
+    low, high = chart.limits_rad.unbind(-1)
+    beyond = (angles - high).clamp(min=0) - (low - angles).clamp(min=0)
+    free = torch.zeros(45).double().index_fill(0, chart.free, 1.0).unflatten(0, (15, 3))
+    return rest * free, tendon, beyond / torch.tensor(_LIMIT_DEG).deg2rad() * free
+
+
+def _angle_normal(chart: HandChart, side: Tensor, state: HandState) -> NormalEquations:
+    rest, tendon, beyond = _angle_residuals(chart, side, state)
+    limit_weight = 1 / torch.tensor(_LIMIT_DEG).double().deg2rad()
+    diagonal = _pose_weight().square() + limit_weight.square() * (beyond != 0)
+    gradient = rest * _pose_weight() + beyond * limit_weight
+    cost = 0.5 * (rest.square().sum((1, 2)) + beyond.square().sum((1, 2)) + tendon.square().sum((1, 2)))
+    hessian = torch.diag_embed(diagonal.flatten(1))
+    ties = torch.zeros(5, 45).double()
+    ties[torch.arange(5), torch.arange(5) * 9 + 6] = 1.0
+    ties[torch.arange(5), torch.arange(5) * 9 + 3] = -_TENDON_RATIO
+    ties = ties / torch.tensor(_TENDON_DEG).double().deg2rad()
+    hessian = (hessian + ties.mT @ ties)[:, chart.free][:, :, chart.free]
+    gradient = (gradient.flatten(1) + tendon[..., 0] @ ties)[:, chart.free]
+    size = chart.size
+    out = NormalEquations(hessian.new_zeros(len(side), size, size), gradient.new_zeros(len(side), size), cost)
+    out.hessian[:, FINGERS:, FINGERS:] = hessian
+    out.gradient[:, FINGERS:] = gradient
+    return out
+
+
+def _network_errors(network: NetworkTargets, posed: PosedPoints) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+    """Residuals of root (N, 3), angles (N, 45), place (N, 3), joints (N, 21, 3); cost (N,); weights."""
+    state, wrist_m = posed.state, posed.state.wrist_m
+    target_depth = network.wrist_m[:, 2:].clamp(min=0.05)
+    target_place = torch.cat([network.wrist_m[:, :2] / target_depth, target_depth.log()], -1)
+    spread = torch.tensor([_NETWORK_PLACE, _NETWORK_PLACE, _NETWORK_DEPTH]).double()
+    residuals = [
+        log(state.root @ network.root.mT) / torch.tensor(_NETWORK_ROOT_DEG).deg2rad(),
+        (state.angles_rad - network.angles_rad).flatten(1) / torch.tensor(_NETWORK_ANGLE_DEG).deg2rad(),
+        (state.place - target_place) / spread,
+        (posed.points_m[:, JOINTS] - wrist_m[:, None] - network.joints_m) / _NETWORK_JOINT_M,
+    ]
+    weights, cost = [], torch.zeros_like(network.confidence)
+    for residual in residuals:
+        # One weight for a row of directions that err together; each joint and angle its own.
+        error = residual.abs() if residual.shape[-1] == 45 else residual.norm(dim=-1, keepdim=True)
+        weight, term = pseudo_huber(error, _NETWORK_KNEE)
+        trust = network.confidence.reshape(-1, *[1] * (weight.dim() - 1))
+        weights.append(weight * trust)
+        cost = cost + (term * trust).flatten(1).sum(-1)
+    return residuals, cost, weights
+
+
+def _network_normal(chart: HandChart, network: NetworkTargets, posed: PosedPoints) -> NormalEquations:
+    (root, angles, place, joints), cost, weights = _network_errors(network, posed)
+    count, size = len(root), chart.size
+    diagonal, gradient = root.new_zeros(count, size), root.new_zeros(count, size)
+    spread = torch.tensor([_NETWORK_PLACE, _NETWORK_PLACE, _NETWORK_DEPTH]).double()
+    gains = [
+        (slice(0, 3), place, weights[2].expand(-1, 3), 1 / spread),
+        (ROOT, root, weights[0].expand(-1, 3), 1 / torch.tensor(_NETWORK_ROOT_DEG).double().deg2rad()),
+        (
+            slice(FINGERS, size),
+            angles[:, chart.free],
+            weights[1][:, chart.free],
+            1 / torch.tensor(_NETWORK_ANGLE_DEG).double().deg2rad(),
+        ),
+    ]
+    for where, residual, weight, gain in gains:
+        diagonal[:, where] = weight * gain**2
+        gradient[:, where] = weight * gain * residual
+    jacobian = posed.jacobian(JOINTS)
+    jacobian[..., :3] = 0
+    factor = weights[3][..., 0].sqrt()
+    rows = Rows(
+        (joints * factor[..., None]).transpose(1, 2).flatten(1),
+        (jacobian * (factor / _NETWORK_JOINT_M)[:, None, :, None]).flatten(1, 2),
+        cost,
+    ).normal()
+    return rows + NormalEquations(torch.diag_embed(diagonal), gradient, torch.zeros_like(cost))

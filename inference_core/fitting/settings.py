@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person may choose about the shot solve."""
+
+from dataclasses import dataclass
+
+from inference_core.shared.errors import RequestError
+
+
+@dataclass(frozen=True)
+class SolveSettings:
+    """Settings of one solve.
+
+    smooth: 0 leaves every frame to itself, 0.5 is made for plain footage, 1 smooths as much as may be.
+    contact: keep the two hands' surfaces out of each other.
+    window_frames, overlap_frames: a long shot is solved in windows of that many frames, each sharing that many
+    with the next, over which one is faded into the other.
+    """
+
+    smooth: float = 0.5
+    contact: bool = True
+    window_frames: int = 600
+    overlap_frames: int = 60
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smooth <= 1:
+            raise RequestError(f"smooth is {self.smooth}; choose a number from 0 to 1.")
+        if not 0 < 2 * self.overlap_frames <= self.window_frames:
+            raise RequestError(
+                f"Windows of {self.window_frames} frames cannot share {self.overlap_frames} with the next: "
+                "make the windows at least twice as long as the overlap."
+            )

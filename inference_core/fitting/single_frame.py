@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every frame by itself: a start from the world landmarks, then damped Gauss-Newton on all frames at once.
+
+Also the shape: one for the whole shot, from its most confident frames, before anything else is solved.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference_core.fitting.observations import Observations
+from inference_core.fitting.parameterisation import HandChart, HandState, make_parameterisation, pose_points
+from inference_core.fitting.residuals import (
+    LANDMARKS,
+    frame_cost,
+    frame_normal,
+    landmark_rows,
+    world_scale_column,
+)
+from inference_core.geometry.projection import pixel_rays
+from inference_core.geometry.rigid import fit_similarity
+from inference_core.hand_model.hand import HandModel
+from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.tracking.hand_tracks import HandTracks
+
+# Starting poses: all fingers' flexion as multiples of the relaxed hand's, from flat to fist.
+_START_BENDS = (0.0, 1.0, 2.2, 3.5)
+_FRAME_STEPS = 14
+_SHAPE_STEPS = 8
+_SHAPE_FRAMES = 120
+# A hand in a shot counts as this many independent looks at its shape, however many frames it has: landmark
+# errors go with the pose and do not average out.
+_SHAPE_LOOKS = 4.0
+_SIDES_DIFFER = 0.3  # betas, standard deviations
+
+
+@dataclass(frozen=True)
+class ShotShape:
+    """What holds for the whole shot: chart at its betas, world_scale (S,) of the model over world landmarks."""
+
+    chart: HandChart
+    world_scale: Tensor
+
+
+def well_seen(evidence: HandTracks) -> NDArray[np.uint8]:
+    """(T, S) presence of up to 120 hand frames a side only: the best scored of as many equal stretches."""
+    quality = np.where(evidence.present == SEEN, np.nan_to_num(evidence.landmarks_px[..., 2]).mean(-1), 0)
+    chosen = np.full_like(evidence.present, ABSENT)
+    for side in (0, 1):
+        frames = quality[:, side].nonzero()[0]
+        for stretch in np.array_split(frames, max(1, min(len(frames), _SHAPE_FRAMES))):
+            if len(stretch):
+                chosen[stretch[quality[stretch, side].argmax()], side] = SEEN
+    return chosen
+
+
+def estimate_shape(model: HandModel, seen: Observations) -> ShotShape:
+    """One shape a hand from well seen hand frames spread over the shot (well_seen).
+
+    Left and right are coupled softly: a person's hands are alike. A side without landmarks takes after the
+    other; without any, both are the model's mean.
+    """
+    chart = make_parameterisation(model, torch.zeros(2, 10).double())
+    shape = ShotShape(chart, torch.ones(2).double())
+    if not len(seen):
+        return shape
+    shape = replace(shape, world_scale=_start_scale(chart, seen))
+    state = fit_frames(shape, seen, start_state(shape, seen))
+    for _ in range(_SHAPE_STEPS):
+        shape, state = _shape_step(model, shape, seen, state)
+    return shape
+
+
+def start_state(shape: ShotShape, seen: Observations) -> HandState:
+    """A hand in one of a few simple poses, turned to its world landmarks and moved to where it is seen.
+
+    Hand frames without landmarks take the network's estimate, or a hand at half a metre that later steps
+    replace.
+    """
+    chart, target = shape.chart, seen.world_m * shape.world_scale[seen.side][:, None, None]
+    best, best_error = _resting(chart, seen.side, 1.0), torch.full((len(seen),), torch.inf).double()
+    for bend in _START_BENDS:
+        state = _resting(chart, seen.side, bend)
+        points = pose_points(chart, seen.side, state).points_m[:, LANDMARKS]
+        aligned = fit_similarity(points, target)
+        error = (aligned.apply(points) - target).square().sum((1, 2))
+        state = HandState(state.place, aligned.rotation, state.angles_rad)
+        best, best_error = state.where(error < best_error, best), torch.minimum(error, best_error)
+    best = _placed(chart, seen, best)
+    if seen.network is None:
+        return best
+    network = seen.network
+    depth_m = network.wrist_m[:, 2:].clamp(min=0.05)
+    place = torch.cat([network.wrist_m[:, :2] / depth_m, depth_m.log()], -1)
+    free = torch.zeros(45).double().index_fill(0, chart.free, 1.0).unflatten(0, (15, 3))
+    theirs = HandState(place, network.root, network.angles_rad * free)
+    return best.where(seen.seen | (network.confidence == 0), theirs)
+
+
+def fit_frames(
+    shape: ShotShape, seen: Observations, state: HandState, steps: int = _FRAME_STEPS
+) -> HandState:
+    """Each hand frame at its own optimum: Levenberg-Marquardt with a damping of its own for every frame."""
+    chart = shape.chart
+    damping = torch.full((len(seen),), 1e-2).double()
+    cost = frame_cost(chart, seen, state, shape.world_scale)
+    for _ in range(steps):
+        normal = frame_normal(chart, seen, pose_points(chart, seen.side, state), shape.world_scale)
+        diagonal = normal.hessian.diagonal(dim1=-2, dim2=-1)
+        damped = normal.hessian + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
+        step = -torch.cholesky_solve(normal.gradient[..., None], torch.linalg.cholesky(damped))[..., 0]
+        trial = state.moved(limited(step), chart)
+        trial_cost = frame_cost(chart, seen, trial, shape.world_scale)
+        better = trial_cost < cost
+        state, cost = trial.where(better, state), torch.where(better, trial_cost, cost)
+        damping = torch.where(better, damping * 0.2, damping * 8).clamp(1e-6, 1e6)
+    return state
+
+
+def limited(step: Tensor) -> Tensor:
+    """Increments (N, D) shortened where one number would move by more than 0.5."""
+    return step * (0.5 / step.abs().amax(-1, keepdim=True).clamp(min=0.5))
+
+
+def _start_scale(chart: HandChart, seen: Observations) -> Tensor:
+    """(S,) median size of the relaxed model over the world landmarks', wrist to knuckles."""
+    palm = [0, 5, 9, 13, 17]
+    own = chart.points_m[:, palm].std(1).norm(dim=-1)
+    ratio = own[seen.side] / seen.world_m[:, palm].std(1).norm(dim=-1)
+    whole = ratio.median()
+    return torch.stack([ratio[seen.side == s].median() if (seen.side == s).any() else whole for s in (0, 1)])
+
+
+def _resting(chart: HandChart, side: Tensor, bend: float) -> HandState:
+    count = len(side)
+    angles = chart.mean_rad[side].clone()
+    angles[..., 0] *= bend
+    low, high = chart.limits_rad.unbind(-1)
+    free = torch.zeros(45).double().index_fill(0, chart.free, 1.0).unflatten(0, (15, 3))
+    place = torch.tensor([0.0, 0.0, -0.7]).double().expand(count, 3)
+    return HandState(place, torch.eye(3).double().expand(count, 3, 3), angles.clamp(low, high) * free)
+
+
+def _placed(chart: HandChart, seen: Observations, state: HandState) -> HandState:
+    """The state moved to the wrist position that best explains the landmarks seen (linear least squares)."""
+    points = pose_points(chart, seen.side, state)
+    arms = points.points_m[:, LANDMARKS] - points.state.wrist_m[:, None]
+    rays = pixel_rays(seen.pixels, seen.K)[..., :2]
+    weight = seen.score
+    # arms.xy + t.xy = ray.xy (arms.z + t.z): linear in t
+    known = (rays * arms[..., 2:] - arms[..., :2]) * weight[..., None]
+    identity = torch.eye(2).double().expand(*rays.shape, 2)
+    rows = torch.cat([identity, -rays[..., None]], -1) * weight[..., None, None]
+    rows, known = rows.flatten(1, 2), known.flatten(1)
+    square = rows.mT @ rows + 1e-9 * torch.eye(3).double()
+    wrist_m = torch.linalg.solve(square, (rows.mT @ known[..., None])[..., 0])
+    depth_m = wrist_m[:, 2:].clamp(0.05, 20.0)
+    place = torch.cat([wrist_m[:, :2] / depth_m, depth_m.log()], -1)
+    return HandState(torch.where(seen.seen[:, None], place, state.place), state.root, state.angles_rad)
+
+
+def _shape_step(
+    model: HandModel, shape: ShotShape, seen: Observations, state: HandState
+) -> tuple[ShotShape, HandState]:
+    """One Gauss-Newton step of all poses, both shapes and world scales together, the poses eliminated."""
+    chart = shape.chart
+    posed = pose_points(chart, seen.side, state)
+    normal = frame_normal(chart, seen, posed, shape.world_scale)
+    pose_rows = landmark_rows(seen, posed, posed.jacobian(LANDMARKS), shape.world_scale)
+    shape_rows = landmark_rows(seen, posed, posed.shape_jacobian(seen.side, LANDMARKS), shape.world_scale)
+    whole = torch.cat([shape_rows.jacobian, world_scale_column(seen, posed, shape.world_scale)], -1)
+    cross = pose_rows.jacobian.mT @ whole
+    damped = normal.hessian + torch.diag_embed(1e-3 * normal.hessian.diagonal(dim1=-2, dim2=-1) + 1e-6)
+    right = torch.cat([cross, normal.gradient[..., None]], -1)
+    eliminated = torch.cholesky_solve(right, torch.linalg.cholesky(damped))
+    reduced = whole.mT @ whole - cross.mT @ eliminated[..., :-1]
+    gradient = (whole.mT @ shape_rows.residual[..., None] - cross.mT @ eliminated[..., -1:])[..., 0]
+    hand_crops = torch.bincount(seen.side, minlength=2).clamp(min=1)
+    share = (_SHAPE_LOOKS / hand_crops).clamp(max=1.0)[seen.side]
+    hessian, slope = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()
+    hessian.index_add_(0, seen.side, reduced * share[:, None, None])
+    slope.index_add_(0, seen.side, gradient * share[:, None])
+    change = _solve_shapes(hessian, slope, chart.betas)
+    step = -(eliminated[..., -1] + (eliminated[..., :-1] @ change[seen.side][..., None])[..., 0])
+    betas = chart.betas + change[:, :10]
+    world_scale = shape.world_scale * change[:, 10].exp()
+    return ShotShape(make_parameterisation(model, betas), world_scale), state.moved(limited(step), chart)
+
+
+def _solve_shapes(hessian: Tensor, slope: Tensor, betas: Tensor) -> Tensor:
+    """Change (S, 11) of the betas and of the logarithm of the world scale.
+
+    From the data, a unit normal prior of the betas, and the two sides' likeness.
+    """
+    alike = torch.diag(torch.tensor([1.0] * 10 + [0.0]).double()) / _SIDES_DIFFER**2
+    prior = torch.diag(torch.tensor([1.0] * 10 + [1e-3]).double())
+    rows = [
+        torch.cat([hessian[0] + prior + alike, -alike], 1),
+        torch.cat([-alike, hessian[1] + prior + alike], 1),
+    ]
+    apart = (betas[0] - betas[1]) / _SIDES_DIFFER**2
+    slope = slope + torch.nn.functional.pad(torch.stack([betas[0] + apart, betas[1] - apart]), (0, 1))
+    change = -torch.linalg.solve(torch.cat(rows), slope.flatten()).unflatten(0, (2, 11))
+    return change.clamp(-1.0, 1.0)

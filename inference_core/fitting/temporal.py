@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What neighbouring frames say: motion is smooth where the hand is calm and quick where it truly is quick.
+
+The accelerations of every unknown are random with a spread of their own in every frame: a floor, which is what
+landmark noise leaves of a calm hand, and the motion's own energy around that frame. So shake goes, while an
+accent or a fast wave keeps its shape, for there the spread is wide. Times count in median frame times: the same
+frames with other time stamps' unit give the same solve.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import solveh_banded
+from torch import Tensor
+
+from inference_core.fitting.observations import Observations
+from inference_core.fitting.parameterisation import DEPTH, FINGERS, IMAGE, ROOT, HandChart, HandState
+from inference_core.fitting.residuals import NormalEquations
+from inference_core.geometry.rotations import log
+
+# Spread of accelerations of a calm hand, a frame time squared: place as a share of the distance (0.001 is 0.6 mm
+# at 0.6 m), angles in degrees.
+_IMAGE_FLOOR, _DEPTH_FLOOR = 0.0005, 0.0004
+_ROOT_FLOOR_DEG, _FINGER_FLOOR_DEG = 0.5, 1.0
+# The motion's energy is averaged over this many frames to either side.
+_ENERGY_REACH = 3
+# The energy is measured on what the smoothing has left of it, hence more than once counted: with 1 a hand that
+# waves at full speed lags, with 12 a calm one keeps a third more of its shake (measured on shots with known truth).
+_ENERGY_SHARE = 4.0
+# In a gap nothing holds the hand: there its speed too is kept low, lest it overshoots.
+_GAP_SPEED = 0.02
+
+
+def accelerations(seen: Observations, state: HandState, chart: HandChart) -> Tensor:
+    """(N, D) second differences of the unknowns about each hand frame; 0 at the ends of a run."""
+    return _second_difference(_first_difference(seen, state, chart), _Steps.of(seen))
+
+
+def spreads(seen: Observations, state: HandState, chart: HandChart) -> Tensor:
+    """(N, D) standard deviation that each unknown's acceleration may have about each hand frame."""
+    squares = accelerations(seen, state, chart).square()
+    groups = _groups(chart)
+    energy = (squares @ groups) / groups.sum(0)
+    inner = _Steps.of(seen).inner.to(energy.dtype)
+    energy = _averaged(energy, inner, _run_numbers(seen))
+    image, depth, root, fingers = energy[:, :1], energy[:, 1:2], energy[:, 2:3], energy[:, 3:]
+    # The hand moves in depth as it does across the picture, where it is seen far better.
+    depth = torch.minimum(depth, 2 * image + depth.clamp(max=9 * _DEPTH_FLOOR**2))
+    finger_of = chart.free // 9
+    floors = torch.tensor([_IMAGE_FLOOR] * 2 + [_DEPTH_FLOOR]).double()
+    floors = torch.cat(
+        [
+            floors,
+            torch.full((3,), _ROOT_FLOOR_DEG).double().deg2rad(),
+            torch.full((len(chart.free),), _FINGER_FLOOR_DEG).double().deg2rad(),
+        ]
+    )
+    wide = torch.cat([image.expand(-1, 2), depth, root.expand(-1, 3), fingers[:, finger_of]], -1)
+    return (floors.square() + _ENERGY_SHARE * wide).sqrt()
+
+
+def temporal_normal(
+    seen: Observations, state: HandState, chart: HandChart, spread: Tensor, strength: Tensor
+) -> "Banded":
+    """NormalEquations equations of the smoothness terms: diagonals of distance 0, 1 and 2 hand frames.
+
+    strength (N,): 1 takes the spreads as they are.
+    """
+    steps = _Steps.of(seen)
+    first = _first_difference(seen, state, chart)
+    weight = (strength * steps.inner * steps.span)[:, None] / spread.square()
+    residual = _second_difference(first, steps) * weight
+    before, here, after = (value[:, None] for value in (steps.before, steps.here, steps.after))
+    gradient = here * residual
+    gradient[:-1] += (before * residual)[1:]
+    gradient[1:] += (after * residual)[:-1]
+    diagonal = here**2 * weight
+    diagonal[:-1] += (before**2 * weight)[1:]
+    diagonal[1:] += (after**2 * weight)[:-1]
+    near, far = torch.zeros_like(diagonal), torch.zeros_like(diagonal)
+    near[:-1] += (here * after * weight)[:-1]
+    near[:-1] += (before * here * weight)[1:]
+    far[:-2] += (before * after * weight)[1:-1]
+    speed = _gap_speed_weight(seen)[:, None]
+    pull = speed * first
+    gradient[:-1] -= pull
+    gradient[1:] += pull
+    diagonal[:-1] += speed
+    diagonal[1:] += speed
+    near[:-1] -= speed
+    cost = 0.5 * (residual**2 / weight.clamp(min=1e-30)).sum() + 0.5 * (speed * first**2).sum()
+    return Banded(diagonal, near, far, gradient, cost)
+
+
+@dataclass(frozen=True)
+class Banded:
+    """Quadratic form over the list: (N, D) diagonals to the same hand frame, the next and the one after it."""
+
+    diagonal: Tensor
+    near: Tensor
+    far: Tensor
+    gradient: Tensor
+    cost: Tensor
+
+
+def solve_banded(frames: NormalEquations, temporal: Banded, damping: float) -> Tensor:
+    """The increment (N, D) at the minimum of both; one banded Cholesky over all hand frames.
+
+    Bandwidth is two hand frames' unknowns; LAPACK's pbsv takes 0.1 ms a hand frame.
+    """
+    count, size = frames.gradient.shape
+    blocks = (frames.hessian + torch.diag_embed(temporal.diagonal)).numpy()
+    bands: NDArray[np.float64] = np.zeros((2 * size + 1, count, size))
+    for offset in range(size):
+        bands[offset, :, : size - offset] = np.diagonal(blocks, -offset, 1, 2)
+    bands[0] *= 1 + damping
+    bands[0] += 1e-9
+    bands[size] = temporal.near.numpy()
+    bands[2 * size] = temporal.far.numpy()
+    right = -(frames.gradient + temporal.gradient).reshape(-1).numpy()
+    step = solveh_banded(
+        bands.reshape(2 * size + 1, -1), right, lower=True, overwrite_ab=True, check_finite=False
+    )
+    return torch.as_tensor(step).reshape(count, size)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Coefficients (N,) of the second difference about each hand frame: times the one before, here, after it.
+
+    inner (N,) bool: has both neighbours. span (N,): the time that the frame stands for.
+    """
+
+    inner: Tensor
+    before: Tensor
+    here: Tensor
+    after: Tensor
+    span: Tensor
+    step: Tensor
+
+    @staticmethod
+    def of(seen: Observations) -> "_Steps":
+        step = seen.steps
+        zero = step.new_zeros(1)
+        past, next_ = torch.cat([zero, step]), torch.cat([step, zero])
+        inner = (past > 0) & (next_ > 0)
+        past, next_ = torch.where(inner, past, 1.0), torch.where(inner, next_, 1.0)
+        mean = (past + next_) / 2
+        before, after = inner / (past * mean), inner / (next_ * mean)
+        return _Steps(inner, before, -(before + after), after, mean * inner, step)
+
+
+def _first_difference(seen: Observations, state: HandState, chart: HandChart) -> Tensor:
+    """(N - 1, D) from each hand frame to the next of the list: the root's as an axis-angle in camera axes."""
+    angles = state.angles_rad.flatten(1)[:, chart.free]
+    root = log(state.root[1:] @ state.root[:-1].mT)
+    return torch.cat([torch.diff(state.place, dim=0), root, torch.diff(angles, dim=0)], -1)
+
+
+def _second_difference(first: Tensor, steps: _Steps) -> Tensor:
+    zero = first.new_zeros(1, first.shape[1])
+    past, next_ = torch.cat([zero, first]), torch.cat([first, zero])
+    return steps.after[:, None] * next_ - steps.before[:, None] * past
+
+
+def _gap_speed_weight(seen: Observations) -> Tensor:
+    """(N - 1,) weight of the squared speed, where either end has no landmarks of its own."""
+    held = seen.seen
+    gap = ~(held[1:] & held[:-1]) & (seen.steps > 0)
+    return gap / (_GAP_SPEED**2 * seen.steps.clamp(min=1e-3))
+
+
+def _groups(chart: HandChart) -> Tensor:
+    """(D, 8): which unknowns share one energy: image, depth, root, five fingers (MANO's order)."""
+    groups = torch.zeros(chart.size, 8).double()
+    groups[IMAGE, 0] = groups[DEPTH, 1] = groups[ROOT, 2] = 1.0
+    groups[torch.arange(FINGERS, chart.size), 3 + chart.free // 9] = 1.0
+    return groups
+
+
+def _run_numbers(seen: Observations) -> Tensor:
+    """(N,) number of the uninterrupted run that each hand frame belongs to."""
+    return torch.cat([torch.zeros(1), (seen.steps == 0).cumsum(0)]) if len(seen) else torch.zeros(0)
+
+
+def _averaged(values: Tensor, valid: Tensor, run: Tensor) -> Tensor:
+    """(N, G) triangular weighted means over the valid neighbours of the same run."""
+    total, weight = torch.zeros_like(values), torch.zeros_like(valid)
+    count = len(values)
+    for shift in range(-_ENERGY_REACH, _ENERGY_REACH + 1):
+        neighbour = torch.arange(count) + shift
+        inside = (neighbour >= 0) & (neighbour < count)
+        neighbour = neighbour.clamp(0, count - 1)
+        share = (_ENERGY_REACH + 1.0 - abs(shift)) * inside * (run[neighbour] == run) * valid[neighbour]
+        total = total + values[neighbour] * share[:, None]
+        weight = weight + share
+    return total / weight.clamp(min=1e-9)[:, None]

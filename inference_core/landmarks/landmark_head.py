@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One hand from one look: its 21 landmarks in the picture and in space, and how far off they may be.
+
+The landmark network's last blocks taught anew. Its early features know real hands, and stay as they are; what it makes
+of them leaves hands tilted by some 20 degrees, above all where the other hand is near. Every look is of a right hand
+(left ones are mirrored), so that one set of weights learns from both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inference_core.landmarks.hand_crops import HandCrops, points_to_frame, world_to_frame
+from inference_core.landmarks.landmark_network import LANDMARKS, LAST_CHANNELS, LandmarkNetwork
+from inference_core.landmarks.weights import load_landmark_networks, load_weights
+from inference_core.shared.errors import WeightsError
+from inference_core.two_hand.crop import mapped
+from inference_core.two_hand.records import Conditioning
+
+HEAD_FILE = "landmark_head.safetensors"
+_EARLIER_FILE = "hand_lifter.safetensors"
+
+_HIDDEN = 512
+_DROPOUT = 0.2
+_BATCH = 64
+# An expected error of a landmark, of the crop's half side, at which it counts half.
+_HALF_TRUSTED = 0.1
+
+
+@dataclass(frozen=True)
+class RefinedLandmarks:
+    """N hands in their crops.
+
+    points (N, 21, 2): -1..1; world_m (N, 21, 3): about the hand's centre, in the crop's axes.
+
+    log_sigma (N, 21, 2): logarithm of the expected errors of points (their unit) and of world_m (metres).
+    right (N,): log odds that the crop shows a right hand, as it should; else it is mirrored the wrong way.
+    """
+
+    points: Tensor
+    world_m: Tensor
+    log_sigma: Tensor
+    right: Tensor
+
+
+class LandmarkHead(nn.Module):
+    """(N, 112, 14, 14) early features of hand crops to RefinedLandmarks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        grown = LandmarkNetwork()
+        self.blocks, self.last_expand, self.last_filter = (
+            grown.late_blocks,
+            grown.last_expand,
+            grown.last_filter,
+        )
+        self.points, self.world = nn.Linear(LAST_CHANNELS, 2 * LANDMARKS), grown.world
+        self.right = grown.right
+        self.correction = nn.Sequential(
+            nn.LayerNorm(LAST_CHANNELS),
+            nn.Dropout(_DROPOUT),
+            nn.Linear(LAST_CHANNELS, _HIDDEN),
+            nn.GELU(),
+            nn.Dropout(_DROPOUT),
+            nn.Linear(_HIDDEN, 7 * LANDMARKS),
+        )
+
+    def forward(self, features: Tensor) -> RefinedLandmarks:
+        x = F.relu6(self.last_expand(self.blocks(features)))
+        x = F.relu6(self.last_filter(x)).mean((2, 3))
+        points, world, log_sigma = self.correction(x).unflatten(1, (LANDMARKS, 7)).split((2, 3, 2), -1)
+        world_m = self.world(x).unflatten(1, (LANDMARKS, 3)) + 0.1 * world
+        return RefinedLandmarks(
+            self.points(x).unflatten(1, (LANDMARKS, 2)) + points,
+            world_m,
+            log_sigma - 3,
+            self.right(x)[:, 0],
+        )
+
+    def start_from(self, network: LandmarkNetwork) -> None:
+        """Takes the landmark network's weights; the correction starts at nothing."""
+        own, theirs = self.state_dict(), network.state_dict()
+        for key in own:
+            # The blocks keep their numbers.
+            if key.startswith(("blocks.", "last_", "world.", "right.")):
+                own[key] = theirs[key]
+        half_side = 112.0
+        for name in ("weight", "bias"):
+            of_points = theirs[f"points.{name}"].unflatten(0, (LANDMARKS, 3))[:, :2]
+            if name == "bias":
+                of_points = of_points - half_side
+            own[f"points.{name}"] = (of_points / half_side).flatten(0, 1)
+        self.load_state_dict(own)
+        last = self.correction[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+
+@dataclass(frozen=True)
+class HeadWithLandmarks:
+    """A head and the landmark network whose early features it reads, both in evaluation mode."""
+
+    network: LandmarkHead
+    landmarks: LandmarkNetwork
+
+
+def stored_head(folder: Path) -> HeadWithLandmarks | None:
+    """The landmark head of a weights folder, on the CPU; None where it holds none.
+
+    Raises WeightsError for a damaged file, and for a folder whose head still has its earlier name.
+    """
+    path = folder / HEAD_FILE
+    if not path.is_file():
+        if (folder / _EARLIER_FILE).is_file():
+            raise WeightsError(f"{folder / _EARLIER_FILE} is called {HEAD_FILE} now: rename it.")
+        return None
+    return HeadWithLandmarks(load_head(path), load_landmark_networks().landmark)
+
+
+def load_head(path: Path) -> LandmarkHead:
+    """In evaluation mode, on the CPU. Raises WeightsError where the file is damaged or another network's."""
+    head = LandmarkHead()
+    load_weights(head, path)
+    return head.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def refined(evidence: Conditioning, hand_crops: HandCrops, head: LandmarkHead) -> Conditioning:
+    """The evidence with the head's landmarks and world landmarks for every hand that is known and was looked at.
+
+    A landmark's score falls with its expected error, below the score that the evidence gives the hand.
+    """
+    chosen = (hand_crops.crops[..., 2] > 0) & (evidence.hand_score > 0)
+    rows, sides = (values.cpu() for values in chosen.nonzero(as_tuple=True))
+    if not len(rows):
+        return evidence
+    features = hand_crops.features[rows, sides].float()
+    device = next(head.parameters()).device
+    with torch.inference_mode():
+        parts = [head(part.to(device)) for part in features.split(_BATCH)]
+    points, world_m, log_sigma = (
+        torch.cat([getattr(part, name) for part in parts]).double().cpu().numpy()
+        for name in ("points", "world_m", "log_sigma")
+    )
+    crops, numbers = hand_crops.crops[rows, sides].double().numpy(), sides.numpy()
+    points_px = points_to_frame(points, crops, numbers)
+    uv = mapped(points_px, hand_crops.uv_from_px[rows].double().numpy())
+    world_m = world_to_frame(world_m, crops, numbers)
+    trust = 1 / (1 + np.square(np.exp(log_sigma[..., 0]) / _HALF_TRUSTED))
+    score = trust * evidence.hand_score[rows, sides].double().numpy()[:, None]
+    known = {
+        "landmarks_uv": uv,
+        "world_rel_m": world_m - world_m[:, :1],
+        "landmark_score": score,
+        "hand_score": score.mean(-1),
+    }
+    filled: dict[str, Tensor] = {}
+    for name, values in known.items():
+        column = getattr(evidence, name).clone()
+        column[rows, sides] = torch.from_numpy(values).to(column)
+        filled[name] = column
+    return replace(evidence, **filled)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a network runs: devices, and what the runtimes have in common."""

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The take: what a shot came to, on disk, as one versioned .npz without pickle (docs/take_format.md).
+
+Standard library and numpy only: Blender's side shares this file.
+"""
+
+import json
+import os
+import struct
+import tempfile
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.shared.errors import TakeError
+from inference_core.shared.take_format import ARRAYS, TAKE_FORMAT, TAKE_VERSION, check_arrays
+
+_FORMAT_KEY, _VERSION_KEY, _META_KEY = "format", "version", "meta"
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal takes are equal bytes
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    SyntaxError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    OverflowError,
+)
+
+
+@dataclass(frozen=True)
+class Take:
+    """A solved shot: T frames of two hands (axis of 2: left, right), the camera, and the hands at rest.
+
+    time_s (T,): seconds from the footage's start. frame (T,): frame numbers in the footage. Both increase.
+    fps: the footage's nominal rate. size_px (2,): width, height. K (3, 3) or (T, 3, 3): pixels.
+    T_world_cam (T, 4, 4): takes points from camera axes (x right, y down, z forward) to the world.
+    present (T, 2): 0 absent, 1 seen, 2 filled. confidence (T, 2): 0..1, 0 where absent.
+    root_wxyz (T, 2, 4): wrist rotation in camera axes. pose_wxyz (T, 2, 15, 4): finger rotations relative to
+    the rest pose, MANO's order (joints 1..15 of `skeleton.JOINTS_16`). wrist_cam_m (T, 2, 3): the joint.
+    joints_cam_m (T, 2, 21, 3): order of `skeleton.JOINTS_21`. The raw_ ones are these before the solve.
+    landmarks_px (T, 2, 21, 3): x, y, score; score 0 where not seen. Absent hands hold NaN in all of these.
+    betas (2, 10), and the shaped hands at rest: rest_vertices_m (2, V, 3), rest_joints_m (2, 16, 3),
+    faces (2, F, 3), skin_weights (2, V, 16), parents (16,), tip_vertices (2, 5) thumb to pinky,
+    pose_dirs (2, V, 3, 135) pose correctives or None, joint_axes (2, 15, 3, 3) columns flexion, spread, twist
+    in the rest frame or None, uvs (2, F, 3, 2) per face corner or None.
+    meta: JSON values (footage, hand model and its licence, network, settings, versions).
+    """
+
+    time_s: NDArray[np.float64]
+    frame: NDArray[np.int64]
+    fps: float
+    size_px: NDArray[np.int64]
+    K: NDArray[np.float64]
+    T_world_cam: NDArray[np.float64]
+    present: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+    root_wxyz: NDArray[np.float32]
+    pose_wxyz: NDArray[np.float32]
+    wrist_cam_m: NDArray[np.float32]
+    joints_cam_m: NDArray[np.float32]
+    raw_root_wxyz: NDArray[np.float32]
+    raw_pose_wxyz: NDArray[np.float32]
+    raw_wrist_cam_m: NDArray[np.float32]
+    raw_joints_cam_m: NDArray[np.float32]
+    landmarks_px: NDArray[np.float32]
+    betas: NDArray[np.float32]
+    rest_vertices_m: NDArray[np.float32]
+    rest_joints_m: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    skin_weights: NDArray[np.float32]
+    parents: NDArray[np.int32]
+    tip_vertices: NDArray[np.int32]
+    meta: Mapping[str, Any]
+    pose_dirs: NDArray[np.float32] | None = None
+    joint_axes: NDArray[np.float32] | None = None
+    uvs: NDArray[np.float32] | None = None
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames, T."""
+        return len(self.time_s)
+
+
+def save_take(take: Take, path: Path | str) -> None:
+    """Write the take to `path`: the whole of it or, with a TakeError, nothing.
+
+    It is checked, written beside its place under another name, flushed to the disk and then renamed.
+    """
+    path = Path(path)
+    arrays = _arrays_of(take)
+    check_take(take, str(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise TakeError(_unwritable(path, error)) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            _write_npz(file, arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise TakeError(_unwritable(path, error)) from error
+        raise
+
+
+def load_take(path: Path | str) -> Take:
+    """The take at `path`, checked. A TakeError names what is wrong, and the array it is wrong in."""
+    path = Path(path)
+    if not path.exists():
+        raise TakeError(f"There is no take at {path}. Check the path.")
+    if path.is_dir():
+        raise TakeError(f"{path} is a folder, not a take. Choose the .npz file in it.")
+    try:
+        archive = zipfile.ZipFile(path)
+    except _UNREADABLE as error:
+        raise TakeError(
+            f"{path} is not a take: {error}. It may be cut short; make or copy it again."
+        ) from error
+    with archive:
+        _check_version(archive, path)
+        meta = _read_meta(archive, path)
+        members = set(archive.namelist())
+        values: dict[str, Any] = {}
+        for name, spec in ARRAYS.items():
+            if spec.optional and f"{name}.npy" not in members:
+                values[name] = None
+            else:
+                values[name] = _read_array(archive, name, path)
+    check_arrays(values, str(path))
+    values["fps"] = float(values["fps"])
+    typed: dict[str, Any] = {
+        name: value if value is None or name == "fps" else value.astype(ARRAYS[name].dtype)
+        for name, value in values.items()
+    }
+    return Take(**typed, meta=meta)
+
+
+def check_take(take: Take, where: str = "the take") -> None:
+    """Raise a TakeError that names the array unless shapes, values and rotations are sound."""
+    values = {name: _as_array(name, getattr(take, name), where) for name in ARRAYS}
+    check_arrays(values, where)
+    try:
+        json.dumps(take.meta, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TakeError(f"{where}: meta holds what JSON cannot: {error}.") from error
+
+
+def _arrays_of(take: Take) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {
+        _FORMAT_KEY: np.array(TAKE_FORMAT),
+        _VERSION_KEY: np.array(TAKE_VERSION, np.int64),
+    }
+    for field in fields(take):
+        value = getattr(take, field.name)
+        if field.name == _META_KEY:
+            arrays[_META_KEY] = np.array(_meta_text(value))
+        elif value is not None:
+            arrays[field.name] = np.asarray(value).astype(ARRAYS[field.name].dtype)
+    return arrays
+
+
+def _meta_text(meta: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(meta, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise TakeError(f"The take's meta holds what JSON cannot: {error}.") from error
+
+
+def _write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, allowZip64=True, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", _ZIP_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as member:
+                np.lib.format.write_array(
+                    member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False
+                )
+
+
+def _check_version(archive: zipfile.ZipFile, path: Path) -> None:
+    members = archive.namelist()
+    if f"{_FORMAT_KEY}.npy" not in members or f"{_VERSION_KEY}.npy" not in members:
+        raise TakeError(f"{path} is an archive but not a take: it holds no {_FORMAT_KEY} and {_VERSION_KEY}.")
+    name = _read_array(archive, _FORMAT_KEY, path)
+    version = _read_array(archive, _VERSION_KEY, path)
+    if name.shape != () or str(name) != TAKE_FORMAT or version.shape != () or version.dtype.kind not in "iu":
+        raise TakeError(f"{path} is not a take: its format reads {str(name)[:40]!r}, not {TAKE_FORMAT!r}.")
+    if int(version) > TAKE_VERSION:
+        raise TakeError(
+            f"{path} is a take of version {int(version)}; this Duohand reads up to version {TAKE_VERSION}. "
+            "Update Duohand, or make the take again with this one."
+        )
+    if int(version) < 1:
+        raise TakeError(f"{path}: a take of version {int(version)} never was; the file is damaged.")
+
+
+def _read_meta(archive: zipfile.ZipFile, path: Path) -> Mapping[str, Any]:
+    text = _read_array(archive, _META_KEY, path)
+    if text.shape != () or text.dtype.kind != "U":
+        raise TakeError(f"{path}: meta is not one string.")
+    try:
+        meta = json.loads(str(text))
+    except (ValueError, RecursionError) as error:
+        raise TakeError(f"{path}: meta is not JSON: {error}.") from error
+    if not isinstance(meta, dict):
+        raise TakeError(f"{path}: meta is not a JSON object.")
+    return meta
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
+    """The named array. Its header must fit its bytes before any memory is set aside for it."""
+    try:
+        entry = archive.getinfo(f"{name}.npy")
+    except KeyError as error:
+        raise TakeError(f"{path} is not a whole take: the array {name} is missing.") from error
+    try:
+        with archive.open(entry) as member:
+            if np.lib.format.read_magic(member) == (1, 0):
+                shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+            else:
+                shape, _, dtype = np.lib.format.read_array_header_2_0(member)
+            if dtype.hasobject:
+                raise TakeError(
+                    f"{path}: {name} holds pickled objects, which no take does; do not trust this file."
+                )
+            promised = int(np.prod([int(size) for size in shape], dtype=object)) * dtype.itemsize
+            if promised + member.tell() != entry.file_size:
+                raise TakeError(
+                    f"{path}: {name} is cut short or damaged (its header does not fit its bytes)."
+                )
+        with archive.open(entry) as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+    except _UNREADABLE as error:
+        raise TakeError(f"{path}: {name} cannot be read: {error}. Make or copy the take again.") from error
+
+
+def _as_array(name: str, value: Any, where: str) -> NDArray[Any] | None:
+    if value is None and ARRAYS[name].optional:
+        return None
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TakeError(f"{where}: {name} holds {array.dtype}, not numbers.")
+    return array
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return (
+        f"The take could not be written to {path}: {error.strerror or error}. "
+        "Nothing was left behind; choose a folder that you may write to and that has room."
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

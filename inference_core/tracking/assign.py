@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The subject's left and right hand through the whole shot: one decision over all frames.
+
+Every segment becomes the left hand, the right hand, or nobody's. A dynamic program over the segments, in
+order of their beginning, finds the cheapest choice: there is never more than one left and one right at a
+time; each segment's vote for a side counts, and so do motion and size from one segment of a side to the
+next, the fit of a pair (of one size, within reach of each other), and the worth of large, long, surely seen
+segments over others.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.shared.errors import RequestError
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.shared.skeleton import LEFT, RIGHT, SIDES
+from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.segments import Segment, cut_segments
+
+# All costs in nats. What a frame of the largest hand is worth, surely seen: as much as its vote can cost.
+_FRAME_WORTH = 0.6
+# The first segment of a side, which makes a stray one of a few frames not worth having; less in a short shot.
+_FIRST_COST, _FIRST_COST_A_FRAME = 4.0, 0.05
+# Motion from one segment to the next, in hand sizes: spread at once, and its growth a second.
+_MOVE_SPREAD, _MOVE_GROWTH_A_S, _MOVE_COST_MAX = 0.4, 6.0, 4.0
+_SIZE_SPREAD, _SIZE_COST_MAX = 0.3, 2.0
+# The same hand going on as the other side; less where hands parted and may have been mixed up.
+_CHANGE_COST, _CHANGE_COST_AFTER_TOUCH, _CHANGE_MEMORY_S = 9.0, 4.0, 0.5
+# A frame of a pair: beyond a factor of two in size (e**0.7), and for each hand size between the two.
+_PAIR_SIZE_COST, _PAIR_SIZE_FREE, _PAIR_REACH_COST, _PAIR_REACH_MAX = 0.2, 0.7, 0.01, 12.0
+# Segments of one side may share this many frames, where one hand is lost and found again.
+_SHARED_FRAMES = 2
+# States of the dynamic program that are carried on.
+_BEAM = 64
+
+Hands = Literal["both", "left", "right"]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrackSettings:
+    """Whose hands, and how gaps count.
+
+    hands: both, or one side only. subject: 0 for the person with the largest and most persistent hands, 1 for
+    the next one, and so on. max_gap_s: a gap no longer than this with the hand seen at both ends is FILLED.
+    """
+
+    hands: Hands = "both"
+    subject: int = 0
+    max_gap_s: float = 0.5
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A partial decision: its cost, the last segment of each side (-1: none yet), all chosen so far."""
+
+    cost: float
+    last: tuple[int, int]
+    chosen: tuple["_Choice", int, int] | None
+
+
+def build_tracks(detections: ShotDetections, settings: TrackSettings | None = None) -> HandTracks:
+    """The subject's hands on two side-labelled tracks. Frames without the hand are ABSENT and hold NaN.
+
+    FILLED frames hold landmarks drawn straight across the gap with score 0: good for a crop, not as evidence.
+    Raises RequestError for settings that make no sense.
+    """
+    settings = settings or TrackSettings()
+    if settings.hands not in ("both", *SIDES) or settings.subject < 0 or settings.max_gap_s < 0:
+        raise RequestError(
+            f"Cannot track with {settings}: hands are both, left or right; the numbers are not negative."
+        )
+    segments = cut_segments(detections)
+    rows = _rows_of_sides(_subject_sides(segments, detections.time_s, settings), segments, detections)
+    return _evidence(rows, detections, settings.max_gap_s)
+
+
+def assign_sides(
+    segments: list[Segment], time_s: Floats, sides: tuple[int, ...] = (LEFT, RIGHT)
+) -> dict[int, int]:
+    """Side of every segment that is the subject's, by its place in the list (ordered by first frame)."""
+    costs = _Costs(segments, time_s)
+    beam = [_Choice(0.0, (-1, -1), None)]
+    for index in range(len(segments)):
+        best: dict[tuple[int, int], _Choice] = {}
+        for choice in beam:
+            for following in _continuations(choice, index, costs, sides):
+                known = best.get(following.last)
+                if known is None or following.cost < known.cost:
+                    best[following.last] = following
+        beam = sorted(best.values(), key=lambda choice: choice.cost)[:_BEAM]
+    return _unwind(beam[0])
+
+
+class _Costs:
+    """What choices cost, over one list of segments."""
+
+    def __init__(self, segments: list[Segment], time_s: Floats) -> None:
+        self.segments = segments
+        self._time_s = time_s
+        # A large hand seen for long, whatever a few frames close to the camera say.
+        sizes = [np.repeat(np.median(one.size_px), len(one.rows)) for one in segments]
+        self._large_px = float(np.percentile(np.concatenate(sizes), 90)) if sizes else 1.0
+
+    def own(self, index: int, side: int) -> float:
+        """A segment as a hand of `side`: what it is worth, and its vote where that is for the other side."""
+        one = self.segments[index]
+        share = min(1.0, float(np.median(one.size_px)) / self._large_px)
+        vote = one.vote if side == RIGHT else -one.vote
+        return max(0.0, -vote) - _FRAME_WORTH * len(one.rows) * one.presence * share**2
+
+    def follows(self, before: int, index: int) -> float:
+        """Going from one segment to the next as one hand."""
+        if before < 0:
+            return min(_FIRST_COST, _FIRST_COST_A_FRAME * len(self._time_s))
+        one, other = self.segments[before], self.segments[index]
+        gap_s = self._gap_s(before, index)
+        size_px = (one.size_px[-1] + other.size_px[0]) / 2
+        moved = float(np.linalg.norm(other.centre_px[0] - one.centre_px[-1])) / size_px
+        spread = _MOVE_SPREAD + _MOVE_GROWTH_A_S * gap_s
+        grown = abs(np.log(other.size_px[0] / one.size_px[-1])) / (_SIZE_SPREAD * (1 + gap_s))
+        return min(_MOVE_COST_MAX, 0.5 * (moved / spread) ** 2) + min(_SIZE_COST_MAX, 0.5 * float(grown) ** 2)
+
+    def changes(self, other: int, own: int, index: int) -> float:
+        """Taking a segment for another hand than the one that it seems to go on from.
+
+        other, own: the last segments of the other side and of the side that the segment is taken for.
+        """
+        worst = _CHANGE_COST_AFTER_TOUCH if self.segments[index].after_touch else _CHANGE_COST
+        return worst * max(0.0, self._goes_on(other, index) - self._goes_on(own, index))
+
+    def pairs(self, other: int, index: int) -> float:
+        """Two segments that are seen together as the two hands of one person."""
+        if other < 0:
+            return 0.0
+        one, two = self.segments[other], self.segments[index]
+        _, of_one, of_two = np.intersect1d(one.at, two.at, return_indices=True)
+        if not len(of_one):
+            return 0.0
+        ratio = np.abs(np.log(one.size_px[of_one] / two.size_px[of_two]))
+        size_px = np.maximum(one.size_px[of_one], two.size_px[of_two])
+        reach = np.linalg.norm(one.centre_px[of_one] - two.centre_px[of_two], axis=-1) / size_px
+        unlike = _PAIR_SIZE_COST * np.maximum(0, ratio - _PAIR_SIZE_FREE)
+        return float((unlike + _PAIR_REACH_COST * np.minimum(reach, _PAIR_REACH_MAX)).sum())
+
+    def _goes_on(self, before: int, index: int) -> float:
+        """How much a segment looks like another's continuation, 0..1."""
+        if before < 0 or self.segments[before].end >= self.segments[index].start:
+            return 0.0
+        faded_s = self._gap_s(before, index) / _CHANGE_MEMORY_S
+        if self.segments[before].tracklet == self.segments[index].tracklet:
+            return float(np.exp(-faded_s))
+        return float(np.exp(-self.follows(before, index) - faded_s))
+
+    def _gap_s(self, before: int, index: int) -> float:
+        return max(
+            0.0, float(self._time_s[self.segments[index].start] - self._time_s[self.segments[before].end])
+        )
+
+
+def _continuations(choice: _Choice, index: int, costs: _Costs, sides: tuple[int, ...]) -> list[_Choice]:
+    """The choice with one more segment: nobody's, or either side's where that side is free."""
+    out = [choice]
+    for side in sides:
+        before, other = choice.last[side], choice.last[1 - side]
+        if before >= 0 and costs.segments[before].end - costs.segments[index].start >= _SHARED_FRAMES:
+            continue
+        cost = choice.cost + costs.own(index, side) + costs.follows(before, index)
+        cost += costs.changes(other, before, index) + costs.pairs(other, index)
+        last = (index, other) if side == LEFT else (other, index)
+        out.append(_Choice(cost, last, (choice, index, side)))
+    return out
+
+
+def _unwind(choice: _Choice) -> dict[int, int]:
+    sides: dict[int, int] = {}
+    while choice.chosen is not None:
+        choice, index, side = choice.chosen
+        sides[index] = side
+    return sides
+
+
+def _subject_sides(segments: list[Segment], time_s: Floats, settings: TrackSettings) -> dict[int, int]:
+    """Side of every segment of the subject's asked hands."""
+    left_over = list(range(len(segments)))
+    for _ in range(settings.subject):
+        taken = assign_sides([segments[index] for index in left_over], time_s)
+        left_over = [index for place, index in enumerate(left_over) if place not in taken]
+    some = [segments[index] for index in left_over]
+    sides = assign_sides(some, time_s)
+    if settings.hands != "both":
+        asked = SIDES.index(settings.hands)
+        # With no hand of the side that was asked for, the shot's hand is that side's: people know their own
+        # hands.
+        if asked not in sides.values():
+            sides = assign_sides(some, time_s, (asked,))
+        sides = {place: side for place, side in sides.items() if side == asked}
+    return {left_over[place]: side for place, side in sides.items()}
+
+
+def _rows_of_sides(
+    sides: dict[int, int], segments: list[Segment], detections: ShotDetections
+) -> NDArray[np.int64]:
+    """Row of the detections (T, S) that shows each hand in each frame, -1 where none does."""
+    rows = np.full((len(detections.time_s), len(SIDES)), -1)
+    for index, side in sorted(sides.items()):
+        for row, at in zip(segments[index].rows, segments[index].at, strict=True):
+            other = rows[at, side]
+            if other < 0 or detections.presence[row] > detections.presence[other]:
+                rows[at, side] = row
+    return rows
+
+
+def _evidence(rows: NDArray[np.int64], detections: ShotDetections, max_gap_s: float) -> HandTracks:
+    frames = len(rows)
+    seen = rows >= 0
+    landmarks_px = np.full((frames, 2, 21, 3), np.nan, np.float32)
+    landmarks_px[..., 2] = 0
+    world_m = np.full((frames, 2, 21, 3), np.nan, np.float32)
+    side_score = np.zeros((frames, 2), np.float32)
+    picked = rows[seen]
+    landmarks_px[seen, :, :2] = detections.points_px[picked, :, :2]
+    landmarks_px[seen, :, 2] = detections.presence[picked, None]
+    world_m[seen] = detections.world_m[picked]
+    right = detections.right[picked]
+    side_score[seen] = np.where(np.nonzero(seen)[1] == RIGHT, right, 1 - right)
+
+    present = np.where(seen, SEEN, ABSENT).astype(np.uint8)
+    for side in (LEFT, RIGHT):
+        known = np.flatnonzero(seen[:, side])
+        for before, after in pairwise(known):
+            missing_s = detections.time_s[after] - detections.time_s[before]
+            if after - before == 1 or missing_s > max_gap_s:
+                continue
+            gap = slice(before + 1, after)
+            present[gap, side] = FILLED
+            share = (detections.time_s[gap] - detections.time_s[before]) / missing_s
+            for array, width in ((landmarks_px, 2), (world_m, 3)):
+                ends = array[before, side, :, :width], array[after, side, :, :width]
+                array[gap, side, :, :width] = ends[0] + share[:, None, None] * (ends[1] - ends[0])
+    return HandTracks(landmarks_px, world_m, present, side_score)

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was seen of hands in a shot, before anybody says whose hands they are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ShotDetections:
+    """N sightings of hands in a shot of T frames, ordered by frame.
+
+    at (N,): frame of each, counted from 0. tracklet (N,): which tracklet it belongs to.
+    points_px (N, 21, 3): x, y in pixels of the whole frame (centres at +0.5), z on their scale.
+    world_m (N, 21, 3): metres about the hand's centre, camera axes (x right, y down, z forward).
+    presence (N,): 0..1. right (N,): 0..1, near 1 for a right hand in plain, unmirrored footage.
+    crops (N, 4): where each was read, see `crops`.
+    time_s (T,). size_px: width, height; (0, 0) where no frame had an image.
+    """
+
+    at: NDArray[np.int64]
+    tracklet: NDArray[np.int64]
+    points_px: Floats
+    world_m: Floats
+    presence: Floats
+    right: Floats
+    crops: Floats
+    time_s: NDArray[np.float64]
+    size_px: tuple[int, int]

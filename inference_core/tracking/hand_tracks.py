@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known of a shot before it is solved: landmarks on two side-labelled tracks, and a network's estimates.
+
+T frames, S sides (left, right). Absent entries hold NaN, their scores and confidences 0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# For so many frames what was seen of a hand tells that it is there.
+REMEMBERED_FRAMES = 50
+
+
+@dataclass(frozen=True)
+class HandTracks:
+    """Landmarks of the subject's two hands through the shot.
+
+    landmarks_px (T, S, 21, 3): x, y in pixels of the whole frame (pixel centres at +0.5), score 0..1.
+    world_m (T, S, 21, 3): metres about the hand's centre, camera axes (x right, y down, z forward).
+    present (T, S) uint8: ABSENT, SEEN, or FILLED (a short gap, to be interpolated by the solve).
+    side_score (T, S): 0..1, how sure this frame alone is that the hand is of that side.
+    """
+
+    landmarks_px: NDArray[np.float32]
+    world_m: NDArray[np.float32]
+    present: NDArray[np.uint8]
+    side_score: NDArray[np.float32]
+
+
+def frames_to_known(known: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Frames since the last one and until the next one in which a hand is known, of known (T, S); 0 where it is known,
+    far more than T where it is not before, or not after.
+    """
+    frames, far = np.arange(len(known))[:, None], 1_000_000
+    last = np.maximum.accumulate(np.where(known, frames, -far), 0)
+    following = np.minimum.accumulate(np.where(known, frames, 2 * far)[::-1], 0)[::-1]
+    return frames - last, following - frames

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which hands of a shot are left ones and which right ones, as the hand head tells it.
+
+The landmark network tells a palm from a back poorly, and with it a left hand from a right one, above all where hands
+touch. The head looks at a hand twice, as it is and mirrored, and says how much each look is a right hand's.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.footage.records import Frame
+from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.hand_crops import crop_features
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.detections import ShotDetections
+
+# Hands are looked at on every n-th frame of their tracklet, and what is seen there holds for the frames around.
+_EVERY = 4
+# What the landmark network's word counts beside the head's, of its log odds.
+_LANDMARK_SHARE = 0.3
+_SUREST = 1e-3
+
+
+def with_handedness(
+    frames: Iterable[Frame], detections: ShotDetections, head: HeadWithLandmarks
+) -> ShotDetections:
+    """The detections with `right` as the head tells it, of frames as many as they have, in order."""
+    asked = _asked(detections)
+    odds = np.full(len(detections.at), np.nan)
+    for at, frame in enumerate(frames):
+        rows = np.flatnonzero(asked & (detections.at == at))
+        if len(rows) and frame.image is not None:
+            odds[rows] = _log_odds(frame.image, detections.points_px[rows, :, :2].astype(np.float64), head)
+    right = np.clip(detections.right.astype(np.float64), _SUREST, 1 - _SUREST)
+    total = np.log(right / (1 - right))
+    for tracklet in np.unique(detections.tracklet):
+        rows = np.flatnonzero(detections.tracklet == tracklet)
+        told = rows[np.isfinite(odds[rows])]
+        if len(told):
+            around = np.interp(detections.at[rows], detections.at[told], odds[told])
+            total[rows] = around + _LANDMARK_SHARE * total[rows]
+    return replace(detections, right=(1 / (1 + np.exp(-total))).astype(np.float32))
+
+
+def _asked(detections: ShotDetections) -> NDArray[np.bool_]:
+    """(N,) the sightings that are looked at: every n-th of a tracklet, and its last one."""
+    asked = np.zeros(len(detections.at), bool)
+    for tracklet in np.unique(detections.tracklet):
+        rows = np.flatnonzero(detections.tracklet == tracklet)
+        asked[rows[::_EVERY]] = True
+        asked[rows[-1]] = True
+    return asked
+
+
+def _log_odds(
+    image: NDArray[np.uint8], points_px: NDArray[np.float64], head: HeadWithLandmarks
+) -> NDArray[np.float64]:
+    """(N,) of a right hand, of the hands with landmarks at points_px (N, 21, 2): a right one looks like one as it is,
+    a left one when mirrored.
+    """
+    count = len(points_px)
+    crops = np.tile(crops_from_landmarks(points_px), (2, 1))
+    shown = np.repeat([RIGHT, LEFT], count)
+    features = crop_features([image] * (2 * count), crops, shown, head.landmarks)
+    with torch.inference_mode():
+        right = head.network(features).right.double().cpu().numpy()
+    return (right[:count] - right[count:]) / 2

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Segments: stretches of a tracklet through which a hand is surely one and the same.
+
+Following by crops may change hands where two of them touch, so a tracklet is cut where a touch ends, and where
+it jumps.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.tracking.detections import ShotDetections
+
+# The palm: wrist and knuckles; fingertips say little of where a hand is.
+_PALM_POINTS = np.array([0, 5, 9, 13, 17])
+# Further than this between neighbouring frames, in hand sizes, a tracklet has jumped to something else.
+_JUMP = 1.2
+# Palms closer than this, in hand sizes, touch; a touch that pauses for fewer frames than that goes on.
+_TOUCH, _TOUCH_PAUSE = 0.6, 6
+# One frame's handedness is worth at most this many nats; its errors last, so frames are not independent
+# votes.
+_MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE = 2.0, 0.3, 8.0
+# A tracklet of fewer frames than this, half of which lie this close (in hand sizes) to a hand more surely
+# seen, is a second, wrong reading of that hand.
+_GHOST_FRAMES, _GHOST_REACH = 10, 0.8
+# Unless it is clearly of the other side: probabilities of a right hand this far apart.
+_OTHER_SIDE = 0.8
+# A hand fills about half of its crop.
+_HAND_IN_CROP = 0.5
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows of one tracklet of the detections, in order of frame.
+
+    rows, at (n,): row and frame of each. centre_px (n, 2), size_px (n,): of the palm's middle and of the
+    hand. presence: mean, 0..1. vote: nats in favour of a right hand, negative for a left one. after_touch: it
+    begins where two hands part, so what came before may have been the other hand.
+    """
+
+    tracklet: int
+    rows: NDArray[np.int64]
+    at: NDArray[np.int64]
+    centre_px: Floats
+    size_px: Floats
+    presence: float
+    vote: float
+    after_touch: bool
+
+    @property
+    def start(self) -> int:
+        """First frame."""
+        return int(self.at[0])
+
+    @property
+    def end(self) -> int:
+        """Last frame."""
+        return int(self.at[-1])
+
+
+def cut_segments(detections: ShotDetections) -> list[Segment]:
+    """The shot's segments, ordered by first frame."""
+    centres = detections.points_px[:, _PALM_POINTS, :2].mean(1).astype(np.float64)
+    sizes = detections.crops[:, 2].astype(np.float64) * _HAND_IN_CROP
+    tracklets = detections.tracklet.copy()
+    tracklets[_ghosts(detections, centres, sizes)] = -1
+    touching = np.zeros(len(tracklets), bool)
+    real = np.flatnonzero(tracklets >= 0)
+    touching[real] = _touching(detections.at[real], centres[real], sizes[real])
+    segments: list[Segment] = []
+    for tracklet in np.unique(tracklets[real]):
+        rows = np.flatnonzero(tracklets == tracklet)
+        rows = rows[np.argsort(detections.at[rows])]
+        parts = _touch_ends(touching[rows])
+        cuts = np.flatnonzero(parts | _jumps(detections.at[rows], centres[rows], sizes[rows])) + 1
+        for piece, some in zip((0, *cuts), np.split(rows, cuts), strict=True):
+            after_touch = piece > 0 and bool(parts[piece - 1])
+            segments.append(_segment(detections, some, centres[some], sizes[some], after_touch))
+    return sorted(segments, key=lambda segment: (segment.start, segment.end))
+
+
+def side_vote(right: Floats) -> float:
+    """Nats in favour of a right hand from each frame's probability (n,) of one."""
+    p = np.clip(right, 1e-6, 1 - 1e-6)
+    odds = np.clip(np.log(p / (1 - p)), -_MAX_ODDS, _MAX_ODDS).sum() * _ODDS_WEIGHT
+    return float(_MAX_VOTE * np.tanh(odds / _MAX_VOTE))
+
+
+def _segment(
+    detections: ShotDetections, rows: NDArray[np.int64], centres: Floats, sizes: Floats, after_touch: bool
+) -> Segment:
+    return Segment(
+        int(detections.tracklet[rows[0]]),
+        rows,
+        detections.at[rows],
+        centres,
+        sizes,
+        float(detections.presence[rows].mean()),
+        side_vote(detections.right[rows].astype(np.float64)),
+        after_touch,
+    )
+
+
+def _ghosts(detections: ShotDetections, centres: Floats, sizes: Floats) -> NDArray[np.int64]:
+    """Rows of short tracklets that are wrong readings of hands that other tracklets show better."""
+    ghosts: list[NDArray[np.int64]] = []
+    for tracklet in np.unique(detections.tracklet):
+        rows = np.flatnonzero(detections.tracklet == tracklet)
+        if len(rows) >= _GHOST_FRAMES:
+            continue
+        shadowed = 0
+        for row in rows:
+            others = np.flatnonzero((detections.at == detections.at[row]) & (detections.tracklet != tracklet))
+            near = np.linalg.norm(centres[others] - centres[row], axis=-1) < _GHOST_REACH * sizes[row]
+            near &= np.abs(detections.right[others] - detections.right[row]) < _OTHER_SIDE
+            shadowed += bool((detections.presence[others[near]] > detections.presence[row]).any())
+        if 2 * shadowed >= len(rows):
+            ghosts.append(rows)
+    return np.concatenate(ghosts) if ghosts else np.zeros(0, np.int64)
+
+
+def _touching(at: NDArray[np.int64], centres: Floats, sizes: Floats) -> NDArray[np.bool_]:
+    """Whether each row's hand (N,) touches another row's of its frame; rows are ordered by frame."""
+    touching = np.zeros(len(at), bool)
+    for rows in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1):
+        if len(rows) > 1:
+            apart = np.linalg.norm(centres[rows, None] - centres[rows], axis=-1)
+            np.fill_diagonal(apart, np.inf)
+            touching[rows] = (apart < _TOUCH * np.maximum(sizes[rows, None], sizes[rows])).any(1)
+    return touching
+
+
+def _touch_ends(touching: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where (n - 1,) between a tracklet's rows a touch ends for good."""
+    ends = np.zeros(max(len(touching) - 1, 0), bool)
+    for row in np.flatnonzero(touching[:-1] & ~touching[1:]):
+        ends[row] = not touching[row + 1 : row + 1 + _TOUCH_PAUSE].any()
+    return ends
+
+
+def _jumps(at: NDArray[np.int64], centres: Floats, sizes: Floats) -> NDArray[np.bool_]:
+    """Where (n - 1,) a tracklet jumps further than a hand can move."""
+    moved = np.linalg.norm(np.diff(centres, axis=0), axis=-1)
+    return moved > _JUMP * np.maximum(sizes[1:], sizes[:-1]) * np.sqrt(np.diff(at))

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sightings of hands, strung into tracklets: what was read where, and which readings are of one hand."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Two readings of one frame are of the same hand if their landmarks lie closer than this, as a share of the
+# crop's side, on average. A hand fills about half its crop; readings of one hand from two crops differ by
+# about 0.01.
+SAME_HAND = 0.1
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One reading of one hand in frame `at`. Units and shapes as in `ShotDetections`.
+
+    crop (4,): where it was read. next_crop (4,): where to look in the next frame.
+    """
+
+    at: int
+    points_px: NDArray[np.float32]
+    world_m: NDArray[np.float32]
+    presence: float
+    right: float
+    crop: NDArray[np.float64]
+    next_crop: NDArray[np.float64]
+
+
+class Tracklets:
+    """Tracklets by number. Two tracklets found to be one keep the earlier's number."""
+
+    def __init__(self) -> None:
+        self._by_tracklet: dict[int, dict[int, Sighting]] = {}
+        self._by_frame: dict[int, dict[int, Sighting]] = {}
+        self._joined: dict[int, int] = {}
+
+    def start(self, sighting: Sighting) -> int:
+        """The number of a new tracklet that begins with this sighting."""
+        tracklet = len(self._by_tracklet) + len(self._joined)
+        self._by_tracklet[tracklet] = {}
+        self.add(tracklet, sighting)
+        return tracklet
+
+    def add(self, tracklet: int, sighting: Sighting) -> None:
+        """Put a sighting on a tracklet."""
+        tracklet = self.number(tracklet)
+        self._by_tracklet[tracklet][sighting.at] = sighting
+        self._by_frame.setdefault(sighting.at, {})[tracklet] = sighting
+
+    def number(self, tracklet: int) -> int:
+        """The tracklet's number today, after all joining."""
+        while tracklet in self._joined:
+            tracklet = self._joined[tracklet]
+        return tracklet
+
+    def same_hand(self, sighting: Sighting) -> int | None:
+        """The tracklet whose reading of that frame is of the same hand, if there is one."""
+        for tracklet, other in self._by_frame.get(sighting.at, {}).items():
+            if is_same_hand(sighting, other):
+                return tracklet
+        return None
+
+    def join(self, first: int, second: int) -> bool:
+        """Make two tracklets one; False (and nothing done) if both have a sighting in some frame."""
+        first, second = sorted((self.number(first), self.number(second)))
+        if first == second or self._by_tracklet[first].keys() & self._by_tracklet[second].keys():
+            return False
+        moved = self._by_tracklet.pop(second)
+        self._joined[second] = first
+        for at, sighting in moved.items():
+            self._by_tracklet[first][at] = sighting
+            self._by_frame[at][first] = self._by_frame[at].pop(second)
+        return True
+
+    def count(self, at: int) -> int:
+        """How many hands are known in a frame."""
+        return len(self._by_frame.get(at, {}))
+
+    def first_frame(self, tracklet: int) -> int:
+        """The earliest frame of a tracklet."""
+        return min(self._by_tracklet[self.number(tracklet)])
+
+    def last_of(self, at: int) -> list[tuple[int, Sighting]]:
+        """Tracklets with a sighting in frame `at`, and that sighting."""
+        return list(self._by_frame.get(at, {}).items())
+
+    def sighting(self, tracklet: int, at: int) -> Sighting:
+        """A tracklet's sighting in a frame."""
+        return self._by_tracklet[self.number(tracklet)][at]
+
+    def all(self) -> Iterator[tuple[int, Sighting]]:
+        """Every sighting with its tracklet's number."""
+        for tracklet, sightings in self._by_tracklet.items():
+            for sighting in sightings.values():
+                yield tracklet, sighting
+
+
+def is_same_hand(one: Sighting, other: Sighting) -> bool:
+    """Whether two readings of one frame are of the same hand."""
+    apart_px = np.linalg.norm(one.points_px[:, :2] - other.points_px[:, :2], axis=-1).mean()
+    return bool(apart_px < SAME_HAND * max(one.crop[2], other.crop[2]))

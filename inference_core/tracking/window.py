@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stretch of a shot whose images are at hand, and the following of hands through it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.landmarks.crop_squares import crops_from_palms
+from inference_core.landmarks.hand_reader import HandReadings, read_hands
+from inference_core.landmarks.palm_detector import detect_palms, detect_palms_closer
+from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.tracking.tracklets import Sighting, Tracklets
+
+Image = NDArray[np.uint8]
+FORWARDS, BACKWARDS = 1, -1
+_STILL = np.zeros(2)
+# Frames with fewer hands than a person has are looked at more closely.
+_HANDS = 2
+# A hand that seems to change its size (logarithm) or rotation (radians) by this much from one frame to the
+# next is believed at this presence only; less change needs less.
+_FULL_GROWTH, _FULL_TURN, _FULL_PRESENCE = 0.45, 1.0, 0.85
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """How hard to look.
+
+    detect_every: palms are sought on every n-th frame. detect_every_empty: likewise where no hand is known at all.
+    window_frames, window_bytes: images held at once.
+    history_frames: how many earlier images stay at hand for following a hand backwards. max_palms: a frame's
+    best ones only. min_palm_score, min_presence: MediaPipe's own; min_palm_score_closer: of the closer look at frames
+    with fewer than two hands, whose palms the landmark network checks all the same. reread_shift: a reading whose
+    hand lies further than this share of the crop's side from the crop's middle is repeated with a crop that fits.
+    widen_lost: a lost hand is looked for in a crop so much wider.
+    """
+
+    detect_every: int = 12
+    detect_every_empty: int = 3
+    window_frames: int = 48
+    window_bytes: int = 200_000_000
+    history_frames: int = 12
+    max_palms: int = 6
+    min_palm_score: float = 0.5
+    min_palm_score_closer: float = 0.3
+    min_presence: float = 0.5
+    reread_shift: float = 0.1
+    widen_lost: float = 1.25
+
+
+@dataclass(frozen=True)
+class _Front:
+    """The end of a tracklet that is being followed: from frame `at`, look in `crop` next.
+
+    motion_px (2,): how far the hand moved in the last step.
+    """
+
+    tracklet: int
+    at: int
+    crop: NDArray[np.float64]
+    motion_px: NDArray[np.float64]
+
+
+class Window:
+    """Follows hands through one stretch of frames after the other, adding to the tracklets."""
+
+    def __init__(self, networks: LandmarkNetworks, settings: DetectionSettings, tracklets: Tracklets) -> None:
+        self._networks = networks
+        self._settings = settings
+        self._tracklets = tracklets
+        self._images: dict[int, Image | None] = {}
+        self._end = 0
+        self._waiting: list[_Front] = []
+
+    def advance(self, images: Sequence[Image | None]) -> None:
+        """Take in the next frames of the shot and follow every hand through them."""
+        start = self._end
+        self._end = start + len(images)
+        self._images.update(zip(range(start, self._end), images, strict=True))
+
+        there = [at for at in range(start, self._end) if self._images[at] is not None]
+        self._find(there[:: self._settings.detect_every])
+        self._find(
+            [at for at in there[:: self._settings.detect_every_empty] if not self._tracklets.count(at)]
+        )
+        self._find([at for at in there if self._is_short_of_hands(at)])
+        wanting = [at for at in there[:: self._settings.detect_every] if self._tracklets.count(at) < _HANDS]
+        self._find(wanting, closer=True)
+        self._waiting = self._ends()
+        oldest = self._end - self._settings.history_frames
+        self._images = {at: image for at, image in self._images.items() if at >= oldest}
+
+    def _find(self, frames: Sequence[int], closer: bool = False) -> None:
+        """Look for palms in some frames and follow their hands both ways, and the hands waiting to be followed.
+
+        closer: with the detector's closer look.
+        """
+        fresh = self._seek(frames, closer)
+        self._follow([*self._waiting, *fresh], FORWARDS)
+        self._waiting = []
+        self._follow(self._loose_starts(fresh), BACKWARDS)
+
+    def _seek(self, frames: Sequence[int], closer: bool) -> list[_Front]:
+        """New tracklets from the palms of some frames; palms of hands already known there start none."""
+        images = {at: image for at in frames if (image := self._images[at]) is not None}
+        settings = self._settings
+        if closer:
+            palms = detect_palms_closer(list(images.values()), self._networks, settings.min_palm_score_closer)
+        else:
+            palms = detect_palms(list(images.values()), self._networks, settings.min_palm_score)
+        places, crops = [], []
+        for at, found in zip(images, palms, strict=True):
+            best = slice(self._settings.max_palms)
+            for crop in crops_from_palms(found.boxes_px[best], found.key_points_px[best]):
+                places.append(at)
+                crops.append(crop)
+        fronts: list[_Front] = []
+        readings = self._read(places, crops)
+        for sighting in self._read([one.at for one in readings], [one.next_crop for one in readings]):
+            if self._is_hand(sighting) and self._tracklets.same_hand(sighting) is None:
+                fronts.append(
+                    _Front(self._tracklets.start(sighting), sighting.at, sighting.next_crop, _STILL)
+                )
+        return fronts
+
+    def _follow(self, fronts: Sequence[_Front], step: int) -> None:
+        """Follow tracklets frame by frame, all together, until each meets another, loses its hand or leaves."""
+        while fronts:
+            moved = [place for front in fronts if (place := self._next_place(front, step)) is not None]
+            readings = self._read_fronts(moved)
+            # Of two tracklets that come upon one hand the one that had to move less has the better claim.
+            order = np.argsort([_shift(sighting) for sighting in readings], kind="stable")
+            fronts = [
+                _Front(
+                    moved[n].tracklet, moved[n].at, readings[n].next_crop, _motion_px(moved[n], readings[n])
+                )
+                for n in order
+                if self._accept(moved[n], readings[n])
+            ]
+
+    def _next_place(self, front: _Front, step: int) -> _Front | None:
+        """The front moved to the next frame that has an image; None at the window's border."""
+        at = front.at + step
+        while at in self._images:
+            if self._images[at] is not None:
+                return replace(front, at=at)
+            at += step
+        return None
+
+    def _accept(self, front: _Front, sighting: Sighting) -> bool:
+        """Put a reading on its tracklet and say whether to follow on; join tracklets where it meets another."""
+        if not self._goes_on(front, sighting):
+            return False
+        other = self._tracklets.same_hand(sighting)
+        if other is not None:
+            self._tracklets.join(front.tracklet, other)
+            return False
+        self._tracklets.add(front.tracklet, sighting)
+        return True
+
+    def _is_hand(self, sighting: Sighting) -> bool:
+        return sighting.presence >= self._settings.min_presence
+
+    def _goes_on(self, front: _Front, sighting: Sighting) -> bool:
+        """Whether a reading is of the front's hand: the more it seems to change, the surer it must be."""
+        grown = abs(float(np.log(sighting.next_crop[2] / front.crop[2])))
+        turned = abs((sighting.next_crop[3] - front.crop[3] + np.pi) % (2 * np.pi) - np.pi)
+        change = min(1.0, grown / _FULL_GROWTH + turned / _FULL_TURN)
+        least = self._settings.min_presence
+        return sighting.presence >= least + change * max(0.0, _FULL_PRESENCE - least)
+
+    def _loose_starts(self, fronts: Sequence[_Front]) -> list[_Front]:
+        """Where to follow backwards: tracklets begun at these fronts that nothing led up to."""
+        loose: list[_Front] = []
+        for front in fronts:
+            if self._tracklets.first_frame(front.tracklet) == front.at:
+                sighting = self._tracklets.sighting(front.tracklet, front.at)
+                loose.append(_Front(front.tracklet, front.at, sighting.next_crop, _STILL))
+        return loose
+
+    def _ends(self) -> list[_Front]:
+        """Tracklets that reach the window's last frame: to be followed on when more frames come."""
+        last = max((at for at, image in self._images.items() if image is not None), default=-1)
+        return [
+            _Front(tracklet, last, sighting.next_crop, _STILL)
+            for tracklet, sighting in self._tracklets.last_of(last)
+        ]
+
+    def _is_short_of_hands(self, at: int) -> bool:
+        """Whether fewer hands are known in a frame than in some frame close by."""
+        reach = self._settings.detect_every
+        nearby = max(self._tracklets.count(near) for near in range(at - reach, at + reach + 1))
+        return self._tracklets.count(at) < nearby
+
+    def _read(self, frames: Sequence[int], crops: Sequence[NDArray[np.float64]]) -> list[Sighting]:
+        if not frames:
+            return []
+        images = [image for at in frames if (image := self._images[at]) is not None]
+        return _sightings(frames, read_hands(images, np.stack(crops), self._networks))
+
+    def _read_fronts(self, fronts: Sequence[_Front]) -> list[Sighting]:
+        """A reading for each front. Lost hands are looked for where their motion leads, in a wider crop.
+
+        Readings whose crop did not fit are repeated with one that does.
+        """
+        readings = self._read([front.at for front in fronts], [front.crop for front in fronts])
+        lost = [n for n, sighting in enumerate(readings) if not self._is_hand(sighting)]
+        ahead = [_ahead(fronts[n], self._settings.widen_lost) for n in lost]
+        self._replace(readings, lost, self._read([fronts[n].at for n in lost], ahead))
+        poor = [n for n, sighting in enumerate(readings) if self._fits_poorly(sighting)]
+        fitting = [readings[n].next_crop for n in poor]
+        self._replace(readings, poor, self._read([fronts[n].at for n in poor], fitting))
+        return readings
+
+    def _replace(self, readings: list[Sighting], places: Sequence[int], others: Sequence[Sighting]) -> None:
+        for place, other in zip(places, others, strict=True):
+            if other.presence >= readings[place].presence:
+                readings[place] = other
+
+    def _fits_poorly(self, sighting: Sighting) -> bool:
+        return self._is_hand(sighting) and _shift(sighting) > self._settings.reread_shift
+
+
+def _shift(sighting: Sighting) -> float:
+    """How far the hand lies from where it was looked for, as a share of the crop's side."""
+    return float(np.linalg.norm(sighting.next_crop[:2] - sighting.crop[:2]) / sighting.crop[2])
+
+
+def _motion_px(front: _Front, sighting: Sighting) -> NDArray[np.float64]:
+    """How far the hand moved (2,) from where `front` expected it."""
+    return sighting.next_crop[:2] - front.crop[:2]
+
+
+def _ahead(front: _Front, widen: float) -> NDArray[np.float64]:
+    """A wider crop (4,) where the front's motion leads."""
+    return np.concatenate((front.crop[:2] + front.motion_px, front.crop[2:3] * widen, front.crop[3:]))
+
+
+def _sightings(frames: Sequence[int], readings: HandReadings) -> list[Sighting]:
+    return [
+        Sighting(
+            at,
+            readings.points_px[n].astype(np.float32),
+            readings.world_m[n].astype(np.float32),
+            float(readings.presence[n]),
+            float(readings.right[n]),
+            readings.crops[n],
+            readings.next_crops[n],
+        )
+        for n, at in enumerate(frames)
+    ]

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A network for inference only: every batch norm that follows a linear operation becomes part of its weights, and the
+released attention's large convolution is done with fewer multiplications.
+"""
+
+import copy
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from inference_core.runtime.winograd import WinogradConv
+from inference_core.two_hand.blocks import SIDE_COUNT, Residual, SharedEmbedding, SideEmbedding
+from inference_core.two_hand.bone_projection import BoneProjection
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.joint_graph import JointGraph
+from inference_core.two_hand.regressors import AttentionPooling
+from inference_core.two_hand.resnet import Bottleneck, ResNet50
+
+
+def folded(network: DirNetwork, winograd: bool = False) -> DirNetwork:
+    """A copy in eval mode that computes the same with fewer operations. It cannot be trained further.
+
+    winograd: for exported networks, whose runtimes are quick with small products; torch itself is not.
+    """
+    copied = copy.deepcopy(network).eval().requires_grad_(False)
+    for module in list(copied.modules()):
+        if isinstance(module, nn.Sequential):
+            _fold_sequence(module)
+        elif isinstance(module, ResNet50):
+            _fold(module, "conv1", "bn1")
+        elif isinstance(module, Bottleneck):
+            _fold_all(module, ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
+        elif isinstance(module, Residual):
+            _fold_all(module, ("conv1", "norm2"), ("conv2", "norm3"))
+        elif isinstance(module, BoneProjection):
+            _fold(module, "conv", "norm")
+        elif isinstance(module, SideEmbedding | SharedEmbedding):
+            _fold(module, "linear1", "norm")
+        elif isinstance(module, JointGraph):
+            _fold_graph(module)
+    for module in list(copied.modules()):
+        if winograd and isinstance(module, AttentionPooling) and module.attention == "full":
+            module.scores[0] = WinogradConv(cast(nn.Conv2d, module.scores[0]))
+    return copied
+
+
+def _fold_all(module: nn.Module, *pairs: tuple[str, str]) -> None:
+    for linear, norm in pairs:
+        _fold(module, linear, norm)
+
+
+def _fold_sequence(sequence: nn.Sequential) -> None:
+    names = list(dict(sequence.named_children()))
+    for linear, norm in pairwise(names):
+        if isinstance(sequence.get_submodule(norm), nn.BatchNorm2d):
+            _fold(sequence, linear, norm)
+
+
+def _fold(module: nn.Module, linear_name: str, norm_name: str) -> None:
+    linear, norm = module.get_submodule(linear_name), module.get_submodule(norm_name)
+    weight, bias = linear.get_parameter("weight"), getattr(linear, "bias", None)
+    scale, shift = _affine(norm)
+    outputs = (SIDE_COUNT, -1) if weight.ndim == 3 and weight.shape[0] == SIDE_COUNT else (-1,)
+    scale, shift = scale.view(outputs), shift.view(outputs)
+    wide = scale.reshape(*scale.shape, *([1] * (weight.ndim - scale.ndim)))
+    linear.register_parameter("weight", _constant(weight * wide))
+    moved = shift if bias is None else bias * scale + shift
+    linear.register_parameter("bias", _constant(moved))
+    setattr(module, norm_name, nn.Identity())
+
+
+def _fold_graph(graph: JointGraph) -> None:
+    for index, (convolution, norm) in enumerate(zip(graph.convolutions, graph.norms, strict=True)):
+        scale, shift = (values.view(SIDE_COUNT, -1) for values in _affine(norm))
+        weight, bias = convolution.get_parameter("weight"), convolution.get_parameter("bias")
+        wide = scale.repeat_interleave(len(weight) // SIDE_COUNT, 0)[:, None]
+        convolution.register_parameter("weight", _constant(weight * wide))
+        convolution.register_parameter("bias", _constant(bias * scale + shift))
+        graph.norms[index] = nn.Identity()
+
+
+def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Scale and shift (C,) that a batch norm applies in eval mode."""
+    assert (
+        isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+        and norm.running_mean is not None
+        and norm.running_var is not None
+    )
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def _constant(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)

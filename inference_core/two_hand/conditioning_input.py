@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the network takes what is known beside the picture: maps, a first guess, and features of hands and
+joints.
+ Ours, not the paper's: landmarks found in the picture become heat maps added to the backbone's features; a
+closed-form first guess follows from them (palm frame, swing of each bone, weak-perspective fit), which
+stage 0 corrects; and at each later stage every joint is told how far the landmarks are from where the stage
+before put it. What is missing is zero.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inference_core.geometry import rotations as so3
+from inference_core.hand_model.hand import HandModel
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.two_hand.blocks import SIDE_COUNT
+from inference_core.two_hand.hand_parameters import OFFSET_UNIT_M, HandParameters, numbers_of
+from inference_core.two_hand.joint_graph import JOINT_COUNT
+from inference_core.two_hand.records import Conditioning, HandStage
+
+# Landmarks in the hand's frame, in the crop and about the hand's own middle there, scores; the guess's 64 numbers;
+# hand, side and focal length; the offset.
+HAND_EVIDENCE_CHANNELS = JOINT_COUNT * (3 + 2 + 2 + 1) + 64 + 3 + 3
+# To the landmark in the crop and in the hand's frame; landmark and joint in the hand's frame; landmark,
+# hand, side scores.
+JOINT_EVIDENCE_CHANNELS = 2 + 3 + 3 + 3 + 3
+
+_MAP_CHANNELS = SIDE_COUNT * (JOINT_COUNT + 1)
+_SIGMA_PX = 1.0
+# The 21-joint numbers of each finger's knuckles and tip, in the order of MANO's fingers.
+_FINGER_POINTS = ((5, 6, 7, 8), (9, 10, 11, 12), (17, 18, 19, 20), (13, 14, 15, 16), (1, 2, 3, 4))
+_WRIST, _INDEX_MCP, _MIDDLE_MCP, _PINKY_MCP = 0, 5, 9, 17
+_PALM = (_WRIST, _INDEX_MCP, _MIDDLE_MCP, _PINKY_MCP)
+
+# A hand that fills about half of the crop; where nothing is known of it.
+_UNKNOWN_SCALE = 5.0
+_SCALE_RANGE = (1.0, 30.0)
+_LARGEST_DEPTH_OFFSET_M = 0.3
+# Lengths in the crop become numbers of the size of one.
+_UV_GAIN = 4.0
+
+
+class EvidenceMaps(nn.Module):
+    """Heat maps of both hands' landmarks, mixed into a level (B, C, N, N) of the backbone's features."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(_MAP_CHANNELS, channels, 1)
+        nn.init.normal_(self.convolution.weight, std=0.01)
+        nn.init.zeros_(self.convolution.get_parameter("bias"))
+
+    def forward(self, level: Tensor, evidence: Conditioning) -> Tensor:
+        """The level with the evidence added to it."""
+        size = level.shape[-1]
+        scores = evidence.landmark_score * evidence.hand_score[..., None]
+        heat = heat_maps(evidence.landmarks_uv, scores, size)
+        planes = evidence.side_score[:, :, None, None, None].expand(-1, -1, 1, size, size)
+        return level + self.convolution(torch.cat([heat, planes], 2).flatten(1, 2))
+
+
+def heat_maps(uv: Tensor, scores: Tensor, size: int) -> Tensor:
+    """(B, S, J, N, N): a Gaussian of one pixel's deviation at each landmark uv (B, S, J, 2), as high as its
+    score.
+    """
+    centres = (torch.arange(size, device=uv.device, dtype=uv.dtype) + 0.5) * (2 / size) - 1
+    sigma = _SIGMA_PX * 2 / size
+    falls = torch.exp(-0.5 * ((centres - uv[..., None]) / sigma).square())
+    return (scores[..., None] * falls[..., 1, :])[..., :, None] * falls[..., 0, :][..., None, :]
+
+
+def first_guess(evidence: Conditioning, hand: HandModel) -> HandParameters:
+    """What the landmarks alone say of both hands; a raised flat hand before the camera where they say
+    nothing.
+
+    The root turns the rest palm (wrist and knuckles of index, middle, pinky) onto the world landmarks,
+    every finger joint swings its rest bone onto the landmarks' bone within the joint's limits, and the
+    camera is the weak perspective that takes the world landmarks to those in the crop.
+    """
+    with torch.no_grad(), torch.autocast(evidence.landmarks_uv.device.type, enabled=False):
+        rest = _rest_landmarks(hand)
+        seen = _palm_seen(evidence)
+        frames = torch.where(seen[..., None, None], palm_frames(evidence.world_rel_m), _raised_frames(rest))
+        root = frames @ palm_frames(rest).transpose(-1, -2)
+        local = evidence.world_rel_m @ root
+        known = (evidence.landmark_score > 0) & seen[..., None]
+        pose = _swung_fingers(local, known, rest, hand).flatten(-2)
+        camera = _weak_camera(evidence, seen)
+        betas = camera.new_zeros(*camera.shape[:2], 10)
+        return numbers_of(root, pose, betas, camera, _guessed_offset(evidence, camera, seen))
+
+
+def hand_evidence(evidence: Conditioning, start: HandParameters) -> Tensor:
+    """(B, S, HAND_EVIDENCE_CHANNELS): all that is known of each hand, in the frame of the first guess."""
+    score = evidence.landmark_score * _palm_seen(evidence)[..., None]
+    known = (score > 0).to(score.dtype)[..., None]
+    local = evidence.world_rel_m @ start.root_rotation / OFFSET_UNIT_M * known
+    focal = evidence.focal_uv
+    inverse_focal = torch.where(focal > 0, 1 / focal.clamp(min=0.1), torch.zeros_like(focal))
+    inverse_focal = inverse_focal[:, None].expand_as(evidence.hand_score)
+    single = torch.stack([evidence.hand_score, evidence.side_score, inverse_focal], -1)
+    offset = start.offset[:, None].expand(-1, SIDE_COUNT, -1)
+    uv = evidence.landmarks_uv * known
+    middle = uv.sum(2, keepdim=True) / known.sum(2, keepdim=True).clamp(min=1)
+    # In units of 0.15 m too, as the guess's camera sees them.
+    own_uv = (uv - middle) * known / (start.camera[..., None, :1] * OFFSET_UNIT_M)
+    parts = [
+        local.flatten(2),
+        uv.flatten(2),
+        own_uv.flatten(2),
+        score,
+        start.parameters,
+        single,
+        offset,
+    ]
+    return torch.cat(parts, -1)
+
+
+def joint_evidence(evidence: Conditioning, stage: HandStage) -> Tensor:
+    """(B, S, 21, JOINT_EVIDENCE_CHANNELS): where the landmarks differ from the stage's joints, in the
+    hand's frame.
+    """
+    score = evidence.landmark_score * _palm_seen(evidence)[..., None]
+    known = (score > 0).to(score.dtype)[..., None]
+    root, joints = stage.root_rotation.detach(), stage.joints_m.detach()
+    to_landmark_uv = (evidence.landmarks_uv - stage.joints_uv.detach()) * known * _UV_GAIN
+    landmark = evidence.world_rel_m @ root / OFFSET_UNIT_M * known
+    joint = joints @ root / OFFSET_UNIT_M
+    hand = torch.stack([evidence.hand_score, evidence.side_score], -1)[:, :, None].expand(
+        -1, -1, JOINT_COUNT, -1
+    )
+    return torch.cat([to_landmark_uv, landmark - joint * known, landmark, joint, score[..., None], hand], -1)
+
+
+def palm_frames(points: Tensor) -> Tensor:
+    """Rotations (..., 3, 3) from 21 points (..., 21, 3): columns across the palm, to the middle knuckle,
+    out of it.
+    """
+    wrist = points[..., _WRIST, :]
+    along = F.normalize(points[..., _MIDDLE_MCP, :] - wrist, dim=-1)
+    index, pinky = points[..., _INDEX_MCP, :] - wrist, points[..., _PINKY_MCP, :] - wrist
+    normal = torch.linalg.cross(index, pinky, dim=-1)
+    normal = F.normalize(normal - (normal * along).sum(-1, keepdim=True) * along, dim=-1)
+    return torch.stack([torch.linalg.cross(along, normal, dim=-1), along, normal], -1)
+
+
+def _rest_landmarks(hand: HandModel) -> Tensor:
+    """(S, 21, 3) MediaPipe's landmarks of the mean hand at rest, relative to the wrist joint."""
+    template = hand.template_m
+    betas = template.new_zeros(SIDE_COUNT, 10)
+    identity = torch.eye(3, dtype=template.dtype, device=template.device).expand(SIDE_COUNT, 16, 3, 3)
+    return hand.with_shape(betas).with_pose(identity, template.new_zeros(SIDE_COUNT, 3)).landmarks21_m
+
+
+def _raised_frames(rest: Tensor) -> Tensor:
+    """(S, 3, 3) palm frames of hands with the fingers up and the palm to the camera."""
+    across = {LEFT: -1.0, RIGHT: 1.0}
+    return torch.stack([torch.diag(rest.new_tensor([across[s], -1.0, -across[s]])) for s in (LEFT, RIGHT)])
+
+
+def _palm_seen(evidence: Conditioning) -> Tensor:
+    """(B, S) bool: hands whose palm is known well enough to start from."""
+    return (evidence.hand_score > 0) & (evidence.landmark_score[..., list(_PALM)] > 0).all(-1)
+
+
+def _swung_fingers(local: Tensor, known: Tensor, rest: Tensor, hand: HandModel) -> Tensor:
+    """(B, S, 15, 3) angles about the joint axes that swing the rest bones onto the landmarks' in the hand's
+    frame.
+    """
+    index = torch.tensor(_FINGER_POINTS, device=local.device)
+    bones, rest_bones = _steps(local[:, :, index]), _steps(rest[:, index])
+    known_bones = known[:, :, index][..., 1:] & known[:, :, index][..., :-1]
+    axes = hand.joint_axes.unflatten(1, (5, 3))
+    limits = hand.joint_limits_rad.unflatten(0, (5, 3))
+    usual = (axes.transpose(-1, -2) @ hand.hands_mean.unflatten(1, (5, 3, 3))[..., None])[..., 0]
+    turn = torch.eye(3, dtype=local.dtype, device=local.device)
+    angles = []
+    for level in range(3):
+        bone = (bones[..., level, None, :] @ turn)[..., 0, :]
+        swing = _swing(rest_bones[:, :, level].expand_as(bone), bone)
+        angle = (axes[:, :, level].transpose(-1, -2) @ swing[..., None])[..., 0]
+        angle = torch.maximum(torch.minimum(angle, limits[:, level, :, 1]), limits[:, level, :, 0])
+        angle = torch.where(known_bones[..., level, None], angle, usual[:, :, level])
+        turn = turn @ so3.exp((axes[:, :, level] @ angle[..., None])[..., 0])
+        angles.append(angle)
+    return torch.stack(angles, -2).flatten(-3, -2)
+
+
+def _steps(points: Tensor) -> Tensor:
+    """(..., N - 1, 3) from each point to the next."""
+    return points[..., 1:, :] - points[..., :-1, :]
+
+
+def _swing(start: Tensor, end: Tensor) -> Tensor:
+    """Axis-angle (..., 3) of the shortest turn from directions (..., 3) to others."""
+    cross = torch.linalg.cross(start, end, dim=-1)
+    angle = torch.atan2(cross.norm(dim=-1), (start * end).sum(-1))
+    return F.normalize(cross, dim=-1, eps=1e-12) * angle[..., None]
+
+
+def _weak_camera(evidence: Conditioning, seen: Tensor) -> Tensor:
+    """(B, S, 3) scale and shift that take world landmarks to the crop, in the least squares weighed by
+    their scores.
+    """
+    weights = evidence.landmark_score[..., None]
+    total = weights.sum(-2, keepdim=True).clamp(min=1e-6)
+    xy, uv = evidence.world_rel_m[..., :2], evidence.landmarks_uv
+    mean_xy, mean_uv = (
+        (weights * xy).sum(-2, keepdim=True) / total,
+        (weights * uv).sum(-2, keepdim=True) / total,
+    )
+    spread = (weights * (xy - mean_xy).square()).sum((-2, -1)).clamp(min=1e-9)
+    scale = (weights * (xy - mean_xy) * (uv - mean_uv)).sum((-2, -1)) / spread
+    scale = torch.where(seen, scale.clamp(*_SCALE_RANGE), torch.full_like(scale, _UNKNOWN_SCALE))
+    other_scale, other_seen = scale.flip(1), seen.flip(1)
+    scale = torch.where(~seen & other_seen, other_scale, scale)
+    shift = (mean_uv - scale[..., None, None] * mean_xy)[..., 0, :]
+    return torch.cat([scale[..., None], torch.where(seen[..., None], shift, torch.zeros_like(shift))], -1)
+
+
+def _guessed_offset(evidence: Conditioning, camera: Tensor, seen: Tensor) -> Tensor:
+    """(B, 3), units of 0.15 m: right wrist minus left wrist as the two weak cameras and the focal length
+    have it.
+    """
+    scale, shift = camera[..., :1], camera[..., 1:]
+    across = (shift / scale)[:, RIGHT] - (shift / scale)[:, LEFT]
+    depths = evidence.focal_uv[:, None] / camera[..., 0]
+    depth = depths[:, RIGHT:] - depths[:, :RIGHT]
+    depth = depth.clamp(-_LARGEST_DEPTH_OFFSET_M, _LARGEST_DEPTH_OFFSET_M)
+    offset = torch.cat([across, depth], -1) / OFFSET_UNIT_M
+    return torch.where(seen.all(1, keepdim=True), offset, torch.zeros_like(offset))

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which network: the released graph, the paper's figures, or the compact one that ships."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from inference_core.shared.errors import WeightsError
+
+CROP_PX = 256
+PARAMETERS = 64
+
+Backbone = Literal["resnet50", "efficientnet_lite0", "palm", "landmark"]
+Attention = Literal["full", "light", "none"]
+Pose = Literal["coefficients", "angles"]
+
+
+@dataclass(frozen=True)
+class NetworkConfiguration:
+    """A graph of DIR. Two networks of equal configuration hold the same parameters.
+
+    stages: refinement stages after the baseline, 0 to 2. attention: the baseline's map over the last
+    features, one a hand: "full" is the release's 3x3 convolution to half the channels, "light" a 1x1 one to
+    `attention_channels`, "none" the plain mean (an ablation of the paper's). transformer_blocks: blocks
+    that run (the release stores one more, which never runs). pose: what the 45 pose numbers are:
+    "coefficients" over the hand model's components about its mean (MANO's), or "angles" (flexion, spread,
+    twist) about its joint axes, which mean the same on every hand model. final_convolution: the release's
+    convolution before the segmentation and dense heads. The paper's GFLOPs are those of a graph without it;
+    neither affects the hands. residual: each stage corrects the one before instead of starting anew;
+    evidence: landmarks and sides are taken beside the picture (the baseline then corrects what follows from
+    them); presence: heads for presence and expected error; maps: segmentation and dense heads, which serve
+    training; dropout: share of the evidence baseline's hidden features that training leaves out.
+    """
+
+    name: str
+    backbone: Backbone
+    attention: Attention
+    stages: int = 2
+    visual_channels: int = 256
+    joint_channels: int = 128
+    projected_channels: int = 64
+    graph_layers: int = 4
+    transformer_blocks: int = 4
+    attention_channels: int = 32
+    pose: Pose = "coefficients"
+    final_convolution: bool = True
+    residual: bool = False
+    evidence: bool = False
+    presence: bool = True
+    maps: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.stages <= 2:
+            raise WeightsError(f"A network has 0, 1 or 2 refinement stages, not {self.stages}.")
+        choices = {"backbone": get_args(Backbone), "attention": get_args(Attention), "pose": get_args(Pose)}
+        for field, allowed in choices.items():
+            if getattr(self, field) not in allowed:
+                raise WeightsError(
+                    f"{field} is {getattr(self, field)!r}; choose one of {', '.join(allowed)}."
+                )
+
+    def with_stages(self, stages: int) -> NetworkConfiguration:
+        """The same network with fewer or more refinement stages."""
+        return dataclasses.replace(self, stages=stages)
+
+
+DIR_RELEASE = NetworkConfiguration("dir-release", "resnet50", "full", transformer_blocks=3, presence=False)
+DIR_PAPER = NetworkConfiguration("dir-paper", "resnet50", "light", final_convolution=False)
+DIR_S = NetworkConfiguration(
+    "dir-s",
+    "palm",
+    "light",
+    visual_channels=64,
+    joint_channels=96,
+    projected_channels=32,
+    graph_layers=2,
+    transformer_blocks=4,
+    pose="angles",
+    final_convolution=False,
+    residual=True,
+    evidence=True,
+    maps=False,
+    dropout=0.1,
+)
+
+CONFIGURATIONS = {configuration.name: configuration for configuration in (DIR_RELEASE, DIR_PAPER, DIR_S)}
+
+
+def configuration_from_json(fields: dict[str, Any]) -> NetworkConfiguration:
+    """The configuration that a card's JSON holds. Raises WeightsError naming what is unknown or missing."""
+    known = {field.name for field in dataclasses.fields(NetworkConfiguration)}
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise WeightsError(
+            f"The card's configuration holds {', '.join(unknown)}, unknown here: update Duohand."
+        )
+    missing = sorted({"name", "backbone", "attention"} - set(fields))
+    if missing:
+        raise WeightsError(f"The card's configuration lacks {', '.join(missing)}.")
+    return NetworkConfiguration(**fields)

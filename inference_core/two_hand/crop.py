@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which square of each frame the network looks at, and the camera that looks there.
+ The square is seen through a camera turned (without roll) to its centre, so that the crop's optical axis
+runs through its middle, as in training: a hand at the frame's edge looks as it would in the middle. Pixel
+centres at +0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.interpolate import interpolated
+from inference_core.two_hand.configuration import CROP_PX
+
+# Side of the square over the longer side of the box round the landmarks (which lie inside the flesh).
+CROP_MARGIN = 1.5
+# Where one of two hands is lost and not known from the frames around, the seen one's square grows by this.
+LOST_HAND_GROWTH = 1.5
+# Squares are averaged over this many frames, so that their jitter does not become the hands'.
+_SMOOTHING_FRAMES = 5
+_MIN_SIDE_PX = 16.0
+_MAX_OVERSAMPLING = 4
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class CropCamera:
+    """The camera of one crop. turn (3, 3): frame-camera axes to crop-camera axes; focal_uv: focal length
+    over half the crop's side; crop_from_frame (3, 3): homography from frame pixels to uv of the crop.
+    """
+
+    turn: NDArray[np.float64]
+    focal_uv: float
+    crop_from_frame: NDArray[np.float64]
+
+    def uv_from_px(self, points_px: Floats) -> NDArray[np.float64]:
+        """Crop uv (..., 2) of frame pixels (..., 2)."""
+        return mapped(points_px, self.crop_from_frame)
+
+    def px_from_uv(self, points_uv: Floats) -> NDArray[np.float64]:
+        """Frame pixels (..., 2) of crop uv (..., 2)."""
+        return mapped(points_uv, np.linalg.inv(self.crop_from_frame))
+
+
+def shot_crops(evidence: HandTracks) -> NDArray[np.float64]:
+    """(T, 3) centre x, y and side of each frame's square in pixels; NaN where no hand is known nearby in
+    time.
+
+    One square round both hands. A hand that the landmarks lost is looked for where it was and will be;
+    where that is not known either, but the hand belongs to the shot, the other's square grows.
+    """
+    boxes = _landmark_boxes(evidence.landmarks_px)
+    boxes, _ = interpolated(boxes, np.isfinite(boxes[..., 0]))
+    known = np.isfinite(boxes[..., 0])
+    belongs = known.any(0)
+    low = np.where(known[..., None], boxes[..., :2], np.inf).min(1)
+    high = np.where(known[..., None], boxes[..., 2:], -np.inf).max(1)
+    some = known.any(1)
+    crops = np.full((len(boxes), 3), np.nan)
+    crops[some, :2] = (low[some] + high[some]) / 2
+    crops[some, 2] = (high[some] - low[some]).max(1) * CROP_MARGIN
+    crops[some & (known != belongs).any(1), 2] *= LOST_HAND_GROWTH
+    crops[some, 2] = np.maximum(crops[some, 2], _MIN_SIDE_PX)
+    return _smoothed(crops)
+
+
+def crop_camera(crop_px: Floats, K: Floats) -> CropCamera:
+    """The camera turned to the middle of a square (centre x, centre y, side) of the frame with intrinsics K
+    (3, 3).
+    """
+    ray = np.linalg.solve(K, [crop_px[0], crop_px[1], 1.0])
+    distance = float(np.linalg.norm(ray))
+    turn = _turn_to_z(ray / distance)
+    focal_px = math.sqrt(K[0, 0] * K[1, 1])
+    focal_uv = focal_px * distance / (float(crop_px[2]) / 2)
+    homography = np.diag([focal_uv, focal_uv, 1.0]) @ turn @ np.linalg.inv(K)
+    return CropCamera(turn, focal_uv, homography)
+
+
+def cut_crop(image: NDArray[np.uint8], camera: CropCamera, side_px: float) -> NDArray[np.uint8]:
+    """(256, 256, 3) uint8: what the crop's camera sees of the frame (H, W, 3); black outside the frame.
+
+    side_px: the square's side in the frame. Where it shrinks, several samples a pixel are averaged.
+    """
+    oversampling = int(np.clip(math.ceil(side_px / CROP_PX), 1, _MAX_OVERSAMPLING))
+    size = CROP_PX * oversampling
+    half = size / 2
+    pixel_from_uv = np.array([[half, 0, half - 0.5], [0, half, half - 0.5], [0, 0, 1.0]])
+    centre_from_corner = np.array([[1.0, 0, 0.5], [0, 1.0, 0.5], [0, 0, 1.0]])
+    homography = pixel_from_uv @ camera.crop_from_frame @ centre_from_corner
+    warped = cv2.warpPerspective(image, homography, (size, size), flags=cv2.INTER_LINEAR)
+    if oversampling > 1:
+        warped = cv2.resize(warped, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(warped, np.uint8)
+
+
+def _landmark_boxes(landmarks_px: Floats) -> NDArray[np.float64]:
+    """(T, S, 4) x0, y0, x1, y1 round the landmarks that have a score; NaN where there are none."""
+    xy = np.where(landmarks_px[..., 2:] > 0, landmarks_px[..., :2], np.nan).astype(np.float64)
+    known = np.isfinite(xy[..., 0]).any(-1)
+    boxes = np.full((*known.shape, 4), np.nan)
+    boxes[known] = np.concatenate([np.nanmin(xy[known], -2), np.nanmax(xy[known], -2)], -1)
+    return boxes
+
+
+def _smoothed(crops: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean square of the frames around that have one; a frame without one stays without."""
+    known, reach = np.isfinite(crops[:, 0]), _SMOOTHING_FRAMES // 2
+    values = np.concatenate([np.where(known[:, None], crops, 0.0), known[:, None]], 1)
+    padded = np.pad(values, ((reach, reach), (0, 0)))
+    sums = np.lib.stride_tricks.sliding_window_view(padded, _SMOOTHING_FRAMES, 0).sum(-1)
+    smooth = np.full_like(crops, np.nan)
+    smooth[known] = sums[known, :3] / sums[known, 3:]
+    return smooth
+
+
+def _turn_to_z(direction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The shortest rotation (3, 3) that takes a unit direction with positive z onto the z axis."""
+    x, y, z = direction
+    cross = np.array([[0, 0, -x], [0, 0, -y], [x, y, 0.0]])
+    return np.eye(3) + cross + cross @ cross / (1 + z)
+
+
+def mapped(points: Floats, homography: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (..., P, 2) by a homography (3, 3), or by one for each (..., 3, 3)."""
+    flat = np.concatenate([points, np.ones_like(points[..., :1])], -1) @ np.swapaxes(homography, -1, -2)
+    return flat[..., :2] / flat[..., 2:]

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""DIR: decoupled iterative refinement of two interacting hands from one picture (ICCV 2023).
+ Stage 0 regresses both hands from the backbone's last features; each refinement stage reads the picture at
+the joints it has, lets the joints talk, regresses again and draws what the joints know back into the
+picture's features. Departures from the paper: hands carry no gradient from one stage into the one before
+(as released), the projection's geometry carries none; `dir-s` corrects the previous stage instead of
+starting anew and takes evidence beside the picture.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from inference_core.hand_model.hand import HandModel
+from inference_core.two_hand.blocks import convolution_head
+from inference_core.two_hand.conditioning_input import (
+    HAND_EVIDENCE_CHANNELS,
+    JOINT_EVIDENCE_CHANNELS,
+    first_guess,
+    hand_evidence,
+    joint_evidence,
+)
+from inference_core.two_hand.configuration import NetworkConfiguration
+from inference_core.two_hand.efficientnet import EfficientNetLite0
+from inference_core.two_hand.hand_parameters import (
+    HandParameters,
+    absolute_numbers,
+    corrected_numbers,
+    detached,
+    posed_hands,
+)
+from inference_core.two_hand.pretrained_backbones import LandmarkBackbone, PalmBackbone
+from inference_core.two_hand.records import Conditioning, DirOutput, HandStage
+from inference_core.two_hand.refinement import Refinement
+from inference_core.two_hand.regressors import BaselineRegressor, EvidenceBaselineRegressor
+from inference_core.two_hand.resnet import ResNet50
+
+Levels = tuple[Tensor, Tensor, Tensor, Tensor]
+
+BACKBONES = {
+    "resnet50": ResNet50,
+    "efficientnet_lite0": EfficientNetLite0,
+    "palm": PalmBackbone,
+    "landmark": LandmarkBackbone,
+}
+
+# Feature size in pixels, index of the backbone's skip and reach of the bones, for each refinement stage.
+_STAGES = ((16, 2, 1.0), (32, 1, 2.0))
+
+
+class DirNetwork(nn.Module):
+    """The network of a configuration. It holds weights only: the hand model comes with each call.
+
+    as_published: builds the bone projection's map as the paper describes it, for counting and comparing.
+    """
+
+    def __init__(self, configuration: NetworkConfiguration, as_published: bool = False) -> None:
+        super().__init__()
+        self.configuration = configuration
+        self.backbone = BACKBONES[configuration.backbone]()
+        channels = self.backbone.channels
+        evidence = configuration.evidence
+        self.baseline = (
+            EvidenceBaselineRegressor(configuration, channels[2], channels[3], HAND_EVIDENCE_CHANNELS)
+            if evidence
+            else BaselineRegressor(configuration, channels[3])
+        )
+        befores = (channels[3], configuration.visual_channels)
+        # The last stage draws into the picture's features for the maps only.
+        drawing = configuration.stages if configuration.maps else configuration.stages - 1
+        self.refinements = nn.ModuleList(
+            Refinement(
+                configuration,
+                before,
+                channels[skip],
+                size,
+                reach_px,
+                JOINT_EVIDENCE_CHANNELS if evidence else 0,
+                as_published,
+                draws=index < drawing,
+            )
+            for index, (before, (size, skip, reach_px)) in enumerate(
+                zip(befores, _STAGES[: configuration.stages], strict=False)
+            )
+        )
+        if configuration.stages > 0 and configuration.maps:
+            visual = configuration.visual_channels
+            final = convolution_head(visual, visual, visual, first_bias=False)
+            self.final = final if configuration.final_convolution else nn.Identity()
+            self.side_head = convolution_head(visual, visual // 2, 3)
+            self.dense_head = convolution_head(visual, visual // 2, 3)
+
+    def forward(
+        self,
+        image: Tensor,
+        hand: HandModel,
+        evidence: Conditioning | None = None,
+        vertices: bool = True,
+        picture_heads: bool = True,
+    ) -> DirOutput:
+        """Both hands, stage by stage.
+
+        image (B, 3, 256, 256): RGB, ImageNet-normalised. evidence: for networks that take it; None is
+        nothing known. vertices: whether to skin the meshes; picture_heads: whether to compute the dense map
+        and the side scores.
+        """
+        return self.from_levels(self.backbone(image), hand, evidence, vertices, picture_heads)
+
+    def from_levels(
+        self,
+        levels: Levels,
+        hand: HandModel,
+        evidence: Conditioning | None = None,
+        vertices: bool = True,
+        picture_heads: bool = True,
+    ) -> DirOutput:
+        """The same from the backbone's features, for a backbone that is held still and was run before."""
+        if not self.configuration.evidence:
+            evidence = None
+        elif evidence is None:
+            evidence = Conditioning.none(len(levels[3]), levels[3].device)
+        picture_heads = picture_heads and self.configuration.maps
+        numbers, stage = self._baseline(levels, hand, evidence, vertices)
+        stages, features = [stage], levels[3]
+        for refinement, (_, skip, _) in zip(self._refinements(), _STAGES, strict=False):
+            fused = refinement.fused(features, levels[skip], evidence)
+            joint_input = None if evidence is None else joint_evidence(evidence, stage)
+            joints = refinement.joint_features(fused, stage, joint_input)
+            numbers, heads = self._interpreted(numbers, refinement.regressed(joints, numbers))
+            stage = self._posed(numbers, hand, vertices, heads)
+            stages.append(stage)
+            if picture_heads or refinement is not self.refinements[-1]:
+                features = refinement.enhanced(fused, joints, stage.joints_uv)
+        if not stages[1:] or not picture_heads:
+            return DirOutput(tuple(stages))
+        final = self.final(features)
+        return DirOutput(tuple(stages), self.dense_head(final).float(), self.side_head(final).float())
+
+    def _baseline(
+        self, levels: Levels, hand: HandModel, evidence: Conditioning | None, vertices: bool
+    ) -> tuple[HandParameters, HandStage]:
+        if isinstance(self.baseline, EvidenceBaselineRegressor):
+            assert evidence is not None
+            start = first_guess(evidence, hand)
+            regressed = self.baseline(levels[2], levels[3], hand_evidence(evidence, start))
+        else:
+            start, regressed = None, self.baseline(levels[3])
+        numbers, heads = self._interpreted(start, regressed)
+        return numbers, self._posed(numbers, hand, vertices, heads)
+
+    def _interpreted(
+        self, previous: HandParameters | None, regressed: tuple[Tensor, Tensor, Tensor | None]
+    ) -> tuple[HandParameters, Tensor | None]:
+        """The numbers that a regression means; hand geometry is float32 whatever the convolutions ran in."""
+        parameters, offset = regressed[0].float(), regressed[1].float()
+        heads = None if regressed[2] is None else regressed[2].float()
+        with torch.autocast(parameters.device.type, enabled=False):
+            if self.configuration.residual and previous is not None:
+                return corrected_numbers(detached(previous), parameters, offset), heads
+            return absolute_numbers(parameters, offset), heads
+
+    def _posed(
+        self, numbers: HandParameters, hand: HandModel, vertices: bool, heads: Tensor | None
+    ) -> HandStage:
+        with torch.autocast(numbers.pose.device.type, enabled=False):
+            return posed_hands(numbers, hand, self.configuration.pose, vertices, heads)
+
+    def _refinements(self) -> list[Refinement]:
+        return [module for module in self.refinements if isinstance(module, Refinement)]

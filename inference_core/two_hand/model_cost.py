@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each configuration costs: parameters, and operations for one crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from inference_core.hand_model.hand import HandModel
+from inference_core.two_hand.configuration import CONFIGURATIONS, CROP_PX, NetworkConfiguration
+from inference_core.two_hand.dir import DirNetwork
+
+# Stored in the published checkpoints and never run: ResNet's classifier, and in the release one transformer
+# block a stage and the self weights of its graph convolutions, each a softmax over a single entry.
+_CLASSIFIER = 2048 * 1000 + 1000
+_BLOCK = 2 * 2 * 128 + 128 * 384 + 384 + 128 * 128 + 128 + 128 * 256 + 256 + 256 * 128 + 128
+_SELF_WEIGHTS = 2 * 4 * 21
+
+
+@dataclass(frozen=True)
+class Cost:
+    """parameters: all that run. published: with the stored ones that never run, as the paper counts. flops:
+    operations of one crop, a multiply-add as two; flops_published: with the bone projection's map built as
+    the paper describes it.
+    """
+
+    name: str
+    stages: int
+    parameters: int
+    published: int
+    flops: int
+    flops_published: int
+
+
+def cost(configuration: NetworkConfiguration, hand: HandModel) -> Cost:
+    """Counted by running one crop without numbers; convolutions and matrix products count, as everybody
+    counts.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        networks = [DirNetwork(configuration, published) for published in (False, True)]
+        counts = [_flops(network, replace(hand)) for network in networks]
+    parameters = sum(p.numel() for p in networks[0].parameters())
+    unused = _CLASSIFIER if configuration.backbone == "resnet50" else 0
+    if configuration.name == "dir-release":
+        unused += configuration.stages * (_BLOCK + _SELF_WEIGHTS)
+    return Cost(
+        configuration.name, configuration.stages, parameters, parameters + unused, counts[0], counts[1]
+    )
+
+
+def cost_table(hand: HandModel) -> str:
+    """A table of every configuration with 0, 1 and 2 refinement stages, ready to print."""
+    head = "network      stages   parameters   as published   GFLOPs   as published"
+    rows = [
+        f"{c.name:<12} {c.stages:>6} {c.parameters / 1e6:>10.1f} M {c.published / 1e6:>12.1f} M"
+        f" {c.flops / 1e9:>8.1f} {c.flops_published / 1e9:>14.1f}"
+        for configuration in CONFIGURATIONS.values()
+        for c in (cost(configuration.with_stages(stages), hand) for stages in (0, 1, 2))
+    ]
+    notes = (
+        f"One {CROP_PX}x{CROP_PX} crop, a multiply-add counted as two. Parameters as published include\n"
+        "what checkpoints store and never run; GFLOPs as published build the bone projection's map,\n"
+        "which is factored out here with equal results."
+    )
+    return "\n".join([head, *rows, notes])
+
+
+def _flops(network: DirNetwork, hand: HandModel) -> int:
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network.eval()(torch.zeros(1, 3, CROP_PX, CROP_PX), hand)
+    return counter.get_total_flops()

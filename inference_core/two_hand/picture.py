@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The picture as the network takes it: one square crop, RGB, normalised by ImageNet's mean and deviation."""
+
+import torch
+from torch import Tensor
+
+from inference_core.shared.errors import RequestError
+from inference_core.two_hand.configuration import CROP_PX
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def normalised(rgb: Tensor) -> Tensor:
+    """(B, 3, N, N) float32 for the network, of RGB 0..1 (B, 3, N, N)."""
+    mean, std = rgb.new_tensor(IMAGENET_MEAN), rgb.new_tensor(IMAGENET_STD)
+    return (rgb - mean[:, None, None]) / std[:, None, None]
+
+
+def rgb_of(image: Tensor) -> Tensor:
+    """RGB 0..1 (B, 3, N, N) of a normalised picture."""
+    mean, std = image.new_tensor(IMAGENET_MEAN), image.new_tensor(IMAGENET_STD)
+    return image * std[:, None, None] + mean[:, None, None]
+
+
+def check_picture(image: Tensor) -> None:
+    """Raises RequestError unless `image` is a finite float (B, 3, 256, 256) with at least one picture."""
+    if image.ndim != 4 or tuple(image.shape[1:]) != (3, CROP_PX, CROP_PX):
+        raise RequestError(
+            f"The network takes pictures of shape (B, 3, {CROP_PX}, {CROP_PX}), "
+            f"not {tuple(image.shape)}: resize the crop."
+        )
+    if image.shape[0] == 0:
+        raise RequestError("The batch is empty: give the network at least one picture.")
+    if not image.is_floating_point():
+        raise RequestError(
+            f"The network takes normalised float pictures, not {image.dtype}: divide by 255 and normalise."
+        )
+    if not bool(torch.isfinite(image).all()):
+        bad = (~torch.isfinite(image)).flatten(1).any(1).nonzero().flatten().tolist()
+        raise RequestError(
+            f"Pictures {bad[:8]} hold NaN or infinite values: check the frames they were cut from."
+        )

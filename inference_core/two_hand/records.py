@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes into the two-hand network beside the picture, and what comes out.
+ B batch, S sides (left, right), J = 21 joints, V vertices. Lengths are metres, camera axes x right, y down,
+z forward. uv is -1..1 over the square crop, x right, y down, 0 at its centre.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What is known of the hands in a crop before the network hand_crops. Scores of 0 say that a part is not
+    known.
+
+    landmarks_uv (B, S, 21, 2): landmarks found in the picture; landmark_score (B, S, 21): 0..1, 0 missing.
+    world_rel_m (B, S, 21, 3): the landmark network's world landmarks relative to its wrist, camera axes; 0
+    where missing. hand_score (B, S): 0..1, 0 that hand was not found. side_score (B, S): 0..1 how sure its
+    side is, 0 not known. focal_uv (B,): focal length of the crop's pinhole in units of uv (pixels / half
+    the crop's side), 0 not known.
+    """
+
+    landmarks_uv: Tensor
+    landmark_score: Tensor
+    world_rel_m: Tensor
+    hand_score: Tensor
+    side_score: Tensor
+    focal_uv: Tensor
+
+    @staticmethod
+    def none(batch: int, device: torch.device | str = "cpu") -> Conditioning:
+        """Nothing known: the network has the picture alone."""
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(batch, *shape, device=device)
+
+        return Conditioning(zeros(2, 21, 2), zeros(2, 21), zeros(2, 21, 3), zeros(2), zeros(2), zeros())
+
+    @staticmethod
+    def joined(parts: Sequence[Conditioning]) -> Conditioning:
+        """One batch of several; of none an empty one."""
+        columns = zip(*(part.tensors for part in parts), strict=True)
+        return Conditioning(*(torch.cat(values) for values in columns)) if parts else Conditioning.none(0)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Conditioning:
+        """The evidence with `function` applied to every tensor."""
+        return Conditioning(*(function(value) for value in self.tensors))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The six tensors in the order of the fields."""
+        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+
+
+@dataclass(frozen=True)
+class HandStage:
+    """The two hands as one stage of the network sees them.
+
+    parameters (B, S, 64): root rotation 6D, 45 pose numbers, 10 betas, camera (s, tx, ty). root_rotation
+    (B, S, 3, 3): wrist in camera axes. pose (B, S, 45): coefficients over the hand model's components, or
+    angles about its joint axes (see NetworkConfiguration.pose). rotations (B, S, 16, 3, 3): the wrist, then
+    the fingers relative to the rest pose, MANO's order. betas (B, S, 10). camera (B, S, 3): uv = s * xy +
+    (tx, ty) of joints_m. joints_m (B, S, 21, 3), vertices_m (B, S, V, 3) or None where not asked for:
+    relative to the wrist. joints_uv (B, S, 21, 2). offset_m (B, 3): right wrist minus left wrist.
+    presence_logit (B, S): that the hand is in the picture; log_sigma (B, S, 2): logarithm of the expected
+    error of joints_uv (uv) and joints_m (units of 0.15 m). Both None where the network has no such heads.
+    """
+
+    parameters: Tensor
+    root_rotation: Tensor
+    pose: Tensor
+    rotations: Tensor
+    betas: Tensor
+    camera: Tensor
+    joints_m: Tensor
+    joints_uv: Tensor
+    vertices_m: Tensor | None
+    offset_m: Tensor
+    presence_logit: Tensor | None = None
+    log_sigma: Tensor | None = None
+
+    @property
+    def vertices_uv(self) -> Tensor | None:
+        """(B, S, V, 2) or None: the vertices in the crop."""
+        if self.vertices_m is None:
+            return None
+        return self.camera[..., None, :1] * self.vertices_m[..., :2] + self.camera[..., None, 1:]
+
+
+@dataclass(frozen=True)
+class DirOutput:
+    """All stages of the network; the last one is its answer.
+
+    dense (B, 3, H, W): colour map of surface position; side_scores (B, 3, H, W): raw scores of background,
+    left, right. Both only serve training and are None where not asked for, or where no refinement stage
+    runs.
+    """
+
+    stages: tuple[HandStage, ...]
+    dense: Tensor | None = None
+    side_scores: Tensor | None = None
+
+    @property
+    def answer(self) -> HandStage:
+        """The last stage."""
+        return self.stages[-1]

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The authors' released checkpoint: read without running code in it, every key mapped onto our network."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference_core.shared.errors import WeightsError
+from inference_core.shared.skeleton import SIDES
+from inference_core.two_hand.configuration import DIR_RELEASE
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.weights import WeightsCard, save_weights
+
+SOURCE = "the authors' released DIR checkpoint (ICCV 2023), imported from {file}"
+LICENCE = "MIT (the released DIR weights); the hand model is the user's own, under its own licence"
+# Vertices of MANO that the release takes as fingertips, thumb to pinky, for the left and the right hand.
+TIP_VERTICES = ((745, 317, 445, 556, 673), (745, 317, 444, 556, 673))
+
+# Stored in the release and without any effect on what it computes.
+_UNUSED = re.compile(
+    r"mano_layer|img_gird$|num_batches_tracked$|^seg_loss\.|^backbone\.fc\.|STEblocks\.0\.|gconv\.e_0$"
+)
+
+# Our names, in order, to the release's; {side} stands where it keeps a pair, \1 is a stage, 4 and then 3.
+_RENAMES: tuple[tuple[str, str], ...] = (
+    (r"^baseline\.pooling\.scores\.", r"init_regressor.attention_{side}."),
+    (r"^baseline\.parameters_head\.", r"init_regressor.mano_{side}."),
+    (r"^baseline\.offset_head\.", r"init_regressor.offset."),
+    (r"^final\.", r"decoder.conv_final."),
+    (r"^side_head\.", r"decoder.seg."),
+    (r"^dense_head\.", r"decoder.dense."),
+    (r"^refinements\.0\.", r"stage4."),
+    (r"^refinements\.1\.", r"stage3."),
+    (r"^stage(\d)\.(skip|fusion|enhancement)\.norm(\d)\.", r"stage\1.\2.bn\3."),
+    (r"^stage(\d)\.(skip|fusion|enhancement)\.conv(\d)\.", r"stage\1.\2.conv\3.conv."),
+    (r"^stage(\d)\.(skip|fusion|enhancement)\.skip\.", r"stage\1.\2.skip_layer.conv."),
+    (r"^stage(\d)\.skip\.", r"decoder.skip_layer\1."),
+    (r"^stage(\d)\.fusion\.", r"decoder.fusion_layer\1."),
+    (r"^stage(\d)\.enhancement\.", r"decoder.enhance_layer\1."),
+    (r"^stage(\d)\.", r"decoder.projecter_\1."),
+    (r"\.image_embedding\.", r".img2joint_{side}.filters."),
+    (r"\.joint_embedding\.", r".pos_emb_{side}."),
+    (r"\.common_embedding\.", r".global_pos_emb."),
+    (r"\.projection\.embedding\.", r".proj_feat_emb."),
+    (r"\.projection\.conv\.", r".fusion.0."),
+    (r"\.projection\.norm\.", r".fusion.1."),
+    (r"\.projection\.head\.", r".fusion.3."),
+    (r"\.linear1\.", r".0."),
+    (r"\.linear2\.", r".3."),
+    (r"(img2joint_\{side\}\.filters|pos_emb_\{side\}|global_pos_emb|proj_feat_emb)\.norm\.", r"\1.1."),
+    (r"\.graph\.convolutions\.(\d)\.weight$", r".gcn_{side}.gconv_layers.\1.gconv.W"),
+    (r"\.graph\.convolutions\.(\d)\.edges$", r".gcn_{side}.gconv_layers.\1.gconv.e_1"),
+    (r"\.graph\.convolutions\.(\d)\.bias$", r".gcn_{side}.gconv_layers.\1.gconv.bias"),
+    (r"\.graph\.norms\.(\d)\.", r".gcn_{side}.gconv_layers.\1.bn."),
+    (r"\.transformer\.positions$", r".interaction.spatial_pos_embed"),
+    (r"\.transformer\.blocks\.0\.", r".interaction.STEblocks.1."),
+    (r"\.transformer\.blocks\.1\.", r".interaction.STEblocks.2."),
+    (r"\.transformer\.blocks\.2\.", r".interaction.STEblocks.3."),
+    (r"(STEblocks\.\d)\.(qkv|proj)\.", r"\1.attn.\2."),
+    (r"(STEblocks\.\d)\.(fc1|fc2)\.", r"\1.mlp.\2."),
+    (r"\.transformer\.norm\.", r".interaction.spatial_norm."),
+    (r"\.transformer\.head_norm\.", r".interaction.head.0."),
+    (r"\.transformer\.head\.", r".interaction.head.1."),
+    (r"\.regressor\.parameters_head\.", r".regressor.mano_{side}."),
+    (r"\.regressor\.offset_head\.", r".regressor.offset."),
+)
+
+
+def import_release(checkpoint: Path, out: Path) -> DirNetwork:
+    """Writes the checkpoint's weights and their card into the folder `out`, and returns the network.
+
+    Raises WeightsError when the file is no checkpoint, holds code, or belongs to another graph.
+    """
+    network = network_from_release(read_checkpoint(checkpoint))
+    card = WeightsCard(
+        configuration=DIR_RELEASE,
+        source=SOURCE.format(file=checkpoint.name),
+        licence=LICENCE,
+        hand_model="MANO",
+        tip_vertices=TIP_VERTICES,
+    )
+    save_weights(network, out, card)
+    return network
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's `net` (or of a bare state dict), unpickled by torch's weights-only
+    reader.
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no checkpoint {path}. Give the .pth file that the authors' page offers."
+        )
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} holds more than weights and was not run: {_first_line(error)} "
+            "Only plain tensors are read; take the file from the authors' page."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{path} is no checkpoint that torch can read ({_first_line(error)}). Download it again."
+        ) from error
+    state = loaded.get("net", loaded) if isinstance(loaded, Mapping) else loaded
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(
+            f"{path} holds no state dict, neither as `net` nor by itself. Is it DIR's checkpoint?"
+        )
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def network_from_release(state: Mapping[str, Tensor]) -> DirNetwork:
+    """dir-release in eval mode with the weights of a released state dict.
+
+    Raises WeightsError naming every key that is missing, unexpected or of another shape.
+    """
+    network = DirNetwork(DIR_RELEASE)
+    own = {
+        key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")
+    }
+    sources = {key: release_keys(key) for key in own}
+    wanted = {source for keys in sources.values() for source in keys}
+    missing = sorted(wanted - set(state))
+    unexpected = sorted(key for key in set(state) - wanted if not _UNUSED.search(key))
+    reshaped = [] if missing else _differing_shapes(own, sources, state)
+    if missing or unexpected or reshaped:
+        raise WeightsError(_difference(missing, unexpected, reshaped))
+    filled = {
+        key: torch.stack([state[source] for source in sources[key]]).float().reshape(value.shape)
+        for key, value in own.items()
+    }
+    network.load_state_dict(filled, strict=False)
+    return network.eval()
+
+
+def release_keys(key: str) -> tuple[str, ...]:
+    """The release's key of one of ours, or its two, left and right, where ours stacks them."""
+    for pattern, replacement in _RENAMES:
+        key = re.sub(pattern, replacement, key)
+    if "{side}" not in key:
+        return (key,)
+    return tuple(key.replace("{side}", side) for side in SIDES)
+
+
+def _differing_shapes(
+    own: Mapping[str, Tensor], sources: Mapping[str, tuple[str, ...]], state: Mapping[str, Tensor]
+) -> list[str]:
+    """What differs in size or in its inner axis; axes of one, and stacked ones, are ours to arrange."""
+    return [
+        f"{source} is {tuple(state[source].shape)}, ours {tuple(value.shape)}"
+        for key, value in own.items()
+        for source in sources[key]
+        if state[source].numel() * len(sources[key]) != value.numel()
+        or (value.ndim > 1 and _inner(state[source]) != _inner(value))
+    ]
+
+
+def _inner(values: Tensor) -> int:
+    """The last axis that is longer than one."""
+    return next((size for size in reversed(values.shape) if size > 1), 1)
+
+
+def _difference(missing: list[str], unexpected: list[str], reshaped: list[str]) -> str:
+    parts = [
+        f"{len(names)} {what}: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+        if names
+    ]
+    return (
+        f"The checkpoint is not the released DIR graph. Keys {'; '.join(parts)}. Give DIR's own checkpoint."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0]

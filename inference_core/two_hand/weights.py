@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Weights on disk: a folder with weights.safetensors and card.json, which says what they are and where they
+came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from inference_core.shared.errors import WeightsError
+from inference_core.two_hand.configuration import NetworkConfiguration, configuration_from_json
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.pretrained_backbones import PretrainedBackbone
+
+WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.json"
+CARD_VERSION = 1
+SHIPPED_FOLDER = Path(__file__).parent / "assets" / "dir-s"
+
+_COUNTER = "num_batches_tracked"
+_BACKBONE = "backbone."
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """What the weights are. hand_model: the name of the model they were trained with, whose betas alone
+    they speak of; tip_vertices: that model's fingertips as the weights know them (left, right), or None for
+    the model's own. by_default: of the weights that ship, whether they are good enough to be asked unasked.
+    """
+
+    configuration: NetworkConfiguration
+    source: str
+    licence: str
+    hand_model: str
+    tip_vertices: tuple[tuple[int, ...], ...] | None = None
+    data: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    notes: str = ""
+    by_default: bool = False
+    version: int = CARD_VERSION
+
+
+def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: bool = False) -> None:
+    """Writes the network's weights and card into `folder`; half: as float16. Each file appears whole or not
+    at all. A backbone that still is a landmark network that ships is not stored again.
+    """
+    backbone = network.backbone
+    known = isinstance(backbone, PretrainedBackbone) and backbone.is_pretrained()
+    tensors = {
+        key: (value.detach().half() if half else value.detach()).contiguous().cpu()
+        for key, value in network.state_dict().items()
+        if not key.endswith(_COUNTER) and not (known and key.startswith(_BACKBONE))
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / (WEIGHTS_FILE + ".part")
+        save_file(tensors, part)
+        part.replace(folder / WEIGHTS_FILE)
+        text = json.dumps(dataclasses.asdict(card), indent=1, sort_keys=True)
+        (folder / (CARD_FILE + ".part")).write_text(text + os.linesep, encoding="utf-8")
+        (folder / (CARD_FILE + ".part")).replace(folder / CARD_FILE)
+    except OSError as error:
+        raise WeightsError(
+            f"The weights cannot be written to {folder}: {error.strerror or error}."
+        ) from error
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """A network in its folder. An engine that runs a file exported before never has to load it."""
+
+    file: Path
+    card: WeightsCard
+
+    def load(self) -> DirNetwork:
+        """The network in eval mode, float32. Raises WeightsError for a truncated or foreign file."""
+        network = DirNetwork(self.card.configuration)
+        if isinstance(network.backbone, PretrainedBackbone):
+            network.backbone.load_pretrained()
+        fill_network(network, read_tensors(self.file), str(self.file))
+        return network.eval()
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything that the network computes follows from."""
+        with self.file.open("rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{self.card.configuration} {self.card.tip_vertices} {weights}"
+
+
+def stored_network(folder: Path) -> StoredNetwork:
+    """The network of a folder, named by it or by either file in it. Raises WeightsError where a file is missing."""
+    folder = folder.parent if folder.suffix in (".safetensors", ".json") else folder
+    card, file = read_card(folder / CARD_FILE), folder / WEIGHTS_FILE
+    if not file.is_file():
+        raise WeightsError(
+            f"There are no weights {file}. Run `duohand import-weights`, or name another folder."
+        )
+    return StoredNetwork(file, card)
+
+
+def load_weights(folder: Path) -> tuple[DirNetwork, WeightsCard]:
+    """The network in eval mode, float32, with its card. `folder`: the weights' folder, or either file in it.
+
+    Raises WeightsError for a missing, truncated or foreign file, naming missing and unexpected keys.
+    """
+    stored = stored_network(folder)
+    return stored.load(), stored.card
+
+
+def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) -> None:
+    """Loads tensors strictly, but for a landmark network as backbone, which may stay as it is.
+
+    `where` names their file in the error.
+    """
+    own = {key: value for key, value in network.state_dict().items() if not key.endswith(_COUNTER)}
+    if isinstance(network.backbone, PretrainedBackbone) and not any(
+        key.startswith(_BACKBONE) for key in tensors
+    ):
+        own = {key: value for key, value in own.items() if not key.startswith(_BACKBONE)}
+    problems = {
+        "missing": sorted(set(own) - set(tensors)),
+        "unexpected": sorted(set(tensors) - set(own)),
+        "of another shape": sorted(k for k in set(own) & set(tensors) if own[k].shape != tensors[k].shape),
+        "not finite": sorted(k for k, v in tensors.items() if not bool(torch.isfinite(v).all())),
+    }
+    told = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in problems.items() if keys]
+    if told:
+        raise WeightsError(
+            f"{where} does not hold the weights of {network.configuration.name} as its card describes it: "
+            f"{'; '.join(told)}. Use the weights and the card of one network."
+        )
+    network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises WeightsError when it is cut short."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is truncated or no safetensors file ({error}). Copy it again.") from error
+
+
+def read_card(path: Path) -> WeightsCard:
+    """The card. Raises WeightsError when it is missing, unreadable or of a future version."""
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no card {path} beside the weights: name a folder that `import-weights` wrote."
+        )
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        version = int(fields["version"])
+        if version > CARD_VERSION:
+            raise WeightsError(
+                f"{path} is of version {version}; this Duohand reads up to {CARD_VERSION}. Update it."
+            )
+        tips = fields.get("tip_vertices")
+        fields["tip_vertices"] = None if tips is None else tuple(tuple(side) for side in tips)
+        fields["configuration"] = configuration_from_json(fields["configuration"])
+        return WeightsCard(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{path} is no card of network weights ({error!r}). Import the weights again."
+        ) from error

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sides as the shipped head tells them: of real hands, of mirrored ones, and where frames are missing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference_core.footage import Frame, FrameRange, open_footage
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.tracking.detect import detect_shot
+from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.handedness import with_handedness
+from tests.shared_files import footage_file
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    """Two fists before a face."""
+    return list(open_footage(footage_file("two_hands.mp4"), FrameRange(0, 9)))
+
+
+@pytest.fixture(scope="module")
+def undecided(frames: list[Frame]) -> ShotDetections:
+    """The detections with the landmark network's word on sides taken out."""
+    found = detect_shot(frames, load_landmark_networks())
+    assert len(set(found.tracklet)) == 2
+    return replace(found, right=np.full_like(found.right, 0.5))
+
+
+def told_by_place(detections: ShotDetections) -> dict[str, np.ndarray]:
+    """Probabilities of a right hand, of the hand at the picture's left and at its right."""
+    x = detections.points_px[:, :, 0].mean(1)
+    at_left = x < np.median(x)
+    return {"left": detections.right[at_left], "right": detections.right[~at_left]}
+
+
+def test_real_hands_and_their_mirror_images_are_told_apart(
+    frames: list[Frame], undecided: ShotDetections, head: HeadWithLandmarks
+) -> None:
+    told = told_by_place(with_handedness(frames, undecided, head))
+    # People face the camera: their right hand is at the picture's left.
+    assert (told["left"] > 0.6).all() and (told["right"] < 0.4).all()
+    width = undecided.size_px[0]
+    turned = [
+        replace(f, image=None if f.image is None else np.ascontiguousarray(f.image[:, ::-1])) for f in frames
+    ]
+    points = undecided.points_px.copy()
+    points[..., 0] = width - points[..., 0]
+    mirrored = told_by_place(with_handedness(turned, replace(undecided, points_px=points), head))
+    assert (mirrored["left"] > 0.6).all() and (mirrored["right"] < 0.4).all()
+
+
+def test_missing_frames_leave_what_is_told_around_them(
+    frames: list[Frame], undecided: ShotDetections, head: HeadWithLandmarks
+) -> None:
+    whole = with_handedness(frames, undecided, head)
+    holed = with_handedness([replace(frames[0], image=None), *frames[1:]], undecided, head)
+    assert np.isfinite(holed.right).all()
+    assert ((whole.right > 0.5) == (holed.right > 0.5)).all()
+    known = replace(undecided, right=np.linspace(0.05, 0.95, len(undecided.right), dtype=np.float32))
+    nothing = with_handedness([replace(frame, image=None) for frame in frames], known, head)
+    np.testing.assert_allclose(nothing.right, known.right, atol=1e-5)
+    none = with_handedness([], replace(undecided, **no_rows(undecided)), head)
+    assert none.right.shape == (0,)
+
+
+def no_rows(detections: ShotDetections) -> dict[str, np.ndarray]:
+    names = ("at", "tracklet", "points_px", "world_m", "presence", "right", "crops")
+    return {name: getattr(detections, name)[:0] for name in names}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fit before the network: bad world landmarks are put right, and silence stays silent."""
+
+from dataclasses import replace
+
+import torch
+
+from inference_core.fitting.initial_fit import fitted, shape_of
+from inference_core.geometry import rotations as so3
+from inference_core.hand_model.load import load_open_hand
+from inference_core.two_hand.records import Conditioning
+from tests.training.made_samples import made_sample
+from training.evaluation.metrics import hand_errors
+
+HAND = load_open_hand()
+MODEL = HAND.to(dtype=torch.float64)
+T = 12
+
+
+def true_evidence() -> tuple[Conditioning, torch.Tensor]:
+    """What perfect landmark networks would say of some crops, and the true landmarks about the wrist."""
+    sample = made_sample(T)
+    assert sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
+    ones = torch.ones(T, 2)
+    world = sample.landmarks_rel_m
+    return (
+        Conditioning(sample.landmarks_uv, torch.ones(T, 2, 21), world, ones, ones, sample.K[:, 0, 0] / 128),
+        world,
+    )
+
+
+def test_turned_world_landmarks_are_put_right_by_the_landmarks_in_the_picture() -> None:
+    evidence, truth = true_evidence()
+    turn = so3.exp(torch.randn(T, 2, 1, 3, generator=torch.Generator().manual_seed(1)) * 0.25)
+    wrong = replace(evidence, world_rel_m=(turn @ truth[..., None])[..., 0])
+    found = fitted(wrong, shape_of(wrong, MODEL)).world_rel_m
+    before, after = (hand_errors(points, truth).mpjpe.mean() for points in (wrong.world_rel_m, found))
+    assert after < 0.6 * before
+    assert (found[:, :, 0] == 0).all()
+
+
+def test_the_fit_of_a_crop_does_not_depend_on_the_others() -> None:
+    evidence, _ = true_evidence()
+    shape = shape_of(evidence, MODEL)
+    whole = fitted(evidence, shape).world_rel_m
+    alone = fitted(evidence.map(lambda value: value[3:4]), shape).world_rel_m
+    torch.testing.assert_close(alone, whole[3:4], atol=1e-6, rtol=0)
+
+
+def test_what_was_not_found_stays_unknown() -> None:
+    evidence, _ = true_evidence()
+    evidence.hand_score[2, 1], evidence.landmark_score[2, 1] = 0, 0
+    evidence.landmark_score[4, 0, 8] = 0
+    found = fitted(evidence, shape_of(evidence, MODEL))
+    assert (found.world_rel_m[2, 1] == 0).all() and (found.world_rel_m[4, 0, 8] == 0).all()
+    assert found.world_rel_m[4, 0, 12].norm() > 0.05
+    nobody = Conditioning.none(3)
+    assert (fitted(nobody, shape_of(nobody, MODEL)).world_rel_m == 0).all()
+    assert len(fitted(Conditioning.none(0), shape_of(nobody, MODEL)).world_rel_m) == 0

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that the tracks lost are found where they plainly are and nowhere else: real frames, the shipped weights."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from inference_core.footage import Frame, FrameRange, open_footage
+from inference_core.geometry.camera import default_camera
+from inference_core.hand_model.load import load_open_hand
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.assign import build_tracks
+from inference_core.tracking.detect import detect_shot
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.recover import recover_hands
+from inference_core.two_hand.engine import TorchEngine
+from inference_core.two_hand.predictions import with_refined_landmarks
+from inference_core.two_hand.predictor import Predictor, predict_shot
+from inference_core.two_hand.weights import SHIPPED_FOLDER, stored_network
+from tests.shared_files import footage_file
+
+GAP = slice(3, 6)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    """Two hands, far apart."""
+    return list(open_footage(footage_file("two_hands.mp4"), FrameRange(90, 99)))
+
+
+@pytest.fixture(scope="module")
+def tracks(frames: list[Frame]) -> HandTracks:
+    found = build_tracks(detect_shot(frames, load_landmark_networks()))
+    assert (found.present == SEEN).all()
+    return found
+
+
+def without_left(tracks: HandTracks) -> HandTracks:
+    columns = {name: values.copy() for name, values in vars(tracks).items()}
+    for values in columns.values():
+        values[GAP, LEFT] = 0 if values.dtype == np.uint8 or values.ndim == 2 else np.nan
+    columns["landmarks_px"][GAP, LEFT, :, 2] = 0
+    return HandTracks(**columns)
+
+
+def painted_over(frames: list[Frame], points_px: np.ndarray) -> list[Frame]:
+    """Frames of the gap without what lies about points (T, 21, 2)."""
+    out = list(frames)
+    for at in range(GAP.start, GAP.stop):
+        image = frames[at].image
+        assert image is not None
+        image = image.copy()
+        low, high = points_px[at].min(0).astype(int) - 40, points_px[at].max(0).astype(int) + 40
+        image[max(0, low[1]) : high[1], max(0, low[0]) : high[0]] = 60
+        out[at] = replace(frames[at], image=image)
+    return out
+
+
+def test_a_lost_hand_is_found_where_it_plainly_is(
+    frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
+) -> None:
+    lost = without_left(tracks)
+    found = recover_hands(frames, lost, head)
+    assert (found.present == SEEN).all() and (found.landmarks_px[GAP, LEFT, :, 2] >= 0.5).all()
+    points, true = found.landmarks_px[GAP, LEFT, :, :2], tracks.landmarks_px[GAP, LEFT, :, :2]
+    size_px = np.linalg.norm(np.ptp(true, axis=1), axis=-1)
+    assert (np.linalg.norm(points - true, axis=-1).mean(1) < 0.06 * size_px).all()
+    assert np.isfinite(found.world_m).all() and (found.side_score[GAP, LEFT] > 0.5).all()
+    np.testing.assert_array_equal(found.landmarks_px[:, RIGHT], tracks.landmarks_px[:, RIGHT])
+    assert (lost.present[GAP, LEFT] == ABSENT).all(), "what was given stays as it is"
+
+
+def test_a_hand_that_is_not_there_is_not_found_nor_is_the_other_one_taken_for_it(
+    frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
+) -> None:
+    lost = without_left(tracks)
+    hidden = recover_hands(painted_over(frames, tracks.landmarks_px[:, LEFT, :, :2]), lost, head)
+    assert (hidden.present[GAP, LEFT] == ABSENT).all()
+    # The frames around say that it lies where the right hand is.
+    lost.landmarks_px[:, LEFT, :, :2] = np.where(
+        (lost.present[:, LEFT] == SEEN)[:, None, None], tracks.landmarks_px[:, RIGHT, :, :2], np.nan
+    )
+    assert (recover_hands(frames, lost, head).present[GAP, LEFT] == ABSENT).all()
+
+
+def test_frames_are_read_only_where_a_hand_was_lost(
+    frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
+) -> None:
+    def never() -> Iterator[Frame]:
+        raise AssertionError("read")
+        yield
+
+    assert recover_hands(never(), tracks, head).present.all()
+    nobody = replace(tracks, present=np.zeros_like(tracks.present))
+    assert not recover_hands(never(), nobody, head).present.any()
+    missing = [replace(frame, image=None) for frame in frames]
+    lost = without_left(tracks)
+    np.testing.assert_array_equal(recover_hands(missing, lost, head).present, lost.present)
+
+
+def test_the_network_and_the_solve_take_a_found_hand_for_a_seen_one(
+    frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
+) -> None:
+    stored, hand = stored_network(SHIPPED_FOLDER), load_open_hand()
+    engine = TorchEngine(stored.load(), hand, vertices=False)
+    predictor = Predictor(engine, stored.card, hand.to(dtype=torch.float64), head, batch=4, betas_apply=True)
+    lost, camera = without_left(tracks), default_camera((1280, 720))
+    told = predict_shot(frames, recover_hands(frames, lost, head), camera, predictor)
+    assert (with_refined_landmarks(lost, told).present == SEEN).all()
+    assert (told.presence[GAP, LEFT] > 0.9).all()
+    # Painted over it is there, says the shot, but not seen, and the network is less sure of it.
+    images = painted_over(frames, tracks.landmarks_px[:, LEFT, :, :2])
+    hidden = predict_shot(images, recover_hands(images, lost, head), camera, predictor)
+    assert (with_refined_landmarks(lost, hidden).present[GAP, LEFT] == ABSENT).all()
+    assert (hidden.presence[GAP, LEFT] > 0.5).all()
+    assert (hidden.confidence[GAP, LEFT] < told.confidence[GAP, LEFT]).all()

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Precomputed sets: what is stored is what the network would have seen, and faults are named."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from inference_core.fitting.initial_fit import fitted, shape_of
+from inference_core.hand_model.load import load_open_hand
+from inference_core.landmarks.landmark_head import (
+    HEAD_FILE,
+    LandmarkHead,
+    RefinedLandmarks,
+    load_head,
+    refined,
+)
+from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.shared.errors import RequestError, WeightsError
+from inference_core.shared.presence import ABSENT
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.two_hand.conditioning import INTERPOLATED_SCORE
+from inference_core.two_hand.configuration import DIR_S
+from inference_core.two_hand.dir import DirNetwork
+from inference_core.two_hand.picture import normalised
+from inference_core.two_hand.records import Conditioning
+from training.data.sample import Sample, uv_from_camera
+from training.data.synthetic_source import made_samples
+from training.evaluation.clips import clip_camera
+from training.feature_cache.__main__ import features, make_set
+from training.feature_cache.from_clips import cut_samples
+from training.feature_cache.from_stills import with_looks
+from training.feature_cache.hand_crops import LookSet, look_path, made_looks, write_looks
+from training.feature_cache.refine import lift_set
+from training.feature_cache.source import PrecomputedSource, held_out_set, with_vertices
+from training.feature_cache.store import (
+    LIFTED,
+    SetCard,
+    SetError,
+    StoredSet,
+    open_set,
+    write_lifted,
+    write_part,
+)
+from training.synthetic.sequence import SyntheticClip, generate_sequence
+from training.synthetic.settings import Settings
+from training.trainer.checkpoint import CHECKPOINT_FILE, CheckpointError
+from training.trainer.landmark_head import errors_mm, train
+
+CARD = SetCard("palm", 1, 4, {})
+NETWORKS = load_landmark_networks()
+SCENES = Settings(
+    backgrounds=2, vertices=False, supersample=1, one_hand=0, no_hand=0, held_thing=0, loose_thing=0
+)
+
+
+@pytest.fixture(scope="module")
+def clip() -> SyntheticClip:
+    return generate_sequence(5, 4, size_px=(320, 180), subframes=1, settings=SCENES)
+
+
+def perfect_tracks(clip: SyntheticClip) -> HandTracks:
+    points = clip.landmarks_cam_m
+    px = points @ clip.K.mT
+    score = torch.ones(*points.shape[:-1], 1)
+    present = np.where(clip.present.numpy(), 1, ABSENT).astype(np.uint8)
+    landmarks = torch.cat([px[..., :2] / px[..., 2:], score], -1).numpy()
+    return HandTracks(
+        landmarks, (points - points.mean(2, keepdim=True)).numpy(), present, present.astype(np.float32)
+    )
+
+
+def stored(folder: Path, clip: SyntheticClip, numbers: tuple[int, ...] = (0, 1, 19)) -> Sample:
+    """Writes one file for each number; the samples that each of them holds."""
+    open_set(folder, CARD)
+    sample = cut_samples(clip, perfect_tracks(clip), NETWORKS)
+    assert sample is not None
+    backbone = DirNetwork(DIR_S.with_stages(0)).backbone
+    sample = replace(sample, levels=features(backbone, sample.image))  # type: ignore[arg-type]
+    assert sample.evidence is not None
+    for number in numbers:
+        path = folder / f"clip-{number:06d}.safetensors"
+        write_part(path, sample)
+        (folder / LIFTED).mkdir(exist_ok=True)
+        write_lifted(folder, path, sample.evidence)
+    return sample
+
+
+def untaught_lifter(folder: Path) -> Path:
+    """A head that is the landmark network yet."""
+    head = LandmarkHead()
+    head.start_from(NETWORKS.landmark)
+    save_file({name: value.contiguous() for name, value in head.state_dict().items()}, folder / HEAD_FILE)
+    return folder / HEAD_FILE
+
+
+def test_crops_of_a_clip_agree_with_their_truth_and_their_landmarks(clip: SyntheticClip) -> None:
+    sample = cut_samples(clip, perfect_tracks(clip), NETWORKS)
+    assert sample is not None and sample.evidence is not None and sample.landmarks_uv is not None
+    joints = sample.joints_rel_m + sample.wrist_cam_m[:, :, None]
+    torch.testing.assert_close(uv_from_camera(joints, sample.K[:, None], 256), sample.joints_uv)
+    torch.testing.assert_close(sample.evidence.landmarks_uv, sample.landmarks_uv, atol=2e-4, rtol=0)
+    torch.testing.assert_close(sample.evidence.focal_uv, sample.K[:, 0, 0] / 128)
+    posed = load_open_hand().with_shape(sample.betas).with_pose(sample.rotations, sample.wrist_cam_m)
+    torch.testing.assert_close(posed.joints21_m, joints, atol=1e-5, rtol=0)
+    # The crop's camera is the clip's turned: distances from it stay.
+    torch.testing.assert_close(
+        sample.wrist_cam_m.norm(dim=-1), clip.wrist_cam_m.norm(dim=-1), atol=1e-5, rtol=0
+    )
+    assert clip_camera(clip).K.shape == (3, 3)
+
+
+def test_the_landmark_network_finds_most_hands_of_stills_where_they_are() -> None:
+    sample = made_samples(
+        replace(SCENES, touching=0.0, near=0.0), load_open_hand(), 3, 0, 6, torch.device("cpu")
+    )
+    found = with_looks(sample, NETWORKS, np.random.default_rng(0)).evidence
+    assert found is not None
+    seen = found.hand_score >= 0.5
+    assert seen.float().mean() > 0.5 and (found.hand_score[~seen] < INTERPOLATED_SCORE).all()
+    assert sample.landmarks_uv is not None
+    size = (sample.landmarks_uv.amax(2) - sample.landmarks_uv.amin(2)).norm(dim=-1)
+    off = (found.landmarks_uv - sample.landmarks_uv).norm(dim=-1).mean(-1) / size
+    assert off[seen].median() < 0.1
+    lost = found.hand_score == 0
+    assert (found.landmarks_uv[lost] == 0).all() and (found.world_rel_m[:, :, 0] == 0).all()
+
+
+def test_looks_hold_the_truth_that_evidence_is_made_of(tmp_path: Path, clip: SyntheticClip) -> None:
+    """From stored hand crops to their truth and, by a head that knows it, back to conditioning and the fitted hand."""
+    sample = stored(tmp_path, clip, (0,))
+    hand_crops = LookSet(tmp_path, [tmp_path / "clip-000000.safetensors"])
+    assert len(hand_crops) == 2 * sample.batch and hand_crops.seen.all()
+
+    class Knowing(LandmarkHead):
+        def forward(self, features: Tensor) -> RefinedLandmarks:
+            sure = torch.full((len(hand_crops), 21, 2), -9.0)
+            return RefinedLandmarks(hand_crops.points, hand_crops.world_m, sure, torch.zeros(len(hand_crops)))
+
+    perfect = sample.evidence
+    assert perfect is not None and sample.hand_crops is not None
+    read = refined(perfect, sample.hand_crops, Knowing())
+    torch.testing.assert_close(read.landmarks_uv, sample.landmarks_uv, atol=1e-3, rtol=0)
+    # Along the line of sight, not the camera's axis: lengths are the truth's, directions nearly.
+    assert sample.landmarks_rel_m is not None
+    torch.testing.assert_close(
+        read.world_rel_m.norm(dim=-1), sample.landmarks_rel_m.norm(dim=-1), atol=1e-4, rtol=0
+    )
+    hand = load_open_hand().to(dtype=torch.float64)
+    known = fitted(read, shape_of(read, hand))
+    off_m = (known.world_rel_m - sample.landmarks_rel_m).norm(dim=-1)
+    assert off_m.mean() < 0.006
+
+
+def test_looks_alone_show_hands_the_right_way_and_the_wrong_way(tmp_path: Path) -> None:
+    settings = replace(SCENES, no_hand=0.0)
+    hand_crops = made_looks(settings, load_open_hand(), NETWORKS, 3, 0, 12)
+    path = look_path(tmp_path, 0)
+    write_looks(path, hand_crops)
+    back = LookSet(tmp_path, [path])
+    assert 12 <= len(back) <= 24 and 0.3 < back.right.float().mean() < 0.95
+    torch.testing.assert_close(back.points, hand_crops.points)
+    # By weak perspective the landmarks in space lie where the picture shows them, either way round.
+    flat = (back.points - back.points.mean(1, keepdim=True)).flatten(1)
+    across_m = back.world_m[..., :2].flatten(1)
+    metres = (across_m * flat).sum(1, keepdim=True) / (flat * flat).sum(1, keepdim=True)
+    assert ((metres > 0.05) & (metres < 0.2)).all()
+    off_m = (across_m - metres * flat).unflatten(1, (21, 2)).norm(dim=-1)
+    assert off_m.mean(1).max() < 0.01
+    # A hand and its mirror image differ in chirality: thumb, knuckles and bend of a flat hand.
+    palm = back.world_m[:, [5, 17, 1]] - back.world_m[:, :1]
+    assert torch.linalg.det(palm).sign().unique().numel() == 2
+    again = made_looks(settings, load_open_hand(), NETWORKS, 3, 0, 12)
+    assert torch.equal(again.features, hand_crops.features)
+
+
+def test_a_lifter_learns_from_looks_and_goes_on_where_it_stopped(tmp_path: Path, clip: SyntheticClip) -> None:
+    stored(tmp_path / "set", clip)
+    hand_crops = LookSet(tmp_path / "set", sorted((tmp_path / "set").glob("*.safetensors")))
+    untaught = LandmarkHead()
+    untaught.start_from(NETWORKS.landmark)
+    device = torch.device("cpu")
+    before = errors_mm(untaught, hand_crops, device)["world"].mean()
+    train(tmp_path / "set", tmp_path / "out", 20, 0, device)
+    taught = train(tmp_path / "set", tmp_path / "out", 30, 0, device)
+    assert errors_mm(taught, hand_crops, device)["world"].mean() < 0.5 * before
+    # The second command made ten steps more, of the same optimiser.
+    state = torch.load(tmp_path / "out" / CHECKPOINT_FILE, weights_only=True)
+    assert state["step"] == 30 == int(state["optimiser"]["state"][0]["step"])
+    back = load_head(tmp_path / "out" / HEAD_FILE)
+    torch.testing.assert_close(back.world.weight, taught.world.weight, atol=1e-3, rtol=1e-2)
+    with pytest.raises(CheckpointError, match="another experiment"):
+        train(tmp_path / "set", tmp_path / "out", 40, 1, device)
+    (tmp_path / "out" / CHECKPOINT_FILE).write_bytes(b"cut short")
+    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+        train(tmp_path / "set", tmp_path / "out", 40, 0, device)
+
+
+def test_what_is_stored_comes_back_and_gives_what_the_picture_gives(
+    tmp_path: Path, clip: SyntheticClip
+) -> None:
+    sample = stored(tmp_path, clip, (0,))
+    back = StoredSet(tmp_path, [tmp_path / "clip-000000.safetensors"]).rows(torch.tensor([2, 0]))
+    torch.testing.assert_close(back.joints_uv, sample.joints_uv[[2, 0]])
+    joints = back.joints_rel_m + back.wrist_cam_m[:, :, None]
+    torch.testing.assert_close(uv_from_camera(joints, back.K[:, None], 64), back.joints_uv)
+    torch.manual_seed(0)
+    network, hand = DirNetwork(DIR_S).eval(), load_open_hand()
+    network.backbone.load_pretrained()  # type: ignore[operator]
+    levels = features(network.backbone, sample.image)  # type: ignore[arg-type]
+    path = tmp_path / "clip-000001.safetensors"
+    write_part(path, replace(sample, levels=levels))
+    assert sample.evidence is not None
+    write_lifted(tmp_path, path, sample.evidence)
+    back = StoredSet(tmp_path, [tmp_path / "clip-000001.safetensors"]).rows(torch.tensor([2, 0]))
+    assert back.levels is not None
+    with torch.no_grad():
+        from_disk = network.from_levels((back.levels[0], *back.levels), hand, back.evidence).answer
+        from_picture = network(normalised(sample.image[[2, 0]]), hand, back.evidence).answer
+    assert (from_disk.joints_m - from_picture.joints_m).norm(dim=-1).mean() < 1e-3
+    whole = with_vertices(back, hand)
+    assert whole.vertices_rel_m.shape[2] == hand.template_m.shape[1]
+    tips = whole.vertices_rel_m[0, 0, hand.tip_vertices[0]]
+    torch.testing.assert_close(tips, back.joints_rel_m[0, 0, [4, 8, 12, 16, 20]], atol=1e-5, rtol=0)
+
+
+def test_batches_are_the_same_whenever_they_are_asked_for_and_leave_out_the_held_out(
+    tmp_path: Path, clip: SyntheticClip
+) -> None:
+    sample = stored(tmp_path, clip)
+    source = PrecomputedSource(tmp_path, "palm", 3, seed=7, device=torch.device("cpu"))
+    first = list(islice(source.batches(0), 4))
+    again = next(source.batches(3))
+    torch.testing.assert_close(first[3].joints_uv, again.joints_uv)
+    assert len(StoredSet(tmp_path, sorted(tmp_path.glob("*.safetensors")))) == 3 * sample.batch
+    assert held_out_set(tmp_path, load_open_hand(), 100, torch.device("cpu")).batch == sample.batch
+    other = PrecomputedSource(tmp_path, "efficientnet_lite0", 3, 7, torch.device("cpu"))
+    with pytest.raises(RequestError, match="of the palm backbone"):
+        next(other.batches(0))
+
+
+def test_faults_are_named(tmp_path: Path, clip: SyntheticClip) -> None:
+    with pytest.raises(SetError, match="Make one with"):
+        StoredSet(tmp_path, [])
+    stored(tmp_path, clip, (0,))
+    with pytest.raises(SetError, match="made otherwise"):
+        open_set(tmp_path, replace(CARD, seed=2))
+    with pytest.raises(SetError, match="no samples"):
+        StoredSet(tmp_path, [])
+    path = tmp_path / "clip-000000.safetensors"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(SetError, match=r"clip-000000\.safetensors is damaged"):
+        StoredSet(tmp_path, [path])
+
+
+def test_a_set_is_made_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    make_set(tmp_path, [("clip", 0)], clip_frames=3, seed=1, backgrounds=2)
+    before = (tmp_path / "clip-000000.safetensors").stat().st_mtime_ns
+    make_set(tmp_path, [("clip", 0), ("clip", 1)], clip_frames=3, seed=1, backgrounds=2)
+    assert (tmp_path / "clip-000000.safetensors").stat().st_mtime_ns == before
+    paths = sorted(tmp_path.glob("*.safetensors"))
+    with pytest.raises(SetError, match=r"training\.feature_cache\.refine"):
+        StoredSet(tmp_path, paths)
+    lift_set(tmp_path, untaught_lifter(tmp_path.parent))
+    assert (tmp_path / LIFTED / HEAD_FILE).is_file()
+    sample = StoredSet(tmp_path, paths).rows(torch.arange(6))
+    assert sample.levels is not None and [level.shape[1] for level in sample.levels] == [128, 256, 256]
+    assert isinstance(sample.evidence, Conditioning)
+    # Another head reads all anew.
+    before = (tmp_path / LIFTED / paths[0].name).stat().st_mtime_ns
+    lift_set(tmp_path, tmp_path / LIFTED / HEAD_FILE)
+    assert (tmp_path / LIFTED / paths[0].name).stat().st_mtime_ns == before
+    (tmp_path / "damaged").mkdir()
+    with pytest.raises(WeightsError):
+        lift_set(tmp_path, tmp_path / "damaged")
+
+
+def test_a_set_of_another_backbone_holds_what_a_network_of_it_reads(tmp_path: Path) -> None:
+    make_set(tmp_path, [("clip", 0)], clip_frames=2, seed=1, backgrounds=2, backbone_name="landmark")
+    lift_set(tmp_path, untaught_lifter(tmp_path.parent))
+    sample = StoredSet(tmp_path, [tmp_path / "clip-000000.safetensors"]).rows(torch.arange(2))
+    assert sample.levels is not None
+    network = DirNetwork(replace(DIR_S, backbone="landmark", stages=0)).eval()
+    levels = (torch.empty(0), *sample.levels)
+    hands = network.from_levels(levels, load_open_hand(), sample.evidence).answer
+    assert hands.joints_m.shape == (2, 2, 21, 3) and hands.joints_m.isfinite().all()
+    with pytest.raises(WeightsError, match="backbone is resnet50"):
+        make_set(tmp_path / "other", [], 2, 1, 2, "resnet50")

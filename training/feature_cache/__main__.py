@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes a feature cache from synthetic clips and stills.
+
+    python -m training.feature_cache OUT --clips 600 --stills 400 --looks 400 [--part 0/2]
+    python -m training.trainer.landmark_head OUT LIFTER
+    python -m training.feature_cache.refine OUT LIFTER
+
+Each clip, each file of stills and each file of hand crops is a part of its own. Parts that are there already are kept,
+so the same command goes on where it was stopped, and `--part K/N` lets N processes share the work.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from inference_core.hand_model.load import load_open_hand
+from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.shared.errors import DuohandError
+from inference_core.two_hand.configuration import Backbone
+from inference_core.two_hand.dir import BACKBONES
+from inference_core.two_hand.picture import normalised
+from training.convert.backbone import load_pretrained
+from training.data.sample import Sample
+from training.feature_cache.from_clips import clip_samples
+from training.feature_cache.from_stills import still_samples
+from training.feature_cache.hand_crops import STILLS_A_LOOK_FILE, look_path, made_looks, write_looks
+from training.feature_cache.store import SetCard, open_set, write_part
+from training.synthetic.settings import Settings
+
+STILLS_A_FILE = 32
+_BATCH = 8
+_LOOK_SEEDS = 50_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--clips", type=int, default=600, help="how many clips")
+    parser.add_argument("--frames", type=int, default=24, help="frames a clip")
+    parser.add_argument("--stills", type=int, default=400, help=f"how many files of {STILLS_A_FILE} stills")
+    parser.add_argument(
+        "--hand_crops",
+        type=int,
+        default=0,
+        help=f"how many files of hand_crops alone, at the hands of {STILLS_A_LOOK_FILE} stills",
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--backgrounds", type=int, default=256, help="behind the stills")
+    parser.add_argument(
+        "--backbone", choices=sorted(BACKBONES), default="palm", help="whose features to store"
+    )
+    parser.add_argument("--part", default="0/1", help="K/N: every N-th part, from the K-th")
+    options = parser.parse_args()
+    try:
+        make_set(
+            options.out,
+            _wanted(options),
+            options.frames,
+            options.seed,
+            options.backgrounds,
+            options.backbone,
+        )
+    except DuohandError as error:
+        sys.exit(f"error: {error}")
+
+
+def make_set(
+    out: Path,
+    parts: list[tuple[str, int]],
+    clip_frames: int,
+    seed: int,
+    backgrounds: int,
+    backbone_name: Backbone = "palm",
+) -> None:
+    """Writes the parts ("clip", "still" or "look", number) that `out` does not hold yet.
+
+    Raises SetError, and WeightsError where the backbone has no weights to be held still with.
+    """
+    scenes = Settings(vertices=False, backgrounds=backgrounds, supersample=1)
+    hand, networks, backbone = load_open_hand(), load_landmark_networks(), BACKBONES[backbone_name]().eval()
+    load_pretrained(backbone, backbone_name)
+    open_set(out, SetCard(backbone_name, seed, clip_frames, asdict(scenes)))
+    backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for kind, number in tqdm(parts, unit="file"):
+        path = look_path(out, number) if kind == "look" else out / f"{kind}-{number:06d}.safetensors"
+        if path.exists():
+            continue
+        if kind == "look":
+            first = number * STILLS_A_LOOK_FILE
+            write_looks(path, made_looks(scenes, hand, networks, _look_seed(seed), first, STILLS_A_LOOK_FILE))
+            continue
+        if kind == "clip":
+            sample = clip_samples(_clip_seed(seed, number), clip_frames, networks, scenes)
+        else:
+            sample = still_samples(scenes, hand, networks, seed, number * STILLS_A_FILE, STILLS_A_FILE)
+        if sample is not None:
+            write_part(path, replace(_bare(sample), levels=features(backbone, sample.image)))
+
+
+def features(backbone: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The features that the refinement stages and the baseline read, of pictures (B, 3, 256, 256), RGB 0..1."""
+    with torch.inference_mode():
+        last = image.contiguous(memory_format=torch.channels_last)
+        parts = [backbone(normalised(part))[1:] for part in last.split(_BATCH)]
+        return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
+def _bare(sample: Sample) -> Sample:
+    """The sample without what is not stored: vertices follow from the rest, and maps are not learnt here."""
+    empty = sample.joints_rel_m[:, :, :0]
+    mask = torch.zeros(sample.batch, 1, 1, dtype=torch.int64)
+    return replace(sample, vertices_rel_m=empty, vertices_uv=empty[..., :2], side_mask=mask, dense=None)
+
+
+def _clip_seed(seed: int, number: int) -> int:
+    return seed * 1_000_000 + number
+
+
+def _look_seed(seed: int) -> int:
+    """Not the stills' stream."""
+    return seed + _LOOK_SEEDS
+
+
+def _wanted(options: argparse.Namespace) -> list[tuple[str, int]]:
+    part, of = (int(value) for value in options.part.split("/"))
+    parts = [
+        *_mixed(options.clips, options.stills),
+        *(("look", number) for number in range(options.hand_crops)),
+    ]
+    return parts[part::of]
+
+
+def _mixed(clips: int, stills: int) -> Iterator[tuple[str, int]]:
+    """Both kinds in turns, two by two, so that a set that was cut short holds some of each."""
+    for start in range(0, max(clips, stills), 2):
+        for kind, count in (("clip", clips), ("still", stills)):
+            yield from ((kind, number) for number in range(start, min(start + 2, count)))
+
+
+if __name__ == "__main__":
+    main()

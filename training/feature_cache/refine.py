@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gives a feature cache the conditioning that the network will see: read by the landmark head, then fitted.
+
+    python -m training.feature_cache.refine SET HEAD [--part 0/2]
+
+HEAD: a file, or a folder that `training.trainer.landmark_head` wrote. SET/refined holds the conditioning of each file
+of the set, and the head, which goes with the weights that are trained on it. Goes on where it was stopped; another head
+starts anew.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from inference_core.fitting.initial_fit import fitted, for_refined, shape_of
+from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.load import load_open_hand
+from inference_core.landmarks.hand_crops import HandCrops
+from inference_core.landmarks.landmark_head import HEAD_FILE, HeadWithLandmarks, load_head, refined
+from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.shared.errors import DuohandError
+from inference_core.tracking.recover import hands_in_crops
+from inference_core.two_hand.conditioning import SEEN_SCORE
+from inference_core.two_hand.records import Conditioning
+from training.data.conditioning_noise import EvidenceNoise, degraded_evidence
+from training.data.sample import Sample
+from training.feature_cache.store import LIFTED, read_raw, write_lifted
+
+_BATCH = 64
+# Rows that get landmarks drawn about the truth instead, as good as those of plain real hands: the networks do better on
+# them than on rendered ones, and such rows are part of what a network must know.
+IMAGINED = 0.2
+AS_ON_REAL_HANDS = EvidenceNoise(
+    dropped=0.0,
+    lost=0.05,
+    shift=0.008,
+    joint=0.009,
+    finger_off=0.05,
+    tilt_rad=0.12,
+    world_joint_m=0.005,
+    flatten=0.12,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("set", type=Path)
+    parser.add_argument("head", type=Path)
+    parser.add_argument("--part", default="0/1", help="K/N: every N-th file, from the K-th")
+    options = parser.parse_args()
+    part, of = (int(value) for value in options.part.split("/"))
+    try:
+        lift_set(options.set, options.head, part, of)
+    except DuohandError as error:
+        sys.exit(f"error: {error}")
+
+
+def lift_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
+    """Writes folder/refined, or a part of it. Raises SetError, and WeightsError for a damaged head."""
+    head = head / HEAD_FILE if head.is_dir() else head
+    reader = HeadWithLandmarks(load_head(head), load_landmark_networks().landmark)
+    model = load_open_hand().to(dtype=torch.float64)
+    out = folder / LIFTED
+    if (out / HEAD_FILE).exists() and (out / HEAD_FILE).read_bytes() != head.read_bytes():
+        _taken_away(out)
+    out.mkdir(exist_ok=True)
+    if not (out / HEAD_FILE).exists():
+        shutil.copyfile(head, out / HEAD_FILE)
+    for path in tqdm(sorted(folder.glob("*.safetensors"))[part::of], unit="file"):
+        if not (out / path.name).exists():
+            generator = torch.Generator().manual_seed(int(path.stem.rsplit("-", 1)[1]))
+            evidence = lifted_evidence(read_raw(folder, path), reader, model, generator)
+            write_lifted(folder, path, evidence)
+
+
+def _taken_away(folder: Path) -> None:
+    """Deletes a folder, which another process may be doing just now as well."""
+    aside = folder.with_name(f"{folder.name}-{os.getpid()}")
+    try:
+        folder.rename(aside)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(aside)
+
+
+def lifted_evidence(
+    found: Sample, head: HeadWithLandmarks, model: HandModel, generator: torch.Generator
+) -> Conditioning:
+    """The evidence of one file's samples, taken for one shot, as the predictor makes it. model: float64."""
+    assert found.evidence is not None and found.hand_crops is not None
+    better = degraded_evidence(replace(found, evidence=None), AS_ON_REAL_HANDS, generator)
+    chosen = torch.rand(found.batch, generator=generator) < IMAGINED
+    read = refined(found_again(found.evidence, found.hand_crops, head), found.hand_crops, head.network)
+    columns = zip(better.tensors, read.tensors, strict=True)
+    mixed = Conditioning(
+        *(torch.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other) for one, other in columns)
+    )
+    return fitted(mixed, for_refined(shape_of(found.evidence, model), model))
+
+
+def found_again(evidence: Conditioning, hand_crops: HandCrops, head: HeadWithLandmarks) -> Conditioning:
+    """The conditioning with hands that only the frames around told of as seen ones where their crops show them after
+    all, as recovery does in a shot (`inference_core.tracking.recover`).
+    """
+    rows = ((evidence.hand_score > 0) & (evidence.hand_score < SEEN_SCORE)).nonzero()
+    score, landmark_score = evidence.hand_score.clone(), evidence.landmark_score.clone()
+    for part in rows.split(_BATCH):
+        of, side = part.unbind(1)
+        presence, _ = hands_in_crops(hand_crops.features[of, side].float(), head)
+        again = presence >= SEEN_SCORE
+        score[of[again], side[again]] = presence[again]
+        landmark_score[of[again], side[again]] = presence[again, None]
+    return replace(evidence, hand_score=score, landmark_score=landmark_score)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checkpoints that a killed run resumes from.
+
+A checkpoint holds tensors and plain values only and is read with torch's weights-only unpickler. It is
+written beside its place and moved there when complete, so that whatever kills the writer leaves the previous
+one whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference_core.shared.errors import DuohandError
+from training.config import differences
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+class CheckpointError(DuohandError):
+    """A checkpoint cannot be written, read, or belongs to another experiment."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a run goes on from. rng: generator states, "cpu" and, where there is one, "cuda"."""
+
+    experiment: dict[str, Any]
+    step: int
+    elapsed_s: float
+    samples: int
+    network: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    rng: dict[str, Tensor]
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
+    """Path of the checkpoint, written whole or not at all. Raises CheckpointError when the disk does not take
+    it.
+    """
+    path = folder / CHECKPOINT_FILE
+    part = path.with_suffix(".part")
+    try:
+        with part.open("wb") as file:
+            torch.save(vars(checkpoint), file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
+        part.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"The checkpoint could not be written to {path}: {error}. The previous one, if any, is intact; "
+            "free disk space and run the same command again."
+        ) from error
+    return path
+
+
+def load_checkpoint(folder: Path, experiment: Mapping[str, Any]) -> Checkpoint | None:
+    """The folder's checkpoint, None where there is none yet.
+
+    Raises CheckpointError when it cannot be read or belongs to another experiment; the message names what
+    differs.
+    """
+    path = folder / CHECKPOINT_FILE
+    if not path.exists():
+        return None
+    try:
+        stored = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, UnpicklingError, EOFError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole checkpoint: {error}. Delete it to start anew, or put a copy back in its "
+            "place."
+        ) from error
+    wrong = differences(stored.experiment, dict(experiment))
+    if wrong:
+        raise CheckpointError(
+            f"{path} belongs to another experiment (stored / asked for): {'; '.join(wrong)}. Give the run "
+            "another --run.out, or the settings it was started with."
+        )
+    return stored
