@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands against marks made by eye: what counts as found, exchanged, misplaced and not there."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.evaluation.real import Judgement, TruthError, failures, judged, read_truth
+
+MARKS = {
+    "clip": {
+        "hand_px": 100,
+        "frames": {"0": [[100, 100], [180, 100]], "2": [None, [180, 100]], "3": [None, "partly"]},
+    }
+}
+
+
+def hands(*wrists: tuple[float, float] | None) -> np.ndarray:
+    """(S, 2, 2) hands of two points, one beside the wrist."""
+    return np.array(
+        [[(np.nan, np.nan)] * 2 if at is None else [at, (at[0], at[1] - 50)] for at in wrists], float
+    )
+
+
+def judgement(tmp_path: Path, first: np.ndarray, second: np.ndarray, third: np.ndarray) -> Judgement:
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(MARKS))
+    return judged(np.stack([first, hands(None, None), second, third]), read_truth(path)["clip"])
+
+
+def test_hands_at_their_marks_pass_and_a_cut_off_hand_may_be_there_or_not(tmp_path: Path) -> None:
+    found = judgement(
+        tmp_path, hands((105, 100), (180, 110)), hands(None, (180, 100)), hands(None, (400, 300))
+    )
+    assert (found.both[0], found.side[0], found.ghosts.sum()) == (1, 1, 0)
+    assert found.wrist[0].tolist() == [1, 1] and np.isnan(found.wrist[2]).all()
+
+
+def test_exchanged_hands_are_found_on_the_wrong_side(tmp_path: Path) -> None:
+    found = judgement(tmp_path, hands((180, 100), (100, 100)), hands(None, (180, 100)), hands(None, None))
+    assert (found.both[0], found.side[0]) == (1, 0)
+    assert found.wrist[0].tolist() == [0, 0]
+
+
+def test_one_hand_read_twice_is_not_both(tmp_path: Path) -> None:
+    found = judgement(tmp_path, hands((140, 100), (142, 100)), hands(None, (180, 100)), hands(None, None))
+    assert found.both[0] == 0
+
+
+def test_a_hand_where_none_is_marked_is_a_ghost_and_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(MARKS))
+    clip = read_truth(path)["clip"]
+    found = judged(
+        np.stack(
+            [hands((100, 100), None), hands(None, None), hands((500, 400), (180, 100)), hands(None, None)]
+        ),
+        clip,
+    )
+    assert found.ghosts.tolist() == [0, 1, 0]
+    assert failures(found, clip) == ["frame 0: not both, right wrist", "frame 2: 1 ghosts"]
+
+
+def test_the_marks_of_the_touching_clips_can_be_read() -> None:
+    truth = read_truth(Path(__file__).parents[1] / "data/touching_truth.json")
+    assert sum(len(clip.at) for clip in truth.values()) == 163
+
+
+def test_marks_that_are_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "truth.json").write_text('{"clip": [1, 2]}')
+    with pytest.raises(TruthError, match="marked wrists"):
+        read_truth(tmp_path / "truth.json")

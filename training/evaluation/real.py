@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Takes of real clips against hands marked by eye: found, sides, wrists, ghosts, by clip.
+
+    python -m training.evaluation.real TAKES... --truth FILE [--footage FOLDER] [--frames]
+
+TAKES are CLIP.npz files, or folders of them. FILE (tests/data/touching_truth.json is one) holds for each clip the
+length of a hand in pixels and, for some frames, where the left and the right wrist is: [x, y], null where the hand is
+not in the picture, "partly" where it is cut off and nothing is asked. With --footage, MediaPipe Hands is judged beside
+the take on FOLDER/CLIP.mp4; with --frames, every frame that fails is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.shared.take import Take, load_take
+from training.evaluation.report import table_text
+
+# Of a hand's length: a wrist this near is placed; a hand this near is meant; two hands nearer than this are one.
+_PLACED, _MEANT, _APART = 0.15, 0.6, 0.1
+_PARTLY = "partly"
+
+Floats = NDArray[np.float64]
+
+
+class TruthError(DuohandError):
+    """The truth does not fit the takes, or cannot be read."""
+
+
+@dataclass(frozen=True)
+class MarkedClip:
+    """F frames of a clip. at (F,): frame. wrists_px (F, S, 2): NaN where a hand is absent or only partly there; absent
+    (F, S) bool. hand_px: length of a hand.
+    """
+
+    at: NDArray[np.int64]
+    wrists_px: Floats
+    absent: NDArray[np.bool_]
+    hand_px: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Per marked frame, NaN where nothing is asked: both (F,) found, side (F,) right of those found, wrist (F, S)
+    placed; ghosts (F,): hands that are not there.
+    """
+
+    both: Floats
+    side: Floats
+    wrist: Floats
+    ghosts: Floats
+
+
+def read_truth(path: Path) -> dict[str, MarkedClip]:
+    """The marked clips by name. Raises TruthError where the file is not what it should be."""
+    try:
+        clips: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {name: _marked(clip) for name, clip in clips.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TruthError(f"Cannot read the marked wrists of {path}: {error}.") from error
+
+
+def judged(points_px: Floats, clip: MarkedClip) -> Judgement:
+    """Hands at points_px (T, S, 21 or fewer, 2), the wrist first, NaN where there is none, against the marks."""
+    points_px = points_px[clip.at]
+    found = np.isfinite(points_px).all((-1, -2))
+    wrists_px = points_px[:, :, 0]
+    apart = np.linalg.norm(wrists_px[:, :, None] - clip.wrists_px[:, None], axis=-1) / clip.hand_px
+    asked = np.isfinite(clip.wrists_px).all(-1)
+    straight, crossed = apart[:, [0, 1], [0, 1]], apart[:, [0, 1], [1, 0]]
+    side = straight.sum(1) <= crossed.sum(1)
+    between = np.linalg.norm(points_px[:, LEFT] - points_px[:, RIGHT], axis=-1).mean(-1) / clip.hand_px
+    near = np.minimum(straight.max(1), crossed.max(1)) < _MEANT
+    both = near & (between > _APART)
+    meant = np.nanmin(np.where(asked[:, None], apart, np.inf), 2, initial=np.inf) < _MEANT
+    excused = (~asked & ~clip.absent).any(1, keepdims=True)
+    return Judgement(
+        both=np.where(asked.all(1), both, np.nan),
+        side=np.where(asked.all(1) & both, side, np.nan),
+        wrist=np.where(asked, straight < _PLACED, np.nan),
+        ghosts=(found & ~meant & ~excused).sum(1).astype(np.float64),
+    )
+
+
+def summarised(judgements: Sequence[Judgement]) -> dict[str, float]:
+    """One row of the table: percentages, and how many ghosts there were."""
+
+    def percent(name: str) -> float:
+        values = np.concatenate([getattr(one, name).ravel() for one in judgements])
+        return 100 * float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+    ghosts = sum(float(one.ghosts.sum()) for one in judgements)
+    return {
+        "both %": percent("both"),
+        "sides %": percent("side"),
+        "wrists %": percent("wrist"),
+        "ghosts": ghosts,
+    }
+
+
+def failures(judgement: Judgement, clip: MarkedClip) -> list[str]:
+    """What is wrong in which frame, one line a frame."""
+    lines: list[str] = []
+    for row, at in enumerate(clip.at):
+        asked = {
+            "not both": judgement.both[row],
+            "sides exchanged": judgement.side[row],
+            "left wrist": judgement.wrist[row, LEFT],
+            "right wrist": judgement.wrist[row, RIGHT],
+        }
+        wrong = [name for name, right in asked.items() if right == 0]
+        wrong += [f"{judgement.ghosts[row]:.0f} ghosts"] if judgement.ghosts[row] else []
+        if wrong:
+            lines.append(f"frame {at}: {', '.join(wrong)}")
+    return lines
+
+
+def take_points_px(take: Take) -> Floats:
+    """(T, S, 21, 2) the take's joints in the picture, NaN where a hand is absent."""
+    joints = np.asarray(take.joints_cam_m, np.float64)
+    K = np.broadcast_to(np.asarray(take.K, np.float64), (len(joints), 3, 3))
+    seen = np.where((np.asarray(take.present) > 0)[..., None, None], joints, np.nan)
+    image = np.einsum("txy,tsjy->tsjx", K, seen)
+    return image[..., :2] / image[..., 2:]
+
+
+def mediapipe_points_px(footage: Path) -> Floats:
+    """(T, S, 21, 2) what MediaPipe Hands finds in a movie when it follows two hands, NaN where it finds none."""
+    import cv2
+    from mediapipe.python.solutions import hands as peer
+
+    movie, frames = cv2.VideoCapture(str(footage)), list[Floats]()
+    with peer.Hands(max_num_hands=2) as hands:
+        while (read := movie.read())[0]:
+            image = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+            frames.append(_of_mediapipe(hands.process(image), image.shape[1], image.shape[0]))
+    return np.stack(frames)
+
+
+def _of_mediapipe(result: Any, width: int, height: int) -> Floats:
+    points_px = np.full((2, 21, 2), np.nan)
+    if result.multi_hand_landmarks is None:
+        return points_px
+    for hand, sides in zip(result.multi_hand_landmarks, result.multi_handedness, strict=True):
+        # It takes the picture for a mirrored one.
+        side = RIGHT if sides.classification[0].label == "Left" else LEFT
+        side = side if np.isnan(points_px[side]).all() else 1 - side
+        points_px[side] = [(point.x * width, point.y * height) for point in hand.landmark]
+    return points_px
+
+
+def _marked(clip: Mapping[str, Any]) -> MarkedClip:
+    hands = list(clip["frames"].values())
+    return MarkedClip(
+        np.array([int(at) for at in clip["frames"]]),
+        np.array(
+            [[(np.nan, np.nan) if hand in (None, _PARTLY) else hand for hand in frame] for frame in hands],
+            np.float64,
+        ).reshape(-1, 2, 2),
+        np.array([[hand is None for hand in frame] for frame in hands]),
+        float(clip["hand_px"]),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("takes", type=Path, nargs="+", metavar="TAKES")
+    parser.add_argument("--truth", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--footage", type=Path, metavar="FOLDER")
+    parser.add_argument("--frames", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        _report(options.takes, read_truth(options.truth), options.footage, options.frames)
+    except DuohandError as error:
+        sys.exit(str(error))
+
+
+def _report(
+    takes: Sequence[Path], truth: Mapping[str, MarkedClip], footage: Path | None, frames: bool
+) -> None:
+    files = [file for path in takes for file in (sorted(path.glob("*.npz")) if path.is_dir() else [path])]
+    methods: dict[str, dict[str, Judgement]] = {"take": {}}
+    for file in files:
+        if file.stem not in truth:
+            raise TruthError(f"{file} is of no clip that is marked; those are {', '.join(truth)}.")
+        methods["take"][file.stem] = judged(take_points_px(load_take(file)), truth[file.stem])
+        if footage is not None:
+            found = mediapipe_points_px(footage / f"{file.stem}.mp4")
+            methods.setdefault("mediapipe", {})[file.stem] = judged(found, truth[file.stem])
+    for method, clips in methods.items():
+        table = {name: summarised([one]) for name, one in clips.items()}
+        table["all"] = summarised(list(clips.values()))
+        print(table_text(table, f"{method}: {sum(len(one.both) for one in clips.values())} marked frames"))
+    if frames:
+        for name, one in methods["take"].items():
+            print(*(f"{name} {line}" for line in failures(one, truth[name])), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
