@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
-from inference_core import quaternions as q
+from inference_core.shared import quaternions as q
 
 RANDOM = Rotation.random(300, random_state=7)
 UNIT = q.from_matrix(RANDOM.as_matrix())
