@@ -189,11 +189,11 @@ def _network_targets(
     rotations = picked(network.rotations)
     confidence = torch.as_tensor(network.confidence[pick]).double().nan_to_num().clamp(0, 1)
     usable = [
-        np.isfinite(values[pick]).reshape(len(frame), -1).all(1)
+        np.isfinite(values[pick]).all(axis=tuple(range(1, values.ndim - 1)))
         for values in (network.rotations, network.wrist_cam_m, network.joints_rel_m)
     ]
     confidence = confidence * torch.as_tensor(np.logical_and.reduce(usable))
-    offset_m = torch.as_tensor(network.offset_m[frame]).double()
+    offset_m = torch.as_tensor(network.offset_m[frame]).double().nan_to_num()
     sign = torch.as_tensor(np.where(side == 1, 1.0, -1.0))[:, None]
     side_index = torch.as_tensor(side)
     local = axes[side_index].mT @ rotations[:, 1:] @ axes[side_index]
