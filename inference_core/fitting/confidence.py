@@ -30,10 +30,10 @@ def frame_confidence(seen: Observations, held: Tensor, posed: PosedPoints, error
 def _agreement(seen: Observations, posed: PosedPoints) -> Tensor:
     network = seen.network
     assert network is not None
-    turn = geodesic_angle(posed.state.root, network.root).rad2deg() / _HALF_ANGLE_DEG
+    rotation = geodesic_angle(posed.state.root, network.root).rad2deg() / _HALF_ANGLE_DEG
     wrist_m = posed.state.wrist_m
     apart = (wrist_m - network.wrist_m).norm(dim=-1) / wrist_m[:, 2] / _HALF_DISTANCE
-    doubt = network.confidence * (turn.square() + apart.square())
+    doubt = network.confidence * (rotation.square() + apart.square())
     return 1 / (1 + doubt.clamp(max=1.0))
 
 

@@ -21,7 +21,7 @@ def bridge(seen: Observations, held: Tensor, state: HandState) -> HandState:
     span = (seen.time[after] - seen.time[before]).clamp(min=1e-9)
     fraction = torch.where(after == before, 0.0, (seen.time - seen.time[before]) / span)
     laid = HandState(
-        torch.lerp(state.place[before], state.place[after], fraction[:, None]),
+        torch.lerp(state.image_depth[before], state.image_depth[after], fraction[:, None]),
         slerp(state.root[before], state.root[after], fraction),
         torch.lerp(state.angles_rad[before], state.angles_rad[after], fraction[:, None, None]),
     )

@@ -38,20 +38,20 @@ def shape_of(evidence: Conditioning, hand: HandModel) -> ShotShape:
 
 def for_refined(shape: ShotShape, hand: HandModel) -> ShotShape:
     """The shape for world landmarks that a head reads: in metres, of a hand of the mean size."""
-    mean = make_parameterisation(hand, torch.zeros_like(shape.chart.betas))
-    return replace(shape, world_scale=shape.chart.reach_m / mean.reach_m)
+    mean = make_parameterisation(hand, torch.zeros_like(shape.parameterisation.betas))
+    return replace(shape, world_scale=shape.parameterisation.reach_m / mean.reach_m)
 
 
 def fitted(evidence: Conditioning, shape: ShotShape) -> Conditioning:
     """The evidence with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop by itself."""
     tracks, camera = _as_tracks(evidence)
     count = len(tracks.present)
-    axes = shape.chart.axes
+    axes = shape.parameterisation.axes
     seen = gather(tracks, None, tracks.present, camera, _apart(count), axes, range(count))
     world_rel_m = torch.zeros_like(evidence.world_rel_m)
     if len(seen):
         state = fit_frames(shape, seen, start_state(shape, seen))
-        points = pose_points(shape.chart, seen.side, state).points_m[:, LANDMARKS]
+        points = pose_points(shape.parameterisation, seen.side, state).points_m[:, LANDMARKS]
         world_rel_m[seen.frame, seen.side] = (points - points[:, :1]).to(world_rel_m)
     missing = evidence.landmark_score[..., None] == 0
     return replace(evidence, world_rel_m=world_rel_m.masked_fill(missing, 0.0))

@@ -13,30 +13,30 @@ import torch
 from torch import Tensor
 
 from inference_core.fitting.observations import Observations
-from inference_core.fitting.parameterisation import HandChart, HandState, PosedPoints, pose_points
+from inference_core.fitting.parameterisation import HandParameterisation, HandState, PosedPoints, pose_points
 from inference_core.fitting.residuals import JOINTS, NormalEquations, pseudo_huber
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.skeleton import PARENTS_21, TIPS_21
 
 # Skin gives way: this much of an overlap costs nothing.
-_SOFT_M, _CONTACT_M, _CONTACT_KNEE = 0.002, 0.003, 3.0
+_SOFT_M, _CONTACT_M, _CONTACT_DELTA = 0.002, 0.003, 3.0
 # A sphere is as wide as its nearest vertices are far on average, and no wider than a palm is thick.
 _NEAREST_VERTICES, _WIDEST_M = 24, 0.014
 _NEAR_M = 0.40
-_OFFSET_M, _OFFSET_KNEE = 0.015, 3.0
+_OFFSET_M, _OFFSET_DELTA = 0.015, 3.0
 # Of a correction, what a hand that only the network sees takes from one that landmarks hold.
 _UNSEEN_SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class Spheres:
-    """Spheres along the bones: centres as blends (M, 42) of the chart's points, radii_m (S, M)."""
+    """Spheres along the bones: centres as blends (M, 42) of the parameterisation's points, radii_m (S, M)."""
 
     blend: Tensor
     radii_m: Tensor
 
 
-def hand_spheres(model: HandModel, chart: HandChart) -> Spheres:
+def hand_spheres(model: HandModel, parameterisation: HandParameterisation) -> Spheres:
     """Spheres at the joints and half-way between them, as wide as the rest hand's skin lets them be."""
     joints = torch.eye(21).double()
     parents = torch.as_tensor(PARENTS_21[1:])
@@ -45,19 +45,19 @@ def hand_spheres(model: HandModel, chart: HandChart) -> Spheres:
     inside = joints.clone()
     inside[tips] = 0.7 * joints[tips] + 0.3 * joints[tips - 1]
     blend = torch.cat([inside, (joints[1:] + joints[parents]) / 2, 0.75 * joints[palm] + 0.25 * joints[:1]])
-    rest = model.to("cpu", torch.float64).with_shape(chart.betas)
+    rest = model.to("cpu", torch.float64).with_shape(parameterisation.betas)
     vertices_m = rest.rest_vertices_m - rest.rest_joints_m[:, :1]
-    centres_m = blend @ chart.points_m[:, JOINTS]
+    centres_m = blend @ parameterisation.points_m[:, JOINTS]
     nearest_m = torch.cdist(centres_m, vertices_m).topk(_NEAREST_VERTICES, largest=False).values
     radii_m = nearest_m.mean(-1).clamp(max=_WIDEST_M)
     return Spheres(torch.cat([torch.zeros_like(blend), blend], 1), radii_m)
 
 
 def between_normal(
-    chart: HandChart, seen: Observations, posed: PosedPoints, spheres: Spheres | None
+    parameterisation: HandParameterisation, seen: Observations, posed: PosedPoints, spheres: Spheres | None
 ) -> NormalEquations:
     """NormalEquations equations (N) of contact and offset; spheres None leaves contact out."""
-    count, size = len(seen), chart.size
+    count, size = len(seen), parameterisation.size
     out = NormalEquations(
         torch.zeros(count, size, size).double(),
         torch.zeros(count, size).double(),
@@ -71,15 +71,17 @@ def between_normal(
     return out
 
 
-def between_cost(chart: HandChart, seen: Observations, state: HandState, spheres: Spheres | None) -> Tensor:
+def between_cost(
+    parameterisation: HandParameterisation, seen: Observations, state: HandState, spheres: Spheres | None
+) -> Tensor:
     """Cost of contact and offset over all hand frames, without derivatives."""
     left, right = _pairs(seen)
-    posed = pose_points(chart, seen.side, state)
+    posed = pose_points(parameterisation, seen.side, state)
     cost = torch.zeros(()).double()
     if spheres is not None and len(left):
         near = _near(posed, left, right)
         overlap = _overlaps(posed, spheres, left[near], right[near])[0]
-        cost = cost + pseudo_huber(overlap, _CONTACT_KNEE)[1].sum()
+        cost = cost + pseudo_huber(overlap, _CONTACT_DELTA)[1].sum()
     if seen.network is not None:
         cost = cost + _offset(seen, posed, left, right)[2].sum()
     return cost
@@ -99,7 +101,7 @@ def _near(posed: PosedPoints, left: Tensor, right: Tensor) -> Tensor:
 def _overlaps(
     posed: PosedPoints, spheres: Spheres, left: Tensor, right: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """For each of the left spheres: the deepest overlap (n, M) in units of its spread, with which right sphere
+    """For each of the left spheres: the deepest overlap (n, M) in units of its sigma, with which right sphere
     (n, M), and the direction (n, M, 3) in which the left one leaves it."""
     first, second = spheres.blend @ posed.points_m[left], spheres.blend @ posed.points_m[right]
     reach_m = spheres.radii_m[0][:, None] + spheres.radii_m[1][None] - _SOFT_M
@@ -118,17 +120,17 @@ def _add_contact(
     if not len(touching):
         return
     overlap, partner, away = overlap[touching], partner[touching], away[touching]
-    weight, cost = pseudo_huber(overlap, _CONTACT_KNEE)
+    weight, cost = pseudo_huber(overlap, _CONTACT_DELTA)
     pull = (weight * (overlap > 0)).sqrt()
     for own, which, sign in ((left, None, -1.0), (right, partner, 1.0)):
         hands = own[near][touching]
         some = PosedPoints(
-            posed.chart,
+            posed.parameterisation,
             posed.state.take(hands),
             posed.points_m[hands],
-            posed.turns[hands],
+            posed.rotations[hands],
             posed.joints_m[hands],
-            posed.turn_axes[hands],
+            posed.rotation_axes[hands],
         )
         moved = spheres.blend @ some.jacobian(slice(0, spheres.blend.shape[1]))
         if which is not None:
@@ -142,11 +144,11 @@ def _add_contact(
 def _offset(
     seen: Observations, posed: PosedPoints, left: Tensor, right: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Right wrist minus left wrist, less the network's (n, 3), in units of its spread; weight, cost (n,)."""
+    """Right wrist minus left wrist, less the network's (n, 3), in units of its sigma; weight, cost (n,)."""
     assert seen.network is not None
     wrist_m = posed.state.wrist_m
     residual = (wrist_m[right] - wrist_m[left] - seen.network.from_other_m[right]) / _OFFSET_M
-    weight, cost = pseudo_huber(residual.norm(dim=-1), _OFFSET_KNEE)
+    weight, cost = pseudo_huber(residual.norm(dim=-1), _OFFSET_DELTA)
     trust = torch.minimum(seen.network.confidence[left], seen.network.confidence[right])
     return residual, weight * trust, cost * trust
 
@@ -159,7 +161,7 @@ def _add_offset(
     right_share = 0.5 + (_UNSEEN_SHARE - 0.5) * (held[left] - held[right])
     for own, sign, share in ((right, 1.0, right_share), (left, -1.0, 1 - right_share)):
         wrist_m = posed.state.wrist_m[own]
-        rows = torch.zeros(len(own), 3, posed.chart.size).double()
+        rows = torch.zeros(len(own), 3, posed.parameterisation.size).double()
         rows[:, 0, 0] = rows[:, 1, 1] = wrist_m[:, 2]
         rows[:, :, 2] = wrist_m
         rows = rows * sign / _OFFSET_M

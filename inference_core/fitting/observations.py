@@ -163,8 +163,8 @@ def gather(
 
 def _other_hands(side: Tensor, frame: Tensor) -> Tensor:
     """(N,) index of the hand frame with the same frame and the other side, -1 where there is none."""
-    place = {(s, f): n for n, (s, f) in enumerate(zip(side.tolist(), frame.tolist(), strict=True))}
-    found = [place.get((1 - s, f), -1) for s, f in zip(side.tolist(), frame.tolist(), strict=True)]
+    index = {(s, f): n for n, (s, f) in enumerate(zip(side.tolist(), frame.tolist(), strict=True))}
+    found = [index.get((1 - s, f), -1) for s, f in zip(side.tolist(), frame.tolist(), strict=True)]
     return torch.tensor(found, dtype=torch.int64)
 
 

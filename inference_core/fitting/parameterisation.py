@@ -2,7 +2,7 @@
 """The solve's unknowns, the points of the hand as functions of them, and their exact derivatives.
 
 The unknowns of one hand in one frame, D in all: where the wrist is seen (X/Z, Y/Z), the logarithm of its
-depth, the turn of the hand about its wrist (3, an increment in camera axes), and those angles of the finger
+depth, the rotation of the hand about its wrist (3, an increment in camera axes), and those angles of the finger
 joints that can turn at all (flexion, spread, twist: parts of the joint's rotation vector along its own axes).
 An interphalangeal joint's spread and twist stay at zero. Image position and depth are apart, because a single
 camera sees the one twenty times better than the other.
@@ -26,7 +26,7 @@ _FREE_RANGE_DEG = 18.0
 
 
 @dataclass(frozen=True)
-class HandChart:
+class HandParameterisation:
     """Rest skeletons of the two hands for one shape, as the solve needs them (float64).
 
     joints_m (S, 16, 3), points_m (S, P, 3) at rest, relative to the wrist joint: the 21 landmarks, then the 21
@@ -66,65 +66,65 @@ class HandChart:
 
 @dataclass(frozen=True)
 class HandState:
-    """N hand frames: place (N, 3) X/Z, Y/Z, log Z of the wrist; root (N, 3, 3); angles_rad (N, 15, 3)."""
+    """N hand frames: image_depth (N, 3) X/Z, Y/Z, log Z of the wrist; root (N, 3, 3); angles_rad (N, 15, 3)."""
 
-    place: Tensor
+    image_depth: Tensor
     root: Tensor
     angles_rad: Tensor
 
     @property
     def wrist_m(self) -> Tensor:
         """(N, 3) wrist joint in camera axes, metres."""
-        depth_m = self.place[:, 2:].exp()
-        return torch.cat([self.place[:, :2] * depth_m, depth_m], -1)
+        depth_m = self.image_depth[:, 2:].exp()
+        return torch.cat([self.image_depth[:, :2] * depth_m, depth_m], -1)
 
-    def moved(self, step: Tensor, chart: HandChart) -> "HandState":
+    def moved(self, step: Tensor, parameterisation: HandParameterisation) -> "HandState":
         """The state after an increment (N, D) of the unknowns."""
-        angles_rad = self.angles_rad.flatten(1).index_add(1, chart.free, step[:, FINGERS:])
+        angles_rad = self.angles_rad.flatten(1).index_add(1, parameterisation.free, step[:, FINGERS:])
         return HandState(
-            self.place + step[:, :3], exp(step[:, ROOT]) @ self.root, angles_rad.unflatten(1, (15, 3))
+            self.image_depth + step[:, :3], exp(step[:, ROOT]) @ self.root, angles_rad.unflatten(1, (15, 3))
         )
 
     def where(self, chosen: Tensor, other: "HandState") -> "HandState":
         """This state where `chosen` (N,), the other elsewhere."""
         return HandState(
-            torch.where(chosen[:, None], self.place, other.place),
+            torch.where(chosen[:, None], self.image_depth, other.image_depth),
             torch.where(chosen[:, None, None], self.root, other.root),
             torch.where(chosen[:, None, None], self.angles_rad, other.angles_rad),
         )
 
     def take(self, indices: Tensor | slice) -> "HandState":
         """The hand frames of the given indices."""
-        return HandState(self.place[indices], self.root[indices], self.angles_rad[indices])
+        return HandState(self.image_depth[indices], self.root[indices], self.angles_rad[indices])
 
 
 @dataclass(frozen=True)
 class PosedPoints:
     """Points (N, P, 3) in camera axes, and what their derivatives are made of.
 
-    turns (N, 16, 3, 3) and joints_m (N, 16, 3) as in the hand model; turn_axes (N, 15, 3, 3) columns: the axis
+    rotations (N, 16, 3, 3) and joints_m (N, 16, 3) as in the hand model; rotation_axes (N, 15, 3, 3) columns: the axis
     in camera space about which each angle turns its joint.
     """
 
-    chart: HandChart
+    parameterisation: HandParameterisation
     state: HandState
     points_m: Tensor
-    turns: Tensor
+    rotations: Tensor
     joints_m: Tensor
-    turn_axes: Tensor
+    rotation_axes: Tensor
 
     def jacobian(self, points: slice | Tensor) -> Tensor:
         """(N, 3, P', D) derivatives of the chosen points by the unknowns."""
-        chart, free = self.chart, self.chart.free
+        parameterisation, free = self.parameterisation, self.parameterisation.free
         chosen = self.points_m[:, points]
         wrist_m = self.state.wrist_m
-        axes = self.turn_axes.transpose(-1, -2).flatten(1, 2)[:, free]
+        axes = self.rotation_axes.transpose(-1, -2).flatten(1, 2)[:, free]
         arms = chosen[:, :, None] - self.joints_m[:, 1:][:, free // 3][:, None]
-        moved_by = chart.ancestry[points][:, free // 3]
+        moved_by = parameterisation.ancestry[points][:, free // 3]
         fingers = _cross(axes[:, None], arms) * moved_by[..., None]
         about_wrist = -hat(chosen - wrist_m[:, None])
         depth = wrist_m[:, None, :].expand_as(chosen)
-        out = chosen.new_zeros(len(chosen), 3, chosen.shape[1], chart.size)
+        out = chosen.new_zeros(len(chosen), 3, chosen.shape[1], parameterisation.size)
         out[:, 0, :, 0] = wrist_m[:, None, 2]
         out[:, 1, :, 1] = wrist_m[:, None, 2]
         out[..., 2] = depth.transpose(1, 2)
@@ -134,25 +134,25 @@ class PosedPoints:
 
     def shape_jacobian(self, side: Tensor, points: slice | Tensor) -> Tensor:
         """(N, 3, P', 10) derivatives of the chosen points by the betas, the wrist joint held."""
-        chart, drivers = self.chart, self.chart.drivers[points]
-        joint_dirs = chart.joint_dirs_m[side]
+        parameterisation, drivers = self.parameterisation, self.parameterisation.drivers[points]
+        joint_dirs = parameterisation.joint_dirs_m[side]
         chains = joint_dirs[:, 1:].unflatten(1, (5, 3))
         bones = torch.diff(chains, dim=2, prepend=joint_dirs[:, :1, None].expand_as(chains[:, :, :1]))
         carriers = torch.cat(
             [
-                self.turns[:, :1, None].expand(-1, 5, 1, 3, 3),
-                self.turns[:, 1:].unflatten(1, (5, 3))[:, :, :2],
+                self.rotations[:, :1, None].expand(-1, 5, 1, 3, 3),
+                self.rotations[:, 1:].unflatten(1, (5, 3))[:, :, :2],
             ],
             2,
         )
         moved = (carriers @ bones).cumsum(2).flatten(1, 2)
         moved = torch.cat([torch.zeros_like(moved[:, :1]), moved], 1)
-        local = chart.point_dirs_m[side][:, points] - joint_dirs[:, drivers]
-        return (moved[:, drivers] + self.turns[:, drivers] @ local).transpose(1, 2)
+        local = parameterisation.point_dirs_m[side][:, points] - joint_dirs[:, drivers]
+        return (moved[:, drivers] + self.rotations[:, drivers] @ local).transpose(1, 2)
 
 
-def make_parameterisation(model: HandModel, betas: Tensor) -> HandChart:
-    """The chart of a hand model at betas (S, 10).
+def make_parameterisation(model: HandModel, betas: Tensor) -> HandParameterisation:
+    """The parameterisation of a hand model at betas (S, 10).
 
     Landmarks and fingertips are carried rigidly by their joints: the skin's bending at the very tip, well under
     a millimetre, is left out here and only here.
@@ -165,7 +165,7 @@ def make_parameterisation(model: HandModel, betas: Tensor) -> HandChart:
     point_dirs = torch.stack([points - base_points for _, points in shifted], -1) / 0.1
     ranges = model.joint_limits_rad[..., 1] - model.joint_limits_rad[..., 0]
     mean = model.angles_from_rotations(exp(model.hands_mean.unflatten(-1, (15, 3))))
-    return HandChart(
+    return HandParameterisation(
         joints_m=base,
         points_m=base_points,
         joint_dirs_m=joint_dirs,
@@ -179,29 +179,31 @@ def make_parameterisation(model: HandModel, betas: Tensor) -> HandChart:
     )
 
 
-def pose_points(chart: HandChart, side: Tensor, state: HandState) -> PosedPoints:
-    """The chart's points for N hand frames of the given sides (N,)."""
-    rest = chart.joints_m[side]
-    axes = chart.axes[side]
+def pose_points(parameterisation: HandParameterisation, side: Tensor, state: HandState) -> PosedPoints:
+    """The parameterisation's points for N hand frames of the given sides (N,)."""
+    rest = parameterisation.joints_m[side]
+    axes = parameterisation.axes[side]
     local = exp(state.angles_rad)
     fingers = (axes @ local @ axes.mT).unflatten(1, (5, 3))
     chains = rest[:, 1:].unflatten(1, (5, 3))
     bones = torch.diff(chains, dim=2, prepend=torch.zeros_like(chains[:, :, :1]))
-    turn = state.root[:, None].expand(-1, 5, 3, 3)
-    place = state.wrist_m[:, None].expand(-1, 5, 3)
-    carriers, turns, places = [], [], []
+    rotation = state.root[:, None].expand(-1, 5, 3, 3)
+    position = state.wrist_m[:, None].expand(-1, 5, 3)
+    carriers, rotations, positions = [], [], []
     for level in range(3):
-        place = place + _turn(turn, bones[:, :, level])
-        carriers.append(turn)
-        turn = turn @ fingers[:, :, level]
-        turns.append(turn)
-        places.append(place)
-    turns_all = torch.cat([state.root[:, None], torch.stack(turns, 2).flatten(1, 2)], 1)
-    joints = torch.cat([state.wrist_m[:, None], torch.stack(places, 2).flatten(1, 2)], 1)
-    turn_axes = torch.stack(carriers, 2).flatten(1, 2) @ axes @ _left_jacobian(state.angles_rad)
-    offsets = (chart.points_m - chart.joints_m[:, chart.drivers])[side]
-    points = joints[:, chart.drivers] + _turn(turns_all[:, chart.drivers], offsets)
-    return PosedPoints(chart, state, points, turns_all, joints, turn_axes)
+        position = position + _rotated(rotation, bones[:, :, level])
+        carriers.append(rotation)
+        rotation = rotation @ fingers[:, :, level]
+        rotations.append(rotation)
+        positions.append(position)
+    all_rotations = torch.cat([state.root[:, None], torch.stack(rotations, 2).flatten(1, 2)], 1)
+    joints = torch.cat([state.wrist_m[:, None], torch.stack(positions, 2).flatten(1, 2)], 1)
+    rotation_axes = torch.stack(carriers, 2).flatten(1, 2) @ axes @ _left_jacobian(state.angles_rad)
+    offsets = (parameterisation.points_m - parameterisation.joints_m[:, parameterisation.drivers])[side]
+    points = joints[:, parameterisation.drivers] + _rotated(
+        all_rotations[:, parameterisation.drivers], offsets
+    )
+    return PosedPoints(parameterisation, state, points, all_rotations, joints, rotation_axes)
 
 
 def _rest(model: HandModel, betas: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,7 +224,7 @@ def _left_jacobian(vectors: Tensor) -> Tensor:
     return identity + first * cross + second * (cross @ cross)
 
 
-def _turn(matrices: Tensor, vectors: Tensor) -> Tensor:
+def _rotated(matrices: Tensor, vectors: Tensor) -> Tensor:
     return (matrices * vectors[..., None, :]).sum(-1)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What one frame alone says about a hand: landmarks, world landmarks, pose prior, joint limits, the network.
 
-Each term adds its weighted squared residuals to the normal equations of the unknowns (chart), linearised at the
-current state; robust terms by their current weights (pseudo-Huber: quadratic near zero, linear far out).
+Each term adds its weighted squared residuals to the normal equations of the unknowns (parameterisation), linearised at
+the current state; robust terms by their current weights (pseudo-Huber: quadratic near zero, linear far out).
 Residuals are in units of their own standard deviation.
 """
 
@@ -15,7 +15,7 @@ from inference_core.fitting.observations import NetworkTargets, Observations
 from inference_core.fitting.parameterisation import (
     FINGERS,
     ROOT,
-    HandChart,
+    HandParameterisation,
     HandState,
     PosedPoints,
     pose_points,
@@ -27,16 +27,16 @@ LANDMARKS, JOINTS = slice(0, 21), slice(21, 42)
 
 # Standard deviations. Of landmarks: as a share of the diagonal of the hand's box (346 px: 3 px). MediaPipe's own
 # 2D and world landmarks disagree by 6 px there, hence the wide world one.
-_PIXEL_SHARE, _PIXEL_KNEE = 0.009, 2.5
-_WORLD_M, _WORLD_KNEE = 0.0068, 2.7
+_PIXEL_SHARE, _PIXEL_DELTA = 0.009, 2.5
+_WORLD_M, _WORLD_DELTA = 0.0068, 2.7
 # Of the resting pose: flexion, spread, twist in degrees; and of the last joint's flexion about 0.6 of the one
 # before, to which one tendon ties it.
 _POSE_DEG = (45.0, 17.0, 14.0)
 _TENDON_DEG, _TENDON_RATIO = 20.0, 0.6
 _LIMIT_DEG = 1.5
 # Of a fully confident network.
-_NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_KNEE = 10.0, 14.0, 2.5
-_NETWORK_JOINT_M, _NETWORK_PLACE, _NETWORK_DEPTH = 0.010, 0.012, 0.02
+_NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_DELTA = 10.0, 14.0, 2.5
+_NETWORK_JOINT_M, _NETWORK_IMAGE, _NETWORK_DEPTH = 0.010, 0.012, 0.02
 # A network has read the world landmarks: beside a fully confident one this share of them counts no more.
 _WORLD_READ = 0.8
 
@@ -72,11 +72,13 @@ class Rows:
         )
 
 
-def frame_cost(chart: HandChart, seen: Observations, state: HandState, world_scale: Tensor) -> Tensor:
+def frame_cost(
+    parameterisation: HandParameterisation, seen: Observations, state: HandState, world_scale: Tensor
+) -> Tensor:
     """(N,) cost of the states, without derivatives."""
-    posed = pose_points(chart, seen.side, state)
+    posed = pose_points(parameterisation, seen.side, state)
     cost = _pixel_errors(seen, posed)[1].sum(-1) + _world_errors(seen, posed, world_scale)[1].sum(-1)
-    for residual in _angle_residuals(chart, seen.side, state):
+    for residual in _angle_residuals(parameterisation, seen.side, state):
         cost = cost + 0.5 * residual.square().sum((1, 2))
     if seen.network is not None:
         cost = cost + _network_errors(seen.network, posed)[1]
@@ -84,16 +86,16 @@ def frame_cost(chart: HandChart, seen: Observations, state: HandState, world_sca
 
 
 def frame_normal(
-    chart: HandChart, seen: Observations, posed: PosedPoints, world_scale: Tensor
+    parameterisation: HandParameterisation, seen: Observations, posed: PosedPoints, world_scale: Tensor
 ) -> NormalEquations:
     """NormalEquations equations of all single-frame terms. world_scale (S,): the model's size over the world's."""
     jacobian = posed.jacobian(LANDMARKS)
     total = (
         _pixel_rows(seen, posed, jacobian).normal() + _world_rows(seen, posed, jacobian, world_scale).normal()
     )
-    total = total + _angle_normal(chart, seen.side, posed.state)
+    total = total + _angle_normal(parameterisation, seen.side, posed.state)
     if seen.network is not None:
-        total = total + _network_normal(chart, seen.network, posed)
+        total = total + _network_normal(parameterisation, seen.network, posed)
     return total
 
 
@@ -123,17 +125,17 @@ def reprojection_px(seen: Observations, posed: PosedPoints) -> Tensor:
     return (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels).norm(dim=-1)
 
 
-def pseudo_huber(error: Tensor, knee: float) -> tuple[Tensor, Tensor]:
-    """Weight and cost of errors (in standard deviations) beyond whose knee a larger one pulls no harder."""
-    root = (1 + (error / knee).square()).sqrt()
-    return 1 / root, knee**2 * (root - 1)
+def pseudo_huber(error: Tensor, delta: float) -> tuple[Tensor, Tensor]:
+    """Weight and cost of errors (in standard deviations) beyond whose delta a larger one pulls no harder."""
+    root = (1 + (error / delta).square()).sqrt()
+    return 1 / root, delta**2 * (root - 1)
 
 
 def _pixel_errors(seen: Observations, posed: PosedPoints) -> tuple[Tensor, Tensor, Tensor]:
     residual = (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels) / (
         _PIXEL_SHARE * seen.diagonal_px[:, None, None]
     )
-    weight, cost = pseudo_huber(residual.norm(dim=-1), _PIXEL_KNEE)
+    weight, cost = pseudo_huber(residual.norm(dim=-1), _PIXEL_DELTA)
     return residual, cost * seen.score, weight * seen.score
 
 
@@ -156,7 +158,7 @@ def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tupl
     # In the world landmarks' own metres: in the model's, a smaller hand would always err less.
     arms = (points - points.mean(1, keepdim=True)) / scale[seen.side][:, None, None]
     residual = (arms - seen.world_m) / _WORLD_M
-    weight, cost = pseudo_huber(residual.norm(dim=-1), _WORLD_KNEE)
+    weight, cost = pseudo_huber(residual.norm(dim=-1), _WORLD_DELTA)
     share = seen.score
     if seen.network is not None:
         share = share * (1 - _WORLD_READ * seen.network.confidence[:, None])
@@ -175,20 +177,22 @@ def _pose_weight() -> Tensor:
     return 1 / torch.tensor(_POSE_DEG).double().deg2rad()
 
 
-def _angle_residuals(chart: HandChart, side: Tensor, state: HandState) -> tuple[Tensor, Tensor, Tensor]:
+def _angle_residuals(
+    parameterisation: HandParameterisation, side: Tensor, state: HandState
+) -> tuple[Tensor, Tensor, Tensor]:
     """Resting pose (N, 15, 3), tendons (N, 5, 1) and limits (N, 15, 3)."""
     angles = state.angles_rad
-    rest = (angles - chart.mean_rad[side]) * _pose_weight()
+    rest = (angles - parameterisation.mean_rad[side]) * _pose_weight()
     flexion = angles.unflatten(1, (5, 3))[..., 0]
     tendon = (flexion[:, :, 2:] - _TENDON_RATIO * flexion[:, :, 1:2]) / torch.tensor(_TENDON_DEG).deg2rad()
-    low, high = chart.limits_rad.unbind(-1)
+    low, high = parameterisation.limits_rad.unbind(-1)
     beyond = (angles - high).clamp(min=0) - (low - angles).clamp(min=0)
-    free = torch.zeros(45).double().index_fill(0, chart.free, 1.0).unflatten(0, (15, 3))
+    free = torch.zeros(45).double().index_fill(0, parameterisation.free, 1.0).unflatten(0, (15, 3))
     return rest * free, tendon, beyond / torch.tensor(_LIMIT_DEG).deg2rad() * free
 
 
-def _angle_normal(chart: HandChart, side: Tensor, state: HandState) -> NormalEquations:
-    rest, tendon, beyond = _angle_residuals(chart, side, state)
+def _angle_normal(parameterisation: HandParameterisation, side: Tensor, state: HandState) -> NormalEquations:
+    rest, tendon, beyond = _angle_residuals(parameterisation, side, state)
     limit_weight = 1 / torch.tensor(_LIMIT_DEG).double().deg2rad()
     diagonal = _pose_weight().square() + limit_weight.square() * (beyond != 0)
     gradient = rest * _pose_weight() + beyond * limit_weight
@@ -198,9 +202,9 @@ def _angle_normal(chart: HandChart, side: Tensor, state: HandState) -> NormalEqu
     ties[torch.arange(5), torch.arange(5) * 9 + 6] = 1.0
     ties[torch.arange(5), torch.arange(5) * 9 + 3] = -_TENDON_RATIO
     ties = ties / torch.tensor(_TENDON_DEG).double().deg2rad()
-    hessian = (hessian + ties.mT @ ties)[:, chart.free][:, :, chart.free]
-    gradient = (gradient.flatten(1) + tendon[..., 0] @ ties)[:, chart.free]
-    size = chart.size
+    hessian = (hessian + ties.mT @ ties)[:, parameterisation.free][:, :, parameterisation.free]
+    gradient = (gradient.flatten(1) + tendon[..., 0] @ ties)[:, parameterisation.free]
+    size = parameterisation.size
     out = NormalEquations(hessian.new_zeros(len(side), size, size), gradient.new_zeros(len(side), size), cost)
     out.hessian[:, FINGERS:, FINGERS:] = hessian
     out.gradient[:, FINGERS:] = gradient
@@ -208,40 +212,42 @@ def _angle_normal(chart: HandChart, side: Tensor, state: HandState) -> NormalEqu
 
 
 def _network_errors(network: NetworkTargets, posed: PosedPoints) -> tuple[list[Tensor], Tensor, list[Tensor]]:
-    """Residuals of root (N, 3), angles (N, 45), place (N, 3), joints (N, 21, 3); cost (N,); weights."""
+    """Residuals of root (N, 3), angles (N, 45), image-depth (N, 3), joints (N, 21, 3); cost (N,); weights."""
     state, wrist_m = posed.state, posed.state.wrist_m
     target_depth = network.wrist_m[:, 2:].clamp(min=0.05)
-    target_place = torch.cat([network.wrist_m[:, :2] / target_depth, target_depth.log()], -1)
-    spread = torch.tensor([_NETWORK_PLACE, _NETWORK_PLACE, _NETWORK_DEPTH]).double()
+    target_image_depth = torch.cat([network.wrist_m[:, :2] / target_depth, target_depth.log()], -1)
+    sigma = torch.tensor([_NETWORK_IMAGE, _NETWORK_IMAGE, _NETWORK_DEPTH]).double()
     residuals = [
         log(state.root @ network.root.mT) / torch.tensor(_NETWORK_ROOT_DEG).deg2rad(),
         (state.angles_rad - network.angles_rad).flatten(1) / torch.tensor(_NETWORK_ANGLE_DEG).deg2rad(),
-        (state.place - target_place) / spread,
+        (state.image_depth - target_image_depth) / sigma,
         (posed.points_m[:, JOINTS] - wrist_m[:, None] - network.joints_m) / _NETWORK_JOINT_M,
     ]
     weights, cost = [], torch.zeros_like(network.confidence)
     for residual in residuals:
         # One weight for a row of directions that err together; each joint and angle its own.
         error = residual.abs() if residual.shape[-1] == 45 else residual.norm(dim=-1, keepdim=True)
-        weight, term = pseudo_huber(error, _NETWORK_KNEE)
+        weight, term = pseudo_huber(error, _NETWORK_DELTA)
         trust = network.confidence.reshape(-1, *[1] * (weight.dim() - 1))
         weights.append(weight * trust)
         cost = cost + (term * trust).flatten(1).sum(-1)
     return residuals, cost, weights
 
 
-def _network_normal(chart: HandChart, network: NetworkTargets, posed: PosedPoints) -> NormalEquations:
-    (root, angles, place, joints), cost, weights = _network_errors(network, posed)
-    count, size = len(root), chart.size
+def _network_normal(
+    parameterisation: HandParameterisation, network: NetworkTargets, posed: PosedPoints
+) -> NormalEquations:
+    (root, angles, image_depth, joints), cost, weights = _network_errors(network, posed)
+    count, size = len(root), parameterisation.size
     diagonal, gradient = root.new_zeros(count, size), root.new_zeros(count, size)
-    spread = torch.tensor([_NETWORK_PLACE, _NETWORK_PLACE, _NETWORK_DEPTH]).double()
+    sigma = torch.tensor([_NETWORK_IMAGE, _NETWORK_IMAGE, _NETWORK_DEPTH]).double()
     gains = [
-        (slice(0, 3), place, weights[2].expand(-1, 3), 1 / spread),
+        (slice(0, 3), image_depth, weights[2].expand(-1, 3), 1 / sigma),
         (ROOT, root, weights[0].expand(-1, 3), 1 / torch.tensor(_NETWORK_ROOT_DEG).double().deg2rad()),
         (
             slice(FINGERS, size),
-            angles[:, chart.free],
-            weights[1][:, chart.free],
+            angles[:, parameterisation.free],
+            weights[1][:, parameterisation.free],
             1 / torch.tensor(_NETWORK_ANGLE_DEG).double().deg2rad(),
         ),
     ]

@@ -4,7 +4,7 @@
 One shape a hand first. Then, window by window: every frame by itself (frame_fit), gaps interpolated, and all frames
 of the window together by Gauss-Newton (terms, smoothness, contact), each iteration one banded Cholesky.
 The windows overlap and are faded into each other. Memory stays flat in the shot's length, and the derivatives
-are exact and written out (chart): 10 to 20 times the speed of automatic ones.
+are exact and written out (parameterisation): 10 to 20 times the speed of automatic ones.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from inference_core.fitting.gaps import bridge
 from inference_core.fitting.glitches import distrusted, glitches
 from inference_core.fitting.interaction import Spheres, between_cost, between_normal, hand_spheres
 from inference_core.fitting.observations import Observations, gather, usable_presence
-from inference_core.fitting.parameterisation import HandChart, HandState, pose_points
+from inference_core.fitting.parameterisation import HandParameterisation, HandState, pose_points
 from inference_core.fitting.residuals import frame_cost, frame_normal, reprojection_px
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import (
@@ -31,7 +31,7 @@ from inference_core.fitting.single_frame import (
     well_seen,
 )
 from inference_core.fitting.solution import ShotSolution
-from inference_core.fitting.temporal import solve_banded, spreads, temporal_normal
+from inference_core.fitting.temporal import sigmas, solve_banded, temporal_normal
 from inference_core.geometry.camera import Camera
 from inference_core.geometry.rotations import exp, matrix_to_quaternion, quaternion_to_matrix
 from inference_core.hand_model.hand import HandModel
@@ -70,9 +70,11 @@ def solve_shot(
     with torch.no_grad():
         shape = _shot_shape(model, hand_evidence, camera, times)
         record = _Record(present, shape)
-        spheres = hand_spheres(model, shape.chart) if settings.contact else None
+        spheres = hand_spheres(model, shape.parameterisation) if settings.contact else None
         for frames in _windows(len(times), settings):
-            seen = gather(hand_evidence, network_evidence, present, camera, times, shape.chart.axes, frames)
+            seen = gather(
+                hand_evidence, network_evidence, present, camera, times, shape.parameterisation.axes, frames
+            )
             if len(seen):
                 record.add(seen, frames, *_solve_window(shape, seen, spheres, settings.smooth))
             if progress is not None:
@@ -115,10 +117,10 @@ def _solve_window(
     """Raw and solved states, confidence (N,) and mean reprojection error (N,), pixels."""
     held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
     raw = bridge(seen, held, fit_frames(shape, seen, start_state(shape, seen)))
-    jumped = glitches(shape.chart, seen, raw)
+    jumped = glitches(shape.parameterisation, seen, raw)
     seen = distrusted(seen, jumped)
     solved = fit_shot(shape, seen, bridge(seen, held & ~jumped, raw), spheres, smooth)
-    posed = pose_points(shape.chart, seen.side, solved)
+    posed = pose_points(shape.parameterisation, seen.side, solved)
     error_px = torch.where(seen.seen, reprojection_px(seen, posed).mean(-1), torch.nan)
     return raw, solved, frame_confidence(seen, held, posed, error_px), error_px
 
@@ -127,21 +129,21 @@ def fit_shot(
     shape: ShotShape, seen: Observations, state: HandState, spheres: Spheres | None, smooth: float
 ) -> HandState:
     """All hand frames together, from the given states: Gauss-Newton with one damping for the whole window."""
-    chart, damping = shape.chart, 1e-3
+    parameterisation, damping = shape.parameterisation, 1e-3
     strength = _strength(seen, smooth)
     for _ in range(_SHOT_STEPS):
-        spread = spreads(seen, state, chart)
-        temporal = temporal_normal(seen, state, chart, spread, strength)
-        posed = pose_points(chart, seen.side, state)
-        frames = frame_normal(chart, seen, posed, shape.world_scale) + between_normal(
-            chart, seen, posed, spheres
+        sigma = sigmas(seen, state, parameterisation)
+        temporal = temporal_normal(seen, state, parameterisation, sigma, strength)
+        posed = pose_points(parameterisation, seen.side, state)
+        frames = frame_normal(parameterisation, seen, posed, shape.world_scale) + between_normal(
+            parameterisation, seen, posed, spheres
         )
         cost = frames.cost.sum() + temporal.cost
-        trial = state.moved(limited(solve_banded(frames, temporal, damping)), chart)
+        trial = state.moved(limited(solve_banded(frames, temporal, damping)), parameterisation)
         trial_cost = (
-            frame_cost(chart, seen, trial, shape.world_scale).sum()
-            + between_cost(chart, seen, trial, spheres)
-            + temporal_normal(seen, trial, chart, spread, strength).cost
+            frame_cost(parameterisation, seen, trial, shape.world_scale).sum()
+            + between_cost(parameterisation, seen, trial, spheres)
+            + temporal_normal(seen, trial, parameterisation, sigma, strength).cost
         )
         if trial_cost > cost:
             damping *= 10
@@ -165,7 +167,7 @@ class _Record:
 
     def __init__(self, present: NDArray[np.uint8], shape: ShotShape) -> None:
         count = len(present)
-        self._present, self._chart = present, shape.chart
+        self._present, self._parameterisation = present, shape.parameterisation
         self._numbers = {
             f"{kind}{name}": np.full((count, 2, *form), np.nan, np.float32)
             for kind in ("raw_", "")
@@ -190,7 +192,7 @@ class _Record:
         share = np.clip((at[0] - frames.start + 1) / (shared + 1), 0, 1)
         fade = share**2 * (3 - 2 * share)  # least of each window where it ends
         for kind, state in (("raw_", raw), ("", solved)):
-            for name, values in _arrays(self._chart, seen.side, state).items():
+            for name, values in _arrays(self._parameterisation, seen.side, state).items():
                 self._fade(f"{kind}{name}", at, values.numpy(), fade, unit=name.endswith("wxyz"))
         self._fade("confidence", at, confidence.numpy(), fade)
         self._fade("reprojection_px", at, error_px.numpy(), fade)
@@ -216,7 +218,7 @@ class _Record:
         """The finished record, joints included."""
         numbers = self._numbers
         numbers["confidence"] = np.nan_to_num(numbers["confidence"])
-        betas = self._chart.betas
+        betas = self._parameterisation.betas
         for kind in ("raw_", ""):
             numbers[f"{kind}joints_cam_m"] = _joints(
                 model,
@@ -226,8 +228,8 @@ class _Record:
         return ShotSolution(betas=betas.numpy().astype(np.float32), present=self._present, **numbers)
 
 
-def _arrays(chart: HandChart, side: Tensor, state: HandState) -> dict[str, Tensor]:
-    axes = chart.axes[side]
+def _arrays(parameterisation: HandParameterisation, side: Tensor, state: HandState) -> dict[str, Tensor]:
+    axes = parameterisation.axes[side]
     fingers = axes @ exp(state.angles_rad) @ axes.mT
     return {
         "root_wxyz": matrix_to_quaternion(state.root),

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference_core.fitting.observations import Observations
-from inference_core.fitting.parameterisation import HandChart, HandState, make_parameterisation, pose_points
+from inference_core.fitting.parameterisation import (
+    HandParameterisation,
+    HandState,
+    make_parameterisation,
+    pose_points,
+)
 from inference_core.fitting.residuals import (
     LANDMARKS,
     frame_cost,
@@ -39,9 +44,9 @@ _SIDES_DIFFER = 0.3  # betas, standard deviations
 
 @dataclass(frozen=True)
 class ShotShape:
-    """What holds for the whole shot: chart at its betas, world_scale (S,) of the model over world landmarks."""
+    """What holds for the whole shot: the hands at its betas, world_scale (S,) of the model over world landmarks."""
 
-    chart: HandChart
+    parameterisation: HandParameterisation
     world_scale: Tensor
 
 
@@ -63,11 +68,11 @@ def estimate_shape(model: HandModel, seen: Observations) -> ShotShape:
     Left and right are coupled softly: a person's hands are alike. A side without landmarks takes after the
     other; without any, both are the model's mean.
     """
-    chart = make_parameterisation(model, torch.zeros(2, 10).double())
-    shape = ShotShape(chart, torch.ones(2).double())
+    parameterisation = make_parameterisation(model, torch.zeros(2, 10).double())
+    shape = ShotShape(parameterisation, torch.ones(2).double())
     if not len(seen):
         return shape
-    shape = replace(shape, world_scale=_start_scale(chart, seen))
+    shape = replace(shape, world_scale=_start_scale(parameterisation, seen))
     state = fit_frames(shape, seen, start_state(shape, seen))
     for _ in range(_SHAPE_STEPS):
         shape, state = _shape_step(model, shape, seen, state)
@@ -80,23 +85,29 @@ def start_state(shape: ShotShape, seen: Observations) -> HandState:
     Hand frames without landmarks take the network's estimate, or a hand at half a metre that later steps
     replace.
     """
-    chart, target = shape.chart, seen.world_m * shape.world_scale[seen.side][:, None, None]
-    best, best_error = _resting(chart, seen.side, 1.0), torch.full((len(seen),), torch.inf).double()
+    parameterisation, target = (
+        shape.parameterisation,
+        seen.world_m * shape.world_scale[seen.side][:, None, None],
+    )
+    best, best_error = (
+        _resting(parameterisation, seen.side, 1.0),
+        torch.full((len(seen),), torch.inf).double(),
+    )
     for bend in _START_BENDS:
-        state = _resting(chart, seen.side, bend)
-        points = pose_points(chart, seen.side, state).points_m[:, LANDMARKS]
+        state = _resting(parameterisation, seen.side, bend)
+        points = pose_points(parameterisation, seen.side, state).points_m[:, LANDMARKS]
         aligned = fit_similarity(points, target)
         error = (aligned.apply(points) - target).square().sum((1, 2))
-        state = HandState(state.place, aligned.rotation, state.angles_rad)
+        state = HandState(state.image_depth, aligned.rotation, state.angles_rad)
         best, best_error = state.where(error < best_error, best), torch.minimum(error, best_error)
-    best = _placed(chart, seen, best)
+    best = _placed(parameterisation, seen, best)
     if seen.network is None:
         return best
     network = seen.network
     depth_m = network.wrist_m[:, 2:].clamp(min=0.05)
-    place = torch.cat([network.wrist_m[:, :2] / depth_m, depth_m.log()], -1)
-    free = torch.zeros(45).double().index_fill(0, chart.free, 1.0).unflatten(0, (15, 3))
-    theirs = HandState(place, network.root, network.angles_rad * free)
+    image_depth = torch.cat([network.wrist_m[:, :2] / depth_m, depth_m.log()], -1)
+    free = torch.zeros(45).double().index_fill(0, parameterisation.free, 1.0).unflatten(0, (15, 3))
+    theirs = HandState(image_depth, network.root, network.angles_rad * free)
     return best.where(seen.seen | (network.confidence == 0), theirs)
 
 
@@ -104,16 +115,18 @@ def fit_frames(
     shape: ShotShape, seen: Observations, state: HandState, steps: int = _FRAME_STEPS
 ) -> HandState:
     """Each hand frame at its own optimum: Levenberg-Marquardt with a damping of its own for every frame."""
-    chart = shape.chart
+    parameterisation = shape.parameterisation
     damping = torch.full((len(seen),), 1e-2).double()
-    cost = frame_cost(chart, seen, state, shape.world_scale)
+    cost = frame_cost(parameterisation, seen, state, shape.world_scale)
     for _ in range(steps):
-        normal = frame_normal(chart, seen, pose_points(chart, seen.side, state), shape.world_scale)
+        normal = frame_normal(
+            parameterisation, seen, pose_points(parameterisation, seen.side, state), shape.world_scale
+        )
         diagonal = normal.hessian.diagonal(dim1=-2, dim2=-1)
         damped = normal.hessian + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
         step = -torch.cholesky_solve(normal.gradient[..., None], torch.linalg.cholesky(damped))[..., 0]
-        trial = state.moved(limited(step), chart)
-        trial_cost = frame_cost(chart, seen, trial, shape.world_scale)
+        trial = state.moved(limited(step), parameterisation)
+        trial_cost = frame_cost(parameterisation, seen, trial, shape.world_scale)
         better = trial_cost < cost
         state, cost = trial.where(better, state), torch.where(better, trial_cost, cost)
         damping = torch.where(better, damping * 0.2, damping * 8).clamp(1e-6, 1e6)
@@ -125,28 +138,28 @@ def limited(step: Tensor) -> Tensor:
     return step * (0.5 / step.abs().amax(-1, keepdim=True).clamp(min=0.5))
 
 
-def _start_scale(chart: HandChart, seen: Observations) -> Tensor:
+def _start_scale(parameterisation: HandParameterisation, seen: Observations) -> Tensor:
     """(S,) median size of the relaxed model over the world landmarks', wrist to knuckles."""
     palm = [0, 5, 9, 13, 17]
-    own = chart.points_m[:, palm].std(1).norm(dim=-1)
+    own = parameterisation.points_m[:, palm].std(1).norm(dim=-1)
     ratio = own[seen.side] / seen.world_m[:, palm].std(1).norm(dim=-1)
     whole = ratio.median()
     return torch.stack([ratio[seen.side == s].median() if (seen.side == s).any() else whole for s in (0, 1)])
 
 
-def _resting(chart: HandChart, side: Tensor, bend: float) -> HandState:
+def _resting(parameterisation: HandParameterisation, side: Tensor, bend: float) -> HandState:
     count = len(side)
-    angles = chart.mean_rad[side].clone()
+    angles = parameterisation.mean_rad[side].clone()
     angles[..., 0] *= bend
-    low, high = chart.limits_rad.unbind(-1)
-    free = torch.zeros(45).double().index_fill(0, chart.free, 1.0).unflatten(0, (15, 3))
-    place = torch.tensor([0.0, 0.0, -0.7]).double().expand(count, 3)
-    return HandState(place, torch.eye(3).double().expand(count, 3, 3), angles.clamp(low, high) * free)
+    low, high = parameterisation.limits_rad.unbind(-1)
+    free = torch.zeros(45).double().index_fill(0, parameterisation.free, 1.0).unflatten(0, (15, 3))
+    image_depth = torch.tensor([0.0, 0.0, -0.7]).double().expand(count, 3)
+    return HandState(image_depth, torch.eye(3).double().expand(count, 3, 3), angles.clamp(low, high) * free)
 
 
-def _placed(chart: HandChart, seen: Observations, state: HandState) -> HandState:
+def _placed(parameterisation: HandParameterisation, seen: Observations, state: HandState) -> HandState:
     """The state moved to the wrist position that best explains the landmarks seen (linear least squares)."""
-    points = pose_points(chart, seen.side, state)
+    points = pose_points(parameterisation, seen.side, state)
     arms = points.points_m[:, LANDMARKS] - points.state.wrist_m[:, None]
     rays = pixel_rays(seen.pixels, seen.K)[..., :2]
     weight = seen.score
@@ -158,17 +171,19 @@ def _placed(chart: HandChart, seen: Observations, state: HandState) -> HandState
     square = rows.mT @ rows + 1e-9 * torch.eye(3).double()
     wrist_m = torch.linalg.solve(square, (rows.mT @ known[..., None])[..., 0])
     depth_m = wrist_m[:, 2:].clamp(0.05, 20.0)
-    place = torch.cat([wrist_m[:, :2] / depth_m, depth_m.log()], -1)
-    return HandState(torch.where(seen.seen[:, None], place, state.place), state.root, state.angles_rad)
+    image_depth = torch.cat([wrist_m[:, :2] / depth_m, depth_m.log()], -1)
+    return HandState(
+        torch.where(seen.seen[:, None], image_depth, state.image_depth), state.root, state.angles_rad
+    )
 
 
 def _shape_step(
     model: HandModel, shape: ShotShape, seen: Observations, state: HandState
 ) -> tuple[ShotShape, HandState]:
     """One Gauss-Newton step of all poses, both shapes and world scales together, the poses eliminated."""
-    chart = shape.chart
-    posed = pose_points(chart, seen.side, state)
-    normal = frame_normal(chart, seen, posed, shape.world_scale)
+    parameterisation = shape.parameterisation
+    posed = pose_points(parameterisation, seen.side, state)
+    normal = frame_normal(parameterisation, seen, posed, shape.world_scale)
     pose_rows = landmark_rows(seen, posed, posed.jacobian(LANDMARKS), shape.world_scale)
     shape_rows = landmark_rows(seen, posed, posed.shape_jacobian(seen.side, LANDMARKS), shape.world_scale)
     whole = torch.cat([shape_rows.jacobian, world_scale_column(seen, posed, shape.world_scale)], -1)
@@ -183,11 +198,13 @@ def _shape_step(
     hessian, slope = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()
     hessian.index_add_(0, seen.side, reduced * share[:, None, None])
     slope.index_add_(0, seen.side, gradient * share[:, None])
-    change = _solve_shapes(hessian, slope, chart.betas)
+    change = _solve_shapes(hessian, slope, parameterisation.betas)
     step = -(eliminated[..., -1] + (eliminated[..., :-1] @ change[seen.side][..., None])[..., 0])
-    betas = chart.betas + change[:, :10]
+    betas = parameterisation.betas + change[:, :10]
     world_scale = shape.world_scale * change[:, 10].exp()
-    return ShotShape(make_parameterisation(model, betas), world_scale), state.moved(limited(step), chart)
+    return ShotShape(make_parameterisation(model, betas), world_scale), state.moved(
+        limited(step), parameterisation
+    )
 
 
 def _solve_shapes(hessian: Tensor, slope: Tensor, betas: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What neighbouring frames say: motion is smooth where the hand is calm and quick where it truly is quick.
 
-The accelerations of every unknown are random with a spread of their own in every frame: a floor, which is what
+The accelerations of every unknown are random with a sigma of their own in every frame: a floor, which is what
 landmark noise leaves of a calm hand, and the motion's own energy around that frame. So shake goes, while an
-accent or a fast wave keeps its shape, for there the spread is wide. Times count in median frame times: the same
+accent or a fast wave keeps its shape, for there sigma is wide. Times count in median frame times: the same
 frames with other time stamps' unit give the same solve.
 """
 
@@ -16,11 +16,18 @@ from scipy.linalg import solveh_banded
 from torch import Tensor
 
 from inference_core.fitting.observations import Observations
-from inference_core.fitting.parameterisation import DEPTH, FINGERS, IMAGE, ROOT, HandChart, HandState
+from inference_core.fitting.parameterisation import (
+    DEPTH,
+    FINGERS,
+    IMAGE,
+    ROOT,
+    HandParameterisation,
+    HandState,
+)
 from inference_core.fitting.residuals import NormalEquations
 from inference_core.geometry.rotations import log
 
-# Spread of accelerations of a calm hand, a frame time squared: place as a share of the distance (0.001 is 0.6 mm
+# Sigma of a calm hand's accelerations, a frame time squared: image-depth as a share of the distance (0.001 is 0.6 mm
 # at 0.6 m), angles in degrees.
 _IMAGE_FLOOR, _DEPTH_FLOOR = 0.0005, 0.0004
 _ROOT_FLOOR_DEG, _FINGER_FLOOR_DEG = 0.5, 1.0
@@ -33,28 +40,28 @@ _ENERGY_SHARE = 4.0
 _GAP_SPEED = 0.02
 
 
-def accelerations(seen: Observations, state: HandState, chart: HandChart) -> Tensor:
+def accelerations(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Tensor:
     """(N, D) second differences of the unknowns about each hand frame; 0 at the ends of a run."""
-    return _second_difference(_first_difference(seen, state, chart), _Steps.of(seen))
+    return _second_difference(_first_difference(seen, state, parameterisation), _Steps.of(seen))
 
 
-def spreads(seen: Observations, state: HandState, chart: HandChart) -> Tensor:
+def sigmas(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Tensor:
     """(N, D) standard deviation that each unknown's acceleration may have about each hand frame."""
-    squares = accelerations(seen, state, chart).square()
-    groups = _groups(chart)
+    squares = accelerations(seen, state, parameterisation).square()
+    groups = _groups(parameterisation)
     energy = (squares @ groups) / groups.sum(0)
     inner = _Steps.of(seen).inner.to(energy.dtype)
     energy = _averaged(energy, inner, _run_numbers(seen))
     image, depth, root, fingers = energy[:, :1], energy[:, 1:2], energy[:, 2:3], energy[:, 3:]
     # The hand moves in depth as it does across the picture, where it is seen far better.
     depth = torch.minimum(depth, 2 * image + depth.clamp(max=9 * _DEPTH_FLOOR**2))
-    finger_of = chart.free // 9
+    finger_of = parameterisation.free // 9
     floors = torch.tensor([_IMAGE_FLOOR] * 2 + [_DEPTH_FLOOR]).double()
     floors = torch.cat(
         [
             floors,
             torch.full((3,), _ROOT_FLOOR_DEG).double().deg2rad(),
-            torch.full((len(chart.free),), _FINGER_FLOOR_DEG).double().deg2rad(),
+            torch.full((len(parameterisation.free),), _FINGER_FLOOR_DEG).double().deg2rad(),
         ]
     )
     wide = torch.cat([image.expand(-1, 2), depth, root.expand(-1, 3), fingers[:, finger_of]], -1)
@@ -62,15 +69,19 @@ def spreads(seen: Observations, state: HandState, chart: HandChart) -> Tensor:
 
 
 def temporal_normal(
-    seen: Observations, state: HandState, chart: HandChart, spread: Tensor, strength: Tensor
+    seen: Observations,
+    state: HandState,
+    parameterisation: HandParameterisation,
+    sigma: Tensor,
+    strength: Tensor,
 ) -> "Banded":
     """NormalEquations equations of the smoothness terms: diagonals of distance 0, 1 and 2 hand frames.
 
-    strength (N,): 1 takes the spreads as they are.
+    strength (N,): 1 takes the sigmas as they are.
     """
     steps = _Steps.of(seen)
-    first = _first_difference(seen, state, chart)
-    weight = (strength * steps.inner * steps.span)[:, None] / spread.square()
+    first = _first_difference(seen, state, parameterisation)
+    weight = (strength * steps.inner * steps.span)[:, None] / sigma.square()
     residual = _second_difference(first, steps) * weight
     before, here, after = (value[:, None] for value in (steps.before, steps.here, steps.after))
     gradient = here * residual
@@ -152,11 +163,11 @@ class _Steps:
         return _Steps(inner, before, -(before + after), after, mean * inner, step)
 
 
-def _first_difference(seen: Observations, state: HandState, chart: HandChart) -> Tensor:
+def _first_difference(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Tensor:
     """(N - 1, D) from each hand frame to the next of the list: the root's as an axis-angle in camera axes."""
-    angles = state.angles_rad.flatten(1)[:, chart.free]
+    angles = state.angles_rad.flatten(1)[:, parameterisation.free]
     root = log(state.root[1:] @ state.root[:-1].mT)
-    return torch.cat([torch.diff(state.place, dim=0), root, torch.diff(angles, dim=0)], -1)
+    return torch.cat([torch.diff(state.image_depth, dim=0), root, torch.diff(angles, dim=0)], -1)
 
 
 def _second_difference(first: Tensor, steps: _Steps) -> Tensor:
@@ -172,11 +183,11 @@ def _gap_speed_weight(seen: Observations) -> Tensor:
     return gap / (_GAP_SPEED**2 * seen.steps.clamp(min=1e-3))
 
 
-def _groups(chart: HandChart) -> Tensor:
+def _groups(parameterisation: HandParameterisation) -> Tensor:
     """(D, 8): which unknowns share one energy: image, depth, root, five fingers (MANO's order)."""
-    groups = torch.zeros(chart.size, 8).double()
+    groups = torch.zeros(parameterisation.size, 8).double()
     groups[IMAGE, 0] = groups[DEPTH, 1] = groups[ROOT, 2] = 1.0
-    groups[torch.arange(FINGERS, chart.size), 3 + chart.free // 9] = 1.0
+    groups[torch.arange(FINGERS, parameterisation.size), 3 + parameterisation.free // 9] = 1.0
     return groups
 
 

@@ -11,10 +11,15 @@ from torch import Tensor
 from inference_core.fitting.gaps import bridge
 from inference_core.fitting.interaction import between_cost, between_normal, hand_spheres
 from inference_core.fitting.observations import Observations, gather
-from inference_core.fitting.parameterisation import HandChart, HandState, make_parameterisation, pose_points
+from inference_core.fitting.parameterisation import (
+    HandParameterisation,
+    HandState,
+    make_parameterisation,
+    pose_points,
+)
 from inference_core.fitting.residuals import JOINTS, LANDMARKS, NormalEquations, frame_cost, frame_normal
 from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
-from inference_core.fitting.temporal import accelerations, solve_banded, spreads, temporal_normal
+from inference_core.fitting.temporal import accelerations, sigmas, solve_banded, temporal_normal
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from tests.inference_core.solve_scenes import Shot, make_shot
@@ -28,7 +33,7 @@ def model() -> HandModel:
 
 
 @pytest.fixture(scope="module")
-def chart(model: HandModel) -> HandChart:
+def parameterisation(model: HandModel) -> HandParameterisation:
     return make_parameterisation(model, torch.linspace(-1, 1, 20).double().reshape(2, 10))
 
 
@@ -38,89 +43,109 @@ def shot(model: HandModel) -> Shot:
 
 
 @pytest.fixture(scope="module")
-def seen(chart: HandChart, shot: Shot) -> Observations:
+def seen(parameterisation: HandParameterisation, shot: Shot) -> Observations:
     times = shot.time_s * 30
     evidence = shot.evidence
-    return gather(evidence, shot.network(0.7), evidence.present, shot.camera, times, chart.axes, range(COUNT))
+    return gather(
+        evidence, shot.network(0.7), evidence.present, shot.camera, times, parameterisation.axes, range(COUNT)
+    )
 
 
 @pytest.fixture(scope="module")
-def state(chart: HandChart, seen: Observations) -> HandState:
-    shape = ShotShape(chart, torch.ones(2).double())
+def state(parameterisation: HandParameterisation, seen: Observations) -> HandState:
+    shape = ShotShape(parameterisation, torch.ones(2).double())
     fitted = fit_frames(shape, seen, start_state(shape, seen), steps=6)
     torch.manual_seed(0)
-    return fitted.moved(0.05 * torch.randn(len(seen), chart.size).double(), chart)
+    return fitted.moved(0.05 * torch.randn(len(seen), parameterisation.size).double(), parameterisation)
 
 
 def test_points_are_those_of_the_hand_model(
-    model: HandModel, chart: HandChart, seen: Observations, state: HandState
+    model: HandModel, parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
-    posed = pose_points(chart, seen.side, state)
+    posed = pose_points(parameterisation, seen.side, state)
     rotations = torch.cat(
-        [state.root[:, None], chart.axes[seen.side] @ _exp(state) @ chart.axes[seen.side].mT], 1
+        [
+            state.root[:, None],
+            parameterisation.axes[seen.side] @ _exp(state) @ parameterisation.axes[seen.side].mT,
+        ],
+        1,
     )
     both = rotations[:, None].expand(-1, 2, 16, 3, 3)
-    expected = model.with_shape(chart.betas).with_pose(both, state.wrist_m[:, None].expand(-1, 2, 3))
+    expected = model.with_shape(parameterisation.betas).with_pose(
+        both, state.wrist_m[:, None].expand(-1, 2, 3)
+    )
     pick = (torch.arange(len(seen)), seen.side)
     assert torch.allclose(posed.joints_m, expected.joints16_m[pick], atol=1e-12)
     assert (posed.points_m[:, JOINTS] - expected.joints21_m[pick]).norm(dim=-1).max() < 1.5e-3
     assert (posed.points_m[:, LANDMARKS] - expected.landmarks21_m[pick]).norm(dim=-1).max() < 1.5e-3
 
 
-def test_derivatives_of_the_points_are_exact(chart: HandChart, seen: Observations, state: HandState) -> None:
+def test_derivatives_of_the_points_are_exact(
+    parameterisation: HandParameterisation, seen: Observations, state: HandState
+) -> None:
     def points(moved: HandState) -> Tensor:
-        return pose_points(chart, seen.side, moved).points_m.transpose(1, 2)
+        return pose_points(parameterisation, seen.side, moved).points_m.transpose(1, 2)
 
-    exact = pose_points(chart, seen.side, state).jacobian(slice(0, 42))
-    assert torch.allclose(exact, _differences(points, state, chart), atol=1e-7)
+    exact = pose_points(parameterisation, seen.side, state).jacobian(slice(0, 42))
+    assert torch.allclose(exact, _differences(points, state, parameterisation), atol=1e-7)
 
 
 def test_derivatives_by_the_shape_are_exact(
-    model: HandModel, chart: HandChart, seen: Observations, state: HandState
+    model: HandModel, parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
-    exact = pose_points(chart, seen.side, state).shape_jacobian(seen.side, slice(0, 42))
+    exact = pose_points(parameterisation, seen.side, state).shape_jacobian(seen.side, slice(0, 42))
     for beta in (0, 4, 9):
         step = torch.zeros(2, 10).double()
         step[:, beta] = 1e-3
-        up = pose_points(make_parameterisation(model, chart.betas + step), seen.side, state).points_m
-        down = pose_points(make_parameterisation(model, chart.betas - step), seen.side, state).points_m
+        up = pose_points(
+            make_parameterisation(model, parameterisation.betas + step), seen.side, state
+        ).points_m
+        down = pose_points(
+            make_parameterisation(model, parameterisation.betas - step), seen.side, state
+        ).points_m
         assert torch.allclose(exact[..., beta], ((up - down) / 2e-3).transpose(1, 2), atol=1e-6)
 
 
 def test_gradient_of_a_frames_terms_is_that_of_their_cost(
-    chart: HandChart, seen: Observations, state: HandState
+    parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
     scale = torch.tensor([0.9, 1.1]).double()
-    normal = frame_normal(chart, seen, pose_points(chart, seen.side, state), scale)
-    differences = _differences(lambda moved: frame_cost(chart, seen, moved, scale), state, chart)
+    normal = frame_normal(parameterisation, seen, pose_points(parameterisation, seen.side, state), scale)
+    differences = _differences(
+        lambda moved: frame_cost(parameterisation, seen, moved, scale), state, parameterisation
+    )
     # The network's root is compared by a logarithm whose derivative is taken at a small angle.
     difference = (normal.gradient - differences).abs()
     assert difference.max() < 0.01 * differences.abs().max()
-    assert torch.allclose(normal.cost, frame_cost(chart, seen, state, scale))
+    assert torch.allclose(normal.cost, frame_cost(parameterisation, seen, state, scale))
 
 
 def test_gradient_of_contact_and_offset_is_that_of_their_cost(
-    model: HandModel, chart: HandChart, seen: Observations, state: HandState
+    model: HandModel, parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
-    spheres = hand_spheres(model, chart)
-    normal = between_normal(chart, seen, pose_points(chart, seen.side, state), spheres)
+    spheres = hand_spheres(model, parameterisation)
+    normal = between_normal(parameterisation, seen, pose_points(parameterisation, seen.side, state), spheres)
     total = normal.cost.sum()
-    assert total > 0 and torch.isclose(total, between_cost(chart, seen, state, spheres))
+    assert total > 0 and torch.isclose(total, between_cost(parameterisation, seen, state, spheres))
     numbers = torch.zeros_like(normal.gradient)
     for n in range(0, len(seen), 5):
-        for k in range(chart.size):
+        for k in range(parameterisation.size):
             step = torch.zeros_like(numbers)
             step[n, k] = 1e-6
-            up = between_cost(chart, seen, state.moved(step, chart), spheres)
-            down = between_cost(chart, seen, state.moved(-step, chart), spheres)
+            up = between_cost(parameterisation, seen, state.moved(step, parameterisation), spheres)
+            down = between_cost(parameterisation, seen, state.moved(-step, parameterisation), spheres)
             numbers[n, k] = (up - down) / 2e-6
         assert torch.allclose(normal.gradient[n], numbers[n], atol=1e-3 * float(numbers.abs().max()))
 
 
-def test_banded_solution_is_the_dense_one(chart: HandChart, seen: Observations, state: HandState) -> None:
+def test_banded_solution_is_the_dense_one(
+    parameterisation: HandParameterisation, seen: Observations, state: HandState
+) -> None:
     strength = torch.linspace(0.5, 1.5, len(seen)).double()
-    temporal = temporal_normal(seen, state, chart, spreads(seen, state, chart), strength)
-    frames = frame_normal(chart, seen, pose_points(chart, seen.side, state), torch.ones(2).double())
+    temporal = temporal_normal(seen, state, parameterisation, sigmas(seen, state, parameterisation), strength)
+    frames = frame_normal(
+        parameterisation, seen, pose_points(parameterisation, seen.side, state), torch.ones(2).double()
+    )
     count, size = frames.gradient.shape
     dense = torch.block_diag(*frames.hessian) + torch.diag(temporal.diagonal.flatten() + 1e-9)
     for band, reach in ((temporal.near, 1), (temporal.far, 2)):
@@ -131,42 +156,48 @@ def test_banded_solution_is_the_dense_one(chart: HandChart, seen: Observations, 
 
 
 def test_temporal_terms_are_the_squares_of_accelerations(
-    chart: HandChart, seen: Observations, state: HandState
+    parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
-    spread = torch.full((len(seen), chart.size), 0.3).double()
-    temporal = temporal_normal(seen, state, chart, spread, torch.ones(len(seen)).double())
-    expected = 0.5 * (accelerations(seen, state, chart) / 0.3).square().sum()
+    sigma = torch.full((len(seen), parameterisation.size), 0.3).double()
+    temporal = temporal_normal(seen, state, parameterisation, sigma, torch.ones(len(seen)).double())
+    expected = 0.5 * (accelerations(seen, state, parameterisation) / 0.3).square().sum()
     assert torch.isclose(temporal.cost, expected)
 
 
-def test_even_motion_has_no_acceleration_whatever_the_time_stamps(chart: HandChart, shot: Shot) -> None:
+def test_even_motion_has_no_acceleration_whatever_the_time_stamps(
+    parameterisation: HandParameterisation, shot: Shot
+) -> None:
     times = np.array([0.0, 1.0, 1.5, 3.5, 4.0, 7.0])
     evidence = shot.evidence
-    seen = gather(evidence, None, evidence.present, shot.camera, times, chart.axes, range(COUNT))
-    place = torch.tensor([0.1, -0.2, -0.5]).double() + seen.time[:, None] * 0.03
+    seen = gather(evidence, None, evidence.present, shot.camera, times, parameterisation.axes, range(COUNT))
+    image_depth = torch.tensor([0.1, -0.2, -0.5]).double() + seen.time[:, None] * 0.03
     vector = torch.zeros(len(seen), 3).double()
     vector[:, 1] = seen.time * 0.1
     angles = seen.time[:, None, None] * torch.full((15, 3), 0.02).double()
-    even = HandState(place, torch.linalg.matrix_exp(_hat(vector)), angles)
-    assert accelerations(seen, even, chart).abs().max() < 1e-9
+    even = HandState(image_depth, torch.linalg.matrix_exp(_hat(vector)), angles)
+    assert accelerations(seen, even, parameterisation).abs().max() < 1e-9
 
 
 def test_gaps_are_laid_straight_between_their_ends_and_never_across_an_absence(
-    chart: HandChart, shot: Shot, state: HandState
+    parameterisation: HandParameterisation, shot: Shot, state: HandState
 ) -> None:
     evidence = shot.evidence
     present = evidence.present.copy()
     present[4, 0] = 0
-    seen = gather(evidence, None, present, shot.camera, shot.time_s * 30, chart.axes, range(COUNT))
+    seen = gather(evidence, None, present, shot.camera, shot.time_s * 30, parameterisation.axes, range(COUNT))
     held = torch.ones(len(seen), dtype=torch.bool)
     held[[1, 2, 4]] = False
     some = state.take(slice(0, len(seen)))
     interpolated = bridge(seen, held, some)
-    assert torch.allclose(interpolated.place[1], torch.lerp(some.place[0], some.place[3], 1 / 3))
-    assert torch.allclose(interpolated.place[2], torch.lerp(some.place[0], some.place[3], 2 / 3))
-    assert torch.equal(interpolated.place[held], some.place[held])
+    assert torch.allclose(
+        interpolated.image_depth[1], torch.lerp(some.image_depth[0], some.image_depth[3], 1 / 3)
+    )
+    assert torch.allclose(
+        interpolated.image_depth[2], torch.lerp(some.image_depth[0], some.image_depth[3], 2 / 3)
+    )
+    assert torch.equal(interpolated.image_depth[held], some.image_depth[held])
     # Frame 5, alone after the absence, has no held neighbour in its run: it stays what it was.
-    assert torch.equal(interpolated.place[4], some.place[4])
+    assert torch.equal(interpolated.image_depth[4], some.image_depth[4])
 
 
 def _exp(state: HandState) -> Tensor:
@@ -179,13 +210,18 @@ def _hat(vectors: Tensor) -> Tensor:
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
 
 
-def _differences(function: Callable[[HandState], Tensor], state: HandState, chart: HandChart) -> Tensor:
+def _differences(
+    function: Callable[[HandState], Tensor], state: HandState, parameterisation: HandParameterisation
+) -> Tensor:
     """Central differences (N, ..., D) of a function of each hand frame's own unknowns."""
     columns: list[Tensor] = []
-    for k in range(chart.size):
-        step = torch.zeros(len(state.place), chart.size).double()
+    for k in range(parameterisation.size):
+        step = torch.zeros(len(state.image_depth), parameterisation.size).double()
         step[:, k] = 1e-5
-        columns.append((function(state.moved(step, chart)) - function(state.moved(-step, chart))) / 2e-5)
+        columns.append(
+            (function(state.moved(step, parameterisation)) - function(state.moved(-step, parameterisation)))
+            / 2e-5
+        )
     return torch.stack(columns, -1)
 
 
