@@ -7,6 +7,7 @@ from inference_core.footage.records import (
     FootageInfo,
     Frame,
     FrameRange,
+    Limits,
     parse_frame_range,
 )
 
@@ -16,6 +17,7 @@ __all__ = [
     "FootageInfo",
     "Frame",
     "FrameRange",
+    "Limits",
     "open_footage",
     "parse_frame_range",
 ]

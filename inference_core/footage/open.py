@@ -2,17 +2,19 @@
 """Opening footage of whatever kind a path means."""
 
 import logging
+import stat
 from pathlib import Path
 
 from inference_core.footage.movie import open_movie
 from inference_core.footage.picture import PICTURE_SUFFIXES
-from inference_core.footage.records import Footage, FootageInfo, FrameRange, Warn
+from inference_core.footage.records import Footage, FootageInfo, FrameRange, Limits, Warn
 from inference_core.footage.sequence import is_pattern, open_sequence
 from inference_core.shared.errors import FootageError, RequestError
 
 MIN_SIDE_PX = 32  # nothing smaller can show a hand
 
 _EVERYTHING = FrameRange()
+_LIMITS = Limits()
 _log = logging.getLogger(__name__)
 
 
@@ -21,6 +23,7 @@ def open_footage(
     frames: FrameRange = _EVERYTHING,
     fps: float | None = None,
     warn: Warn = _log.warning,
+    limits: Limits = _LIMITS,
 ) -> Footage:
     """The footage at `path`: a movie, a still, a folder of numbered pictures, its first picture or a pattern.
 
@@ -30,13 +33,24 @@ def open_footage(
     path = Path(path)
     if fps is not None and not 0 < fps < 10_000:
         raise RequestError(f"A frame rate of {fps} is not possible; give frames a second, such as 24.")
-    if not path.exists() and not is_pattern(path):
-        raise FootageError(f"There is no footage at {path}. Check the path.")
+    if not is_pattern(path):
+        _check_kind(path)
     if path.is_dir() or is_pattern(path) or path.suffix.lower() in PICTURE_SUFFIXES:
         return _sequence_footage(path, frames, fps, warn)
-    if not path.is_file():
-        raise FootageError(f"{path} is neither a file nor a folder.")
-    return _movie_footage(path, frames, warn)
+    return _movie_footage(path, frames, warn, limits)
+
+
+def _check_kind(path: Path) -> None:
+    """FootageError unless the path is a file or a folder: a pipe or a device would be waited for without end."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise FootageError(f"There is no footage at {path}. Check the path.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FootageError(f"{path} cannot be opened: {reason}. Check the path.") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise FootageError(f"{path} is neither a file nor a folder. Record it into a file first.")
 
 
 def _sequence_footage(path: Path, frames: FrameRange, fps: float | None, warn: Warn) -> Footage:
@@ -53,13 +67,13 @@ def _sequence_footage(path: Path, frames: FrameRange, fps: float | None, warn: W
     return _checked(Footage(info, sequence.read))
 
 
-def _movie_footage(path: Path, frames: FrameRange, warn: Warn) -> Footage:
-    movie = open_movie(path, warn)
+def _movie_footage(path: Path, frames: FrameRange, warn: Warn, limits: Limits) -> Footage:
+    movie = open_movie(path, limits, warn)
     info = FootageInfo(
         name=str(path),
         kind="movie",
-        size_px=movie.size_px,
-        fps=movie.fps,
+        size_px=movie.presentation.size_px,
+        fps=movie.timeline.fps,
         numbers=_picked(path, frames, 0, movie.frame_count - 1),
         duration_s=movie.duration_s,
         identity=movie.identity(),

@@ -8,9 +8,36 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.shared.errors import RequestError
+from inference_core.shared.errors import FootageError, RequestError
 
 Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What footage may ask for, looked up in its headers before any memory is set aside for it.
+
+    max_pixels: of a picture. max_frames: of a movie or a sequence, missing ones included.
+    """
+
+    max_pixels: int = 64_000_000
+    max_frames: int = 1_000_000
+
+    def check_size(self, name: str, size_px: tuple[int, int]) -> None:
+        """FootageError where a picture of that width and height is larger than allowed."""
+        width, height = size_px
+        if width < 1 or height < 1 or width * height > self.max_pixels:
+            raise FootageError(
+                f"{name} is {width}x{height}; pictures of 1 to {self.max_pixels} pixels are read. "
+                "Make it smaller, or raise --max-pixels if it is really so large."
+            )
+
+    def check_count(self, name: str, count: int) -> None:
+        """FootageError where there are more frames than allowed."""
+        if count > self.max_frames:
+            raise FootageError(
+                f"{name} has more than {self.max_frames} frames. Cut it, or raise --max-frames."
+            )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Movie files opened by PyAV, and the stream in them that is the movie."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.stream import Disposition
+
+from inference_core.footage.records import Limits
+from inference_core.shared.errors import FootageError
+
+# Pictures of the movie, not the movie.
+_SIDE_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
+# A stream this much shorter than the longest is a trailer or a few thumbnails.
+_LONG_ENOUGH = 0.5
+
+# So many packets are decoded to see what the frames are like. A packet need not be one: fields, hidden frames.
+_SAMPLE_PACKETS = 20
+
+
+@dataclass(frozen=True)
+class MovieFile:
+    """Where the movie is: the file, its stream's index, whether that is the first picture stream, and the limits."""
+
+    path: Path
+    stream: int
+    is_first: bool
+    limits: Limits
+
+    def opened(self) -> Any:
+        """A fresh container; close it, or use it as a context."""
+        return _opened(self.path, self.limits)
+
+    def stream_of(self, container: Any) -> Any:
+        """The movie's stream in a container that was opened here."""
+        return container.streams[self.stream]
+
+
+@dataclass(frozen=True)
+class Packet:
+    """What the listing keeps of a packet: its presentation time and duration in ticks, and its size in bytes."""
+
+    pts: int | None
+    duration: int
+    size: int
+    is_discarded: bool
+    is_corrupt: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The movie's beginning, decoded: its first frame, the presentation times of the frames that came, whether any is
+    interlaced, the stream's own word on that (FFmpeg's AVFieldOrder), and whether any packet could not be decoded.
+    """
+
+    first: Any
+    times: frozenset[int | None]
+    has_fields: bool
+    field_order: int
+    failed: bool
+
+
+def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet], bool]:
+    """The movie in the file, its packets in the order of the file, and whether the file broke off while they were read.
+
+    FootageError where there is none, or none that the limits allow.
+    """
+    with _opened(path, limits) as container:
+        streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+        if not streams:
+            raise FootageError(
+                f"{path} holds no picture that can be read ({_contents(container)}). Is it the movie, and whole?"
+            )
+        movies = [stream for stream in streams if not stream.disposition & _SIDE_PICTURES] or streams
+        packets, broke_off = _listed(container, movies, path, limits)
+        chosen = _the_movie(movies, packets)
+        limits.check_size(str(path), (chosen.codec_context.width, chosen.codec_context.height))
+        first = container.streams.video[0].index
+        return MovieFile(path, chosen.index, chosen.index == first, limits), packets[chosen.index], broke_off
+
+
+def read_sample(file: MovieFile) -> Sample:
+    """What decoding the movie's beginning shows. FootageError where nothing of it can be decoded."""
+    first: Any = None
+    times: set[int | None] = set()
+    interlaced = failed = False
+    with file.opened() as container:
+        stream = file.stream_of(container)
+        for count, packet in enumerate(_packets_to_the_end(container, stream)):
+            last = None if count >= _SAMPLE_PACKETS and first is not None else packet
+            try:
+                frames = stream.decode(last) if _is_for_the_decoder(last) else []
+            except av.error.FFmpegError:
+                failed, frames = True, []
+            for frame in frames:
+                first = frame if first is None else first
+                times.add(frame.pts)
+                interlaced = interlaced or bool(frame.interlaced_frame)
+            if last is None:
+                break
+        field_order = stream.codec_context.field_order
+    if first is None:
+        raise FootageError(
+            f"{file.path} holds no frame that can be decoded. Export it again, for example as H.264."
+        )
+    return Sample(first, frozenset(times), interlaced, field_order, failed)
+
+
+def decoded(container: Any, stream: Any) -> Iterator[Any]:
+    """The stream's frames that can be decoded, from where the container stands."""
+    stream.thread_type = "AUTO"
+    for packet in _packets_to_the_end(container, stream):
+        # A packet that cannot be decoded costs its own frames.
+        if _is_for_the_decoder(packet):
+            with contextlib.suppress(av.error.FFmpegError):
+                yield from stream.decode(packet)
+
+
+def _packets_to_the_end(container: Any, stream: Any) -> Iterator[Any]:
+    """The stream's packets until the file ends or breaks off, and what empties the decoder of held frames."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            yield next(packets)
+        except StopIteration:
+            return
+        except (av.error.FFmpegError, OSError):
+            yield None
+            return
+
+
+def _is_for_the_decoder(packet: Any) -> bool:
+    """An empty packet with a time is a frame that the recorder dropped; the decoder would take it for the end."""
+    return packet is None or packet.size > 0 or packet.pts is None
+
+
+def _opened(path: Path, limits: Limits) -> Any:
+    try:
+        # Absolute: FFmpeg takes what stands before a colon for a protocol. Tags are nobody's concern here,
+        # so one in another encoding must not keep the movie from being read.
+        return av.open(
+            str(path.absolute()),
+            options={"fflags": "+genpts", "max_pixels": str(limits.max_pixels)},
+            metadata_errors="replace",
+        )
+    except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FootageError(
+            f"{path} is neither a movie nor a picture that can be read ({reason}). "
+            "Check that it plays, or convert it to H.264 MP4 or a PNG sequence."
+        ) from error
+
+
+def _listed(
+    container: Any, streams: list[Any], path: Path, limits: Limits
+) -> tuple[dict[int, list[Packet]], bool]:
+    packets: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
+    found, broke_off = container.demux(streams), False
+    while True:
+        try:
+            packet = next(found, None)
+        except (av.error.FFmpegError, OSError):
+            broke_off = True
+            break
+        if packet is None:
+            break
+        if packet.size == 0 and packet.pts is None:
+            continue
+        kept = packets[packet.stream_index]
+        kept.append(
+            Packet(packet.pts, packet.duration or 0, packet.size, packet.is_discard, packet.is_corrupt)
+        )
+        limits.check_count(str(path), len(kept))
+    return packets, broke_off
+
+
+def _the_movie(streams: list[Any], packets: dict[int, list[Packet]]) -> Any:
+    """Of those that last, the largest; then the one that players take, then the first."""
+
+    def length_s(stream: Any) -> float:
+        times = [packet.pts for packet in packets[stream.index] if packet.pts is not None]
+        return (max(times) - min(times)) * float(stream.time_base) if len(times) > 1 else 0.0
+
+    longest = max(length_s(stream) for stream in streams)
+    lasting = [stream for stream in streams if length_s(stream) >= _LONG_ENOUGH * longest]
+    return max(
+        lasting, key=lambda item: (_area(item), bool(item.disposition & Disposition.default), -item.index)
+    )
+
+
+def _area(stream: Any) -> int:
+    return stream.codec_context.width * stream.codec_context.height
+
+
+def _contents(container: Any) -> str:
+    kinds = sorted({stream.type for stream in container.streams})
+    return f"it holds {', '.join(kinds)}" if kinds else "its index is missing"

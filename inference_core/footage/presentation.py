@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a movie's decoded pictures become the frames that are worked on: upright, square pixels, whole frames, sRGB."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+import av.filter
+import numpy as np
+from av.sidedata.sidedata import Type
+from numpy.typing import NDArray
+
+from inference_core.footage import orientation
+from inference_core.footage.container import Sample
+from inference_core.footage.tone_mapping import Transfer, to_srgb
+
+_TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}  # FFmpeg's AVColorTransferCharacteristic
+
+# FFmpeg's AVFieldOrder: which field is shown first.
+_TOP_FIRST, _BOTTOM_FIRST = (2, 5), (3, 4)
+
+# Pixels that are further from square are damage; no camera has them.
+_MOST_STRETCH = 4
+
+_LESS_THAN_A_PIXEL = 1e-3
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """What is done to each picture of a movie.
+
+    stored_px: width, height as decoded. pixel_aspect: width of a pixel over its height. orientation: EXIF's number.
+    fields: bwdif's parity for movies whose frames are two fields, empty for whole frames.
+    """
+
+    stored_px: tuple[int, int]
+    pixel_aspect: float
+    orientation: int
+    fields: str
+    transfer: Transfer
+
+    @property
+    def square_px(self) -> tuple[int, int]:
+        """Width and height in square pixels, as stored: the side that is squeezed is drawn out."""
+        width, height = self.stored_px
+        if self.pixel_aspect >= 1:
+            return round(width * self.pixel_aspect), height
+        return width, round(height / self.pixel_aspect)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the frames."""
+        return orientation.upright_size(self.square_px, self.orientation)
+
+    def notices(self) -> list[str]:
+        """What a person should know of it, in words that go on from the movie's name."""
+        texts: list[str] = []
+        if self.fields:
+            texts.append("is interlaced; its frames are deinterlaced")
+        if self.square_px != self.stored_px:
+            sizes = "{}x{} as {}x{}".format(*self.stored_px, *self.square_px)
+            texts.append(f"has pixels that are not square; {sizes} is what is worked on")
+        if self.transfer != "sdr":
+            texts.append("is filmed in high dynamic range, which is brought down to what a screen shows")
+        return texts
+
+    def image(self, frame: Any) -> NDArray[np.uint8]:
+        """The frame (H, W, 3) uint8 sRGB, upright, of a decoded picture of the stored size."""
+        stored = _pixels(frame, self.square_px, self.transfer)
+        return np.ascontiguousarray(orientation.upright(stored, self.orientation))
+
+    def whole_frames(self, frames: Iterable[Any]) -> Iterator[tuple[int | None, Any]]:
+        """The decoded frames with their presentation times, deinterlaced where they are fields."""
+        if not self.fields:
+            yield from ((frame.pts, frame) for frame in frames)
+            return
+        graph: Any = None
+        times: list[int | None] = []
+        for frame in frames:
+            if graph is None:
+                graph = _deinterlacer(frame, self.fields)
+            times.append(frame.pts)
+            graph.push(frame)
+            yield from _filtered(graph, times)
+        if graph is not None:
+            graph.push(None)
+            yield from _filtered(graph, times)
+
+
+def presentation_of(sample: Sample, pixel_aspect: Fraction | None) -> Presentation:
+    """What the movie's pictures need, judged by its beginning. pixel_aspect: what the container or the codec says."""
+    frame = sample.first
+    aspect = float(pixel_aspect or 1)
+    if not 1 / _MOST_STRETCH <= aspect <= _MOST_STRETCH or abs(aspect - 1) < _LESS_THAN_A_PIXEL:
+        aspect = 1.0
+    matrices = [data for data in frame.side_data if data.type == Type.DISPLAYMATRIX]
+    turned = orientation.UPRIGHT
+    if matrices:
+        turned = orientation.orientation_of_matrix(np.frombuffer(bytes(matrices[0]), np.int32).tolist())
+    transfer = _TRANSFERS.get(int(frame.color_trc), "sdr")
+    return Presentation((frame.width, frame.height), aspect, turned, _fields(sample), transfer)
+
+
+def _fields(sample: Sample) -> str:
+    if sample.has_fields:
+        return "parity=auto:deint=interlaced"
+    if sample.field_order in _TOP_FIRST:
+        return "parity=tff:deint=all"
+    return "parity=bff:deint=all" if sample.field_order in _BOTTOM_FIRST else ""
+
+
+def _pixels(frame: Any, size_px: tuple[int, int], transfer: Transfer) -> NDArray[np.uint8]:
+    """The picture at that size as sRGB; alpha goes over black."""
+    width, height = size_px
+    if transfer != "sdr":
+        return to_srgb(_array(frame, width, height, "rgb48le"), transfer)
+    if not any(component.is_alpha for component in frame.format.components):
+        return _array(frame, width, height, "rgb24")
+    image = _array(frame, width, height, "rgba")
+    return (image[..., :3] * (image[..., 3:].astype(np.uint16)) // 255).astype(np.uint8)
+
+
+def _array(frame: Any, width: int, height: int, format: str) -> NDArray[Any]:
+    if (frame.width, frame.height) == (width, height):
+        return frame.to_ndarray(format=format)
+    return frame.reformat(width, height, format, interpolation="BICUBIC").to_ndarray()
+
+
+def _deinterlacer(frame: Any, fields: str) -> Any:
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    deinterlace = graph.add("bwdif", f"mode=send_frame:{fields}")
+    sink = graph.add("buffersink")
+    source.link_to(deinterlace)
+    deinterlace.link_to(sink)
+    graph.configure()
+    return graph
+
+
+def _filtered(graph: Any, times: list[int | None]) -> Iterator[tuple[int | None, Any]]:
+    """What comes out of the filter, which keeps the order and number of its frames, but not their clock."""
+    while True:
+        try:
+            frame = graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+        yield times.pop(0), frame

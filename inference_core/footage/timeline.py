@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When the frames of a movie are shown, and by which picture: edit lists, dropped frames, rates that are not true.
+
+Frames are numbered from 0 in the order of presentation. What the file says of its rate is checked against the times.
+"""
+
+import bisect
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+
+from inference_core.footage.container import MovieFile, Packet, Sample, decoded
+
+_FALLBACK_FPS = 25.0  # without times and without a rate in the file: raw streams only
+
+_FASTEST_CLAIM = 500.0  # a rate beyond is a container's clock (1000, 90000)
+
+# A header's rate counts where the times do not differ from it by more: they are rounded in some containers.
+_RATE_TOLERANCE = 0.005
+_COMMON_RATES = (24, 25, 30, 50, 60, 24000 / 1001, 30000 / 1001, 60000 / 1001, 48, 100, 120, 120000 / 1001)
+
+# Durations in headers are off by this much in whole files: a delay of B frames.
+_SLACK_FRAMES = 3
+
+# With more empty slots than this for each picture, an AVI's rate is a clock and not a frame rate.
+_MOST_EMPTY_SLOTS = 2
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """pictures: for each frame the presentation time, in ticks, of the picture it shows: its own, or where the recorder
+    dropped it the one before. times_s: seconds from the first frame. held: numbers of the frames that were dropped.
+
+    has_times: False where the file holds none; ticks are then places in the order of the file.
+    start_s: the first frame's time by the file's own clock.
+    """
+
+    pictures: Sequence[int]
+    times_s: Sequence[float]
+    fps: float
+    held: tuple[int, ...] = ()
+    has_times: bool = True
+    start_s: float = 0.0
+    damage: str = ""
+
+    @property
+    def is_even(self) -> bool:
+        """Whether frame n is shown at n / fps, within half a frame."""
+        return all(abs(time - number / self.fps) < 0.5 / self.fps for number, time in enumerate(self.times_s))
+
+
+def read_timeline(file: MovieFile, packets: Sequence[Packet], sample: Sample, broke_off: bool) -> Timeline:
+    """The timeline of the movie whose packets these are, and whose beginning decodes to the sample."""
+    header = _read_header(file)
+    shown = [packet for packet in packets if not packet.is_discarded]
+    drawn = _drawn_times(file, shown, sample)
+    if drawn is None:
+        count = max(len(shown), 1)
+        fps = header.fps if 0 < header.fps <= _FASTEST_CLAIM else _FALLBACK_FPS
+        damage = _damage(count, count / fps, header, fps, broke_off)
+        return Timeline(range(count), [n / fps for n in range(count)], fps, (), False, 0.0, damage)
+    # What cannot be drawn before the first picture is shown by no player: footage begins with a picture.
+    listed = sorted(
+        {*drawn, *(packet.pts for packet in shown if packet.size == 0 and packet.pts is not None)}
+    )
+    frames = header.slots(drawn) or listed[listed.index(drawn[0]) :]
+    pictures = [drawn[bisect.bisect_right(drawn, time) - 1] for time in frames]
+    times_s = [(time - frames[0]) * header.tick_s for time in frames]
+    fps = _rate(times_s, header)
+    last = max(shown, key=lambda packet: packet.pts or 0)
+    found_s = max(times_s[-1] + 1 / fps, ((last.pts or 0) + last.duration - frames[0]) * header.tick_s)
+    if header.counts_from_zero:
+        found_s += frames[0] * header.tick_s
+    held = [
+        number for number, (time, picture) in enumerate(zip(frames, pictures, strict=True)) if time != picture
+    ]
+    broke_off = broke_off or any(packet.is_corrupt for packet in packets)
+    damage = _damage(max(len(packets), len(frames)), found_s, header, fps, broke_off)
+    return Timeline(pictures, times_s, fps, tuple(held), True, frames[0] * header.tick_s, damage)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What the file promises: a frame rate, a number of frames, a duration; 0 where it does not.
+
+    has_slots: each frame has a place of its own (AVI), also the dropped ones. counts_from_zero: the duration is the
+    time of the end by the file's clock.
+    """
+
+    tick_s: float
+    fps: float
+    frames: int
+    duration_s: float
+    has_slots: bool
+    counts_from_zero: bool
+
+    def slots(self, drawn: Sequence[int]) -> Sequence[int]:
+        """The times of all frames' places, where the file has such places and its rate is a frame rate."""
+        if not self.has_slots:
+            return ()
+        slots = range(drawn[0], max(self.frames, drawn[-1] + 1))
+        return slots if len(slots) <= (1 + _MOST_EMPTY_SLOTS) * len(drawn) else ()
+
+
+def _read_header(file: MovieFile) -> _Header:
+    with file.opened() as container:
+        stream = file.stream_of(container)
+        tick_s = float(stream.time_base or 0)
+        fps = float(stream.average_rate or stream.guessed_rate or 0)
+        name = container.format.name
+        has_slots = name == "avi" and abs(tick_s * fps - 1) < 1e-6
+        frames = stream.frames if not has_slots or _is_whole_avi(file.path) else 0
+        if name.startswith("mov") and len(stream.index_entries):
+            frames = min(frames, len(stream.index_entries))  # what an edit list cuts off is not missing
+        return _Header(
+            tick_s,
+            fps,
+            frames,
+            _promised_duration_s(container, stream),
+            has_slots,
+            name.startswith("matroska"),
+        )
+
+
+def _is_whole_avi(path: Path) -> bool:
+    """Whether the file is as long as its first line says. What is then not there was dropped, not cut off."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    return len(start) == 8 and path.stat().st_size >= 8 + struct.unpack("<I", start[4:])[0]
+
+
+def _promised_duration_s(container: Any, stream: Any) -> float:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    tag = stream.metadata.get("DURATION", "")  # Matroska's
+    try:
+        hours, minutes, seconds = (float(part) for part in tag.split(":"))
+    except ValueError:
+        alone = len(container.streams) == 1
+        return container.duration / av.time_base if alone and container.duration else 0.0
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _drawn_times(file: MovieFile, shown: Sequence[Packet], sample: Sample) -> list[int] | None:
+    """The presentation times of the pictures, increasing; None where the file does not tell them."""
+    full = [packet for packet in shown if packet.size]
+    times = sorted({packet.pts for packet in full if packet.pts is not None})
+    known = sorted(time for time in sample.times if time is not None)
+    if not times or not known:
+        return None
+    begun = {packet.pts for packet in full[: len(sample.times)]}
+    hidden = any(
+        time is not None and known[0] < time < known[-1] and time not in sample.times for time in begun
+    )
+    if None not in begun and all(packet.pts is not None for packet in full) and (sample.failed or not hidden):
+        return [time for time in times if time >= known[0]]
+    with file.opened() as container:
+        found = {frame.pts for frame in decoded(container, file.stream_of(container))}
+    return None if None in found else sorted(time for time in found if time is not None)
+
+
+def _rate(times_s: Sequence[float], header: _Header) -> float:
+    """Frames a second by the times; the header's word, or a common rate, where it is as near as the times are fine."""
+    if len(times_s) < 2:
+        return header.fps if 0 < header.fps <= _FASTEST_CLAIM else _FALLBACK_FPS
+    own = (len(times_s) - 1) / times_s[-1]
+    if abs(header.fps / own - 1) <= max(_RATE_TOLERANCE, 2 * header.tick_s / times_s[-1]):
+        return header.fps
+    for fps in _COMMON_RATES:
+        if all(abs(time - number / fps) <= 1.5 * header.tick_s for number, time in enumerate(times_s)):
+            return fps
+    return own
+
+
+def _damage(count: int, found_s: float, header: _Header, fps: float, broke_off: bool) -> str:
+    """What is missing of what the file promises, in words; empty where nothing is."""
+    short = found_s < header.duration_s - max(_SLACK_FRAMES / fps, 0.02 * header.duration_s)
+    if not (broke_off or short or count < header.frames):
+        return ""
+    promised = max(count, header.frames, round(header.duration_s * fps) if short else 0)
+    return f"cut short or damaged: {count} of {promised} frames can be read"
