@@ -141,9 +141,13 @@ def _default_out(footage: str) -> str:
 def _preview(parsed: argparse.Namespace) -> int:
     from inference_core.cli.terminal import ProgressBar
     from inference_core.footage import FrameRange, open_footage
-    from inference_core.preview import write_preview
+    from inference_core.preview import check_preview_name, write_preview
+    from inference_core.request_inputs import footage_inputs
     from inference_core.shared.take import load_take
+    from inference_core.shared.whole_file import check_apart
 
+    check_apart([parsed.out], [parsed.take, *footage_inputs(parsed.footage)])
+    check_preview_name(parsed.out)
     take = load_take(parsed.take)
     step = int(take.frame[1] - take.frame[0]) if take.frame_count > 1 else 1
     frames = FrameRange(int(take.frame[0]), int(take.frame[-1]) + 1, step)
@@ -157,10 +161,12 @@ def _preview(parsed: argparse.Namespace) -> int:
 def _inspect(parsed: argparse.Namespace) -> int:
     from inference_core.cli.take_report import plot_curves, table
     from inference_core.shared.take import load_take
+    from inference_core.shared.whole_file import check_apart
 
     take = load_take(parsed.take)
     print(table(take))
     if parsed.plot is not None:
+        check_apart([parsed.plot], [parsed.take])
         plot_curves(take, parsed.plot)
         print(f"Curves: {parsed.plot}")
     return EXIT_OK

@@ -18,13 +18,15 @@ from inference_core.geometry.camera import (
     default_camera,
 )
 from inference_core.hand_model.load import load_hand_model
-from inference_core.preview import write_preview
+from inference_core.preview import check_preview_name, write_preview
+from inference_core.request_inputs import capture_inputs
 from inference_core.resume_cache import ResumeCache
 from inference_core.runtime.device import choose_device
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest, Progress
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
+from inference_core.shared.whole_file import check_apart
 from inference_core.shot_stages import Pieces, choose_network, estimate_with_network, find_landmarks
 from inference_core.take_assembly import assemble_take, take_meta
 from inference_core.tracking.assign import TrackSettings, build_tracks
@@ -91,17 +93,10 @@ def _outputs(request: CaptureRequest) -> tuple[Path, Path | None]:
     out = Path(request.out)
     if out.suffix.lower() != ".npz" or out.is_dir():
         raise RequestError(f"A take is a file whose name ends in .npz; {out} is not.")
-    if request.preview is None:
-        return out, None
-    preview = Path(request.preview)
-    if preview.suffix.lower() not in (".mp4", ".mov", ".mkv") or preview.is_dir():
-        raise RequestError(f"A preview is a .mp4, .mov or .mkv file; {preview} is not.")
-    if preview.resolve() == Path(request.footage).resolve():
-        raise RequestError(f"The preview would replace the footage {preview}. Give it another name.")
-    if not preview.parent.is_dir():
-        raise RequestError(
-            f"There is no folder {preview.parent} for the preview. Make it, or choose another."
-        )
+    preview = Path(request.preview) if request.preview else None
+    if preview is not None:
+        check_preview_name(preview)
+    check_apart([out, *([preview] if preview else [])], capture_inputs(request))
     return out, preview
 
 

@@ -2,54 +2,71 @@
 """What a run has worked out so far, kept beside its output so that a run that was stopped goes on from there.
 
 For T.npz that is the folder T.npz.partial. Each piece is one .npz under a name made of all that it depends
-on (footage on disk, settings, versions): a piece that fits nothing any more is simply not found. Pieces are
-written under another name and renamed, so a killed run leaves whole pieces only.
+on (footage on disk, settings, versions): a piece that fits nothing any more is simply not found. Pieces appear
+whole or not at all, and a lock keeps a second run to the same output away for as long as the first one lives.
 """
 
 import hashlib
 import json
-import shutil
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.shared.errors import DuohandError, TakeError
+from inference_core.shared.errors import RequestError, TakeError
+from inference_core.shared.system import is_still_at, release_before_rename, try_lock
+from inference_core.shared.whole_file import is_temporary, whole_file
 
 Arrays = Mapping[str, NDArray[Any]]
 
+_LOCK = "lock"
+_PIECE = re.compile(r"\w+-[0-9a-f]{24}\.npz")
+
 
 class ResumeCache:
-    """The folder of pieces of one output. As a context it is removed at the end, unless the run was stopped.
-
-    A DuohandError removes it too: there is nothing to go on from where the request itself must change.
+    """The folder of pieces of one output, for one run at a time. As a context it is removed at the end; a run that
+    failed or was stopped leaves its finished pieces. Nothing but pieces is ever deleted in it.
     """
 
     def __init__(self, out: Path, resume: bool) -> None:
-        """TakeError where nothing may be written beside `out`. Without `resume` earlier pieces are
-        dropped."""
         self.folder = out.with_name(f"{out.name}.partial")
-        if not resume:
-            self._remove()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TakeError(
-                f"{out.parent} cannot be written to: {error.strerror or error}. Choose another output."
-            ) from error
+        self._out, self._resume = out, resume
+        self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> "ResumeCache":
+        """TakeError where nothing may be written beside the output; RequestError where another run writes to it.
+
+        Without `resume` earlier pieces are dropped.
+        """
+        try:
+            self._lock = self._only_run()
+        except OSError as error:
+            raise TakeError(
+                f"{self._out} cannot be written: {error.strerror or error}. Choose another output."
+            ) from error
+        if not self._resume:
+            self._drop_pieces()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None or issubclass(kind, DuohandError):
-            self._remove()
+        if kind is None:
+            self._drop_pieces()
+        assert self._lock is not None
+        release_before_rename(self._lock)
+        try:
+            (self.folder / _LOCK).unlink(missing_ok=True)
+            self.folder.rmdir()
+        except OSError:
+            pass  # pieces, or something of the user's, are in it
+        finally:
+            self._lock.close()
 
     def load(self, stage: str, depends_on: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
         """The piece saved for the stage under the same dependencies; None where there is none."""
@@ -63,19 +80,42 @@ class ResumeCache:
     def save(self, stage: str, depends_on: Mapping[str, Any], arrays: Arrays) -> None:
         """Keep the piece. TakeError where the disk refuses."""
         path = self._path(stage, depends_on)
-        temporary = path.with_suffix(".tmp")
         try:
-            with temporary.open("wb") as file:
+            with whole_file(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, **arrays)
-            temporary.replace(path)
         except OSError as error:
             raise TakeError(
-                f"{path} could not be written: {error.strerror or error}. Make room or choose another output."
+                f"{path} could not be written: {error.strerror or error}. Make room and run the same again: it goes "
+                "on from what is there. Or choose another output."
             ) from error
 
     def _path(self, stage: str, depends_on: Mapping[str, Any]) -> Path:
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:24]
         return self.folder / f"{stage}-{key}.npz"
 
-    def _remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _only_run(self) -> IO[bytes]:
+        """The folder's lock, held. A run that ends takes folder and lock away, so both are looked at again."""
+        path = self.folder / _LOCK
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = path.open("ab")
+            except FileNotFoundError:
+                continue
+            try:
+                alone = try_lock(lock)
+            except OSError:
+                return lock  # a file system without locks
+            if not alone:
+                lock.close()
+                raise RequestError(
+                    f"Another run is writing {self._out}. Wait for its end, or name another output."
+                )
+            if is_still_at(lock, path):
+                return lock
+            lock.close()
+
+    def _drop_pieces(self) -> None:
+        for path in self.folder.iterdir():
+            if _PIECE.fullmatch(path.name) or is_temporary(path.name):
+                path.unlink(missing_ok=True)

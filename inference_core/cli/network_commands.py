@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inference_core.shared.errors import RequestError
+from inference_core.shared.whole_file import check_apart, whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,8 +129,10 @@ def _found(weights: Path, mano: Path | None) -> tuple[StoredNetwork, HandModel]:
 def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -> int:
     import torch
 
+    from inference_core.request_inputs import mano_inputs, weights_inputs
     from inference_core.two_hand.picture import check_picture
 
+    check_apart([target], [source, *weights_inputs(weights), *mano_inputs(mano)])
     stored, hand = _found(weights, mano)
     network = stored.load()
     image = torch.from_numpy(_read_pictures(source))
@@ -139,13 +142,10 @@ def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -
         for first in range(0, len(image), _BATCH):
             parts.append(output_arrays(network(image[first : first + _BATCH], hand)))
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    part_file = target.with_name(target.name + ".part")
     try:
-        with part_file.open("wb") as stream:
+        with whole_file(target) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **arrays)
-        part_file.replace(target)
     except OSError as error:
-        part_file.unlink(missing_ok=True)
         raise RequestError(f"{target} cannot be written: {error.strerror or error}.") from error
     sys.stdout.write(f"Wrote {len(arrays)} arrays of {len(image)} pictures to {target}.\n")
     return 0

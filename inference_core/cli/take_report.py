@@ -11,6 +11,7 @@ from inference_core.shared.errors import RequestError, TakeError
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
+from inference_core.shared.whole_file import whole_file
 
 _UNSURE = 0.5
 _COLOURS = ("#2494ff", "#7fae00")
@@ -161,7 +162,8 @@ def plot_curves(take: Take, path: Path) -> None:
     axes[0].legend(loc="upper right")
     axes[-1].set_xlabel("seconds (dots: filled frames)")
     try:
-        figure.savefig(path, dpi=110)
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, dpi=110, format=path.suffix[1:].lower() or "png")
     except (OSError, ValueError) as error:
         raise TakeError(
             f"The curves could not be written to {path}: {error}. Choose another place."

@@ -24,7 +24,7 @@ FILE_NAMES = ("MANO_LEFT.pkl", "MANO_RIGHT.pkl")
 # 444, 556, 673, and 445 for the left middle finger).
 MANO_TIP_VERTICES = (744, 320, 443, 554, 671)
 
-_SUBFOLDERS = ("", "models", "mano", "mano_v1_2/models")
+SUBFOLDERS = ("", "models", "mano", "mano_v1_2/models")
 _LARGEST_FILE = 64 << 20
 # MANO v1.2 ships the right hand's x directions with the left hand; a true left hand differs by tens.
 _SLIP_BELOW = 1.0
@@ -107,7 +107,7 @@ def _folder_files(path: Path) -> list[Path]:
             f"{path}: no such file or folder. Give the folder or zip with {' and '.join(FILE_NAMES)}."
         )
     folder = path if path.is_dir() else path.parent
-    for sub in _SUBFOLDERS:
+    for sub in SUBFOLDERS:
         files = [folder / sub / name for name in FILE_NAMES]
         if all(file.is_file() for file in files):
             return files

@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The preview movie: H.264 at the footage's own timing, written a frame at a time."""
 
-import os
-import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,10 +13,11 @@ from numpy.typing import NDArray
 from inference_core.footage import Footage
 from inference_core.preview.hands import draw_hands
 from inference_core.preview.labels import draw_labels
-from inference_core.shared.errors import FootageError, TakeError
+from inference_core.shared.errors import FootageError, RequestError, TakeError
 from inference_core.shared.messages import Progress
 from inference_core.shared.take import Take
 from inference_core.shared.take_mesh import posed_vertices
+from inference_core.shared.whole_file import whole_file
 
 STAGE = "preview"
 
@@ -35,21 +32,25 @@ Image = NDArray[np.uint8]
 def write_preview(take: Take, footage: Footage, path: Path, progress: Progress | None = None) -> None:
     """Write the take's hands over the footage to `path`: the whole movie or, with an error, nothing.
 
-    FootageError where the footage is not the take's; TakeError where the movie cannot be written.
+    RequestError for a name that is no movie's; FootageError where the footage is not the take's; TakeError where
+    the movie cannot be written.
     """
     _check_same_shot(take, footage)
-    kind = _CONTAINERS.get(path.suffix.lower(), "mp4")
-    with _whole_or_nothing(path) as temporary, av.open(str(temporary), "w", format=kind) as container:
-        stream = _stream(container, footage.info.size_px, footage.info.fps)
-        for row, frame in enumerate(footage):
-            image = _even(draw_frame(take, row, frame.image))
-            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
-            picture.pts = round((frame.time_s - take.time_s[0]) * _TICKS_A_SECOND)
-            picture.time_base = Fraction(1, _TICKS_A_SECOND)
-            container.mux(stream.encode(picture))
-            if progress is not None:
-                progress(STAGE, row + 1, take.frame_count)
-        container.mux(stream.encode(None))
+    check_preview_name(path)
+    kind = _CONTAINERS[path.suffix.lower()]
+    try:
+        with whole_file(path) as temporary, av.open(str(temporary), "w", format=kind) as container:
+            _write_frames(take, footage, container, progress)
+    except (OSError, av.error.FFmpegError) as error:
+        raise TakeError(_unwritable(path, error)) from error
+
+
+def check_preview_name(path: Path) -> None:
+    """RequestError where `path` is not the name of a movie that can be written."""
+    if path.suffix.lower() not in _CONTAINERS or path.is_dir():
+        raise RequestError(f"A preview is a .mp4, .mov or .mkv file; {path} is not.")
+    if not path.parent.is_dir():
+        raise RequestError(f"There is no folder {path.parent} for the preview. Make it, or choose another.")
 
 
 def draw_frame(take: Take, row: int, image: Image | None) -> Image:
@@ -78,23 +79,17 @@ def _check_same_shot(take: Take, footage: Footage) -> None:
         )
 
 
-@contextmanager
-def _whole_or_nothing(path: Path) -> Generator[Path]:
-    """A file beside `path` that takes its place at the end, and is gone if there is no end."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        raise TakeError(_unwritable(path, error)) from error
-    os.close(handle)
-    try:
-        yield Path(name)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError | av.error.FFmpegError):
-            raise TakeError(_unwritable(path, error)) from error
-        raise
+def _write_frames(take: Take, footage: Footage, container: Any, progress: Progress | None) -> None:
+    stream = _stream(container, footage.info.size_px, footage.info.fps)
+    for row, frame in enumerate(footage):
+        image = _even(draw_frame(take, row, frame.image))
+        picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+        picture.pts = round((frame.time_s - take.time_s[0]) * _TICKS_A_SECOND)
+        picture.time_base = Fraction(1, _TICKS_A_SECOND)
+        container.mux(stream.encode(picture))
+        if progress is not None:
+            progress(STAGE, row + 1, take.frame_count)
+    container.mux(stream.encode(None))
 
 
 def _stream(container: Any, size_px: tuple[int, int], fps: float) -> Any:

@@ -5,9 +5,7 @@ Standard library and numpy only: Blender's side shares this file.
 """
 
 import json
-import os
 import struct
-import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from inference_core.shared.errors import TakeError
 from inference_core.shared.take_format import ARRAYS, TAKE_FORMAT, TAKE_VERSION, check_arrays
+from inference_core.shared.whole_file import whole_file
 
 _FORMAT_KEY, _VERSION_KEY, _META_KEY = "format", "version", "meta"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal takes are equal bytes
@@ -106,21 +105,10 @@ def save_take(take: Take, path: Path | str) -> None:
     check_take(take, str(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            _write_npz(file, arrays)
     except OSError as error:
         raise TakeError(_unwritable(path, error)) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            _write_npz(file, arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise TakeError(_unwritable(path, error)) from error
-        raise
 
 
 def load_take(path: Path | str) -> Take:
@@ -268,9 +256,3 @@ def _unwritable(path: Path, error: OSError) -> str:
         f"The take could not be written to {path}: {error.strerror or error}. "
         "Nothing was left behind; choose a folder that you may write to and that has room."
     )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.skeleton import SIDES
+from inference_core.shared.whole_file import check_apart
 from inference_core.two_hand.configuration import DIR_RELEASE
 from inference_core.two_hand.dir import DirNetwork
-from inference_core.two_hand.weights import WeightsCard, save_weights
+from inference_core.two_hand.weights import CARD_FILE, WEIGHTS_FILE, WeightsCard, save_weights
 
 SOURCE = "the authors' released DIR checkpoint (ICCV 2023), imported from {file}"
 LICENCE = "MIT (the released DIR weights); the hand model is the user's own, under its own licence"
@@ -79,6 +80,7 @@ def import_release(checkpoint: Path, out: Path) -> DirNetwork:
 
     Raises WeightsError when the file is no checkpoint, holds code, or belongs to another graph.
     """
+    check_apart([out / WEIGHTS_FILE, out / CARD_FILE], [checkpoint])
     network = network_from_release(read_checkpoint(checkpoint))
     card = WeightsCard(
         configuration=DIR_RELEASE,

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from inference_core.shared.errors import WeightsError
+from inference_core.shared.whole_file import whole_file
 from inference_core.two_hand.configuration import NetworkConfiguration, configuration_from_json
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.pretrained_backbones import PretrainedBackbone
@@ -64,12 +65,11 @@ def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: boo
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / (WEIGHTS_FILE + ".part")
-        save_file(tensors, part)
-        part.replace(folder / WEIGHTS_FILE)
+        with whole_file(folder / WEIGHTS_FILE) as temporary:
+            save_file(tensors, temporary)
         text = json.dumps(dataclasses.asdict(card), indent=1, sort_keys=True)
-        (folder / (CARD_FILE + ".part")).write_text(text + os.linesep, encoding="utf-8")
-        (folder / (CARD_FILE + ".part")).replace(folder / CARD_FILE)
+        with whole_file(folder / CARD_FILE) as temporary:
+            temporary.write_text(text + os.linesep, encoding="utf-8")
     except OSError as error:
         raise WeightsError(
             f"The weights cannot be written to {folder}: {error.strerror or error}."

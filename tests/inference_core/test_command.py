@@ -97,7 +97,7 @@ def prepare(case: str, folder: Path) -> list[str]:
         ("no such device", "no device"),
         ("folder under a file", "cannot be written"),
         ("take over the footage", "ends in .npz"),
-        ("preview over the footage", "replace the footage"),
+        ("preview over the footage", "would replace"),
         ("preview without a folder", "no folder"),
         ("too smooth", "smooth"),
         ("hostile hand model", "print"),
@@ -118,7 +118,7 @@ def test_bad_input_is_exit_code_2_a_clear_error_and_no_file(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_full_disk_is_exit_code_2_and_nothing_half_written(
+def test_a_full_disk_leaves_finished_pieces_and_nothing_half_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     movie = write_empty_scene(tmp_path / "clip.mp4")
@@ -143,7 +143,8 @@ def test_a_full_disk_is_exit_code_2_and_nothing_half_written(
         signal.signal(signal.SIGXFSZ, handler)
     assert code == 2
     assert "could not be written" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "t.npz.partial"]
+    assert [path.name.partition("-")[0] for path in (tmp_path / "t.npz.partial").iterdir()] == ["landmarks"]
 
 
 @pytest.mark.parametrize("command", ["inspect", "preview"])

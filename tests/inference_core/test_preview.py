@@ -15,7 +15,7 @@ from inference_core.footage.records import Footage
 from inference_core.geometry.rasteriser import rasterize
 from inference_core.preview import draw_frame, write_preview
 from inference_core.preview.hands import draw_hands, vertex_normals
-from inference_core.shared.errors import FootageError, TakeError
+from inference_core.shared.errors import FootageError, RequestError, TakeError
 from inference_core.shared.take import Take
 from tests.sample_take import sample_take
 
@@ -152,6 +152,10 @@ def test_footage_of_another_shot_is_refused(tmp_path: Path) -> None:
 
 def test_a_preview_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     take = sample_take(2)
-    with pytest.raises(TakeError, match="could not be written"):
+    with pytest.raises(RequestError, match="no folder"):
         write_preview(take, stills([0.0, 0.04], take), tmp_path / "nowhere" / "p.mp4")
+    with pytest.raises(RequestError, match=r"\.mp4"):
+        write_preview(take, stills([0.0, 0.04], take), tmp_path / "p.png")
+    with pytest.raises(TakeError, match="could not be written"):
+        write_preview(take, stills([0.0, 0.04], take), tmp_path / f"{'p' * 300}.mp4")
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files that a request reads, so that none of them is written over."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from inference_core.footage.picture import PICTURE_SUFFIXES
+from inference_core.hand_model.mano_file import SUBFOLDERS
+from inference_core.shared.messages import CaptureRequest
+
+
+def capture_inputs(request: CaptureRequest) -> Iterator[Path]:
+    """Footage, hand model and network of a capture."""
+    yield from footage_inputs(request.footage)
+    yield from mano_inputs(Path(request.mano) if request.mano else None)
+    if request.network not in ("auto", "none", "shipped"):
+        yield from weights_inputs(Path(request.network))
+
+
+def footage_inputs(footage: str) -> Iterator[Path]:
+    """The movie, or all pictures of the folder that footage of pictures lies in."""
+    path = Path(footage)
+    yield path
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir() or not path.exists() or path.suffix.lower() in PICTURE_SUFFIXES:
+        yield from _files_in(folder, PICTURE_SUFFIXES)
+
+
+def mano_inputs(mano: Path | None) -> Iterator[Path]:
+    """The zip, or all pickles where a user's MANO files may lie."""
+    if mano is None:
+        return
+    yield mano
+    for folder in SUBFOLDERS:
+        yield from _files_in(mano / folder if mano.is_dir() else mano.parent, (".pkl",))
+
+
+def weights_inputs(weights: Path) -> Iterator[Path]:
+    """What lies in the folder of a network's weights."""
+    yield from _files_in(weights if weights.is_dir() else weights.parent, (".safetensors", ".json"))
+
+
+def _files_in(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    try:
+        yield from (path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    except OSError:
+        return

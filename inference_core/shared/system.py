@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What differs between Linux, macOS and Windows, in one place. Standard library only."""
+
+import os
+import sys
+from pathlib import Path
+from typing import IO
+
+# Windows' locks keep others from the bytes themselves; nothing is ever written there.
+_LOCKED_BYTE = 1 << 40
+
+
+def try_lock(file: IO[bytes]) -> bool:
+    """Whether the open file is now this process's alone, until it is closed or the process ends, however it ends.
+
+    Raises OSError where the file system knows no locks.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(_LOCKED_BYTE)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_still_at(file: IO[bytes], path: Path) -> bool:
+    """Whether `path` names the open file, and not another one that took its place, or none."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def release_before_rename(file: IO[bytes]) -> None:
+    """Close the file where the system lets no open one be renamed or deleted."""
+    if sys.platform == "win32":
+        file.close()

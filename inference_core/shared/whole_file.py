@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that appear whole or not at all, and never in the place of what they were made from.
+
+Standard library only: Blender's side shares this file.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from inference_core.shared.errors import RequestError
+from inference_core.shared.system import is_still_at, release_before_rename, try_lock
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
+_NAME_LENGTH = 60  # of 255 bytes that a name may have, at up to four a letter
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """The name of an empty file beside `path`, to be written; it takes path's place at the end, and is gone where
+    an error comes instead.
+
+    Its mode is the umask's. What killed runs left of the same file is cleared. OSErrors pass as they are.
+    """
+    clear_left_over(path)
+    temporary, held = _new_temporary(path)
+    try:
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        release_before_rename(held)
+        temporary.replace(path)
+    except BaseException:
+        release_before_rename(held)
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        held.close()
+
+
+def clear_left_over(path: Path) -> None:
+    """Delete what runs that were killed left beside `path` on their way to it. Those that still write hold a lock."""
+    for beside in _files_beside(path):
+        found = _TEMPORARY.fullmatch(beside.name)
+        if found is not None and found["name"] == _shortened(path.name):
+            _clear_unless_held(beside)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one on its way to its place."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """RequestError where an output is an input, by its name or by way of links of whatever kind."""
+    known = {key: path for path in inputs for key in _identities(path)}
+    for output in outputs:
+        for key in _identities(output):
+            if key in known:
+                raise RequestError(
+                    f"{output} would replace {known[key]}, which it is made from. Name another output."
+                )
+
+
+def _identities(path: Path) -> list[object]:
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return [os.path.realpath(path)]
+    return [os.path.realpath(path), (stat.st_dev, stat.st_ino)]
+
+
+def _new_temporary(path: Path) -> tuple[Path, IO[bytes]]:
+    """A new file beside `path` and a handle that locks it."""
+    while True:
+        temporary = path.with_name(f".{_shortened(path.name)}.{secrets.token_hex(4)}.tmp")
+        held = temporary.open("x+b")
+        try:
+            try_lock(held)
+        except OSError:
+            return temporary, held  # a file system without locks: nobody takes it for left over there either
+        if is_still_at(held, temporary):
+            return temporary, held
+        held.close()
+
+
+def _clear_unless_held(path: Path) -> None:
+    try:
+        with path.open("r+b") as file:
+            if not try_lock(file):
+                return
+            release_before_rename(file)
+            path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def _files_beside(path: Path) -> list[Path]:
+    try:
+        return list(path.parent.iterdir())
+    except OSError:
+        return []
+
+
+def _shortened(name: str) -> str:
+    return name[:_NAME_LENGTH]
