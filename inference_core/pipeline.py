@@ -26,7 +26,7 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest, Progress
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
-from inference_core.shared.whole_file import check_apart
+from inference_core.shared.whole_file import check_apart, check_name
 from inference_core.shot_stages import Pieces, choose_network, estimate_with_network, find_landmarks
 from inference_core.take_assembly import assemble_take, take_meta
 from inference_core.tracking.assign import TrackSettings, build_tracks
@@ -91,8 +91,7 @@ def camera_of(request: CaptureRequest, size_px: tuple[int, int]) -> Camera:
 def _outputs(request: CaptureRequest) -> tuple[Path, Path | None]:
     """Where the take and the preview go; both are refused early where they cannot or must not be written."""
     out = Path(request.out)
-    if out.suffix.lower() != ".npz" or out.is_dir():
-        raise RequestError(f"A take is a file whose name ends in .npz; {out} is not.")
+    check_name(out, (".npz",), "A take")
     preview = Path(request.preview) if request.preview else None
     if preview is not None:
         check_preview_name(preview)

@@ -17,7 +17,7 @@ from inference_core.shared.errors import FootageError, RequestError, TakeError
 from inference_core.shared.messages import Progress
 from inference_core.shared.take import Take
 from inference_core.shared.take_mesh import posed_vertices
-from inference_core.shared.whole_file import whole_file
+from inference_core.shared.whole_file import check_name, whole_file
 
 STAGE = "preview"
 
@@ -47,8 +47,7 @@ def write_preview(take: Take, footage: Footage, path: Path, progress: Progress |
 
 def check_preview_name(path: Path) -> None:
     """RequestError where `path` is not the name of a movie that can be written."""
-    if path.suffix.lower() not in _CONTAINERS or path.is_dir():
-        raise RequestError(f"A preview is a .mp4, .mov or .mkv file; {path} is not.")
+    check_name(path, tuple(_CONTAINERS), "A preview")
     if not path.parent.is_dir():
         raise RequestError(f"There is no folder {path.parent} for the preview. Make it, or choose another.")
 

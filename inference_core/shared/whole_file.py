@@ -55,6 +55,16 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
+def check_name(path: Path, suffixes: tuple[str, ...], what: str) -> None:
+    """RequestError unless `path` is a name that a file of one of these suffixes can have."""
+    try:
+        fits = path.suffix.lower() in suffixes and not path.is_dir()
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{str(path)[:80]}... is no name that a file can have: {error}.") from error
+    if not fits:
+        raise RequestError(f"{what} is a file whose name ends in {' or '.join(suffixes)}; {path} is not.")
+
+
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """RequestError where an output is an input, by its name or by way of links of whatever kind."""
     known = {key: path for path in inputs for key in _identities(path)}
