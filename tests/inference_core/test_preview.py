@@ -15,7 +15,7 @@ from inference_core.footage.records import Footage
 from inference_core.geometry.rasteriser import rasterize
 from inference_core.preview import draw_frame, write_preview
 from inference_core.preview.hands import draw_hands, vertex_normals
-from inference_core.shared.errors import FootageError, RequestError, TakeError
+from inference_core.shared.errors import FootageError, RequestError
 from inference_core.shared.take import Take
 from tests.sample_take import sample_take
 
