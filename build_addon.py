@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent
 ADDON_FOLDER = "blender_addon"
 CORE_FOLDER = "inference_core"
 WHEEL_NAME = "duohand_light"
-CORE_WHEELS = "engine/wheels"  # where operators/engine.py looks for the core
+CORE_WHEELS = "engine/wheels"  # where install/operators.py looks for the core
 
 # What runs inside Blender: standard library and numpy only (tests/blender_addon/test_build.py holds this closed).
 LIGHT_FOLDER = "shared"

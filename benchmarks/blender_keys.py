@@ -27,15 +27,15 @@ def main() -> None:
 
     from tests.blender_addon import scenes
 
-    def module(name: str) -> Any:
+    def module(name: str, room: str = "scene") -> Any:
         import importlib
 
-        return importlib.import_module(f"{in_blender.EXTENSION}.scene.{name}")
+        return importlib.import_module(f"{in_blender.EXTENSION}.{room}.{name}")
 
     hand_keys, motion, fcurves, rest = (
         module(name) for name in ("hand_keys", "motion", "fcurves", "rest_bones")
     )
-    hand_rig, read_take = module("hand_rig"), module("read_take")
+    hand_rig, read_take = module("hand_rig"), module("read_take", "take")
     scenes.empty_scene()
     take = scenes.made("long")
     shot = scenes.load("one_frame")

@@ -22,7 +22,7 @@ from tests.blender_addon import in_blender
 
 FRAMES = 1000
 FAKE = Path(in_blender.__file__).with_name("fake_engine.py")
-PANELS = ("footage", "capture", "take", "review", "clean_up", "retarget", "export")
+ROOMS = ("capture", "take", "review", "cleanup", "retarget", "export")
 
 
 class Layout:
@@ -102,7 +102,7 @@ def reduce() -> None:
 
 def panels(context: Any) -> Callable[[], None]:
     """A call that draws every panel of the tab."""
-    modules = [importlib.import_module(f"{in_blender.EXTENSION}.panels.{name}") for name in PANELS]
+    modules = [importlib.import_module(f"{in_blender.EXTENSION}.{room}.panel") for room in ROOMS]
     classes = [
         item for module in modules for item in module.CLASSES if item.__name__.startswith("DUOHAND_PT")
     ]
@@ -130,7 +130,7 @@ def capture_steps(path: Path) -> tuple[float, float]:
     scene.duohand.take_folder = str(folder)
     scene.duohand.footage = str(in_blender.ROOT / "inference_core" / "demo" / "two_hands.mp4")
     runs = importlib.import_module(f"{in_blender.EXTENSION}.capture.runs").RUNS
-    capture = importlib.import_module(f"{in_blender.EXTENSION}.operators.capture")
+    capture = importlib.import_module(f"{in_blender.EXTENSION}.capture.operators")
     start_s = time_of(lambda: capture.start_capture(scene))
     times = [start_s]
     while runs.state is not None:

@@ -17,9 +17,9 @@ from inference_core.shared.errors import DuohandError
 from inference_core.shared.take import load_take
 
 from .export import writers
+from .export.picture import render_over_plate
 from .export.presets import FBX_PRESETS
-from .scene.apply_take import Applied, ApplySettings, apply_take
-from .scene.picture import render_over_plate
+from .take.apply_take import Applied, ApplySettings, apply_take
 
 _NAME = "duohand"
 _registered: list[Any] = []

@@ -4,52 +4,50 @@
 Each module registers its own classes.
 """
 
-from . import command, preferences, properties
-from .capture import footage as footage_facts
+from . import command, preferences
+from .capture import footage as capture_footage
+from .capture import operators as capture_operators
+from .capture import panel as capture_panel
 from .capture import properties as capture_properties
-from .capture import runs
-from .operators import (
-    capture,
-    choose_footage,
-    clean_up,
-    engine,
-    export_motion,
-    load_take,
-    retarget,
-    review,
-    save_take,
-)
-from .panels import capture as capture_panel
-from .panels import clean_up as clean_up_panel
-from .panels import export, take
-from .panels import footage as footage_panel
-from .panels import retarget as retarget_panel
-from .panels import review as review_panel
+from .capture import runs as capture_runs
+from .cleanup import operators as cleanup_operators
+from .cleanup import panel as cleanup_panel
+from .cleanup import properties as cleanup_properties
+from .export import operators as export_operators
+from .export import panel as export_panel
+from .install import operators as install_operators
+from .install import properties as install_properties
+from .retarget import operators as retarget_operators
+from .retarget import panel as retarget_panel
 from .retarget import properties as retarget_properties
+from .review import operators as review_operators
+from .review import panel as review_panel
+from .scene import properties as scene_properties
+from .take import operators as take_operators
+from .take import panel as take_panel
 
 MODULES = (
-    properties,
+    scene_properties,
     preferences,
-    footage_facts,
+    install_properties,
+    install_operators,
+    capture_footage,
     capture_properties,
-    retarget_properties,
-    runs,
-    engine,
-    choose_footage,
-    capture,
-    load_take,
-    save_take,
-    review,
-    clean_up,
-    retarget,
-    export_motion,
-    footage_panel,
+    capture_runs,
+    capture_operators,
     capture_panel,
-    take,
+    take_operators,
+    take_panel,
+    review_operators,
     review_panel,
-    clean_up_panel,
+    cleanup_properties,
+    cleanup_operators,
+    cleanup_panel,
+    retarget_properties,
+    retarget_operators,
     retarget_panel,
-    export,
+    export_operators,
+    export_panel,
     command,
 )
 

@@ -11,7 +11,7 @@ import bpy
 
 from inference_core.shared.take import Take, load_take
 
-from ..scene.apply_take import Applied, ApplySettings, apply_steps, apply_take
+from ..take.apply_take import Applied, ApplySettings, apply_steps, apply_take
 
 STEP_S: Final = 0.03  # steps are begun for so long; the last of them may take as long again
 

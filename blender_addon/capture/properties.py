@@ -13,7 +13,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..properties import TIMING_ITEMS
+from ..scene.properties import TIMING_ITEMS
 from .footage import FootageFacts, read_facts
 
 LENS_ITEMS = (
@@ -109,8 +109,8 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         default=False,
     )
     use_scene_camera: BoolProperty(
-        name="Hang from Scene's Camera",
-        description="Hang the hands from the scene's camera, which may move, rather than make a camera",
+        name="Parent to Scene Camera",
+        description="Parent the hands to the scene's camera, which may move, rather than make a camera",
         default=False,
     )
     take_folder: StringProperty(

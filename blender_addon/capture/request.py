@@ -12,8 +12,8 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest
 
 from ..preferences import addon_preferences, takes_folder
-from ..scene.apply_take import ApplySettings
 from ..scene.axes import eye_level
+from ..take.apply_take import ApplySettings
 
 
 @dataclass(frozen=True)

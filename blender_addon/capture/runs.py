@@ -17,7 +17,8 @@ from bpy.app.handlers import persistent
 from inference_core.shared.errors import DuohandError
 
 from ..engine.job import CaptureJob, JobQueue, JobState, Phase
-from ..scene.apply_take import ApplySettings
+from ..sidebar import redraw
+from ..take.apply_take import ApplySettings
 from .landing import Landing, Target
 
 POLL_S: Final = 0.1
@@ -145,18 +146,6 @@ def _keep_polling() -> float | None:
     RUNS.step()
     RUNS.show()
     return POLL_S if RUNS.state is not None else None
-
-
-def redraw(*kinds: str) -> None:
-    """Let the panels in every area of these kinds show what is new. What a 3D view shows beside them is not drawn
-    again: in a heavy scene that takes longer than a poll.
-    """
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type in kinds:
-                for region in area.regions:
-                    if region.type == "UI" or area.type != "VIEW_3D":
-                        region.tag_redraw()
 
 
 def _pop_up(text: str) -> None:

@@ -11,10 +11,11 @@ from inference_core.shared.errors import RequestError
 
 from ..scene import hand_keys, shot
 from ..scene.axes import Floats
-from . import track as edits
-from .hand_curves import HandRig, bone_rest, read_raw_track, read_track, write_reduction, write_track
+from ..scene.hand_curves import HandRig, read_raw_track, read_track, write_track
+from ..scene.track import HandTrack
+from . import edits
 from .key_reduction import Reduction, reduce_within_angle, reduce_within_distance
-from .track import HandTrack
+from .reduced_keys import bone_rest, write_reduction
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from inference_core.shared import quaternions
 from ..scene import fcurves, hand_keys
 from ..scene.axes import Floats
 from ..scene.fcurves import Channels
+from ..scene.hand_curves import HandRig, editable_channels
 from ..scene.motion import nearest_turn
-from .hand_curves import HandRig, editable_channels
 
 
 def filter_rotations(rig: HandRig) -> int:

@@ -17,9 +17,9 @@ from mathutils import Matrix
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
 
-from ..cleanup.hand_curves import HandRig
 from ..scene import fcurves, hand_keys
 from ..scene.axes import Floats
+from ..scene.hand_curves import HandRig
 from .alignment import Frames, anatomical_frames, carried_rest
 from .bone_map import HAND, BoneMap, side_of
 

@@ -59,7 +59,7 @@ def use_engine(tmp_path: Path, behaviour: str) -> None:
 
 
 def start(scene: bpy.types.Scene) -> Any:
-    module("operators.capture").start_capture(scene)
+    module("capture.operators").start_capture(scene)
     return module("capture.runs").RUNS
 
 
@@ -277,7 +277,7 @@ def test_escape_stops_the_run_and_timer_ends_the_operator(
     use_engine(tmp_path, "until_cancelled")
     scene.duohand.footage = str(pictures)
     start(scene)
-    operator_class = module("operators.capture").DUOHAND_OT_capture
+    operator_class = module("capture.operators").DUOHAND_OT_capture
     said: list[tuple[set[str], str]] = []
     removed: list[object] = []
     operator = SimpleNamespace(
@@ -363,7 +363,7 @@ def test_check_engine_keeps_what_the_engine_answered(scene: bpy.types.Scene, tmp
 
 
 def test_the_add_on_brings_the_engine_that_it_installs(scene: bpy.types.Scene) -> None:
-    wheel = Path(module("operators.engine").core_requirement())
+    wheel = Path(module("install.operators").core_requirement())
     assert wheel.is_file() and wheel.name.startswith("duohand-")
 
 

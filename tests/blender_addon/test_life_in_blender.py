@@ -45,7 +45,7 @@ preferences = module("preferences").addon_preferences()
 preferences.engine, preferences.log_folder = os.environ["ENGINE"], os.environ["FOLDER"]
 bpy.context.scene.duohand.take_folder = os.environ["FOLDER"]
 bpy.context.scene.duohand.footage = os.environ["FOOTAGE"]
-module("operators.capture").start_capture(bpy.context.scene)
+module("capture.operators").start_capture(bpy.context.scene)
 runs = module("capture.runs").RUNS
 while runs.state is not None and runs.state.done < 1:
     runs.step()

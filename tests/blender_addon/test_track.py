@@ -4,18 +4,8 @@
 import numpy as np
 import pytest
 
-from blender_addon.cleanup.track import (
-    HandTrack,
-    deleted,
-    held,
-    inside,
-    merged,
-    refilled,
-    rows_of,
-    runs,
-    smoothed,
-    turned_over,
-)
+from blender_addon.cleanup.edits import deleted, held, refilled, smoothed, turned_over
+from blender_addon.scene.track import HandTrack, inside, merged, rows_of, runs
 from inference_core.shared import quaternions
 
 

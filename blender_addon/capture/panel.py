@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Footage and Capture panels: what to capture from, one button, and how far it is."""
+
+from typing import Any
+
+import bpy
+from bpy.app.translations import pgettext_iface as iface_
+
+from inference_core import __version__
+
+from ..engine.job import JobState
+from ..preferences import addon_preferences, draw_installation
+from ..sidebar import SidebarPanel
+from .footage import thumbnail
+from .runs import RUNS
+
+_LENS_VALUES = {"FOV": ("fov",), "FOCAL": ("focal_mm", "sensor_mm"), "CLIP": ("clip",)}
+
+
+class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
+    """The movie or image sequence that shows the hands"""
+
+    bl_idname = "DUOHAND_PT_footage"
+    bl_label = "Footage"
+    bl_order = 10
+
+    def draw_header_preset(self, _context: bpy.types.Context) -> None:
+        layout: Any = self.layout
+        layout.label(text=__version__)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout: Any = self.layout
+        capture: Any = context.scene.duohand
+        row = layout.row(align=True)
+        row.prop(capture, "footage", text="")
+        row.operator("duohand.choose_footage", text="", icon="FILE_MOVIE")
+        if capture.problem:
+            layout.label(text=capture.problem, icon="ERROR")
+            return
+        if not capture.footage:
+            layout.label(text="Choose a movie or drop it here", icon="INFO")
+            return
+        icon = thumbnail(bpy.path.abspath(capture.footage))
+        if icon:
+            layout.template_icon(icon, scale=6.0)
+        layout.label(text=capture.facts_text)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        if capture.is_sequence:
+            layout.prop(capture, "sequence_fps")
+        layout.prop(capture, "use_range")
+        if capture.use_range:
+            column = layout.column(align=True)
+            column.prop(capture, "first")
+            column.prop(capture, "last")
+            column.prop(capture, "step")
+        layout.prop(capture, "lens")
+        for name in _LENS_VALUES.get(capture.lens, ()):
+            layout.prop(capture, name)
+
+
+_STAGES = {
+    "landmarks": "Finding the hands",
+    "network": "Looking at both hands",
+    "solve": "Solving the shot",
+    "preview": "Drawing the preview",
+}
+
+
+class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
+    """Hands from the footage into the scene"""
+
+    bl_idname = "DUOHAND_PT_capture"
+    bl_label = "Capture"
+    bl_order = 15
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout: Any = self.layout
+        capture: Any = context.scene.duohand
+        column = layout.column()
+        column.scale_y = 1.5
+        column.operator("duohand.capture", icon="REC")
+        state = RUNS.state
+        if state is not None:
+            _draw_run(layout, state, RUNS.waiting)
+        elif RUNS.outcomes:
+            _draw_outcome(layout)
+        if not addon_preferences().engine_path().exists():
+            layout.label(text="The engine is not installed", icon="INFO")
+            draw_installation(layout, context)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(capture, "hands")
+        layout.prop(capture, "smooth")
+        layout.prop(capture, "use_network")
+        layout.prop(capture, "start_frame")
+        layout.prop(capture, "timing")
+        layout.prop(capture, "set_rate")
+        layout.prop(capture, "new_shot")
+        layout.prop(capture, "use_scene_camera")
+        layout.prop(capture, "take_folder")
+
+
+def _draw_run(layout: bpy.types.UILayout, state: JobState, waiting: int) -> None:
+    box = layout.box()
+    row = box.row()
+    row.label(text=_STAGES.get(state.stage, state.text) or state.text)
+    row.operator("duohand.cancel_capture", text="", icon="CANCEL")
+    box.progress(factor=state.fraction, text=progress_text(state))
+    for warning in state.warnings[-3:]:
+        box.label(text=warning, icon="ERROR")
+    if waiting:
+        box.label(text=iface_("{waiting} more waiting").format(waiting=waiting))
+
+
+def progress_text(state: JobState) -> str:
+    """Frames done and time left, in a line."""
+    if not state.total:
+        return state.text
+    if state.seconds_left is None:
+        return iface_("{done} of {total}").format(done=state.done, total=state.total)
+    return iface_("{done} of {total}, {left} left").format(
+        done=state.done, total=state.total, left=_clock(state.seconds_left)
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _draw_outcome(layout: bpy.types.UILayout) -> None:
+    outcome = RUNS.outcomes[-1]
+    box = layout.box()
+    box.alert = outcome.is_error
+    for line in outcome.text.splitlines()[:6]:
+        box.label(text=line[:120])
+    if outcome.is_error:
+        box.operator("duohand.copy_report", icon="COPYDOWN")
+
+
+CLASSES = (
+    DUOHAND_PT_footage,
+    DUOHAND_PT_capture,
+)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clean-up operators: hold, delete and refill ranges, swap sides, smooth, reduce and bake keys, lock ranges."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import bpy
+import numpy as np
+from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, IntProperty
+
+from inference_core.shared import quaternions
+from inference_core.shared.errors import DuohandError, RequestError
+from inference_core.shared.skeleton import LEFT, RIGHT
+
+from ..scene.hand_curves import HandRig, hand_rigs
+from ..scene.selection import HANDS_ITEMS, chosen_hands
+from ..scene.shot import active_shot
+from ..sidebar import NeedsShot
+from . import clean_up
+from .euler_filter import filter_rotations
+
+_WHOLE: Final = -1_000_000  # a frame that stands for "as the scene's range says"
+
+
+class _CleanUp(NeedsShot):
+    """What the operators share: which hands, and a border that turns errors into reports."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    hands: EnumProperty(name="Hands", description="Which hands are changed", items=HANDS_ITEMS)
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        try:
+            text = self.change(context, chosen_hands(context, self.hands))
+        except DuohandError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, text)
+        return {"FINISHED"}
+
+
+class _RangeCleanUp(_CleanUp):
+    """What the operators on a range of frames share; most of them are one edit."""
+
+    edit: Callable[[Sequence[HandRig], int, int], None]
+    done: str
+
+    first: IntProperty(name="First", description="First scene frame of the range", default=_WHOLE)
+    last: IntProperty(name="Last", description="Last scene frame of the range", default=_WHOLE)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
+        self.first, self.last = _WHOLE, _WHOLE
+        return self.execute(context)
+
+    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        first, last = self.frames(context.scene)
+        self.edit(rigs, first, last)
+        return f"{self.done} frames {first} to {last}"
+
+    def frames(self, scene: bpy.types.Scene) -> tuple[int, int]:
+        """The range, taken from the scene's preview range, else its whole range, where none was given."""
+        start = scene.frame_preview_start if scene.use_preview_range else scene.frame_start
+        end = scene.frame_preview_end if scene.use_preview_range else scene.frame_end
+        self.first = start if self.first == _WHOLE else self.first
+        self.last = end if self.last == _WHOLE else self.last
+        if self.last < self.first:
+            raise RequestError(f"The range {self.first} to {self.last} ends before it starts.")
+        return self.first, self.last
+
+
+class DUOHAND_OT_hold_range(_RangeCleanUp, bpy.types.Operator):
+    """Keep the pose of the range's first frame through the range"""
+
+    bl_idname = "duohand.hold_range"
+    bl_label = "Hold"
+
+    edit, done = staticmethod(clean_up.hold), "Held"
+
+
+class DUOHAND_OT_delete_range(_RangeCleanUp, bpy.types.Operator):
+    """Mark the hand as absent through the range: no keys, the skin hidden"""
+
+    bl_idname = "duohand.delete_range"
+    bl_label = "Mark Absent"
+
+    edit, done = staticmethod(clean_up.delete), "Marked absent:"
+
+
+class DUOHAND_OT_refill_range(_RangeCleanUp, bpy.types.Operator):
+    """Fill the range from the motion on both sides of it"""
+
+    bl_idname = "duohand.refill_range"
+    bl_label = "Fill Gap"
+
+    edit, done = staticmethod(clean_up.refill), "Filled"
+
+
+class DUOHAND_OT_swap_sides(_RangeCleanUp, bpy.types.Operator):
+    """Give each hand the other's motion through the range"""
+
+    bl_idname = "duohand.swap_sides"
+    bl_label = "Swap Sides"
+
+    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        first, last = self.frames(context.scene)
+        both = {rig.side: rig for rig in hand_rigs(active_shot(context))}
+        if len(both) < 2:
+            raise RequestError("The shot has only one hand; there is nothing to swap it with.")
+        clean_up.swap_sides(both[LEFT], both[RIGHT], first, last)
+        return f"Swapped sides in frames {first} to {last}"
+
+
+class DUOHAND_OT_offset_wrist(_RangeCleanUp, bpy.types.Operator):
+    """Shift and turn the wrist through the range"""
+
+    bl_idname = "duohand.offset_wrist"
+    bl_label = "Offset Wrist"
+
+    location: FloatVectorProperty(
+        name="Shift", description="In the world's axes", subtype="TRANSLATION", size=3
+    )
+    turn: FloatVectorProperty(
+        name="Turn", description="About the wrist's own axes", subtype="EULER", unit="ROTATION", size=3
+    )
+
+    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        first, last = self.frames(context.scene)
+        turn = np.array([1.0, 0.0, 0.0, 0.0])
+        for axis, angle in enumerate(self.turn):
+            turn = quaternions.multiply(quaternions.exp(angle * np.eye(3)[axis]), turn)
+        clean_up.offset_wrist(rigs, np.array(self.location), turn, first, last)
+        return f"Moved the wrist in frames {first} to {last}"
+
+
+class DUOHAND_OT_lock_range(_RangeCleanUp, bpy.types.Operator):
+    """Keep this range's motion when the shot is smoothed, loaded or captured again"""
+
+    bl_idname = "duohand.lock_range"
+    bl_label = "Lock"
+
+    edit, done = staticmethod(clean_up.lock), "Locked"
+
+
+class DUOHAND_OT_unlock_range(_RangeCleanUp, bpy.types.Operator):
+    """Forget the locks that touch this range"""
+
+    bl_idname = "duohand.unlock_range"
+    bl_label = "Unlock"
+
+    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        first, last = self.frames(context.scene)
+        return f"{clean_up.unlock(rigs, first, last)} locks removed"
+
+
+class DUOHAND_OT_smooth(_CleanUp, bpy.types.Operator):
+    """Smooth anew from the raw motion; 0 is the raw motion itself"""
+
+    bl_idname = "duohand.smooth"
+    bl_label = "Smooth"
+
+    strength: FloatProperty(
+        name="Strength",
+        description="How much shake is removed",
+        default=0.4,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+
+    def change(self, _context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        clean_up.smooth(rigs, clean_up.scene_fps(rigs[0]), self.strength)
+        return f"Smoothed by {self.strength:.0%}"
+
+
+class DUOHAND_OT_reduce_keys(_CleanUp, bpy.types.Operator):
+    """Leave out keys as long as the motion stays within an error"""
+
+    bl_idname = "duohand.reduce_keys"
+    bl_label = "Decimate"
+
+    measure: EnumProperty(
+        name="Measure",
+        description="What is bounded",
+        items=(
+            ("DISTANCE", "Distance", "How far any end of a bone may stray"),
+            ("ANGLE", "Angle", "How far any bone may turn from the motion"),
+        ),
+    )
+    max_error_mm: FloatProperty(
+        name="Largest Error (mm)", description="In millimetres", default=0.5, min=0.0, max=100.0
+    )
+    max_error_deg: FloatProperty(
+        name="Largest Error (degrees)", description="In degrees", default=0.5, min=0.0, max=90.0
+    )
+
+    def change(self, _context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        angle = self.max_error_deg if self.measure == "ANGLE" else None
+        done = clean_up.reduce_keys(rigs, self.max_error_mm, angle)
+        return (
+            f"{done.before} keys became {done.after}; largest error {done.largest_mm:.3f} mm, "
+            f"{done.largest_deg:.3f} degrees"
+        )
+
+
+class DUOHAND_OT_bake_keys(_CleanUp, bpy.types.Operator):
+    """Put a key on every captured frame again, with the motion as it is played now"""
+
+    bl_idname = "duohand.bake_keys"
+    bl_label = "Bake Keys"
+
+    def change(self, _context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        clean_up.bake(rigs)
+        return "Every captured frame has a key"
+
+
+class DUOHAND_OT_euler_filter(_CleanUp, bpy.types.Operator):
+    """Take jumps out of the rotation curves: the same rotations by angles (or signs) that follow on"""
+
+    bl_idname = "duohand.euler_filter"
+    bl_label = "Euler Filter"
+
+    def change(self, _context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        changed = sum(filter_rotations(rig) for rig in rigs)
+        return f"{changed} keys changed" if changed else "No rotation curve jumps"
+
+
+CLASSES = (
+    DUOHAND_OT_hold_range,
+    DUOHAND_OT_delete_range,
+    DUOHAND_OT_refill_range,
+    DUOHAND_OT_swap_sides,
+    DUOHAND_OT_offset_wrist,
+    DUOHAND_OT_lock_range,
+    DUOHAND_OT_unlock_range,
+    DUOHAND_OT_smooth,
+    DUOHAND_OT_reduce_keys,
+    DUOHAND_OT_bake_keys,
+    DUOHAND_OT_euler_filter,
+)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

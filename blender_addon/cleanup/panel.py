@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Clean-up panel: ranges, smoothing, keys."""
+
+from typing import Any
+
+import bpy
+from bpy.app.translations import pgettext_iface as iface_
+
+from ..sidebar import SidebarPanel, shows_no_shot
+
+
+class DUOHAND_PT_clean_up(SidebarPanel, bpy.types.Panel):
+    """Put right what the capture got wrong"""
+
+    bl_idname = "DUOHAND_PT_clean_up"
+    bl_label = "Clean-up"
+    bl_order = 40
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout: Any = self.layout
+        if shows_no_shot(layout, context.scene):
+            return
+        scene: Any = context.scene
+        layout.prop(scene, "duohand_smoothing", slider=True)
+        if scene.duohand_smoothing_problem:
+            layout.label(text=scene.duohand_smoothing_problem, icon="ERROR")
+        preview = scene.use_preview_range
+        start = scene.frame_preview_start if preview else scene.frame_start
+        end = scene.frame_preview_end if preview else scene.frame_end
+        told = (
+            "Range: {start} to {end}" if preview else "Range: {start} to {end} (all; P sets a preview range)"
+        )
+        layout.label(text=iface_(told).format(start=start, end=end))
+        grid = layout.grid_flow(columns=3, align=True, even_columns=True)
+        for name in (
+            "hold_range",
+            "delete_range",
+            "refill_range",
+            "swap_sides",
+            "lock_range",
+            "unlock_range",
+        ):
+            grid.operator(f"duohand.{name}")
+        layout.operator("duohand.offset_wrist")
+        row = layout.row(align=True)
+        row.operator("duohand.reduce_keys")
+        row.operator("duohand.bake_keys")
+        layout.operator("duohand.euler_filter")
+
+
+CLASSES = (DUOHAND_PT_clean_up,)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Export panel: the motion for other programs."""
+
+import bpy
+
+from ..sidebar import SidebarPanel
+
+
+class DUOHAND_PT_export(SidebarPanel, bpy.types.Panel):
+    """The hands' motion for other programs"""
+
+    bl_idname = "DUOHAND_PT_export"
+    bl_label = "Export"
+    bl_order = 60
+
+    def draw(self, context: bpy.types.Context) -> None:
+        column = self.layout.column(align=True)
+        column.operator_menu_enum("duohand.export_fbx", "preset", text="FBX", icon="ARMATURE_DATA")
+        column.operator("duohand.export_glb", text="GLB")
+        column.operator("duohand.export_usd", text="USD")
+        column.operator("duohand.export_bvh", text="BVH")
+
+
+CLASSES = (DUOHAND_PT_export,)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Retarget: another armature's hands follow the captured ones, live, then baked; and its bone map."""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+from bpy_extras.io_utils import ExportHelper, ImportHelper
+
+from inference_core.shared.errors import DuohandError, RequestError
+
+from ..scene.paths import absolute
+from ..scene.selection import HANDS_ITEMS, chosen_hands
+from . import bone_map, live
+from .bone_map import BoneMap, guessed_map, preset_map
+from .properties import PRESET_ITEMS
+
+
+def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
+    """The bone map that the preset gives for the armature, both sides as far as they are there."""
+    names = [bone.name for bone in target.pose.bones]
+    if preset == "MAP":
+        if not edited:
+            raise RequestError("The bone map is empty. Guess it by name or take a preset first.")
+        return edited
+    if preset == "GUESS":
+        found = guessed_map(names)
+        if not found:
+            raise RequestError(f"No bone of {target.name} has a name that tells a finger and a side.")
+        return live.with_hands_in_use(found, target)
+    sides: list[BoneMap] = []
+    problem: RequestError | None = None
+    for side in (0, 1):
+        try:
+            sides.append(preset_map(preset, side, names))
+        except RequestError as error:
+            problem = error
+    if not sides and problem is not None:
+        raise problem
+    found = {name: bone for side in sides for name, bone in side.items()}
+    return live.with_hands_in_use(found, target) if preset == "RIGIFY" else found
+
+
+class _Retarget:
+    """What these operators share: an armature to work on, errors as reports."""
+
+    target: StringProperty(name="Armature", description="Name of the armature; the panel's where empty")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not any(item.type == "ARMATURE" and item.duohand.side == "NONE" for item in context.scene.objects):
+            cls.poll_message_set("There is no other armature in this scene to retarget to")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        try:
+            text = self.work(context, self._armature(context))
+        except DuohandError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, text)
+        return {"FINISHED"}
+
+    def _armature(self, context: bpy.types.Context) -> bpy.types.Object:
+        chosen: Any = context.scene.duohand_retarget.target
+        found = context.scene.objects.get(self.target) if self.target else chosen
+        if found is None or found.type != "ARMATURE":
+            raise RequestError(
+                f"There is no armature {self.target or 'chosen'}. Choose one in the Retarget panel."
+            )
+        return found
+
+
+class DUOHAND_OT_retarget(_Retarget, bpy.types.Operator):
+    """Constrain the armature's hands to the captured ones, live"""
+
+    bl_idname = "duohand.retarget"
+    bl_label = "Constrain"
+    bl_options = {"REGISTER", "UNDO"}
+
+    preset: EnumProperty(name="Bones", description="How the armature's bones are named", items=PRESET_ITEMS)
+    hands: EnumProperty(
+        name="Hands", description="Which hands are followed", items=HANDS_ITEMS, default="BOTH"
+    )
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
+        self.preset = context.scene.duohand_retarget.preset
+        return self.execute(context)
+
+    def work(self, context: bpy.types.Context, target: bpy.types.Object) -> str:
+        kept: Any = context.scene.duohand_retarget
+        bones = find_map(target, self.preset, kept.bone_map())
+        kept.target = target
+        kept.set_map(bones)
+        settings = live.RetargetSettings(kept.with_hand, kept.with_hand and kept.with_location)
+        sides = {bone_map.side_of(name) for name in bones}
+        rigs = [rig for rig in chosen_hands(context, self.hands) if rig.side in sides]
+        if not rigs:
+            raise RequestError("The bone map has no bone of the captured hands' sides.")
+        count = sum(live.follow(rig, target, bones, settings) for rig in rigs)
+        return f"{count} bones of {target.name} follow"
+
+
+class DUOHAND_OT_bake_retarget(_Retarget, bpy.types.Operator):
+    """Key what the following bones show on every frame of the scene's range, and remove the constraints"""
+
+    bl_idname = "duohand.bake_retarget"
+    bl_label = "Bake"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def work(self, context: bpy.types.Context, target: bpy.types.Object) -> str:
+        scene = context.scene
+        frames = range(scene.frame_start, scene.frame_end + 1)
+        count = live.bake(scene, target, frames)
+        return f"{count} bones of {target.name} keyed on {len(frames)} frames"
+
+
+class DUOHAND_OT_release_retarget(_Retarget, bpy.types.Operator):
+    """Remove the constraints from the armature's bones, without keys"""
+
+    bl_idname = "duohand.release_retarget"
+    bl_label = "Clear Constraints"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def work(self, _context: bpy.types.Context, target: bpy.types.Object) -> str:
+        bones = live.following(target)
+        live.release(target, bones)
+        return f"{len(bones)} bones of {target.name} are free again"
+
+
+class DUOHAND_OT_find_bones(_Retarget, bpy.types.Operator):
+    """Fill the bone map as the chosen preset says, to be looked at and corrected"""
+
+    bl_idname = "duohand.find_bones"
+    bl_label = "Find Bones"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def work(self, context: bpy.types.Context, target: bpy.types.Object) -> str:
+        kept: Any = context.scene.duohand_retarget
+        found = find_map(target, kept.preset, kept.bone_map())
+        kept.set_map(found)
+        return f"{len(found)} bones found"
+
+
+class DUOHAND_OT_save_bone_map(_Retarget, bpy.types.Operator, ExportHelper):
+    """Save the bone map to a file"""
+
+    bl_idname = "duohand.save_bone_map"
+    bl_label = "Save Map"
+    bl_options = {"REGISTER"}
+
+    filename_ext = ".json"
+
+    def work(self, context: bpy.types.Context, _target: bpy.types.Object) -> str:
+        path = Path(absolute(self.filepath))
+        bone_map.save_map(path, context.scene.duohand_retarget.bone_map())
+        return f"Wrote {path}"
+
+
+class DUOHAND_OT_load_bone_map(_Retarget, bpy.types.Operator, ImportHelper):
+    """Load a bone map from a file"""
+
+    bl_idname = "duohand.load_bone_map"
+    bl_label = "Load Map"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filename_ext = ".json"
+
+    def work(self, context: bpy.types.Context, _target: bpy.types.Object) -> str:
+        kept: Any = context.scene.duohand_retarget
+        kept.set_map(bone_map.load_map(Path(absolute(self.filepath))))
+        kept.preset = "MAP"
+        return f"{len(kept.pairs)} bones mapped"
+
+
+CLASSES = (
+    DUOHAND_OT_retarget,
+    DUOHAND_OT_bake_retarget,
+    DUOHAND_OT_release_retarget,
+    DUOHAND_OT_find_bones,
+    DUOHAND_OT_save_bone_map,
+    DUOHAND_OT_load_bone_map,
+)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Retarget panel: whose hands follow, which bone is which, follow and bake."""
+
+from typing import Any
+
+import bpy
+
+from ..sidebar import SidebarPanel, shows_no_shot
+
+
+class DUOHAND_PT_retarget(SidebarPanel, bpy.types.Panel):
+    """The motion onto another armature's hands"""
+
+    bl_idname = "DUOHAND_PT_retarget"
+    bl_label = "Retarget"
+    bl_order = 50
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout: Any = self.layout
+        if shows_no_shot(layout, context.scene):
+            return
+        kept: Any = context.scene.duohand_retarget
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(kept, "target")
+        column.prop(kept, "preset")
+        column.prop(kept, "with_hand")
+        if kept.with_hand:
+            column.prop(kept, "with_location")
+        if kept.target is None:
+            return
+        row = layout.row(align=True)
+        row.operator("duohand.retarget", icon="LINKED")
+        row.operator("duohand.bake_retarget", icon="KEYINGSET")
+        row.operator("duohand.release_retarget", icon="UNLINKED")
+
+
+class DUOHAND_PT_bone_map(SidebarPanel, bpy.types.Panel):
+    """Which bone is which"""
+
+    bl_idname = "DUOHAND_PT_bone_map"
+    bl_label = "Bone Map"
+    bl_parent_id = "DUOHAND_PT_retarget"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.scene.duohand_retarget.target is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout: Any = self.layout
+        kept: Any = context.scene.duohand_retarget
+        row = layout.row(align=True)
+        row.operator("duohand.find_bones")
+        row.operator("duohand.load_bone_map", text="", icon="FILE_FOLDER")
+        row.operator("duohand.save_bone_map", text="", icon="FILE_TICK")
+        column = layout.column(align=True)
+        for pair in kept.pairs:
+            column.prop_search(pair, "bone", kept.target.pose, "bones", text=pair.name)
+
+
+CLASSES = (DUOHAND_PT_retarget, DUOHAND_PT_bone_map)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

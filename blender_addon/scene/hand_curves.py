@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A hand's curves in Blender as a HandTrack, and back: what every clean-up operator reads and writes."""
+
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from inference_core.shared import quaternions
+from inference_core.shared.errors import RequestError
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
+
+from . import fcurves, hand_keys, shot
+from .fcurves import BREAKDOWN, CONSTANT, KEYFRAME, Channels, Keys
+from .motion import eulers_from_quaternions
+from .rest_bones import bone_names
+from .track import Flags, Floats, HandTrack, inside, merged, rows_of
+
+
+@dataclass(frozen=True)
+class HandRig:
+    """A hand's armature in its shot: side 0 left, 1 right."""
+
+    armature: bpy.types.Object
+    shot: bpy.types.Collection
+    side: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the sixteen bones in MANO's order."""
+        return bone_names(self.side)
+
+    @property
+    def rotation_mode(self) -> str:
+        """How the bones' rotations are keyed."""
+        return self.armature.pose.bones[self.names[0]].rotation_mode
+
+
+def hand_rigs(collection: bpy.types.Collection) -> list[HandRig]:
+    """The shot's hands that have motion."""
+    rigs = [HandRig(item, collection, side) for side, item in shot.armatures(collection).items()]
+    return [rig for rig in rigs if fcurves.active_channels(rig.armature) is not None]
+
+
+def read_track(rig: HandRig) -> HandTrack:
+    """The hand's motion as it is keyed now, on the frames of the take; a RequestError where the curves are gone."""
+    channels = fcurves.active_channels(rig.armature)
+    confidence = fcurves.read_keys(channels, hand_keys.CONFIDENCE, 1) if channels else None
+    if channels is None or confidence is None:
+        raise RequestError(
+            f"{rig.armature.name} has no captured motion to work on: its action has no confidence curve. "
+            "Make the action that the take was loaded into the active one, or load the take again."
+        )
+    presence = channels.fcurves.find(hand_keys.PRESENCE)
+    frames = confidence.frames
+    return _track(rig, channels, frames, confidence.values[:, 0], presence)
+
+
+def read_raw_track(rig: HandRig, solved: HandTrack) -> HandTrack:
+    """The hand's motion before the solve, on the frames of `solved`; where there is none, the solved motion."""
+    action = rig.armature.duohand.raw_action
+    if action is None:
+        raise RequestError(f"{rig.armature.name} has no raw motion. Load its take again.")
+    channels = fcurves.channels_of(action, rig.armature)
+    location = fcurves.read_keys(channels, hand_keys.location_path(rig.names[0]), 3)
+    if location is None:
+        raise RequestError(f"{rig.armature.name} has no raw motion. Load its take again.")
+    known = np.isin(solved.frames, location.frames)
+    if not known.any():
+        return solved
+    raw = _track(rig, channels, solved.frames[known], solved.confidence[known], None)
+    return merged(raw, solved)
+
+
+def write_track(rig: HandRig, track: HandTrack) -> None:
+    """Key the track on every one of its frames, in place of the hand's motion; locked ranges keep theirs."""
+    _key(rig, _with(rig, track, locked_motion(rig)))
+
+
+def locked_motion(rig: HandRig) -> HandTrack | None:
+    """What is keyed now in the ranges that the user locked; None where nothing is locked."""
+    if not rig.armature.duohand.locked or fcurves.active_channels(rig.armature) is None:
+        return None
+    now = read_track(rig)
+    rows = _locked_rows(rig, now)
+    return rows_of(now, rows) if rows.any() else None
+
+
+def put_back(rig: HandRig, kept: HandTrack) -> None:
+    """Key motion that was locked over what has been keyed since."""
+    _key(rig, _with(rig, read_track(rig), kept))
+
+
+def editable_channels(rig: HandRig) -> Channels:
+    """The hand's curves; a RequestError where there are none or they are another file's."""
+    channels = fcurves.active_channels(rig.armature)
+    if channels is None:
+        raise RequestError(f"{rig.armature.name} has no action to key. Load its take again.")
+    if not channels.action.is_editable:
+        raise RequestError(
+            f"The motion of {rig.armature.name} is linked from another file. Change it there, or make it local."
+        )
+    return channels
+
+
+def _key(rig: HandRig, track: HandTrack) -> None:
+    channels = editable_channels(rig)
+    kinds = np.where(track.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
+    keys = fcurves.dense_keys(track.frames, track.location, kinds)
+    keys.interpolation[:-1][track.absent_after[:-1]] = CONSTANT
+    fcurves.write_keys(channels, hand_keys.location_path(rig.names[0]), rig.names[0], keys)
+    turns = _channel_values(rig, track.rotations_wxyz)
+    for index, name in enumerate(rig.names):
+        values = Keys(keys.frames, turns[:, index], kinds, keys.interpolation)
+        fcurves.write_keys(channels, hand_keys.rotation_path(name, rig.rotation_mode), name, values)
+    _write_presence(rig, channels, track)
+
+
+def _track(
+    rig: HandRig, channels: Channels, frames: Floats, confidence: Floats, presence: bpy.types.FCurve | None
+) -> HandTrack:
+    location = _values(channels, hand_keys.location_path(rig.names[0]), 3, frames)
+    turns = np.stack(
+        [_rotations(rig, channels, rig.armature.pose.bones[name], frames) for name in rig.names], 1
+    )
+    filled, away = np.zeros(len(frames), bool), np.zeros(len(frames), bool)
+    if presence is not None and len(frames):
+        state = np.round(fcurves.sample([presence], frames + 1e-3)[:, 0])
+        filled = state == FILLED
+        between = (frames[:-1] + frames[1:]) / 2
+        away[:-1] = np.round(fcurves.sample([presence], between)[:, 0]) == ABSENT
+    return HandTrack(frames, location, quaternions.continuous(turns), filled, confidence, away)
+
+
+def _rotations(rig: HandRig, channels: Channels, bone: bpy.types.PoseBone, frames: Floats) -> Floats:
+    """Rotations (K, 4) of a bone, whichever way they are keyed."""
+    path = hand_keys.rotation_path(bone.name, rig.rotation_mode)
+    if rig.rotation_mode == hand_keys.QUATERNION:
+        return quaternions.normalized(_values(channels, path, 4, frames))
+    angles = _values(channels, path, 3, frames)
+    turns = np.tile([1.0, 0.0, 0.0, 0.0], (len(frames), 1))
+    for axis in rig.rotation_mode:  # the first letter turns first
+        index = "XYZ".index(axis)
+        turns = quaternions.multiply(quaternions.exp(angles[:, index, None] * np.eye(3)[index]), turns)
+    return turns
+
+
+def _values(channels: Channels, path: str, count: int, frames: Floats) -> Floats:
+    """Values (K, count) of the curves of a path at the frames, in bulk where these are its keys."""
+    keys = fcurves.read_keys(channels, path, count)
+    if keys is None:
+        raise RequestError(f"The curve {path} is gone from {channels.action.name}. Load the take again.")
+    if np.array_equal(keys.frames, frames):
+        return keys.values
+    return fcurves.sample([channels.fcurves.find(path, index=index) for index in range(count)], frames)
+
+
+def _channel_values(rig: HandRig, rotations_wxyz: Floats) -> Floats:
+    if rig.rotation_mode == hand_keys.QUATERNION:
+        return rotations_wxyz
+    return eulers_from_quaternions(rotations_wxyz, rig.rotation_mode)
+
+
+def _with(rig: HandRig, track: HandTrack, kept: HandTrack | None) -> HandTrack:
+    """The track with the motion `kept` in the ranges that the user locked."""
+    if kept is None:
+        return track
+    free = ~_locked_rows(rig, track)
+    return merged(kept, rows_of(track, free)) if free.any() else kept
+
+
+def _locked_rows(rig: HandRig, track: HandTrack) -> Flags:
+    rows = np.zeros(len(track.frames), bool)
+    for item in rig.armature.duohand.locked:
+        rows |= inside(track, item.first, item.last)
+    return rows
+
+
+def _write_presence(rig: HandRig, channels: Channels, track: HandTrack) -> None:
+    """Confidence, presence and the skin's visibility of the track; the hand is away before, between and after."""
+    start = shot.shot_timing(rig.shot).start_frame
+    frames, states = [float(start)], [ABSENT]
+    for row, frame in enumerate(track.frames):
+        frames.append(float(frame))
+        states.append(FILLED if track.filled[row] else SEEN)
+        if track.absent_after[row]:
+            frames.append(float(frame) + track.spacing)
+            states.append(ABSENT)
+    at, last = np.unique(frames[::-1], return_index=True)
+    present = np.array(states[::-1], np.uint8)[last]
+    confidence = np.interp(at, track.frames, track.confidence)
+    hand_keys.write_confidence(channels, rig.armature, confidence, present, at)
+    if rig.armature.duohand.skin is not None:
+        hand_keys.write_visibility(rig.armature.duohand.skin, present, at)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which hands an operator is meant for."""
+
+from typing import Final
+
+import bpy
+
+from inference_core.shared.errors import RequestError
+from inference_core.shared.skeleton import LEFT, RIGHT
+
+from .hand_curves import HandRig, hand_rigs
+from .shot import active_shot
+
+HANDS_ITEMS: Final = (
+    ("ACTIVE", "Active", "The active hand, or both where none is active"),
+    ("BOTH", "Both", "Both hands"),
+    ("LEFT", "Left", "The left hand"),
+    ("RIGHT", "Right", "The right hand"),
+)
+
+
+def chosen_hands(context: bpy.types.Context, hands: str) -> list[HandRig]:
+    """The hands that are meant; a RequestError where there are none."""
+    rigs = hand_rigs(active_shot(context))
+    if hands == "ACTIVE":
+        active = context.view_layer.objects.active
+        mine = [rig for rig in rigs if active in (rig.armature, rig.armature.duohand.skin)]
+        rigs = mine or rigs
+    elif hands != "BOTH":
+        rigs = [rig for rig in rigs if rig.side == (LEFT if hands == "LEFT" else RIGHT)]
+    if not rigs:
+        raise RequestError("The shot has no such hand with captured motion.")
+    return rigs

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One hand's motion as arrays, and the edits an animator makes to it. No bpy here.
+
+K frames at which the hand is present, N = 16 bones in MANO's order; scene frames, Blender units. Rotations and
+location are those of pose bones: from rest, in the bone's own axes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.shared import quaternions
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class HandTrack:
+    """frames (K,) ascending, location (K, 3), rotations_wxyz (K, N, 4), filled (K,): bridged rather than seen,
+    confidence (K,), absent_after (K,): the hand is away between this frame and the next one."""
+
+    frames: Floats
+    location: Floats
+    rotations_wxyz: Floats
+    filled: Flags
+    confidence: Floats
+    absent_after: Flags
+
+    @property
+    def spacing(self) -> float:
+        """The usual distance between two frames."""
+        return float(np.median(np.diff(self.frames))) if len(self.frames) > 1 else 1.0
+
+
+def inside(track: HandTrack, first: float, last: float) -> Flags:
+    """(K,) which frames lie in first..last, both included; scene frames need not be whole."""
+    return (track.frames >= first - 0.5) & (track.frames <= last + 0.5)
+
+
+def rows_of(track: HandTrack, rows: Flags) -> HandTrack:
+    """The track with these rows (K,) only; where rows between two kept ones are left out, the hand is away."""
+    kept = np.flatnonzero(rows)
+    skipped = np.diff(kept, append=len(rows)) > 1
+    away = np.array(
+        [
+            bool(track.absent_after[a : a + step].any())
+            for a, step in zip(kept, np.diff(kept, append=len(rows)), strict=True)
+        ],
+        bool,
+    )
+    return HandTrack(
+        track.frames[kept],
+        track.location[kept],
+        track.rotations_wxyz[kept],
+        track.filled[kept],
+        track.confidence[kept],
+        away | skipped,
+    )
+
+
+def merged(first: HandTrack, second: HandTrack) -> HandTrack:
+    """Both tracks' rows in order; the first's where both have one. The hand is away only where both say so."""
+    fresh = ~np.isin(second.frames, first.frames)
+    parts = (first, rows_of(second, fresh) if fresh.any() else None)
+    rows = [part for part in parts if part is not None and len(part.frames)]
+    if not rows:
+        return first
+    order = np.argsort(np.concatenate([part.frames for part in rows]), kind="stable")
+    frames, location, rotations, filled, confidence, away = (
+        np.concatenate([getattr(part, name) for part in rows])[order]
+        for name in ("frames", "location", "rotations_wxyz", "filled", "confidence", "absent_after")
+    )
+    usual = min(part.spacing for part in rows if len(part.frames) > 1) if len(frames) > 1 else 1.0
+    away = away & (np.diff(frames, append=np.inf) > 1.5 * usual)
+    return HandTrack(frames, location, quaternions.continuous(rotations), filled, confidence, away)
+
+
+def runs(track: HandTrack) -> list[slice]:
+    """Rows of each stretch in which the hand is never away."""
+    ends = np.append(np.flatnonzero(track.absent_after[:-1]) + 1, len(track.frames))
+    starts = np.append(0, ends[:-1])
+    return [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True) if end > start]

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the panels and operators of the Duohand tab share."""
+
+from typing import Final
+
+import bpy
+
+from .scene.shot import shots
+
+CATEGORY: Final = "Duohand"
+
+
+class SidebarPanel:
+    """Where every panel of the tab stands."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+
+
+def shows_no_shot(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> bool:
+    """Whether the scene has no take; the layout then says what to do first."""
+    if shots(scene):
+        return False
+    layout.label(text="Capture or load a take first", icon="INFO")
+    return True
+
+
+class NeedsShot:
+    """Can be pressed where the scene has a take, and says so where it has none."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not shots(context.scene):
+            cls.poll_message_set("There is no take in this scene")
+            return False
+        return True
+
+
+def redraw(*kinds: str) -> None:
+    """Let the panels in every area of these kinds show what is new. What a 3D view shows beside them is not drawn
+    again: in a heavy scene that takes longer than a poll.
+    """
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in kinds:
+                for region in area.regions:
+                    if region.type == "UI" or area.type != "VIEW_3D":
+                        region.tag_redraw()

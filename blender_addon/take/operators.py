@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load Take: a take's hands, camera and plate into the scene. Save Take: the edited motion back into a take."""
+
+from typing import Any, Final
+
+import bpy
+import numpy as np
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy_extras.io_utils import ExportHelper, ImportHelper
+
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.take import load_take, save_take
+
+from ..scene.axes import eye_level
+from ..scene.paths import absolute
+from ..scene.properties import TIMING_ITEMS
+from ..scene.shot import active_shot
+from ..sidebar import NeedsShot
+from .apply_take import ApplySettings, apply_take
+from .read_take import read_take
+
+ROTATION_ITEMS: Final = (
+    ("QUATERNION", "Quaternion", "Four curves a bone, without gimbal lock"),
+    *(
+        (order, f"{order} Euler", f"Three curves a bone, turned in the order {order}")
+        for order in ("XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX")
+    ),
+)
+
+
+class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
+    """Load a Duohand take: rigged and keyed hands, the camera and the footage behind them"""
+
+    bl_idname = "duohand.load_take"
+    bl_label = "Load Take"
+    bl_options = {"REGISTER", "UNDO", "PRESET"}
+
+    filename_ext = ".npz"
+    filter_glob: StringProperty(default="*.npz", options={"HIDDEN"})
+    existing: EnumProperty(
+        name="Existing",
+        description="What happens to a shot of the same name",
+        items=(
+            ("UPDATE", "Update in Place", "Put the take in place of the shot's present motion"),
+            ("NEW", "New Shot", "Keep the earlier shot and make another beside it"),
+        ),
+    )
+    name: StringProperty(name="Shot", description="Name of the shot; the footage's name where empty")
+    start_frame: IntProperty(
+        name="Start Frame", description="Scene frame of the take's first frame", default=1
+    )
+    timing: EnumProperty(
+        name="Timing", description="How the footage's time becomes scene frames", items=TIMING_ITEMS
+    )
+    set_rate: BoolProperty(
+        name="Set Frame Rate", description="Give the scene the footage's frame rate", default=False
+    )
+    set_range: BoolProperty(name="Set Range", description="Let the scene play just the take", default=True)
+    set_resolution: BoolProperty(
+        name="Set Resolution", description="Give the scene the footage's size in pixels", default=True
+    )
+    camera: EnumProperty(
+        name="Camera",
+        description="The camera that sees the hands as the footage does",
+        items=(
+            ("NEW", "New Camera", "A camera of the take's own, with its lens and the footage behind it"),
+            ("SCENE", "Scene's Camera", "Parent the hands to the scene's camera, which may move"),
+        ),
+    )
+    place: EnumProperty(
+        name="Place",
+        description="Where the new camera stands",
+        items=(
+            (
+                "EYES",
+                "Eye Level",
+                "1.5 m above the world's origin, looking along +Y: clear of a new file's cube",
+            ),
+            ("ORIGIN", "World Origin", "At the origin, looking along +Y"),
+            ("CURSOR", "3D Cursor", "At the 3D cursor, looking along its Y axis"),
+        ),
+    )
+    scale: FloatProperty(
+        name="Scale", description="Blender units to a metre", default=1.0, min=0.001, max=1000.0
+    )
+    rotation_mode: EnumProperty(
+        name="Rotation", description="How the bones' rotations are keyed", items=ROTATION_ITEMS
+    )
+    correctives: BoolProperty(
+        name="Pose Correctives",
+        description="Driven shape keys that keep the hand's volume where it bends",
+        default=True,
+    )
+    show_footage: BoolProperty(
+        name="Show Footage", description="Put the footage behind the camera's view", default=True
+    )
+    set_markers: BoolProperty(
+        name="Markers", description="Mark the least certain spans on the timeline", default=True
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        path = absolute(self.filepath)
+        try:
+            applied = apply_take(context.scene, load_take(path), path, self._settings(context))
+        except DuohandError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        for warning in applied.warnings:
+            self.report({"WARNING"}, warning)
+        hands = " and ".join(("left", "right")[side] for side in applied.armatures) or "no"
+        self.report({"INFO"}, f"{applied.shot.name}: {hands} hand loaded")
+        return {"FINISHED"}
+
+    def _settings(self, context: bpy.types.Context) -> ApplySettings:
+        cursor: Any = context.scene.cursor.matrix
+        places = {"EYES": eye_level(self.scale), "ORIGIN": np.eye(4), "CURSOR": np.array(cursor)}
+        return ApplySettings(
+            name=self.name,
+            existing=self.existing,
+            start_frame=self.start_frame,
+            timing=self.timing,
+            set_rate=self.set_rate,
+            set_range=self.set_range,
+            set_resolution=self.set_resolution,
+            camera=self.camera,
+            place=places[self.place],
+            scale=self.scale,
+            rotation_mode=self.rotation_mode,
+            correctives=self.correctives,
+            show_footage=self.show_footage,
+            set_markers=self.set_markers,
+        )
+
+
+class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
+    """Write the hands' motion, as it is seen now, to a take file"""
+
+    bl_idname = "duohand.save_take"
+    bl_label = "Save Take"
+    bl_options = {"REGISTER"}
+
+    filename_ext = ".npz"
+    filter_glob: StringProperty(default="*.npz", options={"HIDDEN"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        path = absolute(self.filepath)
+        try:
+            shot = active_shot(context)
+            base = load_take(absolute(shot.duohand.take_path))
+            save_take(read_take(context.scene, shot, base), path)
+        except DuohandError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"{shot.name} saved to {path}")
+        return {"FINISHED"}
+
+
+CLASSES = (
+    DUOHAND_OT_load_take,
+    DUOHAND_OT_save_take,
+)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)
