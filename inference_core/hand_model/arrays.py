@@ -12,6 +12,7 @@ from inference_core.shared.skeleton import PARENTS_16
 
 SHAPES, JOINTS, FINGER_JOINTS = 10, 16, 15
 POSE_FEATURES = FINGER_JOINTS * 9
+_LARGEST = 1e6  # of any number in a hand model: indices and metres
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ def checked(arrays: HandArrays, source: str) -> HandArrays:
         _check_one(name, getattr(arrays, name), shape, source)
     if vertices == 0 or faces == 0:
         raise HandModelError(f"{source}: the mesh is empty. Use the original, complete file.")
+    sums = arrays.skin_weights.sum(1)
+    if (arrays.skin_weights < -1e-6).any() or (np.abs(sums - 1) > 1e-2).any():
+        raise HandModelError(
+            f"{source}: skin_weights are below 0 or do not add up to 1. Use the original file."
+        )
     _check_indices("faces", arrays.faces, vertices, source)
     _check_indices("tip_vertices", arrays.tip_vertices, vertices, source)
     if not np.array_equal(arrays.parents[1:], PARENTS_16[1:]):
@@ -99,9 +105,9 @@ def _check_one(name: str, value: object, shape: tuple[int, ...], source: str) ->
         raise HandModelError(
             f"{source}: {name} has shape {value.shape}, not {shape}. Use the original, complete file."
         )
-    if not np.isfinite(value).all():
+    if not (np.abs(value.astype(np.float64)) < _LARGEST).all():
         raise HandModelError(
-            f"{source}: {name} holds numbers that are not finite. Use the original, complete file."
+            f"{source}: {name} holds numbers that no hand has, or that are none. Use the original, complete file."
         )
 
 

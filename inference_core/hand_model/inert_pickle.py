@@ -1,91 +1,58 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the pickles that MANO comes in without ever running what a pickle names.
+"""What MANO's pickles hold, as plain arrays: numpy's own, SciPy's sparse ones, and chumpy's wrapped ones.
 
-A pickle is a program. This reader looks at every instruction before the first is carried out, knows the few
-types that hand model files hold, and builds inert stand-ins for them: neither numpy, SciPy nor chumpy sees
-a byte of the file until the stand-ins' plain numbers have been checked here.
+The pickle is read by instructions of our own (runtime.inert_pickle); neither numpy, SciPy nor chumpy sees a byte of
+the file until the stand-ins' plain numbers have been checked here.
 """
 
-import io
 import math
-import pickle
-import pickletools
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.runtime.inert_pickle import (
+    InertPickleError,
+    RefusedPickleError,
+    StandIn,
+    read_inert_pickle,
+)
 from inference_core.shared.errors import HandModelError
 
 _NUMBER_TYPES = frozenset({"f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"})
-_INSTRUCTIONS = frozenset(
-    """
-    PROTO FRAME STOP MARK POP POP_MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE EMPTY_SET DICT LIST TUPLE
-    TUPLE1 TUPLE2 TUPLE3 SETITEM SETITEMS APPEND APPENDS ADDITEMS BINGET LONG_BINGET BINPUT LONG_BINPUT
-    MEMOIZE BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT SHORT_BINSTRING BINSTRING BINUNICODE
-    SHORT_BINUNICODE SHORT_BINBYTES BINBYTES NONE NEWTRUE NEWFALSE GLOBAL STACK_GLOBAL REDUCE NEWOBJ
-    BUILD
-    """.split()  # noqa: SIM905 (forty names read better without forty quotes)
-)
-_PICKLE_FAULTS = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-    zlib.error,
-)
+_MOST_NUMBERS = 1 << 22  # in one array; a hand's largest holds a third of a million
+_DEEPEST = 4
+_FAULTS = (LookupError, ValueError, TypeError, OverflowError, MemoryError, AttributeError)
 
 
-class _StandIn:
-    """Remembers what a pickle said about an object; does nothing."""
-
-    def __new__(cls, *parts: Any) -> Any:
-        made = super().__new__(cls)
-        made.parts, made.state = parts, None
-        return made
-
-    def __init__(self, *parts: Any) -> None:
-        self.parts: tuple[Any, ...]
-        self.state: Any
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Array(_StandIn):
+class _Array(StandIn):
     """numpy.ndarray."""
 
 
-class _Type(_StandIn):
+class _Type(StandIn):
     """numpy.dtype."""
 
 
-class _Sparse(_StandIn):
+class _Sparse(StandIn):
     """scipy.sparse.csc_matrix."""
 
 
-class _Chumpy(_StandIn):
+class _Chumpy(StandIn):
     """chumpy.Ch and chumpy.Select: arrays wrapped for automatic differentiation."""
 
 
-_KNOWN: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Type,
-    ("scipy.sparse.csc", "csc_matrix"): _Sparse,
-    ("scipy.sparse._csc", "csc_matrix"): _Sparse,
-    ("chumpy.ch", "Ch"): _Chumpy,
-    ("chumpy.reordering", "Select"): _Chumpy,
-    ("__builtin__", "set"): set,
-    ("builtins", "set"): set,
+_KNOWN: dict[str, type[StandIn]] = {
+    "numpy.core.multiarray._reconstruct": _Array,
+    "numpy._core.multiarray._reconstruct": _Array,
+    "numpy.ndarray": _Array,
+    "numpy.dtype": _Type,
+    "scipy.sparse.csc.csc_matrix": _Sparse,
+    "scipy.sparse._csc.csc_matrix": _Sparse,
+    "chumpy.ch.Ch": _Chumpy,
+    "chumpy.reordering.Select": _Chumpy,
+    "__builtin__.set": StandIn,
+    "builtins.set": StandIn,
 }
 
 
@@ -102,7 +69,7 @@ class InertPickle:
             raise HandModelError(f"{self.source}: holds no {key!r}. Use the original, complete file.")
         try:
             return _dense(self.values[key])
-        except _PICKLE_FAULTS as fault:
+        except _FAULTS as fault:
             raise HandModelError(
                 f"{self.source}: {key} is damaged ({fault}). Use the original, complete file."
             ) from fault
@@ -115,11 +82,15 @@ def read_inert(data: bytes, source: str) -> InertPickle:
     has no use for; nothing of it has run then.
     """
     try:
-        _inspect(data, source)
-        values = _Reader(io.BytesIO(data), source).load()
-    except _PICKLE_FAULTS as fault:
+        values = read_inert_pickle(data, _KNOWN)
+    except RefusedPickleError as refused:
         raise HandModelError(
-            f"{source}: not a hand model file, or a damaged one ({type(fault).__name__}: {fault}). "
+            f"{source}: refused, for it holds {refused}, which no hand model needs; nothing of it was run. "
+            "Use the file as its makers distribute it."
+        ) from refused
+    except InertPickleError as fault:
+        raise HandModelError(
+            f"{source}: not a hand model file, or a damaged one ({fault}). "
             "Copy it again from the original download."
         ) from fault
     if not isinstance(values, dict):
@@ -129,58 +100,23 @@ def read_inert(data: bytes, source: str) -> InertPickle:
     return InertPickle(values, source)
 
 
-class _Reader(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, source: str) -> None:
-        super().__init__(file, encoding="latin1")
-        self._source = source
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        return _known(module_name, global_name, self._source)
-
-
-def _known(module: str, name: str, source: str) -> Any:
-    if (module, name) not in _KNOWN:
-        raise HandModelError(
-            f"{source}: refused, for it names {module}.{name}, which no hand model needs; "
-            "nothing of it was run. Use the file as its makers distribute it."
-        )
-    return _KNOWN[module, name]
-
-
-def _inspect(data: bytes, source: str) -> None:
-    """Refuses foreign instructions and names before anything is carried out.
-
-    Memo numbers may not run ahead of the instruction count: the C unpickler would allocate a table that long.
-    """
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-        if opcode.name not in _INSTRUCTIONS:
-            raise HandModelError(
-                f"{source}: refused, for it holds the pickle instruction {opcode.name}, which no "
-                "hand model needs; nothing of it was run. Use the file as its makers distribute it."
-            )
-        if opcode.name == "GLOBAL":
-            module, _, name = str(argument).partition(" ")
-            _known(module, name, source)
-        if opcode.name in ("BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
-            raise ValueError("its memo is out of order")
-
-
-def _dense(value: Any) -> NDArray[Any]:
+def _dense(value: Any, depth: int = 0) -> NDArray[Any]:
+    if depth > _DEEPEST:
+        raise ValueError("arrays within arrays within arrays")
     if isinstance(value, _Array):
         return _plain_array(value)
     if isinstance(value, _Sparse):
-        return _csc_array(_fields(value))
+        return _csc_array(_fields(value), depth + 1)
     if isinstance(value, _Chumpy):
         held = _fields(value)
         if "x" in held:
-            return _dense(held["x"])
-        return (
-            _dense(held["a"]).ravel()[_dense(held["idxs"])].reshape(_sizes(_plain(held["preferred_shape"])))
-        )
+            return _dense(held["x"], depth + 1)
+        chosen = _dense(held["a"], depth + 1).ravel()[_dense(held["idxs"], depth + 1)]
+        return chosen.reshape(_sizes(_plain(held["preferred_shape"], depth + 1)))
     raise ValueError("not an array")
 
 
-def _fields(value: _StandIn) -> dict[str, Any]:
+def _fields(value: StandIn) -> dict[str, Any]:
     if not isinstance(value.state, dict):
         raise ValueError("an object without contents")
     return value.state
@@ -204,17 +140,21 @@ def _plain_array(value: _Array) -> NDArray[Any]:
 
 
 def _number_type(value: Any) -> np.dtype[Any]:
-    if not isinstance(value, _Type) or not value.parts or value.parts[0] not in _NUMBER_TYPES:
+    if not isinstance(value, _Type) or not value.parts:
+        raise ValueError("an array of something else than numbers")
+    name = value.parts[0]
+    if not isinstance(name, str) or name not in _NUMBER_TYPES:
         raise ValueError("an array of something else than numbers")
     order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "="
-    if order not in ("<", ">", "|", "="):
+    if not isinstance(order, str) or order not in ("<", ">", "|", "="):
         raise ValueError("an array of unknown byte order")
-    return np.dtype(value.parts[0]).newbyteorder(order)
+    return np.dtype(name).newbyteorder(order)
 
 
-def _csc_array(state: dict[str, Any]) -> NDArray[Any]:
+def _csc_array(state: dict[str, Any], depth: int) -> NDArray[Any]:
     """Compressed sparse columns, written out."""
-    data, rows, starts = (_dense(state[key]) for key in ("data", "indices", "indptr"))
+    data = _dense(state["data"], depth)
+    rows, starts = (_dense(state[key], depth).astype(np.int64) for key in ("indices", "indptr"))
     height, width = _sizes(state["_shape"])
     counts = np.diff(starts)
     if (
@@ -231,15 +171,17 @@ def _csc_array(state: dict[str, Any]) -> NDArray[Any]:
     return dense
 
 
-def _plain(value: Any) -> Any:
-    return _dense(value).tolist() if isinstance(value, _StandIn) else value
+def _plain(value: Any, depth: int) -> Any:
+    return _dense(value, depth).tolist() if isinstance(value, StandIn) else value
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, (tuple, list)) or not all(
-        isinstance(n, int) and 0 <= n < 1 << 24 for n in value
+    if (
+        not isinstance(value, tuple | list)
+        or len(value) > 4
+        or not all(isinstance(n, int) and 0 <= n < 1 << 24 for n in value)
     ):
         raise ValueError("a shape that is none")
-    if math.prod(value) > 1 << 26:
+    if math.prod(value) > _MOST_NUMBERS:
         raise ValueError("an array larger than any hand model's")
     return tuple(value)

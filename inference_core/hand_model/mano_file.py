@@ -50,15 +50,16 @@ def read_mano(
 def read_mano_arrays(data: bytes, source: str, tip_vertices: NDArray[np.integer]) -> HandArrays:
     """One side from the bytes of its file, checked. Raises HandModelError naming `source`."""
     held = read_inert(data, source)
-    parents = held.array("kintree_table")
-    if parents.ndim != 2 or parents.shape[0] != 2:
+    parents, shape_dirs = held.array("kintree_table"), held.array("shapedirs")
+    if parents.ndim != 2 or parents.shape[0] != 2 or shape_dirs.ndim != 3:
         raise HandModelError(
-            f"{source}: kintree_table has shape {parents.shape}, not (2, 16). Use the original file."
+            f"{source}: kintree_table is {parents.shape} and shapedirs {shape_dirs.shape}, not (2, 16) "
+            "and (V, 3, 10). Use the original file."
         )
     arrays = HandArrays(
         template_m=held.array("v_template"),
         faces=held.array("f"),
-        shape_dirs=held.array("shapedirs")[..., :SHAPES],
+        shape_dirs=shape_dirs[..., :SHAPES],
         pose_dirs=held.array("posedirs"),
         joint_regressor=held.array("J_regressor"),
         skin_weights=held.array("weights"),

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +13,7 @@ from torch import Tensor
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.whole_file import check_apart
+from inference_core.two_hand.checkpoint import read_checkpoint
 from inference_core.two_hand.configuration import DIR_RELEASE
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.weights import CARD_FILE, WEIGHTS_FILE, WeightsCard, save_weights
@@ -93,33 +91,6 @@ def import_release(checkpoint: Path, out: Path) -> DirNetwork:
     return network
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's `net` (or of a bare state dict), unpickled by torch's weights-only
-    reader.
-    """
-    if not path.is_file():
-        raise WeightsError(
-            f"There is no checkpoint {path}. Give the .pth file that the authors' page offers."
-        )
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds more than weights and was not run: {_first_line(error)} "
-            "Only plain tensors are read; take the file from the authors' page."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(
-            f"{path} is no checkpoint that torch can read ({_first_line(error)}). Download it again."
-        ) from error
-    state = loaded.get("net", loaded) if isinstance(loaded, Mapping) else loaded
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(
-            f"{path} holds no state dict, neither as `net` nor by itself. Is it DIR's checkpoint?"
-        )
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
-
-
 def network_from_release(state: Mapping[str, Tensor]) -> DirNetwork:
     """dir-release in eval mode with the weights of a released state dict.
 
@@ -180,7 +151,3 @@ def _difference(missing: list[str], unexpected: list[str], reshaped: list[str]) 
     return (
         f"The checkpoint is not the released DIR graph. Keys {'; '.join(parts)}. Give DIR's own checkpoint."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0]

@@ -10,11 +10,11 @@ import torch
 
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.skeleton import SIDES
+from inference_core.two_hand.checkpoint import read_checkpoint
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.release import (
     import_release,
     network_from_release,
-    read_checkpoint,
     release_keys,
 )
 from inference_core.two_hand.weights import load_weights

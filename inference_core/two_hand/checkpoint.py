@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tensors of a checkpoint that torch wrote: a zip with a pickle that says what the raw numbers beside it are.
+
+The pickle is read by instructions of our own (runtime.inert_pickle), and every tensor's place in the numbers is
+checked before it is made.
+"""
+
+import math
+import sys
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference_core.runtime.inert_pickle import (
+    InertPickleError,
+    Make,
+    Named,
+    RefusedPickleError,
+    StandIn,
+    read_inert_pickle,
+)
+from inference_core.shared.errors import WeightsError
+
+_LARGEST_FILE = 4 << 30
+_LARGEST_PICKLE = 16 << 20
+_MOST_ENTRIES = 20_000
+_MOST_DIMENSIONS = 8
+_DTYPES = {
+    "torch.FloatStorage": torch.float32,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.DoubleStorage": torch.float64,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+}
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+)
+
+
+class _TensorStandIn(StandIn):
+    """torch._utils._rebuild_tensor_v2: storage, offset, size, stride and more."""
+
+
+class _ParameterStandIn(StandIn):
+    """torch._utils._rebuild_parameter: a tensor and more."""
+
+
+def _dictionary(*parts: Any) -> dict[Any, Any]:
+    """collections.OrderedDict, filled by later instructions."""
+    if parts:
+        raise ValueError("a dictionary made of something else")
+    return {}
+
+
+_KNOWN: Mapping[str, Make] = {
+    "torch._utils._rebuild_tensor_v2": _TensorStandIn,
+    "torch._utils._rebuild_parameter": _ParameterStandIn,
+    "collections.OrderedDict": _dictionary,
+    **dict.fromkeys(_DTYPES, StandIn),
+}
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """Raw numbers in the archive: the name of their entry, their type and how many they are."""
+
+    key: str
+    dtype: torch.dtype
+    count: int
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's `net`, or of a bare state dict, as views of what lies in the file.
+
+    Raises WeightsError when the file is no checkpoint, or holds anything else than tensors; nothing of it is run.
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no checkpoint {path}. Give the .pth file that the authors' page offers."
+        )
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ValueError("it is larger than any")
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip; torch before 1.6 wrote others: load and save it with a newer one")
+        with zipfile.ZipFile(path) as archive:
+            return _Archive(archive).state()
+    except RefusedPickleError as refused:
+        raise WeightsError(
+            f"{path} holds more than weights and was not run: {refused}. Only plain tensors are read; take the file "
+            "from the authors' page."
+        ) from refused
+    except (InertPickleError, *_UNREADABLE) as error:
+        told = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise WeightsError(
+            f"{path} is no checkpoint that can be read ({told}). Download it again."
+        ) from error
+
+
+class _Archive:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._entries = {entry.filename: entry for entry in archive.infolist()}
+        if len(self._entries) > _MOST_ENTRIES:
+            raise ValueError("more entries than any checkpoint")
+        found = [name for name in self._entries if name.endswith("/data.pkl") or name == "data.pkl"]
+        if len(found) != 1:
+            raise ValueError("it holds no data.pkl")
+        self._archive, self._root = archive, found[0].removesuffix("data.pkl")
+        self._storages: dict[str, tuple[torch.dtype, Tensor]] = {}
+
+    def state(self) -> dict[str, Tensor]:
+        """The state dict."""
+        if f"{self._root}byteorder" in self._entries:
+            order = self._bytes("byteorder", 16)
+            if order.decode("ascii", "replace") != sys.byteorder:
+                raise ValueError("its numbers are in another machine's order")
+        loaded = read_inert_pickle(self._bytes("data.pkl", _LARGEST_PICKLE), _KNOWN, _storage)
+        state = loaded.get("net", loaded) if isinstance(loaded, dict) else loaded
+        if not isinstance(state, dict) or not all(
+            isinstance(key, str) and isinstance(value, _TensorStandIn | _ParameterStandIn)
+            for key, value in state.items()
+        ):
+            raise ValueError(
+                "it holds no state dict, neither as `net` nor by itself: is it DIR's checkpoint?"
+            )
+        return {key.removeprefix("module."): self._tensor(value) for key, value in state.items()}
+
+    def _tensor(self, value: StandIn) -> Tensor:
+        if isinstance(value, _ParameterStandIn):
+            value = value.parts[0]
+        if not isinstance(value, _TensorStandIn):
+            raise ValueError("a parameter that is no tensor")
+        storage, offset, size, stride = value.parts[:4]
+        if not isinstance(storage, _Storage):
+            raise ValueError("a tensor without numbers")
+        size, stride = _whole_numbers(size), _whole_numbers(stride)
+        (offset,) = _whole_numbers((offset,))
+        if len(size) != len(stride) or math.prod(size) > storage.count:
+            raise ValueError("a tensor larger than its numbers")
+        last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+        if math.prod(size) and last >= storage.count:
+            raise ValueError("a tensor that reaches beyond its numbers")
+        return self._numbers(storage).as_strided(size, stride, offset)
+
+    def _numbers(self, storage: _Storage) -> Tensor:
+        if storage.key not in self._storages:
+            length = storage.count * storage.dtype.itemsize
+            data = self._bytes(f"data/{storage.key}", length)
+            if len(data) != length:
+                raise ValueError("numbers of another length than it says")
+            numbers = torch.frombuffer(bytearray(data), dtype=storage.dtype) if length else torch.empty(0)
+            self._storages[storage.key] = storage.dtype, numbers.to(storage.dtype)
+        dtype, numbers = self._storages[storage.key]
+        if dtype != storage.dtype or len(numbers) != storage.count:
+            raise ValueError("numbers of two types at once")
+        return numbers
+
+    def _bytes(self, name: str, most: int) -> bytes:
+        entry = self._entries[self._root + name]
+        if entry.file_size > most or entry.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{name} is larger than it says, or packed")
+        with self._archive.open(entry) as member:
+            return member.read(most + 1)
+
+
+def _storage(reference: Any) -> _Storage:
+    """What a persistent reference ("storage", type, key, device, count) means."""
+    if not isinstance(reference, tuple) or len(reference) != 5:
+        raise ValueError("a reference to something else than numbers")
+    kind, named, key, _, count = reference
+    if (
+        kind != "storage"
+        or not isinstance(named, Named)
+        or named.name not in _DTYPES
+        or not isinstance(key, str)
+    ):
+        raise ValueError("a reference to something else than numbers")
+    return _Storage(key, _DTYPES[named.name], _whole_numbers((count,))[0])
+
+
+def _whole_numbers(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, tuple) or len(values) > _MOST_DIMENSIONS:
+        raise ValueError("a shape that is none")
+    if not all(type(value) is int and 0 <= value < 1 << 40 for value in values):
+        raise ValueError("a shape that is none")
+    return values
