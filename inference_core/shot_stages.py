@@ -16,9 +16,10 @@ from inference_core.footage import Footage, Frame
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.landmark_head import HEAD_FILE
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.weights import load_landmark_networks, load_pose_networks
 from inference_core.resume_cache import ResumeCache
 from inference_core.shared.messages import Progress
+from inference_core.tracking.arms import with_arms
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks
@@ -76,20 +77,22 @@ class Pieces:
 
 def find_landmarks(pieces: Pieces, device: torch.device, network: ChosenNetwork | None) -> ShotDetections:
     """All sightings of hands in the footage, their sides told by the network where it can."""
-    networks = load_landmark_networks(device)
+    networks, pose = load_landmark_networks(device), load_pose_networks(device)
     footage = pieces.footage
 
     def work(start: int, stop: int, progress: Progress) -> Arrays:
         def within(stage: str, done: int, _total: int) -> None:
             progress(stage, start + done, footage.info.count)
 
-        found = detect_shot(footage.part(start, stop), networks, progress=within, frame_count=stop - start)
+        found = detect_shot(
+            footage.part(start, stop), networks, progress=within, frame_count=stop - start, pose=pose
+        )
         if network is not None and network.predictor.head is not None:
             found = with_handedness(footage.part(start, stop), found, network.predictor.head)
         return {key: np.asarray(value) for key, value in asdict(found).items()}
 
     depends_on = {"device": device.type, "sides": network.identity if network else None}
-    return _joined_detections(pieces.run(_LANDMARKS, depends_on, work))
+    return with_arms(_joined_detections(pieces.run(_LANDMARKS, depends_on, work)))
 
 
 def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork | None:

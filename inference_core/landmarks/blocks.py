@@ -7,11 +7,15 @@ from torch import Tensor, nn
 
 
 class SameConv(nn.Module):
-    """A convolution with TFLite's SAME padding: at stride 2 the odd row and column go bottom and right."""
+    """A convolution with TFLite's SAME padding: at stride 2 the odd row and column go bottom and right, unless it is
+    `even` (where TFLite pads by a layer of its own).
+    """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, even: bool = False
+    ) -> None:
         super().__init__()
-        self.uneven = stride == 2
+        self.uneven = stride == 2 and not even
         self.before, self.after = (kernel - 2) // 2, (kernel - 1) // 2
         padding = 0 if self.uneven else kernel // 2
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups)
@@ -22,20 +26,22 @@ class SameConv(nn.Module):
         return self.conv(x)
 
 
-def depthwise(channels: int, kernel: int, stride: int = 1) -> SameConv:
+def depthwise(channels: int, kernel: int, stride: int = 1, even: bool = False) -> SameConv:
     """One filter a channel."""
-    return SameConv(channels, channels, kernel, stride, groups=channels)
+    return SameConv(channels, channels, kernel, stride, groups=channels, even=even)
 
 
 class InvertedResidual(nn.Module):
     """MobileNetV2's block (widen, filter each channel, narrow), batch norms folded into the convolutions."""
 
-    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int, even: bool = False
+    ) -> None:
         super().__init__()
         wide = inputs * expansion
         self.residual = stride == 1 and inputs == outputs
         self.expand = SameConv(inputs, wide)
-        self.filter = depthwise(wide, kernel, stride)
+        self.filter = depthwise(wide, kernel, stride, even)
         self.project = SameConv(wide, outputs)
 
     def forward(self, x: Tensor) -> Tensor:

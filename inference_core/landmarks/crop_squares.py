@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 _PALM_SCALE, _PALM_SHIFT = 2.6, -0.5
 _HAND_SCALE, _HAND_SHIFT = 2.0, -0.1
+_BODY_SCALE = 2.5
 # Points that stand for the palm and the near phalanges; tips would make the crop jump.
 _STABLE_POINTS = np.array([0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18])
 _WRIST, _INDEX_PIP, _MIDDLE_PIP, _RING_PIP = 0, 6, 10, 14
@@ -26,6 +27,15 @@ def crops_from_palms(boxes_px: Floats, key_points_px: Floats) -> Floats:
     """Crops (..., 4) of detected palms: boxes (..., 4) centre x, y, width, height; key points (..., 7, 2)."""
     rotation = _upright(key_points_px[..., 0, :], key_points_px[..., 2, :])
     return _place(boxes_px[..., :2], boxes_px[..., 2:], rotation, _PALM_SCALE, _PALM_SHIFT)
+
+
+def crops_from_persons(key_points_px: Floats) -> Floats:
+    """Crops (..., 4) of detected persons by their key points (..., 4, 2): the middle of the hips, and a point above
+    it as far away as the body reaches.
+    """
+    middle, ahead = key_points_px[..., 0, :], key_points_px[..., 1, :]
+    side = np.linalg.norm(ahead - middle, axis=-1) * _BODY_SCALE
+    return np.concatenate((middle, side[..., None], _upright(middle, ahead)[..., None]), -1)
 
 
 def crops_from_landmarks(points_px: Floats) -> Floats:

@@ -87,13 +87,13 @@ def squares(width: int, height: int) -> tuple[list[tuple[int, int]], int]:
     return [(x, y) for y in rows for x in columns], side
 
 
-def letterbox(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float, Floats]:
-    """The image in the middle of a black square of INPUT_PX, its scale there, its offset (2,) in pixels."""
+def letterbox(image: NDArray[np.uint8], input_px: int = INPUT_PX) -> tuple[NDArray[np.uint8], float, Floats]:
+    """The image in the middle of a black square of input_px, its scale there, its offset (2,) in pixels."""
     height, width = image.shape[:2]
-    scale = INPUT_PX / max(height, width)
+    scale = input_px / max(height, width)
     small_width, small_height = max(1, round(width * scale)), max(1, round(height * scale))
-    x, y = (INPUT_PX - small_width) // 2, (INPUT_PX - small_height) // 2
-    square = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
+    x, y = (input_px - small_width) // 2, (input_px - small_height) // 2
+    square = np.zeros((input_px, input_px, 3), np.uint8)
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     square[y : y + small_height, x : x + small_width] = cv2.resize(
         image, (small_width, small_height), interpolation=shrink
@@ -101,14 +101,14 @@ def letterbox(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float, Float
     return square, scale, np.array([x, y], np.float64)
 
 
-def anchor_centres() -> Floats:
+def anchor_centres(input_px: int = INPUT_PX, strides: Sequence[int] = _STRIDES) -> Floats:
     """Centres (2016, 2) of the anchors in input pixels; layers of equal stride share a grid."""
     layers: list[Floats] = []
-    for stride in sorted(set(_STRIDES)):
-        cells = INPUT_PX // stride
+    for stride in sorted(set(strides)):
+        cells = input_px // stride
         at = (np.arange(cells) + 0.5) * stride
         y, x = np.meshgrid(at, at, indexing="ij")
-        a_cell = _ANCHORS_A_CELL * _STRIDES.count(stride)
+        a_cell = _ANCHORS_A_CELL * strides.count(stride)
         layers.append(np.repeat(np.stack((x, y), -1).reshape(-1, 2), a_cell, axis=0))
     return np.concatenate(layers)
 
@@ -149,16 +149,23 @@ def box_overlaps(boxes: Floats) -> Floats:
     return shared / np.maximum(union, 1e-12)
 
 
+def decoded_boxes(
+    values: NDArray[np.floating], logits: NDArray[np.floating], centres: Floats, min_score: float
+) -> tuple[Floats, Floats]:
+    """Boxes and what goes along with them (N, 4 + 2 K) in input pixels, and scores (N,), of one picture's output."""
+    scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -_MAX_LOGIT, _MAX_LOGIT)))
+    likely = scores >= min_score
+    found, centres = values[likely].astype(np.float64), centres[likely]
+    found[:, :2] += centres
+    found[:, 4:] += np.tile(centres, (values.shape[1] - 4) // 2)
+    return weighted_suppression(found, scores[likely])
+
+
 _ANCHORS = anchor_centres()
 
 
 def _decode(values: Floats, logits: Floats, scale: float, offset: Floats, min_score: float) -> Palms:
-    scores = 1 / (1 + np.exp(-np.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)))
-    likely = scores >= min_score
-    values, centres = values[likely].astype(np.float64), _ANCHORS[likely]
-    values[:, :2] += centres
-    values[:, 4:] += np.tile(centres, (VALUES - 4) // 2)
-    values, kept = weighted_suppression(values, scores[likely].astype(np.float64))
+    values, kept = decoded_boxes(values, logits, _ANCHORS, min_score)
     key_points = (values[:, 4:].reshape(-1, 7, 2) - offset) / scale
     boxes = np.concatenate(((values[:, :2] - offset) / scale, values[:, 2:4] / scale), 1)
     return Palms(boxes, key_points, kept)

@@ -9,18 +9,21 @@ decided here: see `tracks`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.landmarks.body_reader import find_arms
+from inference_core.landmarks.weights import LandmarkNetworks, PoseNetworks
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.tracklets import Sighting, Tracklets
 from inference_core.tracking.window import DetectionSettings, Window
 
 STAGE = "landmarks"
 Progress = Callable[[str, int, int], None]
+_ArmsArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class ShotFrame(Protocol):
@@ -38,8 +41,11 @@ def detect_shot(
     settings: DetectionSettings | None = None,
     progress: Progress | None = None,
     frame_count: int = 0,
+    pose: PoseNetworks | None = None,
 ) -> ShotDetections:
     """All sightings of hands in the shot. Holds no more than a window of images, however long the shot.
+
+    pose: with it, the arms of the plainest person are looked for on some frames.
 
     progress(stage, done, total) is called after every window; total is `frame_count`, or what is known so
     far.
@@ -47,17 +53,38 @@ def detect_shot(
     settings = settings or DetectionSettings()
     tracklets = Tracklets()
     times: list[float] = []
+    arms: list[_ArmsArrays] = []
     size_px = (0, 0)
     window = Window(networks, settings, tracklets)
     for some in _windows(frames, settings):
         times.extend(frame.time_s for frame in some)
         size_px = next((_size_px(frame.image) for frame in some if frame.image is not None), size_px)
         window.advance([frame.image for frame in some])
+        if pose is not None:
+            arms.append(_arms([frame.image for frame in some], len(times) - len(some), settings, pose))
         # Only the window's short history may stay while the next frames come in.
         some.clear()
         if progress is not None:
             progress(STAGE, len(times), max(frame_count, len(times)))
-    return _as_arrays(tracklets, np.array(times, np.float64), size_px)
+    found = _as_arrays(tracklets, np.array(times, np.float64), size_px)
+    if not arms:
+        return found
+    arms_px, arms_m = (np.concatenate(parts) for parts in zip(*arms, strict=True))
+    return replace(found, arms_px=arms_px, arms_m=arms_m)
+
+
+def _arms(
+    images: list[NDArray[np.uint8] | None], first: int, settings: DetectionSettings, pose: PoseNetworks
+) -> _ArmsArrays:
+    """`arms_px` and `arms_m` of the images, which begin with the shot's frame `first`."""
+    arms_px, arms_m = (np.full((len(images), 2, 3, 3), np.nan, np.float32) for _ in range(2))
+    rows = [row for row in range(len(images)) if (first + row) % settings.arms_every == 0]
+    looked = {row: image for row in rows if (image := images[row]) is not None}
+    if looked:
+        found, there = find_arms(list(looked.values()), pose), list(looked)
+        arms_px[there] = np.concatenate((found.points_px, found.score[..., None]), -1)
+        arms_m[there] = found.world_m
+    return arms_px, arms_m
 
 
 def _size_px(image: NDArray[np.uint8]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was seen of hands in a shot, before anybody says whose hands they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ class ShotDetections:
     presence (N,): 0..1. right (N,): 0..1, near 1 for a right hand in plain, unmirrored footage.
     crops (N, 4): where each was read, see `crops`.
     time_s (T,). size_px: width, height; (0, 0) where no frame had an image.
+    arms_px (T, S, 3, 3): shoulder, elbow, wrist of the plainest person: x, y in pixels of the frame, score 0..1; NaN in
+    frames that were not looked at, score 0 and x, y NaN where no person was found. arms_m (T, S, 3, 3): the same about
+    the middle of the hips, metres, camera axes. Both may be empty: nobody looked.
     """
 
     at: NDArray[np.int64]
@@ -30,3 +33,5 @@ class ShotDetections:
     crops: Floats
     time_s: NDArray[np.float64]
     size_px: tuple[int, int]
+    arms_px: Floats = field(default_factory=lambda: np.zeros((0, 2, 3, 3), np.float32))
+    arms_m: Floats = field(default_factory=lambda: np.zeros((0, 2, 3, 3), np.float32))

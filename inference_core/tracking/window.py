@@ -33,7 +33,8 @@ class DetectionSettings:
     best ones only. min_palm_score, min_presence: MediaPipe's own; min_palm_score_closer: of the closer look at frames
     with fewer than two hands, whose palms the landmark network checks all the same. reread_shift: a reading whose
     hand lies further than this share of the crop's side from the crop's middle is repeated with a crop that fits.
-    widen_lost: a lost hand is looked for in a crop so much wider.
+    widen_lost: a lost hand is looked for in a crop so much wider. arms_every: a body's arms are looked for on every
+    n-th frame.
     """
 
     detect_every: int = 12
@@ -47,6 +48,7 @@ class DetectionSettings:
     min_presence: float = 0.5
     reread_shift: float = 0.1
     widen_lost: float = 1.25
+    arms_every: int = 12
 
 
 @dataclass(frozen=True)

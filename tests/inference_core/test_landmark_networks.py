@@ -13,8 +13,10 @@ from inference_core.landmarks import weights as weights_module
 from inference_core.landmarks.blocks import SameConv
 from inference_core.landmarks.landmark_network import LandmarkNetwork
 from inference_core.landmarks.weights import (
+    BODY_WEIGHTS,
     LANDMARK_WEIGHTS,
     PALM_WEIGHTS,
+    PERSON_WEIGHTS,
     LandmarkNetworks,
     load_landmark_networks,
     load_weights,
@@ -94,7 +96,7 @@ def test_the_shipped_weights_are_what_the_converter_makes_of_mediapipe(tmp_path:
     from training.convert.landmarks import convert_all
 
     convert_all(Path(mediapipe.__file__).parent, tmp_path)
-    for name in (PALM_WEIGHTS, LANDMARK_WEIGHTS):
+    for name in (PALM_WEIGHTS, LANDMARK_WEIGHTS, PERSON_WEIGHTS, BODY_WEIGHTS):
         made, shipped = load_file(tmp_path / name), load_file(SHIPPED / name)
         assert made.keys() == shipped.keys()
         assert all(torch.equal(made[key], shipped[key]) for key in made)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bodies in whole frames: the plainest person of each, by their shoulders, elbows and wrists."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.landmarks.crop_squares import crops_from_persons, cut, to_frame, turn_to_frame
+from inference_core.landmarks.palm_detector import anchor_centres, decoded_boxes, letterbox
+from inference_core.landmarks.pose_network import BODY_PX, PERSON_PX, PERSON_VALUES
+from inference_core.landmarks.weights import PoseNetworks
+
+# MediaPipe's own thresholds.
+_MIN_PERSON, _MIN_BODY = 0.5, 0.5
+_ANCHORS = anchor_centres(PERSON_PX, (8, 16, 32, 32, 32))
+# Of the 33 landmarks: left and right shoulder, elbow, wrist.
+_ARMS = np.array([[11, 13, 15], [12, 14, 16]])
+
+SHOULDER, ELBOW, WRIST = 0, 1, 2
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Arms:
+    """The arms of one person in N pictures: left and right; shoulder, elbow, wrist. NaN and score 0 where no person is.
+
+    points_px (N, S, 3, 2): in pixels of the frame, also where they lie outside. world_m (N, S, 3, 3): about the middle
+    of the hips, camera axes. score (N, S, 3): 0..1, how likely each is in the picture and visible.
+    """
+
+    points_px: Floats
+    world_m: Floats
+    score: Floats
+
+
+def find_arms(images: Sequence[NDArray[np.uint8]], networks: PoseNetworks) -> Arms:
+    """The arms of the person most surely found in each RGB image (H, W, 3)."""
+    found = Arms(
+        np.full((len(images), 2, 3, 2), np.nan),
+        np.full((len(images), 2, 3, 3), np.nan),
+        np.zeros((len(images), 2, 3)),
+    )
+    crops = [_person(image, networks) for image in images]
+    for row, (image, crop) in enumerate(zip(images, crops, strict=True)):
+        if crop is not None:
+            _read(image, crop, networks, found, row)
+    return found
+
+
+def _person(image: NDArray[np.uint8], networks: PoseNetworks) -> Floats | None:
+    """The crop (4,) about the person most surely found."""
+    picture, scale, offset = letterbox(image, PERSON_PX)
+    values, logits = networks.run_person(picture[None])
+    found, _ = decoded_boxes(values[0], logits[0], _ANCHORS, _MIN_PERSON)
+    if not len(found):
+        return None
+    return crops_from_persons((found[0, 4:].reshape((PERSON_VALUES - 4) // 2, 2) - offset) / scale)
+
+
+def _read(image: NDArray[np.uint8], crop: Floats, networks: PoseNetworks, found: Arms, row: int) -> None:
+    """Fills one row of `found`, where the crop shows a body."""
+    points, presence, world_m = networks.run_body(cut(image, crop, BODY_PX)[None])
+    if presence[0] < _MIN_BODY:
+        return
+    points_px = to_frame(points[:, :, :3].astype(np.float64), crop[None], BODY_PX)[0]
+    found.points_px[row] = points_px[_ARMS, :2]
+    found.world_m[row] = turn_to_frame(world_m.astype(np.float64), crop[None])[0, _ARMS]
+    found.score[row] = (1 / (1 + np.exp(-points[0, :, 3:].astype(np.float64)))).prod(-1)[_ARMS]

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sides from arms, on made-up sightings: a body's wrists, and forearms that come into an own view."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.arms import body_in_view, with_arms
+from inference_core.tracking.assign import build_tracks
+from inference_core.tracking.detections import ShotDetections
+from tests.inference_core.test_tracks import Tracklet, palm_x, path, shot
+
+FRAMES = 40
+
+
+def looked_at(detections: ShotDetections, arms: np.ndarray | None) -> ShotDetections:
+    """The shot with arms (S, 3, 3: x, y, score) on every eighth frame, or with nobody there."""
+    arms_px = np.full((FRAMES, 2, 3, 3), np.nan, np.float32)
+    arms_px[::8] = np.array([np.nan, np.nan, 0.0]) if arms is None else arms
+    return replace(detections, arms_px=arms_px, arms_m=arms_px)
+
+
+def pair(right_of_left: float, right_of_right: float) -> ShotDetections:
+    """Upright hands at x = 300 and 700, of such handedness."""
+    hands = [
+        Tracklet(*path(300, 300, 0, FRAMES), right_of_left),
+        Tracklet(*path(700, 700, 0, FRAMES), right_of_right),
+    ]
+    return shot(hands, FRAMES)
+
+
+def body(left_x: float, right_x: float, score: float = 0.95) -> np.ndarray:
+    """Arms whose wrists are at the made-up hands' height."""
+    x = np.array([[left_x], [right_x]])
+    return np.stack(np.broadcast_arrays(x, [[500, 450, 348]], score), -1)
+
+
+def test_in_an_own_view_the_hand_on_the_left_is_the_left_one_whatever_the_handedness_says() -> None:
+    tracks = build_tracks(with_arms(looked_at(pair(0.97, 0.03), None)))
+    assert palm_x(tracks, LEFT, 20) < palm_x(tracks, RIGHT, 20)
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_forearms_tell_the_same_of_a_picture_that_is_turned_about_the_hands(turns: int) -> None:
+    upright = looked_at(pair(0.5, 0.5), None)
+    middle = np.array([500.0, 300.0])
+    points = upright.points_px.copy()
+    turn = np.array([[0.0, -1.0], [1.0, 0.0]])
+    points[..., :2] = (points[..., :2] - middle) @ np.linalg.matrix_power(turn, turns).T + middle
+    right = with_arms(replace(upright, points_px=points.astype(np.float32))).right
+    np.testing.assert_allclose(right, with_arms(upright).right, atol=1e-5)
+    assert (right > 0.5).tolist() == (upright.points_px[:, 0, 0] > 500).tolist()
+
+
+def test_a_bodys_wrists_outweigh_the_handedness_and_the_own_view() -> None:
+    detections = looked_at(pair(0.1, 0.9), body(left_x=710, right_x=290))
+    assert body_in_view(detections)
+    tracks = build_tracks(with_arms(detections))
+    assert palm_x(tracks, RIGHT, 20) < palm_x(tracks, LEFT, 20)
+
+
+def test_a_body_whose_wrists_are_elsewhere_or_hidden_changes_nothing() -> None:
+    for arms in (body(left_x=-900, right_x=-800), body(left_x=710, right_x=290, score=0.0)):
+        detections = looked_at(pair(0.1, 0.9), arms)
+        np.testing.assert_allclose(with_arms(detections).right, detections.right, atol=1e-6)
+
+
+def test_one_hand_alone_is_judged_by_itself() -> None:
+    alone = looked_at(shot([Tracklet(*path(300, 300, 0, FRAMES), 0.9)], FRAMES), None)
+    np.testing.assert_allclose(with_arms(alone).right, 0.9, atol=1e-6)
+
+
+def test_where_nobody_looked_for_arms_they_say_nothing() -> None:
+    detections = pair(0.97, 0.03)
+    assert with_arms(detections) is detections
