@@ -6,10 +6,10 @@ import stat
 from pathlib import Path
 
 from inference_core.footage.movie import open_movie
-from inference_core.footage.picture import PICTURE_SUFFIXES
 from inference_core.footage.records import Footage, FootageInfo, FrameRange, Limits, Warn
-from inference_core.footage.sequence import is_pattern, open_sequence
+from inference_core.footage.sequence import open_sequence
 from inference_core.shared.errors import FootageError, RequestError
+from inference_core.shared.picture_sequences import is_pattern, is_picture
 
 MIN_SIDE_PX = 32  # nothing smaller can show a hand
 
@@ -35,8 +35,8 @@ def open_footage(
         raise RequestError(f"A frame rate of {fps} is not possible; give frames a second, such as 24.")
     if not is_pattern(path):
         _check_kind(path)
-    if path.is_dir() or is_pattern(path) or path.suffix.lower() in PICTURE_SUFFIXES:
-        return _sequence_footage(path, frames, fps, warn)
+    if path.is_dir() or is_pattern(path) or is_picture(path):
+        return _sequence_footage(path, frames, fps, warn, limits)
     return _movie_footage(path, frames, warn, limits)
 
 
@@ -53,8 +53,10 @@ def _check_kind(path: Path) -> None:
         raise FootageError(f"{path} is neither a file nor a folder. Record it into a file first.")
 
 
-def _sequence_footage(path: Path, frames: FrameRange, fps: float | None, warn: Warn) -> Footage:
-    sequence = open_sequence(path, fps, warn)
+def _sequence_footage(
+    path: Path, frames: FrameRange, fps: float | None, warn: Warn, limits: Limits
+) -> Footage:
+    sequence = open_sequence(path, fps, limits, warn)
     info = FootageInfo(
         name=str(path),
         kind="still" if len(sequence.files) == 1 else "sequence",

@@ -43,8 +43,3 @@ def orientation_of_matrix(matrix: Sequence[int]) -> int:
     exchanged = abs(b) + abs(c) > abs(a) + abs(d)
     across, down = (c, b) if exchanged else (a, d)
     return _NUMBER_OF[exchanged, down < 0, across < 0]
-
-
-def known_orientation(value: int) -> int:
-    """The value where EXIF knows it, else upright: damaged tags turn nothing."""
-    return value if value in _STEPS else UPRIGHT

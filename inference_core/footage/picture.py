@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One picture file as upright 8-bit sRGB: PNG, JPEG, TIFF, WebP, BMP and OpenEXR."""
+"""One picture file as upright 8-bit sRGB with square pixels: PNG, JPEG, TIFF, WebP, BMP, DPX and OpenEXR."""
 
 from pathlib import Path
 from typing import Any
@@ -8,38 +8,77 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.footage import orientation
+from inference_core.footage.dpx import read_dpx
+from inference_core.footage.exr import read_exr
+from inference_core.footage.pixel_aspect import known_aspect, square_size
+from inference_core.footage.records import Limits
+from inference_core.footage.tone_mapping import srgb_from_linear
 from inference_core.shared.errors import FootageError
+from inference_core.shared.picture_header import PictureHeader, read_picture_header
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr", ".webp", ".bmp")
-
-# Layers that renderers call the picture itself, tried in this order when a file has no plain R, G, B.
-_EXR_LAYERS = ("rgba", "rgb", "combined", "beauty", "composite")
+# What a file may hold beside its picture before it is refused, and how many bytes a pixel may take in it.
+_MOST_EXTRA_BYTES, _MOST_BYTES_A_PIXEL = 64 << 20, 32
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
+def read_picture(path: Path, limits: Limits) -> NDArray[np.uint8]:
     """The picture (H, W, 3), uint8 sRGB. EXR and float TIFF are taken as linear; alpha goes over black.
 
-    FootageError where the file cannot be read as a picture.
+    FootageError where the file cannot be read as a picture, or is larger than the limits allow.
     """
+    header = read_picture_header(path)
+    limits.check_size(str(path), header.size_px)
     try:
-        if path.suffix.lower() == ".exr":
-            return _to_srgb8(_read_exr(path))
-        return _decode(path)
+        _check_bytes(path, header)
+        image, aspect = _read(path, header, limits)
+        return _squared(image, aspect, path, limits)
     except OSError as error:
         raise FootageError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (cv2.error, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
-        raise FootageError(f"{path} cannot be read as a picture: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise FootageError(f"{path} cannot be read as a picture: {reason}") from error
+
+
+def _read(path: Path, header: PictureHeader, limits: Limits) -> tuple[NDArray[np.uint8], float]:
+    match header.kind:
+        case "exr":
+            linear, aspect = read_exr(path, limits)
+            return srgb_from_linear(linear), aspect
+        case "dpx":
+            return read_dpx(path, limits)
+        case "cineon":
+            raise FootageError(
+                f"{path} is a Cineon picture, which is not read. Convert it to DPX or OpenEXR."
+            )
+        case "tiff":
+            return _decode(path), 1.0  # OpenCV turns this kind, and no other
+        case _:
+            return np.ascontiguousarray(orientation.upright(_decode(path), header.orientation)), 1.0
+
+
+def _check_bytes(path: Path, header: PictureHeader) -> None:
+    width, height = header.size_px
+    if path.stat().st_size > _MOST_EXTRA_BYTES + _MOST_BYTES_A_PIXEL * width * height:
+        raise FootageError(
+            f"{path} holds far more than a picture of {width}x{height}. Export that picture alone."
+        )
+
+
+def _squared(image: NDArray[np.uint8], aspect: float, path: Path, limits: Limits) -> NDArray[np.uint8]:
+    size = square_size((image.shape[1], image.shape[0]), known_aspect(aspect))
+    if size == (image.shape[1], image.shape[0]):
+        return image
+    limits.check_size(str(path), size)
+    resized: Any = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    return resized
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:
-    data = np.frombuffer(
-        path.read_bytes(), np.uint8
-    )  # imread knows no names outside the code page on Windows
-    if data.size == 0:
-        raise FootageError(f"{path} is an empty file.")
-    # Only the colour mode turns a JPEG upright by its EXIF orientation; only the unchanged one keeps alpha.
-    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
-    image: Any = cv2.imdecode(data, cv2.IMREAD_COLOR if jpeg else cv2.IMREAD_UNCHANGED)
+    """As stored, not yet turned; a TIFF is."""
+    # imread knows no names outside the code page on Windows.
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    # Only the unchanged mode keeps alpha and depth.
+    image: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise FootageError(f"{path} is damaged or not a picture of the kind that its name says.")
     if image.ndim == 2:
@@ -50,69 +89,8 @@ def _decode(path: Path) -> NDArray[np.uint8]:
     if image.shape[2] in (2, 4):
         colour = colour * (image[..., -1:].astype(np.float32) / full)
     if linear:
-        return _to_srgb8(colour.astype(np.float32))
-    if image.dtype == np.uint8 and colour.dtype == np.uint8:
+        return srgb_from_linear(colour.astype(np.float32))
+    if colour.dtype == np.uint8:
         return np.ascontiguousarray(colour)
-    return np.clip(colour.astype(np.float32) * (255 / full) + 0.5, 0, 255).astype(np.uint8)
-
-
-def _read_exr(path: Path) -> NDArray[np.float32]:
-    """Linear R, G, B (H, W, 3) of the display window, from the plain channels or the picture's layer."""
-    import OpenEXR  # an import of its own: a machine without its wheel still reads everything else
-
-    with OpenEXR.File(str(path), separate_channels=True) as file:
-        for part in file.parts:
-            names = _exr_colour_channels(list(part.channels))
-            if names is not None:
-                planes = [np.asarray(part.channels[name].pixels, np.float32) for name in names]
-                return _in_display_window(np.stack(planes, -1), part.header)
-    raise FootageError(f"{path} holds no R, G, B and no Y channel that could be shown.")
-
-
-def _exr_colour_channels(names: list[str]) -> tuple[str, str, str] | None:
-    layers: dict[str, dict[str, str]] = {}
-    for name in names:
-        layer, _, channel = name.rpartition(".")
-        layers.setdefault(layer, {})[channel.upper()] = name
-    order = sorted(layers, key=lambda layer: (layer != "", _layer_rank(layer)))
-    for layer in order:
-        if {"R", "G", "B"} <= layers[layer].keys():
-            return layers[layer]["R"], layers[layer]["G"], layers[layer]["B"]
-    for layer in order:
-        if "Y" in layers[layer]:
-            luminance = layers[layer]["Y"]
-            return luminance, luminance, luminance
-    return None
-
-
-def _layer_rank(layer: str) -> int:
-    last = layer.rpartition(".")[2].lower()
-    return _EXR_LAYERS.index(last) if last in _EXR_LAYERS else len(_EXR_LAYERS)
-
-
-def _in_display_window(pixels: NDArray[np.float32], header: Any) -> NDArray[np.float32]:
-    """The pixels of the data window placed in the display window; black where there are none."""
-    if "displayWindow" not in header or "dataWindow" not in header:
-        return pixels
-    (x0, y0), (x1, y1) = (np.asarray(corner).astype(int) for corner in header["displayWindow"])
-    (left, top), _ = (np.asarray(corner).astype(int) for corner in header["dataWindow"])
-    height, width = y1 - y0 + 1, x1 - x0 + 1
-    if (left, top) == (x0, y0) and pixels.shape[:2] == (height, width):
-        return pixels
-    shown = np.zeros((height, width, 3), np.float32)
-    rows = slice(max(top - y0, 0), min(top - y0 + pixels.shape[0], height))
-    columns = slice(max(left - x0, 0), min(left - x0 + pixels.shape[1], width))
-    if rows.start < rows.stop and columns.start < columns.stop:
-        source_top, source_left = rows.start - (top - y0), columns.start - (left - x0)
-        shown[rows, columns] = pixels[
-            source_top : source_top + rows.stop - rows.start,
-            source_left : source_left + columns.stop - columns.start,
-        ]
-    return shown
-
-
-def _to_srgb8(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """IEC 61966-2-1's curve on linear values, clipped to 0..1."""
-    values = np.clip(np.nan_to_num(linear, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
-    encoded = np.where(values <= 0.0031308, 12.92 * values, 1.055 * values ** (1 / 2.4) - 0.055)
-    return (encoded * 255 + 0.5).astype(np.uint8)
+    scaled: Any = cv2.convertScaleAbs(np.ascontiguousarray(colour), alpha=255 / full)
+    return scaled

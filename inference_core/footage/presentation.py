@@ -15,17 +15,13 @@ from numpy.typing import NDArray
 
 from inference_core.footage import orientation
 from inference_core.footage.container import Sample
+from inference_core.footage.pixel_aspect import known_aspect, square_size
 from inference_core.footage.tone_mapping import Transfer, to_srgb
 
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}  # FFmpeg's AVColorTransferCharacteristic
 
 # FFmpeg's AVFieldOrder: which field is shown first.
 _TOP_FIRST, _BOTTOM_FIRST = (2, 5), (3, 4)
-
-# Pixels that are further from square are damage; no camera has them.
-_MOST_STRETCH = 4
-
-_LESS_THAN_A_PIXEL = 1e-3
 
 
 @dataclass(frozen=True)
@@ -45,10 +41,7 @@ class Presentation:
     @property
     def square_px(self) -> tuple[int, int]:
         """Width and height in square pixels, as stored: the side that is squeezed is drawn out."""
-        width, height = self.stored_px
-        if self.pixel_aspect >= 1:
-            return round(width * self.pixel_aspect), height
-        return width, round(height / self.pixel_aspect)
+        return square_size(self.stored_px, self.pixel_aspect)
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -93,9 +86,7 @@ class Presentation:
 def presentation_of(sample: Sample, pixel_aspect: Fraction | None) -> Presentation:
     """What the movie's pictures need, judged by its beginning. pixel_aspect: what the container or the codec says."""
     frame = sample.first
-    aspect = float(pixel_aspect or 1)
-    if not 1 / _MOST_STRETCH <= aspect <= _MOST_STRETCH or abs(aspect - 1) < _LESS_THAN_A_PIXEL:
-        aspect = 1.0
+    aspect = known_aspect(float(pixel_aspect or 1))
     matrices = [data for data in frame.side_data if data.type == Type.DISPLAYMATRIX]
     turned = orientation.UPRIGHT
     if matrices:
