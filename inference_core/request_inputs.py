@@ -4,9 +4,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from inference_core.footage.picture import PICTURE_SUFFIXES
 from inference_core.hand_model.mano_file import SUBFOLDERS
 from inference_core.shared.messages import CaptureRequest
+from inference_core.shared.picture_sequences import PICTURE_SUFFIXES, is_picture
 
 
 def capture_inputs(request: CaptureRequest) -> Iterator[Path]:
@@ -22,7 +22,7 @@ def footage_inputs(footage: str) -> Iterator[Path]:
     path = Path(footage)
     yield path
     folder = path if path.is_dir() else path.parent
-    if path.is_dir() or not path.exists() or path.suffix.lower() in PICTURE_SUFFIXES:
+    if path.is_dir() or not path.exists() or is_picture(path):
         yield from _files_in(folder, PICTURE_SUFFIXES)
 
 
