@@ -24,7 +24,7 @@ from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot
-from inference_core.two_hand.conditioning import SEEN_SCORE
+from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.two_hand.records import Conditioning
 from training.data.conditioning_noise import AS_FITTED, EvidenceNoise, degraded_evidence
 from training.data.sample import Sample

@@ -23,8 +23,10 @@ from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot
+from inference_core.tracking.expected_hands import expected_hands
+from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.engine import Engine, HandEstimates
-from inference_core.two_hand.predictor import load_predictor, predict_shot
+from inference_core.two_hand.predictor import load_predictor, predict_frames
 from inference_core.two_hand.records import Conditioning
 
 
@@ -55,8 +57,8 @@ def main() -> None:
         camera = default_camera(footage.info.size_px)
         for weights in options.weights:
             predictor = load_predictor(weights, hand)
-            alone = replace(predictor, engine=PictureAlone(predictor.engine), head=None)
-            found = predict_shot(frames, tracks, camera, alone)
+            alone = replace(predictor, engine=PictureAlone(predictor.engine))
+            found = predict_frames(frames, expected_hands(tracks), shot_crops(tracks), camera, alone)
             joints_m = torch.from_numpy(found.joints_rel_m + found.wrist_cam_m[:, :, None]).double()
             px = project_pinhole(joints_m, torch.from_numpy(camera.K)).numpy()
             true_px = tracks.landmarks_px[..., :2]

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from inference_core.fitting.settings import SolveSettings
-from inference_core.fitting.shot import solve_shot
 from inference_core.footage import open_footage, parse_frame_range
 from inference_core.footage.records import Warn
 from inference_core.geometry.camera import (
@@ -27,9 +26,19 @@ from inference_core.shared.messages import CaptureRequest, Progress
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
-from inference_core.shot_stages import Pieces, choose_network, estimate_with_network, find_landmarks
+from inference_core.stages import (
+    Run,
+    choose_network,
+    detect,
+    initial_fit,
+    predict,
+    recover,
+    refine,
+    solve,
+    track,
+)
 from inference_core.take_assembly import assemble_take, take_meta
-from inference_core.tracking.assign import TrackSettings, build_tracks
+from inference_core.tracking.assign import TrackSettings
 
 _log = logging.getLogger(__name__)
 
@@ -47,22 +56,34 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     footage = open_footage(request.footage, parse_frame_range(request.frames), request.fps, notices.add)
     camera = camera_of(request, footage.info.size_px)
     hand_model = load_hand_model(Path(request.mano) if request.mano else None)
-    settings = SolveSettings(smooth=request.smooth)
     device = choose_device(request.device)
     network = choose_network(request.network, hand_model, device)
-    with ResumeCache(out, request.resume) as partial:
-        pieces = Pieces(footage, partial, progress)
-        detections = find_landmarks(pieces, device, network)
-        evidence = build_tracks(detections, TrackSettings(hands=request.hands))
-        if not (evidence.present == SEEN).any():
-            notices.add("No hands were found in the footage; the take holds none.")
-        estimates = estimate_with_network(pieces, network, evidence, camera) if network else None
-        solution = solve_shot(
-            evidence, camera, detections.time_s, hand_model, settings, estimates, progress=progress
+    with ResumeCache(out, request.resume) as cache:
+        run = Run(
+            footage,
+            camera,
+            hand_model,
+            device,
+            network,
+            TrackSettings(hands=request.hands),
+            SolveSettings(smooth=request.smooth),
+            cache,
+            progress,
         )
+        shot = detect(run)
+        shot = track(run, shot)
+        shot = recover(run, shot)
+        shot = refine(run, shot)
+        shot = initial_fit(run, shot)
+        shot = predict(run, shot)
+        shot = solve(run, shot)
+        assert shot.tracks is not None and shot.solution is not None
+        if not (shot.tracks.present == SEEN).any():
+            notices.add("No hands were found in the footage; the take holds none.")
         name = network.name if network else None
         meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts)
-        take = assemble_take(solution, evidence, camera, footage.info, detections.time_s, hand_model, meta)
+        times = shot.detections.time_s
+        take = assemble_take(shot.solution, shot.tracks, camera, footage.info, times, hand_model, meta)
         save_take(take, out)
         if preview is not None:
             write_preview(take, footage, preview, progress)

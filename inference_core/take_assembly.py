@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take out of what the stages found: the solved shot, its evidence, the camera, the hand model."""
+"""A take out of what the stages found: the solved shot, its tracks, the camera, the hand model."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from inference_core import __version__
 from inference_core.fitting.solution import ShotSolution
 from inference_core.footage import FootageInfo
 from inference_core.geometry.camera import Camera
+from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.presence import ABSENT
@@ -23,7 +24,7 @@ from inference_core.tracking.hand_tracks import HandTracks
 
 def assemble_take(
     solution: ShotSolution,
-    evidence: HandTracks,
+    tracks: HandTracks,
     camera: Camera,
     info: FootageInfo,
     time_s: NDArray[np.float64],
@@ -36,7 +37,7 @@ def assemble_take(
         name: np.where(absent.reshape(*absent.shape, *[1] * (value.ndim - 2)), np.nan, value).astype(
             np.float32
         )
-        for name, value in _moving(solution, evidence).items()
+        for name, value in _moving(solution, tracks, camera).items()
     }
     betas = np.where(np.isfinite(solution.betas), solution.betas, 0).astype(np.float32)
     shaped = hand_model.with_shape(torch.as_tensor(betas).to(hand_model.template_m))
@@ -97,11 +98,21 @@ def take_meta(
     }
 
 
-def _moving(solution: ShotSolution, evidence: HandTracks) -> dict[str, NDArray[np.float32]]:
+def _moving(solution: ShotSolution, tracks: HandTracks, camera: Camera) -> dict[str, NDArray[np.float32]]:
     names = ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m")
     solved = {name: getattr(solution, name) for name in names}
     raw = {f"raw_{name}": getattr(solution, f"raw_{name}") for name in names}
-    return {**solved, **raw, "landmarks_px": evidence.landmarks_px}
+    return {**solved, **raw, "landmarks_px": _landmarks_px(solution, tracks, camera)}
+
+
+def _landmarks_px(solution: ShotSolution, tracks: HandTracks, camera: Camera) -> NDArray[np.float32]:
+    """(T, S, 21, 3) the tracks' landmarks; where a hand has none, its solved joints in the picture with score 0."""
+    found = np.isfinite(tracks.landmarks_px).all((-1, -2))
+    projected = project_pinhole(
+        torch.from_numpy(solution.joints_cam_m).double(), torch.from_numpy(camera.K)
+    ).numpy()
+    unseen = np.concatenate([projected, np.zeros_like(projected[..., :1])], -1)
+    return np.where(found[..., None, None], tracks.landmarks_px, unseen).astype(np.float32)
 
 
 def _array(tensor: torch.Tensor, dtype: type[np.generic]) -> NDArray[Any]:

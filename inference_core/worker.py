@@ -39,15 +39,10 @@ from inference_core.shared.messages import (
     decode_request,
     encode_message,
 )
+from inference_core.shared.stages import STAGE_LABELS
 
 GRACE_S = 1.2
 
-_STAGE_TEXTS = {
-    "landmarks": "Finding the hands",
-    "network": "Looking at both hands together",
-    "solve": "Solving the shot",
-    "preview": "Drawing the preview",
-}
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "av")
 _STOP_TEXT = "The run was stopped. What it had is kept; the same request goes on from there."
 
@@ -124,7 +119,7 @@ def carry_out(request: CaptureRequest, wire: Wire, orders: Iterator[str] | None 
     def progress(stage: str, done: int, total: int) -> None:
         if stage not in stages:
             stages.add(stage)
-            wire.send(Status(_STAGE_TEXTS.get(stage, stage)))
+            wire.send(Status(STAGE_LABELS.get(stage, stage)))
         wire.send(StageProgress(stage, done, total))
 
     try:

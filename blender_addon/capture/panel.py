@@ -7,6 +7,7 @@ import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
 from inference_core import __version__
+from inference_core.shared.stages import STAGE_LABELS
 
 from ..engine.job import JobState
 from ..preferences import addon_preferences, draw_installation
@@ -59,14 +60,6 @@ class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
             layout.prop(capture, name)
 
 
-_STAGES = {
-    "landmarks": "Finding the hands",
-    "network": "Looking at both hands",
-    "solve": "Solving the shot",
-    "preview": "Drawing the preview",
-}
-
-
 class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
     """Hands from the footage into the scene"""
 
@@ -104,7 +97,7 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
 def _draw_run(layout: bpy.types.UILayout, state: JobState, waiting: int) -> None:
     box = layout.box()
     row = box.row()
-    row.label(text=_STAGES.get(state.stage, state.text) or state.text)
+    row.label(text=STAGE_LABELS.get(state.stage, state.text) or state.text)
     row.operator("duohand.cancel_capture", text="", icon="CANCEL")
     box.progress(factor=state.fraction, text=progress_text(state))
     for warning in state.warnings[-3:]:

@@ -7,7 +7,6 @@ import time
 from types import TracebackType
 from typing import TextIO
 
-_STAGES = {"landmarks": "hands", "network": "network", "solve": "solve", "preview": "preview"}
 _REDRAW_S = 0.1
 _SETTLING_S = 0.5  # no time left is told before a stage has run for so long
 
@@ -60,8 +59,7 @@ class ProgressBar:
         done, _ = self._last
         rate = f", {done / elapsed:.1f} a second" if elapsed > 0.1 else ""
         self._draw("")
-        name = _STAGES.get(self._stage, self._stage)
-        print(f"{name:>8}: {done} frames in {elapsed:.1f} s{rate}", file=self._stream, flush=True)
+        print(f"{self._stage:>8}: {done} frames in {elapsed:.1f} s{rate}", file=self._stream, flush=True)
         self._stage = ""
 
     def _draw(self, text: str) -> None:
@@ -80,6 +78,6 @@ def bar_line(stage: str, done: int, total: int, seconds_left: float | None, colu
     if seconds_left is not None:
         minutes, seconds = divmod(round(seconds_left), 60)
         tail += f"  {minutes}:{seconds:02d} left"
-    head = f"{_STAGES.get(stage, stage):>8} "
+    head = f"{stage:>8} "
     room = max(min(columns - len(head) - len(tail) - 3, 40), 4)
     return f"{head}[{'#' * round(share * room):<{room}}]{tail}"[: max(columns - 1, 1)]

@@ -19,13 +19,18 @@ from inference_core.fitting.single_frame import ShotShape, estimate_shape, fit_f
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.two_hand.conditioning import crop_conditioning
 from inference_core.two_hand.configuration import CROP_PX
+from inference_core.two_hand.predictor import frame_views
 from inference_core.two_hand.records import Conditioning
 
 # Where the lens is not known: 60 degrees over a crop of the whole picture.
 _USUAL_FOCAL_UV = 1.7
 _HALF = CROP_PX / 2
+# Frames whose hands are fitted together.
+_FITTED_AT_ONCE = 64
 
 
 def shape_of(evidence: Conditioning, hand: HandModel) -> ShotShape:
@@ -55,6 +60,39 @@ def fitted(evidence: Conditioning, shape: ShotShape) -> Conditioning:
         world_rel_m[seen.frame, seen.side] = (points - points[:, :1]).to(world_rel_m)
     missing = evidence.landmark_score[..., None] == 0
     return replace(evidence, world_rel_m=world_rel_m.masked_fill(missing, 0.0))
+
+
+def fit_expected_hands(
+    expected: ExpectedHands,
+    tracked: ExpectedHands,
+    squares_px: NDArray[np.float64],
+    camera: Camera,
+    hand: HandModel,
+    head_read: bool,
+) -> ExpectedHands:
+    """The expected hands with world landmarks of the fitted hand model, each frame by itself.
+
+    tracked: the same hands as the tracks alone have them, of which the shot's shape is estimated. squares_px (T, 3):
+    the two-hand crops, in whose cameras the hands are fitted; frames without one stay as they are. head_read: the
+    landmark head has read `expected`. hand: float64, on the CPU.
+    """
+    views = frame_views(squares_px, camera)
+    frames = np.array(list(views), np.int64)
+    if not len(frames):
+        return expected
+
+    def in_crops(hands: ExpectedHands) -> Conditioning:
+        return Conditioning.joined([crop_conditioning(hands, at, view) for at, view in views.items()])
+
+    shape = shape_of(in_crops(tracked), hand)
+    if head_read:
+        shape = for_refined(shape, hand)
+    known, world_m = in_crops(expected), expected.world_m.copy()
+    for start in range(0, len(frames), _FITTED_AT_ONCE):
+        rows = slice(start, start + _FITTED_AT_ONCE)
+        some = fitted(known.map(lambda value, rows=rows: value[rows]), shape)
+        world_m[frames[rows]] = some.world_rel_m.double().numpy()
+    return replace(expected, world_m=world_m)
 
 
 def _as_tracks(evidence: Conditioning) -> tuple[HandTracks, Camera]:

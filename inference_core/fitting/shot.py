@@ -37,10 +37,9 @@ from inference_core.geometry.rotations import exp, matrix_to_quaternion, quatern
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import Progress
+from inference_core.shared.stages import SOLVE
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.two_hand.predictions import TwoHandPredictions, with_refined_landmarks
-
-STAGE = "solve"
+from inference_core.two_hand.predictions import TwoHandPredictions
 
 _SHOT_STEPS = 12
 _SETTLED = 1e-4
@@ -64,8 +63,6 @@ def solve_shot(
     times = _frame_times(time_s, len(hand_evidence.present))
     settings = settings or SolveSettings()
     model = hand_model.to("cpu", torch.float64)
-    if network_evidence is not None:
-        hand_evidence = with_refined_landmarks(hand_evidence, network_evidence)
     present = usable_presence(hand_evidence, network_evidence)
     with torch.no_grad():
         shape = _shot_shape(model, hand_evidence, camera, times)
@@ -78,7 +75,7 @@ def solve_shot(
             if len(seen):
                 record.add(seen, frames, *_solve_window(shape, seen, spheres, settings.smooth))
             if progress is not None:
-                progress(STAGE, frames.stop, len(times))
+                progress(SOLVE, frames.stop, len(times))
         return record.solution(model)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The records that footage is read as."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -117,6 +117,14 @@ class Footage:
     def part(self, start: int, stop: int) -> Iterator[Frame]:
         """The frames from the `start`-th up to the `stop`-th of those picked (positions, not numbers)."""
         return self.read(self.info.numbers[start:stop])
+
+
+def footage_of_frames(frames: Sequence[Frame], fps: float) -> Footage:
+    """Footage of frames at hand, all of one size, numbered from 0."""
+    size_px = next(((f.image.shape[1], f.image.shape[0]) for f in frames if f.image is not None), (0, 0))
+    numbers = range(len(frames))
+    info = FootageInfo("frames", "sequence", size_px, fps, numbers, len(frames) / fps, "")
+    return Footage(info, lambda wanted: (frames[number] for number in wanted))
 
 
 def parse_frame_range(text: str) -> FrameRange:

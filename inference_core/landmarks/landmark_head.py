@@ -8,7 +8,7 @@ of them leaves hands tilted by some 20 degrees, above all where the other hand i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inference_core.landmarks.hand_crops import HandCrops, points_to_frame, world_to_frame
+from inference_core.landmarks.hand_crops import Floats, Sides, points_to_frame, world_to_frame
 from inference_core.landmarks.landmark_network import LANDMARKS, LAST_CHANNELS, LandmarkNetwork
 from inference_core.landmarks.weights import load_landmark_networks, load_weights
 from inference_core.shared.errors import WeightsError
-from inference_core.two_hand.crop import mapped
-from inference_core.two_hand.records import Conditioning
 
 HEAD_FILE = "landmark_head.safetensors"
 _EARLIER_FILE = "hand_lifter.safetensors"
@@ -131,38 +129,20 @@ def load_head(path: Path) -> LandmarkHead:
     return head.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def refined(evidence: Conditioning, hand_crops: HandCrops, head: LandmarkHead) -> Conditioning:
-    """The evidence with the head's landmarks and world landmarks for every hand that is known and was looked at.
+def read_hand_crops(
+    features: Tensor, crops: Floats, sides: Sides, head: LandmarkHead
+) -> tuple[Floats, Floats, Floats]:
+    """How the head reads N hand crops (N, 4) of hands of `sides` (N,), from their features (N, 112, 14, 14).
 
-    A landmark's score falls with its expected error, below the score that the evidence gives the hand.
+    Landmarks (N, 21, 2) in frame pixels; world landmarks (N, 21, 3) about the hand's centre in the axes of the line of
+    sight; how far each landmark is trusted (N, 21), 0..1, which falls with its expected error.
     """
-    chosen = (hand_crops.crops[..., 2] > 0) & (evidence.hand_score > 0)
-    rows, sides = (values.cpu() for values in chosen.nonzero(as_tuple=True))
-    if not len(rows):
-        return evidence
-    features = hand_crops.features[rows, sides].float()
     device = next(head.parameters()).device
     with torch.inference_mode():
-        parts = [head(part.to(device)) for part in features.split(_BATCH)]
+        parts = [head(part.float().to(device)) for part in features.split(_BATCH)]
     points, world_m, log_sigma = (
         torch.cat([getattr(part, name) for part in parts]).double().cpu().numpy()
         for name in ("points", "world_m", "log_sigma")
     )
-    crops, numbers = hand_crops.crops[rows, sides].double().numpy(), sides.numpy()
-    points_px = points_to_frame(points, crops, numbers)
-    uv = mapped(points_px, hand_crops.uv_from_px[rows].double().numpy())
-    world_m = world_to_frame(world_m, crops, numbers)
     trust = 1 / (1 + np.square(np.exp(log_sigma[..., 0]) / _HALF_TRUSTED))
-    score = trust * evidence.hand_score[rows, sides].double().numpy()[:, None]
-    known = {
-        "landmarks_uv": uv,
-        "world_rel_m": world_m - world_m[:, :1],
-        "landmark_score": score,
-        "hand_score": score.mean(-1),
-    }
-    filled: dict[str, Tensor] = {}
-    for name, values in known.items():
-        column = getattr(evidence, name).clone()
-        column[rows, sides] = torch.from_numpy(values).to(column)
-        filled[name] = column
-    return replace(evidence, **filled)
+    return points_to_frame(points, crops, sides), world_to_frame(world_m, crops, sides), trust

@@ -15,11 +15,10 @@ from inference_core.preview.hands import draw_hands
 from inference_core.preview.labels import draw_labels
 from inference_core.shared.errors import FootageError, RequestError, TakeError
 from inference_core.shared.messages import Progress
+from inference_core.shared.stages import PREVIEW
 from inference_core.shared.take import Take
 from inference_core.shared.take_mesh import posed_vertices
 from inference_core.shared.whole_file import check_name, whole_file
-
-STAGE = "preview"
 
 # Fine enough for every frame rate in use, and what MP4 files commonly count in.
 _TICKS_A_SECOND = 90_000
@@ -87,7 +86,7 @@ def _write_frames(take: Take, footage: Footage, container: Any, progress: Progre
         picture.time_base = Fraction(1, _TICKS_A_SECOND)
         container.mux(stream.encode(picture))
         if progress is not None:
-            progress(STAGE, row + 1, take.frame_count)
+            progress(PREVIEW, row + 1, take.frame_count)
     container.mux(stream.encode(None))
 
 

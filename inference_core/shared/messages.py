@@ -20,9 +20,6 @@ from inference_core.shared.errors import DuohandError, RequestError
 
 PROTOCOL_VERSION: Final = 1
 
-# Stages that progress is told of, in their order.
-STAGES: Final = ("landmarks", "network", "solve", "preview")
-
 EXIT_OK, EXIT_ERROR, EXIT_CANCELLED = 0, 2, 130
 CANCELLED_KIND: Final = "Cancelled"
 

@@ -8,9 +8,10 @@ are followed backwards, and frames with fewer hands than their neighbours are se
 decided here: see `tracks`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Protocol
+from itertools import islice
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,6 @@ from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.tracklets import Sighting, Tracklets
 from inference_core.tracking.window import DetectionSettings, Window
 
-STAGE = "landmarks"
-Progress = Callable[[str, int, int], None]
 _ArmsArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -39,38 +38,83 @@ def detect_shot(
     frames: Iterable[ShotFrame],
     networks: LandmarkNetworks,
     settings: DetectionSettings | None = None,
-    progress: Progress | None = None,
-    frame_count: int = 0,
     pose: PoseNetworks | None = None,
 ) -> ShotDetections:
     """All sightings of hands in the shot. Holds no more than a window of images, however long the shot.
 
     pose: with it, the arms of the plainest person are looked for on some frames.
-
-    progress(stage, done, total) is called after every window; total is `frame_count`, or what is known so
-    far.
     """
-    settings = settings or DetectionSettings()
-    tracklets = Tracklets()
-    times: list[float] = []
-    arms: list[_ArmsArrays] = []
-    size_px = (0, 0)
-    window = Window(networks, settings, tracklets)
-    for some in _windows(frames, settings):
-        times.extend(frame.time_s for frame in some)
-        size_px = next((_size_px(frame.image) for frame in some if frame.image is not None), size_px)
-        window.advance([frame.image for frame in some])
-        if pose is not None:
-            arms.append(_arms([frame.image for frame in some], len(times) - len(some), settings, pose))
-        # Only the window's short history may stay while the next frames come in.
-        some.clear()
-        if progress is not None:
-            progress(STAGE, len(times), max(frame_count, len(times)))
-    found = _as_arrays(tracklets, np.array(times, np.float64), size_px)
-    if not arms:
-        return found
-    arms_px, arms_m = (np.concatenate(parts) for parts in zip(*arms, strict=True))
-    return replace(found, arms_px=arms_px, arms_m=arms_m)
+    detector = ShotDetector(networks, settings, pose)
+    for _ in detector.run(frames):
+        pass
+    return detector.detections()
+
+
+class ShotDetector:
+    """The search through a shot, which can be stopped between windows and gone on with from its `state`."""
+
+    def __init__(
+        self,
+        networks: LandmarkNetworks,
+        settings: DetectionSettings | None = None,
+        pose: PoseNetworks | None = None,
+        state: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        self._settings = settings or DetectionSettings()
+        self._pose = pose
+        self._arms: list[_ArmsArrays] = [] if state is None else [(state["arms_px"], state["arms_m"])]
+        self._tracklets = Tracklets() if state is None else Tracklets.restored(state)
+        self._times: list[float] = [] if state is None else state["time_s"].tolist()
+        self._size_px = (0, 0) if state is None else (int(state["size_px"][0]), int(state["size_px"][1]))
+        self._window = Window(networks, self._settings, self._tracklets)
+
+    @property
+    def done(self) -> int:
+        """How many frames of the shot were searched."""
+        return len(self._times)
+
+    @property
+    def next_frame(self) -> int:
+        """The first frame that `run` wants: some that are done come again, to follow hands back into."""
+        return max(0, self.done - self._settings.history_frames)
+
+    def run(self, frames: Iterable[ShotFrame]) -> Iterator[int]:
+        """Search the frames from `next_frame` on to the shot's end, yielding after each window how many are done."""
+        coming = iter(frames)
+        history = [frame.image for frame in islice(coming, self.done - self.next_frame)]
+        if history:
+            self._window.restore(history, self.done)
+        for some in _windows(coming, self._settings):
+            self._times.extend(frame.time_s for frame in some)
+            first_size = (_size_px(frame.image) for frame in some if frame.image is not None)
+            self._size_px = next(first_size, self._size_px)
+            self._window.advance([frame.image for frame in some])
+            if self._pose is not None:
+                first = self.done - len(some)
+                self._arms.append(_arms([frame.image for frame in some], first, self._settings, self._pose))
+            # Only the window's short history may stay while the next frames come in.
+            some.clear()
+            yield self.done
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What a detector made anew needs to go on from here."""
+        return {
+            **self._tracklets.state(),
+            "time_s": np.array(self._times, np.float64),
+            "size_px": np.array(self._size_px),
+            **dict(zip(("arms_px", "arms_m"), self._all_arms(), strict=True)),
+        }
+
+    def detections(self) -> ShotDetections:
+        """All sightings so far."""
+        found = _as_arrays(self._tracklets, np.array(self._times, np.float64), self._size_px)
+        arms_px, arms_m = self._all_arms()
+        return replace(found, arms_px=arms_px, arms_m=arms_m)
+
+    def _all_arms(self) -> _ArmsArrays:
+        none = np.zeros((0, 2, 3, 3), np.float32)
+        arms_px, arms_m = (np.concatenate(parts) for parts in zip((none, none), *self._arms, strict=True))
+        return arms_px, arms_m
 
 
 def _arms(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sightings of hands, strung into tracklets: what was read where, and which readings are of one hand."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +37,12 @@ class Tracklets:
         self._by_tracklet: dict[int, dict[int, Sighting]] = {}
         self._by_frame: dict[int, dict[int, Sighting]] = {}
         self._joined: dict[int, int] = {}
+        self._started = 0
 
     def start(self, sighting: Sighting) -> int:
         """The number of a new tracklet that begins with this sighting."""
-        tracklet = len(self._by_tracklet) + len(self._joined)
+        tracklet = self._started
+        self._started += 1
         self._by_tracklet[tracklet] = {}
         self.add(tracklet, sighting)
         return tracklet
@@ -96,6 +99,35 @@ class Tracklets:
         for tracklet, sightings in self._by_tracklet.items():
             for sighting in sightings.values():
                 yield tracklet, sighting
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All sightings and their tracklets as arrays, for `restored`."""
+        numbered = list(self.all())
+        columns = {
+            field.name: np.array([getattr(sighting, field.name) for _, sighting in numbered])
+            for field in fields(Sighting)
+        }
+        numbers = np.array([number for number, _ in numbered], np.int64)
+        return {**columns, "tracklet": numbers, "started": np.array(self._started)}
+
+    @staticmethod
+    def restored(state: Mapping[str, NDArray[Any]]) -> "Tracklets":
+        """The tracklets of a `state`, to go on with."""
+        tracklets = Tracklets()
+        tracklets._started = int(state["started"])
+        for row, number in enumerate(state["tracklet"].tolist()):
+            sighting = Sighting(
+                at=int(state["at"][row]),
+                points_px=state["points_px"][row],
+                world_m=state["world_m"][row],
+                presence=float(state["presence"][row]),
+                right=float(state["right"][row]),
+                crop=state["crop"][row],
+                next_crop=state["next_crop"][row],
+            )
+            tracklets._by_tracklet.setdefault(number, {})
+            tracklets.add(number, sighting)
+        return tracklets
 
 
 def is_same_hand(one: Sighting, other: Sighting) -> bool:

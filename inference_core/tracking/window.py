@@ -75,6 +75,12 @@ class Window:
         self._end = 0
         self._waiting: list[_Front] = []
 
+    def restore(self, images: Sequence[Image | None], end: int) -> None:
+        """Go on behind frame `end` of a shot whose tracklets are known so far; `images` are the last ones before it."""
+        self._end = end
+        self._images = dict(zip(range(end - len(images), end), images, strict=True))
+        self._waiting = self._ends()
+
     def advance(self, images: Sequence[Image | None]) -> None:
         """Take in the next frames of the shot and follow every hand through them."""
         start = self._end

@@ -21,7 +21,7 @@ def hello(protocol: int = 1) -> None:
 
 def work(steps: int = 5, pause_s: float = 0.01) -> None:
     for done in range(1, steps + 1):
-        say(type="progress", stage="landmarks", done=done, total=steps)
+        say(type="progress", stage="detect", done=done, total=steps)
         time.sleep(pause_s)
 
 
@@ -62,7 +62,7 @@ def main(behaviour: str) -> None:
         say(type="error", kind="FootageError", text="There is no film at shot.mov.")
         sys.exit(2)
     if behaviour == "until_cancelled":
-        say(type="progress", stage="landmarks", done=1, total=100)
+        say(type="progress", stage="detect", done=1, total=100)
         line = sys.stdin.readline()
         Path(request["out"]).write_text(line)
         say(type="error", kind="Cancelled", text="Cancelled")

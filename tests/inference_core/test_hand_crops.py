@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Looks at single hands, and the head that reads them: geometry, mirroring, where it starts from."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from inference_core.landmarks.hand_crops import (
     HandCrops,
@@ -22,15 +20,12 @@ from inference_core.landmarks.hand_crops import (
 from inference_core.landmarks.landmark_head import (
     HEAD_FILE,
     LandmarkHead,
-    RefinedLandmarks,
     load_head,
-    refined,
     stored_head,
 )
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.two_hand.records import Conditioning
 
 CROPS = np.array([[60.0, 40.0, 50.0, 0.4], [30.0, 70.0, 80.0, -2.0]])
 SIDES = np.array([LEFT, RIGHT])
@@ -39,18 +34,6 @@ SIDES = np.array([LEFT, RIGHT])
 def picture(seed: int = 0) -> np.ndarray:
     coarse = np.random.default_rng(seed).integers(0, 255, (12, 16, 3)).astype(np.uint8)
     return np.kron(coarse, np.ones((10, 10, 1), np.uint8))
-
-
-class KnowingLifter(LandmarkHead):
-    """Says what it was told, sure of it."""
-
-    def __init__(self, points: Tensor, world_m: Tensor) -> None:
-        super().__init__()
-        sure, nothing = torch.full((*points.shape[:2], 2), -9.0), points.new_zeros(len(points))
-        self.told = RefinedLandmarks(points, world_m, sure, nothing)
-
-    def forward(self, features: Tensor) -> RefinedLandmarks:
-        return self.told
 
 
 def test_points_and_world_landmarks_go_into_a_look_and_back() -> None:
@@ -92,7 +75,7 @@ def test_hands_that_nothing_is_known_of_are_not_looked_at() -> None:
     assert both.features.shape[0] == 2 and torch.equal(both.uv_from_px[1], hand_crops.uv_from_px[0])
 
 
-def test_the_lifter_starts_as_the_landmark_network() -> None:
+def test_the_head_starts_as_the_landmark_network() -> None:
     network, head = load_landmark_networks().landmark, LandmarkHead().eval()
     head.start_from(network)
     features = crop_features([picture()] * 2, CROPS, SIDES, network)
@@ -102,40 +85,16 @@ def test_the_lifter_starts_as_the_landmark_network() -> None:
     torch.testing.assert_close(own.world_m, theirs.world_m, atol=1e-6, rtol=1e-4)
 
 
-def test_what_the_lifter_reads_becomes_the_evidence_of_known_hands_only() -> None:
-    random = np.random.default_rng(3)
-    points_px, world = random.uniform(10, 90, (1, 21, 2)), random.normal(size=(1, 21, 3)) * 0.05
-    crops, sides = CROPS[:1], SIDES[:1]
-    homography = torch.tensor([[0.02, 0, -1], [0, 0.02, -1], [0, 0.001, 1.0]])
-    hand_crops = HandCrops(
-        torch.zeros(2, 2, 112, 14, 14), torch.zeros(2, 2, 4), homography.expand(2, 3, 3).contiguous()
-    )
-    hand_crops.crops[0, LEFT] = torch.from_numpy(crops[0]).float()
-    evidence = Conditioning.none(2)
-    evidence.hand_score[0, LEFT] = 0.8
-    evidence.landmark_score[1, RIGHT] = 0.5
-    head = KnowingLifter(
-        torch.from_numpy(points_to_crop(points_px, crops, sides)),
-        torch.from_numpy(world_to_crop(world, crops, sides)),
-    )
-    read = refined(evidence, hand_crops, head)
-    flat = np.concatenate([points_px, np.ones((1, 21, 1))], -1) @ homography.numpy().T
-    np.testing.assert_allclose(read.landmarks_uv[0, LEFT], (flat[..., :2] / flat[..., 2:])[0], atol=1e-5)
-    np.testing.assert_allclose(read.world_rel_m[0, LEFT], world[0] - world[0, :1], atol=1e-6)
-    assert (read.landmark_score[0, LEFT] - 0.8).abs().max() < 1e-4
-    assert torch.equal(read.landmark_score[1], evidence.landmark_score[1])
-    # A hand that nothing vouches for is not brought back by a look.
-    assert refined(Conditioning.none(2), hand_crops, head).hand_score.sum() == 0
-    unsure = KnowingLifter(head.told.points, head.told.world_m)
-    unsure.told = replace(head.told, log_sigma=torch.full((1, 21, 2), 0.0))
-    assert refined(evidence, hand_crops, unsure).hand_score[0, LEFT] < 0.05
-
-
-def test_a_weights_folder_may_come_without_a_lifter_but_not_with_a_damaged_one(tmp_path: Path) -> None:
+def test_a_weights_folder_may_come_without_a_head_but_not_with_a_damaged_one(tmp_path: Path) -> None:
     assert stored_head(tmp_path) is None
     save_file({"blocks.0": torch.zeros(1)}, tmp_path / HEAD_FILE)
     with pytest.raises(WeightsError, match="LandmarkHead"):
         stored_head(tmp_path)
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    (earlier / "hand_lifter.safetensors").touch()
+    with pytest.raises(WeightsError, match="rename it"):
+        stored_head(earlier)
     head = LandmarkHead()
     save_file({k: v.contiguous() for k, v in head.state_dict().items()}, tmp_path / HEAD_FILE)
     back = load_head(tmp_path / HEAD_FILE)

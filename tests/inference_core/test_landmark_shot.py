@@ -18,7 +18,7 @@ from inference_core.landmarks.weights import LandmarkNetworks, load_landmark_net
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import build_tracks
-from inference_core.tracking.detect import detect_shot
+from inference_core.tracking.detect import ShotDetector, detect_shot
 from inference_core.tracking.window import DetectionSettings
 from tests.shared_files import footage_file
 
@@ -72,10 +72,21 @@ def test_no_more_than_a_window_of_images_is_held(networks: LandmarkNetworks) -> 
 
 
 def test_progress_counts_every_frame(networks: LandmarkNetworks) -> None:
-    calls: list[tuple[str, int, int]] = []
-    settings = DetectionSettings(detect_every=10, window_frames=10)
-    detect_shot(blank_frames(25), networks, settings, lambda *call: calls.append(call), frame_count=25)
-    assert calls == [("landmarks", 10, 25), ("landmarks", 20, 25), ("landmarks", 25, 25)]
+    detector = ShotDetector(networks, DetectionSettings(detect_every=10, window_frames=10))
+    assert list(detector.run(blank_frames(25))) == [10, 20, 25]
+
+
+def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(networks: LandmarkNetworks) -> None:
+    frames = clip("two_hands.mp4", 0, 40)
+    settings = DetectionSettings(detect_every=6, window_frames=12, history_frames=6)
+    whole = detect_shot(frames, networks, settings)
+    stopped = ShotDetector(networks, settings)
+    assert next(iter(stopped.run(frames))) == 12
+    again = ShotDetector(networks, settings, stopped.state())
+    assert (again.done, again.next_frame) == (12, 6)
+    assert list(again.run(frames[6:])) == [24, 36, 40]
+    for name, values in vars(again.detections()).items():
+        np.testing.assert_array_equal(values, getattr(whole, name), err_msg=name)
 
 
 def test_missing_frames_are_stepped_over(networks: LandmarkNetworks, fists: list[Frame]) -> None:

@@ -2,6 +2,7 @@
 """The main job on real and on empty footage, stopped and gone on with."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 import inference_core
-from inference_core import shot_stages
+from inference_core import stages
 from inference_core.geometry.camera import DEFAULT_FOV_DEG
 from inference_core.hand_model.load import load_open_hand
 from inference_core.pipeline import camera_of, reconstruct
@@ -18,6 +19,8 @@ from inference_core.shared.messages import Cancelled, CaptureRequest
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.take import load_take
 from inference_core.shared.take_format import ARRAYS
+from inference_core.tracking.detect import ShotDetector
+from inference_core.tracking.window import DetectionSettings
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WeightsCard, read_card, save_weights
@@ -56,7 +59,7 @@ def test_the_joints_sit_on_the_landmarks(tmp_path: Path) -> None:
 
 
 def test_a_network_of_ones_own_is_asked_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shot_stages, "PIECE_FRAMES", 3)
+    monkeypatch.setattr(stages, "PIECE_FRAMES", 3)
     torch.manual_seed(0)
     card = WeightsCard(DIR_S, "random numbers", "CC0-1.0", "open hand")
     save_weights(DirNetwork(DIR_S), tmp_path / "weights", card)
@@ -65,7 +68,7 @@ def test_a_network_of_ones_own_is_asked_and_named(tmp_path: Path, monkeypatch: p
     take = reconstruct(request, lambda stage, done, total: heard.append((stage, done)))
     assert take.meta["network"] == "dir-s"
     assert (take.present == SEEN).all()
-    done = [done for stage, done in heard if stage == "network"]
+    done = [done for stage, done in heard if stage == "predict"]
     assert done == sorted(done)
     assert done[-1] == 5
 
@@ -78,9 +81,9 @@ def test_the_shipped_network_is_asked_by_name_and_unasked_only_where_its_card_sa
     card = read_card(SHIPPED_FOLDER / CARD_FILE)
     for by_default in (False, True):
         monkeypatch.setattr(
-            shot_stages, "read_card", lambda path, good=by_default: dataclasses.replace(card, by_default=good)
+            stages, "read_card", lambda path, good=by_default: dataclasses.replace(card, by_default=good)
         )
-        chosen = shot_stages.choose_network("auto", load_open_hand(), torch.device("cpu"))
+        chosen = stages.choose_network("auto", load_open_hand(), torch.device("cpu"))
         assert (chosen is not None) == by_default
 
 
@@ -97,56 +100,85 @@ def test_footage_without_hands_is_a_take_without_hands_and_a_warning(tmp_path: P
     assert load_take(tmp_path / "t.npz").meta["warnings"] == warnings
 
 
+def in_small_windows(monkeypatch: pytest.MonkeyPatch, piece_frames: int) -> None:
+    """Pieces of few frames, and a detector whose windows end often enough for them."""
+    monkeypatch.setattr(stages, "PIECE_FRAMES", piece_frames)
+    settings = DetectionSettings(detect_every=6, window_frames=12, history_frames=6)
+    monkeypatch.setattr(stages, "ShotDetector", partial(ShotDetector, settings=settings))
+
+
 def test_a_stopped_run_goes_on_and_ends_in_the_same_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shot_stages, "PIECE_FRAMES", 12)
+    in_small_windows(monkeypatch, 12)
+    kept: list[str] = []
+    for last in ("detect", "track", "refine", "predict"):
 
-    def stop_late(stage: str, done: int, total: int) -> None:
-        if done >= 25:
-            raise Cancelled
+        def stop_late(stage: str, done: int, total: int, last: str = last) -> None:
+            if stage == last and done >= 25:
+                raise Cancelled
 
-    with pytest.raises(Cancelled):
-        reconstruct(demo_request(tmp_path), stop_late)
-    assert [path.name for path in tmp_path.iterdir()] == ["take.npz.partial"]
-    kept = sorted((tmp_path / "take.npz.partial").iterdir())
-    assert len(kept) == 2
+        with pytest.raises(Cancelled):
+            reconstruct(demo_request(tmp_path, network="shipped"), stop_late)
+        assert [path.name for path in tmp_path.iterdir()] == ["take.npz.partial"]
+        kept = sorted(path.name.split("-")[0] for path in (tmp_path / "take.npz.partial").glob("*.npz"))
+    assert kept == ["detect", *["predict"] * 2, *["refine"] * 3, "track"]
 
     heard: list[tuple[str, int]] = []
-    went_on = reconstruct(demo_request(tmp_path), lambda stage, done, total: heard.append((stage, done)))
-    assert [done for stage, done in heard if stage == "landmarks"][:3] == [0, 12, 24]
-    whole = reconstruct(demo_request(tmp_path, "whole.npz"))
+    request = demo_request(tmp_path, network="shipped")
+    went_on = reconstruct(request, lambda stage, done, total: heard.append((stage, done)))
+    assert [done for stage, done in heard if stage == "detect"] == [36]
+    assert [done for stage, done in heard if stage == "predict"][:3] == [0, 12, 24]
+    whole = reconstruct(demo_request(tmp_path, "whole.npz", network="shipped"))
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(went_on, name), getattr(whole, name), err_msg=name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
 
 
-def test_other_settings_do_not_find_the_pieces_of_another_run(
+def test_a_take_does_not_depend_on_where_the_shot_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shot_stages, "PIECE_FRAMES", 4)
-    movie = write_empty_scene(tmp_path / "empty.mp4", 12)
+    takes = []
+    for piece_frames in (7, 480):
+        in_small_windows(monkeypatch, piece_frames)
+        takes.append(reconstruct(demo_request(tmp_path, f"{piece_frames}.npz", network="shipped")))
+    for name in ARRAYS:
+        one, other = (getattr(take, name) for take in takes)
+        if one is not None:
+            np.testing.assert_allclose(one, other, atol=1e-4, err_msg=name)
+
+
+def test_a_hand_that_is_present_has_landmarks_in_the_take(tmp_path: Path) -> None:
+    """Also one that is found again, or that the network alone tells of."""
+    movie = str(footage_file("two_hands.mp4"))
+    take = reconstruct(CaptureRequest(movie, str(tmp_path / "t.npz"), frames="60:84", device="cpu"))
+    there = take.present != ABSENT
+    assert there.any()
+    assert np.isfinite(take.landmarks_px[there]).all()
+    assert (take.landmarks_px[take.present == SEEN][..., 2].mean(-1) > 0).all()
+
+
+def test_other_settings_do_not_find_what_another_run_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_windows(monkeypatch, 12)
+    movie = write_empty_scene(tmp_path / "empty.mp4", 36)
     request = CaptureRequest(str(movie), str(tmp_path / "t.npz"), device="cpu", network="none")
 
     def stop_late(stage: str, done: int, total: int) -> None:
-        if done >= 9:
+        if done >= 24:
             raise Cancelled
 
-    def pieces_redone(other: CaptureRequest) -> int:
+    def frames_searched(other: CaptureRequest) -> int:
         with pytest.raises(Cancelled):
             reconstruct(request, stop_late)
-        before = set((tmp_path / "t.npz.partial").glob("*.npz"))
-        kept: set[Path] = set()
+        heard: list[int] = []
+        reconstruct(other, lambda stage, done, total: heard.append(done) if stage == "detect" else None)
+        return heard[-1] - heard[0]
 
-        def look(stage: str, done: int, total: int) -> None:
-            kept.update((tmp_path / "t.npz.partial").glob("*.npz"))
-
-        reconstruct(other, look)
-        return len(kept - before)
-
-    assert pieces_redone(request) == 1
-    assert pieces_redone(dataclasses.replace(request, frames="1:")) == 3
-    assert pieces_redone(dataclasses.replace(request, resume=False)) >= 1
+    assert frames_searched(request) == 12
+    assert frames_searched(dataclasses.replace(request, frames="1:")) == 35
+    assert frames_searched(dataclasses.replace(request, resume=False)) == 36
 
 
 @pytest.mark.parametrize(

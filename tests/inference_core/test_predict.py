@@ -20,19 +20,20 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, LandmarkHead, RefinedLandmarks
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.errors import RequestError
-from inference_core.shared.presence import SEEN
+from inference_core.tracking.expected_hands import INTERPOLATED_SCORE, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.two_hand.conditioning import INTERPOLATED_SCORE, shot_conditioning
+from inference_core.tracking.refine import read_expected_hands, refined
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.engine import Engine, HandEstimates, TorchEngine
 from inference_core.two_hand.placement import placed_alone, placed_together
-from inference_core.two_hand.predictions import TwoHandPredictions, with_refined_landmarks
-from inference_core.two_hand.predictor import Predictor, fitting_hand, predict_shot
+from inference_core.two_hand.predictions import TwoHandPredictions
+from inference_core.two_hand.predictor import Predictor, fitting_hand
 from inference_core.two_hand.records import Conditioning
 from inference_core.two_hand.release import TIP_VERTICES
 from inference_core.two_hand.weights import WeightsCard
+from tests.inference_core.through_the_network import refined_and_predicted
 
 SIZE_PX = (640, 480)
 CAMERA = camera_from_fov(SIZE_PX, 60)
@@ -90,7 +91,11 @@ def frames_of(count: int) -> list[Frame]:
 
 def predictor_of(engine: Engine) -> Predictor:
     card = WeightsCard(DIR_S, "test", "none", HAND.name)
-    return Predictor(engine, card, HAND.to(dtype=torch.float64), head=None, batch=4, betas_apply=True)
+    return Predictor(engine, card, batch=4, betas_apply=True)
+
+
+def predict_shot(frames: list[Frame], tracks: HandTracks, predictor: Predictor) -> TwoHandPredictions:
+    return refined_and_predicted(frames, tracks, CAMERA, predictor, HAND)[1]
 
 
 class KnowingEngine:
@@ -129,7 +134,7 @@ class KnowingEngine:
 def test_a_perfect_network_comes_out_true_in_the_frames_camera() -> None:
     rotations, joints, landmarks, wrists = posed_truth()
     evidence = evidence_of(landmarks)
-    found = predict_shot(frames_of(T), evidence, CAMERA, predictor_of(KnowingEngine(evidence)))
+    found = predict_shot(frames_of(T), evidence, predictor_of(KnowingEngine(evidence)))
     np.testing.assert_allclose(found.wrist_cam_m, wrists.numpy(), atol=1e-4)
     np.testing.assert_allclose(found.rotations, rotations.numpy(), atol=1e-5)
     np.testing.assert_allclose(found.joints_rel_m, (joints - wrists[:, :, None]).numpy(), atol=1e-5)
@@ -146,7 +151,7 @@ def test_an_untrained_network_passes_the_landmarks_on() -> None:
                 module.get_submodule(name).get_parameter("weight").data.zero_()
     rotations, joints, landmarks, wrists = posed_truth()
     engine = TorchEngine(network, HAND, vertices=False)
-    found = predict_shot(frames_of(T), evidence_of(landmarks), CAMERA, predictor_of(engine))
+    found = predict_shot(frames_of(T), evidence_of(landmarks), predictor_of(engine))
     error_m = np.linalg.norm(found.wrist_cam_m - wrists.numpy(), axis=-1)
     assert (error_m < 0.03 * wrists[..., 2].numpy()).all()
     joint_error_m = np.linalg.norm(found.joints_rel_m - (joints - wrists[:, :, None]).numpy(), axis=-1)
@@ -158,12 +163,12 @@ def test_an_untrained_network_passes_the_landmarks_on() -> None:
 def test_a_lost_hand_comes_with_the_landmarks_around_it_and_a_low_score() -> None:
     _, _, landmarks, _ = posed_truth()
     whole = evidence_of(landmarks)
-    shot = shot_conditioning(without(whole, slice(2, 4), 1))
+    shot = expected_hands(without(whole, slice(2, 4), 1))
     assert (shot.score[[2, 3], 1] > 0).all() and (shot.score[[2, 3], 1] <= INTERPOLATED_SCORE).all()
-    assert (shot.score[:, 0] == shot_conditioning(whole).score[:, 0]).all()
+    assert (shot.score[:, 0] == expected_hands(whole).score[:, 0]).all()
     ends = whole.landmarks_px[[1, 4], 1, :, :2]
     np.testing.assert_allclose(shot.points_px[2, 1], ends[0] + (ends[1] - ends[0]) / 3, rtol=1e-5)
-    gone = shot_conditioning(without(whole, slice(None), 1))
+    gone = expected_hands(without(whole, slice(None), 1))
     assert (gone.score[:, 1] == 0).all() and np.isfinite(gone.points_px).all()
 
 
@@ -177,11 +182,11 @@ def test_frames_without_hands_or_pictures_say_nothing() -> None:
     engine.rotations, engine.joints = (
         torch.cat([values[:2], values[3:]]) for values in (engine.rotations, engine.joints)
     )
-    found = predict_shot(frames, evidence, CAMERA, predictor_of(engine))
+    found = predict_shot(frames, evidence, predictor_of(engine))
     assert np.isnan(found.wrist_cam_m[2]).all() and (found.confidence[2] == 0).all()
     assert np.isfinite(found.wrist_cam_m[[0, 1, 3, 4, 5]]).all()
     nobody = without(without(evidence, slice(None), 0), slice(None), 1)
-    silent = predict_shot(frames, nobody, CAMERA, predictor_of(KnowingEngine(evidence)))
+    silent = predict_shot(frames, nobody, predictor_of(KnowingEngine(evidence)))
     assert_silent(silent)
 
 
@@ -194,10 +199,8 @@ def test_betas_of_another_hand_model_are_not_passed_on() -> None:
     _, _, landmarks, _ = posed_truth()
     evidence = evidence_of(landmarks)
     card = WeightsCard(DIR_S, "", "", "MANO")
-    predictor = Predictor(
-        KnowingEngine(evidence), card, HAND.to(dtype=torch.float64), None, batch=8, betas_apply=False
-    )
-    assert np.isnan(predict_shot(frames_of(T), evidence, CAMERA, predictor).betas).all()
+    predictor = Predictor(KnowingEngine(evidence), card, batch=8, betas_apply=False)
+    assert np.isnan(predict_shot(frames_of(T), evidence, predictor).betas).all()
 
 
 def test_weights_that_need_mano_are_refused_with_another_hand() -> None:
@@ -300,8 +303,8 @@ FLAT_HAND = (
 )
 
 
-class CentredLifter(LandmarkHead):
-    """Reads every hand as a point in the middle of its look."""
+class CentredHead(LandmarkHead):
+    """Reads every hand as a point in the middle of its crop."""
 
     def forward(self, features: Tensor) -> RefinedLandmarks:
         count = len(features)
@@ -311,7 +314,7 @@ class CentredLifter(LandmarkHead):
         )
 
 
-def test_what_the_lifter_reads_comes_back_in_the_frame_and_goes_to_the_network() -> None:
+def test_what_the_head_reads_comes_back_in_the_frame_and_goes_to_the_network() -> None:
     _, _, landmarks, _ = posed_truth()
     evidence = without(evidence_of(landmarks), slice(2, 3), 0)
     engine = KnowingEngine(evidence)
@@ -322,32 +325,34 @@ def test_what_the_lifter_reads_comes_back_in_the_frame_and_goes_to_the_network()
         given.append(known)
         return engine(image, known)
 
-    head = HeadWithLandmarks(CentredLifter(), load_landmark_networks().landmark)
-    predictor = dataclasses.replace(predictor_of(listening), head=head)  # type: ignore[arg-type]
-    found = predict_shot(frames_of(T), evidence, CAMERA, predictor)
-    shot = shot_conditioning(evidence)
-    middles = crops_from_landmarks(shot.points_px)[..., None, :2]
-    seen = evidence.present == SEEN
-    np.testing.assert_allclose(
-        found.landmarks_px[seen][..., :2], np.broadcast_to(middles, (T, 2, 21, 2))[seen], atol=0.05
+    head = HeadWithLandmarks(CentredHead(), load_landmark_networks().landmark)
+    again, _ = refined_and_predicted(
+        frames_of(T),
+        evidence,
+        CAMERA,
+        predictor_of(listening),  # type: ignore[arg-type]
+        HAND,
+        head,
     )
-    assert found.landmarks_px[0, ..., 2].min() > 0.95
+    expected = expected_hands(evidence)
+    read = read_expected_hands(frames_of(T), expected, head)
+    middles = crops_from_landmarks(expected.points_px)[..., None, :2]
+    np.testing.assert_allclose(read.points_px, np.broadcast_to(middles, (T, 2, 21, 2)), atol=0.05)
+    assert read.trust.min() > 0.95
     known = Conditioning.joined(given)
     assert known.landmarks_uv.std(2).max() < 1e-3
     # The network is told of the lost hand, faintly; the solve takes the reading of hands that are seen.
     assert 0 < known.landmark_score[2, 0].max() < INTERPOLATED_SCORE
-    assert np.isnan(found.landmarks_px[2, 0]).all()
-    again = with_refined_landmarks(evidence, found)
-    np.testing.assert_array_equal(again.world_m[0], found.world_m[0])
-    np.testing.assert_array_equal(again.landmarks_px[0, ..., 2], found.landmarks_px[0, ..., 2])
-    # In the picture between the two readings, nearer to the network's.
+    assert np.isnan(again.landmarks_px[2, 0, :, :2]).all() and again.present[2, 0] == 0
+    np.testing.assert_allclose(again.world_m[0], read.world_m[0], atol=1e-6)
+    assert again.landmarks_px[0, ..., 2].min() > 0.95
+    # In the picture between the two readings, nearer to the head's.
     apart, moved = (
         np.linalg.norm(to[..., :2] - evidence.landmarks_px[..., :2], axis=-1)[0]
-        for to in (found.landmarks_px, again.landmarks_px)
+        for to in (read.points_px, again.landmarks_px)
     )
     assert (moved < apart).all() and (moved > apart / 2).all()
-    assert np.isnan(again.landmarks_px[2, 0, :, :2]).all() and again.present[2, 0] == 0
-    unread = dataclasses.replace(found, world_m=np.full_like(found.world_m, np.nan))
-    np.testing.assert_array_equal(
-        with_refined_landmarks(evidence, unread).landmarks_px, evidence.landmarks_px
-    )
+    unread = dataclasses.replace(read, read=np.zeros_like(read.read))
+    same, still = refined(evidence, expected, unread)
+    np.testing.assert_array_equal(same.landmarks_px, evidence.landmarks_px)
+    np.testing.assert_array_equal(still.score, expected.score)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.geometry.camera import default_camera
@@ -20,9 +19,9 @@ from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.recover import recover_hands
 from inference_core.two_hand.engine import TorchEngine
-from inference_core.two_hand.predictions import with_refined_landmarks
-from inference_core.two_hand.predictor import Predictor, predict_shot
+from inference_core.two_hand.predictor import Predictor
 from inference_core.two_hand.weights import SHIPPED_FOLDER, stored_network
+from tests.inference_core.through_the_network import refined_and_predicted
 from tests.shared_files import footage_file
 
 GAP = slice(3, 6)
@@ -109,14 +108,16 @@ def test_the_network_and_the_solve_take_a_found_hand_for_a_seen_one(
 ) -> None:
     stored, hand = stored_network(SHIPPED_FOLDER), load_open_hand()
     engine = TorchEngine(stored.load(), hand, vertices=False)
-    predictor = Predictor(engine, stored.card, hand.to(dtype=torch.float64), head, batch=4, betas_apply=True)
+    predictor = Predictor(engine, stored.card, batch=4, betas_apply=True)
     lost, camera = without_left(tracks), default_camera((1280, 720))
-    told = predict_shot(frames, recover_hands(frames, lost, head), camera, predictor)
-    assert (with_refined_landmarks(lost, told).present == SEEN).all()
+    found = recover_hands(frames, lost, head)
+    solved, told = refined_and_predicted(frames, found, camera, predictor, hand, head)
+    assert (solved.present == SEEN).all()
     assert (told.presence[GAP, LEFT] > 0.9).all()
     # Painted over it is there, says the shot, but not seen, and the network is less sure of it.
     images = painted_over(frames, tracks.landmarks_px[:, LEFT, :, :2])
-    hidden = predict_shot(images, recover_hands(images, lost, head), camera, predictor)
-    assert (with_refined_landmarks(lost, hidden).present[GAP, LEFT] == ABSENT).all()
+    unfound = recover_hands(images, lost, head)
+    solved, hidden = refined_and_predicted(images, unfound, camera, predictor, hand, head)
+    assert (solved.present[GAP, LEFT] == ABSENT).all()
     assert (hidden.presence[GAP, LEFT] > 0.5).all()
     assert (hidden.confidence[GAP, LEFT] < told.confidence[GAP, LEFT]).all()

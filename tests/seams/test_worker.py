@@ -109,7 +109,7 @@ def test_a_request_is_answered_by_hello_progress_and_done(tmp_path: Path) -> Non
     assert messages[-1] == Done(request.out, request.preview)
     assert any(isinstance(message, Notice) and "No hands" in message.text for message in messages)
     progress = [message for message in messages if isinstance(message, StageProgress)]
-    assert list(dict.fromkeys(message.stage for message in progress)) == ["landmarks", "solve", "preview"]
+    assert list(dict.fromkeys(message.stage for message in progress)) == ["detect", "solve", "preview"]
     assert all(0 <= message.done <= message.total == 10 for message in progress)
     assert rest(worker) == []
     assert worker.returncode == 0
@@ -217,10 +217,10 @@ def test_a_killed_worker_is_gone_on_with_by_the_next(tmp_path: Path) -> None:
     worker.stdin.flush()
     heard: list[int] = []
     while not isinstance(message := next_message(worker), Done | Failure):
-        if isinstance(message, StageProgress) and message.stage == "landmarks":
+        if isinstance(message, StageProgress) and message.stage == "detect":
             heard.append(message.done)
     assert isinstance(message, Done)
-    assert heard[:2] == [0, 480]
+    assert heard[:2] == [480, 528]
     rest(worker)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.mp4", "take.npz"]
     assert load_take(request.out).frame_count == 560

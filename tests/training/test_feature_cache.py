@@ -13,18 +13,19 @@ from torch import Tensor
 
 from inference_core.fitting.initial_fit import fitted, shape_of
 from inference_core.hand_model.load import load_open_hand
+from inference_core.landmarks.hand_crops import HandCrops, points_to_crop, world_to_crop
 from inference_core.landmarks.landmark_head import (
     HEAD_FILE,
     LandmarkHead,
     RefinedLandmarks,
     load_head,
-    refined,
 )
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.shared.presence import ABSENT
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.expected_hands import INTERPOLATED_SCORE
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.two_hand.conditioning import INTERPOLATED_SCORE
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import normalised
@@ -36,7 +37,7 @@ from training.feature_cache.__main__ import features, make_set
 from training.feature_cache.from_clips import cut_samples
 from training.feature_cache.from_stills import with_looks
 from training.feature_cache.hand_crops import LookSet, look_path, made_looks, write_looks
-from training.feature_cache.refine import lift_set
+from training.feature_cache.refine import lift_set, refined
 from training.feature_cache.source import PrecomputedSource, held_out_set, with_vertices
 from training.feature_cache.store import (
     LIFTED,
@@ -291,3 +292,48 @@ def test_a_set_of_another_backbone_holds_what_a_network_of_it_reads(tmp_path: Pa
     assert hands.joints_m.shape == (2, 2, 21, 3) and hands.joints_m.isfinite().all()
     with pytest.raises(WeightsError, match="backbone is resnet50"):
         make_set(tmp_path / "other", [], 2, 1, 2, "resnet50")
+
+
+CROPS = np.array([[60.0, 40.0, 50.0, 0.4], [30.0, 70.0, 80.0, -2.0]])
+SIDES = np.array([LEFT, RIGHT])
+
+
+class KnowingHead(LandmarkHead):
+    """Says what it was told, sure of it."""
+
+    def __init__(self, points: Tensor, world_m: Tensor) -> None:
+        super().__init__()
+        sure, nothing = torch.full((*points.shape[:2], 2), -9.0), points.new_zeros(len(points))
+        self.told = RefinedLandmarks(points, world_m, sure, nothing)
+
+    def forward(self, features: Tensor) -> RefinedLandmarks:
+        return self.told
+
+
+def test_what_the_head_reads_becomes_the_evidence_of_known_hands_only() -> None:
+    random = np.random.default_rng(3)
+    points_px, world = random.uniform(10, 90, (1, 21, 2)), random.normal(size=(1, 21, 3)) * 0.05
+    crops, sides = CROPS[:1], SIDES[:1]
+    homography = torch.tensor([[0.02, 0, -1], [0, 0.02, -1], [0, 0.001, 1.0]])
+    hand_crops = HandCrops(
+        torch.zeros(2, 2, 112, 14, 14), torch.zeros(2, 2, 4), homography.expand(2, 3, 3).contiguous()
+    )
+    hand_crops.crops[0, LEFT] = torch.from_numpy(crops[0]).float()
+    evidence = Conditioning.none(2)
+    evidence.hand_score[0, LEFT] = 0.8
+    evidence.landmark_score[1, RIGHT] = 0.5
+    head = KnowingHead(
+        torch.from_numpy(points_to_crop(points_px, crops, sides)),
+        torch.from_numpy(world_to_crop(world, crops, sides)),
+    )
+    read = refined(evidence, hand_crops, head)
+    flat = np.concatenate([points_px, np.ones((1, 21, 1))], -1) @ homography.numpy().T
+    np.testing.assert_allclose(read.landmarks_uv[0, LEFT], (flat[..., :2] / flat[..., 2:])[0], atol=1e-5)
+    np.testing.assert_allclose(read.world_rel_m[0, LEFT], world[0] - world[0, :1], atol=1e-6)
+    assert (read.landmark_score[0, LEFT] - 0.8).abs().max() < 1e-4
+    assert torch.equal(read.landmark_score[1], evidence.landmark_score[1])
+    # A hand that nothing vouches for is not brought back by a look.
+    assert refined(Conditioning.none(2), hand_crops, head).hand_score.sum() == 0
+    unsure = KnowingHead(head.told.points, head.told.world_m)
+    unsure.told = replace(head.told, log_sigma=torch.full((1, 21, 2), 0.0))
+    assert refined(evidence, hand_crops, unsure).hand_score[0, LEFT] < 0.05

@@ -56,7 +56,7 @@ def _seen(movie: Path) -> tuple[Floats, Floats]:
     """Landmarks (T, 2, 21, 2) that the networks find, NaN where none, and the diagonals (T, 2) of their boxes."""
     footage = open_footage(str(movie), FrameRange())
     networks = load_landmark_networks(torch.device("cpu"))
-    tracks = build_tracks(detect_shot(footage, networks, frame_count=footage.info.count))
+    tracks = build_tracks(detect_shot(footage, networks))
     pixels = tracks.landmarks_px[..., :2]
     return pixels, np.linalg.norm(pixels.max(2) - pixels.min(2), axis=-1)
 

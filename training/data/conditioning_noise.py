@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from inference_core.geometry.rotations import exp, turn_to_ray
-from inference_core.two_hand.conditioning import INTERPOLATED_FRAMES, INTERPOLATED_SCORE
+from inference_core.tracking.expected_hands import INTERPOLATED_FRAMES, INTERPOLATED_SCORE
 from inference_core.two_hand.records import Conditioning
 from training.data.sample import Sample
 from training.evaluation.metrics import overlap

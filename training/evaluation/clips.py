@@ -9,27 +9,31 @@ landmarks. The network's solve has tracks of its own where the network tells the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_core.fitting.shot import solve_shot
-from inference_core.footage.records import Frame
+from inference_core.fitting.settings import SolveSettings
+from inference_core.footage.records import Frame, footage_of_frames
 from inference_core.geometry.camera import Camera, camera_from_intrinsics
 from inference_core.hand_model.hand import HandModel
-from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.presence import SEEN
-from inference_core.tracking.assign import build_tracks
-from inference_core.tracking.detect import detect_shot
-from inference_core.tracking.detections import ShotDetections
-from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.handedness import with_handedness
-from inference_core.two_hand.predictions import TwoHandPredictions
-from inference_core.two_hand.predictor import Predictor, load_predictor, recover_and_predict
+from inference_core.stages import (
+    Run,
+    choose_network,
+    detect,
+    initial_fit,
+    predict,
+    recover,
+    refine,
+    solve,
+    track,
+)
+from inference_core.tracking.assign import TrackSettings
 from training.evaluation import metrics
 from training.evaluation.scoring import OVERLAPPING
 from training.synthetic.sequence import SyntheticClip, generate_sequence
@@ -82,51 +86,40 @@ def evaluate_clips(
     told: Callable[[str], None] = print,
 ) -> list[ClipResult]:
     """Results of clips number 0 .. clips - 1 of the held-out stream."""
-    predictor = load_predictor(weights, hand, device)
-    networks = load_landmark_networks(device)
+    network = choose_network(str(weights), hand, device)
+    assert network is not None
     results: list[ClipResult] = []
     for k in range(clips):
         clip = generate_sequence(CLIP_SEED + k, frames, device=device, settings=settings)
-        camera = clip_camera(clip)
         time_s = clip.time_s.cpu().double().numpy()
-        footage = clip_frames(clip)
-        detections = detect_shot(footage, networks)
-        results.append(
-            evaluate_clip(CLIP_SEED + k, clip, footage, detections, camera, time_s, hand, predictor)
+        footage = footage_of_frames(clip_frames(clip), 1 / float(np.median(np.diff(time_s))))
+        run = Run(
+            footage, clip_camera(clip), hand, device, network, TrackSettings(), SolveSettings(), None, _silent
         )
+        results.append(evaluate_clip(CLIP_SEED + k, clip, run))
         told(f"clip {k + 1} of {clips}: {summary_line(results[-1])}")
     return results
 
 
-def evaluate_clip(
-    seed: int,
-    clip: SyntheticClip,
-    footage: Sequence[Frame],
-    detections: ShotDetections,
-    camera: Camera,
-    time_s: Values,
-    hand: HandModel,
-    predictor: Predictor,
-) -> ClipResult:
-    """Both solves of a clip against its truth."""
-    tracks = told_tracks = build_tracks(detections)
-    if predictor.head is not None:
-        told_tracks = build_tracks(with_handedness(footage, detections, predictor.head))
-    network = recover_and_predict(lambda: footage, told_tracks, camera, predictor)
-    known_by: dict[str, tuple[HandTracks, TwoHandPredictions | None]] = dict(
-        zip(METHODS, ((tracks, None), (told_tracks, network)), strict=True)
-    )
+def evaluate_clip(seed: int, clip: SyntheticClip, run: Run) -> ClipResult:
+    """Both solves of a clip against its truth, by the capture's own stages."""
+    detected = detect(run)
+    alone = replace(run, network=None)
+    shots = {
+        method: solve(of, predict(of, initial_fit(of, refine(of, recover(of, track(of, detected))))))
+        for method, of in zip(METHODS, (alone, run), strict=True)
+    }
+    tracks, predictions = shots[METHODS[0]].tracks, shots[METHODS[1]].predictions
+    assert tracks is not None and predictions is not None
     present = clip.present.cpu().numpy().astype(bool)
     true_joints = clip.joints_cam_m.cpu().double()
     overlaps = metrics.overlap(clip.joints_px.cpu(), clip.present.cpu().bool()) >= OVERLAPPING
-    errors = {
-        method: clip_errors(
-            solve_shot(evidence, camera, time_s, hand, None, estimates).joints_cam_m, true_joints, present
-        )
-        for method, (evidence, estimates) in known_by.items()
-    }
-    known = np.isfinite(network.presence) & (network.presence > 0) | ~present
-    correct = np.where(known, (network.presence > 0.5) == present, False).astype(float)
+    errors: dict[str, ClipErrors] = {}
+    for method, shot in shots.items():
+        assert shot.solution is not None
+        errors[method] = clip_errors(shot.solution.joints_cam_m, true_joints, present)
+    known = np.isfinite(predictions.presence) & (predictions.presence > 0) | ~present
+    correct = np.where(known, (predictions.presence > 0.5) == present, False).astype(float)
     return ClipResult(
         seed=seed,
         present=present,
@@ -135,6 +128,10 @@ def evaluate_clip(
         presence_correct=correct,
         errors=errors,
     )
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    pass
 
 
 def clip_errors(

@@ -11,8 +11,9 @@ from inference_core.landmarks.hand_crops import cut_hand_crops
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot
+from inference_core.tracking.expected_hands import expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.two_hand.conditioning import crop_conditioning, shot_conditioning
+from inference_core.two_hand.conditioning import crop_conditioning
 from inference_core.two_hand.configuration import CROP_PX
 from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
 from inference_core.two_hand.records import Conditioning
@@ -42,7 +43,7 @@ def clip_samples(seed: int, frames: int, networks: LandmarkNetworks, settings: S
 
 def cut_samples(clip: SyntheticClip, tracks: HandTracks, networks: LandmarkNetworks) -> Sample | None:
     """The crops of a clip as the predictor would cut them, with their truth and evidence; no vertices, no masks."""
-    camera, shot, squares = clip_camera(clip), shot_conditioning(tracks), shot_crops(tracks)
+    camera, shot, squares = clip_camera(clip), expected_hands(tracks), shot_crops(tracks)
     there = np.flatnonzero(np.isfinite(squares).all(1))
     if len(there) == 0:
         return None

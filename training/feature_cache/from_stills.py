@@ -19,9 +19,9 @@ from inference_core.landmarks.hand_reader import HandReadings
 from inference_core.landmarks.landmark_network import CROP_PX
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.expected_hands import INTERPOLATED_FRAMES, INTERPOLATED_SCORE
 from inference_core.tracking.tracklets import SAME_HAND
 from inference_core.tracking.window import DetectionSettings
-from inference_core.two_hand.conditioning import INTERPOLATED_FRAMES, INTERPOLATED_SCORE
 from inference_core.two_hand.records import Conditioning
 from training.data.sample import Sample
 from training.data.synthetic_source import made_samples

@@ -19,7 +19,7 @@ from inference_core.geometry.rotations import turn_to_ray
 from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.hand_crops import crop_features, points_to_crop, world_to_crop
 from inference_core.landmarks.weights import LandmarkNetworks
-from inference_core.two_hand.conditioning import SEEN_SCORE
+from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.two_hand.crop import mapped
 from training.data.synthetic_source import made_samples
 from training.feature_cache.from_stills import pictures, present_hands, tracked_crops

@@ -22,11 +22,18 @@ from inference_core.fitting.initial_fit import fitted, for_refined, shape_of
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.hand_crops import HandCrops
-from inference_core.landmarks.landmark_head import HEAD_FILE, HeadWithLandmarks, load_head, refined
+from inference_core.landmarks.landmark_head import (
+    HEAD_FILE,
+    HeadWithLandmarks,
+    LandmarkHead,
+    load_head,
+    read_hand_crops,
+)
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.errors import DuohandError
+from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.tracking.recover import hands_in_crops
-from inference_core.two_hand.conditioning import SEEN_SCORE
+from inference_core.two_hand.crop import mapped
 from inference_core.two_hand.records import Conditioning
 from training.data.conditioning_noise import EvidenceNoise, degraded_evidence
 from training.data.sample import Sample
@@ -102,6 +109,32 @@ def lifted_evidence(
         *(torch.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other) for one, other in columns)
     )
     return fitted(mixed, for_refined(shape_of(found.evidence, model), model))
+
+
+def refined(conditioning: Conditioning, hand_crops: HandCrops, head: LandmarkHead) -> Conditioning:
+    """The conditioning with the head's landmarks and world landmarks for every hand that is known and has a crop.
+
+    A landmark's score falls with its expected error, below the score that the conditioning gives the hand.
+    """
+    chosen = (hand_crops.crops[..., 2] > 0) & (conditioning.hand_score > 0)
+    rows, sides = (values.cpu() for values in chosen.nonzero(as_tuple=True))
+    if not len(rows):
+        return conditioning
+    crops = hand_crops.crops[rows, sides].double().numpy()
+    points_px, world_m, trust = read_hand_crops(hand_crops.features[rows, sides], crops, sides.numpy(), head)
+    score = trust * conditioning.hand_score[rows, sides].double().numpy()[:, None]
+    known = {
+        "landmarks_uv": mapped(points_px, hand_crops.uv_from_px[rows].double().numpy()),
+        "world_rel_m": world_m - world_m[:, :1],
+        "landmark_score": score,
+        "hand_score": score.mean(-1),
+    }
+    filled: dict[str, torch.Tensor] = {}
+    for name, values in known.items():
+        column = getattr(conditioning, name).clone()
+        column[rows, sides] = torch.from_numpy(values).to(column)
+        filled[name] = column
+    return replace(conditioning, **filled)
 
 
 def found_again(evidence: Conditioning, hand_crops: HandCrops, head: HeadWithLandmarks) -> Conditioning:

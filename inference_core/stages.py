@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The seven stages of a capture. Each takes what is known of the shot's hands and returns it with its own part.
+
+    detect -> track -> recover -> refine -> initial fit -> predict -> solve
+
+Whole-shot work is done once. Stages that read footage keep what they have worked out in the run's resume cache.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core import __version__
+from inference_core.fitting.initial_fit import fit_expected_hands
+from inference_core.fitting.settings import SolveSettings
+from inference_core.fitting.shot import solve_shot
+from inference_core.fitting.solution import ShotSolution
+from inference_core.footage import Footage, Frame
+from inference_core.geometry.camera import Camera
+from inference_core.hand_model.hand import HandModel
+from inference_core.landmarks.landmark_head import HEAD_FILE, HeadWithLandmarks, stored_head
+from inference_core.landmarks.weights import load_landmark_networks, load_pose_networks
+from inference_core.resume_cache import ResumeCache
+from inference_core.shared.messages import Progress
+from inference_core.shared.stages import DETECT, FIT, PREDICT, RECOVER, REFINE, TRACK
+from inference_core.tracking.arms import with_arms
+from inference_core.tracking.assign import TrackSettings, build_tracks
+from inference_core.tracking.detect import ShotDetector
+from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.handedness import with_handedness
+from inference_core.tracking.recover import Recovery
+from inference_core.tracking.refine import HandReadings, read_expected_hands, refined
+from inference_core.two_hand.crop import shot_crops
+from inference_core.two_hand.predictions import TwoHandPredictions
+from inference_core.two_hand.predictor import (
+    Predictor,
+    load_predictor,
+    predict_frames,
+    with_presence_of_shot,
+)
+from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
+
+# Frames after which a stage keeps what it has worked out: some ten seconds of work.
+PIECE_FRAMES = 480
+
+Arrays = Mapping[str, NDArray[Any]]
+Known = TypeVar("Known")
+
+
+@dataclass(frozen=True)
+class ChosenNetwork:
+    """A two-hand network and the landmark head that comes with it, if any.
+
+    name: its configuration's. identity: changes with the weights on disk, the device and the hand model.
+    """
+
+    name: str
+    identity: str
+    predictor: Predictor
+    head: HeadWithLandmarks | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages work with. network: None for landmarks alone. cache: None where nothing is to be kept."""
+
+    footage: Footage
+    camera: Camera
+    hand_model: HandModel
+    device: torch.device
+    network: ChosenNetwork | None
+    tracking: TrackSettings
+    solving: SolveSettings
+    cache: ResumeCache | None
+    progress: Progress
+
+    @property
+    def head(self) -> HeadWithLandmarks | None:
+        """The landmark head, where there is one."""
+        return self.network.head if self.network else None
+
+    def frames(self, stage: str, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """The footage's frames from `start` to `stop`; the run's progress is told as they are taken."""
+        count = self.footage.info.count
+        for at, frame in enumerate(self.footage.part(start, count if stop is None else stop), start + 1):
+            yield frame
+            self.progress(stage, at, count)
+
+    def load(self, stage: str, depends_on: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
+        """What an earlier run of the same request kept; None where there is nothing."""
+        return None if self.cache is None else self.cache.load(stage, self._key(depends_on))
+
+    def keep(self, stage: str, depends_on: Mapping[str, Any], arrays: Arrays) -> None:
+        """Keep arrays for a run that goes on from here, in place of what was kept under the same key."""
+        if self.cache is not None:
+            self.cache.save(stage, self._key(depends_on), arrays)
+
+    def once(
+        self, stage: str, depends_on: Mapping[str, Any], work: Callable[[], Arrays]
+    ) -> dict[str, NDArray[Any]]:
+        """The arrays that `work` gives, or gave in an earlier run."""
+        arrays = self.load(stage, depends_on)
+        if arrays is None:
+            arrays = dict(work())
+            self.keep(stage, depends_on, arrays)
+        return arrays
+
+    def in_pieces(
+        self, stage: str, depends_on: Mapping[str, Any], work: Callable[[int, int], Arrays]
+    ) -> dict[str, NDArray[Any]]:
+        """The arrays of all frames that work(start, stop) gives for some, joined along their first axis."""
+        count = self.footage.info.count
+        self.progress(stage, 0, count)
+        pieces: list[dict[str, NDArray[Any]]] = []
+        for start in range(0, count, PIECE_FRAMES):
+            stop = min(start + PIECE_FRAMES, count)
+            key = {**depends_on, "start": start, "stop": stop}
+            pieces.append(self.once(stage, key, lambda start=start, stop=stop: work(start, stop)))
+            self.progress(stage, stop, count)
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+    def _key(self, depends_on: Mapping[str, Any]) -> dict[str, Any]:
+        info = self.footage.info
+        return {"version": __version__, "footage": info.identity, "numbers": str(info.numbers), **depends_on}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What is known of the shot's hands; every stage adds to it.
+
+    detections: after detect. tracks: after track; recover finds lost hands, refine reads all of them again.
+    tracked, expected: each hand in each frame as the recovered tracks have it, and as it is read and fitted since.
+    squares_px (T, 3): the two-hand crops. predictions: after predict. solution: after solve. None until then, and where
+    the run has no network.
+    """
+
+    detections: ShotDetections
+    tracks: HandTracks | None = None
+    tracked: ExpectedHands | None = None
+    expected: ExpectedHands | None = None
+    squares_px: NDArray[np.float64] | None = None
+    predictions: TwoHandPredictions | None = None
+    solution: ShotSolution | None = None
+
+
+def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork | None:
+    """The network that `wanted` means, None for no network.
+
+    "shipped"; "auto": the same where its card says that it is good enough; "none"; or a weights folder.
+    """
+    if wanted == "none" or (wanted == "auto" and not read_card(SHIPPED_FOLDER / CARD_FILE).by_default):
+        return None
+    folder = SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)
+    predictor = load_predictor(folder, hand_model, device)
+    folder = folder if folder.is_dir() else folder.parent
+    head = stored_head(folder) if predictor.card.configuration.evidence else None
+    files = [path for path in (folder / WEIGHTS_FILE, folder / HEAD_FILE) if path.is_file()]
+    stats = [f"{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files]
+    identity = f"{folder.resolve()}|{'|'.join(stats)}|{device.type}|{hand_model.name}"
+    return ChosenNetwork(predictor.card.configuration.name, identity, predictor, head)
+
+
+def detect(run: Run) -> Shot:
+    """All sightings of hands in the footage."""
+    count, depends_on = run.footage.info.count, {"device": run.device.type}
+    networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
+    detector = ShotDetector(networks, pose=pose, state=run.load(DETECT, depends_on))
+    kept = detector.done
+    run.progress(DETECT, kept, count)
+    if kept < count:
+        for done in detector.run(run.footage.part(detector.next_frame, count)):
+            if done - kept >= PIECE_FRAMES or done == count:
+                run.keep(DETECT, depends_on, detector.state())
+                kept = done
+            run.progress(DETECT, done, count)
+    return Shot(detector.detections())
+
+
+def track(run: Run, shot: Shot) -> Shot:
+    """The sightings on a left and a right track, sides told by arms and, where there is one, the landmark head."""
+    detections, head = shot.detections, run.head
+    if head is not None and len(detections.at):
+
+        def tell() -> Arrays:
+            return {"right": with_handedness(run.frames(TRACK), detections, head).right}
+
+        told = run.once(TRACK, {"head": _identity(run), "detections": _digest(detections)}, tell)
+        detections = replace(detections, right=told["right"])
+    detections = with_arms(detections)
+    return replace(shot, detections=detections, tracks=build_tracks(detections, run.tracking))
+
+
+def recover(run: Run, shot: Shot) -> Shot:
+    """Hands that the tracks lost, found where they are there after all; without a head the tracks stay as they are."""
+    tracks = _known(shot.tracks)
+    if run.head is not None:
+        tracks = _recovered(run, tracks, run.head)
+    if run.network is None:
+        return replace(shot, tracks=tracks)
+    expected = expected_hands(tracks)
+    return replace(shot, tracks=tracks, tracked=expected, expected=expected, squares_px=shot_crops(tracks))
+
+
+def _recovered(run: Run, tracks: HandTracks, head: HeadWithLandmarks) -> HandTracks:
+    depends_on = {"head": _identity(run), "tracks": _digest(tracks)}
+    arrays = run.load(RECOVER, depends_on)
+    done = 0
+    if arrays is not None:
+        done = int(arrays.pop("done"))
+        tracks = HandTracks(**arrays)
+    recovery = Recovery(tracks, head)
+    lost = np.flatnonzero(recovery.lost.any(1))
+    start, stop = (max(done, int(lost[0])), int(lost[-1]) + 1) if len(lost) else (done, done)
+    if start < stop:
+        kept = start
+        for done in recovery.run(run.frames(RECOVER, start, stop), start):
+            if done - kept >= PIECE_FRAMES:
+                run.keep(RECOVER, depends_on, {**vars(recovery.tracks), "done": np.array(done)})
+                kept = done
+        run.keep(RECOVER, depends_on, {**vars(recovery.tracks), "done": np.array(stop)})
+    return recovery.tracks
+
+
+def refine(run: Run, shot: Shot) -> Shot:
+    """Landmarks of every expected hand as the landmark head reads them; without a head as they are."""
+    head, tracks = run.head, _known(shot.tracks)
+    if head is None or shot.expected is None:
+        return shot
+    expected = shot.expected
+
+    def work(start: int, stop: int) -> Arrays:
+        return vars(read_expected_hands(run.frames(REFINE, start, stop), expected.part(start, stop), head))
+
+    depends_on = {"head": _identity(run), "expected": _digest(expected)}
+    readings = HandReadings(**run.in_pieces(REFINE, depends_on, work))
+    tracks, expected = refined(tracks, expected, readings)
+    return replace(shot, tracks=tracks, expected=expected)
+
+
+def initial_fit(run: Run, shot: Shot) -> Shot:
+    """The hand model fitted to each expected hand by itself, for the network to start from."""
+    if run.network is None or not run.network.predictor.card.configuration.evidence:
+        return shot
+    run.progress(FIT, 0, run.footage.info.count)
+    expected = fit_expected_hands(
+        _known(shot.expected),
+        _known(shot.tracked),
+        _known(shot.squares_px),
+        run.camera,
+        run.hand_model.to("cpu", torch.float64),
+        head_read=run.head is not None,
+    )
+    run.progress(FIT, run.footage.info.count, run.footage.info.count)
+    return replace(shot, expected=expected)
+
+
+def predict(run: Run, shot: Shot) -> Shot:
+    """What the two-hand network says of every frame."""
+    network = run.network
+    if network is None:
+        return shot
+    expected, squares_px, tracks = _known(shot.expected), _known(shot.squares_px), _known(shot.tracks)
+
+    def work(start: int, stop: int) -> Arrays:
+        frames = run.frames(PREDICT, start, stop)
+        part = slice(start, stop)
+        return vars(
+            predict_frames(
+                frames, expected.part(start, stop), squares_px[part], run.camera, network.predictor
+            )
+        )
+
+    depends_on = {
+        "network": network.identity,
+        "expected": _digest(expected),
+        "squares": _digest(squares_px),
+        "camera": _digest(run.camera.K),
+    }
+    predictions = TwoHandPredictions(**run.in_pieces(PREDICT, depends_on, work))
+    return replace(shot, predictions=with_presence_of_shot(predictions, tracks.present))
+
+
+def solve(run: Run, shot: Shot) -> Shot:
+    """The smooth, metric motion of both hands that all of it tells of."""
+    solution = solve_shot(
+        _known(shot.tracks),
+        run.camera,
+        shot.detections.time_s,
+        run.hand_model,
+        run.solving,
+        shot.predictions,
+        progress=run.progress,
+    )
+    return replace(shot, solution=solution)
+
+
+def _known(value: Known | None) -> Known:
+    """A part of the shot that an earlier stage has filled."""
+    assert value is not None, "the stages run in their order"
+    return value
+
+
+def _identity(run: Run) -> str:
+    return run.network.identity if run.network else ""
+
+
+def _digest(value: Any) -> str:
+    """Of an array, or of a record of arrays."""
+    arrays = [value] if isinstance(value, np.ndarray) else vars(value).values()
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

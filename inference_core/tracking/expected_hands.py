@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where each hand is in every frame, or should be by the frames around."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.interpolate import interpolated
+
+# Landmarks interpolated across a gap: their score beside a seen hand, and after how many frames it falls to a third.
+INTERPOLATED_SCORE, INTERPOLATED_FRAMES = 0.45, 8.0
+# A hand with this score is seen in the frame itself.
+SEEN_SCORE = 0.5
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ExpectedHands:
+    """Landmarks of both hands in every frame; those of a lost hand are interpolated from the frames around.
+
+    points_px (T, S, 21, 2): frame pixels. world_m (T, S, 21, 3): in the axes of the line of sight to the hand, upright.
+    score (T, S, 21): 0..1, 0 where nothing is known; that of an interpolated hand falls with the distance in time and
+    stays below SEEN_SCORE. side_score (T, S): 0..1. Unknown entries are 0.
+    """
+
+    points_px: Floats
+    world_m: Floats
+    score: Floats
+    side_score: Floats
+
+    @property
+    def hand_score(self) -> Floats:
+        """(T, S) mean score of the landmarks that are known; 0 where none is."""
+        return self.score.sum(-1) / (self.score > 0).sum(-1).clip(1)
+
+    def part(self, start: int, stop: int) -> "ExpectedHands":
+        """The frames from `start` up to `stop`."""
+        return ExpectedHands(*(values[start:stop] for values in vars(self).values()))
+
+
+def expected_hands(tracks: HandTracks) -> ExpectedHands:
+    """What the tracks say of every frame, lost hands included."""
+    points, world_m = tracks.landmarks_px[..., :2].astype(np.float64), tracks.world_m.astype(np.float64)
+    score = np.nan_to_num(tracks.landmarks_px[..., 2].astype(np.float64))
+    seen = np.isfinite(points).all(-1) & np.isfinite(world_m).all(-1) & (score > 0)
+    known = seen.any(-1)
+    points, distance = interpolated(points, known)
+    world_m, _ = interpolated(world_m, known)
+    side_score, _ = interpolated(tracks.side_score.astype(np.float64), known)
+    usable = np.isfinite(points).all(-1) & np.isfinite(world_m).all(-1)
+    fallen = INTERPOLATED_SCORE * np.exp(-distance / INTERPOLATED_FRAMES)
+    score = np.where(known[..., None], np.where(seen, score, 0.0), fallen[..., None]) * usable
+    return ExpectedHands(np.nan_to_num(points), np.nan_to_num(world_m), score, np.nan_to_num(side_score))

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Landmarks read again by the landmark head, in a crop of each hand where the tracks expect it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.footage.records import Frame
+from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.hand_crops import crop_features
+from inference_core.landmarks.landmark_head import HeadWithLandmarks, read_hand_crops
+from inference_core.shared.presence import SEEN
+from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
+from inference_core.tracking.hand_tracks import HandTracks
+
+# Frames whose crops are read together.
+_AT_ONCE = 32
+# What the head's reading of a landmark in the picture counts beside the landmark network's, which errs in other ways.
+_HEAD_SHARE = 0.7
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class HandReadings:
+    """What the landmark head reads of the hands that are expected in T frames.
+
+    points_px (T, S, 21, 2): frame pixels. world_m (T, S, 21, 3): relative to the wrist, in the axes of the line of
+    sight. trust (T, S, 21): 0..1, falls with a landmark's expected error. Zeros where read (T, S) is False: nothing was
+    expected there, or the frame has no picture.
+    """
+
+    points_px: NDArray[np.float64]
+    world_m: NDArray[np.float64]
+    trust: NDArray[np.float64]
+    read: NDArray[np.bool_]
+
+
+def read_expected_hands(
+    frames: Iterable[Frame], expected: ExpectedHands, head: HeadWithLandmarks
+) -> HandReadings:
+    """The head's reading of every expected hand. frames: as many as `expected` has, in order."""
+    shape = expected.side_score.shape
+    readings = HandReadings(
+        np.zeros((*shape, 21, 2)), np.zeros((*shape, 21, 3)), np.zeros((*shape, 21)), np.zeros(shape, bool)
+    )
+    waiting: dict[int, Image] = {}
+    for at, frame in enumerate(frames):
+        if frame.image is not None and (expected.score[at] > 0).any():
+            waiting[at] = frame.image
+        if len(waiting) == _AT_ONCE:
+            _read(waiting, expected, head, readings)
+            waiting = {}
+    _read(waiting, expected, head, readings)
+    return readings
+
+
+def _read(
+    images: dict[int, Image], expected: ExpectedHands, head: HeadWithLandmarks, readings: HandReadings
+) -> None:
+    frames = np.array(list(images), np.int64)
+    rows, sides = np.nonzero((expected.score[frames] > 0).any(-1))
+    at = frames[rows]
+    if not len(at):
+        return
+    crops = crops_from_landmarks(expected.points_px[at, sides])
+    features = crop_features([images[frame] for frame in at.tolist()], crops, sides, head.landmarks)
+    points_px, world_m, trust = read_hand_crops(features, crops, sides, head.network)
+    readings.points_px[at, sides] = points_px
+    readings.world_m[at, sides] = world_m - world_m[:, :1]
+    readings.trust[at, sides] = trust
+    readings.read[at, sides] = True
+
+
+def refined(
+    tracks: HandTracks, expected: ExpectedHands, readings: HandReadings
+) -> tuple[HandTracks, ExpectedHands]:
+    """Tracks and expected hands with the head's readings in them.
+
+    A seen hand's landmarks in the picture lie between the two readings, its world landmarks and scores are the head's.
+    Of hands that the frames around tell of, only what is expected changes: they are not seen.
+    """
+    read = readings.read[..., None]
+    score = readings.trust * expected.hand_score[..., None]
+    better = ExpectedHands(
+        np.where(read[..., None], readings.points_px, expected.points_px),
+        np.where(read[..., None], readings.world_m, expected.world_m),
+        np.where(read, score, expected.score),
+        expected.side_score,
+    )
+    seen = readings.read & (expected.hand_score >= SEEN_SCORE)
+    there = (tracks.present == SEEN)[..., None, None] & np.isfinite(tracks.landmarks_px[..., :2])
+    between = (1 - _HEAD_SHARE) * tracks.landmarks_px[..., :2] + _HEAD_SHARE * readings.points_px
+    points = np.where(there, between, readings.points_px)
+    landmarks = np.concatenate([points, score[..., None]], -1).astype(np.float32)
+    chosen = seen[..., None, None]
+    return (
+        replace(
+            tracks,
+            landmarks_px=np.where(chosen, landmarks, tracks.landmarks_px),
+            world_m=np.where(chosen, readings.world_m.astype(np.float32), tracks.world_m),
+            present=np.where(seen, np.uint8(SEEN), tracks.present),
+        ),
+        better,
+    )

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tracks through the stages from refine to predict, as a capture takes them."""
+
+from collections.abc import Sequence
+
+import torch
+
+from inference_core.fitting.initial_fit import fit_expected_hands
+from inference_core.footage.records import Frame
+from inference_core.geometry.camera import Camera
+from inference_core.hand_model.hand import HandModel
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.tracking.expected_hands import expected_hands
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.refine import read_expected_hands, refined
+from inference_core.two_hand.crop import shot_crops
+from inference_core.two_hand.predictions import TwoHandPredictions
+from inference_core.two_hand.predictor import Predictor, predict_frames, with_presence_of_shot
+
+
+def refined_and_predicted(
+    frames: Sequence[Frame],
+    tracks: HandTracks,
+    camera: Camera,
+    predictor: Predictor,
+    hand: HandModel,
+    head: HeadWithLandmarks | None = None,
+) -> tuple[HandTracks, TwoHandPredictions]:
+    """The tracks that the solve gets, and the predictions."""
+    tracked = expected = expected_hands(tracks)
+    squares_px = shot_crops(tracks)
+    if head is not None:
+        readings = read_expected_hands(frames, expected, head)
+        tracks, expected = refined(tracks, expected, readings)
+    model = hand.to("cpu", torch.float64)
+    expected = fit_expected_hands(expected, tracked, squares_px, camera, model, head is not None)
+    predictions = predict_frames(frames, expected, squares_px, camera, predictor)
+    return tracks, with_presence_of_shot(predictions, tracks.present)
