@@ -45,8 +45,6 @@ class Shot:
             offset_m=(self.wrist_m[:, 1] - self.wrist_m[:, 0]).astype(np.float32),
             confidence=np.full((count, 2), confidence, np.float32),
             presence=np.full((count, 2), 1.0, np.float32),
-            landmarks_px=np.full((count, 2, 21, 3), np.nan, np.float32),
-            world_m=np.full((count, 2, 21, 3), np.nan, np.float32),
         )
 
 

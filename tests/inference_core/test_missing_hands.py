@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import inference_core
-from inference_core import shot_stages
+from inference_core import stages
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import solve_shot
 from inference_core.footage import FrameRange, open_footage
@@ -84,7 +84,7 @@ def test_the_solve_holds_the_hands_that_were_seen_and_no_others(
 def test_footage_goes_all_the_way_whatever_hands_are_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, network: str
 ) -> None:
-    monkeypatch.setattr(shot_stages, "PIECE_FRAMES", 4)
+    monkeypatch.setattr(stages, "PIECE_FRAMES", 4)
     movie = tmp_path / "shot.mp4"
     write_parts_of_demo(movie, case)
     request = CaptureRequest(
