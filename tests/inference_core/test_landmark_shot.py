@@ -82,7 +82,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(networks: Landm
     whole = detect_shot(frames, networks, settings)
     stopped = ShotDetector(networks, settings)
     assert next(iter(stopped.run(frames))) == 12
-    again = ShotDetector(networks, settings, stopped.state())
+    again = ShotDetector(networks, settings, state=stopped.state())
     assert (again.done, again.next_frame) == (12, 6)
     assert list(again.run(frames[6:])) == [24, 36, 40]
     for name, values in vars(again.detections()).items():
