@@ -28,7 +28,7 @@ export MALLOC_TOP_PAD_        ?= 268435456
 	touch $@
 
 .venv-bpy45/.ready:
-	$(PYTHON) -m tests.blender_addon.environments 4.5
+	$(PYTHON) -m tools.blender_environments 4.5
 
 # The exporter's environment: .venv's packages, with the protobuf that onnx needs (mediapipe needs an older one).
 .venv-export/.ready: .venv/.ready
@@ -43,7 +43,7 @@ demo: .venv/.ready .venv-bpy45/.ready
 	mkdir -p $(DEMO)
 	OMP_NUM_THREADS=2 $(BIN)/duohand reconstruct "$(FOOTAGE)" $(LENS) --out $(DEMO)/demo.npz --preview $(DEMO)/demo.mp4
 	$(BIN)/duohand inspect $(DEMO)/demo.npz
-	.venv-bpy45/bin/python -m tests.blender_addon.run_command $(DEMO)/demo.npz \
+	.venv-bpy45/bin/python -m tools.blender_command $(DEMO)/demo.npz \
 		--blend $(DEMO)/demo.blend --fbx $(DEMO)/demo.fbx --picture $(DEMO)/demo.png
 	@echo "Look at $(DEMO)/: demo.mp4 (the hands over the plate), demo.blend, demo.fbx, demo.png"
 
@@ -57,7 +57,7 @@ test-export: .venv-export/.ready
 	.venv-export/bin/python -m pytest -m export tests/inference_core/test_engine_export.py
 
 test-blender: .venv/.ready
-	$(PYTHON) -m tests.blender_addon.environments 4.2 4.5 5.0 5.2
+	$(PYTHON) -m tools.blender_environments 4.2 4.5 5.0 5.2
 	set -e; for version in $(BPY); do .venv-bpy$$version/bin/python -m pytest -p tests.blender_addon.in_blender tests; done
 
 gui-test: .venv/.ready

@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build(out: Path, with_core: bool = True) -> Path:
     """Path of the extension's zip, built from this checkout into the folder `out`."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = read_project()
     wheel_name, wheel = light_wheel(project["version"], project["license"])
     manifest = _MANIFEST.format(version=project["version"], licence=project["license"], wheel=wheel_name)
     content: dict[str, bytes] = {"blender_manifest.toml": manifest.encode(), f"wheels/{wheel_name}": wheel}
@@ -120,6 +120,15 @@ def build(out: Path, with_core: bool = True) -> Path:
     archive = out / f"duohand-{project['version']}.zip"
     archive.write_bytes(_zipped(content))
     return archive
+
+
+def read_project() -> dict[str, Any]:
+    """pyproject's `project` table, with the version, which stands in the core alone."""
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for node in ast.parse((ROOT / CORE_FOLDER / "__init__.py").read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__":
+            return {**project, "version": ast.literal_eval(node.value)}
+    raise BuildError(f"{CORE_FOLDER}/__init__.py names no __version__.")
 
 
 def light_wheel(version: str, licence: str) -> tuple[str, bytes]:

@@ -2,18 +2,15 @@
 """Both hands as one model: HandModel -> with_shape -> ShapedHands -> with_pose -> PosedHands.
 
 The maths is MANO's (Romero et al. 2017): a shaped template, joints regressed from it, pose correctives,
-linear blend skinning. Where this departs from smplx in form, not in value: both sides are one axis S (left,
-right); the five fingers are three levels of one forward kinematics; and vertices are skinned only when
-somebody asks for them.
+linear blend skinning. Both sides are one axis S (left, right); the five fingers are three levels of one forward
+kinematics; and vertices are skinned only when somebody asks for them.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from smplx import lbs
 from torch import Tensor
 
 from inference_core.geometry.rotations import exp, log
@@ -29,7 +26,6 @@ from inference_core.shared.skeleton import (
     RIGHT,
 )
 
-_lbs: Any = lbs  # smplx calls its arguments by a Tensor type of its own
 _MIDDLE_MCP_16 = 4
 
 
@@ -93,12 +89,7 @@ class HandModel:
     @cached_property
     def rest_joints_m(self) -> Tensor:
         """(S, 16, 3) joints of the mean shape."""
-        return torch.stack(
-            [
-                _lbs.vertices2joints(r, v[None])[0]
-                for r, v in zip(self.joint_regressor, self.template_m, strict=True)
-            ]
-        )
+        return self.joint_regressor @ self.template_m
 
     @cached_property
     def joint_shape_dirs(self) -> Tensor:
@@ -134,15 +125,7 @@ class ShapedHands:
     @cached_property
     def rest_vertices_m(self) -> Tensor:
         """(..., S, V, 3) vertices in the flat rest pose."""
-        model, flat = self.model, self.betas.flatten(0, -3) if self.betas.dim() > 2 else self.betas[None]
-        sides = [
-            model.template_m[s] + _lbs.blend_shapes(flat[:, s], model.shape_dirs[s]) for s in (LEFT, RIGHT)
-        ]
-        return (
-            torch.stack(sides, 1)
-            .unflatten(0, self.betas.shape[:-2] or (1,))
-            .reshape(*self.betas.shape[:-1], -1, 3)
-        )
+        return self.model.template_m + _blend(self.model.shape_dirs, self.betas)
 
     @cached_property
     def rest_joints_m(self) -> Tensor:

@@ -8,7 +8,6 @@ process a Blender version. bpy keeps threads and classes that crash or hang a pl
 os._exit as soon as pytest has written its summary.
 """
 
-import importlib
 import os
 import sys
 import tempfile
@@ -17,9 +16,12 @@ from typing import Any
 
 import pytest
 
+from tools.blender_extension import EXTENSION, install
+
+__all__ = ["EXTENSION", "install"]
+
 ROOT = Path(__file__).parents[2]
 NAMES = "test_*_in_blender.py"
-EXTENSION = "bl_ext.user_default.duohand"
 
 # Before bpy is imported: no test touches the user's own files.
 os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="duohand-blender-")
@@ -38,19 +40,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
     archive = build_addon.build(Path(tempfile.mkdtemp(prefix="duohand-zip-")))
     install(archive)
-
-
-def install(archive: Path) -> None:
-    """Install the zip as a user does, and enable it; an AssertionError where Blender refused."""
-    import bpy
-
-    addon_utils = importlib.import_module("addon_utils")  # there once bpy is
-
-    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    bpy.ops.extensions.package_install_files(
-        filepath=str(archive), repo="user_default", enable_on_install=False, overwrite=True
-    )
-    assert addon_utils.enable(EXTENSION, default_set=True) is not None, f"{archive} could not be enabled"
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:

@@ -24,7 +24,7 @@ def content_of(archive: Path) -> dict[str, bytes]:
 def test_the_zip_holds_the_add_on_its_manifest_and_the_wheel_it_names(tmp_path):
     content = content_of(build_addon.build(tmp_path))
     manifest = tomllib.loads(content["blender_manifest.toml"].decode())
-    project = tomllib.loads((build_addon.ROOT / "pyproject.toml").read_text())["project"]
+    project = build_addon.read_project()
     assert manifest["id"] == "duohand"
     assert manifest["version"] == project["version"]
     assert manifest["license"] == ["SPDX:GPL-3.0-or-later"]
@@ -59,7 +59,7 @@ def test_the_wheels_record_lists_every_file_with_its_hash(tmp_path):
 
 
 def test_the_cores_wheel_installs_and_says_what_it_needs(tmp_path):
-    project = tomllib.loads((build_addon.ROOT / "pyproject.toml").read_text())["project"]
+    project = build_addon.read_project()
     content = content_of(build_addon.build(tmp_path))
     (name,) = [name for name in content if name.startswith(f"{build_addon.CORE_WHEELS}/")]
     wheel = tmp_path / Path(name).name

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -252,7 +251,7 @@ def test_a_failed_installation_says_which_step_and_where_its_log_is(tmp_path: Pa
 
 def test_an_installation_from_a_folder_of_wheels_gives_a_python_with_the_core(tmp_path: Path) -> None:
     """The core's own wheel as the add-on brings it; in place of each package that it names, an empty wheel."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = build_addon.read_project()
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     for requirement in project["dependencies"]:

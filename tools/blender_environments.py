@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the environments in which the add-on is tested: a bpy wheel of each Blender version, with pytest.
 
-    python -m tests.blender_addon.environments 4.2 4.5 5.0 5.2
+    python -m tools.blender_environments 4.2 4.5 5.0 5.2
 
 writes .venv-bpy42 and so on; what is there already stays. 350-400 MB are fetched and 1 GB is installed for each. The
 interpreter is looked for on the PATH and among pyenv's; DUOHAND_PYTHON_3_13=/path/to/python names one.
@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The add-on's command in a bpy interpreter, through the zip built from this checkout.
 
-.venv-bpy45/bin/python -m tests.blender_addon.run_command TAKE --blend X.blend --fbx X.fbx --picture X.png
+.venv-bpy45/bin/python -m tools.blender_command TAKE --blend X.blend --fbx X.fbx --picture X.png
 """
 
 import importlib
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.blender_addon.in_blender import EXTENSION, install
+from tools.blender_extension import EXTENSION, install
 
 if __name__ == "__main__":
     import build_addon

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Imports run one way: from later stages to earlier ones, from training and the add-on to the core."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# The core in the data's order: a room may import itself and those before it. Modules beside the rooms stand as theirs.
+CORE_ROOMS = (
+    "shared",
+    "footage",
+    "geometry",
+    "runtime",
+    "hand_model",
+    "landmarks",
+    "tracking",
+    "two_hand",
+    "fitting",
+    "preview",
+    "resume_cache",
+    "request_inputs",
+    "take_assembly",
+    "stages",
+    "pipeline",
+    "worker",
+    "cli",
+    "__main__",
+)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Dotted names of the project's modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def files(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found, f"{package} holds no modules"
+    return found
+
+
+def room_of(parts: tuple[str, ...]) -> str:
+    return parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", files("inference_core"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_core_imports_no_later_stage_and_nothing_above_it(path: Path) -> None:
+    here = room_of(path.relative_to(ROOT / "inference_core").parts)
+    if here == "__init__":
+        assert not [name for name in imports_of(path) if name.split(".")[0] in ("inference_core", "training")]
+        return
+    assert here in CORE_ROOMS, f"{here} has no place in the order of rooms"
+    for name in imports_of(path):
+        package, *rest = name.split(".")
+        assert package not in ("training", "blender_addon", "tests", "benchmarks", "tools"), f"imports {name}"
+        if package == "inference_core" and rest and rest[0] in CORE_ROOMS:
+            assert CORE_ROOMS.index(rest[0]) <= CORE_ROOMS.index(here), f"{here} imports {name}, a later room"
+
+
+@pytest.mark.parametrize("package", ["blender_addon", "training"])
+def test_the_sides_know_the_core_and_not_each_other(package: str) -> None:
+    others = {"blender_addon", "training", "tests", "benchmarks", "tools"} - {package}
+    found = {
+        (path.name, name)
+        for path in files(package)
+        for name in imports_of(path)
+        if name.split(".")[0] in others
+    }
+    assert not found
+
+
+def test_the_add_on_takes_nothing_of_the_core_but_its_shared_room() -> None:
+    names = {name for path in files("blender_addon") for name in imports_of(path)}
+    core = {name for name in names if name.split(".")[0] == "inference_core"}
+    assert core
+    assert not {name for name in core if name.split(".")[1] not in ("shared", "__version__")}
