@@ -6,6 +6,7 @@ middle, pinky, ring, thumb), three joints each. The gestures' numbers were set b
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,8 +100,13 @@ def within(angles_rad: Tensor, limits_rad: Tensor) -> Tensor:
 
 def gesture_angles_rad(names: list[str]) -> Tensor:
     """Angles (N, 15, 3), radians, of gestures by name, without variation."""
-    table = {gesture.name: number for number, gesture in enumerate(GESTURES)}
-    return _table()[[table[name] for name in names]] * _DEGREE
+    table = {gesture.name: gesture for gesture in GESTURES}
+    return gesture_table_rad([table[name] for name in names])
+
+
+def gesture_table_rad(gestures: Sequence[Gesture]) -> Tensor:
+    """Angles (N, 15, 3), radians, of gestures, without variation."""
+    return _table(gestures) * _DEGREE
 
 
 def _gesture_angles(random: Randomness) -> Tensor:
@@ -112,7 +118,7 @@ def _gesture_angles(random: Randomness) -> Tensor:
     joint = random.normal("gesture joint", 2, 5, 3, 1, std=3.5)
     bend = (common + finger + joint) * torch.tensor([1.0, 0.0, 0.0])
     side = random.normal("gesture side", 2, 15, 3) * _side_deviation()
-    return _table()[number] + loose * (bend.flatten(2, 3) + side)
+    return _table(GESTURES)[number] + loose * (bend.flatten(2, 3) + side)
 
 
 def _free_angles(random: Randomness) -> Tensor:
@@ -138,10 +144,10 @@ def _free_angles(random: Randomness) -> Tensor:
     return angles.flatten(2, 3)
 
 
-def _table() -> Tensor:
-    """(G, 15, 3) degrees of the gestures."""
-    table = torch.zeros(len(GESTURES), 5, 3, 3)
-    for number, gesture in enumerate(GESTURES):
+def _table(gestures: Sequence[Gesture]) -> Tensor:
+    """(G, 15, 3) degrees of gestures."""
+    table = torch.zeros(len(gestures), 5, 3, 3)
+    for number, gesture in enumerate(gestures):
         for place, finger in enumerate(MANO_FINGERS[:4]):
             knuckle, middle = getattr(gesture, finger)
             table[number, place, :, 0] = torch.tensor([knuckle, middle, 0.62 * middle])

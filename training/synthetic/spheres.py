@@ -14,7 +14,7 @@ from training.synthetic.meshes import vertex_normals
 _COUNT = 88
 _RADII_M = torch.arange(0.004, 0.0165, 0.0005)
 # Forearm, sleeve included: distances from the wrist joint along the rest arm, and radii.
-_ARM_M = ((0.030, 0.025), (0.058, 0.026), (0.088, 0.029), (0.120, 0.032), (0.155, 0.036), (0.195, 0.040))
+ARM_M = ((0.030, 0.025), (0.058, 0.026), (0.088, 0.029), (0.120, 0.032), (0.155, 0.036), (0.195, 0.040))
 # A sphere may stick out of the skin by this share of its radius: without it noise of the mesh decides.
 _TOLERANCE = 0.06
 
@@ -50,7 +50,7 @@ def fit_spheres(model: HandModel, count: int = _COUNT) -> Spheres:
     inward = -normals[vertex] * radius_m[vertex, None]
     bone = model.skin_weights[RIGHT, vertex].argmax(-1)
     wrist_m = model.rest_joints_m[RIGHT, 0].float()
-    along_m, arm_radius_m = torch.tensor(_ARM_M, device=skin_m.device).unbind(1)
+    along_m, arm_radius_m = torch.tensor(ARM_M, device=skin_m.device).unbind(1)
     rim = (skin_m - wrist_m).norm(dim=-1).argmin().expand(len(along_m))
     arm_m = wrist_m + along_m[:, None] * torch.tensor([1.0, 0.0, 0.0], device=skin_m.device)
     inward = torch.cat([inward, arm_m - skin_m[rim]])

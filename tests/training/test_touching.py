@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pairs that touch: in every way they do, without lying in each other, sides as told, labels as the meshes say."""
+
+from functools import lru_cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from inference_core.shared.skeleton import LEFT, RIGHT
+from training.synthetic.generate import load_kit
+from training.synthetic.meshes import with_forearms
+from training.synthetic.randomness import Randomness
+from training.synthetic.touching.pairs import TouchingPairs, touching_pairs
+from training.synthetic.touching.parts import NOTHING, PARTS, part_gaps_m, touched_parts
+from training.synthetic.touching.ways import WAYS
+
+EACH = 6
+
+
+@lru_cache(maxsize=1)
+def made() -> tuple[TouchingPairs, Tensor, Tensor]:
+    """EACH pairs of every way, their arms (B, S, A, 3) and the gaps of their parts (B, P, P)."""
+    kit = load_kit(torch.device("cpu"))
+    random = Randomness(3, torch.arange(EACH * len(WAYS)))
+    betas = random.normal("betas", 1, 10).clamp(-2, 2) + random.normal("betas of a side", 2, 10, std=0.1)
+    way = torch.arange(len(WAYS)).repeat_interleave(EACH)
+    with torch.no_grad():
+        pairs = touching_pairs(random, kit.model, kit.spheres, betas, way)
+        fingers = kit.model.rotations_from_angles(pairs.angles_rad)
+        rotations = torch.cat([pairs.turns[:, :, None], fingers], 2)
+        posed = kit.model.with_shape(betas).with_pose(rotations, pairs.wrist_m)
+        arms_m = with_forearms(kit.mesh, posed, pairs.bend)
+        return pairs, arms_m, part_gaps_m(kit.mesh, arms_m)
+
+
+@pytest.mark.parametrize("number", range(len(WAYS)), ids=[way.name for way in WAYS])
+def test_hands_touch_and_do_not_lie_in_each_other(number: int) -> None:
+    pairs, _, gaps_m = made()
+    rows = pairs.way == number
+    nearest_m = gaps_m[rows].flatten(1).amin(1)
+    assert nearest_m.max() < 0.003, "they touch"
+    assert pairs.gap_m[rows].min() > -0.005, "and give way"
+
+
+def test_turns_are_rotations_and_angles_within_the_limits() -> None:
+    pairs, _, _ = made()
+    for turns in (pairs.turns, pairs.bend):
+        torch.testing.assert_close(turns @ turns.mT, torch.eye(3).expand_as(turns), atol=1e-5, rtol=0)
+        torch.testing.assert_close(torch.linalg.det(turns), torch.ones(turns.shape[:2]))
+    low, high = load_kit(torch.device("cpu")).model.joint_limits_rad.unbind(-1)
+    assert (pairs.angles_rad >= low - 1e-5).all() and (pairs.angles_rad <= high + 1e-5).all()
+
+
+def test_a_pair_does_not_depend_on_the_batch_it_stands_in() -> None:
+    kit = load_kit(torch.device("cpu"))
+
+    def pairs(index: Tensor) -> TouchingPairs:
+        return touching_pairs(Randomness(5, index), kit.model, kit.spheres, torch.zeros(len(index), 2, 10))
+
+    with torch.no_grad():
+        many, one = pairs(torch.arange(9)), pairs(torch.tensor([4]))
+    torch.testing.assert_close(one.wrist_m[0], many.wrist_m[4], atol=1e-4, rtol=0)
+    torch.testing.assert_close(one.angles_rad[0], many.angles_rad[4], atol=1e-3, rtol=0)
+
+
+def test_touched_parts_name_the_nearest_part_of_the_other_hand() -> None:
+    gaps_m = torch.full((1, len(PARTS), len(PARTS)), torch.inf)
+    thumb, palm, index = (PARTS.index(name) for name in ("thumb", "palm", "index"))
+    gaps_m[0, thumb, palm], gaps_m[0, thumb, index], gaps_m[0, index, index] = 0.001, 0.002, 0.004
+    touched = touched_parts(gaps_m)[0]
+    assert touched[LEFT, thumb] == palm and touched[RIGHT, palm] == thumb and touched[RIGHT, index] == thumb
+    assert touched[LEFT, index] == NOTHING and (touched[LEFT] != NOTHING).sum() == 1

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The body behind a pair of hands: how it holds them so that wrists are at ease, and from where it is seen.
+
+Body axes: x to its right, y up, z backwards, origin at the pair. Elbows hang beside the trunk behind the hands.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inference_core.geometry.rotations import exp, quaternion_to_matrix
+from training.synthetic.randomness import Randomness
+
+FACING, OWN_EYES, ANY_VIEW = 0, 1, 2
+VIEW_SHARES = (0.35, 0.45, 0.2)
+_HOLDS = 160
+# What wrists bear without effort, radians: bend to the palm or back, to the thumb's and to the little finger's side.
+_BEND_RAD, _TO_THUMB_RAD, _TO_PINKY_RAD = 0.75, 0.3, 0.5
+
+
+@dataclass(frozen=True)
+class Held:
+    """turn (N, 3, 3): from the pair's frame to the body's; bend (N, S, 3, 3): see meshes.with_forearms."""
+
+    turn: Tensor
+    bend: Tensor
+
+
+def held_at_ease(random: Randomness, turns: Tensor, wrist_m: Tensor, bends: Tensor) -> Held:
+    """How a body holds hands turned by (N, S, 3, 3) with wrists at (N, S, 3) in the pair's frame.
+
+    Of many ways that are tried one of the easiest is taken. bends (N, S): how far each wrist may bend, as a share.
+    """
+    device = turns.device
+    tries = quaternion_to_matrix(random.normal("hold", _HOLDS, 4)).to(device)
+    elbow_m = _elbows_m(random).to(device)
+    middle_m = wrist_m.mean(1, keepdim=True)
+    places_m = (wrist_m - middle_m)[:, None] @ tries.mT
+    forearm = F.normalize(elbow_m[:, None] - places_m, dim=-1)
+    # In each hand's rest frame: (N, T, S, 3).
+    in_hand = (forearm[..., None, :] @ (tries[:, :, None] @ turns[:, None]))[..., 0, :]
+    toil = _toil(in_hand, bends[:, None])
+    luck = -random.uniform("hold luck", _HOLDS).log().neg().log().to(device)
+    best = (luck * 0.25 - toil.sum(-1)).argmax(1)
+    number = torch.arange(len(best), device=device)
+    return Held(tries[number, best], _bend(in_hand[number, best], bends))
+
+
+def camera_turn(random: Randomness, view: Tensor) -> Tensor:
+    """(N, 3, 3) from the body's axes to the camera's, which looks at the pair; view (N,)."""
+    eyes = random.normal("eyes at", 3) * torch.tensor([0.28, 0.28, 0.25]) + torch.tensor([0.0, 0.8, 0.75])
+    before = random.normal("camera at", 3) * torch.tensor([0.6, 0.45, 0.3]) + torch.tensor([0.0, 0.25, -1.0])
+    anywhere = random.normal("camera anywhere", 3)
+    at = torch.where(
+        (view == OWN_EYES)[:, None], eyes, torch.where((view == FACING)[:, None], before, anywhere)
+    )
+    backward = F.normalize(at, dim=-1)
+    # Eyes that look straight down have the body's front, not the sky, at the top of the picture.
+    up = torch.tensor([0.0, 1.0, -0.6]) * torch.where(view == FACING, 0.0, 1.0)[:, None]
+    up = up + torch.tensor([0.0, 1.0, 0.0]) + random.normal("camera roll", 3, std=0.12)
+    right = F.normalize(torch.linalg.cross(up, backward, dim=-1), dim=-1)
+    down = -torch.linalg.cross(backward, right, dim=-1)
+    return torch.stack([right, down, -backward], 1)
+
+
+def _elbows_m(random: Randomness) -> Tensor:
+    """(N, S, 3): both beside the trunk, or raised."""
+    mean = torch.tensor([0.19, -0.13, 0.17]) * torch.tensor([[-1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    common = random.normal("elbows", 1, 3) * torch.tensor([0.03, 0.10, 0.06])
+    return mean + common + random.normal("elbow", 2, 3, std=0.045)
+
+
+def _angles(in_hand: Tensor) -> tuple[Tensor, Tensor]:
+    """Of forearms (..., S, 3) in the rest frame: bend of the wrist to the back, and to the thumb's side, radians."""
+    outward = in_hand[..., 0] * in_hand.new_tensor([-1.0, 1.0])
+    level = (outward.square() + in_hand[..., 2].square()).sqrt()
+    return torch.atan2(in_hand[..., 1], level), torch.atan2(in_hand[..., 2], outward)
+
+
+def _toil(in_hand: Tensor, bends: Tensor) -> Tensor:
+    back, thumb = _angles(in_hand)
+    side = torch.where(thumb > 0, _TO_THUMB_RAD, _TO_PINKY_RAD)
+    return ((back / _BEND_RAD).square() + (thumb / side).square()) / bends.square()
+
+
+def _bend(in_hand: Tensor, bends: Tensor) -> Tensor:
+    """(N, S, 3, 3) turns that bring straight forearms to where they go, as far as wrists let them."""
+    back, thumb = _angles(in_hand)
+    back = torch.maximum(torch.minimum(back, bends), -bends)
+    thumb = torch.maximum(torch.minimum(thumb, 0.45 * bends), -0.65 * bends)
+    sign = in_hand.new_tensor([-1.0, 1.0])
+    zero = torch.zeros_like(back)
+    # The forearm leaves along x on the right hand and -x on the left; y is the back, z the thumb's side.
+    up = exp(torch.stack([zero, zero, back * sign], -1))
+    aside = exp(torch.stack([zero, -thumb * sign, zero], -1))
+    return aside @ up

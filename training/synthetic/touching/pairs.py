@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pairs of hands that touch: a way is drawn, varied, brought together and held before a camera, batch by batch."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inference_core.geometry.rotations import exp
+from inference_core.hand_model.hand import HandModel, ShapedHands
+from inference_core.shared.skeleton import LEFT, RIGHT
+from training.synthetic.pairs import turn_of
+from training.synthetic.poses import GESTURES, gesture_table_rad, within
+from training.synthetic.randomness import Randomness
+from training.synthetic.spheres import ARM_M, Spheres, first_contact, sphere_centres
+from training.synthetic.touching.anchors import Anchors, find_anchors
+from training.synthetic.touching.body import VIEW_SHARES, camera_turn, held_at_ease
+from training.synthetic.touching.solve import (
+    Meeting,
+    Together,
+    bring_together,
+    depths_m,
+    padded,
+    posed_together,
+)
+from training.synthetic.touching.ways import HOLDS, WAYS, Way
+
+_FLIP = torch.tensor([-1.0, 1.0, 1.0])
+# Pairs whose spheres press deeper into each other than this are drawn anew.
+_STUCK_M = 0.0025
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class TouchingPairs:
+    """B pairs in camera axes; way (B,): number in WAYS; view (B,): see body.
+
+    angles_rad (B, S, 15, 3) of the fingers; turns (B, S, 3, 3) and wrist_m (B, S, 3) of the hands, the right wrist at
+    the origin; bend (B, S, 3, 3) of the forearms, as meshes.with_forearms takes it; gap_m (B,): between the hands'
+    collision spheres, negative where they press into each other.
+    """
+
+    way: Tensor
+    view: Tensor
+    angles_rad: Tensor
+    turns: Tensor
+    wrist_m: Tensor
+    bend: Tensor
+    gap_m: Tensor
+
+
+def touching_pairs(
+    random: Randomness, model: HandModel, spheres: Spheres, betas: Tensor, way: Tensor | None = None
+) -> TouchingPairs:
+    """A pair that touches for each picture of `random`; betas (B, S, 10); way (B,): to choose the ways oneself.
+
+    All of it runs on the device of the betas, but for the draws.
+    """
+    device = betas.device
+    ways = _table(device, model)
+    if way is None:
+        way = random.choice("way", [way.weight for way in WAYS])
+    view = random.choice("view", VIEW_SHARES)
+    swapped = random.chance("roles swapped", 0.5).to(device)
+    number = way.to(device)
+    shaped = model.with_shape(torch.where(swapped[:, None, None], betas.flip(1), betas))
+    pair, gap_m = _solved(random, ways, shaped, padded(spheres), number)
+    turns = torch.stack([pair.turn, torch.eye(3, device=device).expand_as(pair.turn)], 1)
+    wrist_m = torch.stack([pair.wrist_m, torch.zeros_like(pair.wrist_m)], 1)
+    turns, wrist_m, angles = _swapped(swapped, turns, wrist_m, pair.angles_rad)
+    bends = torch.where(swapped[:, None], ways.bend[number].flip(1), ways.bend[number])
+    held = held_at_ease(random, turns, wrist_m, bends)
+    to_camera = camera_turn(random, view).to(device) @ held.turn
+    wrist_m = (wrist_m - wrist_m[:, RIGHT:]) @ to_camera.mT
+    return TouchingPairs(way, view, angles, to_camera[:, None] @ turns, wrist_m, held.bend, gap_m)
+
+
+def _solved(
+    random: Randomness, ways: "_Ways", shaped: ShapedHands, spheres: Spheres, way: Tensor
+) -> tuple[Together, Tensor]:
+    """Pairs and the gaps (B,) of their spheres; what stays stuck in each other is drawn anew, once or twice."""
+    pair, gap_m = _tried(random, ways, shaped, spheres, way)
+    for attempt in range(1, _ATTEMPTS):
+        rows = (gap_m < -_STUCK_M).nonzero()[:, 0]
+        if not len(rows):
+            break
+        again = Randomness(random.seed + attempt * 7919, random.index[rows.cpu()])
+        other, other_m = _tried(again, ways, shaped.model.with_shape(shaped.betas[rows]), spheres, way[rows])
+        better = other_m > gap_m[rows]
+        rows, other = rows[better], {name: value[better] for name, value in vars(other).items()}
+        pair = Together(
+            **{name: value.index_copy(0, rows, other[name]) for name, value in vars(pair).items()}
+        )
+        gap_m = gap_m.index_copy(0, rows, other_m[better])
+    return pair, gap_m
+
+
+def _tried(
+    random: Randomness, ways: "_Ways", shaped: ShapedHands, spheres: Spheres, way: Tensor
+) -> tuple[Together, Tensor]:
+    start, meeting = _drawn(random, ways, shaped.model, way)
+    start, meeting = _before(shaped, spheres, ways, start, meeting, ways.off_m[way])
+    pair = bring_together(shaped, spheres, ways.anchors.points, start, meeting)
+    depth_m = depths_m(sphere_centres(spheres, posed_together(shaped, pair)), spheres, meeting.arms)
+    return pair, -depth_m.flatten(1).amax(1)
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """WAYS as tensors, W of them, M places that meet: angles_rad (W, S, 15, 3); looseness (W, S); turn (W, 3, 3);
+    meets (W, M, S); weight (W, M); slide_m, turn_rad (W,); bend (W, S); off_m (W, 3);
+    arms (W,): whether forearms meet."""
+
+    anchors: Anchors
+    angles_rad: Tensor
+    looseness: Tensor
+    turn: Tensor
+    meets: Tensor
+    weight: Tensor
+    slide_m: Tensor
+    turn_rad: Tensor
+    bend: Tensor
+    off_m: Tensor
+    arms: Tensor
+
+
+@lru_cache(maxsize=4)
+def _table(device: torch.device, model: HandModel) -> _Ways:
+    found = find_anchors(model.to("cpu"))
+    anchors = Anchors(found.points.to(device), found.outward.to(device), found.number)
+    poses = {gesture.name: gesture for gesture in (*GESTURES, *HOLDS)}
+    most = max(len(way.meets) for way in WAYS)
+    numbers = [[(anchors.number[left], anchors.number[right]) for right, left in way.meets] for way in WAYS]
+    hands = [[poses[way.left], poses[way.right]] for way in WAYS]
+    tensors = {
+        "angles_rad": torch.stack([gesture_table_rad(pair) for pair in hands]),
+        "looseness": torch.tensor([[pose.looseness for pose in pair] for pair in hands]),
+        "turn": torch.stack([_left_turn(way) for way in WAYS]),
+        "meets": torch.tensor([row + [(0, 0)] * (most - len(row)) for row in numbers]),
+        "weight": torch.tensor([[1.0] * len(row) + [0.0] * (most - len(row)) for row in numbers]),
+        "slide_m": torch.tensor([way.slide_m for way in WAYS]),
+        "turn_rad": torch.tensor([way.turn_rad for way in WAYS]),
+        "bend": torch.tensor([way.bend[::-1] for way in WAYS]),
+        "arms": torch.tensor(
+            [any("arm" in name or "wrist" in name for name in sum(way.meets, ())) for way in WAYS]
+        ),
+        "off_m": torch.stack([_from_hand(way.off_m) for way in WAYS]),
+    }
+    return _Ways(anchors, **{name: value.to(device) for name, value in tensors.items()})
+
+
+def _from_hand(direction: tuple[float, float, float]) -> Tensor:
+    """(3,) in the right hand's rest frame of radial, dorsal, distal parts."""
+    radial, dorsal, distal = direction
+    return torch.tensor([-float(distal), float(dorsal), float(radial)])
+
+
+def _left_turn(way: Way) -> Tensor:
+    return turn_of(_from_hand(way.distal), _from_hand(way.dorsal), torch.tensor(LEFT))
+
+
+def _drawn(random: Randomness, ways: _Ways, model: HandModel, way: Tensor) -> tuple[Together, Meeting]:
+    """A variation of each pair's way (B,), the left wrist still at the origin, and what is to meet."""
+    device = way.device
+    loose = ways.looseness[way][..., None, None] * torch.pi / 180
+    bend = random.normal("touch bend", 2, 1, 1, 1, std=4.0) + random.normal(
+        "touch finger", 2, 5, 1, 1, std=4.0
+    )
+    bend = (bend + random.normal("touch joint", 2, 5, 3, 1, std=2.5)).flatten(2, 3) * torch.tensor(
+        [1.0, 0.0, 0.0]
+    )
+    side = random.normal("touch side", 2, 15, 3) * torch.tensor([0.0, 1.5, 0.7])
+    angles = ways.angles_rad[way] + loose * (bend + side).to(device)
+    turn = exp(random.normal("touch turn", 3).to(device) * ways.turn_rad[way, None]) @ ways.turn[way]
+    slide_m = random.normal("touch slide", 1, 3).clamp(-2, 2).to(device) * ways.slide_m[way, None, None]
+    start = Together(within(angles, model.joint_limits_rad), turn, torch.zeros_like(slide_m[:, 0]))
+    return start, Meeting(ways.meets[way], ways.weight[way], slide_m, ways.arms[way])
+
+
+def _before(
+    shaped: ShapedHands, spheres: Spheres, ways: _Ways, start: Together, meeting: Meeting, off_m: Tensor
+) -> tuple[Together, Meeting]:
+    """The left hand where it first touches the right one on its way to the places that are to meet, or at off_m from
+    there, where the way says so; and their slide along the skin."""
+    posed = posed_together(shaped, start)
+    points, outward = ways.anchors.points, ways.anchors.outward
+    points_m = sphere_centres(points, posed)
+    pair = torch.arange(len(off_m), device=off_m.device)[:, None]
+    left, right = meeting.anchors.unbind(-1)
+    weight = meeting.weight[..., None]
+    bones = points.bone[right]
+    faces = (posed.global_rotations[pair, RIGHT, bones] @ outward[RIGHT, right][..., None])[..., 0]
+    slide_m = meeting.slide_m - (meeting.slide_m * faces).sum(-1, keepdim=True) * faces
+    apart_m = points_m[pair, RIGHT, right] + slide_m - points_m[pair, LEFT, left]
+    wrist_m = (apart_m * weight).sum(1) / weight.sum(1)
+    direction = F.normalize((faces * weight).sum(1), dim=-1)
+    moved = sphere_centres(spheres, posed)
+    moved = torch.stack([moved[:, LEFT] + wrist_m[:, None], moved[:, RIGHT]], 1)
+    hands = slice(0, len(spheres.bone) - len(ARM_M))
+    way_m = first_contact(moved[:, :, hands], spheres.radius_m[hands], direction).clamp(min=-0.03, max=0.08)
+    named = (off_m.abs().sum(1) > 0)[:, None]
+    wrist_m = wrist_m + torch.where(named, off_m, direction * way_m[:, None])
+    return replace(start, wrist_m=wrist_m), replace(meeting, slide_m=slide_m)
+
+
+def _swapped(
+    swapped: Tensor, turns: Tensor, wrist_m: Tensor, angles_rad: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The mirror image where swapped (B,): what was the right hand is the left one."""
+    flip = _FLIP.to(turns)
+    turned = (flip[:, None] * turns * flip).flip(1)
+    return (
+        torch.where(swapped[:, None, None, None], turned, turns),
+        torch.where(swapped[:, None, None], (wrist_m * flip).flip(1), wrist_m),
+        torch.where(swapped[:, None, None, None], angles_rad.flip(1), angles_rad),
+    )
