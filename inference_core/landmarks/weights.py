@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from inference_core.landmarks.landmark_network import LandmarkNetwork
 from inference_core.landmarks.palm_network import PalmNetwork
 from inference_core.landmarks.pose_network import BodyNetwork, PersonNetwork
+from inference_core.landmarks.sparse_weights import with_zeros
 from inference_core.shared.errors import WeightsError
 
 PALM_WEIGHTS = "palm_detection_full.safetensors"
@@ -106,8 +107,8 @@ def _picture_batch(pictures: NDArray[np.uint8], device: torch.device) -> Tensor:
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load a safetensors file into the network; WeightsError unless every name and shape is as it should."""
     try:
-        weights = load_file(path)
-    except (OSError, SafetensorError) as error:
+        weights = with_zeros(load_file(path))
+    except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(f"Cannot read the weights {path}: {error}. Install duohand again.") from error
     own = network.state_dict()
     wrong = [f"missing {name}" for name in own if name not in weights]

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from inference_core.landmarks.landmark_network import CROP_PX, LandmarkNetwork
 from inference_core.landmarks.palm_network import INPUT_PX, PalmNetwork
 from inference_core.landmarks.pose_network import BODY_PX, PERSON_PX, BodyNetwork, PersonNetwork
+from inference_core.landmarks.sparse_weights import without_zeros
 from inference_core.landmarks.weights import BODY_WEIGHTS, LANDMARK_WEIGHTS, PALM_WEIGHTS, PERSON_WEIGHTS
 from inference_core.shared.errors import WeightsError
 
@@ -122,7 +123,7 @@ def convert_all(mediapipe: Path, out: Path) -> None:
     for source in _SOURCES:
         model = _read_member(mediapipe, source.member)
         weights = convert(model, source.network(), source.layers)
-        save_file(weights, out / source.file_name)
+        save_file(without_zeros(weights), out / source.file_name)
         card = {
             "name": Path(source.member).stem,
             "source": f"mediapipe 0.10.21 (Python wheel), mediapipe/{source.member}",
