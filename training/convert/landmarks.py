@@ -56,7 +56,9 @@ _BODY_LAYERS = (*range(4), *range(6, 12), *range(14, 20), *range(22, 40), *range
 
 @dataclass(frozen=True)
 class _Source:
-    """layers: those of the model that the network has, in its order; None for all in theirs."""
+    """layers: those of the model that the network has, in its order; None for all in theirs. sparse: most weights are
+    zeros and are stored without them.
+    """
 
     member: str
     network: type[nn.Module]
@@ -65,6 +67,7 @@ class _Source:
     architecture: str
     input_range: str = "[0, 1]"
     layers: tuple[int, ...] | None = None
+    sparse: bool = False
 
 
 _SOURCES = (
@@ -93,6 +96,7 @@ _SOURCES = (
         "32, a box and four key points each",
         "[-1, 1]",
         _PERSON_LAYERS,
+        sparse=True,
     ),
     _Source(
         "modules/pose_landmark/pose_landmark_full.tflite",
@@ -123,7 +127,7 @@ def convert_all(mediapipe: Path, out: Path) -> None:
     for source in _SOURCES:
         model = _read_member(mediapipe, source.member)
         weights = convert(model, source.network(), source.layers)
-        save_file(without_zeros(weights), out / source.file_name)
+        save_file(without_zeros(weights) if source.sparse else weights, out / source.file_name)
         card = {
             "name": Path(source.member).stem,
             "source": f"mediapipe 0.10.21 (Python wheel), mediapipe/{source.member}",
