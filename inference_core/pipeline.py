@@ -22,7 +22,7 @@ from inference_core.request_inputs import capture_inputs
 from inference_core.resume_cache import ResumeCache
 from inference_core.runtime.device import choose_device
 from inference_core.shared.errors import RequestError
-from inference_core.shared.messages import CaptureRequest, Progress
+from inference_core.shared.messages import CaptureRequest, Progress, check_request
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
@@ -51,6 +51,7 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     not stop the run. DuohandError where something must be put right first; nothing half-written is left then.
     A run that is stopped otherwise leaves `OUT.partial`, and the same request goes on from there.
     """
+    check_request(request)
     progress, notices = progress or _silence, _Notices(warn)
     out, preview = _outputs(request)
     footage = open_footage(request.footage, parse_frame_range(request.frames), request.fps, notices.add)

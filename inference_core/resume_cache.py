@@ -9,7 +9,6 @@ whole or not at all, and a lock keeps a second run to the same output away for a
 import hashlib
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import RequestError, TakeError
+from inference_core.shared.npz import NpzError, open_npz
 from inference_core.shared.system import is_still_at, release_before_rename, try_lock
 from inference_core.shared.whole_file import is_temporary, whole_file
 
 Arrays = Mapping[str, NDArray[Any]]
 
 _LOCK = "lock"
+_LARGEST_PIECE = 256 << 20
 _PIECE = re.compile(r"\w+-[0-9a-f]{24}\.npz")
 
 
@@ -69,12 +70,13 @@ class ResumeCache:
             self._lock.close()
 
     def load(self, stage: str, depends_on: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
-        """The piece saved for the stage under the same dependencies; None where there is none."""
-        path = self._path(stage, depends_on)
+        """The piece saved for the stage under the same dependencies; None where there is none, or a damaged one."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            with open_npz(self._path(stage, depends_on)) as file:
+                if sum(header.nbytes for header in file.headers.values()) > _LARGEST_PIECE:
+                    return None
+                return {name: file.read(name) for name in file.headers}
+        except NpzError:
             return None
 
     def save(self, stage: str, depends_on: Mapping[str, Any], arrays: Arrays) -> None:

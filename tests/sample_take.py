@@ -42,6 +42,7 @@ def sample_take(frame_count: int = 12, present: NDArray[np.uint8] | None = None,
     landmarks_px[..., 2] = 0.9
     for value in (*moving.values(), landmarks_px):
         value[absent] = np.nan
+    landmarks_px[absent, :, 2] = 0
     return Take(
         time_s=time_s,
         frame=np.arange(frame_count, dtype=np.int64),

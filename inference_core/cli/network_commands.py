@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inference_core.shared.errors import RequestError
+from inference_core.shared.npz import read_npy_header
 from inference_core.shared.whole_file import check_apart, whole_file
 
 if TYPE_CHECKING:
@@ -153,10 +154,14 @@ def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -
 
 def _read_pictures(path: Path) -> NDArray[np.float32]:
     try:
-        pictures = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            header = read_npy_header(file)
+        if header.start + header.nbytes != path.stat().st_size:
+            raise ValueError("its header does not fit its bytes")
+        if header.dtype != np.float32:
+            raise ValueError(
+                f"it holds {header.dtype}, where float32 (B, 3, 256, 256), normalised, is wanted"
+            )
+        return np.ascontiguousarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} is no .npy array that can be read ({error}).") from error
-    if not isinstance(pictures, np.ndarray) or pictures.dtype != np.float32:
-        kind = pictures.dtype if isinstance(pictures, np.ndarray) else "an archive"
-        raise RequestError(f"{path} holds {kind}; give a .npy of float32, (B, 3, 256, 256), normalised.")
-    return np.ascontiguousarray(pictures)

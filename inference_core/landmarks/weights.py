@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from inference_core.landmarks.landmark_network import LandmarkNetwork
 from inference_core.landmarks.palm_network import PalmNetwork
 from inference_core.landmarks.pose_network import BodyNetwork, PersonNetwork
 from inference_core.landmarks.sparse_weights import with_zeros
+from inference_core.runtime.tensor_file import read_tensors
 from inference_core.shared.errors import WeightsError
 
 PALM_WEIGHTS = "palm_detection_full.safetensors"
@@ -107,8 +106,8 @@ def _picture_batch(pictures: NDArray[np.uint8], device: torch.device) -> Tensor:
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load a safetensors file into the network; WeightsError unless every name and shape is as it should."""
     try:
-        weights = with_zeros(load_file(path))
-    except (OSError, ValueError, SafetensorError) as error:
+        weights = with_zeros(read_tensors(path))
+    except ValueError as error:
         raise WeightsError(f"Cannot read the weights {path}: {error}. Install duohand again.") from error
     own = network.state_dict()
     wrong = [f"missing {name}" for name in own if name not in weights]
@@ -117,6 +116,9 @@ def load_weights(network: nn.Module, path: Path) -> None:
         f"{name} is {tuple(weights[name].shape)} where {tuple(own[name].shape)} belongs"
         for name in own
         if name in weights and weights[name].shape != own[name].shape
+    ]
+    wrong += [
+        f"{name} is not finite" for name, weight in weights.items() if not bool(weight.isfinite().all())
     ]
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""

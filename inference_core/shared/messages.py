@@ -11,12 +11,14 @@ Standard library only: Blender's side shares this file.
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType, UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 from inference_core.shared.errors import DuohandError, RequestError
+from inference_core.shared.json_record import json_object, record_from_json, shortened, unknown_fields
 
 PROTOCOL_VERSION: Final = 1
 
@@ -26,6 +28,21 @@ CANCELLED_KIND: Final = "Cancelled"
 Progress = Callable[[str, int, int], None]  # stage, done, total (0: not known)
 Hands = Literal["both", "left", "right"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+# The fields of a request that are paths, and what its numbers may be.
+_PATHS: Final = ("footage", "out", "preview", "mano", "network")
+_LONGEST_PATH: Final = 32_767
+_RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {
+        "fps": (1e-3, 9_999.0),
+        "fov_deg": (1.0, 179.0),
+        "focal_mm": (1e-2, 1e5),
+        "sensor_mm": (1e-2, 1e5),
+        "intrinsics_px": (-1e6, 1e6),
+        "smooth": (0.0, 1.0),
+    }
+)
 
 
 class ProtocolError(DuohandError):
@@ -137,15 +154,22 @@ def decode_message(line: str) -> Message:
 
     A hello of another protocol is returned as it is: the reader compares `protocol` and says so.
     """
-    values = _json_object(line)
-    name = values.pop("type", None)
-    if not isinstance(name, str) or name not in _TYPES:
-        raise ProtocolError(f"The engine sent a message of unknown type {name!r}: {_shortened(line)}")
     try:
-        return _record(_TYPES[name], values)
+        values = json_object(line)
     except ValueError as error:
         raise ProtocolError(
-            f"The engine sent a damaged {name} message ({error}): {_shortened(line)}"
+            f"The engine sent a line that is no message ({error}): {shortened(line)}"
+        ) from error
+    name = values.pop("type", None)
+    if not isinstance(name, str) or name not in _TYPES:
+        raise ProtocolError(
+            f"The engine sent a message of unknown type {shortened(repr(name))}: {shortened(line)}"
+        )
+    try:
+        return record_from_json(_TYPES[name], values)
+    except ValueError as error:
+        raise ProtocolError(
+            f"The engine sent a damaged {name} message ({error}): {shortened(line)}"
         ) from error
 
 
@@ -157,24 +181,39 @@ def encode_request(request: CaptureRequest) -> str:
 def decode_request(line: str) -> CaptureRequest:
     """The request that a line holds; a RequestError names the field that is wrong or not known."""
     try:
-        values = _json_object(line)
-    except ProtocolError as error:
-        raise RequestError(f"The request is not one line of JSON: {_shortened(line)}") from error
+        values = json_object(line)
+    except ValueError as error:
+        raise RequestError(f"The request is not one line of JSON ({error}): {shortened(line)}") from error
     if values.pop("type", None) != "capture":
         raise RequestError("The request is not of type 'capture'.")
     protocol = values.pop("protocol", None)
     if protocol != PROTOCOL_VERSION:
         raise RequestError(
-            f"The request speaks protocol {protocol!r}, this engine speaks {PROTOCOL_VERSION}. "
+            f"The request speaks protocol {shortened(repr(protocol))}, this engine speaks {PROTOCOL_VERSION}. "
             "Install the engine and the add-on of the same Duohand version."
         )
-    unknown = sorted(set(values) - {item.name for item in fields(CaptureRequest)})
+    unknown = unknown_fields(CaptureRequest, values)
     if unknown:
-        raise RequestError(f"The request has fields that this engine does not know: {', '.join(unknown)}.")
+        raise RequestError(
+            f"The request has fields that this engine does not know: {shortened(', '.join(unknown))}."
+        )
     try:
-        return _record(CaptureRequest, values)
+        request = record_from_json(CaptureRequest, values)
     except ValueError as error:
         raise RequestError(f"The request is damaged: {error}.") from error
+    check_request(request)
+    return request
+
+
+def check_request(request: CaptureRequest) -> None:
+    """RequestError naming a field that is no path, or a number that is not possible."""
+    for name in _PATHS:
+        _check_path(name, getattr(request, name))
+    for name, (low, high) in _RANGES.items():
+        value = getattr(request, name)
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(number is None or low <= number <= high for number in values):
+            raise RequestError(f"{name} is {shortened(repr(value))}; give {low:g} to {high:g}.")
 
 
 def _line(values: Mapping[str, Any]) -> str:
@@ -187,50 +226,11 @@ def _plain(record: Any) -> dict[str, Any]:
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
 
-def _json_object(line: str) -> dict[str, Any]:
+def _check_path(name: str, path: str | None) -> None:
+    """RequestError for text that no system takes for a path."""
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"The engine sent a line that is not JSON: {_shortened(line)}") from error
-    if not isinstance(values, dict):
-        raise ProtocolError(f"The engine sent a line that is not a JSON object: {_shortened(line)}")
-    return values
-
-
-def _record(record: type[Any], values: Mapping[str, Any]) -> Any:
-    """The record filled from JSON values, checked against the fields' types; a ValueError names the field."""
-    hints = get_type_hints(record)
-    known = {name: _typed(name, values[name], hint) for name, hint in hints.items() if name in values}
-    try:
-        return record(**known)
-    except TypeError as error:
-        raise ValueError(str(error).partition(") ")[2] or str(error)) from error
-
-
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    origin, options = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        if value is None and type(None) in options:
-            return None
-        hint = next(option for option in options if option is not type(None))
-        return _typed(name, value, hint)
-    if origin is Literal:
-        if value in options:
-            return value
-        raise ValueError(f"{name} is {value!r}, not one of {', '.join(map(str, options))}")
-    if origin is tuple and isinstance(value, list):
-        if options[-1] is not Ellipsis and len(value) != len(options):
-            raise ValueError(f"{name} has {len(value)} values, not {len(options)}")
-        return tuple(_typed(name, item, options[0]) for item in value)
-    if origin is not None and isinstance(value, dict):
-        return {str(key): str(item) for key, item in value.items()}
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if hint in (str, int, bool) and type(value) is hint:
-        return value
-    raise ValueError(f"{name} is {_shortened(repr(value))}, not {getattr(hint, '__name__', hint)}")
-
-
-def _shortened(text: str, length: int = 120) -> str:
-    text = text.strip()
-    return text if len(text) <= length else text[:length] + "..."
+        impossible = path is not None and (b"\0" in os.fsencode(path) or len(path) > _LONGEST_PATH)
+    except UnicodeEncodeError:
+        impossible = True
+    if impossible:
+        raise RequestError(f"{name} is {shortened(str(path))!a}, which is no path.")

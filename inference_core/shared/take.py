@@ -5,10 +5,8 @@ Standard library and numpy only: Blender's side shares this file.
 """
 
 import json
-import struct
-import tokenize
+import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,27 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import TakeError
-from inference_core.shared.take_format import ARRAYS, TAKE_FORMAT, TAKE_VERSION, check_arrays
+from inference_core.shared.json_record import json_object
+from inference_core.shared.npz import NpzError, NpzFile, open_npz
+from inference_core.shared.take_format import (
+    ARRAYS,
+    TAKE_FORMAT,
+    TAKE_VERSION,
+    check_meta,
+    check_shapes,
+    typed_arrays,
+)
 from inference_core.shared.whole_file import whole_file
 
 _FORMAT_KEY, _VERSION_KEY, _META_KEY = "format", "version", "meta"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal takes are equal bytes
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    tokenize.TokenError,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    SyntaxError,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,
-    OverflowError,
-)
+_LARGEST_META = 4 << 20  # bytes, at four a letter
+# Bytes of all arrays together: an hour at 30 frames a second. Longer takes need DUOHAND_LARGEST_TAKE_MB.
+_LARGEST_TAKE_MB = 320
+_LARGEST_SETTING = "DUOHAND_LARGEST_TAKE_MB"
 
 
 @dataclass(frozen=True)
@@ -119,38 +114,27 @@ def load_take(path: Path | str) -> Take:
     if path.is_dir():
         raise TakeError(f"{path} is a folder, not a take. Choose the .npz file in it.")
     try:
-        archive = zipfile.ZipFile(path)
-    except _UNREADABLE as error:
-        raise TakeError(
-            f"{path} is not a take: {error}. It may be cut short; make or copy it again."
-        ) from error
-    with archive:
-        _check_version(archive, path)
-        meta = _read_meta(archive, path)
-        members = set(archive.namelist())
-        values: dict[str, Any] = {}
-        for name, spec in ARRAYS.items():
-            if spec.optional and f"{name}.npy" not in members:
-                values[name] = None
-            else:
-                values[name] = _read_array(archive, name, path)
-    check_arrays(values, str(path))
-    values["fps"] = float(values["fps"])
-    typed: dict[str, Any] = {
-        name: value if value is None or name == "fps" else value.astype(ARRAYS[name].dtype)
-        for name, value in values.items()
-    }
-    return Take(**typed, meta=meta)
+        with open_npz(path) as file:
+            _check_version(file, path)
+            _check_size(file, path)
+            meta = _read_meta(file, path)
+            check_shapes({name: header for name, header in file.headers.items() if name in ARRAYS}, str(path))
+            values = {name: file.read(name) if name in file.headers else None for name in ARRAYS}
+    except NpzError as error:
+        raise TakeError(f"{path} is no whole take: {error}. Make or copy it again.") from error
+    return Take(**typed_arrays(values, str(path)), meta=meta)
 
 
 def check_take(take: Take, where: str = "the take") -> None:
     """Raise a TakeError that names the array unless shapes, values and rotations are sound."""
     values = {name: _as_array(name, getattr(take, name), where) for name in ARRAYS}
-    check_arrays(values, where)
+    check_shapes({name: value for name, value in values.items() if value is not None}, where)
+    typed_arrays(values, where)
     try:
         json.dumps(take.meta, allow_nan=False)
+        check_meta(take.meta)
     except (TypeError, ValueError) as error:
-        raise TakeError(f"{where}: meta holds what JSON cannot: {error}.") from error
+        raise TakeError(f"{where}: meta holds what a take's cannot: {error}.") from error
 
 
 def _arrays_of(take: Take) -> dict[str, NDArray[Any]]:
@@ -185,61 +169,50 @@ def _write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
                 )
 
 
-def _check_version(archive: zipfile.ZipFile, path: Path) -> None:
-    members = archive.namelist()
-    if f"{_FORMAT_KEY}.npy" not in members or f"{_VERSION_KEY}.npy" not in members:
+def _check_version(file: NpzFile, path: Path) -> None:
+    if _FORMAT_KEY not in file.headers or _VERSION_KEY not in file.headers:
         raise TakeError(f"{path} is an archive but not a take: it holds no {_FORMAT_KEY} and {_VERSION_KEY}.")
-    name = _read_array(archive, _FORMAT_KEY, path)
-    version = _read_array(archive, _VERSION_KEY, path)
-    if name.shape != () or str(name) != TAKE_FORMAT or version.shape != () or version.dtype.kind not in "iu":
-        raise TakeError(f"{path} is not a take: its format reads {str(name)[:40]!r}, not {TAKE_FORMAT!r}.")
-    if int(version) > TAKE_VERSION:
+    name, version = _text(file, _FORMAT_KEY, path), file.headers[_VERSION_KEY]
+    if name != TAKE_FORMAT or version.shape != () or version.dtype.kind not in "iu":
+        raise TakeError(f"{path} is not a take: its format reads {name[:40]!r}, not {TAKE_FORMAT!r}.")
+    number = int(file.read(_VERSION_KEY))
+    if number > TAKE_VERSION:
         raise TakeError(
-            f"{path} is a take of version {int(version)}; this Duohand reads up to version {TAKE_VERSION}. "
+            f"{path} is a take of version {number}; this Duohand reads up to version {TAKE_VERSION}. "
             "Update Duohand, or make the take again with this one."
         )
-    if int(version) < 1:
-        raise TakeError(f"{path}: a take of version {int(version)} never was; the file is damaged.")
+    if number < 1:
+        raise TakeError(f"{path}: a take of version {number} never was; the file is damaged.")
 
 
-def _read_meta(archive: zipfile.ZipFile, path: Path) -> Mapping[str, Any]:
-    text = _read_array(archive, _META_KEY, path)
-    if text.shape != () or text.dtype.kind != "U":
-        raise TakeError(f"{path}: meta is not one string.")
+def _check_size(file: NpzFile, path: Path) -> None:
+    most_mb = os.environ.get(_LARGEST_SETTING, "")
+    largest_mb = int(most_mb) if most_mb.isascii() and most_mb.isdecimal() else _LARGEST_TAKE_MB
+    size_mb = sum(header.nbytes for name, header in file.headers.items() if name in ARRAYS) / 1e6
+    if size_mb > largest_mb:
+        raise TakeError(
+            f"{path} would take {size_mb:.0f} MB of memory, over the limit of {largest_mb} MB. If you trust it, set "
+            f"{_LARGEST_SETTING} to more in the environment."
+        )
+
+
+def _read_meta(file: NpzFile, path: Path) -> Mapping[str, Any]:
     try:
-        meta = json.loads(str(text))
-    except (ValueError, RecursionError) as error:
-        raise TakeError(f"{path}: meta is not JSON: {error}.") from error
-    if not isinstance(meta, dict):
-        raise TakeError(f"{path}: meta is not a JSON object.")
+        meta = json_object(_text(file, _META_KEY, path))
+        check_meta(meta)
+    except ValueError as error:
+        raise TakeError(f"{path}: meta is damaged: {error}.") from error
     return meta
 
 
-def _read_array(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
-    """The named array. Its header must fit its bytes before any memory is set aside for it."""
+def _text(file: NpzFile, name: str, path: Path) -> str:
+    header = file.headers.get(name)
+    if header is None or header.shape != () or header.dtype.kind != "U" or header.nbytes > _LARGEST_META:
+        raise TakeError(f"{path}: {name} is not one string.")
     try:
-        entry = archive.getinfo(f"{name}.npy")
-    except KeyError as error:
-        raise TakeError(f"{path} is not a whole take: the array {name} is missing.") from error
-    try:
-        with archive.open(entry) as member:
-            if np.lib.format.read_magic(member) == (1, 0):
-                shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-            else:
-                shape, _, dtype = np.lib.format.read_array_header_2_0(member)
-            if dtype.hasobject:
-                raise TakeError(
-                    f"{path}: {name} holds pickled objects, which no take does; do not trust this file."
-                )
-            promised = int(np.prod([int(size) for size in shape], dtype=object)) * dtype.itemsize
-            if promised + member.tell() != entry.file_size:
-                raise TakeError(
-                    f"{path}: {name} is cut short or damaged (its header does not fit its bytes)."
-                )
-        with archive.open(entry) as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
-    except _UNREADABLE as error:
-        raise TakeError(f"{path}: {name} cannot be read: {error}. Make or copy the take again.") from error
+        return str(file.read(name))
+    except ValueError as error:
+        raise TakeError(f"{path}: {name} holds what is no text.") from error
 
 
 def _as_array(name: str, value: Any, where: str) -> NDArray[Any] | None:

@@ -6,13 +6,13 @@ Standard library and numpy only: Blender's side shares this file.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import TakeError
-from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import PARENTS_16
 
 TAKE_FORMAT = "duohand-take"
@@ -24,43 +24,50 @@ UNIT_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """What the format says of one array. Letters in `shape` are sizes that must agree through the file."""
+    """What the format says of one array: letters in `shape` are sizes that must agree through the file; `low` and
+    `high` bound its values.
+    """
 
     shape: tuple[int | str, ...]
     dtype: str
+    low: float
+    high: float
     optional: bool = False
     alternative_shape: tuple[int | str, ...] | None = None
 
 
+_LAST_FRAME = (1 << 63) - 1
+_LAST_VERTEX = 1 << 24
+
 # T frames, V vertices, F faces; the axis of 2 is always left, right.
 ARRAYS: Mapping[str, ArraySpec] = {
-    "time_s": ArraySpec(("T",), "f8"),
-    "frame": ArraySpec(("T",), "i8"),
-    "fps": ArraySpec((), "f8"),
-    "size_px": ArraySpec((2,), "i8"),
-    "K": ArraySpec((3, 3), "f8", alternative_shape=("T", 3, 3)),
-    "T_world_cam": ArraySpec(("T", 4, 4), "f8"),
-    "present": ArraySpec(("T", 2), "u1"),
-    "confidence": ArraySpec(("T", 2), "f4"),
-    "root_wxyz": ArraySpec(("T", 2, 4), "f4"),
-    "pose_wxyz": ArraySpec(("T", 2, 15, 4), "f4"),
-    "wrist_cam_m": ArraySpec(("T", 2, 3), "f4"),
-    "joints_cam_m": ArraySpec(("T", 2, 21, 3), "f4"),
-    "raw_root_wxyz": ArraySpec(("T", 2, 4), "f4"),
-    "raw_pose_wxyz": ArraySpec(("T", 2, 15, 4), "f4"),
-    "raw_wrist_cam_m": ArraySpec(("T", 2, 3), "f4"),
-    "raw_joints_cam_m": ArraySpec(("T", 2, 21, 3), "f4"),
-    "landmarks_px": ArraySpec(("T", 2, 21, 3), "f4"),
-    "betas": ArraySpec((2, 10), "f4"),
-    "rest_vertices_m": ArraySpec((2, "V", 3), "f4"),
-    "rest_joints_m": ArraySpec((2, 16, 3), "f4"),
-    "faces": ArraySpec((2, "F", 3), "i4"),
-    "skin_weights": ArraySpec((2, "V", 16), "f4"),
-    "parents": ArraySpec((16,), "i4"),
-    "tip_vertices": ArraySpec((2, 5), "i4"),
-    "pose_dirs": ArraySpec((2, "V", 3, 135), "f4", optional=True),
-    "joint_axes": ArraySpec((2, 15, 3, 3), "f4", optional=True),
-    "uvs": ArraySpec((2, "F", 3, 2), "f4", optional=True),
+    "time_s": ArraySpec(("T",), "f8", -1e7, 1e7),
+    "frame": ArraySpec(("T",), "i8", 0, _LAST_FRAME),
+    "fps": ArraySpec((), "f8", 1e-3, 1e6),
+    "size_px": ArraySpec((2,), "i8", 1, 1e6),
+    "K": ArraySpec((3, 3), "f8", -1e7, 1e7, alternative_shape=("T", 3, 3)),
+    "T_world_cam": ArraySpec(("T", 4, 4), "f8", -1e6, 1e6),
+    "present": ArraySpec(("T", 2), "u1", 0, 2),
+    "confidence": ArraySpec(("T", 2), "f4", 0, 1),
+    "root_wxyz": ArraySpec(("T", 2, 4), "f4", -1.01, 1.01),
+    "pose_wxyz": ArraySpec(("T", 2, 15, 4), "f4", -1.01, 1.01),
+    "wrist_cam_m": ArraySpec(("T", 2, 3), "f4", -1e6, 1e6),
+    "joints_cam_m": ArraySpec(("T", 2, 21, 3), "f4", -1e6, 1e6),
+    "raw_root_wxyz": ArraySpec(("T", 2, 4), "f4", -1.01, 1.01),
+    "raw_pose_wxyz": ArraySpec(("T", 2, 15, 4), "f4", -1.01, 1.01),
+    "raw_wrist_cam_m": ArraySpec(("T", 2, 3), "f4", -1e6, 1e6),
+    "raw_joints_cam_m": ArraySpec(("T", 2, 21, 3), "f4", -1e6, 1e6),
+    "landmarks_px": ArraySpec(("T", 2, 21, 3), "f4", -1e7, 1e7),
+    "betas": ArraySpec((2, 10), "f4", -1e3, 1e3),
+    "rest_vertices_m": ArraySpec((2, "V", 3), "f4", -100, 100),
+    "rest_joints_m": ArraySpec((2, 16, 3), "f4", -100, 100),
+    "faces": ArraySpec((2, "F", 3), "i4", 0, _LAST_VERTEX),
+    "skin_weights": ArraySpec((2, "V", 16), "f4", -1e-6, 1.01),
+    "parents": ArraySpec((16,), "i4", -1, 15),
+    "tip_vertices": ArraySpec((2, 5), "i4", 0, _LAST_VERTEX),
+    "pose_dirs": ArraySpec((2, "V", 3, 135), "f4", -100, 100, optional=True),
+    "joint_axes": ArraySpec((2, 15, 3, 3), "f4", -1.01, 1.01, optional=True),
+    "uvs": ArraySpec((2, "F", 3, 2), "f4", -1e6, 1e6, optional=True),
 }
 
 _QUATERNIONS = ("root_wxyz", "pose_wxyz", "raw_root_wxyz", "raw_pose_wxyz")
@@ -68,24 +75,41 @@ _SOLVED = ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m")
 _NAN_WHERE_ABSENT = (*_SOLVED, *(f"raw_{name}" for name in _SOLVED))
 _MAY_HOLD_NAN = (*_NAN_WHERE_ABSENT, "landmarks_px")
 
+# What readers look for in meta: all of it may be missing.
+_META: Mapping[str, Any] = {
+    "footage": dict,
+    "camera": dict,
+    "hand_model": dict,
+    "network": str,
+    "settings": dict,
+    "versions": dict,
+    "warnings": list,
+}
+_META_TEXTS = (("footage", "path"), ("camera", "source"), ("hand_model", "name"), ("hand_model", "licence"))
 
-def check_arrays(values: Mapping[str, NDArray[Any] | None], where: str) -> None:
-    """Raise a TakeError that names the array unless all is sound. Optional arrays may be None."""
-    present_arrays = {name: value for name, value in values.items() if value is not None}
-    _check_shapes(present_arrays, where)
-    for name, value in present_arrays.items():
-        if name not in _MAY_HOLD_NAN and not np.isfinite(value).all():
-            raise TakeError(f"{where}: {name} holds values that are not finite{_first(~np.isfinite(value))}.")
-    _check_timing(present_arrays, where)
-    _check_camera(present_arrays, where)
-    _check_hands(present_arrays, where)
-    _check_mesh(present_arrays, where)
+
+class Shaped(Protocol):
+    """What has a shape and a dtype: an array, or its header."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
 
 
-def _check_shapes(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
+def check_shapes(arrays: Mapping[str, Shaped], where: str) -> None:
+    """Raise a TakeError that names the array unless all that are wanted are there, of the right kind and shape.
+
+    Nothing but shape and dtype is looked at: an array's header will do.
+    """
     sizes: dict[str, int] = {}
-    for name, value in arrays.items():
-        spec = ARRAYS[name]
+    for name, spec in ARRAYS.items():
+        if name not in arrays:
+            if spec.optional:
+                continue
+            raise TakeError(f"{where} is not a whole take: the array {name} is missing.")
+        value = arrays[name]
         if value.dtype.kind not in ("iu" if spec.dtype[0] in "iu" else "fiu"):
             raise TakeError(f"{where}: {name} holds {value.dtype}, where {np.dtype(spec.dtype)} is wanted.")
         shapes = [shape for shape in (spec.shape, spec.alternative_shape) if shape is not None]
@@ -94,6 +118,45 @@ def _check_shapes(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
             raise TakeError(f"{where}: {name} has the shape {value.shape}, where {wanted} is wanted.")
     if sizes["T"] == 0:
         raise TakeError(f"{where}: time_s is empty; a take has at least one frame.")
+
+
+def typed_arrays(values: Mapping[str, NDArray[Any] | None], where: str) -> dict[str, Any]:
+    """The arrays in the format's types, fps as a number, once their values have been found sound.
+
+    values: of sound shapes (check_shapes); optional ones may be None. Raises a TakeError that names the array.
+    """
+    typed = {name: None if value is None else _typed(name, value, where) for name, value in values.items()}
+    arrays = {name: value for name, value in typed.items() if value is not None}
+    _check_timing(arrays, where)
+    _check_camera(arrays, where)
+    _check_hands(arrays, where)
+    _check_mesh(arrays, where)
+    return {**typed, "fps": float(arrays["fps"])}
+
+
+def check_meta(meta: Mapping[str, Any]) -> None:
+    """ValueError where something that readers look for in `meta` is of another kind than they expect."""
+    for name, kinds in _META.items():
+        if not isinstance(meta.get(name), kinds | None):
+            raise ValueError(f"{name} is of another kind than it should be")
+    if not all(isinstance(text, str) for text in meta.get("warnings") or []):
+        raise ValueError("warnings holds something else than sentences")
+    for section, name in _META_TEXTS:
+        if not isinstance((meta.get(section) or {}).get(name), str | None):
+            raise ValueError(f"{section}.{name} is no text")
+
+
+def _typed(name: str, value: NDArray[Any], where: str) -> NDArray[Any]:
+    """The array in the format's type, its values within the format's bounds: NaN is none of them."""
+    spec = ARRAYS[name]
+    if value.dtype.kind == "f" and name not in _MAY_HOLD_NAN and not np.isfinite(value).all():
+        raise TakeError(f"{where}: {name} holds values that are not finite{_first(~np.isfinite(value))}.")
+    beyond = (value < spec.low) | (value > spec.high)
+    if beyond.any():
+        raise TakeError(
+            f"{where}: {name} holds values outside {spec.low:g} to {spec.high:g}{_first(beyond)}."
+        )
+    return value.astype(spec.dtype, copy=False)
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...], sizes: dict[str, int]) -> bool:
@@ -124,12 +187,6 @@ def _check_timing(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
             raise TakeError(
                 f"{where}: {name} does not increase from row {int(np.argmax(steps <= 0))} to the next."
             )
-    if float(arrays["fps"]) <= 0:
-        raise TakeError(f"{where}: fps is {float(arrays['fps'])}; it must be above 0.")
-    if (arrays["size_px"] < 1).any():
-        raise TakeError(
-            f"{where}: size_px is {arrays['size_px'].tolist()}; width and height must be 1 or more."
-        )
 
 
 def _check_camera(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
@@ -146,15 +203,11 @@ def _check_camera(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
 
 def _check_hands(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
     present = arrays["present"]
-    if not np.isin(present, (ABSENT, SEEN, FILLED)).all():
-        raise TakeError(f"{where}: present holds other values than 0 (absent), 1 (seen), 2 (filled).")
-    confidence = arrays["confidence"]
-    if (confidence < 0).any() or (confidence > 1).any():
-        raise TakeError(f"{where}: confidence leaves 0..1{_first((confidence < 0) | (confidence > 1))}.")
-    for name in _MAY_HOLD_NAN:
-        value = arrays[name]
-        if np.isinf(value).any():
-            raise TakeError(f"{where}: {name} holds infinite values{_first(np.isinf(value))}.")
+    score = arrays["landmarks_px"][..., 2]
+    if not ((score >= 0) & (score <= 1)).all():
+        raise TakeError(
+            f"{where}: landmarks_px holds scores outside 0..1{_first(~((score >= 0) & (score <= 1)))}."
+        )
     for name in _NAN_WHERE_ABSENT:
         known = ~np.isnan(arrays[name]).reshape(*present.shape, -1)
         if (known.any(-1) & (present == ABSENT)).any():
@@ -178,11 +231,11 @@ def _check_mesh(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
         raise TakeError(f"{where}: parents is not the tree of MANO's 16 joints.")
     vertex_count = arrays["rest_vertices_m"].shape[1]
     for name in ("faces", "tip_vertices"):
-        if (arrays[name] < 0).any() or (arrays[name] >= vertex_count).any():
+        if (arrays[name] >= vertex_count).any():
             raise TakeError(f"{where}: {name} names vertices beyond the {vertex_count} there are.")
     sums = arrays["skin_weights"].sum(-1)
-    if (arrays["skin_weights"] < -1e-6).any() or (np.abs(sums - 1) > 1e-2).any():
-        raise TakeError(f"{where}: skin_weights are below 0 or do not add up to 1.")
+    if (np.abs(sums - 1) > 1e-2).any():
+        raise TakeError(f"{where}: skin_weights do not add up to 1.")
 
 
 def _first(mask: NDArray[np.bool_]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from inference_core.shared.errors import WeightsError
 
@@ -15,6 +15,17 @@ PARAMETERS = 64
 Backbone = Literal["resnet50", "efficientnet_lite0", "palm", "landmark"]
 Attention = Literal["full", "light", "none"]
 Pose = Literal["coefficients", "angles"]
+
+# What a network's sizes may be: far beyond what any was taught with, and little enough to build at once.
+_RANGES = {
+    "visual_channels": (8, 512),
+    "joint_channels": (8, 512),
+    "projected_channels": (8, 512),
+    "attention_channels": (1, 512),
+    "graph_layers": (0, 8),
+    "transformer_blocks": (0, 8),
+    "dropout": (0, 0.9),
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,9 @@ class NetworkConfiguration:
                 raise WeightsError(
                     f"{field} is {getattr(self, field)!r}; choose one of {', '.join(allowed)}."
                 )
+        for field, (low, high) in _RANGES.items():
+            if not low <= getattr(self, field) <= high:
+                raise WeightsError(f"{field} is {getattr(self, field)}; it lies between {low} and {high}.")
 
     def with_stages(self, stages: int) -> NetworkConfiguration:
         """The same network with fewer or more refinement stages."""
@@ -87,17 +101,3 @@ DIR_S = NetworkConfiguration(
 )
 
 CONFIGURATIONS = {configuration.name: configuration for configuration in (DIR_RELEASE, DIR_PAPER, DIR_S)}
-
-
-def configuration_from_json(fields: dict[str, Any]) -> NetworkConfiguration:
-    """The configuration that a card's JSON holds. Raises WeightsError naming what is unknown or missing."""
-    known = {field.name for field in dataclasses.fields(NetworkConfiguration)}
-    unknown = sorted(set(fields) - known)
-    if unknown:
-        raise WeightsError(
-            f"The card's configuration holds {', '.join(unknown)}, unknown here: update Duohand."
-        )
-    missing = sorted({"name", "backbone", "attention"} - set(fields))
-    if missing:
-        raise WeightsError(f"The card's configuration lacks {', '.join(missing)}.")
-    return NetworkConfiguration(**fields)

@@ -15,7 +15,7 @@ from inference_core.footage.records import Frame
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import MANO_NAME
-from inference_core.shared.errors import RequestError
+from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, frames_to_known
@@ -81,6 +81,12 @@ def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
         )
     if card.tip_vertices is None:
         return hand
+    vertices = hand.template_m.shape[-2]
+    if max(tip for side in card.tip_vertices for tip in side) >= vertices:
+        raise WeightsError(
+            f"The card of {card.configuration.name} names fingertips beyond the {vertices} vertices there are. "
+            "Use the weights with the hand model they were taught with."
+        )
     tips = torch.tensor(card.tip_vertices, device=hand.tip_vertices.device)
     return replace(hand, tip_vertices=tips)
 

@@ -15,18 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from inference_core.runtime.tensor_file import read_tensors
 from inference_core.shared.errors import WeightsError
+from inference_core.shared.json_record import json_object, record_from_json, shortened, unknown_fields
 from inference_core.shared.whole_file import whole_file
-from inference_core.two_hand.configuration import NetworkConfiguration, configuration_from_json
+from inference_core.two_hand.configuration import NetworkConfiguration
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.pretrained_backbones import PretrainedBackbone
 
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.json"
 CARD_VERSION = 1
+_LARGEST_CARD = 1 << 20
+_MOST_VERTICES = 1 << 24
 SHIPPED_FOLDER = Path(__file__).parent / "assets" / "dir-s"
 
 _COUNTER = "num_batches_tracked"
@@ -85,10 +88,11 @@ class StoredNetwork:
 
     def load(self) -> DirNetwork:
         """The network in eval mode, float32. Raises WeightsError for a truncated or foreign file."""
-        network = DirNetwork(self.card.configuration)
+        tensors = read_tensors(self.file)
+        network = _empty_network(self.card.configuration, tensors, str(self.file))
         if isinstance(network.backbone, PretrainedBackbone):
             network.backbone.load_pretrained()
-        fill_network(network, read_tensors(self.file), str(self.file))
+        fill_network(network, tensors, str(self.file))
         return network.eval()
 
     @cached_property
@@ -124,6 +128,12 @@ def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) ->
 
     `where` names their file in the error.
     """
+    _check_fit(network, tensors, where)
+    network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
+
+
+def _check_fit(network: DirNetwork, tensors: dict[str, Tensor], where: str) -> None:
+    """WeightsError naming what does not fit; of a network's own tensors only the shapes are looked at."""
     own = {key: value for key, value in network.state_dict().items() if not key.endswith(_COUNTER)}
     if isinstance(network.backbone, PretrainedBackbone) and not any(
         key.startswith(_BACKBONE) for key in tensors
@@ -141,15 +151,6 @@ def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) ->
             f"{where} does not hold the weights of {network.configuration.name} as its card describes it: "
             f"{'; '.join(told)}. Use the weights and the card of one network."
         )
-    network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises WeightsError when it is cut short."""
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is truncated or no safetensors file ({error}). Copy it again.") from error
 
 
 def read_card(path: Path) -> WeightsCard:
@@ -159,17 +160,42 @@ def read_card(path: Path) -> WeightsCard:
             f"There is no card {path} beside the weights: name a folder that `import-weights` wrote."
         )
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        version = int(fields["version"])
-        if version > CARD_VERSION:
-            raise WeightsError(
-                f"{path} is of version {version}; this Duohand reads up to {CARD_VERSION}. Update it."
+        if path.stat().st_size > _LARGEST_CARD:
+            raise ValueError("it is larger than any")
+        values = json_object(path.read_text(encoding="utf-8"))
+        unknown = unknown_fields(WeightsCard, values)
+        version = values.get("version")
+        if type(version) is int and version > CARD_VERSION:
+            raise ValueError(
+                f"version {shortened(str(version))}, where this Duohand reads up to {CARD_VERSION}: update it"
             )
-        tips = fields.get("tip_vertices")
-        fields["tip_vertices"] = None if tips is None else tuple(tuple(side) for side in tips)
-        fields["configuration"] = configuration_from_json(fields["configuration"])
-        return WeightsCard(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if unknown or type(version) is not int or version < 1:
+            raise ValueError(f"unknown {shortened(', '.join(unknown))}" if unknown else "no version")
+        return _checked(record_from_json(WeightsCard, values))
+    except (OSError, ValueError, WeightsError) as error:
         raise WeightsError(
-            f"{path} is no card of network weights ({error!r}). Import the weights again."
+            f"{path} is no card of network weights ({error}). Import the weights again."
         ) from error
+
+
+def _checked(card: WeightsCard) -> WeightsCard:
+    tips = card.tip_vertices
+    if tips is not None and not (
+        len(tips) == 2
+        and all(len(side) == 5 and all(0 <= tip < _MOST_VERTICES for tip in side) for side in tips)
+    ):
+        raise ValueError("tip_vertices are not five vertex numbers for each hand")
+    return card
+
+
+def _empty_network(configuration: NetworkConfiguration, tensors: dict[str, Tensor], where: str) -> DirNetwork:
+    """A network to be filled, built once its tensors are known to fit it: until then it takes no memory."""
+    try:
+        with torch.device("meta"):
+            sketch = DirNetwork(configuration)
+    except (ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
+        raise WeightsError(
+            f"The card of {where} describes a network that cannot be ({shortened(str(error))}). Import it again."
+        ) from error
+    _check_fit(sketch, tensors, where)
+    return DirNetwork(configuration)

@@ -42,19 +42,20 @@ messages = st.one_of(
     st.builds(Failure, st.text(), st.text()),
     st.builds(Done, st.text(), st.none() | st.text()),
 )
-numbers = st.floats(allow_nan=False, allow_infinity=False)
+numbers = st.floats(-1e6, 1e6)
+paths = st.text().filter(lambda text: "\0" not in text)
 requests = st.builds(
     CaptureRequest,
-    footage=st.text(),
-    out=st.text(),
-    preview=st.none() | st.text(),
+    footage=paths,
+    out=paths,
+    preview=st.none() | paths,
     frames=st.text(),
-    fps=st.none() | numbers,
-    fov_deg=st.none() | numbers,
+    fps=st.none() | st.floats(1, 1000),
+    fov_deg=st.none() | st.floats(1, 179),
     intrinsics_px=st.none() | st.tuples(numbers, numbers, numbers, numbers),
     hands=st.sampled_from(["both", "left", "right"]),
     device=st.sampled_from(["auto", "cpu", "cuda", "mps"]),
-    smooth=numbers,
+    smooth=st.floats(0, 1),
     resume=st.booleans(),
 )
 
@@ -81,6 +82,16 @@ def test_rubbish_is_a_protocol_error(line: str) -> None:
         decode_request(line)
 
 
+@pytest.mark.parametrize(
+    "line", ["[" * 200_000, '{"a":' * 200_000, '{"type": NaN}', '{"a": 1e999}', '{"a": ' + "1" * 9999]
+)
+def test_lines_made_to_harm_are_refused_in_few_words(line: str) -> None:
+    for decode, error in ((decode_message, ProtocolError), (decode_request, RequestError)):
+        with pytest.raises(error) as told:
+            decode(line)
+        assert len(str(told.value)) < 400
+
+
 def test_fields_of_a_newer_worker_are_ignored() -> None:
     line = json.dumps({"type": "status", "text": "solving", "mood": "good"})
     assert decode_message(line) == Status("solving")
@@ -100,6 +111,14 @@ def test_a_message_without_its_field_is_named() -> None:
         ({"colour": "red"}, "colour"),
         ({"footage": 7}, "footage"),
         ({"intrinsics_px": [1, 2]}, "intrinsics_px"),
+        ({"intrinsics_px": [1, 2, 3, 1e300]}, "intrinsics_px"),
+        ({"smooth": 10**400}, "smooth"),
+        ({"smooth": 1.5}, "smooth"),
+        ({"fps": -24}, "fps"),
+        ({"fov_deg": 180}, "fov_deg"),
+        ({"hands": [["both"]]}, "hands"),
+        ({"out": "a\0.npz"}, "out"),
+        ({"footage": "\ud800.mp4"}, "footage"),
     ],
 )
 def test_a_wrong_field_of_a_request_is_named(values: dict[str, object], named: str) -> None:

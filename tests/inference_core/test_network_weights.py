@@ -14,7 +14,8 @@ import torch
 
 from inference_core.cli import network_commands
 from inference_core.shared.errors import RequestError, WeightsError
-from inference_core.two_hand.configuration import DIR_S, NetworkConfiguration, configuration_from_json
+from inference_core.shared.json_record import record_from_json
+from inference_core.two_hand.configuration import DIR_S, NetworkConfiguration
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import check_picture
 from inference_core.two_hand.weights import CARD_FILE, WEIGHTS_FILE, WeightsCard, load_weights, save_weights
@@ -88,17 +89,69 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"version": 99}, "Update"),
+        ({"version": 99}, "update"),
+        ({"version": "1"}, "version"),
+        ({"tip_vertices": [[1.5] * 5] * 2}, "tip_vertices"),
+        ({"tip_vertices": [["a"] * 5] * 2}, "tip_vertices"),
+        ({"tip_vertices": [[1] * 5]}, "tip_vertices"),
+        ({"by_default": "yes"}, "by_default"),
+        ({"metrics": []}, "metrics"),
         ({"colour": "red"}, "no card"),
-        ({"configuration": {"name": "x"}}, "lacks attention, backbone"),
+        ({"configuration": {"name": "x"}}, "backbone"),
         ({"configuration": {"name": "x", "backbone": "resnet50", "attention": "light", "wings": 2}}, "wings"),
         ({"configuration": {"name": "x", "backbone": "vgg", "attention": "light"}}, "backbone is 'vgg'"),
+        *(
+            ({"configuration": dataclasses.asdict(SMALL) | {field: value}}, field)
+            for field, value in (
+                ("stages", 1.5),
+                ("visual_channels", 10_000_000),
+                ("visual_channels", [1]),
+                ("joint_channels", 0),
+                ("projected_channels", -3),
+                ("transformer_blocks", "x"),
+                ("dropout", -1),
+                ("maps", 1),
+            )
+        ),
     ],
 )
 def test_a_card_that_is_not_ours_is_refused(stored: Path, change: dict[str, object], told: str) -> None:
     card = json.loads((stored / CARD_FILE).read_text())
     (stored / CARD_FILE).write_text(json.dumps(card | change))
     with pytest.raises(WeightsError, match=told):
+        load_weights(stored)
+
+
+def test_a_card_of_nothing_but_brackets_is_refused(stored: Path) -> None:
+    (stored / CARD_FILE).write_text("[" * 200_000)
+    with pytest.raises(WeightsError, match="no card"):
+        load_weights(stored)
+
+
+@pytest.mark.parametrize("sizes", [{"visual_channels": 61}, {"joint_channels": 97}, {"visual_channels": 512}])
+def test_a_card_of_a_network_that_cannot_be_or_is_another_is_refused_before_it_is_built(
+    stored: Path, sizes: dict[str, int]
+) -> None:
+    card = json.loads((stored / CARD_FILE).read_text())
+    (stored / CARD_FILE).write_text(json.dumps(card | {"configuration": dataclasses.asdict(SMALL) | sizes}))
+    with pytest.raises(WeightsError, match=r"cannot be|does not hold"):
+        load_weights(stored)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "V9", "shape": [1], "data_offsets": [0, 9]},
+        [],
+    ],
+)
+def test_tensors_that_do_not_fit_their_file_are_refused(stored: Path, entry: object) -> None:
+    header = json.dumps({"a": entry}).encode()
+    (stored / WEIGHTS_FILE).write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+    with pytest.raises(WeightsError, match=WEIGHTS_FILE):
         load_weights(stored)
 
 
@@ -111,7 +164,7 @@ def test_a_missing_file_is_named(tmp_path: Path, stored: Path) -> None:
 
 
 def test_a_configuration_survives_json() -> None:
-    assert configuration_from_json(json.loads(json.dumps(dataclasses.asdict(DIR_S)))) == DIR_S
+    assert record_from_json(NetworkConfiguration, json.loads(json.dumps(dataclasses.asdict(DIR_S)))) == DIR_S
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from inference_core.runtime.tensor_file import read_tensors
 from inference_core.shared.errors import WeightsError
-from inference_core.two_hand.weights import CARD_FILE, WEIGHTS_FILE, read_tensors
+from inference_core.two_hand.weights import CARD_FILE, WEIGHTS_FILE
 
 SHARD_BYTES = 15 * 2**20
 
