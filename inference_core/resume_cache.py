@@ -25,6 +25,7 @@ from inference_core.shared.whole_file import is_temporary, whole_file
 Arrays = Mapping[str, NDArray[Any]]
 
 _LOCK = "lock"
+_DIGEST = "digest"  # of the other arrays: a piece that was changed since is none
 _LARGEST_PIECE = 256 << 20
 _PIECE = re.compile(r"\w+-[0-9a-f]{24}\.npz")
 
@@ -75,16 +76,18 @@ class ResumeCache:
             with open_npz(self._path(stage, depends_on)) as file:
                 if sum(header.nbytes for header in file.headers.values()) > _LARGEST_PIECE:
                     return None
-                return {name: file.read(name) for name in file.headers}
+                arrays = {name: file.read(name) for name in file.headers}
         except NpzError:
             return None
+        kept = arrays.pop(_DIGEST, None)
+        return arrays if kept is not None and str(kept) == _digest(arrays) else None
 
     def save(self, stage: str, depends_on: Mapping[str, Any], arrays: Arrays) -> None:
         """Keep the piece. TakeError where the disk refuses."""
         path = self._path(stage, depends_on)
         try:
             with whole_file(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, **arrays, **{_DIGEST: np.array(_digest(arrays))})
         except OSError as error:
             raise TakeError(
                 f"{path} could not be written: {error.strerror or error}. Make room and run the same again: it goes "
@@ -121,3 +124,11 @@ class ResumeCache:
         for path in self.folder.iterdir():
             if _PIECE.fullmatch(path.name) or is_temporary(path.name):
                 path.unlink(missing_ok=True)
+
+
+def _digest(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

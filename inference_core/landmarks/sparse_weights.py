@@ -5,6 +5,7 @@ In place of NAME stand NAME:values (K,), the entries that are not zero in their 
 packed bytes; and NAME:shape.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -37,6 +38,8 @@ def with_zeros(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         try:
             values, places, shape = (stored[name + part] for part in (_VALUES, _PLACES, _SHAPE))
             sides = [int(side) for side in shape]
+            if min(sides, default=0) < 0 or not 0 <= math.prod(sides) <= 8 * len(places):
+                raise ValueError("more entries than places")
             whole = torch.zeros(int(np.prod(sides)), dtype=values.dtype)
             there = torch.from_numpy(np.unpackbits(places.numpy(), count=len(whole)).astype(bool))
             whole[there] = values

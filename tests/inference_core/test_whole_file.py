@@ -158,3 +158,31 @@ def test_a_failed_run_keeps_its_finished_pieces(tmp_path: Path) -> None:
         with pytest.raises(type(error)), ResumeCache(tmp_path / "t.npz", resume=True) as cache:
             assert cache.load("landmarks", {"a": 1}) is not None
             raise error
+
+
+@pytest.mark.parametrize(
+    "change", ["bytes", "an array less", "another shape", "another value", "not an archive"]
+)
+def test_a_piece_that_was_changed_is_not_found(tmp_path: Path, change: str) -> None:
+    arrays = {"time_s": np.arange(3.0), "size_px": np.array([4, 5])}
+    with pytest.raises(KeyboardInterrupt), ResumeCache(tmp_path / "t.npz", resume=True) as cache:
+        cache.save("detect", {}, arrays)
+        (piece,) = (tmp_path / "t.npz.partial").glob("*.npz")
+        with np.load(piece) as file:
+            held = dict(file)
+        if change == "bytes":
+            piece.write_bytes(piece.read_bytes()[:-9])
+        elif change == "not an archive":
+            piece.write_bytes(b"")
+        else:
+            if change == "an array less":
+                del held["size_px"]
+            elif change == "another shape":
+                held["size_px"] = held["size_px"].reshape(2, 1)
+            else:
+                held["size_px"][0] = 9
+            np.savez(piece, **held)
+        assert cache.load("detect", {}) is None
+        cache.save("detect", {}, arrays)
+        assert cache.load("detect", {}) is not None
+        raise KeyboardInterrupt
