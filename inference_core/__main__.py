@@ -63,6 +63,13 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preview", metavar="P.mp4", help="also a movie of the hands over the footage")
     parser.add_argument("--frames", metavar="A:B:STEP", default="", help="frames A up to but without B")
     parser.add_argument("--fps", type=float, help="frame rate of a picture sequence (default: 24)")
+    parser.add_argument(
+        "--proxy",
+        metavar="auto|none|P.mp4",
+        default="auto",
+        help="movie of the frames as they are worked on, for Blender's plate (default: where it is needed)",
+    )
+    _add_limits(parser)
     lens = parser.add_argument_group("lens (default: 60 degrees across the wider side)")
     lens.add_argument("--fov", type=float, metavar="DEG", help="field of view across the wider side")
     lens.add_argument("--focal-mm", type=float, metavar="F", help="focal length, with --sensor-mm")
@@ -86,11 +93,18 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON messages on stdout (docs: messages.py)")
 
 
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    limits = parser.add_argument_group("what footage may hold; more is refused before memory is set aside")
+    limits.add_argument("--max-pixels", type=int, metavar="N", help="of a picture (default: 64 million)")
+    limits.add_argument("--max-frames", type=int, metavar="N", help="of a movie (default: 1 million)")
+
+
 def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_preview)
     parser.add_argument("take", metavar="TAKE", type=Path)
     parser.add_argument("footage", metavar="FOOTAGE")
     parser.add_argument("out", metavar="OUT.mp4", type=Path)
+    _add_limits(parser)
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +129,9 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         smooth=parsed.smooth,
         network=parsed.network,
         resume=parsed.resume,
+        proxy=parsed.proxy,
+        max_pixels=parsed.max_pixels,
+        max_frames=parsed.max_frames,
     )
     if parsed.json:
         from inference_core.worker import serve_request
@@ -140,7 +157,7 @@ def _default_out(footage: str) -> str:
 
 def _preview(parsed: argparse.Namespace) -> int:
     from inference_core.cli.terminal import ProgressBar
-    from inference_core.footage import FrameRange, open_footage
+    from inference_core.footage import FrameRange, limits_of, open_footage
     from inference_core.preview import check_preview_name, write_preview
     from inference_core.request_inputs import footage_inputs
     from inference_core.shared.take import load_take
@@ -151,8 +168,9 @@ def _preview(parsed: argparse.Namespace) -> int:
     take = load_take(parsed.take)
     step = int(take.frame[1] - take.frame[0]) if take.frame_count > 1 else 1
     frames = FrameRange(int(take.frame[0]), int(take.frame[-1]) + 1, step)
+    limits = limits_of(parsed.max_pixels, parsed.max_frames)
     with ProgressBar() as bar:
-        footage = open_footage(parsed.footage, frames, take.fps, bar.warn)
+        footage = open_footage(parsed.footage, frames, take.fps, bar.warn, limits)
         write_preview(take, footage, parsed.out, bar.show)
     print(f"Preview: {parsed.out}")
     return EXIT_OK

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from inference_core.fitting.settings import SolveSettings
-from inference_core.footage import open_footage, parse_frame_range
+from inference_core.footage import Footage, limits_of, open_footage, parse_frame_range
 from inference_core.footage.records import Warn
 from inference_core.geometry.camera import (
     Camera,
@@ -17,7 +17,13 @@ from inference_core.geometry.camera import (
     default_camera,
 )
 from inference_core.hand_model.load import load_hand_model
-from inference_core.preview import check_preview_name, write_preview
+from inference_core.preview import (
+    check_plate_name,
+    check_preview_name,
+    plate_beside,
+    write_plate,
+    write_preview,
+)
 from inference_core.request_inputs import capture_inputs
 from inference_core.resume_cache import ResumeCache
 from inference_core.runtime.device import choose_device
@@ -54,7 +60,10 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     check_request(request)
     progress, notices = progress or _silence, _Notices(warn)
     out, preview = _outputs(request)
-    footage = open_footage(request.footage, parse_frame_range(request.frames), request.fps, notices.add)
+    frames = parse_frame_range(request.frames)
+    limits = limits_of(request.max_pixels, request.max_frames)
+    footage = open_footage(request.footage, frames, request.fps, notices.add, limits)
+    plate = _plate(request, footage, notices)
     camera = camera_of(request, footage.info.size_px)
     hand_model = load_hand_model(Path(request.mano) if request.mano else None)
     device = choose_device(request.device)
@@ -82,12 +91,14 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
         if not (shot.tracks.present == SEEN).any():
             notices.add("No hands were found in the footage; the take holds none.")
         name = network.name if network else None
-        meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts)
+        meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts, plate)
         times = shot.detections.time_s
         take = assemble_take(shot.solution, shot.tracks, camera, footage.info, times, hand_model, meta)
         save_take(take, out)
         if preview is not None:
             write_preview(take, footage, preview, progress)
+        if plate is not None:
+            write_plate(footage, plate, progress)
     return take
 
 
@@ -110,6 +121,22 @@ def camera_of(request: CaptureRequest, size_px: tuple[int, int]) -> Camera:
     return default_camera(size_px)
 
 
+def _plate(request: CaptureRequest, footage: Footage, notices: "_Notices") -> Path | None:
+    """Where the plate movie goes; None where none is wanted, or none is needed."""
+    differences = ", ".join(footage.info.showing.differences)
+    if request.proxy not in ("auto", "none"):
+        return Path(request.proxy)
+    if not differences:
+        return None
+    said = f"Blender would show {Path(request.footage).name} otherwise than it is worked on ({differences})"
+    if request.proxy == "none":
+        notices.add(f"{said}.")
+        return None
+    plate = plate_beside(Path(request.out))
+    notices.add(f"{said}: it is given {plate.name} for its plate.")
+    return plate
+
+
 def _outputs(request: CaptureRequest) -> tuple[Path, Path | None]:
     """Where the take and the preview go; both are refused early where they cannot or must not be written."""
     out = Path(request.out)
@@ -117,7 +144,11 @@ def _outputs(request: CaptureRequest) -> tuple[Path, Path | None]:
     preview = Path(request.preview) if request.preview else None
     if preview is not None:
         check_preview_name(preview)
-    check_apart([out, *([preview] if preview else [])], capture_inputs(request))
+    if request.proxy not in ("auto", "none"):
+        check_plate_name(Path(request.proxy))
+    plate = {"auto": plate_beside(out), "none": None}.get(request.proxy, Path(request.proxy))
+    outputs = [path for path in (out, preview, plate) if path is not None]
+    check_apart(outputs, capture_inputs(request))
     return out, preview
 
 

@@ -4,6 +4,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,11 @@ def take_meta(
     hand_model: HandModel,
     network: str | None,
     warnings: Sequence[str],
+    plate: Path | None = None,
 ) -> dict[str, Any]:
-    """Where a take came from, as JSON values (docs/take_format.md). network: its name, None without one."""
+    """Where a take came from, as JSON values (docs/take_format.md). network: its name, None without one.
+
+    plate: the movie that shows the frames as they were worked on, where the footage itself does not."""
     return {
         "footage": {
             "path": info.name,
@@ -83,6 +87,8 @@ def take_meta(
             "first": info.numbers.start,
             "stop": info.numbers.stop,
             "step": info.numbers.step,
+            "showing": asdict(info.showing),
+            "plate": str(plate.absolute()) if plate else None,
         },
         "camera": {"source": camera.source, "fov_deg": camera.fov_deg},
         "hand_model": {"name": hand_model.name, "licence": hand_model.licence},

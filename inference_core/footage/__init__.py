@@ -8,6 +8,7 @@ from inference_core.footage.records import (
     Frame,
     FrameRange,
     Limits,
+    limits_of,
     parse_frame_range,
 )
 
@@ -18,6 +19,7 @@ __all__ = [
     "Frame",
     "FrameRange",
     "Limits",
+    "limits_of",
     "open_footage",
     "parse_frame_range",
 ]

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.footage.container import MovieFile, decoded, open_movie_file, read_sample
+from inference_core.footage.orientation import UPRIGHT
 from inference_core.footage.presentation import Presentation, presentation_of
-from inference_core.footage.records import Frame, Limits, Warn
+from inference_core.footage.records import Frame, Limits, Showing, Warn
 from inference_core.footage.timeline import Timeline, read_timeline
 from inference_core.shared.errors import FootageError
 
@@ -36,6 +37,33 @@ class Movie:
     def duration_s(self) -> float:
         """From the first frame's time to the end of the last one's."""
         return self.timeline.times_s[-1] + 1 / self.timeline.fps
+
+    @property
+    def showing(self) -> Showing:
+        """What was done to the pictures, and where Blender's reader would show others."""
+        shown, timeline = self.presentation, self.timeline
+        return Showing(
+            stored_px=shown.stored_px,
+            orientation=shown.orientation,
+            pixel_aspect=shown.pixel_aspect,
+            deinterlaced=bool(shown.fields),
+            held=timeline.held,
+            differences=tuple(self._differences()),
+        )
+
+    def _differences(self) -> Iterator[str]:
+        if not self.file.is_first:
+            yield "the movie is not the file's first picture"
+        if self.presentation.orientation != UPRIGHT:
+            yield "it is stored turned or flipped"
+        if self.presentation.square_px != self.presentation.stored_px:
+            yield "its pixels are not square"
+        if self.presentation.fields:
+            yield "it is interlaced"
+        if not self.timeline.has_times or not self.timeline.has_end:
+            yield "the file does not say when its frames are shown, or how long it is"
+        elif not self.timeline.is_even:
+            yield "its frames do not come at an even rate"
 
     def identity(self) -> str:
         """Hash of the file's name, size and time of change."""

@@ -65,6 +65,7 @@ def _sequence_footage(
         numbers=_picked(path, frames, sequence.first, sequence.last),
         duration_s=(sequence.last - sequence.first + 1) / sequence.fps,
         identity=sequence.identity(),
+        showing=sequence.showing,
     )
     return _checked(Footage(info, sequence.read))
 
@@ -79,6 +80,7 @@ def _movie_footage(path: Path, frames: FrameRange, warn: Warn, limits: Limits) -
         numbers=_picked(path, frames, 0, movie.frame_count - 1),
         duration_s=movie.duration_s,
         identity=movie.identity(),
+        showing=movie.showing,
     )
     return _checked(Footage(info, movie.read))
 

@@ -40,6 +40,15 @@ class Limits:
             )
 
 
+def limits_of(max_pixels: int | None, max_frames: int | None) -> Limits:
+    """The limits as usual, but for what is given. RequestError for a limit that lets nothing through."""
+    given = {"max_pixels": max_pixels, "max_frames": max_frames}
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise RequestError(f"{name} is {value}; a limit is 1 or more.")
+    return Limits(**{name: value for name, value in given.items() if value is not None})
+
+
 @dataclass(frozen=True)
 class FrameRange:
     """Frame numbers from `start` up to but without `stop`, every `step`-th. None: the footage's own end.
@@ -71,11 +80,29 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Showing:
+    """What was done to the footage's own pictures, so that whoever shows them beside the take does it too.
+
+    stored_px: width, height in the file; orientation: EXIF's number, 1 to 8; pixel_aspect: a pixel's width over its
+    height. held: numbers of frames that the recorder dropped, which show the picture before them. differences: in
+    words, why Blender's reader, which does not do all of this, shows something else; empty where it shows the same.
+    """
+
+    stored_px: tuple[int, int] = (0, 0)
+    orientation: int = 1
+    pixel_aspect: float = 1.0
+    deinterlaced: bool = False
+    held: tuple[int, ...] = ()
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class FootageInfo:
     """What is known of the footage before it is read through.
 
     name: as given. size_px: width, height, upright. fps: nominal. numbers: the picked frames' numbers.
     duration_s: of the whole footage. identity: changes when the footage on disk does.
+    showing: how its own pictures become the frames.
     """
 
     name: str
@@ -85,6 +112,7 @@ class FootageInfo:
     numbers: range
     duration_s: float
     identity: str
+    showing: Showing = Showing()
 
     @property
     def count(self) -> int:

@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.footage.picture import read_picture
-from inference_core.footage.records import Frame, Limits, Warn
+from inference_core.footage.records import Frame, Limits, Showing, Warn
 from inference_core.shared.errors import FootageError
-from inference_core.shared.picture_sequences import find_pictures
+from inference_core.shared.picture_header import UPRIGHT, read_picture_header
+from inference_core.shared.picture_sequences import find_pictures, numbered_names
+
+_BLENDERS_LAST = 1_000_000  # frames that Blender counts
 
 DEFAULT_FPS = 24.0  # a sequence says nothing of its rate; this is film's, and Blender's default
 
@@ -43,6 +46,26 @@ class Sequence:
         first = self.first
         for number in numbers:
             yield Frame(number, (number - first) / self.fps, self._picture(number))
+
+    @property
+    def showing(self) -> Showing:
+        """How the first picture is stored, and where Blender's reader would show something else."""
+        first = self.files[self.first]
+        header = read_picture_header(first)
+        differences: list[str] = []
+        if header.orientation != UPRIGHT:
+            differences.append("its pictures are stored turned or flipped")
+        elif header.shown_px != self.size_px:
+            differences.append("its pixels are not square")
+        if self.last > _BLENDERS_LAST:
+            differences.append(f"its numbers exceed {_BLENDERS_LAST}")
+        if len(self.files) > 1 and not self._is_numbered_at_the_end(first):
+            differences.append("its numbers are not the last ones in the names")
+        return Showing(header.size_px, header.orientation, differences=tuple(differences))
+
+    def _is_numbered_at_the_end(self, first: Path) -> bool:
+        name = next(numbered_names(first.name), None)
+        return name is not None and name.number == self.first
 
     def identity(self) -> str:
         """Hash of the files' names, sizes and times of change."""

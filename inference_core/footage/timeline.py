@@ -36,7 +36,8 @@ class Timeline:
     dropped it the one before. times_s: seconds from the first frame. held: numbers of the frames that were dropped.
 
     has_times: False where the file holds none; ticks are then places in the order of the file.
-    start_s: the first frame's time by the file's own clock.
+    claimed_fps: the file's word, 0 where there is none.
+    has_end: whether the file says how long it is.
     """
 
     pictures: Sequence[int]
@@ -44,13 +45,15 @@ class Timeline:
     fps: float
     held: tuple[int, ...] = ()
     has_times: bool = True
-    start_s: float = 0.0
+    claimed_fps: float = 0.0
+    has_end: bool = True
     damage: str = ""
 
     @property
     def is_even(self) -> bool:
-        """Whether frame n is shown at n / fps, within half a frame."""
-        return all(abs(time - number / self.fps) < 0.5 / self.fps for number, time in enumerate(self.times_s))
+        """Whether whoever counts frames by the file's rate comes upon each frame at its number."""
+        rate = self.claimed_fps
+        return rate > 0 and all(abs(time * rate - number) < 0.5 for number, time in enumerate(self.times_s))
 
 
 def read_timeline(file: MovieFile, packets: Sequence[Packet], sample: Sample, broke_off: bool) -> Timeline:
@@ -62,7 +65,8 @@ def read_timeline(file: MovieFile, packets: Sequence[Packet], sample: Sample, br
         count = max(len(shown), 1)
         fps = header.fps if 0 < header.fps <= _FASTEST_CLAIM else _FALLBACK_FPS
         damage = _damage(count, count / fps, header, fps, broke_off)
-        return Timeline(range(count), [n / fps for n in range(count)], fps, (), False, 0.0, damage)
+        times_s = [number / fps for number in range(count)]
+        return Timeline(range(count), times_s, fps, has_times=False, damage=damage)
     # What cannot be drawn before the first picture is shown by no player: footage begins with a picture.
     listed = sorted(
         {*drawn, *(packet.pts for packet in shown if packet.size == 0 and packet.pts is not None)}
@@ -80,13 +84,22 @@ def read_timeline(file: MovieFile, packets: Sequence[Packet], sample: Sample, br
     ]
     broke_off = broke_off or any(packet.is_corrupt for packet in packets)
     damage = _damage(max(len(packets), len(frames)), found_s, header, fps, broke_off)
-    return Timeline(pictures, times_s, fps, tuple(held), True, frames[0] * header.tick_s, damage)
+    return Timeline(
+        pictures,
+        times_s,
+        fps,
+        tuple(held),
+        claimed_fps=header.guessed_fps,
+        has_end=header.has_end,
+        damage=damage,
+    )
 
 
 @dataclass(frozen=True)
 class _Header:
     """What the file promises: a frame rate, a number of frames, a duration; 0 where it does not.
 
+    guessed_fps: FFmpeg's best guess of the rate, which others count by. has_end: whether there is any duration.
     has_slots: each frame has a place of its own (AVI), also the dropped ones. counts_from_zero: the duration is the
     time of the end by the file's clock.
     """
@@ -95,6 +108,8 @@ class _Header:
     fps: float
     frames: int
     duration_s: float
+    guessed_fps: float
+    has_end: bool
     has_slots: bool
     counts_from_zero: bool
 
@@ -117,12 +132,14 @@ def _read_header(file: MovieFile) -> _Header:
         if name.startswith("mov") and len(stream.index_entries):
             frames = min(frames, len(stream.index_entries))  # what an edit list cuts off is not missing
         return _Header(
-            tick_s,
-            fps,
-            frames,
-            _promised_duration_s(container, stream),
-            has_slots,
-            name.startswith("matroska"),
+            tick_s=tick_s,
+            fps=fps,
+            frames=frames,
+            duration_s=_promised_duration_s(container, stream),
+            guessed_fps=float(stream.guessed_rate or fps),
+            has_end=bool(container.duration),
+            has_slots=has_slots,
+            counts_from_zero=name.startswith("matroska"),
         )
 
 

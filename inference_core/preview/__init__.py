@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The preview: a take's hands drawn over its footage, frame by frame, as a movie."""
+"""Movies beside a take: its hands drawn over the footage, and the footage as it was worked on."""
 
 from inference_core.preview.movie import check_preview_name, draw_frame, write_preview
+from inference_core.preview.plate import check_plate_name, plate_beside, write_plate
 
-__all__ = ["check_preview_name", "draw_frame", "write_preview"]
+__all__ = [
+    "check_plate_name",
+    "check_preview_name",
+    "draw_frame",
+    "plate_beside",
+    "write_plate",
+    "write_preview",
+]

@@ -60,6 +60,8 @@ class CaptureRequest:
     frames: "A:B:STEP", frame numbers from A up to but without B; each part may be left out.
     fps: for image sequences only. The lens is one of fov_deg (across the wider side), focal_mm with sensor_mm
     (sensor's width) or intrinsics_px (fx, fy, cx, cy). smooth: 0..1. network: "auto", "none", "shipped" or a path.
+    proxy: where the plate movie goes; "auto": beside the take where Blender would not show the footage as it is worked
+    on; "none". max_pixels, max_frames: what footage may hold (docs/footage.md).
     """
 
     footage: str
@@ -77,6 +79,9 @@ class CaptureRequest:
     smooth: float = 0.5
     network: str = "auto"
     resume: bool = True
+    proxy: str = "auto"
+    max_pixels: int | None = None
+    max_frames: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 
 from typing import Final
 
-DETECT, TRACK, RECOVER, REFINE, FIT, PREDICT, SOLVE, PREVIEW = (
+DETECT, TRACK, RECOVER, REFINE, FIT, PREDICT, SOLVE, PREVIEW, PLATE = (
     "detect",
     "track",
     "recover",
@@ -12,6 +12,7 @@ DETECT, TRACK, RECOVER, REFINE, FIT, PREDICT, SOLVE, PREVIEW = (
     "predict",
     "solve",
     "preview",
+    "plate",
 )
 
 STAGE_LABELS: Final = {
@@ -23,4 +24,5 @@ STAGE_LABELS: Final = {
     PREDICT: "Looking at both hands together",
     SOLVE: "Solving the shot",
     PREVIEW: "Drawing the preview",
+    PLATE: "Writing the plate",
 }

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plate movie: the frames as they were worked on, one a frame of the take, where Blender would show others.
+
+Blender's reader turns nothing, takes every pixel for square and every frame for whole, counts frames by a constant
+rate, and takes a file's first picture stream for the movie.
+"""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.footage import Footage
+from inference_core.shared.errors import RequestError, TakeError
+from inference_core.shared.messages import Progress
+from inference_core.shared.stages import PLATE
+from inference_core.shared.whole_file import check_name, whole_file
+
+_CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+_GROUP = 12  # pictures from one that stands alone to the next: a timeline is scrubbed
+_MISSING_GREY = 48
+
+
+def plate_beside(take: Path) -> Path:
+    """Where the plate movie of a take lies unless it is told otherwise."""
+    return take.with_name(f"{take.stem}.plate.mp4")
+
+
+def check_plate_name(path: Path) -> None:
+    """RequestError where `path` is not the name of a movie that can be written."""
+    check_name(path, tuple(_CONTAINERS), "A plate movie")
+    if not path.parent.is_dir():
+        raise RequestError(
+            f"There is no folder {path.parent} for the plate movie. Make it, or choose another."
+        )
+
+
+def write_plate(footage: Footage, path: Path, progress: Progress | None = None) -> None:
+    """Write the footage's picked frames to `path`, the n-th as frame n: the whole movie or, with an error, nothing.
+
+    A missing frame shows the one before it. TakeError where the movie cannot be written.
+    """
+    kind = _CONTAINERS[path.suffix.lower()]
+    try:
+        with whole_file(path) as temporary, av.open(str(temporary), "w", format=kind) as container:
+            _write_frames(footage, container, progress)
+    except (OSError, av.error.FFmpegError) as error:
+        raise TakeError(
+            f"The plate movie could not be written to {path}: {error}. The take is whole; make room, or go on "
+            "without the plate (--proxy none)."
+        ) from error
+
+
+def _write_frames(footage: Footage, container: Any, progress: Progress | None) -> None:
+    width, height = footage.info.size_px
+    stream = _stream(container, footage)
+    image: NDArray[np.uint8] = np.full((height, width, 3), _MISSING_GREY, np.uint8)
+    for number, frame in enumerate(footage):
+        image = image if frame.image is None else frame.image
+        picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+        picture.pts, picture.time_base = number, stream.codec_context.time_base
+        container.mux(stream.encode(picture))
+        if progress is not None:
+            progress(PLATE, number + 1, len(footage))
+    container.mux(stream.encode(None))
+
+
+def _stream(container: Any, footage: Footage) -> Any:
+    rate = Fraction(footage.info.fps).limit_denominator(1001)
+    stream = container.add_stream("libx264", rate=rate)
+    stream.width, stream.height = footage.info.size_px
+    # Halved colour needs an even number of rows and columns.
+    stream.pix_fmt = "yuv444p" if any(side % 2 for side in footage.info.size_px) else "yuv420p"
+    stream.codec_context.time_base = 1 / rate
+    stream.codec_context.gop_size = _GROUP
+    stream.options = {"crf": "18", "preset": "veryfast"}
+    return stream
