@@ -31,7 +31,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 # The fields of a request that are paths, and what its numbers may be.
-_PATHS: Final = ("footage", "out", "preview", "mano", "network")
+_PATHS: Final = ("footage", "out", "preview", "mano", "network", "proxy")
 _LONGEST_PATH: Final = 32_767
 _RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
     {
@@ -41,6 +41,8 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
         "sensor_mm": (1e-2, 1e5),
         "intrinsics_px": (-1e6, 1e6),
         "smooth": (0.0, 1.0),
+        "max_pixels": (1, 1e12),
+        "max_frames": (1, 1e9),
     }
 )
 
