@@ -204,10 +204,9 @@ def _check_camera(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
 def _check_hands(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
     present = arrays["present"]
     score = arrays["landmarks_px"][..., 2]
-    if not ((score >= 0) & (score <= 1)).all():
-        raise TakeError(
-            f"{where}: landmarks_px holds scores outside 0..1{_first(~((score >= 0) & (score <= 1)))}."
-        )
+    possible = ((score >= 0) & (score <= 1)) | (np.isnan(score) & (present == ABSENT)[..., None])
+    if not possible.all():
+        raise TakeError(f"{where}: landmarks_px holds scores outside 0..1{_first(~possible)}.")
     for name in _NAN_WHERE_ABSENT:
         known = ~np.isnan(arrays[name]).reshape(*present.shape, -1)
         if (known.any(-1) & (present == ABSENT)).any():

@@ -161,6 +161,19 @@ def test_values_for_an_absent_hand_are_refused() -> None:
         check_take(dataclasses.replace(take, present=np.zeros_like(take.present)))
 
 
+def test_scores_are_known_for_hands_that_are_there() -> None:
+    there, absent = sample_take(), sample_take(present=np.zeros((12, 2), np.uint8))
+    for take in (there, absent):
+        scores = take.landmarks_px.copy()
+        scores[..., 2] = np.nan
+        changed = dataclasses.replace(take, landmarks_px=scores)
+        if take is absent:  # as earlier versions wrote them
+            check_take(changed)
+            continue
+        with pytest.raises(TakeError, match="landmarks_px"):
+            check_take(changed)
+
+
 def test_a_future_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
     write_members(tmp_path / "take.npz", {"version": np.array(TAKE_VERSION + 1)})
     with pytest.raises(TakeError, match="Update Duohand"):

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of an error at the border: an exit code, and a log file in place of a traceback."""
+
+import errno
+import os
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from inference_core import __version__
+from inference_core.shared.errors import DuohandError
+from inference_core.shared.messages import EXIT_ERROR, EXIT_FAILED
+from inference_core.shared.system import user_folder
+
+# What a disk says when it is full or failing, as opposed to a place that may not be written to.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+_KEPT = 10
+
+
+def exit_code(error: DuohandError) -> int:
+    """2 where what was given cannot be used; 1 where the run began and the disk failed it."""
+    cause = error.__cause__
+    return EXIT_FAILED if isinstance(cause, OSError) and cause.errno in _DISK else EXIT_ERROR
+
+
+def told_and_logged(error: Exception) -> str:
+    """One line for people; where and how it happened goes into a file that the line names."""
+    if isinstance(error, MemoryError):
+        return "The memory ran out. Close other programs, or take fewer frames or a smaller picture."
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return f"The disk failed the run: {error.strerror}. Make room; the same command goes on from what is there."
+    reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+    path = _written(error)
+    where = (
+        f"{path} says where; please send it along with what you did" if path else "no log could be written"
+    )
+    return f"Duohand failed ({type(error).__name__}: {reason}). This is an error of its own: {where}."
+
+
+def _written(error: Exception) -> Path | None:
+    """The log of the error, in the user's folder or where temporary files go."""
+    name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    head = (
+        f"Duohand {__version__}, Python {platform.python_version()}, {platform.platform()}\n{sys.argv!r}\n\n"
+    )
+    text = head + "".join(traceback.format_exception(error))
+    for folder in (user_folder() / "logs", Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+            for old in sorted(folder.glob("error-*-*-*.log"))[:-_KEPT]:
+                old.unlink(missing_ok=True)
+        except OSError:
+            continue
+        return folder / name
+    return None
