@@ -17,7 +17,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
 export MALLOC_TOP_PAD_        ?= 268435456
 
-.PHONY: demo test test-blender test-training test-export gui-test test-all addon bench lint format clean
+.PHONY: demo test test-blender test-training test-export test-313 gui-test test-all addon bench lint format clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -59,6 +59,10 @@ test-export: .venv-export/.ready
 test-blender: .venv/.ready
 	$(PYTHON) -m tools.blender_environments 4.2 4.5 5.0 5.2
 	set -e; for version in $(BPY); do .venv-bpy$$version/bin/python -m pytest -p tests.blender_addon.in_blender tests; done
+
+# The Python of Blender 5.2, with numpy 2.
+test-313:
+	$(PYTHON) -m tools.other_python 3.13
 
 gui-test: .venv/.ready
 	DUOHAND_BLENDER_WINDOW="$(DUOHAND_BLENDER_WINDOW)" $(BIN)/python -m pytest -m gui tests/gui

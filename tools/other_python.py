@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core's tests in another Python than the development one, such as Blender 5.2's.
+
+    python -m tools.other_python 3.13
+
+makes .venv-313 and runs there what can run: all of the core's tests where a CPU build of torch is to be had (on macOS
+and Windows, or the wheel that DUOHAND_TORCH names), otherwise those that need no torch: a plain install would bring
+gigabytes of CUDA.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.blender_environments import ROOT, interpreter
+
+_PACKAGES = (
+    "numpy>=2",
+    "opencv-python-headless>=4.9,<5",
+    "safetensors>=0.4",
+    "scipy>=1.11",
+    "av>=18,<20",
+    "OpenEXR>=3.3,<4",
+    "platformdirs>=4",
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "hypothesis>=6.100",
+    "matplotlib>=3.8",
+)
+_ALL = ("tests/inference_core", "tests/seams")
+_WITHOUT_TORCH = ("tests",)
+
+
+def main(version: str) -> int:
+    """Make the environment, run the tests; pytest's exit code."""
+    folder = ROOT / f".venv-{version.replace('.', '')}"
+    python = folder / "bin" / "python"
+    torch = _cpu_torch()
+    if not python.exists():
+        subprocess.run([interpreter(version), "-m", "venv", str(folder)], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", *_PACKAGES, *torch]
+        subprocess.run(install, check=True)
+    if torch:
+        chosen = _ALL
+    else:
+        print(
+            f"Python {version}: no CPU build of torch is to be had here; the tests that need none run.",
+            flush=True,
+        )
+        chosen = ("-p", "tools.torch_free", *_WITHOUT_TORCH)
+    marks = "not slow and not gui"
+    return subprocess.run(
+        [str(python), "-m", "pytest", "-q", "-m", marks, *chosen], cwd=ROOT, check=False
+    ).returncode
+
+
+def _cpu_torch() -> tuple[str, ...]:
+    """What to give pip for a CPU build of torch; empty where a plain install would bring CUDA."""
+    wheel = os.environ.get("DUOHAND_TORCH", "")
+    if wheel:
+        return (wheel,) if Path(wheel).is_file() else (f"torch=={wheel}",)
+    return () if sys.platform.startswith("linux") else ("torch==2.13.0",)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

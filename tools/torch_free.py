@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pytest plugin for Pythons that have no torch: the tests that need none are collected, the others counted.
+
+.venv-313/bin/python -m pytest -p tools.torch_free tests
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Not installed beside the torch-free part either.
+_MISSING = ("torch", "mediapipe", "smplx", "bpy")
+_PROJECT = ("inference_core", "training", "blender_addon", "tests", "tools", "benchmarks", "build_addon")
+
+_left_out: list[Path] = []
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out test files that need torch, at whatever remove, and folders whose conftest does."""
+    if collection_path.is_dir():
+        conftest = collection_path / "conftest.py"
+        needing = conftest if conftest.is_file() and _needs_missing(conftest) else None
+    else:
+        needing = (
+            collection_path
+            if collection_path.match("test_*.py") and _needs_missing(collection_path)
+            else None
+        )
+    if needing is None:
+        return None
+    _left_out.append(collection_path)
+    return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was left out."""
+    terminalreporter.write_line(f"{len(_left_out)} files and folders of tests need torch and were left out.")
+
+
+def _needs_missing(path: Path) -> bool:
+    return any(name in _MISSING for name in _closure(path))
+
+
+@cache
+def _closure(path: Path) -> frozenset[str]:
+    """Names of the packages that a file imports, and the project's modules that it imports do."""
+    seen: set[Path] = set()
+    names: set[str] = set()
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        for dotted in _imports(file):
+            top = dotted.split(".")[0]
+            if top in _PROJECT:
+                waiting += _files(dotted)
+            else:
+                names.add(top)
+    return frozenset(names)
+
+
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    found: set[str] = set()
+    texts: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.add(node.value)
+    # The core in a process of its own.
+    if {"-m", "inference_core"} <= texts or any("import inference_core" in text for text in texts):
+        found.add("inference_core.__main__")
+    return frozenset(found)
+
+
+def _files(dotted: str) -> list[Path]:
+    """The files of a project's module and of the packages around it; none for a name inside a module."""
+    parts = dotted.split(".")
+    paths = [ROOT.joinpath(*parts[:length], "__init__.py") for length in range(1, len(parts) + 1)]
+    module = ROOT.joinpath(*parts).with_suffix(".py")
+    return [path for path in (*paths, module) if path.is_file()]
