@@ -197,7 +197,7 @@ def draw(
     mesh, k = kit.mesh, supersample
     height, width = background.shape[-2:]
     normals = vertex_normals(scene.vertices_m, mesh.faces, mesh.neighbours)
-    vertices_m = scene.vertices_m + _sleeve_swell(mesh, hand_crops, normals)
+    vertices_m = scene.vertices_m + sleeve_swell(mesh, hand_crops, normals)
     vertices_m = torch.where(scene.shown[..., None], vertices_m, vertices_m.new_tensor([0.0, 0.0, -1.0]))
     screen = screen_points(vertices_m, scene.K)
     screen = torch.cat([screen[..., :2] * k, screen[..., 2:]], -1)
@@ -261,7 +261,7 @@ def _presence(random: Randomness, settings: Settings) -> Tensor:
     return torch.stack([(kind == 0) | (kind == 1), (kind == 0) | (kind == 2)], 1)
 
 
-def _sleeve_swell(mesh: SceneMesh, hand_crops: Looks, normals: Tensor) -> Tensor:
+def sleeve_swell(mesh: SceneMesh, hand_crops: Looks, normals: Tensor) -> Tensor:
     """(B, V, 3) how far cloth stands off the arm: grows over the first centimetre of the sleeve."""
     along_m = mesh.rest_m[: mesh.arm_count, 0]
     rise = ((along_m - hand_crops.sleeve_from_m[..., None]) / 0.008).clamp(0, 1)

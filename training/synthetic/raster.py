@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A batched z-buffer in plain torch: the same code on the CPU and on a GPU, no loop over pictures or faces.
+"""A batched z-buffer: on a GPU by plain torch without a loop over pictures or faces, on a processor see `zbuffer`.
 
 Faces are cut into pixel rows, rows into pixels (two `repeat_interleave`), and the nearest face of each pixel
 wins by one `scatter_reduce` over integers that hold inverse depth above, face number below. A pixel belongs
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FACE_BITS = 20
+from training.synthetic import zbuffer
+
+FACE_BITS = zbuffer.FACE_BITS
 _FACE_MASK = (1 << FACE_BITS) - 1
 _SMALLEST_AREA_PX = 1e-4
 
@@ -36,6 +38,13 @@ def rasterise(points: Tensor, faces: Tensor, height: int, width: int, cull: bool
     counter-clockwise corners do not when seen from outside, are dropped: what remains faces the camera.
     Read the keys with face_of and inverse_depth_of.
     """
+    if points.device.type == "cpu":
+        return zbuffer.fill(points, faces, height, width, cull)
+    return rasterise_in_parallel(points, faces, height, width, cull)
+
+
+def rasterise_in_parallel(points: Tensor, faces: Tensor, height: int, width: int, cull: bool = True) -> Tensor:
+    """As rasterise, by plain torch, on any device."""
     keys = torch.zeros(points.shape[0] * height * width, dtype=torch.int64, device=points.device)
     pixels, values = _fragments(_visible_faces(points, faces, height, width, cull), height, width)
     keys.scatter_reduce_(0, pixels, values, "amax")

@@ -225,7 +225,7 @@ def _sunlit(surface: Surface, lights: Lights, shadow: ShadowMap) -> Tensor:
     flat_map = shadow.height_m.flatten()
     base = picture * (_SHADOW_PX * _SHADOW_PX)
     spread = _of(lights.softness_px, picture)
-    lit = torch.zeros_like(spread)
+    lit = torch.zeros_like(height)
     for dx, dy in ((0.0, 0.0), (1.0, 0.4), (-0.4, 1.0), (-1.0, -0.4), (0.4, -1.0)):
         column = (across + dx * spread).clamp(0, _SHADOW_PX - 1).long()
         row = (down + dy * spread).clamp(0, _SHADOW_PX - 1).long()
@@ -234,7 +234,9 @@ def _sunlit(surface: Surface, lights: Lights, shadow: ShadowMap) -> Tensor:
 
 
 def _of(values: Tensor, picture: Tensor) -> Tensor:
-    """Values (B, C) or (B,) of each sample's picture: (C, N) or (N,)."""
+    """Values (B, C) or (B,) of each sample's picture: (C, N) or (N,); of one picture alone (C, 1) or (1,)."""
+    if len(values) == 1:
+        return values.T if values.dim() == 2 else values
     if values.dim() == 1:
         return values.index_select(0, picture)
     return values.T.contiguous().index_select(1, picture)

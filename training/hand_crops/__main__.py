@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes hand crops with features and truth, shard by shard.
+
+    python -m training.hand_crops OUT --shards 400 [--seed 1] [--cuts 2]
+
+A shard holds the crops of PICTURES_A_SHARD pictures; one that is there is left as it is, so that the same command goes
+on where it was stopped. Shards can be deleted once they are learnt from: the seed makes them anew.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from inference_core.errors import DuohandError
+from inference_core.landmarks.weights import load_landmark_networks
+from training.hand_crops.early_features import fastest_reader, torch_reader
+from training.hand_crops.made import made_rows
+from training.hand_crops.shards import PICTURES_A_SHARD, scene_settings, shard_path, write_shard
+from training.synthetic.generate import load_kit
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--shards", type=int, default=400, help=f"of {PICTURES_A_SHARD} pictures each")
+    parser.add_argument("--first", type=int, default=0, help="number of the first shard")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cuts", type=int, default=2, help="crops of each hand")
+    parser.add_argument("--torch", action="store_true", help="features by torch, whatever else is installed")
+    options = parser.parse_args()
+    try:
+        _make(options)
+    except DuohandError as error:
+        sys.exit(f"error: {error}")
+
+
+def _make(options: argparse.Namespace) -> None:
+    network = load_landmark_networks().landmark
+    reader = torch_reader(network) if options.torch else fastest_reader(network)
+    kit = load_kit(torch.device("cpu"))
+    settings = scene_settings()
+    progress = tqdm(range(options.first, options.first + options.shards), unit="shard")
+    for number in progress:
+        path = shard_path(options.out, options.seed, number)
+        if path.exists():
+            continue
+        started_s = time.monotonic()
+        first = number * PICTURES_A_SHARD
+        rows = made_rows(kit, settings, options.seed, first, PICTURES_A_SHARD, options.cuts, reader)
+        write_shard(path, rows)
+        progress.set_postfix_str(f"{len(rows.side) / (time.monotonic() - started_s):.0f} crops/s")
+
+
+if __name__ == "__main__":
+    main()

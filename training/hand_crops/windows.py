@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where crops of hands lie: as `landmarks.crop_squares` has them, but in tangents (x and y over z) instead of pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference_core.geometry.rotations import turn_to_ray
+from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.hand_crops import points_to_crop, world_to_crop
+from training.hand_crops.scenes import HandScene
+from training.synthetic.randomness import Randomness
+
+# How far off a tracker's crop is: of its side (place; logarithm of size), and radians; and how much farther where it is
+# only told of by the frames around, and how often that is.
+_OFF, _GROWN, _TURNED = 0.05, 0.08, 0.15
+_TOLD, _TOLD_OFF = 0.15, 2.5
+# Of crops, how many are mirrored the wrong way.
+_WRONG_WAY = 0.25
+# A crop tells of its hand where the hand's middle lies within it, in its half side.
+_INSIDE = 0.8
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """N hands of B pictures, each the middle of its window.
+
+    picture, side (N,) int64; square (N, 4): centre x, y and side in tangents, rotation; points (N, 21, 2): landmarks in
+    tangents; landmarks_m (N, 21, 3): in the camera.
+    """
+
+    picture: Tensor
+    side: Tensor
+    square: Floats
+    points: Floats
+    landmarks_m: Tensor
+
+    def rows(self, chosen: Tensor) -> "Windows":
+        """Some of them, by number."""
+        numbers = chosen.numpy()
+        return Windows(
+            self.picture[chosen],
+            self.side[chosen],
+            self.square[numbers],
+            self.points[numbers],
+            self.landmarks_m[chosen],
+        )
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """N crops with their truth: square (N, 4) as in Windows; shown (N,): the side that the crop is mirrored for; points
+    (N, 21, 2), world_m (N, 21, 3) and right (N,): see `LandmarkHead`'s crops; told (N,) bool.
+    """
+
+    square: Floats
+    shown: NDArray[np.int64]
+    points: Tensor
+    world_m: Tensor
+    right: Tensor
+
+
+def windows_of(scene: HandScene) -> Windows:
+    """Windows round all hands that are there and wholly before the camera, in the order of pictures."""
+    landmarks_m = scene.posed.landmarks21_m
+    before = landmarks_m[..., 2].amin(-1) > 0.05
+    picture, side = (scene.present & before).nonzero(as_tuple=True)
+    landmarks_m = landmarks_m[picture, side].cpu()
+    points = (landmarks_m[..., :2] / landmarks_m[..., 2:]).double().numpy()
+    return Windows(picture.cpu(), side.cpu(), crops_from_landmarks(points), points, landmarks_m)
+
+
+def draw_cuts(random: Randomness, windows: Windows) -> Cuts:
+    """A crop of each window as a tracker would place it; random: one picture a window."""
+    told = random.chance("told", _TOLD).numpy()
+    off = np.where(told, _TOLD_OFF, 1.0)[:, None]
+    square = windows.square
+    moved = random.normal("cut moved", 4).double().numpy()
+    square = np.concatenate(
+        [
+            square[:, :2] + _OFF * off * square[:, 2:3] * moved[:, :2],
+            square[:, 2:3] * np.exp(_GROWN * off * moved[:, 2:3]),
+            square[:, 3:] + _TURNED * off * moved[:, 3:],
+        ],
+        -1,
+    )
+    right = ~random.chance("wrong way", _WRONG_WAY)
+    side = windows.side.numpy()
+    shown = np.where(right.numpy(), side, 1 - side)
+    ray = np.concatenate([windows.points.mean(1), np.ones((len(side), 1))], -1)
+    about = (windows.landmarks_m - windows.landmarks_m.mean(1, keepdim=True)).double()
+    along = (about @ turn_to_ray(torch.from_numpy(ray))).numpy()
+    return Cuts(
+        square=square,
+        shown=shown,
+        points=torch.from_numpy(points_to_crop(windows.points, square, shown)).float(),
+        world_m=torch.from_numpy(world_to_crop(along, square, shown)).float(),
+        right=right,
+    )
+
+
+def tells(points: Tensor) -> Tensor:
+    """(N,) bool of landmarks (N, 21, 2) in crops: whether the crop tells of its hand."""
+    return points.mean(1).abs().amax(-1) < _INSIDE
