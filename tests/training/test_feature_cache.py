@@ -13,13 +13,8 @@ from torch import Tensor
 
 from inference_core.fitting.initial_fit import fitted, shape_of
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.hand_crops import HandCrops, points_to_crop, world_to_crop
-from inference_core.landmarks.landmark_head import (
-    HEAD_FILE,
-    LandmarkHead,
-    RefinedLandmarks,
-    load_head,
-)
+from inference_core.landmarks.hand_crops import points_to_crop
+from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.shared.presence import ABSENT
@@ -27,6 +22,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.expected_hands import INTERPOLATED_SCORE
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.configuration import DIR_S
+from inference_core.two_hand.crop import mapped
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.records import Conditioning
@@ -36,7 +32,6 @@ from training.evaluation.clips import clip_camera
 from training.feature_cache.__main__ import features, make_set
 from training.feature_cache.from_clips import cut_samples
 from training.feature_cache.from_stills import with_looks
-from training.feature_cache.hand_crops import LookSet, look_path, made_looks, write_looks
 from training.feature_cache.refine import lift_set, refined
 from training.feature_cache.source import PrecomputedSource, held_out_set, with_vertices
 from training.feature_cache.store import (
@@ -48,10 +43,9 @@ from training.feature_cache.store import (
     write_lifted,
     write_part,
 )
+from training.hand_crops.windows import world_in_crop
 from training.synthetic.sequence import SyntheticClip, generate_sequence
 from training.synthetic.settings import Settings
-from training.trainer.checkpoint import CHECKPOINT_FILE, CheckpointError
-from training.trainer.landmark_head import errors_mm, train
 
 CARD = SetCard("palm", 1, 4, {})
 NETWORKS = load_landmark_networks()
@@ -132,23 +126,26 @@ def test_the_landmark_network_finds_most_hands_of_stills_where_they_are() -> Non
     assert (found.landmarks_uv[lost] == 0).all() and (found.world_rel_m[:, :, 0] == 0).all()
 
 
-def test_looks_hold_the_truth_that_evidence_is_made_of(tmp_path: Path, clip: SyntheticClip) -> None:
-    """From stored hand crops to their truth and, by a head that knows it, back to conditioning and the fitted hand."""
+def test_hand_crops_hold_the_truth_that_evidence_is_made_of(clip: SyntheticClip, tmp_path: Path) -> None:
+    """From hand crops, by a head that knows the truth, back to conditioning and the fitted hand."""
     sample = stored(tmp_path, clip, (0,))
-    hand_crops = LookSet(tmp_path, [tmp_path / "clip-000000.safetensors"])
-    assert len(hand_crops) == 2 * sample.batch and hand_crops.seen.all()
+    perfect, crops = sample.evidence, sample.hand_crops
+    assert perfect is not None and crops is not None
+    assert sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
+    uv = sample.landmarks_uv.double().flatten(0, 1)
+    px = mapped(uv.numpy(), np.linalg.inv(crops.uv_from_px.double().numpy()).repeat(2, 0))
+    squares, sides = crops.crops.double().flatten(0, 1).numpy(), np.tile([0, 1], sample.batch)
+    tangent = (uv / perfect.focal_uv.double().repeat_interleave(2)[:, None, None]).numpy()
+    points = torch.from_numpy(points_to_crop(px, squares, sides)).float()
+    world_m = world_in_crop(sample.landmarks_rel_m.double().flatten(0, 1), tangent, squares, sides)
 
     class Knowing(LandmarkHead):
         def forward(self, features: Tensor) -> RefinedLandmarks:
-            sure = torch.full((len(hand_crops), 21, 2), -9.0)
-            return RefinedLandmarks(hand_crops.points, hand_crops.world_m, sure, torch.zeros(len(hand_crops)))
+            return RefinedLandmarks(points, world_m, torch.full((len(uv), 21, 2), -9.0), torch.zeros(len(uv)))
 
-    perfect = sample.evidence
-    assert perfect is not None and sample.hand_crops is not None
-    read = refined(perfect, sample.hand_crops, Knowing())
+    read = refined(perfect, crops, Knowing())
     torch.testing.assert_close(read.landmarks_uv, sample.landmarks_uv, atol=1e-3, rtol=0)
     # Along the line of sight, not the camera's axis: lengths are the truth's, directions nearly.
-    assert sample.landmarks_rel_m is not None
     torch.testing.assert_close(
         read.world_rel_m.norm(dim=-1), sample.landmarks_rel_m.norm(dim=-1), atol=1e-4, rtol=0
     )
@@ -156,50 +153,6 @@ def test_looks_hold_the_truth_that_evidence_is_made_of(tmp_path: Path, clip: Syn
     known = fitted(read, shape_of(read, hand))
     off_m = (known.world_rel_m - sample.landmarks_rel_m).norm(dim=-1)
     assert off_m.mean() < 0.006
-
-
-def test_looks_alone_show_hands_the_right_way_and_the_wrong_way(tmp_path: Path) -> None:
-    settings = replace(SCENES, no_hand=0.0)
-    hand_crops = made_looks(settings, load_open_hand(), NETWORKS, 3, 0, 12)
-    path = look_path(tmp_path, 0)
-    write_looks(path, hand_crops)
-    back = LookSet(tmp_path, [path])
-    assert 12 <= len(back) <= 24 and 0.3 < back.right.float().mean() < 0.95
-    torch.testing.assert_close(back.points, hand_crops.points)
-    # By weak perspective the landmarks in space lie where the picture shows them, either way round.
-    flat = (back.points - back.points.mean(1, keepdim=True)).flatten(1)
-    across_m = back.world_m[..., :2].flatten(1)
-    metres = (across_m * flat).sum(1, keepdim=True) / (flat * flat).sum(1, keepdim=True)
-    assert ((metres > 0.05) & (metres < 0.2)).all()
-    off_m = (across_m - metres * flat).unflatten(1, (21, 2)).norm(dim=-1)
-    assert off_m.mean(1).max() < 0.01
-    # A hand and its mirror image differ in chirality: thumb, knuckles and bend of a flat hand.
-    palm = back.world_m[:, [5, 17, 1]] - back.world_m[:, :1]
-    assert torch.linalg.det(palm).sign().unique().numel() == 2
-    again = made_looks(settings, load_open_hand(), NETWORKS, 3, 0, 12)
-    assert torch.equal(again.features, hand_crops.features)
-
-
-def test_a_lifter_learns_from_looks_and_goes_on_where_it_stopped(tmp_path: Path, clip: SyntheticClip) -> None:
-    stored(tmp_path / "set", clip)
-    hand_crops = LookSet(tmp_path / "set", sorted((tmp_path / "set").glob("*.safetensors")))
-    untaught = LandmarkHead()
-    untaught.start_from(NETWORKS.landmark)
-    device = torch.device("cpu")
-    before = errors_mm(untaught, hand_crops, device)["world"].mean()
-    train(tmp_path / "set", tmp_path / "out", 20, 0, device)
-    taught = train(tmp_path / "set", tmp_path / "out", 30, 0, device)
-    assert errors_mm(taught, hand_crops, device)["world"].mean() < 0.5 * before
-    # The second command made ten steps more, of the same optimiser.
-    state = torch.load(tmp_path / "out" / CHECKPOINT_FILE, weights_only=True)
-    assert state["step"] == 30 == int(state["optimiser"]["state"][0]["step"])
-    back = load_head(tmp_path / "out" / HEAD_FILE)
-    torch.testing.assert_close(back.world.weight, taught.world.weight, atol=1e-3, rtol=1e-2)
-    with pytest.raises(CheckpointError, match="another experiment"):
-        train(tmp_path / "set", tmp_path / "out", 40, 1, device)
-    (tmp_path / "out" / CHECKPOINT_FILE).write_bytes(b"cut short")
-    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
-        train(tmp_path / "set", tmp_path / "out", 40, 0, device)
 
 
 def test_what_is_stored_comes_back_and_gives_what_the_picture_gives(

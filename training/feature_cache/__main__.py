@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes a feature cache from synthetic clips and stills.
 
-    python -m training.feature_cache OUT --clips 600 --stills 400 --looks 400 [--part 0/2]
-    python -m training.trainer.landmark_head OUT LIFTER
-    python -m training.feature_cache.refine OUT LIFTER
+    python -m training.feature_cache OUT --clips 600 --stills 400 [--part 0/2]
+    python -m training.feature_cache.refine OUT HEAD
 
-Each clip, each file of stills and each file of hand crops is a part of its own. Parts that are there already are kept,
+Each clip and each file of stills is a part of its own. Parts that are there already are kept,
 so the same command goes on where it was stopped, and `--part K/N` lets N processes share the work.
 """
 
@@ -29,13 +28,11 @@ from training.convert.backbone import load_pretrained
 from training.data.sample import Sample
 from training.feature_cache.from_clips import clip_samples
 from training.feature_cache.from_stills import still_samples
-from training.feature_cache.hand_crops import STILLS_A_LOOK_FILE, look_path, made_looks, write_looks
 from training.feature_cache.store import SetCard, open_set, write_part
 from training.synthetic.settings import Settings
 
 STILLS_A_FILE = 32
 _BATCH = 8
-_LOOK_SEEDS = 50_000
 
 
 def main() -> None:
@@ -44,12 +41,6 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=600, help="how many clips")
     parser.add_argument("--frames", type=int, default=24, help="frames a clip")
     parser.add_argument("--stills", type=int, default=400, help=f"how many files of {STILLS_A_FILE} stills")
-    parser.add_argument(
-        "--hand_crops",
-        type=int,
-        default=0,
-        help=f"how many files of hand_crops alone, at the hands of {STILLS_A_LOOK_FILE} stills",
-    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--backgrounds", type=int, default=256, help="behind the stills")
     parser.add_argument(
@@ -78,7 +69,7 @@ def make_set(
     backgrounds: int,
     backbone_name: Backbone = "palm",
 ) -> None:
-    """Writes the parts ("clip", "still" or "look", number) that `out` does not hold yet.
+    """Writes the parts ("clip" or "still", number) that `out` does not hold yet.
 
     Raises SetError, and WeightsError where the backbone has no weights to be held still with.
     """
@@ -88,12 +79,8 @@ def make_set(
     open_set(out, SetCard(backbone_name, seed, clip_frames, asdict(scenes)))
     backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for kind, number in tqdm(parts, unit="file"):
-        path = look_path(out, number) if kind == "look" else out / f"{kind}-{number:06d}.safetensors"
+        path = out / f"{kind}-{number:06d}.safetensors"
         if path.exists():
-            continue
-        if kind == "look":
-            first = number * STILLS_A_LOOK_FILE
-            write_looks(path, made_looks(scenes, hand, networks, _look_seed(seed), first, STILLS_A_LOOK_FILE))
             continue
         if kind == "clip":
             sample = clip_samples(_clip_seed(seed, number), clip_frames, networks, scenes)
@@ -122,18 +109,9 @@ def _clip_seed(seed: int, number: int) -> int:
     return seed * 1_000_000 + number
 
 
-def _look_seed(seed: int) -> int:
-    """Not the stills' stream."""
-    return seed + _LOOK_SEEDS
-
-
 def _wanted(options: argparse.Namespace) -> list[tuple[str, int]]:
     part, of = (int(value) for value in options.part.split("/"))
-    parts = [
-        *_mixed(options.clips, options.stills),
-        *(("look", number) for number in range(options.hand_crops)),
-    ]
-    return parts[part::of]
+    return list(_mixed(options.clips, options.stills))[part::of]
 
 
 def _mixed(clips: int, stills: int) -> Iterator[tuple[str, int]]:

@@ -183,17 +183,6 @@ def in_crop(joints_uv: Tensor) -> Tensor:
     return (joints_uv.abs() <= 1).all(-1).float().mean(-1) >= _IN_CROP
 
 
-def read_look_columns(folder: Path, paths: list[Path]) -> dict[str, Tensor]:
-    """What hand crops and their truth consist of. Raises SetError as StoredSet does."""
-    read_backbone(folder)
-    _must_be_some(folder, paths)
-    names = (*(f"look_{name}" for name in _LOOKS), "landmarks_uv", "landmarks_rel_m")
-    names = (*names, "evidence_focal_uv", "evidence_hand_score")
-    columns = {name: torch.cat([_read(path, name) for path in paths]) for name in names}
-    columns[_LOOK_FEATURES] = torch.cat([_read(path, _LOOK_FEATURES).view(torch.uint8) for path in paths])
-    return columns
-
-
 # What each byte means; looking it up is four times faster than torch's own conversion.
 _MEANING = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
 

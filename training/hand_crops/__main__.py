@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from inference_core.errors import DuohandError
 from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.shared.errors import DuohandError
 from training.hand_crops.early_features import fastest_reader, torch_reader
 from training.hand_crops.made import made_rows
 from training.hand_crops.shards import PICTURES_A_SHARD, scene_settings, shard_path, write_shard

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The landmark network's early features of many crops, by the fastest runtime at hand.
 
-OpenVINO where it is installed (twice as fast as torch on a processor), else torch; both in bfloat16 on a processor
-that has it, which leaves features 2 % off: less than the 8 bits that they are stored in.
+OpenVINO where it is installed (twice as fast as torch on a processor), else torch; both in bfloat16, which leaves
+features some 5 % off, as the 8 bits do that they are stored in.
 """
 
 import sys

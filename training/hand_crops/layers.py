@@ -39,9 +39,7 @@ class Layers(NamedTuple):
     part: Tensor
 
 
-def render_layers(
-    kit: Kit, scene: HandScene, windows: Windows, looks: Looks, lights: Lights
-) -> Layers:
+def render_layers(kit: Kit, scene: HandScene, windows: Windows, looks: Looks, lights: Lights) -> Layers:
     """The windows' layers."""
     mesh, size = kit.mesh, LAYER_PX
     normals = vertex_normals(scene.vertices_m, mesh.faces, mesh.neighbours)
@@ -105,7 +103,7 @@ def _light(
     shadow: ShadowMap,
     skin: SkinAtlas,
 ) -> tuple[Tensor, Tensor]:
-    """uint8 colours (3, N) and depths (N,) of a layer's samples; screen, vertices_m, normals and so on of its picture."""
+    """uint8 colours (3, N) and depths (N,) of a layer's samples; the rest is of the layer's picture alone."""
     surface = interpolate_surface(
         samples, mesh.faces, mesh.part, screen, vertices_m, normals, mesh.rest_m, mesh.rest_normal
     )

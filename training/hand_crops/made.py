@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference_core.landmarks.landmark_network import CROP_PX
+from training.feature_cache.store import to_bytes
 from training.hand_crops.early_features import Reader, early_features
 from training.hand_crops.layers import Layers, render_layers
 from training.hand_crops.pictures import draw_shots, taken
 from training.hand_crops.scenes import build_hand_scene, draw_hand_looks
 from training.hand_crops.windows import Cuts, Windows, draw_cuts, tells, windows_of
-from training.feature_cache.store import to_bytes
 from training.synthetic.generate import Kit
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
@@ -62,7 +62,7 @@ class CropRows:
 
 @dataclass(frozen=True)
 class Made:
-    """Crops of some hands before their features: images (N, CROP_PX, CROP_PX, 3) RGB, a row each of cuts and windows."""
+    """Crops before their features: images (N, CROP_PX, CROP_PX, 3) RGB, with a row each of cuts and windows."""
 
     images: NDArray[np.uint8]
     cuts: Cuts
@@ -95,9 +95,7 @@ def made_rows(
     return CropRows.joined(parts)
 
 
-def made_crops(
-    kit: Kit, settings: Settings, seed: int, numbers: Tensor, cuts: int
-) -> Made:
+def made_crops(kit: Kit, settings: Settings, seed: int, numbers: Tensor, cuts: int) -> Made:
     """`cuts` crops of each hand of pictures number `numbers` (B,) of the stream `seed`, hand by hand."""
     device = kit.mesh.faces.device
     random = Randomness(seed, numbers)

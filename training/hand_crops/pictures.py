@@ -35,10 +35,11 @@ Floats = NDArray[np.float64]
 class Shots:
     """How N crops are taken, a row each; all drawn beforehand.
 
-    backgrounds: how many there are. side_px: of the crop in its picture. background (number), background_at (turn, scale, flip, x, y), tint (3). shade:
-    of contact. motion_px (2), of the layer; blur_px: of focus, in the picture. colour (3, 4): matrix on RGB 0..255 and
-    what it adds; gamma. noise: deviation 0..255; noise_at (2); coarse. quality: of JPEG, 0 for none. border: the side
-    of the layer that the picture does not reach, 0 to 3, or -1; border_at: how far it reaches, in layer sides.
+    backgrounds: how many there are. side_px: of the crop in its picture. background (number), background_at (turn,
+    scale, flip, x, y), tint (3). shade: of contact. motion_px (2), of the layer; blur_px: of focus, in the picture.
+    colour (3, 4): matrix on RGB 0..255 and what it adds; gamma. noise: deviation 0..255; noise_at (2); coarse.
+    quality: of JPEG, 0 for none. border: the side of the layer that the picture does not reach, 0 to 3, or -1;
+    border_at: how far it reaches, in layer sides.
     """
 
     backgrounds: int
@@ -105,7 +106,13 @@ def draw_shots(random: Randomness, backgrounds: int) -> Shots:
 
 
 def taken(
-    rgba: Image, depth_m: NDArray[np.float32], window: Floats, square: Floats, shown: int, shots: Shots, n: int
+    rgba: Image,
+    depth_m: NDArray[np.float32],
+    window: Floats,
+    square: Floats,
+    shown: int,
+    shots: Shots,
+    n: int,
 ) -> Image:
     """Crop (CROP_PX, CROP_PX, 3) RGB of square (4,) as shot n of a layer (P, P, 4) round a window (4,)."""
     layer = _moved(_shaded(rgba, depth_m, float(shots.shade[n])), shots.motion_px[n])
@@ -121,7 +128,7 @@ def taken(
     picture = _ended(picture, int(shots.border[n]), float(shots.border_at[n]))
     matrix = _layer_to_crop(window, square, size)
     if shown == LEFT:
-        matrix = np.array([[-1.0, 0, CROP_PX - 1], [0, 1, 0]]) @ np.vstack([matrix, [0, 0, 1]])
+        matrix = np.stack([np.array([0, 0, CROP_PX - 1]) - matrix[0], matrix[1]])
     cut = cv2.warpAffine(
         picture, matrix, (CROP_PX, CROP_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
@@ -152,7 +159,9 @@ def _shaded(rgba: Image, depth_m: NDArray[np.float32], strength: float) -> Image
     around = cv2.blur(depth, (5, 5)) / np.maximum(cv2.blur(cover, (5, 5)), 1e-3)
     behind = (depth / np.maximum(cover, 1e-3) - around) * (cover > 0.05)
     dark = cv2.blur(np.clip((behind - 0.002) / 0.035, 0, 1), (3, 3)) * strength
-    light = cv2.resize((255 * (1 - dark)).astype(np.uint8), (LAYER_PX, LAYER_PX), interpolation=cv2.INTER_LINEAR)
+    light = cv2.resize(
+        (255 * (1 - dark)).astype(np.uint8), (LAYER_PX, LAYER_PX), interpolation=cv2.INTER_LINEAR
+    )
     light = cv2.merge([light, light, light, np.full_like(light, 255)])
     return np.asarray(cv2.multiply(rgba, light, scale=1 / 255), np.uint8)
 
@@ -181,7 +190,7 @@ def _background(shots: Shots, n: int, size: int) -> Image:
     matrix = np.concatenate([linear, (middle - linear @ np.full(2, size / 2))[:, None]], 1)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cut = cv2.warpAffine(picture, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT)
-    return np.asarray(cv2.multiply(cut, (*shots.tint[n], 0.0)), np.uint8)
+    return np.asarray(cv2.multiply(cut, np.append(shots.tint[n], 0.0)), np.uint8)
 
 
 def _before(background: Image, layer: Image) -> Image:
@@ -209,7 +218,9 @@ def _noisy(picture: Image, shots: Shots, n: int) -> Image:
         noise = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
     else:
         noise = _noise()[y : y + size, x : x + size]
-    return np.asarray(cv2.scaleAdd(noise, float(shots.noise[n]), picture.astype(np.float32)).clip(0, 255), np.uint8)
+    return np.asarray(
+        cv2.scaleAdd(noise, float(shots.noise[n]), picture.astype(np.float32)).clip(0, 255), np.uint8
+    )
 
 
 def _packed(picture: Image, quality: int) -> Image:

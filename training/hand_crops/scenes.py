@@ -158,8 +158,8 @@ def _own_turn(random: Randomness, side: Tensor) -> Tensor:
 
 
 def _place(random: Randomness, joints_m: Tensor, present: Tensor, seen_by: Tensor) -> Tensor:
-    """(B, 3) to be added to hands with joints (B, S, 21, 3): the reference hand's middle comes to lie at some distance and
-    tangent, and nothing too near the camera.
+    """(B, 3) to be added to hands with joints (B, S, 21, 3), so that the reference hand's middle lies at some distance
+    and tangent, and nothing too near the camera.
     """
     device = joints_m.device
     side = _reference(random, present.cpu()).to(device)

@@ -6,17 +6,16 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
-from training.hand_crops.made import CropRows
 from training.feature_cache.store import SetError, from_bytes, read_columns, write_columns
+from training.hand_crops.made import CropRows
 from training.synthetic.settings import Settings
 
 PICTURES_A_SHARD = 192
 # Seeds of the held-out crops lie where no training seed does.
 HELD_OUT_SEED = 900_000_001
-_FEATURES = "features"
+_FEATURES, _FEATURES_SHAPE = "features", (112, 14, 14)
 
 
 def scene_settings() -> Settings:
@@ -38,23 +37,36 @@ def write_shard(path: Path, rows: CropRows) -> None:
     write_columns(path, {field.name: getattr(rows, field.name) for field in fields(rows)})
 
 
+def training_shards(folder: Path) -> list[Path]:
+    """The shards of a folder but the held-out ones."""
+    held_out = set(held_out_shards(folder))
+    return [path for path in sorted(folder.glob("crops-*.safetensors")) if path not in held_out]
+
+
+def held_out_shards(folder: Path) -> list[Path]:
+    """The shards of the held-out seed."""
+    return sorted(folder.glob(f"crops-{HELD_OUT_SEED}-*.safetensors"))
+
+
 class CropSet:
     """N crops of some shards: their truth in memory, their features read from the files when asked for."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Raises SetError where there is nothing, or a file is damaged."""
+    def __init__(self, paths: Sequence[Path], known: "CropSet | None" = None) -> None:
+        """known: a set of the same shards and fewer, whose truth is not read again.
+
+        Raises SetError where there is nothing, or a file is damaged.
+        """
         if not paths:
-            raise SetError("There are no hand crops. Make some with `python -m training.hand_crops OUT`.")
-        names = [field.name for field in fields(CropRows) if field.name != _FEATURES]
-        columns = [read_columns(path, names) for path in paths]
-        for name in names:
-            setattr(self, name, torch.cat([column[name] for column in columns]))
+            raise SetError("There are no hand crops. Make some with `python -m training.hand_crops FOLDER`.")
+        held = {} if known is None else known._truth
+        self._truth = {path: held[path] if path in held else _truth_of(path) for path in paths}
         self._paths = list(paths)
-        self._ends = torch.tensor([len(column["side"]) for column in columns]).cumsum(0)
-        self._open: dict[int, Tensor] = {}
-        self.points: Tensor
-        self.world_m: Tensor
-        self.right: Tensor
+        lengths = [len(truth["side"]) for truth in self._truth.values()]
+        self._ends = torch.tensor(lengths).cumsum(0)
+        self._features: dict[Path, Tensor] = {} if known is None else known._features
+        self.points, self.world_m = self._column("points"), self._column("world_m")
+        self.right, self.own_view = self._column("right"), self._column("own_view")
+        self.gap_m = self._column("gap_m")
 
     def __len__(self) -> int:
         return len(self.points)
@@ -62,15 +74,20 @@ class CropSet:
     def features(self, rows: Tensor) -> Tensor:
         """(N, 112, 14, 14) of some rows."""
         shard = torch.bucketize(rows, self._ends, right=True)
-        out = torch.empty(len(rows), 112, 14, 14)
-        for number in shard.unique().tolist():
-            mine = shard == number
+        out = torch.empty(len(rows), *_FEATURES_SHAPE, dtype=torch.uint8)
+        for at, (number, row) in enumerate(zip(shard.tolist(), rows.tolist(), strict=True)):
             start = int(self._ends[number - 1]) if number else 0
-            out[mine] = from_bytes(self._features(number)[rows[mine] - start])
-        return out
+            out[at] = self._stored(self._paths[number])[row - start]
+        return from_bytes(out)
 
-    def _features(self, number: int) -> Tensor:
-        if number not in self._open:
-            with safe_open(self._paths[number], "pt") as file:
-                self._open[number] = file.get_tensor(_FEATURES)
-        return self._open[number]
+    def _column(self, name: str) -> Tensor:
+        return torch.cat([truth[name] for truth in self._truth.values()])
+
+    def _stored(self, path: Path) -> Tensor:
+        if path not in self._features:
+            self._features[path] = read_columns(path, [_FEATURES])[_FEATURES]
+        return self._features[path]
+
+
+def _truth_of(path: Path) -> dict[str, Tensor]:
+    return read_columns(path, [field.name for field in fields(CropRows) if field.name != _FEATURES])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where crops of hands lie: as `landmarks.crop_squares` has them, but in tangents (x and y over z) instead of pixels."""
+"""Where crops of hands lie: as `landmarks.crop_squares` has them, but in tangents (x and y over z), not pixels."""
 
 from dataclasses import dataclass
 
@@ -92,16 +92,23 @@ def draw_cuts(random: Randomness, windows: Windows) -> Cuts:
     right = ~random.chance("wrong way", _WRONG_WAY)
     side = windows.side.numpy()
     shown = np.where(right.numpy(), side, 1 - side)
-    ray = np.concatenate([windows.points.mean(1), np.ones((len(side), 1))], -1)
-    about = (windows.landmarks_m - windows.landmarks_m.mean(1, keepdim=True)).double()
-    along = (about @ turn_to_ray(torch.from_numpy(ray))).numpy()
     return Cuts(
         square=square,
         shown=shown,
         points=torch.from_numpy(points_to_crop(windows.points, square, shown)).float(),
-        world_m=torch.from_numpy(world_to_crop(along, square, shown)).float(),
+        world_m=world_in_crop(windows.landmarks_m.double(), windows.points, square, shown),
         right=right,
     )
+
+
+def world_in_crop(landmarks_m: Tensor, points: Floats, square: Floats, shown: NDArray[np.int64]) -> Tensor:
+    """World landmarks (N, 21, 3) as a crop shows them: about their middle, along the line of sight to it, in the crop's
+    axes. landmarks_m: in camera axes, wherever their origin; points (N, 21, 2): where they stand, in tangents.
+    """
+    ray = np.concatenate([points.mean(1), np.ones((len(points), 1))], -1)
+    about = landmarks_m - landmarks_m.mean(1, keepdim=True)
+    along = (about @ turn_to_ray(torch.from_numpy(ray))).numpy()
+    return torch.from_numpy(world_to_crop(along, square, shown)).float()
 
 
 def tells(points: Tensor) -> Tensor:

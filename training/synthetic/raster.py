@@ -43,7 +43,9 @@ def rasterise(points: Tensor, faces: Tensor, height: int, width: int, cull: bool
     return rasterise_in_parallel(points, faces, height, width, cull)
 
 
-def rasterise_in_parallel(points: Tensor, faces: Tensor, height: int, width: int, cull: bool = True) -> Tensor:
+def rasterise_in_parallel(
+    points: Tensor, faces: Tensor, height: int, width: int, cull: bool = True
+) -> Tensor:
     """As rasterise, by plain torch, on any device."""
     keys = torch.zeros(points.shape[0] * height * width, dtype=torch.int64, device=points.device)
     pixels, values = _fragments(_visible_faces(points, faces, height, width, cull), height, width)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the hand head on the hand crops of a precomputed set.
+"""Trains the landmark head on hand crops.
 
-    python -m training.trainer.landmark_head SET OUT [--steps 3000]
+    python -m training.hand_crops CROPS
+    python -m training.trainer.landmark_head CROPS OUT [--steps 4000] [--minutes 60] [--start-from WEIGHTS]
 
-Starts from the landmark network's weights. The same command goes on where it was stopped; OUT/landmark_head.safetensors
-is the averaged network at the end of each minute.
+Starts from the landmark network's weights, or from those of a head. Shards that appear in CROPS while it runs are taken
+in. The same command goes on where it was stopped; OUT/landmark_head.safetensors is the averaged network at the end of
+each minute.
 """
 
 import argparse
@@ -19,25 +21,40 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks
+from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks, load_head
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.errors import DuohandError
-from training.feature_cache.hand_crops import LOOKS, LookSet
-from training.feature_cache.source import held_out_paths, training_paths
 from training.feature_cache.store import write_columns
+from training.hand_crops.made import TOUCHING_M
+from training.hand_crops.shards import CropSet, held_out_shards, training_shards
 from training.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 _BATCH = 64
-_RATE, _RATE_OF_TAUGHT = 5e-4, 2e-4
+# Of the new layers, of those that the landmark network brings, and of both where a taught head is gone on with.
+_RATE, _RATE_OF_TAUGHT, _RATE_OF_HEAD = 5e-4, 2e-4, 2.5e-4
 _DECAY, _AVERAGE = 0.02, 0.999
 _WARM_UP_STEPS = 200
-_SAVED_EVERY_S = 60.0
-# Metres to the unit of points, about: a hand fills half of its look.
+_SAVED_EVERY_S, _TOLD_EVERY_S = 60.0, 300.0
+_TOLD_CROPS = 900
+# Metres to the unit of points, about: a hand fills half of its crop.
 _WORLD_GAIN = 8.0
 _SIGMA_WEIGHT, _SIDE_WEIGHT = 0.02, 0.15
-# A look moved by a cell of its features is nearly the look moved by as many pixels.
+# A crop moved by a cell of its features is nearly the crop moved by as many pixels.
 _CELL = 2 / 14
-_MOVED = 0.5
+_MOVED = 0.3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """steps, minutes: of training over all runs, whichever ends first; the rate falls to nothing by then.
+    start_from: a head's weights.
+    """
+
+    steps: int
+    minutes: float = math.inf
+    seed: int = 0
+    start_from: Path | None = None
+    device: str = "cpu"
 
 
 @dataclass
@@ -46,73 +63,99 @@ class _Run:
     average: LandmarkHead
     optimiser: torch.optim.AdamW
     step: int = 0
+    elapsed_s: float = 0.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("set", type=Path)
+    parser.add_argument("crops", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=3000, help=f"of {_BATCH} hand_crops")
+    parser.add_argument("--steps", type=int, default=4000, help=f"of {_BATCH} crops")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of training, at most")
+    parser.add_argument("--start-from", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    settings = Settings(options.steps, options.minutes, options.seed, options.start_from, options.device)
     try:
-        train(options.set, options.out, options.steps, options.seed, torch.device(options.device))
+        train(options.crops, options.out, settings)
     except DuohandError as error:
         sys.exit(f"error: {error}")
 
 
-def train(folder: Path, out: Path, steps: int, seed: int, device: torch.device) -> LandmarkHead:
-    """The averaged head after `steps` steps in all. Raises SetError, and CheckpointError for another run's folder."""
-    hand_crops = LookSet(folder, training_paths(folder) + training_paths(folder / LOOKS))
-    held_out = LookSet(folder, held_out_paths(folder) + held_out_paths(folder / LOOKS))
+def train(folder: Path, out: Path, settings: Settings) -> LandmarkHead:
+    """The averaged head after all of the settings' steps or minutes.
+
+    Raises SetError, WeightsError, and CheckpointError for another run's folder.
+    """
+    crops, held_out = CropSet(training_shards(folder)), CropSet(held_out_shards(folder))
     out.mkdir(parents=True, exist_ok=True)
-    run = _started(out, seed, device)
-    generator = torch.Generator().manual_seed(seed + run.step)
-    saved_s = time.monotonic()
-    for _ in tqdm(range(run.step, steps), total=steps, initial=run.step, unit="step"):
-        _step(run, hand_crops, generator, steps, device)
-        if time.monotonic() - saved_s > _SAVED_EVERY_S or run.step == steps:
-            saved_s = time.monotonic()
-            _save(run, out, seed)
-            tqdm.write(f"step {run.step}: {told(run.average, held_out, device)}")
+    run = _started(out, settings)
+    generator = torch.Generator().manual_seed(settings.seed + run.step)
+    begun_s = time.monotonic() - run.elapsed_s
+    saved_s, told_s, progress = run.elapsed_s, -math.inf, tqdm(total=100, unit="%")
+    while (share := _share(run, settings)) < 1:
+        _step(run, crops, generator, settings, share)
+        run.elapsed_s = time.monotonic() - begun_s
+        share = _share(run, settings)
+        if run.elapsed_s - saved_s > _SAVED_EVERY_S or share >= 1:
+            saved_s = run.elapsed_s
+            _save(run, out, settings)
+            crops = CropSet(training_shards(folder), crops)
+            progress.update(round(100 * share) - progress.n)
+        if run.elapsed_s - told_s > _TOLD_EVERY_S or share >= 1:
+            told_s = run.elapsed_s
+            tqdm.write(f"step {run.step}, {len(crops)} crops: {told(run.average, held_out, settings.device)}")
     return run.average.eval()
 
 
-def errors_mm(
-    head: LandmarkHead, hand_crops: LookSet, device: torch.device, most: int = 1500
-) -> dict[str, Tensor]:
-    """(N,) errors of up to `most` looks, evenly over the set: wrist root, scale of the truth; of the points, in the
-    look's half side; and whether the side is told rightly.
+@dataclass(frozen=True)
+class CropErrors:
+    """Of N crops (N,): world_m about the wrist at the true scale, metres; points, in the crop's half side; size of the
+    points about their middle, as a share of the true one; whether the side is told rightly.
     """
-    rows = torch.linspace(0, len(hand_crops) - 1, min(most, len(hand_crops))).long()
+
+    world_m: Tensor
+    points: Tensor
+    size: Tensor
+    side: Tensor
+
+
+def crop_errors(head: LandmarkHead, crops: CropSet, rows: Tensor, device: str) -> CropErrors:
+    """Errors of some crops."""
     head.eval()
     with torch.inference_mode():
-        parts = [head(hand_crops.features(part).to(device)) for part in rows.split(_BATCH)]
+        parts = [head(crops.features(part).to(device)) for part in rows.split(_BATCH)]
     world, points, right = (
         torch.cat([getattr(part, name) for part in parts]).cpu() for name in ("world_m", "points", "right")
     )
-    found, true = (value - value[:, :1] for value in (world, hand_crops.world_m[rows]))
+    found, true = (value - value[:, :1] for value in (world, crops.world_m[rows]))
     scale = true[:, 9].norm(dim=-1) / found[:, 9].norm(dim=-1).clamp(min=1e-6)
-    return {
-        "world": (found * scale[:, None, None] - true).norm(dim=-1).mean(-1) * 1000,
-        "points": (points - hand_crops.points[rows]).norm(dim=-1).mean(-1),
-        "side": ((right > 0) == hand_crops.right[rows]).float(),
-        "seen": hand_crops.seen[rows],
-        "right": hand_crops.right[rows],
+    read, drawn = (value - value.mean(1, keepdim=True) for value in (points, crops.points[rows]))
+    return CropErrors(
+        world_m=(found * scale[:, None, None] - true).norm(dim=-1).mean(-1),
+        points=(points - crops.points[rows]).norm(dim=-1).mean(-1),
+        size=(read * drawn).sum((1, 2)) / drawn.square().sum((1, 2)),
+        side=((right > 0) == crops.right[rows]).float(),
+    )
+
+
+def told(head: LandmarkHead, crops: CropSet, device: str, most: int = _TOLD_CROPS) -> str:
+    """Errors of up to `most` crops, evenly over the set, in a line."""
+    rows = torch.linspace(0, len(crops) - 1, min(most, len(crops))).long()
+    errors = crop_errors(head, crops, rows, device)
+    right, own, gap_m = crops.right[rows], crops.own_view[rows], crops.gap_m[rows]
+    groups = {
+        "touching": right & (gap_m < TOUCHING_M),
+        "others": right & (gap_m >= TOUCHING_M),
+        "own view": right & own,
     }
-
-
-def told(head: LandmarkHead, hand_crops: LookSet, device: torch.device) -> str:
-    """Errors of held-out hand crops in a line."""
-    errors = errors_mm(head, hand_crops, device)
-    seen, right = errors["seen"], errors["right"]
     parts = [
-        f"{name}: world {errors['world'][mask].mean():.1f} mm, points {errors['points'][mask].mean():.3f}, "
-        f"side {errors['side'][mask].mean():.3f}"
-        for name, mask in (("seen", seen & right), ("lost", ~seen & right))
+        f"{name} {1000 * errors.world_m[mask].mean():.1f} mm, points {errors.points[mask].mean():.3f}, "
+        f"size {errors.size[mask].mean():.3f}, side {errors.side[mask].mean():.3f}"
+        for name, mask in groups.items()
     ]
-    return "; ".join([*parts, f"wrong way: side {errors['side'][~right].mean():.3f}"])
+    return "; ".join([*parts, f"wrong way: side {errors.side[~right].mean():.3f}"])
 
 
 def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tensor) -> Tensor:
@@ -131,7 +174,7 @@ def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tens
 
 
 def moved(features: Tensor, points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Half of the batch moved by up to a cell each way, the border repeated."""
+    """Some of the batch moved by up to a cell each way, the border repeated."""
     padded = torch.nn.functional.pad(features, (1, 1, 1, 1), mode="replicate")
     size = features.shape[-1]
     by = torch.randint(-1, 2, (2,), generator=generator)
@@ -142,17 +185,20 @@ def moved(features: Tensor, points: Tensor, generator: torch.Generator) -> tuple
     return features, points + chosen[:, None, None] * by * _CELL
 
 
-def _step(
-    run: _Run, hand_crops: LookSet, generator: torch.Generator, steps: int, device: torch.device
-) -> None:
-    rows = torch.randint(len(hand_crops), (_BATCH,), generator=generator)
-    features, points = moved(hand_crops.features(rows), hand_crops.points[rows], generator)
-    features = features.to(device).contiguous(memory_format=torch.channels_last)
+def _share(run: _Run, settings: Settings) -> float:
+    """How much of the training is done, 0 to 1."""
+    return max(run.step / settings.steps, run.elapsed_s / (60 * settings.minutes))
+
+
+def _step(run: _Run, crops: CropSet, generator: torch.Generator, settings: Settings, share: float) -> None:
+    rows = torch.randint(len(crops), (_BATCH,), generator=generator)
+    features, points = moved(crops.features(rows), crops.points[rows], generator)
+    features = features.to(settings.device).contiguous(memory_format=torch.channels_last)
     run.head.train()
-    truth = (points, hand_crops.world_m[rows], hand_crops.right[rows])
-    value = loss(run.head(features), *(values.to(device) for values in truth))
-    warm = min(1.0, (run.step + 1) / min(_WARM_UP_STEPS, 1 + steps / 10))
-    rate = warm * 0.5 * (1 + math.cos(math.pi * run.step / steps))
+    truth = (points, crops.world_m[rows], crops.right[rows])
+    value = loss(run.head(features), *(values.to(settings.device) for values in truth))
+    warm = min(1.0, (run.step + 1) / min(_WARM_UP_STEPS, 1 + settings.steps / 10))
+    rate = warm * 0.5 * (1 + math.cos(math.pi * share))
     for group in run.optimiser.param_groups:
         group["lr"] = group["full_lr"] * max(rate, 1e-3)
     run.optimiser.zero_grad(set_to_none=True)
@@ -160,39 +206,47 @@ def _step(
     torch.nn.utils.clip_grad_norm_(run.head.parameters(), 1.0)
     run.optimiser.step()
     run.step += 1
-    share = min(_AVERAGE, run.step / (run.step + 10))
+    kept = min(_AVERAGE, run.step / (run.step + 10))
     with torch.no_grad():
         for mean, own in zip(run.average.parameters(), run.head.parameters(), strict=True):
-            mean.lerp_(own, 1 - share)
+            mean.lerp_(own, 1 - kept)
 
 
-def _started(out: Path, seed: int, device: torch.device) -> _Run:
-    head, average = (LandmarkHead().to(device, memory_format=torch.channels_last) for _ in range(2))  # type: ignore[call-overload]
-    head.start_from(load_landmark_networks().landmark)
+def _started(out: Path, settings: Settings) -> _Run:
+    head, average = (
+        LandmarkHead().to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for _ in range(2)
+    )
+    rates = (_RATE_OF_HEAD, _RATE_OF_HEAD)
+    if settings.start_from is None:
+        head.start_from(load_landmark_networks().landmark)
+        rates = (_RATE, _RATE_OF_TAUGHT)
+    else:
+        head.load_state_dict(load_head(settings.start_from).state_dict())
     average.load_state_dict(head.state_dict())
     fresh = [*head.correction.parameters()]
     known = {id(parameter) for parameter in fresh}
     taught = [parameter for parameter in head.parameters() if id(parameter) not in known]
     groups = [
-        {"params": fresh, "lr": _RATE, "full_lr": _RATE},
-        {"params": taught, "lr": _RATE_OF_TAUGHT, "full_lr": _RATE_OF_TAUGHT},
+        {"params": parameters, "lr": rate, "full_lr": rate}
+        for parameters, rate in zip((fresh, taught), rates, strict=True)
     ]
     run = _Run(head, average, torch.optim.AdamW(groups, weight_decay=_DECAY))
-    stored = load_checkpoint(out, _experiment(seed))
+    stored = load_checkpoint(out, _experiment(settings))
     if stored is not None:
         run.head.load_state_dict(stored.network)
         run.average.load_state_dict(stored.average)
         run.optimiser.load_state_dict(stored.optimiser)
-        run.step = stored.step
+        run.step, run.elapsed_s = stored.step, stored.elapsed_s
     return run
 
 
-def _save(run: _Run, out: Path, seed: int) -> None:
+def _save(run: _Run, out: Path, settings: Settings) -> None:
     average = run.average.state_dict()
     state = Checkpoint(
-        experiment=_experiment(seed),
+        experiment=_experiment(settings),
         step=run.step,
-        elapsed_s=0.0,
+        elapsed_s=run.elapsed_s,
         samples=run.step * _BATCH,
         network=run.head.state_dict(),
         average=average,
@@ -203,9 +257,9 @@ def _save(run: _Run, out: Path, seed: int) -> None:
     write_columns(out / HEAD_FILE, {name: value.half() for name, value in average.items()})
 
 
-def _experiment(seed: int) -> dict[str, Any]:
+def _experiment(settings: Settings) -> dict[str, Any]:
     """What a checkpoint must agree in."""
-    return {"name": "hand head", "seed": seed}
+    return {"name": "landmark head", "seed": settings.seed, "start_from": str(settings.start_from)}
 
 
 if __name__ == "__main__":
