@@ -26,7 +26,9 @@ CORE_ROOMS = (
     "take_assembly",
     "stages",
     "pipeline",
+    "crash_log",
     "worker",
+    "supervisor",
     "cli",
     "__main__",
 )
