@@ -17,7 +17,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
 export MALLOC_TOP_PAD_        ?= 268435456
 
-.PHONY: demo test test-blender test-training test-export test-313 gui-test test-all addon bench lint format clean
+.PHONY: demo test test-blender test-training test-313 gui-test test-all addon bench lint format clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -30,15 +30,6 @@ export MALLOC_TOP_PAD_        ?= 268435456
 .venv-bpy45/.ready:
 	$(PYTHON) -m tools.blender_environments 4.5
 
-# The exporter's environment: .venv's packages, with the protobuf that onnx needs (mediapipe needs an older one).
-.venv-export/.ready: .venv/.ready
-	$(PYTHON) -m venv .venv-export
-	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib', 'venv', {'base': '$(CURDIR)/.venv'}))" \
-		> "$$(.venv-export/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/duohand.pth"
-	.venv-export/bin/python -m pip install --quiet --ignore-installed --no-deps \
-		"onnx>=1.18,<2" "protobuf>=6.31" ml_dtypes "onnxruntime>=1.20" "openvino>=2025.0"
-	touch $@
-
 demo: .venv/.ready .venv-bpy45/.ready
 	mkdir -p $(DEMO)
 	OMP_NUM_THREADS=2 $(BIN)/duohand reconstruct "$(FOOTAGE)" $(LENS) --out $(DEMO)/demo.npz --preview $(DEMO)/demo.mp4
@@ -48,13 +39,10 @@ demo: .venv/.ready .venv-bpy45/.ready
 	@echo "Look at $(DEMO)/: demo.mp4 (the hands over the plate), demo.blend, demo.fbx, demo.png"
 
 test: .venv/.ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gui and not export"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gui"
 
 test-training: .venv/.ready
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m slow tests
-
-test-export: .venv-export/.ready
-	.venv-export/bin/python -m pytest -m export tests/inference_core/test_engine_export.py
 
 test-blender: .venv/.ready
 	$(PYTHON) -m tools.blender_environments 4.2 4.5 5.0 5.2
@@ -67,16 +55,16 @@ test-313:
 gui-test: .venv/.ready
 	DUOHAND_BLENDER_WINDOW="$(DUOHAND_BLENDER_WINDOW)" $(BIN)/python -m pytest -m gui tests/gui
 
-test-all: lint test test-training test-export test-blender gui-test
+test-all: lint test test-training test-blender gui-test
 
 addon: .venv/.ready
 	$(BIN)/python build_addon.py
 
-bench: .venv/.ready .venv-export/.ready
+bench: .venv/.ready
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.reconstruct $(FOOTAGE)
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.landmarks $(FOOTAGE)
-	OMP_NUM_THREADS=2 .venv-export/bin/python -m benchmarks.network --network dir-release
-	OMP_NUM_THREADS=2 .venv-export/bin/python -m benchmarks.network --network dir-s
+	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.network --network dir-release
+	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.network --network dir-s
 	.venv-bpy45/bin/python -m benchmarks.blender_keys
 
 lint: .venv/.ready

@@ -8,9 +8,8 @@ The plain run is the graph as published: the bone projection's map is built and 
 engines leave out the heads, which only serve training; "without heads" is the plain run without them.
 Engines take turns, round by round, so that another job on the machine slows all of them alike; times are medians.
 "CPU s" is the processor time of a crop, all threads together, which other jobs hardly change.
-ONNX Runtime and OpenVINO run where the `onnx` package is installed (the environment of `make test-export`).
---memory: the peak of a fresh process that runs a batch, plain and by each engine. Plain and torch load the weights; the
-exported engines run a file made before, as every run after the first one does, in the batches the predictor uses.
+--memory: the peak of a fresh process that runs a batch, plain and by each engine; OpenVINO's with the conversion, which
+later runs are spared.
 Weights are random: speed does not depend on them, errors do, and are printed for what these weights give.
 """
 
@@ -22,7 +21,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -31,36 +29,28 @@ from torch import Tensor
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
-from inference_core.two_hand.available_engines import batch_of
+from inference_core.runtime.network_run import NetworkGraph, ready_to_run, runs_in_openvino
 from inference_core.two_hand.configuration import CONFIGURATIONS, CROP_PX
 from inference_core.two_hand.dir import DirNetwork
-from inference_core.two_hand.engine import TorchEngine
-from inference_core.two_hand.model_cost import cost
-from inference_core.two_hand.onnx_engine import (
-    OnnxRuntimeEngine,
-    OpenVinoEngine,
-    export_onnx,
-    export_openvino,
+from inference_core.two_hand.engine import (
+    CPU_ROWS,
+    GraphEngine,
+    graph_inputs,
+    output_names,
+    prepared,
+    torch_engine,
 )
+from inference_core.two_hand.model_cost import cost
 from inference_core.two_hand.weights import WeightsCard, load_weights, save_weights
 
 # Dense bfloat16 limit of an H100 (SXM), operations a second.
 H100_BF16 = 989e12
 # The threads of the engine before spin on for a while.
 _REST_S = 0.3
-_AT_ONCE = batch_of(torch.device("cpu"))
 PLAIN, HEADLESS = "plain eager float32", "without heads"
 
 Run = Callable[[Tensor], Tensor]  # pictures to the answer's vertices
 Load = Callable[[], DirNetwork]
-
-
-@dataclass(frozen=True)
-class Exported:
-    """The network's files for one batch size."""
-
-    onnx: Path
-    openvino: Path
 
 
 @dataclass
@@ -83,19 +73,16 @@ def main() -> None:
     network, hand = DirNetwork(CONFIGURATIONS[arguments.network]).eval(), load_open_hand()
     with tempfile.TemporaryDirectory() as folder:
         for batch in arguments.batch or ([64] if arguments.device == "cuda" else [1, 8]):
-            files = exported(network, hand, batch, Path(folder)) if arguments.device == "cpu" else None
             if arguments.memory:
-                print_peaks(network, batch, Path(folder), files)
+                print_peaks(network, batch, Path(folder))
             else:
-                compare(network, hand, arguments.device, batch, arguments.rounds, files)
+                compare(network, hand, arguments.device, batch, arguments.rounds)
 
 
-def compare(
-    network: DirNetwork, hand: HandModel, device: str, batch: int, rounds: int, files: Exported | None
-) -> None:
+def compare(network: DirNetwork, hand: HandModel, device: str, batch: int, rounds: int) -> None:
     """Prints a line for every way to run the network."""
     image = torch.randn(batch, 3, CROP_PX, CROP_PX, generator=torch.Generator().manual_seed(1))
-    ways = {name: make(lambda: network, hand, device) for name, make in makers(device, files).items()}
+    ways = {name: make(lambda: network, hand, device) for name, make in makers(device).items()}
     found = {name: run(image) for name, run in ways.items()}
     times = {name: Times() for name in ways}
     for turn in range(rounds + 1):
@@ -121,28 +108,32 @@ def compare(
         print(f"{line}  {error_mm:8.4f} mm{limit}", flush=True)
 
 
-def makers(device: str, files: Exported | None) -> dict[str, Callable[[Load, HandModel, str], Run]]:
+def makers(device: str) -> dict[str, Callable[[Load, HandModel, str], Run]]:
     """How each way to run the network is made: of what loads it, the hand model and the device."""
     ways: dict[str, Callable[[Load, HandModel, str], Run]] = {
         PLAIN: plain,
         HEADLESS: partial(plain, heads=False),
+        "torch float32 folded": lambda load, h, d: answers(torch_engine(load(), h, d, vertices=True)),
     }
-    ways["torch float32 folded"] = lambda load, h, d: answers(TorchEngine(load(), h, d))
-    if device == "cuda":
-        ways["torch bfloat16 folded"] = lambda load, h, d: answers(
-            TorchEngine(load(), h, d, precision="bfloat16")
-        )
-        ways["torch float16 folded"] = lambda load, h, d: answers(
-            TorchEngine(load(), h, d, precision="float16")
-        )
-        ways["torch float16 folded compiled"] = lambda load, h, d: answers(
-            TorchEngine(load(), h, d, precision="float16", compiled=True)
-        )
-    if files is not None:
-        ways["ONNX Runtime"] = lambda load, h, d: answers(OnnxRuntimeEngine(files.onnx))
-        ways["OpenVINO"] = lambda load, h, d: answers(OpenVinoEngine(files.openvino, half=False))
-        ways["OpenVINO bfloat16"] = lambda load, h, d: answers(OpenVinoEngine(files.openvino, half=True))
+    if runs_in_openvino(torch.device(device)):
+        ways["OpenVINO"] = openvino
     return ways
+
+
+def openvino(load: Load, hand: HandModel, device: str) -> Run:
+    """As the predictor runs it, with vertices."""
+    network, place = load(), torch.device(device)
+    example = torch.zeros(CPU_ROWS.get(network.configuration.backbone, 1), 3, CROP_PX, CROP_PX)
+    evidence = network.configuration.evidence
+    graph = NetworkGraph(
+        "benchmark",
+        str(time.time()),
+        lambda: prepared(network, hand, place, vertices=True),
+        tuple(graph_inputs(example, None, evidence)),
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        run = ready_to_run(graph, place, Path(cache))
+    return answers(GraphEngine(run, output_names(network.configuration, vertices=True), evidence))
 
 
 def plain(load: Load, hand: HandModel, device: str, heads: bool = True) -> Run:
@@ -167,33 +158,20 @@ def answers(engine: Callable[[Tensor], object]) -> Run:
     return lambda image: engine(image).vertices_m
 
 
-def exported(network: DirNetwork, hand: HandModel, batch: int, folder: Path) -> Exported | None:
-    """The network's files, where they can be written and run."""
-    if any(find_spec(name) is None for name in ("onnx", "onnxruntime", "openvino")):
-        return None
-    files, at_once = (
-        Exported(folder / f"batch{batch}.onnx", folder / f"batch{batch}.xml"),
-        min(batch, _AT_ONCE),
-    )
-    export_onnx(network, hand, files.onnx, at_once)
-    export_openvino(network, hand, files.openvino, at_once)
-    return files
-
-
-def print_peaks(network: DirNetwork, batch: int, folder: Path, files: Exported | None) -> None:
+def print_peaks(network: DirNetwork, batch: int, folder: Path) -> None:
     """Prints the peak memory of every way to run the network, each in a process of its own."""
     card = WeightsCard(network.configuration, "random numbers", "none", "open hand")
     save_weights(network, folder / "weights", card)
     print(f"{network.configuration.name}, batch {batch}: peak memory of a process")
-    for name in makers("cpu", files):
+    for name in makers("cpu"):
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            peak = pool.submit(peak_mib, name, folder / "weights", batch, files).result()
+            peak = pool.submit(peak_mib, name, folder / "weights", batch).result()
             print(f"  {name:<30} {peak:6.0f} MiB", flush=True)
 
 
-def peak_mib(name: str, weights: Path, batch: int, files: Exported | None) -> float:
+def peak_mib(name: str, weights: Path, batch: int) -> float:
     """Peak resident memory (Linux) of this process after making the way and running a batch twice."""
-    run = makers("cpu", files)[name](lambda: load_weights(weights)[0], load_open_hand(), "cpu")
+    run = makers("cpu")[name](lambda: load_weights(weights)[0], load_open_hand(), "cpu")
     for _ in range(2):
         run(torch.zeros(batch, 3, CROP_PX, CROP_PX))
     # Not getrusage's, which a process inherits from the one that started it.

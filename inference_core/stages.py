@@ -161,7 +161,7 @@ def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> 
     folder = SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)
     predictor = load_predictor(folder, hand_model, device)
     folder = folder if folder.is_dir() else folder.parent
-    head = stored_head(folder) if predictor.card.configuration.evidence else None
+    head = stored_head(folder, device) if predictor.card.configuration.evidence else None
     files = [path for path in (folder / WEIGHTS_FILE, folder / HEAD_FILE) if path.is_file()]
     stats = [f"{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files]
     identity = f"{folder.resolve()}|{'|'.join(stats)}|{device.type}|{hand_model.name}"

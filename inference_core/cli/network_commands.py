@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line's `duohand network` (a table; `network run`, `network engines`) and `duohand import-weights`.
+"""The command line's `duohand network` (a table; `network run`) and `duohand import-weights`.
 
 Heavy modules are imported when a command runs, not when the parser is built.
 """
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inference_core.hand_model.hand import HandModel
-    from inference_core.shared.messages import Device
     from inference_core.two_hand.records import DirOutput
     from inference_core.two_hand.weights import StoredNetwork
 
@@ -33,15 +32,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     network = subparsers.add_parser("network", help="what the two-hand networks cost; run one on an array")
     actions = network.add_subparsers(dest="network_action", metavar="ACTION")
     run_parser = actions.add_parser("run", help="what the network says of normalised crops in an array")
-    engines = actions.add_parser("engines", help="what can run a network here, how fast, and what is chosen")
-    for parser in (run_parser, engines):
-        parser.add_argument(
-            "--weights", type=Path, required=True, help="folder with weights.safetensors and card.json"
-        )
-        parser.add_argument(
-            "--mano", type=Path, help="folder or zip of your MANO files (imported weights need it)"
-        )
-    engines.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    run_parser.add_argument(
+        "--weights", type=Path, required=True, help="folder with weights.safetensors and card.json"
+    )
+    run_parser.add_argument(
+        "--mano", type=Path, help="folder or zip of your MANO files (imported weights need it)"
+    )
     run_parser.add_argument(
         "--input", type=Path, required=True, help=".npy, (B, 3, 256, 256) float32, normalised"
     )
@@ -59,8 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
         return _import_weights(arguments.checkpoint, arguments.out)
     if arguments.network_action == "run":
         return _run_network(arguments.weights, arguments.mano, arguments.input, arguments.output)
-    if arguments.network_action == "engines":
-        return _print_engines(arguments.weights, arguments.mano, arguments.device)
     return _print_table()
 
 
@@ -100,21 +94,6 @@ def _import_weights(checkpoint: Path, out: Path) -> int:
     sys.stdout.write(
         f"Imported {count / 1e6:.1f} M parameters into {out}. They need your MANO files: --mano DIR.\n"
     )
-    return 0
-
-
-def _print_engines(weights: Path, mano: Path | None, device: Device) -> int:
-    from inference_core.runtime.device import choose_device
-    from inference_core.two_hand.available_engines import engine_offer
-    from inference_core.two_hand.engine_choice import TOLERANCE_MM, best_of, measurements, probe
-
-    offer = engine_offer(*_found(weights, mano), choose_device(device))
-    found = measurements(offer.factories, probe(offer.batch))
-    best = best_of(found)
-    sys.stdout.write(f"{'engine':<20} crops/s  joints off   ({offer.batch} crops at once)\n")
-    for one in found:
-        note = "  <- fastest" if one is best else "" if one.holds else f"  refused: over {TOLERANCE_MM} mm"
-        sys.stdout.write(f"{one.name:<20} {one.crops_a_second:7.1f}  {one.error_mm:7.4f} mm{note}\n")
     return 0
 
 

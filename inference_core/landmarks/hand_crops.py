@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks, cut, to_crop, to_frame, turn_to_frame
-from inference_core.landmarks.landmark_network import CROP_PX, LandmarkNetwork
+from inference_core.landmarks.landmark_network import CROP_PX, FEATURES
+from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.shared.skeleton import LEFT
 
 _BATCH = 8
@@ -50,12 +51,12 @@ def cut_hand_crops(
     points_px: Floats,
     known: NDArray[np.bool_],
     uv_from_px: Floats,
-    network: LandmarkNetwork,
+    networks: LandmarkNetworks,
 ) -> HandCrops:
     """Looks at the known hands (B, S) of RGB images whose landmarks are at points_px (B, S, 21, 2)."""
     rows, sides = np.nonzero(known)
     crops = crops_from_landmarks(points_px[rows, sides])
-    found = crop_features([images[row] for row in rows], crops, sides, network)
+    found = crop_features([images[row] for row in rows], crops, sides, networks)
     hand_crops = HandCrops(
         found.new_zeros(*known.shape, *found.shape[1:]),
         torch.zeros(*known.shape, 4),
@@ -67,10 +68,9 @@ def cut_hand_crops(
 
 
 def crop_features(
-    images: Sequence[NDArray[np.uint8]], crops: Floats, sides: Sides, network: LandmarkNetwork
+    images: Sequence[NDArray[np.uint8]], crops: Floats, sides: Sides, networks: LandmarkNetworks
 ) -> Tensor:
-    """(N, 112, 14, 14) early features of crop n (4,) of RGB image n (H, W, 3), on the network's device."""
-    device = next(network.parameters()).device
+    """(N, 112, 14, 14) early features of crop n (4,) of RGB image n (H, W, 3), on the CPU."""
     parts: list[Tensor] = []
     for start in range(0, len(crops), _BATCH):
         part = slice(start, start + _BATCH)
@@ -79,10 +79,8 @@ def crop_features(
             picture[:, ::-1] if side == LEFT else picture
             for picture, side in zip(pictures, sides[part], strict=True)
         ]
-        batch = torch.from_numpy(np.stack(mirrored)).to(device).permute(0, 3, 1, 2).float().div_(255)
-        with torch.inference_mode():
-            parts.append(network.early_features(batch))
-    return torch.cat(parts).clone() if parts else torch.empty(0, 112, 14, 14, device=device)
+        parts.append(networks.early_features(np.stack(mirrored)))
+    return torch.cat(parts) if parts else torch.empty(0, *FEATURES)
 
 
 def points_to_crop(points_px: Floats, crops: Floats, sides: Sides) -> Floats:

@@ -8,6 +8,7 @@ of them leaves hands tilted by some 20 degrees, above all where the other hand i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inference_core.landmarks.hand_crops import Floats, Sides, points_to_frame, world_to_frame
-from inference_core.landmarks.landmark_network import LANDMARKS, LAST_CHANNELS, LandmarkNetwork
-from inference_core.landmarks.weights import load_landmark_networks, load_weights
+from inference_core.landmarks.landmark_network import FEATURES, LANDMARKS, LAST_CHANNELS, LandmarkNetwork
+from inference_core.landmarks.weights import (
+    LandmarkNetworks,
+    file_digest,
+    load_landmark_networks,
+    load_weights,
+)
+from inference_core.runtime.network_run import NetworkGraph, ready_to_run
 from inference_core.shared.errors import WeightsError
 
 HEAD_FILE = "landmark_head.safetensors"
@@ -101,16 +108,21 @@ class LandmarkHead(nn.Module):
         nn.init.zeros_(last.bias)
 
 
+HeadCall = Callable[[Tensor], RefinedLandmarks]
+
+
 @dataclass(frozen=True)
 class HeadWithLandmarks:
-    """A head and the landmark network whose early features it reads, both in evaluation mode."""
+    """A head and the landmark network whose early features it reads, ready to run."""
 
-    network: LandmarkHead
-    landmarks: LandmarkNetwork
+    network: HeadCall
+    landmarks: LandmarkNetworks
 
 
-def stored_head(folder: Path) -> HeadWithLandmarks | None:
-    """The landmark head of a weights folder, on the CPU; None where it holds none.
+def stored_head(
+    folder: Path, device: torch.device | str = "cpu", cache: Path | None = None
+) -> HeadWithLandmarks | None:
+    """The landmark head of a weights folder, ready to run on `device`; None where it holds none.
 
     Raises WeightsError for a damaged file, and for a folder whose head still has its earlier name.
     """
@@ -119,27 +131,43 @@ def stored_head(folder: Path) -> HeadWithLandmarks | None:
         if (folder / _EARLIER_FILE).is_file():
             raise WeightsError(f"{folder / _EARLIER_FILE} is called {HEAD_FILE} now: rename it.")
         return None
-    return HeadWithLandmarks(load_head(path), load_landmark_networks().landmark)
+    graph = NetworkGraph(
+        "hand-head", file_digest(path), lambda: _HeadGraph(load_head(path)), (torch.zeros(1, *FEATURES),)
+    )
+    run = ready_to_run(graph, torch.device(device), cache)
+    networks = load_landmark_networks(device, cache=cache)
+    return HeadWithLandmarks(lambda features: RefinedLandmarks(*run(features)), networks)
+
+
+class _HeadGraph(nn.Module):
+    """A head whose answer is the tensors of RefinedLandmarks."""
+
+    def __init__(self, head: LandmarkHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        read = self.head(features)
+        return read.points, read.world_m, read.log_sigma, read.right
 
 
 def load_head(path: Path) -> LandmarkHead:
     """In evaluation mode, on the CPU. Raises WeightsError where the file is damaged or another network's."""
     head = LandmarkHead()
     load_weights(head, path)
-    return head.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return head.eval().requires_grad_(False)
 
 
 def read_hand_crops(
-    features: Tensor, crops: Floats, sides: Sides, head: LandmarkHead
+    features: Tensor, crops: Floats, sides: Sides, head: HeadCall
 ) -> tuple[Floats, Floats, Floats]:
     """How the head reads N hand crops (N, 4) of hands of `sides` (N,), from their features (N, 112, 14, 14).
 
     Landmarks (N, 21, 2) in frame pixels; world landmarks (N, 21, 3) about the hand's centre in the axes of the line of
     sight; how far each landmark is trusted (N, 21), 0..1, which falls with its expected error.
     """
-    device = next(head.parameters()).device
     with torch.inference_mode():
-        parts = [head(part.float().to(device)) for part in features.split(_BATCH)]
+        parts = [head(part.float()) for part in features.split(_BATCH)]
     points, world_m, log_sigma = (
         torch.cat([getattr(part, name) for part in parts]).double().cpu().numpy()
         for name in ("points", "world_m", "log_sigma")

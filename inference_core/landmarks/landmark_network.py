@@ -32,6 +32,7 @@ _BLOCKS = (
 _STEM, _FIRST, LAST_CHANNELS = 24, 16, 1152
 # The blocks after these see (112, 14, 14) features: what is where in the crop, not yet whose hand in which pose.
 _EARLY_BLOCKS = 10
+FEATURES = (112, 14, 14)
 
 
 class LandmarkOutput(NamedTuple):

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The landmark networks with their weights, which lie in the safetensors files beside this one."""
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference_core.landmarks.landmark_network import LandmarkNetwork
+from inference_core.landmarks.landmark_network import CROP_PX, FEATURES, LandmarkNetwork, LandmarkOutput
+from inference_core.landmarks.palm_network import INPUT_PX as PALM_PX
 from inference_core.landmarks.palm_network import PalmNetwork
-from inference_core.landmarks.pose_network import BodyNetwork, PersonNetwork
+from inference_core.landmarks.pose_network import BODY_PX, PERSON_PX, BodyNetwork, PersonNetwork
 from inference_core.landmarks.sparse_weights import with_zeros
+from inference_core.runtime.network_run import NetworkGraph, Run, ready_to_run
 from inference_core.runtime.tensor_file import read_tensors
 from inference_core.shared.errors import WeightsError
 
@@ -21,6 +27,7 @@ LANDMARK_WEIGHTS = "hand_landmark_full.safetensors"
 PERSON_WEIGHTS, BODY_WEIGHTS = "pose_detection.safetensors", "pose_landmark_full.safetensors"
 WEIGHTS_FOLDER = Path(__file__).parent
 
+Network = TypeVar("Network", bound=nn.Module)
 Array = NDArray[np.float32]
 PalmArrays = tuple[Array, Array]
 LandmarkArrays = tuple[Array, Array, Array, Array]
@@ -30,77 +37,151 @@ BodyArrays = tuple[Array, Array, Array]
 
 @dataclass(frozen=True)
 class LandmarkNetworks:
-    """Palm detector and landmark network, ready to run on `device`."""
+    """Palm detector and landmark network, ready to run.
 
-    palm: PalmNetwork
-    landmark: LandmarkNetwork
-    device: torch.device
+    The landmark network runs in two parts, for the landmark head reads the features between them too.
+    """
+
+    palm: Run
+    early: Run
+    late: Run
 
     def run_palm(self, pictures: NDArray[np.uint8]) -> PalmArrays:
         """The palm detector on (B, 192, 192, 3) RGB: boxes (B, 2016, 18) and logits (B, 2016)."""
-        with torch.inference_mode():
-            boxes, logits = self.palm(_picture_batch(pictures, self.device))
-        return boxes.float().cpu().numpy(), logits.float().cpu().numpy()
+        boxes, logits = self.palm(torch.from_numpy(pictures))
+        return boxes.numpy(), logits.numpy()
 
     def run_landmark(self, pictures: NDArray[np.uint8]) -> LandmarkArrays:
         """The landmark network on (B, 224, 224, 3) RGB: points, presence, right, world_m as numpy arrays."""
-        with torch.inference_mode():
-            points, presence, right, world_m = self.landmark(_picture_batch(pictures, self.device))
-        return tuple(x.float().cpu().numpy() for x in (points, presence, right, world_m))
+        points, presence, right, world_m = self.read(self.early_features(pictures))
+        return points.numpy(), presence.numpy(), right.numpy(), world_m.numpy()
+
+    def early_features(self, pictures: NDArray[np.uint8]) -> Tensor:
+        """(B, 112, 14, 14) of (B, 224, 224, 3) RGB."""
+        return self.early(torch.from_numpy(pictures))[0]
+
+    def read(self, features: Tensor) -> LandmarkOutput:
+        """What early features (B, 112, 14, 14) say."""
+        return LandmarkOutput(*self.late(features))
 
 
 @dataclass(frozen=True)
 class PoseNetworks:
-    """Person detector and body landmarks, ready to run on `device`."""
+    """Person detector and body landmarks, ready to run."""
 
-    person: PersonNetwork
-    body: BodyNetwork
-    device: torch.device
+    person: Run
+    body: Run
 
     def run_person(self, pictures: NDArray[np.uint8]) -> PersonArrays:
         """The person detector on (B, 224, 224, 3) RGB: boxes (B, 2254, 12) and logits (B, 2254)."""
-        with torch.inference_mode():
-            boxes, logits = self.person(_picture_batch(pictures, self.device) * 2 - 1)
-        return boxes.float().cpu().numpy(), logits.float().cpu().numpy()
+        boxes, logits = self.person(torch.from_numpy(pictures))
+        return boxes.numpy(), logits.numpy()
 
     def run_body(self, pictures: NDArray[np.uint8]) -> BodyArrays:
         """The body's landmarks on (B, 256, 256, 3) RGB: points, presence, world_m as numpy arrays."""
-        with torch.inference_mode():
-            points, presence, world_m = self.body(_picture_batch(pictures, self.device))
-        return tuple(x.float().cpu().numpy() for x in (points, presence, world_m))
+        points, presence, world_m = self.body(torch.from_numpy(pictures))
+        return points.numpy(), presence.numpy(), world_m.numpy()
 
 
+class _OfPictures(nn.Module):
+    """A network of RGB pictures (B, N, N, 3) uint8, which are taken to 0..1, or -1..1 where they are centred."""
+
+    def __init__(self, network: nn.Module, centred: bool = False) -> None:
+        super().__init__()
+        self.network, self.centred = network, centred
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        images = pictures.permute(0, 3, 1, 2).float() / 255
+        return tuple(self.network(images * 2 - 1 if self.centred else images))
+
+
+class _Early(nn.Module):
+    def __init__(self, network: LandmarkNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        return (self.network.early_features(images),)
+
+
+class _Late(nn.Module):
+    def __init__(self, network: LandmarkNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor) -> LandmarkOutput:
+        return self.network.read(features)
+
+
+@lru_cache(maxsize=2)
 def load_landmark_networks(
-    device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER
+    device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER, cache: Path | None = None
 ) -> LandmarkNetworks:
-    """Both networks in evaluation mode, float32, channels last, on `device`.
+    """Both networks, float32, ready to run on `device`, the same ones at each call. cache: see `ready_to_run`.
 
     Raises WeightsError where a file is missing, damaged, or holds another network.
     """
     device = torch.device(device)
-    palm, landmark = PalmNetwork(), LandmarkNetwork()
-    for network, file_name in ((palm, PALM_WEIGHTS), (landmark, LANDMARK_WEIGHTS)):
-        _ready(network, folder / file_name, device)
-    return LandmarkNetworks(palm, landmark, device)
+    palm, landmark = folder / PALM_WEIGHTS, folder / LANDMARK_WEIGHTS
+
+    def run(name: str, file: Path, build: Callable[[], nn.Module], example: Tensor) -> Run:
+        return ready_to_run(NetworkGraph(name, file_digest(file), build, (example,)), device, cache)
+
+    return LandmarkNetworks(
+        run("palm", palm, lambda: _OfPictures(load_palm_network(palm)), _picture(PALM_PX)),
+        run(
+            "hand-early",
+            landmark,
+            lambda: _OfPictures(_Early(load_landmark_network(landmark))),
+            _picture(CROP_PX),
+        ),
+        run("hand-late", landmark, lambda: _Late(load_landmark_network(landmark)), torch.zeros(1, *FEATURES)),
+    )
 
 
-def load_pose_networks(device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER) -> PoseNetworks:
+def load_pose_networks(
+    device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER, cache: Path | None = None
+) -> PoseNetworks:
     """The same for the networks that find bodies."""
     device = torch.device(device)
-    person, body = PersonNetwork(), BodyNetwork()
-    for network, file_name in ((person, PERSON_WEIGHTS), (body, BODY_WEIGHTS)):
-        _ready(network, folder / file_name, device)
-    return PoseNetworks(person, body, device)
+    person, body = folder / PERSON_WEIGHTS, folder / BODY_WEIGHTS
+
+    def run(name: str, file: Path, build: Callable[[], nn.Module], px: int) -> Run:
+        graph = NetworkGraph(name, file_digest(file), build, (_picture(px),))
+        return ready_to_run(graph, device, cache)
+
+    return PoseNetworks(
+        run("person", person, lambda: _OfPictures(_loaded(PersonNetwork(), person), centred=True), PERSON_PX),
+        run("body", body, lambda: _OfPictures(_loaded(BodyNetwork(), body)), BODY_PX),
+    )
 
 
-def _ready(network: nn.Module, file: Path, device: torch.device) -> None:
+def load_palm_network(file: Path = WEIGHTS_FOLDER / PALM_WEIGHTS) -> PalmNetwork:
+    """The palm detector as a module in evaluation mode. Raises WeightsError."""
+    return _loaded(PalmNetwork(), file)
+
+
+def load_landmark_network(file: Path = WEIGHTS_FOLDER / LANDMARK_WEIGHTS) -> LandmarkNetwork:
+    """The landmark network as a module in evaluation mode. Raises WeightsError."""
+    return _loaded(LandmarkNetwork(), file)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a weights file. Raises WeightsError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights {path}: {error}. Install duohand again.") from error
+
+
+def _picture(px: int) -> Tensor:
+    return torch.zeros(1, px, px, 3, dtype=torch.uint8)
+
+
+def _loaded(network: Network, file: Path) -> Network:
     load_weights(network, file)
-    network.eval().requires_grad_(False).to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _picture_batch(pictures: NDArray[np.uint8], device: torch.device) -> Tensor:
-    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float().div_(255)
+    return network.eval().requires_grad_(False)
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

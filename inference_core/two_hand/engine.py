@@ -1,22 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One interface to run a network for inference, whatever runs it, and torch's own ways behind it."""
+"""The two-hand network with a hand model, made ready to run: pictures and conditioning in, both hands out."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from inference_core.hand_model.hand import HandModel
+from inference_core.runtime.network_run import NetworkGraph, Run, TorchRun, ready_to_run, runs_in_openvino
 from inference_core.two_hand.batch_norm_fusion import folded
+from inference_core.two_hand.configuration import CROP_PX, NetworkConfiguration
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import check_picture
 from inference_core.two_hand.records import Conditioning
+from inference_core.two_hand.weights import StoredNetwork
 
-Precision = Literal["float32", "bfloat16", "float16"]
+# Crops that a processor runs at once, by backbone; more than these are no faster and need more memory.
+CPU_ROWS = {"resnet50": 4}
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,7 @@ class HandEstimates:
 
 
 class Engine(Protocol):
-    """Runs one network with one hand model. name: how, in words for cards and logs."""
-
-    name: str
+    """Runs one network with one hand model."""
 
     def __call__(self, image: Tensor, evidence: Conditioning | None = None) -> HandEstimates:
         """The last stage's answer for normalised pictures (B, 3, 256, 256). Raises RequestError for bad
@@ -54,15 +58,12 @@ class HandGraph(nn.Module):
     """Network and hand model as one graph of plain tensors: what compilers and exporters take.
 
     forward(image, the six tensors of Conditioning where the network takes evidence) -> the tensors named by
-    `outputs`.
+    `output_names`.
     """
 
     def __init__(self, network: DirNetwork, hand: HandModel, vertices: bool) -> None:
         super().__init__()
         self.network, self.hand, self.vertices = network, hand, vertices
-        names = ["rotations", "betas", "joints_m", "joints_uv", "offset_m"]
-        names += ["vertices_m"] if vertices else []
-        self.outputs = names + (["presence", "log_sigma"] if network.configuration.presence else [])
 
     def forward(self, image: Tensor, *evidence: Tensor) -> tuple[Tensor, ...]:
         known = Conditioning(*evidence) if evidence else None
@@ -74,47 +75,62 @@ class HandGraph(nn.Module):
         return tuple(value for value in values if value is not None)
 
 
-class TorchEngine:
-    """torch by itself. Any of: folded batch norms with channels_last, half precision, torch.compile.
+class GraphEngine:
+    """A network with a hand model, run by what suits the device. Joints only, unless vertices are asked for."""
 
-    Of the half precisions float16 holds: 0.1 mm on random weights of the released graph, bfloat16 1.6 mm.
-    """
-
-    def __init__(
-        self,
-        network: DirNetwork,
-        hand: HandModel,
-        device: torch.device | str = "cpu",
-        *,
-        fold: bool = True,
-        precision: Precision = "float32",
-        compiled: bool = False,
-        vertices: bool = True,
-    ) -> None:
-        traits = {"folded": fold, "compiled": compiled}
-        self.name = " ".join(["torch", precision, *(trait for trait, chosen in traits.items() if chosen)])
-        self.device = torch.device(device)
-        self._half = None if precision == "float32" else getattr(torch, precision)
-        prepared = (folded(network) if fold else network.eval()).to(self.device)
-        if fold:
-            prepared = prepared.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self._memory = torch.channels_last if fold else torch.contiguous_format
-        self.graph = HandGraph(prepared, hand.to(self.device), vertices)
-        self._takes_evidence = network.configuration.evidence
-        mode = "max-autotune-no-cudagraphs" if self.device.type == "cuda" else "default"
-        self._run = torch.compile(self.graph, mode=mode) if compiled else self.graph
+    def __init__(self, run: Run, outputs: list[str], takes_evidence: bool) -> None:
+        self._run, self._outputs, self._takes_evidence = run, outputs, takes_evidence
 
     def __call__(self, image: Tensor, evidence: Conditioning | None = None) -> HandEstimates:
         check_picture(image)
-        inputs = graph_inputs(image, evidence, self._takes_evidence)
-        moved = [value.to(self.device, non_blocking=True) for value in inputs]
-        moved[0] = moved[0].contiguous(memory_format=self._memory)
-        with torch.no_grad(), self._mixed():
-            values = self._run(*moved)
-        return estimates(self.graph.outputs, [value.float().cpu() for value in values])
+        return estimates(self._outputs, self._run(*graph_inputs(image, evidence, self._takes_evidence)))
 
-    def _mixed(self) -> AbstractContextManager[object]:
-        return nullcontext() if self._half is None else torch.autocast(self.device.type, self._half)
+
+def stored_engine(
+    network: StoredNetwork, hand: HandModel, device: torch.device, cache: Path | None = None
+) -> Engine:
+    """The engine of weights on disk. cache: see `ready_to_run`. Raises WeightsError."""
+    configuration = network.card.configuration
+    example = torch.zeros(CPU_ROWS.get(configuration.backbone, 1), 3, CROP_PX, CROP_PX)
+    graph = NetworkGraph(
+        configuration.name,
+        f"{network.digest} {hand_digest(hand)}",
+        lambda: prepared(network.load(), hand, device),
+        tuple(graph_inputs(example, None, configuration.evidence)),
+    )
+    run = ready_to_run(graph, device, cache)
+    return GraphEngine(run, output_names(configuration, vertices=False), configuration.evidence)
+
+
+def torch_engine(
+    network: DirNetwork, hand: HandModel, device: torch.device | str = "cpu", vertices: bool = False
+) -> Engine:
+    """torch's engine of a network in memory."""
+    device = torch.device(device)
+    run = TorchRun(HandGraph(folded(network), hand.to(device), vertices), device)
+    return GraphEngine(run, output_names(network.configuration, vertices), network.configuration.evidence)
+
+
+def prepared(network: DirNetwork, hand: HandModel, device: torch.device, vertices: bool = False) -> HandGraph:
+    """The graph as the device's runtime is quickest with it."""
+    folded_network = folded(network, winograd=runs_in_openvino(device))
+    return HandGraph(folded_network, hand.to(device), vertices).eval()
+
+
+def output_names(configuration: NetworkConfiguration, vertices: bool) -> list[str]:
+    """Fields of HandEstimates, in the order of a graph's outputs."""
+    names = ["rotations", "betas", "joints_m", "joints_uv", "offset_m"]
+    names += ["vertices_m"] if vertices else []
+    return names + (["presence", "log_sigma"] if configuration.presence else [])
+
+
+def hand_digest(hand: HandModel) -> str:
+    """SHA-256 of a hand model's arrays."""
+    digest = hashlib.sha256()
+    for value in vars(hand).values():
+        if isinstance(value, Tensor):
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def graph_inputs(image: Tensor, evidence: Conditioning | None, takes_evidence: bool) -> list[Tensor]:
@@ -127,6 +143,6 @@ def graph_inputs(image: Tensor, evidence: Conditioning | None, takes_evidence: b
     return [image, *known.tensors]
 
 
-def estimates(names: list[str], values: list[Tensor]) -> HandEstimates:
+def estimates(names: Sequence[str], values: Sequence[Tensor]) -> HandEstimates:
     """The record of a graph's outputs."""
     return HandEstimates(**dict(zip(names, values, strict=True)))

@@ -19,10 +19,9 @@ from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, frames_to_known
-from inference_core.two_hand.available_engines import batch_of, chosen_engine
 from inference_core.two_hand.conditioning import crop_conditioning
 from inference_core.two_hand.crop import CropCamera, crop_camera, cut_crop
-from inference_core.two_hand.engine import Engine, HandEstimates
+from inference_core.two_hand.engine import Engine, HandEstimates, stored_engine
 from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.placement import placed_alone, placed_together
 from inference_core.two_hand.predictions import TwoHandPredictions
@@ -31,6 +30,8 @@ from inference_core.two_hand.weights import WeightsCard, stored_network
 
 Floats = NDArray[np.float32]
 
+# Crops given to the engine at once.
+_BATCHES = {"cpu": 8, "cuda": 32, "mps": 8}
 # An expected joint error at which the network's word counts half.
 _HALF_CONFIDENCE_M = 0.02
 _UNIT_M = 0.15
@@ -61,15 +62,16 @@ class _Crop:
 def load_predictor(
     weights: Path, hand: HandModel, device: torch.device | str = "cpu", cache: Path | None = None
 ) -> Predictor:
-    """The network of a weights folder, run on `device` by the engine that measured best there.
+    """The network of a weights folder, ready to run on `device`.
 
-    cache: where the choice is kept; default: the user's folder. Raises WeightsError, and RequestError for
+    cache: where converted networks are kept; default: the user's folder. Raises WeightsError, and RequestError for
     weights that speak of MANO's hands where `hand` is another model.
     """
     network = stored_network(weights)
     card = network.card
-    engine = chosen_engine(network, fitting_hand(card, hand), torch.device(device), cache)
-    return Predictor(engine, card, batch_of(torch.device(device)), betas_apply=card.hand_model == hand.name)
+    device = torch.device(device)
+    engine = stored_engine(network, fitting_hand(card, hand), device, cache)
+    return Predictor(engine, card, _BATCHES.get(device.type, 8), betas_apply=card.hand_model == hand.name)
 
 
 def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:

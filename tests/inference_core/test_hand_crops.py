@@ -23,7 +23,7 @@ from inference_core.landmarks.landmark_head import (
     load_head,
     stored_head,
 )
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.weights import load_landmark_network, load_landmark_networks
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.skeleton import LEFT, RIGHT
 
@@ -52,7 +52,7 @@ def test_points_and_world_landmarks_go_into_a_look_and_back() -> None:
 
 
 def test_a_left_hand_looks_like_the_mirrored_picture_of_a_right_one() -> None:
-    network, image = load_landmark_networks().landmark, picture()
+    network, image = load_landmark_networks(), picture()
     mirrored = np.ascontiguousarray(image[:, ::-1])
     crop = np.array([[70.0, 60.0, 60.0, 0.3]])
     other = np.array([[image.shape[1] - 70.0, 60.0, 60.0, -0.3]])
@@ -66,9 +66,7 @@ def test_a_left_hand_looks_like_the_mirrored_picture_of_a_right_one() -> None:
 def test_hands_that_nothing_is_known_of_are_not_looked_at() -> None:
     known = np.array([[True, False]])
     points = np.random.default_rng(0).uniform(20, 80, (1, 2, 21, 2))
-    hand_crops = cut_hand_crops(
-        [picture()], points, known, np.eye(3)[None], load_landmark_networks().landmark
-    )
+    hand_crops = cut_hand_crops([picture()], points, known, np.eye(3)[None], load_landmark_networks())
     assert (hand_crops.crops[..., 2] > 0).tolist() == [[True, False]]
     assert (hand_crops.features[0, 1] == 0).all() and hand_crops.features[0, 0].abs().mean() > 0.01
     both = HandCrops.joined([hand_crops, hand_crops])
@@ -76,8 +74,8 @@ def test_hands_that_nothing_is_known_of_are_not_looked_at() -> None:
 
 
 def test_the_head_starts_as_the_landmark_network() -> None:
-    network, head = load_landmark_networks().landmark, LandmarkHead().eval()
-    head.start_from(network)
+    network, head = load_landmark_networks(), LandmarkHead().eval()
+    head.start_from(load_landmark_network())
     features = crop_features([picture()] * 2, CROPS, SIDES, network)
     with torch.no_grad():
         own, theirs = head(features), network.read(features)

@@ -244,12 +244,3 @@ def test_network_run_says_that_weights_need_mano(stored: Path, tmp_path: Path) -
     (stored / CARD_FILE).write_text(json.dumps(card | {"hand_model": "MANO"}))
     with pytest.raises(RequestError, match="--mano"):
         run_network(stored, np.zeros((1, 3, 256, 256), np.float32), tmp_path)
-
-
-def test_network_engines_names_the_fastest(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        network_commands.run(arguments_of("network", "engines", "--weights", str(stored), "--device", "cpu"))
-        == 0
-    )
-    told = capsys.readouterr().out
-    assert "torch float32" in told and told.count("fastest") == 1

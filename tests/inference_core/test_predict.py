@@ -26,7 +26,7 @@ from inference_core.tracking.refine import read_expected_hands, refined
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
 from inference_core.two_hand.dir import DirNetwork
-from inference_core.two_hand.engine import Engine, HandEstimates, TorchEngine
+from inference_core.two_hand.engine import Engine, HandEstimates, torch_engine
 from inference_core.two_hand.placement import placed_alone, placed_together
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, fitting_hand
@@ -150,7 +150,7 @@ def test_an_untrained_network_passes_the_landmarks_on() -> None:
             if hasattr(module, name):
                 module.get_submodule(name).get_parameter("weight").data.zero_()
     rotations, joints, landmarks, wrists = posed_truth()
-    engine = TorchEngine(network, HAND, vertices=False)
+    engine = torch_engine(network, HAND)
     found = predict_shot(frames_of(T), evidence_of(landmarks), predictor_of(engine))
     error_m = np.linalg.norm(found.wrist_cam_m - wrists.numpy(), axis=-1)
     assert (error_m < 0.03 * wrists[..., 2].numpy()).all()
@@ -325,7 +325,7 @@ def test_what_the_head_reads_comes_back_in_the_frame_and_goes_to_the_network() -
         given.append(known)
         return engine(image, known)
 
-    head = HeadWithLandmarks(CentredHead(), load_landmark_networks().landmark)
+    head = HeadWithLandmarks(CentredHead(), load_landmark_networks())
     again, _ = refined_and_predicted(
         frames_of(T),
         evidence,

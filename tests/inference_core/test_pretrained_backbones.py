@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.weights import load_landmark_network, load_palm_network
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import normalised
@@ -16,7 +16,7 @@ from inference_core.two_hand.weights import WEIGHTS_FILE, WeightsCard, load_weig
 
 
 def test_the_palm_features_are_those_the_detectors_own_heads_read() -> None:
-    palm, backbone = load_landmark_networks().palm, PalmBackbone()
+    palm, backbone = load_palm_network(), PalmBackbone()
     backbone.load_pretrained()
     rgb = torch.rand(2, 3, 192, 192, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -28,7 +28,7 @@ def test_the_palm_features_are_those_the_detectors_own_heads_read() -> None:
 
 
 def test_the_landmark_features_are_those_the_networks_own_later_parts_read() -> None:
-    landmark, backbone = load_landmark_networks().landmark, LandmarkBackbone()
+    landmark, backbone = load_landmark_network(), LandmarkBackbone()
     backbone.load_pretrained()
     rgb = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

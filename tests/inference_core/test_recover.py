@@ -18,7 +18,7 @@ from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.recover import recover_hands
-from inference_core.two_hand.engine import TorchEngine
+from inference_core.two_hand.engine import torch_engine
 from inference_core.two_hand.predictor import Predictor
 from inference_core.two_hand.weights import SHIPPED_FOLDER, stored_network
 from tests.inference_core.through_the_network import refined_and_predicted
@@ -107,7 +107,7 @@ def test_the_network_and_the_solve_take_a_found_hand_for_a_seen_one(
     frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
 ) -> None:
     stored, hand = stored_network(SHIPPED_FOLDER), load_open_hand()
-    engine = TorchEngine(stored.load(), hand, vertices=False)
+    engine = torch_engine(stored.load(), hand)
     predictor = Predictor(engine, stored.card, batch=4, betas_apply=True)
     lost, camera = without_left(tracks), default_camera((1280, 720))
     found = recover_hands(frames, lost, head)

@@ -15,7 +15,7 @@ from inference_core.fitting.initial_fit import fitted, shape_of
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.hand_crops import HandCrops, points_to_crop, world_to_crop
 from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.weights import load_landmark_network, load_landmark_networks
 from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -89,7 +89,7 @@ def stored(folder: Path, clip: SyntheticClip, numbers: tuple[int, ...] = (0, 1, 
 def untaught_lifter(folder: Path) -> Path:
     """A head that is the landmark network yet."""
     head = LandmarkHead()
-    head.start_from(NETWORKS.landmark)
+    head.start_from(load_landmark_network())
     save_file({name: value.contiguous() for name, value in head.state_dict().items()}, folder / HEAD_FILE)
     return folder / HEAD_FILE
 

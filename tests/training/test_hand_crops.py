@@ -14,7 +14,7 @@ from inference_core.landmarks.crop_squares import to_crop
 from inference_core.landmarks.hand_crops import crop_features, points_to_crop
 from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, load_head
 from inference_core.landmarks.landmark_network import CROP_PX
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.weights import load_landmark_network, load_landmark_networks
 from inference_core.shared.skeleton import LEFT, RIGHT
 from training.feature_cache.store import SetError, from_bytes
 from training.hand_crops.early_features import early_features, fastest_reader, torch_reader
@@ -31,7 +31,7 @@ from training.trainer.checkpoint import CHECKPOINT_FILE, CheckpointError
 from training.trainer.landmark_head import Settings, crop_errors, train
 
 KIT = load_kit(torch.device("cpu"))
-NETWORK = load_landmark_networks().landmark
+NETWORK = load_landmark_network()
 SCENES = replace(scene_settings(), backgrounds=2)
 PICTURES = torch.arange(8)
 
@@ -179,7 +179,9 @@ def test_both_views_and_both_ways_round_are_made(made: Made) -> None:
 def test_stored_features_are_those_of_the_landmark_network(made: Made, tmp_path: Path) -> None:
     rows = made_rows(KIT, SCENES, 3, 0, len(PICTURES), 2, torch_reader(NETWORK, torch.float32))
     squares = np.tile([CROP_PX / 2, CROP_PX / 2, float(CROP_PX), 0.0], (len(made.images), 1))
-    direct = crop_features(list(made.images), squares, np.full(len(made.images), RIGHT), NETWORK)
+    direct = crop_features(
+        list(made.images), squares, np.full(len(made.images), RIGHT), load_landmark_networks()
+    )
     index = made.windows.picture * 16 + made.windows.side * 8 + made.cut
     chosen = _order(index, rows.picture * 16 + rows.side.long() * 8 + rows.cut.long())
     write_shard(shard_path(tmp_path, 3, 0), rows)

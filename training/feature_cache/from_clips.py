@@ -84,6 +84,6 @@ def cut_samples(clip: SyntheticClip, tracks: HandTracks, networks: LandmarkNetwo
             shot.points_px[there],
             (shot.score[there] > 0).any(-1),
             np.stack([view.crop_from_frame for view in views]),
-            networks.landmark,
+            networks,
         ),
     )

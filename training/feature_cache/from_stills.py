@@ -51,7 +51,7 @@ def with_looks(sample: Sample, networks: LandmarkNetworks, random: np.random.Gen
     rows, sides, points_px = present_hands(sample)
     crops, interpolated = tracked_crops(points_px, random)
     images = pictures(sample)
-    features = crop_features([images[row] for row in rows], crops, sides, networks.landmark)
+    features = crop_features([images[row] for row in rows], crops, sides, networks)
     uv_from_px = torch.tensor([[1 / half, 0.0, -1.0], [0.0, 1 / half, -1.0], [0.0, 0.0, 1.0]])
     hand_crops = HandCrops(
         features.new_zeros(sample.batch, 2, *features.shape[1:]),
@@ -104,7 +104,7 @@ def _read(
 ) -> HandReadings:
     """What the landmark network reads in its own early features."""
     with torch.inference_mode():
-        read = networks.landmark.read(features)
+        read = networks.read(features)
     points, world_m = (values.double().numpy() for values in (read.points[..., :2], read.world_m))
     points_px = points_to_frame(points / (CROP_PX / 2) - 1, crops, sides)
     right = read.right.double().numpy()

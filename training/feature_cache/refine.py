@@ -24,8 +24,8 @@ from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.hand_crops import HandCrops
 from inference_core.landmarks.landmark_head import (
     HEAD_FILE,
+    HeadCall,
     HeadWithLandmarks,
-    LandmarkHead,
     load_head,
     read_hand_crops,
 )
@@ -71,7 +71,7 @@ def main() -> None:
 def lift_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
     """Writes folder/refined, or a part of it. Raises SetError, and WeightsError for a damaged head."""
     head = head / HEAD_FILE if head.is_dir() else head
-    reader = HeadWithLandmarks(load_head(head), load_landmark_networks().landmark)
+    reader = HeadWithLandmarks(load_head(head), load_landmark_networks())
     model = load_open_hand().to(dtype=torch.float64)
     out = folder / LIFTED
     if (out / HEAD_FILE).exists() and (out / HEAD_FILE).read_bytes() != head.read_bytes():
@@ -111,7 +111,7 @@ def lifted_evidence(
     return fitted(mixed, for_refined(shape_of(found.evidence, model), model))
 
 
-def refined(conditioning: Conditioning, hand_crops: HandCrops, head: LandmarkHead) -> Conditioning:
+def refined(conditioning: Conditioning, hand_crops: HandCrops, head: HeadCall) -> Conditioning:
     """The conditioning with the head's landmarks and world landmarks for every hand that is known and has a crop.
 
     A landmark's score falls with its expected error, below the score that the conditioning gives the hand.

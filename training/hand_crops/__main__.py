@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import DuohandError
 from training.hand_crops.early_features import fastest_reader, torch_reader
 from training.hand_crops.made import made_rows
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _make(options: argparse.Namespace) -> None:
-    network = load_landmark_networks().landmark
+    network = load_landmark_network()
     reader = torch_reader(network) if options.torch else fastest_reader(network)
     kit = load_kit(torch.device("cpu"))
     settings = scene_settings()

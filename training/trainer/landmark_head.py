@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks, load_head
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import DuohandError
 from training.feature_cache.store import write_columns
 from training.hand_crops.made import TOUCHING_M
@@ -219,7 +219,7 @@ def _started(out: Path, settings: Settings) -> _Run:
     )
     rates = (_RATE_OF_HEAD, _RATE_OF_HEAD)
     if settings.start_from is None:
-        head.start_from(load_landmark_networks().landmark)
+        head.start_from(load_landmark_network())
         rates = (_RATE, _RATE_OF_TAUGHT)
     else:
         head.load_state_dict(load_head(settings.start_from).state_dict())

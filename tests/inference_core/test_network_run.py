@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runtime of all networks: same answers as torch, a cache that mends itself, nothing told to anybody."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inference_core.runtime.network_run import NetworkGraph, TorchRun, ready_to_run, runs_in_openvino
+
+CPU = torch.device("cpu")
+
+needs_openvino = pytest.mark.skipif(not runs_in_openvino(CPU), reason="openvino has no wheel here")
+
+
+class Small(nn.Module):
+    """Two inputs, two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.linear = nn.Conv2d(3, 4, 3), nn.Linear(2, 5)
+
+    def forward(self, images: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return self.convolution(images).mean((2, 3)), self.linear(values)
+
+
+def graph(rows: int = 1, digest: str = "a", build: Callable[[], nn.Module] | None = None) -> NetworkGraph:
+    """A small network's."""
+
+    def made() -> nn.Module:
+        torch.manual_seed(0)
+        return Small().eval()
+
+    return NetworkGraph("small", digest, build or made, (torch.zeros(rows, 3, 8, 8), torch.zeros(rows, 2)))
+
+
+def refuse() -> nn.Module:
+    """What builds a network that is in the cache already."""
+    pytest.fail("the network was built again")
+
+
+def inputs(count: int) -> tuple[Tensor, Tensor]:
+    """Made-up rows."""
+    generator = torch.Generator().manual_seed(count)
+    return torch.randn(count, 3, 8, 8, generator=generator), torch.randn(count, 2, generator=generator)
+
+
+@needs_openvino
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("count", [0, 1, 4, 7])
+def test_any_number_of_rows_comes_out_as_by_torch(rows: int, count: int, tmp_path: Path) -> None:
+    found = ready_to_run(graph(rows), CPU, tmp_path)(*inputs(count))
+    expected = TorchRun(graph().build(), CPU)(*inputs(count))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+@needs_openvino
+def test_a_network_is_converted_once_and_again_for_other_weights(tmp_path: Path) -> None:
+    expected = ready_to_run(graph(), CPU, tmp_path)(*inputs(2))
+    again = ready_to_run(graph(build=refuse), CPU, tmp_path)(*inputs(2))
+    torch.testing.assert_close(again, expected)
+    ready_to_run(graph(digest="b"), CPU, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@needs_openvino
+@pytest.mark.parametrize("damage", ["cut", "emptied", "changed"])
+def test_a_damaged_file_in_the_cache_is_made_anew(damage: str, tmp_path: Path) -> None:
+    expected = ready_to_run(graph(), CPU, tmp_path)(*inputs(2))
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    damaged = {"cut": whole[:middle], "emptied": b"", "changed": whole[:middle] + b"?" + whole[middle + 1 :]}
+    file.write_bytes(damaged[damage])
+    torch.testing.assert_close(ready_to_run(graph(), CPU, tmp_path)(*inputs(2)), expected)
+    assert ready_to_run(graph(build=refuse), CPU, tmp_path), "what was made anew is kept"
+
+
+@needs_openvino
+def test_without_a_cache_that_can_be_written_the_network_runs_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = ready_to_run(graph(), CPU, tmp_path / "file" / "cache")(*inputs(2))
+    torch.testing.assert_close(found, TorchRun(graph().build(), CPU)(*inputs(2)), atol=1e-6, rtol=1e-5)
+
+
+@needs_openvino
+def test_openvinos_telemetry_stays_out_even_where_it_is_installed(tmp_path: Path) -> None:
+    """A made-up telemetry package says so by a file when it is imported; none is written."""
+    package, home = tmp_path / "site" / "openvino_telemetry", tmp_path / "home"
+    package.mkdir(parents=True)
+    home.mkdir()
+    told = f"open({str(home / 'told')!r}, 'w').close()"
+    (package / "__init__.py").write_text(
+        f"{told}\nclass Telemetry:\n    def __getattr__(self, name): {told}\n"
+    )
+    environment = {**os.environ, "HOME": str(home), "USERPROFILE": str(home)}
+    environment["PYTHONPATH"] = os.pathsep.join([str(package.parent), str(Path(__file__).parents[2])])
+
+    def files_after(module: str) -> list[Path]:
+        subprocess.run([sys.executable, "-c", f"import {module}"], env=environment, check=True)
+        return [path for path in home.rglob("*") if path.is_file()]
+
+    assert files_after("inference_core.runtime.openvino_run") == []
+    assert files_after("openvino_telemetry"), "the made-up package does tell"
+
+
+def test_openvino_is_imported_in_one_place_only() -> None:
+    root = Path(__file__).parents[2]
+    sources = [
+        path for room in ("inference_core", "training", "benchmarks") for path in (root / room).rglob("*.py")
+    ]
+    found = [path.name for path in sources if "import openvino" in path.read_text(encoding="utf-8")]
+    assert found == ["openvino_run.py"]
+
+
+class _SmallMemory(nn.Module):
+    """Takes two rows at a time at most."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        if len(values) > 2:
+            raise torch.OutOfMemoryError("made up")
+        return values * 2
+
+
+def test_too_little_memory_is_answered_by_smaller_batches() -> None:
+    values = torch.arange(7.0)[:, None]
+    (found,) = TorchRun(_SmallMemory(), CPU)(values)
+    torch.testing.assert_close(found, values * 2)
