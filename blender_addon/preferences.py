@@ -10,6 +10,7 @@ from bpy.props import EnumProperty, StringProperty
 from inference_core import __version__
 
 from .engine.environment import engine_python, suggested_torch
+from .scene.paths import RELATIVE
 
 DEVICE_ITEMS = (
     ("AUTO", "Automatic", "The fastest device that is found"),
@@ -42,6 +43,7 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         name="Engine Python",
         description="A Python that has the duohand package; the installed engine where empty",
         subtype="FILE_PATH",
+        options=RELATIVE,
         update=_engine_chosen,
     )
     engine_facts: StringProperty(description="What the engine answered when it was last checked")
@@ -50,6 +52,7 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         name="Wheel Folder",
         description="Install from wheels in this folder, without a network; from PyPI where empty",
         subtype="DIR_PATH",
+        options=RELATIVE,
     )
     device: EnumProperty(name="Device", description="What the engine computes on", items=DEVICE_ITEMS)
     hand_model: EnumProperty(
@@ -59,11 +62,13 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         name="MANO Folder",
         description="Folder or zip with MANO_LEFT.pkl and MANO_RIGHT.pkl",
         subtype="FILE_PATH",
+        options=RELATIVE,
     )
     log_folder: StringProperty(
         name="Logs",
         description="Folder for the engine's logs; the add-on's own where empty",
         subtype="DIR_PATH",
+        options=RELATIVE,
     )
 
     def draw(self, context: bpy.types.Context) -> None:

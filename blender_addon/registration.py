@@ -23,6 +23,7 @@ from .retarget import properties as retarget_properties
 from .review import operators as review_operators
 from .review import panel as review_panel
 from .scene import properties as scene_properties
+from .take import files as take_files
 from .take import operators as take_operators
 from .take import panel as take_panel
 
@@ -36,6 +37,7 @@ MODULES = (
     capture_runs,
     capture_operators,
     capture_panel,
+    take_files,
     take_operators,
     take_panel,
     review_operators,

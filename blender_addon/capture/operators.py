@@ -60,7 +60,7 @@ def start_capture(scene: bpy.types.Scene) -> None:
     """Queue a capture of the scene's footage; a DuohandError says what is missing."""
     preferences = addon_preferences()
     log = preferences.log_path(time.strftime("capture-%Y%m%d-%H%M%S"))
-    job = CaptureJob(worker_command(preferences.engine_path()), capture_request(scene), log)
+    job = CaptureJob(worker_command(preferences.engine_path()), capture_request(scene, RUNS.coming), log)
     RUNS.add(job, scene, apply_settings(scene))
 
 

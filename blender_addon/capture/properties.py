@@ -13,6 +13,7 @@ from bpy.props import (
     StringProperty,
 )
 
+from ..scene.paths import RELATIVE
 from ..scene.properties import TIMING_ITEMS
 from .footage import FootageFacts, read_facts
 
@@ -31,7 +32,12 @@ HANDS_ITEMS = (
 
 
 def _footage_chosen(capture: Any, _context: bpy.types.Context) -> None:
-    capture.set_facts(read_facts(bpy.path.abspath(capture.footage)))
+    if capture.footage.startswith("//") and not bpy.data.filepath:
+        return  # written for a .blend that is about to be saved for the first time
+    path = bpy.path.abspath(capture.footage)
+    if path != capture.described or capture.problem:  # not where only the way the path is written has changed
+        capture.described = path
+        capture.set_facts(read_facts(path))
 
 
 class DUOHAND_PG_capture(bpy.types.PropertyGroup):
@@ -41,8 +47,10 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         name="Footage",
         description="A movie, or the first picture of a numbered sequence",
         subtype="FILE_PATH",
+        options=RELATIVE,
         update=_footage_chosen,
     )
+    described: StringProperty(description="The footage that the facts are of")
     facts_text: StringProperty(description="What the footage is, in a line")
     problem: StringProperty(description="Why the footage cannot be used, where it cannot")
     width: IntProperty(name="Width", description="Width of the footage in pixels", min=0)
@@ -117,6 +125,7 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         name="Takes",
         description="Folder the take is written to; beside the .blend file where empty",
         subtype="DIR_PATH",
+        options=RELATIVE,
     )
 
     def set_facts(self, facts: FootageFacts) -> None:

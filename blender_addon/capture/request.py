@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The panels' values as one request to the engine, and as settings for what comes of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from math import atan, degrees, tan
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import bpy
 
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest
+from inference_core.shared.take import TakeError, load_take
 
 from ..preferences import addon_preferences, takes_folder
 from ..scene.axes import eye_level
-from ..take.apply_take import ApplySettings
+from ..scene.paths import absolute, footage_key, footage_name
+from ..scene.shot import shots, units_per_metre
+from ..take.identity import stated_footage
+from ..take.settings import ApplySettings
 
 
 @dataclass(frozen=True)
@@ -26,10 +33,15 @@ class Lens:
     intrinsics_px: tuple[float, float, float, float] | None = None
 
 
-def capture_request(scene: bpy.types.Scene) -> CaptureRequest:
-    """What the engine is asked for this scene; a RequestError says what is missing."""
+def capture_request(
+    scene: bpy.types.Scene, coming: Mapping[str, str] = MappingProxyType({})
+) -> CaptureRequest:
+    """What the engine is asked for this scene; a RequestError says what is missing.
+
+    coming: footage by path, of takes that are still being captured.
+    """
     capture = scene.duohand
-    footage = bpy.path.abspath(capture.footage)
+    footage = absolute(capture.footage) if capture.footage else ""
     if not footage:
         raise RequestError("No footage is chosen. Choose a movie or an image sequence in the Footage panel.")
     if not Path(footage).exists():
@@ -38,7 +50,7 @@ def capture_request(scene: bpy.types.Scene) -> CaptureRequest:
     lens = lens_of(scene)
     return CaptureRequest(
         footage=footage,
-        out=str(take_path(capture, footage)),
+        out=str(take_path(scene, footage, coming)),
         frames=f"{capture.first}:{capture.last + 1}:{capture.step}" if capture.use_range else "",
         fps=capture.sequence_fps if capture.is_sequence else None,
         fov_deg=lens.fov_deg,
@@ -54,20 +66,30 @@ def capture_request(scene: bpy.types.Scene) -> CaptureRequest:
 
 
 def apply_settings(scene: bpy.types.Scene) -> ApplySettings:
-    """How the finished take is laid into the scene."""
+    """How the finished take is laid into the scene; what nobody chose in the panel a shot keeps as it is."""
     capture = scene.duohand
+
+    def asked(name: str) -> Any:
+        return getattr(capture, name) if capture.is_property_set(name) else None
+
     return ApplySettings(
         existing="NEW" if capture.new_shot else "UPDATE",
-        start_frame=capture.start_frame,
-        timing=capture.timing,
+        footage=absolute(capture.footage),
+        start_frame=asked("start_frame"),
+        timing=asked("timing"),
         set_rate=capture.set_rate,
-        camera="SCENE" if capture.use_scene_camera else "NEW",
-        place=eye_level(1.0),
+        camera="SCENE" if capture.use_scene_camera else None,
+        place=eye_level(units_per_metre(scene)),
     )
 
 
-def take_path(capture: Any, footage: str) -> Path:
-    """Where the take goes: the chosen folder, else beside the .blend file, else the add-on's own folder."""
+def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -> Path:
+    """Where the take goes: the chosen folder, else beside the .blend file, else the add-on's own folder.
+
+    Never over a take of other footage: then the name is numbered. coming: footage by path, of takes that are still
+    being captured.
+    """
+    capture = scene.duohand
     if capture.take_folder:
         folder = Path(bpy.path.abspath(capture.take_folder))
     elif bpy.data.filepath:
@@ -80,8 +102,29 @@ def take_path(capture: Any, footage: str) -> Path:
         raise RequestError(
             f"The folder {folder} cannot be made ({error.strerror}). Choose another one for takes."
         ) from error
-    stem = Path(footage).stem.rstrip("0123456789#_.- ") or Path(footage).stem
-    return folder / f"{stem}.npz"
+    name = footage_name(footage)
+    numbered = (f"{name}_{number}" for number in count(2))
+    mine = footage_key(footage)
+    return next(
+        path
+        for path in (folder / f"{stem}.npz" for stem in chain([name], numbered))
+        if _holds(scene, path, coming) in (None, mine)
+    )
+
+
+def _holds(scene: bpy.types.Scene, path: Path, coming: Mapping[str, str]) -> str | None:
+    """What footage the take there is of, as a key; None where there is no file and none is coming."""
+    if str(path) in coming:
+        return footage_key(coming[str(path)])
+    if not path.exists():
+        return None
+    for shot in shots(scene):
+        if shot.duohand.take_path and Path(absolute(shot.duohand.take_path)) == path:
+            return shot.duohand.footage_key
+    try:
+        return footage_key(stated_footage(load_take(path)))
+    except TakeError:
+        return ""
 
 
 def lens_of(scene: bpy.types.Scene) -> Lens:

@@ -57,6 +57,12 @@ class Runs:
         """How many runs wait behind the current one."""
         return self._queue.waiting
 
+    @property
+    def coming(self) -> dict[str, str]:
+        """Footage by take path, of the takes that are not in their scenes yet."""
+        landing = [(item.path, item.target.settings.footage) for item, _ in self._landings]
+        return dict([(job.request.out, job.request.footage) for job in self._targets] + landing)
+
     def add(self, job: CaptureJob, scene: bpy.types.Scene, settings: ApplySettings) -> None:
         """Queue a run whose take goes to the scene."""
         self._targets[job] = Target(scene.session_uid, scene.name, settings)

@@ -16,7 +16,6 @@ from . import fcurves
 from .axes import Floats, camera_matrices
 
 SENSOR_MM = 36.0
-_NEAR_M, _FAR_M = 0.01, 100.0
 _STILL = 1e-9
 
 
@@ -48,7 +47,6 @@ def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: floa
     """Give the camera object the take's lens and place, keyed at the scene frames (T,) where they change."""
     data: Any = camera.data
     data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR_MM
-    data.clip_start, data.clip_end = _NEAR_M * scale, _FAR_M * scale
     lens = lens_from_K(take.K, take.size_px)
     _set_or_key(
         data,

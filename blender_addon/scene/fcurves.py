@@ -98,6 +98,18 @@ def new_action(owner: bpy.types.ID, name: str) -> Channels:
     return Channels(action, action.slots.new(id_type=owner.id_type, name=owner.name))
 
 
+def assign_copy(owner: bpy.types.ID, channels: Channels) -> Channels:
+    """A local copy of the owner's action, made its active one with the same slot; the old one stays as it is."""
+    action: Any = channels.action.copy()
+    action.use_fake_user = False
+    data: Any = owner.animation_data or owner.animation_data_create()
+    data.action = action
+    if channels.slot is None:
+        return Channels(action, None)
+    data.action_slot = action.slots[channels.slot.identifier]
+    return Channels(action, data.action_slot)
+
+
 def channels_of(action: bpy.types.Action, owner: bpy.types.ID) -> Channels:
     """The owner's curves in an action that need not be active: those of its slot of the owner's kind and name."""
     if not _slotted(action):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A hand's curves in Blender as a HandTrack, and back: what every clean-up operator reads and writes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import numpy as np
@@ -15,6 +17,8 @@ from .fcurves import BREAKDOWN, CONSTANT, KEYFRAME, Channels, Keys
 from .motion import eulers_from_quaternions
 from .rest_bones import bone_names
 from .track import Flags, Floats, HandTrack, inside, merged, rows_of
+
+_MOTION = ("location", "rotation_quaternion", "rotation_euler")
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,54 @@ class HandRig:
         return self.armature.pose.bones[self.names[0]].rotation_mode
 
 
+def hand_channels(armature: bpy.types.Object) -> Channels | None:
+    """The curves of the hand's captured motion: of the active action, else of one that was pushed down in the NLA.
+
+    None where neither is there. A RequestError where the pushed-down motion plays at other times than it was keyed at.
+    """
+    active = fcurves.active_channels(armature)
+    if active is not None and active.fcurves.find(hand_keys.CONFIDENCE) is not None:
+        return active
+    for strip in _strips(armature):
+        channels = Channels(strip.action, getattr(strip, "action_slot", None))
+        if channels.fcurves.find(hand_keys.CONFIDENCE) is None:
+            continue
+        shift = strip.frame_start - strip.action_frame_start
+        if abs(shift) > 1e-3 or abs(strip.scale - 1) > 1e-4 or strip.repeat != 1 or strip.use_reverse:
+            raise RequestError(
+                f"The motion of {armature.name} is shifted or stretched in the NLA. Put the strip {strip.name} "
+                "back to its own frames, or make its action the active one."
+            )
+        return channels
+    return active
+
+
+def channels_to_write(armature: bpy.types.Object, names: tuple[str, ...]) -> Channels:
+    """The hand's curves, cleared of its old motion: the animator's own curves beside them stay.
+
+    An action that is another file's, or kept by a fake user, is left as it is; a copy is written in its place.
+    """
+    channels = hand_channels(armature)
+    if channels is None:
+        return fcurves.assign_new_action(armature, armature.name)
+    if not channels.action.is_editable or channels.action.use_fake_user:
+        channels = fcurves.assign_copy(armature, channels)
+    for curve in list(channels.fcurves):
+        bone = next((name for name in names if curve.data_path.startswith(f'pose.bones["{name}"].')), None)
+        if bone is not None and curve.data_path.rpartition(".")[2] in _MOTION:
+            channels.fcurves.remove(curve)
+    return channels
+
+
 def hand_rigs(collection: bpy.types.Collection) -> list[HandRig]:
     """The shot's hands that have motion."""
     rigs = [HandRig(item, collection, side) for side, item in shot.armatures(collection).items()]
-    return [rig for rig in rigs if fcurves.active_channels(rig.armature) is not None]
+    return [rig for rig in rigs if hand_channels(rig.armature) is not None]
 
 
 def read_track(rig: HandRig) -> HandTrack:
     """The hand's motion as it is keyed now, on the frames of the take; a RequestError where the curves are gone."""
-    channels = fcurves.active_channels(rig.armature)
+    channels = hand_channels(rig.armature)
     confidence = fcurves.read_keys(channels, hand_keys.CONFIDENCE, 1) if channels else None
     if channels is None or confidence is None:
         raise RequestError(
@@ -79,7 +122,7 @@ def write_track(rig: HandRig, track: HandTrack) -> None:
 
 def locked_motion(rig: HandRig) -> HandTrack | None:
     """What is keyed now in the ranges that the user locked; None where nothing is locked."""
-    if not rig.armature.duohand.locked or fcurves.active_channels(rig.armature) is None:
+    if not rig.armature.duohand.locked or hand_channels(rig.armature) is None:
         return None
     now = read_track(rig)
     rows = _locked_rows(rig, now)
@@ -93,10 +136,10 @@ def put_back(rig: HandRig, kept: HandTrack) -> None:
 
 def editable_channels(rig: HandRig) -> Channels:
     """The hand's curves; a RequestError where there are none or they are another file's."""
-    channels = fcurves.active_channels(rig.armature)
+    channels = hand_channels(rig.armature)
     if channels is None:
         raise RequestError(f"{rig.armature.name} has no action to key. Load its take again.")
-    if not channels.action.is_editable:
+    if not channels.action.is_editable or not rig.armature.is_editable:
         raise RequestError(
             f"The motion of {rig.armature.name} is linked from another file. Change it there, or make it local."
         )
@@ -192,3 +235,14 @@ def _write_presence(rig: HandRig, channels: Channels, track: HandTrack) -> None:
     hand_keys.write_confidence(channels, rig.armature, confidence, present, at)
     if rig.armature.duohand.skin is not None:
         hand_keys.write_visibility(rig.armature.duohand.skin, present, at)
+
+
+def _strips(armature: bpy.types.Object) -> Iterator[Any]:
+    """Strips that play on the armature, the topmost track's first; the raw motion's is none of them."""
+    data = armature.animation_data
+    for track in reversed(data.nla_tracks if data is not None else ()):
+        if track.mute or track.name == hand_keys.RAW_TRACK:
+            continue
+        for strip in track.strips:
+            if strip.action is not None and strip.action != armature.duohand.raw_action and not strip.mute:
+                yield strip

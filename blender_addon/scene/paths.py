@@ -1,11 +1,85 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Paths as Blender writes them."""
+"""Paths as a .blend keeps them: relative to it where it is saved, looked for beside it where a project has moved."""
 
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import bpy
 
+# Blender 4.5 and later say so of paths that may begin with //, and warn of such paths elsewhere.
+RELATIVE: Final[Any] = (
+    {"ANIMATABLE", "PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else {"ANIMATABLE"}
+)
 
-def absolute(path: str) -> str:
-    """The path with Blender's // resolved."""
-    return str(Path(bpy.path.abspath(path)))
+_NUMBER: Final = re.compile(r"\d+$")
+_FOLDERS_ABOVE: Final = 2  # so far up from a take's folder its project is looked through
+
+
+def absolute(path: str, library: Any = None) -> str:
+    """The path with Blender's // resolved, beside the library (bpy.types.Library) that it was kept in, if any."""
+    return str(Path(bpy.path.abspath(path, library=library)))
+
+
+def stored(path: str, blend: str | None = None) -> str:
+    """The path as it is kept in the .blend (the open one where None): relative where both are on one drive."""
+    blend = bpy.data.filepath if blend is None else blend
+    if not path or not blend:
+        return path
+    try:
+        return bpy.path.relpath(absolute(path), start=str(Path(blend).parent))
+    except ValueError:  # on Windows, another drive
+        return absolute(path)
+
+
+def found(path: str, *near: str) -> Path | None:
+    """The file or folder of that path; else the one of the longest like ending beside the .blend or the files `near`.
+
+    A project that was moved as a whole is found so. None where there is nothing.
+    """
+    if not path:
+        return None
+    whole = Path(absolute(path))
+    if whole.exists():
+        return whole
+    parts = [part for part in re.split(r"[\\/]+", str(whole)) if part and not part.endswith(":")]
+    for folder in _folders(*near):
+        for count in range(len(parts), 0, -1):
+            candidate = folder.joinpath(*parts[-count:])
+            if candidate.exists():
+                return candidate
+    return None
+
+
+def footage_key(path: str) -> str:
+    """What tells one piece of footage from another: its path, one for all pictures of a numbered sequence."""
+    if not path:
+        return ""
+    file = Path(absolute(path)) if path.startswith("//") else Path(path)
+    if file.is_dir():
+        file = min((item for item in file.iterdir() if is_numbered(item)), default=file)
+    name = file.name
+    if is_numbered(file):
+        name = _NUMBER.sub("#", file.stem) + file.suffix
+    return os.path.normcase(str(file.with_name(re.sub("#+", "#", name))))
+
+
+def footage_name(path: str) -> str:
+    """What to call what is made of the footage: a movie's whole name, a sequence's without its numbers."""
+    file = Path(path)
+    stem = _NUMBER.sub("", file.stem) if is_numbered(file) else file.stem
+    return stem.rstrip("#_.- ") or file.stem
+
+
+def is_numbered(path: Path) -> bool:
+    """Whether the path names a picture of a numbered sequence."""
+    return path.stem[-1:].isdigit() and path.suffix.lower() in bpy.path.extensions_image
+
+
+def _folders(*near: str) -> Iterator[Path]:
+    if bpy.data.filepath:
+        yield Path(bpy.data.filepath).parent
+    for path in near:
+        yield from list(Path(absolute(path)).parents)[: _FOLDERS_ABOVE + 1]

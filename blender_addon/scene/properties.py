@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is kept in the file: a shot's collection holds what is true of its take, an armature what is its hand's."""
 
+from pathlib import Path
+from typing import Any
+
 import bpy
 from bpy.props import (
     BoolProperty,
@@ -11,6 +14,9 @@ from bpy.props import (
     PointerProperty,
     StringProperty,
 )
+
+from . import plate
+from .paths import RELATIVE, absolute
 
 TIMING_ITEMS = (
     ("SECONDS", "Keep Timing", "A second of footage takes a second of the scene, whatever the frame rates"),
@@ -23,13 +29,30 @@ SIDE_ITEMS = (
 )
 
 
+def _footage_chosen(shot: Any, _context: bpy.types.Context) -> None:
+    file = plate.first_file(Path(absolute(shot.footage))) if shot.footage else None
+    if shot.camera is not None and file is not None:
+        plate.relink_plate(shot.camera, file)
+
+
 class DUOHAND_PG_shot(bpy.types.PropertyGroup):
     """A take in the scene: where it came from, and how it was laid on the scene's frames and units."""
 
     is_shot: BoolProperty(name="Shot", description="Whether this collection holds a Duohand take")
     take_path: StringProperty(
-        name="Take", description="The file this shot was loaded from", subtype="FILE_PATH"
+        name="Take",
+        description="The file this shot was loaded from",
+        subtype="FILE_PATH",
+        options=RELATIVE,
     )
+    footage: StringProperty(
+        name="Footage",
+        description="The footage this shot was captured from; choose it here where it has moved",
+        subtype="FILE_PATH",
+        options=RELATIVE,
+        update=_footage_chosen,
+    )
+    footage_key: StringProperty(description="What the take says it was made from: shots are told apart by it")
     start_frame: IntProperty(
         name="Start Frame", description="Scene frame of the take's first frame", default=1
     )
@@ -41,6 +64,10 @@ class DUOHAND_PG_shot(bpy.types.PropertyGroup):
     )
     fps_base: FloatProperty(name="Base", description="What that frame rate was divided by", default=1.0)
     scale: FloatProperty(name="Scale", description="Blender units to a metre", default=1.0)
+    rotation_mode: StringProperty(description="How its bones' rotations are keyed", default="QUATERNION")
+    correctives: BoolProperty(description="Whether its skins have pose correctives", default=True)
+    range_first: IntProperty(description="First frame of the scene's range as this shot set it")
+    range_last: IntProperty(description="Last frame of the scene's range as this shot set it", default=-1)
     place: PointerProperty(name="Place", description="The empty that carries the shot", type=bpy.types.Object)
     camera: PointerProperty(name="Camera", description="The camera that sees the shot", type=bpy.types.Object)
     own_camera: BoolProperty(
@@ -55,6 +82,14 @@ class DUOHAND_PG_range(bpy.types.PropertyGroup):
     last: IntProperty(name="Last", description="Last frame of the range")
 
 
+class DUOHAND_PG_smoothed(bpy.types.PropertyGroup):
+    """Scene frames first..last, both included, and the smoothing, 0..1, that they have now."""
+
+    first: IntProperty(name="First", description="First frame of the range")
+    last: IntProperty(name="Last", description="Last frame of the range")
+    strength: FloatProperty(name="Strength", description="Smoothing of the range", min=0.0, max=1.0)
+
+
 class DUOHAND_PG_hand(bpy.types.PropertyGroup):
     """A hand's armature."""
 
@@ -63,6 +98,14 @@ class DUOHAND_PG_hand(bpy.types.PropertyGroup):
     raw_action: PointerProperty(
         name="Raw Motion", description="The motion before the shot was solved", type=bpy.types.Action
     )
+    solved_smoothing: FloatProperty(
+        name="Solved Smoothing", description="The smoothing that the take was solved with", default=0.5
+    )
+    smoothing: CollectionProperty(
+        name="Smoothing",
+        description="Ranges that were smoothed to another strength",
+        type=DUOHAND_PG_smoothed,
+    )
     locked: CollectionProperty(
         name="Locked",
         description="Ranges whose motion stays when the shot is smoothed, loaded or captured again",
@@ -70,7 +113,7 @@ class DUOHAND_PG_hand(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (DUOHAND_PG_shot, DUOHAND_PG_range, DUOHAND_PG_hand)
+CLASSES = (DUOHAND_PG_shot, DUOHAND_PG_range, DUOHAND_PG_smoothed, DUOHAND_PG_hand)
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)
 
 

@@ -2,7 +2,6 @@
 """A take's place in the file: its collection, the empty that carries it, the scene's range, rate and resolution."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -15,6 +14,8 @@ from inference_core.shared.take import Take
 from .axes import Floats
 from .rest_bones import side_name
 from .timing import Timing, scene_rate
+
+NEAR_M, FAR_M = 0.01, 100.0
 
 
 def shots(scene: bpy.types.Scene) -> list[bpy.types.Collection]:
@@ -56,6 +57,7 @@ def hand_armature(shot: bpy.types.Collection, side: int) -> bpy.types.Object:
         found = bpy.data.objects.new(name, bpy.data.armatures.new(name))
         found.duohand.side = SIDES[side].upper()
         found.show_in_front = True
+        found.parent = shot.duohand.place
         shot.objects.link(found)
     return found
 
@@ -78,6 +80,8 @@ def shot_camera(shot: bpy.types.Collection) -> bpy.types.Object:
     if camera is None or shot.duohand.own_camera:
         name = f"{shot.name} camera"
         camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
+        scale = shot.duohand.scale
+        camera.data.clip_start, camera.data.clip_end = NEAR_M * scale, FAR_M * scale
         shot.objects.link(camera)
         camera.parent = shot.duohand.place
         shot.duohand.camera, shot.duohand.own_camera = camera, False
@@ -95,18 +99,10 @@ def remove_object(thing: bpy.types.Object) -> None:
             bpy.data.batch_remove([block])
 
 
-def shot_name(take: Take, take_path: str) -> str:
-    """What to call the shot: the footage's name, else the take's."""
-    footage = footage_path(take)
-    name = footage.stem.rstrip("#_.- ") if footage else ""
-    return name or Path(take_path).stem or "Duohand"
-
-
-def footage_path(take: Take) -> Path | None:
-    """The footage that the take says it was made from."""
-    footage = take.meta.get("footage")
-    path = footage.get("path") if isinstance(footage, dict) else footage
-    return Path(path) if isinstance(path, str) and path else None
+def units_per_metre(scene: bpy.types.Scene) -> float:
+    """Blender units to a metre, by the scene's unit scale."""
+    units = scene.unit_settings
+    return 1.0 / units.scale_length if units.system != "NONE" else 1.0
 
 
 def rate(scene: bpy.types.Scene) -> float:

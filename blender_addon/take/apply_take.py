@@ -3,48 +3,27 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Final
 
 import bpy
 import numpy as np
 
 from inference_core.shared.errors import RequestError
 from inference_core.shared.presence import ABSENT
-from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
 
 from ..scene import camera as cameras
-from ..scene import fcurves, hand_curves, hand_keys, hand_mesh, hand_rig, motion, shot
+from ..scene import fcurves, hand_curves, hand_keys, hand_mesh, hand_rig, motion, paths, plate, shot
 from ..scene.axes import Floats, place_under_camera
 from ..scene.rest_bones import rest_bones, side_name
-from ..scene.timing import TimingMode
-from . import markers, plate
+from . import markers
+from .identity import check_editable, find_shot, footage_file, shot_name, stated_footage
+from .scene_range import fit_range
+from .settings import ApplySettings, Layout, layout_of
 
-
-@dataclass(frozen=True)
-class ApplySettings:
-    """How a take is laid into the scene.
-
-    existing: UPDATE the shot of the same name in place, or make a NEW one beside it. camera: a NEW one of the shot's
-    own, standing at `place` (4, 4) in Blender's world (None: the origin, looking along +Y), or the SCENE's, from
-    which the hands then hang. scale: Blender units to a metre. rotation_mode: QUATERNION or an Euler order.
-    """
-
-    name: str = ""
-    existing: Literal["UPDATE", "NEW"] = "UPDATE"
-    start_frame: int = 1
-    timing: TimingMode = "SECONDS"
-    set_rate: bool = False
-    set_range: bool = True
-    set_resolution: bool = True
-    camera: Literal["NEW", "SCENE"] = "NEW"
-    place: Floats | None = None
-    scale: float = 1.0
-    rotation_mode: str = hand_keys.QUATERNION
-    sides: Sequence[int] = (LEFT, RIGHT)
-    correctives: bool = True
-    show_footage: bool = True
-    set_markers: bool = True
+USUAL_SMOOTHING: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,58 +52,79 @@ def apply_steps(
 
     What is changed in between may take data away from under it: then it ends in a ReferenceError.
     """
-    scene_camera = _scene_camera(scene) if settings.camera == "SCENE" else None
+    collection = find_shot(scene, take, take_path, settings)
+    is_new = collection is None
+    if collection is not None:
+        check_editable(collection)
+    layout = layout_of(settings, scene, collection)
+    scene_camera = _scene_camera(scene, collection) if layout.camera == "SCENE" else None
     if settings.set_rate:
         shot.set_rate(scene, take.fps)
-    collection = _shot_for(scene, take, take_path, settings)
-    _remember(scene, collection, take_path, settings)
+    if collection is None:
+        collection = shot.new_shot(scene, settings.name or shot_name(take, take_path, settings.footage))
+    _remember(scene, collection, take, take_path, settings.footage, layout)
     frames = shot.shot_timing(collection).scene_frames(take.time_s, take.frame)
-    warnings = _set_camera(scene, collection, take, frames, settings, scene_camera)
+    warnings = _set_camera(scene, collection, take, frames, layout, scene_camera)
+    if is_new and scene_camera is None:
+        shot.set_place(collection, settings.place, None)
     wanted = [side for side in settings.sides if (take.present[:, side] != ABSENT).any()]
-    for side, armature in shot.armatures(collection).items():
-        if side not in wanted:
-            shot.remove_object(armature.duohand.skin)
-            shot.remove_object(armature)
+    warnings += _remove_others(collection, wanted)
     yield
     rigs: dict[int, bpy.types.Object] = {}
     for side in wanted:
-        rigs[side] = yield from _set_hand(collection, take, side, frames, settings)
+        rigs[side] = yield from _set_hand(collection, take, side, frames, layout)
     if not rigs:
         warnings.append("No hand was found in this take: there is a camera and nothing to move.")
     yield
-    if settings.set_range:
-        shot.set_range(scene, frames)
+    fit_range(scene, collection, frames, settings.set_range, is_new)
     if settings.set_markers:
         markers.set_markers(scene, collection.name, take, frames)
     return Applied(collection, rigs, tuple(warnings))
 
 
-def _scene_camera(scene: bpy.types.Scene) -> bpy.types.Object:
+def _scene_camera(scene: bpy.types.Scene, collection: bpy.types.Collection | None) -> bpy.types.Object:
+    """The camera that carries the shot, else the scene's."""
+    if collection is not None and collection.duohand.own_camera and collection.duohand.camera is not None:
+        return collection.duohand.camera
     if scene.camera is None:
         raise RequestError(
-            "The scene has no camera for the hands to hang from. Make one active, or choose a new one."
+            "The scene has no camera to parent the hands to. Make one active, or choose a new one."
         )
     return scene.camera
 
 
-def _shot_for(
-    scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings
-) -> bpy.types.Collection:
-    name = settings.name or shot.shot_name(take, take_path)
-    if settings.existing == "UPDATE":
-        for found in shot.shots(scene):
-            if found.name == name or (take_path and found.duohand.take_path == take_path):
-                return found
-    return shot.new_shot(scene, name)
-
-
 def _remember(
-    scene: bpy.types.Scene, collection: bpy.types.Collection, take_path: str, settings: ApplySettings
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    take: Take,
+    take_path: str,
+    footage: str,
+    layout: Layout,
 ) -> None:
     kept = collection.duohand
-    kept.take_path = take_path
-    kept.start_frame, kept.timing, kept.scale = settings.start_frame, settings.timing, settings.scale
+    kept.take_path = paths.stored(take_path)
+    kept.footage_key = paths.footage_key(footage or stated_footage(take))
+    there = footage_file(take, take_path, footage)
+    kept.footage = paths.stored(str(there)) if there is not None else footage or stated_footage(take)
+    kept.start_frame, kept.timing, kept.scale = layout.start_frame, layout.timing, layout.scale
+    kept.rotation_mode, kept.correctives = layout.rotation_mode, layout.correctives
     kept.fps, kept.fps_base = scene.render.fps, scene.render.fps_base
+
+
+def _remove_others(collection: bpy.types.Collection, wanted: Sequence[int]) -> list[str]:
+    """Remove hands that the take does not have, but for those with locked ranges; a line for each."""
+    said: list[str] = []
+    for side, armature in shot.armatures(collection).items():
+        if side in wanted:
+            continue
+        if armature.duohand.locked:
+            said.append(f"The take has no {SIDES[side]} hand. {armature.name} stays: it has locked ranges.")
+            continue
+        said.append(f"The take has no {SIDES[side]} hand: {armature.name} was removed.")
+        if armature.duohand.skin is not None:
+            shot.remove_object(armature.duohand.skin)
+        shot.remove_object(armature)
+    return said
 
 
 def _set_camera(
@@ -132,19 +132,27 @@ def _set_camera(
     collection: bpy.types.Collection,
     take: Take,
     frames: Floats,
-    settings: ApplySettings,
+    layout: Layout,
     scene_camera: bpy.types.Object | None,
 ) -> list[str]:
-    if scene_camera is not None and scene_camera != collection.duohand.place:
-        _hang_from(collection, scene_camera)
+    if scene_camera is not None:
+        if scene_camera != collection.duohand.camera or not collection.duohand.own_camera:
+            _hang_from(collection, scene_camera)
         return []
     camera = shot.shot_camera(collection)
-    shot.set_place(collection, settings.place, None)
-    cameras.set_camera(camera, take, frames, settings.scale)
-    scene.camera = camera
-    if settings.set_resolution:
+    cameras.set_camera(camera, take, frames, layout.scale)
+    if layout.sets_camera:
+        scene.camera = camera
+    said: list[str] = []
+    if layout.set_resolution:
+        before = scene.render.resolution_x, scene.render.resolution_y
         shot.set_resolution(scene, take, cameras.lens_from_K(take.K, take.size_px).pixel_aspect)
-    return _show_footage(camera, take, frames) if settings.show_footage else []
+        now = scene.render.resolution_x, scene.render.resolution_y
+        if now != before and len(shot.shots(scene)) > 1:
+            said.append(
+                f"The scene's resolution became {now[0]} x {now[1]}; it was {before[0]} x {before[1]}."
+            )
+    return [*said, *(_show_footage(collection, camera, take, frames) if layout.show_footage else [])]
 
 
 def _hang_from(collection: bpy.types.Collection, camera: bpy.types.Object) -> None:
@@ -159,13 +167,18 @@ def _hang_from(collection: bpy.types.Collection, camera: bpy.types.Object) -> No
     shot.set_place(collection, place_under_camera(), camera)
 
 
-def _show_footage(camera: bpy.types.Object, take: Take, frames: Floats) -> list[str]:
-    named = shot.footage_path(take)
-    if named is None:
+def _show_footage(
+    collection: bpy.types.Collection, camera: bpy.types.Object, take: Take, frames: Floats
+) -> list[str]:
+    named = collection.duohand.footage
+    if not named:
         return []
-    file = plate.first_file(named)
+    file = plate.first_file(Path(paths.absolute(named)))
     if file is None:
-        return [f"The footage {named} is not there any more: the camera shows no plate."]
+        return [
+            f"The footage {named} is not there any more: the camera shows no plate. "
+            "Choose where it lies now in the Take panel."
+        ]
     try:
         plate.show_plate(camera, file, take.frame, frames)
     except RuntimeError as error:
@@ -174,13 +187,14 @@ def _show_footage(camera: bpy.types.Object, take: Take, frames: Floats) -> list[
 
 
 def _set_hand(
-    collection: bpy.types.Collection, take: Take, side: int, frames: Floats, settings: ApplySettings
+    collection: bpy.types.Collection, take: Take, side: int, frames: Floats, layout: Layout
 ) -> Generator[None, None, bpy.types.Object]:
-    bones = rest_bones(take, side, settings.scale)
+    bones = rest_bones(take, side, layout.scale)
     armature: Any = shot.hand_armature(collection, side)
+    armature.duohand.smoothing.clear()
+    armature.duohand.solved_smoothing = solved_smoothing(take)
     rig = hand_curves.HandRig(armature, collection, side)
     kept = hand_curves.locked_motion(rig)
-    armature.parent = collection.duohand.place
     if not hand_rig.fits(armature.data, bones):
         old = armature.data
         armature.data = hand_rig.armature_from_bones(armature.name, bones, side)
@@ -189,10 +203,10 @@ def _set_hand(
         yield
     rest_frames = hand_rig.rest_frames(armature.data, bones.names)
     for name in bones.names:
-        armature.pose.bones[name].rotation_mode = settings.rotation_mode
+        armature.pose.bones[name].rotation_mode = layout.rotation_mode
     yield
-    yield from _set_keys(armature, take, side, frames, settings, bones.names, rest_frames)
-    skin = yield from _set_skin(collection, armature, take, side, settings, bones.names, rest_frames)
+    yield from _set_keys(armature, take, side, frames, layout, bones.names, rest_frames)
+    skin = yield from _set_skin(collection, armature, take, side, layout, bones.names, rest_frames)
     hand_keys.write_visibility(skin, take.present[:, side], frames)
     if kept is not None:
         hand_curves.put_back(rig, kept)
@@ -204,20 +218,17 @@ def _set_keys(
     take: Take,
     side: int,
     frames: Floats,
-    settings: ApplySettings,
+    layout: Layout,
     names: tuple[str, ...],
     rest_frames: Floats,
 ) -> Generator[None]:
-    old = armature.animation_data.action if armature.animation_data else None
-    channels = fcurves.assign_new_action(armature, armature.name)
-    solved = motion.solved_motion(take, side, rest_frames, settings.scale)
+    channels = hand_curves.channels_to_write(armature, names)
+    solved = motion.solved_motion(take, side, rest_frames, layout.scale)
     yield
-    yield from hand_keys.motion_steps(channels, names, solved, frames, settings.rotation_mode)
+    yield from hand_keys.motion_steps(channels, names, solved, frames, layout.rotation_mode)
     present = take.present[:, side]
     hand_keys.write_confidence(channels, armature, take.confidence[:, side], present, frames)
-    fcurves.remove_if_unused(old)
-    channels.action.name = armature.name
-    yield from _set_raw_keys(armature, take, side, frames, settings, names, rest_frames)
+    yield from _set_raw_keys(armature, take, side, frames, layout, names, rest_frames)
 
 
 def _set_raw_keys(
@@ -225,17 +236,17 @@ def _set_raw_keys(
     take: Take,
     side: int,
     frames: Floats,
-    settings: ApplySettings,
+    layout: Layout,
     names: tuple[str, ...],
     rest_frames: Floats,
 ) -> Generator[None]:
     old = armature.duohand.raw_action
-    raw = motion.raw_motion(take, side, rest_frames, settings.scale)
+    raw = motion.raw_motion(take, side, rest_frames, layout.scale)
     if len(raw.rows) == 0:
         return
     channels = fcurves.new_action(armature, f"{armature.name} raw")
     yield
-    yield from hand_keys.motion_steps(channels, names, raw, frames, settings.rotation_mode)
+    yield from hand_keys.motion_steps(channels, names, raw, frames, layout.rotation_mode)
     fcurves.muted_strip(armature, channels, hand_keys.RAW_TRACK)
     armature.duohand.raw_action = channels.action
     fcurves.remove_if_unused(old)
@@ -247,12 +258,12 @@ def _set_skin(
     armature: bpy.types.Object,
     take: Take,
     side: int,
-    settings: ApplySettings,
+    layout: Layout,
     names: tuple[str, ...],
     rest_frames: Floats,
 ) -> Generator[None, None, bpy.types.Object]:
     name = f"{collection.name} {side_name(side)} skin"
-    mesh = hand_mesh.mesh_from_take(name, take, side, settings.scale)
+    mesh = hand_mesh.mesh_from_take(name, take, side, layout.scale)
     skin = armature.duohand.skin
     if skin is None:
         skin = bpy.data.objects.new(name, mesh)
@@ -268,11 +279,18 @@ def _set_skin(
         mesh.name = name
     yield
     hand_mesh.bind(skin, armature, names, np.asarray(take.skin_weights[side]))
-    if settings.correctives:
+    if layout.correctives:
         yield
-        keys = hand_mesh.take_correctives(take, side, rest_frames, settings.scale)
+        keys = hand_mesh.take_correctives(take, side, rest_frames, layout.scale)
         yield
         if keys:
             hand_mesh.add_correctives(skin, armature, names, keys)
             yield
     return skin
+
+
+def solved_smoothing(take: Take) -> float:
+    """The smoothing that the take was solved with, 0..1; the usual where it does not say."""
+    settings = take.meta.get("settings")
+    strength = settings.get("smooth") if isinstance(settings, dict) else None
+    return float(strength) if isinstance(strength, (int, float)) else USUAL_SMOOTHING

@@ -14,10 +14,13 @@ from inference_core.shared.take import load_take, save_take
 from ..scene.axes import eye_level
 from ..scene.paths import absolute
 from ..scene.properties import TIMING_ITEMS
-from ..scene.shot import active_shot
+from ..scene.shot import active_shot, units_per_metre
 from ..sidebar import NeedsShot
 from .apply_take import ApplySettings, apply_take
 from .read_take import read_take
+
+# Begins anew each time: what was chosen for one shot is not carried over to the next.
+_ASKED: Final[Any] = {"SKIP_SAVE"}
 
 ROTATION_ITEMS: Final = (
     ("QUATERNION", "Quaternion", "Four curves a bone, without gimbal lock"),
@@ -39,27 +42,43 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
     filter_glob: StringProperty(default="*.npz", options={"HIDDEN"})
     existing: EnumProperty(
         name="Existing",
-        description="What happens to a shot of the same name",
+        description="What happens to a shot of the same footage",
         items=(
-            ("UPDATE", "Update in Place", "Put the take in place of the shot's present motion"),
+            (
+                "UPDATE",
+                "Update in Place",
+                "Put the take in place of the shot's motion; all else about the shot stays",
+            ),
             ("NEW", "New Shot", "Keep the earlier shot and make another beside it"),
         ),
     )
-    name: StringProperty(name="Shot", description="Name of the shot; the footage's name where empty")
+    name: StringProperty(name="Shot", description="Name of the shot; by the footage where empty")
     start_frame: IntProperty(
-        name="Start Frame", description="Scene frame of the take's first frame", default=1
+        options=_ASKED, name="Start Frame", description="Scene frame of the take's first frame", default=1
     )
     timing: EnumProperty(
-        name="Timing", description="How the footage's time becomes scene frames", items=TIMING_ITEMS
+        options=_ASKED,
+        name="Timing",
+        description="How the footage's time becomes scene frames",
+        items=TIMING_ITEMS,
     )
     set_rate: BoolProperty(
         name="Set Frame Rate", description="Give the scene the footage's frame rate", default=False
     )
-    set_range: BoolProperty(name="Set Range", description="Let the scene play just the take", default=True)
+    set_range: BoolProperty(
+        options=_ASKED,
+        name="Set Range",
+        description="Let the scene play the take, and the shots beside it",
+        default=True,
+    )
     set_resolution: BoolProperty(
-        name="Set Resolution", description="Give the scene the footage's size in pixels", default=True
+        options=_ASKED,
+        name="Set Resolution",
+        description="Give the scene the footage's size in pixels",
+        default=True,
     )
     camera: EnumProperty(
+        options=_ASKED,
         name="Camera",
         description="The camera that sees the hands as the footage does",
         items=(
@@ -68,8 +87,9 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
         ),
     )
     place: EnumProperty(
+        options=_ASKED,
         name="Place",
-        description="Where the new camera stands",
+        description="Where a new shot's camera stands",
         items=(
             (
                 "EYES",
@@ -81,18 +101,30 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
         ),
     )
     scale: FloatProperty(
-        name="Scale", description="Blender units to a metre", default=1.0, min=0.001, max=1000.0
+        options=_ASKED,
+        name="Scale",
+        description="Blender units to a metre; 0: as the scene's unit scale says",
+        default=0.0,
+        min=0.0,
+        max=1000.0,
     )
     rotation_mode: EnumProperty(
-        name="Rotation", description="How the bones' rotations are keyed", items=ROTATION_ITEMS
+        options=_ASKED,
+        name="Rotation",
+        description="How the bones' rotations are keyed",
+        items=ROTATION_ITEMS,
     )
     correctives: BoolProperty(
+        options=_ASKED,
         name="Pose Correctives",
         description="Driven shape keys that keep the hand's volume where it bends",
         default=True,
     )
     show_footage: BoolProperty(
-        name="Show Footage", description="Put the footage behind the camera's view", default=True
+        options=_ASKED,
+        name="Show Footage",
+        description="Put the footage behind the camera's view",
+        default=True,
     )
     set_markers: BoolProperty(
         name="Markers", description="Mark the least certain spans on the timeline", default=True
@@ -112,24 +144,29 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
         return {"FINISHED"}
 
     def _settings(self, context: bpy.types.Context) -> ApplySettings:
+        scale = self.scale or units_per_metre(context.scene)
         cursor: Any = context.scene.cursor.matrix
-        places = {"EYES": eye_level(self.scale), "ORIGIN": np.eye(4), "CURSOR": np.array(cursor)}
+        places = {"EYES": eye_level(scale), "ORIGIN": np.eye(4), "CURSOR": np.array(cursor)}
         return ApplySettings(
             name=self.name,
             existing=self.existing,
-            start_frame=self.start_frame,
-            timing=self.timing,
+            start_frame=self._asked("start_frame"),
+            timing=self._asked("timing"),
             set_rate=self.set_rate,
-            set_range=self.set_range,
-            set_resolution=self.set_resolution,
-            camera=self.camera,
+            set_range=self._asked("set_range"),
+            set_resolution=self._asked("set_resolution"),
+            camera=self._asked("camera"),
             place=places[self.place],
-            scale=self.scale,
-            rotation_mode=self.rotation_mode,
-            correctives=self.correctives,
-            show_footage=self.show_footage,
+            scale=self.scale or None,
+            rotation_mode=self._asked("rotation_mode"),
+            correctives=self._asked("correctives"),
+            show_footage=self._asked("show_footage"),
             set_markers=self.set_markers,
         )
+
+    def _asked(self, name: str) -> Any:
+        """The property's value where it was chosen; None where nobody did: a shot that is there then keeps its own."""
+        return getattr(self, name) if self.properties.is_property_set(name) else None
 
 
 class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
@@ -146,7 +183,7 @@ class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
         path = absolute(self.filepath)
         try:
             shot = active_shot(context)
-            base = load_take(absolute(shot.duohand.take_path))
+            base = load_take(absolute(shot.duohand.take_path, shot.library))
             save_take(read_take(context.scene, shot, base), path)
         except DuohandError as error:
             self.report({"ERROR"}, str(error))

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Take panel: load a take, and what is known of the shots that are there."""
+"""The Take panel: load a take, what is known of the shots that are there, and where their files lie."""
 
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..scene.shot import armatures, shots
 from ..sidebar import SidebarPanel
+from .files import missing
 
 
 class DUOHAND_PT_take(SidebarPanel, bpy.types.Panel):
@@ -22,8 +24,39 @@ class DUOHAND_PT_take(SidebarPanel, bpy.types.Panel):
         for shot in shots(context.scene):
             hands = " and ".join(("left", "right")[side] for side in armatures(shot)) or "no hand"
             layout.label(text=f"{shot.name}: {hands}", icon="VIEW_PAN")
+            _draw_lost_files(layout, shot)
         layout.operator("duohand.save_take", icon="EXPORT")
 
 
-CLASSES = (DUOHAND_PT_take,)
+class DUOHAND_PT_files(SidebarPanel, bpy.types.Panel):
+    """Where the takes and the footage of the shots lie"""
+
+    bl_idname = "DUOHAND_PT_files"
+    bl_label = "Files"
+    bl_parent_id = "DUOHAND_PT_take"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(shots(context.scene))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout: Any = self.layout
+        for shot in shots(context.scene):
+            layout.label(text=shot.name)
+            layout.prop(shot.duohand, "take_path", text="Take")
+            layout.prop(shot.duohand, "footage", text="Footage")
+
+
+def _draw_lost_files(layout: Any, shot: Any) -> None:
+    """Fields for what the shot needs and is not where it was."""
+    for name, label in (("take_path", "Take"), ("footage", "Footage")):
+        if missing(getattr(shot.duohand, name)):
+            column = layout.column()
+            column.alert = True
+            column.label(text=iface_("{label} not found; choose it:").format(label=iface_(label)))
+            column.prop(shot.duohand, name, text="")
+
+
+CLASSES = (DUOHAND_PT_take, DUOHAND_PT_files)
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

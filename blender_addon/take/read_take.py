@@ -13,6 +13,7 @@ from inference_core.shared.take import Take
 
 from ..scene import fcurves, hand_keys, motion, shot
 from ..scene.axes import CAMERA_FROM_BLENDER_CAMERA, Floats, poses_from_camera_matrices
+from ..scene.hand_curves import hand_channels
 from ..scene.rest_bones import bone_names
 from ..scene.stage import stage
 
@@ -103,7 +104,7 @@ def _presence(
     armature: bpy.types.Object, frames: Floats, base: Take, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """presence (T,) and confidence (T,) from their curves; the base's own where the curves are gone."""
-    channels = fcurves.active_channels(armature)
+    channels = hand_channels(armature)
     curves = (
         [channels.fcurves.find(path) for path in (hand_keys.PRESENCE, hand_keys.CONFIDENCE)]
         if channels

@@ -220,7 +220,7 @@ def test_the_plate_shows_the_frame_of_the_footage_that_belongs_to_the_scenes_fra
     scene.render.fps = rate
     shot = scenes.load("nobody")
     plate, picture = (
-        importlib.import_module(f"{EXTENSION}.{name}") for name in ("take.plate", "export.picture")
+        importlib.import_module(f"{EXTENSION}.{name}") for name in ("scene.plate", "export.picture")
     )
     numbers = np.arange(5, 29) + first
     frames = 1 + np.arange(24) * rate / 24

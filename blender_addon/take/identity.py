@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which shot of a scene is a take's: the one of the same footage. And where that footage lies now."""
+
+from pathlib import Path
+
+import bpy
+
+from inference_core.shared.errors import RequestError
+from inference_core.shared.take import Take
+
+from ..scene import paths, shot
+from .settings import ApplySettings
+
+
+def find_shot(
+    scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings
+) -> bpy.types.Collection | None:
+    """The shot that the take updates: of the name that was asked for, else of the same footage.
+
+    A take that does not say its footage belongs to the shot of its own file. None: a new shot is to be made.
+    """
+    if settings.existing == "NEW":
+        return None
+    there = shot.shots(scene)
+    if settings.name:
+        return next((item for item in there if item.name == settings.name), None)
+    mine = _keys(settings.footage or stated_footage(take), footage_file(take, take_path, settings.footage))
+    for item in there:
+        kept = item.duohand
+        theirs = _keys(kept.footage_key, paths.found(kept.footage, kept.take_path))
+        if mine & theirs or (not (mine and theirs) and _same_file(kept.take_path, take_path)):
+            return item
+    return None
+
+
+def check_editable(collection: bpy.types.Collection) -> None:
+    """Raise a RequestError where the shot is linked from another file: what is written there is lost on reopening."""
+    kept, hands = collection.duohand, list(shot.armatures(collection).values())
+    skins = [hand.duohand.skin for hand in hands]
+    mine = [collection, kept.place, None if kept.own_camera else kept.camera, *hands, *skins]
+    blocks = [item for item in mine if item is not None]
+    linked = [item for item in blocks if item.library is not None or item.override_library is not None]
+    if linked:
+        library = linked[0].library or linked[0].override_library.reference.library
+        raise RequestError(
+            f"The shot {collection.name} is linked from {library.filepath}, and what is loaded into it would be lost. "
+            "Load the take in that file, or here as a new shot (Existing: New Shot)."
+        )
+
+
+def stated_footage(take: Take) -> str:
+    """The footage that the take says it was made from; empty where it says none."""
+    footage = take.meta.get("footage")
+    path = footage.get("path") if isinstance(footage, dict) else footage
+    return path if isinstance(path, str) else ""
+
+
+def footage_file(take: Take, take_path: str, footage: str = "") -> Path | None:
+    """Where the footage lies now: as given or stated, else beside the .blend or the take; None where it is gone."""
+    return paths.found(footage or stated_footage(take), take_path)
+
+
+def shot_name(take: Take, take_path: str, footage: str = "") -> str:
+    """What to call the shot: the footage's name, else the take's."""
+    named = footage or stated_footage(take)
+    return (paths.footage_name(named) if named else "") or Path(take_path).stem or "Duohand"
+
+
+def _keys(stated: str, there: Path | None) -> set[str]:
+    return {paths.footage_key(path) for path in (stated, str(there) if there else "") if path}
+
+
+def _same_file(one: str, other: str) -> bool:
+    return bool(one and other) and Path(paths.absolute(one)) == Path(paths.absolute(other))
