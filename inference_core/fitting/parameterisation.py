@@ -113,6 +113,32 @@ class PosedPoints:
     joints_m: Tensor
     rotation_axes: Tensor
 
+    def where(self, chosen: Tensor, other: "PosedPoints") -> "PosedPoints":
+        """These where `chosen` (N,), the others elsewhere."""
+
+        def picked(own: Tensor, theirs: Tensor) -> Tensor:
+            return torch.where(chosen.reshape(-1, *[1] * (own.dim() - 1)), own, theirs)
+
+        return PosedPoints(
+            self.parameterisation,
+            self.state.where(chosen, other.state),
+            picked(self.points_m, other.points_m),
+            picked(self.rotations, other.rotations),
+            picked(self.joints_m, other.joints_m),
+            picked(self.rotation_axes, other.rotation_axes),
+        )
+
+    def take(self, indices: Tensor) -> "PosedPoints":
+        """The hand frames of the given indices."""
+        return PosedPoints(
+            self.parameterisation,
+            self.state.take(indices),
+            self.points_m[indices],
+            self.rotations[indices],
+            self.joints_m[indices],
+            self.rotation_axes[indices],
+        )
+
     def jacobian(self, points: slice | Tensor) -> Tensor:
         """(N, 3, P', D) derivatives of the chosen points by the unknowns."""
         parameterisation, free = self.parameterisation, self.parameterisation.free

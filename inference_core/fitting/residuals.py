@@ -18,7 +18,6 @@ from inference_core.fitting.parameterisation import (
     HandParameterisation,
     HandState,
     PosedPoints,
-    pose_points,
 )
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import log
@@ -28,6 +27,8 @@ LANDMARKS, JOINTS = slice(0, 21), slice(21, 42)
 # Standard deviations. Of landmarks: as a share of the diagonal of the hand's box (346 px: 3 px). MediaPipe's own
 # 2D and world landmarks disagree by 6 px there, hence the wide world one.
 _PIXEL_SHARE, _PIXEL_DELTA = 0.009, 2.5
+# The landmarks of a hand err together in its size in the picture by this share, and so in its distance.
+_SIZE_SIGMA, _SIZE_STEPS = 0.04, 3
 _WORLD_M, _WORLD_DELTA = 0.0068, 2.7
 # Of the resting pose: flexion, spread, twist in degrees; and of the last joint's flexion about 0.6 of the one
 # before, to which one tendon ties it.
@@ -36,7 +37,7 @@ _TENDON_DEG, _TENDON_RATIO = 20.0, 0.6
 _LIMIT_DEG = 1.5
 # Of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_DELTA = 10.0, 14.0, 2.5
-_NETWORK_JOINT_M, _NETWORK_IMAGE, _NETWORK_DEPTH = 0.010, 0.012, 0.02
+_NETWORK_JOINT_M, _NETWORK_IMAGE, _NETWORK_DEPTH = 0.010, 0.012, 0.035
 # A network has read the world landmarks: beside a fully confident one this share of them counts no more.
 _WORLD_READ = 0.8
 
@@ -72,13 +73,10 @@ class Rows:
         )
 
 
-def frame_cost(
-    parameterisation: HandParameterisation, seen: Observations, state: HandState, world_scale: Tensor
-) -> Tensor:
-    """(N,) cost of the states, without derivatives."""
-    posed = pose_points(parameterisation, seen.side, state)
-    cost = _pixel_errors(seen, posed)[1].sum(-1) + _world_errors(seen, posed, world_scale)[1].sum(-1)
-    for residual in _angle_residuals(parameterisation, seen.side, state):
+def frame_cost(seen: Observations, posed: PosedPoints, world_scale: Tensor) -> Tensor:
+    """(N,) cost of the posed hands, without derivatives."""
+    cost = _pixel_errors(seen, posed).total + _world_errors(seen, posed, world_scale)[1].sum(-1)
+    for residual in _angle_residuals(posed.parameterisation, seen.side, posed.state):
         cost = cost + 0.5 * residual.square().sum((1, 2))
     if seen.network is not None:
         cost = cost + _network_errors(seen.network, posed)[1]
@@ -131,26 +129,65 @@ def pseudo_huber(error: Tensor, delta: float) -> tuple[Tensor, Tensor]:
     return 1 / root, delta**2 * (root - 1)
 
 
-def _pixel_errors(seen: Observations, posed: PosedPoints) -> tuple[Tensor, Tensor, Tensor]:
-    residual = (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels) / (
-        _PIXEL_SHARE * seen.diagonal_px[:, None, None]
-    )
-    weight, cost = pseudo_huber(residual.norm(dim=-1), _PIXEL_DELTA)
-    return residual, cost * seen.score, weight * seen.score
+@dataclass(frozen=True)
+class _PixelErrors:
+    """Landmarks' residuals (N, 21, 2) with the size error taken out, their weights and costs (N, 21); size
+    (N, 21, 2): the residuals' derivative by the size error; size_cost (N,)."""
+
+    residual: Tensor
+    weight: Tensor
+    cost: Tensor
+    size: Tensor
+    size_cost: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """(N,) what they cost."""
+        return self.cost.sum(-1) + self.size_cost
+
+
+def _pixel_errors(seen: Observations, posed: PosedPoints) -> _PixelErrors:
+    """All landmarks of a hand err together in its size: that is what hides its distance.
+
+    The size error is eliminated, frame by frame, at its own optimum: derivatives by the unknowns need none of it.
+    """
+    sigma_px = _PIXEL_SHARE * seen.diagonal_px[:, None, None]
+    residual = (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels) / sigma_px
+    share = seen.score[..., None] / seen.score.sum(-1)[:, None, None].clamp(min=1e-9)
+    size = (seen.pixels - (seen.pixels * share).sum(1, keepdim=True)) / sigma_px
+    weight = seen.score
+    error = residual
+    size_error = torch.zeros(len(seen)).double()
+    for _ in range(_SIZE_STEPS):
+        own = (weight[..., None] * size).flatten(1)
+        size_error = -(own * residual.flatten(1)).sum(1) / (_SIZE_SIGMA**-2 + (own * size.flatten(1)).sum(1))
+        error = residual + size_error[:, None, None] * size
+        weight = pseudo_huber(error.norm(dim=-1), _PIXEL_DELTA)[0] * seen.score
+    cost = pseudo_huber(error.norm(dim=-1), _PIXEL_DELTA)[1] * seen.score
+    return _PixelErrors(error, weight, cost, size, 0.5 * (size_error / _SIZE_SIGMA).square())
 
 
 def _pixel_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor) -> Rows:
     points = posed.points_m[:, LANDMARKS]
-    residual, cost, weight = _pixel_errors(seen, posed)
-    factor = weight.sqrt()[:, None, :]
+    errors = _pixel_errors(seen, posed)
+    factor = errors.weight.sqrt()[:, None, :]
     depth = points[..., 2].clamp(min=1e-3)
     slope = (points[..., :2] / depth[..., None]).transpose(1, 2)
     gain = factor / depth[:, None] / (_PIXEL_SHARE * seen.diagonal_px[:, None, None])
     flat = (jacobian[:, :2] - slope[..., None] * jacobian[:, 2:]) * gain[..., None]
     count = flat.shape[2] * 2
-    turned = (seen.K[:, :2, :2] @ flat.flatten(2)).reshape(len(flat), count, -1)
-    weighted = (residual.transpose(1, 2) * factor).reshape(len(flat), count)
-    return Rows(weighted, turned, cost.sum(-1))
+    rotated = (seen.K[:, :2, :2] @ flat.flatten(2)).reshape(len(flat), count, -1)
+    residual, size = (
+        (value.transpose(1, 2) * factor).reshape(len(flat), count) for value in (errors.residual, errors.size)
+    )
+    # With the size error eliminated the squared rows are J' (I - c v v') J: rows (I - k v v') J, and the residual so
+    # that the gradient stays J' r.
+    length = size.square().sum(1).clamp(min=1e-12)
+    kept = (1 / (1 + _SIZE_SIGMA**2 * length)).sqrt()
+    k = (1 - kept) / length
+    rows = rotated - (k[:, None] * size)[..., None] * (size[:, None] @ rotated)
+    back = residual + ((k / kept) * (size * residual).sum(1))[:, None] * size
+    return Rows(back, rows, errors.total)
 
 
 def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inference_core.fitting.capsules import Capsules, fit_capsules
 from inference_core.fitting.confidence import frame_confidence
+from inference_core.fitting.contact import find_contact
 from inference_core.fitting.gaps import bridge
 from inference_core.fitting.glitches import distrusted, glitches
-from inference_core.fitting.interaction import Spheres, between_cost, between_normal, hand_spheres
+from inference_core.fitting.interaction import depth_ties, draws, pair_cost, pair_equations, pairs
 from inference_core.fitting.observations import Observations, gather, usable_presence
 from inference_core.fitting.parameterisation import HandParameterisation, HandState, pose_points
 from inference_core.fitting.residuals import frame_cost, frame_normal, reprojection_px
@@ -67,13 +69,13 @@ def solve_shot(
     with torch.no_grad():
         shape = _shot_shape(model, hand_evidence, camera, times)
         record = _Record(present, shape)
-        spheres = hand_spheres(model, shape.parameterisation) if settings.contact else None
+        capsules = fit_capsules(model, shape.parameterisation) if settings.contact else None
         for frames in _windows(len(times), settings):
             seen = gather(
                 hand_evidence, network_evidence, present, camera, times, shape.parameterisation.axes, frames
             )
             if len(seen):
-                record.add(seen, frames, *_solve_window(shape, seen, spheres, settings.smooth))
+                record.add(seen, frames, *_solve_window(shape, seen, capsules, settings.smooth))
             if progress is not None:
                 progress(SOLVE, frames.stop, len(times))
         return record.solution(model)
@@ -109,43 +111,48 @@ def _shot_shape(
 
 
 def _solve_window(
-    shape: ShotShape, seen: Observations, spheres: Spheres | None, smooth: float
+    shape: ShotShape, seen: Observations, capsules: Capsules | None, smooth: float
 ) -> tuple[HandState, HandState, Tensor, Tensor]:
     """Raw and solved states, confidence (N,) and mean reprojection error (N,), pixels."""
     held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
     raw = bridge(seen, held, fit_frames(shape, seen, start_state(shape, seen)))
     jumped = glitches(shape.parameterisation, seen, raw)
     seen = distrusted(seen, jumped)
-    solved = fit_shot(shape, seen, bridge(seen, held & ~jumped, raw), spheres, smooth)
+    solved = fit_shot(shape, seen, bridge(seen, held & ~jumped, raw), capsules, smooth)
     posed = pose_points(shape.parameterisation, seen.side, solved)
     error_px = torch.where(seen.seen, reprojection_px(seen, posed).mean(-1), torch.nan)
     return raw, solved, frame_confidence(seen, held, posed, error_px), error_px
 
 
 def fit_shot(
-    shape: ShotShape, seen: Observations, state: HandState, spheres: Spheres | None, smooth: float
+    shape: ShotShape, seen: Observations, state: HandState, capsules: Capsules | None, smooth: float
 ) -> HandState:
     """All hand frames together, from the given states: Gauss-Newton with one damping for the whole window."""
     parameterisation, damping = shape.parameterisation, 1e-3
     strength = _strength(seen, smooth)
+    posed = pose_points(parameterisation, seen.side, state)
+    contact = None if capsules is None else find_contact(seen, posed, capsules, *pairs(seen))
     for _ in range(_SHOT_STEPS):
         sigma = sigmas(seen, state, parameterisation)
         temporal = temporal_normal(seen, state, parameterisation, sigma, strength)
-        posed = pose_points(parameterisation, seen.side, state)
-        frames = frame_normal(parameterisation, seen, posed, shape.world_scale) + between_normal(
-            parameterisation, seen, posed, spheres
-        )
-        cost = frames.cost.sum() + temporal.cost
-        trial = state.moved(limited(solve_banded(frames, temporal, damping)), parameterisation)
+        frames = frame_normal(parameterisation, seen, posed, shape.world_scale)
+        drawn = None if contact is None or capsules is None else draws(contact, seen, posed, capsules)
+        between = pair_equations(seen, posed, capsules, drawn)
+        ties = depth_ties(seen, state.image_depth[:, 2], contact)
+        cost = frames.cost.sum() + temporal.cost + between.cost + ties.cost
+        step = solve_banded(seen, frames, temporal, between, ties, damping)
+        trial = state.moved(limited(step), parameterisation)
+        trial_posed = pose_points(parameterisation, seen.side, trial)
         trial_cost = (
-            frame_cost(parameterisation, seen, trial, shape.world_scale).sum()
-            + between_cost(parameterisation, seen, trial, spheres)
+            frame_cost(seen, trial_posed, shape.world_scale).sum()
+            + pair_cost(seen, trial_posed, capsules, drawn)
             + temporal_normal(seen, trial, parameterisation, sigma, strength).cost
+            + depth_ties(seen, trial.image_depth[:, 2], contact).cost
         )
         if trial_cost > cost:
             damping *= 10
             continue
-        state, damping = trial, damping * 0.3
+        state, posed, damping = trial, trial_posed, damping * 0.3
         if cost - trial_cost < _SETTLED * cost:
             break
     return state

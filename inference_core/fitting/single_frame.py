@@ -117,17 +117,18 @@ def fit_frames(
     """Each hand frame at its own optimum: Levenberg-Marquardt with a damping of its own for every frame."""
     parameterisation = shape.parameterisation
     damping = torch.full((len(seen),), 1e-2).double()
-    cost = frame_cost(parameterisation, seen, state, shape.world_scale)
+    posed = pose_points(parameterisation, seen.side, state)
+    cost = frame_cost(seen, posed, shape.world_scale)
     for _ in range(steps):
-        normal = frame_normal(
-            parameterisation, seen, pose_points(parameterisation, seen.side, state), shape.world_scale
-        )
+        normal = frame_normal(parameterisation, seen, posed, shape.world_scale)
         diagonal = normal.hessian.diagonal(dim1=-2, dim2=-1)
         damped = normal.hessian + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
         step = -torch.cholesky_solve(normal.gradient[..., None], torch.linalg.cholesky(damped))[..., 0]
         trial = state.moved(limited(step), parameterisation)
-        trial_cost = frame_cost(parameterisation, seen, trial, shape.world_scale)
+        trial_posed = pose_points(parameterisation, seen.side, trial)
+        trial_cost = frame_cost(seen, trial_posed, shape.world_scale)
         better = trial_cost < cost
+        posed = trial_posed.where(better, posed)
         state, cost = trial.where(better, state), torch.where(better, trial_cost, cost)
         damping = torch.where(better, damping * 0.2, damping * 8).clamp(1e-6, 1e6)
     return state

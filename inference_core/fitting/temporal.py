@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 from torch import Tensor
 
+from inference_core.fitting.interaction import DepthTies, PairEquations
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import (
     DEPTH,
@@ -116,25 +117,80 @@ class Banded:
     cost: Tensor
 
 
-def solve_banded(frames: NormalEquations, temporal: Banded, damping: float) -> Tensor:
-    """The increment (N, D) at the minimum of both; one banded Cholesky over all hand frames.
+def solve_banded(
+    seen: Observations,
+    frames: NormalEquations,
+    temporal: Banded,
+    pairs: PairEquations,
+    ties: DepthTies,
+    damping: float,
+) -> Tensor:
+    """The increment (N, D) at the minimum of all; one banded Cholesky over all frames.
 
-    Bandwidth is two hand frames' unknowns; LAPACK's pbsv takes 0.1 ms a hand frame.
+    Both hands of a frame are one block, where any two share one; the bandwidth is that of two frames.
     """
-    count, size = frames.gradient.shape
-    blocks = (frames.hessian + torch.diag_embed(temporal.diagonal)).numpy()
-    bands: NDArray[np.float64] = np.zeros((2 * size + 1, count, size))
+    rows = _Rows.of(seen, len(pairs.left) > 0)
+    sides, size = rows.sides, frames.gradient.shape[1]
+    width = sides * size
+    bands: NDArray[np.float64] = np.zeros((2 * width + 1, rows.count, sides, size))
+    bands[0] = 1.0
+    at = (rows.frame, rows.side)
+    own, gradient = frames.hessian + torch.diag_embed(temporal.diagonal), frames.gradient + temporal.gradient
+    for place, hands in enumerate((pairs.left, pairs.right)):
+        own.index_add_(0, hands, pairs.hessian[:, place, :, place])
+        gradient.index_add_(0, hands, pairs.gradient[:, place])
+    _add_ties(own, gradient, pairs, ties)
+    blocks = own.numpy()
     for offset in range(size):
-        bands[offset, :, : size - offset] = np.diagonal(blocks, -offset, 1, 2)
-    bands[0] *= 1 + damping
-    bands[0] += 1e-9
-    bands[size] = temporal.near.numpy()
-    bands[2 * size] = temporal.far.numpy()
-    right = -(frames.gradient + temporal.gradient).reshape(-1).numpy()
+        bands[offset, *at, : size - offset] = np.diagonal(blocks, -offset, 1, 2)
+    bands[0, *at] = bands[0, *at] * (1 + damping) + 1e-9
+    bands[width, *at] = temporal.near.numpy()
+    bands[2 * width, *at] = temporal.far.numpy()
+    if sides == 2:
+        cross, frame = pairs.hessian[:, 1, :, 0].numpy(), rows.frame[pairs.left.numpy()]
+        for row in range(size):
+            # Right's unknown `row` against all of left's: as many offsets, one of each.
+            column = np.arange(size)
+            bands[size + row - column, frame[:, None], 0, column] = cross[:, row]
+        depth, tied, weight = DEPTH.start, frame[ties.pair.numpy()], ties.weight.numpy()
+        bands[width, tied, :, depth] -= weight[:, None]
+        bands[width + size, tied, 0, depth] += weight
+        bands[width - size, tied, 1, depth] += weight
+        bands[size, tied, 0, depth] -= weight
+        bands[size, frame[ties.following.numpy()], 0, depth] -= weight
+    right: NDArray[np.float64] = np.zeros((rows.count, sides, size))
+    right[at] = -gradient.numpy()
     step = solveh_banded(
-        bands.reshape(2 * size + 1, -1), right, lower=True, overwrite_ab=True, check_finite=False
+        bands.reshape(2 * width + 1, -1), right.reshape(-1), lower=True, overwrite_ab=True, check_finite=False
     )
-    return torch.as_tensor(step).reshape(count, size)
+    return torch.as_tensor(step.reshape(rows.count, sides, size)[at])
+
+
+def _add_ties(own: Tensor, gradient: Tensor, pairs: PairEquations, ties: DepthTies) -> None:
+    """The ties' part of each hand frame's own block."""
+    depth, pull = DEPTH.start, ties.weight * ties.residual
+    for hands, sign in ((pairs.left, -1.0), (pairs.right, 1.0)):
+        for chosen, way in ((ties.pair, -1.0), (ties.following, 1.0)):
+            own[:, depth, depth].index_add_(0, hands[chosen], ties.weight)
+            gradient[:, depth].index_add_(0, hands[chosen], sign * way * pull)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Where each hand frame's unknowns stand: frame, side (N,) of `count` blocks of one or two sides."""
+
+    frame: NDArray[np.int64]
+    side: NDArray[np.int64]
+    count: int
+    sides: int
+
+    @staticmethod
+    def of(seen: Observations, paired: bool) -> "_Rows":
+        if not paired:
+            index = np.arange(len(seen))
+            return _Rows(index, np.zeros_like(index), len(seen), 1)
+        frames, rank = np.unique(seen.frame.numpy(), return_inverse=True)
+        return _Rows(rank, seen.side.numpy(), len(frames), 2)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hands' surfaces as capsules along the bones, as wide as the skin of the hand model around each."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inference_core.fitting.parameterisation import HandParameterisation
+from inference_core.fitting.residuals import JOINTS
+from inference_core.hand_model.hand import HandModel
+from inference_core.shared.skeleton import TIPS_21
+
+# Phalanges first, thumb to pinky, tip last; then the palm: the metacarpals, the row of knuckles, the thumb's web.
+BONES = (
+    *((4 * finger + k, 4 * finger + k + 1) for finger in range(5) for k in (1, 2, 3)),
+    *((0, joint) for joint in (1, 5, 9, 13, 17)),
+    *((5, 9), (9, 13), (13, 17), (1, 5)),
+)
+# A fingertip's capsule ends inside the finger: this share of the last phalanx short of the skin.
+_TIP_SHORT = 0.33
+_WIDEST_M = 0.016
+
+
+@dataclass(frozen=True)
+class Capsules:
+    """C capsules a hand: ends (C, 2, 21) as blends of the 21 joints; radii_m (S, C)."""
+
+    ends: Tensor
+    radii_m: Tensor
+
+    def ends_m(self, joints_m: Tensor) -> Tensor:
+        """(N, C, 2, 3) centres of the capsules' ends for joints (N, 21, 3)."""
+        return (self.ends.flatten(0, 1) @ joints_m).unflatten(1, self.ends.shape[:2])
+
+
+def fit_capsules(model: HandModel, parameterisation: HandParameterisation) -> Capsules:
+    """Capsules whose radii are the mean distances of the rest hand's skin, each vertex to its nearest bone."""
+    joints = torch.eye(21).double()
+    tips = torch.as_tensor(TIPS_21)
+    joints[tips] = (1 - _TIP_SHORT) * joints[tips] + _TIP_SHORT * joints[tips - 1]
+    capsules = Capsules(joints[torch.tensor(BONES)], torch.zeros(2, len(BONES)).double())
+    rest = model.to("cpu", torch.float64).with_shape(parameterisation.betas)
+    vertices_m = rest.rest_vertices_m - rest.rest_joints_m[:, :1]
+    start, end = capsules.ends_m(parameterisation.points_m[:, JOINTS]).unbind(2)
+    bone = (end - start)[:, None]
+    along = ((vertices_m[:, :, None] - start[:, None]) * bone).sum(-1) / bone.square().sum(-1)
+    nearest = start[:, None] + along.clamp(0, 1)[..., None] * bone
+    distance_m, owner = (vertices_m[:, :, None] - nearest).norm(dim=-1).min(-1)
+    total = torch.zeros(2, len(BONES)).double().scatter_add_(1, owner, distance_m)
+    count = torch.zeros_like(total).scatter_add_(1, owner, torch.ones_like(distance_m))
+    return Capsules(capsules.ends, (total / count.clamp(min=1)).clamp(max=_WIDEST_M))
+
+
+def closest_points(first_m: Tensor, second_m: Tensor) -> tuple[Tensor, Tensor]:
+    """Where segments (..., 2, 3) come nearest to each other: shares (...,) of the way along each."""
+    own, other = first_m[..., 1, :] - first_m[..., 0, :], second_m[..., 1, :] - second_m[..., 0, :]
+    between = first_m[..., 0, :] - second_m[..., 0, :]
+    a, e = own.square().sum(-1), other.square().sum(-1)
+    b, c, f = (own * other).sum(-1), (own * between).sum(-1), (other * between).sum(-1)
+    determinant = (a * e - b * b).clamp(min=1e-12)
+    along = ((b * f - c * e) / determinant).clamp(0, 1)
+    across = ((b * along + f) / e).clamp(0, 1)
+    return ((b * across - c) / a).clamp(0, 1), across
