@@ -13,18 +13,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from inference_core.fitting.settings import SolveSettings
+from inference_core.footage.records import footage_of_frames
 from inference_core.geometry.camera import Camera, camera_from_intrinsics
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
-from inference_core.landmarks.weights import load_landmark_networks
-from inference_core.tracking.assign import build_tracks
-from inference_core.tracking.detect import detect_shot
+from inference_core.stages import (
+    Run,
+    choose_network,
+    detect,
+    initial_fit,
+    predict,
+    recover,
+    refine,
+    track,
+)
+from inference_core.tracking.assign import TrackSettings
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.handedness import with_handedness
 from inference_core.two_hand.predictions import TwoHandPredictions
-from inference_core.two_hand.predictor import load_predictor, recover_and_predict
-from inference_core.two_hand.weights import SHIPPED_FOLDER
-from training.evaluation.clips import clip_frames
+from training.evaluation.clips import clip_camera, clip_frames
 from training.synthetic.generate import Kit, load_kit
 from training.synthetic.randomness import Randomness
 from training.synthetic.sequence import Motion, SyntheticClip, draw_motion, posed_motion, render_motion
@@ -76,28 +83,29 @@ def cached_clips(folder: Path, numbers: range) -> Iterator[TouchingClip]:
 
 
 def _made(number: int) -> TouchingClip:
-    kind = KINDS[number % len(KINDS)]
+    kind, device = KINDS[number % len(KINDS)], torch.device("cpu")
     clip = _rendered(_SEED + number, kind)
-    hand, device = load_hand_model(), torch.device("cpu")
-    predictor = load_predictor(SHIPPED_FOLDER, hand, device)
-    frames, time_s = clip_frames(clip), clip.time_s.double().numpy()
-    camera = camera_from_intrinsics(SIZE_PX, clip.K.double().numpy())
-    detections = detect_shot(frames, load_landmark_networks(device))
-    if predictor.head is not None:
-        detections = with_handedness(frames, detections, predictor.head)
-    tracks = build_tracks(detections)
-    predictions = recover_and_predict(lambda: frames, tracks, camera, predictor)
+    hand, camera = load_hand_model(), clip_camera(clip)
+    network = choose_network("shipped", hand, device)
+    footage = footage_of_frames(clip_frames(clip), FPS)
+    run = Run(footage, camera, hand, device, network, TrackSettings(), SolveSettings(), None, _silent)
+    shot = predict(run, initial_fit(run, refine(run, recover(run, track(run, detect(run))))))
+    assert shot.tracks is not None and shot.predictions is not None
     return TouchingClip(
         kind,
         camera,
-        time_s,
-        tracks,
-        predictions,
+        clip.time_s.double().numpy(),
+        shot.tracks,
+        shot.predictions,
         clip.joints_cam_m.numpy(),
         clip.rotations.numpy(),
         clip.betas.numpy(),
         clip.present.numpy().astype(bool),
     )
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    pass
 
 
 def _rendered(seed: int, kind: str) -> SyntheticClip:

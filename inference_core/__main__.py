@@ -74,6 +74,17 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     lens.add_argument("--fov", type=float, metavar="DEG", help="field of view across the wider side")
     lens.add_argument("--focal-mm", type=float, metavar="F", help="focal length, with --sensor-mm")
     lens.add_argument("--sensor-mm", type=float, metavar="S", help="wider side of the sensor as filmed")
+    lens.add_argument(
+        "--camera-path",
+        metavar="FILE",
+        help="a moving camera's poses: T_world_cam (frames, 4, 4), .json or .npz",
+    )
+    parser.add_argument(
+        "--hand-length-mm",
+        type=float,
+        metavar="MM",
+        help="from the wrist crease to the middle fingertip (default: the population's mean, right to some 5 %%)",
+    )
     parser.add_argument("--hands", choices=("both", "left", "right"), default="both")
     parser.add_argument("--mano", metavar="DIR", help="your MANO files (folder or zip) for the open hand")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
@@ -123,6 +134,8 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         fov_deg=parsed.fov,
         focal_mm=parsed.focal_mm,
         sensor_mm=parsed.sensor_mm,
+        hand_length_mm=parsed.hand_length_mm,
+        camera_path=parsed.camera_path,
         hands=parsed.hands,
         mano=parsed.mano,
         device=parsed.device,

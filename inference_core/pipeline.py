@@ -16,6 +16,7 @@ from inference_core.geometry.camera import (
     camera_from_intrinsics,
     default_camera,
 )
+from inference_core.geometry.camera_path import with_camera_path
 from inference_core.hand_model.load import load_hand_model
 from inference_core.preview import (
     check_plate_name,
@@ -65,6 +66,8 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     footage = open_footage(request.footage, frames, request.fps, notices.add, limits)
     plate = _plate(request, footage, notices)
     camera = camera_of(request, footage.info.size_px)
+    if request.camera_path is not None:
+        camera = with_camera_path(camera, Path(request.camera_path), footage.info.numbers)
     hand_model = load_hand_model(Path(request.mano) if request.mano else None)
     device = choose_device(request.device)
     network = choose_network(request.network, hand_model, device)
@@ -76,7 +79,7 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
             device,
             network,
             TrackSettings(hands=request.hands),
-            SolveSettings(smooth=request.smooth),
+            SolveSettings(smooth=request.smooth, hand_length_mm=request.hand_length_mm),
             cache,
             progress,
         )

@@ -10,9 +10,11 @@ from inference_core.shared.picture_sequences import PICTURE_SUFFIXES, is_picture
 
 
 def capture_inputs(request: CaptureRequest) -> Iterator[Path]:
-    """Footage, hand model and network of a capture."""
+    """Footage, hand model, camera path and network of a capture."""
     yield from footage_inputs(request.footage)
     yield from mano_inputs(Path(request.mano) if request.mano else None)
+    if request.camera_path is not None:
+        yield Path(request.camera_path)
     if request.network not in ("auto", "none", "shipped"):
         yield from weights_inputs(Path(request.network))
 

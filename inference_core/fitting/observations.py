@@ -5,6 +5,7 @@ Sorted by side, then by frame, so that a hand's neighbours in time are neighbour
 """
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -51,7 +52,8 @@ class Observations:
 
     side, frame (N,) int64; time (N,) in median frame times; K (N, 3, 3); pixels (N, 21, 2), score (N, 21),
     zero where nothing was seen; diagonal_px (N,) of the landmarks' box; world_m (N, 21, 3) centred, turned
-    from the crop's line of sight into camera axes; other (N,) index of the same frame's other hand, or -1.
+    from the crop's line of sight into camera axes; other (N,) index of the same frame's other hand, or -1;
+    T_world_cam (N, 4, 4) where the camera stood.
     """
 
     side: Tensor
@@ -63,6 +65,7 @@ class Observations:
     diagonal_px: Tensor
     world_m: Tensor
     other: Tensor
+    T_world_cam: Tensor
     network: NetworkTargets | None
 
     def __len__(self) -> int:
@@ -79,6 +82,14 @@ class Observations:
         step = torch.diff(self.time)
         follows = (torch.diff(self.side) == 0) & (torch.diff(self.frame) == 1) & (step < _LONGEST_STEP)
         return torch.where(follows, step, torch.zeros_like(step))
+
+    @cached_property
+    def camera_steps(self) -> Tensor | None:
+        """(N - 1, 4, 4) from the camera of each hand frame to that of the next; None for a camera that stands."""
+        poses = self.T_world_cam
+        if len(poses) < 2 or torch.equal(poses, poses[:1].expand_as(poses)):
+            return None
+        return torch.linalg.inv(poses[1:]) @ poses[:-1]
 
     def take(self, indices: Tensor) -> "Observations":
         """The hand frames of the given indices, the link to the other hand cut."""
@@ -157,8 +168,14 @@ def gather(
         diagonal_px=(pixels.amax(1) - pixels.amin(1)).norm(dim=-1).clamp(min=8.0),
         world_m=_seen_along_ray(world_m, pixels, K),
         other=_other_hands(side, frame),
+        T_world_cam=_poses(camera, frame),
         network=None if network is None else _network_targets(network, pick, axes),
     )
+
+
+def _poses(camera: Camera, frame: Tensor) -> Tensor:
+    poses = torch.as_tensor(camera.T_world_cam).double()
+    return poses[frame] if poses.dim() == 3 else poses.expand(len(frame), 4, 4)
 
 
 def _other_hands(side: Tensor, frame: Tensor) -> Tensor:

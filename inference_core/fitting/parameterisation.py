@@ -145,9 +145,8 @@ class PosedPoints:
         chosen = self.points_m[:, points]
         wrist_m = self.state.wrist_m
         axes = self.rotation_axes.transpose(-1, -2).flatten(1, 2)[:, free]
-        arms = chosen[:, :, None] - self.joints_m[:, 1:][:, free // 3][:, None]
+        joints_m = self.joints_m[:, 1:][:, free // 3]
         moved_by = parameterisation.ancestry[points][:, free // 3]
-        fingers = _cross(axes[:, None], arms) * moved_by[..., None]
         about_wrist = -hat(chosen - wrist_m[:, None])
         depth = wrist_m[:, None, :].expand_as(chosen)
         out = chosen.new_zeros(len(chosen), 3, chosen.shape[1], parameterisation.size)
@@ -155,7 +154,11 @@ class PosedPoints:
         out[:, 1, :, 1] = wrist_m[:, None, 2]
         out[..., 2] = depth.transpose(1, 2)
         out[..., ROOT] = about_wrist.transpose(1, 2)
-        out[..., FINGERS:] = fingers.permute(0, 3, 1, 2)
+        # The cross product of axes and arms by its components: a few times faster than linalg.cross.
+        arms = [chosen[:, :, None, k] - joints_m[:, None, :, k] for k in range(3)]
+        for k, following, last in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+            across = axes[:, None, :, following] * arms[last] - axes[:, None, :, last] * arms[following]
+            out[:, k, :, FINGERS:] = across * moved_by
         return out
 
     def shape_jacobian(self, side: Tensor, points: slice | Tensor) -> Tensor:
@@ -252,7 +255,3 @@ def _left_jacobian(vectors: Tensor) -> Tensor:
 
 def _rotated(matrices: Tensor, vectors: Tensor) -> Tensor:
     return (matrices * vectors[..., None, :]).sum(-1)
-
-
-def _cross(first: Tensor, second: Tensor) -> Tensor:
-    return torch.linalg.cross(*torch.broadcast_tensors(first, second), dim=-1)

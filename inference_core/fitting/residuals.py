@@ -28,7 +28,7 @@ LANDMARKS, JOINTS = slice(0, 21), slice(21, 42)
 # 2D and world landmarks disagree by 6 px there, hence the wide world one.
 _PIXEL_SHARE, _PIXEL_DELTA = 0.009, 2.5
 # The landmarks of a hand err together in its size in the picture by this share, and so in its distance.
-_SIZE_SIGMA, _SIZE_STEPS = 0.04, 3
+_SIZE_SIGMA, _SIZE_STEPS = 0.02, 3
 _WORLD_M, _WORLD_DELTA = 0.0068, 2.7
 # Of the resting pose: flexion, spread, twist in degrees; and of the last joint's flexion about 0.6 of the one
 # before, to which one tendon ties it.

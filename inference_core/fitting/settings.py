@@ -11,19 +11,26 @@ class SolveSettings:
     """Settings of one solve.
 
     smooth: 0 leaves every frame to itself, 0.5 is made for plain footage, 1 smooths as much as may be.
-    contact: keep the two hands' surfaces out of each other.
+    contact: keep the two hands' surfaces out of each other, and together where they touch.
+    hand_length_mm: from the wrist crease to the middle fingertip; None: the population's mean, with its spread.
     window_frames, overlap_frames: a long shot is solved in windows of that many frames, each sharing that many
     with the next, over which one is faded into the other.
     """
 
     smooth: float = 0.5
     contact: bool = True
+    hand_length_mm: float | None = None
     window_frames: int = 600
     overlap_frames: int = 60
 
     def __post_init__(self) -> None:
         if not 0 <= self.smooth <= 1:
             raise RequestError(f"smooth is {self.smooth}; choose a number from 0 to 1.")
+        if self.hand_length_mm is not None and not 80 <= self.hand_length_mm <= 300:
+            raise RequestError(
+                f"A hand of {self.hand_length_mm:g} mm is not possible; give the length from the wrist crease to the "
+                "middle fingertip in millimetres, 80 to 300, such as 185."
+            )
         if not 0 < 2 * self.overlap_frames <= self.window_frames:
             raise RequestError(
                 f"Windows of {self.window_frames} frames cannot share {self.overlap_frames} with the next: "

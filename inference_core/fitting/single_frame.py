@@ -19,6 +19,7 @@ from inference_core.fitting.parameterisation import (
     pose_points,
 )
 from inference_core.fitting.residuals import (
+    JOINTS,
     LANDMARKS,
     frame_cost,
     frame_normal,
@@ -40,6 +41,9 @@ _SHAPE_FRAMES = 120
 # errors go with the pose and do not average out.
 _SHAPE_LOOKS = 4.0
 _SIDES_DIFFER = 0.3  # betas, standard deviations
+# A hand's length as given is right to this much.
+_LENGTH_M = 0.001
+_MIDDLE_TIP = JOINTS.start + 12
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ def well_seen(evidence: HandTracks) -> NDArray[np.uint8]:
     return chosen
 
 
-def estimate_shape(model: HandModel, seen: Observations) -> ShotShape:
-    """One shape a hand from well seen hand frames spread over the shot (well_seen).
+def estimate_shape(model: HandModel, seen: Observations, hand_length_mm: float | None = None) -> ShotShape:
+    """One shape a hand from well seen hand frames spread over the shot (well_seen), of the length where it is given.
 
     Left and right are coupled softly: a person's hands are alike. A side without landmarks takes after the
     other; without any, both are the model's mean.
@@ -71,12 +75,42 @@ def estimate_shape(model: HandModel, seen: Observations) -> ShotShape:
     parameterisation = make_parameterisation(model, torch.zeros(2, 10).double())
     shape = ShotShape(parameterisation, torch.ones(2).double())
     if not len(seen):
-        return shape
+        return shape if hand_length_mm is None else _of_length(model, shape, hand_length_mm)
     shape = replace(shape, world_scale=_start_scale(parameterisation, seen))
     state = fit_frames(shape, seen, start_state(shape, seen))
     for _ in range(_SHAPE_STEPS):
-        shape, state = _shape_step(model, shape, seen, state)
+        shape, state = _shape_step(model, shape, seen, state, hand_length_mm)
     return shape
+
+
+def hand_length_m(parameterisation: HandParameterisation) -> Tensor:
+    """(S,) from the wrist to the middle fingertip, of flat hands."""
+    return parameterisation.points_m[:, _MIDDLE_TIP].norm(dim=-1)
+
+
+def _of_length(model: HandModel, shape: ShotShape, hand_length_mm: float) -> ShotShape:
+    """Hands of which nothing but their length is known."""
+    nothing = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()
+    parameterisation = shape.parameterisation
+    for _ in range(_SHAPE_STEPS):
+        change = _solve_shapes(
+            *_with_length(*nothing, parameterisation, hand_length_mm), parameterisation.betas
+        )
+        parameterisation = make_parameterisation(model, parameterisation.betas + change[:, :10])
+    return replace(shape, parameterisation=parameterisation)
+
+
+def _with_length(
+    hessian: Tensor, slope: Tensor, parameterisation: HandParameterisation, hand_length_mm: float | None
+) -> tuple[Tensor, Tensor]:
+    """Normal equations (S, 11, 11), (S, 11) of the shapes, with the length where it is given."""
+    if hand_length_mm is None:
+        return hessian, slope
+    tip, length_m = parameterisation.points_m[:, _MIDDLE_TIP], hand_length_m(parameterisation)
+    along = (tip / length_m[:, None])[:, None] @ parameterisation.point_dirs_m[:, _MIDDLE_TIP]
+    row = torch.nn.functional.pad(along[:, 0], (0, 1)) / _LENGTH_M
+    error = (length_m - hand_length_mm / 1000) / _LENGTH_M
+    return hessian + row[:, :, None] * row[:, None], slope + error[:, None] * row
 
 
 def start_state(shape: ShotShape, seen: Observations) -> HandState:
@@ -179,7 +213,7 @@ def _placed(parameterisation: HandParameterisation, seen: Observations, state: H
 
 
 def _shape_step(
-    model: HandModel, shape: ShotShape, seen: Observations, state: HandState
+    model: HandModel, shape: ShotShape, seen: Observations, state: HandState, hand_length_mm: float | None
 ) -> tuple[ShotShape, HandState]:
     """One Gauss-Newton step of all poses, both shapes and world scales together, the poses eliminated."""
     parameterisation = shape.parameterisation
@@ -199,6 +233,7 @@ def _shape_step(
     hessian, slope = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()
     hessian.index_add_(0, seen.side, reduced * share[:, None, None])
     slope.index_add_(0, seen.side, gradient * share[:, None])
+    hessian, slope = _with_length(hessian, slope, parameterisation, hand_length_mm)
     change = _solve_shapes(hessian, slope, parameterisation.betas)
     step = -(eliminated[..., -1] + (eliminated[..., :-1] @ change[seen.side][..., None])[..., 0])
     betas = parameterisation.betas + change[:, :10]

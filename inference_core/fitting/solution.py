@@ -13,9 +13,11 @@ class ShotSolution:
 
     betas (S, 10); root_wxyz (T, S, 4) wrist rotation in camera axes; pose_wxyz (T, S, 15, 4) finger rotations
     relative to the rest pose, MANO's order; wrist_cam_m (T, S, 3); joints_cam_m (T, S, 21, 3); confidence
-    (T, S) 0..1; present (T, S) absent, seen or filled (evidence). The raw_ ones: every frame by itself, before
-    smoothing, contact and the bridging of gaps; where a frame has no evidence of its own, straight between its
-    neighbours. reprojection_px (T, S): mean distance of the landmarks from the solved hand's, NaN where unseen.
+    (T, S) 0..1; present (T, S) absent, seen or filled: a hand whose landmarks jumped for a frame counts as filled.
+    The raw_ ones: every frame by itself, before smoothing, contact and the bridging of gaps; where a frame has no
+    evidence of its own, straight between its neighbours. pose_confidence, distance_confidence (T, S): how likely the
+    joints about the middle knuckle are within 10 mm, and the distance within 5 %. contact (T,): how likely the hands
+    touch. reprojection_px (T, S): mean distance of the landmarks from the solved hand's, NaN where unseen.
     """
 
     betas: NDArray[np.float32]
@@ -29,4 +31,7 @@ class ShotSolution:
     raw_joints_cam_m: NDArray[np.float32]
     confidence: NDArray[np.float32]
     present: NDArray[np.uint8]
+    pose_confidence: NDArray[np.float32]
+    distance_confidence: NDArray[np.float32]
+    contact: NDArray[np.float32]
     reprojection_px: NDArray[np.float32]

@@ -222,8 +222,23 @@ class _Steps:
 def _first_difference(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Tensor:
     """(N - 1, D) from each hand frame to the next of the list: the root's as an axis-angle in camera axes."""
     angles = state.angles_rad.flatten(1)[:, parameterisation.free]
-    root = log(state.root[1:] @ state.root[:-1].mT)
-    return torch.cat([torch.diff(state.image_depth, dim=0), root, torch.diff(angles, dim=0)], -1)
+    before, root = _as_seen_next(seen, state)
+    turned = log(state.root[1:] @ root.mT)
+    return torch.cat([state.image_depth[1:] - before, turned, torch.diff(angles, dim=0)], -1)
+
+
+def _as_seen_next(seen: Observations, state: HandState) -> tuple[Tensor, Tensor]:
+    """Image-depth (N - 1, 3) and root (N - 1, 3, 3) of each hand frame, as the camera of the next one has them.
+
+    So a hand that rests in the world rests, however the camera moves. Between two frames it moves little: derivatives
+    are those of a camera that stands.
+    """
+    steps = seen.camera_steps
+    if steps is None:
+        return state.image_depth[:-1], state.root[:-1]
+    moved_m = (steps[:, :3, :3] @ state.wrist_m[:-1, :, None])[..., 0] + steps[:, :3, 3]
+    depth_m = moved_m[:, 2:].clamp(min=0.05)
+    return torch.cat([moved_m[:, :2] / depth_m, depth_m.log()], -1), steps[:, :3, :3] @ state.root[:-1]
 
 
 def _second_difference(first: Tensor, steps: _Steps) -> Tensor:

@@ -62,6 +62,7 @@ class CaptureRequest:
     frames: "A:B:STEP", frame numbers from A up to but without B; each part may be left out.
     fps: for image sequences only. The lens is one of fov_deg (across the wider side), focal_mm with sensor_mm
     (sensor's width) or intrinsics_px (fx, fy, cx, cy). smooth: 0..1. network: "auto", "none", "shipped" or a path.
+    hand_length_mm: wrist crease to middle fingertip. camera_path: a file of a moving camera's pose in every frame.
     proxy: where the plate movie goes; "auto": beside the take where Blender would not show the footage as it is worked
     on; "none". max_pixels, max_frames: what footage may hold (docs/footage.md).
     """
@@ -75,6 +76,8 @@ class CaptureRequest:
     focal_mm: float | None = None
     sensor_mm: float | None = None
     intrinsics_px: tuple[float, float, float, float] | None = None
+    hand_length_mm: float | None = None
+    camera_path: str | None = None
     hands: Hands = "both"
     mano: str | None = None
     device: Device = "auto"

@@ -52,6 +52,7 @@ class Take:
     faces (2, F, 3), skin_weights (2, V, 16), parents (16,), tip_vertices (2, 5) thumb to pinky,
     pose_dirs (2, V, 3, 135) pose correctives or None, joint_axes (2, 15, 3, 3) columns flexion, spread, twist
     in the rest frame or None, uvs (2, F, 3, 2) per face corner or None.
+    pose_confidence, distance_confidence (T, 2), contact (T,): calibrated probabilities, or None (docs/take_format.md).
     meta: JSON values (footage, hand model and its licence, network, settings, versions).
     """
 
@@ -83,6 +84,9 @@ class Take:
     pose_dirs: NDArray[np.float32] | None = None
     joint_axes: NDArray[np.float32] | None = None
     uvs: NDArray[np.float32] | None = None
+    pose_confidence: NDArray[np.float32] | None = None
+    distance_confidence: NDArray[np.float32] | None = None
+    contact: NDArray[np.float32] | None = None
 
     @property
     def frame_count(self) -> int:

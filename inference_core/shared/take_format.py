@@ -68,6 +68,9 @@ ARRAYS: Mapping[str, ArraySpec] = {
     "pose_dirs": ArraySpec((2, "V", 3, 135), "f4", -100, 100, optional=True),
     "joint_axes": ArraySpec((2, 15, 3, 3), "f4", -1.01, 1.01, optional=True),
     "uvs": ArraySpec((2, "F", 3, 2), "f4", -1e6, 1e6, optional=True),
+    "pose_confidence": ArraySpec(("T", 2), "f4", 0, 1, optional=True),
+    "distance_confidence": ArraySpec(("T", 2), "f4", 0, 1, optional=True),
+    "contact": ArraySpec(("T",), "f4", 0, 1, optional=True),
 }
 
 _QUATERNIONS = ("root_wxyz", "pose_wxyz", "raw_root_wxyz", "raw_pose_wxyz")

@@ -2,6 +2,7 @@
 """The solve's parts: points and derivatives, smoothness, the banded solver, contact, gaps."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -224,6 +225,28 @@ def test_even_motion_has_no_acceleration_whatever_the_time_stamps(
     angles = seen.time[:, None, None] * torch.full((15, 3), 0.02).double()
     even = HandState(image_depth, torch.linalg.matrix_exp(_hat(vector)), angles)
     assert accelerations(seen, even, parameterisation).abs().max() < 1e-9
+
+
+def test_hand_that_rests_in_the_world_rests_before_a_moving_camera(
+    parameterisation: HandParameterisation, shot: Shot
+) -> None:
+    random = np.random.default_rng(3)
+    poses = np.tile(np.eye(4), (COUNT, 1, 1))
+    turns = torch.as_tensor(random.normal(size=(COUNT, 3)) * 0.05)
+    poses[:, :3, :3] = torch.linalg.matrix_exp(_hat(turns)).numpy()
+    poses[:, :3, 3] = random.normal(size=(COUNT, 3)) * 0.02
+    camera = replace(shot.camera, T_world_cam=poses)
+    tracks = shot.evidence
+    seen = gather(tracks, None, tracks.present, camera, shot.time_s * 30, parameterisation.axes, range(COUNT))
+    cam_from_world = torch.linalg.inv(torch.as_tensor(poses))[seen.frame]
+    wrist_m = cam_from_world[:, :3, :3] @ torch.tensor([0.1, 0.0, 0.6]).double() + cam_from_world[:, :3, 3]
+    image_depth = torch.cat([wrist_m[:, :2] / wrist_m[:, 2:], wrist_m[:, 2:].log()], -1)
+    resting = HandState(image_depth, cam_from_world[:, :3, :3], torch.zeros(len(seen), 15, 3).double())
+    assert accelerations(seen, resting, parameterisation).abs().max() < 1e-9
+    still = gather(
+        tracks, None, tracks.present, shot.camera, shot.time_s * 30, parameterisation.axes, range(COUNT)
+    )
+    assert accelerations(still, resting, parameterisation).abs().max() > 0.01
 
 
 def test_gaps_are_laid_straight_between_their_ends_and_never_across_an_absence(

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shot's arrays as the windows of the solve fill them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference_core.fitting.observations import Observations
+from inference_core.fitting.parameterisation import HandParameterisation, HandState
+from inference_core.fitting.single_frame import ShotShape
+from inference_core.fitting.solution import ShotSolution
+from inference_core.geometry.rotations import exp, matrix_to_quaternion, quaternion_to_matrix
+from inference_core.hand_model.hand import HandModel
+from inference_core.shared.presence import FILLED
+
+_JOINT_CHUNK = 512
+_ZERO_WHERE_ABSENT = ("confidence", "pose_confidence", "distance_confidence", "contact")
+_A_NUMBER = (*_ZERO_WHERE_ABSENT, "reprojection_px")
+
+
+@dataclass(frozen=True)
+class SolvedWindow:
+    """N hand frames of one window: raw, every frame by itself, and solved; jumped (N,) bool, what was seen of the hand
+    was not believed; confidences, contact and reprojection_px (N,) as in ShotSolution."""
+
+    raw: HandState
+    solved: HandState
+    jumped: Tensor
+    confidence: Tensor
+    pose_confidence: Tensor
+    distance_confidence: Tensor
+    contact: Tensor
+    reprojection_px: Tensor
+
+
+class ShotRecord:
+    """The shot's arrays as the windows fill them, each window faded into the one before."""
+
+    def __init__(self, present: NDArray[np.uint8], shape: ShotShape) -> None:
+        count = len(present)
+        self._present, self._parameterisation = present.copy(), shape.parameterisation
+        self._numbers = {
+            f"{kind}{name}": np.full((count, 2, *form), np.nan, np.float32)
+            for kind in ("raw_", "")
+            for name, form in (("root_wxyz", (4,)), ("pose_wxyz", (15, 4)), ("wrist_cam_m", (3,)))
+        }
+        for name in _A_NUMBER:
+            self._numbers[name] = np.full((count, 2), np.nan, np.float32)
+
+    def add(self, seen: Observations, frames: range, window: SolvedWindow) -> None:
+        """Write one window; where frames are there already, fade from them into it."""
+        at = (seen.frame.numpy(), seen.side.numpy())
+        known = np.flatnonzero(~np.isnan(self._numbers["confidence"][frames.start : frames.stop]).all(1))
+        shared = known.max() + 1 if len(known) else 0
+        share = np.clip((at[0] - frames.start + 1) / (shared + 1), 0, 1)
+        fade = share**2 * (3 - 2 * share)  # least of each window where it ends
+        for kind, state in (("raw_", window.raw), ("", window.solved)):
+            for name, values in _arrays(self._parameterisation, seen.side, state).items():
+                self._fade(f"{kind}{name}", at, values.numpy(), fade, unit=name.endswith("wxyz"))
+        for name in _A_NUMBER:
+            self._fade(name, at, getattr(window, name).numpy(), fade)
+        self._present[at] = np.where(window.jumped.numpy(), FILLED, self._present[at])
+
+    def _fade(
+        self,
+        name: str,
+        at: tuple[NDArray[np.int64], ...],
+        new: NDArray[np.float64],
+        fade: NDArray[np.float64],
+        unit: bool = False,
+    ) -> None:
+        old = self._numbers[name][at].astype(np.float64)
+        share = fade.reshape(-1, *[1] * (new.ndim - 1))
+        if unit:
+            old = old * np.where((old * new).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+        mixed = np.where(np.isnan(old), new, (1 - share) * old + share * new)
+        if unit:
+            mixed = mixed / np.linalg.norm(mixed, axis=-1, keepdims=True)
+        self._numbers[name][at] = mixed
+
+    def solution(self, model: HandModel) -> ShotSolution:
+        """The finished record, joints included."""
+        numbers = self._numbers
+        for name in _ZERO_WHERE_ABSENT:
+            numbers[name] = np.nan_to_num(numbers[name])
+        numbers["contact"] = numbers["contact"].max(1)
+        betas = self._parameterisation.betas
+        for kind in ("raw_", ""):
+            numbers[f"{kind}joints_cam_m"] = _joints(
+                model,
+                betas,
+                *(numbers[f"{kind}{name}"] for name in ("root_wxyz", "pose_wxyz", "wrist_cam_m")),
+            )
+        return ShotSolution(betas=betas.numpy().astype(np.float32), present=self._present, **numbers)
+
+
+def _arrays(parameterisation: HandParameterisation, side: Tensor, state: HandState) -> dict[str, Tensor]:
+    axes = parameterisation.axes[side]
+    fingers = axes @ exp(state.angles_rad) @ axes.mT
+    return {
+        "root_wxyz": matrix_to_quaternion(state.root),
+        "pose_wxyz": matrix_to_quaternion(fingers),
+        "wrist_cam_m": state.wrist_m,
+    }
+
+
+def _joints(
+    model: HandModel,
+    betas: Tensor,
+    root_wxyz: NDArray[np.float32],
+    pose_wxyz: NDArray[np.float32],
+    wrist_cam_m: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """(T, S, 21, 3) joints of the hand model, some frames at a time; NaN where the hand is absent."""
+    out = np.full((len(root_wxyz), 2, 21, 3), np.nan, np.float32)
+    shaped = model.with_shape(betas)
+    for start in range(0, len(out), _JOINT_CHUNK):
+        part = slice(start, start + _JOINT_CHUNK)
+        wxyz = torch.as_tensor(np.concatenate([root_wxyz[part, :, None], pose_wxyz[part]], 2)).double()
+        absent = wxyz.isnan().any(-1, keepdim=True)
+        identity = torch.tensor([1.0, 0, 0, 0]).double()
+        rotations = quaternion_to_matrix(torch.where(absent, identity, wxyz))
+        wrist_m = torch.as_tensor(wrist_cam_m[part]).double()
+        out[part] = shaped.with_pose(rotations, wrist_m).joints21_m.numpy()
+    return out

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a moving camera stood in every frame, read from a file."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.geometry.camera import Camera
+from inference_core.shared.errors import RequestError
+
+KEY = "T_world_cam"
+_RIGID = 1e-3
+
+
+def with_camera_path(camera: Camera, path: Path, numbers: Sequence[int]) -> Camera:
+    """The camera with the poses of a .json or .npz file, for frames of the given numbers.
+
+    The file holds T_world_cam (F, 4, 4), metres, from camera axes (x right, y down, z forward) to the world: one pose
+    for each of the frames, or one for each frame of the footage from number 0 on. A JSON file may hold the list itself.
+    Raises RequestError where it cannot be read or does not fit the frames.
+    """
+    poses = _checked(_read(path), path)
+    if len(poses) == len(numbers):
+        return replace(camera, T_world_cam=poses)
+    if len(poses) > max(numbers):
+        return replace(camera, T_world_cam=poses[np.asarray(numbers)])
+    raise RequestError(
+        f"{path} holds {len(poses)} camera poses, the footage {len(numbers)} frames up to number {max(numbers)}; "
+        "give one pose a frame."
+    )
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                return archive[KEY]
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return values[KEY] if isinstance(values, dict) else values
+    except KeyError as error:
+        raise RequestError(f"{path} holds no {KEY}; write the poses under that name.") from error
+    except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
+        raise RequestError(
+            f"The camera path {path} cannot be read: {error}. Give a .json or .npz file with {KEY} (frames, 4, 4)."
+        ) from error
+
+
+def _checked(values: Any, path: Path) -> NDArray[np.float64]:
+    try:
+        poses = np.asarray(values, np.float64)
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"{path}: {KEY} holds something else than numbers.") from error
+    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not len(poses):
+        raise RequestError(f"{path}: {KEY} has the shape {poses.shape}, where (frames, 4, 4) is wanted.")
+    turns = poses[:, :3, :3]
+    rigid = np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max(initial=0) < _RIGID
+    if not np.isfinite(poses).all() or not rigid or (np.linalg.det(turns) < 0).any():
+        raise RequestError(f"{path}: {KEY} holds a matrix that is not a rotation and a position.")
+    return poses

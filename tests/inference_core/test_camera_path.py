@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The poses of a moving camera, from files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference_core.geometry.camera import default_camera
+from inference_core.geometry.camera_path import with_camera_path
+from inference_core.shared.errors import RequestError
+
+POSES = np.tile(np.eye(4), (6, 1, 1))
+POSES[:, 0, 3] = np.arange(6)
+
+
+@pytest.mark.parametrize("name", ["path.json", "list.json", "path.npz"])
+def test_poses_are_read_and_picked_by_frame_number(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    if file.suffix == ".npz":
+        np.savez(file, T_world_cam=POSES)
+    else:
+        file.write_text(
+            json.dumps(POSES.tolist() if name == "list.json" else {"T_world_cam": POSES.tolist()})
+        )
+    camera = default_camera((64, 48))
+    assert np.array_equal(with_camera_path(camera, file, range(6)).T_world_cam, POSES)
+    assert with_camera_path(camera, file, range(1, 6, 2)).T_world_cam[:, 0, 3].tolist() == [1, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "cannot be read"),
+        ("{}", "holds no T_world_cam"),
+        ("[1, 2]", "shape"),
+        ('[["a"]]', "numbers"),
+        (json.dumps((2 * POSES).tolist()), "not a rotation"),
+        (json.dumps(POSES[:3].tolist()), "one pose a frame"),
+    ],
+)
+def test_path_that_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "path.json"
+    file.write_text(text)
+    with pytest.raises(RequestError, match=said):
+        with_camera_path(default_camera((64, 48)), file, range(6))
+
+
+def test_missing_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="cannot be read"):
+        with_camera_path(default_camera((64, 48)), tmp_path / "none.json", range(6))
