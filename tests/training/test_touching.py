@@ -12,7 +12,7 @@ from training.synthetic.generate import load_kit
 from training.synthetic.meshes import with_forearms
 from training.synthetic.randomness import Randomness
 from training.synthetic.touching.pairs import TouchingPairs, touching_pairs
-from training.synthetic.touching.parts import NOTHING, PARTS, part_gaps_m, touched_parts
+from training.synthetic.touching.parts import NOTHING, PARTS, nearest_parts, part_gaps_m
 from training.synthetic.touching.ways import WAYS
 
 EACH = 6
@@ -68,6 +68,6 @@ def test_touched_parts_name_the_nearest_part_of_the_other_hand() -> None:
     gaps_m = torch.full((1, len(PARTS), len(PARTS)), torch.inf)
     thumb, palm, index = (PARTS.index(name) for name in ("thumb", "palm", "index"))
     gaps_m[0, thumb, palm], gaps_m[0, thumb, index], gaps_m[0, index, index] = 0.001, 0.002, 0.004
-    touched = touched_parts(gaps_m)[0]
+    touched = nearest_parts(gaps_m)[0]
     assert touched[LEFT, thumb] == palm and touched[RIGHT, palm] == thumb and touched[RIGHT, index] == thumb
     assert touched[LEFT, index] == NOTHING and (touched[LEFT] != NOTHING).sum() == 1

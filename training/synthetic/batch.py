@@ -30,7 +30,8 @@ class SyntheticBatch:
     visibility (B, S, 21) uint8: OUTSIDE the picture or absent, VISIBLE, HIDDEN_BY_SELF (the same hand and its
     arm), HIDDEN_BY_OTHER (the other hand or a thing). truncated (B, S): share of joints outside the picture.
     gap_m (B,): distance between the hands' skins by their collision spheres, negative where they press into
-    each other, +inf without two hands. overlap (B,): intersection over union of the hands' boxes in the
+    each other, +inf without two hands. touched (B, S, P) uint8: of each part of a hand (touching.parts) the part of the
+    other hand that it touches, or NOTHING. overlap (B,): intersection over union of the hands' boxes in the
     picture.
     """
 
@@ -51,6 +52,7 @@ class SyntheticBatch:
     visibility: Tensor
     truncated: Tensor
     gap_m: Tensor
+    touched: Tensor
     overlap: Tensor
     vertices_cam_m: Tensor | None = None
 

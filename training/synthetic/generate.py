@@ -7,20 +7,17 @@ number alone, so that picture k of a stream shows the same on every device and i
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.geometry.projection import project_pinhole
-from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel, PosedHands
 from inference_core.hand_model.load import load_open_hand
 from training.synthetic import labels
 from training.synthetic.background import cut_backgrounds
 from training.synthetic.batch import SyntheticBatch, concatenated
-from training.synthetic.grips import close_grips
 from training.synthetic.lens import Lens, compressed, contact_shade, displayed, draw_lens, exposed, moved
 from training.synthetic.meshes import (
     PART_LEFT_ARM,
@@ -29,8 +26,6 @@ from training.synthetic.meshes import (
     vertex_normals,
     with_forearms,
 )
-from training.synthetic.pairs import place_hands
-from training.synthetic.poses import sample_angles_rad
 from training.synthetic.randomness import Randomness
 from training.synthetic.raster import rasterise
 from training.synthetic.settings import Settings
@@ -39,9 +34,13 @@ from training.synthetic.skin import Looks, draw_looks
 from training.synthetic.skin_atlas import SkinAtlas, draw_skin_atlas
 from training.synthetic.spheres import Spheres, fit_spheres
 from training.synthetic.surface import choose_samples, gathered, interpolate_surface
-from training.synthetic.taken_poses import taken_angles_rad
 from training.synthetic.things import place_loose, things_vertices
+from training.synthetic.touching.parts import touched_parts
+from training.synthetic.two_hands import draw_two_hands
 from training.synthetic.view import choose_view, screen_points
+
+# Farther apart by their spheres, no parts of two hands touch.
+_NEAR_M = 0.02
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,13 @@ class Kit:
 class Scene:
     """The geometry of B pictures before any light falls on it; fields as in SyntheticBatch.
 
-    vertices_m (B, V, 3): of the whole mesh, in the camera; shown (B, V): those that exist.
+    vertices_m (B, V, 3): of the whole mesh, in the camera; shown (B, V): those that exist. touched (B, S, P).
     """
 
     posed: PosedHands
     present: Tensor
     gap_m: Tensor
+    touched: Tensor
     vertices_m: Tensor
     shown: Tensor
     K: Tensor
@@ -120,37 +120,23 @@ def _generate_chunk(random: Randomness, device: torch.device, settings: Settings
 def build_scene(random: Randomness, kit: Kit, settings: Settings) -> Scene:
     """Two hands in their poses and places, with forearms and things, seen from somewhere."""
     device = kit.mesh.faces.device
-    betas = random.normal("betas", 1, 10).clamp(-2.5, 2.5) + random.normal("betas of a side", 2, 10, std=0.1)
-    shaped = kit.model.with_shape(betas.to(device))
     there = _presence(random, settings)
-    angles = draw_angles_rad(random, kit, settings).to(device)
-    grips, angles = close_grips(random, kit.model, kit.spheres, shaped.betas, angles, there, settings)
     present = there.to(device)
-    fingers = kit.model.rotations_from_angles(angles)
-    placed = place_hands(random, shaped, fingers, kit.spheres, settings)
-    rotations = torch.cat([placed.rotations[:, :, None], fingers], 2)
-    posed = shaped.with_pose(rotations, placed.wrist_m)
-    view = choose_view(random, posed.vertices_m, present, settings)
-    posed = shaped.with_pose(rotations, placed.wrist_m + view.shift_m[:, None])
-    bend = exp(random.normal("wrist bend", 2, 3) * torch.tensor([0.35, 0.18, 0.22])).to(device)
-    arms_m = with_forearms(kit.mesh, posed, bend)
-    held = grips.in_camera(posed)
-    held_there = grips.holds & grips.clear_of_other(held, posed, kit.spheres, present)
+    hands = draw_two_hands(random, kit.model, kit.spheres, there, settings, device)
+    posed = hands.posed(torch.zeros(random.batch, 3, device=device))
+    view = choose_view(random, posed.vertices_m, present, hands.view, settings)
+    posed = hands.posed(view.shift_m)
+    arms_m = with_forearms(kit.mesh, posed, hands.bend)
+    held = hands.grips.in_camera(posed)
+    held_there = hands.grips.holds & hands.grips.clear_of_other(held, posed, kit.spheres, present)
     loose_there = random.chance("loose thing", settings.loose_thing).to(device)
     things_m = things_vertices(kit.mesh, held, place_loose(random, posed))
     things_there = torch.stack([held_there, loose_there], 1)
-    gap_m = torch.where(present.all(1), placed.gap_m, torch.inf)
-    return assembled(posed, present, gap_m, arms_m, things_m, things_there, view.K)
-
-
-def draw_angles_rad(random: Randomness, kit: Kit, settings: Settings) -> Tensor:
-    """Finger angles (B, S, 15, 3) on the CPU: made ones, and those of the settings' takes."""
-    taken = None if settings.pose_folder is None else taken_angles_rad(Path(settings.pose_folder))
-    limits = kit.model.joint_limits_rad.cpu()
-    return sample_angles_rad(random, limits, taken_rad=taken, taken_share=settings.pose_share)
+    return assembled(kit, posed, present, hands.gap_m, arms_m, things_m, things_there, view.K)
 
 
 def assembled(
+    kit: Kit,
     posed: PosedHands,
     present: Tensor,
     gap_m: Tensor,
@@ -166,6 +152,7 @@ def assembled(
         posed=posed,
         present=present,
         gap_m=gap_m,
+        touched=touched_parts(kit.mesh, arms_m, gap_m < _NEAR_M),
         vertices_m=torch.cat([arms_m.flatten(1, 2), things_m.flatten(1, 2)], 1),
         shown=torch.cat([arms_shown, things_shown], 1),
         K=K,
@@ -249,6 +236,7 @@ def _labelled(random: Randomness, kit: Kit, scene: Scene, drawn: Drawn, settings
         ),
         truncated=(joints_uv.abs() > 1).any(-1).float().mean(-1) * present,
         gap_m=scene.gap_m,
+        touched=scene.touched,
         overlap=labels.box_overlap(joints_uv, present),
         vertices_cam_m=posed.vertices_m if settings.vertices else None,
     )

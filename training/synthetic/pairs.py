@@ -18,8 +18,8 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
 from training.synthetic.spheres import Spheres, deepest_fit, first_contact, gap, sphere_centres
+from training.synthetic.touching.body import ANY_VIEW, OWN_EYES
 
-FACING, OWN_EYES, ANY_VIEW = 0, 1, 2
 _VIEW_SHARES = (0.4, 0.4, 0.2)
 _DEEPEST_M = 0.09
 

@@ -19,10 +19,10 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from training.synthetic import labels
 from training.synthetic.background import cut_backgrounds
 from training.synthetic.curves import smooth_upper_bound, through_keys, turns_through_keys
-from training.synthetic.generate import Kit, Scene, as_bytes, assembled, draw, draw_angles_rad, load_kit
+from training.synthetic.generate import Kit, Scene, as_bytes, assembled, draw, load_kit
 from training.synthetic.lens import draw_lens
 from training.synthetic.meshes import with_forearms
-from training.synthetic.pairs import OWN_EYES, approach, meeting_turn, natural_turns
+from training.synthetic.pairs import approach, meeting_turn, natural_turns
 from training.synthetic.poses import within
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
@@ -30,6 +30,8 @@ from training.synthetic.shading import draw_lights
 from training.synthetic.skin import draw_looks
 from training.synthetic.spheres import first_contact, gap, sphere_centres
 from training.synthetic.things import no_things
+from training.synthetic.touching.body import OWN_EYES
+from training.synthetic.two_hands import draw_angles_rad
 from training.synthetic.view import pinhole
 
 _KEY_EVERY_S = 0.8
@@ -122,7 +124,7 @@ def draw_motion(random: Randomness, time_s: Tensor, kit: Kit, settings: Settings
     natural = exp(keys.normal("turn", 2, 3, std=0.22)) @ natural_turns(every, view)
     met = meeting_turn(every, natural[:, RIGHT])
     nearness = _nearness(random, count)
-    angles = draw_angles_rad(keys, kit, settings)
+    angles = draw_angles_rad(keys, kit.model, settings)
     left = slerp(natural[:, LEFT], met.turn, nearness)
     direction, shift_m, _ = approach(every, view, torch.zeros(count, dtype=torch.bool), met)
     weight = nearness[:, None]
@@ -240,7 +242,7 @@ def render_motion(
 
 def _scene(kit: Kit, posed: PosedHands, bend: Tensor, present: Tensor, gap_m: Tensor, K: Tensor) -> Scene:
     things_m, there = no_things(kit.mesh, len(present))
-    return assembled(posed, present, gap_m, with_forearms(kit.mesh, posed, bend), things_m, there, K)
+    return assembled(kit, posed, present, gap_m, with_forearms(kit.mesh, posed, bend), things_m, there, K)
 
 
 def _moving_noise(part: slice, subframes: int) -> Tensor:

@@ -10,8 +10,8 @@ class Settings:
 
     size_px: side of the square pictures. supersample: edges are sampled so many times in x and y (1 or 2).
     one_hand, no_hand: pictures that lack one or both hands. touching: of those with two hands, how many have
-    them in contact; near: how many of the rest are close. penetration_m: how deep the hands' collision
-    spheres may press into each other. vertices: whether the batch holds the skin's vertices. backgrounds:
+    them touch in one of touching.ways; near: how many of the rest are close. penetration_m: how deep the collision
+    spheres of other hands may press into each other. vertices: whether the batch holds the vertices. backgrounds:
     pictures in the procedural bank from which backgrounds are cut. background_folder: a folder of pictures of
     the user's own, used for folder_share of the backgrounds. pose_folder: a folder of takes solved from real
     footage, whose finger poses pose_share of the hands get. chunk: pictures rendered at once; bounds memory.

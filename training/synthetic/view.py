@@ -8,6 +8,7 @@ from torch import Tensor
 
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
+from training.synthetic.touching.body import OWN_EYES
 
 _NEAREST_M = 0.13
 
@@ -20,9 +21,12 @@ class View:
     shift_m: Tensor
 
 
-def choose_view(random: Randomness, hands_m: Tensor, present: Tensor, settings: Settings) -> View:
-    """A view of hands (B, S, V, 3) given about the pair's own place; present (B, S).
+def choose_view(
+    random: Randomness, hands_m: Tensor, present: Tensor, view: Tensor, settings: Settings
+) -> View:
+    """A view of hands (B, S, V, 3) given about the pair's own place; present (B, S); view (B,): whose.
 
+    Own eyes and cameras on the head are nearer than others: at 20 to 45 cm hands look large where they come close.
     The crop is square, round the present hands with the margin that the predictor leaves, give or take. In
     pictures without hands it stands round a place where they could be.
     """
@@ -32,6 +36,8 @@ def choose_view(random: Randomness, hands_m: Tensor, present: Tensor, settings: 
     middle = (far.amin((1, 2)) + torch.where(shown[..., None, None], hands_m, -torch.inf).amax((1, 2))) / 2
     # Log-normal about arm's length. The predictor's crops are seen by a camera turned to their middle.
     depth_m = (torch.exp(random.normal("depth", std=0.38)) * 0.52).clamp(0.24, 1.6).to(device)
+    close_m = random.uniform("own depth", low=0.2, high=0.45).to(device)
+    depth_m = torch.where((view == OWN_EYES).to(device), close_m, depth_m)
     depth_m = torch.maximum(depth_m, _NEAREST_M + middle[:, 2] - far[..., 2].amin((1, 2)))
     tangent = random.uniform("place in picture", 2, low=-1, high=1) * settings.off_axis
     tangent = tangent * random.uniform("place spread", 1)

@@ -26,14 +26,23 @@ _SAMPLES = 600
 _AT_ONCE = 8  # pairs; more at once leave the cache
 
 
-def touched_parts(gaps_m: Tensor, touching_m: float = TOUCHING_M) -> Tensor:
+def touched_parts(mesh: SceneMesh, arms_m: Tensor, near: Tensor) -> Tensor:
     """(B, S, P) uint8: the part of the other hand that each part touches, the nearest of several, or NOTHING.
 
-    gaps_m (B, P, P): see part_gaps_m.
+    arms_m (B, S, A, 3): vertices of hands with forearms; near (B,): the pairs that can touch at all.
     """
+    touched = torch.full((len(arms_m), 2, len(PARTS)), NOTHING, dtype=torch.uint8, device=arms_m.device)
+    rows = near.nonzero()[:, 0]
+    return (
+        touched.index_copy(0, rows, nearest_parts(part_gaps_m(mesh, arms_m[rows]))) if len(rows) else touched
+    )
+
+
+def nearest_parts(gaps_m: Tensor) -> Tensor:
+    """(B, S, P) uint8, as touched_parts, of gaps (B, P, P)."""
     both = torch.stack([gaps_m, gaps_m.mT], 1)
     nearest_m, part = both.min(-1)
-    return torch.where(nearest_m < touching_m, part, NOTHING).to(torch.uint8)
+    return torch.where(nearest_m < TOUCHING_M, part, NOTHING).to(torch.uint8)
 
 
 def part_gaps_m(mesh: SceneMesh, arms_m: Tensor, normals: Tensor | None = None) -> Tensor:

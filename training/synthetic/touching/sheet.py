@@ -69,7 +69,7 @@ def _seen(random: Randomness, kit: Kit, betas: Tensor, pair: TouchingPairs, turn
     things_m, there = no_things(kit.mesh, batch)
     both = torch.ones(batch, 2, dtype=torch.bool, device=device)
     arms_m = with_forearms(kit.mesh, posed, pair.bend)
-    scene = assembled(posed, both, pair.gap_m, arms_m, things_m, there, K)
+    scene = assembled(kit, posed, both, pair.gap_m, arms_m, things_m, there, K)
     plain = Settings(size_px=_SIZE_PX, clean=True, sleeves=0.0)
     background = torch.full((batch, 3, _SIZE_PX, _SIZE_PX), 0.32, device=device)
     lights, lens = draw_lights(random, plain).to(device), draw_lens(random, plain).to(device)
