@@ -10,12 +10,13 @@ from torch import Tensor
 
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import PosedHands
-from training.synthetic.generate import draw_angles_rad, generate, load_kit
+from training.synthetic.generate import generate, load_kit
 from training.synthetic.grips import PRESSED_M, Grips, close_grips
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
 from training.synthetic.spheres import sphere_centres
 from training.synthetic.things import BALL, BOX, CUP, PEN, Things
+from training.synthetic.two_hands import draw_angles_rad
 
 KIT = load_kit(torch.device("cpu"))
 COUNT = 96
@@ -28,7 +29,7 @@ def drawn() -> tuple[Grips, Tensor, Tensor, Tensor]:
     """Grips of COUNT pictures, angles before and after, and the hands' shapes."""
     random = Randomness(3, torch.arange(COUNT))
     betas = random.normal("betas", 2, 10).clamp(-2, 2)
-    before = draw_angles_rad(random, KIT, HOLDING)
+    before = draw_angles_rad(random, KIT.model, HOLDING)
     grips, after = close_grips(random, KIT.model, KIT.spheres, betas, before, ALL_PRESENT, HOLDING)
     return grips, before, after, betas
 
@@ -106,7 +107,7 @@ def test_only_the_holding_hand_closes_and_stays_within_its_joints() -> None:
 
 def test_hands_that_are_not_there_hold_nothing() -> None:
     random = Randomness(3, torch.arange(COUNT))
-    before = draw_angles_rad(random, KIT, HOLDING)
+    before = draw_angles_rad(random, KIT.model, HOLDING)
     present = torch.tensor([True, False]).expand(COUNT, 2)
     betas = torch.zeros(COUNT, 2, 10)
     grips, after = close_grips(random, KIT.model, KIT.spheres, betas, before, present, HOLDING)

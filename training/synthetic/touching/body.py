@@ -15,7 +15,7 @@ from training.synthetic.randomness import Randomness
 
 FACING, OWN_EYES, ANY_VIEW = 0, 1, 2
 VIEW_SHARES = (0.35, 0.45, 0.2)
-_HOLDS = 160
+_HOLDS = 240
 # What wrists bear without effort, radians: bend to the palm or back, to the thumb's and to the little finger's side.
 _BEND_RAD, _TO_THUMB_RAD, _TO_PINKY_RAD = 0.75, 0.3, 0.5
 
@@ -43,7 +43,7 @@ def held_at_ease(random: Randomness, turns: Tensor, wrist_m: Tensor, bends: Tens
     in_hand = (forearm[..., None, :] @ (tries[:, :, None] @ turns[:, None]))[..., 0, :]
     toil = _toil(in_hand, bends[:, None])
     luck = -random.uniform("hold luck", _HOLDS).log().neg().log().to(device)
-    best = (luck * 0.25 - toil.sum(-1)).argmax(1)
+    best = (luck * 0.12 - toil.sum(-1)).argmax(1)
     number = torch.arange(len(best), device=device)
     return Held(tries[number, best], _bend(in_hand[number, best], bends))
 
@@ -67,8 +67,10 @@ def camera_turn(random: Randomness, view: Tensor) -> Tensor:
 
 def _elbows_m(random: Randomness) -> Tensor:
     """(N, S, 3): both beside the trunk, or raised."""
-    mean = torch.tensor([0.19, -0.13, 0.17]) * torch.tensor([[-1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
-    common = random.normal("elbows", 1, 3) * torch.tensor([0.03, 0.10, 0.06])
+    raised = random.uniform("elbows raised", 1, 1)
+    beside = torch.lerp(torch.tensor([0.17, -0.20, 0.16]), torch.tensor([0.36, -0.03, 0.10]), raised)
+    mean = beside * torch.tensor([[-1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    common = random.normal("elbows", 1, 3) * torch.tensor([0.03, 0.05, 0.06])
     return mean + common + random.normal("elbow", 2, 3, std=0.045)
 
 

@@ -100,9 +100,11 @@ def _solved(
 def _tried(
     random: Randomness, ways: "_Ways", shaped: ShapedHands, spheres: Spheres, way: Tensor
 ) -> tuple[Together, Tensor]:
-    start, meeting = _drawn(random, ways, shaped.model, way)
+    wanted, meeting = _drawn(random, ways, shaped.model, way)
+    start = replace(wanted, angles_rad=wanted.angles_rad * ways.closed[way][..., None, None])
     start, meeting = _before(shaped, spheres, ways, start, meeting, ways.off_m[way])
-    pair = bring_together(shaped, spheres, ways.anchors.points, start, meeting)
+    wanted = replace(wanted, wrist_m=start.wrist_m)
+    pair = bring_together(shaped, spheres, ways.anchors.points, wanted, start, meeting)
     depth_m = depths_m(sphere_centres(spheres, posed_together(shaped, pair)), spheres, meeting.arms)
     return pair, -depth_m.flatten(1).amax(1)
 
@@ -111,7 +113,7 @@ def _tried(
 class _Ways:
     """WAYS as tensors, W of them, M places that meet: angles_rad (W, S, 15, 3); looseness (W, S); turn (W, 3, 3);
     meets (W, M, S); weight (W, M); slide_m, turn_rad (W,); bend (W, S); off_m (W, 3);
-    arms (W,): whether forearms meet."""
+    arms (W,): whether forearms meet; closed (W, S)."""
 
     anchors: Anchors
     angles_rad: Tensor
@@ -124,6 +126,7 @@ class _Ways:
     bend: Tensor
     off_m: Tensor
     arms: Tensor
+    closed: Tensor
 
 
 @lru_cache(maxsize=4)
@@ -143,6 +146,7 @@ def _table(device: torch.device, model: HandModel) -> _Ways:
         "slide_m": torch.tensor([way.slide_m for way in WAYS]),
         "turn_rad": torch.tensor([way.turn_rad for way in WAYS]),
         "bend": torch.tensor([way.bend[::-1] for way in WAYS]),
+        "closed": torch.tensor([way.closed[::-1] for way in WAYS]),
         "arms": torch.tensor(
             [any("arm" in name or "wrist" in name for name in sum(way.meets, ())) for way in WAYS]
         ),

@@ -60,14 +60,15 @@ def bring_together(
     shaped: ShapedHands,
     spheres: Spheres,
     points: Spheres,
+    wanted: Together,
     start: Together,
     meeting: Meeting,
     steps: int = _STEPS,
 ) -> Together:
-    """The pair near `start` whose places meet without hands in each other."""
+    """The pair near the wanted one whose places meet without hands in each other, found from `start`."""
     state = start
     for _ in range(steps):
-        state = _improved(shaped, spheres, points, start, state, meeting)
+        state = _improved(shaped, spheres, points, wanted, state, meeting)
     return state
 
 
@@ -80,7 +81,12 @@ def posed_together(shaped: ShapedHands, pair: Together) -> PosedHands:
 
 
 def _improved(
-    shaped: ShapedHands, spheres: Spheres, points: Spheres, start: Together, state: Together, meeting: Meeting
+    shaped: ShapedHands,
+    spheres: Spheres,
+    points: Spheres,
+    wanted: Together,
+    state: Together,
+    meeting: Meeting,
 ) -> Together:
     posed = posed_together(shaped, state)
     bend = _Bend.of(shaped, posed, state)
@@ -91,7 +97,7 @@ def _improved(
     ):
         rows.append(jacobian)
         residuals.append(residual)
-    prior_scale, prior = _prior(start, state)
+    prior_scale, prior = _prior(wanted, state)
     jacobian, residual = torch.cat(rows, 1), torch.cat(residuals, 1)
     normal = jacobian.mT @ jacobian + torch.diag(prior_scale.square() * (1 + _DAMP))
     right = (jacobian.mT @ residual[..., None])[..., 0] + prior_scale * prior
@@ -186,11 +192,11 @@ def depths_m(centres_m: Tensor, spheres: Spheres, arms: Tensor) -> Tensor:
     return torch.where(skipped, -1.0, reach - torch.cdist(centres_m[:, LEFT], centres_m[:, RIGHT]))
 
 
-def _prior(start: Together, state: Together) -> tuple[Tensor, Tensor]:
-    """Scale (6 + 2 D,) and residual (N, 6 + 2 D) of staying near the start; places are free."""
-    angle = (state.angles_rad - start.angles_rad)[:, :, _FREE_JOINT, _FREE_AXIS].flatten(1) / _ANGLE_RAD
-    turn = log(state.turn @ start.turn.mT) / _TURN_RAD
-    place = (state.wrist_m - start.wrist_m) / 0.05
+def _prior(wanted: Together, state: Together) -> tuple[Tensor, Tensor]:
+    """Scale (6 + 2 D,) and residual (N, 6 + 2 D) of staying near the wanted pair; places are nearly free."""
+    angle = (state.angles_rad - wanted.angles_rad)[:, :, _FREE_JOINT, _FREE_AXIS].flatten(1) / _ANGLE_RAD
+    turn = log(state.turn @ wanted.turn.mT) / _TURN_RAD
+    place = (state.wrist_m - wanted.wrist_m) / 0.05
     scale = angle.new_full((6 + angle.shape[1],), 1 / _ANGLE_RAD)
     scale[:3], scale[3:6] = 1 / _TURN_RAD, 1 / 0.05
     return scale, torch.cat([turn, place, angle], 1)

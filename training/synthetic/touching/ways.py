@@ -31,7 +31,8 @@ class Way:
     point, in the right hand's own radial, dorsal, distal directions. meets: places (see anchors) of the right and of
     the left hand that come together. slide_m: how far they may miss each other along the skin; turn_rad: how far the
     turn varies; bend: how far wrists may bend, as a share. off_m: from where the left hand comes, so that fingers
-    start outside the other hand, in the right hand's directions.
+    start outside the other hand, in the right hand's directions. closed: how far the fingers of either hand are bent
+    when they start, as a share, to close about the other hand then.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Way:
     turn_rad: float = 0.12
     bend: tuple[float, float] = (1.0, 1.0)
     off_m: Direction = (0.0, 0.0, 0.0)
+    closed: tuple[float, float] = (1.0, 1.0)
 
 
 def _same(*places: str) -> tuple[tuple[str, str], ...]:
@@ -55,7 +57,8 @@ _PADS = ("index 3 pad", "middle 3 pad", "ring 3 pad", "pinky 3 pad")
 _POINTS = {"thumb": "thumb up", "index": "point", "middle": "spread", "ring": "spread", "pinky": "call"}
 _FACED: tuple[Direction, Direction] = ((0, 0, 1), (0, -1, 0))
 _OPPOSED: tuple[Direction, Direction] = ((0, 0, -1), (0, 1, 0))
-_STRAIGHT = (0.35, 0.35)
+_STRAIGHT = (0.3, 0.3)
+_OPEN = (0.2, 0.2)
 
 _PALMS = (
     Way("prayer", 1.2, "pressed flat", "pressed flat", *_FACED, _same("palm", *_PADS), 0.004),
@@ -67,7 +70,7 @@ _PALMS = (
     ), 0.002, 0.08, off_m=(0.0, -0.008, 0.012)),
     Way("clasp", 1.8, "wrap", "wrap", (0.9, 0, 0.4), (0, -1, 0), (
         ("palm", "palm"), ("middle 3 pad", "back pinky"), ("back index", "middle 3 pad"),
-    )),
+    ), closed=_OPEN),
     Way("steeple", 1.0, "steeple", "steeple", (0, 0.6, 0.8), (0, -0.8, 0.6), _same(*_PADS, "thumb 3 pad"), 0.002),
     Way("tips in palm", 0.8, "table", "curved", (0.8, 0, 0.5), (0, -1, 0), (
         ("middle tip", "palm"), ("index tip", "palm index"), ("ring tip", "palm pinky"),
@@ -91,12 +94,12 @@ _FISTS = (
     Way("fist in palm", 1.2, "fist", "curved", (0.9, -0.2, 0.4), (0.1, 0.3, 0.95), (("middle 1 top", "palm"),)),
     Way("fist wrapped", 1.2, "fist", "wrap", (0.5, 0.85, 0), (0, 0, 1), (
         ("middle 2 top", "palm"), ("back", "middle 3 pad"),
-    )),
+    ), closed=(1.0, 0.3)),
     Way("fists stacked", 0.8, "grip", "grip", (0, 0, 1), (0, 1, 0), (("pinky 2 ulnar", "index 2 radial"),), 0.006, 0.2),
     Way("knuckles together", 0.5, "fist", "fist", *_OPPOSED, _same("middle 1 top"), 0.004),
     Way("thumb held", 0.8, "thumb up", "grip", (0, -1, 0.2), (0.8, 0.2, 0.5), (
         ("thumb 2 top", "palm index"), ("thumb 2 pad", "middle 2 pad"),
-    )),
+    ), closed=(1.0, 0.4)),
     Way("fingers hooked", 0.8, "hooked", "hooked", (0, -0.2, -1), (0, -1, 0), (
         ("middle 2 pad", "middle 2 pad"), ("ring 2 pad", "ring 2 pad"),
     ), 0.004, 0.12, off_m=(0.0, -0.01, 0.012)),
@@ -126,10 +129,10 @@ _FINGERS = (
 _WRISTS = (
     Way("wrist grasped", 1.2, "ring about", "relaxed", (0.95, 0, 0.2), (0, 1, 0), (
         ("palm", "forearm back"), ("middle 3 pad", "forearm ulnar"), ("thumb 3 pad", "forearm radial"),
-    ), 0.012, 0.2, (1.0, 0.35)),
+    ), 0.012, 0.2, (1.0, 0.2), closed=(0.5, 1.0)),
     Way("wrist grasped below", 1.0, "ring about", "loose fist", (-0.95, 0, 0.2), (0, -1, 0), (
         ("palm", "forearm palm"), ("middle 3 pad", "forearm ulnar"), ("thumb 3 pad", "forearm radial"),
-    ), 0.012, 0.2, (1.0, 0.35)),
+    ), 0.012, 0.2, (1.0, 0.2), closed=(0.5, 1.0)),
     Way("wrists crossed", 1.0, "relaxed", "relaxed", (0.9, 0, 0.45), (0, 1, 0), (("wrist palm", "wrist back"),),
         0.010, 0.25, _STRAIGHT),
     Way("wrists together", 0.6, "relaxed", "relaxed", (0.7, 0, 0.7), (0, -1, 0), (("wrist palm", "wrist palm"),),
