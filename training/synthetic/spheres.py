@@ -13,8 +13,9 @@ from training.synthetic.meshes import vertex_normals
 
 _COUNT = 88
 _RADII_M = torch.arange(0.004, 0.0165, 0.0005)
-# Forearm, sleeve included: distances from the wrist joint along the rest arm, and radii.
-ARM_M = ((0.030, 0.025), (0.058, 0.026), (0.088, 0.029), (0.120, 0.032), (0.155, 0.036), (0.195, 0.040))
+# Forearm: distances from the wrist joint along the rest arm, and radii; and how its middle line runs at rest.
+ARM_M = ((0.030, 0.0235), (0.058, 0.0285), (0.088, 0.0305), (0.120, 0.033), (0.155, 0.036), (0.195, 0.038))
+_ARM_WAY, _ARM_BELOW_M = (1.0, -0.155, 0.205), -0.004
 # A sphere may stick out of the skin by this share of its radius: without it noise of the mesh decides.
 _TOLERANCE = 0.06
 
@@ -52,7 +53,7 @@ def fit_spheres(model: HandModel, count: int = _COUNT) -> Spheres:
     wrist_m = model.rest_joints_m[RIGHT, 0].float()
     along_m, arm_radius_m = torch.tensor(ARM_M, device=skin_m.device).unbind(1)
     rim = (skin_m - wrist_m).norm(dim=-1).argmin().expand(len(along_m))
-    arm_m = wrist_m + along_m[:, None] * torch.tensor([1.0, 0.0, 0.0], device=skin_m.device)
+    arm_m = wrist_m + arm_line_m(along_m)
     inward = torch.cat([inward, arm_m - skin_m[rim]])
     return Spheres(
         vertex=torch.cat([vertex, rim]),
@@ -60,6 +61,12 @@ def fit_spheres(model: HandModel, count: int = _COUNT) -> Spheres:
         radius_m=torch.cat([radius_m[vertex], arm_radius_m]),
         bone=F.pad(bone, (0, len(along_m))),
     )
+
+
+def arm_line_m(along_m: Tensor) -> Tensor:
+    """(N, 3) from the wrist joint of the right hand, rest frame: the forearm's middle at distances (N,)."""
+    below = along_m.new_tensor([0.0, _ARM_BELOW_M, 0.0])
+    return along_m[:, None] * along_m.new_tensor(_ARM_WAY) + below
 
 
 def sphere_centres(spheres: Spheres, posed: PosedHands) -> Tensor:

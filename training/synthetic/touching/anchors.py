@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.skeleton import FINGERS, MANO_FINGERS, RIGHT
-from training.synthetic.spheres import ARM_M, Spheres
+from training.synthetic.spheres import ARM_M, Spheres, arm_line_m
 
 # Centimetres towards the fingers and towards the thumb from the wrist joint of the mean right hand, and the side.
 _PLACES_CM: dict[str, tuple[float, float, str]] = {
@@ -84,7 +84,7 @@ def find_anchors(model: HandModel) -> Anchors:
     for name, (along_m, radius_m) in {"wrist": ARM_M[0], "forearm": ARM_M[2]}.items():
         for side in _WRIST_SIDES:
             way = torch.tensor(_DIRECTIONS[side])
-            out_m = way * radius_m + torch.tensor([along_m, 0.0, 0.0])
+            out_m = way * radius_m + arm_line_m(torch.tensor([along_m]))[0]
             found[f"{name} {side}"] = (rim, 0, joints_m[0] + out_m - skin_m[rim], way)
     vertex, bone, inward, outward = zip(*found.values(), strict=True)
     flip = torch.tensor([-1.0, 1.0, 1.0])

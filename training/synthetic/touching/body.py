@@ -11,11 +11,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.geometry.rotations import exp, quaternion_to_matrix
+from inference_core.shared.skeleton import LEFT, RIGHT
 from training.synthetic.randomness import Randomness
+from training.synthetic.spheres import ARM_M, arm_line_m
 
 FACING, OWN_EYES, ANY_VIEW = 0, 1, 2
 VIEW_SHARES = (0.35, 0.45, 0.2)
-_HOLDS = 240
+_HOLDS, _EASIEST = 240, 8
+# Forearms that lie so deep in the other hand count as much as wrists bent as far as they bear.
+_GIVE_M = 0.004
 # What wrists bear without effort, radians: bend to the palm or back, to the thumb's and to the little finger's side.
 _BEND_RAD, _TO_THUMB_RAD, _TO_PINKY_RAD = 0.75, 0.3, 0.5
 
@@ -28,24 +32,42 @@ class Held:
     bend: Tensor
 
 
-def held_at_ease(random: Randomness, turns: Tensor, wrist_m: Tensor, bends: Tensor) -> Held:
+def held_at_ease(
+    random: Randomness, turns: Tensor, wrist_m: Tensor, bends: Tensor, centres_m: Tensor, radius_m: Tensor
+) -> Held:
     """How a body holds hands turned by (N, S, 3, 3) with wrists at (N, S, 3) in the pair's frame.
 
-    Of many ways that are tried one of the easiest is taken. bends (N, S): how far each wrist may bend, as a share.
+    Of many ways that are tried one of the easiest is taken whose forearms keep out of the other hand and arm. bends
+    (N, S): how far each wrist may bend, as a share; centres_m (N, S, K, 3), radius_m (K,): spheres of the hands.
     """
     device = turns.device
     tries = quaternion_to_matrix(random.normal("hold", _HOLDS, 4)).to(device)
     elbow_m = _elbows_m(random).to(device)
-    middle_m = wrist_m.mean(1, keepdim=True)
-    places_m = (wrist_m - middle_m)[:, None] @ tries.mT
+    places_m = (wrist_m - wrist_m.mean(1, keepdim=True))[:, None] @ tries.mT
     forearm = F.normalize(elbow_m[:, None] - places_m, dim=-1)
     # In each hand's rest frame: (N, T, S, 3).
     in_hand = (forearm[..., None, :] @ (tries[:, :, None] @ turns[:, None]))[..., 0, :]
-    toil = _toil(in_hand, bends[:, None])
     luck = -random.uniform("hold luck", _HOLDS).log().neg().log().to(device)
-    best = (luck * 0.12 - toil.sum(-1)).argmax(1)
-    number = torch.arange(len(best), device=device)
-    return Held(tries[number, best], _bend(in_hand[number, best], bends))
+    ease, number = (luck * 0.12 - _toil(in_hand, bends[:, None]).sum(-1)).topk(_EASIEST, 1)
+    row = torch.arange(len(number), device=device)
+    bend = _bend(in_hand[row[:, None], number], bends[:, None])
+    best = (ease - _depth_m(turns, wrist_m, bend, centres_m, radius_m) / _GIVE_M).argmax(1)
+    return Held(tries[row, number[row, best]], bend[row, best])
+
+
+def _depth_m(turns: Tensor, wrist_m: Tensor, bend: Tensor, centres_m: Tensor, radius_m: Tensor) -> Tensor:
+    """(N, T) how deep forearms bent by (N, T, S, 3, 3) lie in the other hand or forearm, 0 if they do not."""
+    along_m, arm_radius_m = torch.tensor(ARM_M[1:], device=turns.device).unbind(1)
+    right_m = arm_line_m(along_m)
+    rest_m = torch.stack([right_m * right_m.new_tensor([-1.0, 1.0, 1.0]), right_m])
+    arms_m = wrist_m[:, None, :, None] + rest_m @ (turns[:, None] @ bend).mT
+    left, right = arms_m.unbind(2)
+    reach = arm_radius_m[:, None] + torch.cat([arm_radius_m, radius_m])
+    deepest = torch.zeros_like(left[..., 0, 0])
+    for arm, other, hand in ((left, right, centres_m[:, RIGHT]), (right, left, centres_m[:, LEFT])):
+        spheres = torch.cat([other, hand[:, None].expand(-1, arm.shape[1], -1, -1)], 2)
+        deepest = torch.maximum(deepest, (reach - torch.cdist(arm, spheres)).flatten(2).amax(2))
+    return deepest
 
 
 def camera_turn(random: Randomness, view: Tensor) -> Tensor:
@@ -78,7 +100,9 @@ def _angles(in_hand: Tensor) -> tuple[Tensor, Tensor]:
     """Of forearms (..., S, 3) in the rest frame: bend of the wrist to the back, and to the thumb's side, radians."""
     outward = in_hand[..., 0] * in_hand.new_tensor([-1.0, 1.0])
     level = (outward.square() + in_hand[..., 2].square()).sqrt()
-    return torch.atan2(in_hand[..., 1], level), torch.atan2(in_hand[..., 2], outward)
+    rest = arm_line_m(in_hand.new_ones(1))[0]
+    to_back = torch.atan2(in_hand[..., 1], level) - torch.atan2(rest[1], rest[0])
+    return to_back, torch.atan2(in_hand[..., 2], outward) - torch.atan2(rest[2], rest[0])
 
 
 def _toil(in_hand: Tensor, bends: Tensor) -> Tensor:

@@ -18,18 +18,18 @@ from training.synthetic.spheres import ARM_M, Spheres, first_contact, sphere_cen
 from training.synthetic.touching.anchors import Anchors, find_anchors
 from training.synthetic.touching.body import VIEW_SHARES, camera_turn, held_at_ease
 from training.synthetic.touching.solve import (
+    STUCK_M,
     Meeting,
     Together,
     bring_together,
     depths_m,
     padded,
+    parted,
     posed_together,
 )
 from training.synthetic.touching.ways import HOLDS, WAYS, Way
 
 _FLIP = torch.tensor([-1.0, 1.0, 1.0])
-# Pairs whose spheres press deeper into each other than this are drawn anew.
-_STUCK_M = 0.0025
 _ATTEMPTS = 3
 
 
@@ -69,9 +69,15 @@ def touching_pairs(
     pair, gap_m = _solved(random, ways, shaped, padded(spheres), number)
     turns = torch.stack([pair.turn, torch.eye(3, device=device).expand_as(pair.turn)], 1)
     wrist_m = torch.stack([pair.wrist_m, torch.zeros_like(pair.wrist_m)], 1)
-    turns, wrist_m, angles = _swapped(swapped, turns, wrist_m, pair.angles_rad)
-    bends = torch.where(swapped[:, None], ways.bend[number].flip(1), ways.bend[number])
-    held = held_at_ease(random, turns, wrist_m, bends)
+    hands = slice(0, len(spheres.bone) - len(ARM_M))
+    centres_m = sphere_centres(spheres, posed_together(shaped, pair))[:, :, hands]
+    flip = _FLIP.to(device)
+    turns = _swapped(swapped, turns, flip[:, None] * turns * flip)
+    wrist_m = _swapped(swapped, wrist_m, wrist_m * flip)
+    centres_m = _swapped(swapped, centres_m, centres_m * flip)
+    angles = _swapped(swapped, pair.angles_rad, pair.angles_rad)
+    bends = _swapped(swapped, ways.bend[number], ways.bend[number])
+    held = held_at_ease(random, turns, wrist_m, bends, centres_m, spheres.radius_m[hands])
     to_camera = camera_turn(random, view).to(device) @ held.turn
     wrist_m = (wrist_m - wrist_m[:, RIGHT:]) @ to_camera.mT
     return TouchingPairs(way, view, angles, to_camera[:, None] @ turns, wrist_m, held.bend, gap_m)
@@ -80,10 +86,11 @@ def touching_pairs(
 def _solved(
     random: Randomness, ways: "_Ways", shaped: ShapedHands, spheres: Spheres, way: Tensor
 ) -> tuple[Together, Tensor]:
-    """Pairs and the gaps (B,) of their spheres; what stays stuck in each other is drawn anew, once or twice."""
+    """Pairs and the gaps (B,) of their spheres; what stays stuck in each other is drawn anew,
+    once or twice, and then drawn apart."""
     pair, gap_m = _tried(random, ways, shaped, spheres, way)
     for attempt in range(1, _ATTEMPTS):
-        rows = (gap_m < -_STUCK_M).nonzero()[:, 0]
+        rows = (gap_m < -STUCK_M).nonzero()[:, 0]
         if not len(rows):
             break
         again = Randomness(random.seed + attempt * 7919, random.index[rows.cpu()])
@@ -94,7 +101,7 @@ def _solved(
             **{name: value.index_copy(0, rows, other[name]) for name, value in vars(pair).items()}
         )
         gap_m = gap_m.index_copy(0, rows, other_m[better])
-    return pair, gap_m
+    return parted(shaped, spheres, pair, ways.arms[way])
 
 
 def _tried(
@@ -209,14 +216,6 @@ def _before(
     return replace(start, wrist_m=wrist_m), replace(meeting, slide_m=slide_m)
 
 
-def _swapped(
-    swapped: Tensor, turns: Tensor, wrist_m: Tensor, angles_rad: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The mirror image where swapped (B,): what was the right hand is the left one."""
-    flip = _FLIP.to(turns)
-    turned = (flip[:, None] * turns * flip).flip(1)
-    return (
-        torch.where(swapped[:, None, None, None], turned, turns),
-        torch.where(swapped[:, None, None], (wrist_m * flip).flip(1), wrist_m),
-        torch.where(swapped[:, None, None, None], angles_rad.flip(1), angles_rad),
-    )
+def _swapped(swapped: Tensor, values: Tensor, mirrored: Tensor) -> Tensor:
+    """Values (B, S, ...), where swapped (B,) those of the mirror image: what was the right hand is the left one."""
+    return torch.where(swapped.view(-1, *[1] * (values.dim() - 1)), mirrored.flip(1), values)

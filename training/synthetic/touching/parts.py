@@ -21,7 +21,7 @@ NOTHING = 255
 TOUCHING_M = 0.003
 _DEEPEST_M = 0.012
 _WIDEST_M = 0.010
-_ARM_M, _WRIST_M = 0.12, 0.012
+_ARM_M, _WRIST_M = 0.16, 0.012
 _SAMPLES = 600
 _AT_ONCE = 8  # pairs; more at once leave the cache
 

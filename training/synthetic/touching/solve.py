@@ -15,7 +15,7 @@ from inference_core.geometry.rotations import exp, hat, log
 from inference_core.hand_model.hand import PosedHands, ShapedHands
 from inference_core.shared.skeleton import LEFT, PARENTS_16, RIGHT
 from training.synthetic.poses import within
-from training.synthetic.spheres import ARM_M, Spheres, sphere_centres
+from training.synthetic.spheres import ARM_M, Spheres, first_contact, sphere_centres
 
 # The angles that give way, as (joint, axis): every flexion, the knuckles' spread, the thumb's root in all three.
 _FREE = [(joint, 0) for joint in range(15)] + [(joint, 1) for joint in (0, 3, 6, 9, 12)] + [(12, 2)]
@@ -28,6 +28,8 @@ _PULL_M = 0.012  # places farther apart pull no more than these
 _MEETING_M, _GIVE_M, _DRAW_M, _ANGLE_RAD, _TURN_RAD = 0.004, 0.0012, 0.002, 0.20, 0.20
 # How deep spheres may press into each other: skin gives way.
 PRESSED_M = 0.001
+# Deeper than this they are stuck.
+STUCK_M = 0.003
 PADDING_M = 0.0018
 _DAMP = 4.0
 _LONGEST_STEP = 0.14  # radians; metres are ten times less
@@ -180,8 +182,25 @@ def _pressing_rows(
 
 
 def padded(spheres: Spheres) -> Spheres:
-    """The spheres as large as the skin about them on average: those that fill a hand leave it out between them."""
-    return replace(spheres, radius_m=spheres.radius_m + PADDING_M)
+    """The hand's spheres as large as the skin about them on average: those that fill it leave some out between them."""
+    is_hand = torch.arange(len(spheres.bone), device=spheres.bone.device) < len(spheres.bone) - len(ARM_M)
+    return replace(spheres, radius_m=spheres.radius_m + PADDING_M * is_hand)
+
+
+def parted(shaped: ShapedHands, spheres: Spheres, pair: Together, arms: Tensor) -> tuple[Together, Tensor]:
+    """The pair with left hands that are still stuck in right ones drawn straight out of them, and the gaps (N,)."""
+    centres_m = sphere_centres(spheres, posed_together(shaped, pair))
+    depth_m, number = depths_m(centres_m, spheres, arms).flatten(1).max(1)
+    row, count = torch.arange(len(number), device=number.device), len(spheres.bone)
+    out = centres_m[row, LEFT, number // count] - centres_m[row, RIGHT, number % count]
+    out = F.normalize(out, dim=-1)
+    # Forearms that are still to be bent out of the way do not count.
+    counted = slice(0, count - len(ARM_M))
+    way_m = first_contact(centres_m[:, :, counted], spheres.radius_m[counted], out).clamp(min=0)
+    stuck = (depth_m > STUCK_M) & ~arms
+    way_m = torch.where(stuck, way_m - PRESSED_M, 0.0)
+    pair = replace(pair, wrist_m=pair.wrist_m + way_m[:, None] * out)
+    return pair, torch.where(stuck, -PRESSED_M, -depth_m)
 
 
 def depths_m(centres_m: Tensor, spheres: Spheres, arms: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ _PADS = ("index 3 pad", "middle 3 pad", "ring 3 pad", "pinky 3 pad")
 _POINTS = {"thumb": "thumb up", "index": "point", "middle": "spread", "ring": "spread", "pinky": "call"}
 _FACED: tuple[Direction, Direction] = ((0, 0, 1), (0, -1, 0))
 _OPPOSED: tuple[Direction, Direction] = ((0, 0, -1), (0, 1, 0))
-_STRAIGHT = (0.3, 0.3)
+_STRAIGHT = (0.1, 0.1)
 _OPEN = (0.2, 0.2)
 
 _PALMS = (
@@ -92,9 +92,7 @@ _BACKS = (
 
 _FISTS = (
     Way("fist in palm", 1.2, "fist", "curved", (0.9, -0.2, 0.4), (0.1, 0.3, 0.95), (("middle 1 top", "palm"),)),
-    Way("fist wrapped", 1.2, "fist", "wrap", (0.5, 0.85, 0), (0, 0, 1), (
-        ("middle 2 top", "palm"), ("back", "middle 3 pad"),
-    ), closed=(1.0, 0.3)),
+    Way("fist wrapped", 1.2, "fist", "wrap", (0.5, 0.85, 0), (0, 0, 1), (("middle 2 top", "palm"),), closed=(1.0, 0.3)),
     Way("fists stacked", 0.8, "grip", "grip", (0, 0, 1), (0, 1, 0), (("pinky 2 ulnar", "index 2 radial"),), 0.006, 0.2),
     Way("knuckles together", 0.5, "fist", "fist", *_OPPOSED, _same("middle 1 top"), 0.004),
     Way("thumb held", 0.8, "thumb up", "grip", (0, -1, 0.2), (0.8, 0.2, 0.5), (
@@ -121,7 +119,8 @@ _FINGERS = (
     ),
     *(
         Way(f"{finger} pinched", 0.35, "pinch", "spread", (-0.9, 0, 0.3), (0.2, 0.45, 0.85),
-            (("index 3 pad", f"{finger} 2 top"), ("thumb 3 pad", f"{finger} 2 pad")), 0.002, 0.2)
+            (("index 3 pad", f"{finger} 2 top"), ("thumb 3 pad", f"{finger} 2 pad")), 0.002, 0.2,
+            closed=(0.5, 1.0))
         for finger in _POINTS
     ),
 )  # fmt: skip
@@ -129,10 +128,10 @@ _FINGERS = (
 _WRISTS = (
     Way("wrist grasped", 1.2, "ring about", "relaxed", (0.95, 0, 0.2), (0, 1, 0), (
         ("palm", "forearm back"), ("middle 3 pad", "forearm ulnar"), ("thumb 3 pad", "forearm radial"),
-    ), 0.012, 0.2, (1.0, 0.2), closed=(0.5, 1.0)),
+    ), 0.012, 0.2, (1.0, 0.1), closed=(0.5, 1.0)),
     Way("wrist grasped below", 1.0, "ring about", "loose fist", (-0.95, 0, 0.2), (0, -1, 0), (
         ("palm", "forearm palm"), ("middle 3 pad", "forearm ulnar"), ("thumb 3 pad", "forearm radial"),
-    ), 0.012, 0.2, (1.0, 0.2), closed=(0.5, 1.0)),
+    ), 0.012, 0.2, (1.0, 0.1), closed=(0.5, 1.0)),
     Way("wrists crossed", 1.0, "relaxed", "relaxed", (0.9, 0, 0.45), (0, 1, 0), (("wrist palm", "wrist back"),),
         0.010, 0.25, _STRAIGHT),
     Way("wrists together", 0.6, "relaxed", "relaxed", (0.7, 0, 0.7), (0, -1, 0), (("wrist palm", "wrist palm"),),
