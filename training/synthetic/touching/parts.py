@@ -18,7 +18,7 @@ from training.synthetic.meshes import SceneMesh, load_scene_mesh, vertex_normals
 PARTS = ("palm", "back", *FINGERS, "wrist")
 NOTHING = 255
 # Skins nearer than this touch; what lies deeper inside the other hand than the second is beyond it.
-TOUCHING_M = 0.003
+TOUCHING_M = 0.004
 _DEEPEST_M = 0.012
 _WIDEST_M = 0.010
 _ARM_M, _WRIST_M = 0.16, 0.012

@@ -30,7 +30,7 @@ _MEETING_M, _GIVE_M, _DRAW_M, _ANGLE_RAD, _TURN_RAD = 0.004, 0.0012, 0.002, 0.20
 PRESSED_M = 0.001
 # Deeper than this they are stuck.
 STUCK_M = 0.003
-PADDING_M = 0.0018
+PADDING_M = 0.0014
 _DAMP = 4.0
 _LONGEST_STEP = 0.14  # radians; metres are ten times less
 
