@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import PosedHands
 from inference_core.shared.skeleton import LEFT, RIGHT
-from training.synthetic.generate import Kit, draw_angles_rad
-from training.synthetic.grips import close_grips
+from training.synthetic.generate import Kit
 from training.synthetic.meshes import with_forearms
-from training.synthetic.pairs import place_hands, turn_of
+from training.synthetic.pairs import turn_of
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
 from training.synthetic.skin import Looks, draw_looks
 from training.synthetic.things import place_loose, things_vertices
+from training.synthetic.touching.body import OWN_EYES
+from training.synthetic.two_hands import draw_two_hands
 
 # Where hands are seen from: before the person and anywhere; by the person's own eyes or a camera on the head.
 OTHERS, OWN = 0, 1
@@ -51,28 +51,27 @@ class HandScene:
 def build_hand_scene(random: Randomness, kit: Kit, settings: Settings) -> HandScene:
     """One or two hands a picture, with forearms and things; of two, half touch with the usual settings."""
     device = kit.mesh.faces.device
-    betas = random.normal("betas", 1, 10).clamp(-2.5, 2.5) + random.normal("betas of a side", 2, 10, std=0.1)
-    shaped = kit.model.with_shape(betas.to(device))
     present = _presence(random, settings)
-    angles = draw_angles_rad(random, kit, settings).to(device)
-    grips, angles = close_grips(random, kit.model, kit.spheres, shaped.betas, angles, present, settings)
-    fingers = kit.model.rotations_from_angles(angles)
-    placed = place_hands(random, shaped, fingers, kit.spheres, settings)
-    seen_by = random.chance("seen by its owner", _OWN_SHARE).long()
-    view = _view(random, placed.rotations, seen_by, present).to(device)
-    turns = view[:, None] @ placed.rotations
-    rotations = torch.cat([turns[:, :, None], fingers], 2)
-    wrist_m = (view[:, None] @ placed.wrist_m[..., None])[..., 0]
-    posed = shaped.with_pose(rotations, wrist_m)
+    hands = draw_two_hands(random, kit.model, kit.spheres, present, settings, device)
+    # Pairs that touch come as a body holds them and as they are seen; the others are turned here.
+    touching = (hands.way >= 0).cpu()
+    seen_by = torch.where(
+        touching, hands.view.cpu() == OWN_EYES, random.chance("seen by its owner", _OWN_SHARE)
+    ).long()
+    view = _view(random, hands.rotations[:, :, 0], seen_by, present)
+    view = torch.where(touching[:, None, None], torch.eye(3), view).to(device)
+    turns = view[:, None] @ hands.rotations[:, :, 0]
+    rotations = torch.cat([turns[:, :, None], hands.rotations[:, :, 1:]], 2)
+    wrist_m = (view[:, None] @ hands.wrist_m[..., None])[..., 0]
+    posed = hands.shaped.with_pose(rotations, wrist_m)
     shift_m = _place(random, posed.joints21_m, present.to(device), seen_by)
-    posed = shaped.with_pose(rotations, wrist_m + shift_m[:, None])
-    bend = exp(random.normal("wrist bend", 2, 3) * torch.tensor([0.35, 0.18, 0.22])).to(device)
-    arms_m = with_forearms(kit.mesh, posed, bend)
-    held = grips.in_camera(posed)
+    posed = hands.shaped.with_pose(rotations, wrist_m + shift_m[:, None])
+    arms_m = with_forearms(kit.mesh, posed, hands.bend)
+    held = hands.grips.in_camera(posed)
     there = present.to(device)
     things_there = torch.stack(
         [
-            grips.holds & grips.clear_of_other(held, posed, kit.spheres, there),
+            hands.grips.holds & hands.grips.clear_of_other(held, posed, kit.spheres, there),
             random.chance("loose thing", settings.loose_thing).to(device),
         ],
         1,
@@ -84,7 +83,7 @@ def build_hand_scene(random: Randomness, kit: Kit, settings: Settings) -> HandSc
         present=there,
         vertices_m=torch.cat([arms_m.flatten(1, 2), things_m.flatten(1, 2)], 1),
         shown=torch.cat([arms_shown, things_there.repeat_interleave(things_m.shape[2], 1)], 1),
-        gap_m=torch.where(there.all(1), placed.gap_m, torch.inf),
+        gap_m=hands.gap_m,
         seen_by=seen_by.to(device),
     )
 
