@@ -40,6 +40,7 @@ def assemble_take(
         )
         for name, value in _moving(solution, tracks, camera).items()
     }
+    moving["landmarks_px"][absent, :, 2] = 0  # a score, which says that there is none
     betas = np.where(np.isfinite(solution.betas), solution.betas, 0).astype(np.float32)
     shaped = hand_model.with_shape(torch.as_tensor(betas).to(hand_model.template_m))
     poses = np.broadcast_to(camera.T_world_cam, (len(time_s), 4, 4))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What Blender itself can tell of footage before anything is captured: size, rate, length, a thumbnail."""
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,13 @@ from typing import Any
 import bpy
 import bpy.utils.previews
 
-MOVIE_SUFFIXES = (".mov", ".mp4", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".ogv")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr")
+from inference_core.shared.errors import FootageError
+from inference_core.shared.picture_header import read_picture_header
+from inference_core.shared.picture_sequences import PICTURE_SUFFIXES, find_pictures, is_pattern, is_picture
 
-_NUMBER = re.compile(r"(\d+)$")
+MOVIE_SUFFIXES = (".mov", ".mp4", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".ogv")
+IMAGE_SUFFIXES = PICTURE_SUFFIXES
+
 _thumbnails: list[bpy.utils.previews.ImagePreviewCollection] = []
 
 
@@ -26,10 +29,13 @@ class FootageFacts:
     last: int = 0
     is_sequence: bool = False
     problem: str = ""
+    is_unknown: bool = False
 
     @property
     def text(self) -> str:
         """The facts in a line."""
+        if self.is_unknown:
+            return "Blender cannot read it; the engine may"
         if self.problem or not self.size_px[0]:
             return ""
         count = self.last - self.first + 1
@@ -43,6 +49,8 @@ def read_facts(path: str) -> FootageFacts:
         return _facts(path)
     except OSError as error:
         return FootageFacts(problem=f"{path} cannot be read: {error.strerror}")
+    except FootageError as error:
+        return FootageFacts(problem=str(error))
 
 
 def thumbnail(path: str) -> int:
@@ -61,55 +69,29 @@ def _facts(path: str) -> FootageFacts:
     file = Path(path)
     if not path:
         return FootageFacts()
-    if file.is_dir():
-        pictures = sorted(item for item in file.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES)
-        if not pictures:
-            return FootageFacts(problem=f"There are no pictures in {file}")
-        file = pictures[0]
+    if file.is_dir() or is_pattern(file) or is_picture(file):
+        return _sequence_facts(find_pictures(file))
     if not file.is_file():
         return FootageFacts(problem=f"There is no file {file}")
-    if file.suffix.lower() in IMAGE_SUFFIXES:
-        return _sequence_facts(file)
     return _movie_facts(file)
 
 
 def _movie_facts(file: Path) -> FootageFacts:
+    """A movie that Blender cannot read may still be one that the engine can: then nothing is known before."""
     try:
         clip: Any = bpy.data.movieclips.load(str(file))
-    except RuntimeError as error:
-        return FootageFacts(problem=f"Blender cannot read {file.name}: {error}")
+    except RuntimeError:
+        return FootageFacts(is_unknown=True)
     size, fps, count = tuple(clip.size), clip.fps, clip.frame_duration
     bpy.data.movieclips.remove(clip)
-    if not size[0] or count < 1:
-        return FootageFacts(problem=f"{file.name} is not a movie that Blender can read")
+    if not size[0] or count < 1 or fps <= 0:
+        return FootageFacts(is_unknown=True)
     return FootageFacts((size[0], size[1]), fps, 0, count - 1)
 
 
-def _sequence_facts(file: Path) -> FootageFacts:
-    try:
-        image: Any = bpy.data.images.load(str(file), check_existing=False)
-    except RuntimeError as error:
-        return FootageFacts(problem=f"Blender cannot read {file.name}: {error}")
-    size = tuple(image.size)
-    bpy.data.images.remove(image)
-    if not size[0]:
-        return FootageFacts(problem=f"{file.name} is not a picture that Blender can read")
-    numbers = _numbers_beside(file)
-    return FootageFacts((size[0], size[1]), 0.0, min(numbers), max(numbers), is_sequence=True)
-
-
-def _numbers_beside(file: Path) -> list[int]:
-    """Numbers of the pictures that belong to one sequence with this one."""
-    number = _NUMBER.search(file.stem)
-    if number is None:
-        return [0]
-    prefix = file.stem[: number.start()]
-    found: list[int] = []
-    for item in file.parent.iterdir():
-        match = _NUMBER.search(item.stem)
-        if match and item.suffix == file.suffix and item.stem[: match.start()] == prefix:
-            found.append(int(match.group()))
-    return found
+def _sequence_facts(files: Mapping[int, Path]) -> FootageFacts:
+    width, height = read_picture_header(files[min(files)]).shown_px
+    return FootageFacts((width, height), 0.0, min(files), max(files), is_sequence=True)
 
 
 def register() -> None:

@@ -13,6 +13,7 @@ import bpy
 
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest
+from inference_core.shared.picture_sequences import is_pattern
 from inference_core.shared.take import TakeError, load_take
 
 from ..preferences import addon_preferences, takes_folder
@@ -44,7 +45,7 @@ def capture_request(
     footage = absolute(capture.footage) if capture.footage else ""
     if not footage:
         raise RequestError("No footage is chosen. Choose a movie or an image sequence in the Footage panel.")
-    if not Path(footage).exists():
+    if not Path(footage).exists() and not is_pattern(Path(footage)):
         raise RequestError(f"The footage {footage} is not there any more. Choose it again.")
     preferences = addon_preferences()
     lens = lens_of(scene)

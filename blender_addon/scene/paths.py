@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import bpy
 
+from inference_core.shared.picture_sequences import is_picture, numbered_names
+
 # Blender 4.5 and later say so of paths that may begin with //, and warn of such paths elsewhere.
 RELATIVE: Final[Any] = (
     {"ANIMATABLE", "PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else {"ANIMATABLE"}
@@ -75,7 +77,7 @@ def footage_name(path: str) -> str:
 
 def is_numbered(path: Path) -> bool:
     """Whether the path names a picture of a numbered sequence."""
-    return path.stem[-1:].isdigit() and path.suffix.lower() in bpy.path.extensions_image
+    return is_picture(path) and next(numbered_names(path.name), None) is not None
 
 
 def _folders(*near: str) -> Iterator[Path]:

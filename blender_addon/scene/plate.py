@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The footage behind the hands: the camera's background, on the right frame whatever the rates."""
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.shared.errors import FootageError
+from inference_core.shared.picture_sequences import find_pictures
+from inference_core.shared.take import Take
+
 from . import fcurves
 from .axes import Floats
 from .paths import absolute, is_numbered, stored
 from .timing import rows_shown
 
+_IS_MADE = "duohand_plate_movie"  # marks an image that is not the footage itself, but made of it
 _ENDLESS = 1_000_000  # the number of frames after which Blender would hold the last
 
 
 def show_plate(camera: bpy.types.Object, footage: Path, numbers: NDArray[np.integer], frames: Floats) -> None:
     """Put the footage behind the camera's view; numbers (T,) of its frames are on screen from scene frames (T,) on.
 
-    A movie's frames count from 0, a sequence's by the numbers in its file names. A plate that is there keeps its
+    A movie's frames count from 0, a sequence's by the numbers in its file names; those of a
+    plate movie are the take's rows. A plate that is there keeps its
     opacity and the like.
     """
     data: Any = camera.data
@@ -55,7 +61,7 @@ def relink_plate(camera: bpy.types.Object, footage: Path) -> None:
     data: Any = camera.data
     if place is not None and data.background_images[place].image is not None:
         image = data.background_images[place].image
-        if absolute(image.filepath) != str(footage):
+        if not image.get(_IS_MADE) and absolute(image.filepath) != str(footage):
             image.filepath = stored(str(footage))
             image.reload()
 
@@ -67,16 +73,40 @@ def plate_image(camera: bpy.types.Object) -> Any:
     return None if place is None else data.background_images[place].image
 
 
+def mark_plate(camera: bpy.types.Object, is_made: bool) -> None:
+    """Remember whether what the plate shows is a plate movie, which footage found elsewhere does not replace."""
+    image = plate_image(camera)
+    if image is not None:
+        image[_IS_MADE] = is_made
+
+
 def first_file(footage: Path) -> Path | None:
     """The file that Blender opens for this footage: itself, or a folder's or pattern's first image; None if gone."""
     if footage.is_file():
         return footage
-    if footage.is_dir():
-        found = sorted(path for path in footage.iterdir() if is_numbered(path))
-    else:
-        pattern = footage.name.replace("#", "?")
-        found = sorted(footage.parent.glob(pattern)) if "?" in pattern and footage.parent.is_dir() else []
-    return found[0] if found else None
+    try:
+        files = find_pictures(footage)
+    except FootageError:
+        return None
+    return files[min(files)]
+
+
+def plate_movie(take: Take, take_path: str) -> tuple[Path | None, str]:
+    """The movie that shows the take's frames one by one, where the footage itself does not, and why it does not.
+
+    It is looked for beside the take, then where it was written; None where it is gone, or none is needed.
+    """
+    footage = take.meta.get("footage")
+    said: Any = footage if isinstance(footage, dict) else {}
+    showing: Any = said.get("showing")
+    differences: Any = showing.get("differences") if isinstance(showing, dict) else None
+    reason = ", ".join(str(text) for text in differences) if isinstance(differences, list) else ""
+    written = said.get("plate")
+    if not isinstance(written, str) or not written:
+        return None, reason
+    name = PureWindowsPath(written).name  # of either system's paths
+    beside = Path(take_path).with_name(name) if take_path and name else Path(written)
+    return next((path for path in (beside, Path(written)) if path.is_file()), None), reason
 
 
 def _plate_index(camera: bpy.types.Object) -> int | None:

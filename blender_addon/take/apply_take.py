@@ -173,16 +173,23 @@ def _show_footage(
     named = collection.duohand.footage
     if not named:
         return []
-    file = plate.first_file(Path(paths.absolute(named)))
+    made_plate, differences = plate.plate_movie(take, paths.absolute(collection.duohand.take_path))
+    file = made_plate or plate.first_file(Path(paths.absolute(named)))
     if file is None:
         return [
             f"The footage {named} is not there any more: the camera shows no plate. "
             "Choose where it lies now in the Take panel."
         ]
+    numbers = take.frame if made_plate is None else np.arange(take.frame_count)
     try:
-        plate.show_plate(camera, file, take.frame, frames)
-    except RuntimeError as error:
+        plate.show_plate(camera, file, numbers, frames)
+        plate.mark_plate(camera, made_plate is not None)
+    except (RuntimeError, OverflowError) as error:
         return [f"Blender cannot show the footage {file}: {error}."]
+    if made_plate is None and differences:
+        return [
+            f"The plate is not what the hands were found on: {differences}. Capture again to have one made."
+        ]
     return []
 
 
