@@ -88,7 +88,7 @@ def draw_lights(random: Randomness, settings: Settings) -> Lights:
     dark = random.chance("dark", 0.2)
     exposure = torch.where(
         dark,
-        random.uniform("dark exposure", low=0.25, high=0.7),
+        random.uniform("dark exposure", low=0.10, high=0.7),
         random.uniform("exposure", low=0.7, high=1.25),
     )
     return Lights(

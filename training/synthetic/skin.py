@@ -103,6 +103,8 @@ def draw_looks(random: Randomness, settings: Settings) -> Looks:
     band_from = torch.where(wears, band_from, torch.inf)
     band_wide = random.uniform("band width", 1, low=0.004, high=0.026)
     polished = random.chance("polish", 0.14)[:, None]
+    # Under a tap and with soap on them hands shine as lacquer does.
+    wet = random.chance("wet", 0.12).float()
     return Looks(
         tone=_skin_tone(random),
         palm=_palm_tint(random),
@@ -128,8 +130,10 @@ def draw_looks(random: Randomness, settings: Settings) -> Looks:
         band_colour=_cloth_colour(random, "band colour"),
         gloss=torch.stack(
             [
-                random.uniform("gloss", high=0.16) * random.chance("glossy", 0.85),
-                random.uniform("gloss size", low=10, high=40),
+                random.uniform("gloss", high=0.16) * random.chance("glossy", 0.85)
+                + wet * random.uniform("wet gloss", low=0.2, high=0.7),
+                random.uniform("gloss size", low=10, high=40)
+                * (1 + wet * random.uniform("wet gloss size", high=1.5)),
             ],
             1,
         ),

@@ -2,7 +2,7 @@
 """The ways in which two hands touch, as data: finger poses, how one hand is turned, and which places meet.
 
 Each way is told from the right hand, that does something with the left one or mirrors it; half of the pairs are made
-as its mirror image. The numbers were set by eye on the contact sheet (`python -m training.synthetic sheet`).
+as its mirror image. The numbers were set by eye on the contact sheet (touching.sheet).
 """
 
 from dataclasses import dataclass
