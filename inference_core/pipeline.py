@@ -95,8 +95,9 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
             notices.add("No hands were found in the footage; the take holds none.")
         name = network.name if network else None
         meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts, plate)
-        times = shot.detections.time_s
-        take = assemble_take(shot.solution, shot.tracks, camera, footage.info, times, hand_model, meta)
+        take = assemble_take(
+            shot.solution, shot.tracks, camera, footage.info, shot.detections, hand_model, meta
+        )
         save_take(take, out)
         if preview is not None:
             write_preview(take, footage, preview, progress)

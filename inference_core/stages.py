@@ -36,6 +36,7 @@ from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.handedness import with_handedness
+from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.recover import Recovery
 from inference_core.tracking.refine import HandReadings, read_expected_hands, refined
 from inference_core.two_hand.crop import shot_crops
@@ -170,9 +171,9 @@ def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> 
 
 def detect(run: Run) -> Shot:
     """All sightings of hands in the footage."""
-    count, depends_on = run.footage.info.count, {"device": run.device.type}
+    count, depends_on = run.footage.info.count, {"device": run.device.type, "head": _identity(run)}
     networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
-    detector = ShotDetector(networks, pose=pose, state=run.load(DETECT, depends_on))
+    detector = ShotDetector(networks, pose=pose, head=run.head, state=run.load(DETECT, depends_on))
     kept = detector.done
     run.progress(DETECT, kept, count)
     if kept < count:
@@ -285,7 +286,8 @@ def predict(run: Run, shot: Shot) -> Shot:
         "camera": _digest(run.camera.K),
     }
     predictions = TwoHandPredictions(**run.in_pieces(PREDICT, depends_on, work))
-    return replace(shot, predictions=with_presence_of_shot(predictions, tracks.present))
+    gone = out_of_picture(tracks, run.camera.size_px)
+    return replace(shot, predictions=with_presence_of_shot(predictions, tracks.present, gone))
 
 
 def solve(run: Run, shot: Shot) -> Shot:

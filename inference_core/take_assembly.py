@@ -20,6 +20,8 @@ from inference_core.hand_model.hand import HandModel, ShapedHands
 from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.take import Take
+from inference_core.tracking.arms import arms_in_camera
+from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks
 
 
@@ -28,11 +30,12 @@ def assemble_take(
     tracks: HandTracks,
     camera: Camera,
     info: FootageInfo,
-    time_s: NDArray[np.float64],
+    detections: ShotDetections,
     hand_model: HandModel,
     meta: Mapping[str, Any],
 ) -> Take:
     """The take of the solved shot, with the shaped hands at rest that its motion belongs to."""
+    time_s = detections.time_s
     absent = solution.present == ABSENT
     moving = {
         name: np.where(absent.reshape(*absent.shape, *[1] * (value.ndim - 2)), np.nan, value).astype(
@@ -44,6 +47,8 @@ def assemble_take(
     betas = np.where(np.isfinite(solution.betas), solution.betas, 0).astype(np.float32)
     shaped = hand_model.with_shape(torch.as_tensor(betas).to(hand_model.template_m))
     poses = np.broadcast_to(camera.T_world_cam, (len(time_s), 4, 4))
+    arms_cam_m, arms_score = arms_in_camera(detections, moving["wrist_cam_m"], camera.K)
+    has_arms = bool((arms_score > 0).any())
     return Take(
         time_s=time_s,
         frame=np.array(info.numbers, np.int64),
@@ -67,6 +72,8 @@ def assemble_take(
         distance_confidence=np.where(absent, 0, solution.distance_confidence).astype(np.float32),
         contact=solution.contact.astype(np.float32),
         meta={**meta, "scale": _scale(shaped, meta["settings"]["hand_length_mm"])},
+        arms_cam_m=arms_cam_m if has_arms else None,
+        arms_score=arms_score if has_arms else None,
         **moving,
     )
 

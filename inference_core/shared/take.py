@@ -53,6 +53,7 @@ class Take:
     pose_dirs (2, V, 3, 135) pose correctives or None, joint_axes (2, 15, 3, 3) columns flexion, spread, twist
     in the rest frame or None, uvs (2, F, 3, 2) per face corner or None.
     pose_confidence, distance_confidence (T, 2), contact (T,): calibrated probabilities, or None (docs/take_format.md).
+    arms_cam_m (T, 2, 2, 3): shoulder and elbow, NaN where unknown; arms_score (T, 2, 2): 0..1, 0 there. Or both None.
     meta: JSON values (footage, hand model and its licence, network, settings, versions).
     """
 
@@ -87,6 +88,8 @@ class Take:
     pose_confidence: NDArray[np.float32] | None = None
     distance_confidence: NDArray[np.float32] | None = None
     contact: NDArray[np.float32] | None = None
+    arms_cam_m: NDArray[np.float32] | None = None
+    arms_score: NDArray[np.float32] | None = None
 
     @property
     def frame_count(self) -> int:

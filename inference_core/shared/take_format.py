@@ -71,12 +71,14 @@ ARRAYS: Mapping[str, ArraySpec] = {
     "pose_confidence": ArraySpec(("T", 2), "f4", 0, 1, optional=True),
     "distance_confidence": ArraySpec(("T", 2), "f4", 0, 1, optional=True),
     "contact": ArraySpec(("T",), "f4", 0, 1, optional=True),
+    "arms_cam_m": ArraySpec(("T", 2, 2, 3), "f4", -1e6, 1e6, optional=True),
+    "arms_score": ArraySpec(("T", 2, 2), "f4", 0, 1, optional=True),
 }
 
 _QUATERNIONS = ("root_wxyz", "pose_wxyz", "raw_root_wxyz", "raw_pose_wxyz")
 _SOLVED = ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m")
 _NAN_WHERE_ABSENT = (*_SOLVED, *(f"raw_{name}" for name in _SOLVED))
-_MAY_HOLD_NAN = (*_NAN_WHERE_ABSENT, "landmarks_px")
+_MAY_HOLD_NAN = (*_NAN_WHERE_ABSENT, "landmarks_px", "arms_cam_m")
 
 # What readers look for in meta: all of it may be missing.
 _META: Mapping[str, Any] = {
@@ -133,6 +135,7 @@ def typed_arrays(values: Mapping[str, NDArray[Any] | None], where: str) -> dict[
     _check_timing(arrays, where)
     _check_camera(arrays, where)
     _check_hands(arrays, where)
+    _check_arms(arrays, where)
     _check_mesh(arrays, where)
     return {**typed, "fps": float(arrays["fps"])}
 
@@ -226,6 +229,19 @@ def _check_hands(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
         off = np.abs(length - 1) > UNIT_TOLERANCE
         if off.any():
             raise TakeError(f"{where}: {name} holds a quaternion that is not of unit length{_first(off)}.")
+
+
+def _check_arms(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
+    arms, score = arrays.get("arms_cam_m"), arrays.get("arms_score")
+    if (arms is None) != (score is None):
+        raise TakeError(f"{where}: arms_cam_m and arms_score belong together; one of them is missing.")
+    if arms is None or score is None:
+        return
+    unknown = ~np.isfinite(arms).all(-1)
+    if (unknown & (score > 0)).any():
+        raise TakeError(
+            f"{where}: arms_cam_m holds no place for a joint with a score{_first(unknown & (score > 0))}."
+        )
 
 
 def _check_mesh(arrays: Mapping[str, NDArray[Any]], where: str) -> None:

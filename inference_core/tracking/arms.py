@@ -21,14 +21,18 @@ _HOLDS_FRAMES = 12
 _WRIST_SPREAD, _WRIST_REACH = 0.4, 2.0
 # A body that is found in less than this share of the frames looked at is not there.
 _BODY_SHARE = 0.2
-# The most that arms say of one sighting, in nats: enough to outweigh a handedness that errs surely.
-_MOST_BY_BODY, _MOST_BY_FOREARMS = 6.0, 4.0
-# How far a forearm is followed behind the wrist, and how far apart two such ends tell most, in hand sizes.
-_ALONG, _SURELY_APART = 0.8, 0.5
+# The most that arms say of one sighting, in nats: of a body's; of two forearms; of one, by where the two are.
+_MOST_BY_BODY, _MOST_BY_FOREARMS, _MOST_ALONE = 6.0, 4.0, 2.0
+# All in hand sizes: how far a forearm is followed behind the wrist, how far apart two such ends tell most, and how much
+# they move about.
+_ALONG, _SURELY_APART, _FOREARM_SPREAD = 0.8, 0.5, 0.5
+# Log odds between two hands, over the whole shot, that forearms do not overrule.
+_PLAIN = 3.5
 # Forearms that together point nowhere, or out of the picture's top, tell nothing.
 _LEAST_TOGETHER, _HIGHEST = 0.4, -0.3
 _HAND_IN_CROP = 0.5
 _WRIST_POINT, _MIDDLE_MCP = 0, 9
+_NEAREST_M = 0.05
 
 Floats = NDArray[np.float64]
 
@@ -53,52 +57,114 @@ def _looked(detections: ShotDetections) -> NDArray[np.bool_]:
     return np.isfinite(detections.arms_px[..., 2]).all((-1, -2))
 
 
+def arms_in_camera(
+    detections: ShotDetections, wrist_cam_m: NDArray[np.float32], K: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Shoulder and elbow of both arms in camera metres (T, S, 2, 3), and their scores (T, S, 2), 0..1.
+
+    Each lies on its line of sight, as much deeper than the hand's wrist wrist_cam_m (T, S, 3) as the body's landmarks
+    have it. K (3, 3) or (T, 3, 3). NaN and score 0 where there is no wrist or no body near in time.
+    """
+    arms_px, arms_m = _between(detections, detections.arms_px), _between(detections, detections.arms_m)
+    deeper_m = arms_m[..., :WRIST, 2] - arms_m[..., WRIST:, 2]
+    depth_m = wrist_cam_m[..., None, 2] + deeper_m
+    focal = np.stack((K[..., 0, 0], K[..., 1, 1]), -1).reshape(-1, 1, 1, 2)
+    principal = K[..., :2, 2].reshape(-1, 1, 1, 2)
+    xy = (arms_px[..., :WRIST, :2] - principal) / focal * depth_m[..., None]
+    joints_m = np.concatenate((xy, depth_m[..., None]), -1)
+    known = np.isfinite(joints_m).all(-1) & (depth_m > _NEAREST_M)
+    joints_m = np.where(known[..., None], joints_m, np.nan)
+    score = np.where(known, np.clip(np.nan_to_num(arms_px[..., :WRIST, 2]), 0, 1), 0)
+    return joints_m.astype(np.float32), score.astype(np.float32)
+
+
 def _by_body(detections: ShotDetections) -> Floats:
     """(N,) nats for a right hand: which of the body's wrists each hand's is at."""
-    wrists_px, score = _between(detections)
-    own_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64)
     at = detections.at
-    apart = np.linalg.norm(wrists_px[at] - own_px[:, None], axis=-1) / _sizes(detections)[:, None]
+    wrists = _between(detections, detections.arms_px)[at, :, WRIST]
+    own_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64)
+    apart = np.linalg.norm(wrists[..., :2] - own_px[:, None], axis=-1) / _sizes(detections)[:, None]
     near = np.minimum(apart, _WRIST_REACH)
     odds = (near[:, LEFT] ** 2 - near[:, RIGHT] ** 2) / (2 * _WRIST_SPREAD**2)
-    odds = np.clip(odds, -_MOST_BY_BODY, _MOST_BY_BODY) * score[at].min(-1)
+    odds = np.clip(odds, -_MOST_BY_BODY, _MOST_BY_BODY) * wrists[..., 2].min(-1)
     return np.where(np.isfinite(odds) & (apart.min(-1) < _WRIST_REACH), odds, 0.0)
 
 
-def _between(detections: ShotDetections) -> tuple[Floats, Floats]:
-    """The body's wrists in every frame (T, S, 2), drawn between the frames looked at, and their scores (T, S)."""
+def _between(detections: ShotDetections, arms: NDArray[np.float32]) -> Floats:
+    """The body's arms in every frame (T, S, 3, 3), drawn between the frames looked at; NaN far from those."""
     frames = np.arange(len(detections.time_s))
-    arms = detections.arms_px[:, :, WRIST].astype(np.float64)
-    found = np.flatnonzero(np.isfinite(arms).all((-1, -2)))
-    drawn = np.stack(
-        [np.interp(frames, found, arms[found, side, axis]) for side in (LEFT, RIGHT) for axis in range(3)], -1
-    ).reshape(-1, 2, 3)
-    far = np.abs(frames[:, None] - found).min(1) > _HOLDS_FRAMES
-    drawn[far] = np.nan
-    return drawn[..., :2], np.nan_to_num(drawn[..., 2])
+    drawn = np.full((len(frames), *arms.shape[1:]), np.nan)
+    found = np.flatnonzero(np.isfinite(arms).all((-1, -2, -3)))
+    if not len(found):
+        return drawn
+    flat = arms[found].astype(np.float64).reshape(len(found), -1)
+    columns = [np.interp(frames, found, column) for column in flat.T]
+    near = np.abs(frames[:, None] - found).min(1) <= _HOLDS_FRAMES
+    drawn[near] = np.stack(columns, -1).reshape(drawn.shape)[near]
+    return drawn
 
 
 def _by_forearms(detections: ShotDetections) -> Floats:
-    """(N,) nats for a right hand: which of the two hands of a frame has its forearm on the right."""
-    odds = np.zeros(len(detections.at))
-    wrists = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64)
-    behind = wrists - detections.points_px[:, _MIDDLE_MCP, :2]
-    behind /= np.maximum(np.linalg.norm(behind, axis=-1, keepdims=True), 1e-6)
-    sizes = _sizes(detections)
-    ends = wrists + _ALONG * sizes[:, None] * behind
-    for rows in np.split(np.arange(len(odds)), np.flatnonzero(np.diff(detections.at)) + 1):
-        if len(rows) < 2:
-            continue
-        pair = rows[np.argsort(-detections.presence[rows], kind="stable")[:2]]
-        along = behind[pair].mean(0)
-        if np.linalg.norm(along) < _LEAST_TOGETHER or along[1] / np.linalg.norm(along) < _HIGHEST:
-            continue
-        # Seen from the elbows the hands lie ahead, against `along`; what is on the right there:
-        aside = np.array([along[1], -along[0]]) / np.linalg.norm(along)
-        apart = float((ends[pair[1]] - ends[pair[0]]) @ aside) / sizes[pair].mean()
-        said = _MOST_BY_FOREARMS * np.tanh(apart / _SURELY_APART)
-        odds[pair] = -said, said
+    """(N,) nats for a right hand: which of the shot's two forearms each hand's is."""
+    ends_px, along = _forearm_ends(detections)
+    elbows_px = np.full((len(detections.time_s), 2, 2), np.nan)
+    pairs: list[tuple[NDArray[np.int64], float]] = []
+    for rows in np.split(np.arange(len(ends_px)), np.flatnonzero(np.diff(detections.at)) + 1):
+        if len(rows) > 1 and (ordered := _ordered(rows, ends_px, along, detections)) is not None:
+            pairs.append(ordered)
+            elbows_px[detections.at[rows[0]]] = ends_px[ordered[0]]
+    if not pairs or _contradicted(detections.right, pairs):
+        return np.zeros(len(ends_px))
+    elbows_px = _steadied(elbows_px)[detections.at]
+    apart = np.linalg.norm(elbows_px - ends_px[:, None], axis=-1) / _sizes(detections)[:, None]
+    odds = (apart[:, LEFT] ** 2 - apart[:, RIGHT] ** 2) / (2 * _FOREARM_SPREAD**2)
+    odds = np.clip(np.nan_to_num(odds), -_MOST_ALONE, _MOST_ALONE)
+    for pair, distance in pairs:
+        odds[pair] = np.array([-1, 1]) * _MOST_BY_FOREARMS * np.tanh(distance / _SURELY_APART)
     return odds
+
+
+def _contradicted(right: NDArray[np.float32], pairs: list[tuple[NDArray[np.int64], float]]) -> bool:
+    """Whether the hands look so plainly like each other's side that someone else must be in front of the camera."""
+    p = np.clip(right[np.array([pair for pair, _ in pairs])].astype(np.float64), 1e-4, 1 - 1e-4)
+    odds = np.log(p / (1 - p))
+    return bool((odds[:, 1] - odds[:, 0]).mean() < -_PLAIN)
+
+
+def _forearm_ends(detections: ShotDetections) -> tuple[Floats, Floats]:
+    """Where each hand's forearm would be a little behind the wrist (N, 2), and its direction from there (N, 2)."""
+    wrists_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64)
+    behind = wrists_px - detections.points_px[:, _MIDDLE_MCP, :2]
+    behind /= np.maximum(np.linalg.norm(behind, axis=-1, keepdims=True), 1e-6)
+    return wrists_px + _ALONG * _sizes(detections)[:, None] * behind, behind
+
+
+def _ordered(
+    rows: NDArray[np.int64], ends_px: Floats, behind: Floats, detections: ShotDetections
+) -> tuple[NDArray[np.int64], float] | None:
+    """The two surest hands of a frame, the one with the left forearm first, and by how many hand sizes it is; None
+    where their arms do not tell.
+    """
+    pair = rows[np.argsort(-detections.presence[rows], kind="stable")[:2]]
+    along = behind[pair].mean(0)
+    length = float(np.linalg.norm(along))
+    if length < _LEAST_TOGETHER or along[1] < _HIGHEST * length:
+        return None
+    # Seen from the elbows the hands lie ahead, against `along`; this points to the right there.
+    aside = np.array([along[1], -along[0]]) / length
+    apart = float((ends_px[pair[1]] - ends_px[pair[0]]) @ aside) / _sizes(detections)[pair].mean()
+    return (pair, apart) if apart > 0 else (pair[::-1], -apart)
+
+
+def _steadied(elbows_px: Floats) -> Floats:
+    """The elbows (T, S, 2) of every frame by the median of those known around it; NaN far from all that are known."""
+    known = np.flatnonzero(np.isfinite(elbows_px).all((-1, -2)))
+    steady = np.full_like(elbows_px, np.nan)
+    for frame in range(len(elbows_px)):
+        around = known[np.abs(known - frame) <= _HOLDS_FRAMES]
+        if len(around):
+            steady[frame] = np.median(elbows_px[around], axis=0)
+    return steady
 
 
 def _sizes(detections: ShotDetections) -> Floats:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.body_reader import find_arms
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.weights import LandmarkNetworks, PoseNetworks
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.tracklets import Sighting, Tracklets
@@ -39,12 +40,14 @@ def detect_shot(
     networks: LandmarkNetworks,
     settings: DetectionSettings | None = None,
     pose: PoseNetworks | None = None,
+    head: HeadWithLandmarks | None = None,
 ) -> ShotDetections:
     """All sightings of hands in the shot. Holds no more than a window of images, however long the shot.
 
-    pose: with it, the arms of the plainest person are looked for on some frames.
+    pose: with it, the arms of the plainest person are looked for on some frames. head: with it, hands of which no palm
+    shows are searched for.
     """
-    detector = ShotDetector(networks, settings, pose)
+    detector = ShotDetector(networks, settings, pose, head)
     for _ in detector.run(frames):
         pass
     return detector.detections()
@@ -58,6 +61,7 @@ class ShotDetector:
         networks: LandmarkNetworks,
         settings: DetectionSettings | None = None,
         pose: PoseNetworks | None = None,
+        head: HeadWithLandmarks | None = None,
         state: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self._settings = settings or DetectionSettings()
@@ -66,7 +70,8 @@ class ShotDetector:
         self._tracklets = Tracklets() if state is None else Tracklets.restored(state)
         self._times: list[float] = [] if state is None else state["time_s"].tolist()
         self._size_px = (0, 0) if state is None else (int(state["size_px"][0]), int(state["size_px"][1]))
-        self._window = Window(networks, self._settings, self._tracklets)
+        self._window = Window(networks, self._settings, self._tracklets, head)
+        self._window_state = self._window.state() if state is None else state
 
     @property
     def done(self) -> int:
@@ -83,7 +88,7 @@ class ShotDetector:
         coming = iter(frames)
         history = [frame.image for frame in islice(coming, self.done - self.next_frame)]
         if history:
-            self._window.restore(history, self.done)
+            self._window.restore(history, self.done, self._window_state)
         for some in _windows(coming, self._settings):
             self._times.extend(frame.time_s for frame in some)
             first_size = (_size_px(frame.image) for frame in some if frame.image is not None)
@@ -100,6 +105,7 @@ class ShotDetector:
         """What a detector made anew needs to go on from here."""
         return {
             **self._tracklets.state(),
+            **self._window.state(),
             "time_s": np.array(self._times, np.float64),
             "size_px": np.array(self._size_px),
             **dict(zip(("arms_px", "arms_m"), self._all_arms(), strict=True)),

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stretch of a shot whose images are at hand, and the following of hands through it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_palms
 from inference_core.landmarks.hand_reader import HandReadings, read_hands
+from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.palm_detector import detect_palms, detect_palms_closer
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.tracking.tracklets import Sighting, Tracklets
@@ -33,8 +36,9 @@ class DetectionSettings:
     best ones only. min_palm_score, min_presence: MediaPipe's own; min_palm_score_closer: of the closer look at frames
     with fewer than two hands, whose palms the landmark network checks all the same. reread_shift: a reading whose
     hand lies further than this share of the crop's side from the crop's middle is repeated with a crop that fits.
-    widen_lost: a lost hand is looked for in a crop so much wider. arms_every: a body's arms are looked for on every
-    n-th frame.
+    widen_lost: a lost hand is looked for in a crop so much wider. search_first: where a hand is missing, it is searched
+    for without its palm, on the first frame and then so many frames later, at twice the distance whenever nothing was
+    found. arms_every: a body's arms are looked for on every n-th frame.
     """
 
     detect_every: int = 12
@@ -48,6 +52,7 @@ class DetectionSettings:
     min_presence: float = 0.5
     reread_shift: float = 0.1
     widen_lost: float = 1.25
+    search_first: int = 24
     arms_every: int = 12
 
 
@@ -67,19 +72,34 @@ class _Front:
 class Window:
     """Follows hands through one stretch of frames after the other, adding to the tracklets."""
 
-    def __init__(self, networks: LandmarkNetworks, settings: DetectionSettings, tracklets: Tracklets) -> None:
+    def __init__(
+        self,
+        networks: LandmarkNetworks,
+        settings: DetectionSettings,
+        tracklets: Tracklets,
+        head: HeadWithLandmarks | None = None,
+    ) -> None:
         self._networks = networks
+        self._head = head
+        self._search_at, self._search_gap = 0, settings.search_first
         self._settings = settings
         self._tracklets = tracklets
         self._images: dict[int, Image | None] = {}
         self._end = 0
         self._waiting: list[_Front] = []
 
-    def restore(self, images: Sequence[Image | None], end: int) -> None:
-        """Go on behind frame `end` of a shot whose tracklets are known so far; `images` are the last ones before it."""
+    def restore(self, images: Sequence[Image | None], end: int, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on behind frame `end` of a shot whose tracklets are known so far; `images` are the last ones before it,
+        state: what `state` gave there.
+        """
         self._end = end
         self._images = dict(zip(range(end - len(images), end), images, strict=True))
+        self._search_at, self._search_gap = (int(number) for number in state["search"])
         self._waiting = self._ends()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What `restore` needs beside images and tracklets."""
+        return {"search": np.array([self._search_at, self._search_gap])}
 
     def advance(self, images: Sequence[Image | None]) -> None:
         """Take in the next frames of the shot and follow every hand through them."""
@@ -95,6 +115,7 @@ class Window:
         self._find([at for at in there if self._is_short_of_hands(at)])
         wanting = [at for at in there[:: self._settings.detect_every] if self._tracklets.count(at) < _HANDS]
         self._find(wanting, closer=True)
+        self._search(wanting)
         self._waiting = self._ends()
         oldest = self._end - self._settings.history_frames
         self._images = {at: image for at, image in self._images.items() if at >= oldest}
@@ -108,6 +129,28 @@ class Window:
         self._follow([*self._waiting, *fresh], FORWARDS)
         self._waiting = []
         self._follow(self._loose_starts(fresh), BACKWARDS)
+
+    def _search(self, frames: Sequence[int]) -> None:
+        """Search some frames for hands without their palms, where one is missing still and it is time to, and follow
+        them both ways. Without a landmark head nothing tells hands from forearms: then nothing is searched.
+        """
+        for at in frames:
+            image = self._images[at]
+            missing = self._tracklets.count(at) < _HANDS and at >= self._search_at
+            if self._head is None or image is None or not missing:
+                continue
+            known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
+            crops = squares_about(known[0]) if known else squares_over(image.shape[1], image.shape[0])
+            found = search_hands(image, crops, self._networks)
+            sightings, good = (
+                _sightings([at] * len(found.presence), found),
+                plausible(image, found, self._head),
+            )
+            fresh = self._started([sightings[row] for row in np.flatnonzero(good)[:_HANDS]])
+            self._search_gap = self._settings.search_first if fresh else 2 * self._search_gap
+            self._search_at = at + self._search_gap
+            self._follow(fresh, FORWARDS)
+            self._follow(self._loose_starts(fresh), BACKWARDS)
 
     def _seek(self, frames: Sequence[int], closer: bool) -> list[_Front]:
         """New tracklets from the palms of some frames; palms of hands already known there start none."""
@@ -123,9 +166,13 @@ class Window:
             for crop in crops_from_palms(found.boxes_px[best], found.key_points_px[best]):
                 places.append(at)
                 crops.append(crop)
-        fronts: list[_Front] = []
         readings = self._read(places, crops)
-        for sighting in self._read([one.at for one in readings], [one.next_crop for one in readings]):
+        return self._started(self._read([one.at for one in readings], [one.next_crop for one in readings]))
+
+    def _started(self, sightings: Sequence[Sighting]) -> list[_Front]:
+        """New tracklets of those sightings that are of hands not known there."""
+        fronts: list[_Front] = []
+        for sighting in sightings:
             if self._is_hand(sighting) and self._tracklets.same_hand(sighting) is None:
                 fronts.append(
                     _Front(self._tracklets.start(sighting), sighting.at, sighting.next_crop, _STILL)

@@ -127,16 +127,20 @@ def frame_views(squares_px: NDArray[np.float64], camera: Camera) -> dict[int, Cr
     return {at: crop_camera(squares_px[at], intrinsics[at]) for at in there}
 
 
-def with_presence_of_shot(predictions: TwoHandPredictions, present: NDArray[np.uint8]) -> TwoHandPredictions:
-    """The predictions with presence raised where the hand is seen a little before and a little after.
+def with_presence_of_shot(
+    predictions: TwoHandPredictions, present: NDArray[np.uint8], gone: NDArray[np.bool_]
+) -> TwoHandPredictions:
+    """The predictions with presence raised where the hand is seen a little before and a little after, and none where it
+    is `gone`.
 
-    present (T, S): the whole shot's.
+    present, gone (T, S): the whole shot's.
     """
     before, after = frames_to_known(present == SEEN)
     chance = _THERE_BETWEEN * (np.maximum(before, after) <= REMEMBERED_FRAMES)
     raised = 1 - (1 - predictions.presence) * (1 - chance)
-    presence = np.where(predictions.presence > 0, raised, predictions.presence).astype(np.float32)
-    return replace(predictions, presence=presence)
+    presence = np.where((predictions.presence > 0) & ~gone, raised, 0.0).astype(np.float32)
+    confidence = np.where(gone, np.float32(0), predictions.confidence)
+    return replace(predictions, presence=presence, confidence=confidence)
 
 
 def _predict_batch(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.tracking.arms import body_in_view, with_arms
+from inference_core.tracking.arms import arms_in_camera, body_in_view, with_arms
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detections import ShotDetections
 from tests.inference_core.test_tracks import Tracklet, palm_x, path, shot
@@ -37,9 +37,25 @@ def body(left_x: float, right_x: float, score: float = 0.95) -> np.ndarray:
     return np.stack(np.broadcast_arrays(x, [[500, 450, 348]], score), -1)
 
 
-def test_in_an_own_view_the_hand_on_the_left_is_the_left_one_whatever_the_handedness_says() -> None:
-    tracks = build_tracks(with_arms(looked_at(pair(0.97, 0.03), None)))
+def test_in_an_own_view_the_hand_on_the_left_is_the_left_one_though_it_looks_like_a_right_one() -> None:
+    tracks = build_tracks(with_arms(looked_at(pair(0.8, 0.2), None)))
     assert palm_x(tracks, LEFT, 20) < palm_x(tracks, RIGHT, 20)
+
+
+def test_hands_that_plainly_are_someone_elses_in_front_of_the_camera_keep_their_sides() -> None:
+    tracks = build_tracks(with_arms(looked_at(pair(0.97, 0.03), None)))
+    assert palm_x(tracks, RIGHT, 20) < palm_x(tracks, LEFT, 20)
+
+
+def test_a_hand_that_is_seen_alone_for_a_while_keeps_its_arm() -> None:
+    # The right hand of an own view, taken for a left one as long as it is alone.
+    hands = [
+        Tracklet(*path(300, 300, 0, 25), 0.4),
+        Tracklet(*path(700, 700, 0, 25), 0.4),
+        Tracklet(*path(690, 690, 28, FRAMES), 0.2),
+    ]
+    tracks = build_tracks(with_arms(looked_at(shot(hands, FRAMES), None)))
+    assert palm_x(tracks, RIGHT, 35) > 600
 
 
 @pytest.mark.parametrize("turns", [1, 3])
@@ -75,3 +91,21 @@ def test_one_hand_alone_is_judged_by_itself() -> None:
 def test_where_nobody_looked_for_arms_they_say_nothing() -> None:
     detections = pair(0.97, 0.03)
     assert with_arms(detections) is detections
+
+
+def test_arms_stand_on_their_lines_of_sight_as_deep_behind_the_wrist_as_the_body_has_them() -> None:
+    K = np.array([[800.0, 0, 640], [0, 800, 360], [0, 0, 1]])
+    arms = body(left_x=710, right_x=290)
+    arms_m = np.full((FRAMES, 2, 3, 3), np.nan, np.float32)
+    arms_m[::8] = [[0, 0, 0.3], [0, 0, 0.1], [0, 0, 0]]
+    detections = replace(looked_at(pair(0.1, 0.9), arms), arms_m=arms_m)
+    wrist_m = np.full((FRAMES, 2, 3), [0, 0, 1.5], np.float32)
+    wrist_m[5, LEFT] = np.nan
+    joints_m, score = arms_in_camera(detections, wrist_m, K)
+    np.testing.assert_allclose(joints_m[20, :, :, 2], [[1.8, 1.6]] * 2, rtol=1e-5)
+    image = joints_m[20] @ K.T
+    np.testing.assert_allclose(image[..., :2] / image[..., 2:], arms[:, :2, :2], rtol=1e-4)
+    assert np.isnan(joints_m[5, LEFT]).all() and (score[5, LEFT] == 0).all()
+    np.testing.assert_allclose(score[5, RIGHT], 0.95, rtol=1e-5)
+    none = arms_in_camera(looked_at(pair(0.1, 0.9), None), wrist_m, K)
+    assert np.isnan(none[0]).all() and (none[1] == 0).all()

@@ -67,8 +67,27 @@ def test_numpy_alone_reads_a_take(tmp_path: Path) -> None:
     take = sample_take()
     save_take(take, tmp_path / "take.npz")
     with np.load(tmp_path / "take.npz", allow_pickle=False) as file:
-        assert set(file.files) == {"format", "version", "meta", *ARRAYS} - {"uvs", "joint_axes"}
+        assert set(file.files) == {"format", "version", "meta", *ARRAYS} - {
+            "uvs",
+            "joint_axes",
+            "arms_cam_m",
+            "arms_score",
+        }
         np.testing.assert_array_equal(file["pose_wxyz"], take.pose_wxyz)
+
+
+def test_arms_that_are_known_in_part_come_back_and_half_of_them_is_refused(tmp_path: Path) -> None:
+    take = sample_take()
+    arms = np.full((take.frame_count, 2, 2, 3), np.nan, np.float32)
+    arms[0] = 0.5
+    score = np.where(np.isfinite(arms[..., 0]), 0.8, 0).astype(np.float32)
+    take = dataclasses.replace(take, arms_cam_m=arms, arms_score=score)
+    save_take(take, tmp_path / "take.npz")
+    assert_same(take, load_take(tmp_path / "take.npz"))
+    with pytest.raises(TakeError, match="belong together"):
+        save_take(dataclasses.replace(take, arms_score=None), tmp_path / "half.npz")
+    with pytest.raises(TakeError, match="no place"):
+        save_take(dataclasses.replace(take, arms_score=np.ones_like(score)), tmp_path / "sure.npz")
 
 
 def test_equal_takes_are_equal_bytes(tmp_path: Path) -> None:

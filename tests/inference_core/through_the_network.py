@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from inference_core.fitting.initial_fit import fit_expected_hands
@@ -35,4 +36,4 @@ def refined_and_predicted(
     model = hand.to("cpu", torch.float64)
     expected = fit_expected_hands(expected, tracked, squares_px, camera, model, head is not None)
     predictions = predict_frames(frames, expected, squares_px, camera, predictor)
-    return tracks, with_presence_of_shot(predictions, tracks.present)
+    return tracks, with_presence_of_shot(predictions, tracks.present, np.zeros(tracks.present.shape, bool))

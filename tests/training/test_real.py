@@ -60,7 +60,7 @@ def test_a_hand_where_none_is_marked_is_a_ghost_and_is_named(tmp_path: Path) -> 
         clip,
     )
     assert found.ghosts.tolist() == [0, 1, 0]
-    assert failures(found, clip) == ["frame 0: not both, right wrist", "frame 2: 1 ghosts"]
+    assert failures(found, clip) == ["row 0: not both, right wrist", "row 2: 1 ghosts"]
 
 
 def test_the_marks_of_the_touching_clips_can_be_read() -> None:

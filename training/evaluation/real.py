@@ -93,6 +93,13 @@ def judged(points_px: Floats, clip: MarkedClip) -> Judgement:
     )
 
 
+def within(clip: MarkedClip, numbers: NDArray[np.int64]) -> MarkedClip:
+    """The marked frames among a take's `numbers` (T,), by their place there."""
+    rows = np.flatnonzero(np.isin(clip.at, numbers))
+    at = np.searchsorted(numbers, clip.at[rows])
+    return MarkedClip(at, clip.wrists_px[rows], clip.absent[rows], clip.hand_px)
+
+
 def summarised(judgements: Sequence[Judgement]) -> dict[str, float]:
     """One row of the table: percentages, and how many ghosts there were."""
 
@@ -122,7 +129,7 @@ def failures(judgement: Judgement, clip: MarkedClip) -> list[str]:
         wrong = [name for name, right in asked.items() if right == 0]
         wrong += [f"{judgement.ghosts[row]:.0f} ghosts"] if judgement.ghosts[row] else []
         if wrong:
-            lines.append(f"frame {at}: {', '.join(wrong)}")
+            lines.append(f"row {at}: {', '.join(wrong)}")
     return lines
 
 
@@ -194,20 +201,23 @@ def _report(
 ) -> None:
     files = [file for path in takes for file in (sorted(path.glob("*.npz")) if path.is_dir() else [path])]
     methods: dict[str, dict[str, Judgement]] = {"take": {}}
+    marked: dict[str, MarkedClip] = {}
     for file in files:
         if file.stem not in truth:
             raise TruthError(f"{file} is of no clip that is marked; those are {', '.join(truth)}.")
-        methods["take"][file.stem] = judged(take_points_px(load_take(file)), truth[file.stem])
+        take = load_take(file)
+        marked[file.stem] = within(truth[file.stem], take.frame)
+        methods["take"][file.stem] = judged(take_points_px(take), marked[file.stem])
         if footage is not None:
-            found = mediapipe_points_px(footage / f"{file.stem}.mp4")
-            methods.setdefault("mediapipe", {})[file.stem] = judged(found, truth[file.stem])
+            found = mediapipe_points_px(footage / f"{file.stem}.mp4")[take.frame]
+            methods.setdefault("mediapipe", {})[file.stem] = judged(found, marked[file.stem])
     for method, clips in methods.items():
         table = {name: summarised([one]) for name, one in clips.items()}
         table["all"] = summarised(list(clips.values()))
         print(table_text(table, f"{method}: {sum(len(one.both) for one in clips.values())} marked frames"))
     if frames:
         for name, one in methods["take"].items():
-            print(*(f"{name} {line}" for line in failures(one, truth[name])), sep="\n")
+            print(*(f"{name} {line}" for line in failures(one, marked[name])), sep="\n")
 
 
 if __name__ == "__main__":

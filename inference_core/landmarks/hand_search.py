@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands of which no palm shows, found by the landmark network alone.
+
+Two hands that clasp or lie palm on palm hide what the palm detector looks for, yet the landmark network reads them well
+where it is told to look. So it looks everywhere: squares are laid over the picture or about a hand that is known, the
+most present of them are read again at the crops that they propose, and the same hands are thinned out. What remains
+still holds forearms and shadows; the landmark head, where it is at hand, expects far larger errors of those.
+"""
+
+from dataclasses import fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.landmarks.hand_crops import crop_features
+from inference_core.landmarks.hand_reader import HandReadings, read_hands
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.shared.skeleton import LEFT, RIGHT
+
+# Squares over the whole picture: sides as shares of its shorter one, a stride of their side apart, in so many turns;
+# the outer ones' middles lie a share of their side within the border.
+_SIDES, _STRIDE, _TURNS, _MIDDLE = (0.55, 0.85), 0.45, 8, 0.3
+# Squares about a known hand: how far its neighbours' middles lie, as shares of its crop's side.
+_ASIDE = 0.3
+# So many of the most present are read again, so often.
+_KEPT, _ROUNDS = 16, 2
+_LEAST_PRESENCE, _SURE_PRESENCE = 0.3, 0.5
+# Two readings nearer than this, as a share of the crop's side, are of one hand; of hands that look like different sides
+# only where they are nearer still.
+_SAME, _SAME_OF_OTHER_SIDE, _OTHER_SIDE = 0.13, 0.06, 0.8
+# An expected error of the landmarks, of the crop's half side, at which they are no hand's.
+_WORST_ERROR = 0.2
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+
+def squares_over(width: int, height: int) -> Floats:
+    """Crops (N, 4) that cover a picture: some 300 for one of 16 : 9."""
+    places = [
+        (x, y, side)
+        for side in (share * min(width, height) for share in _SIDES)
+        for y in _spread(height, side)
+        for x in _spread(width, side)
+    ]
+    return _turned(places)
+
+
+def _spread(length: int, side: float) -> Floats:
+    """Middles of squares along a border of the picture, over which the outer ones reach a little."""
+    room = length - 2 * _MIDDLE * side
+    return np.linspace(_MIDDLE * side, length - _MIDDLE * side, 1 + max(1, round(room / (_STRIDE * side))))
+
+
+def squares_about(crop: Floats) -> Floats:
+    """Crops (N, 4) where the hand may be that touches the one in `crop` (4,)."""
+    steps = np.array([-_ASIDE, 0.0, _ASIDE]) * crop[2]
+    return _turned([(crop[0] + x, crop[1] + y, float(crop[2])) for y in steps for x in steps])
+
+
+def search_hands(image: Image, crops: Floats, networks: LandmarkNetworks) -> HandReadings:
+    """The hands that are found in an RGB image (H, W, 3) from these crops (N, 4), the most present first."""
+    found = read_hands([image] * len(crops), crops, networks)
+    found = _rows(found, np.argsort(-found.presence, kind="stable")[:_KEPT])
+    for _ in range(_ROUNDS):
+        found = _rows(found, np.flatnonzero(found.presence > _LEAST_PRESENCE))
+        if not len(found.presence):
+            return found
+        found = _thinned(read_hands([image] * len(found.presence), found.next_crops, networks))
+    return _rows(found, np.flatnonzero(found.presence >= _SURE_PRESENCE))
+
+
+def plausible(image: Image, found: HandReadings, head: HeadWithLandmarks) -> NDArray[np.bool_]:
+    """Which of the readings (N,) the landmark head takes for a hand of either side."""
+    count = len(found.presence)
+    if not count:
+        return np.zeros(0, bool)
+    crops, shown = np.tile(found.next_crops, (2, 1)), np.repeat([LEFT, RIGHT], count)
+    with torch.inference_mode():
+        read = head.network(crop_features([image] * (2 * count), crops, shown, head.landmarks))
+    errors = read.log_sigma[..., 0].double().exp().mean(-1).cpu().numpy()
+    return errors.reshape(2, count).min(0) < _WORST_ERROR
+
+
+def _turned(places: list[tuple[float, float, float]]) -> Floats:
+    turns = np.arange(_TURNS) * (2 * np.pi / _TURNS)
+    return np.array([(*place, turn) for place in places for turn in turns], np.float64).reshape(-1, 4)
+
+
+def _thinned(found: HandReadings) -> HandReadings:
+    """One reading of each hand, the most present ones."""
+    kept: list[int] = []
+    for row in np.argsort(-found.presence, kind="stable"):
+        if not any(_is_same(found, int(row), other) for other in kept):
+            kept.append(int(row))
+    return _rows(found, np.array(kept, np.int64))
+
+
+def _is_same(found: HandReadings, one: int, other: int) -> bool:
+    apart_px = np.linalg.norm(found.points_px[one, :, :2] - found.points_px[other, :, :2], axis=-1).mean()
+    alike = abs(found.right[one] - found.right[other]) < _OTHER_SIDE
+    return bool(apart_px < (_SAME if alike else _SAME_OF_OTHER_SIDE) * found.crops[[one, other], 2].max())
+
+
+def _rows(found: HandReadings, rows: NDArray[np.int64]) -> HandReadings:
+    return HandReadings(**{field.name: getattr(found, field.name)[rows] for field in fields(HandReadings)})

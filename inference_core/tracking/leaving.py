@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that have left the picture, or are not in it yet.
+
+Before a hand's first sighting and after its last one nothing but its motion tells where it is. One that moved out of
+the picture is gone, however much a network that was told of it believes in it still.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.shared.presence import SEEN
+from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, HandTracks
+
+# Sightings that tell the motion, and the frames that they may lie apart.
+_SIGHTINGS, _WITHIN_FRAMES = 4, 8
+# A hand is out of the picture when its middle comes this near to the border, in hand sizes; its motion holds for so
+# many frames.
+_MARGIN, _HOLDS_FRAMES = 0.3, 10
+
+Floats = NDArray[np.float64]
+
+
+def out_of_picture(tracks: HandTracks, size_px: tuple[int, int]) -> NDArray[np.bool_]:
+    """(T, S) where a hand, going on as it did, is not in a picture of width and height size_px any more, or not yet."""
+    gone = np.zeros(tracks.present.shape, bool)
+    for side in range(tracks.present.shape[1]):
+        seen = np.flatnonzero(tracks.present[:, side] == SEEN)
+        if len(seen) < 2:
+            continue
+        points_px = tracks.landmarks_px[seen, side, :, :2].astype(np.float64)
+        ends = np.flatnonzero(np.diff(seen) > REMEMBERED_FRAMES)
+        firsts, lasts = np.concatenate(([0], ends + 1)), np.concatenate((ends, [len(seen) - 1]))
+        for first in firsts:
+            before = seen[first] - np.arange(1, REMEMBERED_FRAMES + 1)
+            rows = slice(first, first + _SIGHTINGS)
+            gone[_left(points_px[rows], seen[rows], before[before >= 0], size_px), side] = True
+        for last in lasts:
+            after = seen[last] + np.arange(1, REMEMBERED_FRAMES + 1)
+            rows = slice(last, last - _SIGHTINGS if last >= _SIGHTINGS else None, -1)
+            gone[_left(points_px[rows], seen[rows], after[after < len(gone)], size_px), side] = True
+    return gone & (tracks.present != SEEN)
+
+
+def _left(
+    points_px: Floats, at: NDArray[np.int64], frames: NDArray[np.int64], size_px: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Those of the frames, which lead away from the sightings (n, 21, 2) at frames (n,), by which the hand is out."""
+    near = np.abs(at - at[0]) <= _WITHIN_FRAMES
+    points_px, at = points_px[near], at[near]
+    if len(at) < 2 or not len(frames):
+        return frames[:0]
+    centres_px = points_px.mean(1)
+    step_px = (centres_px[0] - centres_px[-1]) / (at[0] - at[-1])
+    moved_px = centres_px[0] + step_px * (frames - at[0])[:, None]
+    margin_px = _MARGIN * np.ptp(points_px[0], axis=0).max()
+    out = ((moved_px < margin_px) | (moved_px > np.array(size_px) - margin_px)).any(-1)
+    # Standing near the border is not leaving.
+    leaving = np.linalg.norm(step_px) * _HOLDS_FRAMES > margin_px and out[:_HOLDS_FRAMES].any()
+    return frames[np.logical_or.accumulate(out) & leaving]

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands found without their palms: on a rendered frame, about a known hand, and nowhere in an empty picture."""
+
+from importlib.resources import files
+
+import cv2
+import numpy as np
+import pytest
+
+from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
+from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
+from inference_core.landmarks.weights import LandmarkNetworks, load_landmark_networks
+from inference_core.two_hand.weights import SHIPPED_FOLDER
+
+# As large a picture as lets a test search it in a second or two.
+SIZE = (320, 180)
+
+
+@pytest.fixture(scope="module")
+def networks() -> LandmarkNetworks:
+    return load_landmark_networks()
+
+
+@pytest.fixture(scope="module")
+def head() -> HeadWithLandmarks:
+    head = stored_head(SHIPPED_FOLDER)
+    assert head is not None
+    return head
+
+
+def rendered() -> np.ndarray:
+    """The bundled clip's first frame."""
+    movie = cv2.VideoCapture(str(files("inference_core") / "demo" / "two_hands.mp4"))
+    return cv2.resize(cv2.cvtColor(movie.read()[1], cv2.COLOR_BGR2RGB), SIZE, interpolation=cv2.INTER_AREA)
+
+
+def test_squares_leave_no_place_of_a_picture_out() -> None:
+    crops = squares_over(*SIZE)
+    y, x = np.mgrid[: SIZE[1] : 5, : SIZE[0] : 5]
+    for side in np.unique(crops[:, 2]):
+        some = crops[crops[:, 2] == side]
+        apart = np.abs(np.stack((x, y), -1)[:, :, None] - some[:, :2]).max(-1) / side
+        assert apart.min(-1).max() < 0.5
+    assert len(crops) < 300 and len(np.unique(crops[:, 3])) == 8
+
+
+def test_squares_about_a_hand_are_of_its_size_and_on_all_sides() -> None:
+    about = squares_about(np.array([100.0, 80.0, 60.0, 0.3]))
+    assert (about[:, 2] == 60).all()
+    np.testing.assert_allclose(about[:, :2].mean(0), (100, 80))
+    assert np.abs(about[:, :2] - (100, 80)).max() == pytest.approx(18)
+
+
+def test_both_hands_of_a_rendered_frame_are_found_without_a_palm(
+    networks: LandmarkNetworks, head: HeadWithLandmarks
+) -> None:
+    image = rendered()
+    found = search_hands(image, squares_over(*SIZE)[::2], networks)
+    assert (np.diff(found.presence) <= 0).all()
+    assert plausible(image, found, head).sum() >= 2
+
+
+def test_an_empty_picture_holds_no_hand(networks: LandmarkNetworks, head: HeadWithLandmarks) -> None:
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    image = np.stack((x // 2, y, (x + y) // 3), -1).clip(0, 255).astype(np.uint8)
+    found = search_hands(image, squares_over(*SIZE)[::5], networks)
+    assert not plausible(image, found, head).any()
