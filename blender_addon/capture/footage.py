@@ -16,6 +16,8 @@ from inference_core.shared.picture_sequences import PICTURE_SUFFIXES, find_pictu
 MOVIE_SUFFIXES = (".mov", ".mp4", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".ogv")
 IMAGE_SUFFIXES = PICTURE_SUFFIXES
 
+_MATROSKA = b"\x1aE\xdf\xa3"
+
 _thumbnails: list[bpy.utils.previews.ImagePreviewCollection] = []
 
 
@@ -77,15 +79,17 @@ def _facts(path: str) -> FootageFacts:
 
 
 def _movie_facts(file: Path) -> FootageFacts:
-    """A movie that Blender cannot read may still be one that the engine can: then nothing is known before."""
+    """What Blender says of a movie. A browser's recording, which names no length, only the engine can read."""
+    with file.open("rb") as content:
+        unread = FootageFacts(is_unknown=True) if content.read(4) == _MATROSKA else None
     try:
         clip: Any = bpy.data.movieclips.load(str(file))
-    except RuntimeError:
-        return FootageFacts(is_unknown=True)
+    except RuntimeError as error:
+        return unread or FootageFacts(problem=f"Blender cannot read {file.name}: {error}")
     size, fps, count = tuple(clip.size), clip.fps, clip.frame_duration
     bpy.data.movieclips.remove(clip)
     if not size[0] or count < 1 or fps <= 0:
-        return FootageFacts(is_unknown=True)
+        return unread or FootageFacts(problem=f"{file.name} is not a movie that Blender can read")
     return FootageFacts((size[0], size[1]), fps, 0, count - 1)
 
 
