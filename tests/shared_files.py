@@ -14,6 +14,11 @@ def footage_file(name: str) -> Path:
     return _existing(_SHARED / "footage" / name)
 
 
+def case_file(name: str) -> Path:
+    """Path of an input on which the program once failed; skips the test, saying so, where it is not there."""
+    return _existing(_SHARED / "cases" / name)
+
+
 def reference_file(name: str) -> Path:
     """Path of a reference file; skips the test, saying so, where it is not there."""
     return _existing(_SHARED / "reference" / name)
