@@ -12,6 +12,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from training.synthetic.generate import load_kit
 from training.synthetic.meshes import load_scene_mesh, with_forearms
 from training.synthetic.randomness import Randomness
+from training.synthetic.touching.motion import touching_motion
 from training.synthetic.touching.pairs import TouchingPairs, touching_pairs
 from training.synthetic.touching.parts import (
     NOTHING,
@@ -113,3 +114,18 @@ def test_touched_parts_name_the_nearest_part_of_the_other_hand() -> None:
     touched = nearest_parts(gaps_m)[0]
     assert touched[LEFT, thumb] == palm and touched[RIGHT, palm] == thumb and touched[RIGHT, index] == thumb
     assert touched[LEFT, index] == NOTHING and (touched[LEFT] != NOTHING).sum() == 1
+
+
+@pytest.mark.parametrize("name", ["palms rubbed", "fingers laced", "clasp"])
+def test_moving_hands_keep_touching(name: str) -> None:
+    kit = load_kit(torch.device("cpu"))
+    way = torch.tensor([[one.name for one in WAYS].index(name)])
+    time_s = torch.arange(40) / 25
+    with torch.no_grad():
+        moving = touching_motion(
+            Randomness(1, torch.tensor([5])), kit.model, kit.spheres, torch.zeros(1, 2, 10), time_s, way
+        )
+    assert moving.gap_m.max() < 0.003 and moving.gap_m.min() > -0.006
+    place_m = (moving.turns[:, RIGHT].mT @ (moving.wrist_m[:, LEFT])[..., None])[..., 0]
+    assert (place_m - place_m[0]).norm(dim=-1).max() > 0.004, "and move on each other"
+    assert (place_m[1:] - place_m[:-1]).norm(dim=-1).max() < 0.012, "without leaps"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Short clips of two hands in motion, with the truth of every frame.
 
-Hands go through poses, approach, touch or clasp, and part; everything moves on smooth curves between keys.
+Hands touch all along (touching.motion), or go through poses, approach, touch, and part on smooth curves between keys.
 The left hand's way towards the right one is held outside the moment's contact by a smooth bound, so that
 hands never pass through each other.
 """
@@ -31,6 +31,7 @@ from training.synthetic.skin import draw_looks
 from training.synthetic.spheres import first_contact, gap, sphere_centres
 from training.synthetic.things import no_things
 from training.synthetic.touching.body import OWN_EYES
+from training.synthetic.touching.motion import touching_motion
 from training.synthetic.two_hands import draw_angles_rad
 from training.synthetic.view import pinhole
 
@@ -38,6 +39,8 @@ _KEY_EVERY_S = 0.8
 _SHUTTER = 0.5  # share of the frame's time that the shutter is open
 _ENVELOPE_S = 0.26
 _CHUNK = 8
+# Of the clips of touching hands: those in which they touch all along.
+_TOUCHING_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,33 @@ def generate_sequence(
         time_s = torch.arange(frames) / fps
         open_s = (torch.arange(subframes) - (subframes - 1) / 2) / subframes * _SHUTTER / fps
         all_times_s = (time_s[:, None] + open_s).flatten()
-        motion = draw_motion(random, all_times_s, kit, settings)
         betas = random.normal("betas", 1, 10).clamp(-2, 2) + random.normal("betas of a side", 2, 10, std=0.1)
         fov_deg = random.uniform("fov", low=42, high=68)
         focal_px = size_px[0] / 2 / torch.tan(torch.deg2rad(fov_deg) / 2)
         K = pinhole(focal_px, torch.tensor([[size_px[0] / 2, size_px[1] / 2]]))[0]
-        posed, gap_m = posed_motion(kit, motion, betas[0], fps * subframes)
-        return render_motion(random, kit, posed, motion.bend, gap_m, K, time_s, size_px, settings)
+        if bool(random.chance("touches all along", _TOUCHING_SHARE * settings.touching)):
+            posed, bend, gap_m = _touching(random, kit, betas.to(device), all_times_s)
+        else:
+            motion = draw_motion(random, all_times_s, kit, settings)
+            posed, gap_m = posed_motion(kit, motion, betas[0], fps * subframes)
+            bend = motion.bend
+        return render_motion(random, kit, posed, bend, gap_m, K, time_s, size_px, settings)
+
+
+def _touching(
+    random: Randomness, kit: Kit, betas: Tensor, time_s: Tensor
+) -> tuple[PosedHands, Tensor, Tensor]:
+    """Hands that touch all along, before the camera: posed at times (T,), their forearms' bend and their gap."""
+    pair = touching_motion(random, kit.model, kit.spheres, betas, time_s - time_s[0])
+    fingers = kit.model.rotations_from_angles(pair.angles_rad)
+    rotations = torch.cat([pair.turns[:, :, None], fingers], 2)
+    near = bool(pair.view[0] == OWN_EYES)
+    depth_m = random.uniform("depth", low=0.28 if near else 0.45, high=0.45 if near else 0.85)
+    at_m = torch.cat([random.normal("centre", 2, std=0.03)[0], depth_m]).to(betas)
+    shaped = kit.model.with_shape(betas.expand(len(time_s), -1, -1))
+    posed = shaped.with_pose(rotations, pair.wrist_m)
+    middle_m = posed.joints21_m.mean((0, 1, 2))
+    return shaped.with_pose(rotations, pair.wrist_m + at_m - middle_m), pair.bend, pair.gap_m
 
 
 def draw_motion(random: Randomness, time_s: Tensor, kit: Kit, settings: Settings) -> Motion:
