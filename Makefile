@@ -32,7 +32,7 @@ export MALLOC_TOP_PAD_        ?= 268435456
 
 demo: .venv/.ready .venv-bpy45/.ready
 	mkdir -p $(DEMO)
-	OMP_NUM_THREADS=2 $(BIN)/duohand reconstruct "$(FOOTAGE)" $(LENS) --out $(DEMO)/demo.npz --preview $(DEMO)/demo.mp4
+	env -u OMP_NUM_THREADS $(BIN)/duohand reconstruct "$(FOOTAGE)" $(LENS) --out $(DEMO)/demo.npz --preview $(DEMO)/demo.mp4
 	$(BIN)/duohand inspect $(DEMO)/demo.npz
 	.venv-bpy45/bin/python -m tools.blender_command $(DEMO)/demo.npz \
 		--blend $(DEMO)/demo.blend --fbx $(DEMO)/demo.fbx --picture $(DEMO)/demo.png

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from inference_core import __version__
 from inference_core.cli import network_commands
+from inference_core.runtime.process import settle_process
 from inference_core.shared.errors import DuohandError
 from inference_core.shared.messages import EXIT_CANCELLED, EXIT_ERROR, EXIT_OK, Cancelled, CaptureRequest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
+    settle_process()
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     parsed = _parser().parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _stop)

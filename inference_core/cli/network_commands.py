@@ -11,13 +11,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from inference_core.shared.errors import RequestError
-from inference_core.shared.npz import read_npy_header
 from inference_core.shared.whole_file import check_apart, whole_file
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from inference_core.hand_model.hand import HandModel
@@ -107,6 +105,7 @@ def _found(weights: Path, mano: Path | None) -> tuple[StoredNetwork, HandModel]:
 
 
 def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -> int:
+    import numpy as np
     import torch
 
     from inference_core.request_inputs import mano_inputs, weights_inputs
@@ -132,6 +131,10 @@ def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -
 
 
 def _read_pictures(path: Path) -> NDArray[np.float32]:
+    import numpy as np
+
+    from inference_core.shared.npz import read_npy_header
+
     try:
         with path.open("rb") as file:
             header = read_npy_header(file)

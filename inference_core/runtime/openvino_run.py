@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from inference_core import __version__
 from inference_core.runtime.network_run import NetworkGraph
+from inference_core.runtime.process import network_threads
 
 # OpenVINO tells its makers of every import by this module, and does without where there is none.
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
@@ -47,7 +48,7 @@ class OpenVinoRun:
 
     def __init__(self, graph: NetworkGraph, cache: Path | None = None) -> None:
         self._rows = len(graph.example[0])
-        threads = torch.get_num_threads()
+        threads = network_threads()
         streams = 1 if self._rows > 1 else min(threads, _MOST_STREAMS)
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a plain command settles for itself before torch is there, and what it leaves to the user."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+_SCRIPT = """
+import sys
+from inference_core.runtime.process import network_threads, settle_process
+settle_process()
+assert "torch" not in sys.modules
+import os, torch
+print(torch.get_num_threads(), network_threads(), os.environ["OMP_WAIT_POLICY"])
+"""
+
+
+def told(**wanted: str) -> list[str]:
+    """torch's threads, the networks' threads and the waiting of a process with such an environment."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MALLOC_"))}
+    kept |= {"PYTHONPATH": str(Path(__file__).parents[2]), **wanted}
+    command = [sys.executable, "-c", _SCRIPT]
+    return subprocess.run(command, env=kept, check=True, capture_output=True, text=True).stdout.split()
+
+
+def test_torch_waits_asleep_on_one_thread_and_networks_have_every_core() -> None:
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    assert told() == ["1", str(cores), "PASSIVE"]
+
+
+def test_what_the_user_wants_holds() -> None:
+    assert told(OMP_NUM_THREADS="2", OMP_WAIT_POLICY="ACTIVE") == ["2", "2", "ACTIVE"]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom inference_core.__main__ import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(*({'numpy', 'torch', 'cv2', 'av', 'openvino'} & set(sys.modules)), file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert run.stderr.split() == []
