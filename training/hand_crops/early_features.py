@@ -5,7 +5,6 @@ OpenVINO where it is installed (twice as fast as torch on a processor), else tor
 features some 5 % off, as the 8 bits do that they are stored in.
 """
 
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -67,17 +66,11 @@ class _Early(nn.Module):
 
 
 def _openvino_reader(network: LandmarkNetwork) -> Reader:
-    # OpenVINO counts its users over the network where this package is there: nothing here may call home.
-    sys.modules.setdefault("openvino_telemetry", cast(Any, None))
-    openvino: Any = import_module("openvino")
+    runtime: Any = import_module("inference_core.runtime.openvino_run")
     example = torch.zeros(BATCH, 3, CROP_PX, CROP_PX)
-    model = openvino.convert_model(_Early(network.eval()), example_input=example, input=[list(example.shape)])
-    settings = {
-        "INFERENCE_PRECISION_HINT": "bf16",
-        "INFERENCE_NUM_THREADS": 1,
-        "NUM_STREAMS": 1,
-    }
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    model = runtime.converted(_Early(network.eval()), (example,))
+    settings = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+    compiled = runtime.openvino.Core().compile_model(model, "CPU", settings)
 
     def read(crops: NDArray[np.uint8]) -> Tensor:
         batch = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), np.float32)

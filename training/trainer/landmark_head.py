@@ -31,7 +31,7 @@ from training.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkp
 
 _BATCH = 64
 # Of the new layers, of those that the landmark network brings, and of both where a taught head is gone on with.
-_RATE, _RATE_OF_TAUGHT, _RATE_OF_HEAD = 5e-4, 2e-4, 2.5e-4
+_RATE, _RATE_OF_TAUGHT, _RATE_OF_HEAD = 5e-4, 2e-4, 1.5e-4
 _DECAY, _AVERAGE = 0.02, 0.999
 _WARM_UP_STEPS = 200
 _SAVED_EVERY_S, _TOLD_EVERY_S = 60.0, 300.0
@@ -39,6 +39,9 @@ _TOLD_CROPS = 900
 # Metres to the unit of points, about: a hand fills half of its crop.
 _WORLD_GAIN = 8.0
 _SIGMA_WEIGHT, _SIDE_WEIGHT = 0.02, 0.15
+# Landmarks that are not sure where they are draw together, and hands that are read small are put too far away: so the
+# size of the whole counts by itself.
+_SIZE_WEIGHT = 0.5
 # A crop moved by a cell of its features is nearly the crop moved by as many pixels.
 _CELL = 2 / 14
 _MOVED = 0.3
@@ -159,18 +162,25 @@ def told(head: LandmarkHead, crops: CropSet, device: str, most: int = _TOLD_CROP
 
 
 def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tensor) -> Tensor:
-    """Of right hands (N,) bool the mean distance of points and of centred world landmarks, and the likelihood of those
-    errors (Laplace); of all hand crops the side's.
+    """Of right hands (N,) bool the mean distance of points and of centred world landmarks, the likelihood of those
+    errors (Laplace), and how far the size of both is off; of all hand crops the side's.
     """
     off = (refined.points - points).norm(dim=-1)
     off_m = (refined.world_m - world_m).norm(dim=-1)
     errors = torch.stack([off, off_m], -1)
     likelihood = (errors.detach() / refined.log_sigma.exp() + refined.log_sigma).mean((1, 2))
-    of_hand = off.mean(1) + _WORLD_GAIN * off_m.mean(1) + _SIGMA_WEIGHT * likelihood
+    grown = (_log_size(refined.points) - _log_size(points)).abs()
+    grown = grown + (_log_size(refined.world_m) - _log_size(world_m)).abs()
+    of_hand = off.mean(1) + _WORLD_GAIN * off_m.mean(1) + _SIGMA_WEIGHT * likelihood + _SIZE_WEIGHT * grown
     of_side = torch.nn.functional.softplus(torch.where(right, -refined.right, refined.right))
     # Both sides count alike, however few hand crops are mirrored the wrong way.
     sides = sum((of_side * mask).sum() / mask.sum().clamp(min=1) for mask in (right, ~right))
     return (of_hand * right).sum() / right.sum().clamp(min=1) + _SIDE_WEIGHT * sides
+
+
+def _log_size(points: Tensor) -> Tensor:
+    """(N,) logarithm of how far points (N, 21, D) lie from their middle."""
+    return (points - points.mean(1, keepdim=True)).square().sum((1, 2)).clamp(min=1e-8).log() / 2
 
 
 def moved(features: Tensor, points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
