@@ -18,8 +18,8 @@ _BRIDGED, _BRIDGED_HALVES = 0.5, 6.0
 # Apart by this much, network and solve halve each other's trust.
 _HALF_ANGLE_DEG, _HALF_DISTANCE = 35.0, 0.12
 # Log odds of the features below: joints about the middle knuckle within 10 mm; distance within 5 %.
-_POSE_ODDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-_DISTANCE_ODDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+_POSE_ODDS = (-1.5, 1.37, -2.35, 1.53, -2.47, 0.0)
+_DISTANCE_ODDS = (-0.89, 1.63, -0.46, 0.0, 0.0, -0.12)
 
 
 def confidence_features(seen: Observations, posed: PosedPoints, error_px: Tensor) -> Tensor:

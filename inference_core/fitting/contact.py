@@ -19,6 +19,8 @@ from inference_core.fitting.residuals import JOINTS
 
 # Outlines this far apart, as seen at the hands' distance, meet or not; one depth is known to this share of itself.
 _MEET_M, _DEPTH_SIGMA = 0.004, 0.06
+# Fingertips' ends this far apart meet; the capsules of last phalanges, thumb to pinky.
+_TIPS_MEET_M, _LAST = 0.01, [2, 5, 8, 11, 14]
 # Frames over which depth and motion are averaged to either side.
 _DEPTH_REACH, _MOTION_REACH = 6, 3
 # Log odds of touching: constant, outlines apart, depths apart, overlap of the outlines, motion against each other.
@@ -30,27 +32,29 @@ _CHANGE = 0.04
 
 @dataclass(frozen=True)
 class Contact:
-    """Contact of P pairs of hand frames: hands (P,) probability that they touch; outlines (P, C, C) how surely each
-    left capsule meets each right one in the picture."""
+    """Contact of P pairs of hand frames: hands (P,) probability that they touch; outlines (P, C, C) how surely
+    each left capsule meets each right one in the picture; tips (P, C, C) the same of fingertips that meet at
+    their ends, which is no chance where hands touch at all."""
 
     hands: Tensor
     outlines: Tensor
+    tips: Tensor
 
 
 def find_contact(
     seen: Observations, posed: PosedPoints, capsules: Capsules, left: Tensor, right: Tensor
 ) -> Contact:
     """The contact of the pairs left, right (P,) of hand frames, of which `posed` is a fit of every frame by itself."""
-    features, outlines = contact_features(seen, posed, capsules, left, right)
+    features, outlines, tips = contact_features(seen, posed, capsules, left, right)
     log_odds = features @ torch.tensor(_LOG_ODDS).double()
     frame = seen.frame[left]
-    return Contact(_through_time(log_odds, torch.diff(frame) == 1), outlines)
+    return Contact(_through_time(log_odds, torch.diff(frame) == 1), outlines, tips)
 
 
 def contact_features(
     seen: Observations, posed: PosedPoints, capsules: Capsules, left: Tensor, right: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(P, 5) what speaks for and against touching, as _LOG_ODDS weighs it, and (P, C, C) outlines that meet."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(P, 5) what speaks for and against touching, as _LOG_ODDS weighs it; (P, C, C) outlines and tips that meet."""
     first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
     depth = posed.state.image_depth[:, 2]
     run = (
@@ -80,7 +84,17 @@ def contact_features(
         (gap_m < -_MEET_M).flatten(1).double().mean(1).sqrt(),
         torch.log1p(_speed(centre, run) / 0.004),
     ]
-    return torch.stack(features, 1), outlines
+    return torch.stack(features, 1), outlines, _meeting_tips(*flat)
+
+
+def _meeting_tips(first: Tensor, second: Tensor) -> Tensor:
+    """(P, C, C) how surely fingertips of capsules (P, C, 2, 3), seen at one depth, meet; 0 but for last phalanges."""
+    apart_m = torch.cdist(first[:, _LAST, 1], second[:, _LAST, 1])
+    out = torch.zeros(len(first), first.shape[1], first.shape[1]).double()
+    out[:, torch.tensor(_LAST)[:, None], torch.tensor(_LAST)] = torch.exp(
+        -0.5 * (apart_m / _TIPS_MEET_M).square()
+    )
+    return out
 
 
 def _at_depth(ends_m: Tensor, log_depth: Tensor) -> Tensor:

@@ -22,9 +22,9 @@ _SOFT_M, _OVERLAP_M, _OVERLAP_DELTA = 0.001, 0.0015, 4.0
 _CONTACT_M, _CONTACT_DELTA = 0.003, 4.0
 _NEAR_M = 0.40
 # Of the capsules whose outlines meet, so many are drawn together; one that is farther off by this counts a third.
-_DRAWN, _NEXT_M, _LEAST_SHARE = 6, 0.006, 0.02
+_DRAWN, _NEXT_M, _LEAST_SHARE = 10, 0.006, 0.02
 # The network's offset between the wrists, across the line of sight and along it.
-_OFFSET_ACROSS_M, _OFFSET_ALONG_M, _OFFSET_DELTA = 0.02, 0.04, 3.0
+_OFFSET_ACROSS_M, _OFFSET_ALONG_M, _OFFSET_DELTA = 0.015, 0.015, 3.0
 # Of hands in contact: how far one may leave the other in depth within a frame time, as a share of the distance.
 _SLIP_DEPTH = 0.003
 
@@ -111,13 +111,15 @@ def pair_cost(
 
 
 def draws(contact: Contact, seen: Observations, posed: PosedPoints, capsules: Capsules) -> Draws:
-    """What contact draws together as the hands stand now: of the capsules whose outlines meet, the nearest ones."""
+    """What contact draws together as the hands stand now: of the capsules whose outlines meet, the nearest ones,
+    and all fingertips that meet."""
     left, right = pairs(seen)
     first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
     along, across = closest_points(first[:, :, None], second[:, None])
     gap_m = _gap_m(first, second, along, across, capsules).clamp(min=0)
     far_m = torch.where(contact.outlines > 0.3, gap_m, 1.0).flatten(1).amin(1)
     share = torch.exp(-(gap_m - far_m[:, None, None]).clamp(min=0) / _NEXT_M) * contact.outlines
+    share = torch.maximum(share, contact.tips)
     share, capsule = (share.flatten(1) * contact.hands[:, None]).topk(_DRAWN, dim=1)
     return Draws(capsule, torch.where(share > _LEAST_SHARE, share, 0.0))
 

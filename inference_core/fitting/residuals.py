@@ -28,7 +28,7 @@ LANDMARKS, JOINTS = slice(0, 21), slice(21, 42)
 # 2D and world landmarks disagree by 6 px there, hence the wide world one.
 _PIXEL_SHARE, _PIXEL_DELTA = 0.009, 2.5
 # The landmarks of a hand err together in its size in the picture by this share, and so in its distance.
-_SIZE_SIGMA, _SIZE_STEPS = 0.02, 3
+_SIZE_SIGMA, _SIZE_STEPS = 0.015, 3
 _WORLD_M, _WORLD_DELTA = 0.0068, 2.7
 # Of the resting pose: flexion, spread, twist in degrees; and of the last joint's flexion about 0.6 of the one
 # before, to which one tendon ties it.
@@ -37,7 +37,7 @@ _TENDON_DEG, _TENDON_RATIO = 20.0, 0.6
 _LIMIT_DEG = 1.5
 # Of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_DELTA = 10.0, 14.0, 2.5
-_NETWORK_JOINT_M, _NETWORK_IMAGE, _NETWORK_DEPTH = 0.010, 0.012, 0.035
+_NETWORK_JOINT_M, _NETWORK_IMAGE, _NETWORK_DEPTH = 0.010, 0.012, 0.02
 # A network has read the world landmarks: beside a fully confident one this share of them counts no more.
 _WORLD_READ = 0.8
 

@@ -273,7 +273,8 @@ def test_gaps_are_laid_straight_between_their_ends_and_never_across_an_absence(
 
 def _touching(seen: Observations, capsules: Capsules) -> Contact:
     count, bones = len(pairs(seen)[0]), len(capsules.ends)
-    return Contact(torch.full((count,), 0.8).double(), torch.ones(count, bones, bones).double())
+    everywhere = torch.ones(count, bones, bones).double()
+    return Contact(torch.full((count,), 0.8).double(), everywhere, torch.zeros_like(everywhere))
 
 
 def _exp(state: HandState) -> Tensor:
