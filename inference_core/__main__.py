@@ -1,40 +1,61 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command `duohand`: reconstruct, preview, inspect, worker, and what the network adds.
 
-Exit codes: 0 done, 2 for what a person can put right, 130 stopped. Heavy modules load when a command runs.
+Heavy modules load when a command runs.
 """
 
 import argparse
 import logging
 import os
 import signal
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from inference_core import __version__
 from inference_core.cli import network_commands
+from inference_core.cli.terminal import forgiving_streams
+from inference_core.crash_log import exit_code, told_and_logged
 from inference_core.runtime.process import settle_process
 from inference_core.shared.errors import DuohandError
-from inference_core.shared.messages import EXIT_CANCELLED, EXIT_ERROR, EXIT_OK, Cancelled, CaptureRequest
+from inference_core.shared.messages import (
+    EXIT_CANCELLED,
+    EXIT_FAILED,
+    EXIT_OK,
+    STOPPED_TEXT,
+    Cancelled,
+    CaptureRequest,
+    encode_request,
+)
+from inference_core.supervisor import stdin_lines, supervise
+
+_EXIT_CODES = (
+    "Exit codes: 0 done; 1 it began and failed (the disk, the memory, or an error of Duohand's own, which a log file "
+    "holds); 2 what was given cannot be used; 130 stopped, and the same command goes on from there."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     settle_process()
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    parsed = _parser().parse_args(arguments)
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        return parsed.run(parsed)
-    except DuohandError as error:
-        print(f"duohand: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    except (KeyboardInterrupt, Cancelled):
-        print("\nStopped. What was worked out is kept; the same command goes on from there.", file=sys.stderr)
-        return EXIT_CANCELLED
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with forgiving_streams():
+        logging.basicConfig(format="%(message)s", stream=sys.stderr)
+        parsed = _parser().parse_args(arguments)
+        before = signal.signal(signal.SIGTERM, _stop)
+        try:
+            return parsed.run(parsed)
+        except DuohandError as error:
+            print(f"duohand: {error}", file=sys.stderr)
+            return exit_code(error)
+        except (KeyboardInterrupt, Cancelled):
+            print(f"\n{STOPPED_TEXT}", file=sys.stderr)
+            return EXIT_CANCELLED
+        except Exception as error:  # noqa: BLE001 (the border: what was not foreseen goes into a log)
+            print(f"duohand: {told_and_logged(error)}", file=sys.stderr)
+            return EXIT_FAILED
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _stop(_number: int, _frame: object) -> None:
@@ -42,7 +63,9 @@ def _stop(_number: int, _frame: object) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="duohand", description="Footage of two hands in, a take out.")
+    parser = argparse.ArgumentParser(
+        prog="duohand", description="Footage of two hands in, a take out.", epilog=_EXIT_CODES
+    )
     parser.add_argument("--version", action="version", version=f"duohand {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_reconstruct(commands.add_parser("reconstruct", help="footage in, a take (and a preview movie) out"))
@@ -149,9 +172,9 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         max_frames=parsed.max_frames,
     )
     if parsed.json:
-        from inference_core.worker import serve_request
-
-        return serve_request(request)
+        # A terminal or /dev/null says nothing of the parent; a pipe that closes does.
+        piped = sys.stdin is not None and stat.S_ISFIFO(os.fstat(0).st_mode)
+        return supervise(stdin_lines() if piped else None, encode_request(request))
     from inference_core.cli.take_report import summary
     from inference_core.cli.terminal import ProgressBar
     from inference_core.pipeline import reconstruct
@@ -206,13 +229,9 @@ def _inspect(parsed: argparse.Namespace) -> int:
 
 
 def _worker(parsed: argparse.Namespace) -> int:
-    from inference_core.worker import serve
-
-    return serve()
+    return supervise(stdin_lines())
 
 
 if __name__ == "__main__":
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(code) if code == EXIT_CANCELLED else sys.exit(code)

@@ -9,6 +9,7 @@ whole or not at all, and a lock keeps a second run to the same output away for a
 import hashlib
 import json
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from inference_core.shared.whole_file import is_temporary, whole_file
 Arrays = Mapping[str, NDArray[Any]]
 
 _LOCK = "lock"
+_PATIENCE_S = 2.5  # a run that was killed a moment ago may not be quite gone
 _DIGEST = "digest"  # of the other arrays: a piece that was changed since is none
 _LARGEST_PIECE = 256 << 20
 _PIECE = re.compile(r"\w+-[0-9a-f]{24}\.npz")
@@ -101,6 +103,7 @@ class ResumeCache:
     def _only_run(self) -> IO[bytes]:
         """The folder's lock, held. A run that ends takes folder and lock away, so both are looked at again."""
         path = self.folder / _LOCK
+        patience_s = time.monotonic() + _PATIENCE_S
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -111,6 +114,10 @@ class ResumeCache:
                 alone = try_lock(lock)
             except OSError:
                 return lock  # a file system without locks
+            if not alone and time.monotonic() < patience_s:
+                lock.close()
+                time.sleep(0.1)
+                continue
             if not alone:
                 lock.close()
                 raise RequestError(

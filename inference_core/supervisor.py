@@ -6,6 +6,7 @@ work, so that "cancel", a closed stdin, SIGINT and SIGTERM always come through. 
 """
 
 import os
+import queue
 import select
 import signal
 import subprocess
@@ -28,7 +29,11 @@ from inference_core.shared.messages import (
 
 GRACE_S = 1.6  # the worker's own, within which it says goodbye, is shorter
 _LOOK_S = 0.05
+_LAST_WORDS_S = 0.3
+_QUEUED_LINES = 1000
 _LONGEST_LINE = 1 << 20
+# The worker settles its own process; this one's settings are not the user's.
+_ENVIRONMENT = dict(os.environ)
 _ROOT = str(Path(__file__).resolve().parents[1])
 
 
@@ -38,20 +43,26 @@ def supervise(orders: Iterator[bytes] | None, request: str = "") -> int:
     request: a first line for it. orders: its further lines; "cancel", or their end once there was a line, ask it to
     stop. None: nobody gives any.
     """
-    asked = _Asked()
-    before = {number: signal.signal(number, asked.by_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    paths = [_ROOT, _ENVIRONMENT.get("PYTHONPATH")]
+    worker = subprocess.Popen(
+        [sys.executable, "-P", "-m", "inference_core.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")])),
+        },
+    )
+    watch = _Watch(worker)
+    before = {number: signal.signal(number, watch.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", "inference_core.worker"],
-            stdin=subprocess.PIPE,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")])),
-            },
-        )
-        asked.worker = worker
-        threading.Thread(target=_hand_on, args=(request.encode(), orders, worker, asked), daemon=True).start()
-        return _ended(worker, asked)
+        speaker = threading.Thread(target=watch.relay, daemon=True)
+        speaker.start()
+        threading.Thread(target=watch.listen, args=(request, orders), daemon=True).start()
+        threading.Thread(target=watch.hand_on, daemon=True).start()
+        code = watch.ended()
+        speaker.join(_LAST_WORDS_S)
+        return watch.concluded(code)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -74,76 +85,103 @@ def stdin_lines() -> Iterator[bytes]:
             waiting, rest_is_rubbish = b"", True
 
 
-class _Asked:
-    """Since when the worker is to stop, and whether it has been told."""
+class _Watch:
+    """One worker: what it is told, what it says, and whether it was asked to stop."""
 
-    def __init__(self) -> None:
-        self.since_s: float | None = None
-        self.worker: subprocess.Popen[bytes] | None = None
+    def __init__(self, worker: subprocess.Popen[bytes]) -> None:
+        self._worker = worker
+        self._orders: queue.Queue[bytes | None] = queue.Queue(_QUEUED_LINES)
+        self._asked_s = self._busy_s = self._orders_ended_s = float("inf")
+        self._said_last = False
 
-    def now(self) -> None:
-        """From now on."""
-        self.since_s = self.since_s or time.monotonic()
-
-    def by_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Asked by a signal, which the worker gets too."""
-        if self.since_s is None and self.worker is not None:
-            self.worker.terminate()
-        self.now()
+        if self._asked_s == float("inf"):
+            self._worker.terminate()
+        self._ask()
 
-
-def _ended(worker: subprocess.Popen[bytes], asked: _Asked) -> int:
-    """Wait for the worker's end, and bring it about where it was asked to stop and does not; the exit code."""
-    while True:
-        try:
-            code = worker.wait(_LOOK_S)
-            break
-        except subprocess.TimeoutExpired:
-            if asked.since_s is not None and time.monotonic() - asked.since_s > GRACE_S:
-                worker.kill()
-                worker.wait()
-                _say(Failure(CANCELLED_KIND, STOPPED_TEXT))
-                return EXIT_CANCELLED
-    if code >= 0:
-        return code
-    if asked.since_s is not None:
-        _say(Failure(CANCELLED_KIND, STOPPED_TEXT))
-        return EXIT_CANCELLED
-    _say(Failure("EngineEnded", f"The engine was ended by signal {-code}; the machine may be out of memory."))
-    return EXIT_FAILED
-
-
-def _hand_on(
-    request: bytes, orders: Iterator[bytes] | None, worker: subprocess.Popen[bytes], asked: _Asked
-) -> None:
-    """Give the worker its request and its orders. Where they end, its stdin is closed."""
-    assert worker.stdin is not None
-    there_was_one = bool(request)
-    try:
-        worker.stdin.write(request)
-        worker.stdin.flush()
+    def listen(self, request: str, orders: Iterator[bytes] | None) -> None:
+        """Take the orders. Where they end after a line, the worker is to stop once it has taken up its work."""
+        if request:
+            self._order(request.encode().rstrip())
         if orders is None:
             return
+        there_was_one = bool(request)
         for line in orders:
-            worker.stdin.write(line + b"\n")
-            worker.stdin.flush()
             there_was_one = there_was_one or bool(line.strip())
             if is_cancel(line.decode("utf-8", "replace")):
-                asked.now()
+                self._ask()
+            self._order(line)
         if there_was_one:
-            asked.now()
-        worker.stdin.close()
-    except OSError:
-        return  # the worker has ended, or is about to
+            self._orders_ended_s = time.monotonic()
+        self._orders.put(None)
+
+    def hand_on(self) -> None:
+        """Give the worker its orders; it may not listen, so nobody waits for this."""
+        stdin = self._worker.stdin
+        assert stdin is not None
+        try:
+            while (line := self._orders.get()) is not None:
+                stdin.write(line + b"\n")
+                stdin.flush()
+            stdin.close()
+        except OSError:
+            return  # the worker has ended, or is about to
+
+    def relay(self) -> None:
+        """Pass on what the worker says, as long as somebody takes it."""
+        assert self._worker.stdout is not None
+        taken = True
+        while line := self._worker.stdout.readline(_LONGEST_LINE):
+            if b'"type":"hello"' not in line and self._busy_s == float("inf"):
+                self._busy_s = time.monotonic()
+            self._said_last = line.startswith((b'{"type":"error"', b'{"type":"done"'))
+            taken = taken and _written(line)
+
+    def ended(self) -> int:
+        """The worker's exit code, once it has ended by itself or been ended."""
+        while True:
+            try:
+                return self._worker.wait(_LOOK_S)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > self._last_moment_s():
+                    self._ask()
+                    self._worker.kill()
+
+    def concluded(self, code: int) -> int:
+        """What the worker's exit code means; its last message in its place where it had no time for one."""
+        if code >= 0:
+            return code
+        stopped = self._asked_s < float("inf")
+        if not self._said_last:
+            ended = f"The engine was ended by signal {-code}; the machine may be out of memory."
+            message = Failure(CANCELLED_KIND, STOPPED_TEXT) if stopped else Failure("EngineEnded", ended)
+            if sys.platform == "win32" or select.select([], [1], [], _LAST_WORDS_S)[1]:
+                _written(encode_message(message).encode("ascii"))
+        return EXIT_CANCELLED if stopped else EXIT_FAILED
+
+    def _last_moment_s(self) -> float:
+        """When the worker's time is up. Orders that ended count from when it had taken up its work."""
+        return min(self._asked_s, max(self._orders_ended_s, self._busy_s)) + GRACE_S
+
+    def _ask(self) -> None:
+        self._asked_s = min(self._asked_s, time.monotonic())
+
+    def _order(self, line: bytes) -> None:
+        try:
+            self._orders.put_nowait(line)
+        except queue.Full:
+            return  # nobody means so many
 
 
-def _say(message: Failure) -> None:
-    """The worker's last message in its place, where anybody still takes it."""
+def _written(data: bytes) -> bool:
+    """Whether all of it went to stdout."""
     try:
-        if sys.platform == "win32" or select.select([], [1], [], 0.2)[1]:
-            os.write(1, encode_message(message).encode("ascii"))
+        while data:
+            data = data[os.write(1, data) :]
     except OSError:
-        return
+        return False
+    return True
 
 
 def _read_stdin() -> bytes:

@@ -6,27 +6,29 @@ Python runs, and after GRACE_S at the latest where a library does not come back.
 stay for the next run (resume_cache).
 """
 
-import json
 import os
 import platform
 import signal
 import socket
-import stat
 import sys
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 from inference_core import __version__
+from inference_core.crash_log import exit_code, told_and_logged
+from inference_core.runtime.process import settle_process
 from inference_core.shared.errors import DuohandError
 from inference_core.shared.messages import (
     CANCELLED_KIND,
     EXIT_CANCELLED,
     EXIT_ERROR,
+    EXIT_FAILED,
     EXIT_OK,
+    STOPPED_TEXT,
     Cancelled,
     CaptureRequest,
     Done,
@@ -38,13 +40,15 @@ from inference_core.shared.messages import (
     Status,
     decode_request,
     encode_message,
+    is_cancel,
 )
 from inference_core.shared.stages import STAGE_LABELS
+from inference_core.shared.system import die_with_parent, open_standard_streams
+from inference_core.supervisor import stdin_lines
 
 GRACE_S = 1.2
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "av")
-_STOP_TEXT = "The run was stopped. What it had is kept; the same request goes on from there."
 
 
 class Wire:
@@ -56,7 +60,7 @@ class Wire:
         self._ended = False
 
     def send(self, message: Message) -> None:
-        """Write the message. Cancelled where nobody listens any more."""
+        """Write the message. Where nobody takes it any more it is lost, and the run goes on."""
         with self._lock:
             if self._ended:
                 return
@@ -64,14 +68,15 @@ class Wire:
             try:
                 self._stream.write(encode_message(message))
                 self._stream.flush()
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError):
                 self._ended = True
-                raise Cancelled from error
 
 
 def claim_stdout() -> Wire:
     """The wire on today's stdout. From here on whatever prints, in Python or in C, prints to stderr."""
-    sys.stdout.flush()
+    open_standard_streams()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     stream = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -81,7 +86,11 @@ def claim_stdout() -> Wire:
 def serve() -> int:
     """Introduce itself, take one request from stdin, carry it out; the exit code."""
     wire = claim_stdout()
-    wire.send(hello())
+    try:
+        wire.send(hello())
+    except Exception as error:  # noqa: BLE001 (the border: what was not foreseen goes into a log)
+        wire.send(Failure(type(error).__name__, told_and_logged(error)))
+        return EXIT_FAILED
     lines = _stdin_lines()
     line = next(lines, "")
     if not line.strip():
@@ -94,22 +103,13 @@ def serve() -> int:
     return carry_out(request, wire, lines)
 
 
-def serve_request(request: CaptureRequest) -> int:
-    """Introduce itself and carry out a request that came by the command line; the exit code."""
-    wire = claim_stdout()
-    wire.send(hello())
-    # A terminal or /dev/null says nothing of the parent; a pipe that closes does.
-    piped = sys.stdin is not None and stat.S_ISFIFO(os.fstat(0).st_mode)
-    return carry_out(request, wire, _stdin_lines() if piped else None)
-
-
 def hello() -> Hello:
-    """Who this is, and the devices that torch finds here."""
+    """Who this is, and the devices that torch finds here. pid: of the process that was started and may be signalled."""
     from inference_core.runtime.device import found_devices
 
     devices = found_devices()
     versions = {name: metadata.version(name) for name in _PACKAGES if _is_installed(name)}
-    return Hello(__version__, devices[0], devices, platform.python_version(), versions, os.getpid())
+    return Hello(__version__, devices[0], devices, platform.python_version(), versions, os.getppid())
 
 
 def carry_out(request: CaptureRequest, wire: Wire, orders: Iterator[str] | None = None) -> int:
@@ -129,14 +129,14 @@ def carry_out(request: CaptureRequest, wire: Wire, orders: Iterator[str] | None 
             reconstruct(request, progress, lambda text: wire.send(Notice(text)))
         wire.send(Done(request.out, request.preview))
     except Cancelled:
-        _send_last(wire, Failure(CANCELLED_KIND, _STOP_TEXT))
+        wire.send(Failure(CANCELLED_KIND, STOPPED_TEXT))
         return EXIT_CANCELLED
     except DuohandError as error:
         wire.send(Failure(type(error).__name__, str(error)))
-        return EXIT_ERROR
-    except BaseException as error:
-        _send_last(wire, Failure(type(error).__name__, f"The engine failed: {error!r}. Its log says where."))
-        raise
+        return exit_code(error)
+    except Exception as error:  # noqa: BLE001 (the border: what was not foreseen goes into a log)
+        wire.send(Failure(type(error).__name__, told_and_logged(error)))
+        return EXIT_FAILED
     return EXIT_OK
 
 
@@ -172,48 +172,22 @@ def _end_when_asked(ear: socket.socket, wire: Wire) -> None:
     if not ear.recv(1):
         return
     threading.Event().wait(GRACE_S)
-    _send_last(wire, Failure(CANCELLED_KIND, _STOP_TEXT))
+    wire.send(Failure(CANCELLED_KIND, STOPPED_TEXT))
     os._exit(EXIT_CANCELLED)
 
 
 def _stop_when_told(orders: Iterator[str], over: threading.Event) -> None:
     """Signal this process when the orders say so or end, unless its work is over by then."""
     for line in orders:
-        if _is_cancel(line):
+        if is_cancel(line):
             break
     if not over.is_set():
         signal.raise_signal(signal.SIGTERM)
 
 
 def _stdin_lines() -> Iterator[str]:
-    """Lines of stdin, read past Python's own buffer: a thread that waits in it would hold up the process's
-    end."""
-    waiting = b""
-    while True:
-        try:
-            received = os.read(0, 65536)
-        except OSError:
-            received = b""
-        if not received:
-            return
-        *lines, waiting = (waiting + received).split(b"\n")
-        for line in lines:
-            yield line.decode("utf-8", "replace")
-
-
-def _is_cancel(line: str) -> bool:
-    try:
-        values: Any = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(values, dict) and values.get("type") == "cancel"
-
-
-def _send_last(wire: Wire, message: Message) -> None:
-    try:
-        wire.send(message)
-    except Cancelled:
-        return
+    """Lines of stdin as text."""
+    return (line.decode("utf-8", "replace") for line in stdin_lines())
 
 
 def _is_installed(name: str) -> bool:
@@ -222,3 +196,9 @@ def _is_installed(name: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+if __name__ == "__main__":
+    settle_process()
+    die_with_parent()
+    os._exit(serve())  # whatever thread still waits in a library

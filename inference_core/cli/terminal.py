@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A progress bar with the time left on a terminal; plain lines, one a stage, elsewhere."""
+"""A progress bar with the time left on a terminal, plain lines elsewhere; and streams whose loss costs no run."""
 
+import io
+import os
 import shutil
 import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
+
+from inference_core.shared.system import open_standard_streams
 
 _REDRAW_S = 0.1
 _SETTLING_S = 0.5  # no time left is told before a stage has run for so long
@@ -81,3 +87,67 @@ def bar_line(stage: str, done: int, total: int, seconds_left: float | None, colu
     head = f"{stage:>8} "
     room = max(min(columns - len(head) - len(tail) - 3, 40), 4)
     return f"{head}[{'#' * round(share * room):<{room}}]{tail}"[: max(columns - 1, 1)]
+
+
+class ForgivingStream(io.TextIOBase):
+    """Text to a stream that may be missing, closed, full, or of another alphabet: what it does not take is lost."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what can be written; the length of the text."""
+        try:
+            if self._stream is not None:
+                self._stream.write(text)
+        except UnicodeEncodeError:
+            self.write(ascii(text)[1:-1].replace("\\n", "\n"))
+        except (OSError, ValueError):
+            self._lose()
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what is left of it."""
+        try:
+            if self._stream is not None:
+                self._stream.flush()
+        except (OSError, ValueError):
+            self._lose()
+
+    def isatty(self) -> bool:
+        """Whether a person watches."""
+        try:
+            return self._stream is not None and self._stream.isatty()
+        except ValueError:
+            return False
+
+    def fileno(self) -> int:
+        """The number of the stream beneath; OSError where there is none."""
+        if self._stream is None:
+            raise OSError("no stream")
+        return self._stream.fileno()
+
+    def _lose(self) -> None:
+        """Nothing goes there any more, nor what still waits in a buffer when the process ends."""
+        stream, self._stream = self._stream, None
+        try:
+            if stream is not None:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+        except (OSError, ValueError):
+            return
+
+
+@contextmanager
+def forgiving_streams() -> Generator[None]:
+    """Within it sys.stdout and sys.stderr are there and forgiving."""
+    open_standard_streams()
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = ForgivingStream(sys.stdout), ForgivingStream(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before

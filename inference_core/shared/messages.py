@@ -22,7 +22,9 @@ from inference_core.shared.json_record import json_object, record_from_json, sho
 
 PROTOCOL_VERSION: Final = 1
 
-EXIT_OK, EXIT_ERROR, EXIT_CANCELLED = 0, 2, 130
+# Done; it began and failed: the disk, the memory, an error of ours; what was given cannot be used; stopped.
+EXIT_OK, EXIT_FAILED, EXIT_ERROR, EXIT_CANCELLED = 0, 1, 2, 130
+STOPPED_TEXT: Final = "The run was stopped. What it had is kept; the same request goes on from there."
 CANCELLED_KIND: Final = "Cancelled"
 
 Progress = Callable[[str, int, int], None]  # stage, done, total (0: not known)
@@ -224,6 +226,14 @@ def check_request(request: CaptureRequest) -> None:
         values = value if isinstance(value, tuple) else (value,)
         if not all(number is None or low <= number <= high for number in values):
             raise RequestError(f"{name} is {shortened(repr(value))}; give {low:g} to {high:g}.")
+
+
+def is_cancel(line: str) -> bool:
+    """Whether the line asks the worker to stop."""
+    try:
+        return json_object(line).get("type") == "cancel"
+    except ValueError:
+        return False
 
 
 def _line(values: Mapping[str, Any]) -> str:

@@ -2,12 +2,15 @@
 """What differs between Linux, macOS and Windows, in one place. Standard library only."""
 
 import os
+import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import IO
 
 # Windows' locks keep others from the bytes themselves; nothing is ever written there.
 _LOCKED_BYTE = 1 << 40
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def try_lock(file: IO[bytes]) -> bool:
@@ -45,3 +48,37 @@ def release_before_rename(file: IO[bytes]) -> None:
     """Close the file where the system lets no open one be renamed or deleted."""
     if sys.platform == "win32":
         file.close()
+
+
+def user_folder() -> Path:
+    """Where this user's machine keeps what can be made again: caches and logs."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a home
+        home = Path(tempfile.gettempdir())
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home) / "duohand"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "duohand"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "duohand"
+
+
+def die_with_parent() -> None:
+    """From now on the process ends when the one that started it does, however busy it is. Linux only; others have
+    closed pipes to go by.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def open_standard_streams() -> None:
+    """Give a process that was started without stdin, stdout or stderr empty ones: else the next file that is opened
+    takes the number, and whatever a library prints goes into it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

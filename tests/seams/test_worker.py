@@ -61,10 +61,29 @@ wire.send(Status("nothing may follow the last message"))
 """
 
 
-def start(*arguments: str) -> subprocess.Popen[bytes]:
+# Put before every import of a worker: its job is C code that keeps the interpreter's lock.
+DEAF = """
+import ctypes
+from inference_core import pipeline
+def deaf(request, progress, warn):
+    progress("detect", 0, 1)
+    ctypes.PyDLL(None).sleep(600)
+pipeline.reconstruct = deaf
+"""
+
+FAULTY = """
+from inference_core import pipeline
+def faulty(request, progress, warn):
+    raise ZeroDivisionError("nobody foresaw this")
+pipeline.reconstruct = faulty
+"""
+
+
+def start(*arguments: str, **settings: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
+        env={**os.environ, **settings},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -168,6 +187,102 @@ def test_a_worker_stuck_in_a_library_ends_within_two_seconds(way: str) -> None:
     last = next_message(worker)
     assert isinstance(last, Failure)
     assert last.kind == "Cancelled"
+
+
+def injected(folder: Path, code: str) -> dict[str, str]:
+    """Settings under which every Python runs the code first."""
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT)]), "XDG_CACHE_HOME": str(folder)}
+
+
+@pytest.mark.parametrize("way", ["cancel", "closed stdin", "SIGTERM"])
+def test_a_worker_deaf_in_c_code_ends_within_two_seconds_and_leaves_no_child(
+    tmp_path: Path, way: str
+) -> None:
+    worker = start("-m", "inference_core", "worker", **injected(tmp_path, DEAF))
+    worker.stdin.write(encode_request(CaptureRequest("a.mp4", str(tmp_path / "a.npz"))).encode())
+    worker.stdin.flush()
+    while not isinstance(next_message(worker), StageProgress):
+        pass
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    time.sleep(0.2)
+    asked_s = time.monotonic()
+    if way == "cancel":
+        worker.stdin.write(b'{"type": "cancel"}\n')
+        worker.stdin.flush()
+    elif way == "closed stdin":
+        worker.stdin.close()
+        worker.stdin = None
+    else:
+        worker.send_signal(signal.SIGTERM)
+    assert worker.wait(PATIENCE_S) == EXIT_CANCELLED
+    assert time.monotonic() - asked_s < 4.0
+    last = next_message(worker)
+    assert isinstance(last, Failure)
+    assert last.kind == "Cancelled"
+    assert children
+    assert not any(is_alive(int(child)) for child in children)
+
+
+def test_an_error_of_our_own_is_a_line_and_a_log_not_a_traceback(tmp_path: Path) -> None:
+    settings = injected(tmp_path, FAULTY)
+    worker = start("-m", "inference_core", "worker", **settings)
+    request = encode_request(CaptureRequest("a.mp4", str(tmp_path / "a.npz")))
+    worker.stdin.write(request.encode())
+    worker.stdin.flush()
+    assert isinstance(next_message(worker), Hello)
+    failure = next_message(worker)
+    assert isinstance(failure, Failure)
+    _, err = worker.communicate(timeout=PATIENCE_S)
+    assert worker.returncode == 1
+    plain = start(
+        "-m", "inference_core", "reconstruct", "a.mp4", "--out", str(tmp_path / "a.npz"), **settings
+    )
+    _, told = plain.communicate(timeout=PATIENCE_S)
+    assert plain.returncode == 1
+    for text in (failure.text, told.decode()):
+        assert "nobody foresaw this" in text
+        assert "Traceback" not in text
+        log = next(word for word in text.split() if word.endswith(".log"))
+        assert "ZeroDivisionError" in Path(log).read_text()
+    assert b"Traceback" not in err
+
+
+def test_a_line_of_brackets_does_not_deafen_a_worker(tmp_path: Path) -> None:
+    worker = start("-m", "inference_core", "worker", **injected(tmp_path, DEAF))
+    request = encode_request(CaptureRequest("a.mp4", str(tmp_path / "a.npz"))).encode()
+    out, _ = worker.communicate(
+        request + b"[" * 200_000 + b"\n" + b"x" * 3_000_000 + b'\n{"type": "cancel"}\n', timeout=PATIENCE_S
+    )
+    assert worker.returncode == EXIT_CANCELLED
+    assert isinstance(decode_message(out.decode().splitlines()[-1]), Failure)
+
+
+@pytest.mark.parametrize("command", ["worker", "reconstruct"])
+@pytest.mark.parametrize("streams", ["closed", "full"])
+def test_closed_or_full_streams_cost_the_messages_and_not_the_take(
+    tmp_path: Path, command: str, streams: str
+) -> None:
+    request = capture(tmp_path, 3)
+    out = tmp_path / "take.npz"
+    words = (
+        ["worker"]
+        if command == "worker"
+        else ["reconstruct", request.footage, "--out", str(out), "--network", "none"]
+    )
+    where = ">&- 2>&-" if streams == "closed" else "> /dev/full 2> /dev/full"
+    worker = subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {where}', "sh", sys.executable, "-m", "inference_core", *words],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+    )
+    assert worker.stdin is not None
+    worker.stdin.write(encode_request(request).encode())
+    worker.stdin.flush()
+    assert worker.wait(PATIENCE_S) == 0
+    assert load_take(out).frame_count == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.mp4", "take.npz"]
 
 
 def test_a_worker_whose_parent_is_killed_ends_too() -> None:
