@@ -30,6 +30,7 @@ from inference_core.shared.messages import (
 GRACE_S = 1.6  # the worker's own, within which it says goodbye, is shorter
 _LOOK_S = 0.05
 _LAST_WORDS_S = 0.3
+_PATIENCE_S = 10.0  # with a reader of stdout who is slow
 _QUEUED_LINES = 1000
 _LONGEST_LINE = 1 << 20
 # The worker settles its own process; this one's settings are not the user's.
@@ -48,10 +49,7 @@ def supervise(orders: Iterator[bytes] | None, request: str = "") -> int:
         [sys.executable, "-P", "-m", "inference_core.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")])),
-        },
+        env={**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
     watch = _Watch(worker)
     before = {number: signal.signal(number, watch.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -61,7 +59,7 @@ def supervise(orders: Iterator[bytes] | None, request: str = "") -> int:
         threading.Thread(target=watch.listen, args=(request, orders), daemon=True).start()
         threading.Thread(target=watch.hand_on, daemon=True).start()
         code = watch.ended()
-        speaker.join(_LAST_WORDS_S)
+        speaker.join(_LAST_WORDS_S if code < 0 else _PATIENCE_S)
         return watch.concluded(code)
     finally:
         for number, handler in before.items():
