@@ -188,8 +188,10 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
 
 def _default_out(footage: str) -> str:
     """The footage's name as a take in the current folder; a pattern loses the place of its number."""
+    from inference_core.shared.picture_sequences import is_folder
+
     name = Path(footage).resolve().name if footage in (".", "..") else Path(footage).name
-    stem = name if Path(footage).is_dir() else Path(name).stem
+    stem = name if is_folder(Path(footage)) else Path(name).stem
     return f"{stem.partition('#')[0].partition('%')[0].rstrip('._- ') or 'take'}.npz"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from inference_core.hand_model.mano_file import SUBFOLDERS
 from inference_core.shared.messages import CaptureRequest
-from inference_core.shared.picture_sequences import PICTURE_SUFFIXES, is_picture
+from inference_core.shared.picture_sequences import PICTURE_SUFFIXES, is_folder, is_pattern, is_picture
 
 
 def capture_inputs(request: CaptureRequest) -> Iterator[Path]:
@@ -23,8 +23,8 @@ def footage_inputs(footage: str) -> Iterator[Path]:
     """The movie, or all pictures of the folder that footage of pictures lies in."""
     path = Path(footage)
     yield path
-    folder = path if path.is_dir() else path.parent
-    if path.is_dir() or not path.exists() or is_picture(path):
+    folder = path if is_folder(path) else path.parent
+    if is_folder(path) or is_pattern(path) or is_picture(path):
         yield from _files_in(folder, PICTURE_SUFFIXES)
 
 

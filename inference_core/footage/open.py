@@ -9,7 +9,7 @@ from inference_core.footage.movie import open_movie
 from inference_core.footage.records import Footage, FootageInfo, FrameRange, Limits, Warn
 from inference_core.footage.sequence import open_sequence
 from inference_core.shared.errors import FootageError, RequestError
-from inference_core.shared.picture_sequences import is_pattern, is_picture
+from inference_core.shared.picture_sequences import is_folder, is_pattern, is_picture
 
 MIN_SIDE_PX = 32  # nothing smaller can show a hand
 
@@ -35,7 +35,7 @@ def open_footage(
         raise RequestError(f"A frame rate of {fps} is not possible; give frames a second, such as 24.")
     if not is_pattern(path):
         _check_kind(path)
-    if path.is_dir() or is_pattern(path) or is_picture(path):
+    if is_folder(path) or is_pattern(path) or is_picture(path):
         return _sequence_footage(path, frames, fps, warn, limits)
     return _movie_footage(path, frames, warn, limits)
 

@@ -55,7 +55,7 @@ def find_pictures(path: Path) -> Mapping[int, Path]:
 
     A first file means itself and those that follow it. FootageError where the path means nothing, or too much.
     """
-    if path.is_dir():
+    if is_folder(path):
         files = _folder_files(path)
     elif is_pattern(path):
         files = _pattern_files(path)
@@ -74,6 +74,14 @@ def find_pictures(path: Path) -> Mapping[int, Path]:
 def is_pattern(path: Path) -> bool:
     """Whether the name is a pattern (#### or %04d) and no file of that name."""
     return _PATTERN.search(path.name) is not None and not os.path.lexists(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder of that name; not where no file can have the name."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def is_picture(path: Path) -> bool:
@@ -135,7 +143,7 @@ def _pattern_files(pattern: Path) -> dict[int, Path]:
         raise FootageError(f"The pattern {pattern.name} asks for more than {_MOST_DIGITS} digits.")
     before, after = re.escape(pattern.name[: match.start()]), re.escape(pattern.name[match.end() :])
     name = re.compile(f"{before}(\\d{{{max(width, 1)},{_MOST_DIGITS}}}){after}", re.IGNORECASE | re.ASCII)
-    if not pattern.parent.is_dir():
+    if not is_folder(pattern.parent):
         raise FootageError(f"There is no folder {pattern.parent}. Check the path.")
     found = {int(hit[1]): file for file in _listing(pattern.parent) if (hit := name.fullmatch(file.name))}
     if not found:
@@ -199,13 +207,20 @@ def _listing(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not entry.name.startswith(".") and entry.is_file():
+                if not entry.name.startswith(".") and _is_file(entry):
                     names.append(entry.name)
                     if len(names) > _MOST_ENTRIES:
                         raise FootageError(f"The folder {folder} holds more than {_MOST_ENTRIES} files.")
     except OSError as error:
         raise FootageError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
     return [folder / name for name in sorted(names)]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False  # a link that leads in a circle
 
 
 def _own_number(path: Path) -> int:

@@ -248,7 +248,8 @@ def found(path: Path) -> list[str]:
     return [file.name for file in find_pictures(path).values()]
 
 
-def test_what_macos_leaves_beside_files_and_hidden_ones_are_no_frames(tmp_path: Path) -> None:
+def test_what_macos_leaves_hidden_files_and_links_to_themselves_are_no_frames(tmp_path: Path) -> None:
+    (tmp_path / "a_0003.png").symlink_to("a_0003.png")
     touch(tmp_path, "a_0001.png", "a_0002.png", "._a_0001.png", "._a_0003.png", ".a_0003.png", ".DS_Store")
     assert found(tmp_path) == found(tmp_path / "a_0001.png") == found(tmp_path / "a_####.png")
     assert found(tmp_path) == ["a_0001.png", "a_0002.png"]

@@ -101,3 +101,10 @@ def test_limits_are_told_in_the_request(tmp_path: Path, limits: dict[str, int]) 
     movie = write_movie(tmp_path / "a.mp4", range(3))
     with pytest.raises(DuohandError, match=r"max.(pixels|frames)"):
         capture(movie, tmp_path / "take.npz", **limits)
+
+
+def test_a_name_that_no_file_can_have_is_refused_in_a_line(tmp_path: Path) -> None:
+    for name in ("a" * 300 + ".mp4", "a" * 300 + "_####.png", "a" * 5000):
+        with pytest.raises(DuohandError) as raised:
+            capture(tmp_path / name, tmp_path / "take.npz")
+        assert "\n" not in str(raised.value)
