@@ -37,6 +37,19 @@ class NeedsShot:
         return True
 
 
+def over_sidebar(context: bpy.types.Context, event: bpy.types.Event) -> bool:
+    """Whether the mouse is over a sidebar that shows this tab: a key pressed elsewhere is meant for something else."""
+    screen = context.window.screen if context.window is not None else None
+    for area in screen.areas if screen is not None else ():
+        for region in area.regions if area.type == "VIEW_3D" else ():
+            inside = (
+                0 <= event.mouse_x - region.x < region.width and 0 <= event.mouse_y - region.y < region.height
+            )
+            if region.type == "UI" and inside:
+                return getattr(region, "active_panel_category", CATEGORY) == CATEGORY
+    return False
+
+
 def redraw(*kinds: str) -> None:
     """Let the panels in every area of these kinds show what is new. What a 3D view shows beside them is not drawn
     again: in a heavy scene that takes longer than a poll.

@@ -13,6 +13,7 @@ from inference_core.shared.errors import DuohandError
 from ..engine.environment import worker_command
 from ..engine.job import CaptureJob
 from ..preferences import addon_preferences
+from ..sidebar import over_sidebar
 from .footage import IMAGE_SUFFIXES, MOVIE_SUFFIXES
 from .request import apply_settings, capture_request
 from .runs import POLL_S, RUNS, Outcome
@@ -65,7 +66,7 @@ def start_capture(scene: bpy.types.Scene) -> None:
 
 
 class DUOHAND_OT_capture(bpy.types.Operator):
-    """Find both hands in the footage and bring them into the scene, rigged and keyed. Esc stops it"""
+    """Find both hands in the footage and bring them into the scene, rigged and keyed. Esc over the panel stops it"""
 
     bl_idname = "duohand.capture"
     bl_label = "Capture Hands"
@@ -98,8 +99,9 @@ class DUOHAND_OT_capture(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        if event.type == "ESC" and event.value == "PRESS":
+        if event.type == "ESC" and event.value == "PRESS" and over_sidebar(context, event):
             RUNS.cancel()
+            return {"RUNNING_MODAL"}
         if event.type == "TIMER":
             self._report(RUNS.step())
             RUNS.show()

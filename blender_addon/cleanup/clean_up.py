@@ -11,9 +11,9 @@ from inference_core.shared.errors import RequestError
 
 from ..scene import hand_keys, shot
 from ..scene.axes import Floats
-from ..scene.hand_curves import HandRig, read_raw_track, read_track, write_track
+from ..scene.hand_curves import HandRig, locked_rows, read_track, write_track
 from ..scene.track import HandTrack
-from . import edits
+from . import edits, smoothing
 from .key_reduction import Reduction, reduce_within_angle, reduce_within_distance
 from .reduced_keys import bone_rest, write_reduction
 
@@ -57,11 +57,23 @@ def refill(rigs: Sequence[HandRig], first: int, last: int) -> None:
         write_track(rig, found)
 
 
-def smooth(rigs: Sequence[HandRig], fps: float, strength: float) -> None:
-    """Smooth anew from the raw motion, strength 0 (raw) to 1; bridged frames keep their bridge."""
+def smooth(rigs: Sequence[HandRig], fps: float, strength: float, first: int, last: int) -> None:
+    """Give the range that smoothing, 0 to 1, from the one that it has; edits stay."""
     for rig in rigs:
-        now = read_track(rig)
-        write_track(rig, edits.smoothed(read_raw_track(rig, now), fps, strength))
+        smoothing.smooth(rig, fps, strength, first, last)
+
+
+def locked_frames(rigs: Sequence[HandRig], first: int, last: int) -> int:
+    """How many frames of the range are locked; a RequestError where all of them are."""
+    locked = total = 0
+    for rig in rigs:
+        track = read_track(rig)
+        rows = edits.inside(track, first, last)
+        total += int(rows.sum())
+        locked += int((rows & locked_rows(rig, track)).sum())
+    if total and locked == total:
+        raise RequestError(f"Frames {first} to {last} are locked. Unlock them to change them.")
+    return locked
 
 
 def bake(rigs: Sequence[HandRig]) -> None:

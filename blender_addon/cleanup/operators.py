@@ -13,7 +13,7 @@ from inference_core.shared.errors import DuohandError, RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
 
 from ..scene.hand_curves import HandRig, hand_rigs
-from ..scene.selection import HANDS_ITEMS, chosen_hands
+from ..scene.selection import HANDS_ITEMS, chosen_hands, range_shown
 from ..scene.shot import active_shot
 from ..sidebar import NeedsShot
 from . import clean_up
@@ -48,19 +48,27 @@ class _RangeCleanUp(_CleanUp):
     first: IntProperty(name="First", description="First scene frame of the range", default=_WHOLE)
     last: IntProperty(name="Last", description="Last scene frame of the range", default=_WHOLE)
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
+    asks: bool = False  # before it is done to the whole shot by one click
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         self.first, self.last = _WHOLE, _WHOLE
+        if self.asks and not context.scene.use_preview_range and not bpy.app.background:
+            message = "No preview range is set: this changes all frames of the scene."
+            return context.window_manager.invoke_confirm(
+                self, event, title=self.bl_label, message=message, confirm_text="Change All"
+            )
         return self.execute(context)
 
     def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
         first, last = self.frames(context.scene)
+        locked = clean_up.locked_frames(rigs, first, last)
         self.edit(rigs, first, last)
-        return f"{self.done} frames {first} to {last}"
+        but = f", but for {locked} locked ones" if locked else ""
+        return f"{self.done} frames {first} to {last}{but}"
 
     def frames(self, scene: bpy.types.Scene) -> tuple[int, int]:
         """The range, taken from the scene's preview range, else its whole range, where none was given."""
-        start = scene.frame_preview_start if scene.use_preview_range else scene.frame_start
-        end = scene.frame_preview_end if scene.use_preview_range else scene.frame_end
+        start, end = range_shown(scene)
         self.first = start if self.first == _WHOLE else self.first
         self.last = end if self.last == _WHOLE else self.last
         if self.last < self.first:
@@ -83,7 +91,7 @@ class DUOHAND_OT_delete_range(_RangeCleanUp, bpy.types.Operator):
     bl_idname = "duohand.delete_range"
     bl_label = "Mark Absent"
 
-    edit, done = staticmethod(clean_up.delete), "Marked absent:"
+    edit, done, asks = staticmethod(clean_up.delete), "Marked absent:", True
 
 
 class DUOHAND_OT_refill_range(_RangeCleanUp, bpy.types.Operator):
@@ -100,12 +108,14 @@ class DUOHAND_OT_swap_sides(_RangeCleanUp, bpy.types.Operator):
 
     bl_idname = "duohand.swap_sides"
     bl_label = "Swap Sides"
+    asks = True
 
     def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
         first, last = self.frames(context.scene)
         both = {rig.side: rig for rig in hand_rigs(active_shot(context))}
         if len(both) < 2:
             raise RequestError("The shot has only one hand; there is nothing to swap it with.")
+        clean_up.locked_frames(list(both.values()), first, last)
         clean_up.swap_sides(both[LEFT], both[RIGHT], first, last)
         return f"Swapped sides in frames {first} to {last}"
 
@@ -128,6 +138,7 @@ class DUOHAND_OT_offset_wrist(_RangeCleanUp, bpy.types.Operator):
         turn = np.array([1.0, 0.0, 0.0, 0.0])
         for axis, angle in enumerate(self.turn):
             turn = quaternions.multiply(quaternions.exp(angle * np.eye(3)[axis]), turn)
+        clean_up.locked_frames(rigs, first, last)
         clean_up.offset_wrist(rigs, np.array(self.location), turn, first, last)
         return f"Moved the wrist in frames {first} to {last}"
 
@@ -138,7 +149,10 @@ class DUOHAND_OT_lock_range(_RangeCleanUp, bpy.types.Operator):
     bl_idname = "duohand.lock_range"
     bl_label = "Lock"
 
-    edit, done = staticmethod(clean_up.lock), "Locked"
+    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        first, last = self.frames(context.scene)
+        clean_up.lock(rigs, first, last)
+        return f"Locked frames {first} to {last}"
 
 
 class DUOHAND_OT_unlock_range(_RangeCleanUp, bpy.types.Operator):
@@ -152,8 +166,8 @@ class DUOHAND_OT_unlock_range(_RangeCleanUp, bpy.types.Operator):
         return f"{clean_up.unlock(rigs, first, last)} locks removed"
 
 
-class DUOHAND_OT_smooth(_CleanUp, bpy.types.Operator):
-    """Smooth anew from the raw motion; 0 is the raw motion itself"""
+class DUOHAND_OT_smooth(_RangeCleanUp, bpy.types.Operator):
+    """Smooth the range more than it is, or bring back shake of the raw motion; edits stay"""
 
     bl_idname = "duohand.smooth"
     bl_label = "Smooth"
@@ -161,14 +175,15 @@ class DUOHAND_OT_smooth(_CleanUp, bpy.types.Operator):
     strength: FloatProperty(
         name="Strength",
         description="How much shake is removed",
-        default=0.4,
+        default=0.5,
         min=0.0,
         max=1.0,
         subtype="FACTOR",
     )
 
-    def change(self, _context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
-        clean_up.smooth(rigs, clean_up.scene_fps(rigs[0]), self.strength)
+    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        first, last = self.frames(context.scene)
+        clean_up.smooth(rigs, clean_up.scene_fps(rigs[0]), self.strength, first, last)
         return f"Smoothed by {self.strength:.0%}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a scene remembers of clean-up: the smoothing that its slider shows."""
+"""The smoothing that the Clean-up panel's slider shows: that of the range shown, and setting it changes just that."""
 
 from typing import Any
 
@@ -8,30 +8,38 @@ from bpy.props import FloatProperty, StringProperty
 
 from inference_core.shared.errors import DuohandError
 
-from ..scene.hand_curves import hand_rigs
-from ..scene.shot import active_shot
-from . import clean_up
+from ..scene.selection import chosen_hands, range_shown
+from . import clean_up, smoothing
 
 
-def _strength_moved(scene: Any, context: bpy.types.Context) -> None:
+def _shown(scene: bpy.types.Scene) -> float:
     try:
-        rigs = hand_rigs(active_shot(context))
-        if rigs:
-            clean_up.smooth(rigs, clean_up.scene_fps(rigs[0]), scene.duohand_smoothing)
-        scene.duohand_smoothing_problem = ""
-    except DuohandError as error:  # a property's update has no report of its own
-        scene.duohand_smoothing_problem = str(error)
+        rigs = chosen_hands(bpy.context, "ACTIVE")
+    except DuohandError:  # nothing to smooth: the panel says so by its other parts
+        return 0.0
+    return smoothing.strength_of(rigs[0], *range_shown(scene))
+
+
+def _choose(scene: Any, strength: float) -> None:
+    try:
+        rigs = chosen_hands(bpy.context, "ACTIVE")
+        clean_up.smooth(rigs, clean_up.scene_fps(rigs[0]), strength, *range_shown(scene))
+        problem = ""
+    except DuohandError as error:  # a property has no report of its own
+        problem = str(error)
+    if scene.duohand_smoothing_problem != problem:
+        scene.duohand_smoothing_problem = problem
 
 
 def register() -> None:
     bpy.types.Scene.duohand_smoothing = FloatProperty(
         name="Smoothing",
-        description="Smooths anew from the raw motion; locked ranges stay",
-        default=0.4,
+        description="Smooths the range more, or brings back shake of the raw motion; edits and locked ranges stay",
         min=0.0,
         max=1.0,
         subtype="FACTOR",
-        update=_strength_moved,
+        get=_shown,
+        set=_choose,
     )
     bpy.types.Scene.duohand_smoothing_problem = StringProperty(
         description="Why the motion cannot be smoothed", options={"SKIP_SAVE"}

@@ -10,6 +10,9 @@ import bpy
 from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT, SIDES
 
+from ..scene.shot import units_per_metre
+from .bvh import bvh_text
+from .glb_file import mend_glb
 from .presets import FBX_PRESETS
 from .stage import hands_on_stage
 
@@ -68,6 +71,7 @@ def export_glb(
             export_morph=True,
             export_morph_animation=True,
         )
+    mend_glb(path, scene.render.fps_base / scene.render.fps, 1 / units_per_metre(scene))
     return [path]
 
 
@@ -75,6 +79,13 @@ def export_usd(
     scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
 ) -> list[Path]:
     """One USD file (.usdc, .usda or .usd) with skeletons and their motion."""
+    if (
+        units_per_metre(scene) != 1.0
+    ):  # Blender's exporter takes every unit for a metre, and says so in the file
+        raise RequestError(
+            "Blender cannot write true sizes to USD in a scene whose unit scale is not 1. Set Unit Scale to 1 in the "
+            "scene's Units, load the take as a new shot, and export that."
+        )
     with hands_on_stage(scene, shot, sides):
         _run(
             bpy.ops.wm.usd_export,
@@ -102,15 +113,15 @@ def export_bvh(
                 if len(hands) == 1
                 else path.with_name(f"{path.stem}_{SIDES[SIDES.index(side)]}{path.suffix}")
             )
-            with bpy.context.temp_override(active_object=hand, object=hand):
-                _run(
-                    bpy.ops.export_anim.bvh,
-                    file,
-                    frame_start=scene.frame_start,
-                    frame_end=scene.frame_end,
-                    rotate_mode="NATIVE",
-                    root_transform_only=True,
-                )
+            _check_folder(file)
+            stage: Any = bpy.context.scene
+            text = bvh_text(
+                stage, hand, range(scene.frame_start, scene.frame_end + 1), 1 / units_per_metre(scene)
+            )
+            try:
+                file.write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise RequestError(f"{file} could not be written ({error.strerror}).") from error
             written.append(file)
     return written
 
@@ -123,14 +134,18 @@ def _run(exporter: Any, path: Path, **options: Any) -> None:
         raise RequestError(
             f"Blender's exporter for {path.suffix} files is switched off. Enable it in Preferences, Add-ons."
         ) from error
-    if not path.parent.is_dir():
-        raise RequestError(f"There is no folder {path.parent} to write {path.name} into.")
+    _check_folder(path)
     try:
         exporter(filepath=str(path), **{name: value for name, value in options.items() if name in known})
     except RuntimeError as error:
         raise RequestError(f"{path} could not be written: {str(error).strip()}") from error
     if not path.is_file():
         raise RequestError(f"{path} was not written; Blender's exporter gave no reason.")
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise RequestError(f"There is no folder {path.parent} to write {path.name} into.")
 
 
 Writer = Callable[[bpy.types.Scene, bpy.types.Collection, Path, Sequence[int]], list[Path]]

@@ -14,7 +14,7 @@ from inference_core.shared.errors import DuohandError
 from ..capture.runs import RUNS
 from ..engine.environment import EngineCheck, Installation, InstallJob, InstallState
 from ..preferences import addon_preferences, installed_engine
-from ..sidebar import redraw
+from ..sidebar import over_sidebar, redraw
 
 POLL_S: Final = 0.2
 _CORE_WHEELS: Final = Path(__file__).parents[1] / "engine" / "wheels"
@@ -36,7 +36,7 @@ class _Watched:
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        if event.type == "ESC" and event.value == "PRESS":
+        if event.type == "ESC" and event.value == "PRESS" and over_sidebar(context, event):
             self.stop()
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
@@ -192,7 +192,7 @@ class DUOHAND_OT_install_engine(_Watched, bpy.types.Operator):
             return
         shown.text, shown.factor = text, state.fraction
         if context.workspace is not None:
-            context.workspace.status_text_set(f"Duohand: {text}    Esc: stop")
+            context.workspace.status_text_set(f"Duohand: {text}    the cross stops it")
         redraw("PREFERENCES", "VIEW_3D")
 
 

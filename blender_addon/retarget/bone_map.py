@@ -18,125 +18,72 @@ SUFFIXES: Final = (".L", ".R")
 
 _FILE_KIND: Final = "duohand bone map"
 _PRESET_NAMES: Final[dict[str, tuple[str, str, tuple[str, str]]]] = {
-    # hand, finger segment, words for left and right
-    "RIGIFY": ("hand_fk.{side}", "{finger}.{k:02d}.{side}", ("L", "R")),
-    "MIXAMO": ("mixamorig:{side}Hand", "mixamorig:{side}Hand{Finger}{k}", ("Left", "Right")),
-    "UNREAL": ("hand_{side}", "{finger}_{k:02d}_{side}", ("l", "r")),
-    "VRM": ("J_Bip_{side}_Hand", "J_Bip_{side}_{Finger}{k}", ("L", "R")),
-    "SMPLX": ("{side}_wrist", "{side}_{finger}{k}", ("left", "right")),
+    # hand, finger segment, words for left and right; the segment's fields are those of `_fields`
+    "RIGIFY": ("hand_fk.{side}", "{word}.{k:02d}.{side}", ("L", "R")),
+    "MIXAMO": ("{side}Hand", "{side}Hand{Word}{k}", ("Left", "Right")),
+    "UNREAL": ("hand_{side}", "{word}_{k:02d}_{side}", ("l", "r")),
+    "METAHUMAN": ("hand_{side}", "{word}_{k:02d}_{side}", ("l", "r")),
+    "VRM": ("J_Bip_{side}_Hand", "J_Bip_{side}_{Word}{k}", ("L", "R")),
+    "VRM1": ("{side}Hand", "{side}{Word}{humanoid}", ("Left", "Right")),
+    "SMPLX": ("{side}_wrist", "{side}_{word}{k}", ("left", "right")),
+    "AUTORIG": ("c_hand_fk.{side}", "c_{word}{k}.{side}", ("l", "r")),
+    "BIPED": ("{side} Hand", "{side} Finger{from_0}{after}", ("L", "R")),
+    "VALVE": ("ValveBiped.Bip01_{side}_Hand", "ValveBiped.Bip01_{side}_Finger{from_0}{after}", ("L", "R")),
+    "MPFB": ("wrist.{side}", "finger{from_1}-{k}.{side}", ("L", "R")),
+    "MBLAB": ("hand_{side}", "{word}{k:02d}_{side}", ("L", "R")),
+    "MMD": ("手首.{side}", "{word}{wide}.{side}", ("L", "R")),
+    "ROKOKO": ("{side}Hand", "{side}Finger{from_1}{rokoko}", ("Left", "Right")),
 }
+_LITTLE: Final = {"pinky": "little"}
 _FINGER_WORDS: Final[dict[str, dict[str, str]]] = {
-    "RIGIFY": {finger: finger if finger == "thumb" else f"f_{finger}" for finger in FINGERS},
-    "VRM": {finger: "little" if finger == "pinky" else finger for finger in FINGERS},
+    "RIGIFY": {finger: f"f_{finger}" for finger in FINGERS[1:]},
+    "VRM": _LITTLE,
+    "VRM1": _LITTLE,
+    "MMD": {"thumb": "親指", "index": "人指", "middle": "中指", "ring": "薬指", "pinky": "小指"},
 }
+_THUMB_WORDS: Final = ("Metacarpal", "Proximal", "Distal")
+_PREFIX: Final = re.compile(r"^(?:.*:|mixamorig\d*_|Bip\d+ )")
 PRESETS: Final = tuple(_PRESET_NAMES)
-
-_SIDE_WORDS: Final = {"l": 0, "left": 0, "lft": 0, "r": 1, "right": 1, "rgt": 1}
-_FINGER_GUESSES: Final = {
-    "thumb": "thumb",
-    "pollex": "thumb",
-    "index": "index",
-    "pointer": "index",
-    "fore": "index",
-    "forefinger": "index",
-    "middle": "middle",
-    "mid": "middle",
-    "ring": "ring",
-    "pinky": "pinky",
-    "pinkie": "pinky",
-    "little": "pinky",
-    "small": "pinky",
-}
-_ORDER_WORDS: Final = {
-    "proximal": 1,
-    "prox": 1,
-    "intermediate": 2,
-    "inter": 2,
-    "medial": 2,
-    "distal": 3,
-    "dist": 3,
-}
-_PASS_OVER: Final = frozenset(
-    {
-        "metacarpal",
-        "meta",
-        "palm",
-        "tip",
-        "end",
-        "nub",
-        "master",
-        "ik",
-        "tweak",
-        "twist",
-        "parent",
-        "target",
-        "pole",
-    }
-)
-_HAND_WORDS: Final = frozenset({"hand", "wrist"})
-_MECHANISM: Final = frozenset(
-    {"org", "mch", "def", "vis", "wgt"}
-)  # Rigify's inner bones; controls come first
-_COPY: Final = re.compile(r"\.\d{3}$")
-_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def preset_map(preset: str, side: int, present: Iterable[str]) -> BoneMap:
     """The preset's names for that side; a RequestError names what the armature lacks of the fingers.
 
-    The hand itself may be absent. Mixamo's prefix may be absent or numbered (mixamorig1:).
+    The hand itself may be absent. Prefixes (mixamorig:, mixamorig1:, mixamorig_, a namespace, Bip001) may be there or
+    not.
     """
     hand, segment, sides = _PRESET_NAMES[preset]
-    known = set(present)
+    known = {_PREFIX.sub("", name): name for name in present}
+    known |= {name: name for name in present}
     wanted = {HAND: hand.format(side=sides[side])}
-    words = _FINGER_WORDS.get(preset, {})
     for name in SEGMENTS:
-        finger, _, number = name.partition("_")
-        word = words.get(finger, finger)
-        wanted[name] = segment.format(side=sides[side], finger=word, Finger=word.capitalize(), k=int(number))
-    if preset == "MIXAMO":
-        wanted = {name: _with_prefix(bone, known) for name, bone in wanted.items()}
+        wanted[name] = segment.format(side=sides[side], **_fields(preset, name))
     missing = [bone for name, bone in wanted.items() if bone not in known and name != HAND]
     if missing:
         raise RequestError(
             f"The armature has no bone {missing[0]}, so it is no {preset.title()} rig "
             f"({len(missing)} of {len(SEGMENTS)} finger bones are missing). Choose another preset, or guess by name."
         )
-    return {f"{name}{SUFFIXES[side]}": bone for name, bone in wanted.items() if bone in known}
+    return {f"{name}{SUFFIXES[side]}": known[bone] for name, bone in wanted.items() if bone in known}
 
 
-def guessed_map(present: Iterable[str]) -> BoneMap:
-    """What the names tell, for both sides; bones that no name tells are left out."""
-    found: BoneMap = {}
-    chains: dict[tuple[int, str], list[tuple[bool, float, str]]] = {}
-    hands: dict[int, list[tuple[bool, int, str]]] = {}
-    known = set(present)
-    for name in known:
-        if _COPY.sub("", name) in known - {name}:
-            continue  # thumb.01.L.001 is a second thing at thumb.01.L, not the thumb's first bone
-        words = [word.lower() for word in _WORDS.findall(name)]
-        side = next((_SIDE_WORDS[word] for word in words if word in _SIDE_WORDS), None)
-        if side is None or _PASS_OVER.intersection(words):
-            continue
-        inner = bool(_MECHANISM.intersection(words))
-        finger = next((_FINGER_GUESSES[word] for word in words if word in _FINGER_GUESSES), None)
-        if finger is not None:
-            order = next((float(_ORDER_WORDS[word]) for word in words if word in _ORDER_WORDS), None)
-            numbers = [int(word) for word in words if word.isdigit()]
-            if order is None and numbers:
-                order = float(numbers[-1])
-            if order is not None:
-                chains.setdefault((side, finger), []).append((inner, order, name))
-        elif _HAND_WORDS.intersection(words):
-            hands.setdefault(side, []).append((inner, len(words), name))
-    for (side, finger), bones in chains.items():
-        inner = min(bone[0] for bone in bones)
-        ordered = sorted(bone for bone in bones if bone[0] == inner)[:3]
-        for k, (_, _, name) in enumerate(ordered, 1):
-            found[f"{finger}_{k:02d}{SUFFIXES[side]}"] = name
-    for side, bones in hands.items():
-        found[f"{HAND}{SUFFIXES[side]}"] = min(bones)[2]
-    return found
+def _fields(preset: str, name: str) -> dict[str, str | int]:
+    """What a preset's segment may be written with, for one of SEGMENTS."""
+    finger, _, digits = name.partition("_")
+    k, place = int(digits), FINGERS.index(finger)
+    word = _FINGER_WORDS.get(preset, {}).get(finger, finger)
+    thumb = finger == "thumb"
+    return {
+        "word": word,
+        "Word": word.capitalize(),
+        "k": k,
+        "from_0": place,
+        "from_1": place + 1,
+        "after": str(k - 1) if k > 1 else "",
+        "humanoid": (_THUMB_WORDS if thumb else ("Proximal", "Intermediate", "Distal"))[k - 1],
+        "rokoko": (_THUMB_WORDS if thumb else ("Proximal", "Medial", "Distal"))[k - 1],
+        "wide": "０１２３"[k - 1 if thumb else k],
+    }
 
 
 def side_of(bone: str) -> int:
@@ -171,9 +118,3 @@ def load_map(path: Path) -> BoneMap:
     if unknown:
         raise RequestError(f"{path} maps {unknown[0]}, which is no bone of a {SIDES[0]} or {SIDES[1]} hand.")
     return dict(bones)
-
-
-def _with_prefix(bone: str, known: set[str]) -> str:
-    bare = bone.partition(":")[2]
-    same = [name for name in known if name == bare or name.rpartition(":")[2] == bare]
-    return same[0] if same else bone

@@ -99,12 +99,13 @@ def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> int
             f"{target.name} is hidden or in no collection of this view layer. Show it to bake it."
         )
     shown = _shown(scene, target, bones, frames)
-    channels = fcurves.active_channels(target) or fcurves.assign_new_action(target, f"{target.name} hands")
+    channels = _local_channels(target)
     at = np.array(frames, np.float64)
     for bone, (locations, turns) in shown.items():
         pose_bone = target.pose.bones[bone]
         if pose_bone.rotation_mode != hand_keys.QUATERNION:
             pose_bone.rotation_mode = hand_keys.QUATERNION
+            _drop_curves(channels, hand_keys.rotation_path(bone, "XYZ"), 3)
         if any(item.type == "COPY_LOCATION" for item in _ours(pose_bone)):
             fcurves.write_keys(
                 channels, hand_keys.location_path(bone), bone, fcurves.dense_keys(at, locations)
@@ -114,6 +115,22 @@ def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> int
         fcurves.write_keys(channels, path, bone, keys)
     release(target, bones)
     return len(bones)
+
+
+def _drop_curves(channels: fcurves.Channels, path: str, count: int) -> None:
+    """Remove curves that would turn a bone no longer: it is keyed in another way now."""
+    for index in range(count):
+        curve = channels.fcurves.find(path, index=index)
+        if curve is not None:
+            channels.fcurves.remove(curve)
+
+
+def _local_channels(target: bpy.types.Object) -> fcurves.Channels:
+    """The target's curves, of this file: an action of a library, which would forget the keys, is copied first."""
+    channels = fcurves.active_channels(target)
+    if channels is None:
+        return fcurves.assign_new_action(target, f"{target.name} hands")
+    return channels if channels.action.library is None else fcurves.assign_copy(target, channels)
 
 
 def following(target: bpy.types.Object) -> list[str]:

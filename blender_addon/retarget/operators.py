@@ -13,7 +13,8 @@ from inference_core.shared.errors import DuohandError, RequestError
 from ..scene.paths import absolute
 from ..scene.selection import HANDS_ITEMS, chosen_hands
 from . import bone_map, live
-from .bone_map import BoneMap, guessed_map, preset_map
+from .bone_map import BoneMap, preset_map
+from .name_guess import guessed_map
 from .properties import PRESET_ITEMS
 
 
@@ -25,9 +26,13 @@ def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
             raise RequestError("The bone map is empty. Guess it by name or take a preset first.")
         return edited
     if preset == "GUESS":
-        found = guessed_map(names)
-        if not found:
-            raise RequestError(f"No bone of {target.name} has a name that tells a finger and a side.")
+        found = guessed_map(names, {bone.name: bone.parent.name for bone in target.data.bones if bone.parent})
+        if not any(f"index_01{side}" in found and f"pinky_01{side}" in found for side in bone_map.SUFFIXES):
+            told = ", ".join(f"{name}: {bone}" for name, bone in sorted(found.items())[:6]) or "nothing"
+            raise RequestError(
+                f"The names of {target.name}'s bones do not tell an index and a little finger of three bones each "
+                f"(found: {told}). Choose a preset, or fill the Bone Map by hand."
+            )
         return live.with_hands_in_use(found, target)
     sides: list[BoneMap] = []
     problem: RequestError | None = None

@@ -19,6 +19,8 @@ WORLD_FROM_TAKE: Floats = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 ARMATURE_FROM_REST: Floats = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 CAMERA_FROM_BLENDER_CAMERA: Floats = np.diag([1.0, -1, -1])
 
+Y_UP_FROM_WORLD: Floats = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+
 EYE_LEVEL_M = 1.5
 
 # The palm of the resting hand looks this way in its armature.

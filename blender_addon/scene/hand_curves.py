@@ -125,8 +125,16 @@ def locked_motion(rig: HandRig) -> HandTrack | None:
     if not rig.armature.duohand.locked or hand_channels(rig.armature) is None:
         return None
     now = read_track(rig)
-    rows = _locked_rows(rig, now)
+    rows = locked_rows(rig, now)
     return rows_of(now, rows) if rows.any() else None
+
+
+def locked_rows(rig: HandRig, track: HandTrack) -> Flags:
+    """(K,) which of the track's frames lie in locked ranges."""
+    rows = np.zeros(len(track.frames), bool)
+    for item in rig.armature.duohand.locked:
+        rows |= inside(track, item.first, item.last)
+    return rows
 
 
 def put_back(rig: HandRig, kept: HandTrack) -> None:
@@ -208,15 +216,8 @@ def _with(rig: HandRig, track: HandTrack, kept: HandTrack | None) -> HandTrack:
     """The track with the motion `kept` in the ranges that the user locked."""
     if kept is None:
         return track
-    free = ~_locked_rows(rig, track)
+    free = ~locked_rows(rig, track)
     return merged(kept, rows_of(track, free)) if free.any() else kept
-
-
-def _locked_rows(rig: HandRig, track: HandTrack) -> Flags:
-    rows = np.zeros(len(track.frames), bool)
-    for item in rig.armature.duohand.locked:
-        rows |= inside(track, item.first, item.last)
-    return rows
 
 
 def _write_presence(rig: HandRig, channels: Channels, track: HandTrack) -> None:

@@ -31,3 +31,10 @@ def chosen_hands(context: bpy.types.Context, hands: str) -> list[HandRig]:
     if not rigs:
         raise RequestError("The shot has no such hand with captured motion.")
     return rigs
+
+
+def range_shown(scene: bpy.types.Scene) -> tuple[int, int]:
+    """The frames that tools on a range work on: the preview range, else the scene's."""
+    if scene.use_preview_range:
+        return scene.frame_preview_start, scene.frame_preview_end
+    return scene.frame_start, scene.frame_end

@@ -70,4 +70,100 @@ RIGS: dict[str, list[str]] = {
         ("Left", "Right"),
     ),
     "counted from 0": _both(["l_hand", *_fingers("l_{finger}_0{k}", 3, first=0)], ("l_", "r_")),
+    "METAHUMAN": _both(
+        [
+            "lowerarm_l",
+            "hand_l",
+            *(f"{finger}_metacarpal_l" for finger in ("index", "middle", "ring", "pinky")),
+            *_fingers("{finger}_0{k}_l", 3),
+            *_fingers("{finger}_0{k}_bulge_l", 3),
+            *_fingers("{finger}_0{k}_half_l", 3),
+        ],
+        ("_l", "_r"),
+        ("_rowerarm", "_lowerarm"),
+    ),
+    "VRM1": _both(
+        [
+            "LeftLowerArm",
+            "LeftHand",
+            *(f"LeftThumb{word}" for word in ("Metacarpal", "Proximal", "Distal")),
+            *(
+                f"Left{finger}{word}"
+                for finger in ("Index", "Middle", "Ring", "Little")
+                for word in ("Proximal", "Intermediate", "Distal")
+            ),
+        ],
+        ("Left", "Right"),
+    ),
+    "AUTORIG": _both(
+        [
+            "forearm_stretch.l",
+            "hand.l",
+            "c_hand_fk.l",
+            "c_hand_ik.l",
+            *_fingers("c_{finger}1_base.l", 1),
+            *_fingers("{finger}1.l", 1),
+            *_fingers("c_{finger}{k}.l", 3),
+        ],
+        (".l", ".r"),
+    ),
+    "BIPED": _both(
+        [
+            "Bip001 L Forearm",
+            "Bip001 L Hand",
+            *(f"Bip001 L Finger{finger}{after}" for finger in range(5) for after in ("", "1", "2")),
+        ],
+        (" L ", " R "),
+    ),
+    "VALVE": _both(
+        [
+            "ValveBiped.Bip01_L_Forearm",
+            "ValveBiped.Bip01_L_Hand",
+            "ValveBiped.Anim_Attachment_LH",
+            *(f"ValveBiped.Bip01_L_Finger{finger}{after}" for finger in range(5) for after in ("", "1", "2")),
+        ],
+        ("_L_", "_R_"),
+        ("_LH", "_RH"),
+    ),
+    "MPFB": _both(
+        [
+            "lowerarm02.L",
+            "wrist.L",
+            *(f"metacarpal{k}.L" for k in range(1, 5)),
+            *(f"finger{finger}-{k}.L" for finger in range(1, 6) for k in (1, 2, 3)),
+        ],
+        (".L", ".R"),
+    ),
+    "MBLAB": _both(
+        [
+            "lowerarm_L",
+            "hand_L",
+            *(f"{finger}00_L" for finger in ("index", "middle", "ring", "pinky")),
+            *_fingers("{finger}0{k}_L", 3),
+        ],
+        ("_L", "_R"),
+    ),
+    "MMD": _both(
+        [
+            "ひじ.L",
+            "手捩.L",
+            "手首.L",
+            *(f"親指{digit}.L" for digit in "０１２"),
+            *(f"{finger}{digit}.L" for finger in ("人指", "中指", "薬指", "小指") for digit in "１２３"),
+        ],
+        (".L", ".R"),
+    ),
+    "ROKOKO": _both(
+        [
+            "LeftForeArm",
+            "LeftHand",
+            *(f"LeftFinger1{word}" for word in ("Metacarpal", "Proximal", "Distal", "Tip")),
+            *(
+                f"LeftFinger{finger}{word}"
+                for finger in range(2, 6)
+                for word in ("Metacarpal", "Proximal", "Medial", "Distal", "Tip")
+            ),
+        ],
+        ("Left", "Right"),
+    ),
 }

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from blender_addon.retarget.bone_map import PRESETS, SEGMENTS, guessed_map, load_map, preset_map, save_map
+from blender_addon.retarget.bone_map import PRESETS, SEGMENTS, load_map, preset_map, save_map
+from blender_addon.retarget.name_guess import guessed_map
 from inference_core.shared.errors import RequestError
 from tests.blender_addon.rig_names import RIGS
 
@@ -66,3 +67,23 @@ def test_what_is_no_map_is_refused_by_name(tmp_path: Path, content: str) -> None
         load_map(tmp_path / "map.json")
     with pytest.raises(RequestError, match=r"gone\.json"):
         load_map(tmp_path / "gone.json")
+
+
+def test_a_forearm_is_no_index_finger_whatever_the_prefix() -> None:
+    names = [name.replace("mixamorig:", "mixamorig1:") for name in RIGS["MIXAMO"]]
+    found = guessed_map(names)
+    assert not [bone for bone in found.values() if "ForeArm" in bone]
+    assert found["index_01.L"] == "mixamorig1:LeftHandIndex1"
+    for prefix in ("mixamorig_", "mixamorig12:"):
+        renamed = [name.replace("mixamorig:", prefix) for name in RIGS["MIXAMO"]]
+        assert preset_map("MIXAMO", 0, renamed)["thumb_03.L"] == f"{prefix}LeftHandThumb3"
+
+
+def test_a_finger_that_is_not_whole_or_not_a_chain_is_left_out() -> None:
+    names = RIGS["UNREAL"]
+    fewer = [name for name in names if name != "ring_02_l"]
+    assert not [name for name in guessed_map(fewer) if name.startswith("ring") and name.endswith(".L")]
+    parents = {name: "hand_l" for name in names if name.endswith("_l") and name != "hand_l"}
+    assert not [
+        name for name in guessed_map(names, parents) if name.startswith("index") and name.endswith(".L")
+    ]

@@ -112,7 +112,7 @@ def test_capture_brings_the_engines_take_into_the_scene(
 
 @pytest.mark.parametrize(
     ("behaviour", "said"),
-    [("killed", "SIGKILL"), ("rubbish", "not JSON"), ("other_protocol", "protocol 99"), ("good", "take")],
+    [("killed", "SIGKILL"), ("rubbish", "no message"), ("other_protocol", "protocol 99"), ("good", "take")],
 )
 def test_a_bad_engine_is_a_readable_message_and_a_living_scene(
     scene: bpy.types.Scene, pictures: Path, tmp_path: Path, behaviour: str, said: str
@@ -287,16 +287,20 @@ def test_escape_stops_the_run_and_timer_ends_the_operator(
         _drop_timer=lambda context: operator_class._drop_timer(operator, context),
     )
     manager = SimpleNamespace(event_timer_remove=removed.append)
-    context = SimpleNamespace(window_manager=manager)
+    sidebar = SimpleNamespace(type="UI", x=800, y=0, width=200, height=600)
+    screen = SimpleNamespace(areas=[SimpleNamespace(type="VIEW_3D", regions=[sidebar])])
+    context = SimpleNamespace(window_manager=manager, window=SimpleNamespace(screen=screen))
     event = SimpleNamespace(type="TIMER", value="NOTHING")
     runs = module("capture.runs").RUNS
     end = time.monotonic() + 20
     while not runs.state.done:
         assert operator_class.modal(operator, context, event) == {"PASS_THROUGH"}
         assert time.monotonic() < end
-    assert operator_class.modal(operator, context, SimpleNamespace(type="ESC", value="PRESS")) == {
-        "PASS_THROUGH"
-    }
+    elsewhere = SimpleNamespace(type="ESC", value="PRESS", mouse_x=10, mouse_y=10)
+    assert operator_class.modal(operator, context, elsewhere) == {"PASS_THROUGH"}
+    assert "CANCEL" not in runs.state.phase.name
+    over = SimpleNamespace(type="ESC", value="PRESS", mouse_x=850, mouse_y=10)
+    assert operator_class.modal(operator, context, over) == {"RUNNING_MODAL"}
     begun = time.monotonic()
     while operator_class.modal(operator, context, event) != {"FINISHED"}:
         assert time.monotonic() - begun < 10

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference_core.shared.skeleton import LEFT, RIGHT
-from tests.blender_addon.scenes import bone_heads, empty_scene, go_to, hand, load, made
+from tests.blender_addon.scenes import bone_heads, empty_scene, go_to, hand, load
 
 
 @pytest.fixture
@@ -138,12 +138,67 @@ def test_a_swapped_fist_stays_a_fist(shot: bpy.types.Collection) -> None:
     assert all(new[0] * new[1] * old[0] * old[1] >= 0 for new, old in zip(after, before, strict=True))
 
 
-def test_smoothing_by_nothing_is_the_raw_motion(shot: bpy.types.Collection) -> None:
-    take, frames = made("two_hands"), scene_frames()
+def test_the_slider_begins_at_the_solve_and_touching_it_moves_next_to_nothing(
+    shot: bpy.types.Collection,
+) -> None:
+    scene, frames, armature = bpy.context.scene, scene_frames(), hand(shot, RIGHT)
+    before = played(armature, frames)
+    assert scene.duohand_smoothing == pytest.approx(0.5)
+    scene.duohand_smoothing = 0.5
+    np.testing.assert_allclose(played(armature, frames), before, atol=1e-6)
+    for strength in (0.51, 0.49, 0.8, 0.2, 0.5):
+        scene.duohand_smoothing = strength
+        assert scene.duohand_smoothing == pytest.approx(strength)
+    np.testing.assert_allclose(played(armature, frames), before, atol=1e-5)
+
+
+def test_less_smoothing_brings_back_shake_and_no_more_than_that(shot: bpy.types.Collection) -> None:
+    armature, frames = hand(shot, RIGHT), scene_frames()
+    before = played(armature, frames)
     assert bpy.ops.duohand.smooth(strength=0.0) == {"FINISHED"}
-    heads = played(hand(shot, RIGHT), frames[:1])[0]
-    raw = take.raw_wrist_cam_m[0, RIGHT] @ np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]).T
-    np.testing.assert_allclose(heads[0], raw, atol=1e-5)
+    moved = np.linalg.norm(played(armature, frames)[:, 0] - before[:, 0], axis=-1)
+    assert 1e-4 < moved.max() < 0.0101
+
+
+def test_smoothing_keeps_edits_and_what_is_outside_the_range(shot: bpy.types.Collection) -> None:
+    scene, armature, frames = bpy.context.scene, hand(shot, RIGHT), scene_frames()
+    before = played(armature, frames)
+    whole = {"first": int(frames[0]), "last": int(frames[-1])}
+    bpy.ops.duohand.offset_wrist(hands="RIGHT", location=(0.1, 0, 0), **whole)
+    scene.use_preview_range = True
+    scene.frame_preview_start, scene.frame_preview_end = int(frames[8]), int(frames[15])
+    scene.duohand_smoothing = 0.9
+    after = played(armature, frames) - [0.1, 0, 0]
+    np.testing.assert_allclose(after[:8], before[:8], atol=1e-5)
+    np.testing.assert_allclose(after[16:], before[16:], atol=1e-5)
+    assert 1e-5 < np.abs(after[8:16] - before[8:16]).max() < 0.05
+    scene.use_preview_range = False
+
+
+def test_a_locked_range_is_not_said_to_be_held(shot: bpy.types.Collection) -> None:
+    frames = scene_frames()
+    first, last = int(frames[5]), int(frames[9])
+    bpy.ops.duohand.lock_range(first=first, last=last)
+    with pytest.raises(RuntimeError, match="locked"):
+        bpy.ops.duohand.hold_range(first=first, last=last)
+
+
+def test_motion_that_was_pushed_down_in_the_nla_is_still_cleaned_up(shot: bpy.types.Collection) -> None:
+    armature, frames = hand(shot, RIGHT), scene_frames()
+    data = armature.animation_data
+    action, slot = data.action, getattr(data, "action_slot", None)
+    track = data.nla_tracks.new()
+    strip = track.strips.new("pushed", int(action.frame_range[0]), action)
+    if slot is not None:
+        strip.action_slot = slot
+    data.action = None
+    assert bpy.ops.duohand.hold_range(hands="RIGHT", first=int(frames[3]), last=int(frames[8])) == {
+        "FINISHED"
+    }
+    assert np.ptp(played(armature, frames)[3:9], axis=0).max() < 1e-6
+    strip.frame_start, strip.frame_end = strip.frame_start + 7, strip.frame_end + 7
+    with pytest.raises(RuntimeError, match="NLA"):
+        bpy.ops.duohand.hold_range(hands="RIGHT", first=int(frames[3]), last=int(frames[8]))
 
 
 def test_more_smoothing_means_less_shake(shot: bpy.types.Collection) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is exported is what is seen: files read back by Blender and by assimp."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -154,6 +155,81 @@ def test_usd_and_bvh_are_written_and_read_back(tmp_path):
     bpy.ops.import_anim.bvh(filepath=str(tmp_path / "hands_left.bvh"), axis_forward="Y", axis_up="Z")
     assert bone_counts() == [16]
     assert before
+
+
+def test_bvh_stands_where_the_shot_stands_for_readers_that_take_y_for_up(tmp_path):
+    scene = scenes.empty_scene()
+    scene.cursor.location, scene.cursor.rotation_euler = (1, 2, 3), (0.3, 0.2, 1)
+    take, shot = scenes.made("two_hands"), scenes.load("two_hands", place="CURSOR")
+    before = shown_heads(shot, take)
+    assert bpy.ops.duohand.export_bvh(filepath=str(tmp_path / "hands.bvh")) == {"FINISHED"}
+    scenes.empty_scene()
+    for side in ("left", "right"):
+        bpy.ops.import_anim.bvh(
+            filepath=str(tmp_path / f"hands_{side}.bvh")
+        )  # y up is what it takes by itself
+    assert_same_motion(before)
+
+
+@pytest.mark.parametrize("kind", ["glb", "bvh", "usda"])
+def test_a_rate_with_a_base_keeps_its_seconds(kind, tmp_path):
+    scene = scenes.empty_scene()
+    scene.render.fps, scene.render.fps_base = 17, 17 / 16.33
+    scenes.load("right_only", timing="FRAMES")
+    path = tmp_path / f"hand.{kind}"
+    assert getattr(bpy.ops.duohand, f"export_{kind[:3]}")(filepath=str(path)) == {"FINISHED"}
+    wanted = (scene.frame_end - scene.frame_start) / 16.33
+    assert seconds_in(path) == pytest.approx(wanted, abs=1e-3)
+
+
+def seconds_in(path):
+    if path.suffix == ".glb":
+        content = path.read_bytes()
+        told = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
+        inputs = {sampler["input"] for item in told["animations"] for sampler in item["samplers"]}
+        ends = [(told["accessors"][index]["min"][0], told["accessors"][index]["max"][0]) for index in inputs]
+        return max(end for _, end in ends) - min(start for start, _ in ends)
+    text = path.read_text()
+    if path.suffix == ".bvh":
+        frames, step = re.search(r"Frames:\s+(\d+)", text)[1], re.search(r"Frame Time:\s+([\d.]+)", text)[1]
+        return (int(frames) - 1) * float(step)
+    start, end, rate = (
+        float(re.search(rf"{word}\s*=\s*([\d.]+)", text)[1])
+        for word in ("startTimeCode", "endTimeCode", "timeCodesPerSecond")
+    )
+    return (end - start) / rate
+
+
+@pytest.mark.parametrize("kind", ["fbx", "glb", "bvh"])
+def test_a_hand_is_a_hand_whatever_the_scenes_unit(kind, tmp_path):
+    lengths = []
+    for unit in (1.0, 0.01):
+        scene = scenes.empty_scene()
+        scene.unit_settings.scale_length = unit
+        shot = scenes.load("right_only")
+        seen = scenes.bone_heads(scenes.hand(shot, 1))
+        assert np.linalg.norm(seen[0] - seen[4]) * unit == pytest.approx(0.09, abs=0.02)
+        path = tmp_path / f"{unit}.{kind}"
+        assert getattr(bpy.ops.duohand, f"export_{kind[:3]}")(filepath=str(path)) == {"FINISHED"}
+        scenes.empty_scene()
+        importer = {
+            "fbx": lambda file: read_fbx(file),
+            "glb": lambda file: bpy.ops.import_scene.gltf(filepath=str(file), bone_heuristic="BLENDER"),
+            "bvh": lambda file: bpy.ops.import_anim.bvh(filepath=str(file)),
+        }[kind]
+        importer(path)
+        heads = read_heads()[1]
+        lengths.append(float(np.linalg.norm(heads[0] - heads[4])))
+    assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)
+
+
+def test_usd_of_another_unit_is_refused_with_the_way_out(tmp_path):
+    scene = scenes.empty_scene()
+    scene.unit_settings.scale_length = 0.01
+    scenes.load("right_only")
+    with pytest.raises(RuntimeError, match="Unit Scale"):
+        bpy.ops.duohand.export_usd(filepath=str(tmp_path / "hand.usda"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_exporting_leaves_selection_visibility_and_scenes_as_they_were(tmp_path):

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The smoothing of a hand's motion, changed from what it is now: edits stay edits.
+
+More smoothing smooths what is there. Less brings back the shake that the raw motion has between both strengths, within
+bounds: what differs more is an error that the solve took out, not shake. Strength 0..1 of each frame is known: that
+of the solve, and of ranges that were smoothed since.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from inference_core.shared import quaternions
+
+from ..scene.hand_curves import HandRig, read_raw_track, read_track, write_track
+from ..scene.track import Flags, Floats, HandTrack, inside
+from .edits import smoothed
+
+MOST_M: Final = 0.01  # shake is smaller
+MOST_RAD: Final = 0.2
+FADE_FRAMES: Final = 5.0  # at the ends of a range
+
+
+@dataclass(frozen=True)
+class _Base:
+    """Motion and strength (K,) that smoothing starts from, and what was last written of it."""
+
+    track: HandTrack
+    strengths: Floats
+    written: HandTrack
+
+
+_bases: dict[int, _Base] = {}
+
+
+def smooth(rig: HandRig, fps: float, strength: float, first: int, last: int) -> None:
+    """Give the range (scene frames, both included) that smoothing; what is outside stays as it is."""
+    now = read_track(rig)
+    rows = inside(now, first, last)
+    base = _base(rig, now)
+    target = _at_strength(rig, base, fps, strength)
+    weights = _faded(now, rows)
+    result = _mixed(now, target, weights)
+    write_track(rig, result)
+    _remember(rig, strength, first, last)
+    _bases[rig.armature.session_uid] = replace(base, written=read_track(rig))
+
+
+def strength_of(rig: HandRig, first: int, last: int) -> float:
+    """The smoothing that the range has now; where it has several, the last that was given to a part of it."""
+    found = rig.armature.duohand.solved_smoothing
+    for item in rig.armature.duohand.smoothing:
+        if item.first <= last and item.last >= first:
+            found = item.strength
+    return found
+
+
+def _base(rig: HandRig, now: HandTrack) -> _Base:
+    """What to start from: as before while a slider is drawn to and fro, else the motion as it is."""
+    kept = _bases.get(rig.armature.session_uid)
+    if kept is not None and _alike(kept.written, now):
+        return kept
+    return _Base(now, _strengths(rig, now), now)
+
+
+def _strengths(rig: HandRig, track: HandTrack) -> Floats:
+    found = np.full(len(track.frames), rig.armature.duohand.solved_smoothing)
+    for item in rig.armature.duohand.smoothing:
+        found[inside(track, item.first, item.last)] = item.strength
+    return found
+
+
+def _at_strength(rig: HandRig, base: _Base, fps: float, strength: float) -> HandTrack:
+    """The whole base track at that strength."""
+    location, rotations = base.track.location.copy(), base.track.rotations_wxyz.copy()
+    for level in np.unique(base.strengths):
+        rows = base.strengths == level
+        if abs(strength - level) < 1e-6:
+            continue
+        if strength > level:
+            # Windows add up by their squares, and grow with the strength's square.
+            found = smoothed(base.track, fps, float((strength**4 - level**4) ** 0.25))
+        else:
+            found = _with_shake(rig, base.track, fps, strength, float(level))
+        location[rows], rotations[rows] = found.location[rows], found.rotations_wxyz[rows]
+    return replace(base.track, location=location, rotations_wxyz=rotations)
+
+
+def _with_shake(rig: HandRig, track: HandTrack, fps: float, strength: float, level: float) -> HandTrack:
+    """The track with what the raw motion has at `strength` and has no more at `level`, within bounds."""
+    raw = read_raw_track(rig, track)
+    less, more = smoothed(raw, fps, strength), smoothed(raw, fps, level)
+    shift = _within(less.location - more.location, MOST_M * rig.shot.duohand.scale)
+    turn = quaternions.multiply(quaternions.conjugate(more.rotations_wxyz), less.rotations_wxyz)
+    turn = quaternions.exp(_within(quaternions.log(turn), MOST_RAD))
+    turned = quaternions.multiply(track.rotations_wxyz, turn)
+    return replace(track, location=track.location + shift, rotations_wxyz=quaternions.continuous(turned))
+
+
+def _within(vectors: Floats, most: float) -> Floats:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors * np.minimum(1.0, most / np.maximum(lengths, 1e-12))
+
+
+def _faded(track: HandTrack, rows: Flags) -> Floats:
+    """Weights (K,) of the range: 1 inside, falling off towards an end beyond which the motion goes on as it is."""
+    weights = rows.astype(np.float64)
+    chosen = np.flatnonzero(rows)
+    if not len(chosen):
+        return weights
+    frames = track.frames[chosen]
+    if chosen[0] > 0:
+        weights[chosen] = np.minimum(weights[chosen], (frames - frames[0] + 1) / (FADE_FRAMES + 1))
+    if chosen[-1] < len(rows) - 1:
+        weights[chosen] = np.minimum(weights[chosen], (frames[-1] - frames + 1) / (FADE_FRAMES + 1))
+    return weights
+
+
+def _mixed(now: HandTrack, target: HandTrack, weights: Floats) -> HandTrack:
+    location = now.location + weights[:, None] * (target.location - now.location)
+    signs = np.where((now.rotations_wxyz * target.rotations_wxyz).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+    rotations = now.rotations_wxyz + weights[:, None, None] * (
+        signs * target.rotations_wxyz - now.rotations_wxyz
+    )
+    return replace(
+        now, location=location, rotations_wxyz=quaternions.continuous(quaternions.normalized(rotations))
+    )
+
+
+def _remember(rig: HandRig, strength: float, first: int, last: int) -> None:
+    kept = rig.armature.duohand.smoothing
+    for index in reversed(range(len(kept))):
+        if kept[index].first >= first and kept[index].last <= last:
+            kept.remove(index)
+    item = kept.add()
+    item.first, item.last, item.strength = first, last, strength
+
+
+def _alike(one: HandTrack, other: HandTrack) -> bool:
+    return (
+        np.array_equal(one.frames, other.frames)
+        and np.array_equal(one.location, other.location)
+        and np.array_equal(one.rotations_wxyz, other.rotations_wxyz)
+    )

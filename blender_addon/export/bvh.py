@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One hand as BVH text: y up, metres, where the shot stands.
+
+Blender's own exporter writes an armature's own axes, z up, and leaves out where its object stands: other programs then
+show hands that lie on their side at the origin.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import bpy
+import numpy as np
+
+from inference_core.shared import quaternions
+
+from ..scene.axes import Y_UP_FROM_WORLD, Floats
+from ..scene.motion import eulers_from_quaternions
+
+# Channels in the file's order; a point is turned by the last one first, which Blender calls YXZ.
+_CHANNELS: Final = "Zrotation Xrotation Yrotation"
+_ORDER: Final = "YXZ"
+_COLUMNS: Final = (2, 0, 1)
+
+
+def bvh_text(
+    scene: bpy.types.Scene, hand: bpy.types.Object, frames: Sequence[int], metres_per_unit: float
+) -> str:
+    """The hand's bones and their motion at the scene's frames, which are stepped through."""
+    bones = _in_order(hand.data)
+    parents = [bones.index(bone.parent) if bone.parent is not None else -1 for bone in bones]
+    worlds = _world_matrices(scene, hand, bones, frames)
+    rest = np.array([np.array(bone.matrix_local)[:3, :3] for bone in bones], np.float64)
+    scale = float(np.cbrt(np.linalg.det(np.array(hand.matrix_world, np.float64)[:3, :3])))
+    turned = Y_UP_FROM_WORLD @ _unscaled(worlds[:, :, :3, :3]) @ rest.transpose(0, 2, 1) @ Y_UP_FROM_WORLD.T
+    local = turned.copy()
+    for index, parent in enumerate(parents):
+        if parent >= 0:
+            local[:, index] = turned[:, parent].transpose(0, 2, 1) @ turned[:, index]
+    angles = np.degrees(eulers_from_quaternions(quaternions.from_matrix(local), _ORDER))
+    places = worlds[:, 0, :3, 3] @ Y_UP_FROM_WORLD.T * metres_per_unit
+    rows = np.concatenate([places, angles[:, :, _COLUMNS].reshape(len(places), -1)], 1)
+    seconds = scene.render.fps_base / scene.render.fps
+    motion = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in rows)
+    hierarchy = "\n".join(_joint(bones, parents, 0, scale * metres_per_unit, ""))
+    return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {len(rows)}\nFrame Time: {seconds:.8f}\n{motion}\n"
+
+
+def _in_order(data: Any) -> list[Any]:
+    """The bones, each before its children, children of one bone together: the order of a BVH file's channels."""
+    found: list[Any] = []
+
+    def visit(bone: Any) -> None:
+        found.append(bone)
+        for child in bone.children:
+            visit(child)
+
+    visit(next(bone for bone in data.bones if bone.parent is None))
+    return found
+
+
+def _world_matrices(
+    scene: bpy.types.Scene, hand: bpy.types.Object, bones: Sequence[Any], frames: Sequence[int]
+) -> Floats:
+    """(F, N, 4, 4) of the bones in the world, as they are shown."""
+    graph: Any = scene.view_layers[0].depsgraph
+    found = np.empty((len(frames), len(bones), 4, 4))
+    for row, frame in enumerate(frames):
+        scene.frame_set(frame)
+        shown: Any = hand.evaluated_get(graph)
+        for index, bone in enumerate(bones):
+            found[row, index] = np.array(shown.matrix_world @ shown.pose.bones[bone.name].matrix)
+    return found
+
+
+def _unscaled(frames: Floats) -> Floats:
+    return frames / np.linalg.norm(frames, axis=-2, keepdims=True)
+
+
+def _joint(bones: Sequence[Any], parents: Sequence[int], index: int, scale: float, indent: str) -> list[str]:
+    bone, parent = bones[index], parents[index]
+    offset = np.zeros(3) if parent < 0 else np.array(bone.head_local - bones[parent].head_local)
+    kind = "ROOT" if parent < 0 else "JOINT"
+    channels = f"6 Xposition Yposition Zposition {_CHANNELS}" if parent < 0 else f"3 {_CHANNELS}"
+    inner = f"{indent}\t"
+    lines = [
+        f"{indent}{kind} {bone.name}",
+        f"{indent}{{",
+        f"{inner}OFFSET {_point(offset * scale)}",
+        f"{inner}CHANNELS {channels}",
+    ]
+    children = [child for child, above in enumerate(parents) if above == index]
+    for child in children:
+        lines += _joint(bones, parents, child, scale, inner)
+    if not children:
+        end = _point(np.array(bone.tail_local - bone.head_local) * scale)
+        lines += [f"{inner}End Site", f"{inner}{{", f"{inner}\tOFFSET {end}", f"{inner}}}"]
+    return [*lines, f"{indent}}}"]
+
+
+def _point(vector: Floats) -> str:
+    return " ".join(f"{value:.8f}" for value in Y_UP_FROM_WORLD @ vector)

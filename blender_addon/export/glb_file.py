@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Blender's glTF exporter leaves out, put right in the file: the base of the frame rate, the unit scale. No bpy.
+
+It takes the rate's divisor for none, or the wrong way round, by its version, and a Blender unit for a metre.
+"""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+_HEADER: Final = struct.Struct("<4sII")
+_CHUNK: Final = struct.Struct("<II")
+_JSON: Final = 0x4E4F534A
+_SAME: Final = 1e-5
+
+
+def mend_glb(path: Path, seconds_per_frame: float, metres_per_unit: float) -> None:
+    """Let the keys, one on every frame, follow each other by that time; scale what the file shows to metres."""
+    content = path.read_bytes()
+    length, _ = _CHUNK.unpack_from(content, _HEADER.size)
+    start = _HEADER.size + _CHUNK.size
+    told: dict[str, Any] = json.loads(content[start : start + length])
+    rest = bytearray(content[start + length :])  # the binary chunk with its header
+    times = _stretch_needed(told, seconds_per_frame)
+    if abs(times - 1) < _SAME and metres_per_unit == 1.0:
+        return
+    _stretch(told, rest, times)
+    if metres_per_unit != 1.0:
+        _scale(told, metres_per_unit)
+    text = json.dumps(told, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    whole = _HEADER.size + _CHUNK.size + len(text) + len(rest)
+    path.write_bytes(_HEADER.pack(b"glTF", 2, whole) + _CHUNK.pack(len(text), _JSON) + text + bytes(rest))
+
+
+def _stretch_needed(told: dict[str, Any], seconds_per_frame: float) -> float:
+    """What the times are to be multiplied by, told from the curve with the most keys."""
+    curves = [told["accessors"][index] for index in _inputs(told)]
+    longest = max(curves, key=lambda item: item["count"], default=None)
+    if longest is None or longest["count"] < 2:
+        return 1.0
+    step = (longest["max"][0] - longest["min"][0]) / (longest["count"] - 1)
+    return seconds_per_frame / step if step > 0 else 1.0
+
+
+def _inputs(told: dict[str, Any]) -> set[int]:
+    return {sampler["input"] for animation in told.get("animations", []) for sampler in animation["samplers"]}
+
+
+def _stretch(told: dict[str, Any], rest: bytearray, times: float) -> None:
+    for index in _inputs(told):
+        accessor = told["accessors"][index]
+        view = told["bufferViews"][accessor["bufferView"]]
+        offset = _CHUNK.size + view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
+        keys = np.frombuffer(rest, "<f4", accessor["count"], offset) * np.float32(times)
+        rest[offset : offset + 4 * len(keys)] = keys.astype("<f4").tobytes()
+        accessor["min"], accessor["max"] = [float(keys.min())], [float(keys.max())]
+
+
+def _scale(told: dict[str, Any], metres_per_unit: float) -> None:
+    nodes = told["nodes"]
+    for scene in told["scenes"]:
+        nodes.append(
+            {"name": scene.get("name", "units"), "scale": [metres_per_unit] * 3, "children": scene["nodes"]}
+        )
+        scene["nodes"] = [len(nodes) - 1]
