@@ -20,8 +20,9 @@ from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, HandTracks, f
 from inference_core.two_hand.predictions import TwoHandPredictions
 
 # A network may bring back a hand that the tracks call absent when it is this sure of it; less will do for a hand that
-# was seen a little before or after.
+# was seen a little before and after, or within so many frames: one that is not seen again has mostly left.
 _NETWORK_PRESENCE, _NETWORK_CONFIDENCE, _CONFIDENCE_NEAR = 0.5, 0.3, 0.1
+_OPEN_END_FRAMES = 6
 # Farther apart than this many median frame times, frames are not neighbours: too much may have happened.
 _LONGEST_STEP = 12.0
 
@@ -114,7 +115,10 @@ def usable_presence(evidence: HandTracks, network: TwoHandPredictions | None) ->
     )
     held = (present == SEEN) & (landmarks > 0).any(-1)
     if network is not None:
-        near = np.minimum(*frames_to_known(present == SEEN)) <= REMEMBERED_FRAMES
+        before, after = frames_to_known(present == SEEN)
+        near = (np.maximum(before, after) <= REMEMBERED_FRAMES) | (
+            np.minimum(before, after) <= _OPEN_END_FRAMES
+        )
         least = np.where(near, _CONFIDENCE_NEAR, _NETWORK_CONFIDENCE)
         sure = (network.presence > _NETWORK_PRESENCE) & (network.confidence > least)
         present = np.where((present == ABSENT) & sure, np.uint8(FILLED), present)
