@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The shot solve: all evidence of a shot to one smooth, metric motion of both hands.
 
-One shape a hand first. Then, window by window: every frame by itself (frame_fit), gaps interpolated, and all frames
-of the window together by Gauss-Newton (terms, smoothness, contact), each iteration one banded Cholesky.
+One shape a hand first. Then, window by window: every frame by itself (single_frame), gaps interpolated, and all frames
+of the window together by Gauss-Newton (residuals, temporal, interaction): both hands of a frame are one block, and each
+iteration is one banded Cholesky.
 The windows overlap and are faded into each other. Memory stays flat in the shot's length, and the derivatives
 are exact and written out (parameterisation): 10 to 20 times the speed of automatic ones.
 """

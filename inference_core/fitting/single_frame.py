@@ -34,7 +34,7 @@ from inference_core.tracking.hand_tracks import HandTracks
 
 # Starting poses: all fingers' flexion as multiples of the relaxed hand's, from flat to fist.
 _START_BENDS = (0.0, 1.0, 2.2, 3.5)
-_FRAME_STEPS = 14
+_FRAME_STEPS = 16
 _SHAPE_STEPS = 8
 _SHAPE_FRAMES = 120
 # A hand in a shot counts as this many independent looks at its shape, however many frames it has: landmark
