@@ -61,6 +61,8 @@ addon: .venv/.ready
 	$(BIN)/python build_addon.py
 
 bench: .venv/.ready
+	$(BIN)/python -m benchmarks.against_mediapipe $(FOOTAGE)
+	$(BIN)/python -m benchmarks.against_mediapipe $(FOOTAGE) --rounds 1 --busy
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.reconstruct $(FOOTAGE)
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.landmarks $(FOOTAGE)
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.network --network dir-release

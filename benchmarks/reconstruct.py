@@ -25,7 +25,7 @@ from inference_core.cli.take_report import shake_mm
 from inference_core.footage import open_footage
 from inference_core.shared.take import Take, load_take
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[1]
 _MINUTE_FRAMES = 30 * 60
 
 

@@ -12,7 +12,7 @@ _WANTED_THREADS = os.environ.get("OMP_NUM_THREADS", "")
 # mallopt's names in glibc.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 # A picture or a layer's features is given back to the system and taken anew at every use unless it is below these.
-_MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = 32 << 20, 256 << 20, 16 << 20
+_MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = 32 << 20, 64 << 20, 16 << 20
 
 
 def settle_process() -> None:

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole command against MediaPipe's loop alone, in turns on the same frames: ratios with their spread, and stages.
+
+    python -m benchmarks.against_mediapipe FOOTAGE [--frames 0:280] [--rounds 3] [--busy]
+
+Ours: the plain command as a process, start, decoding, take and all. MediaPipe's: the time in Hands.process only, its
+pictures decoded before. Processor time stands beside the clock's, for it changes less where other work runs.
+--busy: beside a program that keeps one core busy.
+"""
+
+import argparse
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference_core.footage import open_footage, parse_frame_range
+
+_ROOT = Path(__file__).parents[1]
+# What `make` settles for tests; a plain command settles its own.
+_SETTLED = ("OMP_", "MALLOC_")
+PEER, NETWORK, LANDMARKS = "MediaPipe", "with the network", "without"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds by the clock and of the processor, and the peak memory."""
+
+    wall_s: float
+    processor_s: float
+    peak_mb: float
+    told: str
+
+
+def main() -> None:
+    """Print a line for every way and the stages of the last round."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("footage", type=Path)
+    parser.add_argument("--frames", default="0:280")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--peer", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.peer:
+        print(*mediapipe_loop(arguments.footage, arguments.frames))
+        return
+    with tempfile.TemporaryDirectory() as folder, busy_program(arguments.busy):
+        report(arguments, Path(folder) / "take.npz")
+
+
+def report(arguments: argparse.Namespace, take: Path) -> None:
+    """Runs every way in turns; the first round, which also converts networks, does not count."""
+    ways = {PEER: ["--peer"], NETWORK: ["shipped"], LANDMARKS: ["none"]}
+    costs: dict[str, list[Cost]] = {name: [] for name in ways}
+    for turn in range(arguments.rounds + 1):
+        for name in ways:
+            cost = peer_cost(arguments) if name == PEER else our_cost(arguments, ways[name][0], take)
+            if turn > 0:
+                costs[name].append(cost)
+    for name, found in costs.items():
+        walls, processors = [c.wall_s for c in found], [c.processor_s for c in found]
+        ratios = [c.wall_s / peer.wall_s for c, peer in zip(found, costs[PEER], strict=True)]
+        work = [c.processor_s / peer.processor_s for c, peer in zip(found, costs[PEER], strict=True)]
+        print(
+            f"{name:<17} {statistics.median(walls):6.2f} s, {statistics.median(processors):6.2f} s of the processor, "
+            f"{max(c.peak_mb for c in found):5.0f} MB; of MediaPipe's time {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f}), of its work {statistics.median(work):.2f}"
+        )
+    for name in (NETWORK, LANDMARKS):
+        stages = re.findall(r"(\w+): \d+ frames in ([\d.]+) s", costs[name][-1].told)
+        print(f"{name}: " + ", ".join(f"{stage} {seconds} s" for stage, seconds in stages))
+
+
+def our_cost(arguments: argparse.Namespace, network: str, take: Path) -> Cost:
+    """One run of the plain command."""
+    command = [sys.executable, "-m", "inference_core", "reconstruct", str(arguments.footage), "--no-resume"]
+    command += ["--frames", arguments.frames, "--network", network, "--device", "cpu", "--out", str(take)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTLED)}
+    start_s = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as told:
+        process = subprocess.Popen(
+            command, cwd=_ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=told
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - start_s
+        told.seek(0)
+        text = told.read()
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise SystemExit(f"the run failed:\n{text}")
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, _megabytes(usage.ru_maxrss), text)
+
+
+def peer_cost(arguments: argparse.Namespace) -> Cost:
+    """MediaPipe's loop in a process of its own, which tells its own figures."""
+    command = [sys.executable, "-m", "benchmarks.against_mediapipe", str(arguments.footage), "--peer"]
+    command += ["--frames", arguments.frames]
+    told = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True).stdout
+    wall_s, processor_s, peak_mb = (float(value) for value in told.split()[-3:])
+    return Cost(wall_s, processor_s, peak_mb, "")
+
+
+def mediapipe_loop(footage: Path, frames: str) -> tuple[float, float, float]:
+    """Seconds in Hands.process by the clock and of the processor, and the process's peak in megabytes."""
+    import mediapipe
+
+    wall_s = processor_s = 0.0
+    with mediapipe.solutions.hands.Hands(max_num_hands=2) as peer:
+        for frame in open_footage(footage, parse_frame_range(frames)):
+            if frame.image is not None:
+                wall, processor = time.perf_counter(), time.process_time()
+                peer.process(frame.image)
+                wall_s += time.perf_counter() - wall
+                processor_s += time.process_time() - processor
+    return wall_s, processor_s, _megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+@contextmanager
+def busy_program(wanted: bool) -> Generator[None]:
+    """A program that keeps one core busy meanwhile, where it is wanted."""
+    command = [sys.executable, "-c", "while True: pass"]
+    program = subprocess.Popen(command) if wanted else None
+    try:
+        yield
+    finally:
+        if program is not None:
+            program.kill()
+            program.wait()
+
+
+def _megabytes(peak: int) -> float:
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+if __name__ == "__main__":
+    main()
