@@ -114,4 +114,6 @@ def _first_size(files: Mapping[int, Path], path: Path, limits: Limits) -> tuple[
             reason = reason or str(error)
             continue
         return image.shape[1], image.shape[0]
+    if len(files) == 1:
+        raise FootageError(reason)
     raise FootageError(f"None of the pictures of {path} can be read. The first: {reason}")
