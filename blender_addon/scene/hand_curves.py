@@ -13,8 +13,8 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 
 from . import fcurves, hand_keys, shot
-from .fcurves import BREAKDOWN, CONSTANT, KEYFRAME, Channels, Keys
-from .motion import eulers_from_quaternions
+from .fcurves import BREAKDOWN, CONSTANT, KEYFRAME, Channels
+from .motion import quaternions_from_eulers
 from .rest_bones import bone_names
 from .track import Flags, Floats, HandTrack, inside, merged, rows_of
 
@@ -160,9 +160,8 @@ def _key(rig: HandRig, track: HandTrack) -> None:
     keys = fcurves.dense_keys(track.frames, track.location, kinds)
     keys.interpolation[:-1][track.absent_after[:-1]] = CONSTANT
     fcurves.write_keys(channels, hand_keys.location_path(rig.names[0]), rig.names[0], keys)
-    turns = _channel_values(rig, track.rotations_wxyz)
-    for index, name in enumerate(rig.names):
-        values = Keys(keys.frames, turns[:, index], kinds, keys.interpolation)
+    turns = hand_keys.rotation_keys(keys, track.rotations_wxyz, rig.rotation_mode)
+    for name, values in zip(rig.names, turns, strict=True):
         fcurves.write_keys(channels, hand_keys.rotation_path(name, rig.rotation_mode), name, values)
     _write_presence(rig, channels, track)
 
@@ -189,11 +188,7 @@ def _rotations(rig: HandRig, channels: Channels, bone: bpy.types.PoseBone, frame
     if rig.rotation_mode == hand_keys.QUATERNION:
         return quaternions.normalized(_values(channels, path, 4, frames))
     angles = _values(channels, path, 3, frames)
-    turns = np.tile([1.0, 0.0, 0.0, 0.0], (len(frames), 1))
-    for axis in rig.rotation_mode:  # the first letter turns first
-        index = "XYZ".index(axis)
-        turns = quaternions.multiply(quaternions.exp(angles[:, index, None] * np.eye(3)[index]), turns)
-    return turns
+    return quaternions_from_eulers(angles, rig.rotation_mode)
 
 
 def _values(channels: Channels, path: str, count: int, frames: Floats) -> Floats:
@@ -204,12 +199,6 @@ def _values(channels: Channels, path: str, count: int, frames: Floats) -> Floats
     if np.array_equal(keys.frames, frames):
         return keys.values
     return fcurves.sample([channels.fcurves.find(path, index=index) for index in range(count)], frames)
-
-
-def _channel_values(rig: HandRig, rotations_wxyz: Floats) -> Floats:
-    if rig.rotation_mode == hand_keys.QUATERNION:
-        return rotations_wxyz
-    return eulers_from_quaternions(rotations_wxyz, rig.rotation_mode)
 
 
 def _with(rig: HandRig, track: HandTrack, kept: HandTrack | None) -> HandTrack:

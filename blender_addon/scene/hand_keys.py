@@ -19,7 +19,13 @@ from inference_core.shared.presence import ABSENT
 from . import fcurves
 from .axes import Floats
 from .fcurves import BREAKDOWN, CONSTANT, KEYFRAME, Channels, Keys
-from .motion import BoneMotion, eulers_from_quaternions
+from .motion import (
+    EULER_TOLERANCE_RAD,
+    BoneMotion,
+    eulers_from_quaternions,
+    refined_eulers,
+    strays_between,
+)
 
 CONFIDENCE: Final = '["confidence"]'
 PRESENCE: Final = '["presence"]'
@@ -55,14 +61,31 @@ def motion_steps(
     kinds = np.where(motion.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
     location = _holding_over_gaps(fcurves.dense_keys(at, motion.location, kinds), motion.rows)
     fcurves.write_keys(channels, location_path(names[0]), names[0], location)
-    turns = motion.rotations_wxyz
-    if rotation_mode != QUATERNION:
-        turns = eulers_from_quaternions(turns, rotation_mode)
-    for index, name in enumerate(names):
-        fcurves.write_keys(
-            channels, rotation_path(name, rotation_mode), name, replace(location, values=turns[:, index])
-        )
+    for name, keys in zip(names, rotation_keys(location, motion.rotations_wxyz, rotation_mode), strict=True):
+        fcurves.write_keys(channels, rotation_path(name, rotation_mode), name, keys)
         yield
+
+
+def rotation_keys(keys: Keys, rotations_wxyz: Floats, rotation_mode: str) -> list[Keys]:
+    """Keys of N bones' rotations (K, N, 4) on the frames of `keys`, as they are keyed in that mode.
+
+    Angles that would leave the motion between two frames have keys there too.
+    """
+    if rotation_mode == QUATERNION:
+        return [replace(keys, values=turns) for turns in rotations_wxyz.swapaxes(0, 1)]
+    angles = eulers_from_quaternions(rotations_wxyz, rotation_mode)
+    moving = keys.interpolation[:-1] != CONSTANT
+    strays = strays_between(angles, rotations_wxyz, rotation_mode) > EULER_TOLERANCE_RAD
+    found: list[Keys] = []
+    for bone in range(rotations_wxyz.shape[1]):
+        if not (strays[:, bone] & moving).any():
+            found.append(replace(keys, values=angles[:, bone]))
+            continue
+        refined, rows = refined_eulers(rotations_wxyz[:, bone], rotation_mode, moving)
+        below = rows.astype(int)
+        frames = np.interp(rows, np.arange(len(keys.frames)), keys.frames)
+        found.append(Keys(frames, refined, keys.kinds[below], keys.interpolation[below]))
+    return found
 
 
 def write_confidence(

@@ -18,6 +18,9 @@ from inference_core.shared.take import Take
 
 from .axes import ARMATURE_FROM_REST, Floats, world_from_cameras
 
+EULER_TOLERANCE_RAD = 0.01  # half a degree; a finger's end strays by a millimetre
+MOST_PARTS = 32  # keys to a frame at most
+
 
 @dataclass(frozen=True)
 class BoneMotion:
@@ -99,6 +102,50 @@ def eulers_from_quaternions(rotations_wxyz: Floats, order: str) -> Floats:
         nearer = np.abs(one - angles[row - 1]).sum(-1) <= np.abs(other - angles[row - 1]).sum(-1)
         angles[row] = np.where(nearer[:, None], one, other)
     return angles
+
+
+def quaternions_from_eulers(angles: Floats, order: str) -> Floats:
+    """Rotations (..., 4) of angles (..., 3) about x, y, z, turned in Blender's `order`: its first letter first."""
+    turns = np.broadcast_to([1.0, 0.0, 0.0, 0.0], (*angles.shape[:-1], 4))
+    for axis in order:
+        index = "XYZ".index(axis)
+        turns = quaternions.multiply(quaternions.exp(angles[..., index, None] * np.eye(3)[index]), turns)
+    return turns
+
+
+def strays_between(angles: Floats, rotations_wxyz: Floats, order: str) -> Floats:
+    """How far (K - 1, ...), in radians, the turns stray halfway between keys of angles (K, ..., 3), lines between them.
+
+    They should be halfway between the rotations (K, ..., 4).
+    """
+    worst = np.zeros(angles.shape[:-1])[1:]
+    for part in (0.25, 0.5, 0.75):
+        played = quaternions_from_eulers((1 - part) * angles[:-1] + part * angles[1:], order)
+        meant = quaternions.slerp(rotations_wxyz[:-1], rotations_wxyz[1:], part)
+        worst = np.maximum(worst, quaternions.angle_between(played, meant))
+    return worst
+
+
+def refined_eulers(rotations_wxyz: Floats, order: str, moving: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Angles (M, 3) of one bone's rotations (K, 4) and where (M,) they stand among the rows: 2.5 is between 2 and 3.
+
+    Near gimbal lock straight lines between angles leave the motion: there keys stand between the rows too. moving
+    (K - 1,): which spans are played at all.
+    """
+    parts = np.ones(len(rotations_wxyz) - 1, int)
+    while True:
+        rows = np.repeat(np.arange(len(parts)), parts)
+        starts = np.repeat(np.cumsum(parts) - parts, parts)
+        fractions = (np.arange(len(rows)) - starts) / parts[rows]
+        turns = quaternions.slerp(rotations_wxyz[rows], rotations_wxyz[rows + 1], fractions)
+        turns = np.concatenate([turns, rotations_wxyz[-1:]])
+        angles = eulers_from_quaternions(turns[:, None], order)[:, 0]
+        worst = np.zeros(len(parts))
+        np.maximum.at(worst, rows, strays_between(angles, turns, order))
+        bad = (worst > EULER_TOLERANCE_RAD) & moving & (parts < MOST_PARTS)
+        if not bad.any():
+            return angles, np.append(rows + fractions, len(parts))
+        parts[bad] *= 2
 
 
 def nearest_turn(angles: Floats, previous: Floats) -> Floats:

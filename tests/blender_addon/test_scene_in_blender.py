@@ -375,3 +375,35 @@ def counts():
         "shape_keys",
     )
     return {kind: len(getattr(bpy.data, kind)) for kind in kinds}
+
+
+@pytest.mark.parametrize("order", ["XYZ", "ZYX"])
+def test_angles_play_the_motion_between_the_frames_too(order):
+    take = scenes.made("two_hands")
+    frames = np.arange(take.frame_count - 1)[:, None] + 1 + np.array([0.25, 0.5, 0.7])
+    found = []
+    for mode in ("QUATERNION", order):
+        scenes.empty_scene()
+        shot = scenes.load("two_hands", rotation_mode=mode)
+        heads = []
+        for frame in frames.ravel():
+            scenes.go_to(float(frame))
+            heads.append([scenes.bone_heads(scenes.hand(shot, side)) for side in range(2)])
+        found.append(np.array(heads))
+    assert np.linalg.norm(found[0] - found[1], axis=-1).max() < 3e-3
+
+
+def test_angles_near_gimbal_lock_have_keys_between_the_frames():
+    steps = np.linspace(-0.2, 0.2, 9)
+    turns = np.stack([[np.cos(a / 2), 0, np.sin(a / 2), 0] for a in np.pi / 2 + steps])
+    sideways = np.stack([np.cos(steps), np.sin(steps), 0 * steps, 0 * steps], 1)
+    turns = np.array(
+        [Quaternion(one) @ Quaternion(other) for one, other in zip(sideways, turns, strict=True)]
+    )
+    angles, rows = motion.refined_eulers(turns, "XYZ", np.ones(8, bool))
+    assert len(rows) > 9 and set(range(9)) <= set(rows)
+    played = motion.quaternions_from_eulers(angles, "XYZ")
+    whole = np.isin(rows, np.arange(9))
+    assert np.abs(np.abs((played[whole] * turns).sum(-1)) - 1).max() < 1e-6
+    coarse = motion.strays_between(angles[whole], turns, "XYZ").max()
+    assert np.median(motion.strays_between(angles, np.array(played), "XYZ")) < coarse / 10
