@@ -18,6 +18,41 @@ from inference_core.footage.records import Frame, Limits, Showing, Warn
 from inference_core.footage.timeline import Timeline, read_timeline
 from inference_core.shared.errors import FootageError
 
+# bpy.path.extensions_movie, 4.2 to 5.2.
+_BLENDERS_SUFFIXES = (
+    *(
+        ".avi",
+        ".avs",
+        ".divx",
+        ".dv",
+        ".flc",
+        ".flv",
+        ".gif",
+        ".m2t",
+        ".m2ts",
+        ".m2v",
+        ".m4v",
+        ".mkv",
+        ".mov",
+    ),
+    *(
+        ".movie",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mpg2",
+        ".mts",
+        ".mv",
+        ".mxf",
+        ".ogg",
+        ".ogv",
+        ".r3d",
+        ".ts",
+        ".vob",
+    ),
+    *(".webm", ".wmv", ".xvid"),
+)
+
 
 @dataclass(frozen=True)
 class Movie:
@@ -60,10 +95,10 @@ class Movie:
             yield "its pixels are not square"
         if self.presentation.fields:
             yield "it is interlaced"
-        if not self.timeline.has_times or not self.timeline.has_end:
-            yield "the file does not say when its frames are shown, or how long it is"
-        elif not self.timeline.is_even:
-            yield "its frames do not come at an even rate"
+        if self.file.path.suffix.lower() not in _BLENDERS_SUFFIXES:
+            yield f"Blender takes no {self.file.path.suffix or 'file without a suffix'} for a movie"
+        if not self.timeline.has_times or not self.timeline.is_even:
+            yield "the file does not tell its frames' times, order and length, or they are uneven"
 
     def identity(self) -> str:
         """Hash of the file's name, size and time of change."""

@@ -57,6 +57,8 @@ class Sequence:
             differences.append("its pictures are stored turned or flipped")
         elif header.shown_px != self.size_px:
             differences.append("its pixels are not square")
+        if any(not _fills_display(path) for path in self.files.values()):
+            differences.append("its pictures hold another part than the one to be shown")
         if self.last > _BLENDERS_LAST:
             differences.append(f"its numbers exceed {_BLENDERS_LAST}")
         if len(self.files) > 1 and not self._is_numbered_at_the_end(first):
@@ -103,6 +105,16 @@ def open_sequence(path: Path, fps: float | None, limits: Limits, warn: Warn) -> 
     if holes:
         warn(f"{holes} of the frames {first}..{last} are missing from the sequence {path}.")
     return Sequence(files, fps or DEFAULT_FPS, _first_size(files, path, limits), limits, warn)
+
+
+def _fills_display(path: Path) -> bool:
+    """Whether a picture, where it is an EXR that can be read, holds just the pixels of its display window."""
+    if path.suffix.lower() != ".exr":
+        return True
+    try:
+        return read_picture_header(path).fills_display
+    except FootageError:
+        return True
 
 
 def _first_size(files: Mapping[int, Path], path: Path, limits: Limits) -> tuple[int, int]:

@@ -37,7 +37,8 @@ class Timeline:
 
     has_times: False where the file holds none; ticks are then places in the order of the file.
     claimed_fps: the file's word, 0 where there is none.
-    has_end: whether the file says how long it is.
+    claimed_s: the length that others go by. is_reordered: whether the file holds its frames in another order without
+    saying so (AVI has no times).
     """
 
     pictures: Sequence[int]
@@ -46,14 +47,17 @@ class Timeline:
     held: tuple[int, ...] = ()
     has_times: bool = True
     claimed_fps: float = 0.0
-    has_end: bool = True
+    claimed_s: float = 0.0
+    is_reordered: bool = False
     damage: str = ""
 
     @property
     def is_even(self) -> bool:
         """Whether whoever counts frames by the file's rate comes upon each frame at its number."""
         rate = self.claimed_fps
-        return rate > 0 and all(abs(time * rate - number) < 0.5 for number, time in enumerate(self.times_s))
+        if self.claimed_s * rate < len(self.times_s) - 0.5 or self.is_reordered:
+            return False
+        return all(abs(time * rate - number) < 0.5 for number, time in enumerate(self.times_s))
 
 
 def read_timeline(file: MovieFile, packets: Sequence[Packet], sample: Sample, broke_off: bool) -> Timeline:
@@ -90,7 +94,8 @@ def read_timeline(file: MovieFile, packets: Sequence[Packet], sample: Sample, br
         fps,
         tuple(held),
         claimed_fps=header.guessed_fps,
-        has_end=header.has_end,
+        claimed_s=header.claimed_s,
+        is_reordered=header.is_reordered,
         damage=damage,
     )
 
@@ -99,7 +104,7 @@ def read_timeline(file: MovieFile, packets: Sequence[Packet], sample: Sample, br
 class _Header:
     """What the file promises: a frame rate, a number of frames, a duration; 0 where it does not.
 
-    guessed_fps: FFmpeg's best guess of the rate, which others count by. has_end: whether there is any duration.
+    guessed_fps: FFmpeg's best guess of the rate, which others count by. claimed_s: the length they go by.
     has_slots: each frame has a place of its own (AVI), also the dropped ones. counts_from_zero: the duration is the
     time of the end by the file's clock.
     """
@@ -109,7 +114,8 @@ class _Header:
     frames: int
     duration_s: float
     guessed_fps: float
-    has_end: bool
+    claimed_s: float
+    is_reordered: bool
     has_slots: bool
     counts_from_zero: bool
 
@@ -137,10 +143,18 @@ def _read_header(file: MovieFile) -> _Header:
             frames=frames,
             duration_s=_promised_duration_s(container, stream),
             guessed_fps=float(stream.guessed_rate or fps),
-            has_end=bool(container.duration),
+            claimed_s=_claimed_s(container, stream),
+            is_reordered=name == "avi" and bool(stream.codec_context.has_b_frames),
             has_slots=has_slots,
             counts_from_zero=name.startswith("matroska"),
         )
+
+
+def _claimed_s(container: Any, stream: Any) -> float:
+    """How long those take the movie to be who do not look at every packet: guessed, in some containers."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else 0.0
 
 
 def _is_whole_avi(path: Path) -> bool:

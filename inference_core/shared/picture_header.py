@@ -25,12 +25,14 @@ _MOST_EXIF_BYTES = 1 << 20
 @dataclass(frozen=True)
 class PictureHeader:
     """kind: by content, whatever the name. size_px: width, height as stored; of the display window in an EXR.
-    orientation: EXIF's number, 1 to 8; 1 is upright.
+    orientation: EXIF's number, 1 to 8; 1 is upright. fills_display: whether an EXR's pixels are just those of its
+    display window.
     """
 
     kind: Kind
     size_px: tuple[int, int]
     orientation: int = UPRIGHT
+    fills_display: bool = True
 
     @property
     def shown_px(self) -> tuple[int, int]:
@@ -162,18 +164,24 @@ def _bmp(file: BinaryIO) -> PictureHeader:
 
 def _exr(file: BinaryIO) -> PictureHeader:
     """The display window of the first part."""
+    windows: dict[bytes, tuple[int, ...]] = {}
     file.seek(8)
     for _ in range(_MOST_PARTS):
         name = _text(file)
-        if not name:
+        if not name or len(windows) == 2:
             break
         _text(file)
         (length,) = struct.unpack("<i", _exactly(file, 4))
-        if name == b"displayWindow" and length == 16:
-            x0, y0, x1, y1 = struct.unpack("<4i", _exactly(file, 16))
-            return PictureHeader("exr", (x1 - x0 + 1, y1 - y0 + 1))
-        file.seek(max(length, 0), io.SEEK_CUR)
-    raise ValueError("no display window")
+        if name in (b"displayWindow", b"dataWindow") and length == 16:
+            windows[name] = struct.unpack("<4i", _exactly(file, 16))
+        else:
+            file.seek(max(length, 0), io.SEEK_CUR)
+    if b"displayWindow" not in windows:
+        raise ValueError("no display window")
+    shown = windows[b"displayWindow"]
+    x0, y0, x1, y1 = shown
+    fills = windows.get(b"dataWindow", shown) == shown
+    return PictureHeader("exr", (x1 - x0 + 1, y1 - y0 + 1), fills_display=fills)
 
 
 def _exif_orientation(content: bytes) -> int:

@@ -111,6 +111,7 @@ def test_an_exr_of_another_data_window_is_shown_in_its_display_window(tmp_path: 
     header = {"displayWindow": ((0, 0), (WIDTH - 1, HEIGHT - 1)), "dataWindow": ((-10, 20), (29, 49))}
     image = next(iter(open_footage(write_exr(tmp_path / "a.exr", pixels, header)))).image
     assert image.shape == (HEIGHT, WIDTH, 3)
+    assert open_footage(tmp_path / "a.exr").info.showing.differences  # Blender shows the data window
     assert image[20:50, :30].min() == 255
     assert image.sum() == 30 * 30 * 3 * 255
 

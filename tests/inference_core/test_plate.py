@@ -15,7 +15,7 @@ from inference_core.preview import plate_beside, write_plate
 from inference_core.shared.errors import DuohandError, RequestError
 from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.take import load_take
-from tests.inference_core.test_movies import copy_movie, number_of, picture, write_movie
+from tests.inference_core.test_movies import copy_movie, number_of, numbers_of, picture, write_movie
 
 FLIPPED = [65536, 0, 0, 0, -65536, 0, 0, 0, 1 << 30]
 
@@ -41,9 +41,18 @@ def test_footage_that_blender_shows_otherwise_says_so(tmp_path: Path) -> None:
     uneven = write_movie(tmp_path / "uneven.mp4", [0, 1, 2, 7, 8, 9])
     turned = write_movie(tmp_path / "turned.mp4", range(4), prepare=flipped)
     wide = write_movie(tmp_path / "wide.mp4", range(4), prepare=stretch)
-    for path, word in ((uneven, "even rate"), (turned, "flipped"), (wide, "square")):
+    for path, word in ((uneven, "uneven"), (turned, "flipped"), (wide, "square")):
         (difference,) = open_footage(path, warn=lambda text: None).info.showing.differences
         assert word in difference
+
+
+@pytest.mark.parametrize("name", ["a.3gp", "a.avi", "a.mpg", "a.h264"])
+def test_what_blender_was_seen_to_show_wrongly_gets_a_plate_movie(tmp_path: Path, name: str) -> None:
+    """Files it knows no suffix of, frames in another order than shown, a guessed length, no times."""
+    codec = "mpeg2video" if name == "a.mpg" else "libx264"
+    footage = open_footage(write_movie(tmp_path / name, range(20), codec=codec))
+    assert numbers_of(footage) == list(range(20))
+    assert footage.info.showing.differences
 
 
 def test_pictures_numbered_elsewhere_than_blender_counts_say_so(tmp_path: Path) -> None:
