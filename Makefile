@@ -17,7 +17,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
 export MALLOC_TOP_PAD_        ?= 268435456
 
-.PHONY: demo test test-blender test-training test-313 gui-test test-all addon bench lint format clean
+.PHONY: demo test test-blender test-training test-313 gui-test test-all addon bench fuzz lint format clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -68,6 +68,10 @@ bench: .venv/.ready
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.network --network dir-release
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.network --network dir-s
 	.venv-bpy45/bin/python -m benchmarks.blender_keys
+
+# The readers of files and messages against damaged ones; MINUTES=3 for a short run.
+fuzz: .venv/.ready
+	$(BIN)/python -m tools.fuzz --minutes $(or $(MINUTES),20)
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -19,6 +19,12 @@ def case_file(name: str) -> Path:
     return _existing(_SHARED / "cases" / name)
 
 
+def case_files(folder: str, pattern: str) -> list[Path]:
+    """The inputs of a kind on which the program once failed; skips the test, saying so, where there are none."""
+    files = sorted(case_file(folder).glob(pattern))
+    return files or [_existing(_SHARED / "cases" / folder / pattern)]
+
+
 def reference_file(name: str) -> Path:
     """Path of a reference file; skips the test, saying so, where it is not there."""
     return _existing(_SHARED / "reference" / name)

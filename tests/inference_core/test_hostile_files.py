@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that once crashed, hung or filled the memory are refused; a second of fuzzing of each kind finds no more."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from inference_core.hand_model.mano_file import read_mano
+from inference_core.shared.errors import DuohandError, HandModelError, TakeError, WeightsError
+from inference_core.shared.take import load_take
+from inference_core.two_hand.checkpoint import read_checkpoint
+from inference_core.two_hand.weights import CARD_FILE, read_card
+from tests.data.mano.official_layout import official_pickle, random_hand
+from tests.shared_files import case_files
+from tools import fuzz
+
+
+@pytest.mark.parametrize("pattern", ["*.npz", "net/*.pth", "net/*/card.json", "mano/*"])
+def test_known_ones_are_refused(tmp_path: Path, pattern: str) -> None:
+    files = case_files("hostile", pattern)
+    for file in files:
+        if file.suffix == ".npz":
+            with pytest.raises(TakeError):
+                load_take(file)
+        elif file.suffix == ".pth":
+            with pytest.raises(WeightsError):
+                read_checkpoint(file)
+        elif file.name == CARD_FILE:
+            with pytest.raises(WeightsError):
+                read_card(file)
+        else:
+            shutil.copyfile(file / "MANO_LEFT.pkl", tmp_path / "MANO_LEFT.pkl")
+            (tmp_path / "MANO_RIGHT.pkl").write_bytes(official_pickle(random_hand(2)))
+            with pytest.raises(HandModelError):
+                read_mano(tmp_path)
+
+
+@pytest.mark.parametrize("kind", fuzz.KINDS)
+def test_damaged_ones_bring_out_no_foreign_error(tmp_path: Path, kind: str) -> None:
+    make, attempt = fuzz.KINDS[kind]
+    whole, path = make(), tmp_path / "input"
+    for number in range(60):
+        path.write_bytes(fuzz.damaged(whole, number))
+        try:
+            attempt(path)
+        except DuohandError:
+            continue

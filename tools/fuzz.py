@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Damaged files by the thousand: only the project's own errors may come out, in bounded time and memory.
+
+    python -m tools.fuzz                    # twenty minutes over all kinds
+    python -m tools.fuzz --minutes 3 takes  # one kind
+
+Each kind runs in a process of its own under limits; an input that breaks one, or brings out a foreign error, is kept
+beside the counts. The exit code is 1 where there was any.
+"""
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from inference_core.shared.errors import DuohandError
+
+_LONGEST_S = 5  # an input
+_MOST_MEMORY = 1 << 30  # beyond what the process has once its libraries are loaded
+_CHANGES = 6
+_NASTY = (b"\xff" * 8, b"\0" * 8, b"9" * 20, b"-1", b"1e999", b"NaN", b"[" * 400, b'"')
+
+Attempt = Callable[[Path], object]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fuzz the kinds asked for, one after the other; the exit code."""
+    parser = argparse.ArgumentParser(description="Fuzz the readers of files and messages.")
+    parser.add_argument("kinds", nargs="*", help=f"of {', '.join(KINDS)} (default: all)")
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument(
+        "--kept", type=Path, default=Path("runs/fuzz"), help="folder for the inputs that broke something"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    kinds = options.kinds or list(KINDS)
+    if options.one:
+        return _fuzz(kinds[0], options.minutes * 60, options.seed, options.kept)
+    options.kept.mkdir(parents=True, exist_ok=True)
+    broken = sum(
+        _under_limits(kind, options.minutes / len(kinds), options.seed, options.kept) for kind in kinds
+    )
+    return 1 if broken else 0
+
+
+def _under_limits(kind: str, minutes: float, seed: int, kept: Path) -> int:
+    """Fuzz one kind in processes that may die; how many inputs broke something."""
+    counts, broken, end_s = Counter[str](), 0, time.monotonic() + 60 * minutes
+    while (left_s := end_s - time.monotonic()) > 0:
+        words = ["--one", "--minutes", f"{left_s / 60}", "--kept", str(kept), "--seed", f"{seed}", kind]
+        child = subprocess.run(
+            [sys.executable, "-m", "tools.fuzz", *words], stdout=subprocess.PIPE, check=False
+        )
+        lines = child.stdout.decode().splitlines()
+        counts.update(json.loads(lines[-1]) if lines else {})
+        seed += 1_000_003
+        if child.returncode:
+            broken += 1
+            (kept / f"{kind}.last").replace(kept / f"{kind}-{seed}")
+            print(
+                f"{kind}: an input ended the process ({child.returncode}); it is {kept / f'{kind}-{seed}'}",
+                flush=True,
+            )
+    foreign = sum(count for name, count in counts.items() if name.startswith("foreign"))
+    told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    print(f"{kind}: {counts.total()} inputs: {told}; {broken} ended the process", flush=True)
+    return broken + foreign
+
+
+def _fuzz(kind: str, seconds: float, seed: int, kept: Path) -> int:
+    """Within the limits: inputs until the time is up; the counts as a line of JSON."""
+    import resource  # Windows has no such limits
+
+    make, attempt = KINDS[kind]
+    whole, rng, counts = make(), random.Random(seed), Counter[str]()
+    _attempt(attempt, whole, kept / f"{kind}.last")  # loads what the reader needs
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + _MOST_MEMORY, used + _MOST_MEMORY))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        data = damaged(whole, rng.getrandbits(48))
+        signal.alarm(_LONGEST_S)
+        outcome = _attempt(attempt, data, kept / f"{kind}.last")
+        signal.alarm(0)
+        counts[outcome] += 1
+        if outcome.startswith("foreign"):
+            (kept / f"{kind}-{seed}-{counts.total()}").write_bytes(data)
+    print(json.dumps(counts), flush=True)
+    return 0
+
+
+def _attempt(attempt: Attempt, data: bytes, path: Path) -> str:
+    path.write_bytes(data)
+    try:
+        attempt(path)
+    except DuohandError:
+        return "refused"
+    except Exception as error:  # noqa: BLE001 (what is looked for)
+        return f"foreign: {type(error).__name__}"
+    return "read"
+
+
+def damaged(whole: bytes, seed: int) -> bytes:
+    """The bytes with some changed, cut, doubled, or put between."""
+    rng, data = random.Random(seed), bytearray(whole)
+    for _ in range(rng.randint(1, _CHANGES)):
+        start = (
+            int(len(data) * rng.random() ** 3) if data else 0
+        )  # structure lies in front more often than not
+        stop = start + rng.randint(1, 16)
+        way = rng.randrange(5)
+        if way == 0:
+            data[start:stop] = rng.randbytes(stop - start)
+        elif way == 1:
+            del data[start : start + rng.randint(1, 400)]
+        elif way == 2:
+            data[start:start] = data[start:stop] * rng.choice([1, 3, 2000])
+        elif way == 3:
+            data[start:stop] = rng.choice(_NASTY)
+        else:
+            del data[len(data) - rng.randint(0, min(len(data), 4000)) :]
+    return bytes(data)
+
+
+def _take() -> bytes:
+    from inference_core.shared.take import save_take
+    from tests.sample_take import sample_take
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_take(sample_take(3), Path(folder) / "t.npz")
+        return (Path(folder) / "t.npz").read_bytes()
+
+
+def _read_take(path: Path) -> None:
+    from inference_core.cli.take_report import table
+    from inference_core.shared.take import load_take
+
+    table(load_take(path))
+
+
+def _card() -> bytes:
+    from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER
+
+    return (SHIPPED_FOLDER / CARD_FILE).read_bytes()
+
+
+def _read_card(path: Path) -> None:
+    from inference_core.two_hand.weights import read_card
+
+    read_card(path)
+
+
+def _hand() -> bytes:
+    from tests.data.mano.official_layout import official_pickle, random_hand
+
+    return official_pickle(random_hand(1, vertices=8, faces=4))
+
+
+def _read_hand(path: Path) -> None:
+    import numpy as np
+
+    from inference_core.hand_model.mano_file import read_mano_arrays
+
+    read_mano_arrays(path.read_bytes(), "a file", np.array([1, 2, 3, 4, 5]))
+
+
+def _checkpoint() -> bytes:
+    import io
+
+    import torch
+
+    file = io.BytesIO()
+    torch.save({"net": {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.int64)}}, file)
+    return file.getvalue()
+
+
+def _read_checkpoint(path: Path) -> None:
+    from inference_core.two_hand.checkpoint import read_checkpoint
+
+    read_checkpoint(path)
+
+
+def _tensors() -> bytes:
+    import torch
+    from safetensors.torch import save
+
+    return save({"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)})
+
+
+def _read_tensors(path: Path) -> None:
+    from inference_core.runtime.tensor_file import read_tensors
+
+    read_tensors(path)
+
+
+def _request() -> bytes:
+    from inference_core.shared.messages import CaptureRequest, encode_request
+
+    request = CaptureRequest(
+        "shot.mov", "t.npz", "p.mp4", "1:9", 24.0, 60.0, intrinsics_px=(1.0, 2.0, 3.0, 4.0)
+    )
+    return encode_request(request).encode()
+
+
+def _read_messages(path: Path) -> None:
+    from inference_core.shared.messages import ProtocolError, decode_message, decode_request
+
+    line = path.read_bytes().decode("utf-8", "replace")
+    try:
+        decode_message(line)
+    except ProtocolError:
+        decode_request(line)
+
+
+def _name() -> bytes:
+    return b"shot_0001_v02.####%04d.png"
+
+
+def _read_name(path: Path) -> None:
+    from inference_core.shared.picture_sequences import find_pictures
+
+    find_pictures(Path(path.read_bytes().decode("utf-8", "surrogateescape").replace("\0", "") or "x"))
+
+
+KINDS: dict[str, tuple[Callable[[], bytes], Attempt]] = {
+    "takes": (_take, _read_take),
+    "cards": (_card, _read_card),
+    "hands": (_hand, _read_hand),
+    "checkpoints": (_checkpoint, _read_checkpoint),
+    "tensors": (_tensors, _read_tensors),
+    "messages": (_request, _read_messages),
+    "names": (_name, _read_name),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
