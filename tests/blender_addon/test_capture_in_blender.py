@@ -97,6 +97,29 @@ def test_what_is_no_footage_is_named(scene: bpy.types.Scene, tmp_path: Path, nam
     assert not bpy.ops.duohand.capture.poll()
 
 
+def test_a_movie_that_only_the_engine_can_read_can_be_captured(
+    scene: bpy.types.Scene, tmp_path: Path
+) -> None:
+    recording = tmp_path / "recording.webm"
+    recording.write_bytes(b"\x1aE\xdf\xa3" + bytes(100))
+    scene.duohand.footage = str(recording)
+    assert scene.duohand.problem == ""
+    assert "the engine may" in scene.duohand.facts_text
+
+
+def test_a_number_within_the_name_makes_a_sequence(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    for number, picture in enumerate(
+        sorted(item for item in pictures.parent.iterdir() if item.suffix == ".png")
+    ):
+        shutil.copy(picture, tmp_path / f"shot_{number:04d}_beauty.png")
+    (tmp_path / "._shot_0099_beauty.png").write_bytes(b"left by macOS")
+    scene.duohand.footage = str(tmp_path / "shot_0000_beauty.png")
+    assert (scene.duohand.first, scene.duohand.is_sequence) == (0, True)
+    assert 2 < scene.duohand.last < 99
+
+
 def test_capture_brings_the_engines_take_into_the_scene(
     scene: bpy.types.Scene, pictures: Path, tmp_path: Path
 ) -> None:

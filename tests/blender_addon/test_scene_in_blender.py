@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What Load Take makes, changes and leaves alone in a scene."""
 
+import dataclasses
 import importlib
 import math
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from mathutils import Euler, Matrix, Quaternion
 
+from inference_core.shared.take import save_take
 from tests.blender_addon import scenes
 from tests.blender_addon.in_blender import EXTENSION, ROOT
 
@@ -234,6 +236,31 @@ def test_the_plate_shows_the_frame_of_the_footage_that_belongs_to_the_scenes_fra
         assert round(grey / 8) == wanted, (frame, grey / 8)
 
 
+def test_a_take_with_a_plate_movie_shows_its_rows_and_no_footage_takes_its_place(tmp_path):
+    scene = scenes.empty_scene()
+    take = scenes.made("nobody")
+    said = {
+        "path": str(scenes.takes_folder() / "counted" / "shot_0010.png"),
+        "plate": "/where/it/was/made/shot.plate.mp4",
+        "showing": {"differences": ["it is stored turned or flipped"]},
+    }
+    take = dataclasses.replace(take, meta={**take.meta, "footage": said})
+    save_take(take, tmp_path / "shot.npz")
+    apply = importlib.import_module(f"{EXTENSION}.take.apply_take").apply_take
+    settings = importlib.import_module(f"{EXTENSION}.take.settings").ApplySettings
+    plate = importlib.import_module(f"{EXTENSION}.scene.plate")
+    without = apply(scene, take, str(tmp_path / "shot.npz"), settings(timing="FRAMES"))
+    assert "stored turned or flipped" in " ".join(without.warnings)
+    shutil.copy(scenes.takes_folder() / "counted.mp4", tmp_path / "shot.plate.mp4")
+    applied = apply(scene, take, str(tmp_path / "shot.npz"), settings(timing="FRAMES"))
+    assert "turned" not in " ".join(applied.warnings)
+    camera = scene.camera
+    assert plate.plate_image(camera).name.startswith("shot.plate.mp4")
+    assert camera.data.background_images[0].image_user.frame_offset == 0  # its first frame is the first row
+    plate.relink_plate(camera, scenes.takes_folder() / "counted.mp4")
+    assert plate.plate_image(camera).filepath.endswith("shot.plate.mp4")
+
+
 @pytest.mark.parametrize("order", ["XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX"])
 def test_euler_angles_are_blenders_and_do_not_jump(order):
     rng = np.random.default_rng(3)
@@ -285,7 +312,7 @@ def test_spans_join_what_is_near_and_put_the_worst_first():
 
 @pytest.mark.parametrize(
     ("damage", "words"),
-    [("missing", "There is no take"), ("rubbish", "not a take"), ("cut", "not a take|cut short|damaged")],
+    [("missing", "There is no take"), ("rubbish", "no whole take"), ("cut", "no whole take")],
 )
 def test_a_file_that_is_no_take_is_refused_in_words_and_changes_nothing(damage, words, tmp_path):
     scenes.empty_scene()
