@@ -123,7 +123,7 @@ def makers(device: str) -> dict[str, Callable[[Load, HandModel, str], Run]]:
 def openvino(load: Load, hand: HandModel, device: str) -> Run:
     """As the predictor runs it, with vertices."""
     network, place = load(), torch.device(device)
-    example = torch.zeros(CPU_ROWS.get(network.configuration.backbone, 1), 3, CROP_PX, CROP_PX)
+    example = torch.zeros(CPU_ROWS, 3, CROP_PX, CROP_PX)
     evidence = network.configuration.evidence
     graph = NetworkGraph(
         "benchmark",

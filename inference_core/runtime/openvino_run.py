@@ -7,7 +7,6 @@ The only place that imports openvino, and without its telemetry.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import platform
@@ -35,6 +34,8 @@ import openvino  # noqa: E402
 _MOST_STREAMS = 8
 # Of each network, converted ones that are kept: the latest.
 _KEPT_FILES = 4
+# Of the kept files: the compiled network, then its SHA-256.
+_FORMAT = 2
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class OpenVinoRun:
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,
         }
-        model = _compiled(graph, settings, cache_folder() if cache is None else cache)
+        # The model reads its weights in the mapped file as long as it runs.
+        model, self._mapped = _compiled(graph, settings, cache_folder() if cache is None else cache)
         self._outputs = [tuple(output.shape)[1:] for output in model.outputs]
         self._queue = openvino.AsyncInferQueue(model, streams)
         self._lock = threading.Lock()
@@ -90,20 +92,21 @@ def _filled(values: np.ndarray, rows: int) -> np.ndarray:
     return np.concatenate([values, np.repeat(values[-1:], missing, 0)]) if missing else values
 
 
-def _compiled(graph: NetworkGraph, settings: dict[str, Any], cache: Path) -> Any:
-    """The compiled network, from the cache or put there."""
+def _compiled(graph: NetworkGraph, settings: dict[str, Any], cache: Path) -> tuple[Any, np.ndarray | None]:
+    """The compiled network, from the cache or put there, and the file that it is read from, which must outlive it."""
     core = openvino.Core()
     path = cache / f"{graph.name}-{_key(graph, core)}.network"
     blob = _read(path)
     if blob is not None:
         try:
-            return core.import_model(io.BytesIO(blob), "CPU", settings)
+            mapped = openvino.Tensor(blob, shared_memory=True)
+            return core.import_model(mapped, "CPU", settings), blob
         except RuntimeError as error:
             _log.info("%s is made anew: %s", path, error)
     _log.warning("Preparing the network %s for this machine; this is done once.", graph.name)
     model = core.compile_model(converted(graph.build(), graph.example), "CPU", settings)
     _write(path, model.export_model().getvalue(), graph.name)
-    return model
+    return model, None
 
 
 def converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
@@ -124,18 +127,19 @@ def _key(graph: NetworkGraph, core: Any) -> str:
     able = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     shapes = [(tuple(values.shape), str(values.dtype)) for values in graph.example]
     versions = (__version__, openvino.__version__, torch.__version__)
-    text = repr((graph.digest, versions, machine, able, shapes))
+    text = repr((_FORMAT, graph.digest, versions, machine, able, shapes))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> bytes | None:
-    """A kept network; None where there is none, or it is not as it was written."""
+def _read(path: Path) -> np.ndarray | None:
+    """A kept network, mapped and not read; None where there is none, or it is not as it was written."""
     try:
-        kept = path.read_bytes()
-    except OSError:
+        # OpenVINO wants bytes that could be written; what is written to these stays in memory.
+        kept = np.memmap(path, np.uint8, "c")
+    except (OSError, ValueError):
         return None
-    digest, blob = kept[:_DIGEST_BYTES], memoryview(kept)[_DIGEST_BYTES:]
-    return bytes(blob) if hashlib.sha256(blob).digest() == digest else None
+    blob, digest = kept[:-_DIGEST_BYTES], kept[-_DIGEST_BYTES:].tobytes()
+    return blob if hashlib.sha256(memoryview(blob)).digest() == digest else None
 
 
 def _write(path: Path, blob: bytes, name: str) -> None:
@@ -143,7 +147,9 @@ def _write(path: Path, blob: bytes, name: str) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(hashlib.sha256(blob).digest() + blob)
+        with part.open("wb") as file:
+            file.write(blob)
+            file.write(hashlib.sha256(blob).digest())
         part.replace(path)
         kept = sorted(path.parent.glob(f"{name}-????????????????.network"), key=lambda p: p.stat().st_mtime)
         for old in kept[:-_KEPT_FILES]:

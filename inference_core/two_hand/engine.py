@@ -21,8 +21,8 @@ from inference_core.two_hand.picture import check_picture
 from inference_core.two_hand.records import Conditioning
 from inference_core.two_hand.weights import StoredNetwork
 
-# Crops that a processor runs at once, by backbone; more than these are no faster and need more memory.
-CPU_ROWS = {"resnet50": 4}
+# Crops that a processor runs at once: more are no faster and need more memory, one by one is slower.
+CPU_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def stored_engine(
 ) -> Engine:
     """The engine of weights on disk. cache: see `ready_to_run`. Raises WeightsError."""
     configuration = network.card.configuration
-    example = torch.zeros(CPU_ROWS.get(configuration.backbone, 1), 3, CROP_PX, CROP_PX)
+    example = torch.zeros(CPU_ROWS, 3, CROP_PX, CROP_PX)
     graph = NetworkGraph(
         configuration.name,
         f"{network.digest} {hand_digest(hand)}",
