@@ -88,7 +88,8 @@ def first_file(footage: Path) -> Path | None:
         files = find_pictures(footage)
     except FootageError:
         return None
-    return files[min(files)]
+    first = files[min(files)]
+    return first if first.is_file() else None
 
 
 def plate_movie(take: Take, take_path: str) -> tuple[Path | None, str]:

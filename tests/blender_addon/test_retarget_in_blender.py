@@ -221,3 +221,38 @@ def test_a_linked_rig_is_said_to_be_linked(shot: bpy.types.Collection, tmp_path:
     bpy.context.scene.collection.objects.link(wanted.objects[0])
     with pytest.raises(RuntimeError, match="library override"):
         bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
+
+
+def test_a_bake_onto_a_linked_and_overridden_character_is_this_files_own(
+    shot: bpy.types.Collection, tmp_path: Path
+) -> None:
+    rig = other_rig(shot, Euler((0.2, 0, 0.5)), 0.2)
+    wrist = rig.pose.bones["hand_l"]
+    wrist.rotation_mode = "XYZ"
+    wrist.keyframe_insert("rotation_euler", frame=1)
+    character = bpy.data.collections.new("CHAR")
+    bpy.context.scene.collection.objects.unlink(rig)
+    character.objects.link(rig)
+    library = tmp_path / "character.blend"
+    bpy.data.libraries.write(str(library), {character}, fake_user=True)
+    before = library.read_bytes()
+    scene = empty_scene()
+    load("two_hands")
+    with bpy.data.libraries.load(str(library), link=True) as (_, wanted):
+        wanted.collections = ["CHAR"]
+    linked = wanted.collections[0]
+    scene.collection.children.link(linked)
+    override = linked.override_hierarchy_create(scene, bpy.context.view_layer, do_fully_editable=True)
+    if linked.name in scene.collection.children and linked != override:
+        scene.collection.children.unlink(linked)
+    name = next(item.name for item in override.all_objects if item.type == "ARMATURE")
+    bpy.ops.duohand.retarget(target=name, preset="UNREAL")
+    bpy.ops.duohand.bake_retarget(target=name)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    scene = bpy.context.scene
+    again = next(item for item in scene.objects if item.type == "ARMATURE" and item.duohand.side == "NONE")
+    assert again.animation_data.action.library is None
+    reopened = next(item for item in scene.collection.children_recursive if item.duohand.is_shot)
+    assert largest_turn_deg(reopened, again) < 1.0
+    assert library.read_bytes() == before

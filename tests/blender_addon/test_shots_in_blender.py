@@ -187,6 +187,8 @@ def test_a_project_that_moved_as_a_whole_finds_its_take_and_its_footage(tmp_path
 def test_a_take_that_is_gone_is_chosen_by_a_field(tmp_path: Path) -> None:
     scenes.empty_scene()
     (shot,) = load(take_of(tmp_path, "gone.mp4"))
+    files = importlib.import_module(f"{EXTENSION}.take.files")
+    assert files.missing(shot.duohand.footage) and not files.missing(shot.duohand.take_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     moved = (tmp_path / "gone.npz").rename(elsewhere / "renamed.npz")
