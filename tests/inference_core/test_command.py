@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_finished_pieces_and_nothing_half_written(
     assert code == 1
     assert "could not be written" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "t.npz.partial"]
-    assert [path.name.partition("-")[0] for path in (tmp_path / "t.npz.partial").iterdir()] == ["landmarks"]
+    assert [path.name.partition("-")[0] for path in (tmp_path / "t.npz.partial").iterdir()] == ["detect"]
 
 
 @pytest.mark.parametrize("command", ["inspect", "preview"])
