@@ -269,7 +269,7 @@ def _scene(kit: Kit, posed: PosedHands, bend: Tensor, present: Tensor, gap_m: Te
 
 
 def _moving_noise(part: slice, subframes: int) -> Tensor:
-    """(N, 2) where in the noise field each subframe hand_crops: another place for every frame."""
+    """(N, 2) where in the noise field each subframe looks: another place for every frame."""
     frame = torch.arange(part.start, part.stop) // subframes
     return torch.stack([frame * 197 % 512, frame * 331 % 512], -1)
 
