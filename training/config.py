@@ -20,15 +20,12 @@ from training.trainer.supervision import LossWeights
 class DataSettings:
     """Where samples come from.
 
-    source: "synthetic" makes them on the training device while it trains; "shards" reads what
-    training.synthetic wrote under `root`; "precomputed" what training.feature_cache wrote there, with the backbone
-    held still; "interhand" reads prepared InterHand2.6M in the layout of
-    docs/datasets.md under `root`.
-    workers: processes that read files (not used by "synthetic").
-    synthetic: what the generator makes. mano: the user's MANO folder, which "interhand" needs; the open hand
-    otherwise.
-    held_out: samples of the held-out set that is looked at during training; its seeds never occur in
-    training.
+    source: "synthetic" makes them on the training device while it trains; "shards" reads what training.synthetic wrote
+    under `root`; "precomputed" what training.feature_cache wrote there, with the backbone held still; "interhand"
+    reads prepared InterHand2.6M in the layout of docs/datasets.md under `root`. workers: processes that read files
+    (not used by "synthetic"). synthetic: what the generator makes. mano: the user's MANO folder, which "interhand"
+    needs; the open hand otherwise. held_out: samples of the held-out set that is looked at during training; its seeds
+    never occur in training.
     """
 
     source: Literal["synthetic", "shards", "precomputed", "interhand"] = "synthetic"
@@ -43,8 +40,7 @@ class DataSettings:
 class OptimiserSettings:
     """AdamW with warm-up and a cosine to `final_share` of the learning rate.
 
-    backbone_share: the pretrained backbone's learning rate as a share of the rest's. clip_norm: 0 clips
-    nothing.
+    backbone_share: the pretrained backbone's learning rate as a share of the rest's. clip_norm: 0 clips nothing.
     """
 
     learning_rate: float = 3e-4
@@ -60,12 +56,10 @@ class OptimiserSettings:
 class RunSettings:
     """One run and the machine it is on. batch is a process's.
 
-    steps ends the run, unless time_limit_s is given: then the schedule follows the share of that time that
-    has been spent training, over all resumed pieces. stop_after_s ends this piece, to be resumed by the same
-    command.
-    init_from: weights to start from, of the same network or of one with fewer stages, which learns faster.
-    precision "bf16" is autocast with float32 weights. compile: torch.compile of the network, eager where it
-    fails.
+    steps ends the run, unless time_limit_s is given: then the schedule follows the share of that time that has been
+    spent training, over all resumed pieces. stop_after_s ends this piece, to be resumed by the same command.
+    init_from: weights to start from, of the same network or of one with fewer stages, which learns faster. precision
+    "bf16" is autocast with float32 weights. compile: torch.compile of the network, eager where it fails.
     """
 
     out: Path = Path("runs")

@@ -108,9 +108,7 @@ def started_network(experiment: Experiment) -> DirNetwork:
 
 
 def data_source(experiment: Experiment, hand: HandModel, device: torch.device, world: World) -> SampleSource:
-    """The source that experiment.data names; see DataSettings. Modules that need more packages are imported
-    here.
-    """
+    """The source that experiment.data names; see DataSettings. Modules that need more packages are imported here."""
     data, run = experiment.data, experiment.run
     size = run.batch * world.size
     if data.source == "synthetic":

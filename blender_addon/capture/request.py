@@ -87,8 +87,8 @@ def apply_settings(scene: bpy.types.Scene) -> ApplySettings:
 def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -> Path:
     """Where the take goes: the chosen folder, else beside the .blend file, else the add-on's own folder.
 
-    Never over a take of other footage: then the name is numbered. coming: footage by path, of takes that are still
-    being captured.
+    Never over a take of other footage: then the name is numbered. coming: footage by path, of takes that are
+    still being captured.
     """
     capture = scene.duohand
     if capture.take_folder:

@@ -49,8 +49,8 @@ PRESETS: Final = tuple(_PRESET_NAMES)
 def preset_map(preset: str, side: int, present: Iterable[str]) -> BoneMap:
     """The preset's names for that side; a RequestError names what the armature lacks of the fingers.
 
-    The hand itself may be absent. Prefixes (mixamorig:, mixamorig1:, mixamorig_, a namespace, Bip001) may be there or
-    not.
+    The hand itself may be absent. Prefixes (mixamorig:, mixamorig1:, mixamorig_, a namespace, Bip001) may be
+    there or not.
     """
     hand, segment, sides = _PRESET_NAMES[preset]
     known = {_PREFIX.sub("", name): name for name in present}

@@ -116,8 +116,7 @@ def _with_length(
 def start_state(shape: ShotShape, seen: Observations) -> HandState:
     """A hand in one of a few simple poses, turned to its world landmarks and moved to where it is seen.
 
-    Hand frames without landmarks take the network's estimate, or a hand at half a metre that later steps
-    replace.
+    Hand frames without landmarks take the network's estimate, or a hand at half a metre that later steps replace.
     """
     parameterisation, target = (
         shape.parameterisation,

@@ -28,10 +28,9 @@ _SIGNS: dict[Kind, list[float] | list[list[float]]] = {
 def mirror(values: Values, kind: Kind) -> Values:
     """The mirror image of `values`; its own inverse.
 
-    kind: point (..., 3) or any other vector with a place or a direction; uv (..., 2) with 0 at the centre
-    of the picture; rotation_vector (..., 3) axis-angle; quaternion (..., 4) w x y z; matrix (..., 3, 3) a
-    rotation; axes (..., 3, 3) rotation axes as columns, mirrored so that the same angle about them is the
-    mirrored motion.
+    kind: point (..., 3) or any other vector with a place or a direction; uv (..., 2) with 0 at the centre of the
+    picture; rotation_vector (..., 3) axis-angle; quaternion (..., 4) w x y z; matrix (..., 3, 3) a rotation; axes
+    (..., 3, 3) rotation axes as columns, mirrored so that the same angle about them is the mirrored motion.
     """
     signs = _SIGNS[kind]
     if isinstance(values, Tensor):

@@ -39,9 +39,8 @@ def project_weak(points_m: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 def weak_to_translation(scale: Tensor, shift: Tensor, crop_px: Tensor, K: Tensor) -> Tensor:
     """Camera translation (..., 3), metres, that puts a hand where a weak-perspective estimate saw it.
 
-    scale (...,) and shift (..., 2) are project_weak's over the square crop (..., 3): centre x, centre y,
-    side, in pixels of the picture of K. Exact for the hand's origin; the depth is the one at which its size
-    agrees.
+    scale (...,) and shift (..., 2) are project_weak's over the square crop (..., 3): centre x, centre y, side, in
+    pixels of the picture of K. Exact for the hand's origin; the depth is the one at which its size agrees.
     """
     half_px = crop_px[..., 2] / 2
     focal_px = (K[..., 0, 0] + K[..., 1, 1]) / 2

@@ -72,8 +72,7 @@ def joint_axes(rest_joints_m: Tensor, rest_tips_m: Tensor, side: int) -> Tensor:
 
 
 def wrist_frame(rest_joints_m: Tensor, side: int) -> Tensor:
-    """(3, 3) columns radial (to the thumb), dorsal (out of the back), distal (to the middle knuckle) of one
-    rest hand.
+    """(3, 3) columns radial (to the thumb), dorsal (out of the back), distal (to the middle knuckle) of one rest hand.
 
     Right-handed on the right hand; the left hand's is its mirror image, hence left-handed.
     """

@@ -25,8 +25,8 @@ _MOST_EXIF_BYTES = 1 << 20
 @dataclass(frozen=True)
 class PictureHeader:
     """kind: by content, whatever the name. size_px: width, height as stored; of the display window in an EXR.
-    orientation: EXIF's number, 1 to 8; 1 is upright. fills_display: whether an EXR's pixels are just those of its
-    display window.
+    orientation: EXIF's number, 1 to 8; 1 is upright. fills_display: whether an EXR's pixels are just those of
+    its display window.
     """
 
     kind: Kind

@@ -106,12 +106,10 @@ def slerp(first: Array, second: Array, fraction: Array | float) -> Array:
 
 
 def continuous(quaternions: Array, axis: int = 0) -> Array:
-    """The same rotations with signs such that no quaternion is more than a right angle (in 4D) from the one
-    before it.
+    """The same rotations with signs such that no quaternion is more than a right angle (in 4D) from the one before it.
 
-    Along `axis` (time). The first present quaternion keeps its sign; NaN (absent) entries stay NaN and the
-    sign is carried over them. Curve interpolation needs this: q and -q are the same rotation, but not the
-    same curve.
+    Along `axis` (time). The first present quaternion keeps its sign; NaN (absent) entries stay NaN and the sign is
+    carried over them. Curve interpolation needs this: q and -q are the same rotation, but not the same curve.
     """
     series = np.moveaxis(quaternions, axis, 0)
     if len(series) == 0:

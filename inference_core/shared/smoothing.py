@@ -33,8 +33,7 @@ def smooth_positions(positions: Floats, time_s: Floats, strength: float) -> Floa
 
 
 def smooth_rotations(wxyz: Floats, time_s: Floats, strength: float) -> Floats:
-    """Smoothed unit quaternions (T, ..., 4), signs continuous in time; strength 0..1, where 0 changes
-    nothing.
+    """Smoothed unit quaternions (T, ..., 4), signs continuous in time; strength 0..1, where 0 changes nothing.
 
     Averages are taken of quaternions of one sign and put back to unit length (Markley et al. 2007), which
     commutes with turning the camera or the rest pose.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Layers that several parts of the network are made of.
- Joint features are (B, S, J, C). Layers named Side... hold one set of weights for each hand, stacked on the
+
+Joint features are (B, S, J, C). Layers named Side... hold one set of weights for each hand, stacked on the
 side axis.
 """
 
@@ -54,9 +55,7 @@ class SideEmbedding(nn.Module):
 
 
 class JointBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the last axis of joint features (B, S, J, C), one set of statistics for both
-    hands.
-    """
+    """Batch normalisation over the last axis of joint features (B, S, J, C), one set of statistics for both hands."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.flatten(0, -2)).view_as(input)

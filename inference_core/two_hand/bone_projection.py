@@ -60,8 +60,7 @@ _PARENTS: list[int] = PARENTS_21[1:].tolist()
 
 
 def bone_weights(uv: Tensor, size: int, reach_px: float) -> Tensor:
-    """(B, S, 20, 2, N, N): what each pixel takes of a bone's parent and child; 0 beyond `reach_px` of the
-    bone.
+    """(B, S, 20, 2, N, N): what each pixel takes of a bone's parent and child; 0 beyond `reach_px` of the bone.
 
     With dp, dc the distances of the pixel's centre to the two ends: dc / (dp + dc) of the parent, dp / (dp
     + dc) of the child. uv (B, S, 21, 2).

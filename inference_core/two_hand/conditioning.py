@@ -14,8 +14,8 @@ from inference_core.two_hand.records import Conditioning
 def crop_conditioning(expected: ExpectedHands, at: int, camera: CropCamera) -> Conditioning:
     """What is expected of frame `at` in a crop, batch of one.
 
-    World landmarks come from upright crops of their own, seen straight on: they are taken as they are in the crop's
-    axes.
+    World landmarks come from upright crops of their own, seen straight on: they are taken as they are in
+    the crop's axes.
     """
     score = expected.score[at]
     known = score > 0

@@ -60,9 +60,7 @@ class EvidenceMaps(nn.Module):
 
 
 def heat_maps(uv: Tensor, scores: Tensor, size: int) -> Tensor:
-    """(B, S, J, N, N): a Gaussian of one pixel's deviation at each landmark uv (B, S, J, 2), as high as its
-    score.
-    """
+    """(B, S, J, N, N): a Gaussian of one pixel's deviation at each landmark uv (B, S, J, 2), as high as its score."""
     centres = (torch.arange(size, device=uv.device, dtype=uv.dtype) + 0.5) * (2 / size) - 1
     sigma = _SIGMA_PX * 2 / size
     falls = torch.exp(-0.5 * ((centres - uv[..., None]) / sigma).square())
@@ -70,8 +68,7 @@ def heat_maps(uv: Tensor, scores: Tensor, size: int) -> Tensor:
 
 
 def first_guess(evidence: Conditioning, hand: HandModel) -> HandParameters:
-    """What the landmarks alone say of both hands; a raised flat hand before the camera where they say
-    nothing.
+    """What the landmarks alone say of both hands; a raised flat hand before the camera where they say nothing.
 
     The root turns the rest palm (wrist and knuckles of index, middle, pinky) onto the world landmarks,
     every finger joint swings its rest bone onto the landmarks' bone within the joint's limits, and the
@@ -164,9 +161,7 @@ def _palm_seen(evidence: Conditioning) -> Tensor:
 
 
 def _swung_fingers(local: Tensor, known: Tensor, rest: Tensor, hand: HandModel) -> Tensor:
-    """(B, S, 15, 3) angles about the joint axes that swing the rest bones onto the landmarks' in the hand's
-    frame.
-    """
+    """(B, S, 15, 3) angles about the joint axes that swing the rest bones onto the landmarks' in the hand's frame."""
     index = torch.tensor(_FINGER_POINTS, device=local.device)
     bones, rest_bones = _steps(local[:, :, index]), _steps(rest[:, index])
     known_bones = known[:, :, index][..., 1:] & known[:, :, index][..., :-1]
@@ -199,9 +194,7 @@ def _swing(start: Tensor, end: Tensor) -> Tensor:
 
 
 def _weak_camera(evidence: Conditioning, seen: Tensor) -> Tensor:
-    """(B, S, 3) scale and shift that take world landmarks to the crop, in the least squares weighed by
-    their scores.
-    """
+    """(B, S, 3) scale and shift that take world landmarks to the crop, in the least squares weighed by their scores."""
     weights = evidence.landmark_score[..., None]
     total = weights.sum(-2, keepdim=True).clamp(min=1e-6)
     xy, uv = evidence.world_rel_m[..., :2], evidence.landmarks_uv
@@ -219,9 +212,7 @@ def _weak_camera(evidence: Conditioning, seen: Tensor) -> Tensor:
 
 
 def _guessed_offset(evidence: Conditioning, camera: Tensor, seen: Tensor) -> Tensor:
-    """(B, 3), units of 0.15 m: right wrist minus left wrist as the two weak cameras and the focal length
-    have it.
-    """
+    """(B, 3), units of 0.15 m: right wrist minus left wrist as the two weak cameras and the focal length have it."""
     scale, shift = camera[..., :1], camera[..., 1:]
     across = (shift / scale)[:, RIGHT] - (shift / scale)[:, LEFT]
     depths = evidence.focal_uv[:, None] / camera[..., 0]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which square of each frame the network looks at, and the camera that looks there.
- The square is seen through a camera turned (without roll) to its centre, so that the crop's optical axis
+
+The square is seen through a camera turned (without roll) to its centre, so that the crop's optical axis
 runs through its middle, as in training: a hand at the frame's edge looks as it would in the middle. Pixel
 centres at +0.5.
 """
@@ -50,8 +51,7 @@ class CropCamera:
 
 
 def shot_crops(evidence: HandTracks) -> NDArray[np.float64]:
-    """(T, 3) centre x, y and side of each frame's square in pixels; NaN where no hand is known nearby in
-    time.
+    """(T, 3) centre x, y and side of each frame's square in pixels; NaN where no hand is known nearby in time.
 
     One square round both hands. A hand that the landmarks lost is looked for where it was and will be;
     where that is not known either, but the hand belongs to the shot, the other's square grows.

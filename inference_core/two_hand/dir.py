@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """DIR: decoupled iterative refinement of two interacting hands from one picture (ICCV 2023).
- Stage 0 regresses both hands from the backbone's last features; each refinement stage reads the picture at
+
+Stage 0 regresses both hands from the backbone's last features; each refinement stage reads the picture at
 the joints it has, lets the joints talk, regresses again and draws what the joints know back into the
 picture's features. Departures from the paper: hands carry no gradient from one stage into the one before
 (as released), the projection's geometry carries none; `dir-s` corrects the previous stage instead of

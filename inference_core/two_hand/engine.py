@@ -30,8 +30,7 @@ class HandEstimates:
     """A network's answer for a batch of crops, float32 on the CPU. Fields as HandStage's; presence (B, S):
     0..1.
 
-    presence and log_sigma are None where the network has no such heads; vertices_m where the engine skins
-    none.
+    presence and log_sigma are None where the network has no such heads; vertices_m where the engine skins none.
     """
 
     rotations: Tensor
@@ -48,17 +47,15 @@ class Engine(Protocol):
     """Runs one network with one hand model."""
 
     def __call__(self, image: Tensor, evidence: Conditioning | None = None) -> HandEstimates:
-        """The last stage's answer for normalised pictures (B, 3, 256, 256). Raises RequestError for bad
-        ones.
-        """
+        """The last stage's answer for normalised pictures (B, 3, 256, 256). Raises RequestError for bad ones."""
         ...
 
 
 class HandGraph(nn.Module):
     """Network and hand model as one graph of plain tensors: what compilers and exporters take.
 
-    forward(image, the six tensors of Conditioning where the network takes evidence) -> the tensors named by
-    `output_names`.
+    forward(image, the six tensors of Conditioning where the network takes evidence) -> the tensors
+    named by `output_names`.
     """
 
     def __init__(self, network: DirNetwork, hand: HandModel, vertices: bool) -> None:

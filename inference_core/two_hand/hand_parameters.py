@@ -93,8 +93,7 @@ def finger_rotations(pose: Tensor, hand: HandModel, kind: Pose) -> Tensor:
 def posed_hands(
     numbers: HandParameters, hand: HandModel, kind: Pose, vertices: bool, heads: Tensor | None = None
 ) -> HandStage:
-    """The stage's answer: joints and, where asked for, vertices in metres about the wrist, and joints in
-    the crop.
+    """The stage's answer: joints and, where asked for, vertices in metres about the wrist, and joints in the crop.
 
     heads (B, S, 3): raw presence and the two logarithms of expected errors, or None.
     """

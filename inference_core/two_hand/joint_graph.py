@@ -18,12 +18,10 @@ _EDGE_COUNT = 2 * (JOINT_COUNT - 1)
 
 
 class GraphConvolution(nn.Module):
-    """Joint features (B, S, J, C) -> (B, S, J, C), own weights for each hand, each joint, and self or
-    neighbour.
+    """Joint features (B, S, J, C) -> (B, S, J, C), own weights for each hand, each joint, and self or neighbour.
 
-    out_j = x_j W_self,j + sum over neighbours i of softmax(e)_ji x_i W_near,i + bias. The release weighs
-    the self term by a softmax over one entry, which is 1 whatever it learns; that parameter is left out
-    here.
+    out_j = x_j W_self,j + sum over neighbours i of softmax(e)_ji x_i W_near,i + bias. The release weighs the self term
+    by a softmax over one entry, which is 1 whatever it learns; that parameter is left out here.
     """
 
     def __init__(self, channels: int) -> None:
@@ -62,9 +60,7 @@ class JointGraph(nn.Module):
 
 
 def _edge_index() -> np.ndarray:
-    """(J, J) int64: row-major number of the bone between two joints, or the count of them where there is
-    none.
-    """
+    """(J, J) int64: row-major number of the bone between two joints, or the count of them where there is none."""
     joined = np.zeros((JOINT_COUNT, JOINT_COUNT), bool)
     children = np.arange(1, JOINT_COUNT)
     joined[children, PARENTS_21[1:]] = joined[PARENTS_21[1:], children] = True

@@ -36,9 +36,7 @@ class Cost:
 
 
 def cost(configuration: NetworkConfiguration, hand: HandModel) -> Cost:
-    """Counted by running one crop without numbers; convolutions and matrix products count, as everybody
-    counts.
-    """
+    """Counted by running one crop without numbers; convolutions and matrix products count, as everybody counts."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         networks = [DirNetwork(configuration, published) for published in (False, True)]
         counts = [_flops(network, replace(hand)) for network in networks]

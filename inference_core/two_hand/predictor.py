@@ -130,8 +130,8 @@ def frame_views(squares_px: NDArray[np.float64], camera: Camera) -> dict[int, Cr
 def with_presence_of_shot(
     predictions: TwoHandPredictions, present: NDArray[np.uint8], gone: NDArray[np.bool_]
 ) -> TwoHandPredictions:
-    """The predictions with presence raised where the hand is seen a little before and a little after, and none where it
-    is `gone`.
+    """The predictions with presence raised where the hand is seen a little before and a little after, and none where
+    it is `gone`.
 
     present, gone (T, S): the whole shot's.
     """

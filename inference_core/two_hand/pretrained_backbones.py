@@ -56,8 +56,8 @@ class PretrainedBackbone(nn.Module, Generic[Network]):
 class PalmBackbone(PretrainedBackbone[PalmNetwork]):
     """The palm detector's: 64 @ 64, 128 @ 32, 256 @ 16, 256 @ 8.
 
-    Its two merged levels know where palms are and which way they point, which an ImageNet backbone would have to
-    learn first.
+    Its two merged levels know where palms are and which way they point, which an ImageNet backbone would have
+    to learn first.
     """
 
     channels = (64, 128, 256, 256)

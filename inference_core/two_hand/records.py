@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What goes into the two-hand network beside the picture, and what comes out.
- B batch, S sides (left, right), J = 21 joints, V vertices. Lengths are metres, camera axes x right, y down,
+
+B batch, S sides (left, right), J = 21 joints, V vertices. Lengths are metres, camera axes x right, y down,
 z forward. uv is -1..1 over the square crop, x right, y down, 0 at its centre.
 """
 
@@ -16,8 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What is known of the hands in a crop before the network hand_crops. Scores of 0 say that a part is not
-    known.
+    """What is known of the hands in a crop before the network looks at it. Scores of 0 say that a part is not known.
 
     landmarks_uv (B, S, 21, 2): landmarks found in the picture; landmark_score (B, S, 21): 0..1, 0 missing.
     world_rel_m (B, S, 21, 3): the landmark network's world landmarks relative to its wrist, camera axes; 0
@@ -97,9 +97,8 @@ class HandStage:
 class DirOutput:
     """All stages of the network; the last one is its answer.
 
-    dense (B, 3, H, W): colour map of surface position; side_scores (B, 3, H, W): raw scores of background,
-    left, right. Both only serve training and are None where not asked for, or where no refinement stage
-    runs.
+    dense (B, 3, H, W): colour map of surface position; side_scores (B, 3, H, W): raw scores of background, left,
+    right. Both only serve training and are None where not asked for, or where no refinement stage runs.
     """
 
     stages: tuple[HandStage, ...]

@@ -19,8 +19,7 @@ class AttentionPooling(nn.Module):
     """Each hand's own mean of the last features, weighed by a learnt map: (B, C, N, N) -> (B, S, C) (paper
     section 3.1).
 
-    The release's maps ("full") cost 37.7 million parameters, against what the paper reports; "light" stays
-    within it.
+    The release's maps ("full") cost 37.7 million parameters, against what the paper reports; "light" stays within it.
     """
 
     def __init__(self, channels: int, attention: Attention, light_channels: int) -> None:
@@ -155,9 +154,7 @@ class EvidenceBaselineRegressor(nn.Module):
 
 
 class RefinementRegressor(nn.Module):
-    """Joint features (B, S, 21, D) and the previous stage's numbers -> parameters, offset, heads, as the
-    baseline.
-    """
+    """Joint features (B, S, 21, D) and the previous stage's numbers -> parameters, offset, heads, as the baseline."""
 
     def __init__(self, configuration: NetworkConfiguration, joint_count: int) -> None:
         super().__init__()

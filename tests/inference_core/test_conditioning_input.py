@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the landmarks say before the network hand_crops: the first guess, its gaps, the heat maps."""
+"""What the landmarks say before the network looks: the first guess, its gaps, the heat maps."""
 
 import dataclasses
 

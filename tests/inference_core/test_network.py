@@ -213,9 +213,7 @@ def test_parameters_and_operations_are_those_of_the_paper_and_the_release(hand: 
 
 
 class _PooledBackbone(nn.Module):
-    """Features that a mirrored picture mirrors exactly, as no strided convolution gives them on an even
-    grid.
-    """
+    """Features that a mirrored picture mirrors exactly, as no strided convolution gives them on an even grid."""
 
     channels = (4, 4, 4, 4)
 

@@ -43,9 +43,7 @@ T = 6
 
 
 def posed_truth() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """rotations (T, S, 16, 3, 3), joints and landmarks (T, S, 21, 3) in the camera, wrists (T, S, 3): off
-    the axis.
-    """
+    """rotations (T, S, 16, 3, 3), joints and landmarks (T, S, 21, 3) in the camera, wrists (T, S, 3): off the axis."""
     torch.manual_seed(7)
     angles = (torch.rand(1, 2, 15, 3) - 0.5) * 0.2 + torch.tensor([0.4, 0, 0])
     angles = angles.clamp(HAND.joint_limits_rad[..., 0], HAND.joint_limits_rad[..., 1]).expand(T, -1, -1, -1)
@@ -58,9 +56,7 @@ def posed_truth() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def evidence_of(landmarks_cam_m: Tensor) -> HandTracks:
-    """Perfect landmarks; world landmarks in the axes of the line of sight to each hand, as upright crops
-    give them.
-    """
+    """Perfect landmarks; world landmarks in the axes of the line of sight to each hand, as upright crops give them."""
     px = project_pinhole(landmarks_cam_m, K)
     score = torch.ones_like(px[..., :1])
     shape = landmarks_cam_m.shape[:2]

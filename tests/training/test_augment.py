@@ -20,9 +20,7 @@ def _seeded(seed: int = 0) -> torch.Generator:
 
 
 def _dots(sample: Sample) -> Sample:
-    """The sample with a picture that shows nothing but one bright dot at the left wrist and a green one
-    right.
-    """
+    """The sample with a picture that shows nothing but one bright dot at the left wrist and a green one right."""
     centres = (torch.arange(256) + 0.5) / 128 - 1
     image = torch.zeros_like(sample.image)
     for side in (0, 1):

@@ -63,9 +63,7 @@ def load_pretrained(backbone: nn.Module, name: Backbone, weights: Path | None = 
 
 
 def _renamed(published: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Both list stem and blocks in the order of computation, weights before norms, so that the order is the
-    map.
-    """
+    """Both list stem and blocks in the order of computation, weights before norms, so that the order is the map."""
     source = {k: v for k, v in published.items() if not k.endswith(_COUNTER) and not k.startswith(_HEAD)}
     own = {k: v for k, v in EfficientNetLite0().state_dict().items() if not k.endswith(_COUNTER)}
     pairs = list(zip(own.items(), source.values(), strict=False))

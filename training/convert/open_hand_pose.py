@@ -46,11 +46,10 @@ class PoseSpace:
 
 
 def sample_angles(count: int, noise: np.random.Generator) -> Array:
-    """(N, 15, 3) flexion, spread, twist, radians, within the joint limits: fists, points, pinches, fans and
-    all between.
+    """(N, 15, 3) flexion, spread, twist, radians, within the joint limits: fists, points, pinches, fans
+    and all between.
 
-    A common closing of the hand and closings of the single fingers are mixed, for fingers mostly move
-    together.
+    A common closing of the hand and closings of the single fingers are mixed, for fingers mostly move together.
     """
     angles = np.zeros((count, FINGER_JOINTS, 3))
     common = noise.beta(0.7, 0.9, count)
@@ -86,8 +85,8 @@ def fit_pose_space(axes: Array, seed: int, count: int = 20000) -> PoseSpace:
 
 
 def fit_pose_correctives(model: HandModel, seed: int, count: int = 1400) -> tuple[Array, dict[str, float]]:
-    """(V, 3, 135) correctives of the right hand of a model without any (float64), and what they achieve on
-    held-out poses.
+    """(V, 3, 135) correctives of the right hand of a model without any (float64), and what they achieve
+    on held-out poses.
 
     A ridge regression for each vertex on the rotations of only those joints that move it.
     """

@@ -135,8 +135,7 @@ def _sampled(
 def _arm_vertices(body: Any, hand: Any, bones: dict[str, int]) -> tuple[NDArray[np.int64], int]:
     """Vertex numbers of the hand with its stub, then of the rest of the forearm; how many are the hand's.
 
-    The stub and the forearm are whole rings of the mesh, counted from the hand's border: their ends are
-    clean circles.
+    The stub and the forearm are whole rings of the mesh, counted from the hand's border: their ends are clean circles.
     """
     number = {base: i for i, base in enumerate(body.base_mesh_vertex_indices.tolist())}
     inside = np.array([number[base] for base in hand.base_mesh_vertex_indices.tolist()])

@@ -35,9 +35,7 @@ def split(folder: Path, out: Path, shard_bytes: int = SHARD_BYTES) -> list[Path]
 
 
 def join(parts: Path, folder: Path) -> Path:
-    """The weights file made of all shards in `parts`. Raises WeightsError naming a shard that is missing or
-    damaged.
-    """
+    """The weights file made of all shards in `parts`. Raises WeightsError naming a shard that is missing or damaged."""
     found = sorted(parts.glob("weights-*-of-*.safetensors"))
     if not found:
         raise WeightsError(

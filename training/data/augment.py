@@ -56,8 +56,7 @@ def augmented(sample: Sample, settings: AugmentSettings, generator: torch.Genera
 
 
 def straightened(sample: Sample) -> Sample:
-    """The sample as a camera turned, without roll, to the crop's middle sees it: that is how the predictor
-    crops.
+    """The sample as a camera turned, without roll, to the crop's middle sees it: that is how the predictor crops.
 
     The focal length is that of inference_core.two_hand.crop.crop_camera.
     """
@@ -78,11 +77,10 @@ def straightened(sample: Sample) -> Sample:
 
 
 def moved(sample: Sample, A: Tensor, M: Tensor) -> Sample:
-    """The sample under affine maps A (B, 3, 3) of the picture's pixels and orthogonal maps M (B, 3, 3) of
-    camera space.
+    """The sample under affine maps A (B, 3, 3) of the picture's pixels and orthogonal maps M (B, 3, 3)
+    of camera space.
 
-    Where M is a reflection the sides are exchanged. See the module's docstring for how A and M belong
-    together.
+    Where M is a reflection the sides are exchanged. See the module's docstring for how A and M belong together.
     """
     crop_px = sample.image.shape[-1]
     flips = torch.linalg.det(M) < 0

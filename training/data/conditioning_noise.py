@@ -36,25 +36,18 @@ class EvidenceNoise:
     """How evidence is degraded. Probabilities are per sample or hand; `size` is the diagonal of the hand's
     box in the picture.
 
-    dropped: no evidence at all. focal_unknown, focal_spread: the focal length left out; else off by this
-    (log).
-    quality_spread: spread (log) of a hand's own noise level, which scales all of its errors; overlapping and
-    hidden raise it.
-    shift, turn_rad, stretch: errors of the whole hand in the picture (of size, radians, log).
-    joint: independent error of each landmark, of size; hidden ones have (1 + hidden) times as much.
-    finger_off, finger_shift: a finger found elsewhere, and how far its tip then is, of size; finger_missing:
-    not found.
-    tilt_rad, world_scale, world_joint_m, flatten: errors of the world landmarks (turn, log scale, each,
-    depth's log scale).
-    lost, lost_overlap, lost_hidden: a hand not found: always, times overlap, times hidden share. interpolated: of
-    those, how many are known from the frames around, up to bridged_frames away; bridged_shift, bridged_level: how far
-    they have moved since, of size, and how much of a plain hand's errors they have, for one frame (both grow with the
-    root of their number).
-    collapsed, collapsed_overlap: both landmark sets on one hand. ghost: an absent hand found on the present
-    one.
-    swapped, swapped_overlap: sides exchanged, mostly with a low side score.
-    fitted: world landmarks are those of a hand model fitted to the landmarks, which knows where in the picture the hand
-    lies.
+    dropped: no evidence at all. focal_unknown, focal_spread: the focal length left out; else off by this (log).
+    quality_spread: spread (log) of a hand's own noise level, which scales all of its errors; overlapping and hidden
+    raise it. shift, turn_rad, stretch: errors of the whole hand in the picture (of size, radians, log). joint:
+    independent error of each landmark, of size; hidden ones have (1 + hidden) times as much. finger_off, finger_shift:
+    a finger found elsewhere, and how far its tip then is, of size; finger_missing: not found. tilt_rad, world_scale,
+    world_joint_m, flatten: errors of the world landmarks (turn, log scale, each, depth's log scale). lost,
+    lost_overlap, lost_hidden: a hand not found: always, times overlap, times hidden share. interpolated: of those, how
+    many are known from the frames around, up to bridged_frames away; bridged_shift, bridged_level: how far they have
+    moved since, of size, and how much of a plain hand's errors they have, for one frame (both grow with the root of
+    their number). collapsed, collapsed_overlap: both landmark sets on one hand. ghost: an absent hand found on the
+    present one. swapped, swapped_overlap: sides exchanged, mostly with a low side score. fitted: world landmarks are
+    those of a hand model fitted to the landmarks, which knows where in the picture the hand lies.
     """
 
     dropped: float = 1 / 3
@@ -273,9 +266,7 @@ def _landmark_scores(hand_score: Tensor, visibility: Tensor, missing: Tensor, dr
 def _collapsed(
     parts: _Parts, found: Tensor, present: Tensor, shared: Tensor, noise: EvidenceNoise, draw: _Draw
 ) -> tuple[_Parts, Tensor]:
-    """Both landmark sets on one hand: a side takes over the other's landmarks and score, with a lower side
-    score.
-    """
+    """Both landmark sets on one hand: a side takes over the other's landmarks and score, with a lower side score."""
     batch = shared.shape[0]
     chance = noise.collapsed + noise.collapsed_overlap * shared
     victim = torch.nn.functional.one_hot((draw.uniform(batch) < 0.5).long(), 2).bool()

@@ -39,9 +39,7 @@ DARKEST_MEAN = 10
 
 @dataclass(frozen=True)
 class CameraHands:
-    """Both hands of one picture in its camera: rotation_vectors (S, 16, 3), betas (S, 10), wrist (S, 3),
-    vertices.
-    """
+    """Both hands of one picture in its camera: rotation_vectors (S, 16, 3), betas (S, 10), wrist (S, 3), vertices."""
 
     rotation_vectors: NDArray[np.float32]
     betas: NDArray[np.float32]
@@ -126,9 +124,7 @@ def hands_in_camera(entry: RawEntry, hand: HandModel) -> CameraHands:
 
 
 def rest_colours(hand: HandModel) -> NDArray[np.float32]:
-    """(S, V, 3) each vertex's place in the box of the flat hand, 0..1; a left one is coloured as its mirror
-    image.
-    """
+    """(S, V, 3) each vertex's place in the box of the flat hand, 0..1; a left one is coloured as its mirror image."""
     places = hand.template_m.clone()
     places[LEFT] = mirror(places[LEFT], "point")
     low, high = places.amin(dim=1, keepdim=True), places.amax(dim=1, keepdim=True)

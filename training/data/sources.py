@@ -38,9 +38,7 @@ def stream_seed(stream: int, seed: int, step: int, rank: int = 0) -> int:
 
 @dataclass(frozen=True)
 class MemorySource:
-    """A set held in memory, shuffled anew each epoch. size: samples per batch over all processes of the
-    world.
-    """
+    """A set held in memory, shuffled anew each epoch. size: samples per batch over all processes of the world."""
 
     samples: Sample
     size: int

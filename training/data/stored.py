@@ -49,8 +49,8 @@ class ReadBatch:
 
 
 def open_data_set(data: DataSettings, hand: HandModel, split: str = "train") -> StoredSet:
-    """The data set under data.root in whichever of the known layouts it is. Raises DataSetError naming what
-    is missing.
+    """The data set under data.root in whichever of the known layouts it is. Raises DataSetError naming
+    what is missing.
     """
     if data.root is None or not data.root.exists():
         raise DataSetError(f"{data.root}: no such folder. Name the data set's folder with --data.root.")

@@ -26,9 +26,7 @@ _HELD_OUT_BACKGROUNDS = 64
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """Pictures number step * size ... of a stream; each process makes its own share. size: over all
-    processes.
-    """
+    """Pictures number step * size ... of a stream; each process makes its own share. size: over all processes."""
 
     settings: SceneSettings
     hand: HandModel
@@ -71,9 +69,7 @@ def held_out_samples(
 
 
 def sample_from_synthetic(batch: SyntheticBatch, hand: HandModel) -> Sample:
-    """The generator's record as a training sample; vertices are posed here when the generator leaves them
-    out.
-    """
+    """The generator's record as a training sample; vertices are posed here when the generator leaves them out."""
     wrist = batch.wrist_cam_m
     vertices = batch.vertices_cam_m
     if vertices is None:

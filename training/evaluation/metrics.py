@@ -33,9 +33,7 @@ _TINY_M = 1e-6
 
 @dataclass(frozen=True)
 class HandErrors:
-    """Errors of each hand (B, S), mm. `mpjpe` and `mpvpe` are scaled, `raw_*` are not; vertices None where
-    not given.
-    """
+    """Errors of each hand (B, S), mm. `mpjpe` and `mpvpe` are scaled, `raw_*` are not; vertices None where not given."""
 
     mpjpe: Tensor
     raw_mpjpe: Tensor
@@ -51,9 +49,7 @@ def hand_errors(
     true_vertices_m: Tensor | None = None,
     root: Root = "wrist",
 ) -> HandErrors:
-    """Mean distances of each hand's joints (..., 21, 3) and vertices (..., V, 3) after alignment at the root
-    joint.
-    """
+    """Mean distances of each hand's joints (..., 21, 3) and vertices (..., V, 3) after alignment at the root joint."""
     index = ROOTS[root]
     anchor, true_anchor = joints_m[..., index : index + 1, :], true_joints_m[..., index : index + 1, :]
     scale = hand_scale(joints_m, true_joints_m)[..., None, None]
@@ -130,15 +126,12 @@ def side_correct(joints_uv: Tensor, true_joints_uv: Tensor, present: Tensor) -> 
 
 
 def hand_distance_m(joints_cam_m: Tensor) -> Tensor:
-    """(...,) smallest distance between a left and a right joint, joints (..., S, 21, 3): how near the hands
-    are.
-    """
+    """(...,) smallest distance between a left and a right joint, joints (..., S, 21, 3): how near the hands are."""
     return torch.cdist(joints_cam_m[..., 0, :, :], joints_cam_m[..., 1, :, :]).flatten(-2).amin(dim=-1)
 
 
 def overlap(joints_uv: Tensor, present: Tensor) -> Tensor:
-    """(...,) intersection over the smaller of the hands' boxes in the picture, 0..1; 0 where a hand is
-    absent.
+    """(...,) intersection over the smaller of the hands' boxes in the picture, 0..1; 0 where a hand is absent.
 
     joints_uv (..., S, 21, 2), present (..., S) bool.
     """

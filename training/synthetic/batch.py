@@ -17,22 +17,19 @@ OUTSIDE, VISIBLE, HIDDEN_BY_SELF, HIDDEN_BY_OTHER = 0, 1, 2, 3
 class SyntheticBatch:
     """B pictures of N x N pixels; S sides (left, right), J joints, V vertices; metres, OpenCV camera axes.
 
-    image (B, 3, N, N) uint8 RGB. index (B,) int64: the pictures' numbers in the stream.
-    K (B, 3, 3): pinhole of the picture, in its pixels (centres at +0.5).
-    present (B, S) bool; what an absent side holds is arbitrary but finite.
-    rotations (B, S, 16, 3, 3): wrist in camera axes, then fingers relative to the flat hand, MANO's order;
-    betas (B, S, 10). wrist_cam_m (B, S, 3); offset_m (B, 3): right wrist minus left wrist.
-    joints_cam_m and landmarks_cam_m (B, S, 21, 3): joints with fingertips, and the same hand by MediaPipe's
-    landmark definitions; joints_uv, landmarks_uv (B, S, 21, 2): both in the picture, -1..1, x right, y down.
-    vertices_cam_m (B, S, V, 3): the hand's skin, or None when the settings leave it out.
-    side_mask (B, N, N) uint8: BACKGROUND, LEFT_HAND, RIGHT_HAND, LEFT_ARM, RIGHT_ARM.
-    dense (B, 3, N/4, N/4) uint8: place on the rest hand as a colour (0 where no hand is seen).
-    visibility (B, S, 21) uint8: OUTSIDE the picture or absent, VISIBLE, HIDDEN_BY_SELF (the same hand and its
-    arm), HIDDEN_BY_OTHER (the other hand or a thing). truncated (B, S): share of joints outside the picture.
-    gap_m (B,): distance between the hands' skins by their collision spheres, negative where they press into
-    each other, +inf without two hands. touched (B, S, P) uint8: of each part of a hand (touching.parts) the part of the
-    other hand that it touches, or NOTHING. overlap (B,): intersection over union of the hands' boxes in the
-    picture.
+    image (B, 3, N, N) uint8 RGB. index (B,) int64: the pictures' numbers in the stream. K (B, 3, 3): pinhole of the
+    picture, in its pixels (centres at +0.5). present (B, S) bool; what an absent side holds is arbitrary but finite.
+    rotations (B, S, 16, 3, 3): wrist in camera axes, then fingers relative to the flat hand, MANO's order; betas (B,
+    S, 10). wrist_cam_m (B, S, 3); offset_m (B, 3): right wrist minus left wrist. joints_cam_m and landmarks_cam_m (B,
+    S, 21, 3): joints with fingertips, and the same hand by MediaPipe's landmark definitions; joints_uv, landmarks_uv
+    (B, S, 21, 2): both in the picture, -1..1, x right, y down. vertices_cam_m (B, S, V, 3): the hand's skin, or None
+    when the settings leave it out. side_mask (B, N, N) uint8: BACKGROUND, LEFT_HAND, RIGHT_HAND, LEFT_ARM, RIGHT_ARM.
+    dense (B, 3, N/4, N/4) uint8: place on the rest hand as a colour (0 where no hand is seen). visibility (B, S, 21)
+    uint8: OUTSIDE the picture or absent, VISIBLE, HIDDEN_BY_SELF (the same hand and its arm), HIDDEN_BY_OTHER (the
+    other hand or a thing). truncated (B, S): share of joints outside the picture. gap_m (B,): distance between the
+    hands' skins by their collision spheres, negative where they press into each other, +inf without two hands. touched
+    (B, S, P) uint8: of each part of a hand (touching.parts) the part of the other hand that it touches, or NOTHING.
+    overlap (B,): intersection over union of the hands' boxes in the picture.
     """
 
     image: Tensor

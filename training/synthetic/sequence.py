@@ -66,8 +66,7 @@ class Motion:
 class SyntheticClip:
     """T frames of H x W pixels with their truth; fields as in SyntheticBatch, uv replaced by pixels.
 
-    frames (T, 3, H, W) uint8 RGB; time_s (T,); K (3, 3); betas (S, 10); present (T, S): some joint is in the
-    picture.
+    frames (T, 3, H, W) uint8 RGB; time_s (T,); K (3, 3); betas (S, 10); present (T, S): some joint is in the picture.
     """
 
     frames: Tensor

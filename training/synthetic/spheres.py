@@ -41,8 +41,8 @@ class Spheres:
 def fit_spheres(model: HandModel, count: int = _COUNT) -> Spheres:
     """Spheres inside the model's mean hand, each the largest that touches its vertex from inside.
 
-    They are spread by farthest-point sampling over the skin; the last ones line the forearm, which is taken
-    as straight.
+    They are spread by farthest-point sampling over the skin; the last ones line the forearm, which is
+    taken as straight.
     """
     skin_m = model.template_m[RIGHT].float()
     normals = vertex_normals(skin_m[None], model.faces[RIGHT])[0]

@@ -43,9 +43,7 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Path of the checkpoint, written whole or not at all. Raises CheckpointError when the disk does not take
-    it.
-    """
+    """Path of the checkpoint, written whole or not at all. Raises CheckpointError when the disk does not take it."""
     path = folder / CHECKPOINT_FILE
     part = path.with_suffix(".part")
     try:
@@ -66,8 +64,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
 def load_checkpoint(folder: Path, experiment: Mapping[str, Any]) -> Checkpoint | None:
     """The folder's checkpoint, None where there is none yet.
 
-    Raises CheckpointError when it cannot be read or belongs to another experiment; the message names what
-    differs.
+    Raises CheckpointError when it cannot be read or belongs to another experiment; the message names what differs.
     """
     path = folder / CHECKPOINT_FILE
     if not path.exists():

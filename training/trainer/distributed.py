@@ -55,9 +55,8 @@ def is_spread() -> bool:
 def gathered(values: Tensor) -> Tensor:
     """(W * B, ...) of all processes' (B, ...), in rank order, gradients flowing back to each.
 
-    A loss of gathered values computed alike in every process has the right gradient once
-    DistributedDataParallel has averaged: the gather's backward sums over processes what the average then
-    divides.
+    A loss of gathered values computed alike in every process has the right gradient once DistributedDataParallel has
+    averaged: the gather's backward sums over processes what the average then divides.
     """
     if not is_spread():
         return values

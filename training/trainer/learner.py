@@ -67,9 +67,7 @@ def compile_or_stay_eager(network: nn.Module) -> None:
 
 
 def build_optimiser(network: DirNetwork, settings: OptimiserSettings) -> torch.optim.AdamW:
-    """AdamW over the backbone, the rest, and what must not decay (biases, norms, position tables), in that
-    order.
-    """
+    """AdamW over the backbone, the rest, and what must not decay (biases, norms, position tables), in that order."""
     names = ("backbone", "rest", "undecayed", "backbone_undecayed")
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in names}
     for name, parameter in network.named_parameters():
@@ -107,9 +105,7 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 class AveragedNetwork:
-    """Exponential moving average of all weights and statistics, warmed up so that early steps are soon
-    forgotten.
-    """
+    """Exponential moving average of all weights and statistics, warmed up so that early steps are soon forgotten."""
 
     def __init__(self, network: DirNetwork, decay: float) -> None:
         self.decay = decay

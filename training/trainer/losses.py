@@ -52,8 +52,8 @@ def edge_length(vertices: Tensor, target: Tensor, faces: Tensor, mask: Tensor | 
 
 
 def normal_consistency(vertices: Tensor, target: Tensor, faces: Tensor, mask: Tensor | None = None) -> Tensor:
-    """() mean |cos| of predicted edges to the true face's normal, over the three edges of every face. Shapes:
-    see edge_length.
+    """() mean |cos| of predicted edges to the true face's normal, over the three edges of every face.
+    Shapes: see edge_length.
     """
     edges = F.normalize(_edges(vertices, faces), dim=-1, eps=_TINY)
     true_edges = _edges(target, faces)
@@ -86,8 +86,8 @@ def presence(logits: Tensor, present: Tensor) -> Tensor:
 
 
 def uncertainty_nll(errors: Tensor, log_scale: Tensor, mask: Tensor | None = None) -> Tensor:
-    """() negative log-likelihood of non-negative errors (B, S) under a Laplace scale exp(log_scale),
-    constants dropped.
+    """() negative log-likelihood of non-negative errors (B, S) under a Laplace scale
+    exp(log_scale), constants dropped.
 
     The errors carry no gradient: the scale learns to tell how large they are, it does not excuse them.
     """
@@ -102,9 +102,7 @@ def rotation_distance(rotations: Tensor, target: Tensor, mask: Tensor | None = N
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """() mean of values over all entries, those outside the mask counting as zero. mask covers the leading
-    axes.
-    """
+    """() mean of values over all entries, those outside the mask counting as zero. mask covers the leading axes."""
     if mask is None:
         return values.mean()
     covering = mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim))

@@ -116,9 +116,7 @@ def code_state() -> str:
 
 
 def hands_picture(sample: Sample, predicted: Predicted) -> NDArray[np.uint8]:
-    """Crops with the true hands thin and white under the predicted ones in colour; one sheet of a few
-    samples.
-    """
+    """Crops with the true hands thin and white under the predicted ones in colour; one sheet of a few samples."""
     count = min(sample.batch, _PICTURE_COLUMNS * _PICTURE_ROWS)
     tiles: list[NDArray[np.uint8]] = []
     for k in range(count):

@@ -20,8 +20,7 @@ TOTAL = "total"
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each term counts. The release's terms by default; the last five are ours and 0 in the paper's
-    presets.
+    """What each term counts. The release's terms by default; the last five are ours and 0 in the paper's presets.
 
     plain_l1: L1 in place of SmoothL1 (ablation). earlier_stages: what stages before the last count, each.
     """
