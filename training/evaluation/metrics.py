@@ -33,7 +33,7 @@ _TINY_M = 1e-6
 
 @dataclass(frozen=True)
 class HandErrors:
-    """Errors of each hand (B, S), mm. `mpjpe` and `mpvpe` are scaled, `raw_*` are not; vertices None where not given."""
+    """Errors of each hand (B, S), mm. `mpjpe` and `mpvpe` are scaled, `raw_*` are not; vertices None if not given."""
 
     mpjpe: Tensor
     raw_mpjpe: Tensor
