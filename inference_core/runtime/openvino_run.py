@@ -139,7 +139,7 @@ def _read(path: Path) -> np.ndarray | None:
     except (OSError, ValueError):
         return None
     blob, digest = kept[:-_DIGEST_BYTES], kept[-_DIGEST_BYTES:].tobytes()
-    return blob if hashlib.sha256(memoryview(blob)).digest() == digest else None
+    return blob if hashlib.sha256(blob.data).digest() == digest else None
 
 
 def _write(path: Path, blob: bytes, name: str) -> None:
