@@ -27,8 +27,8 @@ CORE_ROOMS = (
     "stages",
     "pipeline",
     "crash_log",
-    "worker",
     "supervisor",
+    "worker",
     "cli",
     "__main__",
 )

@@ -255,7 +255,7 @@ def test_an_installation_from_a_folder_of_wheels_gives_a_python_with_the_core(tm
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     for requirement in project["dependencies"]:
-        name, _, bounds = requirement.partition(">=")
+        name, _, bounds = requirement.partition(";")[0].partition(">=")
         write_empty_wheel(wheels, name.replace("-", "_"), bounds.partition(",")[0] + ".9")
     core_name, content = build_addon.core_wheel(project)
     core = tmp_path / core_name
