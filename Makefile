@@ -3,7 +3,6 @@ PYTHON  ?= python3.11
 BIN     := .venv/bin
 FOOTAGE ?= inference_core/demo/two_hands.mp4
 DEMO    ?= demo
-BPY     := 42 45 50 52
 # A Blender with a window, for the drive by mouse: a program that knows `run`, `engine` and `shot`.
 DUOHAND_BLENDER_WINDOW ?= $(firstword $(wildcard ../shared/tools/blender43))
 # The bundled clip's lens; other footage gets the default unless told (make demo FOOTAGE=... LENS="--fov 70").
@@ -45,8 +44,7 @@ test-training: .venv/.ready
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m slow tests
 
 test-blender: .venv/.ready
-	$(PYTHON) -m tools.blender_environments 4.2 4.5 5.0 5.2
-	set -e; for version in $(BPY); do .venv-bpy$$version/bin/python -m pytest -p tests.blender_addon.in_blender tests; done
+	$(PYTHON) -m tools.blender_tests 4.2 4.5 5.0 5.2
 
 # The Python of Blender 5.2, with numpy 2.
 test-313:
