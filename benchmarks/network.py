@@ -29,7 +29,8 @@ from torch import Tensor
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
-from inference_core.runtime.network_run import NetworkGraph, ready_to_run, runs_in_openvino
+from inference_core.runtime.network_graph import NetworkGraph
+from inference_core.runtime.network_run import ready_to_run, runs_in_openvino
 from inference_core.two_hand.configuration import CONFIGURATIONS, CROP_PX
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.engine import (

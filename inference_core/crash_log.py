@@ -11,9 +11,9 @@ import traceback
 from pathlib import Path
 
 from inference_core import __version__
+from inference_core.runtime.user_cache import user_cache
 from inference_core.shared.errors import DuohandError
 from inference_core.shared.messages import EXIT_ERROR, EXIT_FAILED
-from inference_core.shared.system import user_folder
 
 # What a disk says when it is full or failing, as opposed to a place that may not be written to.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
@@ -47,7 +47,7 @@ def _written(error: Exception) -> Path | None:
         f"Duohand {__version__}, Python {platform.python_version()}, {platform.platform()}\n{sys.argv!r}\n\n"
     )
     text = head + "".join(traceback.format_exception(error))
-    for folder in (user_folder() / "logs", Path(tempfile.gettempdir())):
+    for folder in (user_cache() / "logs", Path(tempfile.gettempdir())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")

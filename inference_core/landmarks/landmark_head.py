@@ -25,7 +25,8 @@ from inference_core.landmarks.weights import (
     load_landmark_networks,
     load_weights,
 )
-from inference_core.runtime.network_run import NetworkGraph, ready_to_run
+from inference_core.runtime.network_graph import NetworkGraph
+from inference_core.runtime.network_run import ready_to_run
 from inference_core.shared.errors import WeightsError
 
 HEAD_FILE = "landmark_head.safetensors"

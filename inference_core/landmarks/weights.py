@@ -18,7 +18,8 @@ from inference_core.landmarks.palm_network import INPUT_PX as PALM_PX
 from inference_core.landmarks.palm_network import PalmNetwork
 from inference_core.landmarks.pose_network import BODY_PX, PERSON_PX, BodyNetwork, PersonNetwork
 from inference_core.landmarks.sparse_weights import with_zeros
-from inference_core.runtime.network_run import NetworkGraph, Run, ready_to_run
+from inference_core.runtime.network_graph import NetworkGraph
+from inference_core.runtime.network_run import Run, ready_to_run
 from inference_core.runtime.tensor_file import read_tensors
 from inference_core.shared.errors import WeightsError
 

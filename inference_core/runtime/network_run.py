@@ -7,14 +7,14 @@ faster. No lower precision is used there: bfloat16 moves landmarks by more than 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+from inference_core.runtime.network_graph import NetworkGraph
 
 # Rows that torch runs at once, by device.
 _TORCH_ROWS = {"cpu": 4, "cuda": 32, "mps": 8}
@@ -24,21 +24,6 @@ class Run(Protocol):
     """Runs a network: rows (N, ...) of each input to rows of each output, float32 on the CPU."""
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]: ...
-
-
-@dataclass(frozen=True)
-class NetworkGraph:
-    """A network as a runtime takes it: tensors in, a tensor or a tuple of tensors out.
-
-    name: of its files. digest: of its weights and of whatever else it computes with. build: makes it, in evaluation
-    mode. example: its inputs, as many rows as are worth running at once on a processor; one where the weights are small
-    beside the pictures, for then every thread takes a row of its own.
-    """
-
-    name: str
-    digest: str
-    build: Callable[[], nn.Module]
-    example: tuple[Tensor, ...]
 
 
 def ready_to_run(graph: NetworkGraph, device: torch.device, cache: Path | None = None) -> Run:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 from torch import Tensor, nn
 
 from inference_core import __version__
-from inference_core.runtime.network_run import NetworkGraph
+from inference_core.runtime.network_graph import NetworkGraph
 from inference_core.runtime.process import network_threads
+from inference_core.runtime.user_cache import user_cache
 
 # OpenVINO tells its makers of every import by this module, and does without where there is none.
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
@@ -58,7 +58,7 @@ class OpenVinoRun:
             "ENABLE_CPU_PINNING": False,
         }
         # The model reads its weights in the mapped file as long as it runs.
-        model, self._mapped = _compiled(graph, settings, cache_folder() if cache is None else cache)
+        model, self._mapped = _compiled(graph, settings, user_cache() if cache is None else cache)
         self._outputs = [tuple(output.shape)[1:] for output in model.outputs]
         self._queue = openvino.AsyncInferQueue(model, streams)
         self._lock = threading.Lock()
@@ -79,11 +79,6 @@ class OpenVinoRun:
                 self._queue.start_async(part, start, share_inputs=True)
             self._queue.wait_all()
         return tuple(torch.from_numpy(values) for values in found)
-
-
-def cache_folder() -> Path:
-    """Where this user's machine keeps what can be made again."""
-    return platformdirs.user_cache_path("duohand", appauthor=False)
 
 
 def _filled(values: np.ndarray, rows: int) -> np.ndarray:

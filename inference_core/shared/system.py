@@ -4,7 +4,6 @@
 import os
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -48,19 +47,6 @@ def release_before_rename(file: IO[bytes]) -> None:
     """Close the file where the system lets no open one be renamed or deleted."""
     if sys.platform == "win32":
         file.close()
-
-
-def user_folder() -> Path:
-    """Where this user's machine keeps what can be made again: caches and logs."""
-    try:
-        home = Path.home()
-    except RuntimeError:  # a user without a home
-        home = Path(tempfile.gettempdir())
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home) / "duohand"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "duohand"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "duohand"
 
 
 def die_with_parent() -> None:

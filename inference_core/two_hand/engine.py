@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from inference_core.hand_model.hand import HandModel
-from inference_core.runtime.network_run import NetworkGraph, Run, TorchRun, ready_to_run, runs_in_openvino
+from inference_core.runtime.network_graph import NetworkGraph
+from inference_core.runtime.network_run import Run, TorchRun, ready_to_run, runs_in_openvino
 from inference_core.two_hand.batch_norm_fusion import folded
 from inference_core.two_hand.configuration import CROP_PX, NetworkConfiguration
 from inference_core.two_hand.dir import DirNetwork

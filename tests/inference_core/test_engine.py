@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from inference_core.hand_model.load import load_open_hand
-from inference_core.runtime.network_run import NetworkGraph, ready_to_run, runs_in_openvino
+from inference_core.runtime.network_graph import NetworkGraph
+from inference_core.runtime.network_run import ready_to_run, runs_in_openvino
 from inference_core.shared.errors import RequestError
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork

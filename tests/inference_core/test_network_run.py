@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inference_core.runtime.network_run import NetworkGraph, TorchRun, ready_to_run, runs_in_openvino
+from inference_core.runtime.network_graph import NetworkGraph
+from inference_core.runtime.network_run import TorchRun, ready_to_run, runs_in_openvino
 
 CPU = torch.device("cpu")
 
