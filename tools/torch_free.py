@@ -5,6 +5,7 @@
 """
 
 import ast
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -57,19 +58,31 @@ def _closure(path: Path) -> frozenset[str]:
 
 @cache
 def _imports(path: Path) -> frozenset[str]:
+    """Dotted names that a file imports, those of the scripts and of the core that it runs as processes included."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    found = set(_imported(tree))
+    if {"-m", "inference_core"} <= texts:
+        found.add("inference_core.__main__")
+    for text in texts:
+        if "import " in text:
+            with suppress(SyntaxError, ValueError):
+                found |= _imported(ast.parse(text))
+    return frozenset(found)
+
+
+def _imported(tree: ast.Module) -> set[str]:
     found: set[str] = set()
-    texts: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            texts.add(node.value)
-    # The core in a process of its own.
-    if {"-m", "inference_core"} <= texts or any("import inference_core" in text for text in texts):
-        found.add("inference_core.__main__")
-    return frozenset(found)
+    return found
 
 
 def _files(dotted: str) -> list[Path]:
