@@ -26,7 +26,6 @@ LOST_HAND_GROWTH = 1.5
 # Squares are averaged over this many frames, so that their jitter does not become the hands'.
 _SMOOTHING_FRAMES = 5
 _MIN_SIDE_PX = 16.0
-_MAX_OVERSAMPLING = 4
 
 Floats = NDArray[np.floating]
 
@@ -87,17 +86,19 @@ def crop_camera(crop_px: Floats, K: Floats) -> CropCamera:
 def cut_crop(image: NDArray[np.uint8], camera: CropCamera, side_px: float) -> NDArray[np.uint8]:
     """(256, 256, 3) uint8: what the crop's camera sees of the frame (H, W, 3); black outside the frame.
 
-    side_px: the square's side in the frame. Where it shrinks, several samples a pixel are averaged.
+    side_px: the square's side in the frame. Where the frame shrinks, it is reduced first, so that every pixel counts.
     """
-    oversampling = int(np.clip(math.ceil(side_px / CROP_PX), 1, _MAX_OVERSAMPLING))
-    size = CROP_PX * oversampling
-    half = size / 2
+    reduction = round(side_px / CROP_PX)
+    height, width = image.shape[:2]
+    if reduction > 1:
+        small = (max(1, round(width / reduction)), max(1, round(height / reduction)))
+        image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
+    half = CROP_PX / 2
     pixel_from_uv = np.array([[half, 0, half - 0.5], [0, half, half - 0.5], [0, 0, 1.0]])
-    centre_from_corner = np.array([[1.0, 0, 0.5], [0, 1.0, 0.5], [0, 0, 1.0]])
+    across, down = width / image.shape[1], height / image.shape[0]
+    centre_from_corner = np.array([[across, 0, across / 2], [0, down, down / 2], [0, 0, 1.0]])
     homography = pixel_from_uv @ camera.crop_from_frame @ centre_from_corner
-    warped = cv2.warpPerspective(image, homography, (size, size), flags=cv2.INTER_LINEAR)
-    if oversampling > 1:
-        warped = cv2.resize(warped, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
+    warped = cv2.warpPerspective(image, homography, (CROP_PX, CROP_PX), flags=cv2.INTER_LINEAR)
     return np.asarray(warped, np.uint8)
 
 
