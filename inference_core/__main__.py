@@ -10,6 +10,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,7 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_reconstruct(commands.add_parser("reconstruct", help="footage in, a take (and a preview movie) out"))
     _add_preview(commands.add_parser("preview", help="draw a take's hands over its footage"))
     _add_inspect(commands.add_parser("inspect", help="what a take holds, as a table or curves"))
-    worker = commands.add_parser("worker", help="one JSON request on stdin, JSON lines on stdout")
+    worker = commands.add_parser("worker", help="JSON requests on stdin, JSON lines on stdout")
+    worker.add_argument(
+        "--idle",
+        type=_idle_s,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait so long for another request after one (default: take one)",
+    )
     worker.set_defaults(run=_worker)
     network_commands.add_parser(commands)
     for name in ("network", "import-weights"):
@@ -231,7 +239,14 @@ def _inspect(parsed: argparse.Namespace) -> int:
 
 
 def _worker(parsed: argparse.Namespace) -> int:
-    return supervise(stdin_lines())
+    return supervise(stdin_lines(), idle_s=parsed.idle)
+
+
+def _idle_s(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError("give seconds, 0 or more")
+    return seconds
 
 
 if __name__ == "__main__":

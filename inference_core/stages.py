@@ -9,6 +9,7 @@ Whole-shot work is done once. Stages that read footage keep what they have worke
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -159,14 +160,26 @@ def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> 
     """
     if wanted == "none" or (wanted == "auto" and not read_card(SHIPPED_FOLDER / CARD_FILE).by_default):
         return None
-    folder = SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)
+    folder = (SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)).absolute()
+    files = [
+        path for name in (WEIGHTS_FILE, HEAD_FILE, CARD_FILE) if (path := _folder_of(folder) / name).is_file()
+    ]
+    stats = "|".join(f"{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files)
+    return _network(folder, stats, hand_model, device)
+
+
+@lru_cache(maxsize=1)
+def _network(folder: Path, stats: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork:
+    """The network at `folder`, for as long as its files' sizes and times of change are these."""
     predictor = load_predictor(folder, hand_model, device)
-    folder = folder if folder.is_dir() else folder.parent
-    head = stored_head(folder, device) if predictor.card.configuration.evidence else None
-    files = [path for path in (folder / WEIGHTS_FILE, folder / HEAD_FILE) if path.is_file()]
-    stats = [f"{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files]
-    identity = f"{folder.resolve()}|{'|'.join(stats)}|{device.type}|{hand_model.name}"
-    return ChosenNetwork(predictor.card.configuration.name, identity, predictor, head)
+    configuration = predictor.card.configuration
+    head = stored_head(_folder_of(folder), device) if configuration.evidence else None
+    identity = f"{_folder_of(folder).resolve()}|{stats}|{device.type}|{hand_model.name}"
+    return ChosenNetwork(configuration.name, identity, predictor, head)
+
+
+def _folder_of(weights: Path) -> Path:
+    return weights if weights.is_dir() else weights.parent
 
 
 def detect(run: Run) -> Shot:

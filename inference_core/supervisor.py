@@ -38,15 +38,15 @@ _ENVIRONMENT = dict(os.environ)
 _ROOT = str(Path(__file__).resolve().parents[1])
 
 
-def supervise(orders: Iterator[bytes] | None, request: str = "") -> int:
+def supervise(orders: Iterator[bytes] | None, request: str = "", idle_s: float = 0.0) -> int:
     """Run a worker until it ends or must; its exit code.
 
     request: a first line for it. orders: its further lines; "cancel", or their end once there was a line, ask it to
-    stop. None: nobody gives any.
+    stop. None: nobody gives any. idle_s: so long it waits for another request after one.
     """
     paths = [_ROOT, _ENVIRONMENT.get("PYTHONPATH")]
     worker = subprocess.Popen(
-        [sys.executable, "-P", "-m", "inference_core.worker"],
+        [sys.executable, "-P", "-m", "inference_core.worker", str(idle_s)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
@@ -109,6 +109,8 @@ class _Watch:
             there_was_one = there_was_one or bool(line.strip())
             if is_cancel(line.decode("utf-8", "replace")):
                 self._ask()
+            else:
+                self._said_last = False
             self._order(line)
         if there_was_one:
             self._orders_ended_s = time.monotonic()

@@ -3,11 +3,13 @@
 
 It ends cleanly on "cancel", on a closed stdin (its parent is gone), on SIGINT and on SIGTERM: at once where
 Python runs, and after GRACE_S at the latest where a library does not come back. The pieces worked out so far
-stay for the next run (resume_cache).
+stay for the next run (resume_cache). Where it is told to, it waits a while for another request, with all that it has
+loaded; it ends instead where a run failed in a way that nobody foresaw, or left too much memory taken.
 """
 
 import os
 import platform
+import queue
 import signal
 import socket
 import sys
@@ -20,7 +22,7 @@ from typing import IO
 
 from inference_core import __version__
 from inference_core.crash_log import exit_code, told_and_logged
-from inference_core.runtime.process import settle_process
+from inference_core.runtime.process import memory_held, settle_process
 from inference_core.shared.errors import DuohandError
 from inference_core.shared.messages import (
     CANCELLED_KIND,
@@ -47,6 +49,8 @@ from inference_core.shared.system import die_with_parent, open_standard_streams
 from inference_core.supervisor import stdin_lines
 
 GRACE_S = 1.2
+# A worker that holds more than this after a run does not wait for another: the next one starts small again.
+_MOST_WAITING_BYTES = 1_200_000_000
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "av")
 
@@ -71,6 +75,47 @@ class Wire:
             except (OSError, ValueError):
                 self._ended = True
 
+    def renewed(self) -> "Wire":
+        """The same way for another run's messages."""
+        return Wire(self._stream)
+
+
+class Orders:
+    """What stdin says: requests one after the other, and when to stop: on "cancel", or at its end."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._ended, self._working = threading.Event(), threading.Event()
+        threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
+
+    def request(self, wait_s: float | None) -> str:
+        """The next request's line; empty where none came in that time, or none will come."""
+        try:
+            return self._requests.get(timeout=wait_s)
+        except queue.Empty:
+            return ""
+
+    @contextmanager
+    def obeyed(self) -> Generator[None]:
+        """Within it, being told to stop signals this process."""
+        self._working.set()
+        try:
+            if self._ended.is_set():
+                raise Cancelled
+            yield
+        finally:
+            self._working.clear()
+
+    def _listen(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            if is_cancel(line):
+                break
+            self._requests.put(line)
+        self._ended.set()
+        self._requests.put("")
+        if self._working.is_set():
+            signal.raise_signal(signal.SIGTERM)
+
 
 def claim_stdout() -> Wire:
     """The wire on today's stdout. From here on whatever prints, in Python or in C, prints to stderr."""
@@ -83,24 +128,35 @@ def claim_stdout() -> Wire:
     return Wire(stream)
 
 
-def serve() -> int:
-    """Introduce itself, take one request from stdin, carry it out; the exit code."""
+def serve(idle_s: float = 0.0) -> int:
+    """Introduce itself, take a request from stdin, carry it out; the exit code.
+
+    idle_s: so long it waits for another request after that, and so on. 0: there is none.
+    """
     wire = claim_stdout()
     try:
         wire.send(hello())
     except Exception as error:  # noqa: BLE001 (the border: what was not foreseen goes into a log)
         wire.send(Failure(type(error).__name__, told_and_logged(error)))
         return EXIT_FAILED
-    lines = _stdin_lines()
-    line = next(lines, "")
-    if not line.strip():
-        return EXIT_OK
+    orders = Orders(_stdin_lines())
+    code, line = EXIT_OK, orders.request(None)
+    while line.strip():
+        code = _answer(line, wire, orders)
+        if idle_s == 0 or code not in (EXIT_OK, EXIT_ERROR) or memory_held() > _MOST_WAITING_BYTES:
+            break
+        wire = wire.renewed()
+        line = orders.request(idle_s)
+    return code
+
+
+def _answer(line: str, wire: Wire, orders: Orders) -> int:
     try:
         request = decode_request(line)
     except DuohandError as error:
         wire.send(Failure(type(error).__name__, str(error)))
         return EXIT_ERROR
-    return carry_out(request, wire, lines)
+    return carry_out(request, wire, orders)
 
 
 def hello() -> Hello:
@@ -112,8 +168,8 @@ def hello() -> Hello:
     return Hello(__version__, devices[0], devices, platform.python_version(), versions, os.getppid())
 
 
-def carry_out(request: CaptureRequest, wire: Wire, orders: Iterator[str] | None = None) -> int:
-    """Run the request and send what comes of it; the exit code. `orders` may say "cancel", or end."""
+def carry_out(request: CaptureRequest, wire: Wire, orders: Orders) -> int:
+    """Run the request and send what comes of it; the exit code. `orders` may say to stop."""
     stages: set[str] = set()
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -141,9 +197,9 @@ def carry_out(request: CaptureRequest, wire: Wire, orders: Iterator[str] | None 
 
 
 @contextmanager
-def stoppable(wire: Wire, orders: Iterator[str] | None) -> Generator[None]:
+def stoppable(wire: Wire, orders: Orders) -> Generator[None]:
     """Within it SIGINT, SIGTERM and `orders` raise Cancelled, and end the process after GRACE_S."""
-    asked, over = threading.Event(), threading.Event()
+    asked = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         if not asked.is_set():
@@ -155,12 +211,10 @@ def stoppable(wire: Wire, orders: Iterator[str] | None) -> Generator[None]:
     mouth.setblocking(False)
     woken = signal.set_wakeup_fd(mouth.fileno())
     threading.Thread(target=_end_when_asked, args=(ear, wire), daemon=True).start()
-    if orders is not None:
-        threading.Thread(target=_stop_when_told, args=(orders, over), daemon=True).start()
     try:
-        yield
+        with orders.obeyed():
+            yield
     finally:
-        over.set()
         signal.set_wakeup_fd(woken)
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -174,15 +228,6 @@ def _end_when_asked(ear: socket.socket, wire: Wire) -> None:
     threading.Event().wait(GRACE_S)
     wire.send(Failure(CANCELLED_KIND, STOPPED_TEXT))
     os._exit(EXIT_CANCELLED)
-
-
-def _stop_when_told(orders: Iterator[str], over: threading.Event) -> None:
-    """Signal this process when the orders say so or end, unless its work is over by then."""
-    for line in orders:
-        if is_cancel(line):
-            break
-    if not over.is_set():
-        signal.raise_signal(signal.SIGTERM)
 
 
 def _stdin_lines() -> Iterator[str]:
@@ -201,4 +246,4 @@ def _is_installed(name: str) -> bool:
 if __name__ == "__main__":
     settle_process()
     die_with_parent()
-    os._exit(serve())  # whatever thread still waits in a library
+    os._exit(serve(float(sys.argv[1])))  # whatever thread still waits in a library

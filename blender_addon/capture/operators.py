@@ -12,6 +12,7 @@ from inference_core.shared.errors import DuohandError
 
 from ..engine.environment import worker_command
 from ..engine.job import CaptureJob
+from ..engine.warm import IDLE_S
 from ..preferences import addon_preferences
 from ..sidebar import over_sidebar
 from .footage import IMAGE_SUFFIXES, MOVIE_SUFFIXES
@@ -61,7 +62,8 @@ def start_capture(scene: bpy.types.Scene) -> None:
     """Queue a capture of the scene's footage; a DuohandError says what is missing."""
     preferences = addon_preferences()
     log = preferences.log_path(time.strftime("capture-%Y%m%d-%H%M%S"))
-    job = CaptureJob(worker_command(preferences.engine_path()), capture_request(scene, RUNS.coming), log)
+    command = worker_command(preferences.engine_path(), IDLE_S)
+    job = CaptureJob(command, capture_request(scene, RUNS.coming), log, warm=RUNS.warm_engine)
     RUNS.add(job, scene, apply_settings(scene))
 
 

@@ -17,6 +17,7 @@ from bpy.app.handlers import persistent
 from inference_core.shared.errors import DuohandError
 
 from ..engine.job import CaptureJob, JobQueue, JobState, Phase
+from ..engine.warm import WarmEngine
 from ..sidebar import redraw
 from ..take.apply_take import ApplySettings
 from .landing import Landing, Target
@@ -38,6 +39,7 @@ class Runs:
 
     def __init__(self) -> None:
         self._queue = JobQueue()
+        self.warm_engine = WarmEngine()
         self._targets: dict[CaptureJob, Target] = {}
         self._landings: list[tuple[Landing, JobState]] = []
         self.outcomes: list[Outcome] = []
@@ -97,6 +99,7 @@ class Runs:
     def abandon(self) -> None:
         """End everything at once."""
         self._queue.abandon_all()
+        self.warm_engine.end()
         self._targets.clear()
         self._landings.clear()
 

@@ -78,9 +78,12 @@ class InstallState:
         return min(self.step / self.total, 1.0)
 
 
-def worker_command(python: Path) -> tuple[str, ...]:
-    """The command that runs the engine's worker, isolated from the user's own Python settings."""
-    return (str(python), "-I", "-m", "inference_core", "worker")
+def worker_command(python: Path, idle_s: float = 0.0) -> tuple[str, ...]:
+    """The command that runs the engine's worker, isolated from the user's own Python settings.
+
+    idle_s: so long it waits for another capture after one.
+    """
+    return (str(python), "-I", "-m", "inference_core", "worker", *(("--idle", str(idle_s)) if idle_s else ()))
 
 
 def engine_python(folder: Path) -> Path:

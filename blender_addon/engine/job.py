@@ -25,6 +25,7 @@ from inference_core.shared.messages import (
 )
 
 from .child import Child, EngineError, last_lines
+from .warm import RunningEngine, WarmEngine
 
 HELLO_S: Final = 120.0  # a cold disk and an antivirus can make the first import of torch this slow
 SILENCE_S: Final = 300.0  # an engine that says nothing for so long hangs
@@ -72,7 +73,10 @@ class JobState:
 
 
 class CaptureJob:
-    """One run of the engine. `poll` reads what came and returns; it never waits, and ends what hangs."""
+    """One run of the engine. `poll` reads what came and returns; it never waits, and ends what hangs.
+
+    warm: where an engine may wait already, and where this one waits for the next run once it is done; None: it ends.
+    """
 
     def __init__(
         self,
@@ -81,13 +85,18 @@ class CaptureJob:
         log_path: Path,
         hello_s: float = HELLO_S,
         silence_s: float = SILENCE_S,
+        warm: WarmEngine | None = None,
     ) -> None:
         self.request = request
         self._command = tuple(command)
         self._log_path = log_path
         self._hello_s, self._silence_s = hello_s, silence_s
         self._child: Child | None = None
-        self._greeted = False
+        self._warm = warm
+        self._hello: Hello | None = None
+        self._is_untried = (
+            False  # an engine that waited, which may have ended while the request was on its way
+        )
         self._heard_at = self._stage_at = 0.0
         self._cancelled = False
         self.state = JobState(log_path=str(log_path))
@@ -98,15 +107,30 @@ class CaptureJob:
         return self._child.pid if self._child is not None else None
 
     def start(self) -> None:
-        """Start the engine and hand it the request; one that cannot be started ends the job as failed."""
+        """Hand the request to the engine that waits, or to a new one; where none can be started the job fails."""
+        waiting = None if self._warm is None else self._warm.take(self._command)
+        if waiting is None:
+            self._start_engine()
+            return
+        self._child, self._is_untried = waiting.child, True
+        self._send_request(waiting.child)
+        self._greet(waiting.hello)
+
+    def _start_engine(self) -> None:
         try:
             self._child = Child(self._command, self._log_path)
         except EngineError as error:
             self.state = replace(self.state, phase=Phase.FAILED, error=str(error))
             return
+        self._hello, self._is_untried = None, False
+        self._send_request(self._child)
+
+    def _send_request(self, child: Child) -> None:
         self._heard_at = time.monotonic()
-        self._child.send(encode_request(self.request))
-        self.state = replace(self.state, phase=Phase.STARTING, text="Starting the engine")
+        child.send(encode_request(self.request))
+        self.state = replace(
+            self.state, phase=Phase.STARTING, text="Starting the engine", log_path=str(child.log_path)
+        )
 
     def poll(self) -> JobState:
         """The job's state now."""
@@ -122,6 +146,9 @@ class CaptureJob:
         if ending is not None and not self.state.ended:
             if self._cancelled:
                 self.state = replace(self.state, phase=Phase.CANCELLED, text="Cancelled")
+            elif self._is_untried:
+                child.kill()
+                self._start_engine()
             else:
                 self._fail(f"The engine ended before it was done ({ending.text}).")
         if self.state.ended:
@@ -154,8 +181,8 @@ class CaptureJob:
         except ProtocolError as error:
             self._fail(str(error))
             return
-        self._heard_at = time.monotonic()
-        if not self._greeted:
+        self._heard_at, self._is_untried = time.monotonic(), False
+        if self._hello is None:
             self._greet(message)
         else:
             self._take_message(message)
@@ -168,7 +195,7 @@ class CaptureJob:
         elif message.protocol != PROTOCOL_VERSION:
             self._fail(other_protocol(message))
         else:
-            self._greeted = True
+            self._hello = message
             phase = self.state.phase if self._cancelled else Phase.RUNNING
             self.state = replace(self.state, phase=phase, device=message.device, text="Reading the footage")
 
@@ -196,19 +223,23 @@ class CaptureJob:
     def _notice_silence(self) -> None:
         if self.state.ended or self._cancelled:
             return
-        limit = self._silence_s if self._greeted else self._hello_s
+        limit = self._silence_s if self._hello is not None else self._hello_s
         if time.monotonic() - self._heard_at > limit:
             self._fail(f"The engine said nothing for {limit:.0f} seconds and was stopped.")
 
     def _fail(self, text: str, with_log: bool = True) -> None:
-        tail = last_lines(self._log_path) if with_log else ""
-        parts = [text, *([f"Its last lines:\n{tail}"] if tail else []), f"Log: {self._log_path}"]
+        log_path = self.state.log_path
+        tail = last_lines(Path(log_path)) if with_log else ""
+        parts = [text, *([f"Its last lines:\n{tail}"] if tail else []), f"Log: {log_path}"]
         self.state = replace(self.state, phase=Phase.FAILED, error="\n".join(parts), text="Failed")
 
     def _release(self, child: Child) -> None:
         # The last message is said when everything is written: nothing is lost by ending the engine here.
         self._child = None
-        child.kill()
+        if self._warm is not None and self._hello is not None and self.state.phase is Phase.DONE:
+            self._warm.keep(RunningEngine(self._command, child, self._hello))
+        else:
+            child.kill()
 
 
 class JobQueue:

@@ -138,6 +138,7 @@ class DUOHAND_OT_install_engine(_Watched, bpy.types.Operator):
         return True
 
     def start(self) -> None:
+        RUNS.warm_engine.end()  # its files are exchanged
         preferences = addon_preferences()
         wheels = Path(bpy.path.abspath(preferences.wheels)) if preferences.wheels else None
         plan = Installation(

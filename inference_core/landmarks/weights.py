@@ -140,6 +140,7 @@ def load_landmark_networks(
     )
 
 
+@lru_cache(maxsize=2)
 def load_pose_networks(
     device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER, cache: Path | None = None
 ) -> PoseNetworks:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the worker is asked and what it answers: one JSON request in, JSON lines out.
+"""What the worker is asked and what it answers: a JSON request in, JSON lines out.
 
     -> {"type": "capture", "protocol": 1, "footage": "shot.mov", "out": "shot.npz", ...}  one line on stdin
     <- {"type": "hello", "protocol": 1, "version": "0.1.0", "device": "cpu", ...}         then lines on stdout

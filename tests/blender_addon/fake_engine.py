@@ -40,6 +40,12 @@ def main(behaviour: str) -> None:
     if behaviour == "hello":
         sys.stdin.read()
         return
+    if behaviour == "stays":  # waits for another request after one
+        for line in sys.stdin:
+            work(2)
+            Path(json.loads(line)["out"]).write_text(f"by {os.getpid()}")
+            say(type="done", path=json.loads(line)["out"])
+        return
     request = json.loads(sys.stdin.readline())
     if behaviour == "deaf":  # ignores everything a person can do to stop it, and has a child of its own
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

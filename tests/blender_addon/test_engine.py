@@ -22,6 +22,7 @@ from blender_addon.engine.environment import (
     install_commands,
 )
 from blender_addon.engine.job import CaptureJob, JobQueue, JobState, Phase
+from blender_addon.engine.warm import WarmEngine
 from inference_core.shared.messages import CaptureRequest
 
 FAKE = Path(__file__).with_name("fake_engine.py")
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 def make_job(tmp_path: Path) -> Iterator[Callable[..., CaptureJob]]:
     jobs: list[CaptureJob] = []
 
-    def make(behaviour: str, name: str = "take.npz", **limits: float) -> CaptureJob:
+    def make(behaviour: str, name: str = "take.npz", **limits: Any) -> CaptureJob:
         command = (sys.executable, str(FAKE), behaviour)
         request = CaptureRequest(footage="shot é.mov", out=str(tmp_path / name))
         jobs.append(CaptureJob(command, request, tmp_path / "logs" / "engine.log", **limits))
@@ -189,6 +190,86 @@ def test_a_second_capture_waits_for_the_first(make_job: Callable[..., CaptureJob
     until(lambda: line.poll() is not None and second.state.ended)
     assert first.state.phase is Phase.CANCELLED
     assert second.state.phase is Phase.DONE
+
+
+@pytest.fixture
+def warm() -> Iterator[WarmEngine]:
+    engine = WarmEngine()
+    yield engine
+    engine.end()
+
+
+def test_the_next_capture_is_the_same_engines_as_long_as_it_waits(
+    make_job: Callable[..., CaptureJob], warm: WarmEngine
+) -> None:
+    jobs = [make_job("stays", f"{name}.npz", warm=warm) for name in "abc"]
+    states = [run(job) for job in jobs[:2]]
+    assert [state.phase for state in states] == [Phase.DONE, Phase.DONE]
+    assert states[1].device == "cpu"
+    first, second = (Path(job.request.out).read_text() for job in jobs[:2])
+    assert first == second
+    warm.end()
+    assert is_gone(int(first.split()[1]))
+    assert run(jobs[2]).phase is Phase.DONE
+    assert Path(jobs[2].request.out).read_text() != first
+
+
+def test_an_engine_that_died_waiting_costs_a_new_start_and_not_the_capture(
+    make_job: Callable[..., CaptureJob], warm: WarmEngine
+) -> None:
+    first, second, third = (make_job("stays", f"{name}.npz", warm=warm) for name in "abc")
+    run(first)
+    pid = int(Path(first.request.out).read_text().split()[1])
+    os.kill(pid, 9)
+    second.start()  # perhaps before anybody knows that it has died
+    until(lambda: second.poll().ended)
+    assert second.state.phase is Phase.DONE, second.state.error
+    pid = int(Path(second.request.out).read_text().split()[1])
+    os.kill(pid, 9)
+    until(lambda: is_gone(pid))
+    time.sleep(0.5)
+    assert run(third).phase is Phase.DONE
+
+
+def test_an_engine_that_was_stopped_or_failed_or_is_another_does_not_wait(
+    make_job: Callable[..., CaptureJob], warm: WarmEngine
+) -> None:
+    run(make_job("fails", warm=warm))
+    stopped = make_job("until_cancelled", warm=warm)
+    stopped.start()
+    until(lambda: stopped.poll().done == 1)
+    stopped.cancel()
+    until(lambda: stopped.poll().ended)
+    assert warm.take((sys.executable, str(FAKE), "until_cancelled")) is None
+    kept = make_job("stays", warm=warm)
+    run(kept)
+    pid = int(Path(kept.request.out).read_text().split()[1])
+    assert run(make_job("good", warm=warm)).phase is Phase.DONE
+    assert is_gone(pid)
+
+
+def test_an_engine_that_waits_ends_with_its_blender(tmp_path: Path) -> None:
+    told = tmp_path / "a.npz"
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from blender_addon.engine.job import CaptureJob; from blender_addon.engine.warm import WarmEngine\n"
+        "from inference_core.shared.messages import CaptureRequest\n"
+        f"request, warm = CaptureRequest('a.mov', {str(told)!r}), WarmEngine()\n"
+        f"command = ({sys.executable!r}, {str(FAKE)!r}, 'stays')\n"
+        f"job = CaptureJob(command, request, Path({str(tmp_path / 'log')!r}), warm=warm)\n"
+        "job.start()\n"
+        "while not job.poll().ended: time.sleep(0.01)\n"
+        "print('waits', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    blender = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE)
+    assert blender.stdout is not None
+    assert blender.stdout.readline() == b"waits\n"
+    pid = int(told.read_text().split()[1])
+    assert not is_gone(pid)
+    blender.kill()
+    blender.wait()
+    until(lambda: is_gone(pid))
 
 
 def test_an_engine_that_is_not_there_is_a_readable_failure(tmp_path: Path) -> None:

@@ -34,10 +34,10 @@ PATIENCE_S = 180.0
 # A worker whose job is a library that does not come back for minutes and does not look at signals.
 STUCK = """
 import hashlib
-from inference_core.worker import claim_stdout, stoppable, _stdin_lines
+from inference_core.worker import Orders, claim_stdout, stoppable, _stdin_lines
 from inference_core.shared.messages import Status
 wire = claim_stdout()
-with stoppable(wire, _stdin_lines()):
+with stoppable(wire, Orders(_stdin_lines())):
     wire.send(Status("stuck"))
     hashlib.pbkdf2_hmac("sha256", b"a", b"b", 2_000_000_000)
 """
@@ -133,6 +133,61 @@ def test_a_request_is_answered_by_hello_progress_and_done(tmp_path: Path) -> Non
     assert rest(worker) == []
     assert worker.returncode == 0
     assert load_take(request.out).frame_count == 10
+
+
+def through(worker: subprocess.Popen[bytes], line: str) -> list[Message]:
+    """What the worker says to a request, the last message included."""
+    worker.stdin.write(line.encode())
+    worker.stdin.flush()
+    messages = [next_message(worker)]
+    while not isinstance(messages[-1], Done | Failure):
+        messages.append(next_message(worker))
+    return messages
+
+
+def test_a_worker_that_waits_takes_one_request_after_the_other(tmp_path: Path) -> None:
+    worker = start("-m", "inference_core", "worker", "--idle", "60")
+    assert isinstance(next_message(worker), Hello)
+    request = capture(tmp_path, 5)
+    first = through(worker, encode_request(request))
+    before = Path(request.out).stat().st_mtime_ns
+    assert first[-1] == Done(request.out)
+    gone = through(worker, encode_request(CaptureRequest(str(tmp_path / "none.mp4"), request.out)))
+    assert isinstance(gone[-1], Failure) and gone[-1].kind == "FootageError"
+    assert isinstance(through(worker, '{"type": "rubbish"}\n')[-1], Failure)
+    assert through(worker, encode_request(request)) == first
+    assert Path(request.out).stat().st_mtime_ns > before
+    worker.stdin.close()
+    start_s = time.monotonic()
+    assert worker.wait(PATIENCE_S) == 0
+    assert time.monotonic() - start_s < 2
+    assert worker.stdout.read() == b""
+
+
+def test_a_worker_that_waits_ends_by_itself_or_when_it_is_told(tmp_path: Path) -> None:
+    request = encode_request(capture(tmp_path, 5))
+    for idle_s, order in (("0.3", b""), ("60", b'{"type": "cancel"}\n')):
+        worker = start("-m", "inference_core", "worker", "--idle", idle_s)
+        next_message(worker)
+        through(worker, request)
+        worker.stdin.write(order)
+        worker.stdin.flush()
+        assert worker.wait(5) == 0, "its last run was done"
+
+
+def test_a_worker_that_waited_is_stopped_in_its_second_run_like_in_its_first(tmp_path: Path) -> None:
+    worker = start("-m", "inference_core", "worker", "--idle", "60")
+    next_message(worker)
+    through(worker, encode_request(capture(tmp_path, 5)))
+    worker.stdin.write(encode_request(capture(tmp_path, 300, resume=False)).encode())
+    worker.stdin.flush()
+    while not isinstance(next_message(worker), StageProgress):
+        pass
+    worker.stdin.write(b'{"type": "cancel"}\n')
+    worker.stdin.flush()
+    messages = rest(worker)
+    assert isinstance(messages[-1], Failure) and messages[-1].kind == "Cancelled"
+    assert worker.returncode == EXIT_CANCELLED
 
 
 def test_json_on_the_command_line_is_the_same_worker(tmp_path: Path) -> None:
