@@ -22,6 +22,7 @@ from .retarget import panel as retarget_panel
 from .retarget import properties as retarget_properties
 from .review import operators as review_operators
 from .review import panel as review_panel
+from .review import timeline as review_timeline
 from .scene import properties as scene_properties
 from .take import files as take_files
 from .take import operators as take_operators
@@ -41,6 +42,7 @@ MODULES = (
     take_operators,
     take_panel,
     review_operators,
+    review_timeline,
     review_panel,
     cleanup_properties,
     cleanup_operators,

@@ -1,36 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Review: jump to the next span in which a hand is uncertain."""
+"""Review: jump to the worst frame of the next span in which a hand is doubtful; make a hand the active one."""
 
 from typing import Any
 
 import bpy
-import numpy as np
-from bpy.props import BoolProperty
+from bpy.app.translations import pgettext_iface as iface_
+from bpy.app.translations import pgettext_rpt as rpt_
+from bpy.app.translations import pgettext_tip as tip_
+from bpy.props import BoolProperty, StringProperty
 
 from inference_core.shared.errors import DuohandError
-from inference_core.shared.presence import FILLED, SEEN
 
-from ..scene.hand_curves import hand_rigs, read_track
+from ..scene.hand_curves import rig_of
 from ..scene.rest_bones import side_name
-from ..scene.shot import active_shot
-from ..scene.spans import uncertain_spans
+from ..scene.selection import select_only
+from ..scene.shot import shots
 from ..sidebar import NeedsShot
-
-
-def uncertain_frames(context: bpy.types.Context) -> list[tuple[float, str]]:
-    """First scene frame and description of every uncertain span of the active shot, in time order."""
-    found: list[tuple[float, str]] = []
-    for rig in hand_rigs(active_shot(context)):
-        track = read_track(rig)
-        present = np.where(track.filled, FILLED, SEEN)[:, None]
-        for span in uncertain_spans(track.confidence[:, None], present):
-            text = f"{side_name(rig.side)} hand, {span.confidence:.0%} sure"
-            found.append((float(track.frames[span.first]), text))
-    return sorted(found)
+from .doubts import Doubt, doubts, verdict_here
 
 
 class DUOHAND_OT_next_uncertain(NeedsShot, bpy.types.Operator):
-    """Go to the next frames in which a hand is least certain"""
+    """Go to the worst of the next frames in which a hand is doubtful"""
 
     bl_idname = "duohand.next_uncertain"
     bl_label = "Next Uncertain"
@@ -40,22 +30,61 @@ class DUOHAND_OT_next_uncertain(NeedsShot, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> Any:
         try:
-            spans = uncertain_frames(context)
+            found = doubts(context)
         except DuohandError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        now = context.scene.frame_current
-        beyond = [item for item in spans if (item[0] < now - 0.5 if self.backward else item[0] > now + 0.5)]
-        if not beyond:
-            self.report(
-                {"INFO"}, "There is no uncertain span further on" if spans else "No span is uncertain"
-            )
+        if not found:
+            self.report({"INFO"}, rpt_("No frame is doubtful"))
             return {"CANCELLED"}
-        frame, text = beyond[-1] if self.backward else beyond[0]
-        context.scene.frame_set(round(frame))
-        self.report({"INFO"}, f"Frame {round(frame)}: {text}")
+        now = context.scene.frame_current
+        beyond = [doubt for doubt in found if (doubt.frame < now if self.backward else doubt.frame > now)]
+        there = (beyond or found)[-1 if self.backward else 0]
+        context.scene.frame_set(there.frame)
+        text = _told(there, [doubt for doubt in found if doubt.frame == there.frame], context.scene)
+        if not beyond:
+            text += f" ({rpt_('gone round')})"
+        self.report({"INFO"}, text)
         return {"FINISHED"}
 
 
-CLASSES = (DUOHAND_OT_next_uncertain,)
+class DUOHAND_OT_select_hand(bpy.types.Operator):
+    """Make this hand the active one, which the clean-up tools work on"""
+
+    bl_idname = "duohand.select_hand"
+    bl_label = "Select Hand"
+    bl_options = {"REGISTER", "UNDO"}
+
+    armature: StringProperty(name="Armature", description="Name of the hand's armature")
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: Any) -> str:
+        rig = rig_of(context.scene, properties.armature)
+        if rig is None:
+            return tip_("Make this hand the active one")
+        confidence = verdict_here(rig, context.scene.frame_current)[1]
+        return tip_("{confidence:.0%} sure on this frame. Click to make this hand the active one").format(
+            confidence=confidence
+        )
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        rig = rig_of(context.scene, self.armature)
+        if rig is None:
+            self.report({"ERROR"}, f"There is no hand {self.armature} in this scene.")
+            return {"CANCELLED"}
+        select_only(context.view_layer, [rig.armature])
+        return {"FINISHED"}
+
+
+def _told(there: Doubt, same: list[Doubt], scene: bpy.types.Scene) -> str:
+    """What is doubtful at that frame, of both hands where it is both; with the shot where there are several."""
+    hands = ", ".join(
+        f"{iface_(side_name(doubt.rig.side))} {iface_(doubt.span.verdict)} ({doubt.span.confidence:.0%})"
+        for doubt in same
+    )
+    shot = f"{there.rig.shot.name}, " if len(shots(scene)) > 1 else ""
+    return rpt_("{shot}frame {frame}: {hands}").format(shot=shot, frame=there.frame, hands=hands)
+
+
+CLASSES = (DUOHAND_OT_next_uncertain, DUOHAND_OT_select_hand)
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -1,16 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Review panel: how sure each hand is here, and where to look next."""
+"""The Review panel: what each hand looks like here, and where to look next."""
 
-from typing import Any
+from typing import Any, Final
 
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
-from ..scene.rest_bones import side_name
-from ..scene.shot import armatures, shots
-from ..sidebar import SidebarPanel, shows_no_shot
+from inference_core.shared.errors import DuohandError
 
-_PRESENCE = ("away", "seen", "filled")
+from ..scene.hand_curves import HandRig, hand_rigs
+from ..scene.rest_bones import side_name
+from ..scene.shot import shots
+from ..scene.spans import Verdict
+from ..sidebar import SidebarPanel, shows_no_shot
+from .doubts import verdict_here
+
+_GREEN, _YELLOW, _RED = "COLORSET_03_VEC", "COLORSET_09_VEC", "COLORSET_01_VEC"
+ICONS: Final = {
+    Verdict.GOOD: _GREEN,
+    Verdict.CHECK: _YELLOW,
+    Verdict.FILLED: _YELLOW,
+    Verdict.BAD: _RED,
+    Verdict.LEAP: _RED,
+    Verdict.FLIP: _RED,
+    Verdict.ABSENT: "BLANK1",
+}
 
 
 class DUOHAND_PT_review(SidebarPanel, bpy.types.Panel):
@@ -24,21 +38,30 @@ class DUOHAND_PT_review(SidebarPanel, bpy.types.Panel):
         layout: Any = self.layout
         if shows_no_shot(layout, context.scene):
             return
-        for shot in shots(context.scene):
-            for side, armature in armatures(shot).items():
-                _draw_hand(layout, armature, side_name(side))
+        found = shots(context.scene)
+        for shot in found:
+            if len(found) > 1:
+                layout.label(text=shot.name, icon="VIEW_PAN", translate=False)
+            _draw_hands(layout.column(align=True), shot, context.scene.frame_current)
         row = layout.row(align=True)
         row.operator("duohand.next_uncertain", text="Previous", icon="TRIA_LEFT").backward = True
         row.operator("duohand.next_uncertain", text="Next", icon="TRIA_RIGHT").backward = False
+        layout.prop(context.window_manager, "duohand_show_confidence")
 
 
-def _draw_hand(layout: bpy.types.UILayout, armature: Any, name: str) -> None:
-    presence = int(armature.get("presence", 1))
-    confidence = float(armature.get("confidence", 1.0)) if presence else 0.0
-    state = iface_("{presence}, {confidence:.0%} sure").format(
-        presence=iface_(_PRESENCE[presence]), confidence=confidence
-    )
-    layout.progress(factor=confidence, text=f"{iface_(name)}: {state}")
+def _draw_hands(layout: Any, shot: bpy.types.Collection, frame: int) -> None:
+    try:
+        for rig in hand_rigs(shot):
+            _draw_hand(layout, rig, frame)
+    except DuohandError as error:
+        layout.label(text=str(error), icon="ERROR", translate=False)
+
+
+def _draw_hand(layout: Any, rig: HandRig, frame: int) -> None:
+    verdict, _ = verdict_here(rig, frame)
+    text = f"{iface_(side_name(rig.side))}: {iface_(verdict)}"
+    button = layout.operator("duohand.select_hand", text=text, icon=ICONS[verdict], translate=False)
+    button.armature = rig.armature.name
 
 
 CLASSES = (DUOHAND_PT_review,)

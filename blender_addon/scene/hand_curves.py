@@ -7,6 +7,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
@@ -38,6 +39,20 @@ class HandRig:
     def rotation_mode(self) -> str:
         """How the bones' rotations are keyed."""
         return self.armature.pose.bones[self.names[0]].rotation_mode
+
+
+@dataclass(frozen=True)
+class Wrist:
+    """A hand's wrist on K frames: frames (K,), location (K, 3), rotation_wxyz (K, 4), confidence (K,), present (K,).
+
+    Where the hand is away between two of its frames an ABSENT one stands between them, with NaN for its motion.
+    """
+
+    frames: Floats
+    location: Floats
+    rotation_wxyz: Floats
+    confidence: Floats
+    present: NDArray[np.integer]
 
 
 def hand_channels(armature: bpy.types.Object) -> Channels | None:
@@ -85,6 +100,16 @@ def hand_rigs(collection: bpy.types.Collection) -> list[HandRig]:
     return [rig for rig in rigs if hand_channels(rig.armature) is not None]
 
 
+def rig_of(scene: bpy.types.Scene, name: str) -> HandRig | None:
+    """The hand whose armature has that name, None where the scene's shots have none."""
+    rigs = (
+        HandRig(item, found, side)
+        for found in shot.shots(scene)
+        for side, item in shot.armatures(found).items()
+    )
+    return next((rig for rig in rigs if rig.armature.name == name), None)
+
+
 def read_track(rig: HandRig) -> HandTrack:
     """The hand's motion as it is keyed now, on the frames of the take; a RequestError where the curves are gone."""
     channels = hand_channels(rig.armature)
@@ -97,6 +122,27 @@ def read_track(rig: HandRig) -> HandTrack:
     presence = channels.fcurves.find(hand_keys.PRESENCE)
     frames = confidence.frames
     return _track(rig, channels, frames, confidence.values[:, 0], presence)
+
+
+def read_wrist(rig: HandRig, around: float | None = None, reach: int = 0) -> Wrist | None:
+    """What is keyed on the hand's wrist, or on so many frames before and after `around`; None where no take's is."""
+    channels = hand_channels(rig.armature)
+    confidence = fcurves.read_keys(channels, hand_keys.CONFIDENCE, 1) if channels else None
+    presence = channels.fcurves.find(hand_keys.PRESENCE) if channels else None
+    if channels is None or confidence is None or presence is None:
+        return None
+    rows = slice(None)
+    if around is not None:
+        nearest = int(np.searchsorted(confidence.frames, around))
+        rows = slice(max(nearest - reach, 0), nearest + reach + 1)
+    frames = confidence.frames[rows]
+    location = _values(channels, hand_keys.location_path(rig.names[0]), 3, frames)
+    turns = _rotations(rig, channels, rig.armature.pose.bones[rig.names[0]], frames)
+    present = np.round(fcurves.sample([presence], frames + 1e-3)[:, 0]).astype(int)
+    found = Wrist(frames, location, turns, confidence.values[rows, 0], present)
+    between = np.round(fcurves.sample([presence], (frames[:-1] + frames[1:]) / 2)[:, 0])
+    away = np.flatnonzero(between == ABSENT) + 1
+    return _with_absences(found, away) if len(away) else found
 
 
 def read_raw_track(rig: HandRig, solved: HandTrack) -> HandTrack:
@@ -152,6 +198,17 @@ def editable_channels(rig: HandRig) -> Channels:
             f"The motion of {rig.armature.name} is linked from another file. Change it there, or make it local."
         )
     return channels
+
+
+def _with_absences(wrist: Wrist, at: NDArray[np.integer]) -> Wrist:
+    """The wrist with an absent frame before each of the rows `at`."""
+    return Wrist(
+        np.insert(wrist.frames, at, (wrist.frames[at - 1] + wrist.frames[at]) / 2),
+        np.insert(wrist.location, at, np.nan, axis=0),
+        np.insert(wrist.rotation_wxyz, at, np.nan, axis=0),
+        np.insert(wrist.confidence, at, 0.0),
+        np.insert(wrist.present, at, ABSENT),
+    )
 
 
 def _key(rig: HandRig, track: HandTrack) -> None:

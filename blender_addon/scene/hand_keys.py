@@ -108,6 +108,13 @@ def write_confidence(
     fcurves.write_keys(
         channels, PRESENCE, _CONFIDENCE_GROUP, fcurves.held_keys(frames[changes], present[changes])
     )
+    for path in (
+        CONFIDENCE,
+        PRESENCE,
+    ):  # the timeline shows them; in the Graph Editor they lie over the wrist's
+        curve = channels.fcurves.find(path)
+        if curve is not None:
+            curve.hide = True
 
 
 def write_visibility(skin: bpy.types.Object, present: NDArray[np.integer], frames: Floats) -> None:

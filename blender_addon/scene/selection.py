@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which hands an operator is meant for."""
+"""Which hands an operator is meant for, and how hands are selected."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import bpy
@@ -38,3 +39,17 @@ def range_shown(scene: bpy.types.Scene) -> tuple[int, int]:
     if scene.use_preview_range:
         return scene.frame_preview_start, scene.frame_preview_end
     return scene.frame_start, scene.frame_end
+
+
+def select_only(view_layer: bpy.types.ViewLayer, things: Sequence[bpy.types.Object]) -> None:
+    """Select these objects, the first one active, and nothing else; those that the layer does not show are left out."""
+    active = view_layer.objects.active
+    if active is not None and active.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    for thing in view_layer.objects:
+        thing.select_set(False, view_layer=view_layer)
+    shown = [thing for thing in things if thing.visible_get(view_layer=view_layer)]
+    for thing in shown:
+        thing.select_set(True, view_layer=view_layer)
+    if shown:
+        view_layer.objects.active = shown[0]

@@ -3,22 +3,24 @@
 
 import bpy
 
+from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import Take
 
 from ..scene.axes import Floats
 from ..scene.rest_bones import side_name
-from ..scene.spans import uncertain_spans
+from ..scene.spans import take_sightings, uncertain_spans
 
 MOST_MARKERS = 12
 
 
 def set_markers(scene: bpy.types.Scene, shot_name: str, take: Take, frames: Floats) -> int:
-    """Mark the take's least certain spans, in place of the shot's earlier markers; returns how many there are now."""
+    """Mark the worst frames of the take's least certain spans, in place of the shot's earlier markers; how many."""
     clear_markers(scene, shot_name)
-    worst = uncertain_spans(take.confidence, take.present)[:MOST_MARKERS]
-    for span in worst:
-        name = f"{shot_name}: {side_name(span.side).lower()} {span.confidence:.0%}"
-        scene.timeline_markers.new(name, frame=round(float(frames[span.first])))
+    found = [(side, span) for side in (LEFT, RIGHT) for span in uncertain_spans(take_sightings(take, side))]
+    worst = sorted(found, key=lambda item: -item[1].doubt)[:MOST_MARKERS]
+    for side, span in worst:
+        name = f"{shot_name}: {side_name(side).lower()} {span.verdict}"
+        scene.timeline_markers.new(name, frame=round(float(frames[span.worst])))
     return len(worst)
 
 

@@ -235,19 +235,6 @@ def test_the_wrist_moves_by_what_was_asked(shot: bpy.types.Collection) -> None:
     )
 
 
-def test_next_uncertain_goes_through_the_doubtful_spans_in_order() -> None:
-    empty_scene()
-    load("half_absent")
-    scene = bpy.context.scene
-    scene.frame_set(scene.frame_start)
-    assert bpy.ops.duohand.next_uncertain() == {"FINISHED"}
-    found = scene.frame_current
-    assert hand(next(c for c in scene.collection.children if c.duohand.is_shot), RIGHT)["presence"] == 2
-    scene.frame_set(scene.frame_end)
-    assert bpy.ops.duohand.next_uncertain(backward=True) == {"FINISHED"}
-    assert scene.frame_current >= found
-
-
 def test_the_clean_up_of_eulers_works_on_the_same_motion() -> None:
     empty_scene()
     shot = load("two_hands", rotation_mode="ZXY")

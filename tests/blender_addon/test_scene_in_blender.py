@@ -20,7 +20,6 @@ from tests.blender_addon.in_blender import EXTENSION, ROOT
 fcurves = importlib.import_module(f"{EXTENSION}.scene.fcurves")
 motion = importlib.import_module(f"{EXTENSION}.scene.motion")
 timing = importlib.import_module(f"{EXTENSION}.scene.timing")
-spans = importlib.import_module(f"{EXTENSION}.scene.spans")
 
 
 def curve(armature, path, index=0):
@@ -137,7 +136,9 @@ def test_confidence_is_animated_and_the_least_certain_span_is_marked():
     for row in (0, 9, 20):
         scenes.go_to(row + 1)
         assert right["confidence"] == pytest.approx(take.confidence[row, 1], abs=1e-6)
-    assert [(marker.frame, marker.name) for marker in scene.timeline_markers] == [(9, "made up: right 20%")]
+    assert [(marker.frame, marker.name) for marker in scene.timeline_markers] == [
+        (11, "made up: right filled in")
+    ]
 
 
 def test_nobody_in_the_take_still_gives_a_camera():
@@ -301,13 +302,6 @@ def test_keys_written_are_keys_read():
     assert np.array_equal(back.kinds, keys.kinds)
     assert np.array_equal(back.interpolation, keys.interpolation)
     assert fcurves.read_keys(channels, "scale", 3) is None
-
-
-def test_spans_join_what_is_near_and_put_the_worst_first():
-    confidence = np.ones((40, 2))
-    confidence[3:6, 0], confidence[8:9, 0], confidence[30, 1] = 0.4, 0.3, 0.1
-    found = spans.uncertain_spans(confidence, np.ones((40, 2), int))
-    assert [(span.side, span.first, span.last) for span in found] == [(1, 30, 30), (0, 3, 8)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Review finds the worst frames of what is keyed now, says which shot they are of, and goes round."""
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+
+from inference_core.shared import quaternions
+from inference_core.shared.take import Take, save_take
+from tests.blender_addon import scenes
+from tests.blender_addon.in_blender import EXTENSION
+from tests.blender_addon.layouts import drawn
+
+RIGHT = 1
+
+
+def damaged(**changes: Any) -> Take:
+    """Two hands, sure throughout but for what is changed."""
+    take = scenes.made("two_hands")
+    return replace(take, confidence=np.full(take.present.shape, 0.9, np.float32), **changes)
+
+
+def flipped(row: int) -> Take:
+    """The right hand turned over on one frame, and as sure there as anywhere."""
+    take = scenes.made("two_hands")
+    turns = take.root_wxyz.copy()
+    turns[row, RIGHT] = quaternions.multiply(turns[row, RIGHT], quaternions.exp(np.array([2.8, 0.0, 0.0])))
+    return damaged(root_wxyz=turns)
+
+
+def leaping(row: int) -> Take:
+    """The right hand a third nearer to the camera on one frame."""
+    wrist = scenes.made("two_hands").wrist_cam_m.copy()
+    wrist[row, RIGHT] *= 0.67
+    return damaged(wrist_cam_m=wrist)
+
+
+def unsure(rows: slice, worst: int) -> Take:
+    take = damaged()
+    take.confidence[rows, RIGHT], take.confidence[worst, RIGHT] = 0.4, 0.09
+    return take
+
+
+def load(take: Take, folder: Path, footage: str = "clip.mp4") -> Any:
+    path = folder / f"{Path(footage).stem}.npz"
+    save_take(replace(take, meta={**take.meta, "footage": {"path": footage}}), path)
+    assert bpy.ops.duohand.load_take(filepath=str(path), place="ORIGIN") == {"FINISHED"}
+    bpy.context.view_layer.objects.active = None
+    return next(item for item in bpy.context.scene.collection.children if item.name == Path(footage).stem)
+
+
+def verdict(shot: Any) -> str:
+    doubts = importlib.import_module(f"{EXTENSION}.review.doubts")
+    curves = importlib.import_module(f"{EXTENSION}.scene.hand_curves")
+    rig = next(rig for rig in curves.hand_rigs(shot) if rig.side == RIGHT)
+    return str(doubts.verdict_here(rig, bpy.context.scene.frame_current)[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "text"), [(flipped, "turns over"), (leaping, "leaps in depth")], ids=["flip", "leap"]
+)
+def test_what_is_wrong_on_one_frame_is_marked_and_found_though_it_is_sure(make, text, tmp_path) -> None:
+    scene = scenes.empty_scene()
+    shot = load(make(12), tmp_path)
+    assert [(item.frame, item.name) for item in scene.timeline_markers] == [(13, f"clip: right {text}")]
+    assert bpy.ops.duohand.next_uncertain() == {"FINISHED"}
+    assert scene.frame_current == 13 and verdict(shot) == text
+    scene.frame_set(14)
+    assert verdict(shot) == "good"
+
+
+def test_what_the_animator_put_right_is_doubted_no_more(tmp_path) -> None:
+    scene = scenes.empty_scene()
+    shot = load(flipped(12), tmp_path)
+    curves = importlib.import_module(f"{EXTENSION}.scene.fcurves").active_channels(scenes.hand(shot, RIGHT))
+    for index in range(4):
+        keys = curves.fcurves.find('pose.bones["hand.R"].rotation_quaternion', index=index).keyframe_points
+        keys[12].co.y = (keys[11].co.y + keys[13].co.y) / 2
+    assert bpy.ops.duohand.next_uncertain() == {"CANCELLED"}
+    scene.frame_set(13)
+    assert verdict(shot) == "good"
+
+
+def test_the_worst_frame_of_a_span_is_gone_to_and_the_last_leads_to_the_first(tmp_path) -> None:
+    scene = scenes.empty_scene()
+    take = unsure(slice(8, 20), 17)
+    take.confidence[2, 0] = 0.2
+    load(take, tmp_path)
+    scene.frame_set(1)
+    went: list[int] = []
+    for backward in (False, False, False, True, True):
+        assert bpy.ops.duohand.next_uncertain(backward=backward) == {"FINISHED"}
+        went.append(scene.frame_current)
+    assert went == [3, 18, 3, 18, 3]
+
+
+def test_of_several_shots_all_are_gone_through_but_for_where_one_is_meant(tmp_path) -> None:
+    scene = scenes.empty_scene()
+    first = load(flipped(5), tmp_path, "one.mp4")
+    load(flipped(15), tmp_path, "two.mp4")
+    doubts = importlib.import_module(f"{EXTENSION}.review.doubts").doubts
+    assert [(item.rig.shot.name, item.frame) for item in doubts(bpy.context)] == [("one", 6), ("two", 16)]
+    bpy.context.view_layer.objects.active = scenes.hand(first, RIGHT)
+    assert [item.rig.shot.name for item in doubts(bpy.context)] == ["one"]
+    scene.frame_set(6)
+    texts = drawn("DUOHAND_PT_review")
+    assert [text for text in texts if text in ("one", "two")] == ["one", "two"]
+    assert "Right: turns over" in texts and "Right: good" in texts
+
+
+def test_a_hand_is_made_the_active_one_from_the_panel_whose_tooltip_has_the_number(tmp_path) -> None:
+    scene = scenes.empty_scene()
+    shot = load(unsure(slice(8, 20), 17), tmp_path)
+    scene.frame_set(18)
+    hand = scenes.hand(shot, RIGHT)
+    operator = importlib.import_module(f"{EXTENSION}.review.operators").DUOHAND_OT_select_hand
+    asked = type("Asked", (), {"armature": hand.name})()
+    assert operator.description(bpy.context, asked).startswith("9% sure")
+    assert bpy.ops.duohand.select_hand(armature=hand.name) == {"FINISHED"}
+    assert bpy.context.view_layer.objects.active == hand and bpy.context.selected_objects == [hand]
+
+
+def test_the_confidence_curve_lies_not_over_the_wrists_curves(tmp_path) -> None:
+    scenes.empty_scene()
+    shot = load(damaged(), tmp_path)
+    channels = importlib.import_module(f"{EXTENSION}.scene.fcurves").active_channels(scenes.hand(shot, RIGHT))
+    hidden = {curve.data_path for curve in channels.fcurves if curve.hide}
+    assert hidden == {'["confidence"]', '["presence"]'}
+
+
+def test_the_timelines_bars_show_the_worst_of_what_they_stand_for(tmp_path) -> None:
+    scenes.empty_scene()
+    shot = load(unsure(slice(8, 20), 17), tmp_path)
+    curves = importlib.import_module(f"{EXTENSION}.scene.hand_curves")
+    timeline = importlib.import_module(f"{EXTENSION}.review.timeline")
+    rig = next(rig for rig in curves.hand_rigs(shot) if rig.side == RIGHT)
+    every = timeline.hand_bars(rig, curves.read_wrist(rig), 1000)
+    assert len(every.start) == 24 and every.height.argmin() == 17
+    few = timeline.hand_bars(rig, curves.read_wrist(rig), 6)
+    assert len(few.start) == 6 and few.start[0] == 0.5 and few.end[-1] == 24.5
+    assert few.height.min() == every.height.min()
+    places, colours = timeline.corners(few, (10.0, 2.0), 5.0, 20.0)
+    assert places.shape == (36, 2) and colours.shape == (36, 4)
+    assert places[:, 0].min() == 11.0 and places[:, 1].max() == pytest.approx(5 + 20 * 0.9, abs=1e-4)

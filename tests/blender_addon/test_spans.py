@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is doubted of a hand's motion: what is unsure or filled, and what goes astray, however sure it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from blender_addon.scene.spans import Sightings, Verdict, uncertain_spans, verdicts_of
+from inference_core.shared import quaternions
+from inference_core.shared.presence import ABSENT, FILLED
+
+COUNT = 60
+
+
+def steady() -> Sightings:
+    """A hand that waves at 2 Hz (30 frames a second) by 60 degrees, and moves to and fro by 10 cm."""
+    phase = 2 * np.pi * 2 * np.arange(COUNT) / 30
+    turns = quaternions.exp(np.sin(phase)[:, None] * [0.3, 1.0, 0.1])
+    return Sightings(np.full(COUNT, 0.9), np.ones(COUNT, int), 0.5 + 0.05 * np.sin(phase / 2), turns)
+
+
+def turned_over(hand: Sightings, rows: slice) -> Sightings:
+    turns = hand.turns_wxyz.copy()
+    turns[rows] = quaternions.multiply(turns[rows], quaternions.exp(np.array([0.0, 0.0, 2.6])))
+    return replace(hand, turns_wxyz=turns)
+
+
+def leaping(hand: Sightings, rows: slice, by_m: float) -> Sightings:
+    distance = hand.distance_m.copy()
+    distance[rows] += by_m
+    return replace(hand, distance_m=distance)
+
+
+def test_a_hand_that_waves_is_not_doubted() -> None:
+    assert uncertain_spans(steady()) == []
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("damaged", "verdict"),
+    [
+        (lambda hand, rows: turned_over(hand, rows), Verdict.FLIP),
+        (lambda hand, rows: leaping(hand, rows, 0.12), Verdict.LEAP),
+        (lambda hand, rows: leaping(hand, rows, -0.12), Verdict.LEAP),
+    ],
+)
+def test_what_goes_astray_for_a_moment_is_found_however_sure_it_is(length, damaged, verdict) -> None:
+    hand = damaged(steady(), slice(20, 20 + length))
+    (span,) = uncertain_spans(hand)
+    assert (span.first, span.last, span.verdict) == (20, 19 + length, verdict)
+    assert [found for found in verdicts_of(hand) if found is not Verdict.GOOD] == [verdict] * length
+
+
+def test_a_hand_that_turns_and_stays_so_is_not_astray() -> None:
+    assert uncertain_spans(turned_over(steady(), slice(20, COUNT))) == []
+
+
+def test_what_lies_beyond_an_absence_is_not_where_a_hand_comes_back_to() -> None:
+    hand = leaping(steady(), slice(20, 21), 0.2)
+    present = hand.present.copy()
+    present[19] = ABSENT
+    assert uncertain_spans(replace(hand, present=present)) == []
+
+
+def test_the_worst_frame_of_a_span_is_its_least_sure_one() -> None:
+    confidence = np.full(COUNT, 0.9)
+    confidence[10:30] = 0.45
+    confidence[26] = 0.09
+    (span,) = uncertain_spans(replace(steady(), confidence=confidence))
+    assert (span.first, span.last, span.worst, span.verdict) == (10, 29, 26, Verdict.BAD)
+
+
+def test_what_goes_astray_is_the_worst_of_an_unsure_span() -> None:
+    confidence = np.full(COUNT, 0.9)
+    confidence[10:30] = 0.3
+    (span,) = uncertain_spans(turned_over(replace(steady(), confidence=confidence), slice(14, 15)))
+    assert (span.worst, span.verdict) == (14, Verdict.FLIP)
+
+
+def test_of_frames_that_are_equally_bad_the_middle_one_is_shown() -> None:
+    present, confidence = np.ones(COUNT, int), np.full(COUNT, 0.9)
+    present[10:21], confidence[10:21] = FILLED, 0.2
+    (span,) = uncertain_spans(replace(steady(), present=present, confidence=confidence))
+    assert (span.worst, span.verdict) == (15, Verdict.FILLED)
+
+
+def test_spans_join_what_is_near_and_the_worst_comes_first() -> None:
+    confidence = np.full(COUNT, 0.9)
+    confidence[[3, 4, 5, 8]], confidence[30] = 0.4, 0.1
+    found = uncertain_spans(replace(steady(), confidence=confidence))
+    assert [(span.first, span.last) for span in found] == [(30, 30), (3, 8)]
