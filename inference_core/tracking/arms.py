@@ -21,11 +21,13 @@ _HOLDS_FRAMES = 12
 _WRIST_SPREAD, _WRIST_REACH = 0.4, 2.0
 # A body that is found in less than this share of the frames looked at is not there.
 _BODY_SHARE = 0.2
-# The most that arms say of one sighting, in nats: of a body's; of two forearms; of one, by where the two are.
-_MOST_BY_BODY, _MOST_BY_FOREARMS, _MOST_ALONE = 6.0, 4.0, 2.0
-# All in hand sizes: how far a forearm is followed behind the wrist, how far apart two such ends tell most, and how much
-# they move about.
-_ALONG, _SURELY_APART, _FOREARM_SPREAD = 0.8, 0.5, 0.5
+# The most that arms say of one sighting, in nats: of a body's; of forearms, by their order, by where they mostly are.
+_MOST_BY_BODY, _MOST_BY_FOREARMS, _MOST_BY_ORDER, _MOST_ALONE = 6.0, 4.0, 2.0, 3.0
+# All in hand sizes: how far a forearm is followed behind the wrist, how far apart two such ends are surely two and tell
+# most, and how much they move about.
+_ALONG, _SEEN_APART, _SURELY_APART, _FOREARM_SPREAD = 0.8, 0.25, 0.5, 0.3
+# So many pairs, the nearest in time, tell where a shot's forearms mostly are, for so many frames around.
+_PAIRS, _FOREARMS_HOLD_FRAMES = 24, 90
 # Log odds between two hands, over the whole shot, that forearms do not overrule.
 _PLAIN = 3.5
 # Forearms that together point nowhere, or out of the picture's top, tell nothing.
@@ -106,22 +108,45 @@ def _between(detections: ShotDetections, arms: NDArray[np.float32]) -> Floats:
 
 def _by_forearms(detections: ShotDetections) -> Floats:
     """(N,) nats for a right hand: which of the shot's two forearms each hand's is."""
-    ends_px, along = _forearm_ends(detections)
-    elbows_px = np.full((len(detections.time_s), 2, 2), np.nan)
-    pairs: list[tuple[NDArray[np.int64], float]] = []
+    ends_px, behind = _forearm_ends(detections)
+    odds, pairs = np.zeros(len(ends_px)), list[tuple[NDArray[np.int64], float]]()
     for rows in np.split(np.arange(len(ends_px)), np.flatnonzero(np.diff(detections.at)) + 1):
-        if len(rows) > 1 and (ordered := _ordered(rows, ends_px, along, detections)) is not None:
+        if len(rows) > 1 and (ordered := _ordered(rows, ends_px, behind, detections)) is not None:
             pairs.append(ordered)
-            elbows_px[detections.at[rows[0]]] = ends_px[ordered[0]]
     if not pairs or _contradicted(detections.right, pairs):
-        return np.zeros(len(ends_px))
-    elbows_px = _steadied(elbows_px)[detections.at]
-    apart = np.linalg.norm(elbows_px - ends_px[:, None], axis=-1) / _sizes(detections)[:, None]
-    odds = (apart[:, LEFT] ** 2 - apart[:, RIGHT] ** 2) / (2 * _FOREARM_SPREAD**2)
-    odds = np.clip(np.nan_to_num(odds), -_MOST_ALONE, _MOST_ALONE)
-    for pair, distance in pairs:
-        odds[pair] = np.array([-1, 1]) * _MOST_BY_FOREARMS * np.tanh(distance / _SURELY_APART)
-    return odds
+        return odds
+    apart = np.array([rows for rows, distance in pairs if distance > _SEEN_APART], np.int64).reshape(-1, 2)
+    for at in np.unique(detections.at):
+        rows = np.flatnonzero(detections.at == at)
+        spread_px = _FOREARM_SPREAD * _sizes(detections)[rows]
+        odds[rows] = _by_place(rows, _near(apart, at, detections.at), ends_px, behind) / spread_px**2
+    odds = np.clip(odds, -_MOST_ALONE, _MOST_ALONE)
+    for rows, distance in pairs:
+        odds[rows] += np.array([-1, 1]) * _MOST_BY_ORDER * np.tanh(distance / _SURELY_APART)
+    return np.clip(odds, -_MOST_BY_FOREARMS, _MOST_BY_FOREARMS)
+
+
+def _near(pairs: NDArray[np.int64], at: int, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of the pairs (m, 2), which are in order of frame, that tell of frame `at`."""
+    first = int(np.searchsorted(frames[pairs[:, 0]], at))
+    some = pairs[max(0, first - _PAIRS) : first + _PAIRS]
+    away = np.abs(frames[some[:, 0]] - at)
+    return some[np.argsort(away, kind="stable")[:_PAIRS]][np.sort(away)[:_PAIRS] <= _FOREARMS_HOLD_FRAMES]
+
+
+def _by_place(rows: NDArray[np.int64], pairs: NDArray[np.int64], ends_px: Floats, behind: Floats) -> Floats:
+    """(n,) square pixels by which forearms (n,) are nearer to the right ones of some pairs (m, 2) than the left ones,
+    across the direction in which arms run there.
+
+    Along the arm readings of touching hands are off by half a hand, and say nothing.
+    """
+    if not len(pairs):
+        return np.zeros(len(rows))
+    along = behind[pairs].mean((0, 1))
+    aside = np.array([along[1], -along[0]]) / max(float(np.linalg.norm(along)), 1e-6)
+    left, right = np.median(ends_px[pairs] @ aside, axis=0)
+    place = ends_px[rows] @ aside
+    return ((place - left) ** 2 - (place - right) ** 2) / 2 * (right > left)
 
 
 def _contradicted(right: NDArray[np.float32], pairs: list[tuple[NDArray[np.int64], float]]) -> bool:
@@ -154,17 +179,6 @@ def _ordered(
     aside = np.array([along[1], -along[0]]) / length
     apart = float((ends_px[pair[1]] - ends_px[pair[0]]) @ aside) / _sizes(detections)[pair].mean()
     return (pair, apart) if apart > 0 else (pair[::-1], -apart)
-
-
-def _steadied(elbows_px: Floats) -> Floats:
-    """The elbows (T, S, 2) of every frame by the median of those known around it; NaN far from all that are known."""
-    known = np.flatnonzero(np.isfinite(elbows_px).all((-1, -2)))
-    steady = np.full_like(elbows_px, np.nan)
-    for frame in range(len(elbows_px)):
-        around = known[np.abs(known - frame) <= _HOLDS_FRAMES]
-        if len(around):
-            steady[frame] = np.median(elbows_px[around], axis=0)
-    return steady
 
 
 def _sizes(detections: ShotDetections) -> Floats:

@@ -58,6 +58,29 @@ def test_a_hand_that_is_seen_alone_for_a_while_keeps_its_arm() -> None:
     assert palm_x(tracks, RIGHT, 35) > 600
 
 
+def test_a_hand_seen_alone_keeps_its_arm_though_it_is_read_far_up_or_down_along_it() -> None:
+    # Touching hands, 100 px apart; then only the right one, half a hand up its arm.
+    hands = [
+        Tracklet(*path(300, 300, 0, 10), 0.4),
+        Tracklet(*path(400, 400, 0, 10), 0.4),
+    ]
+    at, centres = path(395, 395, 25, FRAMES)
+    alone = Tracklet(at, centres + np.array([0.0, 60.0]), 0.3)
+    right = with_arms(looked_at(shot([*hands, alone], FRAMES), None)).right
+    assert (right[-1] > 0.5) and (right[:2] > 0.5).tolist() == [False, True]
+
+
+def test_two_readings_of_one_hand_are_of_one_side_where_the_arms_are_known() -> None:
+    hands = [
+        Tracklet(*path(300, 300, 0, 20), 0.5),
+        Tracklet(*path(420, 420, 0, FRAMES), 0.5),
+        Tracklet(*path(405, 405, 20, FRAMES), 0.5),
+    ]
+    detections = looked_at(shot(hands, FRAMES), None)
+    right = with_arms(detections).right
+    assert (right[detections.at >= 20] > 0.5).all()
+
+
 @pytest.mark.parametrize("turns", [1, 3])
 def test_forearms_tell_the_same_of_a_picture_that_is_turned_about_the_hands(turns: int) -> None:
     upright = looked_at(pair(0.5, 0.5), None)
