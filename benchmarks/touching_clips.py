@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Synthetic clips of hands that touch, rub, clasp, cross and leave, with what the capture finds in them.
+"""Synthetic clips of hands that rub, rest on each other, part, stay near, cross and leave, and what is found in them.
 
 Rendering a clip and finding its hands takes some twenty seconds, solving it half a second: so all that the solve
 is given is kept in a folder beside the truth, and solved again from there.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from inference_core.fitting.settings import SolveSettings
 from inference_core.footage.records import footage_of_frames
 from inference_core.geometry.camera import Camera, camera_from_intrinsics
-from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.hand import HandModel, PosedHands
 from inference_core.hand_model.load import load_hand_model
 from inference_core.stages import (
     Run,
@@ -36,11 +36,22 @@ from training.synthetic.generate import Kit, load_kit
 from training.synthetic.randomness import Randomness
 from training.synthetic.sequence import Motion, SyntheticClip, draw_motion, posed_motion, render_motion
 from training.synthetic.settings import Settings
+from training.synthetic.touching.motion import touching_motion
+from training.synthetic.touching.pairs import TouchingPairs
+from training.synthetic.touching.ways import WAYS
 from training.synthetic.view import pinhole
 
-# What happens in a clip: meet is what the generator draws, with pauses apart and hands that leave.
-KINDS = ("meet", "rub", "held", "cross near", "cross far", "still")
-FRAMES, FPS, SIZE_PX, SUBFRAMES = 48, 25.0, (640, 360), 3
+# Hands that touch all along and rub or knead; that rest so; that part and meet; that stay near, but apart; that cross;
+# and what the generator draws: they come, meet, part and leave.
+KINDS = ("rub", "still", "part", "near", "cross", "meet")
+FRAMES, FPS, SIZE_PX, SUBFRAMES = 32, 25.0, (640, 360), 1
+# Ways of touching from which the left hand leaves without passing through the right one.
+_OPEN_WAYS = (
+    "prayer", "clap", "palms rubbed", "steeple", "tips in palm", "edge on palm", "hand in palm", "back rubbed",
+    "backs together", "fist in palm", "knuckles together", "all tips", "index tips", "middle tips", "counts index",
+)  # fmt: skip
+# No forearm belongs to the hand model: how wrists are grasped cannot be judged by it.
+_HANDS_WAYS = [number for number, way in enumerate(WAYS) if "wrist" not in way.name]
 # Seeds apart from those of training and of every other evaluation; the second half is kept for the last figure.
 _SEED = 970_000_000
 CHOOSING, KEPT = range(0, 18), range(18, 30)
@@ -115,56 +126,64 @@ def _rendered(seed: int, kind: str) -> SyntheticClip:
         time_s = torch.arange(FRAMES) / FPS
         open_s = (torch.arange(SUBFRAMES) - (SUBFRAMES - 1) / 2) / SUBFRAMES * 0.5 / FPS
         times_s = (time_s[:, None] + open_s).flatten()
-        motion = _of_kind(kind, random, draw_motion(random, times_s, kit, settings), times_s)
         betas = random.normal("betas", 1, 10).clamp(-2, 2) + random.normal("betas of a side", 2, 10, std=0.1)
         fov_deg = random.uniform("fov", low=42, high=68)
         focal_px = SIZE_PX[0] / 2 / torch.tan(torch.deg2rad(fov_deg) / 2)
         K = pinhole(focal_px, torch.tensor([[SIZE_PX[0] / 2, SIZE_PX[1] / 2]]))[0]
-        return _drawn(random, kit, motion, betas[0], K, time_s, settings)
+        if kind in ("cross", "meet"):
+            motion = draw_motion(random, times_s, kit, settings)
+            motion = _crossing(random, motion) if kind == "cross" else motion
+            posed, gap_m = posed_motion(kit, motion, betas[0], FPS * SUBFRAMES)
+            bend = motion.bend
+        else:
+            posed, bend, gap_m = _touching(random, kit, betas, times_s - times_s[0], kind)
+        return render_motion(random, kit, posed, bend, gap_m, K, time_s, SIZE_PX, settings)
 
 
-def _drawn(
-    random: Randomness,
-    kit: Kit,
-    motion: Motion,
-    betas: torch.Tensor,
-    K: torch.Tensor,
-    time_s: torch.Tensor,
-    settings: Settings,
-) -> SyntheticClip:
-    posed, gap_m = posed_motion(kit, motion, betas, FPS * SUBFRAMES)
-    return render_motion(random, kit, posed, motion.bend, gap_m, K, time_s, SIZE_PX, settings)
-
-
-def _of_kind(kind: str, random: Randomness, motion: Motion, times_s: torch.Tensor) -> Motion:
-    """The drawn motion, changed to what the kind says."""
-    middle = len(times_s) // 2
-    together = {
-        "distance_m": torch.zeros_like(motion.distance_m),
-        "leave_m": torch.zeros_like(motion.leave_m),
-    }
-    met = {
-        name: getattr(motion, name)[middle].expand_as(getattr(motion, name))
-        for name in ("direction", "shift_m", "turns")
-    }
-    if kind == "rub":
-        slide = 0.02 * torch.sin(2 * torch.pi * 1.5 * times_s)[:, None] * motion.turns[:, 1, :, 0]
-        return replace(motion, **(met | together | {"shift_m": met["shift_m"] + slide}))
-    if kind == "held":
-        return replace(motion, **(met | together))
+def _touching(
+    random: Randomness, kit: Kit, betas: torch.Tensor, times_s: torch.Tensor, kind: str
+) -> tuple[PosedHands, torch.Tensor, torch.Tensor]:
+    """A pair in one of the ways of touching, moved as the kind says: posed, the forearms' bend, the gap."""
+    ways = [number for number in _HANDS_WAYS if kind in ("rub", "still") or WAYS[number].name in _OPEN_WAYS]
+    way = torch.tensor([ways[int(random.integers("way of the clip", len(ways)))]])
+    pair = touching_motion(random, kit.model, kit.spheres, betas, times_s, way)
     if kind == "still":
-        still = {
-            f.name: getattr(motion, f.name)[middle].expand_as(getattr(motion, f.name)) for f in fields(Motion)
-        }
-        return replace(motion, **(still | together))
-    if kind.startswith("cross"):
-        low, high = (0.01, 0.04) if kind == "cross near" else (0.10, 0.25)
-        way = torch.linspace(-1, 1, len(times_s))[:, None] * torch.tensor([0.22, 0.0, 0.0])
-        in_front = 1.0 if bool(random.chance("left in front", 0.5)) else -1.0
-        deep = torch.tensor([0.0, 0.0, in_front]).expand_as(motion.direction)
-        apart = random.uniform("crossing distance", low=low, high=high).expand_as(motion.distance_m)
-        return replace(motion, direction=deep, shift_m=way, distance_m=apart, leave_m=together["leave_m"])
-    return motion
+        pair = TouchingPairs(**{name: value[:1].expand_as(value) for name, value in vars(pair).items()})
+    rotations = torch.cat([pair.turns[:, :, None], kit.model.rotations_from_angles(pair.angles_rad)], 2)
+    shaped = kit.model.with_shape(betas.expand(len(times_s), -1, -1))
+    middles_m = shaped.with_pose(rotations, pair.wrist_m).joints21_m.mean(2)
+    away = torch.nn.functional.normalize(middles_m[:, 0] - middles_m[:, 1], dim=-1)
+    apart_m = _apart_m(random, times_s, kind)
+    wrist_m = torch.stack([pair.wrist_m[:, 0] + apart_m[:, None] * away, pair.wrist_m[:, 1]], 1)
+    depth_m = random.uniform("depth", low=0.4, high=0.85)
+    at_m = torch.cat([random.normal("centre", 2, std=0.03)[0], depth_m])
+    return (
+        shaped.with_pose(rotations, wrist_m + at_m - middles_m.mean((0, 1))),
+        pair.bend,
+        pair.gap_m + apart_m,
+    )
+
+
+def _apart_m(random: Randomness, times_s: torch.Tensor, kind: str) -> torch.Tensor:
+    """(T,) how far the left hand is moved away from where it touches."""
+    if kind == "part":
+        way = (torch.sin(torch.pi * times_s / times_s[-1]) - 0.3).clamp(min=0) / 0.7
+        return random.uniform("parts", low=0.06, high=0.15) * way.square() * (3 - 2 * way)
+    if kind == "near":
+        swing = 1 + 0.3 * torch.sin(2 * torch.pi * times_s)
+        return random.uniform("stays off", low=0.02, high=0.06) * swing
+    return torch.zeros_like(times_s)
+
+
+def _crossing(random: Randomness, motion: Motion) -> Motion:
+    """One hand passes before the other."""
+    way = torch.linspace(-1, 1, len(motion.turns))[:, None] * torch.tensor([0.22, 0.0, 0.0])
+    in_front = 1.0 if bool(random.chance("left in front", 0.5)) else -1.0
+    deep = torch.tensor([0.0, 0.0, in_front]).expand_as(motion.direction)
+    apart = random.uniform("crossing distance", low=0.02, high=0.25).expand_as(motion.distance_m)
+    return replace(
+        motion, direction=deep, shift_m=way, distance_m=apart, leave_m=torch.zeros_like(motion.leave_m)
+    )
 
 
 def _write(clip: TouchingClip, file: Path) -> None:

@@ -17,9 +17,15 @@ BONES = (
     *((0, joint) for joint in (1, 5, 9, 13, 17)),
     *((5, 9), (9, 13), (13, 17), (1, 5)),
 )
+# No bone runs where the heel of the hand and its outer edge are: ends as blends of these joints.
+_HEEL_JOINTS = (0, 2, 5, 9, 17)
+_HEEL = (
+    ((1.07, 0.28, -0.13, -0.17, -0.05), (1.04, 0.18, -0.36, -0.20, 0.34)),
+    ((0.82, 0.20, -0.33, -0.14, 0.45), (0.21, 0.33, -0.34, -0.03, 0.83)),
+)
 # A fingertip's capsule ends inside the finger: this share of the last phalanx short of the skin.
 _TIP_SHORT = 0.33
-_WIDEST_M = 0.016
+_WIDEST_M = 0.019
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,9 @@ def fit_capsules(model: HandModel, parameterisation: HandParameterisation) -> Ca
     joints = torch.eye(21).double()
     tips = torch.as_tensor(TIPS_21)
     joints[tips] = (1 - _TIP_SHORT) * joints[tips] + _TIP_SHORT * joints[tips - 1]
-    capsules = Capsules(joints[torch.tensor(BONES)], torch.zeros(2, len(BONES)).double())
+    heel = torch.tensor(_HEEL).double() @ joints[torch.tensor(_HEEL_JOINTS)]
+    ends = torch.cat([joints[torch.tensor(BONES)], heel])
+    capsules = Capsules(ends, torch.zeros(2, len(ends)).double())
     rest = model.to("cpu", torch.float64).with_shape(parameterisation.betas)
     vertices_m = rest.rest_vertices_m - rest.rest_joints_m[:, :1]
     start, end = capsules.ends_m(parameterisation.points_m[:, JOINTS]).unbind(2)
@@ -47,7 +55,7 @@ def fit_capsules(model: HandModel, parameterisation: HandParameterisation) -> Ca
     along = ((vertices_m[:, :, None] - start[:, None]) * bone).sum(-1) / bone.square().sum(-1)
     nearest = start[:, None] + along.clamp(0, 1)[..., None] * bone
     distance_m, owner = (vertices_m[:, :, None] - nearest).norm(dim=-1).min(-1)
-    total = torch.zeros(2, len(BONES)).double().scatter_add_(1, owner, distance_m)
+    total = torch.zeros_like(capsules.radii_m).scatter_add_(1, owner, distance_m)
     count = torch.zeros_like(total).scatter_add_(1, owner, torch.ones_like(distance_m))
     return Capsules(capsules.ends, (total / count.clamp(min=1)).clamp(max=_WIDEST_M))
 

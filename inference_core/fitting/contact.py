@@ -19,8 +19,9 @@ from inference_core.fitting.residuals import JOINTS
 
 # Outlines this far apart, as seen at the hands' distance, meet or not; one depth is known to this share of itself.
 _MEET_M, _DEPTH_SIGMA = 0.004, 0.06
-# Fingertips' ends this far apart meet; the capsules of last phalanges, thumb to pinky.
-_TIPS_MEET_M, _LAST = 0.01, [2, 5, 8, 11, 14]
+# Fingertips' ends this far apart meet; so many of them together are no chance, as of hands laid on each other; the
+# capsules of last phalanges, thumb to pinky.
+_TIPS_MEET_M, _TIPS_TOGETHER, _LAST = 0.01, 1.1, [2, 5, 8, 11, 14]
 # Frames over which depth and motion are averaged to either side.
 _DEPTH_REACH, _MOTION_REACH = 6, 3
 # Log odds of touching: constant, outlines apart, depths apart, overlap of the outlines, motion against each other.
@@ -33,8 +34,8 @@ _CHANGE = 0.04
 @dataclass(frozen=True)
 class Contact:
     """Contact of P pairs of hand frames: hands (P,) probability that they touch; outlines (P, C, C) how surely
-    each left capsule meets each right one in the picture; tips (P, C, C) the same of fingertips that meet at
-    their ends, which is no chance where hands touch at all."""
+    each left capsule meets each right one in the picture; tips (P, C, C) the same of like fingertips that meet at
+    their ends, where so many do that it is no chance."""
 
     hands: Tensor
     outlines: Tensor
@@ -84,16 +85,15 @@ def contact_features(
         (gap_m < -_MEET_M).flatten(1).double().mean(1).sqrt(),
         torch.log1p(_speed(centre, run) / 0.004),
     ]
-    return torch.stack(features, 1), outlines, _meeting_tips(*flat)
+    return torch.stack(features, 1), outlines, _meeting_tips(*flat, run)
 
 
-def _meeting_tips(first: Tensor, second: Tensor) -> Tensor:
-    """(P, C, C) how surely fingertips of capsules (P, C, 2, 3), seen at one depth, meet; 0 but for last phalanges."""
-    apart_m = torch.cdist(first[:, _LAST, 1], second[:, _LAST, 1])
+def _meeting_tips(first: Tensor, second: Tensor, run: Tensor) -> Tensor:
+    """(P, C, C) how surely like fingertips of capsules (P, C, 2, 3), seen at one depth, meet; 0 but for those."""
+    meet = torch.exp(-0.5 * ((first - second)[:, _LAST, 1].norm(dim=-1) / _TIPS_MEET_M).square())
+    together = _averaged(meet.sum(1), run, _DEPTH_REACH)
     out = torch.zeros(len(first), first.shape[1], first.shape[1]).double()
-    out[:, torch.tensor(_LAST)[:, None], torch.tensor(_LAST)] = torch.exp(
-        -0.5 * (apart_m / _TIPS_MEET_M).square()
-    )
+    out[:, _LAST, _LAST] = meet * torch.sigmoid((together - _TIPS_TOGETHER) / 0.12)[:, None]
     return out
 
 

@@ -188,7 +188,7 @@ def test_capsules_lie_under_the_skin_and_meet_where_segments_do(
     model: HandModel, parameterisation: HandParameterisation
 ) -> None:
     capsules = fit_capsules(model, parameterisation)
-    assert (capsules.radii_m > 0.004).all() and (capsules.radii_m < 0.017).all()
+    assert (capsules.radii_m > 0.004).all() and (capsules.radii_m < 0.020).all()
     torch.manual_seed(1)
     first, second = torch.randn(2, 50, 2, 3).double()
     along, across = closest_points(first, second)
