@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What belongs to this machine rather than to a file: the engine, its device, the hand model, folders."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from bpy.props import EnumProperty, StringProperty
 
 from inference_core import __version__
 
-from .engine.environment import engine_python, suggested_torch
+from .engine.installer.plan import engine_python
+from .engine.system import suggested_torch
 from .scene.paths import RELATIVE
 
+PROBLEM_WIDTH = 48  # characters a line; the sidebar's usual width
 DEVICE_ITEMS = (
     ("AUTO", "Automatic", "The fastest device that is found"),
     ("CPU", "CPU", "The processor"),
@@ -54,6 +57,13 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         subtype="DIR_PATH",
         options=RELATIVE,
     )
+    engine_folder: StringProperty(
+        name="Engine Folder",
+        description="Where Install Engine puts the engine, some gigabytes; the add-on's own folder where empty",
+        subtype="DIR_PATH",
+        options=RELATIVE,
+        update=_engine_chosen,
+    )
     device: EnumProperty(name="Device", description="What the engine computes on", items=DEVICE_ITEMS)
     hand_model: EnumProperty(
         name="Hand Model", description="The hand that is fitted to the footage", items=MODEL_ITEMS
@@ -83,6 +93,7 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         box.operator("duohand.check_engine")
         box.prop(self, "torch")
         box.prop(self, "wheels")
+        box.prop(self, "engine_folder")
         box.prop(self, "device")
         layout.prop(self, "hand_model")
         if self.hand_model == "MANO":
@@ -109,10 +120,20 @@ def draw_installation(layout: bpy.types.UILayout, context: bpy.types.Context) ->
     running: Any = context.window_manager.duohand_install
     if not running.text:
         layout.operator("duohand.install_engine", icon="IMPORT")
+        if running.problem:
+            _draw_problem(layout, running.problem)
         return
     row = layout.row(align=True)
     row.progress(factor=running.factor, text=running.text)
     row.operator("duohand.cancel_install", text="", icon="CANCEL")
+
+
+def _draw_problem(layout: bpy.types.UILayout, text: str) -> None:
+    """Why it failed and what to do, over as many lines as it takes: a label cuts its text."""
+    column = layout.column(align=True)
+    column.alert = True
+    for number, line in enumerate(textwrap.wrap(text, PROBLEM_WIDTH)):
+        column.label(text=line, icon="NONE" if number else "ERROR")
 
 
 def addon_preferences() -> Any:
@@ -126,8 +147,9 @@ def user_folder(name: str) -> Path:
 
 
 def installed_engine() -> Path:
-    """The environment that Install Engine makes."""
-    return user_folder("engine")
+    """The folder into which Install Engine installs."""
+    chosen = addon_preferences().engine_folder
+    return Path(bpy.path.abspath(chosen)) if chosen else user_folder("engine")
 
 
 def takes_folder() -> Path:

@@ -6,15 +6,16 @@ import queue
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from inference_core.shared.errors import DuohandError
+
+from .system import guarded, kill_group, own_group, terminate_group
 
 ASK_S: Final = 1.0  # after being asked to stop, a child has this long to end by itself
 TERMINATE_S: Final = 0.4  # and this long after SIGTERM, before it is killed
@@ -68,13 +69,13 @@ class Child:
                 "Choose another log folder in the preferences."
             ) from error
         try:
-            self._process = subprocess.Popen(
-                [*_guarded(), program, *map(str, command[1:])],
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                [*guarded(_GUARD), program, *map(str, command[1:])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT if merge_stderr else self._log,
                 env=clean_environment(os.environ),
-                **_own_group(),
+                **own_group(),
             )
         except OSError as error:
             self._log.close()
@@ -121,7 +122,7 @@ class Child:
             return None
         if self._reader.is_alive():
             # A grandchild may hold stdout open; do not wait for it for ever.
-            self._kill_group()
+            kill_group(self._process)
             self._reader.join(0.05)
             if self._reader.is_alive():
                 return None
@@ -139,7 +140,7 @@ class Child:
 
     def kill(self) -> None:
         """End the child and all it started, now, and wait for the end."""
-        self._kill_group()
+        kill_group(self._process)
         self._process.wait()
         self.close()
 
@@ -156,24 +157,9 @@ class Child:
             return
         waited = time.monotonic() - self._stopping_since
         if waited > ASK_S + TERMINATE_S:
-            self._kill_group()
+            kill_group(self._process)
         elif waited > ASK_S:
-            self._signal_group(signal.SIGTERM)
-
-    def _kill_group(self) -> None:
-        if sys.platform == "win32":
-            self._process.kill()
-        else:
-            self._signal_group(signal.SIGKILL)
-
-    def _signal_group(self, number: signal.Signals) -> None:
-        if sys.platform == "win32":
-            self._process.terminate()
-            return
-        try:
-            os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            return
+            terminate_group(self._process)
 
     def _close_stdin(self) -> None:
         stdin = self._process.stdin
@@ -222,16 +208,3 @@ def last_lines(path: Path, count: int = 12, read_bytes: int = 8192) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-count:])
-
-
-def _guarded() -> tuple[str, ...]:
-    """What stands before a command so that it ends with this process. Windows knows no process groups to end."""
-    if sys.platform == "win32" or not sys.executable:
-        return ()
-    return (sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()))
-
-
-def _own_group() -> dict[str, Any]:
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}

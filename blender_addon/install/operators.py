@@ -12,7 +12,9 @@ from inference_core import __version__
 from inference_core.shared.errors import DuohandError
 
 from ..capture.runs import RUNS
-from ..engine.environment import EngineCheck, Installation, InstallJob, InstallState
+from ..engine.environment import EngineCheck
+from ..engine.install_job import InstallJob, InstallState
+from ..engine.installer.plan import Installation
 from ..preferences import addon_preferences, installed_engine
 from ..sidebar import over_sidebar, redraw
 
@@ -69,17 +71,23 @@ class _Watched:
             self._timer = None
 
     def _begin(self) -> bool:
+        bpy.context.window_manager.duohand_install.problem = ""
         try:
             self.start()
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            self._show_problem(error)
             return False
         return True
 
     def _fail(self, context: bpy.types.Context, error: DuohandError) -> Any:
         self.cancel(context)
-        self.report({"ERROR"}, str(error))
+        self._show_problem(error)
         return {"CANCELLED"}
+
+    def _show_problem(self, error: DuohandError) -> None:
+        bpy.context.window_manager.duohand_install.problem = str(error)
+        self.report({"ERROR"}, str(error))
+        redraw("PREFERENCES", "VIEW_3D")
 
 
 class DUOHAND_OT_check_engine(_Watched, bpy.types.Operator):
@@ -178,7 +186,12 @@ class DUOHAND_OT_install_engine(_Watched, bpy.types.Operator):
             self._check = None
 
     def _checked(self, check: EngineCheck) -> bool:
-        engine = check.poll()
+        try:
+            engine = check.poll()
+        except DuohandError:
+            if self._job is not None:
+                self._job.distrust()
+            raise
         if engine is None:
             return False
         addon_preferences().engine_facts = engine.text
@@ -187,7 +200,7 @@ class DUOHAND_OT_install_engine(_Watched, bpy.types.Operator):
         return True
 
     def _show(self, context: bpy.types.Context, state: InstallState) -> None:
-        text = f"{state.text} ({min(state.step + 1, state.total)}/{state.total}) {state.detail}"
+        text = f"{state.text} ({min(state.step + 1, state.total)}/{state.total}) {state.detail}".strip()
         shown: Any = context.window_manager.duohand_install
         if text == shown.text:
             return

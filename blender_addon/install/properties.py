@@ -11,6 +11,7 @@ class DUOHAND_PG_install(bpy.types.PropertyGroup):
     text: StringProperty(description="What is being installed")
     factor: FloatProperty(description="How far it is", min=0.0, max=1.0)
     stop: BoolProperty(description="Whether it has been asked to stop")
+    problem: StringProperty(description="Why the last installation or check failed")
 
     def clear(self) -> None:
         """Nothing runs any more."""

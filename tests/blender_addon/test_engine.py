@@ -5,22 +5,14 @@ import os
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import build_addon
 from blender_addon.engine.child import Child, EngineError, clean_environment
-from blender_addon.engine.environment import (
-    EngineCheck,
-    Installation,
-    InstallJob,
-    engine_python,
-    install_commands,
-)
+from blender_addon.engine.environment import EngineCheck
 from blender_addon.engine.job import CaptureJob, JobQueue, JobState, Phase
 from blender_addon.engine.warm import WarmEngine
 from inference_core.shared.messages import CaptureRequest
@@ -311,61 +303,3 @@ def test_an_engine_that_answers_is_described(tmp_path: Path) -> None:
     check = EngineCheck(python, tmp_path / "log")
     found = until(check.poll)
     assert found.version == "9.9" and found.devices == ("cpu",)
-
-
-def test_a_wheel_folder_keeps_pip_off_the_network(tmp_path: Path) -> None:
-    plan = Installation(tmp_path / "engine", Path(sys.executable), "duohand", "cpu", tmp_path / "wheels")
-    for text, command in install_commands(plan)[1:]:
-        assert "--no-index" in command and "--index-url" not in command, text
-
-
-def test_a_failed_installation_says_which_step_and_where_its_log_is(tmp_path: Path) -> None:
-    (tmp_path / "wheels").mkdir()
-    plan = Installation(tmp_path / "engine", Path(sys.executable), "duohand", "cpu", tmp_path / "wheels")
-    job = InstallJob(plan, tmp_path / "install.log")
-    job.start()
-    until(lambda: job.poll().ended, 120)
-    assert "Installing PyTorch" in job.state.error
-    assert "install.log" in job.state.error
-    assert engine_python(plan.folder).exists()
-
-
-def test_an_installation_from_a_folder_of_wheels_gives_a_python_with_the_core(tmp_path: Path) -> None:
-    """The core's own wheel as the add-on brings it; in place of each package that it names, an empty wheel."""
-    project = build_addon.read_project()
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    for requirement in project["dependencies"]:
-        name, _, bounds = requirement.partition(";")[0].partition(">=")
-        write_empty_wheel(wheels, name.replace("-", "_"), bounds.partition(",")[0] + ".9")
-    core_name, content = build_addon.core_wheel(project)
-    core = tmp_path / core_name
-    core.write_bytes(content)
-    plan = Installation(tmp_path / "engine", Path(sys.executable), str(core), "cpu", wheels)
-    job = InstallJob(plan, tmp_path / "install.log")
-    job.start()
-    until(lambda: job.poll().ended, 120)
-    assert job.state.error == "" and job.state.fraction == 1.0
-    program = "import inference_core; print(inference_core.__version__)"
-    told = subprocess.run(
-        [str(job.python), "-I", "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert told.stdout.strip() == project["version"]
-
-
-def write_empty_wheel(folder: Path, name: str, version: str) -> None:
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
-
-
-def test_a_cancelled_installation_ends(tmp_path: Path) -> None:
-    plan = Installation(tmp_path / "engine", Path(sys.executable), "duohand", "cpu", tmp_path)
-    job = InstallJob(plan, tmp_path / "install.log")
-    job.start()
-    job.poll()
-    job.cancel()
-    until(lambda: job.poll().ended)
-    assert "Cancelled" in job.state.error

@@ -19,7 +19,7 @@ def test_nothing_below_the_features_imports_one():
 
 
 def test_the_engine_room_knows_no_bpy():
-    for path in (ADDON / "engine").glob("*.py"):
+    for path in (ADDON / "engine").rglob("*.py"):
         assert "bpy" not in {name.split(".")[0] for name in imported(path)}, path
 
 
