@@ -22,10 +22,8 @@ from inference_core.stages import (
     Run,
     choose_network,
     detect,
-    initial_fit,
-    predict,
+    read,
     recover,
-    refine,
     track,
 )
 from inference_core.tracking.assign import TrackSettings
@@ -100,7 +98,7 @@ def _made(number: int) -> TouchingClip:
     network = choose_network("shipped", hand, device)
     footage = footage_of_frames(clip_frames(clip), FPS)
     run = Run(footage, camera, hand, device, network, TrackSettings(), SolveSettings(), None, _silent)
-    shot = predict(run, initial_fit(run, refine(run, recover(run, track(run, detect(run))))))
+    shot = read(run, recover(run, track(run, detect(run))))
     assert shot.tracks is not None and shot.predictions is not None
     return TouchingClip(
         kind,

@@ -37,10 +37,8 @@ from inference_core.stages import (
     Run,
     choose_network,
     detect,
-    initial_fit,
-    predict,
+    read,
     recover,
-    refine,
     solve,
     track,
 )
@@ -85,9 +83,7 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
         shot = detect(run)
         shot = track(run, shot)
         shot = recover(run, shot)
-        shot = refine(run, shot)
-        shot = initial_fit(run, shot)
-        shot = predict(run, shot)
+        shot = read(run, shot)
         shot = solve(run, shot)
         assert shot.tracks is not None and shot.solution is not None
         if not (shot.tracks.present == SEEN).any():

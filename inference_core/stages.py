@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The seven stages of a capture. Each takes what is known of the shot's hands and returns it with its own part.
+"""The stages of a capture. Each takes what is known of the shot's hands and returns it with its own part.
 
-    detect -> track -> recover -> refine -> initial fit -> predict -> solve
+    detect -> track -> recover -> (refine -> initial fit -> predict) -> solve
+
+The three in brackets are of each frame by itself, and one pass: `read`.
 
 Whole-shot work is done once. Stages that read footage keep what they have worked out in the run's resume cache.
 """
@@ -18,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core import __version__
-from inference_core.fitting.initial_fit import fit_expected_hands
+from inference_core.fitting.initial_fit import shot_shape
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import solve_shot
 from inference_core.fitting.solution import ShotSolution
@@ -27,9 +29,11 @@ from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.landmark_head import HEAD_FILE, HeadWithLandmarks, stored_head
 from inference_core.landmarks.weights import load_landmark_networks, load_pose_networks
+from inference_core.reading import FrameReader, part
 from inference_core.resume_cache import ResumeCache
+from inference_core.runtime.ahead import ahead
 from inference_core.shared.messages import Progress
-from inference_core.shared.stages import DETECT, FIT, PREDICT, RECOVER, REFINE, TRACK
+from inference_core.shared.stages import DETECT, READ, RECOVER, TRACK
 from inference_core.tracking.arms import with_arms
 from inference_core.tracking.assign import TrackSettings, build_tracks
 from inference_core.tracking.detect import ShotDetector
@@ -39,19 +43,18 @@ from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.handedness import with_handedness
 from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.recover import Recovery
-from inference_core.tracking.refine import HandReadings, read_expected_hands, refined
+from inference_core.tracking.refine import HandReadings, refined
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
-from inference_core.two_hand.predictor import (
-    Predictor,
-    load_predictor,
-    predict_frames,
-    with_presence_of_shot,
-)
+from inference_core.two_hand.predictor import Predictor, load_predictor, with_presence_of_shot
 from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
 
 # Frames after which a stage keeps what it has worked out: some ten seconds of work.
 PIECE_FRAMES = 480
+# Frames that are decoded while hands are followed through earlier ones.
+_AHEAD_FRAMES = 8
+# What the names of the hands' readings begin with in a piece that also holds the network's.
+_HANDS = "hands_"
 
 Arrays = Mapping[str, NDArray[Any]]
 Known = TypeVar("Known")
@@ -138,15 +141,13 @@ class Run:
 class Shot:
     """What is known of the shot's hands; every stage adds to it.
 
-    detections: after detect. tracks: after track; recover finds lost hands, refine reads all of them again.
-    tracked, expected: each hand in each frame as the recovered tracks have it, and as it is read and fitted since.
-    squares_px (T, 3): the two-hand crops. predictions: after predict. solution: after solve. None until then, and where
-    the run has no network.
+    detections: after detect. tracks: after track; recover finds lost hands, read reads all of them again.
+    expected: each hand in each frame as the recovered tracks have it. squares_px (T, 3): the two-hand crops.
+    predictions: after read. solution: after solve. None until then, and where the run has no network.
     """
 
     detections: ShotDetections
     tracks: HandTracks | None = None
-    tracked: ExpectedHands | None = None
     expected: ExpectedHands | None = None
     squares_px: NDArray[np.float64] | None = None
     predictions: TwoHandPredictions | None = None
@@ -190,7 +191,7 @@ def detect(run: Run) -> Shot:
     kept = detector.done
     run.progress(DETECT, kept, count)
     if kept < count:
-        for done in detector.run(run.footage.part(detector.next_frame, count)):
+        for done in detector.run(ahead(run.footage.part(detector.next_frame, count), _AHEAD_FRAMES)):
             if done - kept >= PIECE_FRAMES or done == count:
                 run.keep(DETECT, depends_on, detector.state())
                 kept = done
@@ -219,8 +220,7 @@ def recover(run: Run, shot: Shot) -> Shot:
         tracks = _recovered(run, tracks, run.head)
     if run.network is None:
         return replace(shot, tracks=tracks)
-    expected = expected_hands(tracks)
-    return replace(shot, tracks=tracks, tracked=expected, expected=expected, squares_px=shot_crops(tracks))
+    return replace(shot, tracks=tracks, expected=expected_hands(tracks), squares_px=shot_crops(tracks))
 
 
 def _recovered(run: Run, tracks: HandTracks, head: HeadWithLandmarks) -> HandTracks:
@@ -243,64 +243,46 @@ def _recovered(run: Run, tracks: HandTracks, head: HeadWithLandmarks) -> HandTra
     return recovery.tracks
 
 
-def refine(run: Run, shot: Shot) -> Shot:
-    """Landmarks of every expected hand as the landmark head reads them; without a head as they are."""
-    head, tracks = run.head, _known(shot.tracks)
-    if head is None or shot.expected is None:
-        return shot
-    expected = shot.expected
-
-    def work(start: int, stop: int) -> Arrays:
-        return vars(read_expected_hands(run.frames(REFINE, start, stop), expected.part(start, stop), head))
-
-    depends_on = {"head": _identity(run), "expected": _digest(expected)}
-    readings = HandReadings(**run.in_pieces(REFINE, depends_on, work))
-    tracks, expected = refined(tracks, expected, readings)
-    return replace(shot, tracks=tracks, expected=expected)
-
-
-def initial_fit(run: Run, shot: Shot) -> Shot:
-    """The hand model fitted to each expected hand by itself, for the network to start from."""
-    if run.network is None or not run.network.predictor.card.configuration.evidence:
-        return shot
-    run.progress(FIT, 0, run.footage.info.count)
-    expected = fit_expected_hands(
-        _known(shot.expected),
-        _known(shot.tracked),
-        _known(shot.squares_px),
-        run.camera,
-        run.hand_model.to("cpu", torch.float64),
-        head_read=run.head is not None,
-    )
-    run.progress(FIT, run.footage.info.count, run.footage.info.count)
-    return replace(shot, expected=expected)
-
-
-def predict(run: Run, shot: Shot) -> Shot:
-    """What the two-hand network says of every frame."""
-    network = run.network
+def read(run: Run, shot: Shot) -> Shot:
+    """What is read of every frame by itself: landmarks again, by the head; the hand model fitted to each hand, for the
+    network to start from; what the network says. As far as there is a network and its evidence and head.
+    """
+    network, tracks = run.network, _known(shot.tracks)
     if network is None:
         return shot
-    expected, squares_px, tracks = _known(shot.expected), _known(shot.squares_px), _known(shot.tracks)
+    tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
+    reader = _frame_reader(run, network, tracked, squares_px)
 
     def work(start: int, stop: int) -> Arrays:
-        frames = run.frames(PREDICT, start, stop)
-        part = slice(start, stop)
-        return vars(
-            predict_frames(
-                frames, expected.part(start, stop), squares_px[part], run.camera, network.predictor
-            )
+        rows = slice(start, stop)
+        hands, predictions = reader.read(
+            run.frames(READ, start, stop), part(tracks, rows), part(tracked, rows), squares_px[rows]
         )
+        return {**vars(predictions), **{f"{_HANDS}{name}": values for name, values in vars(hands).items()}}
 
     depends_on = {
         "network": network.identity,
-        "expected": _digest(expected),
+        "tracks": _digest(tracks),
+        "expected": _digest(tracked),
         "squares": _digest(squares_px),
         "camera": _digest(run.camera.K),
     }
-    predictions = TwoHandPredictions(**run.in_pieces(PREDICT, depends_on, work))
+    arrays = run.in_pieces(READ, depends_on, work)
+    readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
+    tracks, _ = refined(tracks, tracked, readings)
     gone = out_of_picture(tracks, run.camera.size_px)
-    return replace(shot, predictions=with_presence_of_shot(predictions, tracks.present, gone))
+    predictions = with_presence_of_shot(TwoHandPredictions(**arrays), tracks.present, gone)
+    return replace(shot, tracks=tracks, predictions=predictions)
+
+
+def _frame_reader(
+    run: Run, network: ChosenNetwork, tracked: ExpectedHands, squares_px: NDArray[np.float64]
+) -> FrameReader:
+    shape = None
+    if network.predictor.card.configuration.evidence:
+        hand = run.hand_model.to("cpu", torch.float64)
+        shape = shot_shape(tracked, squares_px, run.camera, hand, head_read=network.head is not None)
+    return FrameReader(run.camera, network.predictor, network.head, shape)
 
 
 def solve(run: Run, shot: Shot) -> Shot:

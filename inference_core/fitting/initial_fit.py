@@ -23,6 +23,7 @@ from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.conditioning import crop_conditioning
 from inference_core.two_hand.configuration import CROP_PX
+from inference_core.two_hand.crop import CropCamera
 from inference_core.two_hand.predictor import frame_views
 from inference_core.two_hand.records import Conditioning
 
@@ -62,37 +63,45 @@ def fitted(evidence: Conditioning, shape: ShotShape) -> Conditioning:
     return replace(evidence, world_rel_m=world_rel_m.masked_fill(missing, 0.0))
 
 
-def fit_expected_hands(
-    expected: ExpectedHands,
+def shot_shape(
     tracked: ExpectedHands,
     squares_px: NDArray[np.float64],
     camera: Camera,
     hand: HandModel,
     head_read: bool,
+) -> ShotShape:
+    """One shape a hand for the shot, of the hands as the tracks alone have them.
+
+    squares_px (T, 3): the two-hand crops, in whose cameras hands are fitted. head_read: a landmark head will have read
+    those that are. hand: float64, on the CPU.
+    """
+    known = _in_crops(tracked, frame_views(squares_px, camera))
+    shape = shape_of(known, hand)
+    return for_refined(shape, hand) if head_read else shape
+
+
+def fit_expected_hands(
+    expected: ExpectedHands, squares_px: NDArray[np.float64], camera: Camera, shape: ShotShape
 ) -> ExpectedHands:
     """The expected hands with world landmarks of the fitted hand model, each frame by itself.
 
-    tracked: the same hands as the tracks alone have them, of which the shot's shape is estimated. squares_px (T, 3):
-    the two-hand crops, in whose cameras the hands are fitted; frames without one stay as they are. head_read: the
-    landmark head has read `expected`. hand: float64, on the CPU.
+    Frames without a square stay as they are.
     """
     views = frame_views(squares_px, camera)
-    frames = np.array(list(views), np.int64)
-    if not len(frames):
+    if not views:
         return expected
-
-    def in_crops(hands: ExpectedHands) -> Conditioning:
-        return Conditioning.joined([crop_conditioning(hands, at, view) for at, view in views.items()])
-
-    shape = shape_of(in_crops(tracked), hand)
-    if head_read:
-        shape = for_refined(shape, hand)
-    known, world_m = in_crops(expected), expected.world_m.copy()
+    frames, known, world_m = np.array(list(views)), _in_crops(expected, views), expected.world_m.copy()
     for start in range(0, len(frames), _FITTED_AT_ONCE):
         rows = slice(start, start + _FITTED_AT_ONCE)
         some = fitted(known.map(lambda value, rows=rows: value[rows]), shape)
         world_m[frames[rows]] = some.world_rel_m.double().numpy()
     return replace(expected, world_m=world_m)
+
+
+def _in_crops(hands: ExpectedHands, views: dict[int, CropCamera]) -> Conditioning:
+    if not views:
+        return Conditioning.none(0)
+    return Conditioning.joined([crop_conditioning(hands, at, view) for at, view in views.items()])
 
 
 def _as_tracks(evidence: Conditioning) -> tuple[HandTracks, Camera]:

@@ -12,7 +12,7 @@ from pathlib import Path
 _WANTED_THREADS = os.environ.get("OMP_NUM_THREADS", "")
 
 # mallopt's names in glibc.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 # A picture or a layer's features is given back to the system and taken anew at every use unless it is below these.
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = 32 << 20, 64 << 20, 16 << 20
 
@@ -35,6 +35,8 @@ def settle_process() -> None:
             (_M_MMAP_THRESHOLD, _MMAP_THRESHOLD),
             (_M_TRIM_THRESHOLD, _TRIM_THRESHOLD),
             (_M_TOP_PAD, _TOP_PAD),
+            # Each thread would keep freed memory of its own.
+            (_M_ARENA_MAX, 1),
         ):
             mallopt(name, value)
 

@@ -3,13 +3,11 @@
 
 from typing import Final
 
-DETECT, TRACK, RECOVER, REFINE, FIT, PREDICT, SOLVE, PREVIEW, PLATE = (
+DETECT, TRACK, RECOVER, READ, SOLVE, PREVIEW, PLATE = (
     "detect",
     "track",
     "recover",
-    "refine",
-    "fit",
-    "predict",
+    "read",
     "solve",
     "preview",
     "plate",
@@ -19,9 +17,7 @@ STAGE_LABELS: Final = {
     DETECT: "Finding the hands",
     TRACK: "Telling left from right",
     RECOVER: "Searching for lost hands",
-    REFINE: "Reading each hand",
-    FIT: "Fitting each hand",
-    PREDICT: "Looking at both hands together",
+    READ: "Reading both hands",
     SOLVE: "Solving the shot",
     PREVIEW: "Drawing the preview",
     PLATE: "Writing the plate",

@@ -36,10 +36,6 @@ class ExpectedHands:
         """(T, S) mean score of the landmarks that are known; 0 where none is."""
         return self.score.sum(-1) / (self.score > 0).sum(-1).clip(1)
 
-    def part(self, start: int, stop: int) -> "ExpectedHands":
-        """The frames from `start` up to `stop`."""
-        return ExpectedHands(*(values[start:stop] for values in vars(self).values()))
-
 
 def expected_hands(tracks: HandTracks) -> ExpectedHands:
     """What the tracks say of every frame, lost hands included."""

@@ -5,7 +5,7 @@ The landmark network tells a palm from a back poorly, and with it a left hand fr
 touch. The head looks at a hand twice, as it is and mirrored, and says how much each look is a right hand's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.runtime.ahead import in_order
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
 
@@ -30,12 +31,14 @@ def with_handedness(
     frames: Iterable[Frame], detections: ShotDetections, head: HeadWithLandmarks
 ) -> ShotDetections:
     """The detections with `right` as the head tells it, of frames as many as they have, in order."""
-    asked = _asked(detections)
     odds = np.full(len(detections.at), np.nan)
-    for at, frame in enumerate(frames):
-        rows = np.flatnonzero(asked & (detections.at == at))
-        if len(rows) and frame.image is not None:
-            odds[rows] = _log_odds(frame.image, detections.points_px[rows, :, :2].astype(np.float64), head)
+
+    def look(item: tuple[NDArray[np.int64], NDArray[np.uint8]]) -> None:
+        rows, image = item
+        odds[rows] = _log_odds(image, detections.points_px[rows, :, :2].astype(np.float64), head)
+
+    for _ in in_order(look, _looks(frames, detections)):
+        pass
     right = np.clip(detections.right.astype(np.float64), _SUREST, 1 - _SUREST)
     total = np.log(right / (1 - right))
     for tracklet in np.unique(detections.tracklet):
@@ -45,6 +48,17 @@ def with_handedness(
             around = np.interp(detections.at[rows], detections.at[told], odds[told])
             total[rows] = around + _LANDMARK_SHARE * total[rows]
     return replace(detections, right=(1 / (1 + np.exp(-total))).astype(np.float32))
+
+
+def _looks(
+    frames: Iterable[Frame], detections: ShotDetections
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """The rows of the sightings that are looked at, with the picture that they are in."""
+    asked = _asked(detections)
+    for at, frame in enumerate(frames):
+        rows = np.flatnonzero(asked & (detections.at == at))
+        if len(rows) and frame.image is not None:
+            yield rows, frame.image
 
 
 def _asked(detections: ShotDetections) -> NDArray[np.bool_]:

@@ -37,15 +37,23 @@ class HandReadings:
     trust: NDArray[np.float64]
     read: NDArray[np.bool_]
 
+    @staticmethod
+    def nothing(count: int) -> "HandReadings":
+        """The readings of `count` frames in which nothing was read."""
+        shape = (count, 2)
+        return HandReadings(
+            np.zeros((*shape, 21, 2)),
+            np.zeros((*shape, 21, 3)),
+            np.zeros((*shape, 21)),
+            np.zeros(shape, bool),
+        )
+
 
 def read_expected_hands(
     frames: Iterable[Frame], expected: ExpectedHands, head: HeadWithLandmarks
 ) -> HandReadings:
     """The head's reading of every expected hand. frames: as many as `expected` has, in order."""
-    shape = expected.side_score.shape
-    readings = HandReadings(
-        np.zeros((*shape, 21, 2)), np.zeros((*shape, 21, 3)), np.zeros((*shape, 21)), np.zeros(shape, bool)
-    )
+    readings = HandReadings.nothing(len(expected.side_score))
     waiting: dict[int, Image] = {}
     for at, frame in enumerate(frames):
         if frame.image is not None and (expected.score[at] > 0).any():

@@ -68,7 +68,7 @@ def test_a_network_of_ones_own_is_asked_and_named(tmp_path: Path, monkeypatch: p
     take = reconstruct(request, lambda stage, done, total: heard.append((stage, done)))
     assert take.meta["network"] == "dir-s"
     assert (take.present == SEEN).all()
-    done = [done for stage, done in heard if stage == "predict"]
+    done = [done for stage, done in heard if stage == "read"]
     assert done == sorted(done)
     assert done[-1] == 5
 
@@ -112,7 +112,7 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_take(
 ) -> None:
     in_small_windows(monkeypatch, 12)
     kept: list[str] = []
-    for last in ("detect", "track", "refine", "predict"):
+    for last in ("detect", "track", "read"):
 
         def stop_late(stage: str, done: int, total: int, last: str = last) -> None:
             if stage == last and done >= 25:
@@ -122,13 +122,13 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_take(
             reconstruct(demo_request(tmp_path, network="shipped"), stop_late)
         assert [path.name for path in tmp_path.iterdir()] == ["take.npz.partial"]
         kept = sorted(path.name.split("-")[0] for path in (tmp_path / "take.npz.partial").glob("*.npz"))
-    assert kept == ["detect", *["predict"] * 2, *["refine"] * 3, "track"]
+    assert kept == ["detect", *["read"] * 2, "track"]
 
     heard: list[tuple[str, int]] = []
     request = demo_request(tmp_path, network="shipped")
     went_on = reconstruct(request, lambda stage, done, total: heard.append((stage, done)))
     assert [done for stage, done in heard if stage == "detect"] == [36]
-    assert [done for stage, done in heard if stage == "predict"][:3] == [0, 12, 24]
+    assert [done for stage, done in heard if stage == "read"][:3] == [0, 12, 24]
     whole = reconstruct(demo_request(tmp_path, "whole.npz", network="shipped"))
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(went_on, name), getattr(whole, name), err_msg=name)

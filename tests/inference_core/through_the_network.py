@@ -6,17 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from inference_core.fitting.initial_fit import fit_expected_hands
+from inference_core.fitting.initial_fit import shot_shape
 from inference_core.footage.records import Frame
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.reading import FrameReader
 from inference_core.tracking.expected_hands import expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.refine import read_expected_hands, refined
+from inference_core.tracking.refine import refined
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
-from inference_core.two_hand.predictor import Predictor, predict_frames, with_presence_of_shot
+from inference_core.two_hand.predictor import Predictor, with_presence_of_shot
 
 
 def refined_and_predicted(
@@ -28,12 +29,9 @@ def refined_and_predicted(
     head: HeadWithLandmarks | None = None,
 ) -> tuple[HandTracks, TwoHandPredictions]:
     """The tracks that the solve gets, and the predictions."""
-    tracked = expected = expected_hands(tracks)
-    squares_px = shot_crops(tracks)
-    if head is not None:
-        readings = read_expected_hands(frames, expected, head)
-        tracks, expected = refined(tracks, expected, readings)
-    model = hand.to("cpu", torch.float64)
-    expected = fit_expected_hands(expected, tracked, squares_px, camera, model, head is not None)
-    predictions = predict_frames(frames, expected, squares_px, camera, predictor)
+    expected, squares_px = expected_hands(tracks), shot_crops(tracks)
+    shape = shot_shape(expected, squares_px, camera, hand.to("cpu", torch.float64), head is not None)
+    reader = FrameReader(camera, predictor, head, shape)
+    readings, predictions = reader.read(frames, tracks, expected, squares_px)
+    tracks, _ = refined(tracks, expected, readings)
     return tracks, with_presence_of_shot(predictions, tracks.present, np.zeros(tracks.present.shape, bool))

@@ -26,10 +26,8 @@ from inference_core.stages import (
     Run,
     choose_network,
     detect,
-    initial_fit,
-    predict,
+    read,
     recover,
-    refine,
     solve,
     track,
 )
@@ -106,7 +104,7 @@ def evaluate_clip(seed: int, clip: SyntheticClip, run: Run) -> ClipResult:
     detected = detect(run)
     alone = replace(run, network=None)
     shots = {
-        method: solve(of, predict(of, initial_fit(of, refine(of, recover(of, track(of, detected))))))
+        method: solve(of, read(of, recover(of, track(of, detected))))
         for method, of in zip(METHODS, (alone, run), strict=True)
     }
     tracks, predictions = shots[METHODS[0]].tracks, shots[METHODS[1]].predictions
