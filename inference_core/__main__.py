@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command `duohand`: reconstruct, preview, inspect, worker, and what the network adds.
+"""The command `duohand`: reconstruct, batch, preview, inspect, worker, and what the network adds.
 
 Heavy modules load when a command runs.
 """
@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from inference_core import __version__
 from inference_core.cli import network_commands
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"duohand {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_reconstruct(commands.add_parser("reconstruct", help="footage in, a take (and a preview movie) out"))
+    _add_batch(commands.add_parser("batch", help="many shots in, a take each and a report out"))
     _add_preview(commands.add_parser("preview", help="draw a take's hands over its footage"))
     _add_inspect(commands.add_parser("inspect", help="what a take holds, as a table or curves"))
     worker = commands.add_parser("worker", help="JSON requests on stdin, JSON lines on stdout")
@@ -94,7 +96,39 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="T.npz", help="the take (default: the footage's name, here)")
     parser.add_argument("--preview", metavar="P.mp4", help="also a movie of the hands over the footage")
-    parser.add_argument("--frames", metavar="A:B:STEP", default="", help="frames A up to but without B")
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on from what a stopped run of the same request left (default)",
+    )
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("--json", action="store_true", help="JSON messages on stdout (docs/protocol.md)")
+    told.add_argument(
+        "--progress",
+        choices=("bar", "openjd"),
+        default="bar",
+        help="openjd: lines that Open Job Description reads",
+    )
+    _add_settings(parser)
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    from inference_core.batch.command import add_arguments
+
+    add_arguments(parser)
+    _add_settings(parser)
+    parser.set_defaults(settings=_settings)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """What can be set for a capture, and for all captures of a batch."""
+    parser.add_argument(
+        "--frames",
+        metavar="A:B:STEP",
+        default="",
+        help="frames A up to but without B; or A-B, as farms write it, with B",
+    )
     parser.add_argument("--fps", type=float, help="frame rate of a picture sequence (default: 24)")
     parser.add_argument(
         "--proxy",
@@ -128,13 +162,6 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
         metavar="auto|none|shipped|PATH",
         help="the two-hand network: auto asks the shipped one only where its card says it is good enough",
     )
-    parser.add_argument(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="go on from what a stopped run of the same request left (default)",
-    )
-    parser.add_argument("--json", action="store_true", help="JSON messages on stdout (docs: messages.py)")
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
@@ -162,36 +189,44 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         footage=parsed.footage,
         out=parsed.out or _default_out(parsed.footage),
         preview=parsed.preview,
-        frames=parsed.frames,
-        fps=parsed.fps,
-        fov_deg=parsed.fov,
-        focal_mm=parsed.focal_mm,
-        sensor_mm=parsed.sensor_mm,
-        hand_length_mm=parsed.hand_length_mm,
-        camera_path=parsed.camera_path,
-        hands=parsed.hands,
-        mano=parsed.mano,
-        device=parsed.device,
-        smooth=parsed.smooth,
-        network=parsed.network,
         resume=parsed.resume,
-        proxy=parsed.proxy,
-        max_pixels=parsed.max_pixels,
-        max_frames=parsed.max_frames,
+        **_settings(parsed),
     )
     if parsed.json:
         # A terminal or /dev/null says nothing of the parent; a pipe that closes does.
         piped = sys.stdin is not None and stat.S_ISFIFO(os.fstat(0).st_mode)
         return supervise(stdin_lines() if piped else None, encode_request(request))
+    from inference_core.cli.job_progress import JobProgress
     from inference_core.cli.take_report import summary
     from inference_core.cli.terminal import ProgressBar
     from inference_core.pipeline import reconstruct
 
-    with ProgressBar() as bar:
+    with JobProgress() if parsed.progress == "openjd" else ProgressBar() as bar:
         take = reconstruct(request, bar.show, bar.warn)
     print(summary(take))
     print(f"Take: {request.out}" + (f"\nPreview: {request.preview}" if request.preview else ""))
     return EXIT_OK
+
+
+def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a CaptureRequest that `_add_settings` sets."""
+    return {
+        "frames": parsed.frames,
+        "fps": parsed.fps,
+        "fov_deg": parsed.fov,
+        "focal_mm": parsed.focal_mm,
+        "sensor_mm": parsed.sensor_mm,
+        "hand_length_mm": parsed.hand_length_mm,
+        "camera_path": parsed.camera_path,
+        "hands": parsed.hands,
+        "mano": parsed.mano,
+        "device": parsed.device,
+        "smooth": parsed.smooth,
+        "network": parsed.network,
+        "proxy": parsed.proxy,
+        "max_pixels": parsed.max_pixels,
+        "max_frames": parsed.max_frames,
+    }
 
 
 def _default_out(footage: str) -> str:

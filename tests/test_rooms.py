@@ -31,6 +31,7 @@ CORE_ROOMS = (
     "supervisor",
     "worker",
     "cli",
+    "batch",
     "__main__",
 )
 

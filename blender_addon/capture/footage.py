@@ -13,7 +13,6 @@ from inference_core.shared.errors import FootageError
 from inference_core.shared.picture_header import read_picture_header
 from inference_core.shared.picture_sequences import PICTURE_SUFFIXES, find_pictures, is_pattern, is_picture
 
-MOVIE_SUFFIXES = (".mov", ".mp4", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".ogv")
 IMAGE_SUFFIXES = PICTURE_SUFFIXES
 
 _MATROSKA = b"\x1aE\xdf\xa3"

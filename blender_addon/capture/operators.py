@@ -9,13 +9,14 @@ from bpy.props import StringProperty
 from bpy_extras.io_utils import ImportHelper
 
 from inference_core.shared.errors import DuohandError
+from inference_core.shared.footage_listing import MOVIE_SUFFIXES
 
 from ..engine.environment import worker_command
 from ..engine.job import CaptureJob
 from ..engine.warm import IDLE_S
 from ..preferences import addon_preferences
 from ..sidebar import over_sidebar
-from .footage import IMAGE_SUFFIXES, MOVIE_SUFFIXES
+from .footage import IMAGE_SUFFIXES
 from .request import apply_settings, capture_request
 from .runs import POLL_S, RUNS, Outcome
 

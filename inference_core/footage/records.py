@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The records that footage is read as."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from inference_core.shared.errors import FootageError, RequestError
 
 Warn = Callable[[str], None]
+
+_WITH_LAST = re.compile(r"(\d{1,18})-(\d{1,18})(?:x(\d{1,18}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -156,10 +159,21 @@ def footage_of_frames(frames: Sequence[Frame], fps: float) -> Footage:
 
 
 def parse_frame_range(text: str) -> FrameRange:
-    """The range that "A:B:STEP" means; each part may be left out. RequestError where it means none."""
+    """The range that "A:B:STEP" (without B, each part may be left out) or "A-BxSTEP" (with B, as farms write it) means.
+
+    RequestError where it means none.
+    """
+    with_last = _WITH_LAST.fullmatch(text.strip())
+    if with_last:
+        first, last, step = (int(part) if part else 1 for part in with_last.groups())
+        if last < first or step < 1:
+            raise RequestError(f"Frame range {text!r} is empty: its last frame comes before its first.")
+        return FrameRange(first, last + 1, step)
     parts = text.split(":") if text.strip() else []
     if len(parts) == 1:
-        raise RequestError(f"Frame range {text!r} is one number. Write A:B, for example 0:100 or 0:100:2.")
+        raise RequestError(
+            f"Frame range {text!r} is one number. Write A:B (0:100, 0:100:2), or A-B with the last frame (1001-1100)."
+        )
     try:
         numbers = [int(part) if part.strip() else None for part in parts]
     except ValueError as error:

@@ -71,6 +71,19 @@ def find_pictures(path: Path) -> Mapping[int, Path]:
     return {number: files[number] for number in numbers}
 
 
+def first_pictures(folder: Path) -> list[Path]:
+    """The first picture of each sequence in the folder, and each still, by name. FootageError: it cannot be read."""
+    pictures = [file for file in _listing(folder) if is_picture(file)]
+    firsts = [file for file in pictures if next(numbered_names(file.name), None) is None]
+    for files in _sequences(pictures).values():
+        series = [files[number] for number in sorted(files)]
+        while series:
+            firsts.append(series[0])
+            taken = set(_files_from_first(series[0]).values())
+            series = [file for file in series if file not in taken]
+    return sorted(firsts)
+
+
 def is_pattern(path: Path) -> bool:
     """Whether the name is a pattern (#### or %04d) and no file of that name."""
     return _PATTERN.search(path.name) is not None and not os.path.lexists(path)

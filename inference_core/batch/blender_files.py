@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A scene and an FBX of a take, by a Blender without a window that has the add-on."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference_core.shared.errors import TakeError
+from inference_core.shared.json_record import shortened
+
+_LONGEST_S = 1800
+
+
+@dataclass(frozen=True)
+class BlenderFiles:
+    """What is wanted of Blender beside each take."""
+
+    executable: str = "blender"
+    blend: bool = False
+    fbx: bool = False
+
+    def missing(self, folder: Path, name: str) -> dict[str, Path]:
+        """The wanted files of a shot that are not there, by kind."""
+        wanted = [kind for kind, is_wanted in (("blend", self.blend), ("fbx", self.fbx)) if is_wanted]
+        files = {kind: folder / f"{name}.{kind}" for kind in wanted}
+        return {kind: path for kind, path in files.items() if not path.exists()}
+
+    def write(self, take: Path, files: dict[str, Path]) -> None:
+        """Write the files from the take. TakeError where Blender does not run, or says what is wrong."""
+        command = [self.executable, "--background", "--command", "duohand", str(take)]
+        for kind, path in files.items():
+            command += [f"--{kind}", str(path)]
+        try:
+            ended = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_LONGEST_S, check=False
+            )
+        except OSError as error:
+            raise TakeError(
+                f"{self.executable} could not be started: {error.strerror or error}. Name Blender by --blender PATH."
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise TakeError(f"Blender did not finish {take.name} in {_LONGEST_S // 60} minutes.") from error
+        if ended.returncode or not all(path.exists() for path in files.values()):
+            lines = (ended.stderr.strip() or ended.stdout.strip()).splitlines()
+            said = shortened(lines[-1], 300) if lines else f"exit code {ended.returncode}"
+            raise TakeError(
+                f"Blender wrote no {' and no '.join(files)} of {take.name}: {said}. Is the add-on installed in it?"
+            )
+
+
+NO_BLENDER_FILES = BlenderFiles()

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a shot is made of, as one key: the contents of its footage and other inputs, its settings, the version."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, astuple
+from pathlib import Path
+
+from inference_core import __version__
+from inference_core.footage import parse_frame_range
+from inference_core.request_inputs import mano_inputs, weights_inputs
+from inference_core.shared.errors import FootageError, RequestError
+from inference_core.shared.messages import CaptureRequest
+from inference_core.shared.picture_sequences import find_pictures, is_folder, is_pattern, is_picture
+
+# Where something lies, and what leaves the take as it is.
+_NOT_CONTENT = (
+    "footage",
+    "out",
+    "preview",
+    "proxy",
+    "mano",
+    "camera_path",
+    "resume",
+    "max_pixels",
+    "max_frames",
+)
+_KEYWORDS = ("auto", "none", "shipped")
+
+
+def content_key(request: CaptureRequest) -> str | None:
+    """Equal for requests whose takes are equal, wherever their footage lies and whatever it is called.
+
+    None where the inputs cannot be read: such a request is for the capture to refuse.
+    """
+    settings = {name: value for name, value in asdict(request).items() if name not in _NOT_CONTENT}
+    if request.network not in _KEYWORDS:
+        del settings["network"]
+    try:
+        settings["frames"] = astuple(parse_frame_range(request.frames))
+        contents = [*_footage_digests(Path(request.footage)), *_other_digests(request)]
+    except (OSError, ValueError, FootageError, RequestError):
+        return None
+    text = json.dumps([__version__, settings, contents], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes. OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _footage_digests(path: Path) -> Iterator[tuple[int, str]]:
+    if is_folder(path) or is_pattern(path) or is_picture(path):
+        for number, picture in find_pictures(path).items():
+            yield number, file_digest(picture)
+    else:
+        yield 0, file_digest(path)
+
+
+def _other_digests(request: CaptureRequest) -> Iterator[tuple[str, str]]:
+    files = list(mano_inputs(Path(request.mano) if request.mano else None))
+    if request.camera_path is not None:
+        files.append(Path(request.camera_path))
+    if request.network not in _KEYWORDS:
+        files += weights_inputs(Path(request.network))
+    for path in sorted(files):
+        if path.is_file():
+            yield path.name, file_digest(path)

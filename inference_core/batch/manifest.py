@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shots of a batch: from a CSV or JSON manifest, from folders, from single clips and patterns."""
+
+import csv
+import glob
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from inference_core.shared.errors import RequestError
+from inference_core.shared.footage_listing import clips_in
+from inference_core.shared.json_record import record_from_json, shortened
+from inference_core.shared.messages import CaptureRequest, check_request
+from inference_core.shared.picture_sequences import is_folder
+
+_MANIFESTS = (".csv", ".json")
+_LARGEST_MANIFEST = 64 << 20
+_MOST_SHOTS = 100_000
+_NAME_LENGTH = 100
+# What a batch decides for itself.
+_NOT_SETTABLE = ("out", "preview", "resume")
+_COLUMNS = ("name", *(item.name for item in fields(CaptureRequest) if item.name not in _NOT_SETTABLE))
+_PATHS = ("footage", "mano", "camera_path", "proxy")
+_KEYWORDS = ("auto", "none", "shipped")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One capture of a batch, under a name that no other one has and that its files carry."""
+
+    name: str
+    request: CaptureRequest
+
+
+def read_shots(sources: Iterable[str], folder: Path, settings: Row, preview: bool) -> tuple[Shot, ...]:
+    """The shots that the sources mean, in their order; takes (and previews) of theirs lie in `folder`.
+
+    sources: manifests (.csv, .json), folders, clips, patterns with * or ?. settings: fields of CaptureRequest for
+    shots that do not set them. RequestError or FootageError says which source, and which row of it, is wrong.
+    """
+    rows = [row for source in sources for row in _rows(source, folder.resolve())]
+    if not rows:
+        raise RequestError(
+            "No footage was found in what was given. Name clips, a folder of them, or a manifest."
+        )
+    if len(rows) > _MOST_SHOTS:
+        raise RequestError(f"{len(rows)} shots are more than {_MOST_SHOTS}. Make several batches of them.")
+    names: set[str] = set()
+    shots: list[Shot] = []
+    for where, row in rows:
+        request = _request({**settings, **row}, where)
+        name = _free_name(str(row.get("name") or _stem(request.footage)), request.footage, names)
+        names.add(name.casefold())
+        shown = str(folder / f"{name}.mp4") if preview else None
+        shots.append(Shot(name, replace(request, out=str(folder / f"{name}.npz"), preview=shown)))
+    return tuple(shots)
+
+
+def _rows(source: str, out: Path) -> Iterator[tuple[str, Row]]:
+    """What is set for each shot of a source, and where that stands."""
+    path = Path(source)
+    if path.suffix.lower() in _MANIFESTS and not is_folder(path):
+        for number, row in enumerate(_manifest_rows(path), 1):
+            where = f"{path}, shot {number}"
+            yield where, _absolute(_checked_names(row, where), path.parent)
+    elif is_folder(path):
+        clips = [
+            clip for clip in clips_in(path) if out not in (clip.resolve().parent, *clip.resolve().parents)
+        ]
+        yield from ((str(clip), {"footage": str(clip.absolute())}) for clip in clips)
+    elif not os.path.lexists(path) and any(letter in source for letter in "*?"):
+        for clip in sorted(glob.glob(source, recursive=True)):  # noqa: PTH207 (a pattern may be absolute)
+            yield from _rows(clip, out)
+    else:
+        yield source, {"footage": str(path.absolute())}
+
+
+def _manifest_rows(path: Path) -> Sequence[Row]:
+    try:
+        if path.stat().st_size > _LARGEST_MANIFEST:
+            raise RequestError(f"The manifest {path} is larger than {_LARGEST_MANIFEST >> 20} MB. Split it.")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise RequestError(f"The manifest {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"The manifest {path} is not UTF-8 text. Save it as UTF-8.") from error
+    return _json_rows(text, path) if path.suffix.lower() == ".json" else _csv_rows(text, path)
+
+
+def _json_rows(text: str, path: Path) -> Sequence[Row]:
+    """A list of footage names and of objects of settings."""
+    try:
+        values: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"The manifest {path} is not JSON: {shortened(str(error))}.") from error
+    rows = [{"footage": value} if isinstance(value, str) else value for value in _as_list(values)]
+    if not all(isinstance(row, dict) for row in rows):
+        raise RequestError(
+            f"The manifest {path} is no list of shots: names of footage, or objects of settings."
+        )
+    return rows
+
+
+def _as_list(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list) else [values]
+
+
+def _csv_rows(text: str, path: Path) -> Sequence[Row]:
+    """Rows below a line of column names; separated by commas, semicolons or tabs. Empty cells are not set."""
+    head = text.partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    try:
+        reader = csv.DictReader(text.splitlines(), delimiter=delimiter, strict=True)
+        rows = [row for row in reader if any(row.values())]
+    except csv.Error as error:
+        raise RequestError(f"The manifest {path} is no CSV: {error}.") from error
+    return [_cells(row, f"{path}, line {number}") for number, row in enumerate(rows, 2)]
+
+
+def _cells(row: Mapping[str | None, Any], where: str) -> Row:
+    """The cells as JSON values of their columns' types."""
+    if None in row:
+        raise RequestError(
+            f"{where}: there are more cells than columns. Quote cells that hold the separator."
+        )
+    values: dict[str, Any] = {}
+    hints = get_type_hints(CaptureRequest)
+    for name, cell in row.items():
+        text = (cell or "").strip()
+        if name is None or not text:
+            continue
+        hint = hints.get(name.strip(), str)
+        is_text = hint is str or any(option is str or isinstance(option, str) for option in get_args(hint))
+        try:
+            values[name.strip()] = text if is_text else json.loads(text.lower())
+        except ValueError as error:
+            raise RequestError(f"{where}: {name} is {shortened(text)!r}, which is no number.") from error
+    return values
+
+
+def _checked_names(row: Row, where: str) -> Row:
+    unknown = sorted(set(row) - set(_COLUMNS))
+    if unknown:
+        raise RequestError(
+            f"{where}: {shortened(', '.join(unknown))} cannot be set for a shot; these can: {', '.join(_COLUMNS)}."
+        )
+    if not isinstance(row.get("footage"), str) or not row["footage"]:
+        raise RequestError(f"{where}: it names no footage.")
+    return row
+
+
+def _absolute(row: Row, folder: Path) -> Row:
+    """Paths are meant from the manifest's folder."""
+    paths = {name: row[name] for name in _PATHS if isinstance(row.get(name), str)}
+    if isinstance(row.get("network"), str):
+        paths["network"] = row["network"]
+    found = {
+        name: path if path in _KEYWORDS and name in ("network", "proxy") else str((folder / path).absolute())
+        for name, path in paths.items()
+    }
+    return {**row, **found}
+
+
+def _request(values: Row, where: str) -> CaptureRequest:
+    known = {name: value for name, value in values.items() if name != "name"}
+    try:
+        request = record_from_json(CaptureRequest, {**known, "out": ""})
+        check_request(request)
+    except (ValueError, RequestError) as error:
+        raise RequestError(f"{where}: {error}") from error
+    return request
+
+
+def _stem(footage: str) -> str:
+    """The footage's name without what counts its frames: a sequence's folder, a movie's stem."""
+    path = Path(footage)
+    name = path.name if is_folder(path) else path.stem
+    return name.partition("#")[0].partition("%")[0]
+
+
+def _free_name(wished: str, footage: str, taken: set[str]) -> str:
+    """A name for files that no other shot has: with the folder's in front, then with a number behind."""
+    name = _as_file_name(wished)
+    if name.casefold() in taken:
+        name = _as_file_name(f"{Path(footage).parent.name}_{wished}")
+    free, number = name, 1
+    while free.casefold() in taken:
+        number += 1
+        free = f"{name}_{number}"
+    return free
+
+
+def _as_file_name(text: str) -> str:
+    return re.sub(r"[^\w.\- ]", "_", text).strip("._- ")[:_NAME_LENGTH] or "shot"

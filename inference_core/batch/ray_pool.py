@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Captures on the machines of a Ray cluster. Footage and takes lie on storage that all of them share."""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from inference_core.batch.capture_process import Outcome, run_capture
+from inference_core.batch.local_pool import Pool, Watcher
+from inference_core.batch.manifest import Shot
+from inference_core.shared.errors import RequestError
+from inference_core.shared.messages import decode_request, encode_request
+
+LOCAL = "local"
+_LOOK_S = 0.3
+_TOLD_EVERY_S = 0.5
+
+News = tuple[str, str, int, int]  # a shot's name, its stage, done, total
+
+
+class Board:
+    """An actor that gathers what captures tell of their progress."""
+
+    def __init__(self) -> None:
+        self._news: dict[str, News] = {}
+
+    def put(self, news: News) -> None:
+        """Keep the last news of a shot."""
+        self._news[news[0]] = news
+
+    def take(self) -> list[News]:
+        """What is new since the last time."""
+        news, self._news = list(self._news.values()), {}
+        return news
+
+
+def run_on_ray(address: str, threads: int) -> Pool:
+    """A pool of the cluster at `address` ("local": one of this machine's own), so many processors a capture.
+
+    A machine or process that is lost costs its captures an attempt. RequestError where Ray or the cluster is missing.
+    """
+    ray = _ray()
+
+    def run(shots: Sequence[Shot], retries: int, watcher: Watcher, stop: threading.Event) -> None:
+        _connect(ray, address)
+        try:
+            _Tasks(ray, threads, retries, watcher).run(shots, stop)
+        finally:
+            ray.shutdown()
+
+    return run
+
+
+class _Tasks:
+    def __init__(self, ray: Any, threads: int, retries: int, watcher: Watcher) -> None:
+        self._ray, self._threads, self._retries, self._watcher = ray, threads, retries, watcher
+        self._board = ray.remote(num_cpus=0)(Board).remote()
+        # The attempts are counted here, so that the report knows of them.
+        self._capture = ray.remote(max_retries=0)(_capture)
+        self._attempts: dict[str, int] = {}
+
+    def run(self, shots: Sequence[Shot], stop: threading.Event) -> None:
+        running = {self._start(shot): shot for shot in shots}
+        try:
+            while running and not stop.is_set():
+                ready, _ = self._ray.wait(list(running), timeout=_LOOK_S)
+                for news in self._ray.get(self._board.take.remote()):
+                    self._watcher.progress(*news)
+                for task in ready:
+                    shot = running.pop(task)
+                    outcome = self._outcome(task)
+                    self._watcher.ended(shot.name, outcome)
+                    if outcome.may_try_again and self._attempts[shot.name] <= self._retries:
+                        running[self._start(shot)] = shot
+        finally:
+            for task in running:
+                self._ray.cancel(task, force=True)
+
+    def _start(self, shot: Shot) -> Any:
+        self._attempts[shot.name] = self._attempts.get(shot.name, 0) + 1
+        needs = {"num_cpus": self._threads, "num_gpus": int(shot.request.device == "cuda")}
+        line = encode_request(shot.request)
+        return self._capture.options(name=shot.name, **needs).remote(
+            line, self._threads, self._board, shot.name
+        )
+
+    def _outcome(self, task: Any) -> Outcome:
+        try:
+            return self._ray.get(task)
+        except self._ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[0]
+            return Outcome(
+                "failed",
+                kind=type(error).__name__,
+                text=f"Ray lost the capture: {reason}",
+                may_try_again=True,
+            )
+
+
+def _capture(line: str, threads: int, board: Any, name: str) -> Outcome:
+    """One capture, on the machine that Ray chose. A cancelled task's end closes the capture's stdin, so ends it."""
+    told_s = 0.0
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal told_s
+        if time.monotonic() - told_s >= _TOLD_EVERY_S:
+            told_s = time.monotonic()
+            board.put.remote((name, stage, done, total))
+
+    return run_capture(decode_request(line), threads, show, threading.Event())
+
+
+def _connect(ray: Any, address: str) -> None:
+    # A cluster's processes import this package by path, as this one does.
+    environment = {"env_vars": {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}}
+    try:
+        ray.init(
+            address=None if address == LOCAL else address,
+            log_to_driver=False,
+            include_dashboard=False,
+            runtime_env=environment,
+        )
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RequestError(
+            f"There is no Ray cluster at {address}: {reason}. Start one: ray start --head."
+        ) from error
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise RequestError("Clusters need Ray. Install it: pip install 'duohand[farm]'.") from error
+    return ray
