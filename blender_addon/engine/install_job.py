@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import inference_core
+from inference_core import __file__ as core_file
 
 from .child import Child, EngineError
 from .installer.plan import Installation, engine_python
 
 _ADDON: Final = Path(__file__).parents[1]
-_CORE: Final = Path(str(inference_core.__file__)).parents[1]
+_CORE: Final = Path(str(core_file)).parents[1]
 # Blender's own folders of modules stay out of the installer's Python, apart from these two, which come last.
 _PROGRAM: Final = (
     "import sys; sys.path += sys.argv[1:3]\n"
