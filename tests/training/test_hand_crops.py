@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inference_core.hand_model.hand import PosedHands
-from inference_core.landmarks.crop_squares import to_crop
+from inference_core.landmarks.crop_squares import cut, to_crop
 from inference_core.landmarks.hand_crops import crop_features, points_to_crop
 from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, load_head
 from inference_core.landmarks.landmark_network import CROP_PX
@@ -23,6 +23,7 @@ from training.hand_crops.made import Made, made_crops, made_rows
 from training.hand_crops.pictures import draw_shots, taken
 from training.hand_crops.scenes import HandScene, build_hand_scene, draw_hand_looks
 from training.hand_crops.shards import HELD_OUT_SEED, CropSet, scene_settings, shard_path, write_shard
+from training.hand_crops.whole_pictures import cut_pictures, rows_from_pictures
 from training.hand_crops.windows import Windows, draw_cuts, windows_of, world_in_crop
 from training.synthetic.generate import load_kit
 from training.synthetic.randomness import Randomness
@@ -235,3 +236,36 @@ def test_a_head_learns_from_crops_and_goes_on_where_it_stopped(tmp_path: Path) -
 def test_a_crop_row_has_one_of_everything() -> None:
     rows = made_rows(KIT, SCENES, 5, 0, 2, 1, torch_reader(NETWORK))
     assert {len(getattr(rows, field.name)) for field in fields(rows)} == {len(rows.side)}
+
+
+def test_crops_of_whole_pictures_are_those_that_a_tracker_would_cut() -> None:
+    """Turned, mirrored for left hands and beyond the picture's border, as `crop_squares.cut` has them."""
+    size, focal = 160, 200.0
+    coarse = torch.rand(2, 3, 10, 10, generator=torch.Generator().manual_seed(0))
+    images = (torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear") * 255).byte()
+    K = torch.tensor([[focal, 0, 80.0], [0, focal, 75.0], [0, 0, 1]]).expand(2, 3, 3)
+    square = np.array([[0.1, 0.05, 0.4, 0.6], [-0.3, 0.2, 0.5, -2.0], [0.0, 0.0, 0.3, 0.0]])
+    picture, shown = torch.tensor([0, 1, 1]), np.array([RIGHT, LEFT, RIGHT])
+    crops = cut_pictures(images, K, picture, square, shown)
+    for number, (cx, cy, side, turn) in enumerate(square):
+        in_pixels = np.array([focal * cx + 80, focal * cy + 75, focal * side, turn])
+        image = images[picture[number]].permute(1, 2, 0).contiguous().numpy()
+        by_tracker = cut(image, in_pixels, CROP_PX)
+        by_tracker = by_tracker[:, ::-1] if shown[number] == LEFT else by_tracker
+        off = np.abs(crops[number].permute(1, 2, 0).numpy() * 255 - by_tracker.astype(float))
+        assert off.mean() < 1.0
+
+
+def test_whole_pictures_give_rows_of_hands_that_are_seen() -> None:
+    settings = replace(SCENES, size_px=128, chunk=6)
+    rows = rows_from_pictures(settings, 5, 0, 6, 2, NETWORK)
+    assert len(rows.side) >= 6 and {len(getattr(rows, field.name)) for field in fields(rows)} == {
+        len(rows.side)
+    }
+    again = rows_from_pictures(settings, 5, 3, 3, 2, NETWORK)
+    same = rows.chosen(rows.picture >= 3)
+    torch.testing.assert_close(same.points, again.points)
+    assert _off(from_bytes(same.features), from_bytes(again.features)) < 0.05
+    # Read by the network that never saw a rendered hand, the labels are roughly where it sees them.
+    read = NETWORK.read(from_bytes(rows.features)).points[..., :2] / 112 - 1
+    assert (read - rows.points)[rows.right].norm(dim=-1).mean() < 0.35

@@ -2,6 +2,7 @@
 """Makes hand crops with features and truth, shard by shard.
 
     python -m training.hand_crops OUT --shards 400 [--seed 1] [--cuts 2]
+    python -m training.hand_crops OUT --shards 400 --whole-pictures --device cuda
 
 A shard holds the crops of PICTURES_A_SHARD pictures; one that is there is left as it is, so that the same command goes
 on where it was stopped. Shards can be deleted once they are learnt from: the seed makes them anew.
@@ -10,6 +11,8 @@ on where it was stopped. Shards can be deleted once they are learnt from: the se
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,8 +21,9 @@ from tqdm import tqdm
 from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import DuohandError
 from training.hand_crops.early_features import fastest_reader, torch_reader
-from training.hand_crops.made import made_rows
+from training.hand_crops.made import CropRows, made_rows
 from training.hand_crops.shards import PICTURES_A_SHARD, scene_settings, shard_path, write_shard
+from training.hand_crops.whole_pictures import rows_from_pictures
 from training.synthetic.generate import load_kit
 
 
@@ -30,6 +34,11 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first shard")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cuts", type=int, default=2, help="crops of each hand")
+    parser.add_argument(
+        "--whole-pictures", action="store_true", help="cut crops out of whole pictures, all on the device"
+    )
+    parser.add_argument("--picture-px", type=int, default=384, help="side of whole pictures")
+    parser.add_argument("--device", default="cpu", help="of whole pictures")
     parser.add_argument("--torch", action="store_true", help="features by torch, whatever else is installed")
     options = parser.parse_args()
     try:
@@ -39,20 +48,30 @@ def main() -> None:
 
 
 def _make(options: argparse.Namespace) -> None:
-    network = load_landmark_network()
-    reader = torch_reader(network) if options.torch else fastest_reader(network)
-    kit = load_kit(torch.device("cpu"))
-    settings = scene_settings()
+    made = _maker(options)
     progress = tqdm(range(options.first, options.first + options.shards), unit="shard")
     for number in progress:
         path = shard_path(options.out, options.seed, number)
         if path.exists():
             continue
         started_s = time.monotonic()
-        first = number * PICTURES_A_SHARD
-        rows = made_rows(kit, settings, options.seed, first, PICTURES_A_SHARD, options.cuts, reader)
+        rows = made(number * PICTURES_A_SHARD)
         write_shard(path, rows)
         progress.set_postfix_str(f"{len(rows.side) / (time.monotonic() - started_s):.0f} crops/s")
+
+
+def _maker(options: argparse.Namespace) -> Callable[[int], CropRows]:
+    """What makes the rows of a shard, of the number of its first picture."""
+    network, settings = load_landmark_network(), scene_settings()
+    if options.whole_pictures:
+        network = network.to(options.device)
+        settings = replace(settings, size_px=options.picture_px)
+        return lambda first: rows_from_pictures(
+            settings, options.seed, first, PICTURES_A_SHARD, options.cuts, network
+        )
+    reader = torch_reader(network) if options.torch else fastest_reader(network)
+    kit = load_kit(torch.device("cpu"))
+    return lambda first: made_rows(kit, settings, options.seed, first, PICTURES_A_SHARD, options.cuts, reader)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ _CHUNK = 24
 # A hand of which fewer pixels of its layer are seen is left out.
 _SEEN_PX = 700
 # Numbers of a picture's crops: of each side up to so many.
-_SIDES, _MOST_CUTS = 2, 8
+SIDES, MOST_CUTS = 2, 8
 # How near two hands are that touch.
 TOUCHING_M = 0.003
 
@@ -110,7 +110,7 @@ def made_crops(kit: Kit, settings: Settings, seed: int, numbers: Tensor, cuts: i
         layer = chosen.repeat_interleave(cuts)
         cut = torch.arange(cuts).repeat(len(chosen))
         windows = windows.rows(layer)
-        index = (numbers[windows.picture] * _SIDES + windows.side) * _MOST_CUTS + cut
+        index = (numbers[windows.picture] * SIDES + windows.side) * MOST_CUTS + cut
         of_cuts = Randomness(seed, index)
         placed = draw_cuts(of_cuts, windows)
         images = _taken(layers, layer, windows, placed, of_cuts, settings)
