@@ -54,6 +54,10 @@ class RefinedLandmarks:
     log_sigma: Tensor
     right: Tensor
 
+    def float(self) -> RefinedLandmarks:
+        """The same in single precision."""
+        return RefinedLandmarks(*(value.float() for value in vars(self).values()))
+
 
 class LandmarkHead(nn.Module):
     """(N, 112, 14, 14) early features of hand crops to RefinedLandmarks."""

@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument(
         "--whole-pictures", action="store_true", help="cut crops out of whole pictures, all on the device"
     )
+    parser.add_argument("--backgrounds", type=int, default=256, help="made beforehand")
     parser.add_argument("--picture-px", type=int, default=384, help="side of whole pictures")
     parser.add_argument("--device", default="cpu", help="of whole pictures")
     parser.add_argument("--torch", action="store_true", help="features by torch, whatever else is installed")
@@ -62,7 +63,8 @@ def _make(options: argparse.Namespace) -> None:
 
 def _maker(options: argparse.Namespace) -> Callable[[int], CropRows]:
     """What makes the rows of a shard, of the number of its first picture."""
-    network, settings = load_landmark_network(), scene_settings()
+    network = load_landmark_network()
+    settings = replace(scene_settings(), backgrounds=options.backgrounds)
     if options.whole_pictures:
         network = network.to(options.device)
         settings = replace(settings, size_px=options.picture_px)

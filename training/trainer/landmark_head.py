@@ -50,7 +50,7 @@ _MOVED = 0.3
 @dataclass(frozen=True)
 class Settings:
     """steps, minutes: of training over all runs, whichever ends first; the rate falls to nothing by then.
-    start_from: a head's weights.
+    start_from: a head's weights. batch: crops a step. On a GPU the network runs in bfloat16.
     """
 
     steps: int
@@ -58,6 +58,7 @@ class Settings:
     seed: int = 0
     start_from: Path | None = None
     device: str = "cpu"
+    batch: int = _BATCH
 
 
 @dataclass
@@ -73,13 +74,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("crops", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=4000, help=f"of {_BATCH} crops")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=_BATCH, help="crops a step")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of training, at most")
     parser.add_argument("--start-from", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    settings = Settings(options.steps, options.minutes, options.seed, options.start_from, options.device)
+    settings = Settings(
+        options.steps, options.minutes, options.seed, options.start_from, options.device, options.batch
+    )
     try:
         train(options.crops, options.out, settings)
     except DuohandError as error:
@@ -201,12 +205,15 @@ def _share(run: _Run, settings: Settings) -> float:
 
 
 def _step(run: _Run, crops: CropSet, generator: torch.Generator, settings: Settings, share: float) -> None:
-    rows = torch.randint(len(crops), (_BATCH,), generator=generator)
+    rows = torch.randint(len(crops), (settings.batch,), generator=generator)
     features, points = moved(crops.features(rows), crops.points[rows], generator)
     features = features.to(settings.device).contiguous(memory_format=torch.channels_last)
     run.head.train()
     truth = (points, crops.world_m[rows], crops.right[rows])
-    value = loss(run.head(features), *(values.to(settings.device) for values in truth))
+    on_gpu = torch.device(settings.device).type == "cuda"
+    with torch.autocast(features.device.type, torch.bfloat16, enabled=on_gpu):
+        read = run.head(features)
+    value = loss(read.float(), *(values.to(settings.device) for values in truth))
     warm = min(1.0, (run.step + 1) / min(_WARM_UP_STEPS, 1 + settings.steps / 10))
     rate = warm * 0.5 * (1 + math.cos(math.pi * share))
     for group in run.optimiser.param_groups:
@@ -257,7 +264,7 @@ def _save(run: _Run, out: Path, settings: Settings) -> None:
         experiment=_experiment(settings),
         step=run.step,
         elapsed_s=run.elapsed_s,
-        samples=run.step * _BATCH,
+        samples=run.step * settings.batch,
         network=run.head.state_dict(),
         average=average,
         optimiser=run.optimiser.state_dict(),
