@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command `duohand`: reconstruct, batch, preview, inspect, worker, and what the network adds.
+"""The command `duohand`: reconstruct, batch, solve, preview, inspect, worker, and what the network adds.
 
 Heavy modules load when a command runs.
 """
@@ -20,7 +20,7 @@ from inference_core.cli import network_commands
 from inference_core.cli.terminal import forgiving_streams
 from inference_core.crash_log import exit_code, told_and_logged
 from inference_core.runtime.process import settle_process
-from inference_core.shared.errors import DuohandError
+from inference_core.shared.errors import DuohandError, RequestError
 from inference_core.shared.messages import (
     EXIT_CANCELLED,
     EXIT_FAILED,
@@ -28,6 +28,8 @@ from inference_core.shared.messages import (
     STOPPED_TEXT,
     Cancelled,
     CaptureRequest,
+    SolveRequest,
+    check_request,
     encode_request,
 )
 from inference_core.supervisor import stdin_lines, supervise
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_reconstruct(commands.add_parser("reconstruct", help="footage in, a take (and a preview movie) out"))
     _add_batch(commands.add_parser("batch", help="many shots in, a take each and a report out"))
+    _add_solve(commands.add_parser("solve", help="solve a range of a take again, with corrections"))
     _add_preview(commands.add_parser("preview", help="draw a take's hands over its footage"))
     _add_inspect(commands.add_parser("inspect", help="what a take holds, as a table or curves"))
     worker = commands.add_parser("worker", help="JSON requests on stdin, JSON lines on stdout")
@@ -170,6 +173,23 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--max-frames", type=int, metavar="N", help="of a movie (default: 1 million)")
 
 
+def _add_solve(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_solve)
+    parser.add_argument("take", metavar="TAKE", help="a take; the footage is not needed")
+    parser.add_argument("--out", metavar="T.npz", required=True, help="the take with that range solved again")
+    parser.add_argument(
+        "--range",
+        metavar="A-B",
+        help="frames of the footage, both included (default: what the corrections reach)",
+    )
+    parser.add_argument(
+        "--corrections", metavar="FILE.json", help="what is to be put right (docs: corrections.md)"
+    )
+    parser.add_argument(
+        "--mano", metavar="DIR", help="your MANO files, where they have moved since the capture"
+    )
+
+
 def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_preview)
     parser.add_argument("take", metavar="TAKE", type=Path)
@@ -236,6 +256,31 @@ def _default_out(footage: str) -> str:
     name = Path(footage).resolve().name if footage in (".", "..") else Path(footage).name
     stem = name if is_folder(Path(footage)) else Path(name).stem
     return f"{stem.partition('#')[0].partition('%')[0].rstrip('._- ') or 'take'}.npz"
+
+
+def _solve(parsed: argparse.Namespace) -> int:
+    from inference_core.cli.take_report import summary
+    from inference_core.cli.terminal import ProgressBar
+    from inference_core.solve_again import solve_take
+
+    first, last = _both_ends(parsed.range) if parsed.range else (None, None)
+    request = SolveRequest(parsed.take, parsed.out, first, last, parsed.corrections, parsed.mano)
+    check_request(request)
+    with ProgressBar() as bar:
+        take = solve_take(request, bar.show)
+    print(summary(take))
+    print(f"Take: {request.out}")
+    return EXIT_OK
+
+
+def _both_ends(text: str) -> tuple[int, int]:
+    """First and last frame of A-B."""
+    first, _, last = text.partition("-")
+    if not (first.isascii() and first.isdecimal() and last.isascii() and last.isdecimal()):
+        raise RequestError(
+            f"The range {text!r} is not understood. Give first and last frame, such as 120-180."
+        )
+    return int(first), int(last)
 
 
 def _preview(parsed: argparse.Namespace) -> int:

@@ -91,7 +91,14 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
         name = network.name if network else None
         meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts, plate)
         take = assemble_take(
-            shot.solution, shot.tracks, camera, footage.info, shot.detections, hand_model, meta
+            shot.solution,
+            shot.tracks,
+            camera,
+            footage.info,
+            shot.detections,
+            hand_model,
+            meta,
+            shot.predictions,
         )
         save_take(take, out)
         if preview is not None:

@@ -17,12 +17,14 @@ from inference_core.footage import FootageInfo
 from inference_core.geometry.camera import Camera
 from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.hand import HandModel, ShapedHands
+from inference_core.kept_evidence import evidence_arrays
 from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.take import Take
 from inference_core.tracking.arms import arms_in_camera
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.two_hand.predictions import TwoHandPredictions
 
 
 def assemble_take(
@@ -33,8 +35,10 @@ def assemble_take(
     detections: ShotDetections,
     hand_model: HandModel,
     meta: Mapping[str, Any],
+    predictions: TwoHandPredictions | None,
 ) -> Take:
-    """The take of the solved shot, with the shaped hands at rest that its motion belongs to."""
+    """The take of the solved shot, with the shaped hands at rest that its motion belongs to, and what it was solved
+    from."""
     time_s = detections.time_s
     absent = solution.present == ABSENT
     moving = {
@@ -75,6 +79,7 @@ def assemble_take(
         arms_cam_m=arms_cam_m if has_arms else None,
         arms_score=arms_score if has_arms else None,
         **moving,
+        **evidence_arrays(tracks, predictions, solution.world_scale),
     )
 
 

@@ -38,6 +38,7 @@ from inference_core.shared.messages import (
     Hello,
     Message,
     Notice,
+    Request,
     StageProgress,
     Status,
     decode_request,
@@ -168,7 +169,7 @@ def hello() -> Hello:
     return Hello(__version__, devices[0], devices, platform.python_version(), versions, os.getppid())
 
 
-def carry_out(request: CaptureRequest, wire: Wire, orders: Orders) -> int:
+def carry_out(request: Request, wire: Wire, orders: Orders) -> int:
     """Run the request and send what comes of it; the exit code. `orders` may say to stop."""
     stages: set[str] = set()
 
@@ -180,10 +181,17 @@ def carry_out(request: CaptureRequest, wire: Wire, orders: Orders) -> int:
 
     try:
         with stoppable(wire, orders):
-            from inference_core.pipeline import reconstruct
+            if isinstance(request, CaptureRequest):
+                from inference_core.pipeline import reconstruct
 
-            reconstruct(request, progress, lambda text: wire.send(Notice(text)))
-        wire.send(Done(request.out, request.preview))
+                reconstruct(request, progress, lambda text: wire.send(Notice(text)))
+                done = Done(request.out, request.preview)
+            else:
+                from inference_core.solve_again import solve_take
+
+                solve_take(request, progress)
+                done = Done(request.out)
+        wire.send(done)
     except Cancelled:
         wire.send(Failure(CANCELLED_KIND, STOPPED_TEXT))
         return EXIT_CANCELLED

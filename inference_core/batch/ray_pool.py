@@ -10,7 +10,7 @@ from inference_core.batch.capture_process import Outcome, run_capture
 from inference_core.batch.local_pool import Pool, Watcher
 from inference_core.batch.manifest import Shot
 from inference_core.shared.errors import RequestError
-from inference_core.shared.messages import decode_request, encode_request
+from inference_core.shared.messages import CaptureRequest, decode_request, encode_request
 
 LOCAL = "local"
 _LOOK_S = 0.3
@@ -108,7 +108,9 @@ def _capture(line: str, threads: int, board: Any, name: str) -> Outcome:
             told_s = time.monotonic()
             board.put.remote((name, stage, done, total))
 
-    return run_capture(decode_request(line), threads, show, threading.Event())
+    request = decode_request(line)
+    assert isinstance(request, CaptureRequest), "the line is this file's own"
+    return run_capture(request, threads, show, threading.Event())
 
 
 def _connect(ray: Any, address: str) -> None:

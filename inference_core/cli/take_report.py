@@ -112,6 +112,7 @@ def table(take: Take) -> str:
         f"(focal length {take.K.reshape(-1, 3, 3)[0, 0, 0]:.1f} px)",
         f"hand model  {model.get('name', 'not recorded')}, {model.get('licence', 'licence not recorded')}",
         f"network     {meta.get('network') or 'none'}",
+        f"solve again {_solvable(take)}",
         "",
         f"{'':22}{'left':>16}{'right':>16}",
     ]
@@ -134,6 +135,16 @@ def table(take: Take) -> str:
             lines.append(f"unsure {name}: frames {spans}{' ...' if len(hand.unsure) > 12 else ''}")
     lines += [f"warning: {text}" for text in meta.get("warnings", [])]
     return "\n".join(lines)
+
+
+def _solvable(take: Take) -> str:
+    """What the take keeps for a range of it to be solved again."""
+    kept = take.evidence_bytes
+    if not kept:
+        return "not possible: the take does not keep what it was solved from"
+    corrections = len(take.meta.get("corrections") or [])
+    said = f", {corrections} corrections made" if corrections else ""
+    return f"possible: {kept / 1e6:.1f} MB are kept for it, {kept / take.frame_count:.0f} bytes a frame{said}"
 
 
 def plot_curves(take: Take, path: Path) -> None:

@@ -29,7 +29,7 @@ def confidence_features(seen: Observations, posed: PosedPoints, error_px: Tensor
     nothing = torch.zeros_like(share)
     confidence, rotation, depth = nothing, nothing, nothing
     if seen.network is not None:
-        confidence = seen.network.confidence
+        confidence = seen.network.confidence.clamp(max=1)
         rotation = geodesic_angle(posed.state.root, seen.network.root).rad2deg() / _HALF_ANGLE_DEG
         depth = (posed.state.image_depth[:, 2] - seen.network.wrist_m[:, 2].clamp(min=0.05).log()).abs()
         depth = depth / _HALF_DISTANCE
@@ -64,7 +64,8 @@ def frame_confidence(seen: Observations, held: Tensor, posed: PosedPoints, error
     from_landmarks = seen.score.mean(-1) / (1 + share.square())
     trust = from_landmarks
     if seen.network is not None:
-        trust = torch.maximum(trust, seen.network.confidence * (~seen.seen)) * _agreement(seen, posed)
+        known = seen.network.confidence.clamp(max=1)
+        trust = torch.maximum(trust, known * (~seen.seen)) * _agreement(seen, posed)
     return torch.where(held, trust, _BRIDGED * 0.5 ** (_distance_to_held(seen, held) / _BRIDGED_HALVES))
 
 

@@ -21,7 +21,7 @@ from inference_core.fitting.residuals import JOINTS
 _MEET_M, _DEPTH_SIGMA = 0.004, 0.06
 # Fingertips' ends this far apart meet; so many of them together are no chance, as of hands laid on each other; the
 # capsules of last phalanges, thumb to pinky.
-_TIPS_MEET_M, _TIPS_TOGETHER, _LAST = 0.01, 1.1, [2, 5, 8, 11, 14]
+_TIPS_MEET_M, _TIPS_TOGETHER, TIP_CAPSULES = 0.01, 1.1, (2, 5, 8, 11, 14)
 # Frames over which depth and motion are averaged to either side.
 _DEPTH_REACH, _MOTION_REACH = 6, 3
 # Log odds of touching: constant, outlines apart, depths apart, overlap of the outlines, motion against each other.
@@ -64,16 +64,12 @@ def contact_features(
         else torch.zeros(0)
     )
     middle = (depth[left] + depth[right]) / 2
-    apart = _averaged(depth[left] - depth[right], run, _DEPTH_REACH)
-    flat = [_at_depth(ends, middle) for ends in (first, second)]
-    gap_m, along, across = _outline_gaps(flat[0], flat[1], capsules)
+    apart = averaged(depth[left] - depth[right], run, _DEPTH_REACH)
+    view = seen_at_one_depth(first, second, middle, capsules)
+    gap_m, flat = view.gap_m, view.flat_m
     outlines = torch.sigmoid((_MEET_M - gap_m) / (_MEET_M / 2))
-    # Depths of the two surfaces where the outlines meet, with the smoothed depth between the hands.
-    behind = (
-        _depths(first, along.unsqueeze(-1))[..., 0]
-        - _depths(second.unsqueeze(1), across.unsqueeze(-1))[..., 0]
-    )
-    behind = behind + ((apart - (depth[left] - depth[right])) * middle.exp())[:, None, None]
+    # Where the outlines meet, with the smoothed depth between the hands.
+    behind = view.behind_m + ((apart - (depth[left] - depth[right])) * middle.exp())[:, None, None]
     reach_m = capsules.radii_m[0][:, None] + capsules.radii_m[1]
     excess = (behind.abs() - reach_m).clamp(min=0) / (_DEPTH_SIGMA * middle.exp())[:, None, None]
     nearest = torch.where(outlines > 0.5, excess, 3.0).flatten(1).amin(1).clamp(max=3)
@@ -88,12 +84,33 @@ def contact_features(
     return torch.stack(features, 1), outlines, _meeting_tips(*flat, run)
 
 
+@dataclass(frozen=True)
+class Outlines:
+    """P pairs of hands as the picture shows them, at one depth: flat_m, capsules' ends (P, C, 2, 3) of left and right;
+    gap_m (P, C, C) between the outlines of each two; behind_m (P, C, C) how much farther off the left one is there."""
+
+    flat_m: tuple[Tensor, Tensor]
+    gap_m: Tensor
+    behind_m: Tensor
+
+
+def seen_at_one_depth(first: Tensor, second: Tensor, log_depth: Tensor, capsules: Capsules) -> Outlines:
+    """The outlines of left and right capsules (P, C, 2, 3) at depths (P,)."""
+    flat = _at_depth(first, log_depth), _at_depth(second, log_depth)
+    gap_m, along, across = _outline_gaps(flat[0], flat[1], capsules)
+    behind_m = (
+        _depths(first, along.unsqueeze(-1))[..., 0]
+        - _depths(second.unsqueeze(1), across.unsqueeze(-1))[..., 0]
+    )
+    return Outlines(flat, gap_m, behind_m)
+
+
 def _meeting_tips(first: Tensor, second: Tensor, run: Tensor) -> Tensor:
     """(P, C, C) how surely like fingertips of capsules (P, C, 2, 3), seen at one depth, meet; 0 but for those."""
-    meet = torch.exp(-0.5 * ((first - second)[:, _LAST, 1].norm(dim=-1) / _TIPS_MEET_M).square())
-    together = _averaged(meet.sum(1), run, _DEPTH_REACH)
+    meet = torch.exp(-0.5 * ((first - second)[:, TIP_CAPSULES, 1].norm(dim=-1) / _TIPS_MEET_M).square())
+    together = averaged(meet.sum(1), run, _DEPTH_REACH)
     out = torch.zeros(len(first), first.shape[1], first.shape[1]).double()
-    out[:, _LAST, _LAST] = meet * torch.sigmoid((together - _TIPS_TOGETHER) / 0.12)[:, None]
+    out[:, TIP_CAPSULES, TIP_CAPSULES] = meet * torch.sigmoid((together - _TIPS_TOGETHER) / 0.12)[:, None]
     return out
 
 
@@ -118,7 +135,7 @@ def _depths(ends_m: Tensor, share: Tensor) -> Tensor:
     return torch.lerp(z[..., :1], z[..., 1:], share)
 
 
-def _averaged(values: Tensor, run: Tensor, reach: int) -> Tensor:
+def averaged(values: Tensor, run: Tensor, reach: int) -> Tensor:
     """(P, ...) means over the neighbours within an unbroken run."""
     total, weight = torch.zeros_like(values), torch.zeros(len(values)).double()
     for shift in range(-reach, reach + 1):
@@ -135,7 +152,7 @@ def _speed(centre_m: Tensor, run: Tensor) -> Tensor:
         return torch.zeros(len(centre_m)).double()
     step = torch.diff(centre_m, dim=0, append=centre_m[-1:])
     step[:-1][run[1:] != run[:-1]] = 0
-    return _averaged(step, run, _MOTION_REACH).norm(dim=-1)
+    return averaged(step, run, _MOTION_REACH).norm(dim=-1)
 
 
 def _through_time(log_odds: Tensor, follows: Tensor) -> Tensor:

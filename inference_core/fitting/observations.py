@@ -54,7 +54,8 @@ class Observations:
     side, frame (N,) int64; time (N,) in median frame times; K (N, 3, 3); pixels (N, 21, 2), score (N, 21),
     zero where nothing was seen; diagonal_px (N,) of the landmarks' box; world_m (N, 21, 3) centred, turned
     from the crop's line of sight into camera axes; other (N,) index of the same frame's other hand, or -1;
-    T_world_cam (N, 4, 4) where the camera stood.
+    T_world_cam (N, 4, 4) where the camera stood; size_error (N,) by which share the landmarks are expected to show the
+    hand too small.
     """
 
     side: Tensor
@@ -67,6 +68,7 @@ class Observations:
     world_m: Tensor
     other: Tensor
     T_world_cam: Tensor
+    size_error: Tensor
     network: NetworkTargets | None
 
     def __len__(self) -> int:
@@ -173,6 +175,7 @@ def gather(
         world_m=_seen_along_ray(world_m, pixels, K),
         other=_other_hands(side, frame),
         T_world_cam=_poses(camera, frame),
+        size_error=torch.zeros(len(frame)).double(),
         network=None if network is None else _network_targets(network, pick, axes),
     )
 

@@ -157,14 +157,16 @@ def _pixel_errors(seen: Observations, posed: PosedPoints) -> _PixelErrors:
     size = (seen.pixels - (seen.pixels * share).sum(1, keepdim=True)) / sigma_px
     weight = seen.score
     error = residual
-    size_error = torch.zeros(len(seen)).double()
+    size_error, expected = seen.size_error, seen.size_error * _SIZE_SIGMA**-2
     for _ in range(_SIZE_STEPS):
         own = (weight[..., None] * size).flatten(1)
-        size_error = -(own * residual.flatten(1)).sum(1) / (_SIZE_SIGMA**-2 + (own * size.flatten(1)).sum(1))
+        slope, curvature = (own * residual.flatten(1)).sum(1), (own * size.flatten(1)).sum(1)
+        size_error = (expected - slope) / (_SIZE_SIGMA**-2 + curvature)
         error = residual + size_error[:, None, None] * size
         weight = pseudo_huber(error.norm(dim=-1), _PIXEL_DELTA)[0] * seen.score
     cost = pseudo_huber(error.norm(dim=-1), _PIXEL_DELTA)[1] * seen.score
-    return _PixelErrors(error, weight, cost, size, 0.5 * (size_error / _SIZE_SIGMA).square())
+    off = (size_error - seen.size_error) / _SIZE_SIGMA
+    return _PixelErrors(error, weight, cost, size, 0.5 * off.square())
 
 
 def _pixel_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor) -> Rows:
@@ -198,7 +200,7 @@ def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tupl
     weight, cost = pseudo_huber(residual.norm(dim=-1), _WORLD_DELTA)
     share = seen.score
     if seen.network is not None:
-        share = share * (1 - _WORLD_READ * seen.network.confidence[:, None])
+        share = share * (1 - _WORLD_READ * seen.network.confidence[:, None].clamp(max=1))
     return residual, cost * share, weight * share
 
 

@@ -9,6 +9,7 @@ are exact and written out (parameterisation): 10 to 20 times the speed of automa
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from inference_core.fitting.confidence import (
 )
 from inference_core.fitting.contact import Contact, find_contact
 from inference_core.fitting.gaps import bridge
+from inference_core.fitting.given import Given, doubted, with_told_poses
 from inference_core.fitting.glitches import distrusted, glitches
 from inference_core.fitting.interaction import depth_ties, draws, pair_cost, pair_equations, pairs
 from inference_core.fitting.observations import Observations, gather, usable_presence
@@ -41,6 +43,7 @@ from inference_core.fitting.single_frame import (
 )
 from inference_core.fitting.solution import ShotSolution
 from inference_core.fitting.temporal import sigmas, solve_banded, temporal_normal
+from inference_core.fitting.told_contact import with_told_contact
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.errors import RequestError
@@ -67,26 +70,58 @@ def solve_shot(
     time_s (T,): increasing, seconds. network_evidence: one more kind of evidence, weighted by its confidence.
     Deterministic. Raises RequestError when time stamps and evidence do not fit each other.
     """
-    times = _frame_times(time_s, len(hand_evidence.present))
+    times = frame_times(time_s, len(hand_evidence.present))
     settings = settings or SolveSettings()
     model = hand_model.to("cpu", torch.float64)
     present = usable_presence(hand_evidence, network_evidence)
     with torch.no_grad():
         shape = _shot_shape(model, hand_evidence, camera, times, settings.hand_length_mm)
-        record = ShotRecord(present, shape)
+    evidence = Evidence(hand_evidence, network_evidence, present, camera, times)
+    return solve_evidence(model, shape, evidence, settings, progress=progress)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of T frames. present (T, S): as the solve can serve it. times (T,): in median frame times."""
+
+    tracks: HandTracks
+    network: TwoHandPredictions | None
+    present: NDArray[np.uint8]
+    camera: Camera
+    times: NDArray[np.float64]
+
+
+def solve_evidence(
+    model: HandModel,
+    shape: ShotShape,
+    evidence: Evidence,
+    settings: SolveSettings,
+    given: Given | None = None,
+    progress: Progress | None = None,
+) -> ShotSolution:
+    """Both hands of the given shape through all frames, window by window. model: float64, on the CPU."""
+    count, axes = len(evidence.times), shape.parameterisation.axes
+    with torch.no_grad():
+        record = ShotRecord(evidence.present, shape)
         capsules = fit_capsules(model, shape.parameterisation) if settings.contact else None
-        for frames in _windows(len(times), settings):
+        for frames in _windows(count, settings):
             seen = gather(
-                hand_evidence, network_evidence, present, camera, times, shape.parameterisation.axes, frames
+                evidence.tracks,
+                evidence.network,
+                evidence.present,
+                evidence.camera,
+                evidence.times,
+                axes,
+                frames,
             )
             if len(seen):
-                record.add(seen, frames, _solve_window(shape, seen, capsules, settings.smooth))
+                record.add(seen, frames, _solve_window(shape, seen, capsules, settings.smooth, given))
             if progress is not None:
-                progress(SOLVE, frames.stop, len(times))
+                progress(SOLVE, frames.stop, count)
         return record.solution(model)
 
 
-def _frame_times(time_s: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+def frame_times(time_s: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """(T,) times counted in median frame times."""
     time_s = np.asarray(time_s, np.float64)
     if time_s.shape != (count,):
@@ -121,16 +156,25 @@ def _shot_shape(
 
 
 def _solve_window(
-    shape: ShotShape, seen: Observations, capsules: Capsules | None, smooth: float
+    shape: ShotShape, seen: Observations, capsules: Capsules | None, smooth: float, given: Given | None
 ) -> SolvedWindow:
     held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
-    raw = bridge(seen, held, fit_frames(shape, seen, start_state(shape, seen)))
+    raw = bridge(seen, held, _each_frame(shape, seen, given))
     jumped = glitches(shape.parameterisation, seen, raw)
-    seen, start = distrusted(seen, jumped), bridge(seen, held & ~jumped, raw)
+    told, told_state = torch.zeros(len(seen)).bool(), raw
+    if given is not None:
+        seen, told_state, told = with_told_poses(shape, seen, given)
+        jumped &= ~told
+        held &= doubted(seen, given) == 0
+    seen, start = distrusted(seen, jumped), bridge(seen, told | held & ~jumped, told_state.where(told, raw))
     contact = None
     if capsules is not None:
         posed = pose_points(shape.parameterisation, seen.side, start)
         contact = find_contact(seen, posed, capsules, *pairs(seen))
+        if given is not None:
+            seen, start, contact = with_told_contact(
+                shape.parameterisation, seen, start, capsules, contact, pairs(seen), given
+            )
     solved = fit_shot(shape, seen, start, capsules, contact, smooth)
     posed = pose_points(shape.parameterisation, seen.side, solved)
     error_px = torch.where(seen.seen, reprojection_px(seen, posed).mean(-1), torch.nan)
@@ -148,6 +192,23 @@ def _solve_window(
         distance_confidence(features),
         touching,
         error_px,
+    )
+
+
+def _each_frame(shape: ShotShape, seen: Observations, given: Given | None) -> HandState:
+    """Every hand frame by itself; fitted where that is not known from an earlier solve."""
+    if given is None:
+        return fit_frames(shape, seen, start_state(shape, seen))
+    state, known = given.raw.of(seen, shape.parameterisation)
+    fresh = (~known).nonzero()[:, 0]
+    if not len(fresh):
+        return state
+    own = seen.take(fresh)
+    fitted = fit_frames(shape, own, start_state(shape, own))
+    return HandState(
+        state.image_depth.index_copy(0, fresh, fitted.image_depth),
+        state.root.index_copy(0, fresh, fitted.root),
+        state.angles_rad.index_copy(0, fresh, fitted.angles_rad),
     )
 
 

@@ -42,6 +42,7 @@ class ShotRecord:
     def __init__(self, present: NDArray[np.uint8], shape: ShotShape) -> None:
         count = len(present)
         self._present, self._parameterisation = present.copy(), shape.parameterisation
+        self._world_scale = shape.world_scale
         self._numbers = {
             f"{kind}{name}": np.full((count, 2, *form), np.nan, np.float32)
             for kind in ("raw_", "")
@@ -89,12 +90,17 @@ class ShotRecord:
         numbers["contact"] = numbers["contact"].max(1)
         betas = self._parameterisation.betas
         for kind in ("raw_", ""):
-            numbers[f"{kind}joints_cam_m"] = _joints(
+            numbers[f"{kind}joints_cam_m"] = joints_cam_m(
                 model,
                 betas,
                 *(numbers[f"{kind}{name}"] for name in ("root_wxyz", "pose_wxyz", "wrist_cam_m")),
             )
-        return ShotSolution(betas=betas.numpy().astype(np.float32), present=self._present, **numbers)
+        return ShotSolution(
+            betas=betas.numpy().astype(np.float32),
+            world_scale=self._world_scale.numpy(),
+            present=self._present,
+            **numbers,
+        )
 
 
 def _arrays(parameterisation: HandParameterisation, side: Tensor, state: HandState) -> dict[str, Tensor]:
@@ -107,7 +113,7 @@ def _arrays(parameterisation: HandParameterisation, side: Tensor, state: HandSta
     }
 
 
-def _joints(
+def joints_cam_m(
     model: HandModel,
     betas: Tensor,
     root_wxyz: NDArray[np.float32],

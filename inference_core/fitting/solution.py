@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 class ShotSolution:
     """Both hands through T frames; S sides (left, right). Absent hands hold NaN, their confidence 0.
 
-    betas (S, 10); root_wxyz (T, S, 4) wrist rotation in camera axes; pose_wxyz (T, S, 15, 4) finger rotations
-    relative to the rest pose, MANO's order; wrist_cam_m (T, S, 3); joints_cam_m (T, S, 21, 3); confidence
-    (T, S) 0..1; present (T, S) absent, seen or filled: a hand whose landmarks jumped for a frame counts as filled.
+    betas (S, 10); world_scale (S,) of the model over the world landmarks; root_wxyz (T, S, 4) wrist rotation in camera
+    axes; pose_wxyz (T, S, 15, 4) finger rotations relative to the rest pose, MANO's order; wrist_cam_m (T, S, 3);
+    joints_cam_m (T, S, 21, 3); confidence (T, S) 0..1; present (T, S) absent, seen or filled: a hand whose landmarks
+    jumped for a frame counts as filled.
     The raw_ ones: every frame by itself, before smoothing, contact and the bridging of gaps; where a frame has no
     evidence of its own, straight between its neighbours. pose_confidence, distance_confidence (T, S): how likely the
     joints about the middle knuckle are within 10 mm, and the distance within 5 %. contact (T,): how likely the hands
@@ -21,6 +22,7 @@ class ShotSolution:
     """
 
     betas: NDArray[np.float32]
+    world_scale: NDArray[np.float64]
     root_wxyz: NDArray[np.float32]
     pose_wxyz: NDArray[np.float32]
     wrist_cam_m: NDArray[np.float32]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the worker is asked and what it answers: a JSON request in, JSON lines out.
 
-    -> {"type": "capture", "protocol": 1, "footage": "shot.mov", "out": "shot.npz", ...}  one line on stdin
+    -> {"type": "capture", "protocol": 1, "footage": "shot.mov", "out": "shot.npz", ...}  one line on stdin, or
+    -> {"type": "solve", "protocol": 1, "take": "shot.npz", "out": "again.npz", ...}
     <- {"type": "hello", "protocol": 1, "version": "0.1.0", "device": "cpu", ...}         then lines on stdout
     <- {"type": "status" | "progress" | "warning", ...}
     <- {"type": "done", "path": "shot.npz"}  or  {"type": "error", "kind": "TakeError", "text": "..."}
@@ -33,7 +34,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 # The fields of a request that are paths, and what its numbers may be.
-_PATHS: Final = ("footage", "out", "preview", "mano", "network", "proxy")
+_PATHS: Final = ("footage", "take", "out", "preview", "mano", "network", "proxy", "corrections")
 _LONGEST_PATH: Final = 32_767
 _RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
     {
@@ -45,6 +46,8 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
         "smooth": (0.0, 1.0),
         "max_pixels": (1, 1e12),
         "max_frames": (1, 1e9),
+        "first": (0, 1 << 62),
+        "last": (0, 1 << 62),
     }
 )
 
@@ -89,6 +92,28 @@ class CaptureRequest:
     proxy: str = "auto"
     max_pixels: int | None = None
     max_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class SolveRequest:
+    """A range of a take to be solved again, without its footage (docs/corrections.md).
+
+    first, last: frame numbers of the footage, both included; None: what the corrections reach. corrections: a file.
+    mano: where the user's MANO files lie now; None: where they lay.
+    """
+
+    take: str
+    out: str
+    first: int | None = None
+    last: int | None = None
+    corrections: str | None = None
+    mano: str | None = None
+
+
+Request = CaptureRequest | SolveRequest
+_REQUESTS: Final[Mapping[str, type[Any]]] = MappingProxyType(
+    {"capture": CaptureRequest, "solve": SolveRequest}
+)
 
 
 @dataclass(frozen=True)
@@ -185,44 +210,46 @@ def decode_message(line: str) -> Message:
         ) from error
 
 
-def encode_request(request: CaptureRequest) -> str:
+def encode_request(request: Request) -> str:
     """The request as one line, newline included."""
-    return _line({"type": "capture", "protocol": PROTOCOL_VERSION, **_plain(request)})
+    name = next(name for name, record in _REQUESTS.items() if isinstance(request, record))
+    return _line({"type": name, "protocol": PROTOCOL_VERSION, **_plain(request)})
 
 
-def decode_request(line: str) -> CaptureRequest:
+def decode_request(line: str) -> Request:
     """The request that a line holds; a RequestError names the field that is wrong or not known."""
     try:
         values = json_object(line)
     except ValueError as error:
         raise RequestError(f"The request is not one line of JSON ({error}): {shortened(line)}") from error
-    if values.pop("type", None) != "capture":
-        raise RequestError("The request is not of type 'capture'.")
+    record = _REQUESTS.get(str(values.pop("type", None)))
+    if record is None:
+        raise RequestError(f"The request is none of the types {', '.join(map(repr, _REQUESTS))}.")
     protocol = values.pop("protocol", None)
     if protocol != PROTOCOL_VERSION:
         raise RequestError(
             f"The request speaks protocol {shortened(repr(protocol))}, this engine speaks {PROTOCOL_VERSION}. "
             "Install the engine and the add-on of the same Duohand version."
         )
-    unknown = unknown_fields(CaptureRequest, values)
+    unknown = unknown_fields(record, values)
     if unknown:
         raise RequestError(
             f"The request has fields that this engine does not know: {shortened(', '.join(unknown))}."
         )
     try:
-        request = record_from_json(CaptureRequest, values)
+        request = record_from_json(record, values)
     except ValueError as error:
         raise RequestError(f"The request is damaged: {error}.") from error
     check_request(request)
     return request
 
 
-def check_request(request: CaptureRequest) -> None:
+def check_request(request: Request) -> None:
     """RequestError naming a field that is no path, or a number that is not possible."""
     for name in _PATHS:
-        _check_path(name, getattr(request, name))
+        _check_path(name, getattr(request, name, None))
     for name, (low, high) in _RANGES.items():
-        value = getattr(request, name)
+        value = getattr(request, name, None)
         values = value if isinstance(value, tuple) else (value,)
         if not all(number is None or low <= number <= high for number in values):
             raise RequestError(f"{name} is {shortened(repr(value))}; give {low:g} to {high:g}.")

@@ -20,6 +20,8 @@ from inference_core.shared.json_record import json_object
 from inference_core.shared.npz import NpzError, NpzFile, open_npz
 from inference_core.shared.take_format import (
     ARRAYS,
+    EVIDENCE_OF_NETWORK,
+    EVIDENCE_OF_TRACKS,
     TAKE_FORMAT,
     TAKE_VERSION,
     check_meta,
@@ -32,7 +34,7 @@ _FORMAT_KEY, _VERSION_KEY, _META_KEY = "format", "version", "meta"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal takes are equal bytes
 _LARGEST_META = 4 << 20  # bytes, at four a letter
 # Bytes of all arrays together: an hour at 30 frames a second. Longer takes need DUOHAND_LARGEST_TAKE_MB.
-_LARGEST_TAKE_MB = 320
+_LARGEST_TAKE_MB = 420
 _LARGEST_SETTING = "DUOHAND_LARGEST_TAKE_MB"
 
 
@@ -54,6 +56,7 @@ class Take:
     in the rest frame or None, uvs (2, F, 3, 2) per face corner or None.
     pose_confidence, distance_confidence (T, 2), contact (T,): calibrated probabilities, or None (docs/take_format.md).
     arms_cam_m (T, 2, 2, 3): shoulder and elbow, NaN where unknown; arms_score (T, 2, 2): 0..1, 0 there. Or both None.
+    evidence_...: what the solve was given, or None (docs/take_format.md): for a range to be solved again.
     meta: JSON values (footage, hand model and its licence, network, settings, versions).
     """
 
@@ -90,6 +93,21 @@ class Take:
     contact: NDArray[np.float32] | None = None
     arms_cam_m: NDArray[np.float32] | None = None
     arms_score: NDArray[np.float32] | None = None
+    evidence_present: NDArray[np.uint8] | None = None
+    evidence_world_m: NDArray[np.float16] | None = None
+    evidence_world_scale: NDArray[np.float64] | None = None
+    evidence_rotations_wxyz: NDArray[np.float16] | None = None
+    evidence_joints_rel_m: NDArray[np.float16] | None = None
+    evidence_wrist_cam_m: NDArray[np.float32] | None = None
+    evidence_offset_m: NDArray[np.float32] | None = None
+    evidence_confidence: NDArray[np.float32] | None = None
+    evidence_presence: NDArray[np.float32] | None = None
+
+    @property
+    def evidence_bytes(self) -> int:
+        """Size of what is kept for a range to be solved again."""
+        names = (*EVIDENCE_OF_TRACKS, *EVIDENCE_OF_NETWORK)
+        return sum(value.nbytes for value in (getattr(self, name) for name in names) if value is not None)
 
     @property
     def frame_count(self) -> int:

@@ -20,6 +20,7 @@ TAKE_VERSION = 1
 
 # A quaternion this far from length 1 is damage, not rounding.
 UNIT_TOLERANCE = 1e-3
+_HALF_UNIT_TOLERANCE = 5e-3  # of the ones that are kept as half floats
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,41 @@ ARRAYS: Mapping[str, ArraySpec] = {
     "contact": ArraySpec(("T",), "f4", 0, 1, optional=True),
     "arms_cam_m": ArraySpec(("T", 2, 2, 3), "f4", -1e6, 1e6, optional=True),
     "arms_score": ArraySpec(("T", 2, 2), "f4", 0, 1, optional=True),
+    "evidence_present": ArraySpec(("T", 2), "u1", 0, 2, optional=True),
+    "evidence_world_m": ArraySpec(("T", 2, 21, 3), "f2", -100, 100, optional=True),
+    "evidence_world_scale": ArraySpec((2,), "f8", 1e-3, 1e3, optional=True),
+    "evidence_rotations_wxyz": ArraySpec(("T", 2, 16, 4), "f2", -1.01, 1.01, optional=True),
+    "evidence_joints_rel_m": ArraySpec(("T", 2, 21, 3), "f2", -100, 100, optional=True),
+    "evidence_wrist_cam_m": ArraySpec(("T", 2, 3), "f4", -1e6, 1e6, optional=True),
+    "evidence_offset_m": ArraySpec(("T", 3), "f4", -1e6, 1e6, optional=True),
+    "evidence_confidence": ArraySpec(("T", 2), "f4", 0, 1, optional=True),
+    "evidence_presence": ArraySpec(("T", 2), "f4", 0, 1, optional=True),
 }
+
+# What the solve was given, for a range of the take to be solved again: of the tracks, and of the two-hand network.
+EVIDENCE_OF_TRACKS = ("evidence_present", "evidence_world_m", "evidence_world_scale")
+EVIDENCE_OF_NETWORK = (
+    "evidence_rotations_wxyz",
+    "evidence_joints_rel_m",
+    "evidence_wrist_cam_m",
+    "evidence_offset_m",
+    "evidence_confidence",
+    "evidence_presence",
+)
 
 _QUATERNIONS = ("root_wxyz", "pose_wxyz", "raw_root_wxyz", "raw_pose_wxyz")
 _SOLVED = ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m")
 _NAN_WHERE_ABSENT = (*_SOLVED, *(f"raw_{name}" for name in _SOLVED))
-_MAY_HOLD_NAN = (*_NAN_WHERE_ABSENT, "landmarks_px", "arms_cam_m")
+_MAY_HOLD_NAN = (
+    *_NAN_WHERE_ABSENT,
+    "landmarks_px",
+    "arms_cam_m",
+    "evidence_world_m",
+    "evidence_rotations_wxyz",
+    "evidence_joints_rel_m",
+    "evidence_wrist_cam_m",
+    "evidence_offset_m",
+)
 
 # What readers look for in meta: all of it may be missing.
 _META: Mapping[str, Any] = {
@@ -89,6 +119,7 @@ _META: Mapping[str, Any] = {
     "settings": dict,
     "versions": dict,
     "warnings": list,
+    "corrections": list,
 }
 _META_TEXTS = (("footage", "path"), ("camera", "source"), ("hand_model", "name"), ("hand_model", "licence"))
 
@@ -136,6 +167,7 @@ def typed_arrays(values: Mapping[str, NDArray[Any] | None], where: str) -> dict[
     _check_camera(arrays, where)
     _check_hands(arrays, where)
     _check_arms(arrays, where)
+    _check_evidence(arrays, where)
     _check_mesh(arrays, where)
     return {**typed, "fps": float(arrays["fps"])}
 
@@ -241,6 +273,26 @@ def _check_arms(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
     if (unknown & (score > 0)).any():
         raise TakeError(
             f"{where}: arms_cam_m holds no place for a joint with a score{_first(unknown & (score > 0))}."
+        )
+
+
+def _check_evidence(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
+    for group in (EVIDENCE_OF_TRACKS, EVIDENCE_OF_NETWORK):
+        there = [name for name in group if name in arrays]
+        if there and len(there) < len(group):
+            missing = next(name for name in group if name not in arrays)
+            raise TakeError(f"{where}: {there[0]} and {missing} belong together; one of them is missing.")
+    turns = arrays.get("evidence_rotations_wxyz")
+    if turns is None:
+        return
+    if "evidence_present" not in arrays:
+        raise TakeError(
+            f"{where}: evidence_rotations_wxyz and evidence_present belong together; one is missing."
+        )
+    off = np.abs(np.linalg.norm(turns.astype(np.float64), axis=-1) - 1) > _HALF_UNIT_TOLERANCE
+    if off.any():
+        raise TakeError(
+            f"{where}: evidence_rotations_wxyz holds a quaternion that is not of unit length{_first(off)}."
         )
 
 

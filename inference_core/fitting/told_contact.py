@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Contact that a person sets or denies.
+
+What a picture hides is depth: hands that are said to touch first move along their rays until the parts meet, each by
+half unless a person holds one of them still. The solve goes on from there, and draws the parts together far harder than
+where it only supposes a contact.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from inference_core.fitting.capsules import BONES, Capsules
+from inference_core.fitting.contact import TIP_CAPSULES, Contact, Outlines, averaged, seen_at_one_depth
+from inference_core.fitting.given import STAYS, Apart, Given, Touch, doubted
+from inference_core.fitting.observations import NetworkTargets, Observations
+from inference_core.fitting.parameterisation import HandParameterisation, HandState, pose_points
+from inference_core.fitting.residuals import JOINTS
+from inference_core.shared.skeleton import FINGERS
+
+# How much harder than a supposed contact a person's word draws.
+_WORD = 30.0
+# Of fingertips that are to meet where they are near: the same finger's, nearer than about this in the picture.
+_NEAR_M = 0.01
+# Frames to either side over which the way along the rays is averaged.
+_SMOOTHED = 3
+
+PART_CAPSULES: dict[str, tuple[int, ...] | None] = {
+    **{name: (capsule,) for name, capsule in zip(FINGERS, TIP_CAPSULES, strict=True)},
+    "palm": tuple(range(15, len(BONES))),
+    "nearest": None,
+    "any": None,
+}
+
+
+def with_told_contact(
+    parameterisation: HandParameterisation,
+    seen: Observations,
+    start: HandState,
+    capsules: Capsules,
+    contact: Contact,
+    pairs: tuple[Tensor, Tensor],
+    given: Given,
+) -> tuple[Observations, HandState, Contact]:
+    """Observations, start and contact of the pairs (P,) of hand frames after what a person says of them."""
+    left, right = pairs
+    frame = seen.frame[left]
+    doubt = doubted(seen, given)
+    contact = replace(contact, hands=contact.hands * (1 - torch.maximum(doubt[left], doubt[right])))
+    for apart in given.aparts:
+        contact = _denied(contact, apart, frame)
+    weights = [torch.as_tensor(touch.weight).double()[frame] for touch in given.touches]
+    if not any(bool((weight > 0).any()) for weight in weights):
+        return seen, start, contact
+    posed = pose_points(parameterisation, seen.side, start)
+    first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in pairs)
+    middle = start.image_depth[left, 2].lerp(start.image_depth[right, 2], 0.5)
+    view = seen_at_one_depth(first, second, middle, capsules)
+    share = torch.zeros_like(contact.tips)
+    for touch, weight in zip(given.touches, weights, strict=True):
+        if bool((weight > 0).any()):
+            met = _meeting(touch, weight, view)
+            share = torch.maximum(share, (weight > 0)[:, None, None] * met)
+    told = torch.stack(weights).amax(0)
+    way_m = _way_to_meet(view, share, capsules)
+    run = torch.cat([torch.zeros(1), (torch.diff(frame) != 1).cumsum(0)])
+    way_m = told * averaged(way_m, run, _SMOOTHED)
+    seen, start = _moved_along_rays(seen, start, pairs, way_m, told)
+    hands = torch.maximum(contact.hands, told)
+    kept = (contact.hands / hands.clamp(min=1e-9))[:, None, None]
+    strength = torch.where(told < 1, told, _WORD)[:, None, None]
+    tips = torch.maximum(contact.tips * kept, strength * share)
+    return seen, start, Contact(hands, contact.outlines * kept, tips)
+
+
+def _denied(contact: Contact, apart: Apart, frame: Tensor) -> Contact:
+    here = torch.as_tensor(apart.frames)[frame]
+    if apart.left is None and apart.right is None:
+        return replace(contact, hands=torch.where(here, 0.0, contact.hands))
+    size = contact.tips.shape[1]
+    rows, columns = (torch.zeros(size).bool() for _ in range(2))
+    rows[list(apart.left or range(size))] = True
+    columns[list(apart.right or range(size))] = True
+    those = here[:, None, None] & rows[:, None] & columns
+    outlines, tips = (torch.where(those, 0.0, values) for values in (contact.outlines, contact.tips))
+    return replace(contact, outlines=outlines, tips=tips)
+
+
+def _meeting(touch: Touch, weight: Tensor, view: Outlines) -> Tensor:
+    """(P, C, C) 1 for the two capsules that meet; of fingertips, also for all others that come near."""
+    size = view.gap_m.shape[1]
+    rows, columns = (list(part or TIP_CAPSULES) for part in (touch.left, touch.right))
+    near = (view.gap_m * weight[:, None, None]).sum(0)[rows][:, columns]
+    best = int(near.argmin())
+    share = torch.zeros(size, size).double()
+    share[rows[best // len(columns)], columns[best % len(columns)]] = 1.0
+    share = share.expand_as(view.gap_m).clone()
+    if touch.left is None and touch.right is None:
+        ends = [hand[:, TIP_CAPSULES, 1] for hand in view.flat_m]
+        apart = (ends[0] - ends[1]).norm(dim=-1) / _NEAR_M
+        share[:, TIP_CAPSULES, TIP_CAPSULES] += torch.exp(-0.5 * apart.square())
+    return share.clamp(max=1)
+
+
+def _way_to_meet(view: Outlines, share: Tensor, capsules: Capsules) -> Tensor:
+    """(P,) metres that the left hands are farther off than where the parts would touch, by their shares."""
+    reach_m = capsules.radii_m[0][:, None] + capsules.radii_m[1]
+    across_m = view.gap_m + reach_m
+    touching_m = (reach_m.square() - across_m.square()).clamp(min=0).sqrt()
+    way_m = view.behind_m - view.behind_m.clamp(-touching_m, touching_m)
+    return (way_m * share).sum((1, 2)) / share.sum((1, 2)).clamp(min=1e-9)
+
+
+def _moved_along_rays(
+    seen: Observations, start: HandState, pairs: tuple[Tensor, Tensor], way_m: Tensor, told: Tensor
+) -> tuple[Observations, HandState]:
+    """Both hands moved along their rays by halves of the way (P,); what tells their distance moves with them."""
+    left, right = pairs
+    still = torch.zeros(len(seen)).bool() if seen.network is None else seen.network.confidence >= STAYS
+    free = (~still).double()
+    halves = (free[left] + free[right]).clamp(min=1)
+    shift = torch.zeros(len(seen)).double()
+    for at, way in ((left, -way_m), (right, way_m)):
+        shift[at] = (1 + way * free[at] / halves / start.image_depth[at, 2].exp()).clamp(0.5, 2.0).log()
+    image_depth = torch.cat([start.image_depth[:, :2], start.image_depth[:, 2:] + shift[:, None]], -1)
+    moved = replace(start, image_depth=image_depth)
+    network = seen.network
+    if network is not None:
+        network = _network_moved(network, moved, pairs, told, still)
+    return replace(seen, size_error=seen.size_error + shift, network=network), moved
+
+
+def _network_moved(
+    network: NetworkTargets, moved: HandState, pairs: tuple[Tensor, Tensor], told: Tensor, still: Tensor
+) -> NetworkTargets:
+    """The network's distances and offsets, those of the moved hands as far as a person's word (P,) goes."""
+    left, right = pairs
+    wrist_m, from_other_m, theirs = network.wrist_m.clone(), network.from_other_m.clone(), moved.wrist_m
+    for own, other in ((left, right), (right, left)):
+        depth = theirs[own, 2] / wrist_m[own, 2].clamp(min=0.05)
+        depth = torch.where(still[own], 1.0, 1 + told * (depth - 1))
+        wrist_m[own] = wrist_m[own] * depth[:, None]
+        from_other_m[own] = torch.lerp(from_other_m[own], theirs[own] - theirs[other], told[:, None])
+    return replace(network, wrist_m=wrist_m, from_other_m=from_other_m)

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A range of a take solved again with a person's corrections, without the footage.
+
+The take keeps what its solve was given (kept_evidence). The range and some frames around it are solved as they were,
+but for the corrections, and the range is faded into what is around it: outside nothing changes.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.fitting.given import GIVES_WAY, STAYS, Apart, Given, Poses, Touch, with_unfree_turns
+from inference_core.fitting.observations import usable_presence
+from inference_core.fitting.parameterisation import make_parameterisation
+from inference_core.fitting.settings import SolveSettings
+from inference_core.fitting.shot import Evidence, frame_times, solve_evidence
+from inference_core.fitting.single_frame import ShotShape
+from inference_core.fitting.solution import ShotSolution
+from inference_core.fitting.told_contact import PART_CAPSULES
+from inference_core.fitting.told_evidence import ToldEvidence, told_evidence
+from inference_core.geometry.camera import Camera
+from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.load import load_hand_model
+from inference_core.kept_evidence import evidence_of
+from inference_core.shared.corrections import Correction, corrections_from, corrections_text, read_corrections
+from inference_core.shared.errors import RequestError
+from inference_core.shared.messages import Progress, SolveRequest
+from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.shared.take import Take, load_take, save_take
+from inference_core.shared.whole_file import check_apart, check_name
+from inference_core.take_blend import (
+    BLEND_FRAMES,
+    ToldPoses,
+    blended,
+    solved_rows,
+    with_told_evidence,
+)
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.two_hand.predictions import TwoHandPredictions
+
+# Frames on either side that are solved with the range.
+CONTEXT_FRAMES: Final = 60
+# What later solves of the same take must be told again; the others are in its evidence or its motion.
+_REMEMBERED = ("touch", "apart", "pose")
+_CORRECTIONS = "corrections"
+_SAME_HAND_M = 1e-4
+_DOUBT_POWER = 4  # a tenth of what was seen beside a told pose would still outweigh the motion
+
+
+def solve_take(request: SolveRequest, progress: Progress | None = None) -> Take:
+    """The request's take with its range solved again, saved to `request.out`. DuohandError where it cannot be."""
+    out, source = Path(request.out), Path(request.take)
+    check_name(out, (".npz",), "A take")
+    corrections_file = Path(request.corrections) if request.corrections else None
+    check_apart([out], [path for path in (corrections_file,) if path is not None])
+    take = load_take(source)
+    corrections = read_corrections(corrections_file) if corrections_file else ()
+    settings = take.meta.get("settings") or {}
+    mano = request.mano or settings.get("mano")
+    model = load_hand_model(Path(mano) if isinstance(mano, str) else None)
+    span = span_of(take, request.first, request.last, corrections)
+    solved = solved_again(take, corrections, span, model, progress)
+    save_take(solved, out)
+    return solved
+
+
+def span_of(take: Take, first: int | None, last: int | None, corrections: Sequence[Correction]) -> range:
+    """Rows of the take to solve again: frames first to last of the footage, both included; without them, what the
+    corrections reach and as much around it as is faded in. RequestError where the take has no such frames."""
+    reaches = [item.reach for item in corrections]
+    if not reaches and (first is None or last is None):
+        raise RequestError("Say what to solve again: a range of frames, or corrections, or both.")
+    start = min(reach[0] for reach in reaches) - BLEND_FRAMES if first is None else first
+    stop = max(reach[1] for reach in reaches) + BLEND_FRAMES if last is None else last
+    rows = np.flatnonzero((take.frame >= start) & (take.frame <= stop))
+    if not len(rows):
+        raise RequestError(
+            f"The take has no frames {start} to {stop}; it holds {int(take.frame[0])} to {int(take.frame[-1])}."
+        )
+    return range(int(rows[0]), int(rows[-1]) + 1)
+
+
+def solved_again(
+    take: Take,
+    corrections: Sequence[Correction],
+    rows: range,
+    hand_model: HandModel,
+    progress: Progress | None = None,
+) -> Take:
+    """The take with the rows solved again; all others as they are. Without corrections that is what it holds already,
+    to a hundredth of a millimetre or so."""
+    model = hand_model.to("cpu", torch.float64)
+    _check_model(take, model)
+    shape = _shape(take, model)
+    earlier = _remembered(take)
+    everything = (*earlier, *corrections)
+    tracks, predictions = evidence_of(take)
+    told = told_evidence(tracks, predictions, take.frame, corrections)
+    poses = _told_poses(take, everything)
+    part = range(max(rows.start - CONTEXT_FRAMES, 0), min(rows.stop + CONTEXT_FRAMES, take.frame_count))
+    solution = _solved_part(take, model, shape, told, poses, _touches(take, everything), part, progress)
+    solved = solved_rows(solution, rows, part)
+    span = slice(rows.start, rows.stop)
+    turns = with_unfree_turns(shape.parameterisation, poses.poses.pose_wxyz[span], solved["pose_wxyz"])
+    follows = (poses.trust[span] == GIVES_WAY)[..., None, None]
+    solved["pose_wxyz"] = np.where(follows, turns, solved["pose_wxyz"])
+    result = with_told_evidence(blended(take, solved, poses, rows, model), take, told, solved, rows)
+    kept = [item for item in corrections if item.kind in _REMEMBERED]
+    return replace(result, meta=_with_corrections(take.meta, [*earlier, *kept]))
+
+
+def _told_poses(take: Take, corrections: Sequence[Correction]) -> ToldPoses:
+    root, fingers, wrist_m = take.root_wxyz.copy(), take.pose_wxyz.copy(), take.wrist_cam_m.copy()
+    trust, doubt, present = np.zeros(take.present.shape), np.zeros(take.present.shape), take.present.copy()
+    for item in corrections:
+        rows = _rows(take, item)
+        for side in item.sides:
+            if item.kind in ("keep", "follow"):
+                trust[rows, side] = STAYS if item.kind == "keep" else np.maximum(trust[rows, side], GIVES_WAY)
+            elif item.kind == "pose":
+                root[rows, side], fingers[rows, side] = item.root_wxyz, item.pose_wxyz
+                wrist_m[rows, side] = item.wrist_cam_m
+                trust[rows, side], present[rows, side] = STAYS, SEEN
+                beside = _falling_off(rows, item.falloff, len(doubt))
+                doubt[:, side] = np.maximum(doubt[:, side], 1 - (1 - beside) ** _DOUBT_POWER)
+    return ToldPoses(Poses(root, fingers, wrist_m), trust, doubt, present)
+
+
+def _touches(take: Take, corrections: Sequence[Correction]) -> tuple[tuple[Touch, ...], tuple[Apart, ...]]:
+    touches, aparts = [], []
+    both = (take.present != ABSENT).all(1)
+    for item in corrections:
+        rows = _rows(take, item)
+        left, right = PART_CAPSULES[item.left], PART_CAPSULES[item.right]
+        if item.kind == "apart":
+            aparts.append(Apart(np.isin(np.arange(take.frame_count), rows), left, right))
+        elif item.kind == "touch" and len(rows):
+            if not both[rows].any():
+                raise RequestError(
+                    f"Frames {item.first} to {item.last} never have both hands, so nothing can touch there."
+                )
+            touches.append(Touch(_falling_off(rows, item.falloff, take.frame_count), left, right))
+    return tuple(touches), tuple(aparts)
+
+
+def _falling_off(rows: NDArray[np.int64], falloff: int, count: int) -> NDArray[np.float64]:
+    """(T,) 1 in the rows, falling to 0 over so many frames beyond their ends."""
+    if not len(rows):
+        return np.zeros(count)
+    at = np.arange(count)
+    near = np.clip(1 - np.maximum(rows[0] - at, at - rows[-1]) / (falloff + 1), 0, 1)
+    return near**2 * (3 - 2 * near)
+
+
+def _solved_part(
+    take: Take,
+    model: HandModel,
+    shape: ShotShape,
+    told: ToldEvidence,
+    poses: ToldPoses,
+    contact: tuple[tuple[Touch, ...], tuple[Apart, ...]],
+    part: range,
+    progress: Progress | None,
+) -> ShotSolution:
+    rows = slice(part.start, part.stop)
+    present = usable_presence(told.tracks, told.predictions)
+    present = np.where(poses.trust > 0, poses.present, present).astype(np.uint8)
+    raw = Poses(
+        *(
+            np.where(told.changed[rows].reshape(-1, 2, *[1] * (values.ndim - 2)), np.nan, values[rows])
+            for values in (take.raw_root_wxyz, take.raw_pose_wxyz, take.raw_wrist_cam_m)
+        )
+    )
+    held = Poses(*(values[rows] for values in vars(poses.poses).values()))
+    touches, aparts = contact
+    given = Given(
+        raw,
+        held,
+        poses.trust[rows],
+        poses.doubt[rows],
+        tuple(replace(item, weight=item.weight[rows]) for item in touches),
+        tuple(replace(item, frames=item.frames[rows]) for item in aparts),
+    )
+    evidence = Evidence(
+        HandTracks(*(values[rows] for values in vars(told.tracks).values())),
+        None
+        if told.predictions is None
+        else TwoHandPredictions(*(values[rows] for values in vars(told.predictions).values())),
+        present[rows],
+        _camera(take, rows),
+        frame_times(take.time_s, take.frame_count)[rows],
+    )
+    return solve_evidence(model, shape, evidence, _settings(take), given, progress)
+
+
+def _shape(take: Take, model: HandModel) -> ShotShape:
+    parameterisation = make_parameterisation(model, torch.as_tensor(take.betas).double())
+    scale = np.ones(2) if take.evidence_world_scale is None else take.evidence_world_scale
+    return ShotShape(parameterisation, torch.as_tensor(scale))
+
+
+def _rows(take: Take, item: Correction) -> NDArray[np.int64]:
+    return np.flatnonzero((take.frame >= item.first) & (take.frame <= item.last))
+
+
+def _camera(take: Take, rows: slice) -> Camera:
+    width, height = take.size_px.tolist()
+    return Camera(take.K if take.K.ndim == 2 else take.K[rows], (width, height), take.T_world_cam[rows])
+
+
+def _settings(take: Take) -> SolveSettings:
+    smooth = (take.meta.get("settings") or {}).get("smooth")
+    usual = SolveSettings()
+    return replace(usual, smooth=float(smooth)) if isinstance(smooth, int | float) else usual
+
+
+def _check_model(take: Take, model: HandModel) -> None:
+    rest_m = model.with_shape(torch.as_tensor(take.betas).double()).rest_joints_m.numpy()
+    if np.abs(rest_m - take.rest_joints_m).max() > _SAME_HAND_M:
+        name = (take.meta.get("hand_model") or {}).get("name", "another one")
+        raise RequestError(
+            f"The take was made with another hand model ({name}). Give the same one: --mano with its folder, or none."
+        )
+
+
+def _remembered(take: Take) -> tuple[Correction, ...]:
+    said = take.meta.get(_CORRECTIONS)
+    return corrections_from(json.dumps({_CORRECTIONS: said})) if said else ()
+
+
+def _with_corrections(meta: Any, corrections: Sequence[Correction]) -> dict[str, Any]:
+    return {**meta, _CORRECTIONS: json.loads(corrections_text(corrections))[_CORRECTIONS]}
