@@ -20,6 +20,7 @@ from inference_core.cli import network_commands
 from inference_core.cli.terminal import forgiving_streams
 from inference_core.crash_log import exit_code, told_and_logged
 from inference_core.runtime.process import settle_process
+from inference_core.runtime.stopwatch import START, Stopwatch, timed
 from inference_core.shared.errors import DuohandError, RequestError
 from inference_core.shared.messages import (
     EXIT_CANCELLED,
@@ -105,6 +106,7 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="go on from what a stopped run of the same request left (default)",
     )
+    parser.add_argument("--profile", action="store_true", help="also say where the time went")
     told = parser.add_mutually_exclusive_group()
     told.add_argument("--json", action="store_true", help="JSON messages on stdout (docs/protocol.md)")
     told.add_argument(
@@ -210,19 +212,26 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         out=parsed.out or _default_out(parsed.footage),
         preview=parsed.preview,
         resume=parsed.resume,
+        profile=parsed.profile,
         **_settings(parsed),
     )
     if parsed.json:
         # A terminal or /dev/null says nothing of the parent; a pipe that closes does.
         piped = sys.stdin is not None and stat.S_ISFIFO(os.fstat(0).st_mode)
         return supervise(stdin_lines() if piped else None, encode_request(request))
-    from inference_core.cli.job_progress import JobProgress
-    from inference_core.cli.take_report import summary
-    from inference_core.cli.terminal import ProgressBar
-    from inference_core.pipeline import reconstruct
+    watch = Stopwatch()
+    with watch.running():
+        with timed(START):
+            from inference_core.cli.job_progress import JobProgress
+            from inference_core.cli.profile_table import profile_table
+            from inference_core.cli.take_report import summary
+            from inference_core.cli.terminal import ProgressBar
+            from inference_core.pipeline import reconstruct
 
-    with JobProgress() if parsed.progress == "openjd" else ProgressBar() as bar:
-        take = reconstruct(request, bar.show, bar.warn)
+        with JobProgress() if parsed.progress == "openjd" else ProgressBar() as bar:
+            take = reconstruct(request, bar.show, bar.warn)
+    if request.profile:
+        print(profile_table(watch.profile(take.frame_count)), file=sys.stderr)
     print(summary(take))
     print(f"Take: {request.out}" + (f"\nPreview: {request.preview}" if request.preview else ""))
     return EXIT_OK

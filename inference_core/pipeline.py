@@ -28,6 +28,7 @@ from inference_core.preview import (
 from inference_core.request_inputs import capture_inputs
 from inference_core.resume_cache import ResumeCache
 from inference_core.runtime.device import choose_device
+from inference_core.runtime.stopwatch import DECODE, LOAD, WRITE, timed
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest, Progress, check_request
 from inference_core.shared.presence import SEEN
@@ -60,12 +61,14 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     out, preview = _outputs(request)
     frames = parse_frame_range(request.frames)
     limits = limits_of(request.max_pixels, request.max_frames)
-    footage = open_footage(request.footage, frames, request.fps, notices.add, limits)
+    with timed(DECODE):
+        footage = open_footage(request.footage, frames, request.fps, notices.add, limits)
     plate = _plate(request, footage, notices)
     camera = camera_of(request, footage.info.size_px)
     if request.camera_path is not None:
         camera = with_camera_path(camera, Path(request.camera_path), footage.info.numbers)
-    hand_model = load_hand_model(Path(request.mano) if request.mano else None)
+    with timed(LOAD):
+        hand_model = load_hand_model(Path(request.mano) if request.mano else None)
     device = choose_device(request.device)
     network = choose_network(request.network, hand_model, device)
     with ResumeCache(out, request.resume) as cache:
@@ -100,11 +103,12 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
             meta,
             shot.predictions,
         )
-        save_take(take, out)
-        if preview is not None:
-            write_preview(take, footage, preview, progress)
-        if plate is not None:
-            write_plate(footage, plate, progress)
+        with timed(WRITE):
+            save_take(take, out)
+            if preview is not None:
+                write_preview(take, footage, preview, progress)
+            if plate is not None:
+                write_plate(footage, plate, progress)
     return take
 
 

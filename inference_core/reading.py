@@ -20,6 +20,7 @@ from inference_core.footage.records import Frame
 from inference_core.geometry.camera import Camera
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.runtime.ahead import in_order
+from inference_core.runtime.stopwatch import FIT, PREDICT, REFINE, timed
 from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.refine import HandReadings, read_expected_hands, refined
@@ -66,11 +67,14 @@ class FrameReader:
     ) -> tuple[HandReadings, TwoHandPredictions]:
         readings = HandReadings.nothing(len(frames))
         if self.head is not None:
-            readings = read_expected_hands(frames, expected, self.head)
+            with timed(REFINE):
+                readings = read_expected_hands(frames, expected, self.head)
             _, expected = refined(tracks, expected, readings)
         if self.shape is not None:
-            expected = fit_expected_hands(expected, squares_px, self.camera, self.shape)
-        return readings, predict_frames(frames, expected, squares_px, self.camera, self.predictor)
+            with timed(FIT):
+                expected = fit_expected_hands(expected, squares_px, self.camera, self.shape)
+        with timed(PREDICT):
+            return readings, predict_frames(frames, expected, squares_px, self.camera, self.predictor)
 
 
 def part(record: Record, rows: slice) -> Record:

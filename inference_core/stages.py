@@ -31,7 +31,9 @@ from inference_core.landmarks.landmark_head import HEAD_FILE, HeadWithLandmarks,
 from inference_core.landmarks.weights import load_landmark_networks, load_pose_networks
 from inference_core.reading import FrameReader, part
 from inference_core.resume_cache import ResumeCache
+from inference_core.runtime import stopwatch
 from inference_core.runtime.ahead import ahead
+from inference_core.runtime.stopwatch import DECODE, FIT, LOAD, SEARCH, SIDES, SOLVE, timed, timed_items
 from inference_core.shared.messages import Progress
 from inference_core.shared.stages import DETECT, READ, RECOVER, TRACK
 from inference_core.tracking.arms import with_arms
@@ -95,7 +97,8 @@ class Run:
     def frames(self, stage: str, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """The footage's frames from `start` to `stop`; the run's progress is told as they are taken."""
         count = self.footage.info.count
-        for at, frame in enumerate(self.footage.part(start, count if stop is None else stop), start + 1):
+        frames = timed_items(DECODE, self.footage.part(start, count if stop is None else stop))
+        for at, frame in enumerate(frames, start + 1):
             yield frame
             self.progress(stage, at, count)
 
@@ -154,6 +157,7 @@ class Shot:
     solution: ShotSolution | None = None
 
 
+@timed(LOAD)
 def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork | None:
     """The network that `wanted` means, None for no network.
 
@@ -186,12 +190,14 @@ def _folder_of(weights: Path) -> Path:
 def detect(run: Run) -> Shot:
     """All sightings of hands in the footage."""
     count, depends_on = run.footage.info.count, {"device": run.device.type, "head": _identity(run)}
-    networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
+    with timed(LOAD):
+        networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
     detector = ShotDetector(networks, pose=pose, head=run.head, state=run.load(DETECT, depends_on))
     kept = detector.done
     run.progress(DETECT, kept, count)
     if kept < count:
-        for done in detector.run(ahead(run.footage.part(detector.next_frame, count), _AHEAD_FRAMES)):
+        frames = timed_items(DECODE, run.footage.part(detector.next_frame, count))
+        for done in timed_items(stopwatch.DETECT, detector.run(ahead(frames, _AHEAD_FRAMES))):
             if done - kept >= PIECE_FRAMES or done == count:
                 run.keep(DETECT, depends_on, detector.state())
                 kept = done
@@ -199,6 +205,7 @@ def detect(run: Run) -> Shot:
     return Shot(detector.detections())
 
 
+@timed(SIDES)
 def track(run: Run, shot: Shot) -> Shot:
     """The sightings on a left and a right track, sides told by arms and, where there is one, the landmark head."""
     detections, head = shot.detections, run.head
@@ -213,6 +220,7 @@ def track(run: Run, shot: Shot) -> Shot:
     return replace(shot, detections=detections, tracks=build_tracks(detections, run.tracking))
 
 
+@timed(SEARCH)
 def recover(run: Run, shot: Shot) -> Shot:
     """Hands that the tracks lost, found where they are there after all; without a head the tracks stay as they are."""
     tracks = _known(shot.tracks)
@@ -281,10 +289,12 @@ def _frame_reader(
     shape = None
     if network.predictor.card.configuration.evidence:
         hand = run.hand_model.to("cpu", torch.float64)
-        shape = shot_shape(tracked, squares_px, run.camera, hand, head_read=network.head is not None)
+        with timed(FIT):
+            shape = shot_shape(tracked, squares_px, run.camera, hand, head_read=network.head is not None)
     return FrameReader(run.camera, network.predictor, network.head, shape)
 
 
+@timed(SOLVE)
 def solve(run: Run, shot: Shot) -> Shot:
     """The smooth, metric motion of both hands that all of it tells of."""
     solution = solve_shot(

@@ -23,6 +23,7 @@ from typing import IO
 from inference_core import __version__
 from inference_core.crash_log import exit_code, told_and_logged
 from inference_core.runtime.process import memory_held, settle_process
+from inference_core.runtime.stopwatch import START, Stopwatch, timed
 from inference_core.shared.errors import DuohandError
 from inference_core.shared.messages import (
     CANCELLED_KIND,
@@ -180,17 +181,22 @@ def carry_out(request: Request, wire: Wire, orders: Orders) -> int:
         wire.send(StageProgress(stage, done, total))
 
     try:
-        with stoppable(wire, orders):
+        watch, profile = Stopwatch(), None
+        with stoppable(wire, orders), watch.running():
             if isinstance(request, CaptureRequest):
-                from inference_core.pipeline import reconstruct
+                with timed(START):
+                    from inference_core.pipeline import reconstruct
 
-                reconstruct(request, progress, lambda text: wire.send(Notice(text)))
+                take = reconstruct(request, progress, lambda text: wire.send(Notice(text)))
                 done = Done(request.out, request.preview)
+                profile = watch.profile(take.frame_count) if request.profile else None
             else:
                 from inference_core.solve_again import solve_take
 
                 solve_take(request, progress)
                 done = Done(request.out)
+        if profile is not None:
+            wire.send(profile)
         wire.send(done)
     except Cancelled:
         wire.send(Failure(CANCELLED_KIND, STOPPED_TEXT))

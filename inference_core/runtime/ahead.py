@@ -5,7 +5,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+from inference_core.runtime.stopwatch import WAIT, timed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,9 +18,9 @@ def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
     """The items in order, `count` of which a thread takes in advance."""
     coming, end = iter(items), object()
     with _threads(1) as pool:
-        waiting = deque(pool.submit(next, coming, end) for _ in range(count))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, coming, end))
+        waiting = deque(_begun(pool, next, coming, end) for _ in range(count))
+        while (item := _result(waiting)) is not end:
+            waiting.append(_begun(pool, next, coming, end))
             yield item  # pyright: ignore[reportReturnType]
 
 
@@ -27,10 +30,20 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], at_once: int
     with _threads(at_once) as pool:
         for item in items:
             if len(waiting) == at_once:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(work, item))
+                yield _result(waiting)
+            waiting.append(_begun(pool, work, item))
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting)
+
+
+def _begun(pool: ThreadPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+    """The work in a thread, timed by whatever times this one."""
+    return pool.submit(copy_context().run, work, *arguments)
+
+
+def _result(waiting: deque[Future[Result]]) -> Result:
+    with timed(WAIT):
+        return waiting.popleft().result()
 
 
 @contextmanager

@@ -69,7 +69,8 @@ class CaptureRequest:
     (sensor's width) or intrinsics_px (fx, fy, cx, cy). smooth: 0..1. network: "auto", "none", "shipped" or a path.
     hand_length_mm: wrist crease to middle fingertip. camera_path: a file of a moving camera's pose in every frame.
     proxy: where the plate movie goes; "auto": beside the take where Blender would not show the footage as it is worked
-    on; "none". max_pixels, max_frames: what footage may hold (docs/footage.md).
+    on; "none". max_pixels, max_frames: what footage may hold (docs/footage.md). profile: also
+    say where the time went.
     """
 
     footage: str
@@ -92,6 +93,7 @@ class CaptureRequest:
     proxy: str = "auto"
     max_pixels: int | None = None
     max_frames: int | None = None
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,22 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """Where a run's time went, before its last line: seconds in which each of `parts` held the run up, and seconds of
+    threads that worked on it beside; of the whole, by the clock and of the processor; frames of the take.
+
+    What is missing to the whole belongs to no part.
+    """
+
+    parts: tuple[str, ...]
+    held_up_s: tuple[float, ...]
+    beside_s: tuple[float, ...]
+    total_s: float
+    processor_s: float
+    frames: int
+
+
+@dataclass(frozen=True)
 class Failure:
     """The last line of a run that failed: kind is the error's class name, or "Cancelled"."""
 
@@ -168,13 +186,14 @@ class Done:
     preview: str | None = None
 
 
-Message = Hello | Status | StageProgress | Notice | Failure | Done
+Message = Hello | Status | StageProgress | Notice | Profile | Failure | Done
 
 _TYPES: dict[str, type[Any]] = {
     "hello": Hello,
     "status": Status,
     "progress": StageProgress,
     "warning": Notice,
+    "profile": Profile,
     "error": Failure,
     "done": Done,
 }

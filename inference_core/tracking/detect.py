@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from inference_core.landmarks.body_reader import find_arms
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.weights import LandmarkNetworks, PoseNetworks
+from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.tracklets import Sighting, Tracklets
 from inference_core.tracking.window import DetectionSettings, Window
@@ -123,6 +124,7 @@ class ShotDetector:
         return arms_px, arms_m
 
 
+@timed(SIDES)
 def _arms(
     images: list[NDArray[np.uint8] | None], first: int, settings: DetectionSettings, pose: PoseNetworks
 ) -> _ArmsArrays:

@@ -17,6 +17,7 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.runtime.ahead import in_order
+from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
 
@@ -71,6 +72,7 @@ def _asked(detections: ShotDetections) -> NDArray[np.bool_]:
     return asked
 
 
+@timed(SIDES)
 def _log_odds(
     image: NDArray[np.uint8], points_px: NDArray[np.float64], head: HeadWithLandmarks
 ) -> NDArray[np.float64]:

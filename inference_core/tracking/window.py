@@ -14,6 +14,7 @@ from inference_core.landmarks.hand_search import plausible, search_hands, square
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.palm_detector import detect_palms, detect_palms_closer
 from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.runtime.stopwatch import SEARCH, timed
 from inference_core.tracking.tracklets import Sighting, Tracklets
 
 Image = NDArray[np.uint8]
@@ -130,6 +131,7 @@ class Window:
         self._waiting = []
         self._follow(self._loose_starts(fresh), BACKWARDS)
 
+    @timed(SEARCH)
     def _search(self, frames: Sequence[int]) -> None:
         """Search some frames for hands without their palms, where one is missing still and it is time to, and follow
         them both ways. Without a landmark head nothing tells hands from forearms: then nothing is searched.
@@ -157,7 +159,10 @@ class Window:
         images = {at: image for at in frames if (image := self._images[at]) is not None}
         settings = self._settings
         if closer:
-            palms = detect_palms_closer(list(images.values()), self._networks, settings.min_palm_score_closer)
+            with timed(SEARCH):
+                palms = detect_palms_closer(
+                    list(images.values()), self._networks, settings.min_palm_score_closer
+                )
         else:
             palms = detect_palms(list(images.values()), self._networks, settings.min_palm_score)
         places, crops = [], []

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parts of a run are timed once each, and what holds it up adds up to the whole."""
+
+import time
+
+import pytest
+
+from inference_core.cli.profile_table import profile_table
+from inference_core.runtime.ahead import in_order
+from inference_core.runtime.stopwatch import Stopwatch, timed, timed_items
+from inference_core.shared.messages import Profile, decode_message, encode_message
+
+
+@timed("inner")
+def inner(_item: int = 0) -> None:
+    time.sleep(0.02)
+
+
+def test_the_inner_of_two_parts_gets_its_own_time_and_threads_are_kept_apart() -> None:
+    watch = Stopwatch()
+    with watch.running():
+        with timed("outer"):
+            inner()
+            list(in_order(inner, timed_items("taken", range(4))))
+        time.sleep(0.01)
+    profile = watch.profile(4)
+    held_up = dict(zip(profile.parts, profile.held_up_s, strict=True))
+    beside = dict(zip(profile.parts, profile.beside_s, strict=True))
+    assert held_up["inner"] >= 0.02 and beside["inner"] >= 0.08
+    assert min(held_up.values()) >= 0 and beside["outer"] == 0
+    assert sum(profile.held_up_s) < profile.total_s - 0.009
+    table = profile_table(profile)
+    assert all(part in table for part in (*profile.parts, "the rest", "frames a second"))
+    assert decode_message(encode_message(profile)) == profile
+
+
+def test_nothing_is_timed_where_no_watch_runs() -> None:
+    watch = Stopwatch()
+    inner()
+    assert watch.profile(0).parts == ()
+    assert isinstance(profile_table(watch.profile(0)), str)
+    with pytest.raises(ZeroDivisionError), watch.running(), timed("fails"):
+        _ = 1 / 0
+    assert watch.profile(1).parts == ("fails",)
+    assert Profile((), (), (), 1.0, 1.0, 1) == decode_message(
+        encode_message(Profile((), (), (), 1.0, 1.0, 1))
+    )
