@@ -48,12 +48,12 @@ def _row(clip: Path, limit: int) -> str:
     detect_shot(frames[:2], networks)
     start = time.perf_counter()
     detections = detect_shot(frames, networks)
-    evidence = build_tracks(detections)
+    tracks = build_tracks(detections)
     ours_ms = (time.perf_counter() - start) / len(frames) * 1e3
     theirs, theirs_ms = _mediapipe(frames)
     differences = np.array(_differences(detections, theirs)) * 100
-    seen = [(evidence.present[:, side] == SEEN).sum() for side in (0, 1)]
-    filled = (evidence.present == FILLED).sum()
+    seen = [(tracks.present[:, side] == SEEN).sum() for side in (0, 1)]
+    filled = (tracks.present == FILLED).sum()
     return (
         f"| {clip.name} | {len(frames)} | {len(detections.at)} (left {seen[0]}, right {seen[1]}, filled {filled}) "
         f"| {sum(map(len, theirs))} | {np.median(differences):.2f} % | {np.percentile(differences, 90):.2f} % "

@@ -136,7 +136,7 @@ def captured(load: Load, hand: HandModel, device: str) -> Run:
             return graph(*inputs)[answer]
 
     def record(image: Tensor) -> None:
-        known = graph_inputs(image, None, network.configuration.evidence)
+        known = graph_inputs(image, None, network.configuration.conditioning)
         inputs.extend(value.to(place).clone() for value in known)
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
@@ -161,16 +161,16 @@ def openvino(load: Load, hand: HandModel, device: str) -> Run:
     """As the predictor runs it, with vertices."""
     network, place = load(), torch.device(device)
     example = torch.zeros(CPU_ROWS, 3, CROP_PX, CROP_PX)
-    evidence = network.configuration.evidence
+    conditioning = network.configuration.conditioning
     graph = NetworkGraph(
         "benchmark",
         str(time.time()),
         lambda: prepared(network, hand, place, vertices=True),
-        tuple(graph_inputs(example, None, evidence)),
+        tuple(graph_inputs(example, None, conditioning)),
     )
     with tempfile.TemporaryDirectory() as cache:
         run = ready_to_run(graph, place, Path(cache))
-    return answers(GraphEngine(run, output_names(network.configuration, vertices=True), evidence))
+    return answers(GraphEngine(run, output_names(network.configuration, vertices=True), conditioning))
 
 
 def plain(load: Load, hand: HandModel, device: str, heads: bool = True) -> Run:

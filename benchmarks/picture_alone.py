@@ -37,7 +37,7 @@ class PictureAlone:
     engine: Engine
     name: str = "picture alone"
 
-    def __call__(self, image: Tensor, evidence: Conditioning | None = None) -> HandEstimates:
+    def __call__(self, image: Tensor, conditioning: Conditioning | None = None) -> HandEstimates:
         """See Engine."""
         return self.engine(image)
 

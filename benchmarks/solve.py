@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How well the shot solve meets its evidence: python -m benchmarks.solve CLIP_OR_TAKE... [--fov DEG]
+"""How well the shot solve fits its observations: python -m benchmarks.solve CLIP_OR_TAKE... [--fov DEG]
 
 For a clip: finds the landmarks, solves, and prints a line a side; for a take: the same from its arrays (world
 landmarks, which a take does not keep, left out).
@@ -81,11 +81,9 @@ def _of_clip(file: Path, fov_deg: float | None, smooth: float) -> Result:
     size_px = footage.info.size_px
     camera = default_camera(size_px) if fov_deg is None else camera_from_fov(size_px, fov_deg)
     detections = detect_shot(footage, load_landmark_networks(torch.device("cpu")))
-    evidence = build_tracks(detections)
+    tracks = build_tracks(detections)
     start, busy = time.perf_counter(), time.process_time()
-    solution = solve_shot(
-        evidence, camera, detections.time_s, load_hand_model(), SolveSettings(smooth=smooth)
-    )
+    solution = solve_shot(tracks, camera, detections.time_s, load_hand_model(), SolveSettings(smooth=smooth))
     hands = max(1, int((solution.present != ABSENT).sum()))
     wall_ms, busy_ms = 1e3 * (time.perf_counter() - start) / hands, 1e3 * (time.process_time() - busy) / hands
     print(f"{file.name}: {hands} hand frames, {wall_ms:.1f} ms each ({busy_ms:.1f} ms of processor time)")
@@ -102,8 +100,8 @@ def _of_clip(file: Path, fov_deg: float | None, smooth: float) -> Result:
         file.name,
         camera.K,
         solution.present,
-        evidence.landmarks_px,
-        evidence.world_m,
+        tracks.landmarks_px,
+        tracks.world_m,
         **{name: getattr(solution, name) for name in fields},
     )
 

@@ -20,7 +20,7 @@ from inference_core.hand_model.load import load_hand_model
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.pretrained_backbones import PalmBackbone
 from training.config import Experiment
-from training.data.conditioning_noise import EvidenceNoise, with_degraded_evidence
+from training.data.conditioning_noise import ConditioningNoise, with_degraded_conditioning
 from training.data.sample import Sample
 from training.data.sources import AheadSource, PreparedSource
 from training.data.synthetic_source import SyntheticSource, made_samples
@@ -45,7 +45,7 @@ def main() -> None:
     began = time.monotonic()
     sample = made_samples(scenes, hand, 1, 0, batch, device)
     generator = torch.Generator(device).manual_seed(0)
-    sample = with_degraded_evidence(sample, EvidenceNoise(), generator)
+    sample = with_degraded_conditioning(sample, ConditioningNoise(), generator)
     rows = {"first batch of pictures, s": time.monotonic() - began}
 
     source = SyntheticSource(scenes, hand, batch, 1, device)
@@ -65,7 +65,7 @@ def main() -> None:
     if arguments.compile:
         step = trainer(fast, device, compiled=True)
         rows["... and compiled"] = rate(step, batch, device, arguments.seconds, sample)
-    prepared = PreparedSource(source, DIR_S_WHOLE.augment, DIR_S_WHOLE.evidence, 0)
+    prepared = PreparedSource(source, DIR_S_WHOLE.augment, DIR_S_WHOLE.conditioning, 0)
     batches = AheadSource(prepared, device).batches(100)
     rows["... and making its pictures"] = rate(step, batch, device, arguments.seconds, batches)
     for name, value in rows.items():
@@ -82,7 +82,7 @@ def setting(precision: str, channels_last: bool) -> Experiment:
 def trainer(experiment: Experiment, device: torch.device, compiled: bool = False) -> Callable[[Sample], None]:
     """One optimiser step of a fresh network."""
     network = DirNetwork(experiment.network).to(device).train()
-    network.backbone.requires_grad_(experiment.data.source != "precomputed")
+    network.backbone.requires_grad_(experiment.data.source != "feature-cache")
     if experiment.run.channels_last:
         lay_out_channels_last(network)
     if compiled:
@@ -91,7 +91,7 @@ def trainer(experiment: Experiment, device: torch.device, compiled: bool = False
     optimiser = build_optimiser(network, experiment.optimiser)
 
     def step(sample: Sample) -> None:
-        terms = learner.terms(learner(sample.image, sample.evidence, sample.levels), sample)
+        terms = learner.terms(learner(sample.image, sample.conditioning, sample.levels), sample)
         optimiser.zero_grad(set_to_none=True)
         terms[TOTAL].backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), experiment.optimiser.clip_norm)

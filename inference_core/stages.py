@@ -178,7 +178,7 @@ def _network(folder: Path, stats: str, hand_model: HandModel, device: torch.devi
     """The network at `folder`, for as long as its files' sizes and times of change are these."""
     predictor = load_predictor(folder, hand_model, device)
     configuration = predictor.card.configuration
-    head = stored_head(_folder_of(folder), device) if configuration.evidence else None
+    head = stored_head(_folder_of(folder), device) if configuration.conditioning else None
     identity = f"{_folder_of(folder).resolve()}|{stats}|{device.type}|{hand_model.name}"
     return ChosenNetwork(configuration.name, identity, predictor, head)
 
@@ -253,7 +253,7 @@ def _recovered(run: Run, tracks: HandTracks, head: HeadWithLandmarks) -> HandTra
 
 def read(run: Run, shot: Shot) -> Shot:
     """What is read of every frame by itself: landmarks again, by the head; the hand model fitted to each hand, for the
-    network to start from; what the network says. As far as there is a network and its evidence and head.
+    network to start from; what the network says. As far as there is a network and its conditioning and head.
     """
     network, tracks = run.network, _known(shot.tracks)
     if network is None:
@@ -287,7 +287,7 @@ def _frame_reader(
     run: Run, network: ChosenNetwork, tracked: ExpectedHands, squares_px: NDArray[np.float64]
 ) -> FrameReader:
     shape = None
-    if network.predictor.card.configuration.evidence:
+    if network.predictor.card.configuration.conditioning:
         hand = run.hand_model.to("cpu", torch.float64)
         with timed(FIT):
             shape = shot_shape(tracked, squares_px, run.camera, hand, head_read=network.head is not None)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from inference_core.two_hand.configuration import NetworkConfiguration
 from training.data.augment import AugmentSettings
-from training.data.conditioning_noise import EvidenceNoise
+from training.data.conditioning_noise import ConditioningNoise
 from training.synthetic.settings import Settings as SceneSettings
 from training.trainer.supervision import LossWeights
 
@@ -21,19 +21,19 @@ class DataSettings:
     """Where samples come from.
 
     source: "synthetic" makes them on the training device while it trains; "shards" reads what training.synthetic wrote
-    under `root`; "precomputed" what training.feature_cache wrote there, with the backbone held still; "interhand"
+    under `root`; "feature-cache" what training.feature_cache wrote there, with the backbone frozen; "interhand"
     reads prepared InterHand2.6M in the layout of docs/datasets.md under `root`. workers: processes that read files
     (not used by "synthetic"). synthetic: what the generator makes. mano: the user's MANO folder, which "interhand"
-    needs; the open hand otherwise. held_out: samples of the held-out set that is looked at during training; its seeds
+    needs; the open hand otherwise. validation: samples of the validation set scored during training; its seeds
     never occur in training.
     """
 
-    source: Literal["synthetic", "shards", "precomputed", "interhand"] = "synthetic"
+    source: Literal["synthetic", "shards", "feature-cache", "interhand"] = "synthetic"
     root: Path | None = None
     mano: Path | None = None
     synthetic: SceneSettings = field(default_factory=SceneSettings)
     workers: int = 4
-    held_out: int = 512
+    validation: int = 512
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Experiment:
     network: NetworkConfiguration
     data: DataSettings = field(default_factory=DataSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
-    evidence: EvidenceNoise = field(default_factory=EvidenceNoise)
+    conditioning: ConditioningNoise = field(default_factory=ConditioningNoise)
     losses: LossWeights = field(default_factory=LossWeights)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     run: RunSettings = field(default_factory=RunSettings)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from inference_core.two_hand.configuration import DIR_PAPER, DIR_RELEASE, DIR_S
 from training.config import DataSettings, Experiment, OptimiserSettings, RunSettings
 from training.data.augment import LIGHT_AUGMENTATION, AugmentSettings
-from training.data.conditioning_noise import AS_FITTED, NO_EVIDENCE, EvidenceNoise
+from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING, ConditioningNoise
 from training.trainer.supervision import LossWeights
 
 _INTERHAND = DataSettings(source="interhand")
@@ -18,7 +18,7 @@ DIR_PAPER_RUN = Experiment(
     name="dir-paper",
     network=DIR_PAPER,
     data=_INTERHAND,
-    evidence=NO_EVIDENCE,
+    conditioning=NO_CONDITIONING,
     losses=LossWeights(presence=0.05, uncertainty=0.01),
     run=_PAPER_RUN,
 )
@@ -31,13 +31,13 @@ DIR_RELEASE_RUN = replace(
     optimiser=OptimiserSettings(learning_rate=5e-4),
 )
 
-# The one that ships: compact, on a still backbone, landmarks and sides as evidence.
+# The one that ships: compact, on a frozen backbone, landmarks and sides as conditioning.
 DIR_S_RUN = Experiment(
     name="dir-s",
     network=DIR_S,
-    data=DataSettings(source="precomputed", held_out=1024),
+    data=DataSettings(source="feature-cache", validation=1024),
     # Landmarks are really found: what is drawn is only what else is lost.
-    evidence=EvidenceNoise(
+    conditioning=ConditioningNoise(
         dropped=0.1,
         lost=0.1,
         tilt_rad=0.1,
@@ -66,7 +66,7 @@ DIR_S_RUN = Experiment(
     optimiser=OptimiserSettings(learning_rate=1e-3, weight_decay=0.02, clip_norm=2.0),
     run=RunSettings(steps=20_000, batch=64, precision="float32"),
 )
-DIR_S_IMAGE = replace(DIR_S_RUN, name="dir-s-image", evidence=NO_EVIDENCE)
+DIR_S_IMAGE = replace(DIR_S_RUN, name="dir-s-image", conditioning=NO_CONDITIONING)
 DIR_S_BASELINE = replace(DIR_S_RUN, name="dir-s-stages0", network=DIR_S.with_stages(0))
 DIR_S_ONE_STAGE = replace(DIR_S_RUN, name="dir-s-stages1", network=DIR_S.with_stages(1))
 # The same with the backbone learning too, on pictures made while it trains: for a GPU.
@@ -75,7 +75,7 @@ DIR_S_WHOLE = replace(
     name="dir-s-whole",
     data=DataSettings(),
     augment=LIGHT_AUGMENTATION,
-    evidence=AS_FITTED,
+    conditioning=AS_FITTED,
     losses=replace(DIR_S_RUN.losses, vertices=10.0, vertices_uv=10.0, edge=1.0, normal=0.05),
     optimiser=replace(DIR_S_RUN.optimiser, backbone_share=0.5),
     run=RunSettings(steps=20_000, batch=256, compile=True),
@@ -128,8 +128,8 @@ PRESETS: dict[str, Experiment] = {
 DESCRIPTIONS = {
     "dir-paper": "the paper's network on prepared InterHand2.6M",
     "dir-release": "the released graph and learning rate on prepared InterHand2.6M",
-    "dir-s": "the compact network that ships, on a precomputed set, with evidence",
-    "dir-s-image": "the same without evidence",
+    "dir-s": "the compact network that ships, on a feature cache, with conditioning",
+    "dir-s-image": "the same without conditioning",
     "dir-s-stages0": "the same without refinement stages",
     "dir-s-stages1": "the same with one refinement stage",
     "dir-s-whole": "the same with its backbone learning too, on pictures made while it trains",

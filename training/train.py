@@ -24,8 +24,8 @@ from inference_core.two_hand.weights import SHIPPED_FOLDER, WeightsCard, load_we
 from training.config import Experiment, experiment_json
 from training.convert.backbone import load_pretrained
 from training.data.sources import AheadSource, PreparedSource, SampleSource
-from training.data.validation_files import HeldOut
-from training.feature_cache.store import LIFTED
+from training.data.validation_set import ValidationSet
+from training.feature_cache.store import REFINED
 from training.presets import DESCRIPTIONS, PRESETS
 from training.trainer.distributed import World, join_world, leave_world
 from training.trainer.loop import TrainingResult, train
@@ -64,11 +64,11 @@ def run_experiment(experiment: Experiment, source: SampleSource | None = None) -
     hand = load_hand_model(experiment.data.mano).to(device)
     network = started_network(experiment)
     source = source or data_source(experiment, hand, device, world)
-    prepared = PreparedSource(source, experiment.augment, experiment.evidence, experiment.run.seed, world)
-    held_out = HeldOut(experiment, hand, device)
+    prepared = PreparedSource(source, experiment.augment, experiment.conditioning, experiment.run.seed, world)
+    validation = ValidationSet(experiment, hand, device)
     try:
         result = train(
-            experiment, network, hand, AheadSource(prepared, device), device, world, held_out.evaluate
+            experiment, network, hand, AheadSource(prepared, device), device, world, validation.evaluate
         )
         if world.leads:
             write_weights(experiment, result, hand)
@@ -91,7 +91,7 @@ def chosen_device(name: str) -> torch.device:
 def started_network(experiment: Experiment) -> DirNetwork:
     """The experiment's network: from other weights, from a pretrained backbone, or from chance."""
     network = DirNetwork(experiment.network)
-    still, given = experiment.data.source == "precomputed", experiment.run.backbone
+    still, given = experiment.data.source == "feature-cache", experiment.run.backbone
     if still or given is not None or isinstance(network.backbone, PretrainedBackbone):
         load_pretrained(network.backbone, experiment.network.backbone, given)
     if still:
@@ -121,11 +121,11 @@ def data_source(experiment: Experiment, hand: HandModel, device: torch.device, w
         from training.data.shard_source import ShardSource
 
         return ShardSource(data.root, hand, size, run.seed, data.workers, device, world)
-    if data.source == "precomputed":
-        from training.feature_cache.source import PrecomputedSource
+    if data.source == "feature-cache":
+        from training.feature_cache.source import FeatureCacheSource
 
         fine = experiment.network.stages == 2
-        return PrecomputedSource(
+        return FeatureCacheSource(
             data.root, experiment.network.backbone, size, run.seed, device, world, fine=fine
         )
     from training.data.stored import StoredSource, open_data_set
@@ -135,7 +135,7 @@ def data_source(experiment: Experiment, hand: HandModel, device: torch.device, w
 
 def write_weights(experiment: Experiment, result: TrainingResult, hand: HandModel) -> None:
     """The averaged weights, half precision, with a card of what they were trained on and how long."""
-    evaluations = [line for line in read_curves(experiment.folder) if line["kind"].startswith("held_out")]
+    evaluations = [line for line in read_curves(experiment.folder) if line["kind"].startswith("validation")]
     latest = {line["kind"]: line for line in evaluations}
     card = WeightsCard(
         configuration=experiment.network,
@@ -148,9 +148,9 @@ def write_weights(experiment: Experiment, result: TrainingResult, hand: HandMode
     )
     folder = experiment.folder / WEIGHTS_FOLDER
     save_weights(result.average, folder, card, half=True)
-    if experiment.data.source == "precomputed" and experiment.data.root is not None:
-        shutil.copyfile(experiment.data.root / LIFTED / HEAD_FILE, folder / HEAD_FILE)
-    elif experiment.evidence.fitted:
+    if experiment.data.source == "feature-cache" and experiment.data.root is not None:
+        shutil.copyfile(experiment.data.root / REFINED / HEAD_FILE, folder / HEAD_FILE)
+    elif experiment.conditioning.fitted:
         # What was drawn is what the head that ships would have read.
         shutil.copyfile(SHIPPED_FOLDER / HEAD_FILE, folder / HEAD_FILE)
 
@@ -165,7 +165,7 @@ def _data_description(experiment: Experiment, result: TrainingResult) -> str:
     kind = {
         "synthetic": "synthetic pictures of the open hand, made while training",
         "shards": "synthetic pictures of the open hand, from shards",
-        "precomputed": "synthetic clips and stills of the open hand with landmarks found in them, backbone held still",
+        "feature-cache": "synthetic clips and stills of the open hand with landmarks found in them, backbone frozen",
         "interhand": "InterHand2.6M, two-hand frames",
     }[experiment.data.source]
     spent = f"{result.steps} steps, {result.elapsed_s / 60:.1f} minutes of training"

@@ -14,7 +14,7 @@ from inference_core.geometry.rotations import geodesic_angle
 # A mean landmark error of this share of the hand's box halves the trust.
 _HALF_ERROR = 0.035
 # A interpolated frame starts at this much and halves with every so many frame times from the nearest held one.
-_BRIDGED, _BRIDGED_HALVES = 0.5, 6.0
+_INTERPOLATED, _INTERPOLATED_HALVES = 0.5, 6.0
 # Apart by this much, network and solve halve each other's trust.
 _HALF_ANGLE_DEG, _HALF_DISTANCE = 35.0, 0.12
 # Log odds of the features below: joints about the middle knuckle within 10 mm; distance within 5 %.
@@ -66,7 +66,9 @@ def frame_confidence(seen: Observations, held: Tensor, posed: PosedPoints, error
     if seen.network is not None:
         known = seen.network.confidence.clamp(max=1)
         trust = torch.maximum(trust, known * (~seen.seen)) * _agreement(seen, posed)
-    return torch.where(held, trust, _BRIDGED * 0.5 ** (_distance_to_held(seen, held) / _BRIDGED_HALVES))
+    return torch.where(
+        held, trust, _INTERPOLATED * 0.5 ** (_distance_to_held(seen, held) / _INTERPOLATED_HALVES)
+    )
 
 
 def _agreement(seen: Observations, posed: PosedPoints) -> Tensor:

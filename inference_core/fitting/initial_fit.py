@@ -34,9 +34,9 @@ _HALF = CROP_PX / 2
 _FITTED_AT_ONCE = 64
 
 
-def shape_of(evidence: Conditioning, hand: HandModel) -> ShotShape:
+def shape_of(conditioning: Conditioning, hand: HandModel) -> ShotShape:
     """One shape a hand of the crops (T, ...) of one shot. hand: float64, on the CPU."""
-    tracks, camera = _as_tracks(evidence)
+    tracks, camera = _as_tracks(conditioning)
     chosen, count = well_seen(tracks), len(tracks.present)
     times = _apart(count)
     return estimate_shape(hand, gather(tracks, None, chosen, camera, times, hand.joint_axes, range(count)))
@@ -48,19 +48,19 @@ def for_refined(shape: ShotShape, hand: HandModel) -> ShotShape:
     return replace(shape, world_scale=shape.parameterisation.reach_m / mean.reach_m)
 
 
-def fitted(evidence: Conditioning, shape: ShotShape) -> Conditioning:
-    """The evidence with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop by itself."""
-    tracks, camera = _as_tracks(evidence)
+def fitted(conditioning: Conditioning, shape: ShotShape) -> Conditioning:
+    """The conditioning with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop by itself."""
+    tracks, camera = _as_tracks(conditioning)
     count = len(tracks.present)
     axes = shape.parameterisation.axes
     seen = gather(tracks, None, tracks.present, camera, _apart(count), axes, range(count))
-    world_rel_m = torch.zeros_like(evidence.world_rel_m)
+    world_rel_m = torch.zeros_like(conditioning.world_rel_m)
     if len(seen):
         state = fit_frames(shape, seen, start_state(shape, seen))
         points = pose_points(shape.parameterisation, seen.side, state).points_m[:, LANDMARKS]
         world_rel_m[seen.frame, seen.side] = (points - points[:, :1]).to(world_rel_m)
-    missing = evidence.landmark_score[..., None] == 0
-    return replace(evidence, world_rel_m=world_rel_m.masked_fill(missing, 0.0))
+    missing = conditioning.landmark_score[..., None] == 0
+    return replace(conditioning, world_rel_m=world_rel_m.masked_fill(missing, 0.0))
 
 
 def shot_shape(
@@ -104,17 +104,17 @@ def _in_crops(hands: ExpectedHands, views: dict[int, CropCamera]) -> Conditionin
     return Conditioning.joined([crop_conditioning(hands, at, view) for at, view in views.items()])
 
 
-def _as_tracks(evidence: Conditioning) -> tuple[HandTracks, Camera]:
+def _as_tracks(conditioning: Conditioning) -> tuple[HandTracks, Camera]:
     """The crops as a shot of their own: landmarks in the crop's pixels, a lens for each."""
-    pixels = (evidence.landmarks_uv + 1) * _HALF
-    score = evidence.landmark_score[..., None]
-    present = np.where((evidence.hand_score > 0).numpy(), SEEN, ABSENT).astype(np.uint8)
-    focal = torch.where(evidence.focal_uv > 0, evidence.focal_uv, _USUAL_FOCAL_UV) * _HALF
+    pixels = (conditioning.landmarks_uv + 1) * _HALF
+    score = conditioning.landmark_score[..., None]
+    present = np.where((conditioning.hand_score > 0).numpy(), SEEN, ABSENT).astype(np.uint8)
+    focal = torch.where(conditioning.focal_uv > 0, conditioning.focal_uv, _USUAL_FOCAL_UV) * _HALF
     K = torch.zeros(len(focal), 3, 3, dtype=torch.float64)
     K[:, 0, 0] = K[:, 1, 1] = focal.double()
     K[:, :2, 2], K[:, 2, 2] = _HALF, 1.0
     landmarks = torch.cat([pixels, score], -1).numpy()
-    tracks = HandTracks(landmarks, evidence.world_rel_m.numpy(), present, evidence.side_score.numpy())
+    tracks = HandTracks(landmarks, conditioning.world_rel_m.numpy(), present, conditioning.side_score.numpy())
     return tracks, Camera(K.numpy(), (CROP_PX, CROP_PX), np.eye(4))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The evidence of some frames as one flat list of N hand frames, ready for the solve (float64).
+"""What is known of some frames as one flat list of N hand frames, ready for the solve (float64).
 
 Sorted by side, then by frame, so that a hand's neighbours in time are neighbours in the list.
 """
@@ -105,15 +105,15 @@ class Observations:
         return replace(self, **chosen, other=torch.full_like(indices, -1), network=network)
 
 
-def usable_presence(evidence: HandTracks, network: TwoHandPredictions | None) -> NDArray[np.uint8]:
+def usable_presence(tracks: HandTracks, network: TwoHandPredictions | None) -> NDArray[np.uint8]:
     """(T, S) the tracks' presence, as the solve can serve it.
 
     A hand that only the network is sure of counts as filled; a filled stretch that neither landmarks nor the
     network hold anywhere counts as absent.
     """
-    present = evidence.present
+    present = tracks.present
     landmarks = (
-        np.nan_to_num(evidence.landmarks_px[..., 2]) * np.isfinite(evidence.world_m).all((-1, -2))[..., None]
+        np.nan_to_num(tracks.landmarks_px[..., 2]) * np.isfinite(tracks.world_m).all((-1, -2))[..., None]
     )
     held = (present == SEEN) & (landmarks > 0).any(-1)
     if network is not None:
@@ -141,7 +141,7 @@ def _without_unheld_runs(present: NDArray[np.uint8], held: NDArray[np.bool_]) ->
 
 
 def gather(
-    evidence: HandTracks,
+    tracks: HandTracks,
     network: TwoHandPredictions | None,
     present: NDArray[np.uint8],
     camera: Camera,
@@ -157,8 +157,8 @@ def gather(
     side, frame = (torch.as_tensor(found) for found in np.nonzero(present[span].T))
     frame = frame + frames.start
     pick = (frame.numpy(), side.numpy())
-    landmarks = torch.as_tensor(evidence.landmarks_px[pick]).double()
-    world_m = torch.as_tensor(evidence.world_m[pick]).double()
+    landmarks = torch.as_tensor(tracks.landmarks_px[pick]).double()
+    world_m = torch.as_tensor(tracks.world_m[pick]).double()
     finite = landmarks.isfinite().all(-1) & world_m.isfinite().all(-1)
     score = torch.where(finite, landmarks[..., 2].nan_to_num().clamp(0, 1), torch.zeros(()).double())
     pixels, world_m = landmarks[..., :2].nan_to_num(), world_m.nan_to_num()

@@ -57,26 +57,26 @@ _SETTLED = 1e-4
 
 
 def solve_shot(
-    hand_evidence: HandTracks,
+    tracks: HandTracks,
     camera: Camera,
     time_s: NDArray[np.float64],
     hand_model: HandModel,
     settings: SolveSettings | None = None,
-    network_evidence: TwoHandPredictions | None = None,
+    predictions: TwoHandPredictions | None = None,
     progress: Progress | None = None,
 ) -> ShotSolution:
     """Both hands through the whole shot, in the camera's metres.
 
-    time_s (T,): increasing, seconds. network_evidence: one more kind of evidence, weighted by its confidence.
-    Deterministic. Raises RequestError when time stamps and evidence do not fit each other.
+    time_s (T,): increasing, seconds. predictions: one more source, weighted by its confidence.
+    Deterministic. Raises RequestError when time stamps and tracks do not fit each other.
     """
-    times = frame_times(time_s, len(hand_evidence.present))
+    times = frame_times(time_s, len(tracks.present))
     settings = settings or SolveSettings()
     model = hand_model.to("cpu", torch.float64)
-    present = usable_presence(hand_evidence, network_evidence)
+    present = usable_presence(tracks, predictions)
     with torch.no_grad():
-        shape = _shot_shape(model, hand_evidence, camera, times, settings.hand_length_mm)
-    evidence = Evidence(hand_evidence, network_evidence, present, camera, times)
+        shape = _shot_shape(model, tracks, camera, times, settings.hand_length_mm)
+    evidence = Evidence(tracks, predictions, present, camera, times)
     return solve_evidence(model, shape, evidence, settings, progress=progress)
 
 
@@ -144,14 +144,14 @@ def _windows(count: int, settings: SolveSettings) -> Iterator[range]:
 
 def _shot_shape(
     model: HandModel,
-    evidence: HandTracks,
+    tracks: HandTracks,
     camera: Camera,
     times: NDArray[np.float64],
     hand_length_mm: float | None,
 ) -> ShotShape:
-    chosen = well_seen(evidence)
+    chosen = well_seen(tracks)
     everything = range(len(times))
-    seen = gather(evidence, None, chosen, camera, times, model.joint_axes, everything)
+    seen = gather(tracks, None, chosen, camera, times, model.joint_axes, everything)
     return estimate_shape(model, seen, hand_length_mm)
 
 

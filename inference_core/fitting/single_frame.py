@@ -39,7 +39,7 @@ _SHAPE_STEPS = 8
 _SHAPE_FRAMES = 120
 # A hand in a shot counts as this many independent looks at its shape, however many frames it has: landmark
 # errors go with the pose and do not average out.
-_SHAPE_LOOKS = 4.0
+_SHAPE_READINGS = 4.0
 _SIDES_DIFFER = 0.3  # betas, standard deviations
 # A hand's length as given is right to this much.
 _LENGTH_M = 0.001
@@ -54,10 +54,10 @@ class ShotShape:
     world_scale: Tensor
 
 
-def well_seen(evidence: HandTracks) -> NDArray[np.uint8]:
+def well_seen(tracks: HandTracks) -> NDArray[np.uint8]:
     """(T, S) presence of up to 120 hand frames a side only: the best scored of as many equal stretches."""
-    quality = np.where(evidence.present == SEEN, np.nan_to_num(evidence.landmarks_px[..., 2]).mean(-1), 0)
-    chosen = np.full_like(evidence.present, ABSENT)
+    quality = np.where(tracks.present == SEEN, np.nan_to_num(tracks.landmarks_px[..., 2]).mean(-1), 0)
+    chosen = np.full_like(tracks.present, ABSENT)
     for side in (0, 1):
         frames = quality[:, side].nonzero()[0]
         for stretch in np.array_split(frames, max(1, min(len(frames), _SHAPE_FRAMES))):
@@ -228,7 +228,7 @@ def _shape_step(
     reduced = whole.mT @ whole - cross.mT @ eliminated[..., :-1]
     gradient = (whole.mT @ shape_rows.residual[..., None] - cross.mT @ eliminated[..., -1:])[..., 0]
     hand_crops = torch.bincount(seen.side, minlength=2).clamp(min=1)
-    share = (_SHAPE_LOOKS / hand_crops).clamp(max=1.0)[seen.side]
+    share = (_SHAPE_READINGS / hand_crops).clamp(max=1.0)[seen.side]
     hessian, slope = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()
     hessian.index_add_(0, seen.side, reduced * share[:, None, None])
     slope.index_add_(0, seen.side, gradient * share[:, None])

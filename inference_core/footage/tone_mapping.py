@@ -21,7 +21,7 @@ _SRGB_FROM_2020 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
 )
 # Up to here light stays as it is; above, the rest of the range is shared by whatever is brighter.
-_KNEE = 0.75
+_SHOULDER = 0.75
 
 
 def to_srgb(codes: NDArray[np.uint16], transfer: Transfer) -> NDArray[np.uint8]:
@@ -31,8 +31,8 @@ def to_srgb(codes: NDArray[np.uint16], transfer: Transfer) -> NDArray[np.uint8]:
         luminance = light @ _LUMINANCE_2020
         light *= (luminance ** (_HLG_GAMMA - 1) * (_HLG_PEAK_NITS / _WHITE_NITS))[..., None]
     linear = np.maximum(light @ _SRGB_FROM_2020.T, 0)
-    over = (linear - _KNEE) / (1 - _KNEE)
-    linear = np.where(over > 0, _KNEE + (1 - _KNEE) * np.tanh(over), linear)
+    over = (linear - _SHOULDER) / (1 - _SHOULDER)
+    linear = np.where(over > 0, _SHOULDER + (1 - _SHOULDER) * np.tanh(over), linear)
     return srgb_from_linear(linear)
 
 

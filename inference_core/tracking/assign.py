@@ -67,7 +67,7 @@ class _Choice:
 def build_tracks(detections: ShotDetections, settings: TrackSettings | None = None) -> HandTracks:
     """The subject's hands on two side-labelled tracks. Frames without the hand are ABSENT and hold NaN.
 
-    FILLED frames hold landmarks drawn straight across the gap with score 0: good for a crop, not as evidence.
+    FILLED frames hold landmarks drawn straight across the gap with score 0: good for a crop, not as a reading.
     Raises RequestError for settings that make no sense.
     """
     settings = settings or TrackSettings()
@@ -77,7 +77,7 @@ def build_tracks(detections: ShotDetections, settings: TrackSettings | None = No
         )
     segments = cut_segments(detections)
     rows = _rows_of_sides(_subject_sides(segments, detections.time_s, settings), segments, detections)
-    return _evidence(rows, detections, settings.max_gap_s)
+    return _hand_tracks(rows, detections, settings.max_gap_s)
 
 
 def assign_sides(
@@ -216,7 +216,7 @@ def _rows_of_sides(
     return rows
 
 
-def _evidence(rows: NDArray[np.int64], detections: ShotDetections, max_gap_s: float) -> HandTracks:
+def _hand_tracks(rows: NDArray[np.int64], detections: ShotDetections, max_gap_s: float) -> HandTracks:
     frames = len(rows)
     seen = rows >= 0
     landmarks_px = np.full((frames, 2, 21, 3), np.nan, np.float32)

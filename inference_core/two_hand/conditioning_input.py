@@ -21,10 +21,10 @@ from inference_core.two_hand.records import Conditioning, HandStage
 
 # Landmarks in the hand's frame, in the crop and about the hand's own middle there, scores; the guess's 64 numbers;
 # hand, side and focal length; the offset.
-HAND_EVIDENCE_CHANNELS = JOINT_COUNT * (3 + 2 + 2 + 1) + 64 + 3 + 3
+HAND_CONDITIONING_CHANNELS = JOINT_COUNT * (3 + 2 + 2 + 1) + 64 + 3 + 3
 # To the landmark in the crop and in the hand's frame; landmark and joint in the hand's frame; landmark,
 # hand, side scores.
-JOINT_EVIDENCE_CHANNELS = 2 + 3 + 3 + 3 + 3
+JOINT_CONDITIONING_CHANNELS = 2 + 3 + 3 + 3 + 3
 
 _MAP_CHANNELS = SIDE_COUNT * (JOINT_COUNT + 1)
 _SIGMA_PX = 1.0
@@ -41,7 +41,7 @@ _LARGEST_DEPTH_OFFSET_M = 0.3
 _UV_GAIN = 4.0
 
 
-class EvidenceMaps(nn.Module):
+class ConditioningMaps(nn.Module):
     """Heat maps of both hands' landmarks, mixed into a level (B, C, N, N) of the backbone's features."""
 
     def __init__(self, channels: int) -> None:
@@ -50,12 +50,12 @@ class EvidenceMaps(nn.Module):
         nn.init.normal_(self.convolution.weight, std=0.01)
         nn.init.zeros_(self.convolution.get_parameter("bias"))
 
-    def forward(self, level: Tensor, evidence: Conditioning) -> Tensor:
-        """The level with the evidence added to it."""
+    def forward(self, level: Tensor, conditioning: Conditioning) -> Tensor:
+        """The level with the conditioning added to it."""
         size = level.shape[-1]
-        scores = evidence.landmark_score * evidence.hand_score[..., None]
-        heat = heat_maps(evidence.landmarks_uv, scores, size)
-        planes = evidence.side_score[:, :, None, None, None].expand(-1, -1, 1, size, size)
+        scores = conditioning.landmark_score * conditioning.hand_score[..., None]
+        heat = heat_maps(conditioning.landmarks_uv, scores, size)
+        planes = conditioning.side_score[:, :, None, None, None].expand(-1, -1, 1, size, size)
         return level + self.convolution(torch.cat([heat, planes], 2).flatten(1, 2))
 
 
@@ -67,37 +67,39 @@ def heat_maps(uv: Tensor, scores: Tensor, size: int) -> Tensor:
     return (scores[..., None] * falls[..., 1, :])[..., :, None] * falls[..., 0, :][..., None, :]
 
 
-def first_guess(evidence: Conditioning, hand: HandModel) -> HandParameters:
+def first_guess(conditioning: Conditioning, hand: HandModel) -> HandParameters:
     """What the landmarks alone say of both hands; a raised flat hand before the camera where they say nothing.
 
     The root turns the rest palm (wrist and knuckles of index, middle, pinky) onto the world landmarks,
     every finger joint swings its rest bone onto the landmarks' bone within the joint's limits, and the
     camera is the weak perspective that takes the world landmarks to those in the crop.
     """
-    with torch.no_grad(), torch.autocast(evidence.landmarks_uv.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(conditioning.landmarks_uv.device.type, enabled=False):
         rest = _rest_landmarks(hand)
-        seen = _palm_seen(evidence)
-        frames = torch.where(seen[..., None, None], palm_frames(evidence.world_rel_m), _raised_frames(rest))
+        seen = _palm_seen(conditioning)
+        frames = torch.where(
+            seen[..., None, None], palm_frames(conditioning.world_rel_m), _raised_frames(rest)
+        )
         root = frames @ palm_frames(rest).transpose(-1, -2)
-        local = evidence.world_rel_m @ root
-        known = (evidence.landmark_score > 0) & seen[..., None]
+        local = conditioning.world_rel_m @ root
+        known = (conditioning.landmark_score > 0) & seen[..., None]
         pose = _swung_fingers(local, known, rest, hand).flatten(-2)
-        camera = _weak_camera(evidence, seen)
+        camera = _weak_camera(conditioning, seen)
         betas = camera.new_zeros(*camera.shape[:2], 10)
-        return numbers_of(root, pose, betas, camera, _guessed_offset(evidence, camera, seen))
+        return numbers_of(root, pose, betas, camera, _guessed_offset(conditioning, camera, seen))
 
 
-def hand_evidence(evidence: Conditioning, start: HandParameters) -> Tensor:
-    """(B, S, HAND_EVIDENCE_CHANNELS): all that is known of each hand, in the frame of the first guess."""
-    score = evidence.landmark_score * _palm_seen(evidence)[..., None]
+def hand_conditioning(conditioning: Conditioning, start: HandParameters) -> Tensor:
+    """(B, S, HAND_CONDITIONING_CHANNELS): all that is known of each hand, in the frame of the first guess."""
+    score = conditioning.landmark_score * _palm_seen(conditioning)[..., None]
     known = (score > 0).to(score.dtype)[..., None]
-    local = evidence.world_rel_m @ start.root_rotation / OFFSET_UNIT_M * known
-    focal = evidence.focal_uv
+    local = conditioning.world_rel_m @ start.root_rotation / OFFSET_UNIT_M * known
+    focal = conditioning.focal_uv
     inverse_focal = torch.where(focal > 0, 1 / focal.clamp(min=0.1), torch.zeros_like(focal))
-    inverse_focal = inverse_focal[:, None].expand_as(evidence.hand_score)
-    single = torch.stack([evidence.hand_score, evidence.side_score, inverse_focal], -1)
+    inverse_focal = inverse_focal[:, None].expand_as(conditioning.hand_score)
+    single = torch.stack([conditioning.hand_score, conditioning.side_score, inverse_focal], -1)
     offset = start.offset[:, None].expand(-1, SIDE_COUNT, -1)
-    uv = evidence.landmarks_uv * known
+    uv = conditioning.landmarks_uv * known
     middle = uv.sum(2, keepdim=True) / known.sum(2, keepdim=True).clamp(min=1)
     # In units of 0.15 m too, as the guess's camera sees them.
     own_uv = (uv - middle) * known / (start.camera[..., None, :1] * OFFSET_UNIT_M)
@@ -113,17 +115,17 @@ def hand_evidence(evidence: Conditioning, start: HandParameters) -> Tensor:
     return torch.cat(parts, -1)
 
 
-def joint_evidence(evidence: Conditioning, stage: HandStage) -> Tensor:
-    """(B, S, 21, JOINT_EVIDENCE_CHANNELS): where the landmarks differ from the stage's joints, in the
+def joint_conditioning(conditioning: Conditioning, stage: HandStage) -> Tensor:
+    """(B, S, 21, JOINT_CONDITIONING_CHANNELS): where the landmarks differ from the stage's joints, in the
     hand's frame.
     """
-    score = evidence.landmark_score * _palm_seen(evidence)[..., None]
+    score = conditioning.landmark_score * _palm_seen(conditioning)[..., None]
     known = (score > 0).to(score.dtype)[..., None]
     root, joints = stage.root_rotation.detach(), stage.joints_m.detach()
-    to_landmark_uv = (evidence.landmarks_uv - stage.joints_uv.detach()) * known * _UV_GAIN
-    landmark = evidence.world_rel_m @ root / OFFSET_UNIT_M * known
+    to_landmark_uv = (conditioning.landmarks_uv - stage.joints_uv.detach()) * known * _UV_GAIN
+    landmark = conditioning.world_rel_m @ root / OFFSET_UNIT_M * known
     joint = joints @ root / OFFSET_UNIT_M
-    hand = torch.stack([evidence.hand_score, evidence.side_score], -1)[:, :, None].expand(
+    hand = torch.stack([conditioning.hand_score, conditioning.side_score], -1)[:, :, None].expand(
         -1, -1, JOINT_COUNT, -1
     )
     return torch.cat([to_landmark_uv, landmark - joint * known, landmark, joint, score[..., None], hand], -1)
@@ -155,9 +157,9 @@ def _raised_frames(rest: Tensor) -> Tensor:
     return torch.stack([torch.diag(rest.new_tensor([across[s], -1.0, -across[s]])) for s in (LEFT, RIGHT)])
 
 
-def _palm_seen(evidence: Conditioning) -> Tensor:
+def _palm_seen(conditioning: Conditioning) -> Tensor:
     """(B, S) bool: hands whose palm is known well enough to start from."""
-    return (evidence.hand_score > 0) & (evidence.landmark_score[..., list(_PALM)] > 0).all(-1)
+    return (conditioning.hand_score > 0) & (conditioning.landmark_score[..., list(_PALM)] > 0).all(-1)
 
 
 def _swung_fingers(local: Tensor, known: Tensor, rest: Tensor, hand: HandModel) -> Tensor:
@@ -193,11 +195,11 @@ def _swing(start: Tensor, end: Tensor) -> Tensor:
     return F.normalize(cross, dim=-1, eps=1e-12) * angle[..., None]
 
 
-def _weak_camera(evidence: Conditioning, seen: Tensor) -> Tensor:
+def _weak_camera(conditioning: Conditioning, seen: Tensor) -> Tensor:
     """(B, S, 3) scale and shift that take world landmarks to the crop, in the least squares weighed by their scores."""
-    weights = evidence.landmark_score[..., None]
+    weights = conditioning.landmark_score[..., None]
     total = weights.sum(-2, keepdim=True).clamp(min=1e-6)
-    xy, uv = evidence.world_rel_m[..., :2], evidence.landmarks_uv
+    xy, uv = conditioning.world_rel_m[..., :2], conditioning.landmarks_uv
     mean_xy, mean_uv = (
         (weights * xy).sum(-2, keepdim=True) / total,
         (weights * uv).sum(-2, keepdim=True) / total,
@@ -211,11 +213,11 @@ def _weak_camera(evidence: Conditioning, seen: Tensor) -> Tensor:
     return torch.cat([scale[..., None], torch.where(seen[..., None], shift, torch.zeros_like(shift))], -1)
 
 
-def _guessed_offset(evidence: Conditioning, camera: Tensor, seen: Tensor) -> Tensor:
+def _guessed_offset(conditioning: Conditioning, camera: Tensor, seen: Tensor) -> Tensor:
     """(B, 3), units of 0.15 m: right wrist minus left wrist as the two weak cameras and the focal length have it."""
     scale, shift = camera[..., :1], camera[..., 1:]
     across = (shift / scale)[:, RIGHT] - (shift / scale)[:, LEFT]
-    depths = evidence.focal_uv[:, None] / camera[..., 0]
+    depths = conditioning.focal_uv[:, None] / camera[..., 0]
     depth = depths[:, RIGHT:] - depths[:, :RIGHT]
     depth = depth.clamp(-_LARGEST_DEPTH_OFFSET_M, _LARGEST_DEPTH_OFFSET_M)
     offset = torch.cat([across, depth], -1) / OFFSET_UNIT_M

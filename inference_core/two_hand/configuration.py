@@ -40,9 +40,9 @@ class NetworkConfiguration:
     twist) about its joint axes, which mean the same on every hand model. final_convolution: the release's
     convolution before the segmentation and dense heads. The paper's GFLOPs are those of a graph without it;
     neither affects the hands. residual: each stage corrects the one before instead of starting anew;
-    evidence: landmarks and sides are taken beside the picture (the baseline then corrects what follows from
+    conditioning: landmarks and sides are taken beside the picture (the baseline then corrects what follows from
     them); presence: heads for presence and expected error; maps: segmentation and dense heads, which serve
-    training; dropout: share of the evidence baseline's hidden features that training leaves out.
+    training; dropout: share of the conditioning baseline's hidden features that training leaves out.
     """
 
     name: str
@@ -58,7 +58,7 @@ class NetworkConfiguration:
     pose: Pose = "coefficients"
     final_convolution: bool = True
     residual: bool = False
-    evidence: bool = False
+    conditioning: bool = False
     presence: bool = True
     maps: bool = True
     dropout: float = 0.0
@@ -95,7 +95,7 @@ DIR_S = NetworkConfiguration(
     pose="angles",
     final_convolution=False,
     residual=True,
-    evidence=True,
+    conditioning=True,
     maps=False,
     dropout=0.1,
 )

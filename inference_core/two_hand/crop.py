@@ -49,13 +49,13 @@ class CropCamera:
         return mapped(points_uv, np.linalg.inv(self.crop_from_frame))
 
 
-def shot_crops(evidence: HandTracks) -> NDArray[np.float64]:
+def shot_crops(tracks: HandTracks) -> NDArray[np.float64]:
     """(T, 3) centre x, y and side of each frame's square in pixels; NaN where no hand is known nearby in time.
 
     One square round both hands. A hand that the landmarks lost is looked for where it was and will be;
     where that is not known either, but the hand belongs to the shot, the other's square grows.
     """
-    boxes = _landmark_boxes(evidence.landmarks_px)
+    boxes = _landmark_boxes(tracks.landmarks_px)
     boxes, _ = interpolated(boxes, np.isfinite(boxes[..., 0]))
     known = np.isfinite(boxes[..., 0])
     belongs = known.any(0)

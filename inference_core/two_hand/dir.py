@@ -5,7 +5,7 @@ Stage 0 regresses both hands from the backbone's last features; each refinement 
 the joints it has, lets the joints talk, regresses again and draws what the joints know back into the
 picture's features. Departures from the paper: hands carry no gradient from one stage into the one before
 (as released), the projection's geometry carries none; `dir-s` corrects the previous stage instead of
-starting anew and takes evidence beside the picture.
+starting anew and takes conditioning beside the picture.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from inference_core.hand_model.hand import HandModel
 from inference_core.two_hand.blocks import convolution_head
 from inference_core.two_hand.conditioning_input import (
-    HAND_EVIDENCE_CHANNELS,
-    JOINT_EVIDENCE_CHANNELS,
+    HAND_CONDITIONING_CHANNELS,
+    JOINT_CONDITIONING_CHANNELS,
     first_guess,
-    hand_evidence,
-    joint_evidence,
+    hand_conditioning,
+    joint_conditioning,
 )
 from inference_core.two_hand.configuration import NetworkConfiguration
 from inference_core.two_hand.efficientnet import EfficientNetLite0
@@ -34,7 +34,7 @@ from inference_core.two_hand.hand_parameters import (
 from inference_core.two_hand.pretrained_backbones import LandmarkBackbone, PalmBackbone
 from inference_core.two_hand.records import Conditioning, DirOutput, HandStage
 from inference_core.two_hand.refinement import Refinement
-from inference_core.two_hand.regressors import BaselineRegressor, EvidenceBaselineRegressor
+from inference_core.two_hand.regressors import BaselineRegressor, ConditionedBaselineRegressor
 from inference_core.two_hand.resnet import ResNet50
 
 Levels = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -61,10 +61,10 @@ class DirNetwork(nn.Module):
         self.configuration = configuration
         self.backbone = BACKBONES[configuration.backbone]()
         channels = self.backbone.channels
-        evidence = configuration.evidence
+        conditioning = configuration.conditioning
         self.baseline = (
-            EvidenceBaselineRegressor(configuration, channels[2], channels[3], HAND_EVIDENCE_CHANNELS)
-            if evidence
+            ConditionedBaselineRegressor(configuration, channels[2], channels[3], HAND_CONDITIONING_CHANNELS)
+            if conditioning
             else BaselineRegressor(configuration, channels[3])
         )
         befores = (channels[3], configuration.visual_channels)
@@ -77,7 +77,7 @@ class DirNetwork(nn.Module):
                 channels[skip],
                 size,
                 reach_px,
-                JOINT_EVIDENCE_CHANNELS if evidence else 0,
+                JOINT_CONDITIONING_CHANNELS if conditioning else 0,
                 as_published,
                 draws=index < drawing,
             )
@@ -96,37 +96,37 @@ class DirNetwork(nn.Module):
         self,
         image: Tensor,
         hand: HandModel,
-        evidence: Conditioning | None = None,
+        conditioning: Conditioning | None = None,
         vertices: bool = True,
         picture_heads: bool = True,
     ) -> DirOutput:
         """Both hands, stage by stage.
 
-        image (B, 3, 256, 256): RGB, ImageNet-normalised. evidence: for networks that take it; None is
+        image (B, 3, 256, 256): RGB, ImageNet-normalised. conditioning: for networks that take it; None is
         nothing known. vertices: whether to skin the meshes; picture_heads: whether to compute the dense map
         and the side scores.
         """
-        return self.from_levels(self.backbone(image), hand, evidence, vertices, picture_heads)
+        return self.from_levels(self.backbone(image), hand, conditioning, vertices, picture_heads)
 
     def from_levels(
         self,
         levels: Levels,
         hand: HandModel,
-        evidence: Conditioning | None = None,
+        conditioning: Conditioning | None = None,
         vertices: bool = True,
         picture_heads: bool = True,
     ) -> DirOutput:
         """The same from the backbone's features, for a backbone that is held still and was run before."""
-        if not self.configuration.evidence:
-            evidence = None
-        elif evidence is None:
-            evidence = Conditioning.none(len(levels[3]), levels[3].device)
+        if not self.configuration.conditioning:
+            conditioning = None
+        elif conditioning is None:
+            conditioning = Conditioning.none(len(levels[3]), levels[3].device)
         picture_heads = picture_heads and self.configuration.maps
-        numbers, stage = self._baseline(levels, hand, evidence, vertices)
+        numbers, stage = self._baseline(levels, hand, conditioning, vertices)
         stages, features = [stage], levels[3]
         for refinement, (_, skip, _) in zip(self._refinements(), _STAGES, strict=False):
-            fused = refinement.fused(features, levels[skip], evidence)
-            joint_input = None if evidence is None else joint_evidence(evidence, stage)
+            fused = refinement.fused(features, levels[skip], conditioning)
+            joint_input = None if conditioning is None else joint_conditioning(conditioning, stage)
             joints = refinement.joint_features(fused, stage, joint_input)
             numbers, heads = self._interpreted(numbers, refinement.regressed(joints, numbers))
             stage = self._posed(numbers, hand, vertices, heads)
@@ -139,12 +139,12 @@ class DirNetwork(nn.Module):
         return DirOutput(tuple(stages), self.dense_head(final).float(), self.side_head(final).float())
 
     def _baseline(
-        self, levels: Levels, hand: HandModel, evidence: Conditioning | None, vertices: bool
+        self, levels: Levels, hand: HandModel, conditioning: Conditioning | None, vertices: bool
     ) -> tuple[HandParameters, HandStage]:
-        if isinstance(self.baseline, EvidenceBaselineRegressor):
-            assert evidence is not None
-            start = first_guess(evidence, hand)
-            regressed = self.baseline(levels[2], levels[3], hand_evidence(evidence, start))
+        if isinstance(self.baseline, ConditionedBaselineRegressor):
+            assert conditioning is not None
+            start = first_guess(conditioning, hand)
+            regressed = self.baseline(levels[2], levels[3], hand_conditioning(conditioning, start))
         else:
             start, regressed = None, self.baseline(levels[3])
         numbers, heads = self._interpreted(start, regressed)

@@ -47,7 +47,7 @@ class HandEstimates:
 class Engine(Protocol):
     """Runs one network with one hand model."""
 
-    def __call__(self, image: Tensor, evidence: Conditioning | None = None) -> HandEstimates:
+    def __call__(self, image: Tensor, conditioning: Conditioning | None = None) -> HandEstimates:
         """The last stage's answer for normalised pictures (B, 3, 256, 256). Raises RequestError for bad ones."""
         ...
 
@@ -55,7 +55,7 @@ class Engine(Protocol):
 class HandGraph(nn.Module):
     """Network and hand model as one graph of plain tensors: what compilers and exporters take.
 
-    forward(image, the six tensors of Conditioning where the network takes evidence) -> the tensors
+    forward(image, the six tensors of Conditioning where the network takes conditioning) -> the tensors
     named by `output_names`.
     """
 
@@ -63,8 +63,8 @@ class HandGraph(nn.Module):
         super().__init__()
         self.network, self.hand, self.vertices = network, hand, vertices
 
-    def forward(self, image: Tensor, *evidence: Tensor) -> tuple[Tensor, ...]:
-        known = Conditioning(*evidence) if evidence else None
+    def forward(self, image: Tensor, *conditioning: Tensor) -> tuple[Tensor, ...]:
+        known = Conditioning(*conditioning) if conditioning else None
         stage = self.network(image, self.hand, known, vertices=self.vertices, picture_heads=False).answer
         values = [stage.rotations, stage.betas, stage.joints_m, stage.joints_uv, stage.offset_m]
         values += [stage.vertices_m] if self.vertices else []
@@ -76,12 +76,14 @@ class HandGraph(nn.Module):
 class GraphEngine:
     """A network with a hand model, run by what suits the device. Joints only, unless vertices are asked for."""
 
-    def __init__(self, run: Run, outputs: list[str], takes_evidence: bool) -> None:
-        self._run, self._outputs, self._takes_evidence = run, outputs, takes_evidence
+    def __init__(self, run: Run, outputs: list[str], takes_conditioning: bool) -> None:
+        self._run, self._outputs, self._takes_conditioning = run, outputs, takes_conditioning
 
-    def __call__(self, image: Tensor, evidence: Conditioning | None = None) -> HandEstimates:
+    def __call__(self, image: Tensor, conditioning: Conditioning | None = None) -> HandEstimates:
         check_picture(image)
-        return estimates(self._outputs, self._run(*graph_inputs(image, evidence, self._takes_evidence)))
+        return estimates(
+            self._outputs, self._run(*graph_inputs(image, conditioning, self._takes_conditioning))
+        )
 
 
 def stored_engine(
@@ -94,10 +96,10 @@ def stored_engine(
         configuration.name,
         f"{network.digest} {hand_digest(hand)}",
         lambda: prepared(network.load(), hand, device),
-        tuple(graph_inputs(example, None, configuration.evidence)),
+        tuple(graph_inputs(example, None, configuration.conditioning)),
     )
     run = ready_to_run(graph, device, cache)
-    return GraphEngine(run, output_names(configuration, vertices=False), configuration.evidence)
+    return GraphEngine(run, output_names(configuration, vertices=False), configuration.conditioning)
 
 
 def torch_engine(
@@ -106,7 +108,7 @@ def torch_engine(
     """torch's engine of a network in memory."""
     device = torch.device(device)
     run = TorchRun(HandGraph(folded(network), hand.to(device), vertices), device)
-    return GraphEngine(run, output_names(network.configuration, vertices), network.configuration.evidence)
+    return GraphEngine(run, output_names(network.configuration, vertices), network.configuration.conditioning)
 
 
 def prepared(network: DirNetwork, hand: HandModel, device: torch.device, vertices: bool = False) -> HandGraph:
@@ -131,13 +133,13 @@ def hand_digest(hand: HandModel) -> str:
     return digest.hexdigest()
 
 
-def graph_inputs(image: Tensor, evidence: Conditioning | None, takes_evidence: bool) -> list[Tensor]:
-    """The picture, and the evidence's six tensors for a network that takes evidence (zeros where there is
+def graph_inputs(image: Tensor, conditioning: Conditioning | None, takes_conditioning: bool) -> list[Tensor]:
+    """The picture, and the conditioning's six tensors for a network that takes conditioning (zeros where there is
     none).
     """
-    if not takes_evidence:
+    if not takes_conditioning:
         return [image]
-    known = Conditioning.none(image.shape[0]) if evidence is None else evidence
+    known = Conditioning.none(image.shape[0]) if conditioning is None else conditioning
     return [image, *known.tensors]
 
 

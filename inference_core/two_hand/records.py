@@ -49,7 +49,7 @@ class Conditioning:
         return Conditioning(*(torch.cat(values) for values in columns)) if parts else Conditioning.none(0)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Conditioning:
-        """The evidence with `function` applied to every tensor."""
+        """The conditioning with `function` applied to every tensor."""
         return Conditioning(*(function(value) for value in self.tensors))
 
     @property

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from inference_core.two_hand.blocks import Residual, SharedEmbedding, SideEmbedding
 from inference_core.two_hand.bone_projection import BoneProjection
-from inference_core.two_hand.conditioning_input import EvidenceMaps
+from inference_core.two_hand.conditioning_input import ConditioningMaps
 from inference_core.two_hand.configuration import NetworkConfiguration
 from inference_core.two_hand.hand_parameters import OFFSET_UNIT_M, HandParameters
 from inference_core.two_hand.joint_graph import JOINT_COUNT, JointGraph
@@ -30,7 +30,7 @@ class Refinement(nn.Module):
         skip_channels: int,
         size: int,
         reach_px: float,
-        evidence_channels: int,
+        conditioning_channels: int,
         as_published: bool,
         draws: bool,
     ) -> None:
@@ -38,12 +38,15 @@ class Refinement(nn.Module):
         visual, joint = configuration.visual_channels, configuration.joint_channels
         projected = configuration.projected_channels
         self.size = size
-        self.maps = EvidenceMaps(skip_channels) if evidence_channels else None
+        self.maps = ConditioningMaps(skip_channels) if conditioning_channels else None
         self.skip = Residual(skip_channels, visual)
         self.fusion = Residual(before_channels + visual, visual)
         self.image_embedding = SideEmbedding(visual, joint)
         self.joint_embedding = SideEmbedding(3, joint)
-        self.evidence_embedding = SideEmbedding(evidence_channels, joint) if evidence_channels else None
+        # Of the conditioning; named as in the weights that ship.
+        self.evidence_embedding = (
+            SideEmbedding(conditioning_channels, joint) if conditioning_channels else None
+        )
         self.graph = JointGraph(joint, configuration.graph_layers)
         self.common_embedding = SharedEmbedding(3, joint)
         self.transformer = JointTransformer(joint, projected, configuration.transformer_blocks)
@@ -52,26 +55,26 @@ class Refinement(nn.Module):
             self.projection = BoneProjection(projected, visual, size, reach_px, as_published)
             self.enhancement = Residual(2 * visual, visual)
 
-    def fused(self, before: Tensor, skip: Tensor, evidence: Conditioning | None) -> Tensor:
-        """(B, C, N, N): the map before, doubled in size, with the backbone's features of that size and the evidence
+    def fused(self, before: Tensor, skip: Tensor, conditioning: Conditioning | None) -> Tensor:
+        """(B, C, N, N): the map before, doubled in size, with the backbone's features of that size and the conditioning
         drawn into them.
         """
-        if self.maps is not None and evidence is not None:
-            skip = self.maps(skip, evidence)
+        if self.maps is not None and conditioning is not None:
+            skip = self.maps(skip, conditioning)
         doubled = F.interpolate(before, scale_factor=2.0, mode="bilinear", align_corners=False)
         return self.fusion(torch.cat([doubled, self.skip(skip)], 1))
 
-    def joint_features(self, fused: Tensor, previous: HandStage, evidence: Tensor | None) -> Tensor:
+    def joint_features(self, fused: Tensor, previous: HandStage, conditioning: Tensor | None) -> Tensor:
         """(B, S, 21, D) features of the joints of both hands after they have talked to each other.
 
-        evidence (B, S, 21, E): what the landmarks say beside the previous stage's joints, or None.
+        conditioning (B, S, 21, E): what the landmarks say beside the previous stage's joints, or None.
         """
         joints = previous.joints_m.detach() / OFFSET_UNIT_M
         features = self.image_embedding(sampled(fused, previous.joints_uv.detach())) + self.joint_embedding(
             joints
         )
-        if self.evidence_embedding is not None and evidence is not None:
-            features = features + self.evidence_embedding(evidence)
+        if self.evidence_embedding is not None and conditioning is not None:
+            features = features + self.evidence_embedding(conditioning)
         features = self.graph(features)
         half = previous.offset_m.detach()[:, None] / (2 * OFFSET_UNIT_M)
         common = joints + torch.stack([-half, half], 1)

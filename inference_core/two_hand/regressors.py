@@ -115,9 +115,9 @@ class BaselineRegressor(nn.Module):
         return self.parameters_head(pooled), self.offset_head(mean), heads
 
 
-class EvidenceBaselineRegressor(nn.Module):
-    """The baseline with evidence: one trunk sees both hands' pooled features, the mean ones, the layout of the level
-    before and the embedded evidence of both hands; its heads stand for both.
+class ConditionedBaselineRegressor(nn.Module):
+    """The baseline with conditioning: one trunk sees both hands' pooled features, the mean ones, the layout of the
+    level before and the embedded conditioning of both hands; its heads stand for both.
     """
 
     def __init__(
@@ -125,12 +125,12 @@ class EvidenceBaselineRegressor(nn.Module):
         configuration: NetworkConfiguration,
         before_channels: int,
         channels: int,
-        evidence_channels: int,
+        conditioning_channels: int,
     ) -> None:
         super().__init__()
         self.pooling = AttentionPooling(channels, configuration.attention, configuration.attention_channels)
         self.layout = Layout(before_channels)
-        known = (1 + SIDE_COUNT) * channels + Layout.channels + SIDE_COUNT * evidence_channels
+        known = (1 + SIDE_COUNT) * channels + Layout.channels + SIDE_COUNT * conditioning_channels
         self.trunk = Trunk(known, configuration.dropout)
         self.parameters_head = nn.Linear(_TRUNK_CHANNELS, SIDE_COUNT * PARAMETERS)
         self.offset_head = nn.Linear(_TRUNK_CHANNELS, 3)
@@ -138,14 +138,16 @@ class EvidenceBaselineRegressor(nn.Module):
         start_small(self.parameters_head, self.offset_head)
 
     def forward(
-        self, before: Tensor, features: Tensor, evidence: Tensor
+        self, before: Tensor, features: Tensor, conditioning: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """before (B, C, 16, 16): the level before the last; evidence (B, S, E). Returns what the baseline returns."""
+        """before (B, C, 16, 16): the level before the last; conditioning (B, S, E). Returns what the
+        baseline returns.
+        """
         parts = [
             self.pooling(features).flatten(1),
             features.mean((2, 3)),
             self.layout(before),
-            evidence.flatten(1),
+            conditioning.flatten(1),
         ]
         shared = self.trunk(torch.cat([part.float() for part in parts], 1))
         heads = None if self.heads is None else self.heads(shared).unflatten(1, (SIDE_COUNT, HEAD_COUNT))

@@ -34,6 +34,8 @@ SHIPPED_FOLDER = Path(__file__).parent / "assets" / "dir-s"
 
 _COUNTER = "num_batches_tracked"
 _BACKBONE = "backbone."
+# What the configuration's `conditioning` was called in cards of before.
+_EARLIER_NAME = "evidence"
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,8 @@ def read_card(path: Path) -> WeightsCard:
         if path.stat().st_size > _LARGEST_CARD:
             raise ValueError("it is larger than any")
         values = json_object(path.read_text(encoding="utf-8"))
+        if _EARLIER_NAME in values.get("configuration", ()):
+            raise ValueError(f'an earlier Duohand wrote it: rename "{_EARLIER_NAME}" in it to "conditioning"')
         unknown = unknown_fields(WeightsCard, values)
         version = values.get("version")
         if type(version) is int and version > CARD_VERSION:

@@ -24,9 +24,9 @@ _UPRIGHT = {0: ((-1.2, 1.2, 1.2)), 1: ((-1.2, -1.2, -1.2))}
 
 @dataclass(frozen=True)
 class Shot:
-    """Evidence and truth of T frames. wrist_m (T, S, 3), joints_m (T, S, 21, 3), rotations (T, S, 16, 3, 3)."""
+    """Tracks and truth of T frames. wrist_m (T, S, 3), joints_m (T, S, 21, 3), rotations (T, S, 16, 3, 3)."""
 
-    evidence: HandTracks
+    tracks: HandTracks
     camera: Camera
     time_s: NDArray[np.float64]
     betas: NDArray[np.float64]
@@ -79,37 +79,37 @@ def make_shot(
     rotations = torch.cat([root[:, :, None], model.rotations_from_angles(bent)], 2)
     posed = model.with_shape(shape).with_pose(rotations, wrist_m)
     camera = camera_from_fov(SIZE_PX, 60.0)
-    evidence = _evidence(random, posed.landmarks21_m, torch.as_tensor(camera.K), noise)
+    tracks = _hand_tracks(random, posed.landmarks21_m, torch.as_tensor(camera.K), noise)
     return Shot(
-        evidence, camera, time_s, shape.numpy(), wrist_m.numpy(), posed.joints21_m.numpy(), rotations.numpy()
+        tracks, camera, time_s, shape.numpy(), wrist_m.numpy(), posed.joints21_m.numpy(), rotations.numpy()
     )
 
 
 def mirrored(shot: Shot) -> HandTracks:
-    """The evidence of the flipped picture: sides swapped, x the other way."""
+    """The tracks of the flipped picture: sides swapped, x the other way."""
     width = SIZE_PX[0]
-    px = shot.evidence.landmarks_px[:, ::-1].copy()
+    px = shot.tracks.landmarks_px[:, ::-1].copy()
     px[..., 0] = width - px[..., 0]
     return HandTracks(
         px,
-        mirror(shot.evidence.world_m[:, ::-1], "point"),
-        shot.evidence.present[:, ::-1].copy(),
-        shot.evidence.side_score[:, ::-1].copy(),
+        mirror(shot.tracks.world_m[:, ::-1], "point"),
+        shot.tracks.present[:, ::-1].copy(),
+        shot.tracks.side_score[:, ::-1].copy(),
     )
 
 
-def without(evidence: HandTracks, frames: slice, side: int, state: int = FILLED) -> HandTracks:
-    """The evidence with one hand's landmarks gone in some frames, which count as filled (or absent)."""
-    px, world, present = (a.copy() for a in (evidence.landmarks_px, evidence.world_m, evidence.present))
+def without(tracks: HandTracks, frames: slice, side: int, state: int = FILLED) -> HandTracks:
+    """The tracks with one hand's landmarks gone in some frames, which count as filled (or absent)."""
+    px, world, present = (a.copy() for a in (tracks.landmarks_px, tracks.world_m, tracks.present))
     px[frames, side, :, :2], px[frames, side, :, 2] = np.nan, 0
     world[frames, side] = np.nan
     present[frames, side] = state
-    return replace(evidence, landmarks_px=px, world_m=world, present=present)
+    return replace(tracks, landmarks_px=px, world_m=world, present=present)
 
 
-def only(evidence: HandTracks, side: int) -> HandTracks:
-    """The evidence with the other hand never there."""
-    return without(evidence, slice(None), 1 - side, ABSENT)
+def only(tracks: HandTracks, side: int) -> HandTracks:
+    """The tracks with the other hand never there."""
+    return without(tracks, slice(None), 1 - side, ABSENT)
 
 
 def wrist_aligned_error_m(found: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
@@ -134,7 +134,7 @@ def _waves(
     return np.sin(2 * np.pi * rate * time + phase).mean(1) * 1.6
 
 
-def _evidence(random: np.random.Generator, points_m: Tensor, K: Tensor, noise: float) -> HandTracks:
+def _hand_tracks(random: np.random.Generator, points_m: Tensor, K: Tensor, noise: float) -> HandTracks:
     count = len(points_m)
     px = project_pinhole(points_m, K).numpy()
     box = np.linalg.norm(px.max(2) - px.min(2), axis=-1)[..., None, None]

@@ -31,7 +31,7 @@ def truth() -> tuple[Conditioning, Tensor, Tensor]:
     landmarks = posed.landmarks21_m
     scale, shift = 4 + torch.rand(B, 2, 1, 1), torch.rand(B, 2, 1, 2) - 0.5
     ones = torch.ones(B, 2)
-    evidence = Conditioning(
+    conditioning = Conditioning(
         scale * landmarks[..., :2] + shift,
         torch.ones(B, 2, 21),
         landmarks - landmarks[:, :, :1],
@@ -39,31 +39,31 @@ def truth() -> tuple[Conditioning, Tensor, Tensor]:
         ones,
         torch.full((B,), 4.0),
     )
-    return evidence, posed.joints21_m, root
+    return conditioning, posed.joints21_m, root
 
 
 def test_the_first_guess_of_perfect_landmarks_is_nearly_the_truth(
     truth: tuple[Conditioning, Tensor, Tensor],
 ) -> None:
-    evidence, joints_m, root = truth
-    guess = first_guess(evidence, HAND)
+    conditioning, joints_m, root = truth
+    guess = first_guess(conditioning, HAND)
     stage = posed_hands(guess, HAND, "angles", vertices=False)
     assert (stage.joints_m - joints_m).norm(dim=-1).mean() < 2e-3
     assert so3.geodesic_angle(guess.root_rotation, root).max() < 0.04, (
         "knuckle landmarks move with the fingers"
     )
-    assert (stage.joints_uv - evidence.landmarks_uv).norm(dim=-1).mean() < 0.05
+    assert (stage.joints_uv - conditioning.landmarks_uv).norm(dim=-1).mean() < 0.05
 
 
 def test_the_first_guess_turns_with_the_landmarks(truth: tuple[Conditioning, Tensor, Tensor]) -> None:
-    evidence, _, _ = truth
+    conditioning, _, _ = truth
     turn = so3.exp(torch.tensor([0.0, 0.0, 0.7]))
     turned = dataclasses.replace(
-        evidence,
-        world_rel_m=evidence.world_rel_m @ turn.mT,
-        landmarks_uv=evidence.landmarks_uv @ turn[:2, :2].mT,
+        conditioning,
+        world_rel_m=conditioning.world_rel_m @ turn.mT,
+        landmarks_uv=conditioning.landmarks_uv @ turn[:2, :2].mT,
     )
-    before, after = first_guess(evidence, HAND), first_guess(turned, HAND)
+    before, after = first_guess(conditioning, HAND), first_guess(turned, HAND)
     torch.testing.assert_close(after.root_rotation, turn @ before.root_rotation, atol=1e-5, rtol=0)
     torch.testing.assert_close(after.pose, before.pose, atol=1e-4, rtol=0)
     torch.testing.assert_close(after.camera[..., 0], before.camera[..., 0])
@@ -73,8 +73,8 @@ def test_the_first_guess_turns_with_the_landmarks(truth: tuple[Conditioning, Ten
 def test_what_is_missing_leaves_a_finite_possible_guess(
     truth: tuple[Conditioning, Tensor, Tensor], lost: str
 ) -> None:
-    evidence, _, _ = truth
-    score, hand_score = evidence.landmark_score.clone(), evidence.hand_score.clone()
+    conditioning, _, _ = truth
+    score, hand_score = conditioning.landmark_score.clone(), conditioning.hand_score.clone()
     if lost == "all":
         score, hand_score = torch.zeros_like(score), torch.zeros_like(hand_score)
     elif lost == "left":
@@ -83,14 +83,14 @@ def test_what_is_missing_leaves_a_finite_possible_guess(
         score[:, 0, 6 : 9 if lost == "finger" else 18] = 0
     known = (score > 0)[..., None]
     partial = Conditioning(
-        evidence.landmarks_uv * known,
+        conditioning.landmarks_uv * known,
         score,
-        evidence.world_rel_m * known,
+        conditioning.world_rel_m * known,
         hand_score,
         hand_score,
-        evidence.focal_uv,
+        conditioning.focal_uv,
     )
-    guess, whole = first_guess(partial, HAND), first_guess(evidence, HAND)
+    guess, whole = first_guess(partial, HAND), first_guess(conditioning, HAND)
     for value in vars(guess).values():
         assert bool(torch.isfinite(value).all())
     torch.testing.assert_close(guess.root_rotation.det(), torch.ones(B, 2))
@@ -124,9 +124,9 @@ def test_a_heat_map_peaks_where_its_landmark_is_with_its_score() -> None:
 
 
 def test_the_hand_model_of_the_guess_may_be_any(truth: tuple[Conditioning, Tensor, Tensor]) -> None:
-    evidence, _, _ = truth
+    conditioning, _, _ = truth
     bigger: HandModel = dataclasses.replace(HAND, template_m=HAND.template_m * 1.2)
-    guess = first_guess(evidence, bigger)
+    guess = first_guess(conditioning, bigger)
     torch.testing.assert_close(
-        guess.root_rotation, first_guess(evidence, HAND).root_rotation, atol=1e-4, rtol=0
+        guess.root_rotation, first_guess(conditioning, HAND).root_rotation, atol=1e-4, rtol=0
     )

@@ -17,7 +17,7 @@ MODEL = HAND.to(dtype=torch.float64)
 T = 12
 
 
-def true_evidence() -> tuple[Conditioning, torch.Tensor]:
+def true_conditioning() -> tuple[Conditioning, torch.Tensor]:
     """What perfect landmark networks would say of some crops, and the true landmarks about the wrist."""
     sample = made_sample(T)
     assert sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
@@ -30,9 +30,9 @@ def true_evidence() -> tuple[Conditioning, torch.Tensor]:
 
 
 def test_turned_world_landmarks_are_put_right_by_the_landmarks_in_the_picture() -> None:
-    evidence, truth = true_evidence()
+    conditioning, truth = true_conditioning()
     turn = so3.exp(torch.randn(T, 2, 1, 3, generator=torch.Generator().manual_seed(1)) * 0.25)
-    wrong = replace(evidence, world_rel_m=(turn @ truth[..., None])[..., 0])
+    wrong = replace(conditioning, world_rel_m=(turn @ truth[..., None])[..., 0])
     found = fitted(wrong, shape_of(wrong, MODEL)).world_rel_m
     before, after = (hand_errors(points, truth).mpjpe.mean() for points in (wrong.world_rel_m, found))
     assert after < 0.6 * before
@@ -40,18 +40,18 @@ def test_turned_world_landmarks_are_put_right_by_the_landmarks_in_the_picture() 
 
 
 def test_the_fit_of_a_crop_does_not_depend_on_the_others() -> None:
-    evidence, _ = true_evidence()
-    shape = shape_of(evidence, MODEL)
-    whole = fitted(evidence, shape).world_rel_m
-    alone = fitted(evidence.map(lambda value: value[3:4]), shape).world_rel_m
+    conditioning, _ = true_conditioning()
+    shape = shape_of(conditioning, MODEL)
+    whole = fitted(conditioning, shape).world_rel_m
+    alone = fitted(conditioning.map(lambda value: value[3:4]), shape).world_rel_m
     torch.testing.assert_close(alone, whole[3:4], atol=1e-6, rtol=0)
 
 
 def test_what_was_not_found_stays_unknown() -> None:
-    evidence, _ = true_evidence()
-    evidence.hand_score[2, 1], evidence.landmark_score[2, 1] = 0, 0
-    evidence.landmark_score[4, 0, 8] = 0
-    found = fitted(evidence, shape_of(evidence, MODEL))
+    conditioning, _ = true_conditioning()
+    conditioning.hand_score[2, 1], conditioning.landmark_score[2, 1] = 0, 0
+    conditioning.landmark_score[4, 0, 8] = 0
+    found = fitted(conditioning, shape_of(conditioning, MODEL))
     assert (found.world_rel_m[2, 1] == 0).all() and (found.world_rel_m[4, 0, 8] == 0).all()
     assert found.world_rel_m[4, 0, 12].norm() > 0.05
     nobody = Conditioning.none(3)

@@ -95,9 +95,9 @@ def test_missing_frames_are_stepped_over(networks: LandmarkNetworks, fists: list
     counts = np.bincount(detections.at, minlength=len(fists))
     np.testing.assert_array_equal(np.flatnonzero(counts == 0), [0, 7, 8, 12])
     assert (counts[counts > 0] == 2).all()
-    evidence = build_tracks(detections)
-    assert (evidence.present[0] == ABSENT).all()
-    assert (evidence.present[[7, 8, 12]] == FILLED).all()
+    tracks = build_tracks(detections)
+    assert (tracks.present[0] == ABSENT).all()
+    assert (tracks.present[[7, 8, 12]] == FILLED).all()
 
 
 def test_windows_leave_no_seam(networks: LandmarkNetworks, fists: list[Frame]) -> None:
@@ -160,9 +160,9 @@ def test_a_fast_blurred_hand_is_found_as_often_as_by_mediapipe(networks: Landmar
     detections = detect_shot(frames, networks)
     theirs = [len(hands) for hands in _mediapipe(frames, static=False)]
     assert len(detections.at) >= sum(theirs)
-    evidence = build_tracks(detections)
-    assert (evidence.present[:, LEFT] == ABSENT).all()
-    assert (evidence.present[:, RIGHT] == SEEN).sum() >= sum(theirs)
+    tracks = build_tracks(detections)
+    assert (tracks.present[:, LEFT] == ABSENT).all()
+    assert (tracks.present[:, RIGHT] == SEEN).sum() >= sum(theirs)
 
 
 def test_one_look_at_a_frame_agrees_with_mediapipes_still_mode(networks: LandmarkNetworks) -> None:
@@ -180,16 +180,16 @@ def test_one_look_at_a_frame_agrees_with_mediapipes_still_mode(networks: Landmar
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 30), (138, 166)])
 def test_both_sides_of_real_hands_are_right(start: int, stop: int, networks: LandmarkNetworks) -> None:
-    evidence = build_tracks(detect_shot(clip("two_hands.mp4", start, stop), networks))
-    assert (evidence.present == SEEN).all()
+    tracks = build_tracks(detect_shot(clip("two_hands.mp4", start, stop), networks))
+    assert (tracks.present == SEEN).all()
     # The person faces the camera and never crosses hands: the right hand is at the picture's left.
-    assert (evidence.landmarks_px[:, RIGHT, 9, 0] < evidence.landmarks_px[:, LEFT, 9, 0]).all()
+    assert (tracks.landmarks_px[:, RIGHT, 9, 0] < tracks.landmarks_px[:, LEFT, 9, 0]).all()
 
 
 def test_a_still_of_two_hands_gives_a_pair(networks: LandmarkNetworks) -> None:
-    evidence = build_tracks(detect_shot(clip("two_hands.mp4", 100, 101), networks))
-    assert (evidence.present == SEEN).all()
-    assert evidence.landmarks_px[0, RIGHT, 9, 0] < evidence.landmarks_px[0, LEFT, 9, 0]
+    tracks = build_tracks(detect_shot(clip("two_hands.mp4", 100, 101), networks))
+    assert (tracks.present == SEEN).all()
+    assert tracks.landmarks_px[0, RIGHT, 9, 0] < tracks.landmarks_px[0, LEFT, 9, 0]
 
 
 def _mediapipe(frames: list[Frame], static: bool) -> list[list[np.ndarray]]:

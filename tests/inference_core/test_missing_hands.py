@@ -40,12 +40,12 @@ def shot(model: HandModel) -> Shot:
 
 def seen_only(shot: Shot, frames: slice, sides: tuple[int, ...]) -> Shot:
     """The shot with the given hands seen in the given frames, and nothing else."""
-    evidence = shot.evidence
+    tracks = shot.tracks
     for side in (0, 1):
         gone = [slice(0, frames.start), slice(frames.stop, FRAMES)] if side in sides else [slice(None)]
         for part in gone:
-            evidence = without(evidence, part, side, ABSENT)
-    return replace(shot, evidence=evidence)
+            tracks = without(tracks, part, side, ABSENT)
+    return replace(shot, tracks=tracks)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -61,7 +61,7 @@ def test_the_solve_holds_the_hands_that_were_seen_and_no_others(
     predictions = None
     if network != "none":
         predictions = shot.network(0.9)
-        known = part.evidence.present == SEEN if network == "sees them too" else np.zeros((FRAMES, 2), bool)
+        known = part.tracks.present == SEEN if network == "sees them too" else np.zeros((FRAMES, 2), bool)
         predictions = replace(
             predictions,
             confidence=np.where(known, predictions.confidence, 0).astype(np.float32),
@@ -71,7 +71,7 @@ def test_the_solve_holds_the_hands_that_were_seen_and_no_others(
             wrist_cam_m=np.where(known[..., None], predictions.wrist_cam_m, np.nan),
             offset_m=np.where(known.all(-1)[..., None], predictions.offset_m, np.nan),
         )
-    solved = solve_shot(part.evidence, part.camera, part.time_s, model, WINDOWS, predictions)
+    solved = solve_shot(part.tracks, part.camera, part.time_s, model, WINDOWS, predictions)
     there = np.zeros((FRAMES, 2), bool)
     there[frames, list(sides)] = True
     assert ((solved.present != ABSENT) == there).all()

@@ -44,7 +44,7 @@ def network_of(configuration: NetworkConfiguration, seed: int = 0) -> DirNetwork
     return DirNetwork(configuration)
 
 
-def some_evidence(batch: int) -> Conditioning:
+def some_conditioning(batch: int) -> Conditioning:
     generator = torch.Generator().manual_seed(5)
 
     def noise(*shape: int) -> Tensor:
@@ -71,7 +71,9 @@ NARROW_RELEASE = dataclasses.replace(
 @pytest.mark.parametrize("configuration", [DIR_S, NARROW_RELEASE], ids=lambda c: c.name)
 def test_gradients_reach_every_parameter(configuration: NetworkConfiguration, hand: HandModel) -> None:
     network = network_of(configuration).train()
-    output = network(torch.randn(2, 3, 256, 256), hand, some_evidence(2) if configuration.evidence else None)
+    output = network(
+        torch.randn(2, 3, 256, 256), hand, some_conditioning(2) if configuration.conditioning else None
+    )
     torch.stack([(value * torch.randn_like(value)).sum() for value in all_of(output)]).sum().backward()
     # A bias that batch norm follows is taken out again by it: its gradient is zero but for rounding.
     dead = [name for name, parameter in network.named_parameters() if parameter.grad is None]
@@ -82,12 +84,12 @@ def test_gradients_reach_every_parameter(configuration: NetworkConfiguration, ha
 
 
 def test_a_batch_of_one_says_what_a_batch_of_many_says(hand: HandModel) -> None:
-    network, image, evidence = network_of(DIR_S).eval(), torch.randn(3, 3, 256, 256), some_evidence(3)
+    network, image, conditioning = network_of(DIR_S).eval(), torch.randn(3, 3, 256, 256), some_conditioning(3)
     with torch.no_grad():
-        many = all_of(network(image, hand, evidence))
+        many = all_of(network(image, hand, conditioning))
         for index in range(3):
             rows = slice(index, index + 1)
-            one = all_of(network(image[rows], hand, evidence.map(lambda value, rows=rows: value[rows])))
+            one = all_of(network(image[rows], hand, conditioning.map(lambda value, rows=rows: value[rows])))
             for alone, among in zip(one, many, strict=True):
                 torch.testing.assert_close(alone, among[rows], atol=1e-4, rtol=1e-4)
 
@@ -119,7 +121,7 @@ def test_three_stages_are_refused() -> None:
         DIR_S.with_stages(3)
 
 
-def test_without_evidence_the_network_has_the_picture_alone(hand: HandModel) -> None:
+def test_without_conditioning_the_network_has_the_picture_alone(hand: HandModel) -> None:
     network, image = network_of(DIR_S).eval(), torch.randn(2, 3, 256, 256)
     with torch.no_grad():
         missing, none = network(image, hand), network(image, hand, Conditioning.none(2))
@@ -139,7 +141,7 @@ def test_joints_come_without_the_mesh_where_no_mesh_is_asked_for(hand: HandModel
 def test_half_precision_leaves_the_hands_in_float32(hand: HandModel) -> None:
     network = network_of(DIR_S).eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        stage = network(torch.randn(1, 3, 256, 256), hand, some_evidence(1)).answer
+        stage = network(torch.randn(1, 3, 256, 256), hand, some_conditioning(1)).answer
     assert {value.dtype for value in vars(stage).values()} == {torch.float32}
     identity = stage.rotations @ stage.rotations.mT
     torch.testing.assert_close(identity, torch.eye(3).expand_as(identity), atol=1e-5, rtol=0)
@@ -154,10 +156,13 @@ def test_folding_the_norms_changes_nothing_but_speed(
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.normal_(0, 0.1)
             module.get_buffer("running_var").uniform_(0.8, 1.2)
-    image, evidence = torch.randn(1, 3, 256, 256), some_evidence(1) if configuration.evidence else None
+    image, conditioning = (
+        torch.randn(1, 3, 256, 256),
+        some_conditioning(1) if configuration.conditioning else None,
+    )
     with torch.no_grad():
-        plain = network.eval()(image, hand, evidence)
-        quick = folded(network, winograd=True)(image, hand, evidence)
+        plain = network.eval()(image, hand, conditioning)
+        quick = folded(network, winograd=True)(image, hand, conditioning)
     for first, second in zip(all_of(plain), all_of(quick), strict=True):
         torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
     left = [

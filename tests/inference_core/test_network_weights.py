@@ -96,6 +96,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         ({"tip_vertices": [[1] * 5]}, "tip_vertices"),
         ({"by_default": "yes"}, "by_default"),
         ({"metrics": []}, "metrics"),
+        ({"configuration": {"name": "dir-s", "evidence": True}}, "rename"),
         ({"colour": "red"}, "no card"),
         ({"configuration": {"name": "x"}}, "backbone"),
         ({"configuration": {"name": "x", "backbone": "resnet50", "attention": "light", "wings": 2}}, "wings"),

@@ -55,7 +55,7 @@ def posed_truth() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return rotations, posed.joints21_m, posed.landmarks21_m, wrists
 
 
-def evidence_of(landmarks_cam_m: Tensor) -> HandTracks:
+def tracks_of(landmarks_cam_m: Tensor) -> HandTracks:
     """Perfect landmarks; world landmarks in the axes of the line of sight to each hand, as upright crops give them."""
     px = project_pinhole(landmarks_cam_m, K)
     score = torch.ones_like(px[..., :1])
@@ -73,11 +73,11 @@ def evidence_of(landmarks_cam_m: Tensor) -> HandTracks:
     )
 
 
-def without(evidence: HandTracks, frames: slice, side: int) -> HandTracks:
-    landmarks, world, present = evidence.landmarks_px.copy(), evidence.world_m.copy(), evidence.present.copy()
+def without(tracks: HandTracks, frames: slice, side: int) -> HandTracks:
+    landmarks, world, present = tracks.landmarks_px.copy(), tracks.world_m.copy(), tracks.present.copy()
     landmarks[frames, side], world[frames, side], present[frames, side] = np.nan, np.nan, 0
     landmarks[frames, side, :, 2] = 0
-    return HandTracks(landmarks, world, present, evidence.side_score)
+    return HandTracks(landmarks, world, present, tracks.side_score)
 
 
 def frames_of(count: int) -> list[Frame]:
@@ -99,13 +99,13 @@ class KnowingEngine:
 
     name = "the truth"
 
-    def __init__(self, evidence: HandTracks) -> None:
+    def __init__(self, tracks: HandTracks) -> None:
         self.rotations, self.joints, _, _ = posed_truth()
-        squares = shot_crops(evidence)
+        squares = shot_crops(tracks)
         self.views = [crop_camera(square, CAMERA.K) for square in squares]
         self.at = 0
 
-    def __call__(self, image: Tensor, evidence: Conditioning | None = None) -> HandEstimates:
+    def __call__(self, image: Tensor, conditioning: Conditioning | None = None) -> HandEstimates:
         rows = slice(self.at, self.at + len(image))
         self.at += len(image)
         turn = torch.tensor(np.stack([view.turn for view in self.views[rows]])).float()
@@ -129,8 +129,8 @@ class KnowingEngine:
 
 def test_a_perfect_network_comes_out_true_in_the_frames_camera() -> None:
     rotations, joints, landmarks, wrists = posed_truth()
-    evidence = evidence_of(landmarks)
-    found = predict_shot(frames_of(T), evidence, predictor_of(KnowingEngine(evidence)))
+    tracks = tracks_of(landmarks)
+    found = predict_shot(frames_of(T), tracks, predictor_of(KnowingEngine(tracks)))
     np.testing.assert_allclose(found.wrist_cam_m, wrists.numpy(), atol=1e-4)
     np.testing.assert_allclose(found.rotations, rotations.numpy(), atol=1e-5)
     np.testing.assert_allclose(found.joints_rel_m, (joints - wrists[:, :, None]).numpy(), atol=1e-5)
@@ -147,7 +147,7 @@ def test_an_untrained_network_passes_the_landmarks_on() -> None:
                 module.get_submodule(name).get_parameter("weight").data.zero_()
     rotations, joints, landmarks, wrists = posed_truth()
     engine = torch_engine(network, HAND)
-    found = predict_shot(frames_of(T), evidence_of(landmarks), predictor_of(engine))
+    found = predict_shot(frames_of(T), tracks_of(landmarks), predictor_of(engine))
     error_m = np.linalg.norm(found.wrist_cam_m - wrists.numpy(), axis=-1)
     assert (error_m < 0.03 * wrists[..., 2].numpy()).all()
     joint_error_m = np.linalg.norm(found.joints_rel_m - (joints - wrists[:, :, None]).numpy(), axis=-1)
@@ -158,7 +158,7 @@ def test_an_untrained_network_passes_the_landmarks_on() -> None:
 
 def test_a_lost_hand_comes_with_the_landmarks_around_it_and_a_low_score() -> None:
     _, _, landmarks, _ = posed_truth()
-    whole = evidence_of(landmarks)
+    whole = tracks_of(landmarks)
     shot = expected_hands(without(whole, slice(2, 4), 1))
     assert (shot.score[[2, 3], 1] > 0).all() and (shot.score[[2, 3], 1] <= INTERPOLATED_SCORE).all()
     assert (shot.score[:, 0] == expected_hands(whole).score[:, 0]).all()
@@ -170,19 +170,19 @@ def test_a_lost_hand_comes_with_the_landmarks_around_it_and_a_low_score() -> Non
 
 def test_frames_without_hands_or_pictures_say_nothing() -> None:
     _, _, landmarks, _ = posed_truth()
-    evidence = evidence_of(landmarks)
+    tracks = tracks_of(landmarks)
     frames = frames_of(T)
     frames[2] = Frame(2, frames[2].time_s, None)
-    engine = KnowingEngine(evidence)
+    engine = KnowingEngine(tracks)
     engine.views.pop(2)
     engine.rotations, engine.joints = (
         torch.cat([values[:2], values[3:]]) for values in (engine.rotations, engine.joints)
     )
-    found = predict_shot(frames, evidence, predictor_of(engine))
+    found = predict_shot(frames, tracks, predictor_of(engine))
     assert np.isnan(found.wrist_cam_m[2]).all() and (found.confidence[2] == 0).all()
     assert np.isfinite(found.wrist_cam_m[[0, 1, 3, 4, 5]]).all()
-    nobody = without(without(evidence, slice(None), 0), slice(None), 1)
-    silent = predict_shot(frames, nobody, predictor_of(KnowingEngine(evidence)))
+    nobody = without(without(tracks, slice(None), 0), slice(None), 1)
+    silent = predict_shot(frames, nobody, predictor_of(KnowingEngine(tracks)))
     assert_silent(silent)
 
 
@@ -193,10 +193,10 @@ def assert_silent(found: TwoHandPredictions) -> None:
 
 def test_betas_of_another_hand_model_are_not_passed_on() -> None:
     _, _, landmarks, _ = posed_truth()
-    evidence = evidence_of(landmarks)
+    tracks = tracks_of(landmarks)
     card = WeightsCard(DIR_S, "", "", "MANO")
-    predictor = Predictor(KnowingEngine(evidence), card, batch=8, betas_apply=False)
-    assert np.isnan(predict_shot(frames_of(T), evidence, predictor).betas).all()
+    predictor = Predictor(KnowingEngine(tracks), card, batch=8, betas_apply=False)
+    assert np.isnan(predict_shot(frames_of(T), tracks, predictor).betas).all()
 
 
 def test_weights_that_need_mano_are_refused_with_another_hand() -> None:
@@ -217,18 +217,18 @@ def test_the_hand_gets_the_fingertips_that_the_weights_know() -> None:
 
 def test_the_square_holds_both_hands_and_keeps_a_lost_one_in() -> None:
     _, _, landmarks, _ = posed_truth()
-    evidence = evidence_of(landmarks)
-    lost = without(evidence, slice(2, 4), 1)
-    for known in (evidence, lost):
+    tracks = tracks_of(landmarks)
+    lost = without(tracks, slice(2, 4), 1)
+    for known in (tracks, lost):
         squares = shot_crops(known)
-        points = evidence.landmarks_px[..., :2]
+        points = tracks.landmarks_px[..., :2]
         inside = np.abs(points - squares[:, None, None, :2]) < squares[:, None, None, 2:] / 2
         assert inside.all()
 
 
 def test_a_hand_lost_for_long_makes_the_other_ones_square_grow() -> None:
     _, _, landmarks, _ = posed_truth()
-    long = evidence_of(landmarks[:1].expand(100, -1, -1, -1))
+    long = tracks_of(landmarks[:1].expand(100, -1, -1, -1))
     lost = without(long, slice(1, None), 1)
     alone = without(long, slice(None), 1)
     assert shot_crops(lost)[60, 2] > 1.4 * shot_crops(alone)[60, 2]
@@ -271,7 +271,7 @@ def test_a_hand_is_placed_exactly_where_its_joints_project() -> None:
 
 def test_a_weak_perspective_answer_is_placed_within_two_percent() -> None:
     _, joints, _, wrists = posed_truth()
-    view = crop_camera(shot_crops(evidence_of(joints))[0], CAMERA.K)
+    view = crop_camera(shot_crops(tracks_of(joints))[0], CAMERA.K)
     turn, focal = torch.from_numpy(view.turn), view.focal_uv
     points = joints.double() @ turn.mT
     uv = points[..., :2] / points[..., 2:] * focal
@@ -312,8 +312,8 @@ class CentredHead(LandmarkHead):
 
 def test_what_the_head_reads_comes_back_in_the_frame_and_goes_to_the_network() -> None:
     _, _, landmarks, _ = posed_truth()
-    evidence = without(evidence_of(landmarks), slice(2, 3), 0)
-    engine = KnowingEngine(evidence)
+    tracks = without(tracks_of(landmarks), slice(2, 3), 0)
+    engine = KnowingEngine(tracks)
     given: list[Conditioning] = []
 
     def listening(image: Tensor, known: Conditioning | None = None) -> HandEstimates:
@@ -324,13 +324,13 @@ def test_what_the_head_reads_comes_back_in_the_frame_and_goes_to_the_network() -
     head = HeadWithLandmarks(CentredHead(), load_landmark_networks())
     again, _ = refined_and_predicted(
         frames_of(T),
-        evidence,
+        tracks,
         CAMERA,
         predictor_of(listening),  # type: ignore[arg-type]
         HAND,
         head,
     )
-    expected = expected_hands(evidence)
+    expected = expected_hands(tracks)
     read = read_expected_hands(frames_of(T), expected, head)
     middles = crops_from_landmarks(expected.points_px)[..., None, :2]
     np.testing.assert_allclose(read.points_px, np.broadcast_to(middles, (T, 2, 21, 2)), atol=0.05)
@@ -344,11 +344,11 @@ def test_what_the_head_reads_comes_back_in_the_frame_and_goes_to_the_network() -
     assert again.landmarks_px[0, ..., 2].min() > 0.95
     # In the picture between the two readings, nearer to the head's.
     apart, moved = (
-        np.linalg.norm(to[..., :2] - evidence.landmarks_px[..., :2], axis=-1)[0]
+        np.linalg.norm(to[..., :2] - tracks.landmarks_px[..., :2], axis=-1)[0]
         for to in (read.points_px, again.landmarks_px)
     )
     assert (moved < apart).all() and (moved > apart / 2).all()
     unread = dataclasses.replace(read, read=np.zeros_like(read.read))
-    same, still = refined(evidence, expected, unread)
-    np.testing.assert_array_equal(same.landmarks_px, evidence.landmarks_px)
+    same, still = refined(tracks, expected, unread)
+    np.testing.assert_array_equal(same.landmarks_px, tracks.landmarks_px)
     np.testing.assert_array_equal(still.score, expected.score)

@@ -47,7 +47,7 @@ def test_a_crop_gives_the_sizes_that_the_stages_ask_for(kind: type[PalmBackbone 
     ]
 
 
-def test_a_still_backbone_is_not_stored_again_and_a_taught_one_is(tmp_path: Path) -> None:
+def test_a_frozen_backbone_is_not_stored_again_and_a_taught_one_is(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = DirNetwork(DIR_S.with_stages(0))
     assert isinstance(network.backbone, PalmBackbone)

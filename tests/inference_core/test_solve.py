@@ -78,7 +78,7 @@ def test_fast_motion_keeps_its_size_and_does_not_lag(model: HandModel) -> None:
 
 
 def test_gap_is_bridged_by_the_motion_on_both_sides(model: HandModel, shot: Shot) -> None:
-    solved = _solve(model, replace(shot, evidence=without(shot.evidence, GAP, 1)))
+    solved = _solve(model, replace(shot, tracks=without(shot.tracks, GAP, 1)))
     assert (solved.present[GAP, 1] == FILLED).all() and np.isfinite(solved.joints_cam_m).all()
     error = np.linalg.norm(solved.wrist_cam_m[GAP, 1] - shot.wrist_m[GAP, 1], axis=-1)
     assert error.max() < 0.03
@@ -88,8 +88,8 @@ def test_gap_is_bridged_by_the_motion_on_both_sides(model: HandModel, shot: Shot
 
 def test_network_holds_the_hand_that_landmarks_lose(model: HandModel, shot: Shot) -> None:
     lost = slice(25, 65)
-    evidence = without(shot.evidence, lost, 1, ABSENT)
-    solved = solve_shot(evidence, shot.camera, shot.time_s, model, network_evidence=shot.network(0.9))
+    tracks = without(shot.tracks, lost, 1, ABSENT)
+    solved = solve_shot(tracks, shot.camera, shot.time_s, model, predictions=shot.network(0.9))
     assert (solved.present[lost, 1] == FILLED).all()
     error = np.linalg.norm(solved.wrist_cam_m[lost, 1] - shot.wrist_m[lost, 1], axis=-1)
     assert error.max() < 0.02
@@ -101,23 +101,23 @@ def test_a_half_sure_network_brings_back_a_hand_between_sightings_and_a_moment_b
     nothing = np.full((200, 2, 21, 3), np.nan, np.float32)
     present = np.zeros((200, 2), np.uint8)
     present[[20, 60], 0] = SEEN
-    evidence = HandTracks(nothing, nothing, present, np.zeros((200, 2), np.float32))
+    tracks = HandTracks(nothing, nothing, present, np.zeros((200, 2), np.float32))
     columns: dict[str, np.ndarray] = {field.name: nothing for field in fields(TwoHandPredictions)}
     half_sure = TwoHandPredictions(
         **columns | {"presence": np.full((200, 2), 0.9), "confidence": np.full((200, 2), 0.2)}  # type: ignore[arg-type]
     )
-    brought = usable_presence(evidence, half_sure)
+    brought = usable_presence(tracks, half_sure)
     assert (np.flatnonzero(brought[:, 0] != ABSENT) == np.arange(14, 67)).all()
     assert (brought[:, 1] == ABSENT).all(), "a hand that nobody saw"
     sure = replace(half_sure, confidence=np.full((200, 2), 0.5))
-    assert (usable_presence(evidence, sure) != ABSENT).all()
+    assert (usable_presence(tracks, sure) != ABSENT).all()
 
 
 def test_network_without_confidence_changes_nothing(
     model: HandModel, shot: Shot, solution: ShotSolution
 ) -> None:
     silent = shot.network(0.0)
-    solved = solve_shot(shot.evidence, shot.camera, shot.time_s, model, network_evidence=silent)
+    solved = solve_shot(shot.tracks, shot.camera, shot.time_s, model, predictions=silent)
     assert np.allclose(solved.joints_cam_m, solution.joints_cam_m, atol=1e-5)
 
 
@@ -136,10 +136,10 @@ def test_joints_stay_within_their_limits(model: HandModel, solution: ShotSolutio
     assert float(beyond.rad2deg().max()) < 5
 
 
-def test_mirrored_evidence_gives_the_mirrored_solve(
+def test_mirrored_tracks_give_the_mirrored_solve(
     model: HandModel, shot: Shot, solution: ShotSolution
 ) -> None:
-    solved = _solve(model, replace(shot, evidence=mirrored(shot)))
+    solved = _solve(model, replace(shot, tracks=mirrored(shot)))
     assert np.allclose(mirror(solved.joints_cam_m[:, ::-1], "point"), solution.joints_cam_m, atol=5e-4)
     assert np.allclose(solved.betas[::-1], solution.betas, atol=1e-2)
 
@@ -171,17 +171,17 @@ def test_memory_does_not_grow_with_the_shot(model: HandModel, shot: Shot) -> Non
     settings = SolveSettings(window_frames=40, overlap_frames=10)
     peaks: list[int] = []
     for repeats in (2, 6):
-        evidence = replace(
-            shot.evidence,
+        tracks = replace(
+            shot.tracks,
             **{
-                name: np.concatenate([getattr(shot.evidence, name)[:, :]] * repeats)
+                name: np.concatenate([getattr(shot.tracks, name)[:, :]] * repeats)
                 for name in ("landmarks_px", "world_m", "present", "side_score")
             },
         )
-        evidence = only(evidence, 1)
+        tracks = only(tracks, 1)
         time_s = np.arange(90 * repeats) / 30
         tracemalloc.start()
-        solve_shot(evidence, shot.camera, time_s, model, settings)
+        solve_shot(tracks, shot.camera, time_s, model, settings)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     results = 4 * 90 * 2 * 4 * (2 * (4 + 60 + 3 + 63) + 2)  # bytes: the arrays that are handed back
@@ -189,25 +189,25 @@ def test_memory_does_not_grow_with_the_shot(model: HandModel, shot: Shot) -> Non
 
 
 def test_absent_hand_is_nan_and_without_confidence(model: HandModel, shot: Shot) -> None:
-    solved = _solve(model, replace(shot, evidence=only(shot.evidence, 0)))
+    solved = _solve(model, replace(shot, tracks=only(shot.tracks, 0)))
     assert (solved.present[:, 1] == ABSENT).all() and (solved.confidence[:, 1] == 0).all()
     assert np.isnan(solved.joints_cam_m[:, 1]).all() and np.isnan(solved.raw_root_wxyz[:, 1]).all()
     assert np.isfinite(solved.joints_cam_m[:, 0]).all() and np.isfinite(solved.betas).all()
 
 
 def test_shot_without_hands_and_shot_of_one_frame_are_solved(model: HandModel, shot: Shot) -> None:
-    nobody = without(without(shot.evidence, slice(None), 0, ABSENT), slice(None), 1, ABSENT)
-    solved = _solve(model, replace(shot, evidence=nobody))
+    nobody = without(without(shot.tracks, slice(None), 0, ABSENT), slice(None), 1, ABSENT)
+    solved = _solve(model, replace(shot, tracks=nobody))
     assert (solved.present == ABSENT).all() and np.isnan(solved.joints_cam_m).all()
     still = make_shot(model, 1, seed=5)
     assert _wrist_error(still, _solve(model, still).wrist_cam_m) < 0.06
 
 
 def test_landmarks_far_off_in_single_frames_do_no_harm(model: HandModel, shot: Shot) -> None:
-    px = shot.evidence.landmarks_px.copy()
+    px = shot.tracks.landmarks_px.copy()
     px[30, 1, 5:9, :2] += 150
     px[31, 0, :, :2] += [60, -80]
-    solved = _solve(model, replace(shot, evidence=replace(shot.evidence, landmarks_px=px)))
+    solved = _solve(model, replace(shot, tracks=replace(shot.tracks, landmarks_px=px)))
     error = np.linalg.norm(solved.wrist_cam_m - shot.wrist_m, axis=-1)
     assert error[30, 1] < 0.02 and error[31, 0] < 0.04
     assert solved.confidence[31, 0] < solved.confidence[29, 0]
@@ -225,7 +225,7 @@ def test_rotations_are_unit_quaternions(solution: ShotSolution) -> None:
 @pytest.mark.parametrize("times", [np.zeros(90), np.arange(89.0), np.full(90, np.nan)])
 def test_time_stamps_that_cannot_be_are_refused(model: HandModel, shot: Shot, times: np.ndarray) -> None:
     with pytest.raises(RequestError, match="time stamps"):
-        solve_shot(shot.evidence, shot.camera, times, model)
+        solve_shot(shot.tracks, shot.camera, times, model)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_settings_that_cannot_be_are_refused(fields: dict[str, float]) -> None:
 
 
 def _solve(model: HandModel, shot: Shot, settings: SolveSettings | None = None) -> ShotSolution:
-    return solve_shot(shot.evidence, shot.camera, shot.time_s, model, settings)
+    return solve_shot(shot.tracks, shot.camera, shot.time_s, model, settings)
 
 
 def _wrist_error(shot: Shot, wrist_cam_m: np.ndarray) -> float:

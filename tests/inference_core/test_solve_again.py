@@ -45,32 +45,32 @@ def shot(model: HandModel) -> Shot:
     apart = make_shot(model, COUNT, seed=3)
     shift = apart.joints_m[:, LEFT, INDEX_TIP] - apart.joints_m[:, RIGHT, INDEX_TIP]
     depth = 1.15
-    px = apart.evidence.landmarks_px.astype(np.float64)
+    px = apart.tracks.landmarks_px.astype(np.float64)
     K = apart.camera.K
     centre = (K @ apart.joints_m[:, RIGHT, INDEX_TIP, :, None])[..., 0]
     centre = centre[:, :2] / centre[:, 2:]
     target = (K @ apart.joints_m[:, LEFT, INDEX_TIP, :, None])[..., 0]
     target = target[:, :2] / target[:, 2:]
     px[:, RIGHT, :, :2] = (px[:, RIGHT, :, :2] - centre[:, None]) / depth + target[:, None]
-    evidence = replace(apart.evidence, landmarks_px=px.astype(np.float32))
-    return replace(apart, evidence=evidence, wrist_m=apart.wrist_m + np.stack([0 * shift, shift], 1))
+    tracks = replace(apart.tracks, landmarks_px=px.astype(np.float32))
+    return replace(apart, tracks=tracks, wrist_m=apart.wrist_m + np.stack([0 * shift, shift], 1))
 
 
 @pytest.fixture(scope="module")
 def take(model: HandModel, shot: Shot) -> Take:
-    return take_of(model, shot, shot.evidence)
+    return take_of(model, shot, shot.tracks)
 
 
-def take_of(model: HandModel, shot: Shot, evidence: HandTracks) -> Take:
+def take_of(model: HandModel, shot: Shot, tracks: HandTracks) -> Take:
     predictions = shot.network(0.0)
-    solution = solve_shot(evidence, shot.camera, shot.time_s, model, network_evidence=predictions)
+    solution = solve_shot(tracks, shot.camera, shot.time_s, model, predictions=predictions)
     info = FootageInfo("made.mp4", "movie", shot.camera.size_px, 30.0, range(COUNT), COUNT / 30, "made")
     numbers, values = np.zeros(0, np.int64), np.zeros(0, np.float32)
     detections = ShotDetections(
         numbers, numbers, values, values, values, values, values, shot.time_s, shot.camera.size_px
     )
     meta: dict[str, Any] = {"settings": {"smooth": 0.5, "hand_length_mm": None, "mano": None}}
-    return assemble_take(solution, evidence, shot.camera, info, detections, model, meta, predictions)
+    return assemble_take(solution, tracks, shot.camera, info, detections, model, meta, predictions)
 
 
 def test_without_corrections_it_is_what_it_was_and_outside_it_is_so_to_the_bit(
@@ -138,7 +138,7 @@ def test_a_pose_is_held_and_its_neighbours_lead_to_it(model: HandModel, take: Ta
 
 
 def test_exchanged_sides_are_exchanged_back(model: HandModel, shot: Shot, take: Take) -> None:
-    wrong = shot.evidence
+    wrong = shot.tracks
     arrays = {name: getattr(wrong, name).copy() for name in ("landmarks_px", "world_m")}
     for values in arrays.values():
         values[ROWS.start : ROWS.stop] = values[ROWS.start : ROWS.stop, ::-1]

@@ -48,9 +48,9 @@ def shot(model: HandModel) -> Shot:
 @pytest.fixture(scope="module")
 def seen(parameterisation: HandParameterisation, shot: Shot) -> Observations:
     times = shot.time_s * 30
-    evidence = shot.evidence
+    tracks = shot.tracks
     return gather(
-        evidence, shot.network(0.7), evidence.present, shot.camera, times, parameterisation.axes, range(COUNT)
+        tracks, shot.network(0.7), tracks.present, shot.camera, times, parameterisation.axes, range(COUNT)
     )
 
 
@@ -217,8 +217,8 @@ def test_even_motion_has_no_acceleration_whatever_the_time_stamps(
     parameterisation: HandParameterisation, shot: Shot
 ) -> None:
     times = np.array([0.0, 1.0, 1.5, 3.5, 4.0, 7.0])
-    evidence = shot.evidence
-    seen = gather(evidence, None, evidence.present, shot.camera, times, parameterisation.axes, range(COUNT))
+    tracks = shot.tracks
+    seen = gather(tracks, None, tracks.present, shot.camera, times, parameterisation.axes, range(COUNT))
     image_depth = torch.tensor([0.1, -0.2, -0.5]).double() + seen.time[:, None] * 0.03
     vector = torch.zeros(len(seen), 3).double()
     vector[:, 1] = seen.time * 0.1
@@ -236,7 +236,7 @@ def test_hand_that_rests_in_the_world_rests_before_a_moving_camera(
     poses[:, :3, :3] = torch.linalg.matrix_exp(_hat(turns)).numpy()
     poses[:, :3, 3] = random.normal(size=(COUNT, 3)) * 0.02
     camera = replace(shot.camera, T_world_cam=poses)
-    tracks = shot.evidence
+    tracks = shot.tracks
     seen = gather(tracks, None, tracks.present, camera, shot.time_s * 30, parameterisation.axes, range(COUNT))
     cam_from_world = torch.linalg.inv(torch.as_tensor(poses))[seen.frame]
     wrist_m = cam_from_world[:, :3, :3] @ torch.tensor([0.1, 0.0, 0.6]).double() + cam_from_world[:, :3, 3]
@@ -252,10 +252,10 @@ def test_hand_that_rests_in_the_world_rests_before_a_moving_camera(
 def test_gaps_are_laid_straight_between_their_ends_and_never_across_an_absence(
     parameterisation: HandParameterisation, shot: Shot, state: HandState
 ) -> None:
-    evidence = shot.evidence
-    present = evidence.present.copy()
+    tracks = shot.tracks
+    present = tracks.present.copy()
     present[4, 0] = 0
-    seen = gather(evidence, None, present, shot.camera, shot.time_s * 30, parameterisation.axes, range(COUNT))
+    seen = gather(tracks, None, present, shot.camera, shot.time_s * 30, parameterisation.axes, range(COUNT))
     held = torch.ones(len(seen), dtype=torch.bool)
     held[[1, 2, 4]] = False
     some = state.take(slice(0, len(seen)))

@@ -88,17 +88,17 @@ def path(start: float, end: float, first: int, last: int, y: float = 300.0) -> t
     return at, np.stack((x, np.full(len(at), y)), -1)
 
 
-def palm_x(evidence: HandTracks, side: int, frame: int) -> float:
-    return float(evidence.landmarks_px[frame, side, [0, 5, 9, 13, 17], 0].mean())
+def palm_x(tracks: HandTracks, side: int, frame: int) -> float:
+    return float(tracks.landmarks_px[frame, side, [0, 5, 9, 13, 17], 0].mean())
 
 
 def test_two_steady_hands_keep_their_sides() -> None:
     tracklets = [Tracklet(*path(300, 340, 0, 60), 0.95), Tracklet(*path(900, 860, 0, 60), 0.1)]
-    evidence = build_tracks(shot(tracklets, 60))
-    assert (evidence.present == SEEN).all()
-    assert palm_x(evidence, RIGHT, 30) < palm_x(evidence, LEFT, 30)
-    assert evidence.side_score.min() > 0.85
-    assert np.isfinite(evidence.landmarks_px).all()
+    tracks = build_tracks(shot(tracklets, 60))
+    assert (tracks.present == SEEN).all()
+    assert palm_x(tracks, RIGHT, 30) < palm_x(tracks, LEFT, 30)
+    assert tracks.side_score.min() > 0.85
+    assert np.isfinite(tracks.landmarks_px).all()
 
 
 def test_hands_that_cross_keep_their_sides() -> None:
@@ -109,11 +109,11 @@ def test_hands_that_cross_keep_their_sides() -> None:
         Tracklet(*path(660, 900, 36, 70), 0.85),
         Tracklet(*path(540, 300, 36, 70), 0.2),
     ]
-    evidence = build_tracks(shot(tracklets, 70))
-    assert palm_x(evidence, RIGHT, 10) < 500
-    assert palm_x(evidence, RIGHT, 60) > 700
-    assert palm_x(evidence, LEFT, 60) < 500
-    assert (evidence.present[30:36] == FILLED).all()
+    tracks = build_tracks(shot(tracklets, 70))
+    assert palm_x(tracks, RIGHT, 10) < 500
+    assert palm_x(tracks, RIGHT, 60) > 700
+    assert palm_x(tracks, LEFT, 60) < 500
+    assert (tracks.present[30:36] == FILLED).all()
 
 
 def test_tracklets_that_swap_hands_where_they_touch_are_unswapped() -> None:
@@ -127,9 +127,9 @@ def test_tracklets_that_swap_hands_where_they_touch_are_unswapped() -> None:
         Tracklet(np.arange(100), one_way, flips),
         Tracklet(np.arange(100), one_way * mirrored[1] + mirrored[0], 1 - flips),
     ]
-    evidence = build_tracks(shot(tracklets, 100))
-    assert palm_x(evidence, RIGHT, 5) < 500
-    assert palm_x(evidence, RIGHT, 95) > 700
+    tracks = build_tracks(shot(tracklets, 100))
+    assert palm_x(tracks, RIGHT, 5) < 500
+    assert palm_x(tracks, RIGHT, 95) > 700
 
 
 def test_hands_that_touch_again_and_again_stay_two() -> None:
@@ -141,30 +141,30 @@ def test_hands_that_touch_again_and_again_stay_two() -> None:
         Tracklet(at, np.stack((600 - half, y), -1), 0.9),
         Tracklet(at, np.stack((600 + half, y), -1), 0.1),
     ]
-    evidence = build_tracks(shot(tracklets, 160))
-    assert (evidence.present == SEEN).all()
-    assert all(palm_x(evidence, RIGHT, frame) < 600 for frame in range(160))
+    tracks = build_tracks(shot(tracklets, 160))
+    assert (tracks.present == SEEN).all()
+    assert all(palm_x(tracks, RIGHT, frame) < 600 for frame in range(160))
 
 
 def test_a_hand_that_leaves_and_comes_back_is_absent_in_between() -> None:
     tracklets = [Tracklet(*path(300, 20, 0, 30), 0.9), Tracklet(*path(25, 400, 90, 130), 0.9)]
-    evidence = build_tracks(shot(tracklets, 130))
-    assert (evidence.present[:30, RIGHT] == SEEN).all()
-    assert (evidence.present[30:90, RIGHT] == ABSENT).all()
-    assert (evidence.present[90:, RIGHT] == SEEN).all()
-    assert (evidence.present[:, LEFT] == ABSENT).all()
-    assert np.isnan(evidence.landmarks_px[40, RIGHT, :, :2]).all()
-    assert evidence.landmarks_px[40, RIGHT, :, 2].max() == 0
+    tracks = build_tracks(shot(tracklets, 130))
+    assert (tracks.present[:30, RIGHT] == SEEN).all()
+    assert (tracks.present[30:90, RIGHT] == ABSENT).all()
+    assert (tracks.present[90:, RIGHT] == SEEN).all()
+    assert (tracks.present[:, LEFT] == ABSENT).all()
+    assert np.isnan(tracks.landmarks_px[40, RIGHT, :, :2]).all()
+    assert tracks.landmarks_px[40, RIGHT, :, 2].max() == 0
 
 
 @pytest.mark.parametrize(("gap", "expected"), [(3, FILLED), (14, FILLED), (16, ABSENT), (40, ABSENT)])
 def test_gaps_up_to_half_a_second_are_filled(gap: int, expected: int) -> None:
     tracklets = [Tracklet(*path(300, 400, 0, 30), 0.9), Tracklet(*path(400, 500, 30 + gap, 60 + gap), 0.9)]
-    evidence = build_tracks(shot(tracklets, 60 + gap))
-    assert (evidence.present[30 : 30 + gap, RIGHT] == expected).all()
-    assert evidence.landmarks_px[30 : 30 + gap, RIGHT, :, 2].max() == 0
+    tracks = build_tracks(shot(tracklets, 60 + gap))
+    assert (tracks.present[30 : 30 + gap, RIGHT] == expected).all()
+    assert tracks.landmarks_px[30 : 30 + gap, RIGHT, :, 2].max() == 0
     if expected == FILLED:
-        assert 395 < palm_x(evidence, RIGHT, 30 + gap // 2) < 405
+        assert 395 < palm_x(tracks, RIGHT, 30 + gap // 2) < 405
 
 
 def test_gaps_are_measured_in_seconds_not_frames() -> None:
@@ -176,9 +176,9 @@ def test_gaps_are_measured_in_seconds_not_frames() -> None:
 def test_a_side_that_flips_for_a_while_is_outvoted() -> None:
     flips = np.full(100, 0.9)
     flips[20:50] = 0.05
-    evidence = build_tracks(shot([Tracklet(*path(300, 500, 0, 100), flips)], 100))
-    assert (evidence.present[:, RIGHT] == SEEN).all()
-    assert (evidence.present[:, LEFT] == ABSENT).all()
+    tracks = build_tracks(shot([Tracklet(*path(300, 500, 0, 100), flips)], 100))
+    assert (tracks.present[:, RIGHT] == SEEN).all()
+    assert (tracks.present[:, LEFT] == ABSENT).all()
 
 
 def test_a_hand_found_again_at_once_is_the_same_hand_whatever_its_vote() -> None:
@@ -187,16 +187,16 @@ def test_a_hand_found_again_at_once_is_the_same_hand_whatever_its_vote() -> None
         Tracklet(*path(405, 420, 63, 75), 0.2),
         Tracklet(*path(425, 500, 77, 140), 0.95),
     ]
-    evidence = build_tracks(shot(tracklets, 140))
-    assert (evidence.present[:, LEFT] == ABSENT).all()
-    assert (evidence.present[63:75, RIGHT] == SEEN).all()
+    tracks = build_tracks(shot(tracklets, 140))
+    assert (tracks.present[:, LEFT] == ABSENT).all()
+    assert (tracks.present[63:75, RIGHT] == SEEN).all()
 
 
 def test_two_hands_that_both_vote_left_are_still_a_pair() -> None:
     tracklets = [Tracklet(*path(300, 320, 0, 60), 0.3), Tracklet(*path(900, 880, 0, 60), 0.05)]
-    evidence = build_tracks(shot(tracklets, 60))
-    assert (evidence.present == SEEN).all()
-    assert palm_x(evidence, RIGHT, 30) < palm_x(evidence, LEFT, 30)
+    tracks = build_tracks(shot(tracklets, 60))
+    assert (tracks.present == SEEN).all()
+    assert palm_x(tracks, RIGHT, 30) < palm_x(tracks, LEFT, 30)
 
 
 def test_a_stray_sighting_of_a_few_frames_is_nobodys() -> None:
@@ -204,8 +204,8 @@ def test_a_stray_sighting_of_a_few_frames_is_nobodys() -> None:
         Tracklet(*path(300, 400, 0, 80), 0.95),
         Tracklet(*path(1100, 1105, 30, 33), 0.1, presence=0.6),
     ]
-    evidence = build_tracks(shot(tracklets, 80))
-    assert (evidence.present[:, LEFT] == ABSENT).all()
+    tracks = build_tracks(shot(tracklets, 80))
+    assert (tracks.present[:, LEFT] == ABSENT).all()
 
 
 def test_a_second_reading_of_one_hand_does_not_become_the_other_hand() -> None:
@@ -217,18 +217,18 @@ def test_a_second_reading_of_one_hand_does_not_become_the_other_hand() -> None:
 
 
 def test_in_a_still_a_sighting_is_enough() -> None:
-    evidence = build_tracks(
+    tracks = build_tracks(
         shot([Tracklet(*path(300, 300, 0, 1), 0.8), Tracklet(*path(700, 700, 0, 1), 0.4)], 1)
     )
-    assert (evidence.present == SEEN).all()
-    assert palm_x(evidence, RIGHT, 0) < palm_x(evidence, LEFT, 0)
+    assert (tracks.present == SEEN).all()
+    assert palm_x(tracks, RIGHT, 0) < palm_x(tracks, LEFT, 0)
 
 
 def test_in_a_still_hands_close_to_each_other_are_two() -> None:
-    evidence = build_tracks(
+    tracks = build_tracks(
         shot([Tracklet(*path(300, 300, 0, 1), 0.98), Tracklet(*path(360, 360, 0, 1), 0.05)], 1)
     )
-    assert (evidence.present == SEEN).all()
+    assert (tracks.present == SEEN).all()
 
 
 def two_people() -> ShotDetections:
@@ -245,15 +245,15 @@ def two_people() -> ShotDetections:
 
 
 def test_the_larger_persons_pair_is_the_subjects() -> None:
-    evidence = build_tracks(two_people())
-    assert palm_x(evidence, RIGHT, 45) < 300
-    assert 400 < palm_x(evidence, LEFT, 45) < 600
+    tracks = build_tracks(two_people())
+    assert palm_x(tracks, RIGHT, 45) < 300
+    assert 400 < palm_x(tracks, LEFT, 45) < 600
 
 
 def test_the_second_person_can_be_asked_for() -> None:
-    evidence = build_tracks(two_people(), TrackSettings(subject=1))
-    assert 800 < palm_x(evidence, RIGHT, 45) < 1000
-    assert palm_x(evidence, LEFT, 45) > 1000
+    tracks = build_tracks(two_people(), TrackSettings(subject=1))
+    assert 800 < palm_x(tracks, RIGHT, 45) < 1000
+    assert palm_x(tracks, LEFT, 45) > 1000
     assert (build_tracks(two_people(), TrackSettings(subject=2)).present == ABSENT).all()
 
 
@@ -264,27 +264,27 @@ def test_pairs_of_two_people_of_one_size_are_not_mixed() -> None:
         Tracklet(*path(900, 900, 0, 90), 0.9),
         Tracklet(*path(1150, 1150, 0, 90), 0.1),
     ]
-    evidence = build_tracks(shot(tracklets, 90))
-    assert palm_x(evidence, LEFT, 45) - palm_x(evidence, RIGHT, 45) == pytest.approx(250)
+    tracks = build_tracks(shot(tracklets, 90))
+    assert palm_x(tracks, LEFT, 45) - palm_x(tracks, RIGHT, 45) == pytest.approx(250)
 
 
 def test_one_side_can_be_asked_for() -> None:
     tracklets = [Tracklet(*path(300, 340, 0, 60), 0.95), Tracklet(*path(900, 860, 0, 60), 0.1)]
-    evidence = build_tracks(shot(tracklets, 60), TrackSettings(hands="left"))
-    assert (evidence.present[:, RIGHT] == ABSENT).all()
-    assert palm_x(evidence, LEFT, 30) > 700
+    tracks = build_tracks(shot(tracklets, 60), TrackSettings(hands="left"))
+    assert (tracks.present[:, RIGHT] == ABSENT).all()
+    assert palm_x(tracks, LEFT, 30) > 700
 
 
 def test_a_lone_hand_is_of_the_side_that_was_asked_for() -> None:
-    evidence = build_tracks(shot([Tracklet(*path(300, 340, 0, 60), 0.9)], 60), TrackSettings(hands="left"))
-    assert (evidence.present[:, LEFT] == SEEN).all()
-    assert (evidence.present[:, RIGHT] == ABSENT).all()
+    tracks = build_tracks(shot([Tracklet(*path(300, 340, 0, 60), 0.9)], 60), TrackSettings(hands="left"))
+    assert (tracks.present[:, LEFT] == SEEN).all()
+    assert (tracks.present[:, RIGHT] == ABSENT).all()
 
 
 def test_a_shot_without_hands_has_none() -> None:
-    evidence = build_tracks(shot([], 12))
-    assert evidence.present.shape == (12, 2)
-    assert (evidence.present == ABSENT).all()
+    tracks = build_tracks(shot([], 12))
+    assert tracks.present.shape == (12, 2)
+    assert (tracks.present == ABSENT).all()
     assert build_tracks(shot([], 0)).present.shape == (0, 2)
 
 
@@ -310,19 +310,19 @@ def any_shots(draw: st.DrawFn) -> ShotDetections:
 
 @settings(deadline=None, max_examples=60)
 @given(any_shots())
-def test_whatever_was_seen_the_evidence_is_well_formed(detections: ShotDetections) -> None:
-    evidence = build_tracks(detections)
-    seen = evidence.present == SEEN
+def test_whatever_was_seen_the_tracks_are_well_formed(detections: ShotDetections) -> None:
+    tracks = build_tracks(detections)
+    seen = tracks.present == SEEN
     # Every seen hand is a sighting of that frame, and no sighting is both hands.
     for frame, side in np.argwhere(seen):
         rows = detections.at == frame
-        matches = (detections.points_px[rows, :, :2] == evidence.landmarks_px[frame, side, :, :2]).all((1, 2))
+        matches = (detections.points_px[rows, :, :2] == tracks.landmarks_px[frame, side, :, :2]).all((1, 2))
         assert matches.any()
-    assert np.isfinite(evidence.landmarks_px[evidence.present != ABSENT]).all()
-    assert np.isnan(evidence.landmarks_px[evidence.present == ABSENT][..., :2]).all()
-    assert (evidence.landmarks_px[~seen][..., 2] == 0).all()
-    assert (evidence.side_score[~seen] == 0).all()
-    assert not (evidence.present[[0, -1]] == FILLED).any()
+    assert np.isfinite(tracks.landmarks_px[tracks.present != ABSENT]).all()
+    assert np.isnan(tracks.landmarks_px[tracks.present == ABSENT][..., :2]).all()
+    assert (tracks.landmarks_px[~seen][..., 2] == 0).all()
+    assert (tracks.side_score[~seen] == 0).all()
+    assert not (tracks.present[[0, -1]] == FILLED).any()
 
 
 @settings(deadline=None, max_examples=60)

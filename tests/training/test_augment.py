@@ -124,7 +124,7 @@ def test_found_landmarks_move_with_the_picture(flip):
     score[0, 1, 3] = 0
     seen = (score > 0)[..., None]
     side_score = torch.tensor([0.9, 0.7]).expand(5, 2)
-    evidence = Conditioning(
+    conditioning = Conditioning(
         before.landmarks_uv * seen,
         score,
         before.landmarks_rel_m * seen,
@@ -132,8 +132,10 @@ def test_found_landmarks_move_with_the_picture(flip):
         side_score,
         before.K[:, 0, 0] / 128,
     )
-    after = augmented(replace(before, evidence=evidence), replace(GEOMETRY_ONLY, flip=flip), _seeded(4))
-    moved_to = after.evidence
+    after = augmented(
+        replace(before, conditioning=conditioning), replace(GEOMETRY_ONLY, flip=flip), _seeded(4)
+    )
+    moved_to = after.conditioning
     assert moved_to is not None and after.landmarks_uv is not None and after.landmarks_rel_m is not None
     kept = (moved_to.landmark_score > 0)[..., None]
     torch.testing.assert_close(moved_to.landmarks_uv, after.landmarks_uv * kept, atol=1e-5, rtol=0)

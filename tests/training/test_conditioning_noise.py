@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Degraded evidence has the failures asked for, in the shares asked for, and says 0 where it says nothing."""
+"""Degraded conditioning has the failures asked for, in the shares asked for, and says 0 where it says nothing."""
 
 from dataclasses import replace
 
@@ -7,15 +7,15 @@ import torch
 
 from inference_core.two_hand.records import Conditioning
 from tests.training.made_samples import made_sample
-from training.data.conditioning_noise import NO_EVIDENCE, EvidenceNoise, degraded_evidence
+from training.data.conditioning_noise import NO_CONDITIONING, ConditioningNoise, degraded_conditioning
 from training.data.sample import Sample
 from training.evaluation.metrics import overlap
 
-PERFECT = EvidenceNoise(**dict.fromkeys(EvidenceNoise.__dataclass_fields__, 0.0))
+PERFECT = ConditioningNoise(**dict.fromkeys(ConditioningNoise.__dataclass_fields__, 0.0))
 
 
-def _evidence(sample: Sample, noise: EvidenceNoise, seed: int = 0) -> Conditioning:
-    return degraded_evidence(sample, noise, torch.Generator().manual_seed(seed))
+def _conditioning(sample: Sample, noise: ConditioningNoise, seed: int = 0) -> Conditioning:
+    return degraded_conditioning(sample, noise, torch.Generator().manual_seed(seed))
 
 
 def _at_one_place(sample: Sample) -> Sample:
@@ -25,98 +25,105 @@ def _at_one_place(sample: Sample) -> Sample:
 
 def test_without_any_noise_the_landmarks_are_the_truth():
     sample = made_sample(4)
-    evidence = _evidence(sample, PERFECT)
+    conditioning = _conditioning(sample, PERFECT)
     assert sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
-    assert torch.allclose(evidence.landmarks_uv, sample.landmarks_uv, atol=1e-5)
-    lengths = (evidence.world_rel_m.norm(dim=-1), sample.landmarks_rel_m.norm(dim=-1))
+    assert torch.allclose(conditioning.landmarks_uv, sample.landmarks_uv, atol=1e-5)
+    lengths = (conditioning.world_rel_m.norm(dim=-1), sample.landmarks_rel_m.norm(dim=-1))
     assert torch.allclose(*lengths, atol=1e-5), "only turned, towards the line of sight"
-    assert (evidence.hand_score > 0).all() and torch.allclose(evidence.focal_uv, sample.K[:, 0, 0] / 128)
+    assert (conditioning.hand_score > 0).all() and torch.allclose(
+        conditioning.focal_uv, sample.K[:, 0, 0] / 128
+    )
 
 
 def test_fitted_hands_stand_in_the_crops_axes():
     sample = made_sample(6)
-    evidence = _evidence(sample, replace(PERFECT, fitted=True))
+    conditioning = _conditioning(sample, replace(PERFECT, fitted=True))
     assert sample.landmarks_rel_m is not None
-    torch.testing.assert_close(evidence.world_rel_m, sample.landmarks_rel_m, atol=1e-5, rtol=0)
+    torch.testing.assert_close(conditioning.world_rel_m, sample.landmarks_rel_m, atol=1e-5, rtol=0)
 
 
-def test_dropped_evidence_says_nothing_at_all():
-    evidence = _evidence(made_sample(4), NO_EVIDENCE)
+def test_dropped_conditioning_says_nothing_at_all():
+    conditioning = _conditioning(made_sample(4), NO_CONDITIONING)
     for name in ("landmarks_uv", "landmark_score", "world_rel_m", "hand_score", "side_score"):
-        assert (getattr(evidence, name) == 0).all(), name
+        assert (getattr(conditioning, name) == 0).all(), name
 
 
 def test_about_a_third_is_dropped_and_absent_hands_are_rarely_claimed():
     sample = made_sample(200, absent=True)
-    evidence = _evidence(sample, EvidenceNoise())
-    found = evidence.hand_score > 0
+    conditioning = _conditioning(sample, ConditioningNoise())
+    found = conditioning.hand_score > 0
     assert 0.25 < 1 - found[sample.both_present].any(dim=1).float().mean() < 0.5
     assert found[~sample.present].float().mean() < 0.1
 
 
 def test_overlapping_hands_are_lost_more_often():
     sample = made_sample(150)
-    noise = replace(EvidenceNoise(), dropped=0.0)
-    apart, together = (_evidence(s, noise).hand_score >= 0.5 for s in (sample, _at_one_place(sample)))
+    noise = replace(ConditioningNoise(), dropped=0.0)
+    apart, together = (_conditioning(s, noise).hand_score >= 0.5 for s in (sample, _at_one_place(sample)))
     assert overlap(_at_one_place(sample).joints_uv, sample.present).min() > 0.2
     assert apart.float().mean() - together.float().mean() > 0.15
 
 
 def test_what_is_missing_is_zero_and_scores_are_shares():
-    evidence = _evidence(made_sample(100, absent=True), EvidenceNoise())
-    missing = evidence.landmark_score == 0
+    conditioning = _conditioning(made_sample(100, absent=True), ConditioningNoise())
+    missing = conditioning.landmark_score == 0
     assert missing.any()
-    assert (evidence.landmarks_uv[missing] == 0).all() and (evidence.world_rel_m[missing] == 0).all()
+    assert (conditioning.landmarks_uv[missing] == 0).all() and (conditioning.world_rel_m[missing] == 0).all()
     for name in ("landmark_score", "hand_score", "side_score"):
-        scores = getattr(evidence, name)
+        scores = getattr(conditioning, name)
         assert scores.min() >= 0 and scores.max() <= 1
-    for value in vars(evidence).values():
+    for value in vars(conditioning).values():
         assert value.isfinite().all()
 
 
 def test_exchanged_sides_and_collapsed_sets_are_what_they_say():
     sample = made_sample(40)
-    swapped = _evidence(sample, replace(PERFECT, swapped=1.0))
+    swapped = _conditioning(sample, replace(PERFECT, swapped=1.0))
     assert sample.landmarks_uv is not None
     assert torch.allclose(swapped.landmarks_uv, sample.landmarks_uv.flip(1), atol=1e-5)
     assert swapped.side_score.mean() < 0.5
-    collapsed = _evidence(sample, replace(PERFECT, collapsed=1.0))
+    collapsed = _conditioning(sample, replace(PERFECT, collapsed=1.0))
     distance = (collapsed.landmarks_uv[:, 0] - collapsed.landmarks_uv[:, 1]).norm(dim=-1).mean(dim=-1)
     assert distance.max() < 0.1, "both sets lie on one hand"
 
 
 def test_errors_have_about_the_measured_size():
     sample = made_sample(200)
-    evidence = _evidence(sample, replace(EvidenceNoise(), dropped=0.0, swapped=0.0, collapsed=0.0))
+    conditioning = _conditioning(
+        sample, replace(ConditioningNoise(), dropped=0.0, swapped=0.0, collapsed=0.0)
+    )
     assert sample.landmarks_uv is not None
-    known = evidence.landmark_score > 0
+    known = conditioning.landmark_score > 0
     size = (sample.landmarks_uv.amax(2) - sample.landmarks_uv.amin(2)).norm(dim=-1)[..., None]
-    error = ((evidence.landmarks_uv - sample.landmarks_uv).norm(dim=-1) / size)[known]
+    error = ((conditioning.landmarks_uv - sample.landmarks_uv).norm(dim=-1) / size)[known]
     assert 0.02 < error.median() < 0.07
 
 
-def test_the_same_generator_state_gives_the_same_evidence():
+def test_the_same_generator_state_gives_the_same_conditioning():
     sample = made_sample(5)
-    first, second = _evidence(sample, EvidenceNoise(), 7), _evidence(sample, EvidenceNoise(), 7)
+    first, second = (
+        _conditioning(sample, ConditioningNoise(), 7),
+        _conditioning(sample, ConditioningNoise(), 7),
+    )
     assert all(torch.equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True))
 
 
 def test_a_lost_hand_is_told_by_the_frames_around_with_a_score_below_any_found_one():
     sample = made_sample(200)
     always = replace(
-        PERFECT, lost=0.85, interpolated=1.0, bridged_frames=12.0, bridged_shift=0.06, joint=0.01
+        PERFECT, lost=0.85, interpolated=1.0, interpolated_frames=12.0, interpolated_shift=0.06, joint=0.01
     )
-    evidence = _evidence(sample, always)
-    told = evidence.hand_score < 0.5
-    assert (evidence.hand_score > 0).all() and 0.7 < told.float().mean() < 0.95
+    conditioning = _conditioning(sample, always)
+    told = conditioning.hand_score < 0.5
+    assert (conditioning.hand_score > 0).all() and 0.7 < told.float().mean() < 0.95
     assert sample.landmarks_uv is not None
-    off = (evidence.landmarks_uv - sample.landmarks_uv).norm(dim=-1).mean(-1)
+    off = (conditioning.landmarks_uv - sample.landmarks_uv).norm(dim=-1).mean(-1)
     assert off[told].mean() > 5 * off[~told].mean()
-    near, far = evidence.hand_score[told] > 0.3, evidence.hand_score[told] < 0.2
+    near, far = conditioning.hand_score[told] > 0.3, conditioning.hand_score[told] < 0.2
     assert off[told][far].mean() > 1.3 * off[told][near].mean(), (
         "the farther the frame, the more it has moved"
     )
-    unheard = _evidence(sample, replace(always, interpolated=0.0))
+    unheard = _conditioning(sample, replace(always, interpolated=0.0))
     assert ((unheard.hand_score == 0) == told).all()
 
 
@@ -131,7 +138,7 @@ def test_found_landmarks_are_kept_but_for_what_is_lost():
         score[..., 0],
         torch.ones(100),
     )
-    kept = _evidence(replace(sample, evidence=found), PERFECT)
+    kept = _conditioning(replace(sample, conditioning=found), PERFECT)
     assert (kept.landmarks_uv == 0.3).all() and (kept.hand_score == 0.9).all()
-    lost = _evidence(replace(sample, evidence=found), replace(PERFECT, lost=0.5))
+    lost = _conditioning(replace(sample, conditioning=found), replace(PERFECT, lost=0.5))
     assert 0.3 < (lost.hand_score == 0).float().mean() < 0.7

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Precomputed sets: what is stored is what the network would have seen, and faults are named."""
+"""Feature caches: what is stored is what the network would have seen, and faults are named."""
 
 from dataclasses import replace
 from itertools import islice
@@ -31,17 +31,17 @@ from training.data.synthetic_source import made_samples
 from training.evaluation.clips import clip_camera
 from training.feature_cache.__main__ import features, make_set
 from training.feature_cache.from_clips import cut_samples
-from training.feature_cache.from_stills import with_looks
-from training.feature_cache.refine import lift_set, refined
-from training.feature_cache.source import PrecomputedSource, held_out_set, with_vertices
+from training.feature_cache.from_stills import with_hand_crops
+from training.feature_cache.refine import refine_set, refined
+from training.feature_cache.source import FeatureCacheSource, validation_set, with_vertices
 from training.feature_cache.store import (
-    LIFTED,
+    REFINED,
     SetCard,
     SetError,
     StoredSet,
     open_set,
-    write_lifted,
     write_part,
+    write_refined,
 )
 from training.hand_crops.windows import world_in_crop
 from training.synthetic.sequence import SyntheticClip, generate_sequence
@@ -77,16 +77,16 @@ def stored(folder: Path, clip: SyntheticClip, numbers: tuple[int, ...] = (0, 1, 
     assert sample is not None
     backbone = DirNetwork(DIR_S.with_stages(0)).backbone
     sample = replace(sample, levels=features(backbone, sample.image))  # type: ignore[arg-type]
-    assert sample.evidence is not None
+    assert sample.conditioning is not None
     for number in numbers:
         path = folder / f"clip-{number:06d}.safetensors"
         write_part(path, sample)
-        (folder / LIFTED).mkdir(exist_ok=True)
-        write_lifted(folder, path, sample.evidence)
+        (folder / REFINED).mkdir(exist_ok=True)
+        write_refined(folder, path, sample.conditioning)
     return sample
 
 
-def untaught_lifter(folder: Path) -> Path:
+def untaught_head(folder: Path) -> Path:
     """A head that is the landmark network yet."""
     head = LandmarkHead()
     head.start_from(load_landmark_network())
@@ -96,11 +96,11 @@ def untaught_lifter(folder: Path) -> Path:
 
 def test_crops_of_a_clip_agree_with_their_truth_and_their_landmarks(clip: SyntheticClip) -> None:
     sample = cut_samples(clip, perfect_tracks(clip), NETWORKS)
-    assert sample is not None and sample.evidence is not None and sample.landmarks_uv is not None
+    assert sample is not None and sample.conditioning is not None and sample.landmarks_uv is not None
     joints = sample.joints_rel_m + sample.wrist_cam_m[:, :, None]
     torch.testing.assert_close(uv_from_camera(joints, sample.K[:, None], 256), sample.joints_uv)
-    torch.testing.assert_close(sample.evidence.landmarks_uv, sample.landmarks_uv, atol=2e-4, rtol=0)
-    torch.testing.assert_close(sample.evidence.focal_uv, sample.K[:, 0, 0] / 128)
+    torch.testing.assert_close(sample.conditioning.landmarks_uv, sample.landmarks_uv, atol=2e-4, rtol=0)
+    torch.testing.assert_close(sample.conditioning.focal_uv, sample.K[:, 0, 0] / 128)
     posed = load_open_hand().with_shape(sample.betas).with_pose(sample.rotations, sample.wrist_cam_m)
     torch.testing.assert_close(posed.joints21_m, joints, atol=1e-5, rtol=0)
     # The crop's camera is the clip's turned: distances from it stay.
@@ -114,7 +114,7 @@ def test_the_landmark_network_finds_most_hands_of_stills_where_they_are() -> Non
     sample = made_samples(
         replace(SCENES, touching=0.0, near=0.0), load_open_hand(), 3, 0, 6, torch.device("cpu")
     )
-    found = with_looks(sample, NETWORKS, np.random.default_rng(0)).evidence
+    found = with_hand_crops(sample, NETWORKS, np.random.default_rng(0)).conditioning
     assert found is not None
     seen = found.hand_score >= 0.5
     assert seen.float().mean() > 0.5 and (found.hand_score[~seen] < INTERPOLATED_SCORE).all()
@@ -126,10 +126,10 @@ def test_the_landmark_network_finds_most_hands_of_stills_where_they_are() -> Non
     assert (found.landmarks_uv[lost] == 0).all() and (found.world_rel_m[:, :, 0] == 0).all()
 
 
-def test_hand_crops_hold_the_truth_that_evidence_is_made_of(clip: SyntheticClip, tmp_path: Path) -> None:
+def test_hand_crops_hold_the_truth_that_conditioning_is_made_of(clip: SyntheticClip, tmp_path: Path) -> None:
     """From hand crops, by a head that knows the truth, back to conditioning and the fitted hand."""
     sample = stored(tmp_path, clip, (0,))
-    perfect, crops = sample.evidence, sample.hand_crops
+    perfect, crops = sample.conditioning, sample.hand_crops
     assert perfect is not None and crops is not None
     assert sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
     uv = sample.landmarks_uv.double().flatten(0, 1)
@@ -169,13 +169,13 @@ def test_what_is_stored_comes_back_and_gives_what_the_picture_gives(
     levels = features(network.backbone, sample.image)  # type: ignore[arg-type]
     path = tmp_path / "clip-000001.safetensors"
     write_part(path, replace(sample, levels=levels))
-    assert sample.evidence is not None
-    write_lifted(tmp_path, path, sample.evidence)
+    assert sample.conditioning is not None
+    write_refined(tmp_path, path, sample.conditioning)
     back = StoredSet(tmp_path, [tmp_path / "clip-000001.safetensors"]).rows(torch.tensor([2, 0]))
     assert back.levels is not None
     with torch.no_grad():
-        from_disk = network.from_levels((back.levels[0], *back.levels), hand, back.evidence).answer
-        from_picture = network(normalised(sample.image[[2, 0]]), hand, back.evidence).answer
+        from_disk = network.from_levels((back.levels[0], *back.levels), hand, back.conditioning).answer
+        from_picture = network(normalised(sample.image[[2, 0]]), hand, back.conditioning).answer
     assert (from_disk.joints_m - from_picture.joints_m).norm(dim=-1).mean() < 1e-3
     whole = with_vertices(back, hand)
     assert whole.vertices_rel_m.shape[2] == hand.template_m.shape[1]
@@ -183,17 +183,17 @@ def test_what_is_stored_comes_back_and_gives_what_the_picture_gives(
     torch.testing.assert_close(tips, back.joints_rel_m[0, 0, [4, 8, 12, 16, 20]], atol=1e-5, rtol=0)
 
 
-def test_batches_are_the_same_whenever_they_are_asked_for_and_leave_out_the_held_out(
+def test_batches_are_the_same_whenever_they_are_asked_for_and_leave_out_the_validation_files(
     tmp_path: Path, clip: SyntheticClip
 ) -> None:
     sample = stored(tmp_path, clip)
-    source = PrecomputedSource(tmp_path, "palm", 3, seed=7, device=torch.device("cpu"))
+    source = FeatureCacheSource(tmp_path, "palm", 3, seed=7, device=torch.device("cpu"))
     first = list(islice(source.batches(0), 4))
     again = next(source.batches(3))
     torch.testing.assert_close(first[3].joints_uv, again.joints_uv)
     assert len(StoredSet(tmp_path, sorted(tmp_path.glob("*.safetensors")))) == 3 * sample.batch
-    assert held_out_set(tmp_path, load_open_hand(), 100, torch.device("cpu")).batch == sample.batch
-    other = PrecomputedSource(tmp_path, "efficientnet_lite0", 3, 7, torch.device("cpu"))
+    assert validation_set(tmp_path, load_open_hand(), 100, torch.device("cpu")).batch == sample.batch
+    other = FeatureCacheSource(tmp_path, "efficientnet_lite0", 3, 7, torch.device("cpu"))
     with pytest.raises(RequestError, match="of the palm backbone"):
         next(other.batches(0))
 
@@ -220,28 +220,28 @@ def test_a_set_is_made_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     paths = sorted(tmp_path.glob("*.safetensors"))
     with pytest.raises(SetError, match=r"training\.feature_cache\.refine"):
         StoredSet(tmp_path, paths)
-    lift_set(tmp_path, untaught_lifter(tmp_path.parent))
-    assert (tmp_path / LIFTED / HEAD_FILE).is_file()
+    refine_set(tmp_path, untaught_head(tmp_path.parent))
+    assert (tmp_path / REFINED / HEAD_FILE).is_file()
     sample = StoredSet(tmp_path, paths).rows(torch.arange(6))
     assert sample.levels is not None and [level.shape[1] for level in sample.levels] == [128, 256, 256]
-    assert isinstance(sample.evidence, Conditioning)
+    assert isinstance(sample.conditioning, Conditioning)
     # Another head reads all anew.
-    before = (tmp_path / LIFTED / paths[0].name).stat().st_mtime_ns
-    lift_set(tmp_path, tmp_path / LIFTED / HEAD_FILE)
-    assert (tmp_path / LIFTED / paths[0].name).stat().st_mtime_ns == before
+    before = (tmp_path / REFINED / paths[0].name).stat().st_mtime_ns
+    refine_set(tmp_path, tmp_path / REFINED / HEAD_FILE)
+    assert (tmp_path / REFINED / paths[0].name).stat().st_mtime_ns == before
     (tmp_path / "damaged").mkdir()
     with pytest.raises(WeightsError):
-        lift_set(tmp_path, tmp_path / "damaged")
+        refine_set(tmp_path, tmp_path / "damaged")
 
 
 def test_a_set_of_another_backbone_holds_what_a_network_of_it_reads(tmp_path: Path) -> None:
     make_set(tmp_path, [("clip", 0)], clip_frames=2, seed=1, backgrounds=2, backbone_name="landmark")
-    lift_set(tmp_path, untaught_lifter(tmp_path.parent))
+    refine_set(tmp_path, untaught_head(tmp_path.parent))
     sample = StoredSet(tmp_path, [tmp_path / "clip-000000.safetensors"]).rows(torch.arange(2))
     assert sample.levels is not None
     network = DirNetwork(replace(DIR_S, backbone="landmark", stages=0)).eval()
     levels = (torch.empty(0), *sample.levels)
-    hands = network.from_levels(levels, load_open_hand(), sample.evidence).answer
+    hands = network.from_levels(levels, load_open_hand(), sample.conditioning).answer
     assert hands.joints_m.shape == (2, 2, 21, 3) and hands.joints_m.isfinite().all()
     with pytest.raises(WeightsError, match="backbone is resnet50"):
         make_set(tmp_path / "other", [], 2, 1, 2, "resnet50")
@@ -263,7 +263,7 @@ class KnowingHead(LandmarkHead):
         return self.told
 
 
-def test_what_the_head_reads_becomes_the_evidence_of_known_hands_only() -> None:
+def test_what_the_head_reads_becomes_the_conditioning_of_known_hands_only() -> None:
     random = np.random.default_rng(3)
     points_px, world = random.uniform(10, 90, (1, 21, 2)), random.normal(size=(1, 21, 3)) * 0.05
     crops, sides = CROPS[:1], SIDES[:1]
@@ -272,21 +272,21 @@ def test_what_the_head_reads_becomes_the_evidence_of_known_hands_only() -> None:
         torch.zeros(2, 2, 112, 14, 14), torch.zeros(2, 2, 4), homography.expand(2, 3, 3).contiguous()
     )
     hand_crops.crops[0, LEFT] = torch.from_numpy(crops[0]).float()
-    evidence = Conditioning.none(2)
-    evidence.hand_score[0, LEFT] = 0.8
-    evidence.landmark_score[1, RIGHT] = 0.5
+    conditioning = Conditioning.none(2)
+    conditioning.hand_score[0, LEFT] = 0.8
+    conditioning.landmark_score[1, RIGHT] = 0.5
     head = KnowingHead(
         torch.from_numpy(points_to_crop(points_px, crops, sides)),
         torch.from_numpy(world_to_crop(world, crops, sides)),
     )
-    read = refined(evidence, hand_crops, head)
+    read = refined(conditioning, hand_crops, head)
     flat = np.concatenate([points_px, np.ones((1, 21, 1))], -1) @ homography.numpy().T
     np.testing.assert_allclose(read.landmarks_uv[0, LEFT], (flat[..., :2] / flat[..., 2:])[0], atol=1e-5)
     np.testing.assert_allclose(read.world_rel_m[0, LEFT], world[0] - world[0, :1], atol=1e-6)
     assert (read.landmark_score[0, LEFT] - 0.8).abs().max() < 1e-4
-    assert torch.equal(read.landmark_score[1], evidence.landmark_score[1])
+    assert torch.equal(read.landmark_score[1], conditioning.landmark_score[1])
     # A hand that nothing vouches for is not brought back by a look.
     assert refined(Conditioning.none(2), hand_crops, head).hand_score.sum() == 0
     unsure = KnowingHead(head.told.points, head.told.world_m)
     unsure.told = replace(head.told, log_sigma=torch.full((1, 21, 2), 0.0))
-    assert refined(evidence, hand_crops, unsure).hand_score[0, LEFT] < 0.05
+    assert refined(conditioning, hand_crops, unsure).hand_score[0, LEFT] < 0.05

@@ -21,8 +21,8 @@ from training.hand_crops.early_features import early_features, fastest_reader, t
 from training.hand_crops.layers import LAYER_PX, ROOM, Layers, on_layer, render_layers
 from training.hand_crops.made import Made, made_crops, made_rows
 from training.hand_crops.pictures import draw_shots, taken
-from training.hand_crops.scenes import HandScene, build_hand_scene, draw_hand_looks
-from training.hand_crops.shards import HELD_OUT_SEED, CropSet, scene_settings, shard_path, write_shard
+from training.hand_crops.scenes import HandScene, build_hand_scene, draw_hand_appearance
+from training.hand_crops.shards import VALIDATION_SEED, CropSet, scene_settings, shard_path, write_shard
 from training.hand_crops.whole_pictures import cut_pictures, rows_from_pictures
 from training.hand_crops.windows import Windows, draw_cuts, windows_of, world_in_crop
 from training.synthetic.generate import load_kit
@@ -47,7 +47,7 @@ def layers(scene: HandScene) -> Layers:
     random = Randomness(3, PICTURES)
     with torch.inference_mode():
         return render_layers(
-            KIT, scene, windows_of(scene), draw_hand_looks(random, SCENES), draw_lights(random, SCENES)
+            KIT, scene, windows_of(scene), draw_hand_appearance(random, SCENES), draw_lights(random, SCENES)
         )
 
 
@@ -210,7 +210,7 @@ def test_shards_that_are_missing_or_cut_short_are_named(tmp_path: Path) -> None:
 def test_a_head_learns_from_crops_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     crops, out = tmp_path / "crops", tmp_path / "out"
     rows = made_rows(KIT, SCENES, 3, 0, 8, 2, torch_reader(NETWORK))
-    for seed in (3, HELD_OUT_SEED):
+    for seed in (3, VALIDATION_SEED):
         write_shard(shard_path(crops, seed, 0), rows)
     untaught = LandmarkHead()
     untaught.start_from(NETWORK)

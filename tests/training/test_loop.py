@@ -23,7 +23,7 @@ from inference_core.two_hand.weights import load_weights
 from tests.training.made_samples import made_sample
 from training.config import Experiment
 from training.data.augment import NO_AUGMENTATION
-from training.data.conditioning_noise import AS_FITTED, NO_EVIDENCE
+from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING
 from training.data.sources import MemorySource
 from training.feature_cache.__main__ import features
 from training.presets import ABLATIONS, BASELINE, DIR_RELEASE_RUN, DIR_S_RUN, ONE_STAGE, PRESETS
@@ -48,8 +48,8 @@ def small_experiment(
         # What dropout leaves out is another draw in every process.
         network=replace(preset.network.with_stages(0), dropout=0.0),
         augment=NO_AUGMENTATION,
-        evidence=NO_EVIDENCE,
-        data=replace(preset.data, held_out=0),
+        conditioning=NO_CONDITIONING,
+        data=replace(preset.data, validation=0),
         optimiser=replace(preset.optimiser, warmup_steps=2),
         run=replace(run, log_every=1, evaluate_every=10**9, save_every_s=0.0, pictures=False),
     )
@@ -84,12 +84,12 @@ def test_a_run_leaves_settings_code_curves_checkpoint_and_loadable_weights(tmp_p
     assert all(value.isfinite().all() for value in network.state_dict().values())
 
 
-def test_weights_taught_on_fitted_evidence_come_with_the_lifter_that_makes_it(tmp_path):
+def test_weights_taught_on_fitted_conditioning_come_with_the_head_that_makes_it(tmp_path):
     experiment = small_experiment(tmp_path, steps=1, preset=PRESETS["dir-s-whole"])
     weights = experiment.folder / WEIGHTS_FOLDER
     trained(experiment)
     assert stored_head(weights) is None, "by the picture alone there is nothing to lift"
-    trained(replace(experiment, evidence=AS_FITTED, run=replace(experiment.run, out=tmp_path / "fitted")))
+    trained(replace(experiment, conditioning=AS_FITTED, run=replace(experiment.run, out=tmp_path / "fitted")))
     assert stored_head(tmp_path / "fitted" / "dir-s-whole" / WEIGHTS_FOLDER) is not None
 
 
@@ -173,11 +173,11 @@ def test_the_ablations_train_with_their_own_settings(tmp_path, preset):
 
 @pytest.mark.slow
 def test_eight_samples_are_learnt_to_under_two_millimetres(tmp_path):
-    """By the picture alone, on the still backbone's features, with all stages."""
+    """By the picture alone, on the frozen backbone's features, with all stages."""
     experiment = small_experiment(tmp_path, steps=500, batch=8)
     rate = replace(experiment.optimiser, learning_rate=2e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.9)
     run = replace(experiment.run, save_every_s=1e9, log_every=20)
-    data = replace(experiment.data, source="precomputed")
+    data = replace(experiment.data, source="feature-cache")
     experiment = replace(
         experiment, network=replace(DIR_S_RUN.network, dropout=0.0), optimiser=rate, run=run, data=data
     )
@@ -226,7 +226,7 @@ def test_every_ablation_differs_from_the_baseline_in_what_its_name_says():
 
 def _a_few_steps(preset: Experiment, out: Path, steps: int) -> Experiment:
     run = replace(preset.run, out=out, steps=steps, batch=2, device="cpu", compile=False, log_every=1)
-    return replace(preset, data=replace(preset.data, held_out=0), run=replace(run, pictures=False))
+    return replace(preset, data=replace(preset.data, validation=0), run=replace(run, pictures=False))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from inference_core.hand_model.load import load_open_hand
 from inference_core.shared.errors import RequestError
 from tests.training.made_samples import made_sample
 from training.data.augment import NO_AUGMENTATION
-from training.data.conditioning_noise import EvidenceNoise
+from training.data.conditioning_noise import ConditioningNoise
 from training.data.sample import concatenated, uv_from_camera
 from training.data.shard_source import ShardSource
 from training.data.sources import MemorySource, PreparedSource, stream_seed
-from training.data.synthetic_source import SyntheticSource, held_out_samples
+from training.data.synthetic_source import SyntheticSource, validation_samples
 from training.synthetic.settings import Settings
 from training.synthetic.shards import Stream, write_shards
 from training.trainer.distributed import World
@@ -25,7 +25,7 @@ def _third_batch_is_the_same_from_there_on(source) -> bool:
     straight = source.batches(0)
     third = [next(straight) for _ in range(3)][2]
     again = next(source.batches(2))
-    parts = [(sample.image, sample.joints_uv, sample.evidence) for sample in (third, again)]
+    parts = [(sample.image, sample.joints_uv, sample.conditioning) for sample in (third, again)]
     same = torch.equal(parts[0][0], parts[1][0]) and torch.equal(parts[0][1], parts[1][1])
     if parts[0][2] is None:
         return same
@@ -36,7 +36,9 @@ def _third_batch_is_the_same_from_there_on(source) -> bool:
 def test_memory_and_prepared_batches_do_not_depend_on_where_one_starts():
     memory = MemorySource(made_sample(5), 2, 3)
     assert _third_batch_is_the_same_from_there_on(memory)
-    assert _third_batch_is_the_same_from_there_on(PreparedSource(memory, NO_AUGMENTATION, EvidenceNoise(), 4))
+    assert _third_batch_is_the_same_from_there_on(
+        PreparedSource(memory, NO_AUGMENTATION, ConditioningNoise(), 4)
+    )
 
 
 def test_an_epoch_shows_every_sample_once_and_processes_split_it():
@@ -49,14 +51,14 @@ def test_an_epoch_shows_every_sample_once_and_processes_split_it():
     assert torch.equal(joined.image, whole_step.image)
 
 
-def test_synthetic_pictures_are_shared_out_and_never_held_out():
+def test_synthetic_pictures_are_shared_out_and_never_for_validation():
     hand = load_open_hand()
     whole = next(SyntheticSource(SCENES, hand, 2, 1, CPU).batches(1))
     halves = [next(SyntheticSource(SCENES, hand, 2, 1, CPU, World(rank, 2)).batches(1)) for rank in (0, 1)]
     together = concatenated(halves)
     assert torch.equal(together.present, whole.present)
     assert (together.joints_uv - whole.joints_uv)[whole.present].abs().max() < 1e-4
-    assert not torch.equal(held_out_samples(SCENES, hand, 2, CPU).joints_uv, whole.joints_uv)
+    assert not torch.equal(validation_samples(SCENES, hand, 2, CPU).joints_uv, whole.joints_uv)
     points = whole.joints_rel_m + whole.wrist_cam_m[:, :, None]
     again = uv_from_camera(points, whole.K[:, None], 256)
     assert (again - whole.joints_uv)[whole.present].abs().max() < 1e-4

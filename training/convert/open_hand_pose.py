@@ -86,7 +86,7 @@ def fit_pose_space(axes: Array, seed: int, count: int = 20000) -> PoseSpace:
 
 def fit_pose_correctives(model: HandModel, seed: int, count: int = 1400) -> tuple[Array, dict[str, float]]:
     """(V, 3, 135) correctives of the right hand of a model without any (float64), and what they achieve
-    on held-out poses.
+    on poses of a validation set.
 
     A ridge regression for each vertex on the rotations of only those joints that move it.
     """

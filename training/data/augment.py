@@ -116,20 +116,22 @@ def moved(sample: Sample, A: Tensor, M: Tensor) -> Sample:
         visibility=None if sample.visibility is None else swap(sample.visibility),
         landmarks_rel_m=landmarks,
         landmarks_uv=None if sample.landmarks_uv is None else _moved_uv(swap(sample.landmarks_uv), A_uv),
-        evidence=None if sample.evidence is None else _moved_evidence(sample.evidence, swap, A_uv, M),
+        conditioning=None
+        if sample.conditioning is None
+        else _moved_conditioning(sample.conditioning, swap, A_uv, M),
     )
 
 
-def _moved_evidence(evidence: Conditioning, swap: "_Swap", A_uv: Tensor, M: Tensor) -> Conditioning:
+def _moved_conditioning(conditioning: Conditioning, swap: "_Swap", A_uv: Tensor, M: Tensor) -> Conditioning:
     """What the landmark networks would say of the moved picture; missing landmarks stay zero."""
-    score = swap(evidence.landmark_score)
+    score = swap(conditioning.landmark_score)
     return Conditioning(
-        landmarks_uv=_moved_uv(swap(evidence.landmarks_uv), A_uv) * (score > 0)[..., None],
+        landmarks_uv=_moved_uv(swap(conditioning.landmarks_uv), A_uv) * (score > 0)[..., None],
         landmark_score=score,
-        world_rel_m=swap(evidence.world_rel_m) @ M[:, None].mT,
-        hand_score=swap(evidence.hand_score),
-        side_score=swap(evidence.side_score),
-        focal_uv=evidence.focal_uv * torch.linalg.det(A_uv[:, :2, :2]).abs().sqrt(),
+        world_rel_m=swap(conditioning.world_rel_m) @ M[:, None].mT,
+        hand_score=swap(conditioning.hand_score),
+        side_score=swap(conditioning.side_score),
+        focal_uv=conditioning.focal_uv * torch.linalg.det(A_uv[:, :2, :2]).abs().sqrt(),
     )
 
 

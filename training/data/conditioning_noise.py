@@ -5,10 +5,10 @@ they are in reality; or, where the networks were really run on it, what they did
 Everything is batched torch on the sample's device, without a wait for the device. B batch, S side, 21
 landmarks.
 
-Sizes of the errors follow what the networks do on rendered clips (benchmarks/evidence.py): about 5 %
+Sizes of the errors follow what the networks do on rendered clips (benchmarks/conditioning.py): about 5 %
 of the hand's diagonal in the picture, 9 % where hands overlap, 25 mm of world landmarks after the best turn;
 on plain real footage they are better (1.8 % between their own 2D and world landmarks), so a hand's noise
-level is drawn from a wide range. AS_FITTED follows the evidence that the predictor makes of them.
+level is drawn from a wide range. AS_FITTED follows the conditioning that the predictor makes of them.
 """
 
 import dataclasses
@@ -32,22 +32,22 @@ _USUALLY_HIDDEN = 0.3
 
 
 @dataclass(frozen=True)
-class EvidenceNoise:
-    """How evidence is degraded. Probabilities are per sample or hand; `size` is the diagonal of the hand's
+class ConditioningNoise:
+    """How conditioning is degraded. Probabilities are per sample or hand; `size` is the diagonal of the hand's
     box in the picture.
 
-    dropped: no evidence at all. focal_unknown, focal_spread: the focal length left out; else off by this (log).
+    dropped: no conditioning at all. focal_unknown, focal_spread: the focal length left out; else off by this (log).
     quality_spread: spread (log) of a hand's own noise level, which scales all of its errors; overlapping and hidden
     raise it. shift, turn_rad, stretch: errors of the whole hand in the picture (of size, radians, log). joint:
     independent error of each landmark, of size; hidden ones have (1 + hidden) times as much. finger_off, finger_shift:
     a finger found elsewhere, and how far its tip then is, of size; finger_missing: not found. tilt_rad, world_scale,
     world_joint_m, flatten: errors of the world landmarks (turn, log scale, each, depth's log scale). lost,
     lost_overlap, lost_hidden: a hand not found: always, times overlap, times hidden share. interpolated: of those, how
-    many are known from the frames around, up to bridged_frames away; bridged_shift, bridged_level: how far they have
-    moved since, of size, and how much of a plain hand's errors they have, for one frame (both grow with the root of
-    their number). collapsed, collapsed_overlap: both landmark sets on one hand. ghost: an absent hand found on the
-    present one. swapped, swapped_overlap: sides exchanged, mostly with a low side score. fitted: world landmarks are
-    those of a hand model fitted to the landmarks, which knows where in the picture the hand lies.
+    many are known from the frames around, up to interpolated_frames away; interpolated_shift, interpolated_level: how
+    far they have moved since, of size, and how much of a plain hand's errors they have, for one frame (both grow with
+    the root of their number). collapsed, collapsed_overlap: both landmark sets on one hand. ghost: an absent hand
+    found on the present one. swapped, swapped_overlap: sides exchanged, mostly with a low side score. fitted: world
+    landmarks are those of a hand model fitted to the landmarks, which knows where in the picture the hand lies.
     """
 
     dropped: float = 1 / 3
@@ -70,9 +70,9 @@ class EvidenceNoise:
     lost_overlap: float = 0.5
     lost_hidden: float = 0.5
     interpolated: float = 0.7
-    bridged_frames: float = 12.0
-    bridged_shift: float = 0.06
-    bridged_level: float = 0.25
+    interpolated_frames: float = 12.0
+    interpolated_shift: float = 0.06
+    interpolated_level: float = 0.25
     collapsed: float = 0.005
     collapsed_overlap: float = 0.12
     ghost: float = 0.04
@@ -81,9 +81,9 @@ class EvidenceNoise:
     fitted: bool = False
 
 
-NO_EVIDENCE = EvidenceNoise(dropped=1.0)
-# Evidence as the predictor gives it to a network: read by the hand head and fitted (benchmarks/evidence.py).
-AS_FITTED = EvidenceNoise(
+NO_CONDITIONING = ConditioningNoise(dropped=1.0)
+# Conditioning as the predictor gives it to a network: read by the hand head and fitted (benchmarks/conditioning.py).
+AS_FITTED = ConditioningNoise(
     shift=0.0065,
     turn_rad=0.022,
     stretch=0.025,
@@ -96,8 +96,8 @@ AS_FITTED = EvidenceNoise(
     world_scale=0.053,
     world_joint_m=0.0019,
     flatten=0.04,
-    bridged_shift=0.035,
-    bridged_level=1.2,
+    interpolated_shift=0.035,
+    interpolated_level=1.2,
     collapsed_overlap=0.03,
     swapped=0.01,
     swapped_overlap=0.02,
@@ -105,8 +105,10 @@ AS_FITTED = EvidenceNoise(
 )
 
 
-def degraded_evidence(sample: Sample, noise: EvidenceNoise, generator: torch.Generator) -> Conditioning:
-    """Evidence (B, ...) of a sample; the generator lives on the sample's device."""
+def degraded_conditioning(
+    sample: Sample, noise: ConditioningNoise, generator: torch.Generator
+) -> Conditioning:
+    """Conditioning (B, ...) of a sample; the generator lives on the sample's device."""
     draw = _Draw(generator, sample.image.device)
     shared = overlap(sample.joints_uv, sample.present)[:, None]
     visibility = (
@@ -115,12 +117,12 @@ def degraded_evidence(sample: Sample, noise: EvidenceNoise, generator: torch.Gen
     hidden = 1 - visibility.mean(dim=-1)
     level = (noise.quality_spread * draw.normal(*hidden.shape)).exp() * (1 + shared) * (1 + hidden)
 
-    if sample.evidence is None:
+    if sample.conditioning is None:
         parts, found = _imagined(sample, visibility, level, noise, draw)
         much_hidden = (hidden - _USUALLY_HIDDEN).clamp(min=0)
         chance_lost = noise.lost + noise.lost_overlap * shared + noise.lost_hidden * much_hidden
     else:
-        parts, found = sample.evidence.tensors[:5], sample.evidence.hand_score > 0
+        parts, found = sample.conditioning.tensors[:5], sample.conditioning.hand_score > 0
         chance_lost = noise.lost * (1 + shared)
     lost = sample.present & (draw.uniform(*hidden.shape) < chance_lost.clamp(max=0.85))
     parts, found = _lost(parts, found, lost, visibility, noise, draw)
@@ -139,9 +141,11 @@ def degraded_evidence(sample: Sample, noise: EvidenceNoise, generator: torch.Gen
     )
 
 
-def with_degraded_evidence(sample: Sample, noise: EvidenceNoise, generator: torch.Generator) -> Sample:
-    """The sample with evidence of the given kind."""
-    return dataclasses.replace(sample, evidence=degraded_evidence(sample, noise, generator))
+def with_degraded_conditioning(
+    sample: Sample, noise: ConditioningNoise, generator: torch.Generator
+) -> Sample:
+    """The sample with conditioning of the given kind."""
+    return dataclasses.replace(sample, conditioning=degraded_conditioning(sample, noise, generator))
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ _Parts = tuple[Tensor, ...]
 
 
 def _imagined(
-    sample: Sample, visibility: Tensor, level: Tensor, noise: EvidenceNoise, draw: _Draw
+    sample: Sample, visibility: Tensor, level: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[_Parts, Tensor]:
     """Landmarks of every present hand, of the truth."""
     hidden, shared = 1 - visibility.mean(dim=-1), overlap(sample.joints_uv, sample.present)[:, None]
@@ -176,14 +180,16 @@ def _imagined(
 
 
 def _lost(
-    parts: _Parts, found: Tensor, lost: Tensor, visibility: Tensor, noise: EvidenceNoise, draw: _Draw
+    parts: _Parts, found: Tensor, lost: Tensor, visibility: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[_Parts, Tensor]:
     """Some hands are lost; of most the frames around still tell something, the less the farther away they are."""
     uv, landmark_score, rel_m, hand_score, side_score = parts
-    frames = 1 + (noise.bridged_frames - 1) * draw.uniform(*lost.shape)
-    old_uv, old_rel_m = _with_errors(uv, rel_m, visibility, noise.bridged_level * frames.sqrt(), noise, draw)
+    frames = 1 + (noise.interpolated_frames - 1) * draw.uniform(*lost.shape)
+    old_uv, old_rel_m = _with_errors(
+        uv, rel_m, visibility, noise.interpolated_level * frames.sqrt(), noise, draw
+    )
     size = (uv.amax(dim=-2) - uv.amin(dim=-2)).norm(dim=-1)[..., None, None]
-    away = noise.bridged_shift * frames.sqrt()[..., None, None] * size
+    away = noise.interpolated_shift * frames.sqrt()[..., None, None] * size
     old_uv = old_uv + away * draw.normal(*lost.shape, 1, 2)
     score = INTERPOLATED_SCORE * torch.exp(-frames / INTERPOLATED_FRAMES)
     told = lost & found & (hand_score >= 0.5) & (draw.uniform(*lost.shape) < noise.interpolated)
@@ -210,7 +216,7 @@ def _seen_landmarks(sample: Sample, fitted: bool) -> tuple[Tensor, Tensor]:
 
 
 def _with_errors(
-    uv: Tensor, rel_m: Tensor, visibility: Tensor, level: Tensor, noise: EvidenceNoise, draw: _Draw
+    uv: Tensor, rel_m: Tensor, visibility: Tensor, level: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[Tensor, Tensor]:
     lead = uv.shape[:2]
     size = (uv.amax(dim=-2) - uv.amin(dim=-2)).norm(dim=-1)[..., None, None]
@@ -239,7 +245,7 @@ def _with_errors(
 
 
 def _finger_errors(
-    size: Tensor, visibility: Tensor, noise: EvidenceNoise, draw: _Draw
+    size: Tensor, visibility: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[Tensor, Tensor]:
     """Shifts (B, S, 21, 2) in the picture and (B, S, 21, 3), metres, of fingers found elsewhere."""
     lead = visibility.shape[:2]
@@ -264,7 +270,7 @@ def _landmark_scores(hand_score: Tensor, visibility: Tensor, missing: Tensor, dr
 
 
 def _collapsed(
-    parts: _Parts, found: Tensor, present: Tensor, shared: Tensor, noise: EvidenceNoise, draw: _Draw
+    parts: _Parts, found: Tensor, present: Tensor, shared: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[_Parts, Tensor]:
     """Both landmark sets on one hand: a side takes over the other's landmarks and score, with a lower side score."""
     batch = shared.shape[0]
@@ -287,7 +293,7 @@ def _collapsed(
 
 
 def _swapped(
-    parts: _Parts, found: Tensor, shared: Tensor, noise: EvidenceNoise, draw: _Draw
+    parts: _Parts, found: Tensor, shared: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[_Parts, Tensor]:
     """Sides exchanged, in three of four such samples with a low side score."""
     batch = shared.shape[0]
@@ -297,7 +303,7 @@ def _swapped(
     return (*rest, _where(wrong, low, side_score)), _where(wrong, found.flip(1), found)
 
 
-def _focal(sample: Sample, noise: EvidenceNoise, draw: _Draw) -> Tensor:
+def _focal(sample: Sample, noise: ConditioningNoise, draw: _Draw) -> Tensor:
     focal_uv = sample.K[:, 0, 0] / (sample.image.shape[-1] / 2)
     focal_uv = focal_uv * (noise.focal_spread * draw.normal(sample.batch)).exp()
     return torch.where(draw.uniform(sample.batch) < noise.focal_unknown, torch.zeros_like(focal_uv), focal_uv)

@@ -45,7 +45,7 @@ class Sample:
     landmarks_uv (B, S, 21, 2), landmarks_rel_m (B, S, 21, 3): the same hand by the landmark networks'
     definition of the
         21 points, relative to the landmark wrist; None where no hand model was at hand.
-    evidence: what was found of the hands beside the picture. levels: a still backbone's features of the crop, run
+    conditioning: what was found of the hands beside the picture. levels: a frozen backbone's features of the crop, run
     before; `image` is then only a small picture of it to look at. hand_crops: at single hands.
     """
 
@@ -65,7 +65,7 @@ class Sample:
     visibility: Tensor | None = None
     landmarks_uv: Tensor | None = None
     landmarks_rel_m: Tensor | None = None
-    evidence: Conditioning | None = None
+    conditioning: Conditioning | None = None
     levels: tuple[Tensor, ...] | None = None
     hand_crops: HandCrops | None = None
 

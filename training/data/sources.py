@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from training.data.augment import AugmentSettings, augmented
-from training.data.conditioning_noise import EvidenceNoise, with_degraded_evidence
+from training.data.conditioning_noise import ConditioningNoise, with_degraded_conditioning
 from training.data.sample import Sample
 from training.trainer.distributed import ALONE, World
 
-# Seeds of streams that must not meet: what is drawn for training, for the degradation, and for held-out sets.
-TRAINING_STREAM, AUGMENT_STREAM, HELD_OUT_STREAM = 1, 2, 3
+# Seeds of streams that must not meet: what is drawn for training, for the degradation, and for validation sets.
+TRAINING_STREAM, AUGMENT_STREAM, VALIDATION_STREAM = 1, 2, 3
 _STREAM_BITS, _STEP_BITS = 60, 32
 
 
@@ -71,11 +71,11 @@ def epoch_rows(count: int, size: int, seed: int, step: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class PreparedSource:
-    """Another source's batches augmented and given degraded evidence, on their device."""
+    """Another source's batches augmented and given degraded conditioning, on their device."""
 
     source: SampleSource
     augment: AugmentSettings
-    evidence: EvidenceNoise
+    conditioning: ConditioningNoise
     seed: int
     world: World = ALONE
 
@@ -86,7 +86,7 @@ class PreparedSource:
             generator.manual_seed(stream_seed(AUGMENT_STREAM, self.seed, step, self.world.rank))
             if sample.levels is None:
                 sample = augmented(sample, self.augment, generator)
-            yield with_degraded_evidence(sample, self.evidence, generator)
+            yield with_degraded_conditioning(sample, self.conditioning, generator)
 
 
 @dataclass(frozen=True)

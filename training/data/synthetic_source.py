@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Samples made on the training device while it trains, and the held-out set that training never sees."""
+"""Samples made on the training device while it trains, and the validation set that training never sees."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from training.trainer.distributed import ALONE, World
 
 # How much of a joint behind its own hand is as good as seen to a landmark network, which knows hands.
 _SELF_HIDDEN_SEEN = 0.6
-# Seeds of the held-out pictures lie where no training seed does.
-HELD_OUT_SEED = 900_000_000
-_HELD_OUT_BACKGROUNDS = 64
+# Seeds of the validation pictures lie where no training seed does.
+VALIDATION_SEED = 900_000_000
+_VALIDATION_BACKGROUNDS = 64
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ def training_sample(batch: SyntheticBatch, hand: HandModel) -> Sample:
     return straightened(sample_from_synthetic(batch, hand).map(torch.clone))
 
 
-def held_out_samples(
+def validation_samples(
     settings: SceneSettings, hand: HandModel, count: int, device: torch.device, chunk: int = 64
 ) -> Sample:
-    """The first `count` pictures of the held-out stream."""
-    settings = replace(settings, backgrounds=min(settings.backgrounds, _HELD_OUT_BACKGROUNDS))
+    """The first `count` pictures of the validation stream."""
+    settings = replace(settings, backgrounds=min(settings.backgrounds, _VALIDATION_BACKGROUNDS))
     starts = range(0, count, chunk)
     return concatenated(
-        [made_samples(settings, hand, HELD_OUT_SEED, k, min(chunk, count - k), device) for k in starts]
+        [made_samples(settings, hand, VALIDATION_SEED, k, min(chunk, count - k), device) for k in starts]
     )
 
 

@@ -2,11 +2,11 @@
 """Evaluates weights, or any method's predictions from a file, and prints the paper's tables beside the
 result.
 
-    python -m training.evaluation stills WEIGHTS                      held-out synthetic pictures
+    python -m training.evaluation stills WEIGHTS                      synthetic validation pictures
     python -m training.evaluation set WEIGHTS --root DIR --mano DIR   InterHand2.6M or the Tzionas clips
     python -m training.evaluation predictions FILE --root DIR --mano DIR   another method's (docs/training.md)
     python -m training.evaluation clips WEIGHTS                       the shot solve with the network and without
-    python -m training.evaluation curves RUNS                         held-out errors of runs while they trained
+    python -m training.evaluation curves RUNS                         validation errors of runs while they trained
 
 Each writes OUT/<name>.json and OUT/<name>.png. Means are over samples. Hands are scaled so that wrist to
 middle MCP has the true length; numbers of the wrist root and of the MCP root stand side by side and must not
@@ -34,7 +34,7 @@ from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.weights import load_weights
 from training.config import DataSettings
-from training.data.conditioning_noise import AS_FITTED, NO_EVIDENCE, with_degraded_evidence
+from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING, with_degraded_conditioning
 from training.data.sample import Sample
 from training.evaluation.report import plot_bars, plot_curves, published_text, save_json, table_text
 from training.evaluation.scoring import (
@@ -91,7 +91,7 @@ def main() -> None:
         command.add_argument("subject", type=Path, metavar=subject.upper())
         command.add_argument("--out", type=Path, default=Path("runs/evaluation"))
         if kind == "curves":
-            command.add_argument("--of", choices=("evidence", "image"), default="evidence")
+            command.add_argument("--of", choices=("conditioning", "image"), default="conditioning")
             continue
         command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
         if kind in ("set", "predictions"):
@@ -113,26 +113,26 @@ def main() -> None:
 
 
 def stills(arguments: argparse.Namespace) -> None:
-    """Held-out synthetic pictures, by the picture alone and with evidence, each stage and each group."""
-    from training.data.synthetic_source import held_out_samples
+    """Validation synthetic pictures, by the picture alone and with conditioning, each stage and each group."""
+    from training.data.synthetic_source import validation_samples
 
     device = torch.device(arguments.device)
     hand = load_hand_model().to(device)
     network, card = load_weights(arguments.subject)
     network = network.to(device)
     scenes = SceneSettings(backgrounds=arguments.backgrounds)
-    truth = held_out_samples(scenes, hand, arguments.count, device)
-    noises = {"image only": NO_EVIDENCE}
-    if card.configuration.evidence:
-        noises["with evidence"] = replace(AS_FITTED, dropped=0.0)
+    truth = validation_samples(scenes, hand, arguments.count, device)
+    noises = {"image only": NO_CONDITIONING}
+    if card.configuration.conditioning:
+        noises["with conditioning"] = replace(AS_FITTED, dropped=0.0)
     columns: dict[str, dict[str, float]] = {}
     for name, noise in noises.items():
-        sample = with_degraded_evidence(truth, noise, torch.Generator(device).manual_seed(0))
+        sample = with_degraded_conditioning(truth, noise, torch.Generator(device).manual_seed(0))
         batches = (sample.rows(slice(k, k + _BATCH)) for k in range(0, sample.batch, _BATCH))
         columns |= {
             f"{name}, {column}": row for column, row in network_columns(network, hand, batches).items()
         }
-    finish("stills", columns, arguments.out, f"held-out synthetic pictures; weights: {card.data}")
+    finish("stills", columns, arguments.out, f"synthetic validation pictures; weights: {card.data}")
 
 
 def data_set(arguments: argparse.Namespace) -> None:
@@ -168,7 +168,7 @@ def predictions(arguments: argparse.Namespace) -> None:
 
 
 def clips(arguments: argparse.Namespace) -> None:
-    """The shot solve on held-out synthetic clips."""
+    """The shot solve on synthetic validation clips."""
     from training.evaluation.clips import clip_table, evaluate_clips
 
     scenes = SceneSettings(backgrounds=arguments.backgrounds)
@@ -181,24 +181,24 @@ def clips(arguments: argparse.Namespace) -> None:
         scenes,
     )
     table = clip_table(results)
-    print(table_text(table, f"{len(results)} held-out synthetic clips"))
+    print(table_text(table, f"{len(results)} synthetic validation clips"))
     save_json({"table": table, "seeds": [result.seed for result in results]}, arguments.out / "clips.json")
-    plot_bars(table, "shot solve on held-out synthetic clips", arguments.out / "clips.png")
+    plot_bars(table, "shot solve on synthetic validation clips", arguments.out / "clips.png")
 
 
 def curves(arguments: argparse.Namespace) -> None:
-    """Each stage's joint error on held-out samples over the steps of one run, or of all runs in a folder."""
+    """Each stage's joint error on validation samples over the steps of one run, or of all runs in a folder."""
     runs = [arguments.subject, *sorted(path for path in arguments.subject.glob("*") if path.is_dir())]
     lines: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
-        points = [line for line in read_curves(run) if line["kind"] == f"held_out_{arguments.of}"]
+        points = [line for line in read_curves(run) if line["kind"] == f"validation_{arguments.of}"]
         measures = sorted({key for point in points for key in point if _STAGE_ERROR.fullmatch(key)})
         for key in measures:
             name = f"{run.name}, {key.split('/')[0].replace('stage', 'stage ')}"
             lines[name] = [{"step": p["step"], _CURVE: p[key]} for p in points if key in p]
     if not lines:
         raise EvaluationError(
-            f"No run in {arguments.subject} has held-out errors of {arguments.of} yet: name a run's folder, or "
+            f"No run in {arguments.subject} has validation errors of {arguments.of} yet: name a run's folder, or "
             "the folder of several."
         )
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -214,7 +214,7 @@ def network_columns(
     masks: list[Measurements] = []
     with evaluating(network):
         for sample in batches:
-            output = network(normalised(sample.image), hand, sample.evidence)
+            output = network(normalised(sample.image), hand, sample.conditioning)
             stages.append([measured(stage, sample) for stage in predicted_by_stage(output)])
             masks.append(groups(sample))
     if not stages:

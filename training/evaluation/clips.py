@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shot solve with the network and without it, on held-out synthetic clips with landmarks really found in
+"""The shot solve with the network and without it, on synthetic validation clips with landmarks really found in
 their frames.
 
 This decides whether the network is on by default. T frames, S sides. Frames "overlap" when the true boxes of
@@ -37,7 +37,7 @@ from training.evaluation.scoring import OVERLAPPING
 from training.synthetic.sequence import SyntheticClip, generate_sequence
 from training.synthetic.settings import Settings as SceneSettings
 
-# Clips' seeds lie apart from those of training and of held-out stills.
+# Clips' seeds lie apart from those of training and of validation stills.
 CLIP_SEED = 950_000_000
 # A lost hand counts as placed when its middle lies this near the truth, seen from the other hand.
 PLACED_MM = 25.0
@@ -83,7 +83,7 @@ def evaluate_clips(
     settings: SceneSettings,
     told: Callable[[str], None] = print,
 ) -> list[ClipResult]:
-    """Results of clips number 0 .. clips - 1 of the held-out stream."""
+    """Results of clips number 0 .. clips - 1 of the validation stream."""
     network = choose_network(str(weights), hand, device)
     assert network is not None
     results: list[ClipResult] = []

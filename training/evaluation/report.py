@@ -128,7 +128,7 @@ def plot_bars(table: Table, title: str, path: Path) -> None:
 def plot_curves(
     curves: Mapping[str, list[dict[str, Any]]], measure: str, path: Path, across: str = "samples"
 ) -> None:
-    """A measure of held-out sets against samples seen (or steps), a line for each run."""
+    """A measure of validation sets against samples seen (or steps), a line for each run."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")

@@ -32,7 +32,7 @@ _BACKGROUNDS = 2
 
 
 def clip_samples(seed: int, frames: int, networks: LandmarkNetworks, settings: Settings) -> Sample | None:
-    """A clip's frames as samples with evidence, less those without a hand near; None where none is left."""
+    """A clip's frames as samples with conditioning, less those without a hand near; None where none is left."""
     random = np.random.default_rng(seed)
     fps, size_px = float(random.choice(_RATES_HZ)), _SIZES_PX[int(random.integers(len(_SIZES_PX)))]
     settings = replace(settings, backgrounds=_BACKGROUNDS)
@@ -42,7 +42,7 @@ def clip_samples(seed: int, frames: int, networks: LandmarkNetworks, settings: S
 
 
 def cut_samples(clip: SyntheticClip, tracks: HandTracks, networks: LandmarkNetworks) -> Sample | None:
-    """The crops of a clip as the predictor would cut them, with their truth and evidence; no vertices, no masks."""
+    """The crops of a clip as the predictor would cut them, with their truth and conditioning; no vertices, no masks."""
     camera, shot, squares = clip_camera(clip), expected_hands(tracks), shot_crops(tracks)
     there = np.flatnonzero(np.isfinite(squares).all(1))
     if len(there) == 0:
@@ -50,7 +50,7 @@ def cut_samples(clip: SyntheticClip, tracks: HandTracks, networks: LandmarkNetwo
     views = [crop_camera(squares[at], camera.K) for at in there]
     pictures = clip.frames.permute(0, 2, 3, 1).numpy()
     images = [cut_crop(pictures[at], view, squares[at, 2]) for at, view in zip(there, views, strict=True)]
-    evidence = [crop_conditioning(shot, int(at), view) for at, view in zip(there, views, strict=True)]
+    conditioning = [crop_conditioning(shot, int(at), view) for at, view in zip(there, views, strict=True)]
     turn = torch.from_numpy(np.stack([view.turn for view in views])).float()
     focal_px = torch.tensor([view.focal_uv for view in views]) * (CROP_PX / 2)
     K = pinhole(focal_px.float(), torch.full((len(there), 2), CROP_PX / 2))
@@ -78,7 +78,7 @@ def cut_samples(clip: SyntheticClip, tracks: HandTracks, networks: LandmarkNetwo
         visibility=joint_seen(visibility),
         landmarks_uv=uv_from_camera(landmarks, K[:, None], CROP_PX),
         landmarks_rel_m=landmarks - landmarks[:, :, :1],
-        evidence=Conditioning.joined(evidence),
+        conditioning=Conditioning.joined(conditioning),
         hand_crops=cut_hand_crops(
             [pictures[at] for at in there],
             shot.points_px[there],

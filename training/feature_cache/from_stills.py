@@ -31,7 +31,7 @@ from training.synthetic.settings import Settings
 _CROP_OFF, _CROP_GROWN, _CROP_TURNED = 0.05, 0.08, 0.15
 # Hands that the frames around tell of: how many of all, of those that the landmark network loses, for how many frames
 # at most, and how much farther off their crop is.
-_BRIDGED, _BRIDGED_OF_LOST, _BRIDGED_FOR, _BRIDGED_OFF = 0.15, 0.5, 12, 2.5
+_INTERPOLATED, _INTERPOLATED_OF_LOST, _INTERPOLATED_FOR, _INTERPOLATED_OFF = 0.15, 0.5, 12, 2.5
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -40,13 +40,13 @@ Flags = NDArray[np.bool_]
 def still_samples(
     settings: Settings, hand: HandModel, networks: LandmarkNetworks, seed: int, first: int, count: int
 ) -> Sample:
-    """Pictures number first ... of the stream `seed`, with hand crops at their hands and the evidence read in them."""
+    """Pictures number first ... of the stream `seed`, with hand crops and the conditioning read in them."""
     sample = made_samples(settings, hand, seed, first, count, torch.device("cpu"))
-    return with_looks(sample, networks, np.random.default_rng((seed, first)))
+    return with_hand_crops(sample, networks, np.random.default_rng((seed, first)))
 
 
-def with_looks(sample: Sample, networks: LandmarkNetworks, random: np.random.Generator) -> Sample:
-    """The sample with hand crops at the present hands, and as evidence what the landmark network reads there."""
+def with_hand_crops(sample: Sample, networks: LandmarkNetworks, random: np.random.Generator) -> Sample:
+    """The sample with hand crops at the present hands, and as conditioning what the landmark network reads there."""
     half = sample.image.shape[-1] / 2
     rows, sides, points_px = present_hands(sample)
     crops, interpolated = tracked_crops(points_px, random)
@@ -58,13 +58,13 @@ def with_looks(sample: Sample, networks: LandmarkNetworks, random: np.random.Gen
         torch.zeros(sample.batch, 2, 4),
         uv_from_px.expand(sample.batch, 3, 3),
     )
-    evidence = replace(Conditioning.none(sample.batch), focal_uv=sample.K[:, 0, 0] / half)
+    conditioning = replace(Conditioning.none(sample.batch), focal_uv=sample.K[:, 0, 0] / half)
     if len(rows):
         hand_crops.features[rows, sides] = features
         hand_crops.crops[rows, sides] = torch.from_numpy(crops).float()
         readings = _read(features, crops, sides, networks)
-        _fill(evidence, readings, rows, sides, _scores(readings, rows, sides, interpolated, random), half)
-    return replace(sample, evidence=evidence, hand_crops=hand_crops)
+        _fill(conditioning, readings, rows, sides, _scores(readings, rows, sides, interpolated, random), half)
+    return replace(sample, conditioning=conditioning, hand_crops=hand_crops)
 
 
 def present_hands(sample: Sample) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
@@ -84,10 +84,10 @@ def tracked_crops(points_px: Floats, random: np.random.Generator) -> tuple[Float
     """Where a tracker looks for hands with landmarks at points_px (N, 21, 2), and whether (N,) it only knows of them
     from the frames around.
     """
-    interpolated = random.random(len(points_px)) < _BRIDGED
+    interpolated = random.random(len(points_px)) < _INTERPOLATED
     crops = crops_from_landmarks(points_px)
     side, count = crops[:, 2:3], len(crops)
-    off = np.where(interpolated, _BRIDGED_OFF, 1.0)[:, None]
+    off = np.where(interpolated, _INTERPOLATED_OFF, 1.0)[:, None]
     moved = np.concatenate(
         [
             crops[:, :2] + _CROP_OFF * off * side * random.standard_normal((count, 2)),
@@ -127,29 +127,29 @@ def _scores(
 ) -> Floats:
     """(N,) of found hands their presence, of interpolated ones as in a shot, of lost ones 0."""
     kept = _kept(readings, rows, sides)
-    interpolated = interpolated | (~kept & (random.random(len(rows)) < _BRIDGED_OF_LOST))
-    distance = random.integers(1, _BRIDGED_FOR + 1, len(rows))
+    interpolated = interpolated | (~kept & (random.random(len(rows)) < _INTERPOLATED_OF_LOST))
+    distance = random.integers(1, _INTERPOLATED_FOR + 1, len(rows))
     across = INTERPOLATED_SCORE * np.exp(-distance / INTERPOLATED_FRAMES)
     return np.where(interpolated, across, np.where(kept, readings.presence, 0.0))
 
 
 def _fill(
-    evidence: Conditioning,
+    conditioning: Conditioning,
     readings: HandReadings,
     rows: NDArray[np.int64],
     sides: NDArray[np.int64],
     scores: Floats,
     half: float,
 ) -> None:
-    """Writes the readings of score above 0 into the evidence."""
+    """Writes the readings of score above 0 into the conditioning."""
     known, own_side = scores > 0, _own_side(readings, sides)
     rows, sides, score = rows[known], sides[known], torch.from_numpy(scores[known]).float()
     world_m = torch.from_numpy(readings.world_m[known]).float()
-    evidence.landmarks_uv[rows, sides] = torch.from_numpy(readings.points_px[known] / half - 1).float()
-    evidence.landmark_score[rows, sides] = score[:, None].expand(-1, 21)
-    evidence.world_rel_m[rows, sides] = world_m - world_m[:, :1]
-    evidence.hand_score[rows, sides] = score
-    evidence.side_score[rows, sides] = torch.from_numpy(own_side[known]).float()
+    conditioning.landmarks_uv[rows, sides] = torch.from_numpy(readings.points_px[known] / half - 1).float()
+    conditioning.landmark_score[rows, sides] = score[:, None].expand(-1, 21)
+    conditioning.world_rel_m[rows, sides] = world_m - world_m[:, :1]
+    conditioning.hand_score[rows, sides] = score
+    conditioning.side_score[rows, sides] = torch.from_numpy(own_side[known]).float()
 
 
 def _kept(readings: HandReadings, rows: NDArray[np.int64], sides: NDArray[np.int64]) -> Flags:

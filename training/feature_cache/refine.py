@@ -35,15 +35,15 @@ from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.tracking.recover import hands_in_crops
 from inference_core.two_hand.crop import mapped
 from inference_core.two_hand.records import Conditioning
-from training.data.conditioning_noise import EvidenceNoise, degraded_evidence
+from training.data.conditioning_noise import ConditioningNoise, degraded_conditioning
 from training.data.sample import Sample
-from training.feature_cache.store import LIFTED, read_raw, write_lifted
+from training.feature_cache.store import REFINED, read_raw, write_refined
 
 _BATCH = 64
 # Rows that get landmarks drawn about the truth instead, as good as those of plain real hands: the networks do better on
 # them than on rendered ones, and such rows are part of what a network must know.
 IMAGINED = 0.2
-AS_ON_REAL_HANDS = EvidenceNoise(
+AS_ON_REAL_HANDS = ConditioningNoise(
     dropped=0.0,
     lost=0.05,
     shift=0.008,
@@ -63,17 +63,17 @@ def main() -> None:
     options = parser.parse_args()
     part, of = (int(value) for value in options.part.split("/"))
     try:
-        lift_set(options.set, options.head, part, of)
+        refine_set(options.set, options.head, part, of)
     except DuohandError as error:
         sys.exit(f"error: {error}")
 
 
-def lift_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
+def refine_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
     """Writes folder/refined, or a part of it. Raises SetError, and WeightsError for a damaged head."""
     head = head / HEAD_FILE if head.is_dir() else head
     reader = HeadWithLandmarks(load_head(head), load_landmark_networks())
     model = load_open_hand().to(dtype=torch.float64)
-    out = folder / LIFTED
+    out = folder / REFINED
     if (out / HEAD_FILE).exists() and (out / HEAD_FILE).read_bytes() != head.read_bytes():
         _taken_away(out)
     out.mkdir(exist_ok=True)
@@ -82,8 +82,8 @@ def lift_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
     for path in tqdm(sorted(folder.glob("*.safetensors"))[part::of], unit="file"):
         if not (out / path.name).exists():
             generator = torch.Generator().manual_seed(int(path.stem.rsplit("-", 1)[1]))
-            evidence = lifted_evidence(read_raw(folder, path), reader, model, generator)
-            write_lifted(folder, path, evidence)
+            conditioning = refined_conditioning(read_raw(folder, path), reader, model, generator)
+            write_refined(folder, path, conditioning)
 
 
 def _taken_away(folder: Path) -> None:
@@ -96,19 +96,19 @@ def _taken_away(folder: Path) -> None:
     shutil.rmtree(aside)
 
 
-def lifted_evidence(
+def refined_conditioning(
     found: Sample, head: HeadWithLandmarks, model: HandModel, generator: torch.Generator
 ) -> Conditioning:
-    """The evidence of one file's samples, taken for one shot, as the predictor makes it. model: float64."""
-    assert found.evidence is not None and found.hand_crops is not None
-    better = degraded_evidence(replace(found, evidence=None), AS_ON_REAL_HANDS, generator)
+    """The conditioning of one file's samples, taken for one shot, as the predictor makes it. model: float64."""
+    assert found.conditioning is not None and found.hand_crops is not None
+    better = degraded_conditioning(replace(found, conditioning=None), AS_ON_REAL_HANDS, generator)
     chosen = torch.rand(found.batch, generator=generator) < IMAGINED
-    read = refined(found_again(found.evidence, found.hand_crops, head), found.hand_crops, head.network)
+    read = refined(found_again(found.conditioning, found.hand_crops, head), found.hand_crops, head.network)
     columns = zip(better.tensors, read.tensors, strict=True)
     mixed = Conditioning(
         *(torch.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other) for one, other in columns)
     )
-    return fitted(mixed, for_refined(shape_of(found.evidence, model), model))
+    return fitted(mixed, for_refined(shape_of(found.conditioning, model), model))
 
 
 def refined(conditioning: Conditioning, hand_crops: HandCrops, head: HeadCall) -> Conditioning:
@@ -137,19 +137,19 @@ def refined(conditioning: Conditioning, hand_crops: HandCrops, head: HeadCall) -
     return replace(conditioning, **filled)
 
 
-def found_again(evidence: Conditioning, hand_crops: HandCrops, head: HeadWithLandmarks) -> Conditioning:
+def found_again(conditioning: Conditioning, hand_crops: HandCrops, head: HeadWithLandmarks) -> Conditioning:
     """The conditioning with hands that only the frames around told of as seen ones where their crops show them after
     all, as recovery does in a shot (`inference_core.tracking.recover`).
     """
-    rows = ((evidence.hand_score > 0) & (evidence.hand_score < SEEN_SCORE)).nonzero()
-    score, landmark_score = evidence.hand_score.clone(), evidence.landmark_score.clone()
+    rows = ((conditioning.hand_score > 0) & (conditioning.hand_score < SEEN_SCORE)).nonzero()
+    score, landmark_score = conditioning.hand_score.clone(), conditioning.landmark_score.clone()
     for part in rows.split(_BATCH):
         of, side = part.unbind(1)
         presence, _ = hands_in_crops(hand_crops.features[of, side].float(), head)
         again = presence >= SEEN_SCORE
         score[of[again], side[again]] = presence[again]
         landmark_score[of[again], side[again]] = presence[again, None]
-    return replace(evidence, hand_score=score, landmark_score=landmark_score)
+    return replace(conditioning, hand_score=score, landmark_score=landmark_score)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Batches and the held-out set of a precomputed set."""
+"""Batches and the validation set of a feature cache."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from training.feature_cache.store import StoredSet
 from training.trainer.distributed import ALONE, World
 
 # Every so manieth file of each kind is never trained on.
-_HELD_OUT_EVERY = 20
+_VALIDATION_EVERY = 20
 
 
 @dataclass(frozen=True)
-class PrecomputedSource:
+class FeatureCacheSource:
     """See SampleSource. size: samples over all processes. fine: see StoredSet.rows."""
 
     folder: Path
@@ -50,17 +50,17 @@ class PrecomputedSource:
 
 def training_paths(folder: Path) -> list[Path]:
     """The files that are trained on."""
-    return [path for path in sorted(folder.glob("*.safetensors")) if not _is_held_out(path)]
+    return [path for path in sorted(folder.glob("*.safetensors")) if not _is_validation(path)]
 
 
-def held_out_paths(folder: Path) -> list[Path]:
+def validation_paths(folder: Path) -> list[Path]:
     """The files that are never trained on."""
-    return [path for path in sorted(folder.glob("*.safetensors")) if _is_held_out(path)]
+    return [path for path in sorted(folder.glob("*.safetensors")) if _is_validation(path)]
 
 
-def held_out_set(folder: Path, hand: HandModel, count: int, device: torch.device) -> Sample:
-    """`count` samples of the held-out files, evenly over them, vertices included."""
-    samples = StoredSet(folder, held_out_paths(folder))
+def validation_set(folder: Path, hand: HandModel, count: int, device: torch.device) -> Sample:
+    """`count` samples of the validation files, evenly over them, vertices included."""
+    samples = StoredSet(folder, validation_paths(folder))
     chosen = torch.linspace(0, len(samples) - 1, min(count, len(samples))).long()
     return with_vertices(samples.rows(chosen).to(device), hand)
 
@@ -72,5 +72,5 @@ def with_vertices(sample: Sample, hand: HandModel) -> Sample:
     return replace(sample, vertices_rel_m=vertices - sample.wrist_cam_m[:, :, None], vertices_uv=uv)
 
 
-def _is_held_out(path: Path) -> bool:
-    return int(path.stem.rsplit("-", 1)[1]) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
+def _is_validation(path: Path) -> bool:
+    return int(path.stem.rsplit("-", 1)[1]) % _VALIDATION_EVERY == _VALIDATION_EVERY - 1

@@ -4,9 +4,9 @@
     OUT/set.json                        what made it
     OUT/clip-000000.safetensors, ...    features as 8-bit floats, hand crops, conditioning, truth, a small picture each
     OUT/still-000000.safetensors, ...
-    OUT/refined/                         the evidence of each of them as a hand head reads it, and that head
+    OUT/refined/                         the conditioning of each of them as a hand head reads it, and that head
 
-Features are those of a still backbone. Rounded to 8 bits they are off by 3 %: less than pictures of one hand differ.
+Features are those of a frozen backbone. Rounded to 8 bits they are off by 3 %: less than pictures of one hand differ.
 """
 
 import json
@@ -27,7 +27,7 @@ from inference_core.two_hand.records import Conditioning
 from training.data.sample import Sample
 
 PICTURE_PX = 64
-LIFTED = "refined"
+REFINED = "refined"
 FORMAT_VERSION = 2
 _CARD = "set.json"
 _LEVELS = ("features_32", "features_16", "features_8")
@@ -35,16 +35,16 @@ _TRUTH = (
     *("present", "wrist_cam_m", "joints_rel_m", "joints_uv", "offset_m", "rotations", "betas", "visibility"),
     *("landmarks_uv", "landmarks_rel_m"),
 )
-_EVIDENCE = tuple(field.name for field in fields(Conditioning))
+_CONDITIONING = tuple(field.name for field in fields(Conditioning))
 _SMALL_PICTURE = ("picture", "K")
-_LOOKS = ("crops", "uv_from_px")
-_LOOK_FEATURES = "crop_features"
+_CROP_COLUMNS = ("crops", "uv_from_px")
+_CROP_FEATURES = "crop_features"
 _LARGEST = 448.0
 _IN_CROP = 0.3
 
 
 class SetError(DuohandError):
-    """A precomputed set cannot be written or read."""
+    """A feature cache cannot be written or read."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,15 @@ def read_backbone(folder: Path) -> str:
 
 
 def write_part(path: Path, sample: Sample) -> None:
-    """Stores samples that have features and evidence. Raises SetError; nothing half-written is left."""
-    assert sample.levels is not None and sample.evidence is not None and sample.hand_crops is not None
+    """Stores samples that have features and conditioning. Raises SetError; nothing half-written is left."""
+    assert sample.levels is not None and sample.conditioning is not None and sample.hand_crops is not None
     tensors = {name: getattr(sample, name) for name in _TRUTH}
-    tensors |= {f"evidence_{name}": getattr(sample.evidence, name) for name in _EVIDENCE}
-    tensors |= {f"look_{name}": getattr(sample.hand_crops, name) for name in _LOOKS}
+    tensors |= {f"conditioning_{name}": getattr(sample.conditioning, name) for name in _CONDITIONING}
+    tensors |= {f"hand_{name}": getattr(sample.hand_crops, name) for name in _CROP_COLUMNS}
     tensors |= {
         name: to_bytes(level).view(torch.float8_e4m3fn)
         for name, level in zip(
-            (*_LEVELS, _LOOK_FEATURES), (*sample.levels, sample.hand_crops.features), strict=True
+            (*_LEVELS, _CROP_FEATURES), (*sample.levels, sample.hand_crops.features), strict=True
         )
     }
     scale = PICTURE_PX / sample.image.shape[-1]
@@ -108,10 +108,10 @@ def write_part(path: Path, sample: Sample) -> None:
 
 
 class StoredSet:
-    """All samples of some files of a folder with their refined evidence, held in memory (0.2 MB each)."""
+    """All samples of some files of a folder with their refined conditioning, held in memory (0.2 MB each)."""
 
     def __init__(self, folder: Path, paths: list[Path]) -> None:
-        """Raises SetError where there is nothing, a file is damaged, or the set has no refined evidence."""
+        """Raises SetError where there is nothing, a file is damaged, or the set has no refined conditioning."""
         self.backbone = read_backbone(folder)
         _must_be_some(folder, paths)
         self._columns: dict[str, Tensor] = {}
@@ -120,9 +120,9 @@ class StoredSet:
             self._columns[name] = torch.cat(
                 [part.view(torch.uint8) if name in _LEVELS else part for part in parts]
             )
-        for name in _EVIDENCE:
-            parts = [_read(_lifted_path(folder, path), name) for path in paths]
-            self._columns[f"evidence_{name}"] = torch.cat(parts)
+        for name in _CONDITIONING:
+            parts = [_read(_refined_path(folder, path), name) for path in paths]
+            self._columns[f"conditioning_{name}"] = torch.cat(parts)
 
     def __len__(self) -> int:
         return len(self._columns["K"])
@@ -142,23 +142,23 @@ class StoredSet:
 
 
 def read_raw(folder: Path, path: Path) -> Sample:
-    """The samples of one file with the evidence as it was found, and hand crops; without features. Raises SetError."""
+    """The samples of one file with hand crops and the conditioning as found, without features. Raises SetError."""
     read_backbone(folder)
-    names = (*_TRUTH, *_SMALL_PICTURE, *(f"evidence_{name}" for name in _EVIDENCE))
+    names = (*_TRUTH, *_SMALL_PICTURE, *(f"conditioning_{name}" for name in _CONDITIONING))
     hand_crops = HandCrops(
-        features=from_bytes(_read(path, _LOOK_FEATURES).view(torch.uint8)),
-        **{name: _read(path, f"look_{name}") for name in _LOOKS},
+        features=from_bytes(_read(path, _CROP_FEATURES).view(torch.uint8)),
+        **{name: _read(path, f"hand_{name}") for name in _CROP_COLUMNS},
     )
     return replace(_sample({name: _read(path, name) for name in names}), hand_crops=hand_crops)
 
 
-def write_lifted(folder: Path, path: Path, evidence: Conditioning) -> None:
-    """Stores the refined evidence of a file of the set. Raises SetError; nothing half-written is left."""
-    _save({name: getattr(evidence, name) for name in _EVIDENCE}, _lifted_path(folder, path))
+def write_refined(folder: Path, path: Path, conditioning: Conditioning) -> None:
+    """Stores the refined conditioning of a file of the set. Raises SetError; nothing half-written is left."""
+    _save({name: getattr(conditioning, name) for name in _CONDITIONING}, _refined_path(folder, path))
 
 
-def _lifted_path(folder: Path, path: Path) -> Path:
-    return folder / LIFTED / path.name
+def _refined_path(folder: Path, path: Path) -> Path:
+    return folder / REFINED / path.name
 
 
 def _sample(columns: Mapping[str, Tensor]) -> Sample:
@@ -171,7 +171,7 @@ def _sample(columns: Mapping[str, Tensor]) -> Sample:
         vertices_rel_m=empty,
         vertices_uv=empty[..., :2],
         side_mask=torch.zeros(len(empty), 1, 1, dtype=torch.int64),
-        evidence=Conditioning(*(columns[f"evidence_{name}"] for name in _EVIDENCE)),
+        conditioning=Conditioning(*(columns[f"conditioning_{name}"] for name in _CONDITIONING)),
         levels=None,
         hand_crops=None,
         **truth,
@@ -224,7 +224,7 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _read(path: Path, name: str) -> Tensor:
-    if path.parent.name == LIFTED and not path.exists():
+    if path.parent.name == REFINED and not path.exists():
         raise SetError(
             f"There is no refined conditioning {path}: run "
             f"`python -m training.feature_cache.refine {path.parents[1]} HEAD`."

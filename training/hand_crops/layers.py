@@ -15,18 +15,18 @@ from training.synthetic.lens import displayed
 from training.synthetic.meshes import SceneMesh, vertex_normals
 from training.synthetic.raster import face_of, rasterise
 from training.synthetic.shading import Lights, ShadowMap, draw_shadow_map, shade
-from training.synthetic.skin import Looks
+from training.synthetic.skin import Appearance
 from training.synthetic.skin_atlas import SkinAtlas
 from training.synthetic.surface import Samples, interpolate_surface
 
 LAYER_PX = 288
 # A layer's side as a multiple of its window's: room for crops that are off.
 ROOM = 1.4
-SHARED_LOOKS = ("sources", "directions")
+SHARED_APPEARANCE = ("sources", "directions")
 _BEHIND_M = (0.0, 0.0, -1.0)
 
 
-_Record = TypeVar("_Record", Looks, Lights, ShadowMap)
+_Record = TypeVar("_Record", Appearance, Lights, ShadowMap)
 
 
 class Layers(NamedTuple):
@@ -39,11 +39,13 @@ class Layers(NamedTuple):
     part: Tensor
 
 
-def render_layers(kit: Kit, scene: HandScene, windows: Windows, looks: Looks, lights: Lights) -> Layers:
+def render_layers(
+    kit: Kit, scene: HandScene, windows: Windows, appearance: Appearance, lights: Lights
+) -> Layers:
     """The windows' layers."""
     mesh, size = kit.mesh, LAYER_PX
     normals = vertex_normals(scene.vertices_m, mesh.faces, mesh.neighbours)
-    vertices_m = scene.vertices_m + sleeve_swell(mesh, looks, normals)
+    vertices_m = scene.vertices_m + sleeve_swell(mesh, appearance, normals)
     vertices_m = torch.where(scene.shown[..., None], vertices_m, vertices_m.new_tensor(_BEHIND_M))
     of = windows.picture.to(vertices_m.device)
     screen = on_layer(vertices_m[of], windows.square)
@@ -62,7 +64,7 @@ def render_layers(kit: Kit, scene: HandScene, windows: Windows, looks: Looks, li
             screen[number : number + 1],
             vertices_m[one],
             normals[one],
-            _rows(looks, one, SHARED_LOOKS),
+            _rows(appearance, one, SHARED_APPEARANCE),
             _rows(lights, one),
             _rows(shadow, one),
             kit.skin,
@@ -98,7 +100,7 @@ def _light(
     screen: Tensor,
     vertices_m: Tensor,
     normals: Tensor,
-    looks: Looks,
+    appearance: Appearance,
     lights: Lights,
     shadow: ShadowMap,
     skin: SkinAtlas,
@@ -107,7 +109,7 @@ def _light(
     surface = interpolate_surface(
         samples, mesh.faces, mesh.part, screen, vertices_m, normals, mesh.rest_m, mesh.rest_normal
     )
-    linear = shade(surface, looks, lights, shadow, skin)
+    linear = shade(surface, appearance, lights, shadow, skin)
     return (displayed(linear) * 255).round().to(torch.uint8), surface.place_m[2]
 
 

@@ -13,7 +13,7 @@ from training.feature_cache.store import to_bytes
 from training.hand_crops.early_features import Reader, early_features
 from training.hand_crops.layers import Layers, render_layers
 from training.hand_crops.pictures import draw_shots, taken
-from training.hand_crops.scenes import build_hand_scene, draw_hand_looks
+from training.hand_crops.scenes import build_hand_scene, draw_hand_appearance
 from training.hand_crops.windows import Cuts, Windows, draw_cuts, tells, windows_of
 from training.synthetic.generate import Kit
 from training.synthetic.randomness import Randomness
@@ -102,9 +102,9 @@ def made_crops(kit: Kit, settings: Settings, seed: int, numbers: Tensor, cuts: i
     with torch.inference_mode():
         scene = build_hand_scene(random, kit, settings)
         windows = windows_of(scene)
-        looks = draw_hand_looks(random, settings).to(device)
+        appearance = draw_hand_appearance(random, settings).to(device)
         lights = draw_lights(random, settings).to(device)
-        layers = render_layers(kit, scene, windows, looks, lights)
+        layers = render_layers(kit, scene, windows, appearance, lights)
         seen = (layers.part == windows.side.to(device)[:, None, None]).sum((1, 2)) >= _SEEN_PX
         chosen = seen.cpu().nonzero()[:, 0]
         layer = chosen.repeat_interleave(cuts)

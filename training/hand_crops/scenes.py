@@ -19,7 +19,7 @@ from training.synthetic.meshes import with_forearms
 from training.synthetic.pairs import turn_of
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
-from training.synthetic.skin import Looks, draw_looks
+from training.synthetic.skin import Appearance, draw_appearance
 from training.synthetic.things import place_loose, things_vertices
 from training.synthetic.touching.body import OWN_EYES
 from training.synthetic.two_hands import draw_two_hands
@@ -88,20 +88,20 @@ def build_hand_scene(random: Randomness, kit: Kit, settings: Settings) -> HandSc
     )
 
 
-def draw_hand_looks(random: Randomness, settings: Settings) -> Looks:
+def draw_hand_appearance(random: Randomness, settings: Settings) -> Appearance:
     """As of whole pictures, with more sleeves that hide the wrist and hang wide."""
-    looks = draw_looks(random, settings)
+    appearance = draw_appearance(random, settings)
     low, high = _SLEEVE_FROM_M
     hidden = random.chance("sleeve over wrist", _LOW_SLEEVES, 1)
     over = random.uniform("sleeve over wrist from", 2, low=low, high=high)
-    sleeved = looks.sleeve_from_m.isfinite()
+    sleeved = appearance.sleeve_from_m.isfinite()
     low, high = _SLEEVE_WIDE_M
     wide = random.uniform("sleeve hangs", 1, low=low, high=high).expand(-1, 2)
     hangs = random.chance("sleeve wide", _WIDE_SLEEVES, 1)
     return replace(
-        looks,
-        sleeve_from_m=torch.where(hidden & sleeved, over, looks.sleeve_from_m),
-        sleeve_swell_m=torch.where(hangs, wide, looks.sleeve_swell_m),
+        appearance,
+        sleeve_from_m=torch.where(hidden & sleeved, over, appearance.sleeve_from_m),
+        sleeve_swell_m=torch.where(hangs, wide, appearance.sleeve_swell_m),
     )
 
 

@@ -13,8 +13,8 @@ from training.hand_crops.made import CropRows
 from training.synthetic.settings import Settings
 
 PICTURES_A_SHARD = 192
-# Seeds of the held-out crops lie where no training seed does.
-HELD_OUT_SEED = 900_000_001
+# Seeds of the validation crops lie where no training seed does.
+VALIDATION_SEED = 900_000_001
 _FEATURES, _FEATURES_SHAPE = "features", (112, 14, 14)
 
 
@@ -38,14 +38,14 @@ def write_shard(path: Path, rows: CropRows) -> None:
 
 
 def training_shards(folder: Path) -> list[Path]:
-    """The shards of a folder but the held-out ones."""
-    held_out = set(held_out_shards(folder))
-    return [path for path in sorted(folder.glob("crops-*.safetensors")) if path not in held_out]
+    """The shards of a folder, less those for validation."""
+    validation = set(validation_shards(folder))
+    return [path for path in sorted(folder.glob("crops-*.safetensors")) if path not in validation]
 
 
-def held_out_shards(folder: Path) -> list[Path]:
-    """The shards of the held-out seed."""
-    return sorted(folder.glob(f"crops-{HELD_OUT_SEED}-*.safetensors"))
+def validation_shards(folder: Path) -> list[Path]:
+    """The shards of the validation seed."""
+    return sorted(folder.glob(f"crops-{VALIDATION_SEED}-*.safetensors"))
 
 
 class CropSet:

@@ -51,7 +51,7 @@ _BETAS = (0.2, -0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def make_demo_clip(seed: int = _SEED, supersample: int = 2) -> SyntheticClip:
-    """The clip, the same every time; another seed gives other looks, light and background."""
+    """The clip, the same every time; another seed gives other appearance, light and background."""
     random = Randomness(seed, torch.zeros(1, dtype=torch.int64))
     kit = load_kit(torch.device("cpu"))
     settings = Settings(backgrounds=8, supersample=supersample, sleeves=0.0)

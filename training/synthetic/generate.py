@@ -30,7 +30,7 @@ from training.synthetic.randomness import Randomness
 from training.synthetic.raster import rasterise
 from training.synthetic.settings import Settings
 from training.synthetic.shading import Lights, draw_lights, draw_shadow_map, shade
-from training.synthetic.skin import Looks, draw_looks
+from training.synthetic.skin import Appearance, draw_appearance
 from training.synthetic.skin_atlas import SkinAtlas, draw_skin_atlas
 from training.synthetic.spheres import Spheres, fit_spheres
 from training.synthetic.surface import choose_samples, gathered, interpolate_surface
@@ -107,13 +107,13 @@ def load_kit(device: torch.device) -> Kit:
 
 def _generate_chunk(random: Randomness, device: torch.device, settings: Settings) -> SyntheticBatch:
     kit = load_kit(device)
-    looks = draw_looks(random, settings).to(device)
+    appearance = draw_appearance(random, settings).to(device)
     lights = draw_lights(random, settings).to(device)
     lens = draw_lens(random, settings).to(device)
     scene = build_scene(random, kit, settings)
     size_px = (settings.size_px, settings.size_px)
     background = cut_backgrounds(random, settings, device, size_px)
-    drawn = draw(kit, scene, looks, lights, lens, background, settings.supersample)
+    drawn = draw(kit, scene, appearance, lights, lens, background, settings.supersample)
     return _labelled(random, kit, scene, drawn, settings)
 
 
@@ -174,7 +174,7 @@ class Drawn:
 def draw(
     kit: Kit,
     scene: Scene,
-    looks: Looks,
+    appearance: Appearance,
     lights: Lights,
     lens: Lens,
     background: Tensor,
@@ -184,7 +184,7 @@ def draw(
     mesh, k = kit.mesh, supersample
     height, width = background.shape[-2:]
     normals = vertex_normals(scene.vertices_m, mesh.faces, mesh.neighbours)
-    vertices_m = scene.vertices_m + sleeve_swell(mesh, looks, normals)
+    vertices_m = scene.vertices_m + sleeve_swell(mesh, appearance, normals)
     vertices_m = torch.where(scene.shown[..., None], vertices_m, vertices_m.new_tensor([0.0, 0.0, -1.0]))
     screen = screen_points(vertices_m, scene.K)
     screen = torch.cat([screen[..., :2] * k, screen[..., 2:]], -1)
@@ -194,7 +194,7 @@ def draw(
         samples, mesh.faces, mesh.part, screen, vertices_m, normals, mesh.rest_m, mesh.rest_normal
     )
     shadow = draw_shadow_map(lights, vertices_m, mesh.faces, scene.shown, mesh.is_hand)
-    light = shade(surface, looks, lights, shadow, kit.skin)
+    light = shade(surface, appearance, lights, shadow, kit.skin)
     dense = labels.dense_map(surface.rest_m, surface.part < PART_LEFT_ARM)
     layers = gathered(samples, torch.cat([displayed(light), surface.place_m[2:], dense]))
     layer = contact_shade(layers[:, [0, 1, 2, 7]], layers[:, 3:4], lens.shade)
@@ -249,10 +249,10 @@ def _presence(random: Randomness, settings: Settings) -> Tensor:
     return torch.stack([(kind == 0) | (kind == 1), (kind == 0) | (kind == 2)], 1)
 
 
-def sleeve_swell(mesh: SceneMesh, looks: Looks, normals: Tensor) -> Tensor:
+def sleeve_swell(mesh: SceneMesh, appearance: Appearance, normals: Tensor) -> Tensor:
     """(B, V, 3) how far cloth stands off the arm: grows over the first centimetre of the sleeve."""
     along_m = mesh.rest_m[: mesh.arm_count, 0]
-    rise = ((along_m - looks.sleeve_from_m[..., None]) / 0.008).clamp(0, 1)
-    swell = (rise * looks.sleeve_swell_m[..., None]).flatten(1)
+    rise = ((along_m - appearance.sleeve_from_m[..., None]) / 0.008).clamp(0, 1)
+    swell = (rise * appearance.sleeve_swell_m[..., None]).flatten(1)
     things = normals.shape[1] - swell.shape[1]
     return normals * F.pad(swell, (0, things))[..., None]

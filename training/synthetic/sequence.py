@@ -27,7 +27,7 @@ from training.synthetic.poses import within
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
 from training.synthetic.shading import draw_lights
-from training.synthetic.skin import draw_looks
+from training.synthetic.skin import draw_appearance
 from training.synthetic.spheres import first_contact, gap, sphere_centres
 from training.synthetic.things import no_things
 from training.synthetic.touching.body import OWN_EYES
@@ -207,7 +207,7 @@ def render_motion(
 ) -> SyntheticClip:
     """Frames of posed hands (T * subframes, S, ...), each the average of its subframes, and their truth.
 
-    random: one picture's, which decides looks, light and background of the whole clip.
+    random: one picture's, which decides appearance, light and background of the whole clip.
     """
     device = posed.rotations.device
     frames, subframes = len(time_s), len(posed.rotations) // len(time_s)
@@ -228,7 +228,7 @@ def render_motion(
         drawn = draw(
             kit,
             scene.rows(part),
-            draw_looks(same, settings).to(device),
+            draw_appearance(same, settings).to(device),
             draw_lights(same, settings).to(device),
             lens,
             background.expand(count, -1, -1, -1),
@@ -268,7 +268,7 @@ def _scene(kit: Kit, posed: PosedHands, bend: Tensor, present: Tensor, gap_m: Te
 
 
 def _moving_noise(part: slice, subframes: int) -> Tensor:
-    """(N, 2) where in the noise field each subframe looks: another place for every frame."""
+    """(N, 2) where in the noise field each subframe appearance: another place for every frame."""
     frame = torch.arange(part.start, part.stop) // subframes
     return torch.stack([frame * 197 % 512, frame * 331 % 512], -1)
 

@@ -16,7 +16,7 @@ from training.synthetic.meshes import PART_THING
 from training.synthetic.randomness import Randomness
 from training.synthetic.raster import inverse_depth_of, rasterise
 from training.synthetic.settings import Settings
-from training.synthetic.skin import Looks
+from training.synthetic.skin import Appearance
 from training.synthetic.skin_atlas import SkinAtlas
 from training.synthetic.surface import Surface, unit
 
@@ -129,9 +129,11 @@ def draw_shadow_map(
     return ShadowMap(basis, low, scale, inverse_depth_of(keys) - 5)
 
 
-def shade(surface: Surface, looks: Looks, lights: Lights, shadow: ShadowMap, skin: SkinAtlas) -> Tensor:
+def shade(
+    surface: Surface, appearance: Appearance, lights: Lights, shadow: ShadowMap, skin: SkinAtlas
+) -> Tensor:
     """Linear RGB (3, N) of the surface's samples."""
-    material = _material(surface, looks, skin)
+    material = _material(surface, appearance, skin)
     picture, normal = surface.picture, material.normal
     to_eye = -unit(surface.place_m)
     sky, ground = _of(lights.sky, picture), _of(lights.ground, picture)
@@ -165,7 +167,7 @@ class _Material:
     is_skin: Tensor
 
 
-def _material(surface: Surface, looks: Looks, skin: SkinAtlas) -> _Material:
+def _material(surface: Surface, appearance: Appearance, skin: SkinAtlas) -> _Material:
     picture, part = surface.picture, surface.part
     is_thing = part >= PART_THING
     sided = picture * 2 + part % 2
@@ -175,39 +177,39 @@ def _material(surface: Surface, looks: Looks, skin: SkinAtlas) -> _Material:
     flat = ((facing.abs() - 0.08) / 0.3).clamp(0, 1)
     details = torch.cat([maps[: atlas.BLOTCH] * flat, maps[atlas.BLOTCH : atlas.HEIGHT_CREASE]])
     palm = (0.5 - facing * 0.9).clamp(0, 1) * ((0.085 - x) / 0.04).clamp(0, 1)
-    strengths = _of(looks.strengths, picture)
-    tint = looks.directions.T @ (details.index_select(0, looks.sources) * strengths) + palm * _of(
-        looks.palm, picture
+    strengths = _of(appearance.strengths, picture)
+    tint = appearance.directions.T @ (details.index_select(0, appearance.sources) * strengths) + palm * _of(
+        appearance.palm, picture
     )
-    albedo = _of(looks.tone.flatten(0, 1), sided) * tint.clamp(-3, 1).exp()
+    albedo = _of(appearance.tone.flatten(0, 1), sided) * tint.clamp(-3, 1).exp()
     nail = details[atlas.NAIL]
-    polish = _of(looks.polish, picture)
+    polish = _of(appearance.polish, picture)
     albedo = torch.lerp(albedo, polish[:3], nail * polish[3])
-    gloss, gloss_size = _of(looks.gloss, picture)
+    gloss, gloss_size = _of(appearance.gloss, picture)
     gloss, gloss_size = gloss * (1 + 1.5 * nail) + 0.05 * nail, gloss_size * (1 + nail)
 
     # Cloth: folds and weave from the same noise maps, stripes round the arm.
-    sleeved = x > _of(looks.sleeve_from_m.flatten(), sided)
-    waves, striped, rough = _of(looks.weave, picture)
+    sleeved = x > _of(appearance.sleeve_from_m.flatten(), sided)
+    waves, striped, rough = _of(appearance.weave, picture)
     pattern = torch.sin(x * waves) * striped + (maps[atlas.GRAIN] + maps[atlas.MOTTLE]) * rough
-    band_from, band_to = _of(looks.band.flatten(0, 1), sided)
+    band_from, band_to = _of(appearance.band.flatten(0, 1), sided)
     banded = (x > band_from) & (x < band_to) & ~sleeved
-    cloth = _of(looks.sleeve.flatten(0, 1), sided) * (1 + pattern.clamp(-0.9, 0.9))
-    albedo = torch.where(sleeved, cloth, torch.where(banded, _of(looks.band_colour, picture), albedo))
+    cloth = _of(appearance.sleeve.flatten(0, 1), sided) * (1 + pattern.clamp(-0.9, 0.9))
+    albedo = torch.where(sleeved, cloth, torch.where(banded, _of(appearance.band_colour, picture), albedo))
     gloss = torch.where(sleeved, 0.0, torch.where(banded, 0.12, gloss))
 
     is_skin = ~(sleeved | banded | is_thing)
-    slopes = maps[atlas.HEIGHT_CREASE :].unflatten(0, (5, 2)) * _of(looks.heights, picture)[:, None]
+    slopes = maps[atlas.HEIGHT_CREASE :].unflatten(0, (5, 2)) * _of(appearance.heights, picture)[:, None]
     slope = slopes.sum(0) * (flat * is_skin)
     normal = unit(surface.normal - slope[0] * surface.slope_u - slope[1] * surface.slope_v)
 
     numbered = picture * 2 + (part - PART_THING).clamp(0, 1)
-    stripe = (torch.sin(surface.rest_m[2] * 14) > 0.3) * _of(looks.thing_stripes.flatten(), numbered)
-    albedo = torch.where(is_thing, _of(looks.thing.flatten(0, 1), numbered) * (1 - stripe), albedo)
+    stripe = (torch.sin(surface.rest_m[2] * 14) > 0.3) * _of(appearance.thing_stripes.flatten(), numbered)
+    albedo = torch.where(is_thing, _of(appearance.thing.flatten(0, 1), numbered) * (1 - stripe), albedo)
     return _Material(
         albedo=albedo,
         normal=normal,
-        gloss=torch.where(is_thing, _of(looks.thing_gloss.flatten(), numbered), gloss),
+        gloss=torch.where(is_thing, _of(appearance.thing_gloss.flatten(), numbered), gloss),
         gloss_size=torch.where(is_thing, 40.0, gloss_size),
         is_skin=is_skin.float(),
     )

@@ -56,7 +56,7 @@ _THINGS = 2
 
 
 @dataclass(frozen=True)
-class Looks:
+class Appearance:
     """Appearance of B pictures; every field has B first.
 
     tone (B, 2, 3): albedo of the two hands. palm (B, 3): what the palm adds to log albedo. strengths (B, T):
@@ -87,13 +87,13 @@ class Looks:
     thing_gloss: Tensor
     thing_stripes: Tensor
 
-    def to(self, device: torch.device | str) -> "Looks":
-        """The same looks on another device."""
-        return Looks(**{name: value.to(device) for name, value in vars(self).items()})
+    def to(self, device: torch.device | str) -> "Appearance":
+        """The same appearance on another device."""
+        return Appearance(**{name: value.to(device) for name, value in vars(self).items()})
 
 
-def draw_looks(random: Randomness, settings: Settings) -> Looks:
-    """Looks of each picture."""
+def draw_appearance(random: Randomness, settings: Settings) -> Appearance:
+    """Appearance of each picture."""
     sleeved = random.chance("sleeves", settings.sleeves)
     rolled = random.uniform("sleeve from", 1, low=0.078, high=0.21) + random.normal(
         "sleeve pull", 2, std=0.012
@@ -105,7 +105,7 @@ def draw_looks(random: Randomness, settings: Settings) -> Looks:
     polished = random.chance("polish", 0.14)[:, None]
     # Under a tap and with soap on them hands shine as lacquer does.
     wet = random.chance("wet", 0.12).float()
-    return Looks(
+    return Appearance(
         tone=_skin_tone(random),
         palm=_palm_tint(random),
         strengths=torch.stack([_strength(random, number) for number in range(len(_TINTS))], 1),

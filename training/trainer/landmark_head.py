@@ -26,7 +26,7 @@ from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import DuohandError
 from training.feature_cache.store import write_columns
 from training.hand_crops.made import TOUCHING_M
-from training.hand_crops.shards import CropSet, held_out_shards, training_shards
+from training.hand_crops.shards import CropSet, training_shards, validation_shards
 from training.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 _BATCH = 64
@@ -95,7 +95,7 @@ def train(folder: Path, out: Path, settings: Settings) -> LandmarkHead:
 
     Raises SetError, WeightsError, and CheckpointError for another run's folder.
     """
-    crops, held_out = CropSet(training_shards(folder)), CropSet(held_out_shards(folder))
+    crops, validation = CropSet(training_shards(folder)), CropSet(validation_shards(folder))
     out.mkdir(parents=True, exist_ok=True)
     run = _started(out, settings)
     generator = torch.Generator().manual_seed(settings.seed + run.step)
@@ -112,7 +112,9 @@ def train(folder: Path, out: Path, settings: Settings) -> LandmarkHead:
             progress.update(round(100 * share) - progress.n)
         if run.elapsed_s - told_s > _TOLD_EVERY_S or share >= 1:
             told_s = run.elapsed_s
-            tqdm.write(f"step {run.step}, {len(crops)} crops: {told(run.average, held_out, settings.device)}")
+            tqdm.write(
+                f"step {run.step}, {len(crops)} crops: {told(run.average, validation, settings.device)}"
+            )
     return run.average.eval()
 
 

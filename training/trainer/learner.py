@@ -34,7 +34,7 @@ class Learner(nn.Module):
         self.channels_last = experiment.run.channels_last
 
     def forward(
-        self, image: Tensor, evidence: Conditioning | None, levels: tuple[Tensor, ...] | None = None
+        self, image: Tensor, conditioning: Conditioning | None, levels: tuple[Tensor, ...] | None = None
     ) -> DirOutput:
         """Both hands of images (B, 3, N, N), RGB in 0..1, or of the backbone's features of them."""
         memory = torch.channels_last if self.channels_last else torch.contiguous_format
@@ -42,11 +42,11 @@ class Learner(nn.Module):
         with torch.autocast(image.device.type, torch.bfloat16) if self.bf16 else nullcontext():
             if levels is None:
                 picture = normalised(image).contiguous(memory_format=memory)
-                return self.network(picture, self.hand, evidence, vertices)
+                return self.network(picture, self.hand, conditioning, vertices)
             fine, coarse, last = (
                 level.contiguous(memory_format=memory) if level.ndim == 4 else level for level in levels
             )
-            return self.network.from_levels((fine, fine, coarse, last), self.hand, evidence, vertices)
+            return self.network.from_levels((fine, fine, coarse, last), self.hand, conditioning, vertices)
 
     def terms(self, output: DirOutput, sample: Sample) -> dict[str, Tensor]:
         """Weighted loss terms and their total, float32 whatever the network ran in."""

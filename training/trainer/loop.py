@@ -164,7 +164,7 @@ class _Trainer:
         """The detached total loss of one optimiser step."""
         settings = self.experiment.optimiser
         set_learning_rate(self.optimiser, learning_rate(settings, self.step, self._progress()))
-        output = self.parallel(sample.image, sample.evidence, sample.levels)
+        output = self.parallel(sample.image, sample.conditioning, sample.levels)
         terms = self.learner.terms(output, sample)
         self.optimiser.zero_grad(set_to_none=True)
         terms[TOTAL].backward()

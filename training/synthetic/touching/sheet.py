@@ -22,7 +22,7 @@ from training.synthetic.meshes import with_forearms
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
 from training.synthetic.shading import draw_lights
-from training.synthetic.skin import draw_looks
+from training.synthetic.skin import draw_appearance
 from training.synthetic.things import no_things
 from training.synthetic.touching.pairs import TouchingPairs, touching_pairs
 from training.synthetic.touching.ways import WAYS
@@ -79,8 +79,8 @@ def _seen(random: Randomness, kit: Kit, betas: Tensor, pair: TouchingPairs, turn
     plain = Settings(size_px=_SIZE_PX, clean=True, sleeves=0.0)
     background = torch.full((batch, 3, _SIZE_PX, _SIZE_PX), 0.32, device=device)
     lights, lens = draw_lights(random, plain).to(device), draw_lens(random, plain).to(device)
-    looks = draw_looks(random, plain).to(device)
-    return as_bytes(draw(kit, scene, looks, lights, lens, background, plain.supersample).image)
+    appearance = draw_appearance(random, plain).to(device)
+    return as_bytes(draw(kit, scene, appearance, lights, lens, background, plain.supersample).image)
 
 
 def main() -> None:

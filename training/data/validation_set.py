@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The network looked at on pictures it is never trained on, with evidence and by the picture alone, while it
+"""The network looked at on pictures it is never trained on, with conditioning and by the picture alone, while it
 trains.
 """
 
@@ -13,9 +13,9 @@ import torch
 from inference_core.hand_model.hand import HandModel
 from inference_core.two_hand.dir import DirNetwork
 from training.config import Experiment
-from training.data.conditioning_noise import NO_EVIDENCE, with_degraded_evidence
+from training.data.conditioning_noise import NO_CONDITIONING, with_degraded_conditioning
 from training.data.sample import Sample
-from training.data.sources import HELD_OUT_STREAM, stream_seed
+from training.data.sources import VALIDATION_STREAM, stream_seed
 from training.evaluation.scoring import groups, joined, measured, predicted_by_stage, summarised
 from training.trainer.learner import Learner, evaluating
 from training.trainer.run_folder import RunFolder, hands_picture
@@ -23,8 +23,8 @@ from training.trainer.run_folder import RunFolder, hands_picture
 _CHUNK = 64
 
 
-class HeldOut:
-    """A fixed held-out set of an experiment, made when first looked at."""
+class ValidationSet:
+    """A fixed validation set of an experiment, made when first looked at."""
 
     def __init__(self, experiment: Experiment, hand: HandModel, device: torch.device) -> None:
         self._experiment, self._hand, self._device = experiment, hand, device
@@ -33,45 +33,45 @@ class HeldOut:
     def samples(self) -> Sample | None:
         """The set, on the training device; None for data sets, which `training.evaluation` reads instead."""
         data = self._experiment.data
-        if data.source == "interhand" or data.held_out == 0:
+        if data.source == "interhand" or data.validation == 0:
             return None
-        if data.source == "precomputed":
-            from training.feature_cache.source import held_out_set
+        if data.source == "feature-cache":
+            from training.feature_cache.source import validation_set
 
             assert data.root is not None
-            return held_out_set(data.root, self._hand, data.held_out, self._device)
-        from training.data.synthetic_source import held_out_samples
+            return validation_set(data.root, self._hand, data.validation, self._device)
+        from training.data.synthetic_source import validation_samples
 
-        return held_out_samples(data.synthetic, self._hand, data.held_out, self._device)
+        return validation_samples(data.synthetic, self._hand, data.validation, self._device)
 
     def evaluate(self, network: DirNetwork, folder: RunFolder, step: int) -> None:
-        """Writes curves "held_out_evidence" (if the network takes any) and "held_out_image", and pictures."""
+        """Writes curves "validation_conditioning" (if the network takes any) and "validation_image", and pictures."""
         if self.samples is None:
             return
-        kinds = {"image": NO_EVIDENCE}
-        # With evidence none is dropped altogether: that is what the first evaluation is for.
-        if self._experiment.network.evidence:
-            kinds["evidence"] = replace(self._experiment.evidence, dropped=0.0)
+        kinds = {"image": NO_CONDITIONING}
+        # With conditioning none is dropped altogether: that is what the first evaluation is for.
+        if self._experiment.network.conditioning:
+            kinds["conditioning"] = replace(self._experiment.conditioning, dropped=0.0)
         for kind, noise in kinds.items():
             generator = torch.Generator(self._device)
-            generator.manual_seed(stream_seed(HELD_OUT_STREAM, 0, 0))
-            sample = with_degraded_evidence(self.samples, noise, generator)
+            generator.manual_seed(stream_seed(VALIDATION_STREAM, 0, 0))
+            sample = with_degraded_conditioning(self.samples, noise, generator)
             learner = Learner(network, self._hand, self._experiment)
-            folder.record(f"held_out_{kind}", step, held_out_errors(learner, sample))
+            folder.record(f"validation_{kind}", step, validation_errors(learner, sample))
             if self._experiment.run.pictures:
                 shown = sample.rows(slice(0, 12))
                 with evaluating(learner):
-                    stages = predicted_by_stage(learner(shown.image, shown.evidence, shown.levels))
-                folder.picture(f"held_out_{kind}", step, hands_picture(shown, stages[-1]))
+                    stages = predicted_by_stage(learner(shown.image, shown.conditioning, shown.levels))
+                folder.picture(f"validation_{kind}", step, hands_picture(shown, stages[-1]))
 
 
-def held_out_errors(learner: Learner, sample: Sample) -> dict[str, float]:
+def validation_errors(learner: Learner, sample: Sample) -> dict[str, float]:
     """Means over the set: the last stage's of everything, each stage's joint error, and both by group."""
     parts, masks = [], []
     with evaluating(learner):
         for start in range(0, sample.batch, _CHUNK):
             rows = sample.rows(slice(start, start + _CHUNK))
-            stages = predicted_by_stage(learner(rows.image, rows.evidence, rows.levels))
+            stages = predicted_by_stage(learner(rows.image, rows.conditioning, rows.levels))
             parts.append([measured(stage, rows) for stage in stages])
             masks.append(groups(rows))
     by_stage = [joined(part[k] for part in parts) for k in range(len(parts[0]))]

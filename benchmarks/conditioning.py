@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far the landmark networks are off on synthetic clips, beside what training's degraded evidence draws.
+"""How far the landmark networks are off on synthetic clips, beside what training's degraded conditioning draws.
 
-    python -m benchmarks.evidence [--clips 4] [--frames 60]
-    python -m benchmarks.evidence --set SET
+    python -m benchmarks.conditioning [--clips 4] [--frames 60]
+    python -m benchmarks.conditioning --set SET
 
-The second compares the evidence of a precomputed set's clips, read by the hand head and fitted, with AS_FITTED.
+The second compares the conditioning of a feature cache's clips, read by the hand head and fitted, with AS_FITTED.
 Errors of landmarks that are there: shares of the hand's diagonal in the picture; metres after the best turn, and that
 turn.
 """
@@ -26,9 +26,9 @@ from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.two_hand.records import Conditioning
-from training.data.conditioning_noise import AS_FITTED, EvidenceNoise, degraded_evidence
+from training.data.conditioning_noise import AS_FITTED, ConditioningNoise, degraded_conditioning
 from training.data.sample import Sample
-from training.data.synthetic_source import held_out_samples
+from training.data.synthetic_source import validation_samples
 from training.evaluation.clips import CLIP_SEED, clip_frames
 from training.evaluation.metrics import overlap
 from training.feature_cache.store import StoredSet
@@ -44,18 +44,18 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--backgrounds", type=int, default=8)
-    parser.add_argument("--set", type=Path, help="a precomputed set with refined evidence")
+    parser.add_argument("--set", type=Path, help="a feature cache with refined conditioning")
     arguments = parser.parse_args()
     scenes = Settings(backgrounds=arguments.backgrounds)
     if arguments.set is not None:
         stored = StoredSet(arguments.set, sorted(arguments.set.glob("clip-*.safetensors"))[::_EVERY_CLIP])
         sample = stored.rows(torch.arange(len(stored)), fine=False)
-        rows = {"found": of_evidence(sample, sample.evidence), "drawn": drawn(sample, AS_FITTED)}
+        rows = {"found": of_conditioning(sample, sample.conditioning), "drawn": drawn(sample, AS_FITTED)}
     else:
-        sample = held_out_samples(scenes, load_hand_model(), arguments.samples, torch.device("cpu"))
+        sample = validation_samples(scenes, load_hand_model(), arguments.samples, torch.device("cpu"))
         rows = {
             "found": found_in_clips(arguments.clips, arguments.frames, scenes),
-            "drawn": drawn(sample, EvidenceNoise()),
+            "drawn": drawn(sample, ConditioningNoise()),
         }
     for name in rows["found"]:
         print(f"{name:46} found {rows['found'][name]:8.4f}   drawn {rows['drawn'][name]:8.4f}")
@@ -80,22 +80,22 @@ def found_in_clips(clips: int, frames: int, scenes: Settings) -> dict[str, float
     return measured(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def drawn(sample: Sample, noise: EvidenceNoise) -> dict[str, float]:
+def drawn(sample: Sample, noise: ConditioningNoise) -> dict[str, float]:
     """The degradation of a sample's true landmarks, never dropped altogether."""
-    bare = replace(sample, evidence=None)
+    bare = replace(sample, conditioning=None)
     generator = torch.Generator().manual_seed(0)
-    return of_evidence(sample, degraded_evidence(bare, replace(noise, dropped=0.0), generator))
+    return of_conditioning(sample, degraded_conditioning(bare, replace(noise, dropped=0.0), generator))
 
 
-def of_evidence(sample: Sample, evidence: Conditioning | None) -> dict[str, float]:
-    """Evidence of hands beside the truth."""
-    assert evidence is not None and sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
+def of_conditioning(sample: Sample, conditioning: Conditioning | None) -> dict[str, float]:
+    """Conditioning of hands beside the truth."""
+    assert conditioning is not None and sample.landmarks_uv is not None and sample.landmarks_rel_m is not None
     return measured(
         sample.landmarks_uv,
-        evidence.landmarks_uv,
+        conditioning.landmarks_uv,
         sample.landmarks_rel_m,
-        evidence.world_rel_m,
-        (evidence.hand_score >= SEEN_SCORE) & sample.present,
+        conditioning.world_rel_m,
+        (conditioning.hand_score >= SEEN_SCORE) & sample.present,
         sample.present,
         overlap(sample.joints_uv, sample.present),
     )
