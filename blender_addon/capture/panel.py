@@ -11,6 +11,7 @@ from inference_core.shared.stages import STAGE_LABELS
 
 from ..engine.job import JobState
 from ..preferences import addon_preferences, draw_installation
+from ..scene.shot import rate
 from ..sidebar import SidebarPanel
 from .footage import thumbnail
 from .runs import RUNS
@@ -87,11 +88,24 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
         layout.prop(capture, "smooth")
         layout.prop(capture, "use_network")
         layout.prop(capture, "start_frame")
-        layout.prop(capture, "timing")
-        layout.prop(capture, "set_rate")
+        _draw_timing(layout, context.scene)
+        layout.prop(capture, "set_markers")
         layout.prop(capture, "new_shot")
         layout.prop(capture, "use_scene_camera")
         layout.prop(capture, "take_folder")
+
+
+def _draw_timing(layout: Any, scene: Any) -> None:
+    """Both frame rates, and what is to be made of them."""
+    column = layout.column(align=True)
+    if scene.duohand.rate:
+        column.label(
+            text=iface_("Scene {scene:.6g}, footage {footage:.6g} frames a second").format(
+                scene=rate(scene), footage=scene.duohand.rate
+            ),
+            translate=False,
+        )
+    column.row(align=True).prop(scene.duohand, "timing", expand=True)
 
 
 def _draw_run(layout: bpy.types.UILayout, state: JobState, waiting: int) -> None:

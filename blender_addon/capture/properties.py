@@ -14,7 +14,8 @@ from bpy.props import (
 )
 
 from ..scene.paths import RELATIVE
-from ..scene.properties import TIMING_ITEMS
+from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
+from ..take.settings import usual_timing
 from .footage import FootageFacts, read_facts
 
 LENS_ITEMS = (
@@ -29,6 +30,17 @@ HANDS_ITEMS = (
     ("LEFT", "Left", "Capture the left hand only"),
     ("RIGHT", "Right", "Capture the right hand only"),
 )
+CAPTURE_TIMING_ITEMS = (MATCH_ITEM, *TIMING_ITEMS)
+_TIMINGS = tuple(item[0] for item in CAPTURE_TIMING_ITEMS)
+
+
+def _timing(capture: Any) -> int:
+    """What was chosen, else what is usual in this file."""
+    return _TIMINGS.index(capture.timing_chosen or usual_timing(capture.id_data))
+
+
+def _choose_timing(capture: Any, value: int) -> None:
+    capture.timing_chosen = _TIMINGS[value]
 
 
 def _footage_chosen(capture: Any, _context: bpy.types.Context) -> None:
@@ -106,10 +118,15 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         name="Start Frame", description="Scene frame of the first captured frame", default=1
     )
     timing: EnumProperty(
-        name="Timing", description="How the footage's time becomes scene frames", items=TIMING_ITEMS
+        name="Timing",
+        description="How the footage's time becomes scene frames",
+        items=CAPTURE_TIMING_ITEMS,
+        get=_timing,
+        set=_choose_timing,
     )
-    set_rate: BoolProperty(
-        name="Set Frame Rate", description="Give the scene the footage's frame rate", default=False
+    timing_chosen: StringProperty(description="The timing that was chosen; as usual where empty")
+    set_markers: BoolProperty(
+        name="Markers", description="Mark the least certain spans on the timeline", default=True
     )
     new_shot: BoolProperty(
         name="New Shot",
@@ -127,6 +144,11 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         subtype="DIR_PATH",
         options=RELATIVE,
     )
+
+    @property
+    def rate(self) -> float:
+        """Frames a second of the footage; 0 where that is not known."""
+        return self.sequence_fps if self.is_sequence else self.fps
 
     def set_facts(self, facts: FootageFacts) -> None:
         """Remember what the footage is, and let the range cover all of it."""

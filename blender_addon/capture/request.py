@@ -77,8 +77,8 @@ def apply_settings(scene: bpy.types.Scene) -> ApplySettings:
         existing="NEW" if capture.new_shot else "UPDATE",
         footage=absolute(capture.footage),
         start_frame=asked("start_frame"),
-        timing=asked("timing"),
-        set_rate=capture.set_rate,
+        timing=capture.timing_chosen or None,
+        set_markers=capture.set_markers,
         camera="SCENE" if capture.use_scene_camera else None,
         place=eye_level(units_per_metre(scene)),
     )

@@ -176,6 +176,30 @@ def set_handles(curve: bpy.types.FCurve, before: Floats, after: Floats, slopes: 
     curve.update()
 
 
+def all_curves(action: bpy.types.Action) -> list[Any]:
+    """Every curve of the action, whoever's it is."""
+    if not _slotted(action):
+        return list(action.fcurves)
+    layered: Any = action
+    return [
+        curve
+        for layer in layered.layers
+        for strip in layer.strips
+        for bag in strip.channelbags
+        for curve in bag.fcurves
+    ]
+
+
+def stretch(curve: bpy.types.FCurve, start: float, factor: float) -> None:
+    """Move keys and handles to start + (frame - start) * factor."""
+    for name in ("co", "handle_left", "handle_right"):
+        pairs = np.empty(2 * len(curve.keyframe_points), np.float32)
+        curve.keyframe_points.foreach_get(name, pairs)
+        pairs[::2] = start + (pairs[::2].astype(np.float64) - start) * factor
+        curve.keyframe_points.foreach_set(name, pairs)
+    curve.update()
+
+
 def clear(channels: Channels) -> None:
     """Remove every curve of the owner."""
     channels.fcurves.clear()

@@ -22,7 +22,7 @@ _ENDLESS = 1_000_000  # the number of frames after which Blender would hold the 
 
 
 def show_plate(camera: bpy.types.Object, footage: Path, numbers: NDArray[np.integer], frames: Floats) -> None:
-    """Put the footage behind the camera's view; numbers (T,) of its frames are on screen from scene frames (T,) on.
+    """Put the footage behind the camera's view; numbers (T,) of its frames belong to scene frames (T,).
 
     A movie's frames count from 0, a sequence's by the numbers in its file names; those of a
     plate movie are the take's rows. A plate that is there keeps its
@@ -39,8 +39,15 @@ def show_plate(camera: bpy.types.Object, footage: Path, numbers: NDArray[np.inte
         background.alpha, background.frame_method = 1.0, "FIT"
     background = data.background_images[place]
     background.source, background.image = "IMAGE", image
+    key_plate(camera, numbers, frames)
+
+
+def key_plate(camera: bpy.types.Object, numbers: NDArray[np.integer], frames: Floats) -> None:
+    """Let the plate, which must be there, show frame numbers (T,) nearest to where they fall, frames (T,)."""
+    data: Any = camera.data
+    place = _plate_index(camera) or 0
+    image, user = data.background_images[place].image, data.background_images[place].image_user
     first = round(float(frames[0]))
-    user = background.image_user
     user.frame_start, user.frame_duration, user.use_auto_refresh = first, _ENDLESS, True
     base = 1 if image.source == "MOVIE" else 0
     whole = np.arange(first, int(np.ceil(frames[-1])) + 1)
@@ -61,7 +68,7 @@ def relink_plate(camera: bpy.types.Object, footage: Path) -> None:
     data: Any = camera.data
     if place is not None and data.background_images[place].image is not None:
         image = data.background_images[place].image
-        if not image.get(_IS_MADE) and absolute(image.filepath) != str(footage):
+        if not is_made(image) and absolute(image.filepath) != str(footage):
             image.filepath = stored(str(footage))
             image.reload()
 
@@ -71,6 +78,11 @@ def plate_image(camera: bpy.types.Object) -> Any:
     place = _plate_index(camera)
     data: Any = camera.data
     return None if place is None else data.background_images[place].image
+
+
+def is_made(image: Any) -> bool:
+    """Whether the plate's image is a plate movie rather than the footage itself."""
+    return bool(image.get(_IS_MADE))
 
 
 def mark_plate(camera: bpy.types.Object, is_made: bool) -> None:

@@ -22,6 +22,11 @@ TIMING_ITEMS = (
     ("SECONDS", "Keep Timing", "A second of footage takes a second of the scene, whatever the frame rates"),
     ("FRAMES", "Frame for Frame", "Each frame of the footage falls on one frame of the scene"),
 )
+MATCH_ITEM = (
+    "MATCH",
+    "Match",
+    "The scene gets the footage's frame rate: every frame of the footage on a whole frame, at its time",
+)
 SIDE_ITEMS = (
     ("NONE", "None", "Not a hand"),
     ("LEFT", "Left", "A left hand"),

@@ -33,12 +33,12 @@ class Timing:
 
 
 def rows_shown(scene_frames: NDArray[np.number], row_frames: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Row (N,) of the footage that is on screen at each scene frame (N,); row_frames (T,) says where each row falls.
+    """Row (N,) of the footage nearest to each scene frame (N,); row_frames (T,) says where each row falls.
 
-    It is the row that began last, the first row before the start; rounding has half a thousandth of a frame of grace.
+    Of two that are equally near it is the earlier one; rounding has half a thousandth of a frame of grace.
     """
-    rows = np.searchsorted(row_frames, np.asarray(scene_frames) + 5e-4, side="right") - 1
-    return np.clip(rows, 0, len(row_frames) - 1)
+    between = (row_frames[:-1] + row_frames[1:]) / 2
+    return np.searchsorted(between, np.asarray(scene_frames) - 5e-4, side="left")
 
 
 def scene_rate(fps: float) -> tuple[int, float]:

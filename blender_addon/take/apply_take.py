@@ -20,6 +20,7 @@ from ..scene.axes import Floats, place_under_camera
 from ..scene.rest_bones import rest_bones, side_name
 from . import markers
 from .identity import check_editable, find_shot, footage_file, shot_name, stated_footage
+from .rate import set_rate
 from .scene_range import fit_range
 from .settings import ApplySettings, Layout, layout_of
 
@@ -58,13 +59,12 @@ def apply_steps(
         check_editable(collection)
     layout = layout_of(settings, scene, collection)
     scene_camera = _scene_camera(scene, collection) if layout.camera == "SCENE" else None
-    if settings.set_rate:
-        shot.set_rate(scene, take.fps)
+    warnings = set_rate(scene, take.fps, collection) if layout.set_rate else []
     if collection is None:
         collection = shot.new_shot(scene, settings.name or shot_name(take, take_path, settings.footage))
     _remember(scene, collection, take, take_path, settings.footage, layout)
     frames = shot.shot_timing(collection).scene_frames(take.time_s, take.frame)
-    warnings = _set_camera(scene, collection, take, frames, layout, scene_camera)
+    warnings += _set_camera(scene, collection, take, frames, layout, scene_camera)
     if is_new and scene_camera is None:
         shot.set_place(collection, settings.place, None)
     wanted = [side for side in settings.sides if (take.present[:, side] != ABSENT).any()]

@@ -13,10 +13,11 @@ from inference_core.shared.take import load_take, save_take
 
 from ..scene.axes import eye_level
 from ..scene.paths import absolute
-from ..scene.properties import TIMING_ITEMS
-from ..scene.shot import active_shot, units_per_metre
+from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
+from ..scene.shot import active_shot, shots, units_per_metre
 from ..sidebar import NeedsShot
 from .apply_take import ApplySettings, apply_take
+from .rate import follow_rate
 from .read_take import read_take
 
 # Begins anew each time: what was chosen for one shot is not carried over to the next.
@@ -60,7 +61,15 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
         options=_ASKED,
         name="Timing",
         description="How the footage's time becomes scene frames",
-        items=TIMING_ITEMS,
+        items=(
+            (
+                "USUAL",
+                "As Usual",
+                "Match where nothing in the file is animated yet, else Keep Timing; an updated shot keeps its own",
+            ),
+            MATCH_ITEM,
+            *TIMING_ITEMS,
+        ),
     )
     set_rate: BoolProperty(
         name="Set Frame Rate", description="Give the scene the footage's frame rate", default=False
@@ -151,7 +160,7 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
             name=self.name,
             existing=self.existing,
             start_frame=self._asked("start_frame"),
-            timing=self._asked("timing"),
+            timing=None if self.timing == "USUAL" else self.timing,
             set_rate=self.set_rate,
             set_range=self._asked("set_range"),
             set_resolution=self._asked("set_resolution"),
@@ -167,6 +176,26 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
     def _asked(self, name: str) -> Any:
         """The property's value where it was chosen; None where nobody did: a shot that is there then keeps its own."""
         return getattr(self, name) if self.properties.is_property_set(name) else None
+
+
+class DUOHAND_OT_follow_rate(NeedsShot, bpy.types.Operator):
+    """Move the shot's keys, markers and plate to where their moments fall at the scene's frame rate"""
+
+    bl_idname = "duohand.follow_rate"
+    bl_label = "Move Keys Along"
+    bl_options = {"REGISTER", "UNDO"}
+
+    shot: StringProperty(name="Shot", description="Name of the shot; the active one where empty")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            named = next((item for item in shots(context.scene) if item.name == self.shot), None)
+            said = follow_rate(context.scene, named or active_shot(context))
+        except DuohandError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, " ".join(said))
+        return {"FINISHED"}
 
 
 class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
@@ -194,6 +223,7 @@ class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
 
 CLASSES = (
     DUOHAND_OT_load_take,
+    DUOHAND_OT_follow_rate,
     DUOHAND_OT_save_take,
 )
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -6,9 +6,10 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
-from ..scene.shot import armatures, shots
+from ..scene.shot import armatures, rate, shot_timing, shots
 from ..sidebar import SidebarPanel
 from .files import missing
+from .rate import is_left_behind
 
 
 class DUOHAND_PT_take(SidebarPanel, bpy.types.Panel):
@@ -25,6 +26,8 @@ class DUOHAND_PT_take(SidebarPanel, bpy.types.Panel):
             hands = " and ".join(("left", "right")[side] for side in armatures(shot)) or "no hand"
             layout.label(text=f"{shot.name}: {hands}", icon="VIEW_PAN")
             _draw_lost_files(layout, shot)
+            if is_left_behind(context.scene, shot):
+                _draw_rate(layout, context.scene, shot)
         layout.operator("duohand.save_take", icon="EXPORT")
 
 
@@ -46,6 +49,17 @@ class DUOHAND_PT_files(SidebarPanel, bpy.types.Panel):
             layout.label(text=shot.name)
             layout.prop(shot.duohand, "take_path", text="Take")
             layout.prop(shot.duohand, "footage", text="Footage")
+
+
+def _draw_rate(layout: Any, scene: bpy.types.Scene, shot: Any) -> None:
+    """The shot plays at another speed than its footage: say so, and offer the way out."""
+    column = layout.column()
+    column.alert = True
+    text = iface_("Laid out at {then:.6g} frames a second; the scene has {now:.6g}")
+    column.label(
+        text=text.format(then=shot_timing(shot).scene_fps, now=rate(scene)), icon="ERROR", translate=False
+    )
+    column.operator("duohand.follow_rate").shot = shot.name
 
 
 def _draw_lost_files(layout: Any, shot: Any) -> None:

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import bpy
 
@@ -12,7 +12,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from ..scene.axes import Floats
 from ..scene.hand_keys import QUATERNION
 from ..scene.plate import has_plate
-from ..scene.shot import units_per_metre
+from ..scene.shot import shots, units_per_metre
 from ..scene.timing import TimingMode
 
 
@@ -23,14 +23,16 @@ class ApplySettings:
     existing: UPDATE the shot of the same footage in place, or make a NEW one beside it. footage: the footage as the
     add-on knows it, the take's own word where empty. camera: a NEW one of the shot's own, standing at `place` (4, 4)
     in Blender's world (usual: the origin, looking along +Y; a shot that is there stays), or the SCENE's, which then
-    carries the hands. scale: Blender units to a metre. rotation_mode: QUATERNION or an Euler order.
+    carries the hands. timing: MATCH gives the scene the footage's rate and keeps the timing (usual where nothing else
+    is animated). set_rate: give it that rate whatever the timing. scale: Blender units to a metre. rotation_mode:
+    QUATERNION or an Euler order.
     """
 
     name: str = ""
     existing: Literal["UPDATE", "NEW"] = "UPDATE"
     footage: str = ""
     start_frame: int | None = None
-    timing: TimingMode | None = None
+    timing: Literal["MATCH"] | TimingMode | None = None
     set_rate: bool = False
     set_range: bool | None = None
     set_resolution: bool | None = None
@@ -50,6 +52,7 @@ class Layout:
 
     start_frame: int
     timing: TimingMode
+    set_rate: bool
     set_resolution: bool
     camera: Literal["NEW", "SCENE"]
     sets_camera: bool
@@ -64,7 +67,6 @@ def layout_of(settings: ApplySettings, scene: bpy.types.Scene, shot: bpy.types.C
     usual = _usual(scene) if shot is None else _kept(scene, shot)
     names = (
         "start_frame",
-        "timing",
         "set_resolution",
         "camera",
         "scale",
@@ -73,11 +75,29 @@ def layout_of(settings: ApplySettings, scene: bpy.types.Scene, shot: bpy.types.C
         "show_footage",
     )
     asked = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
-    return replace(usual, **asked, sets_camera=usual.sets_camera or settings.camera == "NEW")
+    timing = settings.timing or (usual_timing(scene) if shot is None else usual.timing)
+    return replace(
+        usual,
+        **asked,
+        timing="SECONDS" if timing == "MATCH" else timing,
+        set_rate=settings.set_rate or timing == "MATCH",
+        sets_camera=usual.sets_camera or settings.camera == "NEW",
+    )
+
+
+def usual_timing(scene: bpy.types.Scene) -> Literal["MATCH", "SECONDS"]:
+    """MATCH where nothing in the file moves yet, so that a change of the scene's rate harms nothing."""
+    moving = any(action.users for action in bpy.data.actions)
+    sequences = scene.sequence_editor is not None and bool(_strips(scene.sequence_editor))
+    return "SECONDS" if moving or sequences or shots(scene) else "MATCH"
+
+
+def _strips(editor: Any) -> Any:
+    return editor.strips if hasattr(editor, "strips") else editor.sequences  # named anew in 4.4
 
 
 def _usual(scene: bpy.types.Scene) -> Layout:
-    return Layout(1, "SECONDS", True, "NEW", True, units_per_metre(scene), QUATERNION, True, True)
+    return Layout(1, "SECONDS", False, True, "NEW", True, units_per_metre(scene), QUATERNION, True, True)
 
 
 def _kept(scene: bpy.types.Scene, shot: bpy.types.Collection) -> Layout:
@@ -85,6 +105,7 @@ def _kept(scene: bpy.types.Scene, shot: bpy.types.Collection) -> Layout:
     return Layout(
         start_frame=kept.start_frame,
         timing=kept.timing,
+        set_rate=False,
         set_resolution=False,
         camera="SCENE" if kept.own_camera else "NEW",
         sets_camera=scene.camera is None,

@@ -229,7 +229,7 @@ def test_the_plate_shows_the_frame_of_the_footage_that_belongs_to_the_scenes_fra
     frames = 1 + np.arange(24) * rate / 24
     plate.show_plate(scene.camera, scenes.takes_folder() / footage, numbers, frames)
     for frame in (1, 2, 7, 12):
-        wanted = numbers[np.flatnonzero(frames <= frame + 1e-6)[-1]] - first
+        wanted = numbers[np.abs(frames - frame).argmin()] - first
         picture.render_over_plate(scene, shot, tmp_path / "seen.png", frame, width=32)
         image = bpy.data.images.load(str(tmp_path / "seen.png"))
         grey = np.array(image.pixels).reshape(-1, 4)[:, :3].mean() * 255

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scene's frame rate and the shots that were laid out at another one: their keys move along."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import bpy
+import numpy as np
+
+from inference_core.shared.errors import RequestError
+from inference_core.shared.take import TakeError, load_take
+
+from ..scene import fcurves, plate, shot
+from ..scene.paths import absolute
+from .identity import check_editable
+
+_SAME = 1e-4  # of the rate
+
+
+def is_left_behind(scene: bpy.types.Scene, collection: bpy.types.Collection) -> bool:
+    """Whether the shot keeps the footage's time and was laid out at another rate than the scene has now."""
+    then = shot.shot_timing(collection)
+    return then.mode == "SECONDS" and abs(then.scene_fps / shot.rate(scene) - 1) > _SAME
+
+
+def set_rate(scene: bpy.types.Scene, fps: float, updated: bpy.types.Collection | None) -> list[str]:
+    """Give the scene the rate; every shot but the one that is being updated moves along. A line for each."""
+    shot.set_rate(scene, fps)
+    said: list[str] = []
+    for other in shot.shots(scene):
+        if other != updated and is_left_behind(scene, other):
+            said += [f"The scene's frame rate became {shot.rate(scene):.6g}.", *follow_rate(scene, other)]
+    return said
+
+
+def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> list[str]:
+    """Move the shot's keys, ranges and plate to where their moments fall at the scene's rate; a line for the user.
+
+    A RequestError where the shot is another file's.
+    """
+    check_editable(collection)
+    kept = collection.duohand
+    before = shot.shot_timing(collection)
+    start, factor = float(before.start_frame), shot.rate(scene) / before.scene_fps
+    for action in dict.fromkeys(_actions(collection)):
+        if not action.is_editable:
+            raise RequestError(f"The action {action.name} is linked from another file. Make it local first.")
+        for curve in fcurves.all_curves(action):
+            fcurves.stretch(curve, start, factor)
+    for hand in shot.armatures(collection).values():
+        for item in (*hand.duohand.locked, *hand.duohand.smoothing):
+            item.first, item.last = (
+                round(start + (edge - start) * factor) for edge in (item.first, item.last)
+            )
+        _stretch_strips(hand, start, factor)
+    _move_scene(scene, collection, start, factor)
+    kept.fps, kept.fps_base = scene.render.fps, scene.render.fps_base
+    return [f"The keys of {collection.name} moved along.", *_plate_anew(collection)]
+
+
+def _actions(collection: bpy.types.Collection) -> Iterator[Any]:
+    """The actions of the shot's hands, skins and own camera, raw motion and strips with them."""
+    kept = collection.duohand
+    hands = list(shot.armatures(collection).values())
+    camera = None if kept.own_camera else kept.camera
+    owners = [*hands, *(hand.duohand.skin for hand in hands), camera, camera.data if camera else None]
+    for owner in owners:
+        animation = owner.animation_data if owner is not None else None
+        if animation is None:
+            continue
+        if animation.action is not None:
+            yield animation.action
+        for track in animation.nla_tracks:
+            yield from (strip.action for strip in track.strips if strip.action is not None)
+
+
+def _stretch_strips(hand: Any, start: float, factor: float) -> None:
+    """Let the strips of the hand's own actions lie where their keys lie now."""
+    for track in hand.animation_data.nla_tracks if hand.animation_data is not None else ():
+        for strip in track.strips:
+            first, keys, end = (
+                start + (edge - start) * factor
+                for edge in (strip.frame_start, strip.action_frame_start, strip.action_frame_end)
+            )
+            scale = strip.scale
+            strip.action_frame_start, strip.action_frame_end = keys, end
+            strip.scale, strip.frame_start = scale, first
+
+
+def _move_scene(
+    scene: bpy.types.Scene, collection: bpy.types.Collection, start: float, factor: float
+) -> None:
+    """Markers of the shot, and the scene's range where it still stands as the shot left it."""
+    kept = collection.duohand
+    for marker in scene.timeline_markers:
+        if marker.name.startswith(f"{collection.name}: "):
+            marker.frame = round(start + (marker.frame - start) * factor)
+    if (scene.frame_start, scene.frame_end) == (kept.range_first, kept.range_last):
+        scene.frame_end = round(start + (scene.frame_end - start) * factor)
+        kept.range_last = scene.frame_end
+
+
+def _plate_anew(collection: bpy.types.Collection) -> list[str]:
+    """Show the right frames of the footage at the new rate, which needs the take; a line where it is gone."""
+    kept = collection.duohand
+    camera = kept.camera
+    image = plate.plate_image(camera) if camera is not None and not kept.own_camera else None
+    if image is None:
+        return []
+    try:
+        take = load_take(absolute(kept.take_path, collection.library))
+    except TakeError as error:
+        return [f"The plate stays at the old rate: {error}"]
+    numbers = np.arange(take.frame_count) if plate.is_made(image) else take.frame
+    frames = shot.shot_timing(collection).scene_frames(take.time_s, take.frame)
+    plate.key_plate(camera, numbers, frames)
+    return []
