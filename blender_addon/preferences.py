@@ -10,6 +10,7 @@ from bpy.props import EnumProperty, StringProperty
 
 from inference_core import __version__
 
+from . import keymap
 from .engine.installer.plan import engine_python
 from .engine.system import suggested_torch
 from .scene.paths import RELATIVE
@@ -99,7 +100,8 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         if self.hand_model == "MANO":
             layout.prop(self, "mano_folder")
         layout.prop(self, "log_folder")
-        layout.label(text=f"Duohand {__version__}")
+        keymap.draw(layout, context)
+        layout.label(text=f"Duohand {__version__}", translate=False)
 
     def engine_path(self) -> Path:
         """The Python that runs the engine: the chosen one, else the installed one, which need not be there."""
@@ -122,6 +124,8 @@ def draw_installation(layout: bpy.types.UILayout, context: bpy.types.Context) ->
         layout.operator("duohand.install_engine", icon="IMPORT")
         if running.problem:
             _draw_problem(layout, running.problem)
+        if not addon_preferences().wheels and not bpy.app.online_access:
+            layout.label(text="Blender may not go online: see Preferences, System, Network", icon="INFO")
         return
     row = layout.row(align=True)
     row.progress(factor=running.factor, text=running.text)

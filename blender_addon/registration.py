@@ -4,7 +4,7 @@
 Each module registers its own classes.
 """
 
-from . import command, preferences
+from . import command, keymap, menus, preferences
 from .capture import footage as capture_footage
 from .capture import operators as capture_operators
 from .capture import panel as capture_panel
@@ -27,6 +27,9 @@ from .scene import properties as scene_properties
 from .take import files as take_files
 from .take import operators as take_operators
 from .take import panel as take_panel
+from .view import operators as view_operators
+from .view import panel as view_panel
+from .view import properties as view_properties
 
 MODULES = (
     scene_properties,
@@ -41,6 +44,9 @@ MODULES = (
     take_files,
     take_operators,
     take_panel,
+    view_properties,
+    view_operators,
+    view_panel,
     review_operators,
     review_timeline,
     review_panel,
@@ -52,6 +58,8 @@ MODULES = (
     retarget_panel,
     export_operators,
     export_panel,
+    menus,
+    keymap,
     command,
 )
 

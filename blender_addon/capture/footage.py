@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What Blender itself can tell of footage before anything is captured: size, rate, length, a thumbnail."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,11 @@ import bpy
 import bpy.utils.previews
 
 from inference_core.shared.errors import FootageError
+from inference_core.shared.footage_listing import clips_in
 from inference_core.shared.picture_header import read_picture_header
 from inference_core.shared.picture_sequences import PICTURE_SUFFIXES, find_pictures, is_pattern, is_picture
+
+from ..scene.paths import footage_key
 
 IMAGE_SUFFIXES = PICTURE_SUFFIXES
 
@@ -52,6 +55,15 @@ def read_facts(path: str) -> FootageFacts:
         return FootageFacts(problem=f"{path} cannot be read: {error.strerror}")
     except FootageError as error:
         return FootageFacts(problem=str(error))
+
+
+def clips_among(paths: Iterable[Path]) -> list[Path]:
+    """The footage among files and folders, in order, each piece once: one picture stands for its whole sequence."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        for file in clips_in(path) if path.is_dir() else [path]:
+            found.setdefault(footage_key(str(file)), file)
+    return list(found.values())
 
 
 def thumbnail(path: str) -> int:

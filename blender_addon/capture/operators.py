@@ -2,10 +2,12 @@
 """Choose footage, by file browser or by dropping it; capture it; stop; copy the last error."""
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import CollectionProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
 from inference_core.shared.errors import DuohandError
@@ -15,35 +17,99 @@ from ..engine.environment import worker_command
 from ..engine.job import CaptureJob
 from ..engine.warm import IDLE_S
 from ..preferences import addon_preferences
+from ..scene.paths import absolute, footage_key
 from ..sidebar import over_sidebar
-from .footage import IMAGE_SUFFIXES
+from ..take.settings import ApplySettings
+from .footage import IMAGE_SUFFIXES, clips_among
 from .request import apply_settings, capture_request
 from .runs import POLL_S, RUNS, Outcome
 
+_FOOTAGE_FILES: Final = ";".join(f"*{suffix}" for suffix in (*MOVIE_SUFFIXES, *IMAGE_SUFFIXES))
 
-class DUOHAND_OT_choose_footage(bpy.types.Operator, ImportHelper):
+
+class _ChooseFiles(ImportHelper):
+    """What the operators that choose footage share: one file, several, or a folder."""
+
+    filter_glob: StringProperty(default=_FOOTAGE_FILES, options={"HIDDEN"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+
+    def clips(self) -> list[Path]:
+        """The footage that was chosen."""
+        named = [Path(self.directory) / item.name for item in self.files if item.name]
+        return clips_among(named or [Path(self.filepath or self.directory)])
+
+
+class DUOHAND_OT_choose_footage(bpy.types.Operator, _ChooseFiles):
     """Choose the movie, or the first picture of the sequence, that shows the hands"""
 
     bl_idname = "duohand.choose_footage"
     bl_label = "Choose Footage"
     bl_options = {"REGISTER", "UNDO"}
 
-    filter_glob: StringProperty(
-        default=";".join(f"*{suffix}" for suffix in (*MOVIE_SUFFIXES, *IMAGE_SUFFIXES)), options={"HIDDEN"}
-    )
-
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         # A dropped file comes with its path; the file browser starts without one.
-        return self.execute(context) if self.filepath else ImportHelper.invoke(self, context, event)
+        dropped = self.filepath or self.files
+        return self.execute(context) if dropped else ImportHelper.invoke(self, context, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         capture: Any = context.scene.duohand
-        capture.footage = self.filepath
+        several = self.clips() if len(self.files) > 1 else []
+        capture.footage = str(several[0]) if several else self.filepath or str(self.clips()[0])
+        if several:
+            set_clips(capture, several[1:])
         if capture.problem:
             self.report({"ERROR"}, capture.problem)
             return {"CANCELLED"}
         self.report({"INFO"}, capture.facts_text)
         return {"FINISHED"}
+
+
+class DUOHAND_OT_add_clips(bpy.types.Operator, _ChooseFiles):
+    """Add more clips, each of which becomes a shot of its own: several files, or all that is in a folder"""
+
+    bl_idname = "duohand.add_clips"
+    bl_label = "Add Clips"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        capture: Any = context.scene.duohand
+        found = self.clips()
+        if not found:
+            self.report({"ERROR"}, f"There is no movie and no numbered picture in {self.directory}.")
+            return {"CANCELLED"}
+        there = [capture.footage, *(clip.footage for clip in capture.clips)]
+        known = {footage_key(absolute(path)) for path in there if path}
+        new = [path for path in found if footage_key(str(path)) not in known]
+        if new and not capture.footage:
+            capture.footage = str(new.pop(0))
+        set_clips(capture, [*(clip.footage for clip in capture.clips), *new])
+        self.report({"INFO"}, f"{len(capture.clips) + 1} clips")
+        return {"FINISHED"}
+
+
+class DUOHAND_OT_remove_clip(bpy.types.Operator):
+    """Take this clip off the list"""
+
+    bl_idname = "duohand.remove_clip"
+    bl_label = "Remove Clip"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    index: IntProperty(name="Index", description="Which of the clips", default=0, min=0)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        clips: Any = context.scene.duohand.clips
+        if self.index < len(clips):
+            clips.remove(self.index)
+        return {"FINISHED"}
+
+
+def set_clips(capture: Any, paths: Sequence[Path | str]) -> None:
+    """Let these be the clips that are captured after the first."""
+    kept = [str(path) for path in paths]
+    capture.clips.clear()
+    for path in kept:
+        capture.clips.add().footage = path
 
 
 class DUOHAND_FH_footage(bpy.types.FileHandler):
@@ -60,12 +126,35 @@ class DUOHAND_FH_footage(bpy.types.FileHandler):
 
 
 def start_capture(scene: bpy.types.Scene) -> None:
-    """Queue a capture of the scene's footage; a DuohandError says what is missing."""
+    """Queue a capture of the scene's footage and one of each further clip; a DuohandError says what is missing.
+
+    None is queued where one of them cannot be.
+    """
     preferences = addon_preferences()
-    log = preferences.log_path(time.strftime("capture-%Y%m%d-%H%M%S"))
     command = worker_command(preferences.engine_path(), IDLE_S)
-    job = CaptureJob(command, capture_request(scene, RUNS.coming), log, warm=RUNS.warm_engine)
-    RUNS.add(job, scene, apply_settings(scene))
+    begun = time.strftime("capture-%Y%m%d-%H%M%S")
+    jobs: list[tuple[CaptureJob, ApplySettings]] = []
+    coming = dict(RUNS.coming)
+    for number, clip in enumerate(("", *(item.footage for item in scene.duohand.clips))):
+        request = capture_request(scene, coming, clip)
+        coming[request.out] = request.footage
+        log = preferences.log_path(f"{begun}-{number + 1}" if number else begun)
+        job = CaptureJob(command, request, log, warm=RUNS.warm_engine)
+        jobs.append((job, apply_settings(scene, clip)))
+    for job, settings in jobs:
+        RUNS.add(job, scene, settings)
+
+
+def capture_problem(scene: bpy.types.Scene) -> str:
+    """Why nothing can be captured now; empty where it can."""
+    capture: Any = scene.duohand
+    if not capture.footage:
+        return "Choose footage first"
+    if capture.problem:
+        return capture.problem
+    if not addon_preferences().engine_path().exists():
+        return "There is no engine. Install or choose one in the add-on's preferences"
+    return ""
 
 
 class DUOHAND_OT_capture(bpy.types.Operator):
@@ -79,17 +168,10 @@ class DUOHAND_OT_capture(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        capture: Any = context.scene.duohand
-        if not capture.footage:
-            cls.poll_message_set("Choose footage first")
-            return False
-        if capture.problem:
-            cls.poll_message_set(capture.problem)
-            return False
-        if not addon_preferences().engine_path().exists():
-            cls.poll_message_set("There is no engine. Install or choose one in the add-on's preferences")
-            return False
-        return True
+        problem = capture_problem(context.scene)
+        if problem:
+            cls.poll_message_set(problem)
+        return not problem
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
         if bpy.app.background:
@@ -186,6 +268,8 @@ class DUOHAND_OT_copy_report(bpy.types.Operator):
 
 CLASSES = (
     DUOHAND_OT_choose_footage,
+    DUOHAND_OT_add_clips,
+    DUOHAND_OT_remove_clip,
     DUOHAND_FH_footage,
     DUOHAND_OT_capture,
     DUOHAND_OT_cancel_capture,

@@ -7,13 +7,14 @@ import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
 from inference_core import __version__
-from inference_core.shared.stages import STAGE_LABELS
 
 from ..engine.job import JobState
 from ..preferences import addon_preferences, draw_installation
 from ..scene.shot import rate
 from ..sidebar import SidebarPanel
 from .footage import thumbnail
+from .operators import capture_problem
+from .progress import progress_text, stage_text
 from .runs import RUNS
 
 _LENS_VALUES = {"FOV": ("fov",), "FOCAL": ("focal_mm", "sensor_mm"), "CLIP": ("clip",)}
@@ -36,6 +37,7 @@ class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.prop(capture, "footage", text="")
         row.operator("duohand.choose_footage", text="", icon="FILE_MOVIE")
+        row.operator("duohand.add_clips", text="", icon="ADD")
         if capture.problem:
             layout.label(text=capture.problem, icon="ERROR")
             return
@@ -46,6 +48,7 @@ class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
         if icon:
             layout.template_icon(icon, scale=6.0)
         layout.label(text=capture.facts_text)
+        _draw_clips(layout, capture)
         layout.use_property_split = True
         layout.use_property_decorate = False
         if capture.is_sequence:
@@ -61,6 +64,15 @@ class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
             layout.prop(capture, name)
 
 
+def _draw_clips(layout: Any, capture: Any) -> None:
+    """The clips that are captured after the first."""
+    column = layout.column(align=True)
+    for index, clip in enumerate(capture.clips):
+        row = column.row(align=True)
+        row.prop(clip, "footage", text="")
+        row.operator("duohand.remove_clip", text="", icon="X").index = index
+
+
 class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
     """Hands from the footage into the scene"""
 
@@ -73,14 +85,16 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
         capture: Any = context.scene.duohand
         column = layout.column()
         column.scale_y = 1.5
-        column.operator("duohand.capture", icon="REC")
+        column.operator("duohand.capture", icon="REC", text=_button_text(len(capture.clips)), translate=False)
+        problem = capture_problem(context.scene)
+        if problem:
+            layout.label(text=problem, icon="INFO")
         state = RUNS.state
         if state is not None:
             _draw_run(layout, state, RUNS.waiting)
         elif RUNS.outcomes:
             _draw_outcome(layout)
         if not addon_preferences().engine_path().exists():
-            layout.label(text="The engine is not installed", icon="INFO")
             draw_installation(layout, context)
         layout.use_property_split = True
         layout.use_property_decorate = False
@@ -93,6 +107,13 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
         layout.prop(capture, "new_shot")
         layout.prop(capture, "use_scene_camera")
         layout.prop(capture, "take_folder")
+
+
+def _button_text(more: int) -> str:
+    """The capture button's text: how many clips it captures where there are several."""
+    if not more:
+        return iface_("Capture Hands")
+    return iface_("Capture Hands of {count} Clips").format(count=more + 1)
 
 
 def _draw_timing(layout: Any, scene: Any) -> None:
@@ -111,29 +132,13 @@ def _draw_timing(layout: Any, scene: Any) -> None:
 def _draw_run(layout: bpy.types.UILayout, state: JobState, waiting: int) -> None:
     box = layout.box()
     row = box.row()
-    row.label(text=STAGE_LABELS.get(state.stage, state.text) or state.text)
+    row.label(text=stage_text(state))
     row.operator("duohand.cancel_capture", text="", icon="CANCEL")
     box.progress(factor=state.fraction, text=progress_text(state))
     for warning in state.warnings[-3:]:
         box.label(text=warning, icon="ERROR")
     if waiting:
         box.label(text=iface_("{waiting} more waiting").format(waiting=waiting))
-
-
-def progress_text(state: JobState) -> str:
-    """Frames done and time left, in a line."""
-    if not state.total:
-        return state.text
-    if state.seconds_left is None:
-        return iface_("{done} of {total}").format(done=state.done, total=state.total)
-    return iface_("{done} of {total}, {left} left").format(
-        done=state.done, total=state.total, left=_clock(state.seconds_left)
-    )
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 def _draw_outcome(layout: bpy.types.UILayout) -> None:

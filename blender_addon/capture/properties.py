@@ -6,6 +6,7 @@ from typing import Any
 import bpy
 from bpy.props import (
     BoolProperty,
+    CollectionProperty,
     EnumProperty,
     FloatProperty,
     IntProperty,
@@ -52,6 +53,17 @@ def _footage_chosen(capture: Any, _context: bpy.types.Context) -> None:
         capture.set_facts(read_facts(path))
 
 
+class DUOHAND_PG_clip(bpy.types.PropertyGroup):
+    """Footage that is captured after the first, as a shot of its own."""
+
+    footage: StringProperty(
+        name="Footage",
+        description="A movie, or the first picture of a numbered sequence",
+        subtype="FILE_PATH",
+        options=RELATIVE,
+    )
+
+
 class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     """Footage and settings of the next capture in this scene."""
 
@@ -61,6 +73,9 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         subtype="FILE_PATH",
         options=RELATIVE,
         update=_footage_chosen,
+    )
+    clips: CollectionProperty(
+        name="More Clips", description="Footage that is captured after this one", type=DUOHAND_PG_clip
     )
     described: StringProperty(description="The footage that the facts are of")
     facts_text: StringProperty(description="What the footage is, in a line")
@@ -150,6 +165,13 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         """Frames a second of the footage; 0 where that is not known."""
         return self.sequence_fps if self.is_sequence else self.fps
 
+    @property
+    def facts(self) -> FootageFacts:
+        """What the footage is, as far as it is needed to capture it."""
+        return FootageFacts(
+            (self.width, self.height), self.fps, self.first, self.last, self.is_sequence, self.problem
+        )
+
     def set_facts(self, facts: FootageFacts) -> None:
         """Remember what the footage is, and let the range cover all of it."""
         self.width, self.height = facts.size_px
@@ -158,7 +180,7 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         self.facts_text, self.problem = facts.text, facts.problem
 
 
-CLASSES = (DUOHAND_PG_capture,)
+CLASSES = (DUOHAND_PG_clip, DUOHAND_PG_capture)
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)
 
 

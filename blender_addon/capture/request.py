@@ -16,12 +16,14 @@ from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.picture_sequences import is_pattern
 from inference_core.shared.take import TakeError, load_take
 
-from ..preferences import addon_preferences, takes_folder
+from ..preferences import addon_preferences
 from ..scene.axes import eye_level
 from ..scene.paths import absolute, footage_key, footage_name
 from ..scene.shot import shots, units_per_metre
+from ..take.files import takes_folder_of
 from ..take.identity import stated_footage
 from ..take.settings import ApplySettings
+from .footage import read_facts
 
 
 @dataclass(frozen=True)
@@ -35,25 +37,30 @@ class Lens:
 
 
 def capture_request(
-    scene: bpy.types.Scene, coming: Mapping[str, str] = MappingProxyType({})
+    scene: bpy.types.Scene, coming: Mapping[str, str] = MappingProxyType({}), clip: str = ""
 ) -> CaptureRequest:
     """What the engine is asked for this scene; a RequestError says what is missing.
 
-    coming: footage by path, of takes that are still being captured.
+    coming: footage by path, of takes that are still being captured. clip: one of the scene's further clips, whose whole
+    length is captured; the scene's footage where empty.
     """
     capture = scene.duohand
-    footage = absolute(capture.footage) if capture.footage else ""
+    footage = absolute(clip or capture.footage) if clip or capture.footage else ""
     if not footage:
         raise RequestError("No footage is chosen. Choose a movie or an image sequence in the Footage panel.")
     if not Path(footage).exists() and not is_pattern(Path(footage)):
         raise RequestError(f"The footage {footage} is not there any more. Choose it again.")
+    facts = read_facts(footage) if clip else capture.facts
+    if facts.problem:
+        raise RequestError(facts.problem)
     preferences = addon_preferences()
-    lens = lens_of(scene)
+    lens = lens_of(scene, facts.size_px)
+    with_range = capture.use_range and not clip
     return CaptureRequest(
         footage=footage,
         out=str(take_path(scene, footage, coming)),
-        frames=f"{capture.first}:{capture.last + 1}:{capture.step}" if capture.use_range else "",
-        fps=capture.sequence_fps if capture.is_sequence else None,
+        frames=f"{capture.first}:{capture.last + 1}:{capture.step}" if with_range else "",
+        fps=capture.sequence_fps if facts.is_sequence else None,
         fov_deg=lens.fov_deg,
         focal_mm=lens.focal_mm,
         sensor_mm=lens.sensor_mm,
@@ -66,7 +73,7 @@ def capture_request(
     )
 
 
-def apply_settings(scene: bpy.types.Scene) -> ApplySettings:
+def apply_settings(scene: bpy.types.Scene, clip: str = "") -> ApplySettings:
     """How the finished take is laid into the scene; what nobody chose in the panel a shot keeps as it is."""
     capture = scene.duohand
 
@@ -75,7 +82,7 @@ def apply_settings(scene: bpy.types.Scene) -> ApplySettings:
 
     return ApplySettings(
         existing="NEW" if capture.new_shot else "UPDATE",
-        footage=absolute(capture.footage),
+        footage=absolute(clip or capture.footage),
         start_frame=asked("start_frame"),
         timing=capture.timing_chosen or None,
         set_markers=capture.set_markers,
@@ -85,18 +92,12 @@ def apply_settings(scene: bpy.types.Scene) -> ApplySettings:
 
 
 def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -> Path:
-    """Where the take goes: the chosen folder, else beside the .blend file, else the add-on's own folder.
+    """Where the take goes, in the scene's folder of takes.
 
     Never over a take of other footage: then the name is numbered. coming: footage by path, of takes that are
     still being captured.
     """
-    capture = scene.duohand
-    if capture.take_folder:
-        folder = Path(bpy.path.abspath(capture.take_folder))
-    elif bpy.data.filepath:
-        folder = Path(bpy.data.filepath).parent / "duohand"
-    else:
-        folder = takes_folder()
+    folder = takes_folder_of(scene)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -128,8 +129,8 @@ def _holds(scene: bpy.types.Scene, path: Path, coming: Mapping[str, str]) -> str
         return ""
 
 
-def lens_of(scene: bpy.types.Scene) -> Lens:
-    """The lens that the scene says the footage was filmed with."""
+def lens_of(scene: bpy.types.Scene, size_px: tuple[int, int]) -> Lens:
+    """The lens that the scene says footage of that size was filmed with."""
     capture = scene.duohand
     match capture.lens:
         case "FOV":
@@ -137,9 +138,9 @@ def lens_of(scene: bpy.types.Scene) -> Lens:
         case "FOCAL":
             return Lens(focal_mm=capture.focal_mm, sensor_mm=capture.sensor_mm)
         case "CAMERA":
-            return _camera_lens(scene.camera, capture.width, capture.height)
+            return _camera_lens(scene.camera, *size_px)
         case "CLIP":
-            return _clip_lens(capture.clip, capture.width, capture.height)
+            return _clip_lens(capture.clip, *size_px)
         case _:
             return Lens()
 

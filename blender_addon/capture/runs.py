@@ -20,7 +20,9 @@ from ..engine.job import CaptureJob, JobQueue, JobState, Phase
 from ..engine.warm import WarmEngine
 from ..sidebar import redraw
 from ..take.apply_take import ApplySettings
+from ..view.views import show_hands
 from .landing import Landing, Target
+from .progress import status_text
 
 POLL_S: Final = 0.1
 
@@ -90,6 +92,7 @@ class Runs:
         if told != self._shown:
             self._shown = told
             redraw("VIEW_3D")
+            _tell_status_bars(status_text(self.state, self.waiting) if self.state is not None else None)
 
     def cancel(self) -> None:
         """Ask the current run to stop."""
@@ -128,6 +131,7 @@ class Runs:
                 applied = landing.step(scene)
                 if applied is None:
                     return None
+                show_hands(scene, list(applied.armatures.values()))
                 if not bpy.app.background:
                     bpy.ops.ed.undo_push(message="Duohand Capture")
         except DuohandError as error:
@@ -176,6 +180,12 @@ def _window() -> AbstractContextManager[object]:
     if bpy.context.window is not None or not bpy.context.window_manager.windows:
         return nullcontext()
     return bpy.context.temp_override(window=bpy.context.window_manager.windows[0])
+
+
+def _tell_status_bars(text: str | None) -> None:
+    """Show the text in every window's status bar; None gives the bar back to Blender."""
+    for window in bpy.context.window_manager.windows:
+        window.workspace.status_text_set(text)
 
 
 def _hands(count: int) -> str:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Export panel: the motion for other programs."""
 
+from typing import Any
+
 import bpy
 
-from ..sidebar import SidebarPanel
+from ..sidebar import SidebarPanel, shows_no_shot
 
 
 class DUOHAND_PT_export(SidebarPanel, bpy.types.Panel):
@@ -14,7 +16,10 @@ class DUOHAND_PT_export(SidebarPanel, bpy.types.Panel):
     bl_order = 60
 
     def draw(self, context: bpy.types.Context) -> None:
-        column = self.layout.column(align=True)
+        layout: Any = self.layout
+        if shows_no_shot(layout, context.scene):
+            return
+        column = layout.column(align=True)
         column.operator_menu_enum("duohand.export_fbx", "preset", text="FBX", icon="ARMATURE_DATA")
         column.operator("duohand.export_glb", text="GLB")
         column.operator("duohand.export_usd", text="USD")

@@ -19,7 +19,7 @@ SAMPLES = 24
 _PLATE_DISTANCE = 0.9  # of the camera's reach: behind everything, and not cut off
 _PLATE_MARGIN = 1.05  # past the picture's edge, where pixels blend with what lies outside
 _SUN_STRENGTH, _SKY_STRENGTH = 2.5, 0.5
-# The second hand of a pair is told apart in the picture only; both wear one skin in the scene.
+# The hands of a pair are told apart in the picture, whatever their skins are in the scene.
 _SIDE_TINTS = ((0.75, 0.30, 0.22, 1.0), (0.22, 0.40, 0.75, 1.0))
 
 

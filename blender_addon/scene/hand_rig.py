@@ -52,11 +52,13 @@ def fits(data: bpy.types.Armature, bones: RestBones) -> bool:
 def _edit_mode(data: bpy.types.Armature) -> Iterator[None]:
     """Edit mode on the armature, through an object of its own: bones can be made in no other way.
 
-    It lies in the scene's root collection, which is always there to be edited, whatever else is hidden.
+    It lies in the scene's root collection, which is always there to be edited, whatever else is hidden. Whatever the
+    user was at work on is in its own mode again afterwards.
     """
     context = bpy.context
     layer, previous = context.view_layer, context.view_layer.objects.active
-    if previous is not None and previous.mode != "OBJECT":
+    mode = previous.mode if previous is not None else "OBJECT"
+    if mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
     carrier = bpy.data.objects.new(data.name, data)
     context.scene.collection.objects.link(carrier)
@@ -68,3 +70,5 @@ def _edit_mode(data: bpy.types.Armature) -> Iterator[None]:
     finally:
         bpy.data.objects.remove(carrier)
         layer.objects.active = previous
+        if mode != "OBJECT":
+            bpy.ops.object.mode_set(mode=mode)

@@ -53,7 +53,7 @@ def key_plate(camera: bpy.types.Object, numbers: NDArray[np.integer], frames: Fl
     whole = np.arange(first, int(np.ceil(frames[-1])) + 1)
     shown = numbers[rows_shown(whole, frames)] + base
     offsets = shown - (whole - first + 1)
-    _key_offsets(camera, f"background_images[{place}].image_user.frame_offset", whole, offsets)
+    _key_offsets(camera, offset_path(camera), whole, offsets)
     user.frame_offset = int(offsets[0])
 
 
@@ -73,11 +73,22 @@ def relink_plate(camera: bpy.types.Object, footage: Path) -> None:
             image.reload()
 
 
-def plate_image(camera: bpy.types.Object) -> Any:
-    """The image or movie that the camera's plate shows; None where it shows none."""
+def background(camera: bpy.types.Object) -> Any:
+    """The camera's background image that shows the footage; None where none does."""
     place = _plate_index(camera)
     data: Any = camera.data
-    return None if place is None else data.background_images[place].image
+    return None if place is None else data.background_images[place]
+
+
+def plate_image(camera: bpy.types.Object) -> Any:
+    """The image or movie that the camera's plate shows; None where it shows none."""
+    behind = background(camera)
+    return None if behind is None else behind.image
+
+
+def offset_path(camera: bpy.types.Object) -> str:
+    """The path, from the camera's data, of what moves the plate's frames against the scene's."""
+    return f"background_images[{_plate_index(camera) or 0}].image_user.frame_offset"
 
 
 def is_made(image: Any) -> bool:

@@ -7,9 +7,17 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
+from ..preferences import takes_folder
 from ..scene import paths, plate
 
 _KEPT = ("take_path", "footage")
+
+
+def takes_folder_of(scene: Any) -> Path:
+    """Where the scene's takes go: the chosen folder, else beside the .blend file, else the add-on's own folder."""
+    if scene.duohand.take_folder:
+        return Path(bpy.path.abspath(scene.duohand.take_folder))
+    return Path(bpy.data.filepath).parent / "duohand" if bpy.data.filepath else takes_folder()
 
 
 def missing(path: str) -> bool:

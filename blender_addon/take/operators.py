@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Load Take: a take's hands, camera and plate into the scene. Save Take: the edited motion back into a take."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import bpy
 import numpy as np
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    StringProperty,
+)
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from inference_core.shared.errors import DuohandError
@@ -16,7 +24,9 @@ from ..scene.paths import absolute
 from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
 from ..scene.shot import active_shot, shots, units_per_metre
 from ..sidebar import NeedsShot
+from ..view.views import show_hands
 from .apply_take import ApplySettings, apply_take
+from .files import takes_folder_of
 from .rate import follow_rate
 from .read_take import read_take
 
@@ -41,6 +51,8 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
 
     filename_ext = ".npz"
     filter_glob: StringProperty(default="*.npz", options={"HIDDEN"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
     existing: EnumProperty(
         name="Existing",
         description="What happens to a shot of the same footage",
@@ -139,18 +151,31 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
         name="Markers", description="Mark the least certain spans on the timeline", default=True
     )
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        if self.filepath or self.files:  # dropped
+            return self.execute(context)
+        folder = takes_folder_of(context.scene)
+        if folder.is_dir():
+            self.filepath = str(folder / "")
+        return ImportHelper.invoke(self, context, event)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
-        path = absolute(self.filepath)
+        named = [str(Path(self.directory) / item.name) for item in self.files if item.name]
         try:
-            applied = apply_take(context.scene, load_take(path), path, self._settings(context))
+            for path in named or [absolute(self.filepath)]:
+                self._load(context, path)
         except DuohandError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        return {"FINISHED"}
+
+    def _load(self, context: bpy.types.Context, path: str) -> None:
+        applied = apply_take(context.scene, load_take(path), path, self._settings(context))
         for warning in applied.warnings:
             self.report({"WARNING"}, warning)
+        show_hands(context.scene, list(applied.armatures.values()))
         hands = " and ".join(("left", "right")[side] for side in applied.armatures) or "no"
         self.report({"INFO"}, f"{applied.shot.name}: {hands} hand loaded")
-        return {"FINISHED"}
 
     def _settings(self, context: bpy.types.Context) -> ApplySettings:
         scale = self.scale or units_per_metre(context.scene)
@@ -176,6 +201,19 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
     def _asked(self, name: str) -> Any:
         """The property's value where it was chosen; None where nobody did: a shot that is there then keeps its own."""
         return getattr(self, name) if self.properties.is_property_set(name) else None
+
+
+class DUOHAND_FH_take(bpy.types.FileHandler):
+    """Takes dropped on a 3D view are loaded into the scene."""
+
+    bl_idname = "DUOHAND_FH_take"
+    bl_label = "Duohand Take"
+    bl_import_operator = "duohand.load_take"
+    bl_file_extensions = ".npz"
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        return context.area is not None and context.area.type == "VIEW_3D"
 
 
 class DUOHAND_OT_follow_rate(NeedsShot, bpy.types.Operator):
@@ -223,6 +261,7 @@ class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
 
 CLASSES = (
     DUOHAND_OT_load_take,
+    DUOHAND_FH_take,
     DUOHAND_OT_follow_rate,
     DUOHAND_OT_save_take,
 )

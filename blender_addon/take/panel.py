@@ -7,7 +7,7 @@ import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
 from ..scene.shot import armatures, rate, shot_timing, shots
-from ..sidebar import SidebarPanel
+from ..sidebar import SidebarPanel, shows_no_shot
 from .files import missing
 from .rate import is_left_behind
 
@@ -22,6 +22,8 @@ class DUOHAND_PT_take(SidebarPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout: Any = self.layout
         layout.operator("duohand.load_take", icon="IMPORT")
+        if shows_no_shot(layout, context.scene):
+            return
         for shot in shots(context.scene):
             hands = " and ".join(("left", "right")[side] for side in armatures(shot)) or "no hand"
             layout.label(text=f"{shot.name}: {hands}", icon="VIEW_PAN")

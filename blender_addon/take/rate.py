@@ -103,9 +103,9 @@ def _move_scene(
 def _plate_anew(collection: bpy.types.Collection) -> list[str]:
     """Show the right frames of the footage at the new rate, which needs the take; a line where it is gone."""
     kept = collection.duohand
-    camera = kept.camera
+    camera: Any = kept.camera
     image = plate.plate_image(camera) if camera is not None and not kept.own_camera else None
-    if image is None:
+    if image is None or camera is None:
         return []
     try:
         take = load_take(absolute(kept.take_path, collection.library))

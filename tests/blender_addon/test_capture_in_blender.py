@@ -16,6 +16,7 @@ import pytest
 
 from inference_core.shared.errors import RequestError
 from tests.blender_addon.in_blender import EXTENSION
+from tests.blender_addon.layouts import drawn
 from tests.blender_addon.scenes import ROOT, empty_scene, take_file
 
 FAKE = Path(__file__).with_name("fake_engine.py")
@@ -266,10 +267,10 @@ def test_a_folder_that_cannot_be_written_is_named(
 def test_an_unsolved_clip_gives_no_lens(scene: bpy.types.Scene) -> None:
     scene.duohand.footage, scene.duohand.lens = str(MOVIE), "CLIP"
     with pytest.raises(Exception, match="Choose the movie clip"):
-        module("capture.request").lens_of(scene)
+        module("capture.request").lens_of(scene, (1280, 720))
     scene.duohand.clip = bpy.data.movieclips.load(str(MOVIE))
     with pytest.raises(Exception, match="is not solved"):
-        module("capture.request").lens_of(scene)
+        module("capture.request").lens_of(scene, (1280, 720))
 
 
 def test_a_trackers_lens_is_the_one_that_it_shows_in_pixels(scene: bpy.types.Scene) -> None:
@@ -292,6 +293,85 @@ def test_two_captures_queue(scene: bpy.types.Scene, pictures: Path, tmp_path: Pa
     assert runs.waiting == 1
     assert len(step_until_idle(runs)) == 2
     assert len([item for item in scene.objects if item.type == "ARMATURE"]) == 4
+
+
+def test_clips_from_a_list_become_a_shot_each(scene: bpy.types.Scene, pictures: Path, tmp_path: Path) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    folder = tmp_path / "clips"
+    shutil.copytree(pictures.parent, folder / "inner")
+    for name in ("one.mp4", "two.mp4", "._two.mp4", "notes.txt"):
+        shutil.copy(MOVIE, folder / name)
+    for picture in (folder / "inner").iterdir():
+        picture.rename(folder / picture.name)
+    scene.duohand.footage = str(MOVIE)
+    assert bpy.ops.duohand.add_clips(directory=str(folder)) == {"FINISHED"}
+    assert [Path(clip.footage).name for clip in scene.duohand.clips] == [
+        "one.mp4",
+        "shot_0007.png",
+        "two.mp4",
+    ]
+    assert bpy.ops.duohand.add_clips(directory=str(folder), files=[{"name": "two.mp4"}]) == {"FINISHED"}
+    assert len(scene.duohand.clips) == 3
+    bpy.ops.duohand.remove_clip(index=0)
+    assert "Capture Hands of 3 Clips" in drawn("DUOHAND_PT_capture")
+    scene.duohand.set_markers = False
+    assert bpy.ops.duohand.capture() == {"FINISHED"}
+    shots = sorted(item.name for item in scene.collection.children if item.duohand.is_shot)
+    assert shots == ["shot", "two", "two_hands"]
+    assert sorted(item.name for item in (tmp_path / "takes").iterdir()) == [f"{name}.npz" for name in shots]
+    assert not scene.timeline_markers
+    requests = module("capture.request")
+    assert requests.capture_request(scene, {}, scene.duohand.clips[0].footage).fps == 24
+    assert requests.capture_request(scene).fps is None
+
+
+def test_a_clip_that_is_gone_is_named_before_anything_starts(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage = str(MOVIE)
+    scene.duohand.clips.add().footage = str(tmp_path / "gone.mp4")
+    with pytest.raises(RuntimeError, match=r"gone\.mp4 is not there"):
+        bpy.ops.duohand.capture()
+    assert module("capture.runs").RUNS.state is None
+
+
+def test_several_files_chosen_at_once_are_a_clip_and_more(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(MOVIE, tmp_path / name)
+    files = [{"name": "a.mp4"}, {"name": "b.mp4"}]
+    bpy.ops.duohand.choose_footage(filepath=str(tmp_path / "a.mp4"), directory=str(tmp_path), files=files)
+    assert Path(scene.duohand.footage).name == "a.mp4"
+    assert [Path(clip.footage).name for clip in scene.duohand.clips] == ["b.mp4"]
+
+
+def test_captured_hands_are_selected_but_not_while_something_else_is_edited(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage = str(pictures)
+    mine = bpy.data.objects.new("mine", bpy.data.meshes.new("mine"))
+    scene.collection.objects.link(mine)
+    bpy.context.view_layer.objects.active = mine
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.duohand.capture()
+    assert bpy.context.view_layer.objects.active == mine and bpy.context.mode == "EDIT_MESH"
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.ops.duohand.capture()
+    assert {item.duohand.side for item in bpy.context.selected_objects} == {"LEFT", "RIGHT"}
+
+
+def test_the_panel_says_why_its_button_is_grey(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    preferences().engine = str(tmp_path / "nowhere")
+    assert "Choose footage first" in drawn("DUOHAND_PT_capture")
+    scene.duohand.footage = str(MOVIE)
+    assert any("There is no engine" in text for text in drawn("DUOHAND_PT_capture"))
+    for panel in ("review", "view", "take", "clean_up", "export"):
+        assert "Capture or load a take first" in drawn(f"DUOHAND_PT_{panel}"), panel
+
+
+def test_the_status_bar_has_the_stage_the_frames_and_what_waits() -> None:
+    jobs, progress = module("engine.job"), module("capture.progress")
+    state = jobs.JobState(jobs.Phase.RUNNING, stage="detect", done=34, total=120, seconds_left=40)
+    assert progress.status_text(state, 2).endswith("34 of 120, 0:40 left, 2 more waiting")
 
 
 def test_escape_stops_the_run_and_timer_ends_the_operator(
@@ -360,7 +440,7 @@ def test_the_scenes_camera_gives_its_angle_across_the_wider_side(
     data.angle = np.radians(60)
     scene.camera = bpy.data.objects.new("Camera", data)
     scene.duohand.footage, scene.duohand.lens = str(pictures), "CAMERA"
-    lens = module("capture.request").lens_of(scene)
+    lens = module("capture.request").lens_of(scene, scene.duohand.facts.size_px)
     assert lens.fov_deg == pytest.approx(expected, abs=0.01)
 
 
