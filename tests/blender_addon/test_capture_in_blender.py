@@ -307,8 +307,8 @@ def test_clips_from_a_list_become_a_shot_each(scene: bpy.types.Scene, pictures: 
     assert bpy.ops.duohand.add_clips(directory=str(folder)) == {"FINISHED"}
     assert [Path(clip.footage).name for clip in scene.duohand.clips] == [
         "one.mp4",
-        "shot_0007.png",
         "two.mp4",
+        "shot_0007.png",
     ]
     assert bpy.ops.duohand.add_clips(directory=str(folder), files=[{"name": "two.mp4"}]) == {"FINISHED"}
     assert len(scene.duohand.clips) == 3
@@ -321,7 +321,7 @@ def test_clips_from_a_list_become_a_shot_each(scene: bpy.types.Scene, pictures: 
     assert sorted(item.name for item in (tmp_path / "takes").iterdir()) == [f"{name}.npz" for name in shots]
     assert not scene.timeline_markers
     requests = module("capture.request")
-    assert requests.capture_request(scene, {}, scene.duohand.clips[0].footage).fps == 24
+    assert requests.capture_request(scene, {}, scene.duohand.clips[1].footage).fps == 24
     assert requests.capture_request(scene).fps is None
 
 
