@@ -44,9 +44,12 @@ class MovieFile:
 
 @dataclass(frozen=True)
 class Packet:
-    """What the listing keeps of a packet: its presentation time and duration in ticks, and its size in bytes."""
+    """What the listing keeps of a packet: its times of presentation and of decoding and its duration in ticks, and its
+    size in bytes.
+    """
 
     pts: int | None
+    dts: int | None
     duration: int
     size: int
     is_discarded: bool
@@ -174,7 +177,14 @@ def _listed(
             continue
         kept = packets[packet.stream_index]
         kept.append(
-            Packet(packet.pts, packet.duration or 0, packet.size, packet.is_discard, packet.is_corrupt)
+            Packet(
+                packet.pts,
+                packet.dts,
+                packet.duration or 0,
+                packet.size,
+                packet.is_discard,
+                packet.is_corrupt,
+            )
         )
         limits.check_count(str(path), len(kept))
     return packets, broke_off

@@ -29,9 +29,14 @@ class Limits:
     def check_size(self, name: str, size_px: tuple[int, int]) -> None:
         """FootageError where a picture of that width and height is larger than allowed."""
         width, height = size_px
-        if width < 1 or height < 1 or width * height > self.max_pixels:
+        if width < 1 or height < 1:
             raise FootageError(
-                f"{name} is {width}x{height}; pictures of 1 to {self.max_pixels} pixels are read. "
+                f"{name} does not say how large its pictures are: it is damaged, or of a kind that cannot be read. "
+                "Convert it to PNG, or to H.264 MP4."
+            )
+        if width * height > self.max_pixels:
+            raise FootageError(
+                f"{name} is {width}x{height}; pictures of up to {self.max_pixels} pixels are read. "
                 "Make it smaller, or raise --max-pixels if it is really so large."
             )
 

@@ -8,6 +8,7 @@ import bisect
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ _FASTEST_CLAIM = 500.0  # a rate beyond is a container's clock (1000, 90000)
 
 # A header's rate counts where the times do not differ from it by more: they are rounded in some containers.
 _RATE_TOLERANCE = 0.005
+_MOST = 0.7  # of all steps from frame to frame, where their length is the movie's
 _COMMON_RATES = (24, 25, 30, 50, 60, 24000 / 1001, 30000 / 1001, 60000 / 1001, 48, 100, 120, 120000 / 1001)
 
 # Durations in headers are off by this much in whole files: a delay of B frames.
 _SLACK_FRAMES = 3
+
+_JOINED = "joined of parts whose times begin anew: its frames are taken one after the other, evenly"
 
 # With more empty slots than this for each picture, an AVI's rate is a clock and not a frame rate.
 _MOST_EMPTY_SLOTS = 2
@@ -64,11 +68,12 @@ def read_timeline(file: MovieFile, packets: Sequence[Packet], sample: Sample, br
     """The timeline of the movie whose packets these are, and whose beginning decodes to the sample."""
     header = _read_header(file)
     shown = [packet for packet in packets if not packet.is_discarded]
-    drawn = _drawn_times(file, shown, sample)
+    begins_anew = _begins_anew(packets)
+    drawn = None if begins_anew else _drawn_times(file, shown, sample)
     if drawn is None:
         count = max(len(shown), 1)
         fps = header.fps if 0 < header.fps <= _FASTEST_CLAIM else _FALLBACK_FPS
-        damage = _damage(count, count / fps, header, fps, broke_off)
+        damage = _JOINED if begins_anew else _damage(count, count / fps, header, fps, broke_off)
         times_s = [number / fps for number in range(count)]
         return Timeline(range(count), times_s, fps, has_times=False, damage=damage)
     # What cannot be drawn before the first picture is shown by no player: footage begins with a picture.
@@ -194,6 +199,12 @@ def _drawn_times(file: MovieFile, shown: Sequence[Packet], sample: Sample) -> li
     return None if None in found else sorted(time for time in found if time is not None)
 
 
+def _begins_anew(packets: Sequence[Packet]) -> bool:
+    """Whether times fall on the way, as in recordings of which one was put after the other."""
+    times = [packet.dts for packet in packets if packet.dts is not None]
+    return any(later < earlier for earlier, later in pairwise(times))
+
+
 def _rate(times_s: Sequence[float], header: _Header) -> float:
     """Frames a second by the times; the header's word, or a common rate, where it is as near as the times are fine."""
     if len(times_s) < 2:
@@ -204,7 +215,20 @@ def _rate(times_s: Sequence[float], header: _Header) -> float:
     for fps in _COMMON_RATES:
         if all(abs(time - number / fps) <= 1.5 * header.tick_s for number, time in enumerate(times_s)):
             return fps
-    return own
+    return _steady_rate(times_s, header) or own
+
+
+def _steady_rate(times_s: Sequence[float], header: _Header) -> float:
+    """The rate at which most frames follow each other, with pauses or lost frames between; 0 where there is none."""
+    steps_s = sorted(later - time for time, later in pairwise(times_s))
+    step_s = steps_s[len(steps_s) // 2]
+    alike = sum(abs(other - step_s) <= 1.5 * header.tick_s for other in steps_s)
+    if step_s <= 0 or alike < _MOST * len(steps_s):
+        return 0.0
+    for fps in (header.guessed_fps, *_COMMON_RATES):
+        if fps and abs(1 / fps - step_s) <= 1.5 * header.tick_s:
+            return fps
+    return 1 / step_s
 
 
 def _damage(count: int, found_s: float, header: _Header, fps: float, broke_off: bool) -> str:

@@ -129,6 +129,18 @@ def test_what_is_presented_counts_and_starts_at_zero(tmp_path: Path, shift: int,
     assert times_of(footage) == pytest.approx([n / 25 for n in range(len(shown))], abs=1e-3)
 
 
+def test_recordings_put_one_after_the_other_show_all_their_frames(tmp_path: Path) -> None:
+    """A camcorder's parts joined byte by byte: the times of the second begin where those of the first did."""
+    part = write_movie(tmp_path / "part.ts", range(10)).read_bytes()
+    (tmp_path / "joined.ts").write_bytes(part + part)
+    said: list[str] = []
+    footage = open_footage(tmp_path / "joined.ts", warn=said.append)
+    assert numbers_of(footage) == [*range(10), *range(10)]
+    assert times_of(footage) == pytest.approx([n / 25 for n in range(20)])
+    assert "joined" in said[0] and len(said) == 1
+    assert footage.info.showing.differences
+
+
 def test_a_range_of_an_edited_movie_holds_the_same_frames(tmp_path: Path) -> None:
     plain = write_movie(tmp_path / "plain.mp4", range(20))
     footage = silent(copy_movie(plain, tmp_path / "edited.mp4", -8))
@@ -237,6 +249,12 @@ def test_a_clock_is_not_taken_for_a_frame_rate(tmp_path: Path, clock: int) -> No
     footage = silent(write_movie(tmp_path / "a.mkv", ticks, rate=clock))
     assert footage.info.fps == pytest.approx(14, rel=0.01)
     assert times_of(footage) == pytest.approx([tick / clock for tick in ticks], abs=1e-3)
+
+
+def test_a_pause_in_a_recording_is_no_slower_rate(tmp_path: Path) -> None:
+    path = write_movie(tmp_path / "a.mp4", [*range(12), *range(300, 312)])
+    assert silent(path).info.fps == pytest.approx(25)
+    assert times_of(silent(path))[12] == pytest.approx(12)
 
 
 def test_rounded_times_of_an_even_movie_give_its_rate(tmp_path: Path) -> None:
