@@ -46,7 +46,11 @@ def with_arms(detections: ShotDetections) -> ShotDetections:
     odds = _by_body(detections) if body_in_view(detections) else _by_forearms(detections)
     right = np.clip(detections.right.astype(np.float64), 1e-4, 1 - 1e-4)
     total = np.log(right / (1 - right)) + odds
-    return replace(detections, right=(1 / (1 + np.exp(-total))).astype(np.float32))
+    return replace(
+        detections,
+        right=(1 / (1 + np.exp(-total))).astype(np.float32),
+        arm_odds=odds.astype(np.float32),
+    )
 
 
 def body_in_view(detections: ShotDetections) -> bool:

@@ -131,6 +131,8 @@ class _Costs:
 
         other, own: the last segments of the other side and of the side that the segment is taken for.
         """
+        if self.segments[index].other_arm:
+            return 0.0
         worst = _CHANGE_COST_AFTER_TOUCH if self.segments[index].after_touch else _CHANGE_COST
         return worst * max(0.0, self._goes_on(other, index) - self._goes_on(own, index))
 

@@ -22,6 +22,7 @@ class ShotDetections:
     arms_px (T, S, 3, 3): shoulder, elbow, wrist of the plainest person: x, y in pixels of the frame, score 0..1; NaN in
     frames that were not looked at, score 0 and x, y NaN where no person was found. arms_m (T, S, 3, 3): the same about
     the middle of the hips, metres, camera axes. Both may be empty: nobody looked.
+    arm_odds (N,): nats for a right hand by the arm that it is on, part of `right`; empty where arms were not asked.
     """
 
     at: NDArray[np.int64]
@@ -35,3 +36,4 @@ class ShotDetections:
     size_px: tuple[int, int]
     arms_px: Floats = field(default_factory=lambda: np.zeros((0, 2, 3, 3), np.float32))
     arms_m: Floats = field(default_factory=lambda: np.zeros((0, 2, 3, 3), np.float32))
+    arm_odds: Floats = field(default_factory=lambda: np.zeros(0, np.float32))

@@ -12,8 +12,10 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, read_hand_crops
 from inference_core.shared.presence import SEEN
+from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
-from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.hand_tracks import HandTracks, frames_to_known
+from inference_core.tracking.interpolate import MAX_GAP_FRAMES
 
 # Frames whose crops are read together.
 _AT_ONCE = 32
@@ -88,7 +90,9 @@ def refined(
     """Tracks and expected hands with the head's readings in them.
 
     A seen hand's landmarks in the picture lie between the two readings, its world landmarks and scores are the head's.
-    Of hands that the frames around tell of, only what is expected changes: they are not seen.
+    Of hands that only the frames around tell of, what is expected changes, and no more: they are not seen. Unless they
+    touch a hand that is: rubbing and clasping hide a hand in part, and what the head reads of it there, trusted as
+    little as it is, tells better where it is than the frames around do. Such a hand counts as seen.
     """
     read = readings.read[..., None]
     score = readings.trust * expected.hand_score[..., None]
@@ -103,13 +107,28 @@ def refined(
     between = (1 - _HEAD_SHARE) * tracks.landmarks_px[..., :2] + _HEAD_SHARE * readings.points_px
     points = np.where(there, between, readings.points_px)
     landmarks = np.concatenate([points, score[..., None]], -1).astype(np.float32)
-    chosen = seen[..., None, None]
+    faint = readings.read & ~seen & _between_sightings(tracks) & _touching(better, tracks)
+    chosen = (seen | faint)[..., None, None]
     return (
         replace(
             tracks,
             landmarks_px=np.where(chosen, landmarks, tracks.landmarks_px),
             world_m=np.where(chosen, readings.world_m.astype(np.float32), tracks.world_m),
-            present=np.where(seen, np.uint8(SEEN), tracks.present),
+            present=np.where(seen | faint, np.uint8(SEEN), tracks.present),
         ),
         better,
     )
+
+
+def _between_sightings(tracks: HandTracks) -> NDArray[np.bool_]:
+    """(T, S) where the hand is seen before and after, no longer apart than landmarks are interpolated."""
+    before, after = frames_to_known(tracks.present == SEEN)
+    return before + after <= MAX_GAP_FRAMES
+
+
+def _touching(expected: ExpectedHands, tracks: HandTracks) -> NDArray[np.bool_]:
+    """(T, S) where the other hand is seen and its middle lies less than a hand's length away."""
+    middle_px = expected.points_px.mean(2)
+    length_px = np.linalg.norm(np.ptp(expected.points_px, axis=2), axis=-1).max(1)
+    near = np.linalg.norm(middle_px[:, LEFT] - middle_px[:, RIGHT], axis=-1) < length_px
+    return near[:, None] & (tracks.present == SEEN)[:, ::-1]

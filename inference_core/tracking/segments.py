@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Segments: stretches of a tracklet through which a hand is surely one and the same.
 
-Following by crops may change hands where two of them touch, so a tracklet is cut where a touch ends, and where
-it jumps.
+Following by crops may change hands where two of them touch, so a tracklet is cut where a touch ends, where
+it jumps, and where it goes over to the other arm.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ _PALM_POINTS = np.array([0, 5, 9, 13, 17])
 _JUMP = 1.2
 # Palms closer than this, in hand sizes, touch; a touch that pauses for fewer frames than that goes on.
 _TOUCH, _TOUCH_PAUSE = 0.6, 6
+# Arms that say so much, in nats, by the middle one of three sightings, are sure.
+_SURE_ARM = 1.0
 # One frame's handedness is worth at most this many nats; its errors last, so frames are not independent
 # votes.
 _MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE = 2.0, 0.3, 8.0
@@ -38,7 +40,8 @@ class Segment:
 
     rows, at (n,): row and frame of each. centre_px (n, 2), size_px (n,): of the palm's middle and of the
     hand. presence: mean, 0..1. vote: nats in favour of a right hand, negative for a left one. after_touch: it
-    begins where two hands part, so what came before may have been the other hand.
+    begins where two hands part, so what came before may have been the other hand. other_arm: it begins where the
+    tracklet goes over to the other arm, so what came before was the other hand.
     """
 
     tracklet: int
@@ -49,6 +52,7 @@ class Segment:
     presence: float
     vote: float
     after_touch: bool
+    other_arm: bool = False
 
     @property
     def start(self) -> int:
@@ -75,10 +79,14 @@ def cut_segments(detections: ShotDetections) -> list[Segment]:
         rows = np.flatnonzero(tracklets == tracklet)
         rows = rows[np.argsort(detections.at[rows])]
         parts = _touch_ends(touching[rows])
-        cuts = np.flatnonzero(parts | _jumps(detections.at[rows], centres[rows], sizes[rows])) + 1
+        changes = _changes_arm(detections.arm_odds[rows] if len(detections.arm_odds) else np.zeros(len(rows)))
+        cuts = np.flatnonzero(parts | changes | _jumps(detections.at[rows], centres[rows], sizes[rows])) + 1
         for piece, some in zip((0, *cuts), np.split(rows, cuts), strict=True):
-            after_touch = piece > 0 and bool(parts[piece - 1])
-            segments.append(_segment(detections, some, centres[some], sizes[some], after_touch))
+            segment = _segment(detections, some, centres[some], sizes[some])
+            if piece > 0:
+                after_touch, other_arm = bool(parts[piece - 1]), bool(changes[piece - 1])
+                segment = replace(segment, after_touch=after_touch, other_arm=other_arm)
+            segments.append(segment)
     return sorted(segments, key=lambda segment: (segment.start, segment.end))
 
 
@@ -89,9 +97,7 @@ def side_vote(right: Floats) -> float:
     return float(_MAX_VOTE * np.tanh(odds / _MAX_VOTE))
 
 
-def _segment(
-    detections: ShotDetections, rows: NDArray[np.int64], centres: Floats, sizes: Floats, after_touch: bool
-) -> Segment:
+def _segment(detections: ShotDetections, rows: NDArray[np.int64], centres: Floats, sizes: Floats) -> Segment:
     return Segment(
         int(detections.tracklet[rows[0]]),
         rows,
@@ -100,7 +106,7 @@ def _segment(
         sizes,
         float(detections.presence[rows].mean()),
         side_vote(detections.right[rows].astype(np.float64)),
-        after_touch,
+        after_touch=False,
     )
 
 
@@ -139,6 +145,17 @@ def _touch_ends(touching: NDArray[np.bool_]) -> NDArray[np.bool_]:
     for row in np.flatnonzero(touching[:-1] & ~touching[1:]):
         ends[row] = not touching[row + 1 : row + 1 + _TOUCH_PAUSE].any()
     return ends
+
+
+def _changes_arm(odds: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Where (n - 1,) the arms are sure of one side before, and of the other from there on, of their odds (n,)."""
+    if len(odds) < 2:
+        return np.zeros(max(len(odds) - 1, 0), bool)
+    steady = np.median(np.stack([odds, np.append(odds[1:], odds[-1]), np.append(odds[0], odds[:-1])]), axis=0)
+    sure = np.flatnonzero(np.abs(steady) >= _SURE_ARM)
+    changes = np.zeros(len(odds) - 1, bool)
+    changes[sure[1:][np.diff(np.sign(steady[sure])) != 0] - 1] = True
+    return changes
 
 
 def _jumps(at: NDArray[np.int64], centres: Floats, sizes: Floats) -> NDArray[np.bool_]:

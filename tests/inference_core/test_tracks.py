@@ -346,3 +346,18 @@ def test_mirrored_footage_gives_the_other_sides(detections: ShotDetections) -> N
     # Ties may fall either way; what is present as either side may not.
     if not np.isclose(detections.right, 0.5, atol=0.05).any():
         assert (one.present == SEEN).sum() == (other.present == SEEN).sum()
+
+
+def test_a_tracklet_that_goes_over_to_the_other_arm_is_cut_there() -> None:
+    # Rubbing hands: following changes from the left hand to the right one, when the left one is found anew.
+    to_right, (at, centres) = path(300, 300, 0, 20), path(400, 400, 20, 40)
+    hopping = Tracklet(np.concatenate([to_right[0], at]), np.concatenate([to_right[1], centres]), 0.5)
+    detections = shot([hopping, Tracklet(*path(300, 300, 20, 40), 0.5)], 40)
+    on_right = detections.points_px[:, 0, 0] > 350
+    odds = np.where(on_right, 3.0, -3.0).astype(np.float32)
+    odds[detections.at == 10] = 3.0  # for one frame only: a slip
+    tracks = build_tracks(replace(detections, right=1 / (1 + np.exp(-odds)), arm_odds=odds))
+    assert (
+        palm_x(tracks, LEFT, 5) < 350 and palm_x(tracks, LEFT, 30) < 350 and palm_x(tracks, RIGHT, 30) > 350
+    )
+    assert len(cut_segments(replace(detections, arm_odds=odds))) == 3
