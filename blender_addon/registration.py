@@ -13,6 +13,10 @@ from .capture import runs as capture_runs
 from .cleanup import operators as cleanup_operators
 from .cleanup import panel as cleanup_panel
 from .cleanup import properties as cleanup_properties
+from .contact import operators as contact_operators
+from .contact import panel as contact_panel
+from .contact import properties as contact_properties
+from .contact import solves as contact_solves
 from .export import operators as export_operators
 from .export import panel as export_panel
 from .install import operators as install_operators
@@ -53,6 +57,10 @@ MODULES = (
     cleanup_properties,
     cleanup_operators,
     cleanup_panel,
+    contact_properties,
+    contact_solves,
+    contact_operators,
+    contact_panel,
     retarget_properties,
     retarget_operators,
     retarget_panel,

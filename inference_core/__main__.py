@@ -188,6 +188,13 @@ def _add_solve(parser: argparse.ArgumentParser) -> None:
         "--corrections", metavar="FILE.json", help="what is to be put right (docs: corrections.md)"
     )
     parser.add_argument(
+        "--blend",
+        type=int,
+        default=SolveRequest.blend,
+        metavar="N",
+        help="frames over which it is faded into the rest (default: 6)",
+    )
+    parser.add_argument(
         "--mano", metavar="DIR", help="your MANO files, where they have moved since the capture"
     )
 
@@ -273,7 +280,9 @@ def _solve(parsed: argparse.Namespace) -> int:
     from inference_core.solve_again import solve_take
 
     first, last = _both_ends(parsed.range) if parsed.range else (None, None)
-    request = SolveRequest(parsed.take, parsed.out, first, last, parsed.corrections, parsed.mano)
+    request = SolveRequest(
+        parsed.take, parsed.out, first, last, parsed.corrections, parsed.mano, parsed.blend
+    )
     check_request(request)
     with ProgressBar() as bar:
         take = solve_take(request, bar.show)

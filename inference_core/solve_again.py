@@ -35,7 +35,6 @@ from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.take import Take, load_take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
 from inference_core.take_blend import (
-    BLEND_FRAMES,
     ToldPoses,
     blended,
     solved_rows,
@@ -46,6 +45,7 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 
 # Frames on either side that are solved with the range.
 CONTEXT_FRAMES: Final = 60
+BLEND_FRAMES: Final = SolveRequest.blend
 # What later solves of the same take must be told again; the others are in its evidence or its motion.
 _REMEMBERED = ("touch", "apart", "pose")
 _CORRECTIONS = "corrections"
@@ -64,20 +64,26 @@ def solve_take(request: SolveRequest, progress: Progress | None = None) -> Take:
     settings = take.meta.get("settings") or {}
     mano = request.mano or settings.get("mano")
     model = load_hand_model(Path(mano) if isinstance(mano, str) else None)
-    span = span_of(take, request.first, request.last, corrections)
-    solved = solved_again(take, corrections, span, model, progress)
+    span = span_of(take, request.first, request.last, corrections, request.blend)
+    solved = solved_again(take, corrections, span, model, progress, request.blend)
     save_take(solved, out)
     return solved
 
 
-def span_of(take: Take, first: int | None, last: int | None, corrections: Sequence[Correction]) -> range:
+def span_of(
+    take: Take,
+    first: int | None,
+    last: int | None,
+    corrections: Sequence[Correction],
+    blend: int = BLEND_FRAMES,
+) -> range:
     """Rows of the take to solve again: frames first to last of the footage, both included; without them, what the
     corrections reach and as much around it as is faded in. RequestError where the take has no such frames."""
     reaches = [item.reach for item in corrections]
     if not reaches and (first is None or last is None):
         raise RequestError("Say what to solve again: a range of frames, or corrections, or both.")
-    start = min(reach[0] for reach in reaches) - BLEND_FRAMES if first is None else first
-    stop = max(reach[1] for reach in reaches) + BLEND_FRAMES if last is None else last
+    start = min(reach[0] for reach in reaches) - blend if first is None else first
+    stop = max(reach[1] for reach in reaches) + blend if last is None else last
     rows = np.flatnonzero((take.frame >= start) & (take.frame <= stop))
     if not len(rows):
         raise RequestError(
@@ -92,9 +98,12 @@ def solved_again(
     rows: range,
     hand_model: HandModel,
     progress: Progress | None = None,
+    blend: int = BLEND_FRAMES,
 ) -> Take:
-    """The take with the rows solved again; all others as they are. Without corrections that is what it holds already,
-    to a hundredth of a millimetre or so."""
+    """The take with the rows solved again, faded in over `blend` frames at their ends; all others as they are.
+
+    Without corrections that is what it holds already, to a hundredth of a millimetre or so.
+    """
     model = hand_model.to("cpu", torch.float64)
     _check_model(take, model)
     shape = _shape(take, model)
@@ -110,7 +119,7 @@ def solved_again(
     turns = with_unfree_turns(shape.parameterisation, poses.poses.pose_wxyz[span], solved["pose_wxyz"])
     follows = (poses.trust[span] == GIVES_WAY)[..., None, None]
     solved["pose_wxyz"] = np.where(follows, turns, solved["pose_wxyz"])
-    result = with_told_evidence(blended(take, solved, poses, rows, model), take, told, solved, rows)
+    result = with_told_evidence(blended(take, solved, poses, rows, model, blend), take, told, solved, rows)
     kept = [item for item in corrections if item.kind in _REMEMBERED]
     return replace(result, meta=_with_corrections(take.meta, [*earlier, *kept]))
 

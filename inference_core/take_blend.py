@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +20,6 @@ from inference_core.shared import quaternions
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.take import Take
 
-# Frames at the range's ends over which it is faded in.
-BLEND_FRAMES: Final = 6
 _TURNS = ("root_wxyz", "pose_wxyz")
 
 Floats = NDArray[np.floating]
@@ -65,14 +63,15 @@ def solved_rows(solution: ShotSolution, rows: range, part: range) -> dict[str, F
 
 
 def blended(
-    take: Take, solved: Mapping[str, Floats], poses: ToldPoses, rows: range, model: HandModel
+    take: Take, solved: Mapping[str, Floats], poses: ToldPoses, rows: range, model: HandModel, blend: int
 ) -> Take:
-    """The take with the solved rows, faded in at their ends; poses that are to stay are as they were given."""
+    """The take with the solved rows, faded in over so many frames at their ends; poses that are to stay stay."""
     span = slice(rows.start, rows.stop)
     present = solved["present"].copy()
     stay = poses.stay[span]
     present[stay] = poses.present[span][stay]
-    share = _fade(rows, take.frame_count)[:, None]
+    fade = _fade(rows, take.frame_count, blend)
+    share = fade[:, None]
     old_there = take.present[span] != ABSENT
     share = np.where(old_there, share, 1.0)  # a hand that was not there has nothing to come from
     arrays: dict[str, Any] = {}
@@ -91,7 +90,6 @@ def blended(
             mixed = np.where(stay, old[span], old[span] + share * (solved[name] - old[span]))
             arrays[name] = np.where(present == ABSENT, 0, np.clip(mixed, 0, 1))
     if take.contact is not None:
-        fade = _fade(rows, take.frame_count)
         arrays["contact"] = take.contact[span] + fade * (solved["contact"] - take.contact[span])
     return _with_rows(take, arrays, span)
 
@@ -135,14 +133,14 @@ def _with_rows(take: Take, arrays: dict[str, Any], span: slice) -> Take:
     return replace(take, **changed)
 
 
-def _fade(rows: range, count: int) -> NDArray[np.float64]:
+def _fade(rows: range, count: int, blend: int) -> NDArray[np.float64]:
     """(R,) shares of the new motion: 1 but for the ends beyond which the take goes on."""
     share: NDArray[np.float64] = np.ones(len(rows))
     at = np.arange(len(rows), dtype=np.float64)
     if rows.start > 0:
-        share = np.minimum(share, (at + 1) / (BLEND_FRAMES + 1))
+        share = np.minimum(share, (at + 1) / (blend + 1))
     if rows.stop < count:
-        share = np.minimum(share, (len(rows) - at) / (BLEND_FRAMES + 1))
+        share = np.minimum(share, (len(rows) - at) / (blend + 1))
     return share**2 * (3 - 2 * share)
 
 

@@ -15,6 +15,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from inference_core.shared.errors import DuohandError
+from inference_core.shared.messages import CaptureRequest
 
 from ..engine.job import CaptureJob, JobQueue, JobState, Phase
 from ..engine.warm import WarmEngine
@@ -65,7 +66,14 @@ class Runs:
     def coming(self) -> dict[str, str]:
         """Footage by take path, of the takes that are not in their scenes yet."""
         landing = [(item.path, item.target.settings.footage) for item, _ in self._landings]
-        return dict([(job.request.out, job.request.footage) for job in self._targets] + landing)
+        return dict(
+            [
+                (job.request.out, job.request.footage)
+                for job in self._targets
+                if isinstance(job.request, CaptureRequest)
+            ]
+            + landing
+        )
 
     def add(self, job: CaptureJob, scene: bpy.types.Scene, settings: ApplySettings) -> None:
         """Queue a run whose take goes to the scene."""

@@ -11,13 +11,13 @@ from typing import Final
 
 from inference_core.shared.messages import (
     PROTOCOL_VERSION,
-    CaptureRequest,
     Done,
     Failure,
     Hello,
     Message,
     Notice,
     ProtocolError,
+    Request,
     StageProgress,
     Status,
     decode_message,
@@ -81,7 +81,7 @@ class CaptureJob:
     def __init__(
         self,
         command: Sequence[str],
-        request: CaptureRequest,
+        request: Request,
         log_path: Path,
         hello_s: float = HELLO_S,
         silence_s: float = SILENCE_S,

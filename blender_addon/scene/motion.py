@@ -62,6 +62,25 @@ def raw_motion(take: Take, side: int, rest_frames: Floats, scale: float) -> Bone
     return _bone_motion(take, side, rows, poses, rest_frames, scale)
 
 
+def poses_of(
+    motion: BoneMotion, T_world_cam: NDArray[np.floating], rest_frames: Floats, scale: float
+) -> HandPoses:
+    """The take's terms of a motion on its bones, before cameras T_world_cam (K, 4, 4); undoes solved_motion."""
+    world, offset = world_from_cameras(T_world_cam, scale)
+    bones, rest_to_bone = _bone_turns(rest_frames)
+    turns = motion.rotations_wxyz
+    root = quaternions.multiply(
+        quaternions.multiply(bones[0], turns[:, 0]), quaternions.conjugate(rest_to_bone[0])
+    )
+    root = quaternions.multiply(quaternions.conjugate(quaternions.from_matrix(world)), root)
+    fingers = quaternions.multiply(
+        quaternions.multiply(rest_to_bone[1:], turns[:, 1:]), quaternions.conjugate(rest_to_bone[1:])
+    )
+    wrist = (motion.location @ rest_frames[0].T - offset) / scale
+    wrist_m = np.einsum("kba,kb->ka", world, wrist)
+    return HandPoses(quaternions.normalized(root), quaternions.normalized(fingers), wrist_m)
+
+
 def hand_poses(bones_cam: Floats, rest_frames: Floats) -> HandPoses:
     """The take's terms of bones seen from the camera.
 
@@ -157,9 +176,7 @@ def _bone_motion(
     take: Take, side: int, rows: NDArray[np.int64], poses: HandPoses, rest_frames: Floats, scale: float
 ) -> BoneMotion:
     world, offset = world_from_cameras(take.T_world_cam[rows], scale)
-    from_rest = quaternions.from_matrix(ARMATURE_FROM_REST)
-    bones = quaternions.from_matrix(rest_frames)
-    rest_to_bone = quaternions.multiply(quaternions.conjugate(from_rest), bones)
+    bones, rest_to_bone = _bone_turns(rest_frames)
     root = quaternions.multiply(quaternions.from_matrix(world), poses.root_wxyz.astype(np.float64))
     turns = np.empty((len(rows), 16, 4))
     turns[:, 0] = quaternions.multiply(
@@ -176,6 +193,12 @@ def _bone_motion(
         _continuous(quaternions.normalized(turns)),
         take.present[rows, side] == FILLED,
     )
+
+
+def _bone_turns(rest_frames: Floats) -> tuple[Floats, Floats]:
+    """Of the bones' frames at rest: rotations (16, 4) into the armature, and into MANO's axes at rest."""
+    from_rest, bones = quaternions.from_matrix(ARMATURE_FROM_REST), quaternions.from_matrix(rest_frames)
+    return bones, quaternions.multiply(quaternions.conjugate(from_rest), bones)
 
 
 def _continuous(turns: Floats) -> Floats:

@@ -40,6 +40,17 @@ def _footage_chosen(shot: Any, _context: bpy.types.Context) -> None:
         plate.relink_plate(shot.camera, file)
 
 
+class DUOHAND_PG_touch(bpy.types.PropertyGroup):
+    """Parts of the two hands that touch, or do not, through scene frames first..last, both included."""
+
+    first: IntProperty(name="First", description="First frame of the range")
+    last: IntProperty(name="Last", description="Last frame of the range")
+    falloff: IntProperty(name="Falloff", description="Frames beyond the range over which it comes and goes")
+    kind: StringProperty(description="touch or apart")
+    left: StringProperty(name="Left", description="The left hand's part")
+    right: StringProperty(name="Right", description="The right hand's part")
+
+
 class DUOHAND_PG_shot(bpy.types.PropertyGroup):
     """A take in the scene: where it came from, and how it was laid on the scene's frames and units."""
 
@@ -73,6 +84,9 @@ class DUOHAND_PG_shot(bpy.types.PropertyGroup):
     correctives: BoolProperty(description="Whether its skins have pose correctives", default=True)
     range_first: IntProperty(description="First frame of the scene's range as this shot set it")
     range_last: IntProperty(description="Last frame of the scene's range as this shot set it", default=-1)
+    touches: CollectionProperty(
+        name="Touches", description="Where a person said that hands touch, or do not", type=DUOHAND_PG_touch
+    )
     place: PointerProperty(name="Place", description="The empty that carries the shot", type=bpy.types.Object)
     camera: PointerProperty(name="Camera", description="The camera that sees the shot", type=bpy.types.Object)
     own_camera: BoolProperty(
@@ -118,7 +132,7 @@ class DUOHAND_PG_hand(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (DUOHAND_PG_shot, DUOHAND_PG_range, DUOHAND_PG_smoothed, DUOHAND_PG_hand)
+CLASSES = (DUOHAND_PG_touch, DUOHAND_PG_shot, DUOHAND_PG_range, DUOHAND_PG_smoothed, DUOHAND_PG_hand)
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(CLASSES)
 
 

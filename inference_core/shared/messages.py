@@ -48,6 +48,7 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
         "max_frames": (1, 1e9),
         "first": (0, 1 << 62),
         "last": (0, 1 << 62),
+        "blend": (0, 1000),
     }
 )
 
@@ -101,7 +102,8 @@ class SolveRequest:
     """A range of a take to be solved again, without its footage (docs/corrections.md).
 
     first, last: frame numbers of the footage, both included; None: what the corrections reach. corrections: a file.
-    mano: where the user's MANO files lie now; None: where they lay.
+    mano: where the user's MANO files lie now; None: where they lay. blend: frames at the range's ends over which it is
+    faded into the rest.
     """
 
     take: str
@@ -110,6 +112,7 @@ class SolveRequest:
     last: int | None = None
     corrections: str | None = None
     mano: str | None = None
+    blend: int = 6
 
 
 Request = CaptureRequest | SolveRequest

@@ -8,7 +8,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -113,6 +113,16 @@ class Take:
     def frame_count(self) -> int:
         """Number of frames, T."""
         return len(self.time_s)
+
+
+def part_of_take(take: Take, start: int, stop: int) -> Take:
+    """Rows start up to stop of the take."""
+    timed: dict[str, NDArray[Any]] = {}
+    for name, spec in ARRAYS.items():
+        value = getattr(take, name)
+        if value is not None and (spec.shape[:1] == ("T",) or (name == "K" and value.ndim == 3)):
+            timed[name] = value[start:stop]
+    return replace(take, **timed)
 
 
 def save_take(take: Take, path: Path | str) -> None:

@@ -20,6 +20,7 @@ from inference_core.geometry import rotations
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
 from inference_core.shared.take import Take, save_take
+from tests.inference_core.solve_scenes import meeting_shot, take_of
 
 SIZE_PX = np.array([1280, 720])
 K = np.array([[1100.0, 0, 640], [0, 1100.0, 360], [0, 0, 1]])
@@ -113,6 +114,13 @@ def bare(take: Take) -> Take:
     return replace(take, pose_dirs=None, joint_axes=None, uvs=None)
 
 
+def solved_take() -> Take:
+    """Index fingertips that meet in the picture and not in depth; it can be solved again."""
+    model = load_open_hand()
+    shot = meeting_shot(model, 90)
+    return take_of(model, shot, shot.tracks)
+
+
 TAKES: dict[str, Callable[[], Take]] = {
     "two_hands": made_take,
     "right_only": lambda: without_hand(made_take(), 0, slice(None)),
@@ -126,6 +134,7 @@ TAKES: dict[str, Callable[[], Take]] = {
     "at_30_fps": lambda: made_take(30, 30.0),
     "at_60_fps": lambda: made_take(60, 60.0),
     "long": lambda: made_take(10_000, 30.0),
+    "solved": solved_take,
 }
 
 

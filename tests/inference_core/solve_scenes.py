@@ -2,23 +2,31 @@
 """Shots with known truth for the solve: smooth two-hand motion, projected, with noise as measured on footage."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inference_core.fitting.shot import solve_shot
+from inference_core.footage import FootageInfo
 from inference_core.geometry.camera import Camera, camera_from_fov
 from inference_core.geometry.mirror import mirror
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.shared.take import Take
+from inference_core.take_assembly import assemble_take
+from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
 
 SIZE_PX = (1280, 720)
 # Fingers point up in the picture, palms to the camera: the turn of each flat hand about its wrist.
+_INDEX_TIP = 8
 _UPRIGHT = {0: ((-1.2, 1.2, 1.2)), 1: ((-1.2, -1.2, -1.2))}
 
 
@@ -83,6 +91,35 @@ def make_shot(
     return Shot(
         tracks, camera, time_s, shape.numpy(), wrist_m.numpy(), posed.joints21_m.numpy(), rotations.numpy()
     )
+
+
+def meeting_shot(model: HandModel, count: int) -> Shot:
+    """Index fingertips that meet in the picture; the right hand looks smaller than it is, so farther."""
+    apart = make_shot(model, count, seed=3)
+    shift = apart.joints_m[:, LEFT, _INDEX_TIP] - apart.joints_m[:, RIGHT, _INDEX_TIP]
+    depth = 1.15
+    px = apart.tracks.landmarks_px.astype(np.float64)
+    K = apart.camera.K
+    centre = (K @ apart.joints_m[:, RIGHT, _INDEX_TIP, :, None])[..., 0]
+    centre = centre[:, :2] / centre[:, 2:]
+    target = (K @ apart.joints_m[:, LEFT, _INDEX_TIP, :, None])[..., 0]
+    target = target[:, :2] / target[:, 2:]
+    px[:, RIGHT, :, :2] = (px[:, RIGHT, :, :2] - centre[:, None]) / depth + target[:, None]
+    tracks = replace(apart.tracks, landmarks_px=px.astype(np.float32))
+    return replace(apart, tracks=tracks, wrist_m=apart.wrist_m + np.stack([0 * shift, shift], 1))
+
+
+def take_of(model: HandModel, shot: Shot, tracks: HandTracks) -> Take:
+    """The take of the shot as solved from those tracks."""
+    predictions, count = shot.network(0.0), len(shot.time_s)
+    solution = solve_shot(tracks, shot.camera, shot.time_s, model, predictions=predictions)
+    info = FootageInfo("made.mp4", "movie", shot.camera.size_px, 30.0, range(count), count / 30, "made")
+    numbers, values = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    detections = ShotDetections(
+        numbers, numbers, values, values, values, values, values, shot.time_s, shot.camera.size_px
+    )
+    meta: dict[str, Any] = {"settings": {"smooth": 0.5, "hand_length_mm": None, "mano": None}}
+    return assemble_take(solution, tracks, shot.camera, info, detections, model, meta, predictions)
 
 
 def mirrored(shot: Shot) -> HandTracks:

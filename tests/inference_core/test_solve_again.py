@@ -4,7 +4,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from inference_core.__main__ import main
 from inference_core.fitting.capsules import closest_points, fit_capsules
 from inference_core.fitting.contact import TIP_CAPSULES
 from inference_core.fitting.parameterisation import make_parameterisation
-from inference_core.fitting.shot import solve_shot
-from inference_core.footage import FootageInfo
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.shared.corrections import Correction, corrections_from, corrections_text
@@ -24,10 +21,7 @@ from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import Take, load_take, save_take
 from inference_core.solve_again import solved_again, span_of
-from inference_core.take_assembly import assemble_take
-from inference_core.tracking.detections import ShotDetections
-from inference_core.tracking.hand_tracks import HandTracks
-from tests.inference_core.solve_scenes import Shot, make_shot
+from tests.inference_core.solve_scenes import Shot, meeting_shot, take_of
 
 COUNT = 110
 ROWS = range(50, 80)
@@ -41,36 +35,12 @@ def model() -> HandModel:
 
 @pytest.fixture(scope="module")
 def shot(model: HandModel) -> Shot:
-    """Index fingertips that meet in the picture; the right hand looks smaller than it is, so farther."""
-    apart = make_shot(model, COUNT, seed=3)
-    shift = apart.joints_m[:, LEFT, INDEX_TIP] - apart.joints_m[:, RIGHT, INDEX_TIP]
-    depth = 1.15
-    px = apart.tracks.landmarks_px.astype(np.float64)
-    K = apart.camera.K
-    centre = (K @ apart.joints_m[:, RIGHT, INDEX_TIP, :, None])[..., 0]
-    centre = centre[:, :2] / centre[:, 2:]
-    target = (K @ apart.joints_m[:, LEFT, INDEX_TIP, :, None])[..., 0]
-    target = target[:, :2] / target[:, 2:]
-    px[:, RIGHT, :, :2] = (px[:, RIGHT, :, :2] - centre[:, None]) / depth + target[:, None]
-    tracks = replace(apart.tracks, landmarks_px=px.astype(np.float32))
-    return replace(apart, tracks=tracks, wrist_m=apart.wrist_m + np.stack([0 * shift, shift], 1))
+    return meeting_shot(model, COUNT)
 
 
 @pytest.fixture(scope="module")
 def take(model: HandModel, shot: Shot) -> Take:
     return take_of(model, shot, shot.tracks)
-
-
-def take_of(model: HandModel, shot: Shot, tracks: HandTracks) -> Take:
-    predictions = shot.network(0.0)
-    solution = solve_shot(tracks, shot.camera, shot.time_s, model, predictions=predictions)
-    info = FootageInfo("made.mp4", "movie", shot.camera.size_px, 30.0, range(COUNT), COUNT / 30, "made")
-    numbers, values = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    detections = ShotDetections(
-        numbers, numbers, values, values, values, values, values, shot.time_s, shot.camera.size_px
-    )
-    meta: dict[str, Any] = {"settings": {"smooth": 0.5, "hand_length_mm": None, "mano": None}}
-    return assemble_take(solution, tracks, shot.camera, info, detections, model, meta, predictions)
 
 
 def test_without_corrections_it_is_what_it_was_and_outside_it_is_so_to_the_bit(

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The solve of a range that runs, one at a time: polled by Blender's timer, its answer keyed when it comes."""
+
+import atexit
+import time
+from typing import Final
+
+import bpy
+
+from inference_core.shared.errors import DuohandError
+
+from ..capture.runs import RUNS, Outcome
+from ..engine.environment import worker_command
+from ..engine.job import CaptureJob, Phase
+from ..engine.warm import IDLE_S
+from ..preferences import addon_preferences
+from ..sidebar import redraw
+from .range_solve import RangeSolve, brought_back
+
+POLL_S: Final = 0.05
+
+
+class Solves:
+    """The one solve of this Blender, if any, and what came of the last one."""
+
+    def __init__(self) -> None:
+        self._running: tuple[RangeSolve, CaptureJob] | None = None
+        self.last: Outcome | None = None
+
+    @property
+    def text(self) -> str:
+        """What is being done; empty where nothing is."""
+        return "" if self._running is None else self._running[1].state.text
+
+    def start(self, solve: RangeSolve) -> None:
+        """Hand the range to the engine; it goes on from Blender's timer."""
+        preferences = addon_preferences()
+        log = preferences.log_path(time.strftime("solve-%Y%m%d-%H%M%S"))
+        command = worker_command(preferences.engine_path(), IDLE_S)
+        job = CaptureJob(command, solve.request, log, warm=RUNS.warm_engine)
+        self._running, self.last = (solve, job), None
+        job.start()
+        if not bpy.app.background and not bpy.app.timers.is_registered(_keep_polling):
+            bpy.app.timers.register(_keep_polling, first_interval=POLL_S, persistent=True)
+
+    def step(self) -> Outcome | None:
+        """What came of the solve, once it has ended."""
+        if self._running is None:
+            return None
+        solve, job = self._running
+        if not job.poll().ended:
+            return None
+        self._running = None
+        self.last = self._concluded(solve, job)
+        solve.forget_files()
+        return self.last
+
+    def abandon(self) -> None:
+        """End it at once; nothing is keyed."""
+        if self._running is not None:
+            solve, job = self._running
+            self._running = None
+            job.abandon()
+            solve.forget_files()
+
+    def _concluded(self, solve: RangeSolve, job: CaptureJob) -> Outcome:
+        state = job.state
+        if state.phase is not Phase.DONE:
+            return Outcome(
+                state.error or "The solve was cancelled", state.phase is Phase.FAILED, state.log_path
+            )
+        try:
+            text = brought_back(solve)
+        except DuohandError as error:
+            return Outcome(str(error), is_error=True, log_path=state.log_path)
+        if not bpy.app.background:
+            bpy.ops.ed.undo_push(message="Duohand Contact")
+        return Outcome(text)
+
+
+SOLVES: Final = Solves()
+
+
+def _keep_polling() -> float | None:
+    SOLVES.step()
+    redraw("VIEW_3D")
+    return POLL_S if SOLVES.text else None
+
+
+def register() -> None:
+    atexit.register(SOLVES.abandon)
+
+
+def unregister() -> None:
+    atexit.unregister(SOLVES.abandon)
+    SOLVES.abandon()
+    if bpy.app.timers.is_registered(_keep_polling):
+        bpy.app.timers.unregister(_keep_polling)
