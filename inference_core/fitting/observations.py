@@ -23,6 +23,10 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 # was seen a little before and after, or within so many frames: one that is not seen again has mostly left.
 _NETWORK_PRESENCE, _NETWORK_CONFIDENCE, _CONFIDENCE_NEAR = 0.5, 0.3, 0.1
 _OPEN_END_FRAMES = 6
+# The landmarks of a hand err together in its size in the picture, and so in its distance. Where they are unsure they
+# are read too small: the mean of what may be is smaller than any of it. By mean score, of synthetic clips.
+_SIZE_SIGMA, _SURE, _SIGMA_OF_DOUBT = 0.015, 0.65, 0.4
+_BIASED_BELOW, _BIAS_OF_DOUBT, _DOUBT_FRAMES = 0.70, 0.30, 6
 # Farther apart than this many median frame times, frames are not neighbours: too much may have happened.
 _LONGEST_STEP = 12.0
 
@@ -54,8 +58,8 @@ class Observations:
     side, frame (N,) int64; time (N,) in median frame times; K (N, 3, 3); pixels (N, 21, 2), score (N, 21),
     zero where nothing was seen; diagonal_px (N,) of the landmarks' box; world_m (N, 21, 3) centred, turned
     from the crop's line of sight into camera axes; other (N,) index of the same frame's other hand, or -1;
-    T_world_cam (N, 4, 4) where the camera stood; size_error (N,) by which share the landmarks are expected to show the
-    hand too small.
+    T_world_cam (N, 4, 4) where the camera stood; size_error, size_sigma (N,): by which share the landmarks are expected
+    to show the hand too large, all together about their middle, and how surely.
     """
 
     side: Tensor
@@ -69,6 +73,7 @@ class Observations:
     other: Tensor
     T_world_cam: Tensor
     size_error: Tensor
+    size_sigma: Tensor
     network: NetworkTargets | None
 
     def __len__(self) -> int:
@@ -176,8 +181,24 @@ def gather(
         other=_other_hands(side, frame),
         T_world_cam=_poses(camera, frame),
         size_error=torch.zeros(len(frame)).double(),
+        size_sigma=torch.full((len(frame),), _SIZE_SIGMA).double(),
         network=None if network is None else _network_targets(network, pick, axes),
     )
+
+
+def with_size_errors(seen: Observations) -> Observations:
+    """The observations with the size errors that the landmarks' scores tell of."""
+    score = seen.score.mean(-1)
+    sigma = _SIZE_SIGMA + _SIGMA_OF_DOUBT * (_SURE - score).clamp(min=0)
+    too_small = _BIAS_OF_DOUBT * (_BIASED_BELOW - _around(seen, score)).clamp(min=0)
+    return replace(seen, size_sigma=sigma, size_error=torch.where(seen.seen, -too_small, 0.0))
+
+
+def _around(seen: Observations, score: Tensor) -> Tensor:
+    """(N,) mean scores of the seen frames around each: how unsure the landmarks are of a hand, not of one frame."""
+    near = (seen.time[:, None] - seen.time).abs() <= _DOUBT_FRAMES
+    near = (near & (seen.side[:, None] == seen.side) & seen.seen).double()
+    return near @ score / near.sum(1).clamp(min=1)
 
 
 def _poses(camera: Camera, frame: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ LANDMARKS, JOINTS = slice(0, 21), slice(21, 42)
 # Standard deviations. Of landmarks: as a share of the diagonal of the hand's box (346 px: 3 px). MediaPipe's own
 # 2D and world landmarks disagree by 6 px there, hence the wide world one.
 _PIXEL_SHARE, _PIXEL_DELTA = 0.009, 2.5
-# The landmarks of a hand err together in its size in the picture by this share, and so in its distance.
-_SIZE_SIGMA, _SIZE_STEPS = 0.015, 3
+# So many steps find the size error that landmarks of a hand share.
+_SIZE_STEPS = 3
 _WORLD_M, _WORLD_DELTA = 0.0068, 2.7
 # Of the resting pose: flexion, spread, twist in degrees; and of the last joint's flexion about 0.6 of the one
 # before, to which one tendon ties it.
@@ -37,7 +37,7 @@ _TENDON_DEG, _TENDON_RATIO = 20.0, 0.6
 _LIMIT_DEG = 1.5
 # Of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_DELTA = 10.0, 14.0, 2.5
-_NETWORK_JOINT_M, _NETWORK_IMAGE, _NETWORK_DEPTH = 0.010, 0.012, 0.02
+_NETWORK_JOINT_M, _NETWORK_IMAGE, _NETWORK_DEPTH = 0.010, 0.012, 0.03
 # A network has read the world landmarks: beside a fully confident one this share of them counts no more.
 _WORLD_READ = 0.8
 
@@ -152,20 +152,20 @@ def _pixel_errors(seen: Observations, posed: PosedPoints) -> _PixelErrors:
     The size error is eliminated, frame by frame, at its own optimum: derivatives by the unknowns need none of it.
     """
     sigma_px = _PIXEL_SHARE * seen.diagonal_px[:, None, None]
-    residual = (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels) / sigma_px
     share = seen.score[..., None] / seen.score.sum(-1)[:, None, None].clamp(min=1e-9)
     size = (seen.pixels - (seen.pixels * share).sum(1, keepdim=True)) / sigma_px
+    residual = (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels) / sigma_px
     weight = seen.score
     error = residual
-    size_error, expected = seen.size_error, seen.size_error * _SIZE_SIGMA**-2
+    size_error, expected = seen.size_error, seen.size_error * seen.size_sigma**-2
     for _ in range(_SIZE_STEPS):
         own = (weight[..., None] * size).flatten(1)
         slope, curvature = (own * residual.flatten(1)).sum(1), (own * size.flatten(1)).sum(1)
-        size_error = (expected - slope) / (_SIZE_SIGMA**-2 + curvature)
+        size_error = (expected - slope) / (seen.size_sigma**-2 + curvature)
         error = residual + size_error[:, None, None] * size
         weight = pseudo_huber(error.norm(dim=-1), _PIXEL_DELTA)[0] * seen.score
     cost = pseudo_huber(error.norm(dim=-1), _PIXEL_DELTA)[1] * seen.score
-    off = (size_error - seen.size_error) / _SIZE_SIGMA
+    off = (size_error - seen.size_error) / seen.size_sigma
     return _PixelErrors(error, weight, cost, size, 0.5 * off.square())
 
 
@@ -185,7 +185,7 @@ def _pixel_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor) -> Row
     # With the size error eliminated the squared rows are J' (I - c v v') J: rows (I - k v v') J, and the residual so
     # that the gradient stays J' r.
     length = size.square().sum(1).clamp(min=1e-12)
-    kept = (1 / (1 + _SIZE_SIGMA**2 * length)).sqrt()
+    kept = (1 / (1 + seen.size_sigma.square() * length)).sqrt()
     k = (1 - kept) / length
     rows = rotated - (k[:, None] * size)[..., None] * (size[:, None] @ rotated)
     back = residual + ((k / kept) * (size * residual).sum(1))[:, None] * size

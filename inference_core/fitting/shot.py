@@ -28,7 +28,7 @@ from inference_core.fitting.gaps import bridge
 from inference_core.fitting.given import Given, doubted, with_told_poses
 from inference_core.fitting.glitches import distrusted, glitches
 from inference_core.fitting.interaction import depth_ties, draws, pair_cost, pair_equations, pairs
-from inference_core.fitting.observations import Observations, gather, usable_presence
+from inference_core.fitting.observations import Observations, gather, usable_presence, with_size_errors
 from inference_core.fitting.parameterisation import HandState, pose_points
 from inference_core.fitting.residuals import frame_cost, frame_normal, reprojection_px
 from inference_core.fitting.settings import SolveSettings
@@ -115,6 +115,7 @@ def solve_evidence(
                 frames,
             )
             if len(seen):
+                seen = with_size_errors(seen)
                 record.add(seen, frames, _solve_window(shape, seen, capsules, settings.smooth, given))
             if progress is not None:
                 progress(SOLVE, frames.stop, count)

@@ -25,7 +25,7 @@ from inference_core.fitting.parameterisation import (
     HandParameterisation,
     HandState,
 )
-from inference_core.fitting.residuals import NormalEquations
+from inference_core.fitting.residuals import NormalEquations, pseudo_huber
 from inference_core.geometry.rotations import log
 
 # Sigma of a calm hand's accelerations, a frame time squared: image-depth as a share of the distance (0.001 is 0.6 mm
@@ -37,6 +37,10 @@ _ENERGY_REACH = 3
 # The energy is measured on what the smoothing has left of it, hence more than once counted: with 1 a hand that
 # waves at full speed lags, with 12 a calm one keeps a third more of its shake (measured on shots with known truth).
 _ENERGY_SHARE = 4.0
+# A hand's depth is seen so badly that errors last for half a second. A hand rests rather than drifts: as long as speeds
+# in depth, a share of the distance in a frame time, are small they cost more than what causes them; large ones cost
+# little more.
+_DEPTH_SPEED, _DEPTH_SPEED_DELTA = 0.003, 1.0
 # In a gap nothing holds the hand: there its speed too is kept low, lest it overshoots.
 _GAP_SPEED = 0.02
 
@@ -55,7 +59,7 @@ def sigmas(seen: Observations, state: HandState, parameterisation: HandParameter
     energy = _averaged(energy, inner, _run_numbers(seen))
     image, depth, root, fingers = energy[:, :1], energy[:, 1:2], energy[:, 2:3], energy[:, 3:]
     # The hand moves in depth as it does across the picture, where it is seen far better.
-    depth = torch.minimum(depth, 2 * image + depth.clamp(max=9 * _DEPTH_FLOOR**2))
+    depth = torch.minimum(depth, 0.5 * image + depth.clamp(max=9 * _DEPTH_FLOOR**2))
     finger_of = parameterisation.free // 9
     floors = torch.tensor([_IMAGE_FLOOR] * 2 + [_DEPTH_FLOOR]).double()
     floors = torch.cat(
@@ -95,14 +99,14 @@ def temporal_normal(
     near[:-1] += (here * after * weight)[:-1]
     near[:-1] += (before * here * weight)[1:]
     far[:-2] += (before * after * weight)[1:-1]
-    speed = _gap_speed_weight(seen)[:, None]
+    speed, speed_cost = _speed_weights(seen, first, strength)
     pull = speed * first
     gradient[:-1] -= pull
     gradient[1:] += pull
     diagonal[:-1] += speed
     diagonal[1:] += speed
     near[:-1] -= speed
-    cost = 0.5 * (residual**2 / weight.clamp(min=1e-30)).sum() + 0.5 * (speed * first**2).sum()
+    cost = 0.5 * (residual**2 / weight.clamp(min=1e-30)).sum() + speed_cost
     return Banded(diagonal, near, far, gradient, cost)
 
 
@@ -247,11 +251,18 @@ def _second_difference(first: Tensor, steps: _Steps) -> Tensor:
     return steps.after[:, None] * next_ - steps.before[:, None] * past
 
 
-def _gap_speed_weight(seen: Observations) -> Tensor:
-    """(N - 1,) weight of the squared speed, where either end has no landmarks of its own."""
-    held = seen.seen
-    gap = ~(held[1:] & held[:-1]) & (seen.steps > 0)
-    return gap / (_GAP_SPEED**2 * seen.steps.clamp(min=1e-3))
+def _speed_weights(seen: Observations, first: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
+    """(N - 1, D) weights of squared speeds, of all unknowns where either end has no landmarks of its own and of the
+    depth everywhere, and what they cost ()."""
+    held, steps = seen.seen, seen.steps
+    gap = ~(held[1:] & held[:-1]) & (steps > 0)
+    weight = (gap / (_GAP_SPEED**2 * steps.clamp(min=1e-3)))[:, None].expand_as(first).clone()
+    cost = 0.5 * (weight * first**2).sum()
+    own = torch.minimum(strength[1:], strength[:-1]) * (steps > 0) * steps
+    speed = first[:, DEPTH.start] / steps.clamp(min=1e-3)
+    share, depth_cost = pseudo_huber(speed / _DEPTH_SPEED, _DEPTH_SPEED_DELTA)
+    weight[:, DEPTH.start] += own * share / (_DEPTH_SPEED * steps.clamp(min=1e-3)).square()
+    return weight, cost + (own * depth_cost).sum()
 
 
 def _groups(parameterisation: HandParameterisation) -> Tensor:

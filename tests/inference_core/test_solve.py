@@ -77,6 +77,32 @@ def test_fast_motion_keeps_its_size_and_does_not_lag(model: HandModel) -> None:
         assert np.argmin(errors) == 1
 
 
+def test_hand_that_is_read_now_larger_now_smaller_by_unsure_landmarks_stays_where_it_is(
+    model: HandModel,
+) -> None:
+    still = make_shot(model, 40, seed=4, speed=0.0, noise=0.3)
+    wave = 1 + 0.08 * np.sin(np.arange(40) / 40 * 2 * np.pi * 3)[:, None, None, None]
+    px = still.evidence.landmarks_px.copy()
+    middle = px[..., :2].mean(2, keepdims=True)
+    px[..., :2] = middle + (px[..., :2] - middle) * wave
+    px[..., 2] = 0.5
+    solved = _solve(model, replace(still, evidence=replace(still.evidence, landmarks_px=px)))
+    depth_m = solved.wrist_cam_m[..., 2]
+    raw_m = solved.raw_wrist_cam_m[..., 2]
+    assert (np.ptp(depth_m, axis=0) < 0.15 * np.ptp(raw_m, axis=0)).all()
+
+
+def test_hand_that_is_pushed_towards_the_camera_arrives(model: HandModel) -> None:
+    shot = make_shot(model, 60, seed=5, speed=0.0, noise=0.5)
+    way = 1 - 0.35 * np.clip((np.arange(60) - 25) / 8, 0, 1)[:, None, None, None]
+    camera, px = shot.camera, shot.evidence.landmarks_px.copy()
+    centre = camera.K[:2, 2]
+    px[..., :2] = centre + (px[..., :2] - centre) / way
+    depth_m = _solve(model, replace(shot, evidence=replace(shot.evidence, landmarks_px=px))).wrist_cam_m[..., 2]
+    share = depth_m[45:].mean(0) / depth_m[:15].mean(0)
+    assert np.abs(share - 0.65).max() < 0.05
+
+
 def test_gap_is_bridged_by_the_motion_on_both_sides(model: HandModel, shot: Shot) -> None:
     solved = _solve(model, replace(shot, tracks=without(shot.tracks, GAP, 1)))
     assert (solved.present[GAP, 1] == FILLED).all() and np.isfinite(solved.joints_cam_m).all()

@@ -208,6 +208,8 @@ def test_temporal_terms_are_the_squares_of_accelerations(
     parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
     sigma = torch.full((len(seen), parameterisation.size), 0.3).double()
+    image_depth = torch.cat([state.image_depth[:, :2], torch.full((len(seen), 1), -0.5).double()], -1)
+    state = replace(state, image_depth=image_depth)  # speeds in depth cost something by themselves
     temporal = temporal_normal(seen, state, parameterisation, sigma, torch.ones(len(seen)).double())
     expected = 0.5 * (accelerations(seen, state, parameterisation) / 0.3).square().sum()
     assert torch.isclose(temporal.cost, expected)
