@@ -24,9 +24,10 @@ from training.data.conditioning_noise import ConditioningNoise, with_degraded_co
 from training.data.sample import Sample
 from training.data.sources import AheadSource, PreparedSource
 from training.data.synthetic_source import SyntheticSource, made_samples
-from training.feature_cache.__main__ import features
+from training.feature_cache.make import features
 from training.presets import DIR_S_RUN, DIR_S_WHOLE
-from training.trainer.learner import Learner, build_optimiser, compile_or_stay_eager, lay_out_channels_last
+from training.trainer.dir_learner import DirLearner, build_optimiser
+from training.trainer.learner import compile_or_stay_eager, lay_out_channels_last
 from training.trainer.supervision import TOTAL
 
 
@@ -87,7 +88,7 @@ def trainer(experiment: Experiment, device: torch.device, compiled: bool = False
         lay_out_channels_last(network)
     if compiled:
         compile_or_stay_eager(network)
-    learner = Learner(network, load_hand_model().to(device), experiment)
+    learner = DirLearner(network, load_hand_model().to(device), experiment)
     optimiser = build_optimiser(network, experiment.optimiser)
 
     def step(sample: Sample) -> None:

@@ -19,7 +19,7 @@ python=${PYTHON:-python3}
 work=runs/gpu
 out=${OUT:-$work/out}
 parts=${PARTS:-gpu_parts}
-head_run=$work/head
+head_run=$work/landmark-head
 dir_run=$work/dir-s-whole
 shipped=inference_core/two_hand/assets/dir-s
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
@@ -31,15 +31,15 @@ if [ "$dry" = 1 ]; then
     in_all=3600
     renderer=(--device cpu --batch 4 --chunk 4 --repeats 1)
     crops=(--device cpu --picture-px 128 --backgrounds 4 --shards 1 --cuts 1)
-    head=(--device cpu --batch 8 --steps 4)
-    dir=(--run.device cpu --run.batch 2 --run.no-compile --run.no-pictures --data.held-out 4 --run.steps 4
+    head=(--run.device cpu --run.batch 8 --run.steps 4)
+    dir=(--run.device cpu --run.batch 2 --run.no-compile --run.no-pictures --data.validation 4 --run.steps 4
         --data.synthetic.backgrounds 4 --data.synthetic.chunk 2)
     network=(--device cpu --batch 1 --rounds 1)
 else
     device=cuda
     renderer=(--device cuda --repeats 3)
     crops=(--device cuda --shards 4000 --cuts 2)
-    head=(--device cuda --batch 512 --steps 1000000 --minutes "${HEAD_MINUTES:-1.8}")
+    head=(--run.device cuda --run.batch 512 --run.time-limit-s "${HEAD_SECONDS:-108}")
     dir=(--run.device cuda --run.time-limit-s "${DIR_SECONDS:-600}" --run.save-every-s 60 --run.evaluate-every 1000)
     network=(--device cuda --batch 64)
 fi
@@ -68,7 +68,7 @@ install_wheels() {
 take_up() {
     local from=$1 run=$2 files=("$1"/state-*.part)
     [ ${#files[@]} = 0 ] || [ -e "$run/checkpoint.pt" ] && return
-    "$python" -m training.trainer.checkpoint_parts join "$from" "$run" && echo "taken up from $from"
+    "$python" -m training convert checkpoint-parts join "$from" "$run" && echo "taken up from $from"
 }
 
 install_wheels
@@ -88,20 +88,20 @@ step renderer $((dry ? 600 : 60)) "$python" -m benchmarks.synthetic "${renderer[
 
 # Crops are made beside the head's training, which takes in shards as they appear; afterwards dir-s-whole has the device
 # to itself.
-step "held-out crops" $((dry ? 600 : 30)) "$python" -m training.hand_crops "$work/crops" --whole-pictures "${crops[@]}" \
+step "validation crops" $((dry ? 600 : 30)) "$python" -m training generate crops "$work/crops" --whole-pictures "${crops[@]}" \
     --shards $((dry ? 1 : 8)) --seed 900000001
-step "first crops" $((dry ? 600 : 30)) "$python" -m training.hand_crops "$work/crops" --whole-pictures "${crops[@]}" --shards $((dry ? 1 : 8))
-"$python" -m training.hand_crops "$work/crops" --whole-pictures "${crops[@]}" >"$work/crops.log" 2>&1 &
+step "first crops" $((dry ? 600 : 30)) "$python" -m training generate crops "$work/crops" --whole-pictures "${crops[@]}" --shards $((dry ? 1 : 8))
+"$python" -m training generate crops "$work/crops" --whole-pictures "${crops[@]}" >"$work/crops.log" 2>&1 &
 maker=$!
-step head $(($(left) / 4)) "$python" -m training.trainer.landmark_head "$work/crops" "$head_run" "${head[@]}" \
-    --start-from "$shipped/landmark_head.safetensors"
+step head $(($(left) / 4)) "$python" -m training train landmark-head --crops "$work/crops" --run.out "$work" "${head[@]}" \
+    --run.init-from "$shipped/landmark_head.safetensors"
 kill "$maker" 2>/dev/null
 wait "$maker" 2>/dev/null
 tail -c 200 "$work/crops.log"
 
 # The measurements after it take a minute and a half.
 for_dir=$(($(left) - 110))
-step dir-s-whole $((for_dir + 40)) "$python" -m training.train dir-s-whole --run.out "$work" --run.init-from "$shipped" \
+step dir-s-whole $((for_dir + 40)) "$python" -m training train dir-s-whole --run.out "$work" --run.init-from "$shipped" \
     --run.stop-after-s "$for_dir" "${dir[@]}"
 
 for name in dir-release dir-s; do
@@ -110,11 +110,11 @@ done
 
 mkdir -p "$out/head" "$out/dir"
 cp "$head_run/landmark_head.safetensors" "$out/head/"
-"$python" -m training.trainer.checkpoint_parts split "$head_run" "$out/head"
+"$python" -m training convert checkpoint-parts split "$head_run" "$out/head"
 if grep -q "^dir-s-whole: .*; complete" "$out/log.txt" && [ -e "$dir_run/weights/weights.safetensors" ]; then
-    "$python" -m training.convert.weight_parts split "$dir_run/weights" "$out/dir"
+    "$python" -m training convert weight-parts split "$dir_run/weights" "$out/dir"
 else
-    "$python" -m training.trainer.checkpoint_parts split "$dir_run" "$out/dir"
+    "$python" -m training convert checkpoint-parts split "$dir_run" "$out/dir"
 fi
 find "$out" -type f -size +16000k -exec echo "too large to travel: {}" \;
 find "$out" -type f -exec ls -l {} +

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, cast
 
 from inference_core.two_hand.configuration import NetworkConfiguration
 from training.data.augment import AugmentSettings
@@ -99,6 +99,40 @@ class Experiment:
         return self.run.out / self.name
 
 
+class Plan(Protocol):
+    """What the training loop knows of an experiment, whatever network it trains."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        ...
+
+    @property
+    def optimiser(self) -> OptimiserSettings:
+        """How it learns."""
+        ...
+
+    @property
+    def run(self) -> RunSettings:
+        """How long, and on which machine."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeadExperiment:
+    """Everything a run of the landmark head depends on. crops: the folder that `generate crops` writes."""
+
+    name: str
+    crops: Path | None = None
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        return self.run.out / self.name
+
+
 # Fields of RunSettings that may differ between the pieces of one run.
 _PASSING = frozenset(
     [
@@ -108,9 +142,9 @@ _PASSING = frozenset(
 )
 
 
-def experiment_json(experiment: Experiment) -> dict[str, Any]:
+def experiment_json(experiment: Plan) -> dict[str, Any]:
     """The experiment as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(experiment), default=str))
+    return json.loads(json.dumps(dataclasses.asdict(cast(Any, experiment)), default=str))
 
 
 def differences(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:

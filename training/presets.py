@@ -5,7 +5,7 @@ import dataclasses
 from dataclasses import replace
 
 from inference_core.two_hand.configuration import DIR_PAPER, DIR_RELEASE, DIR_S
-from training.config import DataSettings, Experiment, OptimiserSettings, RunSettings
+from training.config import DataSettings, Experiment, HeadExperiment, OptimiserSettings, RunSettings
 from training.data.augment import LIGHT_AUGMENTATION, AugmentSettings
 from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING, ConditioningNoise
 from training.trainer.supervision import LossWeights
@@ -79,6 +79,16 @@ DIR_S_WHOLE = replace(
     losses=replace(DIR_S_RUN.losses, vertices=10.0, vertices_uv=10.0, edge=1.0, normal=0.05),
     optimiser=replace(DIR_S_RUN.optimiser, backbone_share=0.5),
     run=RunSettings(steps=20_000, batch=256, compile=True),
+)
+
+# The landmark head, on hand crops; a trained one goes on with --run.init-from. Where it starts from the landmark
+# network, whose layers are the "backbone" here, those learn more slowly than the new ones.
+LANDMARK_HEAD = HeadExperiment(
+    name="landmark-head",
+    optimiser=OptimiserSettings(
+        learning_rate=5e-4, backbone_share=0.4, weight_decay=0.02, warmup_steps=200, final_share=1e-3
+    ),
+    run=RunSettings(steps=4000, batch=64, save_every_s=60.0),
 )
 
 # The paper's table 2: its basic model (no refinement) and what each part is worth.

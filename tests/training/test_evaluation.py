@@ -19,8 +19,8 @@ from tests.training.made_samples import made_sample
 from training.convert import weight_parts
 from training.data.sample import Sample
 from training.evaluation import report
-from training.evaluation.__main__ import EvaluationError, load_predictions
 from training.evaluation.clips import clip_errors
+from training.evaluation.evaluate import EvaluationError, load_predictions
 from training.evaluation.scoring import Predicted, groups, joined, measured, summarised
 from training.trainer.run_folder import hands_picture, read_curves
 

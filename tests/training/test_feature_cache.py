@@ -29,9 +29,9 @@ from inference_core.two_hand.records import Conditioning
 from training.data.sample import Sample, uv_from_camera
 from training.data.synthetic_source import made_samples
 from training.evaluation.clips import clip_camera
-from training.feature_cache.__main__ import features, make_set
 from training.feature_cache.from_clips import cut_samples
 from training.feature_cache.from_stills import with_hand_crops
+from training.feature_cache.make import features, make_set
 from training.feature_cache.refine import refine_set, refined
 from training.feature_cache.source import FeatureCacheSource, validation_set, with_vertices
 from training.feature_cache.store import (

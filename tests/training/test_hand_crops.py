@@ -3,6 +3,7 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, load
 from inference_core.landmarks.landmark_network import CROP_PX
 from inference_core.landmarks.weights import load_landmark_network, load_landmark_networks
 from inference_core.shared.skeleton import LEFT, RIGHT
+from training.config import HeadExperiment
 from training.feature_cache.store import SetError, from_bytes
 from training.hand_crops.early_features import early_features, fastest_reader, torch_reader
 from training.hand_crops.layers import LAYER_PX, ROOM, Layers, on_layer, render_layers
@@ -25,11 +27,13 @@ from training.hand_crops.scenes import HandScene, build_hand_scene, draw_hand_ap
 from training.hand_crops.shards import VALIDATION_SEED, CropSet, scene_settings, shard_path, write_shard
 from training.hand_crops.whole_pictures import cut_pictures, rows_from_pictures
 from training.hand_crops.windows import Windows, draw_cuts, windows_of, world_in_crop
+from training.presets import LANDMARK_HEAD
 from training.synthetic.generate import load_kit
 from training.synthetic.randomness import Randomness
 from training.synthetic.shading import draw_lights
 from training.trainer.checkpoint import CHECKPOINT_FILE, CheckpointError
-from training.trainer.landmark_head import Settings, crop_errors, train
+from training.trainer.head_validation import crop_errors
+from training.trainer.landmark_head import train_head
 
 KIT = load_kit(torch.device("cpu"))
 NETWORK = load_landmark_network()
@@ -207,6 +211,13 @@ def test_shards_that_are_missing_or_cut_short_are_named(tmp_path: Path) -> None:
         CropSet([path])
 
 
+def head_run(crops: Path, out: Path, **run: Any) -> HeadExperiment:
+    """The preset with some settings of its run."""
+    quick = replace(LANDMARK_HEAD.optimiser, warmup_steps=4)
+    settings = replace(LANDMARK_HEAD.run, out=out, **run)
+    return replace(LANDMARK_HEAD, crops=crops, optimiser=quick, run=settings)
+
+
 def test_a_head_learns_from_crops_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     crops, out = tmp_path / "crops", tmp_path / "out"
     rows = made_rows(KIT, SCENES, 3, 0, 8, 2, torch_reader(NETWORK))
@@ -214,23 +225,27 @@ def test_a_head_learns_from_crops_and_goes_on_where_it_stopped(tmp_path: Path) -
         write_shard(shard_path(crops, seed, 0), rows)
     untaught = LandmarkHead()
     untaught.start_from(NETWORK)
-    device, back = "cpu", CropSet([shard_path(crops, 3, 0)])
+    device, back = torch.device("cpu"), CropSet([shard_path(crops, 3, 0)])
     all_rows = torch.arange(len(back))
     before = crop_errors(untaught, back, all_rows, device).world_m.mean()
-    train(crops, out, Settings(steps=30))
-    taught = train(crops, out, Settings(steps=60))
+    train_head(head_run(crops, out, steps=30), device)
+    taught = train_head(head_run(crops, out, steps=60), device).average
     assert crop_errors(taught, back, all_rows, device).world_m.mean() < 0.8 * before
     # The second command made thirty steps more, of the same optimiser.
-    state = torch.load(out / CHECKPOINT_FILE, weights_only=True)
+    state = torch.load(out / LANDMARK_HEAD.name / CHECKPOINT_FILE, weights_only=True)
     assert state["step"] == 60 == int(state["optimiser"]["state"][0]["step"])
     torch.testing.assert_close(
-        load_head(out / HEAD_FILE).world.weight, taught.world.weight, atol=1e-3, rtol=1e-2
+        load_head(out / LANDMARK_HEAD.name / HEAD_FILE).world.weight,
+        taught.world.weight,
+        atol=1e-3,
+        rtol=1e-2,
     )
     # Another run starts from these weights: one step later they are nearly the same.
-    gone_on = train(crops, tmp_path / "on", Settings(steps=1, start_from=out / HEAD_FILE))
+    again = head_run(crops, tmp_path / "on", steps=1, init_from=out / LANDMARK_HEAD.name / HEAD_FILE)
+    gone_on = train_head(again, device).average
     torch.testing.assert_close(gone_on.world.weight, taught.world.weight, atol=2e-3, rtol=2e-2)
     with pytest.raises(CheckpointError, match="another experiment"):
-        train(crops, out, Settings(steps=70, seed=1))
+        train_head(head_run(crops, out, steps=70, seed=1), device)
 
 
 def test_a_crop_row_has_one_of_everything() -> None:

@@ -25,11 +25,11 @@ from training.config import Experiment
 from training.data.augment import NO_AUGMENTATION
 from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING
 from training.data.sources import MemorySource
-from training.feature_cache.__main__ import features
+from training.feature_cache.make import features
 from training.presets import ABLATIONS, BASELINE, DIR_RELEASE_RUN, DIR_S_RUN, ONE_STAGE, PRESETS
-from training.train import WEIGHTS_FOLDER, run_experiment, started_network
 from training.trainer.checkpoint import CHECKPOINT_FILE, CheckpointError
-from training.trainer.learner import Learner
+from training.trainer.dir_learner import DirLearner
+from training.trainer.experiment import WEIGHTS_FOLDER, run_experiment, started_network
 from training.trainer.loop import TrainingError
 from training.trainer.run_folder import BAD_BATCH_FILE, CODE_FILE, SETTINGS_FILE, read_curves
 
@@ -189,7 +189,7 @@ def test_eight_samples_are_learnt_to_under_two_millimetres(tmp_path):
     # Normalised by their own batch, as in training: eight samples say nothing of running statistics.
     result.average.train()
     with torch.no_grad():
-        learner = Learner(result.average, load_open_hand(), experiment)
+        learner = DirLearner(result.average, load_open_hand(), experiment)
         answer = learner(samples.image, None, samples.levels).answer
     error_mm = (answer.joints_m - samples.joints_rel_m).norm(dim=-1).mean().item() * 1000
     assert error_mm < 2.0

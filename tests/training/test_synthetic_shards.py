@@ -10,8 +10,8 @@ import pytest
 import torch
 import webdataset
 
+from training.__main__ import main
 from training.synthetic import shards
-from training.synthetic.__main__ import main
 from training.synthetic.generate import generate
 from training.synthetic.settings import Settings
 from training.synthetic.shards import ShardError, Stream, read_shard, read_shards, shard_path, write_shards
@@ -102,5 +102,5 @@ def test_the_command_writes_shards_and_reports_faults(
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    assert main([str(blocked), "--count", "1", "--device", "cpu"]) == 2
+    assert main(["generate", "pictures", str(blocked), "--count", "1", "--device", "cpu"]) == 2
     assert "Cannot write to" in capsys.readouterr().err

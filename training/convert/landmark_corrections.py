@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What rendered clips say of the landmark offsets: python -m training.convert.landmark_corrections IN.npy OUT.npy
+"""What rendered clips say of the landmark offsets: python -m training convert landmark-corrections IN.npy OUT.npy
 FOLDER...
 
 Offsets fitted to real hands (landmark_offsets) cannot tell a longer finger from a landmark nearer to its tip; on a
@@ -88,19 +88,15 @@ def _carrying_turns(truth: dict[str, Floats]) -> Floats:
     return turns[:, :, DRIVER_16_OF_21]
 
 
-def main() -> None:
-    """Command line: python -m training.convert.landmark_corrections IN.npy OUT.npy FOLDER..."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("offsets", type=Path, help="the offsets that the bundled hand has now")
     parser.add_argument("out", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
-    arguments = parser.parse_args()
-    corrections = offset_corrections(load_open_hand(), arguments.folders).numpy()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    corrections = offset_corrections(load_open_hand(), options.folders).numpy()
     print("corrections, mm on a 90 mm palm:\n", (corrections * 90).round(1))
-    np.save(arguments.out, np.load(arguments.offsets) + _SHARE * corrections)
-
-
-if __name__ == "__main__":
-    main()
+    np.save(options.out, np.load(options.offsets) + _SHARE * corrections)

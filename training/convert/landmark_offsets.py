@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where MediaPipe's 21 hand landmarks lie on the hand: python -m training.convert.landmark_offsets OUT.npy
+"""Where MediaPipe's 21 hand landmarks lie on the hand: python -m training convert landmark-offsets OUT.npy
 CLIP...
 
 MediaPipe's landmarks are not the joints of a hand model: its wrist lies on the forearm's side, its
@@ -177,14 +177,15 @@ class _Hand:
         )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("out", type=Path)
     parser.add_argument("clips", type=Path, nargs="+")
-    args = parser.parse_args()
-    tracks = [track for clip in args.clips for track in find_tracks(clip)]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    tracks = [track for clip in options.clips for track in find_tracks(clip)]
     model = load_open_hand()
     for free in (False, True):
         offsets, errors = fit_offsets(model, tracks, free)
@@ -195,7 +196,7 @@ def main() -> None:
                 ", ".join(f"{key} {value:.2f}" for key, value in error.items()),
             )
     print("offsets, mm on a 90 mm palm:\n", (offsets * 90).numpy().round(1))
-    np.save(args.out, offsets.numpy())
+    np.save(options.out, offsets.numpy())
 
 
 def _track(name: str, side: int, hand: list[tuple[np.ndarray, np.ndarray]]) -> Track:
@@ -203,7 +204,3 @@ def _track(name: str, side: int, hand: list[tuple[np.ndarray, np.ndarray]]) -> T
     pixels = torch.tensor(np.stack([pixels for pixels, _ in hand[::step]])).float()
     world = torch.tensor(np.stack([world for _, world in hand[::step]])).float()
     return Track(pixels, world - world.mean(1, keepdim=True), side, name)
-
-
-if __name__ == "__main__":
-    main()

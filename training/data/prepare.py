@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Prepares InterHand2.6M or Re:InterHand as published for training: crops of both hands, masks, dense maps, one table.
 
-    python -m training.data.prepare RAW_FOLDER MANO_FOLDER OUT_FOLDER --split test
+    python -m training convert data-set RAW_FOLDER MANO_FOLDER OUT_FOLDER --split test
 
 Crops follow the preparation that DIR's data came from: of images that are not black a square round both hands'
 vertices, 1 / 0.8 of their box.
@@ -10,7 +10,6 @@ vertices, 1 / 0.8 of their box.
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from inference_core.geometry.mirror import mirror
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
-from inference_core.shared.errors import DuohandError
 from inference_core.shared.skeleton import LEFT
 from training.data.item import CROP_PX, DamagedItemError, read_picture, square_crop
 from training.data.prepared import PreparedHands
@@ -47,22 +45,19 @@ class CameraHands:
     vertices_cam_m: NDArray[np.float32]
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.data.prepare", description=(__doc__ or "").splitlines()[0]
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("raw", type=Path)
     parser.add_argument("mano", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
-    arguments = parser.parse_args()
-    try:
-        hand = load_hand_model(arguments.mano)
-        count, skipped = prepare(arguments.raw, arguments.split, hand, arguments.out)
-    except DuohandError as error:
-        sys.exit(f"error: {error}")
-    print(f"{count} samples in {arguments.out / arguments.split}; {len(skipped)} pictures skipped.")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    hand = load_hand_model(options.mano)
+    count, skipped = prepare(options.raw, options.split, hand, options.out)
+    print(f"{count} samples in {options.out / options.split}; {len(skipped)} pictures skipped.")
 
 
 def prepare(raw: Path, split: str, hand: HandModel, out: Path) -> tuple[int, list[str]]:
@@ -171,7 +166,3 @@ def _prepare_one(
         "wrist_cam_m": hands.wrist_cam_m,
         "names": np.array(name, dtype="U12"),
     }
-
-
-if __name__ == "__main__":
-    main()

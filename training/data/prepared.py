@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The layout that `python -m training.data.prepare` writes: pictures in folders, hands in one table.
+"""The layout that `python -m training convert data-set` writes: pictures in folders, hands in one table.
 
 ROOT/SPLIT/img/<i>.jpg, mask/<i>.png, dense/<i>.png and hands.npz: K (N, 3, 3), rotation_vectors (N, S, 16,
 3) with the wrist's in camera axes, betas (N, S, 10), wrist_cam_m (N, S, 3), names (N,).

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Batches from shards that `python -m training.synthetic` wrote, read by worker processes, each shard
+"""Batches from shards that `python -m training generate pictures` wrote, read by worker processes, each shard
 shuffled in itself.
 
 Batch number g of the run, counted over all processes, is the same whenever it is asked for. Neighbouring

@@ -17,7 +17,8 @@ from training.data.conditioning_noise import NO_CONDITIONING, with_degraded_cond
 from training.data.sample import Sample
 from training.data.sources import VALIDATION_STREAM, stream_seed
 from training.evaluation.scoring import groups, joined, measured, predicted_by_stage, summarised
-from training.trainer.learner import Learner, evaluating
+from training.trainer.dir_learner import DirLearner
+from training.trainer.learner import evaluating
 from training.trainer.run_folder import RunFolder, hands_picture
 
 _CHUNK = 64
@@ -56,7 +57,7 @@ class ValidationSet:
             generator = torch.Generator(self._device)
             generator.manual_seed(stream_seed(VALIDATION_STREAM, 0, 0))
             sample = with_degraded_conditioning(self.samples, noise, generator)
-            learner = Learner(network, self._hand, self._experiment)
+            learner = DirLearner(network, self._hand, self._experiment)
             folder.record(f"validation_{kind}", step, validation_errors(learner, sample))
             if self._experiment.run.pictures:
                 shown = sample.rows(slice(0, 12))
@@ -65,7 +66,7 @@ class ValidationSet:
                 folder.picture(f"validation_{kind}", step, hands_picture(shown, stages[-1]))
 
 
-def validation_errors(learner: Learner, sample: Sample) -> dict[str, float]:
+def validation_errors(learner: DirLearner, sample: Sample) -> dict[str, float]:
     """Means over the set: the last stage's of everything, each stage's joint error, and both by group."""
     parts, masks = [], []
     with evaluating(learner):

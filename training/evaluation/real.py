@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Takes of real clips against hands marked by eye: found, sides, wrists, ghosts, by clip.
 
-    python -m training.evaluation.real TAKES... --truth FILE [--footage FOLDER] [--frames]
+    python -m training evaluate takes TAKES... --truth FILE [--footage FOLDER] [--frames]
 
 TAKES are CLIP.npz files, or folders of them. FILE (tests/data/touching_truth.json is one) holds for each clip the
 length of a hand in pixels and, for some frames, where the left and the right wrist is: [x, y], null where the hand is
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,20 +179,17 @@ def _marked(clip: Mapping[str, Any]) -> MarkedClip:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("takes", type=Path, nargs="+", metavar="TAKES")
     parser.add_argument("--truth", type=Path, required=True, metavar="FILE")
     parser.add_argument("--footage", type=Path, metavar="FOLDER")
     parser.add_argument("--frames", action="store_true")
-    options = parser.parse_args(arguments)
-    try:
-        _report(options.takes, read_truth(options.truth), options.footage, options.frames)
-    except DuohandError as error:
-        sys.exit(str(error))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    _report(options.takes, read_truth(options.truth), options.footage, options.frames)
 
 
 def _report(
@@ -218,7 +214,3 @@ def _report(
     if frames:
         for name, one in methods["take"].items():
             print(*(f"{name} {line}" for line in failures(one, marked[name])), sep="\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gives a feature cache the conditioning that the network will see: read by the landmark head, then fitted.
 
-    python -m training.feature_cache.refine SET HEAD [--part 0/2]
+    python -m training cache refine SET HEAD [--part 0/2]
 
-HEAD: a file, or a folder that `training.trainer.landmark_head` wrote. SET/refined holds the conditioning of each file
+HEAD: a file, or the folder of a run of the landmark head. SET/refined holds the conditioning of each file
 of the set, and the head, which goes with the weights that are trained on it. Goes on where it was stopped; another head
 starts anew.
 """
@@ -11,7 +11,6 @@ starts anew.
 import argparse
 import os
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +29,6 @@ from inference_core.landmarks.landmark_head import (
     read_hand_crops,
 )
 from inference_core.landmarks.weights import load_landmark_networks
-from inference_core.shared.errors import DuohandError
 from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.tracking.recover import hands_in_crops
 from inference_core.two_hand.crop import mapped
@@ -55,17 +53,17 @@ AS_ON_REAL_HANDS = ConditioningNoise(
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("set", type=Path)
     parser.add_argument("head", type=Path)
     parser.add_argument("--part", default="0/1", help="K/N: every N-th file, from the K-th")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
     part, of = (int(value) for value in options.part.split("/"))
-    try:
-        refine_set(options.set, options.head, part, of)
-    except DuohandError as error:
-        sys.exit(f"error: {error}")
+    refine_set(options.set, options.head, part, of)
 
 
 def refine_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
@@ -150,7 +148,3 @@ def found_again(conditioning: Conditioning, hand_crops: HandCrops, head: HeadWit
         score[of[again], side[again]] = presence[again]
         landmark_score[of[again], side[again]] = presence[again, None]
     return replace(conditioning, hand_score=score, landmark_score=landmark_score)
-
-
-if __name__ == "__main__":
-    main()

@@ -82,7 +82,7 @@ def read_backbone(folder: Path) -> str:
         return str(text["backbone"])
     except (OSError, ValueError, KeyError) as error:
         raise SetError(
-            f"{folder} holds no set ({error}). Make one with `python -m training.feature_cache {folder}`."
+            f"{folder} holds no set ({error}). Make one with `python -m training cache make {folder}`."
         ) from error
 
 
@@ -210,7 +210,7 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, Tensor]:
 
 def _must_be_some(folder: Path, paths: list[Path]) -> None:
     if not paths:
-        raise SetError(f"{folder} holds no samples: run `python -m training.feature_cache {folder}` first.")
+        raise SetError(f"{folder} holds no samples: run `python -m training cache make {folder}` first.")
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -227,7 +227,7 @@ def _read(path: Path, name: str) -> Tensor:
     if path.parent.name == REFINED and not path.exists():
         raise SetError(
             f"There is no refined conditioning {path}: run "
-            f"`python -m training.feature_cache.refine {path.parents[1]} HEAD`."
+            f"`python -m training cache refine {path.parents[1]} HEAD`."
         )
     try:
         with safe_open(path, "pt") as file:

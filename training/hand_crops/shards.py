@@ -57,7 +57,9 @@ class CropSet:
         Raises SetError where there is nothing, or a file is damaged.
         """
         if not paths:
-            raise SetError("There are no hand crops. Make some with `python -m training.hand_crops FOLDER`.")
+            raise SetError(
+                "There are no hand crops. Make some with `python -m training generate crops FOLDER`."
+            )
         held = {} if known is None else known._truth
         self._truth = {path: held[path] if path in held else _truth_of(path) for path in paths}
         self._paths = list(paths)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bundled clip: two hands that greet the camera, meet at the fingertips and part, and their true motion.
 
-    python -m training.synthetic.demo_clip inference_core/demo
+    python -m training generate demo-clip inference_core/demo
 
 writes two_hands.mp4 and two_hands_truth.npz. It is the demonstration's footage and the accuracy fixture.
 """
@@ -118,13 +118,11 @@ def _motion(time_s: Tensor, limits_rad: Tensor) -> Motion:
     )
 
 
-def main() -> None:
-    """Command line: python -m training.synthetic.demo_clip FOLDER."""
-    parser = argparse.ArgumentParser(description="Make the bundled clip and its truth.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("folder", type=Path)
-    arguments = parser.parse_args()
-    write_demo_clip(make_demo_clip(), arguments.folder)
 
 
-if __name__ == "__main__":
-    main()
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    write_demo_clip(make_demo_clip(), options.folder)

@@ -99,7 +99,7 @@ def read_stream(folder: Path) -> Stream:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ShardError(
             f"{folder} holds no readable {_CARD} ({error}). Write shards there with "
-            "`python -m training.synthetic FOLDER --count N --seed S`."
+            "`python -m training generate pictures FOLDER --count N --seed S`."
         ) from error
 
 
@@ -107,7 +107,7 @@ def read_shard(folder: Path, number: int, stream: Stream | None = None) -> Synth
     """All pictures of one shard. Raises ShardError when it is missing, cut short or damaged."""
     stream = stream or read_stream(folder)
     path, pictures = shard_path(folder, number), stream.shard(number)
-    again = f"Delete it and run `python -m training.synthetic {folder}` again to write it anew."
+    again = f"Delete it and run `python -m training generate pictures {folder}` again to write it anew."
     rows: list[SyntheticBatch] = []
     try:
         with tarfile.open(path, "r:") as tar:
@@ -115,7 +115,9 @@ def read_shard(folder: Path, number: int, stream: Stream | None = None) -> Synth
                 name = f"{index:09d}"
                 rows.append(_decoded(_member(tar, f"{name}.jpg"), _member(tar, f"{name}.npz")))
     except FileNotFoundError as error:
-        raise ShardError(f"{path} is missing. Run `python -m training.synthetic {folder}` again.") from error
+        raise ShardError(
+            f"{path} is missing. Run `python -m training generate pictures {folder}` again."
+        ) from error
     except KeyError as error:
         raise ShardError(
             f"{path} is cut short: it holds {len(rows)} of {len(pictures)} pictures. {again}"

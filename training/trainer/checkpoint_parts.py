@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A run's checkpoint in files of bounded size, for machines that are lent for minutes and let only small files through.
 
-    python -m training.trainer.checkpoint_parts split RUN_FOLDER PARTS_FOLDER
-    python -m training.trainer.checkpoint_parts join PARTS_FOLDER RUN_FOLDER
+    python -m training convert checkpoint-parts split RUN_FOLDER PARTS_FOLDER
+    python -m training convert checkpoint-parts join PARTS_FOLDER RUN_FOLDER
 
 A quarter of the checkpoint travels: the network, and how large each weight's gradient has been, in half precision. The
 average starts at the network again and momentum at nothing, which some hundred steps make good.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -20,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference_core.shared.errors import DuohandError
 from training.trainer.checkpoint import CHECKPOINT_FILE, Checkpoint, CheckpointError, save_checkpoint
 
 PART_BYTES = 15_000_000
@@ -97,18 +95,13 @@ def _moments(small: dict[str, Any]) -> dict[str, Any]:
     return {"step": small["step"], "exp_avg": torch.zeros_like(root), "exp_avg_sq": root.square()}
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("action", choices=("split", "join"))
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
-    options = parser.parse_args()
-    try:
-        (split if options.action == "split" else join)(options.source, options.target)
-    except DuohandError as error:
-        sys.exit(f"error: {error}")
 
 
-if __name__ == "__main__":
-    main()
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    (split if options.action == "split" else join)(options.source, options.target)

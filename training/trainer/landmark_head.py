@@ -1,41 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the landmark head on hand crops.
+"""The landmark head under training, on hand crops.
 
-    python -m training.hand_crops CROPS
-    python -m training.trainer.landmark_head CROPS OUT [--steps 4000] [--minutes 60] [--start-from WEIGHTS]
-
-Starts from the landmark network's weights, or from those of a head. Shards that appear in CROPS while it runs are taken
-in. The same command goes on where it was stopped; OUT/landmark_head.safetensors is the averaged network at the end of
-each minute.
+It starts from the landmark network's weights, or from those of a head. Shards that appear while it trains are taken
+in; the averaged head is written with each checkpoint.
 """
 
-import argparse
-import math
-import sys
+from __future__ import annotations
+
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks, load_head
 from inference_core.landmarks.weights import load_landmark_network
-from inference_core.shared.errors import DuohandError
+from inference_core.shared.errors import RequestError
+from training.config import HeadExperiment, OptimiserSettings
 from training.feature_cache.store import write_columns
-from training.hand_crops.made import TOUCHING_M
 from training.hand_crops.shards import CropSet, training_shards, validation_shards
-from training.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.trainer.distributed import ALONE
+from training.trainer.head_validation import head_errors
+from training.trainer.learner import Learner
+from training.trainer.loop import TrainingResult, train
+from training.trainer.run_folder import RunFolder
+from training.trainer.supervision import TOTAL
 
-_BATCH = 64
-# Of the new layers, of those that the landmark network brings, and of both where a taught head is gone on with.
-_RATE, _RATE_OF_TAUGHT, _RATE_OF_HEAD = 5e-4, 2e-4, 1.5e-4
-_DECAY, _AVERAGE = 0.02, 0.999
-_WARM_UP_STEPS = 200
-_SAVED_EVERY_S, _TOLD_EVERY_S = 60.0, 300.0
-_TOLD_CROPS = 900
+# A trained head goes on at this share of the learning rate, all of its layers alike.
+_SHARE_OF_HEAD = 0.3
 # Metres to the unit of points, about: a hand fills half of its crop.
 _WORLD_GAIN = 8.0
 _SIGMA_WEIGHT, _SIDE_WEIGHT = 0.02, 0.15
@@ -48,123 +42,110 @@ _MOVED = 0.3
 
 
 @dataclass(frozen=True)
-class Settings:
-    """steps, minutes: of training over all runs, whichever ends first; the rate falls to nothing by then.
-    start_from: a head's weights. batch: crops a step. On a GPU the network runs in bfloat16.
-    """
+class CropBatch:
+    """features (N, 112, 14, 14), points (N, 21, 2), world_m (N, 21, 3), right (N,) bool, on the training device."""
 
-    steps: int
-    minutes: float = math.inf
-    seed: int = 0
-    start_from: Path | None = None
-    device: str = "cpu"
-    batch: int = _BATCH
+    features: Tensor
+    points: Tensor
+    world_m: Tensor
+    right: Tensor
 
-
-@dataclass
-class _Run:
-    head: LandmarkHead
-    average: LandmarkHead
-    optimiser: torch.optim.AdamW
-    step: int = 0
-    elapsed_s: float = 0.0
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("crops", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=_BATCH, help="crops a step")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="of training, at most")
-    parser.add_argument("--start-from", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
-    settings = Settings(
-        options.steps, options.minutes, options.seed, options.start_from, options.device, options.batch
-    )
-    try:
-        train(options.crops, options.out, settings)
-    except DuohandError as error:
-        sys.exit(f"error: {error}")
-
-
-def train(folder: Path, out: Path, settings: Settings) -> LandmarkHead:
-    """The averaged head after all of the settings' steps or minutes.
-
-    Raises SetError, WeightsError, and CheckpointError for another run's folder.
-    """
-    crops, validation = CropSet(training_shards(folder)), CropSet(validation_shards(folder))
-    out.mkdir(parents=True, exist_ok=True)
-    run = _started(out, settings)
-    generator = torch.Generator().manual_seed(settings.seed + run.step)
-    begun_s = time.monotonic() - run.elapsed_s
-    saved_s, told_s, progress = run.elapsed_s, -math.inf, tqdm(total=100, unit="%")
-    while (share := _share(run, settings)) < 1:
-        _step(run, crops, generator, settings, share)
-        run.elapsed_s = time.monotonic() - begun_s
-        share = _share(run, settings)
-        if run.elapsed_s - saved_s > _SAVED_EVERY_S or share >= 1:
-            saved_s = run.elapsed_s
-            _save(run, out, settings)
-            crops = CropSet(training_shards(folder), crops)
-            progress.update(round(100 * share) - progress.n)
-        if run.elapsed_s - told_s > _TOLD_EVERY_S or share >= 1:
-            told_s = run.elapsed_s
-            tqdm.write(
-                f"step {run.step}, {len(crops)} crops: {told(run.average, validation, settings.device)}"
-            )
-    return run.average.eval()
+    @property
+    def batch(self) -> int:
+        """How many crops."""
+        return len(self.right)
 
 
 @dataclass(frozen=True)
-class CropErrors:
-    """Of N crops (N,): world_m about the wrist at the true scale, metres; points, in the crop's half side; size of the
-    points about their middle, as a share of the true one; whether the side is told rightly.
+class CropSource:
+    """Random crops of a folder's training shards, some moved a little; new shards are looked for now and then."""
+
+    folder: Path
+    size: int
+    seed: int
+    device: torch.device
+    renewed_every_s: float = 60.0
+
+    def batches(self, first_step: int) -> Iterator[CropBatch]:
+        """Batches without end, others for every first_step. Raises SetError where there are no shards."""
+        generator = torch.Generator().manual_seed(self.seed + first_step)
+        crops, read_s = CropSet(training_shards(self.folder)), time.monotonic()
+        while True:
+            if time.monotonic() - read_s > self.renewed_every_s:
+                crops, read_s = CropSet(training_shards(self.folder), crops), time.monotonic()
+            rows = torch.randint(len(crops), (self.size,), generator=generator)
+            features, points = moved(crops.features(rows), crops.points[rows], generator)
+            features = features.to(self.device).contiguous(memory_format=torch.channels_last)
+            truth = (points, crops.world_m[rows], crops.right[rows])
+            yield CropBatch(features, *(values.to(self.device) for values in truth))
+
+
+class HeadLearner(Learner[LandmarkHead, CropBatch]):
+    """The landmark head and its loss."""
+
+    def __init__(self, head: LandmarkHead, experiment: HeadExperiment) -> None:
+        super().__init__()
+        self.network = head
+        self._bf16 = experiment.run.precision == "bf16"
+        self._is_trained = experiment.run.init_from is not None
+
+    def forward(self, features: Tensor) -> RefinedLandmarks:
+        """What the head reads in crops of these features; in bfloat16 on a GPU."""
+        on_gpu = features.device.type == "cuda"
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=on_gpu and self._bf16):
+            return self.network(features)
+
+    def inputs(self, batch: CropBatch) -> tuple[Tensor]:
+        """See Learner."""
+        return (batch.features,)
+
+    def terms(self, output: RefinedLandmarks, batch: CropBatch) -> dict[str, Tensor]:
+        """See Learner."""
+        return {TOTAL: loss(output.float(), batch.points, batch.world_m, batch.right)}
+
+    def optimiser(self, settings: OptimiserSettings) -> torch.optim.AdamW:
+        """AdamW over the new layers and those that the landmark network brings, which learn more slowly."""
+        fresh = list(self.network.correction.parameters())
+        known = {id(parameter) for parameter in fresh}
+        brought = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
+        shares = (_SHARE_OF_HEAD,) * 2 if self._is_trained else (1.0, settings.backbone_share)
+        groups = [
+            {"params": parameters, "share": share}
+            for parameters, share in zip((fresh, brought), shares, strict=True)
+        ]
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def train_head(experiment: HeadExperiment, device: torch.device) -> TrainingResult[LandmarkHead]:
+    """The averaged head; its folder holds it as landmark_head.safetensors from the first checkpoint on.
+
+    Raises SetError, WeightsError, and CheckpointError for another run's folder.
     """
+    run = experiment.run
+    if experiment.crops is None:
+        raise RequestError("The landmark head needs --crops, the folder that `generate crops` wrote.")
+    validation = CropSet(validation_shards(experiment.crops))
+    torch.manual_seed(run.seed)
 
-    world_m: Tensor
-    points: Tensor
-    size: Tensor
-    side: Tensor
+    def evaluate(head: LandmarkHead, folder: RunFolder, step: int) -> None:
+        folder.record("validation", step, head_errors(head, validation, device))
 
+    def saved(head: LandmarkHead) -> None:
+        columns = {name: value.half() for name, value in head.state_dict().items()}
+        write_columns(experiment.folder / HEAD_FILE, columns)
 
-def crop_errors(head: LandmarkHead, crops: CropSet, rows: Tensor, device: str) -> CropErrors:
-    """Errors of some crops."""
-    head.eval()
-    with torch.inference_mode():
-        parts = [head(crops.features(part).to(device)) for part in rows.split(_BATCH)]
-    world, points, right = (
-        torch.cat([getattr(part, name) for part in parts]).cpu() for name in ("world_m", "points", "right")
-    )
-    found, true = (value - value[:, :1] for value in (world, crops.world_m[rows]))
-    scale = true[:, 9].norm(dim=-1) / found[:, 9].norm(dim=-1).clamp(min=1e-6)
-    read, drawn = (value - value.mean(1, keepdim=True) for value in (points, crops.points[rows]))
-    return CropErrors(
-        world_m=(found * scale[:, None, None] - true).norm(dim=-1).mean(-1),
-        points=(points - crops.points[rows]).norm(dim=-1).mean(-1),
-        size=(read * drawn).sum((1, 2)) / drawn.square().sum((1, 2)),
-        side=((right > 0) == crops.right[rows]).float(),
-    )
+    source = CropSource(experiment.crops, run.batch, run.seed, device)
+    learner = HeadLearner(started_head(run.init_from), experiment)
+    return train(experiment, learner, source, device, ALONE, evaluate, saved)
 
 
-def told(head: LandmarkHead, crops: CropSet, device: str, most: int = _TOLD_CROPS) -> str:
-    """Errors of up to `most` crops, evenly over the set, in a line."""
-    rows = torch.linspace(0, len(crops) - 1, min(most, len(crops))).long()
-    errors = crop_errors(head, crops, rows, device)
-    right, own, gap_m = crops.right[rows], crops.own_view[rows], crops.gap_m[rows]
-    groups = {
-        "touching": right & (gap_m < TOUCHING_M),
-        "others": right & (gap_m >= TOUCHING_M),
-        "own view": right & own,
-    }
-    parts = [
-        f"{name} {1000 * errors.world_m[mask].mean():.1f} mm, points {errors.points[mask].mean():.3f}, "
-        f"size {errors.size[mask].mean():.3f}, side {errors.side[mask].mean():.3f}"
-        for name, mask in groups.items()
-    ]
-    return "; ".join([*parts, f"wrong way: side {errors.side[~right].mean():.3f}"])
+def started_head(weights: Path | None) -> LandmarkHead:
+    """A head with the landmark network's weights, or with those of a head's file."""
+    if weights is not None:
+        return load_head(weights)
+    head = LandmarkHead()
+    head.start_from(load_landmark_network())
+    return head
 
 
 def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tensor) -> Tensor:
@@ -199,87 +180,3 @@ def moved(features: Tensor, points: Tensor, generator: torch.Generator) -> tuple
     shifted = padded[:, :, y : y + size, x : x + size]
     features = torch.where(chosen[:, None, None, None], shifted, features)
     return features, points + chosen[:, None, None] * by * _CELL
-
-
-def _share(run: _Run, settings: Settings) -> float:
-    """How much of the training is done, 0 to 1."""
-    return max(run.step / settings.steps, run.elapsed_s / (60 * settings.minutes))
-
-
-def _step(run: _Run, crops: CropSet, generator: torch.Generator, settings: Settings, share: float) -> None:
-    rows = torch.randint(len(crops), (settings.batch,), generator=generator)
-    features, points = moved(crops.features(rows), crops.points[rows], generator)
-    features = features.to(settings.device).contiguous(memory_format=torch.channels_last)
-    run.head.train()
-    truth = (points, crops.world_m[rows], crops.right[rows])
-    on_gpu = torch.device(settings.device).type == "cuda"
-    with torch.autocast(features.device.type, torch.bfloat16, enabled=on_gpu):
-        read = run.head(features)
-    value = loss(read.float(), *(values.to(settings.device) for values in truth))
-    warm = min(1.0, (run.step + 1) / min(_WARM_UP_STEPS, 1 + settings.steps / 10))
-    rate = warm * 0.5 * (1 + math.cos(math.pi * share))
-    for group in run.optimiser.param_groups:
-        group["lr"] = group["full_lr"] * max(rate, 1e-3)
-    run.optimiser.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(run.head.parameters(), 1.0)
-    run.optimiser.step()
-    run.step += 1
-    kept = min(_AVERAGE, run.step / (run.step + 10))
-    with torch.no_grad():
-        for mean, own in zip(run.average.parameters(), run.head.parameters(), strict=True):
-            mean.lerp_(own, 1 - kept)
-
-
-def _started(out: Path, settings: Settings) -> _Run:
-    head, average = (
-        LandmarkHead().to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for _ in range(2)
-    )
-    rates = (_RATE_OF_HEAD, _RATE_OF_HEAD)
-    if settings.start_from is None:
-        head.start_from(load_landmark_network())
-        rates = (_RATE, _RATE_OF_TAUGHT)
-    else:
-        head.load_state_dict(load_head(settings.start_from).state_dict())
-    average.load_state_dict(head.state_dict())
-    fresh = [*head.correction.parameters()]
-    known = {id(parameter) for parameter in fresh}
-    taught = [parameter for parameter in head.parameters() if id(parameter) not in known]
-    groups = [
-        {"params": parameters, "lr": rate, "full_lr": rate}
-        for parameters, rate in zip((fresh, taught), rates, strict=True)
-    ]
-    run = _Run(head, average, torch.optim.AdamW(groups, weight_decay=_DECAY))
-    stored = load_checkpoint(out, _experiment(settings))
-    if stored is not None:
-        run.head.load_state_dict(stored.network)
-        run.average.load_state_dict(stored.average)
-        run.optimiser.load_state_dict(stored.optimiser)
-        run.step, run.elapsed_s = stored.step, stored.elapsed_s
-    return run
-
-
-def _save(run: _Run, out: Path, settings: Settings) -> None:
-    average = run.average.state_dict()
-    state = Checkpoint(
-        experiment=_experiment(settings),
-        step=run.step,
-        elapsed_s=run.elapsed_s,
-        samples=run.step * settings.batch,
-        network=run.head.state_dict(),
-        average=average,
-        optimiser=run.optimiser.state_dict(),
-        rng={},
-    )
-    save_checkpoint(state, out)
-    write_columns(out / HEAD_FILE, {name: value.half() for name, value in average.items()})
-
-
-def _experiment(settings: Settings) -> dict[str, Any]:
-    """What a checkpoint must agree in."""
-    return {"name": "landmark head", "seed": settings.seed, "start_from": str(settings.start_from)}
-
-
-if __name__ == "__main__":
-    main()

@@ -1,28 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The training loop: batches in, an averaged network out; killed at any moment it goes on from its last
-checkpoint.
+"""The training loop of every network: batches in, an averaged network out; killed at any moment it goes on from its
+last checkpoint.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
+from typing import Generic, NoReturn, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from inference_core.hand_model.hand import HandModel
 from inference_core.shared.errors import DuohandError
-from inference_core.two_hand.dir import DirNetwork
-from training.config import Experiment, experiment_json
-from training.data.sample import Sample
-from training.data.sources import SampleSource
+from training.config import Plan, experiment_json
 from training.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.trainer.distributed import (
     World,
@@ -33,8 +28,10 @@ from training.trainer.distributed import (
 )
 from training.trainer.learner import (
     AveragedNetwork,
+    Batch,
+    BatchKind,
     Learner,
-    build_optimiser,
+    Network,
     compile_or_stay_eager,
     lay_out_channels_last,
     learning_rate,
@@ -46,7 +43,15 @@ from training.trainer.supervision import TOTAL
 # A loss is looked at this many steps late on a GPU: the processor need not wait for it.
 _LOOK_BACK = 2
 
-Evaluate = Callable[[DirNetwork, RunFolder, int], None]
+Evaluate = Callable[[Network, RunFolder, int], None]
+
+
+class Source(Protocol[BatchKind]):
+    """Batches of this process, on the training device."""
+
+    def batches(self, first_step: int) -> Iterator[BatchKind]:
+        """Batches number first_step, first_step + 1, ... without end."""
+        ...
 
 
 class TrainingError(DuohandError):
@@ -54,10 +59,10 @@ class TrainingError(DuohandError):
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Generic[Network]):
     """The averaged network, how far it got, and whether the run is complete or to be resumed."""
 
-    average: DirNetwork
+    average: Network
     steps: int
     samples: int
     elapsed_s: float
@@ -65,23 +70,24 @@ class TrainingResult:
 
 
 def train(
-    experiment: Experiment,
-    network: DirNetwork,
-    hand: HandModel,
-    source: SampleSource,
+    plan: Plan,
+    learner: Learner[Network, BatchKind],
+    source: Source[BatchKind],
     device: torch.device,
     world: World,
-    evaluate: Evaluate | None = None,
-) -> TrainingResult:
-    """Trains `network` in place until the experiment's steps or time are spent, or this piece's time is.
+    evaluate: Evaluate[Network] | None = None,
+    saved: Callable[[Network], None] | None = None,
+) -> TrainingResult[Network]:
+    """Trains the learner's network in place until the plan's steps or time are spent, or this piece's time is.
 
-    Raises TrainingError when a loss is not finite; the batch that gave it is saved in the run folder.
+    evaluate is called with the average every so many steps, saved with it after each checkpoint. Raises
+    TrainingError when a loss is not finite; the batch that gave it is saved in the run folder.
     """
-    stored = load_checkpoint(experiment.folder, experiment_json(experiment))
-    trainer = _Trainer(experiment, network, hand, device, world)
+    stored = load_checkpoint(plan.folder, experiment_json(plan))
+    trainer = _Trainer(plan, learner, device, world, saved)
     if stored is not None:
         trainer.restore(stored)
-    folder = RunFolder.opened(experiment, trainer.step) if world.leads else None
+    folder = RunFolder.opened(plan, trainer.step) if world.leads else None
     try:
         return trainer.run(source, folder, evaluate)
     finally:
@@ -89,20 +95,24 @@ def train(
             folder.close()
 
 
-class _Trainer:
+class _Trainer(Generic[Network, BatchKind]):
     """The mutable state of a run."""
 
     def __init__(
-        self, experiment: Experiment, network: DirNetwork, hand: HandModel, device: torch.device, world: World
+        self,
+        plan: Plan,
+        learner: Learner[Network, BatchKind],
+        device: torch.device,
+        world: World,
+        saved: Callable[[Network], None] | None,
     ) -> None:
-        run = experiment.run
-        self.experiment, self.device, self.world = experiment, device, world
-        self.network = network.to(device).train()
+        run = plan.run
+        self.plan, self.device, self.world, self.saved = plan, device, world, saved
+        self.learner, self.network = learner, learner.network.to(device).train()
         if run.channels_last:
             lay_out_channels_last(self.network)
-        self.average = AveragedNetwork(self.network, experiment.optimiser.ema_decay)
-        self.optimiser = build_optimiser(self.network, experiment.optimiser)
-        self.learner = Learner(self.network, hand.to(device), experiment)
+        self.average = AveragedNetwork(self.network, plan.optimiser.ema_decay)
+        self.optimiser = learner.optimiser(plan.optimiser)
         self.step, self.elapsed_s, self.samples = 0, 0.0, 0
         self.log = _Log(device)
         if run.compile:
@@ -124,10 +134,10 @@ class _Trainer:
             torch.cuda.set_rng_state(stored.rng["cuda"], self.device)
 
     def run(
-        self, source: SampleSource, folder: RunFolder | None, evaluate: Evaluate | None
-    ) -> TrainingResult:
-        settings = self.experiment.run
-        pending: deque[tuple[int, Sample, Tensor]] = deque()
+        self, source: Source[BatchKind], folder: RunFolder | None, evaluate: Evaluate[Network] | None
+    ) -> TrainingResult[Network]:
+        settings = self.plan.run
+        pending: deque[tuple[int, BatchKind, Tensor]] = deque()
         batches = source.batches(self.step)
         bar = tqdm(total=None if settings.time_limit_s else settings.steps, initial=self.step, unit="step")
         bar.disable = folder is None
@@ -160,11 +170,11 @@ class _Trainer:
             evaluate(self.average.network, folder, self.step)
         return TrainingResult(self.average.network, self.step, self.samples, self.elapsed_s, complete)
 
-    def _step(self, sample: Sample) -> Tensor:
+    def _step(self, sample: BatchKind) -> Tensor:
         """The detached total loss of one optimiser step."""
-        settings = self.experiment.optimiser
+        settings = self.plan.optimiser
         set_learning_rate(self.optimiser, learning_rate(settings, self.step, self._progress()))
-        output = self.parallel(sample.image, sample.conditioning, sample.levels)
+        output = self.parallel(*self.learner.inputs(sample))
         terms = self.learner.terms(output, sample)
         self.optimiser.zero_grad(set_to_none=True)
         terms[TOTAL].backward()
@@ -178,7 +188,7 @@ class _Trainer:
         self.log.add(terms, sample.batch * self.world.size)
         return terms[TOTAL].detach()
 
-    def _check(self, looked_at: tuple[int, Sample, Tensor], folder: RunFolder | None) -> None:
+    def _check(self, looked_at: tuple[int, Batch, Tensor], folder: RunFolder | None) -> None:
         step, sample, total = looked_at
         if not any_process(not bool(total.isfinite()), self.device):
             return
@@ -192,33 +202,33 @@ class _Trainer:
         values = self.log.taken()
         if folder is None:
             return
-        rate = learning_rate(self.experiment.optimiser, self.step, self._progress())
+        rate = learning_rate(self.plan.optimiser, self.step, self._progress())
         values |= {"learning_rate": rate, "elapsed_s": self.elapsed_s, "samples": float(self.samples)}
         folder.record("train", self.step, values)
         bar.set_postfix_str(f"loss {values[TOTAL]:.4f}, {values['images_per_s']:.0f} images/s", refresh=False)
 
     def _progress(self) -> float:
-        run = self.experiment.run
+        run = self.plan.run
         return self.elapsed_s / run.time_limit_s if run.time_limit_s else self.step / run.steps
 
     def _complete(self) -> bool:
         return any_process(self._progress() >= 1, self.device) if self._by_time() else self._progress() >= 1
 
     def _by_time(self) -> bool:
-        return self.experiment.run.time_limit_s is not None
+        return self.plan.run.time_limit_s is not None
 
     def _stops(self, piece_s: float) -> bool:
-        limit = self.experiment.run.stop_after_s
+        limit = self.plan.run.stop_after_s
         return limit is not None and any_process(piece_s >= limit, self.device)
 
-    def _save(self, folder: RunFolder | None) -> Path | None:
+    def _save(self, folder: RunFolder | None) -> None:
         if folder is None:
-            return None
+            return
         rng = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
         checkpoint = Checkpoint(
-            experiment=experiment_json(self.experiment),
+            experiment=experiment_json(self.plan),
             step=self.step,
             elapsed_s=self.elapsed_s,
             samples=self.samples,
@@ -227,7 +237,9 @@ class _Trainer:
             optimiser=self.optimiser.state_dict(),
             rng=rng,
         )
-        return save_checkpoint(checkpoint, folder.path)
+        save_checkpoint(checkpoint, folder.path)
+        if self.saved is not None:
+            self.saved(self.average.network)
 
 
 class _Log:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core.shared.skeleton import PARENTS_21
-from training.config import Experiment, experiment_json
+from training.config import Plan, experiment_json
 from training.data.sample import Sample
 from training.evaluation.scoring import Predicted
 
@@ -43,18 +43,16 @@ class RunFolder:
     tensorboard: SummaryWriter | None
 
     @staticmethod
-    def opened(experiment: Experiment, last_step: int) -> RunFolder:
-        """The experiment's folder with settings and code written down; curves after `last_step` are cut off.
+    def opened(plan: Plan, last_step: int) -> RunFolder:
+        """The run's folder with settings and code written down; curves after `last_step` are cut off.
 
         They are of a piece that was killed after its last checkpoint and will be drawn again.
         """
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = experiment.folder
+        folder = plan.folder
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SETTINGS_FILE).write_text(
-            json.dumps(experiment_json(experiment), indent=2), encoding="utf-8"
-        )
+        (folder / SETTINGS_FILE).write_text(json.dumps(experiment_json(plan), indent=2), encoding="utf-8")
         (folder / CODE_FILE).write_text(code_state(), encoding="utf-8")
         kept = [line for line in read_curves(folder) if line["step"] <= last_step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
@@ -76,7 +74,7 @@ class RunFolder:
         if self.tensorboard is not None:
             self.tensorboard.add_image(name, image, step, dataformats="HWC")
 
-    def save_bad_batch(self, sample: Sample) -> Path:
+    def save_bad_batch(self, sample: Any) -> Path:
         """Path of the batch that gave no finite loss, for `torch.load(path, weights_only=True)`."""
         path = self.path / BAD_BATCH_FILE
         torch.save(_tensors(sample), path)

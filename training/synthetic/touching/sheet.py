@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Contact sheets: for each way of touching some pairs, each from three sides, as the project renders them.
 
-    python -m training.synthetic.touching.sheet FOLDER --pairs 4
+    python -m training generate contact-sheet FOLDER --pairs 4
 
 writes a picture for every way, or for those that --way names.
 """
@@ -83,18 +83,16 @@ def _seen(random: Randomness, kit: Kit, betas: Tensor, pair: TouchingPairs, turn
     return as_bytes(draw(kit, scene, appearance, lights, lens, background, plain.supersample).image)
 
 
-def main() -> None:
-    """Command line: python -m training.synthetic.touching.sheet FOLDER."""
-    parser = argparse.ArgumentParser(description="Contact sheets of the ways of touching.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pairs", type=int, default=4, help="pairs of each way")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--way", action="append", choices=[way.name for way in WAYS], help="only this way; repeatable"
     )
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
     write_sheets(options.folder, options.pairs, options.seed, torch.device("cpu"), options.way)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes a feature cache from synthetic clips and stills.
 
-    python -m training.feature_cache OUT --clips 600 --stills 400 [--part 0/2]
-    python -m training.feature_cache.refine OUT HEAD
+    python -m training cache make OUT --clips 600 --stills 400 [--part 0/2]
+    python -m training cache refine OUT HEAD
 
 Each clip and each file of stills is a part of its own. Parts that are there already are kept,
 so the same command goes on where it was stopped, and `--part K/N` lets N processes share the work.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from tqdm import tqdm
 
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.weights import load_landmark_networks
-from inference_core.shared.errors import DuohandError
 from inference_core.two_hand.configuration import Backbone
 from inference_core.two_hand.dir import BACKBONES
 from inference_core.two_hand.picture import normalised
@@ -35,8 +33,8 @@ STILLS_A_FILE = 32
 _BATCH = 8
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("out", type=Path)
     parser.add_argument("--clips", type=int, default=600, help="how many clips")
     parser.add_argument("--frames", type=int, default=24, help="frames a clip")
@@ -47,18 +45,18 @@ def main() -> None:
         "--backbone", choices=sorted(BACKBONES), default="palm", help="whose features to store"
     )
     parser.add_argument("--part", default="0/1", help="K/N: every N-th part, from the K-th")
-    options = parser.parse_args()
-    try:
-        make_set(
-            options.out,
-            _wanted(options),
-            options.frames,
-            options.seed,
-            options.backgrounds,
-            options.backbone,
-        )
-    except DuohandError as error:
-        sys.exit(f"error: {error}")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    make_set(
+        options.out,
+        _wanted(options),
+        options.frames,
+        options.seed,
+        options.backgrounds,
+        options.backbone,
+    )
 
 
 def make_set(
@@ -119,7 +117,3 @@ def _mixed(clips: int, stills: int) -> Iterator[tuple[str, int]]:
     for start in range(0, max(clips, stills), 2):
         for kind, count in (("clip", clips), ("still", stills)):
             yield from ((kind, number) for number in range(start, min(start + 2, count)))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,11 +2,12 @@
 """Evaluates weights, or any method's predictions from a file, and prints the paper's tables beside the
 result.
 
-    python -m training.evaluation stills WEIGHTS                      synthetic validation pictures
-    python -m training.evaluation set WEIGHTS --root DIR --mano DIR   InterHand2.6M or the Tzionas clips
-    python -m training.evaluation predictions FILE --root DIR --mano DIR   another method's (docs/training.md)
-    python -m training.evaluation clips WEIGHTS                       the shot solve with the network and without
-    python -m training.evaluation curves RUNS                         validation errors of runs while they trained
+    python -m training evaluate stills WEIGHTS                      synthetic validation pictures
+    python -m training evaluate set WEIGHTS --root DIR --mano DIR   InterHand2.6M or the Tzionas clips
+    python -m training evaluate predictions FILE --root DIR --mano DIR   another method's (docs/training.md)
+    python -m training evaluate clips WEIGHTS                       the shot solve with the network and without
+    python -m training evaluate takes TAKES --truth FILE              takes of real clips against marked hands
+    python -m training evaluate curves RUNS                         validation errors of runs while they trained
 
 Each writes OUT/<name>.json and OUT/<name>.png. Means are over samples. Hands are scaled so that wrist to
 middle MCP has the true length; numbers of the wrist root and of the MCP root stand side by side and must not
@@ -36,6 +37,7 @@ from inference_core.two_hand.weights import load_weights
 from training.config import DataSettings
 from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING, with_degraded_conditioning
 from training.data.sample import Sample
+from training.evaluation import real
 from training.evaluation.report import plot_bars, plot_curves, published_text, save_json, table_text
 from training.evaluation.scoring import (
     Measurements,
@@ -74,11 +76,8 @@ class EvaluationError(DuohandError):
     """What is to be evaluated cannot be."""
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.evaluation", description=(__doc__ or "").splitlines()[0]
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     kinds = parser.add_subparsers(dest="kind", required=True)
     for kind, subject in (
         ("stills", "weights"),
@@ -105,11 +104,12 @@ def main() -> None:
             command.add_argument("--clips", type=int, default=8)
             command.add_argument("--frames", type=int, default=100)
             command.add_argument("--backgrounds", type=int, default=32)
-    arguments = parser.parse_args()
-    try:
-        _KINDS[arguments.kind](arguments)
-    except DuohandError as error:
-        sys.exit(f"error: {error}")
+    real.add_arguments(kinds.add_parser("takes", description=(real.__doc__ or "").splitlines()[0]))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    real.run(options) if options.kind == "takes" else _KINDS[options.kind](options)
 
 
 def stills(arguments: argparse.Namespace) -> None:
@@ -280,6 +280,3 @@ _KINDS = {
     "clips": clips,
     "curves": curves,
 }
-
-if __name__ == "__main__":
-    main()

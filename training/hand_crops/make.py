@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes hand crops with features and truth, shard by shard.
 
-    python -m training.hand_crops OUT --shards 400 [--seed 1] [--cuts 2]
-    python -m training.hand_crops OUT --shards 400 --whole-pictures --device cuda
+    python -m training generate crops OUT --shards 400 [--seed 1] [--cuts 2]
+    python -m training generate crops OUT --shards 400 --whole-pictures --device cuda
 
 A shard holds the crops of PICTURES_A_SHARD pictures; one that is there is left as it is, so that the same command goes
 on where it was stopped. Shards can be deleted once they are learnt from: the seed makes them anew.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +18,6 @@ import torch
 from tqdm import tqdm
 
 from inference_core.landmarks.weights import load_landmark_network
-from inference_core.shared.errors import DuohandError
 from training.hand_crops.early_features import fastest_reader, torch_reader
 from training.hand_crops.made import CropRows, made_rows
 from training.hand_crops.shards import PICTURES_A_SHARD, scene_settings, shard_path, write_shard
@@ -27,8 +25,8 @@ from training.hand_crops.whole_pictures import rows_from_pictures
 from training.synthetic.generate import load_kit
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
     parser.add_argument("out", type=Path)
     parser.add_argument("--shards", type=int, default=400, help=f"of {PICTURES_A_SHARD} pictures each")
     parser.add_argument("--first", type=int, default=0, help="number of the first shard")
@@ -41,11 +39,11 @@ def main() -> None:
     parser.add_argument("--picture-px", type=int, default=384, help="side of whole pictures")
     parser.add_argument("--device", default="cpu", help="of whole pictures")
     parser.add_argument("--torch", action="store_true", help="features by torch, whatever else is installed")
-    options = parser.parse_args()
-    try:
-        _make(options)
-    except DuohandError as error:
-        sys.exit(f"error: {error}")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    _make(options)
 
 
 def _make(options: argparse.Namespace) -> None:
@@ -74,7 +72,3 @@ def _maker(options: argparse.Namespace) -> Callable[[int], CropRows]:
     reader = torch_reader(network) if options.torch else fastest_reader(network)
     kit = load_kit(torch.device("cpu"))
     return lambda first: made_rows(kit, settings, options.seed, first, PICTURES_A_SHARD, options.cuts, reader)
-
-
-if __name__ == "__main__":
-    main()

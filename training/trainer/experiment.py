@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains a preset: `python -m training.train PRESET --overrides`, or the same under torchrun for several
-GPUs.
-
-The same command goes on where a killed or timed-out run stood. docs/training.md has the recipes.
-"""
+"""A run of the two-hand network: where its samples come from, what it starts from, and the weights that it leaves."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +12,7 @@ import torch
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.landmarks.landmark_head import HEAD_FILE
-from inference_core.shared.errors import DuohandError, RequestError, WeightsError
+from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.pretrained_backbones import PretrainedBackbone
 from inference_core.two_hand.weights import SHIPPED_FOLDER, WeightsCard, load_weights, save_weights
@@ -26,7 +21,7 @@ from training.convert.backbone import load_pretrained
 from training.data.sources import AheadSource, PreparedSource, SampleSource
 from training.data.validation_set import ValidationSet
 from training.feature_cache.store import REFINED
-from training.presets import DESCRIPTIONS, PRESETS
+from training.trainer.dir_learner import DirLearner
 from training.trainer.distributed import World, join_world, leave_world
 from training.trainer.loop import TrainingResult, train
 from training.trainer.run_folder import read_curves
@@ -34,21 +29,7 @@ from training.trainer.run_folder import read_curves
 WEIGHTS_FOLDER = "weights"
 
 
-def main() -> None:
-    """The command line."""
-    import tyro
-
-    experiment = tyro.extras.overridable_config_cli({n: (DESCRIPTIONS[n], e) for n, e in PRESETS.items()})
-    try:
-        result = run_experiment(experiment)
-    except DuohandError as error:
-        sys.exit(f"error: {error}")
-    state = "complete" if result.complete else "to be resumed by the same command"
-    done = f"{result.steps} steps, {result.samples} samples, {result.elapsed_s:.0f} s"
-    print(f"{experiment.name}: {done}; {state}.")
-
-
-def run_experiment(experiment: Experiment, source: SampleSource | None = None) -> TrainingResult:
+def run_experiment(experiment: Experiment, source: SampleSource | None = None) -> TrainingResult[DirNetwork]:
     """Trains the experiment from where it stands and writes its averaged weights into its folder.
 
     source: samples in place of what experiment.data names.
@@ -68,7 +49,12 @@ def run_experiment(experiment: Experiment, source: SampleSource | None = None) -
     validation = ValidationSet(experiment, hand, device)
     try:
         result = train(
-            experiment, network, hand, AheadSource(prepared, device), device, world, validation.evaluate
+            experiment,
+            DirLearner(network, hand, experiment),
+            AheadSource(prepared, device),
+            device,
+            world,
+            validation.evaluate,
         )
         if world.leads:
             write_weights(experiment, result, hand)
@@ -133,7 +119,7 @@ def data_source(experiment: Experiment, hand: HandModel, device: torch.device, w
     return StoredSource(open_data_set(data, hand), size, run.seed, data.workers, device, world)
 
 
-def write_weights(experiment: Experiment, result: TrainingResult, hand: HandModel) -> None:
+def write_weights(experiment: Experiment, result: TrainingResult[DirNetwork], hand: HandModel) -> None:
     """The averaged weights, half precision, with a card of what they were trained on and how long."""
     evaluations = [line for line in read_curves(experiment.folder) if line["kind"].startswith("validation")]
     latest = {line["kind"]: line for line in evaluations}
@@ -161,7 +147,7 @@ def _without_places(experiment: Experiment) -> Experiment:
     return replace(experiment, data=replace(experiment.data, root=None, mano=None), run=run)
 
 
-def _data_description(experiment: Experiment, result: TrainingResult) -> str:
+def _data_description(experiment: Experiment, result: TrainingResult[DirNetwork]) -> str:
     kind = {
         "synthetic": "synthetic pictures of the open hand, made while training",
         "shards": "synthetic pictures of the open hand, from shards",
@@ -170,7 +156,3 @@ def _data_description(experiment: Experiment, result: TrainingResult) -> str:
     }[experiment.data.source]
     spent = f"{result.steps} steps, {result.elapsed_s / 60:.1f} minutes of training"
     return f"{kind}: {result.samples} samples in {spent}"
-
-
-if __name__ == "__main__":
-    main()

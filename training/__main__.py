@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that training does, in five commands. docs/training.md has the recipes.
+
+    python -m training train PRESET [--overrides]           a network; the same command goes on where a run stopped
+    python -m training evaluate KIND SUBJECT                weights, takes, or another method's predictions
+    python -m training generate pictures|crops|demo-clip|contact-sheet OUT
+    python -m training cache make|refine SET                the features of a frozen backbone, worked out once
+    python -m training convert KIND ...                     networks, hands, data sets and checkpoints of other makers
+
+`--help` after any of them tells more. Several GPUs: torchrun --nproc-per-node=8 -m training train PRESET.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from inference_core.shared.errors import DuohandError
+
+# What each command is made of: a module that adds its own arguments, or one for each kind. Only the one that is asked
+# for is imported: they need different packages.
+COMMANDS: dict[str, str | dict[str, str]] = {
+    "evaluate": "training.evaluation.evaluate",
+    "generate": {
+        "pictures": "training.synthetic.pictures",
+        "crops": "training.hand_crops.make",
+        "demo-clip": "training.synthetic.demo_clip",
+        "contact-sheet": "training.synthetic.touching.sheet",
+    },
+    "cache": {"make": "training.feature_cache.make", "refine": "training.feature_cache.refine"},
+    "convert": {
+        "landmarks": "training.convert.landmarks",
+        "landmark-offsets": "training.convert.landmark_offsets",
+        "landmark-corrections": "training.convert.landmark_corrections",
+        "open-hand": "training.convert.open_hand",
+        "backbone": "training.convert.backbone",
+        "weight-parts": "training.convert.weight_parts",
+        "checkpoint-parts": "training.trainer.checkpoint_parts",
+        "data-set": "training.data.prepare",
+    },
+}
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 done, 2 something that a person can put right, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = _parser().parse_args(given[:1]).command
+    try:
+        if command == "train":
+            _train(given[1:])
+        else:
+            _run(command, given[1:])
+    except DuohandError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped; run the same command again to continue.", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=("train", *COMMANDS))
+    return parser
+
+
+def _run(command: str, arguments: list[str]) -> None:
+    modules, prog = COMMANDS[command], f"python -m training {command}"
+    if isinstance(modules, dict):
+        kinds = argparse.ArgumentParser(prog=prog)
+        kinds.add_argument("kind", choices=tuple(modules))
+        kind = kinds.parse_args(arguments[:1]).kind
+        modules, prog, arguments = modules[kind], f"{prog} {kind}", arguments[1:]
+    module = import_module(modules)
+    parser = argparse.ArgumentParser(
+        prog=prog, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.add_arguments(parser)
+    module.run(parser.parse_args(arguments))
+
+
+def _train(arguments: list[str]) -> None:
+    import tyro
+
+    from training.config import Experiment, HeadExperiment
+    from training.presets import DESCRIPTIONS, LANDMARK_HEAD, PRESETS
+    from training.trainer.experiment import chosen_device, run_experiment
+    from training.trainer.landmark_head import train_head
+
+    presets: dict[str, tuple[str, Experiment | HeadExperiment]] = {
+        name: (DESCRIPTIONS[name], preset) for name, preset in PRESETS.items()
+    }
+    presets[LANDMARK_HEAD.name] = ("the landmark head, on hand crops", LANDMARK_HEAD)
+    experiment = tyro.extras.overridable_config_cli(presets, prog="python -m training train", args=arguments)
+    if isinstance(experiment, HeadExperiment):
+        result = train_head(experiment, chosen_device(experiment.run.device))
+    else:
+        result = run_experiment(experiment)
+    state = "complete" if result.complete else "to be resumed by the same command"
+    done = f"{result.steps} steps, {result.samples} samples, {result.elapsed_s:.0f} s"
+    print(f"{experiment.name}: {done}; {state}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
