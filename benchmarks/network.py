@@ -114,7 +114,7 @@ def makers(device: str) -> dict[str, Callable[[Load, HandModel, str], Run]]:
     ways: dict[str, Callable[[Load, HandModel, str], Run]] = {
         PLAIN: plain,
         HEADLESS: partial(plain, heads=False),
-        "torch float32 folded": lambda load, h, d: answers(torch_engine(load(), h, d, vertices=True)),
+        "torch float32, norms fused": lambda load, h, d: answers(torch_engine(load(), h, d, vertices=True)),
     }
     if runs_in_openvino(torch.device(device)):
         ways["OpenVINO"] = openvino
@@ -124,7 +124,7 @@ def makers(device: str) -> dict[str, Callable[[Load, HandModel, str], Run]]:
 
 
 def captured(load: Load, hand: HandModel, device: str) -> Run:
-    """All of the folded network recorded once for the first batch's size, in bfloat16, and replayed."""
+    """All of the fused network recorded once for the first batch's size, in bfloat16, and replayed."""
     network, place = load(), torch.device(device)
     graph = prepared(network, hand, place, vertices=True).to(place)
     answer = output_names(network.configuration, vertices=True).index("vertices_m")

@@ -24,26 +24,3 @@ def pixel_rays(points_px: Tensor, K: Tensor) -> Tensor:
     centred = points_px - K[..., None, :2, 2]
     xy = torch.linalg.solve(K[..., :2, :2], centred.mT).mT
     return torch.cat([xy, torch.ones_like(xy[..., :1])], -1)
-
-
-def unproject_pinhole(points_px: Tensor, depth_m: Tensor, K: Tensor) -> Tensor:
-    """Camera points (..., N, 3), metres, at depths (..., N) behind pixels (..., N, 2)."""
-    return pixel_rays(points_px, K) * depth_m[..., None]
-
-
-def project_weak(points_m: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """uv (..., N, 2) in -1..1 over the crop: scale (...,) times x and y, plus shift (..., 2)."""
-    return scale[..., None, None] * points_m[..., :2] + shift[..., None, :]
-
-
-def weak_to_translation(scale: Tensor, shift: Tensor, crop_px: Tensor, K: Tensor) -> Tensor:
-    """Camera translation (..., 3), metres, that puts a hand where a weak-perspective estimate saw it.
-
-    scale (...,) and shift (..., 2) are project_weak's over the square crop (..., 3): centre x, centre y, side, in
-    pixels of the picture of K. Exact for the hand's origin; the depth is the one at which its size agrees.
-    """
-    half_px = crop_px[..., 2] / 2
-    focal_px = (K[..., 0, 0] + K[..., 1, 1]) / 2
-    depth_m = focal_px / (scale * half_px)
-    centre_px = crop_px[..., :2] + shift * half_px[..., None]
-    return unproject_pinhole(centre_px[..., None, :], depth_m[..., None], K)[..., 0, :]

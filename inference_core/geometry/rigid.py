@@ -21,12 +21,6 @@ class Similarity:
         return self.scale[..., None, None] * turned + self.translation[..., None, :]
 
 
-def fit_rotation(source: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Rotations (..., 3, 3) that best turn vectors `source` (..., N, 3) to `target`; no centring (Kabsch)."""
-    weighted = source if weights is None else source * weights[..., None]
-    return _proper_rotation(target.mT @ weighted)[0]
-
-
 def fit_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -> Similarity:
     """Best rigid motion (scale 1) of points `source` (..., N, 3) onto `target`, weights (..., N) >= 0."""
     return _fit(source, target, weights, with_scale=False)

@@ -90,16 +90,6 @@ def quaternion_to_rotation_vector(quaternions: Tensor) -> Tensor:
     return xyz * torch.where(small, ratio, 2 * torch.atan2(sine, w) / sine)
 
 
-def rotation_vector_to_quaternion(rotation_vectors: Tensor) -> Tensor:
-    """Unit quaternions w x y z (..., 4) of axis-angles (..., 3), radians."""
-    angle_sq = rotation_vectors.square().sum(-1, keepdim=True)
-    small = angle_sq < 1e-6
-    angle = torch.where(small, torch.ones_like(angle_sq), angle_sq).sqrt()
-    factor = torch.where(small, 0.5 - angle_sq / 48, torch.sin(angle / 2) / angle)
-    w = torch.where(small, 1 - angle_sq / 8, torch.cos(angle / 2))
-    return torch.cat([w, rotation_vectors * factor], -1)
-
-
 def six_d_to_matrix(six_d: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3) of 6D vectors (..., 6), the symmetric way that DIR uses.
 
@@ -116,13 +106,6 @@ def six_d_to_matrix(six_d: Tensor) -> Tensor:
 def matrix_to_six_d(matrices: Tensor) -> Tensor:
     """6D vectors (..., 6) of rotation matrices (..., 3, 3): first column, then second."""
     return torch.cat([matrices[..., 0], matrices[..., 1]], -1)
-
-
-def gram_schmidt_to_matrix(six_d: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) of 6D vectors (..., 6) by Gram-Schmidt (Zhou et al. 2019)."""
-    x = F.normalize(six_d[..., :3], dim=-1)
-    y = F.normalize(six_d[..., 3:] - (x * six_d[..., 3:]).sum(-1, keepdim=True) * x, dim=-1)
-    return torch.stack([x, y, torch.linalg.cross(x, y, dim=-1)], -1)
 
 
 def geodesic_angle(first: Tensor, second: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 """MANO's own files as a user has them: a folder or the official zip with MANO_LEFT.pkl and MANO_RIGHT.pkl.
 
 The files are the user's, under MANO's licence; nothing of them is kept. Layout: a Python 2 pickle, protocol
-2, whose shapedirs is a chumpy selection and whose J_regressor is a sparse matrix; see inert_pickle for how
+2, whose shapedirs is a chumpy selection and whose J_regressor is a sparse matrix; see mano_pickle for how
 it is read.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.hand_model.arrays import SHAPES, HandArrays, checked
-from inference_core.hand_model.inert_pickle import read_inert
+from inference_core.hand_model.mano_pickle import read_inert
 from inference_core.shared.errors import HandModelError
 
 FILE_NAMES = ("MANO_LEFT.pkl", "MANO_RIGHT.pkl")

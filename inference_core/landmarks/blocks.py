@@ -32,7 +32,7 @@ def depthwise(channels: int, kernel: int, stride: int = 1, even: bool = False) -
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block (widen, filter each channel, narrow), batch norms folded into the convolutions."""
+    """MobileNetV2's block (widen, filter each channel, narrow), batch norms fused into the convolutions."""
 
     def __init__(
         self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int, even: bool = False

@@ -33,13 +33,6 @@ def conjugate(quaternions: Array) -> Array:
     return quaternions * np.array([1, -1, -1, -1], quaternions.dtype)
 
 
-def rotate(quaternions: Array, vectors: Array) -> Array:
-    """Vectors (..., 3) turned by unit quaternions (..., 4)."""
-    w, xyz = quaternions[..., :1], quaternions[..., 1:]
-    twice = 2 * np.cross(xyz, vectors)
-    return vectors + w * twice + np.cross(xyz, twice)
-
-
 def to_matrix(quaternions: Array) -> Array:
     """Rotation matrices (..., 3, 3) of quaternions (..., 4) of any length but zero."""
     w, x, y, z = np.moveaxis(normalized(quaternions), -1, 0)

@@ -32,18 +32,6 @@ Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 
-def recover_hands(frames: Iterable[Frame], tracks: HandTracks, head: HeadWithLandmarks) -> HandTracks:
-    """The tracks with lost hands that are there after all as SEEN ones, read by the head.
-
-    frames: as many as the tracks have, in order; they are not touched where no hand was lost.
-    """
-    recovery = Recovery(tracks, head)
-    if recovery.lost.any():
-        for _ in recovery.run(frames):
-            pass
-    return recovery.tracks
-
-
 def hands_in_crops(features: Tensor, head: HeadWithLandmarks) -> tuple[Tensor, RefinedLandmarks]:
     """(N,) 0..1 how surely a hand of the crop's side is in each crop, and how the head reads it; 0 where the head
     takes it for one of the other side. features (N, 112, 14, 14): early ones.

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A network for inference only: every batch norm that follows a linear operation becomes part of its weights, and the
 released attention's large convolution is done with fewer multiplications.
+
+The arithmetic is that of torch.nn.utils.fusion, which knows neither weights that stand side by side for two hands nor
+the joint graph's convolutions.
 """
 
 import copy
@@ -19,7 +22,7 @@ from inference_core.two_hand.regressors import AttentionPooling
 from inference_core.two_hand.resnet import Bottleneck, ResNet50
 
 
-def folded(network: DirNetwork, winograd: bool = False) -> DirNetwork:
+def with_fused_norms(network: DirNetwork, winograd: bool = False) -> DirNetwork:
     """A copy in eval mode that computes the same with fewer operations. It cannot be trained further.
 
     winograd: for exported networks, whose runtimes are quick with small products; torch itself is not.
@@ -27,38 +30,38 @@ def folded(network: DirNetwork, winograd: bool = False) -> DirNetwork:
     copied = copy.deepcopy(network).eval().requires_grad_(False)
     for module in list(copied.modules()):
         if isinstance(module, nn.Sequential):
-            _fold_sequence(module)
+            _fuse_sequence(module)
         elif isinstance(module, ResNet50):
-            _fold(module, "conv1", "bn1")
+            _fuse(module, "conv1", "bn1")
         elif isinstance(module, Bottleneck):
-            _fold_all(module, ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
+            _fuse_all(module, ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
         elif isinstance(module, Residual):
-            _fold_all(module, ("conv1", "norm2"), ("conv2", "norm3"))
+            _fuse_all(module, ("conv1", "norm2"), ("conv2", "norm3"))
         elif isinstance(module, BoneProjection):
-            _fold(module, "conv", "norm")
+            _fuse(module, "conv", "norm")
         elif isinstance(module, SideEmbedding | SharedEmbedding):
-            _fold(module, "linear1", "norm")
+            _fuse(module, "linear1", "norm")
         elif isinstance(module, JointGraph):
-            _fold_graph(module)
+            _fuse_graph(module)
     for module in list(copied.modules()):
         if winograd and isinstance(module, AttentionPooling) and module.attention == "full":
             module.scores[0] = WinogradConv(cast(nn.Conv2d, module.scores[0]))
     return copied
 
 
-def _fold_all(module: nn.Module, *pairs: tuple[str, str]) -> None:
+def _fuse_all(module: nn.Module, *pairs: tuple[str, str]) -> None:
     for linear, norm in pairs:
-        _fold(module, linear, norm)
+        _fuse(module, linear, norm)
 
 
-def _fold_sequence(sequence: nn.Sequential) -> None:
+def _fuse_sequence(sequence: nn.Sequential) -> None:
     names = list(dict(sequence.named_children()))
     for linear, norm in pairwise(names):
         if isinstance(sequence.get_submodule(norm), nn.BatchNorm2d):
-            _fold(sequence, linear, norm)
+            _fuse(sequence, linear, norm)
 
 
-def _fold(module: nn.Module, linear_name: str, norm_name: str) -> None:
+def _fuse(module: nn.Module, linear_name: str, norm_name: str) -> None:
     linear, norm = module.get_submodule(linear_name), module.get_submodule(norm_name)
     weight, bias = linear.get_parameter("weight"), getattr(linear, "bias", None)
     scale, shift = _affine(norm)
@@ -71,7 +74,7 @@ def _fold(module: nn.Module, linear_name: str, norm_name: str) -> None:
     setattr(module, norm_name, nn.Identity())
 
 
-def _fold_graph(graph: JointGraph) -> None:
+def _fuse_graph(graph: JointGraph) -> None:
     for index, (convolution, norm) in enumerate(zip(graph.convolutions, graph.norms, strict=True)):
         scale, shift = (values.view(SIDE_COUNT, -1) for values in _affine(norm))
         weight, bias = convolution.get_parameter("weight"), convolution.get_parameter("bias")

@@ -44,10 +44,6 @@ class CropCamera:
         """Crop uv (..., 2) of frame pixels (..., 2)."""
         return mapped(points_px, self.crop_from_frame)
 
-    def px_from_uv(self, points_uv: Floats) -> NDArray[np.float64]:
-        """Frame pixels (..., 2) of crop uv (..., 2)."""
-        return mapped(points_uv, np.linalg.inv(self.crop_from_frame))
-
 
 def shot_crops(tracks: HandTracks) -> NDArray[np.float64]:
     """(T, 3) centre x, y and side of each frame's square in pixels; NaN where no hand is known nearby in time.

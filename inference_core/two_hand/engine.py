@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from inference_core.hand_model.hand import HandModel
 from inference_core.runtime.network_graph import NetworkGraph
 from inference_core.runtime.network_run import Run, TorchRun, ready_to_run, runs_in_openvino
-from inference_core.two_hand.batch_norm_fusion import folded
+from inference_core.two_hand.batch_norm_fusion import with_fused_norms
 from inference_core.two_hand.configuration import CROP_PX, NetworkConfiguration
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import check_picture
@@ -107,14 +107,14 @@ def torch_engine(
 ) -> Engine:
     """torch's engine of a network in memory."""
     device = torch.device(device)
-    run = TorchRun(HandGraph(folded(network), hand.to(device), vertices), device)
+    run = TorchRun(HandGraph(with_fused_norms(network), hand.to(device), vertices), device)
     return GraphEngine(run, output_names(network.configuration, vertices), network.configuration.conditioning)
 
 
 def prepared(network: DirNetwork, hand: HandModel, device: torch.device, vertices: bool = False) -> HandGraph:
     """The graph as the device's runtime is quickest with it."""
-    folded_network = folded(network, winograd=runs_in_openvino(device))
-    return HandGraph(folded_network, hand.to(device), vertices).eval()
+    fused = with_fused_norms(network, winograd=runs_in_openvino(device))
+    return HandGraph(fused, hand.to(device), vertices).eval()
 
 
 def output_names(configuration: NetworkConfiguration, vertices: bool) -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at single hands, and the head that reads them: geometry, mirroring, where it starts from."""
+"""Crops of single hands, and the head that reads them: geometry, mirroring, where it starts from."""
 
 from pathlib import Path
 
@@ -9,9 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from inference_core.landmarks.hand_crops import (
-    HandCrops,
     crop_features,
-    cut_hand_crops,
     points_to_crop,
     points_to_frame,
     world_to_crop,
@@ -36,7 +34,7 @@ def picture(seed: int = 0) -> np.ndarray:
     return np.kron(coarse, np.ones((10, 10, 1), np.uint8))
 
 
-def test_points_and_world_landmarks_go_into_a_look_and_back() -> None:
+def test_points_and_world_landmarks_go_into_a_crop_and_back() -> None:
     random = np.random.default_rng(1)
     points, world = random.uniform(0, 90, (2, 21, 2)), random.normal(size=(2, 21, 3))
     np.testing.assert_allclose(
@@ -45,7 +43,7 @@ def test_points_and_world_landmarks_go_into_a_look_and_back() -> None:
     np.testing.assert_allclose(
         world_to_frame(world_to_crop(world, CROPS, SIDES), CROPS, SIDES), world, atol=1e-12
     )
-    # A crop's corner, turned by the crop's rotation, is the look's corner; mirrored for the left hand.
+    # A crop's corner, turned by the crop's rotation, is a corner of the hand crop's square; mirrored for the left hand.
     turn = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
     corner = CROPS[0, :2] + turn @ np.array([25.0, -25.0])
     np.testing.assert_allclose(points_to_crop(corner[None, None], CROPS[:1], SIDES[:1]), [[[-1.0, -1.0]]])
@@ -61,16 +59,6 @@ def test_a_left_hand_looks_like_the_mirrored_picture_of_a_right_one() -> None:
     # As close as bilinear sampling from either end is.
     assert (left - right).abs().mean() < 0.01 * right.abs().mean()
     assert left.shape == (1, 112, 14, 14)
-
-
-def test_hands_that_nothing_is_known_of_are_not_looked_at() -> None:
-    known = np.array([[True, False]])
-    points = np.random.default_rng(0).uniform(20, 80, (1, 2, 21, 2))
-    hand_crops = cut_hand_crops([picture()], points, known, np.eye(3)[None], load_landmark_networks())
-    assert (hand_crops.crops[..., 2] > 0).tolist() == [[True, False]]
-    assert (hand_crops.features[0, 1] == 0).all() and hand_crops.features[0, 0].abs().mean() > 0.01
-    both = HandCrops.joined([hand_crops, hand_crops])
-    assert both.features.shape[0] == 2 and torch.equal(both.uv_from_px[1], hand_crops.uv_from_px[0])
 
 
 def test_the_head_starts_as_the_landmark_network() -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference_core.hand_model.inert_pickle import read_inert
 from inference_core.hand_model.load import load_hand_model
 from inference_core.hand_model.mano_file import read_mano, read_mano_arrays
+from inference_core.hand_model.mano_pickle import read_inert
 from inference_core.shared.errors import HandModelError
 from tests.data.mano.official_layout import calling, official_pickle, random_hand
 from tests.shared_files import reference_file

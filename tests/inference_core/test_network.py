@@ -12,7 +12,7 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.skeleton import PARENTS_21
-from inference_core.two_hand.batch_norm_fusion import folded
+from inference_core.two_hand.batch_norm_fusion import with_fused_norms
 from inference_core.two_hand.bone_projection import BoneProjection, bone_map, bone_weights
 from inference_core.two_hand.configuration import DIR_PAPER, DIR_RELEASE, DIR_S, NetworkConfiguration
 from inference_core.two_hand.dir import BACKBONES, DirNetwork
@@ -162,11 +162,13 @@ def test_folding_the_norms_changes_nothing_but_speed(
     )
     with torch.no_grad():
         plain = network.eval()(image, hand, conditioning)
-        quick = folded(network, winograd=True)(image, hand, conditioning)
+        quick = with_fused_norms(network, winograd=True)(image, hand, conditioning)
     for first, second in zip(all_of(plain), all_of(quick), strict=True):
         torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
     left = [
-        name for name, m in folded(network).named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)
+        name
+        for name, m in with_fused_norms(network).named_modules()
+        if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)
     ]
     assert all(name.endswith("norm1") for name in left), "only norms before their convolution may stay"
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hands that the tracks lost are found where they plainly are and nowhere else: real frames, the shipped weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.recover import recover_hands
+from inference_core.tracking.recover import Recovery
 from inference_core.two_hand.engine import torch_engine
 from inference_core.two_hand.predictor import Predictor
 from inference_core.two_hand.weights import SHIPPED_FOLDER, stored_network
@@ -25,6 +25,18 @@ from tests.inference_core.through_the_network import refined_and_predicted
 from tests.shared_files import footage_file
 
 GAP = slice(3, 6)
+
+
+def recover_hands(frames: Iterable[Frame], tracks: HandTracks, head: HeadWithLandmarks) -> HandTracks:
+    """The tracks with lost hands that are there after all as SEEN ones, read by the head.
+
+    frames: as many as the tracks have, in order; they are not touched where no hand was lost.
+    """
+    recovery = Recovery(tracks, head)
+    if recovery.lost.any():
+        for _ in recovery.run(frames):
+            pass
+    return recovery.tracks
 
 
 @pytest.fixture(scope="module")

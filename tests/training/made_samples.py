@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Samples made of the open hand without a renderer: true geometry, and pictures that tell samples apart."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 
 from inference_core.geometry import rotations
 from inference_core.hand_model.load import load_open_hand
 from training.data.sample import LEFT_HAND, Sample, uv_from_camera
+from training.data.sources import epoch_rows
+from training.trainer.distributed import ALONE, World
 
 
 def made_sample(count: int, seed: int = 0, crop_px: int = 256, absent: bool = False) -> Sample:
@@ -57,3 +62,24 @@ def made_sample(count: int, seed: int = 0, crop_px: int = 256, absent: bool = Fa
         landmarks_uv=uv_from_camera(landmarks, K[:, None], crop_px),
         landmarks_rel_m=landmarks - landmarks[:, :, :1],
     )
+
+
+@dataclass(frozen=True)
+class MemorySource:
+    """A set held in memory, shuffled anew each epoch. size: samples per batch over all processes of the world."""
+
+    samples: Sample
+    size: int
+    seed: int
+    world: World = ALONE
+
+    def batches(self, first_step: int) -> Iterator[Sample]:
+        """See SampleSource."""
+        step = first_step
+        share = self.size // self.world.size
+        while True:
+            rows = epoch_rows(self.samples.batch, self.size, self.seed, step)[
+                self.world.rank * share : (self.world.rank + 1) * share
+            ]
+            yield self.samples.rows(rows.to(self.samples.image.device))
+            step += 1

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inference_core.fitting.initial_fit import fitted, shape_of
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.hand_crops import HandCrops, points_to_crop, world_to_crop
+from inference_core.landmarks.hand_crops import points_to_crop, world_to_crop
 from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks
 from inference_core.landmarks.weights import load_landmark_network, load_landmark_networks
 from inference_core.shared.errors import RequestError, WeightsError
@@ -26,6 +26,7 @@ from inference_core.two_hand.crop import mapped
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.records import Conditioning
+from training.data.hand_crops import HandCrops
 from training.data.sample import Sample, uv_from_camera
 from training.data.synthetic_source import made_samples
 from training.evaluation.clips import clip_camera

@@ -18,6 +18,7 @@ from inference_core.landmarks.landmark_network import CROP_PX
 from inference_core.landmarks.weights import load_landmark_network, load_landmark_networks
 from inference_core.shared.skeleton import LEFT, RIGHT
 from training.config import HeadExperiment
+from training.data.hand_crops import HandCrops, cut_hand_crops
 from training.feature_cache.store import SetError, from_bytes
 from training.hand_crops.early_features import early_features, fastest_reader, torch_reader
 from training.hand_crops.layers import LAYER_PX, ROOM, Layers, on_layer, render_layers
@@ -284,3 +285,14 @@ def test_whole_pictures_give_rows_of_hands_that_are_seen() -> None:
     # Read by the network that never saw a rendered hand, the labels are roughly where it sees them.
     read = NETWORK.read(from_bytes(rows.features)).points[..., :2] / 112 - 1
     assert (read - rows.points)[rows.right].norm(dim=-1).mean() < 0.35
+
+
+def test_hands_that_nothing_is_known_of_have_no_crop() -> None:
+    image = np.random.default_rng(1).integers(0, 255, (120, 160, 3)).astype(np.uint8)
+    known = np.array([[True, False]])
+    points = np.random.default_rng(0).uniform(20, 80, (1, 2, 21, 2))
+    hand_crops = cut_hand_crops([image], points, known, np.eye(3)[None], load_landmark_networks())
+    assert (hand_crops.crops[..., 2] > 0).tolist() == [[True, False]]
+    assert (hand_crops.features[0, 1] == 0).all() and hand_crops.features[0, 0].abs().mean() > 0.01
+    both = HandCrops.joined([hand_crops, hand_crops])
+    assert both.features.shape[0] == 2 and torch.equal(both.uv_from_px[1], hand_crops.uv_from_px[0])

@@ -20,11 +20,10 @@ from inference_core.landmarks.landmark_head import stored_head
 from inference_core.shared.errors import WeightsError
 from inference_core.two_hand.pretrained_backbones import PalmBackbone
 from inference_core.two_hand.weights import load_weights
-from tests.training.made_samples import made_sample
+from tests.training.made_samples import MemorySource, made_sample
 from training.config import Experiment
 from training.data.augment import NO_AUGMENTATION
 from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING
-from training.data.sources import MemorySource
 from training.feature_cache.make import features
 from training.presets import ABLATIONS, BASELINE, DIR_RELEASE_RUN, DIR_S_RUN, ONE_STAGE, PRESETS
 from training.trainer.checkpoint import CHECKPOINT_FILE, CheckpointError

@@ -6,12 +6,12 @@ import torch
 
 from inference_core.hand_model.load import load_open_hand
 from inference_core.shared.errors import RequestError
-from tests.training.made_samples import made_sample
+from tests.training.made_samples import MemorySource, made_sample
 from training.data.augment import NO_AUGMENTATION
 from training.data.conditioning_noise import ConditioningNoise
 from training.data.sample import concatenated, uv_from_camera
 from training.data.shard_source import ShardSource
-from training.data.sources import MemorySource, PreparedSource, stream_seed
+from training.data.sources import PreparedSource, stream_seed
 from training.data.synthetic_source import SyntheticSource, validation_samples
 from training.synthetic.settings import Settings
 from training.synthetic.shards import Stream, write_shards

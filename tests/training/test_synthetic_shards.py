@@ -12,9 +12,10 @@ import webdataset
 
 from training.__main__ import main
 from training.synthetic import shards
+from training.synthetic.batch import SyntheticBatch
 from training.synthetic.generate import generate
 from training.synthetic.settings import Settings
-from training.synthetic.shards import ShardError, Stream, read_shard, read_shards, shard_path, write_shards
+from training.synthetic.shards import ShardError, Stream, read_shard, read_stream, shard_path, write_shards
 
 SETTINGS = Settings(size_px=64, backgrounds=2, chunk=4)
 STREAM = Stream(seed=4, count=7, shard_pictures=3, settings=SETTINGS)
@@ -27,8 +28,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def all_shards(folder: Path) -> list[SyntheticBatch]:
+    """The shards of a folder in order."""
+    stream = read_stream(folder)
+    return [read_shard(folder, number, stream) for number in range(stream.shards)]
+
+
 def test_what_is_read_is_what_was_made(folder: Path) -> None:
-    read = list(read_shards(folder))
+    read = all_shards(folder)
     assert [len(batch.index) for batch in read] == [3, 3, 1]
     made = generate(4, 7, settings=SETTINGS)
     index = torch.cat([batch.index for batch in read])
@@ -74,7 +81,7 @@ def test_a_shard_cut_short_is_named(folder: Path, tmp_path: Path) -> None:
 
 def test_a_missing_shard_and_a_folder_without_a_card_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ShardError, match=r"stream\.json"):
-        list(read_shards(tmp_path))
+        all_shards(tmp_path)
     write_shards(tmp_path, STREAM)
     shard_path(tmp_path, 2).unlink()
     with pytest.raises(ShardError, match="missing"):

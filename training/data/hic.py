@@ -19,7 +19,7 @@ from torch import Tensor
 
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel
-from inference_core.hand_model.inert_pickle import read_inert
+from inference_core.hand_model.mano_pickle import read_inert
 from inference_core.shared.errors import HandModelError
 from inference_core.shared.skeleton import LEFT
 from training.data.item import (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel
-from inference_core.hand_model.inert_pickle import InertPickle, read_inert
+from inference_core.hand_model.mano_pickle import InertPickle, read_inert
 from inference_core.shared.errors import HandModelError
 from inference_core.shared.skeleton import SIDES
 from training.data.item import (

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from inference_core.landmarks.hand_crops import HandCrops
     from inference_core.two_hand.records import Conditioning
+    from training.data.hand_crops import HandCrops
 
 # The unit in which lengths are learnt: the release's, about one hand's length.
 HAND_UNIT_M = 0.15

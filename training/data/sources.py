@@ -36,27 +36,6 @@ def stream_seed(stream: int, seed: int, step: int, rank: int = 0) -> int:
     return (stream << _STREAM_BITS) ^ ((seed & 0xFFFF) << 44) ^ ((rank & 0xFFF) << _STEP_BITS) ^ step
 
 
-@dataclass(frozen=True)
-class MemorySource:
-    """A set held in memory, shuffled anew each epoch. size: samples per batch over all processes of the world."""
-
-    samples: Sample
-    size: int
-    seed: int
-    world: World = ALONE
-
-    def batches(self, first_step: int) -> Iterator[Sample]:
-        """See SampleSource."""
-        step = first_step
-        share = self.size // self.world.size
-        while True:
-            rows = epoch_rows(self.samples.batch, self.size, self.seed, step)[
-                self.world.rank * share : (self.world.rank + 1) * share
-            ]
-            yield self.samples.rows(rows.to(self.samples.image.device))
-            step += 1
-
-
 def epoch_rows(count: int, size: int, seed: int, step: int) -> torch.Tensor:
     """(size,) which of `count` samples make up batch number `step`; each epoch is shuffled anew."""
     places = torch.arange(step * size, (step + 1) * size)

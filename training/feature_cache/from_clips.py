@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference_core.landmarks.hand_crops import cut_hand_crops
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot
@@ -17,6 +16,7 @@ from inference_core.two_hand.conditioning import crop_conditioning
 from inference_core.two_hand.configuration import CROP_PX
 from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
 from inference_core.two_hand.records import Conditioning
+from training.data.hand_crops import cut_hand_crops
 from training.data.sample import Sample, uv_from_camera
 from training.data.synthetic_source import joint_seen
 from training.evaluation.clips import clip_camera, clip_frames

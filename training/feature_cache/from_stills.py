@@ -14,7 +14,7 @@ from torch import Tensor
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.landmarks.hand_crops import HandCrops, crop_features, points_to_frame, world_to_frame
+from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
 from inference_core.landmarks.hand_reader import HandReadings
 from inference_core.landmarks.landmark_network import CROP_PX
 from inference_core.landmarks.weights import LandmarkNetworks
@@ -23,6 +23,7 @@ from inference_core.tracking.expected_hands import INTERPOLATED_FRAMES, INTERPOL
 from inference_core.tracking.tracklets import SAME_HAND
 from inference_core.tracking.window import DetectionSettings
 from inference_core.two_hand.records import Conditioning
+from training.data.hand_crops import HandCrops
 from training.data.sample import Sample
 from training.data.synthetic_source import made_samples
 from training.synthetic.settings import Settings

@@ -20,7 +20,6 @@ from tqdm import tqdm
 from inference_core.fitting.initial_fit import fitted, for_refined, shape_of
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.hand_crops import HandCrops
 from inference_core.landmarks.landmark_head import (
     HEAD_FILE,
     HeadCall,
@@ -34,6 +33,7 @@ from inference_core.tracking.recover import hands_in_crops
 from inference_core.two_hand.crop import mapped
 from inference_core.two_hand.records import Conditioning
 from training.data.conditioning_noise import ConditioningNoise, degraded_conditioning
+from training.data.hand_crops import HandCrops
 from training.data.sample import Sample
 from training.feature_cache.store import REFINED, read_raw, write_refined
 

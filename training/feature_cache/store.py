@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference_core.landmarks.hand_crops import HandCrops
 from inference_core.shared.errors import DuohandError
 from inference_core.two_hand.records import Conditioning
+from training.data.hand_crops import HandCrops
 from training.data.sample import Sample
 
 PICTURE_PX = 64

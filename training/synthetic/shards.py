@@ -127,13 +127,6 @@ def read_shard(folder: Path, number: int, stream: Stream | None = None) -> Synth
     return concatenated(rows)
 
 
-def read_shards(folder: Path) -> Iterator[SyntheticBatch]:
-    """The shards of a folder, one after another."""
-    stream = read_stream(folder)
-    for number in range(stream.shards):
-        yield read_shard(folder, number, stream)
-
-
 def shard_path(folder: Path, number: int) -> Path:
     """Where a shard lies."""
     return folder / f"shard-{number:06d}.tar"
