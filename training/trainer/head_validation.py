@@ -57,8 +57,10 @@ def head_errors(head: LandmarkHead, crops: CropSet, device: torch.device) -> dic
         "others": right & (gap_m >= TOUCHING_M),
         "own_view": right & own,
     }
-    values = {"wrong_way/side": float(errors.side[~right].mean())}
+    values = {} if bool(right.all()) else {"wrong_way/side": float(errors.side[~right].mean())}
     for name, mask in groups.items():
+        if not bool(mask.any()):
+            continue
         values[f"{name}/world_mm"] = 1000 * float(errors.world_m[mask].mean())
         for measure in ("points", "size", "side"):
             values[f"{name}/{measure}"] = float(getattr(errors, measure)[mask].mean())

@@ -141,10 +141,11 @@ def train_head(experiment: HeadExperiment, device: torch.device) -> TrainingResu
 
 def started_head(weights: Path | None) -> LandmarkHead:
     """A head with the landmark network's weights, or with those of a head's file."""
-    if weights is not None:
-        return load_head(weights)
     head = LandmarkHead()
-    head.start_from(load_landmark_network())
+    if weights is None:
+        head.start_from(load_landmark_network())
+    else:
+        head.load_state_dict(load_head(weights).state_dict())
     return head
 
 
