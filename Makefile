@@ -60,6 +60,7 @@ addon: .venv/.ready
 
 bench: .venv/.ready
 	$(BIN)/python -m benchmarks.against_mediapipe $(FOOTAGE)
+	$(BIN)/python -m benchmarks.against_mediapipe $(FOOTAGE) --rounds 1 --height 1080
 	$(BIN)/python -m benchmarks.against_mediapipe $(FOOTAGE) --rounds 1 --busy
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.reconstruct $(FOOTAGE)
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.landmarks $(FOOTAGE)

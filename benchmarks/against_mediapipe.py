@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole command against MediaPipe's loop alone, in turns on the same frames: ratios with their spread, and stages.
 
-    python -m benchmarks.against_mediapipe FOOTAGE [--frames 0:280] [--rounds 3] [--busy]
+    python -m benchmarks.against_mediapipe FOOTAGE... [--frames 0:280] [--rounds 3] [--height 1080] [--busy]
 
-Ours: the plain command as a process, start, decoding, take and all. MediaPipe's: the time in Hands.process only, its
-pictures decoded before. Processor time stands beside the clock's, for it changes less where other work runs.
---busy: beside a program that keeps one core busy.
+Of each clip, one after the other; --height: of a copy so high. Ours: the plain command as a process, start, decoding,
+take and all. MediaPipe's: the time in Hands.process only, its pictures decoded before. Processor time stands beside the
+clock's, for it changes less where other work runs. --busy: beside a program that keeps one core busy.
 """
 
 import argparse
 import os
-import re
 import resource
 import statistics
 import subprocess
@@ -21,6 +20,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import av
 
 from inference_core.footage import open_footage, parse_frame_range
 
@@ -43,26 +45,54 @@ class Cost:
 def main() -> None:
     """Print a line for every way and the stages of the last round."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("footage", type=Path)
+    parser.add_argument("footage", type=Path, nargs="+")
     parser.add_argument("--frames", default="0:280")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--height", type=int)
     parser.add_argument("--busy", action="store_true")
     parser.add_argument("--peer", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peer:
-        print(*mediapipe_loop(arguments.footage, arguments.frames))
+        print(*mediapipe_loop(arguments.footage[0], arguments.frames))
         return
     with tempfile.TemporaryDirectory() as folder, busy_program(arguments.busy):
-        report(arguments, Path(folder) / "take.npz")
+        for footage in arguments.footage:
+            if arguments.height is not None:
+                footage = scaled(footage, arguments, Path(folder))
+            report(footage, arguments, Path(folder) / "take.npz")
 
 
-def report(arguments: argparse.Namespace, take: Path) -> None:
+def scaled(footage: Path, arguments: argparse.Namespace, folder: Path) -> Path:
+    """A copy of the picked frames at the height that is asked for."""
+    frames = open_footage(footage, parse_frame_range(arguments.frames))
+    width, height = frames.info.size_px
+    size_px = (round(width * arguments.height / height / 2) * 2, arguments.height)
+    copy = folder / f"{footage.stem}_{arguments.height}.mp4"
+    with av.open(str(copy), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=round(frames.info.fps))
+        stream.width, stream.height, stream.pix_fmt = *size_px, "yuv420p"
+        stream.options = {"crf": "18", "preset": "veryfast"}
+        for frame in frames:
+            if frame.image is not None:
+                picture = av.VideoFrame.from_ndarray(frame.image, "rgb24")
+                container.mux(stream.encode(picture.reformat(*size_px, interpolation="BICUBIC")))
+        container.mux(stream.encode())
+    return copy
+
+
+def report(footage: Path, arguments: argparse.Namespace, take: Path) -> None:
     """Runs every way in turns; the first round, which also converts networks, does not count."""
+    print(
+        f"{footage.name}, frames {arguments.frames}" + (", beside a busy program" if arguments.busy else "")
+    )
     ways = {PEER: ["--peer"], NETWORK: ["shipped"], LANDMARKS: ["none"]}
     costs: dict[str, list[Cost]] = {name: [] for name in ways}
     for turn in range(arguments.rounds + 1):
         for name in ways:
-            cost = peer_cost(arguments) if name == PEER else our_cost(arguments, ways[name][0], take)
+            frames = arguments.frames if arguments.height is None else ":"
+            cost = (
+                peer_cost(footage, frames) if name == PEER else our_cost(footage, frames, ways[name][0], take)
+            )
             if turn > 0:
                 costs[name].append(cost)
     for name, found in costs.items():
@@ -75,14 +105,23 @@ def report(arguments: argparse.Namespace, take: Path) -> None:
             f"({min(ratios):.2f} to {max(ratios):.2f}), of its work {statistics.median(work):.2f}"
         )
     for name in (NETWORK, LANDMARKS):
-        stages = re.findall(r"(\w+): \d+ frames in ([\d.]+) s", costs[name][-1].told)
-        print(f"{name}: " + ", ".join(f"{stage} {seconds} s" for stage, seconds in stages))
+        print(
+            f"{name}, the last round:\n{costs[name][-1].told[costs[name][-1].told.find(' ' * 17) :].rstrip()}"
+        )
 
 
-def our_cost(arguments: argparse.Namespace, network: str, take: Path) -> Cost:
-    """One run of the plain command."""
-    command = [sys.executable, "-m", "inference_core", "reconstruct", str(arguments.footage), "--no-resume"]
-    command += ["--frames", arguments.frames, "--network", network, "--device", "cpu", "--out", str(take)]
+def our_cost(footage: Path, frames: str, network: str, take: Path) -> Cost:
+    """One run of the plain command, which tells where its time went."""
+    command = [
+        sys.executable,
+        "-m",
+        "inference_core",
+        "reconstruct",
+        str(footage),
+        "--no-resume",
+        "--profile",
+    ]
+    command += ["--frames", frames, "--network", network, "--device", "cpu", "--out", str(take)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTLED)}
     start_s = time.perf_counter()
     with tempfile.TemporaryFile("w+") as told:
@@ -98,10 +137,17 @@ def our_cost(arguments: argparse.Namespace, network: str, take: Path) -> Cost:
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, _megabytes(usage.ru_maxrss), text)
 
 
-def peer_cost(arguments: argparse.Namespace) -> Cost:
+def peer_cost(footage: Path, frames: str) -> Cost:
     """MediaPipe's loop in a process of its own, which tells its own figures."""
-    command = [sys.executable, "-m", "benchmarks.against_mediapipe", str(arguments.footage), "--peer"]
-    command += ["--frames", arguments.frames]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.against_mediapipe",
+        str(footage),
+        "--peer",
+        "--frames",
+        frames,
+    ]
     told = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True).stdout
     wall_s, processor_s, peak_mb = (float(value) for value in told.split()[-3:])
     return Cost(wall_s, processor_s, peak_mb, "")

@@ -18,7 +18,7 @@ from inference_core.fitting.initial_fit import fit_expected_hands
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.footage.records import Frame
 from inference_core.geometry.camera import Camera
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.runtime.ahead import in_order
 from inference_core.runtime.stopwatch import FIT, PREDICT, REFINE, timed
 from inference_core.tracking.expected_hands import ExpectedHands
@@ -39,7 +39,7 @@ class FrameReader:
 
     camera: Camera
     predictor: Predictor
-    head: HeadWithLandmarks | None
+    head: KeptReadings | None
     shape: ShotShape | None
 
     def read(

@@ -23,10 +23,12 @@ from inference_core import __version__
 from inference_core.fitting.initial_fit import shot_shape
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import solve_shot
+from inference_core.fitting.single_frame import ShotShape
 from inference_core.fitting.solution import ShotSolution
 from inference_core.footage import Footage, Frame
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
+from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HEAD_FILE, HeadWithLandmarks, stored_head
 from inference_core.landmarks.weights import load_landmark_networks, load_pose_networks
 from inference_core.reading import FrameReader, part
@@ -145,14 +147,16 @@ class Shot:
     """What is known of the shot's hands; every stage adds to it.
 
     detections: after detect. tracks: after track; recover finds lost hands, read reads all of them again.
-    expected: each hand in each frame as the recovered tracks have it. squares_px (T, 3): the two-hand crops.
-    predictions: after read. solution: after solve. None until then, and where the run has no network.
+    head: the landmark head, with what track has read by it. expected: each hand in each frame as the recovered tracks
+    have it. squares_px (T, 3): the two-hand crops. predictions: after read. solution: after solve. None until then, and
+    where the run has no network.
     """
 
     detections: ShotDetections
     tracks: HandTracks | None = None
     expected: ExpectedHands | None = None
     squares_px: NDArray[np.float64] | None = None
+    head: KeptReadings | None = None
     predictions: TwoHandPredictions | None = None
     solution: ShotSolution | None = None
 
@@ -208,7 +212,7 @@ def detect(run: Run) -> Shot:
 @timed(SIDES)
 def track(run: Run, shot: Shot) -> Shot:
     """The sightings on a left and a right track, sides told by arms and, where there is one, the landmark head."""
-    detections, head = shot.detections, run.head
+    detections, head = shot.detections, None if run.head is None else KeptReadings(run.head)
     if head is not None and len(detections.at):
 
         def tell() -> Arrays:
@@ -217,7 +221,7 @@ def track(run: Run, shot: Shot) -> Shot:
         told = run.once(TRACK, {"head": _identity(run), "detections": _digest(detections)}, tell)
         detections = replace(detections, right=told["right"])
     detections = with_arms(detections)
-    return replace(shot, detections=detections, tracks=build_tracks(detections, run.tracking))
+    return replace(shot, detections=detections, tracks=build_tracks(detections, run.tracking), head=head)
 
 
 @timed(SEARCH)
@@ -259,7 +263,8 @@ def read(run: Run, shot: Shot) -> Shot:
     if network is None:
         return shot
     tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
-    reader = _frame_reader(run, network, tracked, squares_px)
+    shape = _shape_for(run, network, tracked, squares_px)
+    reader = FrameReader(run.camera, network.predictor, shot.head, shape)
 
     def work(start: int, stop: int) -> Arrays:
         rows = slice(start, stop)
@@ -283,15 +288,15 @@ def read(run: Run, shot: Shot) -> Shot:
     return replace(shot, tracks=tracks, predictions=predictions)
 
 
-def _frame_reader(
+@timed(FIT)
+def _shape_for(
     run: Run, network: ChosenNetwork, tracked: ExpectedHands, squares_px: NDArray[np.float64]
-) -> FrameReader:
-    shape = None
-    if network.predictor.card.configuration.conditioning:
-        hand = run.hand_model.to("cpu", torch.float64)
-        with timed(FIT):
-            shape = shot_shape(tracked, squares_px, run.camera, hand, head_read=network.head is not None)
-    return FrameReader(run.camera, network.predictor, network.head, shape)
+) -> ShotShape | None:
+    """The shape that hands are fitted with; None for a network that is told no landmarks."""
+    if not network.predictor.card.configuration.conditioning:
+        return None
+    hand = run.hand_model.to("cpu", torch.float64)
+    return shot_shape(tracked, squares_px, run.camera, hand, head_read=network.head is not None)
 
 
 @timed(SOLVE)

@@ -173,9 +173,15 @@ def read_hand_crops(
     """
     with torch.inference_mode():
         parts = [head(part.float()) for part in features.split(_BATCH)]
+    names = ("points", "world_m", "log_sigma", "right")
+    read = RefinedLandmarks(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    return in_frame(read, crops, sides)
+
+
+def in_frame(read: RefinedLandmarks, crops: Floats, sides: Sides) -> tuple[Floats, Floats, Floats]:
+    """The same three of what the head has read."""
     points, world_m, log_sigma = (
-        torch.cat([getattr(part, name) for part in parts]).double().cpu().numpy()
-        for name in ("points", "world_m", "log_sigma")
+        values.double().cpu().numpy() for values in (read.points, read.world_m, read.log_sigma)
     )
     trust = 1 / (1 + np.square(np.exp(log_sigma[..., 0]) / _HALF_TRUSTED))
     return points_to_frame(points, crops, sides), world_to_frame(world_m, crops, sides), trust

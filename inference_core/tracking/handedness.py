@@ -9,13 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.landmarks.hand_crops import crop_features
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.runtime.ahead import in_order
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -29,14 +27,17 @@ _SUREST = 1e-3
 
 
 def with_handedness(
-    frames: Iterable[Frame], detections: ShotDetections, head: HeadWithLandmarks
+    frames: Iterable[Frame], detections: ShotDetections, head: KeptReadings
 ) -> ShotDetections:
-    """The detections with `right` as the head tells it, of frames as many as they have, in order."""
+    """The detections with `right` as the head tells it, of frames as many as they have, in order.
+
+    The head keeps what it reads.
+    """
     odds = np.full(len(detections.at), np.nan)
 
-    def look(item: tuple[NDArray[np.int64], NDArray[np.uint8]]) -> None:
-        rows, image = item
-        odds[rows] = _log_odds(image, detections.points_px[rows, :, :2].astype(np.float64), head)
+    def look(item: tuple[NDArray[np.int64], Frame]) -> None:
+        rows, frame = item
+        odds[rows] = _log_odds(frame, detections.points_px[rows, :, :2].astype(np.float64), head)
 
     for _ in in_order(look, _looks(frames, detections)):
         pass
@@ -51,15 +52,13 @@ def with_handedness(
     return replace(detections, right=(1 / (1 + np.exp(-total))).astype(np.float32))
 
 
-def _looks(
-    frames: Iterable[Frame], detections: ShotDetections
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-    """The rows of the sightings that are looked at, with the picture that they are in."""
+def _looks(frames: Iterable[Frame], detections: ShotDetections) -> Iterator[tuple[NDArray[np.int64], Frame]]:
+    """The rows of the sightings that are looked at, with the frame that they are in."""
     asked = _asked(detections)
     for at, frame in enumerate(frames):
         rows = np.flatnonzero(asked & (detections.at == at))
         if len(rows) and frame.image is not None:
-            yield rows, frame.image
+            yield rows, frame
 
 
 def _asked(detections: ShotDetections) -> NDArray[np.bool_]:
@@ -73,16 +72,12 @@ def _asked(detections: ShotDetections) -> NDArray[np.bool_]:
 
 
 @timed(SIDES)
-def _log_odds(
-    image: NDArray[np.uint8], points_px: NDArray[np.float64], head: HeadWithLandmarks
-) -> NDArray[np.float64]:
+def _log_odds(frame: Frame, points_px: NDArray[np.float64], head: KeptReadings) -> NDArray[np.float64]:
     """(N,) of a right hand, of the hands with landmarks at points_px (N, 21, 2): a right one looks like one as it is,
     a left one when mirrored.
     """
     count = len(points_px)
     crops = np.tile(crops_from_landmarks(points_px), (2, 1))
     shown = np.repeat([RIGHT, LEFT], count)
-    features = crop_features([image] * (2 * count), crops, shown, head.landmarks)
-    with torch.inference_mode():
-        right = head.network(features).right.double().cpu().numpy()
+    right = head.read([frame] * (2 * count), crops, shown, keep=True).right.double().numpy()
     return (right[:count] - right[count:]) / 2

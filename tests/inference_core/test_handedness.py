@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from inference_core.footage import Frame, FrameRange, open_footage
+from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.tracking.detect import detect_shot
@@ -39,7 +40,7 @@ def told_by_place(detections: ShotDetections) -> dict[str, np.ndarray]:
 def test_real_hands_and_their_mirror_images_are_told_apart(
     frames: list[Frame], undecided: ShotDetections, head: HeadWithLandmarks
 ) -> None:
-    told = told_by_place(with_handedness(frames, undecided, head))
+    told = told_by_place(with_handedness(frames, undecided, KeptReadings(head)))
     # People face the camera: their right hand is at the picture's left.
     assert (told["left"] > 0.6).all() and (told["right"] < 0.4).all()
     width = undecided.size_px[0]
@@ -48,21 +49,23 @@ def test_real_hands_and_their_mirror_images_are_told_apart(
     ]
     points = undecided.points_px.copy()
     points[..., 0] = width - points[..., 0]
-    mirrored = told_by_place(with_handedness(turned, replace(undecided, points_px=points), head))
+    mirrored = told_by_place(
+        with_handedness(turned, replace(undecided, points_px=points), KeptReadings(head))
+    )
     assert (mirrored["left"] > 0.6).all() and (mirrored["right"] < 0.4).all()
 
 
 def test_missing_frames_leave_what_is_told_around_them(
     frames: list[Frame], undecided: ShotDetections, head: HeadWithLandmarks
 ) -> None:
-    whole = with_handedness(frames, undecided, head)
-    holed = with_handedness([replace(frames[0], image=None), *frames[1:]], undecided, head)
+    whole = with_handedness(frames, undecided, KeptReadings(head))
+    holed = with_handedness([replace(frames[0], image=None), *frames[1:]], undecided, KeptReadings(head))
     assert np.isfinite(holed.right).all()
     assert ((whole.right > 0.5) == (holed.right > 0.5)).all()
     known = replace(undecided, right=np.linspace(0.05, 0.95, len(undecided.right), dtype=np.float32))
-    nothing = with_handedness([replace(frame, image=None) for frame in frames], known, head)
+    nothing = with_handedness([replace(frame, image=None) for frame in frames], known, KeptReadings(head))
     np.testing.assert_allclose(nothing.right, known.right, atol=1e-5)
-    none = with_handedness([], replace(undecided, **no_rows(undecided)), head)
+    none = with_handedness([], replace(undecided, **no_rows(undecided)), KeptReadings(head))
     assert none.right.shape == (0,)
 
 

@@ -17,6 +17,7 @@ from inference_core.geometry.camera import camera_from_fov
 from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.load import MANO_NAME, load_open_hand
 from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, LandmarkHead, RefinedLandmarks
 from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.errors import RequestError
@@ -87,7 +88,7 @@ def frames_of(count: int) -> list[Frame]:
 
 def predictor_of(engine: Engine) -> Predictor:
     card = WeightsCard(DIR_S, "test", "none", HAND.name)
-    return Predictor(engine, card, batch=4, betas_apply=True)
+    return Predictor(engine, card, batch=T, betas_apply=True)
 
 
 def predict_shot(frames: list[Frame], tracks: HandTracks, predictor: Predictor) -> TwoHandPredictions:
@@ -331,7 +332,7 @@ def test_what_the_head_reads_comes_back_in_the_frame_and_goes_to_the_network() -
         head,
     )
     expected = expected_hands(tracks)
-    read = read_expected_hands(frames_of(T), expected, head)
+    read = read_expected_hands(frames_of(T), expected, KeptReadings(head))
     middles = crops_from_landmarks(expected.points_px)[..., None, :2]
     np.testing.assert_allclose(read.points_px, np.broadcast_to(middles, (T, 2, 21, 2)), atol=0.05)
     assert read.trust.min() > 0.95

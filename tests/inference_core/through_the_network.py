@@ -10,6 +10,7 @@ from inference_core.fitting.initial_fit import shot_shape
 from inference_core.footage.records import Frame
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
+from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.reading import FrameReader
 from inference_core.tracking.expected_hands import expected_hands
@@ -31,7 +32,7 @@ def refined_and_predicted(
     """The tracks that the solve gets, and the predictions."""
     expected, squares_px = expected_hands(tracks), shot_crops(tracks)
     shape = shot_shape(expected, squares_px, camera, hand.to("cpu", torch.float64), head is not None)
-    reader = FrameReader(camera, predictor, head, shape)
+    reader = FrameReader(camera, predictor, None if head is None else KeptReadings(head), shape)
     readings, predictions = reader.read(frames, tracks, expected, squares_px)
     tracks, _ = refined(tracks, expected, readings)
     return tracks, with_presence_of_shot(predictions, tracks.present, np.zeros(tracks.present.shape, bool))
