@@ -323,12 +323,15 @@ def _preview(parsed: argparse.Namespace) -> int:
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
-    from inference_core.cli.take_report import plot_curves, table
+    from inference_core.cli.take_report import facts, figures, plot_curves, remarks
+    from inference_core.cli.terminal import print_table
     from inference_core.shared.take import load_take
     from inference_core.shared.whole_file import check_apart
 
     take = load_take(parsed.take)
-    print(table(take))
+    print(facts(take), end="\n\n")
+    print_table(("", "left", "right"), figures(take))
+    print(*remarks(take), sep="\n")
     if parsed.plot is not None:
         check_apart([parsed.plot], [parsed.take])
         plot_curves(take, parsed.plot)

@@ -88,24 +88,24 @@ def summary(take: Take) -> str:
     """A line a hand."""
     lines: list[str] = []
     for side, name in enumerate(SIDES):
-        figures = hand_figures(take, side)
-        if figures.absent == take.frame_count:
+        hand = hand_figures(take, side)
+        if hand.absent == take.frame_count:
             lines.append(f"{name:>6}: not in the footage")
             continue
         lines.append(
-            f"{name:>6}: seen in {figures.seen} of {take.frame_count} frames, {figures.filled} filled, "
-            f"confidence {figures.confidence:.2f}"
+            f"{name:>6}: seen in {hand.seen} of {take.frame_count} frames, {hand.filled} filled, "
+            f"confidence {hand.confidence:.2f}"
         )
     return "\n".join(lines)
 
 
-def table(take: Take) -> str:
-    """Everything that `duohand inspect` prints."""
+def facts(take: Take) -> str:
+    """What the take is of, and by what it was made: a line each."""
     meta = take.meta
     footage, model = meta.get("footage", {}), meta.get("hand_model", {})
     lines = [
         f"footage     {footage.get('path', 'not recorded')}",
-        f"frames      {take.frame[0]}..{take.frame[-1]}, {take.frame_count} of them, "
+        f"frames      {take.frame[0]}..{take.frame[-1]}, {take.frame_count} in all, "
         f"{take.time_s[-1] - take.time_s[0]:.2f} s at {take.fps:g} a second",
         f"picture     {take.size_px[0]}x{take.size_px[1]}",
         f"lens        {meta.get('camera', {}).get('source', 'not recorded')} "
@@ -113,9 +113,12 @@ def table(take: Take) -> str:
         f"hand model  {model.get('name', 'not recorded')}, {model.get('licence', 'licence not recorded')}",
         f"network     {meta.get('network') or 'none'}",
         f"solve again {_solvable(take)}",
-        "",
-        f"{'':22}{'left':>16}{'right':>16}",
     ]
+    return "\n".join(lines)
+
+
+def figures(take: Take) -> list[tuple[str, str, str]]:
+    """Rows of a table: what, left, right."""
     both = [hand_figures(take, side) for side in (0, 1)]
     rows = [
         ("frames seen", [f"{hand.seen}" for hand in both]),
@@ -128,13 +131,18 @@ def table(take: Take) -> str:
         ("shake, mm/frame2", [_number(hand.shake_mm, "{:.2f}") for hand in both]),
         ("shake before solve", [_number(hand.raw_shake_mm, "{:.2f}") for hand in both]),
     ]
-    lines += [f"{name:<22}{left:>16}{right:>16}" for name, (left, right) in rows]
-    for name, hand in zip(SIDES, both, strict=True):
-        if hand.unsure:
-            spans = ", ".join(f"{a}..{b}" if b > a else f"{a}" for a, b in hand.unsure[:12])
-            lines.append(f"unsure {name}: frames {spans}{' ...' if len(hand.unsure) > 12 else ''}")
-    lines += [f"warning: {text}" for text in meta.get("warnings", [])]
-    return "\n".join(lines)
+    return [(name, left, right) for name, (left, right) in rows]
+
+
+def remarks(take: Take) -> list[str]:
+    """Where the hands are not to be relied on, and what the capture warned of."""
+    lines: list[str] = []
+    for side, name in enumerate(SIDES):
+        unsure = hand_figures(take, side).unsure
+        if unsure:
+            spans = ", ".join(f"{a}..{b}" if b > a else f"{a}" for a, b in unsure[:12])
+            lines.append(f"unsure {name}: frames {spans}{' ...' if len(unsure) > 12 else ''}")
+    return lines + [f"warning: {text}" for text in take.meta.get("warnings", [])]
 
 
 def _solvable(take: Take) -> str:

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A progress bar with the time left on a terminal, plain lines elsewhere; and streams whose loss costs no run."""
+"""Progress and tables by rich on a terminal, plain lines elsewhere; and streams whose loss costs no run."""
 
 import io
 import os
-import shutil
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from inference_core.shared.system import open_standard_streams
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
 _REDRAW_S = 0.1
-_SETTLING_S = 0.5  # no time left is told before a stage has run for so long
+_PLAIN_COLUMNS = 200
 
 
 class ProgressBar:
@@ -22,71 +24,95 @@ class ProgressBar:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        self._live = _live_progress(self._stream) if self._stream.isatty() else None
+        self._task: TaskID | None = None
         self._stage = ""
-        self._started_s = self._begun_at = self._drawn_s = 0.0
-        self._last = (0, 0)
+        self._started_s = self._drawn_s = 0.0
+        self._done = 0
 
     def __enter__(self) -> "ProgressBar":
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._finish_stage()
+        if self._live is not None:
+            self._live.stop()
 
     def show(self, stage: str, done: int, total: int) -> None:
         """Draw the stage at done of total (0: not known)."""
         now = time.monotonic()
         if stage != self._stage:
             self._finish_stage()
-            self._stage, self._started_s, self._begun_at = stage, now, done
-        self._last = (done, total)
-        if self._live and (now - self._drawn_s > _REDRAW_S or done == total):
+            self._stage, self._started_s = stage, now
+        self._done = done
+        if self._live is None:
+            return
+        if self._task is None:
+            self._task = self._live.add_task(f"{stage:>8}", total=total or None, completed=done)
+        self._live.update(self._task, completed=done, total=total or None)
+        if now - self._drawn_s > _REDRAW_S or done == total:
             self._drawn_s = now
-            self._draw(bar_line(stage, done, total, self._seconds_left(now), self._width()))
+            self._live.refresh()
 
     def warn(self, text: str) -> None:
         """Print a warning above the bar."""
-        self._draw("")
-        print(f"warning: {text}", file=self._stream, flush=True)
-
-    def _seconds_left(self, now: float) -> float | None:
-        done, total = self._last
-        elapsed, new = now - self._started_s, done - self._begun_at
-        if elapsed < _SETTLING_S or new <= 0 or total <= 0:
-            return None
-        return elapsed / new * (total - done)
+        self._say(f"warning: {text}")
 
     def _finish_stage(self) -> None:
         if not self._stage:
             return
+        if self._live is not None and self._task is not None:
+            self._live.remove_task(self._task)
+            self._live.refresh()
+            self._task = None
         elapsed = time.monotonic() - self._started_s
-        done, _ = self._last
-        rate = f", {done / elapsed:.1f} a second" if elapsed > 0.1 else ""
-        self._draw("")
-        print(f"{self._stage:>8}: {done} frames in {elapsed:.1f} s{rate}", file=self._stream, flush=True)
+        rate = f", {self._done / elapsed:.1f} a second" if elapsed > 0.1 else ""
+        self._say(f"{self._stage:>8}: {self._done} frames in {elapsed:.1f} s{rate}")
         self._stage = ""
 
-    def _draw(self, text: str) -> None:
-        if self._live:
-            self._stream.write(f"\r\x1b[K{text}")
-            self._stream.flush()
-
-    def _width(self) -> int:
-        return shutil.get_terminal_size().columns
+    def _say(self, text: str) -> None:
+        if self._live is None:
+            print(text, file=self._stream, flush=True)
+        else:
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def bar_line(stage: str, done: int, total: int, seconds_left: float | None, columns: int) -> str:
-    """One line: the stage, a bar, how many of how many, the time left."""
-    share = min(done / total, 1.0) if total > 0 else 0.0
-    tail = f" {done}/{total or '?'}"
-    if seconds_left is not None:
-        minutes, seconds = divmod(round(seconds_left), 60)
-        tail += f"  {minutes}:{seconds:02d} left"
-    head = f"{stage:>8} "
-    room = max(min(columns - len(head) - len(tail) - 3, 40), 4)
-    return f"{head}[{'#' * round(share * room):<{room}}]{tail}"[: max(columns - 1, 1)]
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], stream: TextIO | None = None) -> None:
+    """A table on stdout: ruled on a terminal, columns of plain text elsewhere."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    out = stream or sys.stdout
+    watched = out.isatty()
+    console = Console(file=out, width=None if watched else _PLAIN_COLUMNS, highlight=False, markup=False)
+    table = Table(box=SIMPLE_HEAD if watched else None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _live_progress(stream: TextIO) -> "Progress":
+    """Imported where a person watches: a command in a script starts without it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    # Drawn by `show` alone: a thread beside would keep a processor from the work.
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        console=Console(file=stream, highlight=False),
+        auto_refresh=False,
+        transient=True,
+    )
 
 
 class ForgivingStream(io.TextIOBase):
@@ -120,6 +146,11 @@ class ForgivingStream(io.TextIOBase):
             return self._stream is not None and self._stream.isatty()
         except ValueError:
             return False
+
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The alphabet of the stream beneath."""
+        return getattr(self._stream, "encoding", None) or "ascii"
 
     def fileno(self) -> int:
         """The number of the stream beneath; OSError where there is none."""

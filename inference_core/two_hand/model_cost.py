@@ -49,21 +49,13 @@ def cost(configuration: NetworkConfiguration, hand: HandModel) -> Cost:
     )
 
 
-def cost_table(hand: HandModel) -> str:
-    """A table of every configuration with 0, 1 and 2 refinement stages, ready to print."""
-    head = "network      stages   parameters   as published   GFLOPs   as published"
-    rows = [
-        f"{c.name:<12} {c.stages:>6} {c.parameters / 1e6:>10.1f} M {c.published / 1e6:>12.1f} M"
-        f" {c.flops / 1e9:>8.1f} {c.flops_published / 1e9:>14.1f}"
+def all_costs(hand: HandModel) -> list[Cost]:
+    """Of every configuration with 0, 1 and 2 refinement stages."""
+    return [
+        cost(configuration.with_stages(stages), hand)
         for configuration in CONFIGURATIONS.values()
-        for c in (cost(configuration.with_stages(stages), hand) for stages in (0, 1, 2))
+        for stages in (0, 1, 2)
     ]
-    notes = (
-        f"One {CROP_PX}x{CROP_PX} crop, a multiply-add counted as two. Parameters as published include\n"
-        "what checkpoints store and never run; GFLOPs as published build the bone projection's map,\n"
-        "which is factored out here with equal results."
-    )
-    return "\n".join([head, *rows, notes])
 
 
 def _flops(network: DirNetwork, hand: HandModel) -> int:

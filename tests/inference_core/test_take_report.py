@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from inference_core.cli.take_report import (
+    facts,
+    figures,
     hand_figures,
     plot_curves,
+    remarks,
     reprojection_px,
     shake_mm,
     summary,
-    table,
 )
 from inference_core.shared.errors import TakeError
 from tests.sample_take import sample_take
@@ -41,16 +43,17 @@ def test_presence_is_counted_and_unsure_spans_are_named() -> None:
     take = sample_take(12, present)
     confidence = take.confidence.copy()
     confidence[7:9, 0] = 0.2
-    figures = hand_figures(dataclasses.replace(take, confidence=confidence), 0)
-    assert (figures.seen, figures.filled, figures.absent) == (6, 2, 4)
-    assert figures.unsure == ((7, 8),)
+    hand = hand_figures(dataclasses.replace(take, confidence=confidence), 0)
+    assert (hand.seen, hand.filled, hand.absent) == (6, 2, 4)
+    assert hand.unsure == ((7, 8),)
 
 
 @pytest.mark.parametrize("frame_count", [1, 2, 12])
 @pytest.mark.parametrize("there", [0, 1])
 def test_every_take_can_be_told_of(tmp_path: Path, frame_count: int, there: int) -> None:
     take = sample_take(frame_count, np.full((frame_count, 2), there, np.uint8))
-    assert "frames seen" in table(take)
+    assert "frames seen" in [row[0] for row in figures(take)]
+    assert f"{frame_count} in all" in facts(take) and isinstance(remarks(take), list)
     assert ("not in the footage" in summary(take)) == (there == 0)
     plot_curves(take, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"

@@ -1,24 +1,40 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The progress bar's one line, and what is printed where there is no terminal."""
+"""The progress bar on a terminal and elsewhere, and tables."""
 
 import io
+import re
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from inference_core.cli.terminal import ProgressBar, bar_line
-
-
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.none() | st.floats(0, 1e6), st.integers(10, 300))
-def test_the_bar_fits_the_terminal(done: int, total: int, seconds_left: float | None, columns: int) -> None:
-    assert len(bar_line("detect", done, total, seconds_left, columns)) < columns
+from inference_core.cli.terminal import ProgressBar, print_table
 
 
-def test_the_bar_says_how_far_and_how_long() -> None:
-    line = bar_line("solve", 30, 60, 75.0, 80)
-    assert "30/60" in line
-    assert "1:15 left" in line
-    assert line.count("#") == 20
+class Terminal(io.StringIO):
+    """A stream that a person watches."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _sixty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+
+
+@pytest.mark.parametrize("total", [60, 0])
+def test_a_bar_says_how_far_and_fits_the_terminal(total: int) -> None:
+    stream = Terminal()
+    with ProgressBar(stream) as bar:
+        bar.show("solve", 30, total)
+        bar.warn("a frame is missing")
+        bar.show("preview", 10**6, 10**6)
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    assert f"30/{total or '?'}" in plain and "warning: a frame is missing" in plain
+    assert "solve: 30 frames" in plain and "preview: 1000000 frames" in plain
+    assert max(len(line) for text in plain.splitlines() for line in text.split("\r")) <= 60
 
 
 def test_a_file_gets_one_line_a_stage_and_no_control_codes() -> None:
@@ -31,3 +47,11 @@ def test_a_file_gets_one_line_a_stage_and_no_control_codes() -> None:
     lines = stream.getvalue().splitlines()
     assert "\x1b" not in stream.getvalue()
     assert [line.split(":")[0].strip() for line in lines] == ["warning", "detect", "solve"]
+
+
+def test_a_table_in_a_file_is_plain_text_a_row_a_line() -> None:
+    stream = io.StringIO()
+    print_table(("", "left", "right"), [("frames seen", "7", "[8]"), ("a long name " * 9, "1", "2")], stream)
+    lines = stream.getvalue().splitlines()
+    assert stream.getvalue().isascii() and "\x1b" not in stream.getvalue()
+    assert [line.split()[-2:] for line in lines] == [["left", "right"], ["7", "[8]"], ["1", "2"]]
