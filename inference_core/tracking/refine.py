@@ -21,6 +21,8 @@ from inference_core.tracking.interpolate import MAX_GAP_FRAMES
 _AT_ONCE = 32
 # What the head's reading of a landmark in the picture counts beside the landmark network's, which errs in other ways.
 _HEAD_SHARE = 0.7
+# The head trusts what it reads of a faint hand by more than this, and where there is none by less.
+_FAINT_TRUST = 0.12
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def refined(
     between = (1 - _HEAD_SHARE) * tracks.landmarks_px[..., :2] + _HEAD_SHARE * readings.points_px
     points = np.where(there, between, readings.points_px)
     landmarks = np.concatenate([points, score[..., None]], -1).astype(np.float32)
-    faint = readings.read & ~seen & _between_sightings(tracks) & _touching(better, tracks)
+    faint = (readings.trust.mean(-1) > _FAINT_TRUST) & ~seen & _between_sightings(tracks)
+    faint &= readings.read & _touching(better, tracks)
     chosen = (seen | faint)[..., None, None]
     return (
         replace(

@@ -13,8 +13,8 @@ FRAMES, LOST = 9, 4
 _HAND = np.random.default_rng(1).uniform(-50, 50, (21, 2))
 
 
-def tracks_and_readings(apart_px: float, lost: slice) -> tuple[HandTracks, HandReadings]:
-    """Two hands side by side, the left one lost in some frames; a head that reads hands 3 px lower, half trusted."""
+def tracks_and_readings(apart_px: float, lost: slice, trust: float) -> tuple[HandTracks, HandReadings]:
+    """Two hands side by side, the left one lost in some frames; a head that reads hands 3 px lower."""
     points = np.stack([_HAND + np.array([200, 200]), _HAND + np.array([200 + apart_px, 200])]).astype(
         np.float32
     )
@@ -26,14 +26,14 @@ def tracks_and_readings(apart_px: float, lost: slice) -> tuple[HandTracks, HandR
     readings = HandReadings(
         np.tile(points + np.array([0, 3]), (FRAMES, 1, 1, 1)),
         np.zeros((FRAMES, 2, 21, 3)),
-        np.full((FRAMES, 2, 21), 0.5),
+        np.full((FRAMES, 2, 21), trust),
         read,
     )
     return HandTracks(landmarks, world_m, present, np.ones((FRAMES, 2), np.float32)), readings
 
 
-def refined_tracks(apart_px: float, lost: slice) -> HandTracks:
-    tracks, readings = tracks_and_readings(apart_px, lost)
+def refined_tracks(apart_px: float, lost: slice, trust: float = 0.5) -> HandTracks:
+    tracks, readings = tracks_and_readings(apart_px, lost, trust)
     return refined(tracks, expected_hands(tracks), readings)[0]
 
 
@@ -53,3 +53,8 @@ def test_a_lost_hand_far_from_the_other_one_has_no_landmarks() -> None:
 def test_a_hand_that_is_not_seen_again_is_not_held_on_to_where_it_last_touched() -> None:
     tracks = refined_tracks(apart_px=40, lost=slice(LOST, None))
     assert (tracks.present[LOST:, LEFT] == ABSENT).all()
+
+
+def test_what_the_head_does_not_take_for_a_hand_is_none() -> None:
+    tracks = refined_tracks(apart_px=40, lost=slice(LOST, LOST + 1), trust=0.05)
+    assert tracks.present[LOST, LEFT] == ABSENT
