@@ -4,9 +4,10 @@
     python -m benchmarks.conditioning [--clips 4] [--frames 60]
     python -m benchmarks.conditioning --set SET
 
-The second compares the conditioning of a feature cache's clips, read by the hand head and fitted, with AS_FITTED.
+The second compares the conditioning of a feature cache's clips, read by the landmark head and fitted, with AS_FITTED.
+
 Errors of landmarks that are there: shares of the hand's diagonal in the picture; metres after the best turn, and that
-turn.
+turn itself.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Duohand without a window: `blender -b -c duohand TAKE --blend X.blend --fbx X.fbx --picture X.png`.
 
-The same plain functions that the panels' buttons call. From a script: `from bl_ext.user_default.duohand import command;
-command.run([...])`.
+The same plain functions that the panels' buttons call. From a script: `from bl_ext.user_default.duohand
+import command; command.run([...])`.
 """
 
 import argparse

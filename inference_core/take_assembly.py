@@ -37,8 +37,8 @@ def assemble_take(
     meta: Mapping[str, Any],
     predictions: TwoHandPredictions | None,
 ) -> Take:
-    """The take of the solved shot, with the shaped hands at rest that its motion belongs to, and what it was solved
-    from."""
+    """The take of the solved shot, with the shaped hands at rest that its motion belongs to, and what it
+    was solved from."""
     time_s = detections.time_s
     absent = solution.present == ABSENT
     moving = {

@@ -24,8 +24,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Palms:
-    """Palms of one frame, the best first: boxes (N, 4) centre x, y, width, height; key points (N, 7, 2);
-    scores (N,).
+    """Palms of one frame, the best first: boxes (N, 4) centre x, y, width, height; key points (N, 7, 2); scores (N,).
 
     Pixels of the whole frame, pixel centres at +0.5.
     """

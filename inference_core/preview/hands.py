@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two shaded hands over a picture: left and right in colours of their own, lit from above, clear where
-unsure."""
+"""Two shaded hands over a picture: left and right in colours of their own, lit from above, clear where unsure."""
 
 import cv2
 import numpy as np

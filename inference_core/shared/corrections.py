@@ -36,9 +36,8 @@ class Correction:
     sides: left and right were taken for each other. absent: the hand is not there. keep: the hand stays as the take
     has it, exactly. follow: it stays near to that. pose: it has this one (root_wxyz, pose_wxyz, wrist_cam_m as in a
     take). touch: the left hand's part and the right hand's touch. apart: they do not. box: the hand is in this box
-    (left, top, right, bottom in pixels).
-    hand: whose, of all but sides, touch and apart. falloff: frames outside the range over which a touch or a pose comes
-    and goes.
+    (left, top, right, bottom in pixels). hand: whose, of all but sides, touch and apart. falloff: frames outside the
+    range over which a touch or a pose comes and goes.
     """
 
     kind: Kind

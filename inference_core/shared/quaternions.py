@@ -92,8 +92,7 @@ def angle_between(first: Array, second: Array) -> Array:
 
 
 def slerp(first: Array, second: Array, fraction: Array | float) -> Array:
-    """Unit quaternions (..., 4) on the shortest turn from `first` (fraction 0) to `second` (1); fraction
-    (...,)."""
+    """Unit quaternions (..., 4) on the shortest turn from `first` (fraction 0) to `second` (1); fraction (...,)."""
     turn = log(multiply(conjugate(first), second))
     return multiply(first, exp(turn * np.asarray(fraction, first.dtype)[..., None]))
 

@@ -68,8 +68,7 @@ def _filtered(values: Floats, time_s: NDArray[np.float64], strength: float) -> F
 
 
 def _weights(time_s: NDArray[np.float64], known: NDArray[np.bool_], window_s: float) -> NDArray[np.float64]:
-    """(2 K + 1, T, G): what each of the frames t - K .. t + K counts for the fit's middle at t, adding up to
-    1."""
+    """(2 K + 1, T, G): what each of the frames t - K .. t + K counts for the fit's middle at t, adding up to 1."""
     count = len(time_s)
     spacing_s = float(np.median(np.diff(time_s)))
     reach = int(np.clip(np.ceil(_REACH * window_s / spacing_s), 1, min(count - 1, _MOST_TAPS)))

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Layers that several parts of the network are made of.
 
-Joint features are (B, S, J, C). Layers named Side... hold one set of weights for each hand, stacked on the
-side axis.
+Joint features are (B, S, J, C). Layers named Side... hold one set of weights for each hand, stacked on the side axis.
 """
 
 import math
@@ -75,8 +74,8 @@ class SharedEmbedding(nn.Module):
 
 
 class Residual(nn.Module):
-    """The stacked hourglass's residual module: pre-activated 1x1, 3x3, 1x1 beside the input (supplement,
-    section 1).
+    """The stacked hourglass's residual module: pre-activated 1x1, 3x3, 1x1 beside the input
+    (supplement, section 1).
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:

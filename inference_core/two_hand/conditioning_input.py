@@ -116,8 +116,8 @@ def hand_conditioning(conditioning: Conditioning, start: HandParameters) -> Tens
 
 
 def joint_conditioning(conditioning: Conditioning, stage: HandStage) -> Tensor:
-    """(B, S, 21, JOINT_CONDITIONING_CHANNELS): where the landmarks differ from the stage's joints, in the
-    hand's frame.
+    """(B, S, 21, JOINT_CONDITIONING_CHANNELS): where the landmarks differ from the stage's joints, in
+    the hand's frame.
     """
     score = conditioning.landmark_score * _palm_seen(conditioning)[..., None]
     known = (score > 0).to(score.dtype)[..., None]

@@ -67,9 +67,7 @@ def shot_crops(tracks: HandTracks) -> NDArray[np.float64]:
 
 
 def crop_camera(crop_px: Floats, K: Floats) -> CropCamera:
-    """The camera turned to the middle of a square (centre x, centre y, side) of the frame with intrinsics K
-    (3, 3).
-    """
+    """The camera turned to the middle of a square (centre x, centre y, side) of the frame with intrinsics K (3, 3)."""
     ray = np.linalg.solve(K, [crop_px[0], crop_px[1], 1.0])
     distance = float(np.linalg.norm(ray))
     turn = _turn_to_z(ray / distance)

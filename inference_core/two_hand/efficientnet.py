@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EfficientNet-Lite0 (Google 2020: EfficientNet-B0 without squeeze-and-excitation, ReLU6) as a pyramid of
-features.
+"""EfficientNet-Lite0 (Google 2020: EfficientNet-B0 without squeeze-and-excitation, ReLU6) as a pyramid of features.
 
 Padding is TensorFlow's SAME (more on the bottom and right at stride 2), which the published weights are trained with.
 """

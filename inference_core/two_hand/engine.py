@@ -28,8 +28,7 @@ CPU_ROWS = 4
 
 @dataclass(frozen=True)
 class HandEstimates:
-    """A network's answer for a batch of crops, float32 on the CPU. Fields as HandStage's; presence (B, S):
-    0..1.
+    """A network's answer for a batch of crops, float32 on the CPU. Fields as HandStage's; presence (B, S): 0..1.
 
     presence and log_sigma are None where the network has no such heads; vertices_m where the engine skins none.
     """
@@ -134,8 +133,8 @@ def hand_digest(hand: HandModel) -> str:
 
 
 def graph_inputs(image: Tensor, conditioning: Conditioning | None, takes_conditioning: bool) -> list[Tensor]:
-    """The picture, and the conditioning's six tensors for a network that takes conditioning (zeros where there is
-    none).
+    """The picture, and the conditioning's six tensors for a network that takes conditioning (zeros where
+    there is none).
     """
     if not takes_conditioning:
         return [image]

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The joints of one hand talk along its bones: semantic graph convolutions (paper section 3.2; Zhao et al.
-2019).
-"""
+"""The joints of one hand talk along its bones: semantic graph convolutions (paper section 3.2; Zhao et al. 2019)."""
 
 import math
 

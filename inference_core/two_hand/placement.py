@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the hands stand before the crop's camera, of what the network says in the crop.
 
-Each hand by itself: the translation that makes its joints in metres project onto its joints in the crop
-through the crop's pinhole, in the linear least squares (so depth follows from the hand's size in the
-picture). Both together: the network's offset says better than two sizes how much nearer one hand is; the
-two depths are drawn towards it, each hand along its own line of sight, so that neither moves in the
-picture.
+Each hand by itself: the translation that makes its joints in metres project onto its joints in the crop through the
+crop's pinhole, in the linear least squares (so depth follows from the hand's size in the picture). Both together: the
+network's offset says better than two sizes how much nearer one hand is; the two depths are drawn towards it, each hand
+along its own line of sight, so that neither moves in the picture.
 """
 
 import torch
@@ -19,8 +18,7 @@ _PULL = 1e-6
 
 
 def placed_alone(joints_m: Tensor, joints_uv: Tensor, focal_uv: Tensor) -> Tensor:
-    """Wrists (B, S, 3), metres in the crop's camera, of joints (B, S, J, 3) about the wrist seen at (B, S,
-    J, 2).
+    """Wrists (B, S, 3), metres in the crop's camera, of joints (B, S, J, 3) about the wrist seen at (B, S, J, 2).
 
     focal_uv (B,): focal length over half the crop's side. From f (X + tx) = u (Z + tz) and its like in y.
     """

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One refinement stage: pixels to joints, joints among themselves, joints back to pixels (paper section
-3.2, 3.3).
-"""
+"""One refinement stage: pixels to joints, joints among themselves, joints back to pixels (paper section 3.2, 3.3)."""
 
 import torch
 from torch import Tensor, nn
@@ -85,9 +83,7 @@ class Refinement(nn.Module):
         return self.regressor(features, previous.parameters.detach(), previous.offset.detach())
 
     def enhanced(self, fused: Tensor, features: Tensor, uv: Tensor) -> Tensor:
-        """(B, C, N, N): the fused map with the joints' features drawn into it along the bones at uv (B, S,
-        21, 2).
-        """
+        """(B, C, N, N): the fused map with the joints' features drawn into it along the bones at uv (B, S, 21, 2)."""
         return self.enhancement(torch.cat([fused, self.projection(features, uv)], 1))
 
 

@@ -16,8 +16,8 @@ _TINY = 1e-8
 
 
 class AttentionPooling(nn.Module):
-    """Each hand's own mean of the last features, weighed by a learnt map: (B, C, N, N) -> (B, S, C) (paper
-    section 3.1).
+    """Each hand's own mean of the last features, weighed by a learnt map: (B, C, N, N) -> (B, S, C)
+    (paper section 3.1).
 
     The release's maps ("full") cost 37.7 million parameters, against what the paper reports; "light" stays within it.
     """
@@ -140,8 +140,8 @@ class ConditionedBaselineRegressor(nn.Module):
     def forward(
         self, before: Tensor, features: Tensor, conditioning: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """before (B, C, 16, 16): the level before the last; conditioning (B, S, E). Returns what the
-        baseline returns.
+        """before (B, C, 16, 16): the level before the last; conditioning (B, S, E). Returns what
+        the baseline returns.
         """
         parts = [
             self.pooling(features).flatten(1),

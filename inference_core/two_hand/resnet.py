@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ResNet-50 (He et al. 2016, stride on the 3x3 convolution) as a pyramid of features.
 
-Parameter names are torchvision's, so that its ImageNet weights and the released checkpoint's load as they
-are.
+Parameter names are torchvision's, so that its ImageNet weights and the released checkpoint's load as they are.
 """
 
 import torch

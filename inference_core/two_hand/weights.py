@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Weights on disk: a folder with weights.safetensors and card.json, which says what they are and where they
-came from.
+"""Weights on disk: a folder with weights.safetensors and card.json, which says what they are and where
+they came from.
 """
 
 from __future__ import annotations

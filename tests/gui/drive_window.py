@@ -3,8 +3,8 @@
 
     blender --enable-event-simulate --python drive_window.py -- FOLDER ZIP ENGINE FOOTAGE
 
-It asks for pictures of the screen by writing FOLDER/picture.txt and goes on once that file is gone. Its last word
-is FOLDER/result.json.
+It asks for pictures of the screen by writing FOLDER/picture.txt and goes on once that file is gone. Its last
+word is FOLDER/result.json.
 """
 
 import json

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A state dict of the release's keys filled by the fill rule, its toy hand, and what the release computes
-with both.
+"""A state dict of the release's keys filled by the fill rule, its toy hand, and what the release
+computes with both.
 """
 
 import json

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Data sets on disk: the processed layout against its golden values, made-up copies of the others, and
-damage.
-"""
+"""Data sets on disk: the processed layout against its golden values, made-up copies of the others, and damage."""
 
 import json
 import pickle

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is said of a set: perfect predictions are perfect, absent hands do not count, files of predictions are
-checked.
+"""What is said of a set: perfect predictions are perfect, absent hands do not count, files of
+predictions are checked.
 """
 
 import json

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The training loop: learns, resumes to the same curve whatever killed it, spreads over processes, stops at
-NaN.
-"""
+"""The training loop: learns, resumes to the same curve whatever killed it, spreads over processes, stops at NaN."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What rendered clips say of the landmark offsets: python -m training convert landmark-corrections IN.npy OUT.npy
-FOLDER...
+"""What rendered clips say of the landmark offsets: python -m training convert landmark-corrections
+IN.npy OUT.npy FOLDER...
 
 Offsets fitted to real hands (landmark_offsets) cannot tell a longer finger from a landmark nearer to its tip; on a
 rendered hand every joint is known, but the picture is not real. OUT is IN moved half the way to what the landmark

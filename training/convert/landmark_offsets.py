@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where MediaPipe's 21 hand landmarks lie on the hand: python -m training convert landmark-offsets OUT.npy
-CLIP...
+"""Where MediaPipe's 21 hand landmarks lie on the hand: python -m training convert landmark-offsets OUT.npy CLIP...
 
-MediaPipe's landmarks are not the joints of a hand model: its wrist lies on the forearm's side, its
-fingertips under the nail. Each landmark gets one constant offset in the frame of the joint that carries it,
-in fractions of the hand's size. The offsets of all clips and hands are solved together with each hand's
-shape and every frame's pose; mediapipe itself finds the landmarks. Prints the errors with no offsets and
-with them.
+MediaPipe's landmarks are not the joints of a hand model: its wrist lies on the forearm's side, its fingertips under
+the nail. Each landmark gets one constant offset in the frame of the joint that carries it, in fractions of the hand's
+size. The offsets of all clips and hands are solved together with each hand's shape and every frame's pose; mediapipe
+itself finds the landmarks. Prints the errors with no offsets and with them.
 """
 
 import argparse
@@ -145,8 +143,8 @@ class _Hand:
         )
 
     def errors(self, offsets: Tensor) -> dict[str, float]:
-        """Mean distances: pixels, percent of the box, and millimetres to the world landmarks after
-        similarity alignment."""
+        """Mean distances: pixels, percent of the box, and millimetres to the world landmarks
+        after similarity alignment."""
         arms, seen_px = self._seen(offsets)
         missed_px = (seen_px - self.track.landmarks_px).norm(dim=-1)
         aligned = fit_similarity(arms, self.track.world_m).apply(arms)

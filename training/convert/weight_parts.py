@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A weights folder cut into files of bounded size, for places that let no larger ones through, and joined
-again.
+"""A weights folder cut into files of bounded size, for places that let no larger ones through, and joined again.
 
-    python -m training convert weight-parts split WEIGHTS_FOLDER OUT_FOLDER
-    python -m training convert weight-parts join OUT_FOLDER WEIGHTS_FOLDER
+python -m training convert weight-parts split WEIGHTS_FOLDER OUT_FOLDER
+python -m training convert weight-parts join OUT_FOLDER WEIGHTS_FOLDER
 """
 
 from __future__ import annotations

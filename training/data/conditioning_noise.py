@@ -2,8 +2,7 @@
 """What the landmark networks and the tracks would have said of a sample: its true landmarks, degraded as
 they are in reality; or, where the networks were really run on it, what they did say, with more of it lost.
 
-Everything is batched torch on the sample's device, without a wait for the device. B batch, S side, 21
-landmarks.
+Everything is batched torch on the sample's device, without a wait for the device. B batch, S side, 21 landmarks.
 
 Sizes of the errors follow what the networks do on rendered clips (benchmarks/conditioning.py): about 5 %
 of the hand's diagonal in the picture, 9 % where hands overlap, 25 mm of world landmarks after the best turn;

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two-hand clips 01 to 07 of "Hands in Action" (Tzionas et al., IJCV 2016) with MANO fits; for testing only.
 
-ROOT/<clip>/1/rgb/<frame>.png and the archive of MANO fits for 21 joints beside them, as they are published; see
-docs/datasets.md.
+ROOT/<clip>/1/rgb/<frame>.png and the archive of MANO fits for 21 joints beside them, as they are
+published; see docs/datasets.md.
 """
 
 from __future__ import annotations

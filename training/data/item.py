@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One stored picture of two hands, as data sets on disk give it, and the training samples that a batch of
-them makes.
+"""One stored picture of two hands, as data sets on disk give it, and the training samples that a batch of them makes.
 
 Workers only read files; posing the meshes happens for the whole batch on the training device.
 """

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Batches of stored data sets, in an order that depends on the seed alone; damaged items are skipped and
-reported.
-"""
+"""Batches of stored data sets, in an order that depends on the seed alone; damaged items are skipped and reported."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The network looked at on pictures it is never trained on, with conditioning and by the picture alone, while it
-trains.
+"""The network looked at on pictures it is never trained on, with conditioning and by the picture alone,
+while it trains.
 """
 
 from __future__ import annotations

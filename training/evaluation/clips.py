@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shot solve with the network and without it, on synthetic validation clips with landmarks really found in
-their frames.
+"""The shot solve with the network and without it, on synthetic validation clips with landmarks really found
+in their frames.
 
 This decides whether the network is on by default. T frames, S sides. Frames "overlap" when the true boxes of
 the hands do; a hand is "lost" where it is in the picture and its track, by the landmark networks alone, has no
@@ -62,9 +62,7 @@ class ClipErrors:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """All that is measured of one clip. present, lost (T, S) bool; overlaps (T,) bool; presence_correct (T,
-    S).
-    """
+    """All that is measured of one clip. present, lost (T, S) bool; overlaps (T,) bool; presence_correct (T, S)."""
 
     seed: int
     present: NDArray[np.bool_]

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Evaluates weights, or any method's predictions from a file, and prints the paper's tables beside the
-result.
+"""Evaluates weights, or any method's predictions from a file, and prints the paper's tables beside the result.
 
     python -m training evaluate stills WEIGHTS                      synthetic validation pictures
     python -m training evaluate set WEIGHTS --root DIR --mano DIR   InterHand2.6M or the Tzionas clips
@@ -9,9 +8,8 @@ result.
     python -m training evaluate takes TAKES --truth FILE              takes of real clips against marked hands
     python -m training evaluate curves RUNS                         validation errors of runs while they trained
 
-Each writes OUT/<name>.json and OUT/<name>.png. Means are over samples. Hands are scaled so that wrist to
-middle MCP has the true length; numbers of the wrist root and of the MCP root stand side by side and must not
-be mixed.
+Each writes OUT/<name>.json and OUT/<name>.png. Means are over samples. Hands are scaled so that wrist to middle MCP
+has the true length; numbers of the wrist root and of the MCP root stand side by side and must not be mixed.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Errors of hand reconstructions, one value per sample and side: means are taken over samples, never over
-batches.
+"""Errors of hand reconstructions, one value per sample and side: means are taken over samples, never over batches.
 
-Shapes: B batch, S side, J joints (21), V vertices, T time. Inputs are metres, results millimetres unless
-named otherwise.
-Two roots are in use, the wrist (the release) and the middle finger's MCP (the data sets' usual one): numbers
-of one are not comparable with the other's, so both are always computed. "Scaled" means that each predicted
-hand is scaled so that its length wrist to middle MCP equals the truth's, "PA" a similarity alignment of each
-hand (Procrustes).
+Shapes: B batch, S side, J joints (21), V vertices, T time. Inputs are metres, results millimetres unless named
+otherwise. Two roots are in use, the wrist (the release) and the middle finger's MCP (the data sets' usual one):
+numbers of one are not comparable with the other's, so both are always computed. "Scaled" means that each
+predicted hand is scaled so that its length wrist to middle MCP equals the truth's, "PA" a similarity alignment of
+each hand (Procrustes).
 """
 
 from dataclasses import dataclass
@@ -83,9 +81,7 @@ def mean_distance_mm(points_m: Tensor, true_points_m: Tensor) -> Tensor:
 
 
 def root_error_mm(offset_m: Tensor, true_offset_m: Tensor) -> Tensor:
-    """(...,) MRRPE: distance between predicted and true right wrist as seen from the left one, offsets (...,
-    3).
-    """
+    """(...,) MRRPE: distance between predicted and true right wrist as seen from the left one, offsets (..., 3)."""
     return (offset_m - true_offset_m).norm(dim=-1) * _M_TO_MM
 
 
@@ -117,8 +113,8 @@ def presence_correct(presence: Tensor, present: Tensor, threshold: float = 0.5) 
 
 
 def side_correct(joints_uv: Tensor, true_joints_uv: Tensor, present: Tensor) -> Tensor:
-    """(B,) bool: the hands lie nearer to the truth as labelled than with the labels exchanged. Shapes (B, S,
-    21, 2).
+    """(B,) bool: the hands lie nearer to the truth as labelled than with the labels exchanged. Shapes (B,
+    S, 21, 2).
     """
     straight = (joints_uv - true_joints_uv).norm(dim=-1).mean(dim=-1)
     crossed = (joints_uv.flip(1) - true_joints_uv).norm(dim=-1).mean(dim=-1)

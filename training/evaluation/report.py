@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Results as a table on the terminal, as JSON and as plots, beside the paper's own tables and the data they
-come from.
+"""Results as a table on the terminal, as JSON and as plots, beside the paper's own tables and the data
+they come from.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Predictions against the truth of samples, one value per sample and side, and what is said of a whole set.
 
-B batch, S side. A value that is not defined (an absent hand, an offset with one hand) is NaN and no mean
-counts it.
+B batch, S side. A value that is not defined (an absent hand, an offset with one hand) is NaN and no mean counts it.
 """
 
 from __future__ import annotations

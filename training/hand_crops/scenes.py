@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands before a camera that has no picture yet: pairs that touch and hands by themselves, seen by others or by their
-owner.
+"""Hands before a camera that has no picture yet: pairs that touch and hands by themselves, seen by others or
+by their owner.
 
 What a crop shows depends on where the hand is, not on the camera's focal length: places in the picture are told as
 tangents (x and y over z), and the wide lens's stretch is in them.

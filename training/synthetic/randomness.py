@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random numbers that depend on the seed, the picture's number and the name of what is drawn, and on nothing
-else.
+"""Random numbers that depend on the seed, the picture's number and the name of what is drawn, and on nothing else.
 
 No state is kept: picture 1,000,000 of a stream is the same whatever was drawn before it, whatever the batch
 it stands in, and on every device (numbers are hashed as integers on the CPU; drawing one more thing leaves

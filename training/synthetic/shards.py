@@ -4,10 +4,9 @@
     OUT/stream.json          seed, settings, how many pictures a shard holds
     OUT/shard-000000.tar     000000000.jpg, 000000000.npz, 000000001.jpg, ...
 
-A shard carries its name only when it is whole: it is written under another and renamed at the end, so that a
-kill leaves whole shards and at most one .part, which the next run writes anew. The .npz holds
-SyntheticBatch's fields of one picture, less image and vertices (those follow from rotations, betas and
-wrist_cam_m).
+A shard carries its name only when it is whole: it is written under another and renamed at the end, so that a kill
+leaves whole shards and at most one .part, which the next run writes anew. The .npz holds SyntheticBatch's fields of
+one picture, less image and vertices (those follow from rotations, betas and wrist_cam_m).
 """
 
 import errno

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checkpoints that a killed run resumes from.
 
-A checkpoint holds tensors and plain values only and is read with torch's weights-only unpickler. It is
-written beside its place and moved there when complete, so that whatever kills the writer leaves the previous
-one whole.
+A checkpoint holds tensors and plain values only and is read with torch's weights-only unpickler. It is written beside
+its place and moved there when complete, so that whatever kills the writer leaves the previous one whole.
 """
 
 from __future__ import annotations

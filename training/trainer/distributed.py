@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Training spread over processes by torchrun: who we are, what must be shared, and batch norm over all of
-them.
+"""Training spread over processes by torchrun: who we are, what must be shared, and batch norm over all of them.
 
-One process is the plain case: every function then returns its input. The backend is nccl on GPUs and gloo on
-CPUs.
+One process is the plain case: every function then returns its input. The backend is nccl on GPUs and gloo on CPUs.
 """
 
 import os

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every network under training has: a forward pass with loss, an optimiser and its schedule, and an average of
-its weights.
+"""What every network under training has: a forward pass with loss, an optimiser and its schedule, and an average
+of its weights.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The training loop of every network: batches in, an averaged network out; killed at any moment it goes on from its
-last checkpoint.
+"""The training loop of every network: batches in, an averaged network out; killed at any moment it goes on from
+its last checkpoint.
 """
 
 from __future__ import annotations

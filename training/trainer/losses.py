@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The terms of the training loss, each a pure function of predictions and truth.
 
-Values equal the authors' release on its own inputs (tests/training/test_losses.py) with one departure: the
-release feeds raw scores to Lovasz-softmax, which is defined on probabilities; `lovasz_softmax` here takes
-probabilities.
+Values equal the authors' release on its own inputs (tests/training/test_losses.py) with one departure: the release
+feeds raw scores to Lovasz-softmax, which is defined on probabilities; `lovasz_softmax` here takes probabilities.
 
 Hands may be absent here, never in the release's data. A masked mean divides by the number of entries,
 present or not: it is the plain mean where every hand is present, and the mean over two processes is the mean
@@ -41,8 +40,7 @@ def l1(
 
 
 def edge_length(vertices: Tensor, target: Tensor, faces: Tensor, mask: Tensor | None = None) -> Tensor:
-    """() mean | |edge| - |true edge| | over the three edges of every face (the paper's supplement, section
-    2).
+    """() mean | |edge| - |true edge| | over the three edges of every face (the paper's supplement, section 2).
 
     vertices, target (..., V, 3); faces (F, 3) or (S, F, 3) against (..., S, V, 3). An edge shared by two
     faces counts twice.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run leaves behind: its settings, the code's commit and uncommitted difference, curves, pictures and
-weights.
+"""What a run leaves behind: its settings, the code's commit and uncommitted difference, curves,
+pictures and weights.
 """
 
 from __future__ import annotations

@@ -32,11 +32,10 @@ class InstallError(DuohandError):
 class Installation:
     """What to install and from where.
 
-    folder: where engines lie. base_python: makes the environment. core: the duohand wheel that came with the
-    add-on, or a requirement such as `duohand==0.1.0`. wheel_folder: a folder of wheels for a machine
-    without a network, whatever their versions; None installs from PyPI and PyTorch's index, or from what pip's own
-    settings name. requirements: versions and digests of what the core stands on. pip: wheel and digest of the pip that
-    installs.
+    folder: where engines lie. base_python: makes the environment. core: the duohand wheel that came with the add-on,
+    or a requirement such as `duohand==0.1.0`. wheel_folder: a folder of wheels for a machine without a network,
+    whatever their versions; None installs from PyPI and PyTorch's index, or from what pip's own settings name.
+    requirements: versions and digests of what the core stands on. pip: wheel and digest of the pip that installs.
     """
 
     folder: Path
