@@ -46,7 +46,7 @@ def delete(rigs: Sequence[HandRig], first: int, last: int) -> None:
 
 
 def refill(rigs: Sequence[HandRig], first: int, last: int) -> None:
-    """Bridge the range by the motion on both sides of it."""
+    """Fill the range from the motion on both sides of it."""
     for rig in rigs:
         track = read_track(rig)
         found = edits.refilled(track, first, last)

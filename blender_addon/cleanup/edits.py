@@ -30,7 +30,7 @@ def deleted(track: HandTrack, first: float, last: float) -> HandTrack:
 
 
 def refilled(track: HandTrack, first: float, last: float) -> HandTrack:
-    """The range bridged by the motion on both sides of it, which must be there; marked as filled.
+    """The range interpolated from the motion on both sides of it, which must be there; marked as filled.
 
     Hermite cubics through the frames around the gap, with the speeds that the hand had there.
     """
@@ -48,12 +48,12 @@ def refilled(track: HandTrack, first: float, last: float) -> HandTrack:
         -1, outside.rotations_wxyz.shape[1] * 4
     )
     middle = a - near.start
-    bridge = _bridge(np.hstack([outside.location[near], turns]), outside.frames[near], middle, frames)
+    between = _interpolated(np.hstack([outside.location[near], turns]), outside.frames[near], middle, frames)
     count = len(frames)
     filling = HandTrack(
         frames,
-        bridge[:, :3],
-        quaternions.normalized(bridge[:, 3:].reshape(count, -1, 4)),
+        between[:, :3],
+        quaternions.normalized(between[:, 3:].reshape(count, -1, 4)),
         np.ones(count, bool),
         np.full(count, REFILLED_CONFIDENCE),
         np.zeros(count, bool),
@@ -81,7 +81,7 @@ def turned_over(rotations_wxyz: Floats) -> Floats:
     return rotations_wxyz * np.array([1.0, 1.0, -1.0, -1.0])
 
 
-def _bridge(values: Floats, frames: Floats, middle: int, at: Floats) -> Floats:
+def _interpolated(values: Floats, frames: Floats, middle: int, at: Floats) -> Floats:
     """Cubic (A, C) between rows `middle` and `middle + 1` of values (M, C), with the speeds around them."""
     start, end = frames[middle], frames[middle + 1]
     speed_in = _speed(values[: middle + 1], frames[: middle + 1])

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a look is most worth the while, and the way there."""
+"""The frames most worth checking, and how to get to them."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the hands of the scene look like, as they are keyed now: at a frame, and where the worst frames are."""
+"""How good the scene's hands are as they are keyed now: at a frame, and where the worst frames are."""
 
 from dataclasses import dataclass
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Review panel: what each hand looks like here, and where to look next."""
+"""The Review panel: how good each hand is here, and where to look next."""
 
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ ICONS: Final = {
 
 
 class DUOHAND_PT_review(SidebarPanel, bpy.types.Panel):
-    """Where a look is most worth the while"""
+    """The frames most worth checking"""
 
     bl_idname = "DUOHAND_PT_review"
     bl_label = "Review"

@@ -27,7 +27,7 @@ class BoneMotion:
     """One hand on its bones: rows (K,) of the take, location (K, 3) of the wrist's bone, rotations (K, 16, 4) w x y z.
 
     Locations and rotations are those of Blender's pose bones: from rest, in the bone's own axes, Blender units.
-    Signs of the quaternions are continuous. filled (K,): bridged rather than seen.
+    Signs of the quaternions are continuous. filled (K,): interpolated rather than seen.
     """
 
     rows: NDArray[np.int64]

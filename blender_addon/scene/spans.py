@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a look is most worth the while: spans of one hand's motion and the worst frame of each. No bpy here.
+"""The frames most worth checking: spans of one hand's motion and the worst frame of each. No bpy here.
 
 A frame is doubted for what the take says of it (little confidence, filled) and for what the motion does there: a hand
 that turns over, or leaps towards or away from the camera, and is back within MOST_ASTRAY frames was read wrongly,

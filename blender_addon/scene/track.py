@@ -18,7 +18,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class HandTrack:
-    """frames (K,) ascending, location (K, 3), rotations_wxyz (K, N, 4), filled (K,): bridged rather than seen,
+    """frames (K,) ascending, location (K, 3), rotations_wxyz (K, N, 4), filled (K,): interpolated rather than seen,
     confidence (K,), absent_after (K,): the hand is away between this frame and the next one."""
 
     frames: Floats

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Timeline markers where a look is most worth the while."""
+"""Timeline markers on the frames most worth checking."""
 
 import bpy
 

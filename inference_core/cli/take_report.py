@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a take holds, in figures a person can judge it by: a table, and curves over time."""
+"""A take in figures a person can judge it by: a table, and curves over time."""
 
 from dataclasses import dataclass
 from pathlib import Path

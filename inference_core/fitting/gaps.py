@@ -10,7 +10,7 @@ from inference_core.fitting.parameterisation import HandState
 from inference_core.geometry.rotations import slerp
 
 
-def bridge(seen: Observations, held: Tensor, state: HandState) -> HandState:
+def interpolate_gaps(seen: Observations, held: Tensor, state: HandState) -> HandState:
     """The state with hand frames that are not `held` (N,) laid between their held neighbours of the same run.
 
     With a held neighbour on one side only they stay as that one is.

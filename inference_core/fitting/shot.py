@@ -24,7 +24,7 @@ from inference_core.fitting.confidence import (
     pose_confidence,
 )
 from inference_core.fitting.contact import Contact, find_contact
-from inference_core.fitting.gaps import bridge
+from inference_core.fitting.gaps import interpolate_gaps
 from inference_core.fitting.given import Given, doubted, with_told_poses
 from inference_core.fitting.glitches import distrusted, glitches
 from inference_core.fitting.interaction import depth_ties, draws, pair_cost, pair_equations, pairs
@@ -160,14 +160,17 @@ def _solve_window(
     shape: ShotShape, seen: Observations, capsules: Capsules | None, smooth: float, given: Given | None
 ) -> SolvedWindow:
     held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
-    raw = bridge(seen, held, _each_frame(shape, seen, given))
+    raw = interpolate_gaps(seen, held, _each_frame(shape, seen, given))
     jumped = glitches(shape.parameterisation, seen, raw)
     told, told_state = torch.zeros(len(seen)).bool(), raw
     if given is not None:
         seen, told_state, told = with_told_poses(shape, seen, given)
         jumped &= ~told
         held &= doubted(seen, given) == 0
-    seen, start = distrusted(seen, jumped), bridge(seen, told | held & ~jumped, told_state.where(told, raw))
+    seen, start = (
+        distrusted(seen, jumped),
+        interpolate_gaps(seen, told | held & ~jumped, told_state.where(told, raw)),
+    )
     contact = None
     if capsules is not None:
         posed = pose_points(shape.parameterisation, seen.side, start)

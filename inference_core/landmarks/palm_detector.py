@@ -53,7 +53,7 @@ def detect_palms_closer(
 ) -> list[Palms]:
     """The palms of each RGB image (H, W, 3), sought in overlapping squares smaller than the image.
 
-    Finds small and faint palms that the look at the whole frame misses, at the cost of several such hand_crops.
+    Finds small and faint palms that the look at the whole frame misses, at the cost of several such crops.
     """
     found: list[Palms] = []
     for image in images:

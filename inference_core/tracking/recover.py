@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A second look for hands that the tracks lost: where the frames around would have them.
+"""Recovery of hands that the tracks lost, where the surrounding frames expect them.
 
 Following a hand ends where it is hidden, and it is found again only where a palm shows. Between, the hand is often
 plain enough for one who knows where to look. Each frame found tells better where to look in its neighbours, so a gap is

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which square of each frame the network looks at, and the camera that looks there.
+"""The square of each frame that the network is given, and the camera for it.
 
 The square is seen through a camera turned (without roll) to its centre, so that the crop's optical axis
 runs through its middle, as in training: a hand at the frame's edge looks as it would in the middle. Pixel

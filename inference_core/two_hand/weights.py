@@ -42,7 +42,7 @@ _EARLIER_NAME = "evidence"
 class WeightsCard:
     """What the weights are. hand_model: the name of the model they were trained with, whose betas alone
     they speak of; tip_vertices: that model's fingertips as the weights know them (left, right), or None for
-    the model's own. by_default: of the weights that ship, whether they are good enough to be asked unasked.
+    the model's own. by_default: of the weights that ship, whether they are good enough to be on by default.
     """
 
     configuration: NetworkConfiguration

@@ -106,7 +106,7 @@ def test_hand_that_is_pushed_towards_the_camera_arrives(model: HandModel) -> Non
     assert (raw_came < 0.75).all() and np.abs(came - raw_came).max() < 0.01
 
 
-def test_gap_is_bridged_by_the_motion_on_both_sides(model: HandModel, shot: Shot) -> None:
+def test_a_gap_is_interpolated_from_the_motion_on_both_sides(model: HandModel, shot: Shot) -> None:
     solved = _solve(model, replace(shot, tracks=without(shot.tracks, GAP, 1)))
     assert (solved.present[GAP, 1] == FILLED).all() and np.isfinite(solved.joints_cam_m).all()
     error = np.linalg.norm(solved.wrist_cam_m[GAP, 1] - shot.wrist_m[GAP, 1], axis=-1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules, closest_points, fit_capsules
 from inference_core.fitting.contact import Contact
-from inference_core.fitting.gaps import bridge
+from inference_core.fitting.gaps import interpolate_gaps
 from inference_core.fitting.interaction import depth_ties, draws, pair_cost, pair_equations, pairs
 from inference_core.fitting.observations import Observations, gather
 from inference_core.fitting.parameterisation import (
@@ -261,7 +261,7 @@ def test_gaps_are_laid_straight_between_their_ends_and_never_across_an_absence(
     held = torch.ones(len(seen), dtype=torch.bool)
     held[[1, 2, 4]] = False
     some = state.take(slice(0, len(seen)))
-    interpolated = bridge(seen, held, some)
+    interpolated = interpolate_gaps(seen, held, some)
     assert torch.allclose(
         interpolated.image_depth[1], torch.lerp(some.image_depth[0], some.image_depth[3], 1 / 3)
     )

@@ -33,7 +33,11 @@ def run(options: argparse.Namespace) -> None:
     settings = replace(Settings(), size_px=options.size, background_folder=backgrounds, pose_folder=poses)
     stream = Stream(options.seed, options.count, options.shard, settings)
     with tqdm(total=options.count, unit="picture") as bar:
-        write_shards(options.out, stream, options.device, lambda done, _: bar.update(done - bar.n))
+
+        def show(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        write_shards(options.out, stream, options.device, show)
 
 
 def _at_least(least: int) -> Callable[[str], int]:

@@ -151,7 +151,7 @@ def started_head(weights: Path | None) -> LandmarkHead:
 
 def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tensor) -> Tensor:
     """Of right hands (N,) bool the mean distance of points and of centred world landmarks, the likelihood of those
-    errors (Laplace), and how far the size of both is off; of all hand crops the side's.
+    errors (Laplace), and how far the size of both is off; of all crops the side's.
     """
     off = (refined.points - points).norm(dim=-1)
     off_m = (refined.world_m - world_m).norm(dim=-1)

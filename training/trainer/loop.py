@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, NoReturn, Protocol
+from typing import Generic, NoReturn, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,13 +43,14 @@ from training.trainer.supervision import TOTAL
 # A loss is looked at this many steps late on a GPU: the processor need not wait for it.
 _LOOK_BACK = 2
 
+Given = TypeVar("Given", bound=Batch, covariant=True)
 Evaluate = Callable[[Network, RunFolder, int], None]
 
 
-class Source(Protocol[BatchKind]):
+class Source(Protocol[Given]):
     """Batches of this process, on the training device."""
 
-    def batches(self, first_step: int) -> Iterator[BatchKind]:
+    def batches(self, first_step: int) -> Iterator[Given]:
         """Batches number first_step, first_step + 1, ... without end."""
         ...
 
