@@ -16,7 +16,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
 export MALLOC_TOP_PAD_        ?= 268435456
 
-.PHONY: demo test test-blender test-training test-313 gui-test test-all addon bench fuzz lint format clean
+.PHONY: demo test test-blender test-training test-313 gui-test test-all addon bench fuzz soak lint format clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -71,6 +71,10 @@ bench: .venv/.ready
 # The readers of files and messages against damaged ones; MINUTES=3 for a short run.
 fuzz: .venv/.ready
 	$(BIN)/python -m tools.fuzz --minutes $(or $(MINUTES),20)
+
+# Captures through one engine, some killed, some beside another; MINUTES=3 for a short run. Linux only.
+soak: .venv/.ready
+	$(BIN)/python -m tools.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ _LARGEST_FILE = 4 << 30
 _LARGEST_PICKLE = 16 << 20
 _MOST_ENTRIES = 20_000
 _MOST_DIMENSIONS = 8
+_DEEPEST, _MOST_VALUES = 12, 200_000
 _DTYPES = {
     "torch.FloatStorage": torch.float32,
     "torch.HalfStorage": torch.float16,
@@ -100,22 +101,43 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             f"There is no checkpoint {path}. Give the .pth file that the authors' page offers."
         )
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ValueError("it is larger than any")
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no zip; torch before 1.6 wrote others: load and save it with a newer one")
-        with zipfile.ZipFile(path) as archive:
-            return _Archive(archive).state()
+        content = read_saved(path)
+        state = content.get("net", content) if isinstance(content, dict) else content
+        if not isinstance(state, dict) or not all(
+            isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+        ):
+            raise ValueError(
+                "it holds no state dict, neither as `net` nor by itself: is it DIR's checkpoint?"
+            )
+        return {key.removeprefix("module."): value for key, value in state.items()}
     except RefusedPickleError as refused:
         raise WeightsError(
             f"{path} holds more than weights and was not run: {refused}. Only plain tensors are read; take the file "
             "from the authors' page."
         ) from refused
-    except (InertPickleError, *_UNREADABLE) as error:
+    except (InertPickleError, ValueError) as error:
         told = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise WeightsError(
             f"{path} is no checkpoint that can be read ({told}). Download it again."
         ) from error
+
+
+def read_saved(file: Path | IO[bytes]) -> Any:
+    """What `torch.save` wrote, of dictionaries, lists, tuples, text, numbers and tensors; nothing of it is run.
+
+    InertPickleError (RefusedPickleError where it holds anything else) or ValueError where it cannot be read.
+    """
+    try:
+        if isinstance(file, Path) and file.stat().st_size > _LARGEST_FILE:
+            raise ValueError("it is larger than any")
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is no zip; torch before 1.6 wrote others: load and save it with a newer one")
+        with zipfile.ZipFile(file) as archive:
+            return _Archive(archive).content()
+    except InertPickleError:
+        raise
+    except _UNREADABLE as error:
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 class _Archive:
@@ -128,23 +150,29 @@ class _Archive:
             raise ValueError("it holds no data.pkl")
         self._archive, self._root = archive, found[0].removesuffix("data.pkl")
         self._storages: dict[str, tuple[torch.dtype, Tensor]] = {}
+        self._made_values = 0
 
-    def state(self) -> dict[str, Tensor]:
-        """The state dict."""
+    def content(self) -> Any:
+        """All of it."""
         if f"{self._root}byteorder" in self._entries:
             order = self._bytes("byteorder", 16)
             if order.decode("ascii", "replace") != sys.byteorder:
                 raise ValueError("its numbers are in another machine's order")
-        loaded = read_inert_pickle(self._bytes("data.pkl", _LARGEST_PICKLE), _KNOWN, _storage)
-        state = loaded.get("net", loaded) if isinstance(loaded, dict) else loaded
-        if not isinstance(state, dict) or not all(
-            isinstance(key, str) and isinstance(value, _TensorStandIn | _ParameterStandIn)
-            for key, value in state.items()
-        ):
-            raise ValueError(
-                "it holds no state dict, neither as `net` nor by itself: is it DIR's checkpoint?"
-            )
-        return {key.removeprefix("module."): self._tensor(value) for key, value in state.items()}
+        return self._made(read_inert_pickle(self._bytes("data.pkl", _LARGEST_PICKLE), _KNOWN, _storage))
+
+    def _made(self, value: Any, depth: int = 0) -> Any:
+        """The value with tensors in place of what stands for them."""
+        self._made_values += 1
+        if depth > _DEEPEST or self._made_values > _MOST_VALUES:  # one list may be named many times
+            raise ValueError("it holds more than any checkpoint")
+        if isinstance(value, StandIn):
+            return self._tensor(value)
+        if isinstance(value, dict):
+            return {key: self._made(part, depth + 1) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            parts = (self._made(part, depth + 1) for part in value)
+            return tuple(parts) if isinstance(value, tuple) else list(parts)
+        return value
 
     def _tensor(self, value: StandIn) -> Tensor:
         if isinstance(value, _ParameterStandIn):

@@ -24,7 +24,7 @@ from training.data.augment import NO_AUGMENTATION
 from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING
 from training.feature_cache.make import features
 from training.presets import ABLATIONS, BASELINE, DIR_RELEASE_RUN, DIR_S_RUN, ONE_STAGE, PRESETS
-from training.trainer.checkpoint import CHECKPOINT_FILE, CheckpointError
+from training.trainer.checkpoint import CHECKPOINT_FILE, CheckpointError, load_checkpoint
 from training.trainer.dir_learner import DirLearner
 from training.trainer.experiment import WEIGHTS_FOLDER, run_experiment, started_network
 from training.trainer.loop import TrainingError
@@ -137,6 +137,12 @@ def test_a_checkpoint_cut_short_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="not a whole checkpoint"):
         trained(experiment)
+
+
+def test_a_checkpoint_that_names_a_function_is_refused_and_runs_nothing(tmp_path):
+    torch.save({"experiment": print}, tmp_path / CHECKPOINT_FILE)
+    with pytest.raises(CheckpointError, match="print"):
+        load_checkpoint(tmp_path, {})
 
 
 def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(tmp_path):

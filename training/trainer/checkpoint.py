@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checkpoints that a killed run resumes from.
 
-A checkpoint holds tensors and plain values only and is read with torch's weights-only unpickler. It is written beside
-its place and moved there when complete, so that whatever kills the writer leaves the previous one whole.
+A checkpoint holds tensors and plain values only and is read by instructions of our own, within bounds. It is
+written beside its place and moved there when complete, so that whatever kills the writer leaves the previous
+one whole.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from inference_core.runtime.inert_pickle import InertPickleError
 from inference_core.shared.errors import DuohandError
+from inference_core.two_hand.checkpoint import read_saved
 from training.config import differences
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -69,8 +71,8 @@ def load_checkpoint(folder: Path, experiment: Mapping[str, Any]) -> Checkpoint |
     if not path.exists():
         return None
     try:
-        stored = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, UnpicklingError, EOFError, TypeError, ValueError) as error:
+        stored = Checkpoint(**read_saved(path))
+    except (OSError, InertPickleError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a whole checkpoint: {error}. Delete it to start anew, or put a copy back in its "
             "place."

@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import io
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from inference_core.runtime.inert_pickle import InertPickleError
+from inference_core.two_hand.checkpoint import read_saved
 from training.trainer.checkpoint import CHECKPOINT_FILE, Checkpoint, CheckpointError, save_checkpoint
 
 PART_BYTES = 15_000_000
@@ -31,8 +32,8 @@ def split(folder: Path, out: Path, part_bytes: int = PART_BYTES) -> list[Path]:
     """The files written: state-1-of-N.part ... Raises CheckpointError where the folder holds no whole checkpoint."""
     path = folder / CHECKPOINT_FILE
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError) as error:
+        stored = read_saved(path)
+    except (OSError, ValueError, InertPickleError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Name the folder of a run.") from error
     small = {**stored, "network": {name: _halved(value) for name, value in stored["network"].items()}}
     small["optimiser"] = {**stored["optimiser"], "state": _spreads(stored["optimiser"]["state"])}
@@ -58,8 +59,8 @@ def join(parts: Path, folder: Path) -> Path:
         content = b"".join(
             (parts / f"state-{number + 1}-of-{count}.part").read_bytes() for number in range(count)
         )
-        small = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError) as error:
+        small = read_saved(io.BytesIO(content))
+    except (OSError, ValueError, InertPickleError) as error:
         raise CheckpointError(
             f"A part in {parts} is missing or damaged ({error}). Copy them again."
         ) from error
