@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 from bpy.props import EnumProperty, StringProperty
 
 from inference_core import __version__
@@ -88,7 +89,8 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         box = layout.box()
         box.label(text="Engine", icon="SYSTEM")
         box.prop(self, "engine")
-        facts = self.engine_facts or ("Not checked yet" if self.engine_path().exists() else "Not installed")
+        known = iface_("Not checked yet") if self.engine_path().exists() else iface_("Not installed")
+        facts = self.engine_facts or known
         box.label(text=facts, icon="CHECKMARK" if self.engine_facts else "INFO")
         draw_installation(box, context)
         box.operator("duohand.check_engine")

@@ -4,7 +4,7 @@
 Each module registers its own classes.
 """
 
-from . import command, keymap, menus, preferences
+from . import command, keymap, menus, preferences, translations
 from .capture import footage as capture_footage
 from .capture import operators as capture_operators
 from .capture import panel as capture_panel
@@ -36,6 +36,7 @@ from .view import panel as view_panel
 from .view import properties as view_properties
 
 MODULES = (
+    translations,
     scene_properties,
     preferences,
     install_properties,

@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 import bpy.utils.previews
+from bpy.app.translations import pgettext_iface as iface_
 
 from inference_core.shared.errors import FootageError
 from inference_core.shared.footage_listing import clips_in
@@ -39,12 +40,16 @@ class FootageFacts:
     def text(self) -> str:
         """The facts in a line."""
         if self.is_unknown:
-            return "Blender cannot read it; the engine may"
+            return iface_("Blender cannot read it; the engine may")
         if self.problem or not self.size_px[0]:
             return ""
         count = self.last - self.first + 1
-        length = f", {count / self.fps:.1f} s at {self.fps:g} fps" if self.fps else ""
-        return f"{self.size_px[0]} x {self.size_px[1]}, {count} frames{length}"
+        width, height = self.size_px
+        parts = [iface_("{width} x {height}, {count} frames").format(width=width, height=height, count=count)]
+        if self.fps:
+            length = count / self.fps
+            parts.append(iface_("{length:.1f} s at {fps:g} fps").format(length=length, fps=self.fps))
+        return ", ".join(parts)
 
 
 def read_facts(path: str) -> FootageFacts:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 from bpy.props import CollectionProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
@@ -149,11 +150,11 @@ def capture_problem(scene: bpy.types.Scene) -> str:
     """Why nothing can be captured now; empty where it can."""
     capture: Any = scene.duohand
     if not capture.footage:
-        return "Choose footage first"
+        return iface_("Choose footage first")
     if capture.problem:
         return capture.problem
     if not addon_preferences().engine_path().exists():
-        return "There is no engine. Install or choose one in the add-on's preferences"
+        return iface_("There is no engine. Install or choose one in the add-on's preferences")
     return ""
 
 

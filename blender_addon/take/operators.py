@@ -36,7 +36,7 @@ _ASKED: Final[Any] = {"SKIP_SAVE"}
 ROTATION_ITEMS: Final = (
     ("QUATERNION", "Quaternion", "Four curves a bone, without gimbal lock"),
     *(
-        (order, f"{order} Euler", f"Three curves a bone, turned in the order {order}")
+        (order, f"{order} Euler", "Three curves a bone, turned in this order")
         for order in ("XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX")
     ),
 )

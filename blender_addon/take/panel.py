@@ -6,6 +6,8 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
+from inference_core.shared.skeleton import RIGHT
+
 from ..scene.shot import armatures, rate, shot_timing, shots
 from ..sidebar import SidebarPanel, shows_no_shot
 from .files import missing
@@ -25,8 +27,7 @@ class DUOHAND_PT_take(SidebarPanel, bpy.types.Panel):
         if shows_no_shot(layout, context.scene):
             return
         for shot in shots(context.scene):
-            hands = " and ".join(("left", "right")[side] for side in armatures(shot)) or "no hand"
-            layout.label(text=f"{shot.name}: {hands}", icon="VIEW_PAN")
+            layout.label(text=f"{shot.name}: {_hands(shot)}", icon="VIEW_PAN", translate=False)
             _draw_lost_files(layout, shot)
             if is_left_behind(context.scene, shot):
                 _draw_rate(layout, context.scene, shot)
@@ -51,6 +52,17 @@ class DUOHAND_PT_files(SidebarPanel, bpy.types.Panel):
             layout.label(text=shot.name)
             layout.prop(shot.duohand, "take_path", text="Take")
             layout.prop(shot.duohand, "footage", text="Footage")
+
+
+def _hands(shot: Any) -> str:
+    """Which hands the shot has, in words."""
+    match list(armatures(shot)):
+        case [side]:
+            return iface_("right") if side == RIGHT else iface_("left")
+        case []:
+            return iface_("no hand")
+        case _:
+            return iface_("left and right")
 
 
 def _draw_rate(layout: Any, scene: bpy.types.Scene, shot: Any) -> None:

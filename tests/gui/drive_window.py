@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs inside a Blender with a window: a person's steps from an empty file to an FBX, by mouse where it matters.
 
-    blender --enable-event-simulate --python drive_window.py -- FOLDER ZIP ENGINE FOOTAGE
+    blender --enable-event-simulate --python drive_window.py -- FOLDER ZIP ENGINE FOOTAGE [TAKE]
 
-It asks for pictures of the screen by writing FOLDER/picture.txt and goes on once that file is gone. Its last
-word is FOLDER/result.json.
+With a TAKE of the footage it is loaded, and nothing captured. The script asks for pictures of the screen by writing
+FOLDER/picture.json (a name, and a rectangle of the window where not all of it is meant) and goes on once that file is
+gone. Its last word is FOLDER/result.json.
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import bpy
 
-FOLDER, ZIP, ENGINE, FOOTAGE = sys.argv[sys.argv.index("--") + 1 :][:4]
+FOLDER, ZIP, ENGINE, FOOTAGE, TAKE = [*sys.argv[sys.argv.index("--") + 1 :], ""][:5]
 folder = Path(FOLDER)
 result: dict[str, object] = {"longest_wait_s": 0.0}
 
@@ -39,6 +40,39 @@ def steps() -> Iterator[float]:
     bpy.context.scene.duohand.lens = "FOV"
     yield 1.0
     yield from picture("02_footage")
+    if TAKE:
+        bpy.ops.duohand.load_take(filepath=TAKE)
+    else:
+        yield from capture(sidebar)
+    yield 1.0
+    with bpy.context.temp_override(window=window(), area=area, region=window_region(area)):
+        bpy.ops.duohand.view_through_camera()
+    yield from picture("04_captured")
+    scene = bpy.context.scene
+    scene.frame_set((scene.frame_start + scene.frame_end) // 2)
+    yield 0.5
+    yield from picture("05_scrubbed")
+    result["armatures"] = sorted(item.name for item in scene.objects if item.type == "ARMATURE")
+    scroll_sidebar()
+    scroll_sidebar()
+    yield 1.0
+    yield from picture("06_review_and_clean_up")
+    with bpy.context.temp_override(window=window(), area=area, region=window_region(area)):
+        bpy.ops.duohand.render_over_footage()
+    export = str(folder / "window.fbx")
+    bpy.ops.duohand.export_fbx(filepath=export, preset="BLENDER")
+    result["fbx_bytes"] = Path(export).stat().st_size
+    yield from panel_pictures(area, sidebar)
+    yield from german(sidebar)
+    bpy.ops.screen.userpref_show("INVOKE_DEFAULT")
+    yield 1.0
+    bpy.context.preferences.active_section = "EXTENSIONS"
+    yield 1.0
+    yield from picture("07_preferences")
+
+
+def capture(sidebar: bpy.types.Region) -> Iterator[float]:
+    """Press the button and wait for the hands."""
     yield from click_capture(sidebar)
     result["pressed"] = runs().state is not None or bool(runs().outcomes)
     begun, shown = time.monotonic(), False
@@ -52,29 +86,59 @@ def steps() -> Iterator[float]:
         if time.monotonic() - begun > 600:
             raise TimeoutError("the capture did not end")
     result["outcome"] = runs().outcomes[-1].text
-    yield 1.0
-    with bpy.context.temp_override(area=area, region=window_region(area)):
-        area.spaces.active.region_3d.view_perspective = "CAMERA"
-        bpy.ops.view3d.view_center_camera()
-        area.spaces.active.shading.type = "SOLID"
-    yield from picture("04_captured")
-    scene = bpy.context.scene
-    scene.frame_set((scene.frame_start + scene.frame_end) // 2)
+
+
+def panel_pictures(area: bpy.types.Area, sidebar: bpy.types.Region) -> Iterator[float]:
+    """A picture of each panel by itself: the others are taken away while it is made."""
+    panels = [
+        kind
+        for kind in (getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("DUOHAND_PT_"))
+        if not getattr(kind, "bl_parent_id", "")
+    ]
+    for shown in panels:
+        family = [
+            shown,
+            *(kind for kind in panels_of_tab() if getattr(kind, "bl_parent_id", "") == shown.bl_idname),
+        ]
+        others = [kind for kind in panels_of_tab() if kind not in family]
+        for kind in reversed(panels_of_tab()):
+            bpy.utils.unregister_class(kind)
+        options = [kind.bl_options if hasattr(kind, "bl_options") else set() for kind in family]
+        for kind in family:
+            kind.bl_options = set()
+            bpy.utils.register_class(kind)
+        sidebar.tag_redraw()
+        yield 0.8
+        name = shown.bl_idname.removeprefix("DUOHAND_PT_")
+        yield from picture(f"panel_{name}", [sidebar.x, sidebar.y, sidebar.width, sidebar.height])
+        for kind, kept in zip(family, options, strict=True):
+            bpy.utils.unregister_class(kind)
+            kind.bl_options = kept
+        for kind in sorted([*family, *others], key=lambda kind: bool(getattr(kind, "bl_parent_id", ""))):
+            bpy.utils.register_class(kind)
     yield 0.5
-    yield from picture("05_scrubbed")
-    result["armatures"] = sorted(item.name for item in scene.objects if item.type == "ARMATURE")
-    scroll_sidebar()
-    scroll_sidebar()
+
+
+def panels_of_tab() -> list[type]:
+    """The tab's panels, each after the one that it stands in."""
+    found = [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("DUOHAND_PT_")]
+    return sorted(found, key=lambda kind: bool(getattr(kind, "bl_parent_id", "")))
+
+
+def german(sidebar: bpy.types.Region) -> Iterator[float]:
+    """The tab where Blender speaks German."""
+    view = bpy.context.preferences.view
+    language = next((item for item in ("de_DE", "de") if item in bpy.app.translations.locales), None)
+    if language is None:
+        return
+    before = view.language
+    view.language = language
+    view.use_translate_interface = view.use_translate_tooltips = True
+    result["german"] = bpy.app.translations.pgettext_iface("Capture Hands", "Operator")
+    yield 1.5
+    yield from picture("08_german")
+    view.language = before
     yield 1.0
-    yield from picture("06_review_and_clean_up")
-    export = str(folder / "window.fbx")
-    bpy.ops.duohand.export_fbx(filepath=export, preset="BLENDER")
-    result["fbx_bytes"] = Path(export).stat().st_size
-    bpy.ops.screen.userpref_show("INVOKE_DEFAULT")
-    yield 1.0
-    bpy.context.preferences.active_section = "EXTENSIONS"
-    yield 1.0
-    yield from picture("07_preferences")
 
 
 def open_sidebar() -> tuple[bpy.types.Area, bpy.types.Region]:
@@ -86,6 +150,10 @@ def open_sidebar() -> tuple[bpy.types.Area, bpy.types.Region]:
 
 def window_region(area: bpy.types.Area) -> bpy.types.Region:
     return next(item for item in area.regions if item.type == "WINDOW")
+
+
+def window() -> bpy.types.Window:
+    return bpy.context.window_manager.windows[0]
 
 
 def click_tab(sidebar: bpy.types.Region) -> Iterator[float]:
@@ -108,12 +176,11 @@ def click_capture(sidebar: bpy.types.Region) -> Iterator[float]:
 
 
 def click(x: int, y: int) -> Iterator[float]:
-    window = bpy.context.window_manager.windows[0]
-    window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
     yield 0.1
-    window.event_simulate(type="LEFTMOUSE", value="PRESS", x=x, y=y)
+    window().event_simulate(type="LEFTMOUSE", value="PRESS", x=x, y=y)
     yield 0.05
-    window.event_simulate(type="LEFTMOUSE", value="RELEASE", x=x, y=y)
+    window().event_simulate(type="LEFTMOUSE", value="RELEASE", x=x, y=y)
     yield 0.3
 
 
@@ -129,10 +196,13 @@ def runs():
     return sys.modules["bl_ext.user_default.duohand.capture.runs"].RUNS
 
 
-def picture(name: str) -> Iterator[float]:
+def picture(name: str, rectangle: list[int] | None = None) -> Iterator[float]:
+    """Have a picture taken; rectangle: x, y, width, height from the window's lower left corner."""
     bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
-    request = folder / "picture.txt"
-    request.write_text(name)
+    request = folder / "picture.json"
+    asked = request.with_suffix(".part")
+    asked.write_text(json.dumps({"name": name, "rectangle": rectangle}))
+    asked.rename(request)
     begun = time.monotonic()
     while request.exists():
         yield 0.2

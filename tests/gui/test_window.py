@@ -13,7 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import build_addon
 
@@ -76,12 +78,38 @@ def test_every_step_left_its_picture(result: dict[str, object]) -> None:
     assert len(list(PICTURES.glob("*.png"))) >= 6
 
 
+def cut_out(file: Path, rectangle: list[int]) -> None:
+    """Keep that rectangle of the screen (x, y, width, height from the lower left), without the empty part below."""
+    x, y, width, height = rectangle
+    with Image.open(file) as screen:
+        top = screen.height - y - height
+        part = screen.convert("RGB").crop((x, top, x + width, top + height))
+    pixels = np.asarray(part)[:, 4 : width - 30]  # without the tabs and their border
+    used = np.flatnonzero((np.ptp(pixels.astype(int), axis=1) > 12).any(1))
+    if len(used):
+        part = part.crop((0, 0, width, min(height, int(used[-1]) + 12)))
+    part.quantize(64).save(file, optimize=True)
+
+
+def test_every_panel_has_a_small_picture_for_the_manual(result: dict[str, object]) -> None:
+    files = list(PICTURES.glob("panel_*.png"))
+    assert len(files) >= 8
+    assert all(file.stat().st_size < 60_000 for file in files)
+
+
+def test_where_blender_speaks_german_so_does_the_tab(result: dict[str, object]) -> None:
+    assert result.get("german", "Hände erfassen") == "Hände erfassen"
+
+
 def _take_pictures(folder: Path, blender: "subprocess.Popen[bytes]", environment: dict[str, str]) -> None:
-    request, end = folder / "picture.txt", time.monotonic() + 900
+    request, end = folder / "picture.json", time.monotonic() + 900
     while not (folder / "result.json").exists() and blender.poll() is None and time.monotonic() < end:
         if request.exists():
             time.sleep(0.5)
-            name = request.read_text()
-            subprocess.run([TOOL, "shot", str(PICTURES / f"{name}.png")], env=environment, check=False)
+            asked = json.loads(request.read_text())
+            file = PICTURES / f"{asked['name']}.png"
+            subprocess.run([TOOL, "shot", str(file)], env=environment, check=False)
+            if asked["rectangle"]:
+                cut_out(file, asked["rectangle"])
             request.unlink()
         time.sleep(0.1)

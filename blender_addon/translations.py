@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The add-on's texts in other languages, where Blender's interface has them."""
+
+from typing import Final
+
+import bpy
+
+from .german import GERMAN
+
+# Blender looks buttons of operators up in a context of their own.
+_CONTEXTS: Final = ("*", "Operator")
+_GERMAN: Final = {(context, text): german for context in _CONTEXTS for text, german in GERMAN.items()}
+
+
+def register() -> None:
+    bpy.app.translations.register(str(__package__), {"de": _GERMAN, "de_DE": _GERMAN})
+
+
+def unregister() -> None:
+    bpy.app.translations.unregister(str(__package__))

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The German catalogue is whole: every text that the add-on shows is in it, and nothing else is."""
+
+import string
+
+from blender_addon.german import GERMAN, SAME
+from tools.ui_strings import ui_strings
+
+# Texts that a file puts together before it has them translated: the sources do not tell them as such.
+PUT_TOGETHER = {
+    "Three curves a bone, turned in this order",
+    "Range: {start} to {end}",
+    "Range: {start} to {end} (all; P sets a preview range)",
+    "Laid out at {then:.6g} frames a second; the scene has {now:.6g}",
+}
+ENGINE_SAYS = {"Starting the engine", "Stopping the engine", "Reading the footage"}
+
+
+def test_every_text_has_its_german() -> None:
+    missing = (ui_strings() | PUT_TOGETHER) - set(GERMAN) - SAME
+    assert not missing, "give these their German in blender_addon/german.py:\n" + "\n".join(sorted(missing))
+
+
+def test_nothing_is_kept_that_is_shown_no_more() -> None:
+    stale = set(GERMAN) - ui_strings() - PUT_TOGETHER - ENGINE_SAYS
+    assert not stale, sorted(stale)
+
+
+def test_what_is_filled_in_is_the_same_in_both_languages() -> None:
+    for english, german in GERMAN.items():
+        assert _fields(english) == _fields(german), english
+
+
+def test_german_is_not_english() -> None:
+    same = {text for text, german in GERMAN.items() if text == german}
+    assert same <= {"Clip", "Engine", "Export", "Sensor", "Take", "Takes"}
+
+
+def _fields(text: str) -> list[tuple[str | None, str | None]]:
+    return sorted((name, form) for _, name, form, _ in string.Formatter().parse(text) if name is not None)
