@@ -60,7 +60,7 @@ GERMAN: Final = {
     "More Clips": "Weitere Clips",
     "Footage that is captured after this one": "Aufnahmen, die nach dieser erfasst werden",
     "{width} x {height}, {count} frames": "{width} x {height}, {count} Bilder",
-    "{length:.1f} s at {fps:g} fps": "{length:.1f} s bei {fps:g} Bildern je Sekunde",
+    "{length:.1f} s at {fps:g} fps": "{length:.1f} s bei {fps:g} B/s",
     "Blender cannot read it; the engine may": "Blender kann sie nicht lesen, die Engine vielleicht doch",
     "Frame Range": "Bildbereich",
     "Capture a part of the footage only": "Nur einen Teil der Aufnahme erfassen",

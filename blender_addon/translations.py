@@ -7,8 +7,10 @@ import bpy
 
 from .german import GERMAN
 
-# Blender looks buttons of operators up in a context of their own.
-_CONTEXTS: Final = ("*", "Operator")
+# Blender looks buttons of operators up in a context of their own. Its own catalogue goes before an add-on's: texts that
+# it has for something else (Field of View, Match) are looked up in ours.
+CONTEXT: Final = "Duohand"
+_CONTEXTS: Final = ("*", "Operator", CONTEXT)
 _GERMAN: Final = {(context, text): german for context in _CONTEXTS for text, german in GERMAN.items()}
 
 

@@ -126,7 +126,9 @@ def _draw_timing(layout: Any, scene: Any) -> None:
             ),
             translate=False,
         )
-    column.row(align=True).prop(scene.duohand, "timing", expand=True)
+    row = column.row(align=True)
+    row.use_property_split = False  # three buttons need all of the width
+    row.prop(scene.duohand, "timing", expand=True)
 
 
 def _draw_run(layout: bpy.types.UILayout, state: JobState, waiting: int) -> None:

@@ -17,6 +17,7 @@ from bpy.props import (
 from ..scene.paths import RELATIVE
 from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
 from ..take.settings import usual_timing
+from ..translations import CONTEXT
 from .footage import FootageFacts, read_facts
 
 LENS_ITEMS = (
@@ -78,7 +79,8 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         name="More Clips", description="Footage that is captured after this one", type=DUOHAND_PG_clip
     )
     described: StringProperty(description="The footage that the facts are of")
-    facts_text: StringProperty(description="What the footage is, in a line")
+    described_first: IntProperty(description="Its first frame")
+    described_last: IntProperty(description="Its last frame")
     problem: StringProperty(description="Why the footage cannot be used, where it cannot")
     width: IntProperty(name="Width", description="Width of the footage in pixels", min=0)
     height: IntProperty(name="Height", description="Height of the footage in pixels", min=0)
@@ -95,8 +97,11 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         name="Frame Rate", description="Frames a second of the pictures", default=24.0, min=0.1, max=1000.0
     )
 
-    lens: EnumProperty(name="Lens", description="What is known of the lens", items=LENS_ITEMS)
+    lens: EnumProperty(
+        name="Lens", description="What is known of the lens", items=LENS_ITEMS, translation_context=CONTEXT
+    )
     fov: FloatProperty(
+        translation_context=CONTEXT,
         name="Field of View",
         description="Angle across the wider side of the picture",
         subtype="ANGLE",
@@ -114,7 +119,12 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         name="Clip", description="The movie clip whose solved lens is taken", type=bpy.types.MovieClip
     )
 
-    hands: EnumProperty(name="Hands", description="Which hands to capture", items=HANDS_ITEMS)
+    hands: EnumProperty(
+        name="Hands",
+        description="Which hands to capture",
+        items=HANDS_ITEMS,
+        translation_context=CONTEXT,
+    )
     smooth: FloatProperty(
         name="Smoothing",
         description="How much shake is removed; accents and fast motion stay",
@@ -136,6 +146,7 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         name="Timing",
         description="How the footage's time becomes scene frames",
         items=CAPTURE_TIMING_ITEMS,
+        translation_context=CONTEXT,
         get=_timing,
         set=_choose_timing,
     )
@@ -168,16 +179,30 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     @property
     def facts(self) -> FootageFacts:
         """What the footage is, as far as it is needed to capture it."""
+        size = (self.width, self.height)
+        is_unknown = bool(self.footage) and not self.problem and not self.width
         return FootageFacts(
-            (self.width, self.height), self.fps, self.first, self.last, self.is_sequence, self.problem
+            size,
+            self.fps,
+            self.described_first,
+            self.described_last,
+            self.is_sequence,
+            self.problem,
+            is_unknown,
         )
+
+    @property
+    def facts_text(self) -> str:
+        """What the footage is, in a line."""
+        return self.facts.text
 
     def set_facts(self, facts: FootageFacts) -> None:
         """Remember what the footage is, and let the range cover all of it."""
         self.width, self.height = facts.size_px
         self.fps, self.is_sequence = facts.fps, facts.is_sequence
         self.first, self.last = facts.first, facts.last
-        self.facts_text, self.problem = facts.text, facts.problem
+        self.described_first, self.described_last = facts.first, facts.last
+        self.problem = facts.problem
 
 
 CLASSES = (DUOHAND_PG_clip, DUOHAND_PG_capture)

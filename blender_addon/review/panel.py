@@ -15,7 +15,7 @@ from ..scene.spans import Verdict
 from ..sidebar import SidebarPanel, shows_no_shot
 from .doubts import verdict_here
 
-_GREEN, _YELLOW, _RED = "COLORSET_03_VEC", "COLORSET_09_VEC", "COLORSET_01_VEC"
+_GREEN, _YELLOW, _RED = "COLLECTION_COLOR_04", "COLLECTION_COLOR_03", "COLLECTION_COLOR_01"
 ICONS: Final = {
     Verdict.GOOD: _GREEN,
     Verdict.CHECK: _YELLOW,

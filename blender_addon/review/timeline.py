@@ -19,9 +19,10 @@ from ..sidebar import redraw
 from .doubts import shots_in_question, sightings
 
 _GREEN, _YELLOW, _RED = (0.30, 0.65, 0.25, 0.8), (0.85, 0.70, 0.15, 0.8), (0.85, 0.20, 0.15, 0.9)
-_HEIGHT_PX: Final = 14
-_GAP_PX: Final = 2
-_ABOVE_SCROLLBAR_PX: Final = 18
+_HEIGHTS_PX: Final = (3, 14)
+_GAP_PX: Final = 1
+_SCROLLBAR_PX: Final = 16
+_RULER_PX: Final = 24
 _CORNERS: Final = ((0, 0), (1, 0), (1, 1), (0, 0), (1, 1), (0, 1))
 
 _handlers: list[Any] = []
@@ -61,6 +62,12 @@ def hand_bars(rig: HandRig, wrist: Wrist, at_most: int) -> Bars:
     return Bars(frames[firsts] - spacing / 2, frames[lasts] + spacing / 2, lowest, colours)
 
 
+def bar_height_px(region_px: float, count: int) -> float:
+    """Height of each hand's bars, so that all lie between the scroll bar and the ruler of a region of that height."""
+    room = (region_px - _SCROLLBAR_PX - _RULER_PX) / max(count, 1) - _GAP_PX
+    return float(np.clip(room, *_HEIGHTS_PX))
+
+
 def corners(bars: Bars, x_px: tuple[float, float], y_px: float, height_px: float) -> tuple[Floats, Floats]:
     """Places (6 N, 2) in pixels and colours (6 N, 4) of the bars' triangles; a frame f is at x_px[0] + f x_px[1]."""
     left, right = (x_px[0] + edge * x_px[1] for edge in (bars.start, bars.end))
@@ -79,11 +86,13 @@ def _draw() -> None:
     unit = context.preferences.system.ui_scale
     origin = region.view2d.view_to_region(0, 0, clip=False)[0]
     slope = (region.view2d.view_to_region(1000, 0, clip=False)[0] - origin) / 1000
-    y_px = _ABOVE_SCROLLBAR_PX * unit
-    for rig, wrist in _hands_shown(context):
+    shown = list(_hands_shown(context))
+    height_px = bar_height_px(region.height / unit, len(shown)) * unit
+    y_px = _SCROLLBAR_PX * unit
+    for rig, wrist in shown:
         bars = hand_bars(rig, wrist, region.width)
-        _fill(*corners(bars, (origin, slope), y_px, _HEIGHT_PX * unit))
-        y_px += (_HEIGHT_PX + _GAP_PX) * unit
+        _fill(*corners(bars, (origin, slope), y_px, height_px))
+        y_px += height_px + _GAP_PX * unit
 
 
 def _hands_shown(context: bpy.types.Context) -> Iterator[tuple[HandRig, Wrist]]:

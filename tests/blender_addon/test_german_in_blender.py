@@ -38,5 +38,5 @@ def test_what_panels_put_together_is_german_too(german: None) -> None:
     texts = [*drawn("DUOHAND_PT_review"), *drawn("DUOHAND_PT_capture"), *drawn("DUOHAND_PT_footage")]
     assert "Rechts: ergänzt" in texts
     assert "Szene 24, Aufnahme 24 Bilder je Sekunde" in texts
-    assert "64 x 48, 30 Bilder, 1.2 s bei 24 Bildern je Sekunde" in texts
+    assert "64 x 48, 30 Bilder, 1.2 s bei 24 B/s" in texts
     assert "made up: links und rechts" in drawn("DUOHAND_PT_take")

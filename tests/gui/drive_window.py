@@ -62,6 +62,7 @@ def steps() -> Iterator[float]:
     export = str(folder / "window.fbx")
     bpy.ops.duohand.export_fbx(filepath=export, preset="BLENDER")
     result["fbx_bytes"] = Path(export).stat().st_size
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "shot.blend"))  # paths are kept relative to it
     yield from panel_pictures(area, sidebar)
     yield from german(sidebar)
     bpy.ops.screen.userpref_show("INVOKE_DEFAULT")
@@ -89,34 +90,33 @@ def capture(sidebar: bpy.types.Region) -> Iterator[float]:
 
 
 def panel_pictures(area: bpy.types.Area, sidebar: bpy.types.Region) -> Iterator[float]:
-    """A picture of each panel by itself: the others are taken away while it is made."""
-    panels = [
-        kind
-        for kind in (getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("DUOHAND_PT_"))
-        if not getattr(kind, "bl_parent_id", "")
-    ]
-    for shown in panels:
-        family = [
-            shown,
-            *(kind for kind in panels_of_tab() if getattr(kind, "bl_parent_id", "") == shown.bl_idname),
-        ]
-        others = [kind for kind in panels_of_tab() if kind not in family]
-        for kind in reversed(panels_of_tab()):
-            bpy.utils.unregister_class(kind)
-        options = [kind.bl_options if hasattr(kind, "bl_options") else set() for kind in family]
+    """A picture of each panel by itself and open: it stands alone in the tab while that is made."""
+    system = bpy.context.preferences.system
+    system.use_region_overlap, before = False, system.use_region_overlap
+    all_panels = panels_of_tab()
+    for kind in reversed(all_panels):
+        bpy.utils.unregister_class(kind)
+    for shown in [kind for kind in all_panels if not getattr(kind, "bl_parent_id", "")]:
+        children = [kind for kind in all_panels if getattr(kind, "bl_parent_id", "") == shown.bl_idname]
+        family = [opened(shown), *(opened(kind, shown.bl_idname + "_open") for kind in children)]
         for kind in family:
-            kind.bl_options = set()
             bpy.utils.register_class(kind)
         sidebar.tag_redraw()
         yield 0.8
         name = shown.bl_idname.removeprefix("DUOHAND_PT_")
         yield from picture(f"panel_{name}", [sidebar.x, sidebar.y, sidebar.width, sidebar.height])
-        for kind, kept in zip(family, options, strict=True):
+        for kind in reversed(family):
             bpy.utils.unregister_class(kind)
-            kind.bl_options = kept
-        for kind in sorted([*family, *others], key=lambda kind: bool(getattr(kind, "bl_parent_id", ""))):
-            bpy.utils.register_class(kind)
+    for kind in all_panels:
+        bpy.utils.register_class(kind)
+    system.use_region_overlap = before
     yield 0.5
+
+
+def opened(kind: type, parent: str = "") -> type:
+    """The same panel under another name, for which Blender keeps no closed state."""
+    attributes = {"bl_idname": f"{kind.bl_idname}_open", "bl_options": set()}
+    return type(f"{kind.__name__}_open", (kind,), attributes | ({"bl_parent_id": parent} if parent else {}))
 
 
 def panels_of_tab() -> list[type]:
