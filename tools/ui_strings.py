@@ -38,7 +38,7 @@ def _strings(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.Tuple):
         texts = [_constant(item) for item in node.elts]
         # An item of an enumeration: an identifier, a name, a description.
-        if len(texts) == 3 and all(texts) and str(texts[0]).isupper() and not str(texts[2]).isupper():
+        if len(texts) == 3 and all(texts) and str(texts[0]).isidentifier() and " " in str(texts[2]):
             yield from (str(text) for text in texts[1:])
         elif len(texts) == 2 and all(texts) and str(texts[0]).startswith("duohand."):  # an operator in a menu
             yield str(texts[1])
