@@ -304,7 +304,7 @@ GERMAN: Final = {
     "Set up transparent film and the compositor, so that rendering (F12) shows the hands over the footage": "Transparenten Film und den Compositor einrichten, sodass F12 die Hände über der Aufnahme zeigt",
     # Review
     "Review": "Durchsicht",
-    "Where a look is most worth the while": "Wo sich ein Blick am meisten lohnt",
+    "The frames most worth checking": "Die Bilder, bei denen Prüfen am meisten lohnt",
     "good": "gut",
     "check": "prüfen",
     "filled in": "ergänzt",
