@@ -9,20 +9,18 @@ from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import in_frame
+from inference_core.landmarks.hand_crops import crop_features
+from inference_core.landmarks.landmark_head import HeadWithLandmarks, read_hand_crops
 from inference_core.shared.presence import SEEN
-from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
-from inference_core.tracking.hand_tracks import HandTracks, frames_to_known
-from inference_core.tracking.interpolate import MAX_GAP_FRAMES
+from inference_core.tracking.hand_tracks import HandTracks
 
 # Frames whose crops are read together.
 _AT_ONCE = 32
 # What the head's reading of a landmark in the picture counts beside the landmark network's, which errs in other ways.
 _HEAD_SHARE = 0.7
-# The head trusts what it reads of a faint hand by more than this, and where there is none by less.
-_FAINT_TRUST = 0.12
+
+Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -39,25 +37,19 @@ class HandReadings:
     trust: NDArray[np.float64]
     read: NDArray[np.bool_]
 
-    @staticmethod
-    def nothing(count: int) -> "HandReadings":
-        """The readings of `count` frames in which nothing was read."""
-        shape = (count, 2)
-        return HandReadings(
-            np.zeros((*shape, 21, 2)),
-            np.zeros((*shape, 21, 3)),
-            np.zeros((*shape, 21)),
-            np.zeros(shape, bool),
-        )
 
-
-def read_expected_hands(frames: Iterable[Frame], expected: ExpectedHands, head: KeptReadings) -> HandReadings:
+def read_expected_hands(
+    frames: Iterable[Frame], expected: ExpectedHands, head: HeadWithLandmarks
+) -> HandReadings:
     """The head's reading of every expected hand. frames: as many as `expected` has, in order."""
-    readings = HandReadings.nothing(len(expected.side_score))
-    waiting: dict[int, Frame] = {}
+    shape = expected.side_score.shape
+    readings = HandReadings(
+        np.zeros((*shape, 21, 2)), np.zeros((*shape, 21, 3)), np.zeros((*shape, 21)), np.zeros(shape, bool)
+    )
+    waiting: dict[int, Image] = {}
     for at, frame in enumerate(frames):
         if frame.image is not None and (expected.score[at] > 0).any():
-            waiting[at] = frame
+            waiting[at] = frame.image
         if len(waiting) == _AT_ONCE:
             _read(waiting, expected, head, readings)
             waiting = {}
@@ -66,16 +58,16 @@ def read_expected_hands(frames: Iterable[Frame], expected: ExpectedHands, head: 
 
 
 def _read(
-    frames: dict[int, Frame], expected: ExpectedHands, head: KeptReadings, readings: HandReadings
+    images: dict[int, Image], expected: ExpectedHands, head: HeadWithLandmarks, readings: HandReadings
 ) -> None:
-    places = np.array(list(frames), np.int64)
-    rows, sides = np.nonzero((expected.score[places] > 0).any(-1))
-    at = places[rows]
+    frames = np.array(list(images), np.int64)
+    rows, sides = np.nonzero((expected.score[frames] > 0).any(-1))
+    at = frames[rows]
     if not len(at):
         return
     crops = crops_from_landmarks(expected.points_px[at, sides])
-    read = head.read([frames[place] for place in at.tolist()], crops, sides)
-    points_px, world_m, trust = in_frame(read, crops, sides)
+    features = crop_features([images[frame] for frame in at.tolist()], crops, sides, head.landmarks)
+    points_px, world_m, trust = read_hand_crops(features, crops, sides, head.network)
     readings.points_px[at, sides] = points_px
     readings.world_m[at, sides] = world_m - world_m[:, :1]
     readings.trust[at, sides] = trust
@@ -88,9 +80,7 @@ def refined(
     """Tracks and expected hands with the head's readings in them.
 
     A seen hand's landmarks in the picture lie between the two readings, its world landmarks and scores are the head's.
-    Of hands that only the frames around tell of, what is expected changes, and no more: they are not seen. Unless they
-    touch a hand that is: rubbing and clasping hide a hand in part, and what the head reads of it there, trusted as
-    little as it is, tells better where it is than the frames around do. Such a hand counts as seen.
+    Of hands that the frames around tell of, only what is expected changes: they are not seen.
     """
     read = readings.read[..., None]
     score = readings.trust * expected.hand_score[..., None]
@@ -105,29 +95,13 @@ def refined(
     between = (1 - _HEAD_SHARE) * tracks.landmarks_px[..., :2] + _HEAD_SHARE * readings.points_px
     points = np.where(there, between, readings.points_px)
     landmarks = np.concatenate([points, score[..., None]], -1).astype(np.float32)
-    faint = (readings.trust.mean(-1) > _FAINT_TRUST) & ~seen & _between_sightings(tracks)
-    faint &= readings.read & _touching(better, tracks)
-    chosen = (seen | faint)[..., None, None]
+    chosen = seen[..., None, None]
     return (
         replace(
             tracks,
             landmarks_px=np.where(chosen, landmarks, tracks.landmarks_px),
             world_m=np.where(chosen, readings.world_m.astype(np.float32), tracks.world_m),
-            present=np.where(seen | faint, np.uint8(SEEN), tracks.present),
+            present=np.where(seen, np.uint8(SEEN), tracks.present),
         ),
         better,
     )
-
-
-def _between_sightings(tracks: HandTracks) -> NDArray[np.bool_]:
-    """(T, S) where the hand is seen before and after, no longer apart than landmarks are interpolated."""
-    before, after = frames_to_known(tracks.present == SEEN)
-    return before + after <= MAX_GAP_FRAMES
-
-
-def _touching(expected: ExpectedHands, tracks: HandTracks) -> NDArray[np.bool_]:
-    """(T, S) where the other hand is seen and its middle lies less than a hand's length away."""
-    middle_px = expected.points_px.mean(2)
-    length_px = np.linalg.norm(np.ptp(expected.points_px, axis=2), axis=-1).max(1)
-    near = np.linalg.norm(middle_px[:, LEFT] - middle_px[:, RIGHT], axis=-1) < length_px
-    return near[:, None] & (tracks.present == SEEN)[:, ::-1]
