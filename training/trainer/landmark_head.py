@@ -18,6 +18,7 @@ from torch import Tensor
 from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks, load_head
 from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import RequestError
+from inference_core.shared.skeleton import PARENTS_21
 from training.config import HeadExperiment, OptimiserSettings
 from training.feature_cache.store import write_columns
 from training.hand_crops.shards import CropSet, training_shards, validation_shards
@@ -35,7 +36,9 @@ _WORLD_GAIN = 8.0
 _SIGMA_WEIGHT, _SIDE_WEIGHT = 0.02, 0.15
 # Landmarks that are not sure where they are draw together, and hands that are read small are put too far away: so the
 # size of the whole counts by itself.
-_SIZE_WEIGHT = 0.5
+_SIZE_WEIGHT = 0.3
+# How a hand is turned and bent decides how far away it is taken to be: the directions of its bones count by themselves.
+_BONE_WEIGHT = 0.3
 # A crop moved by a cell of its features is nearly the crop moved by as many pixels.
 _CELL = 2 / 14
 _MOVED = 0.3
@@ -151,7 +154,7 @@ def started_head(weights: Path | None) -> LandmarkHead:
 
 def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tensor) -> Tensor:
     """Of right hands (N,) bool the mean distance of points and of centred world landmarks, the likelihood of those
-    errors (Laplace), and how far the size of both is off; of all crops the side's.
+    errors (Laplace), and how far the size of both and the directions of bones are off; of all crops the side's.
     """
     off = (refined.points - points).norm(dim=-1)
     off_m = (refined.world_m - world_m).norm(dim=-1)
@@ -159,7 +162,9 @@ def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tens
     likelihood = (errors.detach() / refined.log_sigma.exp() + refined.log_sigma).mean((1, 2))
     grown = (_log_size(refined.points) - _log_size(points)).abs()
     grown = grown + (_log_size(refined.world_m) - _log_size(world_m)).abs()
-    of_hand = off.mean(1) + _WORLD_GAIN * off_m.mean(1) + _SIGMA_WEIGHT * likelihood + _SIZE_WEIGHT * grown
+    turned = (_bone_directions(refined.world_m) - _bone_directions(world_m)).norm(dim=-1).mean(1)
+    of_hand = off.mean(1) + _WORLD_GAIN * off_m.mean(1) + _SIGMA_WEIGHT * likelihood
+    of_hand = of_hand + _SIZE_WEIGHT * grown + _BONE_WEIGHT * turned
     of_side = torch.nn.functional.softplus(torch.where(right, -refined.right, refined.right))
     # Both sides count alike, however few hand crops are mirrored the wrong way.
     sides = sum((of_side * mask).sum() / mask.sum().clamp(min=1) for mask in (right, ~right))
@@ -169,6 +174,14 @@ def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tens
 def _log_size(points: Tensor) -> Tensor:
     """(N,) logarithm of how far points (N, 21, D) lie from their middle."""
     return (points - points.mean(1, keepdim=True)).square().sum((1, 2)).clamp(min=1e-8).log() / 2
+
+
+def _bone_directions(world_m: Tensor) -> Tensor:
+    """(N, 21, 3) unit vectors along the 20 bones of landmarks (N, 21, 3), and out of the palm."""
+    bones = world_m[:, 1:] - world_m[:, PARENTS_21[1:]]
+    ahead = world_m[:, [5, 17]] - world_m[:, :1]
+    normal = torch.linalg.cross(ahead[:, :1], ahead[:, 1:])
+    return torch.nn.functional.normalize(torch.cat([bones, normal], 1), dim=-1, eps=1e-6)
 
 
 def moved(features: Tensor, points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
