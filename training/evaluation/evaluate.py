@@ -207,7 +207,7 @@ def curves(arguments: argparse.Namespace) -> None:
 def network_columns(
     network: DirNetwork, hand: object, batches: Iterator[Sample]
 ) -> dict[str, dict[str, float]]:
-    """Means by stage ("stage 0", ...), and of the last stage by group."""
+    """Means by stage ("stage 0", ...), and of the last stage by group; of hands that touch, by each stage."""
     stages: list[list[Measurements]] = []
     masks: list[Measurements] = []
     with evaluating(network):
@@ -220,8 +220,12 @@ def network_columns(
     by_stage = [joined(part[k] for part in stages) for k in range(len(stages[0]))]
     columns = {f"stage {k}": summarised(values) for k, values in enumerate(by_stage)}
     for name, mask in joined(masks).items():
-        if bool(mask.any()):
-            columns[name] = summarised(by_stage[-1], mask)
+        if not bool(mask.any()):
+            continue
+        # What refinement is for.
+        earlier = by_stage[:-1] if name == "touching" else []
+        columns |= {f"{name}, stage {k}": summarised(values, mask) for k, values in enumerate(earlier)}
+        columns[name] = summarised(by_stage[-1], mask)
     return columns
 
 
