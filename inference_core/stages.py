@@ -35,6 +35,7 @@ from inference_core.reading import FrameReader, part
 from inference_core.resume_cache import ResumeCache
 from inference_core.runtime import stopwatch
 from inference_core.runtime.ahead import ahead
+from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import DECODE, FIT, LOAD, SEARCH, SIDES, SOLVE, timed, timed_items
 from inference_core.shared.messages import Progress
 from inference_core.shared.stages import DETECT, READ, RECOVER, TRACK
@@ -56,7 +57,7 @@ from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_F
 # Frames after which a stage keeps what it has worked out: some ten seconds of work.
 PIECE_FRAMES = 480
 # Frames that are decoded while hands are followed through earlier ones.
-_AHEAD_FRAMES = 8
+_AHEAD_FRAMES = 4
 # What the names of the hands' readings begin with in a piece that also holds the network's.
 _HANDS = "hands_"
 
@@ -206,7 +207,10 @@ def detect(run: Run) -> Shot:
                 run.keep(DETECT, depends_on, detector.state())
                 kept = done
             run.progress(DETECT, done, count)
-    return Shot(detector.detections())
+    found = Shot(detector.detections())
+    del detector  # and its pictures
+    give_back_memory()
+    return found
 
 
 @timed(SIDES)
@@ -281,6 +285,7 @@ def read(run: Run, shot: Shot) -> Shot:
         "camera": _digest(run.camera.K),
     }
     arrays = run.in_pieces(READ, depends_on, work)
+    give_back_memory()
     readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
     tracks, _ = refined(tracks, tracked, readings)
     gone = out_of_picture(tracks, run.camera.size_px)

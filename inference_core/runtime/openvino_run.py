@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import mmap
 import os
 import platform
 import sys
@@ -58,7 +59,7 @@ class OpenVinoRun:
             "ENABLE_CPU_PINNING": False,
         }
         # The model reads its weights in the mapped file as long as it runs.
-        model, self._mapped = _compiled(graph, settings, user_cache() if cache is None else cache)
+        model, self._kept = _compiled(graph, settings, user_cache() if cache is None else cache)
         self._outputs = [tuple(output.shape)[1:] for output in model.outputs]
         self._queue = openvino.AsyncInferQueue(model, streams)
         self._lock = threading.Lock()
@@ -87,15 +88,19 @@ def _filled(values: np.ndarray, rows: int) -> np.ndarray:
     return np.concatenate([values, np.repeat(values[-1:], missing, 0)]) if missing else values
 
 
-def _compiled(graph: NetworkGraph, settings: dict[str, Any], cache: Path) -> tuple[Any, np.ndarray | None]:
+def _compiled(graph: NetworkGraph, settings: dict[str, Any], cache: Path) -> tuple[Any, mmap.mmap | None]:
     """The compiled network, from the cache or put there, and the file that it is read from, which must outlive it."""
     core = openvino.Core()
     path = cache / f"{graph.name}-{_key(graph, core)}.network"
-    blob = _read(path)
-    if blob is not None:
+    kept = _mapped(path)
+    if kept is not None:
         try:
-            mapped = openvino.Tensor(blob, shared_memory=True)
-            return core.import_model(mapped, "CPU", settings), blob
+            blob = np.frombuffer(kept, np.uint8)[:-_DIGEST_BYTES]
+            model = core.import_model(openvino.Tensor(blob, shared_memory=True), "CPU", settings)
+            if hasattr(mmap, "MADV_DONTNEED"):
+                # What is read again comes from the file again; most of it was only needed to compile.
+                kept.madvise(mmap.MADV_DONTNEED)
+            return model, kept
         except RuntimeError as error:
             _log.info("%s is made anew: %s", path, error)
     _log.warning("Preparing the network %s for this machine; this is done once.", graph.name)
@@ -126,15 +131,17 @@ def _key(graph: NetworkGraph, core: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> np.ndarray | None:
-    """A kept network, mapped and not read; None where there is none, or it is not as it was written."""
+def _mapped(path: Path) -> mmap.mmap | None:
+    """A kept network and its digest, mapped; None where there is none, or it is not as it was written."""
     try:
-        # OpenVINO wants bytes that could be written; what is written to these stays in memory.
-        kept = np.memmap(path, np.uint8, "c")
+        with path.open("rb") as file:
+            # OpenVINO wants bytes that could be written; what is written to these stays in memory.
+            kept = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     except (OSError, ValueError):
         return None
-    blob, digest = kept[:-_DIGEST_BYTES], kept[-_DIGEST_BYTES:].tobytes()
-    return blob if hashlib.sha256(blob.data).digest() == digest else None
+    with memoryview(kept) as data:
+        whole = hashlib.sha256(data[:-_DIGEST_BYTES]).digest() == data[-_DIGEST_BYTES:].tobytes()
+    return kept if whole else None
 
 
 def _write(path: Path, blob: bytes, name: str) -> None:

@@ -41,13 +41,19 @@ def settle_process() -> None:
             mallopt(name, value)
 
 
+def give_back_memory() -> None:
+    """Let the system have the memory that earlier work left free, before other work takes its own."""
+    gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def memory_held() -> int:
     """Bytes of memory that this process holds, after it gave back what it can. 0 where the system does not tell."""
-    gc.collect()
+    give_back_memory()
     if sys.platform != "linux":
         return 0
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

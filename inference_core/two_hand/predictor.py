@@ -31,7 +31,7 @@ from inference_core.two_hand.weights import WeightsCard, stored_network
 Floats = NDArray[np.float32]
 
 # Crops given to the engine at once.
-_BATCHES = {"cpu": 8, "cuda": 32, "mps": 8}
+_BATCHES = {"cpu": 4, "cuda": 32, "mps": 8}
 # An expected joint error at which the network's word counts half.
 _HALF_CONFIDENCE_M = 0.02
 _UNIT_M = 0.15
