@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that Blender is told of, in order: what comes later may use what comes earlier.
+"""Everything registered with Blender, in order: later entries may use earlier ones.
 
 Each module registers its own classes.
 """

@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 
 def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn: Warn = _log.warning) -> Take:
-    """The take of the request's footage, saved to `request.out`, with the preview movie where one is asked for.
+    """The take of the request's footage, saved to `request.out`, with a preview movie if requested.
 
     progress(stage, done, total) is called some times a second. `warn` is told once of each thing that does
     not stop the run. DuohandError where something must be put right first; nothing half-written is left then.

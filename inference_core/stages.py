@@ -306,7 +306,7 @@ def _shape_for(
 
 @timed(SOLVE)
 def solve(run: Run, shot: Shot) -> Shot:
-    """The smooth, metric motion of both hands that all of it tells of."""
+    """The smooth, metric motion of both hands."""
     solution = solve_shot(
         _known(shot.tracks),
         run.camera,

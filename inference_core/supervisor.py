@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker's parent: it hands on what is asked, and ends a worker that does not end by itself.
+"""The worker's parent: it passes requests on, and ends a worker that does not end by itself.
 
 A library may hold the interpreter's lock for minutes; no thread of the worker's own runs then. This process does no
 work, so that "cancel", a closed stdin, SIGINT and SIGTERM always come through. Standard library only.
@@ -171,7 +171,7 @@ class _Watch:
         try:
             self._orders.put_nowait(line)
         except queue.Full:
-            return  # nobody means so many
+            return  # nobody means that many
 
 
 def _written(data: bytes) -> bool:

@@ -92,7 +92,7 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     )
     first: IntProperty(name="First", description="First frame of the footage to capture", min=0)
     last: IntProperty(name="Last", description="Last frame of the footage to capture", min=0)
-    step: IntProperty(name="Step", description="Capture every so many frames", default=1, min=1, max=100)
+    step: IntProperty(name="Step", description="Capture every Nth frame", default=1, min=1, max=100)
     sequence_fps: FloatProperty(
         name="Frame Rate", description="Frames a second of the pictures", default=24.0, min=0.1, max=1000.0
     )

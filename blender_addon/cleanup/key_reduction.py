@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fewer keys within a bound: Bezier keys whose motion stays within so many millimetres or degrees. No bpy.
+"""Fewer keys within a bound: Bezier keys whose motion stays within a tolerance in millimetres or degrees. No bpy.
 
 A span between two keys is a cubic whose handles lie at a third of its length, so that time runs evenly in
 it and its value is a Hermite polynomial: what is measured here is exactly what Blender plays. Keys are put in

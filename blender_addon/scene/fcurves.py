@@ -164,7 +164,7 @@ def key_points(curve: bpy.types.FCurve) -> tuple[Floats, Floats]:
 
 
 def set_handles(curve: bpy.types.FCurve, before: Floats, after: Floats, slopes: Floats) -> None:
-    """Aligned Bezier handles so many frames before and after each key (K,), rising by slopes (K,) a frame."""
+    """Aligned Bezier handles a number of frames before and after each key (K,), rising by slopes (K,) a frame."""
     points = curve.keyframe_points
     co = np.empty(2 * len(points), np.float32)
     points.foreach_get("co", co)

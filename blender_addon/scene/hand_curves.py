@@ -125,7 +125,7 @@ def read_track(rig: HandRig) -> HandTrack:
 
 
 def read_wrist(rig: HandRig, around: float | None = None, reach: int = 0) -> Wrist | None:
-    """What is keyed on the hand's wrist, or on so many frames before and after `around`; None where no take's is."""
+    """What is keyed on the hand's wrist, or within some frames of `around`; None where no take's is."""
     channels = hand_channels(rig.armature)
     confidence = fcurves.read_keys(channels, hand_keys.CONFIDENCE, 1) if channels else None
     presence = channels.fcurves.find(hand_keys.PRESENCE) if channels else None

@@ -49,7 +49,7 @@ def apply_take(scene: bpy.types.Scene, take: Take, take_path: str, settings: App
 def apply_steps(
     scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings
 ) -> Generator[None, None, Applied]:
-    """apply_take in steps of some hundredths of a second, for whoever must not hold Blender up.
+    """apply_take in steps of a few hundredths of a second, so that Blender stays responsive.
 
     What is changed in between may take data away from under it: then it ends in a ReferenceError.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a take is laid into the scene: what is asked for, and what a shot that is updated keeps of what it was given."""
+"""How a take is placed in the scene: the options, and what an updated shot keeps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

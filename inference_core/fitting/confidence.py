@@ -13,7 +13,7 @@ from inference_core.geometry.rotations import geodesic_angle
 
 # A mean landmark error of this share of the hand's box halves the trust.
 _HALF_ERROR = 0.035
-# A interpolated frame starts at this much and halves with every so many frame times from the nearest held one.
+# An interpolated frame starts at this much and halves with every so many frame times from the nearest held one.
 _INTERPOLATED, _INTERPOLATED_HALVES = 0.5, 6.0
 # Apart by this much, network and solve halve each other's trust.
 _HALF_ANGLE_DEG, _HALF_DISTANCE = 35.0, 0.12
@@ -23,7 +23,7 @@ _DISTANCE_ODDS = (-0.89, 1.63, -0.46, 0.0, 0.0, -0.12)
 
 
 def confidence_features(seen: Observations, posed: PosedPoints, error_px: Tensor) -> Tensor:
-    """(N, 6) what tells of the trust: constant, landmarks' scores, their error, the network's confidence, and
+    """(N, 6) what trust is predicted from: constant, landmarks' scores, their error, the network's confidence, and
     its disagreement in rotation and in depth. error_px (N,): mean reprojection error."""
     share = (error_px.nan_to_num() / seen.diagonal_px / _HALF_ERROR).clamp(max=2)
     nothing = torch.zeros_like(share)

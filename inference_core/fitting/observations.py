@@ -20,7 +20,7 @@ from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, HandTracks, f
 from inference_core.two_hand.predictions import TwoHandPredictions
 
 # A network may bring back a hand that the tracks call absent when it is this sure of it; less will do for a hand that
-# was seen a little before and after, or within so many frames: one that is not seen again has mostly left.
+# was seen a little before and after, or within a few frames: one that is not seen again has mostly left.
 _NETWORK_PRESENCE, _NETWORK_CONFIDENCE, _CONFIDENCE_NEAR = 0.5, 0.3, 0.1
 _OPEN_END_FRAMES = 6
 # The landmarks of a hand err together in its size in the picture, and so in its distance. Where they are unsure they

@@ -94,7 +94,7 @@ class _Draft:
         )
         predictions = self._predictions
         if predictions is not None:
-            # The network was told of the hands as they were: what it says of them there is of no use.
+            # The network saw the hands as they were before: its predictions there no longer apply.
             confidence, presence = (
                 np.where(self._changed, np.float32(0), values)
                 for values in (predictions.confidence, predictions.presence)

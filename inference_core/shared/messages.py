@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the worker is asked and what it answers: a JSON request in, JSON lines out.
+"""The worker's protocol: a JSON request in, JSON lines out.
 
     -> {"type": "capture", "protocol": 1, "footage": "shot.mov", "out": "shot.npz", ...}  one line on stdin, or
     -> {"type": "solve", "protocol": 1, "take": "shot.npz", "out": "again.npz", ...}

@@ -62,7 +62,7 @@ class ArrayHeader:
 
 
 class NpzFile:
-    """An open archive and its arrays' headers, by name; an array is read when it is asked for."""
+    """An open archive and its arrays' headers, by name; an array is read on access."""
 
     def __init__(self, archive: zipfile.ZipFile, headers: Mapping[str, ArrayHeader]) -> None:
         self._archive = archive

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stages of a capture that report progress, in the order in which they run, and what a person is told of them."""
+"""The stages of a capture that report progress, in the order in which they run, with their labels for people."""
 
 from typing import Final
 

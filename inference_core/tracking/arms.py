@@ -15,9 +15,9 @@ from inference_core.landmarks.body_reader import WRIST
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
 
-# What a body's wrists say of a hand holds for so many frames around.
+# What a body's wrists say of a hand holds for this many frames around.
 _HOLDS_FRAMES = 12
-# A hand's wrist is where the body's is to so many hand sizes; farther away than the second it is someone else's.
+# A hand's wrist agrees with the body's to this many hand sizes; farther away than the second it is someone else's.
 _WRIST_SPREAD, _WRIST_REACH = 0.4, 2.0
 # A body that is found in less than this share of the frames looked at is not there.
 _BODY_SHARE = 0.2
@@ -26,7 +26,7 @@ _MOST_BY_BODY, _MOST_BY_FOREARMS, _MOST_BY_ORDER, _MOST_ALONE = 6.0, 4.0, 2.0, 3
 # All in hand sizes: how far a forearm is followed behind the wrist, how far apart two such ends are surely two and tell
 # most, and how much they move about.
 _ALONG, _SEEN_APART, _SURELY_APART, _FOREARM_SPREAD = 0.8, 0.25, 0.5, 0.3
-# So many pairs, the nearest in time, tell where a shot's forearms mostly are, for so many frames around.
+# This many pairs, the nearest in time, say where a shot's forearms mostly are, for this many frames around.
 _PAIRS, _FOREARMS_HOLD_FRAMES = 24, 90
 # Log odds between two hands, over the whole shot, that forearms do not overrule.
 _PLAIN = 3.5

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# For so many frames what was seen of a hand tells that it is there.
+# For this many frames a sighting vouches for a hand.
 REMEMBERED_FRAMES = 50
 
 

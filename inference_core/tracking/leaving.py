@@ -2,7 +2,7 @@
 """Hands that have left the picture, or are not in it yet.
 
 Before a hand's first sighting and after its last one nothing but its motion tells where it is. One that moved out of
-the picture is gone, however much a network that was told of it believes in it still.
+the picture is gone, however much a network still believes in it.
 """
 
 import numpy as np

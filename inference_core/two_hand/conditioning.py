@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hands that a shot's tracks expect, as the network is told of them: cut to each frame's crop."""
+"""The hands that a shot's tracks expect, as the network is given them: relative to each frame's crop."""
 
 from __future__ import annotations
 

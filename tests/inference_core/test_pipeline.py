@@ -58,7 +58,7 @@ def test_the_joints_sit_on_the_landmarks(tmp_path: Path) -> None:
     assert np.median(off.mean(1) / np.linalg.norm(size, axis=-1)) < 0.06
 
 
-def test_a_network_of_ones_own_is_asked_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_of_ones_own_is_used_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "PIECE_FRAMES", 3)
     torch.manual_seed(0)
     card = WeightsCard(DIR_S, "random numbers", "CC0-1.0", "open hand")
@@ -73,7 +73,7 @@ def test_a_network_of_ones_own_is_asked_and_named(tmp_path: Path, monkeypatch: p
     assert done[-1] == 5
 
 
-def test_the_shipped_network_is_asked_by_name_and_unasked_only_where_its_card_says_so(
+def test_the_shipped_network_is_used_by_name_and_by_default_only_where_its_card_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = demo_request(tmp_path, frames="0:3", network="shipped")

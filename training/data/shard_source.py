@@ -2,7 +2,7 @@
 """Batches from shards that `python -m training generate pictures` wrote, read by worker processes, each shard
 shuffled in itself.
 
-Batch number g of the run, counted over all processes, is the same whenever it is asked for. Neighbouring
+Batch number g of the run, counted over all processes, is always the same. Neighbouring
 batches come from as many shards as there are workers, so that every worker reads each of its shards once for
 all batches it holds.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a training loop's batches come from. Batch number k of a source is the same whenever it is asked for.
+"""Where a training loop's batches come from. Batch number k of a source is always the same.
 
 That is what lets a resumed run go on with the very batches it would have seen.
 """

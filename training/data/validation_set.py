@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The network looked at on pictures it is never trained on, with conditioning and by the picture alone,
-while it trains.
-"""
+"""Validation while a network trains: on pictures it never trains on, with conditioning and by the picture alone."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ _CHUNK = 64
 
 
 class ValidationSet:
-    """A fixed validation set of an experiment, made when first looked at."""
+    """A fixed validation set of an experiment, made on first use."""
 
     def __init__(self, experiment: Experiment, hand: HandModel, device: torch.device) -> None:
         self._experiment, self._hand, self._device = experiment, hand, device

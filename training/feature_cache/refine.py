@@ -136,8 +136,8 @@ def refined(conditioning: Conditioning, hand_crops: HandCrops, head: HeadCall) -
 
 
 def found_again(conditioning: Conditioning, hand_crops: HandCrops, head: HeadWithLandmarks) -> Conditioning:
-    """The conditioning with hands that only the frames around told of as seen ones where their crops show them after
-    all, as recovery does in a shot (`inference_core.tracking.recover`).
+    """The conditioning with interpolated hands marked as seen where their crops show them after all, as
+    recovery does in a shot (`inference_core.tracking.recover`).
     """
     rows = ((conditioning.hand_score > 0) & (conditioning.hand_score < SEEN_SCORE)).nonzero()
     score, landmark_score = conditioning.hand_score.clone(), conditioning.landmark_score.clone()

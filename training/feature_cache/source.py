@@ -16,7 +16,7 @@ from training.data.sources import epoch_rows
 from training.feature_cache.store import StoredSet
 from training.trainer.distributed import ALONE, World
 
-# Every so manieth file of each kind is never trained on.
+# One file in this many of each kind is kept for validation.
 _VALIDATION_EVERY = 20
 
 

@@ -20,7 +20,7 @@ _OFF, _GROWN, _TURNED = 0.05, 0.08, 0.15
 _TOLD, _TOLD_OFF = 0.15, 2.5
 # Of crops, how many are mirrored the wrong way.
 _WRONG_WAY = 0.25
-# A crop tells of its hand where the hand's middle lies within it, in its half side.
+# A crop shows its hand where the hand's middle lies within it, in its half side.
 _INSIDE = 0.8
 
 Floats = NDArray[np.float64]
@@ -112,5 +112,5 @@ def world_in_crop(landmarks_m: Tensor, points: Floats, square: Floats, shown: ND
 
 
 def tells(points: Tensor) -> Tensor:
-    """(N,) bool of landmarks (N, 21, 2) in crops: whether the crop tells of its hand."""
+    """(N,) bool of landmarks (N, 21, 2) in crops: whether the crop shows its hand."""
     return points.mean(1).abs().amax(-1) < _INSIDE

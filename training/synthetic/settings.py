@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Settings:
     """Shares are of pictures, 0..1.
 
-    size_px: side of the square pictures. supersample: edges are sampled so many times in x and y (1 or 2).
+    size_px: side of the square pictures. supersample: samples of an edge pixel in x and in y (1 or 2).
     one_hand, no_hand: pictures that lack one or both hands. touching: of those with two hands, how many have
     them touch in one of touching.ways; near: how many of the rest are close. penetration_m: how deep the collision
     spheres of other hands may press into each other. vertices: whether the batch holds the vertices. backgrounds:

@@ -132,7 +132,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def _check_card(folder: Path, stream: Stream) -> None:
-    """Write the folder's card, or check that it tells of the same stream (which may grow longer)."""
+    """Write the folder's card, or check that it describes the same stream (which may grow longer)."""
     card = folder / _CARD
     try:
         folder.mkdir(parents=True, exist_ok=True)

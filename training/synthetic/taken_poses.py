@@ -12,7 +12,7 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, load_take
 
-# Poses are taken where the solve is at least so sure, and once a so many frames: neighbours say the same again.
+# Poses are taken where the solve is at least this sure, and one in this many frames: neighbours repeat each other.
 _SURE = 0.5
 _EVERY = 3
 
