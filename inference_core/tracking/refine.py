@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.landmarks.hand_crops import crop_features
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, read_hand_crops
+from inference_core.landmarks.kept_readings import KeptReadings
+from inference_core.landmarks.landmark_head import in_frame
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
@@ -19,8 +19,6 @@ from inference_core.tracking.hand_tracks import HandTracks
 _AT_ONCE = 32
 # What the head's reading of a landmark in the picture counts beside the landmark network's, which errs in other ways.
 _HEAD_SHARE = 0.7
-
-Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -37,19 +35,25 @@ class HandReadings:
     trust: NDArray[np.float64]
     read: NDArray[np.bool_]
 
+    @staticmethod
+    def nothing(count: int) -> "HandReadings":
+        """The readings of `count` frames in which nothing was read."""
+        shape = (count, 2)
+        return HandReadings(
+            np.zeros((*shape, 21, 2)),
+            np.zeros((*shape, 21, 3)),
+            np.zeros((*shape, 21)),
+            np.zeros(shape, bool),
+        )
 
-def read_expected_hands(
-    frames: Iterable[Frame], expected: ExpectedHands, head: HeadWithLandmarks
-) -> HandReadings:
+
+def read_expected_hands(frames: Iterable[Frame], expected: ExpectedHands, head: KeptReadings) -> HandReadings:
     """The head's reading of every expected hand. frames: as many as `expected` has, in order."""
-    shape = expected.side_score.shape
-    readings = HandReadings(
-        np.zeros((*shape, 21, 2)), np.zeros((*shape, 21, 3)), np.zeros((*shape, 21)), np.zeros(shape, bool)
-    )
-    waiting: dict[int, Image] = {}
+    readings = HandReadings.nothing(len(expected.side_score))
+    waiting: dict[int, Frame] = {}
     for at, frame in enumerate(frames):
         if frame.image is not None and (expected.score[at] > 0).any():
-            waiting[at] = frame.image
+            waiting[at] = frame
         if len(waiting) == _AT_ONCE:
             _read(waiting, expected, head, readings)
             waiting = {}
@@ -58,16 +62,16 @@ def read_expected_hands(
 
 
 def _read(
-    images: dict[int, Image], expected: ExpectedHands, head: HeadWithLandmarks, readings: HandReadings
+    frames: dict[int, Frame], expected: ExpectedHands, head: KeptReadings, readings: HandReadings
 ) -> None:
-    frames = np.array(list(images), np.int64)
-    rows, sides = np.nonzero((expected.score[frames] > 0).any(-1))
-    at = frames[rows]
+    places = np.array(list(frames), np.int64)
+    rows, sides = np.nonzero((expected.score[places] > 0).any(-1))
+    at = places[rows]
     if not len(at):
         return
     crops = crops_from_landmarks(expected.points_px[at, sides])
-    features = crop_features([images[frame] for frame in at.tolist()], crops, sides, head.landmarks)
-    points_px, world_m, trust = read_hand_crops(features, crops, sides, head.network)
+    read = head.read([frames[place] for place in at.tolist()], crops, sides)
+    points_px, world_m, trust = in_frame(read, crops, sides)
     readings.points_px[at, sides] = points_px
     readings.world_m[at, sides] = world_m - world_m[:, :1]
     readings.trust[at, sides] = trust
