@@ -1,21 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What each clean-up does to the hands of a shot: plain functions behind the operators, for scripts too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
+from inference_core.shared.skeleton import MANO_FINGERS
+from inference_core.shared.take import Take
 
 from ..scene import hand_keys, shot
 from ..scene.axes import Floats
-from ..scene.hand_curves import HandRig, locked_rows, read_track, write_track
+from ..scene.camera import camera_places
+from ..scene.hand_curves import HandRig, locked_rows, read_raw_track, read_track, write_track
 from ..scene.track import HandTrack
-from . import edits, smoothing
+from . import edits, smoothing, soft_ends, tracks_of_takes
 from .key_reduction import Reduction, reduce_within_angle, reduce_within_distance
 from .reduced_keys import bone_rest, write_reduction
+
+# Bones in MANO's order of what can be redone by itself.
+PARTS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
+    {
+        "HAND": tuple(range(16)),
+        "WRIST": (0,),
+        **{name.upper(): tuple(range(3 * k + 1, 3 * k + 4)) for k, name in enumerate(MANO_FINGERS)},
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -28,10 +42,12 @@ class Reduced:
     largest_deg: float
 
 
-def hold(rigs: Sequence[HandRig], first: int, last: int) -> None:
-    """Keep the pose of the range's first frame through the range."""
+def hold(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None:
+    """Keep the pose of the range's first frame through the range, leading on to the motion over `blend` frames."""
     for rig in rigs:
-        write_track(rig, edits.held(read_track(rig), first, last))
+        now = read_track(rig)
+        share = soft_ends.weights(now, edits.inside(now, first, last), blend, at_start=False)
+        write_track(rig, soft_ends.mixed(now, edits.held(now, first, last), share))
 
 
 def delete(rigs: Sequence[HandRig], first: int, last: int) -> None:
@@ -45,11 +61,16 @@ def delete(rigs: Sequence[HandRig], first: int, last: int) -> None:
         write_track(rig, track)
 
 
-def refill(rigs: Sequence[HandRig], first: int, last: int) -> None:
-    """Fill the range from the motion on both sides of it."""
+def refill(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None:
+    """Fill the range by the motion on both sides of it, coming from what is there over `blend` frames."""
     for rig in rigs:
         track = read_track(rig)
         found = edits.refilled(track, first, last)
+        if found is not track and np.array_equal(found.frames, track.frames):
+            share = soft_ends.weights(track, edits.inside(track, first, last), blend)
+            found = soft_ends.mixed(
+                replace(found, location=track.location, rotations_wxyz=track.rotations_wxyz), found, share
+            )
         if found is track:
             raise RequestError(
                 f"{rig.armature.name} has no motion on both sides of frames {first} to {last}. Choose a range inside."
@@ -100,18 +121,43 @@ def swap_sides(left: HandRig, right: HandRig, first: int, last: int) -> None:
         write_track(rigs[own], parts[0] if len(parts) == 1 else edits.merged(*parts))
 
 
-def offset_wrist(rigs: Sequence[HandRig], location: Floats, turn_wxyz: Floats, first: int, last: int) -> None:
-    """Shift (3,) in world units and turn (4,) in the wrist's own axes, through the range."""
+@dataclass(frozen=True)
+class Offset:
+    """Shift (3,) in world units, turn (4,) in the wrist's own axes, and world units away from the camera."""
+
+    location: Floats
+    turn_wxyz: Floats
+    along_ray: float = 0.0
+
+
+def offset_wrist(rigs: Sequence[HandRig], offset: Offset, first: int, last: int, blend: int = 0) -> None:
+    """Shift and turn the wrists through the range, coming and going over `blend` frames."""
     for rig in rigs:
         track = read_track(rig)
-        rows = edits.inside(track, first, last)
+        share = soft_ends.weights(track, edits.inside(track, first, last), blend)
         frame, _ = _wrist_carrier(rig)
-        shift = np.linalg.solve(frame, location)
-        moved, turned = track.location.copy(), track.rotations_wxyz.copy()
-        moved[rows] += shift
-        turned[rows, 0] = quaternions.multiply(turned[rows, 0], turn_wxyz)
-        found = replace(track, location=moved, rotations_wxyz=quaternions.continuous(turned))
-        write_track(rig, found)
+        shift = np.linalg.solve(frame, offset.location) + offset.along_ray * _rays(rig, track)
+        turned = track.rotations_wxyz.copy()
+        turned[:, 0] = quaternions.multiply(turned[:, 0], offset.turn_wxyz)
+        target = replace(track, location=track.location + shift, rotations_wxyz=turned)
+        write_track(rig, soft_ends.mixed(track, target, share))
+
+
+def redo(
+    rigs: Sequence[HandRig], part: str, source: Take | None, first: int, last: int, blend: int = 0
+) -> None:
+    """Give the range of a part (PARTS) the raw motion, or that of another take of the same footage."""
+    for rig in rigs:
+        track = read_track(rig)
+        other = read_raw_track(rig, track) if source is None else tracks_of_takes.track_of(source, rig, track)
+        rows = edits.inside(track, first, last) & np.isin(track.frames, other.frames)
+        if not rows.any():
+            raise RequestError(
+                f"There is no other motion of {rig.armature.name} in frames {first} to {last}."
+            )
+        target = edits.filled_from(track, other)
+        share = soft_ends.weights(track, rows, blend)[:, None] * np.isin(np.arange(16), PARTS[part])
+        write_track(rig, soft_ends.mixed(track, target, share))
 
 
 def reduce_keys(
@@ -144,13 +190,14 @@ def reduce_keys(
     return Reduced(before, after, largest_units * unit_mm, largest_deg)
 
 
-def lock(rigs: Sequence[HandRig], first: int, last: int) -> None:
-    """Keep the range's motion whatever is smoothed, loaded or captured again."""
+def lock(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None:
+    """Keep the range's motion whatever is smoothed, loaded or captured again; what changes beside it leads to it over
+    `blend` frames."""
     for rig in rigs:
         if not rig.armature.is_editable:
             raise RequestError(f"{rig.armature.name} is linked from another file. Lock ranges there.")
         item = rig.armature.duohand.locked.add()
-        item.first, item.last = first, last
+        item.first, item.last, item.blend = first, last, blend
 
 
 def unlock(rigs: Sequence[HandRig], first: int, last: int) -> int:
@@ -176,6 +223,15 @@ def _wrist_carrier(rig: HandRig) -> tuple[Floats, Floats]:
     rest = np.array(rig.armature.data.bones[rig.names[0]].matrix_local, np.float64)
     carrier = world @ rest
     return carrier[:3, :3], carrier[:3, 3]
+
+
+def _rays(rig: HandRig, track: HandTrack) -> Floats:
+    """(K, 3) unit vectors of the world, in the wrist bone's axes, from the shot's camera to the wrist."""
+    frame, origin = _wrist_carrier(rig)
+    wrists = track.location @ frame.T + origin
+    away = wrists - camera_places(rig.shot, track.frames)
+    away /= np.maximum(np.linalg.norm(away, axis=-1, keepdims=True), 1e-9)
+    return np.linalg.solve(frame, away.T).T
 
 
 def _on_other_hand(

@@ -63,6 +63,15 @@ def refilled(track: HandTrack, first: float, last: float) -> HandTrack:
     return replace(found, absent_after=found.absent_after & ~inside(found, start, last))
 
 
+def filled_from(track: HandTrack, other: HandTrack) -> HandTrack:
+    """The other's motion on the track's frames; the track's own where the other has none."""
+    at = np.searchsorted(other.frames, track.frames).clip(max=len(other.frames) - 1)
+    same = other.frames[at] == track.frames
+    location, rotations = track.location.copy(), track.rotations_wxyz.copy()
+    location[same], rotations[same] = other.location[at[same]], other.rotations_wxyz[at[same]]
+    return replace(track, location=location, rotations_wxyz=rotations)
+
+
 def smoothed(track: HandTrack, fps: float, strength: float) -> HandTrack:
     """The track smoothed without lag, strength 0..1; nothing is smoothed across an absence."""
     location, rotations = track.location.copy(), quaternions.continuous(track.rotations_wxyz)

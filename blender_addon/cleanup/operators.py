@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import bpy
 import numpy as np
-from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, IntProperty
+from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
 
 from inference_core.shared import quaternions
 from inference_core.shared.errors import DuohandError, RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.shared.take import load_take
 
 from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.selection import HANDS_ITEMS, chosen_hands, range_shown
@@ -18,6 +19,7 @@ from ..scene.shot import active_shot
 from ..sidebar import NeedsShot
 from . import clean_up
 from .euler_filter import filter_rotations
+from .properties import PART_ITEMS
 
 _WHOLE: Final = -1_000_000  # a frame that stands for "as the scene's range says"
 
@@ -42,7 +44,7 @@ class _CleanUp(NeedsShot):
 class _RangeCleanUp(_CleanUp):
     """What the operators on a range of frames share; most of them are one edit."""
 
-    edit: Callable[[Sequence[HandRig], int, int], None]
+    edit: Callable[..., None]
     done: str
 
     first: IntProperty(name="First", description="First scene frame of the range", default=_WHOLE)
@@ -52,6 +54,7 @@ class _RangeCleanUp(_CleanUp):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         self.first, self.last = _WHOLE, _WHOLE
+        self.take_fields(context.scene.duohand_clean_up)
         if self.asks and not context.scene.use_preview_range and not bpy.app.background:
             message = "No preview range is set: this changes all frames of the scene."
             return context.window_manager.invoke_confirm(
@@ -66,6 +69,9 @@ class _RangeCleanUp(_CleanUp):
         but = f", but for {locked} locked ones" if locked else ""
         return f"{self.done} frames {first} to {last}{but}"
 
+    def take_fields(self, fields: Any) -> None:
+        """Take the panel's fields where the operator has such of its own."""
+
     def frames(self, scene: bpy.types.Scene) -> tuple[int, int]:
         """The range, taken from the scene's preview range, else its whole range, where none was given."""
         start, end = range_shown(scene)
@@ -76,7 +82,29 @@ class _RangeCleanUp(_CleanUp):
         return self.first, self.last
 
 
-class DUOHAND_OT_hold_range(_RangeCleanUp, bpy.types.Operator):
+class _SoftCleanUp(_RangeCleanUp):
+    """What the operators share that come and go over a few frames."""
+
+    blend: IntProperty(
+        name="Blend",
+        description="Frames at the ends of the range over which it comes and goes",
+        default=0,
+        min=0,
+        max=100,
+    )
+
+    def take_fields(self, fields: Any) -> None:
+        self.blend = fields.blend
+
+    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        first, last = self.frames(context.scene)
+        locked = clean_up.locked_frames(rigs, first, last)
+        self.edit(rigs, first, last, self.blend)
+        but = f", but for {locked} locked ones" if locked else ""
+        return f"{self.done} frames {first} to {last}{but}"
+
+
+class DUOHAND_OT_hold_range(_SoftCleanUp, bpy.types.Operator):
     """Keep the pose of the range's first frame through the range"""
 
     bl_idname = "duohand.hold_range"
@@ -94,7 +122,7 @@ class DUOHAND_OT_delete_range(_RangeCleanUp, bpy.types.Operator):
     edit, done, asks = staticmethod(clean_up.delete), "Marked absent:", True
 
 
-class DUOHAND_OT_refill_range(_RangeCleanUp, bpy.types.Operator):
+class DUOHAND_OT_refill_range(_SoftCleanUp, bpy.types.Operator):
     """Fill the range from the motion on both sides of it"""
 
     bl_idname = "duohand.refill_range"
@@ -120,7 +148,7 @@ class DUOHAND_OT_swap_sides(_RangeCleanUp, bpy.types.Operator):
         return f"Swapped sides in frames {first} to {last}"
 
 
-class DUOHAND_OT_offset_wrist(_RangeCleanUp, bpy.types.Operator):
+class DUOHAND_OT_offset_wrist(_SoftCleanUp, bpy.types.Operator):
     """Shift and turn the wrist through the range"""
 
     bl_idname = "duohand.offset_wrist"
@@ -132,6 +160,16 @@ class DUOHAND_OT_offset_wrist(_RangeCleanUp, bpy.types.Operator):
     turn: FloatVectorProperty(
         name="Turn", description="About the wrist's own axes", subtype="EULER", unit="ROTATION", size=3
     )
+    along_ray: FloatProperty(
+        name="Away from Camera",
+        description="Along the camera's line of sight: the picture stays, the depth changes",
+        subtype="DISTANCE",
+        unit="LENGTH",
+    )
+
+    def take_fields(self, fields: Any) -> None:
+        self.blend = fields.blend
+        self.location, self.turn, self.along_ray = fields.location, fields.turn, fields.along_ray
 
     def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
         first, last = self.frames(context.scene)
@@ -139,11 +177,35 @@ class DUOHAND_OT_offset_wrist(_RangeCleanUp, bpy.types.Operator):
         for axis, angle in enumerate(self.turn):
             turn = quaternions.multiply(quaternions.exp(angle * np.eye(3)[axis]), turn)
         clean_up.locked_frames(rigs, first, last)
-        clean_up.offset_wrist(rigs, np.array(self.location), turn, first, last)
+        offset = clean_up.Offset(np.array(self.location), turn, self.along_ray)
+        clean_up.offset_wrist(rigs, offset, first, last, self.blend)
         return f"Moved the wrist in frames {first} to {last}"
 
 
-class DUOHAND_OT_lock_range(_RangeCleanUp, bpy.types.Operator):
+class DUOHAND_OT_redo_part(_SoftCleanUp, bpy.types.Operator):
+    """Give a finger, the wrist or the whole hand the raw motion again, or that of another take, through the range"""
+
+    bl_idname = "duohand.redo_part"
+    bl_label = "Redo"
+
+    part: EnumProperty(name="Part", description="What is done again", items=PART_ITEMS)
+    take: StringProperty(
+        name="Take", description="A take of the same footage; empty for the raw motion", subtype="FILE_PATH"
+    )
+
+    def take_fields(self, fields: Any) -> None:
+        self.blend, self.part = fields.blend, fields.part
+        self.take = fields.take if fields.source == "TAKE" else ""
+
+    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        first, last = self.frames(context.scene)
+        clean_up.locked_frames(rigs, first, last)
+        source = load_take(bpy.path.abspath(self.take)) if self.take else None
+        clean_up.redo(rigs, self.part, source, first, last, self.blend)
+        return f"Did frames {first} to {last} again"
+
+
+class DUOHAND_OT_lock_range(_SoftCleanUp, bpy.types.Operator):
     """Keep this range's motion when the shot is smoothed, loaded or captured again"""
 
     bl_idname = "duohand.lock_range"
@@ -151,7 +213,7 @@ class DUOHAND_OT_lock_range(_RangeCleanUp, bpy.types.Operator):
 
     def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
         first, last = self.frames(context.scene)
-        clean_up.lock(rigs, first, last)
+        clean_up.lock(rigs, first, last, self.blend)
         return f"Locked frames {first} to {last}"
 
 
@@ -245,6 +307,7 @@ CLASSES = (
     DUOHAND_OT_refill_range,
     DUOHAND_OT_swap_sides,
     DUOHAND_OT_offset_wrist,
+    DUOHAND_OT_redo_part,
     DUOHAND_OT_lock_range,
     DUOHAND_OT_unlock_range,
     DUOHAND_OT_smooth,

@@ -42,11 +42,32 @@ class DUOHAND_PT_clean_up(SidebarPanel, bpy.types.Panel):
             "unlock_range",
         ):
             grid.operator(f"duohand.{name}")
-        layout.operator("duohand.offset_wrist")
+        fields = scene.duohand_clean_up
+        layout.prop(fields, "blend")
+        _draw_offset(layout, fields)
+        _draw_redo(layout, fields)
         row = layout.row(align=True)
         row.operator("duohand.reduce_keys")
         row.operator("duohand.bake_keys")
         layout.operator("duohand.euler_filter")
+
+
+def _draw_offset(layout: Any, fields: Any) -> None:
+    box = layout.box().column(align=True)
+    for name in ("location", "turn"):
+        box.row(align=True).prop(fields, name)
+    box.prop(fields, "along_ray")
+    box.operator("duohand.offset_wrist")
+
+
+def _draw_redo(layout: Any, fields: Any) -> None:
+    box = layout.box().column(align=True)
+    row = box.row(align=True)
+    row.prop(fields, "part", text="")
+    row.prop(fields, "source", text="")
+    if fields.source == "TAKE":
+        box.prop(fields, "take", text="")
+    box.operator("duohand.redo_part")
 
 
 CLASSES = (DUOHAND_PT_clean_up,)

@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The smoothing that the Clean-up panel's slider shows: that of the range shown, and setting it changes just that."""
 
-from typing import Any
+from typing import Any, Final
 
 import bpy
-from bpy.props import FloatProperty, StringProperty
+from bpy.props import (
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
 
 from inference_core.shared.errors import DuohandError
 
+from ..scene.paths import RELATIVE
 from ..scene.selection import chosen_hands, range_shown
 from . import clean_up, smoothing
 
@@ -31,7 +39,56 @@ def _choose(scene: Any, strength: float) -> None:
         scene.duohand_smoothing_problem = problem
 
 
+PART_ITEMS: Final = (
+    ("HAND", "Whole Hand", "Wrist and all fingers"),
+    ("WRIST", "Wrist", "Where the hand is and how it is turned"),
+    ("THUMB", "Thumb", "The thumb"),
+    ("INDEX", "Index", "The index finger"),
+    ("MIDDLE", "Middle", "The middle finger"),
+    ("RING", "Ring", "The ring finger"),
+    ("PINKY", "Pinky", "The little finger"),
+)
+
+
+class DUOHAND_PG_clean_up(bpy.types.PropertyGroup):
+    """Fields of the Clean-up panel."""
+
+    blend: IntProperty(
+        name="Blend",
+        description="Frames at the ends of the range over which an edit comes and goes",
+        default=4,
+        min=0,
+        max=100,
+    )
+    location: FloatVectorProperty(
+        name="Shift", description="In the world's axes", subtype="TRANSLATION", size=3
+    )
+    turn: FloatVectorProperty(
+        name="Turn", description="About the wrist's own axes", subtype="EULER", unit="ROTATION", size=3
+    )
+    along_ray: FloatProperty(
+        name="Away from Camera",
+        description="Along the camera's line of sight: the picture stays, the depth changes",
+        subtype="DISTANCE",
+        unit="LENGTH",
+    )
+    part: EnumProperty(name="Part", description="What is done again", items=PART_ITEMS)
+    source: EnumProperty(
+        name="From",
+        description="Where its motion comes from",
+        items=(
+            ("RAW", "Raw Motion", "Every frame by itself, before the shot was solved"),
+            ("TAKE", "Another Take", "A take of the same footage"),
+        ),
+    )
+    take: StringProperty(
+        name="Take", description="A take of the same footage", subtype="FILE_PATH", options=RELATIVE
+    )
+
+
 def register() -> None:
+    bpy.utils.register_class(DUOHAND_PG_clean_up)
+    bpy.types.Scene.duohand_clean_up = PointerProperty(type=DUOHAND_PG_clean_up)
     bpy.types.Scene.duohand_smoothing = FloatProperty(
         name="Smoothing",
         description="Smooths the range more, or brings back shake of the raw motion; edits and locked ranges stay",
@@ -49,3 +106,5 @@ def register() -> None:
 def unregister() -> None:
     del bpy.types.Scene.duohand_smoothing_problem
     del bpy.types.Scene.duohand_smoothing
+    del bpy.types.Scene.duohand_clean_up
+    bpy.utils.unregister_class(DUOHAND_PG_clean_up)

@@ -14,8 +14,9 @@ import numpy as np
 from inference_core.shared import quaternions
 
 from ..scene.hand_curves import HandRig, read_raw_track, read_track, write_track
-from ..scene.track import Flags, Floats, HandTrack, inside
+from ..scene.track import Floats, HandTrack, inside
 from .edits import smoothed
+from .soft_ends import mixed, weights
 
 MOST_M: Final = 0.01  # shake is smaller
 MOST_RAD: Final = 0.2
@@ -40,8 +41,7 @@ def smooth(rig: HandRig, fps: float, strength: float, first: int, last: int) -> 
     rows = inside(now, first, last)
     base = _base(rig, now)
     target = _at_strength(rig, base, fps, strength)
-    weights = _faded(now, rows)
-    result = _mixed(now, target, weights)
+    result = mixed(now, target, weights(now, rows, FADE_FRAMES))
     write_track(rig, result)
     _remember(rig, strength, first, last)
     _bases[rig.armature.session_uid] = replace(base, written=read_track(rig))
@@ -101,31 +101,6 @@ def _with_shake(rig: HandRig, track: HandTrack, fps: float, strength: float, lev
 def _within(vectors: Floats, most: float) -> Floats:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors * np.minimum(1.0, most / np.maximum(lengths, 1e-12))
-
-
-def _faded(track: HandTrack, rows: Flags) -> Floats:
-    """Weights (K,) of the range: 1 inside, falling off towards an end beyond which the motion goes on as it is."""
-    weights = rows.astype(np.float64)
-    chosen = np.flatnonzero(rows)
-    if not len(chosen):
-        return weights
-    frames = track.frames[chosen]
-    if chosen[0] > 0:
-        weights[chosen] = np.minimum(weights[chosen], (frames - frames[0] + 1) / (FADE_FRAMES + 1))
-    if chosen[-1] < len(rows) - 1:
-        weights[chosen] = np.minimum(weights[chosen], (frames[-1] - frames + 1) / (FADE_FRAMES + 1))
-    return weights
-
-
-def _mixed(now: HandTrack, target: HandTrack, weights: Floats) -> HandTrack:
-    location = now.location + weights[:, None] * (target.location - now.location)
-    signs = np.where((now.rotations_wxyz * target.rotations_wxyz).sum(-1, keepdims=True) < 0, -1.0, 1.0)
-    rotations = now.rotations_wxyz + weights[:, None, None] * (
-        signs * target.rotations_wxyz - now.rotations_wxyz
-    )
-    return replace(
-        now, location=location, rotations_wxyz=quaternions.continuous(quaternions.normalized(rotations))
-    )
 
 
 def _remember(rig: HandRig, strength: float, first: int, last: int) -> None:

@@ -10,6 +10,7 @@ from mathutils import Matrix
 from numpy.typing import NDArray
 
 from inference_core.shared import quaternions
+from inference_core.shared.errors import RequestError
 from inference_core.shared.take import Take
 
 from . import fcurves
@@ -62,6 +63,19 @@ def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: floa
         channels = fcurves.assign_new_action(camera, f"{camera.name} path")
         fcurves.write_keys(channels, "location", "Camera", fcurves.dense_keys(frames, matrices[:, :3, 3]))
         fcurves.write_keys(channels, "rotation_quaternion", "Camera", fcurves.dense_keys(frames, turns))
+
+
+def camera_places(shot: bpy.types.Collection, frames: Floats) -> Floats:
+    """(K, 3) where the shot's camera stands at the scene frames (K,), the shot being placed as it is now."""
+    camera, place = shot.duohand.camera, shot.duohand.place
+    if camera is None:
+        raise RequestError("The shot has no camera whose line of sight could be followed.")
+    channels = None if shot.duohand.own_camera else fcurves.active_channels(camera)
+    curves = [channels.fcurves.find("location", index=index) for index in range(3)] if channels else [None]
+    if None in curves or place is None:
+        return np.tile(np.array(camera.matrix_world, np.float64)[:3, 3], (len(frames), 1))
+    world = np.array(place.matrix_world, np.float64)
+    return fcurves.sample(curves, frames) @ world[:3, :3].T + world[:3, 3]
 
 
 def _set_or_key(data: bpy.types.Camera, action: str, frames: Floats, values: dict[str, Floats]) -> None:

@@ -17,7 +17,7 @@ from . import fcurves, hand_keys, shot
 from .fcurves import BREAKDOWN, CONSTANT, KEYFRAME, Channels
 from .motion import quaternions_from_eulers
 from .rest_bones import bone_names
-from .track import Flags, Floats, HandTrack, inside, merged, rows_of
+from .track import Flags, Floats, HandTrack, inside, led_to, merged, rows_of
 
 _MOTION = ("location", "rotation_quaternion", "rotation_euler")
 
@@ -263,6 +263,7 @@ def _with(rig: HandRig, track: HandTrack, kept: HandTrack | None) -> HandTrack:
     if kept is None:
         return track
     free = ~locked_rows(rig, track)
+    track = led_to(track, kept, max((item.blend for item in rig.armature.duohand.locked), default=0))
     return merged(kept, rows_of(track, free)) if free.any() else kept
 
 

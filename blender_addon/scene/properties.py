@@ -99,6 +99,9 @@ class DUOHAND_PG_range(bpy.types.PropertyGroup):
 
     first: IntProperty(name="First", description="First frame of the range")
     last: IntProperty(name="Last", description="Last frame of the range")
+    blend: IntProperty(
+        name="Blend", description="Frames beside the range over which other motion leads to it", min=0
+    )
 
 
 class DUOHAND_PG_smoothed(bpy.types.PropertyGroup):

@@ -5,7 +5,7 @@ K frames at which the hand is present, N = 16 bones in MANO's order; scene frame
 location are those of pose bones: from rest, in the bone's own axes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,3 +82,40 @@ def runs(track: HandTrack) -> list[slice]:
     ends = np.append(np.flatnonzero(track.absent_after[:-1]) + 1, len(track.frames))
     starts = np.append(0, ends[:-1])
     return [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True) if end > start]
+
+
+def led_to(track: HandTrack, kept: HandTrack, frames: float) -> HandTrack:
+    """The track leading to the rows of `kept` (frames of its own among them) over so many frames beside them.
+
+    What the kept motion is off by at each end of a run of its rows fades out into the track.
+    """
+    rows = np.isin(track.frames, kept.frames)
+    if frames <= 0 or not rows.any():
+        return track
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], rows, [False]]).astype(np.int8)))
+    location, rotations = track.location.copy(), track.rotations_wxyz.copy()
+    for start, stop in edges.reshape(-1, 2):
+        for edge, beside in ((start, np.arange(0, start)), (stop - 1, np.arange(stop, len(rows)))):
+            away = np.abs(track.frames[beside] - track.frames[edge])
+            beside, away = beside[away <= frames], away[away <= frames]
+            beside, away = _joined(track, beside, away, edge)
+            at = np.searchsorted(kept.frames, track.frames[edge])
+            share = 1 - away / (frames + 1)
+            off = kept.location[at] - track.location[edge]
+            turn = quaternions.multiply(
+                quaternions.conjugate(track.rotations_wxyz[edge]), kept.rotations_wxyz[at]
+            )
+            location[beside] += share[:, None] * off
+            some = quaternions.exp(share[:, None, None] * quaternions.log(turn)[None])
+            rotations[beside] = quaternions.multiply(rotations[beside], some)
+    return replace(track, location=location, rotations_wxyz=quaternions.continuous(rotations))
+
+
+def _joined(
+    track: HandTrack, beside: NDArray[np.int64], away: Floats, edge: int
+) -> tuple[NDArray[np.int64], Floats]:
+    """The rows beside an edge between which and the edge the hand is never away."""
+    low, high = np.minimum(beside, edge), np.maximum(beside, edge)
+    gaps = np.concatenate([[0], np.cumsum(track.absent_after)])
+    there = gaps[high] == gaps[low]
+    return beside[there], away[there]

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An edit that comes and goes over a few frames at the ends of its range, on arrays. No bpy here."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from inference_core.shared import quaternions
+
+from ..scene.track import Flags, Floats, HandTrack
+
+
+def weights(track: HandTrack, rows: Flags, frames: float, at_start: bool = True) -> Floats:
+    """(K,) 1 in the rows (K,), rising and falling over so many frames at ends beyond which the motion goes on."""
+    found = rows.astype(np.float64)
+    chosen = np.flatnonzero(rows)
+    if not len(chosen) or frames <= 0:
+        return found
+    at = track.frames[chosen]
+    if at_start and chosen[0] > 0 and not track.absent_after[chosen[0] - 1]:
+        found[chosen] = np.minimum(found[chosen], (at - at[0] + 1) / (frames + 1))
+    if chosen[-1] < len(rows) - 1 and not track.absent_after[chosen[-1]]:
+        found[chosen] = np.minimum(found[chosen], (at[-1] - at + 1) / (frames + 1))
+    return found
+
+
+def mixed(now: HandTrack, target: HandTrack, share: Floats) -> HandTrack:
+    """From one motion (0) to another (1) on the same frames, by share (K,) or, a bone at a time, (K, N)."""
+    turns = np.broadcast_to(share.reshape(len(share), -1), now.rotations_wxyz.shape[:2])[..., None]
+    location = now.location + turns[:, 0] * (target.location - now.location)
+    signs = np.where((now.rotations_wxyz * target.rotations_wxyz).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+    rotations = now.rotations_wxyz + turns * (signs * target.rotations_wxyz - now.rotations_wxyz)
+    rotations = quaternions.continuous(quaternions.normalized(rotations))
+    return replace(now, location=location, rotations_wxyz=rotations)
