@@ -93,6 +93,14 @@ class HandState:
             torch.where(chosen[:, None, None], self.angles_rad, other.angles_rad),
         )
 
+    def put(self, indices: Tensor, some: "HandState") -> "HandState":
+        """This state with the hand frames of the given indices replaced."""
+        return HandState(
+            self.image_depth.index_copy(0, indices, some.image_depth),
+            self.root.index_copy(0, indices, some.root),
+            self.angles_rad.index_copy(0, indices, some.angles_rad),
+        )
+
     def take(self, indices: Tensor | slice) -> "HandState":
         """The hand frames of the given indices."""
         return HandState(self.image_depth[indices], self.root[indices], self.angles_rad[indices])

@@ -52,8 +52,8 @@ from inference_core.shared.stages import SOLVE
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
 
-_SHOT_STEPS = 12
-_SETTLED = 1e-4
+_SHOT_STEPS = 20
+_SETTLED = 1e-5
 
 
 def solve_shot(
@@ -208,12 +208,7 @@ def _each_frame(shape: ShotShape, seen: Observations, given: Given | None) -> Ha
     if not len(fresh):
         return state
     own = seen.take(fresh)
-    fitted = fit_frames(shape, own, start_state(shape, own))
-    return HandState(
-        state.image_depth.index_copy(0, fresh, fitted.image_depth),
-        state.root.index_copy(0, fresh, fitted.root),
-        state.angles_rad.index_copy(0, fresh, fitted.angles_rad),
-    )
+    return state.put(fresh, fit_frames(shape, own, start_state(shape, own)))
 
 
 def fit_shot(

@@ -56,8 +56,9 @@ class ShotRecord:
         at = (seen.frame.numpy(), seen.side.numpy())
         known = np.flatnonzero(~np.isnan(self._numbers["confidence"][frames.start : frames.stop]).all(1))
         shared = known.max() + 1 if len(known) else 0
-        share = np.clip((at[0] - frames.start + 1) / (shared + 1), 0, 1)
-        fade = share**2 * (3 - 2 * share)  # least of each window where it ends
+        # A window is off where it ends, for want of what comes after: of shared frames the middle third is faded.
+        share = np.clip(3 * (at[0] - frames.start + 1) / (shared + 1) - 1, 0, 1)
+        fade = share**2 * (3 - 2 * share)
         for kind, state in (("raw_", window.raw), ("", window.solved)):
             for name, values in _arrays(self._parameterisation, seen.side, state).items():
                 self._fade(f"{kind}{name}", at, values.numpy(), fade, unit=name.endswith("wxyz"))

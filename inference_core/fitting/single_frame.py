@@ -34,9 +34,10 @@ from inference_core.tracking.hand_tracks import HandTracks
 
 # Starting poses: all fingers' flexion as multiples of the relaxed hand's, from flat to fist.
 _START_BENDS = (0.0, 1.0, 2.2, 3.5)
-_FRAME_STEPS = 16
+# Most hand frames have settled after the first steps; those that still gain by more than this share take more.
+_FIRST_STEPS, _MORE_STEPS, _SETTLED = 7, 12, 1e-6
 _SHAPE_STEPS = 8
-_SHAPE_FRAMES = 120
+_SHAPE_FRAMES = 60
 # A hand in a shot counts as this many independent looks at its shape, however many frames it has: landmark
 # errors go with the pose and do not average out.
 _SHAPE_READINGS = 4.0
@@ -55,7 +56,7 @@ class ShotShape:
 
 
 def well_seen(tracks: HandTracks) -> NDArray[np.uint8]:
-    """(T, S) presence of up to 120 hand frames a side only: the best scored of as many equal stretches."""
+    """(T, S) presence of up to 60 hand frames a side only: the best scored of as many equal stretches."""
     quality = np.where(tracks.present == SEEN, np.nan_to_num(tracks.landmarks_px[..., 2]).mean(-1), 0)
     chosen = np.full_like(tracks.present, ABSENT)
     for side in (0, 1):
@@ -77,7 +78,7 @@ def estimate_shape(model: HandModel, seen: Observations, hand_length_mm: float |
     if not len(seen):
         return shape if hand_length_mm is None else _of_length(model, shape, hand_length_mm)
     shape = replace(shape, world_scale=_start_scale(parameterisation, seen))
-    state = fit_frames(shape, seen, start_state(shape, seen))
+    state, _ = _damped_steps(shape, seen, start_state(shape, seen), _FIRST_STEPS)
     for _ in range(_SHAPE_STEPS):
         shape, state = _shape_step(model, shape, seen, state, hand_length_mm)
     return shape
@@ -144,14 +145,24 @@ def start_state(shape: ShotShape, seen: Observations) -> HandState:
     return best.where(seen.seen | (network.confidence == 0), theirs)
 
 
-def fit_frames(
-    shape: ShotShape, seen: Observations, state: HandState, steps: int = _FRAME_STEPS
-) -> HandState:
+def fit_frames(shape: ShotShape, seen: Observations, state: HandState) -> HandState:
     """Each hand frame at its own optimum: Levenberg-Marquardt with a damping of its own for every frame."""
+    state, moved = _damped_steps(shape, seen, state, _FIRST_STEPS)
+    slow = moved.nonzero()[:, 0]
+    if not len(slow):
+        return state
+    return state.put(slow, _damped_steps(shape, seen.take(slow), state.take(slow), _MORE_STEPS)[0])
+
+
+def _damped_steps(
+    shape: ShotShape, seen: Observations, state: HandState, steps: int
+) -> tuple[HandState, Tensor]:
+    """The state after some steps, and which hand frames (N,) still gained by the last one, or found no way down."""
     parameterisation = shape.parameterisation
     damping = torch.full((len(seen),), 1e-2).double()
     posed = pose_points(parameterisation, seen.side, state)
     cost = frame_cost(seen, posed, shape.world_scale)
+    moved = torch.zeros(len(seen)).bool()
     for _ in range(steps):
         normal = frame_normal(parameterisation, seen, posed, shape.world_scale)
         diagonal = normal.hessian.diagonal(dim1=-2, dim2=-1)
@@ -161,10 +172,11 @@ def fit_frames(
         trial_posed = pose_points(parameterisation, seen.side, trial)
         trial_cost = frame_cost(seen, trial_posed, shape.world_scale)
         better = trial_cost < cost
+        moved = (trial_cost - cost).abs() > _SETTLED * cost
         posed = trial_posed.where(better, posed)
         state, cost = trial.where(better, state), torch.where(better, trial_cost, cost)
         damping = torch.where(better, damping * 0.2, damping * 8).clamp(1e-6, 1e6)
-    return state
+    return state, moved
 
 
 def limited(step: Tensor) -> Tensor:

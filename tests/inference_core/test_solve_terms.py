@@ -57,7 +57,7 @@ def seen(parameterisation: HandParameterisation, shot: Shot) -> Observations:
 @pytest.fixture(scope="module")
 def state(parameterisation: HandParameterisation, seen: Observations) -> HandState:
     shape = ShotShape(parameterisation, torch.ones(2).double())
-    fitted = fit_frames(shape, seen, start_state(shape, seen), steps=6)
+    fitted = fit_frames(shape, seen, start_state(shape, seen))
     torch.manual_seed(0)
     return fitted.moved(0.05 * torch.randn(len(seen), parameterisation.size).double(), parameterisation)
 
