@@ -17,7 +17,7 @@ from inference_core.geometry.camera import (
     default_camera,
 )
 from inference_core.geometry.camera_path import with_camera_path
-from inference_core.hand_model.load import load_hand_model
+from inference_core.hand_model.mano_file import read_mano
 from inference_core.preview import (
     check_plate_name,
     check_preview_name,
@@ -27,24 +27,12 @@ from inference_core.preview import (
 )
 from inference_core.request_inputs import capture_inputs
 from inference_core.resume_cache import ResumeCache
-from inference_core.runtime.device import choose_device
-from inference_core.runtime.stopwatch import DECODE, LOAD, WRITE, timed
+from inference_core.runtime.stopwatch import DECODE, LOAD, START, WRITE, timed
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest, Progress, check_request
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
-from inference_core.stages import (
-    Run,
-    choose_network,
-    detect,
-    read,
-    recover,
-    solve,
-    track,
-)
-from inference_core.take_assembly import assemble_take, take_meta
-from inference_core.tracking.assign import TrackSettings
 
 _log = logging.getLogger(__name__)
 
@@ -67,8 +55,15 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     camera = camera_of(request, footage.info.size_px)
     if request.camera_path is not None:
         camera = with_camera_path(camera, Path(request.camera_path), footage.info.numbers)
+    hands = read_mano(Path(request.mano)) if request.mano else None
+    with timed(START):  # torch, and what stands on it: what cannot be used has been refused by now
+        from inference_core.hand_model.load import load_open_hand, mano_hand_model
+        from inference_core.runtime.device import choose_device
+        from inference_core.stages import Run, choose_network, detect, read, recover, solve, track
+        from inference_core.take_assembly import assemble_take, take_meta
+        from inference_core.tracking.assign import TrackSettings
     with timed(LOAD):
-        hand_model = load_hand_model(Path(request.mano) if request.mano else None)
+        hand_model = mano_hand_model(*hands) if hands else load_open_hand()
     device = choose_device(request.device)
     network = choose_network(request.network, hand_model, device)
     with ResumeCache(out, request.resume) as cache:

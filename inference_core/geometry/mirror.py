@@ -5,15 +5,16 @@ The mirror plane is x = 0, in the hand model's rest frame and in camera axes ali
 left to right.
 """
 
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # hand models are read, and refused, before torch is loaded
+    from torch import Tensor
 
 Kind = Literal["point", "uv", "rotation_vector", "quaternion", "matrix", "axes"]
-Values = TypeVar("Values", Tensor, NDArray[np.floating])
+Values = TypeVar("Values", "Tensor", NDArray[np.floating])
 
 _SIGNS: dict[Kind, list[float] | list[list[float]]] = {
     "point": [-1, 1, 1],
@@ -33,6 +34,6 @@ def mirror(values: Values, kind: Kind) -> Values:
     (..., 3, 3) rotation axes as columns, mirrored so that the same angle about them is the mirrored motion.
     """
     signs = _SIGNS[kind]
-    if isinstance(values, Tensor):
-        return values * torch.tensor(signs, dtype=values.dtype, device=values.device)
-    return values * np.asarray(signs, values.dtype)
+    if isinstance(values, np.ndarray):
+        return values * np.asarray(signs, values.dtype)
+    return values * values.new_tensor(signs)

@@ -31,7 +31,11 @@ def load_hand_model(
     """
     if mano is None:
         return load_open_hand(dtype)
-    left, right = read_mano(mano, tip_vertices)
+    return mano_hand_model(*read_mano(mano, tip_vertices), dtype)
+
+
+def mano_hand_model(left: HandArrays, right: HandArrays, dtype: torch.dtype = torch.float32) -> HandModel:
+    """The user's MANO hands, once they are read."""
     return build_hand_model(left, right, read_landmark_offsets(), MANO_NAME, MANO_LICENCE, dtype)
 
 
