@@ -30,7 +30,7 @@ from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HEAD_FILE, HeadWithLandmarks, stored_head
-from inference_core.landmarks.weights import load_landmark_networks, load_pose_networks
+from inference_core.landmarks.weights import PoseNetworks, load_landmark_networks, load_pose_networks
 from inference_core.reading import FrameReader, part
 from inference_core.resume_cache import ResumeCache
 from inference_core.runtime import stopwatch
@@ -39,7 +39,7 @@ from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import DECODE, FIT, LOAD, SEARCH, SIDES, SOLVE, timed, timed_items
 from inference_core.shared.messages import Progress
 from inference_core.shared.stages import DETECT, READ, RECOVER, TRACK
-from inference_core.tracking.arms import with_arms
+from inference_core.tracking.arms import body_in_view, with_arms
 from inference_core.tracking.assign import TrackSettings, build_tracks
 from inference_core.tracking.detect import ShotDetector
 from inference_core.tracking.detections import ShotDetections
@@ -233,20 +233,23 @@ def recover(run: Run, shot: Shot) -> Shot:
     """Hands that the tracks lost, found where they are there after all; without a head the tracks stay as they are."""
     tracks = _known(shot.tracks)
     if run.head is not None:
-        tracks = _recovered(run, tracks, run.head)
+        pose = load_pose_networks(run.device) if body_in_view(shot.detections) else None
+        tracks = _recovered(run, tracks, run.head, pose)
     if run.network is None:
         return replace(shot, tracks=tracks)
     return replace(shot, tracks=tracks, expected=expected_hands(tracks), squares_px=shot_crops(tracks))
 
 
-def _recovered(run: Run, tracks: HandTracks, head: HeadWithLandmarks) -> HandTracks:
-    depends_on = {"head": _identity(run), "tracks": _digest(tracks)}
+def _recovered(
+    run: Run, tracks: HandTracks, head: HeadWithLandmarks, pose: PoseNetworks | None
+) -> HandTracks:
+    depends_on = {"head": _identity(run), "tracks": _digest(tracks), "arms": pose is not None}
     arrays = run.load(RECOVER, depends_on)
     done = 0
     if arrays is not None:
         done = int(arrays.pop("done"))
         tracks = HandTracks(**arrays)
-    recovery = Recovery(tracks, head)
+    recovery = Recovery(tracks, head, pose)
     lost = np.flatnonzero(recovery.lost.any(1))
     start, stop = (max(done, int(lost[0])), int(lost[-1]) + 1) if len(lost) else (done, done)
     if start < stop:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 _PALM_SCALE, _PALM_SHIFT = 2.6, -0.5
 _HAND_SCALE, _HAND_SHIFT = 2.0, -0.1
 _BODY_SCALE = 2.5
+# Of its crop's side, how far a hand's middle lies beyond its wrist.
+_HAND_BEYOND_WRIST = 0.25
 # Points that stand for the palm and the near phalanges; tips would make the crop jump.
 _STABLE_POINTS = np.array([0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18])
 _WRIST, _INDEX_PIP, _MIDDLE_PIP, _RING_PIP = 0, 6, 10, 14
@@ -36,6 +38,13 @@ def crops_from_persons(key_points_px: Floats) -> Floats:
     middle, ahead = key_points_px[..., 0, :], key_points_px[..., 1, :]
     side = np.linalg.norm(ahead - middle, axis=-1) * _BODY_SCALE
     return np.concatenate((middle, side[..., None], _upright(middle, ahead)[..., None]), -1)
+
+
+def crops_from_arms(elbow_px: Floats, wrist_px: Floats, side_px: float) -> Floats:
+    """The crop (4,), side_px large, of the hand that goes on from an arm: elbow and wrist (2,)."""
+    along = (wrist_px - elbow_px) / max(float(np.linalg.norm(wrist_px - elbow_px)), 1e-6)
+    middle = wrist_px + _HAND_BEYOND_WRIST * side_px * along
+    return np.concatenate((middle, [side_px], _upright(elbow_px, wrist_px)[None]))
 
 
 def crops_from_landmarks(points_px: Floats) -> Floats:

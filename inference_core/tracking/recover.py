@@ -3,7 +3,8 @@
 
 Following a hand ends where it is hidden, and it is found again only where a palm shows. Between, the hand is often
 plain enough for one who knows where to look. Each frame found tells better where to look in its neighbours, so a gap is
-gone through forwards and backwards.
+gone through forwards and backwards. A hand that moves too fast for that is at the end of its arm, where a body is in
+view.
 """
 
 from __future__ import annotations
@@ -16,15 +17,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference_core.footage.records import Frame
-from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.body_reader import ELBOW, WRIST, find_arms
+from inference_core.landmarks.crop_squares import crops_from_arms, crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
-from inference_core.shared.presence import SEEN
+from inference_core.landmarks.weights import PoseNetworks
+from inference_core.shared.presence import FILLED, SEEN
 from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.interpolate import MAX_GAP_FRAMES, interpolated
+from inference_core.tracking.interpolate import MAX_GAP_FRAMES, MAX_HOLD_FRAMES, interpolated
 from inference_core.tracking.tracklets import SAME_HAND
 
+# An arm whose elbow and wrist are this likely in the picture tells where its hand is; beside it a hand is believed at
+# this presence, with its wrist so near the arm's, as a share of the crop's side. An arm that ends farther than so many
+# sides from where the hand would be is someone else's.
+_SURE_ARM, _PRESENCE_AT_ARM, _AT_ARM, _REACH = 0.7, 0.25, 0.3, 2.0
+# It is looked for as large as it was, and larger, since it may be smeared; what a hand counts that is not read there.
+_LARGER, _CARRIED_SCORE = (1.0, 1.5), 0.15
 # Images held at once.
 _MOST_FRAMES, _MOST_BYTES = 48, 200_000_000
 
@@ -48,10 +57,12 @@ class Recovery:
     Made anew from the tracks of a search that was stopped, it goes on from there.
     """
 
-    def __init__(self, tracks: HandTracks, head: HeadWithLandmarks) -> None:
+    def __init__(self, tracks: HandTracks, head: HeadWithLandmarks, pose: PoseNetworks | None = None) -> None:
+        self._pose = pose
         self.tracks = HandTracks(**{name: values.copy() for name, values in vars(tracks).items()})
         self._head = head
-        self._known = (tracks.present == SEEN) & np.isfinite(tracks.landmarks_px).all((-1, -2))
+        scored = (np.nan_to_num(tracks.landmarks_px[..., 2]) > 0).any(-1)
+        self._known = scored & np.isfinite(tracks.landmarks_px).all((-1, -2))
         self.lost = ~self._known & self._known.any(0)
 
     def run(self, frames: Iterable[Frame], start: int = 0) -> Iterator[int]:
@@ -86,20 +97,69 @@ class Recovery:
                 points_px = there[row, side]
                 if not np.isfinite(points_px).all() or np.array_equal(points_px, looked[row, side]):
                     continue
+                first = np.isnan(looked[row, side]).all()
                 looked[row, side] = points_px
-                if self._look(images[at], at, int(side), points_px):
+                found = self._look_in_place(images[at], at, int(side), points_px)
+                if found or (first and self._look_at_arm(images[at], at, int(side), points_px)):
                     there = self._between(around)
 
     def _between(self, around: slice) -> Floats:
         points_px = self.tracks.landmarks_px[around, ..., :2].astype(np.float64)
         return interpolated(points_px, self._known[around])[0]
 
-    def _look(self, image: Image, at: int, side: int, points_px: Floats) -> bool:
-        """Whether the hand is where it would be; it is known then."""
-        crop, sides = crops_from_landmarks(points_px[None]), np.array([side])
+    def _look_in_place(self, image: Image, at: int, side: int, points_px: Floats) -> bool:
+        """Whether the hand is where it would be; it is known then. One that comes or goes, where a body is in view, is
+        asked of its arm alone: sleeves and laps look like hands to one who expects one there.
+        """
+        known = np.flatnonzero(self._known[:, side])
+        following = int(np.searchsorted(known, at))
+        between = 0 < following < len(known) and known[following] - known[following - 1] <= MAX_GAP_FRAMES
+        if self._pose is not None and not between:
+            return False
+        return self._look(image, at, side, crops_from_landmarks(points_px[None]), SEEN_SCORE)
+
+    def _look_at_arm(self, image: Image, at: int, side: int, points_px: Floats) -> bool:
+        """Whether the hand is at the end of its arm, by a body in view; it is known then, read or as it was before."""
+        if self._pose is None:
+            return False
+        arms = find_arms([image], self._pose)
+        if arms.score[0, side, ELBOW:].min() < _SURE_ARM:
+            return False
+        elbow_px, wrist_px = arms.points_px[0, side, ELBOW], arms.points_px[0, side, WRIST]
+        side_px = float(crops_from_landmarks(points_px)[2])
+        if not _in_picture(wrist_px, image) or np.linalg.norm(wrist_px - points_px[0]) > _REACH * side_px:
+            return False
+        for larger in _LARGER:
+            crop = crops_from_arms(elbow_px, wrist_px, larger * side_px)[None]
+            if self._look(image, at, side, crop, _PRESENCE_AT_ARM, wrist_px):
+                return True
+        moved_px = points_px + wrist_px - points_px[0]
+        if self._is_other(moved_px, at, side, side_px):
+            return False
+        return _in_picture(moved_px.mean(0), image) and self._carry(at, side, moved_px)
+
+    def _carry(self, at: int, side: int, points_px: Floats) -> bool:
+        """Whether a hand that cannot be read, but was read a little before or after, is put where its arm has it."""
+        read = np.flatnonzero(self.tracks.present[:, side] == SEEN)
+        nearest = read[np.argmin(np.abs(read - at))]
+        if abs(nearest - at) > MAX_HOLD_FRAMES:
+            return False
+        self.tracks.landmarks_px[at, side] = np.concatenate([points_px, np.full((21, 1), _CARRIED_SCORE)], -1)
+        self.tracks.world_m[at, side] = self.tracks.world_m[nearest, side]
+        self.tracks.present[at, side] = FILLED
+        self._known[at, side], self.lost[at, side] = True, False
+        return True
+
+    def _look(
+        self, image: Image, at: int, side: int, crop: Floats, least: float, wrist_px: Floats | None = None
+    ) -> bool:
+        """Whether the hand is in the crop (1, 4), at such a presence; it is known then. wrist_px: it must be there."""
+        sides = np.array([side])
         presence, read = hands_in_crops(crop_features([image], crop, sides, self._head.landmarks), self._head)
         found_px = points_to_frame(read.points.double().cpu().numpy(), crop, sides)[0]
-        if float(presence) < SEEN_SCORE or self._is_other(found_px, at, side, float(crop[0, 2])):
+        if float(presence) < least or self._is_other(found_px, at, side, float(crop[0, 2])):
+            return False
+        if wrist_px is not None and np.linalg.norm(found_px[0] - wrist_px) > _AT_ARM * crop[0, 2]:
             return False
         self.tracks.landmarks_px[at, side] = np.concatenate(
             [found_px, np.full((len(found_px), 1), float(presence))], -1
@@ -115,3 +175,7 @@ class Recovery:
             return False
         other_px = self.tracks.landmarks_px[at, 1 - side, :, :2]
         return bool(np.linalg.norm(found_px - other_px, axis=-1).mean() < SAME_HAND * crop_px)
+
+
+def _in_picture(point_px: Floats, image: Image) -> bool:
+    return bool(((point_px >= 0) & (point_px < np.array(image.shape[1::-1]))).all())

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_core.landmarks.crop_squares import (
+    crops_from_arms,
     crops_from_landmarks,
     crops_from_palms,
     cut,
@@ -33,6 +34,17 @@ def test_points_come_back_from_the_crop(crop: np.ndarray, seed: int) -> None:
     points = np.random.default_rng(seed).uniform(-300, 900, (4, 21, 3))
     there_and_back = to_frame(to_crop(points, crop, CROP_PX), crop, CROP_PX)
     np.testing.assert_allclose(there_and_back, points, atol=1e-8)
+
+
+@pytest.mark.parametrize("rotation", [0.0, 0.7, -2.5])
+def test_a_straight_arms_crop_is_that_of_its_hand(rotation: float) -> None:
+    turn = np.array([[np.cos(rotation), -np.sin(rotation)], [np.sin(rotation), np.cos(rotation)]])
+    wrist, hand = np.array([300.0, 200.0]), 100 * HAND @ turn.T
+    elbow = wrist - 120 * hand[9] / np.linalg.norm(hand[9])
+    of_hand = crops_from_landmarks(wrist + hand)
+    of_arm = crops_from_arms(elbow, wrist, float(of_hand[2]))
+    assert np.linalg.norm(of_arm[:2] - of_hand[:2]) < 0.1 * of_hand[2]
+    assert abs((of_arm[3] - of_hand[3] + np.pi) % (2 * np.pi) - np.pi) < 0.2
 
 
 @pytest.mark.parametrize("rotation", [0.0, 0.7, -2.5])

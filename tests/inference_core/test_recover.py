@@ -11,7 +11,7 @@ from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.geometry.camera import default_camera
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.weights import load_landmark_networks, load_pose_networks
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import build_tracks
@@ -133,3 +133,20 @@ def test_the_network_and_the_solve_take_a_found_hand_for_a_seen_one(
     assert (solved.present[GAP, LEFT] == ABSENT).all()
     assert (hidden.presence[GAP, LEFT] > 0.5).all()
     assert (hidden.confidence[GAP, LEFT] < told.confidence[GAP, LEFT]).all()
+
+
+def test_hands_too_fast_to_follow_are_at_the_ends_of_their_arms_until_they_leave(
+    head: HeadWithLandmarks,
+) -> None:
+    start = 44
+    frames = list(open_footage(footage_file("touching/sign_book.mp4"), FrameRange(start, 62)))
+    found = build_tracks(detect_shot(frames, load_landmark_networks()))
+    recovery = Recovery(found, head, load_pose_networks())
+    for _ in recovery.run(frames):
+        pass
+    tracks, dropped = recovery.tracks, 50 - start
+    assert not found.present[dropped].any() and tracks.present[dropped].all()
+    # By eye, to some 15 px; a hand is 85 px long.
+    wrists_px = tracks.landmarks_px[dropped, :, 0, :2]
+    assert (np.linalg.norm(wrists_px - np.array([[440, 365], [322, 368]]), axis=-1) < 40).all()
+    assert not tracks.present[58 - start :].any()
