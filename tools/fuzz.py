@@ -141,10 +141,11 @@ def _take() -> bytes:
 
 
 def _read_take(path: Path) -> None:
-    from inference_core.cli.take_report import table
+    from inference_core.cli.take_report import facts, figures, remarks
     from inference_core.shared.take import load_take
 
-    table(load_take(path))
+    take = load_take(path)
+    facts(take), figures(take), remarks(take)
 
 
 def _card() -> bytes:

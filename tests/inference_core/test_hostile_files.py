@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files that once crashed, hung or filled the memory are refused; a second of fuzzing of each kind finds no more."""
 
+import base64
+import json
 import shutil
 from pathlib import Path
 
@@ -46,3 +48,22 @@ def test_damaged_ones_bring_out_no_foreign_error(tmp_path: Path, kind: str) -> N
             attempt(path)
         except DuohandError:
             continue
+
+
+CORPUS = json.loads((Path(__file__).parents[1] / "data" / "hostile_corpus.json").read_text())
+
+
+@pytest.mark.parametrize("kind", CORPUS)
+def test_the_corpus_brings_out_no_foreign_error(tmp_path: Path, kind: str) -> None:
+    """What a reader once stumbled over, or might; `unbroken` of a kind are those that it may read."""
+    read: list[str] = []
+    for name, entry in CORPUS[kind]["inputs"].items():
+        text = entry.get("text")
+        data = base64.b64decode(entry["base64"]) if text is None else text.encode("utf-8", "surrogateescape")
+        (tmp_path / "input").write_bytes(data)
+        try:
+            fuzz.KINDS[kind][1](tmp_path / "input")
+        except DuohandError:
+            continue
+        read.append(name)
+    assert sorted(read) == CORPUS[kind]["unbroken"]
