@@ -17,7 +17,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch._inductor.constant_folding import constant_fold
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
@@ -35,6 +37,7 @@ from inference_core.two_hand.configuration import CONFIGURATIONS, CROP_PX
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.engine import (
     CPU_ROWS,
+    Engine,
     GraphEngine,
     graph_inputs,
     output_names,
@@ -119,42 +122,68 @@ def makers(device: str) -> dict[str, Callable[[Load, HandModel, str], Run]]:
     if runs_in_openvino(torch.device(device)):
         ways["OpenVINO"] = openvino
     if device == "cuda":
-        ways["bfloat16, CUDA graph"] = captured
+        ways["bfloat16"] = partial(bfloat16, recorded=False)
+        ways["bfloat16, CUDA graph"] = partial(bfloat16, recorded=True)
     return ways
 
 
-def captured(load: Load, hand: HandModel, device: str) -> Run:
-    """All of the fused network recorded once for the first batch's size, in bfloat16, and replayed."""
+def bfloat16(load: Load, hand: HandModel, device: str, recorded: bool) -> Run:
+    """The fused network in bfloat16; recorded: as a CUDA graph, made for the first batch's size and replayed.
+
+    What cannot be recorded is told of once, and runs as it is.
+    """
     network, place = load(), torch.device(device)
     graph = prepared(network, hand, place, vertices=True).to(place)
     answer = output_names(network.configuration, vertices=True).index("vertices_m")
-    recorded, inputs, answers_ = torch.cuda.CUDAGraph(), list[Tensor](), list[Tensor]()
+    inputs: list[Tensor] = []
+    replayed: list[tuple[torch.cuda.CUDAGraph, Tensor]] = []
 
-    def work() -> Tensor:
+    def work(*values: Tensor) -> Tensor:
         # Casts that autocast keeps would lie outside of what is recorded.
         with torch.no_grad(), torch.autocast(place.type, torch.bfloat16, cache_enabled=False):
-            return graph(*inputs)[answer]
-
-    def record(image: Tensor) -> None:
-        known = graph_inputs(image, None, network.configuration.conditioning)
-        inputs.extend(value.to(place).clone() for value in known)
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(3):
-                work()
-        torch.cuda.current_stream().wait_stream(aside)
-        with torch.cuda.graph(recorded):
-            answers_.append(work())
+            return graph(*values)[answer]
 
     def run(image: Tensor) -> Tensor:
         if not inputs:
-            record(image)
+            known = graph_inputs(image, None, network.configuration.conditioning)
+            inputs.extend(value.to(place).clone() for value in known)
+            if recorded:
+                try:
+                    replayed.append(_recorded(with_constants(work, inputs, place), inputs))
+                except RuntimeError as error:
+                    print(f"  no CUDA graph: {str(error).splitlines()[0]}")
         inputs[0].copy_(image)
-        recorded.replay()
-        return answers_[0].float().cpu()
+        for cuda_graph, vertices in replayed:
+            cuda_graph.replay()
+            return vertices.float().cpu()
+        return work(*inputs).float().cpu()
 
     return run
+
+
+def with_constants(
+    work: Callable[..., Tensor], inputs: Sequence[Tensor], place: torch.device
+) -> Callable[..., Tensor]:
+    """The same for inputs of these shapes, what does not depend on them worked out beforehand and on the device: a
+    recording may copy nothing from the processor.
+    """
+    traced = make_fx(work)(*inputs)
+    constant_fold(traced)
+    return traced.to(place)
+
+
+def _recorded(work: Callable[..., Tensor], inputs: Sequence[Tensor]) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+    """What `work` does as a CUDA graph, and where its answer lies after each replay. Raises RuntimeError."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.no_grad(), torch.cuda.stream(aside):
+        for _ in range(3):
+            work(*inputs)
+    torch.cuda.current_stream().wait_stream(aside)
+    cuda_graph = torch.cuda.CUDAGraph()
+    with torch.no_grad(), torch.cuda.graph(cuda_graph):
+        answer = work(*inputs)
+    return cuda_graph, answer
 
 
 def openvino(load: Load, hand: HandModel, device: str) -> Run:
@@ -190,9 +219,15 @@ def plain(load: Load, hand: HandModel, device: str, heads: bool = True) -> Run:
     return run
 
 
-def answers(engine: Callable[[Tensor], object]) -> Run:
+def answers(engine: Engine) -> Run:
     """An engine as a function from pictures to vertices."""
-    return lambda image: engine(image).vertices_m
+
+    def run(image: Tensor) -> Tensor:
+        vertices = engine(image).vertices_m
+        assert vertices is not None
+        return vertices
+
+    return run
 
 
 def print_peaks(network: DirNetwork, batch: int, folder: Path) -> None:
