@@ -489,6 +489,8 @@ GERMAN: Final = {
     "MB-Lab and ManuelBastioni characters": "Figuren von MB-Lab und ManuelBastioni",
     "MikuMikuDance models as mmd_tools brings them in": "MikuMikuDance-Modelle, wie mmd_tools sie einliest",
     "Rokoko's skeleton": "Das Skelett von Rokoko",
+    "Place Shot at Armature": "Aufnahme vor die Armatur stellen",
+    "Put the shot before the character's chest, facing as it does, scaled to its arms": "Die Aufnahme vor die Brust der Figur stellen, wie diese blickt, in der Größe ihrer Arme",
     # Export
     "Export": "Export",
     "The hands' motion for other programs": "Die Bewegung der Hände für andere Programme",

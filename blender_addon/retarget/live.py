@@ -20,6 +20,7 @@ from inference_core.shared.errors import RequestError
 from ..scene import fcurves, hand_keys
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig
+from . import arms
 from .alignment import Frames, anatomical_frames, carried_rest
 from .bone_map import HAND, BoneMap, side_of
 
@@ -54,7 +55,8 @@ def follow(rig: HandRig, target: bpy.types.Object, bones: BoneMap, settings: Ret
         raise RequestError("The captured hand cannot follow itself. Choose another armature.")
     if not target.is_editable:
         raise RequestError(f"{target.name} is linked from another file. Make a library override of it first.")
-    release(target, list(mine.values()))
+    arm = arms.arm_of(target, mine.get(HAND, ""))
+    release(target, [*mine.values(), *([arm.fore] if arm is not None else [])])
     source, other = _rest(rig.armature, {name[:-2]: name for name in rig.names}), _rest(target, mine)
     frames = anatomical_frames(source.heads, source.tails, rig.side)
     target_frames = anatomical_frames(other.heads, other.tails, rig.side)
@@ -71,7 +73,10 @@ def follow(rig: HandRig, target: bpy.types.Object, bones: BoneMap, settings: Ret
         empty = _carrier(leader, f"{name}{suffix}", f"{target.name} {bone}", turn, collection)
         _copy(target.pose.bones[bone], "COPY_ROTATION", empty)
         followed += 1
-        if name == HAND and settings.with_location:
+        if name == HAND and settings.with_location and arm is not None:
+            arms.follow_by_arm(rig, target, arm, MARK, collection)
+            followed += 2
+        elif name == HAND and settings.with_location:
             copy = _copy(target.pose.bones[bone], "COPY_LOCATION", leader)
             copy.subtarget = f"{name}{suffix}"
     return followed
@@ -134,8 +139,13 @@ def _local_channels(target: bpy.types.Object) -> fcurves.Channels:
 
 
 def following(target: bpy.types.Object) -> list[str]:
-    """Names of the target's bones that follow a captured hand."""
-    return [bone.name for bone in target.pose.bones if _ours(bone)]
+    """Names of the target's bones that follow a captured hand; of an arm that reaches for one, both."""
+    found: list[str] = []
+    for bone in target.pose.bones:
+        reaches = any(item.type == "IK" for child in bone.children for item in _ours(child))
+        if _ours(bone) or reaches:
+            found.append(bone.name)
+    return found
 
 
 def release(target: bpy.types.Object, bones: list[str]) -> None:
@@ -146,6 +156,8 @@ def release(target: bpy.types.Object, bones: list[str]) -> None:
         for constraint in _ours(pose_bone):
             if constraint.type == "COPY_ROTATION" and constraint.target is not None:
                 carriers.append(constraint.target)
+            if constraint.type == "IK" and constraint.pole_target is not None:
+                bpy.data.objects.remove(constraint.pole_target)
             pose_bone.constraints.remove(constraint)
     leaders = {carrier.parent for carrier in carriers}
     for carrier in dict.fromkeys(carriers):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Retarget: another armature's hands follow the captured ones, live, then baked; and its bone map."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from inference_core.shared.errors import DuohandError, RequestError
 
+from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.paths import absolute
 from ..scene.selection import HANDS_ITEMS, chosen_hands
-from . import bone_map, live
+from ..scene.shot import active_shot
+from . import arms, bone_map, live
 from .bone_map import BoneMap, preset_map
 from .name_guess import guessed_map
 from .properties import PRESET_ITEMS
@@ -105,7 +108,38 @@ class DUOHAND_OT_retarget(_Retarget, bpy.types.Operator):
         if not rigs:
             raise RequestError("The bone map has no bone of the captured hands' sides.")
         count = sum(live.follow(rig, target, bones, settings) for rig in rigs)
-        return f"{count} bones of {target.name} follow"
+        return f"{count} bones of {target.name} follow" + self._reach(target, bones, rigs, settings)
+
+    def _reach(
+        self,
+        target: bpy.types.Object,
+        bones: BoneMap,
+        rigs: Sequence[HandRig],
+        settings: live.RetargetSettings,
+    ) -> str:
+        """What to know of frames in which the arms are too short."""
+        found = [
+            (rig, arms.arm_of(target, bones.get(f"hand{bone_map.SUFFIXES[rig.side]}", ""))) for rig in rigs
+        ]
+        far = sum(arms.out_of_reach(rig, arm) for rig, arm in found if arm is not None)
+        if not settings.with_location or not far:
+            return ""
+        return f"; out of the arms' reach {far} times: place the shot nearer"
+
+
+class DUOHAND_OT_place_at_armature(_Retarget, bpy.types.Operator):
+    """Put the shot before the character's chest, facing as it does, scaled to its arms"""
+
+    bl_idname = "duohand.place_at_armature"
+    bl_label = "Place Shot at Armature"
+
+    def work(self, context: bpy.types.Context, target: bpy.types.Object) -> str:
+        kept: Any = context.scene.duohand_retarget
+        shot = active_shot(context)
+        if shot.duohand.own_camera:
+            raise RequestError("The shot hangs from the scene's camera: it stands where that stands.")
+        scale = arms.place_at(shot, hand_rigs(shot), target, find_map(target, kept.preset, kept.bone_map()))
+        return f"Placed before {target.name} at scale {scale:.2f}"
 
 
 class DUOHAND_OT_bake_retarget(_Retarget, bpy.types.Operator):
@@ -182,6 +216,7 @@ class DUOHAND_OT_load_bone_map(_Retarget, bpy.types.Operator, ImportHelper):
 
 CLASSES = (
     DUOHAND_OT_retarget,
+    DUOHAND_OT_place_at_armature,
     DUOHAND_OT_bake_retarget,
     DUOHAND_OT_release_retarget,
     DUOHAND_OT_find_bones,

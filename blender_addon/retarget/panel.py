@@ -6,6 +6,7 @@ from typing import Any
 import bpy
 
 from ..sidebar import SidebarPanel, shows_no_shot
+from .bone_map import HAND, SUFFIXES
 
 
 class DUOHAND_PT_retarget(SidebarPanel, bpy.types.Panel):
@@ -31,6 +32,7 @@ class DUOHAND_PT_retarget(SidebarPanel, bpy.types.Panel):
             column.prop(kept, "with_location")
         if kept.target is None:
             return
+        layout.operator("duohand.place_at_armature")
         row = layout.row(align=True)
         row.operator("duohand.retarget", icon="LINKED")
         row.operator("duohand.bake_retarget", icon="KEYINGSET")
@@ -56,9 +58,21 @@ class DUOHAND_PT_bone_map(SidebarPanel, bpy.types.Panel):
         row.operator("duohand.find_bones")
         row.operator("duohand.load_bone_map", text="", icon="FILE_FOLDER")
         row.operator("duohand.save_bone_map", text="", icon="FILE_TICK")
-        column = layout.column(align=True)
+        split = layout.split(align=True)
+        columns = {suffix: split.column(align=True) for suffix in SUFFIXES}
+        used = [pair.bone for pair in kept.pairs if pair.bone]
         for pair in kept.pairs:
-            column.prop_search(pair, "bone", kept.target.pose, "bones", text=pair.name)
+            row = columns[pair.name[-2:]].row(align=True)
+            row.alert = pair.bone not in kept.target.pose.bones or used.count(pair.bone) > 1
+            parts = row.split(factor=0.3, align=True)
+            parts.label(text=_short(pair.name))
+            parts.prop_search(pair, "bone", kept.target.pose, "bones", text="")
+
+
+def _short(name: str) -> str:
+    """A bone's name in a narrow column: I2 for the index finger's second."""
+    stem = name[:-2]
+    return "H" if stem == HAND else f"{stem[0].upper()}{stem[-1]}"
 
 
 CLASSES = (DUOHAND_PT_retarget, DUOHAND_PT_bone_map)

@@ -256,3 +256,49 @@ def test_a_bake_onto_a_linked_and_overridden_character_is_this_files_own(
     reopened = next(item for item in scene.collection.children_recursive if item.duohand.is_shot)
     assert largest_turn_deg(reopened, again) < 1.0
     assert library.read_bytes() == before
+
+
+def armed_rig(shot: bpy.types.Collection) -> bpy.types.Object:
+    """The Unreal-named rig, its hands at the ends of straight arms, a character that looks along -Y."""
+    rig = other_rig(shot, Euler((0, 0, 0)), 0.0, 1.0)
+    rig.matrix_world = Matrix.Translation((2.0, 1.0, 0.0)) @ Matrix.Rotation(0.4, 4, "Z")
+    bpy.ops.object.mode_set(mode="EDIT")
+    bones = rig.data.edit_bones
+    for side, word in SIDE_NAMES.items():
+        wrist = bones[f"hand_{word}"]
+        out = Vector((0.4 if side == LEFT else -0.4, 0, 0))
+        fore, upper = bones.new(f"lowerarm_{word}"), bones.new(f"upperarm_{word}")
+        fore.tail, fore.head = wrist.head, wrist.head - out
+        upper.tail, upper.head = fore.head, fore.head - out
+        wrist.parent, fore.parent = fore, upper
+    bpy.ops.object.mode_set(mode="OBJECT")
+    return rig
+
+
+def test_the_shot_is_placed_before_the_character_and_its_arms_reach_for_the_hands(
+    shot: bpy.types.Collection,
+) -> None:
+    rig = armed_rig(shot)
+    kept = bpy.context.scene.duohand_retarget
+    kept.target, kept.preset, kept.with_location = rig, "UNREAL", True
+    assert bpy.ops.duohand.place_at_armature() == {"FINISHED"}
+    assert abs(shot.duohand.place.matrix_world.to_scale().x - 0.8 / 0.55) < 0.02
+    assert bpy.ops.duohand.retarget(hands="BOTH") == {"FINISHED"}
+    live = wrists_apart_m(shot, rig)
+    assert live.max() < 0.01
+    assert bpy.ops.duohand.bake_retarget(target="Other") == {"FINISHED"}
+    assert not any(thing.name.startswith("Duohand") for thing in bpy.data.objects)
+    assert wrists_apart_m(shot, rig).max() < 0.01
+
+
+def wrists_apart_m(shot: bpy.types.Collection, rig: bpy.types.Object) -> np.ndarray:
+    """How far the character's hands are from the captured ones."""
+    found = []
+    for frame in FRAMES:
+        go_to(frame)
+        shown = rig.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        for side, word in SIDE_NAMES.items():
+            ours = hand(shot, side)
+            wrist = ours.matrix_world @ ours.pose.bones[f"hand{'.LR'[0]}{'LR'[side]}"].head
+            found.append((shown.matrix_world @ shown.pose.bones[f"hand_{word}"].head - wrist).length)
+    return np.array(found)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A character's arms: how long they are, where its hands would be, and how they follow by inverse kinematics."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import bpy
+import numpy as np
+from mathutils import Matrix, Vector
+
+from inference_core.shared.errors import RequestError
+
+from ..scene.axes import Floats
+from ..scene.hand_curves import HandRig, read_track
+from .bone_map import HAND, SUFFIXES, BoneMap
+
+# An adult's arm from the shoulder to the wrist, as the takes' hands have.
+USUAL_ARM_M: Final = 0.55
+# Hands are held this share of the arm before the chest, and below the shoulders.
+_BEFORE, _BELOW = 0.6, 0.35
+_BACK = 0.6  # the elbow points down, and this share of it back
+_STRAIGHT_RAD, _BENT_RAD = 0.05, 0.3
+_MEETS: Final = 0.05  # ends of bones this share of their length apart are one joint
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Names of an arm's bones, and its joints (3,) at rest in the world."""
+
+    upper: str
+    fore: str
+    shoulder: Floats
+    elbow: Floats
+    wrist: Floats
+
+    @property
+    def length(self) -> float:
+        """From the shoulder to the wrist, stretched."""
+        return float(np.linalg.norm(self.elbow - self.shoulder) + np.linalg.norm(self.wrist - self.elbow))
+
+
+def arm_of(target: bpy.types.Object, hand: str) -> Arm | None:
+    """The arm that the hand bone ends: its parent and grandparent, where they are joined end to end; else None."""
+    data: Any = target.data
+    bone = data.bones.get(hand)
+    fore = bone.parent if bone is not None else None
+    upper = fore.parent if fore is not None else None
+    if upper is None or not _joined(fore, bone) or not _joined(upper, fore):
+        return None
+    world = target.matrix_world
+    joints = [np.array(world @ item.head_local, np.float64) for item in (upper, fore, bone)]
+    return Arm(upper.name, fore.name, *joints)
+
+
+def place_at(
+    collection: bpy.types.Collection, rigs: list[HandRig], target: bpy.types.Object, bones: BoneMap
+) -> float:
+    """Put the shot before the character's chest, turned to face as it does and scaled to its arms; the scale.
+
+    The filmed person faces the camera; so does the character then. A RequestError where it has no two arms.
+    """
+    arms = [arm_of(target, bones.get(f"{HAND}{suffix}", "")) for suffix in SUFFIXES]
+    left, right = arms
+    if left is None or right is None:
+        raise RequestError(
+            f"{target.name} has no two arms of upper arm, forearm and hand joined end to end. "
+            "Place the shot's empty by hand."
+        )
+    length = (left.length + right.length) / 2
+    scale = length / (USUAL_ARM_M * collection.duohand.scale)
+    across = left.shoulder - right.shoulder
+    up = np.array([0.0, 0.0, 1.0])
+    forward = np.cross(across, up)
+    forward /= max(float(np.linalg.norm(forward)), 1e-9)
+    chest = (left.shoulder + right.shoulder) / 2 + length * (_BEFORE * forward - _BELOW * up)
+    angle = float(np.arctan2(forward[0], -forward[1]))  # from -Y, where a filmed person looks
+    place = collection.duohand.place
+    turn = Matrix.Rotation(angle, 4, "Z") @ Matrix.Scale(scale, 4)
+    middle = turn.to_3x3() @ _middle_of(rigs)
+    turn.translation = Matrix.Translation(chest.tolist()).translation - middle
+    place.matrix_world = turn
+    return scale
+
+
+def follow_by_arm(
+    rig: HandRig, target: bpy.types.Object, arm: Arm, name: str, collection: bpy.types.Collection
+) -> None:
+    """Let the forearm reach for the captured wrist, the elbow down and back."""
+    pole: Any = bpy.data.objects.new(f"{name} {target.name} {arm.fore} elbow", None)
+    collection.objects.link(pole)
+    pole.empty_display_size = 0.01
+    pole.hide_viewport = pole.hide_render = True
+    pole.parent = target
+    across = arm.wrist - arm.shoulder
+    side = -1.0 if rig.side else 1.0
+    back = np.cross(np.array([0.0, 0.0, 1.0]), across) * side
+    back /= max(float(np.linalg.norm(back)), 1e-9)
+    place = Vector((arm.elbow + arm.length * (_BACK * back - np.array([0.0, 0.0, 1.0]))).tolist())
+    local: Any = target.matrix_world.inverted() @ place
+    pole.matrix_basis = Matrix.Translation(local)
+    _bend(target, arm, local)
+    constraints: Any = target.pose.bones[arm.fore].constraints
+    reach = constraints.new("IK")
+    reach.name, reach.target, reach.subtarget = name, rig.armature, rig.names[0]
+    reach.chain_count, reach.use_stretch = 2, False
+    reach.pole_target, reach.pole_angle = pole, _pole_angle(target, arm, local)
+
+
+def _bend(target: bpy.types.Object, arm: Arm, pole: Vector) -> None:
+    """Bend a straight arm a little, away from the pole: inverse kinematics find no way out of a straight one."""
+    data: Any = target.data
+    upper, fore = data.bones[arm.upper], data.bones[arm.fore]
+    along = fore.tail_local - fore.head_local
+    if along.angle(upper.tail_local - upper.head_local) > _STRAIGHT_RAD:
+        return
+    axis = fore.matrix_local.to_3x3().inverted() @ (pole - fore.head_local).cross(along)
+    target.pose.bones[arm.fore].matrix_basis = Matrix.Rotation(_BENT_RAD, 4, axis.normalized())
+
+
+def out_of_reach(rig: HandRig, arm: Arm) -> int:
+    """How many keyed frames have the captured wrist farther from the shoulder than the arm is long."""
+    return int((np.linalg.norm(_wrists(rig) - arm.shoulder, axis=-1) > arm.length).sum())
+
+
+def _pole_angle(target: bpy.types.Object, arm: Arm, pole: Vector) -> float:
+    """The pole angle at which the arm at rest is not turned about its own length."""
+    data: Any = target.data
+    upper, fore = data.bones[arm.upper], data.bones[arm.fore]
+    normal = (fore.tail_local - upper.head_local).cross(pole - upper.head_local)
+    along = upper.tail_local - upper.head_local
+    towards = normal.cross(along)
+    x_axis = upper.matrix_local.to_3x3().col[0]
+    angle = x_axis.angle(towards)
+    return -angle if x_axis.cross(towards).angle(along) < 1 else angle
+
+
+def _joined(first: Any, second: Any) -> bool:
+    return (first.tail_local - second.head_local).length < _MEETS * first.length
+
+
+def _wrists(rig: HandRig) -> Floats:
+    """(K, 3) the wrist in the world on the keyed frames."""
+    data: Any = rig.armature.data
+    carrier = np.array(rig.armature.matrix_world @ data.bones[rig.names[0]].matrix_local, np.float64)
+    return read_track(rig).location @ carrier[:3, :3].T + carrier[:3, 3]
+
+
+def _middle_of(rigs: list[HandRig]) -> Any:
+    """The wrists' middle over the shot, from the shot's place in its own axes."""
+    place = rigs[0].shot.duohand.place.matrix_world.copy()
+    points = np.concatenate([_wrists(rig) for rig in rigs])
+    return place.inverted() @ Matrix.Translation(np.median(points, axis=0).tolist()).translation
