@@ -56,8 +56,8 @@ def plan(home: Path, index: PackageIndex) -> Installation:
     shutil.rmtree(home / "engine" / "downloads", ignore_errors=True)
     pip = f"{PIP_WHEEL[0]}#{index.hashes[PIP_WHEEL[0]]}"
     found = Installation(home / "engine", Path(sys.executable), str(core), "cpu", None, requirements, pip)
-    if found.environment.has_packages:
-        shutil.rmtree(home / "engine")
+    if found.environment.has_packages or engine_python(found.folder).exists():
+        shutil.rmtree(found.folder)
     return found
 
 

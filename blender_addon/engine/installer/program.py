@@ -34,18 +34,19 @@ def main(arguments: Sequence[str]) -> int:
     except InstallError as error:
         return _fail(str(error))
     except PipError as error:
-        return _fail(explained([*error.lines, *_index_problems(error)], plan.folder))
+        asked = () if plan.wheel_folder is not None else indexes()
+        return _fail(explained([*error.lines, *_index_problems(error, asked)], plan.folder))
     except OSError as error:
         return _fail(_refusal(error, plan.folder))
     return 0
 
 
-def _index_problems(error: PipError) -> Iterator[str]:
+def _index_problems(error: PipError, asked: Sequence[str]) -> Iterator[str]:
     """Why an index did not answer where pip says only that it found nothing."""
     missing = next((found[1] for line in error.lines if (found := _MISSING.search(line))), None)
     if missing is None:
         return
-    for index in indexes():
+    for index in asked:
         try:
             text_at(f"{index.rstrip('/')}/{missing.lower()}/")
         except DownloadError as problem:
