@@ -16,6 +16,7 @@ from inference_core.shared.messages import (
     Hello,
     Message,
     Notice,
+    Profile,
     ProtocolError,
     Request,
     StageProgress,
@@ -219,6 +220,8 @@ class CaptureJob:
                     self._fail(text, with_log=False)
             case Hello():
                 self._fail("The engine introduced itself twice; it was started anew by something else.")
+            case Profile():
+                pass  # the add-on asks for none
 
     def _notice_silence(self) -> None:
         if self.state.ended or self._cancelled:
