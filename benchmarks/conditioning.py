@@ -28,10 +28,9 @@ from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.two_hand.records import Conditioning
 from training.data.conditioning_noise import AS_FITTED, ConditioningNoise, degraded_conditioning
-from training.data.sample import Sample
+from training.data.sample import Sample, overlap
 from training.data.synthetic_source import validation_samples
 from training.evaluation.clips import CLIP_SEED, clip_frames
-from training.evaluation.metrics import overlap
 from training.feature_cache.store import StoredSet
 from training.synthetic.sequence import generate_sequence
 from training.synthetic.settings import Settings

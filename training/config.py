@@ -13,7 +13,6 @@ from inference_core.two_hand.configuration import NetworkConfiguration
 from training.data.augment import AugmentSettings
 from training.data.conditioning_noise import ConditioningNoise
 from training.synthetic.settings import Settings as SceneSettings
-from training.trainer.supervision import LossWeights
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,36 @@ class DataSettings:
     synthetic: SceneSettings = field(default_factory=SceneSettings)
     workers: int = 4
     validation: int = 512
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What each term counts. The release's terms by default; the last five are ours and 0 in the paper's presets.
+
+    plain_l1: L1 in place of SmoothL1 (ablation). earlier_stages: what stages before the last count, each.
+    """
+
+    joints: float = 10.0
+    vertices: float = 10.0
+    joints_uv: float = 10.0
+    vertices_uv: float = 10.0
+    offset: float = 10.0
+    edge: float = 1.0
+    normal: float = 0.1
+    dense: float = 1.0
+    side_mask: float = 0.1
+    lovasz: float = 0.1
+    plain_l1: bool = False
+    earlier_stages: float = 1.0
+    presence: float = 0.0
+    uncertainty: float = 0.0
+    rotations: float = 0.0
+    betas: float = 0.0
+
+    @property
+    def need_vertices(self) -> bool:
+        """Whether any term looks at the skin."""
+        return any((self.vertices, self.vertices_uv, self.edge, self.normal))
 
 
 @dataclass(frozen=True)

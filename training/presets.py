@@ -5,10 +5,16 @@ import dataclasses
 from dataclasses import replace
 
 from inference_core.two_hand.configuration import DIR_PAPER, DIR_RELEASE, DIR_S
-from training.config import DataSettings, Experiment, HeadExperiment, OptimiserSettings, RunSettings
+from training.config import (
+    DataSettings,
+    Experiment,
+    HeadExperiment,
+    LossWeights,
+    OptimiserSettings,
+    RunSettings,
+)
 from training.data.augment import LIGHT_AUGMENTATION, AugmentSettings
 from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING, ConditioningNoise
-from training.trainer.supervision import LossWeights
 
 _INTERHAND = DataSettings(source="interhand")
 _PAPER_RUN = RunSettings(steps=286_000, batch=64)

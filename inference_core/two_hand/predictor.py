@@ -22,6 +22,7 @@ from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, frames_to_kno
 from inference_core.two_hand.conditioning import crop_conditioning
 from inference_core.two_hand.crop import CropCamera, crop_camera, cut_crop
 from inference_core.two_hand.engine import Engine, HandEstimates, stored_engine
+from inference_core.two_hand.hand_parameters import OFFSET_UNIT_M
 from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.placement import placed_alone, placed_together
 from inference_core.two_hand.predictions import TwoHandPredictions
@@ -34,7 +35,6 @@ Floats = NDArray[np.float32]
 _BATCHES = {"cpu": 4, "cuda": 32, "mps": 8}
 # An expected joint error at which the network's word counts half.
 _HALF_CONFIDENCE_M = 0.02
-_UNIT_M = 0.15
 # How likely a hand that is seen a little before and a little after is there, however little is seen of it.
 _THERE_BETWEEN = 0.9
 
@@ -175,5 +175,5 @@ def _trust(found: HandEstimates) -> Floats | float:
     """(B, S) 0..1 from the error the network expects of its joints; 1 for a network that does not say."""
     if found.log_sigma is None:
         return 1.0
-    error_m = found.log_sigma[..., 1].exp() * _UNIT_M
+    error_m = found.log_sigma[..., 1].exp() * OFFSET_UNIT_M
     return (1 / (1 + (error_m / _HALF_CONFIDENCE_M).square())).numpy()

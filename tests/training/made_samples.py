@@ -11,7 +11,7 @@ from inference_core.geometry import rotations
 from inference_core.hand_model.load import load_open_hand
 from training.data.sample import LEFT_HAND, Sample, uv_from_camera
 from training.data.sources import epoch_rows
-from training.trainer.distributed import ALONE, World
+from training.distributed import ALONE, World
 
 
 def made_sample(count: int, seed: int = 0, crop_px: int = 256, absent: bool = False) -> Sample:

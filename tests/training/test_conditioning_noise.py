@@ -8,8 +8,7 @@ import torch
 from inference_core.two_hand.records import Conditioning
 from tests.training.made_samples import made_sample
 from training.data.conditioning_noise import NO_CONDITIONING, ConditioningNoise, degraded_conditioning
-from training.data.sample import Sample
-from training.evaluation.metrics import overlap
+from training.data.sample import Sample, overlap
 
 PERFECT = ConditioningNoise(**dict.fromkeys(ConditioningNoise.__dataclass_fields__, 0.0))
 

@@ -15,7 +15,6 @@ import torch
 from inference_core.hand_model.hand import HandModel
 from inference_core.two_hand.picture import normalised
 from tests.inference_core.released_network import toy_hand
-from training.config import DataSettings
 from training.data.hic import CLIPS, FITS, READINGS, Fit, HandsInAction, Reading, parameters
 from training.data.item import DamagedItemError, DataSetError, sample_from_items, stacked
 from training.data.prepare import prepare, raw_entries
@@ -74,7 +73,7 @@ def test_a_missing_folder_is_named(tmp_path, toy, piece):
     copied = _processed_copy(tmp_path)
     shutil.rmtree(copied / "test" / piece)
     with pytest.raises(DataSetError, match=rf"test/{piece} is missing"):
-        open_data_set(DataSettings(root=copied), toy, "test")
+        open_data_set(copied, toy, "test")
 
 
 def test_a_pickle_that_names_code_is_refused_unrun(tmp_path, toy):
@@ -94,7 +93,7 @@ def test_damaged_items_are_skipped_counted_and_told(tmp_path, toy, capsys):
     copied = _processed_copy(tmp_path)
     picture = copied / "test" / "img" / "2.jpg"
     picture.write_bytes(picture.read_bytes()[:-2000])
-    data = open_data_set(DataSettings(root=copied), toy, "test")
+    data = open_data_set(copied, toy, "test")
     whole = list(in_order(data, 4, CPU))
     assert sum(sample.batch for sample, _ in whole) == 3
     assert [message for _, skipped in whole for message in skipped] == [
@@ -106,7 +105,7 @@ def test_damaged_items_are_skipped_counted_and_told(tmp_path, toy, capsys):
 
 
 def test_stored_batches_are_the_same_from_any_step_on(toy):
-    data = open_data_set(DataSettings(root=DATA / "mini"), toy, "test")
+    data = open_data_set(DATA / "mini", toy, "test")
     source = StoredSource(data, 2, 7, 0, CPU)
     straight = source.batches(0)
     first_three = [next(straight).K for _ in range(3)]
@@ -120,7 +119,7 @@ def test_raw_interhand_becomes_crops_that_hold_both_hands(tmp_path, toy):
     assert (
         len(skipped) == 2 and any("too dark" in s for s in skipped) and any("damaged" in s for s in skipped)
     )
-    data = open_data_set(DataSettings(root=tmp_path / "out"), toy, "test")
+    data = open_data_set(tmp_path / "out", toy, "test")
     assert isinstance(data, PreparedHands)
     sample = sample_from_items(stacked([data[0]]), toy, CPU)
     box = sample.vertices_uv.flatten(1, 2)
@@ -192,7 +191,7 @@ def test_a_missing_piece_of_re_interhand_is_named(tmp_path, toy, piece):
 @pytest.mark.parametrize("reading", READINGS, ids=str)
 def test_hands_in_action_tells_what_its_fits_mean_by_their_vertices(tmp_path, toy, reading):
     _hands_in_action_copy(tmp_path, toy, reading)
-    data = open_data_set(DataSettings(root=tmp_path), toy, "test")
+    data = open_data_set(tmp_path, toy, "test")
     assert isinstance(data, HandsInAction) and len(data) == 1 and data.fingers == reading.fingers
     sample = sample_from_items(stacked([data[0]]), data.hand, CPU)
     stored = np.stack([_fit_of(tmp_path, "03", side)["v"] for side in "LR"])
@@ -204,18 +203,18 @@ def test_hands_in_action_tells_what_its_fits_mean_by_their_vertices(tmp_path, to
 def test_hands_in_action_is_for_testing_and_its_faults_are_named(tmp_path, toy):
     _hands_in_action_copy(tmp_path, toy, READINGS[0])
     with pytest.raises(DataSetError, match="for testing only"):
-        open_data_set(DataSettings(root=tmp_path), toy, "train")
+        open_data_set(tmp_path, toy, "train")
     fit = _fit_of(tmp_path, "03", "L")
     path = _fit_path(tmp_path, "03", "L")
     path.write_bytes(pickle.dumps({**fit, "v": fit["v"] + 0.02}, protocol=4))
     with pytest.raises(DataSetError, match="miss its own vertices by"):
-        open_data_set(DataSettings(root=tmp_path), toy, "test")
+        open_data_set(tmp_path, toy, "test")
     path.write_bytes(b"no pickle")
     with pytest.raises(DataSetError, match="none of the 1 fits can be read"):
-        open_data_set(DataSettings(root=tmp_path), toy, "test")
+        open_data_set(tmp_path, toy, "test")
     shutil.rmtree(tmp_path / "05" / "1" / "rgb")
     with pytest.raises(DataSetError, match="05/1/rgb is missing"):
-        open_data_set(DataSettings(root=tmp_path), toy, "test")
+        open_data_set(tmp_path, toy, "test")
 
 
 def _processed_copy(folder: Path) -> Path:

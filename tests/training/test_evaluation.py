@@ -20,9 +20,10 @@ from training.convert import weight_parts
 from training.data.sample import Sample
 from training.evaluation import report
 from training.evaluation.clips import clip_errors
+from training.evaluation.curves import read_curves
 from training.evaluation.evaluate import EvaluationError, load_predictions
 from training.evaluation.scoring import Predicted, groups, joined, measured, summarised
-from training.trainer.run_folder import hands_picture, read_curves
+from training.trainer.run_folder import hands_picture
 
 
 def _truth_as_predicted(sample: Sample) -> Predicted:

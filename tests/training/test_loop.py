@@ -22,13 +22,14 @@ from tests.training.made_samples import MemorySource, made_sample
 from training.config import Experiment
 from training.data.augment import NO_AUGMENTATION
 from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING
+from training.evaluation.curves import read_curves
 from training.feature_cache.make import features
 from training.presets import ABLATIONS, BASELINE, DIR_RELEASE_RUN, DIR_S_RUN, ONE_STAGE, PRESETS
 from training.trainer.checkpoint import CHECKPOINT_FILE, CheckpointError, load_checkpoint
 from training.trainer.dir_learner import DirLearner
 from training.trainer.experiment import WEIGHTS_FOLDER, run_experiment, started_network
 from training.trainer.loop import TrainingError
-from training.trainer.run_folder import BAD_BATCH_FILE, CODE_FILE, SETTINGS_FILE, read_curves
+from training.trainer.run_folder import BAD_BATCH_FILE, CODE_FILE, SETTINGS_FILE
 
 STEPS = 3
 
@@ -235,7 +236,7 @@ def _a_few_steps(preset: Experiment, out: Path, steps: int) -> Experiment:
 if __name__ == "__main__":
     arguments = sys.argv[2:]
     steps, batch = (int(value) for value in arguments) if arguments else (STEPS, 2)
-    from training.trainer.distributed import join_world
+    from training.distributed import join_world
 
     chosen = small_experiment(Path(sys.argv[1]), steps, batch)
     world = join_world("cpu")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference_core.geometry import rotations
+from training.data.sample import overlap
 from training.evaluation import metrics
 
 GOLDEN = Path(__file__).parents[1] / "data" / "interhand" / "golden.npz"
@@ -83,6 +84,6 @@ def test_overlap_is_one_inside_another_and_zero_apart_or_alone():
     square[:2] = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
     both, alone = torch.tensor([True, True]), torch.tensor([True, False])
     inside = torch.stack([square, square * 0.5 + 0.25])
-    assert metrics.overlap(inside, both).item() == pytest.approx(1.0)
-    assert metrics.overlap(inside, alone).item() == 0.0
-    assert metrics.overlap(torch.stack([square, square + 2.0]), both).item() == 0.0
+    assert overlap(inside, both).item() == pytest.approx(1.0)
+    assert overlap(inside, alone).item() == 0.0
+    assert overlap(torch.stack([square, square + 2.0]), both).item() == 0.0

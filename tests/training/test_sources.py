@@ -13,9 +13,9 @@ from training.data.sample import concatenated, uv_from_camera
 from training.data.shard_source import ShardSource
 from training.data.sources import PreparedSource, stream_seed
 from training.data.synthetic_source import SyntheticSource, validation_samples
+from training.distributed import World
 from training.synthetic.settings import Settings
 from training.synthetic.shards import Stream, write_shards
-from training.trainer.distributed import World
 
 CPU = torch.device("cpu")
 SCENES = Settings(backgrounds=2)

@@ -19,8 +19,7 @@ from torch import Tensor
 from inference_core.geometry.rotations import exp, turn_to_ray
 from inference_core.tracking.expected_hands import INTERPOLATED_FRAMES, INTERPOLATED_SCORE
 from inference_core.two_hand.records import Conditioning
-from training.data.sample import Sample
-from training.evaluation.metrics import overlap
+from training.data.sample import Sample, overlap
 
 # Landmarks of each finger (thumb to pinky), root to tip, and how far along the finger each sits.
 FINGERS_21 = torch.arange(1, 21).reshape(5, 4)

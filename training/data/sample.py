@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from inference_core.two_hand.records import Conditioning
     from training.data.hand_crops import HandCrops
 
-# The unit in which lengths are learnt: the release's, about one hand's length.
-HAND_UNIT_M = 0.15
 
 BACKGROUND, LEFT_HAND, RIGHT_HAND = 0, 1, 2
+_TINY_UV = 1e-6
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,17 @@ def uv_from_camera(points_cam_m: Tensor, K: Tensor, crop_px: int) -> Tensor:
     """
     pixels_h = points_cam_m @ K.transpose(-1, -2)
     return pixels_h[..., :2] / pixels_h[..., 2:].clamp(min=0.01) * (2.0 / crop_px) - 1.0
+
+
+def overlap(joints_uv: Tensor, present: Tensor) -> Tensor:
+    """(...,) intersection over the smaller of the hands' boxes in the picture, 0..1; 0 where a hand is absent.
+
+    joints_uv (..., S, 21, 2), present (..., S) bool.
+    """
+    low, high = joints_uv.amin(dim=-2), joints_uv.amax(dim=-2)
+    sizes = (high - low).clamp(min=_TINY_UV).prod(dim=-1)
+    shared = (high.amin(dim=-2) - low.amax(dim=-2)).clamp(min=0).prod(dim=-1)
+    return shared / sizes.amin(dim=-1) * present.all(dim=-1)
 
 
 def _fields(sample: Sample) -> list[tuple[str, object]]:

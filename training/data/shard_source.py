@@ -22,9 +22,9 @@ from inference_core.shared.errors import RequestError
 from training.data.sample import Sample
 from training.data.sources import TRAINING_STREAM, stream_seed
 from training.data.synthetic_source import training_sample
+from training.distributed import ALONE, World
 from training.synthetic.batch import SyntheticBatch
 from training.synthetic.shards import Stream, read_shard, read_stream
-from training.trainer.distributed import ALONE, World
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from training.data.augment import AugmentSettings, augmented
 from training.data.conditioning_noise import ConditioningNoise, with_degraded_conditioning
 from training.data.sample import Sample
-from training.trainer.distributed import ALONE, World
+from training.distributed import ALONE, World
 
 # Seeds of streams that must not meet: what is drawn for training, for the degradation, and for validation sets.
 TRAINING_STREAM, AUGMENT_STREAM, VALIDATION_STREAM = 1, 2, 3

@@ -6,20 +6,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from inference_core.hand_model.hand import HandModel
-from training.config import DataSettings
 from training.data.hic import FITS, HandsInAction
 from training.data.item import DamagedItemError, DataSetError, StoredItem, sample_from_items, stacked
 from training.data.prepared import PreparedHands
 from training.data.processed import ProcessedInterHand
 from training.data.sample import Sample
 from training.data.sources import TRAINING_STREAM, stream_seed
-from training.trainer.distributed import ALONE, World
+from training.distributed import ALONE, World
 
 # So many damaged items in a row say that the data set, not an item, is broken.
 _MOST_DAMAGED = 50
@@ -46,19 +46,19 @@ class ReadBatch:
     skipped: list[str]
 
 
-def open_data_set(data: DataSettings, hand: HandModel, split: str = "train") -> StoredSet:
-    """The data set under data.root in whichever of the known layouts it is. Raises DataSetError naming
+def open_data_set(root: Path | None, hand: HandModel, split: str = "train") -> StoredSet:
+    """The data set under `root` in whichever of the known layouts it is. Raises DataSetError naming
     what is missing.
     """
-    if data.root is None or not data.root.exists():
-        raise DataSetError(f"{data.root}: no such folder. Name the data set's folder with --data.root.")
-    if (data.root / FITS).exists():
+    if root is None or not root.exists():
+        raise DataSetError(f"{root}: no such folder. Name the data set's folder with --data.root.")
+    if (root / FITS).exists():
         if split != "test":
-            raise DataSetError(f"{data.root} holds Hands in Action, which is for testing only: --split test.")
-        return HandsInAction.opened(data.root, hand)
-    if (data.root / split / PreparedHands.TABLE).exists():
-        return PreparedHands.opened(data.root, split, hand)
-    return ProcessedInterHand.opened(data.root, split, hand)
+            raise DataSetError(f"{root} holds Hands in Action, which is for testing only: --split test.")
+        return HandsInAction.opened(root, hand)
+    if (root / split / PreparedHands.TABLE).exists():
+        return PreparedHands.opened(root, split, hand)
+    return ProcessedInterHand.opened(root, split, hand)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from torch import Tensor
 from inference_core.hand_model.hand import HandModel
 from training.data.augment import straightened
 from training.data.sample import BACKGROUND, RIGHT_HAND, Sample, concatenated, uv_from_camera
+from training.distributed import ALONE, World
 from training.synthetic.batch import HIDDEN_BY_SELF, VISIBLE, SyntheticBatch
 from training.synthetic.generate import generate
 from training.synthetic.settings import Settings as SceneSettings
-from training.trainer.distributed import ALONE, World
 
 # How much of a joint behind its own hand is as good as seen to a landmark network, which knows hands.
 _SELF_HIDDEN_SEEN = 0.6

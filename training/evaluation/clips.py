@@ -32,6 +32,7 @@ from inference_core.stages import (
     track,
 )
 from inference_core.tracking.assign import TrackSettings
+from training.data.sample import overlap
 from training.evaluation import metrics
 from training.evaluation.scoring import OVERLAPPING
 from training.synthetic.sequence import SyntheticClip, generate_sequence
@@ -109,7 +110,7 @@ def evaluate_clip(seed: int, clip: SyntheticClip, run: Run) -> ClipResult:
     assert tracks is not None and predictions is not None
     present = clip.present.cpu().numpy().astype(bool)
     true_joints = clip.joints_cam_m.cpu().double()
-    overlaps = metrics.overlap(clip.joints_px.cpu(), clip.present.cpu().bool()) >= OVERLAPPING
+    overlaps = overlap(clip.joints_px.cpu(), clip.present.cpu().bool()) >= OVERLAPPING
     errors: dict[str, ClipErrors] = {}
     for method, shot in shots.items():
         assert shot.solution is not None

@@ -32,14 +32,15 @@ from inference_core.shared.errors import DuohandError
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.weights import load_weights
-from training.config import DataSettings
 from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING, with_degraded_conditioning
 from training.data.sample import Sample
 from training.evaluation import real
+from training.evaluation.curves import read_curves
 from training.evaluation.report import plot_bars, plot_curves, published_text, save_json, table_text
 from training.evaluation.scoring import (
     Measurements,
     Predicted,
+    evaluating,
     groups,
     joined,
     measured,
@@ -47,8 +48,6 @@ from training.evaluation.scoring import (
     summarised,
 )
 from training.synthetic.settings import Settings as SceneSettings
-from training.trainer.learner import evaluating
-from training.trainer.run_folder import read_curves
 
 _BATCH = 32
 _STAGE_ERROR = re.compile(r"stage\d/mpjpe_wrist")
@@ -234,7 +233,7 @@ def stored_batches(arguments: argparse.Namespace, device: torch.device) -> Itera
     from training.data.stored import in_order, open_data_set
 
     hand = load_hand_model(arguments.mano)
-    stored = open_data_set(DataSettings(source="interhand", root=arguments.root), hand, arguments.split)
+    stored = open_data_set(arguments.root, hand, arguments.split)
     for sample, skipped in in_order(stored, _BATCH, device):
         for message in skipped:
             print(f"skipped: {message}", file=sys.stderr)

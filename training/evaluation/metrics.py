@@ -126,16 +126,5 @@ def hand_distance_m(joints_cam_m: Tensor) -> Tensor:
     return torch.cdist(joints_cam_m[..., 0, :, :], joints_cam_m[..., 1, :, :]).flatten(-2).amin(dim=-1)
 
 
-def overlap(joints_uv: Tensor, present: Tensor) -> Tensor:
-    """(...,) intersection over the smaller of the hands' boxes in the picture, 0..1; 0 where a hand is absent.
-
-    joints_uv (..., S, 21, 2), present (..., S) bool.
-    """
-    low, high = joints_uv.amin(dim=-2), joints_uv.amax(dim=-2)
-    sizes = (high - low).clamp(min=_TINY_M).prod(dim=-1)
-    shared = (high.amin(dim=-2) - low.amax(dim=-2)).clamp(min=0).prod(dim=-1)
-    return shared / sizes.amin(dim=-1) * present.all(dim=-1)
-
-
 def _bone_length(joints_m: Tensor) -> Tensor:
     return (joints_m[..., MIDDLE_MCP_21, :] - joints_m[..., WRIST, :]).norm(dim=-1)

@@ -6,14 +6,15 @@ B batch, S side. A value that is not defined (an absent hand, an offset with one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inference_core.two_hand.records import DirOutput, HandStage
-from training.data.sample import Sample
+from training.data.sample import Sample, overlap
 from training.evaluation import metrics
 
 # Bins of the distance between the nearest joints of the two hands, metres.
@@ -80,7 +81,7 @@ def groups(truth: Sample) -> Measurements:
     masks = {
         name: both & (distance >= low) & (distance < high) for name, (low, high) in DISTANCE_BINS_M.items()
     }
-    masks["overlapping"] = metrics.overlap(truth.joints_uv, truth.present) >= OVERLAPPING
+    masks["overlapping"] = overlap(truth.joints_uv, truth.present) >= OVERLAPPING
     masks["one hand"] = truth.present.sum(dim=1) == 1
     return {name: mask.cpu() for name, mask in masks.items()}
 
@@ -117,3 +118,15 @@ def _where_present(value: Tensor, present: Tensor) -> Tensor:
     if value.ndim == 1:
         return value
     return torch.where(present, value, torch.full_like(value, float("nan")))
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Generator[None]:
+    """Eval mode and no gradients inside; the mode before is put back."""
+    before = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(before)

@@ -13,8 +13,8 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.shared.errors import RequestError
 from training.data.sample import Sample, uv_from_camera
 from training.data.sources import epoch_rows
+from training.distributed import ALONE, World
 from training.feature_cache.store import StoredSet
-from training.trainer.distributed import ALONE, World
 
 # One file in this many of each kind is kept for validation.
 _VALIDATION_EVERY = 20

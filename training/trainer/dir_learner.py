@@ -12,10 +12,10 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.records import Conditioning, DirOutput
-from training.config import Experiment, OptimiserSettings
+from training.config import Experiment, LossWeights, OptimiserSettings
 from training.data.sample import Sample
 from training.trainer.learner import Learner
-from training.trainer.supervision import LossWeights, supervise
+from training.trainer.supervision import supervise
 
 
 class DirLearner(Learner[DirNetwork, Sample]):

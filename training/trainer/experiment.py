@@ -19,12 +19,12 @@ from inference_core.two_hand.weights import SHIPPED_FOLDER, WeightsCard, load_we
 from training.config import Experiment, experiment_json
 from training.convert.backbone import load_pretrained
 from training.data.sources import AheadSource, PreparedSource, SampleSource
-from training.data.validation_set import ValidationSet
+from training.distributed import World, join_world, leave_world
+from training.evaluation.curves import read_curves
 from training.feature_cache.store import REFINED
 from training.trainer.dir_learner import DirLearner
-from training.trainer.distributed import World, join_world, leave_world
 from training.trainer.loop import TrainingResult, train
-from training.trainer.run_folder import read_curves
+from training.trainer.validation_set import ValidationSet
 
 WEIGHTS_FOLDER = "weights"
 
@@ -116,7 +116,7 @@ def data_source(experiment: Experiment, hand: HandModel, device: torch.device, w
         )
     from training.data.stored import StoredSource, open_data_set
 
-    return StoredSource(open_data_set(data, hand), size, run.seed, data.workers, device, world)
+    return StoredSource(open_data_set(data.root, hand), size, run.seed, data.workers, device, world)
 
 
 def write_weights(experiment: Experiment, result: TrainingResult[DirNetwork], hand: HandModel) -> None:

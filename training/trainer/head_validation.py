@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from inference_core.landmarks.landmark_head import LandmarkHead
+from training.evaluation.scoring import evaluating
 from training.hand_crops.made import TOUCHING_M
 from training.hand_crops.shards import CropSet
-from training.trainer.learner import evaluating
 
 _BATCH = 64
 _MOST_CROPS = 900

@@ -20,9 +20,9 @@ from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import PARENTS_21
 from training.config import HeadExperiment, OptimiserSettings
+from training.distributed import ALONE
 from training.feature_cache.store import write_columns
 from training.hand_crops.shards import CropSet, training_shards, validation_shards
-from training.trainer.distributed import ALONE
 from training.trainer.head_validation import head_errors
 from training.trainer.learner import Learner
 from training.trainer.loop import TrainingResult, train

@@ -8,8 +8,6 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -92,18 +90,6 @@ class AveragedNetwork(Generic[Network]):
         """Moves the average towards the network after optimiser step number `step`."""
         keep = min(self.decay, (step + 1) / (step + 10))
         torch._foreach_lerp_(self._own, self._live, 1 - keep)  # pyright: ignore[reportPrivateUsage]
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Generator[None]:
-    """Eval mode and no gradients inside; the mode before is put back."""
-    before = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(before)
 
 
 def _floating(network: nn.Module) -> list[Tensor]:

@@ -18,14 +18,14 @@ from tqdm import tqdm
 
 from inference_core.shared.errors import DuohandError
 from training.config import Plan, experiment_json
-from training.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.trainer.distributed import (
+from training.distributed import (
     World,
     any_process,
     is_spread,
     mean_over_processes,
     with_shared_batch_norm,
 )
+from training.trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.trainer.learner import (
     AveragedNetwork,
     Batch,

@@ -20,17 +20,13 @@ from numpy.typing import NDArray
 from inference_core.shared.skeleton import PARENTS_21
 from training.config import Plan, experiment_json
 from training.data.sample import Sample
+from training.evaluation.curves import CURVES_FILE, read_curves
 from training.evaluation.scoring import Predicted
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-CURVES_FILE, SETTINGS_FILE, CODE_FILE, BAD_BATCH_FILE = (
-    "curves.jsonl",
-    "experiment.json",
-    "code.txt",
-    "bad_batch.pt",
-)
+SETTINGS_FILE, CODE_FILE, BAD_BATCH_FILE = "experiment.json", "code.txt", "bad_batch.pt"
 _SIDE_COLOURS = ((80, 160, 255), (255, 140, 60))
 _PICTURE_COLUMNS, _PICTURE_ROWS = 6, 2
 
@@ -84,20 +80,6 @@ class RunFolder:
         """Flushes what is still in memory."""
         if self.tensorboard is not None:
             self.tensorboard.close()
-
-
-def read_curves(folder: Path) -> list[dict[str, Any]]:
-    """All whole lines of a run's curves; a last line that a kill cut short is left out."""
-    path = folder / CURVES_FILE
-    if not path.exists():
-        return []
-    lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines
 
 
 def code_state() -> str:

@@ -5,47 +5,17 @@ Lengths are learnt in units of 0.15 m, everything relative to the wrist: the rel
 middle MCP and its network the wrist, which agree only where one root is chosen; ours is the wrist throughout.
 """
 
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor
 
+from inference_core.two_hand.hand_parameters import OFFSET_UNIT_M
 from inference_core.two_hand.records import DirOutput, HandStage
-from training.data.sample import HAND_UNIT_M, Sample
+from training.config import LossWeights
+from training.data.sample import Sample
+from training.distributed import gathered
 from training.trainer import losses
-from training.trainer.distributed import gathered
 
 TOTAL = "total"
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """What each term counts. The release's terms by default; the last five are ours and 0 in the paper's presets.
-
-    plain_l1: L1 in place of SmoothL1 (ablation). earlier_stages: what stages before the last count, each.
-    """
-
-    joints: float = 10.0
-    vertices: float = 10.0
-    joints_uv: float = 10.0
-    vertices_uv: float = 10.0
-    offset: float = 10.0
-    edge: float = 1.0
-    normal: float = 0.1
-    dense: float = 1.0
-    side_mask: float = 0.1
-    lovasz: float = 0.1
-    plain_l1: bool = False
-    earlier_stages: float = 1.0
-    presence: float = 0.0
-    uncertainty: float = 0.0
-    rotations: float = 0.0
-    betas: float = 0.0
-
-    @property
-    def need_vertices(self) -> bool:
-        """Whether any term looks at the skin."""
-        return any((self.vertices, self.vertices_uv, self.edge, self.normal))
 
 
 def supervise(output: DirOutput, truth: Sample, faces: Tensor, weights: LossWeights) -> dict[str, Tensor]:
@@ -65,14 +35,15 @@ def supervise(output: DirOutput, truth: Sample, faces: Tensor, weights: LossWeig
 def _stage(stage: HandStage, truth: Sample, faces: Tensor, weights: LossWeights) -> dict[str, Tensor]:
     distance = losses.l1 if weights.plain_l1 else losses.smooth_l1
     present, both = truth.present, truth.both_present
-    joints, true_joints = stage.joints_m / HAND_UNIT_M, truth.joints_rel_m / HAND_UNIT_M
+    joints, true_joints = stage.joints_m / OFFSET_UNIT_M, truth.joints_rel_m / OFFSET_UNIT_M
     terms = {
         "joints": weights.joints * distance(joints, true_joints, present),
         "joints_uv": weights.joints_uv * distance(stage.joints_uv, truth.joints_uv, present),
-        "offset": weights.offset * distance(stage.offset_m / HAND_UNIT_M, truth.offset_m / HAND_UNIT_M, both),
+        "offset": weights.offset
+        * distance(stage.offset_m / OFFSET_UNIT_M, truth.offset_m / OFFSET_UNIT_M, both),
     }
     if stage.vertices_m is not None and stage.vertices_uv is not None:
-        vertices, true_vertices = stage.vertices_m / HAND_UNIT_M, truth.vertices_rel_m / HAND_UNIT_M
+        vertices, true_vertices = stage.vertices_m / OFFSET_UNIT_M, truth.vertices_rel_m / OFFSET_UNIT_M
         terms |= {
             "vertices": weights.vertices * distance(vertices, true_vertices, present),
             "vertices_uv": weights.vertices_uv * distance(stage.vertices_uv, truth.vertices_uv, present),
@@ -95,7 +66,7 @@ def _own_terms(stage: HandStage, truth: Sample, weights: LossWeights) -> dict[st
         terms["presence"] = weights.presence * losses.presence(stage.presence_logit, present)
     if weights.uncertainty and stage.log_sigma is not None:
         uv_error = (stage.joints_uv - truth.joints_uv).norm(dim=-1).mean(dim=-1)
-        joint_error = (stage.joints_m - truth.joints_rel_m).norm(dim=-1).mean(dim=-1) / HAND_UNIT_M
+        joint_error = (stage.joints_m - truth.joints_rel_m).norm(dim=-1).mean(dim=-1) / OFFSET_UNIT_M
         nll = losses.uncertainty_nll(uv_error, stage.log_sigma[..., 0], present)
         nll = nll + losses.uncertainty_nll(joint_error, stage.log_sigma[..., 1], present)
         terms["uncertainty"] = weights.uncertainty * nll

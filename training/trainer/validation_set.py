@@ -14,9 +14,8 @@ from training.config import Experiment
 from training.data.conditioning_noise import NO_CONDITIONING, with_degraded_conditioning
 from training.data.sample import Sample
 from training.data.sources import VALIDATION_STREAM, stream_seed
-from training.evaluation.scoring import groups, joined, measured, predicted_by_stage, summarised
+from training.evaluation.scoring import evaluating, groups, joined, measured, predicted_by_stage, summarised
 from training.trainer.dir_learner import DirLearner
-from training.trainer.learner import evaluating
 from training.trainer.run_folder import RunFolder, hands_picture
 
 _CHUNK = 64
