@@ -20,6 +20,8 @@ from .axes import ARMATURE_FROM_REST, Floats, world_from_cameras
 
 EULER_TOLERANCE_RAD = 0.01  # half a degree; a finger's end strays by a millimetre
 MOST_PARTS = 32  # keys to a frame at most
+EULER_ORDERS = ("XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX")
+_FEW_STRAYS = 10  # spans; so few are not worth a word
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,26 @@ def strays_between(angles: Floats, rotations_wxyz: Floats, order: str) -> Floats
         meant = quaternions.slerp(rotations_wxyz[:-1], rotations_wxyz[1:], part)
         worst = np.maximum(worst, quaternions.angle_between(played, meant))
     return worst
+
+
+def better_order(rotations_wxyz: Floats, order: str) -> tuple[str, int, int] | None:
+    """An order in which far fewer spans between rows leave the motion (K, N, 4), and how many do in it and in `order`.
+
+    None where no order is much better, or hardly any span strays.
+    """
+    strays = _straying(rotations_wxyz, order)
+    if strays <= _FEW_STRAYS:
+        return None
+    best, fewest = min(
+        ((other, _straying(rotations_wxyz, other)) for other in EULER_ORDERS if other != order),
+        key=lambda item: item[1],
+    )
+    return (best, fewest, strays) if fewest <= strays / 2 else None
+
+
+def _straying(rotations_wxyz: Floats, order: str) -> int:
+    angles = eulers_from_quaternions(rotations_wxyz, order)
+    return int((strays_between(angles, rotations_wxyz, order) > EULER_TOLERANCE_RAD).sum())
 
 
 def refined_eulers(rotations_wxyz: Floats, order: str, moving: NDArray[np.bool_]) -> tuple[Floats, Floats]:

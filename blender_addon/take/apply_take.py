@@ -17,7 +17,7 @@ from inference_core.shared.take import Take
 from ..scene import camera as cameras
 from ..scene import fcurves, hand_curves, hand_keys, hand_mesh, hand_rig, motion, paths, plate, shot
 from ..scene.axes import Floats, place_under_camera
-from ..scene.rest_bones import rest_bones, side_name
+from ..scene.rest_bones import bone_names, rest_bones, side_name
 from . import markers
 from .identity import check_editable, find_shot, footage_file, shot_name, stated_footage
 from .rate import set_rate
@@ -73,6 +73,8 @@ def apply_steps(
     rigs: dict[int, bpy.types.Object] = {}
     for side in wanted:
         rigs[side] = yield from _set_hand(collection, take, side, frames, layout)
+    if layout.rotation_mode != hand_keys.QUATERNION:
+        warnings += _order_advice(take, rigs, layout)
     if not rigs:
         warnings.append("No hand was found in this take: there is a camera and nothing to move.")
     yield
@@ -218,6 +220,25 @@ def _set_hand(
     if kept is not None:
         hand_curves.put_back(rig, kept)
     return armature
+
+
+def _order_advice(take: Take, rigs: dict[int, bpy.types.Object], layout: Layout) -> list[str]:
+    """A line for each hand whose motion another order of angles would follow with far fewer keys."""
+    said: list[str] = []
+    for side, armature in rigs.items():
+        names = bone_names(side)
+        data: Any = armature.data
+        turns = motion.solved_motion(
+            take, side, hand_rig.rest_frames(data, names), layout.scale
+        ).rotations_wxyz
+        better = motion.better_order(turns, layout.rotation_mode)
+        if better is not None:
+            order, fewest, strays = better
+            said.append(
+                f"{armature.name}: {strays} spans between frames need keys of their own in {layout.rotation_mode}; in "
+                f"{order} only {fewest}. Load the take with Rotation {order} Euler."
+            )
+    return said
 
 
 def _set_keys(

@@ -20,6 +20,7 @@ from inference_core.shared.errors import DuohandError
 from inference_core.shared.take import load_take, save_take
 
 from ..scene.axes import eye_level
+from ..scene.motion import EULER_ORDERS
 from ..scene.paths import absolute
 from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
 from ..scene.shot import active_shot, shots, units_per_metre
@@ -35,10 +36,7 @@ _ASKED: Final[Any] = {"SKIP_SAVE"}
 
 ROTATION_ITEMS: Final = (
     ("QUATERNION", "Quaternion", "Four curves a bone, without gimbal lock"),
-    *(
-        (order, f"{order} Euler", "Three curves a bone, turned in this order")
-        for order in ("XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX")
-    ),
+    *((order, f"{order} Euler", "Three curves a bone, turned in this order") for order in EULER_ORDERS),
 )
 
 

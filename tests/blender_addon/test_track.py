@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from blender_addon.cleanup.edits import deleted, held, refilled, smoothed, turned_over
+from blender_addon.scene.motion import better_order
 from blender_addon.scene.track import HandTrack, inside, merged, rows_of, runs
 from inference_core.shared import quaternions
 
@@ -102,3 +103,16 @@ def test_turning_over_twice_is_the_identity_and_keeps_flexion() -> None:
     np.testing.assert_array_equal(turned_over(turned_over(turns)), turns)
     flexion = quaternions.exp(np.array([0.7, 0.0, 0.0]))
     np.testing.assert_array_equal(turned_over(flexion), flexion)
+
+
+def test_another_order_is_proposed_where_angles_leave_the_motion() -> None:
+    """In XYZ a turn about y by a right angle is gimbal lock: a hand that wobbles there is better keyed otherwise."""
+    time = np.linspace(0, 18, 120)
+    about_y = quaternions.exp(np.pi / 2 * np.array([0.0, 1.0, 0.0]))
+    wobble = quaternions.exp(0.2 * np.stack([np.sin(3 * time), np.cos(2 * time), np.sin(5 * time)], 1))
+    turns = quaternions.continuous(quaternions.multiply(about_y, wobble))[:, None]
+    better = better_order(turns, "XYZ")
+    assert better is not None
+    order, fewest, strays = better
+    assert fewest <= strays / 2 and better_order(turns, order) is None
+    assert better_order(wobble[:, None], "XYZ") is None

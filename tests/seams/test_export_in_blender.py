@@ -4,7 +4,9 @@
 import json
 import re
 import shutil
+import struct
 import subprocess
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -128,9 +130,52 @@ def test_one_side_is_exported_alone(sides, tmp_path):
     assert set(read_heads()) == {("LEFT", "RIGHT").index(sides)}
 
 
+needs_assimp = pytest.mark.skipif(
+    shutil.which("assimp") is None, reason="assimp is missing: apt-get install assimp-utils"
+)
+
+
+@needs_assimp
+@pytest.mark.parametrize(
+    ("preset", "up"), [("BLENDER", 1), ("UNREAL", 2), ("UNITY", 1), ("MAYA", 1)], ids=lambda item: str(item)
+)
+@pytest.mark.parametrize("unit_scale", [1.0, 0.01])
+def test_each_presets_units_and_axes_are_what_its_file_says_and_assimp_reads(
+    preset, up, unit_scale, tmp_path
+):
+    scene = scenes.empty_scene()
+    scene.unit_settings.scale_length = unit_scale
+    shot = scenes.load("one_frame")
+    skins = [scenes.hand(shot, side).duohand.skin for side in (0, 1)]
+    points_m = np.array([vertex.co for skin in skins for vertex in skin.data.vertices]) * unit_scale
+    path = tmp_path / "hands.fbx"
+    assert bpy.ops.duohand.export_fbx(filepath=str(path), preset=preset) == {"FINISHED"}
+    told = subprocess.run(["assimp", "info", str(path)], capture_output=True, text=True, check=True).stdout
+    low, high = (
+        np.array([float(value) for value in re.search(rf"{edge} point\s+\((.+)\)", told)[1].split()])
+        for edge in ("Minimum", "Maximum")
+    )
+    assert setting(path, "UpAxis", "<i") == up and setting(path, "UpAxisSign", "<i") == 1
+    metres = setting(path, "UnitScaleFactor", "<d") / 100
+    assert np.ptp([low[0], high[0]]) * metres == pytest.approx(np.ptp(points_m[:, 0]), rel=1e-3)
+    # The hands lie palm down at rest: how thick they are, and which side is up, tells the axis.
+    assert (low[up] * metres, high[up] * metres) == pytest.approx(
+        (points_m[:, 2].min(), points_m[:, 2].max()), rel=1e-3, abs=1e-4
+    )
+
+
+def setting(path: Path, name: str, form: str) -> float:
+    """A number among the global settings of a binary FBX file: the last value of the property of that name."""
+    content = path.read_bytes()
+    after = content.index(struct.pack("<cI", b"S", len(name)) + name.encode())
+    kind = b"D" if form == "<d" else b"I"
+    start = content.index(kind, content.index(b"S\x00\x00\x00\x00", after)) + 1
+    return struct.unpack_from(form, content, start)[0]
+
+
+@needs_assimp
 @pytest.mark.parametrize("kind", ["fbx", "glb"])
 def test_assimp_reads_sixteen_bones_a_hand_and_the_motion(kind, tmp_path):
-    assert shutil.which("assimp"), "assimp is missing: apt-get install assimp-utils"
     scenes.empty_scene()
     scenes.load("two_hands")
     path = tmp_path / f"hands.{kind}"
