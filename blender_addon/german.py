@@ -68,7 +68,7 @@ GERMAN: Final = {
     "Step": "Schritt",
     "First frame of the footage to capture": "Erstes Bild der Aufnahme, das erfasst wird",
     "Last frame of the footage to capture": "Letztes Bild der Aufnahme, das erfasst wird",
-    "Capture every so many frames": "Nur jedes so vielte Bild erfassen",
+    "Capture every Nth frame": "Nur jedes n-te Bild erfassen",
     "Frame Rate": "Bildrate",
     "Frames a second of the footage": "Bilder je Sekunde der Aufnahme",
     "Frames a second of the pictures": "Bilder je Sekunde der Sequenz",
