@@ -37,7 +37,8 @@ def read_exr(path: Path, limits: Limits) -> tuple[Floats, float]:
                 planes = [np.asarray(part.channels[name].pixels, np.float32) for name in names]
                 linear = _in_srgb(np.stack(planes, -1), part.header)
                 return _in_display_window(linear, part.header), float(part.header.get("pixelAspectRatio", 1))
-        broken = any(not part.channels for part in file.parts)  # OpenEXR says so on stderr alone
+        # What broke off has no parts; OpenEXR says so on stderr alone.
+        broken = not file.parts or any(not part.channels for part in file.parts)
     if broken:
         raise FootageError(f"{path} is cut short or damaged. Bring it again from where it came from.")
     raise FootageError(f"{path} holds no R, G, B and no Y channel that could be shown.")

@@ -132,6 +132,16 @@ def test_aces_colours_come_out_as_srgbs(tmp_path: Path, chromaticities: tuple[fl
     assert np.abs(image[5, -5].astype(int) - 188).max() <= 2  # white stays white
 
 
+def test_an_exr_that_breaks_off_is_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.exr"
+    noise = np.random.default_rng(0).random((64, 96, 3), dtype=np.float32)
+    with OpenEXR.File({}, {"RGB": noise}) as file:
+        file.write(str(path))
+    path.write_bytes(path.read_bytes()[:-600])
+    with pytest.raises(FootageError, match="damaged"):
+        list(open_footage(path))
+
+
 def test_an_anamorphic_exr_becomes_as_wide_as_it_is_meant(tmp_path: Path) -> None:
     path = write_exr(tmp_path / "a.exr", np.ones((HEIGHT, WIDTH, 3), np.float32), {"pixelAspectRatio": 2.0})
     assert open_footage(path).info.size_px == (2 * WIDTH, HEIGHT)
