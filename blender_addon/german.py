@@ -340,7 +340,7 @@ GERMAN: Final = {
     "Last scene frame of the range": "Letztes Bild des Bereichs in der Szene",
     "Which hands are changed": "Welche Hände geändert werden",
     "Active": "Aktive",
-    "The active hand, or both where none is active": "Die aktive Hand, oder beide, wo keine aktiv ist",
+    "The active hand and those selected with it; both where none is active": "Die aktive Hand und die mit ihr gewählten; beide, wenn keine aktiv ist",
     "Both hands": "Beide Hände",
     "The left hand": "Die linke Hand",
     "The right hand": "Die rechte Hand",

@@ -13,7 +13,7 @@ from .hand_curves import HandRig, hand_rigs
 from .shot import active_shot
 
 HANDS_ITEMS: Final = (
-    ("ACTIVE", "Active", "The active hand, or both where none is active"),
+    ("ACTIVE", "Active", "The active hand and those selected with it; both where none is active"),
     ("BOTH", "Both", "Both hands"),
     ("LEFT", "Left", "The left hand"),
     ("RIGHT", "Right", "The right hand"),
@@ -26,7 +26,8 @@ def chosen_hands(context: bpy.types.Context, hands: str) -> list[HandRig]:
     if hands == "ACTIVE":
         active = context.view_layer.objects.active
         mine = [rig for rig in rigs if active in (rig.armature, rig.armature.duohand.skin)]
-        rigs = mine or rigs
+        with_it = [rig for rig in rigs if rig in mine or rig.armature.select_get()]
+        rigs = with_it if mine else rigs
     elif hands != "BOTH":
         rigs = [rig for rig in rigs if rig.side == (LEFT if hands == "LEFT" else RIGHT)]
     if not rigs:
