@@ -114,15 +114,8 @@ def _capture(line: str, threads: int, board: Any, name: str) -> Outcome:
 
 
 def _connect(ray: Any, address: str) -> None:
-    # A cluster's processes import this package by path, as this one does.
-    environment = {"env_vars": {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}}
     try:
-        ray.init(
-            address=None if address == LOCAL else address,
-            log_to_driver=False,
-            include_dashboard=False,
-            runtime_env=environment,
-        )
+        ray.init(address=None if address == LOCAL else address, log_to_driver=False, include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0]
         raise RequestError(
