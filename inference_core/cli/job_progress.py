@@ -3,6 +3,7 @@
 
 import time
 from types import TracebackType
+from typing import Self
 
 from inference_core.shared.stages import STAGE_LABELS
 
@@ -17,7 +18,7 @@ class JobProgress:
         self._stage = ""
         self._told_s = 0.0
 
-    def __enter__(self) -> "JobProgress":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
