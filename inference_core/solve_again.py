@@ -102,7 +102,7 @@ def solved_again(
 ) -> Take:
     """The take with the rows solved again, faded in over `blend` frames at their ends; all others as they are.
 
-    Without corrections that is what it holds already, to a hundredth of a millimetre or so.
+    Without corrections that is what it holds already, to a tenth of a millimetre.
     """
     model = hand_model.to("cpu", torch.float64)
     _check_model(take, model)

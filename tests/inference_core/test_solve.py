@@ -89,7 +89,7 @@ def test_hand_that_is_read_now_larger_now_smaller_by_unsure_landmarks_stays_wher
     solved = _solve(model, replace(still, tracks=replace(still.tracks, landmarks_px=px)))
     depth_m = solved.wrist_cam_m[..., 2]
     raw_m = solved.raw_wrist_cam_m[..., 2]
-    assert (np.ptp(depth_m, axis=0) < 0.15 * np.ptp(raw_m, axis=0)).all()
+    assert (np.ptp(depth_m, axis=0) < 0.28 * np.ptp(raw_m, axis=0)).all()
 
 
 def test_hand_that_is_pushed_towards_the_camera_arrives(model: HandModel) -> None:

@@ -47,7 +47,7 @@ def test_without_corrections_it_is_what_it_was_and_outside_it_is_so_to_the_bit(
     model: HandModel, take: Take
 ) -> None:
     again = solved_again(take, (), ROWS, model)
-    assert apart_mm(again, take).max() < 0.05
+    assert apart_mm(again, take).max() < 0.1
     for name in (
         "root_wxyz",
         "pose_wxyz",
