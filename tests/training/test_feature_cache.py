@@ -219,7 +219,7 @@ def test_a_set_is_made_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     make_set(tmp_path, [("clip", 0), ("clip", 1)], clip_frames=3, seed=1, backgrounds=2)
     assert (tmp_path / "clip-000000.safetensors").stat().st_mtime_ns == before
     paths = sorted(tmp_path.glob("*.safetensors"))
-    with pytest.raises(SetError, match=r"training\.feature_cache\.refine"):
+    with pytest.raises(SetError, match="python -m training cache refine"):
         StoredSet(tmp_path, paths)
     refine_set(tmp_path, untaught_head(tmp_path.parent))
     assert (tmp_path / REFINED / HEAD_FILE).is_file()
