@@ -11,23 +11,15 @@ gigabytes of CUDA.
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from tools.blender_environments import ROOT, interpreter
 
-_PACKAGES = (
-    "numpy>=2",
-    "opencv-python-headless>=4.9,<5",
-    "safetensors>=0.4",
-    "scipy>=1.11",
-    "av>=18,<19",
-    "OpenEXR>=3.3,<4",
-    "platformdirs>=4",
-    "pytest>=8",
-    "pytest-xdist>=3.5",
-    "hypothesis>=6.100",
-    "matplotlib>=3.8",
-)
+# Beside the core's own requirements: numpy as Blender brings it, and what its tests need.
+_PACKAGES = ("numpy>=2", "pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "matplotlib>=3.8")
+# They come with torch or not at all.
+_WITH_TORCH = ("torch", "openvino")
 _ALL = ("tests/inference_core", "tests/seams")
 _WITHOUT_TORCH = ("tests",)
 
@@ -39,7 +31,7 @@ def main(version: str) -> int:
     torch = _cpu_torch()
     if not python.exists():
         subprocess.run([interpreter(version), "-m", "venv", str(folder)], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", *_PACKAGES, *torch]
+        install = [str(python), "-m", "pip", "install", "--quiet", *_PACKAGES, *_core_requirements(), *torch]
         subprocess.run(install, check=True)
     if torch:
         chosen = _ALL
@@ -53,6 +45,12 @@ def main(version: str) -> int:
     return subprocess.run(
         [str(python), "-m", "pytest", "-q", "-m", marks, *chosen], cwd=ROOT, check=False
     ).returncode
+
+
+def _core_requirements() -> list[str]:
+    """What the core needs wherever it runs, by pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [wanted for wanted in project["dependencies"] if not wanted.startswith(_WITH_TORCH)]
 
 
 def _cpu_torch() -> tuple[str, ...]:
