@@ -167,9 +167,9 @@ def click_tab(sidebar: bpy.types.Region) -> Iterator[float]:
 
 
 def click_capture(sidebar: bpy.types.Region) -> Iterator[float]:
-    """Click down the sidebar's middle until the capture runs; what lies above the button opens no window."""
+    """Click down the sidebar's middle until the capture runs; it begins below the panel's header, which would close it."""
     x = sidebar.x + sidebar.width // 2 - 10
-    for y in range(sidebar.y + sidebar.height - 330, sidebar.y + 40, -12):
+    for y in range(sidebar.y + sidebar.height - 348, sidebar.y + 40, -12):
         yield from click(x, y)
         if runs().state is not None or runs().outcomes:
             return
