@@ -167,7 +167,7 @@ def click_tab(sidebar: bpy.types.Region) -> Iterator[float]:
 
 
 def click_capture(sidebar: bpy.types.Region) -> Iterator[float]:
-    """Click down the sidebar's middle until the capture runs; it begins below the panel's header, which would close it."""
+    """Click down the sidebar's middle until the capture runs, from below the panel's header, which would close it."""
     x = sidebar.x + sidebar.width // 2 - 10
     for y in range(sidebar.y + sidebar.height - 348, sidebar.y + 40, -12):
         yield from click(x, y)
