@@ -267,11 +267,10 @@ def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
 
 def _default_out(footage: str) -> str:
     """The footage's name as a take in the current folder; a pattern loses the place of its number."""
-    from inference_core.shared.picture_sequences import is_folder
+    from inference_core.shared.footage_listing import footage_stem
 
-    name = Path(footage).resolve().name if footage in (".", "..") else Path(footage).name
-    stem = name if is_folder(Path(footage)) else Path(name).stem
-    return f"{stem.partition('#')[0].partition('%')[0].rstrip('._- ') or 'take'}.npz"
+    meant = str(Path(footage).resolve()) if footage in (".", "..") else footage
+    return f"{footage_stem(meant) or 'take'}.npz"
 
 
 def _solve(parsed: argparse.Namespace) -> int:

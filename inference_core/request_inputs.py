@@ -5,17 +5,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from inference_core.hand_model.mano_file import SUBFOLDERS
-from inference_core.shared.messages import CaptureRequest
+from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest
 from inference_core.shared.picture_sequences import PICTURE_SUFFIXES, is_folder, is_pattern, is_picture
 
 
 def capture_inputs(request: CaptureRequest) -> Iterator[Path]:
     """Footage, hand model, camera path and network of a capture."""
     yield from footage_inputs(request.footage)
+    yield from inputs_beside_footage(request)
+
+
+def inputs_beside_footage(request: CaptureRequest) -> Iterator[Path]:
+    """Hand model, camera path and network of a capture."""
     yield from mano_inputs(Path(request.mano) if request.mano else None)
     if request.camera_path is not None:
         yield Path(request.camera_path)
-    if request.network not in ("auto", "none", "shipped"):
+    if request.network not in NAMED_NETWORKS:
         yield from weights_inputs(Path(request.network))
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from inference_core import __version__
 from inference_core.footage import parse_frame_range
-from inference_core.request_inputs import mano_inputs, weights_inputs
+from inference_core.request_inputs import inputs_beside_footage
 from inference_core.shared.errors import FootageError, RequestError
-from inference_core.shared.messages import CaptureRequest
+from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest
 from inference_core.shared.picture_sequences import find_pictures, is_folder, is_pattern, is_picture
 
 # Where something lies, and what leaves the take as it is.
@@ -26,7 +26,6 @@ _NOT_CONTENT = (
     "max_pixels",
     "max_frames",
 )
-_KEYWORDS = ("auto", "none", "shipped")
 
 
 def content_key(request: CaptureRequest) -> str | None:
@@ -35,7 +34,7 @@ def content_key(request: CaptureRequest) -> str | None:
     None where the inputs cannot be read: such a request is for the capture to refuse.
     """
     settings = {name: value for name, value in asdict(request).items() if name not in _NOT_CONTENT}
-    if request.network not in _KEYWORDS:
+    if request.network not in NAMED_NETWORKS:
         del settings["network"]
     try:
         settings["frames"] = astuple(parse_frame_range(request.frames))
@@ -61,11 +60,6 @@ def _footage_digests(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _other_digests(request: CaptureRequest) -> Iterator[tuple[str, str]]:
-    files = list(mano_inputs(Path(request.mano) if request.mano else None))
-    if request.camera_path is not None:
-        files.append(Path(request.camera_path))
-    if request.network not in _KEYWORDS:
-        files += weights_inputs(Path(request.network))
-    for path in sorted(files):
+    for path in sorted(inputs_beside_footage(request)):
         if path.is_file():
             yield path.name, file_digest(path)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from inference_core.shared.errors import RequestError
-from inference_core.shared.footage_listing import clips_in
+from inference_core.shared.footage_listing import clips_in, footage_stem
 from inference_core.shared.json_record import record_from_json, shortened
-from inference_core.shared.messages import CaptureRequest, check_request
+from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest, check_request
 from inference_core.shared.picture_sequences import is_folder
 
 _MANIFESTS = (".csv", ".json")
@@ -25,7 +25,6 @@ _NAME_LENGTH = 100
 _NOT_SETTABLE = ("out", "preview", "resume")
 _COLUMNS = ("name", *(item.name for item in fields(CaptureRequest) if item.name not in _NOT_SETTABLE))
 _PATHS = ("footage", "mano", "camera_path", "proxy")
-_KEYWORDS = ("auto", "none", "shipped")
 
 Row = Mapping[str, Any]
 
@@ -55,7 +54,7 @@ def read_shots(sources: Iterable[str], folder: Path, settings: Row, preview: boo
     shots: list[Shot] = []
     for where, row in rows:
         request = _request({**settings, **row}, where)
-        name = _free_name(str(row.get("name") or _stem(request.footage)), request.footage, names)
+        name = _free_name(str(row.get("name") or footage_stem(request.footage)), request.footage, names)
         names.add(name.casefold())
         shown = str(folder / f"{name}.mp4") if preview else None
         shots.append(Shot(name, replace(request, out=str(folder / f"{name}.npz"), preview=shown)))
@@ -161,7 +160,9 @@ def _absolute(row: Row, folder: Path) -> Row:
     if isinstance(row.get("network"), str):
         paths["network"] = row["network"]
     found = {
-        name: path if path in _KEYWORDS and name in ("network", "proxy") else str((folder / path).absolute())
+        name: path
+        if path in NAMED_NETWORKS and name in ("network", "proxy")
+        else str((folder / path).absolute())
         for name, path in paths.items()
     }
     return {**row, **found}
@@ -175,13 +176,6 @@ def _request(values: Row, where: str) -> CaptureRequest:
     except (ValueError, RequestError) as error:
         raise RequestError(f"{where}: {error}") from error
     return request
-
-
-def _stem(footage: str) -> str:
-    """The footage's name without what counts its frames: a sequence's folder, a movie's stem."""
-    path = Path(footage)
-    name = path.name if is_folder(path) else path.stem
-    return name.partition("#")[0].partition("%")[0]
 
 
 def _free_name(wished: str, footage: str, taken: set[str]) -> str:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The clips that lie in a folder: every movie, and the first picture of every sequence. Standard library only."""
+"""The clips that lie in a folder: every movie, and the first picture of every sequence; and what a clip is called.
+
+Standard library only.
+"""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from inference_core.shared.picture_sequences import first_pictures
+from inference_core.shared.picture_sequences import first_pictures, is_folder
 
 MOVIE_SUFFIXES = (
     ".mov",
@@ -36,3 +39,10 @@ def clips_in(folder: Path) -> Iterator[Path]:
             if not name.startswith(".") and Path(name).suffix.lower() in MOVIE_SUFFIXES:
                 yield Path(place, name)
         yield from first_pictures(Path(place))
+
+
+def footage_stem(footage: str) -> str:
+    """The footage's name without suffix; a pattern loses the place of its number. May be empty."""
+    path = Path(footage)
+    stem = path.name if is_folder(path) else path.stem
+    return stem.partition("#")[0].partition("%")[0].rstrip("._- ")

@@ -35,6 +35,8 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 # The fields of a request that are paths, and what its numbers may be.
 _PATHS: Final = ("footage", "take", "out", "preview", "mano", "network", "proxy", "corrections")
+# Networks by name; any other is a path.
+NAMED_NETWORKS: Final = ("auto", "none", "shipped")
 _LONGEST_PATH: Final = 32_767
 _RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
     {
