@@ -2,11 +2,11 @@
 """Clean-up operators: hold, delete and refill ranges, swap sides, smooth, reduce and bake keys, lock ranges."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import bpy
 import numpy as np
-from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from inference_core.shared import quaternions
 from inference_core.shared.errors import DuohandError, RequestError
@@ -14,14 +14,12 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import load_take
 
 from ..scene.hand_curves import HandRig, hand_rigs
-from ..scene.selection import HANDS_ITEMS, chosen_hands, range_shown
+from ..scene.selection import AS_SHOWN, HANDS_ITEMS, chosen_hands, range_meant
 from ..scene.shot import active_shot
 from ..sidebar import NeedsShot
 from . import clean_up
 from .euler_filter import filter_rotations
-from .properties import PART_ITEMS
-
-_WHOLE: Final = -1_000_000  # a frame that stands for "as the scene's range says"
+from .properties import PART_ITEMS, WristOffset
 
 
 class _CleanUp(NeedsShot):
@@ -47,13 +45,13 @@ class _RangeCleanUp(_CleanUp):
     edit: Callable[..., None]
     done: str
 
-    first: IntProperty(name="First", description="First scene frame of the range", default=_WHOLE)
-    last: IntProperty(name="Last", description="Last scene frame of the range", default=_WHOLE)
+    first: IntProperty(name="First", description="First scene frame of the range", default=AS_SHOWN)
+    last: IntProperty(name="Last", description="Last scene frame of the range", default=AS_SHOWN)
 
     asks: bool = False  # before it is done to the whole shot by one click
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        self.first, self.last = _WHOLE, _WHOLE
+        self.first, self.last = AS_SHOWN, AS_SHOWN
         self.take_fields(context.scene.duohand_clean_up)
         if self.asks and not context.scene.use_preview_range and not bpy.app.background:
             message = "No preview range is set: this changes all frames of the scene."
@@ -65,20 +63,20 @@ class _RangeCleanUp(_CleanUp):
     def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
         first, last = self.frames(context.scene)
         locked = clean_up.locked_frames(rigs, first, last)
-        self.edit(rigs, first, last)
+        self.edit(rigs, first, last, *self.softness())
         but = f", but for {locked} locked ones" if locked else ""
         return f"{self.done} frames {first} to {last}{but}"
 
     def take_fields(self, fields: Any) -> None:
         """Take the panel's fields where the operator has such of its own."""
 
+    def softness(self) -> tuple[int, ...]:
+        """What the edit takes beside the range: how soft its ends are, where it knows such."""
+        return ()
+
     def frames(self, scene: bpy.types.Scene) -> tuple[int, int]:
         """The range, taken from the scene's preview range, else its whole range, where none was given."""
-        start, end = range_shown(scene)
-        self.first = start if self.first == _WHOLE else self.first
-        self.last = end if self.last == _WHOLE else self.last
-        if self.last < self.first:
-            raise RequestError(f"The range {self.first} to {self.last} ends before it starts.")
+        self.first, self.last = range_meant(scene, self.first, self.last)
         return self.first, self.last
 
 
@@ -96,12 +94,8 @@ class _SoftCleanUp(_RangeCleanUp):
     def take_fields(self, fields: Any) -> None:
         self.blend = fields.blend
 
-    def change(self, context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
-        first, last = self.frames(context.scene)
-        locked = clean_up.locked_frames(rigs, first, last)
-        self.edit(rigs, first, last, self.blend)
-        but = f", but for {locked} locked ones" if locked else ""
-        return f"{self.done} frames {first} to {last}{but}"
+    def softness(self) -> tuple[int, ...]:
+        return (self.blend,)
 
 
 class DUOHAND_OT_hold_range(_SoftCleanUp, bpy.types.Operator):
@@ -148,24 +142,11 @@ class DUOHAND_OT_swap_sides(_RangeCleanUp, bpy.types.Operator):
         return f"Swapped sides in frames {first} to {last}"
 
 
-class DUOHAND_OT_offset_wrist(_SoftCleanUp, bpy.types.Operator):
+class DUOHAND_OT_offset_wrist(WristOffset, _SoftCleanUp, bpy.types.Operator):
     """Shift and turn the wrist through the range"""
 
     bl_idname = "duohand.offset_wrist"
     bl_label = "Offset Wrist"
-
-    location: FloatVectorProperty(
-        name="Shift", description="In the world's axes", subtype="TRANSLATION", size=3
-    )
-    turn: FloatVectorProperty(
-        name="Turn", description="About the wrist's own axes", subtype="EULER", unit="ROTATION", size=3
-    )
-    along_ray: FloatProperty(
-        name="Away from Camera",
-        description="Along the camera's line of sight: the picture stays, the depth changes",
-        subtype="DISTANCE",
-        unit="LENGTH",
-    )
 
     def take_fields(self, fields: Any) -> None:
         self.blend = fields.blend

@@ -50,16 +50,9 @@ PART_ITEMS: Final = (
 )
 
 
-class DUOHAND_PG_clean_up(bpy.types.PropertyGroup):
-    """Fields of the Clean-up panel."""
+class WristOffset:
+    """How the wrist is moved: fields of the panel, and of the operator that takes them."""
 
-    blend: IntProperty(
-        name="Blend",
-        description="Frames at the ends of the range over which an edit comes and goes",
-        default=4,
-        min=0,
-        max=100,
-    )
     location: FloatVectorProperty(
         name="Shift", description="In the world's axes", subtype="TRANSLATION", size=3
     )
@@ -71,6 +64,18 @@ class DUOHAND_PG_clean_up(bpy.types.PropertyGroup):
         description="Along the camera's line of sight: the picture stays, the depth changes",
         subtype="DISTANCE",
         unit="LENGTH",
+    )
+
+
+class DUOHAND_PG_clean_up(WristOffset, bpy.types.PropertyGroup):
+    """Fields of the Clean-up panel."""
+
+    blend: IntProperty(
+        name="Blend",
+        description="Frames at the ends of the range over which an edit comes and goes",
+        default=4,
+        min=0,
+        max=100,
     )
     part: EnumProperty(name="Part", description="What is done again", items=PART_ITEMS)
     source: EnumProperty(

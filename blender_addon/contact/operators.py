@@ -7,17 +7,15 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty, IntProperty
 
-from inference_core.shared.errors import DuohandError, RequestError
+from inference_core.shared.errors import DuohandError
 
 from ..preferences import addon_preferences
-from ..scene.selection import range_shown
+from ..scene.selection import AS_SHOWN, range_meant
 from ..scene.shot import active_shot
 from ..sidebar import NeedsShot
 from .properties import PART_ITEMS
 from .range_solve import Touch, prepared
 from .solves import SOLVES
-
-_WHOLE = -1_000_000  # a frame that stands for "as the scene's range says"
 
 
 class _Contact(NeedsShot):
@@ -25,8 +23,8 @@ class _Contact(NeedsShot):
 
     bl_options = {"REGISTER"}
 
-    first: IntProperty(name="First", description="First scene frame of the range", default=_WHOLE)
-    last: IntProperty(name="Last", description="Last scene frame of the range", default=_WHOLE)
+    first: IntProperty(name="First", description="First scene frame of the range", default=AS_SHOWN)
+    last: IntProperty(name="Last", description="Last scene frame of the range", default=AS_SHOWN)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -41,7 +39,7 @@ class _Contact(NeedsShot):
         return True
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
-        self.first, self.last = _WHOLE, _WHOLE
+        self.first, self.last = AS_SHOWN, AS_SHOWN
         self.take_parts(context.scene.duohand_contact)
         return self.execute(context)
 
@@ -66,11 +64,7 @@ class _Contact(NeedsShot):
         raise NotImplementedError
 
     def _touch(self, scene: Any) -> Touch:
-        start, end = range_shown(scene)
-        first = start if self.first == _WHOLE else self.first
-        last = end if self.last == _WHOLE else self.last
-        if last < first:
-            raise RequestError(f"The range {first} to {last} ends before it starts.")
+        first, last = range_meant(scene, self.first, self.last)
         kind, left, right = self.parts()
         return Touch(kind, first, last, left, right, scene.duohand_contact.falloff)
 

@@ -12,6 +12,8 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from .hand_curves import HandRig, hand_rigs
 from .shot import active_shot
 
+AS_SHOWN: Final = -1_000_000  # a frame that stands for "as the scene's range says"
+
 HANDS_ITEMS: Final = (
     ("ACTIVE", "Active", "The active hand and those selected with it; both where none is active"),
     ("BOTH", "Both", "Both hands"),
@@ -40,6 +42,16 @@ def range_shown(scene: bpy.types.Scene) -> tuple[int, int]:
     if scene.use_preview_range:
         return scene.frame_preview_start, scene.frame_preview_end
     return scene.frame_start, scene.frame_end
+
+
+def range_meant(scene: bpy.types.Scene, first: int, last: int) -> tuple[int, int]:
+    """The frames an operator is given, the range shown for what is AS_SHOWN. RequestError where they are none."""
+    start, end = range_shown(scene)
+    first = start if first == AS_SHOWN else first
+    last = end if last == AS_SHOWN else last
+    if last < first:
+        raise RequestError(f"The range {first} to {last} ends before it starts.")
+    return first, last
 
 
 def select_only(view_layer: bpy.types.ViewLayer, things: Sequence[bpy.types.Object]) -> None:
