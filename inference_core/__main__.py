@@ -18,7 +18,7 @@ from typing import Any
 from inference_core import __version__
 from inference_core.cli import network_commands
 from inference_core.cli.terminal import forgiving_streams
-from inference_core.crash_log import exit_code, told_and_logged
+from inference_core.crash_log import exit_code, message_and_log
 from inference_core.runtime.process import settle_process
 from inference_core.runtime.stopwatch import START, Stopwatch, timed
 from inference_core.shared.errors import DuohandError, RequestError
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"\n{STOPPED_TEXT}", file=sys.stderr)
             return EXIT_CANCELLED
         except Exception as error:  # noqa: BLE001 (the border: what was not foreseen goes into a log)
-            print(f"duohand: {told_and_logged(error)}", file=sys.stderr)
+            print(f"duohand: {message_and_log(error)}", file=sys.stderr)
             return EXIT_FAILED
         finally:
             signal.signal(signal.SIGTERM, before)

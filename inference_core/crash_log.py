@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of an error at the border: an exit code, and a log file in place of a traceback."""
+"""How an error ends a run: an exit code, and a log file in place of a traceback."""
 
 import errno
 import os
@@ -21,23 +21,21 @@ _KEPT = 10
 
 
 def exit_code(error: DuohandError) -> int:
-    """2 where what was given cannot be used; 1 where the run began and the disk failed it."""
+    """2 for input that cannot be used; 1 for a run that a failing disk ended."""
     cause = error.__cause__
     return EXIT_FAILED if isinstance(cause, OSError) and cause.errno in _DISK else EXIT_ERROR
 
 
-def told_and_logged(error: Exception) -> str:
-    """One line for people; where and how it happened goes into a file that the line names."""
+def message_and_log(error: Exception) -> str:
+    """One line for the user; the traceback goes into a file that the line names."""
     if isinstance(error, MemoryError):
         return "The memory ran out. Close other programs, or take fewer frames or a smaller picture."
     if isinstance(error, OSError) and error.errno in _DISK:
         return f"The disk failed the run: {error.strerror}. Make room; the same command goes on from what is there."
     reason = (str(error) or type(error).__name__).splitlines()[0][:200]
     path = _written(error)
-    where = (
-        f"{path} says where; please send it along with what you did" if path else "no log could be written"
-    )
-    return f"Duohand failed ({type(error).__name__}: {reason}). This is an error of its own: {where}."
+    where = f"please report it with {path} and what you did" if path else "no log could be written"
+    return f"Duohand failed ({type(error).__name__}: {reason}). This is a bug: {where}."
 
 
 def _written(error: Exception) -> Path | None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A range of a take solved again with a person's corrections, without the footage.
+"""A range of a take solved again with the user's corrections, without the footage.
 
-The take keeps what its solve was given (kept_evidence). The range and some frames around it are solved as they were,
-but for the corrections, and the range is faded into what is around it: outside nothing changes.
+The take holds the evidence of its solve (take_evidence). The range and some frames around it are solved as before but
+for the corrections, and the range is blended into its surroundings: outside it nothing changes.
 """
 
 import json
@@ -15,19 +15,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_core.fitting.given import GIVES_WAY, STAYS, Apart, Given, Poses, Touch, with_unfree_turns
+from inference_core.fitting.contact_constraints import PART_CAPSULES
+from inference_core.fitting.corrected_evidence import CorrectedEvidence, corrected_evidence
 from inference_core.fitting.observations import usable_presence
 from inference_core.fitting.parameterisation import make_parameterisation
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import Evidence, frame_times, solve_evidence
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.fitting.solution import ShotSolution
-from inference_core.fitting.told_contact import PART_CAPSULES
-from inference_core.fitting.told_evidence import ToldEvidence, told_evidence
+from inference_core.fitting.solve_constraints import (
+    HARD_PIN,
+    SOFT_PIN,
+    Apart,
+    Poses,
+    SolveConstraints,
+    Touch,
+    with_unfree_turns,
+)
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
-from inference_core.kept_evidence import evidence_of
 from inference_core.shared.corrections import Correction, corrections_from, corrections_text, read_corrections
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import Progress, SolveRequest
@@ -35,22 +42,23 @@ from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.take import Take, load_take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
 from inference_core.take_blend import (
-    ToldPoses,
+    PinnedPoses,
     blended,
     solved_rows,
-    with_told_evidence,
+    with_corrected_evidence,
 )
+from inference_core.take_evidence import evidence_of
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
 
 # Frames on either side that are solved with the range.
 CONTEXT_FRAMES: Final = 60
 BLEND_FRAMES: Final = SolveRequest.blend
-# What later solves of the same take must be told again; the others are in its evidence or its motion.
+# Corrections that later solves of the same take need again; the others are in its evidence or its motion.
 _REMEMBERED = ("touch", "apart", "pose")
 _CORRECTIONS = "corrections"
 _SAME_HAND_M = 1e-4
-_DOUBT_POWER = 4  # a tenth of what was seen beside a told pose would still outweigh the motion
+_DOUBT_POWER = 4  # a tenth of the observations beside a pinned pose would still outweigh the motion
 
 
 def solve_take(request: SolveRequest, progress: Progress | None = None) -> Take:
@@ -110,35 +118,39 @@ def solved_again(
     earlier = _remembered(take)
     everything = (*earlier, *corrections)
     tracks, predictions = evidence_of(take)
-    told = told_evidence(tracks, predictions, take.frame, corrections)
-    poses = _told_poses(take, everything)
+    corrected = corrected_evidence(tracks, predictions, take.frame, corrections)
+    poses = _pinned_poses(take, everything)
     part = range(max(rows.start - CONTEXT_FRAMES, 0), min(rows.stop + CONTEXT_FRAMES, take.frame_count))
-    solution = _solved_part(take, model, shape, told, poses, _touches(take, everything), part, progress)
+    solution = _solved_part(take, model, shape, corrected, poses, _touches(take, everything), part, progress)
     solved = solved_rows(solution, rows, part)
     span = slice(rows.start, rows.stop)
     turns = with_unfree_turns(shape.parameterisation, poses.poses.pose_wxyz[span], solved["pose_wxyz"])
-    follows = (poses.trust[span] == GIVES_WAY)[..., None, None]
+    follows = (poses.trust[span] == SOFT_PIN)[..., None, None]
     solved["pose_wxyz"] = np.where(follows, turns, solved["pose_wxyz"])
-    result = with_told_evidence(blended(take, solved, poses, rows, model, blend), take, told, solved, rows)
+    result = with_corrected_evidence(
+        blended(take, solved, poses, rows, model, blend), take, corrected, solved, rows
+    )
     kept = [item for item in corrections if item.kind in _REMEMBERED]
     return replace(result, meta=_with_corrections(take.meta, [*earlier, *kept]))
 
 
-def _told_poses(take: Take, corrections: Sequence[Correction]) -> ToldPoses:
+def _pinned_poses(take: Take, corrections: Sequence[Correction]) -> PinnedPoses:
     root, fingers, wrist_m = take.root_wxyz.copy(), take.pose_wxyz.copy(), take.wrist_cam_m.copy()
     trust, doubt, present = np.zeros(take.present.shape), np.zeros(take.present.shape), take.present.copy()
     for item in corrections:
         rows = _rows(take, item)
         for side in item.sides:
             if item.kind in ("keep", "follow"):
-                trust[rows, side] = STAYS if item.kind == "keep" else np.maximum(trust[rows, side], GIVES_WAY)
+                trust[rows, side] = (
+                    HARD_PIN if item.kind == "keep" else np.maximum(trust[rows, side], SOFT_PIN)
+                )
             elif item.kind == "pose":
                 root[rows, side], fingers[rows, side] = item.root_wxyz, item.pose_wxyz
                 wrist_m[rows, side] = item.wrist_cam_m
-                trust[rows, side], present[rows, side] = STAYS, SEEN
+                trust[rows, side], present[rows, side] = HARD_PIN, SEEN
                 beside = _falling_off(rows, item.falloff, len(doubt))
                 doubt[:, side] = np.maximum(doubt[:, side], 1 - (1 - beside) ** _DOUBT_POWER)
-    return ToldPoses(Poses(root, fingers, wrist_m), trust, doubt, present)
+    return PinnedPoses(Poses(root, fingers, wrist_m), trust, doubt, present)
 
 
 def _touches(take: Take, corrections: Sequence[Correction]) -> tuple[tuple[Touch, ...], tuple[Apart, ...]]:
@@ -171,24 +183,24 @@ def _solved_part(
     take: Take,
     model: HandModel,
     shape: ShotShape,
-    told: ToldEvidence,
-    poses: ToldPoses,
+    corrected: CorrectedEvidence,
+    poses: PinnedPoses,
     contact: tuple[tuple[Touch, ...], tuple[Apart, ...]],
     part: range,
     progress: Progress | None,
 ) -> ShotSolution:
     rows = slice(part.start, part.stop)
-    present = usable_presence(told.tracks, told.predictions)
+    present = usable_presence(corrected.tracks, corrected.predictions)
     present = np.where(poses.trust > 0, poses.present, present).astype(np.uint8)
     raw = Poses(
         *(
-            np.where(told.changed[rows].reshape(-1, 2, *[1] * (values.ndim - 2)), np.nan, values[rows])
+            np.where(corrected.changed[rows].reshape(-1, 2, *[1] * (values.ndim - 2)), np.nan, values[rows])
             for values in (take.raw_root_wxyz, take.raw_pose_wxyz, take.raw_wrist_cam_m)
         )
     )
     held = Poses(*(values[rows] for values in vars(poses.poses).values()))
     touches, aparts = contact
-    given = Given(
+    constraints = SolveConstraints(
         raw,
         held,
         poses.trust[rows],
@@ -197,15 +209,15 @@ def _solved_part(
         tuple(replace(item, frames=item.frames[rows]) for item in aparts),
     )
     evidence = Evidence(
-        HandTracks(*(values[rows] for values in vars(told.tracks).values())),
+        HandTracks(*(values[rows] for values in vars(corrected.tracks).values())),
         None
-        if told.predictions is None
-        else TwoHandPredictions(*(values[rows] for values in vars(told.predictions).values())),
+        if corrected.predictions is None
+        else TwoHandPredictions(*(values[rows] for values in vars(corrected.predictions).values())),
         present[rows],
         _camera(take, rows),
         frame_times(take.time_s, take.frame_count)[rows],
     )
-    return solve_evidence(model, shape, evidence, _settings(take), given, progress)
+    return solve_evidence(model, shape, evidence, _settings(take), constraints, progress)
 
 
 def _shape(take: Take, model: HandModel) -> ShotShape:

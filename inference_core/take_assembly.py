@@ -17,10 +17,10 @@ from inference_core.footage import FootageInfo
 from inference_core.geometry.camera import Camera
 from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.hand import HandModel, ShapedHands
-from inference_core.kept_evidence import evidence_arrays
 from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.take import Take
+from inference_core.take_evidence import evidence_arrays
 from inference_core.tracking.arms import arms_in_camera
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks

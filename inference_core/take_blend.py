@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A solved part of a take faded into what is around it."""
+"""A solved range blended into the take around it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_core.fitting.given import STAYS, Poses
+from inference_core.fitting.corrected_evidence import CorrectedEvidence
 from inference_core.fitting.shot_record import joints_cam_m
 from inference_core.fitting.solution import ShotSolution
-from inference_core.fitting.told_evidence import ToldEvidence
+from inference_core.fitting.solve_constraints import HARD_PIN, Poses
 from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.hand import HandModel
-from inference_core.kept_evidence import evidence_arrays
 from inference_core.shared import quaternions
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.take import Take
+from inference_core.take_evidence import evidence_arrays
 
 _TURNS = ("root_wxyz", "pose_wxyz")
 
@@ -41,9 +41,8 @@ _MOVING = (
 
 
 @dataclass(frozen=True)
-class ToldPoses:
-    """Poses of T frames that a person holds to: trust (T, S) 0 where there is none, present (T, S); doubt (T, S) of
-    what was seen."""
+class PinnedPoses:
+    """Pinned poses of T frames: trust (T, S), 0 for none; present (T, S); doubt (T, S) of the observations."""
 
     poses: Poses
     trust: NDArray[np.float64]
@@ -52,8 +51,8 @@ class ToldPoses:
 
     @property
     def stay(self) -> NDArray[np.bool_]:
-        """(T, S) where they are to stay as they are."""
-        return self.trust >= STAYS
+        """(T, S) where a pose must stay as it is."""
+        return self.trust >= HARD_PIN
 
 
 def solved_rows(solution: ShotSolution, rows: range, part: range) -> dict[str, Floats]:
@@ -63,7 +62,7 @@ def solved_rows(solution: ShotSolution, rows: range, part: range) -> dict[str, F
 
 
 def blended(
-    take: Take, solved: Mapping[str, Floats], poses: ToldPoses, rows: range, model: HandModel, blend: int
+    take: Take, solved: Mapping[str, Floats], poses: PinnedPoses, rows: range, model: HandModel, blend: int
 ) -> Take:
     """The take with the solved rows, faded in over so many frames at their ends; poses that are to stay stay."""
     span = slice(rows.start, rows.stop)
@@ -76,8 +75,8 @@ def blended(
     share = np.where(old_there, share, 1.0)  # a hand that was not there has nothing to come from
     arrays: dict[str, Any] = {}
     for name in ("root_wxyz", "pose_wxyz", "wrist_cam_m"):
-        told = getattr(poses.poses, name)[span]
-        new = np.where(_wide(stay, told), told, solved[name])
+        pinned = getattr(poses.poses, name)[span]
+        new = np.where(_wide(stay, pinned), pinned, solved[name])
         mixed = _mixed(getattr(take, name)[span], new, share, name in _TURNS)
         arrays[name] = np.where(_wide(present == ABSENT, mixed), np.nan, mixed).astype(np.float32)
     joints_m = joints_cam_m(model, torch.as_tensor(take.betas).double(), *arrays.values())
@@ -94,12 +93,12 @@ def blended(
     return _with_rows(take, arrays, span)
 
 
-def with_told_evidence(
-    result: Take, take: Take, told: ToldEvidence, solved: Mapping[str, Floats], rows: range
+def with_corrected_evidence(
+    result: Take, take: Take, corrected: CorrectedEvidence, solved: Mapping[str, Floats], rows: range
 ) -> Take:
     """The take with what the corrections changed of its evidence, and of its raw motion, within the rows."""
     span = slice(rows.start, rows.stop)
-    changed = told.changed[span]
+    changed = corrected.changed[span]
     absent = result.present[span] == ABSENT
     arrays: dict[str, Any] = {}
     for name in ("raw_root_wxyz", "raw_pose_wxyz", "raw_wrist_cam_m", "raw_joints_cam_m"):
@@ -110,7 +109,7 @@ def with_told_evidence(
     K = take.K if take.K.ndim == 2 else take.K[span]
     shown = project_pinhole(torch.from_numpy(result.joints_cam_m[span]).double(), torch.from_numpy(K)).numpy()
     shown = np.concatenate([shown, np.zeros_like(shown[..., :1])], -1)
-    landmarks = told.tracks.landmarks_px[span]
+    landmarks = corrected.tracks.landmarks_px[span]
     unread = ~np.isfinite(landmarks).all((-1, -2))
     landmarks = np.where(_wide(unread, landmarks), shown, landmarks)
     landmarks[absent] = np.nan
@@ -119,7 +118,7 @@ def with_told_evidence(
     arrays["landmarks_px"] = np.where(_wide(touched, landmarks), landmarks, take.landmarks_px[span])
     assert take.evidence_world_scale is not None
     if changed.any():
-        kept = evidence_arrays(told.tracks, told.predictions, take.evidence_world_scale)
+        kept = evidence_arrays(corrected.tracks, corrected.predictions, take.evidence_world_scale)
         arrays |= {name: values[span] for name, values in kept.items() if name != "evidence_world_scale"}
     return _with_rows(result, arrays, span)
 

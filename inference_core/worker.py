@@ -21,7 +21,7 @@ from types import FrameType
 from typing import IO
 
 from inference_core import __version__
-from inference_core.crash_log import exit_code, told_and_logged
+from inference_core.crash_log import exit_code, message_and_log
 from inference_core.runtime.process import memory_held, settle_process
 from inference_core.runtime.stopwatch import START, Stopwatch, timed
 from inference_core.shared.errors import DuohandError
@@ -139,7 +139,7 @@ def serve(idle_s: float = 0.0) -> int:
     try:
         wire.send(hello())
     except Exception as error:  # noqa: BLE001 (the border: what was not foreseen goes into a log)
-        wire.send(Failure(type(error).__name__, told_and_logged(error)))
+        wire.send(Failure(type(error).__name__, message_and_log(error)))
         return EXIT_FAILED
     orders = Orders(_stdin_lines())
     code, line = EXIT_OK, orders.request(None)
@@ -205,7 +205,7 @@ def carry_out(request: Request, wire: Wire, orders: Orders) -> int:
         wire.send(Failure(type(error).__name__, str(error)))
         return exit_code(error)
     except Exception as error:  # noqa: BLE001 (the border: what was not foreseen goes into a log)
-        wire.send(Failure(type(error).__name__, told_and_logged(error)))
+        wire.send(Failure(type(error).__name__, message_and_log(error)))
         return EXIT_FAILED
     return EXIT_OK
 

@@ -24,7 +24,7 @@ CORE_ROOMS = (
     "reading",
     "resume_cache",
     "request_inputs",
-    "kept_evidence",
+    "take_evidence",
     "take_assembly",
     "take_blend",
     "solve_again",

@@ -24,8 +24,8 @@ from inference_core.fitting.confidence import (
     pose_confidence,
 )
 from inference_core.fitting.contact import Contact, find_contact
+from inference_core.fitting.contact_constraints import with_contact_constraints
 from inference_core.fitting.gaps import interpolate_gaps
-from inference_core.fitting.given import Given, doubted, with_told_poses
 from inference_core.fitting.glitches import distrusted, glitches
 from inference_core.fitting.interaction import depth_ties, draws, pair_cost, pair_equations, pairs
 from inference_core.fitting.observations import Observations, gather, usable_presence, with_size_errors
@@ -42,8 +42,8 @@ from inference_core.fitting.single_frame import (
     well_seen,
 )
 from inference_core.fitting.solution import ShotSolution
+from inference_core.fitting.solve_constraints import SolveConstraints, doubted, with_pinned_poses
 from inference_core.fitting.temporal import sigmas, solve_banded, temporal_normal
-from inference_core.fitting.told_contact import with_told_contact
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.errors import RequestError
@@ -96,7 +96,7 @@ def solve_evidence(
     shape: ShotShape,
     evidence: Evidence,
     settings: SolveSettings,
-    given: Given | None = None,
+    constraints: SolveConstraints | None = None,
     progress: Progress | None = None,
 ) -> ShotSolution:
     """Both hands of the given shape through all frames, window by window. model: float64, on the CPU."""
@@ -116,7 +116,7 @@ def solve_evidence(
             )
             if len(seen):
                 seen = with_size_errors(seen)
-                record.add(seen, frames, _solve_window(shape, seen, capsules, settings.smooth, given))
+                record.add(seen, frames, _solve_window(shape, seen, capsules, settings.smooth, constraints))
             if progress is not None:
                 progress(SOLVE, frames.stop, count)
         return record.solution(model)
@@ -157,27 +157,31 @@ def _shot_shape(
 
 
 def _solve_window(
-    shape: ShotShape, seen: Observations, capsules: Capsules | None, smooth: float, given: Given | None
+    shape: ShotShape,
+    seen: Observations,
+    capsules: Capsules | None,
+    smooth: float,
+    constraints: SolveConstraints | None,
 ) -> SolvedWindow:
     held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
-    raw = interpolate_gaps(seen, held, _each_frame(shape, seen, given))
+    raw = interpolate_gaps(seen, held, _each_frame(shape, seen, constraints))
     jumped = glitches(shape.parameterisation, seen, raw)
-    told, told_state = torch.zeros(len(seen)).bool(), raw
-    if given is not None:
-        seen, told_state, told = with_told_poses(shape, seen, given)
-        jumped &= ~told
-        held &= doubted(seen, given) == 0
+    pinned, pinned_state = torch.zeros(len(seen)).bool(), raw
+    if constraints is not None:
+        seen, pinned_state, pinned = with_pinned_poses(shape, seen, constraints)
+        jumped &= ~pinned
+        held &= doubted(seen, constraints) == 0
     seen, start = (
         distrusted(seen, jumped),
-        interpolate_gaps(seen, told | held & ~jumped, told_state.where(told, raw)),
+        interpolate_gaps(seen, pinned | held & ~jumped, pinned_state.where(pinned, raw)),
     )
     contact = None
     if capsules is not None:
         posed = pose_points(shape.parameterisation, seen.side, start)
         contact = find_contact(seen, posed, capsules, *pairs(seen))
-        if given is not None:
-            seen, start, contact = with_told_contact(
-                shape.parameterisation, seen, start, capsules, contact, pairs(seen), given
+        if constraints is not None:
+            seen, start, contact = with_contact_constraints(
+                shape.parameterisation, seen, start, capsules, contact, pairs(seen), constraints
             )
     solved = fit_shot(shape, seen, start, capsules, contact, smooth)
     posed = pose_points(shape.parameterisation, seen.side, solved)
@@ -199,11 +203,11 @@ def _solve_window(
     )
 
 
-def _each_frame(shape: ShotShape, seen: Observations, given: Given | None) -> HandState:
-    """Every hand frame by itself; fitted where that is not known from an earlier solve."""
-    if given is None:
+def _each_frame(shape: ShotShape, seen: Observations, constraints: SolveConstraints | None) -> HandState:
+    """Every hand frame on its own; fitted where no earlier solve has it."""
+    if constraints is None:
         return fit_frames(shape, seen, start_state(shape, seen))
-    state, known = given.raw.of(seen, shape.parameterisation)
+    state, known = constraints.raw.of(seen, shape.parameterisation)
     fresh = (~known).nonzero()[:, 0]
     if not len(fresh):
         return state

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Contact that a person sets or denies.
+"""Contact that the user sets or rules out.
 
-What a picture hides is depth: hands that are said to touch first move along their rays until the parts meet, each by
-half unless a person holds one of them still. The solve goes on from there, and draws the parts together far harder than
-where it only supposes a contact.
+Depth is what a picture hides: hands marked as touching first move along their rays until the parts meet, each by half
+unless one of them is pinned. The solve starts there, and pulls the parts together far harder than where contact is only
+inferred.
 """
 
 from dataclasses import replace
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from inference_core.fitting.capsules import BONES, Capsules
 from inference_core.fitting.contact import TIP_CAPSULES, Contact, Outlines, averaged, seen_at_one_depth
-from inference_core.fitting.given import STAYS, Apart, Given, Touch, doubted
 from inference_core.fitting.observations import NetworkTargets, Observations
 from inference_core.fitting.parameterisation import HandParameterisation, HandState, pose_points
 from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.solve_constraints import HARD_PIN, Apart, SolveConstraints, Touch, doubted
 from inference_core.shared.skeleton import FINGERS
 
-# How much harder than a supposed contact a person's word draws.
-_WORD = 30.0
+# How much harder a contact set by the user pulls than an inferred one.
+_USER_STRENGTH = 30.0
 # Of fingertips that are to meet where they are near: the same finger's, nearer than about this in the picture.
 _NEAR_M = 0.01
 # Frames to either side over which the way along the rays is averaged.
@@ -34,23 +34,23 @@ PART_CAPSULES: dict[str, tuple[int, ...] | None] = {
 }
 
 
-def with_told_contact(
+def with_contact_constraints(
     parameterisation: HandParameterisation,
     seen: Observations,
     start: HandState,
     capsules: Capsules,
     contact: Contact,
     pairs: tuple[Tensor, Tensor],
-    given: Given,
+    constraints: SolveConstraints,
 ) -> tuple[Observations, HandState, Contact]:
-    """Observations, start and contact of the pairs (P,) of hand frames after what a person says of them."""
+    """Observations, start and contact of the pairs (P,) of hand frames under the constraints."""
     left, right = pairs
     frame = seen.frame[left]
-    doubt = doubted(seen, given)
+    doubt = doubted(seen, constraints)
     contact = replace(contact, hands=contact.hands * (1 - torch.maximum(doubt[left], doubt[right])))
-    for apart in given.aparts:
+    for apart in constraints.aparts:
         contact = _denied(contact, apart, frame)
-    weights = [torch.as_tensor(touch.weight).double()[frame] for touch in given.touches]
+    weights = [torch.as_tensor(touch.weight).double()[frame] for touch in constraints.touches]
     if not any(bool((weight > 0).any()) for weight in weights):
         return seen, start, contact
     posed = pose_points(parameterisation, seen.side, start)
@@ -58,19 +58,19 @@ def with_told_contact(
     middle = start.image_depth[left, 2].lerp(start.image_depth[right, 2], 0.5)
     view = seen_at_one_depth(first, second, middle, capsules)
     share = torch.zeros_like(contact.tips)
-    for touch, weight in zip(given.touches, weights, strict=True):
+    for touch, weight in zip(constraints.touches, weights, strict=True):
         if bool((weight > 0).any()):
             met = _meeting(touch, weight, view)
             share = torch.maximum(share, (weight > 0)[:, None, None] * met)
-    told = torch.stack(weights).amax(0)
+    strength = torch.stack(weights).amax(0)
     way_m = _way_to_meet(view, share, capsules)
     run = torch.cat([torch.zeros(1), (torch.diff(frame) != 1).cumsum(0)])
-    way_m = told * averaged(way_m, run, _SMOOTHED)
-    seen, start = _moved_along_rays(seen, start, pairs, way_m, told)
-    hands = torch.maximum(contact.hands, told)
+    way_m = strength * averaged(way_m, run, _SMOOTHED)
+    seen, start = _moved_along_rays(seen, start, pairs, way_m, strength)
+    hands = torch.maximum(contact.hands, strength)
     kept = (contact.hands / hands.clamp(min=1e-9))[:, None, None]
-    strength = torch.where(told < 1, told, _WORD)[:, None, None]
-    tips = torch.maximum(contact.tips * kept, strength * share)
+    pull = torch.where(strength < 1, strength, _USER_STRENGTH)[:, None, None]
+    tips = torch.maximum(contact.tips * kept, pull * share)
     return seen, start, Contact(hands, contact.outlines * kept, tips)
 
 
@@ -113,11 +113,11 @@ def _way_to_meet(view: Outlines, share: Tensor, capsules: Capsules) -> Tensor:
 
 
 def _moved_along_rays(
-    seen: Observations, start: HandState, pairs: tuple[Tensor, Tensor], way_m: Tensor, told: Tensor
+    seen: Observations, start: HandState, pairs: tuple[Tensor, Tensor], way_m: Tensor, strength: Tensor
 ) -> tuple[Observations, HandState]:
-    """Both hands moved along their rays by halves of the way (P,); what tells their distance moves with them."""
+    """Both hands moved along their rays by halves of the way (P,), and the evidence of their distance with them."""
     left, right = pairs
-    still = torch.zeros(len(seen)).bool() if seen.network is None else seen.network.confidence >= STAYS
+    still = torch.zeros(len(seen)).bool() if seen.network is None else seen.network.confidence >= HARD_PIN
     free = (~still).double()
     halves = (free[left] + free[right]).clamp(min=1)
     shift = torch.zeros(len(seen)).double()
@@ -127,19 +127,19 @@ def _moved_along_rays(
     moved = replace(start, image_depth=image_depth)
     network = seen.network
     if network is not None:
-        network = _network_moved(network, moved, pairs, told, still)
+        network = _network_moved(network, moved, pairs, strength, still)
     return replace(seen, size_error=seen.size_error + shift, network=network), moved
 
 
 def _network_moved(
-    network: NetworkTargets, moved: HandState, pairs: tuple[Tensor, Tensor], told: Tensor, still: Tensor
+    network: NetworkTargets, moved: HandState, pairs: tuple[Tensor, Tensor], strength: Tensor, still: Tensor
 ) -> NetworkTargets:
-    """The network's distances and offsets, those of the moved hands as far as a person's word (P,) goes."""
+    """The network's distances and offsets, those of the moved hands changed by strength (P,)."""
     left, right = pairs
     wrist_m, from_other_m, theirs = network.wrist_m.clone(), network.from_other_m.clone(), moved.wrist_m
     for own, other in ((left, right), (right, left)):
         depth = theirs[own, 2] / wrist_m[own, 2].clamp(min=0.05)
-        depth = torch.where(still[own], 1.0, 1 + told * (depth - 1))
+        depth = torch.where(still[own], 1.0, 1 + strength * (depth - 1))
         wrist_m[own] = wrist_m[own] * depth[:, None]
-        from_other_m[own] = torch.lerp(from_other_m[own], theirs[own] - theirs[other], told[:, None])
+        from_other_m[own] = torch.lerp(from_other_m[own], theirs[own] - theirs[other], strength[:, None])
     return replace(network, wrist_m=wrist_m, from_other_m=from_other_m)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is settled before a range is solved again: every frame by itself, and what a person says of hands and contact.
+"""Constraints on a range that is solved again: known per-frame poses, pinned poses, and contact.
 
-A pose that a person holds to is evidence like any other, only surer: landmarks that the posed hand would show, and a
-network's estimate of high confidence. So neighbours in time, the other hand and contact settle around it.
+A pinned pose is evidence like any other, with a higher confidence: landmarks that the posed hand would show, and a
+network prediction of high confidence. So neighbours in time, the other hand and contact settle around it.
 """
 
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ from inference_core.fitting.single_frame import ShotShape
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import exp, log, matrix_to_quaternion, quaternion_to_matrix
 
-# Confidence of a pose that is to stay (0.1 degrees, 0.1 mm), and of one that may give way a little to contact.
-STAYS, GIVES_WAY = 1e4, 100.0
+# Confidence of a pose that must stay (0.1 degrees, 0.1 mm), and of one that may yield a little to contact.
+HARD_PIN, SOFT_PIN = 1e4, 100.0
 _NEAREST_M = 0.05
 
 
@@ -52,15 +52,17 @@ class Poses:
 
 
 def with_unfree_turns(
-    parameterisation: HandParameterisation, told_wxyz: NDArray[np.floating], solved_wxyz: NDArray[np.floating]
+    parameterisation: HandParameterisation,
+    pinned_wxyz: NDArray[np.floating],
+    solved_wxyz: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """Solved fingers (T, S, 15, 4) of told ones, with those turns of the told ones that the solve cannot make."""
-    told, solved = (
-        quaternion_to_matrix(torch.as_tensor(turns).double()) for turns in (told_wxyz, solved_wxyz)
+    """Solved fingers (T, S, 15, 4) with those rotations of the pinned ones that the solve cannot make."""
+    pinned, solved = (
+        quaternion_to_matrix(torch.as_tensor(turns).double()) for turns in (pinned_wxyz, solved_wxyz)
     )
     axes, side = parameterisation.axes, torch.arange(2)
-    free = axes @ exp(_free_angles(parameterisation, side, told)) @ axes.mT
-    return matrix_to_quaternion(told @ free.mT @ solved).numpy()
+    free = axes @ exp(_free_angles(parameterisation, side, pinned)) @ axes.mT
+    return matrix_to_quaternion(pinned @ free.mT @ solved).numpy()
 
 
 def _free_angles(parameterisation: HandParameterisation, side: Tensor, fingers: Tensor) -> Tensor:
@@ -72,8 +74,8 @@ def _free_angles(parameterisation: HandParameterisation, side: Tensor, fingers: 
 
 @dataclass(frozen=True)
 class Touch:
-    """How surely (T,) parts of the two hands touch by a person's word: the nearest of the capsules left and right; None
-    for all fingertips that come near in the picture."""
+    """Parts of the two hands that the user marks as touching, by a weight (T,): the nearest of the capsules left and
+    right; None for all fingertips that come near in the picture."""
 
     weight: NDArray[np.float64]
     left: tuple[int, ...] | None
@@ -82,7 +84,7 @@ class Touch:
 
 @dataclass(frozen=True)
 class Apart:
-    """In which frames (T,) the capsules left and right do not touch by a person's word; None for all."""
+    """Frames (T,) in which the user rules out contact between the capsules left and right; None for all."""
 
     frames: NDArray[np.bool_]
     left: tuple[int, ...] | None
@@ -90,83 +92,85 @@ class Apart:
 
 
 @dataclass(frozen=True)
-class Given:
-    """What is given of T frames. raw: each frame by itself, where that is known. told: poses that a person holds to, by
-    trust (T, S): 0 where none is, else GIVES_WAY or STAYS. doubt (T, S): 0..1, by how much less what was seen counts:
-    frames beside a told pose lead to it."""
+class SolveConstraints:
+    """Constraints on T frames. raw: per-frame poses, where an earlier solve has them. pinned: poses to keep, by trust
+    (T, S): 0 for none, else SOFT_PIN or HARD_PIN. doubt (T, S): 0..1, how much less the observations count, so that
+    frames beside a pinned pose lead to it."""
 
     raw: Poses
-    told: Poses
+    pinned: Poses
     trust: NDArray[np.float64]
     doubt: NDArray[np.float64]
     touches: tuple[Touch, ...] = ()
     aparts: tuple[Apart, ...] = ()
 
 
-def doubted(seen: Observations, given: Given) -> Tensor:
-    """(N,) by how much less what was seen of the hand frames counts."""
-    return torch.as_tensor(given.doubt[seen.frame.numpy(), seen.side.numpy()]).double()
+def doubted(seen: Observations, constraints: SolveConstraints) -> Tensor:
+    """(N,) how much less the observations of the hand frames count."""
+    return torch.as_tensor(constraints.doubt[seen.frame.numpy(), seen.side.numpy()]).double()
 
 
-def with_told_poses(
-    shape: ShotShape, seen: Observations, given: Given
+def with_pinned_poses(
+    shape: ShotShape, seen: Observations, constraints: SolveConstraints
 ) -> tuple[Observations, HandState, Tensor]:
-    """The observations with the told poses as evidence, their state, and (N,) where there is one."""
+    """The observations with the pinned poses as evidence, their state, and (N,) where a pose is pinned."""
     parameterisation = shape.parameterisation
-    state, known = given.told.of(seen, parameterisation)
-    trust = torch.as_tensor(given.trust[seen.frame.numpy(), seen.side.numpy()]).double() * known
-    told = trust > 0
-    if not bool(told.any()):
-        return seen, state, told
-    seen = _less_believed(seen, given)
+    state, known = constraints.pinned.of(seen, parameterisation)
+    trust = torch.as_tensor(constraints.trust[seen.frame.numpy(), seen.side.numpy()]).double() * known
+    pinned = trust > 0
+    if not bool(pinned.any()):
+        return seen, state, pinned
+    seen = _less_believed(seen, constraints)
     points = pose_points(parameterisation, seen.side, state).points_m
     landmarks = points[:, LANDMARKS]
     pixels = project_pinhole(landmarks, seen.K)
     world_m = landmarks - landmarks.mean(1, keepdim=True)
     world_m = world_m / shape.world_scale[seen.side][:, None, None]
-    here = told[:, None, None]
-    network = _told_network(seen, state, points[:, JOINTS], trust)
+    here = pinned[:, None, None]
+    network = _network_with_pins(seen, state, points[:, JOINTS], trust)
     return (
         replace(
             seen,
             pixels=torch.where(here, pixels, seen.pixels),
-            score=torch.where(told[:, None], 1.0, seen.score),
+            score=torch.where(pinned[:, None], 1.0, seen.score),
             diagonal_px=torch.where(
-                told, (pixels.amax(1) - pixels.amin(1)).norm(dim=-1).clamp(min=8.0), seen.diagonal_px
+                pinned, (pixels.amax(1) - pixels.amin(1)).norm(dim=-1).clamp(min=8.0), seen.diagonal_px
             ),
             world_m=torch.where(here, world_m, seen.world_m),
             network=network,
         ),
         state,
-        told,
+        pinned,
     )
 
 
-def _less_believed(seen: Observations, given: Given) -> Observations:
-    belief = 1 - doubted(seen, given)
+def _less_believed(seen: Observations, constraints: SolveConstraints) -> Observations:
+    belief = 1 - doubted(seen, constraints)
     network = seen.network
     if network is not None:
         network = replace(network, confidence=belief * network.confidence)
     return replace(seen, score=belief[:, None] * seen.score, network=network)
 
 
-def _told_network(seen: Observations, state: HandState, joints_m: Tensor, trust: Tensor) -> NetworkTargets:
+def _network_with_pins(
+    seen: Observations, state: HandState, joints_m: Tensor, trust: Tensor
+) -> NetworkTargets:
     network = seen.network or _silent(seen)
-    told, wrist_m = trust > 0, state.wrist_m
+    pinned, wrist_m = trust > 0, state.wrist_m
     other = seen.other.clamp(min=0)
-    both = told & (seen.other >= 0) & told[other]
+    both = pinned & (seen.other >= 0) & pinned[other]
     return NetworkTargets(
-        confidence=torch.where(told, trust, network.confidence),
-        root=torch.where(told[:, None, None], state.root, network.root),
-        angles_rad=torch.where(told[:, None, None], state.angles_rad, network.angles_rad),
-        joints_m=torch.where(told[:, None, None], joints_m - wrist_m[:, None], network.joints_m),
-        wrist_m=torch.where(told[:, None], wrist_m, network.wrist_m),
+        confidence=torch.where(pinned, trust, network.confidence),
+        root=torch.where(pinned[:, None, None], state.root, network.root),
+        angles_rad=torch.where(pinned[:, None, None], state.angles_rad, network.angles_rad),
+        joints_m=torch.where(pinned[:, None, None], joints_m - wrist_m[:, None], network.joints_m),
+        wrist_m=torch.where(pinned[:, None], wrist_m, network.wrist_m),
         from_other_m=torch.where(both[:, None], wrist_m - wrist_m[other], network.from_other_m),
     )
 
 
 def _silent(seen: Observations) -> NetworkTargets:
-    """Targets of a network that says nothing."""
+    """Targets of a network with no predictions."""
     count = len(seen)
     nothing = torch.zeros(count, 3).double()
     return NetworkTargets(

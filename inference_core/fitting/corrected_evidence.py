@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Landmarks and predictions after what a person says of them: sides exchanged, a hand gone, a hand's box."""
+"""Landmarks and predictions after the user's corrections: sides exchanged, a hand marked absent, a hand's box."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ _BORROWED_SCORE = 0.4
 
 
 @dataclass(frozen=True)
-class ToldEvidence:
+class CorrectedEvidence:
     """Evidence of T frames; changed (T, S) bool where it is not what was read."""
 
     tracks: HandTracks
@@ -27,13 +27,13 @@ class ToldEvidence:
     changed: NDArray[np.bool_]
 
 
-def told_evidence(
+def corrected_evidence(
     tracks: HandTracks,
     predictions: TwoHandPredictions | None,
     frames: NDArray[np.int64],
     corrections: Sequence[Correction],
-) -> ToldEvidence:
-    """The evidence after the corrections that are about it, one after the other. frames (T,): numbers in footage."""
+) -> CorrectedEvidence:
+    """The evidence with its corrections applied in order. frames (T,): numbers in the footage."""
     draft = _Draft(tracks, predictions)
     for item in corrections:
         rows = np.flatnonzero((frames >= item.first) & (frames <= item.last))
@@ -88,7 +88,7 @@ class _Draft:
             self._world_m[row, side] = self._world_m[near, side]
             self._present[row, side], self._changed[row, side] = SEEN, True
 
-    def finished(self) -> ToldEvidence:
+    def finished(self) -> CorrectedEvidence:
         tracks = replace(
             self._tracks, landmarks_px=self._landmarks_px, world_m=self._world_m, present=self._present
         )
@@ -100,7 +100,7 @@ class _Draft:
                 for values in (predictions.confidence, predictions.presence)
             )
             predictions = replace(predictions, confidence=confidence, presence=presence)
-        return ToldEvidence(tracks, predictions, self._changed)
+        return CorrectedEvidence(tracks, predictions, self._changed)
 
     def _seen(self) -> NDArray[np.bool_]:
         return (np.nan_to_num(self._landmarks_px[..., 2]) > 0).any(-1) & np.isfinite(self._world_m).all(
