@@ -5,6 +5,7 @@
     python -m training evaluate set WEIGHTS --root DIR --mano DIR   InterHand2.6M or the Tzionas clips
     python -m training evaluate predictions FILE --root DIR --mano DIR   another method's (docs/training.md)
     python -m training evaluate clips WEIGHTS                       the shot solve with the network and without
+    python -m training evaluate solve                               the shot solve on clips of known motion
     python -m training evaluate takes TAKES --truth FILE              takes of real clips against marked hands
     python -m training evaluate curves RUNS                         validation errors of runs while they trained
 
@@ -34,7 +35,7 @@ from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.weights import load_weights
 from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING, with_degraded_conditioning
 from training.data.sample import Sample
-from training.evaluation import real
+from training.evaluation import real, solve
 from training.evaluation.curves import read_curves
 from training.evaluation.report import plot_bars, plot_curves, published_text, save_json, table_text
 from training.evaluation.scoring import (
@@ -101,12 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             command.add_argument("--clips", type=int, default=8)
             command.add_argument("--frames", type=int, default=100)
             command.add_argument("--backgrounds", type=int, default=32)
+    solve.add_arguments(kinds.add_parser("solve", description=solve.__doc__))
     real.add_arguments(kinds.add_parser("takes", description=(real.__doc__ or "").splitlines()[0]))
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
-    real.run(options) if options.kind == "takes" else _KINDS[options.kind](options)
+    _KINDS[options.kind](options)
 
 
 def stills(arguments: argparse.Namespace) -> None:
@@ -280,4 +282,6 @@ _KINDS = {
     "predictions": predictions,
     "clips": clips,
     "curves": curves,
+    "solve": solve.run,
+    "takes": real.run,
 }

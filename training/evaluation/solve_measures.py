@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a solved clip is from its true motion. T frames, S sides; NaN where a measure says nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from inference_core.fitting.solution import ShotSolution
+from inference_core.geometry.projection import project_pinhole
+from inference_core.geometry.rotations import quaternion_to_matrix
+from inference_core.hand_model.hand import HandModel
+from inference_core.shared.skeleton import MIDDLE_MCP_21
+from training.evaluation import metrics
+from training.evaluation.known_motion import FPS, SIZE_PX, KnownMotion
+
+# True skins nearer than this touch, farther apart than that do not; between the two contact is not judged.
+_TOUCHING_M, _APART_M = 0.003, 0.008
+# A method that says nothing of contact claims it where its skins are nearer than this.
+_CLAIMED_M = 0.005
+# Vertices deeper inside the other hand than this belong to its other side.
+_REACH_M = 0.03
+_PICTURE_HEIGHT = 720
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+# The measures by their rows' names, with what the project wants of them.
+ROWS = {
+    "joints": "joints about the wrist, scale aligned (mm)",
+    "mrrpe": "right minus left wrist, MRRPE (mm)",
+    "mrrpe_touching": "MRRPE where hands touch (mm)",
+    "gap": "gap between skins that touch, median (mm, < 8)",
+    "precision": "contact, precision (> 0.85)",
+    "recall": "contact, recall (> 0.85)",
+    "overlap": "penetration, mean (mm, < 2)",
+    "overlap_largest": "penetration, largest (mm, < 8)",
+    "jitter": "jitter of the middle knuckle (mm a frame squared)",
+    "drift": "depth of still hands, drift in a second (mm, < 8)",
+    "amplitude": "amplitude kept across the picture (> 0.95)",
+    "sides": "sides right (share)",
+    "distance": "distance from the camera, error (%)",
+    "distance_bias": "the same, bias (%, + too far)",
+    "fit": "joints in the picture, from the true ones (px at 720p)",
+    "answered": "hands answered for (share)",
+}
+_COLUMNS = ("pose_confidence", "distance_confidence")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Values of one method on one clip by measure: numbers of any count, NaN where nothing is said."""
+
+    values: dict[str, Floats]
+
+    @staticmethod
+    def of(clip: KnownMotion, hand: HandModel, solution: ShotSolution, says_contact: bool) -> "Judged":
+        """A solution's. says_contact: its own contact is judged, else where its skins are near."""
+        true_m = torch.as_tensor(clip.joints_m)
+        solved_m = torch.as_tensor(np.asarray(solution.joints_cam_m, np.float64))
+        found = solved_m.isfinite().flatten(2).all(-1).numpy() & clip.present
+        solved_m = torch.nan_to_num(solved_m)
+        both = found.all(1)
+        skins = _skins(clip, hand, solution, both)
+        touching, judged = both & (skins.true_m < _TOUCHING_M), both & (skins.true_m > _APART_M)
+        judged |= touching
+        claimed = solution.contact > 0.5 if says_contact else skins.least_m < _CLAIMED_M
+        offset, true_offset = (joints[:, 1, 0] - joints[:, 0, 0] for joints in (solved_m, true_m))
+        mrrpe = np.where(both, metrics.root_error_mm(offset, true_offset).numpy(), np.nan)
+        middle, true_middle = (joints[:, :, MIDDLE_MCP_21].numpy() for joints in (solved_m, true_m))
+        deeper_m = (middle - true_middle)[..., 2]
+        share = np.where(found, 100 * deeper_m / true_middle[..., 2], np.nan)
+        still = clip.kind == "still"
+        values = {
+            "joints": np.where(found, metrics.hand_errors(solved_m, true_m).mpjpe.numpy(), np.nan),
+            "pose": np.where(
+                found, metrics.hand_errors(solved_m, true_m, root="mcp").raw_mpjpe.numpy(), np.nan
+            ),
+            "mrrpe": mrrpe,
+            "mrrpe_touching": np.where(touching, mrrpe, np.nan),
+            "gap": np.where(touching, 1000 * skins.gap_m, np.nan),
+            "claimed": claimed[judged].astype(float),
+            "touching": touching[judged].astype(float),
+            "overlap": np.where(both, 1000 * skins.overlap_m, np.nan),
+            "jitter": _jitter(middle, found),
+            "drift": _drift(np.where(found, 1000 * deeper_m, np.nan)) if still else np.zeros(0),
+            "amplitude": _amplitude(solved_m, true_m, clip.camera.K, found),
+            "sides": _sides(solved_m, true_m, clip.camera.K, both),
+            "distance": np.abs(share),
+            "distance_bias": share,
+            "fit": np.where(found, _fit_px(solved_m, true_m, clip.camera.K), np.nan),
+            "answered": np.where(clip.present, found, np.nan).astype(float),
+        }
+        for name in _COLUMNS:
+            values[name] = np.where(found, getattr(solution, name), np.nan)
+        return Judged({name: np.asarray(value, np.float64).ravel() for name, value in values.items()})
+
+
+def summary(clips: Sequence[Judged]) -> dict[str, float]:
+    """The measures of ROWS over all clips: means over frames and hands, but for the gap's median and the largest."""
+    joined = {name: np.concatenate([clip.values[name] for clip in clips]) for name in clips[0].values}
+    known = {name: values[np.isfinite(values)] for name, values in joined.items()}
+    row = {name: float(values.mean()) if len(values) else np.nan for name, values in known.items()}
+    truth, claimed = known["touching"] > 0.5, known["claimed"] > 0.5
+    row["gap"] = float(np.median(known["gap"])) if len(known["gap"]) else np.nan
+    row["overlap_largest"] = float(known["overlap"].max(initial=0))
+    row["precision"] = float((claimed & truth).sum() / claimed.sum()) if claimed.any() else np.nan
+    row["recall"] = float((claimed & truth).sum() / truth.sum()) if truth.any() else np.nan
+    return {name: row[name] for name in ROWS}
+
+
+@dataclass(frozen=True)
+class _Skins:
+    """Of each frame (T,), metres: least distance of the true skins; of the solved skins between the two bones whose
+    true ones are nearest; deepest overlap of the solved ones; their least distance, 0 where they overlap."""
+
+    true_m: Floats
+    gap_m: Floats
+    overlap_m: Floats
+    least_m: Floats
+
+
+def _skins(clip: KnownMotion, hand: HandModel, solution: ShotSolution, both: Bools) -> _Skins:
+    bone, faces = hand.skin_weights.argmax(-1).numpy(), hand.faces
+    true_m, solved_m = clip.vertices_m(hand).numpy(), _vertices_m(solution, hand)
+    normals = torch.stack([_normals(solved_m[:, side], faces[side]) for side in (0, 1)], 1).numpy()
+    solved_m = solved_m.numpy()
+    out = np.full((4, len(both)), np.nan)
+    for t in np.flatnonzero(both):
+        left, right, apart_m = _nearest(*true_m[t])
+        own, other = (solved_m[t, side][bone[side] == bone[side, at]] for side, at in ((0, left), (1, right)))
+        hands = solved_m[t, 0], solved_m[t, 1]
+        deep = max(_depth_m(*hands, normals[t, 1]), _depth_m(hands[1], hands[0], normals[t, 0]))
+        least = 0.0 if deep > 0 else _nearest(*hands)[2]
+        out[:, t] = apart_m, _nearest(own, other)[2], deep, least
+    return _Skins(*out)
+
+
+def _nearest(left_m: Floats, right_m: Floats) -> tuple[int, int, float]:
+    """The two points of (V, 3) each that are nearest, and their distance."""
+    tree: Any = KDTree(right_m)
+    distance, index = tree.query(left_m)
+    left = int(distance.argmin())
+    return left, int(index[left]), float(distance[left])
+
+
+def _depth_m(own_m: Floats, other_m: Floats, normals: Floats) -> float:
+    """How deep the deepest of own points (V, 3) lies inside the other hand, by the nearest vertex's normal."""
+    tree: Any = KDTree(other_m)
+    distance, index = tree.query(own_m, distance_upper_bound=_REACH_M)
+    near = np.isfinite(distance)
+    height = ((own_m[near] - other_m[index[near]]) * normals[index[near]]).sum(-1)
+    return float(-height[height < -0.7 * distance[near]].min(initial=0.0))
+
+
+def _vertices_m(solution: ShotSolution, hand: HandModel) -> Tensor:
+    wxyz = np.concatenate([solution.root_wxyz[:, :, None], solution.pose_wxyz], 2)
+    wxyz = torch.as_tensor(np.where(np.isnan(wxyz), [1.0, 0, 0, 0], wxyz)).double()
+    wrist_m = torch.as_tensor(np.nan_to_num(solution.wrist_cam_m)).double()
+    shaped = hand.with_shape(torch.as_tensor(solution.betas).double())
+    return shaped.with_pose(quaternion_to_matrix(wxyz), wrist_m).vertices_m
+
+
+def _normals(vertices_m: Tensor, faces: Tensor) -> Tensor:
+    """(T, V, 3) outward at vertices (T, V, 3)."""
+    corners = vertices_m[:, faces]
+    across = torch.linalg.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
+    total = torch.zeros_like(vertices_m)
+    for corner in range(3):
+        total.index_add_(1, faces[:, corner], across)
+    return torch.nn.functional.normalize(total, dim=-1)
+
+
+def _jitter(points_m: Floats, found: Bools) -> Floats:
+    second = 1000 * np.linalg.norm(points_m[2:] - 2 * points_m[1:-1] + points_m[:-2], axis=-1)
+    return np.where(found[:-2] & found[1:-1] & found[2:], second, np.nan)
+
+
+def _drift(depth_error_mm: Floats) -> Floats:
+    """Extent of the depth's error within every second."""
+    windows = np.lib.stride_tricks.sliding_window_view(depth_error_mm, round(FPS), 0)
+    return np.ptp(windows, axis=-1)
+
+
+def _amplitude(solved_m: Tensor, true_m: Tensor, K: Floats, found: Bools) -> Floats:
+    """(1,) share of the speed across the picture that is kept in the fastest quarter; () where nothing moves."""
+    there = found[1:] & found[:-1]
+    own, theirs = (np.diff(_pixels(joints, K).mean(2), axis=0)[there] for joints in (solved_m, true_m))
+    speed = np.linalg.norm(theirs, axis=-1)
+    if not len(speed) or np.quantile(speed, 0.75) < 1.0:
+        return np.zeros(0)
+    fast = speed >= np.quantile(speed, 0.75)
+    return np.array([(own[fast] * theirs[fast]).sum() / np.square(theirs[fast]).sum()])
+
+
+def _sides(solved_m: Tensor, true_m: Tensor, K: Floats, both: Bools) -> Floats:
+    """1 for frames in which the hands are nearer to their own truth than to the other hand's."""
+    own, theirs = (_pixels(joints, K).mean(2)[both] for joints in (solved_m, true_m))
+    straight = np.linalg.norm(own - theirs, axis=-1).sum(1)
+    crossed = np.linalg.norm(own - theirs[:, ::-1], axis=-1).sum(1)
+    return (straight <= crossed).astype(float)
+
+
+def _fit_px(solved_m: Tensor, true_m: Tensor, K: Floats) -> Floats:
+    own, theirs = (_pixels(joints, K) for joints in (solved_m, true_m))
+    return np.linalg.norm(own - theirs, axis=-1).mean(-1) * _PICTURE_HEIGHT / SIZE_PX[1]
+
+
+def _pixels(points_m: Tensor, K: Floats) -> Floats:
+    return project_pinhole(points_m, torch.as_tensor(K).double()).numpy()
