@@ -110,7 +110,8 @@ def panels(context: Any) -> Callable[[], None]:
     def draw_all() -> None:
         for panel in classes:
             if not hasattr(panel, "poll") or panel.poll(context):
-                panel.draw(SimpleNamespace(layout=Layout()), context)
+                draw_shots = getattr(panel, "draw_shots", None)
+                panel.draw(SimpleNamespace(layout=Layout(), draw_shots=draw_shots), context)
 
     return draw_all
 

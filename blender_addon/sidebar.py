@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the panels and operators of the Duohand tab share."""
 
-from typing import Final
+from typing import Any, Final
 
 import bpy
 
@@ -18,12 +18,18 @@ class SidebarPanel:
     bl_category = CATEGORY
 
 
-def shows_no_shot(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> bool:
-    """Whether the scene has no take; the layout then says what to do first."""
-    if shots(scene):
-        return False
-    layout.label(text="Capture or load a take first", icon="INFO")
-    return True
+class ShotPanel(SidebarPanel):
+    """A panel about the takes in the scene; without one it says what to do first."""
+
+    def draw(self: Any, context: bpy.types.Context) -> None:
+        if shots(context.scene):
+            self.draw_shots(self.layout, context)
+        else:
+            self.layout.label(text="Capture or load a take first", icon="INFO")
+
+    @staticmethod
+    def draw_shots(layout: Any, context: bpy.types.Context) -> None:
+        raise NotImplementedError
 
 
 class NeedsShot:

@@ -6,10 +6,11 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
-from ..sidebar import SidebarPanel, shows_no_shot
+from ..scene.selection import range_shown
+from ..sidebar import ShotPanel
 
 
-class DUOHAND_PT_clean_up(SidebarPanel, bpy.types.Panel):
+class DUOHAND_PT_clean_up(ShotPanel, bpy.types.Panel):
     """Put right what the capture got wrong"""
 
     bl_idname = "DUOHAND_PT_clean_up"
@@ -17,21 +18,18 @@ class DUOHAND_PT_clean_up(SidebarPanel, bpy.types.Panel):
     bl_order = 40
     bl_options = {"DEFAULT_CLOSED"}
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout: Any = self.layout
-        if shows_no_shot(layout, context.scene):
-            return
+    @staticmethod
+    def draw_shots(layout: Any, context: bpy.types.Context) -> None:
         scene: Any = context.scene
         layout.prop(scene, "duohand_smoothing", slider=True)
         if scene.duohand_smoothing_problem:
             layout.label(text=scene.duohand_smoothing_problem, icon="ERROR")
+        start, end = range_shown(scene)
         preview = scene.use_preview_range
-        start = scene.frame_preview_start if preview else scene.frame_start
-        end = scene.frame_preview_end if preview else scene.frame_end
-        told = (
+        text = (
             "Range: {start} to {end}" if preview else "Range: {start} to {end} (all; P sets a preview range)"
         )
-        layout.label(text=iface_(told).format(start=start, end=end))
+        layout.label(text=iface_(text).format(start=start, end=end))
         grid = layout.grid_flow(columns=3, align=True, even_columns=True)
         for name in (
             "hold_range",

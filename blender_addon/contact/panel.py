@@ -11,11 +11,11 @@ from inference_core.shared.errors import DuohandError
 from ..preferences import addon_preferences
 from ..scene.selection import range_shown
 from ..scene.shot import active_shot
-from ..sidebar import SidebarPanel, shows_no_shot
+from ..sidebar import ShotPanel
 from .solves import SOLVES
 
 
-class DUOHAND_PT_contact(SidebarPanel, bpy.types.Panel):
+class DUOHAND_PT_contact(ShotPanel, bpy.types.Panel):
     """Where hands touch, in depth too"""
 
     bl_idname = "DUOHAND_PT_contact"
@@ -23,10 +23,8 @@ class DUOHAND_PT_contact(SidebarPanel, bpy.types.Panel):
     bl_order = 45
     bl_options = {"DEFAULT_CLOSED"}
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout: Any = self.layout
-        if shows_no_shot(layout, context.scene):
-            return
+    @staticmethod
+    def draw_shots(layout: Any, context: bpy.types.Context) -> None:
         settings: Any = context.scene.duohand_contact
         if not addon_preferences().engine_path().exists():
             layout.label(text="Needs the engine: see the preferences", icon="INFO")

@@ -5,20 +5,18 @@ from typing import Any
 
 import bpy
 
-from ..sidebar import SidebarPanel, shows_no_shot
+from ..sidebar import ShotPanel
 
 
-class DUOHAND_PT_export(SidebarPanel, bpy.types.Panel):
+class DUOHAND_PT_export(ShotPanel, bpy.types.Panel):
     """The hands' motion for other programs"""
 
     bl_idname = "DUOHAND_PT_export"
     bl_label = "Export"
     bl_order = 60
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout: Any = self.layout
-        if shows_no_shot(layout, context.scene):
-            return
+    @staticmethod
+    def draw_shots(layout: Any, context: bpy.types.Context) -> None:
         column = layout.column(align=True)
         column.operator_menu_enum("duohand.export_fbx", "preset", text="FBX", icon="ARMATURE_DATA")
         column.operator("duohand.export_glb", text="GLB")

@@ -5,11 +5,11 @@ from typing import Any
 
 import bpy
 
-from ..sidebar import SidebarPanel, shows_no_shot
+from ..sidebar import ShotPanel, SidebarPanel
 from .bone_map import HAND, SUFFIXES
 
 
-class DUOHAND_PT_retarget(SidebarPanel, bpy.types.Panel):
+class DUOHAND_PT_retarget(ShotPanel, bpy.types.Panel):
     """The motion onto another armature's hands"""
 
     bl_idname = "DUOHAND_PT_retarget"
@@ -17,10 +17,8 @@ class DUOHAND_PT_retarget(SidebarPanel, bpy.types.Panel):
     bl_order = 50
     bl_options = {"DEFAULT_CLOSED"}
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout: Any = self.layout
-        if shows_no_shot(layout, context.scene):
-            return
+    @staticmethod
+    def draw_shots(layout: Any, context: bpy.types.Context) -> None:
         kept: Any = context.scene.duohand_retarget
         column = layout.column()
         column.use_property_split = True

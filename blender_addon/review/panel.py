@@ -12,7 +12,7 @@ from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.rest_bones import side_name
 from ..scene.shot import shots
 from ..scene.spans import Verdict
-from ..sidebar import SidebarPanel, shows_no_shot
+from ..sidebar import ShotPanel
 from .doubts import verdict_here
 
 _GREEN, _YELLOW, _RED = "COLLECTION_COLOR_04", "COLLECTION_COLOR_03", "COLLECTION_COLOR_01"
@@ -27,17 +27,15 @@ ICONS: Final = {
 }
 
 
-class DUOHAND_PT_review(SidebarPanel, bpy.types.Panel):
+class DUOHAND_PT_review(ShotPanel, bpy.types.Panel):
     """The frames most worth checking"""
 
     bl_idname = "DUOHAND_PT_review"
     bl_label = "Review"
     bl_order = 30
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout: Any = self.layout
-        if shows_no_shot(layout, context.scene):
-            return
+    @staticmethod
+    def draw_shots(layout: Any, context: bpy.types.Context) -> None:
         found = shots(context.scene)
         for shot in found:
             if len(found) > 1:

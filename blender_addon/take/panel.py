@@ -9,12 +9,12 @@ from bpy.app.translations import pgettext_iface as iface_
 from inference_core.shared.skeleton import RIGHT
 
 from ..scene.shot import armatures, rate, shot_timing, shots
-from ..sidebar import SidebarPanel, shows_no_shot
+from ..sidebar import ShotPanel, SidebarPanel
 from .files import missing
 from .rate import is_left_behind
 
 
-class DUOHAND_PT_take(SidebarPanel, bpy.types.Panel):
+class DUOHAND_PT_take(ShotPanel, bpy.types.Panel):
     """Takes in this scene"""
 
     bl_idname = "DUOHAND_PT_take"
@@ -22,10 +22,11 @@ class DUOHAND_PT_take(SidebarPanel, bpy.types.Panel):
     bl_order = 20
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout: Any = self.layout
-        layout.operator("duohand.load_take", icon="IMPORT")
-        if shows_no_shot(layout, context.scene):
-            return
+        self.layout.operator("duohand.load_take", icon="IMPORT")
+        ShotPanel.draw(self, context)
+
+    @staticmethod
+    def draw_shots(layout: Any, context: bpy.types.Context) -> None:
         for shot in shots(context.scene):
             layout.label(text=f"{shot.name}: {_hands(shot)}", icon="VIEW_PAN", translate=False)
             _draw_lost_files(layout, shot)

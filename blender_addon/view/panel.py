@@ -7,20 +7,18 @@ import bpy
 
 from ..scene.plate import background
 from ..scene.shot import shots
-from ..sidebar import SidebarPanel, shows_no_shot
+from ..sidebar import ShotPanel
 
 
-class DUOHAND_PT_view(SidebarPanel, bpy.types.Panel):
+class DUOHAND_PT_view(ShotPanel, bpy.types.Panel):
     """How the hands and their footage are looked at"""
 
     bl_idname = "DUOHAND_PT_view"
     bl_label = "View"
     bl_order = 25
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout: Any = self.layout
-        if shows_no_shot(layout, context.scene):
-            return
+    @staticmethod
+    def draw_shots(layout: Any, context: bpy.types.Context) -> None:
         layout.operator("duohand.view_through_camera", icon="VIEW_CAMERA")
         found = shots(context.scene)
         for shot in found:

@@ -54,7 +54,8 @@ def drawn(panel: str) -> list[str]:
     texts: list[str] = []
     kind: Any = getattr(bpy.types, panel)
     if not hasattr(kind, "poll") or kind.poll(bpy.context):
-        kind.draw(SimpleNamespace(layout=Layout(texts, [])), bpy.context)
+        draw_shots = getattr(kind, "draw_shots", None)
+        kind.draw(SimpleNamespace(layout=Layout(texts, []), draw_shots=draw_shots), bpy.context)
     return texts
 
 
