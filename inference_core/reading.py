@@ -22,15 +22,14 @@ from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.runtime.ahead import in_order
 from inference_core.runtime.stopwatch import FIT, PREDICT, REFINE, timed
 from inference_core.tracking.expected_hands import ExpectedHands
-from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.refine import HandReadings, read_expected_hands, refined
+from inference_core.tracking.refine import HandReadings, read_expected_hands, refined_hands
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, predict_frames
 
 # Pictures held at once, at least as many of them as a network takes.
 _MOST_BYTES, _LEAST_FRAMES = 64_000_000, 4
 
-Record = TypeVar("Record", HandTracks, ExpectedHands, HandReadings, TwoHandPredictions)
+Record = TypeVar("Record", ExpectedHands, HandReadings, TwoHandPredictions)
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,6 @@ class FrameReader:
     def read(
         self,
         frames: Iterable[Frame],
-        tracks: HandTracks,
         expected: ExpectedHands,
         squares_px: NDArray[np.float64],
     ) -> tuple[HandReadings, TwoHandPredictions]:
@@ -53,7 +51,7 @@ class FrameReader:
 
         def work(item: tuple[int, list[Frame]]) -> tuple[HandReadings, TwoHandPredictions]:
             rows = slice(item[0], item[0] + len(item[1]))
-            return self._read(item[1], part(tracks, rows), part(expected, rows), squares_px[rows])
+            return self._read(item[1], part(expected, rows), squares_px[rows])
 
         found = list(in_order(work, _some_at_a_time(frames, self.predictor.batch)))
         return joined([hands for hands, _ in found]), joined([predictions for _, predictions in found])
@@ -61,7 +59,6 @@ class FrameReader:
     def _read(
         self,
         frames: list[Frame],
-        tracks: HandTracks,
         expected: ExpectedHands,
         squares_px: NDArray[np.float64],
     ) -> tuple[HandReadings, TwoHandPredictions]:
@@ -69,7 +66,7 @@ class FrameReader:
         if self.head is not None:
             with timed(REFINE):
                 readings = read_expected_hands(frames, expected, self.head)
-            _, expected = refined(tracks, expected, readings)
+            expected = refined_hands(expected, readings)
         if self.shape is not None:
             with timed(FIT):
                 expected = fit_expected_hands(expected, squares_px, self.camera, self.shape)

@@ -48,7 +48,7 @@ from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.handedness import with_handedness
 from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.recover import Recovery
-from inference_core.tracking.refine import HandReadings, refined
+from inference_core.tracking.refine import HandReadings, refined_tracks
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, load_predictor, with_presence_of_shot
@@ -275,9 +275,7 @@ def read(run: Run, shot: Shot) -> Shot:
 
     def work(start: int, stop: int) -> Arrays:
         rows = slice(start, stop)
-        hands, predictions = reader.read(
-            run.frames(READ, start, stop), part(tracks, rows), part(tracked, rows), squares_px[rows]
-        )
+        hands, predictions = reader.read(run.frames(READ, start, stop), part(tracked, rows), squares_px[rows])
         return {**vars(predictions), **{f"{_HANDS}{name}": values for name, values in vars(hands).items()}}
 
     depends_on = {
@@ -290,7 +288,7 @@ def read(run: Run, shot: Shot) -> Shot:
     arrays = run.in_pieces(READ, depends_on, work)
     give_back_memory()
     readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
-    tracks, _ = refined(tracks, tracked, readings)
+    tracks = refined_tracks(tracks, tracked, readings)
     gone = out_of_picture(tracks, run.camera.size_px)
     predictions = with_presence_of_shot(TwoHandPredictions(**arrays), tracks.present, gone)
     return replace(shot, tracks=tracks, predictions=predictions)

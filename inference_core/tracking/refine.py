@@ -78,34 +78,33 @@ def _read(
     readings.read[at, sides] = True
 
 
-def refined(
-    tracks: HandTracks, expected: ExpectedHands, readings: HandReadings
-) -> tuple[HandTracks, ExpectedHands]:
-    """Tracks and expected hands with the head's readings in them.
-
-    A seen hand's landmarks in the picture lie between the two readings, its world landmarks and scores are the head's.
-    Of hands that the frames around tell of, only what is expected changes: they are not seen.
-    """
+def refined_hands(expected: ExpectedHands, readings: HandReadings) -> ExpectedHands:
+    """Expected hands with the head's readings where it has read them."""
     read = readings.read[..., None]
-    score = readings.trust * expected.hand_score[..., None]
-    better = ExpectedHands(
+    return ExpectedHands(
         np.where(read[..., None], readings.points_px, expected.points_px),
         np.where(read[..., None], readings.world_m, expected.world_m),
-        np.where(read, score, expected.score),
+        np.where(read, readings.trust * expected.hand_score[..., None], expected.score),
         expected.side_score,
     )
+
+
+def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandReadings) -> HandTracks:
+    """Tracks with the head's readings of hands that are seen.
+
+    A hand's landmarks in the picture lie between the two readings, its world landmarks and scores are the head's.
+    Interpolated hands stay as they are: they are not seen.
+    """
     seen = readings.read & (expected.hand_score >= SEEN_SCORE)
     there = (tracks.present == SEEN)[..., None, None] & np.isfinite(tracks.landmarks_px[..., :2])
     between = (1 - _HEAD_SHARE) * tracks.landmarks_px[..., :2] + _HEAD_SHARE * readings.points_px
     points = np.where(there, between, readings.points_px)
+    score = readings.trust * expected.hand_score[..., None]
     landmarks = np.concatenate([points, score[..., None]], -1).astype(np.float32)
     chosen = seen[..., None, None]
-    return (
-        replace(
-            tracks,
-            landmarks_px=np.where(chosen, landmarks, tracks.landmarks_px),
-            world_m=np.where(chosen, readings.world_m.astype(np.float32), tracks.world_m),
-            present=np.where(seen, np.uint8(SEEN), tracks.present),
-        ),
-        better,
+    return replace(
+        tracks,
+        landmarks_px=np.where(chosen, landmarks, tracks.landmarks_px),
+        world_m=np.where(chosen, readings.world_m.astype(np.float32), tracks.world_m),
+        present=np.where(seen, np.uint8(SEEN), tracks.present),
     )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The main job on real and on empty footage, stopped and gone on with."""
 
+import cProfile
 import dataclasses
 from functools import partial
 from pathlib import Path
@@ -17,16 +18,27 @@ from inference_core.pipeline import camera_of, reconstruct
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import Cancelled, CaptureRequest
 from inference_core.shared.presence import ABSENT, SEEN
-from inference_core.shared.take import load_take
+from inference_core.shared.take import Take, load_take
 from inference_core.shared.take_format import ARRAYS
 from inference_core.tracking.detect import ShotDetector
 from inference_core.tracking.window import DetectionSettings
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WeightsCard, read_card, save_weights
-from tests.inference_core.movies import write_empty_scene
+from tests.inference_core.movies import write_empty_scene, write_there_and_back
 from tests.shared_files import footage_file
 
+# The work of a capture that needs the whole shot.
+WHOLE_SHOT = (
+    "with_handedness",
+    "build_tracks",
+    "expected_hands",
+    "shot_crops",
+    "shot_shape",
+    "refined_tracks",
+    "with_presence_of_shot",
+    "solve_shot",
+)
 DEMO = Path(inference_core.__file__).parent / "demo" / "two_hands.mp4"
 
 
@@ -135,17 +147,40 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_take(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
 
 
-def test_a_take_does_not_depend_on_where_the_shot_is_cut(
+def test_a_take_does_not_depend_on_where_the_shot_is_cut_and_whole_shot_work_is_done_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     takes = []
     for piece_frames in (7, 480):
         in_small_windows(monkeypatch, piece_frames)
-        takes.append(reconstruct(demo_request(tmp_path, f"{piece_frames}.npz", network="shipped")))
+        with cProfile.Profile() as calls:
+            takes.append(reconstruct(demo_request(tmp_path, f"{piece_frames}.npz", network="shipped")))
+        assert {name: times_called(calls, name) for name in WHOLE_SHOT} == dict.fromkeys(WHOLE_SHOT, 1)
+    assert_alike(*takes)
+
+
+def test_a_long_take_does_not_depend_on_where_the_shot_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    movie = str(write_there_and_back(tmp_path / "long.mp4", DEMO, 130))
+    takes = []
+    for piece_frames in (60, 480):
+        monkeypatch.setattr(stages, "PIECE_FRAMES", piece_frames)
+        request = CaptureRequest(movie, str(tmp_path / f"{piece_frames}.npz"), device="cpu", network="none")
+        takes.append(reconstruct(request))
+    assert takes[0].frame_count == 130
+    assert_alike(*takes)
+
+
+def times_called(calls: cProfile.Profile, name: str) -> int:
+    return sum(entry.callcount for entry in calls.getstats() if getattr(entry.code, "co_name", "") == name)
+
+
+def assert_alike(one: Take, other: Take) -> None:
     for name in ARRAYS:
-        one, other = (getattr(take, name) for take in takes)
-        if one is not None:
-            np.testing.assert_allclose(one, other, atol=1e-4, err_msg=name)
+        values = getattr(one, name), getattr(other, name)
+        if values[0] is not None:
+            np.testing.assert_allclose(*values, atol=1e-4, err_msg=name)
 
 
 def test_a_hand_that_is_present_has_landmarks_in_the_take(tmp_path: Path) -> None:

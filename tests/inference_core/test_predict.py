@@ -21,7 +21,7 @@ from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.errors import RequestError
 from inference_core.tracking.expected_hands import INTERPOLATED_SCORE, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.refine import read_expected_hands, refined
+from inference_core.tracking.refine import read_expected_hands, refined_hands, refined_tracks
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
 from inference_core.two_hand.dir import DirNetwork
@@ -348,6 +348,5 @@ def test_what_the_head_reads_comes_back_in_the_frame_and_goes_to_the_network() -
     )
     assert (moved < apart).all() and (moved > apart / 2).all()
     unread = dataclasses.replace(read, read=np.zeros_like(read.read))
-    same, still = refined(tracks, expected, unread)
-    np.testing.assert_array_equal(same.landmarks_px, tracks.landmarks_px)
-    np.testing.assert_array_equal(still.score, expected.score)
+    np.testing.assert_array_equal(refined_tracks(tracks, expected, unread).landmarks_px, tracks.landmarks_px)
+    np.testing.assert_array_equal(refined_hands(expected, unread).score, expected.score)

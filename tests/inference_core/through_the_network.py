@@ -15,7 +15,7 @@ from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.reading import FrameReader
 from inference_core.tracking.expected_hands import expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.refine import refined
+from inference_core.tracking.refine import refined_tracks
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, with_presence_of_shot
@@ -33,6 +33,6 @@ def refined_and_predicted(
     expected, squares_px = expected_hands(tracks), shot_crops(tracks)
     shape = shot_shape(expected, squares_px, camera, hand.to("cpu", torch.float64), head is not None)
     reader = FrameReader(camera, predictor, None if head is None else KeptReadings(head), shape)
-    readings, predictions = reader.read(frames, tracks, expected, squares_px)
-    tracks, _ = refined(tracks, expected, readings)
+    readings, predictions = reader.read(frames, expected, squares_px)
+    tracks = refined_tracks(tracks, expected, readings)
     return tracks, with_presence_of_shot(predictions, tracks.present, np.zeros(tracks.present.shape, bool))
