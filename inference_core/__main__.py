@@ -230,7 +230,7 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
     with watch.running():
         with timed(START):
             from inference_core.cli.job_progress import JobProgress
-            from inference_core.cli.profile_table import profile_table
+            from inference_core.cli.profile_table import print_profile
             from inference_core.cli.take_report import summary
             from inference_core.cli.terminal import ProgressBar
             from inference_core.pipeline import reconstruct
@@ -238,7 +238,7 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         with JobProgress() if parsed.progress == "openjd" else ProgressBar() as bar:
             take = reconstruct(request, bar.show, bar.warn)
     if request.profile:
-        print(profile_table(watch.profile(take.frame_count)), file=sys.stderr)
+        print_profile(watch.profile(take.frame_count), sys.stderr)
     print(summary(take))
     print(f"Take: {request.out}" + (f"\nPreview: {request.preview}" if request.preview else ""))
     return EXIT_OK

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Triangles to pixels: a z-buffer over all triangles at once, in numpy, with values blended across each."""
+"""Triangles to pixels: a z-buffer over all triangles of one picture, in numpy, with barycentric weights.
+
+Training has its own (training/synthetic/raster.py): it renders batches of pictures on a GPU and needs no weights. The
+core must not depend on training, nor on the compiler (numba) that makes that one fast on a CPU.
+"""
 
 from dataclasses import dataclass
 
@@ -24,7 +28,7 @@ class Cover:
     weights: NDArray[np.float32]
 
 
-def rasterize(corners_px: Floats, depths_m: Floats, size_px: tuple[int, int]) -> Cover | None:
+def rasterise(corners_px: Floats, depths_m: Floats, size_px: tuple[int, int]) -> Cover | None:
     """The nearest of the triangles at every pixel; None where none is in the picture.
 
     corners_px (F, 3, 2): x, y with pixel centres at +0.5. depths_m (F, 3), above 0. Triangles whose corners

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.geometry.rasteriser import Cover, rasterize
+from inference_core.geometry.rasteriser import Cover, rasterise
 
 # Left, right; sRGB blue and lime. Told apart by those who see red and green alike, and unlike any skin.
 COLOURS = np.array([[0.14, 0.58, 1.00], [0.66, 0.88, 0.10]])
@@ -36,7 +36,7 @@ def draw_hands(
     points_m = np.concatenate([vertices_m[side] for side in there])
     triangles = np.concatenate([faces[side] + k * count for k, side in enumerate(there)])
     pixels = (points_m @ K.T)[:, :2] / points_m[:, 2:]
-    cover = rasterize(pixels[triangles], points_m[triangles][..., 2], (image.shape[1], image.shape[0]))
+    cover = rasterise(pixels[triangles], points_m[triangles][..., 2], (image.shape[1], image.shape[0]))
     if cover is None:
         return image
     normals = np.concatenate([vertex_normals(vertices_m[side], faces[side]) for side in there])

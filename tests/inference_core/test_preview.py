@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inference_core.footage import FootageInfo, Frame, open_footage
 from inference_core.footage.records import Footage
-from inference_core.geometry.rasteriser import rasterize
+from inference_core.geometry.rasteriser import rasterise
 from inference_core.preview import draw_frame, write_preview
 from inference_core.preview.hands import draw_hands, vertex_normals
 from inference_core.shared.errors import FootageError, RequestError
@@ -45,12 +45,12 @@ def naive_nearest(corners_px: np.ndarray, depths_m: np.ndarray, size_px: tuple[i
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000))
-def test_the_rasterizer_agrees_with_a_naive_one(seed: int) -> None:
+def test_the_rasteriser_agrees_with_a_naive_one(seed: int) -> None:
     rng = np.random.default_rng(seed)
     corners, depths = rng.uniform(-4, 24, (12, 3, 2)), rng.uniform(0.3, 2, (12, 3))
     expected = naive_nearest(corners, depths, (20, 16))
     whole = np.full((16, 20), -1)
-    cover = rasterize(corners, depths, (20, 16))
+    cover = rasterise(corners, depths, (20, 16))
     if cover is not None:
         height, width = cover.triangle.shape
         whole[cover.top : cover.top + height, cover.left : cover.left + width] = cover.triangle
@@ -60,7 +60,7 @@ def test_the_rasterizer_agrees_with_a_naive_one(seed: int) -> None:
 def test_values_are_blended_as_perspective_has_it() -> None:
     corners_m = np.array([[[-1.0, -1, 1], [3, -1, 3], [-1, 1, 1]]])
     pixels = corners_m[..., :2] / corners_m[..., 2:] * 50 + 60
-    cover = rasterize(pixels, corners_m[..., 2], (200, 200))
+    cover = rasterise(pixels, corners_m[..., 2], (200, 200))
     rows, columns = np.nonzero(cover.triangle == 0)
     points = np.einsum("nk,kc->nc", cover.weights[rows, columns], corners_m[0])
     seen = points[:, :2] / points[:, 2:] * 50 + 60
@@ -69,7 +69,7 @@ def test_values_are_blended_as_perspective_has_it() -> None:
 
 
 def test_nothing_in_the_picture_is_nothing_drawn() -> None:
-    assert rasterize(np.full((2, 3, 2), -50.0), np.ones((2, 3)), (20, 20)) is None
+    assert rasterise(np.full((2, 3, 2), -50.0), np.ones((2, 3)), (20, 20)) is None
 
 
 def tetrahedra() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

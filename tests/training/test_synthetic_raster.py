@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rasteriser against a naive one, and its laws: watertight, nearest wins, behind the camera is left out."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.synthetic.raster import covered, face_of, inverse_depth_of, rasterise
+from training.synthetic.raster import covered, face_of, inverse_depth_of, rasterise, rasterise_in_parallel
 
 SIZE = 24
 
@@ -34,12 +36,12 @@ def naive(points: np.ndarray, faces: np.ndarray, cull: bool) -> tuple[np.ndarray
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000), st.booleans())
-def test_it_agrees_with_a_naive_one(seed: int, cull: bool) -> None:
+@given(st.integers(0, 10_000), st.booleans(), st.sampled_from([rasterise, rasterise_in_parallel]))
+def test_it_agrees_with_a_naive_one(seed: int, cull: bool, filled: Callable[..., torch.Tensor]) -> None:
     rng = np.random.default_rng(seed)
     points = rng.uniform([-6, -6, -0.2], [SIZE + 6, SIZE + 6, 2], (2, 14, 3)).astype(np.float32)
     faces = rng.permuted(np.tile(np.arange(14), (12, 1)), axis=1)[:, :3]
-    keys = rasterise(torch.from_numpy(points), torch.from_numpy(faces), SIZE, SIZE, cull)
+    keys = filled(torch.from_numpy(points), torch.from_numpy(faces), SIZE, SIZE, cull)
     for picture in range(2):
         face_at, depth_at, doubt = naive(points[picture], faces, cull)
         clear = doubt > 1e-4

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A batched z-buffer: on a GPU by plain torch without a loop over pictures or faces, on a processor see `zbuffer`.
+"""A batched z-buffer: in plain torch on a GPU, without a loop over pictures or faces; `zbuffer` is its loop on a CPU.
 
 Faces are cut into pixel rows, rows into pixels (two `repeat_interleave`), and the nearest face of each pixel
 wins by one `scatter_reduce` over integers that hold inverse depth above, face number below. A pixel belongs
@@ -46,7 +46,7 @@ def rasterise(points: Tensor, faces: Tensor, height: int, width: int, cull: bool
 def rasterise_in_parallel(
     points: Tensor, faces: Tensor, height: int, width: int, cull: bool = True
 ) -> Tensor:
-    """As rasterise, by plain torch, on any device."""
+    """As rasterise, in plain torch on any device."""
     keys = torch.zeros(points.shape[0] * height * width, dtype=torch.int64, device=points.device)
     pixels, values = _fragments(_visible_faces(points, faces, height, width, cull), height, width)
     keys.scatter_reduce_(0, pixels, values, "amax")
