@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Convolution blocks that the palm detector and the landmark network are made of. Images are (B, C, H, W)."""
+"""Convolution blocks of the palm detector and of the landmark networks. Images are (B, C, H, W)."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+# Of the five levels of the landmark networks' trunk.
+_COUNTS, _KERNELS, _STRIDES = (2, 2, 3, 3, 4), (3, 5, 3, 5, 5), (2, 2, 2, 1, 2)
 
 
 class SameConv(nn.Module):
@@ -48,6 +51,20 @@ class InvertedResidual(nn.Module):
         y = F.relu6(self.expand(x), inplace=True)
         y = self.project(F.relu6(self.filter(y), inplace=True))
         return y.add_(x) if self.residual else y
+
+
+def trunk_blocks(*widths: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Outputs, expansion, kernel and stride of each inverted residual of the landmark networks' trunk, whose five
+    levels are so wide.
+    """
+    levels = zip(widths, _COUNTS, _KERNELS, _STRIDES, strict=True)
+    blocks = [
+        (width, 6, kernel, 1 if number else stride)
+        for width, count, kernel, stride in levels
+        for number in range(count)
+    ]
+    first, *others = blocks
+    return ((first[0], 4, *first[2:]), *others)
 
 
 class BlazeBlock(nn.Module):

@@ -7,28 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inference_core.landmarks.blocks import InvertedResidual, SameConv, depthwise
+from inference_core.landmarks.blocks import InvertedResidual, SameConv, depthwise, trunk_blocks
 
 CROP_PX = 224
 LANDMARKS = 21
 
-# Outputs, expansion, kernel, stride of each inverted residual.
-_BLOCKS = (
-    (24, 4, 3, 2),
-    (24, 6, 3, 1),
-    (40, 6, 5, 2),
-    (40, 6, 5, 1),
-    (80, 6, 3, 2),
-    (80, 6, 3, 1),
-    (80, 6, 3, 1),
-    (112, 6, 5, 1),
-    (112, 6, 5, 1),
-    (112, 6, 5, 1),
-    (192, 6, 5, 2),
-    (192, 6, 5, 1),
-    (192, 6, 5, 1),
-    (192, 6, 5, 1),
-)
+_BLOCKS = trunk_blocks(24, 40, 80, 112, 192)
 _STEM, _FIRST, LAST_CHANNELS = 24, 16, 1152
 # The blocks after these see (112, 14, 14) features: what is where in the crop, not yet whose hand in which pose.
 _EARLY_BLOCKS = 10

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inference_core.landmarks.blocks import InvertedResidual, SameConv, depthwise, rows
+from inference_core.landmarks.blocks import InvertedResidual, SameConv, depthwise, rows, trunk_blocks
 
 PERSON_PX, BODY_PX = 224, 256
 # A box (centre x, y, width, height) and four key points.
@@ -20,39 +20,8 @@ BODY_LANDMARKS = 39
 # Of a body landmark: x, y, z, and the logits that it is visible and that it is in the picture.
 _BODY_VALUES = 5
 
-# Outputs, expansion, kernel, stride of each inverted residual.
-_PERSON_BLOCKS = (
-    (24, 4, 3, 2),
-    (24, 6, 3, 1),
-    (40, 6, 5, 2),
-    (40, 6, 5, 1),
-    (80, 6, 3, 2),
-    (80, 6, 3, 1),
-    (80, 6, 3, 1),
-    (112, 6, 5, 1),
-    (112, 6, 5, 1),
-    (112, 6, 5, 1),
-    (192, 6, 5, 2),
-    (192, 6, 5, 1),
-    (192, 6, 5, 1),
-    (192, 6, 5, 1),
-)
-_BODY_BLOCKS = (
-    (24, 4, 3, 2),
-    (24, 6, 3, 1),
-    (32, 6, 5, 2),
-    (32, 6, 5, 1),
-    (64, 6, 3, 2),
-    (64, 6, 3, 1),
-    (64, 6, 3, 1),
-    (88, 6, 5, 1),
-    (88, 6, 5, 1),
-    (88, 6, 5, 1),
-    (144, 6, 5, 2),
-    (144, 6, 5, 1),
-    (144, 6, 5, 1),
-    (144, 6, 5, 1),
-)
+_PERSON_BLOCKS = trunk_blocks(24, 40, 80, 112, 192)
+_BODY_BLOCKS = trunk_blocks(24, 32, 64, 88, 144)
 _AT_8, _AT_16 = 4, 10
 _STEM, _FIRST, _EXPANSION = 24, 16, 6
 _ANCHORS_FINE, _ANCHORS_COARSE = 2, 6
