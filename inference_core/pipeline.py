@@ -8,12 +8,13 @@ import numpy as np
 
 from inference_core.fitting.settings import SolveSettings
 from inference_core.footage import Footage, limits_of, open_footage, parse_frame_range
-from inference_core.footage.records import Warn
+from inference_core.footage.records import FootageInfo, Warn
 from inference_core.geometry.camera import (
     Camera,
     camera_from_focal_length,
     camera_from_fov,
     camera_from_intrinsics,
+    camera_from_metadata,
     default_camera,
 )
 from inference_core.geometry.camera_path import with_camera_path
@@ -52,7 +53,7 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     with timed(DECODE):
         footage = open_footage(request.footage, frames, request.fps, notices.add, limits)
     plate = _plate(request, footage, notices)
-    camera = camera_of(request, footage.info.size_px)
+    camera = camera_of(request, footage.info, notices.add)
     if request.camera_path is not None:
         camera = with_camera_path(camera, Path(request.camera_path), footage.info.numbers)
     hands = read_mano(Path(request.mano)) if request.mano else None
@@ -107,8 +108,10 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     return take
 
 
-def camera_of(request: CaptureRequest, size_px: tuple[int, int]) -> Camera:
-    """The camera that the request describes, or the default one. RequestError for half a lens or two."""
+def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
+    """The camera that the request describes, else the one of the footage's metadata, of which `warn` is told, else the
+    default one. RequestError for half a lens or two."""
+    size_px = info.size_px
     focal = request.focal_mm is not None or request.sensor_mm is not None
     if (request.fov_deg is not None) + focal + (request.intrinsics_px is not None) > 1:
         raise RequestError("Give the lens once: a field of view, or focal length and sensor, or intrinsics.")
@@ -123,7 +126,14 @@ def camera_of(request: CaptureRequest, size_px: tuple[int, int]) -> Camera:
     if request.intrinsics_px is not None:
         fx, fy, cx, cy = request.intrinsics_px
         return camera_from_intrinsics(size_px, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))
-    return default_camera(size_px)
+    told = None if info.focal_35mm is None else camera_from_metadata(size_px, info.focal_35mm)
+    if told is None:
+        return default_camera(size_px)
+    warn(
+        f"The lens is taken from the footage's metadata: {info.focal_35mm:g} mm as on 35 mm film, {told.fov_deg:.0f} "
+        "degrees across the wider side. Give it yourself where the picture was cropped or zoomed since."
+    )
+    return told
 
 
 def _plate(request: CaptureRequest, footage: Footage, notices: "_Notices") -> Path | None:

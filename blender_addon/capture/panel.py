@@ -99,6 +99,11 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(capture, "hands")
+        row = layout.row(heading="Hand Length", align=True)
+        row.prop(capture, "use_hand_length", text="")
+        length = row.row()
+        length.active = capture.use_hand_length
+        length.prop(capture, "hand_length_mm", text="")
         layout.prop(capture, "smooth")
         layout.prop(capture, "use_network")
         layout.prop(capture, "start_frame")

@@ -21,7 +21,7 @@ from ..translations import CONTEXT
 from .footage import FootageFacts, read_facts
 
 LENS_ITEMS = (
-    ("DEFAULT", "Not Known", "60 degrees across the wider side, a common phone or camera lens"),
+    ("DEFAULT", "Not Known", "What the footage's metadata say, else 60 degrees across the wider side"),
     ("FOV", "Field of View", "The angle across the wider side of the picture"),
     ("FOCAL", "Focal Length", "Focal length and width of the sensor as filmed"),
     ("CAMERA", "Scene's Camera", "The lens of the scene's active camera"),
@@ -124,6 +124,19 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         description="Which hands to capture",
         items=HANDS_ITEMS,
         translation_context=CONTEXT,
+    )
+    use_hand_length: BoolProperty(
+        name="Hand Length",
+        description="Whether the length of the hands is known; people's mean is taken where it is not",
+        default=False,
+    )
+    hand_length_mm: FloatProperty(
+        name="Hand Length",
+        description="From the wrist crease to the tip of the middle finger in millimetres",
+        default=185.0,
+        min=80.0,
+        max=300.0,
+        precision=0,
     )
     smooth: FloatProperty(
         name="Smoothing",

@@ -65,6 +65,7 @@ def capture_request(
         focal_mm=lens.focal_mm,
         sensor_mm=lens.sensor_mm,
         intrinsics_px=lens.intrinsics_px,
+        hand_length_mm=capture.hand_length_mm if capture.use_hand_length else None,
         hands=capture.hands.lower(),
         mano=bpy.path.abspath(preferences.mano_folder) if preferences.hand_model == "MANO" else None,
         device=preferences.device.lower(),

@@ -17,6 +17,12 @@ from inference_core.shared.errors import FootageError
 # Pictures of the movie, not the movie.
 _SIDE_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
+# Where recorders write the focal length as on 35 mm film.
+_FOCAL_35MM = (
+    "com.apple.quicktime.camera.focal_length.35mm_equivalent",
+    "camera.focal_length.35mm_equivalent",
+)
+
 # A stream this much shorter than the longest is a trailer or a few thumbnails.
 _LONG_ENOUGH = 0.5
 
@@ -113,6 +119,17 @@ def read_sample(file: MovieFile) -> Sample:
             f"{file.path} holds no frame that can be decoded. Export it again, for example as H.264."
         )
     return Sample(first, frozenset(times), interlaced, field_order, failed)
+
+
+def focal_35mm(file: MovieFile) -> float | None:
+    """The focal length as on 35 mm film that the movie's metadata tell; None where they do not."""
+    with file.opened() as container:
+        metadata = {**container.metadata, **file.stream_of(container).metadata}
+    told = next((metadata[name] for name in _FOCAL_35MM if name in metadata), "")
+    try:
+        return float(told)
+    except ValueError:
+        return None
 
 
 def decoded(container: Any, stream: Any) -> Iterator[Any]:

@@ -66,6 +66,7 @@ def _sequence_footage(
         duration_s=(sequence.last - sequence.first + 1) / sequence.fps,
         identity=sequence.identity(),
         showing=sequence.showing,
+        focal_35mm=sequence.focal_35mm,
     )
     return _checked(Footage(info, sequence.read))
 
@@ -81,6 +82,7 @@ def _movie_footage(path: Path, frames: FrameRange, warn: Warn, limits: Limits) -
         duration_s=movie.duration_s,
         identity=movie.identity(),
         showing=movie.showing,
+        focal_35mm=movie.focal_35mm,
     )
     return _checked(Footage(info, movie.read))
 

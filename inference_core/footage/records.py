@@ -110,7 +110,8 @@ class FootageInfo:
 
     name: as given. size_px: width, height, upright. fps: nominal. numbers: the picked frames' numbers.
     duration_s: of the whole footage. identity: changes when the footage on disk does.
-    showing: how its own pictures become the frames.
+    showing: how its own pictures become the frames. focal_35mm: the lens's focal length as on 35 mm film, where the
+    footage's metadata tell it.
     """
 
     name: str
@@ -121,6 +122,7 @@ class FootageInfo:
     duration_s: float
     identity: str
     showing: Showing = Showing()
+    focal_35mm: float | None = None
 
     @property
     def count(self) -> int:

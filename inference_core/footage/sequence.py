@@ -48,6 +48,11 @@ class Sequence:
             yield Frame(number, (number - first) / self.fps, self._picture(number))
 
     @property
+    def focal_35mm(self) -> float | None:
+        """The first picture's focal length as on 35 mm film, where it tells."""
+        return read_picture_header(self.files[self.first]).focal_35mm
+
+    @property
     def showing(self) -> Showing:
         """How the first picture is stored, and where Blender's reader would show something else."""
         first = self.files[self.first]

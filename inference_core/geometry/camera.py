@@ -15,6 +15,9 @@ from inference_core.shared.errors import RequestError
 # Where nothing is known of the lens: across the wider side. Between a phone's or webcam's video (65-70) and a
 # 35 mm lens on a cinema sensor (39-54). A wrong guess scales depth: 10 % of focal length is 10 % of distance.
 DEFAULT_FOV_DEG = 60.0
+# A frame of 35 mm film is 36 mm by 24; equivalents go by the diagonal (CIPA DCG-001). Others than these lengths are
+# nobody's lens.
+_FILM_DIAGONAL_MM, _LEAST_35MM, _MOST_35MM = 43.267, 8.0, 1200.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,16 @@ def camera_from_focal_length(size_px: tuple[int, int], focal_mm: float, sensor_m
         )
     focal_px = max(size_px) * focal_mm / sensor_mm
     source = f"{focal_mm:g} mm lens on a {sensor_mm:g} mm sensor"
+    return camera_from_intrinsics(size_px, _pinhole(size_px, focal_px), source=source)
+
+
+def camera_from_metadata(size_px: tuple[int, int], focal_35mm: float) -> Camera | None:
+    """The camera whose picture's diagonal sees as much as a lens of focal_35mm does on 35 mm film; None for a length
+    that no lens has."""
+    if not _LEAST_35MM <= focal_35mm <= _MOST_35MM:
+        return None
+    focal_px = math.hypot(*size_px) * focal_35mm / _FILM_DIAGONAL_MM
+    source = f"{focal_35mm:g} mm as on 35 mm film, by the footage's metadata"
     return camera_from_intrinsics(size_px, _pinhole(size_px, focal_px), source=source)
 
 

@@ -4,9 +4,10 @@
 Standard library only: Blender's side shares this file. Nothing is read beyond the tables that tell.
 """
 
+import contextlib
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -17,7 +18,9 @@ Kind = Literal["png", "jpeg", "tiff", "webp", "bmp", "exr", "dpx", "cineon"]
 
 UPRIGHT = 1  # EXIF's number
 
-_WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274  # TIFF's tags, which EXIF shares
+# TIFF's tags, which EXIF shares; where EXIF's own directory is, and in it the focal length on 35 mm film.
+_WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
+_EXIF_DIRECTORY, _FOCAL_35MM = 34665, 41989
 _MOST_PARTS = 10_000  # chunks, segments or entries before it is damage
 _MOST_EXIF_BYTES = 1 << 20
 
@@ -26,13 +29,14 @@ _MOST_EXIF_BYTES = 1 << 20
 class PictureHeader:
     """kind: by content, whatever the name. size_px: width, height as stored; of the display window in an EXR.
     orientation: EXIF's number, 1 to 8; 1 is upright. fills_display: whether an EXR's pixels are just those of
-    its display window.
+    its display window. focal_35mm: the lens's focal length as on 35 mm film, millimetres; None where it is not told.
     """
 
     kind: Kind
     size_px: tuple[int, int]
     orientation: int = UPRIGHT
     fills_display: bool = True
+    focal_35mm: int | None = None
 
     @property
     def shown_px(self) -> tuple[int, int]:
@@ -67,7 +71,10 @@ def _header(file: BinaryIO) -> PictureHeader | None:
         return _jpeg(file)
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         tags = _tiff_tags(file)
-        return PictureHeader("tiff", (tags[_WIDTH], tags[_HEIGHT]), _known(tags.get(_ORIENTATION, UPRIGHT)))
+        exif = _of_tags(file, tags)
+        return PictureHeader(
+            "tiff", (tags[_WIDTH], tags[_HEIGHT]), exif.orientation, focal_35mm=exif.focal_35mm
+        )
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return _webp(file)
     if start.startswith(b"BM"):
@@ -84,7 +91,7 @@ def _header(file: BinaryIO) -> PictureHeader | None:
 
 
 def _png(file: BinaryIO) -> PictureHeader:
-    size, orientation = struct.unpack(">2I", _at(file, 16, 8)), UPRIGHT
+    size, exif = struct.unpack(">2I", _at(file, 16, 8)), _Exif()
     place = 8
     for _ in range(_MOST_PARTS):
         head = _read(file, place, 8)
@@ -92,14 +99,14 @@ def _png(file: BinaryIO) -> PictureHeader:
             break
         length, name = struct.unpack(">I4s", head)
         if name == b"eXIf":
-            orientation = _exif_orientation(_read(file, place + 8, min(length, _MOST_EXIF_BYTES)))
+            exif = _exif(_read(file, place + 8, min(length, _MOST_EXIF_BYTES)))
             break
         place += 12 + length
-    return PictureHeader("png", size, orientation)
+    return PictureHeader("png", size, exif.orientation, focal_35mm=exif.focal_35mm)
 
 
 def _jpeg(file: BinaryIO) -> PictureHeader:
-    orientation, place = UPRIGHT, 2
+    exif, place = _Exif(), 2
     for _ in range(_MOST_PARTS):
         marker = _at(file, place, 2)
         if marker[0] != 0xFF:
@@ -113,18 +120,18 @@ def _jpeg(file: BinaryIO) -> PictureHeader:
         (length,) = struct.unpack(">H", _at(file, place + 2, 2))
         if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">2H", _at(file, place + 5, 4))
-            return PictureHeader("jpeg", (width, height), orientation)
-        if marker[1] == 0xE1 and orientation == UPRIGHT:
+            return PictureHeader("jpeg", (width, height), exif.orientation, focal_35mm=exif.focal_35mm)
+        if marker[1] == 0xE1 and exif == _Exif():
             content = _read(file, place + 4, length - 2)
             if content.startswith(b"Exif\0"):
-                orientation = _exif_orientation(content[6:])
+                exif = _exif(content[6:])
         place += 2 + length
     raise ValueError("no frame")
 
 
 def _webp(file: BinaryIO) -> PictureHeader:
     size: tuple[int, int] | None = None
-    orientation, place = UPRIGHT, 12
+    exif, place = _Exif(), 12
     for _ in range(_MOST_PARTS):
         head = _read(file, place, 8)
         if len(head) < 8:
@@ -132,13 +139,13 @@ def _webp(file: BinaryIO) -> PictureHeader:
         name, length = struct.unpack("<4sI", head)
         if name == b"EXIF":
             content = _read(file, place + 8, min(length, _MOST_EXIF_BYTES))
-            orientation = _exif_orientation(content.removeprefix(b"Exif\0\0"))
+            exif = _exif(content.removeprefix(b"Exif\0\0"))
         elif size is None:
             size = _webp_size(name, _read(file, place + 8, 10))
         place += 8 + length + length % 2
     if size is None:
         raise ValueError("no picture")
-    return PictureHeader("webp", size, orientation)
+    return PictureHeader("webp", size, exif.orientation, focal_35mm=exif.focal_35mm)
 
 
 def _webp_size(name: bytes, content: bytes) -> tuple[int, int] | None:
@@ -184,26 +191,41 @@ def _exr(file: BinaryIO) -> PictureHeader:
     return PictureHeader("exr", (x1 - x0 + 1, y1 - y0 + 1), fills_display=fills)
 
 
-def _exif_orientation(content: bytes) -> int:
+@dataclass(frozen=True)
+class _Exif:
+    """What is read of EXIF: the fields of PictureHeader."""
+
+    orientation: int = UPRIGHT
+    focal_35mm: int | None = None
+
+
+def _exif(content: bytes) -> _Exif:
+    file = io.BytesIO(content)
     try:
-        return _known(_tiff_tags(io.BytesIO(content)).get(_ORIENTATION, UPRIGHT))
-    except (struct.error, ValueError, KeyError):
-        return UPRIGHT  # damaged EXIF is no reason not to show the picture
+        return _of_tags(file, _tiff_tags(file))
+    except (struct.error, ValueError):
+        return _Exif()  # damaged EXIF is no reason not to show the picture
 
 
-def _known(orientation: int) -> int:
-    return orientation if 1 <= orientation <= 8 else UPRIGHT
+def _of_tags(file: BinaryIO, tags: Mapping[int, int]) -> _Exif:
+    """What the first directory's tags say, and the EXIF directory they point to."""
+    orientation = tags.get(_ORIENTATION, UPRIGHT)
+    more: Mapping[int, int] = {}
+    if _EXIF_DIRECTORY in tags:
+        with contextlib.suppress(struct.error, ValueError):
+            more = _tiff_tags(file, tags[_EXIF_DIRECTORY])
+    return _Exif(orientation if 1 <= orientation <= 8 else UPRIGHT, more.get(_FOCAL_35MM) or None)
 
 
-def _tiff_tags(file: BinaryIO) -> dict[int, int]:
-    """The first directory's whole numbers by tag; also of BigTIFF. ValueError where there is no picture's size."""
+def _tiff_tags(file: BinaryIO, place: int | None = None) -> dict[int, int]:
+    """Whole numbers by tag of the directory at `place`, or of the first one; also of BigTIFF. ValueError where there is
+    no such directory."""
     order = "<" if _at(file, 0, 2) == b"II" else ">"
     is_big = struct.unpack(f"{order}H", _at(file, 2, 2))[0] == 43
-    (place,) = (
-        struct.unpack(f"{order}Q", _at(file, 8, 8)) if is_big else struct.unpack(f"{order}I", _at(file, 4, 4))
-    )
+    first = (8, 8, "Q") if is_big else (4, 4, "I")
+    at = struct.unpack(f"{order}{first[2]}", _at(file, *first[:2]))[0] if place is None else place
     tags: dict[int, int] = {}
-    for tag, kind, value in _tiff_entries(file, place, order, is_big):
+    for tag, kind, value in _tiff_entries(file, at, order, is_big):
         if kind == 3:
             (tags[tag],) = struct.unpack(f"{order}H", value[:2])
         elif kind == 4:

@@ -431,6 +431,16 @@ def test_the_lens_reaches_the_engine(
         assert getattr(request, name) == (pytest.approx(expected[name]) if name in expected else None)
 
 
+def test_the_hands_length_reaches_the_engine_where_it_is_known(
+    scene: bpy.types.Scene, pictures: Path
+) -> None:
+    capture_request = module("capture.request").capture_request
+    scene.duohand.footage, scene.duohand.hand_length_mm = str(pictures), 172.0
+    assert capture_request(scene).hand_length_mm is None
+    scene.duohand.use_hand_length = True
+    assert capture_request(scene).hand_length_mm == pytest.approx(172)
+
+
 @pytest.mark.parametrize(("fit", "expected"), [("AUTO", 60.0), ("HORIZONTAL", 60.0), ("VERTICAL", 75.178)])
 def test_the_scenes_camera_gives_its_angle_across_the_wider_side(
     scene: bpy.types.Scene, pictures: Path, fit: str, expected: float

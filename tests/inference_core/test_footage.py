@@ -59,6 +59,24 @@ def write_pictures(folder: Path, numbers: Sequence[int], name: str = "shot_{:04d
         (folder / name.format(number)).write_bytes(data.tobytes())
 
 
+def test_a_movies_focal_length_as_on_35_mm_film_is_read(tmp_path: Path) -> None:
+    plain = write_movie(tmp_path / "plain.mov", [0, 40, 80])
+    assert open_footage(plain).info.focal_35mm is None
+    for number, (told, read) in enumerate((("26", 26.0), ("-13", -13.0), ("wide", None))):
+        path = tmp_path / f"{number}.mov"
+        with (
+            av.open(str(plain)) as source,
+            av.open(str(path), "w", options={"movflags": "use_metadata_tags"}) as target,
+        ):
+            target.metadata["com.apple.quicktime.camera.focal_length.35mm_equivalent"] = told
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(source.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+        assert open_footage(path).info.focal_35mm == read
+
+
 def test_a_movie_yields_every_frame_at_its_own_time(tmp_path: Path) -> None:
     times = [0, 40, 45, 120, 360, 361, 500, 900, 901, 1000]
     footage = open_footage(write_movie(tmp_path / "a.mp4", times))

@@ -32,31 +32,36 @@ def picture() -> np.ndarray:
     return image
 
 
-def exif(orientation: int, order: str = "<") -> bytes:
+def exif(orientation: int, order: str = "<", focal_35mm: int | None = None) -> bytes:
     mark = b"II*\0" if order == "<" else b"MM\0*"
-    return mark + struct.pack(f"{order}IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    turned = struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0)
+    if focal_35mm is None:
+        return mark + struct.pack(f"{order}IH", 8, 1) + turned + bytes(4)
+    pointer = struct.pack(f"{order}HHII", 0x8769, 4, 1, 38)
+    lens = struct.pack(f"{order}HHHIHH", 1, 0xA405, 3, 1, focal_35mm, 0)
+    return mark + struct.pack(f"{order}IH", 8, 2) + turned + pointer + bytes(4) + lens + bytes(4)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def write_turned(folder: Path, kind: str, orientation: int) -> Path:
-    """The picture as stored, with a tag that says how it is to be turned."""
+def write_turned(folder: Path, kind: str, orientation: int, focal_35mm: int | None = None) -> Path:
+    """The picture as stored, with a tag that says how it is to be turned, and one of its lens."""
     bgr = picture()[..., ::-1]
     suffix = f".{kind[:3]}" if kind.startswith("tif") else f".{kind}"
     stored = bgr.astype(np.uint16) * 257 if kind == "tif16" else bgr
     content = cv2.imencode(suffix, stored, [cv2.IMWRITE_TIFF_COMPRESSION, 1])[1].tobytes()
     match kind:
         case "jpg":
-            head = b"Exif\0\0" + exif(orientation, ">")
+            head = b"Exif\0\0" + exif(orientation, ">", focal_35mm)
             content = content[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(head)) + head + content[2:]
         case "png":
-            content = content[:33] + chunk(b"eXIf", exif(orientation)) + content[33:]
+            content = content[:33] + chunk(b"eXIf", exif(orientation, "<", focal_35mm)) + content[33:]
         case "webp":
             size = (WIDTH - 1).to_bytes(3, "little") + (HEIGHT - 1).to_bytes(3, "little")
             extended = b"VP8X" + struct.pack("<I", 10) + b"\x08\0\0\0" + size
-            tag = exif(orientation)
+            tag = exif(orientation, "<", focal_35mm)
             body = b"WEBP" + extended + content[12:] + b"EXIF" + struct.pack("<I", len(tag)) + tag
             content = b"RIFF" + struct.pack("<I", len(body)) + body
         case _:
@@ -64,6 +69,19 @@ def write_turned(folder: Path, kind: str, orientation: int) -> Path:
     path = folder / f"{kind}_{orientation}{suffix}"
     path.write_bytes(content)
     return path
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+def test_a_pictures_focal_length_as_on_35_mm_film_is_read(tmp_path: Path, kind: str) -> None:
+    assert open_footage(write_turned(tmp_path, kind, 1, 26)).info.focal_35mm == 26
+    assert open_footage(write_turned(tmp_path, kind, 3, 77)).info.focal_35mm == 77
+    assert open_footage(write_turned(tmp_path, kind, 6)).info.focal_35mm is None
+    assert open_footage(write_turned(tmp_path, kind, 8, 0)).info.focal_35mm is None
+    broken = write_turned(tmp_path, kind, 2, 26)
+    content = broken.read_bytes()
+    lens = content.index(struct.pack(">HH" if kind == "jpg" else "<HH", 0xA405, 3))
+    broken.write_bytes(content.replace(content[lens - 2 : lens], b"\xff\xff", 1))
+    assert open_footage(broken).info.size_px == (WIDTH, HEIGHT)
 
 
 def with_tiff_orientation(content: bytes, orientation: int) -> bytes:

@@ -12,6 +12,7 @@ import torch
 
 import inference_core
 from inference_core import stages
+from inference_core.footage import FootageInfo
 from inference_core.geometry.camera import DEFAULT_FOV_DEG
 from inference_core.hand_model.load import load_open_hand
 from inference_core.pipeline import camera_of, reconstruct
@@ -226,13 +227,33 @@ def test_other_settings_do_not_find_what_another_run_kept(
 )
 def test_a_lens_given_by_halves_or_twice_is_refused(lens: dict[str, float], says: str) -> None:
     with pytest.raises(RequestError, match=says):
-        camera_of(CaptureRequest("a.mp4", "a.npz", **lens), (640, 480))
+        camera_of(CaptureRequest("a.mp4", "a.npz", **lens), _info(), _never)
+
+
+def _info(focal_35mm: float | None = None) -> FootageInfo:
+    return FootageInfo("a.mp4", "movie", (640, 480), 25.0, range(1), 0.04, "a", focal_35mm=focal_35mm)
+
+
+def _never(text: str) -> None:
+    raise AssertionError(text)
 
 
 def test_each_way_of_naming_a_lens_is_taken() -> None:
     def focal_px(**lens) -> float:
-        return camera_of(CaptureRequest("a.mp4", "a.npz", **lens), (640, 480)).K[0, 0]
+        return camera_of(CaptureRequest("a.mp4", "a.npz", **lens), _info(), _never).K[0, 0]
 
     assert focal_px(focal_mm=35.0, sensor_mm=36.0) == pytest.approx(640 * 35 / 36)
     assert focal_px(fov_deg=DEFAULT_FOV_DEG) == focal_px()
     assert focal_px(intrinsics_px=(700.0, 700.0, 320.0, 240.0)) == 700
+
+
+def test_the_footages_own_word_on_its_lens_is_taken_and_said_unless_a_lens_is_given() -> None:
+    said: list[str] = []
+    camera = camera_of(CaptureRequest("a.mp4", "a.npz"), _info(26.0), said.append)
+    assert camera.K[0, 0] == pytest.approx(800 * 26 / 43.267) and "26 mm" in camera.source
+    assert "metadata: 26 mm" in said[0]
+    given = camera_of(CaptureRequest("a.mp4", "a.npz", fov_deg=50.0), _info(26.0), _never)
+    assert given.fov_deg == pytest.approx(50)
+    for senseless in (0.0, -13.0, 1e6, float("nan")):
+        camera = camera_of(CaptureRequest("a.mp4", "a.npz"), _info(senseless), _never)
+        assert camera.fov_deg == pytest.approx(DEFAULT_FOV_DEG)
