@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+# A hand fills about this share of its crop's side: what "hand size" means where sizes are compared.
+HAND_IN_CROP = 0.5
 _PALM_SCALE, _PALM_SHIFT = 2.6, -0.5
 _HAND_SCALE, _HAND_SHIFT = 2.0, -0.1
 _BODY_SCALE = 2.5

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.body_reader import WRIST
+from inference_core.landmarks.crop_squares import HAND_IN_CROP
 from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.bodies import with_true_bodies
 from inference_core.tracking.detections import ShotDetections
 
 # What a body's wrists say of a hand holds for this many frames around.
@@ -32,7 +34,6 @@ _PAIRS, _FOREARMS_HOLD_FRAMES = 24, 90
 _PLAIN = 3.5
 # Forearms that together point nowhere, or out of the picture's top, tell nothing.
 _LEAST_TOGETHER, _HIGHEST = 0.4, -0.3
-_HAND_IN_CROP = 0.5
 _WRIST_POINT, _MIDDLE_MCP = 0, 9
 _NEAREST_M = 0.05
 
@@ -40,9 +41,12 @@ Floats = NDArray[np.float64]
 
 
 def with_arms(detections: ShotDetections) -> ShotDetections:
-    """The detections with `right` as it is after the arms have spoken; as they are where nobody looked for a body."""
+    """The detections with `right` as it is after the arms have spoken, and without the arms of bodies that are none; as
+    they are where nobody looked for a body.
+    """
     if not len(detections.at) or not _looked(detections).any():
         return detections
+    detections = with_true_bodies(detections, _sizes(detections))
     odds = _by_body(detections) if body_in_view(detections) else _by_forearms(detections)
     right = np.clip(detections.right.astype(np.float64), 1e-4, 1 - 1e-4)
     total = np.log(right / (1 - right)) + odds
@@ -186,4 +190,4 @@ def _ordered(
 
 
 def _sizes(detections: ShotDetections) -> Floats:
-    return np.maximum(detections.crops[:, 2].astype(np.float64) * _HAND_IN_CROP, 1.0)
+    return np.maximum(detections.crops[:, 2].astype(np.float64) * HAND_IN_CROP, 1.0)

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from inference_core.footage.records import Frame
 from inference_core.landmarks.body_reader import ELBOW, WRIST, find_arms
-from inference_core.landmarks.crop_squares import crops_from_arms, crops_from_landmarks
+from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_arms, crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
 from inference_core.landmarks.weights import PoseNetworks
 from inference_core.shared.presence import FILLED, SEEN
+from inference_core.tracking.bodies import is_body
 from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.interpolate import MAX_GAP_FRAMES, MAX_HOLD_FRAMES, interpolated
@@ -127,6 +128,9 @@ class Recovery:
             return False
         elbow_px, wrist_px = arms.points_px[0, side, ELBOW], arms.points_px[0, side, WRIST]
         side_px = float(crops_from_landmarks(points_px)[2])
+        body = np.concatenate((arms.points_px[0], arms.score[0, ..., None]), -1)
+        if not is_body(body, HAND_IN_CROP * side_px, (image.shape[1], image.shape[0])):
+            return False
         if not _in_picture(wrist_px, image) or np.linalg.norm(wrist_px - points_px[0]) > _REACH * side_px:
             return False
         for larger in _LARGER:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.landmarks.crop_squares import HAND_IN_CROP
 from inference_core.tracking.detections import ShotDetections
 
 # The palm: wrist and knuckles; fingertips say little of where a hand is.
@@ -28,8 +29,6 @@ _MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE = 2.0, 0.3, 8.0
 _GHOST_FRAMES, _GHOST_REACH = 10, 0.8
 # Unless it is clearly of the other side: probabilities of a right hand this far apart.
 _OTHER_SIDE = 0.8
-# A hand fills about half of its crop.
-_HAND_IN_CROP = 0.5
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +67,7 @@ class Segment:
 def cut_segments(detections: ShotDetections) -> list[Segment]:
     """The shot's segments, ordered by first frame."""
     centres = detections.points_px[:, _PALM_POINTS, :2].mean(1).astype(np.float64)
-    sizes = detections.crops[:, 2].astype(np.float64) * _HAND_IN_CROP
+    sizes = detections.crops[:, 2].astype(np.float64) * HAND_IN_CROP
     tracklets = detections.tracklet.copy()
     tracklets[_ghosts(detections, centres, sizes)] = -1
     touching = np.zeros(len(tracklets), bool)

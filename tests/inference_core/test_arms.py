@@ -32,9 +32,11 @@ def pair(right_of_left: float, right_of_right: float) -> ShotDetections:
 
 
 def body(left_x: float, right_x: float, score: float = 0.95) -> np.ndarray:
-    """Arms whose wrists are at the made-up hands' height."""
-    x = np.array([[left_x], [right_x]])
-    return np.stack(np.broadcast_arrays(x, [[500, 450, 348]], score), -1)
+    """Arms of somebody who faces the camera, whose wrists are at the made-up hands' height, as visible as `score`."""
+    x = np.array([[660, 690, left_x], [340, 310, right_x]])
+    arms = np.stack(np.broadcast_arrays(x, [[500, 450, 348]], 0.95), -1)
+    arms[:, 2, 2] = score
+    return arms
 
 
 def test_in_an_own_view_the_hand_on_the_left_is_the_left_one_though_it_looks_like_a_right_one() -> None:
@@ -104,6 +106,22 @@ def test_a_body_whose_wrists_are_elsewhere_or_hidden_changes_nothing() -> None:
     for arms in (body(left_x=-900, right_x=-800), body(left_x=710, right_x=290, score=0.0)):
         detections = looked_at(pair(0.1, 0.9), arms)
         np.testing.assert_allclose(with_arms(detections).right, detections.right, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shrunk, moved_px, shoulder_score", [(0.2, 0, 0.95), (1.0, 900, 0.95), (1.0, 0, 0.2)]
+)
+def test_a_body_too_small_for_the_hands_or_without_shoulders_in_the_picture_is_none(
+    shrunk: float, moved_px: float, shoulder_score: float
+) -> None:
+    arms = body(left_x=710, right_x=290)
+    arms[..., :2] = (arms[..., :2] - [500, 348]) * shrunk + [500 + moved_px, 348]
+    arms[:, 0, 2] = shoulder_score
+    seen = with_arms(looked_at(pair(0.1, 0.9), arms))
+    nobody = with_arms(looked_at(pair(0.1, 0.9), None))
+    assert not body_in_view(seen)
+    np.testing.assert_array_equal(seen.right, nobody.right)
+    np.testing.assert_array_equal(seen.arms_px, nobody.arms_px)
 
 
 def test_one_hand_alone_is_judged_by_itself() -> None:
