@@ -15,7 +15,7 @@ from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, HandTracks
 _SIGHTINGS, _WITHIN_FRAMES = 4, 8
 # A hand is out of the picture when its middle comes this near to the border, in hand sizes; its motion holds for so
 # many frames.
-_MARGIN, _HOLDS_FRAMES = 0.3, 10
+LEAVING_MARGIN, _HOLDS_FRAMES = 0.3, 10
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ def _left(
     centres_px = points_px.mean(1)
     step_px = (centres_px[0] - centres_px[-1]) / (at[0] - at[-1])
     moved_px = centres_px[0] + step_px * (frames - at[0])[:, None]
-    margin_px = _MARGIN * np.ptp(points_px[0], axis=0).max()
+    margin_px = LEAVING_MARGIN * np.ptp(points_px[0], axis=0).max()
     out = ((moved_px < margin_px) | (moved_px > np.array(size_px) - margin_px)).any(-1)
     # Standing near the border is not leaving.
     leaving = np.linalg.norm(step_px) * _HOLDS_FRAMES > margin_px and out[:_HOLDS_FRAMES].any()

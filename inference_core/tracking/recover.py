@@ -27,6 +27,7 @@ from inference_core.tracking.bodies import is_body
 from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.interpolate import MAX_GAP_FRAMES, MAX_HOLD_FRAMES, interpolated
+from inference_core.tracking.leaving import LEAVING_MARGIN
 from inference_core.tracking.tracklets import SAME_HAND
 
 # An arm whose elbow and wrist are this likely in the picture tells where its hand is; beside it a hand is believed at
@@ -35,6 +36,7 @@ from inference_core.tracking.tracklets import SAME_HAND
 _SURE_ARM, _PRESENCE_AT_ARM, _AT_ARM, _REACH = 0.7, 0.25, 0.3, 2.0
 # It is looked for as large as it was, and larger, since it may be smeared; what a hand counts that is not read there.
 _LARGER, _CARRIED_SCORE = (1.0, 1.5), 0.15
+_MIDDLE_MCP, _MOST_BENT_RAD = 9, np.pi / 2
 # Images held at once.
 _MOST_FRAMES, _MOST_BYTES = 48, 200_000_000
 
@@ -137,19 +139,26 @@ class Recovery:
             crop = crops_from_arms(elbow_px, wrist_px, larger * side_px)[None]
             if self._look(image, at, side, crop, _PRESENCE_AT_ARM, wrist_px):
                 return True
-        moved_px = points_px + wrist_px - points_px[0]
-        if self._is_other(moved_px, at, side, side_px):
-            return False
-        return _in_picture(moved_px.mean(0), image) and self._carry(at, side, moved_px)
+        return self._carry(image, at, side, elbow_px, wrist_px, side_px)
 
-    def _carry(self, at: int, side: int, points_px: Floats) -> bool:
+    def _carry(
+        self, image: Image, at: int, side: int, elbow_px: Floats, wrist_px: Floats, side_px: float
+    ) -> bool:
         """Whether a hand that cannot be read, but was read a little before or after, is put where its arm has it."""
         read = np.flatnonzero(self.tracks.present[:, side] == SEEN)
         nearest = read[np.argmin(np.abs(read - at))]
-        if abs(nearest - at) > MAX_HOLD_FRAMES:
+        points_px = self.tracks.landmarks_px[nearest, side, :, :2].astype(np.float64)
+        turn = turn_to_arm(points_px, elbow_px, wrist_px)
+        points_px = wrist_px + (points_px - points_px[0]) @ turn.T
+        margin_px = LEAVING_MARGIN * np.ptp(points_px, axis=0).max()
+        if abs(nearest - at) > MAX_HOLD_FRAMES or not _in_picture(points_px.mean(0), image, margin_px):
             return False
+        if self._is_other(points_px, at, side, side_px):
+            return False
+        world_m = self.tracks.world_m[nearest, side]
+        turned_m = np.concatenate([world_m[:, :2] @ turn.T, world_m[:, 2:]], -1)
         self.tracks.landmarks_px[at, side] = np.concatenate([points_px, np.full((21, 1), _CARRIED_SCORE)], -1)
-        self.tracks.world_m[at, side] = self.tracks.world_m[nearest, side]
+        self.tracks.world_m[at, side] = turned_m
         self.tracks.present[at, side] = FILLED
         self._known[at, side], self.lost[at, side] = True, False
         return True
@@ -181,5 +190,14 @@ class Recovery:
         return bool(np.linalg.norm(found_px - other_px, axis=-1).mean() < SAME_HAND * crop_px)
 
 
-def _in_picture(point_px: Floats, image: Image) -> bool:
-    return bool(((point_px >= 0) & (point_px < np.array(image.shape[1::-1]))).all())
+def turn_to_arm(points_px: Floats, elbow_px: Floats, wrist_px: Floats) -> Floats:
+    """(2, 2) that turns a hand along its arm where it would be bent back over it, as no wrist bends; else the identity."""
+    hand, arm = points_px[_MIDDLE_MCP] - points_px[0], wrist_px - elbow_px
+    angle = np.arctan2(hand[0] * arm[1] - hand[1] * arm[0], hand @ arm)
+    if abs(angle) <= _MOST_BENT_RAD:
+        return np.eye(2)
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _in_picture(point_px: Floats, image: Image, margin_px: float = 0.0) -> bool:
+    return bool(((point_px >= margin_px) & (point_px < np.array(image.shape[1::-1]) - margin_px)).all())

@@ -17,7 +17,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.recover import Recovery
+from inference_core.tracking.recover import Recovery, turn_to_arm
 from inference_core.two_hand.engine import torch_engine
 from inference_core.two_hand.predictor import Predictor
 from inference_core.two_hand.weights import SHIPPED_FOLDER, stored_network
@@ -150,3 +150,16 @@ def test_hands_too_fast_to_follow_are_at_the_ends_of_their_arms_until_they_leave
     wrists_px = tracks.landmarks_px[dropped, :, 0, :2]
     assert (np.linalg.norm(wrists_px - np.array([[440, 365], [322, 368]]), axis=-1) < 40).all()
     assert not tracks.present[58 - start :].any()
+
+
+def test_a_hand_that_is_carried_by_its_arm_never_points_back_along_it() -> None:
+    # Read upright, as where a forearm points up; the arm points down to the right by now.
+    points_px = np.zeros((21, 2))
+    points_px[:] = (100.0, 200.0)
+    points_px[9] = (100.0, 120.0)
+    elbow_px, wrist_px = np.array([60.0, 60.0]), np.array([140.0, 160.0])
+    turned = (points_px - points_px[0]) @ turn_to_arm(points_px, elbow_px, wrist_px).T
+    np.testing.assert_allclose(np.linalg.norm(turned[9]), 80)
+    np.testing.assert_allclose(turned[9] / 80, np.array([80, 100]) / np.hypot(80, 100))
+    bent = turn_to_arm(points_px, np.array([20.0, 190.0]), wrist_px)
+    np.testing.assert_array_equal(bent, np.eye(2))

@@ -137,7 +137,12 @@ def take_points_px(take: Take) -> Floats:
     joints = np.asarray(take.joints_cam_m, np.float64)
     K = np.broadcast_to(np.asarray(take.K, np.float64), (len(joints), 3, 3))
     seen = np.where((np.asarray(take.present) > 0)[..., None, None], joints, np.nan)
-    image = np.einsum("txy,tsjy->tsjx", K, seen)
+    return projected_px(seen, K)
+
+
+def projected_px(joints_cam_m: Floats, K: Floats) -> Floats:
+    """(T, S, J, 2) where joints (T, S, J, 3) are in the picture; K (3, 3) or (T, 3, 3)."""
+    image = np.einsum("txy,tsjy->tsjx", np.broadcast_to(K, (len(joints_cam_m), 3, 3)), joints_cam_m)
     return image[..., :2] / image[..., 2:]
 
 
@@ -150,11 +155,12 @@ def mediapipe_points_px(footage: Path) -> Floats:
     with peer.Hands(max_num_hands=2) as hands:
         while (read := movie.read())[0]:
             image = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
-            frames.append(_of_mediapipe(hands.process(image), image.shape[1], image.shape[0]))
+            frames.append(hands_px_of(hands.process(image), image.shape[1], image.shape[0]))
     return np.stack(frames)
 
 
-def _of_mediapipe(result: Any, width: int, height: int) -> Floats:
+def hands_px_of(result: Any, width: int, height: int) -> Floats:
+    """(S, 21, 2) the hands in a result of MediaPipe Hands, NaN where there is none."""
     points_px = np.full((2, 21, 2), np.nan)
     if result.multi_hand_landmarks is None:
         return points_px
