@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rendered stills of hands that touch, by way of touching: found, sides, wrists, joints, from a single picture each.
+
+    python -m training evaluate touching [--count 30] [--way NAME]... [--seen FOLDER] [--mediapipe]
+
+Each still shows one pair against a dark background in a studio's light, hands of 200 to 400 pixels, and is captured end
+to end as a shot of one frame. Wrists are judged as marked ones are (real); joints are the mean distance of a hand's 21
+joints in the picture, in per cent of its box's diagonal, of hands on the right side. --seen keeps the stills with
+what was found drawn over them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.fitting.settings import SolveSettings
+from inference_core.footage.records import Frame, footage_of_frames
+from inference_core.geometry.camera import camera_from_intrinsics
+from inference_core.hand_model.load import load_hand_model
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.stages import ChosenNetwork, Run, choose_network, detect, read, recover, solve, track
+from inference_core.tracking.assign import TrackSettings
+from training.evaluation.real import Judgement, MarkedClip, hands_px_of, judged, projected_px, summarised
+from training.evaluation.report import table_text
+from training.synthetic.generate import Kit, as_bytes, assembled, draw, load_kit
+from training.synthetic.lens import draw_lens
+from training.synthetic.meshes import with_forearms
+from training.synthetic.randomness import Randomness
+from training.synthetic.settings import Settings
+from training.synthetic.shading import draw_lights
+from training.synthetic.skin import draw_appearance
+from training.synthetic.things import no_things
+from training.synthetic.touching.pairs import touching_pairs
+from training.synthetic.touching.ways import WAYS
+from training.synthetic.view import pinhole
+
+WIDTH_PX, HEIGHT_PX = 640, 480
+# Seeds apart from those of training and of every other evaluation.
+_SEED = 980_000_000
+_FOV_DEG = 50.0
+# Of the picture's height, what the pair takes; how bright the background is.
+_FILL, _DARK = (0.55, 0.85), (0.01, 0.12)
+_STILLS_AT_ONCE = 8
+_PARENTS = (0, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Still:
+    """image (H, W, 3) RGB; K (3, 3); joints_px (S, 21, 2) as they truly are."""
+
+    image: NDArray[np.uint8]
+    K: Floats
+    joints_px: Floats
+
+    @property
+    def lengths_px(self) -> Floats:
+        """(S,) diagonals of the hands' boxes."""
+        return np.linalg.norm(np.ptp(self.joints_px, axis=1), axis=-1)
+
+    def judged(self, points_px: Floats) -> Judgement:
+        """Hands at points_px (S, 21, 2), NaN where there is none, against the truth."""
+        marks = MarkedClip(
+            np.zeros(1, np.int64),
+            self.joints_px[None, :, 0],
+            np.zeros((1, 2), bool),
+            float(self.lengths_px.mean()),
+        )
+        return judged(points_px[None], marks)
+
+    def joint_errors(self, points_px: Floats) -> Floats:
+        """(S,) per cent of the box's diagonal; NaN where there is no hand."""
+        return 100 * np.linalg.norm(points_px - self.joints_px, axis=-1).mean(-1) / self.lengths_px
+
+
+def stills_of(way: int, count: int, device: torch.device | None = None) -> Iterator[Still]:
+    """`count` stills of one way of touching, the same ones in every run."""
+    kit = load_kit(device or torch.device("cpu"))
+    for start in range(0, count, _STILLS_AT_ONCE):
+        numbers = torch.arange(start, min(start + _STILLS_AT_ONCE, count))
+        with torch.no_grad():
+            yield from _rendered(Randomness(_SEED + 1000 * way, numbers), kit, way)
+
+
+def _rendered(random: Randomness, kit: Kit, way: int) -> Iterator[Still]:
+    device, batch = kit.mesh.faces.device, random.batch
+    betas = random.normal("betas", 1, 10).clamp(-2, 2) + random.normal("betas of a side", 2, 10, std=0.1)
+    betas = betas.to(device)
+    pair = touching_pairs(random, kit.model, kit.spheres, betas, torch.full((batch,), way))
+    rotations = torch.cat([pair.turns[:, :, None], kit.model.rotations_from_angles(pair.angles_rad)], 2)
+    shaped = kit.model.with_shape(betas)
+    skin_m = shaped.with_pose(rotations, pair.wrist_m).vertices_m.flatten(1, 2)
+    low_m, high_m = skin_m.amin(1), skin_m.amax(1)
+    focal_px = torch.full((batch,), WIDTH_PX / 2 / np.tan(np.deg2rad(_FOV_DEG / 2)))
+    fill = random.uniform("fill", low=_FILL[0], high=_FILL[1]).to(device)
+    extent_m = (high_m - low_m)[:, :2].amax(1)
+    depth_m = focal_px.to(device) * extent_m / (fill * HEIGHT_PX)
+    away_m = torch.stack([torch.zeros_like(depth_m), torch.zeros_like(depth_m), depth_m], -1)
+    posed = shaped.with_pose(rotations, pair.wrist_m + (away_m - (low_m + high_m) / 2)[:, None])
+    K = pinhole(focal_px, torch.tensor([[WIDTH_PX / 2, HEIGHT_PX / 2]]).expand(batch, 2)).to(device)
+    things_m, there = no_things(kit.mesh, batch)
+    both = torch.ones(batch, 2, dtype=torch.bool, device=device)
+    scene = assembled(
+        kit, posed, both, pair.gap_m, with_forearms(kit.mesh, posed, pair.bend), things_m, there, K
+    )
+    settings = Settings(motion_blur=0.0)
+    lights, lens = draw_lights(random, settings).to(device), draw_lens(random, settings).to(device)
+    dark = random.uniform("background", 3, 1, 1, low=_DARK[0], high=_DARK[1]).to(device)
+    background = dark.expand(batch, 3, HEIGHT_PX, WIDTH_PX)
+    appearance = draw_appearance(random, settings).to(device)
+    drawn = draw(kit, scene, appearance, lights, lens, background, settings.supersample)
+    images = as_bytes(drawn.image).permute(0, 2, 3, 1).cpu().numpy()
+    joints_m, lenses = posed.joints21_m.cpu().double().numpy(), K.cpu().double().numpy()
+    for row in range(batch):
+        yield Still(
+            np.ascontiguousarray(images[row]), lenses[row], projected_px(joints_m[row : row + 1], lenses[row])[0]
+        )
+
+
+def captured_px(still: Still, network: ChosenNetwork | None) -> Floats:
+    """(S, 21, 2) the joints of the hands that a capture of the still alone finds, NaN where it finds none."""
+    camera = camera_from_intrinsics((WIDTH_PX, HEIGHT_PX), still.K)
+    footage = footage_of_frames([Frame(0, 0.0, still.image)], 24.0)
+    device = torch.device("cpu")
+    run = Run(
+        footage, camera, load_hand_model(), device, network, TrackSettings(), SolveSettings(), None, _silent
+    )
+    solution = solve(run, read(run, recover(run, track(run, detect(run))))).solution
+    assert solution is not None
+    joints = np.asarray(solution.joints_cam_m, np.float64)
+    return projected_px(np.where((solution.present > 0)[..., None, None], joints, np.nan), still.K)[0]
+
+
+def way_row(stills: Sequence[Still], found: Sequence[Floats]) -> dict[str, float]:
+    """One way's row of the table, of the hands found in each of its stills."""
+    judgements = [still.judged(points) for still, points in zip(stills, found, strict=True)]
+    errors = np.stack([still.joint_errors(points) for still, points in zip(stills, found, strict=True)])
+    right = np.array([judgement.side[0] == 1 for judgement in judgements])
+    of_right = errors[right][np.isfinite(errors[right])]
+    row = summarised(judgements)
+    return {**row, "joints % of box": float(of_right.mean()) if len(of_right) else float("nan")}
+
+
+def mediapipe_px(still: Still, hands: Any) -> Floats:
+    """(S, 21, 2) what MediaPipe Hands finds in the still."""
+    return hands_px_of(hands.process(still.image), WIDTH_PX, HEIGHT_PX)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
+    parser.add_argument("--count", type=int, default=30, help="stills of each way")
+    parser.add_argument(
+        "--way", action="append", choices=[way.name for way in WAYS], help="only this way; repeatable"
+    )
+    parser.add_argument("--seen", type=Path, metavar="FOLDER", help="where stills with what was found go")
+    parser.add_argument("--mediapipe", action="store_true", help="judge MediaPipe Hands beside the capture")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    network = choose_network("auto", load_hand_model(), torch.device("cpu"))
+    tables: dict[str, dict[str, dict[str, float]]] = {"capture": {}}
+    everything: dict[str, tuple[list[Still], list[Floats]]] = {}
+    with _peer(options.mediapipe) as peer:
+        for number, way in enumerate(WAYS):
+            if options.way and way.name not in options.way:
+                continue
+            stills = list(stills_of(number, options.count))
+            found = {"capture": [captured_px(still, network) for still in stills]}
+            if peer is not None:
+                found["mediapipe"] = [mediapipe_px(still, peer) for still in stills]
+            for method, points in found.items():
+                tables.setdefault(method, {})[way.name] = way_row(stills, points)
+                held = everything.setdefault(method, ([], []))
+                held[0].extend(stills)
+                held[1].extend(points)
+            if options.seen is not None:
+                _write_seen(options.seen, way.name, stills, found["capture"])
+            print(way.name, {name: round(value, 1) for name, value in tables["capture"][way.name].items()})
+    for method, table in tables.items():
+        table["all"] = way_row(*everything[method])
+        print(table_text(table, f"{method}: {options.count} rendered stills of each way of touching"))
+
+
+@contextmanager
+def _peer(wanted: bool) -> Generator[Any]:
+    """MediaPipe Hands for single pictures, where it is wanted."""
+    if not wanted:
+        yield None
+        return
+    from mediapipe.python.solutions import hands as peer
+
+    with peer.Hands(static_image_mode=True, max_num_hands=2) as hands:
+        yield hands
+
+
+def _write_seen(folder: Path, name: str, stills: Sequence[Still], found: Sequence[Floats]) -> None:
+    """The stills of a way with the hands found in them, one below the other, four beside each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [_drawn(still, points) for still, points in zip(stills, found, strict=True)]
+    pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % 4)
+    sheet = np.vstack([np.hstack(pictures[at : at + 4]) for at in range(0, len(pictures), 4)])
+    cv2.imwrite(str(folder / f"{name.replace(' ', '_')}.jpg"), sheet[:, :, ::-1])
+
+
+def _drawn(still: Still, points_px: Floats) -> NDArray[np.uint8]:
+    picture = still.image.copy()
+    for side, colour in ((LEFT, (0, 200, 255)), (RIGHT, (255, 140, 0))):
+        if np.isfinite(points_px[side]).all():
+            points = points_px[side].round().astype(int)
+            for joint in range(1, 21):
+                cv2.line(picture, points[joint].tolist(), points[_PARENTS[joint]].tolist(), colour, 2)
+        cv2.circle(picture, still.joints_px[side, 0].round().astype(int).tolist(), 6, colour, 2)
+    return cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
