@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 def with_true_bodies(detections: ShotDetections, hand_px: Floats) -> ShotDetections:
-    """The detections without the arms of bodies that are none: as where no person was found. hand_px (N,): hand sizes."""
+    """The detections without the arms of bodies that are none, as where no person was found. hand_px (N,): sizes."""
     arms_px, arms_m = detections.arms_px.copy(), detections.arms_m.copy()
     for at in np.flatnonzero(np.isfinite(arms_px).all((-1, -2, -3))):
         near = np.abs(detections.at - at) <= _NEAR_FRAMES
@@ -34,8 +34,8 @@ def with_true_bodies(detections: ShotDetections, hand_px: Floats) -> ShotDetecti
 
 
 def is_body(arms: NDArray[np.floating], hand_px: float, size_px: tuple[int, int]) -> bool:
-    """Whether arms (S, 3, 3) with x, y in pixels and a score can be those of a person with hands of hand_px, in a picture
-    of width and height size_px.
+    """Whether arms (S, 3, 3), x, y in pixels and a score, can be those of a person with hands of hand_px, in a
+    picture of width and height size_px.
     """
     shoulders, elbows = arms[:, SHOULDER].astype(np.float64), arms[:, ELBOW].astype(np.float64)
     inside = ((shoulders[:, :2] >= 0) & (shoulders[:, :2] < np.array(size_px))).all()

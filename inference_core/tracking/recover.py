@@ -191,7 +191,7 @@ class Recovery:
 
 
 def turn_to_arm(points_px: Floats, elbow_px: Floats, wrist_px: Floats) -> Floats:
-    """(2, 2) that turns a hand along its arm where it would be bent back over it, as no wrist bends; else the identity."""
+    """(2, 2) that turns a hand along its arm where it would point back over it, as no wrist does; else identity."""
     hand, arm = points_px[_MIDDLE_MCP] - points_px[0], wrist_px - elbow_px
     angle = np.arctan2(hand[0] * arm[1] - hand[1] * arm[0], hand @ arm)
     if abs(angle) <= _MOST_BENT_RAD:

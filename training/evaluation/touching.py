@@ -124,7 +124,9 @@ def _rendered(random: Randomness, kit: Kit, way: int) -> Iterator[Still]:
     joints_m, lenses = posed.joints21_m.cpu().double().numpy(), K.cpu().double().numpy()
     for row in range(batch):
         yield Still(
-            np.ascontiguousarray(images[row]), lenses[row], projected_px(joints_m[row : row + 1], lenses[row])[0]
+            np.ascontiguousarray(images[row]),
+            lenses[row],
+            projected_px(joints_m[row : row + 1], lenses[row])[0],
         )
 
 
