@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def scaled(footage: Path, arguments: argparse.Namespace, folder: Path) -> Path:
-    """A copy of the picked frames at the height that is asked for."""
+    """A copy of the picked frames at the requested height."""
     frames = open_footage(footage, parse_frame_range(arguments.frames))
     width, height = frames.info.size_px
     size_px = (round(width * arguments.height / height / 2) * 2, arguments.height)

@@ -130,7 +130,7 @@ def makers(device: str) -> dict[str, Callable[[Load, HandModel, str], Run]]:
 def bfloat16(load: Load, hand: HandModel, device: str, recorded: bool) -> Run:
     """The fused network in bfloat16; recorded: as a CUDA graph, made for the first batch's size and replayed.
 
-    What cannot be recorded is told of once, and runs as it is.
+    What cannot be recorded is reported once and runs as it is.
     """
     network, place = load(), torch.device(device)
     graph = prepared(network, hand, place, vertices=True).to(place)

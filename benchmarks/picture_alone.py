@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a two-hand network tells of real footage by the picture alone, against the landmarks found in it.
+"""What a two-hand network reads from real footage without conditioning, against the landmarks found in it.
 
     python -m benchmarks.picture_alone --weights FOLDER... --footage CLIP... [--frames 120]
 
@@ -32,7 +32,7 @@ from inference_core.two_hand.records import Conditioning
 
 @dataclass(frozen=True)
 class PictureAlone:
-    """An engine that is told nothing beside the picture."""
+    """An engine without conditioning."""
 
     engine: Engine
     name: str = "picture alone"

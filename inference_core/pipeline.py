@@ -41,8 +41,8 @@ _log = logging.getLogger(__name__)
 def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn: Warn = _log.warning) -> Take:
     """The take of the request's footage, saved to `request.out`, with a preview movie if requested.
 
-    progress(stage, done, total) is called some times a second. `warn` is told once of each thing that does
-    not stop the run. DuohandError where something must be put right first; nothing half-written is left then.
+    progress(stage, done, total) is called a few times a second. `warn` is called once for each problem that does
+    not stop the run. DuohandError if something must be put right first; nothing half-written is left then.
     A run that is stopped otherwise leaves `OUT.partial`, and the same request goes on from there.
     """
     check_request(request)
@@ -109,7 +109,7 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
 
 
 def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
-    """The camera that the request describes, else the one of the footage's metadata, of which `warn` is told, else the
+    """The camera that the request describes, else the one of the footage's metadata (passed to `warn`), else the
     default one. RequestError for half a lens or two."""
     size_px = info.size_px
     focal = request.focal_mm is not None or request.sensor_mm is not None
@@ -137,7 +137,7 @@ def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
 
 
 def _plate(request: CaptureRequest, footage: Footage, notices: "_Notices") -> Path | None:
-    """Where the plate movie goes; None where none is wanted, or none is needed."""
+    """Where the plate movie goes; None if none is wanted, or none is needed."""
     differences = ", ".join(footage.info.showing.differences)
     if request.proxy not in ("auto", "none"):
         return Path(request.proxy)
@@ -168,7 +168,7 @@ def _outputs(request: CaptureRequest) -> tuple[Path, Path | None]:
 
 
 class _Notices:
-    """Warnings of one run, each told once."""
+    """Warnings of one run, each issued once."""
 
     def __init__(self, warn: Warn) -> None:
         self.texts: list[str] = []

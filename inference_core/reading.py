@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is read of each frame by itself, once the tracks tell where the hands are.
+"""Reading single frames, once the tracks say where the hands are.
 
     refine -> initial fit -> predict
 
@@ -34,7 +34,7 @@ Record = TypeVar("Record", ExpectedHands, HandReadings, TwoHandPredictions)
 
 @dataclass(frozen=True)
 class FrameReader:
-    """What frames are read with. head, shape: None for a network that is told no landmarks, or has no head."""
+    """What frames are read with. head, shape: None for a network without conditioning or without a head."""
 
     camera: Camera
     predictor: Predictor

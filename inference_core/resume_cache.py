@@ -43,7 +43,7 @@ class ResumeCache:
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> "ResumeCache":
-        """TakeError where nothing may be written beside the output; RequestError where another run writes to it.
+        """TakeError if nothing may be written beside the output; RequestError if another run writes to it.
 
         Without `resume` earlier pieces are dropped.
         """
@@ -73,7 +73,7 @@ class ResumeCache:
             self._lock.close()
 
     def load(self, stage: str, depends_on: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
-        """The piece saved for the stage under the same dependencies; None where there is none, or a damaged one."""
+        """The piece saved for the stage under the same dependencies; None if there is none, or a damaged one."""
         try:
             with open_npz(self._path(stage, depends_on)) as file:
                 if sum(header.nbytes for header in file.headers.values()) > _LARGEST_PIECE:
@@ -85,7 +85,7 @@ class ResumeCache:
         return arrays if kept is not None and str(kept) == _digest(arrays) else None
 
     def save(self, stage: str, depends_on: Mapping[str, Any], arrays: Arrays) -> None:
-        """Keep the piece. TakeError where the disk refuses."""
+        """Keep the piece. TakeError if the disk refuses."""
         path = self._path(stage, depends_on)
         try:
             with whole_file(path) as temporary, temporary.open("wb") as file:

@@ -62,7 +62,7 @@ _DOUBT_POWER = 4  # a tenth of the observations beside a pinned pose would still
 
 
 def solve_take(request: SolveRequest, progress: Progress | None = None) -> Take:
-    """The request's take with its range solved again, saved to `request.out`. DuohandError where it cannot be."""
+    """The request's take with its range solved again, saved to `request.out`. DuohandError if it cannot be."""
     out, source = Path(request.out), Path(request.take)
     check_name(out, (".npz",), "A take")
     corrections_file = Path(request.corrections) if request.corrections else None
@@ -86,7 +86,7 @@ def span_of(
     blend: int = BLEND_FRAMES,
 ) -> range:
     """Rows of the take to solve again: frames first to last of the footage, both included; without them, what the
-    corrections reach and as much around it as is faded in. RequestError where the take has no such frames."""
+    corrections reach and as much around it as is faded in. RequestError if the take has no such frames."""
     reaches = [item.reach for item in corrections]
     if not reaches and (first is None or last is None):
         raise RequestError("Say what to solve again: a range of frames, or corrections, or both.")

@@ -3,7 +3,7 @@
 
     detect -> track -> recover -> (refine -> initial fit -> predict) -> solve
 
-The three in brackets are of each frame by itself, and one pass: `read`.
+The three in brackets work on single frames, in one pass: `read`.
 
 Whole-shot work is done once. Stages that read footage keep what they have worked out in the run's resume cache.
 """
@@ -54,7 +54,7 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, load_predictor, with_presence_of_shot
 from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
 
-# Frames after which a stage keeps what it has worked out: some ten seconds of work.
+# Frames after which a stage keeps what it has worked out: about ten seconds of work.
 PIECE_FRAMES = 480
 # Frames that are decoded while hands are followed through earlier ones.
 _AHEAD_FRAMES = 4
@@ -80,7 +80,7 @@ class ChosenNetwork:
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages work with. network: None for landmarks alone. cache: None where nothing is to be kept."""
+    """What the stages work with. network: None for landmarks alone. cache: None if nothing is to be kept."""
 
     footage: Footage
     camera: Camera
@@ -98,7 +98,7 @@ class Run:
         return self.network.head if self.network else None
 
     def frames(self, stage: str, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """The footage's frames from `start` to `stop`; the run's progress is told as they are taken."""
+        """The footage's frames from `start` to `stop`; reports the run's progress as they are taken."""
         count = self.footage.info.count
         frames = timed_items(DECODE, self.footage.part(start, count if stop is None else stop))
         for at, frame in enumerate(frames, start + 1):
@@ -106,7 +106,7 @@ class Run:
             self.progress(stage, at, count)
 
     def load(self, stage: str, depends_on: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
-        """What an earlier run of the same request kept; None where there is nothing."""
+        """What an earlier run of the same request kept; None if there is nothing."""
         return None if self.cache is None else self.cache.load(stage, self._key(depends_on))
 
     def keep(self, stage: str, depends_on: Mapping[str, Any], arrays: Arrays) -> None:
@@ -215,7 +215,7 @@ def detect(run: Run) -> Shot:
 
 @timed(SIDES)
 def track(run: Run, shot: Shot) -> Shot:
-    """The sightings on a left and a right track, sides told by arms and, where there is one, the landmark head."""
+    """The sightings on a left and a right track, with handedness from arms and, if there is one, the landmark head."""
     detections, head = shot.detections, None if run.head is None else KeptReadings(run.head)
     if head is not None and len(detections.at):
 
@@ -263,8 +263,8 @@ def _recovered(
 
 
 def read(run: Run, shot: Shot) -> Shot:
-    """What is read of every frame by itself: landmarks again, by the head; the hand model fitted to each hand, for the
-    network to start from; what the network says. As far as there is a network and its conditioning and head.
+    """The shot with each frame's readings: landmarks refined by the head, the initial fit that the network starts from,
+    and the network's predictions; each only if the run's network has it.
     """
     network, tracks = run.network, _known(shot.tracks)
     if network is None:
@@ -298,7 +298,7 @@ def read(run: Run, shot: Shot) -> Shot:
 def _shape_for(
     run: Run, network: ChosenNetwork, tracked: ExpectedHands, squares_px: NDArray[np.float64]
 ) -> ShotShape | None:
-    """The shape that hands are fitted with; None for a network that is told no landmarks."""
+    """The shape that hands are fitted with; None for a network without conditioning."""
     if not network.predictor.card.configuration.conditioning:
         return None
     hand = run.hand_model.to("cpu", torch.float64)

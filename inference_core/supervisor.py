@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker's parent: it passes requests on, and ends a worker that does not end by itself.
+"""The worker's parent: it forwards requests, and kills a worker that does not exit.
 
 A library may hold the interpreter's lock for minutes; no thread of the worker's own runs then. This process does no
 work, so that "cancel", a closed stdin, SIGINT and SIGTERM always come through. Standard library only.
@@ -84,7 +84,7 @@ def stdin_lines() -> Iterator[bytes]:
 
 
 class _Watch:
-    """One worker: what it is told, what it says, and whether it was asked to stop."""
+    """One worker: its input, its output, and whether it was asked to stop."""
 
     def __init__(self, worker: subprocess.Popen[bytes]) -> None:
         self._worker = worker
@@ -139,7 +139,7 @@ class _Watch:
             taken = taken and _written(line)
 
     def ended(self) -> int:
-        """The worker's exit code, once it has ended by itself or been ended."""
+        """The worker's exit code, once it has exited or been killed."""
         while True:
             try:
                 return self._worker.wait(_LOOK_S)

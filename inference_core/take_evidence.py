@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The solve's evidence as a take stores it: some 0.8 KB a frame, so that a range can be solved again without footage.
+"""The solve's evidence as a take stores it: about 0.8 KB a frame, so that a range can be solved again without footage.
 
 Image landmarks are the take's own; metric values and rotations are rounded to half floats (0.03 mm, 0.05 degrees), well
 below the error of landmarks and networks.
@@ -43,7 +43,7 @@ def evidence_arrays(
 
 
 def evidence_of(take: Take) -> tuple[HandTracks, TwoHandPredictions | None]:
-    """The evidence of the take's solve; a RequestError where the take does not hold it."""
+    """The evidence of the take's solve; a RequestError if the take does not hold it."""
     if any(getattr(take, name) is None for name in EVIDENCE_OF_TRACKS):
         raise RequestError(
             "The take does not keep what it was solved from: it was made by an older Duohand. Capture it again."

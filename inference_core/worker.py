@@ -3,7 +3,7 @@
 
 It ends cleanly on "cancel", on a closed stdin (its parent is gone), on SIGINT and on SIGTERM: at once where
 Python runs, and after GRACE_S at the latest where a library does not come back. The pieces worked out so far
-stay for the next run (resume_cache). Where it is told to, it waits a while for another request, with all that it has
+stay for the next run (resume_cache). On request, it waits a while for another request, with all that it has
 loaded; it ends instead where a run failed in a way that nobody foresaw, or left too much memory taken.
 """
 
@@ -99,7 +99,7 @@ class Orders:
 
     @contextmanager
     def obeyed(self) -> Generator[None]:
-        """Within it, being told to stop signals this process."""
+        """Within it, a request to stop signals this process."""
         self._working.set()
         try:
             if self._ended.is_set():

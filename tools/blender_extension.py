@@ -8,7 +8,7 @@ EXTENSION = "bl_ext.user_default.duohand"
 
 
 def install(archive: Path) -> None:
-    """Install the zip as a user does, and enable it; an AssertionError where Blender refused."""
+    """Install the zip as a user does, and enable it; an AssertionError if Blender refused."""
     import bpy
 
     addon_utils = importlib.import_module("addon_utils")  # there once bpy is

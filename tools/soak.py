@@ -144,7 +144,7 @@ class Soak:
         return job
 
     def _finished(self, job: CaptureJob) -> dict[str, np.ndarray] | None:
-        """The take, once the job has ended; None where it failed."""
+        """The take, once the job has ended; None if it failed."""
         while not job.poll().ended:
             time.sleep(0.02)
         if job.state.phase is not Phase.DONE:

@@ -45,7 +45,7 @@ _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, 2 something that a person can put right, 130 interrupted."""
+    """The exit status: 0 done, 2 something that the user can fix, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = _parser().parse_args(given[:1]).command
     try:

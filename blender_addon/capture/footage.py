@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Blender itself can tell of footage before anything is captured: size, rate, length, a thumbnail."""
+"""What Blender itself knows about footage before a capture: size, rate, length, a thumbnail."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

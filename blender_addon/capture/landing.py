@@ -25,7 +25,7 @@ class Target:
     settings: ApplySettings
 
     def scene(self) -> bpy.types.Scene | None:
-        """The scene, None where it is gone."""
+        """The scene, None if it is gone."""
         return next((item for item in bpy.data.scenes if item.session_uid == self.scene_uid), None)
 
 

@@ -28,7 +28,7 @@ from .footage import read_facts
 
 @dataclass(frozen=True)
 class Lens:
-    """The request's lens fields; all None where nothing is known."""
+    """The request's lens fields; all None if nothing is known."""
 
     fov_deg: float | None = None
     focal_mm: float | None = None
@@ -39,7 +39,7 @@ class Lens:
 def capture_request(
     scene: bpy.types.Scene, coming: Mapping[str, str] = MappingProxyType({}), clip: str = ""
 ) -> CaptureRequest:
-    """What the engine is asked for this scene; a RequestError says what is missing.
+    """The capture request for this scene; a RequestError says what is missing.
 
     coming: footage by path, of takes that are still being captured. clip: one of the scene's further clips, whose whole
     length is captured; the scene's footage where empty.
@@ -116,7 +116,7 @@ def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -
 
 
 def _holds(scene: bpy.types.Scene, path: Path, coming: Mapping[str, str]) -> str | None:
-    """What footage the take there is of, as a key; None where there is no file and none is coming."""
+    """What footage the take there is of, as a key; None if there is no file and none is coming."""
     if str(path) in coming:
         return footage_key(coming[str(path)])
     if not path.exists():
@@ -171,7 +171,7 @@ def _clip_lens(clip: Any, width: int, height: int) -> Lens:
 def lens_of_tracking(camera: Any, width: int, height: int) -> Lens:
     """The lens of a motion tracker's camera, for footage of that size; the clip's own may be smaller (a proxy).
 
-    The optical centre is told from the picture's centre, in halves of its size; Blender counts y from the bottom edge.
+    The optical centre is relative to the picture's centre, in halves of its size, y upwards.
     """
     focal = camera.focal_length / camera.sensor_width * width
     x, y = (

@@ -22,7 +22,7 @@ from . import edits, smoothing, soft_ends, tracks_of_takes
 from .key_reduction import Reduction, reduce_within_angle, reduce_within_distance
 from .reduced_keys import bone_rest, write_reduction
 
-# Bones in MANO's order of what can be redone by itself.
+# Parts that can be redone on their own, as bones in MANO's order.
 PARTS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {
         "HAND": tuple(range(16)),
@@ -85,7 +85,7 @@ def smooth(rigs: Sequence[HandRig], fps: float, strength: float, first: int, las
 
 
 def locked_frames(rigs: Sequence[HandRig], first: int, last: int) -> int:
-    """How many frames of the range are locked; a RequestError where all of them are."""
+    """How many frames of the range are locked; a RequestError if all of them are."""
     locked = total = 0
     for rig in rigs:
         track = read_track(rig)

@@ -59,7 +59,7 @@ def _filter_bone(channels: Channels, path: str, rotation_mode: str) -> int:
             found, signs = filtered_signs(values)
         else:
             found, signs = filtered_angles(values, rotation_mode)
-    elif count == 3:  # keys at other moments on each curve: whole turns are all that can be told
+    elif count == 3:  # keys at other moments on each curve: only whole turns can be detected
         unwrapped = [np.unwrap(item[1]) for item in keys]
         for curve, values in zip([item for item in curves if item is not None], unwrapped, strict=True):
             _move_keys(curve, values, np.ones_like(values))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The smoothing of a hand's motion, changed from what it is now: edits stay edits.
+"""The smoothing of a hand's motion, applied to its current keys: edits are kept.
 
 More smoothing smooths what is there. Less brings back the shake that the raw motion has between both strengths, within
 bounds: what differs more is an error that the solve took out, not shake. Strength 0..1 of each frame is known: that

@@ -61,7 +61,7 @@ class RangeSolve:
     touch: Touch | None
 
     def shot(self) -> bpy.types.Collection | None:
-        """The shot, None where it is gone."""
+        """The shot, None if it is gone."""
         return next((item for item in bpy.data.collections if item.session_uid == self.shot_uid), None)
 
     def forget_files(self) -> None:
@@ -70,7 +70,7 @@ class RangeSolve:
 
 
 def prepared(collection: bpy.types.Collection, touch: Touch, mano: str | None) -> RangeSolve:
-    """The request that makes it so; a RequestError where the shot's take or motion does not allow it."""
+    """The request that makes it so; a RequestError if the shot's take or motion does not allow it."""
     rigs = hand_rigs(collection)
     if len(rigs) < 2:
         raise RequestError("The shot has only one hand; there is nothing for it to touch.")
@@ -101,7 +101,7 @@ def prepared(collection: bpy.types.Collection, touch: Touch, mano: str | None) -
 
 
 def brought_back(solve: RangeSolve) -> str:
-    """Key what the engine made of it; a line for the user. A RequestError where the shot is gone."""
+    """Key what the engine made of it; a line for the user. A RequestError if the shot is gone."""
     collection = solve.shot()
     if collection is None:
         raise RequestError("The shot was deleted while it was being solved.")
@@ -269,7 +269,7 @@ def _remember(collection: bpy.types.Collection, touch: Touch) -> None:
 
 
 def _check_free(rigs: Sequence[HandRig], touch: Touch) -> None:
-    """RequestError where both hands are locked throughout: nothing could come together."""
+    """RequestError if both hands are locked throughout: nothing could come together."""
     free = False
     for rig in rigs:
         track = read_track(rig)

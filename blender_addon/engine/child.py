@@ -17,7 +17,7 @@ from inference_core.shared.errors import DuohandError
 
 from .system import guarded, kill_group, own_group, terminate_group
 
-ASK_S: Final = 1.0  # after being asked to stop, a child has this long to end by itself
+ASK_S: Final = 1.0  # a child has this long to exit after being asked to stop
 TERMINATE_S: Final = 0.4  # and this long after SIGTERM, before it is killed
 _LINE_LIMIT: Final = 1 << 20  # a longer line is no message; it is cut, so that rubbish cannot fill memory
 _QUEUED_LINES: Final = 10_000

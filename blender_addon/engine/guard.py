@@ -12,7 +12,7 @@ import sys
 import time
 
 WATCH_S = 0.2
-GRACE_S = 2.0  # a command that notices by itself that its parent is gone may keep what it has
+GRACE_S = 2.0  # a command that itself notices that its parent is gone may save its results
 
 
 def main(parent: int, command: list[str]) -> int:

@@ -102,7 +102,7 @@ class InstallJob:
             self._end("Cancelled.")
 
     def distrust(self) -> None:
-        """Note that what was installed does not run: the next installation makes all of it anew."""
+        """Note that what was installed does not run: the next installation makes all of it again."""
         self._plan.environment.unmark()
 
     def _take_line(self, line: str) -> None:

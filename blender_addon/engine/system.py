@@ -36,7 +36,7 @@ def suggested_torch() -> TorchBuild:
 
 
 def torch_index(build: TorchBuild) -> str | None:
-    """Address of the index that has that build; None where PyPI does."""
+    """Address of the index that has that build; None if PyPI does."""
     name = _TORCH_INDEX_OF[build]
     return None if name is None or sys.platform == "darwin" else _TORCH_INDEX + name
 

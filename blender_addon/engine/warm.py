@@ -9,7 +9,7 @@ from inference_core.shared.messages import Hello
 
 from .child import Child
 
-IDLE_S: Final = 300.0  # then the engine ends by itself, and its memory is free again
+IDLE_S: Final = 300.0  # then the engine exits and frees its memory
 
 
 @dataclass(frozen=True)

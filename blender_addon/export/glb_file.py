@@ -37,7 +37,7 @@ def mend_glb(path: Path, seconds_per_frame: float, metres_per_unit: float) -> No
 
 
 def _stretch_needed(told: dict[str, Any], seconds_per_frame: float) -> float:
-    """What the times are to be multiplied by, told from the curve with the most keys."""
+    """The factor for the times, from the curve with the most keys."""
     curves = [told["accessors"][index] for index in _inputs(told)]
     longest = max(curves, key=lambda item: item["count"], default=None)
     if longest is None or longest["count"] < 2:

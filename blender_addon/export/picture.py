@@ -19,7 +19,7 @@ SAMPLES = 24
 _PLATE_DISTANCE = 0.9  # of the camera's reach: behind everything, and not cut off
 _PLATE_MARGIN = 1.05  # past the picture's edge, where pixels blend with what lies outside
 _SUN_STRENGTH, _SKY_STRENGTH = 2.5, 0.5
-# The hands of a pair are told apart in the picture, whatever their skins are in the scene.
+# The two hands have different colours in the picture, whatever their skins are in the scene.
 _SIDE_TINTS = ((0.75, 0.30, 0.22, 1.0), (0.22, 0.40, 0.75, 1.0))
 
 
@@ -28,7 +28,7 @@ def render_over_plate(
 ) -> None:
     """Write a PNG of the shot at a scene frame, as its camera sees it, the footage behind the hands.
 
-    width in pixels: the scene's own where None. A RequestError where there is no camera or nothing can be written.
+    width in pixels: the scene's own where None. A RequestError if there is no camera or nothing can be written.
     """
     camera: Any = collection.duohand.camera
     if camera is None:

@@ -26,7 +26,7 @@ _STRAIGHT_ON = 0.5  # a last segment whose own tail turns away more than 60 degr
 def anatomical_frames(heads: Mapping[str, Floats], tails: Mapping[str, Floats], side: int) -> Frames:
     """Frames of the hand (where it is given) and of every finger segment given, from heads and tails (3,).
 
-    A RequestError where what is given is too little to tell the palm: it takes index, pinky and one more finger,
+    A RequestError if what is given is too little to tell the palm: it takes index, pinky and one more finger,
     or the hand.
     """
     knuckles = {finger: heads[f"{finger}_01"] for finger in FINGERS[1:] if f"{finger}_01" in heads}

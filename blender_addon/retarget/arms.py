@@ -57,7 +57,7 @@ def place_at(
 ) -> float:
     """Put the shot before the character's chest, turned to face as it does and scaled to its arms; the scale.
 
-    The filmed person faces the camera; so does the character then. A RequestError where it has no two arms.
+    The filmed person faces the camera; so does the character then. A RequestError if it has no two arms.
     """
     arms = [arm_of(target, bones.get(f"{HAND}{suffix}", "")) for suffix in SUFFIXES]
     left, right = arms

@@ -92,7 +92,7 @@ def side_of(bone: str) -> int:
 
 
 def save_map(path: Path, bones: Mapping[str, str]) -> None:
-    """Write the map as JSON; a RequestError where the file cannot be written."""
+    """Write the map as JSON; a RequestError if the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"kind": _FILE_KIND, "bones": dict(bones)}, indent=1), encoding="utf-8")
@@ -103,7 +103,7 @@ def save_map(path: Path, bones: Mapping[str, str]) -> None:
 
 
 def load_map(path: Path) -> BoneMap:
-    """Read a map; a RequestError where the file is gone or holds no map."""
+    """Read a map; a RequestError if the file is gone or holds no map."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -70,7 +70,7 @@ class _Segment:
 
 
 def guessed_map(present: Iterable[str], parents: Mapping[str, str] | None = None) -> BoneMap:
-    """The bones of both hands by our names; fingers that cannot be told whole are left out.
+    """The bones of both hands by our names; incomplete fingers are left out.
 
     parents: of bones that have one; the hierarchy goes unchecked where no bone has any.
     """

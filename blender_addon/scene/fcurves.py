@@ -27,7 +27,7 @@ class Channels:
     """The curves of one owner in one action: the action's own, or its channelbag for the owner's slot."""
 
     action: bpy.types.Action
-    slot: Any  # bpy.types.ActionSlot, None where actions have no slots
+    slot: Any  # bpy.types.ActionSlot, None if actions have no slots
 
     @property
     def fcurves(self) -> Any:
@@ -70,7 +70,7 @@ def held_keys(frames: Floats, values: NDArray[np.number]) -> Keys:
 
 
 def active_channels(owner: bpy.types.ID) -> Channels | None:
-    """The curves that move the owner now; None where no action does."""
+    """The curves that move the owner now; None if no action does."""
     data = owner.animation_data
     if data is None or data.action is None:
         return None
@@ -131,7 +131,7 @@ def write_keys(channels: Channels, path: str, group: str, keys: Keys) -> None:
 
 
 def read_keys(channels: Channels, path: str, count: int) -> Keys | None:
-    """The keys of the `count` curves of `path` on the union of their frames; None where there is no such curve.
+    """The keys of the `count` curves of `path` on the union of their frames; None if there is no such curve.
 
     Where only some of the curves have a key, the others are evaluated.
     """
@@ -206,7 +206,7 @@ def clear(channels: Channels) -> None:
 
 
 def muted_strip(owner: bpy.types.ID, channels: Channels, track_name: str) -> bpy.types.NlaStrip:
-    """The action as a strip on a muted track of that name, which is made anew."""
+    """The action as a strip on a muted track of that name, which is made again."""
     data = owner.animation_data or owner.animation_data_create()
     for track in [track for track in data.nla_tracks if track.name == track_name]:
         data.nla_tracks.remove(track)

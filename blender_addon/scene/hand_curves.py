@@ -58,7 +58,7 @@ class Wrist:
 def hand_channels(armature: bpy.types.Object) -> Channels | None:
     """The curves of the hand's captured motion: of the active action, else of one that was pushed down in the NLA.
 
-    None where neither is there. A RequestError where the pushed-down motion plays at other times than it was keyed at.
+    None if neither is there. A RequestError if the pushed-down motion plays at other times than it was keyed at.
     """
     active = fcurves.active_channels(armature)
     if active is not None and active.fcurves.find(hand_keys.CONFIDENCE) is not None:
@@ -101,7 +101,7 @@ def hand_rigs(collection: bpy.types.Collection) -> list[HandRig]:
 
 
 def rig_of(scene: bpy.types.Scene, name: str) -> HandRig | None:
-    """The hand whose armature has that name, None where the scene's shots have none."""
+    """The hand whose armature has that name, None if the scene's shots have none."""
     rigs = (
         HandRig(item, found, side)
         for found in shot.shots(scene)
@@ -111,7 +111,7 @@ def rig_of(scene: bpy.types.Scene, name: str) -> HandRig | None:
 
 
 def read_track(rig: HandRig) -> HandTrack:
-    """The hand's motion as it is keyed now, on the frames of the take; a RequestError where the curves are gone."""
+    """The hand's motion as it is keyed now, on the frames of the take; a RequestError if the curves are gone."""
     channels = hand_channels(rig.armature)
     confidence = fcurves.read_keys(channels, hand_keys.CONFIDENCE, 1) if channels else None
     if channels is None or confidence is None:
@@ -125,7 +125,7 @@ def read_track(rig: HandRig) -> HandTrack:
 
 
 def read_wrist(rig: HandRig, around: float | None = None, reach: int = 0) -> Wrist | None:
-    """What is keyed on the hand's wrist, or within some frames of `around`; None where no take's is."""
+    """What is keyed on the hand's wrist, or within some frames of `around`; None if no take's is."""
     channels = hand_channels(rig.armature)
     confidence = fcurves.read_keys(channels, hand_keys.CONFIDENCE, 1) if channels else None
     presence = channels.fcurves.find(hand_keys.PRESENCE) if channels else None
@@ -167,7 +167,7 @@ def write_track(rig: HandRig, track: HandTrack) -> None:
 
 
 def locked_motion(rig: HandRig) -> HandTrack | None:
-    """What is keyed now in the ranges that the user locked; None where nothing is locked."""
+    """What is keyed now in the ranges that the user locked; None if nothing is locked."""
     if not rig.armature.duohand.locked or hand_channels(rig.armature) is None:
         return None
     now = read_track(rig)
@@ -189,7 +189,7 @@ def put_back(rig: HandRig, kept: HandTrack) -> None:
 
 
 def editable_channels(rig: HandRig) -> Channels:
-    """The hand's curves; a RequestError where there are none or they are another file's."""
+    """The hand's curves; a RequestError if there are none or they are another file's."""
     channels = hand_channels(rig.armature)
     if channels is None:
         raise RequestError(f"{rig.armature.name} has no action to key. Load its take again.")

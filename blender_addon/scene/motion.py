@@ -150,7 +150,7 @@ def strays_between(angles: Floats, rotations_wxyz: Floats, order: str) -> Floats
 def better_order(rotations_wxyz: Floats, order: str) -> tuple[str, int, int] | None:
     """An order in which far fewer spans between rows leave the motion (K, N, 4), and how many do in it and in `order`.
 
-    None where no order is much better, or hardly any span strays.
+    None if no order is much better, or hardly any span strays.
     """
     strays = _straying(rotations_wxyz, order)
     if strays <= _FEW_STRAYS:

@@ -39,7 +39,7 @@ def stored(path: str, blend: str | None = None) -> str:
 def found(path: str, *near: str) -> Path | None:
     """The file or folder of that path; else the one of the longest like ending beside the .blend or the files `near`.
 
-    A project that was moved as a whole is found so. None where there is nothing.
+    A project that was moved as a whole is found so. None if there is nothing.
     """
     if not path:
         return None

@@ -74,14 +74,14 @@ def relink_plate(camera: bpy.types.Object, footage: Path) -> None:
 
 
 def background(camera: bpy.types.Object) -> Any:
-    """The camera's background image that shows the footage; None where none does."""
+    """The camera's background image that shows the footage; None if none does."""
     place = _plate_index(camera)
     data: Any = camera.data
     return None if place is None else data.background_images[place]
 
 
 def plate_image(camera: bpy.types.Object) -> Any:
-    """The image or movie that the camera's plate shows; None where it shows none."""
+    """The image or movie that the camera's plate shows; None if it shows none."""
     behind = background(camera)
     return None if behind is None else behind.image
 
@@ -118,7 +118,7 @@ def first_file(footage: Path) -> Path | None:
 def plate_movie(take: Take, take_path: str) -> tuple[Path | None, str]:
     """The movie that shows the take's frames one by one, where the footage itself does not, and why it does not.
 
-    It is looked for beside the take, then where it was written; None where it is gone, or none is needed.
+    It is looked for beside the take, then where it was written; None if it is gone, or none is needed.
     """
     footage = take.meta.get("footage")
     said: Any = footage if isinstance(footage, dict) else {}

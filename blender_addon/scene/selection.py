@@ -23,7 +23,7 @@ HANDS_ITEMS: Final = (
 
 
 def chosen_hands(context: bpy.types.Context, hands: str) -> list[HandRig]:
-    """The hands that are meant; a RequestError where there are none."""
+    """The hands that are meant; a RequestError if there are none."""
     rigs = hand_rigs(active_shot(context))
     if hands == "ACTIVE":
         active = context.view_layer.objects.active
@@ -45,7 +45,7 @@ def range_shown(scene: bpy.types.Scene) -> tuple[int, int]:
 
 
 def range_meant(scene: bpy.types.Scene, first: int, last: int) -> tuple[int, int]:
-    """The frames an operator is given, the range shown for what is AS_SHOWN. RequestError where they are none."""
+    """The frames an operator is given, the range shown for what is AS_SHOWN. RequestError if they are none."""
     start, end = range_shown(scene)
     first = start if first == AS_SHOWN else first
     last = end if last == AS_SHOWN else last

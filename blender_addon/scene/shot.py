@@ -25,7 +25,7 @@ def shots(scene: bpy.types.Scene) -> list[bpy.types.Collection]:
 
 
 def active_shot(context: bpy.types.Context) -> bpy.types.Collection:
-    """The shot that the active object belongs to, or the scene's only one; a RequestError where that is unclear."""
+    """The shot that the active object belongs to, or the scene's only one; a RequestError if that is unclear."""
     found = shots(context.scene)
     active = context.view_layer.objects.active
     for shot in found:

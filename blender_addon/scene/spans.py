@@ -114,7 +114,7 @@ def rows_astray(hand: Sightings) -> NDArray[np.bool_]:
 
 
 def astray_at(hand: Sightings, row: int) -> Verdict | None:
-    """Whether the hand turns over or leaps in that row; None where it does neither."""
+    """Whether the hand turns over or leaps in that row; None if it does neither."""
     verdict = verdicts_of(hand)[row]
     return verdict if verdict in _ASTRAY else None
 

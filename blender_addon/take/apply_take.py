@@ -37,7 +37,7 @@ class Applied:
 
 
 def apply_take(scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings) -> Applied:
-    """Lay the take into the scene; a RequestError where the settings ask for what is not there."""
+    """Lay the take into the scene; a RequestError if the settings ask for what is not there."""
     steps = apply_steps(scene, take, take_path, settings)
     while True:
         try:

@@ -34,7 +34,7 @@ def find_shot(
 
 
 def check_editable(collection: bpy.types.Collection) -> None:
-    """Raise a RequestError where the shot is linked from another file: what is written there is lost on reopening."""
+    """Raise a RequestError if the shot is linked from another file: what is written there is lost on reopening."""
     kept, hands = collection.duohand, list(shot.armatures(collection).values())
     skins = [hand.duohand.skin for hand in hands]
     mine = [collection, kept.place, None if kept.own_camera else kept.camera, *hands, *skins]
@@ -56,7 +56,7 @@ def stated_footage(take: Take) -> str:
 
 
 def footage_file(take: Take, take_path: str, footage: str = "") -> Path | None:
-    """Where the footage lies now: as given or stated, else beside the .blend or the take; None where it is gone."""
+    """Where the footage lies now: as given or stated, else beside the .blend or the take; None if it is gone."""
     return paths.found(footage or stated_footage(take), take_path)
 
 

@@ -36,7 +36,7 @@ def set_rate(scene: bpy.types.Scene, fps: float, updated: bpy.types.Collection |
 def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> list[str]:
     """Move the shot's keys, ranges and plate to where their moments fall at the scene's rate; a line for the user.
 
-    A RequestError where the shot is another file's.
+    A RequestError if the shot is another file's.
     """
     check_editable(collection)
     kept = collection.duohand

@@ -23,7 +23,7 @@ _OVER: Final = "Duohand Over Plate"
 def render_over_footage(scene: bpy.types.Scene, shot: bpy.types.Collection) -> list[str]:
     """Set the scene up so that a render shows the shot over its footage; what was changed beside that, a line each.
 
-    A RequestError where the shot shows no footage.
+    A RequestError if the shot shows no footage.
     """
     camera: Any = shot.duohand.camera
     behind = background(camera) if camera is not None else None

@@ -44,7 +44,7 @@ def set_wire(shot: bpy.types.Collection, shown: bool) -> None:
 
 
 def has_tints(shot: bpy.types.Collection) -> bool:
-    """Whether the left and the right hand are told apart by colour."""
+    """Whether the left and the right hand have different colours."""
     return any(_UNTINTED in material for material in _materials(shot))
 
 
@@ -91,7 +91,7 @@ def _set_colour(material: Any, rendered: Any, in_viewport: Any) -> None:
 
 
 def _input(material: Any, name: str) -> Any:
-    """That input of the material's own shader; None where it has none."""
+    """That input of the material's own shader; None if it has none."""
     nodes = material.node_tree.nodes if material.node_tree is not None else ()
     shader = next((node for node in nodes if node.type == "BSDF_PRINCIPLED"), None)
     return shader.inputs.get(name) if shader is not None else None

@@ -35,7 +35,7 @@ def show_hands(scene: bpy.types.Scene, hands: Sequence[bpy.types.Object]) -> Non
 def look_through(scene: bpy.types.Scene, shot: bpy.types.Collection, area: Any) -> None:
     """Make the shot's camera the scene's and let the 3D view `area` look through it, the plate shown and all in sight.
 
-    A RequestError where the shot has no camera.
+    A RequestError if the shot has no camera.
     """
     camera: Any = shot.duohand.camera
     if camera is None:

@@ -26,7 +26,7 @@ class BlenderFiles:
         return {kind: path for kind, path in files.items() if not path.exists()}
 
     def write(self, take: Path, files: dict[str, Path]) -> None:
-        """Write the files from the take. TakeError where Blender does not run, or says what is wrong."""
+        """Write the files from the take. TakeError if Blender does not run, or says what is wrong."""
         command = [self.executable, "--background", "--command", "duohand", str(take)]
         for kind, path in files.items():
             command += [f"--{kind}", str(path)]

@@ -31,7 +31,7 @@ _NOT_CONTENT = (
 def content_key(request: CaptureRequest) -> str | None:
     """Equal for requests whose takes are equal, wherever their footage lies and whatever it is called.
 
-    None where the inputs cannot be read: such a request is for the capture to refuse.
+    None if the inputs cannot be read: such a request is for the capture to refuse.
     """
     settings = {name: value for name, value in asdict(request).items() if name not in _NOT_CONTENT}
     if request.network not in NAMED_NETWORKS:
@@ -46,7 +46,7 @@ def content_key(request: CaptureRequest) -> str | None:
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes. OSError where it cannot be read."""
+    """The SHA-256 of a file's bytes. OSError if it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -65,7 +65,7 @@ def write_pictures(
 ) -> None:
     """Write NAME_FRAME.jpg for each row: the take's hands over its frame, or over grey where that cannot be read.
 
-    OSError where the folder cannot be written to.
+    OSError if the folder cannot be written to.
     """
     folder.mkdir(exist_ok=True)
     for row in rows:

@@ -6,7 +6,7 @@ from inference_core.cli.job_progress import JobProgress
 
 
 class JobTable(JobProgress):
-    """Prints status and per cent of all shots. Use as a context; `tell` is a batch's Tell."""
+    """Prints status and per cent of all shots. Use as a context manager; `tell` is a batch's Tell."""
 
     def __init__(self, total: int) -> None:
         super().__init__()

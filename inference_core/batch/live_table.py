@@ -18,7 +18,7 @@ _COLOURS = {"done": "green", "same": "cyan", "failed": "red", "stopped": "yellow
 
 
 class LiveTable:
-    """Shows shots on stderr. Use as a context; `tell` is a batch's Tell."""
+    """Shows shots on stderr. Use as a context manager; `tell` is a batch's Tell."""
 
     def __init__(self, total: int) -> None:
         self._total = total

@@ -16,7 +16,7 @@ _MEMORY_A_JOB = 3 << 29  # bytes: what a long shot with the network needs, and s
 
 
 class Watcher(Protocol):
-    """Told of what becomes of the shots, from any thread."""
+    """Called with the progress and outcome of shots, from any thread."""
 
     def progress(self, name: str, stage: str, done: int, total: int) -> None:
         """A shot's stage is at done of total (0: not known)."""

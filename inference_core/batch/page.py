@@ -47,7 +47,7 @@ class Row:
 
 
 def write_page(folder: Path, records: Sequence[ShotRecord]) -> Path:
-    """Write report.html into the batch's folder; its path. TakeError where that fails."""
+    """Write report.html into the batch's folder; its path. TakeError if that fails."""
     path = folder / PAGE_NAME
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

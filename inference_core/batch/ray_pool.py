@@ -20,17 +20,17 @@ News = tuple[str, str, int, int]  # a shot's name, its stage, done, total
 
 
 class Board:
-    """An actor that gathers what captures tell of their progress."""
+    """An actor that collects the progress of captures."""
 
     def __init__(self) -> None:
         self._news: dict[str, News] = {}
 
     def put(self, news: News) -> None:
-        """Keep the last news of a shot."""
+        """Keep the latest progress of a shot."""
         self._news[news[0]] = news
 
     def take(self) -> list[News]:
-        """What is new since the last time."""
+        """The progress since the last call."""
         news, self._news = list(self._news.values()), {}
         return news
 
@@ -38,7 +38,7 @@ class Board:
 def run_on_ray(address: str, threads: int) -> Pool:
     """A pool of the cluster at `address` ("local": one of this machine's own), so many processors a capture.
 
-    A machine or process that is lost costs its captures an attempt. RequestError where Ray or the cluster is missing.
+    A machine or process that is lost costs its captures an attempt. RequestError if Ray or the cluster is missing.
     """
     ray = _ray()
 

@@ -25,7 +25,7 @@ State = Literal["waiting", "running", "done", "same", "failed", "stopped"]
 
 @dataclass(frozen=True)
 class HandRecord:
-    """One hand of a take, for people and scripts. None where there is nothing to measure."""
+    """One hand of a take, for people and scripts. None if there is nothing to measure."""
 
     seen: int
     filled: int

@@ -118,7 +118,7 @@ class Batch:
         return None
 
     def _check_place(self, take: Path) -> None:
-        """RequestError where something lies in the take's place that no batch wrote here."""
+        """RequestError if something lies in the take's place that no batch wrote here."""
         written = {record.take: record.take_sha256 for record in self._earlier.values()}
         if take.exists() and written.get(take.name) != file_digest(take):
             raise RequestError(
@@ -182,7 +182,7 @@ def run_batch(
 ) -> tuple[ShotRecord, ...]:
     """Capture what is not done yet into the folder; what became of each shot, in order.
 
-    RequestError or TakeError where the folder, or a record in it, cannot be used.
+    RequestError or TakeError if the folder, or a record in it, cannot be used.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -198,6 +198,6 @@ def run_batch(
 
 
 def write_reports(folder: Path, records: Sequence[ShotRecord]) -> Path:
-    """Write report.json and report.html of the shots; the page's path. TakeError where that fails."""
+    """Write report.json and report.html of the shots; the page's path. TakeError if that fails."""
     write_report(folder, records)
     return write_page(folder, records)

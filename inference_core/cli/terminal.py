@@ -20,7 +20,7 @@ _PLAIN_COLUMNS = 200
 
 
 class ProgressBar:
-    """Shows stages on stderr. Use as a context; `show` is a Progress callback."""
+    """Shows stages on stderr. Use as a context manager; `show` is a Progress callback."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -99,7 +99,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], stream: T
 
 
 def _live_progress(stream: TextIO) -> "Progress":
-    """Imported where a person watches: a command in a script starts without it."""
+    """Imported when stderr is a terminal: a command in a script starts without it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -153,7 +153,7 @@ class ForgivingStream(io.TextIOBase):
         return getattr(self._stream, "encoding", None) or "ascii"
 
     def fileno(self) -> int:
-        """The number of the stream beneath; OSError where there is none."""
+        """The number of the stream beneath; OSError if there is none."""
         if self._stream is None:
             raise OSError("no stream")
         return self._stream.fileno()

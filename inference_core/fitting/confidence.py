@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far each solved hand frame is to be trusted: in all, and by itself its pose and its distance.
+"""How far each solved hand frame can be trusted: as a whole, its pose, and its distance.
 
 The latter two are probabilities: logistic in a few features, fitted to synthetic clips with known truth.
 """

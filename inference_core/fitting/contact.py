@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the two hands touch, told from what is seen of them.
+"""Where the two hands touch, inferred from the picture.
 
 Two hands touch with a probability of each frame: outlines that meet in the picture, depths that agree within their
 uncertainty, and motion in common speak for it; outlines that slide past each other speak for hands that cross. Time
@@ -45,7 +45,7 @@ class Contact:
 def find_contact(
     seen: Observations, posed: PosedPoints, capsules: Capsules, left: Tensor, right: Tensor
 ) -> Contact:
-    """The contact of the pairs left, right (P,) of hand frames, of which `posed` is a fit of every frame by itself."""
+    """The contact of the pairs left, right (P,) of hand frames, of which `posed` is a fit of every frame on its own."""
     features, outlines, tips = contact_features(seen, posed, capsules, left, right)
     log_odds = features @ torch.tensor(_LOG_ODDS).double()
     frame = seen.frame[left]
@@ -87,7 +87,7 @@ def contact_features(
 @dataclass(frozen=True)
 class Outlines:
     """P pairs of hands as the picture shows them, at one depth: flat_m, capsules' ends (P, C, 2, 3) of left and right;
-    gap_m (P, C, C) between the outlines of each two; behind_m (P, C, C) how much farther off the left one is there."""
+    gap_m (P, C, C) between the outlines of each two; behind_m (P, C, C) how much farther away the left one is there."""
 
     flat_m: tuple[Tensor, Tensor]
     gap_m: Tensor

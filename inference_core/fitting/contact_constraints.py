@@ -2,8 +2,7 @@
 """Contact that the user sets or rules out.
 
 Depth is what a picture hides: hands marked as touching first move along their rays until the parts meet, each by half
-unless one of them is pinned. The solve starts there, and pulls the parts together far harder than where contact is only
-inferred.
+unless one is pinned. The solve starts there, and pulls the parts together far harder than inferred contact does.
 """
 
 from dataclasses import replace
@@ -104,7 +103,7 @@ def _meeting(touch: Touch, weight: Tensor, view: Outlines) -> Tensor:
 
 
 def _way_to_meet(view: Outlines, share: Tensor, capsules: Capsules) -> Tensor:
-    """(P,) metres that the left hands are farther off than where the parts would touch, by their shares."""
+    """(P,) metres that the left hands are farther away than where the parts would touch, by their shares."""
     reach_m = capsules.radii_m[0][:, None] + capsules.radii_m[1]
     across_m = view.gap_m + reach_m
     touching_m = (reach_m.square() - across_m.square()).clamp(min=0).sqrt()

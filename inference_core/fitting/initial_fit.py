@@ -49,7 +49,7 @@ def for_refined(shape: ShotShape, hand: HandModel) -> ShotShape:
 
 
 def fitted(conditioning: Conditioning, shape: ShotShape) -> Conditioning:
-    """The conditioning with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop by itself."""
+    """The conditioning with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop on its own."""
     tracks, camera = _as_tracks(conditioning)
     count = len(tracks.present)
     axes = shape.parameterisation.axes
@@ -83,7 +83,7 @@ def shot_shape(
 def fit_expected_hands(
     expected: ExpectedHands, squares_px: NDArray[np.float64], camera: Camera, shape: ShotShape
 ) -> ExpectedHands:
-    """The expected hands with world landmarks of the fitted hand model, each frame by itself.
+    """The expected hands with world landmarks of the fitted hand model, each frame on its own.
 
     Frames without a square stay as they are.
     """

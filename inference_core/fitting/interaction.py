@@ -21,7 +21,7 @@ from inference_core.fitting.residuals import JOINTS, pseudo_huber
 _SOFT_M, _OVERLAP_M, _OVERLAP_DELTA = 0.001, 0.0015, 4.0
 _CONTACT_M, _CONTACT_DELTA = 0.003, 4.0
 _NEAR_M = 0.40
-# Of the capsules whose outlines meet, so many are drawn together; one that is farther off by this counts a third.
+# Of the capsules whose outlines meet, so many are drawn together; one that is farther away by this counts a third.
 _DRAWN, _NEXT_M, _LEAST_SHARE = 10, 0.006, 0.02
 # The network's offset between the wrists, across the line of sight and along it.
 _OFFSET_ACROSS_M, _OFFSET_ALONG_M, _OFFSET_DELTA = 0.015, 0.015, 3.0

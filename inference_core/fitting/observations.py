@@ -187,7 +187,7 @@ def gather(
 
 
 def with_size_errors(seen: Observations) -> Observations:
-    """The observations with the size errors that the landmarks' scores tell of."""
+    """The observations with the size errors implied by the landmarks' scores."""
     score = seen.score.mean(-1)
     sigma = _SIZE_SIGMA + _SIGMA_OF_DOUBT * (_SURE - score).clamp(min=0)
     too_small = _BIAS_OF_DOUBT * (_BIASED_BELOW - _around(seen, score)).clamp(min=0)

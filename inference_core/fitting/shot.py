@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The shot solve: all evidence of a shot to one smooth, metric motion of both hands.
 
-One shape a hand first. Then, window by window: every frame by itself (single_frame), gaps interpolated, and all frames
+One shape a hand first. Then, window by window: every frame on its own (single_frame), gaps interpolated, and all frames
 of the window together by Gauss-Newton (residuals, temporal, interaction): both hands of a frame are one block, and each
 iteration is one banded Cholesky.
 The windows overlap and are faded into each other. Memory stays flat in the shot's length, and the derivatives

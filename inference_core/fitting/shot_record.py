@@ -23,7 +23,7 @@ _A_NUMBER = (*_ZERO_WHERE_ABSENT, "reprojection_px")
 
 @dataclass(frozen=True)
 class SolvedWindow:
-    """N hand frames of one window: raw, every frame by itself, and solved; jumped (N,) bool, what was seen of the hand
+    """N hand frames of one window: raw, every frame on its own, and solved; jumped (N,) bool, what was seen of the hand
     was not believed; confidences, contact and reprojection_px (N,) as in ShotSolution."""
 
     raw: HandState

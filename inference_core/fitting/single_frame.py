@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every frame by itself: a start from the world landmarks, then damped Gauss-Newton on all frames at once.
+"""Every frame on its own: a start from the world landmarks, then damped Gauss-Newton on all frames at once.
 
 Also the shape: one for the whole shot, from its most confident frames, before anything else is solved.
 """

@@ -15,7 +15,7 @@ class ShotSolution:
     axes; pose_wxyz (T, S, 15, 4) finger rotations relative to the rest pose, MANO's order; wrist_cam_m (T, S, 3);
     joints_cam_m (T, S, 21, 3); confidence (T, S) 0..1; present (T, S) absent, seen or filled: a hand whose landmarks
     jumped for a frame counts as filled.
-    The raw_ ones: every frame by itself, before smoothing, contact and the interpolation of gaps; where a frame has no
+    The raw_ ones: every frame on its own, before smoothing, contact and the interpolation of gaps; where a frame has no
     readings of its own, straight between its neighbours. pose_confidence, distance_confidence (T, S): how likely the
     joints about the middle knuckle are within 10 mm, and the distance within 5 %. contact (T,): how likely the hands
     touch. reprojection_px (T, S): mean distance of the landmarks from the solved hand's, NaN where unseen.

@@ -78,7 +78,7 @@ class Sample:
 def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet], bool]:
     """The movie in the file, its packets in the order of the file, and whether the file broke off while they were read.
 
-    FootageError where there is none, or none that the limits allow.
+    FootageError if there is none, or none that the limits allow.
     """
     with _opened(path, limits) as container:
         streams = [stream for stream in container.streams.video if stream.codec_context is not None]
@@ -95,7 +95,7 @@ def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet]
 
 
 def read_sample(file: MovieFile) -> Sample:
-    """What decoding the movie's beginning shows. FootageError where nothing of it can be decoded."""
+    """What decoding the movie's beginning shows. FootageError if nothing of it can be decoded."""
     first: Any = None
     times: set[int | None] = set()
     interlaced = failed = False
@@ -122,7 +122,7 @@ def read_sample(file: MovieFile) -> Sample:
 
 
 def focal_35mm(file: MovieFile) -> float | None:
-    """The focal length as on 35 mm film that the movie's metadata tell; None where they do not."""
+    """The focal length as on 35 mm film that the movie's metadata tell; None if they do not."""
     with file.opened() as container:
         metadata = {**container.metadata, **file.stream_of(container).metadata}
     told = next((metadata[name] for name in _FOCAL_35MM if name in metadata), "")

@@ -21,7 +21,7 @@ _BLACK, _WHITE, _DENSITY_A_CODE, _GAMMA = 95, 685, 0.002, 0.6
 
 
 def read_dpx(path: Path, limits: Limits) -> tuple[NDArray[np.uint8], float]:
-    """The picture (H, W, 3) uint8 sRGB and its pixels' aspect. FootageError where FFmpeg cannot read it."""
+    """The picture (H, W, 3) uint8 sRGB and its pixels' aspect. FootageError if FFmpeg cannot read it."""
     try:
         with path.open("rb") as file:
             file.seek(_TRANSFER_OFFSET)

@@ -155,7 +155,7 @@ class Movie:
 
 
 def open_movie(path: Path, limits: Limits, warn: Warn) -> Movie:
-    """The movie at `path`, its packets listed and its beginning decoded. FootageError where it is none."""
+    """The movie at `path`, its packets listed and its beginning decoded. FootageError if it is none."""
     file, packets, broke_off = open_movie_file(path, limits)
     sample = read_sample(file)
     with file.opened() as container:

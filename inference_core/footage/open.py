@@ -27,8 +27,8 @@ def open_footage(
 ) -> Footage:
     """The footage at `path`: a movie, a still, a folder of numbered pictures, its first picture or a pattern.
 
-    fps is for sequences (24 where not given); a movie has its own times. `warn` is told of frames that are
-    missing or damaged. FootageError where nothing can be used, RequestError for a senseless fps.
+    fps is for sequences (24 where not given); a movie has its own times. `warn` is called for frames that are
+    missing or damaged. FootageError if nothing can be used, RequestError for a senseless fps.
     """
     path = Path(path)
     if fps is not None and not 0 < fps < 10_000:

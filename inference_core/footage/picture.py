@@ -24,7 +24,7 @@ _MOST_EXTRA_BYTES, _MOST_BYTES_A_PIXEL = 64 << 20, 32
 def read_picture(path: Path, limits: Limits) -> NDArray[np.uint8]:
     """The picture (H, W, 3), uint8 sRGB. EXR and float TIFF are taken as linear; alpha goes over black.
 
-    FootageError where the file cannot be read as a picture, or is larger than the limits allow.
+    FootageError if the file cannot be read as a picture, or is larger than the limits allow.
     """
     header = read_picture_header(path)
     limits.check_size(str(path), header.size_px)

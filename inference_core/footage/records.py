@@ -27,7 +27,7 @@ class Limits:
     max_frames: int = 1_000_000
 
     def check_size(self, name: str, size_px: tuple[int, int]) -> None:
-        """FootageError where a picture of that width and height is larger than allowed."""
+        """FootageError if a picture of that width and height is larger than allowed."""
         width, height = size_px
         if width < 1 or height < 1:
             raise FootageError(
@@ -41,7 +41,7 @@ class Limits:
             )
 
     def check_count(self, name: str, count: int) -> None:
-        """FootageError where there are more frames than allowed."""
+        """FootageError if there are more frames than allowed."""
         if count > self.max_frames:
             raise FootageError(
                 f"{name} has more than {self.max_frames} frames. Cut it, or raise --max-frames."
@@ -139,7 +139,7 @@ class FootageInfo:
 class Footage:
     """Footage that can be read through any number of times, a frame at a time.
 
-    Iterating yields one Frame for each number of `info.numbers`, in order. It raises FootageError where a
+    Iterating yields one Frame for each number of `info.numbers`, in order. It raises FootageError if a
     picture differs in size from the first.
     """
 
@@ -168,7 +168,7 @@ def footage_of_frames(frames: Sequence[Frame], fps: float) -> Footage:
 def parse_frame_range(text: str) -> FrameRange:
     """The range that "A:B:STEP" (without B, each part may be left out) or "A-BxSTEP" (with B, as farms write it) means.
 
-    RequestError where it means none.
+    RequestError if it means none.
     """
     with_last = _WITH_LAST.fullmatch(text.strip())
     if with_last:

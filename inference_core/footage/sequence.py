@@ -102,7 +102,7 @@ class Sequence:
 
 
 def open_sequence(path: Path, fps: float | None, limits: Limits, warn: Warn) -> Sequence:
-    """The sequence, or the still, that `path` means. FootageError where it means none."""
+    """The sequence, or the still, that `path` means. FootageError if it means none."""
     files = find_pictures(path)
     first, last = min(files), max(files)
     limits.check_count(str(path), last - first + 1)

@@ -182,7 +182,7 @@ def _promised_duration_s(container: Any, stream: Any) -> float:
 
 
 def _drawn_times(file: MovieFile, shown: Sequence[Packet], sample: Sample) -> list[int] | None:
-    """The presentation times of the pictures, increasing; None where the file does not tell them."""
+    """The presentation times of the pictures, increasing; None if the file does not tell them."""
     full = [packet for packet in shown if packet.size]
     times = sorted({packet.pts for packet in full if packet.pts is not None})
     known = sorted(time for time in sample.times if time is not None)

@@ -23,7 +23,7 @@ def with_camera_path(camera: Camera, path: Path, numbers: Sequence[int]) -> Came
 
     The file holds T_world_cam (F, 4, 4), metres, from camera axes (x right, y down, z forward) to the world: one pose
     for each of the frames, or one for each frame of the footage from number 0 on. A JSON file may hold the list itself.
-    Raises RequestError where it cannot be read or does not fit the frames.
+    Raises RequestError if it cannot be read or does not fit the frames.
     """
     poses = _checked(_read(path), path)
     if len(poses) == len(numbers):

@@ -29,7 +29,7 @@ class Cover:
 
 
 def rasterise(corners_px: Floats, depths_m: Floats, size_px: tuple[int, int]) -> Cover | None:
-    """The nearest of the triangles at every pixel; None where none is in the picture.
+    """The nearest of the triangles at every pixel; None if none is in the picture.
 
     corners_px (F, 3, 2): x, y with pixel centres at +0.5. depths_m (F, 3), above 0. Triangles whose corners
     run counter-clockwise as seen (y down) show their backs and are left out. size_px: width, height.

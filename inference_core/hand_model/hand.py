@@ -98,7 +98,7 @@ class HandModel:
 
     @cached_property
     def tip_slices(self) -> "_Tips":
-        """What the five fingertip vertices need to be skinned by themselves."""
+        """The data needed to skin only the five fingertip vertices."""
         side = torch.arange(2, device=self.tip_vertices.device)[:, None]
         arrays = (self.template_m, self.shape_dirs, self.pose_dirs, self.skin_weights)
         return _Tips(*(array[side, self.tip_vertices] for array in arrays))

@@ -2,7 +2,7 @@
 """Hands of which no palm shows, found by the landmark network alone.
 
 Two hands that clasp or lie palm on palm hide what the palm detector looks for, yet the landmark network reads them well
-where it is told to look. So it looks everywhere: squares are laid over the picture or about a hand that is known, the
+where it is pointed. So it looks everywhere: squares are laid over the picture or about a hand that is known, the
 most present of them are read again at the crops that they propose, and the same hands are thinned out. What remains
 still holds forearms and shadows; the landmark head, where there is one, expects far larger errors of those.
 """

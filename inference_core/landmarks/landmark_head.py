@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One hand from one look: its 21 landmarks in the picture and in space, and how far off they may be.
 
-The landmark network's last blocks taught anew. Its early features know real hands, and stay as they are; what it makes
+The landmark network's last blocks retrained. Its early features know real hands, and stay as they are; what it makes
 of them leaves hands tilted by some 20 degrees, above all where the other hand is near. Every look is of a right hand
 (left ones are mirrored), so that one set of weights learns from both.
 """
@@ -127,7 +127,7 @@ class HeadWithLandmarks:
 def stored_head(
     folder: Path, device: torch.device | str = "cpu", cache: Path | None = None
 ) -> HeadWithLandmarks | None:
-    """The landmark head of a weights folder, ready to run on `device`; None where it holds none.
+    """The landmark head of a weights folder, ready to run on `device`; None if it holds none.
 
     Raises WeightsError for a damaged file, and for a folder whose head still has its earlier name.
     """
@@ -157,7 +157,7 @@ class _HeadGraph(nn.Module):
 
 
 def load_head(path: Path) -> LandmarkHead:
-    """In evaluation mode, on the CPU. Raises WeightsError where the file is damaged or another network's."""
+    """In evaluation mode, on the CPU. Raises WeightsError if the file is damaged or another network's."""
     head = LandmarkHead()
     load_weights(head, path)
     return head.eval().requires_grad_(False)

@@ -120,7 +120,7 @@ def load_landmark_networks(
 ) -> LandmarkNetworks:
     """Both networks, float32, ready to run on `device`, the same ones at each call. cache: see `ready_to_run`.
 
-    Raises WeightsError where a file is missing, damaged, or holds another network.
+    Raises WeightsError if a file is missing, damaged, or holds another network.
     """
     device = torch.device(device)
     palm, landmark = folder / PALM_WEIGHTS, folder / LANDMARK_WEIGHTS
@@ -169,7 +169,7 @@ def load_landmark_network(file: Path = WEIGHTS_FOLDER / LANDMARK_WEIGHTS) -> Lan
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a weights file. Raises WeightsError where it cannot be read."""
+    """SHA-256 of a weights file. Raises WeightsError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

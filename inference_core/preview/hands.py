@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from inference_core.geometry.rasteriser import Cover, rasterise
 
-# Left, right; sRGB blue and lime. Told apart by those who see red and green alike, and unlike any skin.
+# Left, right; sRGB blue and lime. Distinct for people with red-green colour blindness, and unlike any skin.
 COLOURS = np.array([[0.14, 0.58, 1.00], [0.66, 0.88, 0.10]])
 
 # Lights in camera axes (x right, y down, z forward), pointing from the hand to the lamp.

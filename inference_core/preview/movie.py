@@ -31,7 +31,7 @@ Image = NDArray[np.uint8]
 def write_preview(take: Take, footage: Footage, path: Path, progress: Progress | None = None) -> None:
     """Write the take's hands over the footage to `path`: the whole movie or, with an error, nothing.
 
-    RequestError for a name that is no movie's; FootageError where the footage is not the take's; TakeError where
+    RequestError for a name that is no movie's; FootageError if the footage is not the take's; TakeError where
     the movie cannot be written.
     """
     _check_same_shot(take, footage)
@@ -45,7 +45,7 @@ def write_preview(take: Take, footage: Footage, path: Path, progress: Progress |
 
 
 def check_preview_name(path: Path) -> None:
-    """RequestError where `path` is not the name of a movie that can be written."""
+    """RequestError if `path` is not the name of a movie that can be written."""
     check_name(path, tuple(_CONTAINERS), "A preview")
     if not path.parent.is_dir():
         raise RequestError(f"There is no folder {path.parent} for the preview. Make it, or choose another.")

@@ -26,12 +26,12 @@ _MISSING_GREY = 48
 
 
 def plate_beside(take: Path) -> Path:
-    """Where the plate movie of a take lies unless it is told otherwise."""
+    """The default path of a take's plate movie."""
     return take.with_name(f"{take.stem}.plate.mp4")
 
 
 def check_plate_name(path: Path) -> None:
-    """RequestError where `path` is not the name of a movie that can be written."""
+    """RequestError if `path` is not the name of a movie that can be written."""
     check_name(path, tuple(_CONTAINERS), "A plate movie")
     if not path.parent.is_dir():
         raise RequestError(
@@ -42,7 +42,7 @@ def check_plate_name(path: Path) -> None:
 def write_plate(footage: Footage, path: Path, progress: Progress | None = None) -> None:
     """Write the footage's picked frames to `path`, the n-th as frame n: the whole movie or, with an error, nothing.
 
-    A missing frame shows the one before it. TakeError where the movie cannot be written.
+    A missing frame shows the one before it. TakeError if the movie cannot be written.
     """
     kind = _CONTAINERS[path.suffix.lower()]
     try:

@@ -18,7 +18,7 @@ def found_devices() -> tuple[Device, ...]:
 
 
 def choose_device(wanted: Device) -> torch.device:
-    """The wanted device, or for "auto" the best one. RequestError where it is not there."""
+    """The wanted device, or for "auto" the best one. RequestError if it is not there."""
     devices = found_devices()
     if wanted == "auto":
         return torch.device(devices[0])

@@ -44,7 +44,7 @@ def runs_in_openvino(device: torch.device) -> bool:
 
 
 class TorchRun:
-    """torch by itself, float32. Where a batch is too large for the device's memory, smaller ones follow."""
+    """Plain torch, float32. If a batch does not fit into the device's memory, smaller ones are tried."""
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         network = network.eval().requires_grad_(False).to(device)

@@ -132,7 +132,7 @@ def _key(graph: NetworkGraph, core: Any) -> str:
 
 
 def _mapped(path: Path) -> mmap.mmap | None:
-    """A kept network and its digest, mapped; None where there is none, or it is not as it was written."""
+    """A kept network and its digest, mapped; None if there is none, or it is not as it was written."""
     try:
         with path.open("rb") as file:
             # OpenVINO wants bytes that could be written; what is written to these stays in memory.

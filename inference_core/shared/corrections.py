@@ -129,7 +129,7 @@ def corrections_from(text: str) -> tuple[Correction, ...]:
 
 
 def read_corrections(path: Path) -> tuple[Correction, ...]:
-    """The corrections in a file; a RequestError where there is none, or no such one."""
+    """The corrections in a file; a RequestError if there is none, or no such one."""
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise RequestError(f"{path} is too large for a file of corrections.")

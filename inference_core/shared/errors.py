@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person can put right. Each message says what happened, where, and what to do about it."""
+"""What the user can fix. Each message says what happened, where, and what to do about it."""
 
 
 class DuohandError(Exception):
-    """Base of every error that a person can put right; the command line turns it into exit code 2."""
+    """Base of every error that the user can fix; the command line turns it into exit code 2."""
 
 
 class FootageError(DuohandError):

@@ -29,7 +29,7 @@ MOVIE_SUFFIXES = (
 def clips_in(folder: Path) -> Iterator[Path]:
     """Movies and sequences in the folder and those below it, by name; hidden files and folders are passed over.
 
-    FootageError where a folder cannot be read.
+    FootageError if a folder cannot be read.
     """
     for place, below, files in os.walk(folder):
         below[:] = sorted(

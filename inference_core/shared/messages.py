@@ -65,7 +65,7 @@ class Cancelled(BaseException):
 
 @dataclass(frozen=True)
 class CaptureRequest:
-    """Everything one run is told. Paths are text; what is None takes the documented default.
+    """The settings of one run. Paths are text; None means the documented default.
 
     frames: "A:B:STEP", frame numbers from A up to but without B; each part may be left out.
     fps: for image sequences only. The lens is one of fov_deg (across the wider side), focal_mm with sensor_mm

@@ -69,7 +69,7 @@ class NpzFile:
         self.headers = headers
 
     def read(self, name: str) -> NDArray[Any]:
-        """The named array, writable. NpzError where its bytes are damaged."""
+        """The named array, writable. NpzError if its bytes are damaged."""
         header = self.headers[name]
         try:
             with self._archive.open(f"{name}.npy") as member:
@@ -81,7 +81,7 @@ class NpzFile:
 
 @contextmanager
 def open_npz(path: Path) -> Generator[NpzFile]:
-    """The archive at `path`, as long as the context lasts. NpzError where it is no .npz, or an array in it has a
+    """The archive at `path`, as long as the context lasts. NpzError if it is no .npz, or an array in it has a
     header that does not fit its bytes.
     """
     try:
@@ -98,7 +98,7 @@ def open_npz(path: Path) -> Generator[NpzFile]:
 
 
 def read_npy_header(file: IO[bytes]) -> ArrayHeader:
-    """The header at the start of a .npy. ValueError where it is none, or of anything else than numbers or text."""
+    """The header at the start of a .npy. ValueError if it is none, or of anything else than numbers or text."""
     start = file.read(_LONGEST_HEADER)
     version = start[6:8]
     if not start.startswith(_MAGIC) or version not in (b"\1\0", b"\2\0", b"\3\0"):

@@ -29,7 +29,7 @@ _MOST_EXIF_BYTES = 1 << 20
 class PictureHeader:
     """kind: by content, whatever the name. size_px: width, height as stored; of the display window in an EXR.
     orientation: EXIF's number, 1 to 8; 1 is upright. fills_display: whether an EXR's pixels are just those of
-    its display window. focal_35mm: the lens's focal length as on 35 mm film, millimetres; None where it is not told.
+    its display window. focal_35mm: the lens's focal length as on 35 mm film, millimetres; None if unknown.
     """
 
     kind: Kind
@@ -46,7 +46,7 @@ class PictureHeader:
 
 
 def read_picture_header(path: Path) -> PictureHeader:
-    """The header of the picture at `path`. FootageError where the file is damaged or no picture of a known kind."""
+    """The header of the picture at `path`. FootageError if the file is damaged or no picture of a known kind."""
     try:
         with path.open("rb") as file:
             header = _header(file)
@@ -218,7 +218,7 @@ def _of_tags(file: BinaryIO, tags: Mapping[int, int]) -> _Exif:
 
 
 def _tiff_tags(file: BinaryIO, place: int | None = None) -> dict[int, int]:
-    """Whole numbers by tag of the directory at `place`, or of the first one; also of BigTIFF. ValueError where there is
+    """Whole numbers by tag of the directory at `place`, or of the first one; also of BigTIFF. ValueError if there is
     no such directory."""
     order = "<" if _at(file, 0, 2) == b"II" else ">"
     is_big = struct.unpack(f"{order}H", _at(file, 2, 2))[0] == 43

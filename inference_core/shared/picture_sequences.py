@@ -53,7 +53,7 @@ class NumberedName:
 def find_pictures(path: Path) -> Mapping[int, Path]:
     """The files by number, in order, of the sequence or the still that `path` means; a still without number is 0.
 
-    A first file means itself and those that follow it. FootageError where the path means nothing, or too much.
+    A first file means itself and those that follow it. FootageError if the path means nothing, or too much.
     """
     if is_folder(path):
         files = _folder_files(path)
@@ -207,7 +207,7 @@ def _is_sequence(name: NumberedName, files: Mapping[int, Path]) -> bool:
 
 
 def _are_alike(first: Path, second: Path) -> bool:
-    """Whether two neighbours may be frames of one shot: their sizes, where both can be told, are the same."""
+    """Whether two neighbours may be frames of one shot: their sizes, if both are known, are the same."""
     try:
         return read_picture_header(first).shown_px == read_picture_header(second).shown_px
     except FootageError:

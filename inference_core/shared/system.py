@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def try_lock(file: IO[bytes]) -> bool:
     """Whether the open file is now this process's alone, until it is closed or the process ends, however it ends.
 
-    Raises OSError where the file system knows no locks.
+    Raises OSError if the file system knows no locks.
     """
     if sys.platform == "win32":
         import msvcrt

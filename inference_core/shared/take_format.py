@@ -173,7 +173,7 @@ def typed_arrays(values: Mapping[str, NDArray[Any] | None], where: str) -> dict[
 
 
 def check_meta(meta: Mapping[str, Any]) -> None:
-    """ValueError where something that readers look for in `meta` is of another kind than they expect."""
+    """ValueError if something that readers look for in `meta` is of another kind than they expect."""
     for name, kinds in _META.items():
         if not isinstance(meta.get(name), kinds | None):
             raise ValueError(f"{name} is of another kind than it should be")

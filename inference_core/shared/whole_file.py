@@ -66,7 +66,7 @@ def check_name(path: Path, suffixes: tuple[str, ...], what: str) -> None:
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """RequestError where an output is an input, by its name or by way of links of whatever kind."""
+    """RequestError if an output is an input, by its name or by way of links of whatever kind."""
     known = {key: path for path in inputs for key in _identities(path)}
     for output in outputs:
         for key in _identities(output):

@@ -14,7 +14,7 @@ from inference_core.landmarks.body_reader import ELBOW, SHOULDER
 from inference_core.tracking.detections import ShotDetections
 
 # Both shoulders are this likely to be visible; from one to the other, or from one to its elbow, it is at least so many
-# hand sizes (shares of the crop's side, some 0.65 of a hand's length): 1.2 to 3.4 of true bodies, up to 0.7 of others.
+# hand sizes (shares of the crop's side, about 0.65 of a hand's length): 1.2 to 3.4 of true bodies, up to 0.7 of others.
 _SHOULDER_SCORE, _LEAST_LENGTH = 0.5, 0.9
 # Sightings within so many frames tell how large the hands are; where there are none, all of the shot's do.
 _NEAR_FRAMES = 12

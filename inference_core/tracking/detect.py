@@ -28,7 +28,7 @@ _ArmsArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class ShotFrame(Protocol):
-    """A frame of footage: RGB image (H, W, 3) uint8, or None where it is missing."""
+    """A frame of footage: RGB image (H, W, 3) uint8, or None if it is missing."""
 
     @property
     def time_s(self) -> float: ...
@@ -103,7 +103,7 @@ class ShotDetector:
             yield self.done
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What a detector made anew needs to go on from here."""
+        """What a new detector needs to continue from here."""
         return {
             **self._tracklets.state(),
             **self._window.state(),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where each hand is in every frame, or should be by the frames around."""
+"""Where each hand is in every frame, or should be by neighbouring frames."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ExpectedHands:
-    """Landmarks of both hands in every frame; those of a lost hand are interpolated from the frames around.
+    """Landmarks of both hands in every frame; those of a lost hand are interpolated from neighbouring frames.
 
     points_px (T, S, 21, 2): frame pixels. world_m (T, S, 21, 3): in the axes of the line of sight to the hand, upright.
     score (T, S, 21): 0..1, 0 where nothing is known; that of an interpolated hand falls with the distance in time and

@@ -22,7 +22,7 @@ class SideLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(SIDE_COUNT, outputs).uniform_(-bound, bound))
 
     def forward(self, features: Tensor) -> Tensor:
-        # One product a hand, weights as they lie: exported, an einsum would turn them anew at every run.
+        # One product a hand, weights as they lie: exported, an einsum would reorder them at every run.
         rows = features.transpose(0, 1).flatten(1, -2)
         out = torch.baddbmm(self.bias[:, None], rows, self.weight.transpose(1, 2))
         return out.unflatten(1, (len(features), *features.shape[2:-1])).transpose(0, 1)

@@ -125,7 +125,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 def read_saved(file: Path | IO[bytes]) -> Any:
     """What `torch.save` wrote, of dictionaries, lists, tuples, text, numbers and tensors; nothing of it is run.
 
-    InertPickleError (RefusedPickleError where it holds anything else) or ValueError where it cannot be read.
+    InertPickleError (RefusedPickleError if it holds anything else) or ValueError if it cannot be read.
     """
     try:
         if isinstance(file, Path) and file.stat().st_size > _LARGEST_FILE:

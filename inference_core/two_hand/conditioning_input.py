@@ -3,7 +3,7 @@
 joints.
  Ours, not the paper's: landmarks found in the picture become heat maps added to the backbone's features; a
 closed-form first guess follows from them (palm frame, swing of each bone, weak-perspective fit), which
-stage 0 corrects; and at each later stage every joint is told how far the landmarks are from where the stage
+stage 0 corrects; and at each later stage every joint gets the offset of the landmarks from where the stage
 before put it. What is missing is zero.
 """
 

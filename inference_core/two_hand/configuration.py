@@ -39,7 +39,7 @@ class NetworkConfiguration:
     "coefficients" over the hand model's components about its mean (MANO's), or "angles" (flexion, spread,
     twist) about its joint axes, which mean the same on every hand model. final_convolution: the release's
     convolution before the segmentation and dense heads. The paper's GFLOPs are those of a graph without it;
-    neither affects the hands. residual: each stage corrects the one before instead of starting anew;
+    neither affects the hands. residual: each stage corrects the one before instead of starting over;
     conditioning: landmarks and sides are taken beside the picture (the baseline then corrects what follows from
     them); presence: heads for presence and expected error; maps: segmentation and dense heads, which serve
     training; dropout: share of the conditioning baseline's hidden features that training leaves out.

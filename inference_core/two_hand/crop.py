@@ -21,7 +21,7 @@ from inference_core.two_hand.configuration import CROP_PX
 
 # Side of the square over the longer side of the box round the landmarks (which lie inside the flesh).
 CROP_MARGIN = 1.5
-# Where one of two hands is lost and not known from the frames around, the seen one's square grows by this.
+# Where one of two hands is lost and not known from neighbouring frames, the seen one's square grows by this.
 LOST_HAND_GROWTH = 1.5
 # Squares are averaged over this many frames, so that their jitter does not become the hands'.
 _SMOOTHING_FRAMES = 5

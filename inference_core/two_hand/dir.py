@@ -5,7 +5,7 @@ Stage 0 regresses both hands from the backbone's last features; each refinement 
 the joints it has, lets the joints talk, regresses again and draws what the joints know back into the
 picture's features. Departures from the paper: hands carry no gradient from one stage into the one before
 (as released), the projection's geometry carries none; `dir-s` corrects the previous stage instead of
-starting anew and takes conditioning beside the picture.
+starting over and takes conditioning beside the picture.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ CPU_ROWS = 4
 class HandEstimates:
     """A network's answer for a batch of crops, float32 on the CPU. Fields as HandStage's; presence (B, S): 0..1.
 
-    presence and log_sigma are None where the network has no such heads; vertices_m where the engine skins none.
+    presence and log_sigma are None if the network has no such heads; vertices_m where the engine skins none.
     """
 
     rotations: Tensor

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the hands stand before the crop's camera, of what the network says in the crop.
 
-Each hand by itself: the translation that makes its joints in metres project onto its joints in the crop through the
+Each hand on its own: the translation that makes its joints in metres project onto its joints in the crop through the
 crop's pinhole, in the linear least squares (so depth follows from the hand's size in the picture). Both together: the
 network's offset says better than two sizes how much nearer one hand is; the two depths are drawn towards it, each hand
 along its own line of sight, so that neither moves in the picture.

@@ -75,7 +75,7 @@ def load_predictor(
 
 
 def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
-    """The hand model as the weights know it: with their fingertips. Raises RequestError where they need MANO."""
+    """The hand model as the weights know it: with their fingertips. Raises RequestError if they need MANO."""
     if card.hand_model == MANO_NAME and hand.name != MANO_NAME:
         raise RequestError(
             f"{card.configuration.name} weights speak of MANO's hands: name your MANO folder (--mano), "
@@ -100,7 +100,7 @@ def predict_frames(
     camera: Camera,
     predictor: Predictor,
 ) -> TwoHandPredictions:
-    """What the network says of each frame by itself, in the frame's camera.
+    """What the network says of each frame on its own, in the frame's camera.
 
     frames: as many as `expected` and squares_px (T, 3) have, in order. squares_px: centre x, y and side of each frame's
     crop; frames without one, or without a picture, get NaN and confidence 0.

@@ -38,7 +38,7 @@ class PretrainedBackbone(nn.Module, Generic[Network]):
         """Features at strides 4, 8, 16 and 32 of (B, 3, 256, 256), ImageNet-normalised."""
 
     def load_pretrained(self) -> None:
-        """Takes the weights that ship. Raises WeightsError where they are damaged."""
+        """Takes the weights that ship. Raises WeightsError if they are damaged."""
         self.trunk.load_state_dict(self._pretrained())
 
     def is_pretrained(self) -> bool:

@@ -66,10 +66,10 @@ class HandStage:
     (B, S, 3, 3): wrist in camera axes. pose (B, S, 45): coefficients over the hand model's components, or
     angles about its joint axes (see NetworkConfiguration.pose). rotations (B, S, 16, 3, 3): the wrist, then
     the fingers relative to the rest pose, MANO's order. betas (B, S, 10). camera (B, S, 3): uv = s * xy +
-    (tx, ty) of joints_m. joints_m (B, S, 21, 3), vertices_m (B, S, V, 3) or None where not asked for:
+    (tx, ty) of joints_m. joints_m (B, S, 21, 3), vertices_m (B, S, V, 3) or None if not asked for:
     relative to the wrist. joints_uv (B, S, 21, 2). offset_m (B, 3): right wrist minus left wrist.
     presence_logit (B, S): that the hand is in the picture; log_sigma (B, S, 2): logarithm of the expected
-    error of joints_uv (uv) and joints_m (units of 0.15 m). Both None where the network has no such heads.
+    error of joints_uv (uv) and joints_m (units of 0.15 m). Both None if the network has no such heads.
     """
 
     parameters: Tensor
@@ -98,7 +98,7 @@ class DirOutput:
     """All stages of the network; the last one is its answer.
 
     dense (B, 3, H, W): colour map of surface position; side_scores (B, 3, H, W): raw scores of background, left,
-    right. Both only serve training and are None where not asked for, or where no refinement stage runs.
+    right. Both only serve training and are None if not asked for, or where no refinement stage runs.
     """
 
     stages: tuple[HandStage, ...]

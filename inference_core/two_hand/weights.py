@@ -34,7 +34,7 @@ SHIPPED_FOLDER = Path(__file__).parent / "assets" / "dir-s"
 
 _COUNTER = "num_batches_tracked"
 _BACKBONE = "backbone."
-# What the configuration's `conditioning` was called in cards of before.
+# The name of the configuration's `conditioning` in older cards.
 _EARLIER_NAME = "evidence"
 
 
@@ -106,7 +106,7 @@ class StoredNetwork:
 
 
 def stored_network(folder: Path) -> StoredNetwork:
-    """The network of a folder, named by it or by either file in it. Raises WeightsError where a file is missing."""
+    """The network of a folder, named by it or by either file in it. Raises WeightsError if a file is missing."""
     folder = folder.parent if folder.suffix in (".safetensors", ".json") else folder
     card, file = read_card(folder / CARD_FILE), folder / WEIGHTS_FILE
     if not file.is_file():

@@ -28,7 +28,7 @@ SEED = 11
 
 
 def made_take(frame_count: int = 24, fps: float = 24.0, seed: int = SEED) -> Take:
-    """Two hands some 0.5 m before the camera, both seen throughout, every joint moving smoothly."""
+    """Two hands about 0.5 m before the camera, both seen throughout, every joint moving smoothly."""
     model = load_open_hand(torch.float64)
     rng = np.random.default_rng(seed)
     time_s = np.arange(frame_count) / fps

@@ -201,7 +201,7 @@ def _as_the_crop_sees_it(points_m: Tensor) -> Tensor:
 
 
 def _slow_noise(random: np.random.Generator, form: tuple[int, ...]) -> NDArray[np.float64]:
-    """Noise of unit variance that forgets itself over some ten frames."""
+    """Noise of unit variance that forgets itself over about ten frames."""
     keep = 0.9
     out = random.normal(size=form)
     for n in range(1, len(out)):

@@ -85,7 +85,7 @@ def test_a_pictures_focal_length_as_on_35_mm_film_is_read(tmp_path: Path, kind: 
 
 
 def with_tiff_orientation(content: bytes, orientation: int) -> bytes:
-    """The file with its directory written anew at the end, the orientation added."""
+    """The file with its directory rewritten at the end, the orientation added."""
     (place,) = struct.unpack_from("<I", content, 4)
     (count,) = struct.unpack_from("<H", content, place)
     entries = [content[place + 2 + 12 * n : place + 14 + 12 * n] for n in range(count)]

@@ -185,7 +185,7 @@ def assert_alike(one: Take, other: Take) -> None:
 
 
 def test_a_hand_that_is_present_has_landmarks_in_the_take(tmp_path: Path) -> None:
-    """Also one that is found again, or that the network alone tells of."""
+    """Also one found by recovery, or predicted by the network alone."""
     movie = str(footage_file("two_hands.mp4"))
     take = reconstruct(CaptureRequest(movie, str(tmp_path / "t.npz"), frames="60:84", device="cpu"))
     there = take.present != ABSENT

@@ -336,7 +336,7 @@ def test_what_the_head_reads_comes_back_in_the_frame_and_goes_to_the_network() -
     assert read.trust.min() > 0.95
     known = Conditioning.joined(given)
     assert known.landmarks_uv.std(2).max() < 1e-3
-    # The network is told of the lost hand, faintly; the solve takes the reading of hands that are seen.
+    # The network gets the lost hand with a low score; the solve gets readings of seen hands only.
     assert 0 < known.landmark_score[2, 0].max() < INTERPOLATED_SCORE
     assert np.isnan(again.landmarks_px[2, 0, :, :2]).all() and again.present[2, 0] == 0
     np.testing.assert_allclose(again.world_m[0], read.world_m[0], atol=1e-6)

@@ -66,7 +66,7 @@ def made_sample(count: int, seed: int = 0, crop_px: int = 256, absent: bool = Fa
 
 @dataclass(frozen=True)
 class MemorySource:
-    """A set held in memory, shuffled anew each epoch. size: samples per batch over all processes of the world."""
+    """A set held in memory, reshuffled each epoch. size: samples per batch over all processes of the world."""
 
     samples: Sample
     size: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Made hand crops: what they are labelled with is what they show, and a seed makes them anew."""
+"""Made hand crops: what they are labelled with is what they show, and a seed makes them again."""
 
 from dataclasses import fields, replace
 from pathlib import Path

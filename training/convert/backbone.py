@@ -48,7 +48,7 @@ def load_pretrained(backbone: nn.Module, name: Backbone, weights: Path | None = 
     """Starts a backbone from what it was taught before: a landmark network from the one that ships, EfficientNet-Lite0
     from ImageNet, by a file this script wrote or else by the installed package.
 
-    Raises WeightsError where there is nothing to start from.
+    Raises WeightsError if there is nothing to start from.
     """
     if isinstance(backbone, EfficientNetLite0):
         state = imagenet_backbone() if weights is None else load_file(weights)

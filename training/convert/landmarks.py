@@ -148,7 +148,7 @@ def convert(model: bytes, network: nn.Module, layers: Sequence[int] | None = Non
     """The TFLite model's parameters under the network's own names, in torch's layouts.
 
     The network defines its layers in the order in which the model runs them, or in that of `layers`; shapes are
-    compared, so a slip cannot pass. Raises WeightsError where the two do not match.
+    compared, so a slip cannot pass. Raises WeightsError if the two do not match.
     """
     stored = _layers_in_order(model)
     if layers is not None and max(layers) >= len(stored):

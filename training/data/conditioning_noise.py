@@ -41,7 +41,7 @@ class ConditioningNoise:
     a finger found elsewhere, and how far its tip then is, of size; finger_missing: not found. tilt_rad, world_scale,
     world_joint_m, flatten: errors of the world landmarks (turn, log scale, each, depth's log scale). lost,
     lost_overlap, lost_hidden: a hand not found: always, times overlap, times hidden share. interpolated: of those, how
-    many are known from the frames around, up to interpolated_frames away; interpolated_shift, interpolated_level: how
+    many are known from neighbouring frames, up to interpolated_frames away; interpolated_shift, interpolated_level: how
     far they have moved since, of size, and how much of a plain hand's errors they have, for one frame (both grow with
     the root of their number). collapsed, collapsed_overlap: both landmark sets on one hand. ghost: an absent hand
     found on the present one. swapped, swapped_overlap: sides exchanged, mostly with a low side score. fitted: world

@@ -39,11 +39,11 @@ class Sample:
     rotations (B, S, 16, 3, 3): wrist in camera axes, then fingers relative to the flat hand; betas (B, S,
     10).
     side_mask (B, M, M) int64: BACKGROUND, LEFT_HAND, RIGHT_HAND, at any resolution.
-    dense (B, 3, M, M): colour map of surface position, 0..1; None where the source has none.
-    visibility (B, S, 21): 1 a joint in plain view, 0 hidden; None where the source does not know.
+    dense (B, 3, M, M): colour map of surface position, 0..1; None if the source has none.
+    visibility (B, S, 21): 1 a joint in plain view, 0 hidden; None if the source does not know.
     landmarks_uv (B, S, 21, 2), landmarks_rel_m (B, S, 21, 3): the same hand by the landmark networks'
     definition of the
-        21 points, relative to the landmark wrist; None where no hand model was at hand.
+        21 points, relative to the landmark wrist; None if no hand model was at hand.
     conditioning: what was found of the hands beside the picture. levels: a frozen backbone's features of the crop, run
     before; `image` is then only a small picture of it to look at. hand_crops: at single hands.
     """

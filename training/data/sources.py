@@ -37,7 +37,7 @@ def stream_seed(stream: int, seed: int, step: int, rank: int = 0) -> int:
 
 
 def epoch_rows(count: int, size: int, seed: int, step: int) -> torch.Tensor:
-    """(size,) which of `count` samples make up batch number `step`; each epoch is shuffled anew."""
+    """(size,) which of `count` samples make up batch number `step`; each epoch is reshuffled."""
     places = torch.arange(step * size, (step + 1) * size)
     rows = torch.empty_like(places)
     for epoch in (places // count).unique().tolist():

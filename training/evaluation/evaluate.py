@@ -232,7 +232,7 @@ def network_columns(
 
 
 def stored_batches(arguments: argparse.Namespace, device: torch.device) -> Iterator[tuple[Sample, list[str]]]:
-    """The split's samples in order; what is damaged is told and left out."""
+    """The split's samples in order; damaged ones are reported and left out."""
     from training.data.stored import in_order, open_data_set
 
     hand = load_hand_model(arguments.mano)

@@ -65,7 +65,7 @@ class KnownMotion:
         ).vertices_m
 
     def rendered(self) -> SyntheticClip:
-        """The clip's pictures: some twenty seconds of work."""
+        """The clip's pictures: about twenty seconds of work."""
         K = torch.as_tensor(self.camera.K).float()
         with torch.no_grad():
             return render_motion(

@@ -62,7 +62,7 @@ class Judgement:
 
 
 def read_truth(path: Path) -> dict[str, MarkedClip]:
-    """The marked clips by name. Raises TruthError where the file is not what it should be."""
+    """The marked clips by name. Raises TruthError if the file is not what it should be."""
     try:
         clips: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return {name: _marked(clip) for name, clip in clips.items()}

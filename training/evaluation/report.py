@@ -20,7 +20,7 @@ _TERMINAL, _CELL = 120, 8
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A row of the paper: MPJPE and MPVPE in mm, MIAA in pixels (None where it gives none)."""
+    """A row of the paper: MPJPE and MPVPE in mm, MIAA in pixels (None if it gives none)."""
 
     method: str
     mpjpe: float

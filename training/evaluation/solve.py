@@ -7,7 +7,7 @@
 
 Drawn evidence costs nothing and errs as `known_evidence` says; rendering takes half a minute a clip, so what is found
 is kept in FOLDER. Methods: landmarks alone (the solve without the network), the network alone (each frame as it is),
-each hand by itself (the solve without contact, as it was before), and the joint solve.
+each hand on its own (the solve without contact, as it was before), and the joint solve.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _joint(clip: KnownMotion, evidence: KnownEvidence, hand: HandModel) -> ShotS
 
 
 def _network_alone(clip: KnownMotion, evidence: KnownEvidence, hand: HandModel) -> ShotSolution:
-    """The predictions as they are, each frame by itself, in a record of the solve's shape."""
+    """The predictions as they are, each frame on its own, in a record of the solve's shape."""
     predictions = evidence.predictions
     base = solve_shot(evidence.tracks, clip.camera, _times(clip), hand, SolveSettings(0.0), predictions)
     known = predictions.confidence > 0

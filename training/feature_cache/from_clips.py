@@ -32,7 +32,7 @@ _BACKGROUNDS = 2
 
 
 def clip_samples(seed: int, frames: int, networks: LandmarkNetworks, settings: Settings) -> Sample | None:
-    """A clip's frames as samples with conditioning, less those without a hand near; None where none is left."""
+    """A clip's frames as samples with conditioning, less those without a hand near; None if none is left."""
     random = np.random.default_rng(seed)
     fps, size_px = float(random.choice(_RATES_HZ)), _SIZES_PX[int(random.integers(len(_SIZES_PX)))]
     settings = replace(settings, backgrounds=_BACKGROUNDS)

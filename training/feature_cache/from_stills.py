@@ -30,8 +30,8 @@ from training.synthetic.settings import Settings
 
 # How far off a tracker's crop is: of its side (place; logarithm of size), and radians.
 _CROP_OFF, _CROP_GROWN, _CROP_TURNED = 0.05, 0.08, 0.15
-# Hands that the frames around tell of: how many of all, of those that the landmark network loses, for how many frames
-# at most, and how much farther off their crop is.
+# Interpolated hands: how many of all, of those that the landmark network loses, for how many frames
+# at most, and how much farther away their crop is.
 _INTERPOLATED, _INTERPOLATED_OF_LOST, _INTERPOLATED_FOR, _INTERPOLATED_OFF = 0.15, 0.5, 12, 2.5
 
 Floats = NDArray[np.float64]
@@ -83,7 +83,7 @@ def pictures(sample: Sample) -> list[NDArray[np.uint8]]:
 
 def tracked_crops(points_px: Floats, random: np.random.Generator) -> tuple[Floats, Flags]:
     """Where a tracker looks for hands with landmarks at points_px (N, 21, 2), and whether (N,) it only knows of them
-    from the frames around.
+    from neighbouring frames.
     """
     interpolated = random.random(len(points_px)) < _INTERPOLATED
     crops = crops_from_landmarks(points_px)

@@ -69,7 +69,7 @@ def make_set(
 ) -> None:
     """Writes the parts ("clip" or "still", number) that `out` does not hold yet.
 
-    Raises SetError, and WeightsError where the backbone has no weights to be held still with.
+    Raises SetError, and WeightsError if the backbone has no weights to be held still with.
     """
     scenes = Settings(vertices=False, backgrounds=backgrounds, supersample=1)
     hand, networks, backbone = load_open_hand(), load_landmark_networks(), BACKBONES[backbone_name]().eval()

@@ -5,7 +5,7 @@
 
 HEAD: a file, or the folder of a run of the landmark head. SET/refined holds the conditioning of each file of
 the set, and the head, which goes with the weights that are trained on it. Goes on where it was stopped; another
-head starts anew.
+head starts over.
 """
 
 import argparse

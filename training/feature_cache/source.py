@@ -33,7 +33,7 @@ class FeatureCacheSource:
     fine: bool = True
 
     def batches(self, first_step: int) -> Iterator[Sample]:
-        """See SampleSource. Raises SetError, and RequestError where the set is of another backbone."""
+        """See SampleSource. Raises SetError, and RequestError if the set is of another backbone."""
         samples = StoredSet(self.folder, training_paths(self.folder))
         if samples.backbone != self.backbone:
             raise RequestError(

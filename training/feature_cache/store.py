@@ -74,7 +74,7 @@ def open_set(folder: Path, card: SetCard) -> None:
 
 
 def read_backbone(folder: Path) -> str:
-    """Whose features the folder holds. Raises SetError where there is no set."""
+    """Whose features the folder holds. Raises SetError if there is no set."""
     try:
         text = json.loads((folder / _CARD).read_text())
         if text["format_version"] != FORMAT_VERSION:
@@ -111,7 +111,7 @@ class StoredSet:
     """All samples of some files of a folder with their refined conditioning, held in memory (0.2 MB each)."""
 
     def __init__(self, folder: Path, paths: list[Path]) -> None:
-        """Raises SetError where there is nothing, a file is damaged, or the set has no refined conditioning."""
+        """Raises SetError if there is nothing, a file is damaged, or the set has no refined conditioning."""
         self.backbone = read_backbone(folder)
         _must_be_some(folder, paths)
         self._columns: dict[str, Tensor] = {}
@@ -204,7 +204,7 @@ def write_columns(path: Path, columns: Mapping[str, Tensor]) -> None:
 
 
 def read_columns(path: Path, names: Sequence[str]) -> dict[str, Tensor]:
-    """Columns of one file. Raises SetError where it is damaged."""
+    """Columns of one file. Raises SetError if it is damaged."""
     return {name: _read(path, name) for name in names}
 
 

@@ -2,7 +2,7 @@
 """The landmark network's early features of many crops, by the fastest runtime at hand.
 
 OpenVINO where it is installed (twice as fast as torch on a processor), else torch; both in bfloat16, which leaves
-features some 5 % off, as the 8 bits do that they are stored in.
+features about 5 % off, as the 8 bits do that they are stored in.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@
     python -m training generate crops OUT --shards 400 --whole-pictures --device cuda
 
 A shard holds the crops of PICTURES_A_SHARD pictures; one that is there is left as it is, so that the same command goes
-on where it was stopped. Shards can be deleted once they are learnt from: the seed makes them anew.
+on where it was stopped. Shards can be deleted once they are learnt from: the seed makes them again.
 """
 
 import argparse

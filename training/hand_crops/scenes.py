@@ -2,7 +2,7 @@
 """Hands before a camera that has no picture yet: pairs that touch and hands by themselves, seen by others or
 by their owner.
 
-What a crop shows depends on where the hand is, not on the camera's focal length: places in the picture are told as
+What a crop shows depends on where the hand is, not on the camera's focal length: positions in the picture are given as
 tangents (x and y over z), and the wide lens's stretch is in them.
 """
 

@@ -54,7 +54,7 @@ class CropSet:
     def __init__(self, paths: Sequence[Path], known: "CropSet | None" = None) -> None:
         """known: a set of the same shards and fewer, whose truth is not read again.
 
-        Raises SetError where there is nothing, or a file is damaged.
+        Raises SetError if there is nothing, or a file is damaged.
         """
         if not paths:
             raise SetError(

@@ -15,7 +15,7 @@ from training.hand_crops.scenes import HandScene
 from training.synthetic.randomness import Randomness
 
 # How far off a tracker's crop is: of its side (place; logarithm of size), and radians; and how much farther where it is
-# only told of by the frames around, and how often that is.
+# only interpolated, and how often that is.
 _OFF, _GROWN, _TURNED = 0.05, 0.08, 0.15
 _TOLD, _TOLD_OFF = 0.15, 2.5
 # Of crops, how many are mirrored the wrong way.

@@ -48,7 +48,7 @@ def procedural_bank(seed: int, count: int, device: torch.device) -> Bank:
 def folder_bank(folder: Path, limit: int, device: torch.device) -> Bank:
     """Up to `limit` pictures of a folder (and those in it), cut square; unreadable ones are skipped.
 
-    Raises RequestError where the folder holds no readable picture.
+    Raises RequestError if the folder holds no readable picture.
     """
     pictures = []
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _PICTURE_SUFFIXES):
@@ -215,5 +215,5 @@ def _square(image: np.ndarray) -> np.ndarray:
 
 
 def _read(path: Path) -> np.ndarray | None:
-    """A BGR picture, or None where the file holds none: OpenCV returns that, whatever its stubs say."""
+    """A BGR picture, or None if the file holds none: OpenCV returns that, whatever its stubs say."""
     return cv2.imread(str(path), cv2.IMREAD_COLOR)

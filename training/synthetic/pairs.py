@@ -26,7 +26,7 @@ _DEEPEST_M = 0.09
 
 @dataclass(frozen=True)
 class Meeting:
-    """How two hands meet, told from the right hand: directions in its own (radial, dorsal, distal) frame.
+    """How two hands meet, relative to the right hand: directions in its own (radial, dorsal, distal) frame.
 
     distal, dorsal: where the left hand's fingers and back point. approach: from the right hand to the left
     one. shift_m: of the left hand, sideways to the approach. nested: fingers may go between fingers.

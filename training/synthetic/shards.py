@@ -5,7 +5,7 @@
     OUT/shard-000000.tar     000000000.jpg, 000000000.npz, 000000001.jpg, ...
 
 A shard carries its name only when it is whole: it is written under another and renamed at the end, so that a kill
-leaves whole shards and at most one .part, which the next run writes anew. The .npz holds SyntheticBatch's fields of
+leaves whole shards and at most one .part, which the next run rewrites. The .npz holds SyntheticBatch's fields of
 one picture, less image and vertices (those follow from rotations, betas and wrist_cam_m).
 """
 
@@ -205,7 +205,7 @@ def _decoded(jpeg: bytes, arrays: bytes) -> SyntheticBatch:
 
 
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
-    """A member's bytes. Raises KeyError where the archive ends before it, EOFError where it is cut."""
+    """A member's bytes. Raises KeyError if the archive ends before it, EOFError if it is cut."""
     entry = tar.getmember(name)
     file = tar.extractfile(entry)
     data = b"" if file is None else file.read()

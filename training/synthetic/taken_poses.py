@@ -21,7 +21,7 @@ _EVERY = 3
 def taken_angles_rad(folder: Path) -> Tensor:
     """(N, 15, 3) flexion, spread and twist of the well seen hands of all takes of a folder, either side.
 
-    Raises RequestError where there is none, and TakeError for a damaged take.
+    Raises RequestError if there is none, and TakeError for a damaged take.
     """
     takes = [load_take(path) for path in sorted(folder.rglob("*.npz"))]
     poses = [_angles_rad(take) for take in takes if take.joint_axes is not None]

@@ -63,7 +63,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
 
 
 def load_checkpoint(folder: Path, experiment: Mapping[str, Any]) -> Checkpoint | None:
-    """The folder's checkpoint, None where there is none yet.
+    """The folder's checkpoint, None if there is none yet.
 
     Raises CheckpointError when it cannot be read or belongs to another experiment; the message names what differs.
     """

@@ -29,7 +29,7 @@ _SMALLEST = 1e-6
 
 
 def split(folder: Path, out: Path, part_bytes: int = PART_BYTES) -> list[Path]:
-    """The files written: state-1-of-N.part ... Raises CheckpointError where the folder holds no whole checkpoint."""
+    """The files written: state-1-of-N.part ... Raises CheckpointError if the folder holds no whole checkpoint."""
     path = folder / CHECKPOINT_FILE
     try:
         stored = read_saved(path)
@@ -50,7 +50,7 @@ def split(folder: Path, out: Path, part_bytes: int = PART_BYTES) -> list[Path]:
 
 
 def join(parts: Path, folder: Path) -> Path:
-    """The checkpoint in `folder`, from all parts. Raises CheckpointError where one is missing or damaged."""
+    """The checkpoint in `folder`, from all parts. Raises CheckpointError if one is missing or damaged."""
     found = sorted(parts.glob("state-*-of-*.part"))
     if not found:
         raise CheckpointError(f"{parts} holds no state-1-of-N.part. Name the folder that `split` wrote.")

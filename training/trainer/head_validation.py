@@ -20,7 +20,7 @@ _MOST_CROPS = 900
 @dataclass(frozen=True)
 class CropErrors:
     """Of N crops (N,): world_m about the wrist at the true scale, metres; points, in the crop's half side; size of the
-    points about their middle, as a share of the true one; whether the side is told rightly.
+    points about their middle, as a share of the true one; whether the handedness is correct.
     """
 
     world_m: Tensor

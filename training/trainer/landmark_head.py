@@ -37,7 +37,7 @@ _SIGMA_WEIGHT, _SIDE_WEIGHT = 0.02, 0.15
 # Landmarks that are not sure where they are draw together, and hands that are read small are put too far away: so the
 # size of the whole counts by itself.
 _SIZE_WEIGHT = 0.3
-# How a hand is turned and bent decides how far away it is taken to be: the directions of its bones count by themselves.
+# The estimated distance depends on orientation and flexion, so bone directions have their own loss.
 _BONE_WEIGHT = 0.3
 # A crop moved by a cell of its features is nearly the crop moved by as many pixels.
 _CELL = 2 / 14
@@ -70,7 +70,7 @@ class CropSource:
     renewed_every_s: float = 60.0
 
     def batches(self, first_step: int) -> Iterator[CropBatch]:
-        """Batches without end, others for every first_step. Raises SetError where there are no shards."""
+        """Batches without end, others for every first_step. Raises SetError if there are no shards."""
         generator = torch.Generator().manual_seed(self.seed + first_step)
         crops, read_s = CropSet(training_shards(self.folder)), time.monotonic()
         while True:

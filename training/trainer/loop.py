@@ -260,7 +260,7 @@ class _Log:
         self._samples += samples
 
     def taken(self) -> dict[str, float]:
-        """Means per step and images a second since the last call; starts anew."""
+        """Means per step and images a second since the last call; starts over."""
         means = {name: value / max(self._count, 1) for name, value in self._sums.items()}
         shared = mean_over_processes(means)
         values = dict(zip(shared, torch.stack(list(shared.values())).tolist(), strict=True))

@@ -33,7 +33,7 @@ _PICTURE_COLUMNS, _PICTURE_ROWS = 6, 2
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run; only the leading process writes. tensorboard is None where it is not wanted."""
+    """The folder of one run; only the leading process writes. tensorboard is None if it is not wanted."""
 
     path: Path
     tensorboard: SummaryWriter | None

@@ -52,7 +52,7 @@ def text_at(url: str) -> str:
 def download(url: str, sha256: str, path: Path, told: Told) -> None:
     """Bring the file to `path`, whole; what an earlier try left beside it is gone on from.
 
-    DownloadError where it cannot be had or is another than the digest says; OSError where the disk refuses.
+    DownloadError if it cannot be had or is another than the digest says; OSError if the disk refuses.
     """
     if path.is_file() and _sha256(path) == sha256:
         return

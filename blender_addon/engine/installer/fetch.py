@@ -29,7 +29,7 @@ class _Wheel:
 def fetch(pip: Pip, downloads: Path, told: Told, *arguments: str) -> tuple[str, ...]:
     """Bring the wheels that `pip install ARGUMENTS` would install into `downloads`; where pip then finds them.
 
-    OSError where the disk refuses.
+    OSError if the disk refuses.
     """
     with tempfile.TemporaryDirectory(dir=downloads) as folder:
         report = Path(folder) / "report.json"
@@ -53,7 +53,7 @@ def fetch(pip: Pip, downloads: Path, told: Told, *arguments: str) -> tuple[str, 
 
 
 def _teller(told: Told, file_name: str) -> Callable[[int, int], None]:
-    """Tells of one download, once a megabyte."""
+    """A callback that reports one download once a megabyte."""
     name, told_mb = file_name.partition("-")[0], -1
 
     def tell(done: int, total: int) -> None:

@@ -48,7 +48,7 @@ class Pip:
         self._environment = pip_environment(downloads)
 
     def install(self, *arguments: str) -> None:
-        """`pip install` with these arguments, from wheels alone: no compiler is needed. PipError where it fails."""
+        """`pip install` with these arguments, from wheels alone: no compiler is needed. PipError if it fails."""
         self._run("install", "--progress-bar", "off", "--only-binary", ":all:", *arguments)
 
     def names_a_source(self) -> bool:
@@ -95,7 +95,7 @@ def pip_environment(downloads: Path) -> dict[str, str]:
         "TMPDIR": str(temporary),
         "TEMP": str(temporary),
         "TMP": str(temporary),
-        # Told to go elsewhere, pip would leave the environment empty.
+        # With another target folder, pip would leave the environment empty.
         "PIP_USER": "0",
         "PIP_REQUIRE_VIRTUALENV": "0",
     }

@@ -122,7 +122,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _check_certificates() -> None:
-    """InstallError where the environment names a file of certificates that is not there."""
+    """InstallError if the environment names a file of certificates that is not there."""
     trusted = certificates(os.environ)
     if trusted is not None and not Path(trusted).exists():
         raise InstallError(
@@ -132,7 +132,7 @@ def _check_certificates() -> None:
 
 
 def _check_room(plan: Installation) -> None:
-    """InstallError where the disk has not the room that what is still to come takes."""
+    """InstallError if the disk has not the room that what is still to come takes."""
     environment = plan.environment
     if plan.wheel_folder is not None or environment.has_packages:
         return

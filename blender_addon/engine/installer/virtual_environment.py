@@ -82,7 +82,7 @@ def _link(index: str, name: str) -> str:
 
 
 def _run(python: Path, *words: str) -> Sequence[str] | None:
-    """Run a Python by itself; None where it ended well, else what it said."""
+    """Run an isolated Python; None on success, else its output."""
     command = (str(python), "-I", "-X", "utf8", *words)
     try:
         ran = subprocess.run(command, capture_output=True, check=False, **without_window())

@@ -86,7 +86,7 @@ def touching_pairs(
 def _solved(
     random: Randomness, ways: "_Ways", shaped: ShapedHands, spheres: Spheres, way: Tensor
 ) -> tuple[Together, Tensor]:
-    """Pairs and the gaps (B,) of their spheres; what stays stuck in each other is drawn anew,
+    """Pairs and the gaps (B,) of their spheres; what stays stuck in each other is drawn again,
     once or twice, and then drawn apart."""
     pair, gap_m = _tried(random, ways, shaped, spheres, way)
     for attempt in range(1, _ATTEMPTS):

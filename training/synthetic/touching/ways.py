@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ways in which two hands touch, as data: finger poses, how one hand is turned, and which places meet.
 
-Each way is told from the right hand, that does something with the left one or mirrors it; half of the pairs are made
+Each way is described for the right hand, which acts on the left one or mirrors it; half of the pairs are made
 as its mirror image. The numbers were set by eye on the contact sheet (touching.sheet).
 """
 
