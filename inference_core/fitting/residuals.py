@@ -44,7 +44,7 @@ _WORLD_READ = 0.8
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """NormalEquations equations of N hand frames: hessian (N, D, D), gradient (N, D), cost (N,)."""
+    """Normal equations of N hand frames: hessian (N, D, D), gradient (N, D), cost (N,)."""
 
     hessian: Tensor
     gradient: Tensor
@@ -86,7 +86,7 @@ def frame_cost(seen: Observations, posed: PosedPoints, world_scale: Tensor) -> T
 def frame_normal(
     parameterisation: HandParameterisation, seen: Observations, posed: PosedPoints, world_scale: Tensor
 ) -> NormalEquations:
-    """NormalEquations equations of all single-frame terms. world_scale (S,): the model's size over the world's."""
+    """Normal equations of all single-frame terms. world_scale (S,): the model's size over the world's."""
     jacobian = posed.jacobian(LANDMARKS)
     total = (
         _pixel_rows(seen, posed, jacobian).normal() + _world_rows(seen, posed, jacobian, world_scale).normal()

@@ -80,7 +80,7 @@ def temporal_normal(
     sigma: Tensor,
     strength: Tensor,
 ) -> "Banded":
-    """NormalEquations equations of the smoothness terms: diagonals of distance 0, 1 and 2 hand frames.
+    """Normal equations of the smoothness terms: diagonals of distance 0, 1 and 2 hand frames.
 
     strength (N,): 1 takes the sigmas as they are.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One hand from one look: its 21 landmarks in the picture and in space, and how far off they may be.
+"""One hand from one crop: its 21 landmarks in the picture and in space, with their expected errors.
 
-The landmark network's last blocks retrained. Its early features know real hands, and stay as they are; what it makes
-of them leaves hands tilted by some 20 degrees, above all where the other hand is near. Every look is of a right hand
+The landmark network's last blocks, retrained. Its early features are trained on real hands and stay frozen; its own
+output leaves hands tilted by about 20 degrees, especially where the other hand is near. Every crop shows a right hand
 (left ones are mirrored), so that one set of weights learns from both.
 """
 

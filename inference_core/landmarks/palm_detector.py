@@ -15,7 +15,7 @@ _STRIDES = (8, 16, 16, 16)
 _ANCHORS_A_CELL = 2
 _MAX_LOGIT = 100.0
 _SAME_PALM_OVERLAP = 0.3
-# Side of the squares of a closer look, of the image's longer side; never more than its shorter one.
+# Side of the squares of the second, closer search, as a share of the image's longer side; at most its shorter one.
 _CLOSER = 0.75
 _BATCH = 8
 

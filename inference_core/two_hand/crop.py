@@ -32,11 +32,11 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class CropCamera:
-    """The camera of one crop. turn (3, 3): frame-camera axes to crop-camera axes; focal_uv: focal length
+    """The camera of one crop. rotation (3, 3): frame-camera axes to crop-camera axes; focal_uv: focal length
     over half the crop's side; crop_from_frame (3, 3): homography from frame pixels to uv of the crop.
     """
 
-    turn: NDArray[np.float64]
+    rotation: NDArray[np.float64]
     focal_uv: float
     crop_from_frame: NDArray[np.float64]
 
@@ -70,11 +70,11 @@ def crop_camera(crop_px: Floats, K: Floats) -> CropCamera:
     """The camera turned to the middle of a square (centre x, centre y, side) of the frame with intrinsics K (3, 3)."""
     ray = np.linalg.solve(K, [crop_px[0], crop_px[1], 1.0])
     distance = float(np.linalg.norm(ray))
-    turn = _turn_to_z(ray / distance)
+    rotation = _turn_to_z(ray / distance)
     focal_px = math.sqrt(K[0, 0] * K[1, 1])
     focal_uv = focal_px * distance / (float(crop_px[2]) / 2)
-    homography = np.diag([focal_uv, focal_uv, 1.0]) @ turn @ np.linalg.inv(K)
-    return CropCamera(turn, focal_uv, homography)
+    homography = np.diag([focal_uv, focal_uv, 1.0]) @ rotation @ np.linalg.inv(K)
+    return CropCamera(rotation, focal_uv, homography)
 
 
 def cut_crop(image: NDArray[np.uint8], camera: CropCamera, side_px: float) -> NDArray[np.uint8]:

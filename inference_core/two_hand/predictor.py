@@ -154,7 +154,7 @@ def _predict_batch(
     expected_there = (expected.hand_score[at] > 0).astype(np.float32)
     presence = expected_there if found.presence is None else found.presence.numpy()
     wrists = _placed(found, known.focal_uv, torch.from_numpy(presence > 0.5))
-    back = torch.from_numpy(np.stack([crop.camera.turn.T for crop in crops])).float()
+    back = torch.from_numpy(np.stack([crop.camera.rotation.T for crop in crops])).float()
     rotations = found.rotations.clone()
     rotations[:, :, 0] = back[:, None] @ rotations[:, :, 0]
     predictions.rotations[at] = rotations.numpy()

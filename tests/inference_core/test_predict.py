@@ -107,7 +107,7 @@ class KnowingEngine:
     def __call__(self, image: Tensor, conditioning: Conditioning | None = None) -> HandEstimates:
         rows = slice(self.at, self.at + len(image))
         self.at += len(image)
-        turn = torch.tensor(np.stack([view.turn for view in self.views[rows]])).float()
+        turn = torch.tensor(np.stack([view.rotation for view in self.views[rows]])).float()
         focal = torch.tensor([view.focal_uv for view in self.views[rows]]).float()
         joints = torch.einsum("bxy,bsjy->bsjx", turn, self.joints[rows])
         rotations = self.rotations[rows].clone()
@@ -236,11 +236,11 @@ def test_a_hand_lost_for_long_makes_the_other_ones_square_grow() -> None:
 def test_the_crops_camera_looks_at_the_squares_middle_and_keeps_straight_lines() -> None:
     square = np.array([520.0, 130.0, 200.0])
     view = crop_camera(square, CAMERA.K)
-    np.testing.assert_allclose(view.turn @ view.turn.T, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(view.rotation @ view.rotation.T, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(view.uv_from_px(square[None, :2]), 0, atol=1e-9)
     points = torch.randn(50, 3, dtype=torch.float64) * 0.05 + torch.tensor([0.17, -0.1, 0.6])
     px = project_pinhole(points, torch.from_numpy(CAMERA.K)).numpy()
-    turned = points.numpy() @ view.turn.T
+    turned = points.numpy() @ view.rotation.T
     np.testing.assert_allclose(view.uv_from_px(px), turned[:, :2] / turned[:, 2:] * view.focal_uv, atol=1e-9)
 
 
@@ -271,7 +271,7 @@ def test_a_hand_is_placed_exactly_where_its_joints_project() -> None:
 def test_a_weak_perspective_answer_is_placed_within_two_percent() -> None:
     _, joints, _, wrists = posed_truth()
     view = crop_camera(shot_crops(tracks_of(joints))[0], CAMERA.K)
-    turn, focal = torch.from_numpy(view.turn), view.focal_uv
+    turn, focal = torch.from_numpy(view.rotation), view.focal_uv
     points = joints.double() @ turn.mT
     uv = points[..., :2] / points[..., 2:] * focal
     rel = points - points[:, :, :1]

@@ -51,7 +51,7 @@ def cut_samples(clip: SyntheticClip, tracks: HandTracks, networks: LandmarkNetwo
     pictures = clip.frames.permute(0, 2, 3, 1).numpy()
     images = [cut_crop(pictures[at], view, squares[at, 2]) for at, view in zip(there, views, strict=True)]
     conditioning = [crop_conditioning(shot, int(at), view) for at, view in zip(there, views, strict=True)]
-    turn = torch.from_numpy(np.stack([view.turn for view in views])).float()
+    turn = torch.from_numpy(np.stack([view.rotation for view in views])).float()
     focal_px = torch.tensor([view.focal_uv for view in views]) * (CROP_PX / 2)
     K = pinhole(focal_px.float(), torch.full((len(there), 2), CROP_PX / 2))
 
