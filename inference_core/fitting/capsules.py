@@ -60,13 +60,33 @@ def fit_capsules(model: HandModel, parameterisation: HandParameterisation) -> Ca
     return Capsules(capsules.ends, (total / count.clamp(min=1)).clamp(max=_WIDEST_M))
 
 
-def closest_points(first_m: Tensor, second_m: Tensor) -> tuple[Tensor, Tensor]:
-    """Where segments (..., 2, 3) come nearest to each other: shares (...,) of the way along each."""
-    own, other = first_m[..., 1, :] - first_m[..., 0, :], second_m[..., 1, :] - second_m[..., 0, :]
-    between = first_m[..., 0, :] - second_m[..., 0, :]
-    a, e = own.square().sum(-1), other.square().sum(-1)
-    b, c, f = (own * other).sum(-1), (own * between).sum(-1), (other * between).sum(-1)
-    determinant = (a * e - b * b).clamp(min=1e-12)
-    along = ((b * f - c * e) / determinant).clamp(0, 1)
+@dataclass(frozen=True)
+class Nearest:
+    """Where every left capsule comes nearest to every right one: shares along, across (P, C, C) of the way along each;
+    gap_m (P, C, C) between their surfaces, below 0 where they overlap."""
+
+    along: Tensor
+    across: Tensor
+    gap_m: Tensor
+
+
+def nearest_points(left_m: Tensor, right_m: Tensor, capsules: Capsules) -> Nearest:
+    """Of capsules' ends (P, C, 2, 3) of left and right hands.
+
+    All from products of coordinates, matrix by matrix: no array of (P, C, C) vectors is made.
+    """
+    middle = left_m[:, :1, :1]
+    start, other_start = left_m[:, :, 0] - middle[:, 0], right_m[:, :, 0] - middle[:, 0]
+    own, other = left_m[:, :, 1] - left_m[:, :, 0], right_m[:, :, 1] - right_m[:, :, 0]
+    a, e = own.square().sum(-1)[:, :, None], other.square().sum(-1)[:, None]
+    b = own @ other.mT
+    c = (own * start).sum(-1)[:, :, None] - own @ other_start.mT
+    f = start @ other.mT - (other * other_start).sum(-1)[:, None]
+    along = ((b * f - c * e) / (a * e - b * b).clamp(min=1e-12)).clamp(0, 1)
     across = ((b * along + f) / e).clamp(0, 1)
-    return ((b * across - c) / a).clamp(0, 1), across
+    along = ((b * across - c) / a).clamp(0, 1)
+    apart = start.square().sum(-1)[:, :, None] + other_start.square().sum(-1)[:, None]
+    apart = apart - 2 * (start @ other_start.mT)
+    apart = apart + along * (a * along + 2 * (c - b * across)) + across * (e * across - 2 * f)
+    reach_m = capsules.radii_m[0][:, None] + capsules.radii_m[1]
+    return Nearest(along, across, apart.clamp(min=0).sqrt() - reach_m)

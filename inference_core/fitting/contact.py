@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inference_core.fitting.capsules import Capsules, closest_points
+from inference_core.fitting.capsules import Capsules, nearest_points
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import PosedPoints
 from inference_core.fitting.residuals import JOINTS
@@ -97,12 +97,12 @@ class Outlines:
 def seen_at_one_depth(first: Tensor, second: Tensor, log_depth: Tensor, capsules: Capsules) -> Outlines:
     """The outlines of left and right capsules (P, C, 2, 3) at depths (P,)."""
     flat = _at_depth(first, log_depth), _at_depth(second, log_depth)
-    gap_m, along, across = _outline_gaps(flat[0], flat[1], capsules)
+    nearest = nearest_points(*flat, capsules)
     behind_m = (
-        _depths(first, along.unsqueeze(-1))[..., 0]
-        - _depths(second.unsqueeze(1), across.unsqueeze(-1))[..., 0]
+        _depths(first, nearest.along.unsqueeze(-1))[..., 0]
+        - _depths(second.unsqueeze(1), nearest.across.unsqueeze(-1))[..., 0]
     )
-    return Outlines(flat, gap_m, behind_m)
+    return Outlines(flat, nearest.gap_m, behind_m)
 
 
 def _meeting_tips(first: Tensor, second: Tensor, run: Tensor) -> Tensor:
@@ -117,14 +117,6 @@ def _meeting_tips(first: Tensor, second: Tensor, run: Tensor) -> Tensor:
 def _at_depth(ends_m: Tensor, log_depth: Tensor) -> Tensor:
     """(P, C, 2, 3) capsules' ends moved along their rays to one depth: what the picture shows, in metres."""
     return ends_m / ends_m[..., 2:].clamp(min=0.05) * log_depth.exp()[:, None, None, None]
-
-
-def _outline_gaps(first: Tensor, second: Tensor, capsules: Capsules) -> tuple[Tensor, Tensor, Tensor]:
-    along, across = closest_points(first[:, :, None], second[:, None])
-    own = torch.lerp(first[:, :, None, 0], first[:, :, None, 1], along[..., None])
-    other = torch.lerp(second[:, None, :, 0], second[:, None, :, 1], across[..., None])
-    gap_m = (own - other).norm(dim=-1) - capsules.radii_m[0][:, None] - capsules.radii_m[1]
-    return gap_m, along, across
 
 
 def _depths(ends_m: Tensor, share: Tensor) -> Tensor:

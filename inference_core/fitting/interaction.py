@@ -11,22 +11,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inference_core.fitting.capsules import Capsules, closest_points
+from inference_core.fitting.capsules import Capsules, Nearest, nearest_points
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.observations import Observations
-from inference_core.fitting.parameterisation import DEPTH, PosedPoints
+from inference_core.fitting.parameterisation import DEPTH, IMAGE, PosedPoints
 from inference_core.fitting.residuals import JOINTS, pseudo_huber
 
 # Skin gives way: this much of an overlap costs nothing.
 _SOFT_M, _OVERLAP_M, _OVERLAP_DELTA = 0.001, 0.0015, 4.0
 _CONTACT_M, _CONTACT_DELTA = 0.003, 4.0
-_NEAR_M = 0.40
 # Of the capsules whose outlines meet, so many are drawn together; one that is farther away by this counts a third.
 _DRAWN, _NEXT_M, _LEAST_SHARE = 10, 0.006, 0.02
 # The network's offset between the wrists, across the line of sight and along it.
 _OFFSET_ACROSS_M, _OFFSET_ALONG_M, _OFFSET_DELTA = 0.015, 0.015, 3.0
 # Of hands in contact: how far one may leave the other in depth within a frame time, as a share of the distance.
 _SLIP_DEPTH = 0.003
+_WRIST = slice(IMAGE.start, DEPTH.stop)
+# Hands that touch with less than this probability are drawn nowhere.
+_LEAST_CONTACT = 1e-3
+
+
+@dataclass(frozen=True)
+class HandPairs:
+    """The P pairs of hands of one frame as they stand: left, right (P,) hand frames; near (n,) those of the pairs whose
+    surfaces may meet or are drawn together, and where their capsules come nearest; None leaves surfaces out."""
+
+    posed: PosedPoints
+    left: Tensor
+    right: Tensor
+    near: Tensor
+    nearest: Nearest | None
 
 
 @dataclass(frozen=True)
@@ -48,10 +62,6 @@ class Draws:
     capsules: Tensor
     share: Tensor
 
-    def take(self, pair: Tensor) -> "Draws":
-        """Those of the given pairs of hands."""
-        return Draws(self.capsules[pair], self.share[pair])
-
 
 @dataclass(frozen=True)
 class DepthTies:
@@ -69,59 +79,71 @@ class DepthTies:
         return 0.5 * (self.weight * self.residual.square()).sum()
 
 
+def hand_pairs(
+    seen: Observations, posed: PosedPoints, capsules: Capsules | None, contact: Contact | None
+) -> HandPairs:
+    """The posed hands in pairs; capsules None leaves surfaces out."""
+    left, right = pairs(seen)
+    if capsules is None or not len(left):
+        return HandPairs(posed, left, right, left[:0], None)
+    left_m, right_m = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
+    may_meet = _boxes_meet(left_m, right_m, 2 * float(capsules.radii_m.max()))
+    if contact is not None:
+        may_meet = may_meet | (contact.hands > _LEAST_CONTACT)
+    near = may_meet.nonzero()[:, 0]
+    return HandPairs(posed, left, right, near, nearest_points(left_m[near], right_m[near], capsules))
+
+
 def pair_equations(
-    seen: Observations, posed: PosedPoints, capsules: Capsules | None, draws: Draws | None
+    seen: Observations, hands: HandPairs, capsules: Capsules | None, draws: Draws | None
 ) -> PairEquations:
-    """Normal equations of what ties the two hands of each frame; capsules None leaves surfaces out."""
-    left, right = pairs(seen)
-    size = posed.parameterisation.size
-    hessian = torch.zeros(len(left), 2, size, 2, size).double()
-    gradient, cost = torch.zeros(len(left), 2, size).double(), torch.zeros(()).double()
-    if capsules is not None and len(left):
-        meetings = _meetings(posed, capsules, draws, left, right)
-        rows = meetings.rows(posed)
-        flat = rows.flatten(2)
-        hessian.index_add_(0, meetings.pair, (flat.mT @ flat).reshape(-1, 2, size, 2, size))
-        pulled = (flat.mT @ (meetings.residual * meetings.weight.sqrt())[..., None])[..., 0]
-        gradient.index_add_(0, meetings.pair, pulled.unflatten(1, (2, size)))
+    """Normal equations of what ties the two hands of each frame."""
+    size = hands.posed.parameterisation.size
+    hessian = torch.zeros(len(hands.left), 2, size, 2, size).double()
+    gradient, cost = torch.zeros(len(hands.left), 2, size).double(), torch.zeros(()).double()
+    if capsules is not None and hands.nearest is not None:
+        meetings = _meetings(hands, hands.nearest, draws)
         cost = cost + meetings.cost
-    if seen.network is not None and len(left):
-        residual, weight, sigma_inverse, offset_cost = _offset(seen, posed, left, right)
-        rows = torch.stack([-_wrist_rows(posed, left), _wrist_rows(posed, right)], 2)
-        rows = (sigma_inverse @ rows.flatten(2)).unflatten(2, (2, size)) * weight.sqrt()[:, None, None, None]
+        pair, rows, residual = _pulls(hands, hands.nearest, meetings, capsules)
         flat = rows.flatten(2)
-        hessian += (flat.mT @ flat).reshape(-1, 2, size, 2, size)
+        hessian.index_add_(0, pair, (flat.mT @ flat).reshape(-1, 2, size, 2, size))
+        gradient.index_add_(0, pair, (flat.mT @ residual[..., None])[..., 0].unflatten(1, (2, size)))
+    if seen.network is not None and len(hands.left):
+        residual, weight, sigma_inverse, offset_cost = _offset(seen, hands)
+        rows = torch.stack([-_wrist_rows(hands.posed, hands.left), _wrist_rows(hands.posed, hands.right)], 2)
+        flat = (sigma_inverse @ rows.flatten(2)) * weight.sqrt()[:, None, None]
+        hessian[:, :, _WRIST, :, _WRIST] += (flat.mT @ flat).reshape(-1, 2, 3, 2, 3)
         pulled = flat.mT @ (residual * weight.sqrt()[:, None])[..., None]
-        gradient += pulled[..., 0].unflatten(1, (2, size))
+        gradient[..., _WRIST] += pulled[..., 0].unflatten(1, (2, 3))
         cost = cost + offset_cost.sum()
-    return PairEquations(left, right, hessian, gradient, cost)
+    return PairEquations(hands.left, hands.right, hessian, gradient, cost)
 
 
-def pair_cost(
-    seen: Observations, posed: PosedPoints, capsules: Capsules | None, draws: Draws | None
-) -> Tensor:
+def pair_cost(seen: Observations, hands: HandPairs, draws: Draws | None) -> Tensor:
     """Cost of the same, without derivatives."""
-    left, right = pairs(seen)
     cost = torch.zeros(()).double()
-    if capsules is not None and len(left):
-        cost = cost + _meetings(posed, capsules, draws, left, right).cost
-    if seen.network is not None and len(left):
-        cost = cost + _offset(seen, posed, left, right)[3].sum()
+    if hands.nearest is not None:
+        cost = cost + _meetings(hands, hands.nearest, draws).cost
+    if seen.network is not None and len(hands.left):
+        cost = cost + _offset(seen, hands)[3].sum()
     return cost
 
 
-def draws(contact: Contact, seen: Observations, posed: PosedPoints, capsules: Capsules) -> Draws:
+def draws(contact: Contact, hands: HandPairs) -> Draws:
     """What contact draws together as the hands stand now: of the capsules whose outlines meet, the nearest ones,
     and all fingertips that meet."""
-    left, right = pairs(seen)
-    first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
-    along, across = closest_points(first[:, :, None], second[:, None])
-    gap_m = _gap_m(first, second, along, across, capsules).clamp(min=0)
-    far_m = torch.where(contact.outlines > 0.3, gap_m, 1.0).flatten(1).amin(1)
-    share = torch.exp(-(gap_m - far_m[:, None, None]).clamp(min=0) / _NEXT_M) * contact.outlines
-    share = torch.maximum(share, contact.tips)
-    share, capsule = (share.flatten(1) * contact.hands[:, None]).topk(_DRAWN, dim=1)
-    return Draws(capsule, torch.where(share > _LEAST_SHARE, share, 0.0))
+    capsules = torch.zeros(len(hands.left), _DRAWN, dtype=torch.int64)
+    shares = torch.zeros(len(hands.left), _DRAWN).double()
+    if hands.nearest is None:
+        return Draws(capsules, shares)
+    near, gap_m = hands.near, hands.nearest.gap_m.clamp(min=0)
+    outlines = contact.outlines[near]
+    far_m = torch.where(outlines > 0.3, gap_m, 1.0).flatten(1).amin(1)
+    share = torch.exp(-(gap_m - far_m[:, None, None]).clamp(min=0) / _NEXT_M) * outlines
+    share = torch.maximum(share, contact.tips[near])
+    share, capsule = (share.flatten(1) * contact.hands[near][:, None]).topk(_DRAWN, dim=1)
+    capsules[near], shares[near] = capsule, torch.where(share > _LEAST_SHARE, share, 0.0)
+    return Draws(capsules, shares)
 
 
 def depth_ties(seen: Observations, depth: Tensor, contact: Contact | None) -> DepthTies:
@@ -148,80 +170,69 @@ def pairs(seen: Observations) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class _Meetings:
-    """Capsules that overlap or are to touch: pair (n,) of the pairs of hands; left, right (n,) hand frames; blends
-    (n, R, 21) of the two points of each meeting; away (n, R, 3) unit vectors from the right point to the left;
-    residual, weight (n, R); cost ()."""
+    """R pairs of capsules of each of n near hands that overlap or are to touch: index (n, R) left * C + right;
+    residual, its derivative `scale` by their distance, weight (n, R); cost ()."""
 
-    pair: Tensor
-    left: Tensor
-    right: Tensor
-    left_blend: Tensor
-    right_blend: Tensor
-    away: Tensor
-    scale: Tensor
+    index: Tensor
     residual: Tensor
+    scale: Tensor
     weight: Tensor
     cost: Tensor
 
-    def rows(self, posed: PosedPoints) -> Tensor:
-        """(n, R, 2, D) weighted derivatives of the residuals."""
-        gain = (self.weight.sqrt() * self.scale)[..., None]
-        hands = [(self.left, self.left_blend, 1.0), (self.right, self.right_blend, -1.0)]
-        return torch.stack(
-            [sign * gain * _moved_along(posed.take(at), blend, self.away) for at, blend, sign in hands], 2
-        )
 
-
-def _moved_along(posed: PosedPoints, blend: Tensor, direction: Tensor) -> Tensor:
-    """(n, R, D) how points that blend the joints move along a direction."""
-    jacobian = posed.jacobian(JOINTS)
-    count, _, joints, size = jacobian.shape
-    along = (direction @ jacobian.flatten(2)).reshape(count, -1, joints, size)
-    return (blend[:, :, None] @ along)[:, :, 0]
-
-
-def _meetings(
-    posed: PosedPoints, capsules: Capsules, draws: Draws | None, left: Tensor, right: Tensor
-) -> _Meetings:
-    pair = _near(posed, left, right, draws).nonzero()[:, 0]
-    left, right = left[pair], right[pair]
-    draws = None if draws is None else draws.take(pair)
-    first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
-    along, across = closest_points(first[:, :, None], second[:, None])
-    gap_m = _gap_m(first, second, along, across, capsules)
-    bones = first.shape[1]
-    depth_m, partner = (-gap_m - _SOFT_M).max(-1)
-    index = torch.arange(bones).expand(len(pair), -1) * bones + partner
-    residual, scale = depth_m.clamp(min=0) / _OVERLAP_M, torch.full_like(depth_m, -1 / _OVERLAP_M)
+def _meetings(hands: HandPairs, nearest: Nearest, draws: Draws | None) -> _Meetings:
+    gap_m = nearest.gap_m
+    bones = gap_m.shape[1]
+    least_m, partner = gap_m.min(-1)
+    index = torch.arange(bones) * bones + partner
+    residual = (-least_m - _SOFT_M).clamp(min=0) / _OVERLAP_M
+    scale = torch.full_like(residual, -1 / _OVERLAP_M)
     weight, cost = pseudo_huber(residual, _OVERLAP_DELTA)
     weight = weight * (residual > 0)
-    if draws is not None:
-        drawn, share = draws.capsules, draws.share
-        drawn_gap = gap_m.flatten(1).gather(1, drawn).clamp(min=0) / _CONTACT_M
-        drawn_weight, drawn_cost = pseudo_huber(drawn_gap, _CONTACT_DELTA)
-        index, residual = torch.cat([index, drawn], 1), torch.cat([residual, drawn_gap], 1)
-        scale = torch.cat([scale, torch.full_like(drawn_gap, 1 / _CONTACT_M)], 1)
-        weight = torch.cat([weight, drawn_weight * share * (drawn_gap > 0)], 1)
-        cost = torch.cat([cost, drawn_cost * share], 1)
-    chosen_along, chosen_across = (share.flatten(1).gather(1, index) for share in (along, across))
-    left_blend = _blended(capsules, index // bones, chosen_along)
-    right_blend = _blended(capsules, index % bones, chosen_across)
-    apart = left_blend @ posed.points_m[left, JOINTS] - right_blend @ posed.points_m[right, JOINTS]
-    away = torch.nn.functional.normalize(apart, dim=-1)
-    return _Meetings(pair, left, right, left_blend, right_blend, away, scale, residual, weight, cost.sum())
+    if draws is None:
+        return _Meetings(index, residual, scale, weight, cost.sum())
+    drawn, share = draws.capsules[hands.near], draws.share[hands.near]
+    drawn_gap = gap_m.flatten(1).gather(1, drawn).clamp(min=0) / _CONTACT_M
+    drawn_weight, drawn_cost = pseudo_huber(drawn_gap, _CONTACT_DELTA)
+    return _Meetings(
+        torch.cat([index, drawn], 1),
+        torch.cat([residual, drawn_gap], 1),
+        torch.cat([scale, torch.full_like(drawn_gap, 1 / _CONTACT_M)], 1),
+        torch.cat([weight, drawn_weight * share * (drawn_gap > 0)], 1),
+        cost.sum() + (drawn_cost * share).sum(),
+    )
 
 
-def _near(posed: PosedPoints, left: Tensor, right: Tensor, draws: Draws | None) -> Tensor:
-    middles = posed.joints_m[:, 4]
-    near = (middles[left] - middles[right]).norm(dim=-1) < _NEAR_M
-    return near if draws is None else near | (draws.share > 0).any(-1)
+def _pulls(
+    hands: HandPairs, nearest: Nearest, meetings: _Meetings, capsules: Capsules
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Those m pairs (m,) of hands in which something meets; what they weigh (m, K, 2, D) of left and right, by the
+    unknowns, and the residuals (m, K)."""
+    posed, bones = hands.posed, nearest.gap_m.shape[1]
+    meets = (meetings.weight > 0).sum(1)
+    some, most = meets.nonzero()[:, 0], int(meets.max()) if len(meets) else 0
+    weight, which = meetings.weight[some].topk(most, dim=1)
+    index, residual, scale = (
+        values[some].gather(1, which) for values in (meetings.index, meetings.residual, meetings.scale)
+    )
+    pair = hands.near[some]
+    left, right = hands.left[pair], hands.right[pair]
+    along, across = (shares[some].flatten(1).gather(1, index) for shares in (nearest.along, nearest.across))
+    blends = _blended(capsules, index // bones, along), _blended(capsules, index % bones, across)
+    own, other = (blend @ posed.points_m[at, JOINTS] for blend, at in zip(blends, (left, right), strict=True))
+    away = torch.nn.functional.normalize(own - other, dim=-1) * (weight.sqrt() * scale)[..., None]
+    jacobian = posed.joints_jacobian.flatten(1, 2)
+    rows = [
+        (sign * away[..., None] * blend[..., None, :]).flatten(2) @ jacobian[at]
+        for sign, blend, at in zip((1, -1), blends, (left, right), strict=True)
+    ]
+    return pair, torch.stack(rows, 2), residual * weight.sqrt()
 
 
-def _gap_m(first: Tensor, second: Tensor, along: Tensor, across: Tensor, capsules: Capsules) -> Tensor:
-    """(n, C, C) distance between the surfaces of the capsules."""
-    own = torch.lerp(first[:, :, None, 0], first[:, :, None, 1], along[..., None])
-    other = torch.lerp(second[:, None, :, 0], second[:, None, :, 1], across[..., None])
-    return (own - other).norm(dim=-1) - capsules.radii_m[0][:, None] - capsules.radii_m[1]
+def _boxes_meet(first_m: Tensor, second_m: Tensor, reach_m: float) -> Tensor:
+    """(P,) bool: the boxes about points (P, ..., 3) come as near as that to each other."""
+    low, high = ([hand.flatten(1, -2).amin(1), hand.flatten(1, -2).amax(1)] for hand in (first_m, second_m))
+    return ((low[0] < high[1] + reach_m) & (high[0] < low[1] + reach_m)).all(-1)
 
 
 def _blended(capsules: Capsules, bone: Tensor, share: Tensor) -> Tensor:
@@ -229,13 +240,12 @@ def _blended(capsules: Capsules, bone: Tensor, share: Tensor) -> Tensor:
     return torch.lerp(ends[..., 0, :], ends[..., 1, :], share[..., None])
 
 
-def _offset(
-    seen: Observations, posed: PosedPoints, left: Tensor, right: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _offset(seen: Observations, hands: HandPairs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Right wrist minus left wrist, less the network's (P, 3), in units of sigma; weight (P,); the inverse square
     root of the covariance (P, 3, 3); cost (P,)."""
     assert seen.network is not None
-    wrist_m = posed.state.wrist_m
+    left, right = hands.left, hands.right
+    wrist_m = hands.posed.state.wrist_m
     theirs_m = seen.network.wrist_m
     ray = torch.nn.functional.normalize(theirs_m[left] + theirs_m[right], dim=-1)
     along = ray[:, :, None] * ray[:, None]
@@ -248,9 +258,9 @@ def _offset(
 
 
 def _wrist_rows(posed: PosedPoints, own: Tensor) -> Tensor:
-    """(P, 3, D) derivatives of the wrists."""
+    """(P, 3, 3) derivatives of the wrists by their image-depth."""
     wrist_m = posed.state.wrist_m[own]
-    rows = torch.zeros(len(own), 3, posed.parameterisation.size).double()
+    rows = torch.zeros(len(own), 3, 3).double()
     rows[:, 0, 0] = rows[:, 1, 1] = wrist_m[:, 2]
     rows[:, :, DEPTH.start] = wrist_m
     return rows

@@ -147,6 +147,11 @@ class PosedPoints:
             self.rotation_axes[indices],
         )
 
+    @cached_property
+    def joints_jacobian(self) -> Tensor:
+        """(N, 3, 21, D) derivatives of the joints by the unknowns."""
+        return self.jacobian(slice(21, 42))
+
     def jacobian(self, points: slice | Tensor) -> Tensor:
         """(N, 3, P', D) derivatives of the chosen points by the unknowns."""
         parameterisation, free = self.parameterisation, self.parameterisation.free

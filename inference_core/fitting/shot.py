@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules, fit_capsules
 from inference_core.fitting.confidence import (
@@ -23,27 +22,26 @@ from inference_core.fitting.confidence import (
     frame_confidence,
     pose_confidence,
 )
-from inference_core.fitting.contact import Contact, find_contact
+from inference_core.fitting.contact import find_contact
 from inference_core.fitting.contact_constraints import with_contact_constraints
 from inference_core.fitting.gaps import interpolate_gaps
 from inference_core.fitting.glitches import distrusted, glitches
-from inference_core.fitting.interaction import depth_ties, draws, pair_cost, pair_equations, pairs
+from inference_core.fitting.interaction import pairs
+from inference_core.fitting.joint_fit import fit_shot
 from inference_core.fitting.observations import Observations, gather, usable_presence, with_size_errors
 from inference_core.fitting.parameterisation import HandState, pose_points
-from inference_core.fitting.residuals import frame_cost, frame_normal, reprojection_px
+from inference_core.fitting.residuals import reprojection_px
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot_record import ShotRecord, SolvedWindow
 from inference_core.fitting.single_frame import (
     ShotShape,
     estimate_shape,
     fit_frames,
-    limited,
     start_state,
     well_seen,
 )
 from inference_core.fitting.solution import ShotSolution
 from inference_core.fitting.solve_constraints import SolveConstraints, doubted, with_pinned_poses
-from inference_core.fitting.temporal import sigmas, solve_banded, temporal_normal
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.errors import RequestError
@@ -51,9 +49,6 @@ from inference_core.shared.messages import Progress
 from inference_core.shared.stages import SOLVE
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
-
-_SHOT_STEPS = 20
-_SETTLED = 1e-5
 
 
 def solve_shot(
@@ -213,49 +208,3 @@ def _each_frame(shape: ShotShape, seen: Observations, constraints: SolveConstrai
         return state
     own = seen.take(fresh)
     return state.put(fresh, fit_frames(shape, own, start_state(shape, own)))
-
-
-def fit_shot(
-    shape: ShotShape,
-    seen: Observations,
-    state: HandState,
-    capsules: Capsules | None,
-    contact: Contact | None,
-    smooth: float,
-) -> HandState:
-    """All hand frames together, from the given states: Gauss-Newton with one damping for the whole window."""
-    parameterisation, damping = shape.parameterisation, 1e-3
-    strength = _strength(seen, smooth)
-    posed = pose_points(parameterisation, seen.side, state)
-    for _ in range(_SHOT_STEPS):
-        sigma = sigmas(seen, state, parameterisation)
-        temporal = temporal_normal(seen, state, parameterisation, sigma, strength)
-        frames = frame_normal(parameterisation, seen, posed, shape.world_scale)
-        drawn = None if contact is None or capsules is None else draws(contact, seen, posed, capsules)
-        between = pair_equations(seen, posed, capsules, drawn)
-        ties = depth_ties(seen, state.image_depth[:, 2], contact)
-        cost = frames.cost.sum() + temporal.cost + between.cost + ties.cost
-        step = solve_banded(seen, frames, temporal, between, ties, damping)
-        trial = state.moved(limited(step), parameterisation)
-        trial_posed = pose_points(parameterisation, seen.side, trial)
-        trial_cost = (
-            frame_cost(seen, trial_posed, shape.world_scale).sum()
-            + pair_cost(seen, trial_posed, capsules, drawn)
-            + temporal_normal(seen, trial, parameterisation, sigma, strength).cost
-            + depth_ties(seen, trial.image_depth[:, 2], contact).cost
-        )
-        if trial_cost > cost:
-            damping *= 10
-            continue
-        state, posed, damping = trial, trial_posed, damping * 0.3
-        if cost - trial_cost < _SETTLED * cost:
-            break
-    return state
-
-
-def _strength(seen: Observations, smooth: float) -> Tensor:
-    """(N,) weight of the smoothness: 1 at 0.5. Where no landmarks hold a hand it never falls below 1."""
-    strength = (smooth / max(1 - smooth, 0.02)) ** 2
-    bare = (~seen.seen).to(torch.float64)
-    beside = torch.stack([bare, torch.roll(bare, 1), torch.roll(bare, -1)]).amax(0)
-    return torch.maximum(torch.full_like(bare, strength), beside)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inference_core.__main__ import main
-from inference_core.fitting.capsules import closest_points, fit_capsules
+from inference_core.fitting.capsules import fit_capsules, nearest_points
 from inference_core.fitting.contact import TIP_CAPSULES
 from inference_core.fitting.parameterisation import make_parameterisation
 from inference_core.hand_model.hand import HandModel
@@ -217,14 +217,8 @@ def tips_apart_mm(take: Take) -> np.ndarray:
     parameterisation = make_parameterisation(load_hand_model(), torch.as_tensor(take.betas).double())
     capsules = fit_capsules(load_hand_model(), parameterisation)
     tip = TIP_CAPSULES[1]
-    left, right = (
-        capsules.ends_m(torch.as_tensor(take.joints_cam_m[:, side]).double())[:, tip] for side in (0, 1)
-    )
-    along, across = closest_points(left, right)
-    apart_m = torch.lerp(left[:, 0], left[:, 1], along[:, None]) - torch.lerp(
-        right[:, 0], right[:, 1], across[:, None]
-    )
-    return 1000 * (apart_m.norm(dim=-1) - capsules.radii_m[:, tip].sum()).numpy()
+    left, right = (capsules.ends_m(torch.as_tensor(take.joints_cam_m[:, side]).double()) for side in (0, 1))
+    return 1000 * nearest_points(left, right, capsules).gap_m[:, tip, tip].numpy()
 
 
 def accelerations_mm(take: Take) -> np.ndarray:

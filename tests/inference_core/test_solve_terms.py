@@ -9,10 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference_core.fitting.capsules import Capsules, closest_points, fit_capsules
+from inference_core.fitting.capsules import Capsules, fit_capsules, nearest_points
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.gaps import interpolate_gaps
-from inference_core.fitting.interaction import depth_ties, draws, pair_cost, pair_equations, pairs
+from inference_core.fitting.interaction import (
+    HandPairs,
+    depth_ties,
+    draws,
+    hand_pairs,
+    pair_cost,
+    pair_equations,
+    pairs,
+)
 from inference_core.fitting.observations import Observations, gather
 from inference_core.fitting.parameterisation import (
     HandParameterisation,
@@ -131,12 +139,16 @@ def test_gradient_between_the_hands_is_that_of_its_cost(
     model: HandModel, parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
     capsules = fit_capsules(model, parameterisation)
-    posed = pose_points(parameterisation, seen.side, state)
-    drawn = draws(_touching(seen, capsules), seen, posed, capsules)
-    equations = pair_equations(seen, posed, capsules, drawn)
+    contact = _touching(seen, capsules)
+
+    def hands(at: HandState) -> HandPairs:
+        return hand_pairs(seen, pose_points(parameterisation, seen.side, at), capsules, contact)
+
+    drawn = draws(contact, hands(state))
+    equations = pair_equations(seen, hands(state), capsules, drawn)
 
     def cost(moved: HandState) -> Tensor:
-        return pair_cost(seen, pose_points(parameterisation, seen.side, moved), capsules, drawn)
+        return pair_cost(seen, hands(moved), drawn)
 
     assert equations.cost > 0 and torch.isclose(equations.cost, cost(state))
     gradient = torch.zeros(len(seen), parameterisation.size).double()
@@ -160,7 +172,8 @@ def test_banded_solution_of_both_hands_is_the_dense_one(
     frames = frame_normal(parameterisation, seen, posed, torch.ones(2).double())
     capsules = fit_capsules(model, parameterisation)
     contact = _touching(seen, capsules)
-    between = pair_equations(seen, posed, capsules, draws(contact, seen, posed, capsules))
+    hands = hand_pairs(seen, posed, capsules, contact)
+    between = pair_equations(seen, hands, capsules, draws(contact, hands))
     ties = depth_ties(seen, state.image_depth[:, 2], contact)
     assert len(ties.pair)
     count, size = frames.gradient.shape
@@ -169,8 +182,8 @@ def test_banded_solution_of_both_hands_is_the_dense_one(
         off = torch.diag(band[: count - reach].flatten(), -reach * size)
         dense = dense + off + off.T
     gradient = (frames.gradient + temporal.gradient).flatten()
-    for n, hands in enumerate(zip(between.left.tolist(), between.right.tolist(), strict=True)):
-        rows = torch.cat([torch.arange(size) + hand * size for hand in hands])
+    for n, both in enumerate(zip(between.left.tolist(), between.right.tolist(), strict=True)):
+        rows = torch.cat([torch.arange(size) + hand * size for hand in both])
         dense[rows[:, None], rows] += between.hessian[n].reshape(2 * size, 2 * size)
         gradient[rows] += between.gradient[n].flatten()
     for pair, following, weight, residual in zip(*vars(ties).values(), strict=True):
@@ -191,7 +204,9 @@ def test_capsules_lie_under_the_skin_and_meet_where_segments_do(
     assert (capsules.radii_m > 0.004).all() and (capsules.radii_m < 0.020).all()
     torch.manual_seed(1)
     first, second = torch.randn(2, 50, 2, 3).double()
-    along, across = closest_points(first, second)
+    thin = Capsules(capsules.ends[:1], torch.zeros(2, 1).double())
+    nearest = nearest_points(first[:, None], second[:, None], thin)
+    along, across = nearest.along[:, 0, 0], nearest.across[:, 0, 0]
     shares = torch.linspace(0, 1, 41).double()
     grid = torch.cartesian_prod(shares, shares)
 
@@ -202,6 +217,7 @@ def test_capsules_lie_under_the_skin_and_meet_where_segments_do(
     least = apart(grid[:, 0].expand(50, -1), grid[:, 1].expand(50, -1)).amin(1)
     found = apart(along[:, None], across[:, None])[:, 0]
     assert (found <= least + 1e-9).all()
+    assert torch.allclose(nearest.gap_m[:, 0, 0], found, atol=1e-9)
 
 
 def test_temporal_terms_are_the_squares_of_accelerations(

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All hand frames of a window together: damped Gauss-Newton, one banded Cholesky a step.
+
+What motion may be (temporal.sigmas) depends on the motion itself and is measured anew in every step; it settles more
+slowly than all else, so each step looks ahead along its last change.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inference_core.fitting.capsules import Capsules
+from inference_core.fitting.contact import Contact
+from inference_core.fitting.interaction import (
+    DepthTies,
+    Draws,
+    HandPairs,
+    PairEquations,
+    depth_ties,
+    draws,
+    hand_pairs,
+    pair_cost,
+    pair_equations,
+)
+from inference_core.fitting.observations import Observations
+from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
+from inference_core.fitting.residuals import JOINTS, NormalEquations, frame_cost, frame_normal
+from inference_core.fitting.single_frame import ShotShape, limited
+from inference_core.fitting.temporal import Banded, sigmas, solve_banded, temporal_normal
+
+_STEPS = 20
+# The damping is a share of the diagonal. Less than this is of no use: a step that sends a finger from one side of its
+# limit to the other only has to be taken back.
+_FIRST_DAMPING, _LEAST_DAMPING = 1e-3, 1e-4
+# Done when so large a share of the hand frames move by less than this in a step; what is left is about as much again.
+_SETTLED_SHARE, _SETTLED_M = 0.98, 2e-4
+# How far to look ahead along the last change of the sigmas' logarithms, and how large a change that is at most.
+_AHEAD, _LARGEST_CHANGE = 0.5, 0.7
+
+
+def fit_shot(
+    shape: ShotShape,
+    seen: Observations,
+    state: HandState,
+    capsules: Capsules | None,
+    contact: Contact | None,
+    smooth: float,
+) -> HandState:
+    """All hand frames together, from the given states."""
+    problem = _Problem(shape, seen, capsules, contact, _strength(seen, smooth))
+    damping = _FIRST_DAMPING
+    hands, sigma = problem.posed(state), sigmas(seen, state, shape.parameterisation)
+    change, equations = torch.zeros_like(sigma), problem.equations(hands, sigma)
+    for _ in range(_STEPS):
+        step = limited(solve_banded(seen, *equations.terms, damping))
+        trial = problem.posed(hands.posed.state.moved(step, shape.parameterisation))
+        if problem.cost(trial, equations) > equations.cost:
+            damping *= 10
+            continue
+        moved_m = (trial.posed.points_m - hands.posed.points_m)[:, JOINTS].norm(dim=-1).mean(-1)
+        hands, damping = trial, max(0.3 * damping, _LEAST_DAMPING)
+        if moved_m.quantile(_SETTLED_SHARE) < _SETTLED_M:
+            break
+        now = sigmas(seen, hands.posed.state, shape.parameterisation)
+        change = (now / sigma).log().clamp(-_LARGEST_CHANGE, _LARGEST_CHANGE)
+        sigma = now
+        equations = problem.equations(hands, now * (_AHEAD * change).exp())
+    return hands.posed.state
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """All terms about one state, for sigma (N, D), with what is drawn together there; cost () of all."""
+
+    frames: NormalEquations
+    temporal: Banded
+    pairs: PairEquations
+    ties: DepthTies
+    sigma: Tensor
+    drawn: Draws | None
+
+    @property
+    def terms(self) -> tuple[NormalEquations, Banded, PairEquations, DepthTies]:
+        return self.frames, self.temporal, self.pairs, self.ties
+
+    @property
+    def cost(self) -> Tensor:
+        return self.frames.cost.sum() + self.temporal.cost + self.pairs.cost + self.ties.cost
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What a window is solved from. strength (N,): weight of the smoothness."""
+
+    shape: ShotShape
+    seen: Observations
+    capsules: Capsules | None
+    contact: Contact | None
+    strength: Tensor
+
+    def posed(self, state: HandState) -> HandPairs:
+        """The hands in a state."""
+        posed = pose_points(self.shape.parameterisation, self.seen.side, state)
+        return hand_pairs(self.seen, posed, self.capsules, self.contact)
+
+    def equations(self, hands: HandPairs, sigma: Tensor) -> _Equations:
+        """All terms about the hands as they are."""
+        drawn = None if self.contact is None else draws(self.contact, hands)
+        return _Equations(
+            frame_normal(self.shape.parameterisation, self.seen, hands.posed, self.shape.world_scale),
+            self._temporal(hands.posed, sigma),
+            pair_equations(self.seen, hands, self.capsules, drawn),
+            self._ties(hands.posed),
+            sigma,
+            drawn,
+        )
+
+    def cost(self, hands: HandPairs, equations: _Equations) -> Tensor:
+        """() what the same terms cost for hands that have moved."""
+        return (
+            frame_cost(self.seen, hands.posed, self.shape.world_scale).sum()
+            + self._temporal(hands.posed, equations.sigma).cost
+            + pair_cost(self.seen, hands, equations.drawn)
+            + self._ties(hands.posed).cost
+        )
+
+    def _temporal(self, posed: PosedPoints, sigma: Tensor) -> Banded:
+        return temporal_normal(self.seen, posed.state, self.shape.parameterisation, sigma, self.strength)
+
+    def _ties(self, posed: PosedPoints) -> DepthTies:
+        return depth_ties(self.seen, posed.state.image_depth[:, 2], self.contact)
+
+
+def _strength(seen: Observations, smooth: float) -> Tensor:
+    """(N,) weight of the smoothness: 1 at 0.5. Where no landmarks hold a hand it never falls below 1."""
+    strength = (smooth / max(1 - smooth, 0.02)) ** 2
+    bare = (~seen.seen).to(torch.float64)
+    beside = torch.stack([bare, torch.roll(bare, 1), torch.roll(bare, -1)]).amax(0)
+    return torch.maximum(torch.full_like(bare, strength), beside)
