@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (KeyboardInterrupt, Cancelled):
             print(f"\n{STOPPED_TEXT}", file=sys.stderr)
             return EXIT_CANCELLED
-        except Exception as error:  # noqa: BLE001 (the border: what was not foreseen goes into a log)
+        except Exception as error:  # noqa: BLE001 (the outermost border: unexpected errors go into a log)
             print(f"duohand: {message_and_log(error)}", file=sys.stderr)
             return EXIT_FAILED
         finally:
@@ -127,7 +127,7 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """What can be set for a capture, and for all captures of a batch."""
+    """Adds the settings of a capture, which a batch applies to all its captures."""
     parser.add_argument(
         "--frames",
         metavar="A:B:STEP",
@@ -223,7 +223,7 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         **_settings(parsed),
     )
     if parsed.json:
-        # A terminal or /dev/null says nothing of the parent; a pipe that closes does.
+        # Only a pipe that closes shows that the parent is gone; a terminal or /dev/null does not.
         piped = sys.stdin is not None and stat.S_ISFIFO(os.fstat(0).st_mode)
         return supervise(stdin_lines() if piped else None, encode_request(request))
     watch = Stopwatch()
@@ -266,7 +266,7 @@ def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _default_out(footage: str) -> str:
-    """The footage's name as a take in the current folder; a pattern loses the place of its number."""
+    """The default take: the footage's name in the current folder, without a pattern's frame number."""
     from inference_core.shared.footage_listing import footage_stem
 
     meant = str(Path(footage).resolve()) if footage in (".", "..") else footage

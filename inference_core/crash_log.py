@@ -15,7 +15,7 @@ from inference_core.runtime.user_cache import user_cache
 from inference_core.shared.errors import DuohandError
 from inference_core.shared.messages import EXIT_ERROR, EXIT_FAILED
 
-# What a disk says when it is full or failing, as opposed to a place that may not be written to.
+# A full or failing disk, as opposed to a location without write permission.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 _KEPT = 10
 
@@ -39,7 +39,7 @@ def message_and_log(error: Exception) -> str:
 
 
 def _written(error: Exception) -> Path | None:
-    """The log of the error, in the user's folder or where temporary files go."""
+    """The path of the error's log, in the user's folder or the one for temporary files."""
     name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     head = (
         f"Duohand {__version__}, Python {platform.python_version()}, {platform.platform()}\n{sys.argv!r}\n\n"

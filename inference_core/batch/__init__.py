@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many shots: a manifest or folders in; a take for each, one report and one page out. Each shot is its own process."""
+"""Many shots: a manifest or folders in; takes, a report and an HTML page out. Each shot runs in its own process."""

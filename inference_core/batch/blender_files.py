@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A scene and an FBX of a take, by a Blender without a window that has the add-on."""
+"""A scene and an FBX of a take, written by Blender in the background with the add-on."""
 
 import subprocess
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ _LONGEST_S = 1800
 
 @dataclass(frozen=True)
 class BlenderFiles:
-    """What is wanted of Blender beside each take."""
+    """The files that Blender should write for each take."""
 
     executable: str = "blender"
     blend: bool = False
     fbx: bool = False
 
     def missing(self, folder: Path, name: str) -> dict[str, Path]:
-        """The wanted files of a shot that are not there, by kind."""
+        """The missing files of a shot, by kind."""
         wanted = [kind for kind, is_wanted in (("blend", self.blend), ("fbx", self.fbx)) if is_wanted]
         files = {kind: folder / f"{name}.{kind}" for kind in wanted}
         return {kind: path for kind, path in files.items() if not path.exists()}
 
     def write(self, take: Path, files: dict[str, Path]) -> None:
-        """Write the files from the take. TakeError if Blender does not run, or says what is wrong."""
+        """Write the files from the take. TakeError if Blender does not run, with what it reported."""
         command = [self.executable, "--background", "--command", "duohand", str(take)]
         for kind, path in files.items():
             command += [f"--{kind}", str(path)]

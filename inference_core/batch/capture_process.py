@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One capture in a process of its own, which may fail, hang or be killed and takes nothing else with it."""
+"""One capture in its own process, which may fail, hang or be killed without affecting anything else."""
 
 import os
 import subprocess
@@ -30,14 +30,14 @@ from inference_core.shared.messages import (
 _ROOT = str(Path(__file__).resolve().parents[2])
 _CANCEL = '{"type":"cancel"}\n'
 _LOOK_S = 0.1
-_LAST_WORDS = 400  # letters of what a process said that ended without a message
+_LAST_WORDS = 400  # characters of a process's output, if it ended without a message
 
 Show = Callable[[str, int, int], None]  # stage, done, total
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt at a capture ended. What cannot be used is not worth another one."""
+    """How an attempt at a capture ended. Unusable input is not worth another attempt."""
 
     state: Literal["done", "failed", "stopped"]
     seconds: float = 0.0
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def run_capture(request: CaptureRequest, threads: int, show: Show, stop: threading.Event) -> Outcome:
-    """Carry the request out on so many threads; how it ended. Never raises for what the capture does."""
+    """Run the request on that many threads; how it ended. Never raises because of the capture."""
     begun_s = time.monotonic()
     with _worker(threads) as (worker, said):
         over = threading.Event()
@@ -65,7 +65,7 @@ def run_capture(request: CaptureRequest, threads: int, show: Show, stop: threadi
         except DuohandError as error:
             last = Failure(type(error).__name__, str(error))
         except OSError:
-            pass  # it has ended; its exit code and its last words say why
+            pass  # it has exited; its exit code and last output say why
         over.set()
         code = worker.wait()
         seconds = time.monotonic() - begun_s
@@ -79,7 +79,7 @@ def run_capture(request: CaptureRequest, threads: int, show: Show, stop: threadi
 
 @contextmanager
 def _worker(threads: int) -> Generator[tuple[subprocess.Popen[str], IO[bytes]]]:
-    """A worker, and what it says outside the protocol. It is gone at the end."""
+    """A worker and its output outside the protocol. It is killed on leaving the context."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryFile() as said:
@@ -92,7 +92,7 @@ def _worker(threads: int) -> Generator[tuple[subprocess.Popen[str], IO[bytes]]]:
             text=True,
             encoding="utf-8",
             errors="replace",
-            start_new_session=True,  # a terminal's Ctrl-C is for the batch, which then stops its shots
+            start_new_session=True,  # Ctrl-C in a terminal goes to the batch, which then stops its shots
         )
         try:
             yield worker, said
@@ -101,13 +101,13 @@ def _worker(threads: int) -> Generator[tuple[subprocess.Popen[str], IO[bytes]]]:
                 worker.kill()
                 worker.wait()
             for stream in (worker.stdin, worker.stdout):
-                with suppress(OSError):  # what it no longer reads is lost
+                with suppress(OSError):  # it no longer reads its input
                     assert stream is not None
                     stream.close()
 
 
 def _conversation(worker: subprocess.Popen[str], request: CaptureRequest) -> Iterator[Message]:
-    """What the worker answers to the request."""
+    """The worker's messages in answer to the request."""
     assert worker.stdin is not None and worker.stdout is not None
     worker.stdin.write(encode_request(request))
     worker.stdin.flush()
@@ -126,7 +126,7 @@ def _cancel_when_set(worker: subprocess.Popen[str], stop: threading.Event, over:
                 worker.stdin.write(_CANCEL)
                 worker.stdin.flush()
             except (OSError, ValueError):
-                pass  # it has ended
+                pass  # it has exited
             return
 
 

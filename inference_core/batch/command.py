@@ -15,7 +15,7 @@ _SHOTS = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The batch's own arguments; settings for shots are those of `duohand reconstruct`."""
+    """Adds the batch's own arguments; the shots' settings are those of `duohand reconstruct`."""
     parser.set_defaults(run=run)
     parser.add_argument(
         "sources",
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Do the batch; 0 where all is done, 1 where some shot is not."""
+    """Run the batch; 0 if all shots are done, 1 if some are not."""
     from inference_core.batch.blender_files import BlenderFiles
     from inference_core.batch.job_table import JobTable
     from inference_core.batch.live_table import LiveTable

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a shot is made of, as one key: the contents of its footage and other inputs, its settings, the version."""
+"""One key for everything a shot's take depends on: the contents of its inputs, its settings, the version."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from inference_core.shared.errors import FootageError, RequestError
 from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest
 from inference_core.shared.picture_sequences import find_pictures, is_folder, is_pattern, is_picture
 
-# Where something lies, and what leaves the take as it is.
+# Locations, and settings that do not change the take.
 _NOT_CONTENT = (
     "footage",
     "out",
@@ -29,9 +29,9 @@ _NOT_CONTENT = (
 
 
 def content_key(request: CaptureRequest) -> str | None:
-    """Equal for requests whose takes are equal, wherever their footage lies and whatever it is called.
+    """A key that is equal for requests with equal takes, whatever their footage's path.
 
-    None if the inputs cannot be read: such a request is for the capture to refuse.
+    None if the inputs cannot be read: the capture itself will then report why.
     """
     settings = {name: value for name, value in asdict(request).items() if name not in _NOT_CONTENT}
     if request.network not in NAMED_NETWORKS:

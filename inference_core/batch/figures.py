@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a supervisor wants to know of a take: figures a hand, the frames to look at first, and pictures of them."""
+"""A take at a glance: figures for each hand, the frames to check first, and pictures of them."""
 
 import math
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from inference_core.shared.presence import ABSENT
 from inference_core.shared.take import Take
 
 _WORST = 3
-_APART_S = 0.5  # between two of the worst frames: neighbours show the same
+_APART_S = 0.5  # minimum between two of the worst frames, since neighbours show the same
 _PICTURE_WIDTH_PX = 320
 _JPEG_QUALITY = 80
 
@@ -39,7 +39,7 @@ def hand_record(take: Take, side: int) -> HandRecord:
 
 
 def worst_rows(take: Take) -> tuple[int, ...]:
-    """Rows of the take that are least sure, some time apart, worst first. Only rows in which a hand is there."""
+    """Rows of the take with the least confidence, some time apart, worst first. Only rows with a hand."""
     there = take.present != ABSENT
     doubt = np.where(there, 1 - take.confidence, 0).max(1)
     misfit = np.nan_to_num(reprojection_px(take)).max(1) / max(take.size_px)
@@ -54,7 +54,7 @@ def worst_rows(take: Take) -> tuple[int, ...]:
 
 
 def typical_row(take: Take) -> int:
-    """The row in the middle of those that show the most hands."""
+    """The middle one of the rows with the most hands."""
     count = (take.present != ABSENT).sum(1)
     rows = np.flatnonzero(count == count.max())
     return int(rows[len(rows) // 2])
@@ -63,7 +63,7 @@ def typical_row(take: Take) -> int:
 def write_pictures(
     take: Take, request: CaptureRequest, rows: tuple[int, ...], folder: Path, name: str
 ) -> None:
-    """Write NAME_FRAME.jpg for each row: the take's hands over its frame, or over grey where that cannot be read.
+    """Write NAME_FRAME.jpg for each row: the take's hands over its frame, or over grey if that cannot be read.
 
     OSError if the folder cannot be written to.
     """
@@ -77,12 +77,12 @@ def write_pictures(
 
 
 def picture_path(folder: Path, name: str, frame: int) -> Path:
-    """Where the picture of a frame lies."""
+    """The path of a frame's picture."""
     return folder / f"{name}_{frame}.jpg"
 
 
 def presence_runs(take: Take, side: int) -> Iterator[tuple[float, float, int]]:
-    """Start and length, as shares of the shot, and presence of each run of frames alike."""
+    """Start and length, as shares of the shot, and presence of each run of equal frames."""
     values = take.present[:, side]
     edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
     for start, stop in pairwise(edges):
@@ -90,7 +90,7 @@ def presence_runs(take: Take, side: int) -> Iterator[tuple[float, float, int]]:
 
 
 def confidence_curve(take: Take, side: int, points: int) -> list[NDArray[np.float64]]:
-    """Pieces (N, 2) of the curve of confidence: share of the shot and 0..1, at most so many points in all."""
+    """Pieces (N, 2) of the curve of confidence: share of the shot and 0..1, at most that many points in all."""
     step = max(math.ceil(take.frame_count / points), 1)
     rows = np.arange(0, take.frame_count, step)
     there = take.present[rows, side] != ABSENT

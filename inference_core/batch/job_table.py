@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A batch as it goes, in the lines that Open Job Description's runners read."""
+"""Progress of a batch in the form that Open Job Description's runners read."""
 
 from inference_core.batch.records import ShotRecord
 from inference_core.cli.job_progress import JobProgress
@@ -14,7 +14,7 @@ class JobTable(JobProgress):
         self._ended: set[str] = set()
 
     def tell(self, record: ShotRecord, stage: str, done: int, total: int) -> None:
-        """A shot has come so far, or has ended."""
+        """Report that a shot has progressed or ended."""
         if record.state == "running":
             if self._total == 1:
                 self.show(stage, done, total)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A batch as it goes: a table that changes on a terminal, a line a shot elsewhere."""
+"""Progress of a batch: a live table in a terminal, a line per shot elsewhere."""
 
 import sys
 import threading
@@ -45,7 +45,7 @@ class LiveTable:
             self._live.stop()
 
     def tell(self, record: ShotRecord, stage: str, done: int, total: int) -> None:
-        """A shot has come so far, or has ended."""
+        """Report that a shot has progressed or ended."""
         with self._guard:
             if record.state == "running":
                 self._running[record.name] = (stage, done, total)

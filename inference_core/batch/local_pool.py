@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Captures on this machine, some at a time."""
+"""Captures on this machine, a few at a time."""
 
 import queue
 import threading
@@ -11,15 +11,15 @@ from inference_core.batch.manifest import Shot
 from inference_core.runtime.process import network_threads
 from inference_core.shared.system import available_memory
 
-_THREADS_A_JOB = 4  # beyond these a capture hardly gets faster
-_MEMORY_A_JOB = 3 << 29  # bytes: what a long shot with the network needs, and some room
+_THREADS_A_JOB = 4  # more hardly speed up a capture
+_MEMORY_A_JOB = 3 << 29  # bytes: a long shot with the network, and a margin
 
 
 class Watcher(Protocol):
     """Called with the progress and outcome of shots, from any thread."""
 
     def progress(self, name: str, stage: str, done: int, total: int) -> None:
-        """A shot's stage is at done of total (0: not known)."""
+        """A shot's stage has reached done of total (0: unknown)."""
         ...
 
     def ended(self, name: str, outcome: Outcome) -> None:
@@ -31,13 +31,13 @@ Pool = Callable[[Sequence[Shot], int, Watcher, threading.Event], None]
 
 
 def default_jobs() -> int:
-    """As many captures at a time as this machine has cores and memory for."""
+    """The number of simultaneous captures that this machine has cores and memory for."""
     by_memory = available_memory() // _MEMORY_A_JOB or 1
     return max(1, min(-(-network_threads() // _THREADS_A_JOB), by_memory))
 
 
 def run_here(jobs: int) -> Pool:
-    """A pool of so many processes on this machine."""
+    """A pool of that many processes on this machine."""
 
     def run(shots: Sequence[Shot], retries: int, watcher: Watcher, stop: threading.Event) -> None:
         waiting: queue.SimpleQueue[Shot] = queue.SimpleQueue()
@@ -53,7 +53,7 @@ def run_here(jobs: int) -> Pool:
         try:
             for worker in workers:
                 worker.join()
-        finally:  # an interrupt too leaves no capture behind
+        finally:  # an interrupt must not leave a capture running either
             stop.set()
             for worker in workers:
                 worker.join()

@@ -21,7 +21,7 @@ _MANIFESTS = (".csv", ".json")
 _LARGEST_MANIFEST = 64 << 20
 _MOST_SHOTS = 100_000
 _NAME_LENGTH = 100
-# What a batch decides for itself.
+# Fields that a batch sets itself.
 _NOT_SETTABLE = ("out", "preview", "resume")
 _COLUMNS = ("name", *(item.name for item in fields(CaptureRequest) if item.name not in _NOT_SETTABLE))
 _PATHS = ("footage", "mano", "camera_path", "proxy")
@@ -31,17 +31,17 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Shot:
-    """One capture of a batch, under a name that no other one has and that its files carry."""
+    """One capture of a batch, with a unique name that its files share."""
 
     name: str
     request: CaptureRequest
 
 
 def read_shots(sources: Iterable[str], folder: Path, settings: Row, preview: bool) -> tuple[Shot, ...]:
-    """The shots that the sources mean, in their order; takes (and previews) of theirs lie in `folder`.
+    """The sources' shots in order; their takes (and previews) go into `folder`.
 
     sources: manifests (.csv, .json), folders, clips, patterns with * or ?. settings: fields of CaptureRequest for
-    shots that do not set them. RequestError or FootageError says which source, and which row of it, is wrong.
+    shots that do not set them. RequestError or FootageError names the source and the row that is wrong.
     """
     rows = [row for source in sources for row in _rows(source, folder.resolve())]
     if not rows:
@@ -62,7 +62,7 @@ def read_shots(sources: Iterable[str], folder: Path, settings: Row, preview: boo
 
 
 def _rows(source: str, out: Path) -> Iterator[tuple[str, Row]]:
-    """What is set for each shot of a source, and where that stands."""
+    """Each shot's settings in a source, and where they are written."""
     path = Path(source)
     if path.suffix.lower() in _MANIFESTS and not is_folder(path):
         for number, row in enumerate(_manifest_rows(path), 1):
@@ -93,7 +93,7 @@ def _manifest_rows(path: Path) -> Sequence[Row]:
 
 
 def _json_rows(text: str, path: Path) -> Sequence[Row]:
-    """A list of footage names and of objects of settings."""
+    """A list of footage names or of objects with settings."""
     try:
         values: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -111,7 +111,7 @@ def _as_list(values: Any) -> list[Any]:
 
 
 def _csv_rows(text: str, path: Path) -> Sequence[Row]:
-    """Rows below a line of column names; separated by commas, semicolons or tabs. Empty cells are not set."""
+    """Rows below a header line, separated by commas, semicolons or tabs. Empty cells are left unset."""
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)
     try:
@@ -155,7 +155,7 @@ def _checked_names(row: Row, where: str) -> Row:
 
 
 def _absolute(row: Row, folder: Path) -> Row:
-    """Paths are meant from the manifest's folder."""
+    """Settings with paths resolved against the manifest's folder."""
     paths = {name: row[name] for name in _PATHS if isinstance(row.get(name), str)}
     if isinstance(row.get("network"), str):
         paths["network"] = row["network"]
@@ -179,7 +179,7 @@ def _request(values: Row, where: str) -> CaptureRequest:
 
 
 def _free_name(wished: str, footage: str, taken: set[str]) -> str:
-    """A name for files that no other shot has: with the folder's in front, then with a number behind."""
+    """A unique name for files: prefixed with the folder's if needed, then with a number appended."""
     name = _as_file_name(wished)
     if name.casefold() in taken:
         name = _as_file_name(f"{Path(footage).parent.name}_{wished}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The batch as one page for a browser: self-contained, so that it can be mailed."""
+"""The batch as one self-contained HTML page, which can be mailed."""
 
 import base64
 from collections.abc import Sequence
@@ -91,7 +91,7 @@ def _take(folder: Path, record: ShotRecord) -> Take | None:
     try:
         return load_take(folder / record.take)
     except DuohandError:
-        return None  # the record says what became of it
+        return None  # the record says how it ended
 
 
 def _strip(take: Take, side: int) -> Strip:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Captures on the machines of a Ray cluster. Footage and takes lie on storage that all of them share."""
+"""Captures on the machines of a Ray cluster. Footage and takes are on storage that all of them share."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ class Board:
 
 
 def run_on_ray(address: str, threads: int) -> Pool:
-    """A pool of the cluster at `address` ("local": one of this machine's own), so many processors a capture.
+    """A pool of the cluster at `address` ("local": one of this machine's own), that many processors per capture.
 
     A machine or process that is lost costs its captures an attempt. RequestError if Ray or the cluster is missing.
     """
@@ -56,7 +56,7 @@ class _Tasks:
     def __init__(self, ray: Any, threads: int, retries: int, watcher: Watcher) -> None:
         self._ray, self._threads, self._retries, self._watcher = ray, threads, retries, watcher
         self._board = ray.remote(num_cpus=0)(Board).remote()
-        # The attempts are counted here, so that the report knows of them.
+        # Attempts are counted here, so that the report includes them.
         self._capture = ray.remote(max_retries=0)(_capture)
         self._attempts: dict[str, int] = {}
 
@@ -99,7 +99,7 @@ class _Tasks:
 
 
 def _capture(line: str, threads: int, board: Any, name: str) -> Outcome:
-    """One capture, on the machine that Ray chose. A cancelled task's end closes the capture's stdin, so ends it."""
+    """One capture, on the machine that Ray chose. Cancelling the task closes the capture's stdin and so ends it."""
     told_s = 0.0
 
     def show(stage: str, done: int, total: int) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known of each shot of a batch: a file a shot, which one run leaves to the next, and the report of them all.
+"""The record of each shot of a batch, which the next run reads, and the report of all shots.
 
-A file a shot, so that machines of a farm share a folder and none waits for another.
+Each shot has its own file, so that the machines of a farm share a folder without waiting for each other.
 """
 
 import json
@@ -40,7 +40,7 @@ class ShotRecord:
     """A shot of a batch.
 
     key: `content_key`. take, preview, blend, fbx: names of files in the batch's folder. take_sha256: of the take as it
-    was written. same_as: the shot that has the same content and settings, and whose take is this one's too.
+    was written. same_as: the shot with the same content and settings, whose take this shot shares.
     seconds: of the last attempt. worst_frames: numbers in the footage.
     """
 
@@ -66,7 +66,7 @@ class ShotRecord:
 
 
 def read_records(folder: Path) -> dict[str, ShotRecord]:
-    """What earlier batches wrote of their shots into the folder, by name. RequestError for a file that is no record."""
+    """The records in the folder by shot name. RequestError for a file that is not a record."""
     records: dict[str, ShotRecord] = {}
     for path in sorted((folder / _RECORDS).glob("*.json")):
         try:
@@ -87,12 +87,12 @@ def read_records(folder: Path) -> dict[str, ShotRecord]:
 
 
 def write_record(folder: Path, record: ShotRecord) -> None:
-    """Keep the shot's record: the whole of it or, with a TakeError, the one that was there."""
+    """Write the shot's record. If that fails, a TakeError is raised and the previous record stays intact."""
     _write(folder / _RECORDS / f"{record.name}.json", {"format": _FORMAT, **asdict(record)})
 
 
 def write_report(folder: Path, records: Iterable[ShotRecord]) -> None:
-    """Write report.json of a batch's shots: the whole report or, with a TakeError, the one that was there."""
+    """Write a batch's report.json. If that fails, a TakeError is raised and the previous report stays intact."""
     shots = [asdict(record) for record in records]
     _write(folder / REPORT_NAME, {"format": _FORMAT, "duohand": __version__, "shots": shots})
 

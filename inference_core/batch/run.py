@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A batch, whole: what is done already stays, what is alike is done once, the rest is captured and reported."""
+"""A whole batch: finished shots are kept, identical ones captured once, the rest captured and reported."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ Tell = Callable[[ShotRecord, str, int, int], None]  # a shot's record, its stage
 
 
 class Batch:
-    """The shots of one run and what has become of each. A pool's Watcher; its methods may be called by any thread."""
+    """The shots of one run and their outcomes. A pool's Watcher; its methods may be called from any thread."""
 
     def __init__(self, shots: Sequence[Shot], folder: Path, blender: BlenderFiles, tell: Tell) -> None:
         self._shots = {shot.name: shot for shot in shots}
@@ -38,11 +38,11 @@ class Batch:
 
     @property
     def records(self) -> tuple[ShotRecord, ...]:
-        """What is known of the shots, in the batch's order."""
+        """The shots' records, in the batch's order."""
         return tuple(self._records.values())
 
     def plan(self) -> list[Shot]:
-        """The shots that must be captured. What is done, and what cannot be, is recorded."""
+        """The shots that must be captured. Shots that are done, or cannot be done, are recorded."""
         first_of: dict[str, str] = {}
         waiting: list[Shot] = []
         for name, shot in self._shots.items():
@@ -67,7 +67,7 @@ class Batch:
         return waiting
 
     def finish(self) -> None:
-        """Once the pool has ended: shots that share another's take say the same of it."""
+        """Once the pool has finished, copy outcomes to the shots that share another's take."""
         for record in self.records:
             first = self._records.get(record.same_as or "")
             if first is not None and first.state == "done":
@@ -87,7 +87,7 @@ class Batch:
         self._tell(record, stage, done, total)
 
     def ended(self, name: str, outcome: Outcome) -> None:
-        """An attempt has ended: keep what came of it."""
+        """An attempt has ended: record its outcome."""
         record = replace(
             self._records[name],
             state=outcome.state,
@@ -102,7 +102,7 @@ class Batch:
         self._keep(record)
 
     def _finished(self, record: ShotRecord) -> ShotRecord | None:
-        """An earlier run's record of the same content, whatever its name was, if its take is still what was written."""
+        """An earlier run's record of the same content under any name, if its take is unchanged."""
         candidates = [self._earlier.get(record.name), *self._earlier.values()]
         for earlier in candidates:
             if earlier is None or earlier.take is None or earlier.key is None or earlier.key != record.key:
@@ -118,7 +118,7 @@ class Batch:
         return None
 
     def _check_place(self, take: Path) -> None:
-        """RequestError if something lies in the take's place that no batch wrote here."""
+        """RequestError if the take's path holds a file that no batch wrote."""
         written = {record.take: record.take_sha256 for record in self._earlier.values()}
         if take.exists() and written.get(take.name) != file_digest(take):
             raise RequestError(
@@ -164,7 +164,7 @@ class Batch:
         )
 
     def _keep(self, record: ShotRecord) -> None:
-        """Record what became of the shot; that it failed does not replace that it was done with other content."""
+        """Record the shot's outcome; a failure does not replace the record of a finished take of other content."""
         self._records[record.name] = record
         if record.state == "done":
             write_record(self._folder, record)
@@ -180,7 +180,7 @@ def run_batch(
     retries: int = 1,
     blender: BlenderFiles = NO_BLENDER_FILES,
 ) -> tuple[ShotRecord, ...]:
-    """Capture what is not done yet into the folder; what became of each shot, in order.
+    """Capture all unfinished shots into the folder; every shot's record, in order.
 
     RequestError or TakeError if the folder, or a record in it, cannot be used.
     """
@@ -191,13 +191,13 @@ def run_batch(
             f"{folder} cannot be made: {error.strerror or error}. Choose another folder."
         ) from error
     batch = Batch(shots, folder, blender, tell)
-    with suppress(KeyboardInterrupt, Cancelled):  # what is not done is recorded as stopped
+    with suppress(KeyboardInterrupt, Cancelled):  # unfinished shots are recorded as stopped
         pool(batch.plan(), retries, batch, stop)
     batch.finish()
     return batch.records
 
 
 def write_reports(folder: Path, records: Sequence[ShotRecord]) -> Path:
-    """Write report.json and report.html of the shots; the page's path. TakeError if that fails."""
+    """Write the shots' report.json and report.html; the page's path. TakeError if that fails."""
     write_report(folder, records)
     return write_page(folder, records)

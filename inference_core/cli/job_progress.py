@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Progress as the lines on stdout that Open Job Description's runners read."""
+"""Progress on stdout in the form that Open Job Description's runners read."""
 
 import time
 from types import TracebackType
@@ -30,7 +30,7 @@ class JobProgress:
             print(f"openjd_fail: {error}".splitlines()[0], flush=True)
 
     def show(self, stage: str, done: int, total: int) -> None:
-        """Say how far the capture has come, at most once a second."""
+        """Report the capture's progress, at most once a second."""
         now = time.monotonic()
         if stage != self._stage:
             self._stage, self._told_s = stage, 0.0
@@ -41,5 +41,5 @@ class JobProgress:
             print(f"openjd_progress: {100 * share:.1f}", flush=True)
 
     def warn(self, text: str) -> None:
-        """Say what should be known."""
+        """Report a warning."""
         print(f"openjd_status: {text}".splitlines()[0], flush=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line's `duohand network` (a table; `network run`) and `duohand import-weights`.
+"""The commands `duohand network` (a table; `network run`) and `duohand import-weights`.
 
 Heavy modules are imported when a command runs, not when the parser is built.
 """
@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Carries out either command; returns 0. Raises DuohandError."""
+    """Run either command; returns 0. Raises DuohandError."""
     if arguments.command == "import-weights":
         return _import_weights(arguments.checkpoint, arguments.out)
     if arguments.network_action == "run":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take in figures a person can judge it by: a table, and curves over time."""
+"""A take in figures by which to judge it: a table, and curves over time."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +100,7 @@ def summary(take: Take) -> str:
 
 
 def facts(take: Take) -> str:
-    """What the take is of, and by what it was made: a line each."""
+    """What the take shows and how it was made, a line each."""
     meta = take.meta
     footage, model = meta.get("footage", {}), meta.get("hand_model", {})
     lines = [
@@ -135,7 +135,7 @@ def figures(take: Take) -> list[tuple[str, str, str]]:
 
 
 def remarks(take: Take) -> list[str]:
-    """Where the hands are not to be relied on, and what the capture warned of."""
+    """Where the hands are unreliable, and the capture's warnings."""
     lines: list[str] = []
     for side, name in enumerate(SIDES):
         unsure = hand_figures(take, side).unsure
@@ -146,7 +146,7 @@ def remarks(take: Take) -> list[str]:
 
 
 def _solvable(take: Take) -> str:
-    """What the take keeps for a range of it to be solved again."""
+    """What the take holds for solving a range again."""
     kept = take.evidence_bytes
     if not kept:
         return "not possible: the take does not keep what it was solved from"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Progress and tables by rich on a terminal, plain lines elsewhere; and streams whose loss costs no run."""
+"""Progress and tables by rich in a terminal, plain lines elsewhere; and streams whose loss does not end a run."""
 
 import io
 import os
@@ -99,11 +99,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], stream: T
 
 
 def _live_progress(stream: TextIO) -> "Progress":
-    """Imported when stderr is a terminal: a command in a script starts without it."""
+    """A live display. rich is imported only in a terminal, so that commands in scripts start faster."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    # Drawn by `show` alone: a thread beside would keep a processor from the work.
+    # Only `show` draws: a refresh thread would take processor time from the work.
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -116,13 +116,13 @@ def _live_progress(stream: TextIO) -> "Progress":
 
 
 class ForgivingStream(io.TextIOBase):
-    """Text to a stream that may be missing, closed, full, or of another alphabet: what it does not take is lost."""
+    """Text to a stream that may be missing, closed, full or of another encoding; what it rejects is dropped."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write what can be written; the length of the text."""
+        """Write as much as possible; the length of the text."""
         try:
             if self._stream is not None:
                 self._stream.write(text)
@@ -133,7 +133,7 @@ class ForgivingStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush what is left of it."""
+        """Flush the stream, if it still exists."""
         try:
             if self._stream is not None:
                 self._stream.flush()
@@ -141,7 +141,7 @@ class ForgivingStream(io.TextIOBase):
             self._lose()
 
     def isatty(self) -> bool:
-        """Whether a person watches."""
+        """Whether the stream is a terminal."""
         try:
             return self._stream is not None and self._stream.isatty()
         except ValueError:
@@ -149,17 +149,17 @@ class ForgivingStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The alphabet of the stream beneath."""
+        """The underlying stream's encoding."""
         return getattr(self._stream, "encoding", None) or "ascii"
 
     def fileno(self) -> int:
-        """The number of the stream beneath; OSError if there is none."""
+        """The underlying stream's file descriptor; OSError if there is none."""
         if self._stream is None:
             raise OSError("no stream")
         return self._stream.fileno()
 
     def _lose(self) -> None:
-        """Nothing goes there any more, nor what still waits in a buffer when the process ends."""
+        """Stop writing; drop what is still buffered when the process ends."""
         stream, self._stream = self._stream, None
         try:
             if stream is not None:
@@ -172,7 +172,7 @@ class ForgivingStream(io.TextIOBase):
 
 @contextmanager
 def forgiving_streams() -> Generator[None]:
-    """Within it sys.stdout and sys.stderr are there and forgiving."""
+    """A context in which sys.stdout and sys.stderr exist and never raise."""
     open_standard_streams()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = ForgivingStream(sys.stdout), ForgivingStream(sys.stderr)
