@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Movies, numbered image sequences and stills as one thing: frames with a number, a time and a picture."""
+"""Movies, numbered image sequences and stills through one interface: frames with a number, a time and a picture."""
 
 from inference_core.footage.open import MIN_SIDE_PX, open_footage
 from inference_core.footage.records import (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Movie files opened by PyAV, and the stream in them that is the movie."""
+"""Movie files opened with PyAV, and the choice of the stream that is the movie."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from av.stream import Disposition
 from inference_core.footage.records import Limits
 from inference_core.shared.errors import FootageError
 
-# Pictures of the movie, not the movie.
+# Pictures about the movie (covers, thumbnails), not the movie itself.
 _SIDE_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 # Where recorders write the focal length as on 35 mm film.
@@ -26,7 +26,7 @@ _FOCAL_35MM = (
 # A stream this much shorter than the longest is a trailer or a few thumbnails.
 _LONG_ENOUGH = 0.5
 
-# So many packets are decoded to see what the frames are like. A packet need not be one: fields, hidden frames.
+# This many packets are decoded to inspect the frames. A packet may hold a field or a hidden frame instead.
 _SAMPLE_PACKETS = 20
 
 
@@ -40,19 +40,17 @@ class MovieFile:
     limits: Limits
 
     def opened(self) -> Any:
-        """A fresh container; close it, or use it as a context."""
+        """A newly opened container; close it, or use it as a context manager."""
         return _opened(self.path, self.limits)
 
     def stream_of(self, container: Any) -> Any:
-        """The movie's stream in a container that was opened here."""
+        """The movie's stream in a container opened by this class."""
         return container.streams[self.stream]
 
 
 @dataclass(frozen=True)
 class Packet:
-    """What the listing keeps of a packet: its times of presentation and of decoding and its duration in ticks, and its
-    size in bytes.
-    """
+    """A packet in the listing: its presentation time, decoding time and duration in ticks, and its size in bytes."""
 
     pts: int | None
     dts: int | None
@@ -65,7 +63,7 @@ class Packet:
 @dataclass(frozen=True)
 class Sample:
     """The movie's beginning, decoded: its first frame, the presentation times of the frames that came, whether any is
-    interlaced, the stream's own word on that (FFmpeg's AVFieldOrder), and whether any packet could not be decoded.
+    interlaced, the stream's declared field order (FFmpeg's AVFieldOrder), and whether any packet failed to decode.
     """
 
     first: Any
@@ -76,9 +74,9 @@ class Sample:
 
 
 def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet], bool]:
-    """The movie in the file, its packets in the order of the file, and whether the file broke off while they were read.
+    """The movie in the file, its packets in the order of the file, and whether the file is truncated.
 
-    FootageError if there is none, or none that the limits allow.
+    FootageError if there is none, or none within the limits.
     """
     with _opened(path, limits) as container:
         streams = [stream for stream in container.streams.video if stream.codec_context is not None]
@@ -95,7 +93,7 @@ def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet]
 
 
 def read_sample(file: MovieFile) -> Sample:
-    """What decoding the movie's beginning shows. FootageError if nothing of it can be decoded."""
+    """The result of decoding the movie's beginning. FootageError if nothing can be decoded."""
     first: Any = None
     times: set[int | None] = set()
     interlaced = failed = False
@@ -122,7 +120,7 @@ def read_sample(file: MovieFile) -> Sample:
 
 
 def focal_35mm(file: MovieFile) -> float | None:
-    """The focal length as on 35 mm film that the movie's metadata tell; None if they do not."""
+    """The 35 mm equivalent focal length in the movie's metadata; None if there is none."""
     with file.opened() as container:
         metadata = {**container.metadata, **file.stream_of(container).metadata}
     told = next((metadata[name] for name in _FOCAL_35MM if name in metadata), "")
@@ -133,7 +131,7 @@ def focal_35mm(file: MovieFile) -> float | None:
 
 
 def decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """The stream's frames that can be decoded, from where the container stands."""
+    """The stream's decodable frames, from the container's current position."""
     stream.thread_type = "AUTO"
     for packet in _packets_to_the_end(container, stream):
         # A packet that cannot be decoded costs its own frames.
@@ -143,7 +141,7 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def _packets_to_the_end(container: Any, stream: Any) -> Iterator[Any]:
-    """The stream's packets until the file ends or breaks off, and what empties the decoder of held frames."""
+    """The stream's packets up to the end of the file or its truncation, then the one that flushes the decoder."""
     packets = container.demux(stream)
     while True:
         try:
@@ -156,13 +154,13 @@ def _packets_to_the_end(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def _is_for_the_decoder(packet: Any) -> bool:
-    """An empty packet with a time is a frame that the recorder dropped; the decoder would take it for the end."""
+    """An empty packet with a time is a dropped frame; the decoder would take it for the end of the stream."""
     return packet is None or packet.size > 0 or packet.pts is None
 
 
 def _opened(path: Path, limits: Limits) -> Any:
     try:
-        # Absolute: FFmpeg takes what stands before a colon for a protocol. Tags are nobody's concern here,
+        # Absolute: FFmpeg reads anything before a colon as a protocol. Tags are not used here,
         # so one in another encoding must not keep the movie from being read.
         return av.open(
             str(path.absolute()),
@@ -208,7 +206,7 @@ def _listed(
 
 
 def _the_movie(streams: list[Any], packets: dict[int, list[Packet]]) -> Any:
-    """Of those that last, the largest; then the one that players take, then the first."""
+    """Of the streams of full length, the largest; then the one that players choose, then the first."""
 
     def length_s(stream: Any) -> float:
         times = [packet.pts for packet in packets[stream.index] if packet.pts is not None]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""DPX pictures by FFmpeg's reader; film scans, which hold printing density, are brought to light by Cineon's curve."""
+"""DPX pictures, read by FFmpeg; film scans, which hold printing density, are converted to light by Cineon's curve."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from inference_core.shared.errors import FootageError
 _TRANSFER_OFFSET = 801
 _DENSITIES = (1, 3)  # SMPTE 268M: printing density, logarithmic
 
-# Kodak's: black and white of a 10-bit scan, density a code, the film's gamma.
+# Kodak's values: black and white of a 10-bit scan, density per code value, the film's gamma.
 _BLACK, _WHITE, _DENSITY_A_CODE, _GAMMA = 95, 685, 0.002, 0.6
 
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from inference_core.footage.records import Limits
 from inference_core.shared.errors import FootageError
 
-# Layers that renderers call the picture itself, tried in this order when a file has no plain R, G, B.
+# Renderers' names for the layer with the picture, tried in this order when a file has no plain R, G, B.
 _LAYERS = ("rgba", "rgb", "combined", "beauty", "composite")
 
-# OpenEXR decodes all channels of all parts; so many bytes a pixel that the limits allow.
+# OpenEXR decodes all channels of all parts; this many bytes per pixel are allowed.
 _BYTES_A_PIXEL = 16
 
 # x, y of red, green, blue and white.
@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 
 def read_exr(path: Path, limits: Limits) -> tuple[Floats, float]:
     """Linear R, G, B (H, W, 3) of the display window, alpha over black as stored, and the pixels' aspect."""
-    import OpenEXR  # an import of its own: a machine without its wheel still reads everything else
+    import OpenEXR  # imported here: without the OpenEXR package everything else can still be read
 
     with OpenEXR.File(str(path), separate_channels=True, header_only=True) as file:
         _check_sizes(path, [part.header for part in file.parts], limits)
@@ -37,7 +37,7 @@ def read_exr(path: Path, limits: Limits) -> tuple[Floats, float]:
                 planes = [np.asarray(part.channels[name].pixels, np.float32) for name in names]
                 linear = _in_srgb(np.stack(planes, -1), part.header)
                 return _in_display_window(linear, part.header), float(part.header.get("pixelAspectRatio", 1))
-        # What broke off has no parts; OpenEXR says so on stderr alone.
+        # A truncated file has no parts; OpenEXR reports that only on stderr.
         broken = not file.parts or any(not part.channels for part in file.parts)
     if broken:
         raise FootageError(f"{path} is cut short or damaged. Bring it again from where it came from.")
@@ -82,7 +82,7 @@ def _layer_rank(layer: str) -> int:
 
 
 def _in_srgb(pixels: Floats, header: Any) -> Floats:
-    """The colours by sRGB's primaries, where the file says that they are by others (ACES, ACEScg, DCI-P3)."""
+    """The colours in sRGB primaries, if the file declares others (ACES, ACEScg, DCI-P3)."""
     given = header.get("chromaticities")
     if given is None:
         given = _ACES_AP0 if header.get("acesImageContainerFlag") else _SRGB
@@ -94,7 +94,7 @@ def _in_srgb(pixels: Floats, header: Any) -> Floats:
         adapted = _adaptation(_white(values), _white(_SRGB)) @ source
         matrix = np.linalg.solve(target, adapted).astype(np.float32)
     except (np.linalg.LinAlgError, ZeroDivisionError):
-        return pixels  # no colours have such primaries
+        return pixels  # these primaries describe no colour space
     return pixels @ matrix.T
 
 
@@ -109,7 +109,7 @@ def _white(values: tuple[float, ...]) -> NDArray[np.float64]:
 
 
 def _adaptation(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bradford's: how XYZ by one white look by another."""
+    """Bradford's chromatic adaptation of XYZ from one white point to another."""
     gains = (_BRADFORD @ target) / (_BRADFORD @ source)
     return np.linalg.solve(_BRADFORD, gains[:, None] * _BRADFORD)
 

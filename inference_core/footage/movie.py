@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Movies by PyAV: which picture is shown when, as frames that can be read from anywhere and in any range."""
+"""Movies read with PyAV, as frames that can be accessed from anywhere and in any range."""
 
 import hashlib
 import os
@@ -75,12 +75,12 @@ class Movie:
 
     @property
     def focal_35mm(self) -> float | None:
-        """The focal length as on 35 mm film, where the metadata tell it."""
+        """The 35 mm equivalent focal length, if the metadata have it."""
         return focal_35mm(self.file)
 
     @property
     def showing(self) -> Showing:
-        """What was done to the pictures, and where Blender's reader would show others."""
+        """How the pictures were processed, and where Blender's reader would show something else."""
         shown, timeline = self.presentation, self.timeline
         return Showing(
             stored_px=shown.stored_px,
@@ -106,14 +106,14 @@ class Movie:
             yield "the file does not tell its frames' times, order and length, or they are uneven"
 
     def identity(self) -> str:
-        """Hash of the file's name, size and time of change."""
+        """Hash of the file's name, size and modification time."""
         path = self.file.path
         stat = path.stat()
         name = os.fsencode(path.absolute())
         return hashlib.sha256(name + f"|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
 
     def read(self, numbers: range) -> Iterator[Frame]:
-        """Yield a Frame a number; the picture is None where the frame cannot be decoded."""
+        """Yield a Frame for each number; its picture is None if it cannot be decoded."""
         if not numbers:
             return
         found = self._whole_frames(numbers[0])
@@ -135,7 +135,7 @@ class Movie:
         with self.file.opened() as container:
             stream = self.file.stream_of(container)
             if self.timeline.has_times and first > 0:
-                # A field is made whole from the pictures on both sides of it.
+                # Deinterlacing a field needs the pictures on both sides of it.
                 container.seek(self.timeline.pictures[max(first - 2, 0)], stream=stream)
             frames = self.presentation.whole_frames(decoded(container, stream))
             for place, (time, frame) in enumerate(frames):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Opening footage of whatever kind a path means."""
+"""Opening footage of any kind from a path."""
 
 import logging
 import stat
@@ -11,7 +11,7 @@ from inference_core.footage.sequence import open_sequence
 from inference_core.shared.errors import FootageError, RequestError
 from inference_core.shared.picture_sequences import is_folder, is_pattern, is_picture
 
-MIN_SIDE_PX = 32  # nothing smaller can show a hand
+MIN_SIDE_PX = 32  # too small to show a hand
 
 _EVERYTHING = FrameRange()
 _LIMITS = Limits()
@@ -27,8 +27,8 @@ def open_footage(
 ) -> Footage:
     """The footage at `path`: a movie, a still, a folder of numbered pictures, its first picture or a pattern.
 
-    fps is for sequences (24 where not given); a movie has its own times. `warn` is called for frames that are
-    missing or damaged. FootageError if nothing can be used, RequestError for a senseless fps.
+    fps is for sequences (24 by default); a movie has its own times. `warn` is called for frames that are
+    missing or damaged. FootageError if nothing can be used, RequestError for an invalid fps.
     """
     path = Path(path)
     if fps is not None and not 0 < fps < 10_000:
@@ -41,7 +41,7 @@ def open_footage(
 
 
 def _check_kind(path: Path) -> None:
-    """FootageError unless the path is a file or a folder: a pipe or a device would be waited for without end."""
+    """FootageError unless the path is a file or a folder: reading a pipe or a device could block forever."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:

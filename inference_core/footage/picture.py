@@ -17,7 +17,7 @@ from inference_core.footage.tone_mapping import srgb_from_linear
 from inference_core.shared.errors import FootageError
 from inference_core.shared.picture_header import PictureHeader, read_picture_header
 
-# What a file may hold beside its picture before it is refused, and how many bytes a pixel may take in it.
+# How many bytes a file may hold beside its picture, and per pixel, before it is rejected.
 _MOST_EXTRA_BYTES, _MOST_BYTES_A_PIXEL = 64 << 20, 32
 
 
@@ -51,7 +51,7 @@ def _read(path: Path, header: PictureHeader, limits: Limits) -> tuple[NDArray[np
                 f"{path} is a Cineon picture, which is not read. Convert it to DPX or OpenEXR."
             )
         case "tiff":
-            return _decode(path), 1.0  # OpenCV turns this kind, and no other
+            return _decode(path), 1.0  # OpenCV applies the orientation of this format only
         case _:
             return np.ascontiguousarray(orientation.upright(_decode(path), header.orientation)), 1.0
 
@@ -74,8 +74,8 @@ def _squared(image: NDArray[np.uint8], aspect: float, path: Path, limits: Limits
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:
-    """As stored, not yet turned; a TIFF is."""
-    # imread knows no names outside the code page on Windows.
+    """The picture as stored, not yet upright, except for TIFF."""
+    # On Windows, imread cannot open names outside the code page.
     data = np.frombuffer(path.read_bytes(), np.uint8)
     # Only the unchanged mode keeps alpha and depth.
     image: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a movie's decoded pictures become the frames that are worked on: upright, square pixels, whole frames, sRGB."""
+"""How a movie's decoded pictures become frames: upright, with square pixels, deinterlaced, sRGB."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _TOP_FIRST, _BOTTOM_FIRST = (2, 5), (3, 4)
 
 @dataclass(frozen=True)
 class Presentation:
-    """What is done to each picture of a movie.
+    """How each picture of a movie is processed.
 
     stored_px: width, height as decoded. pixel_aspect: width of a pixel over its height. orientation: EXIF's number.
     fields: bwdif's parity for movies whose frames are two fields, empty for whole frames.
@@ -40,7 +40,7 @@ class Presentation:
 
     @property
     def square_px(self) -> tuple[int, int]:
-        """Width and height in square pixels, as stored: the side that is squeezed is drawn out."""
+        """Stored width and height in square pixels: the compressed side is stretched."""
         return square_size(self.stored_px, self.pixel_aspect)
 
     @property
@@ -49,7 +49,7 @@ class Presentation:
         return orientation.upright_size(self.square_px, self.orientation)
 
     def notices(self) -> list[str]:
-        """What a person should know of it, in words that go on from the movie's name."""
+        """Notes for the user, worded to follow the movie's name."""
         texts: list[str] = []
         if self.fields:
             texts.append("is interlaced; its frames are deinterlaced")
@@ -66,7 +66,7 @@ class Presentation:
         return np.ascontiguousarray(orientation.upright(stored, self.orientation))
 
     def whole_frames(self, frames: Iterable[Any]) -> Iterator[tuple[int | None, Any]]:
-        """The decoded frames with their presentation times, deinterlaced where they are fields."""
+        """The decoded frames with their presentation times, deinterlaced if they are fields."""
         if not self.fields:
             yield from ((frame.pts, frame) for frame in frames)
             return
@@ -84,7 +84,7 @@ class Presentation:
 
 
 def presentation_of(sample: Sample, pixel_aspect: Fraction | None) -> Presentation:
-    """What the movie's pictures need, judged by its beginning. pixel_aspect: what the container or the codec says."""
+    """The processing that the movie needs, judged by its beginning. pixel_aspect: as declared by container or codec."""
     frame = sample.first
     aspect = known_aspect(float(pixel_aspect or 1))
     matrices = [data for data in frame.side_data if data.type == Type.DISPLAYMATRIX]
@@ -134,7 +134,7 @@ def _deinterlacer(frame: Any, fields: str) -> Any:
 
 
 def _filtered(graph: Any, times: list[int | None]) -> Iterator[tuple[int | None, Any]]:
-    """What comes out of the filter, which keeps the order and number of its frames, but not their clock."""
+    """The filter's output; it keeps the order and number of the frames, but not their timestamps."""
     while True:
         try:
             frame = graph.pull()

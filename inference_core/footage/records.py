@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The records that footage is read as."""
+"""The records of footage: limits, ranges, frames and facts."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ _WITH_LAST = re.compile(r"(\d{1,18})-(\d{1,18})(?:x(\d{1,18}))?", re.ASCII)
 
 @dataclass(frozen=True)
 class Limits:
-    """What footage may ask for, looked up in its headers before any memory is set aside for it.
+    """Limits on footage, checked against its headers before memory is allocated.
 
     max_pixels: of a picture. max_frames: of a movie or a sequence, missing ones included.
     """
@@ -49,7 +49,7 @@ class Limits:
 
 
 def limits_of(max_pixels: int | None, max_frames: int | None) -> Limits:
-    """The limits as usual, but for what is given. RequestError for a limit that lets nothing through."""
+    """The default limits with these changes. RequestError for a limit that would reject everything."""
     given = {"max_pixels": max_pixels, "max_frames": max_frames}
     for name, value in given.items():
         if value is not None and value < 1:
@@ -59,7 +59,7 @@ def limits_of(max_pixels: int | None, max_frames: int | None) -> Limits:
 
 @dataclass(frozen=True)
 class FrameRange:
-    """Frame numbers from `start` up to but without `stop`, every `step`-th. None: the footage's own end.
+    """Frame numbers from `start` up to, but excluding, `stop`, every `step`-th. None: the footage's own end.
 
     A movie's frames are numbered from 0; a sequence's frames have the numbers in their names.
     """
@@ -69,7 +69,7 @@ class FrameRange:
     step: int = 1
 
     def within(self, first: int, last: int) -> range:
-        """The numbers picked of footage whose frames run from `first` to `last`, both included."""
+        """The selected numbers of footage with frames `first` to `last`, both included."""
         start = first if self.start is None else max(self.start, first + (self.start - first) % self.step)
         stop = last + 1 if self.stop is None else min(self.stop, last + 1)
         return range(start, max(stop, start), self.step)
@@ -89,11 +89,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Showing:
-    """What was done to the footage's own pictures, so that whoever shows them beside the take does it too.
+    """How the footage's own pictures were processed, so that they can be shown the same way beside the take.
 
     stored_px: width, height in the file; orientation: EXIF's number, 1 to 8; pixel_aspect: a pixel's width over its
-    height. held: numbers of frames that the recorder dropped, which show the picture before them. differences: in
-    words, why Blender's reader, which does not do all of this, shows something else; empty where it shows the same.
+    height. held: numbers of frames that the recorder dropped, which show the picture before them. differences: why
+    Blender's reader, which does not do all of this, shows something else; empty if it shows the same.
     """
 
     stored_px: tuple[int, int] = (0, 0)
@@ -106,12 +106,12 @@ class Showing:
 
 @dataclass(frozen=True)
 class FootageInfo:
-    """What is known of the footage before it is read through.
+    """Facts about the footage that need no reading of all frames.
 
     name: as given. size_px: width, height, upright. fps: nominal. numbers: the picked frames' numbers.
     duration_s: of the whole footage. identity: changes when the footage on disk does.
-    showing: how its own pictures become the frames. focal_35mm: the lens's focal length as on 35 mm film, where the
-    footage's metadata tell it.
+    showing: how its own pictures become the frames. focal_35mm: the lens's 35 mm equivalent focal length, if the
+    footage's metadata have it.
     """
 
     name: str
@@ -137,7 +137,7 @@ class FootageInfo:
 
 @dataclass(frozen=True)
 class Footage:
-    """Footage that can be read through any number of times, a frame at a time.
+    """Footage that can be read any number of times, frame by frame.
 
     Iterating yields one Frame for each number of `info.numbers`, in order. It raises FootageError if a
     picture differs in size from the first.
@@ -153,12 +153,12 @@ class Footage:
         return self.info.count
 
     def part(self, start: int, stop: int) -> Iterator[Frame]:
-        """The frames from the `start`-th up to the `stop`-th of those picked (positions, not numbers)."""
+        """The selected frames from position `start` up to `stop` (positions, not numbers)."""
         return self.read(self.info.numbers[start:stop])
 
 
 def footage_of_frames(frames: Sequence[Frame], fps: float) -> Footage:
-    """Footage of frames at hand, all of one size, numbered from 0."""
+    """Footage made of the given frames, all of one size, numbered from 0."""
     size_px = next(((f.image.shape[1], f.image.shape[0]) for f in frames if f.image is not None), (0, 0))
     numbers = range(len(frames))
     info = FootageInfo("frames", "sequence", size_px, fps, numbers, len(frames) / fps, "")
@@ -168,7 +168,7 @@ def footage_of_frames(frames: Sequence[Frame], fps: float) -> Footage:
 def parse_frame_range(text: str) -> FrameRange:
     """The range that "A:B:STEP" (without B, each part may be left out) or "A-BxSTEP" (with B, as farms write it) means.
 
-    RequestError if it means none.
+    RequestError if the text is not a range.
     """
     with_last = _WITH_LAST.fullmatch(text.strip())
     if with_last:

@@ -16,14 +16,14 @@ from inference_core.shared.errors import FootageError
 from inference_core.shared.picture_header import UPRIGHT, read_picture_header
 from inference_core.shared.picture_sequences import find_pictures, numbered_names
 
-_BLENDERS_LAST = 1_000_000  # frames that Blender counts
+_BLENDERS_LAST = 1_000_000  # the highest frame number in Blender
 
-DEFAULT_FPS = 24.0  # a sequence says nothing of its rate; this is film's, and Blender's default
+DEFAULT_FPS = 24.0  # a sequence has no frame rate; this is film's, and Blender's default
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """Picture files by number. `first` and `last` bound the numbers; holes are frames that are missing."""
+    """Picture files by number. `first` and `last` bound the numbers; gaps are missing frames."""
 
     files: Mapping[int, Path]
     fps: float
@@ -42,14 +42,14 @@ class Sequence:
         return max(self.files)
 
     def read(self, numbers: range) -> Iterator[Frame]:
-        """Yield a Frame a number; the picture is None in holes and where a file is damaged."""
+        """Yield a Frame for each number; its picture is None in gaps and for damaged files."""
         first = self.first
         for number in numbers:
             yield Frame(number, (number - first) / self.fps, self._picture(number))
 
     @property
     def focal_35mm(self) -> float | None:
-        """The first picture's focal length as on 35 mm film, where it tells."""
+        """The 35 mm equivalent focal length in the first picture, if it has one."""
         return read_picture_header(self.files[self.first]).focal_35mm
 
     @property
@@ -75,7 +75,7 @@ class Sequence:
         return name is not None and name.number == self.first
 
     def identity(self) -> str:
-        """Hash of the files' names, sizes and times of change."""
+        """Hash of the files' names, sizes and modification times."""
         digest = hashlib.sha256()
         for number, path in sorted(self.files.items()):
             stat = path.stat()
@@ -102,7 +102,7 @@ class Sequence:
 
 
 def open_sequence(path: Path, fps: float | None, limits: Limits, warn: Warn) -> Sequence:
-    """The sequence, or the still, that `path` means. FootageError if it means none."""
+    """The sequence or the still at `path`. FootageError if there is none."""
     files = find_pictures(path)
     first, last = min(files), max(files)
     limits.check_count(str(path), last - first + 1)
@@ -113,7 +113,7 @@ def open_sequence(path: Path, fps: float | None, limits: Limits, warn: Warn) -> 
 
 
 def _fills_display(path: Path) -> bool:
-    """Whether a picture, where it is an EXR that can be read, holds just the pixels of its display window."""
+    """Whether a picture is not a readable EXR, or holds exactly the pixels of its display window."""
     if path.suffix.lower() != ".exr":
         return True
     try:

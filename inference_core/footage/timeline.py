@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When the frames of a movie are shown, and by which picture: edit lists, dropped frames, rates that are not true.
+"""Which picture each frame of a movie shows, and when: edit lists, dropped frames, wrong frame rates.
 
-Frames are numbered from 0 in the order of presentation. What the file says of its rate is checked against the times.
+Frames are numbered from 0 in the order of presentation. The declared frame rate is checked against the times.
 """
 
 import bisect
@@ -16,16 +16,16 @@ import av
 
 from inference_core.footage.container import MovieFile, Packet, Sample, decoded
 
-_FALLBACK_FPS = 25.0  # without times and without a rate in the file: raw streams only
+_FALLBACK_FPS = 25.0  # for files with neither times nor a rate: raw streams only
 
-_FASTEST_CLAIM = 500.0  # a rate beyond is a container's clock (1000, 90000)
+_FASTEST_CLAIM = 500.0  # higher values are a container's clock (1000, 90000)
 
-# A header's rate counts where the times do not differ from it by more: they are rounded in some containers.
+# The header's rate is used if the times deviate by no more than this: some containers round them.
 _RATE_TOLERANCE = 0.005
-_MOST = 0.7  # of all steps from frame to frame, where their length is the movie's
+_MOST = 0.7  # share of frame steps that must have the movie's own step
 _COMMON_RATES = (24, 25, 30, 50, 60, 24000 / 1001, 30000 / 1001, 60000 / 1001, 48, 100, 120, 120000 / 1001)
 
-# Durations in headers are off by this much in whole files: a delay of B frames.
+# Durations in headers of complete files may be wrong by this much, due to the delay of B frames.
 _SLACK_FRAMES = 3
 
 _JOINED = "joined of parts whose times begin anew: its frames are taken one after the other, evenly"
@@ -39,10 +39,10 @@ class Timeline:
     """pictures: for each frame the presentation time, in ticks, of the picture it shows: its own, or where the recorder
     dropped it the one before. times_s: seconds from the first frame. held: numbers of the frames that were dropped.
 
-    has_times: False where the file holds none; ticks are then places in the order of the file.
-    claimed_fps: the file's word, 0 where there is none.
-    claimed_s: the length that others go by. is_reordered: whether the file holds its frames in another order without
-    saying so (AVI has no times).
+    has_times: False if the file has none; ticks are then positions in the order of the file.
+    claimed_fps: the declared rate, 0 if there is none.
+    claimed_s: the length that other readers assume. is_reordered: whether the file stores its frames in another order
+    without declaring it (AVI has no times).
     """
 
     pictures: Sequence[int]
@@ -57,7 +57,7 @@ class Timeline:
 
     @property
     def is_even(self) -> bool:
-        """Whether whoever counts frames by the file's rate comes upon each frame at its number."""
+        """Whether counting frames by the file's rate gives each frame its number."""
         rate = self.claimed_fps
         if self.claimed_s * rate < len(self.times_s) - 0.5 or self.is_reordered:
             return False
@@ -76,7 +76,7 @@ def read_timeline(file: MovieFile, packets: Sequence[Packet], sample: Sample, br
         damage = _JOINED if begins_anew else _damage(count, count / fps, header, fps, broke_off)
         times_s = [number / fps for number in range(count)]
         return Timeline(range(count), times_s, fps, has_times=False, damage=damage)
-    # What cannot be drawn before the first picture is shown by no player: footage begins with a picture.
+    # No player shows dropped frames before the first picture: footage begins with a picture.
     listed = sorted(
         {*drawn, *(packet.pts for packet in shown if packet.size == 0 and packet.pts is not None)}
     )
@@ -107,10 +107,10 @@ def read_timeline(file: MovieFile, packets: Sequence[Packet], sample: Sample, br
 
 @dataclass(frozen=True)
 class _Header:
-    """What the file promises: a frame rate, a number of frames, a duration; 0 where it does not.
+    """What the file declares: a frame rate, a number of frames, a duration; 0 for undeclared values.
 
-    guessed_fps: FFmpeg's best guess of the rate, which others count by. claimed_s: the length they go by.
-    has_slots: each frame has a place of its own (AVI), also the dropped ones. counts_from_zero: the duration is the
+    guessed_fps: FFmpeg's best guess of the rate, which other readers use. claimed_s: the length they assume.
+    has_slots: each frame has its own slot (AVI), dropped ones included. counts_from_zero: the duration is the
     time of the end by the file's clock.
     """
 
@@ -125,7 +125,7 @@ class _Header:
     counts_from_zero: bool
 
     def slots(self, drawn: Sequence[int]) -> Sequence[int]:
-        """The times of all frames' places, where the file has such places and its rate is a frame rate."""
+        """The times of all frame slots, if the file has slots and its rate is a frame rate."""
         if not self.has_slots:
             return ()
         slots = range(drawn[0], max(self.frames, drawn[-1] + 1))
@@ -141,7 +141,7 @@ def _read_header(file: MovieFile) -> _Header:
         has_slots = name == "avi" and abs(tick_s * fps - 1) < 1e-6
         frames = stream.frames if not has_slots or _is_whole_avi(file.path) else 0
         if name.startswith("mov") and len(stream.index_entries):
-            frames = min(frames, len(stream.index_entries))  # what an edit list cuts off is not missing
+            frames = min(frames, len(stream.index_entries))  # frames cut off by an edit list are not missing
         return _Header(
             tick_s=tick_s,
             fps=fps,
@@ -156,14 +156,14 @@ def _read_header(file: MovieFile) -> _Header:
 
 
 def _claimed_s(container: Any, stream: Any) -> float:
-    """How long those take the movie to be who do not look at every packet: guessed, in some containers."""
+    """The movie's length as assumed by readers that do not inspect every packet; a guess in some containers."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration else 0.0
 
 
 def _is_whole_avi(path: Path) -> bool:
-    """Whether the file is as long as its first line says. What is then not there was dropped, not cut off."""
+    """Whether the file is as long as its header declares. If so, missing frames were dropped, not cut off."""
     with path.open("rb") as file:
         start = file.read(8)
     return len(start) == 8 and path.stat().st_size >= 8 + struct.unpack("<I", start[4:])[0]
@@ -182,7 +182,7 @@ def _promised_duration_s(container: Any, stream: Any) -> float:
 
 
 def _drawn_times(file: MovieFile, shown: Sequence[Packet], sample: Sample) -> list[int] | None:
-    """The presentation times of the pictures, increasing; None if the file does not tell them."""
+    """The presentation times of the pictures, increasing; None if the file has none."""
     full = [packet for packet in shown if packet.size]
     times = sorted({packet.pts for packet in full if packet.pts is not None})
     known = sorted(time for time in sample.times if time is not None)
@@ -200,13 +200,13 @@ def _drawn_times(file: MovieFile, shown: Sequence[Packet], sample: Sample) -> li
 
 
 def _begins_anew(packets: Sequence[Packet]) -> bool:
-    """Whether times fall on the way, as in recordings of which one was put after the other."""
+    """Whether times decrease somewhere, as in concatenated recordings."""
     times = [packet.dts for packet in packets if packet.dts is not None]
     return any(later < earlier for earlier, later in pairwise(times))
 
 
 def _rate(times_s: Sequence[float], header: _Header) -> float:
-    """Frames a second by the times; the header's word, or a common rate, where it is as near as the times are fine."""
+    """Frames per second from the times; the header's rate, or a common one, if it matches to their resolution."""
     if len(times_s) < 2:
         return header.fps if 0 < header.fps <= _FASTEST_CLAIM else _FALLBACK_FPS
     own = (len(times_s) - 1) / times_s[-1]
@@ -219,7 +219,7 @@ def _rate(times_s: Sequence[float], header: _Header) -> float:
 
 
 def _steady_rate(times_s: Sequence[float], header: _Header) -> float:
-    """The rate at which most frames follow each other, with pauses or lost frames between; 0 where there is none."""
+    """The rate at which most frames follow each other, with pauses or lost frames between; 0 if there is none."""
     steps_s = sorted(later - time for time, later in pairwise(times_s))
     step_s = steps_s[len(steps_s) // 2]
     alike = sum(abs(other - step_s) <= 1.5 * header.tick_s for other in steps_s)
@@ -232,7 +232,7 @@ def _steady_rate(times_s: Sequence[float], header: _Header) -> float:
 
 
 def _damage(count: int, found_s: float, header: _Header, fps: float, broke_off: bool) -> str:
-    """What is missing of what the file promises, in words; empty where nothing is."""
+    """A description of what is missing from the file; empty if nothing is."""
     short = found_s < header.duration_s - max(_SLACK_FRAMES / fps, 0.02 * header.duration_s)
     if not (broke_off or short or count < header.frames):
         return ""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""High dynamic range (PQ and HLG, BT.2100) brought down to the sRGB pictures that everything here works on.
+"""High dynamic range (PQ and HLG, BT.2100) converted to the sRGB pictures that everything else works on.
 
 Code values become linear light by a table, relative to diffuse white (203 cd/m2, BT.2408); BT.2020's primaries become
-sRGB's; what is brighter than most of white is bent towards it rather than cut off.
+sRGB's; highlights are compressed towards white rather than clipped.
 """
 
 from functools import cache
@@ -15,12 +15,12 @@ Transfer = Literal["sdr", "pq", "hlg"]
 
 _WHITE_NITS = 203.0
 _HLG_PEAK_NITS, _HLG_GAMMA = 1000.0, 1.2
-_CODES = 4096  # finer than any footage's own
+_CODES = 4096  # finer than the resolution of any footage
 _LUMINANCE_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 _SRGB_FROM_2020 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
 )
-# Up to here light stays as it is; above, the rest of the range is shared by whatever is brighter.
+# Up to here light is unchanged; the remaining range is shared by everything brighter.
 _SHOULDER = 0.75
 
 
@@ -45,7 +45,7 @@ def srgb_from_linear(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 @cache
 def _light_table(transfer: Transfer) -> NDArray[np.float32]:
-    """Linear light of each code: PQ's in units of diffuse white, HLG's of the scene, 0..1."""
+    """Linear light of each code value: for PQ in units of diffuse white, for HLG scene light, 0..1."""
     code = np.linspace(0, 1, _CODES)
     if transfer == "pq":
         m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128

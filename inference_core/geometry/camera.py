@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The camera of a shot: a pinhole with square pixels, and where it stood.
+"""The camera of a shot: a pinhole with square pixels, and its pose.
 
 Pixel centres lie at +0.5, so the principal point in the middle of the picture is (width / 2, height / 2).
 """
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from inference_core.shared.errors import RequestError
 
-# Where nothing is known of the lens: across the wider side. Between a phone's or webcam's video (65-70) and a
+# For an unknown lens: across the wider side. Between a phone's or webcam's video (65-70) and a
 # 35 mm lens on a cinema sensor (39-54). A wrong guess scales depth: 10 % of focal length is 10 % of distance.
 DEFAULT_FOV_DEG = 60.0
-# A frame of 35 mm film is 36 mm by 24; equivalents go by the diagonal (CIPA DCG-001). Others than these lengths are
-# nobody's lens.
+# A frame of 35 mm film is 36 mm by 24; equivalents are by the diagonal (CIPA DCG-001). No lens is outside
+# these limits.
 _FILM_DIAGONAL_MM, _LEAST_35MM, _MOST_35MM = 43.267, 8.0, 1200.0
 
 
@@ -24,7 +24,7 @@ _FILM_DIAGONAL_MM, _LEAST_35MM, _MOST_35MM = 43.267, 8.0, 1200.0
 class Camera:
     """K (3, 3) or (T, 3, 3) in pixels; size_px width, height; T_world_cam (4, 4) or (T, 4, 4) to the world.
 
-    source: how K came about, in words. Camera axes: x right, y down, z forward, metres.
+    source: how K was determined, in words. Camera axes: x right, y down, z forward, metres.
     """
 
     K: NDArray[np.float64]
@@ -62,8 +62,8 @@ def camera_from_focal_length(size_px: tuple[int, int], focal_mm: float, sensor_m
 
 
 def camera_from_metadata(size_px: tuple[int, int], focal_35mm: float) -> Camera | None:
-    """The camera whose picture's diagonal sees as much as a lens of focal_35mm does on 35 mm film; None for a length
-    that no lens has."""
+    """The camera with the diagonal field of view of a focal_35mm lens on 35 mm film; None for a length that no lens
+    has."""
     if not _LEAST_35MM <= focal_35mm <= _MOST_35MM:
         return None
     focal_px = math.hypot(*size_px) * focal_35mm / _FILM_DIAGONAL_MM
@@ -77,7 +77,7 @@ def camera_from_intrinsics(
     T_world_cam: NDArray[np.float64] | None = None,
     source: str = "intrinsics given",
 ) -> Camera:
-    """The camera with the matrix K (3, 3) or (T, 3, 3); it stands at the origin unless poses are given."""
+    """The camera with the matrix K (3, 3) or (T, 3, 3); it is at the origin unless poses are given."""
     if K.shape[-2:] != (3, 3) or not np.isfinite(K).all() or (K[..., [0, 1], [0, 1]] <= 0).any():
         raise RequestError("The intrinsics are not a pinhole camera: 3x3, finite, focal lengths above 0.")
     pose = np.eye(4) if T_world_cam is None else np.asarray(T_world_cam, np.float64)
@@ -85,7 +85,7 @@ def camera_from_intrinsics(
 
 
 def default_camera(size_px: tuple[int, int]) -> Camera:
-    """The camera assumed where nothing is known of the lens: DEFAULT_FOV_DEG across the wider side."""
+    """The camera assumed for an unknown lens: DEFAULT_FOV_DEG across the wider side."""
     return camera_from_fov(size_px, DEFAULT_FOV_DEG, f"not known: {DEFAULT_FOV_DEG:g} degrees assumed")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a moving camera stood in every frame, read from a file."""
+"""The poses of a moving camera in every frame, read from a file."""
 
 import json
 import zipfile

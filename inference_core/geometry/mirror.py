@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # hand models are read, and refused, before torch is loaded
+if TYPE_CHECKING:  # hand models are read, and rejected, before torch is loaded
     from torch import Tensor
 
 Kind = Literal["point", "uv", "rotation_vector", "quaternion", "matrix", "axes"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Camera points to the picture and back: a real pinhole, and the weak perspective that crop networks speak.
+"""Camera points to the picture and back: a real pinhole, and the weak perspective of crop networks.
 
 Camera axes x right, y down, z forward; pixel centres at +0.5.
 """

@@ -49,7 +49,7 @@ def rasterise(corners_px: Floats, depths_m: Floats, size_px: tuple[int, int]) ->
     weights /= depths_m[shown][triangle]
     nearness = weights.sum(1)
     place = (y - top) * (right - left) + (x - left)
-    # Far to near: of several values written to one place the last one stays.
+    # Far to near: of several values written to one pixel, the last one stays.
     order = np.argsort(nearness, kind="stable")
     nearest = np.full((bottom - top) * (right - left), -1, np.int64)
     nearest[place[order]] = order

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two shaded hands over a picture: left and right in colours of their own, lit from above, clear where unsure."""
+"""Two shaded hands over a picture: left and right in different colours, lit from above, transparent where unsure."""
 
 import cv2
 import numpy as np
@@ -63,7 +63,7 @@ def shade(points_m: Floats, normals: Floats, colours: Floats) -> Floats:
     facing = (normals * to_eye).sum(-1).clip(0, 1)
     half = to_eye + key
     half = half / np.linalg.norm(half, axis=-1, keepdims=True)
-    # Wrapped diffuse light: the turn away from the lamp stays readable.
+    # Wrapped diffuse light keeps shape visible on the side away from the lamp.
     light = (
         _AMBIENT
         + _KEY_POWER * ((normals @ key + 0.2) / 1.2).clip(0, 1)
@@ -80,7 +80,7 @@ def _laid_over(image: Image, cover: Cover, corners: NDArray[np.float32]) -> Imag
     values = np.einsum("nkc,nk->nc", corners[cover.triangle[seen]], cover.weights[seen])
     values[:, :3] *= values[:, 3:]
     layer[seen] = values
-    # Half a pixel of blur on colour times opacity: smooth outlines without drawing everything four times.
+    # Half a pixel of blur on colour times opacity: smooth outlines without four times the rendering.
     layer = cv2.GaussianBlur(layer, (3, 3), 0.6)
     rows = slice(cover.top, cover.top + layer.shape[0])
     columns = slice(cover.left, cover.left + layer.shape[1])

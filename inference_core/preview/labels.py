@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the preview says in writing: the frame, its time, and how sure each hand is."""
+"""The text in the preview: the frame, its time, and each hand's confidence."""
 
 from typing import Any
 
@@ -56,4 +56,4 @@ def _write(image: Image, text: str, at: tuple[int, int], unit: float) -> None:
 
 
 def _any(image: Image) -> Any:
-    return image  # OpenCV's stubs know only its own array type
+    return image  # OpenCV's stubs only accept its own array type

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The preview movie: H.264 at the footage's own timing, written a frame at a time."""
+"""The preview movie: H.264 at the footage's own timing, written frame by frame."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,7 @@ from inference_core.shared.take import Take
 from inference_core.shared.take_mesh import posed_vertices
 from inference_core.shared.whole_file import check_name, whole_file
 
-# Fine enough for every frame rate in use, and what MP4 files commonly count in.
+# Fine enough for every common frame rate, and usual in MP4 files.
 _TICKS_A_SECOND = 90_000
 _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _MISSING_GREY = 48
@@ -52,7 +52,7 @@ def check_preview_name(path: Path) -> None:
 
 
 def draw_frame(take: Take, row: int, image: Image | None) -> Image:
-    """Row `row` of the take over its picture (H, W, 3); over plain grey where the picture is missing."""
+    """Row `row` of the take over its picture (H, W, 3); over plain grey if the picture is missing."""
     width, height = (int(side) for side in take.size_px)
     if image is None:
         image = np.full((height, width, 3), _MISSING_GREY, np.uint8)
@@ -100,7 +100,7 @@ def _stream(container: Any, size_px: tuple[int, int], fps: float) -> Any:
 
 
 def _even(image: Image) -> Image:
-    """The picture without its last column or row where their number is odd: 4:2:0 knows no half pixels."""
+    """The picture without its last column or row if their number is odd: 4:2:0 has no half pixels."""
     height, width = image.shape[:2]
     return np.ascontiguousarray(image[: height - height % 2, : width - width % 2])
 

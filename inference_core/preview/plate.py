@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plate movie: the frames as they were worked on, one a frame of the take, where Blender would show others.
+"""The plate movie: the frames as processed, one per frame of the take, for footage that Blender shows differently.
 
-Blender's reader turns nothing, takes every pixel for square and every frame for whole, counts frames by a constant
-rate, and takes a file's first picture stream for the movie.
+Blender's reader ignores orientation, pixel aspect and interlacing, assumes a constant frame rate, and plays a file's
+first picture stream.
 """
 
 from fractions import Fraction
@@ -21,7 +21,7 @@ from inference_core.shared.stages import PLATE
 from inference_core.shared.whole_file import check_name, whole_file
 
 _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-_GROUP = 12  # pictures from one that stands alone to the next: a timeline is scrubbed
+_GROUP = 12  # frames between key frames, few because the timeline is scrubbed
 _MISSING_GREY = 48
 
 
@@ -73,7 +73,7 @@ def _stream(container: Any, footage: Footage) -> Any:
     rate = Fraction(footage.info.fps).limit_denominator(1001)
     stream = container.add_stream("libx264", rate=rate)
     stream.width, stream.height = footage.info.size_px
-    # Halved colour needs an even number of rows and columns.
+    # 4:2:0 needs an even number of rows and columns.
     stream.pix_fmt = "yuv444p" if any(side % 2 for side in footage.info.size_px) else "yuv420p"
     stream.codec_context.time_base = 1 / rate
     stream.codec_context.gop_size = _GROUP

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a network runs: devices, and what the runtimes have in common."""
+"""How networks run: devices and runtimes."""

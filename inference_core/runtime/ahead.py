@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work that goes on in threads beside: what computes in native code leaves the interpreter to others meanwhile."""
+"""Background work in threads: native code releases the interpreter meanwhile."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
-    """The items in order, `count` of which a thread takes in advance."""
+    """The items in order; a thread fetches up to `count` ahead."""
     coming, end = iter(items), object()
     with _threads(1) as pool:
         waiting = deque(_begun(pool, next, coming, end) for _ in range(count))
@@ -25,7 +25,7 @@ def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], at_once: int = 2) -> Iterator[Result]:
-    """work(item) of each item, in order. So many are worked on at once, while the next one is taken."""
+    """work(item) for each item, in order; several at once, while the next item is fetched."""
     waiting: deque[Future[Result]] = deque()
     with _threads(at_once) as pool:
         for item in items:
@@ -37,7 +37,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], at_once: int
 
 
 def _begun(pool: ThreadPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-    """The work in a thread, timed by whatever times this one."""
+    """The work in a thread, timed by this thread's stopwatch."""
     return pool.submit(copy_context().run, work, *arguments)
 
 
@@ -48,7 +48,7 @@ def _result(waiting: deque[Future[Result]]) -> Result:
 
 @contextmanager
 def _threads(count: int) -> Generator[ThreadPoolExecutor]:
-    """Threads that are not waited for where a run is stopped or fails."""
+    """Threads that are not waited for if a run is stopped or fails."""
     pool = ThreadPoolExecutor(count)
     try:
         yield pool

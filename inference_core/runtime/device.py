@@ -8,7 +8,7 @@ from inference_core.shared.messages import Device
 
 
 def found_devices() -> tuple[Device, ...]:
-    """What can be asked for here, the best first."""
+    """The available devices, best first."""
     devices: list[Device] = []
     if torch.cuda.is_available():
         devices.append("cuda")
@@ -18,7 +18,7 @@ def found_devices() -> tuple[Device, ...]:
 
 
 def choose_device(wanted: Device) -> torch.device:
-    """The wanted device, or for "auto" the best one. RequestError if it is not there."""
+    """The wanted device, or for "auto" the best one. RequestError if it is not available."""
     devices = found_devices()
     if wanted == "auto":
         return torch.device(devices[0])

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads pickles without ever running what a pickle names.
+"""Reads pickles without ever executing anything that they name.
 
 A pickle is a program for a machine with a stack. This one knows the instructions that arrays and dictionaries of
 them need, carries them out itself, and makes inert stand-ins of the few things that its caller knows by name:
-neither Python's unpickler nor the library that wrote the file sees a byte of it. Nothing is hashed but words and
-numbers, and instructions are counted, so that no nesting can crash or hang the reader.
+neither Python's unpickler nor the library that wrote the file sees a byte of it. Only words and
+numbers are hashed, and instructions are counted, so that no nesting can crash or hang the reader.
 """
 
 import pickletools
@@ -27,15 +27,15 @@ Make = Callable[..., Any]
 
 
 class InertPickleError(Exception):
-    """The bytes are no pickle, or one that does or names what the reader does not know; `reason` in words."""
+    """The bytes are not a pickle, or one with unknown instructions or names; `reason` says which."""
 
 
 class RefusedPickleError(InertPickleError):
-    """The pickle names something, or holds an instruction, that data has no use for."""
+    """The pickle names something, or holds an instruction, that plain data never needs."""
 
 
 class StandIn:
-    """Remembers what a pickle said about an object; does nothing."""
+    """Stores what a pickle says about an object; does nothing with it."""
 
     def __init__(self, *parts: Any) -> None:
         self.parts: tuple[Any, ...] = parts
@@ -116,7 +116,7 @@ class _Machine:
         self._marks.append(len(self.stack))
 
     def since_mark(self) -> list[Any]:
-        """What was put on the stack since the last mark, taken off it."""
+        """The items since the last mark, popped from the stack."""
         start = self._marks.pop()
         found = self.stack[start:]
         del self.stack[start:]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A network made ready to run: one call for whatever runs it, in one place for all networks.
+"""A network ready to run: the same call for every runtime, in one place for all networks.
 
-torch always runs it. On a processor OpenVINO does where it is installed: the same float32 arithmetic, two to five times
+On a CPU, OpenVINO runs it if installed, otherwise torch: the same float32 arithmetic, two to five times
 faster. No lower precision is used there: bfloat16 moves landmarks by more than 0.3 % of the hand's box.
 """
 
