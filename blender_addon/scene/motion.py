@@ -15,6 +15,7 @@ from inference_core.shared import quaternions
 from inference_core.shared.presence import ABSENT, FILLED
 from inference_core.shared.skeleton import JOINTS_21_FROM_16_AND_TIPS, PARENTS_16
 from inference_core.shared.take import Take
+from inference_core.shared.take_mesh import skinned_vertices
 
 from .axes import ARMATURE_FROM_REST, Floats, world_from_cameras
 
@@ -99,16 +100,9 @@ def joints_21(take: Take, side: int, bones_cam: Floats, poses: HandPoses) -> Flo
     """The 21 joints (K, 21, 3) in camera axes; the fingertips are skinned from the take's own hand at rest."""
     joints_m = bones_cam[..., :3, 3]
     turns = _global_turns(poses)
-    tips = take.tip_vertices[side]
-    tips_m = np.repeat(take.rest_vertices_m[side, tips][None].astype(np.float64), len(joints_m), 0)
-    if take.pose_dirs is not None:
-        features = (quaternions.to_matrix(poses.pose_wxyz) - np.eye(3)).reshape(len(joints_m), -1)
-        tips_m += np.einsum("tcf,kf->ktc", take.pose_dirs[side, tips].astype(np.float64), features)
-    from_rest = tips_m[:, :, None] - take.rest_joints_m[side][None, None]  # (K, 5, 16, 3)
-    carried = np.einsum("kjab,ktjb->ktja", turns, from_rest) + joints_m[:, None]
-    weights = take.skin_weights[side, tips].astype(np.float64)
-    skinned = np.einsum("tj,ktja->kta", weights / weights.sum(-1, keepdims=True), carried)
-    return np.concatenate([joints_m, skinned], 1)[:, JOINTS_21_FROM_16_AND_TIPS]
+    fingers = quaternions.to_matrix(poses.pose_wxyz)
+    tips_m = skinned_vertices(take, side, take.tip_vertices[side], fingers, turns, joints_m)
+    return np.concatenate([joints_m, tips_m], 1)[:, JOINTS_21_FROM_16_AND_TIPS]
 
 
 def eulers_from_quaternions(rotations_wxyz: Floats, order: str) -> Floats:

@@ -17,27 +17,48 @@ def posed_vertices(take: Take, frame: int) -> NDArray[np.float64]:
     return np.stack([_posed(take, side, wxyz[side], take.wrist_cam_m[frame, side]) for side in (0, 1)])
 
 
+def skinned_vertices(
+    take: Take,
+    side: int,
+    chosen: NDArray[np.int32] | slice,
+    fingers: NDArray[np.float64],
+    turns: NDArray[np.float64],
+    joints_m: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(K, N, 3) the chosen N vertices of one hand in K poses, by linear blend skinning with pose correctives.
+
+    fingers (K, 15, 3, 3): rotations relative to the parents. turns (K, 16, 3, 3), joints_m (K, 16, 3): the joints'
+    global rotations and positions, in the axes of the result.
+    """
+    vertices = take.rest_vertices_m[side, chosen].astype(np.float64)
+    if take.pose_dirs is not None:
+        features = (fingers - np.eye(3)).reshape(len(fingers), -1)
+        vertices = vertices + np.moveaxis(take.pose_dirs[side, chosen] @ features.T, -1, 0)
+    # One blended affine map a vertex: v -> sum_j w_j (turn_j (v - rest_j) + joint_j).
+    offsets = joints_m - (turns @ take.rest_joints_m[side][..., None])[..., 0]
+    weights = take.skin_weights[side, chosen].astype(np.float64)
+    weights /= weights.sum(-1, keepdims=True)
+    blended = (weights @ turns.reshape(-1, 16, 9)).reshape(len(turns), -1, 3, 3)
+    return (blended @ vertices[..., None])[..., 0] + weights @ offsets
+
+
 def _posed(
     take: Take, side: int, wxyz: NDArray[np.float64], wrist_cam_m: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     if np.isnan(wxyz).any():
         return np.full(take.rest_vertices_m[side].shape, np.nan)
     rotations = to_matrix(wxyz)
-    vertices = take.rest_vertices_m[side].astype(np.float64)
-    if take.pose_dirs is not None:
-        vertices = vertices + take.pose_dirs[side] @ (rotations[1:] - np.eye(3)).reshape(-1)
     turns, joints = _chained(rotations, take.rest_joints_m[side], take.parents)
-    # One blended affine map a vertex: v -> sum_j w_j (turn_j (v - rest_j) + joint_j).
-    offsets = joints - (turns @ take.rest_joints_m[side][..., None])[..., 0]
-    weights = take.skin_weights[side].astype(np.float64)
-    blended = (weights @ turns.reshape(16, 9)).reshape(-1, 3, 3)
-    return (blended @ vertices[..., None])[..., 0] + weights @ offsets + wrist_cam_m
+    return (
+        skinned_vertices(take, side, slice(None), rotations[None, 1:], turns[None], joints[None])[0]
+        + wrist_cam_m
+    )
 
 
 def _chained(
     rotations: NDArray[np.float64], rest_joints_m: NDArray[np.float32], parents: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Turns (16, 3, 3) and places (16, 3) of the joints, the wrist at the origin."""
+    """Global rotations (16, 3, 3) and positions (16, 3) of the joints, the wrist at the origin."""
     turns, joints = rotations.copy(), np.zeros((16, 3))
     for joint in range(1, 16):
         parent = parents[joint]
