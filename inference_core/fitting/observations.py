@@ -26,7 +26,7 @@ _OPEN_END_FRAMES = 6
 # The landmarks of a hand err together in its size in the picture, and so in its distance. Where they are unsure they
 # are read too small: the mean of what may be is smaller than any of it. By mean score, of synthetic clips.
 _SIZE_SIGMA, _SURE, _SIGMA_OF_DOUBT = 0.015, 0.65, 0.05
-_BIASED_BELOW, _BIAS_OF_DOUBT, _DOUBT_FRAMES = 0.70, 0.20, 6
+_BIASED_BELOW, _BIAS_OF_DOUBT, _DOUBT_FRAMES = 0.80, 0.15, 6
 # Farther apart than this many median frame times, frames are not neighbours: too much may have happened.
 _LONGEST_STEP = 12.0
 

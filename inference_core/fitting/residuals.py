@@ -37,7 +37,9 @@ _TENDON_DEG, _TENDON_RATIO = 20.0, 0.6
 _LIMIT_DEG = 1.5
 # Of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_DELTA = 10.0, 14.0, 2.5
-_NETWORK_JOINT_M, _NETWORK_IMAGE, _NETWORK_DEPTH = 0.010, 0.012, 0.03
+_NETWORK_JOINT_M, _NETWORK_IMAGE = 0.010, 0.012
+# The network has read the landmarks: beside them its distance is half a witness, without them the only one.
+_NETWORK_DEPTH_BESIDE, _NETWORK_DEPTH_ALONE = 0.08, 0.03
 # A network has read the world landmarks: beside a fully confident one this share of them counts no more.
 _WORLD_READ = 0.8
 
@@ -79,7 +81,7 @@ def frame_cost(seen: Observations, posed: PosedPoints, world_scale: Tensor) -> T
     for residual in _angle_residuals(posed.parameterisation, seen.side, posed.state):
         cost = cost + 0.5 * residual.square().sum((1, 2))
     if seen.network is not None:
-        cost = cost + _network_errors(seen.network, posed)[1]
+        cost = cost + _network_errors(seen, seen.network, posed)[1]
     return cost
 
 
@@ -93,7 +95,7 @@ def frame_normal(
     )
     total = total + _angle_normal(parameterisation, seen.side, posed.state)
     if seen.network is not None:
-        total = total + _network_normal(parameterisation, seen.network, posed)
+        total = total + _network_normal(parameterisation, seen, seen.network, posed)
     return total
 
 
@@ -250,16 +252,17 @@ def _angle_normal(parameterisation: HandParameterisation, side: Tensor, state: H
     return out
 
 
-def _network_errors(network: NetworkTargets, posed: PosedPoints) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+def _network_errors(
+    seen: Observations, network: NetworkTargets, posed: PosedPoints
+) -> tuple[list[Tensor], Tensor, list[Tensor]]:
     """Residuals of root (N, 3), angles (N, 45), image-depth (N, 3), joints (N, 21, 3); cost (N,); weights."""
     state, wrist_m = posed.state, posed.state.wrist_m
     target_depth = network.wrist_m[:, 2:].clamp(min=0.05)
     target_image_depth = torch.cat([network.wrist_m[:, :2] / target_depth, target_depth.log()], -1)
-    sigma = torch.tensor([_NETWORK_IMAGE, _NETWORK_IMAGE, _NETWORK_DEPTH]).double()
     residuals = [
         log(state.root @ network.root.mT) / torch.tensor(_NETWORK_ROOT_DEG).deg2rad(),
         (state.angles_rad - network.angles_rad).flatten(1) / torch.tensor(_NETWORK_ANGLE_DEG).deg2rad(),
-        (state.image_depth - target_image_depth) / sigma,
+        (state.image_depth - target_image_depth) / _image_depth_sigma(seen),
         (posed.points_m[:, JOINTS] - wrist_m[:, None] - network.joints_m) / _NETWORK_JOINT_M,
     ]
     weights, cost = [], torch.zeros_like(network.confidence)
@@ -273,15 +276,20 @@ def _network_errors(network: NetworkTargets, posed: PosedPoints) -> tuple[list[T
     return residuals, cost, weights
 
 
+def _image_depth_sigma(seen: Observations) -> Tensor:
+    """(N, 3) of a fully confident network's place in the picture, and of its logarithmic distance."""
+    depth = torch.where(seen.seen, _NETWORK_DEPTH_BESIDE, _NETWORK_DEPTH_ALONE)[:, None].double()
+    return torch.cat([torch.full((len(seen), 2), _NETWORK_IMAGE).double(), depth], -1)
+
+
 def _network_normal(
-    parameterisation: HandParameterisation, network: NetworkTargets, posed: PosedPoints
+    parameterisation: HandParameterisation, seen: Observations, network: NetworkTargets, posed: PosedPoints
 ) -> NormalEquations:
-    (root, angles, image_depth, joints), cost, weights = _network_errors(network, posed)
+    (root, angles, image_depth, joints), cost, weights = _network_errors(seen, network, posed)
     count, size = len(root), parameterisation.size
     diagonal, gradient = root.new_zeros(count, size), root.new_zeros(count, size)
-    sigma = torch.tensor([_NETWORK_IMAGE, _NETWORK_IMAGE, _NETWORK_DEPTH]).double()
     gains = [
-        (slice(0, 3), image_depth, weights[2].expand(-1, 3), 1 / sigma),
+        (slice(0, 3), image_depth, weights[2].expand(-1, 3), 1 / _image_depth_sigma(seen)),
         (ROOT, root, weights[0].expand(-1, 3), 1 / torch.tensor(_NETWORK_ROOT_DEG).double().deg2rad()),
         (
             slice(FINGERS, size),

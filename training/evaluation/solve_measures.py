@@ -40,7 +40,7 @@ ROWS = {
     "recall": "contact, recall (> 0.85)",
     "overlap": "penetration, mean (mm, < 2)",
     "overlap_largest": "penetration, largest (mm, < 8)",
-    "jitter": "jitter of the middle knuckle (mm a frame squared)",
+    "jitter": "jitter that the true motion lacks (mm a frame squared)",
     "drift": "depth of still hands, drift in a second (mm, < 8)",
     "amplitude": "amplitude kept across the picture (> 0.95)",
     "sides": "sides right (share)",
@@ -87,9 +87,9 @@ class Judged:
             "claimed": claimed[judged].astype(float),
             "touching": touching[judged].astype(float),
             "overlap": np.where(both, 1000 * skins.overlap_m, np.nan),
-            "jitter": _jitter(middle, found),
+            "jitter": _jitter(middle - true_middle, found),
             "drift": _drift(np.where(found, 1000 * deeper_m, np.nan)) if still else np.zeros(0),
-            "amplitude": _amplitude(solved_m, true_m, clip.camera.K, found),
+            "amplitude": np.zeros(0) if still else _amplitude(solved_m, true_m, clip.camera.K, found),
             "sides": _sides(solved_m, true_m, clip.camera.K, both),
             "distance": np.abs(share),
             "distance_bias": share,
@@ -176,8 +176,9 @@ def _normals(vertices_m: Tensor, faces: Tensor) -> Tensor:
     return torch.nn.functional.normalize(total, dim=-1)
 
 
-def _jitter(points_m: Floats, found: Bools) -> Floats:
-    second = 1000 * np.linalg.norm(points_m[2:] - 2 * points_m[1:-1] + points_m[:-2], axis=-1)
+def _jitter(error_m: Floats, found: Bools) -> Floats:
+    """Second differences of the middle knuckles' error (T, S, 3)."""
+    second = 1000 * np.linalg.norm(error_m[2:] - 2 * error_m[1:-1] + error_m[:-2], axis=-1)
     return np.where(found[:-2] & found[1:-1] & found[2:], second, np.nan)
 
 
