@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""OpenVINO on a processor: networks are converted from torch once, and kept in the user's cache as they were compiled.
+"""OpenVINO on a CPU: networks are converted from torch once, and their compiled form is kept in the user's cache.
 
 The only place that imports openvino, and without its telemetry.
 """
@@ -26,16 +26,16 @@ from inference_core.runtime.network_graph import NetworkGraph
 from inference_core.runtime.process import network_threads
 from inference_core.runtime.user_cache import user_cache
 
-# OpenVINO tells its makers of every import by this module, and does without where there is none.
+# OpenVINO reports every import to its makers through this module, and works without it.
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
 
 import openvino  # noqa: E402
 
-# More rows side by side than this only need more memory.
+# More parallel rows than this only need more memory.
 _MOST_STREAMS = 8
-# Of each network, converted ones that are kept: the latest.
+# How many converted versions of each network are kept: the latest.
 _KEPT_FILES = 4
-# Of the kept files: the compiled network, then its SHA-256.
+# Suffixes of the kept files: the compiled network, its SHA-256.
 _FORMAT = 2
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -43,9 +43,9 @@ _log = logging.getLogger(__name__)
 
 
 class OpenVinoRun:
-    """A network in float32. Rows are run side by side, one a thread, or several at once by all threads.
+    """A network in float32. Rows run in parallel, one per thread, or several at once on all threads.
 
-    Threads sleep while they wait, and are bound to no core, so that another busy program costs its own share only.
+    Waiting threads sleep and are not pinned to cores, so that another busy program costs only its own share.
     """
 
     def __init__(self, graph: NetworkGraph, cache: Path | None = None) -> None:
@@ -58,7 +58,7 @@ class OpenVinoRun:
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,
         }
-        # The model reads its weights in the mapped file as long as it runs.
+        # The model reads its weights from the mapped file while it runs.
         model, self._kept = _compiled(graph, settings, user_cache() if cache is None else cache)
         self._outputs = [tuple(output.shape)[1:] for output in model.outputs]
         self._queue = openvino.AsyncInferQueue(model, streams)
@@ -83,13 +83,13 @@ class OpenVinoRun:
 
 
 def _filled(values: np.ndarray, rows: int) -> np.ndarray:
-    """The rows, and copies of the last one where some are missing."""
+    """The rows, padded with copies of the last one."""
     missing = rows - len(values)
     return np.concatenate([values, np.repeat(values[-1:], missing, 0)]) if missing else values
 
 
 def _compiled(graph: NetworkGraph, settings: dict[str, Any], cache: Path) -> tuple[Any, mmap.mmap | None]:
-    """The compiled network, from the cache or put there, and the file that it is read from, which must outlive it."""
+    """The compiled network, from the cache or new in it, and the mapped file that it reads, which must outlive it."""
     core = openvino.Core()
     path = cache / f"{graph.name}-{_key(graph, core)}.network"
     kept = _mapped(path)
@@ -98,7 +98,7 @@ def _compiled(graph: NetworkGraph, settings: dict[str, Any], cache: Path) -> tup
             blob = np.frombuffer(kept, np.uint8)[:-_DIGEST_BYTES]
             model = core.import_model(openvino.Tensor(blob, shared_memory=True), "CPU", settings)
             if hasattr(mmap, "MADV_DONTNEED"):
-                # What is read again comes from the file again; most of it was only needed to compile.
+                # Pages are read from the file again if needed; most were only needed for compiling.
                 kept.madvise(mmap.MADV_DONTNEED)
             return model, kept
         except RuntimeError as error:
@@ -112,17 +112,17 @@ def _compiled(graph: NetworkGraph, settings: dict[str, Any], cache: Path) -> tup
 def converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
     """OpenVINO's model of a torch network, for inputs of the example's shapes."""
     with torch.no_grad(), warnings.catch_warnings():
-        # Of the tracer: that constants become constants, and that it will go some day.
+        # The tracer's warnings: that values become constants, and that it is deprecated.
         warnings.simplefilter("ignore")
-        network(*example)  # what is computed once is a constant of the graph then
-        # Frozen: modules that are no modules of their own, as lists of them, would not be understood.
+        network(*example)  # values computed once become constants of the graph
+        # Frozen: lists of modules would not be understood otherwise.
         traced = torch.jit.freeze(torch.jit.trace(network.eval(), example, check_trace=False))
         shapes = [openvino.PartialShape(list(values.shape)) for values in example]
         return openvino.convert_model(traced, example_input=example, input=shapes)
 
 
 def _key(graph: NetworkGraph, core: Any) -> str:
-    """Of all that a compiled network depends on."""
+    """Digest of everything that a compiled network depends on."""
     machine = (platform.machine(), core.get_property("CPU", "FULL_DEVICE_NAME"))
     able = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     shapes = [(tuple(values.shape), str(values.dtype)) for values in graph.example]
@@ -132,10 +132,10 @@ def _key(graph: NetworkGraph, core: Any) -> str:
 
 
 def _mapped(path: Path) -> mmap.mmap | None:
-    """A kept network and its digest, mapped; None if there is none, or it is not as it was written."""
+    """A kept network, mapped, and its digest; None if there is none or it was altered."""
     try:
         with path.open("rb") as file:
-            # OpenVINO wants bytes that could be written; what is written to these stays in memory.
+            # OpenVINO requires a writable buffer; writes to this one stay in memory.
             kept = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     except (OSError, ValueError):
         return None
@@ -145,7 +145,7 @@ def _mapped(path: Path) -> mmap.mmap | None:
 
 
 def _write(path: Path, blob: bytes, name: str) -> None:
-    """Keep a network. A cache that cannot be written costs only the conversion."""
+    """Cache a network. If the cache is not writable, only the conversion is repeated."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a process that computes waits and keeps its memory. To be settled before torch is imported."""
+"""Threads and memory of a computing process, configured before torch is imported."""
 
 import contextlib
 import ctypes
@@ -8,41 +8,41 @@ import os
 import sys
 from pathlib import Path
 
-# What the user wants, before anything here is settled.
+# The user's setting, read before this module changes it.
 _WANTED_THREADS = os.environ.get("OMP_NUM_THREADS", "")
 
 # mallopt's names in glibc.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
-# A picture or a layer's features is given back to the system and taken anew at every use unless it is below these.
+# Larger blocks are returned to the system and allocated again at every use: pictures, a layer's features.
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = 32 << 20, 64 << 20, 16 << 20
 
 
 def settle_process() -> None:
-    """Threads sleep while they wait, so that a busy program beside costs its own share and not several times that, and
-    freed memory stays at hand. Whatever the environment says stays as it is.
+    """Make waiting threads sleep, so that another busy program costs only its own share, and keep freed memory
+    for reuse. Settings in the environment take precedence.
 
-    torch gets one thread: what it still computes is small, and its threads' waiting for each other costs ten times the
-    work where another program takes one of their cores. Networks have threads of their own.
+    torch gets one thread: its remaining work is small, and if another program occupies a core, its threads spend
+    ten times the work on waiting for each other. Networks have their own threads.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
         return
-    # Other C libraries than glibc have no mallopt, or one that refuses; they need none.
+    # C libraries other than glibc have no mallopt, or a stub; they do not need it.
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for name, value in (
             (_M_MMAP_THRESHOLD, _MMAP_THRESHOLD),
             (_M_TRIM_THRESHOLD, _TRIM_THRESHOLD),
             (_M_TOP_PAD, _TOP_PAD),
-            # Each thread would keep freed memory of its own.
+            # Otherwise each thread keeps its own freed memory.
             (_M_ARENA_MAX, 1),
         ):
             mallopt(name, value)
 
 
 def give_back_memory() -> None:
-    """Let the system have the memory that earlier work left free, before other work takes its own."""
+    """Return freed memory to the system before other work allocates its own."""
     gc.collect()
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
@@ -50,7 +50,7 @@ def give_back_memory() -> None:
 
 
 def memory_held() -> int:
-    """Bytes of memory that this process holds, after it gave back what it can. 0 where the system does not tell."""
+    """Bytes of memory that this process holds after returning what it can. 0 if the system does not say."""
     give_back_memory()
     if sys.platform != "linux":
         return 0
@@ -58,7 +58,7 @@ def memory_held() -> int:
 
 
 def network_threads() -> int:
-    """How many threads run a network: as many as OMP_NUM_THREADS wants, else one for each core that is ours."""
+    """The number of threads for a network: OMP_NUM_THREADS, else one per available core."""
     if _WANTED_THREADS.isdecimal() and int(_WANTED_THREADS) > 0:
         return int(_WANTED_THREADS)
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

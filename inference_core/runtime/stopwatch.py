@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a run's time goes: `timed` parts of it are added up while a Stopwatch runs, and cost next to nothing else.
+"""Where a run's time goes: `timed` parts are added up while a Stopwatch runs, and cost almost nothing otherwise.
 
-Of two parts within each other the inner one gets its own time. What threads beside work on is kept apart from what
-holds the run up, so that the latter and what belongs to no part add up to the whole.
+Nested parts are timed exclusively. Work in background threads is counted separately from work that blocks the run, so
+that the latter and the untimed rest add up to the total.
 """
 
 import threading
@@ -17,7 +17,7 @@ from inference_core.shared.messages import Profile
 
 Item = TypeVar("Item")
 
-# What is timed, by the word that a profile says.
+# The timed parts, by their names in a profile.
 START, LOAD, DECODE, DETECT, SEARCH, SIDES, REFINE, FIT, PREDICT, SOLVE, WRITE, WAIT = (
     "start",
     "load",
@@ -35,7 +35,7 @@ START, LOAD, DECODE, DETECT, SEARCH, SIDES, REFINE, FIT, PREDICT, SOLVE, WRITE, 
 
 
 class Stopwatch:
-    """Seconds of the parts of one run, from the time that it is made."""
+    """Seconds of the parts of one run, from its creation."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class Stopwatch:
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """Within it, and in threads begun in it, parts are timed."""
+        """A context in which, and in threads started in it, parts are timed."""
         token = _WATCH.set(self)
         try:
             yield
@@ -54,13 +54,13 @@ class Stopwatch:
             _WATCH.reset(token)
 
     def add(self, part: str, seconds: float) -> None:
-        """More time of a part, spent in the thread that calls."""
+        """Add time to a part, spent in the calling thread."""
         seconds_of = self._held_up if threading.get_ident() == self._thread else self._beside
         with self._lock:
             seconds_of[part] += seconds
 
     def profile(self, frames: int) -> Profile:
-        """The parts so far of a run over so many frames."""
+        """The parts so far of a run over that many frames."""
         total_s = time.perf_counter() - self._start_s
         parts = list(dict.fromkeys((*self._held_up, *self._beside)))
         held_up = tuple(round(self._held_up[part], 3) for part in parts)
@@ -73,7 +73,7 @@ _WATCH: ContextVar[Stopwatch | None] = ContextVar("watch", default=None)
 
 
 class _Within(threading.local):
-    """Seconds of the parts within the part that is timed now, in this thread; None outside of any."""
+    """Seconds of the parts nested in the current part, in this thread; None outside any."""
 
     inner_s: float | None = None
 
@@ -83,7 +83,7 @@ _WITHIN = _Within()
 
 @contextmanager
 def timed(part: str) -> Generator[None]:
-    """Adds the time within it to a part; also a decorator."""
+    """A context or decorator that adds its time to a part."""
     watch = _WATCH.get()
     if watch is None:
         yield
@@ -99,7 +99,7 @@ def timed(part: str) -> Generator[None]:
 
 
 def timed_items(part: str, items: Iterable[Item]) -> Iterator[Item]:
-    """The items; the time that each takes to come is the part's."""
+    """The items; the time to produce each is added to the part."""
     coming, end = iter(items), object()
     while True:
         with timed(part):

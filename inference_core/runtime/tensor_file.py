@@ -18,7 +18,7 @@ _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on the CPU. Raises WeightsError when it is missing, damaged or another."""
+    """The tensors of a safetensors file, on the CPU. Raises WeightsError if it is missing, damaged or another."""
     try:
         _check_header(path)
         return load_file(path)
@@ -27,7 +27,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _check_header(path: Path) -> None:
-    """ValueError unless every tensor that the header names lies in the file, as long as its shape says."""
+    """ValueError unless every tensor in the header lies within the file and has the length of its shape."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         room = path.stat().st_size - 8 - length

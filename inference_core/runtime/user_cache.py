@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where this user's machine keeps what can be made again: converted networks, and logs of errors."""
+"""The user's cache folder, for converted networks and error logs."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ import platformdirs
 
 
 def user_cache() -> Path:
-    """The folder; it need not be there yet."""
+    """The folder; it may not exist yet."""
     return platformdirs.user_cache_path("duohand", appauthor=False)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A 3x3 convolution with 2.25 times fewer multiplications: Winograd's F(2x2, 3x3) (Lavin and Gray 2016).
 
-Pays where channels are many and pixels few, as in the released attention: 2048 to 2048 channels on 8x8 pixels are a
-quarter of the network's time on a processor. The runtimes that run exported networks do not do it themselves.
+It pays off for many channels and few pixels, as in the released attention: 2048 to 2048 channels on 8x8 pixels take a
+quarter of the network's time on a CPU. The runtimes for exported networks do not apply it themselves.
 """
 
 import torch
 from torch import Tensor, nn
 
-# A 4x4 tile of inputs to the products' domain, kernels to it, and products to a 2x2 tile of outputs.
+# Transforms of a 4x4 input tile, of kernels, and of products to a 2x2 output tile.
 _INPUT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _KERNEL = ((1.0, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1.0))
 _OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
@@ -16,7 +16,7 @@ _TILE, _STEP = 4, 2
 
 
 class WinogradConv(nn.Module):
-    """What a Conv2d with a 3x3 kernel, stride 1 and padding 1 computes, for pictures with even sides."""
+    """The same as a Conv2d with a 3x3 kernel, stride 1 and padding 1, for pictures with even sides."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class WinogradConv(nn.Module):
 
 
 def _combined(matrix: tuple[tuple[int, ...], ...], parts: list[Tensor] | tuple[Tensor, ...]) -> list[Tensor]:
-    """Sums and differences of the parts, a row of the matrix each."""
+    """Sums and differences of the parts, one per row of the matrix."""
     sums: list[Tensor] = []
     for row in matrix:
         total = None

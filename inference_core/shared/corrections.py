@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person says of a solved shot, for a range of it to be solved again.
+"""The user's corrections of a solved shot, for solving a range again.
 
     {"corrections": [{"kind": "touch", "first": 20, "last": 60, "left": "index", "right": "index"}, ...]}
 
@@ -31,13 +31,13 @@ Wxyz = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Correction:
-    """One thing a person says of frames first to last of the footage, both included; more than one may be said.
+    """A correction of frames first to last of the footage, both included; several may overlap.
 
-    sides: left and right were taken for each other. absent: the hand is not there. keep: the hand stays as the take
-    has it, exactly. follow: it stays near to that. pose: it has this one (root_wxyz, pose_wxyz, wrist_cam_m as in a
-    take). touch: the left hand's part and the right hand's touch. apart: they do not. box: the hand is in this box
-    (left, top, right, bottom in pixels). hand: whose, of all but sides, touch and apart. falloff: frames outside the
-    range over which a touch or a pose comes and goes.
+    sides: left and right are swapped. absent: the hand is not in the picture. keep: the hand stays exactly as in the
+    take. follow: it stays close to that. pose: it has this pose (root_wxyz, pose_wxyz, wrist_cam_m as in a take).
+    touch: the left hand's part and the right hand's touch. apart: they do not. box: the hand is in this box (left,
+    top, right, bottom in pixels). hand: for all but sides, touch and apart. falloff: frames outside the range over
+    which a touch or a pose fades in and out.
     """
 
     kind: Kind
@@ -68,12 +68,12 @@ class Correction:
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """The sides that it is said of."""
+        """The sides that it applies to."""
         return {"left": (LEFT,), "right": (RIGHT,), "both": (LEFT, RIGHT)}[self.hand]
 
     @property
     def reach(self) -> tuple[int, int]:
-        """First and last frame that it changes of its own."""
+        """First and last frame that it changes directly."""
         falloff = self.falloff if self.kind in ("touch", "pose") else 0
         return max(self.first - falloff, 0), self.last + falloff
 
@@ -107,7 +107,7 @@ PARTS: Final[tuple[str, ...]] = get_args(Part)
 
 
 def corrections_text(corrections: Sequence[Correction]) -> str:
-    """The JSON that corrections_from gives them back from; what was not said is left out."""
+    """The JSON that corrections_from reads; unset fields are left out."""
     plain = [
         {name: value for name, value in asdict(item).items() if value is not None} for item in corrections
     ]
@@ -115,7 +115,7 @@ def corrections_text(corrections: Sequence[Correction]) -> str:
 
 
 def corrections_from(text: str) -> tuple[Correction, ...]:
-    """The corrections that JSON holds; a RequestError says which of them is wrong, and how."""
+    """The corrections in JSON text; a RequestError says which one is wrong, and why."""
     try:
         values = json_object(text)
     except ValueError as error:
@@ -129,7 +129,7 @@ def corrections_from(text: str) -> tuple[Correction, ...]:
 
 
 def read_corrections(path: Path) -> tuple[Correction, ...]:
-    """The corrections in a file; a RequestError if there is none, or no such one."""
+    """The corrections in a file; a RequestError if it is missing or wrong."""
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise RequestError(f"{path} is too large for a file of corrections.")

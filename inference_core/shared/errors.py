@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user can fix. Each message says what happened, where, and what to do about it."""
+"""Errors that the user can fix. Each message says what happened, where, and what to do about it."""
 
 
 class DuohandError(Exception):
@@ -11,7 +11,7 @@ class FootageError(DuohandError):
 
 
 class HandModelError(DuohandError):
-    """A hand model file is missing, malformed, or holds what no hand model may hold."""
+    """A hand model file is missing, malformed, or has invalid contents."""
 
 
 class WeightsError(DuohandError):
@@ -23,4 +23,4 @@ class TakeError(DuohandError):
 
 
 class RequestError(DuohandError):
-    """A setting or a combination of settings cannot be carried out."""
+    """A setting or a combination of settings is not possible."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The clips that lie in a folder: every movie, and the first picture of every sequence; and what a clip is called.
+"""The clips in a folder: every movie, and the first picture of every sequence; and the name of a clip.
 
 Standard library only.
 """
@@ -27,7 +27,7 @@ MOVIE_SUFFIXES = (
 
 
 def clips_in(folder: Path) -> Iterator[Path]:
-    """Movies and sequences in the folder and those below it, by name; hidden files and folders are passed over.
+    """Movies and sequences in the folder and those below it, by name; hidden files and folders are skipped.
 
     FootageError if a folder cannot be read.
     """
@@ -42,7 +42,7 @@ def clips_in(folder: Path) -> Iterator[Path]:
 
 
 def footage_stem(footage: str) -> str:
-    """The footage's name without suffix; a pattern loses the place of its number. May be empty."""
+    """The footage's name without suffix and without a pattern's frame number. May be empty."""
     path = Path(footage)
     stem = path.name if is_folder(path) else path.stem
     return stem.partition("#")[0].partition("%")[0].rstrip("._- ")

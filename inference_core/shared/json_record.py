@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JSON from elsewhere as records, checked field by field. Standard library only: Blender's side shares this file."""
+"""External JSON as records, checked field by field. Standard library only: Blender's side shares this file."""
 
 import json
 import math
@@ -14,7 +14,7 @@ Record = TypeVar("Record")
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """The JSON object that the text is. ValueError for other text, numbers that are none, and deep nesting."""
+    """The JSON object in the text. ValueError for other text, NaN or infinity, and deep nesting."""
     try:
         values = json.loads(text, parse_constant=_refused, parse_float=_finite)
     except RecursionError as error:
@@ -26,9 +26,9 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def record_from_json(record: type[Record], values: Mapping[str, Any]) -> Record:
-    """The record filled from JSON values by its fields' types; what it does not know is left out.
+    """The record filled from JSON values by its fields' types; unknown names are ignored.
 
-    A ValueError names the field that is missing or of another type. The record's own checks raise what they do.
+    A ValueError names the field that is missing or of another type. The record's own checks may raise other errors.
     """
     hints = get_type_hints(record)
     known = {name: _typed(name, values[name], hint) for name, hint in hints.items() if name in values}
@@ -39,12 +39,12 @@ def record_from_json(record: type[Record], values: Mapping[str, Any]) -> Record:
 
 
 def unknown_fields(record: type[Any], values: Mapping[str, Any]) -> list[str]:
-    """The names among the values that are no fields of the record, sorted."""
+    """The names in the values that are not fields of the record, sorted."""
     return sorted(set(values) - {item.name for item in fields(record)})
 
 
 def shortened(text: str, length: int = 120) -> str:
-    """The text for a message: at most so long."""
+    """The text shortened for a message."""
     text = text.strip()
     return text if len(text) <= length else text[:length] + "..."
 

@@ -6,7 +6,7 @@
     <- {"type": "hello", "protocol": 1, "version": "0.1.0", "device": "cpu", ...}         then lines on stdout
     <- {"type": "status" | "progress" | "warning", ...}
     <- {"type": "done", "path": "shot.npz"}  or  {"type": "error", "kind": "TakeError", "text": "..."}
-    -> {"type": "cancel"}, or stdin closed: the worker ends, and the next run resumes from what there is.
+    -> {"type": "cancel"}, or stdin closed: the worker ends, and the next run resumes from the results so far.
 
 Standard library only: Blender's side shares this file.
 """
@@ -23,17 +23,17 @@ from inference_core.shared.json_record import json_object, record_from_json, sho
 
 PROTOCOL_VERSION: Final = 1
 
-# Done; it began and failed: the disk, the memory, an error of ours; what was given cannot be used; stopped.
+# Done; failed while running (disk, memory, a bug); unusable input; stopped.
 EXIT_OK, EXIT_FAILED, EXIT_ERROR, EXIT_CANCELLED = 0, 1, 2, 130
 STOPPED_TEXT: Final = "The run was stopped. What it had is kept; the same request goes on from there."
 CANCELLED_KIND: Final = "Cancelled"
 
-Progress = Callable[[str, int, int], None]  # stage, done, total (0: not known)
+Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
 Hands = Literal["both", "left", "right"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
-# The fields of a request that are paths, and what its numbers may be.
+# The fields of a request that are paths, and the bounds of its numbers.
 _PATHS: Final = ("footage", "take", "out", "preview", "mano", "network", "proxy", "corrections")
 # Networks by name; any other is a path.
 NAMED_NETWORKS: Final = ("auto", "none", "shipped")
@@ -56,24 +56,23 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
 
 
 class ProtocolError(DuohandError):
-    """A line that is no message of this protocol."""
+    """A line that is not a message of this protocol."""
 
 
 class Cancelled(BaseException):
-    """The run was asked to stop. Like KeyboardInterrupt it passes what catches errors."""
+    """The run was asked to stop. Like KeyboardInterrupt, it is not caught as an error."""
 
 
 @dataclass(frozen=True)
 class CaptureRequest:
     """The settings of one run. Paths are text; None means the documented default.
 
-    frames: "A:B:STEP", frame numbers from A up to but without B; each part may be left out.
+    frames: "A:B:STEP", frame numbers from A up to, but excluding, B; each part may be left out.
     fps: for image sequences only. The lens is one of fov_deg (across the wider side), focal_mm with sensor_mm
     (sensor's width) or intrinsics_px (fx, fy, cx, cy). smooth: 0..1. network: "auto", "none", "shipped" or a path.
     hand_length_mm: wrist crease to middle fingertip. camera_path: a file of a moving camera's pose in every frame.
-    proxy: where the plate movie goes; "auto": beside the take where Blender would not show the footage as it is worked
-    on; "none". max_pixels, max_frames: what footage may hold (docs/footage.md). profile: also
-    say where the time went.
+    proxy: where the plate movie goes; "auto": beside the take, if Blender would show the footage differently;
+    "none". max_pixels, max_frames: limits on the footage (docs/footage.md). profile: report where the time went.
     """
 
     footage: str
@@ -101,11 +100,11 @@ class CaptureRequest:
 
 @dataclass(frozen=True)
 class SolveRequest:
-    """A range of a take to be solved again, without its footage (docs/corrections.md).
+    """A range of a take to solve again, without its footage (docs/corrections.md).
 
-    first, last: frame numbers of the footage, both included; None: what the corrections reach. corrections: a file.
-    mano: where the user's MANO files lie now; None: where they lay. blend: frames at the range's ends over which it is
-    faded into the rest.
+    first, last: frame numbers of the footage, both included; None: those that the corrections affect. corrections: a
+    file. mano: the current folder of the user's MANO files; None: as before. blend: frames at the range's ends over
+    which it is blended into the rest.
     """
 
     take: str
@@ -125,7 +124,7 @@ _REQUESTS: Final[Mapping[str, type[Any]]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Hello:
-    """The first line: who speaks."""
+    """The first line: the worker's version and device."""
 
     version: str
     device: str
@@ -138,14 +137,14 @@ class Hello:
 
 @dataclass(frozen=True)
 class Status:
-    """What is being done, in a sentence."""
+    """The current activity, in a sentence."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class StageProgress:
-    """How far a stage has come: done of total (0: not known)."""
+    """A stage's progress: done of total (0: unknown)."""
 
     stage: str
     done: int
@@ -154,17 +153,17 @@ class StageProgress:
 
 @dataclass(frozen=True)
 class Notice:
-    """A warning: the run goes on, and this should be known."""
+    """A warning: the run continues."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Where a run's time went, before its last line: seconds in which each of `parts` held the run up, and seconds of
-    threads that worked on it beside; of the whole, by the clock and of the processor; frames of the take.
+    """Where a run's time went, sent before the last line: seconds for which each of `parts` blocked the run, and seconds
+    of background threads; the total wall-clock and processor time; the number of frames.
 
-    What is missing to the whole belongs to no part.
+    The rest of the total belongs to no part.
     """
 
     parts: tuple[str, ...]
@@ -211,9 +210,9 @@ def encode_message(message: Message) -> str:
 
 
 def decode_message(line: str) -> Message:
-    """The message that a line holds. Fields of newer workers are ignored; a ProtocolError says what is wrong.
+    """The message in a line. Fields of newer workers are ignored; a ProtocolError says what is wrong.
 
-    A hello of another protocol is returned as it is: the reader compares `protocol` and says so.
+    A hello of another protocol version is returned unchanged: the reader compares `protocol`.
     """
     try:
         values = json_object(line)
@@ -241,7 +240,7 @@ def encode_request(request: Request) -> str:
 
 
 def decode_request(line: str) -> Request:
-    """The request that a line holds; a RequestError names the field that is wrong or not known."""
+    """The request in a line; a RequestError names the field that is wrong or unknown."""
     try:
         values = json_object(line)
     except ValueError as error:
@@ -269,7 +268,7 @@ def decode_request(line: str) -> Request:
 
 
 def check_request(request: Request) -> None:
-    """RequestError naming a field that is no path, or a number that is not possible."""
+    """RequestError naming a field that is not a path, or a number out of bounds."""
     for name in _PATHS:
         _check_path(name, getattr(request, name, None))
     for name, (low, high) in _RANGES.items():
@@ -288,7 +287,7 @@ def is_cancel(line: str) -> bool:
 
 
 def _line(values: Mapping[str, Any]) -> str:
-    # ASCII only: the line survives whatever encoding either side's console has.
+    # ASCII only: the line survives any encoding of either side's console.
     return json.dumps(values, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
 
 
@@ -298,7 +297,7 @@ def _plain(record: Any) -> dict[str, Any]:
 
 
 def _check_path(name: str, path: str | None) -> None:
-    """RequestError for text that no system takes for a path."""
+    """RequestError for text that cannot be a path on any system."""
     try:
         impossible = path is not None and (b"\0" in os.fsencode(path) or len(path) > _LONGEST_PATH)
     except UnicodeEncodeError:

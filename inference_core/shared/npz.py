@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Arrays from an .npz that may be damaged or made to harm: sizes are known, and bounded, before memory is taken.
+"""Arrays from an .npz that may be damaged or malicious: sizes are checked before memory is allocated.
 
 Standard library and numpy only: Blender's side shares this file. numpy's own reader evaluates headers as Python and
-sets memory aside as they say; this one takes arrays of numbers or text, as numpy writes them, and nothing else.
+trusts their sizes; this one accepts arrays of numbers or text, as numpy writes them, and nothing else.
 """
 
 import math
@@ -36,19 +36,19 @@ _FAULTS = (
     ValueError,
     LookupError,
     OverflowError,
-    NotImplementedError,  # of zips in ways that Python does not know
-    RuntimeError,  # of zips with a password
+    NotImplementedError,  # for zips with unknown compression
+    RuntimeError,  # for zips with a password
     MemoryError,
 )
 
 
 class NpzError(Exception):
-    """What is wrong with the file, in words."""
+    """The file is damaged or not an .npz; the message says how."""
 
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What an array's header says; start: where its numbers begin. nbytes: how long they are."""
+    """An array's header; start: offset of its data. nbytes: their length."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -57,7 +57,7 @@ class ArrayHeader:
 
     @property
     def nbytes(self) -> int:
-        """Length of the numbers."""
+        """Length of the data in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -81,8 +81,8 @@ class NpzFile:
 
 @contextmanager
 def open_npz(path: Path) -> Generator[NpzFile]:
-    """The archive at `path`, as long as the context lasts. NpzError if it is no .npz, or an array in it has a
-    header that does not fit its bytes.
+    """A context with the archive at `path`. NpzError if it is not an .npz, or an array's header does not match its
+    bytes.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -98,7 +98,7 @@ def open_npz(path: Path) -> Generator[NpzFile]:
 
 
 def read_npy_header(file: IO[bytes]) -> ArrayHeader:
-    """The header at the start of a .npy. ValueError if it is none, or of anything else than numbers or text."""
+    """The header at the start of a .npy. ValueError if it is invalid, or not of numbers or text."""
     start = file.read(_LONGEST_HEADER)
     version = start[6:8]
     if not start.startswith(_MAGIC) or version not in (b"\1\0", b"\2\0", b"\3\0"):

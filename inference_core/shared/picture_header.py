@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a picture file says of itself before it is decoded: its kind, its size, and how it is to be turned.
+"""A picture file's header, read without decoding: format, size and orientation.
 
-Standard library only: Blender's side shares this file. Nothing is read beyond the tables that tell.
+Standard library only: Blender's side shares this file. Only the necessary tables are read.
 """
 
 import contextlib
@@ -18,18 +18,18 @@ Kind = Literal["png", "jpeg", "tiff", "webp", "bmp", "exr", "dpx", "cineon"]
 
 UPRIGHT = 1  # EXIF's number
 
-# TIFF's tags, which EXIF shares; where EXIF's own directory is, and in it the focal length on 35 mm film.
+# TIFF's tags, which EXIF shares; the EXIF directory, and in it the 35 mm equivalent focal length.
 _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
 _EXIF_DIRECTORY, _FOCAL_35MM = 34665, 41989
-_MOST_PARTS = 10_000  # chunks, segments or entries before it is damage
+_MOST_PARTS = 10_000  # more chunks, segments or entries mean damage
 _MOST_EXIF_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class PictureHeader:
     """kind: by content, whatever the name. size_px: width, height as stored; of the display window in an EXR.
-    orientation: EXIF's number, 1 to 8; 1 is upright. fills_display: whether an EXR's pixels are just those of
-    its display window. focal_35mm: the lens's focal length as on 35 mm film, millimetres; None if unknown.
+    orientation: EXIF's number, 1 to 8; 1 is upright. fills_display: whether an EXR's pixels are exactly those
+    of its display window. focal_35mm: the lens's 35 mm equivalent focal length, millimetres; None if unknown.
     """
 
     kind: Kind
@@ -46,7 +46,7 @@ class PictureHeader:
 
 
 def read_picture_header(path: Path) -> PictureHeader:
-    """The header of the picture at `path`. FootageError if the file is damaged or no picture of a known kind."""
+    """The header of the picture at `path`. FootageError if the file is damaged or not a picture of a known format."""
     try:
         with path.open("rb") as file:
             header = _header(file)
@@ -193,7 +193,7 @@ def _exr(file: BinaryIO) -> PictureHeader:
 
 @dataclass(frozen=True)
 class _Exif:
-    """What is read of EXIF: the fields of PictureHeader."""
+    """The fields of PictureHeader that EXIF holds."""
 
     orientation: int = UPRIGHT
     focal_35mm: int | None = None
@@ -204,11 +204,11 @@ def _exif(content: bytes) -> _Exif:
     try:
         return _of_tags(file, _tiff_tags(file))
     except (struct.error, ValueError):
-        return _Exif()  # damaged EXIF is no reason not to show the picture
+        return _Exif()  # damaged EXIF does not prevent showing the picture
 
 
 def _of_tags(file: BinaryIO, tags: Mapping[int, int]) -> _Exif:
-    """What the first directory's tags say, and the EXIF directory they point to."""
+    """The first directory's tags, and those of the EXIF directory."""
     orientation = tags.get(_ORIENTATION, UPRIGHT)
     more: Mapping[int, int] = {}
     if _EXIF_DIRECTORY in tags:
@@ -218,8 +218,8 @@ def _of_tags(file: BinaryIO, tags: Mapping[int, int]) -> _Exif:
 
 
 def _tiff_tags(file: BinaryIO, place: int | None = None) -> dict[int, int]:
-    """Whole numbers by tag of the directory at `place`, or of the first one; also of BigTIFF. ValueError if there is
-    no such directory."""
+    """Integers by tag of the directory at `place`, or of the first one; BigTIFF too. ValueError if there is no such
+    directory."""
     order = "<" if _at(file, 0, 2) == b"II" else ">"
     is_big = struct.unpack(f"{order}H", _at(file, 2, 2))[0] == 43
     first = (8, 8, "Q") if is_big else (4, 4, "I")

@@ -2,7 +2,7 @@
 """Which pictures belong together: a folder, a first file, or a pattern (shot_####.png, shot_%04d.png), by their names.
 
 The number of a frame is the group of digits that counts: the last one, unless another has more neighbours
-(shot_0001_v2.png). Standard library only: the core, the panel and the plate ask this one file.
+(shot_0001_v2.png). Standard library only: the core, the panel and the plate all use this file.
 """
 
 import os
@@ -17,15 +17,15 @@ from inference_core.shared.picture_header import read_picture_header
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr", ".webp", ".bmp", ".dpx", ".cin")
 
-# More holes than this are two sequences in one name, or dates taken for numbers.
+# More gaps than this mean two sequences under one name, or dates taken for numbers.
 _MOST_HOLES_A_FILE = 100
 _MOST_ENTRIES = 1_000_000  # of a folder
 
-# Longer ones are no numbers of frames (and do not fit where frames are counted), but part of the name.
+# Longer digit groups are part of the name, not frame numbers (which they would overflow).
 _MOST_DIGITS = 18
-_PADDED = 3  # digits, from which on a lone number is more likely a frame's than a name's
+_PADDED = 3  # with this many digits, a lone number is more likely a frame's than a name's
 
-_WIDEST_STEP = 10  # of a sequence of which only every so-and-so-many-th frame is there
+_WIDEST_STEP = 10  # largest step of a sequence that has only every n-th frame
 
 _DIGITS = re.compile(r"\d+", re.ASCII)
 _PATTERN = re.compile(r"#+|%0?(\d*)d", re.ASCII)
@@ -33,7 +33,7 @@ _PATTERN = re.compile(r"#+|%0?(\d*)d", re.ASCII)
 
 @dataclass(frozen=True)
 class NumberedName:
-    """A picture's name taken apart at one group of digits."""
+    """A picture's name split at one group of digits."""
 
     before: str
     digits: str
@@ -41,7 +41,7 @@ class NumberedName:
 
     @property
     def number(self) -> int:
-        """The number that the digits mean."""
+        """The value of the digits."""
         return int(self.digits)
 
     @property
@@ -51,9 +51,9 @@ class NumberedName:
 
 
 def find_pictures(path: Path) -> Mapping[int, Path]:
-    """The files by number, in order, of the sequence or the still that `path` means; a still without number is 0.
+    """The files by number, in order, of the sequence or still at `path`; a still without number is 0.
 
-    A first file means itself and those that follow it. FootageError if the path means nothing, or too much.
+    A first file stands for itself and those that follow it. FootageError if the path matches nothing, or is ambiguous.
     """
     if is_folder(path):
         files = _folder_files(path)
@@ -72,7 +72,7 @@ def find_pictures(path: Path) -> Mapping[int, Path]:
 
 
 def first_pictures(folder: Path) -> list[Path]:
-    """The first picture of each sequence in the folder, and each still, by name. FootageError: it cannot be read."""
+    """The first picture of each sequence in the folder, and each still, by name. FootageError if it cannot be read."""
     pictures = [file for file in _listing(folder) if is_picture(file)]
     firsts = [file for file in pictures if next(numbered_names(file.name), None) is None]
     for files in _sequences(pictures).values():
@@ -85,12 +85,12 @@ def first_pictures(folder: Path) -> list[Path]:
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether the name is a pattern (#### or %04d) and no file of that name."""
+    """Whether the name is a pattern (#### or %04d) and not a file."""
     return _PATTERN.search(path.name) is not None and not os.path.lexists(path)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder of that name; not where no file can have the name."""
+    """Whether there is a folder of that name; False for impossible names."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -98,12 +98,12 @@ def is_folder(path: Path) -> bool:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the name is that of a picture rather than of a movie."""
+    """Whether the name is a picture's rather than a movie's."""
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 def numbered_names(name: str) -> Iterator[NumberedName]:
-    """The ways to take a picture's name apart, the likeliest (the last group of digits) first."""
+    """The ways to split a picture's name, the likeliest (the last group of digits) first."""
     stem = Path(name).stem
     for match in reversed(list(_DIGITS.finditer(stem))):
         if len(match[0]) <= _MOST_DIGITS:
@@ -141,7 +141,7 @@ def _sequences(pictures: list[Path]) -> dict[tuple[str, str], dict[int, Path]]:
         if names:
             name = max(
                 names, key=lambda item: len(series[item.series])
-            )  # the first, so the last digits, of equals
+            )  # the first of equals, which has the last digits
             chosen.setdefault(name.series, {})[name.number] = picture
     return chosen
 
@@ -167,7 +167,7 @@ def _pattern_files(pattern: Path) -> dict[int, Path]:
 
 
 def _files_from_first(path: Path) -> dict[int, Path]:
-    """The file and those that follow it, where they make a sequence; else the file as a still."""
+    """The file and those that follow it, if they form a sequence; else the file as a still."""
     names = list(numbered_names(path.name))
     if not names:
         return {0: path}
@@ -179,7 +179,7 @@ def _files_from_first(path: Path) -> dict[int, Path]:
 
 
 def _following(first: Path, name: NumberedName, others: list[Path]) -> dict[int, Path]:
-    """The first file and its followers by number; of two with one number (1, 01) the one that is padded alike."""
+    """The first file and its followers by number; of two with equal numbers (1, 01), the one with the same padding."""
     found = {name.number: first}
     for file in others:
         digits = file.name.removeprefix(name.before).removesuffix(name.after)
@@ -192,8 +192,8 @@ def _following(first: Path, name: NumberedName, others: list[Path]) -> dict[int,
 
 
 def _is_sequence(name: NumberedName, files: Mapping[int, Path]) -> bool:
-    """face1.jpg beside face5.jpg is a still, and so is a photograph before others that are not one shot with it;
-    frames 1, 2, 4, 5 are a sequence with a hole, frames 1, 3, 5 one of every other frame.
+    """face1.jpg beside face5.jpg is a still, and so is a photograph before others that are not of the same shot;
+    frames 1, 2, 4, 5 are a sequence with a gap, frames 1, 3, 5 one with every other frame.
     """
     numbers = sorted(files)
     if len(numbers) == 1:
@@ -211,11 +211,11 @@ def _are_alike(first: Path, second: Path) -> bool:
     try:
         return read_picture_header(first).shown_px == read_picture_header(second).shown_px
     except FootageError:
-        return True  # which of them is damaged is for the reader of the pictures to say
+        return True  # the picture reader will say which one is damaged
 
 
 def _listing(folder: Path) -> list[Path]:
-    """The folder's files by name, without hidden ones and what macOS leaves beside files (._shot_0001.png)."""
+    """The folder's files by name, without hidden ones and macOS's companions (._shot_0001.png)."""
     names: list[str] = []
     try:
         with os.scandir(folder) as entries:
@@ -233,7 +233,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
     except OSError:
-        return False  # a link that leads in a circle
+        return False  # a circular link
 
 
 def _own_number(path: Path) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Quaternions w x y z in numpy, any leading axes; what the take, the smoothing and Blender's side share.
+"""Quaternions w x y z in numpy with any leading axes, for the take, the smoothing and the add-on.
 
 Standard library and numpy only: Blender's side shares this file.
 """
@@ -92,7 +92,7 @@ def angle_between(first: Array, second: Array) -> Array:
 
 
 def slerp(first: Array, second: Array, fraction: Array | float) -> Array:
-    """Unit quaternions (..., 4) on the shortest turn from `first` (fraction 0) to `second` (1); fraction (...,)."""
+    """Unit quaternions (..., 4) on the shortest rotation from `first` (fraction 0) to `second` (1); fraction (...,)."""
     turn = log(multiply(conjugate(first), second))
     return multiply(first, exp(turn * np.asarray(fraction, first.dtype)[..., None]))
 
@@ -106,7 +106,7 @@ def continuous(quaternions: Array, axis: int = 0) -> Array:
     series = np.moveaxis(quaternions, axis, 0)
     if len(series) == 0:
         return quaternions.copy()
-    # The sign of a row is the product of all turns of sign before it; absent rows turn none.
+    # The sign of a row is the product of all sign changes before it; absent rows change none.
     rows = np.arange(len(series)).reshape(-1, *[1] * (series.ndim - 2))
     known = np.maximum.accumulate(np.where(np.isnan(series).any(-1), 0, rows))[:-1]
     before = np.take_along_axis(series, known[..., None], 0)

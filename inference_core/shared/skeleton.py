@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two joint orders and the map between them: MANO's 16 joints and the field's 21.
+"""The two joint orders and the map between them: MANO's 16 joints and the usual 21.
 
 Standard library and numpy only: Blender's side shares this file.
 """

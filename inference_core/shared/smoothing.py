@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Smoothing without lag of positions and rotations, fast enough to follow a slider.
+"""Smoothing of positions and rotations without lag, fast enough to follow a slider.
 
-Around each frame a parabola is fitted to the motion under a Gaussian window in time and read in its middle.
-Unlike a plain average that keeps what is truly curved, such as the peak of an accent, and it takes uneven
-frame times as they are. Absent (NaN) stretches stay absent and nothing is smoothed across them.
+At each frame, a parabola is fitted to the motion under a Gaussian window in time and evaluated at its centre.
+Unlike a plain average, this preserves curvature, such as the peak of an accent, and handles uneven
+frame times. Absent (NaN) stretches stay absent and nothing is smoothed across them.
 
 Standard library and numpy only: Blender's side shares this file.
 """
@@ -18,8 +18,8 @@ from inference_core.shared.quaternions import normalized
 FULL_WINDOW_S = 0.25
 
 _REACH = 3.0  # in standard deviations
-_MOST_TAPS = 180  # a side; bounds the cost at extreme frame rates
-# Keeps the fit defined where fewer than three frames are at hand; far below any effect elsewhere.
+_MOST_TAPS = 180  # on each side; bounds the cost at extreme frame rates
+# Keeps the fit defined with fewer than three frames; negligible elsewhere.
 _RIDGE = 1e-5
 
 Floats = NDArray[np.floating]
@@ -35,8 +35,8 @@ def smooth_positions(positions: Floats, time_s: Floats, strength: float) -> Floa
 def smooth_rotations(wxyz: Floats, time_s: Floats, strength: float) -> Floats:
     """Smoothed unit quaternions (T, ..., 4), signs continuous in time; strength 0..1, where 0 changes nothing.
 
-    Averages are taken of quaternions of one sign and put back to unit length (Markley et al. 2007), which
-    commutes with turning the camera or the rest pose.
+    Quaternions of consistent sign are averaged and normalised (Markley et al. 2007), which commutes with
+    rotating the camera or the rest pose.
     """
     if strength <= 0 or len(time_s) < 3:
         return wxyz.copy()
@@ -53,7 +53,7 @@ def _one_sign(wxyz: Floats) -> Floats:
 def _filtered(values: Floats, time_s: NDArray[np.float64], strength: float) -> Floats:
     series = values.reshape(len(values), -1, values.shape[-1])
     known = ~np.isnan(series).any(-1)
-    # Joints of one hand come and go together: one set of weights serves them all.
+    # Joints of one hand appear and disappear together, so they share weights.
     masks, group = np.unique(known, axis=1, return_inverse=True)
     weights = _weights(time_s, masks, FULL_WINDOW_S * min(strength, 1.0) ** 2)
     group = group.reshape(-1)
@@ -68,7 +68,7 @@ def _filtered(values: Floats, time_s: NDArray[np.float64], strength: float) -> F
 
 
 def _weights(time_s: NDArray[np.float64], known: NDArray[np.bool_], window_s: float) -> NDArray[np.float64]:
-    """(2 K + 1, T, G): what each of the frames t - K .. t + K counts for the fit's middle at t, adding up to 1."""
+    """(2 K + 1, T, G): the weights of frames t - K .. t + K in the fit's value at t, which sum to 1."""
     count = len(time_s)
     spacing_s = float(np.median(np.diff(time_s)))
     reach = int(np.clip(np.ceil(_REACH * window_s / spacing_s), 1, min(count - 1, _MOST_TAPS)))

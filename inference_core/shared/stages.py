@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stages of a capture that report progress, in the order in which they run, with their labels for people."""
+"""The stages of a capture that report progress, in running order, with their labels for users."""
 
 from typing import Final
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What differs between Linux, macOS and Windows, in one place. Standard library only."""
+"""The differences between Linux, macOS and Windows, in one place. Standard library only."""
 
 import os
 import signal
@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 from typing import IO
 
-# Windows' locks keep others from the bytes themselves; nothing is ever written there.
+# On Windows, locks block access to the bytes themselves; nothing is ever written there.
 _LOCKED_BYTE = 1 << 40
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def try_lock(file: IO[bytes]) -> bool:
-    """Whether the open file is now this process's alone, until it is closed or the process ends, however it ends.
+    """Whether this process now holds the open file's lock, until it closes the file or ends in any way.
 
-    Raises OSError if the file system knows no locks.
+    Raises OSError if the file system does not support locks.
     """
     if sys.platform == "win32":
         import msvcrt
@@ -36,7 +36,7 @@ def try_lock(file: IO[bytes]) -> bool:
 
 
 def is_still_at(file: IO[bytes], path: Path) -> bool:
-    """Whether `path` names the open file, and not another one that took its place, or none."""
+    """Whether `path` is still the open file, not deleted or replaced."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -44,14 +44,14 @@ def is_still_at(file: IO[bytes], path: Path) -> bool:
 
 
 def release_before_rename(file: IO[bytes]) -> None:
-    """Close the file where the system lets no open one be renamed or deleted."""
+    """Close the file on systems that cannot rename or delete open files."""
     if sys.platform == "win32":
         file.close()
 
 
 def die_with_parent() -> None:
-    """From now on the process ends when the one that started it does, however busy it is. Linux only; others have
-    closed pipes to go by.
+    """End this process when its parent ends, however busy it is. Linux only; elsewhere the process relies on closed
+    pipes.
     """
     if sys.platform == "linux":
         import ctypes
@@ -60,8 +60,8 @@ def die_with_parent() -> None:
 
 
 def open_standard_streams() -> None:
-    """Give a process that was started without stdin, stdout or stderr empty ones: else the next file that is opened
-    takes the number, and whatever a library prints goes into it.
+    """Open missing stdin, stdout or stderr on the null device: otherwise the next opened file gets their number, and
+    a library's output goes into it.
     """
     for number in (0, 1, 2):
         try:
@@ -71,7 +71,7 @@ def open_standard_streams() -> None:
 
 
 def available_memory() -> int:
-    """Bytes of memory that programs can still have; 4 GiB where the system does not say."""
+    """Bytes of available memory; 4 GiB if the system does not say."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):

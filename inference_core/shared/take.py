@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The take: what a shot came to, on disk, as one versioned .npz without pickle (docs/take_format.md).
+"""The take: the result of a shot, stored as one versioned .npz without pickle (docs/take_format.md).
 
 Standard library and numpy only: Blender's side shares this file.
 """
@@ -32,7 +32,7 @@ from inference_core.shared.whole_file import whole_file
 
 _FORMAT_KEY, _VERSION_KEY, _META_KEY = "format", "version", "meta"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal takes are equal bytes
-_LARGEST_META = 4 << 20  # bytes, at four a letter
+_LARGEST_META = 4 << 20  # bytes, at four per character
 # Bytes of all arrays together: an hour at 30 frames a second. Longer takes need DUOHAND_LARGEST_TAKE_MB.
 _LARGEST_TAKE_MB = 420
 _LARGEST_SETTING = "DUOHAND_LARGEST_TAKE_MB"
@@ -56,7 +56,7 @@ class Take:
     in the rest frame or None, uvs (2, F, 3, 2) per face corner or None.
     pose_confidence, distance_confidence (T, 2), contact (T,): calibrated probabilities, or None (docs/take_format.md).
     arms_cam_m (T, 2, 2, 3): shoulder and elbow, NaN where unknown; arms_score (T, 2, 2): 0..1, 0 there. Or both None.
-    evidence_...: what the solve was given, or None (docs/take_format.md): for a range to be solved again.
+    evidence_...: the solve's evidence, or None (docs/take_format.md), for solving a range again.
     meta: JSON values (footage, hand model and its licence, network, settings, versions).
     """
 
@@ -105,7 +105,7 @@ class Take:
 
     @property
     def evidence_bytes(self) -> int:
-        """Size of what is kept for a range to be solved again."""
+        """Size of the evidence for solving a range again."""
         names = (*EVIDENCE_OF_TRACKS, *EVIDENCE_OF_NETWORK)
         return sum(value.nbytes for value in (getattr(self, name) for name in names) if value is not None)
 
@@ -116,7 +116,7 @@ class Take:
 
 
 def part_of_take(take: Take, start: int, stop: int) -> Take:
-    """Rows start up to stop of the take."""
+    """Rows from start up to stop of the take."""
     timed: dict[str, NDArray[Any]] = {}
     for name, spec in ARRAYS.items():
         value = getattr(take, name)
@@ -126,9 +126,9 @@ def part_of_take(take: Take, start: int, stop: int) -> Take:
 
 
 def save_take(take: Take, path: Path | str) -> None:
-    """Write the take to `path`: the whole of it or, with a TakeError, nothing.
+    """Write the take to `path`. If that fails, a TakeError is raised and nothing is written.
 
-    It is checked, written beside its place under another name, flushed to the disk and then renamed.
+    The take is checked, written to a temporary file beside `path`, flushed to disk and then renamed.
     """
     path = Path(path)
     arrays = _arrays_of(take)
@@ -142,7 +142,7 @@ def save_take(take: Take, path: Path | str) -> None:
 
 
 def load_take(path: Path | str) -> Take:
-    """The take at `path`, checked. A TakeError names what is wrong, and the array it is wrong in."""
+    """The take at `path`, checked. A TakeError names the problem and the array."""
     path = Path(path)
     if not path.exists():
         raise TakeError(f"There is no take at {path}. Check the path.")
@@ -161,7 +161,7 @@ def load_take(path: Path | str) -> Take:
 
 
 def check_take(take: Take, where: str = "the take") -> None:
-    """Raise a TakeError that names the array unless shapes, values and rotations are sound."""
+    """Raise a TakeError that names the array unless shapes, values and rotations are valid."""
     values = {name: _as_array(name, getattr(take, name), where) for name in ARRAYS}
     check_shapes({name: value for name, value in values.items() if value is not None}, where)
     typed_arrays(values, where)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the take's format demands: the arrays, their shapes and kinds, and the checks of their values.
+"""The take's format: the arrays, their shapes and types, and the checks of their values.
 
 Standard library and numpy only: Blender's side shares this file.
 """
@@ -18,14 +18,14 @@ from inference_core.shared.skeleton import PARENTS_16
 TAKE_FORMAT = "duohand-take"
 TAKE_VERSION = 1
 
-# A quaternion this far from length 1 is damage, not rounding.
+# A quaternion further from length 1 is damage, not rounding.
 UNIT_TOLERANCE = 1e-3
-_HALF_UNIT_TOLERANCE = 5e-3  # of the ones that are kept as half floats
+_HALF_UNIT_TOLERANCE = 5e-3  # for those stored as half floats
 
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """What the format says of one array: letters in `shape` are sizes that must agree through the file; `low` and
+    """The format of one array: letters in `shape` are sizes that must agree throughout the file; `low` and
     `high` bound its values.
     """
 
@@ -85,7 +85,7 @@ ARRAYS: Mapping[str, ArraySpec] = {
     "evidence_presence": ArraySpec(("T", 2), "f4", 0, 1, optional=True),
 }
 
-# What the solve was given, for a range of the take to be solved again: of the tracks, and of the two-hand network.
+# The solve's evidence, for solving a range again: from the tracks, and from the two-hand network.
 EVIDENCE_OF_TRACKS = ("evidence_present", "evidence_world_m", "evidence_world_scale")
 EVIDENCE_OF_NETWORK = (
     "evidence_rotations_wxyz",
@@ -110,7 +110,7 @@ _MAY_HOLD_NAN = (
     "evidence_offset_m",
 )
 
-# What readers look for in meta: all of it may be missing.
+# Fields of meta that readers use; all are optional.
 _META: Mapping[str, Any] = {
     "footage": dict,
     "camera": dict,
@@ -125,7 +125,7 @@ _META_TEXTS = (("footage", "path"), ("camera", "source"), ("hand_model", "name")
 
 
 class Shaped(Protocol):
-    """What has a shape and a dtype: an array, or its header."""
+    """Anything with a shape and a dtype: an array, or its header."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -135,9 +135,9 @@ class Shaped(Protocol):
 
 
 def check_shapes(arrays: Mapping[str, Shaped], where: str) -> None:
-    """Raise a TakeError that names the array unless all that are wanted are there, of the right kind and shape.
+    """Raise a TakeError that names the array unless all required ones exist with the right type and shape.
 
-    Nothing but shape and dtype is looked at: an array's header will do.
+    Only shapes and dtypes are used, so headers are sufficient.
     """
     sizes: dict[str, int] = {}
     for name, spec in ARRAYS.items():
@@ -157,9 +157,9 @@ def check_shapes(arrays: Mapping[str, Shaped], where: str) -> None:
 
 
 def typed_arrays(values: Mapping[str, NDArray[Any] | None], where: str) -> dict[str, Any]:
-    """The arrays in the format's types, fps as a number, once their values have been found sound.
+    """The arrays in the format's types, fps as a number, after checking their values.
 
-    values: of sound shapes (check_shapes); optional ones may be None. Raises a TakeError that names the array.
+    values: of valid shapes (check_shapes); optional ones may be None. Raises a TakeError that names the array.
     """
     typed = {name: None if value is None else _typed(name, value, where) for name, value in values.items()}
     arrays = {name: value for name, value in typed.items() if value is not None}
@@ -173,7 +173,7 @@ def typed_arrays(values: Mapping[str, NDArray[Any] | None], where: str) -> dict[
 
 
 def check_meta(meta: Mapping[str, Any]) -> None:
-    """ValueError if something that readers look for in `meta` is of another kind than they expect."""
+    """ValueError if a field of `meta` that readers use has the wrong type."""
     for name, kinds in _META.items():
         if not isinstance(meta.get(name), kinds | None):
             raise ValueError(f"{name} is of another kind than it should be")
@@ -185,7 +185,7 @@ def check_meta(meta: Mapping[str, Any]) -> None:
 
 
 def _typed(name: str, value: NDArray[Any], where: str) -> NDArray[Any]:
-    """The array in the format's type, its values within the format's bounds: NaN is none of them."""
+    """The array in the format's type, its values checked against the format's bounds; NaN is outside."""
     spec = ARRAYS[name]
     if value.dtype.kind == "f" and name not in _MAY_HOLD_NAN and not np.isfinite(value).all():
         raise TakeError(f"{where}: {name} holds values that are not finite{_first(~np.isfinite(value))}.")
@@ -309,7 +309,7 @@ def _check_mesh(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
 
 
 def _first(mask: NDArray[np.bool_]) -> str:
-    """Where the mask first holds, in words."""
+    """A description of the first place where the mask is True."""
     if mask.ndim == 0 or not mask.any():
         return ""
     index = tuple(int(i) for i in np.argwhere(mask)[0])

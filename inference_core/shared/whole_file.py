@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that appear whole or not at all, and never in the place of what they were made from.
+"""Files that are written completely or not at all, and never over their own inputs.
 
 Standard library only: Blender's side shares this file.
 """
@@ -16,15 +16,15 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.system import is_still_at, release_before_rename, try_lock
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
-_NAME_LENGTH = 60  # of 255 bytes that a name may have, at up to four a letter
+_NAME_LENGTH = 60  # of the 255 bytes that a name may have, at up to four per character
 
 
 @contextmanager
 def whole_file(path: Path) -> Generator[Path]:
-    """The name of an empty file beside `path`, to be written; it takes path's place at the end, and is gone where
-    an error comes instead.
+    """A context with the name of an empty file beside `path`, which replaces `path` at the end and is deleted on
+    an error.
 
-    Its mode is the umask's. What killed runs left of the same file is cleared. OSErrors pass as they are.
+    Its mode follows the umask. Leftovers of killed runs for the same file are deleted. OSErrors are passed on.
     """
     clear_left_over(path)
     temporary, held = _new_temporary(path)
@@ -43,7 +43,7 @@ def whole_file(path: Path) -> Generator[Path]:
 
 
 def clear_left_over(path: Path) -> None:
-    """Delete what runs that were killed left beside `path` on their way to it. Those that still write hold a lock."""
+    """Delete the temporary files that killed runs left beside `path`. Running writers hold a lock on theirs."""
     for beside in _files_beside(path):
         found = _TEMPORARY.fullmatch(beside.name)
         if found is not None and found["name"] == _shortened(path.name):
@@ -51,12 +51,12 @@ def clear_left_over(path: Path) -> None:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of this name is one on its way to its place."""
+    """Whether this is the name of such a temporary file."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def check_name(path: Path, suffixes: tuple[str, ...], what: str) -> None:
-    """RequestError unless `path` is a name that a file of one of these suffixes can have."""
+    """RequestError unless `path` is a valid file name with one of these suffixes."""
     try:
         fits = path.suffix.lower() in suffixes and not path.is_dir()
     except (OSError, ValueError) as error:
@@ -66,7 +66,7 @@ def check_name(path: Path, suffixes: tuple[str, ...], what: str) -> None:
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """RequestError if an output is an input, by its name or by way of links of whatever kind."""
+    """RequestError if an output is also an input, by name or through any kind of link."""
     known = {key: path for path in inputs for key in _identities(path)}
     for output in outputs:
         for key in _identities(output):
@@ -92,7 +92,7 @@ def _new_temporary(path: Path) -> tuple[Path, IO[bytes]]:
         try:
             try_lock(held)
         except OSError:
-            return temporary, held  # a file system without locks: nobody takes it for left over there either
+            return temporary, held  # a file system without locks, where leftovers are not cleaned up either
         if is_still_at(held, temporary):
             return temporary, held
         held.close()
