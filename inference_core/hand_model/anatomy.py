@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How each finger joint may turn: axes read off the rest skeleton, limits, and a frame for landmark offsets.
+"""How each finger joint can rotate: axes derived from the rest skeleton, limits, and a frame for landmark offsets.
 
-Nothing here belongs to one model: any hand in MANO's schema, flat at rest, gets its axes from its own joints.
+Nothing here is specific to one model: any hand in MANO's schema, flat at rest, gets its axes from its own joints.
 """
 
 import math
@@ -22,7 +22,7 @@ _TIP_ORDER = (1, 2, 4, 3, 0)  # tips come thumb to pinky, MANO's fingers index, 
 
 # Degrees from the flat pose, lowest and highest, of the rotation vector's parts along flexion, spread,
 # twist. Usual active ranges of healthy adults, rounded, with
-# some passive reserve, for footage shows hands that press on things. Spread is positive towards the thumb.
+# some passive reserve, because footage shows hands that press on things. Spread is positive towards the thumb.
 _LIMITS_DEG: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "index_01": ((-30, 95), (-20, 25), (-12, 12)),
     "middle_01": ((-30, 95), (-18, 18), (-10, 10)),

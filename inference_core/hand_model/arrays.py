@@ -12,7 +12,7 @@ from inference_core.shared.skeleton import PARENTS_16
 
 SHAPES, JOINTS, FINGER_JOINTS = 10, 16, 15
 POSE_FEATURES = FINGER_JOINTS * 9
-_LARGEST = 1e6  # of any number in a hand model: indices and metres
+_LARGEST = 1e6  # largest magnitude of any number in a hand model: indices and metres
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class HandArrays:
 
 
 def checked(arrays: HandArrays, source: str) -> HandArrays:
-    """The same arrays, once their shapes, numbers and indices have been found sound.
+    """The same arrays, after checking their shapes, values and indices.
 
-    Raises HandModelError naming `source` and the first array that is not.
+    Raises HandModelError naming `source` and the first invalid array.
     """
     vertices = len(arrays.template_m) if np.ndim(arrays.template_m) else 0
     faces = len(arrays.faces) if np.ndim(arrays.faces) else 0

@@ -3,7 +3,7 @@
 
 The maths is MANO's (Romero et al. 2017): a shaped template, joints regressed from it, pose correctives,
 linear blend skinning. Both sides are one axis S (left, right); the five fingers are three levels of one forward
-kinematics; and vertices are skinned only when somebody asks for them.
+kinematics; and vertices are skinned only on demand.
 """
 
 from dataclasses import dataclass, replace
@@ -117,7 +117,7 @@ class _Tips:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ShapedHands:
-    """Two hands at rest with a shape of their own; betas (..., S, 10)."""
+    """Two hands at rest, each with its own shape; betas (..., S, 10)."""
 
     model: HandModel
     betas: Tensor
@@ -156,7 +156,7 @@ class ShapedHands:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PosedHands:
-    """Two hands in a pose, computed when first asked for. Fields: see ShapedHands.with_pose."""
+    """Two hands in a pose, computed on first access. Fields: see ShapedHands.with_pose."""
 
     shaped: ShapedHands
     rotations: Tensor
@@ -174,7 +174,7 @@ class PosedHands:
 
     @cached_property
     def joints21_m(self) -> Tensor:
-        """(..., S, 21, 3) joints and fingertips (vertices of the skin) in the field's order."""
+        """(..., S, 21, 3) joints and fingertips (vertices of the skin) in the usual order."""
         return _picked(torch.cat([self.joints16_m, self.tips_m], -2), JOINTS_21_FROM_16_AND_TIPS, -2)
 
     @cached_property
@@ -308,7 +308,7 @@ def _turn(matrices: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _picked(values: Tensor, numbers: NDArray[np.integer], axis: int) -> Tensor:
-    """values[numbers] along an axis; index_select, for its gradient is twice as fast as fancy indexing's."""
+    """values[numbers] along an axis; by index_select, whose gradient is twice as fast as fancy indexing's."""
     return values.index_select(axis, torch.tensor(numbers, device=values.device))
 
 

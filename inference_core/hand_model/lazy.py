@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A property computed when first asked for and kept, on frozen records too.
+"""A property computed on first access and cached, on frozen records too.
 
-As functools.cached_property, without its lock (Python 3.11), which torch.compile cannot trace.
+Like functools.cached_property, without its lock (Python 3.11), which torch.compile cannot trace.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hand models that can be used: the open hand that ships here, or a user's own MANO files."""
+"""The available hand models: the bundled open hand, or a user's own MANO files."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -24,7 +24,7 @@ def load_hand_model(
     tip_vertices: Sequence[int] | Sequence[Sequence[int]] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> HandModel:
-    """The user's MANO hands when `mano` names their folder or zip, else the open hand.
+    """The user's MANO hands if `mano` names their folder or zip, else the open hand.
 
     tip_vertices, for MANO: five vertex numbers, thumb to pinky, for both sides, or five for the left and
     five for the right; None takes smplx's. Raises HandModelError.

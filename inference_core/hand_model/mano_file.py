@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """MANO's own files as a user has them: a folder or the official zip with MANO_LEFT.pkl and MANO_RIGHT.pkl.
 
-The files are the user's, under MANO's licence; nothing of them is kept. Layout: a Python 2 pickle, protocol
+The files are the user's, under MANO's licence; no part of them is stored. Layout: a Python 2 pickle, protocol
 2, whose shapedirs is a chumpy selection and whose J_regressor is a sparse matrix; see mano_pickle for how
 it is read.
 """
@@ -36,7 +36,7 @@ def read_mano(
     """Left and right hand of the MANO files in a folder, in the official zip, or beside one of the two files.
 
     tip_vertices: five vertex numbers, thumb to pinky, or five for each side; None takes smplx's. The left
-    shape directions are mended where the file has MANO v1.2's slip (they equal the right ones, x not
+    shape directions are corrected if the file has MANO v1.2's error (they equal the right ones, x not
     mirrored). Raises HandModelError.
     """
     tips = _tips_of_sides(tip_vertices)

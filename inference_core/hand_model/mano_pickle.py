@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What MANO's pickles hold, as plain arrays: numpy's own, SciPy's sparse ones, and chumpy's wrapped ones.
+"""The arrays in MANO's pickles as plain ones: numpy's own, SciPy's sparse and chumpy's wrapped arrays.
 
-The pickle is read by instructions of our own (runtime.inert_pickle); neither numpy, SciPy nor chumpy sees a byte of
+The pickle is read by our own interpreter (runtime.inert_pickle); neither numpy, SciPy nor chumpy sees a byte of
 the file until the stand-ins' plain numbers have been checked here.
 """
 
@@ -21,7 +21,7 @@ from inference_core.runtime.inert_pickle import (
 from inference_core.shared.errors import HandModelError
 
 _NUMBER_TYPES = frozenset({"f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"})
-_MOST_NUMBERS = 1 << 22  # in one array; a hand's largest holds a third of a million
+_MOST_NUMBERS = 1 << 22  # entries in one array; a hand's largest has a third of a million
 _DEEPEST = 4
 _FAULTS = (LookupError, ValueError, TypeError, OverflowError, MemoryError, AttributeError)
 
@@ -78,8 +78,8 @@ class InertPickle:
 def read_inert(data: bytes, source: str) -> InertPickle:
     """The dictionary that a hand model's pickle holds; `source` names the file in errors.
 
-    Raises HandModelError when the bytes are no pickle, are truncated, or name anything that a hand model
-    has no use for; nothing of it has run then.
+    Raises HandModelError if the bytes are not a pickle, are truncated, or name anything that a hand model
+    does not need; nothing in it is executed.
     """
     try:
         values = read_inert_pickle(data, _KNOWN)

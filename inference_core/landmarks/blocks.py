@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Of the five levels of the landmark networks' trunk.
+# Blocks, kernels and strides of the five levels of the landmark networks' trunk.
 _COUNTS, _KERNELS, _STRIDES = (2, 2, 3, 3, 4), (3, 5, 3, 5, 5), (2, 2, 2, 1, 2)
 
 
@@ -30,7 +30,7 @@ class SameConv(nn.Module):
 
 
 def depthwise(channels: int, kernel: int, stride: int = 1, even: bool = False) -> SameConv:
-    """One filter a channel."""
+    """A depthwise convolution: one filter per channel."""
     return SameConv(channels, channels, kernel, stride, groups=channels, even=even)
 
 
@@ -54,8 +54,8 @@ class InvertedResidual(nn.Module):
 
 
 def trunk_blocks(*widths: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Outputs, expansion, kernel and stride of each inverted residual of the landmark networks' trunk, whose five
-    levels are so wide.
+    """Outputs, expansion, kernel and stride of each inverted residual of the landmark networks' trunk, by the
+    widths of its five levels.
     """
     levels = zip(widths, _COUNTS, _KERNELS, _STRIDES, strict=True)
     blocks = [
@@ -68,7 +68,7 @@ def trunk_blocks(*widths: int) -> tuple[tuple[int, int, int, int], ...]:
 
 
 class BlazeBlock(nn.Module):
-    """BlazePalm's block: a 5x5 filter a channel, a mix of the channels, a shortcut, a PReLU.
+    """BlazePalm's block: a depthwise 5x5 filter, a pointwise mix, a shortcut, a PReLU.
 
     At stride 2 the shortcut is pooled; where the block widens, it is padded with empty channels.
     """
@@ -104,5 +104,5 @@ class Upsample(nn.Module):
 
 
 def rows(x: Tensor, width: int) -> Tensor:
-    """(B, A * width, H, W) as (B, H * W * A, width): one row an anchor, in TFLite's order."""
+    """(B, A * width, H, W) as (B, H * W * A, width): one row per anchor, in TFLite's order."""
     return torch.flatten(x.permute(0, 2, 3, 1), 1).unflatten(1, (-1, width))

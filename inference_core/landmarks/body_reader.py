@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bodies in whole frames: the plainest person of each, by their shoulders, elbows and wrists."""
+"""Bodies in whole frames: the clearest person in each, with shoulders, elbows and wrists."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Arms:
-    """The arms of one person in N pictures: left and right; shoulder, elbow, wrist. NaN and score 0 where no person is.
+    """The arms of one person in N pictures: left and right; shoulder, elbow, wrist. NaN and score 0 without a person.
 
     points_px (N, S, 3, 2): in pixels of the frame, also where they lie outside. world_m (N, S, 3, 3): about the middle
     of the hips, camera axes. score (N, S, 3): 0..1, how likely each is in the picture and visible.
@@ -37,7 +37,7 @@ class Arms:
 
 
 def find_arms(images: Sequence[NDArray[np.uint8]], networks: PoseNetworks) -> Arms:
-    """The arms of the person most surely found in each RGB image (H, W, 3)."""
+    """The arms of the person with the highest score in each RGB image (H, W, 3)."""
     found = Arms(
         np.full((len(images), 2, 3, 2), np.nan),
         np.full((len(images), 2, 3, 3), np.nan),

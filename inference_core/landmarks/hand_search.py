@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands of which no palm shows, found by the landmark network alone.
+"""Hands without a visible palm, found by the landmark network alone.
 
 Two hands that clasp or lie palm on palm hide what the palm detector looks for, yet the landmark network reads them well
 where it is pointed. So it looks everywhere: squares are laid over the picture or about a hand that is known, the

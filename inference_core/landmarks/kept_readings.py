@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The landmark head with a memory: a hand crop that was read to tell its side is not read again for its landmarks."""
+"""The landmark head with a cache: a crop that was read for its handedness is not read again for its landmarks."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _Key = tuple[int, int, bytes]
 
 
 class KeptReadings:
-    """A head, and what it has read in this run."""
+    """A head, and its readings in this run."""
 
     def __init__(self, head: HeadWithLandmarks) -> None:
         self._head = head
@@ -28,7 +28,7 @@ class KeptReadings:
     ) -> RefinedLandmarks:
         """How the head reads crop n (4,) of frame n, which has a picture, as a hand of side n; N > 0.
 
-        keep: for one who comes later. A reading that is kept is given out once.
+        keep: cache the reading for a later caller. A cached reading is returned once.
         """
         keys: list[_Key] = [
             (frame.index, int(side), crop.tobytes())

@@ -35,7 +35,7 @@ _EARLIER_FILE = "hand_lifter.safetensors"
 _HIDDEN = 512
 _DROPOUT = 0.2
 _BATCH = 64
-# An expected error of a landmark, of the crop's half side, at which it counts half.
+# The expected error, as a share of half the crop's side, at which a landmark's trust is one half.
 _HALF_TRUSTED = 0.1
 
 
@@ -94,7 +94,7 @@ class LandmarkHead(nn.Module):
         )
 
     def start_from(self, network: LandmarkNetwork) -> None:
-        """Takes the landmark network's weights; the correction starts at nothing."""
+        """Load the landmark network's weights; the correction starts at zero."""
         own, theirs = self.state_dict(), network.state_dict()
         for key in own:
             # The blocks keep their numbers.
@@ -145,7 +145,7 @@ def stored_head(
 
 
 class _HeadGraph(nn.Module):
-    """A head whose answer is the tensors of RefinedLandmarks."""
+    """A head that returns RefinedLandmarks as a tuple of tensors."""
 
     def __init__(self, head: LandmarkHead) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ def load_head(path: Path) -> LandmarkHead:
 def read_hand_crops(
     features: Tensor, crops: Floats, sides: Sides, head: HeadCall
 ) -> tuple[Floats, Floats, Floats]:
-    """How the head reads N hand crops (N, 4) of hands of `sides` (N,), from their features (N, 112, 14, 14).
+    """The head's readings of N hand crops (N, 4) of hands of `sides` (N,), from their features (N, 112, 14, 14).
 
     Landmarks (N, 21, 2) in frame pixels; world landmarks (N, 21, 3) about the hand's centre in the axes of the line of
     sight; how far each landmark is trusted (N, 21), 0..1, which falls with its expected error.
@@ -179,7 +179,7 @@ def read_hand_crops(
 
 
 def in_frame(read: RefinedLandmarks, crops: Floats, sides: Sides) -> tuple[Floats, Floats, Floats]:
-    """The same three of what the head has read."""
+    """The same three arrays for given readings."""
     points, world_m, log_sigma = (
         values.double().cpu().numpy() for values in (read.points, read.world_m, read.log_sigma)
     )

@@ -14,13 +14,13 @@ LANDMARKS = 21
 
 _BLOCKS = trunk_blocks(24, 40, 80, 112, 192)
 _STEM, _FIRST, LAST_CHANNELS = 24, 16, 1152
-# The blocks after these see (112, 14, 14) features: what is where in the crop, not yet whose hand in which pose.
+# The blocks after these see (112, 14, 14) features: local detail, not yet the hand's side or pose.
 _EARLY_BLOCKS = 10
 FEATURES = (112, 14, 14)
 
 
 class LandmarkOutput(NamedTuple):
-    """What the network says of a batch of crops.
+    """The network's output for a batch of crops.
 
     points (B, 21, 3): x, y in crop pixels, z on the same scale with the wrist near 0.
     presence (B,): 0..1. right (B,): 0..1, near 1 for a right hand in plain, unmirrored footage.
@@ -58,7 +58,7 @@ class LandmarkNetwork(nn.Module):
         return self.read(self.early_features(crops))
 
     def early_features(self, crops: Tensor) -> Tensor:
-        """(B, 112, 14, 14): what the later blocks read."""
+        """(B, 112, 14, 14): the input of the later blocks."""
         return self.blocks[:_EARLY_BLOCKS](self._first_features(crops))
 
     def pyramid(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -69,7 +69,7 @@ class LandmarkNetwork(nn.Module):
         return at_4, at_8, at_16, self.late_blocks(at_16)
 
     def read(self, features: Tensor) -> LandmarkOutput:
-        """What early features (B, 112, 14, 14) say."""
+        """The output for early features (B, 112, 14, 14)."""
         x = self.late_blocks(features)
         x = F.relu6(self.last_expand(x), inplace=True)
         x = F.relu6(self.last_filter(x), inplace=True)

@@ -51,9 +51,9 @@ def detect_palms(
 def detect_palms_closer(
     images: Sequence[NDArray[np.uint8]], networks: LandmarkNetworks, min_score: float = 0.5
 ) -> list[Palms]:
-    """The palms of each RGB image (H, W, 3), sought in overlapping squares smaller than the image.
+    """The palms of each RGB image (H, W, 3), detected in overlapping squares smaller than the image.
 
-    Finds small and faint palms that the look at the whole frame misses, at the cost of several such crops.
+    Finds small and faint palms that detection in the whole frame misses, at several times the cost.
     """
     found: list[Palms] = []
     for image in images:
@@ -72,7 +72,7 @@ def detect_palms_closer(
 
 
 def _moved(x: int, y: int) -> Floats:
-    """What moves a palm's centre and key points (VALUES,) by x and y, not its size."""
+    """An offset (VALUES,) that moves a palm's centre and key points by x and y, but not its size."""
     return np.array([x, y, 0, 0, *[x, y] * ((VALUES - 4) // 2)], np.float64)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The networks of MediaPipe Pose ("pose_detection" and "pose_landmark_full" of the mediapipe 0.10.21 wheel).
 
-The landmark network's heat maps and its segmentation are left out: a limb's place to some per cent is enough here.
+The landmark network's heat maps and segmentation are left out: a limb's position to a few per cent is enough here.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Weights that are mostly zeros, stored without them: MediaPipe's person detector is three quarters zeros.
+"""Sparse storage for weights that are mostly zeros: MediaPipe's person detector is three quarters zeros.
 
-In place of NAME stand NAME:values (K,), the entries that are not zero in their order; NAME:places, one bit an entry in
-packed bytes; and NAME:shape.
+NAME is replaced by NAME:values (K,), the non-zero entries in order; NAME:places, one bit per entry in packed bytes; and
+NAME:shape.
 """
 
 import math

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The landmark networks with their weights, which lie in the safetensors files beside this one."""
+"""The landmark networks with their weights, from the safetensors files in this folder."""
 
 import hashlib
 from collections.abc import Callable
@@ -40,7 +40,7 @@ BodyArrays = tuple[Array, Array, Array]
 class LandmarkNetworks:
     """Palm detector and landmark network, ready to run.
 
-    The landmark network runs in two parts, for the landmark head reads the features between them too.
+    The landmark network runs in two parts, because the landmark head also reads the features between them.
     """
 
     palm: Run
@@ -62,7 +62,7 @@ class LandmarkNetworks:
         return self.early(torch.from_numpy(pictures))[0]
 
     def read(self, features: Tensor) -> LandmarkOutput:
-        """What early features (B, 112, 14, 14) say."""
+        """The output for early features (B, 112, 14, 14)."""
         return LandmarkOutput(*self.late(features))
 
 
@@ -85,7 +85,7 @@ class PoseNetworks:
 
 
 class _OfPictures(nn.Module):
-    """A network of RGB pictures (B, N, N, 3) uint8, which are taken to 0..1, or -1..1 where they are centred."""
+    """A network of RGB pictures (B, N, N, 3) uint8, which are scaled to 0..1, or to -1..1 if centred."""
 
     def __init__(self, network: nn.Module, centred: bool = False) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ def _loaded(network: Network, file: Path) -> Network:
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Load a safetensors file into the network; WeightsError unless every name and shape is as it should."""
+    """Load a safetensors file into the network; WeightsError unless all names and shapes match."""
     try:
         weights = with_zeros(read_tensors(path))
     except ValueError as error:

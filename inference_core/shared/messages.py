@@ -160,7 +160,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Profile:
-    """Where a run's time went, sent before the last line: seconds for which each of `parts` blocked the run, and seconds
+    """Where a run's time went, sent before the end: seconds for which each of `parts` blocked the run, and seconds
     of background threads; the total wall-clock and processor time; the number of frames.
 
     The rest of the total belongs to no part.

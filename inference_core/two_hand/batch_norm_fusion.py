@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A network for inference only: every batch norm that follows a linear operation becomes part of its weights, and the
-released attention's large convolution is done with fewer multiplications.
+"""A network for inference only: batch norms are fused into the preceding linear operations, and the released
+attention's large convolution uses fewer multiplications.
 
-The arithmetic is that of torch.nn.utils.fusion, which knows neither weights that stand side by side for two hands nor
-the joint graph's convolutions.
+The arithmetic is that of torch.nn.utils.fusion, which supports neither stacked weights for two hands nor the joint
+graph's convolutions.
 """
 
 import copy
