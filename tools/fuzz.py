@@ -12,12 +12,14 @@ import argparse
 import json
 import random
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from inference_core.shared.errors import DuohandError
@@ -26,6 +28,15 @@ _LONGEST_S = 5  # an input
 _MOST_MEMORY = 1 << 30  # beyond what the process has once its libraries are loaded
 _CHANGES = 6
 _NASTY = (b"\xff" * 8, b"\0" * 8, b"9" * 20, b"-1", b"1e999", b"NaN", b"[" * 400, b'"')
+_OPENCV_WRITES = ("png", "jpg", "tiff", "webp", "bmp")
+_CODECS = {
+    "mp4": "libx264",
+    "matroska": "libx264",
+    "avi": "mjpeg",
+    "mpegts": "mpeg2video",
+    "webm": "libvpx",
+    "mov": "mjpeg",
+}
 
 Attempt = Callable[[Path], object]
 
@@ -232,6 +243,150 @@ def _read_name(path: Path) -> None:
     find_pictures(Path(path.read_bytes().decode("utf-8", "surrogateescape").replace("\0", "") or "x"))
 
 
+def _picture(suffix: str) -> bytes:
+    import cv2
+    import numpy as np
+
+    image = np.random.default_rng(0).integers(0, 255, (40, 48, 3), np.uint8)
+    return cv2.imencode(suffix, cv2.GaussianBlur(image, (9, 9), 3))[1].tobytes()
+
+
+def _exr() -> bytes:
+    import numpy as np
+    import OpenEXR
+
+    half = np.linspace(0, 1, 40 * 48 * 3, dtype=np.float16).reshape(40, 48, 3)
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with tempfile.TemporaryDirectory() as folder:
+        with OpenEXR.File(header, {"RGB": half}) as file:
+            file.write(f"{folder}/p.exr")
+        return Path(folder, "p.exr").read_bytes()
+
+
+def _dpx() -> bytes:
+    """A DPX of 10 bits a channel: the parts of its header that are read, and one colour."""
+    header = bytearray(2048)
+    header[:8] = b"SDPX" + (2048).to_bytes(4, "big")
+    header[768:780] = struct.pack(">2H2I", 0, 1, 48, 40)
+    header[800:804] = bytes((50, 2, 2, 10))
+    header[804:812] = struct.pack(">2HI", 1, 0, 2048)
+    header[1628:1636] = struct.pack(">2I", 1, 1)
+    return bytes(header) + struct.pack(">I", 0x5FA7D000) * (48 * 40)
+
+
+def _read_picture(path: Path) -> None:
+    from inference_core.footage.picture import read_picture
+    from inference_core.footage.records import Limits
+
+    read_picture(path, Limits())
+
+
+def _movie(format: str, codec: str) -> bytes:
+    import io
+
+    import av
+    import numpy as np
+
+    file = io.BytesIO()
+    with av.open(file, "w", format=format) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number in range(8):
+            image = np.full((64, 96, 3), 20 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def _read_movie(path: Path) -> None:
+    from inference_core.footage import open_footage
+
+    footage = open_footage(path, warn=lambda text: None)
+    for _ in zip(range(40), footage, strict=False):
+        pass
+
+
+def _manifest() -> bytes:
+    return b"name,footage,fps,smooth,hands,frames\na,a.mp4,24,0.5,left,1:9\nb,b_####.png,25,,both,1001-1100\n"
+
+
+def _json_manifest() -> bytes:
+    return (
+        b'["a.mp4", {"footage": "b.mp4", "fov_deg": 60.0, "intrinsics_px": [1, 2, 3, 4], "network": "none"}]'
+    )
+
+
+def _read_manifest(path: Path) -> None:
+    from inference_core.batch.manifest import read_shots
+
+    data = path.read_bytes()
+    named = path.with_suffix(".json" if data[:1] in b"[{" else ".csv")
+    named.write_bytes(data)
+    try:
+        read_shots([str(named)], path.parent, {}, preview=True)
+    finally:
+        named.unlink()
+
+
+def _corrections() -> bytes:
+    from inference_core.shared.corrections import Correction, corrections_text
+
+    turn = (1.0, 0.0, 0.0, 0.0)
+    return corrections_text(
+        [
+            Correction("touch", 20, 60, left="index", right="thumb"),
+            Correction("box", 1, 2, "left", box_px=(0.0, 0.0, 9.0, 9.0)),
+            Correction(
+                "pose", 3, 4, "left", root_wxyz=turn, pose_wxyz=(turn,) * 15, wrist_cam_m=(0.0, 0.0, 0.5)
+            ),
+        ]
+    ).encode()
+
+
+def _read_corrections(path: Path) -> None:
+    from inference_core.shared.corrections import read_corrections
+
+    read_corrections(path)
+
+
+def _camera_path() -> bytes:
+    pose = [[1, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    return json.dumps({"T_world_cam": [pose, pose, pose]}).encode()
+
+
+def _read_camera_path(path: Path) -> None:
+    from inference_core.geometry.camera import default_camera
+    from inference_core.geometry.camera_path import with_camera_path
+
+    with_camera_path(default_camera((96, 64)), path, range(3))
+
+
+def _piece() -> bytes:
+    """A resume piece, with the name that the reader looks for in front."""
+    import numpy as np
+
+    from inference_core.resume_cache import ResumeCache
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "t.npz")
+        try:
+            with ResumeCache(out, resume=True) as cache:
+                cache.save("detect", {}, {"time_s": np.arange(3.0), "size_px": np.array([4, 5])})
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            return next(out.with_name("t.npz.partial").glob("*.npz")).read_bytes()
+
+
+def _read_piece(path: Path) -> None:
+    from inference_core.resume_cache import ResumeCache
+
+    with ResumeCache(path.with_name("out.npz"), resume=True) as cache:
+        cache.save("detect", {}, {})
+        (piece,) = cache.folder.glob("*.npz")
+        piece.write_bytes(path.read_bytes())
+        cache.load("detect", {})
+
+
 KINDS: dict[str, tuple[Callable[[], bytes], Attempt]] = {
     "takes": (_take, _read_take),
     "cards": (_card, _read_card),
@@ -240,6 +395,17 @@ KINDS: dict[str, tuple[Callable[[], bytes], Attempt]] = {
     "tensors": (_tensors, _read_tensors),
     "messages": (_request, _read_messages),
     "names": (_name, _read_name),
+    **{f"{kind} pictures": (partial(_picture, f".{kind}"), _read_picture) for kind in _OPENCV_WRITES},
+    "exr pictures": (_exr, _read_picture),
+    "dpx pictures": (_dpx, _read_picture),
+    **{
+        f"{format} movies": (partial(_movie, format, codec), _read_movie) for format, codec in _CODECS.items()
+    },
+    "manifests": (_manifest, _read_manifest),
+    "json manifests": (_json_manifest, _read_manifest),
+    "corrections": (_corrections, _read_corrections),
+    "camera paths": (_camera_path, _read_camera_path),
+    "pieces": (_piece, _read_piece),
 }
 
 

@@ -23,6 +23,16 @@ _FOCAL_35MM = (
     "camera.focal_length.35mm_equivalent",
 )
 
+# What movies, and pictures of rarer kinds, come in. FFmpeg's other formats are lists of further files and addresses
+# (HLS, DASH, concat, SDP), which a movie from elsewhere has no business to open, or text, sound and game data.
+_FORMATS = """
+    3g2 3gp apng asf av1 avi cavsvideo dhav dirac dnxhd dv flv gif gxf h261 h263 h264 hevc ivf live_flv lmlm4 lxf m4v
+    matroska mjpeg mov mp4 mpeg mpegts mpegvideo mpjpeg mxf nut nuv obu ogg pva rm ser ty vc1 vc1test vvc webm wtv
+    yuv4mpegpipe
+    bmp_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe jpegxl_anim jpegxl_pipe pam_pipe pbm_pipe pgm_pipe
+    png_pipe ppm_pipe psd_pipe qoi_pipe sgi_pipe tiff_pipe webp webp_pipe
+    """.split()  # noqa: SIM905 (sixty names read better without quotes)
+
 # A stream this much shorter than the longest is a trailer or a few thumbnails.
 _LONG_ENOUGH = 0.5
 
@@ -164,9 +174,19 @@ def _opened(path: Path, limits: Limits) -> Any:
         # so one in another encoding must not keep the movie from being read.
         return av.open(
             str(path.absolute()),
-            options={"fflags": "+genpts", "max_pixels": str(limits.max_pixels)},
+            options={
+                "fflags": "+genpts",
+                "max_pixels": str(limits.max_pixels),
+                "format_whitelist": ",".join(_FORMATS),
+                "protocol_whitelist": "file",
+            },
             metadata_errors="replace",
         )
+    except av.error.ArgumentError as error:
+        raise FootageError(
+            f"{path} is of a kind that holds no movie of its own: text, sound, or a list of other files and addresses. "
+            "Give the movie itself."
+        ) from error
     except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FootageError(

@@ -71,6 +71,8 @@ def _header(file: BinaryIO) -> PictureHeader | None:
         return _jpeg(file)
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         tags = _tiff_tags(file)
+        if not {_WIDTH, _HEIGHT} <= tags.keys():
+            raise ValueError("no size")
         exif = _of_tags(file, tags)
         return PictureHeader(
             "tiff", (tags[_WIDTH], tags[_HEIGHT]), exif.orientation, focal_35mm=exif.focal_35mm

@@ -23,6 +23,7 @@ _MOST_ENTRIES = 1_000_000  # of a folder
 
 # Longer digit groups are part of the name, not frame numbers (which they would overflow).
 _MOST_DIGITS = 18
+_MOST_GROUPS = 16  # of digits in a name; each would be tried against each file of the folder
 _PADDED = 3  # with this many digits, a lone number is more likely a frame's than a name's
 
 _WIDEST_STEP = 10  # largest step of a sequence that has only every n-th frame
@@ -105,7 +106,7 @@ def is_picture(path: Path) -> bool:
 def numbered_names(name: str) -> Iterator[NumberedName]:
     """The ways to split a picture's name, the likeliest (the last group of digits) first."""
     stem = Path(name).stem
-    for match in reversed(list(_DIGITS.finditer(stem))):
+    for match in list(_DIGITS.finditer(stem))[: -_MOST_GROUPS - 1 : -1]:
         if len(match[0]) <= _MOST_DIGITS:
             yield NumberedName(stem[: match.start()], match[0], name[match.end() :])
 

@@ -416,3 +416,58 @@ def test_a_movie_whose_picture_would_not_fit_once_square_is_refused(tmp_path: Pa
 def test_the_plain_picture_of_these_tests_is_read_as_it_is_written() -> None:
     assert [number_of(picture(n)) for n in range(32)] == list(range(32))
     assert cv2.imencode(".png", picture(0))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.ffconcat", "ffconcat version 1.0\nfile a.mp4\n"),
+        ("list.mp4", "ffconcat version 1.0\nfile a.mp4\n"),
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.mp4\n#EXT-X-ENDLIST\n"),
+        (
+            "list.mov",
+            "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+        ),
+        (
+            "stream.sdp",
+            "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+        ),
+        (
+            "stream.mpd",
+            '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet '
+            'mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>a.mp4</BaseURL></Representation>'
+            "</AdaptationSet></Period></MPD>",
+        ),
+        ("address.mp4", "rtsp://127.0.0.1/x\n"),
+        ("titles.srt", "1\n00:00:00,000 --> 00:00:01,000\nhello\n"),
+    ],
+)
+def test_a_list_of_other_files_or_addresses_is_no_movie(tmp_path: Path, name: str, text: str) -> None:
+    write_movie(tmp_path / "a.mp4", range(3))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(FootageError, match=name):
+        open_footage(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("a.mov", "prores_ks", "yuv422p10le"),
+        ("b.mov", "prores_ks", "yuva444p10le"),
+        ("c.webm", "libvpx-vp9", "yuv420p"),
+        ("d.mts", "mpeg2video", "yuv420p"),
+        ("e.flv", "flv1", "yuv420p"),
+        ("f.wmv", "wmv2", "yuv420p"),
+        ("g.mpg", "mpeg2video", "yuv420p"),
+        ("h.nut", "ffv1", "yuv444p16le"),
+        ("i.avi", "rawvideo", "yuv420p"),
+        ("j.mov", "qtrle", "rgb24"),
+        ("k.mxf", "mpeg2video", "yuv422p"),
+    ],
+)
+def test_movies_of_cameras_and_editors_show_each_frame_at_its_time(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str
+) -> None:
+    footage = silent(write_movie(tmp_path / name, range(8), codec=codec, pix_fmt=pix_fmt))
+    assert numbers_of(footage) == list(range(8))
+    assert times_of(footage) == pytest.approx([n / 25 for n in range(8)], abs=1e-3)

@@ -17,7 +17,7 @@ from inference_core.footage import Limits, open_footage
 from inference_core.footage.orientation import upright
 from inference_core.shared.errors import FootageError
 from inference_core.shared.picture_header import read_picture_header
-from inference_core.shared.picture_sequences import find_pictures, is_pattern
+from inference_core.shared.picture_sequences import find_pictures, is_pattern, numbered_names
 
 WIDTH, HEIGHT = 96, 64
 KINDS = ("jpg", "png", "tif", "tif16", "webp")
@@ -329,3 +329,8 @@ def test_a_file_that_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
     touch(tmp_path, "shot_####.png")
     assert not is_pattern(tmp_path / "shot_####.png")
     assert is_pattern(tmp_path / "shot_%04d.png")
+
+
+def test_a_name_of_nothing_but_numbers_is_tried_in_few_ways() -> None:
+    assert len(list(numbered_names("1_" * 20_000 + "7.png"))) < 20
+    assert next(numbered_names("1_" * 100 + "7.png")).number == 7
