@@ -106,8 +106,8 @@ def pair_equations(
         cost = cost + meetings.cost
         pair, rows, residual = _pulls(hands, hands.nearest, meetings, capsules)
         flat = rows.flatten(2)
-        hessian.index_add_(0, pair, (flat.mT @ flat).reshape(-1, 2, size, 2, size))
-        gradient.index_add_(0, pair, (flat.mT @ residual[..., None])[..., 0].unflatten(1, (2, size)))
+        hessian[pair] = (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
+        gradient[pair] = (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
     if seen.network is not None and len(hands.left):
         residual, weight, sigma_inverse, offset_cost = _offset(seen, hands)
         rows = torch.stack([-_wrist_rows(hands.posed, hands.left), _wrist_rows(hands.posed, hands.right)], 2)
@@ -223,10 +223,10 @@ def _pulls(
     away = torch.nn.functional.normalize(own - other, dim=-1) * (weight.sqrt() * scale)[..., None]
     jacobian = posed.joints_jacobian.flatten(1, 2)
     rows = [
-        (sign * away[..., None] * blend[..., None, :]).flatten(2) @ jacobian[at]
+        (sign * away[..., None] * blend[..., None, :]).flatten(2).float() @ jacobian[at]
         for sign, blend, at in zip((1, -1), blends, (left, right), strict=True)
     ]
-    return pair, torch.stack(rows, 2), residual * weight.sqrt()
+    return pair, torch.stack(rows, 2), (residual * weight.sqrt()).float()
 
 
 def _boxes_meet(first_m: Tensor, second_m: Tensor, reach_m: float) -> Tensor:

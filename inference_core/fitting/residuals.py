@@ -52,27 +52,15 @@ class NormalEquations:
     gradient: Tensor
     cost: Tensor
 
-    def __add__(self, other: "NormalEquations") -> "NormalEquations":
-        return NormalEquations(
-            self.hessian + other.hessian, self.gradient + other.gradient, self.cost + other.cost
-        )
-
 
 @dataclass(frozen=True)
 class Rows:
-    """Weighted residuals (N, R) and their derivatives by the unknowns (N, R, D), with what they cost (N,)."""
+    """Weighted residuals (N, R) and their derivatives by the unknowns (N, R, D), with what they cost (N,); the former
+    two in single precision."""
 
     residual: Tensor
     jacobian: Tensor
     cost: Tensor
-
-    def normal(self) -> NormalEquations:
-        """Their normal equations."""
-        return NormalEquations(
-            self.jacobian.mT @ self.jacobian,
-            (self.jacobian.mT @ self.residual[..., None])[..., 0],
-            self.cost,
-        )
 
 
 def frame_cost(seen: Observations, posed: PosedPoints, world_scale: Tensor) -> Tensor:
@@ -90,13 +78,25 @@ def frame_normal(
 ) -> NormalEquations:
     """Normal equations of all single-frame terms. world_scale (S,): the model's size over the world's."""
     jacobian = posed.jacobian(LANDMARKS)
-    total = (
-        _pixel_rows(seen, posed, jacobian).normal() + _world_rows(seen, posed, jacobian, world_scale).normal()
-    )
-    total = total + _angle_normal(parameterisation, seen.side, posed.state)
+    total = _nothing(parameterisation, len(seen))
+    _add_rows(total, _pixel_rows(seen, posed, jacobian))
+    _add_rows(total, _world_rows(seen, posed, jacobian, world_scale))
+    _add_angles(total, parameterisation, seen.side, posed.state)
     if seen.network is not None:
-        total = total + _network_normal(parameterisation, seen, seen.network, posed)
+        _add_network(total, parameterisation, seen, seen.network, posed)
     return total
+
+
+def _nothing(parameterisation: HandParameterisation, count: int) -> NormalEquations:
+    size = parameterisation.size
+    hessian, gradient = torch.zeros(count, size, size).double(), torch.zeros(count, size).double()
+    return NormalEquations(hessian, gradient, torch.zeros(count).double())
+
+
+def _add_rows(total: NormalEquations, rows: Rows) -> None:
+    total.hessian.add_(rows.jacobian.mT @ rows.jacobian)
+    total.gradient.add_((rows.residual[:, None] @ rows.jacobian)[:, 0])
+    total.cost.add_(rows.cost)
 
 
 def landmark_rows(
@@ -177,21 +177,20 @@ def _pixel_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor) -> Row
     factor = errors.weight.sqrt()[:, None, :]
     depth = points[..., 2].clamp(min=1e-3)
     slope = (points[..., :2] / depth[..., None]).transpose(1, 2)
-    gain = factor / depth[:, None] / (_PIXEL_SHARE * seen.diagonal_px[:, None, None])
-    flat = (jacobian[:, :2] - slope[..., None] * jacobian[:, 2:]) * gain[..., None]
-    count = flat.shape[2] * 2
-    rotated = (seen.K[:, :2, :2] @ flat.flatten(2)).reshape(len(flat), count, -1)
-    residual, size = (
-        (value.transpose(1, 2) * factor).reshape(len(flat), count) for value in (errors.residual, errors.size)
-    )
+    focal_px = seen.K.diagonal(dim1=1, dim2=2)[:, :2, None]
+    gain = focal_px * factor / depth[:, None] / (_PIXEL_SHARE * seen.diagonal_px[:, None, None])
+    rows = jacobian[:, :2] * gain.float()[..., None]
+    rows = rows.addcmul_((slope * gain).float()[..., None], jacobian[:, 2:], value=-1).flatten(1, 2)
+    residual, size = ((value.transpose(1, 2) * factor).flatten(1) for value in (errors.residual, errors.size))
     # With the size error eliminated the squared rows are J' (I - c v v') J: rows (I - k v v') J, and the residual so
     # that the gradient stays J' r.
     length = size.square().sum(1).clamp(min=1e-12)
     kept = (1 / (1 + seen.size_sigma.square() * length)).sqrt()
     k = (1 - kept) / length
-    rows = rotated - (k[:, None] * size)[..., None] * (size[:, None] @ rotated)
     back = residual + ((k / kept) * (size * residual).sum(1))[:, None] * size
-    return Rows(back, rows, errors.total)
+    along = size.float()[:, None] @ rows
+    rows = torch.baddbmm(rows, (-k[:, None] * size).float()[..., None], along)
+    return Rows(back.float(), rows, errors.total)
 
 
 def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -209,9 +208,9 @@ def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tupl
 def _world_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor, scale: Tensor) -> Rows:
     residual, cost, weight = _world_errors(seen, posed, scale)
     factor = weight.sqrt()[:, None, :]
-    gain = factor / (_WORLD_M * scale[seen.side][:, None, None])
+    gain = (factor / (_WORLD_M * scale[seen.side][:, None, None])).float()
     arms = (jacobian - jacobian.mean(2, keepdim=True)) * gain[..., None]
-    return Rows((residual.transpose(1, 2) * factor).flatten(1), arms.flatten(1, 2), cost.sum(-1))
+    return Rows((residual.transpose(1, 2) * factor).flatten(1).float(), arms.flatten(1, 2), cost.sum(-1))
 
 
 def _pose_weight() -> Tensor:
@@ -232,24 +231,22 @@ def _angle_residuals(
     return rest * free, tendon, beyond / torch.tensor(_LIMIT_DEG).deg2rad() * free
 
 
-def _angle_normal(parameterisation: HandParameterisation, side: Tensor, state: HandState) -> NormalEquations:
+def _add_angles(
+    total: NormalEquations, parameterisation: HandParameterisation, side: Tensor, state: HandState
+) -> None:
     rest, tendon, beyond = _angle_residuals(parameterisation, side, state)
-    limit_weight = 1 / torch.tensor(_LIMIT_DEG).double().deg2rad()
+    free, limit_weight = parameterisation.free, 1 / torch.tensor(_LIMIT_DEG).double().deg2rad()
     diagonal = _pose_weight().square() + limit_weight.square() * (beyond != 0)
-    gradient = rest * _pose_weight() + beyond * limit_weight
-    cost = 0.5 * (rest.square().sum((1, 2)) + beyond.square().sum((1, 2)) + tendon.square().sum((1, 2)))
-    hessian = torch.diag_embed(diagonal.flatten(1))
     ties = torch.zeros(5, 45).double()
     ties[torch.arange(5), torch.arange(5) * 9 + 6] = 1.0
     ties[torch.arange(5), torch.arange(5) * 9 + 3] = -_TENDON_RATIO
-    ties = ties / torch.tensor(_TENDON_DEG).double().deg2rad()
-    hessian = (hessian + ties.mT @ ties)[:, parameterisation.free][:, :, parameterisation.free]
-    gradient = (gradient.flatten(1) + tendon[..., 0] @ ties)[:, parameterisation.free]
-    size = parameterisation.size
-    out = NormalEquations(hessian.new_zeros(len(side), size, size), gradient.new_zeros(len(side), size), cost)
-    out.hessian[:, FINGERS:, FINGERS:] = hessian
-    out.gradient[:, FINGERS:] = gradient
-    return out
+    ties = ties[:, free] / torch.tensor(_TENDON_DEG).double().deg2rad()
+    total.hessian[:, FINGERS:, FINGERS:] += ties.mT @ ties
+    total.hessian.diagonal(dim1=1, dim2=2)[:, FINGERS:] += diagonal.flatten(1)[:, free]
+    pulled = (rest * _pose_weight() + beyond * limit_weight).flatten(1)[:, free]
+    total.gradient[:, FINGERS:] += pulled + tendon[..., 0] @ ties
+    for residual in (rest, tendon, beyond):
+        total.cost.add_(residual.square().sum((1, 2)), alpha=0.5)
 
 
 def _network_errors(
@@ -282,31 +279,31 @@ def _image_depth_sigma(seen: Observations) -> Tensor:
     return torch.cat([torch.full((len(seen), 2), _NETWORK_IMAGE).double(), depth], -1)
 
 
-def _network_normal(
-    parameterisation: HandParameterisation, seen: Observations, network: NetworkTargets, posed: PosedPoints
-) -> NormalEquations:
+def _add_network(
+    total: NormalEquations,
+    parameterisation: HandParameterisation,
+    seen: Observations,
+    network: NetworkTargets,
+    posed: PosedPoints,
+) -> None:
     (root, angles, image_depth, joints), cost, weights = _network_errors(seen, network, posed)
-    count, size = len(root), parameterisation.size
-    diagonal, gradient = root.new_zeros(count, size), root.new_zeros(count, size)
+    factor = weights[3][..., 0].sqrt()
+    rows = posed.joints_jacobian * (factor / _NETWORK_JOINT_M).float()[:, None, :, None]
+    rows[..., :3] = 0  # the joints are compared about the wrist
+    residual = (joints * factor[..., None]).transpose(1, 2).flatten(1)
+    _add_rows(total, Rows(residual.float(), rows.flatten(1, 2), cost))
+    free = parameterisation.free
     gains = [
-        (slice(0, 3), image_depth, weights[2].expand(-1, 3), 1 / _image_depth_sigma(seen)),
-        (ROOT, root, weights[0].expand(-1, 3), 1 / torch.tensor(_NETWORK_ROOT_DEG).double().deg2rad()),
+        (slice(0, 3), image_depth, weights[2], 1 / _image_depth_sigma(seen)),
+        (ROOT, root, weights[0], 1 / torch.tensor(_NETWORK_ROOT_DEG).double().deg2rad()),
         (
-            slice(FINGERS, size),
-            angles[:, parameterisation.free],
-            weights[1][:, parameterisation.free],
+            slice(FINGERS, parameterisation.size),
+            angles[:, free],
+            weights[1][:, free],
             1 / torch.tensor(_NETWORK_ANGLE_DEG).double().deg2rad(),
         ),
     ]
+    diagonal = total.hessian.diagonal(dim1=1, dim2=2)
     for where, residual, weight, gain in gains:
-        diagonal[:, where] = weight * gain**2
-        gradient[:, where] = weight * gain * residual
-    jacobian = posed.jacobian(JOINTS)
-    jacobian[..., :3] = 0
-    factor = weights[3][..., 0].sqrt()
-    rows = Rows(
-        (joints * factor[..., None]).transpose(1, 2).flatten(1),
-        (jacobian * (factor / _NETWORK_JOINT_M)[:, None, :, None]).flatten(1, 2),
-        cost,
-    ).normal()
-    return rows + NormalEquations(torch.diag_embed(diagonal), gradient, torch.zeros_like(cost))
+        diagonal[:, where] += weight * gain**2
+        total.gradient[:, where] += weight * gain * residual

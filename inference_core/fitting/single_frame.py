@@ -232,13 +232,14 @@ def _shape_step(
     normal = frame_normal(parameterisation, seen, posed, shape.world_scale)
     pose_rows = landmark_rows(seen, posed, posed.jacobian(LANDMARKS), shape.world_scale)
     shape_rows = landmark_rows(seen, posed, posed.shape_jacobian(seen.side, LANDMARKS), shape.world_scale)
-    whole = torch.cat([shape_rows.jacobian, world_scale_column(seen, posed, shape.world_scale)], -1)
-    cross = pose_rows.jacobian.mT @ whole
+    scale_column = world_scale_column(seen, posed, shape.world_scale)
+    whole = torch.cat([shape_rows.jacobian.double(), scale_column], -1)
+    cross = pose_rows.jacobian.double().mT @ whole
     damped = normal.hessian + torch.diag_embed(1e-3 * normal.hessian.diagonal(dim1=-2, dim2=-1) + 1e-6)
     right = torch.cat([cross, normal.gradient[..., None]], -1)
     eliminated = torch.cholesky_solve(right, torch.linalg.cholesky(damped))
     reduced = whole.mT @ whole - cross.mT @ eliminated[..., :-1]
-    gradient = (whole.mT @ shape_rows.residual[..., None] - cross.mT @ eliminated[..., -1:])[..., 0]
+    gradient = (whole.mT @ shape_rows.residual.double()[..., None] - cross.mT @ eliminated[..., -1:])[..., 0]
     hand_crops = torch.bincount(seen.side, minlength=2).clamp(min=1)
     share = (_SHAPE_READINGS / hand_crops).clamp(max=1.0)[seen.side]
     hessian, slope = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()
