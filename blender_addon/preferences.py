@@ -18,15 +18,15 @@ from .scene.paths import RELATIVE
 
 PROBLEM_WIDTH = 48  # characters a line; the sidebar's usual width
 DEVICE_ITEMS = (
-    ("AUTO", "Automatic", "The fastest device that is found"),
+    ("AUTO", "Automatic", "The fastest available device"),
     ("CPU", "CPU", "The processor"),
     ("CUDA", "CUDA", "An NVIDIA graphics card"),
     ("MPS", "Apple", "Apple's graphics processor"),
 )
 TORCH_ITEMS = (
-    ("AUTO", "Automatic", "What suits this machine"),
+    ("AUTO", "Automatic", "Choose for this machine"),
     ("CPU", "CPU", "The smallest download; runs everywhere"),
-    ("CUDA", "CUDA", "For NVIDIA graphics cards; a download of some gigabytes"),
+    ("CUDA", "CUDA", "For NVIDIA graphics cards; a download of a few gigabytes"),
     ("APPLE", "Apple", "For Apple's own processors"),
 )
 MODEL_ITEMS = (
@@ -46,7 +46,7 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
 
     engine: StringProperty(
         name="Engine Python",
-        description="A Python that has the duohand package; the installed engine where empty",
+        description="A Python with the duohand package; the installed engine if empty",
         subtype="FILE_PATH",
         options=RELATIVE,
         update=_engine_chosen,
@@ -55,18 +55,18 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
     torch: EnumProperty(name="PyTorch", description="The build of PyTorch to install", items=TORCH_ITEMS)
     wheels: StringProperty(
         name="Wheel Folder",
-        description="Install from wheels in this folder, without a network; from PyPI where empty",
+        description="Install from wheels in this folder, without a network; from PyPI if empty",
         subtype="DIR_PATH",
         options=RELATIVE,
     )
     engine_folder: StringProperty(
         name="Engine Folder",
-        description="Where Install Engine puts the engine, some gigabytes; the add-on's own folder where empty",
+        description="Where Install Engine puts the engine, a few gigabytes; the add-on's own folder if empty",
         subtype="DIR_PATH",
         options=RELATIVE,
         update=_engine_chosen,
     )
-    device: EnumProperty(name="Device", description="What the engine computes on", items=DEVICE_ITEMS)
+    device: EnumProperty(name="Device", description="The device that the engine runs on", items=DEVICE_ITEMS)
     hand_model: EnumProperty(
         name="Hand Model", description="The hand that is fitted to the footage", items=MODEL_ITEMS
     )
@@ -78,7 +78,7 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
     )
     log_folder: StringProperty(
         name="Logs",
-        description="Folder for the engine's logs; the add-on's own where empty",
+        description="Folder for the engine's logs; the add-on's own if empty",
         subtype="DIR_PATH",
         options=RELATIVE,
     )

@@ -67,7 +67,7 @@ class DUOHAND_OT_choose_footage(bpy.types.Operator, _ChooseFiles):
 
 
 class DUOHAND_OT_add_clips(bpy.types.Operator, _ChooseFiles):
-    """Add more clips, each of which becomes a shot of its own: several files, or all that is in a folder"""
+    """Add more clips, each of which becomes its own shot: several files, or everything in a folder"""
 
     bl_idname = "duohand.add_clips"
     bl_label = "Add Clips"
@@ -96,7 +96,7 @@ class DUOHAND_OT_remove_clip(bpy.types.Operator):
     bl_label = "Remove Clip"
     bl_options = {"REGISTER", "UNDO", "INTERNAL"}
 
-    index: IntProperty(name="Index", description="Which of the clips", default=0, min=0)
+    index: IntProperty(name="Index", description="Index of the clip", default=0, min=0)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         clips: Any = context.scene.duohand.clips
@@ -230,7 +230,7 @@ class DUOHAND_OT_capture(bpy.types.Operator):
 
 
 class DUOHAND_OT_cancel_capture(bpy.types.Operator):
-    """Stop the running capture; capturing again goes on from what it had"""
+    """Stop the running capture; capturing again resumes it"""
 
     bl_idname = "duohand.cancel_capture"
     bl_label = "Cancel"

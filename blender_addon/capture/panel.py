@@ -74,7 +74,7 @@ def _draw_clips(layout: Any, capture: Any) -> None:
 
 
 class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
-    """Hands from the footage into the scene"""
+    """Bring the hands from the footage into the scene"""
 
     bl_idname = "DUOHAND_PT_capture"
     bl_label = "Capture"

@@ -21,7 +21,7 @@ from ..translations import CONTEXT
 from .footage import FootageFacts, read_facts
 
 LENS_ITEMS = (
-    ("DEFAULT", "Not Known", "What the footage's metadata say, else 60 degrees across the wider side"),
+    ("DEFAULT", "Unknown", "From the footage's metadata, otherwise 60 degrees across the wider side"),
     ("FOV", "Field of View", "The angle across the wider side of the picture"),
     ("FOCAL", "Focal Length", "Focal length and width of the sensor as filmed"),
     ("CAMERA", "Scene's Camera", "The lens of the scene's active camera"),
@@ -98,7 +98,7 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     )
 
     lens: EnumProperty(
-        name="Lens", description="What is known of the lens", items=LENS_ITEMS, translation_context=CONTEXT
+        name="Lens", description="How the lens is known", items=LENS_ITEMS, translation_context=CONTEXT
     )
     fov: FloatProperty(
         translation_context=CONTEXT,
@@ -116,7 +116,7 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         name="Sensor", description="Width of the sensor in millimetres", default=36.0, min=1.0, max=200.0
     )
     clip: PointerProperty(
-        name="Clip", description="The movie clip whose solved lens is taken", type=bpy.types.MovieClip
+        name="Clip", description="The movie clip whose solved lens is used", type=bpy.types.MovieClip
     )
 
     hands: EnumProperty(
@@ -127,7 +127,7 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     )
     use_hand_length: BoolProperty(
         name="Hand Length",
-        description="Whether the length of the hands is known; people's mean is taken where it is not",
+        description="Whether the length of the hands is known; otherwise an average is assumed",
         default=False,
     )
     hand_length_mm: FloatProperty(
@@ -140,7 +140,7 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     )
     smooth: FloatProperty(
         name="Smoothing",
-        description="How much shake is removed; accents and fast motion stay",
+        description="How much jitter is removed; accents and fast motion are kept",
         default=0.5,
         min=0.0,
         max=1.0,
@@ -148,8 +148,8 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     )
     use_network: BoolProperty(
         name="Two-Hand Network",
-        description="Read every hand again by networks taught on two hands: better depth and turn of the hands, above "
-        "all where they overlap. Capture takes about twice as long",
+        description="Refine every hand with networks trained on two hands: better depth and rotation, above all "
+        "where hands overlap. Capture takes about twice as long",
         default=True,
     )
     start_frame: IntProperty(
@@ -157,7 +157,7 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     )
     timing: EnumProperty(
         name="Timing",
-        description="How the footage's time becomes scene frames",
+        description="How the footage's time maps to scene frames",
         items=CAPTURE_TIMING_ITEMS,
         translation_context=CONTEXT,
         get=_timing,
@@ -169,17 +169,17 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     )
     new_shot: BoolProperty(
         name="New Shot",
-        description="Make another shot beside an earlier one of this footage, rather than update that one",
+        description="Add another shot instead of updating an earlier one of this footage",
         default=False,
     )
     use_scene_camera: BoolProperty(
         name="Parent to Scene Camera",
-        description="Parent the hands to the scene's camera, which may move, rather than make a camera",
+        description="Parent the hands to the scene's camera, which may move, instead of making a new one",
         default=False,
     )
     take_folder: StringProperty(
         name="Takes",
-        description="Folder the take is written to; beside the .blend file where empty",
+        description="Folder for the take; beside the .blend file if empty",
         subtype="DIR_PATH",
         options=RELATIVE,
     )

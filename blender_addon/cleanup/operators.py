@@ -85,7 +85,7 @@ class _SoftCleanUp(_RangeCleanUp):
 
     blend: IntProperty(
         name="Blend",
-        description="Frames at the ends of the range over which it comes and goes",
+        description="Frames at the ends of the range over which it fades in and out",
         default=0,
         min=0,
         max=100,
@@ -143,7 +143,7 @@ class DUOHAND_OT_swap_sides(_RangeCleanUp, bpy.types.Operator):
 
 
 class DUOHAND_OT_offset_wrist(WristOffset, _SoftCleanUp, bpy.types.Operator):
-    """Shift and turn the wrist through the range"""
+    """Move and rotate the wrist through the range"""
 
     bl_idname = "duohand.offset_wrist"
     bl_label = "Offset Wrist"
@@ -164,12 +164,12 @@ class DUOHAND_OT_offset_wrist(WristOffset, _SoftCleanUp, bpy.types.Operator):
 
 
 class DUOHAND_OT_redo_part(_SoftCleanUp, bpy.types.Operator):
-    """Give a finger, the wrist or the whole hand the raw motion again, or that of another take, through the range"""
+    """Restore a finger, the wrist or the whole hand to the raw motion, or to that of another take, through the range"""
 
     bl_idname = "duohand.redo_part"
     bl_label = "Redo"
 
-    part: EnumProperty(name="Part", description="What is done again", items=PART_ITEMS)
+    part: EnumProperty(name="Part", description="The part to redo", items=PART_ITEMS)
     take: StringProperty(
         name="Take", description="A take of the same footage; empty for the raw motion", subtype="FILE_PATH"
     )
@@ -199,7 +199,7 @@ class DUOHAND_OT_lock_range(_SoftCleanUp, bpy.types.Operator):
 
 
 class DUOHAND_OT_unlock_range(_RangeCleanUp, bpy.types.Operator):
-    """Forget the locks that touch this range"""
+    """Remove the locks that overlap this range"""
 
     bl_idname = "duohand.unlock_range"
     bl_label = "Unlock"
@@ -210,14 +210,14 @@ class DUOHAND_OT_unlock_range(_RangeCleanUp, bpy.types.Operator):
 
 
 class DUOHAND_OT_smooth(_RangeCleanUp, bpy.types.Operator):
-    """Smooth the range more than it is, or bring back shake of the raw motion; edits stay"""
+    """Smooth the range more, or bring back the raw motion's jitter; edits stay"""
 
     bl_idname = "duohand.smooth"
     bl_label = "Smooth"
 
     strength: FloatProperty(
         name="Strength",
-        description="How much shake is removed",
+        description="How much jitter is removed",
         default=0.5,
         min=0.0,
         max=1.0,
@@ -231,17 +231,17 @@ class DUOHAND_OT_smooth(_RangeCleanUp, bpy.types.Operator):
 
 
 class DUOHAND_OT_reduce_keys(_CleanUp, bpy.types.Operator):
-    """Leave out keys as long as the motion stays within an error"""
+    """Remove keys while the motion stays within an error"""
 
     bl_idname = "duohand.reduce_keys"
     bl_label = "Decimate"
 
     measure: EnumProperty(
         name="Measure",
-        description="What is bounded",
+        description="What the error measures",
         items=(
-            ("DISTANCE", "Distance", "How far any end of a bone may stray"),
-            ("ANGLE", "Angle", "How far any bone may turn from the motion"),
+            ("DISTANCE", "Distance", "How far the end of any bone may move"),
+            ("ANGLE", "Angle", "How far any bone may rotate away from the motion"),
         ),
     )
     max_error_mm: FloatProperty(
@@ -261,7 +261,7 @@ class DUOHAND_OT_reduce_keys(_CleanUp, bpy.types.Operator):
 
 
 class DUOHAND_OT_bake_keys(_CleanUp, bpy.types.Operator):
-    """Put a key on every captured frame again, with the motion as it is played now"""
+    """Put a key on every captured frame again, with the current motion"""
 
     bl_idname = "duohand.bake_keys"
     bl_label = "Bake Keys"
@@ -272,7 +272,7 @@ class DUOHAND_OT_bake_keys(_CleanUp, bpy.types.Operator):
 
 
 class DUOHAND_OT_euler_filter(_CleanUp, bpy.types.Operator):
-    """Take jumps out of the rotation curves: the same rotations by angles (or signs) that follow on"""
+    """Remove jumps from the rotation curves: the same rotations with continuous angles (or signs)"""
 
     bl_idname = "duohand.euler_filter"
     bl_label = "Euler Filter"

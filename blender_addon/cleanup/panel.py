@@ -11,7 +11,7 @@ from ..sidebar import ShotPanel
 
 
 class DUOHAND_PT_clean_up(ShotPanel, bpy.types.Panel):
-    """Put right what the capture got wrong"""
+    """Correct what the capture got wrong"""
 
     bl_idname = "DUOHAND_PT_clean_up"
     bl_label = "Clean-up"

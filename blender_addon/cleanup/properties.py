@@ -41,7 +41,7 @@ def _choose(scene: Any, strength: float) -> None:
 
 PART_ITEMS: Final = (
     ("HAND", "Whole Hand", "Wrist and all fingers"),
-    ("WRIST", "Wrist", "Where the hand is and how it is turned"),
+    ("WRIST", "Wrist", "The hand's position and rotation"),
     ("THUMB", "Thumb", "The thumb"),
     ("INDEX", "Index", "The index finger"),
     ("MIDDLE", "Middle", "The middle finger"),
@@ -72,17 +72,17 @@ class DUOHAND_PG_clean_up(WristOffset, bpy.types.PropertyGroup):
 
     blend: IntProperty(
         name="Blend",
-        description="Frames at the ends of the range over which an edit comes and goes",
+        description="Frames at the ends of the range over which an edit fades in and out",
         default=4,
         min=0,
         max=100,
     )
-    part: EnumProperty(name="Part", description="What is done again", items=PART_ITEMS)
+    part: EnumProperty(name="Part", description="The part to redo", items=PART_ITEMS)
     source: EnumProperty(
         name="From",
         description="Where its motion comes from",
         items=(
-            ("RAW", "Raw Motion", "Every frame by itself, before the shot was solved"),
+            ("RAW", "Raw Motion", "Each frame on its own, before the shot was solved"),
             ("TAKE", "Another Take", "A take of the same footage"),
         ),
     )
@@ -96,7 +96,7 @@ def register() -> None:
     bpy.types.Scene.duohand_clean_up = PointerProperty(type=DUOHAND_PG_clean_up)
     bpy.types.Scene.duohand_smoothing = FloatProperty(
         name="Smoothing",
-        description="Smooths the range more, or brings back shake of the raw motion; edits and locked ranges stay",
+        description="Smooth the range more, or bring back the raw motion's jitter; edits and locked ranges stay",
         min=0.0,
         max=1.0,
         subtype="FACTOR",

@@ -96,7 +96,7 @@ class DUOHAND_OT_pin_parts(_Contact, bpy.types.Operator):
 
 
 class DUOHAND_OT_keep_apart(_Contact, bpy.types.Operator):
-    """Draw nothing of both hands together through the range: they only cross in the picture"""
+    """Keep the hands from being pulled together through the range: they only cross in the picture"""
 
     bl_idname = "duohand.keep_apart"
     bl_label = "Keep Apart"

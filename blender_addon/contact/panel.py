@@ -16,7 +16,7 @@ from .solves import SOLVES
 
 
 class DUOHAND_PT_contact(ShotPanel, bpy.types.Panel):
-    """Where hands touch, in depth too"""
+    """Make hands that touch in the picture touch in depth"""
 
     bl_idname = "DUOHAND_PT_contact"
     bl_label = "Contact"

@@ -23,7 +23,7 @@ class DUOHAND_PG_contact(bpy.types.PropertyGroup):
     right: EnumProperty(name="Right", description="The right hand's part", items=PART_ITEMS, default="index")
     falloff: IntProperty(
         name="Falloff",
-        description="Frames before and after the range over which the contact comes and goes",
+        description="Frames before and after the range over which the contact fades in and out",
         default=6,
         min=0,
         max=100,

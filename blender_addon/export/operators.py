@@ -91,7 +91,7 @@ class DUOHAND_OT_export_usd(_Export, bpy.types.Operator):
 
 
 class DUOHAND_OT_export_bvh(_Export, bpy.types.Operator):
-    """Export the hands' bones and motion as BVH, a file a hand"""
+    """Export the hands' bones and motion as BVH, one file per hand"""
 
     bl_idname = "duohand.export_bvh"
     bl_label = "Export BVH"

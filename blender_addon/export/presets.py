@@ -30,7 +30,7 @@ class FbxPreset:
 
 FBX_PRESETS: Final[Mapping[str, FbxPreset]] = {
     "BLENDER": FbxPreset(
-        "Blender", "Reads back into Blender as it left", "-Z", "Y", "FBX_SCALE_NONE", smoothing="OFF"
+        "Blender", "Imports back into Blender unchanged", "-Z", "Y", "FBX_SCALE_NONE", smoothing="OFF"
     ),
     "UNREAL": FbxPreset(
         "Unreal",
@@ -39,9 +39,7 @@ FBX_PRESETS: Final[Mapping[str, FbxPreset]] = {
         "Z",
         "FBX_SCALE_UNITS",
     ),
-    "UNITY": FbxPreset(
-        "Unity", "Unity: y up, objects of scale 1 after its import", "-Z", "Y", "FBX_SCALE_ALL"
-    ),
+    "UNITY": FbxPreset("Unity", "Unity: y up, objects with scale 1 after import", "-Z", "Y", "FBX_SCALE_ALL"),
     "MAYA": FbxPreset(
         "Maya",
         "Maya and MotionBuilder: y up, centimetres, bones along X",

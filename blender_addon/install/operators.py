@@ -121,7 +121,7 @@ class DUOHAND_OT_check_engine(_Watched, bpy.types.Operator):
 
 
 class DUOHAND_OT_install_engine(_Watched, bpy.types.Operator):
-    """Make an environment of its own for the engine and install Duohand and PyTorch into it"""
+    """Create a separate Python environment for the engine and install Duohand and PyTorch into it"""
 
     bl_idname = "duohand.install_engine"
     bl_label = "Install Engine"

@@ -53,7 +53,7 @@ def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
 class _Retarget:
     """What these operators share: an armature to work on, errors as reports."""
 
-    target: StringProperty(name="Armature", description="Name of the armature; the panel's where empty")
+    target: StringProperty(name="Armature", description="Name of the armature; the panel's if empty")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -128,7 +128,7 @@ class DUOHAND_OT_retarget(_Retarget, bpy.types.Operator):
 
 
 class DUOHAND_OT_place_at_armature(_Retarget, bpy.types.Operator):
-    """Put the shot before the character's chest, facing as it does, scaled to its arms"""
+    """Put the shot in front of the character's chest, facing the same way, scaled to its arms"""
 
     bl_idname = "duohand.place_at_armature"
     bl_label = "Place Shot at Armature"
@@ -143,7 +143,7 @@ class DUOHAND_OT_place_at_armature(_Retarget, bpy.types.Operator):
 
 
 class DUOHAND_OT_bake_retarget(_Retarget, bpy.types.Operator):
-    """Key what the following bones show on every frame of the scene's range, and remove the constraints"""
+    """Key the constrained bones on every frame of the scene's range, and remove the constraints"""
 
     bl_idname = "duohand.bake_retarget"
     bl_label = "Bake"
@@ -170,7 +170,7 @@ class DUOHAND_OT_release_retarget(_Retarget, bpy.types.Operator):
 
 
 class DUOHAND_OT_find_bones(_Retarget, bpy.types.Operator):
-    """Fill the bone map as the chosen preset says, to be looked at and corrected"""
+    """Fill the bone map from the chosen preset, to check and correct it"""
 
     bl_idname = "duohand.find_bones"
     bl_label = "Find Bones"

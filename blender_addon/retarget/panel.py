@@ -10,7 +10,7 @@ from .bone_map import HAND, SUFFIXES
 
 
 class DUOHAND_PT_retarget(ShotPanel, bpy.types.Panel):
-    """The motion onto another armature's hands"""
+    """Transfer the motion to another armature's hands"""
 
     bl_idname = "DUOHAND_PT_retarget"
     bl_label = "Retarget"

@@ -19,12 +19,12 @@ PRESET_ITEMS = (
     ("VALVE", "ValveBiped", "Source Engine skeletons"),
     ("MPFB", "MPFB / MakeHuman", "MakeHuman's default rig"),
     ("MBLAB", "MB-Lab", "MB-Lab and ManuelBastioni characters"),
-    ("MMD", "MMD", "MikuMikuDance models as mmd_tools brings them in"),
+    ("MMD", "MMD", "MikuMikuDance models as imported by mmd_tools"),
     ("ROKOKO", "Rokoko", "Rokoko's skeleton"),
-    ("UNREAL", "Unreal Mannequin", "Unreal's mannequins and what shares their skeleton"),
+    ("UNREAL", "Unreal Mannequin", "Unreal's mannequins and characters with the same skeleton"),
     ("VRM", "VRM 0.x", "VRoid and other VRM characters"),
     ("SMPLX", "SMPL-X", "Bodies of the SMPL-X family"),
-    ("MAP", "Edited Map", "The map as it stands in the panel"),
+    ("MAP", "Edited Map", "The map in the panel"),
 )
 
 
@@ -36,7 +36,7 @@ class DUOHAND_PG_bone_pair(bpy.types.PropertyGroup):
     """One bone of a hand and the other armature's bone."""
 
     name: StringProperty(name="Hand's Bone", description="Bone of the captured hand")
-    bone: StringProperty(name="Bone", description="Bone of the other armature; none where empty")
+    bone: StringProperty(name="Bone", description="Bone of the other armature; none if empty")
 
 
 class DUOHAND_PG_retarget(bpy.types.PropertyGroup):
@@ -51,12 +51,12 @@ class DUOHAND_PG_retarget(bpy.types.PropertyGroup):
     preset: EnumProperty(name="Bones", description="How its bones are named", items=PRESET_ITEMS)
     with_hand: BoolProperty(
         name="Turn the Hands",
-        description="Drive the hands' rotation too, not the fingers alone",
+        description="Drive the hands' rotation too, not only the fingers",
         default=True,
     )
     with_location: BoolProperty(
         name="Move the Hands",
-        description="Drive the hands' place too, for hand controls that may move",
+        description="Drive the hands' location too, for hand controls that may move",
         default=False,
     )
     pairs: CollectionProperty(type=DUOHAND_PG_bone_pair)

@@ -20,13 +20,13 @@ from .doubts import Doubt, doubts, verdict_here
 
 
 class DUOHAND_OT_next_uncertain(NeedsShot, bpy.types.Operator):
-    """Go to the worst of the next frames in which a hand is doubtful"""
+    """Go to the worst frame of the next span in which a hand is doubtful"""
 
     bl_idname = "duohand.next_uncertain"
     bl_label = "Next Uncertain"
     bl_options = {"REGISTER"}
 
-    backward: BoolProperty(name="Backward", description="Go to the one before", default=False)
+    backward: BoolProperty(name="Backward", description="Go to the previous one", default=False)
 
     def execute(self, context: bpy.types.Context) -> Any:
         try:
@@ -43,7 +43,7 @@ class DUOHAND_OT_next_uncertain(NeedsShot, bpy.types.Operator):
         context.scene.frame_set(there.frame)
         text = _told(there, [doubt for doubt in found if doubt.frame == there.frame], context.scene)
         if not beyond:
-            text += f" ({rpt_('gone round')})"
+            text += f" ({rpt_('started over')})"
         self.report({"INFO"}, text)
         return {"FINISHED"}
 

@@ -133,7 +133,7 @@ def _redraw(_manager: Any, _context: bpy.types.Context) -> None:
 def register() -> None:
     bpy.types.WindowManager.duohand_show_confidence = BoolProperty(
         name="Confidence in Timeline",
-        description="How sure each hand is, as coloured bars in the timeline and the dope sheet; the left hand's above",
+        description="The hands' confidence as coloured bars in the timeline and the dope sheet; the left hand's above",
         default=True,
         update=_redraw,
     )

@@ -45,7 +45,7 @@ class DUOHAND_PG_touch(bpy.types.PropertyGroup):
 
     first: IntProperty(name="First", description="First frame of the range")
     last: IntProperty(name="Last", description="Last frame of the range")
-    falloff: IntProperty(name="Falloff", description="Frames beyond the range over which it comes and goes")
+    falloff: IntProperty(name="Falloff", description="Frames beyond the range over which it fades in and out")
     kind: StringProperty(description="touch or apart")
     left: StringProperty(name="Left", description="The left hand's part")
     right: StringProperty(name="Right", description="The right hand's part")
@@ -63,7 +63,7 @@ class DUOHAND_PG_shot(bpy.types.PropertyGroup):
     )
     footage: StringProperty(
         name="Footage",
-        description="The footage this shot was captured from; choose it here where it has moved",
+        description="The footage this shot was captured from; choose it here if it has moved",
         subtype="FILE_PATH",
         options=RELATIVE,
         update=_footage_chosen,
@@ -73,24 +73,24 @@ class DUOHAND_PG_shot(bpy.types.PropertyGroup):
         name="Start Frame", description="Scene frame of the take's first frame", default=1
     )
     timing: EnumProperty(
-        name="Timing", description="How the footage's time became scene frames", items=TIMING_ITEMS
+        name="Timing", description="How the footage's time was mapped to scene frames", items=TIMING_ITEMS
     )
     fps: IntProperty(
         name="Frame Rate", description="The scene's frame rate when the take was loaded", default=24
     )
     fps_base: FloatProperty(name="Base", description="What that frame rate was divided by", default=1.0)
-    scale: FloatProperty(name="Scale", description="Blender units to a metre", default=1.0)
+    scale: FloatProperty(name="Scale", description="Blender units per metre", default=1.0)
     rotation_mode: StringProperty(description="How its bones' rotations are keyed", default="QUATERNION")
     correctives: BoolProperty(description="Whether its skins have pose correctives", default=True)
     range_first: IntProperty(description="First frame of the scene's range as this shot set it")
     range_last: IntProperty(description="Last frame of the scene's range as this shot set it", default=-1)
     touches: CollectionProperty(
-        name="Touches", description="Where a person said that hands touch, or do not", type=DUOHAND_PG_touch
+        name="Touches", description="Where the user marked that hands touch, or do not", type=DUOHAND_PG_touch
     )
     place: PointerProperty(name="Place", description="The empty that carries the shot", type=bpy.types.Object)
     camera: PointerProperty(name="Camera", description="The camera that sees the shot", type=bpy.types.Object)
     own_camera: BoolProperty(
-        name="Scene's Camera", description="Whether the shot hangs from a camera that was there before it"
+        name="Scene's Camera", description="Whether the shot is parented to a camera that existed before it"
     )
 
 
@@ -100,7 +100,7 @@ class DUOHAND_PG_range(bpy.types.PropertyGroup):
     first: IntProperty(name="First", description="First frame of the range")
     last: IntProperty(name="Last", description="Last frame of the range")
     blend: IntProperty(
-        name="Blend", description="Frames beside the range over which other motion leads to it", min=0
+        name="Blend", description="Frames beside the range over which other motion blends into it", min=0
     )
 
 

@@ -15,7 +15,7 @@ from .shot import active_shot
 AS_SHOWN: Final = -1_000_000  # a frame that stands for "as the scene's range says"
 
 HANDS_ITEMS: Final = (
-    ("ACTIVE", "Active", "The active hand and those selected with it; both where none is active"),
+    ("ACTIVE", "Active", "The active hand and those selected with it; both if none is active"),
     ("BOTH", "Both", "Both hands"),
     ("LEFT", "Left", "The left hand"),
     ("RIGHT", "Right", "The right hand"),

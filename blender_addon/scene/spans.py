@@ -40,8 +40,8 @@ class Verdict(StrEnum):
     CHECK = "check"
     FILLED = "filled in"
     BAD = "bad"
-    LEAP = "leaps in depth"
-    FLIP = "turns over"
+    LEAP = "jumps in depth"
+    FLIP = "flips"
     ABSENT = "absent"
 
 

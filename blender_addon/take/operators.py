@@ -35,8 +35,8 @@ from .read_take import read_take
 _ASKED: Final[Any] = {"SKIP_SAVE"}
 
 ROTATION_ITEMS: Final = (
-    ("QUATERNION", "Quaternion", "Four curves a bone, without gimbal lock"),
-    *((order, f"{order} Euler", "Three curves a bone, turned in this order") for order in EULER_ORDERS),
+    ("QUATERNION", "Quaternion", "Four curves per bone, without gimbal lock"),
+    *((order, f"{order} Euler", "Three curves per bone, rotated in this order") for order in EULER_ORDERS),
 )
 
 
@@ -58,24 +58,24 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
             (
                 "UPDATE",
                 "Update in Place",
-                "Put the take in place of the shot's motion; all else about the shot stays",
+                "Replace the shot's motion by the take; everything else about the shot stays",
             ),
             ("NEW", "New Shot", "Keep the earlier shot and make another beside it"),
         ),
     )
-    name: StringProperty(name="Shot", description="Name of the shot; by the footage where empty")
+    name: StringProperty(name="Shot", description="Name of the shot; the footage's if empty")
     start_frame: IntProperty(
         options=_ASKED, name="Start Frame", description="Scene frame of the take's first frame", default=1
     )
     timing: EnumProperty(
         options=_ASKED,
         name="Timing",
-        description="How the footage's time becomes scene frames",
+        description="How the footage's time maps to scene frames",
         items=(
             (
                 "USUAL",
-                "As Usual",
-                "Match where nothing in the file is animated yet, else Keep Timing; an updated shot keeps its own",
+                "Automatic",
+                "Match if nothing in the file is animated yet, otherwise Keep Timing; an updated shot keeps its own",
             ),
             MATCH_ITEM,
             *TIMING_ITEMS,
@@ -87,7 +87,7 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
     set_range: BoolProperty(
         options=_ASKED,
         name="Set Range",
-        description="Let the scene play the take, and the shots beside it",
+        description="Set the scene's range to the take and the shots beside it",
         default=True,
     )
     set_resolution: BoolProperty(
@@ -101,7 +101,7 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
         name="Camera",
         description="The camera that sees the hands as the footage does",
         items=(
-            ("NEW", "New Camera", "A camera of the take's own, with its lens and the footage behind it"),
+            ("NEW", "New Camera", "A new camera with the take's lens and the footage behind it"),
             ("SCENE", "Scene's Camera", "Parent the hands to the scene's camera, which may move"),
         ),
     )
@@ -122,7 +122,7 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
     scale: FloatProperty(
         options=_ASKED,
         name="Scale",
-        description="Blender units to a metre; 0: as the scene's unit scale says",
+        description="Blender units per metre; 0: the scene's unit scale",
         default=0.0,
         min=0.0,
         max=1000.0,
@@ -215,13 +215,13 @@ class DUOHAND_FH_take(bpy.types.FileHandler):
 
 
 class DUOHAND_OT_follow_rate(NeedsShot, bpy.types.Operator):
-    """Move the shot's keys, markers and plate to where their moments fall at the scene's frame rate"""
+    """Move the shot's keys, markers and plate to the right times at the scene's frame rate"""
 
     bl_idname = "duohand.follow_rate"
     bl_label = "Move Keys Along"
     bl_options = {"REGISTER", "UNDO"}
 
-    shot: StringProperty(name="Shot", description="Name of the shot; the active one where empty")
+    shot: StringProperty(name="Shot", description="Name of the shot; the active one if empty")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
@@ -235,7 +235,7 @@ class DUOHAND_OT_follow_rate(NeedsShot, bpy.types.Operator):
 
 
 class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
-    """Write the hands' motion, as it is seen now, to a take file"""
+    """Write the hands' current motion to a take file"""
 
     bl_idname = "duohand.save_take"
     bl_label = "Save Take"

@@ -36,7 +36,7 @@ class DUOHAND_PT_take(ShotPanel, bpy.types.Panel):
 
 
 class DUOHAND_PT_files(SidebarPanel, bpy.types.Panel):
-    """Where the takes and the footage of the shots lie"""
+    """Paths of the shots' takes and footage"""
 
     bl_idname = "DUOHAND_PT_files"
     bl_label = "Files"

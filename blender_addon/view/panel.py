@@ -11,7 +11,7 @@ from ..sidebar import ShotPanel
 
 
 class DUOHAND_PT_view(ShotPanel, bpy.types.Panel):
-    """How the hands and their footage are looked at"""
+    """How the hands and their footage are displayed"""
 
     bl_idname = "DUOHAND_PT_view"
     bl_label = "View"

@@ -14,7 +14,7 @@ class DUOHAND_PG_look(bpy.types.PropertyGroup):
 
     opacity: FloatProperty(
         name="Skin Opacity",
-        description="How opaque the hands are: less lets the footage behind them be seen",
+        description="How opaque the hands are: less shows the footage behind them",
         min=0.0,
         max=1.0,
         subtype="FACTOR",
@@ -23,7 +23,7 @@ class DUOHAND_PG_look(bpy.types.PropertyGroup):
     )
     wire: BoolProperty(
         name="Wire",
-        description="Show the skins' wires",
+        description="Show the skins' wireframes",
         get=lambda self: look.has_wire(_shot(self)),
         set=lambda self, value: look.set_wire(_shot(self), value),
     )

@@ -8,7 +8,7 @@ from tools.ui_strings import ui_strings
 
 # Texts that a file puts together before it has them translated: the sources do not tell them as such.
 PUT_TOGETHER = {
-    "Three curves a bone, turned in this order",
+    "Three curves per bone, rotated in this order",
     "Range: {start} to {end}",
     "Range: {start} to {end} (all; P sets a preview range)",
     "Laid out at {then:.6g} frames a second; the scene has {now:.6g}",

@@ -62,7 +62,7 @@ def verdict(shot: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("make", "text"), [(flipped, "turns over"), (leaping, "leaps in depth")], ids=["flip", "leap"]
+    ("make", "text"), [(flipped, "flips"), (leaping, "jumps in depth")], ids=["flip", "leap"]
 )
 def test_what_is_wrong_on_one_frame_is_marked_and_found_though_it_is_sure(make, text, tmp_path) -> None:
     scene = scenes.empty_scene()
@@ -110,7 +110,7 @@ def test_of_several_shots_all_are_gone_through_but_for_where_one_is_meant(tmp_pa
     scene.frame_set(6)
     texts = drawn("DUOHAND_PT_review")
     assert [text for text in texts if text in ("one", "two")] == ["one", "two"]
-    assert "Right: turns over" in texts and "Right: good" in texts
+    assert "Right: flips" in texts and "Right: good" in texts
 
 
 def test_a_hand_is_made_the_active_one_from_the_panel_whose_tooltip_has_the_number(tmp_path) -> None:
