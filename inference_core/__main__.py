@@ -294,9 +294,7 @@ def _both_ends(text: str) -> tuple[int, int]:
     """First and last frame of A-B."""
     first, _, last = text.partition("-")
     if not (first.isascii() and first.isdecimal() and last.isascii() and last.isdecimal()):
-        raise RequestError(
-            f"The range {text!r} is not understood. Give first and last frame, such as 120-180."
-        )
+        raise RequestError(f"The range {text!r} is invalid. Give first and last frame, such as 120-180.")
     return int(first), int(last)
 
 

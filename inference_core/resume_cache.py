@@ -92,8 +92,8 @@ class ResumeCache:
                 np.savez(file, **arrays, **{_DIGEST: np.array(_digest(arrays))})
         except OSError as error:
             raise TakeError(
-                f"{path} could not be written: {error.strerror or error}. Make room and run the same again: it goes "
-                "on from what is there. Or choose another output."
+                f"{path} could not be written: {error.strerror or error}. Make room and run the command again: it goes "
+                "on from the results so far. Or choose another output."
             ) from error
 
     def _path(self, stage: str, depends_on: Mapping[str, Any]) -> Path:
@@ -121,7 +121,7 @@ class ResumeCache:
             if not alone:
                 lock.close()
                 raise RequestError(
-                    f"Another run is writing {self._out}. Wait for its end, or name another output."
+                    f"Another run is writing {self._out}. Wait until it ends, or choose another output."
                 )
             if is_still_at(lock, path):
                 return lock

@@ -85,7 +85,7 @@ class EngineCheck:
         if ending is not None:
             tail = last_lines(child.log_path)
             raise EngineError(
-                f"{self._python} runs no Duohand engine ({ending.text}).\n{tail}\nLog: {child.log_path}"
+                f"{self._python} does not run a Duohand engine ({ending.text}).\n{tail}\nLog: {child.log_path}"
             )
         if time.monotonic() - self._started_at > self._limit_s:
             raise EngineError(f"{self._python} did not answer in {self._limit_s:.0f} seconds.")

@@ -132,7 +132,7 @@ def _run(exporter: Any, path: Path, **options: Any) -> None:
         known = exporter.get_rna_type().properties.keys()
     except KeyError as error:
         raise RequestError(
-            f"Blender's exporter for {path.suffix} files is switched off. Enable it in Preferences, Add-ons."
+            f"Blender's exporter for {path.suffix} files is disabled. Enable it in Preferences, Add-ons."
         ) from error
     _check_folder(path)
     try:

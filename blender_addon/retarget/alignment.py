@@ -32,7 +32,7 @@ def anatomical_frames(heads: Mapping[str, Floats], tails: Mapping[str, Floats], 
     knuckles = {finger: heads[f"{finger}_01"] for finger in FINGERS[1:] if f"{finger}_01" in heads}
     if "index" not in knuckles or "pinky" not in knuckles:
         raise RequestError(
-            "The map needs the first bones of the index and the little finger, to tell the palm."
+            "The map needs the first bones of the index and the little finger, to determine the palm."
         )
     middle = knuckles.get("middle", (knuckles["index"] + knuckles["pinky"]) / 2)
     wrist = heads[HAND] if HAND in heads else middle - _mean_direction(heads, tails)

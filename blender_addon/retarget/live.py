@@ -240,9 +240,7 @@ def _stand_in(
 ) -> bpy.types.Object:
     """A copy of the captured armature whose wrist turns with the target's hand."""
     if HAND not in mine:
-        raise RequestError(
-            "To move only the fingers the map must name the hand that they sit on. Add the hand to the bone map."
-        )
+        raise RequestError("To move only the fingers, the bone map must name the hand. Add it.")
     stand_in: Any = rig.armature.copy()
     stand_in.name = f"{MARK} stand-in {rig.armature.name}"
     stand_in["duohand_stand_in"] = True

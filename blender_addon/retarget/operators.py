@@ -31,10 +31,10 @@ def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
     if preset == "GUESS":
         found = guessed_map(names, {bone.name: bone.parent.name for bone in target.data.bones if bone.parent})
         if not any(f"index_01{side}" in found and f"pinky_01{side}" in found for side in bone_map.SUFFIXES):
-            told = ", ".join(f"{name}: {bone}" for name, bone in sorted(found.items())[:6]) or "nothing"
+            guessed = ", ".join(f"{name}: {bone}" for name, bone in sorted(found.items())[:6]) or "nothing"
             raise RequestError(
-                f"The names of {target.name}'s bones do not tell an index and a little finger of three bones each "
-                f"(found: {told}). Choose a preset, or fill the Bone Map by hand."
+                f"The names of {target.name}'s bones do not identify an index and a little finger of three bones each "
+                f"(found: {guessed}). Choose a preset, or fill in the Bone Map by hand."
             )
         return live.with_hands_in_use(found, target)
     sides: list[BoneMap] = []

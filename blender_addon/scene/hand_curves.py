@@ -116,7 +116,7 @@ def read_track(rig: HandRig) -> HandTrack:
     confidence = fcurves.read_keys(channels, hand_keys.CONFIDENCE, 1) if channels else None
     if channels is None or confidence is None:
         raise RequestError(
-            f"{rig.armature.name} has no captured motion to work on: its action has no confidence curve. "
+            f"{rig.armature.name} has no captured motion: its action has no confidence curve. "
             "Make the action that the take was loaded into the active one, or load the take again."
         )
     presence = channels.fcurves.find(hand_keys.PRESENCE)

@@ -35,9 +35,7 @@ def active_shot(context: bpy.types.Context) -> bpy.types.Collection:
         return found[0]
     if not found:
         raise RequestError("There is no take in this scene. Load one with Load Take, or capture one.")
-    raise RequestError(
-        "There are several takes in this scene. Select a hand or the camera of the one that is meant."
-    )
+    raise RequestError("There are several takes in this scene. Select a hand or the camera of one of them.")
 
 
 def armatures(shot: bpy.types.Collection) -> dict[int, bpy.types.Object]:

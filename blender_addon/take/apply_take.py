@@ -160,9 +160,7 @@ def _set_camera(
 def _hang_from(collection: bpy.types.Collection, camera: bpy.types.Object) -> None:
     kept = collection.duohand
     if kept.camera == camera and not kept.own_camera:
-        raise RequestError(
-            "The scene's camera is this shot's own. Make the camera that is meant the active one."
-        )
+        raise RequestError("The scene's active camera belongs to this shot. Make the intended camera active.")
     if kept.camera is not None and not kept.own_camera:
         shot.remove_object(kept.camera)
     kept.camera, kept.own_camera = camera, True

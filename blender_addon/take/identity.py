@@ -43,7 +43,7 @@ def check_editable(collection: bpy.types.Collection) -> None:
     if linked:
         library = linked[0].library or linked[0].override_library.reference.library
         raise RequestError(
-            f"The shot {collection.name} is linked from {library.filepath}, and what is loaded into it would be lost. "
+            f"The shot {collection.name} is linked from {library.filepath}, and changes to it would be lost. "
             "Load the take in that file, or here as a new shot (Existing: New Shot)."
         )
 

@@ -36,7 +36,7 @@ class BlenderFiles:
             )
         except OSError as error:
             raise TakeError(
-                f"{self.executable} could not be started: {error.strerror or error}. Name Blender by --blender PATH."
+                f"{self.executable} could not be started: {error.strerror or error}. Give --blender PATH."
             ) from error
         except subprocess.TimeoutExpired as error:
             raise TakeError(f"Blender did not finish {take.name} in {_LONGEST_S // 60} minutes.") from error

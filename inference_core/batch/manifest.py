@@ -45,9 +45,7 @@ def read_shots(sources: Iterable[str], folder: Path, settings: Row, preview: boo
     """
     rows = [row for source in sources for row in _rows(source, folder.resolve())]
     if not rows:
-        raise RequestError(
-            "No footage was found in what was given. Name clips, a folder of them, or a manifest."
-        )
+        raise RequestError("No footage was found. Give clips, a folder of clips, or a manifest.")
     if len(rows) > _MOST_SHOTS:
         raise RequestError(f"{len(rows)} shots are more than {_MOST_SHOTS}. Make several batches of them.")
     names: set[str] = set()
@@ -101,7 +99,7 @@ def _json_rows(text: str, path: Path) -> Sequence[Row]:
     rows = [{"footage": value} if isinstance(value, str) else value for value in _as_list(values)]
     if not all(isinstance(row, dict) for row in rows):
         raise RequestError(
-            f"The manifest {path} is no list of shots: names of footage, or objects of settings."
+            f"The manifest {path} is no list of shots: names of footage, or objects with settings."
         )
     return rows
 
@@ -147,7 +145,7 @@ def _checked_names(row: Row, where: str) -> Row:
     unknown = sorted(set(row) - set(_COLUMNS))
     if unknown:
         raise RequestError(
-            f"{where}: {shortened(', '.join(unknown))} cannot be set for a shot; these can: {', '.join(_COLUMNS)}."
+            f"{where}: {shortened(', '.join(unknown))} cannot be set for a shot; possible are {', '.join(_COLUMNS)}."
         )
     if not isinstance(row.get("footage"), str) or not row["footage"]:
         raise RequestError(f"{where}: it names no footage.")

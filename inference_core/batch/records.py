@@ -104,6 +104,6 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
             temporary.write_text(json.dumps(values, indent=1, allow_nan=False), encoding="utf-8")
     except OSError as error:
         raise TakeError(
-            f"{path} could not be written: {error.strerror or error}. Make room and run the same again: finished "
+            f"{path} could not be written: {error.strerror or error}. Make room and run the command again: finished "
             "shots are kept."
         ) from error

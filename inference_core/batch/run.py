@@ -122,7 +122,7 @@ class Batch:
         written = {record.take: record.take_sha256 for record in self._earlier.values()}
         if take.exists() and written.get(take.name) != file_digest(take):
             raise RequestError(
-                f"{take} is there, and is not what a batch wrote. Move it away, or choose another folder."
+                f"{take} exists and was not written by a batch. Move it away, or choose another folder."
             )
 
     def _with_take(self, record: ShotRecord) -> ShotRecord:

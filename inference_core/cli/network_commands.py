@@ -159,7 +159,7 @@ def _read_pictures(path: Path) -> NDArray[np.float32]:
             raise ValueError("its header does not fit its bytes")
         if header.dtype != np.float32:
             raise ValueError(
-                f"it holds {header.dtype}, where float32 (B, 3, 256, 256), normalised, is wanted"
+                f"it holds {header.dtype}, not the required float32 (B, 3, 256, 256), normalised"
             )
         return np.ascontiguousarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError) as error:

@@ -80,7 +80,7 @@ class _Draft:
                 continue
             if not len(known):
                 raise RequestError(
-                    f"The {SIDES[side]} hand is seen in no other frame, so a box does not say how it looks. "
+                    f"The {SIDES[side]} hand is seen in no other frame, so there is nothing to put into the box. "
                     "Capture the footage again."
                 )
             near = known[np.abs(known - row).argmin()]

@@ -184,7 +184,7 @@ def _opened(path: Path, limits: Limits) -> Any:
         )
     except av.error.ArgumentError as error:
         raise FootageError(
-            f"{path} is of a kind that holds no movie of its own: text, sound, or a list of other files and addresses. "
+            f"{path} is not a movie but text, sound, or a list of other files and addresses. "
             "Give the movie itself."
         ) from error
     except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:

@@ -55,8 +55,8 @@ def _check_sizes(path: Path, headers: list[Any], limits: Limits) -> None:
                     total += (x1 - x0 + 1) * (y1 - y0 + 1) * 4 * len(header["channels"])
     if total > _BYTES_A_PIXEL * limits.max_pixels:
         raise FootageError(
-            f"{path} would fill {total / 1e9:.1f} GB with all its layers. Leave the picture's own only, or raise "
-            "--max-pixels if it is to be read."
+            f"{path} would fill {total / 1e9:.1f} GB with all its layers. Keep only the picture's own layers, or raise "
+            "--max-pixels to read it anyway."
         )
 
 

@@ -149,7 +149,7 @@ class Movie:
         if size != stored:
             raise FootageError(
                 f"The picture of {self.file.path} changes its size from {stored[0]}x{stored[1]} to "
-                f"{size[0]}x{size[1]} on the way. Convert the movie to one size."
+                f"{size[0]}x{size[1]} partway. Convert the movie to one size."
             )
         return self.presentation.image(frame)
 

@@ -48,7 +48,7 @@ def _read(path: Path, header: PictureHeader, limits: Limits) -> tuple[NDArray[np
             return read_dpx(path, limits)
         case "cineon":
             raise FootageError(
-                f"{path} is a Cineon picture, which is not read. Convert it to DPX or OpenEXR."
+                f"{path} is a Cineon picture, which is not supported. Convert it to DPX or OpenEXR."
             )
         case "tiff":
             return _decode(path), 1.0  # OpenCV applies the orientation of this format only

@@ -31,13 +31,13 @@ class Limits:
         width, height = size_px
         if width < 1 or height < 1:
             raise FootageError(
-                f"{name} does not say how large its pictures are: it is damaged, or of a kind that cannot be read. "
+                f"{name} does not declare its picture size: it is damaged, or of an unsupported format. "
                 "Convert it to PNG, or to H.264 MP4."
             )
         if width * height > self.max_pixels:
             raise FootageError(
                 f"{name} is {width}x{height}; pictures of up to {self.max_pixels} pixels are read. "
-                "Make it smaller, or raise --max-pixels if it is really so large."
+                "Make it smaller, or raise --max-pixels if that size is correct."
             )
 
     def check_count(self, name: str, count: int) -> None:

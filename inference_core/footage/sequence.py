@@ -96,7 +96,7 @@ class Sequence:
         if size != self.size_px:
             raise FootageError(
                 f"The pictures differ in size: {path.name} is {size[0]}x{size[1]}, the first one is "
-                f"{self.size_px[0]}x{self.size_px[1]}. Bring them to one size, or name one shot only."
+                f"{self.size_px[0]}x{self.size_px[1]}. Convert them to one size, or choose a single shot."
             )
         return image
 

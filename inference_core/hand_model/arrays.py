@@ -107,7 +107,7 @@ def _check_one(name: str, value: object, shape: tuple[int, ...], source: str) ->
         )
     if not (np.abs(value.astype(np.float64)) < _LARGEST).all():
         raise HandModelError(
-            f"{source}: {name} holds numbers that no hand has, or that are none. Use the original, complete file."
+            f"{source}: {name} holds impossible values or NaN. Use the original, complete file."
         )
 
 

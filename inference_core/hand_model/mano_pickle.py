@@ -85,7 +85,7 @@ def read_inert(data: bytes, source: str) -> InertPickle:
         values = read_inert_pickle(data, _KNOWN)
     except RefusedPickleError as refused:
         raise HandModelError(
-            f"{source}: refused, for it holds {refused}, which no hand model needs; nothing of it was run. "
+            f"{source}: refused: it holds {refused}, which no hand model needs; nothing in it was executed. "
             "Use the file as its makers distribute it."
         ) from refused
     except InertPickleError as fault:

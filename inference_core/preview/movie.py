@@ -66,14 +66,14 @@ def draw_frame(take: Take, row: int, image: Image | None) -> Image:
 def _check_same_shot(take: Take, footage: Footage) -> None:
     if tuple(take.size_px) != footage.info.size_px:
         raise FootageError(
-            f"The take was made of footage of {take.size_px[0]}x{take.size_px[1]} pixels; "
+            f"The take was made from footage of {take.size_px[0]}x{take.size_px[1]} pixels; "
             f"{footage.info.name} has {footage.info.size_px[0]}x{footage.info.size_px[1]}. "
             "Choose the footage of the take."
         )
     if list(take.frame) != list(footage.info.numbers):
         raise FootageError(
             f"The take holds the frames {take.frame[0]}..{take.frame[-1]} ({take.frame_count} of them); "
-            f"{footage.info.name} does not have just these. Choose the footage of the take."
+            f"{footage.info.name} has other frames. Choose the footage of the take."
         )
 
 

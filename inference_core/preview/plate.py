@@ -50,7 +50,7 @@ def write_plate(footage: Footage, path: Path, progress: Progress | None = None) 
             _write_frames(footage, container, progress)
     except (OSError, av.error.FFmpegError) as error:
         raise TakeError(
-            f"The plate movie could not be written to {path}: {error}. The take is whole; make room, or go on "
+            f"The plate movie could not be written to {path}: {error}. The take is complete; make room, or continue "
             "without the plate (--proxy none)."
         ) from error
 

@@ -26,7 +26,7 @@ def make_environment(plan: Installation) -> None:
     said = _run(plan.base_python, *words)
     if said is not None:
         raise InstallError(
-            f"{plan.base_python} could not make an environment in {environment.folder} ({_last(said)}). Install your "
+            f"{plan.base_python} could not create an environment in {environment.folder} ({_last(said)}). Install your "
             "system's package python3-venv, or choose another Python as Engine Python in the preferences."
         )
     _bring_pip(plan, environment.python)
@@ -40,7 +40,7 @@ def _bring_pip(plan: Installation, python: Path) -> None:
         if _run(python, "-m", "ensurepip", "--default-pip") is None:
             return
         raise InstallError(
-            f"{plan.base_python} came without pip (it has no ensurepip), and none could be had ({error}). Install your "
+            f"{plan.base_python} has no pip (and no ensurepip), and none could be downloaded ({error}). Install your "
             "system's package python3-venv, or choose another Python as Engine Python in the preferences."
         ) from error
     # A wheel of pip is a program too.
