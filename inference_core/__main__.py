@@ -284,7 +284,7 @@ def _solve(parsed: argparse.Namespace) -> int:
     )
     check_request(request)
     with ProgressBar() as bar:
-        take = solve_take(request, bar.show)
+        take = solve_take(request, bar.show, bar.warn)
     print(summary(take))
     print(f"Take: {request.out}")
     return EXIT_OK

@@ -6,7 +6,8 @@ for the corrections, and the range is blended into its surroundings: outside it 
 """
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from inference_core.fitting.contact_constraints import PART_CAPSULES
 from inference_core.fitting.corrected_evidence import CorrectedEvidence, corrected_evidence
 from inference_core.fitting.observations import usable_presence
 from inference_core.fitting.parameterisation import make_parameterisation
-from inference_core.fitting.settings import SolveSettings
+from inference_core.fitting.settings import SOLVER_VERSION, SolveSettings
 from inference_core.fitting.shot import Evidence, frame_times, solve_evidence
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.fitting.solution import ShotSolution
@@ -51,6 +52,8 @@ from inference_core.take_evidence import evidence_of
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
 
+_log = logging.getLogger(__name__)
+
 # Frames on either side that are solved with the range.
 CONTEXT_FRAMES: Final = 60
 BLEND_FRAMES: Final = SolveRequest.blend
@@ -61,13 +64,20 @@ _SAME_HAND_M = 1e-4
 _DOUBT_POWER = 4  # a tenth of the observations beside a pinned pose would still outweigh the motion
 
 
-def solve_take(request: SolveRequest, progress: Progress | None = None) -> Take:
+def solve_take(
+    request: SolveRequest, progress: Progress | None = None, warn: Callable[[str], None] = _log.warning
+) -> Take:
     """The request's take with its range solved again, saved to `request.out`. DuohandError if it cannot be."""
     out, source = Path(request.out), Path(request.take)
     check_name(out, (".npz",), "A take")
     corrections_file = Path(request.corrections) if request.corrections else None
     check_apart([out], [path for path in (corrections_file,) if path is not None])
     take = load_take(source)
+    if (take.meta.get("versions") or {}).get("solver") != SOLVER_VERSION:
+        warn(
+            "The take was solved by another version of the solver: frames that are solved again may differ from the "
+            "others by more than the corrections. Capture the footage again for one solve throughout."
+        )
     corrections = read_corrections(corrections_file) if corrections_file else ()
     settings = take.meta.get("settings") or {}
     mano = request.mano or settings.get("mano")

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core import __version__
+from inference_core.fitting.settings import SOLVER_VERSION
 from inference_core.fitting.solution import ShotSolution
 from inference_core.footage import FootageInfo
 from inference_core.geometry.camera import Camera
@@ -112,6 +113,7 @@ def take_meta(
         "settings": asdict(request),
         "versions": {
             "duohand": __version__,
+            "solver": SOLVER_VERSION,
             "python": platform.python_version(),
             "numpy": np.__version__,
             "torch": torch.__version__,

@@ -193,7 +193,7 @@ def carry_out(request: Request, wire: Wire, orders: Orders) -> int:
             else:
                 from inference_core.solve_again import solve_take
 
-                solve_take(request, progress)
+                solve_take(request, progress, lambda text: wire.send(Notice(text)))
                 done = Done(request.out)
         if profile is not None:
             wire.send(profile)

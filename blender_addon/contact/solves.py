@@ -75,7 +75,7 @@ class Solves:
             return Outcome(str(error), is_error=True, log_path=state.log_path)
         if not bpy.app.background:
             bpy.ops.ed.undo_push(message="Duohand Contact")
-        return Outcome(text)
+        return Outcome("\n".join([text, *state.warnings]))
 
 
 SOLVES: Final = Solves()

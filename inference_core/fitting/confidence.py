@@ -17,31 +17,29 @@ _HALF_ERROR = 0.035
 _INTERPOLATED, _INTERPOLATED_HALVES = 0.5, 6.0
 # Apart by this much, network and solve halve each other's trust.
 _HALF_ANGLE_DEG, _HALF_DISTANCE = 35.0, 0.12
-# Log odds of the features below: joints about the middle knuckle within 10 mm; distance within 5 %.
-_POSE_ODDS = (-1.5, 1.37, -2.35, 1.53, -2.47, 0.0)
-_DISTANCE_ODDS = (-0.89, 1.63, -0.46, 0.0, 0.0, -0.12)
+# Log odds of the features below: joints about the middle knuckle within 10 mm; distance within 5 %, of which the hand's
+# unknown size leaves little to be told. Rising with scores, falling with all else.
+_POSE_ODDS = (-1.64, 4.13, -2.55, -1.21, -0.38)
+_DISTANCE_ODDS = (-0.38, 1.08, -0.30, 0.0, -0.78)
 
 
 def confidence_features(seen: Observations, posed: PosedPoints, error_px: Tensor) -> Tensor:
-    """(N, 6) what trust is predicted from: constant, landmarks' scores, their error, the network's confidence, and
-    its disagreement in rotation and in depth. error_px (N,): mean reprojection error."""
+    """(N, 5) what trust is predicted from: constant, landmarks' scores, their error, and the network's disagreement in
+    rotation and in depth. error_px (N,): mean reprojection error."""
     share = (error_px.nan_to_num() / seen.diagonal_px / _HALF_ERROR).clamp(max=2)
-    nothing = torch.zeros_like(share)
-    confidence, rotation, depth = nothing, nothing, nothing
+    rotation = depth = torch.zeros_like(share)
     if seen.network is not None:
-        confidence = seen.network.confidence.clamp(max=1)
         rotation = geodesic_angle(posed.state.root, seen.network.root).rad2deg() / _HALF_ANGLE_DEG
         depth = (posed.state.image_depth[:, 2] - seen.network.wrist_m[:, 2].clamp(min=0.05).log()).abs()
-        depth = depth / _HALF_DISTANCE
-    known = confidence > 0
+        known = seen.network.confidence > 0
+        rotation, depth = rotation * known, depth / _HALF_DISTANCE * known
     return torch.stack(
         [
             torch.ones_like(share),
             seen.score.mean(-1),
             share,
-            confidence,
-            (rotation * known).clamp(max=2),
-            (depth * known).clamp(max=2),
+            rotation.clamp(max=2),
+            depth.clamp(max=2),
         ],
         1,
     )

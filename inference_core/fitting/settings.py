@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from inference_core.shared.errors import RequestError
 
+# Raise it with what changes a solve by more than rounding: a take says by which it was solved.
+SOLVER_VERSION = 2
+
 
 @dataclass(frozen=True)
 class SolveSettings:

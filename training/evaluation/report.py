@@ -143,6 +143,25 @@ def plot_curves(
     figure.savefig(path, dpi=110)
 
 
+def plot_promises(promises: Mapping[str, Sequence[tuple[float, float, float]]], path: Path) -> None:
+    """What confidences say against how often they are kept: a line of (said, kept, share of all) for each; the larger a
+    point, the more hand frames it stands for."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    for name, points in promises.items():
+        said, kept, share = zip(*points, strict=True)
+        (line,) = axes.plot(said, kept, label=name)
+        axes.scatter(said, kept, [400 * of for of in share], color=line.get_color())
+    axes.set_xlabel("said")
+    axes.set_ylabel("true")
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}

@@ -28,8 +28,8 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from training.evaluation.known_evidence import KnownEvidence, drawn_evidence, found_evidence
 from training.evaluation.known_motion import CHOOSING, KEPT, KINDS, KnownMotion, known_motion
-from training.evaluation.report import save_json, table_text
-from training.evaluation.solve_measures import ROWS, Judged, summary
+from training.evaluation.report import plot_promises, save_json, table_text
+from training.evaluation.solve_measures import ROWS, Judged, promises, summary
 
 Method = Callable[[KnownMotion, KnownEvidence, HandModel], ShotSolution]
 
@@ -59,6 +59,11 @@ def run(options: argparse.Namespace) -> None:
     evidence = "drawn" if options.rendered is None else "found in rendered pictures"
     whole = table(judged)
     print(table_text(whole, f"{len(numbers)} clips of known motion, evidence {evidence}"))
+    if "joint solve" in judged:
+        plot_promises(
+            {name: promises(judged["joint solve"], name) for name in ("pose", "distance")},
+            options.out / "confidence.png",
+        )
     save_json({"clips": numbers, "evidence": evidence, "table": whole}, options.out / "solve.json")
 
 

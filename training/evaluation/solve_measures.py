@@ -48,8 +48,12 @@ ROWS = {
     "distance_bias": "the same, bias (%, + too far)",
     "fit": "joints in the picture, from the true ones (px at 720p)",
     "answered": "hands answered for (share)",
+    "pose_calibration": "confidence of the pose, calibration error (< 0.1)",
+    "distance_calibration": "confidence of the distance, calibration error (< 0.1)",
 }
-_COLUMNS = ("pose_confidence", "distance_confidence")
+# What a confidence promises: joints about the middle knuckle within 10 mm; the distance within 5 %.
+_PROMISES = {"pose": 10.0, "distance": 5.0}
+_TENTHS = 10
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,8 @@ class Judged:
             "fit": np.where(found, _fit_px(solved_m, true_m, clip.camera.K), np.nan),
             "answered": np.where(clip.present, found, np.nan).astype(float),
         }
-        for name in _COLUMNS:
-            values[name] = np.where(found, getattr(solution, name), np.nan)
+        for name in _PROMISES:
+            values[f"{name}_confidence"] = np.where(found, getattr(solution, f"{name}_confidence"), np.nan)
         return Judged({name: np.asarray(value, np.float64).ravel() for name, value in values.items()})
 
 
@@ -111,7 +115,24 @@ def summary(clips: Sequence[Judged]) -> dict[str, float]:
     row["overlap_largest"] = float(known["overlap"].max(initial=0))
     row["precision"] = float((claimed & truth).sum() / claimed.sum()) if claimed.any() else np.nan
     row["recall"] = float((claimed & truth).sum() / truth.sum()) if truth.any() else np.nan
+    for name in _PROMISES:
+        row[f"{name}_calibration"] = sum(
+            share * abs(said - kept) for said, kept, share in promises(clips, name)
+        )
     return {name: row[name] for name in ROWS}
+
+
+def promises(clips: Sequence[Judged], name: str) -> list[tuple[float, float, float]]:
+    """Of each tenth of a confidence ("pose" or "distance") that occurs: its mean, how often it was kept, and how many
+    of all hand frames it holds."""
+    said, error = (
+        np.concatenate([clip.values[key] for clip in clips]) for key in (f"{name}_confidence", name)
+    )
+    known = np.isfinite(said) & np.isfinite(error)
+    said, kept = said[known], error[known] < _PROMISES[name]
+    tenth = (said * _TENTHS).astype(int).clip(max=_TENTHS - 1)
+    groups = (tenth == number for number in np.unique(tenth))
+    return [(float(said[of].mean()), float(kept[of].mean()), float(of.mean())) for of in groups]
 
 
 @dataclass(frozen=True)
