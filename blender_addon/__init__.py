@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Duohand in Blender: footage of two hands in, two rigged and keyed hands out.
 
-Importing the package imports no bpy: the parts that need none are tested without it.
+Importing the package does not import bpy: parts that do not need it are tested without it.
 """
 
 import importlib
@@ -26,7 +26,7 @@ def unregister() -> None:
 def forget_former_release() -> None:
     """Drop the modules of a release that was updated in this running Blender.
 
-    Blender runs this file anew but keeps the modules that it imports, and those of the core, which came with a wheel.
+    Blender runs this file again but keeps the modules that it imported, including the core's, which came in a wheel.
     """
     core = sys.modules.get("inference_core")
     if core is None or not _is_from_a_wheel(str(core.__file__)) or _tag(core) == _wheel():
@@ -41,7 +41,7 @@ def forget_former_release() -> None:
 
 
 def _tag_core() -> None:
-    """Note on the core that was loaded which wheel it came with."""
+    """Record on the loaded core which wheel it came from."""
     core = sys.modules.get("inference_core")
     if core is not None:
         core.__dict__["duohand_wheel"] = _wheel()
@@ -52,10 +52,10 @@ def _tag(core: object) -> str:
 
 
 def _wheel() -> str:
-    """Name of the wheel that this release brings; empty where the add-on runs from its sources."""
+    """Name of this release's wheel; empty if the add-on runs from source."""
     return next((path.name for path in (Path(__file__).parent / "wheels").glob("*.whl")), "")
 
 
 def _is_from_a_wheel(file: str) -> bool:
-    """Whether Blender unpacked it from an extension's wheel: a checkout's core is left alone."""
+    """Whether Blender unpacked it from an extension's wheel; a checkout's core is left alone."""
     return ".local" in Path(file).parts

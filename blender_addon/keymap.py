@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shortcuts that a user may switch on: all are off until then, so that none takes a key that is used."""
+"""Optional shortcuts: all are off by default, so that none takes a key in use."""
 
 from dataclasses import dataclass
 from typing import Any, Final

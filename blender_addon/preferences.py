@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What belongs to this machine rather than to a file: the engine, its device, the hand model, folders."""
+"""Settings of this machine rather than of a file: the engine, its device, the hand model, folders."""
 
 import textwrap
 from pathlib import Path
@@ -135,7 +135,7 @@ def draw_installation(layout: bpy.types.UILayout, context: bpy.types.Context) ->
 
 
 def _draw_problem(layout: bpy.types.UILayout, text: str) -> None:
-    """Why it failed and what to do, over as many lines as it takes: a label cuts its text."""
+    """Why it failed and what to do, wrapped over several lines, because a label cuts its text."""
     column = layout.column(align=True)
     column.alert = True
     for number, line in enumerate(textwrap.wrap(text, PROBLEM_WIDTH)):
@@ -148,7 +148,7 @@ def addon_preferences() -> Any:
 
 
 def user_folder(name: str) -> Path:
-    """A folder of the add-on's own under the user's Blender files; it need not be there yet."""
+    """The add-on's own folder in the user's Blender files; it may not exist yet."""
     return Path(bpy.utils.extension_path_user(str(__package__), path=name, create=False))
 
 

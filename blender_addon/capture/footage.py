@@ -53,7 +53,7 @@ class FootageFacts:
 
 
 def read_facts(path: str) -> FootageFacts:
-    """What the footage at the path is; a problem in words where Blender cannot read it."""
+    """Facts about the footage at the path, or a description of the problem if Blender cannot read it."""
     try:
         return _facts(path)
     except OSError as error:
@@ -63,7 +63,7 @@ def read_facts(path: str) -> FootageFacts:
 
 
 def clips_among(paths: Iterable[Path]) -> list[Path]:
-    """The footage among files and folders, in order, each piece once: one picture stands for its whole sequence."""
+    """The footage among files and folders, in order, without repeats: one picture stands for its sequence."""
     found: dict[str, Path] = {}
     for path in paths:
         for file in clips_in(path) if path.is_dir() else [path]:
@@ -72,7 +72,7 @@ def clips_among(paths: Iterable[Path]) -> list[Path]:
 
 
 def thumbnail(path: str) -> int:
-    """Icon number of a thumbnail of the footage, 0 where there is none."""
+    """Icon number of a thumbnail of the footage, 0 if there is none."""
     file = Path(path)
     if not _thumbnails or not file.is_file():
         return 0
@@ -95,7 +95,7 @@ def _facts(path: str) -> FootageFacts:
 
 
 def _movie_facts(file: Path) -> FootageFacts:
-    """What Blender says of a movie. A browser's recording, which names no length, only the engine can read."""
+    """Blender's facts about a movie. Recordings from browsers have no length; only the engine can read them."""
     with file.open("rb") as content:
         unread = FootageFacts(is_unknown=True) if content.read(4) == _MATROSKA else None
     try:

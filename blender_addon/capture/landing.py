@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A finished take on its way into its scene: read beside Blender, laid in step by step."""
+"""Loading a finished take into its scene: read in a thread, applied step by step."""
 
 import time
 from collections.abc import Generator
@@ -13,12 +13,12 @@ from inference_core.shared.take import Take, load_take
 
 from ..take.apply_take import Applied, ApplySettings, apply_steps, apply_take
 
-STEP_S: Final = 0.03  # steps are begun for so long; the last of them may take as long again
+STEP_S: Final = 0.03  # no step is begun after this long; the last one may take as long again
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a take goes. The scene is known by number: undo and loading make its Python object stale."""
+    """Where a take goes. The scene is identified by number, since undo and file loading invalidate its object."""
 
     scene_uid: int
     scene_name: str
@@ -30,7 +30,7 @@ class Target:
 
 
 class Landing:
-    """One take's way in. `step` does a little of it; a DuohandError says why the take cannot come in."""
+    """The loading of one take. `step` does a little of it; a DuohandError says why the take cannot be loaded."""
 
     def __init__(self, path: str, target: Target) -> None:
         self.path, self.target = path, target
@@ -41,7 +41,7 @@ class Landing:
         self._is_stale = False
 
     def step(self, scene: bpy.types.Scene) -> Applied | None:
-        """What came of it once it is in; None before that."""
+        """The outcome once it is loaded; None before."""
         if not self._take.done():
             return None
         if self._is_stale:
@@ -55,11 +55,11 @@ class Landing:
                 next(self._steps)
         except StopIteration as done:
             return done.value
-        except ReferenceError:  # what it works on was deleted meanwhile
+        except ReferenceError:  # its scene or shot was deleted meanwhile
             self.begin_anew()
         return None
 
     def begin_anew(self) -> None:
-        """The file's data was exchanged (undo, loading): what was begun is lost, and is done in one go."""
+        """Blender's data was replaced (undo, file loading): start over, and finish in one go."""
         if self._steps is not None:
             self._steps, self._is_stale = None, True

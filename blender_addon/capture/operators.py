@@ -29,7 +29,7 @@ _FOOTAGE_FILES: Final = ";".join(f"*{suffix}" for suffix in (*MOVIE_SUFFIXES, *I
 
 
 class _ChooseFiles(ImportHelper):
-    """What the operators that choose footage share: one file, several, or a folder."""
+    """Base of the operators that choose footage: one file, several, or a folder."""
 
     filter_glob: StringProperty(default=_FOOTAGE_FILES, options={"HIDDEN"})
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
@@ -106,7 +106,7 @@ class DUOHAND_OT_remove_clip(bpy.types.Operator):
 
 
 def set_clips(capture: Any, paths: Sequence[Path | str]) -> None:
-    """Let these be the clips that are captured after the first."""
+    """Set the clips to capture after the first."""
     kept = [str(path) for path in paths]
     capture.clips.clear()
     for path in kept:
@@ -129,7 +129,7 @@ class DUOHAND_FH_footage(bpy.types.FileHandler):
 def start_capture(scene: bpy.types.Scene) -> None:
     """Queue a capture of the scene's footage and one of each further clip; a DuohandError says what is missing.
 
-    None is queued where one of them cannot be.
+    If one of them cannot be queued, none is.
     """
     preferences = addon_preferences()
     command = worker_command(preferences.engine_path(), IDLE_S)
@@ -147,7 +147,7 @@ def start_capture(scene: bpy.types.Scene) -> None:
 
 
 def capture_problem(scene: bpy.types.Scene) -> str:
-    """Why nothing can be captured now; empty where it can."""
+    """The reason why nothing can be captured now; empty if it can."""
     capture: Any = scene.duohand
     if not capture.footage:
         return iface_("Choose footage first")
@@ -197,7 +197,7 @@ class DUOHAND_OT_capture(bpy.types.Operator):
         return {"PASS_THROUGH"}
 
     def cancel(self, context: bpy.types.Context) -> None:
-        # Blender ends the operator (it quits, or loads a file); the run itself goes on in runs' own timer.
+        # Blender ends the operator (it quits, or loads a file); the run continues in runs' own timer.
         self._drop_timer(context)
 
     def execute(self, context: bpy.types.Context) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Footage and Capture panels: what to capture from, one button, and how far it is."""
+"""The Footage and Capture panels: the footage, the capture button, and progress."""
 
 from typing import Any
 
@@ -115,14 +115,14 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
 
 
 def _button_text(more: int) -> str:
-    """The capture button's text: how many clips it captures where there are several."""
+    """The capture button's text, with the number of clips if there are several."""
     if not more:
         return iface_("Capture Hands")
     return iface_("Capture Hands of {count} Clips").format(count=more + 1)
 
 
 def _draw_timing(layout: Any, scene: Any) -> None:
-    """Both frame rates, and what is to be made of them."""
+    """Both frame rates, and how to match them."""
     column = layout.column(align=True)
     if scene.duohand.rate:
         column.label(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a run is, in words: for the panel and for the status bar."""
+"""Progress of a run as text for the panel and the status bar."""
 
 from bpy.app.translations import pgettext_iface as iface_
 
@@ -9,12 +9,12 @@ from ..engine.job import JobState
 
 
 def stage_text(state: JobState) -> str:
-    """What the run does now."""
+    """The run's current activity."""
     return iface_(STAGE_LABELS.get(state.stage, state.text) or state.text)
 
 
 def status_text(state: JobState, waiting: int) -> str:
-    """All of it in a line."""
+    """Activity and progress in one line."""
     parts = [stage_text(state)]
     if state.total:
         parts.append(progress_text(state))
@@ -24,7 +24,7 @@ def status_text(state: JobState, waiting: int) -> str:
 
 
 def progress_text(state: JobState) -> str:
-    """Frames done and time left, in a line."""
+    """Frames done and time left, in one line."""
     if not state.total:
         return state.text
     if state.seconds_left is None:

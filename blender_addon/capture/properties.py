@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a scene remembers of the footage to capture and how: the Footage and Capture panels' values."""
+"""The values of the Footage and Capture panels, stored in the scene."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ _TIMINGS = tuple(item[0] for item in CAPTURE_TIMING_ITEMS)
 
 
 def _timing(capture: Any) -> int:
-    """What was chosen, else what is usual in this file."""
+    """The chosen value, else this file's default."""
     return _TIMINGS.index(capture.timing_chosen or usual_timing(capture.id_data))
 
 
@@ -49,7 +49,7 @@ def _footage_chosen(capture: Any, _context: bpy.types.Context) -> None:
     if capture.footage.startswith("//") and not bpy.data.filepath:
         return  # written for a .blend that is about to be saved for the first time
     path = bpy.path.abspath(capture.footage)
-    if path != capture.described or capture.problem:  # not where only the way the path is written has changed
+    if path != capture.described or capture.problem:  # not if only the notation of the path has changed
         capture.described = path
         capture.set_facts(read_facts(path))
 
@@ -186,12 +186,12 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
 
     @property
     def rate(self) -> float:
-        """Frames a second of the footage; 0 where that is not known."""
+        """Frames per second of the footage; 0 if unknown."""
         return self.sequence_fps if self.is_sequence else self.fps
 
     @property
     def facts(self) -> FootageFacts:
-        """What the footage is, as far as it is needed to capture it."""
+        """The facts about the footage that a capture needs."""
         size = (self.width, self.height)
         is_unknown = bool(self.footage) and not self.problem and not self.width
         return FootageFacts(
@@ -206,11 +206,11 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
 
     @property
     def facts_text(self) -> str:
-        """What the footage is, in a line."""
+        """The footage described in one line."""
         return self.facts.text
 
     def set_facts(self, facts: FootageFacts) -> None:
-        """Remember what the footage is, and let the range cover all of it."""
+        """Store the facts about the footage, and set the range to all of it."""
         self.width, self.height = facts.size_px
         self.fps, self.is_sequence = facts.fps, facts.is_sequence
         self.first, self.last = facts.first, facts.last

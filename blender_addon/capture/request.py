@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panels' values as one request to the engine, and as settings for what comes of it."""
+"""The panels' values as a request to the engine and as settings for its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from .footage import read_facts
 
 @dataclass(frozen=True)
 class Lens:
-    """The request's lens fields; all None if nothing is known."""
+    """The request's lens fields; all None if the lens is unknown."""
 
     fov_deg: float | None = None
     focal_mm: float | None = None
@@ -42,7 +42,7 @@ def capture_request(
     """The capture request for this scene; a RequestError says what is missing.
 
     coming: footage by path, of takes that are still being captured. clip: one of the scene's further clips, whose whole
-    length is captured; the scene's footage where empty.
+    length is captured; the scene's footage if empty.
     """
     capture = scene.duohand
     footage = absolute(clip or capture.footage) if clip or capture.footage else ""
@@ -75,7 +75,7 @@ def capture_request(
 
 
 def apply_settings(scene: bpy.types.Scene, clip: str = "") -> ApplySettings:
-    """How the finished take is laid into the scene; what nobody chose in the panel a shot keeps as it is."""
+    """Settings for loading the finished take; an existing shot keeps whatever was not chosen in the panel."""
     capture = scene.duohand
 
     def asked(name: str) -> Any:
@@ -93,9 +93,9 @@ def apply_settings(scene: bpy.types.Scene, clip: str = "") -> ApplySettings:
 
 
 def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -> Path:
-    """Where the take goes, in the scene's folder of takes.
+    """The take's path, in the scene's folder of takes.
 
-    Never over a take of other footage: then the name is numbered. coming: footage by path, of takes that are
+    Never that of a take of other footage: the name is numbered instead. coming: footage by path, of takes that are
     still being captured.
     """
     folder = takes_folder_of(scene)
@@ -116,7 +116,7 @@ def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -
 
 
 def _holds(scene: bpy.types.Scene, path: Path, coming: Mapping[str, str]) -> str | None:
-    """What footage the take there is of, as a key; None if there is no file and none is coming."""
+    """The key of the footage of the take at that path; None if there is no file and none is coming."""
     if str(path) in coming:
         return footage_key(coming[str(path)])
     if not path.exists():
@@ -131,7 +131,7 @@ def _holds(scene: bpy.types.Scene, path: Path, coming: Mapping[str, str]) -> str
 
 
 def lens_of(scene: bpy.types.Scene, size_px: tuple[int, int]) -> Lens:
-    """The lens that the scene says footage of that size was filmed with."""
+    """The lens set in the scene, for footage of that size."""
     capture = scene.duohand
     match capture.lens:
         case "FOV":

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine's runs of this Blender: queued, polled, and their takes laid into the scenes they were asked for.
+"""The engine's runs in this Blender: queued, polled, and their takes loaded into the scenes that requested them.
 
-`step` never waits. It may be called from anywhere as often as wanted: an operator's timer, and Blender's own
-timer that goes on when another file is loaded and the operator is gone.
+`step` never waits and may be called from anywhere: by an operator's timer, and by Blender's own timer, which
+continues when another file is loaded and the operator is gone.
 """
 
 import atexit
@@ -30,7 +30,7 @@ POLL_S: Final = 0.1
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: a line for the user, and whether it is an error."""
+    """A run's outcome: a line for the user, and whether it is an error."""
 
     text: str
     is_error: bool = False
@@ -50,7 +50,7 @@ class Runs:
 
     @property
     def state(self) -> JobState | None:
-        """The running job's state; None when nothing runs and nothing is being brought in."""
+        """The running job's state; None if nothing runs or is being loaded."""
         if self._queue.current is not None:
             return self._queue.current.state
         if self._landings:
@@ -83,7 +83,7 @@ class Runs:
             bpy.app.timers.register(_keep_polling, first_interval=POLL_S, persistent=True)
 
     def step(self) -> list[Outcome]:
-        """Poll; bring ended runs' takes some way into their scenes. What came of them since the last call."""
+        """Poll, and continue loading finished takes. Returns the outcomes since the last call."""
         found = [self._finish(job, self._targets.pop(job)) for job in self._queue.poll()]
         if self._landings:
             found.append(self._land(*self._landings[0]))
@@ -95,7 +95,7 @@ class Runs:
         return outcomes
 
     def show(self) -> None:
-        """Have the panels drawn again where they say something else now."""
+        """Redraw the panels if their text has changed."""
         told = self.state, self.waiting, tuple(self.outcomes)
         if told != self._shown:
             self._shown = told
@@ -115,7 +115,7 @@ class Runs:
         self._landings.clear()
 
     def begin_anew(self) -> None:
-        """Blender exchanges the file's data: takes on their way in are brought in from the start."""
+        """Blender replaces its data: loading of takes starts over."""
         for landing, _ in self._landings:
             landing.begin_anew()
 
@@ -170,7 +170,7 @@ def _keep_polling() -> float | None:
 
 
 def _pop_up(text: str) -> None:
-    """Show an error where it cannot be overlooked: its run may have been started long ago, elsewhere."""
+    """Show an error prominently: its run may have been started long ago, elsewhere."""
     if bpy.app.background:
         return
 
@@ -184,7 +184,7 @@ def _pop_up(text: str) -> None:
 
 
 def _window() -> AbstractContextManager[object]:
-    """A window to work in, where Blender calls from its timer and gives none."""
+    """A context with a window, which Blender's timers do not provide."""
     if bpy.context.window is not None or not bpy.context.window_manager.windows:
         return nullcontext()
     return bpy.context.temp_override(window=bpy.context.window_manager.windows[0])

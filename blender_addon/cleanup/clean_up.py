@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each clean-up does to the hands of a shot: plain functions behind the operators, for scripts too."""
+"""The clean-up edits on a shot's hands: plain functions behind the operators, for scripts too."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ PARTS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Reduced:
-    """What a key reduction did to a shot: keys before and after, the largest error in mm and degrees."""
+    """The result of a key reduction: keys before and after, the largest error in mm and degrees."""
 
     before: int
     after: int
@@ -43,7 +43,7 @@ class Reduced:
 
 
 def hold(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None:
-    """Keep the pose of the range's first frame through the range, leading on to the motion over `blend` frames."""
+    """Keep the pose of the range's first frame through the range, blending into the motion over `blend` frames."""
     for rig in rigs:
         now = read_track(rig)
         share = soft_ends.weights(now, edits.inside(now, first, last), blend, at_start=False)
@@ -51,7 +51,7 @@ def hold(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None
 
 
 def delete(rigs: Sequence[HandRig], first: int, last: int) -> None:
-    """Let the hands be away through the range."""
+    """Mark the hands as absent through the range."""
     for rig in rigs:
         track = edits.deleted(read_track(rig), first, last)
         if not len(track.frames):
@@ -62,7 +62,7 @@ def delete(rigs: Sequence[HandRig], first: int, last: int) -> None:
 
 
 def refill(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None:
-    """Fill the range by the motion on both sides of it, coming from what is there over `blend` frames."""
+    """Fill the range from the motion on both sides of it, blending over `blend` frames."""
     for rig in rigs:
         track = read_track(rig)
         found = edits.refilled(track, first, last)
@@ -79,7 +79,7 @@ def refill(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> No
 
 
 def smooth(rigs: Sequence[HandRig], fps: float, strength: float, first: int, last: int) -> None:
-    """Give the range that smoothing, 0 to 1, from the one that it has; edits stay."""
+    """Change the range's smoothing to that strength, 0 to 1; edits are kept."""
     for rig in rigs:
         smoothing.smooth(rig, fps, strength, first, last)
 
@@ -104,7 +104,7 @@ def bake(rigs: Sequence[HandRig]) -> None:
 
 
 def swap_sides(left: HandRig, right: HandRig, first: int, last: int) -> None:
-    """Give each hand the other's motion in the range: both wrists change places, fingers turn over."""
+    """Give each hand the other's motion in the range: wrists are exchanged, fingers mirrored."""
     rigs, tracks = (left, right), [read_track(rig) for rig in (left, right)]
     carriers = [_wrist_carrier(rig) for rig in rigs]
     for own, other in ((0, 1), (1, 0)):
@@ -131,7 +131,7 @@ class Offset:
 
 
 def offset_wrist(rigs: Sequence[HandRig], offset: Offset, first: int, last: int, blend: int = 0) -> None:
-    """Shift and turn the wrists through the range, coming and going over `blend` frames."""
+    """Move and rotate the wrists through the range, fading in and out over `blend` frames."""
     for rig in rigs:
         track = read_track(rig)
         share = soft_ends.weights(track, edits.inside(track, first, last), blend)
@@ -191,7 +191,7 @@ def reduce_keys(
 
 
 def lock(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None:
-    """Keep the range's motion whatever is smoothed, loaded or captured again; what changes beside it leads to it over
+    """Keep the range's motion when the shot is smoothed, loaded or captured again; changes beside it blend into it over
     `blend` frames."""
     for rig in rigs:
         if not rig.armature.is_editable:
@@ -201,7 +201,7 @@ def lock(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None
 
 
 def unlock(rigs: Sequence[HandRig], first: int, last: int) -> int:
-    """Forget the locks that touch the range; how many there were."""
+    """Remove the locks that overlap the range; how many there were."""
     count = 0
     for rig in rigs:
         locked = rig.armature.duohand.locked
@@ -237,10 +237,10 @@ def _rays(rig: HandRig, track: HandTrack) -> Floats:
 def _on_other_hand(
     track: HandTrack, carrier: tuple[Floats, Floats], other: tuple[Floats, Floats]
 ) -> HandTrack:
-    """The track on the other hand's bones: the wrist bone stands and points in the world as it did.
+    """The track on the other hand's bones, with the wrist bone in the same place and orientation in the world.
 
     A wrist bone's Y runs to the knuckles and its Z to the palm on both sides, so the same frame in the world
-    is the same stance of the other hand.
+    is the same orientation of the other hand.
     """
     frame, origin = carrier
     other_frame, other_origin = other

@@ -11,7 +11,7 @@ from inference_core.shared.smoothing import smooth_positions, smooth_rotations
 from ..scene.track import Floats, HandTrack, inside, merged, rows_of, runs
 
 REFILLED_CONFIDENCE = 0.2
-_SLOPE_FRAMES = 3  # neighbours on each side that tell how fast the hand moved into a gap
+_SLOPE_FRAMES = 3  # neighbours on each side that determine the speed at a gap
 
 
 def held(track: HandTrack, first: float, last: float) -> HandTrack:
@@ -25,7 +25,7 @@ def held(track: HandTrack, first: float, last: float) -> HandTrack:
 
 
 def deleted(track: HandTrack, first: float, last: float) -> HandTrack:
-    """The hand away through the range."""
+    """The hand absent through the range."""
     return rows_of(track, ~inside(track, first, last))
 
 

@@ -23,7 +23,7 @@ from .properties import PART_ITEMS, WristOffset
 
 
 class _CleanUp(NeedsShot):
-    """What the operators share: which hands, and a border that turns errors into reports."""
+    """Base of the operators: the choice of hands, and errors turned into reports."""
 
     bl_options = {"REGISTER", "UNDO"}
 
@@ -40,7 +40,7 @@ class _CleanUp(NeedsShot):
 
 
 class _RangeCleanUp(_CleanUp):
-    """What the operators on a range of frames share; most of them are one edit."""
+    """Base of the operators on a range of frames; most of them are one edit."""
 
     edit: Callable[..., None]
     done: str
@@ -68,7 +68,7 @@ class _RangeCleanUp(_CleanUp):
         return f"{self.done} frames {first} to {last}{but}"
 
     def take_fields(self, fields: Any) -> None:
-        """Take the panel's fields where the operator has such of its own."""
+        """Copy the panel's fields to the operator's fields of the same name."""
 
     def softness(self) -> tuple[int, ...]:
         """What the edit takes beside the range: how soft its ends are, where it knows such."""
@@ -81,7 +81,7 @@ class _RangeCleanUp(_CleanUp):
 
 
 class _SoftCleanUp(_RangeCleanUp):
-    """What the operators share that come and go over a few frames."""
+    """Base of the operators whose edit fades in and out over a few frames."""
 
     blend: IntProperty(
         name="Blend",

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The smoothing of a hand's motion, applied to its current keys: edits are kept.
 
-More smoothing smooths what is there. Less brings back the shake that the raw motion has between both strengths, within
-bounds: what differs more is an error that the solve took out, not shake. Strength 0..1 of each frame is known: that
-of the solve, and of ranges that were smoothed since.
+More smoothing is applied to the current motion. Less brings back the raw motion's jitter between both strengths, within
+bounds: larger differences are errors that the solve removed. The strength of each frame, 0..1, is known: that of the
+solve, and of ranges that were smoothed since.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from ..scene.track import Floats, HandTrack, inside
 from .edits import smoothed
 from .soft_ends import mixed, weights
 
-MOST_M: Final = 0.01  # shake is smaller
+MOST_M: Final = 0.01  # jitter is smaller
 MOST_RAD: Final = 0.2
 FADE_FRAMES: Final = 5.0  # at the ends of a range
 
@@ -57,7 +57,7 @@ def strength_of(rig: HandRig, first: int, last: int) -> float:
 
 
 def _base(rig: HandRig, now: HandTrack) -> _Base:
-    """What to start from: as before while a slider is drawn to and fro, else the motion as it is."""
+    """The motion to start from: as before while a slider is being dragged, else the current motion."""
     kept = _bases.get(rig.armature.session_uid)
     if kept is not None and _alike(kept.written, now):
         return kept
@@ -88,7 +88,7 @@ def _at_strength(rig: HandRig, base: _Base, fps: float, strength: float) -> Hand
 
 
 def _with_shake(rig: HandRig, track: HandTrack, fps: float, strength: float, level: float) -> HandTrack:
-    """The track with what the raw motion has at `strength` and has no more at `level`, within bounds."""
+    """The track plus the difference of the raw motion at `strength` and at `level`, within bounds."""
     raw = read_raw_track(rig, track)
     less, more = smoothed(raw, fps, strength), smoothed(raw, fps, level)
     shift = _within(less.location - more.location, MOST_M * rig.shot.duohand.scale)

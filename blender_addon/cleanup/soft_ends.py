@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An edit that comes and goes over a few frames at the ends of its range, on arrays. No bpy here."""
+"""Edits that fade in and out over a few frames at the ends of their range, on arrays. No bpy here."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from ..scene.track import Flags, Floats, HandTrack
 
 
 def weights(track: HandTrack, rows: Flags, frames: float, at_start: bool = True) -> Floats:
-    """(K,) 1 in the rows (K,), rising and falling over so many frames at ends beyond which the motion goes on."""
+    """(K,) 1 in the rows (K,), rising and falling over that many frames at ends beyond which there is motion."""
     found = rows.astype(np.float64)
     chosen = np.flatnonzero(rows)
     if not len(chosen) or frames <= 0:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Contact that the animator sets: the core solves the range again, and what comes of it is keyed."""
+"""Contact that the animator sets: the core solves the range again, and the result is keyed."""

@@ -19,7 +19,7 @@ from .solves import SOLVES
 
 
 class _Contact(NeedsShot):
-    """What the operators share: the range shown, the panel's fields, and the engine."""
+    """Base of the operators: the range shown, the panel's fields, and the engine."""
 
     bl_options = {"REGISTER"}
 
@@ -57,10 +57,10 @@ class _Contact(NeedsShot):
         return {"CANCELLED"} if outcome.is_error else {"FINISHED"}
 
     def take_parts(self, settings: Any) -> None:
-        """Take the panel's parts where the operator has fields of its own for them."""
+        """Copy the panel's parts, if the operator has fields for them."""
 
     def parts(self) -> tuple[str, str, str]:
-        """What is said, and of which parts of the left and the right hand."""
+        """The kind of correction, and the parts of the left and the right hand."""
         raise NotImplementedError
 
     def _touch(self, scene: Any) -> Touch:

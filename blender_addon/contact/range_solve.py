@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A range of a shot for the engine to solve again, and its answer back on the bones.
+"""A range of a shot for the engine to solve again, and the result back on the bones.
 
-The engine is given the motion as it is keyed now: locked ranges stay exactly, what was edited stays near to the edits.
-What comes back is keyed like any other edit; locks keep theirs.
+The engine gets the current motion: locked ranges stay exactly, edited frames stay close to the edits.
+The result is keyed like any other edit; locked ranges keep their keys.
 """
 
 import shutil
@@ -31,7 +31,7 @@ from ..scene.track import Flags, HandTrack, inside, merged, rows_of
 
 # Frames around the range that the engine solves with it.
 CONTEXT_FRAMES: Final = 60
-# Keys this near to the solved motion are no edits.
+# Keys this close to the solved motion do not count as edits.
 _UNEDITED_M, _UNEDITED_RAD = 2e-4, 4e-3
 _SAME_FRAME = 0.02
 
@@ -65,12 +65,12 @@ class RangeSolve:
         return next((item for item in bpy.data.collections if item.session_uid == self.shot_uid), None)
 
     def forget_files(self) -> None:
-        """Remove what was written for the engine."""
+        """Remove the files written for the engine."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def prepared(collection: bpy.types.Collection, touch: Touch, mano: str | None) -> RangeSolve:
-    """The request that makes it so; a RequestError if the shot's take or motion does not allow it."""
+    """The request for it; a RequestError if the shot's take or motion does not allow it."""
     rigs = hand_rigs(collection)
     if len(rigs) < 2:
         raise RequestError("The shot has only one hand; there is nothing for it to touch.")
@@ -101,7 +101,7 @@ def prepared(collection: bpy.types.Collection, touch: Touch, mano: str | None) -
 
 
 def brought_back(solve: RangeSolve) -> str:
-    """Key what the engine made of it; a line for the user. A RequestError if the shot is gone."""
+    """Key the engine's result; a line for the user. A RequestError if the shot is gone."""
     collection = solve.shot()
     if collection is None:
         raise RequestError("The shot was deleted while it was being solved.")
@@ -132,7 +132,7 @@ def _take_of(collection: bpy.types.Collection) -> Take:
 def _with_current_motion(
     take: Take, rigs: Sequence[HandRig], frames: Floats, scale: float
 ) -> tuple[Take, list[Correction]]:
-    """The take with the motion that is keyed now, and what the engine is to keep of it."""
+    """The take with the current motion, and the corrections that keep it."""
     arrays = {
         name: getattr(take, name).copy() for name in ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m")
     }
@@ -170,7 +170,7 @@ def _rest_frames(rig: HandRig) -> Floats:
 
 
 def _without_raw_of_absent(given: Take, take: Take) -> Take:
-    """A hand that the animator took away has no values in a take's arrays of motion."""
+    """Clear the raw motion of hands that the animator marked absent."""
     gone = (given.present == ABSENT) & (take.present != ABSENT)
     arrays: dict[str, Any] = {}
     for name in ("raw_root_wxyz", "raw_pose_wxyz", "raw_wrist_cam_m", "raw_joints_cam_m"):
@@ -256,7 +256,7 @@ def _known_touches(collection: bpy.types.Collection) -> list[Touch]:
 
 
 def _remember(collection: bpy.types.Collection, touch: Touch) -> None:
-    """Keep it for later solves; of the same parts, a later word replaces an earlier one that lies within it."""
+    """Store it for later solves, replacing an earlier one of the same parts within its range."""
     kept = collection.duohand.touches
     for index in reversed(range(len(kept))):
         item = kept[index]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The solve of a range that runs, one at a time: polled by Blender's timer, its answer keyed when it comes."""
+"""The running solve of a range, one at a time: polled by Blender's timer, its result keyed on arrival."""
 
 import atexit
 import time
@@ -21,7 +21,7 @@ POLL_S: Final = 0.05
 
 
 class Solves:
-    """The one solve of this Blender, if any, and what came of the last one."""
+    """The current solve in this Blender, if any, and the outcome of the last one."""
 
     def __init__(self) -> None:
         self._running: tuple[RangeSolve, CaptureJob] | None = None
@@ -29,11 +29,11 @@ class Solves:
 
     @property
     def text(self) -> str:
-        """What is being done; empty where nothing is."""
+        """The current activity; empty if there is none."""
         return "" if self._running is None else self._running[1].state.text
 
     def start(self, solve: RangeSolve) -> None:
-        """Hand the range to the engine; it goes on from Blender's timer."""
+        """Hand the range to the engine; Blender's timer does the rest."""
         preferences = addon_preferences()
         log = preferences.log_path(time.strftime("solve-%Y%m%d-%H%M%S"))
         command = worker_command(preferences.engine_path(), IDLE_S)
@@ -44,7 +44,7 @@ class Solves:
             bpy.app.timers.register(_keep_polling, first_interval=POLL_S, persistent=True)
 
     def step(self) -> Outcome | None:
-        """What came of the solve, once it has ended."""
+        """The outcome of the solve, once it has ended."""
         if self._running is None:
             return None
         solve, job = self._running
@@ -56,7 +56,7 @@ class Solves:
         return self.last
 
     def abandon(self) -> None:
-        """End it at once; nothing is keyed."""
+        """Stop it at once; nothing is keyed."""
         if self._running is not None:
             solve, job = self._running
             self._running = None

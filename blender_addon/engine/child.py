@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A child process that never blocks its parent, never outlives it unseen, and leaves a log."""
+"""A child process that never blocks its parent, never outlives it unnoticed, and writes a log."""
 
 import os
 import queue
@@ -19,7 +19,9 @@ from .system import guarded, kill_group, own_group, terminate_group
 
 ASK_S: Final = 1.0  # a child has this long to exit after being asked to stop
 TERMINATE_S: Final = 0.4  # and this long after SIGTERM, before it is killed
-_LINE_LIMIT: Final = 1 << 20  # a longer line is no message; it is cut, so that rubbish cannot fill memory
+_LINE_LIMIT: Final = (
+    1 << 20
+)  # longer lines are not messages; they are cut, so that garbage cannot fill memory
 _QUEUED_LINES: Final = 10_000
 _GUARD: Final = Path(__file__).with_name("guard.py")
 
@@ -36,7 +38,7 @@ class Ending:
 
     @property
     def text(self) -> str:
-        """The ending in words."""
+        """A description of the ending."""
         if self.exit_code >= 0:
             return f"exit code {self.exit_code}"
         try:
@@ -46,10 +48,10 @@ class Ending:
 
 
 class Child:
-    """One running command: lines of its stdout come by `lines`, its stderr goes to the log.
+    """One running command: `lines` returns its stdout, its stderr goes to the log.
 
-    It runs in a process group of its own, so that what it starts ends with it. Its stdin stays open until
-    `ask_to_stop`: a child that watches its stdin ends when the parent dies. A guard ends those that do not.
+    It runs in its own process group, so that its children end with it. Its stdin stays open until
+    `ask_to_stop`: a child that watches its stdin ends when the parent dies. A guard kills those that do not.
     """
 
     def __init__(self, command: Sequence[str], log_path: Path, merge_stderr: bool = False) -> None:
@@ -91,7 +93,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The child's process number."""
+        """The child's process id."""
         return self._process.pid
 
     def send(self, line: str) -> None:
@@ -106,7 +108,7 @@ class Child:
             return
 
     def lines(self) -> list[str]:
-        """The lines that came since the last call; never waits."""
+        """The lines received since the last call; never waits."""
         found: list[str] = []
         while True:
             try:
@@ -115,13 +117,13 @@ class Child:
                 return found
 
     def ending(self) -> Ending | None:
-        """How the child ended, once it has and all its lines were read; drives a stop that was asked for."""
+        """How the child ended, once it has and all its lines were read; also advances a requested stop."""
         code = self._process.poll()
         if code is None:
             self._press_on()
             return None
         if self._reader.is_alive():
-            # A grandchild may hold stdout open; do not wait for it for ever.
+            # A grandchild may hold stdout open; do not wait for it forever.
             kill_group(self._process)
             self._reader.join(0.05)
             if self._reader.is_alive():
@@ -131,7 +133,7 @@ class Child:
         return Ending(code)
 
     def ask_to_stop(self, line: str = "") -> None:
-        """Ask the child to end; `ending` then terminates and at last kills it when it does not."""
+        """Ask the child to exit; if it does not, `ending` terminates and finally kills it."""
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
             if line:
@@ -139,13 +141,13 @@ class Child:
             self._close_stdin()
 
     def kill(self) -> None:
-        """End the child and all it started, now, and wait for the end."""
+        """Kill the child and its children now, and wait."""
         kill_group(self._process)
         self._process.wait()
         self.close()
 
     def close(self) -> None:
-        """Let go of the pipes and the log of a child that has ended."""
+        """Close the pipes and the log of a child that has ended."""
         self._close_stdin()
         self._reader.join(0.5)
         if self._process.stdout is not None and not self._reader.is_alive():
@@ -189,7 +191,7 @@ class Child:
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for another Python: without Blender's own PYTHON* variables.
 
-    Its threads sleep while they wait for each other: those that spin starve each other beside a Blender that draws.
+    Its waiting threads sleep: spinning threads would starve each other while Blender draws.
     """
     kept = {
         name: value
@@ -200,7 +202,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def last_lines(path: Path, count: int = 12, read_bytes: int = 8192) -> str:
-    """The last lines of a log, or nothing where there is none."""
+    """The last lines of a log, empty if there is none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - read_bytes))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine that a Python runs: whether there is one, and whether it fits this add-on."""
+"""Checks whether a Python has an engine, and whether it fits this add-on."""
 
 import time
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Engine:
 def worker_command(python: Path, idle_s: float = 0.0) -> tuple[str, ...]:
     """The command that runs the engine's worker, isolated from the user's own Python settings.
 
-    idle_s: so long it waits for another capture after one.
+    idle_s: how long it waits for another capture after one.
     """
     return (str(python), "-I", "-m", "inference_core", "worker", *(("--idle", str(idle_s)) if idle_s else ()))
 
@@ -51,7 +51,7 @@ class EngineCheck:
         self._started_at = time.monotonic()
 
     def poll(self) -> Engine | None:
-        """The engine once it answered, None while it has not; an EngineError says why it cannot be used."""
+        """The engine once it has answered, None until then; an EngineError says why it cannot be used."""
         child = self._child
         if child is None:
             raise EngineError("This check has ended.")

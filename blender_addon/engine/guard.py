@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a command and ends it, with all that it started, when whoever asked for it is gone: `guard.py PARENT COMMAND...`
+"""Runs a command and kills it, with its children, when its requester is gone: `guard.py PARENT COMMAND...`
 
-A program of its own, of the standard library alone: even a Blender that was killed leaves nothing running. It leads the
-process group in which the command runs, hands its stdin, stdout and stderr through, and ends as the command does.
+A separate program of the standard library alone: even a killed Blender leaves nothing running. It leads the command's
+process group, passes stdin, stdout and stderr through, and exits as the command does.
 """
 
 import os
@@ -16,7 +16,7 @@ GRACE_S = 2.0  # a command that itself notices that its parent is gone may save 
 
 
 def main(parent: int, command: list[str]) -> int:
-    """Run the command for the process number `parent`; its exit code, 127 where it cannot be started."""
+    """Run the command for the process number `parent`; its exit code, 127 if it cannot be started."""
     # The command gets SIGTERM too, being of the same group, and decides; a handler, unlike SIG_IGN, is not inherited.
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     try:

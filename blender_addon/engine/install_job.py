@@ -62,7 +62,7 @@ class InstallJob:
             self._end(str(error))
 
     def poll(self) -> InstallState:
-        """The installation's state now."""
+        """The installation's current state."""
         child = self._child
         if child is None or self.state.ended:
             return self.state
@@ -88,7 +88,7 @@ class InstallJob:
         return self.state
 
     def cancel(self) -> None:
-        """Ask the installer to stop; what it has downloaded stays for the next installation."""
+        """Ask the installer to stop; its downloads are kept for the next installation."""
         self._cancelled = True
         if self._child is not None:
             self._child.ask_to_stop()
@@ -102,7 +102,7 @@ class InstallJob:
             self._end("Cancelled.")
 
     def distrust(self) -> None:
-        """Note that what was installed does not run: the next installation makes all of it again."""
+        """Record that the installed engine does not run: the next installation starts over."""
         self._plan.environment.unmark()
 
     def _take_line(self, line: str) -> None:

@@ -29,7 +29,7 @@ from .child import Child, EngineError, last_lines
 from .warm import RunningEngine, WarmEngine
 
 HELLO_S: Final = 120.0  # a cold disk and an antivirus can make the first import of torch this slow
-SILENCE_S: Final = 300.0  # an engine that says nothing for so long hangs
+SILENCE_S: Final = 300.0  # an engine that is silent for this long hangs
 
 
 class Phase(Enum):
@@ -49,7 +49,7 @@ ENDED: Final = frozenset({Phase.DONE, Phase.CANCELLED, Phase.FAILED})
 
 @dataclass(frozen=True)
 class JobState:
-    """What a panel shows of a job. done of total frames of a stage; seconds_left None while not known."""
+    """What a panel shows of a job. done of total frames of a stage; seconds_left: None while unknown."""
 
     phase: Phase = Phase.QUEUED
     text: str = ""
@@ -74,9 +74,9 @@ class JobState:
 
 
 class CaptureJob:
-    """One run of the engine. `poll` reads what came and returns; it never waits, and ends what hangs.
+    """One run of the engine. `poll` reads new messages and returns; it never waits, and kills an engine that hangs.
 
-    warm: where an engine may wait already, and where this one waits for the next run once it is done; None: it ends.
+    warm: holds an engine that may be waiting, and keeps this one for the next run; None: the engine exits.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class CaptureJob:
 
     @property
     def pid(self) -> int | None:
-        """The engine's process number while it runs."""
+        """The engine's process id while it runs."""
         return self._child.pid if self._child is not None else None
 
     def start(self) -> None:
-        """Hand the request to the engine that waits, or to a new one; where none can be started the job fails."""
+        """Hand the request to the waiting engine or a new one; the job fails if none can be started."""
         waiting = None if self._warm is None else self._warm.take(self._command)
         if waiting is None:
             self._start_engine()
@@ -157,7 +157,7 @@ class CaptureJob:
         return self.state
 
     def cancel(self) -> None:
-        """Ask the engine to stop; it is gone within two seconds, and what it had is kept for the next run."""
+        """Ask the engine to stop; it exits within two seconds, and its results so far are kept for the next run."""
         if self.state.ended:
             return
         self._cancelled = True
@@ -168,7 +168,7 @@ class CaptureJob:
         self._child.ask_to_stop(json.dumps({"type": "cancel"}) + "\n")
 
     def abandon(self) -> None:
-        """End the engine at once (Blender quits, the add-on is switched off)."""
+        """Kill the engine at once (Blender quits, the add-on is disabled)."""
         self._cancelled = True
         if self._child is not None:
             child, self._child = self._child, None
@@ -237,7 +237,7 @@ class CaptureJob:
         self.state = replace(self.state, phase=Phase.FAILED, error="\n".join(parts), text="Failed")
 
     def _release(self, child: Child) -> None:
-        # The last message is said when everything is written: nothing is lost by ending the engine here.
+        # The last message comes after everything is written: nothing is lost by killing the engine here.
         self._child = None
         if self._warm is not None and self._hello is not None and self.state.phase is Phase.DONE:
             self._warm.keep(RunningEngine(self._command, child, self._hello))
@@ -284,7 +284,7 @@ class JobQueue:
 
 
 def other_protocol(hello: Hello) -> str:
-    """What to say of an engine of another version."""
+    """The message for an engine of another version."""
     return (
         f"The engine is Duohand {hello.version} and speaks protocol {hello.protocol}, this add-on speaks "
         f"{PROTOCOL_VERSION}. Install the engine again in the add-on's preferences."

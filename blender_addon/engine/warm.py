@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine between two captures: it waits for the next one a while, with all that it has loaded."""
+"""The engine between two captures: it waits a while for the next one, with everything loaded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class RunningEngine:
 
 
 class WarmEngine:
-    """The one engine that waits, if any. It ends with Blender, after IDLE_S, and before it is installed anew."""
+    """The waiting engine, if any. It exits with Blender, after IDLE_S, and before a new installation."""
 
     def __init__(self) -> None:
         self._waiting: RunningEngine | None = None
 
     def take(self, command: Sequence[str]) -> RunningEngine | None:
-        """The waiting engine if that command started it and it is still there; it waits no longer then."""
+        """Take the waiting engine, if that command started it and it is still alive."""
         waiting, self._waiting = self._waiting, None
         if waiting is None:
             return None
@@ -38,7 +38,7 @@ class WarmEngine:
         return None
 
     def keep(self, engine: RunningEngine) -> None:
-        """Have the engine of a capture that is done wait for the next one."""
+        """Keep the engine of a finished capture for the next one."""
         self.end()
         self._waiting = engine
 

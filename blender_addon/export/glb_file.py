@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Blender's glTF exporter leaves out, put right in the file: the base of the frame rate, the unit scale. No bpy.
+"""Corrections to files from Blender's glTF exporter: the base of the frame rate, the unit scale. No bpy.
 
-It takes the rate's divisor for none, or the wrong way round, by its version, and a Blender unit for a metre.
+Depending on its version, the exporter ignores or inverts the rate's divisor, and takes a Blender unit for a metre.
 """
 
 import json

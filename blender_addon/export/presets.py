@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each program wants of an FBX file. No bpy here.
+"""FBX settings for each program. No bpy here.
 
 Everywhere: no leaf bones (there would be 20 bones, not 16) and curves that are not simplified (the default costs a
 third of a millimetre).
@@ -12,7 +12,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class FbxPreset:
-    """Axes and units of an FBX file, in the words of Blender's exporter.
+    """Axes and units of an FBX file, as options of Blender's exporter.
 
     scale_options: FBX_SCALE_NONE writes centimetres and scales the objects by 100; FBX_SCALE_UNITS writes metres and
     says so in the file's unit; FBX_SCALE_ALL does so too, for readers that take the custom scale from the unit as well.

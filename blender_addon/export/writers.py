@@ -79,9 +79,7 @@ def export_usd(
     scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
 ) -> list[Path]:
     """One USD file (.usdc, .usda or .usd) with skeletons and their motion."""
-    if (
-        units_per_metre(scene) != 1.0
-    ):  # Blender's exporter takes every unit for a metre, and says so in the file
+    if units_per_metre(scene) != 1.0:  # Blender's exporter takes every unit for a metre
         raise RequestError(
             "Blender cannot write true sizes to USD in a scene whose unit scale is not 1. Set Unit Scale to 1 in the "
             "scene's Units, load the take as a new shot, and export that."
@@ -103,7 +101,7 @@ def export_usd(
 def export_bvh(
     scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
 ) -> list[Path]:
-    """A BVH file a hand (the format knows one skeleton): NAME.bvh, or NAME_left.bvh and NAME_right.bvh for two."""
+    """One BVH file per hand (the format holds one skeleton): NAME.bvh, or NAME_left.bvh and NAME_right.bvh for two."""
     written: list[Path] = []
     with hands_on_stage(scene, shot, sides) as hands:
         for hand in hands:
@@ -127,7 +125,7 @@ def export_bvh(
 
 
 def _run(exporter: Any, path: Path, **options: Any) -> None:
-    """Call one of Blender's exporters with those of the options that this version of it knows."""
+    """Call one of Blender's exporters with the options that this version supports."""
     try:
         known = exporter.get_rna_type().properties.keys()
     except KeyError as error:

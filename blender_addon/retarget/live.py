@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The other armature follows the captured hands live, by constraints, until it is baked or let go.
+"""The other armature follows the captured hands live, by constraints, until it is baked or released.
 
 For each mapped bone a hidden empty hangs from the captured bone, turned so that the other bone may copy its rotation
 in the world. Where the hand itself is not driven, the empties hang from a stand-in whose wrist follows the
@@ -24,7 +24,7 @@ from . import arms
 from .alignment import Frames, anatomical_frames, carried_rest
 from .bone_map import HAND, BoneMap, side_of
 
-MARK: Final = "Duohand"  # constraints of ours are named so
+MARK: Final = "Duohand"  # the name of our constraints
 _CARRIERS: Final = "Duohand retarget"
 
 
@@ -149,7 +149,7 @@ def following(target: bpy.types.Object) -> list[str]:
 
 
 def release(target: bpy.types.Object, bones: list[str]) -> None:
-    """Let these bones go, and remove what only they followed."""
+    """Remove these bones' constraints, and whatever only they followed."""
     carriers: list[bpy.types.Object] = []
     for name in bones:
         pose_bone = target.pose.bones[name]
@@ -261,7 +261,7 @@ def _remove_stand_in(stand_in: bpy.types.Object) -> None:
 
 
 def _carrier_collection(shot: bpy.types.Collection) -> bpy.types.Collection:
-    """The shot's collection for what carries rotations over."""
+    """The shot's collection of helper empties."""
     for child in shot.children:
         if child.name.startswith(_CARRIERS):
             return child
