@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Everything that training does, in five commands. docs/training.md has the recipes.
 
-    python -m training train PRESET [--overrides]           a network; the same command goes on where a run stopped
+    python -m training train PRESET [--overrides]           a network; the same command resumes a run
     python -m training evaluate KIND SUBJECT                weights, takes, or another method's predictions
     python -m training generate pictures|crops|demo-clip|contact-sheet OUT
-    python -m training cache make|refine SET                the features of a frozen backbone, worked out once
-    python -m training convert KIND ...                     networks, hands, data sets and checkpoints of other makers
+    python -m training cache make|refine SET                the features of a frozen backbone, computed once
+    python -m training convert KIND ...                     networks, hands, data sets and checkpoints from elsewhere
 
-`--help` after any of them tells more. Several GPUs: torchrun --nproc-per-node=8 -m training train PRESET.
+Each has `--help`. Several GPUs: torchrun --nproc-per-node=8 -m training train PRESET.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from importlib import import_module
 
 from inference_core.shared.errors import DuohandError
 
-# What each command is made of: a module that adds its own arguments, or one for each kind. Only the one that is asked
-# for is imported: they need different packages.
+# The modules of each command: one that adds its arguments, or one for each kind. Only the requested one is imported,
+# because they need different packages.
 COMMANDS: dict[str, str | dict[str, str]] = {
     "evaluate": "training.evaluation.evaluate",
     "generate": {

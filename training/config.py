@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an experiment is: nested frozen records, every field of which the command line can override."""
+"""The settings of an experiment: nested frozen records; the command line can override every field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.synthetic.settings import Settings as SceneSettings
 class DataSettings:
     """Where samples come from.
 
-    source: "synthetic" makes them on the training device while it trains; "shards" reads what training.synthetic wrote
+    source: "synthetic" renders them on the training device; "shards" reads what training.synthetic wrote
     under `root`; "feature-cache" what training.feature_cache wrote there, with the backbone frozen; "interhand"
     reads prepared InterHand2.6M in the layout of docs/datasets.md under `root`. workers: processes that read files
     (not used by "synthetic"). synthetic: what the generator makes. mano: the user's MANO folder, which "interhand"
@@ -37,9 +37,9 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each term counts. The release's terms by default; the last five are ours and 0 in the paper's presets.
+    """The weight of each term. The release's terms by default; the last five are ours and 0 in the paper's presets.
 
-    plain_l1: L1 in place of SmoothL1 (ablation). earlier_stages: what stages before the last count, each.
+    plain_l1: L1 in place of SmoothL1 (ablation). earlier_stages: the weight of each stage before the last.
     """
 
     joints: float = 10.0
@@ -61,7 +61,7 @@ class LossWeights:
 
     @property
     def need_vertices(self) -> bool:
-        """Whether any term looks at the skin."""
+        """Whether any term uses the skin."""
         return any((self.vertices, self.vertices_uv, self.edge, self.normal))
 
 
@@ -83,10 +83,10 @@ class OptimiserSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """One run and the machine it is on. batch is a process's.
+    """One run and its machine. batch is per process.
 
     steps ends the run, unless time_limit_s is given: then the schedule follows the share of that time that has been
-    spent training, over all resumed pieces. stop_after_s ends this piece, to be resumed by the same command.
+    spent training, summed over all sessions. stop_after_s ends this session, to be resumed by the same command.
     init_from: weights to start from, of the same network or of one with fewer stages, which learns faster. precision
     "bf16" is autocast with float32 weights. compile: torch.compile of the network, eager where it fails.
     """
@@ -162,7 +162,7 @@ class HeadExperiment:
         return self.run.out / self.name
 
 
-# Fields of RunSettings that may differ between the pieces of one run.
+# Fields of RunSettings that may differ between the sessions of one run.
 _PASSING = frozenset(
     [
         *("out", "steps", "time_limit_s", "stop_after_s", "save_every_s", "log_every", "evaluate_every"),
@@ -177,8 +177,8 @@ def experiment_json(experiment: Plan) -> dict[str, Any]:
 
 
 def differences(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:
-    """What would make one run of two experiments' JSON another run: "network.stages: 2 / 0". Passing settings
-    do not count.
+    """The differences in two experiments' JSON that make them different runs: "network.stages: 2 / 0". Settings
+    that may change between sessions do not count.
     """
     lines: list[str] = []
     for key in sorted(first.keys() | second.keys()):

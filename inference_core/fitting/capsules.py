@@ -17,7 +17,7 @@ BONES = (
     *((0, joint) for joint in (1, 5, 9, 13, 17)),
     *((5, 9), (9, 13), (13, 17), (1, 5)),
 )
-# No bone runs where the heel of the hand and its outer edge are: ends as blends of these joints.
+# The heel of the hand and its outer edge have no bone: their ends are blends of these joints.
 _HEEL_JOINTS = (0, 2, 5, 9, 17)
 _HEEL = (
     ((1.07, 0.28, -0.13, -0.17, -0.05), (1.04, 0.18, -0.36, -0.20, 0.34)),

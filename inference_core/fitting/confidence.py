@@ -13,7 +13,7 @@ from inference_core.geometry.rotations import geodesic_angle
 
 # A mean landmark error of this share of the hand's box halves the trust.
 _HALF_ERROR = 0.035
-# An interpolated frame starts at this much and halves with every so many frame times from the nearest held one.
+# An interpolated frame starts at this confidence, which halves with this many frame times from the nearest held one.
 _INTERPOLATED, _INTERPOLATED_HALVES = 0.5, 6.0
 # Apart by this much, network and solve halve each other's trust.
 _HALF_ANGLE_DEG, _HALF_DISTANCE = 35.0, 0.12

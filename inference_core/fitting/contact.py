@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the two hands touch, inferred from the picture.
 
-Two hands touch with a probability of each frame: outlines that meet in the picture, depths that agree within their
-uncertainty, and motion in common speak for it; outlines that slide past each other speak for hands that cross. Time
-decides what one frame leaves open: a contact neither flickers nor is made in passing. Which parts meet is a matter
-of each frame's outlines.
+Each frame has a probability that the hands touch. Outlines that meet in the picture, depths that agree within their
+uncertainty, and common motion speak for it; outlines that slide past each other indicate hands that cross. Temporal
+smoothing resolves ambiguous frames: a contact neither flickers nor begins in passing. Each frame's outlines decide
+which parts meet.
 """
 
 from dataclasses import dataclass
@@ -153,7 +153,7 @@ def _through_time(log_odds: Tensor, follows: Tensor) -> Tensor:
     linked = follows.tolist()
 
     def passed(values: list[float], links: list[bool]) -> list[float]:
-        """What the frames before say of each."""
+        """The forward messages from the frames before each."""
         out, known = [], 0.5
         for k, value in enumerate(values):
             known = known * (1 - _CHANGE) + (1 - known) * _CHANGE if k and links[k - 1] else 0.5

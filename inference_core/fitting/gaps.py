@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A start for hand frames that nothing holds: straight between the last and the next one that is held."""
+"""Initial states for hand frames without evidence: linear interpolation between their held neighbours."""
 
 import numpy as np
 import torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Single frames in which the landmarks lay on something else than the hand."""
+"""Single frames in which the landmarks were on something other than the hand."""
 
 import math
 from dataclasses import replace
@@ -39,5 +39,5 @@ def _jumps(second: Tensor, smallest: float) -> Tensor:
 
 
 def distrusted(seen: Observations, jumped: Tensor) -> Observations:
-    """The observations, the landmarks of the hand frames that jumped (N,) next to nothing worth."""
+    """The observations, with the landmarks of the hand frames that jumped (N,) almost ignored."""
     return replace(seen, score=torch.where(jumped[:, None], _TRUST * seen.score, seen.score))

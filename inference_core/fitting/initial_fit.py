@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The hand model fitted to the landmarks of each crop, in place of the landmark network's world landmarks.
 
-World landmarks alone turn a hand by some 20 degrees and know nothing of its size; with the landmarks in the picture,
-the joints' limits and one shape for the shot, the solve's fit of single frames halves that. The network starts there
-and corrects what is left.
+World landmarks alone are off by about 20 degrees and have no absolute size; with the landmarks in the picture,
+the joints' limits and one shape for the shot, the solve's single-frame fit halves that error. The network starts there
+and corrects the rest.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ from inference_core.two_hand.crop import CropCamera
 from inference_core.two_hand.predictor import frame_views
 from inference_core.two_hand.records import Conditioning
 
-# Where the lens is not known: 60 degrees over a crop of the whole picture.
+# For an unknown lens: 60 degrees over a crop of the whole picture.
 _USUAL_FOCAL_UV = 1.7
 _HALF = CROP_PX / 2
 # Frames whose hands are fitted together.

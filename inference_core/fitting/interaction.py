@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the two hands of a frame say about each other.
+"""Residuals between the two hands of a frame.
 
-Their surfaces do not pass through one another; where they touch (contact) they are drawn together until they meet
-and no further, and move in depth as one; the network knows how far apart the wrists are. Left and right of a frame
+Their surfaces do not intersect; where they touch (contact) they are pulled together until they meet, and move
+together in depth; the network predicts the offset between the wrists. Left and right of a frame
 are one block of unknowns.
 """
 
@@ -17,10 +17,10 @@ from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, PosedPoints
 from inference_core.fitting.residuals import JOINTS, pseudo_huber
 
-# Skin gives way: this much of an overlap costs nothing.
+# Skin is soft: this much overlap costs nothing.
 _SOFT_M, _OVERLAP_M, _OVERLAP_DELTA = 0.001, 0.0015, 4.0
 _CONTACT_M, _CONTACT_DELTA = 0.003, 4.0
-# Of the capsules whose outlines meet, so many are drawn together; one that is farther away by this counts a third.
+# Of the capsules whose outlines meet, this many are pulled together; one that is farther away by this counts a third.
 _DRAWN, _NEXT_M, _LEAST_SHARE = 10, 0.006, 0.02
 # The network's offset between the wrists, across the line of sight and along it.
 _OFFSET_ACROSS_M, _OFFSET_ALONG_M, _OFFSET_DELTA = 0.015, 0.015, 3.0
@@ -75,7 +75,7 @@ class DepthTies:
 
     @property
     def cost(self) -> Tensor:
-        """What they cost together."""
+        """Their total cost."""
         return 0.5 * (self.weight * self.residual.square()).sum()
 
 
@@ -120,7 +120,7 @@ def pair_equations(
 
 
 def pair_cost(seen: Observations, hands: HandPairs, draws: Draws | None) -> Tensor:
-    """Cost of the same, without derivatives."""
+    """Their cost, without derivatives."""
     cost = torch.zeros(()).double()
     if hands.nearest is not None:
         cost = cost + _meetings(hands, hands.nearest, draws).cost

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known of some frames as one flat list of N hand frames, ready for the solve (float64).
+"""The observations of a range of frames as one flat list of N hand frames, ready for the solve (float64).
 
 Sorted by side, then by frame, so that a hand's neighbours in time are neighbours in the list.
 """
@@ -23,11 +23,11 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 # was seen a little before and after, or within a few frames: one that is not seen again has mostly left.
 _NETWORK_PRESENCE, _NETWORK_CONFIDENCE, _CONFIDENCE_NEAR = 0.5, 0.3, 0.1
 _OPEN_END_FRAMES = 6
-# The landmarks of a hand err together in its size in the picture, and so in its distance. Where they are unsure they
-# are read too small: the mean of what may be is smaller than any of it. By mean score, of synthetic clips.
+# The landmarks of a hand share an error of its size in the picture, and so of its distance. Unsure landmarks are
+# read too small: the mean of the plausible hands is smaller than each of them. By mean score, of synthetic clips.
 _SIZE_SIGMA, _SURE, _SIGMA_OF_DOUBT = 0.015, 0.65, 0.05
 _BIASED_BELOW, _BIAS_OF_DOUBT, _DOUBT_FRAMES = 0.80, 0.15, 6
-# Farther apart than this many median frame times, frames are not neighbours: too much may have happened.
+# Farther apart than this many median frame times, frames are not neighbours: too much may have changed.
 _LONGEST_STEP = 12.0
 
 
@@ -58,8 +58,8 @@ class Observations:
     side, frame (N,) int64; time (N,) in median frame times; K (N, 3, 3); pixels (N, 21, 2), score (N, 21),
     zero where nothing was seen; diagonal_px (N,) of the landmarks' box; world_m (N, 21, 3) centred, turned
     from the crop's line of sight into camera axes; other (N,) index of the same frame's other hand, or -1;
-    T_world_cam (N, 4, 4) where the camera stood; size_error, size_sigma (N,): by which share the landmarks are expected
-    to show the hand too large, all together about their middle, and how surely.
+    T_world_cam (N, 4, 4) where the camera stood; size_error, size_sigma (N,): the share by which landmarks are
+    expected to show the hand too large, and its sigma.
     """
 
     side: Tensor
@@ -93,7 +93,7 @@ class Observations:
 
     @cached_property
     def camera_steps(self) -> Tensor | None:
-        """(N - 1, 4, 4) from the camera of each hand frame to that of the next; None for a camera that stands."""
+        """(N - 1, 4, 4) from the camera of each hand frame to that of the next; None for a static camera."""
         poses = self.T_world_cam
         if len(poses) < 2 or torch.equal(poses, poses[:1].expand_as(poses)):
             return None
@@ -111,7 +111,7 @@ class Observations:
 
 
 def usable_presence(tracks: HandTracks, network: TwoHandPredictions | None) -> NDArray[np.uint8]:
-    """(T, S) the tracks' presence, as the solve can serve it.
+    """(T, S) the tracks' presence, as far as the solve can provide it.
 
     A hand that only the network is sure of counts as filled; a filled stretch that neither landmarks nor the
     network hold anywhere counts as absent.

@@ -30,8 +30,8 @@ _HEAD = ("_conv_head.", "_bn1.", "_fc.")
 
 
 def imagenet_backbone() -> dict[str, Tensor]:
-    """State of EfficientNetLite0, from the installed package. Raises WeightsError when it is not installed
-    or not it.
+    """State of EfficientNetLite0, from the installed package. Raises WeightsError if it is missing or
+    another version.
     """
     try:
         resource = files(_PACKAGE) / _FILE
@@ -45,8 +45,8 @@ def imagenet_backbone() -> dict[str, Tensor]:
 
 
 def load_pretrained(backbone: nn.Module, name: Backbone, weights: Path | None = None) -> None:
-    """Starts a backbone from what it was taught before: a landmark network from the one that ships, EfficientNet-Lite0
-    from ImageNet, by a file this script wrote or else by the installed package.
+    """Load pretrained weights into a backbone: the bundled ones for a landmark network, or ImageNet's for
+    EfficientNet-Lite0, from a file that this script wrote or else from the installed package.
 
     Raises WeightsError if there is nothing to start from.
     """
@@ -82,10 +82,10 @@ def _renormalised(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("out", type=Path)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     save_file(imagenet_backbone(), options.out)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What rendered clips say of the landmark offsets: python -m training convert landmark-corrections
+"""Landmark offsets corrected by rendered clips: python -m training convert landmark-corrections
 IN.npy OUT.npy FOLDER...
 
 Offsets fitted to real hands (landmark_offsets) cannot tell a longer finger from a landmark nearer to its tip; on a
-rendered hand every joint is known, but the picture is not real. OUT is IN moved half the way to what the landmark
+rendered hand every joint is known, but the picture is not real. OUT is IN moved halfway to what the landmark
 networks find on the rendered clips (folders as training.synthetic.demo_clip writes them): the mean of both.
 """
 
@@ -89,14 +89,14 @@ def _carrying_turns(truth: dict[str, Floats]) -> Floats:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("offsets", type=Path, help="the offsets that the bundled hand has now")
     parser.add_argument("out", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     corrections = offset_corrections(load_open_hand(), options.folders).numpy()
     print("corrections, mm on a 90 mm palm:\n", (corrections * 90).round(1))
     np.save(options.out, np.load(options.offsets) + _SHARE * corrections)

@@ -176,13 +176,13 @@ class _Hand:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("out", type=Path)
     parser.add_argument("clips", type=Path, nargs="+")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     tracks = [track for clip in options.clips for track in find_tracks(clip)]
     model = load_open_hand()
     for free in (False, True):

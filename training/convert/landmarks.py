@@ -111,13 +111,13 @@ _SOURCES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("mediapipe", type=Path, metavar="MEDIAPIPE_WHEEL_OR_DIR")
     parser.add_argument("out", type=Path, metavar="OUT")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     convert_all(options.mediapipe, options.out)
 
 

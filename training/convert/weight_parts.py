@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A weights folder cut into files of bounded size, for places that let no larger ones through, and joined again.
+"""A weights folder cut into files of bounded size, for channels that accept no larger ones, and joined again.
 
 python -m training convert weight-parts split WEIGHTS_FOLDER OUT_FOLDER
 python -m training convert weight-parts join OUT_FOLDER WEIGHTS_FOLDER
@@ -55,14 +55,14 @@ def join(parts: Path, folder: Path) -> Path:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("action", choices=("split", "join"))
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     if options.action == "split":
         split(options.source, options.target)
     else:

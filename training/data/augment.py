@@ -49,7 +49,7 @@ LIGHT_AUGMENTATION = AugmentSettings(scale=0, rotation_deg=0, shift_px=0, flip=0
 
 
 def augmented(sample: Sample, settings: AugmentSettings, generator: torch.Generator) -> Sample:
-    """The sample with everything the settings ask for."""
+    """The sample augmented by the settings."""
     if settings.scale or settings.rotation_deg or settings.shift_px or settings.flip:
         sample = moved(sample, *_random_maps(sample, settings, generator))
     return dataclasses.replace(sample, image=_recoloured(sample.image, settings, generator))
@@ -123,7 +123,7 @@ def moved(sample: Sample, A: Tensor, M: Tensor) -> Sample:
 
 
 def _moved_conditioning(conditioning: Conditioning, swap: "_Swap", A_uv: Tensor, M: Tensor) -> Conditioning:
-    """What the landmark networks would say of the moved picture; missing landmarks stay zero."""
+    """The conditioning for the moved picture; missing landmarks stay zero."""
     score = swap(conditioning.landmark_score)
     return Conditioning(
         landmarks_uv=_moved_uv(swap(conditioning.landmarks_uv), A_uv) * (score > 0)[..., None],
@@ -226,7 +226,7 @@ def _recoloured(image: Tensor, settings: AugmentSettings, generator: torch.Gener
 
 
 def _motion_blurred(image: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """A straight line of random length and direction as kernel, where the dice say so."""
+    """A straight line of random length and direction as kernel, with a given probability."""
     batch, channels, height, width = image.shape
     low, high = settings.blur_px
     chosen, length, angle = torch.rand(3, batch, generator=generator, device=image.device)

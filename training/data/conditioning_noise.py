@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the landmark networks and the tracks would have said of a sample: its true landmarks, degraded as
-they are in reality; or, where the networks were really run on it, what they did say, with more of it lost.
+"""Simulated output of the landmark networks and the tracks for a sample: its true landmarks, realistically
+degraded; or, if the networks were run on it, their output with more of it dropped.
 
 Everything is batched torch on the sample's device, without a wait for the device. B batch, S side, 21 landmarks.
 
@@ -180,7 +180,7 @@ def _imagined(
 def _lost(
     parts: _Parts, found: Tensor, lost: Tensor, visibility: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[_Parts, Tensor]:
-    """Some hands are lost; of most the frames around still tell something, the less the farther away they are."""
+    """Some hands are lost; most are still interpolated, less accurately the farther away their neighbours are."""
     uv, landmark_score, rel_m, hand_score, side_score = parts
     frames = 1 + (noise.interpolated_frames - 1) * draw.uniform(*lost.shape)
     old_uv, old_rel_m = _with_errors(

@@ -37,7 +37,7 @@ CLIPS = tuple(f"{number:02d}" for number in range(1, 8))
 FITS = "IJCV16___Results_MANO___parms_for___joints21"
 # The camera of the recordings (PrimeSense Carmine, 640 x 480), as published with them.
 K_FRAME = np.array([[525.0, 0.0, 319.5], [0.0, 525.0, 239.5], [0.0, 0.0, 1.0]])
-# A fit's own vertices and those that follow from its numbers may be so far apart, in the mean.
+# Largest mean distance between a fit's own vertices and those computed from its parameters.
 _MATCH_M = 0.001
 
 Fingers = Literal["components", "about the mean hand", "as they are"]
@@ -45,8 +45,8 @@ Fingers = Literal["components", "about the mean hand", "as they are"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What a fit's numbers mean: its 45 finger numbers, and whether the left hand's shape is that of MANO's slip (its
-    shape directions are not mirrored, which `hand_model` mends).
+    """How to read a fit: the meaning of its 45 finger values, and whether the left hand has wrong shape directions
+    (not mirrored: MANO v1.2's error, which `hand_model` corrects).
     """
 
     fingers: Fingers
@@ -142,7 +142,7 @@ def _fit_folder(clip: str, side: str) -> str:
 
 
 def _meaning(frames: list[tuple[Path, Path, Path]], hand: HandModel) -> Reading:
-    """The reading by which the first whole fit's numbers give its own vertices."""
+    """The reading that reproduces the vertices of the first complete fit."""
     damage: list[str] = []
     for _, left, right in frames:
         try:

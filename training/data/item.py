@@ -27,7 +27,7 @@ _ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
 
 
 class DataSetError(DuohandError):
-    """A data set is not where it should be, lacks a piece, or holds one that cannot be read."""
+    """A data set is missing, incomplete, or has an unreadable part."""
 
 
 class DamagedItemError(DataSetError):
@@ -91,7 +91,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise DamagedItemError(f"{path} cannot be read: {error.strerror}.") from error
-    # A picture that was cut short decodes, its lower part grey or black: the end marker tells.
+    # A truncated picture still decodes, its lower part grey or black; only its end marker is missing.
     end = _ENDS.get(path.suffix.lower(), b"")
     cut = not bytes(data).endswith(end)
     image = None if cut or data.size == 0 else cv2.imdecode(data, cv2.IMREAD_COLOR)

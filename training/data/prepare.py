@@ -46,7 +46,7 @@ class CameraHands:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("raw", type=Path)
     parser.add_argument("mano", type=Path)
     parser.add_argument("out", type=Path)
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     hand = load_hand_model(options.mano)
     count, skipped = prepare(options.raw, options.split, hand, options.out)
     print(f"{count} samples in {options.out / options.split}; {len(skipped)} pictures skipped.")

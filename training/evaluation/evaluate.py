@@ -76,7 +76,7 @@ class EvaluationError(DuohandError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     kinds = parser.add_subparsers(dest="kind", required=True)
     for kind, subject in (
         ("stills", "weights"),
@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     _KINDS[options.kind](options)
 
 

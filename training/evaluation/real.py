@@ -186,7 +186,7 @@ def _marked(clip: Mapping[str, Any]) -> MarkedClip:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("takes", type=Path, nargs="+", metavar="TAKES")
     parser.add_argument("--truth", type=Path, required=True, metavar="FILE")
     parser.add_argument("--footage", type=Path, metavar="FOLDER")
@@ -194,7 +194,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     _report(options.takes, read_truth(options.truth), options.footage, options.frames)
 
 

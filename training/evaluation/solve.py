@@ -35,7 +35,7 @@ Method = Callable[[KnownMotion, KnownEvidence, HandModel], ShotSolution]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--kept", action="store_true", help="the clips kept for the last figure")
     parser.add_argument("--rendered", type=Path, metavar="FOLDER", help="what is found in rendered pictures")
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     numbers = options.clips or list(KEPT if options.kept else CHOOSING)
     judged = judge(numbers, options.methods, options.rendered)
     if options.by_kind:

@@ -164,7 +164,7 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("--count", type=int, default=30, help="stills of each way")
     parser.add_argument(
         "--way", action="append", choices=[way.name for way in WAYS], help="only this way; repeatable"
@@ -174,7 +174,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     network = choose_network("auto", load_hand_model(), torch.device("cpu"))
     tables: dict[str, dict[str, dict[str, float]]] = {"capture": {}}
     everything: dict[str, tuple[list[Still], list[Floats]]] = {}

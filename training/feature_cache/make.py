@@ -34,7 +34,7 @@ _BATCH = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("out", type=Path)
     parser.add_argument("--clips", type=int, default=600, help="how many clips")
     parser.add_argument("--frames", type=int, default=24, help="frames a clip")
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     make_set(
         options.out,
         _wanted(options),

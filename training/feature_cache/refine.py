@@ -54,14 +54,14 @@ AS_ON_REAL_HANDS = ConditioningNoise(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("set", type=Path)
     parser.add_argument("head", type=Path)
     parser.add_argument("--part", default="0/1", help="K/N: every N-th file, from the K-th")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     part, of = (int(value) for value in options.part.split("/"))
     refine_set(options.set, options.head, part, of)
 

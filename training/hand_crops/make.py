@@ -26,7 +26,7 @@ from training.synthetic.generate import load_kit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("out", type=Path)
     parser.add_argument("--shards", type=int, default=400, help=f"of {PICTURES_A_SHARD} pictures each")
     parser.add_argument("--first", type=int, default=0, help="number of the first shard")
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     _make(options)
 
 

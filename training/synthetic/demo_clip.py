@@ -119,10 +119,10 @@ def _motion(time_s: Tensor, limits_rad: Tensor) -> Motion:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("folder", type=Path)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     write_demo_clip(make_demo_clip(), options.folder)

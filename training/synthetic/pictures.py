@@ -14,7 +14,7 @@ from training.synthetic.shards import SHARD_PICTURES, Stream, write_shards
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("out", type=Path, help="folder of the shards; an unfinished one is continued")
     parser.add_argument("--count", type=_at_least(1), required=True, help="pictures in all")
     parser.add_argument("--seed", type=int, default=1)
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     backgrounds, poses = (None if own is None else str(own) for own in (options.backgrounds, options.poses))
     settings = replace(Settings(), size_px=options.size, background_folder=backgrounds, pose_folder=poses)
     stream = Stream(options.seed, options.count, options.shard, settings)

@@ -84,7 +84,7 @@ def _seen(random: Randomness, kit: Kit, betas: Tensor, pair: TouchingPairs, turn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pairs", type=int, default=4, help="pairs of each way")
     parser.add_argument("--seed", type=int, default=1)
@@ -94,5 +94,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     write_sheets(options.folder, options.pairs, options.seed, torch.device("cpu"), options.way)
