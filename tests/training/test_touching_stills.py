@@ -27,14 +27,8 @@ def test_hands_are_whole_large_and_brighter_than_what_is_behind_them(stills: lis
 
 def test_the_truth_is_found_exactly_and_other_answers_lose_what_they_should(stills: list[Still]) -> None:
     true = [still.joints_px for still in stills]
-    perfect = way_row(stills, true)
-    assert [perfect[name] for name in ("both %", "sides %", "wrists %", "ghosts", "joints % of box")] == [
-        100,
-        100,
-        100,
-        0,
-        0,
-    ]
+    names = ("both %", "sides %", "wrists %", "joints % of box")
+    assert [way_row(stills, true)[name] for name in names] == [100, 100, 100, 0]
     exchanged = way_row(stills, [points[::-1] for points in true])
     assert (exchanged["both %"], exchanged["sides %"]) == (100, 0) and np.isnan(exchanged["joints % of box"])
     one = [np.stack([points[0], np.full((21, 2), np.nan)]) for points in true]

@@ -27,7 +27,7 @@ from inference_core.shared.take import Take, load_take
 from training.evaluation.report import table_text
 
 # Of a hand's length: a wrist this near is placed; a hand this near is meant; two hands nearer than this are one.
-_PLACED, _MEANT, _APART = 0.15, 0.6, 0.1
+PLACED, _MEANT, _APART = 0.15, 0.6, 0.1
 _PARTLY = "partly"
 
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ def judged(points_px: Floats, clip: MarkedClip) -> Judgement:
     return Judgement(
         both=np.where(asked.all(1), both, np.nan),
         side=np.where(asked.all(1) & both, side, np.nan),
-        wrist=np.where(asked, straight < _PLACED, np.nan),
+        wrist=np.where(asked, straight < PLACED, np.nan),
         ghosts=(found & ~meant & ~excused).sum(1).astype(np.float64),
     )
 

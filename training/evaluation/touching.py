@@ -30,7 +30,7 @@ from inference_core.hand_model.load import load_hand_model
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.stages import ChosenNetwork, Run, choose_network, detect, read, recover, solve, track
 from inference_core.tracking.assign import TrackSettings
-from training.evaluation.real import Judgement, MarkedClip, hands_px_of, judged, projected_px, summarised
+from training.evaluation.real import PLACED, hands_px_of, projected_px
 from training.evaluation.report import table_text
 from training.synthetic.generate import Kit, as_bytes, assembled, draw, load_kit
 from training.synthetic.lens import draw_lens
@@ -51,6 +51,8 @@ _FOV_DEG = 50.0
 # Of the picture's height, what the pair takes; how bright the background is.
 _FILL, _DARK = (0.55, 0.85), (0.01, 0.12)
 _STILLS_AT_ONCE = 8
+# A hand is found where its joints lie within this share of its box's diagonal, in the mean.
+_FOUND = 0.25
 _PARENTS = (0, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 
 Floats = NDArray[np.float64]
@@ -69,19 +71,27 @@ class Still:
         """(S,) diagonals of the hands' boxes."""
         return np.linalg.norm(np.ptp(self.joints_px, axis=1), axis=-1)
 
-    def judged(self, points_px: Floats) -> Judgement:
+    def judged(self, points_px: Floats) -> Judged:
         """Hands at points_px (S, 21, 2), NaN where there is none, against the truth."""
-        marks = MarkedClip(
-            np.zeros(1, np.int64),
-            self.joints_px[None, :, 0],
-            np.zeros((1, 2), bool),
-            float(self.lengths_px.mean()),
+        apart = np.linalg.norm(points_px[:, None] - self.joints_px, axis=-1) / self.lengths_px[:, None]
+        straight, crossed = apart[[LEFT, RIGHT], [LEFT, RIGHT]], apart[[LEFT, RIGHT], [RIGHT, LEFT]]
+        right = np.nan_to_num(straight.mean(-1).sum(), nan=np.inf) <= np.nan_to_num(
+            crossed.mean(-1).sum(), nan=np.inf
         )
-        return judged(points_px[None], marks)
+        there = (straight if right else crossed).mean(-1) < _FOUND
+        return Judged(bool(there.all()), bool(right), straight[:, 0] < PLACED, 100 * straight.mean(-1))
 
-    def joint_errors(self, points_px: Floats) -> Floats:
-        """(S,) per cent of the box's diagonal; NaN where there is no hand."""
-        return 100 * np.linalg.norm(points_px - self.joints_px, axis=-1).mean(-1) / self.lengths_px
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found in a still: both hands, joints within a share of each box's diagonal; on their sides (both, by all
+    joints); wrists (S,) placed; errors (S,) of the joints, per cent of the diagonal, NaN where there is no hand.
+    """
+
+    both: bool
+    sides: bool
+    wrists: NDArray[np.bool_]
+    errors: Floats
 
 
 def stills_of(way: int, count: int, device: torch.device | None = None) -> Iterator[Still]:
@@ -146,12 +156,19 @@ def captured_px(still: Still, network: ChosenNetwork | None) -> Floats:
 
 def way_row(stills: Sequence[Still], found: Sequence[Floats]) -> dict[str, float]:
     """One way's row of the table, of the hands found in each of its stills."""
-    judgements = [still.judged(points) for still, points in zip(stills, found, strict=True)]
-    errors = np.stack([still.joint_errors(points) for still, points in zip(stills, found, strict=True)])
-    right = np.array([judgement.side[0] == 1 for judgement in judgements])
-    of_right = errors[right][np.isfinite(errors[right])]
-    row = summarised(judgements)
-    return {**row, "joints % of box": float(of_right.mean()) if len(of_right) else float("nan")}
+    judged = [still.judged(points) for still, points in zip(stills, found, strict=True)]
+    both = [one for one in judged if one.both]
+    right = [one for one in both if one.sides]
+
+    def percent(share: float, of: int) -> float:
+        return 100 * share / of if of else float("nan")
+
+    return {
+        "both %": percent(len(both), len(judged)),
+        "sides %": percent(len(right), len(both)),
+        "wrists %": percent(sum(one.wrists.mean() for one in judged), len(judged)),
+        "joints % of box": float(np.mean([one.errors for one in right])) if right else float("nan"),
+    }
 
 
 def mediapipe_px(still: Still, hands: Any) -> Floats:
