@@ -12,6 +12,7 @@ import av.error
 from av.stream import Disposition
 
 from inference_core.footage.records import Limits
+from inference_core.footage.sample_tables import check_sample_tables
 from inference_core.shared.errors import FootageError
 
 # Pictures about the movie (covers, thumbnails), not the movie itself.
@@ -88,6 +89,7 @@ def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet]
 
     FootageError if there is none, or none within the limits.
     """
+    check_sample_tables(path)
     with _opened(path, limits) as container:
         streams = [stream for stream in container.streams.video if stream.codec_context is not None]
         if not streams:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import FootageError, RequestError
+from inference_core.shared.json_record import shortened
 
 Warn = Callable[[str], None]
 
@@ -170,26 +171,27 @@ def parse_frame_range(text: str) -> FrameRange:
 
     RequestError if the text is not a range.
     """
+    shown = repr(shortened(text))
     with_last = _WITH_LAST.fullmatch(text.strip())
     if with_last:
         first, last, step = (int(part) if part else 1 for part in with_last.groups())
         if last < first or step < 1:
-            raise RequestError(f"Frame range {text!r} is empty: its last frame comes before its first.")
+            raise RequestError(f"Frame range {shown} is empty: its last frame comes before its first.")
         return FrameRange(first, last + 1, step)
     parts = text.split(":") if text.strip() else []
     if len(parts) == 1:
         raise RequestError(
-            f"Frame range {text!r} is one number. Write A:B (0:100, 0:100:2), or A-B with the last frame (1001-1100)."
+            f"Frame range {shown} is one number. Write A:B (0:100, 0:100:2), or A-B with the last frame (1001-1100)."
         )
     try:
         numbers = [int(part) if part.strip() else None for part in parts]
     except ValueError as error:
-        raise RequestError(f"Frame range {text!r} is not A:B or A:B:STEP in whole numbers.") from error
+        raise RequestError(f"Frame range {shown} is not A:B or A:B:STEP in whole numbers.") from error
     start, stop, step = ([*numbers, None, None, None])[:3]
     if len(numbers) > 3 or (step is not None and step < 1):
-        raise RequestError(f"Frame range {text!r} is not A:B or A:B:STEP with a step of 1 or more.")
+        raise RequestError(f"Frame range {shown} is not A:B or A:B:STEP with a step of 1 or more.")
     if start is not None and stop is not None and stop <= start:
         raise RequestError(
-            f"Frame range {text!r} is empty: B is the first frame left out, so it must exceed A."
+            f"Frame range {shown} is empty: B is the first frame left out, so it must exceed A."
         )
     return FrameRange(start, stop, step or 1)

@@ -2,7 +2,6 @@
 """The poses of a moving camera in every frame, read from a file."""
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +12,11 @@ from numpy.typing import NDArray
 
 from inference_core.geometry.camera import Camera
 from inference_core.shared.errors import RequestError
+from inference_core.shared.npz import NpzError, open_npz
 
 KEY = "T_world_cam"
 _RIGID = 1e-3
+_LARGEST_FILE = 1 << 28  # over a million poses as JSON
 
 
 def with_camera_path(camera: Camera, path: Path, numbers: Sequence[int]) -> Camera:
@@ -39,27 +40,40 @@ def with_camera_path(camera: Camera, path: Path, numbers: Sequence[int]) -> Came
 def _read(path: Path) -> Any:
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return archive[KEY]
+            with open_npz(path) as archive:
+                _check_size(archive.headers[KEY].nbytes)
+                return archive.read(KEY)
+        _check_size(path.stat().st_size)
         values = json.loads(path.read_text(encoding="utf-8"))
         return values[KEY] if isinstance(values, dict) else values
     except KeyError as error:
         raise RequestError(f"{path} holds no {KEY}; write the poses under that name.") from error
-    except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, RecursionError, NpzError) as error:
         raise RequestError(
             f"The camera path {path} cannot be read: {error}. Give a .json or .npz file with {KEY} (frames, 4, 4)."
         ) from error
 
 
+def _check_size(count: int) -> None:
+    if count > _LARGEST_FILE:
+        raise ValueError(f"it holds more than {_LARGEST_FILE >> 20} MB")
+
+
 def _checked(values: Any, path: Path) -> NDArray[np.float64]:
     try:
         poses = np.asarray(values, np.float64)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise RequestError(f"{path}: {KEY} holds something else than numbers.") from error
     if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not len(poses):
         raise RequestError(f"{path}: {KEY} has the shape {poses.shape}, where (frames, 4, 4) is wanted.")
     turns = poses[:, :3, :3]
-    rigid = np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max(initial=0) < _RIGID
-    if not np.isfinite(poses).all() or not rigid or (np.linalg.det(turns) < 0).any():
+    # Large numbers would overflow in the product below.
+    sane = bool(np.isfinite(poses).all()) and np.abs(turns).max() < 2
+    if not sane or not _are_rotations(turns):
         raise RequestError(f"{path}: {KEY} holds a matrix that is not a rotation and a position.")
     return poses
+
+
+def _are_rotations(turns: NDArray[np.float64]) -> bool:
+    rigid = np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max() < _RIGID
+    return bool(rigid) and bool((np.linalg.det(turns) > 0).all())

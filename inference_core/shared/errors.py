@@ -5,6 +5,10 @@
 class DuohandError(Exception):
     """Base of every error that the user can fix; the command line turns it into exit code 2."""
 
+    def __str__(self) -> str:
+        """The message on one line, whatever the names in it hold."""
+        return " ".join(super().__str__().split("\n"))
+
 
 class FootageError(DuohandError):
     """The footage cannot be opened, read or used."""

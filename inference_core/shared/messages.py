@@ -34,7 +34,17 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 # The fields of a request that are paths, and the bounds of its numbers.
-_PATHS: Final = ("footage", "take", "out", "preview", "mano", "network", "proxy", "corrections")
+_PATHS: Final = (
+    "footage",
+    "take",
+    "out",
+    "preview",
+    "mano",
+    "network",
+    "proxy",
+    "corrections",
+    "camera_path",
+)
 # Networks by name; any other is a path.
 NAMED_NETWORKS: Final = ("auto", "none", "shipped")
 _LONGEST_PATH: Final = 32_767
@@ -249,7 +259,7 @@ def decode_request(line: str) -> Request:
     if record is None:
         raise RequestError(f"The request is none of the types {', '.join(map(repr, _REQUESTS))}.")
     protocol = values.pop("protocol", None)
-    if protocol != PROTOCOL_VERSION:
+    if type(protocol) is not int or protocol != PROTOCOL_VERSION:
         raise RequestError(
             f"The request speaks protocol {shortened(repr(protocol))}, this engine speaks {PROTOCOL_VERSION}. "
             "Install the engine and the add-on of the same Duohand version."

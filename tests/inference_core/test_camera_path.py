@@ -2,6 +2,7 @@
 """The poses of a moving camera, from files."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,13 @@ def test_poses_are_read_and_picked_by_frame_number(tmp_path: Path, name: str) ->
         ("[1, 2]", "shape"),
         ('[["a"]]', "numbers"),
         (json.dumps((2 * POSES).tolist()), "not a rotation"),
+        (json.dumps((1e300 * POSES).tolist()), "not a rotation"),
+        (json.dumps((np.nan * POSES).tolist()), "not a rotation"),
+        (f"[[[1{'0' * 400}]]]", "numbers"),
+        (f"[[[1{'0' * 5000}]]]", "cannot be read"),
+        ("[" * 200_000, "cannot be read"),
+        ("null", "shape"),
+        ('"text"', "numbers"),
         (json.dumps(POSES[:3].tolist()), "one pose a frame"),
     ],
 )
@@ -50,3 +58,20 @@ def test_path_that_cannot_be_is_refused(tmp_path: Path, text: str, said: str) ->
 def test_missing_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="cannot be read"):
         with_camera_path(default_camera((64, 48)), tmp_path / "none.json", range(6))
+
+
+@pytest.mark.parametrize("fault", ["not a zip", "cut", "objects", "a size that is not there"])
+def test_damaged_npz_is_refused(tmp_path: Path, fault: str) -> None:
+    file = tmp_path / "path.npz"
+    if fault == "objects":
+        np.savez(file, T_world_cam=np.array([{}], object))
+    elif fault == "a size that is not there":
+        with zipfile.ZipFile(file, "w") as archive, archive.open("T_world_cam.npy", "w") as member:
+            np.lib.format.write_array_header_1_0(
+                member, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40, 4, 4)}
+            )
+    else:
+        np.savez(file, T_world_cam=POSES)
+        file.write_bytes(b"x" if fault == "not a zip" else file.read_bytes()[:-40])
+    with pytest.raises(RequestError, match="cannot be read"):
+        with_camera_path(default_camera((64, 48)), file, range(6))

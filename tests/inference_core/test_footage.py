@@ -366,3 +366,12 @@ def test_a_senseless_frame_rate_is_refused(tmp_path: Path) -> None:
     write_pictures(tmp_path, range(2))
     with pytest.raises(DuohandError, match="frame rate"):
         open_footage(tmp_path, fps=-1)
+
+
+def test_an_error_is_one_short_line_whatever_the_names_hold(tmp_path: Path) -> None:
+    with pytest.raises(FootageError) as told:
+        open_footage(tmp_path / "two\nlines.mp4")
+    assert len(str(told.value).splitlines()) == 1
+    with pytest.raises(RequestError) as told:
+        parse_frame_range("9" * 100_000)
+    assert len(str(told.value)) < 400
