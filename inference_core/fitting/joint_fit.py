@@ -30,11 +30,11 @@ from inference_core.fitting.single_frame import ShotShape, limited
 from inference_core.fitting.temporal import Banded, sigmas, solve_banded, temporal_normal
 
 _STEPS = 20
-# The damping is a share of the diagonal. Less than this is of no use: a step that sends a finger from one side of its
-# limit to the other only has to be taken back.
-_FIRST_DAMPING, _LEAST_DAMPING = 1e-3, 1e-4
+# The damping is a share of the diagonal, of each hand frame its own: one that steps back and forth, say over a finger's
+# limit, is damped more, and so are all after a step that helped nothing.
+_FIRST_DAMPING, _LEAST_DAMPING, _DAMPED_LESS, _IF_BACK, _IF_REFUSED = 1e-3, 1e-4, 0.3, 4.0, 10.0
 # Done when so large a share of the hand frames move by less than this in a step; what is left is about as much again.
-_SETTLED_SHARE, _SETTLED_M = 0.98, 2e-4
+_SETTLED_SHARE, _SETTLED_M = 0.9, 2e-4
 # How far to look ahead along the last change of the sigmas' logarithms, and how large a change that is at most.
 _AHEAD, _LARGEST_CHANGE = 0.5, 0.7
 
@@ -49,23 +49,24 @@ def fit_shot(
 ) -> HandState:
     """All hand frames together, from the given states."""
     problem = _Problem(shape, seen, capsules, contact, _strength(seen, smooth))
-    damping = _FIRST_DAMPING
     hands, sigma = problem.posed(state), sigmas(seen, state, shape.parameterisation)
-    change, equations = torch.zeros_like(sigma), problem.equations(hands, sigma)
+    equations, damping = problem.equations(hands, sigma), torch.full((len(seen),), _FIRST_DAMPING).double()
+    before = torch.zeros_like(sigma)
     for _ in range(_STEPS):
         step = limited(solve_banded(seen, *equations.terms, damping))
         trial = problem.posed(hands.posed.state.moved(step, shape.parameterisation))
         if problem.cost(trial, equations) > equations.cost:
-            damping *= 10
+            damping = damping * _IF_REFUSED
             continue
         moved_m = (trial.posed.points_m - hands.posed.points_m)[:, JOINTS].norm(dim=-1).mean(-1)
-        hands, damping = trial, max(0.3 * damping, _LEAST_DAMPING)
         if moved_m.quantile(_SETTLED_SHARE) < _SETTLED_M:
-            break
-        now = sigmas(seen, hands.posed.state, shape.parameterisation)
-        change = (now / sigma).log().clamp(-_LARGEST_CHANGE, _LARGEST_CHANGE)
-        sigma = now
-        equations = problem.equations(hands, now * (_AHEAD * change).exp())
+            return trial.posed.state
+        back = (step * before).sum(-1) < 0
+        damping = (damping * torch.where(back, _IF_BACK, _DAMPED_LESS)).clamp(min=_LEAST_DAMPING)
+        hands, before, last = trial, step, sigma
+        sigma = sigmas(seen, hands.posed.state, shape.parameterisation)
+        change = (sigma / last).log().clamp(-_LARGEST_CHANGE, _LARGEST_CHANGE)
+        equations = problem.equations(hands, sigma * (_AHEAD * change).exp())
     return hands.posed.state
 
 

@@ -203,18 +203,15 @@ def make_parameterisation(model: HandModel, betas: Tensor) -> HandParameterisati
     a millimetre, is left out here and only here.
     """
     model = model.to("cpu", torch.float64)
-    base, base_points = _rest(model, betas)
-    steps = torch.eye(10, dtype=betas.dtype) * 0.1
-    shifted = [_rest(model, betas + step) for step in steps]
-    joint_dirs = torch.stack([joints - base for joints, _ in shifted], -1) / 0.1
-    point_dirs = torch.stack([points - base_points for _, points in shifted], -1) / 0.1
+    steps = torch.cat([torch.zeros(1, 10), 0.1 * torch.eye(10)]).to(betas)
+    joints, points = _rest(model, betas + steps[:, None])
     ranges = model.joint_limits_rad[..., 1] - model.joint_limits_rad[..., 0]
     mean = model.angles_from_rotations(exp(model.hands_mean.unflatten(-1, (15, 3))))
     return HandParameterisation(
-        joints_m=base,
-        points_m=base_points,
-        joint_dirs_m=joint_dirs,
-        point_dirs_m=point_dirs,
+        joints_m=joints[0],
+        points_m=points[0],
+        joint_dirs_m=(joints[1:] - joints[0]).movedim(0, -1) / 0.1,
+        point_dirs_m=(points[1:] - points[0]).movedim(0, -1) / 0.1,
         drivers=torch.as_tensor(DRIVER_16_OF_21).repeat(2),
         axes=model.joint_axes,
         limits_rad=model.joint_limits_rad,
@@ -252,10 +249,10 @@ def pose_points(parameterisation: HandParameterisation, side: Tensor, state: Han
 
 
 def _rest(model: HandModel, betas: Tensor) -> tuple[Tensor, Tensor]:
-    """Joints (S, 16, 3) and points (S, P, 3) of the flat hand, relative to its wrist."""
-    flat = torch.eye(3, dtype=betas.dtype).expand(2, 16, 3, 3)
-    posed = model.with_shape(betas).with_pose(flat, betas.new_zeros(2, 3))
-    return posed.joints16_m, torch.cat([posed.landmarks21_m, posed.joints21_m], 1)
+    """Joints (..., S, 16, 3) and points (..., S, P, 3) of the flat hand, relative to its wrist."""
+    flat = torch.eye(3, dtype=betas.dtype).expand(*betas.shape[:-1], 16, 3, 3)
+    posed = model.with_shape(betas).with_pose(flat, betas.new_zeros(*betas.shape[:-1], 3))
+    return posed.joints16_m, torch.cat([posed.landmarks21_m, posed.joints21_m], -2)
 
 
 def _left_jacobian(vectors: Tensor) -> Tensor:

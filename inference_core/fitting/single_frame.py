@@ -21,6 +21,7 @@ from inference_core.fitting.parameterisation import (
 from inference_core.fitting.residuals import (
     JOINTS,
     LANDMARKS,
+    NormalEquations,
     frame_cost,
     frame_normal,
     landmark_rows,
@@ -34,8 +35,10 @@ from inference_core.tracking.hand_tracks import HandTracks
 
 # Starting poses: all fingers' flexion as multiples of the relaxed hand's, from flat to fist.
 _START_BENDS = (0.0, 1.0, 2.2, 3.5)
-# Most hand frames have settled after the first steps; those that still gain by more than this share take more.
-_FIRST_STEPS, _MORE_STEPS, _SETTLED = 7, 12, 1e-6
+# A hand frame has settled when a step lowers its cost by less than this share; a few never do.
+_STEPS, _SETTLED = 19, 1e-4
+# So many steps with the mean shape come before it is estimated.
+_FIRST_STEPS = 7
 _SHAPE_STEPS = 8
 _SHAPE_FRAMES = 60
 # A hand in a shot counts as this many independent looks at its shape, however many frames it has: landmark
@@ -78,7 +81,7 @@ def estimate_shape(model: HandModel, seen: Observations, hand_length_mm: float |
     if not len(seen):
         return shape if hand_length_mm is None else _of_length(model, shape, hand_length_mm)
     shape = replace(shape, world_scale=_start_scale(parameterisation, seen))
-    state, _ = _damped_steps(shape, seen, start_state(shape, seen), _FIRST_STEPS)
+    state = fit_frames(shape, seen, start_state(shape, seen), _FIRST_STEPS)
     for _ in range(_SHAPE_STEPS):
         shape, state = _shape_step(model, shape, seen, state, hand_length_mm)
     return shape
@@ -145,38 +148,41 @@ def start_state(shape: ShotShape, seen: Observations) -> HandState:
     return best.where(seen.seen | (network.confidence == 0), theirs)
 
 
-def fit_frames(shape: ShotShape, seen: Observations, state: HandState) -> HandState:
+def fit_frames(shape: ShotShape, seen: Observations, state: HandState, steps: int = _STEPS) -> HandState:
     """Each hand frame at its own optimum: Levenberg-Marquardt with a damping of its own for every frame."""
-    state, moved = _damped_steps(shape, seen, state, _FIRST_STEPS)
-    slow = moved.nonzero()[:, 0]
-    if not len(slow):
-        return state
-    return state.put(slow, _damped_steps(shape, seen.take(slow), state.take(slow), _MORE_STEPS)[0])
-
-
-def _damped_steps(
-    shape: ShotShape, seen: Observations, state: HandState, steps: int
-) -> tuple[HandState, Tensor]:
-    """The state after some steps, and which hand frames (N,) still gained by the last one, or found no way down."""
-    parameterisation = shape.parameterisation
-    damping = torch.full((len(seen),), 1e-2).double()
+    parameterisation, scale = shape.parameterisation, shape.world_scale
+    todo, damping = torch.arange(len(seen)), torch.full((len(seen),), 1e-2).double()
     posed = pose_points(parameterisation, seen.side, state)
-    cost = frame_cost(seen, posed, shape.world_scale)
-    moved = torch.zeros(len(seen)).bool()
+    cost = frame_cost(seen, posed, scale)
     for _ in range(steps):
-        normal = frame_normal(parameterisation, seen, posed, shape.world_scale)
-        diagonal = normal.hessian.diagonal(dim1=-2, dim2=-1)
-        damped = normal.hessian + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
-        step = -torch.cholesky_solve(normal.gradient[..., None], torch.linalg.cholesky(damped))[..., 0]
-        trial = state.moved(limited(step), parameterisation)
-        trial_posed = pose_points(parameterisation, seen.side, trial)
-        trial_cost = frame_cost(seen, trial_posed, shape.world_scale)
+        step = _damped_step(frame_normal(parameterisation, seen, posed, scale), damping)
+        trial = pose_points(parameterisation, seen.side, posed.state.moved(step, parameterisation))
+        trial_cost = frame_cost(seen, trial, scale)
         better = trial_cost < cost
-        moved = (trial_cost - cost).abs() > _SETTLED * cost
-        posed = trial_posed.where(better, posed)
-        state, cost = trial.where(better, state), torch.where(better, trial_cost, cost)
+        settled = better & (cost - trial_cost < _SETTLED * cost)
+        posed, cost = trial.where(better, posed), torch.where(better, trial_cost, cost)
         damping = torch.where(better, damping * 0.2, damping * 8).clamp(1e-6, 1e6)
-    return state, moved
+        if not bool(settled.any()):
+            continue
+        done, left = settled.nonzero()[:, 0], (~settled).nonzero()[:, 0]
+        state = state.put(todo[done], posed.state.take(done))
+        todo, seen, posed, cost, damping = (
+            todo[left],
+            seen.take(left),
+            posed.take(left),
+            cost[left],
+            damping[left],
+        )
+        if not len(left):
+            break
+    return state.put(todo, posed.state)
+
+
+def _damped_step(normal: NormalEquations, damping: Tensor) -> Tensor:
+    """(N, D) increments of the unknowns for damping (N,), a share of the diagonal."""
+    diagonal = normal.hessian.diagonal(dim1=-2, dim2=-1)
+    damped = normal.hessian + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
+    return limited(-torch.cholesky_solve(normal.gradient[..., None], torch.linalg.cholesky(damped))[..., 0])
 
 
 def limited(step: Tensor) -> Tensor:

@@ -127,16 +127,18 @@ def solve_banded(
     temporal: Banded,
     pairs: PairEquations,
     ties: DepthTies,
-    damping: float,
+    damping: Tensor,
 ) -> Tensor:
-    """The increment (N, D) at the minimum of all; one banded Cholesky over all frames.
+    """The increment (N, D) at the minimum of all, one banded Cholesky over all frames; damping (N,), a share of the
+    diagonal.
 
     Both hands of a frame are one block, where any two share one; the bandwidth is that of two frames.
     """
     rows = _Rows.of(seen, len(pairs.left) > 0)
     sides, size = rows.sides, frames.gradient.shape[1]
     width = sides * size
-    bands: NDArray[np.float64] = np.zeros((2 * width + 1, rows.count, sides, size))
+    # Single precision holds for a step: the damping keeps its matrix far from singular.
+    bands: NDArray[np.float32] = np.zeros((2 * width + 1, rows.count, sides, size), np.float32)
     bands[0] = 1.0
     at = (rows.frame, rows.side)
     own, gradient = frames.hessian + torch.diag_embed(temporal.diagonal), frames.gradient + temporal.gradient
@@ -147,7 +149,7 @@ def solve_banded(
     blocks = own.numpy()
     for offset in range(size):
         bands[offset, *at, : size - offset] = np.diagonal(blocks, -offset, 1, 2)
-    bands[0, *at] = bands[0, *at] * (1 + damping) + 1e-9
+    bands[0, *at] = bands[0, *at] * (1 + damping.numpy()[:, None]) + 1e-9
     bands[width, *at] = temporal.near.numpy()
     bands[2 * width, *at] = temporal.far.numpy()
     if sides == 2:
@@ -162,12 +164,12 @@ def solve_banded(
         bands[width - size, tied, 1, depth] += weight
         bands[size, tied, 0, depth] -= weight
         bands[size, frame[ties.following.numpy()], 0, depth] -= weight
-    right: NDArray[np.float64] = np.zeros((rows.count, sides, size))
+    right: NDArray[np.float32] = np.zeros((rows.count, sides, size), np.float32)
     right[at] = -gradient.numpy()
     step = solveh_banded(
         bands.reshape(2 * width + 1, -1), right.reshape(-1), lower=True, overwrite_ab=True, check_finite=False
     )
-    return torch.as_tensor(step.reshape(rows.count, sides, size)[at])
+    return torch.as_tensor(step.reshape(rows.count, sides, size)[at]).double()
 
 
 def _add_ties(own: Tensor, gradient: Tensor, pairs: PairEquations, ties: DepthTies) -> None:
