@@ -39,7 +39,7 @@ class Cost:
     wall_s: float
     processor_s: float
     peak_mb: float
-    told: str
+    output: str
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def report(footage: Path, arguments: argparse.Namespace, take: Path) -> None:
         )
     for name in (NETWORK, LANDMARKS):
         print(
-            f"{name}, the last round:\n{costs[name][-1].told[costs[name][-1].told.find(' ' * 17) :].rstrip()}"
+            f"{name}, the last round:\n{costs[name][-1].output[costs[name][-1].output.find(' ' * 17) :].rstrip()}"
         )
 
 
@@ -124,14 +124,14 @@ def our_cost(footage: Path, frames: str, network: str, take: Path) -> Cost:
     command += ["--frames", frames, "--network", network, "--device", "cpu", "--out", str(take)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTLED)}
     start_s = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as told:
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            command, cwd=_ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=told
+            command, cwd=_ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=output
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - start_s
-        told.seek(0)
-        text = told.read()
+        output.seek(0)
+        text = output.read()
     if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit(f"the run failed:\n{text}")
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, _megabytes(usage.ru_maxrss), text)
@@ -148,8 +148,8 @@ def peer_cost(footage: Path, frames: str) -> Cost:
         "--frames",
         frames,
     ]
-    told = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True).stdout
-    wall_s, processor_s, peak_mb = (float(value) for value in told.split()[-3:])
+    output = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True).stdout
+    wall_s, processor_s, peak_mb = (float(value) for value in output.split()[-3:])
     return Cost(wall_s, processor_s, peak_mb, "")
 
 

@@ -54,12 +54,12 @@ def _report(footage: Path, folder: Path, arguments: argparse.Namespace) -> None:
     extra = ["--frames", arguments.frames] if arguments.frames else []
     if arguments.preview:
         extra += ["--preview", str(folder / "preview.mp4")]
-    wall_s, cpu_s, peak_mb, told = _run(footage, out, arguments.network, *extra)
+    wall_s, cpu_s, peak_mb, output = _run(footage, out, arguments.network, *extra)
     take = load_take(out)
     count = take.frame_count
     print(f"{footage.name}: {count} frames, {wall_s:.1f} s, {count / wall_s:.1f} a second")
     print(f"  processor time {cpu_s:.1f} s, peak memory {peak_mb:.0f} MB")
-    stages = re.findall(r"(\w+): \d+ frames in ([\d.]+) s", told)
+    stages = re.findall(r"(\w+): \d+ frames in ([\d.]+) s", output)
     print("  stages: " + ", ".join(f"{name} {seconds} s" for name, seconds in stages))
     for side, name in enumerate(("left", "right")):
         if (take.present[:, side] > 0).any():
@@ -100,12 +100,12 @@ def _run(footage: Path, out: Path, network: str, *extra: str) -> tuple[float, fl
     command = [sys.executable, "-m", "inference_core", "reconstruct", str(footage), "--out", str(out)]
     command += ["--device", "cpu", "--network", network, "--no-resume", *extra]
     start_s = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as told:
-        process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=told)
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - start_s
-        told.seek(0)
-        text = told.read()
+        output.seek(0)
+        text = output.read()
     if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit(f"the run failed:\n{text}")
     return wall_s, usage.ru_utime + usage.ru_stime, _megabytes(usage), text

@@ -107,9 +107,9 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
         help="go on from what a stopped run of the same request left (default)",
     )
     parser.add_argument("--profile", action="store_true", help="also say where the time went")
-    told = parser.add_mutually_exclusive_group()
-    told.add_argument("--json", action="store_true", help="JSON messages on stdout (docs/protocol.md)")
-    told.add_argument(
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="JSON messages on stdout (docs/protocol.md)")
+    output.add_argument(
         "--progress",
         choices=("bar", "openjd"),
         default="bar",

@@ -126,14 +126,14 @@ def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
     if request.intrinsics_px is not None:
         fx, fy, cx, cy = request.intrinsics_px
         return camera_from_intrinsics(size_px, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))
-    told = None if info.focal_35mm is None else camera_from_metadata(size_px, info.focal_35mm)
-    if told is None:
+    camera = None if info.focal_35mm is None else camera_from_metadata(size_px, info.focal_35mm)
+    if camera is None:
         return default_camera(size_px)
     warn(
-        f"The lens is taken from the footage's metadata: {info.focal_35mm:g} mm as on 35 mm film, {told.fov_deg:.0f} "
+        f"The lens is taken from the footage's metadata: {info.focal_35mm:g} mm as on 35 mm film, {camera.fov_deg:.0f} "
         "degrees across the wider side. Give it yourself where the picture was cropped or zoomed since."
     )
-    return told
+    return camera
 
 
 def _plate(request: CaptureRequest, footage: Footage, notices: "_Notices") -> Path | None:

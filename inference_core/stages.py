@@ -222,8 +222,8 @@ def track(run: Run, shot: Shot) -> Shot:
         def tell() -> Arrays:
             return {"right": with_handedness(run.frames(TRACK), detections, head).right}
 
-        told = run.once(TRACK, {"head": _identity(run), "detections": _digest(detections)}, tell)
-        detections = replace(detections, right=told["right"])
+        found = run.once(TRACK, {"head": _identity(run), "detections": _digest(detections)}, tell)
+        detections = replace(detections, right=found["right"])
     detections = with_arms(detections)
     return replace(shot, detections=detections, tracks=build_tracks(detections, run.tracking), head=head)
 

@@ -79,8 +79,8 @@ def interpreter(version: str) -> str:
 
 def _runs(candidate: str, version: str) -> bool:
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
-    told = subprocess.run([candidate, "-c", ask], capture_output=True, text=True, check=False)
-    return told.stdout.strip() == version
+    output = subprocess.run([candidate, "-c", ask], capture_output=True, text=True, check=False)
+    return output.stdout.strip() == version
 
 
 def _wanted(blender: Blender) -> str:

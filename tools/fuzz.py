@@ -81,8 +81,8 @@ def _under_limits(kind: str, minutes: float, seed: int, kept: Path) -> int:
                 flush=True,
             )
     foreign = sum(count for name, count in counts.items() if name.startswith("foreign"))
-    told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    print(f"{kind}: {counts.total()} inputs: {told}; {broken} ended the process", flush=True)
+    text = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    print(f"{kind}: {counts.total()} inputs: {text}; {broken} ended the process", flush=True)
     return broken + foreign
 
 

@@ -96,9 +96,9 @@ class Runs:
 
     def show(self) -> None:
         """Redraw the panels if their text has changed."""
-        told = self.state, self.waiting, tuple(self.outcomes)
-        if told != self._shown:
-            self._shown = told
+        shown = self.state, self.waiting, tuple(self.outcomes)
+        if shown != self._shown:
+            self._shown = shown
             redraw("VIEW_3D")
             _tell_status_bars(status_text(self.state, self.waiting) if self.state is not None else None)
 

@@ -22,23 +22,23 @@ def mend_glb(path: Path, seconds_per_frame: float, metres_per_unit: float) -> No
     content = path.read_bytes()
     length, _ = _CHUNK.unpack_from(content, _HEADER.size)
     start = _HEADER.size + _CHUNK.size
-    told: dict[str, Any] = json.loads(content[start : start + length])
+    gltf: dict[str, Any] = json.loads(content[start : start + length])
     rest = bytearray(content[start + length :])  # the binary chunk with its header
-    times = _stretch_needed(told, seconds_per_frame)
+    times = _stretch_needed(gltf, seconds_per_frame)
     if abs(times - 1) < _SAME and metres_per_unit == 1.0:
         return
-    _stretch(told, rest, times)
+    _stretch(gltf, rest, times)
     if metres_per_unit != 1.0:
-        _scale(told, metres_per_unit)
-    text = json.dumps(told, separators=(",", ":")).encode()
+        _scale(gltf, metres_per_unit)
+    text = json.dumps(gltf, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     whole = _HEADER.size + _CHUNK.size + len(text) + len(rest)
     path.write_bytes(_HEADER.pack(b"glTF", 2, whole) + _CHUNK.pack(len(text), _JSON) + text + bytes(rest))
 
 
-def _stretch_needed(told: dict[str, Any], seconds_per_frame: float) -> float:
+def _stretch_needed(gltf: dict[str, Any], seconds_per_frame: float) -> float:
     """The factor for the times, from the curve with the most keys."""
-    curves = [told["accessors"][index] for index in _inputs(told)]
+    curves = [gltf["accessors"][index] for index in _inputs(gltf)]
     longest = max(curves, key=lambda item: item["count"], default=None)
     if longest is None or longest["count"] < 2:
         return 1.0
@@ -46,23 +46,23 @@ def _stretch_needed(told: dict[str, Any], seconds_per_frame: float) -> float:
     return seconds_per_frame / step if step > 0 else 1.0
 
 
-def _inputs(told: dict[str, Any]) -> set[int]:
-    return {sampler["input"] for animation in told.get("animations", []) for sampler in animation["samplers"]}
+def _inputs(gltf: dict[str, Any]) -> set[int]:
+    return {sampler["input"] for animation in gltf.get("animations", []) for sampler in animation["samplers"]}
 
 
-def _stretch(told: dict[str, Any], rest: bytearray, times: float) -> None:
-    for index in _inputs(told):
-        accessor = told["accessors"][index]
-        view = told["bufferViews"][accessor["bufferView"]]
+def _stretch(gltf: dict[str, Any], rest: bytearray, times: float) -> None:
+    for index in _inputs(gltf):
+        accessor = gltf["accessors"][index]
+        view = gltf["bufferViews"][accessor["bufferView"]]
         offset = _CHUNK.size + view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
         keys = np.frombuffer(rest, "<f4", accessor["count"], offset) * np.float32(times)
         rest[offset : offset + 4 * len(keys)] = keys.astype("<f4").tobytes()
         accessor["min"], accessor["max"] = [float(keys.min())], [float(keys.max())]
 
 
-def _scale(told: dict[str, Any], metres_per_unit: float) -> None:
-    nodes = told["nodes"]
-    for scene in told["scenes"]:
+def _scale(gltf: dict[str, Any], metres_per_unit: float) -> None:
+    nodes = gltf["nodes"]
+    for scene in gltf["scenes"]:
         nodes.append(
             {"name": scene.get("name", "units"), "scale": [metres_per_unit] * 3, "children": scene["nodes"]}
         )

@@ -41,7 +41,7 @@ class DUOHAND_OT_next_uncertain(NeedsShot, bpy.types.Operator):
         beyond = [doubt for doubt in found if (doubt.frame < now if self.backward else doubt.frame > now)]
         there = (beyond or found)[-1 if self.backward else 0]
         context.scene.frame_set(there.frame)
-        text = _told(there, [doubt for doubt in found if doubt.frame == there.frame], context.scene)
+        text = _doubts_text(there, [doubt for doubt in found if doubt.frame == there.frame], context.scene)
         if not beyond:
             text += f" ({rpt_('started over')})"
         self.report({"INFO"}, text)
@@ -76,7 +76,7 @@ class DUOHAND_OT_select_hand(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _told(there: Doubt, same: list[Doubt], scene: bpy.types.Scene) -> str:
+def _doubts_text(there: Doubt, same: list[Doubt], scene: bpy.types.Scene) -> str:
     """What is doubtful at that frame, of both hands where it is both; with the shot where there are several."""
     hands = ", ".join(
         f"{iface_(side_name(doubt.rig.side))} {iface_(doubt.span.verdict)} ({doubt.span.confidence:.0%})"

@@ -14,7 +14,7 @@ from inference_core.shared.messages import CaptureRequest, decode_request, encod
 
 LOCAL = "local"
 _LOOK_S = 0.3
-_TOLD_EVERY_S = 0.5
+_REPORT_EVERY_S = 0.5
 
 News = tuple[str, str, int, int]  # a shot's name, its stage, done, total
 
@@ -100,12 +100,12 @@ class _Tasks:
 
 def _capture(line: str, threads: int, board: Any, name: str) -> Outcome:
     """One capture, on the machine that Ray chose. Cancelling the task closes the capture's stdin and so ends it."""
-    told_s = 0.0
+    reported_s = 0.0
 
     def show(stage: str, done: int, total: int) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s >= _TOLD_EVERY_S:
-            told_s = time.monotonic()
+        nonlocal reported_s
+        if time.monotonic() - reported_s >= _REPORT_EVERY_S:
+            reported_s = time.monotonic()
             board.put.remote((name, stage, done, total))
 
     request = decode_request(line)

@@ -16,7 +16,7 @@ class JobProgress:
 
     def __init__(self) -> None:
         self._stage = ""
-        self._told_s = 0.0
+        self._shown_s = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -33,10 +33,10 @@ class JobProgress:
         """Report the capture's progress, at most once a second."""
         now = time.monotonic()
         if stage != self._stage:
-            self._stage, self._told_s = stage, 0.0
+            self._stage, self._shown_s = stage, 0.0
             print(f"openjd_status: {STAGE_LABELS.get(stage, stage)}", flush=True)
-        if stage in _STAGES and total > 0 and now - self._told_s >= _EVERY_S:
-            self._told_s = now
+        if stage in _STAGES and total > 0 and now - self._shown_s >= _EVERY_S:
+            self._shown_s = now
             share = (_STAGES.index(stage) + min(done / total, 1.0)) / len(_STAGES)
             print(f"openjd_progress: {100 * share:.1f}", flush=True)
 

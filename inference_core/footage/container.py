@@ -135,9 +135,9 @@ def focal_35mm(file: MovieFile) -> float | None:
     """The 35 mm equivalent focal length in the movie's metadata; None if there is none."""
     with file.opened() as container:
         metadata = {**container.metadata, **file.stream_of(container).metadata}
-    told = next((metadata[name] for name in _FOCAL_35MM if name in metadata), "")
+    focal_mm = next((metadata[name] for name in _FOCAL_35MM if name in metadata), "")
     try:
-        return float(told)
+        return float(focal_mm)
     except ValueError:
         return None
 

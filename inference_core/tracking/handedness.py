@@ -45,9 +45,9 @@ def with_handedness(
     total = np.log(right / (1 - right))
     for tracklet in np.unique(detections.tracklet):
         rows = np.flatnonzero(detections.tracklet == tracklet)
-        told = rows[np.isfinite(odds[rows])]
-        if len(told):
-            around = np.interp(detections.at[rows], detections.at[told], odds[told])
+        known = rows[np.isfinite(odds[rows])]
+        if len(known):
+            around = np.interp(detections.at[rows], detections.at[known], odds[known])
             total[rows] = around + _LANDMARK_SHARE * total[rows]
     return replace(detections, right=(1 / (1 + np.exp(-total))).astype(np.float32))
 

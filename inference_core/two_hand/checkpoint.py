@@ -116,9 +116,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             "from the authors' page."
         ) from refused
     except (InertPickleError, ValueError) as error:
-        told = (str(error) or type(error).__name__).splitlines()[0][:200]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise WeightsError(
-            f"{path} is no checkpoint that can be read ({told}). Download it again."
+            f"{path} is no checkpoint that can be read ({reason}). Download it again."
         ) from error
 
 

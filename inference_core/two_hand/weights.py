@@ -147,11 +147,11 @@ def _check_fit(network: DirNetwork, tensors: dict[str, Tensor], where: str) -> N
         "of another shape": sorted(k for k in set(own) & set(tensors) if own[k].shape != tensors[k].shape),
         "not finite": sorted(k for k, v in tensors.items() if not bool(torch.isfinite(v).all())),
     }
-    told = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in problems.items() if keys]
-    if told:
+    found = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in problems.items() if keys]
+    if found:
         raise WeightsError(
             f"{where} does not hold the weights of {network.configuration.name} as its card describes it: "
-            f"{'; '.join(told)}. Use the weights and the card of one network."
+            f"{'; '.join(found)}. Use the weights and the card of one network."
         )
 
 

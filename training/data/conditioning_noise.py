@@ -190,15 +190,15 @@ def _lost(
     away = noise.interpolated_shift * frames.sqrt()[..., None, None] * size
     old_uv = old_uv + away * draw.normal(*lost.shape, 1, 2)
     score = INTERPOLATED_SCORE * torch.exp(-frames / INTERPOLATED_FRAMES)
-    told = lost & found & (hand_score >= 0.5) & (draw.uniform(*lost.shape) < noise.interpolated)
+    interpolated = lost & found & (hand_score >= 0.5) & (draw.uniform(*lost.shape) < noise.interpolated)
     moved = (
-        _where(told, old_uv, uv),
-        _where(told, score[..., None].expand_as(landmark_score), landmark_score),
-        _where(told, old_rel_m, rel_m),
-        _where(told, score, hand_score),
+        _where(interpolated, old_uv, uv),
+        _where(interpolated, score[..., None].expand_as(landmark_score), landmark_score),
+        _where(interpolated, old_rel_m, rel_m),
+        _where(interpolated, score, hand_score),
         side_score,
     )
-    return moved, found & (told | ~lost)
+    return moved, found & (interpolated | ~lost)
 
 
 def _seen_landmarks(sample: Sample, fitted: bool) -> tuple[Tensor, Tensor]:

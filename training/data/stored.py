@@ -83,11 +83,11 @@ class StoredSource:
             pin_memory=False,
             persistent_workers=self.workers > 0,
         )
-        told = 0
+        skipped = 0
         for batch in loader:
             for message in batch.skipped:
-                told += 1
-                print(f"skipped ({told} so far): {message}", file=sys.stderr)
+                skipped += 1
+                print(f"skipped ({skipped} so far): {message}", file=sys.stderr)
             yield sample_from_items(batch.items, self.stored.hand, self.device)
 
 

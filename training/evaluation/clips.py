@@ -80,7 +80,7 @@ def evaluate_clips(
     frames: int,
     device: torch.device,
     settings: SceneSettings,
-    told: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> list[ClipResult]:
     """Results of clips number 0 .. clips - 1 of the validation stream."""
     network = choose_network(str(weights), hand, device)
@@ -94,7 +94,7 @@ def evaluate_clips(
             footage, clip_camera(clip), hand, device, network, TrackSettings(), SolveSettings(), None, _silent
         )
         results.append(evaluate_clip(CLIP_SEED + k, clip, run))
-        told(f"clip {k + 1} of {clips}: {summary_line(results[-1])}")
+        report(f"clip {k + 1} of {clips}: {summary_line(results[-1])}")
     return results
 
 

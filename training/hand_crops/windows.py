@@ -17,7 +17,7 @@ from training.synthetic.randomness import Randomness
 # How far off a tracker's crop is: of its side (place; logarithm of size), and radians; and how much farther where it is
 # only interpolated, and how often that is.
 _OFF, _GROWN, _TURNED = 0.05, 0.08, 0.15
-_TOLD, _TOLD_OFF = 0.15, 2.5
+_INTERPOLATED, _INTERPOLATED_OFF = 0.15, 2.5
 # Of crops, how many are mirrored the wrong way.
 _WRONG_WAY = 0.25
 # A crop shows its hand where the hand's middle lies within it, in its half side.
@@ -55,7 +55,7 @@ class Windows:
 @dataclass(frozen=True)
 class Cuts:
     """N crops with their truth: square (N, 4) as in Windows; shown (N,): the side that the crop is mirrored for; points
-    (N, 21, 2), world_m (N, 21, 3) and right (N,): see `LandmarkHead`'s crops; told (N,) bool.
+    (N, 21, 2), world_m (N, 21, 3) and right (N,): see `LandmarkHead`'s crops; interpolated (N,) bool.
     """
 
     square: Floats
@@ -77,8 +77,8 @@ def windows_of(scene: HandScene) -> Windows:
 
 def draw_cuts(random: Randomness, windows: Windows) -> Cuts:
     """A crop of each window as a tracker would place it; random: one picture a window."""
-    told = random.chance("told", _TOLD).numpy()
-    off = np.where(told, _TOLD_OFF, 1.0)[:, None]
+    interpolated = random.chance("told", _INTERPOLATED).numpy()
+    off = np.where(interpolated, _INTERPOLATED_OFF, 1.0)[:, None]
     square = windows.square
     moved = random.normal("cut moved", 4).double().numpy()
     square = np.concatenate(

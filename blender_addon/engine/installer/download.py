@@ -22,7 +22,7 @@ _BLOCK: Final = 1 << 18
 _TRIES: Final = 3  # without a byte more
 _RANGE_IS_OVER: Final = 416
 
-Told = Callable[[int, int], None]  # bytes that are there, bytes in all (0: not known)
+OnProgress = Callable[[int, int], None]  # bytes that are there, bytes in all (0: not known)
 
 
 class DownloadError(Exception):
@@ -49,7 +49,7 @@ def text_at(url: str) -> str:
         raise DownloadError(f"{_without_password(url)}: {error}", absent) from error
 
 
-def download(url: str, sha256: str, path: Path, told: Told) -> None:
+def download(url: str, sha256: str, path: Path, on_progress: OnProgress) -> None:
     """Bring the file to `path`, whole; what an earlier try left beside it is gone on from.
 
     DownloadError if it cannot be had or is another than the digest says; OSError if the disk refuses.
@@ -61,7 +61,7 @@ def download(url: str, sha256: str, path: Path, told: Told) -> None:
     while True:
         before = _size(part)
         try:
-            if _append(url, part, told):
+            if _append(url, part, on_progress):
                 break
             reason = "the connection broke off"
         except urllib.error.HTTPError as error:
@@ -79,7 +79,7 @@ def download(url: str, sha256: str, path: Path, told: Told) -> None:
     part.replace(path)
 
 
-def _append(url: str, part: Path, told: Told) -> bool:
+def _append(url: str, part: Path, on_progress: OnProgress) -> bool:
     """Add to the part what is missing of it; whether it is now of full length."""
     done = _size(part)
     try:
@@ -97,7 +97,7 @@ def _append(url: str, part: Path, told: Told) -> bool:
             while block := response.read(_BLOCK):
                 file.write(block)
                 done += len(block)
-                told(done, total)
+                on_progress(done, total)
     return done >= total
 
 

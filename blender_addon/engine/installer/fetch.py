@@ -16,7 +16,7 @@ from typing import Any
 from .download import DownloadError, download
 from .pip import Pip, PipError
 
-Told = Callable[[str, int, int], None]  # file, megabytes that are there, megabytes in all
+OnProgress = Callable[[str, int, int], None]  # file, megabytes that are there, megabytes in all
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class _Wheel:
     sha256: str
 
 
-def fetch(pip: Pip, downloads: Path, told: Told, *arguments: str) -> tuple[str, ...]:
+def fetch(pip: Pip, downloads: Path, on_progress: OnProgress, *arguments: str) -> tuple[str, ...]:
     """Bring the wheels that `pip install ARGUMENTS` would install into `downloads`; where pip then finds them.
 
     OSError if the disk refuses.
@@ -45,22 +45,22 @@ def fetch(pip: Pip, downloads: Path, told: Told, *arguments: str) -> tuple[str, 
     missing = False
     for wheel in wheels:
         try:
-            download(wheel.url, wheel.sha256, downloads / wheel.name, _teller(told, wheel.name))
+            download(wheel.url, wheel.sha256, downloads / wheel.name, _reporter(on_progress, wheel.name))
         except DownloadError:
             missing = True
     # An index's file goes before one of the same name in a folder.
     return (*(() if missing else ("--no-index",)), "--find-links", str(downloads))
 
 
-def _teller(told: Told, file_name: str) -> Callable[[int, int], None]:
+def _reporter(on_progress: OnProgress, file_name: str) -> Callable[[int, int], None]:
     """A callback that reports one download once a megabyte."""
-    name, told_mb = file_name.partition("-")[0], -1
+    name, reported_mb = file_name.partition("-")[0], -1
 
     def tell(done: int, total: int) -> None:
-        nonlocal told_mb
-        if done >> 20 != told_mb:
-            told_mb = done >> 20
-            told(name, told_mb, total >> 20)
+        nonlocal reported_mb
+        if done >> 20 != reported_mb:
+            reported_mb = done >> 20
+            on_progress(name, reported_mb, total >> 20)
 
     return tell
 

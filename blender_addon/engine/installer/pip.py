@@ -33,7 +33,7 @@ class PipError(Exception):
 class Pip:
     """The pip of an environment. Its cache and what it unpacks lie under `downloads`, on the engine's disk."""
 
-    def __init__(self, python: Path, downloads: Path, told: Callable[[str], None]) -> None:
+    def __init__(self, python: Path, downloads: Path, report: Callable[[str], None]) -> None:
         self._command = (
             str(python),
             "-I",
@@ -44,7 +44,7 @@ class Pip:
             "--disable-pip-version-check",
             "--no-input",
         )
-        self._told = told
+        self._report = report
         self._environment = pip_environment(downloads)
 
     def install(self, *arguments: str) -> None:
@@ -75,7 +75,7 @@ class Pip:
             for line in process.stdout:
                 kept.append(line.rstrip())
                 if not quiet:  # settings may hold passwords
-                    self._told(line.rstrip())
+                    self._report(line.rstrip())
         if process.returncode:
             raise PipError([*kept, f"pip ended with {process.returncode}."])
         return list(kept)
