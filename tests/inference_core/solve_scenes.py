@@ -109,6 +109,31 @@ def meeting_shot(model: HandModel, count: int) -> Shot:
     return replace(apart, tracks=tracks, wrist_m=apart.wrist_m + np.stack([0 * shift, shift], 1))
 
 
+def resting_before_a_moving_camera(model: HandModel, count: int) -> Shot:
+    """Hands that rest in the world, filmed from a head that turns and sways: truth in the camera, T_world_cam known."""
+    still = make_shot(model, count, seed=6, speed=0.0)
+    random = np.random.default_rng(6)
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3, :3] = exp(torch.as_tensor(_waves(random, still.time_s, (3,)) * 0.08)).numpy()
+    poses[:, :3, 3] = _waves(random, still.time_s, (3,)) * 0.04
+    cam_from_world = torch.as_tensor(np.linalg.inv(poses))
+    rotations = torch.as_tensor(still.rotations).clone()
+    rotations[:, :, 0] = cam_from_world[:, None, :3, :3] @ rotations[:, :, 0]
+    wrist_m = (cam_from_world[:, None, :3, :3] @ torch.as_tensor(still.wrist_m)[..., None])[..., 0]
+    wrist_m = wrist_m + cam_from_world[:, None, :3, 3]
+    model = model.to("cpu", torch.float64)
+    posed = model.with_shape(torch.as_tensor(still.betas)).with_pose(rotations, wrist_m)
+    tracks = _hand_tracks(random, posed.landmarks21_m, torch.as_tensor(still.camera.K), 1.0)
+    return replace(
+        still,
+        tracks=tracks,
+        camera=replace(still.camera, T_world_cam=poses),
+        wrist_m=wrist_m.numpy(),
+        joints_m=posed.joints21_m.numpy(),
+        rotations=rotations.numpy(),
+    )
+
+
 def take_of(model: HandModel, shot: Shot, tracks: HandTracks) -> Take:
     """The take of the shot as solved from those tracks."""
     predictions, count = shot.network(0.0), len(shot.time_s)

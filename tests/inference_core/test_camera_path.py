@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The poses of a moving camera, from files."""
+"""The poses of a moving camera, from files, and what they do for hands."""
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from inference_core.fitting.shot import solve_shot
 from inference_core.geometry.camera import default_camera
 from inference_core.geometry.camera_path import with_camera_path
+from inference_core.hand_model.load import load_open_hand
 from inference_core.shared.errors import RequestError
+from tests.inference_core.solve_scenes import resting_before_a_moving_camera, shake
 
 POSES = np.tile(np.eye(4), (6, 1, 1))
 POSES[:, 0, 3] = np.arange(6)
@@ -28,6 +32,34 @@ def test_poses_are_read_and_picked_by_frame_number(tmp_path: Path, name: str) ->
     camera = default_camera((64, 48))
     assert np.array_equal(with_camera_path(camera, file, range(6)).T_world_cam, POSES)
     assert with_camera_path(camera, file, range(1, 6, 2)).T_world_cam[:, 0, 3].tolist() == [1, 3, 5]
+
+
+@pytest.mark.parametrize("name", ["path.json", "path.npz"])
+def test_hands_that_rest_in_the_world_are_steadier_there_than_before_the_camera(
+    tmp_path: Path, name: str
+) -> None:
+    model, file = load_open_hand(), tmp_path / name
+    shot = resting_before_a_moving_camera(model, 60)
+    poses = shot.camera.T_world_cam
+    if file.suffix == ".npz":
+        np.savez(file, T_world_cam=poses)
+    else:
+        file.write_text(json.dumps({"T_world_cam": poses.tolist()}))
+    standing = replace(shot.camera, T_world_cam=np.eye(4))
+    moving = with_camera_path(standing, file, range(60))
+    assert np.allclose(moving.T_world_cam, poses)
+
+    def in_world_m(wrist_m: np.ndarray) -> np.ndarray:
+        return (poses[:, None, :3, :3] @ wrist_m[..., None])[..., 0] + poses[:, None, :3, 3]
+
+    known, unknown = (
+        solve_shot(shot.tracks, camera, shot.time_s, model).wrist_cam_m for camera in (moving, standing)
+    )
+    assert np.linalg.norm(known - shot.wrist_m, axis=-1).mean() < 0.03
+    assert shake(in_world_m(known)) < 0.2 * shake(known)
+    assert shake(in_world_m(known)) < 0.4 * shake(in_world_m(unknown))
+    rest_m, restless_m = (np.ptp(in_world_m(wrist_m), axis=0).max() for wrist_m in (known, unknown))
+    assert rest_m < 0.4 * restless_m
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,16 @@ def test_windows_agree_with_the_whole(model: HandModel, shot: Shot, solution: Sh
         assert shake(solved.wrist_cam_m) < 1.3 * shake(solution.wrist_cam_m)
 
 
+def test_windows_that_overlap_as_usual_agree_with_the_whole_in_every_frame(model: HandModel) -> None:
+    overlap_frames = SolveSettings().overlap_frames
+    shot = make_shot(model, 150, seed=1)
+    whole_m, windows_m = (
+        _solve(model, shot, SolveSettings(window_frames=count, overlap_frames=overlap_frames)).joints_cam_m
+        for count in (600, 2 * overlap_frames)
+    )
+    assert np.linalg.norm(windows_m - whole_m, axis=-1).max() < 1e-4
+
+
 def test_memory_does_not_grow_with_the_shot(model: HandModel, shot: Shot) -> None:
     settings = SolveSettings(window_frames=40, overlap_frames=10)
     peaks: list[int] = []
