@@ -2,7 +2,7 @@
 """The shot solve: all evidence of a shot to one smooth, metric motion of both hands.
 
 One shape a hand first. Then, window by window: every frame on its own (single_frame), gaps interpolated, and all frames
-of the window together by Gauss-Newton (residuals, temporal, interaction): both hands of a frame are one block, and each
+of the window together by Gauss-Newton (joint_fit): both hands of a frame are one block, and each
 iteration is one banded Cholesky.
 The windows overlap and are faded into each other. Memory stays flat in the shot's length, and the derivatives
 are exact and written out (parameterisation): 10 to 20 times the speed of automatic ones.
@@ -67,6 +67,8 @@ def solve_shot(
     """
     times = frame_times(time_s, len(tracks.present))
     settings = settings or SolveSettings()
+    if progress is not None:
+        progress(SOLVE, 0, len(times))
     model = hand_model.to("cpu", torch.float64)
     present = usable_presence(tracks, predictions)
     with torch.no_grad():
@@ -96,6 +98,8 @@ def solve_evidence(
 ) -> ShotSolution:
     """Both hands of the given shape through all frames, window by window. model: float64, on the CPU."""
     count, axes = len(evidence.times), shape.parameterisation.axes
+    if progress is not None:
+        progress(SOLVE, 0, count)
     with torch.no_grad():
         record = ShotRecord(evidence.present, shape)
         capsules = fit_capsules(model, shape.parameterisation) if settings.contact else None

@@ -190,12 +190,12 @@ def test_more_smoothing_shakes_less(model: HandModel, shot: Shot, solution: Shot
 
 
 def test_windows_agree_with_the_whole(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
-    for window_frames, overlap_frames, mean_m in ((50, 20, 1e-3), (80, 40, 3e-4)):
+    for window_frames, overlap_frames, mean_m, most_m in ((50, 20, 1e-3, 4e-3), (80, 40, 1e-4, 1e-3)):
         solved = _solve(
             model, shot, SolveSettings(window_frames=window_frames, overlap_frames=overlap_frames)
         )
         difference = np.linalg.norm(solved.joints_cam_m - solution.joints_cam_m, axis=-1)
-        assert difference.mean() < mean_m and np.quantile(difference, 0.99) < 4 * mean_m
+        assert difference.mean() < mean_m and np.quantile(difference, 0.99) < most_m
         assert shake(solved.wrist_cam_m) < 1.3 * shake(solution.wrist_cam_m)
 
 
