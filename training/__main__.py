@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that training does, in five commands. docs/training.md has the recipes.
+"""Everything that training does, in six commands. docs/training.md has the recipes.
 
     python -m training train PRESET [--overrides]           a network; the same command resumes a run
     python -m training evaluate KIND SUBJECT                weights, takes, or another method's predictions
     python -m training generate pictures|crops|demo-clip|contact-sheet OUT
+    python -m training contact-network OUT.safetensors      the network that tells which parts of two hands touch
     python -m training cache make|refine SET                the features of a frozen backbone, computed once
     python -m training convert KIND ...                     networks, hands, data sets and checkpoints from elsewhere
 
@@ -30,6 +31,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
         "contact-sheet": "training.synthetic.touching.sheet",
     },
     "cache": {"make": "training.feature_cache.make", "refine": "training.feature_cache.refine"},
+    "contact-network": "training.contact_network.train",
     "convert": {
         "landmarks": "training.convert.landmarks",
         "landmark-offsets": "training.convert.landmark_offsets",

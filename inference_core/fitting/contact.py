@@ -3,8 +3,9 @@
 
 Each frame has a probability that the hands touch. Outlines that meet in the picture, depths that agree within their
 uncertainty, and common motion speak for it; outlines that slide past each other indicate hands that cross. Temporal
-smoothing resolves ambiguous frames: a contact neither flickers nor begins in passing. Each frame's outlines decide
-which parts meet.
+smoothing resolves ambiguous frames: a contact neither flickers nor begins in passing. Which
+parts meet, a small network reads off both hands together (contact_network); where its file is missing, each frame's
+outlines decide.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,12 @@ import torch
 from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules, nearest_points
+from inference_core.fitting.contact_network import (
+    ContactNetwork,
+    FittedPairs,
+    load_contact_network,
+    touching_log_odds,
+)
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import PosedPoints
 from inference_core.fitting.residuals import JOINTS
@@ -23,7 +30,9 @@ _MEET_M, _DEPTH_SIGMA = 0.004, 0.06
 # capsules of last phalanges, thumb to pinky.
 _TIPS_MEET_M, _TIPS_TOGETHER, TIP_CAPSULES = 0.01, 1.1, (2, 5, 8, 11, 14)
 # Frames over which depth and motion are averaged to either side.
-_DEPTH_REACH, _MOTION_REACH = 6, 3
+_DEPTH_REACH, _MOTION_REACH, _PARTS_REACH = 6, 3, 4
+# The network has learned from hands of no lower score.
+_LEAST_SCORE = 0.25
 # Log odds of touching: constant, outlines apart, depths apart, overlap of the outlines, motion against each other.
 # Fitted to synthetic clips; one frame's depth says little there.
 _LOG_ODDS = (3.0, -0.9, -0.2, -0.8, -3.5)
@@ -34,12 +43,12 @@ _CHANGE = 0.04
 @dataclass(frozen=True)
 class Contact:
     """Contact of P pairs of hand frames: hands (P,) probability that they touch; outlines (P, C, C) how surely
-    each left capsule meets each right one in the picture; tips (P, C, C) the same of like fingertips that meet at
-    their ends, where so many do that it is no chance."""
+    each left capsule meets each right one in the picture, so that the nearest of them touch; parts (P, C, C) how surely
+    each touches each, however far apart they stand."""
 
     hands: Tensor
     outlines: Tensor
-    tips: Tensor
+    parts: Tensor
 
 
 def find_contact(
@@ -48,8 +57,32 @@ def find_contact(
     """The contact of the pairs left, right (P,) of hand frames, of which `posed` is a fit of every frame on its own."""
     features, outlines, tips = contact_features(seen, posed, capsules, left, right)
     log_odds = features @ torch.tensor(_LOG_ODDS).double()
-    frame = seen.frame[left]
-    return Contact(_through_time(log_odds, torch.diff(frame) == 1), outlines, tips)
+    follows = torch.diff(seen.frame[left]) == 1
+    hands, network = _through_time(log_odds, follows), load_contact_network()
+    if network is None or not len(left):
+        return Contact(hands, outlines, tips)
+    parts = _touching_parts(network, seen, posed, capsules, left, right)
+    run = torch.cat([torch.zeros(1), (~follows).cumsum(0)])
+    return Contact(hands, torch.zeros_like(parts), torch.sigmoid(averaged(parts, run, _PARTS_REACH)))
+
+
+def _touching_parts(
+    network: ContactNetwork,
+    seen: Observations,
+    posed: PosedPoints,
+    capsules: Capsules,
+    left: Tensor,
+    right: Tensor,
+) -> Tensor:
+    """(P, C, C) log odds that the capsules touch, each frame by itself."""
+    joints_m = torch.stack([posed.points_m[at, JOINTS] for at in (left, right)], 1)
+    score = torch.stack([seen.score[at].mean(-1) for at in (left, right)], 1).clamp(min=_LEAST_SCORE)
+    if seen.network is None:
+        offset_m, confidence = torch.zeros_like(joints_m[:, 0, 0]), torch.zeros_like(score)
+    else:
+        offset_m = seen.network.from_other_m[right]
+        confidence = torch.stack([seen.network.confidence[at] for at in (left, right)], 1)
+    return touching_log_odds(network, FittedPairs(joints_m, score, offset_m, confidence), capsules)
 
 
 def contact_features(

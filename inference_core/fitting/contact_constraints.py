@@ -56,7 +56,7 @@ def with_contact_constraints(
     first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in pairs)
     middle = start.image_depth[left, 2].lerp(start.image_depth[right, 2], 0.5)
     view = seen_at_one_depth(first, second, middle, capsules)
-    share = torch.zeros_like(contact.tips)
+    share = torch.zeros_like(contact.parts)
     for touch, weight in zip(constraints.touches, weights, strict=True):
         if bool((weight > 0).any()):
             met = _meeting(touch, weight, view)
@@ -69,21 +69,21 @@ def with_contact_constraints(
     hands = torch.maximum(contact.hands, strength)
     kept = (contact.hands / hands.clamp(min=1e-9))[:, None, None]
     pull = torch.where(strength < 1, strength, _USER_STRENGTH)[:, None, None]
-    tips = torch.maximum(contact.tips * kept, pull * share)
-    return seen, start, Contact(hands, contact.outlines * kept, tips)
+    parts = torch.maximum(contact.parts * kept, pull * share)
+    return seen, start, Contact(hands, contact.outlines * kept, parts)
 
 
 def _denied(contact: Contact, apart: Apart, frame: Tensor) -> Contact:
     here = torch.as_tensor(apart.frames)[frame]
     if apart.left is None and apart.right is None:
         return replace(contact, hands=torch.where(here, 0.0, contact.hands))
-    size = contact.tips.shape[1]
+    size = contact.parts.shape[1]
     rows, columns = (torch.zeros(size).bool() for _ in range(2))
     rows[list(apart.left or range(size))] = True
     columns[list(apart.right or range(size))] = True
     those = here[:, None, None] & rows[:, None] & columns
-    outlines, tips = (torch.where(those, 0.0, values) for values in (contact.outlines, contact.tips))
-    return replace(contact, outlines=outlines, tips=tips)
+    outlines, parts = (torch.where(those, 0.0, values) for values in (contact.outlines, contact.parts))
+    return replace(contact, outlines=outlines, parts=parts)
 
 
 def _meeting(touch: Touch, weight: Tensor, view: Outlines) -> Tensor:

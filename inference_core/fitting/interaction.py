@@ -131,7 +131,7 @@ def pair_cost(seen: Observations, hands: HandPairs, draws: Draws | None) -> Tens
 
 def draws(contact: Contact, hands: HandPairs) -> Draws:
     """What contact draws together as the hands stand now: of the capsules whose outlines meet, the nearest ones,
-    and all fingertips that meet."""
+    and all parts that are known to touch."""
     capsules = torch.zeros(len(hands.left), _DRAWN, dtype=torch.int64)
     shares = torch.zeros(len(hands.left), _DRAWN).double()
     if hands.nearest is None:
@@ -140,7 +140,7 @@ def draws(contact: Contact, hands: HandPairs) -> Draws:
     outlines = contact.outlines[near]
     far_m = torch.where(outlines > 0.3, gap_m, 1.0).flatten(1).amin(1)
     share = torch.exp(-(gap_m - far_m[:, None, None]).clamp(min=0) / _NEXT_M) * outlines
-    share = torch.maximum(share, contact.tips[near])
+    share = torch.maximum(share, contact.parts[near])
     share, capsule = (share.flatten(1) * contact.hands[near][:, None]).topk(_DRAWN, dim=1)
     capsules[near], shares[near] = capsule, torch.where(share > _LEAST_SHARE, share, 0.0)
     return Draws(capsules, shares)

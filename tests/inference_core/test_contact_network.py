@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which parts of two hands touch, as the bundled network reads it."""
+
+import pytest
+import torch
+
+from inference_core.fitting import contact, contact_network
+from inference_core.fitting.capsules import Capsules, fit_capsules
+from inference_core.fitting.contact_network import FittedPairs, load_contact_network, touching_log_odds
+from inference_core.fitting.parameterisation import make_parameterisation
+from inference_core.geometry.rotations import exp
+from inference_core.hand_model.load import load_open_hand
+from inference_core.shared.skeleton import FINGERS
+
+_HELD_M, _BETWEEN_M = 0.45, 0.014
+
+
+@pytest.fixture(scope="module")
+def praying() -> FittedPairs:
+    """Flat hands palm to palm, edge-on to the camera, one finger's width between the bones."""
+    flat = torch.eye(3).expand(2, 16, 3, 3).clone()
+    # A right hand rests with its fingers along -x and its palm down; a left one is its mirror image.
+    flat[0, 0] = exp(torch.tensor([0.0, 0.0, torch.pi / 2]))
+    flat[1, 0] = exp(torch.tensor([0.0, 0.0, -torch.pi / 2]))
+    joints_m = load_open_hand().with_shape(torch.zeros(2, 10)).with_pose(flat, torch.zeros(2, 3)).joints21_m
+    apart_m = torch.tensor([[-_BETWEEN_M / 2, 0.0, _HELD_M], [_BETWEEN_M / 2, 0.0, _HELD_M]])
+    middles_m = (joints_m[:, 9] * torch.tensor([1.0, 0.0, 0.0]))[:, None]
+    joints_m = joints_m - middles_m + apart_m[:, None]
+    return FittedPairs(joints_m[None], torch.full((1, 2), 0.8), torch.zeros(1, 3), torch.zeros(1, 2))
+
+
+@pytest.fixture(scope="module")
+def capsules() -> Capsules:
+    return fit_capsules(
+        load_open_hand(), make_parameterisation(load_open_hand(), torch.zeros(2, 10).double())
+    )
+
+
+def test_hands_laid_together_touch_with_like_fingers(praying: FittedPairs, capsules: Capsules) -> None:
+    network = load_contact_network()
+    assert network is not None
+    tips = torch.tensor(contact.TIP_CAPSULES)
+    log_odds = touching_log_odds(network, praying, capsules)[0][tips][:, tips]
+    fingers = slice(FINGERS.index("index"), None)
+    assert (log_odds.argmax(1)[fingers] == torch.arange(5)[fingers]).all()
+
+
+def test_a_mirror_exchanges_the_hands(praying: FittedPairs, capsules: Capsules) -> None:
+    network = load_contact_network()
+    assert network is not None
+    # Both hands of a mean shape are as wide, but for rounding.
+    even = Capsules(capsules.ends, capsules.radii_m.mean(0).expand_as(capsules.radii_m))
+    plain = touching_log_odds(network, praying, even)
+    mirrored = touching_log_odds(network, praying.mirrored(), even)
+    torch.testing.assert_close(mirrored.mT, plain, atol=1e-3, rtol=0)
+
+
+def test_it_does_not_matter_where_in_the_picture_the_pair_is_seen(
+    praying: FittedPairs, capsules: Capsules
+) -> None:
+    """A camera that turns about its pinhole sees the same pair."""
+    network = load_contact_network()
+    assert network is not None
+    turn = exp(torch.tensor([0.0, 0.35, 0.0]))
+    turned = FittedPairs(
+        praying.joints_m @ turn.mT, praying.score, praying.offset_m @ turn.mT, praying.confidence
+    )
+    plain, aside = (touching_log_odds(network, pairs, capsules) for pairs in (praying, turned))
+    assert float((aside.sigmoid() - plain.sigmoid()).abs().max()) < 0.1
+
+
+def test_without_its_file_there_is_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contact_network, "WEIGHTS", contact_network.WEIGHTS.with_name("absent.safetensors"))
+    load_contact_network.cache_clear()
+    try:
+        assert load_contact_network() is None
+    finally:
+        load_contact_network.cache_clear()

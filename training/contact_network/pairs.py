@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pairs of hands for the contact network: drawn by the generator, posed and held before a camera without a picture."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from inference_core.fitting.capsules import Capsules, fit_capsules, nearest_points
+from inference_core.fitting.parameterisation import HandParameterisation, make_parameterisation
+from inference_core.fitting.residuals import JOINTS
+from inference_core.geometry.rotations import exp
+from inference_core.hand_model.hand import HandModel
+from training.synthetic.generate import load_kit
+from training.synthetic.randomness import Randomness
+from training.synthetic.settings import Settings
+from training.synthetic.two_hands import draw_two_hands
+
+# Of pairs that touch, so many are drawn apart along the ray: they look the same and do not touch.
+_PARTED, _PARTED_LOG_DEPTH = 0.22, (0.03, 0.35)
+_SETTINGS = replace(Settings(), touching=0.7, held_thing=0.0)
+_AT_ONCE = 128
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """N pairs: root (N, S, 3, 3), angles_rad (N, S, 15, 3), wrist_m (N, S, 3), betas (N, S, 10), touching (N,) bool."""
+
+    root: Tensor
+    angles_rad: Tensor
+    wrist_m: Tensor
+    betas: Tensor
+    touching: Tensor
+
+    def take(self, chosen: Tensor) -> "Pairs":
+        """Those of the given numbers."""
+        return Pairs(**{name: value[chosen] for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Skeletons:
+    """What joints and capsules of hands of any shape are worked out from, float32."""
+
+    parameterisation: HandParameterisation
+    capsules: Capsules
+
+    @staticmethod
+    def of(model: HandModel) -> "Skeletons":
+        """A hand model's; the capsules are the mean shape's."""
+        mean = make_parameterisation(model, torch.zeros(2, 10).double())
+        capsules = fit_capsules(model, mean)
+        floats = {
+            name: value.float()
+            for name, value in vars(mean).items()
+            if isinstance(value, Tensor) and value.is_floating_point()
+        }
+        return Skeletons(replace(mean, **floats), Capsules(capsules.ends.float(), capsules.radii_m.float()))
+
+    def joints_m(self, pairs: Pairs) -> Tensor:
+        """(N, S, 21, 3)."""
+        hands = self.parameterisation
+        betas = pairs.betas[:, :, None, :, None]
+        rest_m = hands.joints_m + (hands.joint_dirs_m @ betas)[..., 0]
+        points_m = hands.points_m[:, JOINTS] + (hands.point_dirs_m[:, JOINTS] @ betas)[..., 0]
+        local = (hands.axes @ exp(pairs.angles_rad) @ hands.axes.mT).unflatten(2, (5, 3))
+        chains_m = rest_m[:, :, 1:].unflatten(2, (5, 3))
+        bones_m = torch.diff(chains_m, dim=3, prepend=torch.zeros_like(chains_m[:, :, :, :1]))
+        rotation = pairs.root[:, :, None].expand(-1, -1, 5, 3, 3)
+        place_m = pairs.wrist_m[:, :, None].expand(-1, -1, 5, 3)
+        rotations, places_m = [], []
+        for level in range(3):
+            place_m = place_m + (rotation @ bones_m[:, :, :, level, :, None])[..., 0]
+            rotation = rotation @ local[:, :, :, level]
+            rotations.append(rotation)
+            places_m.append(place_m)
+        turned = torch.cat([pairs.root[:, :, None], torch.stack(rotations, 3).flatten(2, 3)], 2)
+        joints_m = torch.cat([pairs.wrist_m[:, :, None], torch.stack(places_m, 3).flatten(2, 3)], 2)
+        drivers = hands.drivers[JOINTS]
+        beyond_m = points_m - rest_m[:, :, drivers]
+        return joints_m[:, :, drivers] + (turned[:, :, drivers] @ beyond_m[..., None])[..., 0]
+
+    def gaps_m(self, joints_m: Tensor) -> Tensor:
+        """(N, C, C) between the capsules of the left hand and those of the right one."""
+        left_m, right_m = (self.capsules.ends_m(joints_m[:, side]) for side in (0, 1))
+        return nearest_points(left_m, right_m, self.capsules).gap_m
+
+
+def draw_pairs(seed: int, count: int) -> Pairs:
+    """At least `count` pairs of the generator, as its pictures would show them; 7 ms each."""
+    kit, parts = load_kit(torch.device("cpu")), []
+    with torch.no_grad():
+        for first in range(0, count, _AT_ONCE):
+            random = Randomness(seed, torch.arange(first, first + _AT_ONCE))
+            there = torch.ones(_AT_ONCE, 2, dtype=torch.bool)
+            hands = draw_two_hands(random, kit.model, kit.spheres, there, _SETTINGS, torch.device("cpu"))
+            angles_rad = kit.model.angles_from_rotations(hands.rotations[:, :, 1:])
+            parts.append(
+                Pairs(hands.rotations[:, :, 0], angles_rad, hands.wrist_m, hands.shaped.betas, hands.way >= 0)
+            )
+    return Pairs(**{name: torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+
+
+def before_a_camera(pairs: Pairs, generator: torch.Generator) -> Pairs:
+    """The pairs turned a little, at 0.25 to 1 m; some that touch are drawn apart along the ray."""
+    count = len(pairs.root)
+
+    def normal(*form: int) -> Tensor:
+        return torch.randn(count, *form, generator=generator)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=generator) * (high - low) + low
+
+    turn = exp(torch.cat([0.15 * normal(2), 0.5 * normal(1)], 1))[:, None]
+    wrist_m = (turn @ pairs.wrist_m[..., None])[..., 0]
+    depth_m = uniform(math.log(0.25), 0.0).exp()
+    at_m = torch.cat([0.2 * normal(2), torch.ones(count, 1)], 1) * depth_m[:, None]
+    wrist_m = wrist_m - wrist_m.mean(1, keepdim=True) + at_m[:, None]
+    parted = (uniform(0, 1) < _PARTED) & pairs.touching
+    way = torch.where(parted, uniform(*_PARTED_LOG_DEPTH) * normal(1)[:, 0].sign(), 0.0).exp()
+    wrist_m = torch.stack([wrist_m[:, 0] * way[:, None], wrist_m[:, 1]], 1)
+    return replace(pairs, root=turn @ pairs.root, wrist_m=wrist_m)
