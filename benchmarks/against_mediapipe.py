@@ -18,28 +18,17 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 
+from benchmarks.timed_command import ROOT, Cost, megabytes, timed_reconstruct
 from inference_core.footage import open_footage, parse_frame_range
 
-_ROOT = Path(__file__).parents[1]
 # What `make` settles for tests; a plain command settles its own.
 _SETTLED = ("OMP_", "MALLOC_")
 PEER, NETWORK, LANDMARKS = "MediaPipe", "with the network", "without"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds by the clock and of the processor, and the peak memory."""
-
-    wall_s: float
-    processor_s: float
-    peak_mb: float
-    output: str
 
 
 def main() -> None:
@@ -105,36 +94,16 @@ def report(footage: Path, arguments: argparse.Namespace, take: Path) -> None:
             f"({min(ratios):.2f} to {max(ratios):.2f}), of its work {statistics.median(work):.2f}"
         )
     for name in (NETWORK, LANDMARKS):
-        print(
-            f"{name}, the last round:\n{costs[name][-1].output[costs[name][-1].output.find(' ' * 17) :].rstrip()}"
-        )
+        output = costs[name][-1].output
+        table = output[output.rfind("\n", 0, output.find("seconds")) :]
+        print(f"{name}, the last round:{table.rstrip()}")
 
 
 def our_cost(footage: Path, frames: str, network: str, take: Path) -> Cost:
     """One run of the plain command, which tells where its time went."""
-    command = [
-        sys.executable,
-        "-m",
-        "inference_core",
-        "reconstruct",
-        str(footage),
-        "--no-resume",
-        "--profile",
-    ]
-    command += ["--frames", frames, "--network", network, "--device", "cpu", "--out", str(take)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTLED)}
-    start_s = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            command, cwd=_ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=output
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start_s
-        output.seek(0)
-        text = output.read()
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise SystemExit(f"the run failed:\n{text}")
-    return Cost(wall_s, usage.ru_utime + usage.ru_stime, _megabytes(usage.ru_maxrss), text)
+    options = ("--profile", "--frames", frames, "--network", network)
+    return timed_reconstruct(footage, take, *options, environment=environment)
 
 
 def peer_cost(footage: Path, frames: str) -> Cost:
@@ -148,9 +117,9 @@ def peer_cost(footage: Path, frames: str) -> Cost:
         "--frames",
         frames,
     ]
-    output = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     wall_s, processor_s, peak_mb = (float(value) for value in output.split()[-3:])
-    return Cost(wall_s, processor_s, peak_mb, "")
+    return Cost(wall_s, processor_s, peak_mb)
 
 
 def mediapipe_loop(footage: Path, frames: str) -> tuple[float, float, float]:
@@ -165,7 +134,7 @@ def mediapipe_loop(footage: Path, frames: str) -> tuple[float, float, float]:
                 peer.process(frame.image)
                 wall_s += time.perf_counter() - wall
                 processor_s += time.process_time() - processor
-    return wall_s, processor_s, _megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return wall_s, processor_s, megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @contextmanager
@@ -179,10 +148,6 @@ def busy_program(wanted: bool) -> Generator[None]:
         if program is not None:
             program.kill()
             program.wait()
-
-
-def _megabytes(peak: int) -> float:
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 if __name__ == "__main__":

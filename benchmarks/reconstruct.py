@@ -10,22 +10,18 @@ The cost is that of the whole process, imports included, on as many threads as O
 import argparse
 import os
 import re
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
+from benchmarks.timed_command import timed_reconstruct
 from inference_core.cli.take_report import shake_mm
 from inference_core.footage import open_footage
 from inference_core.shared.take import Take, load_take
 
-_ROOT = Path(__file__).parents[1]
 _MINUTE_FRAMES = 30 * 60
 
 
@@ -54,12 +50,12 @@ def _report(footage: Path, folder: Path, arguments: argparse.Namespace) -> None:
     extra = ["--frames", arguments.frames] if arguments.frames else []
     if arguments.preview:
         extra += ["--preview", str(folder / "preview.mp4")]
-    wall_s, cpu_s, peak_mb, output = _run(footage, out, arguments.network, *extra)
+    cost = timed_reconstruct(footage, out, "--network", arguments.network, *extra)
     take = load_take(out)
     count = take.frame_count
-    print(f"{footage.name}: {count} frames, {wall_s:.1f} s, {count / wall_s:.1f} a second")
-    print(f"  processor time {cpu_s:.1f} s, peak memory {peak_mb:.0f} MB")
-    stages = re.findall(r"(\w+): \d+ frames in ([\d.]+) s", output)
+    print(f"{footage.name}: {count} frames, {cost.wall_s:.1f} s, {count / cost.wall_s:.1f} a second")
+    print(f"  processor time {cost.processor_s:.1f} s, peak memory {cost.peak_mb:.0f} MB")
+    stages = re.findall(r"(\w+): \d+ frames in ([\d.]+) s", cost.output)
     print("  stages: " + ", ".join(f"{name} {seconds} s" for name, seconds in stages))
     for side, name in enumerate(("left", "right")):
         if (take.present[:, side] > 0).any():
@@ -88,31 +84,13 @@ def _report_memory(folder: Path, arguments: argparse.Namespace) -> None:
     peaks: list[float] = []
     for minutes in arguments.minutes:
         movie = _repeated(arguments.footage[0], folder / f"{minutes}.mp4", minutes * _MINUTE_FRAMES)
-        wall_s, _, peak_mb, _ = _run(movie, folder / f"{minutes}.npz", arguments.network)
-        peaks.append(peak_mb)
-        print(f"{minutes} minutes ({minutes * _MINUTE_FRAMES} frames): {wall_s:.0f} s, peak {peak_mb:.0f} MB")
+        cost = timed_reconstruct(movie, folder / f"{minutes}.npz", "--network", arguments.network)
+        peaks.append(cost.peak_mb)
+        print(
+            f"{minutes} minutes ({minutes * _MINUTE_FRAMES} frames): {cost.wall_s:.0f} s, peak {cost.peak_mb:.0f} MB"
+        )
         movie.unlink()
     print(f"the longer takes {100 * (peaks[1] / peaks[0] - 1):+.0f} % memory")
-
-
-def _run(footage: Path, out: Path, network: str, *extra: str) -> tuple[float, float, float, str]:
-    """Wall-clock and processor seconds, peak resident megabytes and stderr of one run of the command."""
-    command = [sys.executable, "-m", "inference_core", "reconstruct", str(footage), "--out", str(out)]
-    command += ["--device", "cpu", "--network", network, "--no-resume", *extra]
-    start_s = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start_s
-        output.seek(0)
-        text = output.read()
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise SystemExit(f"the run failed:\n{text}")
-    return wall_s, usage.ru_utime + usage.ru_stime, _megabytes(usage), text
-
-
-def _megabytes(usage: resource.struct_rusage) -> float:
-    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _repeated(source: Path, target: Path, frame_count: int) -> Path:
