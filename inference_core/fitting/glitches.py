@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Single frames in which the landmarks were on something other than the hand."""
+"""A frame or two in which the landmarks lay on something other than the hand."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -10,32 +11,64 @@ from torch import Tensor
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, ROOT, HandParameterisation, HandState
 from inference_core.fitting.temporal import accelerations
+from inference_core.geometry.rotations import geodesic_angle
 
 # A hand that jumps away and back within one frame accelerates by a, -2a, a. So does no waving hand: its
-# accelerations about a turning point all point the same way.
-_JUMP_SHARE = 0.6
+# accelerations about a turning point all point the same way. The frames beside the jump accelerate half as much.
+_JUMP_SHARE, _MORE_THAN_BESIDE = 0.6, 1.3
 # The smallest jumps: across the picture and in depth, of the distance (18 and 60 mm at 0.6 m), and of the wrist's
 # rotation.
 _SMALLEST_IMAGE, _SMALLEST_DEPTH, _SMALLEST_ROTATION_DEG = 0.03, 0.10, 35.0
+# A jump may last for so many frames if the hand is calm before and after it, and comes back to where it was: within
+# this share of the jump.
+_LONGEST_JUMP, _CALM = 3, 0.35
 _TRUST = 0.02
 
 
 def glitches(parameterisation: HandParameterisation, seen: Observations, state: HandState) -> Tensor:
-    """(N,) bool: hand frames whose own solved `state` jumps away from both its neighbours' and back."""
+    """(N,) bool: hand frames whose own solved `state` jumps away from those before and after, which agree."""
     second = accelerations(seen, state, parameterisation)
     smallest = (
         (IMAGE, _SMALLEST_IMAGE),
         (DEPTH, _SMALLEST_DEPTH),
         (ROOT, math.radians(_SMALLEST_ROTATION_DEG)),
     )
-    return torch.stack([_jumps(second[:, part], least) for part, least in smallest]).any(0)
+    single = torch.stack([_jumps(second[:, part], least) for part, least in smallest]).any(0)
+    depth, root = state.image_depth[:, 2], state.root
+    return (
+        single
+        | _excursions(seen, lambda a, b: (depth[a] - depth[b]).abs(), _SMALLEST_DEPTH)
+        | _excursions(
+            seen, lambda a, b: geodesic_angle(root[a], root[b]), math.radians(_SMALLEST_ROTATION_DEG)
+        )
+    )
 
 
 def _jumps(second: Tensor, smallest: float) -> Tensor:
     around = torch.roll(second, 1, 0) + torch.roll(second, -1, 0)
     own = second.square().sum(-1)
     back = -(around * second).sum(-1) / own.clamp(min=1e-12)
-    return (back > _JUMP_SHARE) & (own.sqrt() / 2 > smallest)
+    beside = torch.maximum(torch.roll(own, 1, 0), torch.roll(own, -1, 0))
+    return (back > _JUMP_SHARE) & (own.sqrt() / 2 > smallest) & (own > _MORE_THAN_BESIDE**2 * beside)
+
+
+def _excursions(seen: Observations, apart: Callable[[Tensor, Tensor], Tensor], smallest: float) -> Tensor:
+    """(N,) bool: in a short stretch in which the hand is away, by `apart` of two lists of hand frames, and calm around
+    it."""
+    count, steps = len(seen), seen.steps
+    away = torch.zeros(count).bool()
+    for length in range(1, _LONGEST_JUMP + 1):
+        if count < length + 4:
+            break
+        first = torch.arange(2, count - length - 1)
+        before, after = first - 1, first + length
+        jump = torch.minimum(apart(before, first), apart(after - 1, after))
+        calm = torch.stack([apart(before - 1, before), apart(after, after + 1), apart(before, after)]).amax(0)
+        unbroken = torch.stack([steps[before - 1 + k] > 0 for k in range(length + 3)]).all(0)
+        found = first[unbroken & (jump > smallest) & (calm < _CALM * jump)]
+        for k in range(length):
+            away[found + k] = True
+    return away
 
 
 def distrusted(seen: Observations, jumped: Tensor) -> Observations:

@@ -13,11 +13,12 @@ from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import solve_shot
 from inference_core.fitting.solution import ShotSolution
 from inference_core.geometry.mirror import mirror
-from inference_core.geometry.rotations import quaternion_to_matrix
+from inference_core.geometry.rotations import exp, quaternion_to_matrix
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.shared.errors import RequestError
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.shared.skeleton import RIGHT
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
 from tests.inference_core.solve_scenes import (
@@ -104,6 +105,36 @@ def test_hand_that_is_pushed_towards_the_camera_arrives(model: HandModel) -> Non
         for depth_m in (solved.wrist_cam_m[..., 2], solved.raw_wrist_cam_m[..., 2])
     )
     assert (raw_came < 0.75).all() and np.abs(came - raw_came).max() < 0.01
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_hand_that_turns_over_or_leaps_in_depth_for_a_moment_is_filled_not_seen(
+    model: HandModel, frames: int
+) -> None:
+    shot = make_shot(model, 60, seed=7, speed=0.3, noise=0.3)
+    px, world_m = shot.tracks.landmarks_px.copy(), shot.tracks.world_m.copy()
+    flipped, leapt = slice(20, 20 + frames), slice(40, 40 + frames)
+    turn = exp(torch.tensor([0.0, 1.0, 0.0]).double()).numpy().T
+    for moment, change in ((flipped, turn), (leapt, np.eye(3) * 0.75)):
+        hand_m = shot.joints_m[moment, RIGHT]
+        middle_m = hand_m.mean(1, keepdims=True)
+        moved = (hand_m - middle_m) @ change
+        flat = shot.camera.K @ (moved + middle_m)[..., None]
+        px[moment, RIGHT, :, :2] = (flat[..., :2, 0] / flat[..., 2:, 0]).astype(np.float32)
+        if change is turn:
+            world_m[moment, RIGHT] = world_m[moment, RIGHT] @ change
+    solved = _solve(model, replace(shot, tracks=replace(shot.tracks, landmarks_px=px, world_m=world_m)))
+    for moment in (flipped, leapt):
+        assert (solved.present[moment, RIGHT] == FILLED).all()
+        error_m = np.linalg.norm(solved.joints_cam_m - shot.joints_m, axis=-1)[moment, RIGHT]
+        assert error_m.mean() < 0.03
+    others = np.delete(np.arange(60), np.r_[flipped, leapt])
+    assert (solved.present[others] == SEEN).all()
+
+
+def test_hand_that_waves_from_the_wrist_at_full_speed_is_seen_throughout(model: HandModel) -> None:
+    shot = make_shot(model, 60, seed=8, speed=5.0)
+    assert (_solve(model, shot).present == SEEN).all()
 
 
 def test_a_gap_is_interpolated_from_the_motion_on_both_sides(model: HandModel, shot: Shot) -> None:
