@@ -21,6 +21,9 @@ _HALF_ANGLE_DEG, _HALF_DISTANCE = 35.0, 0.12
 # unknown size leaves little to be told. Rising with scores, falling with all else.
 _POSE_ODDS = (-1.64, 4.13, -2.55, -1.21, -0.38)
 _DISTANCE_ODDS = (-0.38, 1.08, -0.30, 0.0, -0.78)
+# The same without a network: scores are then the landmark network's word on the whole hand, and say less.
+_POSE_ODDS_ALONE = (-6.91, 5.84, -3.60, 0.0, 0.0)
+_DISTANCE_ODDS_ALONE = (-1.63, 0.60, -0.17, 0.0, 0.0)
 
 
 def confidence_features(seen: Observations, posed: PosedPoints, error_px: Tensor) -> Tensor:
@@ -45,14 +48,15 @@ def confidence_features(seen: Observations, posed: PosedPoints, error_px: Tensor
     )
 
 
-def pose_confidence(features: Tensor) -> Tensor:
+def pose_confidence(features: Tensor, with_network: bool) -> Tensor:
     """(N,) how likely the joints about the middle knuckle are within 10 mm, of confidence_features."""
-    return torch.sigmoid(features @ torch.tensor(_POSE_ODDS).double())
+    return torch.sigmoid(features @ torch.tensor(_POSE_ODDS if with_network else _POSE_ODDS_ALONE).double())
 
 
-def distance_confidence(features: Tensor) -> Tensor:
+def distance_confidence(features: Tensor, with_network: bool) -> Tensor:
     """(N,) how likely the distance from the camera is within 5 %, of confidence_features."""
-    return torch.sigmoid(features @ torch.tensor(_DISTANCE_ODDS).double())
+    odds = _DISTANCE_ODDS if with_network else _DISTANCE_ODDS_ALONE
+    return torch.sigmoid(features @ torch.tensor(odds).double())
 
 
 def frame_confidence(seen: Observations, held: Tensor, posed: PosedPoints, error_px: Tensor) -> Tensor:

@@ -195,8 +195,8 @@ def _solve_window(
         solved,
         jumped & seen.seen,
         frame_confidence(seen, held, posed, error_px),
-        pose_confidence(features),
-        distance_confidence(features),
+        pose_confidence(features, seen.network is not None),
+        distance_confidence(features, seen.network is not None),
         touching,
         error_px,
     )
