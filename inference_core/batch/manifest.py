@@ -80,6 +80,8 @@ def _rows(source: str, out: Path) -> Iterator[tuple[str, Row]]:
 
 def _manifest_rows(path: Path) -> Sequence[Row]:
     try:
+        if path.exists() and not path.is_file():
+            raise RequestError(f"The manifest {path} is not a file.")
         if path.stat().st_size > _LARGEST_MANIFEST:
             raise RequestError(f"The manifest {path} is larger than {_LARGEST_MANIFEST >> 20} MB. Split it.")
         text = path.read_text(encoding="utf-8-sig")

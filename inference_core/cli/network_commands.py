@@ -153,6 +153,8 @@ def _read_pictures(path: Path) -> NDArray[np.float32]:
     from inference_core.shared.npz import read_npy_header
 
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a file")
         with path.open("rb") as file:
             header = read_npy_header(file)
         if header.start + header.nbytes != path.stat().st_size:

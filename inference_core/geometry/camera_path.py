@@ -43,6 +43,8 @@ def _read(path: Path) -> Any:
             with open_npz(path) as archive:
                 _check_size(archive.headers[KEY].nbytes)
                 return archive.read(KEY)
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a file")
         _check_size(path.stat().st_size)
         values = json.loads(path.read_text(encoding="utf-8"))
         return values[KEY] if isinstance(values, dict) else values

@@ -131,6 +131,8 @@ def corrections_from(text: str) -> tuple[Correction, ...]:
 def read_corrections(path: Path) -> tuple[Correction, ...]:
     """The corrections in a file; a RequestError if it is missing or wrong."""
     try:
+        if path.exists() and not path.is_file():
+            raise RequestError(f"{path} is not a file.")
         if path.stat().st_size > _LARGEST_FILE:
             raise RequestError(f"{path} is too large for a file of corrections.")
         text = path.read_text("utf-8")

@@ -85,6 +85,8 @@ def open_npz(path: Path) -> Generator[NpzFile]:
     bytes.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise NpzError("it is not a file")  # a pipe would be waited for without end
         archive = zipfile.ZipFile(path)
     except _FAULTS as error:
         raise NpzError(_reason(error)) from error

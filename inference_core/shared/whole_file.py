@@ -7,6 +7,7 @@ Standard library only: Blender's side shares this file.
 import os
 import re
 import secrets
+import stat
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,10 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """RequestError if an output is also an input, by name or through any kind of link."""
     known = {key: path for path in inputs for key in _identities(path)}
     for output in outputs:
+        if _is_pipe_or_device(output):
+            raise RequestError(
+                f"{output} is a pipe or a device, which a file would replace. Name another output."
+            )
         for key in _identities(output):
             if key in known:
                 raise RequestError(
@@ -76,12 +81,20 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
                 )
 
 
+def _is_pipe_or_device(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def _identities(path: Path) -> list[object]:
     try:
-        stat = path.stat()
+        found = path.stat()
     except (OSError, ValueError):
         return [os.path.realpath(path)]
-    return [os.path.realpath(path), (stat.st_dev, stat.st_ino)]
+    return [os.path.realpath(path), (found.st_dev, found.st_ino)]
 
 
 def _new_temporary(path: Path) -> tuple[Path, IO[bytes]]:

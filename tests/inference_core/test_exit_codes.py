@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Exit codes of every command: 0 done, 1 failed, 2 the input cannot be used, 130 stopped; no traceback."""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av  # noqa: F401 (footage needs it)
+import pytest
+import torch  # noqa: F401 (solving and networks need it)
+
+from inference_core.__main__ import main
+from inference_core.shared.take import save_take
+from tests.inference_core.movies import write_empty_scene
+from tests.sample_take import sample_take
+
+# Each command with an input IN and an output OUT in it.
+COMMANDS = {
+    "reconstruct": ["reconstruct", "IN.mp4", "--out", "OUT.npz", "--network", "none", "--device", "cpu"],
+    "reconstruct: preview": [
+        "reconstruct",
+        "shot.mp4",
+        "--out",
+        "t.npz",
+        "--preview",
+        "OUT.mp4",
+        "--mano",
+        "IN",
+    ],
+    "reconstruct: proxy": [
+        "reconstruct",
+        "shot.mp4",
+        "--out",
+        "t.npz",
+        "--proxy",
+        "OUT.mp4",
+        "--camera-path",
+        "IN.json",
+    ],
+    "reconstruct: network": ["reconstruct", "shot.mp4", "--out", "OUT.npz", "--network", "IN/card.json"],
+    "batch": ["batch", "IN.csv", "--out", "OUT"],
+    "batch: JSON": ["batch", "IN.json", "--out", "OUT"],
+    "solve": ["solve", "IN.npz", "--out", "OUT.npz", "--range", "0-1"],
+    "solve: corrections": ["solve", "take.npz", "--out", "OUT.npz", "--corrections", "IN.json"],
+    "preview: take": ["preview", "IN.npz", "shot.mp4", "OUT.mp4"],
+    "preview: footage": ["preview", "take.npz", "IN.mp4", "OUT.mp4"],
+    "inspect": ["inspect", "IN.npz"],
+    "network run": ["network", "run", "--weights", "w", "--input", "IN.npy", "--output", "OUT.npz"],
+    "import-weights": ["import-weights", "IN.pth", "--out", "OUT"],
+}
+
+_watched: list[str] = []
+
+
+def _interrupt(event: str, arguments: tuple[object, ...]) -> None:
+    """Ctrl-C at the moment in which a watched file is opened."""
+    if event == "open" and _watched and str(arguments[0]).endswith(_watched[0]):
+        _watched.clear()
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def interrupts() -> list[str]:
+    """Names of files whose opening is interrupted."""
+    sys.addaudithook(_interrupt)
+    return _watched
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a movie and a take of it in it."""
+    monkeypatch.chdir(tmp_path)
+    write_empty_scene(tmp_path / "shot.mp4")
+    save_take(sample_take(), tmp_path / "take.npz")
+    return tmp_path
+
+
+def words(name: str, source: str = "in", target: str = "out") -> list[str]:
+    return [word.replace("IN", source).replace("OUT", target) for word in COMMANDS[name]]
+
+
+def error_lines(text: str) -> list[str]:
+    """What was said beside warnings."""
+    return [line for line in text.splitlines() if not line.startswith("warning: ")]
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    text = capsys.readouterr().err
+    assert "Traceback" not in text and "This is a bug" not in text
+    return text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("fault", ["not there", "rubbish", "empty", "a folder", "a pipe", "a device"])
+def test_an_input_that_cannot_be_used_is_2_and_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, fault: str
+) -> None:
+    source = next(word for word in COMMANDS[name] if "IN" in word).replace("IN", "in")
+    path = folder / source
+    path.parent.mkdir(exist_ok=True)
+    if fault == "rubbish":
+        path.write_bytes(bytes(range(256)) * 20)
+    elif fault == "empty":
+        path.write_bytes(b"")
+    elif fault == "a folder":
+        path.mkdir()
+    elif fault == "a pipe":
+        os.mkfifo(path)
+    elif fault == "a device":
+        path.symlink_to("/dev/zero")
+    before = sorted(folder.rglob("*"))
+    assert main(words(name)) == 2
+    assert len(error_lines(said(capsys))) == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["reconstruct", "batch", "solve", "preview: take", "inspect", "network run", "import-weights"]
+)
+def test_words_that_are_not_understood_are_2(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    command = words(name)[: 2 if name == "network run" else 1]
+    for more in ([], ["--no-such-option"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, *more])
+        assert ended.value.code == 2
+    assert "usage:" in said(capsys)
+
+
+WRITERS = {
+    "reconstruct": ["reconstruct", "shot.mp4", "--out", "OUT.npz", "--network", "none", "--device", "cpu"],
+    "preview": ["preview", "take.npz", "shot.mp4", "OUT.mp4"],
+    "inspect": ["inspect", "take.npz", "--plot", "OUT.png"],
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("fault", ["under a file", "a folder", "a device", "a pipe"])
+def test_an_output_that_cannot_be_written_is_2_and_nothing_is_lost(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, fault: str
+) -> None:
+    suffix = WRITERS[name][-1 if name != "reconstruct" else 3].removeprefix("OUT")
+    target = "shot.mp4/x" if fault == "under a file" else "x"
+    path = folder / f"{target}{suffix}"
+    if fault == "a folder":
+        path.mkdir()
+    elif fault == "a device":
+        path.symlink_to("/dev/full")
+    elif fault == "a pipe":
+        os.mkfifo(path)
+    before = {file: file.lstat().st_size for file in folder.rglob("*")}
+    assert main([word.replace("OUT", target) for word in WRITERS[name]]) == 2
+    assert len(error_lines(said(capsys))) == 1
+    assert {file: file.lstat().st_size for file in folder.rglob("*")} == before
+
+
+@contextmanager
+def full_disk(size: int) -> Generator[None]:
+    """No file grows beyond the size."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("name", ["inspect"])
+def test_a_full_disk_is_1_and_nothing_half_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    before = sorted(folder.iterdir())
+    with full_disk(100):
+        assert main([word.replace("OUT", "x") for word in WRITERS[name]]) == 1
+    said(capsys)
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "network run"])
+def test_ctrl_c_is_130(
+    folder: Path, capsys: pytest.CaptureFixture[str], interrupts: list[str], name: str
+) -> None:
+    source = next(word for word in COMMANDS[name] if "IN" in word).replace("IN", "in")
+    path = folder / source
+    path.parent.mkdir(exist_ok=True)
+    if source == "in":  # the folder of a hand model
+        path.mkdir()
+        for side in ("LEFT", "RIGHT"):
+            (path / f"MANO_{side}.pkl").write_bytes(b"x")
+        source = "MANO_LEFT.pkl"
+    else:
+        path.write_bytes(b"x" * 100)
+    interrupts[:] = [source]
+    try:
+        assert main(words(name)) == 130
+    finally:
+        interrupts.clear()
+    assert "The run was stopped" in said(capsys)
+
+
+def test_what_is_done_is_0(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "take.npz"]) == 0
+    assert main(["batch", "shot.mp4", "--out", "takes", "--list"]) == 0
+    assert said(capsys) is not None
