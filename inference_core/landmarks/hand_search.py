@@ -24,6 +24,9 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 _SIDES, _STRIDE, _TURNS, _MIDDLE = (0.55, 0.85), 0.45, 8, 0.3
 # Squares about a known hand: how far its neighbours' middles lie, as shares of its crop's side.
 _ASIDE = 0.3
+# A quarter of the squares goes first: every place, in two of its turns. Where the most present of them is below this,
+# the rest is not looked at: in pictures without hands it is at 0.03, in those with one that no palm tells of at 0.34.
+_FIRST_EVERY, _NOTHING = 4, 0.12
 # So many of the most present are read again, so often.
 _KEPT, _ROUNDS = 16, 2
 _LEAST_PRESENCE, _SURE_PRESENCE = 0.3, 0.5
@@ -61,8 +64,16 @@ def squares_about(crop: Floats) -> Floats:
 
 
 def search_hands(image: Image, crops: Floats, networks: LandmarkNetworks) -> HandReadings:
-    """The hands that are found in an RGB image (H, W, 3) from these crops (N, 4), the most present first."""
-    found = read_hands([image] * len(crops), crops, networks)
+    """The hands that are found in an RGB image (H, W, 3) from these crops (N, 4), the most present first.
+
+    A picture in which nothing is like a hand costs a quarter.
+    """
+    numbers = np.arange(len(crops))
+    first = (numbers + numbers // _TURNS) % _FIRST_EVERY == 0
+    found = read_hands([image] * int(first.sum()), crops[first], networks)
+    if found.presence.max() < _NOTHING:
+        return _rows(found, np.array([], np.int64))
+    found = _joined(found, read_hands([image] * int((~first).sum()), crops[~first], networks))
     found = _rows(found, np.argsort(-found.presence, kind="stable")[:_KEPT])
     for _ in range(_ROUNDS):
         found = _rows(found, np.flatnonzero(found.presence > _LEAST_PRESENCE))
@@ -102,6 +113,13 @@ def _is_same(found: HandReadings, one: int, other: int) -> bool:
     apart_px = np.linalg.norm(found.points_px[one, :, :2] - found.points_px[other, :, :2], axis=-1).mean()
     alike = abs(found.right[one] - found.right[other]) < _OTHER_SIDE
     return bool(apart_px < (_SAME if alike else _SAME_OF_OTHER_SIDE) * found.crops[[one, other], 2].max())
+
+
+def _joined(first: HandReadings, second: HandReadings) -> HandReadings:
+    names = [field.name for field in fields(HandReadings)]
+    return HandReadings(
+        **{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names}
+    )
 
 
 def _rows(found: HandReadings, rows: NDArray[np.int64]) -> HandReadings:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hands found without their palms: on a rendered frame, about a known hand, and nowhere in an empty picture."""
 
+from dataclasses import replace
 from importlib.resources import files
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
@@ -63,5 +65,13 @@ def test_both_hands_of_a_rendered_frame_are_found_without_a_palm(
 def test_an_empty_picture_holds_no_hand(networks: LandmarkNetworks, head: HeadWithLandmarks) -> None:
     y, x = np.mgrid[: SIZE[1], : SIZE[0]]
     image = np.stack((x // 2, y, (x + y) // 3), -1).clip(0, 255).astype(np.uint8)
-    found = search_hands(image, squares_over(*SIZE)[::5], networks)
+    looks: list[int] = []
+
+    def counted(pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        looks.append(len(pictures))
+        return networks.early(pictures)
+
+    crops = squares_over(*SIZE)[::5]
+    found = search_hands(image, crops, replace(networks, early=counted))
     assert not plausible(image, found, head).any()
+    assert sum(looks) <= 0.3 * len(crops)
