@@ -8,9 +8,10 @@ words is the finger; inner bones of rigs come last, helpers (bulge, half, tip ..
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import dist
 from typing import Final
 
 from inference_core.shared.skeleton import FINGERS
@@ -27,6 +28,7 @@ _FINGERS: Final = {
 _ORDERS: Final = {
     **{"metacarpal": 0, "meta": 0, "proximal": 1, "prox": 1, "intermediate": 2, "inter": 2},
     **{"medial": 2, "distal": 3, "dist": 3},
+    **{"mc": 0, "pp": 1, "mp": 2, "dp": 3},
 }
 _HELPERS: Final = frozenset(
     {
@@ -45,16 +47,20 @@ _HELPERS: Final = frozenset(
             "roll",
             "offset",
         ),
-        *("bulge", "half", "corrective", "helper", "inner", "outer", "dummy"),
+        *("bulge", "half", "corrective", "helper", "inner", "outer", "dummy", "toe", "toes", "foot"),
     }
 )
 _INNER: Final = frozenset({"org", "mch", "def", "vis", "wgt"})  # Rigify's inner bones; controls come first
 _HANDS: Final = frozenset({"hand", "wrist", "手首"})
+# Xsens counts the fingers and writes the bone behind: FirstMC, SecondPP.
+_COUNTED: Final = dict(zip(("first", "second", "third", "fourth", "fifth"), FINGERS, strict=True))
+_CONTROL: Final = "c"  # Auto-Rig Pro's
 _COPY: Final = re.compile(r"\.\d{3}$")
 _WORDS: Final = re.compile(
     r"左|右|親指|人差し指|人差指|人指|中指|薬指|小指|手首|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 )
 _ORDER_OF_METACARPAL: Final = 0
+_NEAR_THE_WRIST: Final = 0.6  # a metacarpal begins less than this share of its length from the wrist
 
 
 @dataclass(frozen=True)
@@ -69,34 +75,78 @@ class _Segment:
     pattern: tuple[str, ...]
 
 
-def guessed_map(present: Iterable[str], parents: Mapping[str, str] | None = None) -> BoneMap:
+@dataclass(frozen=True)
+class _Hierarchy:
+    """Parents of bones that have one, and where bones begin, as far as either is known."""
+
+    parents: Mapping[str, str]
+    heads: Mapping[str, Sequence[float]]
+
+    def descends(self, names: list[str]) -> bool:
+        """Whether each bone stands above the next; true where there is no hierarchy."""
+        if not any(name in self.parents for name in names[1:]):
+            return True
+        return all(above in self._ancestors(name) for above, name in pairwise(names))
+
+    def begins_at(self, wrist: str | None, first: str, second: str) -> bool | None:
+        """Whether the first bone is a metacarpal by where it begins; None where places do not tell."""
+        if wrist is None or not {wrist, first, second} <= self.heads.keys():
+            return None
+        length = dist(self.heads[first], self.heads[second])
+        return dist(self.heads[wrist], self.heads[first]) < _NEAR_THE_WRIST * length if length else None
+
+    def _ancestors(self, name: str) -> list[str]:
+        found: list[str] = []
+        while name in self.parents and len(found) < 100:
+            name = self.parents[name]
+            found.append(name)
+        return found
+
+
+def guessed_map(
+    present: Iterable[str],
+    parents: Mapping[str, str] | None = None,
+    heads: Mapping[str, Sequence[float]] | None = None,
+) -> BoneMap:
     """The bones of both hands by our names; incomplete fingers are left out.
 
-    parents: of bones that have one; the hierarchy goes unchecked where no bone has any.
+    parents: of bones that have one; heads: where bones begin (3,). What is not known goes unchecked.
     """
     known = sorted(set(present))
-    parents = parents or {}
+    hierarchy = _Hierarchy(parents or {}, heads or {})
     copies = {name for name in known if _COPY.search(name) and _COPY.sub("", name) in known}
     words = {name: _words(name) for name in known if name not in copies}
     base = min((number for item in words.values() if (number := _finger_number(item)) is not None), default=1)
     segments = [item for name in words if (item := _segment(name, words[name], min(base, 1))) is not None]
     found: BoneMap = {}
     for side in (0, 1):
-        thumb_counts = len(_chains(segments, side, "thumb", parents, False))
-        for finger in FINGERS:
-            chain = _chains(segments, side, finger, parents, bool(thumb_counts))
+        fingers = _fingers(segments, side, hierarchy, _hand(words, side, []))
+        for finger, chain in fingers.items():
             for k, name in enumerate(chain, 1):
                 found[f"{finger}_{k:02d}{SUFFIXES[side]}"] = name
-        hand = _hand(words, side, [words[name] for name in found.values()])
-        if hand and any(name.endswith(SUFFIXES[side]) for name in found):
+        hand = _hand(words, side, [words[name] for chain in fingers.values() for name in chain])
+        if hand and any(fingers.values()):
             found[f"{HAND}{SUFFIXES[side]}"] = hand
     return found
 
 
 def _words(name: str) -> list[str]:
-    """The name's words in lower case, numbers apart, without a namespace."""
+    """The name's words in lower case, numbers apart, without a namespace; other rigs' words as ours."""
     bare = unicodedata.normalize("NFKC", name).rpartition(":")[2]
-    return [word.lower() for word in _WORDS.findall(bare)]
+    words = [word.lower() for word in _WORDS.findall(bare)]
+    found: list[str] = []
+    for word, after in pairwise([*words, ""]):
+        if word in _COUNTED and after in _ORDERS:
+            found.append(_COUNTED[word])
+        elif word == "fore" and after.isdigit():
+            found.append("index")
+        elif word == "digit":
+            found.append("finger")
+        elif word[:1] in ("l", "r") and word[1:] in _FINGERS:
+            found += [word[0], word[1:]]
+        else:
+            found.append(word)
+    return found
 
 
 def _finger_number(words: list[str]) -> int | None:
@@ -134,54 +184,73 @@ def _segment(name: str, words: list[str], base: int) -> _Segment | None:
     return _Segment(name, side, finger, order, word_order is not None, pattern)
 
 
-def _chains(
-    segments: list[_Segment], side: int, finger: str, parents: Mapping[str, str], thumb_has_three: bool
-) -> list[str]:
-    """Names of the finger's three bones by the best of its chains; empty where none is whole."""
+def _fingers(
+    segments: list[_Segment], side: int, hierarchy: _Hierarchy, wrist: str | None
+) -> dict[str, list[str]]:
+    """Names of each finger's three bones by the best of its chains; empty where none is whole."""
+    chains = {finger: _chains(segments, side, finger) for finger in FINGERS}
+    thumb_bones = next((len(chain) for chain in chains["thumb"] if len(chain) >= 3), 0)
+    found: dict[str, list[str]] = {}
+    ends_in_tips = False
+    for finger in (*FINGERS[1:], FINGERS[0]):  # the thumb's bones are told by the others'
+        found[finger] = []
+        for chain in chains[finger]:
+            names = [item.name for item in chain]
+            if finger == "thumb":
+                begin = _thumb_begins(chain, ends_in_tips)
+            else:
+                begin = _finger_begins(chain, thumb_bones, hierarchy.begins_at(wrist, *names[:2]))
+            if begin is not None and hierarchy.descends(names[begin : begin + 3]):
+                found[finger] = names[begin : begin + 3]
+                ends_in_tips |= len(chain) > begin + 3
+                break
+    return {finger: found[finger] for finger in FINGERS}
+
+
+def _chains(segments: list[_Segment], side: int, finger: str) -> list[list[_Segment]]:
+    """The finger's chains in order, the most likely first; none in which two bones claim one place."""
+    mine = [item for item in segments if (item.side, item.finger) == (side, finger)]
     groups: dict[tuple[str, ...], list[_Segment]] = {}
-    for item in segments:
-        if (item.side, item.finger) == (side, finger):
-            groups.setdefault(item.pattern, []).append(item)
+    for item in mine:
+        groups.setdefault(item.pattern, []).append(item)
     ranked = sorted(
         groups.items(), key=lambda group: (bool(_INNER.intersection(group[0])), len(group[0]), group[0])
     )
-    for _, chain in ranked:
-        three = _three(sorted(chain, key=lambda item: item.order), finger, thumb_has_three)
-        if three and _descends([item.name for item in three], parents):
-            return [item.name for item in three]
-    return []
+    without_control: dict[tuple[str, ...], list[_Segment]] = {}
+    for item in mine:
+        bare = tuple(word for word in item.pattern if word != _CONTROL)
+        without_control.setdefault(bare, []).append(item)
+    chains = [_in_order(chain) for chain in (*(chain for _, chain in ranked), *without_control.values())]
+    return [chain for chain in chains if len({item.order for item in chain}) == len(chain) >= 3]
 
 
-def _three(chain: list[_Segment], finger: str, thumb_has_three: bool) -> list[_Segment]:
-    """The three phalanges of a chain in order; none where two bones claim one place or too few are there.
-
-    A fourth bone is the metacarpal where it is called so or counted 0; else the last one is a tip. The thumb's
-    metacarpal is its first bone.
-    """
-    orders = [item.order for item in chain]
-    if len(set(orders)) != len(orders):
-        return []
-    metacarpal = bool(chain) and chain[0].order == _ORDER_OF_METACARPAL
-    if len(chain) == 4 and metacarpal and (chain[0].by_word or (finger != "thumb" and thumb_has_three)):
-        chain = chain[1:]
-    elif len(chain) == 3 and metacarpal and chain[0].by_word and finger != "thumb":
-        return []
-    return chain[:3] if len(chain) in (3, 4) else []
+def _in_order(chain: list[_Segment]) -> list[_Segment]:
+    """The bones by their number; a bone called metacarpal beside numbers from 0 is none of the three."""
+    counted = {item.order for item in chain if not item.by_word}
+    if _ORDER_OF_METACARPAL in counted:
+        chain = [item for item in chain if not item.by_word]
+    return sorted(chain, key=lambda item: item.order)
 
 
-def _descends(names: list[str], parents: Mapping[str, str]) -> bool:
-    """Whether each bone stands above the next in the hierarchy; true where there is none."""
-    if not parents or not any(name in parents for name in names[1:]):
-        return True
-    return all(above in _ancestors(name, parents) for above, name in pairwise(names))
+def _thumb_begins(chain: list[_Segment], others_end_in_tips: bool) -> int | None:
+    """Where the thumb's three bones begin, its metacarpal the first. A fourth one is a tip, or lies in the wrist."""
+    if len(chain) == 4 and chain[0].order == _ORDER_OF_METACARPAL:
+        return 0 if others_end_in_tips and not chain[0].by_word else 1
+    return 0 if len(chain) in (3, 4) else None
 
 
-def _ancestors(name: str, parents: Mapping[str, str]) -> list[str]:
-    found: list[str] = []
-    while name in parents and len(found) < 100:
-        name = parents[name]
-        found.append(name)
-    return found
+def _finger_begins(chain: list[_Segment], thumb_bones: int, begins_at_wrist: bool | None) -> int | None:
+    """Where the finger's three phalanges begin: behind a metacarpal, before a tip. None where that cannot be told."""
+    from_zero = chain[0].order == _ORDER_OF_METACARPAL
+    called = from_zero and chain[0].by_word
+    if len(chain) == 3:
+        return None if called else 0
+    if len(chain) == 4 and not called and begins_at_wrist is None and from_zero:
+        return {3: 1, 4: None}.get(thumb_bones, 0)
+    metacarpal = called or bool(begins_at_wrist)
+    if len(chain) == 5:
+        return 1 if metacarpal or from_zero else None
+    return int(metacarpal) if len(chain) == 4 else None
 
 
 def _hand(words: Mapping[str, list[str]], side: int, fingers: list[list[str]]) -> str | None:

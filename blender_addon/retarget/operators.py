@@ -29,7 +29,9 @@ def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
             raise RequestError("The bone map is empty. Guess it by name or take a preset first.")
         return edited
     if preset == "GUESS":
-        found = guessed_map(names, {bone.name: bone.parent.name for bone in target.data.bones if bone.parent})
+        bones = target.data.bones
+        parents = {bone.name: bone.parent.name for bone in bones if bone.parent}
+        found = guessed_map(names, parents, {bone.name: tuple(bone.head_local) for bone in bones})
         if not any(f"index_01{side}" in found and f"pinky_01{side}" in found for side in bone_map.SUFFIXES):
             guessed = ", ".join(f"{name}: {bone}" for name, bone in sorted(found.items())[:6]) or "nothing"
             raise RequestError(

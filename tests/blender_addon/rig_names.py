@@ -166,4 +166,77 @@ RIGS: dict[str, list[str]] = {
         ],
         ("Left", "Right"),
     ),
+    "Xsens": _both(
+        [
+            "LeftForeArm",
+            "LeftCarpus",
+            "LeftHand",
+            *(f"LeftFirst{word}" for word in ("MC", "PP", "DP")),
+            *(
+                f"Left{count}{word}"
+                for count in ("Second", "Third", "Fourth", "Fifth")
+                for word in ("MC", "PP", "MP", "DP")
+            ),
+        ],
+        ("Left", "Right"),
+    ),
+    "Auto-Rig Pro as exported": _both(
+        [
+            "forearm_stretch.l",
+            "hand.l",
+            *(f"c_{finger}1_base.l" for finger in ("index", "middle", "ring", "pinky")),
+            *_fingers("{finger}1.l", 1),
+            *_fingers("c_{finger}{k}.l", 2, first=2),
+        ],
+        (".l", ".r"),
+    ),
+    "Daz Genesis 9": _both(
+        [
+            "l_forearm",
+            "l_hand",
+            *(f"l_{finger}metacarpal" for finger in ("index", "mid", "ring", "pinky")),
+            *(f"l_{finger}toe{k}" for finger in ("index", "mid", "ring", "pinky") for k in (1, 2)),
+            *(name.replace("middle", "mid") for name in _fingers("l_{finger}{k}", 3)),
+        ],
+        ("l_", "r_"),
+    ),
+    "Character Creator": _both(
+        [
+            "CC_Base_L_Forearm",
+            "CC_Base_L_Hand",
+            *(f"CC_Base_L_{finger}Toe{k}" for finger in ("Index", "Mid", "Ring", "Pinky") for k in (1, 2, 3)),
+            *(name.replace("Middle", "Mid") for name in _fingers("CC_Base_L_{Finger}{k}", 3)),
+        ],
+        ("_L_", "_R_"),
+    ),
+    "Source 2": _both(
+        [
+            "hand_L",
+            *(f"finger_{finger}_meta_L" for finger in ("index", "middle", "ring", "pinky")),
+            *_fingers("finger_{finger}_{k}_L", 3, first=0),
+        ],
+        ("_L", "_R"),
+    ),
+    "MMD in English": _both(
+        [
+            "elbow_L",
+            "wrist_L",
+            *(f"thumb{k}_L" for k in (0, 1, 2)),
+            *(f"{finger}{k}_L" for finger in ("fore", "middle", "ring", "little") for k in (1, 2, 3)),
+        ],
+        ("_L", "_R"),
+    ),
+    "OpenXR": _both(
+        [
+            "PALM_L",
+            "WRIST_L",
+            *(f"THUMB_{word}_L" for word in ("METACARPAL", "PROXIMAL", "DISTAL", "TIP")),
+            *(
+                f"{finger}_{word}_L"
+                for finger in ("INDEX", "MIDDLE", "RING", "LITTLE")
+                for word in ("METACARPAL", "PROXIMAL", "INTERMEDIATE", "DISTAL", "TIP")
+            ),
+        ],
+        ("_L", "_R"),
+    ),
 }

@@ -87,3 +87,39 @@ def test_a_finger_that_is_not_whole_or_not_a_chain_is_left_out() -> None:
     assert not [
         name for name in guessed_map(names, parents) if name.startswith("index") and name.endswith(".L")
     ]
+
+
+def places(counts: dict[str, int], first: int, knuckles_from_wrist: float) -> dict[str, tuple[float, float]]:
+    """Where bones of a left hand begin: fingers of so many bones 0.04 long, the first ones that far from the wrist."""
+    found = {"l_hand": (0.0, 0.0)}
+    for row, (finger, count) in enumerate(counts.items()):
+        at = knuckles_from_wrist
+        for k in range(count):
+            found[f"l_{finger}_{first + k}"] = (0.005 * row, at)
+            at += 0.065 if k == 0 and knuckles_from_wrist < 0.05 else 0.04
+    return found
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(("from_wrist", "begins"), [(0.02, 1), (0.09, 0)])
+def test_of_four_bones_a_finger_their_places_tell_metacarpals_from_tips(
+    first: int, from_wrist: float, begins: int
+) -> None:
+    heads = places({"thumb": 4, "index": 4, "middle": 4, "ring": 4, "pinky": 4}, first, from_wrist)
+    found = guessed_map(heads, heads=heads)
+    assert found["index_01.L"] == f"l_index_{first + begins}"
+    assert found["pinky_03.L"] == f"l_pinky_{first + begins + 2}"
+    assert [name for name in guessed_map(heads) if name.startswith("index")] == (
+        [] if first == 0 else ["index_01.L", "index_02.L", "index_03.L"]
+    )
+
+
+def test_a_thumb_counted_from_a_bone_in_the_wrist_begins_behind_it() -> None:
+    names = ["l_wrist", *(f"l_thumb{k}" for k in range(4))]
+    names += [f"l_{finger}{k}" for finger in ("index", "middle", "ring", "pinky") for k in (1, 2, 3)]
+    assert guessed_map(names)["thumb_01.L"] == "l_thumb1"
+
+
+def test_toes_are_no_fingers() -> None:
+    names = [f"L_{finger}Toe{k}" for finger in ("Thumb", "Index", "Mid", "Ring", "Pinky") for k in (1, 2, 3)]
+    assert guessed_map(names) == {}

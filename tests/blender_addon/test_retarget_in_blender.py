@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mathutils import Euler, Matrix, Vector
 
+from blender_addon.retarget.bone_map import SEGMENTS, SUFFIXES
 from inference_core.shared.skeleton import LEFT, RIGHT
 from tests.blender_addon.rig_names import RIGS
 from tests.blender_addon.scenes import empty_scene, go_to, hand, load
@@ -174,6 +175,28 @@ def test_every_presets_rig_can_follow(shot: bpy.types.Collection) -> None:
         rig.name = preset
         assert bpy.ops.duohand.retarget(target=preset, preset=preset) == {"FINISHED"}
         assert sum(len(bone.constraints) for bone in rig.pose.bones) == 32
+
+
+@pytest.mark.parametrize("rig", list(RIGS))
+def test_the_bones_of_every_known_rig_are_found_by_name_or_refused(
+    shot: bpy.types.Collection, rig: str
+) -> None:
+    data = bpy.data.armatures.new("Other")
+    other = bpy.data.objects.new("Other", data)
+    bpy.context.scene.collection.objects.link(other)
+    bpy.context.view_layer.objects.active = other
+    bpy.ops.object.mode_set(mode="EDIT")
+    for k, name in enumerate(RIGS[rig]):
+        made = data.edit_bones.new(name)
+        made.head, made.tail = (0, 0, 0.1 * k), (0, 0.05, 0.1 * k)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    kept = bpy.context.scene.duohand_retarget
+    assert bpy.ops.duohand.find_bones(target="Other") == {"FINISHED"}
+    assert {f"{name}{side}" for name in SEGMENTS for side in SUFFIXES} <= set(kept.bone_map())
+    for bone in list(data.bones):
+        bone.name = f"Bone {data.bones.find(bone.name)}"
+    with pytest.raises(RuntimeError, match="do not tell an index and a little finger"):
+        bpy.ops.duohand.find_bones(target="Other")
 
 
 def renamed(name: str, preset: str) -> str:
