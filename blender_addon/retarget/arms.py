@@ -9,10 +9,15 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from inference_core.shared.errors import RequestError
+from inference_core.shared.take import TakeError, load_take
 
+from ..scene import fcurves
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, read_track
+from ..scene.paths import absolute
+from ..scene.shot import shot_timing
 from .bone_map import HAND, SUFFIXES, BoneMap
+from .elbows import Forearms, forearms_of, poles
 
 # An adult's arm from the shoulder to the wrist, as the takes' hands have.
 USUAL_ARM_M: Final = 0.55
@@ -85,25 +90,68 @@ def place_at(
 def follow_by_arm(
     rig: HandRig, target: bpy.types.Object, arm: Arm, name: str, collection: bpy.types.Collection
 ) -> None:
-    """Let the forearm reach for the captured wrist, the elbow down and back."""
+    """Let the forearm reach for the captured wrist, the elbow as the take's elbow is, else as it rests."""
     pole: Any = bpy.data.objects.new(f"{name} {target.name} {arm.fore} elbow", None)
     collection.objects.link(pole)
     pole.empty_display_size = 0.01
     pole.hide_viewport = pole.hide_render = True
-    pole.parent = target
-    across = arm.wrist - arm.shoulder
-    side = -1.0 if rig.side else 1.0
-    back = np.cross(np.array([0.0, 0.0, 1.0]), across) * side
-    back /= max(float(np.linalg.norm(back)), 1e-9)
-    place = Vector((arm.elbow + arm.length * (_BACK * back - np.array([0.0, 0.0, 1.0]))).tolist())
-    local: Any = target.matrix_world.inverted() @ place
-    pole.matrix_basis = Matrix.Translation(local)
+    usual = _usual_elbow(rig.side, arm)
+    local: Any = target.matrix_world.inverted() @ Vector((arm.elbow + arm.length * usual).tolist())
+    forearms = _forearms(rig)
+    if forearms is None:
+        pole.parent = target
+        pole.matrix_basis = Matrix.Translation(local)
+    else:
+        _key_pole(rig, pole, arm, forearms, usual)
     _bend(target, arm, local)
     constraints: Any = target.pose.bones[arm.fore].constraints
     reach = constraints.new("IK")
     reach.name, reach.target, reach.subtarget = name, rig.armature, rig.names[0]
     reach.chain_count, reach.use_stretch = 2, False
     reach.pole_target, reach.pole_angle = pole, _pole_angle(target, arm, local)
+
+
+def remove_pole(pole: bpy.types.Object) -> None:
+    """Take the point that an elbow pointed to out of the file, its keys with it."""
+    channels = fcurves.active_channels(pole)
+    bpy.data.objects.remove(pole)
+    if channels is not None:
+        fcurves.remove_if_unused(channels.action)
+
+
+def _usual_elbow(side: int, arm: Arm) -> Floats:
+    """(3,) where the elbow points at rest; of a straight arm down and back."""
+    across = arm.wrist - arm.shoulder
+    out = arm.elbow - arm.shoulder
+    out = out - (out @ across) / max(float(across @ across), 1e-12) * across
+    if np.linalg.norm(out) > _STRAIGHT_RAD / 4 * arm.length:  # bent by more than the same at the elbow
+        return out / np.linalg.norm(out)
+    up = np.array([0.0, 0.0, 1.0])
+    back = np.cross(up, across) * (-1.0 if side else 1.0)
+    return _BACK * back / max(float(np.linalg.norm(back)), 1e-9) - up
+
+
+def _forearms(rig: HandRig) -> Forearms | None:
+    """The forearm of the take's own arm; None where the take knows none, or is gone."""
+    kept = rig.shot.duohand
+    try:
+        take = load_take(absolute(kept.take_path, rig.shot.library))
+    except TakeError:
+        return None
+    frames = shot_timing(rig.shot).scene_frames(take.time_s, take.frame)
+    return forearms_of(take, rig.side, np.asarray(frames, np.float64))
+
+
+def _key_pole(rig: HandRig, pole: Any, arm: Arm, forearms: Forearms, usual: Floats) -> None:
+    """Hang the pole from the shot's place, which may be moved later, and key it on the hand's frames."""
+    pole.parent = rig.shot.duohand.place
+    local = np.array(pole.parent.matrix_world.inverted(), np.float64)
+    wrists = _wrists(rig) @ local[:3, :3].T + local[:3, 3]
+    shoulder = local[:3, :3] @ arm.shoulder + local[:3, 3]
+    frames = read_track(rig).frames
+    points = poles(forearms, frames, wrists, shoulder, local[:3, :3] @ usual)
+    channels = fcurves.assign_new_action(pole, pole.name)
+    fcurves.write_keys(channels, "location", pole.name, fcurves.dense_keys(frames, points))
 
 
 def _bend(target: bpy.types.Object, arm: Arm, pole: Vector) -> None:

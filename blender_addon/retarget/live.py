@@ -157,7 +157,7 @@ def release(target: bpy.types.Object, bones: list[str]) -> None:
             if constraint.type == "COPY_ROTATION" and constraint.target is not None:
                 carriers.append(constraint.target)
             if constraint.type == "IK" and constraint.pole_target is not None:
-                bpy.data.objects.remove(constraint.pole_target)
+                arms.remove_pole(constraint.pole_target)
             pose_bone.constraints.remove(constraint)
     leaders = {carrier.parent for carrier in carriers}
     for carrier in dict.fromkeys(carriers):

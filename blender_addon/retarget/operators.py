@@ -31,7 +31,8 @@ def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
     if preset == "GUESS":
         bones = target.data.bones
         parents = {bone.name: bone.parent.name for bone in bones if bone.parent}
-        found = guessed_map(names, parents, {bone.name: tuple(bone.head_local) for bone in bones})
+        heads = {bone.name: tuple(float(part) for part in bone.head_local) for bone in bones}
+        found = guessed_map(names, parents, heads)
         if not any(f"index_01{side}" in found and f"pinky_01{side}" in found for side in bone_map.SUFFIXES):
             guessed = ", ".join(f"{name}: {bone}" for name, bone in sorted(found.items())[:6]) or "nothing"
             raise RequestError(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Retargeting through the installed add-on: fingers of differently named, differently resting rigs point alike."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -10,8 +11,9 @@ from mathutils import Euler, Matrix, Vector
 
 from blender_addon.retarget.bone_map import SEGMENTS, SUFFIXES
 from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.shared.take import save_take
 from tests.blender_addon.rig_names import RIGS
-from tests.blender_addon.scenes import empty_scene, go_to, hand, load
+from tests.blender_addon.scenes import empty_scene, go_to, hand, load, made
 
 SIDE_NAMES = {LEFT: "l", RIGHT: "r"}
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -325,3 +327,53 @@ def wrists_apart_m(shot: bpy.types.Collection, rig: bpy.types.Object) -> np.ndar
             wrist = ours.matrix_world @ ours.pose.bones[f"hand{'.LR'[0]}{'LR'[side]}"].head
             found.append((shown.matrix_world @ shown.pose.bones[f"hand_{word}"].head - wrist).length)
     return np.array(found)
+
+
+def elbow_directions(shot: bpy.types.Collection, rig: bpy.types.Object) -> np.ndarray:
+    """(frames, 2, 3) where the elbows point, across the lines from shoulder to wrist."""
+    found = []
+    for frame in range(1, 25):
+        go_to(frame)
+        shown = rig.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        for word in SIDE_NAMES.values():
+            joints = [shown.pose.bones[f"{bone}_{word}"].head for bone in ("upperarm", "lowerarm", "hand")]
+            shoulder, elbow, wrist = (np.array(shown.matrix_world @ joint) for joint in joints)
+            found.append(across(elbow - shoulder, wrist - shoulder))
+    return np.array(found).reshape(-1, 2, 3)
+
+
+def across(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    left = vector - (vector @ axis) / (axis @ axis) * axis
+    return left / np.linalg.norm(left)
+
+
+@pytest.mark.parametrize("known", ["all", "the second half", "none"])
+def test_an_elbow_points_as_the_filmed_one_and_never_flips(tmp_path: Path, known: str) -> None:
+    take = made("two_hands")
+    arms = np.full((take.frame_count, 2, 2, 3), np.nan, np.float32)
+    rows = {"all": slice(None), "the second half": slice(12, None), "none": slice(0)}[known]
+    raised = np.array([0.0, -0.25, 0.05])  # elbows above the wrists
+    arms[rows, :, 1] = take.wrist_cam_m[rows] + raised
+    score = np.where(np.isfinite(arms[..., 0]), 0.9, 0).astype(np.float32)
+    save_take(replace(take, arms_cam_m=arms, arms_score=score), tmp_path / "armed.npz")
+    empty_scene()
+    bpy.ops.duohand.load_take(filepath=str(tmp_path / "armed.npz"), place="ORIGIN")
+    shot = next(item for item in bpy.context.scene.collection.children if item.duohand.is_shot)
+    rig = armed_rig(shot)
+    kept = bpy.context.scene.duohand_retarget
+    kept.target, kept.preset, kept.with_location = rig, "UNREAL", True
+    bpy.ops.duohand.place_at_armature()
+    assert bpy.ops.duohand.retarget(preset="UNREAL", hands="BOTH") == {"FINISHED"}
+    pointing_to = elbow_directions(shot, rig)
+    up = pointing_to[..., 2]
+    if known != "none":
+        assert up[-8:].min() > 0.6
+    if known != "all":
+        assert up[:6].max() < -0.3
+    steps = np.degrees(np.arccos(np.clip((pointing_to[1:] * pointing_to[:-1]).sum(-1), -1, 1)))
+    assert steps.max() < 30
+    bpy.ops.duohand.bake_retarget(target="Other")
+    assert (
+        np.degrees(np.arccos(np.clip((elbow_directions(shot, rig) * pointing_to).sum(-1), -1, 1))).max() < 2
+    )
+    assert not [item for item in (*bpy.data.objects, *bpy.data.actions) if item.name.startswith("Duohand")]

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a character's elbow points while its arm reaches for a captured hand: as the filmed elbow did. No bpy here."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.shared.take import Take
+
+from ..scene.axes import Floats, world_from_cameras
+
+# An elbow of which nothing is seen, or of a stretched arm, points the usual way: so much weighs that beside the seen.
+_USUAL: Final = 0.05
+_SMOOTH_FRAMES: Final = 3.0  # the seen elbows shake more than the hands
+
+
+@dataclass(frozen=True)
+class Forearms:
+    """One arm of a take, T frames: from the wrist to the elbow (T, 3), unit length times how surely it is seen.
+
+    In the axes of the shot's place; 0 where the elbow is not known.
+    """
+
+    frames: Floats
+    towards_elbow: Floats
+
+
+def forearms_of(take: Take, side: int, frames: Floats) -> Forearms | None:
+    """The take's forearms of that side at scene frames (T,); None where it knows no elbow."""
+    if take.arms_cam_m is None or take.arms_score is None:
+        return None
+    along = take.arms_cam_m[:, side, 1].astype(np.float64) - take.wrist_cam_m[:, side]
+    length = np.linalg.norm(along, axis=-1, keepdims=True)
+    known = np.isfinite(length[:, 0]) & (length[:, 0] > 0) & (take.arms_score[:, side, 1] > 0)
+    if not known.any():
+        return None
+    turns, _ = world_from_cameras(take.T_world_cam, 1.0)
+    unit = np.einsum(
+        "tab,tb->ta", turns, np.where(known[:, None], along / np.where(length > 0, length, 1), 0)
+    )
+    return Forearms(frames, unit * np.where(known, take.arms_score[:, side, 1], 0)[:, None])
+
+
+def poles(forearms: Forearms, frames: Floats, wrists: Floats, shoulder: Floats, usual: Floats) -> Floats:
+    """Points (K, 3) that the elbow is to point to on frames (K,), for wrists (K, 3) and a shoulder (3,) at rest.
+
+    usual (3,): where it points where nothing is seen. All in one frame. An arm's length from the middle of the arm.
+    """
+    seen = np.stack([np.interp(frames, forearms.frames, part) for part in forearms.towards_elbow.T], axis=-1)
+    along = _unit(wrists - shoulder)
+    straight = _unit(_across(np.broadcast_to(usual, along.shape), along))
+    sideways = np.cross(along, straight)
+    beside = _across(seen, along)
+    weights = np.linalg.norm(beside, axis=-1)
+    turns = _unwrapped(np.arctan2((beside * sideways).sum(-1), (beside * straight).sum(-1)), weights > 0)
+    turns = _smoothed(turns * weights, frames) / (_smoothed(weights, frames) + _USUAL)
+    across = np.cos(turns)[:, None] * straight + np.sin(turns)[:, None] * sideways
+    reach = float(np.median(np.linalg.norm(wrists - shoulder, axis=-1)))
+    return (shoulder + wrists) / 2 + reach * across
+
+
+def _across(vectors: Floats, along: Floats) -> Floats:
+    return vectors - (vectors * along).sum(-1, keepdims=True) * along
+
+
+def _unwrapped(turns: Floats, known: NDArray[np.bool_]) -> Floats:
+    """The angles (K,) where they are known, each within half a turn of the one before; 0 elsewhere."""
+    found = np.zeros_like(turns)
+    found[known] = np.unwrap(turns[known])
+    return found
+
+
+def _smoothed(values: Floats, frames: Floats) -> Floats:
+    """The values (K,) under a bell of some frames."""
+    reach = int(np.ceil(3 * _SMOOTH_FRAMES))
+    total, weights = np.zeros_like(values), np.zeros_like(values)
+    for shift in range(-reach, reach + 1):
+        at = np.clip(np.arange(len(values)) + shift, 0, len(values) - 1)
+        weight = np.exp(-0.5 * ((frames[at] - frames) / _SMOOTH_FRAMES) ** 2)
+        total += weight * values[at]
+        weights += weight
+    return total / weights
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
