@@ -4,7 +4,7 @@
 `keyframe_insert` costs some 25 us a key and grows with their number; `foreach_set` costs 0.2 us.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,18 +176,13 @@ def set_handles(curve: bpy.types.FCurve, before: Floats, after: Floats, slopes: 
     curve.update()
 
 
-def all_curves(action: bpy.types.Action) -> list[Any]:
-    """Every curve of the action, whoever's it is."""
-    if not _slotted(action):
-        return list(action.fcurves)
-    layered: Any = action
-    return [
-        curve
-        for layer in layered.layers
-        for strip in layer.strips
-        for bag in strip.channelbags
-        for curve in bag.fcurves
-    ]
+def moves_others(channels: Channels, owners: Collection[bpy.types.ID]) -> bool:
+    """Whether these curves move something beside their owners: they share a slot, or an action without slots."""
+    if channels.slot is not None:
+        users = channels.slot.users()
+    else:
+        users = bpy.data.user_map(subset=[channels.action])[channels.action]
+    return any(user not in owners for user in users)
 
 
 def stretch(curve: bpy.types.FCurve, start: float, factor: float) -> None:

@@ -42,10 +42,8 @@ def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> lis
     kept = collection.duohand
     before = shot.shot_timing(collection)
     start, factor = float(before.start_frame), shot.rate(scene) / before.scene_fps
-    for action in dict.fromkeys(_actions(collection)):
-        if not action.is_editable:
-            raise RequestError(f"The action {action.name} is linked from another file. Make it local first.")
-        for curve in fcurves.all_curves(action):
+    for channels in _own_channels(collection):
+        for curve in channels.fcurves:
             fcurves.stretch(curve, start, factor)
     for hand in shot.armatures(collection).values():
         for item in (*hand.duohand.locked, *hand.duohand.smoothing):
@@ -58,20 +56,57 @@ def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> lis
     return [f"The keys of {collection.name} moved along.", *_plate_anew(collection)]
 
 
-def _actions(collection: bpy.types.Collection) -> Iterator[Any]:
-    """The actions of the shot's hands, skins and own camera, raw motion and strips with them."""
+def _own_channels(collection: bpy.types.Collection) -> list[fcurves.Channels]:
+    """The curves of the shot's hands, skins and own camera, raw motion and strips with them, each once.
+
+    What something else moves by as well is copied first, so that it stays where it is.
+    """
     kept = collection.duohand
     hands = list(shot.armatures(collection).values())
     camera = None if kept.own_camera else kept.camera
     owners = [*hands, *(hand.duohand.skin for hand in hands), camera, camera.data if camera else None]
+    owners = [owner for owner in owners if owner is not None and owner.animation_data is not None]
+    found: dict[tuple[Any, Any], fcurves.Channels] = {}
     for owner in owners:
-        animation = owner.animation_data if owner is not None else None
-        if animation is None:
-            continue
-        if animation.action is not None:
-            yield animation.action
-        for track in animation.nla_tracks:
-            yield from (strip.action for strip in track.strips if strip.action is not None)
+        active = fcurves.active_channels(owner)
+        if active is not None:
+            _check_local(active)
+            shared = fcurves.moves_others(active, owners)
+            _keep(found, fcurves.assign_copy(owner, active) if shared else active)
+        for strip in _strips(owner):
+            channels = fcurves.Channels(strip.action, getattr(strip, "action_slot", None))
+            _check_local(channels)
+            _keep(found, _copied(owner, strip) if fcurves.moves_others(channels, owners) else channels)
+    return list(found.values())
+
+
+def _keep(found: dict[tuple[Any, Any], fcurves.Channels], channels: fcurves.Channels) -> None:
+    found[channels.action, channels.slot and channels.slot.handle] = channels
+
+
+def _check_local(channels: fcurves.Channels) -> None:
+    if not channels.action.is_editable:
+        raise RequestError(
+            f"The action {channels.action.name} is linked from another file. Make it local first."
+        )
+
+
+def _copied(owner: Any, strip: Any) -> fcurves.Channels:
+    """A copy of the strip's action, which the strip then plays."""
+    slot = getattr(strip, "action_slot", None)
+    if owner.id_type == "OBJECT" and owner.duohand.raw_action == strip.action:
+        strip.action = owner.duohand.raw_action = strip.action.copy()
+    else:
+        strip.action = strip.action.copy()
+    if slot is None:
+        return fcurves.Channels(strip.action, None)
+    strip.action_slot = strip.action.slots[slot.identifier]
+    return fcurves.Channels(strip.action, strip.action_slot)
+
+
+def _strips(owner: Any) -> Iterator[Any]:
+    for track in owner.animation_data.nla_tracks:
+        yield from (strip for strip in track.strips if strip.action is not None)
 
 
 def _stretch_strips(hand: Any, start: float, factor: float) -> None:

@@ -108,6 +108,32 @@ def test_keys_move_along_when_the_scenes_rate_is_changed_later(then, tmp_path) -
     )
 
 
+@pytest.mark.parametrize("shares", ["the action", "the slot"])
+def test_what_shares_a_hands_action_stays_where_it_is(shares, tmp_path) -> None:
+    scene = scenes.empty_scene()
+    shot = load(tmp_path, "two_hands")
+    hand = scenes.hand(shot, 1)
+    other = bpy.data.objects.new("Other", None)
+    scene.collection.objects.link(other)
+    action = hand.animation_data.action
+    other.animation_data_create().action = action
+    if hasattr(action, "slots"):
+        own = shares == "the slot"
+        other.animation_data.action_slot = (
+            hand.animation_data.action_slot if own else action.slots.new(id_type="OBJECT", name="Other")
+        )
+    for frame in (1, 21):
+        other.location.x = frame
+        other.keyframe_insert("location", frame=frame)
+    seconds = np.array([0.1, 0.6])
+    before = heads(shot, seconds)
+    scene.render.fps = 48
+    assert bpy.ops.duohand.follow_rate() == {"FINISHED"}
+    np.testing.assert_allclose(heads(shot, seconds), before, atol=2e-5)
+    scenes.go_to(21)
+    assert other.location.x == pytest.approx(21)
+
+
 def test_the_plate_moves_along_too(tmp_path) -> None:
     scene = scenes.empty_scene()
     footage = tmp_path / "counted.mp4"

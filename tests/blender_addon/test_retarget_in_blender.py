@@ -197,7 +197,7 @@ def test_the_bones_of_every_known_rig_are_found_by_name_or_refused(
     assert {f"{name}{side}" for name in SEGMENTS for side in SUFFIXES} <= set(kept.bone_map())
     for bone in list(data.bones):
         bone.name = f"Bone {data.bones.find(bone.name)}"
-    with pytest.raises(RuntimeError, match="do not tell an index and a little finger"):
+    with pytest.raises(RuntimeError, match="an index and a little finger"):
         bpy.ops.duohand.find_bones(target="Other")
 
 
