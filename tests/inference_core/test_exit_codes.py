@@ -64,10 +64,13 @@ def _interrupt(event: str, arguments: tuple[object, ...]) -> None:
 
 
 @pytest.fixture(scope="module")
-def interrupts() -> list[str]:
+def interrupts() -> Generator[list[str]]:
     """Names of files whose opening is interrupted."""
     sys.addaudithook(_interrupt)
-    return _watched
+    # A test run that was started in the background ignores Ctrl-C.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield _watched
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture

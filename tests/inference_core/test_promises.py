@@ -98,12 +98,12 @@ def test_pictures_of_the_largest_size_of_which_nothing_is_there_stay_within_a_gi
     for kind, make in PICTURES.items():
         (tmp_path / f"{kind}.{kind}").write_bytes(make(7900, 7900))
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom inference_core.footage import open_footage\n"
-        "from inference_core.shared.errors import DuohandError\n"
+        "import sys\nfrom pathlib import Path\nfrom inference_core.footage import open_footage\n"
+        "from inference_core.shared.errors import DuohandError\nfrom tests.peak_memory import peak_kb\n"
         "for path in Path(sys.argv[1]).iterdir():\n"
         "    try:\n        open_footage(path, warn=lambda text: None)\n"
         "    except DuohandError:\n        pass\n"
-        "    print(path.name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)"
+        "    print(path.name, peak_kb() >> 10)"
     )
     told = subprocess.run(
         [sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
