@@ -135,6 +135,7 @@ class Run:
             stop = min(start + PIECE_FRAMES, count)
             key = {**depends_on, "start": start, "stop": stop}
             pieces.append(self.once(stage, key, lambda start=start, stop=stop: work(start, stop)))
+            give_back_memory()
             self.progress(stage, stop, count)
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
@@ -286,7 +287,6 @@ def read(run: Run, shot: Shot) -> Shot:
         "camera": _digest(run.camera.K),
     }
     arrays = run.in_pieces(READ, depends_on, work)
-    give_back_memory()
     readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
     tracks = refined_tracks(tracks, tracked, readings)
     gone = out_of_picture(tracks, run.camera.size_px)

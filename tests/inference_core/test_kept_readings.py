@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The landmark head's cache: what was read once is not read again, and costs a few hundred bytes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from inference_core.footage.records import Frame
+from inference_core.landmarks.kept_readings import KeptReadings
+from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks, stored_head
+from inference_core.two_hand.weights import SHIPPED_FOLDER
+
+FRAME = Frame(0, 0.0, np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8))
+CROPS = np.array([[160.0, 120.0, 100.0, 0.2 * at] for at in range(4)])
+SIDES = np.array([0, 1, 0, 1])
+
+GROWTH = """
+import numpy as np
+from inference_core.landmarks.kept_readings import KeptReadings
+from inference_core.landmarks.landmark_head import stored_head
+from inference_core.two_hand.weights import SHIPPED_FOLDER
+from tests.inference_core.test_kept_readings import CROPS, FRAME, SIDES
+from tests.peak_memory import peak_kb
+readings = KeptReadings(stored_head(SHIPPED_FOLDER))
+for at in range(120):
+    readings.read([FRAME] * 4, CROPS + 0.01 * at, SIDES, keep=True)
+    if at == 20:
+        before = peak_kb()
+print(peak_kb() - before)
+"""
+
+
+def test_a_kept_reading_is_returned_once_and_is_the_same() -> None:
+    head = stored_head(SHIPPED_FOLDER)
+    assert head is not None
+    crops_read: list[int] = []
+
+    def counted(features: torch.Tensor) -> RefinedLandmarks:
+        crops_read.append(len(features))
+        return head.network(features)
+
+    readings = KeptReadings(HeadWithLandmarks(counted, head.landmarks))
+    first = readings.read([FRAME] * 4, CROPS, SIDES, keep=True)
+    half = readings.read([FRAME] * 2, CROPS[2:], SIDES[2:])
+    assert crops_read == [4]
+    again = readings.read([FRAME] * 4, CROPS, SIDES)
+    assert crops_read == [4, 2]
+    for name, values in vars(first).items():
+        assert torch.equal(values[2:], getattr(half, name))
+        torch.testing.assert_close(getattr(again, name), values, rtol=0, atol=1e-4)
+
+
+def test_four_hundred_kept_readings_cost_less_than_fifty_crops_features() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GROWTH], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert int(done.stdout) < 50 * 112 * 14 * 14 * 4 / 1024, done.stderr
