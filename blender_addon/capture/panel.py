@@ -108,9 +108,11 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
         layout.prop(capture, "use_network")
         layout.prop(capture, "start_frame")
         _draw_timing(layout, context.scene)
-        layout.prop(capture, "set_markers")
-        layout.prop(capture, "new_shot")
-        layout.prop(capture, "use_scene_camera")
+        switches = layout.column()
+        switches.use_property_split = False  # their labels need all of the width
+        switches.prop(capture, "set_markers")
+        switches.prop(capture, "new_shot")
+        switches.prop(capture, "use_scene_camera")
         layout.prop(capture, "take_folder")
 
 
@@ -131,9 +133,8 @@ def _draw_timing(layout: Any, scene: Any) -> None:
             ),
             translate=False,
         )
-    row = column.row(align=True)
-    row.use_property_split = False  # three buttons need all of the width
-    row.prop(scene.duohand, "timing", expand=True)
+    column.use_property_split = False  # the longest of the three needs all of the width
+    column.prop(scene.duohand, "timing", expand=True)
 
 
 def _draw_run(layout: bpy.types.UILayout, state: JobState, waiting: int) -> None:
