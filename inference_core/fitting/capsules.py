@@ -69,6 +69,12 @@ class Nearest:
     across: Tensor
     gap_m: Tensor
 
+    def behind_m(self, left_m: Tensor, right_m: Tensor) -> Tensor:
+        """(P, C, C) how much farther away capsules with ends left_m (P, C, 2, 3) are at those shares than right_m."""
+        left, right = left_m[:, :, None, :, 2], right_m[:, None, :, :, 2]
+        own = torch.lerp(left[..., 0], left[..., 1], self.along)
+        return own - torch.lerp(right[..., 0], right[..., 1], self.across)
+
 
 def nearest_points(left_m: Tensor, right_m: Tensor, capsules: Capsules) -> Nearest:
     """Of capsules' ends (P, C, 2, 3) of left and right hands.

@@ -51,18 +51,30 @@ class Contact:
     parts: Tensor
 
 
+@dataclass(frozen=True)
+class Outlines:
+    """P pairs of hands as the picture shows them, at one depth: flat_m, capsules' ends (P, C, 2, 3) of left and right;
+    gap_m (P, C, C) between the outlines of each two; behind_m (P, C, C) how much farther away the left one is there."""
+
+    flat_m: tuple[Tensor, Tensor]
+    gap_m: Tensor
+    behind_m: Tensor
+
+
 def find_contact(
     seen: Observations, posed: PosedPoints, capsules: Capsules, left: Tensor, right: Tensor
 ) -> Contact:
     """The contact of the pairs left, right (P,) of hand frames, of which `posed` is a fit of every frame on its own."""
-    features, outlines, tips = contact_features(seen, posed, capsules, left, right)
-    log_odds = features @ torch.tensor(_LOG_ODDS).double()
-    follows = torch.diff(seen.frame[left]) == 1
-    hands, network = _through_time(log_odds, follows), load_contact_network()
+    run = unbroken_runs(seen.frame[left])
+    first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
+    depths = posed.state.image_depth[left, 2], posed.state.image_depth[right, 2]
+    view = seen_at_one_depth(first, second, (depths[0] + depths[1]) / 2, capsules)
+    outlines = torch.sigmoid((_MEET_M - view.gap_m) / (_MEET_M / 2))
+    log_odds = _features(view, outlines, depths, run, capsules) @ torch.tensor(_LOG_ODDS).double()
+    hands, network = _through_time(log_odds, torch.diff(run) == 0), load_contact_network()
     if network is None or not len(left):
-        return Contact(hands, outlines, tips)
+        return Contact(hands, outlines, _meeting_tips(*view.flat_m, run))
     parts = _touching_parts(network, seen, posed, capsules, left, right)
-    run = torch.cat([torch.zeros(1), (~follows).cumsum(0)])
     return Contact(hands, torch.zeros_like(parts), torch.sigmoid(averaged(parts, run, _PARTS_REACH)))
 
 
@@ -85,24 +97,15 @@ def _touching_parts(
     return touching_log_odds(network, FittedPairs(joints_m, score, offset_m, confidence), capsules)
 
 
-def contact_features(
-    seen: Observations, posed: PosedPoints, capsules: Capsules, left: Tensor, right: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(P, 5) what speaks for and against touching, as _LOG_ODDS weighs it; (P, C, C) outlines and tips that meet."""
-    first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
-    depth = posed.state.image_depth[:, 2]
-    run = (
-        torch.cat([torch.zeros(1), (torch.diff(seen.frame[left]) != 1).cumsum(0)])
-        if len(left)
-        else torch.zeros(0)
-    )
-    middle = (depth[left] + depth[right]) / 2
-    apart = averaged(depth[left] - depth[right], run, _DEPTH_REACH)
-    view = seen_at_one_depth(first, second, middle, capsules)
+def _features(
+    view: Outlines, outlines: Tensor, depths: tuple[Tensor, Tensor], run: Tensor, capsules: Capsules
+) -> Tensor:
+    """(P, 5) what speaks for and against touching, as _LOG_ODDS weighs it. depths: left and right, logarithms (P,)."""
     gap_m, flat = view.gap_m, view.flat_m
-    outlines = torch.sigmoid((_MEET_M - gap_m) / (_MEET_M / 2))
+    middle, apart = (depths[0] + depths[1]) / 2, depths[0] - depths[1]
     # Where the outlines meet, with the smoothed depth between the hands.
-    behind = view.behind_m + ((apart - (depth[left] - depth[right])) * middle.exp())[:, None, None]
+    smoothed = averaged(apart, run, _DEPTH_REACH)
+    behind = view.behind_m + ((smoothed - apart) * middle.exp())[:, None, None]
     reach_m = capsules.radii_m[0][:, None] + capsules.radii_m[1]
     excess = (behind.abs() - reach_m).clamp(min=0) / (_DEPTH_SIGMA * middle.exp())[:, None, None]
     nearest = torch.where(outlines > 0.5, excess, 3.0).flatten(1).amin(1).clamp(max=3)
@@ -114,28 +117,14 @@ def contact_features(
         (gap_m < -_MEET_M).flatten(1).double().mean(1).sqrt(),
         torch.log1p(_speed(centre, run) / 0.004),
     ]
-    return torch.stack(features, 1), outlines, _meeting_tips(*flat, run)
-
-
-@dataclass(frozen=True)
-class Outlines:
-    """P pairs of hands as the picture shows them, at one depth: flat_m, capsules' ends (P, C, 2, 3) of left and right;
-    gap_m (P, C, C) between the outlines of each two; behind_m (P, C, C) how much farther away the left one is there."""
-
-    flat_m: tuple[Tensor, Tensor]
-    gap_m: Tensor
-    behind_m: Tensor
+    return torch.stack(features, 1)
 
 
 def seen_at_one_depth(first: Tensor, second: Tensor, log_depth: Tensor, capsules: Capsules) -> Outlines:
     """The outlines of left and right capsules (P, C, 2, 3) at depths (P,)."""
     flat = _at_depth(first, log_depth), _at_depth(second, log_depth)
     nearest = nearest_points(*flat, capsules)
-    behind_m = (
-        _depths(first, nearest.along.unsqueeze(-1))[..., 0]
-        - _depths(second.unsqueeze(1), nearest.across.unsqueeze(-1))[..., 0]
-    )
-    return Outlines(flat, nearest.gap_m, behind_m)
+    return Outlines(flat, nearest.gap_m, nearest.behind_m(first, second))
 
 
 def _meeting_tips(first: Tensor, second: Tensor, run: Tensor) -> Tensor:
@@ -152,12 +141,9 @@ def _at_depth(ends_m: Tensor, log_depth: Tensor) -> Tensor:
     return ends_m / ends_m[..., 2:].clamp(min=0.05) * log_depth.exp()[:, None, None, None]
 
 
-def _depths(ends_m: Tensor, share: Tensor) -> Tensor:
-    """(P, C, C, 1) depth at a share of the way along the capsules (P, C, ...) or (P, 1, C, ...)."""
-    z = ends_m[..., 2]
-    if z.dim() == 3:
-        z = z[:, :, None]
-    return torch.lerp(z[..., :1], z[..., 1:], share)
+def unbroken_runs(frame: Tensor) -> Tensor:
+    """(P,) a number for each run of frames (P,) that follow each other."""
+    return torch.diff(frame, prepend=frame[:1] - 1).ne(1).cumsum(0)
 
 
 def averaged(values: Tensor, run: Tensor, reach: int) -> Tensor:

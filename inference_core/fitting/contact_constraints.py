@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from inference_core.fitting.capsules import BONES, Capsules
-from inference_core.fitting.contact import TIP_CAPSULES, Contact, Outlines, averaged, seen_at_one_depth
+from inference_core.fitting.contact import (
+    TIP_CAPSULES,
+    Contact,
+    Outlines,
+    averaged,
+    seen_at_one_depth,
+    unbroken_runs,
+)
 from inference_core.fitting.observations import NetworkTargets, Observations
 from inference_core.fitting.parameterisation import HandParameterisation, HandState, pose_points
 from inference_core.fitting.residuals import JOINTS
@@ -63,8 +70,7 @@ def with_contact_constraints(
             share = torch.maximum(share, (weight > 0)[:, None, None] * met)
     strength = torch.stack(weights).amax(0)
     way_m = _way_to_meet(view, share, capsules)
-    run = torch.cat([torch.zeros(1), (torch.diff(frame) != 1).cumsum(0)])
-    way_m = strength * averaged(way_m, run, _SMOOTHED)
+    way_m = strength * averaged(way_m, unbroken_runs(frame), _SMOOTHED)
     seen, start = _moved_along_rays(seen, start, pairs, way_m, strength)
     hands = torch.maximum(contact.hands, strength)
     kept = (contact.hands / hands.clamp(min=1e-9))[:, None, None]

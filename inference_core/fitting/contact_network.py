@@ -143,9 +143,7 @@ def _meetings(hands_m: Tensor, apart_m: Tensor, capsules: Capsules) -> Tensor:
     left, right = (capsules.ends_m(hands_m[:, side]) for side in (0, 1))
     flat = hands_m.new_tensor([1.0, 1.0, 0.0])
     nearest = nearest_points(left * flat, right * flat, capsules)
-    own = torch.lerp(left[:, :, None, 0, 2], left[:, :, None, 1, 2], nearest.along)
-    other = torch.lerp(right[:, None, :, 0, 2], right[:, None, :, 1, 2], nearest.across)
-    behind_m = own - other
+    behind_m = nearest.behind_m(left, right)
     return torch.stack(
         [
             (nearest.gap_m / 0.01).clamp(-3, 6),

@@ -43,12 +43,16 @@ _SAMPLE_PACKETS = 20
 
 @dataclass(frozen=True)
 class MovieFile:
-    """Where the movie is: the file, its stream's index, whether that is the first picture stream, and the limits."""
+    """Where the movie is: the file, its stream's index, whether that is the first picture stream, and the limits.
+
+    focal_35mm: the 35 mm equivalent focal length in its metadata; None if there is none.
+    """
 
     path: Path
     stream: int
     is_first: bool
     limits: Limits
+    focal_35mm: float | None
 
     def opened(self) -> Any:
         """A newly opened container; close it, or use it as a context manager."""
@@ -101,7 +105,8 @@ def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet]
         chosen = _the_movie(movies, packets)
         limits.check_size(str(path), (chosen.codec_context.width, chosen.codec_context.height))
         first = container.streams.video[0].index
-        return MovieFile(path, chosen.index, chosen.index == first, limits), packets[chosen.index], broke_off
+        movie = MovieFile(path, chosen.index, chosen.index == first, limits, _focal_35mm(container, chosen))
+        return movie, packets[chosen.index], broke_off
 
 
 def read_sample(file: MovieFile) -> Sample:
@@ -131,10 +136,8 @@ def read_sample(file: MovieFile) -> Sample:
     return Sample(first, frozenset(times), interlaced, field_order, failed)
 
 
-def focal_35mm(file: MovieFile) -> float | None:
-    """The 35 mm equivalent focal length in the movie's metadata; None if there is none."""
-    with file.opened() as container:
-        metadata = {**container.metadata, **file.stream_of(container).metadata}
+def _focal_35mm(container: Any, stream: Any) -> float | None:
+    metadata = {**container.metadata, **stream.metadata}
     focal_mm = next((metadata[name] for name in _FOCAL_35MM if name in metadata), "")
     try:
         return float(focal_mm)

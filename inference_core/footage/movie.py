@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.footage.container import MovieFile, decoded, focal_35mm, open_movie_file, read_sample
+from inference_core.footage.container import MovieFile, decoded, open_movie_file, read_sample
 from inference_core.footage.orientation import UPRIGHT
 from inference_core.footage.presentation import Presentation, presentation_of
 from inference_core.footage.records import Frame, Limits, Showing, Warn
@@ -72,11 +72,6 @@ class Movie:
     def duration_s(self) -> float:
         """From the first frame's time to the end of the last one's."""
         return self.timeline.times_s[-1] + 1 / self.timeline.fps
-
-    @property
-    def focal_35mm(self) -> float | None:
-        """The 35 mm equivalent focal length, if the metadata have it."""
-        return focal_35mm(self.file)
 
     @property
     def showing(self) -> Showing:

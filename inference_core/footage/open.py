@@ -82,7 +82,7 @@ def _movie_footage(path: Path, frames: FrameRange, warn: Warn, limits: Limits) -
         duration_s=movie.duration_s,
         identity=movie.identity(),
         showing=movie.showing,
-        focal_35mm=movie.focal_35mm,
+        focal_35mm=movie.file.focal_35mm,
     )
     return _checked(Footage(info, movie.read))
 
