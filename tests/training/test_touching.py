@@ -24,6 +24,7 @@ from training.synthetic.touching.parts import (
     vertex_parts,
 )
 from training.synthetic.touching.ways import WAYS
+from training.synthetic.two_hands import draw_betas
 
 EACH = 4
 
@@ -33,13 +34,11 @@ def made() -> tuple[TouchingPairs, Tensor, Tensor]:
     """EACH pairs of every way, their arms (B, S, A, 3) and the gaps of their parts (B, P, P)."""
     kit = load_kit(torch.device("cpu"))
     random = Randomness(3, torch.arange(EACH * len(WAYS)))
-    betas = random.normal("betas", 1, 10).clamp(-2, 2) + random.normal("betas of a side", 2, 10, std=0.1)
+    betas = draw_betas(random)
     way = torch.arange(len(WAYS)).repeat_interleave(EACH)
     with torch.no_grad():
         pairs = touching_pairs(random, kit.model, kit.spheres, betas, way)
-        fingers = kit.model.rotations_from_angles(pairs.angles_rad)
-        rotations = torch.cat([pairs.turns[:, :, None], fingers], 2)
-        posed = kit.model.with_shape(betas).with_pose(rotations, pairs.wrist_m)
+        posed = kit.model.with_shape(betas).with_pose(pairs.rotations(kit.model), pairs.wrist_m)
         arms_m = with_forearms(kit.mesh, posed, pairs.bend)
         return pairs, arms_m, part_gaps_m(kit.mesh, arms_m)
 

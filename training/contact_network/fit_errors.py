@@ -66,9 +66,7 @@ def _posed_wrong(pairs: Pairs, skeletons: Skeletons, doubt: Tensor, draw: _Draw)
     flexion = 0.6 * draw.normal(2, 1, 1) + 0.6 * draw.normal(2, 5, 1) + 0.55 * draw.normal(2, 5, 3)
     spread = torch.tensor([1.0, 0.1, 0.1]).repeat(5) * _SPREAD * draw.normal(2, 15)
     relaxed = (1.2 * draw.uniform(2) * doubt.clamp(min=0)).clamp(max=0.6)[..., None, None]
-    angles_rad = torch.lerp(
-        pairs.angles_rad, skeletons.parameterisation.mean_rad.expand_as(pairs.angles_rad), relaxed
-    )
+    angles_rad = torch.lerp(pairs.angles_rad, skeletons.mean_rad.expand_as(pairs.angles_rad), relaxed)
     off = torch.stack([flexion.flatten(2), spread, torch.zeros_like(spread)], -1) * sigma[..., None]
     turn_rad = _TURN_DEG * torch.exp(_TURN_OF_DOUBT * doubt.clamp(max=0.4)) * math.pi / 180
     root = exp(draw.normal(2, 3) * turn_rad[..., None]) @ pairs.root

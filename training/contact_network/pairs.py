@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules, fit_capsules, nearest_points
-from inference_core.fitting.parameterisation import HandParameterisation, make_parameterisation
-from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.parameterisation import make_parameterisation
 from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel
+from inference_core.shared.skeleton import DRIVER_16_OF_21, JOINTS_21_FROM_16_AND_TIPS
 from training.synthetic.generate import load_kit
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
@@ -40,9 +40,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Skeletons:
-    """What joints and capsules of hands of any shape are worked out from, float32."""
+    """What joints and capsules of hands of any shape are worked out from, float32. mean_rad (S, 15, 3): relaxed."""
 
-    parameterisation: HandParameterisation
+    model: HandModel
+    mean_rad: Tensor
     capsules: Capsules
 
     @staticmethod
@@ -50,35 +51,18 @@ class Skeletons:
         """A hand model's; the capsules are the mean shape's."""
         mean = make_parameterisation(model, torch.zeros(2, 10).double())
         capsules = fit_capsules(model, mean)
-        floats = {
-            name: value.float()
-            for name, value in vars(mean).items()
-            if isinstance(value, Tensor) and value.is_floating_point()
-        }
-        return Skeletons(replace(mean, **floats), Capsules(capsules.ends.float(), capsules.radii_m.float()))
+        floats = Capsules(capsules.ends.float(), capsules.radii_m.float())
+        return Skeletons(model.to(dtype=torch.float32), mean.mean_rad.float(), floats)
 
     def joints_m(self, pairs: Pairs) -> Tensor:
-        """(N, S, 21, 3)."""
-        hands = self.parameterisation
-        betas = pairs.betas[:, :, None, :, None]
-        rest_m = hands.joints_m + (hands.joint_dirs_m @ betas)[..., 0]
-        points_m = hands.points_m[:, JOINTS] + (hands.point_dirs_m[:, JOINTS] @ betas)[..., 0]
-        local = (hands.axes @ exp(pairs.angles_rad) @ hands.axes.mT).unflatten(2, (5, 3))
-        chains_m = rest_m[:, :, 1:].unflatten(2, (5, 3))
-        bones_m = torch.diff(chains_m, dim=3, prepend=torch.zeros_like(chains_m[:, :, :, :1]))
-        rotation = pairs.root[:, :, None].expand(-1, -1, 5, 3, 3)
-        place_m = pairs.wrist_m[:, :, None].expand(-1, -1, 5, 3)
-        rotations, places_m = [], []
-        for level in range(3):
-            place_m = place_m + (rotation @ bones_m[:, :, :, level, :, None])[..., 0]
-            rotation = rotation @ local[:, :, :, level]
-            rotations.append(rotation)
-            places_m.append(place_m)
-        turned = torch.cat([pairs.root[:, :, None], torch.stack(rotations, 3).flatten(2, 3)], 2)
-        joints_m = torch.cat([pairs.wrist_m[:, :, None], torch.stack(places_m, 3).flatten(2, 3)], 2)
-        drivers = hands.drivers[JOINTS]
-        beyond_m = points_m - rest_m[:, :, drivers]
-        return joints_m[:, :, drivers] + (turned[:, :, drivers] @ beyond_m[..., None])[..., 0]
+        """(N, S, 21, 3) joints as the shot solve has them: a fingertip rides on its last bone."""
+        rotations = torch.cat([pairs.root[:, :, None], self.model.rotations_from_angles(pairs.angles_rad)], 2)
+        shaped = self.model.with_shape(pairs.betas)
+        posed = shaped.with_pose(rotations, pairs.wrist_m)
+        rest_m = torch.cat([shaped.rest_joints_m, shaped.rest_tips_m], 2)[:, :, JOINTS_21_FROM_16_AND_TIPS]
+        beyond_m = rest_m - shaped.rest_joints_m[:, :, DRIVER_16_OF_21]
+        turned_m = posed.global_rotations[:, :, DRIVER_16_OF_21] @ beyond_m[..., None]
+        return posed.joints16_m[:, :, DRIVER_16_OF_21] + turned_m[..., 0]
 
     def gaps_m(self, joints_m: Tensor) -> Tensor:
         """(N, C, C) between the capsules of the left hand and those of the right one."""

@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core.fitting.settings import SolveSettings
-from inference_core.footage.records import Frame, footage_of_frames
+from inference_core.footage.records import Footage, Frame, footage_of_frames
 from inference_core.geometry.camera import Camera, camera_from_intrinsics
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.presence import SEEN
 from inference_core.stages import (
+    ChosenNetwork,
     Run,
     choose_network,
     detect,
@@ -90,12 +91,22 @@ def evaluate_clips(
         clip = generate_sequence(CLIP_SEED + k, frames, device=device, settings=settings)
         time_s = clip.time_s.cpu().double().numpy()
         footage = footage_of_frames(clip_frames(clip), 1 / float(np.median(np.diff(time_s))))
-        run = Run(
-            footage, clip_camera(clip), hand, device, network, TrackSettings(), SolveSettings(), None, _silent
-        )
+        run = silent_run(footage, clip_camera(clip), hand, network, device)
         results.append(evaluate_clip(CLIP_SEED + k, clip, run))
         report(f"clip {k + 1} of {clips}: {summary_line(results[-1])}")
     return results
+
+
+def silent_run(
+    footage: Footage,
+    camera: Camera,
+    hand: HandModel,
+    network: ChosenNetwork | None,
+    device: torch.device | None = None,
+) -> Run:
+    """A capture's run with the default settings, which keeps and reports nothing. device: the CPU by default."""
+    device = device or torch.device("cpu")
+    return Run(footage, camera, hand, device, network, TrackSettings(), SolveSettings(), None, _silent)
 
 
 def evaluate_clip(seed: int, clip: SyntheticClip, run: Run) -> ClipResult:

@@ -7,7 +7,7 @@ clips (docs/synthetic.md). What they cannot show is which poses are read too sma
 for that are chosen on rendered clips.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference_core.fitting.settings import SolveSettings
 from inference_core.footage.records import footage_of_frames
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import exp, turn_to_ray
 from inference_core.hand_model.load import load_hand_model
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.stages import Run, choose_network, detect, read, recover, track
-from inference_core.tracking.assign import TrackSettings
+from inference_core.stages import choose_network, detect, read, recover, track
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
-from training.evaluation.clips import clip_frames
+from training.evaluation.clips import clip_frames, silent_run
 from training.evaluation.known_motion import FPS, SIZE_PX, KnownMotion
 from training.synthetic import labels
 from training.synthetic.batch import VISIBLE
@@ -103,20 +101,16 @@ def _write(evidence: KnownEvidence, file: Path) -> None:
 
 
 def _found(clip: KnownMotion) -> KnownEvidence:
-    hand, device = load_hand_model(), torch.device("cpu")
-    network = choose_network("shipped", hand, device)
+    hand = load_hand_model()
+    network = choose_network("shipped", hand, torch.device("cpu"))
     footage = footage_of_frames(clip_frames(clip.rendered()), FPS)
-    run = Run(footage, clip.camera, hand, device, network, TrackSettings(), SolveSettings(), None, _silent)
-    alone = Run(footage, clip.camera, hand, device, None, TrackSettings(), SolveSettings(), None, _silent)
+    run = silent_run(footage, clip.camera, hand, network)
+    alone = replace(run, network=None)
     detected = detect(run)
     shot = read(run, recover(run, track(run, detected)))
     tracks = recover(alone, track(alone, detected)).tracks
     assert shot.tracks is not None and shot.predictions is not None and tracks is not None
     return KnownEvidence(shot.tracks, tracks, shot.predictions)
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from training.synthetic.settings import Settings
 from training.synthetic.touching.motion import touching_motion
 from training.synthetic.touching.pairs import TouchingPairs
 from training.synthetic.touching.ways import WAYS
+from training.synthetic.two_hands import draw_betas
 from training.synthetic.view import pinhole
 
 # Hands that stay apart; that come, touch and part; that rub each other; that are held still, on each other or apart;
@@ -86,7 +87,7 @@ def known_motion(number: int) -> KnownMotion:
     kind, random = KINDS[number % len(KINDS)], Randomness(_SEED + number, torch.zeros(1, dtype=torch.int64))
     with torch.no_grad():
         kit, time_s = load_kit(torch.device("cpu")), torch.arange(FRAMES) / FPS
-        betas = random.normal("betas", 1, 10).clamp(-2, 2) + random.normal("betas of a side", 2, 10, std=0.1)
+        betas = draw_betas(random)
         fov_deg = random.uniform("fov", low=42, high=68)
         focal_px = SIZE_PX[0] / 2 / torch.tan(torch.deg2rad(fov_deg) / 2)
         K = pinhole(focal_px, torch.tensor([[SIZE_PX[0] / 2, SIZE_PX[1] / 2]]))[0]
@@ -150,7 +151,7 @@ def _on_each_other(
         pair = TouchingPairs(**{name: value[:1].expand_as(value) for name, value in vars(pair).items()})
         if bool(random.chance("still, apart", 0.5)):
             apart_m = random.uniform("stays off", low=0.05, high=0.15)[0]
-    rotations = torch.cat([pair.turns[:, :, None], kit.model.rotations_from_angles(pair.angles_rad)], 2)
+    rotations = pair.rotations(kit.model)
     shaped = kit.model.with_shape(betas.expand(len(time_s), -1, -1))
     middles_m = shaped.with_pose(rotations, pair.wrist_m).joints21_m.mean(2)
     away = torch.nn.functional.normalize(middles_m[:, LEFT] - middles_m[:, RIGHT], dim=-1)

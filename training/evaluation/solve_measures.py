@@ -18,6 +18,7 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.shared.skeleton import MIDDLE_MCP_21
 from training.evaluation import metrics
 from training.evaluation.known_motion import FPS, SIZE_PX, KnownMotion
+from training.synthetic.meshes import vertex_normals
 
 # True skins nearer than this touch, farther apart than that do not; between the two contact is not judged.
 _TOUCHING_M, _APART_M = 0.003, 0.008
@@ -149,7 +150,7 @@ class _Skins:
 def _skins(clip: KnownMotion, hand: HandModel, solution: ShotSolution, both: Bools) -> _Skins:
     bone, faces = hand.skin_weights.argmax(-1).numpy(), hand.faces
     true_m, solved_m = clip.vertices_m(hand).numpy(), _vertices_m(solution, hand)
-    normals = torch.stack([_normals(solved_m[:, side], faces[side]) for side in (0, 1)], 1).numpy()
+    normals = torch.stack([vertex_normals(solved_m[:, side], faces[side]) for side in (0, 1)], 1).numpy()
     solved_m = solved_m.numpy()
     out = np.full((4, len(both)), np.nan)
     for t in np.flatnonzero(both):
@@ -185,16 +186,6 @@ def _vertices_m(solution: ShotSolution, hand: HandModel) -> Tensor:
     wrist_m = torch.as_tensor(np.nan_to_num(solution.wrist_cam_m)).double()
     shaped = hand.with_shape(torch.as_tensor(solution.betas).double())
     return shaped.with_pose(quaternion_to_matrix(wxyz), wrist_m).vertices_m
-
-
-def _normals(vertices_m: Tensor, faces: Tensor) -> Tensor:
-    """(T, V, 3) outward at vertices (T, V, 3)."""
-    corners = vertices_m[:, faces]
-    across = torch.linalg.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
-    total = torch.zeros_like(vertices_m)
-    for corner in range(3):
-        total.index_add_(1, faces[:, corner], across)
-    return torch.nn.functional.normalize(total, dim=-1)
 
 
 def _jitter(error_m: Floats, found: Bools) -> Floats:

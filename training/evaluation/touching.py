@@ -23,13 +23,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_core.fitting.settings import SolveSettings
 from inference_core.footage.records import Frame, footage_of_frames
 from inference_core.geometry.camera import camera_from_intrinsics
 from inference_core.hand_model.load import load_hand_model
-from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.stages import ChosenNetwork, Run, choose_network, detect, read, recover, solve, track
-from inference_core.tracking.assign import TrackSettings
+from inference_core.shared.skeleton import LEFT, PARENTS_21, RIGHT
+from inference_core.stages import ChosenNetwork, choose_network, detect, read, recover, solve, track
+from training.evaluation.clips import silent_run
 from training.evaluation.real import PLACED, hands_px_of, projected_px
 from training.evaluation.report import table_text
 from training.synthetic.generate import Kit, as_bytes, assembled, draw, load_kit
@@ -42,6 +41,7 @@ from training.synthetic.skin import draw_appearance
 from training.synthetic.things import no_things
 from training.synthetic.touching.pairs import touching_pairs
 from training.synthetic.touching.ways import WAYS
+from training.synthetic.two_hands import draw_betas
 from training.synthetic.view import pinhole
 
 WIDTH_PX, HEIGHT_PX = 640, 480
@@ -53,7 +53,6 @@ _FILL, _DARK = (0.55, 0.85), (0.01, 0.12)
 _STILLS_AT_ONCE = 8
 # A hand is found where its joints lie within this share of its box's diagonal, in the mean.
 _FOUND = 0.25
-_PARENTS = (0, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 
 Floats = NDArray[np.float64]
 
@@ -105,10 +104,9 @@ def stills_of(way: int, count: int, device: torch.device | None = None) -> Itera
 
 def _rendered(random: Randomness, kit: Kit, way: int) -> Iterator[Still]:
     device, batch = kit.mesh.faces.device, random.batch
-    betas = random.normal("betas", 1, 10).clamp(-2, 2) + random.normal("betas of a side", 2, 10, std=0.1)
-    betas = betas.to(device)
+    betas = draw_betas(random).to(device)
     pair = touching_pairs(random, kit.model, kit.spheres, betas, torch.full((batch,), way))
-    rotations = torch.cat([pair.turns[:, :, None], kit.model.rotations_from_angles(pair.angles_rad)], 2)
+    rotations = pair.rotations(kit.model)
     shaped = kit.model.with_shape(betas)
     skin_m = shaped.with_pose(rotations, pair.wrist_m).vertices_m.flatten(1, 2)
     low_m, high_m = skin_m.amin(1), skin_m.amax(1)
@@ -144,10 +142,7 @@ def captured_px(still: Still, network: ChosenNetwork | None) -> Floats:
     """(S, 21, 2) the joints of the hands that a capture of the still alone finds, NaN where it finds none."""
     camera = camera_from_intrinsics((WIDTH_PX, HEIGHT_PX), still.K)
     footage = footage_of_frames([Frame(0, 0.0, still.image)], 24.0)
-    device = torch.device("cpu")
-    run = Run(
-        footage, camera, load_hand_model(), device, network, TrackSettings(), SolveSettings(), None, _silent
-    )
+    run = silent_run(footage, camera, load_hand_model(), network)
     solution = solve(run, read(run, recover(run, track(run, detect(run))))).solution
     assert solution is not None
     joints = np.asarray(solution.joints_cam_m, np.float64)
@@ -174,10 +169,6 @@ def way_row(stills: Sequence[Still], found: Sequence[Floats]) -> dict[str, float
 def mediapipe_px(still: Still, hands: Any) -> Floats:
     """(S, 21, 2) what MediaPipe Hands finds in the still."""
     return hands_px_of(hands.process(still.image), WIDTH_PX, HEIGHT_PX)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    pass
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -243,6 +234,6 @@ def _drawn(still: Still, points_px: Floats) -> NDArray[np.uint8]:
         if np.isfinite(points_px[side]).all():
             points = points_px[side].round().astype(int)
             for joint in range(1, 21):
-                cv2.line(picture, points[joint].tolist(), points[_PARENTS[joint]].tolist(), colour, 2)
+                cv2.line(picture, points[joint].tolist(), points[PARENTS_21[joint]].tolist(), colour, 2)
         cv2.circle(picture, still.joints_px[side, 0].round().astype(int).tolist(), 6, colour, 2)
     return cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]

@@ -32,7 +32,7 @@ from training.synthetic.spheres import first_contact, gap, sphere_centres
 from training.synthetic.things import no_things
 from training.synthetic.touching.body import OWN_EYES
 from training.synthetic.touching.motion import touching_motion
-from training.synthetic.two_hands import draw_angles_rad
+from training.synthetic.two_hands import draw_angles_rad, draw_betas
 from training.synthetic.view import pinhole
 
 _KEY_EVERY_S = 0.8
@@ -104,7 +104,7 @@ def generate_sequence(
         time_s = torch.arange(frames) / fps
         open_s = (torch.arange(subframes) - (subframes - 1) / 2) / subframes * _SHUTTER / fps
         all_times_s = (time_s[:, None] + open_s).flatten()
-        betas = random.normal("betas", 1, 10).clamp(-2, 2) + random.normal("betas of a side", 2, 10, std=0.1)
+        betas = draw_betas(random)
         fov_deg = random.uniform("fov", low=42, high=68)
         focal_px = size_px[0] / 2 / torch.tan(torch.deg2rad(fov_deg) / 2)
         K = pinhole(focal_px, torch.tensor([[size_px[0] / 2, size_px[1] / 2]]))[0]
@@ -122,8 +122,7 @@ def _touching(
 ) -> tuple[PosedHands, Tensor, Tensor]:
     """Hands that touch all along, before the camera: posed at times (T,), their forearms' bend and their gap."""
     pair = touching_motion(random, kit.model, kit.spheres, betas, time_s - time_s[0])
-    fingers = kit.model.rotations_from_angles(pair.angles_rad)
-    rotations = torch.cat([pair.turns[:, :, None], fingers], 2)
+    rotations = pair.rotations(kit.model)
     near = bool(pair.view[0] == OWN_EYES)
     depth_m = random.uniform("depth", low=0.28 if near else 0.45, high=0.45 if near else 0.85)
     at_m = torch.cat([random.normal("centre", 2, std=0.03)[0], depth_m]).to(betas)

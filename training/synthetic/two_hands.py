@@ -44,6 +44,11 @@ class TwoHands:
         return self.shaped.with_pose(self.rotations, self.wrist_m + shift_m[:, None])
 
 
+def draw_betas(random: Randomness, most: float = 2.0) -> Tensor:
+    """(B, S, 10) shapes on the CPU, none of a person's beyond `most`; left and right are almost alike."""
+    return random.normal("betas", 1, 10).clamp(-most, most) + random.normal("betas of a side", 2, 10, std=0.1)
+
+
 def draw_two_hands(
     random: Randomness,
     model: HandModel,
@@ -54,7 +59,7 @@ def draw_two_hands(
 ) -> TwoHands:
     """Pairs that touch, in the share of pictures with both hands (present (B, S), on the CPU) that the settings ask
     for, and others: apart, near, about a thing."""
-    betas = random.normal("betas", 1, 10).clamp(-2.5, 2.5) + random.normal("betas of a side", 2, 10, std=0.1)
+    betas = draw_betas(random, 2.5)
     shaped = model.with_shape(betas.to(device))
     touches = random.chance("touches", settings.touching) & present.all(1)
     angles = draw_angles_rad(random, model, settings).to(device)
@@ -90,9 +95,8 @@ def _with_touching(hands: TwoHands, random: Randomness, rows: Tensor, spheres: S
     of_rows = Randomness(random.seed, random.index[rows])
     at = rows.to(device)
     pairs = touching_pairs(of_rows, model, spheres, hands.shaped.betas[at])
-    fingers = model.rotations_from_angles(pairs.angles_rad)
     changed = {
-        "rotations": torch.cat([pairs.turns[:, :, None], fingers], 2),
+        "rotations": pairs.rotations(model),
         "wrist_m": pairs.wrist_m,
         "bend": pairs.bend,
         "view": pairs.view.to(device),

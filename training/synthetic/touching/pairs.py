@@ -50,6 +50,10 @@ class TouchingPairs:
     bend: Tensor
     gap_m: Tensor
 
+    def rotations(self, model: HandModel) -> Tensor:
+        """(B, S, 16, 3, 3) as the hand model's with_pose takes them."""
+        return torch.cat([self.turns[:, :, None], model.rotations_from_angles(self.angles_rad)], 2)
+
 
 def touching_pairs(
     random: Randomness, model: HandModel, spheres: Spheres, betas: Tensor, way: Tensor | None = None
