@@ -26,7 +26,7 @@ from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.expected_hands import expected_hands
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.engine import Engine, HandEstimates
-from inference_core.two_hand.predictor import load_predictor, predict_frames
+from inference_core.two_hand.predictor import cut_pictures, load_predictor, predict
 from inference_core.two_hand.records import Conditioning
 
 
@@ -58,7 +58,9 @@ def main() -> None:
         for weights in options.weights:
             predictor = load_predictor(weights, hand)
             alone = replace(predictor, engine=PictureAlone(predictor.engine))
-            found = predict_frames(frames, expected_hands(tracks), shot_crops(tracks), camera, alone)
+            squares_px = shot_crops(tracks)
+            pictures = cut_pictures(frames, squares_px, camera)
+            found = predict(pictures, expected_hands(tracks), squares_px, camera, alone)
             joints_m = torch.from_numpy(found.joints_rel_m + found.wrist_cam_m[:, :, None]).double()
             px = project_pinhole(joints_m, torch.from_numpy(camera.K)).numpy()
             true_px = tracks.landmarks_px[..., :2]

@@ -30,8 +30,6 @@ from inference_core.two_hand.records import Conditioning
 # For an unknown lens: 60 degrees over a crop of the whole picture.
 _USUAL_FOCAL_UV = 1.7
 _HALF = CROP_PX / 2
-# Frames whose hands are fitted together.
-_FITTED_AT_ONCE = 64
 
 
 def shape_of(conditioning: Conditioning, hand: HandModel) -> ShotShape:
@@ -90,11 +88,8 @@ def fit_expected_hands(
     views = frame_views(squares_px, camera)
     if not views:
         return expected
-    frames, known, world_m = np.array(list(views)), _in_crops(expected, views), expected.world_m.copy()
-    for start in range(0, len(frames), _FITTED_AT_ONCE):
-        rows = slice(start, start + _FITTED_AT_ONCE)
-        some = fitted(known.map(lambda value, rows=rows: value[rows]), shape)
-        world_m[frames[rows]] = some.world_rel_m.double().numpy()
+    frames, world_m = np.array(list(views)), expected.world_m.copy()
+    world_m[frames] = fitted(_in_crops(expected, views), shape).world_rel_m.double().numpy()
     return replace(expected, world_m=world_m)
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from inference_core.two_hand.records import Conditioning
 from inference_core.two_hand.weights import WeightsCard, stored_network
 
 Floats = NDArray[np.float32]
+Picture = NDArray[np.uint8]
 
 # Crops given to the engine at once.
 _BATCHES = {"cpu": 4, "cuda": 32, "mps": 8}
@@ -50,13 +51,6 @@ class Predictor:
     card: WeightsCard
     batch: int
     betas_apply: bool
-
-
-@dataclass(frozen=True)
-class _Crop:
-    at: int
-    camera: CropCamera
-    image: NDArray[np.uint8]
 
 
 def load_predictor(
@@ -93,8 +87,24 @@ def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
     return replace(hand, tip_vertices=tips)
 
 
-def predict_frames(
-    frames: Iterable[Frame],
+def cut_pictures(
+    frames: Iterable[Frame], squares_px: NDArray[np.float64], camera: Camera
+) -> list[Picture | None]:
+    """What the network is shown of each frame (256, 256, 3); None without a square or an image.
+
+    frames: as many as squares_px (T, 3) has, in order: centre x, y and side of each frame's crop.
+    """
+    views = frame_views(squares_px, camera)
+    return [
+        None
+        if frame.image is None or at not in views
+        else cut_crop(frame.image, views[at], float(squares_px[at, 2]))
+        for at, frame in enumerate(frames)
+    ]
+
+
+def predict(
+    pictures: Sequence[Picture | None],
     expected: ExpectedHands,
     squares_px: NDArray[np.float64],
     camera: Camera,
@@ -102,21 +112,14 @@ def predict_frames(
 ) -> TwoHandPredictions:
     """What the network says of each frame on its own, in the frame's camera.
 
-    frames: as many as `expected` and squares_px (T, 3) have, in order. squares_px: centre x, y and side of each frame's
-    crop; frames without one, or without a picture, get NaN and confidence 0.
+    pictures: of `cut_pictures`, as many as `expected` and squares_px (T, 3) have; frames without one get NaN and
+    confidence 0.
     """
     predictions = TwoHandPredictions.nothing(len(squares_px))
     views = frame_views(squares_px, camera)
-    waiting: list[_Crop] = []
-    for at, frame in enumerate(frames):
-        if frame.image is not None and at in views:
-            picture = cut_crop(frame.image, views[at], float(squares_px[at, 2]))
-            waiting.append(_Crop(at, views[at], picture))
-        if len(waiting) == predictor.batch:
-            _predict_batch(waiting, expected, predictor, predictions)
-            waiting = []
-    if waiting:
-        _predict_batch(waiting, expected, predictor, predictions)
+    shown = [_Crop(at, views[at], picture) for at, picture in enumerate(pictures) if picture is not None]
+    for start in range(0, len(shown), predictor.batch):
+        _predict_batch(shown[start : start + predictor.batch], expected, predictor, predictions)
     return predictions
 
 
@@ -141,6 +144,13 @@ def with_presence_of_shot(
     presence = np.where((predictions.presence > 0) & ~gone, raised, 0.0).astype(np.float32)
     confidence = np.where(gone, np.float32(0), predictions.confidence)
     return replace(predictions, presence=presence, confidence=confidence)
+
+
+@dataclass(frozen=True)
+class _Crop:
+    at: int
+    camera: CropCamera
+    image: Picture
 
 
 def _predict_batch(
