@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which hand is at the end of which arm.
+"""Which arm each hand is on.
 
-Where a body is in view, its wrists tell. Where none is, but two hands are, the picture is mostly the person's own view
-or one from above: each forearm runs on behind its wrist and out of the picture, and seen from the elbows the left one
-is on the left.
+If a body is in view, its wrists decide. If no body is, but two hands are, the view is usually the person's
+own or one from above: each forearm continues behind its wrist and out of the picture, and seen from the
+elbows the left forearm is on the left.
 """
 
 from dataclasses import replace
@@ -17,22 +17,24 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.bodies import with_true_bodies
 from inference_core.tracking.detections import ShotDetections
 
-# What a body's wrists say of a hand holds for this many frames around.
+# A body's wrists vote for hands within this many frames.
 _HOLDS_FRAMES = 12
-# A hand's wrist agrees with the body's to this many hand sizes; farther away than the second it is someone else's.
+# A hand agrees with a body's wrist within the first distance; beyond the second it belongs
+# to someone else (hand sizes).
 _WRIST_SPREAD, _WRIST_REACH = 0.4, 2.0
-# A body that is found in less than this share of the frames looked at is not there.
+# A body found in less than this share of the searched frames is taken for a false detection.
 _BODY_SHARE = 0.2
-# The most that arms say of one sighting, in nats: of a body's; of forearms, by their order, by where they mostly are.
+# The largest vote on one sighting, in nats: by a body; by forearms in total, by
+# their order, by their usual place.
 _MOST_BY_BODY, _MOST_BY_FOREARMS, _MOST_BY_ORDER, _MOST_ALONE = 6.0, 4.0, 2.0, 3.0
-# All in hand sizes: how far a forearm is followed behind the wrist, how far apart two such ends are surely two and tell
-# most, and how much they move about.
+# In hand sizes: how far behind the wrist a forearm is extended, how far apart two ends must be to count as
+# two and to count fully, and how much the ends scatter.
 _ALONG, _SEEN_APART, _SURELY_APART, _FOREARM_SPREAD = 0.8, 0.25, 0.5, 0.3
-# This many pairs, the nearest in time, say where a shot's forearms mostly are, for this many frames around.
+# A shot's usual forearm positions come from this many pairs nearest in time, within this many frames.
 _PAIRS, _FOREARMS_HOLD_FRAMES = 24, 90
-# Log odds between two hands, over the whole shot, that forearms do not overrule.
+# Log odds between the two hands, over the whole shot, that forearms do not overrule.
 _PLAIN = 3.5
-# Forearms that together point nowhere, or out of the picture's top, tell nothing.
+# Forearms that disagree in direction, or leave through the top of the picture, do not vote.
 _LEAST_TOGETHER, _HIGHEST = 0.4, -0.3
 _WRIST_POINT, _MIDDLE_MCP = 0, 9
 _NEAREST_M = 0.05
@@ -41,8 +43,9 @@ Floats = NDArray[np.float64]
 
 
 def with_arms(detections: ShotDetections) -> ShotDetections:
-    """The detections with `right` as it is after the arms have spoken, and without the arms of bodies that are none; as
-    they are where nobody looked for a body.
+    """The detections with the arms' votes added to `right`, and the arms of false bodies removed.
+
+    Returns the detections unchanged if no frame was searched for a body.
     """
     if not len(detections.at) or not _looked(detections).any():
         return detections
@@ -58,7 +61,7 @@ def with_arms(detections: ShotDetections) -> ShotDetections:
 
 
 def body_in_view(detections: ShotDetections) -> bool:
-    """Whether the shot shows a person, and not only their hands."""
+    """Whether the shot shows a person, not only hands."""
     found = np.isfinite(detections.arms_px).all((-1, -2, -3))
     return bool(found.sum() > _BODY_SHARE * _looked(detections).sum())
 
@@ -72,8 +75,8 @@ def arms_in_camera(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Shoulder and elbow of both arms in camera metres (T, S, 2, 3), and their scores (T, S, 2), 0..1.
 
-    Each lies on its line of sight, as much deeper than the hand's wrist wrist_cam_m (T, S, 3) as the body's landmarks
-    have it. K (3, 3) or (T, 3, 3). NaN and score 0 where there is no wrist or no body near in time.
+    Each lies on its line of sight. Its depth relative to the hand's wrist, wrist_cam_m (T, S, 3), is that of the
+    body's landmarks. K (3, 3) or (T, 3, 3). NaN with score 0 if there is no wrist, or no body nearby in time.
     """
     arms_px, arms_m = _between(detections, detections.arms_px), _between(detections, detections.arms_m)
     deeper_m = arms_m[..., :WRIST, 2] - arms_m[..., WRIST:, 2]
@@ -89,7 +92,7 @@ def arms_in_camera(
 
 
 def _by_body(detections: ShotDetections) -> Floats:
-    """(N,) nats for a right hand: which of the body's wrists each hand's is at."""
+    """(N,) nats for a right hand, from the body's wrist that each hand is at."""
     at = detections.at
     wrists = _between(detections, detections.arms_px)[at, :, WRIST]
     own_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64)
@@ -101,7 +104,7 @@ def _by_body(detections: ShotDetections) -> Floats:
 
 
 def _between(detections: ShotDetections, arms: NDArray[np.float32]) -> Floats:
-    """The body's arms in every frame (T, S, 3, 3), drawn between the frames looked at; NaN far from those."""
+    """The body's arms in every frame (T, S, 3, 3), interpolated between the searched frames; NaN far from them."""
     frames = np.arange(len(detections.time_s))
     drawn = np.full((len(frames), *arms.shape[1:]), np.nan)
     found = np.flatnonzero(np.isfinite(arms).all((-1, -2, -3)))
@@ -115,7 +118,7 @@ def _between(detections: ShotDetections, arms: NDArray[np.float32]) -> Floats:
 
 
 def _by_forearms(detections: ShotDetections) -> Floats:
-    """(N,) nats for a right hand: which of the shot's two forearms each hand's is."""
+    """(N,) nats for a right hand, from which of the shot's two forearms each hand is on."""
     ends_px, behind = _forearm_ends(detections)
     odds, pairs = np.zeros(len(ends_px)), list[tuple[NDArray[np.int64], float]]()
     for rows in np.split(np.arange(len(ends_px)), np.flatnonzero(np.diff(detections.at)) + 1):
@@ -135,7 +138,7 @@ def _by_forearms(detections: ShotDetections) -> Floats:
 
 
 def _near(pairs: NDArray[np.int64], at: int, frames: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those of the pairs (m, 2), which are in order of frame, that tell of frame `at`."""
+    """Up to _PAIRS of the pairs (m, 2), ordered by frame, that are nearest to frame `at` in time."""
     first = int(np.searchsorted(frames[pairs[:, 0]], at))
     some = pairs[max(0, first - _PAIRS) : first + _PAIRS]
     away = np.abs(frames[some[:, 0]] - at)
@@ -143,10 +146,10 @@ def _near(pairs: NDArray[np.int64], at: int, frames: NDArray[np.int64]) -> NDArr
 
 
 def _by_place(rows: NDArray[np.int64], pairs: NDArray[np.int64], ends_px: Floats, behind: Floats) -> Floats:
-    """(n,) square pixels by which forearms (n,) are nearer to the right ones of some pairs (m, 2) than the left ones,
-    across the direction in which arms run there.
+    """(n,) square pixels by which forearms (n,) are nearer to the right forearms of
+    pairs (m, 2) than to the left ones.
 
-    Along the arm readings of touching hands are off by half a hand, and say nothing.
+    Measured across the arms only: along them, readings of touching hands are off by half a hand.
     """
     if not len(pairs):
         return np.zeros(len(rows))
@@ -158,14 +161,16 @@ def _by_place(rows: NDArray[np.int64], pairs: NDArray[np.int64], ends_px: Floats
 
 
 def _contradicted(right: NDArray[np.float32], pairs: list[tuple[NDArray[np.int64], float]]) -> bool:
-    """Whether the hands look so plainly like each other's side that someone else must be in front of the camera."""
+    """Whether handedness so clearly contradicts the forearms that the hands must be
+    those of a person facing the camera.
+    """
     p = np.clip(right[np.array([pair for pair, _ in pairs])].astype(np.float64), 1e-4, 1 - 1e-4)
     odds = np.log(p / (1 - p))
     return bool((odds[:, 1] - odds[:, 0]).mean() < -_PLAIN)
 
 
 def _forearm_ends(detections: ShotDetections) -> tuple[Floats, Floats]:
-    """Where each hand's forearm would be a little behind the wrist (N, 2), and its direction from there (N, 2)."""
+    """Each hand's forearm a little behind the wrist (N, 2), and the unit direction from hand to forearm (N, 2)."""
     wrists_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64)
     behind = wrists_px - detections.points_px[:, _MIDDLE_MCP, :2]
     behind /= np.maximum(np.linalg.norm(behind, axis=-1, keepdims=True), 1e-6)
@@ -175,15 +180,15 @@ def _forearm_ends(detections: ShotDetections) -> tuple[Floats, Floats]:
 def _ordered(
     rows: NDArray[np.int64], ends_px: Floats, behind: Floats, detections: ShotDetections
 ) -> tuple[NDArray[np.int64], float] | None:
-    """The two surest hands of a frame, the one with the left forearm first, and by how many hand sizes it is; None
-    where their arms do not tell.
+    """The two most certain hands of a frame, left forearm first, and their distance in hand
+    sizes; None if the arms do not tell.
     """
     pair = rows[np.argsort(-detections.presence[rows], kind="stable")[:2]]
     along = behind[pair].mean(0)
     length = float(np.linalg.norm(along))
     if length < _LEAST_TOGETHER or along[1] < _HIGHEST * length:
         return None
-    # Seen from the elbows the hands lie ahead, against `along`; this points to the right there.
+    # `along` points from hands to elbows; this points to the right as seen from the elbows.
     aside = np.array([along[1], -along[0]]) / length
     apart = float((ends_px[pair[1]] - ends_px[pair[0]]) @ aside) / _sizes(detections)[pair].mean()
     return (pair, apart) if apart > 0 else (pair[::-1], -apart)

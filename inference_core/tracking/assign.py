@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The subject's left and right hand through the whole shot: one decision over all frames.
+"""The subject's left and right hand throughout the shot, in one decision over all frames.
 
-Every segment becomes the left hand, the right hand, or nobody's. A dynamic program over the segments, in
-order of their beginning, finds the cheapest choice: there is never more than one left and one right at a
-time; each segment's vote for a side counts, and so do motion and size from one segment of a side to the
-next, the fit of a pair (of one size, within reach of each other), and the worth of large, long, surely seen
-segments over others.
+Every segment becomes the left hand, the right hand, or nobody's. A dynamic program over the segments, in order of
+their first frame, finds the cheapest assignment. There is at most one left and one right hand at a time. The costs: a
+segment's vote for a side; motion and size from one segment of a side to the next; how well two hands form a pair (of
+similar size, within reach of each other); and how large, long and certain a segment is.
 """
 
 from dataclasses import dataclass
@@ -22,20 +21,21 @@ from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.segments import Segment, cut_segments
 
-# All costs in nats. What a frame of the largest hand is worth, surely seen: as much as its vote can cost.
+# All costs are in nats. A confident frame of the largest hand is worth as much as its vote can cost.
 _FRAME_WORTH = 0.6
-# The first segment of a side, which makes a stray one of a few frames not worth having; less in a short shot.
+# The cost of a side's first segment, so that a stray one of a few frames does not pay; lower in a short shot.
 _FIRST_COST, _FIRST_COST_A_FRAME = 4.0, 0.05
-# Motion from one segment to the next, in hand sizes: spread at once, and its growth a second.
+# Motion from one segment to the next, in hand sizes: initial sigma, and its growth per second.
 _MOVE_SPREAD, _MOVE_GROWTH_A_S, _MOVE_COST_MAX = 0.4, 6.0, 4.0
 _SIZE_SPREAD, _SIZE_COST_MAX = 0.3, 2.0
-# The same hand going on as the other side; less where hands parted and may have been mixed up.
+# The cost of one hand changing sides; lower after a touch, which may have swapped the hands.
 _CHANGE_COST, _CHANGE_COST_AFTER_TOUCH, _CHANGE_MEMORY_S = 9.0, 4.0, 0.5
-# A frame of a pair: beyond a factor of two in size (e**0.7), and for each hand size between the two.
+# The cost per frame of a pair: for sizes beyond a factor of two (e**0.7), and per hand size of distance.
 _PAIR_SIZE_COST, _PAIR_SIZE_FREE, _PAIR_REACH_COST, _PAIR_REACH_MAX = 0.2, 0.7, 0.01, 12.0
-# Segments of one side may share this many frames, where one hand is lost and found again.
+# Segments of one side may overlap by this many frames: a hand may be found again
+# before its old tracklet ends.
 _SHARED_FRAMES = 2
-# States of the dynamic program that are carried on.
+# How many partial choices the dynamic program keeps.
 _BEAM = 64
 
 Hands = Literal["both", "left", "right"]
@@ -44,10 +44,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TrackSettings:
-    """Whose hands, and how gaps count.
+    """Whose hands to track, and how gaps are treated.
 
-    hands: both, or one side only. subject: 0 for the person with the largest and most persistent hands, 1 for
-    the next one, and so on. max_gap_s: a gap no longer than this with the hand seen at both ends is FILLED.
+    hands: both, or one side only. subject: 0 for the person with the largest and most persistent hands, 1 for the
+    next one, and so on. max_gap_s: a gap up to this long, with the hand seen at both ends, is FILLED.
     """
 
     hands: Hands = "both"
@@ -57,7 +57,7 @@ class TrackSettings:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A partial decision: its cost, the last segment of each side (-1: none yet), all chosen so far."""
+    """A partial assignment: its cost, the last segment of each side (-1: none yet), and the sides chosen so far."""
 
     cost: float
     last: tuple[int, int]
@@ -65,15 +65,15 @@ class _Choice:
 
 
 def build_tracks(detections: ShotDetections, settings: TrackSettings | None = None) -> HandTracks:
-    """The subject's hands on two side-labelled tracks. Frames without the hand are ABSENT and hold NaN.
+    """The subject's hands on a left and a right track. Frames without the hand are ABSENT and hold NaN.
 
-    FILLED frames hold landmarks drawn straight across the gap with score 0: good for a crop, not as a reading.
-    Raises RequestError for settings that make no sense.
+    FILLED frames hold landmarks interpolated linearly across the gap, with score 0: good enough for a crop, not a
+    reading. Raises RequestError for invalid settings.
     """
     settings = settings or TrackSettings()
     if settings.hands not in ("both", *SIDES) or settings.subject < 0 or settings.max_gap_s < 0:
         raise RequestError(
-            f"Cannot track with {settings}: hands are both, left or right; the numbers are not negative."
+            f"Cannot track with {settings}: choose both, left or right for hands, and numbers of 0 or more."
         )
     segments = cut_segments(detections)
     rows = _rows_of_sides(_subject_sides(segments, detections.time_s, settings), segments, detections)
@@ -83,7 +83,7 @@ def build_tracks(detections: ShotDetections, settings: TrackSettings | None = No
 def assign_sides(
     segments: list[Segment], time_s: Floats, sides: tuple[int, ...] = (LEFT, RIGHT)
 ) -> dict[int, int]:
-    """Side of every segment that is the subject's, by its place in the list (ordered by first frame)."""
+    """The side of every segment that belongs to the subject, by its index in the list (ordered by first frame)."""
     costs = _Costs(segments, time_s)
     beam = [_Choice(0.0, (-1, -1), None)]
     for index in range(len(segments)):
@@ -98,24 +98,24 @@ def assign_sides(
 
 
 class _Costs:
-    """What choices cost, over one list of segments."""
+    """The costs of assignments over one list of segments."""
 
     def __init__(self, segments: list[Segment], time_s: Floats) -> None:
         self.segments = segments
         self._time_s = time_s
-        # A large hand seen for long, whatever a few frames close to the camera say.
+        # A large hand seen for long, regardless of a few frames close to the camera.
         sizes = [np.repeat(np.median(one.size_px), len(one.rows)) for one in segments]
         self._large_px = float(np.percentile(np.concatenate(sizes), 90)) if sizes else 1.0
 
     def own(self, index: int, side: int) -> float:
-        """A segment as a hand of `side`: what it is worth, and its vote where that is for the other side."""
+        """A segment as a hand of `side`: its worth, minus its vote if that is for the other side."""
         one = self.segments[index]
         share = min(1.0, float(np.median(one.size_px)) / self._large_px)
         vote = one.vote if side == RIGHT else -one.vote
         return max(0.0, -vote) - _FRAME_WORTH * len(one.rows) * one.presence * share**2
 
     def follows(self, before: int, index: int) -> float:
-        """Going from one segment to the next as one hand."""
+        """One hand continuing from one segment to the next."""
         if before < 0:
             return min(_FIRST_COST, _FIRST_COST_A_FRAME * len(self._time_s))
         one, other = self.segments[before], self.segments[index]
@@ -127,9 +127,9 @@ class _Costs:
         return min(_MOVE_COST_MAX, 0.5 * (moved / spread) ** 2) + min(_SIZE_COST_MAX, 0.5 * float(grown) ** 2)
 
     def changes(self, other: int, own: int, index: int) -> float:
-        """Taking a segment for another hand than the one that it seems to go on from.
+        """Assigning a segment to a different hand than the one it seems to continue.
 
-        other, own: the last segments of the other side and of the side that the segment is taken for.
+        other, own: the last segments of the opposite side and of the side that the segment is assigned to.
         """
         if self.segments[index].other_arm:
             return 0.0
@@ -137,7 +137,7 @@ class _Costs:
         return worst * max(0.0, self._goes_on(other, index) - self._goes_on(own, index))
 
     def pairs(self, other: int, index: int) -> float:
-        """Two segments that are seen together as the two hands of one person."""
+        """Two segments that are visible together, as the two hands of one person."""
         if other < 0:
             return 0.0
         one, two = self.segments[other], self.segments[index]
@@ -151,7 +151,7 @@ class _Costs:
         return float((unlike + _PAIR_REACH_COST * np.minimum(reach, _PAIR_REACH_MAX)).sum())
 
     def _goes_on(self, before: int, index: int) -> float:
-        """How much a segment looks like another's continuation, 0..1."""
+        """How much a segment looks like the continuation of another, 0..1."""
         if before < 0 or self.segments[before].end >= self.segments[index].start:
             return 0.0
         faded_s = self._gap_s(before, index) / _CHANGE_MEMORY_S
@@ -166,7 +166,7 @@ class _Costs:
 
 
 def _continuations(choice: _Choice, index: int, costs: _Costs, sides: tuple[int, ...]) -> list[_Choice]:
-    """The choice with one more segment: nobody's, or either side's where that side is free."""
+    """The assignment extended by one segment: nobody's, or either side's if that side is free."""
     out = [choice]
     for side in sides:
         before, other = choice.last[side], choice.last[1 - side]
@@ -188,7 +188,7 @@ def _unwind(choice: _Choice) -> dict[int, int]:
 
 
 def _subject_sides(segments: list[Segment], time_s: Floats, settings: TrackSettings) -> dict[int, int]:
-    """Side of every segment of the subject's asked hands."""
+    """The side of every segment of the subject's requested hands."""
     left_over = list(range(len(segments)))
     for _ in range(settings.subject):
         taken = assign_sides([segments[index] for index in left_over], time_s)
@@ -197,8 +197,8 @@ def _subject_sides(segments: list[Segment], time_s: Floats, settings: TrackSetti
     sides = assign_sides(some, time_s)
     if settings.hands != "both":
         asked = SIDES.index(settings.hands)
-        # With no hand of the side that was asked for, the shot's hand is that side's: people know their own
-        # hands.
+        # If no hand of the requested side is found, the shot's hand is that
+        # side's: people know their own hands.
         if asked not in sides.values():
             sides = assign_sides(some, time_s, (asked,))
         sides = {place: side for place, side in sides.items() if side == asked}
@@ -208,7 +208,7 @@ def _subject_sides(segments: list[Segment], time_s: Floats, settings: TrackSetti
 def _rows_of_sides(
     sides: dict[int, int], segments: list[Segment], detections: ShotDetections
 ) -> NDArray[np.int64]:
-    """Row of the detections (T, S) that shows each hand in each frame, -1 where none does."""
+    """The detections' row (T, S) that shows each hand in each frame; -1 if none does."""
     rows = np.full((len(detections.time_s), len(SIDES)), -1)
     for index, side in sorted(sides.items()):
         for row, at in zip(segments[index].rows, segments[index].at, strict=True):

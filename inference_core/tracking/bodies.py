@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which of the bodies that the pose network finds are there.
+"""Rejects false bodies found by the pose network.
 
-Where no person is in view it finds small ones in hands, taps and sinks, as present as true ones. A true one shows both
-shoulders, and is large beside its hands even where those are held towards the camera.
+If no person is in view, it finds small bodies in hands, taps and sinks, with as high a score as real ones. A real
+body shows both shoulders and is large compared with its hands, even when those are close to the camera.
 """
 
 from dataclasses import replace
@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 from inference_core.landmarks.body_reader import ELBOW, SHOULDER
 from inference_core.tracking.detections import ShotDetections
 
-# Both shoulders are this likely to be visible; from one to the other, or from one to its elbow, it is at least so many
-# hand sizes (shares of the crop's side, about 0.65 of a hand's length): 1.2 to 3.4 of true bodies, up to 0.7 of others.
+# Both shoulders have at least this visibility. The distance between them, or from one to its elbow, is at
+# least this many hand sizes (as shares of the crop's side, about 0.65 of a hand's length): 1.2 to 3.4 for
+# real bodies, up to 0.7 for false ones.
 _SHOULDER_SCORE, _LEAST_LENGTH = 0.5, 0.9
-# Sightings within so many frames tell how large the hands are; where there are none, all of the shot's do.
+# Hand sizes come from sightings within this many frames, or from the whole shot if there are none.
 _NEAR_FRAMES = 12
 
 Floats = NDArray[np.float64]
 
 
 def with_true_bodies(detections: ShotDetections, hand_px: Floats) -> ShotDetections:
-    """The detections without the arms of bodies that are none, as where no person was found. hand_px (N,): sizes."""
+    """The detections with the arms of false bodies marked as if no person had been found. hand_px (N,): hand sizes."""
     arms_px, arms_m = detections.arms_px.copy(), detections.arms_m.copy()
     for at in np.flatnonzero(np.isfinite(arms_px).all((-1, -2, -3))):
         near = np.abs(detections.at - at) <= _NEAR_FRAMES
@@ -34,8 +35,9 @@ def with_true_bodies(detections: ShotDetections, hand_px: Floats) -> ShotDetecti
 
 
 def is_body(arms: NDArray[np.floating], hand_px: float, size_px: tuple[int, int]) -> bool:
-    """Whether arms (S, 3, 3), x, y in pixels and a score, can be those of a person with hands of hand_px, in a
-    picture of width and height size_px.
+    """Whether arms (S, 3, 3: x, y in pixels, score) can belong to a person with hands of size hand_px.
+
+    size_px: width and height of the picture.
     """
     shoulders, elbows = arms[:, SHOULDER].astype(np.float64), arms[:, ELBOW].astype(np.float64)
     inside = ((shoulders[:, :2] >= 0) & (shoulders[:, :2] < np.array(size_px))).all()

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every hand in every frame of a shot: palms found on key frames, each followed forwards and backwards.
 
-A shot is known whole, so nothing here is causal. Frames stream through a window. Palms are sought on every
-n-th frame; each one starts a tracklet, and all tracklets of the window advance together, one batch a step, until
-they meet the next key frame's tracklet (then the two become one) or lose the hand. Tracklets that nothing led up to
-are followed backwards, and frames with fewer hands than their neighbours are searched again. Sides are not
-decided here: see `tracks`.
+The whole shot is available, so nothing here is causal. Frames stream through a window. Palms are detected on every
+n-th frame; each starts a tracklet, and all tracklets of the window advance together, one batch per step, until
+they meet the next key frame's tracklet (the two become one) or lose the hand. Tracklets that did not continue an
+earlier one are followed backwards, and frames with fewer hands than their neighbours are searched again. Sides are
+not decided here: see `assign`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -43,10 +43,10 @@ def detect_shot(
     pose: PoseNetworks | None = None,
     head: HeadWithLandmarks | None = None,
 ) -> ShotDetections:
-    """All sightings of hands in the shot. Holds no more than a window of images, however long the shot.
+    """All sightings of hands in the shot. Holds at most one window of images, however long the shot.
 
-    pose: with it, the arms of the plainest person are looked for on some frames. head: with it, hands of which no palm
-    shows are searched for.
+    pose: if given, the arms of the most prominent person are located on some frames. head: if given, hands
+    that show no palm are searched for.
     """
     detector = ShotDetector(networks, settings, pose, head)
     for _ in detector.run(frames):
@@ -55,7 +55,7 @@ def detect_shot(
 
 
 class ShotDetector:
-    """The search through a shot, which can be stopped between windows and gone on with from its `state`."""
+    """The search through a shot. It can be stopped between windows and resumed from its `state`."""
 
     def __init__(
         self,
@@ -76,16 +76,20 @@ class ShotDetector:
 
     @property
     def done(self) -> int:
-        """How many frames of the shot were searched."""
+        """The number of frames searched so far."""
         return len(self._times)
 
     @property
     def next_frame(self) -> int:
-        """The first frame that `run` wants: some that are done come again, to follow hands back into."""
+        """The first frame that `run` needs. Some searched frames are needed again, to
+        follow hands backwards into them.
+        """
         return max(0, self.done - self._settings.history_frames)
 
     def run(self, frames: Iterable[ShotFrame]) -> Iterator[int]:
-        """Search the frames from `next_frame` on to the shot's end, yielding after each window how many are done."""
+        """Search the frames from `next_frame` to the shot's end; yields the number of
+        searched frames after each window.
+        """
         coming = iter(frames)
         history = [frame.image for frame in islice(coming, self.done - self.next_frame)]
         if history:
@@ -98,7 +102,7 @@ class ShotDetector:
             if self._pose is not None:
                 first = self.done - len(some)
                 self._arms.append(_arms([frame.image for frame in some], first, self._settings, self._pose))
-            # Only the window's short history may stay while the next frames come in.
+            # Only the window's short history may stay in memory while the next frames come in.
             some.clear()
             yield self.done
 
@@ -128,7 +132,7 @@ class ShotDetector:
 def _arms(
     images: list[NDArray[np.uint8] | None], first: int, settings: DetectionSettings, pose: PoseNetworks
 ) -> _ArmsArrays:
-    """`arms_px` and `arms_m` of the images, which begin with the shot's frame `first`."""
+    """`arms_px` and `arms_m` of the images; the first one is the shot's frame `first`."""
     arms_px, arms_m = (np.full((len(images), 2, 3, 3), np.nan, np.float32) for _ in range(2))
     rows = [row for row in range(len(images)) if (first + row) % settings.arms_every == 0]
     looked = {row: image for row in rows if (image := images[row]) is not None}
@@ -144,7 +148,7 @@ def _size_px(image: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def _windows(frames: Iterable[ShotFrame], settings: DetectionSettings) -> Iterator[list[ShotFrame]]:
-    """The frames, some at a time: few enough to stay under the settings' memory, but always a few."""
+    """The frames in groups that fit the settings' memory, but never fewer than a few."""
     some: list[ShotFrame] = []
     limit = settings.window_frames
     for frame in frames:

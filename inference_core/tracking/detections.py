@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was seen of hands in a shot, before anybody says whose hands they are."""
+"""What was seen of hands in a shot, before any hand is assigned to a person or side."""
 
 from dataclasses import dataclass, field
 
@@ -13,16 +13,16 @@ Floats = NDArray[np.float32]
 class ShotDetections:
     """N sightings of hands in a shot of T frames, ordered by frame.
 
-    at (N,): frame of each, counted from 0. tracklet (N,): which tracklet it belongs to.
-    points_px (N, 21, 3): x, y in pixels of the whole frame (centres at +0.5), z on their scale.
+    at (N,): the frame of each, counted from 0. tracklet (N,): the tracklet it belongs to.
+    points_px (N, 21, 3): x, y in pixels of the whole frame (centres at +0.5), z on the same scale.
     world_m (N, 21, 3): metres about the hand's centre, camera axes (x right, y down, z forward).
     presence (N,): 0..1. right (N,): 0..1, near 1 for a right hand in plain, unmirrored footage.
-    crops (N, 4): where each was read, see `crops`.
-    time_s (T,). size_px: width, height; (0, 0) where no frame had an image.
-    arms_px (T, S, 3, 3): shoulder, elbow, wrist of the plainest person: x, y in pixels of the frame, score 0..1; NaN in
-    frames that were not looked at, score 0 and x, y NaN where no person was found. arms_m (T, S, 3, 3): the same about
-    the middle of the hips, metres, camera axes. Both may be empty: nobody looked.
-    arm_odds (N,): nats for a right hand by the arm that it is on, part of `right`; empty where arms were not asked.
+    crops (N, 4): the crop it was read in, see `crop_squares`.
+    time_s (T,). size_px: width, height; (0, 0) if no frame had an image.
+    arms_px (T, S, 3, 3): shoulder, elbow, wrist of the most prominent person: x, y in pixels of the frame, score
+    0..1; NaN in frames that were not searched; score 0 with x, y NaN if no person was found. arms_m (T, S, 3, 3): the
+    same in metres about the middle of the hips, camera axes. Both are empty if no frame was searched.
+    arm_odds (N,): the arms' part of `right`, in nats for a right hand; empty if arms were not used.
     """
 
     at: NDArray[np.int64]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where each hand is in every frame, or should be by neighbouring frames."""
+"""Where each hand is in every frame, or should be judging by neighbouring frames."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.interpolate import interpolated
 
-# Landmarks interpolated across a gap: their score beside a seen hand, and after how many frames it falls to a third.
+# The score of interpolated landmarks relative to a seen hand, and the frames after which it falls to a third.
 INTERPOLATED_SCORE, INTERPOLATED_FRAMES = 0.45, 8.0
-# A hand with this score is seen in the frame itself.
+# A hand with at least this score is seen in the frame itself.
 SEEN_SCORE = 0.5
 
 Floats = NDArray[np.float64]
@@ -21,9 +21,9 @@ Floats = NDArray[np.float64]
 class ExpectedHands:
     """Landmarks of both hands in every frame; those of a lost hand are interpolated from neighbouring frames.
 
-    points_px (T, S, 21, 2): frame pixels. world_m (T, S, 21, 3): in the axes of the line of sight to the hand, upright.
-    score (T, S, 21): 0..1, 0 where nothing is known; that of an interpolated hand falls with the distance in time and
-    stays below SEEN_SCORE. side_score (T, S): 0..1. Unknown entries are 0.
+    points_px (T, S, 21, 2): frame pixels. world_m (T, S, 21, 3): in upright axes along the line of sight to the hand.
+    score (T, S, 21): 0..1, 0 if unknown; for an interpolated hand it falls with distance in time and stays below
+    SEEN_SCORE. side_score (T, S): 0..1. Unknown entries are 0.
     """
 
     points_px: Floats
@@ -33,12 +33,12 @@ class ExpectedHands:
 
     @property
     def hand_score(self) -> Floats:
-        """(T, S) mean score of the landmarks that are known; 0 where none is."""
+        """(T, S) mean score of the known landmarks; 0 if none is known."""
         return self.score.sum(-1) / (self.score > 0).sum(-1).clip(1)
 
 
 def expected_hands(tracks: HandTracks) -> ExpectedHands:
-    """What the tracks say of every frame, lost hands included."""
+    """Both hands in every frame according to the tracks, with lost hands interpolated."""
     points, world_m = tracks.landmarks_px[..., :2].astype(np.float64), tracks.world_m.astype(np.float64)
     score = np.nan_to_num(tracks.landmarks_px[..., 2].astype(np.float64))
     seen = np.isfinite(points).all(-1) & np.isfinite(world_m).all(-1) & (score > 0)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known of a shot before it is solved: landmarks on two side-labelled tracks, and a network's estimates.
+"""The subject's hands on two tracks, one per side.
 
-T frames, S sides (left, right). Absent entries hold NaN, their scores and confidences 0.
+T frames, S sides (left, right). Absent entries hold NaN; their scores and confidences are 0.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# For this many frames a sighting vouches for a hand.
+# A sighting counts as evidence for the hand within this many frames.
 REMEMBERED_FRAMES = 50
 
 
@@ -30,8 +30,9 @@ class HandTracks:
 
 
 def frames_to_known(known: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Frames since the last one and until the next one in which a hand is known, of known (T, S); 0 where it is known,
-    far more than T where it is not before, or not after.
+    """Frames since a hand was last known and until it is known again, for known (T, S).
+
+    Zero if it is known in the frame itself; far more than T if it is never known before, or after.
     """
     frames, far = np.arange(len(known))[:, None], 1_000_000
     last = np.maximum.accumulate(np.where(known, frames, -far), 0)

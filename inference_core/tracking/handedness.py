@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which hands of a shot are left ones and which right ones, as the hand head tells it.
+"""Left or right for each hand of the shot, as read by the landmark head.
 
-The landmark network tells a palm from a back poorly, and with it a left hand from a right one, above all where hands
-touch. The head looks at a hand twice, as it is and mirrored, and says how much each look is a right hand's.
+The landmark network often confuses palm and back, and with them left and right, especially when hands touch. The head
+reads each hand twice, as it is and mirrored; the difference between the two is its vote.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,9 +19,9 @@ from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
 
-# Hands are looked at on every n-th frame of their tracklet, and what is seen there holds for the frames around.
+# The head reads every n-th frame of a tracklet; its votes are interpolated in between.
 _EVERY = 4
-# What the landmark network's word counts beside the head's, of its log odds.
+# The weight of the landmark network's log odds relative to the head's.
 _LANDMARK_SHARE = 0.3
 _SUREST = 1e-3
 
@@ -29,7 +29,7 @@ _SUREST = 1e-3
 def with_handedness(
     frames: Iterable[Frame], detections: ShotDetections, head: KeptReadings
 ) -> ShotDetections:
-    """The detections with `right` as the head tells it, of frames as many as they have, in order.
+    """The detections with `right` as decided by the head. frames: as many as the shot has, in order.
 
     The head keeps what it reads.
     """
@@ -53,7 +53,7 @@ def with_handedness(
 
 
 def _looks(frames: Iterable[Frame], detections: ShotDetections) -> Iterator[tuple[NDArray[np.int64], Frame]]:
-    """The rows of the sightings that are looked at, with the frame that they are in."""
+    """The rows of the sightings to be read, with the frame that shows them."""
     asked = _asked(detections)
     for at, frame in enumerate(frames):
         rows = np.flatnonzero(asked & (detections.at == at))
@@ -62,7 +62,7 @@ def _looks(frames: Iterable[Frame], detections: ShotDetections) -> Iterator[tupl
 
 
 def _asked(detections: ShotDetections) -> NDArray[np.bool_]:
-    """(N,) the sightings that are looked at: every n-th of a tracklet, and its last one."""
+    """(N,) which sightings are read: every n-th of a tracklet, and its last one."""
     asked = np.zeros(len(detections.at), bool)
     for tracklet in np.unique(detections.tracklet):
         rows = np.flatnonzero(detections.tracklet == tracklet)
@@ -73,8 +73,9 @@ def _asked(detections: ShotDetections) -> NDArray[np.bool_]:
 
 @timed(SIDES)
 def _log_odds(frame: Frame, points_px: NDArray[np.float64], head: KeptReadings) -> NDArray[np.float64]:
-    """(N,) of a right hand, of the hands with landmarks at points_px (N, 21, 2): a right one looks like one as it is,
-    a left one when mirrored.
+    """(N,) log odds of a right hand, for hands with landmarks points_px (N, 21, 2).
+
+    Half the difference between the head's readings of the hand as it is and of its mirror image.
     """
     count = len(points_px)
     crops = np.tile(crops_from_landmarks(points_px), (2, 1))

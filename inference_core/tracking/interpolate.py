@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the frames around say of a hand that the landmarks lost: values drawn across gaps, held at the ends."""
+"""Values for frames that lack them, from neighbouring frames: linear across gaps, constant at the ends."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Across gaps up to so long values are drawn straight; at the end of what is known they are held so long.
+# The longest gap that is interpolated, and for how many frames the last known value is held.
 MAX_GAP_FRAMES, MAX_HOLD_FRAMES = 30, 10
 
 Floats = NDArray[np.float64]
 
 
 def interpolated(values: Floats, known: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int64]]:
-    """Values (T, S, ...) with short gaps filled, and how far the nearest known frame is (T, S).
+    """Values (T, S, ...) with short gaps filled, and the distance to the nearest known frame (T, S).
 
-    known (T, S): where they are of the frame itself (distance 0). Where nothing near says anything values are
-    NaN and the distance is the shot's length.
+    known (T, S): entries that belong to the frame itself (distance 0). Entries too far from any known frame are NaN,
+    and their distance is the shot's length.
     """
     filled = np.where(known.reshape(*known.shape, *[1] * (values.ndim - 2)), values, np.nan)
     distance = np.where(known, 0, len(values))

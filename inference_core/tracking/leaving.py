@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that have left the picture, or are not in it yet.
+"""Hands that have left the picture, or have not entered it yet.
 
-Before a hand's first sighting and after its last one nothing but its motion tells where it is. One that moved out of
-the picture is gone, however much a network still believes in it.
+Before a hand's first sighting and after its last one, only its motion tells where it is. A hand that moved out of the
+picture is gone, however confident a network is that it is present.
 """
 
 import numpy as np
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, HandTracks
 
-# Sightings that tell the motion, and the frames that they may lie apart.
+# How many sightings give the motion, and the most frames between the first and the last of them.
 _SIGHTINGS, _WITHIN_FRAMES = 4, 8
-# A hand is out of the picture when its middle comes this near to the border, in hand sizes; its motion holds for so
-# many frames.
+# A hand has left when its middle is this close to the border (hand sizes); its motion is
+# extrapolated for this many frames.
 LEAVING_MARGIN, _HOLDS_FRAMES = 0.3, 10
 
 Floats = NDArray[np.float64]
 
 
 def out_of_picture(tracks: HandTracks, size_px: tuple[int, int]) -> NDArray[np.bool_]:
-    """(T, S) where a hand, going on as it did, is not in a picture of width and height size_px any more, or not yet."""
+    """(T, S) where a hand, extrapolated from its motion, is outside the picture. size_px: width and height."""
     gone = np.zeros(tracks.present.shape, bool)
     for side in range(tracks.present.shape[1]):
         seen = np.flatnonzero(tracks.present[:, side] == SEEN)
@@ -44,7 +44,7 @@ def out_of_picture(tracks: HandTracks, size_px: tuple[int, int]) -> NDArray[np.b
 def _left(
     points_px: Floats, at: NDArray[np.int64], frames: NDArray[np.int64], size_px: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """Those of the frames, which lead away from the sightings (n, 21, 2) at frames (n,), by which the hand is out."""
+    """Those of `frames`, leading away from the sightings (n, 21, 2) at frames (n,), in which the hand is outside."""
     near = np.abs(at - at[0]) <= _WITHIN_FRAMES
     points_px, at = points_px[near], at[near]
     if len(at) < 2 or not len(frames):
@@ -54,6 +54,6 @@ def _left(
     moved_px = centres_px[0] + step_px * (frames - at[0])[:, None]
     margin_px = LEAVING_MARGIN * np.ptp(points_px[0], axis=0).max()
     out = ((moved_px < margin_px) | (moved_px > np.array(size_px) - margin_px)).any(-1)
-    # Standing near the border is not leaving.
+    # A hand that rests near the border is not leaving.
     leaving = np.linalg.norm(step_px) * _HOLDS_FRAMES > margin_px and out[:_HOLDS_FRAMES].any()
     return frames[np.logical_or.accumulate(out) & leaving]

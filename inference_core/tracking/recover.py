@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Recovery of hands that the tracks lost, where the surrounding frames expect them.
+"""Recovery of hands that the tracks lost but neighbouring frames predict.
 
-Following a hand ends where it is hidden, and it is found again only where a palm shows. Between, the hand is often
-plain enough for one who knows where to look. Each frame found tells better where to look in its neighbours, so a gap is
-gone through forwards and backwards. A hand that moves too fast for that is at the end of its arm, where a body is in
-view.
+Following a hand ends where it is hidden, and detection finds it again only once its palm shows. In between, the hand
+is often clear enough to read if one knows where to look. Each hand found improves the prediction for the neighbouring
+frames, so a gap is searched forwards and backwards. A hand that moves too fast for interpolation is sought at the end
+of its arm, if a body is in view.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from inference_core.tracking.interpolate import MAX_GAP_FRAMES, MAX_HOLD_FRAMES,
 from inference_core.tracking.leaving import LEAVING_MARGIN
 from inference_core.tracking.tracklets import SAME_HAND
 
-# An arm whose elbow and wrist are this likely in the picture tells where its hand is; beside it a hand is believed at
-# this presence, with its wrist so near the arm's, as a share of the crop's side. An arm that ends farther than so many
-# sides from where the hand would be is someone else's.
+# An arm counts if elbow and wrist have at least this score. A hand there is accepted at this presence, if its
+# wrist lies this close to the arm's (share of the crop's side). An arm that ends farther than _REACH crop
+# sides from the predicted hand is someone else's.
 _SURE_ARM, _PRESENCE_AT_ARM, _AT_ARM, _REACH = 0.7, 0.25, 0.3, 2.0
-# It is looked for as large as it was, and larger, since it may be smeared; what a hand counts that is not read there.
+# Crop sizes tried at the arm, as multiples of the hand's last size (it may be blurred); the score of a hand
+# placed at its arm without being read.
 _LARGER, _CARRIED_SCORE = (1.0, 1.5), 0.15
 _MIDDLE_MCP, _MOST_BENT_RAD = 9, np.pi / 2
 # Images held at once.
@@ -45,8 +46,10 @@ Image = NDArray[np.uint8]
 
 
 def hands_in_crops(features: Tensor, head: HeadWithLandmarks) -> tuple[Tensor, RefinedLandmarks]:
-    """(N,) 0..1 how surely a hand of the crop's side is in each crop, and how the head reads it; 0 where the head
-    takes it for one of the other side. features (N, 112, 14, 14): early ones.
+    """(N,) presence 0..1 of a hand of the crop's side in each crop, and the head's reading of it.
+
+    Presence is 0 if the head takes it for the other side. features (N, 112, 14, 14):
+    the landmark network's early ones.
     """
     with torch.inference_mode():
         read = head.network(features)
@@ -55,9 +58,9 @@ def hands_in_crops(features: Tensor, head: HeadWithLandmarks) -> tuple[Tensor, R
 
 
 class Recovery:
-    """The search for lost hands: the tracks so far, and lost (T, S) bool: hands known in other frames of the shot only.
+    """The search for lost hands. tracks: the tracks so far; lost (T, S) bool: hands known in other frames only.
 
-    Made anew from the tracks of a search that was stopped, it goes on from there.
+    A Recovery made from the tracks of an interrupted search continues it.
     """
 
     def __init__(self, tracks: HandTracks, head: HeadWithLandmarks, pose: PoseNetworks | None = None) -> None:
@@ -69,9 +72,9 @@ class Recovery:
         self.lost = ~self._known & self._known.any(0)
 
     def run(self, frames: Iterable[Frame], start: int = 0) -> Iterator[int]:
-        """Search frames from the shot's `start`-th on, yielding now and then how many of the shot are done.
+        """Search frames from the shot's frame `start` on; yields the number of finished frames now and then.
 
-        Holds some dozens of images at most.
+        Holds a few dozen images at most.
         """
         waiting: dict[int, Image] = {}
         for at, frame in enumerate(frames, start):
@@ -87,7 +90,7 @@ class Recovery:
         self._through(waiting)
 
     def _through(self, images: Mapping[int, Image]) -> None:
-        """Look for the lost hands of some frames, in the order given and back."""
+        """Search some frames for their lost hands, forwards and then backwards."""
         if not images:
             return
         around = slice(max(0, min(images) - MAX_GAP_FRAMES), max(images) + MAX_GAP_FRAMES + 1)
@@ -111,8 +114,10 @@ class Recovery:
         return interpolated(points_px, self._known[around])[0]
 
     def _look_in_place(self, image: Image, at: int, side: int, points_px: Floats) -> bool:
-        """Whether the hand is where it would be; it is known then. One that comes or goes, where a body is in view, is
-        asked of its arm alone: sleeves and laps look like hands to one who expects one there.
+        """Look where the hand is predicted; True if it is found and recorded.
+
+        If a body is in view, a hand before its first or after its last sighting is only sought at its arm: sleeves
+        and laps look like hands at a predicted position.
         """
         known = np.flatnonzero(self._known[:, side])
         following = int(np.searchsorted(known, at))
@@ -122,7 +127,7 @@ class Recovery:
         return self._look(image, at, side, crops_from_landmarks(points_px[None]), SEEN_SCORE)
 
     def _look_at_arm(self, image: Image, at: int, side: int, points_px: Floats) -> bool:
-        """Whether the hand is at the end of its arm, by a body in view; it is known then, read or as it was before."""
+        """Look at the end of the arm of a body in view; True if the hand is read there, or placed there unread."""
         if self._pose is None:
             return False
         arms = find_arms([image], self._pose)
@@ -144,7 +149,9 @@ class Recovery:
     def _carry(
         self, image: Image, at: int, side: int, elbow_px: Floats, wrist_px: Floats, side_px: float
     ) -> bool:
-        """Whether a hand that cannot be read, but was read a little before or after, is put where its arm has it."""
+        """Place a hand that cannot be read, but was read shortly before or after, at the
+        end of its arm; True if placed.
+        """
         read = np.flatnonzero(self.tracks.present[:, side] == SEEN)
         nearest = read[np.argmin(np.abs(read - at))]
         points_px = self.tracks.landmarks_px[nearest, side, :, :2].astype(np.float64)
@@ -166,7 +173,10 @@ class Recovery:
     def _look(
         self, image: Image, at: int, side: int, crop: Floats, least: float, wrist_px: Floats | None = None
     ) -> bool:
-        """Whether the hand is in the crop (1, 4), at such a presence; it is known then. wrist_px: it must be there."""
+        """Read the crop (1, 4); True if it holds the hand with presence of at least `least`, which is then recorded.
+
+        wrist_px: if given, the wrist must be there.
+        """
         sides = np.array([side])
         presence, read = hands_in_crops(crop_features([image], crop, sides, self._head.landmarks), self._head)
         found_px = points_to_frame(read.points.double().cpu().numpy(), crop, sides)[0]
@@ -191,7 +201,9 @@ class Recovery:
 
 
 def turn_to_arm(points_px: Floats, elbow_px: Floats, wrist_px: Floats) -> Floats:
-    """(2, 2) that turns a hand along its arm where it would point back over it, as no wrist does; else identity."""
+    """Rotation (2, 2) that aligns a hand with its arm if it would point back along it,
+    as no wrist bends; else identity.
+    """
     hand, arm = points_px[_MIDDLE_MCP] - points_px[0], wrist_px - elbow_px
     angle = np.arctan2(hand[0] * arm[1] - hand[1] * arm[0], hand @ arm)
     if abs(angle) <= _MOST_BENT_RAD:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Landmarks read again by the landmark head, in a crop of each hand where the tracks expect it."""
+"""Landmarks of each expected hand, read again by the landmark head."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,17 +17,17 @@ from inference_core.tracking.hand_tracks import HandTracks
 
 # Frames whose crops are read together.
 _AT_ONCE = 32
-# What the head's reading of a landmark in the picture counts beside the landmark network's, which errs in other ways.
+# The weight of the head's 2D landmarks against the landmark network's, whose errors differ.
 _HEAD_SHARE = 0.7
 
 
 @dataclass(frozen=True)
 class HandReadings:
-    """What the landmark head reads of the hands that are expected in T frames.
+    """The landmark head's readings of the hands expected in T frames.
 
-    points_px (T, S, 21, 2): frame pixels. world_m (T, S, 21, 3): relative to the wrist, in the axes of the line of
-    sight. trust (T, S, 21): 0..1, falls with a landmark's expected error. Zeros where read (T, S) is False: nothing was
-    expected there, or the frame has no picture.
+    points_px (T, S, 21, 2): frame pixels. world_m (T, S, 21, 3): relative to the wrist, in axes along the line of
+    sight. trust (T, S, 21): 0..1, falls with a landmark's expected error. Entries are zero if read (T, S) is False:
+    no hand was expected, or the frame has no picture.
     """
 
     points_px: NDArray[np.float64]
@@ -37,7 +37,7 @@ class HandReadings:
 
     @staticmethod
     def nothing(count: int) -> "HandReadings":
-        """The readings of `count` frames in which nothing was read."""
+        """Readings for `count` frames in which nothing was read."""
         shape = (count, 2)
         return HandReadings(
             np.zeros((*shape, 21, 2)),
@@ -48,7 +48,7 @@ class HandReadings:
 
 
 def read_expected_hands(frames: Iterable[Frame], expected: ExpectedHands, head: KeptReadings) -> HandReadings:
-    """The head's reading of every expected hand. frames: as many as `expected` has, in order."""
+    """The head's readings of every expected hand. frames: as many as `expected` has, in order."""
     readings = HandReadings.nothing(len(expected.side_score))
     waiting: dict[int, Frame] = {}
     for at, frame in enumerate(frames):
@@ -79,7 +79,7 @@ def _read(
 
 
 def refined_hands(expected: ExpectedHands, readings: HandReadings) -> ExpectedHands:
-    """Expected hands with the head's readings where it has read them."""
+    """The expected hands with the head's readings substituted where it read them."""
     read = readings.read[..., None]
     return ExpectedHands(
         np.where(read[..., None], readings.points_px, expected.points_px),
@@ -90,10 +90,10 @@ def refined_hands(expected: ExpectedHands, readings: HandReadings) -> ExpectedHa
 
 
 def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandReadings) -> HandTracks:
-    """Tracks with the head's readings of hands that are seen.
+    """The tracks with the head's readings of seen hands.
 
-    A hand's landmarks in the picture lie between the two readings, its world landmarks and scores are the head's.
-    Interpolated hands stay as they are: they are not seen.
+    2D landmarks are a weighted mean of both networks' readings; world landmarks and scores are the head's.
+    Interpolated hands are unchanged, since they are not seen.
     """
     seen = readings.read & (expected.hand_score >= SEEN_SCORE)
     there = (tracks.present == SEEN)[..., None, None] & np.isfinite(tracks.landmarks_px[..., :2])

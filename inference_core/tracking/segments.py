@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Segments: stretches of a tracklet through which a hand is surely one and the same.
+"""Segments: stretches of a tracklet that certainly show one and the same hand.
 
-Following by crops may change hands where two of them touch, so a tracklet is cut where a touch ends, where
-it jumps, and where it goes over to the other arm.
+Following by crops may swap hands that touch, so a tracklet is cut at the end of each touch, at jumps, and
+where it switches to the other arm.
 """
 
 from dataclasses import dataclass, replace
@@ -13,21 +13,22 @@ from numpy.typing import NDArray
 from inference_core.landmarks.crop_squares import HAND_IN_CROP
 from inference_core.tracking.detections import ShotDetections
 
-# The palm: wrist and knuckles; fingertips say little of where a hand is.
+# The palm: wrist and knuckles; fingertips are a poor measure of a hand's position.
 _PALM_POINTS = np.array([0, 5, 9, 13, 17])
-# Further than this between neighbouring frames, in hand sizes, a tracklet has jumped to something else.
+# A tracklet that moves further than this between neighbouring frames (hand sizes)
+# has jumped to something else.
 _JUMP = 1.2
-# Palms closer than this, in hand sizes, touch; a touch that pauses for fewer frames than that goes on.
+# Palms closer than this (hand sizes) touch; pauses shorter than this many frames do not end a touch.
 _TOUCH, _TOUCH_PAUSE = 0.6, 6
-# Arms that say so much, in nats, by the middle one of three sightings, are sure.
+# Arms are certain if the median of three sightings has at least this vote, in nats.
 _SURE_ARM = 1.0
-# One frame's handedness is worth at most this many nats; its errors last, so frames are not independent
-# votes.
+# One frame's handedness is worth at most this many nats: its errors persist, so
+# frames are not independent votes.
 _MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE = 2.0, 0.3, 8.0
-# A tracklet of fewer frames than this, half of which lie this close (in hand sizes) to a hand more surely
-# seen, is a second, wrong reading of that hand.
+# A tracklet of fewer frames than this, at least half of which are this close (hand sizes) to a more certain
+# hand, is a wrong second reading of that hand.
 _GHOST_FRAMES, _GHOST_REACH = 10, 0.8
-# Unless it is clearly of the other side: probabilities of a right hand this far apart.
+# It is kept if the two are clearly of different sides: probabilities of a right hand differ by this much.
 _OTHER_SIDE = 0.8
 
 Floats = NDArray[np.float64]
@@ -37,10 +38,10 @@ Floats = NDArray[np.float64]
 class Segment:
     """Rows of one tracklet of the detections, in order of frame.
 
-    rows, at (n,): row and frame of each. centre_px (n, 2), size_px (n,): of the palm's middle and of the
-    hand. presence: mean, 0..1. vote: nats in favour of a right hand, negative for a left one. after_touch: it
-    begins where two hands part, so what came before may have been the other hand. other_arm: it begins where the
-    tracklet goes over to the other arm, so what came before was the other hand.
+    rows, at (n,): row and frame of each. centre_px (n, 2), size_px (n,): of the palm's middle and of the hand.
+    presence: mean, 0..1. vote: nats in favour of a right hand, negative for a left one. after_touch: it begins where
+    two hands part, so the preceding segment may be the other hand. other_arm: it begins where the tracklet switches
+    arms, so the preceding segment is the other hand.
     """
 
     tracklet: int
@@ -110,7 +111,7 @@ def _segment(detections: ShotDetections, rows: NDArray[np.int64], centres: Float
 
 
 def _ghosts(detections: ShotDetections, centres: Floats, sizes: Floats) -> NDArray[np.int64]:
-    """Rows of short tracklets that are wrong readings of hands that other tracklets show better."""
+    """Rows of short tracklets that are wrong second readings of hands."""
     ghosts: list[NDArray[np.int64]] = []
     for tracklet in np.unique(detections.tracklet):
         rows = np.flatnonzero(detections.tracklet == tracklet)
@@ -128,7 +129,7 @@ def _ghosts(detections: ShotDetections, centres: Floats, sizes: Floats) -> NDArr
 
 
 def _touching(at: NDArray[np.int64], centres: Floats, sizes: Floats) -> NDArray[np.bool_]:
-    """Whether each row's hand (N,) touches another row's of its frame; rows are ordered by frame."""
+    """Whether each row's hand (N,) touches another hand of its frame; rows are ordered by frame."""
     touching = np.zeros(len(at), bool)
     for rows in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1):
         if len(rows) > 1:
@@ -147,7 +148,7 @@ def _touch_ends(touching: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _changes_arm(odds: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Where (n - 1,) the arms are sure of one side before, and of the other from there on, of their odds (n,)."""
+    """Where (n - 1,) the arms' certain vote changes sides, from their log odds (n,)."""
     if len(odds) < 2:
         return np.zeros(max(len(odds) - 1, 0), bool)
     steady = np.median(np.stack([odds, np.append(odds[1:], odds[-1]), np.append(odds[0], odds[:-1])]), axis=0)

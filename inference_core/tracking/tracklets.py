@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sightings of hands, strung into tracklets: what was read where, and which readings are of one hand."""
+"""Tracklets: sightings of one hand strung together."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Two readings of one frame are of the same hand if their landmarks lie closer than this, as a share of the
-# crop's side, on average. A hand fills about half its crop; readings of one hand from two crops differ by
-# about 0.01.
+# Two readings in a frame are of the same hand if their landmarks are on average closer than this share of the
+# crop's side. A hand fills about half its crop; readings of one hand from two crops differ by about 0.01.
 SAME_HAND = 0.1
 
 
@@ -31,7 +30,7 @@ class Sighting:
 
 
 class Tracklets:
-    """Tracklets by number. Two tracklets found to be one keep the earlier's number."""
+    """Tracklets by number. Two tracklets found to be the same keep the earlier number."""
 
     def __init__(self) -> None:
         self._by_tracklet: dict[int, dict[int, Sighting]] = {}
@@ -48,26 +47,26 @@ class Tracklets:
         return tracklet
 
     def add(self, tracklet: int, sighting: Sighting) -> None:
-        """Put a sighting on a tracklet."""
+        """Append a sighting to a tracklet."""
         tracklet = self.number(tracklet)
         self._by_tracklet[tracklet][sighting.at] = sighting
         self._by_frame.setdefault(sighting.at, {})[tracklet] = sighting
 
     def number(self, tracklet: int) -> int:
-        """The tracklet's number today, after all joining."""
+        """The tracklet's current number, after all merges."""
         while tracklet in self._joined:
             tracklet = self._joined[tracklet]
         return tracklet
 
     def same_hand(self, sighting: Sighting) -> int | None:
-        """The tracklet whose reading of that frame is of the same hand, if there is one."""
+        """The tracklet whose reading in that frame is of the same hand, or None."""
         for tracklet, other in self._by_frame.get(sighting.at, {}).items():
             if is_same_hand(sighting, other):
                 return tracklet
         return None
 
     def join(self, first: int, second: int) -> bool:
-        """Make two tracklets one; False (and nothing done) if both have a sighting in some frame."""
+        """Merge two tracklets. Returns False, and changes nothing, if both have a sighting in some frame."""
         first, second = sorted((self.number(first), self.number(second)))
         if first == second or self._by_tracklet[first].keys() & self._by_tracklet[second].keys():
             return False
@@ -91,7 +90,7 @@ class Tracklets:
         return list(self._by_frame.get(at, {}).items())
 
     def sighting(self, tracklet: int, at: int) -> Sighting:
-        """A tracklet's sighting in a frame."""
+        """A tracklet's sighting in a frame, if it has one."""
         return self._by_tracklet[self.number(tracklet)][at]
 
     def all(self) -> Iterator[tuple[int, Sighting]]:
@@ -112,7 +111,7 @@ class Tracklets:
 
     @staticmethod
     def restored(state: Mapping[str, NDArray[Any]]) -> "Tracklets":
-        """The tracklets of a `state`, to go on with."""
+        """The tracklets of a `state`."""
         tracklets = Tracklets()
         tracklets._started = int(state["started"])
         for row, number in enumerate(state["tracklet"].tolist()):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stretch of a shot whose images are at hand, and the following of hands through it."""
+"""The frames currently in memory, and the following of hands through them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,26 +20,26 @@ from inference_core.tracking.tracklets import Sighting, Tracklets
 Image = NDArray[np.uint8]
 FORWARDS, BACKWARDS = 1, -1
 _STILL = np.zeros(2)
-# Frames with fewer hands than a person has are looked at more closely.
+# Frames with fewer hands than this are searched more closely.
 _HANDS = 2
-# A hand that seems to change its size (logarithm) or rotation (radians) by this much from one frame to the
-# next is believed at this presence only; less change needs less.
+# A hand whose apparent size (logarithm) or rotation (radians) changes this much between frames needs at least
+# this presence to be accepted; smaller changes need less.
 _FULL_GROWTH, _FULL_TURN, _FULL_PRESENCE = 0.45, 1.0, 0.85
 
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """How hard to look.
+    """How thoroughly to search.
 
-    detect_every: palms are sought on every n-th frame. detect_every_empty: likewise where no hand is known at all.
+    detect_every: palms are detected on every n-th frame. detect_every_empty: likewise where no hand is known at all.
     window_frames, window_bytes: images held at once.
-    history_frames: how many earlier images stay at hand for following a hand backwards. max_palms: a frame's
-    best ones only. min_palm_score, min_presence: MediaPipe's own; min_palm_score_closer: of the closer look at frames
-    with fewer than two hands, whose palms the landmark network checks all the same. reread_shift: a reading whose
-    hand lies further than this share of the crop's side from the crop's middle is repeated with a crop that fits.
-    widen_lost: a lost hand is looked for in a crop so much wider. search_first: where a hand is missing, it is searched
-    for without its palm, on the first frame and then so many frames later, at twice the distance whenever nothing was
-    found. arms_every: a body's arms are looked for on every n-th frame.
+    history_frames: how many earlier images are kept for following a hand backwards. max_palms: at most this many
+    per frame. min_palm_score, min_presence: MediaPipe's own. min_palm_score_closer: for the closer search of
+    frames with fewer than two hands; the landmark network checks these palms as well. reread_shift: a hand
+    further from its crop's middle than this share of the side is read again in a centred crop. widen_lost: a lost
+    hand is sought in a crop this much larger. search_first: a missing hand is searched for without its palm on
+    the first frame, then this many frames later, at twice the distance after each failure. arms_every: a body's
+    arms are located on every n-th frame.
     """
 
     detect_every: int = 12
@@ -71,7 +71,7 @@ class _Front:
 
 
 class Window:
-    """Follows hands through one stretch of frames after the other, adding to the tracklets."""
+    """Follows hands through one group of frames after another and extends the tracklets."""
 
     def __init__(
         self,
@@ -90,8 +90,9 @@ class Window:
         self._waiting: list[_Front] = []
 
     def restore(self, images: Sequence[Image | None], end: int, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on behind frame `end` of a shot whose tracklets are known so far; `images` are the last ones before it,
-        state: what `state` gave there.
+        """Continue after frame `end` of a shot with the tracklets known so far.
+
+        images: the last ones before `end`. state: the `state` of that moment.
         """
         self._end = end
         self._images = dict(zip(range(end - len(images), end), images, strict=True))
@@ -99,11 +100,11 @@ class Window:
         self._waiting = self._ends()
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What `restore` needs beside images and tracklets."""
+        """What `restore` needs apart from images and tracklets."""
         return {"search": np.array([self._search_at, self._search_gap])}
 
     def advance(self, images: Sequence[Image | None]) -> None:
-        """Take in the next frames of the shot and follow every hand through them."""
+        """Add the next frames of the shot and follow every hand through them."""
         start = self._end
         self._end = start + len(images)
         self._images.update(zip(range(start, self._end), images, strict=True))
@@ -122,9 +123,9 @@ class Window:
         self._images = {at: image for at, image in self._images.items() if at >= oldest}
 
     def _find(self, frames: Sequence[int], closer: bool = False) -> None:
-        """Look for palms in some frames and follow their hands both ways, and the hands waiting to be followed.
+        """Detect palms in some frames and follow their hands, and those waiting to be followed, both ways.
 
-        closer: with the detector's closer look.
+        closer: use the detector's closer search.
         """
         fresh = self._seek(frames, closer)
         self._follow([*self._waiting, *fresh], FORWARDS)
@@ -133,8 +134,10 @@ class Window:
 
     @timed(SEARCH)
     def _search(self, frames: Sequence[int]) -> None:
-        """Search some frames for hands without their palms, where one is missing still and it is time to, and follow
-        them both ways. Without a landmark head nothing tells hands from forearms: then nothing is searched.
+        """Search frames that lack a hand, if a search is due, without relying on palms;
+        follow what is found both ways.
+
+        Needs the landmark head, because nothing else tells hands from forearms; without it nothing is searched.
         """
         for at in frames:
             image = self._images[at]
@@ -155,7 +158,7 @@ class Window:
             self._follow(self._loose_starts(fresh), BACKWARDS)
 
     def _seek(self, frames: Sequence[int], closer: bool) -> list[_Front]:
-        """New tracklets from the palms of some frames; palms of hands already known there start none."""
+        """New tracklets from the palms of some frames; palms of known hands start none."""
         images = {at: image for at in frames if (image := self._images[at]) is not None}
         settings = self._settings
         if closer:
@@ -175,7 +178,7 @@ class Window:
         return self._started(self._read([one.at for one in readings], [one.next_crop for one in readings]))
 
     def _started(self, sightings: Sequence[Sighting]) -> list[_Front]:
-        """New tracklets of those sightings that are of hands not known there."""
+        """New tracklets from sightings of hands not known in their frame."""
         fronts: list[_Front] = []
         for sighting in sightings:
             if self._is_hand(sighting) and self._tracklets.same_hand(sighting) is None:
@@ -185,11 +188,13 @@ class Window:
         return fronts
 
     def _follow(self, fronts: Sequence[_Front], step: int) -> None:
-        """Follow tracklets frame by frame, all together, until each meets another, loses its hand or leaves."""
+        """Follow tracklets frame by frame, all together, until each meets another,
+        loses its hand or leaves the window.
+        """
         while fronts:
             moved = [place for front in fronts if (place := self._next_place(front, step)) is not None]
             readings = self._read_fronts(moved)
-            # Of two tracklets that come upon one hand the one that had to move less has the better claim.
+            # If two tracklets reach the same hand, the one that moved less has the better claim.
             order = np.argsort([_shift(sighting) for sighting in readings], kind="stable")
             fronts = [
                 _Front(
@@ -209,7 +214,9 @@ class Window:
         return None
 
     def _accept(self, front: _Front, sighting: Sighting) -> bool:
-        """Put a reading on its tracklet and say whether to follow on; join tracklets where it meets another."""
+        """Add a reading to its tracklet, or merge tracklets where it meets another; True
+        if it is to be followed further.
+        """
         if not self._goes_on(front, sighting):
             return False
         other = self._tracklets.same_hand(sighting)
@@ -223,7 +230,9 @@ class Window:
         return sighting.presence >= self._settings.min_presence
 
     def _goes_on(self, front: _Front, sighting: Sighting) -> bool:
-        """Whether a reading is of the front's hand: the more it seems to change, the surer it must be."""
+        """Whether a reading is of the front's hand: the more the hand seems to change,
+        the higher its presence must be.
+        """
         grown = abs(float(np.log(sighting.next_crop[2] / front.crop[2])))
         turned = abs((sighting.next_crop[3] - front.crop[3] + np.pi) % (2 * np.pi) - np.pi)
         change = min(1.0, grown / _FULL_GROWTH + turned / _FULL_TURN)
@@ -231,7 +240,7 @@ class Window:
         return sighting.presence >= least + change * max(0.0, _FULL_PRESENCE - least)
 
     def _loose_starts(self, fronts: Sequence[_Front]) -> list[_Front]:
-        """Where to follow backwards: tracklets begun at these fronts that nothing led up to."""
+        """Where to follow backwards: the starts of tracklets begun at these fronts that continue no earlier one."""
         loose: list[_Front] = []
         for front in fronts:
             if self._tracklets.first_frame(front.tracklet) == front.at:
@@ -240,7 +249,7 @@ class Window:
         return loose
 
     def _ends(self) -> list[_Front]:
-        """Tracklets that reach the window's last frame: to be followed on when more frames come."""
+        """Tracklets that reach the window's last frame, to be followed further when more frames come."""
         last = max((at for at, image in self._images.items() if image is not None), default=-1)
         return [
             _Front(tracklet, last, sighting.next_crop, _STILL)
@@ -248,7 +257,7 @@ class Window:
         ]
 
     def _is_short_of_hands(self, at: int) -> bool:
-        """Whether fewer hands are known in a frame than in some frame close by."""
+        """Whether fewer hands are known in a frame than in some frame nearby."""
         reach = self._settings.detect_every
         nearby = max(self._tracklets.count(near) for near in range(at - reach, at + reach + 1))
         return self._tracklets.count(at) < nearby
@@ -260,9 +269,9 @@ class Window:
         return _sightings(frames, read_hands(images, np.stack(crops), self._networks))
 
     def _read_fronts(self, fronts: Sequence[_Front]) -> list[Sighting]:
-        """A reading for each front. Lost hands are looked for where their motion leads, in a wider crop.
+        """A reading for each front. Lost hands are sought where their motion leads, in a larger crop.
 
-        Readings whose crop did not fit are repeated with one that does.
+        Readings whose crop was off centre are repeated in a centred one.
         """
         readings = self._read([front.at for front in fronts], [front.crop for front in fronts])
         lost = [n for n, sighting in enumerate(readings) if not self._is_hand(sighting)]
@@ -283,7 +292,7 @@ class Window:
 
 
 def _shift(sighting: Sighting) -> float:
-    """How far the hand lies from where it was looked for, as a share of the crop's side."""
+    """How far the hand is from the expected place, as a share of the crop's side."""
     return float(np.linalg.norm(sighting.next_crop[:2] - sighting.crop[:2]) / sighting.crop[2])
 
 
