@@ -4,19 +4,21 @@
     python -m tools.fuzz                    # twenty minutes over all kinds
     python -m tools.fuzz --minutes 3 takes  # one kind
 
-Each kind runs in a process of its own under limits; an input that breaks one, or brings out a foreign error, is kept
-beside the counts. The exit code is 1 where there was any.
+Each kind runs in a process of its own under limits. An input that breaks one, or brings out a foreign error, is kept;
+the error's traceback lies beside it, and the first of each place is printed. The exit code is 1 where there was any.
 """
 
 import argparse
+import faulthandler
 import json
+import os
 import random
-import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +29,7 @@ from inference_core.shared.errors import DuohandError
 _LONGEST_S = 5  # an input
 _MOST_MEMORY = 1 << 30  # beyond what the process has once its libraries are loaded
 _CHANGES = 6
+_LAST_WORDS = 2000  # of a process that was ended
 _NASTY = (b"\xff" * 8, b"\0" * 8, b"9" * 20, b"-1", b"1e999", b"NaN", b"[" * 400, b'"')
 _OPENCV_WRITES = ("png", "jpg", "tiff", "webp", "bmp")
 _CODECS = {
@@ -75,11 +78,9 @@ def _under_limits(kind: str, minutes: float, seed: int, kept: Path) -> int:
         seed += 1_000_003
         if child.returncode:
             broken += 1
-            (kept / f"{kind}.last").replace(kept / f"{kind}-{seed}")
-            print(
-                f"{kind}: an input ended the process ({child.returncode}); it is {kept / f'{kind}-{seed}'}",
-                flush=True,
-            )
+            culprit = (kept / f"{kind}.last").replace(kept / f"{kind}-{seed}")
+            last_words = (kept / f"{kind}.said").read_text(errors="replace")[-_LAST_WORDS:]
+            print(f"{kind}: {culprit} ended the process ({child.returncode}). {last_words}", flush=True)
     foreign = sum(count for name, count in counts.items() if name.startswith("foreign"))
     text = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     print(f"{kind}: {counts.total()} inputs: {text}; {broken} ended the process", flush=True)
@@ -90,34 +91,57 @@ def _fuzz(kind: str, seconds: float, seed: int, kept: Path) -> int:
     """Within the limits: inputs until the time is up; the counts as a line of JSON."""
     import resource  # Windows has no such limits
 
+    _hush(kept / f"{kind}.said")
     make, attempt = KINDS[kind]
     whole, rng, counts = make(), random.Random(seed), Counter[str]()
     _attempt(attempt, whole, kept / f"{kind}.last")  # loads what the reader needs
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _MOST_MEMORY, used + _MOST_MEMORY))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
         data = damaged(whole, rng.getrandbits(48))
-        signal.alarm(_LONGEST_S)
-        outcome = _attempt(attempt, data, kept / f"{kind}.last")
-        signal.alarm(0)
+        faulthandler.dump_traceback_later(_LONGEST_S, exit=True, file=2)
+        outcome, error = _attempt(attempt, data, kept / f"{kind}.last")
+        faulthandler.cancel_dump_traceback_later()
         counts[outcome] += 1
-        if outcome.startswith("foreign"):
-            (kept / f"{kind}-{seed}-{counts.total()}").write_bytes(data)
+        if error is not None:
+            _keep(kept / f"{kind}-{seed}-{counts.total()}", data, error, is_first=counts[outcome] == 1)
     print(json.dumps(counts), flush=True)
     return 0
 
 
-def _attempt(attempt: Attempt, data: bytes, path: Path) -> str:
+def _hush(path: Path) -> None:
+    """What libraries say of each damaged file goes into that file; Python's own errors stay on the terminal."""
+    sys.stderr = os.fdopen(os.dup(2), "w")
+    with path.open("w") as said:
+        os.dup2(said.fileno(), 2)
+    faulthandler.enable(2)
+
+
+def _attempt(attempt: Attempt, data: bytes, path: Path) -> tuple[str, Exception | None]:
+    """What became of the input, and the error if it is a foreign one."""
     path.write_bytes(data)
     try:
         attempt(path)
     except DuohandError:
-        return "refused"
+        return "refused", None
     except Exception as error:  # noqa: BLE001 (what is looked for)
-        return f"foreign: {type(error).__name__}"
-    return "read"
+        return f"foreign: {type(error).__name__} in {_place(error)}", error
+    return "read", None
+
+
+def _place(error: Exception) -> str:
+    """The innermost line of the project's own that the error came through."""
+    steps = [step for step in traceback.extract_tb(error.__traceback__) if "inference_core" in step.filename]
+    return f"{Path(steps[-1].filename).name}:{steps[-1].lineno}" if steps else "no file of the project"
+
+
+def _keep(path: Path, data: bytes, error: Exception, *, is_first: bool) -> None:
+    path.write_bytes(data)
+    text = "".join(traceback.format_exception(error))
+    path.with_name(f"{path.name}.traceback").write_text(text)
+    if is_first:
+        print(f"{path}:\n{text}", file=sys.stderr, flush=True)
 
 
 def damaged(whole: bytes, seed: int) -> bytes:
@@ -303,6 +327,8 @@ def _read_movie(path: Path) -> None:
 
     footage = open_footage(path, warn=lambda text: None)
     for _ in zip(range(40), footage, strict=False):
+        pass
+    for _ in footage.part(5, 8):  # by seeking
         pass
 
 

@@ -2,7 +2,7 @@
 """Movie files opened with PyAV, and the choice of the stream that is the movie."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,18 @@ class Sample:
     has_fields: bool
     field_order: int
     failed: bool
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Generator[None]:
+    """FootageError for whatever FFmpeg or the disk raises within. May stand around a generator's whole body."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError) as error:
+        raise FootageError(
+            f"{path} cannot be read ({error.strerror or error}). "
+            "Check that it plays, or convert it to H.264 MP4 or a PNG sequence."
+        ) from error
 
 
 def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet], bool]:

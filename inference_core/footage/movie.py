@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.footage.container import MovieFile, decoded, open_movie_file, read_sample
+from inference_core.footage.container import MovieFile, decoded, open_movie_file, read_sample, readable
 from inference_core.footage.orientation import UPRIGHT
 from inference_core.footage.presentation import Presentation, presentation_of
 from inference_core.footage.records import Frame, Limits, Showing, Warn
@@ -109,8 +110,11 @@ class Movie:
 
     def read(self, numbers: range) -> Iterator[Frame]:
         """Yield a Frame for each number; its picture is None if it cannot be decoded."""
-        if not numbers:
-            return
+        if numbers:
+            with readable(self.file.path):
+                yield from self._frames(numbers)
+
+    def _frames(self, numbers: range) -> Iterator[Frame]:
         found = self._whole_frames(numbers[0])
         at, frame = next(found, (None, None))
         image: NDArray[np.uint8] | None = None
@@ -127,11 +131,8 @@ class Movie:
 
     def _whole_frames(self, first: int) -> Iterator[tuple[int, Any]]:
         """Pictures with their times, from the one of frame `first` or a little before it."""
-        with self.file.opened() as container:
+        with self._opened_before(first) as container:
             stream = self.file.stream_of(container)
-            if self.timeline.has_times and first > 0:
-                # Deinterlacing a field needs the pictures on both sides of it.
-                container.seek(self.timeline.pictures[max(first - 2, 0)], stream=stream)
             frames = self.presentation.whole_frames(decoded(container, stream))
             for place, (time, frame) in enumerate(frames):
                 if not self.timeline.has_times:
@@ -139,18 +140,40 @@ class Movie:
                 elif time is not None:
                     yield time, frame
 
-    def _image(self, frame: Any) -> NDArray[np.uint8]:
+    def _opened_before(self, first: int) -> Any:
+        """The container, its position a little before frame `first`, or at the beginning where it cannot seek."""
+        container = self.file.opened()
+        if not self.timeline.has_times or first == 0:
+            return container
+        try:
+            # Deinterlacing a field needs the pictures on both sides of it.
+            container.seek(self.timeline.pictures[max(first - 2, 0)], stream=self.file.stream_of(container))
+        except av.error.FFmpegError:
+            container.close()
+            return self.file.opened()
+        return container
+
+    def _image(self, frame: Any) -> NDArray[np.uint8] | None:
+        """The frame's picture; None if it cannot be converted. FootageError if its size is another."""
         size, stored = (frame.width, frame.height), self.presentation.stored_px
         if size != stored:
             raise FootageError(
                 f"The picture of {self.file.path} changes its size from {stored[0]}x{stored[1]} to "
                 f"{size[0]}x{size[1]} partway. Convert the movie to one size."
             )
-        return self.presentation.image(frame)
+        try:
+            return self.presentation.image(frame)
+        except av.error.FFmpegError:
+            return None
 
 
 def open_movie(path: Path, limits: Limits, warn: Warn) -> Movie:
     """The movie at `path`, its packets listed and its beginning decoded. FootageError if it is none."""
+    with readable(path):
+        return _movie(path, limits, warn)
+
+
+def _movie(path: Path, limits: Limits, warn: Warn) -> Movie:
     file, packets, broke_off = open_movie_file(path, limits)
     sample = read_sample(file)
     with file.opened() as container:

@@ -20,6 +20,11 @@ from inference_core.footage.tone_mapping import Transfer, to_srgb
 
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}  # FFmpeg's AVColorTransferCharacteristic
 
+# FFmpeg's AVColorSpace: the matrices that its converter knows, and the nearest of those for the others.
+_MATRICES = frozenset((0, 1, 2, 4, 5, 6, 7, 9))
+_UNSPECIFIED, _NEAREST = 2, {10: 9}
+_RANGES = frozenset((0, 1, 2))  # AVColorRange
+
 # FFmpeg's AVFieldOrder: which field is shown first.
 _TOP_FIRST, _BOTTOM_FIRST = (2, 5), (3, 4)
 
@@ -29,7 +34,8 @@ class Presentation:
     """How each picture of a movie is processed.
 
     stored_px: width, height as decoded. pixel_aspect: width of a pixel over its height. orientation: EXIF's number.
-    fields: bwdif's parity for movies whose frames are two fields, empty for whole frames.
+    fields: bwdif's parity for movies whose frames are two fields, empty for whole frames. has_known_colours: whether
+    FFmpeg can convert the colours that are declared; otherwise they are taken for the usual ones.
     """
 
     stored_px: tuple[int, int]
@@ -37,6 +43,7 @@ class Presentation:
     orientation: int
     fields: str
     transfer: Transfer
+    has_known_colours: bool
 
     @property
     def square_px(self) -> tuple[int, int]:
@@ -58,6 +65,8 @@ class Presentation:
             texts.append(f"has pixels that are not square; {sizes} is what is worked on")
         if self.transfer != "sdr":
             texts.append("is filmed in high dynamic range, which is brought down to what a screen shows")
+        if not self.has_known_colours:
+            texts.append("declares colours of an unknown kind; its colours may be off")
         return texts
 
     def image(self, frame: Any) -> NDArray[np.uint8]:
@@ -92,7 +101,12 @@ def presentation_of(sample: Sample, pixel_aspect: Fraction | None) -> Presentati
     if matrices:
         turned = orientation.orientation_of_matrix(np.frombuffer(bytes(matrices[0]), np.int32).tolist())
     transfer = _TRANSFERS.get(int(frame.color_trc), "sdr")
-    return Presentation((frame.width, frame.height), aspect, turned, _fields(sample), transfer)
+    size_px, is_known = (frame.width, frame.height), _has_known_colours(frame)
+    return Presentation(size_px, aspect, turned, _fields(sample), transfer, is_known)
+
+
+def _has_known_colours(frame: Any) -> bool:
+    return int(frame.colorspace) in _MATRICES and int(frame.color_range) in _RANGES
 
 
 def _fields(sample: Sample) -> str:
@@ -115,6 +129,11 @@ def _pixels(frame: Any, size_px: tuple[int, int], transfer: Transfer) -> NDArray
 
 
 def _array(frame: Any, width: int, height: int, format: str) -> NDArray[Any]:
+    if not _has_known_colours(frame):
+        # The converter refuses what it does not know.
+        matrix, levels = int(frame.colorspace), int(frame.color_range)
+        frame.colorspace = matrix if matrix in _MATRICES else _NEAREST.get(matrix, _UNSPECIFIED)
+        frame.color_range = levels if levels in _RANGES else 0
     if (frame.width, frame.height) == (width, height):
         return frame.to_ndarray(format=format)
     return frame.reformat(width, height, format, interpolation="BICUBIC").to_ndarray()

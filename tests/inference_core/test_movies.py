@@ -333,6 +333,18 @@ def test_deeper_colours_come_out_as_the_plain_ones(tmp_path: Path, codec: str, p
         assert np.abs(frame.image.astype(int) - picture(frame.index)).mean() < 4
 
 
+@pytest.mark.parametrize("matrix", [3, 8, 10, 14, 200])
+def test_colours_of_an_unknown_kind_are_shown_and_it_is_said(tmp_path: Path, matrix: int) -> None:
+    def declared(stream: Any) -> None:
+        stream.codec_context.colorspace = matrix
+
+    warnings: list[str] = []
+    path = write_movie(tmp_path / "m.mp4", range(5), codec="mpeg2video", prepare=declared)
+    footage = open_footage(path, warn=warnings.append)
+    assert numbers_of(footage) == list(range(5))
+    assert any("colours of an unknown kind" in text for text in warnings)
+
+
 def test_transparent_parts_of_a_movie_are_black_as_a_pictures_are(tmp_path: Path) -> None:
     path = tmp_path / "a.mov"
     with av.open(str(path), "w") as container:
