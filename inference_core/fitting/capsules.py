@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hands' surfaces as capsules along the bones, as wide as the skin of the hand model around each."""
+"""The hands' surfaces as capsules along the bones, with radii from the hand model's skin."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ _WIDEST_M = 0.019
 
 @dataclass(frozen=True)
 class Capsules:
-    """C capsules a hand: ends (C, 2, 21) as blends of the 21 joints; radii_m (S, C)."""
+    """C capsules per hand: ends (C, 2, 21) as blends of the 21 joints; radii_m (S, C)."""
 
     ends: Tensor
     radii_m: Tensor
@@ -41,7 +41,7 @@ class Capsules:
 
 
 def fit_capsules(model: HandModel, parameterisation: HandParameterisation) -> Capsules:
-    """Capsules whose radii are the mean distances of the rest hand's skin, each vertex to its nearest bone."""
+    """Capsules whose radii are the mean distance of the rest hand's vertices from their nearest bone."""
     joints = torch.eye(21).double()
     tips = torch.as_tensor(TIPS_21)
     joints[tips] = (1 - _TIP_SHORT) * joints[tips] + _TIP_SHORT * joints[tips - 1]
@@ -62,24 +62,29 @@ def fit_capsules(model: HandModel, parameterisation: HandParameterisation) -> Ca
 
 @dataclass(frozen=True)
 class Nearest:
-    """Where every left capsule comes nearest to every right one: shares along, across (P, C, C) of the way along each;
-    gap_m (P, C, C) between their surfaces, below 0 where they overlap."""
+    """The closest points of every left and right capsule.
+
+    along, across (P, C, C): their positions along each, 0..1. gap_m (P, C, C): the distance of the
+    surfaces, negative if they overlap.
+    """
 
     along: Tensor
     across: Tensor
     gap_m: Tensor
 
     def behind_m(self, left_m: Tensor, right_m: Tensor) -> Tensor:
-        """(P, C, C) how much farther away capsules with ends left_m (P, C, 2, 3) are at those shares than right_m."""
+        """(P, C, C) how much farther from the camera the left capsules (ends left_m, P, C, 2, 3) are
+        than the right, at those points.
+        """
         left, right = left_m[:, :, None, :, 2], right_m[:, None, :, :, 2]
         own = torch.lerp(left[..., 0], left[..., 1], self.along)
         return own - torch.lerp(right[..., 0], right[..., 1], self.across)
 
 
 def nearest_points(left_m: Tensor, right_m: Tensor, capsules: Capsules) -> Nearest:
-    """Of capsules' ends (P, C, 2, 3) of left and right hands.
+    """The closest points of left and right capsules, from their ends (P, C, 2, 3).
 
-    All from products of coordinates, matrix by matrix: no array of (P, C, C) vectors is made.
+    Computed by matrix products of coordinates, without an array of (P, C, C) vectors.
     """
     middle = left_m[:, :1, :1]
     start, other_start = left_m[:, :, 0] - middle[:, 0], right_m[:, :, 0] - middle[:, 0]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far each solved hand frame can be trusted: as a whole, its pose, and its distance.
+"""How far each solved hand frame can be trusted: overall, in its pose, and in its distance.
 
-The latter two are probabilities: logistic in a few features, fitted to synthetic clips with known truth.
+The latter two are probabilities: logistic models of a few features, fitted to synthetic clips with known truth.
 """
 
 import torch
@@ -13,22 +13,24 @@ from inference_core.geometry.rotations import geodesic_angle
 
 # A mean landmark error of this share of the hand's box halves the trust.
 _HALF_ERROR = 0.035
-# An interpolated frame starts at this confidence, which halves with this many frame times from the nearest held one.
+# The confidence of an interpolated frame, and the number of frame times from the
+# nearest held one that halve it.
 _INTERPOLATED, _INTERPOLATED_HALVES = 0.5, 6.0
-# Apart by this much, network and solve halve each other's trust.
+# A disagreement of this size between network and solve halves the trust.
 _HALF_ANGLE_DEG, _HALF_DISTANCE = 35.0, 0.12
-# Log odds of the features below: joints about the middle knuckle within 10 mm; distance within 5 %, of which the hand's
-# unknown size leaves little to be told. Rising with scores, falling with all else.
+# Log odds for the features below: joints about the middle knuckle within 10 mm; distance within 5 %, which
+# mainly depends on the hand's unknown size. They rise with scores and fall with everything else.
 _POSE_ODDS = (-1.64, 4.13, -2.55, -1.21, -0.38)
 _DISTANCE_ODDS = (-0.38, 1.08, -0.30, 0.0, -0.78)
-# The same without a network: scores are then the landmark network's word on the whole hand, and say less.
+# The same without a network: scores are then the landmark network's for the whole hand, and less informative.
 _POSE_ODDS_ALONE = (-6.91, 5.84, -3.60, 0.0, 0.0)
 _DISTANCE_ODDS_ALONE = (-1.63, 0.60, -0.17, 0.0, 0.0)
 
 
 def confidence_features(seen: Observations, posed: PosedPoints, error_px: Tensor) -> Tensor:
-    """(N, 5) what trust is predicted from: constant, landmarks' scores, their error, and the network's disagreement in
-    rotation and in depth. error_px (N,): mean reprojection error."""
+    """(N, 5) the features that predict trust: constant, landmark scores, landmark error, disagreement with the
+    network in rotation and in depth. error_px (N,): mean reprojection error.
+    """
     share = (error_px.nan_to_num() / seen.diagonal_px / _HALF_ERROR).clamp(max=2)
     rotation = depth = torch.zeros_like(share)
     if seen.network is not None:
@@ -49,19 +51,21 @@ def confidence_features(seen: Observations, posed: PosedPoints, error_px: Tensor
 
 
 def pose_confidence(features: Tensor, with_network: bool) -> Tensor:
-    """(N,) how likely the joints about the middle knuckle are within 10 mm, of confidence_features."""
+    """(N,) probability that the joints about the middle knuckle are within 10 mm, from confidence_features."""
     return torch.sigmoid(features @ torch.tensor(_POSE_ODDS if with_network else _POSE_ODDS_ALONE).double())
 
 
 def distance_confidence(features: Tensor, with_network: bool) -> Tensor:
-    """(N,) how likely the distance from the camera is within 5 %, of confidence_features."""
+    """(N,) probability that the distance from the camera is within 5 %, from confidence_features."""
     odds = _DISTANCE_ODDS if with_network else _DISTANCE_ODDS_ALONE
     return torch.sigmoid(features @ torch.tensor(odds).double())
 
 
 def frame_confidence(seen: Observations, held: Tensor, posed: PosedPoints, error_px: Tensor) -> Tensor:
-    """(N,) 0..1 from the landmarks' scores and how well the solved hand meets them, the length of gaps, and how
-    well the network agrees. error_px (N,): mean reprojection error."""
+    """(N,) 0..1 from landmark scores, reprojection error, length of gaps and agreement with the network.
+
+    error_px (N,): mean reprojection error.
+    """
     share = error_px.nan_to_num() / seen.diagonal_px / _HALF_ERROR
     from_landmarks = seen.score.mean(-1) / (1 + share.square())
     trust = from_landmarks

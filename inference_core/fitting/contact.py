@@ -2,10 +2,9 @@
 """Where the two hands touch, inferred from the picture.
 
 Each frame has a probability that the hands touch. Outlines that meet in the picture, depths that agree within their
-uncertainty, and common motion speak for it; outlines that slide past each other indicate hands that cross. Temporal
-smoothing resolves ambiguous frames: a contact neither flickers nor begins in passing. Which
-parts meet, a small network reads off both hands together (contact_network); where its file is missing, each frame's
-outlines decide.
+uncertainty, and common motion increase it; outlines that slide past each other indicate hands that cross. Temporal
+smoothing resolves ambiguous frames, so a contact does not flicker. A small network reads which parts meet
+(contact_network); if its file is missing, each frame's outlines decide.
 """
 
 from dataclasses import dataclass
@@ -24,27 +23,30 @@ from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import PosedPoints
 from inference_core.fitting.residuals import JOINTS
 
-# Outlines this far apart, as seen at the hands' distance, meet or not; one depth is known to this share of itself.
+# Outlines this far apart, measured at the hands' distance, may meet; sigma of one depth as a share of it.
 _MEET_M, _DEPTH_SIGMA = 0.004, 0.06
-# Fingertips' ends this far apart meet; so many of them together are no chance, as of hands laid on each other; the
-# capsules of last phalanges, thumb to pinky.
+# Fingertips whose ends are this far apart meet; this many together are no coincidence, as in hands laid on
+# each other; the capsules of the last phalanges, thumb to pinky.
 _TIPS_MEET_M, _TIPS_TOGETHER, TIP_CAPSULES = 0.01, 1.1, (2, 5, 8, 11, 14)
-# Frames over which depth and motion are averaged to either side.
+# Depth and motion are averaged over this many frames to either side.
 _DEPTH_REACH, _MOTION_REACH, _PARTS_REACH = 6, 3, 4
-# The network has learned from hands of no lower score.
+# The network was trained on hands with at least this score.
 _LEAST_SCORE = 0.25
-# Log odds of touching: constant, outlines apart, depths apart, overlap of the outlines, motion against each other.
-# Fitted to synthetic clips; one frame's depth says little there.
+# Log odds of touching: constant, outlines apart, depths apart, overlap of the outlines, relative motion.
+# Fitted to synthetic clips; one frame's depth counts little.
 _LOG_ODDS = (3.0, -0.9, -0.2, -0.8, -3.5)
-# How likely hands that touch part, and hands that are apart meet, within a frame time.
+# Probability per frame time that touching hands part, and that separate hands meet.
 _CHANGE = 0.04
 
 
 @dataclass(frozen=True)
 class Contact:
-    """Contact of P pairs of hand frames: hands (P,) probability that they touch; outlines (P, C, C) how surely
-    each left capsule meets each right one in the picture, so that the nearest of them touch; parts (P, C, C) how surely
-    each touches each, however far apart they stand."""
+    """Contact in P pairs of hand frames.
+
+    hands (P,): probability that they touch. outlines (P, C, C): certainty that each left capsule meets
+    each right one in the picture; of these the nearest touch. parts (P, C, C): probability that they
+    touch, however far apart they are.
+    """
 
     hands: Tensor
     outlines: Tensor
@@ -53,8 +55,11 @@ class Contact:
 
 @dataclass(frozen=True)
 class Outlines:
-    """P pairs of hands as the picture shows them, at one depth: flat_m, capsules' ends (P, C, 2, 3) of left and right;
-    gap_m (P, C, C) between the outlines of each two; behind_m (P, C, C) how much farther away the left one is there."""
+    """P pairs of hands as the picture shows them, at one depth.
+
+    flat_m: capsules' ends (P, C, 2, 3) of left and right. gap_m (P, C, C): between the outlines of each two. behind_m
+    (P, C, C): how much farther away the left one is there.
+    """
 
     flat_m: tuple[Tensor, Tensor]
     gap_m: Tensor
@@ -64,7 +69,7 @@ class Outlines:
 def find_contact(
     seen: Observations, posed: PosedPoints, capsules: Capsules, left: Tensor, right: Tensor
 ) -> Contact:
-    """The contact of the pairs left, right (P,) of hand frames, of which `posed` is a fit of every frame on its own."""
+    """The contact of the pairs left, right (P,) of hand frames; `posed` is a fit of every frame on its own."""
     run = unbroken_runs(seen.frame[left])
     first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
     depths = posed.state.image_depth[left, 2], posed.state.image_depth[right, 2]
@@ -86,7 +91,7 @@ def _touching_parts(
     left: Tensor,
     right: Tensor,
 ) -> Tensor:
-    """(P, C, C) log odds that the capsules touch, each frame by itself."""
+    """(P, C, C) log odds that the capsules touch, for each frame on its own."""
     joints_m = torch.stack([posed.points_m[at, JOINTS] for at in (left, right)], 1)
     score = torch.stack([seen.score[at].mean(-1) for at in (left, right)], 1).clamp(min=_LEAST_SCORE)
     if seen.network is None:
@@ -100,10 +105,10 @@ def _touching_parts(
 def _features(
     view: Outlines, outlines: Tensor, depths: tuple[Tensor, Tensor], run: Tensor, capsules: Capsules
 ) -> Tensor:
-    """(P, 5) what speaks for and against touching, as _LOG_ODDS weighs it. depths: left and right, logarithms (P,)."""
+    """(P, 5) features for and against touching, as weighted by _LOG_ODDS. depths: left and right, logarithms (P,)."""
     gap_m, flat = view.gap_m, view.flat_m
     middle, apart = (depths[0] + depths[1]) / 2, depths[0] - depths[1]
-    # Where the outlines meet, with the smoothed depth between the hands.
+    # Where the outlines meet, with the smoothed difference in depth between the hands.
     smoothed = averaged(apart, run, _DEPTH_REACH)
     behind = view.behind_m + ((smoothed - apart) * middle.exp())[:, None, None]
     reach_m = capsules.radii_m[0][:, None] + capsules.radii_m[1]
@@ -128,7 +133,9 @@ def seen_at_one_depth(first: Tensor, second: Tensor, log_depth: Tensor, capsules
 
 
 def _meeting_tips(first: Tensor, second: Tensor, run: Tensor) -> Tensor:
-    """(P, C, C) how surely like fingertips of capsules (P, C, 2, 3), seen at one depth, meet; 0 but for those."""
+    """(P, C, C) certainty that fingertips of the same finger meet, from capsules (P, C, 2, 3)
+    at one depth; 0 for other parts.
+    """
     meet = torch.exp(-0.5 * ((first - second)[:, TIP_CAPSULES, 1].norm(dim=-1) / _TIPS_MEET_M).square())
     together = averaged(meet.sum(1), run, _DEPTH_REACH)
     out = torch.zeros(len(first), first.shape[1], first.shape[1]).double()
@@ -137,7 +144,7 @@ def _meeting_tips(first: Tensor, second: Tensor, run: Tensor) -> Tensor:
 
 
 def _at_depth(ends_m: Tensor, log_depth: Tensor) -> Tensor:
-    """(P, C, 2, 3) capsules' ends moved along their rays to one depth: what the picture shows, in metres."""
+    """(P, C, 2, 3) capsules' ends moved along their rays to one depth: the picture, in metres."""
     return ends_m / ends_m[..., 2:].clamp(min=0.05) * log_depth.exp()[:, None, None, None]
 
 
@@ -158,7 +165,7 @@ def averaged(values: Tensor, run: Tensor, reach: int) -> Tensor:
 
 
 def _speed(centre_m: Tensor, run: Tensor) -> Tensor:
-    """(P,) metres a frame at which the hands move against each other across the picture, steadily."""
+    """(P,) metres per frame at which the hands move relative to each other across the picture, averaged."""
     if len(centre_m) < 2:
         return torch.zeros(len(centre_m)).double()
     step = torch.diff(centre_m, dim=0, append=centre_m[-1:])
@@ -167,7 +174,7 @@ def _speed(centre_m: Tensor, run: Tensor) -> Tensor:
 
 
 def _through_time(log_odds: Tensor, follows: Tensor) -> Tensor:
-    """(P,) probabilities of a two-state chain: forwards and backwards over frames that follow each other (P - 1,)."""
+    """(P,) smoothed probabilities of a two-state chain, by a forward and a backward pass over P - 1 steps."""
     touches = torch.sigmoid(log_odds).tolist()
     linked = follows.tolist()
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Contact that the user sets or rules out.
 
-Depth is what a picture hides: hands marked as touching first move along their rays until the parts meet, each by half
-unless one is pinned. The solve starts there, and pulls the parts together far harder than inferred contact does.
+A picture does not show depth, so hands marked as touching first move along their rays until the parts meet, each by
+half unless one is pinned. The solve starts there, and pulls the parts together far harder than inferred contact does.
 """
 
 from dataclasses import replace
@@ -27,9 +27,10 @@ from inference_core.shared.skeleton import FINGERS
 
 # How much harder a contact set by the user pulls than an inferred one.
 _USER_STRENGTH = 30.0
-# Of fingertips that are to meet where they are near: the same finger's, nearer than about this in the picture.
+# For fingertips that are to meet where they are near: the same finger's, nearer
+# than about this in the picture.
 _NEAR_M = 0.01
-# Frames to either side over which the way along the rays is averaged.
+# The movement along the rays is averaged over this many frames to either side.
 _SMOOTHED = 3
 
 PART_CAPSULES: dict[str, tuple[int, ...] | None] = {
@@ -49,7 +50,7 @@ def with_contact_constraints(
     pairs: tuple[Tensor, Tensor],
     constraints: SolveConstraints,
 ) -> tuple[Observations, HandState, Contact]:
-    """Observations, start and contact of the pairs (P,) of hand frames under the constraints."""
+    """Observations, start and contact of the pairs (P,) of hand frames with the constraints applied."""
     left, right = pairs
     frame = seen.frame[left]
     doubt = doubted(seen, constraints)
@@ -109,7 +110,7 @@ def _meeting(touch: Touch, weight: Tensor, view: Outlines) -> Tensor:
 
 
 def _way_to_meet(view: Outlines, share: Tensor, capsules: Capsules) -> Tensor:
-    """(P,) metres that the left hands are farther away than where the parts would touch, by their shares."""
+    """(P,) metres by which the left hands are farther away than where the parts would touch, by their shares."""
     reach_m = capsules.radii_m[0][:, None] + capsules.radii_m[1]
     across_m = view.gap_m + reach_m
     touching_m = (reach_m.square() - across_m.square()).clamp(min=0).sqrt()
@@ -120,7 +121,9 @@ def _way_to_meet(view: Outlines, share: Tensor, capsules: Capsules) -> Tensor:
 def _moved_along_rays(
     seen: Observations, start: HandState, pairs: tuple[Tensor, Tensor], way_m: Tensor, strength: Tensor
 ) -> tuple[Observations, HandState]:
-    """Both hands moved along their rays by halves of the way (P,), and the evidence of their distance with them."""
+    """Both hands moved along their rays by half of the distance (P,) each, and the
+    evidence of distance moved with them.
+    """
     left, right = pairs
     still = torch.zeros(len(seen)).bool() if seen.network is None else seen.network.confidence >= HARD_PIN
     free = (~still).double()
@@ -139,7 +142,7 @@ def _moved_along_rays(
 def _network_moved(
     network: NetworkTargets, moved: HandState, pairs: tuple[Tensor, Tensor], strength: Tensor, still: Tensor
 ) -> NetworkTargets:
-    """The network's distances and offsets, those of the moved hands changed by strength (P,)."""
+    """The network's distances and offsets, with those of the moved hands changed by strength (P,)."""
     left, right = pairs
     wrist_m, from_other_m, theirs = network.wrist_m.clone(), network.from_other_m.clone(), moved.wrist_m
     for own, other in ((left, right), (right, left)):

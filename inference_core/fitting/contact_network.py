@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which parts of two hands touch, read off both hands together.
+"""Which parts of two hands touch, read from both hands together.
 
-Outlines that meet in a picture say where hands may touch, not which finger meets which: landmarks are off by more than
-a finger is wide. A small network has learned the ways in which hands touch, from poses that the generator draws and
-errors like those of the fit.
+Outlines that meet in a picture show where hands may touch, but not which finger meets which: landmark errors
+exceed a finger's width. A small network learned the ways in which hands touch, from poses drawn by the generator
+with errors like those of the fit.
 """
 
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ _JOINTS = 2 * 21 * 3
 _INPUTS = _JOINTS + 10
 _WIDTH, _BLOCKS, _EMBEDDING, _PAIR_WIDTH = 160, 2, 12, 8
 _MIRROR = (-1.0, 1.0, 1.0)
-# The length by which the inputs are measured.
+# The unit of length of the inputs.
 _UNIT_M = 0.05
 
 
 @dataclass(frozen=True)
 class FittedPairs:
-    """P pairs of hands as each frame's fit has them, left and right.
+    """P pairs of hands as fitted in each frame, left and right.
 
-    joints_m (P, S, 21, 3) in the camera; score (P, S) of their landmarks, 0..1; offset_m (P, 3) right minus left wrist,
-    as the two-hand network has it, and confidence (P, S), its own: 0 where it says nothing.
+    joints_m (P, S, 21, 3) in the camera; score (P, S) of their landmarks, 0..1; offset_m (P, 3): right minus left
+    wrist according to the two-hand network; confidence (P, S): that network's, 0 without an estimate.
     """
 
     joints_m: Tensor
@@ -50,10 +50,10 @@ class FittedPairs:
 
 
 class ContactNetwork(nn.Module):
-    """Log odds (P, C, C) that each capsule of the left hand touches each of the right one.
+    """Log odds (P, C, C) that each capsule of the left hand touches each of the right.
 
-    Both hands together give every capsule an embedding; two capsules touch where theirs agree, and where they meet in
-    the picture.
+    Both hands together give every capsule an embedding; two capsules touch where theirs agree and
+    where they meet in the picture.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class ContactNetwork(nn.Module):
         self.prior = nn.Parameter(torch.full((CAPSULES, CAPSULES), -4.0))
 
     def forward(self, inputs: Tensor, meetings: Tensor) -> Tensor:
-        """inputs (P, I), meetings (P, C, C, 4): of network_inputs."""
+        """Log odds for inputs (P, I) and meetings (P, C, C, 4) from network_inputs."""
         hidden = self.first(inputs)
         for block in self.blocks:
             hidden = hidden + block(hidden)
@@ -100,7 +100,7 @@ def load_contact_network() -> ContactNetwork | None:
 
 
 def touching_log_odds(network: ContactNetwork, pairs: FittedPairs, capsules: Capsules) -> Tensor:
-    """(P, C, C) float64; the mirrored pairs are read as well, and both readings averaged."""
+    """(P, C, C) float64, the average of the readings of the pairs and of their mirror images."""
     with torch.no_grad():
         plain = network(*network_inputs(pairs, capsules))
         mirrored = network(*network_inputs(pairs.mirrored(), capsules))
@@ -108,11 +108,12 @@ def touching_log_odds(network: ContactNetwork, pairs: FittedPairs, capsules: Cap
 
 
 def network_inputs(pairs: FittedPairs, capsules: Capsules) -> tuple[Tensor, Tensor]:
-    """Inputs (P, I) and meetings (P, C, C, 4) of the pairs, float32, whatever the camera and the place in the picture.
+    """Inputs (P, I) and meetings (P, C, C, 4) of the pairs, float32, independent of the camera
+    and of the place in the picture.
 
-    Both hands are moved along their rays to one distance and seen along the ray between them; how far apart they stand
-    in depth is an input of its own. meetings: gap of the outlines, how much farther the left capsule is off then, its
-    size, and the size with the hands where they stand.
+    Both hands are moved along their rays to one distance and seen along the ray between them; their distance in depth
+    is a separate input. meetings: the gap between the outlines, how much farther the left capsule then is, the
+    magnitude of that, and the magnitude with the hands where they are.
     """
     joints_m = pairs.joints_m.float()
     turn = turn_to_ray((joints_m / joints_m[..., 2:].clamp(min=0.05)).mean((1, 2)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Landmarks and predictions after the user's corrections: sides exchanged, a hand marked absent, a hand's box."""
+"""Landmarks and predictions after the user's corrections: swapped sides, a hand marked absent, a hand's box."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +14,13 @@ from inference_core.shared.skeleton import SIDES
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
 
-# Landmarks that were laid into a box from another frame.
+# The score of landmarks moved into a box from another frame.
 _BORROWED_SCORE = 0.4
 
 
 @dataclass(frozen=True)
 class CorrectedEvidence:
-    """Evidence of T frames; changed (T, S) bool where it is not what was read."""
+    """Evidence of T frames; changed (T, S) bool where it differs from what was read."""
 
     tracks: HandTracks
     predictions: TwoHandPredictions | None
@@ -48,7 +48,7 @@ def corrected_evidence(
 
 
 class _Draft:
-    """Copies of the evidence, to be worked on."""
+    """Copies of the evidence that corrections may change."""
 
     def __init__(self, tracks: HandTracks, predictions: TwoHandPredictions | None) -> None:
         self._tracks, self._predictions = tracks, predictions
@@ -67,8 +67,10 @@ class _Draft:
             self._present[rows, side], self._changed[rows, side] = ABSENT, True
 
     def put_in_box(self, rows: NDArray[np.int64], side: int, box_px: NDArray[np.float64]) -> None:
-        """The landmarks that lie in the box, whichever hand's they were; where none do, those of the nearest frame in
-        which the hand is seen."""
+        """Assign to the hand the landmarks in the box, whichever hand's they were.
+
+        If the box has none, those of the nearest frame in which the hand is seen are moved into it.
+        """
         other = 1 - side
         seen = self._seen()
         known = np.setdiff1d(np.flatnonzero(seen[:, side]), rows)
@@ -94,7 +96,7 @@ class _Draft:
         )
         predictions = self._predictions
         if predictions is not None:
-            # The network saw the hands as they were before: its predictions there no longer apply.
+            # The network's predictions no longer apply: it saw the hands as they were before.
             confidence, presence = (
                 np.where(self._changed, np.float32(0), values)
                 for values in (predictions.confidence, predictions.presence)
@@ -115,13 +117,13 @@ class _Draft:
 
 
 def _inside(landmarks_px: NDArray[np.float32], box_px: NDArray[np.float64]) -> bool:
-    """Whether more than half of the landmarks (21, 3) lie in the box."""
+    """Whether more than half of the landmarks (21, 3) are in the box."""
     points = landmarks_px[:, :2]
     return bool(((points >= box_px[:2]) & (points <= box_px[2:])).all(-1).mean() > 0.5)
 
 
 def _laid_into(landmarks_px: NDArray[np.float32], box_px: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Landmarks (21, 3) moved and scaled evenly into the box."""
+    """Landmarks (21, 3) translated and scaled uniformly into the box."""
     points = landmarks_px[:, :2].astype(np.float64)
     low, high = points.min(0), points.max(0)
     size = ((box_px[2:] - box_px[:2]) / np.maximum(high - low, 1.0)).min()

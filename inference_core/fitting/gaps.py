@@ -11,9 +11,9 @@ from inference_core.geometry.rotations import slerp
 
 
 def interpolate_gaps(seen: Observations, held: Tensor, state: HandState) -> HandState:
-    """The state with hand frames that are not `held` (N,) laid between their held neighbours of the same run.
+    """The state with hand frames that are not `held` (N,) interpolated between their held neighbours of the same run.
 
-    With a held neighbour on one side only they stay as that one is.
+    A frame with a held neighbour on one side only copies it.
     """
     if bool(held.all()) or not bool(held.any()):
         return state
@@ -29,7 +29,7 @@ def interpolate_gaps(seen: Observations, held: Tensor, state: HandState) -> Hand
 
 
 def _held_neighbours(seen: Observations, held: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices (N,) of the nearest held hand frame at or before and at or after each one, within its run."""
+    """Indices (N,) of the nearest held hand frames at or before and at or after each one, within its run."""
     count = len(held)
     run = np.concatenate([[0], np.cumsum(seen.steps.numpy() == 0)])
     index = np.arange(count)

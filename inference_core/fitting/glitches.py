@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A frame or two in which the landmarks lay on something other than the hand."""
+"""Finds a frame or two in which the landmarks were on something other than the hand."""
 
 import math
 from collections.abc import Callable
@@ -13,14 +13,15 @@ from inference_core.fitting.parameterisation import DEPTH, IMAGE, ROOT, HandPara
 from inference_core.fitting.temporal import accelerations
 from inference_core.geometry.rotations import geodesic_angle
 
-# A hand that jumps away and back within one frame accelerates by a, -2a, a. So does no waving hand: its
-# accelerations about a turning point all point the same way. The frames beside the jump accelerate half as much.
+# A hand that jumps away and back within one frame accelerates by a, -2a, a. No waving hand
+# does: its accelerations about a turning point all have one direction. The frames beside the
+# jump accelerate half as much.
 _JUMP_SHARE, _MORE_THAN_BESIDE = 0.6, 1.3
-# The smallest jumps: across the picture and in depth, of the distance (18 and 60 mm at 0.6 m), and of the wrist's
-# rotation.
+# The smallest jumps: across the picture and in depth, as shares of the distance (18 and 60 mm at 0.6
+# m), and of the wrist's rotation.
 _SMALLEST_IMAGE, _SMALLEST_DEPTH, _SMALLEST_ROTATION_DEG = 0.03, 0.10, 35.0
-# A jump may last for so many frames if the hand is calm before and after it, and comes back to where it was: within
-# this share of the jump.
+# A jump may last this many frames if the hand is calm before and after it and returns to
+# within this share of the jump.
 _LONGEST_JUMP, _CALM = 3, 0.35
 _TRUST = 0.02
 
@@ -53,8 +54,9 @@ def _jumps(second: Tensor, smallest: float) -> Tensor:
 
 
 def _excursions(seen: Observations, apart: Callable[[Tensor, Tensor], Tensor], smallest: float) -> Tensor:
-    """(N,) bool: in a short stretch in which the hand is away, by `apart` of two lists of hand frames, and calm around
-    it."""
+    """(N,) bool: within a short excursion of the hand, which is calm before and after. apart: the distance
+    between two lists of hand frames.
+    """
     count, steps = len(seen), seen.steps
     away = torch.zeros(count).bool()
     for length in range(1, _LONGEST_JUMP + 1):

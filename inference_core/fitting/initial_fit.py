@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hand model fitted to the landmarks of each crop, in place of the landmark network's world landmarks.
+"""The hand model fitted to the landmarks of each crop, to replace the landmark network's world landmarks.
 
-World landmarks alone are off by about 20 degrees and have no absolute size; with the landmarks in the picture,
-the joints' limits and one shape for the shot, the solve's single-frame fit halves that error. The network starts there
-and corrects the rest.
+World landmarks alone are off by about 20 degrees and have no absolute size; the single-frame fit halves that error by
+using 2D landmarks, joint limits and one shape for the shot. The two-hand network starts there and corrects the rest.
 """
 
 from dataclasses import replace
@@ -27,13 +26,13 @@ from inference_core.two_hand.crop import CropCamera
 from inference_core.two_hand.predictor import frame_views
 from inference_core.two_hand.records import Conditioning
 
-# For an unknown lens: 60 degrees over a crop of the whole picture.
+# For an unknown lens: 60 degrees across a crop of the whole picture.
 _USUAL_FOCAL_UV = 1.7
 _HALF = CROP_PX / 2
 
 
 def shape_of(conditioning: Conditioning, hand: HandModel) -> ShotShape:
-    """One shape a hand of the crops (T, ...) of one shot. hand: float64, on the CPU."""
+    """One shape per hand for the crops (T, ...) of one shot. hand: float64, on the CPU."""
     tracks, camera = _as_tracks(conditioning)
     chosen, count = well_seen(tracks), len(tracks.present)
     times = _apart(count)
@@ -41,13 +40,13 @@ def shape_of(conditioning: Conditioning, hand: HandModel) -> ShotShape:
 
 
 def for_refined(shape: ShotShape, hand: HandModel) -> ShotShape:
-    """The shape for world landmarks that a head reads: in metres, of a hand of the mean size."""
+    """The shape for world landmarks read by the landmark head: in metres, for a hand of mean size."""
     mean = make_parameterisation(hand, torch.zeros_like(shape.parameterisation.betas))
     return replace(shape, world_scale=shape.parameterisation.reach_m / mean.reach_m)
 
 
 def fitted(conditioning: Conditioning, shape: ShotShape) -> Conditioning:
-    """The conditioning with world_rel_m (T, S, 21, 3) those landmarks of the fitted hands; each crop on its own."""
+    """The conditioning with world_rel_m (T, S, 21, 3) replaced by the fitted hands' landmarks; each crop on its own."""
     tracks, camera = _as_tracks(conditioning)
     count = len(tracks.present)
     axes = shape.parameterisation.axes
@@ -68,10 +67,10 @@ def shot_shape(
     hand: HandModel,
     head_read: bool,
 ) -> ShotShape:
-    """One shape a hand for the shot, of the hands as the tracks alone have them.
+    """One shape per hand for the shot, from the tracks.
 
-    squares_px (T, 3): the two-hand crops, in whose cameras hands are fitted. head_read: a landmark head will have read
-    those that are. hand: float64, on the CPU.
+    squares_px (T, 3): the two-hand crops, in whose cameras hands are fitted. head_read: whether the landmark head
+    reads the seen hands. hand: float64, on the CPU.
     """
     known = _in_crops(tracked, frame_views(squares_px, camera))
     shape = shape_of(known, hand)
@@ -81,9 +80,9 @@ def shot_shape(
 def fit_expected_hands(
     expected: ExpectedHands, squares_px: NDArray[np.float64], camera: Camera, shape: ShotShape
 ) -> ExpectedHands:
-    """The expected hands with world landmarks of the fitted hand model, each frame on its own.
+    """The expected hands with the fitted hand model's world landmarks, each frame on its own.
 
-    Frames without a square stay as they are.
+    Frames without a square are unchanged.
     """
     views = frame_views(squares_px, camera)
     if not views:
@@ -100,7 +99,7 @@ def _in_crops(hands: ExpectedHands, views: dict[int, CropCamera]) -> Conditionin
 
 
 def _as_tracks(conditioning: Conditioning) -> tuple[HandTracks, Camera]:
-    """The crops as a shot of their own: landmarks in the crop's pixels, a lens for each."""
+    """The crops as a shot: landmarks in the crop's pixels, with a lens for each."""
     pixels = (conditioning.landmarks_uv + 1) * _HALF
     score = conditioning.landmark_score[..., None]
     present = np.where((conditioning.hand_score > 0).numpy(), SEEN, ABSENT).astype(np.uint8)
@@ -114,5 +113,5 @@ def _as_tracks(conditioning: Conditioning) -> tuple[HandTracks, Camera]:
 
 
 def _apart(count: int) -> NDArray[np.float64]:
-    """Times so far apart that no crop is another's neighbour."""
+    """Times so far apart that no two crops are neighbours."""
     return np.arange(count, dtype=np.float64) * 1000.0

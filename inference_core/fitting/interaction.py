@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Residuals between the two hands of a frame.
 
-Their surfaces do not intersect; where they touch (contact) they are pulled together until they meet, and move
-together in depth; the network predicts the offset between the wrists. Left and right of a frame
-are one block of unknowns.
+Their surfaces do not intersect. Where they touch (contact), they are pulled together until they meet,
+and move together in depth. The network predicts the offset between the wrists. A frame's left and right
+hand are one block of unknowns.
 """
 
 from dataclasses import dataclass
@@ -20,21 +20,25 @@ from inference_core.fitting.residuals import JOINTS, pseudo_huber
 # Skin is soft: this much overlap costs nothing.
 _SOFT_M, _OVERLAP_M, _OVERLAP_DELTA = 0.001, 0.0015, 4.0
 _CONTACT_M, _CONTACT_DELTA = 0.003, 4.0
-# Of the capsules whose outlines meet, this many are pulled together; one that is farther away by this counts a third.
+# At most this many pairs of capsules are pulled together; one farther apart than the nearest by this distance
+# counts a third.
 _DRAWN, _NEXT_M, _LEAST_SHARE = 10, 0.006, 0.02
 # The network's offset between the wrists, across the line of sight and along it.
 _OFFSET_ACROSS_M, _OFFSET_ALONG_M, _OFFSET_DELTA = 0.015, 0.015, 3.0
-# Of hands in contact: how far one may leave the other in depth within a frame time, as a share of the distance.
+# For hands in contact: how far their depths may diverge within a frame time, as a share of the distance.
 _SLIP_DEPTH = 0.003
 _WRIST = slice(IMAGE.start, DEPTH.stop)
-# Hands that touch with less than this probability are drawn nowhere.
+# Hands whose probability of touching is lower are not pulled together.
 _LEAST_CONTACT = 1e-3
 
 
 @dataclass(frozen=True)
 class HandPairs:
-    """The P pairs of hands of one frame as they stand: left, right (P,) hand frames; near (n,) those of the pairs whose
-    surfaces may meet or are drawn together, and where their capsules come nearest; None leaves surfaces out."""
+    """The P pairs of hands of one frame in their current poses.
+
+    left, right (P,): hand frames. near (n,): the pairs whose surfaces may meet or are pulled together, with their
+    capsules' closest points; None ignores surfaces.
+    """
 
     posed: PosedPoints
     left: Tensor
@@ -45,8 +49,10 @@ class HandPairs:
 
 @dataclass(frozen=True)
 class PairEquations:
-    """Normal equations of P pairs of hand frames: left, right (P,) into the list; hessian (P, 2, D, 2, D),
-    gradient (P, 2, D) of left, right; cost ()."""
+    """Normal equations of P pairs of hand frames.
+
+    left, right (P,): indices in the list. hessian (P, 2, D, 2, D), gradient (P, 2, D) of left, right; cost ().
+    """
 
     left: Tensor
     right: Tensor
@@ -57,7 +63,7 @@ class PairEquations:
 
 @dataclass(frozen=True)
 class Draws:
-    """Pairs of capsules that are drawn together: capsules (P, K) flat indices left * C + right, share (P, K) 0..1."""
+    """Pairs of capsules that are pulled together: capsules (P, K), flat indices left * C + right; share (P, K) 0..1."""
 
     capsules: Tensor
     share: Tensor
@@ -65,8 +71,10 @@ class Draws:
 
 @dataclass(frozen=True)
 class DepthTies:
-    """Squared differences of two hands' logarithmic depths from one frame to the next: pairs (Q,) of `PairEquations`,
-    each with the one that follows, weight (Q,), residual (Q,)."""
+    """Squared changes of the difference of two hands' logarithmic depths between frames.
+
+    pairs (Q,): of `PairEquations`, each with the one that follows. weight (Q,), residual (Q,).
+    """
 
     pair: Tensor
     following: Tensor
@@ -82,7 +90,7 @@ class DepthTies:
 def hand_pairs(
     seen: Observations, posed: PosedPoints, capsules: Capsules | None, contact: Contact | None
 ) -> HandPairs:
-    """The posed hands in pairs; capsules None leaves surfaces out."""
+    """The posed hands in pairs; capsules None ignores surfaces."""
     left, right = pairs(seen)
     if capsules is None or not len(left):
         return HandPairs(posed, left, right, left[:0], None)
@@ -97,7 +105,7 @@ def hand_pairs(
 def pair_equations(
     seen: Observations, hands: HandPairs, capsules: Capsules | None, draws: Draws | None
 ) -> PairEquations:
-    """Normal equations of what ties the two hands of each frame."""
+    """Normal equations of everything that ties the two hands of each frame."""
     size = hands.posed.parameterisation.size
     hessian = torch.zeros(len(hands.left), 2, size, 2, size).double()
     gradient, cost = torch.zeros(len(hands.left), 2, size).double(), torch.zeros(()).double()
@@ -130,8 +138,9 @@ def pair_cost(seen: Observations, hands: HandPairs, draws: Draws | None) -> Tens
 
 
 def draws(contact: Contact, hands: HandPairs) -> Draws:
-    """What contact draws together as the hands stand now: of the capsules whose outlines meet, the nearest ones,
-    and all parts that are known to touch."""
+    """The capsules that contact pulls together in the current poses: the nearest of those whose outlines
+    meet, and all parts known to touch.
+    """
     capsules = torch.zeros(len(hands.left), _DRAWN, dtype=torch.int64)
     shares = torch.zeros(len(hands.left), _DRAWN).double()
     if hands.nearest is None:
@@ -147,7 +156,7 @@ def draws(contact: Contact, hands: HandPairs) -> Draws:
 
 
 def depth_ties(seen: Observations, depth: Tensor, contact: Contact | None) -> DepthTies:
-    """Of hands in contact, how one leaves the other in logarithmic depth (N,) from frame to frame."""
+    """For hands in contact, the change of their difference in logarithmic depth (N,) between frames."""
     left, right = pairs(seen)
     if contact is None or len(left) < 2:
         nothing = torch.zeros(0)
@@ -163,15 +172,17 @@ def depth_ties(seen: Observations, depth: Tensor, contact: Contact | None) -> De
 
 
 def pairs(seen: Observations) -> tuple[Tensor, Tensor]:
-    """Indices of the left hand frames that have a right one in the same frame, and of that one."""
+    """Indices of the left hand frames that have a right one in the same frame, and of those."""
     left = ((seen.side == 0) & (seen.other >= 0)).nonzero()[:, 0]
     return left, seen.other[left]
 
 
 @dataclass(frozen=True)
 class _Meetings:
-    """R pairs of capsules of each of n near hands that overlap or are to touch: index (n, R) left * C + right;
-    residual, its derivative `scale` by their distance, weight (n, R); cost ()."""
+    """R pairs of capsules of each of n near hands that overlap or are to touch.
+
+    index (n, R): left * C + right. residual, its derivative `scale` by their distance, weight (n, R); cost ().
+    """
 
     index: Tensor
     residual: Tensor
@@ -206,8 +217,9 @@ def _meetings(hands: HandPairs, nearest: Nearest, draws: Draws | None) -> _Meeti
 def _pulls(
     hands: HandPairs, nearest: Nearest, meetings: _Meetings, capsules: Capsules
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Those m pairs (m,) of hands in which something meets; what they weigh (m, K, 2, D) of left and right, by the
-    unknowns, and the residuals (m, K)."""
+    """The m pairs (m,) of hands in which something meets, the derivatives (m, K, 2, D) of left and right by the
+    unknowns, and the residuals (m, K).
+    """
     posed, bones = hands.posed, nearest.gap_m.shape[1]
     meets = (meetings.weight > 0).sum(1)
     some, most = meets.nonzero()[:, 0], int(meets.max()) if len(meets) else 0
@@ -230,7 +242,7 @@ def _pulls(
 
 
 def _boxes_meet(first_m: Tensor, second_m: Tensor, reach_m: float) -> Tensor:
-    """(P,) bool: the boxes about points (P, ..., 3) come as near as that to each other."""
+    """(P,) bool: the bounding boxes of points (P, ..., 3) come this near to each other."""
     low, high = ([hand.flatten(1, -2).amin(1), hand.flatten(1, -2).amax(1)] for hand in (first_m, second_m))
     return ((low[0] < high[1] + reach_m) & (high[0] < low[1] + reach_m)).all(-1)
 
@@ -241,8 +253,9 @@ def _blended(capsules: Capsules, bone: Tensor, share: Tensor) -> Tensor:
 
 
 def _offset(seen: Observations, hands: HandPairs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Right wrist minus left wrist, less the network's (P, 3), in units of sigma; weight (P,); the inverse square
-    root of the covariance (P, 3, 3); cost (P,)."""
+    """The offset of the wrists minus the network's (P, 3), in units of sigma; weight (P,); the inverse square root
+    of the covariance (P, 3, 3); cost (P,).
+    """
     assert seen.network is not None
     left, right = hands.left, hands.right
     wrist_m = hands.posed.state.wrist_m

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All hand frames of a window together: damped Gauss-Newton, one banded Cholesky a step.
+"""All hand frames of a window together: damped Gauss-Newton, with one banded Cholesky factorisation per step.
 
-What motion may be (temporal.sigmas) depends on the motion itself and is measured anew in every step; it settles more
-slowly than all else, so each step looks ahead along its last change.
+The temporal prior's sigmas (temporal.sigmas) depend on the motion itself and are updated in every step. They converge
+more slowly than everything else, so each step extrapolates their last change.
 """
 
 from dataclasses import dataclass
@@ -30,12 +30,13 @@ from inference_core.fitting.single_frame import ShotShape, limited
 from inference_core.fitting.temporal import Banded, sigmas, solve_banded, temporal_normal
 
 _STEPS = 20
-# The damping is a share of the diagonal, of each hand frame its own: one that steps back and forth, say over a finger's
-# limit, is damped more, and so are all after a step that helped nothing.
+# The damping is a share of each hand frame's diagonal. It increases for a frame that oscillates, for example
+# across a finger's limit, and for all after a step that did not help.
 _FIRST_DAMPING, _LEAST_DAMPING, _DAMPED_LESS, _IF_BACK, _IF_REFUSED = 1e-3, 1e-4, 0.3, 4.0, 10.0
-# Done when so large a share of the hand frames move by less than this in a step; what is left is about as much again.
+# Done when this share of the hand frames move by less than this in a step; the remaining
+# change is about as much again.
 _SETTLED_SHARE, _SETTLED_M = 0.9, 2e-4
-# How far to look ahead along the last change of the sigmas' logarithms, and how large a change that is at most.
+# How far to extrapolate the last change of the sigmas' logarithms, and the largest change.
 _AHEAD, _LARGEST_CHANGE = 0.5, 0.7
 
 
@@ -47,7 +48,7 @@ def fit_shot(
     contact: Contact | None,
     smooth: float,
 ) -> HandState:
-    """All hand frames together, from the given states."""
+    """All hand frames solved together from the given states."""
     problem = _Problem(shape, seen, capsules, contact, _strength(seen, smooth))
     hands, sigma = problem.posed(state), sigmas(seen, state, shape.parameterisation)
     equations, damping = problem.equations(hands, sigma), torch.full((len(seen),), _FIRST_DAMPING).double()
@@ -72,7 +73,7 @@ def fit_shot(
 
 @dataclass(frozen=True)
 class _Equations:
-    """All terms about one state, for sigma (N, D), with what is drawn together there; cost () of all."""
+    """All terms at one state, for sigma (N, D) and the parts pulled together there; cost () of all."""
 
     frames: NormalEquations
     temporal: Banded
@@ -92,7 +93,7 @@ class _Equations:
 
 @dataclass(frozen=True)
 class _Problem:
-    """What a window is solved from. strength (N,): weight of the smoothness."""
+    """The data of one window. strength (N,): weight of the smoothness."""
 
     shape: ShotShape
     seen: Observations
@@ -106,7 +107,7 @@ class _Problem:
         return hand_pairs(self.seen, posed, self.capsules, self.contact)
 
     def equations(self, hands: HandPairs, sigma: Tensor) -> _Equations:
-        """All terms about the hands as they are."""
+        """All terms at the hands' current poses."""
         drawn = None if self.contact is None else draws(self.contact, hands)
         return _Equations(
             frame_normal(self.shape.parameterisation, self.seen, hands.posed, self.shape.world_scale),
@@ -118,7 +119,7 @@ class _Problem:
         )
 
     def cost(self, hands: HandPairs, equations: _Equations) -> Tensor:
-        """() what the same terms cost for hands that have moved."""
+        """The cost () of the same terms for hands that have moved."""
         return (
             frame_cost(self.seen, hands.posed, self.shape.world_scale).sum()
             + self._temporal(hands.posed, equations.sigma).cost
@@ -134,7 +135,7 @@ class _Problem:
 
 
 def _strength(seen: Observations, smooth: float) -> Tensor:
-    """(N,) weight of the smoothness: 1 at 0.5. Where no landmarks hold a hand it never falls below 1."""
+    """(N,) weight of the smoothness: 1 at 0.5. Frames without landmarks never get less than 1."""
     strength = (smooth / max(1 - smooth, 0.02)) ** 2
     bare = (~seen.seen).to(torch.float64)
     beside = torch.stack([bare, torch.roll(bare, 1), torch.roll(bare, -1)]).amax(0)

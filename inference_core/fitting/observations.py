@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The observations of a range of frames as one flat list of N hand frames, ready for the solve (float64).
 
-Sorted by side, then by frame, so that a hand's neighbours in time are neighbours in the list.
+Sorted by side, then by frame: neighbours in time are neighbours in the list.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -19,21 +19,21 @@ from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, HandTracks, frames_to_known
 from inference_core.two_hand.predictions import TwoHandPredictions
 
-# A network may bring back a hand that the tracks call absent when it is this sure of it; less will do for a hand that
-# was seen a little before and after, or within a few frames: one that is not seen again has mostly left.
+# The network's confidence needed to restore a hand that the tracks call absent. Less is needed shortly
+# before, after or between sightings; a hand that is not seen again has usually left.
 _NETWORK_PRESENCE, _NETWORK_CONFIDENCE, _CONFIDENCE_NEAR = 0.5, 0.3, 0.1
 _OPEN_END_FRAMES = 6
-# The landmarks of a hand share an error of its size in the picture, and so of its distance. Unsure landmarks are
-# read too small: the mean of the plausible hands is smaller than each of them. By mean score, of synthetic clips.
+# The landmarks of a hand share an error in its apparent size, and so in its distance. Uncertain landmarks
+# appear too small: the mean of the plausible hands is smaller than each. By mean score, from synthetic clips.
 _SIZE_SIGMA, _SURE, _SIGMA_OF_DOUBT = 0.015, 0.65, 0.05
 _BIASED_BELOW, _BIAS_OF_DOUBT, _DOUBT_FRAMES = 0.80, 0.15, 6
-# Farther apart than this many median frame times, frames are not neighbours: too much may have changed.
+# Frames farther apart than this many median frame times are not neighbours.
 _LONGEST_STEP = 12.0
 
 
 @dataclass(frozen=True)
 class NetworkTargets:
-    """The network's estimates of the N hand frames; zeros where confidence (N,) is 0.
+    """The network's estimates for N hand frames; zeros where confidence (N,) is 0.
 
     root (N, 3, 3); angles_rad (N, 15, 3); joints_m (N, 21, 3) relative to the wrist; wrist_m (N, 3);
     from_other_m (N, 3): from the other hand's wrist to this one's.
@@ -56,10 +56,10 @@ class Observations:
     """N hand frames.
 
     side, frame (N,) int64; time (N,) in median frame times; K (N, 3, 3); pixels (N, 21, 2), score (N, 21),
-    zero where nothing was seen; diagonal_px (N,) of the landmarks' box; world_m (N, 21, 3) centred, turned
-    from the crop's line of sight into camera axes; other (N,) index of the same frame's other hand, or -1;
-    T_world_cam (N, 4, 4) where the camera stood; size_error, size_sigma (N,): the share by which landmarks are
-    expected to show the hand too large, and its sigma.
+    zero if not seen; diagonal_px (N,) of the landmarks' box; world_m (N, 21, 3) centred, rotated from the
+    crop's line of sight into camera axes; other (N,) index of the same frame's other hand, or -1; T_world_cam
+    (N, 4, 4): the camera's pose; size_error, size_sigma (N,): the share by which landmarks are expected to
+    show the hand too large, and its sigma.
     """
 
     side: Tensor
@@ -86,7 +86,7 @@ class Observations:
 
     @property
     def steps(self) -> Tensor:
-        """(N - 1,) time from each hand frame to the next of the list; 0 where the two do not follow."""
+        """(N - 1,) time from each hand frame to the next in the list; 0 if the two are not consecutive."""
         step = torch.diff(self.time)
         follows = (torch.diff(self.side) == 0) & (torch.diff(self.frame) == 1) & (step < _LONGEST_STEP)
         return torch.where(follows, step, torch.zeros_like(step))
@@ -100,7 +100,7 @@ class Observations:
         return torch.linalg.inv(poses[1:]) @ poses[:-1]
 
     def take(self, indices: Tensor) -> "Observations":
-        """The hand frames of the given indices, the link to the other hand cut."""
+        """The hand frames of the given indices, without their links to the other hand."""
         chosen = {
             field.name: getattr(self, field.name)[indices]
             for field in fields(self)
@@ -113,8 +113,8 @@ class Observations:
 def usable_presence(tracks: HandTracks, network: TwoHandPredictions | None) -> NDArray[np.uint8]:
     """(T, S) the tracks' presence, as far as the solve can provide it.
 
-    A hand that only the network is sure of counts as filled; a filled stretch that neither landmarks nor the
-    network hold anywhere counts as absent.
+    A hand that only the network is confident of counts as filled; a filled stretch without landmarks or
+    network estimates counts as absent.
     """
     present = tracks.present
     landmarks = (
@@ -195,7 +195,9 @@ def with_size_errors(seen: Observations) -> Observations:
 
 
 def _around(seen: Observations, score: Tensor) -> Tensor:
-    """(N,) mean scores of the seen frames around each: how unsure the landmarks are of a hand, not of one frame."""
+    """(N,) mean scores of the seen frames around each, because the uncertainty is the
+    hand's rather than the frame's.
+    """
     near = (seen.time[:, None] - seen.time).abs() <= _DOUBT_FRAMES
     near = (near & (seen.side[:, None] == seen.side) & seen.seen).double()
     return near @ score / near.sum(1).clamp(min=1)
@@ -214,10 +216,10 @@ def _other_hands(side: Tensor, frame: Tensor) -> Tensor:
 
 
 def _seen_along_ray(world_m: Tensor, pixels: Tensor, K: Tensor) -> Tensor:
-    """World landmarks (N, 21, 3), centred and turned from the line of sight through the hand to camera axes.
+    """World landmarks (N, 21, 3), centred and rotated from the line of sight through the hand to camera axes.
 
-    The landmark network sees a crop, as a camera that looks straight at the hand would; off the picture's
-    centre its z axis is therefore not the camera's but the ray's.
+    The landmark network sees a crop as a camera pointed at the hand would; away from the picture's centre its z axis
+    is therefore the ray's, not the camera's.
     """
     centred = world_m - world_m.mean(1, keepdim=True)
     ray = pixel_rays(pixels.mean(1, keepdim=True), K)[:, 0]

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The solve's unknowns, the points of the hand as functions of them, and their exact derivatives.
+"""The solve's unknowns, the hand's points as functions of them, and their exact derivatives.
 
-The unknowns of one hand in one frame, D in all: where the wrist is seen (X/Z, Y/Z), the logarithm of its
-depth, the rotation of the hand about its wrist (3, an increment in camera axes), and those angles of the finger
-joints that can turn at all (flexion, spread, twist: parts of the joint's rotation vector along its own axes).
-An interphalangeal joint's spread and twist stay at zero. Image position and depth are apart, because a single
-camera sees the one twenty times better than the other.
+The D unknowns of one hand in one frame: the wrist's position in the picture (X/Z, Y/Z), the logarithm of its
+depth, the hand's rotation about its wrist (3, an increment in camera axes), and those angles of the finger joints
+that can change (flexion, spread, twist: parts of the joint's rotation vector along its own axes). The spread and
+twist of interphalangeal joints stay zero. Image position and depth are separate because a single camera measures
+the former twenty times better.
 
-Everything works on a flat list of N hand frames of either side: an absent hand costs nothing.
+All functions take a flat list of N hand frames of either side, so that absent hands cost nothing.
 """
 
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.shared.skeleton import DRIVER_16_OF_21
 
 IMAGE, DEPTH, ROOT, FINGERS = slice(0, 2), slice(2, 3), slice(3, 6), 6
-# A joint turns about an axis when its limits leave it more than this, in degrees.
+# A joint rotates about an axis if its limits allow more than this, in degrees.
 _FREE_RANGE_DEG = 18.0
 
 
 @dataclass(frozen=True)
 class HandParameterisation:
-    """Rest skeletons of the two hands for one shape, as the solve needs them (float64).
+    """Rest skeletons of the two hands for one shape, in the form that the solve needs (float64).
 
     joints_m (S, 16, 3), points_m (S, P, 3) at rest, relative to the wrist joint: the 21 landmarks, then the 21
-    joints; joint_dirs_m (S, 16, 3, 10), point_dirs_m (S, P, 3, 10) per beta; drivers (P,) the joint that
-    carries each point; axes (S, 15, 3, 3); limits_rad (15, 3, 2); mean_rad (S, 15, 3) relaxed pose; free (A,)
-    indices into the 45 angles. betas (S, 10).
+    joints; joint_dirs_m (S, 16, 3, 10), point_dirs_m (S, P, 3, 10) per beta; drivers (P,) the joint that moves each
+    point; axes (S, 15, 3, 3); limits_rad (15, 3, 2); mean_rad (S, 15, 3) relaxed pose; free (A,) indices of the
+    unknowns among the 45 angles. betas (S, 10).
     """
 
     joints_m: Tensor
@@ -86,7 +86,7 @@ class HandState:
         )
 
     def where(self, chosen: Tensor, other: "HandState") -> "HandState":
-        """This state where `chosen` (N,), the other elsewhere."""
+        """This state where `chosen` (N,) is true, the other elsewhere."""
         return HandState(
             torch.where(chosen[:, None], self.image_depth, other.image_depth),
             torch.where(chosen[:, None, None], self.root, other.root),
@@ -108,10 +108,10 @@ class HandState:
 
 @dataclass(frozen=True)
 class PosedPoints:
-    """Points (N, P, 3) in camera axes, and what their derivatives are made of.
+    """Points (N, P, 3) in camera axes, and the ingredients of their derivatives.
 
-    rotations (N, 16, 3, 3) and joints_m (N, 16, 3) as in the hand model; rotation_axes (N, 15, 3, 3) columns: the axis
-    in camera space about which each angle turns its joint.
+    rotations (N, 16, 3, 3) and joints_m (N, 16, 3) as in the hand model; rotation_axes (N, 15, 3, 3) columns: the
+    axis in camera space about which each angle rotates its joint.
     """
 
     parameterisation: HandParameterisation
@@ -122,7 +122,7 @@ class PosedPoints:
     rotation_axes: Tensor
 
     def where(self, chosen: Tensor, other: "PosedPoints") -> "PosedPoints":
-        """These where `chosen` (N,), the others elsewhere."""
+        """These points where `chosen` (N,) is true, the others elsewhere."""
 
         def picked(own: Tensor, theirs: Tensor) -> Tensor:
             return torch.where(chosen.reshape(-1, *[1] * (own.dim() - 1)), own, theirs)
@@ -155,7 +155,8 @@ class PosedPoints:
     def jacobian(self, points: slice | Tensor) -> Tensor:
         """(N, 3, P', D) derivatives of the chosen points by the unknowns.
 
-        In single precision, as all derivatives are: they give the way, not the place, and take half the time.
+        In single precision, like all derivatives: they determine the direction of a step, not the
+        result, and take half the time.
         """
         parameterisation, free = self.parameterisation, self.parameterisation.free
         wrist_m = self.state.wrist_m
@@ -178,7 +179,7 @@ class PosedPoints:
         return out
 
     def shape_jacobian(self, side: Tensor, points: slice | Tensor) -> Tensor:
-        """(N, 3, P', 10) derivatives of the chosen points by the betas, the wrist joint held."""
+        """(N, 3, P', 10) derivatives of the chosen points by the betas, with the wrist joint fixed."""
         parameterisation, drivers = self.parameterisation, self.parameterisation.drivers[points]
         joint_dirs = parameterisation.joint_dirs_m[side]
         chains = joint_dirs[:, 1:].unflatten(1, (5, 3))
@@ -199,8 +200,8 @@ class PosedPoints:
 def make_parameterisation(model: HandModel, betas: Tensor) -> HandParameterisation:
     """The parameterisation of a hand model at betas (S, 10).
 
-    Landmarks and fingertips are carried rigidly by their joints: the skin's bending at the very tip, well under
-    a millimetre, is left out here and only here.
+    Landmarks and fingertips move rigidly with their joints. This ignores the skin's bending at the very tip,
+    which is well below a millimetre.
     """
     model = model.to("cpu", torch.float64)
     steps = torch.cat([torch.zeros(1, 10), 0.1 * torch.eye(10)]).to(betas)
@@ -267,7 +268,7 @@ def _left_jacobian(vectors: Tensor) -> Tensor:
 
 
 def _runs(moved_by: Tensor) -> list[tuple[slice, slice]]:
-    """Runs of points (P, A) that the same finger's angles move, with those angles."""
+    """Runs of points (P, A) moved by the angles of one finger, with those angles."""
     runs: list[tuple[slice, slice]] = []
     for row, moves in enumerate(moved_by.tolist()):
         if not any(moves):

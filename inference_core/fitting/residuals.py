@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one frame alone says about a hand: landmarks, world landmarks, pose prior, joint limits, the network.
+"""Residuals of a single frame: landmarks, world landmarks, pose prior, joint limits, the network's estimates.
 
-Each term adds its weighted squared residuals to the normal equations of the unknowns (parameterisation), linearised at
-the current state; robust terms by their current weights (pseudo-Huber: quadratic near zero, linear far out).
+Each term adds its weighted squared residuals to the normal equations of the unknowns (parameterisation), linearised
+at the current state. Robust terms use their current weights (pseudo-Huber: quadratic near zero, linear far out).
 Residuals are in units of their own standard deviation.
 """
 
@@ -24,23 +24,23 @@ from inference_core.geometry.rotations import log
 
 LANDMARKS, JOINTS = slice(0, 21), slice(21, 42)
 
-# Standard deviations. Of landmarks: as a share of the diagonal of the hand's box (346 px: 3 px). MediaPipe's own
-# 2D and world landmarks disagree by 6 px there, hence the wide world one.
+# Standard deviations. Landmarks: as a share of the diagonal of the hand's box (346 px: 3 px). MediaPipe's own
+# 2D and world landmarks disagree by 6 px there, hence the wide sigma of the latter.
 _PIXEL_SHARE, _PIXEL_DELTA = 0.009, 2.5
-# So many steps find the size error that landmarks of a hand share.
+# The number of steps that find the size error common to a hand's landmarks.
 _SIZE_STEPS = 3
 _WORLD_M, _WORLD_DELTA = 0.0068, 2.7
-# Of the resting pose: flexion, spread, twist in degrees; and of the last joint's flexion about 0.6 of the one
-# before, to which one tendon ties it.
+# The resting pose: flexion, spread, twist in degrees; and the last joint's flexion relative to about 0.6 of
+# the one before, since one tendon moves both.
 _POSE_DEG = (45.0, 17.0, 14.0)
 _TENDON_DEG, _TENDON_RATIO = 20.0, 0.6
 _LIMIT_DEG = 1.5
-# Of a fully confident network.
+# Standard deviations of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_DELTA = 10.0, 14.0, 2.5
 _NETWORK_JOINT_M, _NETWORK_IMAGE = 0.010, 0.012
-# The network has read the landmarks: beside them its distance is half a witness, without them the only one.
+# The network has seen the landmarks: beside them its distance counts less; without them it is the only evidence.
 _NETWORK_DEPTH_BESIDE, _NETWORK_DEPTH_ALONE = 0.08, 0.03
-# A network has read the world landmarks: beside a fully confident one this share of them counts no more.
+# A network has seen the world landmarks: beside a fully confident one, they lose this share of their weight.
 _WORLD_READ = 0.8
 
 
@@ -55,8 +55,10 @@ class NormalEquations:
 
 @dataclass(frozen=True)
 class Rows:
-    """Weighted residuals (N, R) and their derivatives by the unknowns (N, R, D), with what they cost (N,); the former
-    two in single precision."""
+    """Weighted residuals (N, R), their derivatives by the unknowns (N, R, D), and their cost (N,).
+
+    The first two are in single precision.
+    """
 
     residual: Tensor
     jacobian: Tensor
@@ -113,7 +115,7 @@ def landmark_rows(
 
 
 def world_scale_column(seen: Observations, posed: PosedPoints, world_scale: Tensor) -> Tensor:
-    """(N, R, 1) derivative of landmark_rows' residuals by the logarithm of the world scale."""
+    """(N, R, 1) derivatives of landmark_rows' residuals by the logarithm of the world scale."""
     residual, _, weight = _world_errors(seen, posed, world_scale)
     arms = residual + seen.world_m / _WORLD_M
     world = -(arms.transpose(1, 2) * weight.sqrt()[:, None, :]).flatten(1)
@@ -121,20 +123,22 @@ def world_scale_column(seen: Observations, posed: PosedPoints, world_scale: Tens
 
 
 def reprojection_px(seen: Observations, posed: PosedPoints) -> Tensor:
-    """(N, 21) distance of the projected landmarks from the seen ones, pixels."""
+    """(N, 21) distance of the projected from the observed landmarks, pixels."""
     return (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels).norm(dim=-1)
 
 
 def pseudo_huber(error: Tensor, delta: float) -> tuple[Tensor, Tensor]:
-    """Weight and cost of errors (in standard deviations) beyond whose delta a larger one pulls no harder."""
+    """Weight and cost of errors (in standard deviations); an error beyond its delta pulls no harder than one at it."""
     root = (1 + (error / delta).square()).sqrt()
     return 1 / root, delta**2 * (root - 1)
 
 
 @dataclass(frozen=True)
 class _PixelErrors:
-    """Landmarks' residuals (N, 21, 2) with the size error taken out, their weights and costs (N, 21); size
-    (N, 21, 2): the residuals' derivative by the size error; size_cost (N,)."""
+    """Landmark residuals (N, 21, 2) without the size error, their weights and costs (N, 21).
+
+    size (N, 21, 2): the residuals' derivative by the size error; size_cost (N,).
+    """
 
     residual: Tensor
     weight: Tensor
@@ -149,9 +153,10 @@ class _PixelErrors:
 
 
 def _pixel_errors(seen: Observations, posed: PosedPoints) -> _PixelErrors:
-    """All landmarks of a hand err together in its size: that is what hides its distance.
+    """The residuals with the size error eliminated, which all landmarks of a hand share:
+    it is what obscures the distance.
 
-    The size error is eliminated, frame by frame, at its own optimum: derivatives by the unknowns need none of it.
+    It is eliminated at its own optimum in each frame, so the derivatives by the unknowns are unaffected.
     """
     sigma_px = _PIXEL_SHARE * seen.diagonal_px[:, None, None]
     share = seen.score[..., None] / seen.score.sum(-1)[:, None, None].clamp(min=1e-9)
@@ -182,8 +187,8 @@ def _pixel_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor) -> Row
     rows = jacobian[:, :2] * gain.float()[..., None]
     rows = rows.addcmul_((slope * gain).float()[..., None], jacobian[:, 2:], value=-1).flatten(1, 2)
     residual, size = ((value.transpose(1, 2) * factor).flatten(1) for value in (errors.residual, errors.size))
-    # With the size error eliminated the squared rows are J' (I - c v v') J: rows (I - k v v') J, and the residual so
-    # that the gradient stays J' r.
+    # With the size error eliminated, the squared rows are J' (I - c v v') J: rows (I - k v v') J, with the
+    # residual chosen so that the gradient remains J' r.
     length = size.square().sum(1).clamp(min=1e-12)
     kept = (1 / (1 + seen.size_sigma.square() * length)).sqrt()
     k = (1 - kept) / length
@@ -195,7 +200,7 @@ def _pixel_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor) -> Row
 
 def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     points = posed.points_m[:, LANDMARKS]
-    # In the world landmarks' own metres: in the model's, a smaller hand would always err less.
+    # In the world landmarks' own metres: in the model's, a smaller hand would always have a smaller error.
     arms = (points - points.mean(1, keepdim=True)) / scale[seen.side][:, None, None]
     residual = (arms - seen.world_m) / _WORLD_M
     weight, cost = pseudo_huber(residual.norm(dim=-1), _WORLD_DELTA)
@@ -264,7 +269,7 @@ def _network_errors(
     ]
     weights, cost = [], torch.zeros_like(network.confidence)
     for residual in residuals:
-        # One weight for a row of directions that err together; each joint and angle its own.
+        # One weight per row for directions that err together; joints and angles have a weight each.
         error = residual.abs() if residual.shape[-1] == 45 else residual.norm(dim=-1, keepdim=True)
         weight, term = pseudo_huber(error, _NETWORK_DELTA)
         trust = network.confidence.reshape(-1, *[1] * (weight.dim() - 1))
@@ -274,7 +279,7 @@ def _network_errors(
 
 
 def _image_depth_sigma(seen: Observations) -> Tensor:
-    """(N, 3) of a fully confident network's place in the picture, and of its logarithmic distance."""
+    """(N, 3) sigmas of a fully confident network's image position and logarithmic distance."""
     depth = torch.where(seen.seen, _NETWORK_DEPTH_BESIDE, _NETWORK_DEPTH_ALONE)[:, None].double()
     return torch.cat([torch.full((len(seen), 2), _NETWORK_IMAGE).double(), depth], -1)
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person may choose about the shot solve."""
+"""The user's settings of the shot solve."""
 
 from dataclasses import dataclass
 
 from inference_core.shared.errors import RequestError
 
-# Raise it with what changes a solve by more than rounding: a take says by which it was solved.
+# Raise this with every change that alters a solve by more than rounding: takes record it.
 SOLVER_VERSION = 3
 
 
@@ -13,11 +13,10 @@ SOLVER_VERSION = 3
 class SolveSettings:
     """Settings of one solve.
 
-    smooth: 0 leaves every frame to itself, 0.5 is made for plain footage, 1 smooths as much as may be.
-    contact: keep the two hands' surfaces out of each other, and together where they touch.
-    hand_length_mm: from the wrist crease to the middle fingertip; None: the population's mean, with its spread.
-    window_frames, overlap_frames: a long shot is solved in windows of that many frames, each sharing that many
-    with the next, over which one is faded into the other.
+    smooth: 0 treats every frame separately, 0.5 suits plain footage, 1 smooths as much as possible. contact: keep the
+    two hands' surfaces from intersecting, and together where they touch. hand_length_mm: from the wrist crease to the
+    middle fingertip; None: the population's mean, with its spread. window_frames, overlap_frames: a long shot is
+    solved in windows of this many frames, which overlap by this many and are crossfaded.
     """
 
     smooth: float = 0.5

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shot solve: all evidence of a shot to one smooth, metric motion of both hands.
+"""The shot solve: all evidence of a shot combined into one smooth, metric motion of both hands.
 
-One shape a hand first. Then, window by window: every frame on its own (single_frame), gaps interpolated, and all frames
-of the window together by Gauss-Newton (joint_fit): both hands of a frame are one block, and each
-iteration is one banded Cholesky.
-The windows overlap and are faded into each other. Memory stays flat in the shot's length, and the derivatives
-are exact and written out (parameterisation): 10 to 20 times the speed of automatic ones.
+First one shape per hand. Then, window by window: every frame on its own (single_frame), gaps interpolated, and all
+frames of the window together by Gauss-Newton (joint_fit): a frame's two hands are one block, and each iteration is
+one banded Cholesky factorisation. The windows overlap and are crossfaded. Memory does not grow with the shot's
+length. Derivatives are exact and analytic (parameterisation), 10 to 20 times as fast as automatic ones.
 """
 
 from collections.abc import Iterator
@@ -62,8 +61,8 @@ def solve_shot(
 ) -> ShotSolution:
     """Both hands through the whole shot, in the camera's metres.
 
-    time_s (T,): increasing, seconds. predictions: one more source, weighted by its confidence.
-    Deterministic. Raises RequestError when time stamps and tracks do not fit each other.
+    time_s (T,): increasing, seconds. predictions: a further source, weighted by its confidence. Deterministic. Raises
+    RequestError if time stamps and tracks do not match.
     """
     times = frame_times(time_s, len(tracks.present))
     settings = settings or SolveSettings()
@@ -79,7 +78,9 @@ def solve_shot(
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of T frames. present (T, S): as the solve can serve it. times (T,): in median frame times."""
+    """The evidence of T frames. present (T, S): as far as the solve can provide it.
+    times (T,): in median frame times.
+    """
 
     tracks: HandTracks
     network: TwoHandPredictions | None
@@ -96,7 +97,7 @@ def solve_evidence(
     constraints: SolveConstraints | None = None,
     progress: Progress | None = None,
 ) -> ShotSolution:
-    """Both hands of the given shape through all frames, window by window. model: float64, on the CPU."""
+    """Both hands of the given shape in all frames, window by window. model: float64, on the CPU."""
     count, axes = len(evidence.times), shape.parameterisation.axes
     if progress is not None:
         progress(SOLVE, 0, count)
@@ -122,11 +123,11 @@ def solve_evidence(
 
 
 def frame_times(time_s: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """(T,) times counted in median frame times."""
+    """(T,) times in units of the median frame time."""
     time_s = np.asarray(time_s, np.float64)
     if time_s.shape != (count,):
         raise RequestError(
-            f"{count} frames of landmarks came with {time_s.shape} time stamps; give one a frame."
+            f"{count} frames of landmarks came with {time_s.shape} time stamps; give one per frame."
         )
     steps = np.diff(time_s)
     if not np.isfinite(time_s).all() or (steps <= 0).any():
@@ -135,7 +136,7 @@ def frame_times(time_s: NDArray[np.float64], count: int) -> NDArray[np.float64]:
 
 
 def _windows(count: int, settings: SolveSettings) -> Iterator[range]:
-    """Ranges of frames, each sharing overlap_frames with the next."""
+    """Ranges of frames that overlap by overlap_frames."""
     start, stride = 0, settings.window_frames - settings.overlap_frames
     while start == 0 or start + settings.overlap_frames < count:
         yield range(start, min(start + settings.window_frames, count))
@@ -203,7 +204,7 @@ def _solve_window(
 
 
 def _each_frame(shape: ShotShape, seen: Observations, constraints: SolveConstraints | None) -> HandState:
-    """Every hand frame on its own; fitted where no earlier solve has it."""
+    """Every hand frame on its own; fitted unless an earlier solve provides it."""
     if constraints is None:
         return fit_frames(shape, seen, start_state(shape, seen))
     state, known = constraints.raw.of(seen, shape.parameterisation)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shot's arrays as the windows of the solve fill them."""
+"""The shot's arrays, filled window by window."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,11 @@ _A_NUMBER = (*_ZERO_WHERE_ABSENT, "reprojection_px")
 
 @dataclass(frozen=True)
 class SolvedWindow:
-    """N hand frames of one window: raw, every frame on its own, and solved; jumped (N,) bool, what was seen of the hand
-    was not believed; confidences, contact and reprojection_px (N,) as in ShotSolution."""
+    """N hand frames of one window: raw, every frame on its own, and solved.
+
+    jumped (N,) bool: landmarks were present but not believed. Confidences, contact and
+    reprojection_px (N,) as in ShotSolution.
+    """
 
     raw: HandState
     solved: HandState
@@ -37,7 +40,7 @@ class SolvedWindow:
 
 
 class ShotRecord:
-    """The shot's arrays as the windows fill them, each window faded into the one before."""
+    """The shot's arrays; each new window is crossfaded with the one before."""
 
     def __init__(self, present: NDArray[np.uint8], shape: ShotShape) -> None:
         count = len(present)
@@ -52,11 +55,12 @@ class ShotRecord:
             self._numbers[name] = np.full((count, 2), np.nan, np.float32)
 
     def add(self, seen: Observations, frames: range, window: SolvedWindow) -> None:
-        """Write one window; where frames are there already, fade from them into it."""
+        """Write one window; crossfade it with frames that exist already."""
         at = (seen.frame.numpy(), seen.side.numpy())
         known = np.flatnonzero(~np.isnan(self._numbers["confidence"][frames.start : frames.stop]).all(1))
         shared = known.max() + 1 if len(known) else 0
-        # A window is off where it ends, for want of what comes after: of shared frames the middle third is faded.
+        # A window is inaccurate at its end, where later frames are missing: only the middle third
+        # of shared frames is crossfaded.
         share = np.clip(3 * (at[0] - frames.start + 1) / (shared + 1) - 1, 0, 1)
         fade = share**2 * (3 - 2 * share)
         for kind, state in (("raw_", window.raw), ("", window.solved)):
@@ -121,7 +125,7 @@ def joints_cam_m(
     pose_wxyz: NDArray[np.float32],
     wrist_cam_m: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """(T, S, 21, 3) joints of the hand model, some frames at a time; NaN where the hand is absent."""
+    """(T, S, 21, 3) joints of the hand model, computed some frames at a time; NaN where the hand is absent."""
     out = np.full((len(root_wxyz), 2, 21, 3), np.nan, np.float32)
     shaped = model.with_shape(betas)
     for start in range(0, len(out), _JOINT_CHUNK):

@@ -35,31 +35,33 @@ from inference_core.tracking.hand_tracks import HandTracks
 
 # Starting poses: all fingers' flexion as multiples of the relaxed hand's, from flat to fist.
 _START_BENDS = (0.0, 1.0, 2.2, 3.5)
-# A hand frame has settled when a step lowers its cost by less than this share; a few never do.
+# A hand frame has converged when a step lowers its cost by less than this share; a few never do.
 _STEPS, _SETTLED = 19, 1e-4
-# So many steps with the mean shape come before it is estimated.
+# This many steps with the mean shape precede its estimation.
 _FIRST_STEPS = 7
 _SHAPE_STEPS = 8
 _SHAPE_FRAMES = 60
-# A hand in a shot counts as this many independent looks at its shape, however many frames it has: landmark
-# errors go with the pose and do not average out.
+# A hand in a shot counts as this many independent observations of its shape, however many frames it has:
+# landmark errors depend on the pose and do not average out.
 _SHAPE_READINGS = 4.0
 _SIDES_DIFFER = 0.3  # betas, standard deviations
-# A hand's length as given is right to this much.
+# The relative error of a hand length given by the user.
 _LENGTH_M = 0.001
 _MIDDLE_TIP = JOINTS.start + 12
 
 
 @dataclass(frozen=True)
 class ShotShape:
-    """What holds for the whole shot: the hands at its betas, world_scale (S,) of the model over world landmarks."""
+    """What is constant in the shot: the hands at its betas, and world_scale (S,), the model's
+    size over the world landmarks'.
+    """
 
     parameterisation: HandParameterisation
     world_scale: Tensor
 
 
 def well_seen(tracks: HandTracks) -> NDArray[np.uint8]:
-    """(T, S) presence of up to 60 hand frames a side only: the best scored of as many equal stretches."""
+    """(T, S) presence of up to 60 hand frames a side: the best scored of as many equal stretches."""
     quality = np.where(tracks.present == SEEN, np.nan_to_num(tracks.landmarks_px[..., 2]).mean(-1), 0)
     chosen = np.full_like(tracks.present, ABSENT)
     for side in (0, 1):
@@ -71,10 +73,11 @@ def well_seen(tracks: HandTracks) -> NDArray[np.uint8]:
 
 
 def estimate_shape(model: HandModel, seen: Observations, hand_length_mm: float | None = None) -> ShotShape:
-    """One shape a hand from well seen hand frames spread over the shot (well_seen), of the length where it is given.
+    """One shape per hand, from well-seen hand frames spread over the shot (well_seen), with
+    the given length if there is one.
 
-    Left and right are coupled softly: a person's hands are alike. A side without landmarks takes after the
-    other; without any, both are the model's mean.
+    Left and right are softly coupled, because a person's hands are alike. A side without landmarks follows the other;
+    without any, both are the model's mean.
     """
     parameterisation = make_parameterisation(model, torch.zeros(2, 10).double())
     shape = ShotShape(parameterisation, torch.ones(2).double())
@@ -93,7 +96,7 @@ def hand_length_m(parameterisation: HandParameterisation) -> Tensor:
 
 
 def _of_length(model: HandModel, shape: ShotShape, hand_length_mm: float) -> ShotShape:
-    """Hands of which nothing but their length is known."""
+    """Hands of which only the length is known."""
     nothing = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()
     parameterisation = shape.parameterisation
     for _ in range(_SHAPE_STEPS):
@@ -107,7 +110,7 @@ def _of_length(model: HandModel, shape: ShotShape, hand_length_mm: float) -> Sho
 def _with_length(
     hessian: Tensor, slope: Tensor, parameterisation: HandParameterisation, hand_length_mm: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Normal equations (S, 11, 11), (S, 11) of the shapes, with the length where it is given."""
+    """Normal equations (S, 11, 11), (S, 11) of the shapes, with the length if it is given."""
     if hand_length_mm is None:
         return hessian, slope
     tip, length_m = parameterisation.points_m[:, _MIDDLE_TIP], hand_length_m(parameterisation)
@@ -118,7 +121,7 @@ def _with_length(
 
 
 def start_state(shape: ShotShape, seen: Observations) -> HandState:
-    """A hand in one of a few simple poses, turned to its world landmarks and moved to where it is seen.
+    """A hand in one of a few simple poses, rotated to its world landmarks and moved to its place in the picture.
 
     Hand frames without landmarks take the network's estimate, or a hand at half a metre that later steps replace.
     """
@@ -149,7 +152,7 @@ def start_state(shape: ShotShape, seen: Observations) -> HandState:
 
 
 def fit_frames(shape: ShotShape, seen: Observations, state: HandState, steps: int = _STEPS) -> HandState:
-    """Each hand frame at its own optimum: Levenberg-Marquardt with a damping of its own for every frame."""
+    """Each hand frame at its own optimum: Levenberg-Marquardt with separate damping for every frame."""
     parameterisation, scale = shape.parameterisation, shape.world_scale
     todo, damping = torch.arange(len(seen)), torch.full((len(seen),), 1e-2).double()
     posed = pose_points(parameterisation, seen.side, state)
@@ -186,12 +189,12 @@ def _damped_step(normal: NormalEquations, damping: Tensor) -> Tensor:
 
 
 def limited(step: Tensor) -> Tensor:
-    """Increments (N, D) shortened where one number would move by more than 0.5."""
+    """Increments (N, D), shortened if one number would change by more than 0.5."""
     return step * (0.5 / step.abs().amax(-1, keepdim=True).clamp(min=0.5))
 
 
 def _start_scale(parameterisation: HandParameterisation, seen: Observations) -> Tensor:
-    """(S,) median size of the relaxed model over the world landmarks', wrist to knuckles."""
+    """(S,) median ratio of the relaxed model's size to the world landmarks', wrist to knuckles."""
     palm = [0, 5, 9, 13, 17]
     own = parameterisation.points_m[:, palm].std(1).norm(dim=-1)
     ratio = own[seen.side] / seen.world_m[:, palm].std(1).norm(dim=-1)
@@ -232,7 +235,7 @@ def _placed(parameterisation: HandParameterisation, seen: Observations, state: H
 def _shape_step(
     model: HandModel, shape: ShotShape, seen: Observations, state: HandState, hand_length_mm: float | None
 ) -> tuple[ShotShape, HandState]:
-    """One Gauss-Newton step of all poses, both shapes and world scales together, the poses eliminated."""
+    """One Gauss-Newton step of all poses, both shapes and world scales together, with the poses eliminated."""
     parameterisation = shape.parameterisation
     posed = pose_points(parameterisation, seen.side, state)
     normal = frame_normal(parameterisation, seen, posed, shape.world_scale)
@@ -264,7 +267,7 @@ def _shape_step(
 def _solve_shapes(hessian: Tensor, slope: Tensor, betas: Tensor) -> Tensor:
     """Change (S, 11) of the betas and of the logarithm of the world scale.
 
-    From the data, a unit normal prior of the betas, and the two sides' likeness.
+    From the data, a unit normal prior on the betas, and the similarity of the two sides.
     """
     alike = torch.diag(torch.tensor([1.0] * 10 + [0.0]).double()) / _SIDES_DIFFER**2
     prior = torch.diag(torch.tensor([1.0] * 10 + [1e-3]).double())

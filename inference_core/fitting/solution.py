@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the shot solve hands back."""
+"""The result of the shot solve."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ShotSolution:
-    """Both hands through T frames; S sides (left, right). Absent hands hold NaN, their confidence 0.
+    """Both hands through T frames; S sides (left, right). Absent hands hold NaN, and their confidence is 0.
 
-    betas (S, 10); world_scale (S,) of the model over the world landmarks; root_wxyz (T, S, 4) wrist rotation in camera
-    axes; pose_wxyz (T, S, 15, 4) finger rotations relative to the rest pose, MANO's order; wrist_cam_m (T, S, 3);
-    joints_cam_m (T, S, 21, 3); confidence (T, S) 0..1; present (T, S) absent, seen or filled: a hand whose landmarks
-    jumped for a frame counts as filled.
-    The raw_ ones: every frame on its own, before smoothing, contact and the interpolation of gaps; where a frame has no
-    readings of its own, straight between its neighbours. pose_confidence, distance_confidence (T, S): how likely the
-    joints about the middle knuckle are within 10 mm, and the distance within 5 %. contact (T,): how likely the hands
-    touch. reprojection_px (T, S): mean distance of the landmarks from the solved hand's, NaN where unseen.
+    betas (S, 10); world_scale (S,): the model's size over the world landmarks'; root_wxyz (T, S, 4) wrist rotation in
+    camera axes; pose_wxyz (T, S, 15, 4) finger rotations relative to the rest pose, MANO's order; wrist_cam_m (T, S,
+    3); joints_cam_m (T, S, 21, 3); confidence (T, S) 0..1; present (T, S) absent, seen or filled: a hand whose
+    landmarks jumped for a frame counts as filled.
+    The raw_ fields hold every frame on its own, before smoothing, contact and the interpolation of gaps; a
+    frame without readings is interpolated between its neighbours. pose_confidence, distance_confidence (T, S):
+    the probabilities that the joints about the middle knuckle are within 10 mm, and the distance within 5 %.
+    contact (T,): the probability that the hands touch. reprojection_px (T, S): mean distance of the landmarks
+    from the solved hand's, NaN if unseen.
     """
 
     betas: NDArray[np.float32]

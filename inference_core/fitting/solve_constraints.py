@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Constraints on a range that is solved again: known per-frame poses, pinned poses, and contact.
 
-A pinned pose is evidence like any other, with a higher confidence: landmarks that the posed hand would show, and a
-network prediction of high confidence. So neighbours in time, the other hand and contact settle around it.
+A pinned pose becomes evidence with a higher confidence: the landmarks that the posed hand would show, and a confident
+network prediction. Neighbours in time, the other hand and contact then adapt to it.
 """
 
 from dataclasses import dataclass, replace
@@ -19,22 +19,24 @@ from inference_core.fitting.single_frame import ShotShape
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import exp, log, matrix_to_quaternion, quaternion_to_matrix
 
-# Confidence of a pose that must stay (0.1 degrees, 0.1 mm), and of one that may yield a little to contact.
+# Confidence of a pose that must stay (0.1 degrees, 0.1 mm), and of one that may yield slightly to contact.
 HARD_PIN, SOFT_PIN = 1e4, 100.0
 _NEAREST_M = 0.05
 
 
 @dataclass(frozen=True)
 class Poses:
-    """Both hands of T frames as a take has them: root_wxyz (T, S, 4), pose_wxyz (T, S, 15, 4), wrist_cam_m (T, S, 3);
-    NaN where none is known."""
+    """Both hands of T frames as stored in a take; NaN if unknown.
+
+    root_wxyz (T, S, 4), pose_wxyz (T, S, 15, 4), wrist_cam_m (T, S, 3).
+    """
 
     root_wxyz: NDArray[np.floating]
     pose_wxyz: NDArray[np.floating]
     wrist_cam_m: NDArray[np.floating]
 
     def of(self, seen: Observations, parameterisation: HandParameterisation) -> tuple[HandState, Tensor]:
-        """The state of the hand frames, and (N,) which of them are known; any state where they are not."""
+        """The state of the hand frames, and (N,) which of them are known; arbitrary where they are not."""
         at = (seen.frame.numpy(), seen.side.numpy())
         root, fingers, wrist_m = (
             torch.as_tensor(values[at]).double()
@@ -56,7 +58,7 @@ def with_unfree_turns(
     pinned_wxyz: NDArray[np.floating],
     solved_wxyz: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """Solved fingers (T, S, 15, 4) with those rotations of the pinned ones that the solve cannot make."""
+    """Solved fingers (T, S, 15, 4) with the pinned rotations that the solve cannot represent."""
     pinned, solved = (
         quaternion_to_matrix(torch.as_tensor(turns).double()) for turns in (pinned_wxyz, solved_wxyz)
     )
@@ -74,8 +76,10 @@ def _free_angles(parameterisation: HandParameterisation, side: Tensor, fingers: 
 
 @dataclass(frozen=True)
 class Touch:
-    """Parts of the two hands that the user marks as touching, by a weight (T,): the nearest of the capsules left and
-    right; None for all fingertips that come near in the picture."""
+    """Parts of the two hands that the user marks as touching, with a weight (T,).
+
+    left, right: capsules, the nearest of which touch; None for all fingertips that are near in the picture.
+    """
 
     weight: NDArray[np.float64]
     left: tuple[int, ...] | None
@@ -93,9 +97,12 @@ class Apart:
 
 @dataclass(frozen=True)
 class SolveConstraints:
-    """Constraints on T frames. raw: per-frame poses, where an earlier solve has them. pinned: poses to keep, by trust
-    (T, S): 0 for none, else SOFT_PIN or HARD_PIN. doubt (T, S): 0..1, how much less the observations count, so that
-    frames beside a pinned pose lead to it."""
+    """Constraints on T frames.
+
+    raw: per-frame poses from an earlier solve. pinned: poses to keep. trust (T, S): 0 for none, else
+    SOFT_PIN or HARD_PIN. doubt (T, S): 0..1, how much to reduce the observations' weight, so that frames
+    beside a pinned pose lead to it.
+    """
 
     raw: Poses
     pinned: Poses
@@ -106,7 +113,7 @@ class SolveConstraints:
 
 
 def doubted(seen: Observations, constraints: SolveConstraints) -> Tensor:
-    """(N,) how much less the observations of the hand frames count."""
+    """(N,) how much to reduce the weight of the hand frames' observations."""
     return torch.as_tensor(constraints.doubt[seen.frame.numpy(), seen.side.numpy()]).double()
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What neighbouring frames say: motion is smooth where the hand is calm and quick where it truly is quick.
+"""The temporal prior: motion is smooth where the hand is calm, and fast where it really is fast.
 
-The accelerations of every unknown are random with a sigma of their own in every frame: a floor, which is what
-landmark noise leaves of a calm hand, and the motion's own energy around that frame. So shake goes, while an
-accent or a fast wave keeps its shape, for there sigma is wide. Times count in median frame times: the same
-frames with other time stamps' unit give the same solve.
+The acceleration of every unknown is random, with a sigma per frame: a floor, which is the landmark noise of a
+calm hand, plus the motion's own energy around that frame. Noise is removed, while an accent or a fast wave
+keeps its shape, because sigma is large there. Times are in median frame times, so the result does not depend
+on the unit of the time stamps.
 """
 
 from dataclasses import dataclass
@@ -28,37 +28,37 @@ from inference_core.fitting.parameterisation import (
 from inference_core.fitting.residuals import NormalEquations, pseudo_huber
 from inference_core.geometry.rotations import log
 
-# Sigma of a calm hand's accelerations, a frame time squared: image-depth as a share of the distance (0.001 is 0.6 mm
-# at 0.6 m), angles in degrees.
+# Sigma of a calm hand's accelerations per squared frame time: image-depth as a share of the distance (0.001
+# is 0.6 mm at 0.6 m), angles in degrees.
 _IMAGE_FLOOR, _DEPTH_FLOOR = 0.0005, 0.0004
 _ROOT_FLOOR_DEG, _FINGER_FLOOR_DEG = 0.5, 1.0
 # The motion's energy is averaged over this many frames to either side.
 _ENERGY_REACH = 3
-# The energy is measured on what the smoothing has left of it, hence more than once counted: with 1 a hand that
-# waves at full speed lags, with 12 a calm one keeps a third more of its shake (measured on shots with known truth).
+# The energy is measured after smoothing has reduced it, and so is multiplied: with 1 a hand waving at full
+# speed lags, with 12 a calm one keeps a third more noise (measured on shots with known truth).
 _ENERGY_SHARE = 4.0
-# A hand's depth is seen so badly that errors last for half a second. A hand rests rather than drifts: as long as speeds
-# in depth, a share of the distance in a frame time, are small they cost more than what causes them; large ones cost
-# little more.
+# Depth is observed so poorly that errors persist for half a second. A hand rests rather than drifts:
+# low speeds in depth (a share of the distance per frame time) cost more than their causes, while
+# high speeds cost little more.
 _DEPTH_SPEED, _DEPTH_SPEED_DELTA = 0.003, 1.0
-# In a gap nothing holds the hand: there its speed too is kept low, lest it overshoots.
+# Nothing holds the hand in a gap: speed is penalised too, so that it does not overshoot.
 _GAP_SPEED = 0.02
 
 
 def accelerations(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Tensor:
-    """(N, D) second differences of the unknowns about each hand frame; 0 at the ends of a run."""
+    """(N, D) second differences of the unknowns at each hand frame; 0 at the ends of a run."""
     return _second_difference(_first_difference(seen, state, parameterisation), _Steps.of(seen))
 
 
 def sigmas(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Tensor:
-    """(N, D) standard deviation that each unknown's acceleration may have about each hand frame."""
+    """(N, D) standard deviation of each unknown's acceleration at each hand frame."""
     squares = accelerations(seen, state, parameterisation).square()
     groups = _groups(parameterisation)
     energy = (squares @ groups) / groups.sum(0)
     inner = _Steps.of(seen).inner.to(energy.dtype)
     energy = _averaged(energy, inner, _run_numbers(seen))
     image, depth, root, fingers = energy[:, :1], energy[:, 1:2], energy[:, 2:3], energy[:, 3:]
-    # The hand moves in depth as it does across the picture, where it is seen far better.
+    # Motion in depth is assumed similar to that across the picture, which is observed far better.
     depth = torch.minimum(depth, 0.5 * image + depth.clamp(max=9 * _DEPTH_FLOOR**2))
     finger_of = parameterisation.free // 9
     floors = torch.tensor([_IMAGE_FLOOR] * 2 + [_DEPTH_FLOOR]).double()
@@ -80,9 +80,9 @@ def temporal_normal(
     sigma: Tensor,
     strength: Tensor,
 ) -> "Banded":
-    """Normal equations of the smoothness terms: diagonals of distance 0, 1 and 2 hand frames.
+    """Normal equations of the smoothness terms: diagonals between hand frames 0, 1 and 2 apart.
 
-    strength (N,): 1 takes the sigmas as they are.
+    strength (N,): 1 uses the sigmas unchanged.
     """
     steps = _Steps.of(seen)
     first = _first_difference(seen, state, parameterisation)
@@ -112,7 +112,7 @@ def temporal_normal(
 
 @dataclass(frozen=True)
 class Banded:
-    """Quadratic form over the list: (N, D) diagonals to the same hand frame, the next and the one after it."""
+    """A quadratic form over the list: (N, D) diagonals to the same hand frame, the next and the one after it."""
 
     diagonal: Tensor
     near: Tensor
@@ -129,15 +129,15 @@ def solve_banded(
     ties: DepthTies,
     damping: Tensor,
 ) -> Tensor:
-    """The increment (N, D) at the minimum of all, one banded Cholesky over all frames; damping (N,), a share of the
-    diagonal.
+    """The increment (N, D) that minimises all terms, by one banded Cholesky factorisation over all frames.
 
-    Both hands of a frame are one block, where any two share one; the bandwidth is that of two frames.
+    damping (N,): a share of the diagonal. The two hands of a frame are one block, if any frame has
+    both; the bandwidth is two frames.
     """
     rows = _Rows.of(seen, len(pairs.left) > 0)
     sides, size = rows.sides, frames.gradient.shape[1]
     width = sides * size
-    # Single precision holds for a step: the damping keeps its matrix far from singular.
+    # Single precision suffices for a step: the damping keeps its matrix far from singular.
     bands: NDArray[np.float32] = np.zeros((2 * width + 1, rows.count, sides, size), np.float32)
     bands[0] = 1.0
     at = (rows.frame, rows.side)
@@ -155,7 +155,7 @@ def solve_banded(
     if sides == 2:
         cross, frame = pairs.hessian[:, 1, :, 0].numpy(), rows.frame[pairs.left.numpy()]
         for row in range(size):
-            # Right's unknown `row` against all of left's: as many offsets, one of each.
+            # One of right's unknowns (`row`) against all of left's: each at its own offset.
             column = np.arange(size)
             bands[size + row - column, frame[:, None], 0, column] = cross[:, row]
         depth, tied, weight = DEPTH.start, frame[ties.pair.numpy()], ties.weight.numpy()
@@ -173,7 +173,7 @@ def solve_banded(
 
 
 def _add_ties(own: Tensor, gradient: Tensor, pairs: PairEquations, ties: DepthTies) -> None:
-    """The ties' part of each hand frame's own block."""
+    """The ties' contribution to each hand frame's own block."""
     depth, pull = DEPTH.start, ties.weight * ties.residual
     for hands, sign in ((pairs.left, -1.0), (pairs.right, 1.0)):
         for chosen, way in ((ties.pair, -1.0), (ties.following, 1.0)):
@@ -183,7 +183,7 @@ def _add_ties(own: Tensor, gradient: Tensor, pairs: PairEquations, ties: DepthTi
 
 @dataclass(frozen=True)
 class _Rows:
-    """Where each hand frame's unknowns stand: frame, side (N,) of `count` blocks of one or two sides."""
+    """The rows of each hand frame's unknowns: frame, side (N,) of `count` blocks of one or two sides."""
 
     frame: NDArray[np.int64]
     side: NDArray[np.int64]
@@ -201,9 +201,9 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Steps:
-    """Coefficients (N,) of the second difference about each hand frame: times the one before, here, after it.
+    """Coefficients (N,) of the second difference at each hand frame: of the previous, this and the next frame.
 
-    inner (N,) bool: has both neighbours. span (N,): the time that the frame stands for.
+    inner (N,) bool: has both neighbours. span (N,): the time that the frame represents.
     """
 
     inner: Tensor
@@ -226,7 +226,7 @@ class _Steps:
 
 
 def _first_difference(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Tensor:
-    """(N - 1, D) from each hand frame to the next of the list: the root's as an axis-angle in camera axes."""
+    """(N - 1, D) from each hand frame to the next in the list; the root's is an axis-angle in camera axes."""
     angles = state.angles_rad.flatten(1)[:, parameterisation.free]
     before, root = _as_seen_next(seen, state)
     turned = log(state.root[1:] @ root.mT)
@@ -234,10 +234,10 @@ def _first_difference(seen: Observations, state: HandState, parameterisation: Ha
 
 
 def _as_seen_next(seen: Observations, state: HandState) -> tuple[Tensor, Tensor]:
-    """Image-depth (N - 1, 3) and root (N - 1, 3, 3) of each hand frame, as the camera of the next one has them.
+    """Image-depth (N - 1, 3) and root (N - 1, 3, 3) of each hand frame in the camera of the next.
 
-    So a hand that rests in the world rests, however the camera moves. Between two frames it moves little: derivatives
-    are those of a camera that stands.
+    A hand at rest in the world is then at rest, however the camera moves. Derivatives ignore the camera's motion,
+    which is small between two frames.
     """
     steps = seen.camera_steps
     if steps is None:
@@ -254,8 +254,10 @@ def _second_difference(first: Tensor, steps: _Steps) -> Tensor:
 
 
 def _speed_weights(seen: Observations, first: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
-    """(N - 1, D) weights of squared speeds, of all unknowns where either end has no landmarks of its own and of the
-    depth everywhere, and what they cost ()."""
+    """(N - 1, D) weights of squared speeds, and their cost ().
+
+    Of all unknowns where either end has no landmarks of its own, and of the depth everywhere.
+    """
     held, steps = seen.seen, seen.steps
     gap = ~(held[1:] & held[:-1]) & (steps > 0)
     weight = (gap / (_GAP_SPEED**2 * steps.clamp(min=1e-3)))[:, None].expand_as(first).clone()
@@ -268,7 +270,7 @@ def _speed_weights(seen: Observations, first: Tensor, strength: Tensor) -> tuple
 
 
 def _groups(parameterisation: HandParameterisation) -> Tensor:
-    """(D, 8): which unknowns share one energy: image, depth, root, five fingers (MANO's order)."""
+    """(D, 8): which unknowns share an energy: image, depth, root, five fingers (MANO's order)."""
     groups = torch.zeros(parameterisation.size, 8).double()
     groups[IMAGE, 0] = groups[DEPTH, 1] = groups[ROOT, 2] = 1.0
     groups[torch.arange(FINGERS, parameterisation.size), 3 + parameterisation.free // 9] = 1.0
@@ -281,7 +283,7 @@ def _run_numbers(seen: Observations) -> Tensor:
 
 
 def _averaged(values: Tensor, valid: Tensor, run: Tensor) -> Tensor:
-    """(N, G) triangular weighted means over the valid neighbours of the same run."""
+    """(N, G) triangular weighted means over the valid neighbours in the same run."""
     total, weight = torch.zeros_like(values), torch.zeros_like(valid)
     count = len(values)
     for shift in range(-_ENERGY_REACH, _ENERGY_REACH + 1):

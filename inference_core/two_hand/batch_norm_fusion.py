@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A network for inference only: batch norms are fused into the preceding linear operations, and the released
-attention's large convolution uses fewer multiplications.
+"""An inference-only copy of a network, with batch norms fused into the preceding linear operations.
 
-The arithmetic is that of torch.nn.utils.fusion, which supports neither stacked weights for two hands nor the joint
-graph's convolutions.
+The released attention's large convolution is also replaced by one with fewer multiplications. torch.nn.utils.fusion
+supports neither weights stacked over two hands nor the joint graph's convolutions.
 """
 
 import copy
@@ -25,7 +24,8 @@ from inference_core.two_hand.resnet import Bottleneck, ResNet50
 def with_fused_norms(network: DirNetwork, winograd: bool = False) -> DirNetwork:
     """A copy in eval mode that computes the same with fewer operations. It cannot be trained further.
 
-    winograd: for exported networks, whose runtimes are quick with small products; torch itself is not.
+    winograd: use Winograd convolutions. Good for exported networks, whose runtimes multiply
+    small matrices fast; torch does not.
     """
     copied = copy.deepcopy(network).eval().requires_grad_(False)
     for module in list(copied.modules()):

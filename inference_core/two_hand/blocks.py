@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Layers that several parts of the network are made of.
+"""Layers used in several parts of the network.
 
-Joint features are (B, S, J, C). Layers named Side... hold one set of weights for each hand, stacked on the side axis.
+Joint features are (B, S, J, C). Layers named Side... hold separate weights for each hand, stacked on the side axis.
 """
 
 import math
@@ -22,14 +22,15 @@ class SideLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(SIDE_COUNT, outputs).uniform_(-bound, bound))
 
     def forward(self, features: Tensor) -> Tensor:
-        # One product a hand, weights as they lie: exported, an einsum would reorder them at every run.
+        # One product per hand, weights in their stored layout: an exported einsum
+        # would reorder them at every run.
         rows = features.transpose(0, 1).flatten(1, -2)
         out = torch.baddbmm(self.bias[:, None], rows, self.weight.transpose(1, 2))
         return out.unflatten(1, (len(features), *features.shape[2:-1])).transpose(0, 1)
 
 
 class SideBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of joint features (B, S, J, C) with each hand's own statistics for each channel."""
+    """Batch normalisation of joint features (B, S, J, C), with separate statistics for each hand and channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(SIDE_COUNT * channels)
@@ -41,7 +42,7 @@ class SideBatchNorm(nn.BatchNorm1d):
 
 
 class SideEmbedding(nn.Module):
-    """Linear, batch norm, ReLU, linear, own weights for each hand: (B, S, J, C) -> (B, S, J, D)."""
+    """Linear, batch norm, ReLU, linear, with separate weights for each hand: (B, S, J, C) -> (B, S, J, D)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -54,14 +55,14 @@ class SideEmbedding(nn.Module):
 
 
 class JointBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the last axis of joint features (B, S, J, C), one set of statistics for both hands."""
+    """Batch normalisation of joint features (B, S, J, C) over the last axis, with common statistics for both hands."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.flatten(0, -2)).view_as(input)
 
 
 class SharedEmbedding(nn.Module):
-    """Linear, batch norm, ReLU, linear, the same weights for both hands: (B, S, J, C) -> (B, S, J, D)."""
+    """Linear, batch norm, ReLU, linear, with common weights for both hands: (B, S, J, C) -> (B, S, J, D)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -74,9 +75,7 @@ class SharedEmbedding(nn.Module):
 
 
 class Residual(nn.Module):
-    """The stacked hourglass's residual module: pre-activated 1x1, 3x3, 1x1 beside the input
-    (supplement, section 1).
-    """
+    """The residual module of the stacked hourglass: pre-activated 1x1, 3x3, 1x1 (supplement, section 1)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -13,14 +13,14 @@ _TINY_PX = 1e-6
 
 
 class BoneProjection(nn.Module):
-    """(B, S, J, C) joint features at uv (B, S, J, 2) -> (B, D, N, N) picture features.
+    """Picture features (B, D, N, N) of joint features (B, S, J, C) at uv (B, S, J, 2).
 
-    A pixel within reach of a bone gets the features of its two end joints, weighed by nearness; each of the
-    40 bones has channels of its own, and a 3x3 convolution reads all 40 C of them. That map is nearly empty
-    and an outer product of weights and features, so by default it is never built: the convolution's kernel
-    is applied to the joints' features first, and the weights of the nine neighbour pixels multiply the
-    result: two matrix products, 30 times fewer operations and the same numbers. `as_published` builds the
-    map, for counting and comparing.
+    A pixel within reach of a bone receives the features of the bone's two joints, weighted by proximity. Each of
+    the 40 bones has its own channels, and a 3x3 convolution reads all 40 C of them. That map is nearly empty, and
+    it is an outer product of weights and features, so by default it is never built: the kernel is applied to the
+    joints' features first, and the result is multiplied by the weights of the nine neighbouring pixels. These two
+    matrix products give the same numbers with 30 times fewer operations. `as_published` builds the map, for
+    counting operations and for comparison.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class BoneProjection(nn.Module):
         return self.head(torch.relu(self.norm(drawn)))
 
     def _drawn(self, weights: Tensor, ends: Tensor) -> Tensor:
-        """The convolution of `bone_map(weights, ends)` without building it."""
+        """The convolution of `bone_map(weights, ends)`, computed without building the map."""
         kernel = self.conv.weight.unflatten(1, (SIDE_COUNT * BONE_COUNT, -1)).flatten(-2).permute(1, 2, 3, 0)
         by_bone = ends.flatten(1, 2).transpose(0, 1)
         batch, outputs = len(ends), kernel.shape[-1]
@@ -60,10 +60,10 @@ _PARENTS: list[int] = PARENTS_21[1:].tolist()
 
 
 def bone_weights(uv: Tensor, size: int, reach_px: float) -> Tensor:
-    """(B, S, 20, 2, N, N): what each pixel takes of a bone's parent and child; 0 beyond `reach_px` of the bone.
+    """(B, S, 20, 2, N, N): each pixel's weights of a bone's parent and child; 0 beyond `reach_px` of the bone.
 
-    With dp, dc the distances of the pixel's centre to the two ends: dc / (dp + dc) of the parent, dp / (dp
-    + dc) of the child. uv (B, S, 21, 2).
+    With dp, dc the distances from the pixel's centre to parent and child, their weights are dc / (dp + dc) and
+    dp / (dp + dc). uv (B, S, 21, 2).
     """
     joints_px = (uv + 1) * (size / 2)
     centres = torch.arange(size, device=uv.device, dtype=uv.dtype) + 0.5
@@ -82,8 +82,8 @@ def bone_weights(uv: Tensor, size: int, reach_px: float) -> Tensor:
 
 
 def bone_map(weights: Tensor, ends: Tensor) -> Tensor:
-    """(B, S * 20 * C, N, N): every bone's features drawn in channels of its own.
+    """(B, S * 20 * C, N, N): every bone's features, each in its own channels.
 
-    weights (B, S, 20, 2, N, N) of `bone_weights`; ends (B, S, 20, 2, C), the features of parent and child.
+    weights (B, S, 20, 2, N, N): from `bone_weights`. ends (B, S, 20, 2, C): the features of parent and child.
     """
     return torch.einsum("bskeyx,bskec->bskcyx", weights, ends).flatten(1, 3)

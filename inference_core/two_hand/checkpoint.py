@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tensors of a checkpoint that torch wrote: a zip with a pickle that says what the raw numbers beside it are.
+"""The tensors of a checkpoint saved by torch: a zip of raw numbers and a pickle that describes them.
 
-The pickle is read by instructions of our own (runtime.inert_pickle), and every tensor's place in the numbers is
-checked before it is made.
+The pickle is interpreted by runtime.inert_pickle, which runs none of it, and every tensor's extent is checked against
+its storage before the tensor is made.
 """
 
 import math
@@ -84,7 +84,7 @@ _KNOWN: Mapping[str, Make] = {
 
 @dataclass(frozen=True)
 class _Storage:
-    """Raw numbers in the archive: the name of their entry, their type and how many they are."""
+    """Raw numbers in the archive: their entry's name, their type and count."""
 
     key: str
     dtype: torch.dtype
@@ -92,9 +92,9 @@ class _Storage:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's `net`, or of a bare state dict, as views of what lies in the file.
+    """The tensors of a checkpoint's `net`, or of a bare state dict, as views of the file's contents.
 
-    Raises WeightsError when the file is no checkpoint, or holds anything else than tensors; nothing of it is run.
+    Nothing in the file is run. Raises WeightsError if it is not a checkpoint or holds anything but tensors.
     """
     if not path.is_file():
         raise WeightsError(
@@ -123,9 +123,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def read_saved(file: Path | IO[bytes]) -> Any:
-    """What `torch.save` wrote, of dictionaries, lists, tuples, text, numbers and tensors; nothing of it is run.
+    """The contents of a `torch.save` file: dictionaries, lists, tuples, text, numbers
+    and tensors. Nothing in it is run.
 
-    InertPickleError (RefusedPickleError if it holds anything else) or ValueError if it cannot be read.
+    Raises RefusedPickleError if it holds anything else, and InertPickleError or ValueError if it cannot be read.
     """
     try:
         if isinstance(file, Path) and file.stat().st_size > _LARGEST_FILE:
@@ -153,7 +154,7 @@ class _Archive:
         self._made_values = 0
 
     def content(self) -> Any:
-        """All of it."""
+        """The object that the pickle describes."""
         if f"{self._root}byteorder" in self._entries:
             order = self._bytes("byteorder", 16)
             if order.decode("ascii", "replace") != sys.byteorder:
@@ -161,9 +162,9 @@ class _Archive:
         return self._made(read_inert_pickle(self._bytes("data.pkl", _LARGEST_PICKLE), _KNOWN, _storage))
 
     def _made(self, value: Any, depth: int = 0) -> Any:
-        """The value with tensors in place of what stands for them."""
+        """The value with its stand-ins replaced by tensors."""
         self._made_values += 1
-        if depth > _DEEPEST or self._made_values > _MOST_VALUES:  # one list may be named many times
+        if depth > _DEEPEST or self._made_values > _MOST_VALUES:  # one list may be referenced many times
             raise ValueError("it holds more than any checkpoint")
         if isinstance(value, StandIn):
             return self._tensor(value)
@@ -213,7 +214,7 @@ class _Archive:
 
 
 def _storage(reference: Any) -> _Storage:
-    """What a persistent reference ("storage", type, key, device, count) means."""
+    """The storage that a persistent reference ("storage", type, key, device, count) denotes."""
     if not isinstance(reference, tuple) or len(reference) != 5:
         raise ValueError("a reference to something else than numbers")
     kind, named, key, _, count = reference

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hands that a shot's tracks expect, as the network is given them: relative to each frame's crop."""
+"""The expected hands of a shot as conditioning for the network, relative to each frame's crop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from inference_core.two_hand.records import Conditioning
 
 
 def crop_conditioning(expected: ExpectedHands, at: int, camera: CropCamera) -> Conditioning:
-    """What is expected of frame `at` in a crop, batch of one.
+    """The conditioning for frame `at` in a crop, as a batch of one.
 
-    World landmarks come from upright crops of their own, seen straight on: they are taken as they are in
-    the crop's axes.
+    World landmarks come from upright single-hand crops, seen straight on; they are used in the crop's axes unchanged.
     """
     score = expected.score[at]
     known = score > 0

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the network takes what is known beside the picture: maps, a first guess, and features of hands and
-joints.
- Ours, not the paper's: landmarks found in the picture become heat maps added to the backbone's features; a
-closed-form first guess follows from them (palm frame, swing of each bone, weak-perspective fit), which
-stage 0 corrects; and at each later stage every joint gets the offset of the landmarks from where the stage
-before put it. What is missing is zero.
+"""The network's input beside the picture: heat maps, a first guess, and features of hands and joints.
+
+This is ours, not the paper's. Landmarks found in the picture become heat maps added to the backbone's
+features. They also give a closed-form first guess (palm frame, swing of each bone, weak-perspective fit),
+which stage 0 corrects. At each later stage every joint gets the offset of its landmark from the previous
+stage's estimate. Missing values are zero.
 """
 
 import torch
@@ -19,30 +19,30 @@ from inference_core.two_hand.hand_parameters import OFFSET_UNIT_M, HandParameter
 from inference_core.two_hand.joint_graph import JOINT_COUNT
 from inference_core.two_hand.records import Conditioning, HandStage
 
-# Landmarks in the hand's frame, in the crop and about the hand's own middle there, scores; the guess's 64 numbers;
-# hand, side and focal length; the offset.
+# Landmarks in the hand's frame, in the crop, and in the crop about the hand's centre; scores; the guess's 64
+# numbers; hand and side score and focal length; the offset.
 HAND_CONDITIONING_CHANNELS = JOINT_COUNT * (3 + 2 + 2 + 1) + 64 + 3 + 3
-# To the landmark in the crop and in the hand's frame; landmark and joint in the hand's frame; landmark,
-# hand, side scores.
+# Offset to the landmark in the crop and in the hand's frame; landmark and joint in the hand's frame;
+# scores of landmark, hand and side.
 JOINT_CONDITIONING_CHANNELS = 2 + 3 + 3 + 3 + 3
 
 _MAP_CHANNELS = SIDE_COUNT * (JOINT_COUNT + 1)
 _SIGMA_PX = 1.0
-# The 21-joint numbers of each finger's knuckles and tip, in the order of MANO's fingers.
+# The 21-joint indices of each finger's knuckles and tip, in MANO's order of fingers.
 _FINGER_POINTS = ((5, 6, 7, 8), (9, 10, 11, 12), (17, 18, 19, 20), (13, 14, 15, 16), (1, 2, 3, 4))
 _WRIST, _INDEX_MCP, _MIDDLE_MCP, _PINKY_MCP = 0, 5, 9, 17
 _PALM = (_WRIST, _INDEX_MCP, _MIDDLE_MCP, _PINKY_MCP)
 
-# A hand that fills about half of the crop; where nothing is known of it.
+# The scale of a hand that fills about half of the crop, used if nothing is known.
 _UNKNOWN_SCALE = 5.0
 _SCALE_RANGE = (1.0, 30.0)
 _LARGEST_DEPTH_OFFSET_M = 0.3
-# Lengths in the crop become numbers of the size of one.
+# Factors that bring lengths in the crop to a magnitude of one.
 _UV_GAIN = 4.0
 
 
 class ConditioningMaps(nn.Module):
-    """Heat maps of both hands' landmarks, mixed into a level (B, C, N, N) of the backbone's features."""
+    """Heat maps of both hands' landmarks, mixed into one level (B, C, N, N) of the backbone's features."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class ConditioningMaps(nn.Module):
         nn.init.zeros_(self.convolution.get_parameter("bias"))
 
     def forward(self, level: Tensor, conditioning: Conditioning) -> Tensor:
-        """The level with the conditioning added to it."""
+        """The level with the conditioning added."""
         size = level.shape[-1]
         scores = conditioning.landmark_score * conditioning.hand_score[..., None]
         heat = heat_maps(conditioning.landmarks_uv, scores, size)
@@ -60,7 +60,7 @@ class ConditioningMaps(nn.Module):
 
 
 def heat_maps(uv: Tensor, scores: Tensor, size: int) -> Tensor:
-    """(B, S, J, N, N): a Gaussian of one pixel's deviation at each landmark uv (B, S, J, 2), as high as its score."""
+    """(B, S, J, N, N): a Gaussian with a sigma of one pixel at each landmark uv (B, S, J, 2), scaled by its score."""
     centres = (torch.arange(size, device=uv.device, dtype=uv.dtype) + 0.5) * (2 / size) - 1
     sigma = _SIGMA_PX * 2 / size
     falls = torch.exp(-0.5 * ((centres - uv[..., None]) / sigma).square())
@@ -68,11 +68,11 @@ def heat_maps(uv: Tensor, scores: Tensor, size: int) -> Tensor:
 
 
 def first_guess(conditioning: Conditioning, hand: HandModel) -> HandParameters:
-    """What the landmarks alone say of both hands; a raised flat hand before the camera where they say nothing.
+    """Both hands estimated from the landmarks alone; without landmarks, a flat hand raised before the camera.
 
-    The root turns the rest palm (wrist and knuckles of index, middle, pinky) onto the world landmarks,
-    every finger joint swings its rest bone onto the landmarks' bone within the joint's limits, and the
-    camera is the weak perspective that takes the world landmarks to those in the crop.
+    The root rotates the rest palm (wrist and knuckles of index, middle, pinky) onto the world landmarks. Every finger
+    joint swings its rest bone onto the landmarks' bone, within the joint's limits. The camera is the weak perspective
+    that best maps the world landmarks to those in the crop.
     """
     with torch.no_grad(), torch.autocast(conditioning.landmarks_uv.device.type, enabled=False):
         rest = _rest_landmarks(hand)
@@ -90,7 +90,7 @@ def first_guess(conditioning: Conditioning, hand: HandModel) -> HandParameters:
 
 
 def hand_conditioning(conditioning: Conditioning, start: HandParameters) -> Tensor:
-    """(B, S, HAND_CONDITIONING_CHANNELS): all that is known of each hand, in the frame of the first guess."""
+    """(B, S, HAND_CONDITIONING_CHANNELS): everything known about each hand, in the frame of the first guess."""
     score = conditioning.landmark_score * _palm_seen(conditioning)[..., None]
     known = (score > 0).to(score.dtype)[..., None]
     local = conditioning.world_rel_m @ start.root_rotation / OFFSET_UNIT_M * known
@@ -101,7 +101,7 @@ def hand_conditioning(conditioning: Conditioning, start: HandParameters) -> Tens
     offset = start.offset[:, None].expand(-1, SIDE_COUNT, -1)
     uv = conditioning.landmarks_uv * known
     middle = uv.sum(2, keepdim=True) / known.sum(2, keepdim=True).clamp(min=1)
-    # In units of 0.15 m too, as the guess's camera sees them.
+    # Also in units of 0.15 m, seen by the guess's camera.
     own_uv = (uv - middle) * known / (start.camera[..., None, :1] * OFFSET_UNIT_M)
     parts = [
         local.flatten(2),
@@ -116,8 +116,8 @@ def hand_conditioning(conditioning: Conditioning, start: HandParameters) -> Tens
 
 
 def joint_conditioning(conditioning: Conditioning, stage: HandStage) -> Tensor:
-    """(B, S, 21, JOINT_CONDITIONING_CHANNELS): where the landmarks differ from the stage's joints, in
-    the hand's frame.
+    """(B, S, 21, JOINT_CONDITIONING_CHANNELS): differences between landmarks and the
+    stage's joints, in the hand's frame.
     """
     score = conditioning.landmark_score * _palm_seen(conditioning)[..., None]
     known = (score > 0).to(score.dtype)[..., None]
@@ -132,8 +132,8 @@ def joint_conditioning(conditioning: Conditioning, stage: HandStage) -> Tensor:
 
 
 def palm_frames(points: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) from 21 points (..., 21, 3): columns across the palm, to the middle knuckle,
-    out of it.
+    """Rotations (..., 3, 3) from 21 points (..., 21, 3). Columns: across the palm, towards
+    the middle knuckle, palm normal.
     """
     wrist = points[..., _WRIST, :]
     along = F.normalize(points[..., _MIDDLE_MCP, :] - wrist, dim=-1)
@@ -152,18 +152,18 @@ def _rest_landmarks(hand: HandModel) -> Tensor:
 
 
 def _raised_frames(rest: Tensor) -> Tensor:
-    """(S, 3, 3) palm frames of hands with the fingers up and the palm to the camera."""
+    """(S, 3, 3) palm frames of hands with fingers up and the palm facing the camera."""
     across = {LEFT: -1.0, RIGHT: 1.0}
     return torch.stack([torch.diag(rest.new_tensor([across[s], -1.0, -across[s]])) for s in (LEFT, RIGHT)])
 
 
 def _palm_seen(conditioning: Conditioning) -> Tensor:
-    """(B, S) bool: hands whose palm is known well enough to start from."""
+    """(B, S) bool: hands whose palm is known well enough for a first guess."""
     return (conditioning.hand_score > 0) & (conditioning.landmark_score[..., list(_PALM)] > 0).all(-1)
 
 
 def _swung_fingers(local: Tensor, known: Tensor, rest: Tensor, hand: HandModel) -> Tensor:
-    """(B, S, 15, 3) angles about the joint axes that swing the rest bones onto the landmarks' in the hand's frame."""
+    """(B, S, 15, 3) joint angles that swing the rest bones onto the landmarks' bones, in the hand's frame."""
     index = torch.tensor(_FINGER_POINTS, device=local.device)
     bones, rest_bones = _steps(local[:, :, index]), _steps(rest[:, index])
     known_bones = known[:, :, index][..., 1:] & known[:, :, index][..., :-1]
@@ -189,14 +189,14 @@ def _steps(points: Tensor) -> Tensor:
 
 
 def _swing(start: Tensor, end: Tensor) -> Tensor:
-    """Axis-angle (..., 3) of the shortest turn from directions (..., 3) to others."""
+    """Axis-angles (..., 3) of the shortest rotation from some directions (..., 3) to others."""
     cross = torch.linalg.cross(start, end, dim=-1)
     angle = torch.atan2(cross.norm(dim=-1), (start * end).sum(-1))
     return F.normalize(cross, dim=-1, eps=1e-12) * angle[..., None]
 
 
 def _weak_camera(conditioning: Conditioning, seen: Tensor) -> Tensor:
-    """(B, S, 3) scale and shift that take world landmarks to the crop, in the least squares weighed by their scores."""
+    """(B, S, 3) scale and shift that best map the world landmarks to the crop (least squares, weighted by score)."""
     weights = conditioning.landmark_score[..., None]
     total = weights.sum(-2, keepdim=True).clamp(min=1e-6)
     xy, uv = conditioning.world_rel_m[..., :2], conditioning.landmarks_uv
@@ -214,7 +214,7 @@ def _weak_camera(conditioning: Conditioning, seen: Tensor) -> Tensor:
 
 
 def _guessed_offset(conditioning: Conditioning, camera: Tensor, seen: Tensor) -> Tensor:
-    """(B, 3), units of 0.15 m: right wrist minus left wrist as the two weak cameras and the focal length have it."""
+    """(B, 3), units of 0.15 m: right wrist minus left wrist according to the two weak cameras and the focal length."""
     scale, shift = camera[..., :1], camera[..., 1:]
     across = (shift / scale)[:, RIGHT] - (shift / scale)[:, LEFT]
     depths = conditioning.focal_uv[:, None] / camera[..., 0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which network: the released graph, the paper's figures, or the compact one that ships."""
+"""The network's configuration: the released graph, the paper's variants, or the bundled compact network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Backbone = Literal["resnet50", "efficientnet_lite0", "palm", "landmark"]
 Attention = Literal["full", "light", "none"]
 Pose = Literal["coefficients", "angles"]
 
-# What a network's sizes may be: far beyond what any was taught with, and little enough to build at once.
+# Limits on a network's sizes: far above those of any trained network, yet quick to build.
 _RANGES = {
     "visual_channels": (8, 512),
     "joint_channels": (8, 512),
@@ -30,19 +30,19 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class NetworkConfiguration:
-    """A graph of DIR. Two networks of equal configuration hold the same parameters.
+    """A DIR graph. Networks of equal configuration have the same parameters.
 
-    stages: refinement stages after the baseline, 0 to 2. attention: the baseline's map over the last
-    features, one a hand: "full" is the release's 3x3 convolution to half the channels, "light" a 1x1 one to
-    `attention_channels`, "none" the plain mean (an ablation of the paper's). transformer_blocks: blocks
-    that run (the release stores one more, which never runs). pose: what the 45 pose numbers are:
-    "coefficients" over the hand model's components about its mean (MANO's), or "angles" (flexion, spread,
-    twist) about its joint axes, which mean the same on every hand model. final_convolution: the release's
-    convolution before the segmentation and dense heads. The paper's GFLOPs are those of a graph without it;
-    neither affects the hands. residual: each stage corrects the one before instead of starting over;
-    conditioning: landmarks and sides are taken beside the picture (the baseline then corrects what follows from
-    them); presence: heads for presence and expected error; maps: segmentation and dense heads, which serve
-    training; dropout: share of the conditioning baseline's hidden features that training leaves out.
+    stages: refinement stages after the baseline, 0 to 2. attention: the baseline's attention over the last
+    features, one map per hand: "full" is the release's 3x3 convolution to half the channels, "light" a 1x1
+    convolution to `attention_channels`, "none" the plain mean (an ablation in the paper). transformer_blocks:
+    blocks that run (the release stores one more, which never runs). pose: the meaning of the 45 pose numbers:
+    "coefficients" of the hand model's components about its mean (MANO's), or "angles" (flexion, spread, twist)
+    about its joint axes, which are the same for every hand model. final_convolution: the release's convolution
+    before the segmentation and dense heads; the paper's GFLOPs are those of a graph without it, and it does not
+    affect the hands. residual: each stage corrects the one before instead of starting over. conditioning: landmarks
+    and sides are an input (the baseline then corrects a first guess made from them). presence: heads for presence
+    and expected error. maps: segmentation and dense heads, used in training only. dropout: share of the conditioned
+    baseline's hidden features that training drops.
     """
 
     name: str

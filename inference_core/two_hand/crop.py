@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The square of each frame that the network is given, and the camera for it.
+"""The square of each frame that the network receives, and the camera of that crop.
 
-The square is seen through a camera turned (without roll) to its centre, so that the crop's optical axis
-runs through its middle, as in training: a hand at the frame's edge looks as it would in the middle. Pixel
-centres at +0.5.
+The crop is taken by a camera rotated (without roll) towards the square's centre, so that its optical
+axis passes through the crop's middle, as in training: a hand at the edge of the frame looks as it would
+in the middle. Pixel centres at +0.5.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.interpolate import interpolated
 from inference_core.two_hand.configuration import CROP_PX
 
-# Side of the square over the longer side of the box round the landmarks (which lie inside the flesh).
+# The square's side relative to the longer side of the landmarks' box (the flesh
+# extends beyond the landmarks).
 CROP_MARGIN = 1.5
-# Where one of two hands is lost and not known from neighbouring frames, the seen one's square grows by this.
+# If one of two hands is lost and unknown in neighbouring frames, the other's square is enlarged by this.
 LOST_HAND_GROWTH = 1.5
-# Squares are averaged over this many frames, so that their jitter does not become the hands'.
+# Squares are averaged over this many frames, so that their jitter does not pass to the hands.
 _SMOOTHING_FRAMES = 5
 _MIN_SIDE_PX = 16.0
 
@@ -46,10 +47,10 @@ class CropCamera:
 
 
 def shot_crops(tracks: HandTracks) -> NDArray[np.float64]:
-    """(T, 3) centre x, y and side of each frame's square in pixels; NaN where no hand is known nearby in time.
+    """(T, 3) centre x, y and side of each frame's square in pixels; NaN if no hand is known nearby in time.
 
-    One square round both hands. A hand that the landmarks lost is looked for where it was and will be;
-    where that is not known either, but the hand belongs to the shot, the other's square grows.
+    One square holds both hands. A lost hand is assumed where it is interpolated; if it is not, but the hand occurs in
+    the shot, the other hand's square is enlarged.
     """
     boxes = _landmark_boxes(tracks.landmarks_px)
     boxes, _ = interpolated(boxes, np.isfinite(boxes[..., 0]))
@@ -78,9 +79,10 @@ def crop_camera(crop_px: Floats, K: Floats) -> CropCamera:
 
 
 def cut_crop(image: NDArray[np.uint8], camera: CropCamera, side_px: float) -> NDArray[np.uint8]:
-    """(256, 256, 3) uint8: what the crop's camera sees of the frame (H, W, 3); black outside the frame.
+    """(256, 256, 3) uint8: the frame (H, W, 3) seen by the crop's camera; black outside the frame.
 
-    side_px: the square's side in the frame. Where the frame shrinks, it is reduced first, so that every pixel counts.
+    side_px: the square's side in the frame. A frame that would shrink is downsampled first,
+    so that every pixel contributes.
     """
     reduction = round(side_px / CROP_PX)
     height, width = image.shape[:2]
@@ -97,7 +99,7 @@ def cut_crop(image: NDArray[np.uint8], camera: CropCamera, side_px: float) -> ND
 
 
 def _landmark_boxes(landmarks_px: Floats) -> NDArray[np.float64]:
-    """(T, S, 4) x0, y0, x1, y1 round the landmarks that have a score; NaN where there are none."""
+    """(T, S, 4) x0, y0, x1, y1 of the landmarks with a score; NaN if there are none."""
     xy = np.where(landmarks_px[..., 2:] > 0, landmarks_px[..., :2], np.nan).astype(np.float64)
     known = np.isfinite(xy[..., 0]).any(-1)
     boxes = np.full((*known.shape, 4), np.nan)
@@ -106,7 +108,7 @@ def _landmark_boxes(landmarks_px: Floats) -> NDArray[np.float64]:
 
 
 def _smoothed(crops: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean square of the frames around that have one; a frame without one stays without."""
+    """The mean of the squares within a few frames; frames without a square stay without."""
     known, reach = np.isfinite(crops[:, 0]), _SMOOTHING_FRAMES // 2
     values = np.concatenate([np.where(known[:, None], crops, 0.0), known[:, None]], 1)
     padded = np.pad(values, ((reach, reach), (0, 0)))
@@ -124,6 +126,6 @@ def _turn_to_z(direction: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def mapped(points: Floats, homography: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points (..., P, 2) by a homography (3, 3), or by one for each (..., 3, 3)."""
+    """Points (..., P, 2) mapped by one homography (3, 3), or by one each (..., 3, 3)."""
     flat = np.concatenate([points, np.ones_like(points[..., :1])], -1) @ np.swapaxes(homography, -1, -2)
     return flat[..., :2] / flat[..., 2:]

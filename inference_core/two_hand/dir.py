@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """DIR: decoupled iterative refinement of two interacting hands from one picture (ICCV 2023).
 
-Stage 0 regresses both hands from the backbone's last features; each refinement stage reads the picture at
-the joints it has, lets the joints talk, regresses again and draws what the joints know back into the
-picture's features. Departures from the paper: hands carry no gradient from one stage into the one before
-(as released), the projection's geometry carries none; `dir-s` corrects the previous stage instead of
-starting over and takes conditioning beside the picture.
+Stage 0 regresses both hands from the backbone's last features. Each refinement stage samples the picture at the
+current joints, exchanges information between joints, regresses again, and projects the joint features back into the
+picture's. Departures from the paper: no gradient flows from one stage's hands into the previous stage (as
+released), nor through the projection's geometry; `dir-s` corrects the previous stage instead of starting over, and
+takes conditioning as an input.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ BACKBONES = {
     "landmark": LandmarkBackbone,
 }
 
-# Feature size in pixels, index of the backbone's skip and reach of the bones, for each refinement stage.
+# Size of the features in pixels, index of the backbone's skip and reach of the
+# bones, for each refinement stage.
 _STAGES = ((16, 2, 1.0), (32, 1, 2.0))
 
 
@@ -68,7 +69,7 @@ class DirNetwork(nn.Module):
             else BaselineRegressor(configuration, channels[3])
         )
         befores = (channels[3], configuration.visual_channels)
-        # The last stage draws into the picture's features for the maps only.
+        # The last stage projects into the picture's features only for the maps.
         drawing = configuration.stages if configuration.maps else configuration.stages - 1
         self.refinements = nn.ModuleList(
             Refinement(
@@ -100,11 +101,11 @@ class DirNetwork(nn.Module):
         vertices: bool = True,
         picture_heads: bool = True,
     ) -> DirOutput:
-        """Both hands, stage by stage.
+        """Both hands after every stage.
 
-        image (B, 3, 256, 256): RGB, ImageNet-normalised. conditioning: for networks that take it; None is
-        nothing known. vertices: whether to skin the meshes; picture_heads: whether to compute the dense map
-        and the side scores.
+        image (B, 3, 256, 256): RGB, ImageNet-normalised. conditioning: for networks that take it; None
+        if nothing is known. vertices: whether to skin the meshes. picture_heads: whether to compute
+        the dense map and the side scores.
         """
         return self.from_levels(self.backbone(image), hand, conditioning, vertices, picture_heads)
 
@@ -116,7 +117,7 @@ class DirNetwork(nn.Module):
         vertices: bool = True,
         picture_heads: bool = True,
     ) -> DirOutput:
-        """The same from the backbone's features, for a backbone that is held still and was run before."""
+        """The same from the backbone's features, for a frozen backbone whose features were computed before."""
         if not self.configuration.conditioning:
             conditioning = None
         elif conditioning is None:
@@ -153,7 +154,7 @@ class DirNetwork(nn.Module):
     def _interpreted(
         self, previous: HandParameters | None, regressed: tuple[Tensor, Tensor, Tensor | None]
     ) -> tuple[HandParameters, Tensor | None]:
-        """The numbers that a regression means; hand geometry is float32 whatever the convolutions ran in."""
+        """The hands described by a regression's numbers, in float32 whatever precision the convolutions used."""
         parameters, offset = regressed[0].float(), regressed[1].float()
         heads = None if regressed[2] is None else regressed[2].float()
         with torch.autocast(parameters.device.type, enabled=False):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EfficientNet-Lite0 (Google 2020: EfficientNet-B0 without squeeze-and-excitation, ReLU6) as a pyramid of features.
+"""EfficientNet-Lite0 (Google 2020: EfficientNet-B0 without squeeze-and-excitation, with ReLU6) as a feature pyramid.
 
-Padding is TensorFlow's SAME (more on the bottom and right at stride 2), which the published weights are trained with.
+Padding is TensorFlow's SAME (the extra row and column at stride 2 are at the bottom and right),
+as the published weights require.
 """
 
 from typing import cast
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _STEM_CHANNELS = 32
-# Blocks, kernel, stride, expansion, output channels of each group.
+# Each group's blocks, kernel, stride, expansion and output channels.
 _GROUPS = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -20,14 +21,14 @@ _GROUPS = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-# Groups after which the features of strides 4, 8, 16 and 32 are complete.
+# Groups that end the features of strides 4, 8, 16 and 32.
 _PYRAMID_ENDS = (1, 2, 4, 6)
 _EPSILON = 1e-3
 _MOMENTUM = 0.01
 
 
 class SamePadConv(nn.Conv2d):
-    """A convolution with TensorFlow's SAME padding for pictures whose sides the stride divides."""
+    """A convolution with TensorFlow's SAME padding, for pictures whose sides are multiples of the stride."""
 
     def forward(self, input: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -40,7 +41,7 @@ class SamePadConv(nn.Conv2d):
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, depthwise convolution, 1x1 projection, beside the input where the shapes agree."""
+    """1x1 expansion, depthwise convolution, 1x1 projection, with a shortcut where the shapes agree."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two-hand network with a hand model, made ready to run: pictures and conditioning in, both hands out."""
+"""The two-hand network with a hand model, ready to run: pictures and conditioning in, both hands out."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from inference_core.two_hand.picture import check_picture
 from inference_core.two_hand.records import Conditioning
 from inference_core.two_hand.weights import StoredNetwork
 
-# Crops that a processor runs at once: more are no faster and need more memory, one by one is slower.
+# Crops that a CPU runs at once: more are no faster and take more memory, one at a time is slower.
 CPU_ROWS = 4
 
 
 @dataclass(frozen=True)
 class HandEstimates:
-    """A network's answer for a batch of crops, float32 on the CPU. Fields as HandStage's; presence (B, S): 0..1.
+    """A network's output for a batch of crops, float32 on the CPU. Fields as in HandStage; presence (B, S): 0..1.
 
-    presence and log_sigma are None if the network has no such heads; vertices_m where the engine skins none.
+    presence and log_sigma are None if the network has no such heads; vertices_m is None if the engine does not skin.
     """
 
     rotations: Tensor
@@ -47,15 +47,15 @@ class Engine(Protocol):
     """Runs one network with one hand model."""
 
     def __call__(self, image: Tensor, conditioning: Conditioning | None = None) -> HandEstimates:
-        """The last stage's answer for normalised pictures (B, 3, 256, 256). Raises RequestError for bad ones."""
+        """The last stage's output for normalised pictures (B, 3, 256, 256). Raises RequestError for invalid ones."""
         ...
 
 
 class HandGraph(nn.Module):
-    """Network and hand model as one graph of plain tensors: what compilers and exporters take.
+    """A network and a hand model as one graph of plain tensors, as compilers and exporters need it.
 
-    forward(image, the six tensors of Conditioning where the network takes conditioning) -> the tensors
-    named by `output_names`.
+    forward(image, and the six tensors of Conditioning if the network takes them) -> the
+    tensors named by `output_names`.
     """
 
     def __init__(self, network: DirNetwork, hand: HandModel, vertices: bool) -> None:
@@ -73,7 +73,7 @@ class HandGraph(nn.Module):
 
 
 class GraphEngine:
-    """A network with a hand model, run by what suits the device. Joints only, unless vertices are asked for."""
+    """A network and hand model in the runtime that suits the device. Joints only, unless vertices are requested."""
 
     def __init__(self, run: Run, outputs: list[str], takes_conditioning: bool) -> None:
         self._run, self._outputs, self._takes_conditioning = run, outputs, takes_conditioning
@@ -88,7 +88,7 @@ class GraphEngine:
 def stored_engine(
     network: StoredNetwork, hand: HandModel, device: torch.device, cache: Path | None = None
 ) -> Engine:
-    """The engine of weights on disk. cache: see `ready_to_run`. Raises WeightsError."""
+    """The engine for weights on disk. cache: see `ready_to_run`. Raises WeightsError."""
     configuration = network.card.configuration
     example = torch.zeros(CPU_ROWS, 3, CROP_PX, CROP_PX)
     graph = NetworkGraph(
@@ -104,20 +104,20 @@ def stored_engine(
 def torch_engine(
     network: DirNetwork, hand: HandModel, device: torch.device | str = "cpu", vertices: bool = False
 ) -> Engine:
-    """torch's engine of a network in memory."""
+    """The torch engine for a network in memory."""
     device = torch.device(device)
     run = TorchRun(HandGraph(with_fused_norms(network), hand.to(device), vertices), device)
     return GraphEngine(run, output_names(network.configuration, vertices), network.configuration.conditioning)
 
 
 def prepared(network: DirNetwork, hand: HandModel, device: torch.device, vertices: bool = False) -> HandGraph:
-    """The graph as the device's runtime is quickest with it."""
+    """The graph optimised for the device's runtime."""
     fused = with_fused_norms(network, winograd=runs_in_openvino(device))
     return HandGraph(fused, hand.to(device), vertices).eval()
 
 
 def output_names(configuration: NetworkConfiguration, vertices: bool) -> list[str]:
-    """Fields of HandEstimates, in the order of a graph's outputs."""
+    """The fields of HandEstimates that the graph outputs, in order."""
     names = ["rotations", "betas", "joints_m", "joints_uv", "offset_m"]
     names += ["vertices_m"] if vertices else []
     return names + (["presence", "log_sigma"] if configuration.presence else [])
@@ -133,9 +133,7 @@ def hand_digest(hand: HandModel) -> str:
 
 
 def graph_inputs(image: Tensor, conditioning: Conditioning | None, takes_conditioning: bool) -> list[Tensor]:
-    """The picture, and the conditioning's six tensors for a network that takes conditioning (zeros where
-    there is none).
-    """
+    """The picture, and the conditioning's six tensors for a network that takes them (zeros if there is none)."""
     if not takes_conditioning:
         return [image]
     known = Conditioning.none(image.shape[0]) if conditioning is None else conditioning
@@ -143,5 +141,5 @@ def graph_inputs(image: Tensor, conditioning: Conditioning | None, takes_conditi
 
 
 def estimates(names: Sequence[str], values: Sequence[Tensor]) -> HandEstimates:
-    """The record of a graph's outputs."""
+    """The graph's outputs as a record."""
     return HandEstimates(**dict(zip(names, values, strict=True)))

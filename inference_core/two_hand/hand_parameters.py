@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the numbers that a stage regresses to two hands in metres and in the crop."""
+"""Converts a stage's regressed numbers into two hands, in metres and in the crop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.two_hand.configuration import PARAMETERS, Pose
 from inference_core.two_hand.records import HandStage
 
-# The unit of the hand-to-hand offset and of joint embeddings: the release's.
+# The unit of the hand-to-hand offset and of joint embeddings, as in the release.
 OFFSET_UNIT_M = 0.15
 ROOT, POSE, BETAS, CAMERA = slice(0, 6), slice(6, 51), slice(51, 61), slice(61, PARAMETERS)
 
@@ -22,9 +22,7 @@ _IDENTITY_6D = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 @dataclass(frozen=True)
 class HandParameters:
-    """What is regressed of two hands, whichever way. See HandStage for the fields; offset (B, 3) in units
-    of 0.15 m.
-    """
+    """The regressed numbers of two hands. Fields as in HandStage; offset (B, 3) in units of 0.15 m."""
 
     parameters: Tensor
     root_rotation: Tensor
@@ -35,7 +33,7 @@ class HandParameters:
 
 
 def absolute_numbers(parameters: Tensor, offset: Tensor) -> HandParameters:
-    """The numbers as they stand: parameters (B, S, 64), offset (B, 3)."""
+    """The numbers read directly from parameters (B, S, 64) and offset (B, 3)."""
     return HandParameters(
         parameters,
         so3.six_d_to_matrix(parameters[..., ROOT]),
@@ -49,9 +47,10 @@ def absolute_numbers(parameters: Tensor, offset: Tensor) -> HandParameters:
 def corrected_numbers(
     previous: HandParameters, correction: Tensor, offset_correction: Tensor
 ) -> HandParameters:
-    """`previous` turned, bent, scaled and moved by a correction (B, S, 64) and (B, 3); zeros change nothing.
+    """`previous` with corrections (B, S, 64) and (B, 3) applied; zeros change nothing.
 
-    The root is turned about the hand's own axes, the scale multiplied by an exponential, all else added.
+    The root rotates about the hand's own axes, the scale is multiplied by an
+    exponential, and everything else is added.
     """
     identity = correction.new_tensor(_IDENTITY_6D)
     root = previous.root_rotation @ so3.six_d_to_matrix(identity + correction[..., ROOT])
@@ -65,13 +64,13 @@ def corrected_numbers(
 def numbers_of(
     root_rotation: Tensor, pose: Tensor, betas: Tensor, camera: Tensor, offset: Tensor
 ) -> HandParameters:
-    """The record with its 64 parameters a hand joined from the parts."""
+    """The record, with each hand's 64 parameters joined from their parts."""
     parameters = torch.cat([so3.matrix_to_six_d(root_rotation), pose, betas, camera], -1)
     return HandParameters(parameters, root_rotation, pose, betas, camera, offset)
 
 
 def detached(numbers: HandParameters) -> HandParameters:
-    """The same numbers without their gradient's history."""
+    """The same numbers, cut off from the gradient."""
     return HandParameters(
         numbers.parameters.detach(),
         numbers.root_rotation.detach(),
@@ -93,9 +92,9 @@ def finger_rotations(pose: Tensor, hand: HandModel, kind: Pose) -> Tensor:
 def posed_hands(
     numbers: HandParameters, hand: HandModel, kind: Pose, vertices: bool, heads: Tensor | None = None
 ) -> HandStage:
-    """The stage's answer: joints and, where asked for, vertices in metres about the wrist, and joints in the crop.
+    """The stage's output: joints and, if requested, vertices in metres about the wrist, and joints in the crop.
 
-    heads (B, S, 3): raw presence and the two logarithms of expected errors, or None.
+    heads (B, S, 3): presence logits and the logarithms of the two expected errors, or None.
     """
     rotations = torch.cat([numbers.root_rotation[:, :, None], finger_rotations(numbers.pose, hand, kind)], 2)
     at_origin = numbers.betas.new_zeros(*numbers.betas.shape[:-1], 3)

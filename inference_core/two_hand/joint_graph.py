@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The joints of one hand talk along its bones: semantic graph convolutions (paper section 3.2; Zhao et al. 2019)."""
+"""Semantic graph convolutions along the bones of each hand (paper section 3.2; Zhao et al. 2019)."""
 
 import math
 
@@ -11,15 +11,15 @@ from inference_core.shared.skeleton import PARENTS_21
 from inference_core.two_hand.blocks import SIDE_COUNT, SideBatchNorm
 
 JOINT_COUNT = len(PARENTS_21)
-# A neighbour's place in the row-major list of the 40 directed bones; no neighbour points behind the list.
+# A neighbour's index in the row-major list of the 40 directed bones; non-neighbours point past the end.
 _EDGE_COUNT = 2 * (JOINT_COUNT - 1)
 
 
 class GraphConvolution(nn.Module):
-    """Joint features (B, S, J, C) -> (B, S, J, C), own weights for each hand, each joint, and self or neighbour.
+    """Joint features (B, S, J, C) -> (B, S, J, C), with separate weights for each hand, joint, and self or neighbour.
 
-    out_j = x_j W_self,j + sum over neighbours i of softmax(e)_ji x_i W_near,i + bias. The release weighs the self term
-    by a softmax over one entry, which is 1 whatever it learns; that parameter is left out here.
+    out_j = x_j W_self,j + sum over neighbours i of softmax(e)_ji x_i W_near,i + bias. The release weights the self
+    term by a softmax over a single entry, which is always 1; that parameter is omitted here.
     """
 
     def __init__(self, channels: int) -> None:
@@ -33,7 +33,8 @@ class GraphConvolution(nn.Module):
         self.register_buffer("edge_index", torch.from_numpy(_edge_index()), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        # One product a joint, self and neighbour side by side: exported, an einsum would turn its weights at every run.
+        # One product per joint, self and neighbour concatenated: an exported einsum would
+        # reorder its weights at every run.
         weight = self.weight.unflatten(0, (SIDE_COUNT, 2, JOINT_COUNT)).permute(0, 2, 3, 1, 4)
         by_joint = features.flatten(1, 2).transpose(0, 1) @ weight.flatten(3).flatten(0, 1)
         own, near = by_joint.transpose(0, 1).unflatten(1, (SIDE_COUNT, JOINT_COUNT)).chunk(2, -1)
@@ -58,7 +59,7 @@ class JointGraph(nn.Module):
 
 
 def _edge_index() -> np.ndarray:
-    """(J, J) int64: row-major number of the bone between two joints, or the count of them where there is none."""
+    """(J, J) int64: row-major index of the bone between two joints; the number of bones where there is none."""
     joined = np.zeros((JOINT_COUNT, JOINT_COUNT), bool)
     children = np.arange(1, JOINT_COUNT)
     joined[children, PARENTS_21[1:]] = joined[PARENTS_21[1:], children] = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The joints of both hands talk to each other: a transformer over 42 tokens (paper section 3.2)."""
+"""Attention between the joints of both hands: a transformer over 42 tokens (paper section 3.2)."""
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class Block(nn.Module):
 
 
 class JointTransformer(nn.Module):
-    """Joint features (B, S, J, C) -> (B, S, J, D): position table, blocks, one shared norm, head."""
+    """Joint features (B, S, J, C) -> (B, S, J, D): position embedding, blocks, one shared norm, head."""
 
     def __init__(self, channels: int, outputs: int, blocks: int) -> None:
         super().__init__()

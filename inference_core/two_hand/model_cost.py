@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each configuration costs: parameters, and operations for one crop."""
+"""The cost of each configuration: parameters, and operations per crop."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.two_hand.configuration import CONFIGURATIONS, CROP_PX, NetworkConfiguration
 from inference_core.two_hand.dir import DirNetwork
 
-# Stored in the published checkpoints and never run: ResNet's classifier, and in the release one transformer
-# block a stage and the self weights of its graph convolutions, each a softmax over a single entry.
+# Stored in the published checkpoints but never run: ResNet's classifier and, in the release, one transformer
+# block per stage and the self weights of its graph convolutions, each a softmax over a single entry.
 _CLASSIFIER = 2048 * 1000 + 1000
 _BLOCK = 2 * 2 * 128 + 128 * 384 + 384 + 128 * 128 + 128 + 128 * 256 + 256 + 256 * 128 + 128
 _SELF_WEIGHTS = 2 * 4 * 21
@@ -22,9 +22,11 @@ _SELF_WEIGHTS = 2 * 4 * 21
 
 @dataclass(frozen=True)
 class Cost:
-    """parameters: all that run. published: with the stored ones that never run, as the paper counts. flops:
-    operations of one crop, a multiply-add as two; flops_published: with the bone projection's map built as
-    the paper describes it.
+    """Parameters and operations of a network.
+
+    parameters: those that run. published: including stored ones that never run, as the paper counts.
+    flops: operations per crop, a multiply-add being two. flops_published: with the bone projection's map
+    built as the paper describes it.
     """
 
     name: str
@@ -36,7 +38,7 @@ class Cost:
 
 
 def cost(configuration: NetworkConfiguration, hand: HandModel) -> Cost:
-    """Counted by running one crop without numbers; convolutions and matrix products count, as everybody counts."""
+    """The cost, counted on fake tensors for one crop. Convolutions and matrix products count, as is usual."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         networks = [DirNetwork(configuration, published) for published in (False, True)]
         counts = [_flops(network, replace(hand)) for network in networks]
@@ -50,7 +52,7 @@ def cost(configuration: NetworkConfiguration, hand: HandModel) -> Cost:
 
 
 def all_costs(hand: HandModel) -> list[Cost]:
-    """Of every configuration with 0, 1 and 2 refinement stages."""
+    """The costs of every configuration with 0, 1 and 2 refinement stages."""
     return [
         cost(configuration.with_stages(stages), hand)
         for configuration in CONFIGURATIONS.values()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The picture as the network takes it: one square crop, RGB, normalised by ImageNet's mean and deviation."""
+"""The network's input picture: a square RGB crop, normalised by ImageNet's mean and standard deviation."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def normalised(rgb: Tensor) -> Tensor:
-    """(B, 3, N, N) float32 for the network, of RGB 0..1 (B, 3, N, N)."""
+    """RGB in 0..1 (B, 3, N, N), normalised for the network, float32."""
     mean, std = rgb.new_tensor(IMAGENET_MEAN), rgb.new_tensor(IMAGENET_STD)
     return (rgb - mean[:, None, None]) / std[:, None, None]
 

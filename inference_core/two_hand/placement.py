@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the hands stand before the crop's camera, of what the network says in the crop.
+"""The hands' positions in the crop's camera, from the network's estimates in the crop.
 
-Each hand on its own: the translation that makes its joints in metres project onto its joints in the crop through the
-crop's pinhole, in the linear least squares (so depth follows from the hand's size in the picture). Both together: the
-network's offset says better than two sizes how much nearer one hand is; the two depths are drawn towards it, each hand
-along its own line of sight, so that neither moves in the picture.
+Each hand alone: the translation that makes its joints in metres project onto its joints in the crop, by linear least
+squares (depth then follows from the hand's size in the picture). Both together: the network's offset gives the
+difference in depth better than two sizes do, so both depths are adjusted towards it, each hand along its own line of
+sight, which leaves its image unchanged.
 """
 
 import torch
 from torch import Tensor
 
-# Expected errors: of a depth that follows from size, as a share of it; of the offset's depth, metres.
+# Expected errors: of depth from size, as a share of it; of the offset's depth, in metres.
 _DEPTH_SHARE, _OFFSET_DEPTH_M = 0.04, 0.02
 _NEAREST_M, _FURTHEST_M = 0.08, 5.0
-# Keeps the normal equations solvable for a hand that is a point: a pull to the weak-perspective depth.
+# Keeps the normal equations solvable for a hand shrunk to a point, by a pull to the weak-perspective depth.
 _PULL = 1e-6
 
 
 def placed_alone(joints_m: Tensor, joints_uv: Tensor, focal_uv: Tensor) -> Tensor:
-    """Wrists (B, S, 3), metres in the crop's camera, of joints (B, S, J, 3) about the wrist seen at (B, S, J, 2).
+    """Wrists (B, S, 3), metres in the crop's camera, from joints (B, S, J, 3) about the wrist, seen at (B, S, J, 2).
 
-    focal_uv (B,): focal length over half the crop's side. From f (X + tx) = u (Z + tz) and its like in y.
+    focal_uv (B,): focal length over half the crop's side. Solves f (X + tx) = u (Z + tz), and the same in y.
     """
     focal = focal_uv[:, None, None]
     u, v = joints_uv.unbind(-1)
@@ -37,9 +37,9 @@ def placed_alone(joints_m: Tensor, joints_uv: Tensor, focal_uv: Tensor) -> Tenso
 
 
 def placed_together(wrists_m: Tensor, offset_m: Tensor, both: Tensor) -> Tensor:
-    """Wrists (B, S, 3) with their depths drawn towards the network's offset (B, 3) where `both` (B,) hands are there.
+    """Wrists (B, S, 3), with depths adjusted towards the network's offset (B, 3) where `both` (B,) hands are present.
 
-    The share of each follows from the expected errors of a depth by size and of the offset.
+    The adjustment is weighted by the expected errors of depth from size and of the offset.
     """
     depths = wrists_m[..., 2]
     variance = (_DEPTH_SHARE * depths).square()
@@ -50,6 +50,6 @@ def placed_together(wrists_m: Tensor, offset_m: Tensor, both: Tensor) -> Tensor:
 
 
 def on_sight(joints_uv: Tensor, depth_m: Tensor, focal_uv: Tensor) -> Tensor:
-    """(B, S, 3) the wrist's line of sight at depths (B, S, 1)."""
+    """Points (B, S, 3) on the wrists' lines of sight at depths (B, S, 1)."""
     wrist = joints_uv[..., 0, :] / focal_uv[:, None, None]
     return torch.cat([wrist * depth_m, depth_m], -1)

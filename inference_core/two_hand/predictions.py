@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the two-hand network says of a shot."""
+"""The two-hand network's estimates for a shot."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TwoHandPredictions:
-    """A two-hand network's estimates of the shot, in the whole frame's camera. T frames, S sides (left, right).
+    """A two-hand network's estimates for T frames, in the whole frame's camera. S sides (left, right).
 
     rotations (T, S, 16, 3, 3): wrist in camera axes, then the fingers relative to the rest pose, MANO's order.
     joints_rel_m (T, S, 21, 3): relative to the wrist, camera axes.
     wrist_cam_m (T, S, 3); betas (T, S, 10); offset_m (T, 3): right wrist minus left wrist.
-    confidence (T, S): 0..1; 0 where the network says nothing, and NaN elsewhere then. presence (T, S): 0..1.
+    confidence (T, S): 0..1. presence (T, S): 0..1. Without an estimate, confidence is 0 and all else NaN.
     """
 
     rotations: Floats
@@ -29,7 +29,7 @@ class TwoHandPredictions:
 
     @staticmethod
     def nothing(count: int) -> "TwoHandPredictions":
-        """Predictions of `count` frames of which the network says nothing."""
+        """Predictions for `count` frames without any estimate."""
 
         def missing(*shape: int) -> Floats:
             return np.full((count, *shape), np.nan, np.float32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames through the two-hand network: pictures and expected hands in, hands in the whole frame's camera out."""
+"""Frames through the two-hand network: pictures and expected hands in; hands in the whole frame's camera out."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from inference_core.two_hand.weights import WeightsCard, stored_network
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-# Crops given to the engine at once.
+# Crops per call of the engine.
 _BATCHES = {"cpu": 4, "cuda": 32, "mps": 8}
-# An expected joint error at which the network's word counts half.
+# The expected joint error at which the confidence is one half.
 _HALF_CONFIDENCE_M = 0.02
-# How likely a hand that is seen a little before and a little after is there, however little is seen of it.
+# The presence of a hand that is seen shortly before and after, however little of it is visible.
 _THERE_BETWEEN = 0.9
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """An engine with what must be known of its weights.
+    """An engine, and the facts about its weights that are needed to use it.
 
-    batch: crops at once; betas_apply: whether they are of the hand model in use.
+    batch: crops per call. betas_apply: whether its betas are those of the hand model in use.
     """
 
     engine: Engine
@@ -56,10 +56,10 @@ class Predictor:
 def load_predictor(
     weights: Path, hand: HandModel, device: torch.device | str = "cpu", cache: Path | None = None
 ) -> Predictor:
-    """The network of a weights folder, ready to run on `device`.
+    """The network in a weights folder, ready to run on `device`.
 
-    cache: where converted networks are kept; default: the user's folder. Raises WeightsError, and RequestError for
-    weights that speak of MANO's hands where `hand` is another model.
+    cache: the folder for converted networks; by default the user's. Raises WeightsError, and RequestError for weights
+    that need MANO's hands if `hand` is another model.
     """
     network = stored_network(weights)
     card = network.card
@@ -69,10 +69,10 @@ def load_predictor(
 
 
 def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
-    """The hand model as the weights know it: with their fingertips. Raises RequestError if they need MANO."""
+    """The hand model with the weights' fingertips. Raises RequestError if the weights need MANO."""
     if card.hand_model == MANO_NAME and hand.name != MANO_NAME:
         raise RequestError(
-            f"{card.configuration.name} weights speak of MANO's hands: name your MANO folder (--mano), "
+            f"{card.configuration.name} weights need MANO's hands: give your MANO folder (--mano), "
             "or choose another network."
         )
     if card.tip_vertices is None:
@@ -90,7 +90,7 @@ def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
 def cut_pictures(
     frames: Iterable[Frame], squares_px: NDArray[np.float64], camera: Camera
 ) -> list[Picture | None]:
-    """What the network is shown of each frame (256, 256, 3); None without a square or an image.
+    """The network's picture of each frame (256, 256, 3); None without a square or an image.
 
     frames: as many as squares_px (T, 3) has, in order: centre x, y and side of each frame's crop.
     """
@@ -110,10 +110,10 @@ def predict(
     camera: Camera,
     predictor: Predictor,
 ) -> TwoHandPredictions:
-    """What the network says of each frame on its own, in the frame's camera.
+    """The network's estimates for each frame on its own, in the frame's camera.
 
-    pictures: of `cut_pictures`, as many as `expected` and squares_px (T, 3) have; frames without one get NaN and
-    confidence 0.
+    pictures: from `cut_pictures`, as many as `expected` and squares_px (T, 3) have. Frames
+    without one get NaN and confidence 0.
     """
     predictions = TwoHandPredictions.nothing(len(squares_px))
     views = frame_views(squares_px, camera)
@@ -124,7 +124,7 @@ def predict(
 
 
 def frame_views(squares_px: NDArray[np.float64], camera: Camera) -> dict[int, CropCamera]:
-    """The crop's camera of every frame that has a square."""
+    """The crop's camera for every frame that has a square."""
     intrinsics = np.broadcast_to(camera.K, (len(squares_px), 3, 3))
     there = np.flatnonzero(np.isfinite(squares_px).all(1)).tolist()
     return {at: crop_camera(squares_px[at], intrinsics[at]) for at in there}
@@ -133,10 +133,10 @@ def frame_views(squares_px: NDArray[np.float64], camera: Camera) -> dict[int, Cr
 def with_presence_of_shot(
     predictions: TwoHandPredictions, present: NDArray[np.uint8], gone: NDArray[np.bool_]
 ) -> TwoHandPredictions:
-    """The predictions with presence raised where the hand is seen a little before and a little after, and none where
-    it is `gone`.
+    """The predictions with presence raised for hands seen shortly before and after, and
+    zeroed for hands that are `gone`.
 
-    present, gone (T, S): the whole shot's.
+    present, gone (T, S): of the whole shot.
     """
     before, after = frames_to_known(present == SEEN)
     chance = _THERE_BETWEEN * (np.maximum(before, after) <= REMEMBERED_FRAMES)
@@ -156,7 +156,7 @@ class _Crop:
 def _predict_batch(
     crops: list[_Crop], expected: ExpectedHands, predictor: Predictor, predictions: TwoHandPredictions
 ) -> None:
-    """Fills the frames of `crops` in `predictions`."""
+    """Write the batch's frames into `predictions`."""
     known = Conditioning.joined([crop_conditioning(expected, crop.at, crop.camera) for crop in crops])
     images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2).float() / 255
     found = predictor.engine(normalised(images), known)
@@ -182,7 +182,7 @@ def _placed(found: HandEstimates, focal_uv: torch.Tensor, present: torch.Tensor)
 
 
 def _trust(found: HandEstimates) -> Floats | float:
-    """(B, S) 0..1 from the error the network expects of its joints; 1 for a network that does not say."""
+    """(B, S) confidence 0..1 from the joint error that the network expects; 1 for a network without that head."""
     if found.log_sigma is None:
         return 1.0
     error_m = found.log_sigma[..., 1].exp() * OFFSET_UNIT_M

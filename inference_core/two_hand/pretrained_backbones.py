@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The landmark networks' features as backbones: small, fast, and taught on real hands.
+"""The landmark networks' features as backbones: small, fast, and trained on real hands.
 
-Both networks ship and take pictures of any size; at 256 pixels their features have the sizes that the refinement
-stages ask for. They have no batch norm, so they can be held still while the rest learns.
+Both networks are bundled and take pictures of any size; at 256 pixels their features have the sizes that the
+refinement stages need. They have no batch norm, so they can stay frozen while the rest is trained.
 """
 
 from abc import abstractmethod
@@ -21,7 +21,7 @@ Network = TypeVar("Network", PalmNetwork, LandmarkNetwork)
 
 
 class PretrainedBackbone(nn.Module, Generic[Network]):
-    """A network that ships, without what only its own outputs need."""
+    """A bundled network without the layers that only its own outputs need."""
 
     channels: ClassVar[tuple[int, ...]]
     weights: ClassVar[str]
@@ -35,14 +35,14 @@ class PretrainedBackbone(nn.Module, Generic[Network]):
 
     @abstractmethod
     def forward(self, image: Tensor) -> Features:
-        """Features at strides 4, 8, 16 and 32 of (B, 3, 256, 256), ImageNet-normalised."""
+        """Features at strides 4, 8, 16 and 32 of pictures (B, 3, 256, 256), ImageNet-normalised."""
 
     def load_pretrained(self) -> None:
-        """Takes the weights that ship. Raises WeightsError if they are damaged."""
+        """Load the bundled weights. Raises WeightsError if they are damaged."""
         self.trunk.load_state_dict(self._pretrained())
 
     def is_pretrained(self) -> bool:
-        """Whether the weights are still those that ship."""
+        """Whether the weights are still the bundled ones."""
         own, pretrained = self.trunk.state_dict(), self._pretrained()
         return all(torch.equal(own[key].cpu(), pretrained[key]) for key in own)
 
@@ -54,10 +54,10 @@ class PretrainedBackbone(nn.Module, Generic[Network]):
 
 
 class PalmBackbone(PretrainedBackbone[PalmNetwork]):
-    """The palm detector's: 64 @ 64, 128 @ 32, 256 @ 16, 256 @ 8.
+    """The palm detector's features: 64 @ 64, 128 @ 32, 256 @ 16, 256 @ 8.
 
-    Its two merged levels know where palms are and which way they point, which an ImageNet backbone would have
-    to learn first.
+    Its two merged levels encode where palms are and how they are oriented, which an ImageNet
+    backbone would first have to learn.
     """
 
     channels = (64, 128, 256, 256)
@@ -79,9 +79,9 @@ class PalmBackbone(PretrainedBackbone[PalmNetwork]):
 
 
 class LandmarkBackbone(PretrainedBackbone[LandmarkNetwork]):
-    """The landmark network's: 24 @ 64, 40 @ 32, 112 @ 16, 192 @ 8.
+    """The landmark network's features: 24 @ 64, 40 @ 32, 112 @ 16, 192 @ 8.
 
-    It is taught on crops of one upright hand, which here it sees smaller, turned, and two at a time.
+    It was trained on crops of one upright hand; here hands are smaller, rotated, and come in pairs.
     """
 
     channels = (24, 40, 112, 192)

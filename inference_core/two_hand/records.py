@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes into the two-hand network beside the picture, and what comes out.
+"""The two-hand network's conditioning and its output.
 
-B batch, S sides (left, right), J = 21 joints, V vertices. Lengths are metres, camera axes x right, y down,
-z forward. uv is -1..1 over the square crop, x right, y down, 0 at its centre.
+B batch, S sides (left, right), J = 21 joints, V vertices. Lengths are metres, camera axes x right, y down, z forward.
+uv is -1..1 over the square crop, x right, y down, 0 at its centre.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What is known of the hands in a crop before the network looks at it. Scores of 0 say that a part is not known.
+    """What is known about the hands in a crop before the network runs. A score of 0 means that a part is unknown.
 
-    landmarks_uv (B, S, 21, 2): landmarks found in the picture; landmark_score (B, S, 21): 0..1, 0 missing.
-    world_rel_m (B, S, 21, 3): the landmark network's world landmarks relative to its wrist, camera axes; 0
-    where missing. hand_score (B, S): 0..1, 0 that hand was not found. side_score (B, S): 0..1 how sure its
-    side is, 0 not known. focal_uv (B,): focal length of the crop's pinhole in units of uv (pixels / half
-    the crop's side), 0 not known.
+    landmarks_uv (B, S, 21, 2): landmarks found in the picture; landmark_score (B, S, 21): 0..1, 0 if missing.
+    world_rel_m (B, S, 21, 3): world landmarks relative to their wrist, camera axes; 0 if missing. hand_score (B, S):
+    0..1, 0 if that hand was not found. side_score (B, S): 0..1, certainty of its side, 0 if unknown. focal_uv (B,):
+    focal length of the crop's pinhole in units of uv (pixels / half the crop's side), 0 if unknown.
     """
 
     landmarks_uv: Tensor
@@ -35,7 +34,7 @@ class Conditioning:
 
     @staticmethod
     def none(batch: int, device: torch.device | str = "cpu") -> Conditioning:
-        """Nothing known: the network has the picture alone."""
+        """Conditioning without any knowledge: the network has the picture alone."""
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(batch, *shape, device=device)
@@ -44,7 +43,7 @@ class Conditioning:
 
     @staticmethod
     def joined(parts: Sequence[Conditioning]) -> Conditioning:
-        """One batch of several; of none an empty one."""
+        """Several batches joined into one; an empty one of none."""
         columns = zip(*(part.tensors for part in parts), strict=True)
         return Conditioning(*(torch.cat(values) for values in columns)) if parts else Conditioning.none(0)
 
@@ -60,16 +59,16 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class HandStage:
-    """The two hands as one stage of the network sees them.
+    """The two hands as estimated by one stage of the network.
 
-    parameters (B, S, 64): root rotation 6D, 45 pose numbers, 10 betas, camera (s, tx, ty). root_rotation
-    (B, S, 3, 3): wrist in camera axes. pose (B, S, 45): coefficients over the hand model's components, or
-    angles about its joint axes (see NetworkConfiguration.pose). rotations (B, S, 16, 3, 3): the wrist, then
-    the fingers relative to the rest pose, MANO's order. betas (B, S, 10). camera (B, S, 3): uv = s * xy +
-    (tx, ty) of joints_m. joints_m (B, S, 21, 3), vertices_m (B, S, V, 3) or None if not asked for:
-    relative to the wrist. joints_uv (B, S, 21, 2). offset_m (B, 3): right wrist minus left wrist.
-    presence_logit (B, S): that the hand is in the picture; log_sigma (B, S, 2): logarithm of the expected
-    error of joints_uv (uv) and joints_m (units of 0.15 m). Both None if the network has no such heads.
+    parameters (B, S, 64): root rotation 6D, 45 pose numbers, 10 betas, camera (s, tx, ty). root_rotation (B, S, 3,
+    3): wrist in camera axes. pose (B, S, 45): coefficients of the hand model's components, or angles about its
+    joint axes (see NetworkConfiguration.pose). rotations (B, S, 16, 3, 3): the wrist, then the fingers relative to
+    the rest pose, MANO's order. betas (B, S, 10). camera (B, S, 3): uv = s * xy + (tx, ty) of joints_m. joints_m
+    (B, S, 21, 3) and vertices_m (B, S, V, 3; None if not requested): relative to the wrist. joints_uv (B, S, 21,
+    2). offset_m (B, 3): right wrist minus left wrist. presence_logit (B, S): that the hand is in the picture.
+    log_sigma (B, S, 2): logarithms of the expected errors of joints_uv (uv) and joints_m (units of 0.15 m). Both
+    are None if the network has no such heads.
     """
 
     parameters: Tensor
@@ -95,10 +94,10 @@ class HandStage:
 
 @dataclass(frozen=True)
 class DirOutput:
-    """All stages of the network; the last one is its answer.
+    """The output of all stages; the last one is the answer.
 
-    dense (B, 3, H, W): colour map of surface position; side_scores (B, 3, H, W): raw scores of background, left,
-    right. Both only serve training and are None if not asked for, or where no refinement stage runs.
+    dense (B, 3, H, W): colour map of surface position. side_scores (B, 3, H, W): logits of background, left, right.
+    Both are for training only, and None if not requested or if there is no refinement stage.
     """
 
     stages: tuple[HandStage, ...]
@@ -107,5 +106,5 @@ class DirOutput:
 
     @property
     def answer(self) -> HandStage:
-        """The last stage."""
+        """The last stage's output."""
         return self.stages[-1]

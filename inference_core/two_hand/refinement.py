@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One refinement stage: pixels to joints, joints among themselves, joints back to pixels (paper section 3.2, 3.3)."""
+"""One refinement stage: pixels to joints, joints to joints, joints back to pixels (paper sections 3.2, 3.3)."""
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,10 @@ from inference_core.two_hand.regressors import RefinementRegressor
 
 
 class Refinement(nn.Module):
-    """A stage at features of `size` pixels a side, fed by the map before and the backbone's skip of that
-    size. draws: whether anything reads the features after it.
+    """A stage at features of `size` pixels a side, with the previous map and the
+    backbone's skip of that size as inputs.
+
+    draws: whether later layers read the features that it writes back.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Refinement(nn.Module):
         self.fusion = Residual(before_channels + visual, visual)
         self.image_embedding = SideEmbedding(visual, joint)
         self.joint_embedding = SideEmbedding(3, joint)
-        # Of the conditioning; named as in the weights that ship.
+        # For the conditioning; the name is that in the bundled weights.
         self.evidence_embedding = (
             SideEmbedding(conditioning_channels, joint) if conditioning_channels else None
         )
@@ -54,8 +56,8 @@ class Refinement(nn.Module):
             self.enhancement = Residual(2 * visual, visual)
 
     def fused(self, before: Tensor, skip: Tensor, conditioning: Conditioning | None) -> Tensor:
-        """(B, C, N, N): the map before, doubled in size, with the backbone's features of that size and the conditioning
-        drawn into them.
+        """(B, C, N, N): the previous map upsampled by two, combined with the
+        backbone's features and the conditioning.
         """
         if self.maps is not None and conditioning is not None:
             skip = self.maps(skip, conditioning)
@@ -63,9 +65,9 @@ class Refinement(nn.Module):
         return self.fusion(torch.cat([doubled, self.skip(skip)], 1))
 
     def joint_features(self, fused: Tensor, previous: HandStage, conditioning: Tensor | None) -> Tensor:
-        """(B, S, 21, D) features of the joints of both hands after they have talked to each other.
+        """(B, S, 21, D) features of both hands' joints after attention between them.
 
-        conditioning (B, S, 21, E): what the landmarks say beside the previous stage's joints, or None.
+        conditioning (B, S, 21, E): landmarks compared with the previous stage's joints, or None.
         """
         joints = previous.joints_m.detach() / OFFSET_UNIT_M
         features = self.image_embedding(sampled(fused, previous.joints_uv.detach())) + self.joint_embedding(
@@ -83,12 +85,12 @@ class Refinement(nn.Module):
         return self.regressor(features, previous.parameters.detach(), previous.offset.detach())
 
     def enhanced(self, fused: Tensor, features: Tensor, uv: Tensor) -> Tensor:
-        """(B, C, N, N): the fused map with the joints' features drawn into it along the bones at uv (B, S, 21, 2)."""
+        """(B, C, N, N): the fused map plus the joints' features, projected along the bones at uv (B, S, 21, 2)."""
         return self.enhancement(torch.cat([fused, self.projection(features, uv)], 1))
 
 
 def sampled(features: Tensor, uv: Tensor) -> Tensor:
-    """(B, S, J, C): features (B, C, N, N) at uv (B, S, J, 2), bilinear, zero outside."""
+    """(B, S, J, C): features (B, C, N, N) sampled at uv (B, S, J, 2), bilinear, zero outside."""
     grid = uv.flatten(1, 2)[:, None].to(features.dtype)
     values = F.grid_sample(features, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return values[:, :, 0].transpose(1, 2).unflatten(1, uv.shape[1:3])

@@ -7,19 +7,20 @@ from torch import Tensor, nn
 from inference_core.two_hand.blocks import SIDE_COUNT, SideLinear
 from inference_core.two_hand.configuration import PARAMETERS, Attention, NetworkConfiguration
 
-# Raw presence, logarithm of the error in uv, logarithm of the error in metres.
+# Presence logit, logarithm of the error in uv, logarithm of the error in metres.
 HEAD_COUNT = 3
 _TRUNK_CHANNELS, _TRUNK_BLOCKS = 768, 3
-# Standard deviations from the mean beyond which an input says no more.
+# Inputs are clipped at this many standard deviations from the mean.
 _FAR_OUT = 5.0
 _TINY = 1e-8
 
 
 class AttentionPooling(nn.Module):
-    """Each hand's own mean of the last features, weighed by a learnt map: (B, C, N, N) -> (B, S, C)
-    (paper section 3.1).
+    """The mean of the last features for each hand, weighted by a learned map: (B, C, N, N)
+    -> (B, S, C) (paper section 3.1).
 
-    The release's maps ("full") cost 37.7 million parameters, against what the paper reports; "light" stays within it.
+    The release's maps ("full") have 37.7 million parameters, more than the paper reports;
+    "light" stays within its count.
     """
 
     def __init__(self, channels: int, attention: Attention, light_channels: int) -> None:
@@ -40,14 +41,14 @@ class AttentionPooling(nn.Module):
 
 
 class MeanPooling(nn.Module):
-    """Both hands get the plain mean: the ablation without attention."""
+    """The plain mean for both hands: the ablation without attention."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features.float().mean((2, 3))[:, None].expand(-1, SIDE_COUNT, -1)
 
 
 class Layout(nn.Module):
-    """Where in the crop things are, which pooling forgets: features (B, C, 16, 16) -> (B, 1024)."""
+    """Spatial layout, which pooling discards: features (B, C, 16, 16) -> (B, 1024)."""
 
     channels = 16 * 8 * 8
 
@@ -67,8 +68,9 @@ class Layout(nn.Module):
 
 
 class Trunk(nn.Module):
-    """All that is known of both hands to features they share: (B, C) -> (B, D). Inputs are standardised first: lengths,
-    angles and scores come in units of their own.
+    """Maps all inputs to features shared by both hands: (B, C) -> (B, D).
+
+    Inputs are standardised first, because lengths, angles and scores have different units.
     """
 
     def __init__(self, inputs: int, dropout: float) -> None:
@@ -116,8 +118,10 @@ class BaselineRegressor(nn.Module):
 
 
 class ConditionedBaselineRegressor(nn.Module):
-    """The baseline with conditioning: one trunk sees both hands' pooled features, the mean ones, the layout of the
-    level before and the embedded conditioning of both hands; its heads stand for both.
+    """The baseline with conditioning.
+
+    One trunk receives both hands' pooled features, the mean features, the layout of the level before and both hands'
+    conditioning; its heads cover both hands.
     """
 
     def __init__(
@@ -140,9 +144,7 @@ class ConditionedBaselineRegressor(nn.Module):
     def forward(
         self, before: Tensor, features: Tensor, conditioning: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """before (B, C, 16, 16): the level before the last; conditioning (B, S, E). Returns what
-        the baseline returns.
-        """
+        """The baseline's outputs. before (B, C, 16, 16): the level before the last; conditioning (B, S, E)."""
         parts = [
             self.pooling(features).flatten(1),
             features.mean((2, 3)),
@@ -176,7 +178,7 @@ class RefinementRegressor(nn.Module):
 
 
 def start_small(*layers: SideLinear | nn.Linear) -> None:
-    """Lets a correcting stage begin as one that corrects next to nothing."""
+    """Initialise a correcting stage's output to almost zero."""
     for layer in layers:
         nn.init.normal_(layer.weight, std=1e-3)
         nn.init.zeros_(layer.bias)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The authors' released checkpoint: read without running code in it, every key mapped onto our network."""
+"""Imports the authors' released checkpoint: reads it without running code, and maps every key to this network's."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from inference_core.two_hand.weights import CARD_FILE, WEIGHTS_FILE, WeightsCard
 
 SOURCE = "the authors' released DIR checkpoint (ICCV 2023), imported from {file}"
 LICENCE = "MIT (the released DIR weights); the hand model is the user's own, under its own licence"
-# Vertices of MANO that the release takes as fingertips, thumb to pinky, for the left and the right hand.
+# MANO's vertices that the release uses as fingertips, thumb to pinky, for the left and the right hand.
 TIP_VERTICES = ((745, 317, 445, 556, 673), (745, 317, 444, 556, 673))
 
-# Stored in the release and without any effect on what it computes.
+# Stored in the release, but without effect on its results.
 _UNUSED = re.compile(
     r"mano_layer|img_gird$|num_batches_tracked$|^seg_loss\.|^backbone\.fc\.|STEblocks\.0\.|gconv\.e_0$"
 )
 
-# Our names, in order, to the release's; {side} stands where it keeps a pair, \1 is a stage, 4 and then 3.
+# Our names, in order, and the release's. {side} marks a pair; \1 is a stage, which
+# the release numbers 4, then 3.
 _RENAMES: tuple[tuple[str, str], ...] = (
     (r"^baseline\.pooling\.scores\.", r"init_regressor.attention_{side}."),
     (r"^baseline\.parameters_head\.", r"init_regressor.mano_{side}."),
@@ -74,9 +75,9 @@ _RENAMES: tuple[tuple[str, str], ...] = (
 
 
 def import_release(checkpoint: Path, out: Path) -> DirNetwork:
-    """Writes the checkpoint's weights and their card into the folder `out`, and returns the network.
+    """The network of a checkpoint; its weights and their card are written to the folder `out`.
 
-    Raises WeightsError when the file is no checkpoint, holds code, or belongs to another graph.
+    Raises WeightsError if the file is not a checkpoint, holds code, or belongs to another graph.
     """
     check_apart([out / WEIGHTS_FILE, out / CARD_FILE], [checkpoint])
     network = network_from_release(read_checkpoint(checkpoint))
@@ -116,7 +117,7 @@ def network_from_release(state: Mapping[str, Tensor]) -> DirNetwork:
 
 
 def release_keys(key: str) -> tuple[str, ...]:
-    """The release's key of one of ours, or its two, left and right, where ours stacks them."""
+    """The release's key for one of ours, or both keys, left and right, if ours is stacked."""
     for pattern, replacement in _RENAMES:
         key = re.sub(pattern, replacement, key)
     if "{side}" not in key:
@@ -127,7 +128,7 @@ def release_keys(key: str) -> tuple[str, ...]:
 def _differing_shapes(
     own: Mapping[str, Tensor], sources: Mapping[str, tuple[str, ...]], state: Mapping[str, Tensor]
 ) -> list[str]:
-    """What differs in size or in its inner axis; axes of one, and stacked ones, are ours to arrange."""
+    """Differences in size or in the inner axis; axes of length one and stacked axes may differ."""
     return [
         f"{source} is {tuple(state[source].shape)}, ours {tuple(value.shape)}"
         for key, value in own.items()
@@ -138,7 +139,7 @@ def _differing_shapes(
 
 
 def _inner(values: Tensor) -> int:
-    """The last axis that is longer than one."""
+    """The last axis longer than one."""
     return next((size for size in reversed(values.shape) if size > 1), 1)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ResNet-50 (He et al. 2016, stride on the 3x3 convolution) as a pyramid of features.
+"""ResNet-50 (He et al. 2016, stride on the 3x3 convolution) as a feature pyramid.
 
-Parameter names are torchvision's, so that its ImageNet weights and the released checkpoint's load as they are.
+Parameter names are torchvision's, so that its ImageNet weights and the released checkpoint's load unchanged.
 """
 
 import torch
@@ -13,7 +13,7 @@ _STEM_CHANNELS = 64
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions beside the input."""
+    """1x1, 3x3, 1x1 convolutions with a shortcut."""
 
     def __init__(self, inputs: int, middle: int, stride: int) -> None:
         super().__init__()

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Weights on disk: a folder with weights.safetensors and card.json, which says what they are and where
-they came from.
-"""
+"""Weights on disk: a folder with weights.safetensors, and a card.json that describes them and their origin."""
 
 from __future__ import annotations
 
@@ -40,9 +38,11 @@ _EARLIER_NAME = "evidence"
 
 @dataclass(frozen=True)
 class WeightsCard:
-    """What the weights are. hand_model: the name of the model they were trained with, whose betas alone
-    they speak of; tip_vertices: that model's fingertips as the weights know them (left, right), or None for
-    the model's own. by_default: of the weights that ship, whether they are good enough to be on by default.
+    """The description of a network's weights.
+
+    hand_model: the model they were trained with, the only one their betas apply to. tip_vertices: that model's
+    fingertips as the weights assume them (left, right); None for the model's own. by_default: whether bundled weights
+    are good enough to be on by default.
     """
 
     configuration: NetworkConfiguration
@@ -58,8 +58,9 @@ class WeightsCard:
 
 
 def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: bool = False) -> None:
-    """Writes the network's weights and card into `folder`; half: as float16. Each file appears whole or not
-    at all. A backbone that still is a landmark network that ships is not stored again.
+    """Write the network's weights and card into `folder`. half: as float16.
+
+    Each file appears whole or not at all. A backbone that is still a bundled landmark network is not stored again.
     """
     backbone = network.backbone
     known = isinstance(backbone, PretrainedBackbone) and backbone.is_pretrained()
@@ -83,7 +84,7 @@ def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: boo
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """A network in its folder. An engine that runs a file exported before never has to load it."""
+    """A network in its folder, loaded only when needed: an engine with a cached export never loads it."""
 
     file: Path
     card: WeightsCard
@@ -99,14 +100,14 @@ class StoredNetwork:
 
     @cached_property
     def digest(self) -> str:
-        """Of everything that the network computes follows from."""
+        """A digest of everything that determines the network's output."""
         with self.file.open("rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
         return f"{self.card.configuration} {self.card.tip_vertices} {weights}"
 
 
 def stored_network(folder: Path) -> StoredNetwork:
-    """The network of a folder, named by it or by either file in it. Raises WeightsError if a file is missing."""
+    """The network in a folder, given as the folder or either file in it. Raises WeightsError if a file is missing."""
     folder = folder.parent if folder.suffix in (".safetensors", ".json") else folder
     card, file = read_card(folder / CARD_FILE), folder / WEIGHTS_FILE
     if not file.is_file():
@@ -126,7 +127,7 @@ def load_weights(folder: Path) -> tuple[DirNetwork, WeightsCard]:
 
 
 def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) -> None:
-    """Loads tensors strictly, but for a landmark network as backbone, which may stay as it is.
+    """Load tensors strictly, except a landmark network used as backbone, which may be absent.
 
     `where` names their file in the error.
     """
@@ -135,7 +136,7 @@ def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) ->
 
 
 def _check_fit(network: DirNetwork, tensors: dict[str, Tensor], where: str) -> None:
-    """WeightsError naming what does not fit; of a network's own tensors only the shapes are looked at."""
+    """Raise WeightsError naming what does not fit; only the shapes are compared."""
     own = {key: value for key, value in network.state_dict().items() if not key.endswith(_COUNTER)}
     if isinstance(network.backbone, PretrainedBackbone) and not any(
         key.startswith(_BACKBONE) for key in tensors
@@ -193,13 +194,13 @@ def _checked(card: WeightsCard) -> WeightsCard:
 
 
 def _empty_network(configuration: NetworkConfiguration, tensors: dict[str, Tensor], where: str) -> DirNetwork:
-    """A network to be filled, built once its tensors are known to fit it: until then it takes no memory."""
+    """A network without memory for its weights, to be filled after they are known to fit."""
     try:
         with torch.device("meta"):
             sketch = DirNetwork(configuration)
     except (ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
         raise WeightsError(
-            f"The card of {where} describes a network that cannot be ({shortened(str(error))}). Import it again."
+            f"The card of {where} describes an impossible network ({shortened(str(error))}). Import it again."
         ) from error
     _check_fit(sketch, tensors, where)
     return DirNetwork(configuration)
