@@ -36,8 +36,8 @@ from inference_core.shared.messages import (
 from inference_core.supervisor import stdin_lines, supervise
 
 _EXIT_CODES = (
-    "Exit codes: 0 done; 1 it began and failed (the disk, the memory, or an error of Duohand's own, which a log file "
-    "holds); 2 what was given cannot be used; 130 stopped, and the same command goes on from there."
+    "Exit codes: 0 done; 1 failed while running (disk, memory, or a bug in Duohand, recorded in a log file); "
+    "2 the input cannot be used; 130 stopped, and the same command resumes from there."
 )
 
 
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_idle_s,
         default=0.0,
         metavar="SECONDS",
-        help="wait so long for another request after one (default: take one)",
+        help="wait this long for another request after each (default: exit after one)",
     )
     worker.set_defaults(run=_worker)
     network_commands.add_parser(commands)
@@ -104,9 +104,9 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="go on from what a stopped run of the same request left (default)",
+        help="resume from the results of a stopped run of the same request (default)",
     )
-    parser.add_argument("--profile", action="store_true", help="also say where the time went")
+    parser.add_argument("--profile", action="store_true", help="also report where the time went")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="JSON messages on stdout (docs/protocol.md)")
     output.add_argument(
@@ -139,7 +139,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "--proxy",
         metavar="auto|none|P.mp4",
         default="auto",
-        help="movie of the frames as they are worked on, for Blender's plate (default: where it is needed)",
+        help="movie of the processed frames, for Blender's plate (default: only if needed)",
     )
     _add_limits(parser)
     lens = parser.add_argument_group("lens (default: 60 degrees across the wider side)")
@@ -170,7 +170,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
-    limits = parser.add_argument_group("what footage may hold; more is refused before memory is set aside")
+    limits = parser.add_argument_group("limits on the footage, checked before memory is allocated")
     limits.add_argument("--max-pixels", type=int, metavar="N", help="of a picture (default: 64 million)")
     limits.add_argument("--max-frames", type=int, metavar="N", help="of a movie (default: 1 million)")
 
@@ -182,17 +182,17 @@ def _add_solve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--range",
         metavar="A-B",
-        help="frames of the footage, both included (default: what the corrections reach)",
+        help="frames of the footage, both included (default: those that the corrections affect)",
     )
     parser.add_argument(
-        "--corrections", metavar="FILE.json", help="what is to be put right (docs: corrections.md)"
+        "--corrections", metavar="FILE.json", help="the corrections (see docs/corrections.md)"
     )
     parser.add_argument(
         "--blend",
         type=int,
         default=SolveRequest.blend,
         metavar="N",
-        help="frames over which it is faded into the rest (default: 6)",
+        help="frames over which it is blended into the rest (default: 6)",
     )
     parser.add_argument(
         "--mano", metavar="DIR", help="your MANO files, where they have moved since the capture"

@@ -29,9 +29,11 @@ def exit_code(error: DuohandError) -> int:
 def message_and_log(error: Exception) -> str:
     """One line for the user; the traceback goes into a file that the line names."""
     if isinstance(error, MemoryError):
-        return "The memory ran out. Close other programs, or take fewer frames or a smaller picture."
+        return "Memory ran out. Close other programs, or use fewer frames or a smaller picture."
     if isinstance(error, OSError) and error.errno in _DISK:
-        return f"The disk failed the run: {error.strerror}. Make room; the same command goes on from what is there."
+        return (
+            f"The disk failed: {error.strerror}. Make room; the same command resumes from the results so far."
+        )
     reason = (str(error) or type(error).__name__).splitlines()[0][:200]
     path = _written(error)
     where = f"please report it with {path} and what you did" if path else "no log could be written"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job, whole: footage in, a take out."""
+"""The main job: footage in, a take out."""
 
 import logging
 from pathlib import Path
@@ -41,9 +41,9 @@ _log = logging.getLogger(__name__)
 def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn: Warn = _log.warning) -> Take:
     """The take of the request's footage, saved to `request.out`, with a preview movie if requested.
 
-    progress(stage, done, total) is called a few times a second. `warn` is called once for each problem that does
-    not stop the run. DuohandError if something must be put right first; nothing half-written is left then.
-    A run that is stopped otherwise leaves `OUT.partial`, and the same request goes on from there.
+    progress(stage, done, total) is called a few times a second. `warn` is called once for each problem that does not
+    stop the run. DuohandError for a problem that the user must fix; nothing incomplete is left behind. A run that is
+    stopped for another reason leaves `OUT.partial`, and the same request resumes from there.
     """
     check_request(request)
     progress, notices = progress or _silence, _Notices(warn)
@@ -57,7 +57,9 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     if request.camera_path is not None:
         camera = with_camera_path(camera, Path(request.camera_path), footage.info.numbers)
     hands = read_mano(Path(request.mano)) if request.mano else None
-    with timed(START):  # torch, and what stands on it: what cannot be used has been refused by now
+    with timed(
+        START
+    ):  # torch and everything built on it, imported only after invalid input has been rejected
         from inference_core.hand_model.load import load_open_hand, mano_hand_model
         from inference_core.runtime.device import choose_device
         from inference_core.stages import Run, choose_network, detect, read, recover, solve, track
@@ -109,8 +111,11 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
 
 
 def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
-    """The camera that the request describes, else the one of the footage's metadata (passed to `warn`), else the
-    default one. RequestError for half a lens or two."""
+    """The camera that the request describes, else the one in the footage's metadata
+    (reported to `warn`), else the default.
+
+    RequestError if the lens is incomplete or given twice.
+    """
     size_px = info.size_px
     focal = request.focal_mm is not None or request.sensor_mm is not None
     if (request.fov_deg is not None) + focal + (request.intrinsics_px is not None) > 1:
@@ -137,7 +142,7 @@ def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
 
 
 def _plate(request: CaptureRequest, footage: Footage, notices: "_Notices") -> Path | None:
-    """Where the plate movie goes; None if none is wanted, or none is needed."""
+    """The plate movie's path; None if none is wanted, or none is needed."""
     differences = ", ".join(footage.info.showing.differences)
     if request.proxy not in ("auto", "none"):
         return Path(request.proxy)
@@ -153,7 +158,7 @@ def _plate(request: CaptureRequest, footage: Footage, notices: "_Notices") -> Pa
 
 
 def _outputs(request: CaptureRequest) -> tuple[Path, Path | None]:
-    """Where the take and the preview go; both are refused early where they cannot or must not be written."""
+    """The paths of the take and the preview; RequestError if either cannot or must not be written."""
     out = Path(request.out)
     check_name(out, (".npz",), "A take")
     preview = Path(request.preview) if request.preview else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that a request reads, so that none of them is written over."""
+"""The files that a request reads, so that none of them is overwritten."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ def inputs_beside_footage(request: CaptureRequest) -> Iterator[Path]:
 
 
 def footage_inputs(footage: str) -> Iterator[Path]:
-    """The movie, or all pictures of the folder that footage of pictures lies in."""
+    """The movie, or all pictures in the folder of a picture sequence."""
     path = Path(footage)
     yield path
     folder = path if is_folder(path) else path.parent
@@ -34,7 +34,7 @@ def footage_inputs(footage: str) -> Iterator[Path]:
 
 
 def mano_inputs(mano: Path | None) -> Iterator[Path]:
-    """The zip, or all pickles where a user's MANO files may lie."""
+    """The zip, or all pickles in the folder of the user's MANO files."""
     if mano is None:
         return
     yield mano
@@ -43,7 +43,7 @@ def mano_inputs(mano: Path | None) -> Iterator[Path]:
 
 
 def weights_inputs(weights: Path) -> Iterator[Path]:
-    """What lies in the folder of a network's weights."""
+    """The files in the folder of a network's weights."""
     yield from _files_in(weights if weights.is_dir() else weights.parent, (".safetensors", ".json"))
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run has worked out so far, kept beside its output so that a run that was stopped goes on from there.
+"""A run's intermediate results, kept beside its output so that a stopped run can be resumed.
 
-For T.npz that is the folder T.npz.partial. Each piece is one .npz under a name made of all that it depends
-on (footage on disk, settings, versions): a piece that fits nothing any more is simply not found. Pieces appear
-whole or not at all, and a lock keeps a second run to the same output away for as long as the first one lives.
+For T.npz they are in the folder T.npz.partial. Each piece is one .npz, named by a digest of everything it depends on
+(footage on disk, settings, versions): an outdated piece is simply not found. Pieces appear whole or not at all, and a
+lock keeps a second run with the same output away while the first is running.
 """
 
 import hashlib
@@ -26,15 +26,17 @@ from inference_core.shared.whole_file import is_temporary, whole_file
 Arrays = Mapping[str, NDArray[Any]]
 
 _LOCK = "lock"
-_PATIENCE_S = 2.5  # a run that was killed a moment ago may not be quite gone
-_DIGEST = "digest"  # of the other arrays: a piece that was changed since is none
+_PATIENCE_S = 2.5  # a run killed a moment ago may not be gone yet
+_DIGEST = "digest"  # of the other arrays: a piece that was changed since is ignored
 _LARGEST_PIECE = 256 << 20
 _PIECE = re.compile(r"\w+-[0-9a-f]{24}\.npz")
 
 
 class ResumeCache:
-    """The folder of pieces of one output, for one run at a time. As a context it is removed at the end; a run that
-    failed or was stopped leaves its finished pieces. Nothing but pieces is ever deleted in it.
+    """The folder of pieces for one output, used by one run at a time.
+
+    A context: the folder is removed at the end, but a failed or stopped run leaves its finished pieces. Nothing
+    but pieces is ever deleted in it.
     """
 
     def __init__(self, out: Path, resume: bool) -> None:
@@ -43,9 +45,9 @@ class ResumeCache:
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> "ResumeCache":
-        """TakeError if nothing may be written beside the output; RequestError if another run writes to it.
+        """TakeError if nothing can be written beside the output; RequestError if another run is writing it.
 
-        Without `resume` earlier pieces are dropped.
+        Without `resume`, earlier pieces are deleted.
         """
         try:
             self._lock = self._only_run()
@@ -68,12 +70,12 @@ class ResumeCache:
             (self.folder / _LOCK).unlink(missing_ok=True)
             self.folder.rmdir()
         except OSError:
-            pass  # pieces, or something of the user's, are in it
+            pass  # it contains pieces, or something of the user's
         finally:
             self._lock.close()
 
     def load(self, stage: str, depends_on: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
-        """The piece saved for the stage under the same dependencies; None if there is none, or a damaged one."""
+        """The piece saved for the stage with the same dependencies; None if there is none, or if it is damaged."""
         try:
             with open_npz(self._path(stage, depends_on)) as file:
                 if sum(header.nbytes for header in file.headers.values()) > _LARGEST_PIECE:
@@ -85,15 +87,15 @@ class ResumeCache:
         return arrays if kept is not None and str(kept) == _digest(arrays) else None
 
     def save(self, stage: str, depends_on: Mapping[str, Any], arrays: Arrays) -> None:
-        """Keep the piece. TakeError if the disk refuses."""
+        """Save the piece. TakeError if the disk fails."""
         path = self._path(stage, depends_on)
         try:
             with whole_file(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, **arrays, **{_DIGEST: np.array(_digest(arrays))})
         except OSError as error:
             raise TakeError(
-                f"{path} could not be written: {error.strerror or error}. Make room and run the command again: it goes "
-                "on from the results so far. Or choose another output."
+                f"{path} could not be written: {error.strerror or error}. Make room and run the command again: it "
+                "resumes from the results so far. Or choose another output."
             ) from error
 
     def _path(self, stage: str, depends_on: Mapping[str, Any]) -> Path:
@@ -101,7 +103,7 @@ class ResumeCache:
         return self.folder / f"{stage}-{key}.npz"
 
     def _only_run(self) -> IO[bytes]:
-        """The folder's lock, held. A run that ends takes folder and lock away, so both are looked at again."""
+        """The folder's lock, held. A run that ends removes folder and lock, so both are checked again."""
         path = self.folder / _LOCK
         patience_s = time.monotonic() + _PATIENCE_S
         while True:

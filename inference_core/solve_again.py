@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A range of a take solved again with the user's corrections, without the footage.
+"""Solves a range of a take again with the user's corrections, without the footage.
 
-The take holds the evidence of its solve (take_evidence). The range and some frames around it are solved as before but
-for the corrections, and the range is blended into its surroundings: outside it nothing changes.
+The take holds the evidence of its solve (take_evidence). The range and some frames around it are solved as before,
+apart from the corrections, and the range is blended into its surroundings: nothing changes outside it.
 """
 
 import json
@@ -54,20 +54,21 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 
 _log = logging.getLogger(__name__)
 
-# Frames on either side that are solved with the range.
+# Frames on either side that are solved together with the range.
 CONTEXT_FRAMES: Final = 60
 BLEND_FRAMES: Final = SolveRequest.blend
-# Corrections that later solves of the same take need again; the others are in its evidence or its motion.
+# Corrections that later solves of the same take need again; the others are already
+# part of its evidence or motion.
 _REMEMBERED = ("touch", "apart", "pose")
 _CORRECTIONS = "corrections"
 _SAME_HAND_M = 1e-4
-_DOUBT_POWER = 4  # a tenth of the observations beside a pinned pose would still outweigh the motion
+_DOUBT_POWER = 4  # A tenth of the observations beside a pinned pose would still outweigh the motion.
 
 
 def solve_take(
     request: SolveRequest, progress: Progress | None = None, warn: Callable[[str], None] = _log.warning
 ) -> Take:
-    """The request's take with its range solved again, saved to `request.out`. DuohandError if it cannot be."""
+    """The request's take with its range solved again, saved to `request.out`. DuohandError if that is impossible."""
     out, source = Path(request.out), Path(request.take)
     check_name(out, (".npz",), "A take")
     corrections_file = Path(request.corrections) if request.corrections else None
@@ -95,8 +96,11 @@ def span_of(
     corrections: Sequence[Correction],
     blend: int = BLEND_FRAMES,
 ) -> range:
-    """Rows of the take to solve again: frames first to last of the footage, both included; without them, what the
-    corrections reach and as much around it as is faded in. RequestError if the take has no such frames."""
+    """Rows of the take to solve again: frames first to last of the footage, both included.
+
+    By default, those that the corrections affect, plus as many on either side as are blended. RequestError
+    if the take has no such frames.
+    """
     reaches = [item.reach for item in corrections]
     if not reaches and (first is None or last is None):
         raise RequestError("Say what to solve again: a range of frames, or corrections, or both.")
@@ -118,9 +122,9 @@ def solved_again(
     progress: Progress | None = None,
     blend: int = BLEND_FRAMES,
 ) -> Take:
-    """The take with the rows solved again, faded in over `blend` frames at their ends; all others as they are.
+    """The take with the rows solved again, blended over `blend` frames at their ends; other rows are unchanged.
 
-    Without corrections that is what it holds already, to a tenth of a millimetre.
+    Without corrections the result equals the take to a tenth of a millimetre.
     """
     model = hand_model.to("cpu", torch.float64)
     _check_model(take, model)
@@ -181,7 +185,7 @@ def _touches(take: Take, corrections: Sequence[Correction]) -> tuple[tuple[Touch
 
 
 def _falling_off(rows: NDArray[np.int64], falloff: int, count: int) -> NDArray[np.float64]:
-    """(T,) 1 in the rows, falling to 0 over so many frames beyond their ends."""
+    """(T,) 1 in the rows, falling to 0 over the given number of frames beyond their ends."""
     if not len(rows):
         return np.zeros(count)
     at = np.arange(count)

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stages of a capture. Each takes what is known of the shot's hands and returns it with its own part.
+"""The stages of a capture. Each takes the record of the shot and returns it with its own part added.
 
-    detect -> track -> recover -> (refine -> initial fit -> predict) -> solve
+detect -> track -> recover -> (refine -> initial fit -> predict) -> solve
 
-The three in brackets work on single frames, in one pass: `read`.
-
-Whole-shot work is done once. Stages that read footage keep what they have worked out in the run's resume cache.
+The three in brackets work on single frames, in one pass: `read`. Whole-shot work is done once. Stages that read
+footage save their results in the run's resume cache.
 """
 
 import hashlib
@@ -54,11 +53,11 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, load_predictor, with_presence_of_shot
 from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
 
-# Frames after which a stage keeps what it has worked out: about ten seconds of work.
+# A stage saves its results after this many frames: about ten seconds of work.
 PIECE_FRAMES = 480
-# Frames that are decoded while hands are followed through earlier ones.
+# Frames decoded ahead while hands are followed through earlier ones.
 _AHEAD_FRAMES = 4
-# What the names of the hands' readings begin with in a piece that also holds the network's.
+# Prefix of the hands' readings in a piece that also holds the network's.
 _HANDS = "hands_"
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -67,7 +66,7 @@ Known = TypeVar("Known")
 
 @dataclass(frozen=True)
 class ChosenNetwork:
-    """A two-hand network and the landmark head that comes with it, if any.
+    """A two-hand network, and the landmark head that comes with it, if any.
 
     name: its configuration's. identity: changes with the weights on disk, the device and the hand model.
     """
@@ -80,7 +79,7 @@ class ChosenNetwork:
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages work with. network: None for landmarks alone. cache: None if nothing is to be kept."""
+    """What the stages work with. network: None for landmarks alone. cache: None if nothing is to be saved."""
 
     footage: Footage
     camera: Camera
@@ -94,11 +93,11 @@ class Run:
 
     @property
     def head(self) -> HeadWithLandmarks | None:
-        """The landmark head, where there is one."""
+        """The landmark head, if there is one."""
         return self.network.head if self.network else None
 
     def frames(self, stage: str, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """The footage's frames from `start` to `stop`; reports the run's progress as they are taken."""
+        """The footage's frames from `start` to `stop`; reports the run's progress as they are read."""
         count = self.footage.info.count
         frames = timed_items(DECODE, self.footage.part(start, count if stop is None else stop))
         for at, frame in enumerate(frames, start + 1):
@@ -106,18 +105,18 @@ class Run:
             self.progress(stage, at, count)
 
     def load(self, stage: str, depends_on: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
-        """What an earlier run of the same request kept; None if there is nothing."""
+        """The arrays saved by an earlier run of the same request; None if there are none."""
         return None if self.cache is None else self.cache.load(stage, self._key(depends_on))
 
     def keep(self, stage: str, depends_on: Mapping[str, Any], arrays: Arrays) -> None:
-        """Keep arrays for a run that goes on from here, in place of what was kept under the same key."""
+        """Save arrays for a resumed run, replacing those under the same key."""
         if self.cache is not None:
             self.cache.save(stage, self._key(depends_on), arrays)
 
     def once(
         self, stage: str, depends_on: Mapping[str, Any], work: Callable[[], Arrays]
     ) -> dict[str, NDArray[Any]]:
-        """The arrays that `work` gives, or gave in an earlier run."""
+        """The arrays that `work` returns, or returned in an earlier run."""
         arrays = self.load(stage, depends_on)
         if arrays is None:
             arrays = dict(work())
@@ -127,7 +126,7 @@ class Run:
     def in_pieces(
         self, stage: str, depends_on: Mapping[str, Any], work: Callable[[int, int], Arrays]
     ) -> dict[str, NDArray[Any]]:
-        """The arrays of all frames that work(start, stop) gives for some, joined along their first axis."""
+        """The arrays of all frames, from work(start, stop) on pieces of the shot, joined along the first axis."""
         count = self.footage.info.count
         self.progress(stage, 0, count)
         pieces: list[dict[str, NDArray[Any]]] = []
@@ -146,12 +145,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Shot:
-    """What is known of the shot's hands; every stage adds to it.
+    """The record of the shot; every stage adds its part.
 
-    detections: after detect. tracks: after track; recover finds lost hands, read reads all of them again.
-    head: the landmark head, with what track has read by it. expected: each hand in each frame as the recovered tracks
-    have it. squares_px (T, 3): the two-hand crops. predictions: after read. solution: after solve. None until then, and
-    where the run has no network.
+    detections: after detect. tracks: after track; recover adds lost hands, and read replaces the readings of all.
+    head: the landmark head, with its readings so far. expected: each hand in each frame according to the recovered
+    tracks. squares_px (T, 3): the two-hand crops. predictions: after read. solution: after solve. None before
+    that, and if the run has no network.
     """
 
     detections: ShotDetections
@@ -165,9 +164,9 @@ class Shot:
 
 @timed(LOAD)
 def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork | None:
-    """The network that `wanted` means, None for no network.
+    """The network that `wanted` names; None for no network.
 
-    "shipped"; "auto": the same where its card says that it is good enough; "none"; or a weights folder.
+    "shipped"; "auto": the same, if its card says that it is good enough; "none"; or a weights folder.
     """
     if wanted == "none" or (wanted == "auto" and not read_card(SHIPPED_FOLDER / CARD_FILE).by_default):
         return None
@@ -181,7 +180,7 @@ def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> 
 
 @lru_cache(maxsize=1)
 def _network(folder: Path, stats: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork:
-    """The network at `folder`, for as long as its files' sizes and times of change are these."""
+    """The network at `folder`, cached while its files' sizes and modification times are these."""
     predictor = load_predictor(folder, hand_model, device)
     configuration = predictor.card.configuration
     head = stored_head(_folder_of(folder), device) if configuration.conditioning else None
@@ -231,7 +230,7 @@ def track(run: Run, shot: Shot) -> Shot:
 
 @timed(SEARCH)
 def recover(run: Run, shot: Shot) -> Shot:
-    """Hands that the tracks lost, found where they are there after all; without a head the tracks stay as they are."""
+    """The tracks with lost hands recovered; without a landmark head the tracks are unchanged."""
     tracks = _known(shot.tracks)
     if run.head is not None:
         pose = load_pose_networks(run.device) if body_in_view(shot.detections) else None
@@ -264,8 +263,10 @@ def _recovered(
 
 
 def read(run: Run, shot: Shot) -> Shot:
-    """The shot with each frame's readings: landmarks refined by the head, the initial fit that the network starts from,
-    and the network's predictions; each only if the run's network has it.
+    """The shot with each frame's readings: landmarks refined by the head, the initial
+    fit, and the network's predictions.
+
+    Each only if the run's network has it.
     """
     network, tracks = run.network, _known(shot.tracks)
     if network is None:
@@ -298,7 +299,7 @@ def read(run: Run, shot: Shot) -> Shot:
 def _shape_for(
     run: Run, network: ChosenNetwork, tracked: ExpectedHands, squares_px: NDArray[np.float64]
 ) -> ShotShape | None:
-    """The shape that hands are fitted with; None for a network without conditioning."""
+    """The shape of the initial fit; None for a network without conditioning."""
     if not network.predictor.card.configuration.conditioning:
         return None
     hand = run.hand_model.to("cpu", torch.float64)
@@ -321,7 +322,7 @@ def solve(run: Run, shot: Shot) -> Shot:
 
 
 def _known(value: Known | None) -> Known:
-    """A part of the shot that an earlier stage has filled."""
+    """A part of the shot added by an earlier stage."""
     assert value is not None, "the stages run in their order"
     return value
 
@@ -331,7 +332,7 @@ def _identity(run: Run) -> str:
 
 
 def _digest(value: Any) -> str:
-    """Of an array, or of a record of arrays."""
+    """The digest of an array, or of a record of arrays."""
     arrays = [value] if isinstance(value, np.ndarray) else vars(value).values()
     digest = hashlib.sha256()
     for array in arrays:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker's parent: it forwards requests, and kills a worker that does not exit.
+"""The worker's parent process: it forwards requests, and kills a worker that does not exit.
 
-A library may hold the interpreter's lock for minutes; no thread of the worker's own runs then. This process does no
-work, so that "cancel", a closed stdin, SIGINT and SIGTERM always come through. Standard library only.
+A library may hold the worker's interpreter lock for minutes, so that none of its threads run. This process does no
+work, so it always handles "cancel", a closed stdin, SIGINT and SIGTERM. Standard library only.
 """
 
 import os
@@ -27,22 +27,22 @@ from inference_core.shared.messages import (
     is_cancel,
 )
 
-GRACE_S = 1.6  # the worker's own, within which it says goodbye, is shorter
+GRACE_S = 1.6  # longer than the worker's own grace period, in which it sends its last message
 _LOOK_S = 0.05
 _LAST_WORDS_S = 0.3
-_PATIENCE_S = 10.0  # with a reader of stdout who is slow
+_PATIENCE_S = 10.0  # for a slow reader of stdout
 _QUEUED_LINES = 1000
 _LONGEST_LINE = 1 << 20
-# The worker settles its own process; this one's settings are not the user's.
+# The worker configures its own process; this one's settings are not the user's.
 _ENVIRONMENT = dict(os.environ)
 _ROOT = str(Path(__file__).resolve().parents[1])
 
 
 def supervise(orders: Iterator[bytes] | None, request: str = "", idle_s: float = 0.0) -> int:
-    """Run a worker until it ends or must; its exit code.
+    """Run a worker until it ends or must be ended; its exit code.
 
-    request: a first line for it. orders: its further lines; "cancel", or their end once there was a line, ask it to
-    stop. None: nobody gives any. idle_s: so long it waits for another request after one.
+    request: its first line of input. orders: further lines; "cancel", or their end after at least one line, asks it
+    to stop. None: there are none. idle_s: how long it waits for another request after each.
     """
     paths = [_ROOT, _ENVIRONMENT.get("PYTHONPATH")]
     worker = subprocess.Popen(
@@ -67,8 +67,9 @@ def supervise(orders: Iterator[bytes] | None, request: str = "", idle_s: float =
 
 
 def stdin_lines() -> Iterator[bytes]:
-    """Lines of stdin without their ends, at most a megabyte of each, read past Python's own buffer: a thread that waits
-    in it would hold up the process's end.
+    """Lines of stdin without line endings, at most a megabyte each.
+
+    Read without Python's buffer: a thread waiting in that would delay the end of the process.
     """
     waiting, rest_is_rubbish = b"", False
     while received := _read_stdin():
@@ -93,13 +94,13 @@ class _Watch:
         self._said_last = False
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Asked by a signal, which the worker gets too."""
+        """The worker was asked to stop by a signal, which it receives as well."""
         if self._asked_s == float("inf"):
             self._worker.terminate()
         self._ask()
 
     def listen(self, request: str, orders: Iterator[bytes] | None) -> None:
-        """Take the orders. Where they end after a line, the worker is to stop once it has taken up its work."""
+        """Read the orders. If they end after a line, the worker is to stop once it has started its work."""
         if request:
             self._order(request.encode().rstrip())
         if orders is None:
@@ -117,7 +118,7 @@ class _Watch:
         self._orders.put(None)
 
     def hand_on(self) -> None:
-        """Give the worker its orders; it may not listen, so nobody waits for this."""
+        """Pass the worker its orders, in a thread, because it may not be reading."""
         stdin = self._worker.stdin
         assert stdin is not None
         try:
@@ -129,7 +130,7 @@ class _Watch:
             return  # the worker has ended, or is about to
 
     def relay(self) -> None:
-        """Pass on what the worker says, as long as somebody takes it."""
+        """Pass on the worker's output while somebody reads it."""
         assert self._worker.stdout is not None
         taken = True
         while line := self._worker.stdout.readline(_LONGEST_LINE):
@@ -149,7 +150,7 @@ class _Watch:
                     self._worker.kill()
 
     def concluded(self, code: int) -> int:
-        """What the worker's exit code means; its last message in its place where it had no time for one."""
+        """The meaning of the worker's exit code; sends the last message if the worker had no time to."""
         if code >= 0:
             return code
         stopped = self._asked_s < float("inf")
@@ -161,7 +162,7 @@ class _Watch:
         return EXIT_CANCELLED if stopped else EXIT_FAILED
 
     def _last_moment_s(self) -> float:
-        """When the worker's time is up. Orders that ended count from when it had taken up its work."""
+        """When the worker must be killed. If its orders ended, time counts from when it started its work."""
         return min(self._asked_s, max(self._orders_ended_s, self._busy_s)) + GRACE_S
 
     def _ask(self) -> None:
@@ -175,7 +176,7 @@ class _Watch:
 
 
 def _written(data: bytes) -> bool:
-    """Whether all of it went to stdout."""
+    """Whether everything was written to stdout."""
     try:
         while data:
             data = data[os.write(1, data) :]

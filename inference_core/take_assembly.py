@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take out of what the stages found: the solved shot, its tracks, the camera, the hand model."""
+"""Builds a take from the results of the stages: the solved shot, its tracks, the camera, the hand model."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -38,8 +38,9 @@ def assemble_take(
     meta: Mapping[str, Any],
     predictions: TwoHandPredictions | None,
 ) -> Take:
-    """The take of the solved shot, with the shaped hands at rest that its motion belongs to, and what it
-    was solved from."""
+    """The take of the solved shot, with the shaped hands at rest that its motion applies to, and
+    the evidence it was solved from.
+    """
     time_s = detections.time_s
     absent = solution.present == ABSENT
     moving = {
@@ -93,9 +94,10 @@ def take_meta(
     warnings: Sequence[str],
     plate: Path | None = None,
 ) -> dict[str, Any]:
-    """Where a take came from, as JSON values (docs/take_format.md). network: its name, None without one.
+    """The origin of a take as JSON values (docs/take_format.md). network: its name, None without one.
 
-    plate: the movie that shows the frames as they were worked on, where the footage itself does not."""
+    plate: the movie of the processed frames, if Blender shows the footage differently.
+    """
     return {
         "footage": {
             "path": info.name,
@@ -123,10 +125,12 @@ def take_meta(
 
 
 def _scale(shaped: ShapedHands, given_mm: float | None) -> dict[str, Any]:
-    """How the hands' size came about, and their lengths left and right from the wrist to the middle fingertip."""
+    """How the hands' size was determined, and their lengths, left and right, from the wrist to the middle fingertip."""
     wrist_m, tip_m = shaped.rest_joints_m[:, 0], shaped.rest_tips_m[:, 2]
     source = (
-        "hand length given" if given_mm else "people's mean, and what the footage says: right to some 5 %"
+        "hand length given"
+        if given_mm
+        else "the population's mean adjusted by the footage: accurate to about 5 %"
     )
     return {
         "source": source,
@@ -142,7 +146,7 @@ def _moving(solution: ShotSolution, tracks: HandTracks, camera: Camera) -> dict[
 
 
 def _landmarks_px(solution: ShotSolution, tracks: HandTracks, camera: Camera) -> NDArray[np.float32]:
-    """(T, S, 21, 3) the tracks' landmarks; where a hand has none, its solved joints in the picture with score 0."""
+    """(T, S, 21, 3) the tracks' landmarks; for a hand without any, its solved joints in the picture with score 0."""
     found = np.isfinite(tracks.landmarks_px).all((-1, -2))
     projected = project_pinhole(
         torch.from_numpy(solution.joints_cam_m).double(), torch.from_numpy(camera.K)

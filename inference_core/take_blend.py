@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A solved range blended into the take around it."""
+"""Blends a solved range into the surrounding take."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -51,12 +51,12 @@ class PinnedPoses:
 
     @property
     def stay(self) -> NDArray[np.bool_]:
-        """(T, S) where a pose must stay as it is."""
+        """(T, S) where a pose must not change."""
         return self.trust >= HARD_PIN
 
 
 def solved_rows(solution: ShotSolution, rows: range, part: range) -> dict[str, Floats]:
-    """The rows of what was solved for a part of the take."""
+    """The rows of the result of solving part of the take."""
     inner = slice(rows.start - part.start, rows.stop - part.start)
     return {name: getattr(solution, name)[inner] for name in _MOVING}
 
@@ -64,7 +64,7 @@ def solved_rows(solution: ShotSolution, rows: range, part: range) -> dict[str, F
 def blended(
     take: Take, solved: Mapping[str, Floats], poses: PinnedPoses, rows: range, model: HandModel, blend: int
 ) -> Take:
-    """The take with the solved rows, faded in over so many frames at their ends; poses that are to stay stay."""
+    """The take with the solved rows, blended over `blend` frames at their ends; fixed poses do not change."""
     span = slice(rows.start, rows.stop)
     present = solved["present"].copy()
     stay = poses.stay[span]
@@ -72,7 +72,7 @@ def blended(
     fade = _fade(rows, take.frame_count, blend)
     share = fade[:, None]
     old_there = take.present[span] != ABSENT
-    share = np.where(old_there, share, 1.0)  # a hand that was not there has nothing to come from
+    share = np.where(old_there, share, 1.0)  # A hand that was absent has no motion to blend from.
     arrays: dict[str, Any] = {}
     for name in ("root_wxyz", "pose_wxyz", "wrist_cam_m"):
         pinned = getattr(poses.poses, name)[span]
@@ -96,7 +96,7 @@ def blended(
 def with_corrected_evidence(
     result: Take, take: Take, corrected: CorrectedEvidence, solved: Mapping[str, Floats], rows: range
 ) -> Take:
-    """The take with what the corrections changed of its evidence, and of its raw motion, within the rows."""
+    """The take with its evidence and raw motion in the rows replaced where the corrections changed them."""
     span = slice(rows.start, rows.stop)
     changed = corrected.changed[span]
     absent = result.present[span] == ABSENT
@@ -133,7 +133,7 @@ def _with_rows(take: Take, arrays: dict[str, Any], span: slice) -> Take:
 
 
 def _fade(rows: range, count: int, blend: int) -> NDArray[np.float64]:
-    """(R,) shares of the new motion: 1 but for the ends beyond which the take goes on."""
+    """(R,) weights of the new motion: 1, but falling towards the ends beyond which the take continues."""
     share: NDArray[np.float64] = np.ones(len(rows))
     at = np.arange(len(rows), dtype=np.float64)
     if rows.start > 0:
@@ -154,12 +154,12 @@ def _mixed(old: Floats, new: Floats, share: Floats, turns: bool) -> Floats:
 
 
 def _wide(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
-    """Values (R, S) to be met with an array (R, S, ...)."""
+    """Values (R, S) with trailing axes added, to combine with an array (R, S, ...)."""
     return values.reshape(*values.shape, *[1] * (like.ndim - values.ndim))
 
 
 def _alike(take: Take, arrays: dict[str, Any], span: slice) -> NDArray[np.bool_]:
-    """(R, S) where the motion is the take's to the last bit or nearly so."""
+    """(R, S) where the motion equals the take's up to rounding."""
     return np.stack(
         [
             np.isclose(getattr(take, name)[span], arrays[name], atol=1e-6, equal_nan=True).all(

@@ -46,7 +46,7 @@ def evidence_of(take: Take) -> tuple[HandTracks, TwoHandPredictions | None]:
     """The evidence of the take's solve; a RequestError if the take does not hold it."""
     if any(getattr(take, name) is None for name in EVIDENCE_OF_TRACKS):
         raise RequestError(
-            "The take does not keep what it was solved from: it was made by an older Duohand. Capture it again."
+            "The take does not hold the evidence of its solve: it was made by an older Duohand. Capture it again."
         )
     assert take.evidence_present is not None and take.evidence_world_m is not None
     seen = take.landmarks_px[..., 2:] > 0

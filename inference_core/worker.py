@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The core as a process: stdout carries messages and nothing else, and whoever started it can end it.
+"""The core as a process: stdout carries messages and nothing else, and the parent can end it at any time.
 
-It ends cleanly on "cancel", on a closed stdin (its parent is gone), on SIGINT and on SIGTERM: at once where
-Python runs, and after GRACE_S at the latest where a library does not come back. The pieces worked out so far
-stay for the next run (resume_cache). On request, it waits a while for another request, with all that it has
-loaded; it ends instead where a run failed in a way that nobody foresaw, or left too much memory taken.
+It ends cleanly on "cancel", on a closed stdin (its parent is gone), on SIGINT and on SIGTERM: at once while Python
+runs, and after at most GRACE_S while a library does not return. The results so far stay for the next run
+(resume_cache). On request it waits for another request with everything loaded; but it ends if a run failed
+unexpectedly or left too much memory in use.
 """
 
 import os
@@ -51,14 +51,14 @@ from inference_core.shared.system import die_with_parent, open_standard_streams
 from inference_core.supervisor import stdin_lines
 
 GRACE_S = 1.2
-# A worker that holds more than this after a run does not wait for another: the next one starts small again.
+# A worker that holds more than this after a run exits instead of waiting: the next one starts small again.
 _MOST_WAITING_BYTES = 1_200_000_000
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "av")
 
 
 class Wire:
-    """Where messages go: what was stdout when it was made. After the last message nothing more is sent."""
+    """The channel for messages: the stdout at the time of creation. Nothing is sent after the last message."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -66,7 +66,7 @@ class Wire:
         self._ended = False
 
     def send(self, message: Message) -> None:
-        """Write the message. Where nobody takes it any more it is lost, and the run goes on."""
+        """Send the message. If nobody reads it, it is lost and the run continues."""
         with self._lock:
             if self._ended:
                 return
@@ -78,12 +78,12 @@ class Wire:
                 self._ended = True
 
     def renewed(self) -> "Wire":
-        """The same way for another run's messages."""
+        """The same channel for another run's messages."""
         return Wire(self._stream)
 
 
 class Orders:
-    """What stdin says: requests one after the other, and when to stop: on "cancel", or at its end."""
+    """The lines of stdin: requests one after the other, and when to stop: on "cancel", or at the end."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._requests: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -91,7 +91,7 @@ class Orders:
         threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
 
     def request(self, wait_s: float | None) -> str:
-        """The next request's line; empty where none came in that time, or none will come."""
+        """The next request's line; empty if none arrives in that time, or none can."""
         try:
             return self._requests.get(timeout=wait_s)
         except queue.Empty:
@@ -99,7 +99,7 @@ class Orders:
 
     @contextmanager
     def obeyed(self) -> Generator[None]:
-        """Within it, a request to stop signals this process."""
+        """A context in which a request to stop signals this process."""
         self._working.set()
         try:
             if self._ended.is_set():
@@ -120,7 +120,7 @@ class Orders:
 
 
 def claim_stdout() -> Wire:
-    """The wire on today's stdout. From here on whatever prints, in Python or in C, prints to stderr."""
+    """The wire on the current stdout. From here on, whatever prints, in Python or in C, prints to stderr."""
     open_standard_streams()
     if sys.stdout is not None:
         sys.stdout.flush()
@@ -131,9 +131,9 @@ def claim_stdout() -> Wire:
 
 
 def serve(idle_s: float = 0.0) -> int:
-    """Introduce itself, take a request from stdin, carry it out; the exit code.
+    """Send a hello, read a request from stdin and carry it out; the exit code.
 
-    idle_s: so long it waits for another request after that, and so on. 0: there is none.
+    idle_s: how long it waits for another request after each. 0: it does not wait.
     """
     wire = claim_stdout()
     try:
@@ -162,7 +162,7 @@ def _answer(line: str, wire: Wire, orders: Orders) -> int:
 
 
 def hello() -> Hello:
-    """Who this is, and the devices that torch finds here. pid: of the process that was started and may be signalled."""
+    """The version, and the devices that torch finds. pid: of the process that was started and may be signalled."""
     from inference_core.runtime.device import found_devices
 
     devices = found_devices()
@@ -171,7 +171,7 @@ def hello() -> Hello:
 
 
 def carry_out(request: Request, wire: Wire, orders: Orders) -> int:
-    """Run the request and send what comes of it; the exit code. `orders` may say to stop."""
+    """Run the request and send its result; the exit code. `orders` may ask to stop."""
     stages: set[str] = set()
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -212,7 +212,7 @@ def carry_out(request: Request, wire: Wire, orders: Orders) -> int:
 
 @contextmanager
 def stoppable(wire: Wire, orders: Orders) -> Generator[None]:
-    """Within it SIGINT, SIGTERM and `orders` raise Cancelled, and end the process after GRACE_S."""
+    """A context in which SIGINT, SIGTERM and `orders` raise Cancelled, and end the process after GRACE_S."""
     asked = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -236,7 +236,7 @@ def stoppable(wire: Wire, orders: Orders) -> Generator[None]:
 
 
 def _end_when_asked(ear: socket.socket, wire: Wire) -> None:
-    """Once a signal came, give Python GRACE_S to wind up; then end without it."""
+    """After a signal, give Python GRACE_S to finish; then end the process."""
     if not ear.recv(1):
         return
     threading.Event().wait(GRACE_S)

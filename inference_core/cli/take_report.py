@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take in figures by which to judge it: a table, and curves over time."""
+"""A take's figures: a table, and curves over time."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,7 @@ def shake_mm(wrist_m: Floats) -> float:
 
 
 def summary(take: Take) -> str:
-    """A line a hand."""
+    """A line per hand."""
     lines: list[str] = []
     for side, name in enumerate(SIDES):
         hand = hand_figures(take, side)
@@ -100,7 +100,7 @@ def summary(take: Take) -> str:
 
 
 def facts(take: Take) -> str:
-    """What the take shows and how it was made, a line each."""
+    """What the take shows and how it was made, line by line."""
     meta = take.meta
     footage, model = meta.get("footage", {}), meta.get("hand_model", {})
     lines = [
@@ -149,7 +149,7 @@ def _solvable(take: Take) -> str:
     """What the take holds for solving a range again."""
     kept = take.evidence_bytes
     if not kept:
-        return "not possible: the take does not keep what it was solved from"
+        return "not possible: the take does not hold the evidence of its solve"
     corrections = len(take.meta.get("corrections") or [])
     said = f", {corrections} corrections made" if corrections else ""
     return f"possible: {kept / 1e6:.1f} MB are kept for it, {kept / take.frame_count:.0f} bytes a frame{said}"

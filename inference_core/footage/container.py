@@ -24,8 +24,8 @@ _FOCAL_35MM = (
     "camera.focal_length.35mm_equivalent",
 )
 
-# What movies, and pictures of rarer kinds, come in. FFmpeg's other formats are lists of further files and addresses
-# (HLS, DASH, concat, SDP), which a movie from elsewhere has no business to open, or text, sound and game data.
+# Formats of movies and of rarer pictures. FFmpeg's other formats are lists of further files and addresses
+# (HLS, DASH, concat, SDP), which an untrusted movie must not open, or text, sound and game data.
 _FORMATS = """
     3g2 3gp apng asf av1 avi cavsvideo dhav dirac dnxhd dv flv gif gxf h261 h263 h264 hevc ivf live_flv lmlm4 lxf m4v
     matroska mjpeg mov mp4 mpeg mpegts mpegvideo mpjpeg mxf nut nuv obu ogg pva rm ser ty vc1 vc1test vvc webm wtv

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many samples the tables of a QuickTime or MP4 file promise, looked up before FFmpeg sets memory aside for each.
+"""Checks how many samples the tables of a QuickTime or MP4 file promise, before FFmpeg allocates memory for each.
 
-A few bytes can promise millions of samples of one length; FFmpeg keeps some 70 bytes for every one of them.
+A few bytes can promise millions of samples of equal length; FFmpeg uses some 70 bytes for each.
 """
 
 import struct
@@ -11,14 +11,14 @@ from typing import BinaryIO
 
 from inference_core.shared.errors import FootageError
 
-# Boxes that FFmpeg looks into.
+# Boxes that FFmpeg descends into.
 _PARENTS = frozenset(b"moov trak mdia minf stbl moof traf udta mvex edts dinf tref wave meta".split())
 _DEEPEST = 10
 _COUNT_AT = {
     b"stsz": 8,
     b"stz2": 8,
     b"trun": 4,
-}  # bytes into the box, behind version, flags and what comes first
+}  # offset in the box, after version, flags and the fields before it
 _MOST_BOXES = 1_000_000
 
 
@@ -28,7 +28,7 @@ def check_sample_tables(path: Path) -> None:
         with path.open("rb") as file:
             _check(path, file, path.stat().st_size)
     except OSError:
-        return  # FFmpeg says it
+        return  # FFmpeg will report it
 
 
 def _check(path: Path, file: BinaryIO, length: int) -> None:
@@ -36,7 +36,7 @@ def _check(path: Path, file: BinaryIO, length: int) -> None:
     for count, (kind, start) in enumerate(_boxes(file, 0, length)):
         if kind in _COUNT_AT:
             promised += _whole_number(file, start + _COUNT_AT[kind])
-        # Packed headers were QuickTime's in the nineties.
+        # QuickTime compressed headers in the nineties.
         if promised > length or count > _MOST_BOXES or kind == b"cmov":
             raise FootageError(
                 f"{path} is damaged: its header promises more than the file can hold, or is packed. "
@@ -45,7 +45,9 @@ def _check(path: Path, file: BinaryIO, length: int) -> None:
 
 
 def _boxes(file: BinaryIO, start: int, stop: int, depth: int = 0) -> Iterator[tuple[bytes, int]]:
-    """Kind of each box, and where its content starts, in that part of the file; a parent's own boxes follow it."""
+    """Each box's kind and the start of its contents, in that part of the file; a
+    parent is followed by its own boxes.
+    """
     while start + 8 <= stop:
         file.seek(start)
         head = file.read(16)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Camera points to the picture and back: a real pinhole, and the weak perspective of crop networks.
+"""Projection of camera points to the picture and back, through a pinhole.
 
 Camera axes x right, y down, z forward; pixel centres at +0.5.
 """
@@ -13,7 +13,7 @@ _NEAREST_M = 1e-3
 def project_pinhole(points_cam_m: Tensor, K: Tensor) -> Tensor:
     """Pixels (..., N, 2) of points (..., N, 3) through K (3, 3) or (..., 3, 3).
 
-    Depths under 1 mm are taken as 1 mm: a solver's wild guess stays finite and keeps its gradient in x and y.
+    Depths below 1 mm count as 1 mm, so that a solver's poor estimate stays finite and keeps its gradient in x and y.
     """
     depth_m = points_cam_m[..., 2:].clamp(min=_NEAREST_M)
     return (points_cam_m[..., :2] / depth_m) @ K[..., :2, :2].mT + K[..., None, :2, 2]

@@ -16,10 +16,10 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Cover:
-    """What is seen in the box of pixels [top, top + H) x [left, left + W).
+    """The visible surface in the box of pixels [top, top + H) x [left, left + W).
 
-    triangle (H, W): the nearest triangle's number, -1 where there is none. weights (H, W, 3): how much each
-    of its corners counts there, adding up to 1, corrected for perspective.
+    triangle (H, W): the nearest triangle's number, -1 if there is none. weights (H, W, 3): perspective-correct
+    weights of its corners, which sum to 1.
     """
 
     top: int
@@ -29,10 +29,10 @@ class Cover:
 
 
 def rasterise(corners_px: Floats, depths_m: Floats, size_px: tuple[int, int]) -> Cover | None:
-    """The nearest of the triangles at every pixel; None if none is in the picture.
+    """The nearest triangle at every pixel; None if none is in the picture.
 
-    corners_px (F, 3, 2): x, y with pixel centres at +0.5. depths_m (F, 3), above 0. Triangles whose corners
-    run counter-clockwise as seen (y down) show their backs and are left out. size_px: width, height.
+    corners_px (F, 3, 2): x, y with pixel centres at +0.5. depths_m (F, 3), above 0. Triangles whose corners run
+    counter-clockwise as seen (y down) face away and are skipped. size_px: width, height.
     """
     width, height = size_px
     low = np.ceil(corners_px.min(1) - 0.5).astype(np.int64)

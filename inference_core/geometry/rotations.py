@@ -41,8 +41,8 @@ def hat(vectors: Tensor) -> Tensor:
 def matrix_to_quaternion(matrices: Tensor) -> Tensor:
     """Unit quaternions w x y z (..., 4), w >= 0, of rotation matrices (..., 3, 3).
 
-    The largest of the four components is found first and the other three divided by it (Shepperd 1978), so
-    that no difference of nearly equal numbers is ever divided by, whatever the angle.
+    The largest of the four components is found first and the other three divided by it (Shepperd 1978), so the
+    divisor is never a difference of nearly equal numbers.
     """
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrices.flatten(-2).unbind(-1)
     squares = torch.stack(
@@ -91,11 +91,11 @@ def quaternion_to_rotation_vector(quaternions: Tensor) -> Tensor:
 
 
 def six_d_to_matrix(six_d: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) of 6D vectors (..., 6), the symmetric way that DIR uses.
+    """Rotation matrices (..., 3, 3) of 6D vectors (..., 6), by DIR's symmetric method.
 
-    Two directions a, b are the first and the last three numbers. Their bisector m and difference o are
-    orthogonal; turned back by 45 degrees they are the first two columns: both inputs err equally, unlike in
-    Gram-Schmidt, where the first is trusted whole.
+    The first and the last three numbers are two directions a, b. Their bisector m and difference o are
+    orthogonal; rotated back by 45 degrees they are the first two columns. Errors of both inputs count equally,
+    whereas Gram-Schmidt trusts the first.
     """
     first, last = F.normalize(six_d[..., :3], dim=-1), F.normalize(six_d[..., 3:], dim=-1)
     middle, other = F.normalize(first + last, dim=-1), F.normalize(first - last, dim=-1)
@@ -118,10 +118,10 @@ def geodesic_angle(first: Tensor, second: Tensor) -> Tensor:
 
 
 def turn_to_ray(rays: Tensor) -> Tensor:
-    """The smallest rotations (..., 3, 3) that turn the camera's axis (0, 0, 1) onto rays (..., 3) of any length.
+    """The smallest rotations (..., 3, 3) that rotate the camera's axis (0, 0, 1) onto rays (..., 3) of any length.
 
-    What a network sees in a crop it sees as a camera would that looks straight at the crop's middle: the rotation takes
-    such points into the axes of the camera whose picture was cropped.
+    A network sees a crop as a camera pointed at the crop's middle would; the rotation maps its points to the axes of
+    the camera whose picture was cropped.
     """
     rays = F.normalize(rays, dim=-1)
     sine = torch.stack([-rays[..., 1], rays[..., 0], torch.zeros_like(rays[..., 0])], -1)
@@ -130,7 +130,7 @@ def turn_to_ray(rays: Tensor) -> Tensor:
 
 
 def slerp(first: Tensor, second: Tensor, fraction: Tensor | float) -> Tensor:
-    """Rotation matrices (..., 3, 3) on the shortest turn from `first` (fraction 0) to `second` (1)."""
+    """Rotation matrices (..., 3, 3) on the shortest rotation from `first` (fraction 0) to `second` (1)."""
     turn = log(first.mT @ second)
     if isinstance(fraction, Tensor):
         fraction = fraction[..., None]

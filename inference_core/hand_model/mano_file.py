@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MANO's own files as a user has them: a folder or the official zip with MANO_LEFT.pkl and MANO_RIGHT.pkl.
+"""MANO's own files: a folder or the official zip with MANO_LEFT.pkl and MANO_RIGHT.pkl.
 
-The files are the user's, under MANO's licence; no part of them is stored. Layout: a Python 2 pickle, protocol
-2, whose shapedirs is a chumpy selection and whose J_regressor is a sparse matrix; see mano_pickle for how
-it is read.
+The files are the user's, under MANO's licence; no part of them is stored here. Layout: a Python 2 pickle, protocol 2,
+whose shapedirs is a chumpy selection and whose J_regressor is a sparse matrix; mano_pickle reads it.
 """
 
 import zipfile

@@ -5,13 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Blocks, kernels and strides of the five levels of the landmark networks' trunk.
+# Number of blocks, kernels and strides of the five levels of the landmark networks' trunk.
 _COUNTS, _KERNELS, _STRIDES = (2, 2, 3, 3, 4), (3, 5, 3, 5, 5), (2, 2, 2, 1, 2)
 
 
 class SameConv(nn.Module):
-    """A convolution with TFLite's SAME padding: at stride 2 the odd row and column go bottom and right, unless it is
-    `even` (where TFLite pads by a layer of its own).
+    """A convolution with TFLite's SAME padding: at stride 2 the extra row and column are at the bottom and right.
+
+    even: pad equally on all sides, where TFLite has a separate padding layer.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class InvertedResidual(nn.Module):
 
 
 def trunk_blocks(*widths: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Outputs, expansion, kernel and stride of each inverted residual of the landmark networks' trunk, by the
-    widths of its five levels.
+    """Output, expansion, kernel and stride of each inverted residual in the landmark networks' trunk,
+    for the widths of its five levels.
     """
     levels = zip(widths, _COUNTS, _KERNELS, _STRIDES, strict=True)
     blocks = [
@@ -91,7 +92,7 @@ class BlazeBlock(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the size, then a mix of the channels with a PReLU."""
+    """Upsampling by two, then a 1x1 convolution with a PReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -27,8 +27,8 @@ Floats = NDArray[np.float64]
 class Arms:
     """The arms of one person in N pictures: left and right; shoulder, elbow, wrist. NaN and score 0 without a person.
 
-    points_px (N, S, 3, 2): in pixels of the frame, also where they lie outside. world_m (N, S, 3, 3): about the middle
-    of the hips, camera axes. score (N, S, 3): 0..1, how likely each is in the picture and visible.
+    points_px (N, S, 3, 2): in pixels of the frame; may lie outside it. world_m (N, S, 3, 3): about the middle of the
+    hips, camera axes. score (N, S, 3): 0..1, how likely each is in the picture and visible.
     """
 
     points_px: Floats
@@ -51,7 +51,7 @@ def find_arms(images: Sequence[NDArray[np.uint8]], networks: PoseNetworks) -> Ar
 
 
 def _person(image: NDArray[np.uint8], networks: PoseNetworks) -> Floats | None:
-    """The crop (4,) about the person most surely found."""
+    """The crop (4,) around the person with the highest score."""
     picture, scale, offset = letterbox(image, PERSON_PX)
     values, logits = networks.run_person(picture[None])
     found, _ = decoded_boxes(values[0], logits[0], _ANCHORS, _MIN_PERSON)
@@ -61,7 +61,7 @@ def _person(image: NDArray[np.uint8], networks: PoseNetworks) -> Floats | None:
 
 
 def _read(image: NDArray[np.uint8], crop: Floats, networks: PoseNetworks, found: Arms, row: int) -> None:
-    """Fills one row of `found`, where the crop shows a body."""
+    """Fill one row of `found` if the crop shows a body."""
     points, presence, world_m = networks.run_body(cut(image, crop, BODY_PX)[None])
     if presence[0] < _MIN_BODY:
         return

@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rotated square crops about a hand: where they lie, how pixels and points go in and out.
+"""Rotated square crops around a hand: where they are, and how pixels and points map to and from them.
 
-A crop is four numbers (..., 4): centre x, y in pixels of the whole frame (pixel centres at +0.5), side in
-pixels, rotation in radians about the picture's z (clockwise as seen), which turns the crop's up into the
-hand's up. Constants are MediaPipe's own (hand_landmark_tracking graphs of 0.10.21).
+A crop is four numbers (..., 4): centre x, y in pixels of the whole frame (pixel centres at +0.5), side in pixels, and
+rotation in radians about the picture's z (clockwise as seen), which maps the crop's up to the hand's up. Constants
+are MediaPipe's own (hand_landmark_tracking graphs of 0.10.21).
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# A hand fills about this share of its crop's side: what "hand size" means where sizes are compared.
+# A hand fills about this share of its crop's side; "hand size" means this share.
 HAND_IN_CROP = 0.5
 _PALM_SCALE, _PALM_SHIFT = 2.6, -0.5
 _HAND_SCALE, _HAND_SHIFT = 2.0, -0.1
 _BODY_SCALE = 2.5
-# Of its crop's side, how far a hand's middle lies beyond its wrist.
+# How far a hand's middle lies beyond its wrist, as a share of the crop's side.
 _HAND_BEYOND_WRIST = 0.25
-# Points that stand for the palm and the near phalanges; tips would make the crop jump.
+# The palm and the near phalanges only: fingertips would make the crop jump.
 _STABLE_POINTS = np.array([0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18])
 _WRIST, _INDEX_PIP, _MIDDLE_PIP, _RING_PIP = 0, 6, 10, 14
-# Beyond this reduction bilinear sampling would skip pixels; the picture is halved first.
+# Bilinear sampling skips pixels beyond this reduction; the picture is halved first.
 _MAX_REDUCTION = 3.0
 
 Floats = NDArray[np.float64]
@@ -34,8 +34,8 @@ def crops_from_palms(boxes_px: Floats, key_points_px: Floats) -> Floats:
 
 
 def crops_from_persons(key_points_px: Floats) -> Floats:
-    """Crops (..., 4) of detected persons by their key points (..., 4, 2): the middle of the hips, and a point above
-    it as far away as the body reaches.
+    """Crops (..., 4) of detected persons, from their key points (..., 4, 2): the middle of the hips, and a point
+    above it at the distance of the body's reach.
     """
     middle, ahead = key_points_px[..., 0, :], key_points_px[..., 1, :]
     side = np.linalg.norm(ahead - middle, axis=-1) * _BODY_SCALE
@@ -43,14 +43,14 @@ def crops_from_persons(key_points_px: Floats) -> Floats:
 
 
 def crops_from_arms(elbow_px: Floats, wrist_px: Floats, side_px: float) -> Floats:
-    """The crop (4,), side_px large, of the hand that goes on from an arm: elbow and wrist (2,)."""
+    """The crop (4,), side_px large, of the hand at the end of an arm with elbow and wrist (2,)."""
     along = (wrist_px - elbow_px) / max(float(np.linalg.norm(wrist_px - elbow_px)), 1e-6)
     middle = wrist_px + _HAND_BEYOND_WRIST * side_px * along
     return np.concatenate((middle, [side_px], _upright(elbow_px, wrist_px)[None]))
 
 
 def crops_from_landmarks(points_px: Floats) -> Floats:
-    """Crops (..., 4) for the next look at hands whose landmarks are (..., 21, 2 or more)."""
+    """Crops (..., 4) in which to read hands next, from their landmarks (..., 21, 2 or more)."""
     points = points_px[..., :2]
     ahead = (points[..., _INDEX_PIP, :] + points[..., _RING_PIP, :]) / 4 + points[..., _MIDDLE_PIP, :] / 2
     rotation = _upright(points[..., _WRIST, :], ahead)
@@ -104,7 +104,7 @@ def cut(image: Image, crop: Floats, crop_px: int) -> Image:
 
 
 def _upright(base: Floats, ahead: Floats) -> Floats:
-    """Rotation (...) that turns the picture's up into the direction from `base` to `ahead`, in -pi..pi."""
+    """Rotation (...) that maps the picture's up to the direction from `base` to `ahead`, in -pi..pi."""
     towards = ahead - base
     return np.arctan2(towards[..., 0], -towards[..., 1])
 

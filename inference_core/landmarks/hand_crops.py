@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hand crops: single hands as the landmark network sees them, mirrored so that every hand is a right one.
 
-N hand crops. Their squares are those of `landmarks.crop_squares`; points in them are -1..1, x right, y down; world
-landmarks stand in the crop's axes: seen along the ray through the hand, turned upright.
+N hand crops with squares as in `landmarks.crop_squares`. Points in them are -1..1, x right, y down; world landmarks
+are in the crop's axes: seen along the ray through the hand, rotated upright.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def points_to_frame(points: Floats, crops: Floats, sides: Sides) -> Floats:
 
 
 def world_to_crop(world_m: Floats, crops: Floats, sides: Sides) -> Floats:
-    """Points (N, P, 3) about the hand, seen along its ray in the camera's upright axes, in the crop's axes."""
+    """Points (N, P, 3) about the hand, from upright camera axes along its ray to the crop's axes."""
     back = np.concatenate([crops[:, :3], -crops[:, 3:]], -1)
     return _mirrored(turn_to_frame(world_m, back), sides)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Landmarks of hands in given crops: cut, network, back to the frame; many crops of many frames at once."""
+"""Landmarks of hands in given crops, for many crops of many frames at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HandReadings:
-    """What the landmark network read in N crops.
+    """The landmark network's readings of N crops.
 
-    points_px (N, 21, 3): x, y in frame pixels (centres at +0.5), z on their scale. world_m (N, 21, 3): about
-    the hand's centre, camera axes. presence, right (N,): 0..1. crops (N, 4): where it looked. next_crops (N,
-    4): where to look next.
+    points_px (N, 21, 3): x, y in frame pixels (centres at +0.5), z on the same scale. world_m (N, 21, 3): about
+    the hand's centre, camera axes. presence, right (N,): 0..1. crops (N, 4): the crops that were read.
+    next_crops (N, 4): where to look next.
     """
 
     points_px: Floats

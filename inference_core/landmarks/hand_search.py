@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hands without a visible palm, found by the landmark network alone.
 
-Two hands that clasp or lie palm on palm hide what the palm detector looks for, yet the landmark network reads them well
-where it is pointed. So it looks everywhere: squares are laid over the picture or about a hand that is known, the
-most present of them are read again at the crops that they propose, and the same hands are thinned out. What remains
-still holds forearms and shadows; the landmark head, where there is one, expects far larger errors of those.
+Two hands that clasp or lie palm to palm hide what the palm detector looks for, yet the landmark network reads them
+well if given the right crop. So it searches everywhere: squares cover the picture or the surroundings of a known
+hand, those with the highest presence are read again in the crops that they propose, and duplicates are removed. The
+results still include forearms and shadows, for which the landmark head expects far larger errors.
 """
 
 from dataclasses import fields
@@ -19,21 +19,21 @@ from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.shared.skeleton import LEFT, RIGHT
 
-# Squares over the whole picture: sides as shares of its shorter one, a stride of their side apart, in so many turns;
-# the outer ones' middles lie a share of their side within the border.
+# Squares over the whole picture: sides as shares of its shorter one, stride as a share of their side, number
+# of rotations, and how far the outer squares' centres lie within the border.
 _SIDES, _STRIDE, _TURNS, _MIDDLE = (0.55, 0.85), 0.45, 8, 0.3
-# Squares about a known hand: how far its neighbours' middles lie, as shares of its crop's side.
+# Squares around a known hand: distance of their centres, as shares of its crop's side.
 _ASIDE = 0.3
-# A quarter of the squares goes first: every place, in two of its turns. Where the most present of them is below this,
-# the rest is not looked at: in pictures without hands it is at 0.03, in those with one that no palm tells of at 0.34.
+# A quarter of the squares is read first: every place, in two rotations. The rest is skipped if the highest
+# presence is below this: without hands it is 0.03, with a hand that shows no palm 0.34.
 _FIRST_EVERY, _NOTHING = 4, 0.12
-# So many of the most present are read again, so often.
+# How many of those with the highest presence are read again, and how often.
 _KEPT, _ROUNDS = 16, 2
 _LEAST_PRESENCE, _SURE_PRESENCE = 0.3, 0.5
-# Two readings nearer than this, as a share of the crop's side, are of one hand; of hands that look like different sides
-# only where they are nearer still.
+# Two readings closer than this (share of the crop's side) are of one hand; readings of different sides only
+# if they are closer than the second distance.
 _SAME, _SAME_OF_OTHER_SIDE, _OTHER_SIDE = 0.13, 0.06, 0.8
-# An expected error of the landmarks, of the crop's half side, at which they are no hand's.
+# Readings whose expected landmark error (in half crop sides) is larger are not hands.
 _WORST_ERROR = 0.2
 
 Floats = NDArray[np.float64]
@@ -41,7 +41,7 @@ Image = NDArray[np.uint8]
 
 
 def squares_over(width: int, height: int) -> Floats:
-    """Crops (N, 4) that cover a picture: some 300 for one of 16 : 9."""
+    """Crops (N, 4) that cover a picture: some 300 for 16 : 9."""
     places = [
         (x, y, side)
         for side in (share * min(width, height) for share in _SIDES)
@@ -52,21 +52,21 @@ def squares_over(width: int, height: int) -> Floats:
 
 
 def _spread(length: int, side: float) -> Floats:
-    """Middles of squares along a border of the picture, over which the outer ones reach a little."""
+    """Centres of squares along a border of the picture; the outer ones extend a little beyond it."""
     room = length - 2 * _MIDDLE * side
     return np.linspace(_MIDDLE * side, length - _MIDDLE * side, 1 + max(1, round(room / (_STRIDE * side))))
 
 
 def squares_about(crop: Floats) -> Floats:
-    """Crops (N, 4) where the hand may be that touches the one in `crop` (4,)."""
+    """Crops (N, 4) that may contain a hand touching the one in `crop` (4,)."""
     steps = np.array([-_ASIDE, 0.0, _ASIDE]) * crop[2]
     return _turned([(crop[0] + x, crop[1] + y, float(crop[2])) for y in steps for x in steps])
 
 
 def search_hands(image: Image, crops: Floats, networks: LandmarkNetworks) -> HandReadings:
-    """The hands that are found in an RGB image (H, W, 3) from these crops (N, 4), the most present first.
+    """The hands found in an RGB image (H, W, 3) from these crops (N, 4), highest presence first.
 
-    A picture in which nothing is like a hand costs a quarter.
+    A picture with nothing like a hand costs a quarter of the time.
     """
     numbers = np.arange(len(crops))
     first = (numbers + numbers // _TURNS) % _FIRST_EVERY == 0
@@ -84,7 +84,7 @@ def search_hands(image: Image, crops: Floats, networks: LandmarkNetworks) -> Han
 
 
 def plausible(image: Image, found: HandReadings, head: HeadWithLandmarks) -> NDArray[np.bool_]:
-    """Which of the readings (N,) the landmark head takes for a hand of either side."""
+    """Which of the readings (N,) the landmark head accepts as a hand of either side."""
     count = len(found.presence)
     if not count:
         return np.zeros(0, bool)
@@ -101,7 +101,7 @@ def _turned(places: list[tuple[float, float, float]]) -> Floats:
 
 
 def _thinned(found: HandReadings) -> HandReadings:
-    """One reading of each hand, the most present ones."""
+    """One reading per hand, the one with the highest presence."""
     kept: list[int] = []
     for row in np.argsort(-found.presence, kind="stable"):
         if not any(_is_same(found, int(row), other) for other in kept):

@@ -11,7 +11,7 @@ from inference_core.landmarks.hand_crops import Floats, Sides, crop_features
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
 from inference_core.landmarks.landmark_network import LANDMARKS
 
-# Readings kept: 24 MB.
+# How many readings are kept: 24 MB.
 _MOST_KEPT = 40_000
 # Points, world landmarks, expected errors, handedness.
 _WIDTHS = (2 * LANDMARKS, 3 * LANDMARKS, 2 * LANDMARKS, 1)
@@ -20,10 +20,10 @@ _Key = tuple[int, int, bytes]
 
 
 class KeptReadings:
-    """A head, and its readings in this run.
+    """A head and its readings in this run.
 
-    They are rows of one array: as many small ones, allocated between the features of crops, leave gaps too small
-    for the next features, which cost 80 KB of memory a reading.
+    The readings are rows of one array: as small arrays, allocated between the features of crops, they would leave
+    gaps too small for the next features, which cost 80 KB of memory per reading.
     """
 
     def __init__(self, head: HeadWithLandmarks) -> None:
@@ -35,7 +35,7 @@ class KeptReadings:
     def read(
         self, frames: Sequence[Frame], crops: Floats, sides: Sides, keep: bool = False
     ) -> RefinedLandmarks:
-        """How the head reads crop n (4,) of frame n, which has a picture, as a hand of side n; N > 0.
+        """The head's readings of crop n (4,) of frame n, which has a picture, as a hand of side n; N > 0.
 
         keep: cache the reading for a later caller. A cached reading is returned once.
         """

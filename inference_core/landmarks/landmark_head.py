@@ -43,10 +43,9 @@ _HALF_TRUSTED = 0.1
 class RefinedLandmarks:
     """N hands in their crops.
 
-    points (N, 21, 2): -1..1; world_m (N, 21, 3): about the hand's centre, in the crop's axes.
-
-    log_sigma (N, 21, 2): logarithm of the expected errors of points (their unit) and of world_m (metres).
-    right (N,): log odds that the crop shows a right hand, as it should; else it is mirrored the wrong way.
+    points (N, 21, 2): -1..1. world_m (N, 21, 3): about the hand's centre, in the crop's axes.
+    log_sigma (N, 21, 2): logarithms of the expected errors of points (same unit) and of world_m (metres). right (N,):
+    log odds that the crop shows a right hand, as it should; if not, it was mirrored wrongly.
     """
 
     points: Tensor
@@ -157,7 +156,7 @@ class _HeadGraph(nn.Module):
 
 
 def load_head(path: Path) -> LandmarkHead:
-    """In evaluation mode, on the CPU. Raises WeightsError if the file is damaged or another network's."""
+    """The head in evaluation mode, on the CPU. Raises WeightsError if the file is damaged or another network's."""
     head = LandmarkHead()
     load_weights(head, path)
     return head.eval().requires_grad_(False)
@@ -168,8 +167,8 @@ def read_hand_crops(
 ) -> tuple[Floats, Floats, Floats]:
     """The head's readings of N hand crops (N, 4) of hands of `sides` (N,), from their features (N, 112, 14, 14).
 
-    Landmarks (N, 21, 2) in frame pixels; world landmarks (N, 21, 3) about the hand's centre in the axes of the line of
-    sight; how far each landmark is trusted (N, 21), 0..1, which falls with its expected error.
+    Returns landmarks (N, 21, 2) in frame pixels; world landmarks (N, 21, 3) about the hand's centre, in axes along
+    the line of sight; and each landmark's trust (N, 21), 0..1, which falls with its expected error.
     """
     with torch.inference_mode():
         parts = [head(part.float()) for part in features.split(_BATCH)]

@@ -15,7 +15,8 @@ _STRIDES = (8, 16, 16, 16)
 _ANCHORS_A_CELL = 2
 _MAX_LOGIT = 100.0
 _SAME_PALM_OVERLAP = 0.3
-# Side of the squares of the second, closer search, as a share of the image's longer side; at most its shorter one.
+# Side of the squares in the second, closer search, as a share of the image's longer
+# side; at most its shorter one.
 _CLOSER = 0.75
 _BATCH = 8
 
@@ -24,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Palms:
-    """Palms of one frame, the best first: boxes (N, 4) centre x, y, width, height; key points (N, 7, 2); scores (N,).
+    """The palms of one frame, best first: boxes (N, 4) centre x, y, width, height; key points (N, 7, 2); scores (N,).
 
     Pixels of the whole frame, pixel centres at +0.5.
     """
@@ -72,12 +73,12 @@ def detect_palms_closer(
 
 
 def _moved(x: int, y: int) -> Floats:
-    """An offset (VALUES,) that moves a palm's centre and key points by x and y, but not its size."""
+    """An offset (VALUES,) that moves a palm's centre and key points by x and y, and leaves its size unchanged."""
     return np.array([x, y, 0, 0, *[x, y] * ((VALUES - 4) // 2)], np.float64)
 
 
 def squares(width: int, height: int) -> tuple[list[tuple[int, int]], int]:
-    """Upper left corners (x, y) and the side of squares that cover an image; neighbours share about half."""
+    """Upper left corners (x, y) and the side of squares that cover an image; neighbours overlap by about half."""
     side = max(1, min(width, height, round(_CLOSER * max(width, height))))
     columns, rows = (
         np.linspace(0, length - side, 1 + round(2 * (length - side) / side + 0.5)).astype(int).tolist()
@@ -87,7 +88,7 @@ def squares(width: int, height: int) -> tuple[list[tuple[int, int]], int]:
 
 
 def letterbox(image: NDArray[np.uint8], input_px: int = INPUT_PX) -> tuple[NDArray[np.uint8], float, Floats]:
-    """The image in the middle of a black square of input_px, its scale there, its offset (2,) in pixels."""
+    """The image in the middle of a black square of input_px, its scale there, and its offset (2,) in pixels."""
     height, width = image.shape[:2]
     scale = input_px / max(height, width)
     small_width, small_height = max(1, round(width * scale)), max(1, round(height * scale))
@@ -115,10 +116,10 @@ def anchor_centres(input_px: int = INPUT_PX, strides: Sequence[int] = _STRIDES) 
 def weighted_suppression(
     values: Floats, scores: Floats, overlap: float = _SAME_PALM_OVERLAP
 ) -> tuple[Floats, Floats]:
-    """One value row and score for every group of boxes that overlap its best by more than `overlap`.
+    """One row of values and one score for every group of boxes that overlap its best by more than `overlap`.
 
-    values (N, 4 + ...): centre x, y, width, height, then what is averaged along with them, weighted by score.
-    Returns the averages and each group's best score, in falling order.
+    values (N, 4 + ...): centre x, y, width, height, then further values, all averaged by score. Returns the averages
+    and each group's best score, in descending order.
     """
     order = np.argsort(-scores, kind="stable")
     values, scores = values[order], scores[order]
@@ -151,7 +152,7 @@ def box_overlaps(boxes: Floats) -> Floats:
 def decoded_boxes(
     values: NDArray[np.floating], logits: NDArray[np.floating], centres: Floats, min_score: float
 ) -> tuple[Floats, Floats]:
-    """Boxes and what goes along with them (N, 4 + 2 K) in input pixels, and scores (N,), of one picture's output."""
+    """Boxes with key points (N, 4 + 2 K) in input pixels, and scores (N,), from one picture's output."""
     scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -_MAX_LOGIT, _MAX_LOGIT)))
     likely = scores >= min_score
     found, centres = values[likely].astype(np.float64), centres[likely]

@@ -130,7 +130,9 @@ class _Trunk(nn.Module):
 
 
 class _Separable(nn.Module):
-    """A filter a channel and a mix beside a shortcut, which is pooled at stride 2. before: a ReLU6 between them."""
+    """A depthwise filter and a pointwise convolution, with a shortcut, pooled at stride
+    2. before: a ReLU6 between them.
+    """
 
     def __init__(self, width: int, stride: int = 1, before: bool = False) -> None:
         super().__init__()

@@ -85,7 +85,7 @@ class PoseNetworks:
 
 
 class _OfPictures(nn.Module):
-    """A network of RGB pictures (B, N, N, 3) uint8, which are scaled to 0..1, or to -1..1 if centred."""
+    """A network of RGB pictures (B, N, N, 3) uint8, scaled to 0..1, or to -1..1 if centred."""
 
     def __init__(self, network: nn.Module, centred: bool = False) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class _Late(nn.Module):
 def load_landmark_networks(
     device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER, cache: Path | None = None
 ) -> LandmarkNetworks:
-    """Both networks, float32, ready to run on `device`, the same ones at each call. cache: see `ready_to_run`.
+    """Both networks, float32, ready to run on `device`; every call returns the same ones. cache: see `ready_to_run`.
 
     Raises WeightsError if a file is missing, damaged, or holds another network.
     """

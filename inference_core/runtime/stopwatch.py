@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a run's time goes: `timed` parts are added up while a Stopwatch runs, and cost almost nothing otherwise.
+"""Measures where a run's time goes: `timed` parts are added up while a Stopwatch runs,
+and cost almost nothing otherwise.
 
 Nested parts are timed exclusively. Work in background threads is counted separately from work that blocks the run, so
 that the latter and the untimed rest add up to the total.

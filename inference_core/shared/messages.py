@@ -25,7 +25,7 @@ PROTOCOL_VERSION: Final = 1
 
 # Done; failed while running (disk, memory, a bug); unusable input; stopped.
 EXIT_OK, EXIT_FAILED, EXIT_ERROR, EXIT_CANCELLED = 0, 1, 2, 130
-STOPPED_TEXT: Final = "The run was stopped. What it had is kept; the same request goes on from there."
+STOPPED_TEXT: Final = "The run was stopped. Its results so far are kept; the same request resumes from there."
 CANCELLED_KIND: Final = "Cancelled"
 
 Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)

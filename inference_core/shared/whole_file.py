@@ -61,7 +61,7 @@ def check_name(path: Path, suffixes: tuple[str, ...], what: str) -> None:
     try:
         fits = path.suffix.lower() in suffixes and not path.is_dir()
     except (OSError, ValueError) as error:
-        raise RequestError(f"{str(path)[:80]}... is no name that a file can have: {error}.") from error
+        raise RequestError(f"{str(path)[:80]}... is not a valid file name: {error}.") from error
     if not fits:
         raise RequestError(f"{what} is a file whose name ends in {' or '.join(suffixes)}; {path} is not.")
 
@@ -71,13 +71,11 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     known = {key: path for path in inputs for key in _identities(path)}
     for output in outputs:
         if _is_pipe_or_device(output):
-            raise RequestError(
-                f"{output} is a pipe or a device, which a file would replace. Name another output."
-            )
+            raise RequestError(f"{output} is a pipe or a device. Choose another output.")
         for key in _identities(output):
             if key in known:
                 raise RequestError(
-                    f"{output} would replace {known[key]}, which it is made from. Name another output."
+                    f"{output} would overwrite its own input {known[key]}. Choose another output."
                 )
 
 

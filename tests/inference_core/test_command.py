@@ -97,7 +97,7 @@ def prepare(case: str, folder: Path) -> list[str]:
         ("no such device", "no device"),
         ("folder under a file", "cannot be written"),
         ("take over the footage", "ends in .npz"),
-        ("preview over the footage", "would replace"),
+        ("preview over the footage", "would overwrite"),
         ("preview without a folder", "no folder"),
         ("too smooth", "smooth"),
         ("hostile hand model", "print"),

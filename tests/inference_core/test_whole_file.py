@@ -94,7 +94,7 @@ def test_an_output_is_never_an_input(tmp_path: Path, way: str) -> None:
     else:
         (tmp_path / "folder").mkdir()
         output = tmp_path / "folder" / ".." / "shot.mp4"
-    with pytest.raises(RequestError, match="would replace"):
+    with pytest.raises(RequestError, match="would overwrite"):
         check_apart([tmp_path / "free.mp4", output], [source])
 
 
@@ -118,7 +118,7 @@ def test_no_command_replaces_what_it_reads(tmp_path: Path, capsys: pytest.Captur
     ):
         assert main(command) == 2, command
         told = capsys.readouterr().err
-        assert "would replace" in told
+        assert "would overwrite" in told
         assert len(told.splitlines()) == 1
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
