@@ -74,12 +74,13 @@ def solve_take(
     corrections_file = Path(request.corrections) if request.corrections else None
     check_apart([out], [path for path in (corrections_file,) if path is not None])
     take = load_take(source)
+    corrections = read_corrections(corrections_file) if corrections_file else ()
+    evidence_of(take)  # refuses a take that keeps none, before anything is warned of
     if (take.meta.get("versions") or {}).get("solver") != SOLVER_VERSION:
         warn(
             "The take was solved by another version of the solver: frames that are solved again may differ from the "
             "others by more than the corrections. Capture the footage again for one solve throughout."
         )
-    corrections = read_corrections(corrections_file) if corrections_file else ()
     settings = take.meta.get("settings") or {}
     mano = request.mano or settings.get("mano")
     model = load_hand_model(Path(mano) if isinstance(mano, str) else None)

@@ -45,6 +45,12 @@ def evidence_arrays(
 def evidence_of(take: Take) -> tuple[HandTracks, TwoHandPredictions | None]:
     """The evidence of the take's solve; a RequestError if the take does not hold it."""
     if any(getattr(take, name) is None for name in EVIDENCE_OF_TRACKS):
+        imported = take.meta.get("imported")
+        if isinstance(imported, dict):
+            raise RequestError(
+                f"The take was imported from {imported.get('engine', 'another engine')}, which leaves nothing to solve "
+                "again. Edit its keys in Blender, or capture the footage."
+            )
         raise RequestError(
             "The take does not hold the evidence of its solve: it was made by an older Duohand. Capture it again."
         )

@@ -21,6 +21,7 @@ CORE_ROOMS = (
     "two_hand",
     "fitting",
     "preview",
+    "exchange",
     "reading",
     "resume_cache",
     "request_inputs",

@@ -68,7 +68,7 @@ def _sequence_footage(
         showing=sequence.showing,
         focal_35mm=sequence.focal_35mm,
     )
-    return _checked(Footage(info, sequence.read))
+    return _checked(Footage(info, sequence.read, lambda number: (number - sequence.first) / sequence.fps))
 
 
 def _movie_footage(path: Path, frames: FrameRange, warn: Warn, limits: Limits) -> Footage:
@@ -84,7 +84,7 @@ def _movie_footage(path: Path, frames: FrameRange, warn: Warn, limits: Limits) -
         showing=movie.showing,
         focal_35mm=movie.file.focal_35mm,
     )
-    return _checked(Footage(info, movie.read))
+    return _checked(Footage(info, movie.read, lambda number: float(movie.timeline.times_s[number])))
 
 
 def _picked(path: Path, frames: FrameRange, first: int, last: int) -> range:

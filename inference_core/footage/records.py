@@ -141,11 +141,12 @@ class Footage:
     """Footage that can be read any number of times, frame by frame.
 
     Iterating yields one Frame for each number of `info.numbers`, in order. It raises FootageError if a
-    picture differs in size from the first.
+    picture differs in size from the first. time_s: of any frame that the file has, by its number, without reading it.
     """
 
     info: FootageInfo
     read: Callable[[range], Iterator[Frame]]
+    time_s: Callable[[int], float]
 
     def __iter__(self) -> Iterator[Frame]:
         return self.read(self.info.numbers)
@@ -163,7 +164,9 @@ def footage_of_frames(frames: Sequence[Frame], fps: float) -> Footage:
     size_px = next(((f.image.shape[1], f.image.shape[0]) for f in frames if f.image is not None), (0, 0))
     numbers = range(len(frames))
     info = FootageInfo("frames", "sequence", size_px, fps, numbers, len(frames) / fps, "")
-    return Footage(info, lambda wanted: (frames[number] for number in wanted))
+    return Footage(
+        info, lambda wanted: (frames[number] for number in wanted), lambda number: frames[number].time_s
+    )
 
 
 def parse_frame_range(text: str) -> FrameRange:

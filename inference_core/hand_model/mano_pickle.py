@@ -5,33 +5,25 @@ The pickle is read by our own interpreter (runtime.inert_pickle); neither numpy,
 the file until the stand-ins' plain numbers have been checked here.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.runtime.inert_arrays import NUMPY_NAMES, ArrayStandIn, plain_array, sizes_of
 from inference_core.runtime.inert_pickle import (
     InertPickleError,
+    Make,
     RefusedPickleError,
     StandIn,
     read_inert_pickle,
 )
 from inference_core.shared.errors import HandModelError
 
-_NUMBER_TYPES = frozenset({"f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"})
 _MOST_NUMBERS = 1 << 22  # entries in one array; a hand's largest has a third of a million
 _DEEPEST = 4
 _FAULTS = (LookupError, ValueError, TypeError, OverflowError, MemoryError, AttributeError)
-
-
-class _Array(StandIn):
-    """numpy.ndarray."""
-
-
-class _Type(StandIn):
-    """numpy.dtype."""
 
 
 class _Sparse(StandIn):
@@ -42,11 +34,8 @@ class _Chumpy(StandIn):
     """chumpy.Ch and chumpy.Select: arrays wrapped for automatic differentiation."""
 
 
-_KNOWN: dict[str, type[StandIn]] = {
-    "numpy.core.multiarray._reconstruct": _Array,
-    "numpy._core.multiarray._reconstruct": _Array,
-    "numpy.ndarray": _Array,
-    "numpy.dtype": _Type,
+_KNOWN: dict[str, Make] = {
+    **NUMPY_NAMES,
     "scipy.sparse.csc.csc_matrix": _Sparse,
     "scipy.sparse._csc.csc_matrix": _Sparse,
     "chumpy.ch.Ch": _Chumpy,
@@ -103,8 +92,8 @@ def read_inert(data: bytes, source: str) -> InertPickle:
 def _dense(value: Any, depth: int = 0) -> NDArray[Any]:
     if depth > _DEEPEST:
         raise ValueError("arrays within arrays within arrays")
-    if isinstance(value, _Array):
-        return _plain_array(value)
+    if isinstance(value, ArrayStandIn):
+        return plain_array(value, _MOST_NUMBERS)
     if isinstance(value, _Sparse):
         return _csc_array(_fields(value), depth + 1)
     if isinstance(value, _Chumpy):
@@ -112,7 +101,7 @@ def _dense(value: Any, depth: int = 0) -> NDArray[Any]:
         if "x" in held:
             return _dense(held["x"], depth + 1)
         chosen = _dense(held["a"], depth + 1).ravel()[_dense(held["idxs"], depth + 1)]
-        return chosen.reshape(_sizes(_plain(held["preferred_shape"], depth + 1)))
+        return chosen.reshape(sizes_of(_plain(held["preferred_shape"], depth + 1), _MOST_NUMBERS))
     raise ValueError("not an array")
 
 
@@ -122,40 +111,11 @@ def _fields(value: StandIn) -> dict[str, Any]:
     return value.state
 
 
-def _plain_array(value: _Array) -> NDArray[Any]:
-    """The numbers of an ndarray's state: version, shape, dtype, Fortran order, raw bytes."""
-    if not isinstance(value.state, tuple) or len(value.state) != 5:
-        raise ValueError("an array without contents")
-    _, shape, kind, fortran, raw = value.state
-    dtype, shape = _number_type(kind), _sizes(shape)
-    if isinstance(raw, str):
-        raw = raw.encode("latin1")
-    if not isinstance(raw, bytes) or len(raw) != math.prod(shape) * dtype.itemsize:
-        raise ValueError("an array of another length than it says")
-    return (
-        np.frombuffer(raw, dtype)
-        .reshape(shape, order="F" if fortran else "C")
-        .astype(dtype.newbyteorder("="))
-    )
-
-
-def _number_type(value: Any) -> np.dtype[Any]:
-    if not isinstance(value, _Type) or not value.parts:
-        raise ValueError("an array of something else than numbers")
-    name = value.parts[0]
-    if not isinstance(name, str) or name not in _NUMBER_TYPES:
-        raise ValueError("an array of something else than numbers")
-    order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "="
-    if not isinstance(order, str) or order not in ("<", ">", "|", "="):
-        raise ValueError("an array of unknown byte order")
-    return np.dtype(name).newbyteorder(order)
-
-
 def _csc_array(state: dict[str, Any], depth: int) -> NDArray[Any]:
     """Compressed sparse columns, written out."""
     data = _dense(state["data"], depth)
     rows, starts = (_dense(state[key], depth).astype(np.int64) for key in ("indices", "indptr"))
-    height, width = _sizes(state["_shape"])
+    height, width = sizes_of(state["_shape"], _MOST_NUMBERS)
     counts = np.diff(starts)
     if (
         len(starts) != width + 1
@@ -173,15 +133,3 @@ def _csc_array(state: dict[str, Any], depth: int) -> NDArray[Any]:
 
 def _plain(value: Any, depth: int) -> Any:
     return _dense(value, depth).tolist() if isinstance(value, StandIn) else value
-
-
-def _sizes(value: Any) -> tuple[int, ...]:
-    if (
-        not isinstance(value, tuple | list)
-        or len(value) > 4
-        or not all(isinstance(n, int) and 0 <= n < 1 << 24 for n in value)
-    ):
-        raise ValueError("a shape that is none")
-    if math.prod(value) > _MOST_NUMBERS:
-        raise ValueError("an array larger than any hand model's")
-    return tuple(value)

@@ -7,10 +7,11 @@ neither Python's unpickler nor the library that wrote the file sees a byte of it
 numbers are hashed, and instructions are counted, so that no nesting can crash or hang the reader.
 """
 
+import io
 import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 _MOST_INSTRUCTIONS = 500_000
 _LARGEST_INTEGER = 1 << 127
@@ -18,7 +19,7 @@ _LARGEST_INTEGER = 1 << 127
 _ARGUMENTS = frozenset(
     """
     BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT SHORT_BINSTRING BINSTRING BINUNICODE SHORT_BINUNICODE
-    SHORT_BINBYTES BINBYTES
+    BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 BYTEARRAY8
     """.split()  # noqa: SIM905 (a dozen names read better without quotes)
 )
 _FAULTS = (EOFError, LookupError, ValueError, TypeError, OverflowError, MemoryError, AttributeError)
@@ -41,6 +42,10 @@ class StandIn:
         self.parts: tuple[Any, ...] = parts
         self.state: Any = None
 
+    def build(self, state: Any, _stream: IO[bytes]) -> None:
+        """Take the object's state; the stream stands behind it, where some writers put raw numbers."""
+        self.state = state
+
 
 @dataclass(frozen=True, eq=False)
 class Named:
@@ -51,16 +56,21 @@ class Named:
 
 
 def read_inert_pickle(
-    data: bytes, known: Mapping[str, Make], find: Callable[[Any], Any] | None = None
+    data: bytes | IO[bytes],
+    known: Mapping[str, Make],
+    find: Callable[[Any], Any] | None = None,
+    most_instructions: int = _MOST_INSTRUCTIONS,
 ) -> Any:
     """The value that the pickle builds. known: by "module.name", what stands in; find: for persistent references.
 
-    Raises RefusedPickleError, naming what is not known, and InertPickleError for damaged bytes.
+    A stream is left behind the pickle's end. Raises RefusedPickleError, naming what is not known, and
+    InertPickleError for damaged bytes.
     """
-    machine = _Machine(known, find)
+    stream = io.BytesIO(data) if isinstance(data, bytes) else data
+    machine = _Machine(known, find, stream)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if count > _MOST_INSTRUCTIONS:
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+            if count > most_instructions:
                 raise InertPickleError("it has more instructions than any file of data")
             machine.step(opcode.name, argument, count)
         return machine.stack.pop()
@@ -71,11 +81,13 @@ def read_inert_pickle(
 class _Machine:
     """The stack, the marks in it, and the memo."""
 
-    def __init__(self, known: Mapping[str, Make], find: Callable[[Any], Any] | None) -> None:
+    def __init__(
+        self, known: Mapping[str, Make], find: Callable[[Any], Any] | None, stream: IO[bytes]
+    ) -> None:
         self.stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
-        self._known, self._find = known, find
+        self._known, self._find, self._stream = known, find, stream
 
     def step(self, name: str, argument: Any, count: int) -> None:
         """Carry out one instruction, the `count`-th."""
@@ -139,7 +151,7 @@ class _Machine:
         """BUILD."""
         state = self.stack.pop()
         if isinstance(self.stack[-1], StandIn):
-            self.stack[-1].state = state
+            self.stack[-1].build(state, self._stream)
 
     def append(self, values: list[Any]) -> None:
         """APPEND and APPENDS."""

@@ -48,14 +48,14 @@ def _posed(
     if np.isnan(wxyz).any():
         return np.full(take.rest_vertices_m[side].shape, np.nan)
     rotations = to_matrix(wxyz)
-    turns, joints = _chained(rotations, take.rest_joints_m[side], take.parents)
+    turns, joints = chained(rotations, take.rest_joints_m[side], take.parents)
     return (
         skinned_vertices(take, side, slice(None), rotations[None, 1:], turns[None], joints[None])[0]
         + wrist_cam_m
     )
 
 
-def _chained(
+def chained(
     rotations: NDArray[np.float64], rest_joints_m: NDArray[np.float32], parents: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Global rotations (16, 3, 3) and positions (16, 3) of the joints, the wrist at the origin."""

@@ -6,6 +6,7 @@ writes NAME.npz for each of TAKES, and NAME.truth.npz: rows (N,), vertices_cam_m
 """
 
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,12 @@ import cv2
 import numpy as np
 import torch
 
+from inference_core.__main__ import main as duohand
 from inference_core.geometry import rotations
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
-from inference_core.shared.take import Take, save_take
+from inference_core.shared.take import Take, load_take, save_take
+from tests.inference_core import engine_results
 from tests.inference_core.solve_scenes import meeting_shot, take_of
 
 SIZE_PX = np.array([1280, 720])
@@ -121,6 +124,17 @@ def solved_take() -> Take:
     return take_of(model, shot, shot.tracks)
 
 
+def imported_take() -> Take:
+    """What `duohand import` makes of HaWoR's files: no footage, a moving camera, a hand absent at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        files = engine_results.hawor(
+            engine_results.engine_shot(engine_results.write_mano(path / "mano")), path
+        )
+        assert duohand(["import", *map(str, files), "--out", str(path / "t.npz")]) == 0
+        return load_take(path / "t.npz")
+
+
 TAKES: dict[str, Callable[[], Take]] = {
     "two_hands": made_take,
     "right_only": lambda: without_hand(made_take(), 0, slice(None)),
@@ -135,6 +149,7 @@ TAKES: dict[str, Callable[[], Take]] = {
     "at_60_fps": lambda: made_take(60, 60.0),
     "long": lambda: made_take(10_000, 30.0),
     "solved": solved_take,
+    "imported": imported_take,
 }
 
 

@@ -49,6 +49,9 @@ COMMANDS = {
     "preview: take": ["preview", "IN.npz", "shot.mp4", "OUT.mp4"],
     "preview: footage": ["preview", "take.npz", "IN.mp4", "OUT.mp4"],
     "inspect": ["inspect", "IN.npz"],
+    "import": ["import", "IN.pkl", "--out", "OUT.npz"],
+    "import: footage": ["import", "take.npz", "--out", "OUT.npz", "--footage", "IN.mp4"],
+    "export": ["export", "IN.npz", "--as", "openxr", "--out", "OUT.json"],
     "network run": ["network", "run", "--weights", "w", "--input", "IN.npy", "--output", "OUT.npz"],
     "import-weights": ["import-weights", "IN.pth", "--out", "OUT"],
 }
@@ -122,7 +125,18 @@ def test_an_input_that_cannot_be_used_is_2_and_one_line(
 
 
 @pytest.mark.parametrize(
-    "name", ["reconstruct", "batch", "solve", "preview: take", "inspect", "network run", "import-weights"]
+    "name",
+    [
+        "reconstruct",
+        "batch",
+        "solve",
+        "preview: take",
+        "inspect",
+        "import",
+        "export",
+        "network run",
+        "import-weights",
+    ],
 )
 def test_words_that_are_not_understood_are_2(capsys: pytest.CaptureFixture[str], name: str) -> None:
     command = words(name)[: 2 if name == "network run" else 1]
@@ -137,6 +151,7 @@ WRITERS = {
     "reconstruct": ["reconstruct", "shot.mp4", "--out", "OUT.npz", "--network", "none", "--device", "cpu"],
     "preview": ["preview", "take.npz", "shot.mp4", "OUT.mp4"],
     "inspect": ["inspect", "take.npz", "--plot", "OUT.png"],
+    "export": ["export", "take.npz", "--as", "mano-npz", "--out", "OUT.npz"],
 }
 
 
@@ -173,7 +188,7 @@ def full_disk(size: int) -> Generator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.parametrize("name", ["inspect"])
+@pytest.mark.parametrize("name", ["inspect", "export"])
 def test_a_full_disk_is_1_and_nothing_half_written(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

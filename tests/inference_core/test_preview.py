@@ -113,7 +113,11 @@ def stills(times_s: list[float], take: Take) -> Footage:
     width, height = (int(side) for side in take.size_px)
     info = FootageInfo("made up", "movie", (width, height), 25.0, range(len(times_s)), 1.0, "")
     white = np.full((height, width, 3), 255, np.uint8)
-    return Footage(info, lambda _: (Frame(n, t, None if n == 1 else white) for n, t in enumerate(times_s)))
+    return Footage(
+        info,
+        lambda _: (Frame(n, t, None if n == 1 else white) for n, t in enumerate(times_s)),
+        lambda number: times_s[number],
+    )
 
 
 def test_the_movie_has_the_footages_own_times(tmp_path: Path) -> None:

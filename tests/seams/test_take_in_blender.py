@@ -18,7 +18,7 @@ JOINTS_16_IN_21 = [0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
-    "name", ["two_hands", "half_absent", "moving_camera", "bare", "one_frame", "right_only"]
+    "name", ["two_hands", "half_absent", "moving_camera", "bare", "one_frame", "right_only", "imported"]
 )
 def test_bone_heads_are_the_takes_joints_on_every_key(name):
     scenes.empty_scene()

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A take out of another engine's hands: its rotations on our hand model, in the camera that it saw them with."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core import __version__
+from inference_core.exchange.engine_hands import MANO_WRIST_M, EngineHands, Floats, pinhole
+from inference_core.exchange.frame_results import FOCAL_OF_WIDER_SIDE
+from inference_core.exchange.hand_size import betas_of_bones, betas_of_length
+from inference_core.footage import Footage
+from inference_core.geometry.camera import Camera
+from inference_core.geometry.mirror import mirror
+from inference_core.hand_model.hand import HandModel, ShapedHands
+from inference_core.hand_model.load import MANO_NAME
+from inference_core.shared import quaternions
+from inference_core.shared.errors import RequestError
+from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.shared.skeleton import PARENTS_21
+from inference_core.shared.take import Take
+
+_USUAL_FPS = 30.0
+_NARROW_DEG = 15.0  # an assumed lens under this places hands many metres away
+_SAME_ASPECT = 0.01
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """What an import is told beside the files. footage: whose frames these are, or None; fps and size_px without it.
+    lens: the camera that filmed them, or None for the engine's. hand_length_mm: of the open hand."""
+
+    footage: Footage | None = None
+    fps: float | None = None
+    size_px: tuple[int, int] | None = None
+    lens: Camera | None = None
+    hand_length_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class _Motion:
+    """rotations (T, 2, 16, 3, 3), wrist_m (T, 2, 3) and joints_m (T, 2, 21, 3) in camera axes."""
+
+    rotations: Floats
+    wrist_m: Floats
+    joints_m: Floats
+
+
+def imported_take(
+    hands: EngineHands, files: Sequence[Path], model: HandModel, settings: ImportSettings
+) -> tuple[Take, list[str]]:
+    """The take, and what the user should know of it. RequestError where something is missing or does not fit."""
+    hands = _within(hands, settings.footage)
+    size_px = _size(hands, settings)
+    model = model.to("cpu", torch.float64)
+    betas, scale = _betas(hands, model, settings.hand_length_mm)
+    shaped = model.with_shape(torch.as_tensor(betas))
+    camera, motion, said = _seen(hands, _posed(hands, model, shaped), size_px, settings.lens)
+    lengths = (1000 * (shaped.rest_tips_m[:, 2] - shaped.rest_joints_m[:, 0]).norm(dim=-1)).tolist()
+    arrays: dict[str, Any] = {**_mesh(model, shaped), **_moving(hands, motion, camera.K)}
+    take = Take(
+        time_s=_times(hands, settings),
+        frame=hands.frame,
+        fps=_fps(hands, settings),
+        size_px=np.array(size_px, np.int64),
+        K=camera.K,
+        T_world_cam=hands.T_world_cam,
+        present=np.where(hands.present, SEEN, ABSENT).astype(np.uint8),
+        confidence=np.where(hands.present, hands.confidence, 0).astype(np.float32),
+        betas=betas.astype(np.float32),
+        meta={
+            "footage": _footage(settings.footage),
+            "camera": {"source": camera.source, "fov_deg": camera.fov_deg},
+            "hand_model": {"name": model.name, "licence": model.licence},
+            "network": hands.engine,
+            "imported": {
+                "engine": hands.engine,
+                "files": [str(path) for path in files],
+                "rotations": _rotations_said(hands, model),
+            },
+            "scale": {"source": scale, "hand_length_mm": [round(mm, 1) for mm in lengths]},
+            "settings": {},
+            "versions": {
+                "duohand": __version__,
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+            },
+            "warnings": said,
+        },
+        **arrays,
+    )
+    return take, said
+
+
+def _posed(hands: EngineHands, model: HandModel, shaped: ShapedHands) -> _Motion:
+    rotations, wrist_m = np.concatenate([hands.root[:, :, None], hands.fingers], 2), _wrists(hands, model)
+    posed = shaped.with_pose(torch.as_tensor(rotations), torch.as_tensor(wrist_m))
+    return _Motion(rotations, wrist_m, posed.joints21_m.numpy())
+
+
+def _within(hands: EngineHands, footage: Footage | None) -> EngineHands:
+    """The frames that the footage has. RequestError if it has none of them."""
+    rows = np.flatnonzero(hands.frame >= 0)
+    if footage is not None:
+        numbers = footage.info.numbers
+        rows = np.flatnonzero((hands.frame >= numbers.start) & (hands.frame < numbers.stop))
+        if not len(rows):
+            raise RequestError(
+                f"The results are of frames {hands.frame[0]} to {hands.frame[-1]}, the footage has {numbers.start} to "
+                f"{numbers.stop - 1}. Say by --first which number its first frame has."
+            )
+    timed = (
+        "frame",
+        "present",
+        "root",
+        "fingers",
+        "transl_m",
+        "betas",
+        "joints_m",
+        "confidence",
+        "T_world_cam",
+    )
+    kept = {name: getattr(hands, name)[rows] for name in timed}
+    if hands.time_s is not None:
+        kept["time_s"] = hands.time_s[rows]
+    if hands.K is not None and hands.K.ndim == 3:
+        kept["K"] = hands.K[rows]
+    return replace(hands, **kept)
+
+
+def _size(hands: EngineHands, settings: ImportSettings) -> tuple[int, int]:
+    size = settings.footage.info.size_px if settings.footage else settings.size_px or hands.size_px
+    if size is None:
+        raise RequestError(
+            f"{hands.engine}'s files do not say how large the pictures are. Give the footage (--footage) or --size."
+        )
+    if hands.size_px and abs(size[0] * hands.size_px[1] / (size[1] * hands.size_px[0]) - 1) > _SAME_ASPECT:
+        raise RequestError(
+            f"The results are of pictures of {hands.size_px[0]}x{hands.size_px[1]}, the footage is "
+            f"{size[0]}x{size[1]}. Give the footage that they were made from."
+        )
+    return size
+
+
+def _seen(
+    hands: EngineHands, motion: _Motion, size_px: tuple[int, int], lens: Camera | None
+) -> tuple[Camera, _Motion, list[str]]:
+    """The camera, the hands as it sees them, and warnings."""
+    own = Camera(_own_lens(hands, size_px), size_px, np.eye(4), f"by {hands.engine}")
+    if not hands.assumes_lens:
+        if lens is not None:
+            raise RequestError(f"{hands.engine}'s result has its own lens; leave out --fov and --focal-mm.")
+        return own, motion, []
+    if lens is not None:
+        return lens, _seen_through(motion, own.K, lens.K), []
+    if own.fov_deg >= _NARROW_DEG:
+        return own, motion, []
+    said = (
+        f"{hands.engine} does not know the lens: it assumes {own.fov_deg:.1f} degrees, so the hands stand much too far "
+        "away. Give the true lens by --fov."
+    )
+    return replace(own, source=f"assumed by {hands.engine}"), motion, [said]
+
+
+def _own_lens(hands: EngineHands, size_px: tuple[int, int]) -> Floats:
+    """The engine's K for pictures of that size."""
+    if hands.K is not None and hands.size_px is not None:
+        return np.diag([size_px[0] / hands.size_px[0], size_px[1] / hands.size_px[1], 1.0]) @ hands.K
+    return pinhole(hands.focal_px or FOCAL_OF_WIDER_SIDE * max(size_px), np.array(size_px) / 2)
+
+
+def _seen_through(motion: _Motion, K: Floats, wanted: Floats) -> _Motion:
+    """The hands as another lens sees them as large and in the same place of the picture: nearer or farther, and turned
+    with the line of sight."""
+    centre_m = motion.joints_m.mean(-2)
+    pixels = centre_m @ K.T / centre_m[..., 2:]
+    moved_m = pixels @ np.linalg.inv(wanted).T * (centre_m[..., 2:] * wanted[0, 0] / K[0, 0])
+    turns = _between(centre_m, moved_m)
+    return _Motion(
+        rotations=np.concatenate(
+            [turns[:, :, None] @ motion.rotations[:, :, :1], motion.rotations[:, :, 1:]], 2
+        ),
+        wrist_m=np.einsum("tsij,tsj->tsi", turns, motion.wrist_m - centre_m) + moved_m,
+        joints_m=np.einsum("tsij,tskj->tski", turns, motion.joints_m - centre_m[..., None, :])
+        + moved_m[..., None, :],
+    )
+
+
+def _between(first: Floats, second: Floats) -> Floats:
+    """Smallest rotations (..., 3, 3) that turn one direction (..., 3) into another."""
+    a = first / np.linalg.norm(first, axis=-1, keepdims=True)
+    b = second / np.linalg.norm(second, axis=-1, keepdims=True)
+    half = np.concatenate([1 + (a * b).sum(-1, keepdims=True), np.cross(a, b)], -1)
+    return quaternions.to_matrix(half)
+
+
+def _joints_or_wrist(hands: EngineHands) -> Floats:
+    """(T, 2, 3) the wrist: by the engine's joints, else by MANO's mean hand."""
+    resting = np.stack([mirror(MANO_WRIST_M, "point"), MANO_WRIST_M])
+    known = np.isfinite(hands.joints_m).all((-1, -2))
+    wrist_m = np.where(known[..., None], hands.joints_m[..., 0, :], hands.transl_m + resting)
+    behind = hands.present & (wrist_m[..., 2] <= 0)
+    if behind.any():
+        row = int(np.argmax(behind.any(1)))
+        raise RequestError(
+            f"{hands.engine}'s result has a hand behind the camera in frame {hands.frame[row]}. Write it again."
+        )
+    return np.where(hands.present[..., None], wrist_m, np.array([0.0, 0.0, 1.0]))
+
+
+def _wrists(hands: EngineHands, model: HandModel) -> Floats:
+    """(T, 2, 3) exact where joints are known, and for MANO's own hands, where betas say where the resting wrist is."""
+    wrist_m = _joints_or_wrist(hands)
+    if hands.model != model.name:
+        return wrist_m
+    resting = model.with_shape(torch.as_tensor(hands.betas)).rest_joints_m[..., 0, :].numpy()
+    unknown = hands.present & ~np.isfinite(hands.joints_m).all((-1, -2))
+    return np.where(unknown[..., None], hands.transl_m + resting, wrist_m)
+
+
+def _betas(hands: EngineHands, model: HandModel, hand_length_mm: float | None) -> tuple[Floats, str]:
+    """betas (2, 10) of the model, and how they came about."""
+    if hands.model == model.name:
+        return _median(hands.betas, hands.present), f"{hands.engine}'s"
+    if model.name == MANO_NAME:
+        raise RequestError("The file is of the open hand: its shape is none of MANO's. Leave out --mano.")
+    if hand_length_mm is not None:
+        return betas_of_length(model, hand_length_mm), "hand length given"
+    bones = hands.joints_m[:, :, 1:] - hands.joints_m[:, :, PARENTS_21[1:]]
+    lengths = np.linalg.norm(bones, axis=-1)
+    known = np.isfinite(lengths).any((0, -1))
+    medians = np.stack(
+        [np.nanmedian(lengths[:, side], 0) if known[side] else np.full(20, np.nan) for side in (0, 1)]
+    )
+    source = f"fitted to the joints of {hands.engine}'s hands" if known.any() else "people's mean"
+    return betas_of_bones(model, medians), source
+
+
+def _median(betas: Floats, present: NDArray[np.bool_]) -> Floats:
+    """(2, 10) one shape a hand; zeros for one never seen."""
+    sides = [betas[present[:, side], side] for side in (0, 1)]
+    return np.stack([np.median(side, 0) if len(side) else np.zeros(10) for side in sides])
+
+
+def _moving(hands: EngineHands, motion: _Motion, K: Floats) -> dict[str, NDArray[np.float32]]:
+    wxyz = quaternions.from_matrix(motion.rotations)
+    values = {
+        "root_wxyz": wxyz[:, :, 0],
+        "pose_wxyz": wxyz[:, :, 1:],
+        "wrist_cam_m": motion.wrist_m,
+        "joints_cam_m": motion.joints_m,
+    }
+    values |= {f"raw_{name}": value.copy() for name, value in values.items()}
+    seen = np.einsum("tij,tskj->tski", np.broadcast_to(K, (hands.frame_count, 3, 3)), motion.joints_m)
+    values["landmarks_px"] = np.concatenate([seen[..., :2] / seen[..., 2:], np.zeros_like(seen[..., :1])], -1)
+    typed = {name: value.astype(np.float32) for name, value in values.items()}
+    for value in typed.values():
+        value[~hands.present] = np.nan
+    typed["landmarks_px"][~hands.present, :, 2] = 0
+    return typed
+
+
+def _mesh(model: HandModel, shaped: ShapedHands) -> dict[str, Any]:
+    parts = {
+        "rest_vertices_m": (shaped.rest_vertices_m, np.float32),
+        "rest_joints_m": (shaped.rest_joints_m, np.float32),
+        "faces": (model.faces, np.int32),
+        "skin_weights": (model.skin_weights, np.float32),
+        "parents": (model.parents, np.int32),
+        "tip_vertices": (model.tip_vertices, np.int32),
+        "pose_dirs": (model.pose_dirs, np.float32),
+        "joint_axes": (model.joint_axes, np.float32),
+        "uvs": (model.uvs, np.float32),
+    }
+    return {name: value.numpy().astype(kind) for name, (value, kind) in parts.items() if value is not None}
+
+
+def _rotations_said(hands: EngineHands, model: HandModel) -> str:
+    if hands.model == model.name:
+        return f"exact, on {model.name}"
+    return "MANO's, on the open hand: fingertips differ by some millimetres"
+
+
+def _times(hands: EngineHands, settings: ImportSettings) -> Floats:
+    if settings.footage is None:
+        return hands.frame / _fps(hands, settings) if hands.time_s is None else hands.time_s
+    return np.array([settings.footage.time_s(int(number)) for number in hands.frame], np.float64)
+
+
+def _fps(hands: EngineHands, settings: ImportSettings) -> float:
+    return settings.footage.info.fps if settings.footage else settings.fps or hands.fps or _USUAL_FPS
+
+
+def _footage(footage: Footage | None) -> dict[str, Any]:
+    if footage is None:
+        return {}
+    info = footage.info
+    return {
+        "path": info.name,
+        "kind": info.kind,
+        "fps": info.fps,
+        "first": info.numbers.start,
+        "stop": info.numbers.stop,
+        "step": info.numbers.step,
+        "showing": asdict(info.showing),
+        "plate": None,
+    }
