@@ -10,6 +10,7 @@ costs as much for 4 frames as for 20.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -27,8 +28,8 @@ from inference_core.tracking.refine import HandReadings, read_expected_hands, re
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Picture, Predictor, cut_pictures, predict
 
-# Frames held at once, at least as many of them as a network takes.
-_MOST_BYTES, _LEAST_FRAMES = 64_000_000, 4
+# Frames whose hands are looked at together, held whole meanwhile.
+_LOOKED_AT_ONCE = 4
 # Frames whose hands are fitted together: of each, only what the networks are shown is held by then.
 _FITTED_AT_ONCE = 64
 
@@ -61,7 +62,7 @@ class FrameReader:
             rows = slice(start, start + len(looked.pictures))
             return looked.readings, self._predictions(looked, part(expected, rows), squares_px[rows])
 
-        looked = in_order(look, _some_at_a_time(frames, self.predictor.batch))
+        looked = in_order(look, _some_at_a_time(frames))
         found = list(in_order(tell, _many_at_a_time(looked)))
         return joined([hands for hands, _ in found]), joined([predictions for _, predictions in found])
 
@@ -104,19 +105,12 @@ def joined(records: list[Record]) -> Record:
     return type(records[0])(**columns)
 
 
-def _some_at_a_time(frames: Iterable[Frame], most: int) -> Iterator[tuple[int, list[Frame]]]:
+def _some_at_a_time(frames: Iterable[Frame]) -> Iterator[tuple[int, list[Frame]]]:
     """The frames in lists, each with the place of its first one."""
-    some: list[Frame] = []
-    start, limit = 0, most
-    for frame in frames:
-        some.append(frame)
-        if frame.image is not None:
-            limit = min(most, max(_LEAST_FRAMES, _MOST_BYTES // frame.image.nbytes))
-        if len(some) >= limit:
-            yield start, some
-            start, some = start + len(some), []
-    if some:
+    coming, start = iter(frames), 0
+    while some := list(islice(coming, _LOOKED_AT_ONCE)):
         yield start, some
+        start += len(some)
 
 
 def _many_at_a_time(looked: Iterable[_Looked]) -> Iterator[tuple[int, _Looked]]:

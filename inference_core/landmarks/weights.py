@@ -114,7 +114,6 @@ class _Late(nn.Module):
         return self.network.read(features)
 
 
-@lru_cache(maxsize=2)
 def load_landmark_networks(
     device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER, cache: Path | None = None
 ) -> LandmarkNetworks:
@@ -122,7 +121,11 @@ def load_landmark_networks(
 
     Raises WeightsError if a file is missing, damaged, or holds another network.
     """
-    device = torch.device(device)
+    return _landmark_networks(torch.device(device), folder, cache)
+
+
+@lru_cache(maxsize=2)
+def _landmark_networks(device: torch.device, folder: Path, cache: Path | None) -> LandmarkNetworks:
     palm, landmark = folder / PALM_WEIGHTS, folder / LANDMARK_WEIGHTS
 
     def run(name: str, file: Path, build: Callable[[], nn.Module], example: Tensor) -> Run:

@@ -14,6 +14,7 @@ import platform
 import sys
 import threading
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class OpenVinoRun:
-    """A network in float32. Rows run in parallel, one per thread, or several at once on all threads.
+    """A network in float32. Rows run in parallel, one per thread, or several at once on one, mostly.
 
     Waiting threads sleep and are not pinned to cores, so that another busy program costs only its own share.
     """
@@ -51,6 +52,7 @@ class OpenVinoRun:
     def __init__(self, graph: NetworkGraph, cache: Path | None = None) -> None:
         self._rows = len(graph.example[0])
         threads = network_threads()
+        # A second stream of the two-hand network needs 80 MB, and while it runs other networks use the other cores.
         streams = 1 if self._rows > 1 else min(threads, _MOST_STREAMS)
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -88,25 +90,41 @@ def _filled(values: np.ndarray, rows: int) -> np.ndarray:
     return np.concatenate([values, np.repeat(values[-1:], missing, 0)]) if missing else values
 
 
-def _compiled(graph: NetworkGraph, settings: dict[str, Any], cache: Path) -> tuple[Any, mmap.mmap | None]:
+def _compiled(graph: NetworkGraph, settings: dict[str, Any], folder: Path) -> tuple[Any, mmap.mmap | None]:
     """The compiled network, from the cache or new in it, and the mapped file that it reads, which must outlive it."""
     core = openvino.Core()
-    path = cache / f"{graph.name}-{_key(graph, core)}.network"
-    kept = _mapped(path)
+    path = folder / f"{graph.name}-{_key(graph, core)}.network"
+    kept = _imported(core, path, settings)
     if kept is not None:
-        try:
-            blob = np.frombuffer(kept, np.uint8)[:-_DIGEST_BYTES]
-            model = core.import_model(openvino.Tensor(blob, shared_memory=True), "CPU", settings)
-            if hasattr(mmap, "MADV_DONTNEED"):
-                # Pages are read from the file again if needed; most were only needed for compiling.
-                kept.madvise(mmap.MADV_DONTNEED)
-            return model, kept
-        except RuntimeError as error:
-            _log.info("%s is made anew: %s", path, error)
-    _log.warning("Preparing the network %s for this machine; this is done once.", graph.name)
+        return kept
+    _say_once("Preparing the networks for this machine.")
     model = core.compile_model(converted(graph.build(), graph.example), "CPU", settings)
     _write(path, model.export_model().getvalue(), graph.name)
-    return model, None
+    # Read back, it needs less memory than what compiled it.
+    return _imported(core, path, settings) or (model, None)
+
+
+def _imported(core: Any, path: Path, settings: dict[str, Any]) -> tuple[Any, mmap.mmap] | None:
+    """A network from the cache; None if there is none that can be used."""
+    kept = _mapped(path)
+    if kept is None:
+        return None
+    try:
+        blob = np.frombuffer(kept, np.uint8)[:-_DIGEST_BYTES]
+        model = core.import_model(openvino.Tensor(blob, shared_memory=True), "CPU", settings)
+    except RuntimeError as error:
+        _log.info("%s is made anew: %s", path, error)
+        return None
+    if hasattr(mmap, "MADV_DONTNEED"):
+        # Pages are read from the file again if needed; most were only needed for compiling.
+        kept.madvise(mmap.MADV_DONTNEED)
+    return model, kept
+
+
+@cache
+def _say_once(text: str) -> None:
+    """A warning that is the same for all networks of this process."""
+    _log.warning(text)
 
 
 def converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
@@ -145,7 +163,7 @@ def _mapped(path: Path) -> mmap.mmap | None:
 
 
 def _write(path: Path, blob: bytes, name: str) -> None:
-    """Cache a network. If the cache is not writable, only the conversion is repeated."""
+    """Cache a network. If the cache is not writable, networks are prepared at every start."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,4 +175,6 @@ def _write(path: Path, blob: bytes, name: str) -> None:
         for old in kept[:-_KEPT_FILES]:
             old.unlink(missing_ok=True)
     except OSError as error:
-        _log.info("The prepared network is not kept: %s", error)
+        _say_once(
+            f"They will be prepared again at the next start: {path.parent} cannot be written ({error})."
+        )

@@ -11,34 +11,16 @@ from pathlib import Path
 # The user's setting, read before this module changes it.
 _WANTED_THREADS = os.environ.get("OMP_NUM_THREADS", "")
 
-# mallopt's names in glibc.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
-# Larger blocks are returned to the system and allocated again at every use: pictures, a layer's features.
-_MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = 32 << 20, 64 << 20, 16 << 20
-
 
 def settle_process() -> None:
-    """Make waiting threads sleep, so that another busy program costs only its own share, and keep freed memory
-    for reuse. Settings in the environment take precedence.
+    """Make waiting threads sleep, so that another busy program costs only its own share. Settings in the environment
+    take precedence.
 
     torch gets one thread: its remaining work is small, and if another program occupies a core, its threads spend
     ten times the work on waiting for each other. Networks have their own threads.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    # C libraries other than glibc have no mallopt, or a stub; they do not need it.
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for name, value in (
-            (_M_MMAP_THRESHOLD, _MMAP_THRESHOLD),
-            (_M_TRIM_THRESHOLD, _TRIM_THRESHOLD),
-            (_M_TOP_PAD, _TOP_PAD),
-            # Otherwise each thread keeps its own freed memory.
-            (_M_ARENA_MAX, 1),
-        ):
-            mallopt(name, value)
 
 
 def give_back_memory() -> None:

@@ -84,10 +84,15 @@ def test_a_damaged_file_in_the_cache_is_made_anew(damage: str, tmp_path: Path) -
 
 
 @needs_openvino
-def test_without_a_cache_that_can_be_written_the_network_runs_all_the_same(tmp_path: Path) -> None:
+def test_without_a_cache_that_can_be_written_the_network_runs_all_the_same_and_why_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").touch()
-    found = ready_to_run(graph(), CPU, tmp_path / "file" / "cache")(*inputs(2))
+    cache = tmp_path / "file" / "cache"
+    found = ready_to_run(graph(), CPU, cache)(*inputs(2))
     torch.testing.assert_close(found, TorchRun(graph().build(), CPU)(*inputs(2)), atol=1e-6, rtol=1e-5)
+    ready_to_run(graph(digest="b"), CPU, cache)
+    assert [str(cache) in message for message in caplog.messages].count(True) == 1
 
 
 @needs_openvino
