@@ -21,6 +21,9 @@ from .export import operators as export_operators
 from .export import panel as export_panel
 from .install import operators as install_operators
 from .install import properties as install_properties
+from .poses import operators as poses_operators
+from .poses import panel as poses_panel
+from .poses import properties as poses_properties
 from .retarget import operators as retarget_operators
 from .retarget import panel as retarget_panel
 from .retarget import properties as retarget_properties
@@ -62,6 +65,9 @@ MODULES = (
     contact_solves,
     contact_operators,
     contact_panel,
+    poses_properties,
+    poses_operators,
+    poses_panel,
     retarget_properties,
     retarget_operators,
     retarget_panel,

@@ -6,7 +6,18 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 ADDON = Path(__file__).parents[2] / "blender_addon"
-FEATURES = {"capture", "take", "review", "cleanup", "contact", "retarget", "export", "install", "view"}
+FEATURES = {
+    "capture",
+    "take",
+    "review",
+    "cleanup",
+    "contact",
+    "poses",
+    "retarget",
+    "export",
+    "install",
+    "view",
+}
 
 
 def test_rooms_import_each_other_without_circles():
