@@ -34,6 +34,9 @@ _FORMATS = """
     png_pipe ppm_pipe psd_pipe qoi_pipe sgi_pipe tiff_pipe webp webp_pipe
     """.split()  # noqa: SIM905 (sixty names read better without quotes)
 
+# MPEG's program streams: not every frame has a time, and FFmpeg guesses others from another beginning.
+_GUESSED_TIMES = ("mpeg",)
+
 # A stream this much shorter than the longest is a trailer or a few thumbnails.
 _LONG_ENOUGH = 0.5
 
@@ -45,12 +48,14 @@ _SAMPLE_PACKETS = 20
 class MovieFile:
     """Where the movie is: the file, its stream's index, whether that is the first picture stream, and the limits.
 
+    can_seek: whether frames have the same times after seeking.
     focal_35mm: the 35 mm equivalent focal length in its metadata; None if there is none.
     """
 
     path: Path
     stream: int
     is_first: bool
+    can_seek: bool
     limits: Limits
     focal_35mm: float | None
 
@@ -117,7 +122,9 @@ def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet]
         chosen = _the_movie(movies, packets)
         limits.check_size(str(path), (chosen.codec_context.width, chosen.codec_context.height))
         first = container.streams.video[0].index
-        movie = MovieFile(path, chosen.index, chosen.index == first, limits, _focal_35mm(container, chosen))
+        can_seek = container.format.name not in _GUESSED_TIMES
+        focal_35mm = _focal_35mm(container, chosen)
+        movie = MovieFile(path, chosen.index, chosen.index == first, can_seek, limits, focal_35mm)
         return movie, packets[chosen.index], broke_off
 
 

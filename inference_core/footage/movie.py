@@ -55,6 +55,12 @@ _BLENDERS_SUFFIXES = (
 )
 
 
+# How many frames before the first wanted one to seek, in turn, until a picture comes that is early enough: MPEG-TS
+# seeks into the middle of a group of pictures, and an open group's first pictures need the group before.
+# Two, as deinterlacing a field takes the pictures on both sides of it.
+_SEEK_BACK = (2, 20, 80, 320)
+
+
 @dataclass(frozen=True)
 class Movie:
     """A movie whose packets have been listed: frame n is the n-th in order of presentation."""
@@ -131,27 +137,33 @@ class Movie:
 
     def _whole_frames(self, first: int) -> Iterator[tuple[int, Any]]:
         """Pictures with their times, from the one of frame `first` or a little before it."""
-        with self._opened_before(first) as container:
+        pictures = self.timeline.pictures
+        for back in _SEEK_BACK:
+            if not (self.timeline.has_times and self.file.can_seek) or first < back:
+                break
+            found = self._decoded_from(pictures[first - back])
+            start = next(found, None)
+            if start is not None and start[0] <= pictures[first - _SEEK_BACK[0]]:
+                yield start
+                yield from found
+                return
+        yield from self._decoded_from(None)
+
+    def _decoded_from(self, tick: int | None) -> Iterator[tuple[int, Any]]:
+        """Pictures with their times, from where the container seeks to for that one; all of them for None."""
+        with self.file.opened() as container:
             stream = self.file.stream_of(container)
+            if tick is not None:
+                try:
+                    container.seek(tick, stream=stream)
+                except av.error.FFmpegError:
+                    return
             frames = self.presentation.whole_frames(decoded(container, stream))
             for place, (time, frame) in enumerate(frames):
                 if not self.timeline.has_times:
                     yield place, frame
                 elif time is not None:
                     yield time, frame
-
-    def _opened_before(self, first: int) -> Any:
-        """The container, its position a little before frame `first`, or at the beginning where it cannot seek."""
-        container = self.file.opened()
-        if not self.timeline.has_times or first == 0:
-            return container
-        try:
-            # Deinterlacing a field needs the pictures on both sides of it.
-            container.seek(self.timeline.pictures[max(first - 2, 0)], stream=self.file.stream_of(container))
-        except av.error.FFmpegError:
-            container.close()
-            return self.file.opened()
-        return container
 
     def _image(self, frame: Any) -> NDArray[np.uint8] | None:
         """The frame's picture; None if it cannot be converted. FootageError if its size is another."""

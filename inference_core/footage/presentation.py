@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a movie's decoded pictures become frames: upright, with square pixels, deinterlaced, sRGB."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -24,6 +24,8 @@ _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}  # FFmpeg's AVColorTrans
 _MATRICES = frozenset((0, 1, 2, 4, 5, 6, 7, 9))
 _UNSPECIFIED, _NEAREST = 2, {10: 9}
 _RANGES = frozenset((0, 1, 2))  # AVColorRange
+
+_SIDE_DATA_KINDS = 64  # more than FFmpeg's AVFrameSideDataType has
 
 # FFmpeg's AVFieldOrder: which field is shown first.
 _TOP_FIRST, _BOTTOM_FIRST = (2, 5), (3, 4)
@@ -83,7 +85,7 @@ class Presentation:
         times: list[int | None] = []
         for frame in frames:
             if graph is None:
-                graph = _deinterlacer(frame, self.fields)
+                graph = _graph(frame, [("bwdif", f"mode=send_frame:{self.fields}")])
             times.append(frame.pts)
             graph.push(frame)
             yield from _filtered(graph, times)
@@ -96,13 +98,27 @@ def presentation_of(sample: Sample, pixel_aspect: Fraction | None) -> Presentati
     """The processing that the movie needs, judged by its beginning. pixel_aspect: as declared by container or codec."""
     frame = sample.first
     aspect = known_aspect(float(pixel_aspect or 1))
-    matrices = [data for data in frame.side_data if data.type == Type.DISPLAYMATRIX]
+    matrices = [data for data in _side_data(frame) if data.type == Type.DISPLAYMATRIX]
     turned = orientation.UPRIGHT
     if matrices:
         turned = orientation.orientation_of_matrix(np.frombuffer(bytes(matrices[0]), np.int32).tolist())
     transfer = _TRANSFERS.get(int(frame.color_trc), "sdr")
     size_px, is_known = (frame.width, frame.height), _has_known_colours(frame)
     return Presentation(size_px, aspect, turned, _fields(sample), transfer, is_known)
+
+
+def _side_data(frame: Any) -> list[Any]:
+    """What comes with the frame, of the kinds that PyAV has names for. It raises at any other (EXIF, the two views of
+    spatial movies), so those are taken away first.
+    """
+    try:
+        return list(frame.side_data)
+    except ValueError:
+        named = {kind.value for kind in Type}
+        nameless = [kind for kind in range(_SIDE_DATA_KINDS) if kind not in named]
+        graph = _graph(frame, [("sidedata", f"mode=delete:type={kind}") for kind in nameless])
+        graph.push(frame)
+        return list(graph.pull().side_data)
 
 
 def _has_known_colours(frame: Any) -> bool:
@@ -139,15 +155,16 @@ def _array(frame: Any, width: int, height: int, format: str) -> NDArray[Any]:
     return frame.reformat(width, height, format, interpolation="BICUBIC").to_ndarray()
 
 
-def _deinterlacer(frame: Any, fields: str) -> Any:
+def _graph(frame: Any, filters: Sequence[tuple[str, str]]) -> Any:
+    """A filter graph for frames like this one: the filters by name and options, one after the other."""
     graph = av.filter.Graph()
-    source = graph.add_buffer(
+    last: Any = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
     )
-    deinterlace = graph.add("bwdif", f"mode=send_frame:{fields}")
-    sink = graph.add("buffersink")
-    source.link_to(deinterlace)
-    deinterlace.link_to(sink)
+    for name, options in (*filters, ("buffersink", "")):
+        following = graph.add(name, options)
+        last.link_to(following)
+        last = following
     graph.configure()
     return graph
 

@@ -109,7 +109,13 @@ def open_sequence(path: Path, fps: float | None, limits: Limits, warn: Warn) -> 
     holes = last - first + 1 - len(files)
     if holes:
         warn(f"{holes} of the frames {first}..{last} are missing from the sequence {path}.")
-    return Sequence(files, fps or DEFAULT_FPS, _first_size(files, path, limits), limits, warn)
+    size_px = _first_size(files, path, limits)
+    if read_picture_header(files[first]).is_animated:
+        warn(
+            f"{files[first].name} is an animation, of which only the first picture is read. "
+            "Convert it to MP4 to read all of it."
+        )
+    return Sequence(files, fps or DEFAULT_FPS, size_px, limits, warn)
 
 
 def _fills_display(path: Path) -> bool:

@@ -237,4 +237,5 @@ def _damage(count: int, found_s: float, header: _Header, fps: float, broke_off: 
     if not (broke_off or short or count < header.frames):
         return ""
     promised = max(count, header.frames, round(header.duration_s * fps) if short else 0)
-    return f"cut short or damaged: {count} of {promised} frames can be read"
+    read = f"{count} of {promised}" if promised > count else f"{count}"
+    return f"cut short or damaged: {read} frames can be read"

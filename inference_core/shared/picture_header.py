@@ -30,6 +30,7 @@ class PictureHeader:
     """kind: by content, whatever the name. size_px: width, height as stored; of the display window in an EXR.
     orientation: EXIF's number, 1 to 8; 1 is upright. fills_display: whether an EXR's pixels are exactly those
     of its display window. focal_35mm: the lens's 35 mm equivalent focal length, millimetres; None if unknown.
+    is_animated: whether a PNG or WebP holds further pictures.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class PictureHeader:
     orientation: int = UPRIGHT
     fills_display: bool = True
     focal_35mm: int | None = None
+    is_animated: bool = False
 
     @property
     def shown_px(self) -> tuple[int, int]:
@@ -94,7 +96,7 @@ def _header(file: BinaryIO) -> PictureHeader | None:
 
 def _png(file: BinaryIO) -> PictureHeader:
     size, exif = struct.unpack(">2I", _at(file, 16, 8)), _Exif()
-    place = 8
+    place, is_animated = 8, False
     for _ in range(_MOST_PARTS):
         head = _read(file, place, 8)
         if len(head) < 8:
@@ -103,8 +105,9 @@ def _png(file: BinaryIO) -> PictureHeader:
         if name == b"eXIf":
             exif = _exif(_read(file, place + 8, min(length, _MOST_EXIF_BYTES)))
             break
+        is_animated = is_animated or name == b"acTL"
         place += 12 + length
-    return PictureHeader("png", size, exif.orientation, focal_35mm=exif.focal_35mm)
+    return PictureHeader("png", size, exif.orientation, focal_35mm=exif.focal_35mm, is_animated=is_animated)
 
 
 def _jpeg(file: BinaryIO) -> PictureHeader:
@@ -133,7 +136,7 @@ def _jpeg(file: BinaryIO) -> PictureHeader:
 
 def _webp(file: BinaryIO) -> PictureHeader:
     size: tuple[int, int] | None = None
-    exif, place = _Exif(), 12
+    exif, place, is_animated = _Exif(), 12, False
     for _ in range(_MOST_PARTS):
         head = _read(file, place, 8)
         if len(head) < 8:
@@ -144,10 +147,11 @@ def _webp(file: BinaryIO) -> PictureHeader:
             exif = _exif(content.removeprefix(b"Exif\0\0"))
         elif size is None:
             size = _webp_size(name, _read(file, place + 8, 10))
+        is_animated = is_animated or name == b"ANIM"
         place += 8 + length + length % 2
     if size is None:
         raise ValueError("no picture")
-    return PictureHeader("webp", size, exif.orientation, focal_35mm=exif.focal_35mm)
+    return PictureHeader("webp", size, exif.orientation, focal_35mm=exif.focal_35mm, is_animated=is_animated)
 
 
 def _webp_size(name: bytes, content: bytes) -> tuple[int, int] | None:

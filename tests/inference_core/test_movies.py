@@ -147,6 +147,21 @@ def test_a_range_of_an_edited_movie_holds_the_same_frames(tmp_path: Path) -> Non
     assert [number_of(frame.image) for frame in footage.part(3, 6)] == [11, 12, 13]
 
 
+@pytest.mark.parametrize("name", ["a.ts", "a.mpg", "a.mp4", "a.avi"])
+def test_a_part_of_a_movie_holds_the_same_frames_wherever_it_begins(tmp_path: Path, name: str) -> None:
+    """Groups of pictures whose first ones need the group before, in containers that seek to another place."""
+
+    def open_groups(stream: Any) -> None:
+        stream.codec_context.max_b_frames = 3
+
+    footage = silent(write_movie(tmp_path / name, range(24), codec="mpeg2video", prepare=open_groups))
+    for start in (1, 5, 6, 7, 14, 15, 16, 22):
+        assert [number_of(frame.image) for frame in footage.part(start, start + 2)] == [
+            start,
+            start + 1,
+        ]
+
+
 UPRIGHT_MATRICES = {
     (1, 0, 0, 1): 1,
     (-1, 0, 0, 1): 2,
@@ -175,6 +190,19 @@ def test_all_eight_display_matrices_turn_and_flip_the_picture(
         corner = frame.image[2 if down < 0 else height - 3, 2 if across < 0 else width - 3]
         assert corner[0] > 150 and corner[1] < 80
         assert np.abs(frame.image.astype(int) - upright(picture(frame.index), orientation)).mean() < 12
+
+
+def test_a_frames_exif_hides_no_display_matrix(tmp_path: Path) -> None:
+    """FFmpeg's TIFF frames come with EXIF, which PyAV has no name for."""
+    flipped = [65536, 0, 0, 0, -65536, 0, 0, 0, 1 << 30]
+    path = write_movie(
+        tmp_path / "a.mov",
+        range(3),
+        codec="tiff",
+        pix_fmt="rgb24",
+        prepare=lambda stream: stream.set_display_matrix(flipped),
+    )
+    assert silent(path).info.showing.orientation == 4
 
 
 @pytest.mark.parametrize(("aspect", "size"), [("64/45", (137, 64)), ("8/9", (96, 72)), ("1/1000", (96, 64))])

@@ -335,3 +335,15 @@ def test_a_file_that_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
 def test_a_name_of_nothing_but_numbers_is_tried_in_few_ways() -> None:
     assert len(list(numbered_names("1_" * 20_000 + "7.png"))) < 20
     assert next(numbered_names("1_" * 100 + "7.png")).number == 7
+
+
+@pytest.mark.parametrize("kind", ["webp", "png"])
+def test_an_animations_first_picture_is_read_and_it_is_said(tmp_path: Path, kind: str) -> None:
+    animation = cv2.Animation()
+    animation.frames, animation.durations = [picture()[..., ::-1], picture()], np.array([40, 40])
+    path = tmp_path / f"wave.{kind}"
+    cv2.imwriteanimation(str(path), animation)
+    said: list[str] = []
+    (frame,) = open_footage(path, warn=said.append)
+    assert frame.image is not None and np.abs(frame.image.astype(int) - picture()).mean() < 12
+    assert "is an animation" in said[0]
