@@ -42,14 +42,14 @@ _FINGER_WORDS: Final[dict[str, dict[str, str]]] = {
     "MMD": {"thumb": "親指", "index": "人指", "middle": "中指", "ring": "薬指", "pinky": "小指"},
 }
 _THUMB_WORDS: Final = ("Metacarpal", "Proximal", "Distal")
-_PREFIX: Final = re.compile(r"^(?:.*:|mixamorig\d*_|Bip\d+ )")
+_PREFIX: Final = re.compile(r"^(?:.*:|mixamorig\d*_|Bip\d+ |[a-z]_avg_)")
 PRESETS: Final = tuple(_PRESET_NAMES)
 
 
 def preset_map(preset: str, side: int, present: Iterable[str]) -> BoneMap:
     """The preset's names for that side; a RequestError names what the armature lacks of the fingers.
 
-    The hand itself may be absent. Prefixes (mixamorig:, mixamorig1:, mixamorig_, a namespace, Bip001) may be
+    The hand itself may be absent. Prefixes (mixamorig:, mixamorig1:, mixamorig_, a namespace, Bip001, f_avg_) may be
     there or not.
     """
     hand, segment, sides = _PRESET_NAMES[preset]

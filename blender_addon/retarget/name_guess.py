@@ -61,6 +61,9 @@ _WORDS: Final = re.compile(
 )
 _ORDER_OF_METACARPAL: Final = 0
 _NEAR_THE_WRIST: Final = 0.6  # a metacarpal begins less than this share of its length from the wrist
+_AT_THE_KNUCKLES: Final = (
+    0.6  # SMPL's hand begins less than this share of the wrist's distance from a knuckle
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,16 @@ class _Hierarchy:
         length = dist(self.heads[first], self.heads[second])
         return dist(self.heads[wrist], self.heads[first]) < _NEAR_THE_WRIST * length if length else None
 
+    def wrist_of(self, wrist: str, hand: str, knuckle: str | None) -> str:
+        """Which of two bones of one arm, called wrist and hand, turns the hand: SMPL's hand is its knuckles alone."""
+        above = self._ancestors(knuckle) if knuckle is not None else []
+        if hand not in above or knuckle is None:
+            return wrist
+        if wrist not in above or not {wrist, hand, knuckle} <= self.heads.keys():
+            return hand
+        reach = dist(self.heads[wrist], self.heads[knuckle])
+        return wrist if dist(self.heads[hand], self.heads[knuckle]) < _AT_THE_KNUCKLES * reach else hand
+
     def _ancestors(self, name: str) -> list[str]:
         found: list[str] = []
         while name in self.parents and len(found) < 100:
@@ -120,11 +133,11 @@ def guessed_map(
     segments = [item for name in words if (item := _segment(name, words[name], min(base, 1))) is not None]
     found: BoneMap = {}
     for side in (0, 1):
-        fingers = _fingers(segments, side, hierarchy, _hand(words, side, []))
+        fingers = _fingers(segments, side, hierarchy, _hand(words, side, [], hierarchy))
         for finger, chain in fingers.items():
             for k, name in enumerate(chain, 1):
                 found[f"{finger}_{k:02d}{SUFFIXES[side]}"] = name
-        hand = _hand(words, side, [words[name] for chain in fingers.values() for name in chain])
+        hand = _hand(words, side, [chain[0] for chain in fingers.values() if chain], hierarchy)
         if hand and any(fingers.values()):
             found[f"{HAND}{SUFFIXES[side]}"] = hand
     return found
@@ -253,9 +266,14 @@ def _finger_begins(chain: list[_Segment], thumb_bones: int, begins_at_wrist: boo
     return int(metacarpal) if len(chain) == 4 else None
 
 
-def _hand(words: Mapping[str, list[str]], side: int, fingers: list[list[str]]) -> str | None:
-    """The hand's bone: a control where the fingers are (c_ in Auto-Rig Pro), inner bones last."""
-    begin = {item[0] for item in fingers}
+def _hand(
+    words: Mapping[str, list[str]], side: int, knuckles: Sequence[str], hierarchy: _Hierarchy
+) -> str | None:
+    """The hand's bone: a control where the fingers are (c_ in Auto-Rig Pro), inner bones last.
+
+    knuckles: the first bones of the fingers found.
+    """
+    begin = {words[name][0] for name in knuckles}
     found = [
         ("c" in begin and item[0] != "c", bool(_INNER.intersection(item)), len(item), name)
         for name, item in words.items()
@@ -264,4 +282,16 @@ def _hand(words: Mapping[str, list[str]], side: int, fingers: list[list[str]]) -
         and not any(word in _FINGERS or word == "finger" for word in item)
         and next((_SIDES[word] for word in item if word in _SIDES), None) == side
     ]
-    return min(found)[-1] if found else None
+    if not found:
+        return None
+    best = min(found)[-1]
+    pair = {word: _called(words, words[best], word) for word in ("wrist", "hand")}
+    if pair["wrist"] is None or pair["hand"] is None:
+        return best
+    return hierarchy.wrist_of(pair["wrist"], pair["hand"], knuckles[-1] if knuckles else None)
+
+
+def _called(words: Mapping[str, list[str]], item: Sequence[str], word: str) -> str | None:
+    """The bone of the same words but for hand or wrist, which is `word`."""
+    wanted = [word if other in ("hand", "wrist") else other for other in item]
+    return next((name for name, own in words.items() if own == wanted), None)

@@ -123,3 +123,38 @@ def test_a_thumb_counted_from_a_bone_in_the_wrist_begins_behind_it() -> None:
 def test_toes_are_no_fingers() -> None:
     names = [f"L_{finger}Toe{k}" for finger in ("Thumb", "Index", "Mid", "Ring", "Pinky") for k in (1, 2, 3)]
     assert guessed_map(names) == {}
+
+
+def smpl(
+    prefix: str, fingers: str, under: str, at_the_knuckles: bool
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Parents of an SMPL arm's bones, the fingers `under` wrist or hand, and where they begin along the arm."""
+    wrist, hand = f"{prefix}L_Wrist", f"{prefix}L_Hand"
+    parents = {wrist: f"{prefix}L_Elbow", hand: wrist}
+    heads = {wrist: 0.0, hand: 0.08 if at_the_knuckles else 0.01}
+    for finger in ("Thumb", "Index", "Middle", "Ring", "Pinky"):
+        above = {"wrist": wrist, "hand": hand}[under]
+        for k in range(3):
+            name = fingers.format(finger=finger, lower=finger.lower(), k=k)
+            parents[name], heads[name], above = above, 0.1 + 0.03 * k, name
+    return parents, heads
+
+
+@pytest.mark.parametrize("prefix", ["", "f_avg_", "m_avg_", "Character1:"])
+@pytest.mark.parametrize("fingers", ["L_{finger}{k}", "l{lower}{k}", "{lower}_{k}_l", "L_{lower}_0{k}"])
+@pytest.mark.parametrize(
+    ("under", "at_the_knuckles", "expected"),
+    [("wrist", True, "Wrist"), ("hand", True, "Wrist"), ("hand", False, "Hand"), ("wrist", False, "Wrist")],
+)
+def test_of_a_wrist_and_a_hand_the_one_that_turns_the_hand_is_taken(
+    prefix: str, fingers: str, under: str, at_the_knuckles: bool, expected: str
+) -> None:
+    parents, heads = smpl(prefix, fingers, under, at_the_knuckles)
+    found = guessed_map(heads, parents, {name: (at, 0.0) for name, at in heads.items()})
+    assert found["hand.L"] == f"{prefix}L_{expected}"
+    assert len(found) == 16
+
+
+def test_smplx_bodies_may_have_a_prefix() -> None:
+    names = [f"f_avg_{name}" for name in RIGS["SMPLX"]]
+    assert preset_map("SMPLX", 0, names)["hand.L"] == "f_avg_left_wrist"
