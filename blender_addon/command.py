@@ -26,7 +26,7 @@ _registered: list[Any] = []
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the arguments say; returns the exit code: 0, or 2 with a message if the user can fix it."""
+    """Run the command; returns the exit code: 0, or 2 with a message if the user can fix the problem."""
     options = _parser().parse_args(arguments)
     try:
         applied = _load(options)

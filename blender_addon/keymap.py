@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Optional shortcuts: all are off by default, so that none takes a key in use."""
+"""Optional shortcuts, all off by default, so that none overrides a key in use."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +29,7 @@ _registered: list[tuple[Any, Any]] = []
 
 
 def draw(layout: Any, context: bpy.types.Context) -> None:
-    """The shortcuts, to be switched on and changed."""
+    """Draw the shortcuts, to be enabled and changed."""
     import rna_keymap_ui  # of Blender's own scripts
 
     user: Any = context.window_manager.keyconfigs.user

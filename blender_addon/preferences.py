@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Settings of this machine rather than of a file: the engine, its device, the hand model, folders."""
+"""Settings of this machine, not of a file: the engine, its device, the hand model, folders."""
 
 import textwrap
 from pathlib import Path
@@ -106,7 +106,7 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         layout.label(text=f"Duohand {__version__}", translate=False)
 
     def engine_path(self) -> Path:
-        """The Python that runs the engine: the chosen one, else the installed one, which need not be there."""
+        """The Python that runs the engine: the chosen one, else the installed one, which may not exist."""
         return Path(bpy.path.abspath(self.engine)) if self.engine else engine_python(installed_engine())
 
     def torch_build(self) -> Any:
@@ -120,7 +120,7 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
 
 
 def draw_installation(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """The button that installs the engine, or how far the installation is."""
+    """The button that installs the engine, or the installation's progress."""
     running: Any = context.window_manager.duohand_install
     if not running.text:
         layout.operator("duohand.install_engine", icon="IMPORT")
@@ -135,7 +135,7 @@ def draw_installation(layout: bpy.types.UILayout, context: bpy.types.Context) ->
 
 
 def _draw_problem(layout: bpy.types.UILayout, text: str) -> None:
-    """Why it failed and what to do, wrapped over several lines, because a label cuts its text."""
+    """Why it failed and what to do, wrapped over several lines, because a label truncates its text."""
     column = layout.column(align=True)
     column.alert = True
     for number, line in enumerate(textwrap.wrap(text, PROBLEM_WIDTH)):
@@ -153,13 +153,13 @@ def user_folder(name: str) -> Path:
 
 
 def installed_engine() -> Path:
-    """The folder into which Install Engine installs."""
+    """The folder that Install Engine installs into."""
     chosen = addon_preferences().engine_folder
     return Path(bpy.path.abspath(chosen)) if chosen else user_folder("engine")
 
 
 def takes_folder() -> Path:
-    """Where takes of unsaved files go."""
+    """The folder for takes of unsaved files."""
     return user_folder("takes")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the panels and operators of the Duohand tab share."""
+"""Common parts of the panels and operators in the Duohand tab."""
 
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ CATEGORY: Final = "Duohand"
 
 
 class SidebarPanel:
-    """Where every panel of the tab stands."""
+    """Base of every panel of the tab."""
 
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
@@ -19,7 +19,7 @@ class SidebarPanel:
 
 
 class ShotPanel(SidebarPanel):
-    """A panel about the takes in the scene; without one it says what to do first."""
+    """Base of panels about the takes in the scene; without one the panel says what to do first."""
 
     def draw(self: Any, context: bpy.types.Context) -> None:
         if shots(context.scene):
@@ -33,7 +33,7 @@ class ShotPanel(SidebarPanel):
 
 
 class NeedsShot:
-    """Can be pressed where the scene has a take, and says so where it has none."""
+    """Base of operators that need a take in the scene; without one it says so."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -44,7 +44,7 @@ class NeedsShot:
 
 
 def over_sidebar(context: bpy.types.Context, event: bpy.types.Event) -> bool:
-    """Whether the mouse is over a sidebar that shows this tab: a key pressed elsewhere is meant for something else."""
+    """Whether the mouse is over a sidebar that shows this tab: keys pressed elsewhere are not for the add-on."""
     screen = context.window.screen if context.window is not None else None
     for area in screen.areas if screen is not None else ():
         for region in area.regions if area.type == "VIEW_3D" else ():
@@ -57,8 +57,9 @@ def over_sidebar(context: bpy.types.Context, event: bpy.types.Event) -> bool:
 
 
 def redraw(*kinds: str) -> None:
-    """Let the panels in every area of these kinds show what is new. What a 3D view shows beside them is not drawn
-    again: in a heavy scene that takes longer than a poll.
+    """Redraw the panels in every area of these kinds.
+
+    The rest of a 3D view is not drawn again: in a heavy scene that takes longer than a poll.
     """
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on's texts in other languages, where Blender's interface has them."""
+"""The add-on's texts in other languages, for Blender's translated interfaces."""
 
 from typing import Final
 
@@ -7,8 +7,8 @@ import bpy
 
 from .german import GERMAN
 
-# Blender looks buttons of operators up in a context of their own. Its own catalogue goes before an add-on's: texts that
-# it has for something else (Field of View, Match) are looked up in ours.
+# Blender looks up operator buttons in a separate context. Its own catalogue takes precedence over an
+# add-on's: texts that it has with another meaning (Field of View, Match) are looked up in ours.
 CONTEXT: Final = "Duohand"
 _CONTEXTS: Final = ("*", "Operator", CONTEXT)
 _GERMAN: Final = {(context, text): german for context in _CONTEXTS for text, german in GERMAN.items()}

@@ -60,6 +60,6 @@ class Landing:
         return None
 
     def begin_anew(self) -> None:
-        """Blender's data was replaced (undo, file loading): start over, and finish in one go."""
+        """Blender's data was replaced (undo, file loading): start over, and finish without pauses."""
         if self._steps is not None:
             self._steps, self._is_stale = None, True

@@ -115,14 +115,14 @@ class Runs:
         self._landings.clear()
 
     def begin_anew(self) -> None:
-        """Blender replaces its data: loading of takes starts over."""
+        """Blender replaces its data: start over with the loading of takes."""
         for landing, _ in self._landings:
             landing.begin_anew()
 
     def _finish(self, job: CaptureJob, target: Target) -> Outcome | None:
         state = job.state
         if state.phase is Phase.CANCELLED:
-            return Outcome("Capture cancelled; capturing again goes on from what there is")
+            return Outcome("Capture cancelled; capturing again resumes it")
         if state.phase is not Phase.DONE:
             return Outcome(state.error, is_error=True, log_path=state.log_path)
         self._landings.append((Landing(job.request.out, target), state))

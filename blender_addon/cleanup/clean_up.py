@@ -34,7 +34,7 @@ PARTS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Reduced:
-    """The result of a key reduction: keys before and after, the largest error in mm and degrees."""
+    """The result of a key reduction: number of keys before and after, the largest error in mm and degrees."""
 
     before: int
     after: int
@@ -98,7 +98,7 @@ def locked_frames(rigs: Sequence[HandRig], first: int, last: int) -> int:
 
 
 def bake(rigs: Sequence[HandRig]) -> None:
-    """A key on every frame of the take again, with the motion that is played now."""
+    """Key every frame of the take again, with the current motion."""
     for rig in rigs:
         write_track(rig, read_track(rig))
 
@@ -131,7 +131,7 @@ class Offset:
 
 
 def offset_wrist(rigs: Sequence[HandRig], offset: Offset, first: int, last: int, blend: int = 0) -> None:
-    """Move and rotate the wrists through the range, fading in and out over `blend` frames."""
+    """Move and rotate the wrists through the range, blending over `blend` frames."""
     for rig in rigs:
         track = read_track(rig)
         share = soft_ends.weights(track, edits.inside(track, first, last), blend)
@@ -191,8 +191,9 @@ def reduce_keys(
 
 
 def lock(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None:
-    """Keep the range's motion when the shot is smoothed, loaded or captured again; changes beside it blend into it over
-    `blend` frames."""
+    """Keep the range's motion when the shot is smoothed, loaded or captured again; adjacent changes are
+    blended into it over `blend` frames.
+    """
     for rig in rigs:
         if not rig.armature.is_editable:
             raise RequestError(f"{rig.armature.name} is linked from another file. Lock ranges there.")
@@ -201,7 +202,7 @@ def lock(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None
 
 
 def unlock(rigs: Sequence[HandRig], first: int, last: int) -> int:
-    """Remove the locks that overlap the range; how many there were."""
+    """Remove the locks that overlap the range; returns how many there were."""
     count = 0
     for rig in rigs:
         locked = rig.armature.duohand.locked
@@ -213,12 +214,12 @@ def unlock(rigs: Sequence[HandRig], first: int, last: int) -> int:
 
 
 def scene_fps(rig: HandRig) -> float:
-    """Scene frames a second when the shot was laid into its scene."""
+    """The scene's frames per second when the shot was loaded."""
     return shot.shot_timing(rig.shot).scene_fps
 
 
 def _wrist_carrier(rig: HandRig) -> tuple[Floats, Floats]:
-    """Frame (3, 3) and origin (3,) in the world that the wrist bone's location and rotation are given in."""
+    """Frame (3, 3) and origin (3,) in the world for the wrist bone's location and rotation."""
     world = np.array(rig.armature.matrix_world, np.float64)
     rest = np.array(rig.armature.data.bones[rig.names[0]].matrix_local, np.float64)
     carrier = world @ rest
@@ -226,7 +227,7 @@ def _wrist_carrier(rig: HandRig) -> tuple[Floats, Floats]:
 
 
 def _rays(rig: HandRig, track: HandTrack) -> Floats:
-    """(K, 3) unit vectors of the world, in the wrist bone's axes, from the shot's camera to the wrist."""
+    """(K, 3) unit vectors from the shot's camera to the wrist, in the wrist bone's axes."""
     frame, origin = _wrist_carrier(rig)
     wrists = track.location @ frame.T + origin
     away = wrists - camera_places(rig.shot, track.frames)
@@ -237,10 +238,10 @@ def _rays(rig: HandRig, track: HandTrack) -> Floats:
 def _on_other_hand(
     track: HandTrack, carrier: tuple[Floats, Floats], other: tuple[Floats, Floats]
 ) -> HandTrack:
-    """The track on the other hand's bones, with the wrist bone in the same place and orientation in the world.
+    """The track on the other hand's bones, with the wrist bone at the same place and orientation in the world.
 
-    A wrist bone's Y runs to the knuckles and its Z to the palm on both sides, so the same frame in the world
-    is the same orientation of the other hand.
+    On both sides a wrist bone's Y points to the knuckles and its Z to the palm, so the same frame in the world is the
+    same orientation of the other hand.
     """
     frame, origin = carrier
     other_frame, other_origin = other

@@ -30,9 +30,9 @@ def deleted(track: HandTrack, first: float, last: float) -> HandTrack:
 
 
 def refilled(track: HandTrack, first: float, last: float) -> HandTrack:
-    """The range interpolated from the motion on both sides of it, which must be there; marked as filled.
+    """The range interpolated from the motion before and after it, which must exist; marked as filled.
 
-    Hermite cubics through the frames around the gap, with the speeds that the hand had there.
+    Hermite cubics through the frames around the gap, with the hand's speed there.
     """
     outside = rows_of(track, ~inside(track, first, last))
     before = np.flatnonzero(outside.frames < first)
@@ -64,7 +64,7 @@ def refilled(track: HandTrack, first: float, last: float) -> HandTrack:
 
 
 def filled_from(track: HandTrack, other: HandTrack) -> HandTrack:
-    """The other's motion on the track's frames; the track's own where the other has none."""
+    """The other track's motion on this track's frames; this track's own where the other has none."""
     at = np.searchsorted(other.frames, track.frames).clip(max=len(other.frames) - 1)
     same = other.frames[at] == track.frames
     location, rotations = track.location.copy(), track.rotations_wxyz.copy()
@@ -106,7 +106,7 @@ def _interpolated(values: Floats, frames: Floats, middle: int, at: Floats) -> Fl
 
 
 def _speed(values: Floats, frames: Floats) -> Floats:
-    """Mean change (C,) a frame over the rows; 0 for one row."""
+    """Mean change (C,) per frame over the rows; 0 for one row."""
     if len(frames) < 2:
         return np.zeros(values.shape[1])
     return (values[-1] - values[0]) / (frames[-1] - frames[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rotation curves without jumps: the same rotations, each by the angles or the sign nearest to the key before."""
+"""Rotation curves without jumps: the same rotations, each with the angles or the sign nearest to the previous key."""
 
 import bpy
 import numpy as np
@@ -14,7 +14,9 @@ from ..scene.motion import nearest_turn
 
 
 def filter_rotations(rig: HandRig) -> int:
-    """Take the jumps out of the hand's rotation curves, keys and handles where they are; how many keys changed."""
+    """Remove jumps from the hand's rotation curves; keys and handles stay at their
+    frames. Returns how many keys changed.
+    """
     channels = editable_channels(rig)
     changed = 0
     for name in rig.names:
@@ -24,10 +26,10 @@ def filter_rotations(rig: HandRig) -> int:
 
 
 def filtered_angles(angles: Floats, order: str) -> tuple[Floats, Floats]:
-    """Angles (K, 3) in radians that turn alike and follow on, and the signs (K, 3) that their slopes take.
+    """Equivalent, continuous angles (K, 3) in radians, and the factors (K, 3), 1 or -1, of their slopes.
 
-    A rotation has two triples within a turn: (a, b, c) and (a + pi, pi - b, c + pi), b about the order's
-    second axis; the slope of b is reversed in the second one. Whole turns are free.
+    Within a turn, a rotation has two triples: (a, b, c) and (a + pi, pi - b, c + pi), where b is about the order's
+    second axis; the slope of b is reversed in the second. Whole turns can be added freely.
     """
     second = "XYZ".index(order[1])
     found, signs = angles.copy(), np.ones_like(angles)
@@ -43,7 +45,7 @@ def filtered_angles(angles: Floats, order: str) -> tuple[Floats, Floats]:
 
 
 def filtered_signs(rotations_wxyz: Floats) -> tuple[Floats, Floats]:
-    """The quaternions (K, 4) with signs that follow on, and the signs (K, 4) that their slopes take."""
+    """The quaternions (K, 4) with continuous signs, and the factors (K, 4), 1 or -1, of their slopes."""
     found = quaternions.continuous(rotations_wxyz)
     return found, np.where((found * rotations_wxyz).sum(-1, keepdims=True) < 0, -1.0, 1.0) * np.ones(4)
 
@@ -74,7 +76,7 @@ def _filter_bone(channels: Channels, path: str, rotation_mode: str) -> int:
 
 
 def _move_keys(curve: bpy.types.FCurve, values: Floats, signs: Floats) -> None:
-    """Give the keys (K,) new values; their handles go with them, mirrored where the sign is negative."""
+    """Give the keys (K,) new values and move their handles along, mirrored where the factor is negative."""
     points = curve.keyframe_points
     old: dict[str, Floats] = {}
     for name in ("co", "handle_left", "handle_right"):

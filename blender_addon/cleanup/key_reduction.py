@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fewer keys within a bound: Bezier keys whose motion stays within a tolerance in millimetres or degrees. No bpy.
+"""Key reduction: Bezier keys whose motion stays within a tolerance in millimetres or degrees. No bpy.
 
-A span between two keys is a cubic whose handles lie at a third of its length, so that time runs evenly in
-it and its value is a Hermite polynomial: what is measured here is exactly what Blender plays. Keys are put in
-where a span strays most until none strays too far, then taken out where they are not needed.
-Bones of one hand, N = 16 in MANO's order; K keyed frames; "units" are Blender units.
+A span between two keys is a cubic whose handles are at a third of its length, so that time is linear in it and its
+value is a Hermite polynomial: what is measured here is exactly what Blender plays. Keys are added where a span's
+error is largest until all are within the tolerance, then removed where they are not needed. Bones of one hand, N = 16
+in MANO's order; K keyed frames; "units" are Blender units.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class BoneRest:
 
 @dataclass(frozen=True)
 class ReducedCurve:
-    """Keys of one bone's rotation or location: rows (M,) of the source, values and slopes a frame (M, C)."""
+    """Keys of one bone's rotation or location: rows (M,) of the source, values and slopes per frame (M, C)."""
 
     rows: Indices
     values: Floats
@@ -42,7 +42,7 @@ class ReducedCurve:
 
 @dataclass(frozen=True)
 class Reduction:
-    """What is left of one hand's keys. keys count one a bone and frame (location counts as one more)."""
+    """The reduced keys of one hand. keys: their number, one per bone and frame (location counts as one more)."""
 
     location: ReducedCurve
     rotations: tuple[ReducedCurve, ...]
@@ -55,11 +55,11 @@ class Reduction:
 def reduce_within_distance(
     frames: Floats, location: Floats, rotations_wxyz: Floats, rest: BoneRest, bound_units: float
 ) -> Reduction:
-    """The fewest keys found whose bone heads and tails stay within a distance of the source on every frame.
+    """The fewest keys found that keep bone heads and tails within a distance of the source on every frame.
 
-    frames (K,) ascending; location (K, 3) of the first bone in its own axes; rotations_wxyz (K, N, 4) of pose
-    bones, signs continuous. Each bone is first given its share of the bound by its reach; then all shares
-    grow as long as the whole hand, measured by forward kinematics, stays within it.
+    frames (K,) ascending; location (K, 3) of the first bone in its own axes; rotations_wxyz (K, N, 4) of pose bones,
+    with continuous signs. Each bone first gets a share of the tolerance according to its reach; then all shares grow
+    as long as the whole hand, measured by forward kinematics, stays within it.
     """
     reach = _reaches(rest)
     truth = points(location, rotations_wxyz, rest)
@@ -80,7 +80,9 @@ def reduce_within_angle(
     bound_deg: float,
     bound_units: float,
 ) -> Reduction:
-    """The fewest keys found whose bones turn within an angle of the source, the location in a distance."""
+    """The fewest keys found that keep every bone's rotation within an angle of the source, and
+    the location within a distance.
+    """
     angles = np.full(rotations_wxyz.shape[1], np.radians(bound_deg))
     reduction = _reduced(frames, location, rotations_wxyz, bound_units, angles)
     truth = points(location, rotations_wxyz, rest)
@@ -88,7 +90,7 @@ def reduce_within_angle(
 
 
 def played(curve: ReducedCurve, frames: Floats, at: Floats) -> Floats:
-    """Values (A, C) of the curve's Bezier spans at the frames `at` (A,), held before and after its keys."""
+    """Values (A, C) of the curve's Bezier spans at the frames `at` (A,), constant before and after its keys."""
     keys = frames[curve.rows]
     if len(keys) == 1:
         return np.repeat(curve.values, len(at), 0)
@@ -125,7 +127,9 @@ def points(location: Floats, rotations_wxyz: Floats, rest: BoneRest) -> Floats:
 
 
 def _largest_within(attempt: Callable[[float], Reduction], holds: Callable[[Reduction], bool]) -> Reduction:
-    """The reduction with the largest scale found that holds; scale 0 keeps what cannot be left out at all."""
+    """The reduction with the largest scale found that stays within the tolerance;
+    scale 0 removes only redundant keys.
+    """
     best, low, high = attempt(0.0), 0.0, 2.0
     scale = 0.5
     for _ in range(_BOUND_SEARCH_STEPS):
@@ -143,7 +147,7 @@ def _largest_within(attempt: Callable[[float], Reduction], holds: Callable[[Redu
 def _reduced(
     frames: Floats, location: Floats, rotations: Floats, bound_units: float, bound_rad: Floats
 ) -> tuple[ReducedCurve, ...]:
-    """Curves of the location, then of each bone's rotation, each within its own bound."""
+    """Curves of the location, then of each bone's rotation, each with its own tolerance."""
 
     def distance(found: Floats, rows: Indices) -> Floats:
         return np.linalg.norm(found - location[rows], axis=-1)
@@ -174,7 +178,7 @@ def _reduced_curve(
         if not len(worst):
             break
         keep[worst] = True
-    for first in (0, 1):  # of neighbouring keys only every other one may go at a time
+    for first in (0, 1):  # of neighbouring keys, remove only every other one at a time
         keep = _pruned(keep, first, frames, values, slopes, bound, error)
     kept = np.flatnonzero(keep)
     return ReducedCurve(kept, values[kept], slopes[kept])
@@ -189,7 +193,7 @@ def _pruned(
     bound: float,
     error: Callable[[Floats, Indices], Floats],
 ) -> NDArray[np.bool_]:
-    """Every other inner key left out wherever the span without it stays within the bound."""
+    """The rows without every other inner key whose span stays within the tolerance without it."""
     candidates = np.flatnonzero(keep)[1:-1][first::2]
     trial = keep.copy()
     trial[candidates] = False
@@ -207,7 +211,7 @@ def _play(keep: NDArray[np.bool_], frames: Floats, values: Floats, slopes: Float
 
 
 def _worst_of_each_span(strays: Floats, keep: NDArray[np.bool_], bound: float) -> Indices:
-    """The row that strays most in each span that strays beyond the bound."""
+    """The row with the largest error in each span that exceeds the tolerance."""
     rows = np.flatnonzero(strays > bound)
     if not len(rows):
         return rows
@@ -218,7 +222,7 @@ def _worst_of_each_span(strays: Floats, keep: NDArray[np.bool_], bound: float) -
 
 
 def _reaches(rest: BoneRest) -> Floats:
-    """How far (N,) the farthest point that each bone carries lies from its head at rest."""
+    """(N,) the greatest distance from each bone's head to a point that it moves, at rest."""
     reach = np.linalg.norm(rest.tails - rest.heads, axis=-1)
     for bone in range(len(rest.parents)):
         ancestor = rest.parents[bone]

@@ -40,7 +40,7 @@ class _CleanUp(NeedsShot):
 
 
 class _RangeCleanUp(_CleanUp):
-    """Base of the operators on a range of frames; most of them are one edit."""
+    """Base of the operators on a range of frames; most are a single edit."""
 
     edit: Callable[..., None]
     done: str
@@ -48,7 +48,7 @@ class _RangeCleanUp(_CleanUp):
     first: IntProperty(name="First", description="First scene frame of the range", default=AS_SHOWN)
     last: IntProperty(name="Last", description="Last scene frame of the range", default=AS_SHOWN)
 
-    asks: bool = False  # before it is done to the whole shot by one click
+    asks: bool = False  # shown before one click changes the whole shot
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         self.first, self.last = AS_SHOWN, AS_SHOWN
@@ -71,11 +71,11 @@ class _RangeCleanUp(_CleanUp):
         """Copy the panel's fields to the operator's fields of the same name."""
 
     def softness(self) -> tuple[int, ...]:
-        """What the edit takes beside the range: how soft its ends are, where it knows such."""
+        """The edit's further arguments: how softly it fades, if it does."""
         return ()
 
     def frames(self, scene: bpy.types.Scene) -> tuple[int, int]:
-        """The range, taken from the scene's preview range, else its whole range, where none was given."""
+        """The given range, by default the scene's preview range, else its whole range."""
         self.first, self.last = range_meant(scene, self.first, self.last)
         return self.first, self.last
 

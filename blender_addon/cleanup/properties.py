@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The smoothing that the Clean-up panel's slider shows: that of the range shown, and setting it changes just that."""
+"""The Clean-up panel's values. Its smoothing slider shows, and sets, the smoothing of the current range."""
 
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from . import clean_up, smoothing
 def _shown(scene: bpy.types.Scene) -> float:
     try:
         rigs = chosen_hands(bpy.context, "ACTIVE")
-    except DuohandError:  # nothing to smooth: the panel says so by its other parts
+    except DuohandError:  # nothing to smooth; the rest of the panel says so
         return 0.0
     return smoothing.strength_of(rigs[0], *range_shown(scene))
 
@@ -51,7 +51,7 @@ PART_ITEMS: Final = (
 
 
 class WristOffset:
-    """How the wrist is moved: fields of the panel, and of the operator that takes them."""
+    """The wrist's movement: fields of the panel and of the operator."""
 
     location: FloatVectorProperty(
         name="Shift", description="In the world's axes", subtype="TRANSLATION", size=3

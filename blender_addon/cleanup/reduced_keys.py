@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a key reduction leaves, as Bezier keys on the hand's curves; and the hand's bones as it wants them."""
+"""Writes reduced keys as Bezier keys on the hand's curves, and reads the hand's bones at rest."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from ..scene.hand_curves import HandRig, editable_channels
 from ..scene.track import HandTrack
 from .key_reduction import BoneRest, ReducedCurve, Reduction
 
-_HANDLE = 1 / 3  # handles at a third of their span keep time even along it
+_HANDLE = 1 / 3  # with handles at a third of the span, time is linear
 
 
 def bone_rest(rig: HandRig) -> BoneRest:
@@ -24,7 +24,7 @@ def bone_rest(rig: HandRig) -> BoneRest:
 
 
 def write_reduction(rig: HandRig, track: HandTrack, reductions: list[tuple[slice, Reduction]]) -> None:
-    """Key what is left of the track: one reduction for each stretch (rows) in which the hand is never away."""
+    """Key the reduced track: one reduction per stretch (rows) in which the hand is present throughout."""
     channels = editable_channels(rig)
     paths = [hand_keys.location_path(rig.names[0])]
     paths += [hand_keys.rotation_path(name, rig.rotation_mode) for name in rig.names]
@@ -38,7 +38,7 @@ def write_reduction(rig: HandRig, track: HandTrack, reductions: list[tuple[slice
 def _write_bezier(
     channels: Channels, path: str, group: str, track: HandTrack, curves: list[tuple[slice, ReducedCurve]]
 ) -> None:
-    """One path's curves with keys whose handles lie at a third of their spans."""
+    """Give one path's curves keys whose handles are at a third of their spans."""
     rows = np.concatenate([np.arange(part.start, part.stop)[curve.rows] for part, curve in curves])
     values = np.concatenate([curve.values for _, curve in curves])
     slopes = np.concatenate([curve.slopes for _, curve in curves])

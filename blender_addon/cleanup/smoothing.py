@@ -18,7 +18,7 @@ from ..scene.track import Floats, HandTrack, inside
 from .edits import smoothed
 from .soft_ends import mixed, weights
 
-MOST_M: Final = 0.01  # jitter is smaller
+MOST_M: Final = 0.01  # jitter is at most this large
 MOST_RAD: Final = 0.2
 FADE_FRAMES: Final = 5.0  # at the ends of a range
 
@@ -36,7 +36,7 @@ _bases: dict[int, _Base] = {}
 
 
 def smooth(rig: HandRig, fps: float, strength: float, first: int, last: int) -> None:
-    """Give the range (scene frames, both included) that smoothing; what is outside stays as it is."""
+    """Set the range's smoothing (scene frames, both included); frames outside do not change."""
     now = read_track(rig)
     rows = inside(now, first, last)
     base = _base(rig, now)
@@ -48,7 +48,7 @@ def smooth(rig: HandRig, fps: float, strength: float, first: int, last: int) -> 
 
 
 def strength_of(rig: HandRig, first: int, last: int) -> float:
-    """The smoothing that the range has now; where it has several, the last that was given to a part of it."""
+    """The range's current smoothing; if it has several, the one set last for a part of it."""
     found = rig.armature.duohand.solved_smoothing
     for item in rig.armature.duohand.smoothing:
         if item.first <= last and item.last >= first:
@@ -79,7 +79,7 @@ def _at_strength(rig: HandRig, base: _Base, fps: float, strength: float) -> Hand
         if abs(strength - level) < 1e-6:
             continue
         if strength > level:
-            # Windows add up by their squares, and grow with the strength's square.
+            # Squared window widths add up, and a width grows with the strength's square.
             found = smoothed(base.track, fps, float((strength**4 - level**4) ** 0.25))
         else:
             found = _with_shake(rig, base.track, fps, strength, float(level))
@@ -88,7 +88,7 @@ def _at_strength(rig: HandRig, base: _Base, fps: float, strength: float) -> Hand
 
 
 def _with_shake(rig: HandRig, track: HandTrack, fps: float, strength: float, level: float) -> HandTrack:
-    """The track plus the difference of the raw motion at `strength` and at `level`, within bounds."""
+    """The track plus the difference of the raw motion smoothed at `strength` and at `level`, within bounds."""
     raw = read_raw_track(rig, track)
     less, more = smoothed(raw, fps, strength), smoothed(raw, fps, level)
     shift = _within(less.location - more.location, MOST_M * rig.shot.duohand.scale)

@@ -11,7 +11,7 @@ from ..scene.track import Flags, Floats, HandTrack
 
 
 def weights(track: HandTrack, rows: Flags, frames: float, at_start: bool = True) -> Floats:
-    """(K,) 1 in the rows (K,), rising and falling over that many frames at ends beyond which there is motion."""
+    """(K,) 1 in the rows (K,), fading over that many frames at ends where motion continues."""
     found = rows.astype(np.float64)
     chosen = np.flatnonzero(rows)
     if not len(chosen) or frames <= 0:
@@ -25,7 +25,7 @@ def weights(track: HandTrack, rows: Flags, frames: float, at_start: bool = True)
 
 
 def mixed(now: HandTrack, target: HandTrack, share: Floats) -> HandTrack:
-    """From one motion (0) to another (1) on the same frames, by share (K,) or, a bone at a time, (K, N)."""
+    """A mixture of two motions on the same frames, with share (K,) or, per bone, (K, N) of the second."""
     turns = np.broadcast_to(share.reshape(len(share), -1), now.rotations_wxyz.shape[:2])[..., None]
     location = now.location + turns[:, 0] * (target.location - now.location)
     signs = np.where((now.rotations_wxyz * target.rotations_wxyz).sum(-1, keepdims=True) < 0, -1.0, 1.0)

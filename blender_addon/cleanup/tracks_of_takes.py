@@ -18,7 +18,9 @@ _SAME_FRAME = 0.02
 
 
 def track_of(take: Take, rig: HandRig, now: HandTrack) -> HandTrack:
-    """The take's motion of the rig's side, on those frames of `now` that it has; a RequestError without that hand."""
+    """The motion of the rig's side in the take, on those frames of `now` that the take has;
+    RequestError without that hand.
+    """
     data: Any = rig.armature.data
     rest = hand_rig.rest_frames(data, rig.names)
     solved = motion.solved_motion(take, rig.side, rest, rig.shot.duohand.scale)
@@ -39,7 +41,7 @@ def track_of(take: Take, rig: HandRig, now: HandTrack) -> HandTrack:
 
 
 def _scene_frames(take: Take, rig: HandRig) -> Floats:
-    """Scene frames of the take's rows as the shot lies, of which it may show another part of the footage."""
+    """Scene frames of the take's rows in the current shot, which may show another part of the footage."""
     timing = shot.shot_timing(rig.shot)
     try:
         own = load_take(Path(paths.absolute(rig.shot.duohand.take_path)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the Contact panel shows: which parts, and how softly contact comes and goes."""
+"""The Contact panel's values: the parts, and the frames over which contact fades in and out."""
 
 from typing import Final
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A range of a shot for the engine to solve again, and the result back on the bones.
+"""Prepares a range of a shot for the engine to solve again, and keys the result.
 
-The engine gets the current motion: locked ranges stay exactly, edited frames stay close to the edits.
-The result is keyed like any other edit; locked ranges keep their keys.
+The engine gets the current motion: locked ranges stay exactly, edited frames stay close to the edits. The result is
+keyed like any other edit; locked ranges keep their keys.
 """
 
 import shutil
@@ -31,14 +31,16 @@ from ..scene.track import Flags, HandTrack, inside, merged, rows_of
 
 # Frames around the range that the engine solves with it.
 CONTEXT_FRAMES: Final = 60
-# Keys this close to the solved motion do not count as edits.
+# Keys closer than this to the solved motion do not count as edits.
 _UNEDITED_M, _UNEDITED_RAD = 2e-4, 4e-3
 _SAME_FRAME = 0.02
 
 
 @dataclass(frozen=True)
 class Touch:
-    """What is said of scene frames first..last: "touch" or "apart" of parts left and right (shared.corrections)."""
+    """A statement about scene frames first..last: that parts left and right "touch"
+    or stay "apart" (shared.corrections).
+    """
 
     kind: str
     first: int
@@ -50,8 +52,11 @@ class Touch:
 
 @dataclass(frozen=True)
 class RangeSolve:
-    """One request to the engine. frames (T,): scene frame of each row of the part of the take that it is given; rows of
-    it that are solved again; folder holds its files. touch: what is to be remembered once it is done."""
+    """One request to the engine.
+
+    frames (T,): scene frame of each row of the part of the take that the engine gets. rows: those to be solved again.
+    folder: holds the request's files. touch: stored in the shot once the solve is done.
+    """
 
     request: SolveRequest
     shot_uid: int
@@ -70,7 +75,7 @@ class RangeSolve:
 
 
 def prepared(collection: bpy.types.Collection, touch: Touch, mano: str | None) -> RangeSolve:
-    """The request for it; a RequestError if the shot's take or motion does not allow it."""
+    """The request for a range; RequestError if the shot's take or motion does not allow it."""
     rigs = hand_rigs(collection)
     if len(rigs) < 2:
         raise RequestError("The shot has only one hand; there is nothing for it to touch.")
@@ -101,7 +106,7 @@ def prepared(collection: bpy.types.Collection, touch: Touch, mano: str | None) -
 
 
 def brought_back(solve: RangeSolve) -> str:
-    """Key the engine's result; a line for the user. A RequestError if the shot is gone."""
+    """Key the engine's result; returns a line for the user. RequestError if the shot is gone."""
     collection = solve.shot()
     if collection is None:
         raise RequestError("The shot was deleted while it was being solved.")
@@ -183,7 +188,7 @@ def _without_raw_of_absent(given: Take, take: Take) -> Take:
 
 
 def _matched(track: HandTrack, frames: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keys of the track and rows of the take (M,) that stand on the same scene frames (T,)."""
+    """Keys of the track and rows of the take (M,) that share scene frames (T,)."""
     rows = np.rint(np.interp(track.frames, frames, np.arange(len(frames)))).astype(np.int64)
     keys = np.flatnonzero(np.abs(track.frames - frames[rows]) < _SAME_FRAME)
     return keys, rows[keys]
@@ -198,7 +203,7 @@ def _edited(
     rest: Floats,
     scale: float,
 ) -> Flags:
-    """(M,) which keys differ from the solved motion of their rows."""
+    """(M,) which keys differ from their rows' solved motion."""
     solved = motion.solved_motion(take, side, rest, scale)
     at = np.full(take.frame_count, -1)
     at[solved.rows] = np.arange(len(solved.rows))
@@ -269,7 +274,7 @@ def _remember(collection: bpy.types.Collection, touch: Touch) -> None:
 
 
 def _check_free(rigs: Sequence[HandRig], touch: Touch) -> None:
-    """RequestError if both hands are locked throughout: nothing could come together."""
+    """RequestError if both hands are locked throughout: neither could move."""
     free = False
     for rig in rigs:
         track = read_track(rig)

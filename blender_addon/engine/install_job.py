@@ -34,7 +34,7 @@ class InstallState:
 
     @property
     def fraction(self) -> float:
-        """How far the installation has come, 0..1, by its steps."""
+        """Progress of the installation, 0..1, by its steps."""
         return min(self.step / self.total, 1.0)
 
 
@@ -74,13 +74,13 @@ class InstallJob:
         child.close()
         self._child = None
         if self._cancelled:
-            self._end("Cancelled. The next installation goes on from what is there.")
+            self._end("Cancelled. The next installation resumes from what is there.")
         elif self.state.error:
             self._end(f"{self.state.text} failed. {self.state.error} Log: {self._log_path}")
         elif ending.exit_code != 0:
             self._end(
                 f"{self.state.text} ended early ({ending.text}; {self.state.detail or 'it said nothing'}). Press "
-                f"Install Engine again: it goes on from what is there. Log: {self._log_path}"
+                f"Install Engine again: it resumes from what is there. Log: {self._log_path}"
             )
         else:
             done = self.state.total

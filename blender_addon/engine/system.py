@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What differs between Linux, macOS and Windows for the engine, in one place. Standard library only."""
+"""The engine's differences between Linux, macOS and Windows, in one place. Standard library only."""
 
 import errno
 import os
@@ -12,10 +12,10 @@ from typing import Any, Final, Literal
 
 TorchBuild = Literal["cpu", "cuda", "apple"]
 
-# PyTorch's own index: PyPI's Linux and Windows wheels are of one build only.
+# PyTorch's own index, because PyPI's Linux and Windows wheels are of a single build.
 _TORCH_INDEX: Final = "https://download.pytorch.org/whl/"
 _TORCH_INDEX_OF: Final[dict[TorchBuild, str | None]] = {"cpu": "cpu", "cuda": "cu126", "apple": None}
-# Downloads and the environment made of them, measured and rounded up.
+# Size of the downloads and of the environment made from them, measured and rounded up.
 _NEEDED_BYTES: Final[dict[TorchBuild, int]] = {"cpu": 3 << 30, "cuda": 12 << 30, "apple": 3 << 30}
 
 _WINDOWS_DISK_FULL: Final = (39, 112)  # ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL
@@ -28,7 +28,7 @@ def python_of(environment: Path) -> Path:
 
 
 def suggested_torch() -> TorchBuild:
-    """The build of torch that suits this machine: Apple's, CUDA where an NVIDIA driver is, else CPU."""
+    """The PyTorch build that suits this machine: Apple's, CUDA if there is an NVIDIA driver, else CPU."""
     if sys.platform == "darwin":
         return "apple" if platform.machine() == "arm64" else "cpu"
     drivers = (Path("/proc/driver/nvidia/version"), Path("C:/Windows/System32/nvcuda.dll"))
@@ -36,13 +36,13 @@ def suggested_torch() -> TorchBuild:
 
 
 def torch_index(build: TorchBuild) -> str | None:
-    """Address of the index that has that build; None if PyPI does."""
+    """Address of the index that has that build; None for PyPI."""
     name = _TORCH_INDEX_OF[build]
     return None if name is None or sys.platform == "darwin" else _TORCH_INDEX + name
 
 
 def needed_bytes(build: TorchBuild) -> int:
-    """What an installation takes on the disk at its fullest."""
+    """The largest disk space in use during an installation."""
     return _NEEDED_BYTES[build]
 
 
@@ -52,12 +52,12 @@ def machine() -> str:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether the disk, or what the user may have of it, is full."""
+    """Whether the error means that the disk, or the user's quota, is full."""
     return error.errno in _FULL or getattr(error, "winerror", None) in _WINDOWS_DISK_FULL
 
 
 def own_group() -> dict[str, Any]:
-    """Arguments of subprocess.Popen that put a child into a process group of its own."""
+    """Arguments of subprocess.Popen that put a child into its own process group."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
@@ -69,7 +69,7 @@ def without_window() -> dict[str, Any]:
 
 
 def terminate_group(process: subprocess.Popen[bytes]) -> None:
-    """Ask a child and all in its group to end. Windows knows no such signal: there they end at once."""
+    """Ask a child and all in its group to end. Windows has no such signal: there they are killed."""
     if sys.platform == "win32":
         kill_group(process)
     else:
@@ -77,7 +77,7 @@ def terminate_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End a child and all that it started."""
+    """Kill a child and everything that it started."""
     if sys.platform == "win32":
         tree = ("taskkill", "/T", "/F", "/PID", str(process.pid))
         subprocess.run(tree, capture_output=True, check=False, **without_window())
@@ -87,7 +87,9 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def guarded(guard: Path) -> tuple[str, ...]:
-    """What stands before a command so that it ends with this process. Windows knows no process groups to end."""
+    """A prefix for a command so that it ends with this process. Empty on Windows,
+    which has no process groups to kill.
+    """
     if sys.platform == "win32" or not sys.executable:
         return ()
     return (sys.executable, "-I", "-S", str(guard), str(os.getpid()))

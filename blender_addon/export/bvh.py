@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One hand as BVH text: y up, metres, where the shot stands.
+"""One hand as BVH text: y up, metres, at the shot's place in the world.
 
-Blender's own exporter writes an armature's own axes, z up, and leaves out where its object stands: other programs then
-show hands that lie on their side at the origin.
+Blender's own exporter writes in the armature's axes, z up, and ignores the object's transform, so that other programs
+show hands lying on their side at the origin.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from inference_core.shared import quaternions
 from ..scene.axes import Y_UP_FROM_WORLD, Floats
 from ..scene.motion import eulers_from_quaternions
 
-# Channels in the file's order; a point is turned by the last one first, which Blender calls YXZ.
+# Channels in the file's order; the last rotation is applied first, which Blender calls YXZ.
 _CHANNELS: Final = "Zrotation Xrotation Yrotation"
 _ORDER: Final = "YXZ"
 _COLUMNS: Final = (2, 0, 1)
@@ -25,7 +25,7 @@ _COLUMNS: Final = (2, 0, 1)
 def bvh_text(
     scene: bpy.types.Scene, hand: bpy.types.Object, frames: Sequence[int], metres_per_unit: float
 ) -> str:
-    """The hand's bones and their motion at the scene's frames, which are stepped through."""
+    """The hand's bones and their motion on the scene's frames. Changes the scene's current frame."""
     bones = _in_order(hand.data)
     parents = [bones.index(bone.parent) if bone.parent is not None else -1 for bone in bones]
     worlds = _world_matrices(scene, hand, bones, frames)
@@ -46,7 +46,7 @@ def bvh_text(
 
 
 def _in_order(data: Any) -> list[Any]:
-    """The bones, each before its children, children of one bone together: the order of a BVH file's channels."""
+    """The bones, parents before children, siblings together: the order of a BVH file's channels."""
     found: list[Any] = []
 
     def visit(bone: Any) -> None:
@@ -61,7 +61,7 @@ def _in_order(data: Any) -> list[Any]:
 def _world_matrices(
     scene: bpy.types.Scene, hand: bpy.types.Object, bones: Sequence[Any], frames: Sequence[int]
 ) -> Floats:
-    """(F, N, 4, 4) of the bones in the world, as they are shown."""
+    """(F, N, 4, 4) world matrices of the bones as displayed."""
     graph: Any = scene.view_layers[0].depsgraph
     found = np.empty((len(frames), len(bones), 4, 4))
     for row, frame in enumerate(frames):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Corrections to files from Blender's glTF exporter: the base of the frame rate, the unit scale. No bpy.
+"""Corrects files from Blender's glTF exporter: the base of the frame rate and the unit scale. No bpy.
 
-Depending on its version, the exporter ignores or inverts the rate's divisor, and takes a Blender unit for a metre.
+Depending on its version, the exporter ignores or inverts the rate's divisor, and treats a Blender unit as a metre.
 """
 
 import json
@@ -18,7 +18,7 @@ _SAME: Final = 1e-5
 
 
 def mend_glb(path: Path, seconds_per_frame: float, metres_per_unit: float) -> None:
-    """Let the keys, one on every frame, follow each other by that time; scale what the file shows to metres."""
+    """Space the keys, one on every frame, by the right time; scale the scene to metres."""
     content = path.read_bytes()
     length, _ = _CHUNK.unpack_from(content, _HEADER.size)
     start = _HEADER.size + _CHUNK.size

@@ -26,7 +26,7 @@ _SIDES: Final = {"BOTH": (LEFT, RIGHT), "LEFT": (LEFT,), "RIGHT": (RIGHT,)}
 
 
 class _Export(NeedsShot, ExportHelper):
-    """What the export operators share."""
+    """Base of the export operators."""
 
     sides: EnumProperty(name="Hands", description="Which hands are exported", items=SIDES_ITEMS)
 

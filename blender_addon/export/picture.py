@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A picture of the hands over the plate, rendered in a scene of its own: the user's settings stay as they are."""
+"""A picture of the hands over the plate, rendered in a separate scene, so that the user's settings do not change."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,19 +16,19 @@ from ..scene import fcurves, shot
 from ..scene.stage import stage
 
 SAMPLES = 24
-_PLATE_DISTANCE = 0.9  # of the camera's reach: behind everything, and not cut off
-_PLATE_MARGIN = 1.05  # past the picture's edge, where pixels blend with what lies outside
+_PLATE_DISTANCE = 0.9  # of the camera's clip end: behind everything, but not clipped
+_PLATE_MARGIN = 1.05  # beyond the picture's edge, where pixels blend with what is outside
 _SUN_STRENGTH, _SKY_STRENGTH = 2.5, 0.5
-# The two hands have different colours in the picture, whatever their skins are in the scene.
+# The hands get different colours in the picture, regardless of their skins in the scene.
 _SIDE_TINTS = ((0.75, 0.30, 0.22, 1.0), (0.22, 0.40, 0.75, 1.0))
 
 
 def render_over_plate(
     scene: bpy.types.Scene, collection: bpy.types.Collection, path: Path, frame: int, width: int | None = None
 ) -> None:
-    """Write a PNG of the shot at a scene frame, as its camera sees it, the footage behind the hands.
+    """Write a PNG of the shot at a scene frame, seen by its camera, with the footage behind the hands.
 
-    width in pixels: the scene's own where None. A RequestError if there is no camera or nothing can be written.
+    width in pixels: the scene's own if None. RequestError if there is no camera or the file cannot be written.
     """
     camera: Any = collection.duohand.camera
     if camera is None:
@@ -40,7 +40,7 @@ def render_over_plate(
         alone.camera = camera
         alone.frame_set(frame)
         alone.render.filepath = str(path)
-        # The operator's own `scene` would render the context's frame, not that scene's.
+        # The operator's own `scene` argument would render the context's frame, not that scene's.
         context = bpy.context.temp_override(scene=alone, view_layer=alone.view_layers[0])
         with _furnished(alone, camera, frame), _tinted(dict(zip(hands, skins, strict=False))), context:
             bpy.ops.render.render(write_still=True)
@@ -56,12 +56,12 @@ def _copy_render(source: bpy.types.Scene, scene: bpy.types.Scene, width: int | N
     render.pixel_aspect_x, render.pixel_aspect_y = given.pixel_aspect_x, given.pixel_aspect_y
     render.resolution_percentage = 100 if width is None else max(1, round(100 * width / given.resolution_x))
     render.image_settings.file_format = "PNG"
-    scene.view_settings.view_transform = "Standard"  # the plate's colours stay its own
+    scene.view_settings.view_transform = "Standard"  # keeps the plate's colours
 
 
 @contextmanager
 def _furnished(scene: bpy.types.Scene, camera: Any, frame: int) -> Iterator[None]:
-    """Light, sky and the plate, in the scene while this lasts."""
+    """A context in which the scene has light, sky and the plate."""
     sun = bpy.data.lights.new("Duohand sun", "SUN")
     sun.energy, sun.angle = _SUN_STRENGTH, 0.2
     lamp = bpy.data.objects.new("Duohand sun", sun)
@@ -84,7 +84,9 @@ def _furnished(scene: bpy.types.Scene, camera: Any, frame: int) -> Iterator[None
 
 
 def _hang_plate(scene: bpy.types.Scene, camera: Any, background: Any, frame: int) -> Sequence[Any]:
-    """A plane that fills the camera's view and shows the footage's frame, unlit. Returns what is to be removed."""
+    """A plane that fills the camera's view and shows the footage's frame, unlit. Returns
+    the objects to remove afterwards.
+    """
     material = bpy.data.materials.new("Duohand plate")
     if bpy.app.version < (5, 0, 0):
         material.use_nodes = True
@@ -93,7 +95,7 @@ def _hang_plate(scene: bpy.types.Scene, camera: Any, background: Any, frame: int
     texture, light = nodes.new("ShaderNodeTexImage"), nodes.new("ShaderNodeEmission")
     output = nodes.new("ShaderNodeOutputMaterial")
     texture.image, texture.extension = background.image, "EXTEND"
-    # The offset may be keyed: what holds at this frame is known to the evaluated camera only.
+    # The offset may be animated: only the evaluated camera has its value on this frame.
     shown: Any = camera.evaluated_get(scene.view_layers[0].depsgraph)
     user = shown.data.background_images[0].image_user
     texture.image_user.frame_start, texture.image_user.frame_duration = frame, 1
@@ -118,7 +120,7 @@ def _hang_plate(scene: bpy.types.Scene, camera: Any, background: Any, frame: int
 
 @contextmanager
 def _tinted(skins: dict[int, Any]) -> Iterator[None]:
-    """Left and right in colours of their own while this lasts."""
+    """A context in which left and right have different colours."""
     made: list[Any] = []
     for side, skin in skins.items():
         given = skin.data.materials[0]

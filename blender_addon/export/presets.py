@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """FBX settings for each program. No bpy here.
 
-Everywhere: no leaf bones (there would be 20 bones, not 16) and curves that are not simplified (the default costs a
-third of a millimetre).
+All presets omit leaf bones (there would be 20 bones, not 16) and curve simplification (its default causes an
+error of a third of a millimetre).
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,9 @@ from typing import Final
 class FbxPreset:
     """Axes and units of an FBX file, as options of Blender's exporter.
 
-    scale_options: FBX_SCALE_NONE writes centimetres and scales the objects by 100; FBX_SCALE_UNITS writes metres and
-    says so in the file's unit; FBX_SCALE_ALL does so too, for readers that take the custom scale from the unit as well.
+    scale_options: FBX_SCALE_NONE writes centimetres and scales the objects by 100; FBX_SCALE_UNITS
+    writes metres and declares them in the file's unit; FBX_SCALE_ALL does as well, for readers that also
+    use the custom scale from the unit.
     """
 
     label: str

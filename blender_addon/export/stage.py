@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hands that are to be exported, alone in the context's scene."""
+"""The hands to be exported, alone in the context's scene."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +18,7 @@ from ..scene.stage import stage
 def hands_on_stage(
     source: bpy.types.Scene, shot: bpy.types.Collection, sides: Sequence[int]
 ) -> Iterator[list[Any]]:
-    """The armatures of those sides, with their skins shown throughout, in the context's scene while this lasts."""
+    """A context whose scene has only those sides' armatures, with their skins visible throughout."""
     hands = shots.armatures(shot)
     chosen = [hands[side] for side in sides if side in hands]
     if not chosen:
@@ -37,8 +37,9 @@ def hands_on_stage(
 
 @contextmanager
 def _in_window(scene: bpy.types.Scene) -> Iterator[None]:
-    """Show the scene in the context's window, if there is one: the glTF exporter asks the window, not the context."""
-    # As the manager has it: Blender 4.2 gives the context's window without an owner, and that crashed at times.
+    """Show the scene in the context's window, if there is one: the glTF exporter uses the window, not the context."""
+    # Taken from the window manager: in Blender 4.2 the context's window has no
+    # owner, which sometimes crashed.
     windows = bpy.context.window_manager.windows
     window = next((item for item in windows if item == bpy.context.window), None)
     if window is None:
@@ -54,7 +55,7 @@ def _in_window(scene: bpy.types.Scene) -> Iterator[None]:
 
 @contextmanager
 def _shown(thing: Any) -> Iterator[None]:
-    """Show the object, whatever hides it: a switch, or the keys that hide a skin while its hand is absent."""
+    """Show the object whatever hides it: a switch, or the keys that hide a skin while its hand is absent."""
     hidden, animation = thing.hide_viewport, thing.animation_data
     action = animation.action if animation is not None and thing.type == "MESH" else None
     slot = getattr(animation, "action_slot", None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""FBX, GLB, USD and BVH files of a shot's hands. Each returns the files that it wrote."""
+"""FBX, GLB, USD and BVH files of a shot's hands. Each function returns the files that it wrote."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,7 +54,7 @@ def export_fbx(
 def export_glb(
     scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
 ) -> list[Path]:
-    """One binary glTF file, a key on every frame of the scene's range."""
+    """One binary glTF file with a key on every frame of the scene's range."""
     with hands_on_stage(scene, shot, sides):
         _run(
             bpy.ops.export_scene.gltf,
@@ -79,7 +79,7 @@ def export_usd(
     scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
 ) -> list[Path]:
     """One USD file (.usdc, .usda or .usd) with skeletons and their motion."""
-    if units_per_metre(scene) != 1.0:  # Blender's exporter takes every unit for a metre
+    if units_per_metre(scene) != 1.0:  # Blender's exporter treats every unit as a metre
         raise RequestError(
             "Blender cannot write true sizes to USD in a scene whose unit scale is not 1. Set Unit Scale to 1 in the "
             "scene's Units, load the take as a new shot, and export that."
@@ -125,7 +125,7 @@ def export_bvh(
 
 
 def _run(exporter: Any, path: Path, **options: Any) -> None:
-    """Call one of Blender's exporters with the options that this version supports."""
+    """Call one of Blender's exporters with those options that this version supports."""
     try:
         known = exporter.get_rna_type().properties.keys()
     except KeyError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check Engine and Install Engine: both run beside Blender and only ask now and then how far it is."""
+"""Check Engine and Install Engine: both run outside Blender and are polled."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ _CORE_WHEELS: Final = Path(__file__).parents[1] / "engine" / "wheels"
 
 
 class _Watched:
-    """What both operators share: a step that is called until it says that it is done."""
+    """Base of both operators: a step that is called until it reports that it is done."""
 
     _timer: Any = None
 
@@ -52,7 +52,7 @@ class _Watched:
         return {"FINISHED"}
 
     def execute(self, context: bpy.types.Context) -> Any:
-        """The same without a window: wait for the end."""
+        """Run without a window and wait for the end."""
         if not self._begin():
             return {"CANCELLED"}
         try:
@@ -146,7 +146,7 @@ class DUOHAND_OT_install_engine(_Watched, bpy.types.Operator):
         return True
 
     def start(self) -> None:
-        RUNS.warm_engine.end()  # its files are exchanged
+        RUNS.warm_engine.end()  # its files are about to be replaced
         preferences = addon_preferences()
         wheels = Path(bpy.path.abspath(preferences.wheels)) if preferences.wheels else None
         plan = Installation(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this run of Blender shows of an installation and no file keeps."""
+"""The state of an installation, for this run of Blender only."""
 
 import bpy
 from bpy.props import BoolProperty, FloatProperty, PointerProperty, StringProperty

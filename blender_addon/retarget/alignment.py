@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How two hands at rest correspond: the same frames, built from places alone on both. No bpy here.
+"""How two hands at rest correspond: equivalent frames, built from joint positions alone. No bpy here.
 
 A hand's frame: Y from the wrist to the middle knuckle, Z to the palm, X = Y x Z. A finger segment's frame: Y along
-it, Z to the palm (the thumb's: towards the little finger's knuckle and the palm). Rotations that carry such
-frames of one rig onto the other's make both hands point alike, however differently they rest.
+it, Z to the palm (the thumb's: towards the little finger's knuckle and the palm). Rotations that map such frames of
+one rig to the other's make both hands point alike, however their rest poses differ.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,13 @@ from .bone_map import HAND
 Floats = NDArray[np.float64]
 Frames = dict[str, Floats]  # by "hand", "index_01" ...: rotations (3, 3), columns X, Y, Z
 
-_STRAIGHT_ON = 0.5  # a last segment whose own tail turns away more than 60 degrees has no true tail
+_STRAIGHT_ON = 0.5  # a last segment whose own tail deviates by more than 60 degrees has no real tail
 
 
 def anatomical_frames(heads: Mapping[str, Floats], tails: Mapping[str, Floats], side: int) -> Frames:
-    """Frames of the hand (where it is given) and of every finger segment given, from heads and tails (3,).
+    """Frames of the hand (if given) and of every given finger segment, from heads and tails (3,).
 
-    A RequestError if what is given is too little to tell the palm: it takes index, pinky and one more finger,
-    or the hand.
+    RequestError if the palm cannot be determined: that takes index, pinky and one more finger, or the hand.
     """
     knuckles = {finger: heads[f"{finger}_01"] for finger in FINGERS[1:] if f"{finger}_01" in heads}
     if "index" not in knuckles or "pinky" not in knuckles:
@@ -52,9 +51,9 @@ def anatomical_frames(heads: Mapping[str, Floats], tails: Mapping[str, Floats], 
 
 
 def carried_rest(source_frame: Floats, target_frame: Floats, target_rest: Floats) -> Floats:
-    """Rotation (3, 3) that a thing fixed to the source bone must have at rest for the target bone to copy it.
+    """Rest rotation (3, 3) of an object fixed to the source bone, for the target bone to copy.
 
-    Turned by the source's motion D it becomes D F_s F_t^T B_t: the target's frame lies on the source's.
+    With the source's motion D it becomes D F_s F_t^T B_t: the target's frame coincides with the source's.
     """
     return source_frame @ target_frame.T @ target_rest
 

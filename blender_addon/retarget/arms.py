@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A character's arms: how long they are, where its hands would be, and how they follow by inverse kinematics."""
+"""A character's arms: their length, where their hands would be, and how they follow by inverse kinematics."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,13 +19,13 @@ from ..scene.shot import shot_timing
 from .bone_map import HAND, SUFFIXES, BoneMap
 from .elbows import Forearms, forearms_of, poles
 
-# An adult's arm from the shoulder to the wrist, as the takes' hands have.
+# An adult's arm from shoulder to wrist, in the proportion of the takes' hands.
 USUAL_ARM_M: Final = 0.55
-# Hands are held this share of the arm before the chest, and below the shoulders.
+# Hands are held in front of the chest and below the shoulders by these shares of the arm.
 _BEFORE, _BELOW = 0.6, 0.35
-_BACK = 0.6  # the elbow points down, and this share of it back
+_BACK = 0.6  # the elbow points down, and backwards by this share
 _STRAIGHT_RAD, _BENT_RAD = 0.05, 0.3
-_MEETS: Final = 0.05  # ends of bones this share of their length apart are one joint
+_MEETS: Final = 0.05  # ends of bones closer than this share of their length are one joint
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Arm:
 
     @property
     def length(self) -> float:
-        """From the shoulder to the wrist, stretched."""
+        """From shoulder to wrist, stretched."""
         return float(np.linalg.norm(self.elbow - self.shoulder) + np.linalg.norm(self.wrist - self.elbow))
 
 
 def arm_of(target: bpy.types.Object, hand: str) -> Arm | None:
-    """The arm that the hand bone ends: its parent and grandparent, where they are joined end to end; else None."""
+    """The arm that ends in the hand bone: its parent and grandparent, if joined end to end; else None."""
     data: Any = target.data
     bone = data.bones.get(hand)
     fore = bone.parent if bone is not None else None
@@ -60,9 +60,10 @@ def arm_of(target: bpy.types.Object, hand: str) -> Arm | None:
 def place_at(
     collection: bpy.types.Collection, rigs: list[HandRig], target: bpy.types.Object, bones: BoneMap
 ) -> float:
-    """Put the shot before the character's chest, turned to face as it does and scaled to its arms; the scale.
+    """Place the shot in front of the character's chest, with its orientation and scaled
+    to its arms; returns the scale.
 
-    The filmed person faces the camera; so does the character then. A RequestError if it has no two arms.
+    The filmed person faces the camera; then so does the character. RequestError if it does not have two arms.
     """
     arms = [arm_of(target, bones.get(f"{HAND}{suffix}", "")) for suffix in SUFFIXES]
     left, right = arms
@@ -78,7 +79,9 @@ def place_at(
     forward = np.cross(across, up)
     forward /= max(float(np.linalg.norm(forward)), 1e-9)
     chest = (left.shoulder + right.shoulder) / 2 + length * (_BEFORE * forward - _BELOW * up)
-    angle = float(np.arctan2(forward[0], -forward[1]))  # from -Y, where a filmed person looks
+    angle = float(
+        np.arctan2(forward[0], -forward[1])
+    )  # from -Y, the direction in which a filmed person looks
     place = collection.duohand.place
     turn = Matrix.Rotation(angle, 4, "Z") @ Matrix.Scale(scale, 4)
     middle = turn.to_3x3() @ _middle_of(rigs)
@@ -90,7 +93,7 @@ def place_at(
 def follow_by_arm(
     rig: HandRig, target: bpy.types.Object, arm: Arm, name: str, collection: bpy.types.Collection
 ) -> None:
-    """Let the forearm reach for the captured wrist, the elbow as the take's elbow is, else as it rests."""
+    """Let the forearm reach for the captured wrist, with the elbow as in the take, else as at rest."""
     pole: Any = bpy.data.objects.new(f"{name} {target.name} {arm.fore} elbow", None)
     collection.objects.link(pole)
     pole.empty_display_size = 0.01
@@ -112,7 +115,7 @@ def follow_by_arm(
 
 
 def remove_pole(pole: bpy.types.Object) -> None:
-    """Take the point that an elbow pointed to out of the file, its keys with it."""
+    """Delete the target that an elbow pointed to, with its keys."""
     channels = fcurves.active_channels(pole)
     bpy.data.objects.remove(pole)
     if channels is not None:
@@ -120,11 +123,11 @@ def remove_pole(pole: bpy.types.Object) -> None:
 
 
 def _usual_elbow(side: int, arm: Arm) -> Floats:
-    """(3,) where the elbow points at rest; of a straight arm down and back."""
+    """(3,) the direction of the elbow at rest; down and back if the arm is straight."""
     across = arm.wrist - arm.shoulder
     out = arm.elbow - arm.shoulder
     out = out - (out @ across) / max(float(across @ across), 1e-12) * across
-    if np.linalg.norm(out) > _STRAIGHT_RAD / 4 * arm.length:  # bent by more than the same at the elbow
+    if np.linalg.norm(out) > _STRAIGHT_RAD / 4 * arm.length:  # bent by more than that at the elbow
         return out / np.linalg.norm(out)
     up = np.array([0.0, 0.0, 1.0])
     back = np.cross(up, across) * (-1.0 if side else 1.0)
@@ -132,7 +135,7 @@ def _usual_elbow(side: int, arm: Arm) -> Floats:
 
 
 def _forearms(rig: HandRig) -> Forearms | None:
-    """The forearm of the take's own arm; None where the take knows none, or is gone."""
+    """The forearm of the take's own arm; None if the take is gone or has none."""
     kept = rig.shot.duohand
     try:
         take = load_take(absolute(kept.take_path, rig.shot.library))
@@ -143,7 +146,7 @@ def _forearms(rig: HandRig) -> Forearms | None:
 
 
 def _key_pole(rig: HandRig, pole: Any, arm: Arm, forearms: Forearms, usual: Floats) -> None:
-    """Hang the pole from the shot's place, which may be moved later, and key it on the hand's frames."""
+    """Parent the pole to the shot's empty, which may be moved later, and key it on the hand's frames."""
     pole.parent = rig.shot.duohand.place
     local = np.array(pole.parent.matrix_world.inverted(), np.float64)
     wrists = _wrists(rig) @ local[:3, :3].T + local[:3, 3]
@@ -155,7 +158,7 @@ def _key_pole(rig: HandRig, pole: Any, arm: Arm, forearms: Forearms, usual: Floa
 
 
 def _bend(target: bpy.types.Object, arm: Arm, pole: Vector) -> None:
-    """Bend a straight arm a little, away from the pole: inverse kinematics find no way out of a straight one."""
+    """Bend a straight arm slightly, away from the pole: inverse kinematics cannot bend a straight one."""
     data: Any = target.data
     upper, fore = data.bones[arm.upper], data.bones[arm.fore]
     along = fore.tail_local - fore.head_local
@@ -166,12 +169,12 @@ def _bend(target: bpy.types.Object, arm: Arm, pole: Vector) -> None:
 
 
 def out_of_reach(rig: HandRig, arm: Arm) -> int:
-    """How many keyed frames have the captured wrist farther from the shoulder than the arm is long."""
+    """The number of keyed frames on which the captured wrist is farther from the shoulder than the arm is long."""
     return int((np.linalg.norm(_wrists(rig) - arm.shoulder, axis=-1) > arm.length).sum())
 
 
 def _pole_angle(target: bpy.types.Object, arm: Arm, pole: Vector) -> float:
-    """The pole angle at which the arm at rest is not turned about its own length."""
+    """The pole angle at which the arm at rest is not twisted about its length."""
     data: Any = target.data
     upper, fore = data.bones[arm.upper], data.bones[arm.fore]
     normal = (fore.tail_local - upper.head_local).cross(pole - upper.head_local)
@@ -194,7 +197,7 @@ def _wrists(rig: HandRig) -> Floats:
 
 
 def _middle_of(rigs: list[HandRig]) -> Any:
-    """The wrists' middle over the shot, from the shot's place in its own axes."""
+    """The wrists' mean position over the shot, in the axes of the shot's empty."""
     place = rigs[0].shot.duohand.place.matrix_world.copy()
     points = np.concatenate([_wrists(rig) for rig in rigs])
     return place.inverted() @ Matrix.Translation(np.median(points, axis=0).tolist()).translation

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which bone of another armature is which bone of a hand: presets, a guess from names, files. No bpy here."""
+"""Which of an armature's bones is which bone of a hand: presets, files. No bpy here."""
 
 import json
 import re
@@ -47,10 +47,10 @@ PRESETS: Final = tuple(_PRESET_NAMES)
 
 
 def preset_map(preset: str, side: int, present: Iterable[str]) -> BoneMap:
-    """The preset's names for that side; a RequestError names what the armature lacks of the fingers.
+    """The preset's bone names for that side; a RequestError names the finger bones that the armature lacks.
 
-    The hand itself may be absent. Prefixes (mixamorig:, mixamorig1:, mixamorig_, a namespace, Bip001, f_avg_) may be
-    there or not.
+    The hand itself may be missing. Prefixes (mixamorig:, mixamorig1:, mixamorig_, a namespace, Bip001, f_avg_) are
+    optional.
     """
     hand, segment, sides = _PRESET_NAMES[preset]
     known = {_PREFIX.sub("", name): name for name in present}
@@ -68,7 +68,7 @@ def preset_map(preset: str, side: int, present: Iterable[str]) -> BoneMap:
 
 
 def _fields(preset: str, name: str) -> dict[str, str | int]:
-    """What a preset's segment may be written with, for one of SEGMENTS."""
+    """The fields that a preset's segment may contain, for one of SEGMENTS."""
     finger, _, digits = name.partition("_")
     k, place = int(digits), FINGERS.index(finger)
     word = _FINGER_WORDS.get(preset, {}).get(finger, finger)
@@ -87,7 +87,7 @@ def _fields(preset: str, name: str) -> dict[str, str | int]:
 
 
 def side_of(bone: str) -> int:
-    """0 for a left bone of ours, 1 for a right one."""
+    """The side of one of our bones: 0 left, 1 right."""
     return SUFFIXES.index(bone[-2:])
 
 
@@ -103,7 +103,7 @@ def save_map(path: Path, bones: Mapping[str, str]) -> None:
 
 
 def load_map(path: Path) -> BoneMap:
-    """Read a map; a RequestError if the file is gone or holds no map."""
+    """Read a map; RequestError if the file is missing or not a map."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a character's elbow points while its arm reaches for a captured hand: as the filmed elbow did. No bpy here."""
+"""Where a character's elbow points while its arm reaches for a captured hand: as in the footage. No bpy here."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,16 +11,17 @@ from inference_core.shared.take import Take
 
 from ..scene.axes import Floats, world_from_cameras
 
-# An elbow of which nothing is seen, or of a stretched arm, points the usual way: so much weighs that beside the seen.
+# The weight of the usual direction relative to a seen elbow's, for elbows that are
+# not seen and for stretched arms.
 _USUAL: Final = 0.05
-_SMOOTH_FRAMES: Final = 3.0  # the seen elbows shake more than the hands
+_SMOOTH_FRAMES: Final = 3.0  # seen elbows jitter more than hands
 
 
 @dataclass(frozen=True)
 class Forearms:
-    """One arm of a take, T frames: from the wrist to the elbow (T, 3), unit length times how surely it is seen.
+    """One arm of a take, T frames: unit vectors from wrist to elbow, times their confidence (T, 3).
 
-    In the axes of the shot's place; 0 where the elbow is not known.
+    In the axes of the shot's empty; 0 where the elbow is unknown.
     """
 
     frames: Floats
@@ -28,7 +29,7 @@ class Forearms:
 
 
 def forearms_of(take: Take, side: int, frames: Floats) -> Forearms | None:
-    """The take's forearms of that side at scene frames (T,); None where it knows no elbow."""
+    """The take's forearms of that side at scene frames (T,); None if it knows no elbow."""
     if take.arms_cam_m is None or take.arms_score is None:
         return None
     along = take.arms_cam_m[:, side, 1].astype(np.float64) - take.wrist_cam_m[:, side]
@@ -44,9 +45,10 @@ def forearms_of(take: Take, side: int, frames: Floats) -> Forearms | None:
 
 
 def poles(forearms: Forearms, frames: Floats, wrists: Floats, shoulder: Floats, usual: Floats) -> Floats:
-    """Points (K, 3) that the elbow is to point to on frames (K,), for wrists (K, 3) and a shoulder (3,) at rest.
+    """Points (K, 3) that the elbow should point to on frames (K,), for wrists (K, 3) and a shoulder (3,) at rest.
 
-    usual (3,): where it points where nothing is seen. All in one frame. An arm's length from the middle of the arm.
+    usual (3,): the direction where nothing is seen. All in one frame. The points are an
+    arm's length from the arm's middle.
     """
     seen = np.stack([np.interp(frames, forearms.frames, part) for part in forearms.towards_elbow.T], axis=-1)
     along = _unit(wrists - shoulder)
@@ -66,14 +68,14 @@ def _across(vectors: Floats, along: Floats) -> Floats:
 
 
 def _unwrapped(turns: Floats, known: NDArray[np.bool_]) -> Floats:
-    """The angles (K,) where they are known, each within half a turn of the one before; 0 elsewhere."""
+    """The angles (K,) where known, each within half a turn of the previous one; 0 elsewhere."""
     found = np.zeros_like(turns)
     found[known] = np.unwrap(turns[known])
     return found
 
 
 def _smoothed(values: Floats, frames: Floats) -> Floats:
-    """The values (K,) under a bell of some frames."""
+    """The values (K,) averaged with a Gaussian window of a few frames."""
     reach = int(np.ceil(3 * _SMOOTH_FRAMES))
     total, weights = np.zeros_like(values), np.zeros_like(values)
     for shift in range(-reach, reach + 1):

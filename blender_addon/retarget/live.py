@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The other armature follows the captured hands live, by constraints, until it is baked or released.
+"""Constraints that make another armature follow the captured hands live, until it is baked or released.
 
-For each mapped bone a hidden empty hangs from the captured bone, turned so that the other bone may copy its rotation
-in the world. Where the hand itself is not driven, the empties hang from a stand-in whose wrist follows the
-other armature's hand: the fingers then move within that hand.
+For each mapped bone, a hidden empty is parented to the captured bone, with a rotation that the other bone can copy in
+world space. If the hand itself is not driven, the empties are parented to a stand-in whose wrist follows the other
+armature's hand: the fingers then move relative to that hand.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ _CARRIERS: Final = "Duohand retarget"
 
 @dataclass(frozen=True)
 class RetargetSettings:
-    """What is driven besides the fingers: the hand's rotation, and its place."""
+    """What is driven besides the fingers: the hand's rotation and location."""
 
     with_hand: bool = True
     with_location: bool = False
@@ -38,7 +38,7 @@ class RetargetSettings:
 
 @dataclass(frozen=True)
 class _Rest:
-    """Bones of one hand of an armature at rest in the world, by our names without side."""
+    """Bones of one hand of an armature at rest in the world, by our names without the side."""
 
     heads: dict[str, Floats]
     tails: dict[str, Floats]
@@ -46,7 +46,7 @@ class _Rest:
 
 
 def follow(rig: HandRig, target: bpy.types.Object, bones: BoneMap, settings: RetargetSettings) -> int:
-    """Let the target's mapped bones of the rig's side follow it; how many do. Earlier constraints are replaced."""
+    """Constrain the target's mapped bones of the rig's side; how many there are. Earlier constraints are replaced."""
     mine = {name[:-2]: bone for name, bone in bones.items() if side_of(name) == rig.side and bone}
     missing = [bone for bone in mine.values() if bone not in target.pose.bones]
     if missing:
@@ -83,7 +83,7 @@ def follow(rig: HandRig, target: bpy.types.Object, bones: BoneMap, settings: Ret
 
 
 def with_hands_in_use(bones: BoneMap, target: bpy.types.Object) -> BoneMap:
-    """The map with each of a Rigify rig's hands named by the control that moves it now: inverse kinematics or not."""
+    """The map with each Rigify hand replaced by the control that currently moves it: FK or IK."""
     found = dict(bones)
     for name, bone in bones.items():
         side = bone.removeprefix("hand_fk")
@@ -95,11 +95,13 @@ def with_hands_in_use(bones: BoneMap, target: bpy.types.Object) -> BoneMap:
 
 
 def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> int:
-    """Key what the target's following bones show on these frames, then let them go; how many bones were keyed."""
+    """Key the motion of the target's following bones on these frames and remove the
+    constraints; how many bones were keyed.
+    """
     bones = following(target)
     if not bones:
         raise RequestError(f"{target.name} follows no captured hand. Retarget it first.")
-    if not target.visible_get():  # Blender does not work out constraints of what it need not show
+    if not target.visible_get():  # Blender does not evaluate constraints of hidden objects
         raise RequestError(
             f"{target.name} is hidden or in no collection of this view layer. Show it to bake it."
         )
@@ -123,7 +125,7 @@ def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> int
 
 
 def _drop_curves(channels: fcurves.Channels, path: str, count: int) -> None:
-    """Remove curves that would turn a bone no longer: it is keyed in another way now."""
+    """Remove curves of a rotation mode that a bone no longer uses."""
     for index in range(count):
         curve = channels.fcurves.find(path, index=index)
         if curve is not None:
@@ -131,7 +133,7 @@ def _drop_curves(channels: fcurves.Channels, path: str, count: int) -> None:
 
 
 def _local_channels(target: bpy.types.Object) -> fcurves.Channels:
-    """The target's curves, of this file: an action of a library, which would forget the keys, is copied first."""
+    """The target's curves in this file: an action from a library, whose new keys would be lost, is copied first."""
     channels = fcurves.active_channels(target)
     if channels is None:
         return fcurves.assign_new_action(target, f"{target.name} hands")
@@ -139,7 +141,7 @@ def _local_channels(target: bpy.types.Object) -> fcurves.Channels:
 
 
 def following(target: bpy.types.Object) -> list[str]:
-    """Names of the target's bones that follow a captured hand; of an arm that reaches for one, both."""
+    """Names of the target's bones that follow a captured hand; both bones of an arm that reaches for one."""
     found: list[str] = []
     for bone in target.pose.bones:
         reaches = any(item.type == "IK" for child in bone.children for item in _ours(child))
@@ -149,7 +151,7 @@ def following(target: bpy.types.Object) -> list[str]:
 
 
 def release(target: bpy.types.Object, bones: list[str]) -> None:
-    """Remove these bones' constraints, and whatever only they followed."""
+    """Remove these bones' constraints, and the helpers that only they used."""
     carriers: list[bpy.types.Object] = []
     for name in bones:
         pose_bone = target.pose.bones[name]
@@ -170,7 +172,7 @@ def release(target: bpy.types.Object, bones: list[str]) -> None:
 def _shown(
     scene: bpy.types.Scene, target: bpy.types.Object, bones: list[str], frames: range
 ) -> dict[str, tuple[Floats, Floats]]:
-    """Locations (F, 3) and rotations (F, 4) of each bone from its rest, as the constraints make them."""
+    """Locations (F, 3) and rotations (F, 4) of each bone relative to rest, as constrained."""
     now = scene.frame_current
     found = {bone: (np.empty((len(frames), 3)), np.empty((len(frames), 4))) for bone in bones}
     try:
@@ -189,7 +191,7 @@ def _shown(
 
 
 def _rest(armature: bpy.types.Object, bones: Mapping[str, str]) -> _Rest:
-    """The bones at rest in the world; turns are kept under both names."""
+    """The bones at rest in the world; twist bones have both names."""
     world = np.array(armature.matrix_world.normalized(), np.float64)
     data: Any = armature.data
     heads, tails, turns = {}, {}, {}
@@ -205,7 +207,7 @@ def _rest(armature: bpy.types.Object, bones: Mapping[str, str]) -> _Rest:
 def _carrier(
     leader: bpy.types.Object, bone: str, name: str, turn: Floats, collection: bpy.types.Collection
 ) -> bpy.types.Object:
-    """A hidden empty fixed to the leader's bone, with rotation `turn` in the world while that bone rests."""
+    """A hidden empty fixed to the leader's bone, with rotation `turn` in the world while that bone is at rest."""
     empty = bpy.data.objects.new(f"{MARK} {name}", None)
     collection.objects.link(empty)
     empty.parent, empty.parent_type, empty.parent_bone = leader, "BONE", bone
@@ -238,7 +240,7 @@ def _stand_in(
     source: _Rest,
     collection: bpy.types.Collection,
 ) -> bpy.types.Object:
-    """A copy of the captured armature whose wrist turns with the target's hand."""
+    """A copy of the captured armature whose wrist rotates with the target's hand."""
     if HAND not in mine:
         raise RequestError("To move only the fingers, the bone map must name the hand. Add it.")
     stand_in: Any = rig.armature.copy()

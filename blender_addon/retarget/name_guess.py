@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which bone is which, guessed from an armature's names and hierarchy: whole fingers or none. No bpy here.
+"""Guesses which bone is which from an armature's names and hierarchy: whole fingers or none. No bpy here.
 
-The names of one finger that differ in their number (or in proximal, distal ...) alone are a chain. A chain counts where
-it has three segments in order, each above the next where the hierarchy tells. Of several chains the one of the fewest
-words is the finger; inner bones of rigs come last, helpers (bulge, half, tip ...) never.
+Names that differ only in a number (or in proximal, distal ...) form a chain. A chain is valid if it has three
+segments in order, each the parent of the next as far as the hierarchy is known. Of several chains, the one with the
+fewest words is the finger; rigs' internal bones come last, helpers (bulge, half, tip ...) never count.
 """
 
 import re
@@ -50,9 +50,11 @@ _HELPERS: Final = frozenset(
         *("bulge", "half", "corrective", "helper", "inner", "outer", "dummy", "toe", "toes", "foot"),
     }
 )
-_INNER: Final = frozenset({"org", "mch", "def", "vis", "wgt"})  # Rigify's inner bones; controls come first
+_INNER: Final = frozenset(
+    {"org", "mch", "def", "vis", "wgt"}
+)  # Rigify's internal bones; controls are preferred
 _HANDS: Final = frozenset({"hand", "wrist", "手首"})
-# Xsens counts the fingers and writes the bone behind: FirstMC, SecondPP.
+# Xsens numbers the fingers and appends the bone: FirstMC, SecondPP.
 _COUNTED: Final = dict(zip(("first", "second", "third", "fourth", "fifth"), FINGERS, strict=True))
 _CONTROL: Final = "c"  # Auto-Rig Pro's
 _COPY: Final = re.compile(r"\.\d{3}$")
@@ -60,7 +62,7 @@ _WORDS: Final = re.compile(
     r"左|右|親指|人差し指|人差指|人指|中指|薬指|小指|手首|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 )
 _ORDER_OF_METACARPAL: Final = 0
-_NEAR_THE_WRIST: Final = 0.6  # a metacarpal begins less than this share of its length from the wrist
+_NEAR_THE_WRIST: Final = 0.6  # a metacarpal begins within this share of its length from the wrist
 _AT_THE_KNUCKLES: Final = (
     0.6  # SMPL's hand begins less than this share of the wrist's distance from a knuckle
 )
@@ -68,7 +70,7 @@ _AT_THE_KNUCKLES: Final = (
 
 @dataclass(frozen=True)
 class _Segment:
-    """A bone that may be a finger's: where it stands in its chain, and what its chain is called."""
+    """A possible finger bone: its position in its chain, and the chain's name."""
 
     name: str
     side: int
@@ -80,19 +82,19 @@ class _Segment:
 
 @dataclass(frozen=True)
 class _Hierarchy:
-    """Parents of bones that have one, and where bones begin, as far as either is known."""
+    """Parents of bones, and where bones begin, as far as they are known."""
 
     parents: Mapping[str, str]
     heads: Mapping[str, Sequence[float]]
 
     def descends(self, names: list[str]) -> bool:
-        """Whether each bone stands above the next; true where there is no hierarchy."""
+        """Whether each bone is an ancestor of the next; true without a hierarchy."""
         if not any(name in self.parents for name in names[1:]):
             return True
         return all(above in self._ancestors(name) for above, name in pairwise(names))
 
     def begins_at(self, wrist: str | None, first: str, second: str) -> bool | None:
-        """Whether the first bone is a metacarpal by where it begins; None where places do not tell."""
+        """Whether the first bone is a metacarpal, judging by where it begins; None if that cannot be told."""
         if wrist is None or not {wrist, first, second} <= self.heads.keys():
             return None
         length = dist(self.heads[first], self.heads[second])
@@ -123,7 +125,7 @@ def guessed_map(
 ) -> BoneMap:
     """The bones of both hands by our names; incomplete fingers are left out.
 
-    parents: of bones that have one; heads: where bones begin (3,). What is not known goes unchecked.
+    parents: of bones that have one; heads: where bones begin (3,). Unknown values are not checked.
     """
     known = sorted(set(present))
     hierarchy = _Hierarchy(parents or {}, heads or {})
@@ -144,7 +146,7 @@ def guessed_map(
 
 
 def _words(name: str) -> list[str]:
-    """The name's words in lower case, numbers apart, without a namespace; other rigs' words as ours."""
+    """The name's words in lower case, numbers separate, without a namespace; other rigs' words replaced by ours."""
     bare = unicodedata.normalize("NFKC", name).rpartition(":")[2]
     words = [word.lower() for word in _WORDS.findall(bare)]
     found: list[str] = []
@@ -163,7 +165,7 @@ def _words(name: str) -> list[str]:
 
 
 def _finger_number(words: list[str]) -> int | None:
-    """The number behind the word finger, where no finger is named."""
+    """The number after the word finger, if no finger is named."""
     if "finger" not in words or any(word in _FINGERS for word in words):
         return None
     after = words[words.index("finger") + 1 :]
@@ -200,12 +202,12 @@ def _segment(name: str, words: list[str], base: int) -> _Segment | None:
 def _fingers(
     segments: list[_Segment], side: int, hierarchy: _Hierarchy, wrist: str | None
 ) -> dict[str, list[str]]:
-    """Names of each finger's three bones by the best of its chains; empty where none is whole."""
+    """Names of each finger's three bones from its best chain; empty if none is complete."""
     chains = {finger: _chains(segments, side, finger) for finger in FINGERS}
     thumb_bones = next((len(chain) for chain in chains["thumb"] if len(chain) >= 3), 0)
     found: dict[str, list[str]] = {}
     ends_in_tips = False
-    for finger in (*FINGERS[1:], FINGERS[0]):  # the thumb's bones are told by the others'
+    for finger in (*FINGERS[1:], FINGERS[0]):  # the other fingers' bones tell how the thumb's are counted
         found[finger] = []
         for chain in chains[finger]:
             names = [item.name for item in chain]
@@ -221,7 +223,7 @@ def _fingers(
 
 
 def _chains(segments: list[_Segment], side: int, finger: str) -> list[list[_Segment]]:
-    """The finger's chains in order, the most likely first; none in which two bones claim one place."""
+    """The finger's chains, most likely first; chains in which two bones claim one position are left out."""
     mine = [item for item in segments if (item.side, item.finger) == (side, finger)]
     groups: dict[tuple[str, ...], list[_Segment]] = {}
     for item in mine:
@@ -238,7 +240,7 @@ def _chains(segments: list[_Segment], side: int, finger: str) -> list[list[_Segm
 
 
 def _in_order(chain: list[_Segment]) -> list[_Segment]:
-    """The bones by their number; a bone called metacarpal beside numbers from 0 is none of the three."""
+    """The bones by number; a bone called metacarpal beside numbers from 0 is none of the three."""
     counted = {item.order for item in chain if not item.by_word}
     if _ORDER_OF_METACARPAL in counted:
         chain = [item for item in chain if not item.by_word]
@@ -246,14 +248,18 @@ def _in_order(chain: list[_Segment]) -> list[_Segment]:
 
 
 def _thumb_begins(chain: list[_Segment], others_end_in_tips: bool) -> int | None:
-    """Where the thumb's three bones begin, its metacarpal the first. A fourth one is a tip, or lies in the wrist."""
+    """Index at which the thumb's three bones begin, the metacarpal first. A fourth bone
+    is a tip, or lies in the wrist.
+    """
     if len(chain) == 4 and chain[0].order == _ORDER_OF_METACARPAL:
         return 0 if others_end_in_tips and not chain[0].by_word else 1
     return 0 if len(chain) in (3, 4) else None
 
 
 def _finger_begins(chain: list[_Segment], thumb_bones: int, begins_at_wrist: bool | None) -> int | None:
-    """Where the finger's three phalanges begin: behind a metacarpal, before a tip. None where that cannot be told."""
+    """Index at which the finger's three phalanges begin: after a metacarpal, before a
+    tip. None if that cannot be told.
+    """
     from_zero = chain[0].order == _ORDER_OF_METACARPAL
     called = from_zero and chain[0].by_word
     if len(chain) == 3:
@@ -269,7 +275,7 @@ def _finger_begins(chain: list[_Segment], thumb_bones: int, begins_at_wrist: boo
 def _hand(
     words: Mapping[str, list[str]], side: int, knuckles: Sequence[str], hierarchy: _Hierarchy
 ) -> str | None:
-    """The hand's bone: a control where the fingers are (c_ in Auto-Rig Pro), inner bones last.
+    """The hand's bone: a control if the fingers are controls (c_ in Auto-Rig Pro); internal bones come last.
 
     knuckles: the first bones of the fingers found.
     """

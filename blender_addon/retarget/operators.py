@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Retarget: another armature's hands follow the captured ones, live, then baked; and its bone map."""
+"""Retarget operators: constrain another armature's hands to the captured ones, bake; and the bone map."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from .properties import PRESET_ITEMS
 
 
 def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
-    """The bone map that the preset gives for the armature, both sides as far as they are there."""
+    """The preset's bone map for the armature, for the sides that it has."""
     names = [bone.name for bone in target.pose.bones]
     if preset == "MAP":
         if not edited:
@@ -54,7 +54,7 @@ def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
 
 
 class _Retarget:
-    """What these operators share: an armature to work on, errors as reports."""
+    """Base of these operators: the armature to work on, and errors as reports."""
 
     target: StringProperty(name="Armature", description="Name of the armature; the panel's if empty")
 
@@ -120,7 +120,7 @@ class DUOHAND_OT_retarget(_Retarget, bpy.types.Operator):
         rigs: Sequence[HandRig],
         settings: live.RetargetSettings,
     ) -> str:
-        """What to know of frames in which the arms are too short."""
+        """A note about frames in which the arms are too short."""
         found = [
             (rig, arms.arm_of(target, bones.get(f"hand{bone_map.SUFFIXES[rig.side]}", ""))) for rig in rigs
         ]

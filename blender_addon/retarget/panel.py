@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Retarget panel: whose hands follow, which bone is which, follow and bake."""
+"""The Retarget panel: the armature that follows, its bone map, constrain and bake."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ class DUOHAND_PT_bone_map(SidebarPanel, bpy.types.Panel):
 
 
 def _short(name: str) -> str:
-    """A bone's name in a narrow column: I2 for the index finger's second."""
+    """A short bone name for a narrow column: I2 for the index finger's second."""
     stem = name[:-2]
     return "H" if stem == HAND else f"{stem[0].upper()}{stem[-1]}"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a scene remembers of a retarget: the other armature and which bone is which."""
+"""A scene's retargeting settings: the other armature and its bone map."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ class DUOHAND_PG_retarget(bpy.types.PropertyGroup):
             pair.name, pair.bone = name, bone
 
     def bone_map(self) -> BoneMap:
-        """The map as it stands in the panel."""
+        """The map as shown in the panel."""
         return {pair.name: pair.bone for pair in self.pairs if pair.bone}
 
 

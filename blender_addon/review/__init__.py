@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The frames most worth checking, and how to get to them."""
+"""The frames most worth checking, and ways to reach them."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How good the scene's hands are as they are keyed now: at a frame, and where the worst frames are."""
+"""How good the scene's hands are as currently keyed: at a frame, and at the worst frames."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Doubt:
 
 
 def shots_in_question(context: bpy.types.Context) -> list[bpy.types.Collection]:
-    """The shot that the active object belongs to; all of the scene's where it belongs to none."""
+    """The shot that the active object belongs to; all of the scene's shots if it belongs to none."""
     found, active = shots(context.scene), context.view_layer.objects.active
     mine = [shot for shot in found if active is not None and active.name in shot.all_objects]
     return mine[:1] or found
@@ -49,7 +49,7 @@ def doubts(context: bpy.types.Context) -> list[Doubt]:
 
 
 def verdict_here(rig: HandRig, frame: float) -> tuple[Verdict, float]:
-    """What the hand looks like at a scene frame, and how sure it is."""
+    """The verdict on the hand at a scene frame, and its confidence."""
     presence = int(rig.armature.get("presence", 1))
     confidence = float(rig.armature.get("confidence", 1.0)) if presence else 0.0
     verdict = verdict_of(confidence, presence)
@@ -60,12 +60,12 @@ def verdict_here(rig: HandRig, frame: float) -> tuple[Verdict, float]:
 
 
 def sightings(rig: HandRig, wrist: Wrist) -> Sightings:
-    """What is known of the wrist's frames, for a judgement of them."""
+    """The wrist's frames as input for the verdicts."""
     return Sightings(wrist.confidence, wrist.present, _distance_m(rig, wrist.location), wrist.rotation_wxyz)
 
 
 def _distance_m(rig: HandRig, location: Floats) -> Floats:
-    """Distances (K,) of the wrist's locations (K, 3) from where the shot's camera stands now."""
+    """Distances (K,) of the wrist's locations (K, 3) from the shot's camera at its current place."""
     rest = np.array(rig.armature.data.bones[rig.names[0]].matrix_local, np.float64)
     places = location @ rest[:3, :3].T + rest[:3, 3]
     camera = rig.shot.duohand.camera

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Review: jump to the worst frame of the next span in which a hand is doubtful; make a hand the active one."""
+"""Review operators: jump to the worst frame of the next doubtful span; make a hand active."""
 
 from typing import Any
 
@@ -77,7 +77,7 @@ class DUOHAND_OT_select_hand(bpy.types.Operator):
 
 
 def _doubts_text(there: Doubt, same: list[Doubt], scene: bpy.types.Scene) -> str:
-    """What is doubtful at that frame, of both hands where it is both; with the shot where there are several."""
+    """The doubts at that frame, for both hands if both are doubtful; with the shot if there are several."""
     hands = ", ".join(
         f"{iface_(side_name(doubt.rig.side))} {iface_(doubt.span.verdict)} ({doubt.span.confidence:.0%})"
         for doubt in same

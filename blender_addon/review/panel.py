@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Review panel: how good each hand is here, and where to look next."""
+"""The Review panel: how good each hand is on this frame, and where to look next."""
 
 from typing import Any, Final
 

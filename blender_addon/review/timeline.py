@@ -30,7 +30,7 @@ _handlers: list[Any] = []
 
 @dataclass(frozen=True)
 class Bars:
-    """N bars: scene frames from and to (N,), heights (N,) from 0 to 1, colours (N, 4)."""
+    """N bars: first and last scene frames (N,), heights (N,) from 0 to 1, colours (N, 4)."""
 
     start: Floats
     end: Floats
@@ -39,7 +39,7 @@ class Bars:
 
 
 def hand_bars(rig: HandRig, wrist: Wrist, at_most: int) -> Bars:
-    """A bar a frame of the hand; frames are put together, by the worst of them, where there would be too many."""
+    """A bar for each frame of the hand; if there would be too many, frames are merged and show the worst of them."""
     astray = rows_astray(sightings(rig, wrist))
     height = np.where(astray, 1.0, np.maximum(wrist.confidence, 0.08))
     rank = np.select(
@@ -63,13 +63,15 @@ def hand_bars(rig: HandRig, wrist: Wrist, at_most: int) -> Bars:
 
 
 def bar_height_px(region_px: float, count: int) -> float:
-    """Height of each hand's bars, so that all lie between the scroll bar and the ruler of a region of that height."""
+    """The height of each hand's bars such that all fit between the scroll bar and the
+    ruler of a region of that height.
+    """
     room = (region_px - _SCROLLBAR_PX - _RULER_PX) / max(count, 1) - _GAP_PX
     return float(np.clip(room, *_HEIGHTS_PX))
 
 
 def corners(bars: Bars, x_px: tuple[float, float], y_px: float, height_px: float) -> tuple[Floats, Floats]:
-    """Places (6 N, 2) in pixels and colours (6 N, 4) of the bars' triangles; a frame f is at x_px[0] + f x_px[1]."""
+    """Vertices (6 N, 2) in pixels and colours (6 N, 4) of the bars' triangles; frame f is at x_px[0] + f x_px[1]."""
     left, right = (x_px[0] + edge * x_px[1] for edge in (bars.start, bars.end))
     right = np.maximum(right, left + 1)
     sides, tops = np.stack([left, right]), np.stack([np.zeros_like(left), bars.height * height_px])
@@ -103,7 +105,7 @@ def _hands_shown(context: bpy.types.Context) -> Iterator[tuple[HandRig, Wrist]]:
                 wrist = read_wrist(rig)
                 if wrist is not None and (wrist.present != ABSENT).any():
                     yield rig, wrist
-        except DuohandError:  # the Review panel says what is wrong
+        except DuohandError:  # the Review panel reports what is wrong
             continue
 
 

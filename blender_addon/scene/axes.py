@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blender's axes, which are known in this file only.
+"""Blender's axes; the only file that knows them.
 
-The take's world has OpenCV's axes (x right, y down, z forward), Blender's has z up: (x, y, z) -> (x, z, -y), so
-a camera without a pose of its own looks along Blender's +Y with +Z up. Blender's cameras look along their own -Z
-with +Y up. The hand at rest has MANO's axes (y the back of the hand, z the thumb's side, the right hand's fingers
-along -x): (x, y, z) -> (x, -z, y) puts it, palm down, where a character that faces -Y holds it in a T-pose.
+The take's world has OpenCV's axes (x right, y down, z forward), Blender's has z up: (x, y, z) -> (x, z, -y), so that
+a camera without a pose looks along Blender's +Y with +Z up. Blender's cameras look along their own -Z with +Y up. The
+hand at rest has MANO's axes (y the back of the hand, z the thumb's side, the right hand's fingers along -x): (x, y,
+z) -> (x, -z, y) places it, palm down, as a character facing -Y holds it in a T-pose.
 
 No bpy here: arrays in, arrays out.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Rotations, each to be multiplied from the left.
+# Rotations that multiply from the left.
 WORLD_FROM_TAKE: Floats = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 ARMATURE_FROM_REST: Floats = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 CAMERA_FROM_BLENDER_CAMERA: Floats = np.diag([1.0, -1, -1])
@@ -23,17 +23,19 @@ Y_UP_FROM_WORLD: Floats = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 
 EYE_LEVEL_M = 1.5
 
-# The palm of the resting hand looks this way in its armature.
+# The direction of the resting hand's palm in its armature.
 PALM_AT_REST: Floats = np.array([0.0, 0, -1])
 
 
 def points_from_rest(points_m: NDArray[np.floating], origin_m: NDArray[np.floating], scale: float) -> Floats:
-    """Points (..., 3) of the resting hand in its armature's axes and Blender units, `origin_m` (3,) at its origin."""
+    """Points (..., 3) of the resting hand in its armature's axes and Blender units,
+    with `origin_m` (3,) at the origin.
+    """
     return (np.asarray(points_m, np.float64) - origin_m) @ ARMATURE_FROM_REST.T * scale
 
 
 def camera_matrices(T_world_cam: NDArray[np.floating], scale: float) -> Floats:
-    """Matrices (..., 4, 4) of Blender cameras that stand where the take's cameras T_world_cam (..., 4, 4) stand."""
+    """Matrices (..., 4, 4) of Blender cameras with the poses of the take's cameras T_world_cam (..., 4, 4)."""
     pose = np.asarray(T_world_cam, np.float64)
     matrices = np.zeros_like(pose)
     matrices[..., :3, :3] = WORLD_FROM_TAKE @ pose[..., :3, :3] @ CAMERA_FROM_BLENDER_CAMERA
@@ -43,7 +45,7 @@ def camera_matrices(T_world_cam: NDArray[np.floating], scale: float) -> Floats:
 
 
 def world_from_cameras(T_world_cam: NDArray[np.floating], scale: float) -> tuple[Floats, Floats]:
-    """Rotations (..., 3, 3) and offsets (..., 3) that take camera axes in metres to Blender: R @ x * scale + t."""
+    """Rotations (..., 3, 3) and offsets (..., 3) from camera axes in metres to Blender: R @ x * scale + t."""
     pose = np.asarray(T_world_cam, np.float64)
     return WORLD_FROM_TAKE @ pose[..., :3, :3], pose[..., :3, 3] @ WORLD_FROM_TAKE.T * scale
 
@@ -59,14 +61,14 @@ def poses_from_camera_matrices(matrices: NDArray[np.floating], scale: float) -> 
 
 
 def eye_level(scale: float) -> Floats:
-    """Matrix (4, 4) of a place 1.5 m above the world's origin: what a new file has there stands not in its view."""
+    """Matrix (4, 4) of a place 1.5 m above the world's origin, where a new file's default objects are not in view."""
     matrix = np.eye(4)
     matrix[2, 3] = EYE_LEVEL_M * scale
     return matrix
 
 
 def place_under_camera() -> Floats:
-    """Matrix (4, 4) in a Blender camera's own axes of the take's world, when that camera is the take's camera."""
+    """Matrix (4, 4) of the take's world in the axes of the Blender camera that is the take's camera."""
     matrix = np.eye(4)
     matrix[:3, :3] = CAMERA_FROM_BLENDER_CAMERA.T @ WORLD_FROM_TAKE.T
     return matrix

@@ -22,7 +22,7 @@ _STILL = 1e-9
 
 @dataclass(frozen=True)
 class Lens:
-    """Blender's terms for pinhole cameras K; each of the first three a number a frame (T,) or (1,)."""
+    """Pinhole cameras K in Blender's terms; each of the first three one number per frame (T,) or (1,)."""
 
     focal_mm: Floats
     shift_x: Floats
@@ -45,7 +45,7 @@ def lens_from_K(K: NDArray[np.floating], size_px: NDArray[np.integer]) -> Lens:
 
 
 def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: float) -> None:
-    """Give the camera object the take's lens and place, keyed at the scene frames (T,) where they change."""
+    """Give the camera object the take's lens and pose, keyed at the scene frames (T,) where they change."""
     data: Any = camera.data
     data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR_MM
     lens = lens_from_K(take.K, take.size_px)
@@ -66,7 +66,7 @@ def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: floa
 
 
 def camera_places(shot: bpy.types.Collection, frames: Floats) -> Floats:
-    """(K, 3) where the shot's camera stands at the scene frames (K,), the shot being placed as it is now."""
+    """(K, 3) positions of the shot's camera at the scene frames (K,), with the shot at its current place."""
     camera, place = shot.duohand.camera, shot.duohand.place
     if camera is None:
         raise RequestError("The shot has no camera whose line of sight could be followed.")

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MANO's pose correctives as shape keys that drivers move with the fingers. No bpy here.
+"""MANO's pose correctives as shape keys driven by the fingers. No bpy here.
 
-The model adds pose_dirs @ (R - 1) to the resting skin, for every joint's rotation R. With R = B q B^T in the
-bone's own frame B, each entry of R - 1 is a sum of the nine products of two components of the unit quaternion q, w
-squared apart. So nine shape keys a joint, each driven by one such product, give the model's skin exactly; those
-that never move a vertex by more than BARELY_VISIBLE_M are left out. Blender evaluates such a driver without Python.
-Fewer keys would not do: over the joints' range 0.02 mm takes 91 of the 135 (by singular values), each with a longer
-driver, which is no faster.
+The model adds pose_dirs @ (R - 1) to the resting skin, for every joint's rotation R. With R = B q B^T in the bone's
+own frame B, each entry of R - 1 is a linear combination of the nine products of two components of the unit quaternion
+q (w squared excepted). So nine shape keys per joint, each driven by one such product, reproduce the model's skin
+exactly; those that never move a vertex by more than BARELY_VISIBLE_M are left out. Blender evaluates such a driver
+without Python. Fewer keys would not suffice: within 0.02 mm over the joints' range takes 91 of the 135 (by singular
+values), each with a longer driver, which is no faster.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from .axes import ARMATURE_FROM_REST, Floats
 
 BARELY_VISIBLE_M: Final = 2e-6
 PRODUCTS: Final = ("xx", "yy", "zz", "xy", "xz", "yz", "wx", "wy", "wz")
-# The largest value each product can take: a square 1, a product of two different components 1/2.
+# The largest absolute value of each product: 1 for a square, 1/2 for a product of two different components.
 _LARGEST = np.array([1.0 if first == second else 0.5 for first, second in PRODUCTS])
 
-# Entries of R - 1 for a unit value of each product.
+# Entries of R - 1 per unit value of each product.
 _ENTRIES: Floats = np.array(
     [
         [[0, 0, 0], [0, -2, 0], [0, 0, -2]],
@@ -43,7 +43,7 @@ _ENTRIES: Floats = np.array(
 class Corrective:
     """One shape key: offsets (V, 3) in the armature's axes and Blender units for a value of 1.
 
-    It follows `product`, two of w x y z, of the quaternion of MANO's joint `joint` (1..15) in its bone's frame.
+    Its driver is `product`, two of w x y z, of the quaternion of MANO's joint `joint` (1..15) in its bone's frame.
     """
 
     joint: int
@@ -54,7 +54,9 @@ class Corrective:
 def correctives(
     pose_dirs: NDArray[np.floating], rest_frames: Floats, scale: float, least_m: float = BARELY_VISIBLE_M
 ) -> list[Corrective]:
-    """The shape keys of one hand: pose_dirs (V, 3, 135), bones' frames at rest in their armature (16, 3, 3)."""
+    """The shape keys of one hand, from pose_dirs (V, 3, 135) and the bones' rest
+    frames in their armature (16, 3, 3).
+    """
     vertex_count = len(pose_dirs)
     by_entry = np.asarray(pose_dirs, np.float64).reshape(vertex_count, 3, 15, 3, 3)
     found: list[Corrective] = []

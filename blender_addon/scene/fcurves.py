@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Curves written and read in bulk, on legacy actions (to 4.3) and on slotted ones (4.4 and later).
+"""Curves written and read in bulk, in legacy actions (to 4.3) and slotted ones (4.4 and later).
 
-`keyframe_insert` costs some 25 us a key and grows with their number; `foreach_set` costs 0.2 us.
+`keyframe_insert` costs some 25 us per key and slows down with their number; `foreach_set` costs 0.2 us.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,7 +16,7 @@ from .axes import Floats
 
 Integers = NDArray[np.int32]
 
-# Values of Blender's enumerations, in the order in which every version since 2.6 stores them.
+# Values of Blender's enumerations, in the order used by every version since 2.6.
 CONSTANT, LINEAR, BEZIER = 0, 1, 2
 KEYFRAME, BREAKDOWN = 0, 2
 _ALIGNED = 3
@@ -24,7 +24,7 @@ _ALIGNED = 3
 
 @dataclass(frozen=True)
 class Channels:
-    """The curves of one owner in one action: the action's own, or its channelbag for the owner's slot."""
+    """The curves of one owner in one action: the action's own, or those in the channelbag of the owner's slot."""
 
     action: bpy.types.Action
     slot: Any  # bpy.types.ActionSlot, None if actions have no slots
@@ -48,7 +48,7 @@ class Channels:
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys of C curves with shared frames: frames (K,), values (K, C), kinds (K,) of key, interpolation (K,)."""
+    """Keys of C curves with common frames: frames (K,), values (K, C), kinds (K,) of key, interpolation (K,)."""
 
     frames: Floats
     values: Floats
@@ -57,7 +57,7 @@ class Keys:
 
 
 def dense_keys(frames: Floats, values: NDArray[np.floating], kinds: Integers | None = None) -> Keys:
-    """Keys on every frame, straight lines between them. values (K, C) or (K,)."""
+    """Keys on every frame with linear interpolation. values (K, C) or (K,)."""
     values = np.asarray(values, np.float64).reshape(len(frames), -1)
     kinds = np.zeros(len(frames), np.int32) if kinds is None else kinds
     return Keys(frames, values, kinds, np.full(len(frames), LINEAR, np.int32))
@@ -70,7 +70,7 @@ def held_keys(frames: Floats, values: NDArray[np.number]) -> Keys:
 
 
 def active_channels(owner: bpy.types.ID) -> Channels | None:
-    """The curves that move the owner now; None if no action does."""
+    """The curves that animate the owner; None if it has no action."""
     data = owner.animation_data
     if data is None or data.action is None:
         return None
@@ -80,7 +80,7 @@ def active_channels(owner: bpy.types.ID) -> Channels | None:
 
 
 def assign_new_action(owner: bpy.types.ID, name: str) -> Channels:
-    """A new action of that name, with a slot for the owner where actions have slots, made the owner's active one."""
+    """A new action of that name, with a slot for the owner if actions have slots, assigned to the owner."""
     channels = new_action(owner, name)
     data = owner.animation_data or owner.animation_data_create()
     data.action = channels.action
@@ -99,7 +99,7 @@ def new_action(owner: bpy.types.ID, name: str) -> Channels:
 
 
 def assign_copy(owner: bpy.types.ID, channels: Channels) -> Channels:
-    """A local copy of the owner's action, made its active one with the same slot; the old one stays as it is."""
+    """A local copy of the owner's action, assigned with the same slot; the original does not change."""
     action: Any = channels.action.copy()
     action.use_fake_user = False
     data: Any = owner.animation_data or owner.animation_data_create()
@@ -111,7 +111,7 @@ def assign_copy(owner: bpy.types.ID, channels: Channels) -> Channels:
 
 
 def channels_of(action: bpy.types.Action, owner: bpy.types.ID) -> Channels:
-    """The owner's curves in an action that need not be active: those of its slot of the owner's kind and name."""
+    """The owner's curves in an action that need not be assigned: those of the slot for the owner's kind and name."""
     if not _slotted(action):
         return Channels(action, None)
     kind = [slot for slot in action.slots if slot.target_id_type == owner.id_type]
@@ -121,7 +121,7 @@ def channels_of(action: bpy.types.Action, owner: bpy.types.ID) -> Channels:
 
 
 def write_keys(channels: Channels, path: str, group: str, keys: Keys) -> None:
-    """Put the keys on the C curves of `path` (one curve at index 0 where C is 1), in place of what was there."""
+    """Replace the keys of the C curves of `path` (one curve at index 0 if C is 1)."""
     for index in range(keys.values.shape[1]):
         curve = channels.fcurves.find(path, index=index)
         if curve is not None:
@@ -133,7 +133,7 @@ def write_keys(channels: Channels, path: str, group: str, keys: Keys) -> None:
 def read_keys(channels: Channels, path: str, count: int) -> Keys | None:
     """The keys of the `count` curves of `path` on the union of their frames; None if there is no such curve.
 
-    Where only some of the curves have a key, the others are evaluated.
+    A curve without a key on a frame is evaluated there.
     """
     curves = [channels.fcurves.find(path, index=index) for index in range(count)]
     present = [curve for curve in curves if curve is not None]
@@ -148,7 +148,7 @@ def read_keys(channels: Channels, path: str, count: int) -> Keys | None:
 
 
 def sample(curves: Iterable[bpy.types.FCurve | None], frames: NDArray[np.floating]) -> Floats:
-    """Values (K, C) of the curves at the frames; 0 for a curve that is not there."""
+    """Values (K, C) of the curves at the frames; 0 for a missing curve."""
     times = [float(frame) for frame in frames]
     columns = [
         [curve.evaluate(time) for time in times] if curve is not None else [0.0] * len(times)
@@ -164,7 +164,7 @@ def key_points(curve: bpy.types.FCurve) -> tuple[Floats, Floats]:
 
 
 def set_handles(curve: bpy.types.FCurve, before: Floats, after: Floats, slopes: Floats) -> None:
-    """Aligned Bezier handles a number of frames before and after each key (K,), rising by slopes (K,) a frame."""
+    """Aligned Bezier handles the given number of frames before and after each key (K,), with slopes (K,) per frame."""
     points = curve.keyframe_points
     co = np.empty(2 * len(points), np.float32)
     points.foreach_get("co", co)
@@ -177,7 +177,7 @@ def set_handles(curve: bpy.types.FCurve, before: Floats, after: Floats, slopes: 
 
 
 def moves_others(channels: Channels, owners: Collection[bpy.types.ID]) -> bool:
-    """Whether these curves move something beside their owners: they share a slot, or an action without slots."""
+    """Whether these curves animate something besides their owner: they share a slot, or an action without slots."""
     if channels.slot is not None:
         users = channels.slot.users()
     else:
@@ -201,7 +201,7 @@ def clear(channels: Channels) -> None:
 
 
 def muted_strip(owner: bpy.types.ID, channels: Channels, track_name: str) -> bpy.types.NlaStrip:
-    """The action as a strip on a muted track of that name, which is made again."""
+    """The action as a strip on a muted track of that name, which is recreated."""
     data = owner.animation_data or owner.animation_data_create()
     for track in [track for track in data.nla_tracks if track.name == track_name]:
         data.nla_tracks.remove(track)
@@ -217,7 +217,7 @@ def muted_strip(owner: bpy.types.ID, channels: Channels, track_name: str) -> bpy
 
 
 def remove_if_unused(block: bpy.types.ID | None) -> None:
-    """Take a data block out of the file when nothing uses it any more."""
+    """Delete a data block that nothing uses any more."""
     if block is not None and block.users == 0:
         bpy.data.batch_remove([block])
 
@@ -254,6 +254,6 @@ def _stored(curve: bpy.types.FCurve) -> tuple[Floats, Floats, Integers, Integers
 
 
 def _at(frames: Floats, lead: tuple[Floats, Floats, Integers, Integers]) -> tuple[Integers, Integers]:
-    """Kinds and interpolation at the frames, taken from the key at or before each."""
+    """Kinds and interpolation at the frames, copied from the key at or before each."""
     rows = np.clip(np.searchsorted(lead[0], frames, side="right") - 1, 0, len(lead[0]) - 1)
     return lead[2][rows], lead[3][rows]

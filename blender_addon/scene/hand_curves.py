@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A hand's curves in Blender as a HandTrack, and back: what every clean-up operator reads and writes."""
+"""Reads and writes a hand's curves as a HandTrack, for all clean-up operators."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,9 +43,9 @@ class HandRig:
 
 @dataclass(frozen=True)
 class Wrist:
-    """A hand's wrist on K frames: frames (K,), location (K, 3), rotation_wxyz (K, 4), confidence (K,), present (K,).
+    """Wrist of a hand on K frames: frames (K,), location (K, 3), rotation_wxyz (K, 4), confidence (K,), present (K,).
 
-    Where the hand is away between two of its frames an ABSENT one stands between them, with NaN for its motion.
+    If the hand is absent between two of its frames, one ABSENT frame between them has NaN for its motion.
     """
 
     frames: Floats
@@ -56,9 +56,9 @@ class Wrist:
 
 
 def hand_channels(armature: bpy.types.Object) -> Channels | None:
-    """The curves of the hand's captured motion: of the active action, else of one that was pushed down in the NLA.
+    """The curves of the hand's captured motion: in the active action, else in one that was pushed down in the NLA.
 
-    None if neither is there. A RequestError if the pushed-down motion plays at other times than it was keyed at.
+    None if there is neither. RequestError if the pushed-down motion plays at other times than it was keyed at.
     """
     active = fcurves.active_channels(armature)
     if active is not None and active.fcurves.find(hand_keys.CONFIDENCE) is not None:
@@ -78,9 +78,9 @@ def hand_channels(armature: bpy.types.Object) -> Channels | None:
 
 
 def channels_to_write(armature: bpy.types.Object, names: tuple[str, ...]) -> Channels:
-    """The hand's curves, cleared of its old motion: the animator's own curves beside them stay.
+    """The hand's curves, cleared of its old motion; the animator's own curves stay.
 
-    An action that is another file's, or kept by a fake user, is left as it is; a copy is written in its place.
+    An action that is linked, or kept by a fake user, does not change; a copy is written instead.
     """
     channels = hand_channels(armature)
     if channels is None:
@@ -95,13 +95,13 @@ def channels_to_write(armature: bpy.types.Object, names: tuple[str, ...]) -> Cha
 
 
 def hand_rigs(collection: bpy.types.Collection) -> list[HandRig]:
-    """The shot's hands that have motion."""
+    """The shot's hands with motion."""
     rigs = [HandRig(item, collection, side) for side, item in shot.armatures(collection).items()]
     return [rig for rig in rigs if hand_channels(rig.armature) is not None]
 
 
 def rig_of(scene: bpy.types.Scene, name: str) -> HandRig | None:
-    """The hand whose armature has that name, None if the scene's shots have none."""
+    """The hand whose armature has that name; None if the scene's shots have none."""
     rigs = (
         HandRig(item, found, side)
         for found in shot.shots(scene)
@@ -111,7 +111,7 @@ def rig_of(scene: bpy.types.Scene, name: str) -> HandRig | None:
 
 
 def read_track(rig: HandRig) -> HandTrack:
-    """The hand's motion as it is keyed now, on the frames of the take; a RequestError if the curves are gone."""
+    """The hand's currently keyed motion, on the frames of the take; RequestError if the curves are gone."""
     channels = hand_channels(rig.armature)
     confidence = fcurves.read_keys(channels, hand_keys.CONFIDENCE, 1) if channels else None
     if channels is None or confidence is None:
@@ -125,7 +125,7 @@ def read_track(rig: HandRig) -> HandTrack:
 
 
 def read_wrist(rig: HandRig, around: float | None = None, reach: int = 0) -> Wrist | None:
-    """What is keyed on the hand's wrist, or within some frames of `around`; None if no take's is."""
+    """The keys of the hand's wrist, or those within some frames of `around`; None if it has no take's motion."""
     channels = hand_channels(rig.armature)
     confidence = fcurves.read_keys(channels, hand_keys.CONFIDENCE, 1) if channels else None
     presence = channels.fcurves.find(hand_keys.PRESENCE) if channels else None
@@ -146,7 +146,7 @@ def read_wrist(rig: HandRig, around: float | None = None, reach: int = 0) -> Wri
 
 
 def read_raw_track(rig: HandRig, solved: HandTrack) -> HandTrack:
-    """The hand's motion before the solve, on the frames of `solved`; where there is none, the solved motion."""
+    """The hand's motion before the solve, on the frames of `solved`; the solved motion where there is none."""
     action = rig.armature.duohand.raw_action
     if action is None:
         raise RequestError(f"{rig.armature.name} has no raw motion. Load its take again.")
@@ -162,12 +162,12 @@ def read_raw_track(rig: HandRig, solved: HandTrack) -> HandTrack:
 
 
 def write_track(rig: HandRig, track: HandTrack) -> None:
-    """Key the track on every one of its frames, in place of the hand's motion; locked ranges keep theirs."""
+    """Key the track on every one of its frames, replacing the hand's motion except in locked ranges."""
     _key(rig, _with(rig, track, locked_motion(rig)))
 
 
 def locked_motion(rig: HandRig) -> HandTrack | None:
-    """What is keyed now in the ranges that the user locked; None if nothing is locked."""
+    """The current motion in the ranges that the user locked; None if nothing is locked."""
     if not rig.armature.duohand.locked or hand_channels(rig.armature) is None:
         return None
     now = read_track(rig)
@@ -176,7 +176,7 @@ def locked_motion(rig: HandRig) -> HandTrack | None:
 
 
 def locked_rows(rig: HandRig, track: HandTrack) -> Flags:
-    """(K,) which of the track's frames lie in locked ranges."""
+    """(K,) which of the track's frames are in locked ranges."""
     rows = np.zeros(len(track.frames), bool)
     for item in rig.armature.duohand.locked:
         rows |= inside(track, item.first, item.last)
@@ -184,12 +184,12 @@ def locked_rows(rig: HandRig, track: HandTrack) -> Flags:
 
 
 def put_back(rig: HandRig, kept: HandTrack) -> None:
-    """Key motion that was locked over what has been keyed since."""
+    """Key motion that was locked again, over what has been keyed since."""
     _key(rig, _with(rig, read_track(rig), kept))
 
 
 def editable_channels(rig: HandRig) -> Channels:
-    """The hand's curves; a RequestError if there are none or they are another file's."""
+    """The hand's curves; RequestError if there are none or they are linked."""
     channels = hand_channels(rig.armature)
     if channels is None:
         raise RequestError(f"{rig.armature.name} has no action to key. Load its take again.")
@@ -201,7 +201,7 @@ def editable_channels(rig: HandRig) -> Channels:
 
 
 def _with_absences(wrist: Wrist, at: NDArray[np.integer]) -> Wrist:
-    """The wrist with an absent frame before each of the rows `at`."""
+    """The wrist with an absent frame inserted before each of the rows `at`."""
     return Wrist(
         np.insert(wrist.frames, at, (wrist.frames[at - 1] + wrist.frames[at]) / 2),
         np.insert(wrist.location, at, np.nan, axis=0),
@@ -240,7 +240,7 @@ def _track(
 
 
 def _rotations(rig: HandRig, channels: Channels, bone: bpy.types.PoseBone, frames: Floats) -> Floats:
-    """Rotations (K, 4) of a bone, whichever way they are keyed."""
+    """Rotations (K, 4) of a bone, however they are keyed."""
     path = hand_keys.rotation_path(bone.name, rig.rotation_mode)
     if rig.rotation_mode == hand_keys.QUATERNION:
         return quaternions.normalized(_values(channels, path, 4, frames))
@@ -249,7 +249,7 @@ def _rotations(rig: HandRig, channels: Channels, bone: bpy.types.PoseBone, frame
 
 
 def _values(channels: Channels, path: str, count: int, frames: Floats) -> Floats:
-    """Values (K, count) of the curves of a path at the frames, in bulk where these are its keys."""
+    """Values (K, count) of a path's curves at the frames, read in bulk if these are its keys."""
     keys = fcurves.read_keys(channels, path, count)
     if keys is None:
         raise RequestError(f"The curve {path} is gone from {channels.action.name}. Load the take again.")
@@ -259,7 +259,7 @@ def _values(channels: Channels, path: str, count: int, frames: Floats) -> Floats
 
 
 def _with(rig: HandRig, track: HandTrack, kept: HandTrack | None) -> HandTrack:
-    """The track with the motion `kept` in the ranges that the user locked."""
+    """The track with `kept` in the ranges that the user locked."""
     if kept is None:
         return track
     free = ~locked_rows(rig, track)
@@ -268,7 +268,9 @@ def _with(rig: HandRig, track: HandTrack, kept: HandTrack | None) -> HandTrack:
 
 
 def _write_presence(rig: HandRig, channels: Channels, track: HandTrack) -> None:
-    """Confidence, presence and the skin's visibility of the track; the hand is away before, between and after."""
+    """Write the track's confidence, presence and skin visibility; the hand is absent
+    before, between and after its frames.
+    """
     start = shot.shot_timing(rig.shot).start_frame
     frames, states = [float(start)], [ABSENT]
     for row, frame in enumerate(track.frames):
@@ -286,7 +288,7 @@ def _write_presence(rig: HandRig, channels: Channels, track: HandTrack) -> None:
 
 
 def _strips(armature: bpy.types.Object) -> Iterator[Any]:
-    """Strips that play on the armature, the topmost track's first; the raw motion's is none of them."""
+    """Strips that play on the armature, the topmost track's first, without the raw motion's."""
     data = armature.animation_data
     for track in reversed(data.nla_tracks if data is not None else ()):
         if track.mute or track.name == hand_keys.RAW_TRACK:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The curves of one hand: what each is called, and how a motion becomes keys.
+"""One hand's curves: their names, and how a motion becomes keys.
 
-Location is keyed on the wrist's bone only, rotation on all sixteen. Beside them, on the armature: confidence, and
-presence (0 absent, 1 seen, 2 filled), keyed where it changes. Absent frames have no keys: the hand holds still there
-and its skin is hidden. Filled frames have keys of the breakdown type.
+Location is keyed on the wrist's bone only, rotation on all sixteen. The armature also has curves of confidence, and
+of presence (0 absent, 1 seen, 2 filled), keyed where it changes. Absent frames have no keys: the hand stays still
+there and its skin is hidden. Filled frames have keys of the breakdown type.
 """
 
 from collections.abc import Generator
@@ -56,7 +56,7 @@ def write_motion(
 def motion_steps(
     channels: Channels, names: tuple[str, ...], motion: BoneMotion, frames: Floats, rotation_mode: str
 ) -> Generator[None]:
-    """write_motion in steps, a bone at a time."""
+    """write_motion in steps, one bone at a time."""
     at = frames[motion.rows]
     kinds = np.where(motion.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
     location = _holding_over_gaps(fcurves.dense_keys(at, motion.location, kinds), motion.rows)
@@ -67,9 +67,9 @@ def motion_steps(
 
 
 def rotation_keys(keys: Keys, rotations_wxyz: Floats, rotation_mode: str) -> list[Keys]:
-    """Keys of N bones' rotations (K, N, 4) on the frames of `keys`, as they are keyed in that mode.
+    """Keys of N bones' rotations (K, N, 4) on the frames of `keys`, in the given rotation mode.
 
-    Angles that would leave the motion between two frames have keys there too.
+    Euler angles get further keys between two frames where they would deviate from the motion.
     """
     if rotation_mode == QUATERNION:
         return [replace(keys, values=turns) for turns in rotations_wxyz.swapaxes(0, 1)]
@@ -111,14 +111,14 @@ def write_confidence(
     for path in (
         CONFIDENCE,
         PRESENCE,
-    ):  # the timeline shows them; in the Graph Editor they lie over the wrist's
+    ):  # the timeline shows them; in the Graph Editor they would cover the wrist's
         curve = channels.fcurves.find(path)
         if curve is not None:
             curve.hide = True
 
 
 def write_visibility(skin: bpy.types.Object, present: NDArray[np.integer], frames: Floats) -> None:
-    """Hide the skin wherever its hand is absent (T,), by keys on its visibility; none where it never is."""
+    """Hide the skin while its hand is absent (T,), by keys on its visibility; no keys if it never is."""
     animation = skin.animation_data
     old = animation.action if animation else None
     if animation:
@@ -136,7 +136,7 @@ def write_visibility(skin: bpy.types.Object, present: NDArray[np.integer], frame
 
 
 def _holding_over_gaps(keys: Keys, rows: NDArray[np.int64]) -> Keys:
-    """The keys, the last before each gap in the rows held: nothing moves while the hand is away."""
+    """The keys with constant interpolation before each gap in the rows: nothing moves while the hand is absent."""
     interpolation = keys.interpolation.copy()
     interpolation[:-1][np.diff(rows) > 1] = CONSTANT
     return replace(keys, interpolation=interpolation)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The skin of one hand: a mesh with the shape baked in, weights on the bones, correctives driven by them."""
+"""The skin of one hand: a mesh with the shape applied, weights on the bones, and driven correctives."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _UV_NAME = "UVMap"
 
 
 def mesh_from_take(name: str, take: Take, side: int, scale: float) -> bpy.types.Mesh:
-    """A new mesh of the side's resting hand, the wrist at its origin: smooth, with UVs where the take has any."""
+    """A new mesh of the side's resting hand, the wrist at its origin: smooth, with the take's UVs if it has any."""
     points = points_from_rest(take.rest_vertices_m[side], take.rest_joints_m[side, 0], scale)
     faces = take.faces[side]
     mesh = bpy.data.meshes.new(name)
@@ -40,7 +40,7 @@ def mesh_from_take(name: str, take: Take, side: int, scale: float) -> bpy.types.
 def bind(
     skin: bpy.types.Object, armature: bpy.types.Object, names: tuple[str, ...], weights: np.ndarray[Any, Any]
 ) -> None:
-    """Hang the skin on the armature: parent, vertex groups from weights (V, 16), and the modifier."""
+    """Attach the skin to the armature: parent, vertex groups from weights (V, 16), and the modifier."""
     skin.parent = armature
     skin.vertex_groups.clear()
     for index, name in enumerate(names):
@@ -49,13 +49,13 @@ def bind(
             group.add([int(vertex)], float(weights[vertex, index]), "REPLACE")
     modifier = skin.modifiers.get("Armature") or skin.modifiers.new("Armature", "ARMATURE")
     modifier.object = armature
-    modifier.use_deform_preserve_volume = False  # the model's own correctives do that
+    modifier.use_deform_preserve_volume = False  # the model's own correctives do this
 
 
 def add_correctives(
     skin: bpy.types.Object, armature: bpy.types.Object, names: tuple[str, ...], keys: list[Corrective]
 ) -> None:
-    """Put the correctives on the skin as driven shape keys; it must have none yet."""
+    """Add the correctives to the skin as driven shape keys; it must not have any yet."""
     mesh: Any = skin.data
     rest = np.empty(3 * len(mesh.vertices), np.float32)
     mesh.vertices.foreach_get("co", rest)
@@ -68,18 +68,18 @@ def add_correctives(
 
 
 def take_correctives(take: Take, side: int, frames: np.ndarray[Any, Any], scale: float) -> list[Corrective]:
-    """The correctives that the take's hand model has; none where it has none."""
+    """The correctives of the take's hand model; None if it has none."""
     return [] if take.pose_dirs is None else correctives(take.pose_dirs[side], frames, scale)
 
 
 def skin_material() -> bpy.types.Material:
-    """The skin that all hands of the file share; it may be edited freely."""
+    """The skin material, common to all hands of the file; it may be edited freely."""
     material = bpy.data.materials.get(_MATERIAL)
     if material is not None:
         return material
     material = bpy.data.materials.new(_MATERIAL)
     material.diffuse_color = _SKIN_COLOUR
-    if bpy.app.version < (5, 0, 0):  # later ones always use nodes
+    if bpy.app.version < (5, 0, 0):  # later versions always use nodes
         material.use_nodes = True
     shader: Any = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
     shader.inputs["Base Color"].default_value = _SKIN_COLOUR
@@ -90,7 +90,7 @@ def skin_material() -> bpy.types.Material:
 
 
 def _drive(block: Any, armature: bpy.types.Object, bone: str, product: str) -> None:
-    """value = the product of two components of the bone's local rotation, however it is turned (keys, constraints)."""
+    """value = the product of two components of the bone's local rotation, whatever rotates it (keys, constraints)."""
     driver = block.driver_add("value").driver
     driver.type = "SCRIPTED"
     for component in sorted(set(product)):

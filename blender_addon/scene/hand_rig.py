@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The armature of one hand: sixteen bones with true lengths, whose local X flexes."""
+"""The armature of one hand: sixteen bones of true length, flexing about their local X."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from mathutils import Vector
 from .axes import Floats
 from .rest_bones import RestBones
 
-# Blender's own colour sets: red for the left hand, blue for the right, as in its bone colours for mirrored rigs.
+# Blender's own colour sets: red for the left hand, blue for the right, as in Rigify.
 _SIDE_PALETTES = ("THEME01", "THEME04")
 _SAME_PLACE = 1e-6
 
 
 def armature_from_bones(name: str, bones: RestBones, side: int) -> bpy.types.Armature:
-    """A new armature of these bones."""
+    """A new armature with these bones."""
     data = bpy.data.armatures.new(name)
     with _edit_mode(data):
         for index, bone_name in enumerate(bones.names):
@@ -39,7 +39,7 @@ def rest_frames(data: bpy.types.Armature, names: tuple[str, ...]) -> Floats:
 
 
 def fits(data: bpy.types.Armature, bones: RestBones) -> bool:
-    """Whether the armature has just these bones where they should be."""
+    """Whether the armature has exactly these bones in these places."""
     if {bone.name for bone in data.bones} != set(bones.names):
         return False
     places = np.array([[*data.bones[name].head_local, *data.bones[name].tail_local] for name in bones.names])
@@ -50,10 +50,10 @@ def fits(data: bpy.types.Armature, bones: RestBones) -> bool:
 
 @contextmanager
 def _edit_mode(data: bpy.types.Armature) -> Iterator[None]:
-    """Edit mode on the armature, through an object of its own: bones can be made in no other way.
+    """A context with the armature in edit mode, the only way to make bones, through a temporary object.
 
-    It lies in the scene's root collection, which is always there to be edited, whatever else is hidden. Whatever the
-    user was at work on is in its own mode again afterwards.
+    The object is in the scene's root collection, which is always editable, whatever else is hidden. Afterwards the
+    user's object is in its previous mode again.
     """
     context = bpy.context
     layer, previous = context.view_layer, context.view_layer.objects.active

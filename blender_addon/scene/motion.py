@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take's motion as turns of bones about their own axes, and back. No bpy here.
+"""A take's motion as bone rotations about the bones' own axes, and back. No bpy here.
 
-The take turns joints whose frames at rest are all MANO's; a Blender bone turns in its own frame, so
-basis = B^T A R A^T B, where B is the bone's frame in its armature at rest and A = axes.ARMATURE_FROM_REST.
-K keyed frames, 16 bones in MANO's order.
+In the take, all joint frames at rest are MANO's; a Blender bone rotates in its own frame, so basis = B^T
+A R A^T B, where B is the bone's rest frame in its armature and A = axes.ARMATURE_FROM_REST. K keyed
+frames, 16 bones in MANO's order.
 """
 
 from dataclasses import dataclass
@@ -19,18 +19,19 @@ from inference_core.shared.take_mesh import skinned_vertices
 
 from .axes import ARMATURE_FROM_REST, Floats, world_from_cameras
 
-EULER_TOLERANCE_RAD = 0.01  # half a degree; a finger's end strays by a millimetre
-MOST_PARTS = 32  # keys to a frame at most
+EULER_TOLERANCE_RAD = 0.01  # half a degree, which moves a fingertip by a millimetre
+MOST_PARTS = 32  # keys per frame at most
 EULER_ORDERS = ("XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX")
-_FEW_STRAYS = 10  # spans; so few are not worth a word
+_FEW_STRAYS = 10  # spans; fewer are not worth a message
 
 
 @dataclass(frozen=True)
 class BoneMotion:
-    """One hand on its bones: rows (K,) of the take, location (K, 3) of the wrist's bone, rotations (K, 16, 4) w x y z.
+    """One hand on its bones: rows (K,) of the take, location (K, 3) of the wrist's
+    bone, rotations (K, 16, 4) w x y z.
 
-    Locations and rotations are those of Blender's pose bones: from rest, in the bone's own axes, Blender units.
-    Signs of the quaternions are continuous. filled (K,): interpolated rather than seen.
+    Locations and rotations are those of Blender's pose bones: relative to rest, in the bone's own axes, Blender
+    units. Signs of the quaternions are continuous. filled (K,): interpolated rather than seen.
     """
 
     rows: NDArray[np.int64]
@@ -41,7 +42,7 @@ class BoneMotion:
 
 @dataclass(frozen=True)
 class HandPoses:
-    """One hand in the take's terms, K frames: root_wxyz (K, 4), pose_wxyz (K, 15, 4), wrist_cam_m (K, 3)."""
+    """One hand as in a take, K frames: root_wxyz (K, 4), pose_wxyz (K, 15, 4), wrist_cam_m (K, 3)."""
 
     root_wxyz: Floats
     pose_wxyz: Floats
@@ -49,14 +50,14 @@ class HandPoses:
 
 
 def solved_motion(take: Take, side: int, rest_frames: Floats, scale: float) -> BoneMotion:
-    """The side's motion wherever it is present; rest_frames (16, 3, 3) are its bones' frames at rest."""
+    """The side's motion where it is present; rest_frames (16, 3, 3) are its bones' rest frames."""
     rows = np.flatnonzero(take.present[:, side] != ABSENT)
     poses = HandPoses(take.root_wxyz[rows, side], take.pose_wxyz[rows, side], take.wrist_cam_m[rows, side])
     return _bone_motion(take, side, rows, poses, rest_frames, scale)
 
 
 def raw_motion(take: Take, side: int, rest_frames: Floats, scale: float) -> BoneMotion:
-    """The side's motion before the solve, wherever there is any."""
+    """The side's motion before the solve, where there is any."""
     known = np.isfinite(take.raw_root_wxyz[:, side, 0]) & np.isfinite(take.raw_wrist_cam_m[:, side, 0])
     rows = np.flatnonzero(known)
     poses = HandPoses(
@@ -68,7 +69,7 @@ def raw_motion(take: Take, side: int, rest_frames: Floats, scale: float) -> Bone
 def poses_of(
     motion: BoneMotion, T_world_cam: NDArray[np.floating], rest_frames: Floats, scale: float
 ) -> HandPoses:
-    """The take's terms of a motion on its bones, before cameras T_world_cam (K, 4, 4); undoes solved_motion."""
+    """A motion on its bones as in a take, for cameras T_world_cam (K, 4, 4); the inverse of solved_motion."""
     world, offset = world_from_cameras(T_world_cam, scale)
     bones, rest_to_bone = _bone_turns(rest_frames)
     turns = motion.rotations_wxyz
@@ -85,7 +86,7 @@ def poses_of(
 
 
 def hand_poses(bones_cam: Floats, rest_frames: Floats) -> HandPoses:
-    """The take's terms of bones seen from the camera.
+    """Bones seen from the camera, as in a take.
 
     bones_cam (K, 16, 4, 4): each bone's frame in OpenCV's camera axes and metres. rest_frames (16, 3, 3).
     """
@@ -106,9 +107,9 @@ def joints_21(take: Take, side: int, bones_cam: Floats, poses: HandPoses) -> Flo
 
 
 def eulers_from_quaternions(rotations_wxyz: Floats, order: str) -> Floats:
-    """Angles (K, N, 3) about x, y, z of rotations (K, N, 4), turned in Blender's `order`, without jumps in time.
+    """Angles (K, N, 3) about x, y, z of rotations (K, N, 4) in Blender's `order`, continuous in time.
 
-    'XYZ' turns about x first. Of the two triples for each rotation the one nearer to the frame before is taken.
+    'XYZ' rotates about x first. Of each rotation's two triples, the one nearer to the previous frame is used.
     """
     first, second = _euler_pair(quaternions.to_matrix(rotations_wxyz), order)
     angles = first.copy()
@@ -120,7 +121,7 @@ def eulers_from_quaternions(rotations_wxyz: Floats, order: str) -> Floats:
 
 
 def quaternions_from_eulers(angles: Floats, order: str) -> Floats:
-    """Rotations (..., 4) of angles (..., 3) about x, y, z, turned in Blender's `order`: its first letter first."""
+    """Rotations (..., 4) from angles (..., 3) about x, y, z in Blender's `order`: its first letter is applied first."""
     turns = np.broadcast_to([1.0, 0.0, 0.0, 0.0], (*angles.shape[:-1], 4))
     for axis in order:
         index = "XYZ".index(axis)
@@ -129,9 +130,9 @@ def quaternions_from_eulers(angles: Floats, order: str) -> Floats:
 
 
 def strays_between(angles: Floats, rotations_wxyz: Floats, order: str) -> Floats:
-    """How far (K - 1, ...), in radians, the turns stray halfway between keys of angles (K, ..., 3), lines between them.
+    """Error (K - 1, ...) in radians halfway between linearly interpolated keys of angles (K, ..., 3).
 
-    They should be halfway between the rotations (K, ..., 4).
+    Compared with the rotation halfway between the rotations (K, ..., 4).
     """
     worst = np.zeros(angles.shape[:-1])[1:]
     for part in (0.25, 0.5, 0.75):
@@ -142,9 +143,10 @@ def strays_between(angles: Floats, rotations_wxyz: Floats, order: str) -> Floats
 
 
 def better_order(rotations_wxyz: Floats, order: str) -> tuple[str, int, int] | None:
-    """An order in which far fewer spans between rows leave the motion (K, N, 4), and how many do in it and in `order`.
+    """An order in which far fewer spans between rows deviate from the motion (K, N, 4), and
+    the counts for it and for `order`.
 
-    None if no order is much better, or hardly any span strays.
+    None if no order is much better, or hardly any span deviates.
     """
     strays = _straying(rotations_wxyz, order)
     if strays <= _FEW_STRAYS:
@@ -162,10 +164,10 @@ def _straying(rotations_wxyz: Floats, order: str) -> int:
 
 
 def refined_eulers(rotations_wxyz: Floats, order: str, moving: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Angles (M, 3) of one bone's rotations (K, 4) and where (M,) they stand among the rows: 2.5 is between 2 and 3.
+    """Angles (M, 3) of one bone's rotations (K, 4), and their positions (M,) among the rows: 2.5 is between 2 and 3.
 
-    Near gimbal lock straight lines between angles leave the motion: there keys stand between the rows too. moving
-    (K - 1,): which spans are played at all.
+    Near gimbal lock, linear interpolation of angles deviates from the motion; further keys are inserted between rows
+    there. moving (K - 1,): which spans are played.
     """
     parts = np.ones(len(rotations_wxyz) - 1, int)
     while True:
@@ -184,7 +186,7 @@ def refined_eulers(rotations_wxyz: Floats, order: str, moving: NDArray[np.bool_]
 
 
 def nearest_turn(angles: Floats, previous: Floats) -> Floats:
-    """The angles, whole turns added or taken so that each is nearest to the previous one."""
+    """The angles plus whole turns such that each is nearest to the previous one."""
     return angles - 2 * np.pi * np.round((angles - previous) / (2 * np.pi))
 
 
@@ -212,13 +214,13 @@ def _bone_motion(
 
 
 def _bone_turns(rest_frames: Floats) -> tuple[Floats, Floats]:
-    """Of the bones' frames at rest: rotations (16, 4) into the armature, and into MANO's axes at rest."""
+    """From the bones' rest frames: rotations (16, 4) into the armature, and into MANO's axes at rest."""
     from_rest, bones = quaternions.from_matrix(ARMATURE_FROM_REST), quaternions.from_matrix(rest_frames)
     return bones, quaternions.multiply(quaternions.conjugate(from_rest), bones)
 
 
 def _continuous(turns: Floats) -> Floats:
-    """The same rotations (K, N, 4) with signs that follow on from row to row, the first row's w not negative."""
+    """The same rotations (K, N, 4) with continuous signs; w of the first row is not negative."""
     return quaternions.continuous(turns * np.where(turns[:1, ..., :1] < 0, -1.0, 1.0))
 
 
@@ -233,16 +235,16 @@ def _global_turns(poses: HandPoses) -> Floats:
 
 
 def _orthonormal(frames: Floats) -> Floats:
-    """Frames (..., 3, 3) without the scale that an animator may have put on bones or armature."""
+    """Frames (..., 3, 3) without scale that an animator may have put on bones or armature."""
     return frames / np.linalg.norm(frames, axis=-2, keepdims=True)
 
 
 def _euler_pair(matrices: Floats, order: str) -> tuple[Floats, Floats]:
-    """Both triples of angles (..., 3) about x, y, z of rotations (..., 3, 3), turned in the given order."""
+    """Both triples of angles (..., 3) about x, y, z of rotations (..., 3, 3) in the given order."""
     i, j, k = ("XYZ".index(axis) for axis in order)
     sign = 1.0 if (j - i) % 3 == 1 else -1.0
     cosine = np.hypot(matrices[..., i, i], matrices[..., j, i])
-    locked = cosine < 1e-6  # gimbal lock: the third angle is free, 0 is taken
+    locked = cosine < 1e-6  # gimbal lock: the third angle is free, and 0 is chosen
     pair: list[Floats] = []
     for branch in (1.0, -1.0):
         angles = np.empty(matrices.shape[:-1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Paths as a .blend keeps them: relative to it where it is saved, looked for beside it where a project has moved."""
+"""Paths stored in a .blend: relative to the saved file; found beside it if a project has moved."""
 
 import os
 import re
@@ -11,22 +11,22 @@ import bpy
 
 from inference_core.shared.picture_sequences import is_picture, numbered_names
 
-# Blender 4.5 and later say so of paths that may begin with //, and warn of such paths elsewhere.
+# Blender 4.5 and later mark paths that may begin with // by this option, and warn of such paths elsewhere.
 RELATIVE: Final[Any] = (
     {"ANIMATABLE", "PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else {"ANIMATABLE"}
 )
 
 _NUMBER: Final = re.compile(r"\d+$")
-_FOLDERS_ABOVE: Final = 2  # so far up from a take's folder its project is looked through
+_FOLDERS_ABOVE: Final = 2  # levels above a take's folder that are searched for its project
 
 
 def absolute(path: str, library: Any = None) -> str:
-    """The path with Blender's // resolved, beside the library (bpy.types.Library) that it was kept in, if any."""
+    """The path with Blender's // resolved relative to the library (bpy.types.Library) that stores it, if any."""
     return str(Path(bpy.path.abspath(path, library=library)))
 
 
 def stored(path: str, blend: str | None = None) -> str:
-    """The path as it is kept in the .blend (the open one where None): relative where both are on one drive."""
+    """The path as stored in the .blend (the open one if None): relative if both are on one drive."""
     blend = bpy.data.filepath if blend is None else blend
     if not path or not blend:
         return path
@@ -37,9 +37,10 @@ def stored(path: str, blend: str | None = None) -> str:
 
 
 def found(path: str, *near: str) -> Path | None:
-    """The file or folder of that path; else the one of the longest like ending beside the .blend or the files `near`.
+    """The file or folder at that path; else the one with the longest common ending beside
+    the .blend or the files `near`.
 
-    A project that was moved as a whole is found so. None if there is nothing.
+    This finds files of a project that was moved as a whole. None if there is nothing.
     """
     if not path:
         return None
@@ -56,7 +57,7 @@ def found(path: str, *near: str) -> Path | None:
 
 
 def footage_key(path: str) -> str:
-    """What tells one piece of footage from another: its path, one for all pictures of a numbered sequence."""
+    """A key that identifies footage: its path, with one key for all pictures of a numbered sequence."""
     if not path:
         return ""
     file = Path(absolute(path)) if path.startswith("//") else Path(path)
@@ -69,7 +70,7 @@ def footage_key(path: str) -> str:
 
 
 def footage_name(path: str) -> str:
-    """What to call what is made of the footage: a movie's whole name, a sequence's without its numbers."""
+    """A name for data made from the footage: a movie's whole name, a sequence's without its numbers."""
     file = Path(path)
     stem = _NUMBER.sub("", file.stem) if is_numbered(file) else file.stem
     return stem.rstrip("#_.- ") or file.stem

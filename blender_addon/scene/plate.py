@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The footage behind the hands: the camera's background, on the right frame whatever the rates."""
+"""The footage behind the hands: the camera's background, on the right frame for any pair of frame rates."""
 
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -17,16 +17,15 @@ from .axes import Floats
 from .paths import absolute, is_numbered, stored
 from .timing import rows_shown
 
-_IS_MADE = "duohand_plate_movie"  # marks an image that is not the footage itself, but made of it
+_IS_MADE = "duohand_plate_movie"  # marks an image that is not the footage itself, but derived from it
 _ENDLESS = 1_000_000  # the number of frames after which Blender would hold the last
 
 
 def show_plate(camera: bpy.types.Object, footage: Path, numbers: NDArray[np.integer], frames: Floats) -> None:
-    """Put the footage behind the camera's view; numbers (T,) of its frames belong to scene frames (T,).
+    """Show the footage in the camera's view; numbers (T,) of its frames belong to scene frames (T,).
 
-    A movie's frames count from 0, a sequence's by the numbers in its file names; those of a
-    plate movie are the take's rows. A plate that is there keeps its
-    opacity and the like.
+    A movie's frames count from 0, a sequence's by the numbers in its file names; those of a plate movie are the
+    take's rows. An existing plate keeps its opacity and other settings.
     """
     data: Any = camera.data
     image = _image(footage)
@@ -43,7 +42,7 @@ def show_plate(camera: bpy.types.Object, footage: Path, numbers: NDArray[np.inte
 
 
 def key_plate(camera: bpy.types.Object, numbers: NDArray[np.integer], frames: Floats) -> None:
-    """Let the plate, which must be there, show frame numbers (T,) nearest to where they fall, frames (T,)."""
+    """Key the existing plate to show the nearest of frame numbers (T,), which fall on scene frames (T,)."""
     data: Any = camera.data
     place = _plate_index(camera) or 0
     image, user = data.background_images[place].image, data.background_images[place].image_user
@@ -63,7 +62,7 @@ def has_plate(camera: bpy.types.Object) -> bool:
 
 
 def relink_plate(camera: bpy.types.Object, footage: Path) -> None:
-    """Let the camera's plate show the same footage where it lies now."""
+    """Let the camera's plate show the same footage at its current place."""
     place = _plate_index(camera)
     data: Any = camera.data
     if place is not None and data.background_images[place].image is not None:
@@ -81,13 +80,13 @@ def background(camera: bpy.types.Object) -> Any:
 
 
 def plate_image(camera: bpy.types.Object) -> Any:
-    """The image or movie that the camera's plate shows; None if it shows none."""
+    """The image or movie of the camera's plate; None if there is none."""
     behind = background(camera)
     return None if behind is None else behind.image
 
 
 def offset_path(camera: bpy.types.Object) -> str:
-    """The path, from the camera's data, of what moves the plate's frames against the scene's."""
+    """The path, from the camera's data, of the plate's frame offset."""
     return f"background_images[{_plate_index(camera) or 0}].image_user.frame_offset"
 
 
@@ -97,7 +96,7 @@ def is_made(image: Any) -> bool:
 
 
 def mark_plate(camera: bpy.types.Object, is_made: bool) -> None:
-    """Remember whether what the plate shows is a plate movie, which footage found elsewhere does not replace."""
+    """Record whether the plate shows a plate movie, which footage found elsewhere does not replace."""
     image = plate_image(camera)
     if image is not None:
         image[_IS_MADE] = is_made
@@ -116,9 +115,9 @@ def first_file(footage: Path) -> Path | None:
 
 
 def plate_movie(take: Take, take_path: str) -> tuple[Path | None, str]:
-    """The movie that shows the take's frames one by one, where the footage itself does not, and why it does not.
+    """The movie that shows the take's frames one by one, if the footage itself does not, and why it does not.
 
-    It is looked for beside the take, then where it was written; None if it is gone, or none is needed.
+    It is searched for beside the take, then where it was written; None if it is gone, or none is needed.
     """
     footage = take.meta.get("footage")
     said: Any = footage if isinstance(footage, dict) else {}
@@ -128,7 +127,7 @@ def plate_movie(take: Take, take_path: str) -> tuple[Path | None, str]:
     written = said.get("plate")
     if not isinstance(written, str) or not written:
         return None, reason
-    name = PureWindowsPath(written).name  # of either system's paths
+    name = PureWindowsPath(written).name  # paths of either system
     beside = Path(take_path).with_name(name) if take_path and name else Path(written)
     return next((path for path in (beside, Path(written)) if path.is_file()), None), reason
 
@@ -153,7 +152,7 @@ def _image(footage: Path) -> Any:
 def _key_offsets(
     camera: bpy.types.Object, path: str, whole: NDArray[np.integer], offsets: NDArray[np.integer]
 ) -> None:
-    """Hold each offset until the next; no keys where it never changes."""
+    """Key the offsets, each constant until the next; no keys if it never changes."""
     data: Any = camera.data
     changes = np.flatnonzero(np.diff(offsets, prepend=offsets[0] - 1))
     channels = fcurves.active_channels(data)

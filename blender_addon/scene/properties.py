@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept in the file: a shot's collection holds what is true of its take, an armature what is its hand's."""
+"""Properties stored in the file: a shot's collection has those of its take, an armature those of its hand."""
 
 from pathlib import Path
 from typing import Any

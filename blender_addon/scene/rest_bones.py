@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sixteen bones of a hand at rest: names, places and the axes that their rolls give them. No bpy here.
+"""The sixteen bones of a hand at rest: names, positions and rolls. No bpy here.
 
-Every bone's local X is its flexion axis, on both sides: turning about +X bends towards the palm. Local Y runs along
+Every bone's local X is its flexion axis, on both sides: rotating about +X bends towards the palm. Local Y runs along
 the bone. The wrist's bone ends at the middle knuckle; the last phalanges end at the fingertips.
 """
 
@@ -19,7 +19,7 @@ from .axes import ARMATURE_FROM_REST, PALM_AT_REST, Floats, points_from_rest
 SIDE_SUFFIXES: Final = (".L", ".R")
 _MIDDLE_KNUCKLE = JOINTS_16.index("middle_01")
 _PINKY_KNUCKLE = JOINTS_16.index("pinky_01")
-_MIN_BONE_LENGTH_M = 1e-4  # Blender drops bones without length
+_MIN_BONE_LENGTH_M = 1e-4  # Blender deletes bones without length
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def side_name(side: int) -> str:
 
 
 def rest_bones(take: Take, side: int, scale: float) -> RestBones:
-    """The bones of the take's hand of that side; `scale` is Blender units to a metre."""
+    """The bones of the take's hand of that side; `scale` is Blender units per metre."""
     joints_m = np.asarray(take.rest_joints_m[side], np.float64)
     tips_m = np.asarray(take.rest_vertices_m[side], np.float64)[take.tip_vertices[side]]
     heads = points_from_rest(joints_m, joints_m[0], scale)
@@ -73,7 +73,7 @@ def _bone_ends(joints_m: Floats, tips_m: Floats) -> Floats:
 
 
 def _palmward(joint_axes: NDArray[np.floating] | None, heads: Floats, tails: Floats) -> Floats:
-    """Direction (16, 3) of each bone's local Z, at right angles to the bone."""
+    """Direction (16, 3) of each bone's local Z, perpendicular to the bone."""
     along = (tails - heads) / np.linalg.norm(tails - heads, axis=1, keepdims=True)
     if joint_axes is not None:
         flexion = np.asarray(joint_axes, np.float64)[:, :, 0] @ ARMATURE_FROM_REST.T
@@ -81,7 +81,8 @@ def _palmward(joint_axes: NDArray[np.floating] | None, heads: Floats, tails: Flo
     else:
         palmward = np.tile(PALM_AT_REST, (len(heads), 1))
         thumb = [index for index, name in enumerate(JOINTS_16) if name.startswith("thumb")]
-        # Without axes of its own the thumb is taken to close towards the little finger's knuckle and the palm.
+        # Without axes from the take, the thumb is assumed to flex towards the little
+        # finger's knuckle and the palm.
         across = heads[_PINKY_KNUCKLE] - heads[thumb[0]]
         palmward[thumb] = across / np.linalg.norm(across) + PALM_AT_REST
     palmward -= (palmward * along).sum(1, keepdims=True) * along

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which hands an operator is meant for, and how hands are selected."""
+"""Which hands an operator works on, and how hands are selected."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,7 +12,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from .hand_curves import HandRig, hand_rigs
 from .shot import active_shot
 
-AS_SHOWN: Final = -1_000_000  # a frame that stands for "as the scene's range says"
+AS_SHOWN: Final = -1_000_000  # the frame number that means "as in the scene's range"
 
 HANDS_ITEMS: Final = (
     ("ACTIVE", "Active", "The active hand and those selected with it; both if none is active"),
@@ -23,7 +23,7 @@ HANDS_ITEMS: Final = (
 
 
 def chosen_hands(context: bpy.types.Context, hands: str) -> list[HandRig]:
-    """The hands that are meant; a RequestError if there are none."""
+    """The hands to work on; RequestError if there are none."""
     rigs = hand_rigs(active_shot(context))
     if hands == "ACTIVE":
         active = context.view_layer.objects.active
@@ -38,14 +38,14 @@ def chosen_hands(context: bpy.types.Context, hands: str) -> list[HandRig]:
 
 
 def range_shown(scene: bpy.types.Scene) -> tuple[int, int]:
-    """The frames that tools on a range work on: the preview range, else the scene's."""
+    """The range that tools work on: the preview range, else the scene's."""
     if scene.use_preview_range:
         return scene.frame_preview_start, scene.frame_preview_end
     return scene.frame_start, scene.frame_end
 
 
 def range_meant(scene: bpy.types.Scene, first: int, last: int) -> tuple[int, int]:
-    """The frames an operator is given, the range shown for what is AS_SHOWN. RequestError if they are none."""
+    """The range given to an operator, with AS_SHOWN replaced by the current range. RequestError if it is empty."""
     start, end = range_shown(scene)
     first = start if first == AS_SHOWN else first
     last = end if last == AS_SHOWN else last
@@ -55,7 +55,7 @@ def range_meant(scene: bpy.types.Scene, first: int, last: int) -> tuple[int, int
 
 
 def select_only(view_layer: bpy.types.ViewLayer, things: Sequence[bpy.types.Object]) -> None:
-    """Select these objects, the first one active, and nothing else; those that the layer does not show are left out."""
+    """Select only these objects, the first one active; those hidden in the view layer are skipped."""
     active = view_layer.objects.active
     if active is not None and active.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take's place in the file: its collection, the empty that carries it, the scene's range, rate and resolution."""
+"""A take's place in the file: its collection and root empty, the scene's range, rate and resolution."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -39,7 +39,7 @@ def active_shot(context: bpy.types.Context) -> bpy.types.Collection:
 
 
 def armatures(shot: bpy.types.Collection) -> dict[int, bpy.types.Object]:
-    """The shot's hands by side (0 left, 1 right), as far as they are there."""
+    """The shot's hands by side (0 left, 1 right), as far as they exist."""
     found: dict[int, bpy.types.Object] = {}
     for thing in shot.all_objects:
         if thing.type == "ARMATURE" and thing.duohand.side != "NONE":
@@ -48,7 +48,7 @@ def armatures(shot: bpy.types.Collection) -> dict[int, bpy.types.Object]:
 
 
 def hand_armature(shot: bpy.types.Collection, side: int) -> bpy.types.Object:
-    """The shot's armature of that side, made empty where there is none."""
+    """The shot's armature of that side; a new, empty one if there is none."""
     found = armatures(shot).get(side)
     if found is None:
         name = f"{shot.name} {side_name(side)}"
@@ -61,7 +61,7 @@ def hand_armature(shot: bpy.types.Collection, side: int) -> bpy.types.Object:
 
 
 def new_shot(scene: bpy.types.Scene, name: str) -> bpy.types.Collection:
-    """A new collection of that name in the scene, with the empty that carries what is in it."""
+    """A new collection of that name in the scene, with the empty that all its objects are parented to."""
     shot = bpy.data.collections.new(name)
     scene.collection.children.link(shot)
     shot.duohand.is_shot = True
@@ -73,7 +73,7 @@ def new_shot(scene: bpy.types.Scene, name: str) -> bpy.types.Collection:
 
 
 def shot_camera(shot: bpy.types.Collection) -> bpy.types.Object:
-    """The shot's own camera, made where there is none."""
+    """The shot's own camera; a new one if there is none."""
     camera = shot.duohand.camera
     if camera is None or shot.duohand.own_camera:
         name = f"{shot.name} camera"
@@ -87,7 +87,7 @@ def shot_camera(shot: bpy.types.Collection) -> bpy.types.Object:
 
 
 def remove_object(thing: bpy.types.Object) -> None:
-    """Remove an object with the data and the actions that nothing else uses."""
+    """Delete an object, with the data and actions that nothing else uses."""
     animation = thing.animation_data
     actions = [] if animation is None else [animation.action, *_strip_actions(animation)]
     blocks = [block for block in (thing.data, *actions) if block is not None]
@@ -98,13 +98,13 @@ def remove_object(thing: bpy.types.Object) -> None:
 
 
 def units_per_metre(scene: bpy.types.Scene) -> float:
-    """Blender units to a metre, by the scene's unit scale."""
+    """Blender units per metre, from the scene's unit scale."""
     units = scene.unit_settings
     return 1.0 / units.scale_length if units.system != "NONE" else 1.0
 
 
 def rate(scene: bpy.types.Scene) -> float:
-    """The scene's frames a second."""
+    """The scene's frames per second."""
     return scene.render.fps / scene.render.fps_base
 
 
@@ -122,13 +122,13 @@ def set_resolution(scene: bpy.types.Scene, take: Take, pixel_aspect: tuple[float
 
 
 def set_range(scene: bpy.types.Scene, frames: Floats) -> None:
-    """Let the scene play just the take, and show its first frame."""
+    """Set the scene's range to the take, and show its first frame."""
     scene.frame_start, scene.frame_end = int(frames[0]), max(int(frames[0]), round(float(frames[-1])))
     scene.frame_set(scene.frame_start)
 
 
 def set_place(shot: bpy.types.Collection, place: Floats | None, camera: bpy.types.Object | None) -> None:
-    """Stand the shot at the matrix `place` (4, 4), or hang it from a camera (then `place` is in the camera's axes)."""
+    """Move the shot to the matrix `place` (4, 4), or parent it to a camera (`place` is then in the camera's axes)."""
     carrier = shot.duohand.place
     carrier.parent = camera
     carrier.matrix_parent_inverse = Matrix.Identity(4)
@@ -137,7 +137,7 @@ def set_place(shot: bpy.types.Collection, place: Floats | None, camera: bpy.type
 
 
 def shot_timing(shot: bpy.types.Collection) -> Timing:
-    """How the shot was laid on the scene's frames when it was loaded."""
+    """The shot's mapping to the scene's frames when it was loaded."""
     kept = shot.duohand
     return Timing(kept.start_frame, kept.fps / kept.fps_base, kept.timing)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The frames most worth checking: spans of one hand's motion and the worst frame of each. No bpy here.
 
-A frame is doubted for what the take says of it (little confidence, filled) and for what the motion does there: a hand
-that turns over, or leaps towards or away from the camera, and is back within MOST_ASTRAY frames was read wrongly,
-however sure the reading was.
+A frame is doubtful because of what the take says about it (low confidence, filled) or because of its motion: a
+hand that turns over, or jumps towards or away from the camera, and returns within MOST_ASTRAY frames was
+misread, however confident the reading.
 """
 
 from collections.abc import Callable
@@ -22,19 +22,19 @@ from .axes import Floats
 
 GOOD_FROM: Final = 0.7
 BAD_BELOW: Final = 0.5
-MOST_ASTRAY: Final = 3  # frames; what stays away longer may be true
+MOST_ASTRAY: Final = 3  # frames; a longer excursion may be real
 TURNED_RAD: Final = 1.0
 LEAPT_M: Final = 0.03
-LEAPT_SHARE: Final = 0.06  # of the hand's distance, where that is more
-_BACK: Final = 0.5  # of the way out: so near is what counts as back
-_JOIN_WITHIN: Final = 5  # spans closer together than this many frames are one to whoever looks at them
+LEAPT_SHARE: Final = 0.06  # of the hand's distance, if that is more
+_BACK: Final = 0.5  # of the distance travelled: closer than this counts as returned
+_JOIN_WITHIN: Final = 5  # spans closer together than this many frames count as one
 
-# What lies between rows (P,) and other rows (P,) of a hand.
+# The distance between rows (P,) and other rows (P,) of a hand.
 Apart = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]
 
 
 class Verdict(StrEnum):
-    """What a frame's hand looks like, best first. The values are what the panel shows."""
+    """Verdicts on a hand's frame, best first. The values are the panel's texts."""
 
     GOOD = "good"
     CHECK = "check"
@@ -51,8 +51,9 @@ _DOUBTFUL: Final = (Verdict.FILLED, Verdict.BAD, *_ASTRAY)
 
 @dataclass(frozen=True)
 class Sightings:
-    """K frames of one hand in order: confidence (K,), present (K,), its distance from the camera (K,) and its wrist's
-    rotation (K, 4) in any fixed axes. What is absent may be NaN."""
+    """K frames of one hand in order: confidence (K,), present (K,), its distance from the camera (K,) and its
+    wrist's rotation (K, 4) in any fixed axes. Absent entries may be NaN.
+    """
 
     confidence: Floats
     present: NDArray[np.integer]
@@ -62,7 +63,7 @@ class Sightings:
 
 @dataclass(frozen=True)
 class Span:
-    """Rows first..last, both included, the worst of them, and its confidence, verdict and doubt: more is worse."""
+    """Rows first..last, both included, the worst of them, and its confidence, verdict and doubt (higher is worse)."""
 
     first: int
     last: int
@@ -73,7 +74,7 @@ class Span:
 
 
 def take_sightings(take: Take, side: int) -> Sightings:
-    """What the take holds of that side."""
+    """The take's data for that side."""
     return Sightings(
         np.asarray(take.confidence[:, side], np.float64),
         take.present[:, side],
@@ -97,7 +98,7 @@ def uncertain_spans(hand: Sightings) -> list[Span]:
 
 
 def verdicts_of(hand: Sightings) -> list[Verdict]:
-    """What each frame (K,) looks like."""
+    """The verdict on each frame (K,)."""
     found = [
         verdict_of(float(confidence), int(present))
         for confidence, present in zip(hand.confidence, hand.present, strict=True)
@@ -114,13 +115,13 @@ def rows_astray(hand: Sightings) -> NDArray[np.bool_]:
 
 
 def astray_at(hand: Sightings, row: int) -> Verdict | None:
-    """Whether the hand turns over or leaps in that row; None if it does neither."""
+    """Whether the hand turns over or jumps in that row; None if neither."""
     verdict = verdicts_of(hand)[row]
     return verdict if verdict in _ASTRAY else None
 
 
 def verdict_of(confidence: float, present: int) -> Verdict:
-    """What the take says of a frame, whatever moves there."""
+    """The take's verdict on a frame, regardless of the motion there."""
     if present != SEEN:
         return Verdict.FILLED if present == FILLED else Verdict.ABSENT
     if confidence >= GOOD_FROM:
@@ -129,7 +130,7 @@ def verdict_of(confidence: float, present: int) -> Verdict:
 
 
 def _doubt(verdict: Verdict, confidence: float) -> float:
-    """How much a frame is to be doubted, 0 where it needs no look. What goes astray is worse than what is unsure."""
+    """How doubtful a frame is; 0 if it needs no check. Excursions count more than low confidence."""
     if verdict not in _DOUBTFUL:
         return 0.0
     return 1.001 - confidence + (verdict in _ASTRAY)
@@ -150,7 +151,7 @@ def _leaps(hand: Sightings) -> NDArray[np.bool_]:
 
 
 def _astray(hand: Sightings, apart: Apart, least: Floats) -> NDArray[np.bool_]:
-    """(K,) rows of excursions: away by more than `least` (K,) from one row to the next, and back within MOST_ASTRAY."""
+    """(K,) rows of excursions: a change of more than `least` (K,) between rows, and a return within MOST_ASTRAY."""
     count = len(hand.present)
     found = np.zeros(count, bool)
     for length in range(1, MOST_ASTRAY + 1):
@@ -166,7 +167,7 @@ def _astray(hand: Sightings, apart: Apart, least: Floats) -> NDArray[np.bool_]:
 
 
 def _runs(rows: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """First and last of each run of rows that lie within _JOIN_WITHIN of the next."""
+    """First and last of each run of rows within _JOIN_WITHIN of the next."""
     if len(rows) == 0:
         return []
     breaks = np.flatnonzero(np.diff(rows) > _JOIN_WITHIN)

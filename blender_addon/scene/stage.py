@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A scene of their own for objects that are to be read or exported, for as long as that lasts.
+"""A temporary scene for objects that are to be read or exported.
 
-Exporters go by selection, visibility and the scene's range, and stepping through a shot costs what its scene shows. On
-a stage the chosen objects are selected and seen whatever the user has hidden, nothing else is evaluated, and the
-user's selection, frame and view stay as they are.
+Exporters depend on selection, visibility and the scene's range, and stepping through a shot costs as much as its
+scene. On a stage the chosen objects are selected and visible whatever the user has hidden, nothing else is evaluated,
+and the user's selection, frame and view do not change.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,8 @@ import bpy
 def stage(
     source: bpy.types.Scene, name: str, things: Sequence[bpy.types.Object]
 ) -> Iterator[bpy.types.Scene]:
-    """A scene of that name that holds just these objects, the first one active, at the source's range and rate.
+    """A context with a scene of that name that holds only these objects, the first one active,
+    at the source's range and rate.
 
     Exporters write the name into their files.
     """
@@ -32,7 +33,7 @@ def stage(
             thing.select_set(True, view_layer=layer)
         for carrier in _carriers(
             things
-        ):  # there, but not selected: exporters look for roots among a scene's objects
+        ):  # present, but not selected: exporters look for roots among a scene's objects
             scene.collection.objects.link(carrier)
         layer.objects.active = things[0]
         scene.frame_set(source.frame_start)
@@ -42,7 +43,7 @@ def stage(
 
 
 def _carriers(things: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:
-    """The objects that carry these, parents of parents included, without these themselves."""
+    """The ancestors of these objects, without the objects themselves."""
     found: dict[bpy.types.Object, None] = {}
     for thing in things:
         parent = thing.parent

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the footage's moments fall on the scene's frames, for any pair of rates. No bpy here.
+"""Maps the footage's times to the scene's frames, for any pair of rates. No bpy here.
 
 SECONDS keeps the timing: a second of footage takes a second of the scene, so keys may fall between whole frames.
-FRAMES puts one frame of footage on one frame of the scene, whatever the rates.
+FRAMES puts each frame of footage on one frame of the scene, whatever the rates.
 """
 
 from dataclasses import dataclass
@@ -13,29 +13,31 @@ from numpy.typing import NDArray
 
 TimingMode = Literal["SECONDS", "FRAMES"]
 
-# Rates this near to a whole number are that number: container formats round.
+# Rates this close to a whole number are rounded to it, because container formats are imprecise.
 _WHOLE_RATE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How a shot lies on the scene's frames: its first frame, the scene's rate, and what is kept."""
+    """A shot's mapping to the scene's frames: its first frame, the scene's rate, and
+    whether time or frames are kept.
+    """
 
     start_frame: int
     scene_fps: float
     mode: TimingMode = "SECONDS"
 
     def scene_frames(self, time_s: NDArray[np.floating], frame: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Scene frames (T,) of the footage's moments time_s (T,) and frame numbers (T,); the first is start_frame."""
+        """Scene frames (T,) of the footage's times time_s (T,) and frame numbers (T,); the first is start_frame."""
         if self.mode == "FRAMES":
             return self.start_frame + (frame - frame[0]).astype(np.float64)
         return self.start_frame + (np.asarray(time_s, np.float64) - time_s[0]) * self.scene_fps
 
 
 def rows_shown(scene_frames: NDArray[np.number], row_frames: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Row (N,) of the footage nearest to each scene frame (N,); row_frames (T,) says where each row falls.
+    """Row (N,) of the footage nearest to each scene frame (N,); row_frames (T,) are the rows' scene frames.
 
-    Of two that are equally near it is the earlier one; rounding has half a thousandth of a frame of grace.
+    Of two equally near rows it is the earlier one; rounding has a tolerance of half a thousandth of a frame.
     """
     between = (row_frames[:-1] + row_frames[1:]) / 2
     return np.searchsorted(between, np.asarray(scene_frames) - 5e-4, side="left")

@@ -19,7 +19,8 @@ Flags = NDArray[np.bool_]
 @dataclass(frozen=True)
 class HandTrack:
     """frames (K,) ascending, location (K, 3), rotations_wxyz (K, N, 4), filled (K,): interpolated rather than seen,
-    confidence (K,), absent_after (K,): the hand is away between this frame and the next one."""
+    confidence (K,), absent_after (K,): the hand is absent between this frame and the next.
+    """
 
     frames: Floats
     location: Floats
@@ -35,12 +36,12 @@ class HandTrack:
 
 
 def inside(track: HandTrack, first: float, last: float) -> Flags:
-    """(K,) which frames lie in first..last, both included; scene frames need not be whole."""
+    """(K,) which frames are in first..last, both included; scene frames need not be whole."""
     return (track.frames >= first - 0.5) & (track.frames <= last + 0.5)
 
 
 def rows_of(track: HandTrack, rows: Flags) -> HandTrack:
-    """The track with these rows (K,) only; where rows between two kept ones are left out, the hand is away."""
+    """The track with these rows (K,) only; where rows between two kept ones are left out, the hand is absent."""
     kept = np.flatnonzero(rows)
     skipped = np.diff(kept, append=len(rows)) > 1
     away = np.array(
@@ -61,7 +62,7 @@ def rows_of(track: HandTrack, rows: Flags) -> HandTrack:
 
 
 def merged(first: HandTrack, second: HandTrack) -> HandTrack:
-    """Both tracks' rows in order; the first's where both have one. The hand is away only where both say so."""
+    """Both tracks' rows in order; the first's where both have one. The hand is absent only where it is in both."""
     fresh = ~np.isin(second.frames, first.frames)
     parts = (first, rows_of(second, fresh) if fresh.any() else None)
     rows = [part for part in parts if part is not None and len(part.frames)]
@@ -78,16 +79,16 @@ def merged(first: HandTrack, second: HandTrack) -> HandTrack:
 
 
 def runs(track: HandTrack) -> list[slice]:
-    """Rows of each stretch in which the hand is never away."""
+    """Rows of each stretch without an absence."""
     ends = np.append(np.flatnonzero(track.absent_after[:-1]) + 1, len(track.frames))
     starts = np.append(0, ends[:-1])
     return [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True) if end > start]
 
 
 def led_to(track: HandTrack, kept: HandTrack, frames: float) -> HandTrack:
-    """The track leading to the rows of `kept` (frames of its own among them) over so many frames beside them.
+    """The track blended into the rows of `kept` (frames of its own among them) over that many frames beside them.
 
-    What the kept motion is off by at each end of a run of its rows fades out into the track.
+    At each end of a run, the difference between the two motions fades out.
     """
     rows = np.isin(track.frames, kept.frames)
     if frames <= 0 or not rows.any():
@@ -114,7 +115,7 @@ def led_to(track: HandTrack, kept: HandTrack, frames: float) -> HandTrack:
 def _joined(
     track: HandTrack, beside: NDArray[np.int64], away: Floats, edge: int
 ) -> tuple[NDArray[np.int64], Floats]:
-    """The rows beside an edge between which and the edge the hand is never away."""
+    """The rows beside an edge that no absence separates from it."""
     low, high = np.minimum(beside, edge), np.maximum(beside, edge)
     gaps = np.concatenate([[0], np.cumsum(track.absent_after)])
     there = gaps[high] == gaps[low]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take into the scene: `apply_take` is what Load Take and a finished capture do, and what a script may call."""
+"""Loads a take into the scene: `apply_take` is behind Load Take and finished captures, and for scripts."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ USUAL_SMOOTHING: Final = 0.5
 
 @dataclass(frozen=True)
 class Applied:
-    """What came of it: the shot's collection, its armatures by side, and what the user should know."""
+    """The result: the shot's collection, its armatures by side, and notes for the user."""
 
     shot: bpy.types.Collection
     armatures: dict[int, bpy.types.Object]
@@ -37,7 +37,7 @@ class Applied:
 
 
 def apply_take(scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings) -> Applied:
-    """Lay the take into the scene; a RequestError if the settings ask for what is not there."""
+    """Load the take into the scene; RequestError if the settings need something that does not exist."""
     steps = apply_steps(scene, take, take_path, settings)
     while True:
         try:
@@ -51,7 +51,7 @@ def apply_steps(
 ) -> Generator[None, None, Applied]:
     """apply_take in steps of a few hundredths of a second, so that Blender stays responsive.
 
-    What is changed in between may take data away from under it: then it ends in a ReferenceError.
+    If its data is deleted between steps, it ends with a ReferenceError.
     """
     collection = find_shot(scene, take, take_path, settings)
     is_new = collection is None
@@ -114,7 +114,7 @@ def _remember(
 
 
 def _remove_others(collection: bpy.types.Collection, wanted: Sequence[int]) -> list[str]:
-    """Remove hands that the take does not have, but for those with locked ranges; a line for each."""
+    """Remove hands that the take does not have, except those with locked ranges; a line for each."""
     said: list[str] = []
     for side, armature in shot.armatures(collection).items():
         if side in wanted:
@@ -221,7 +221,7 @@ def _set_hand(
 
 
 def _order_advice(take: Take, rigs: dict[int, bpy.types.Object], layout: Layout) -> list[str]:
-    """A line for each hand whose motion another order of angles would follow with far fewer keys."""
+    """A line for each hand that another rotation order could represent with far fewer keys."""
     said: list[str] = []
     for side, armature in rigs.items():
         names = bone_names(side)
@@ -316,7 +316,7 @@ def _set_skin(
 
 
 def solved_smoothing(take: Take) -> float:
-    """The smoothing that the take was solved with, 0..1; the usual where it does not say."""
+    """The smoothing that the take was solved with, 0..1; the default if it does not say."""
     settings = take.meta.get("settings")
     strength = settings.get("smooth") if isinstance(settings, dict) else None
     return float(strength) if isinstance(strength, (int, float)) else USUAL_SMOOTHING

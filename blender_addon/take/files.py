@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes and footage of shots when the .blend is saved, saved elsewhere, or opened where its project has moved."""
+"""Updates the paths of takes and footage when the .blend is saved, saved elsewhere, or its project has moved."""
 
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,19 @@ _KEPT = ("take_path", "footage")
 
 
 def takes_folder_of(scene: Any) -> Path:
-    """Where the scene's takes go: the chosen folder, else beside the .blend file, else the add-on's own folder."""
+    """The folder for the scene's takes: the chosen one, else beside the .blend file, else the add-on's own folder."""
     if scene.duohand.take_folder:
         return Path(bpy.path.abspath(scene.duohand.take_folder))
     return Path(bpy.data.filepath).parent / "duohand" if bpy.data.filepath else takes_folder()
 
 
 def missing(path: str) -> bool:
-    """Whether a path is kept and nothing is there."""
+    """Whether there is a path, but nothing at it."""
     return bool(path) and plate.first_file(Path(paths.absolute(path))) is None
 
 
 def relink(shot: bpy.types.Collection) -> None:
-    """Look for the shot's take and footage where its project lies now."""
+    """Find the shot's take and footage at the project's current place."""
     kept: Any = shot.duohand
     for name in _KEPT:
         there = paths.found(getattr(kept, name), kept.take_path) if missing(getattr(kept, name)) else None
@@ -45,7 +45,7 @@ def relink(shot: bpy.types.Collection) -> None:
 
 
 def relate(blend: str, now: str) -> None:
-    """Turn the paths of all local shots and captures, which are right beside the .blend `now`, right beside `blend`."""
+    """Make the paths of all local shots and captures relative to `blend` instead of `now`."""
     for owner, name in _owners():
         path = getattr(owner, name)
         whole = bpy.path.abspath(path, start=str(Path(now).parent)) if now else path
@@ -73,12 +73,12 @@ def _after_saving(*arguments: Any) -> None:
     target = _target(arguments)
     if (
         target and bpy.data.filepath and target != bpy.data.filepath
-    ):  # a copy was saved; the open file goes on
+    ):  # a copy was saved; the open file stays open
         relate(bpy.data.filepath, target)
 
 
 def _target(arguments: tuple[Any, ...]) -> str:
-    """The .blend that is written, as Blender tells its handlers."""
+    """The .blend being written, as Blender tells its handlers."""
     return next((item for item in arguments if isinstance(item, str)), "") or bpy.data.filepath
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which shot of a scene is a take's: the one of the same footage. And where that footage lies now."""
+"""Finds a take's shot in the scene, by its footage, and where that footage is now."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from .settings import ApplySettings
 def find_shot(
     scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings
 ) -> bpy.types.Collection | None:
-    """The shot that the take updates: of the name that was asked for, else of the same footage.
+    """The shot that the take updates: the one with the requested name, else with the same footage.
 
-    A take that does not say its footage belongs to the shot of its own file. None: a new shot is to be made.
+    A take without stated footage belongs to the shot of its own file. None: a new shot is to be made.
     """
     if settings.existing == "NEW":
         return None
@@ -34,7 +34,7 @@ def find_shot(
 
 
 def check_editable(collection: bpy.types.Collection) -> None:
-    """Raise a RequestError if the shot is linked from another file: what is written there is lost on reopening."""
+    """Raise a RequestError if the shot is linked from another file, since changes would be lost on reopening."""
     kept, hands = collection.duohand, list(shot.armatures(collection).values())
     skins = [hand.duohand.skin for hand in hands]
     mine = [collection, kept.place, None if kept.own_camera else kept.camera, *hands, *skins]
@@ -49,19 +49,19 @@ def check_editable(collection: bpy.types.Collection) -> None:
 
 
 def stated_footage(take: Take) -> str:
-    """The footage that the take says it was made from; empty where it says none."""
+    """The footage that the take was made from, according to the take; empty if it does not say."""
     footage = take.meta.get("footage")
     path = footage.get("path") if isinstance(footage, dict) else footage
     return path if isinstance(path, str) else ""
 
 
 def footage_file(take: Take, take_path: str, footage: str = "") -> Path | None:
-    """Where the footage lies now: as given or stated, else beside the .blend or the take; None if it is gone."""
+    """The footage's current place: as given or stated, else beside the .blend or the take; None if it is gone."""
     return paths.found(footage or stated_footage(take), take_path)
 
 
 def shot_name(take: Take, take_path: str, footage: str = "") -> str:
-    """What to call the shot: the footage's name, else the take's."""
+    """The shot's name: the footage's, else the take's."""
     named = footage or stated_footage(take)
     return (paths.footage_name(named) if named else "") or Path(take_path).stem or "Duohand"
 

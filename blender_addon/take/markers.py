@@ -14,7 +14,9 @@ MOST_MARKERS = 12
 
 
 def set_markers(scene: bpy.types.Scene, shot_name: str, take: Take, frames: Floats) -> int:
-    """Mark the worst frames of the take's least certain spans, in place of the shot's earlier markers; how many."""
+    """Mark the worst frames of the take's least certain spans, replacing the shot's
+    earlier markers; how many there are.
+    """
     clear_markers(scene, shot_name)
     found = [(side, span) for side in (LEFT, RIGHT) for span in uncertain_spans(take_sightings(take, side))]
     worst = sorted(found, key=lambda item: -item[1].doubt)[:MOST_MARKERS]
@@ -25,6 +27,6 @@ def set_markers(scene: bpy.types.Scene, shot_name: str, take: Take, frames: Floa
 
 
 def clear_markers(scene: bpy.types.Scene, shot_name: str) -> None:
-    """Remove the markers of that shot."""
+    """Remove the shot's markers."""
     for marker in [marker for marker in scene.timeline_markers if marker.name.startswith(f"{shot_name}: ")]:
         scene.timeline_markers.remove(marker)

@@ -31,7 +31,7 @@ from .files import takes_folder_of
 from .rate import follow_rate
 from .read_take import read_take
 
-# Starts over each time: what was chosen for one shot is not carried over to the next.
+# Reset each time: settings chosen for one shot do not carry over to the next.
 _ASKED: Final[Any] = {"SKIP_SAVE"}
 
 ROTATION_ITEMS: Final = (
@@ -197,7 +197,7 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
         )
 
     def _asked(self, name: str) -> Any:
-        """The property's value where it was chosen; None if nobody did: a shot that is there then keeps its own."""
+        """The property's value if it was set; None if not: an existing shot then keeps its own."""
         return getattr(self, name) if self.properties.is_property_set(name) else None
 
 

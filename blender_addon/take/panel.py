@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Take panel: load a take, what is known of the shots that are there, and where their files lie."""
+"""The Take panel: load a take, facts about the existing shots, and the paths of their files."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def _hands(shot: Any) -> str:
 
 
 def _draw_rate(layout: Any, scene: bpy.types.Scene, shot: Any) -> None:
-    """The shot plays at another speed than its footage: say so, and offer the way out."""
+    """A notice that the shot plays at another speed than its footage, and the button that corrects it."""
     column = layout.column()
     column.alert = True
     text = iface_("Laid out at {then:.6g} frames a second; the scene has {now:.6g}")
@@ -78,7 +78,7 @@ def _draw_rate(layout: Any, scene: bpy.types.Scene, shot: Any) -> None:
 
 
 def _draw_lost_files(layout: Any, shot: Any) -> None:
-    """Fields for what the shot needs and is not where it was."""
+    """Fields for the shot's missing files."""
     for name, label in (("take_path", "Take"), ("footage", "Footage")):
         if missing(getattr(shot.duohand, name)):
             column = layout.column()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scene's frame rate and the shots that were laid out at another one: their keys move along."""
+"""Changes of the scene's frame rate: the keys of shots loaded at another rate move along."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,13 +18,13 @@ _SAME = 1e-4  # of the rate
 
 
 def is_left_behind(scene: bpy.types.Scene, collection: bpy.types.Collection) -> bool:
-    """Whether the shot keeps the footage's time and was laid out at another rate than the scene has now."""
+    """Whether the shot keeps the footage's time and was loaded at another rate than the scene's current one."""
     then = shot.shot_timing(collection)
     return then.mode == "SECONDS" and abs(then.scene_fps / shot.rate(scene) - 1) > _SAME
 
 
 def set_rate(scene: bpy.types.Scene, fps: float, updated: bpy.types.Collection | None) -> list[str]:
-    """Give the scene the rate; every shot but the one that is being updated moves along. A line for each."""
+    """Give the scene the rate; every shot except the one being updated moves along. A line for each."""
     shot.set_rate(scene, fps)
     said: list[str] = []
     for other in shot.shots(scene):
@@ -34,9 +34,9 @@ def set_rate(scene: bpy.types.Scene, fps: float, updated: bpy.types.Collection |
 
 
 def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> list[str]:
-    """Move the shot's keys, ranges and plate to where their moments fall at the scene's rate; a line for the user.
+    """Move the shot's keys, ranges and plate to their times at the scene's rate; a line for the user.
 
-    A RequestError if the shot is another file's.
+    RequestError if the shot is linked.
     """
     check_editable(collection)
     kept = collection.duohand
@@ -57,9 +57,9 @@ def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> lis
 
 
 def _own_channels(collection: bpy.types.Collection) -> list[fcurves.Channels]:
-    """The curves of the shot's hands, skins and own camera, raw motion and strips with them, each once.
+    """The curves of the shot's hands, skins and own camera, with raw motion and strips, each once.
 
-    What something else moves by as well is copied first, so that it stays where it is.
+    Curves that also animate something else are copied first, so that it does not change.
     """
     kept = collection.duohand
     hands = list(shot.armatures(collection).values())
@@ -92,7 +92,7 @@ def _check_local(channels: fcurves.Channels) -> None:
 
 
 def _copied(owner: Any, strip: Any) -> fcurves.Channels:
-    """A copy of the strip's action, which the strip then plays."""
+    """A copy of the strip's action, assigned to the strip."""
     slot = getattr(strip, "action_slot", None)
     if owner.id_type == "OBJECT" and owner.duohand.raw_action == strip.action:
         strip.action = owner.duohand.raw_action = strip.action.copy()
@@ -110,7 +110,7 @@ def _strips(owner: Any) -> Iterator[Any]:
 
 
 def _stretch_strips(hand: Any, start: float, factor: float) -> None:
-    """Let the strips of the hand's own actions lie where their keys lie now."""
+    """Move the strips of the hand's own actions along with their keys."""
     for track in hand.animation_data.nla_tracks if hand.animation_data is not None else ():
         for strip in track.strips:
             first, keys, end = (
@@ -125,7 +125,7 @@ def _stretch_strips(hand: Any, start: float, factor: float) -> None:
 def _move_scene(
     scene: bpy.types.Scene, collection: bpy.types.Collection, start: float, factor: float
 ) -> None:
-    """Markers of the shot, and the scene's range where it still stands as the shot left it."""
+    """Move the shot's markers, and the scene's range if it is still as the shot set it."""
     kept = collection.duohand
     for marker in scene.timeline_markers:
         if marker.name.startswith(f"{collection.name}: "):
@@ -136,7 +136,7 @@ def _move_scene(
 
 
 def _plate_anew(collection: bpy.types.Collection) -> list[str]:
-    """Show the right frames of the footage at the new rate, which needs the take; a line where it is gone."""
+    """Show the right frames of the footage at the new rate, which needs the take; a line if it is gone."""
     kept = collection.duohand
     camera: Any = kept.camera
     image = plate.plate_image(camera) if camera is not None and not kept.own_camera else None

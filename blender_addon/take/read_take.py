@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scene back into a take: what is seen, edits, constraints and layers included."""
+"""Reads the scene back into a take, as displayed: edits, constraints and layers included."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,10 +19,10 @@ from ..scene.stage import stage
 
 
 def read_take(scene: bpy.types.Scene, collection: bpy.types.Collection, base: Take) -> Take:
-    """The take `base` with the motion that the shot shows now, at the base's own moments.
+    """The take `base` with the shot's displayed motion, at the base's own times.
 
-    The base is the take that the shot was loaded from: its landmarks, shape and raw motion stay. Where a hand is
-    present is read from its presence curve; its confidence from the curve beside it.
+    The base is the take that the shot was loaded from: its landmarks, shape and raw motion stay. Presence is read
+    from the hand's presence curve, confidence from its confidence curve.
     """
     frames = shot.shot_timing(collection).scene_frames(base.time_s, base.frame)
     hands = shot.armatures(collection)
@@ -78,7 +78,7 @@ def _sampled(
 
 
 def _pose_matrices(pose_bones: Any) -> Floats:
-    """(N, 4, 4) of all pose bones; Blender stores columns one after the other."""
+    """(N, 4, 4) of all pose bones; Blender stores matrices by column."""
     flat = np.empty(16 * len(pose_bones), np.float32)
     pose_bones.foreach_get("matrix", flat)
     return flat.reshape(-1, 4, 4).transpose(0, 2, 1).astype(np.float64)
@@ -103,7 +103,7 @@ def _hand(
 def _presence(
     armature: bpy.types.Object, frames: Floats, base: Take, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """presence (T,) and confidence (T,) from their curves; the base's own where the curves are gone."""
+    """presence (T,) and confidence (T,) from their curves; the base's own if the curves are gone."""
     channels = hand_channels(armature)
     curves = (
         [channels.fcurves.find(path) for path in (hand_keys.PRESENCE, hand_keys.CONFIDENCE)]
@@ -112,14 +112,14 @@ def _presence(
     )
     if len(curves) < 2 or None in curves:
         return base.present[:, side], base.confidence[:, side]
-    # A held curve steps at its key: rounding must not fall short of it.
+    # A constant curve steps at its key: rounding must not fall short of it.
     present = np.round(fcurves.sample(curves[:1], frames + 1e-3)[:, 0]).astype(np.uint8)
     confidence = np.clip(fcurves.sample(curves[1:], frames)[:, 0], 0, 1)
     return present, np.where(present == ABSENT, 0, confidence)
 
 
 def _forget(arrays: dict[str, np.ndarray], side: int) -> None:
-    """Mark the side absent throughout: its armature is gone."""
+    """Mark the side absent throughout: its armature has been deleted."""
     arrays["present"][:, side], arrays["confidence"][:, side] = ABSENT, 0
     for name in ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m"):
         arrays[name][:, side] = np.nan

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scene's frame range after a take has come in: no other shot is cut short, nor what the user chose undone."""
+"""The scene's frame range after a take is loaded: other shots are not cut short, and the user's choice stays."""
 
 import bpy
 
@@ -14,10 +14,10 @@ def fit_range(
     asked: bool | None,
     is_new: bool,
 ) -> None:
-    """Let the scene play the take's frames (T,); asked: whether that was said (None: it was not).
+    """Set the scene's range to the take's frames (T,). asked: whether the user requested that (None: no choice).
 
-    Beside other shots the range only grows. A shot that is updated moves the range only where it still stands as
-    that shot left it.
+    Beside other shots the range only grows. An updated shot changes the range only if
+    it is still as that shot set it.
     """
     kept = collection.duohand
     untouched = (scene.frame_start, scene.frame_end) == (kept.range_first, kept.range_last)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a take is placed in the scene: the options, and what an updated shot keeps."""
+"""How a take is placed in the scene: the options, and which of them an updated shot keeps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ from ..scene.timing import TimingMode
 
 @dataclass(frozen=True)
 class ApplySettings:
-    """How a take is laid into the scene. None: as the shot has it; for a new shot, the usual.
+    """How a take is loaded into the scene. None: as the existing shot has it; for a new shot, the default.
 
-    existing: UPDATE the shot of the same footage in place, or make a NEW one beside it. footage: the footage as the
-    add-on knows it, the take's own word where empty. camera: a NEW one of the shot's own, standing at `place` (4, 4)
-    in Blender's world (usual: the origin, looking along +Y; a shot that is there stays), or the SCENE's, which then
-    carries the hands. timing: MATCH gives the scene the footage's rate and keeps the timing (usual where nothing else
-    is animated). set_rate: give it that rate whatever the timing. scale: Blender units to a metre. rotation_mode:
-    QUATERNION or an Euler order.
+    existing: UPDATE the shot of the same footage in place, or make a NEW one beside it. footage: its path as
+    known to the add-on; if empty, the take's own. camera: NEW, the shot's own at `place` (4, 4) in Blender's
+    world (by default the origin, looking along +Y; an existing shot stays), or SCENE, the scene's, which then
+    carries the hands. timing: MATCH gives the scene the footage's rate and keeps the timing (the default if
+    nothing else is animated). set_rate: give it that rate whatever the timing. scale: Blender units per metre.
+    rotation_mode: QUATERNION or an Euler order.
     """
 
     name: str = ""
@@ -63,7 +63,7 @@ class Layout:
 
 
 def layout_of(settings: ApplySettings, scene: bpy.types.Scene, shot: bpy.types.Collection | None) -> Layout:
-    """What the settings come to for a new shot (None) or one that is updated."""
+    """The settings resolved for a new shot (None) or an updated one."""
     usual = _usual(scene) if shot is None else _kept(scene, shot)
     names = (
         "start_frame",
@@ -86,14 +86,14 @@ def layout_of(settings: ApplySettings, scene: bpy.types.Scene, shot: bpy.types.C
 
 
 def usual_timing(scene: bpy.types.Scene) -> Literal["MATCH", "SECONDS"]:
-    """MATCH where nothing in the file moves yet, so that a change of the scene's rate harms nothing."""
+    """MATCH if nothing in the file is animated yet, so that changing the scene's rate does no harm."""
     moving = any(action.users for action in bpy.data.actions)
     sequences = scene.sequence_editor is not None and bool(_strips(scene.sequence_editor))
     return "SECONDS" if moving or sequences or shots(scene) else "MATCH"
 
 
 def _strips(editor: Any) -> Any:
-    return editor.strips if hasattr(editor, "strips") else editor.sequences  # named anew in 4.4
+    return editor.strips if hasattr(editor, "strips") else editor.sequences  # renamed in 4.4
 
 
 def _usual(scene: bpy.types.Scene) -> Layout:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scene's compositor with the footage behind what is rendered, on the frames that the camera's plate shows.
+"""The scene's compositor with the footage behind the render, on the frames that the camera's plate shows.
 
-Blender 5 keeps the compositor in a node group of its own (`compositing_node_group`) that ends in a Group Output; before
-that it was the scene's `node_tree`, ending in a Composite node. Nodes that are there already stay: the plate is put in
-before the end.
+Blender 5 keeps the compositor in a separate node group (`compositing_node_group`) that ends in a Group
+Output; before that it was the scene's `node_tree`, ending in a Composite node. Existing nodes stay: the
+plate is inserted before the end.
 """
 
 from typing import Any, Final
@@ -21,9 +21,9 @@ _OVER: Final = "Duohand Over Plate"
 
 
 def render_over_footage(scene: bpy.types.Scene, shot: bpy.types.Collection) -> list[str]:
-    """Set the scene up so that a render shows the shot over its footage; what was changed beside that, a line each.
+    """Set the scene up to render the shot over its footage; returns a line for each further change.
 
-    A RequestError if the shot shows no footage.
+    RequestError if the shot shows no footage.
     """
     camera: Any = shot.duohand.camera
     behind = background(camera) if camera is not None else None
@@ -53,7 +53,7 @@ def _said(scene: bpy.types.Scene) -> list[str]:
 
 
 def _tree(scene: Any) -> Any:
-    """The scene's compositor, made where there is none."""
+    """The scene's compositor; a new one if there is none."""
     if not hasattr(scene, "compositing_node_group"):
         scene.use_nodes = True
         return scene.node_tree
@@ -65,7 +65,7 @@ def _tree(scene: Any) -> Any:
 
 
 def _insert_plate(tree: Any, scene: bpy.types.Scene, image: Any) -> None:
-    """Put the plate, fitted to the picture, under what comes to the tree's end; one that is there shows the image."""
+    """Insert the plate, fitted to the picture, under the input of the tree's end; an existing one gets the image."""
     plate = tree.nodes.get(_PLATE)
     if plate is None:
         end = _end(tree)
@@ -92,7 +92,7 @@ def _insert_plate(tree: Any, scene: bpy.types.Scene, image: Any) -> None:
 
 
 def _end(tree: Any) -> Any:
-    """The node whose first input is what is rendered: the active one of its kind, made where there is none."""
+    """The node whose first input is the render's result: the active one of its kind, a new one if there is none."""
     kind = "CompositorNodeComposite" if hasattr(bpy.types, "CompositorNodeComposite") else "NodeGroupOutput"
     ends = [node for node in tree.nodes if node.bl_idname == kind]
     end = next((node for node in ends if getattr(node, "is_active_output", True)), None)
@@ -118,7 +118,7 @@ def _node(tree: Any, kind: str, name: str, end: Any, place: tuple[int, int]) -> 
 
 
 def _fill_picture(fit: Any) -> None:
-    """Scale to the size of the render, keeping the footage's shape, as the camera's background does."""
+    """Scale to the size of the render, keeping the footage's aspect, as the camera's background does."""
     if hasattr(fit, "space"):
         fit.space, fit.frame_method = "RENDER_SIZE", "FIT"
     else:
@@ -126,7 +126,7 @@ def _fill_picture(fit: Any) -> None:
 
 
 def _pictures(over: Any) -> tuple[Any, Any]:
-    """The inputs of the picture below and of the one above it; their names changed with the versions."""
+    """The inputs for the lower and the upper picture; their names differ between versions."""
     named = {item.name: item for item in over.inputs}
     if "Background" in named:
         return named["Background"], named["Foreground"]

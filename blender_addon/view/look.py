@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a shot's skins look: opacity, wires, left and right tints. It is read from the skins and materials themselves."""
+"""How a shot's skins look: opacity, wires, left and right tints, as read from the skins and materials themselves."""
 
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ def set_opacity(shot: bpy.types.Collection, value: float) -> None:
         if alpha is not None:
             alpha.default_value = value
         material.surface_render_method = "BLENDED" if value < 1 else "DITHERED"
-        material.use_transparency_overlap = False  # only the nearest skin is seen
+        material.use_transparency_overlap = False  # only the nearest skin is visible
 
 
 def has_wire(shot: bpy.types.Collection) -> bool:
@@ -49,7 +49,7 @@ def has_tints(shot: bpy.types.Collection) -> bool:
 
 
 def set_tints(shot: bpy.types.Collection, shown: bool) -> None:
-    """Tint the left hand red and the right one blue, or give the skins their colours back."""
+    """Tint the left hand red and the right one blue, or restore the skins' colours."""
     for hand in armatures(shot).values():
         for material in _own(hand.duohand.skin) if hand.duohand.skin is not None else ():
             if shown and _UNTINTED not in material:
@@ -70,7 +70,7 @@ def _own_materials(shot: bpy.types.Collection) -> list[Any]:
 
 
 def _own(skin: Any) -> list[Any]:
-    """The skin's materials, each made its own where others have it too: only this hand's look changes."""
+    """The skin's materials, each made single-user if shared, so that only this hand's look changes."""
     for index, material in enumerate(skin.data.materials):
         if material is not None and material.users > 1:
             skin.data.materials[index] = material.copy()
@@ -91,7 +91,7 @@ def _set_colour(material: Any, rendered: Any, in_viewport: Any) -> None:
 
 
 def _input(material: Any, name: str) -> Any:
-    """That input of the material's own shader; None if it has none."""
+    """That input of the material's shader node; None if it has none."""
     nodes = material.node_tree.nodes if material.node_tree is not None else ()
     shader = next((node for node in nodes if node.type == "BSDF_PRINCIPLED"), None)
     return shader.inputs.get(name) if shader is not None else None

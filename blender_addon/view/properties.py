@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The View panel's values: each reads and writes what it shows, and keeps nothing of its own."""
+"""The View panel's values: each reads and writes the skins' materials, and stores nothing itself."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""3D views: framed on hands, or looking through a shot's camera."""
+"""3D views: framed on hands, or viewing through a shot's camera."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +12,9 @@ from ..scene.selection import select_only
 
 
 def show_hands(scene: bpy.types.Scene, hands: Sequence[bpy.types.Object]) -> None:
-    """Select the hands, and frame them in the 3D views that show the scene and look through no camera.
+    """Select the hands, and frame them in the 3D views of the scene that do not view through a camera.
 
-    Nothing is done where the user works on something else: in another scene, or in a mode of its own.
+    Does nothing if the user is at work on something else: in another scene, or not in object mode.
     """
     context = bpy.context
     if not hands or context.scene != scene or context.mode != "OBJECT":
@@ -33,9 +33,9 @@ def show_hands(scene: bpy.types.Scene, hands: Sequence[bpy.types.Object]) -> Non
 
 
 def look_through(scene: bpy.types.Scene, shot: bpy.types.Collection, area: Any) -> None:
-    """Make the shot's camera the scene's and let the 3D view `area` look through it, the plate shown and all in sight.
+    """Make the shot's camera the scene's, and view through it in the 3D view `area`, with plate and hands visible.
 
-    A RequestError if the shot has no camera.
+    RequestError if the shot has no camera.
     """
     camera: Any = shot.duohand.camera
     if camera is None:

@@ -408,7 +408,7 @@ def test_escape_stops_the_run_and_timer_ends_the_operator(
     while operator_class.modal(operator, context, event) != {"FINISHED"}:
         assert time.monotonic() - begun < 10
         time.sleep(0.01)
-    assert said == [({"INFO"}, "Capture cancelled; capturing again goes on from what there is")]
+    assert said == [({"INFO"}, "Capture cancelled; capturing again resumes it")]
     assert removed == ["a timer"]
 
 

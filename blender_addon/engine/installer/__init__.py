@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installs the engine: a program of its own that Blender's Python runs, so that nothing it does holds Blender up.
+"""Installs the engine: a separate program run by Blender's Python, so that it never blocks Blender.
 
-    PYTHON -I -c "..." ADDON_FOLDER CORE_FOLDER PLAN
+PYTHON -I -c "..." ADDON_FOLDER CORE_FOLDER PLAN
 
-Lines of JSON on stdout say how far it is; what pip prints stands between them. Standard library only.
+Lines of JSON on stdout report progress, between lines printed by pip. Standard library only.
 """

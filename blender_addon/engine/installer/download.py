@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file from the network that goes on where an earlier download broke off, and counts once its digest is right."""
+"""Downloads a file, resuming an earlier attempt; it counts only if its digest is right."""
 
 import base64
 import hashlib
@@ -19,14 +19,14 @@ from ..system import is_full
 
 TIMEOUT_S: Final = 60
 _BLOCK: Final = 1 << 18
-_TRIES: Final = 3  # without a byte more
+_TRIES: Final = 3  # without receiving a byte
 _RANGE_IS_OVER: Final = 416
 
-OnProgress = Callable[[int, int], None]  # bytes that are there, bytes in all (0: not known)
+OnProgress = Callable[[int, int], None]  # bytes received, bytes in all (0: unknown)
 
 
 class DownloadError(Exception):
-    """The file could not be had; `is_absence` where the server answered that it has none."""
+    """The file could not be downloaded; `is_absence` if the server answered that it does not exist."""
 
     def __init__(self, text: str, is_absence: bool = False) -> None:
         super().__init__(text)
@@ -34,13 +34,13 @@ class DownloadError(Exception):
 
 
 def certificates(environment: Mapping[str, str]) -> str | None:
-    """The file of trusted certificates that the environment names; None: the system's."""
+    """The file of trusted certificates named by the environment; None: the system's."""
     names = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
     return next((environment[name] for name in names if environment.get(name)), None)
 
 
 def text_at(url: str) -> str:
-    """The text at an address, such as an index's page. DownloadError says why not."""
+    """The text at an address, such as an index page. DownloadError says why it cannot be read."""
     try:
         with _opened(url, 0) as response:
             return response.read().decode("utf-8", "replace")
@@ -50,9 +50,9 @@ def text_at(url: str) -> str:
 
 
 def download(url: str, sha256: str, path: Path, on_progress: OnProgress) -> None:
-    """Bring the file to `path`, whole; what an earlier try left beside it is gone on from.
+    """Download the file to `path`, resuming an earlier attempt.
 
-    DownloadError if it cannot be had or is another than the digest says; OSError if the disk refuses.
+    DownloadError if it cannot be downloaded or its digest differs; OSError if the disk fails.
     """
     if path.is_file() and _sha256(path) == sha256:
         return
@@ -75,12 +75,12 @@ def download(url: str, sha256: str, path: Path, on_progress: OnProgress) -> None
             raise DownloadError(f"{path.name}: {reason}")
     if _sha256(part) != sha256:
         part.unlink()
-        raise DownloadError(f"{path.name}: the file is another than its index says")
+        raise DownloadError(f"{path.name}: its digest is not the one in the index")
     part.replace(path)
 
 
 def _append(url: str, part: Path, on_progress: OnProgress) -> bool:
-    """Add to the part what is missing of it; whether it is now of full length."""
+    """Download what the part lacks; whether it is now complete."""
     done = _size(part)
     try:
         response = _opened(url, done)
@@ -90,7 +90,7 @@ def _append(url: str, part: Path, on_progress: OnProgress) -> bool:
         raise
     with response:
         if response.status != http.client.PARTIAL_CONTENT:
-            done = 0  # a server that knows no ranges
+            done = 0  # a server without range support
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else 0
         with part.open("ab" if done else "wb") as file:
@@ -102,7 +102,7 @@ def _append(url: str, part: Path, on_progress: OnProgress) -> bool:
 
 
 def _opened(url: str, start: int) -> addinfourl:
-    """The response, from byte `start` on, by the environment's proxy and certificates."""
+    """The response, from byte `start` on, using the environment's proxy and certificates."""
     parts = urllib.parse.urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(parts._replace(netloc=host).geturl())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What pip's last words mean: what happened, and what to do, in a line."""
+"""Explains pip's errors in one line: what happened, and what to do."""
 
 import re
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import Final
 
 from ..system import machine
 
-AGAIN: Final = "Press Install Engine again: it goes on from what is there."
+AGAIN: Final = "Press Install Engine again: it resumes from what is there."
 
 
 @dataclass(frozen=True)
 class _Meaning:
-    """A pattern in pip's words, and what to say of it; its groups fill the text's braces."""
+    """A pattern in pip's output and its explanation; the pattern's groups fill the braces."""
 
     pattern: re.Pattern[str]
     text: str
@@ -24,7 +24,7 @@ def _meaning(pattern: str, text: str) -> _Meaning:
     return _Meaning(re.compile(pattern, re.IGNORECASE), text)
 
 
-# The first that is found is the cause; later ones are its consequences.
+# The first match is the cause; later ones are its consequences.
 _MEANINGS: Final = (
     _meaning(
         r"No space left on device|Disk quota exceeded|File too large|not enough space on the disk",
@@ -37,13 +37,13 @@ _MEANINGS: Final = (
     ),
     _meaning(
         r"THESE PACKAGES DO NOT MATCH THE HASHES(?:.|\n)*?\n\s+(?:unknown package from \S*/)?([\w.+-]+)",
-        "{0} comes as another file than the one that this release was made with, so it was not installed. Ask whoever "
+        "{0} differs from the file that this release was made with, so it was not installed. Ask whoever "
         "runs the package mirror, or choose a Wheel Folder in the preferences.",
     ),
     _meaning(
         r"407 (?:Proxy )?Auth\w+|Tunnel connection failed: 407",
-        "The proxy wants a user and a password. Set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT and start Blender "
-        "again.",
+        "The proxy requires a user name and a password. Set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT and start "
+        "Blender again.",
     ),
     _meaning(
         r"ProxyError|Cannot connect to proxy|Tunnel connection failed",
@@ -56,17 +56,17 @@ _MEANINGS: Final = (
     ),
     _meaning(
         r"(40[13]) Client Error|HTTP Error (40[13])",
-        "{host} refused the download ({0}). Put the right user and password into PIP_INDEX_URL and start Blender "
-        "again.",
+        "{host} refused the download ({0}). Correct the user name and password in PIP_INDEX_URL and start "
+        "Blender again.",
     ),
     _meaning(
         r"(\d{3}) (?:Client|Server) Error|HTTP error (\d{3})|too many (\d{3}) error",
-        "{host} could not give a file ({0}). Try later, or another mirror by PIP_INDEX_URL. " + AGAIN,
+        "{host} could not provide a file ({0}). Try later, or set PIP_INDEX_URL to another mirror. " + AGAIN,
     ),
     _meaning(
         r"NewConnectionError|NameResolutionError|ConnectTimeout|ConnectionRefused|Connection refused|"
         r"Name or service not known|getaddrinfo failed|Network is unreachable|Max retries exceeded",
-        "{host} could not be reached. Look at the network, at HTTPS_PROXY and at PIP_INDEX_URL. " + AGAIN,
+        "{host} could not be reached. Check the network, HTTPS_PROXY and PIP_INDEX_URL. " + AGAIN,
     ),
     _meaning(
         r"IncompleteRead|Connection broken|ReadTimeout|Read timed out|Connection reset|ProtocolError|"
@@ -75,12 +75,11 @@ _MEANINGS: Final = (
     ),
     _meaning(
         r"No matching distribution found for ([^\s;(]+)",
-        "There is no {0} for {machine} where it was looked for. Try another PyTorch in the preferences, or a mirror by "
-        "PIP_INDEX_URL.",
+        "No {0} for {machine} was found. Choose another PyTorch in the preferences, or set PIP_INDEX_URL to a mirror.",
     ),
     _meaning(
         r"Wheel '?([\w.-]+)'?.* is invalid|BadZipFile|Bad CRC",
-        "A wheel is damaged ({0}). Bring it again, or choose another Wheel Folder in the preferences. "
+        "A wheel is damaged ({0}). Download it again, or choose another Wheel Folder in the preferences. "
         + AGAIN,
     ),
 )
@@ -88,7 +87,7 @@ _HOST: Final = re.compile(r"host='?([\w.-]+)'?|https?://(?:[^/\s@]+@)?([\w.:-]+)
 
 
 def explained(lines: Sequence[str], folder: Path) -> str:
-    """What happened and what to do, of the lines that pip said last."""
+    """What happened and what to do, from pip's last lines."""
     text = "\n".join(lines)
     host = _first(_HOST.search(text)) or "The package index"
     for meaning in _MEANINGS:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The wheels of an installation, fetched before anything is installed, so that a download can be taken up again.
+"""Downloads an installation's wheels before anything is installed, so that downloads can be resumed.
 
-pip decides which they are. A file that cannot be fetched here is left to pip, which knows more ways to ask, and says
-better than this why it failed.
+pip decides which they are. A file that cannot be downloaded here is left to pip, which has more ways to get it
+and explains its failures better.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from .download import DownloadError, download
 from .pip import Pip, PipError
 
-OnProgress = Callable[[str, int, int], None]  # file, megabytes that are there, megabytes in all
+OnProgress = Callable[[str, int, int], None]  # file, megabytes received, megabytes in all
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,19 @@ class _Wheel:
 
 
 def fetch(pip: Pip, downloads: Path, on_progress: OnProgress, *arguments: str) -> tuple[str, ...]:
-    """Bring the wheels that `pip install ARGUMENTS` would install into `downloads`; where pip then finds them.
+    """Download the wheels that `pip install ARGUMENTS` would install into `downloads`; returns
+    arguments that make pip find them.
 
-    OSError if the disk refuses.
+    OSError if the disk fails.
     """
     with tempfile.TemporaryDirectory(dir=downloads) as folder:
         report = Path(folder) / "report.json"
-        # Metadata is read out of the wheels from afar where an index does not give it beside them.
+        # If an index does not provide metadata separately, pip reads it from the remote wheels.
         words = ("--dry-run", "--quiet", "--use-feature=fast-deps", "--report", str(report))
         try:
             pip.install(*words, *arguments)
         except PipError as error:
-            if error.is_crash:  # of that very way to read metadata, where a mirror redirects
+            if error.is_crash:  # raised by that way of reading metadata if a mirror redirects
                 return ()
             raise
         wheels = list(_wheels(json.loads(report.read_text(encoding="utf-8"))))
@@ -48,12 +49,12 @@ def fetch(pip: Pip, downloads: Path, on_progress: OnProgress, *arguments: str) -
             download(wheel.url, wheel.sha256, downloads / wheel.name, _reporter(on_progress, wheel.name))
         except DownloadError:
             missing = True
-    # An index's file goes before one of the same name in a folder.
+    # A file from an index takes precedence over one of the same name in a folder.
     return (*(() if missing else ("--no-index",)), "--find-links", str(downloads))
 
 
 def _reporter(on_progress: OnProgress, file_name: str) -> Callable[[int, int], None]:
-    """A callback that reports one download once a megabyte."""
+    """A callback that reports one download's progress, once per megabyte."""
     name, reported_mb = file_name.partition("-")[0], -1
 
     def tell(done: int, total: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pip as it runs in the engine's environment: by the user's own settings, within the engine's own folder."""
+"""Runs pip in the engine's environment, with the user's own settings, and all its files in the engine's folder."""
 
 import os
 import subprocess
@@ -11,14 +11,14 @@ from typing import Final
 from ..system import without_window
 from .download import certificates
 
-# A user who names any of these has said where packages come from.
+# A user who sets any of these has chosen where packages come from.
 _SOURCES: Final = ("index-url", "extra-index-url", "find-links", "no-index")
 PYPI: Final = "https://pypi.org/simple"
 _REMEMBERED_LINES: Final = 400
 
 
 class PipError(Exception):
-    """pip ended in an error; `lines` are what it said."""
+    """pip ended with an error; `lines` are its output."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
@@ -26,12 +26,12 @@ class PipError(Exception):
 
     @property
     def is_crash(self) -> bool:
-        """Whether pip itself broke."""
+        """Whether pip itself crashed."""
         return any(line.startswith("Traceback ") for line in self.lines)
 
 
 class Pip:
-    """The pip of an environment. Its cache and what it unpacks lie under `downloads`, on the engine's disk."""
+    """The pip of an environment. Its cache and temporary files are under `downloads`, on the engine's disk."""
 
     def __init__(self, python: Path, downloads: Path, report: Callable[[str], None]) -> None:
         self._command = (
@@ -48,7 +48,7 @@ class Pip:
         self._environment = pip_environment(downloads)
 
     def install(self, *arguments: str) -> None:
-        """`pip install` with these arguments, from wheels alone: no compiler is needed. PipError if it fails."""
+        """`pip install` with these arguments, from wheels only: no compiler is needed. PipError if it fails."""
         self._run("install", "--progress-bar", "off", "--only-binary", ":all:", *arguments)
 
     def names_a_source(self) -> bool:
@@ -74,7 +74,7 @@ class Pip:
             assert process.stdout is not None
             for line in process.stdout:
                 kept.append(line.rstrip())
-                if not quiet:  # settings may hold passwords
+                if not quiet:  # settings may contain passwords
                     self._report(line.rstrip())
         if process.returncode:
             raise PipError([*kept, f"pip ended with {process.returncode}."])
@@ -82,12 +82,12 @@ class Pip:
 
 
 def indexes() -> tuple[str, ...]:
-    """Addresses of the indexes that pip asks, as far as the environment names them."""
+    """Addresses of the indexes that pip uses, as far as the environment names them."""
     return (os.environ.get("PIP_INDEX_URL") or PYPI, *os.environ.get("PIP_EXTRA_INDEX_URL", "").split())
 
 
 def pip_environment(downloads: Path) -> dict[str, str]:
-    """The environment that pip runs in: the user's, with all of pip's own files under `downloads`."""
+    """pip's environment: the user's, with all of pip's own files under `downloads`."""
     temporary = downloads / "unpacked"
     temporary.mkdir(parents=True, exist_ok=True)
     own = {
@@ -95,7 +95,7 @@ def pip_environment(downloads: Path) -> dict[str, str]:
         "TMPDIR": str(temporary),
         "TEMP": str(temporary),
         "TMP": str(temporary),
-        # With another target folder, pip would leave the environment empty.
+        # With a different target folder, pip would leave the environment empty.
         "PIP_USER": "0",
         "PIP_REQUIRE_VIRTUALENV": "0",
     }

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to install, from where, and how the folder of an engine is laid out.
+"""What to install, from where, and the layout of an engine's folder.
 
-A folder holds environments under names made of all that goes into them. One counts once its last file is written, and
-the former one stays until then: an installation that breaks off leaves what was there, and the next goes on from it.
+A folder holds environments, each named by a digest of everything that goes into it. An environment counts once its
+last file is written, and the previous one stays until then: an interrupted installation leaves the working engine
+alone, and the next one resumes it.
 """
 
 import hashlib
@@ -17,7 +18,8 @@ from ..system import TorchBuild, python_of
 
 TORCH: Final = "torch==2.13.0"
 REQUIREMENTS: Final = Path(__file__).with_name("requirements.txt")
-# The pip that installs, with its digest: what Pythons come with fetches each wheel twice, or is not there.
+# The pip that installs, with its digest: the pip that a Python comes with downloads
+# each wheel twice, or is missing.
 PIP: Final = "pip-26.3-py3-none-any.whl#f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
 _PIP_DONE: Final = "pip.done"
 _PACKAGES_DONE: Final = "packages.done"
@@ -32,10 +34,11 @@ class InstallError(DuohandError):
 class Installation:
     """What to install and from where.
 
-    folder: where engines lie. base_python: makes the environment. core: the duohand wheel that came with the add-on,
-    or a requirement such as `duohand==0.1.0`. wheel_folder: a folder of wheels for a machine without a network,
-    whatever their versions; None installs from PyPI and PyTorch's index, or from what pip's own settings name.
-    requirements: versions and digests of what the core stands on. pip: wheel and digest of the pip that installs.
+    folder: where engines are installed. base_python: creates the environment. core: the duohand wheel that
+    came with the add-on, or a requirement such as `duohand==0.1.0`. wheel_folder: a folder of wheels for a
+    machine without a network, whatever their versions; None installs from PyPI and PyTorch's index, or from
+    the sources in pip's own settings. requirements: versions and digests of the core's dependencies. pip:
+    wheel and digest of the pip that installs.
     """
 
     folder: Path
@@ -48,7 +51,7 @@ class Installation:
 
     @property
     def environment(self) -> "Environment":
-        """The environment that the installation makes; the name is short, as paths are short on Windows."""
+        """The environment that the installation makes; its name is short, because paths are limited on Windows."""
         parts = (
             self.requirements.read_text(),
             TORCH,
@@ -60,7 +63,7 @@ class Installation:
 
     @property
     def downloads(self) -> Path:
-        """Where files are kept until the engine is whole."""
+        """Where files are kept until the engine is complete."""
         return self.folder / "downloads"
 
     def to_text(self) -> str:
@@ -69,7 +72,7 @@ class Installation:
 
     @staticmethod
     def from_text(text: str) -> "Installation":
-        """The installation of such a line."""
+        """The installation described by such a line."""
         record: dict[str, Any] = json.loads(text)
         wheels = record["wheel_folder"]
         return Installation(
@@ -85,7 +88,7 @@ class Installation:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment and how much of it is whole."""
+    """A virtual environment and how much of it is complete."""
 
     folder: Path
 
@@ -96,48 +99,48 @@ class Environment:
 
     @property
     def has_pip_alone(self) -> bool:
-        """Whether it is made and nothing has been installed into it, not even in part."""
+        """Whether it has been created and nothing has been installed into it, not even in part."""
         return (self.folder / _PIP_DONE).is_file()
 
     def mark_pip(self) -> None:
-        """Note that it is made."""
+        """Record that it has been created."""
         (self.folder / _PIP_DONE).touch()
 
     def unmark_pip(self) -> None:
-        """Note that something is being installed into it."""
+        """Record that something is being installed into it."""
         (self.folder / _PIP_DONE).unlink(missing_ok=True)
 
     @property
     def has_packages(self) -> bool:
-        """Whether all that the engine stands on is in it."""
+        """Whether all the engine's dependencies are installed."""
         return (self.folder / _PACKAGES_DONE).is_file()
 
     def mark_packages(self) -> None:
-        """Note that all that the engine stands on is in it."""
+        """Record that all the engine's dependencies are installed."""
         (self.folder / _PACKAGES_DONE).write_text(TORCH)
 
     def mark_core(self, core: str) -> None:
-        """Note that the engine is whole."""
+        """Record that the engine is complete."""
         (self.folder / _CORE_DONE).write_text(core, encoding="utf-8")
 
     def unmark_core(self) -> None:
-        """Note that the engine is being changed."""
+        """Record that the engine is being changed."""
         (self.folder / _CORE_DONE).unlink(missing_ok=True)
 
     def unmark(self) -> None:
-        """Note that nothing in it can be relied on."""
+        """Record that nothing in it can be relied on."""
         self.unmark_core()
         self.unmark_pip()
         (self.folder / _PACKAGES_DONE).unlink(missing_ok=True)
 
 
 def whole_environments(folder: Path) -> list[Environment]:
-    """The whole engines in a folder, the newest last."""
+    """The complete engines in a folder, the newest last."""
     done = sorted(folder.glob(f"*/{_CORE_DONE}"), key=lambda path: path.stat().st_mtime)
     return [Environment(path.parent) for path in done]
 
 
 def engine_python(folder: Path) -> Path:
-    """The Python of the engine installed in the folder; where none is whole, a path at which there is nothing."""
+    """The Python of the engine installed in the folder; a path that does not exist if none is complete."""
     whole = whole_environments(folder)
     return whole[-1].python if whole else python_of(folder / "not installed")

@@ -26,7 +26,7 @@ _MISSING: Final = re.compile(r"No matching distribution found for ([\w.-]+)")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install as the plan of the command line says; 0, or 2 after a line that says why not."""
+    """Install according to the plan on the command line; 0, or 2 after a line that says why it failed."""
     plan = Installation.from_text(arguments[0])
     try:
         with _alone(plan.folder):
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _index_problems(error: PipError, asked: Sequence[str]) -> Iterator[str]:
-    """Why an index did not answer where pip says only that it found nothing."""
+    """Why an index did not answer, if pip reports only that it found nothing."""
     missing = next((found[1] for line in error.lines if (found := _MISSING.search(line))), None)
     if missing is None:
         return
@@ -55,7 +55,7 @@ def _index_problems(error: PipError, asked: Sequence[str]) -> Iterator[str]:
 
 
 def install(plan: Installation) -> None:
-    """Make the engine of the plan; what is whole already stays, what was downloaded is not downloaded again."""
+    """Install the plan's engine; complete parts stay, and downloaded files are not downloaded again."""
     environment = plan.environment
     _check_certificates()
     _check_room(plan)
@@ -76,7 +76,9 @@ def install(plan: Installation) -> None:
 
 
 def _install_packages(plan: Installation, pip: Pip) -> None:
-    """What the engine stands on: PyTorch by version, as every source has a build of its own, the others by digest."""
+    """Install the engine's dependencies: PyTorch by version, since every source has its
+    own build, the others by digest.
+    """
     environment = plan.environment
     if plan.wheel_folder is not None:
         _tell(3, f"Installing PyTorch ({plan.torch})")
@@ -97,7 +99,7 @@ def _install_packages(plan: Installation, pip: Pip) -> None:
 
 
 def versions_of(requirements: str) -> Iterator[str]:
-    """The requirements without their digests, by which pip would have to fetch each file to look at it."""
+    """The requirements without their digests, for which pip would have to download each file."""
     for line in requirements.splitlines():
         if line and not line.startswith((" ", "#")):
             yield line.partition(" --hash")[0].removesuffix("\\").strip()
@@ -109,7 +111,7 @@ def _wheel_folder(plan: Installation) -> tuple[str, ...]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """The folder for this installation only, for as long as it lives."""
+    """A context that locks the folder for this installation."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("ab") as lock:
         try:
@@ -117,12 +119,14 @@ def _alone(folder: Path) -> Iterator[None]:
         except OSError:
             alone = True  # a file system without locks
         if not alone:
-            raise InstallError(f"Another Blender is installing the engine into {folder}. Wait for its end.")
+            raise InstallError(
+                f"Another Blender is installing the engine into {folder}. Wait until it has finished."
+            )
         yield
 
 
 def _check_certificates() -> None:
-    """InstallError if the environment names a file of certificates that is not there."""
+    """InstallError if the environment names a certificate file that does not exist."""
     trusted = certificates(os.environ)
     if trusted is not None and not Path(trusted).exists():
         raise InstallError(
@@ -132,7 +136,7 @@ def _check_certificates() -> None:
 
 
 def _check_room(plan: Installation) -> None:
-    """InstallError if the disk has not the room that what is still to come takes."""
+    """InstallError if the disk lacks the space for the rest of the installation."""
     environment = plan.environment
     if plan.wheel_folder is not None or environment.has_packages:
         return
@@ -150,7 +154,7 @@ def _size(folder: Path) -> int:
 
 
 def _clear(folder: Path, environment: Environment) -> None:
-    """Take away downloads and former engines. One that still runs on Windows stays until the next time."""
+    """Delete downloads and earlier engines. One that is still running on Windows stays until the next time."""
     for path in folder.iterdir():
         if path.is_dir() and path != environment.folder:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The virtual environment of an engine, with a pip in it, whatever the Python that makes it came without."""
+"""The engine's virtual environment, with pip in it even if the Python that creates it has none."""
 
 import re
 import subprocess
@@ -14,12 +14,12 @@ from .plan import Environment, Installation, InstallError
 
 
 def runs(environment: Environment) -> bool:
-    """Whether the environment's Python starts and finds its packages: the one that made it may have changed since."""
+    """Whether the environment's Python starts and finds its packages: the Python that created it may have changed."""
     return environment.python.is_file() and _run(environment.python, "-c", "import pip") is None
 
 
 def make_environment(plan: Installation) -> None:
-    """Make the environment anew, with pip. InstallError says what the Python lacks."""
+    """Create the environment from scratch, with pip. InstallError says what the Python lacks."""
     environment = plan.environment
     environment.unmark()
     words = ("-m", "venv", "--clear", "--without-pip", str(environment.folder))
@@ -33,7 +33,7 @@ def make_environment(plan: Installation) -> None:
 
 
 def _bring_pip(plan: Installation, python: Path) -> None:
-    """Install pip: of the wheel folder or of an index, else the one that the Python came with."""
+    """Install pip: from the wheel folder or an index, else the one that came with the Python."""
     try:
         wheel = _pip_wheel(plan)
     except DownloadError as error:
@@ -43,7 +43,7 @@ def _bring_pip(plan: Installation, python: Path) -> None:
             f"{plan.base_python} has no pip (and no ensurepip), and none could be downloaded ({error}). Install your "
             "system's package python3-venv, or choose another Python as Engine Python in the preferences."
         ) from error
-    # A wheel of pip is a program too.
+    # A pip wheel can be run as a program.
     said = _run(
         python, str(wheel / "pip"), "install", "--no-index", "--no-deps", "--no-cache-dir", str(wheel)
     )
@@ -73,7 +73,7 @@ def _pip_wheel(plan: Installation) -> Path:
 
 
 def _link(index: str, name: str) -> str:
-    """Address of a wheel of pip's as the index's page for pip has it."""
+    """Address of a pip wheel, from the index's page for pip."""
     page = f"{index.rstrip('/')}/pip/"
     found = re.search(rf'href\s*=\s*["\']([^"\']*{re.escape(name)}[^"\']*)', text_at(page))
     if found is None:
