@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command `duohand`: reconstruct, batch, solve, preview, inspect, import, export, worker, network, import-weights.
+"""The command `duohand` and its commands.
 
 Heavy modules load when a command runs.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_core import __version__
-from inference_core.cli import exchange_commands, network_commands
+from inference_core.cli import exchange_commands, live_command, network_commands
 from inference_core.cli.terminal import forgiving_streams
 from inference_core.crash_log import exit_code, message_and_log
 from inference_core.runtime.process import settle_process
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_preview(commands.add_parser("preview", help="draw a take's hands over its footage"))
     _add_inspect(commands.add_parser("inspect", help="what a take holds, as a table or curves"))
     exchange_commands.add_parsers(commands)
+    live_command.add_parser(commands)
     worker = commands.add_parser("worker", help="JSON requests on stdin, JSON lines on stdout")
     worker.add_argument(
         "--idle",

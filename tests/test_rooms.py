@@ -22,6 +22,7 @@ CORE_ROOMS = (
     "fitting",
     "preview",
     "exchange",
+    "live",
     "reading",
     "resume_cache",
     "request_inputs",

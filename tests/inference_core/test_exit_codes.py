@@ -52,6 +52,7 @@ COMMANDS = {
     "import": ["import", "IN.pkl", "--out", "OUT.npz"],
     "import: footage": ["import", "take.npz", "--out", "OUT.npz", "--footage", "IN.mp4"],
     "export": ["export", "IN.npz", "--as", "openxr", "--out", "OUT.json"],
+    "live": ["live", "IN.mp4", "--no-browser", "--seconds", "1"],
     "network run": ["network", "run", "--weights", "w", "--input", "IN.npy", "--output", "OUT.npz"],
     "import-weights": ["import-weights", "IN.pth", "--out", "OUT"],
 }

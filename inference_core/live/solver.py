@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hand model fitted to each frame as it comes, from where it was in the frame before."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.exchange.hand_size import betas_of_length
+from inference_core.fitting.observations import Observations, gather
+from inference_core.fitting.parameterisation import HandState, make_parameterisation
+from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
+from inference_core.geometry.camera import Camera
+from inference_core.hand_model.hand import HandModel
+from inference_core.live.follower import SeenHand
+from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.tracking.hand_tracks import HandTracks
+
+_STEPS = 5  # from the frame before; a capture takes as many as are needed
+
+Floats = NDArray[np.float64]
+
+
+class LiveSolver:
+    """Fits both hands; their shape is the mean hand, or one of the given length."""
+
+    def __init__(self, model: HandModel, camera: Camera, hand_length_mm: float | None) -> None:
+        self._model = model.to("cpu", torch.float64)
+        betas = np.zeros((2, 10)) if hand_length_mm is None else betas_of_length(self._model, hand_length_mm)
+        parameterisation = make_parameterisation(self._model, torch.as_tensor(betas))
+        self._shape = ShotShape(parameterisation, torch.ones(2).double())
+        self._shaped = self._model.with_shape(torch.as_tensor(betas))
+        self._camera = camera
+        self._last: tuple[list[int], HandState] | None = None
+
+    @property
+    def faces(self) -> NDArray[np.int32]:
+        """(S, F, 3) the triangles of `vertices_m`."""
+        return self._model.faces.numpy().astype(np.int32)
+
+    def vertices_m(self, hands: dict[int, SeenHand]) -> Floats:
+        """(S, V, 3) the skins in camera axes, NaN for a hand that is not there."""
+        vertices = np.full(self._model.template_m.shape, np.nan)
+        if not hands:
+            self._last = None
+            return vertices
+        seen = self._observed(hands)
+        sides = seen.side.tolist()
+        state = self._last[1] if self._last and self._last[0] == sides else start_state(self._shape, seen)
+        state = fit_frames(self._shape, seen, state, _STEPS)
+        self._last = sides, state
+        posed = self._skins(sides, state)
+        vertices[sides] = posed[sides]
+        return vertices
+
+    def _observed(self, hands: dict[int, SeenHand]) -> Observations:
+        landmarks = np.full((1, 2, 21, 3), np.nan, np.float32)
+        world_m = np.full((1, 2, 21, 3), np.nan, np.float32)
+        present = np.full((1, 2), ABSENT, np.uint8)
+        for side, hand in hands.items():
+            landmarks[0, side, :, :2], landmarks[0, side, :, 2] = hand.points_px, hand.presence
+            world_m[0, side], present[0, side] = hand.world_m, SEEN
+        tracks = HandTracks(landmarks, world_m, present, np.ones((1, 2), np.float32))
+        return gather(tracks, None, present, self._camera, np.zeros(1), self._model.joint_axes, range(1))
+
+    def _skins(self, sides: list[int], state: HandState) -> Floats:
+        rotations = torch.eye(3).double().repeat(2, 16, 1, 1)
+        angles, wrists_m = torch.zeros(2, 15, 3).double(), torch.zeros(2, 3).double()
+        angles[sides], wrists_m[sides] = state.angles_rad, state.wrist_m
+        rotations[:, 1:] = self._model.rotations_from_angles(angles)
+        rotations[sides, 0] = state.root
+        return self._shaped.with_pose(rotations, wrists_m).vertices_m.numpy()
