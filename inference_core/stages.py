@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stages of a capture. Each takes the record of the shot and returns it with its own part added.
 
-detect -> track -> recover -> (refine -> initial fit -> predict) -> solve
+    detect -> track -> recover -> (refine -> initial fit -> predict) -> solve
 
 The three in brackets work on single frames, in one pass: `read`. Whole-shot work is done once. Stages that read
 footage save their results in the run's resume cache.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that training does, in six commands. docs/training.md has the recipes.
+"""The commands of training. docs/training.md has the recipes.
 
     python -m training train PRESET [--overrides]           a network; the same command resumes a run
     python -m training evaluate KIND SUBJECT                weights, takes, or another method's predictions
@@ -47,7 +47,7 @@ _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, 2 something that the user can fix, 130 interrupted."""
+    """The exit status: 0 done, 2 an error that the user can fix, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = _parser().parse_args(given[:1]).command
     try:

@@ -124,26 +124,26 @@ class Experiment:
 
     @property
     def folder(self) -> Path:
-        """Where the run writes."""
+        """The run's output folder."""
         return self.run.out / self.name
 
 
 class Plan(Protocol):
-    """What the training loop knows of an experiment, whatever network it trains."""
+    """An experiment as the training loop sees it, whatever network it trains."""
 
     @property
     def folder(self) -> Path:
-        """Where the run writes."""
+        """The run's output folder."""
         ...
 
     @property
     def optimiser(self) -> OptimiserSettings:
-        """How it learns."""
+        """The optimiser's settings."""
         ...
 
     @property
     def run(self) -> RunSettings:
-        """How long, and on which machine."""
+        """The run's length and machine."""
         ...
 
 
@@ -158,7 +158,7 @@ class HeadExperiment:
 
     @property
     def folder(self) -> Path:
-        """Where the run writes."""
+        """The run's output folder."""
         return self.run.out / self.name
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Training spread over processes by torchrun: who we are, what must be shared, and batch norm over all of them.
+"""Training distributed by torchrun: this process's rank, values shared between processes,
+and batch norm over all of them.
 
-One process is the plain case: every function then returns its input. The backend is nccl on GPUs and gloo on CPUs.
+With a single process, every function returns its input. The backend is nccl on GPUs and gloo on CPUs.
 """
 
 import os
@@ -31,7 +32,7 @@ ALONE = World()
 
 
 def join_world(device_type: str) -> World:
-    """The world that torchrun's environment describes, joined; a world of one without it."""
+    """Join the process group described by torchrun's environment; a world of one without it."""
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
         return ALONE
     if not dist.is_initialized():
@@ -40,21 +41,22 @@ def join_world(device_type: str) -> World:
 
 
 def leave_world() -> None:
-    """Ends the process group where there is one."""
+    """Leave the process group, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def is_spread() -> bool:
-    """True when several processes train together."""
+    """Whether several processes train together."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def gathered(values: Tensor) -> Tensor:
-    """(W * B, ...) of all processes' (B, ...), in rank order, gradients flowing back to each.
+    """(W * B, ...) all processes' (B, ...), in rank order, with gradients flowing back to each.
 
-    A loss of gathered values computed alike in every process has the right gradient once DistributedDataParallel has
-    averaged: the gather's backward sums over processes what the average then divides.
+    A loss of gathered values, computed identically in every process, has the right gradient after
+    DistributedDataParallel's average: the gather's backward pass sums over processes, and the
+    average divides by their number.
     """
     if not is_spread():
         return values
@@ -84,7 +86,7 @@ def any_process(flag: bool, device: torch.device) -> bool:
 
 
 class SharedBatchNorm(nn.Module):
-    """Batch norm over the batch of all processes, on any device (torch's SyncBatchNorm is for GPUs only)."""
+    """Batch norm over the batches of all processes, on any device (torch's SyncBatchNorm is for GPUs only)."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -99,7 +101,7 @@ class SharedBatchNorm(nn.Module):
         self.register_buffer("num_batches_tracked", norm.num_batches_tracked)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised x (B, C, ...)."""
+        """x (B, C, ...), normalised."""
         axes = [0, *range(2, x.ndim)]
         shape = (1, -1) + (1,) * (x.ndim - 2)
         if self.training:
@@ -124,7 +126,7 @@ class SharedBatchNorm(nn.Module):
 
 
 def with_shared_batch_norm(module: nn.Module) -> nn.Module:
-    """The module, its batch norms exchanged for shared ones in place where training is spread."""
+    """The module with its batch norms replaced in place by shared ones if training is distributed."""
     if not is_spread():
         return module
     for name, child in module.named_children():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The presets, each an Experiment; an ablation differs from what it ablates by one line."""
+"""The presets, each an Experiment; an ablation differs from its base by one line."""
 
 import dataclasses
 from dataclasses import replace
@@ -28,7 +28,7 @@ DIR_PAPER_RUN = Experiment(
     losses=LossWeights(presence=0.05, uncertainty=0.01),
     run=_PAPER_RUN,
 )
-# The release's own settings: its graph, 5e-4.
+# The released settings: its graph, learning rate 5e-4.
 DIR_RELEASE_RUN = replace(
     DIR_PAPER_RUN,
     name="dir-release",
@@ -37,12 +37,12 @@ DIR_RELEASE_RUN = replace(
     optimiser=OptimiserSettings(learning_rate=5e-4),
 )
 
-# The one that ships: compact, on a frozen backbone, landmarks and sides as conditioning.
+# The bundled network: compact, on a frozen backbone, with landmarks and sides as conditioning.
 DIR_S_RUN = Experiment(
     name="dir-s",
     network=DIR_S,
     data=DataSettings(source="feature-cache", validation=1024),
-    # Landmarks are really found: what is drawn is only what else is lost.
+    # Landmarks are detected: only further losses are drawn.
     conditioning=ConditioningNoise(
         dropped=0.1,
         lost=0.1,
@@ -75,7 +75,7 @@ DIR_S_RUN = Experiment(
 DIR_S_IMAGE = replace(DIR_S_RUN, name="dir-s-image", conditioning=NO_CONDITIONING)
 DIR_S_BASELINE = replace(DIR_S_RUN, name="dir-s-stages0", network=DIR_S.with_stages(0))
 DIR_S_ONE_STAGE = replace(DIR_S_RUN, name="dir-s-stages1", network=DIR_S.with_stages(1))
-# The same with the backbone learning too, on pictures made while it trains: for a GPU.
+# The same with a trained backbone, on pictures rendered during training: for a GPU.
 DIR_S_WHOLE = replace(
     DIR_S_RUN,
     name="dir-s-whole",
@@ -87,8 +87,8 @@ DIR_S_WHOLE = replace(
     run=RunSettings(steps=20_000, batch=256, compile=True),
 )
 
-# The landmark head, on hand crops; a trained one goes on with --run.init-from. Where it starts from the landmark
-# network, whose layers are the "backbone" here, those learn more slowly than the new ones.
+# The landmark head, on hand crops; training of an existing one continues with --run.init-from. Starting from
+# the landmark network, whose layers are the "backbone" here, those learn more slowly than the new ones.
 LANDMARK_HEAD = HeadExperiment(
     name="landmark-head",
     optimiser=OptimiserSettings(
@@ -97,7 +97,7 @@ LANDMARK_HEAD = HeadExperiment(
     run=RunSettings(steps=4000, batch=64, save_every_s=60.0),
 )
 
-# The paper's table 2: its basic model (no refinement) and what each part is worth.
+# The paper's table 2: its basic model (no refinement) and the contribution of each part.
 BASELINE = replace(DIR_PAPER_RUN, name="baseline", network=DIR_PAPER.with_stages(0))
 WITHOUT_ATTENTION = replace(
     BASELINE, name="without-attention", network=replace(BASELINE.network, attention="none")

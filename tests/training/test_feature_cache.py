@@ -203,7 +203,7 @@ def test_faults_are_named(tmp_path: Path, clip: SyntheticClip) -> None:
     with pytest.raises(SetError, match="Make one with"):
         StoredSet(tmp_path, [])
     stored(tmp_path, clip, (0,))
-    with pytest.raises(SetError, match="made otherwise"):
+    with pytest.raises(SetError, match="made with other settings"):
         open_set(tmp_path, replace(CARD, seed=2))
     with pytest.raises(SetError, match="no samples"):
         StoredSet(tmp_path, [])

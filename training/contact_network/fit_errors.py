@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands as a frame's fit has them: their truth with errors of the size and kind that fits have on rendered clips.
+"""Simulates single-frame fits: true hands with errors of the size and kind that fits have on rendered clips.
 
-They follow 407 pairs of hands of twelve clips that a capture read: fingers bend wrong by 11 degrees where landmarks are
-sure (mean score 0.78) and 23 where they are not (0.3), the joints of a finger and the fingers of a hand alike; the
-wrist is turned wrong by 5 and 20 degrees about each axis; the distance is off by 5 and 15 %. In the picture the fit
-stays nearer to the truth: part of the error is taken back there.
+Measured on 407 pairs of hands in twelve captured clips: fingers bend wrongly by 11 degrees where landmarks are
+certain (mean score 0.78) and by 23 where they are not (0.3), with common errors within a finger and within a hand;
+the wrist is rotated wrongly by 5 and 20 degrees about each axis; the distance is off by 5 and 15 %. The fit is nearer
+to the truth in the picture: part of the error is undone there.
 """
 
 import math
@@ -20,12 +20,12 @@ _SURE = 0.80
 _FLEXION_DEG, _FLEXION_OF_DOUBT_DEG, _SPREAD = 10.0, 30.0, 0.45
 _TURN_DEG, _TURN_OF_DOUBT = 5.0, 2.6
 _DEPTH, _DEPTH_OF_DOUBT, _NETWORK_DEPTH = 0.04, 0.20, 1.5
-# Shares of the pairs of which the two-hand network says nothing.
+# Shares of the pairs without an estimate of the two-hand network.
 _NO_NETWORK = 0.15
 
 
 def fitted(pairs: Pairs, skeletons: Skeletons, generator: torch.Generator) -> FittedPairs:
-    """What a fit makes of the pairs (N of them)."""
+    """Simulated fits of the pairs (N of them)."""
     draw = _Draw(generator, len(pairs.root))
     score = (0.62 + 0.13 * (0.6 * draw.normal(1) + 0.8 * draw.normal(2))).clamp(0.25, 0.88)
     doubt = _SURE - score
@@ -61,7 +61,7 @@ class _Draw:
 
 
 def _posed_wrong(pairs: Pairs, skeletons: Skeletons, doubt: Tensor, draw: _Draw) -> Pairs:
-    """The pairs with fingers and turns that are off; doubtful ones are drawn towards a relaxed hand."""
+    """The pairs with errors in fingers and rotations; uncertain ones are drawn towards a relaxed hand."""
     sigma = (_FLEXION_DEG + _FLEXION_OF_DOUBT_DEG * doubt)[..., None] * math.pi / 180
     flexion = 0.6 * draw.normal(2, 1, 1) + 0.6 * draw.normal(2, 5, 1) + 0.55 * draw.normal(2, 5, 3)
     spread = torch.tensor([1.0, 0.1, 0.1]).repeat(5) * _SPREAD * draw.normal(2, 15)
@@ -74,7 +74,7 @@ def _posed_wrong(pairs: Pairs, skeletons: Skeletons, doubt: Tensor, draw: _Draw)
 
 
 def _near_in_picture(posed_m: Tensor, true_m: Tensor, doubt: Tensor, draw: _Draw) -> Tensor:
-    """(N, S, 21, 2) where the fit shows the joints, X / Z and Y / Z."""
+    """(N, S, 21, 2) the fit's joints in the picture, X / Z and Y / Z."""
     true, posed = (joints_m[..., :2] / joints_m[..., 2:] for joints_m in (true_m, posed_m))
     left_over = (0.15 + 0.43 * draw.uniform(2))[..., None, None]
     shift = draw.normal(2, 1, 2) * (0.003 + 0.02 * doubt.clamp(min=0))[..., None, None]

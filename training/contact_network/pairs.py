@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pairs of hands for the contact network: drawn by the generator, posed and held before a camera without a picture."""
+"""Pairs of hands for the contact network: drawn by the generator and posed in front of a camera, without pictures."""
 
 import math
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
 from training.synthetic.two_hands import draw_two_hands
 
-# Of pairs that touch, so many are drawn apart along the ray: they look the same and do not touch.
+# The share of touching pairs that are separated along the ray: they look the same but do not touch.
 _PARTED, _PARTED_LOG_DEPTH = 0.22, (0.03, 0.35)
 _SETTINGS = replace(Settings(), touching=0.7, held_thing=0.0)
 _AT_ONCE = 128
@@ -40,7 +40,9 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Skeletons:
-    """What joints and capsules of hands of any shape are worked out from, float32. mean_rad (S, 15, 3): relaxed."""
+    """What is needed to compute joints and capsules of hands of any shape, float32.
+    mean_rad (S, 15, 3): relaxed pose.
+    """
 
     model: HandModel
     mean_rad: Tensor
@@ -48,14 +50,14 @@ class Skeletons:
 
     @staticmethod
     def of(model: HandModel) -> "Skeletons":
-        """A hand model's; the capsules are the mean shape's."""
+        """The skeletons of a hand model; the capsules are the mean shape's."""
         mean = make_parameterisation(model, torch.zeros(2, 10).double())
         capsules = fit_capsules(model, mean)
         floats = Capsules(capsules.ends.float(), capsules.radii_m.float())
         return Skeletons(model.to(dtype=torch.float32), mean.mean_rad.float(), floats)
 
     def joints_m(self, pairs: Pairs) -> Tensor:
-        """(N, S, 21, 3) joints as the shot solve has them: a fingertip rides on its last bone."""
+        """(N, S, 21, 3) joints as in the shot solve: a fingertip moves rigidly with its last bone."""
         rotations = torch.cat([pairs.root[:, :, None], self.model.rotations_from_angles(pairs.angles_rad)], 2)
         shaped = self.model.with_shape(pairs.betas)
         posed = shaped.with_pose(rotations, pairs.wrist_m)
@@ -65,13 +67,13 @@ class Skeletons:
         return posed.joints16_m[:, :, DRIVER_16_OF_21] + turned_m[..., 0]
 
     def gaps_m(self, joints_m: Tensor) -> Tensor:
-        """(N, C, C) between the capsules of the left hand and those of the right one."""
+        """(N, C, C) distances between the capsules of the left and the right hand."""
         left_m, right_m = (self.capsules.ends_m(joints_m[:, side]) for side in (0, 1))
         return nearest_points(left_m, right_m, self.capsules).gap_m
 
 
 def draw_pairs(seed: int, count: int) -> Pairs:
-    """At least `count` pairs of the generator, as its pictures would show them; 7 ms each."""
+    """At least `count` of the generator's pairs, without pictures; 7 ms each."""
     kit, parts = load_kit(torch.device("cpu")), []
     with torch.no_grad():
         for first in range(0, count, _AT_ONCE):
@@ -86,7 +88,7 @@ def draw_pairs(seed: int, count: int) -> Pairs:
 
 
 def before_a_camera(pairs: Pairs, generator: torch.Generator) -> Pairs:
-    """The pairs turned a little, at 0.25 to 1 m; some that touch are drawn apart along the ray."""
+    """The pairs rotated slightly, at 0.25 to 1 m; some touching ones are separated along the ray."""
     count = len(pairs.root)
 
     def normal(*form: int) -> Tensor:

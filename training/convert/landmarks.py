@@ -56,8 +56,10 @@ _BODY_LAYERS = (*range(4), *range(6, 12), *range(14, 20), *range(22, 40), *range
 
 @dataclass(frozen=True)
 class _Source:
-    """layers: those of the model that the network has, in its order; None for all in theirs. sparse: most weights are
-    zeros and are stored without them.
+    """A network's layers in the source model. layers: which of the model's, in the
+    network's order; None for all in theirs.
+
+    sparse: most weights are zeros and are stored without them.
     """
 
     member: str
@@ -209,7 +211,7 @@ def _constant(model: Any, graph: Any, index: int) -> NDArray[np.floating]:
 
 
 def _dense(values: NDArray[np.float16], tensor: Any) -> NDArray[np.float16]:
-    """The whole array of one that is stored by rows (its last axis) without its zeros."""
+    """The dense array of one stored by rows (its last axis) without zeros."""
     kept = tensor.Sparsity().DimMetadata(len(tensor.ShapeAsNumpy()) - 1)
     ends, places = (
         _whole_numbers(kept.ArraySegments(), kept.ArraySegmentsType()),

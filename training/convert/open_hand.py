@@ -28,7 +28,7 @@ SAMPLES, SEED = 1200, 0
 
 
 def make_open_hand(source: SourceHands, offsets: Array) -> tuple[HandArrays, ShapeSpace, dict[str, float]]:
-    """The right hand, its shape space, and what the fits achieved."""
+    """The right hand, its shape space, and the errors of the fits."""
     rigged = with_more_variety(rig_hands(source), SEED)
     shape = fit_shape_space(rigged, SEED)
     bare = HandArrays(
@@ -58,7 +58,7 @@ def make_open_hand(source: SourceHands, offsets: Array) -> tuple[HandArrays, Sha
 
 
 def save_open_hand(hand: HandArrays, offsets: Array, path: Path) -> None:
-    """Writes the right hand; half precision for the correctives, where a micrometre does not matter."""
+    """Write the right hand; correctives in half precision, where a micrometre does not matter."""
     rows, columns = np.nonzero(hand.joint_regressor)
     assert hand.uvs is not None
     uv, f_uv = np.unique(hand.uvs.reshape(-1, 2).round(6), axis=0, return_inverse=True)

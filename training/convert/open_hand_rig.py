@@ -16,14 +16,13 @@ LONG_FINGERS = MANO_FINGERS[:4]
 # Length of the proximal phalanx on the mean hand (184 mm long), metres: MakeHuman puts finger roots at the
 # webs, some 15 mm beyond the knuckles, and fists made with them look like mittens.
 _PROXIMAL_M = {"index": 0.0385, "middle": 0.0425, "ring": 0.0390, "pinky": 0.0310}
-# How deep the joints' centres lie under the back of the finger, of its whole depth there: first, middle,
-# last joints. MakeHuman's lie right under the skin, so that bending crushes the palm's side and leaves no
-# knuckle.
+# Depth of the joints' centres below the back of the finger, as a share of its thickness: first, middle, last
+# joints. MakeHuman's are just under the skin, so that bending crushes the palm side and leaves no knuckle.
 _DEPTH_SHARE = (0.36, 0.42, 0.42)
 _THUMB_BACK = np.array([-0.25, 0.55, 0.80])
 _THUMB_ROOT_TO_WRIST, _THUMB_ROOT_DOWN_M = 0.22, 0.004
-# Directions of the flat fingers away from the middle one, degrees, positive to the thumb; and how far the
-# last phalanx dips.
+# Directions of the flat fingers relative to the middle one, degrees, positive to the thumb; and
+# how far the last phalanx bends.
 _REST_SPREAD_DEG = {"index": 6.0, "middle": 0.0, "ring": -7.0, "pinky": -15.0}
 _TIP_DIP = 0.06
 _KNUCKLE_FALLOFF_M = (0.011, 0.024)
@@ -78,7 +77,7 @@ def neighbours(faces: NDArray[np.int64], count: int) -> Array:
 
 
 def fit_regressor(rigged: RiggedHands, seed: int) -> Array:
-    """(16, V) convex weights that find each joint among the vertices near it, whatever the shape."""
+    """(16, V) convex weights that locate each joint among the vertices near it, for any shape."""
     picked = np.random.default_rng(seed).permutation(len(rigged.vertices_m))[:_REGRESSOR_SAMPLES]
     mean_v, mean_j = rigged.mean_vertices_m[: rigged.hand_count], rigged.mean_joints_m
     regressor = np.zeros((16, len(mean_v)))
@@ -86,7 +85,7 @@ def fit_regressor(rigged: RiggedHands, seed: int) -> Array:
         near = np.argsort(np.linalg.norm(mean_v - mean_j[joint], axis=1))[: 260 if joint in (0, 13) else 110]
         rows = np.concatenate([mean_v[None, near], rigged.vertices_m[picked][:, near]])
         wanted = np.concatenate([mean_j[None, joint], rigged.joints_m[picked, joint]])
-        # Millimetres, and a heavy last row that makes the weights add up to one.
+        # In millimetres, with a heavy last row that makes the weights sum to one.
         system = np.concatenate(
             [rows.transpose(0, 2, 1).reshape(-1, len(near)) * 1e3, np.full((1, len(near)), 1e4)]
         )
@@ -128,7 +127,7 @@ def _anatomical_joints(heads_m: Array) -> Array:
 
 
 def _sunk(joints: Array, vertices: Array, faces: NDArray[np.int64]) -> Array:
-    """The joints (N, 16, 3) moved from back to palm to the depth that they should have in the mean hand."""
+    """The joints (N, 16, 3) moved from the back towards the palm to their intended depth in the mean hand."""
     mean, sunk = joints.mean(0), joints.copy()
     for joint in [*range(1, 13), 15]:
         back = _THUMB_BACK if joint == 15 else np.array([0.0, 1, 0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The open hand's shape space: MakeHuman's variety, widened, then its ten principal directions."""
+"""The open hand's shape space: MakeHuman's variety, widened, and its ten principal directions."""
 
 from dataclasses import dataclass, replace
 
@@ -84,7 +84,7 @@ def fit_shape_space(rigged: RiggedHands, seed: int) -> ShapeSpace:
 
 
 def _follow(betas: Array, vertices_m: Array) -> tuple[Array, Array]:
-    """Mean (V, 3) and directions (V, 3, 10) by which other vertices (N, V, 3) follow the betas (N, 10)."""
+    """Mean (V, 3) and directions (V, 3, 10) of further vertices (N, V, 3) as functions of the betas (N, 10)."""
     mean = vertices_m.mean(0)
     found = np.linalg.lstsq(betas, (vertices_m - mean).reshape(len(betas), -1), rcond=None)[0]
     return mean, found.T.reshape(-1, 3, betas.shape[1])

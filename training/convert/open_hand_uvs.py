@@ -11,10 +11,10 @@ _GAP = 0.02
 
 
 def packed_uvs(uvs: Array) -> Array:
-    """(F, 3, 2) face corners within 0..1, the islands side by side, all enlarged alike and without distortion.
+    """(F, 3, 2) face corners within 0..1, the islands side by side, scaled equally and without distortion.
 
-    MakeHuman lays the whole body out on one square: the hand fills a twentieth of it, and the wrist stub
-    belongs to an island far away.
+    MakeHuman maps the whole body to one square: the hand fills a twentieth of it, and the wrist
+    stub belongs to an island far away.
     """
     points, corners = np.unique(uvs.reshape(-1, 2).round(7), axis=0, return_inverse=True)
     corners = corners.reshape(-1, 3)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A weights folder cut into files of bounded size, for channels that accept no larger ones, and joined again.
+"""Splits a weights folder into files of bounded size, for channels that accept no larger ones, and joins them again.
 
 python -m training convert weight-parts split WEIGHTS_FOLDER OUT_FOLDER
 python -m training convert weight-parts join OUT_FOLDER WEIGHTS_FOLDER

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Augmentation of whole batches on their device: the paper's scale, rotation, shift, flip, motion blur and
-noise, and colour.
+"""Augmentation of whole batches on their device: the paper's scale, rotation, shift,
+flip, motion blur, noise and colour.
 
-Geometry and labels move together and exactly: a map A of the picture and an orthogonal map M of
-camera space turn points X into M X and the pinhole K into A K M^T, so that A (K X) = (A K M^T)(M X). M is
-the turn about the optical axis that A holds, and for a flip also the mirror x -> -x, which makes a left hand
-of a right one: then the sides are exchanged.
+Picture and labels are transformed consistently and exactly: a map A of the picture and an orthogonal map M of
+camera space take points X to M X and the pinhole K to A K M^T, so that A (K X) = (A K M^T)(M X). M is the rotation
+about the optical axis contained in A and, for a flip, also the mirror x -> -x, which turns a left hand into a right
+one: the sides are then swapped.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ class AugmentSettings:
 
 
 NO_AUGMENTATION = AugmentSettings(0, 0, 0, 0, 0, (3, 3), 0, 0, 0, 0, 0)
-# For pictures whose camera and sensor a generator has already varied.
+# For pictures whose camera and sensor were already varied by a generator.
 LIGHT_AUGMENTATION = AugmentSettings(scale=0, rotation_deg=0, shift_px=0, flip=0, blur=0.1, blur_px=(3, 9))
 
 
@@ -56,7 +56,7 @@ def augmented(sample: Sample, settings: AugmentSettings, generator: torch.Genera
 
 
 def straightened(sample: Sample) -> Sample:
-    """The sample as a camera turned, without roll, to the crop's middle sees it: that is how the predictor crops.
+    """The sample as seen by a camera rotated, without roll, to the crop's middle, which is how the predictor crops.
 
     The focal length is that of inference_core.two_hand.crop.crop_camera.
     """
@@ -77,14 +77,15 @@ def straightened(sample: Sample) -> Sample:
 
 
 def moved(sample: Sample, A: Tensor, M: Tensor) -> Sample:
-    """The sample under affine maps A (B, 3, 3) of the picture's pixels and orthogonal maps M (B, 3, 3)
-    of camera space.
+    """The sample under affine maps A (B, 3, 3) of the picture's pixels and orthogonal
+    maps M (B, 3, 3) of camera space.
 
-    Where M is a reflection the sides are exchanged. See the module's docstring for how A and M belong together.
+    If M is a reflection, the sides are swapped. The module's docstring relates A and M.
     """
     crop_px = sample.image.shape[-1]
     flips = torch.linalg.det(M) < 0
-    # A reflection is the mirror x -> -x, then a turn: rotations follow both, fingers the mirror only.
+    # A reflection is the mirror x -> -x followed by a rotation: wrist rotations follow
+    # both, fingers the mirror only.
     turn = torch.where(flips[:, None, None], M * M.new_tensor([-1.0, 1.0, 1.0]), M)
     K = A @ sample.K @ M.mT
     swap = _Swap(flips)
@@ -149,7 +150,7 @@ class _Swap:
 def _random_maps(
     sample: Sample, settings: AugmentSettings, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A (B, 3, 3) about the crop's centre and the M (B, 3, 3) that belongs to it."""
+    """A (B, 3, 3) about the crop's centre, and the corresponding M (B, 3, 3)."""
     batch, crop_px, device = sample.batch, sample.image.shape[-1], sample.image.device
     draws = torch.rand(5, batch, generator=generator, device=device) * 2 - 1
     angle = draws[0] * math.radians(settings.rotation_deg)
@@ -186,7 +187,7 @@ def _through(points: Tensor, A: Tensor) -> Tensor:
 
 
 def _warped(image: Tensor, A_uv: Tensor, mode: str = "bilinear") -> Tensor:
-    """The picture through A, black where it saw nothing."""
+    """The picture transformed by A, black where it is unknown."""
     batch, _, height, width = image.shape
     u, v = ((torch.arange(n, device=image.device) + 0.5) * (2 / n) - 1 for n in (width, height))
     places = torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1).reshape(1, -1, 2)
@@ -195,7 +196,7 @@ def _warped(image: Tensor, A_uv: Tensor, mode: str = "bilinear") -> Tensor:
 
 
 def _inverse(matrices: Tensor) -> Tensor:
-    """Inverses without the check for singular ones, for which the processor would wait for the GPU."""
+    """Inverses without the check for singular matrices, which would make the CPU wait for the GPU."""
     return torch.linalg.inv_ex(matrices).inverse
 
 
@@ -205,7 +206,7 @@ def _warped_labels(labels: Tensor, A_uv: Tensor, flips: Tensor) -> Tensor:
 
 
 def _recoloured(image: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Colour, then the blur of motion, then the sensor's noise, in the order of their origin."""
+    """Colour, then motion blur, then sensor noise, in their physical order."""
     batch = image.shape[0]
 
     def spread(size: float, *shape: int) -> Tensor:
@@ -237,7 +238,7 @@ def _motion_blurred(image: Tensor, settings: AugmentSettings, generator: torch.G
     along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
     reach = (length / 2)[:, None, None]
     kernel = (1 - across.abs()).clamp(min=0) * (reach + 0.5 - along.abs()).clamp(0, 1)
-    # Length 0 leaves the middle pixel alone: no blur.
+    # A length of 0 leaves only the middle pixel: no blur.
     kernel = kernel / kernel.sum(dim=(1, 2), keepdim=True)
     weights = kernel[:, None, None].expand(batch, channels, 1, high, high).reshape(-1, 1, high, high)
     padded = F.pad(image.reshape(1, -1, height, width), (high // 2,) * 4, mode="replicate")

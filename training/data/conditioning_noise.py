@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated output of the landmark networks and the tracks for a sample: its true landmarks, realistically
-degraded; or, if the networks were run on it, their output with more of it dropped.
+"""Simulated conditioning for a sample: its true landmarks degraded as the landmark networks and tracks would.
 
-Everything is batched torch on the sample's device, without a wait for the device. B batch, S side, 21 landmarks.
+If the networks were run on the sample, their own output with more of it dropped. Everything is batched torch on the
+sample's device, without waiting for it. B batch, S side, 21 landmarks.
 
-Sizes of the errors follow what the networks do on rendered clips (benchmarks/conditioning.py): about 5 %
-of the hand's diagonal in the picture, 9 % where hands overlap, 25 mm of world landmarks after the best turn;
-on plain real footage they are better (1.8 % between their own 2D and world landmarks), so a hand's noise
-level is drawn from a wide range. AS_FITTED follows the conditioning that the predictor makes of them.
+Error sizes follow the networks' on rendered clips (benchmarks/conditioning.py): about 5 % of the hand's diagonal in
+the picture, 9 % where hands overlap, 25 mm of world landmarks after the best rotation. On plain real footage they are
+smaller (1.8 % between the networks' own 2D and world landmarks), so a hand's noise level is drawn from a wide range.
+AS_FITTED imitates the conditioning that the predictor derives from them.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ from inference_core.tracking.expected_hands import INTERPOLATED_FRAMES, INTERPOL
 from inference_core.two_hand.records import Conditioning
 from training.data.sample import Sample, overlap
 
-# Landmarks of each finger (thumb to pinky), root to tip, and how far along the finger each sits.
+# Landmarks of each finger (thumb to pinky), root to tip, and their positions along the finger.
 FINGERS_21 = torch.arange(1, 21).reshape(5, 4)
 ALONG_FINGER = (0.1, 0.45, 0.8, 1.0)
 
-# A hand with this share of its joints hidden is still found as well as any.
+# A hand with less than this share of its joints hidden is found as reliably as any.
 _USUALLY_HIDDEN = 0.3
 
 
@@ -80,7 +80,8 @@ class ConditioningNoise:
 
 
 NO_CONDITIONING = ConditioningNoise(dropped=1.0)
-# Conditioning as the predictor gives it to a network: read by the hand head and fitted (benchmarks/conditioning.py).
+# Conditioning as the predictor supplies it: read by the landmark head
+# and fitted (benchmarks/conditioning.py).
 AS_FITTED = ConditioningNoise(
     shift=0.0065,
     turn_rad=0.022,
@@ -166,7 +167,7 @@ _Parts = tuple[Tensor, ...]
 def _imagined(
     sample: Sample, visibility: Tensor, level: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[_Parts, Tensor]:
-    """Landmarks of every present hand, of the truth."""
+    """Landmarks of every present hand, from the truth."""
     hidden, shared = 1 - visibility.mean(dim=-1), overlap(sample.joints_uv, sample.present)[:, None]
     uv, rel_m = _seen_landmarks(sample, noise.fitted)
     missing = draw.uniform(*hidden.shape, 5) < noise.finger_missing * (1 + hidden[..., None])
@@ -180,7 +181,7 @@ def _imagined(
 def _lost(
     parts: _Parts, found: Tensor, lost: Tensor, visibility: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[_Parts, Tensor]:
-    """Some hands are lost; most are still interpolated, less accurately the farther away their neighbours are."""
+    """Some hands are lost; most are still interpolated, with errors that grow with the distance to their neighbours."""
     uv, landmark_score, rel_m, hand_score, side_score = parts
     frames = 1 + (noise.interpolated_frames - 1) * draw.uniform(*lost.shape)
     old_uv, old_rel_m = _with_errors(
@@ -202,11 +203,11 @@ def _lost(
 
 
 def _seen_landmarks(sample: Sample, fitted: bool) -> tuple[Tensor, Tensor]:
-    """Landmarks in the picture, and relative to the wrist: of a fitted hand in the crop's axes, else as seen along the
-    hand's own line of sight.
+    """Landmarks in the picture, and relative to the wrist.
 
-    A landmark network sees an upright crop of one hand and knows nothing of where in the picture it lies:
-    what it calls depth is the direction of the ray through the hand.
+    The latter in the crop's axes for a fitted hand, else along the hand's own line of sight: a landmark
+    network sees an upright crop of one hand and does not know its place in the picture, so that what it calls
+    depth is the direction of the ray.
     """
     uv = sample.landmarks_uv if sample.landmarks_uv is not None else sample.joints_uv
     rel_m = sample.landmarks_rel_m if sample.landmarks_rel_m is not None else sample.joints_rel_m
@@ -245,7 +246,7 @@ def _with_errors(
 def _finger_errors(
     size: Tensor, visibility: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[Tensor, Tensor]:
-    """Shifts (B, S, 21, 2) in the picture and (B, S, 21, 3), metres, of fingers found elsewhere."""
+    """Shifts (B, S, 21, 2) in the picture and (B, S, 21, 3), metres, of misplaced fingers."""
     lead = visibility.shape[:2]
     fingers = FINGERS_21.to(visibility.device)
     chance = noise.finger_off * (1 + 3 * (1 - visibility[..., fingers].mean(dim=-1)))
@@ -253,12 +254,12 @@ def _finger_errors(
     tip = noise.finger_shift * draw.normal(*lead, 5, 3) * off
     along = tip[..., None, :] * visibility.new_tensor(ALONG_FINGER)[:, None]
     shift = torch.cat([torch.zeros_like(along[..., :1, 0, :]), along.flatten(-3, -2)], dim=-2)
-    # A hand's diagonal in the picture is about its length: 0.19 m turns shares of it into metres.
+    # A hand's diagonal in the picture is about its length: 0.19 m converts shares of it to metres.
     return shift[..., :2] * size, shift * 0.19
 
 
 def _landmark_scores(hand_score: Tensor, visibility: Tensor, missing: Tensor, draw: _Draw) -> Tensor:
-    """(B, S, 21): the hand's score, in half of the hands lower where hidden, and 0 for missing fingers."""
+    """(B, S, 21): the hand's score; in half of the hands lower where hidden, and 0 for missing fingers."""
     lead = hand_score.shape
     knows = (draw.uniform(*lead, 1) < 0.5).to(visibility.dtype)
     score = hand_score[..., None] * (1 - 0.6 * knows * (1 - visibility) * draw.uniform(*lead, 21))
@@ -270,7 +271,7 @@ def _landmark_scores(hand_score: Tensor, visibility: Tensor, missing: Tensor, dr
 def _collapsed(
     parts: _Parts, found: Tensor, present: Tensor, shared: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[_Parts, Tensor]:
-    """Both landmark sets on one hand: a side takes over the other's landmarks and score, with a lower side score."""
+    """Both landmark sets on one hand: a side gets the other's landmarks and score, with a lower side score."""
     batch = shared.shape[0]
     chance = noise.collapsed + noise.collapsed_overlap * shared
     victim = torch.nn.functional.one_hot((draw.uniform(batch) < 0.5).long(), 2).bool()
@@ -293,7 +294,7 @@ def _collapsed(
 def _swapped(
     parts: _Parts, found: Tensor, shared: Tensor, noise: ConditioningNoise, draw: _Draw
 ) -> tuple[_Parts, Tensor]:
-    """Sides exchanged, in three of four such samples with a low side score."""
+    """Sides swapped; in three of four such samples with a low side score."""
     batch = shared.shape[0]
     wrong = (draw.uniform(batch) < noise.swapped + noise.swapped_overlap * shared)[:, None].expand(batch, 2)
     low = draw.uniform(batch, 2) * torch.where(draw.uniform(batch, 1) < 0.75, 0.5, 1.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hand crops that belong to a batch of two-hand crops."""
+"""The hand crops of a batch of two-hand crops."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from training.data.item import (
 
 CLIPS = tuple(f"{number:02d}" for number in range(1, 8))
 FITS = "IJCV16___Results_MANO___parms_for___joints21"
-# The camera of the recordings (PrimeSense Carmine, 640 x 480), as published with them.
+# The camera of the recordings (PrimeSense Carmine, 640 x 480), as published.
 K_FRAME = np.array([[525.0, 0.0, 319.5], [0.0, 525.0, 239.5], [0.0, 0.0, 1.0]])
 # Largest mean distance between a fit's own vertices and those computed from its parameters.
 _MATCH_M = 0.001
@@ -45,7 +45,7 @@ Fingers = Literal["components", "about the mean hand", "as they are"]
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a fit: the meaning of its 45 finger values, and whether the left hand has wrong shape directions
+    """How to interpret a fit: the meaning of its 45 finger values, and whether the left shape directions are wrong
     (not mirrored: MANO v1.2's error, which `hand_model` corrects).
     """
 
@@ -88,8 +88,9 @@ class HandsInAction:
 
     @staticmethod
     def opened(root: Path, hand: HandModel) -> HandsInAction:
-        """The clips under `root`; the hand model must be MANO. Raises DataSetError naming the first missing piece, or
-        where the fits are not of this hand model.
+        """The clips under `root`; the hand model must be MANO.
+
+        Raises DataSetError naming the first missing piece, or if the fits are not of this hand model.
         """
         pieces = [*(f"{clip}/1/rgb" for clip in CLIPS)]
         pieces += [f"{FITS}/{_fit_folder(clip, side)}" for clip in CLIPS for side in "LR"]
@@ -112,7 +113,7 @@ class HandsInAction:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> StoredItem:
-        """Item number `index`, cropped round both hands. Raises DamagedItemError."""
+        """Item number `index`, cropped around both hands. Raises DamagedItemError."""
         picture, left, right = self.frames[index]
         image = read_picture(picture)
         fit = _read_fit(left, right)
@@ -142,7 +143,7 @@ def _fit_folder(clip: str, side: str) -> str:
 
 
 def _meaning(frames: list[tuple[Path, Path, Path]], hand: HandModel) -> Reading:
-    """The reading that reproduces the vertices of the first complete fit."""
+    """The interpretation that reproduces the vertices of the first complete fit."""
     damage: list[str] = []
     for _, left, right in frames:
         try:
@@ -179,7 +180,7 @@ def parameters(fit: Fit, hand: HandModel, fingers: Fingers) -> tuple[Tensor, Ten
 
 
 def _off_m(fit: Fit, hand: HandModel, rotations: Tensor, wrist: Tensor) -> float:
-    """Mean distance of the vertices that follow from a fit's parameters from those stored with them."""
+    """Mean distance between the vertices computed from a fit's parameters and those stored with them."""
     vertices_m = hand.with_shape(fit.betas).with_pose(rotations, wrist).vertices_m
     return float((vertices_m - fit.vertices_m).norm(dim=-1).mean())
 
@@ -192,12 +193,12 @@ def _read_fit(left: Path, right: Path) -> Fit:
             for name, column in columns.items():
                 column.append(torch.from_numpy(np.asarray(stored.array(name), np.float32)))
         except (HandModelError, OSError, KeyError, TypeError, ValueError) as error:
-            raise DamagedItemError(f"{path} is no fit of a hand: {error}.") from error
+            raise DamagedItemError(f"{path} is not a fit of a hand: {error}.") from error
     shapes = {"pose": (2, 48), "betas": (2, 10), "trans": (2, 3), "v": (2, -1, 3)}
     try:
         pose, betas, trans, vertices_m = (
             torch.stack(column).reshape(shapes[name]) for name, column in columns.items()
         )
     except RuntimeError as error:
-        raise DamagedItemError(f"{left} and {right} are no fits of two hands: {error}.") from error
+        raise DamagedItemError(f"{left} and {right} are not fits of two hands: {error}.") from error
     return Fit(pose, betas, trans, vertices_m)

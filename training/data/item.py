@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One stored picture of two hands, as data sets on disk give it, and the training samples that a batch of them makes.
+"""One stored picture of two hands from a data set on disk, and the training samples made from a batch of them.
 
-Workers only read files; posing the meshes happens for the whole batch on the training device.
+Workers only read files; meshes are posed for the whole batch on the training device.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def sample_from_items(items: StoredItem, hand: HandModel, device: torch.device) 
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB. Raises DamagedItemError for a file that is missing, cut short or no picture."""
+    """(H, W, 3) RGB. Raises DamagedItemError for a file that is missing, truncated or not a picture."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
@@ -106,8 +106,10 @@ def planes(image: NDArray[np.uint8]) -> Tensor:
 
 
 def square_crop(vertices_cam_m: NDArray[np.floating], K: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Affine map (3, 3) from a picture's pixels to those of a square round vertices (..., 3), of which their box takes
-    0.8, as in the preparation that DIR's data came from.
+    """Affine map (3, 3) from a picture's pixels to those of a square around vertices (...,
+    3), whose box takes up 0.8 of it.
+
+    This is the preparation that DIR's data came from.
     """
     pixels = vertices_cam_m.reshape(-1, 3).astype(np.float64) @ K.T
     pixels = pixels[:, :2] / pixels[:, 2:]
@@ -127,7 +129,7 @@ def sides_of_colours(mask: NDArray[np.uint8]) -> Tensor:
 
 
 def first_missing(root: Path, pieces: Sequence[str], what: str) -> None:
-    """Raises DataSetError naming the first of `pieces` (paths under root) that is not there."""
+    """Raise DataSetError naming the first of `pieces` (paths under root) that is missing."""
     for piece in ("", *pieces):
         path = root / piece
         if not path.exists():

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prepares InterHand2.6M or Re:InterHand as published for training: crops of both hands, masks, dense maps, one table.
+"""Prepares published InterHand2.6M or Re:InterHand for training: crops of both hands, masks, dense maps, one table.
 
     python -m training convert data-set RAW_FOLDER MANO_FOLDER OUT_FOLDER --split test
 
-Crops follow the preparation that DIR's data came from: of images that are not black a square round both hands'
-vertices, 1 / 0.8 of their box.
+Crops follow the preparation that DIR's data came from: a square around both hands' vertices, 1 / 0.8 of their box,
+from images that are not black.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def prepare(raw: Path, split: str, hand: HandModel, out: Path) -> tuple[int, list[str]]:
-    """Number of samples written and a message for each picture that had to be skipped.
+    """The number of samples written, and a message for each skipped picture.
 
-    Pictures that are already there are not made again. Raises DataSetError naming the first missing piece.
+    Existing pictures are not made again. Raises DataSetError naming the first missing piece.
     """
     entries = raw_entries(raw, split)
     folder = out / split
@@ -91,12 +91,12 @@ def prepare(raw: Path, split: str, hand: HandModel, out: Path) -> tuple[int, lis
 
 
 def raw_entries(raw: Path, split: str) -> list[RawEntry]:
-    """What the folder of a published data set holds. Raises DataSetError naming the first missing piece."""
+    """The entries of a published data set's folder. Raises DataSetError naming the first missing piece."""
     return list((re_interhand_entries if is_re_interhand(raw) else interhand_entries)(raw, split))
 
 
 def hands_in_camera(entry: RawEntry, hand: HandModel) -> CameraHands:
-    """MANO's world hands seen by the picture's camera; the fits' fingers are relative to the mean hand."""
+    """MANO's world hands in the picture's camera; the fits' fingers are relative to the mean hand."""
     fits = entry.read_fits()
     pose, betas, trans = (
         torch.tensor([fit[key] for fit in fits], dtype=torch.float32) for key in ("pose", "shape", "trans")
@@ -119,7 +119,9 @@ def hands_in_camera(entry: RawEntry, hand: HandModel) -> CameraHands:
 
 
 def rest_colours(hand: HandModel) -> NDArray[np.float32]:
-    """(S, V, 3) each vertex's place in the box of the flat hand, 0..1; a left one is coloured as its mirror image."""
+    """(S, V, 3) each vertex's position in the flat hand's box, 0..1; a left vertex has
+    the colour of its mirror image.
+    """
     places = hand.template_m.clone()
     places[LEFT] = mirror(places[LEFT], "point")
     low, high = places.amin(dim=1, keepdim=True), places.amax(dim=1, keepdim=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One annotated picture of a data set as its makers published it: what `prepare` needs of any of them."""
+"""One annotated picture of a published data set, with everything `prepare` needs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ Fits = tuple[dict[str, Any], dict[str, Any]]
 
 @dataclass(frozen=True)
 class RawEntry:
-    """turn (3, 3), shift_m (3,): the world seen by the camera; K (3, 3). read_fits: MANO's parameters of the left and
-    the right hand in the world: "pose" (48,) axis-angle, fingers relative to the mean hand, "shape" (10,), "trans"
+    """An annotated picture.
+
+    turn (3, 3), shift_m (3,): world to camera. K (3, 3). read_fits: returns MANO's parameters of the left and the
+    right hand in the world: "pose" (48,) axis-angle, fingers relative to the mean hand, "shape" (10,), "trans"
     (3,) metres; raises DamagedItemError.
     """
 
@@ -30,7 +32,7 @@ class RawEntry:
 
 
 def intrinsics(focal_px: Any, centre_px: Any) -> NDArray[np.float32]:
-    """K (3, 3) of two focal lengths and the principal point."""
+    """K (3, 3) from two focal lengths and the principal point."""
     K = np.eye(3, dtype=np.float32)
     K[0, 0], K[1, 1] = focal_px
     K[:2, 2] = centre_px
@@ -38,8 +40,8 @@ def intrinsics(focal_px: Any, centre_px: Any) -> NDArray[np.float32]:
 
 
 def read_json(path: Path, error: type[Exception]) -> Any:
-    """A JSON file's content. Raises `error` where it cannot be read."""
+    """A JSON file's content. Raises `error` if it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as reason:
-        raise error(f"{path} is cut short or no JSON ({reason}). Download it again.") from reason
+        raise error(f"{path} is truncated or not JSON ({reason}). Download it again.") from reason

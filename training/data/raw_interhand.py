@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""InterHand2.6M as published: pictures, and one file a split of each kind of annotation.
+"""InterHand2.6M as published: pictures, and one annotation file per kind and split.
 
-What is kept follows the preparation that DIR's data came from: 'interacting' annotations whose hand type is valid,
-with MANO fits of both hands.
+The selection follows the preparation that DIR's data came from: 'interacting' annotations with a valid hand
+type and MANO fits of both hands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ANNOTATION_FILES = ("data", "camera", "joint_3d", "MANO_NeuralAnnot")
 
 
 def interhand_entries(raw: Path, split: str) -> Iterator[RawEntry]:
-    """The annotations that are kept, in the data set's order. Raises DataSetError naming the first missing piece."""
+    """The selected annotations, in the data set's order. Raises DataSetError naming the first missing piece."""
     folder = f"annotations/{split}"
     files = [f"{folder}/InterHand2.6M_{split}_{name}.json" for name in ANNOTATION_FILES]
     first_missing(raw, [f"images/{split}", *files], "InterHand2.6M")

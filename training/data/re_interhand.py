@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Re:InterHand (Moon et al., NeurIPS 2023 data sets) as published: captured hands in the light of other places.
+"""Re:InterHand (Moon et al., NeurIPS 2023 data sets) as published: captured hands under other places' light.
 
-Read are the 20 cameras that stand around; the head-mounted fisheye ones are not. MANO fits and cameras mean the same
-as InterHand2.6M's, but for a file a hand and camera shifts instead of places.
+Only the 20 static cameras are used, not the head-mounted fisheye ones. MANO fits and cameras are as in InterHand2.6M,
+except for one file per hand and camera translations in place of positions.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from training.data.item import DamagedItemError, DataSetError, first_missing
 from training.data.raw_entry import Fits, RawEntry, intrinsics, read_json
 
 _CAMERAS, _FITS = "Mugsy_cameras", "mano_fits/params"
-# One environment a frame, or one a run of frames.
+# One environment per frame, or one per run of frames.
 _LIGHTS = ("envmap_per_frame", "envmap_per_segment")
-# The captures that the data set's makers test on, by date and subject.
+# The makers' test captures, by date and subject.
 TEST_CAPTURES = ("m--20221215--0949--RNS217", "m--20221216--0953--NKC880", "m--20230317--1130--QZX685")
 
 

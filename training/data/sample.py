@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One training sample, as a batch: a square crop of two hands with everything known about them.
 
-Shapes: B batch, S side (left, right), J joints (21 with fingertips, 16 in the rig), V vertices, N crop side
-in pixels.
-Every source of samples (synthetic, data sets) yields this record and every loss and metric reads it. Lengths
-are metres and camera axes OpenCV's (x right, y down, z forward). What a side holds where `present` is False
-is arbitrary but finite.
+Shapes: B batch, S side (left, right), J joints (21 with fingertips, 16 in the rig), V vertices, N crop side in
+pixels. Every source of samples (synthetic, data sets) yields this record, and every loss and metric reads it.
+Lengths are metres, camera axes OpenCV's (x right, y down, z forward). The values of a side with `present`
+False are arbitrary but finite.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class Sample:
 
     @property
     def batch(self) -> int:
-        """B."""
+        """The batch size B."""
         return self.image.shape[0]
 
     @property
@@ -79,7 +78,7 @@ class Sample:
         return self.present.all(dim=-1)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Sample:
-        """The sample with `function` applied to every tensor it holds."""
+        """The sample with `function` applied to every tensor."""
         return dataclasses.replace(self, **{name: _mapped(value, function) for name, value in _fields(self)})
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Sample:
@@ -92,16 +91,16 @@ class Sample:
 
 
 def concatenated(samples: Sequence[Sample]) -> Sample:
-    """One batch of several; all of them hold the same optional parts."""
+    """Several batches joined into one; all have the same optional parts."""
     first = samples[0]
     columns = {name: [getattr(sample, name) for sample in samples] for name, _ in _fields(first)}
     return dataclasses.replace(first, **{name: _joined(values) for name, values in columns.items()})
 
 
 def uv_from_camera(points_cam_m: Tensor, K: Tensor, crop_px: int) -> Tensor:
-    """(..., P, 2) crop coordinates -1..1 of points (..., P, 3) seen by pinholes K (..., 3, 3).
+    """(..., P, 2) crop coordinates -1..1 of points (..., P, 3) projected by pinholes K (..., 3, 3).
 
-    Points behind the camera are projected as if 1 cm before it: finite, and far outside the crop.
+    Points behind the camera are projected as if 1 cm in front of it: finite, and far outside the crop.
     """
     pixels_h = points_cam_m @ K.transpose(-1, -2)
     return pixels_h[..., :2] / pixels_h[..., 2:].clamp(min=0.01) * (2.0 / crop_px) - 1.0

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Batches from shards that `python -m training generate pictures` wrote, read by worker processes, each shard
-shuffled in itself.
+"""Batches from shards written by `python -m training generate pictures`, read by worker processes.
 
-Batch number g of the run, counted over all processes, is always the same. Neighbouring
-batches come from as many shards as there are workers, so that every worker reads each of its shards once for
-all batches it holds.
+Each shard is shuffled internally. Batch number g of the run, counted over all processes, is always the same.
+Neighbouring batches come from as many shards as there are workers, so that every worker reads each of its
+shards once for all its batches.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class _Reader(Dataset[SyntheticBatch]):
             seed,
             workers,
         )
-        # A last shard that is not full is left out: its batches would be of another size.
+        # A last shard that is not full is skipped: its batches would have another size.
         self._shards = stream.count // min(stream.shard_pictures, stream.count)
 
     def __getitem__(self, g: int) -> SyntheticBatch:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a training loop's batches come from. Batch number k of a source is always the same.
+"""Sources of a training loop's batches. Batch number k of a source is always the same.
 
-That is what lets a resumed run go on with the very batches it would have seen.
+A resumed run therefore continues with exactly the batches it would have seen.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from training.data.conditioning_noise import ConditioningNoise, with_degraded_co
 from training.data.sample import Sample
 from training.distributed import ALONE, World
 
-# Seeds of streams that must not meet: what is drawn for training, for the degradation, and for validation sets.
+# Seeds of streams that must not overlap: of training, of degradation, and of validation sets.
 TRAINING_STREAM, AUGMENT_STREAM, VALIDATION_STREAM = 1, 2, 3
 _STREAM_BITS, _STEP_BITS = 60, 32
 
@@ -32,12 +32,12 @@ class SampleSource(Protocol):
 
 
 def stream_seed(stream: int, seed: int, step: int, rank: int = 0) -> int:
-    """A seed of its own for every stream, run, step and process."""
+    """A distinct seed for every stream, run, step and process."""
     return (stream << _STREAM_BITS) ^ ((seed & 0xFFFF) << 44) ^ ((rank & 0xFFF) << _STEP_BITS) ^ step
 
 
 def epoch_rows(count: int, size: int, seed: int, step: int) -> torch.Tensor:
-    """(size,) which of `count` samples make up batch number `step`; each epoch is reshuffled."""
+    """(size,) which of `count` samples form batch number `step`; each epoch is reshuffled."""
     places = torch.arange(step * size, (step + 1) * size)
     rows = torch.empty_like(places)
     for epoch in (places // count).unique().tolist():
@@ -50,7 +50,7 @@ def epoch_rows(count: int, size: int, seed: int, step: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class PreparedSource:
-    """Another source's batches augmented and given degraded conditioning, on their device."""
+    """Another source's batches, augmented and with degraded conditioning, on their device."""
 
     source: SampleSource
     augment: AugmentSettings
@@ -70,7 +70,7 @@ class PreparedSource:
 
 @dataclass(frozen=True)
 class AheadSource:
-    """Another source's batches made one step ahead on a GPU stream of their own, beside the training step."""
+    """Another source's batches, prepared one step ahead on a separate GPU stream during the training step."""
 
     source: SampleSource
     device: torch.device
@@ -96,7 +96,7 @@ class AheadSource:
 
 
 def _used_on(stream: torch.cuda.Stream) -> Callable[[Tensor], Tensor]:
-    """Tells the allocator that a tensor made on one stream is read on another."""
+    """Tell the allocator that a tensor made on one stream is read on another."""
 
     def mark(tensor: Tensor) -> Tensor:
         tensor.record_stream(stream)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Batches of stored data sets, in an order that depends on the seed alone; damaged items are skipped and reported."""
+"""Batches of stored data sets, in an order that depends on the seed only; damaged items are skipped and reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.data.sample import Sample
 from training.data.sources import TRAINING_STREAM, stream_seed
 from training.distributed import ALONE, World
 
-# So many damaged items in a row say that the data set, not an item, is broken.
+# This many damaged items in a row mean that the data set is broken, not an item.
 _MOST_DAMAGED = 50
 
 
@@ -40,16 +40,14 @@ class StoredSet(Protocol):
 
 @dataclass(frozen=True)
 class ReadBatch:
-    """Items stacked, and what had to be skipped for them: one message each."""
+    """Stacked items, and a message for each item skipped."""
 
     items: StoredItem
     skipped: list[str]
 
 
 def open_data_set(root: Path | None, hand: HandModel, split: str = "train") -> StoredSet:
-    """The data set under `root` in whichever of the known layouts it is. Raises DataSetError naming
-    what is missing.
-    """
+    """The data set under `root`, in any of the known layouts. Raises DataSetError naming what is missing."""
     if root is None or not root.exists():
         raise DataSetError(f"{root}: no such folder. Name the data set's folder with --data.root.")
     if (root / FITS).exists():
@@ -94,7 +92,7 @@ class StoredSource:
 def in_order(
     stored: StoredSet, size: int, device: torch.device, workers: int = 0
 ) -> Iterator[tuple[Sample, list[str]]]:
-    """All items once, in order, with messages of those skipped: a damaged item is left out, not replaced."""
+    """All items once, in order, with messages for those skipped: a damaged item is left out, not replaced."""
     loader = DataLoader(
         _Reader(stored, replace=False),
         batch_size=size,
@@ -108,7 +106,7 @@ def in_order(
 
 
 class _Reader(Dataset[tuple["StoredItem | None", list[str]]]):
-    """Reads an item, or the next one that is whole."""
+    """Reads an item, or the next intact one."""
 
     def __init__(self, stored: StoredSet, replace: bool = True) -> None:
         self._stored, self._replace = stored, replace

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Samples made on the training device while it trains, and the validation set that training never sees."""
+"""Samples rendered on the training device during training, and the validation set that training never sees."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from training.synthetic.batch import HIDDEN_BY_SELF, VISIBLE, SyntheticBatch
 from training.synthetic.generate import generate
 from training.synthetic.settings import Settings as SceneSettings
 
-# How much of a joint behind its own hand is as good as seen to a landmark network, which knows hands.
+# How visible a joint behind its own hand is to a landmark network, which knows hands.
 _SELF_HIDDEN_SEEN = 0.6
-# Seeds of the validation pictures lie where no training seed does.
+# Seeds of the validation pictures, outside the range of training seeds.
 VALIDATION_SEED = 900_000_000
 _VALIDATION_BACKGROUNDS = 64
 
@@ -52,8 +52,8 @@ def made_samples(
 
 
 def training_sample(batch: SyntheticBatch, hand: HandModel) -> Sample:
-    """The batch as the predictor would crop it."""
-    # The generator runs in inference mode, whose tensors no gradient may pass by.
+    """The batch cropped as by the predictor."""
+    # The generator runs in inference mode, whose tensors cannot carry gradients.
     return straightened(sample_from_synthetic(batch, hand).map(torch.clone))
 
 
@@ -69,7 +69,7 @@ def validation_samples(
 
 
 def sample_from_synthetic(batch: SyntheticBatch, hand: HandModel) -> Sample:
-    """The generator's record as a training sample; vertices are posed here when the generator leaves them out."""
+    """The generator's record as a training sample; vertices are posed here if the generator left them out."""
     wrist = batch.wrist_cam_m
     vertices = batch.vertices_cam_m
     if vertices is None:
@@ -96,5 +96,5 @@ def sample_from_synthetic(batch: SyntheticBatch, hand: HandModel) -> Sample:
 
 
 def joint_seen(visibility: Tensor) -> Tensor:
-    """0..1 how well a landmark network can see a joint, of the generator's `visibility`."""
+    """0..1 how visible a joint is to a landmark network, from the generator's `visibility`."""
     return (visibility == VISIBLE).float() + _SELF_HIDDEN_SEEN * (visibility == HIDDEN_BY_SELF)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shot solve with the network and without it, on synthetic validation clips with landmarks really found
-in their frames.
+"""The shot solve with and without the network, on synthetic validation clips with landmarks detected in their frames.
 
-This decides whether the network is on by default. T frames, S sides. Frames "overlap" when the true boxes of
-the hands do; a hand is "lost" where it is in the picture and its track, by the landmark networks alone, has no
-landmarks. The network's solve has tracks of its own where the network tells the sides.
+This decides whether the network is on by default. T frames, S sides. A frame "overlaps" if the hands' true boxes do;
+a hand is "lost" if it is in the picture but has no landmarks in its track by the landmark networks alone. The
+network's solve has separate tracks if the network decides the sides.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ from training.evaluation.scoring import OVERLAPPING
 from training.synthetic.sequence import SyntheticClip, generate_sequence
 from training.synthetic.settings import Settings as SceneSettings
 
-# Clips' seeds lie apart from those of training and of validation stills.
+# Seeds of the clips, distinct from those of training and of validation stills.
 CLIP_SEED = 950_000_000
-# A lost hand counts as placed when its middle lies this near the truth, seen from the other hand.
+# A lost hand counts as placed if its middle is this near to the truth, relative to the other hand.
 PLACED_MM = 25.0
 METHODS = ("landmarks only", "with network")
 
@@ -50,10 +49,10 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClipErrors:
-    """One method on one clip, NaN where it says nothing or the hand is not there.
+    """One method's errors on one clip; NaN if it gives no estimate or the hand is absent.
 
-    mpjpe_mm (T, S): wrist root, scale aligned. mrrpe_mm (T,). placed_mm (T, S): distance of each hand's
-    middle from the truth, both as seen from the other hand's wrist. jitter_mm (T, S).
+    mpjpe_mm (T, S): wrist root, scale aligned. mrrpe_mm (T,). placed_mm (T, S): distance of each hand's middle from
+    the truth, both relative to the other hand's wrist. jitter_mm (T, S).
     """
 
     mpjpe_mm: Values
@@ -64,7 +63,7 @@ class ClipErrors:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """All that is measured of one clip. present, lost (T, S) bool; overlaps (T,) bool; presence_correct (T, S)."""
+    """All measurements of one clip. present, lost (T, S) bool; overlaps (T,) bool; presence_correct (T, S)."""
 
     seed: int
     present: NDArray[np.bool_]
@@ -104,13 +103,13 @@ def silent_run(
     network: ChosenNetwork | None,
     device: torch.device | None = None,
 ) -> Run:
-    """A capture's run with the default settings, which keeps and reports nothing. device: the CPU by default."""
+    """A capture's run with default settings, without cache or progress. device: the CPU by default."""
     device = device or torch.device("cpu")
     return Run(footage, camera, hand, device, network, TrackSettings(), SolveSettings(), None, _silent)
 
 
 def evaluate_clip(seed: int, clip: SyntheticClip, run: Run) -> ClipResult:
-    """Both solves of a clip against its truth, by the capture's own stages."""
+    """Both solves of a clip compared with its truth, by the capture's own stages."""
     detected = detect(run)
     alone = replace(run, network=None)
     shots = {
@@ -167,7 +166,7 @@ def clip_errors(
 
 
 def clip_table(results: Iterable[ClipResult]) -> dict[str, dict[str, float]]:
-    """Rows of measures, a column a method, over all frames of all clips; see `ROWS` for what each says."""
+    """Rows of measures, one column per method, over all frames of all clips; `ROWS` describes them."""
     results = list(results)
     table: dict[str, dict[str, float]] = {}
     for method in METHODS:
@@ -182,7 +181,7 @@ def clip_table(results: Iterable[ClipResult]) -> dict[str, dict[str, float]]:
 
 
 def summary_line(result: ClipResult) -> str:
-    """What one clip showed, for the terminal."""
+    """A clip's results in a line for the terminal."""
     parts: list[str] = []
     for method in METHODS:
         measures = _measures(result, method)
@@ -206,7 +205,8 @@ def clip_frames(clip: SyntheticClip) -> list[Frame]:
 
 def _measures(result: ClipResult, method: str) -> dict[str, Values]:
     errors = result.errors[method]
-    # Hands that one method gives up cannot flatter it: errors are compared where all methods say something.
+    # Hands that a method does not estimate must not improve its average: errors are compared where
+    # all methods have an estimate.
     common = np.isfinite(np.stack([e.mpjpe_mm for e in result.errors.values()])).all(axis=0)
     common_pair = np.isfinite(np.stack([e.mrrpe_mm for e in result.errors.values()])).all(axis=0)
     overlapping = result.overlaps[:, None] & common
@@ -219,7 +219,7 @@ def _measures(result: ClipResult, method: str) -> dict[str, Values]:
         "MRRPE, overlapping (mm)": np.where(common_pair & result.overlaps, errors.mrrpe_mm, np.nan),
         f"lost {near}": np.where(both & result.lost, placed, np.nan),
         f"other {near}": np.where(both & result.present & ~result.lost, placed, np.nan),
-        "hands answered for (share)": np.where(result.present, np.isfinite(errors.mpjpe_mm), np.nan),
+        "hands with an estimate (share)": np.where(result.present, np.isfinite(errors.mpjpe_mm), np.nan),
         "presence correct (share)": result.presence_correct,
         "jitter (mm per frame squared)": errors.jitter_mm,
         "hands lost by the landmarks (share)": np.where(result.present, result.lost, np.nan).astype(float),
@@ -228,7 +228,7 @@ def _measures(result: ClipResult, method: str) -> dict[str, Values]:
 
 
 def _placed(distance_mm: Values) -> Values:
-    """1 where near, 0 where far or nowhere."""
+    """1 if near, 0 if far or without an estimate."""
     return (np.nan_to_num(distance_mm, nan=np.inf) <= PLACED_MM).astype(float)
 
 

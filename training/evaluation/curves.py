@@ -9,7 +9,7 @@ CURVES_FILE = "curves.jsonl"
 
 
 def read_curves(folder: Path) -> list[dict[str, Any]]:
-    """All whole lines of a run's curves; a last line that a kill cut short is left out."""
+    """All complete lines of a run's curves; a last line truncated by a kill is skipped."""
     path = folder / CURVES_FILE
     if not path.exists():
         return []

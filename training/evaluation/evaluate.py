@@ -72,7 +72,7 @@ _NAMES = {
 
 
 class EvaluationError(DuohandError):
-    """What is to be evaluated cannot be."""
+    """The evaluation is impossible as requested."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def stills(arguments: argparse.Namespace) -> None:
-    """Validation synthetic pictures, by the picture alone and with conditioning, each stage and each group."""
+    """Synthetic validation pictures, with the picture alone and with conditioning, by stage and by group."""
     from training.data.synthetic_source import validation_samples
 
     device = torch.device(arguments.device)
@@ -209,7 +209,7 @@ def curves(arguments: argparse.Namespace) -> None:
 def network_columns(
     network: DirNetwork, hand: object, batches: Iterator[Sample]
 ) -> dict[str, dict[str, float]]:
-    """Means by stage ("stage 0", ...), and of the last stage by group; of hands that touch, by each stage."""
+    """Means by stage ("stage 0", ...), and of the last stage by group; for touching hands by each stage."""
     stages: list[list[Measurements]] = []
     masks: list[Measurements] = []
     with evaluating(network):
@@ -224,7 +224,7 @@ def network_columns(
     for name, mask in joined(masks).items():
         if not bool(mask.any()):
             continue
-        # What refinement is for.
+        # The purpose of refinement.
         earlier = by_stage[:-1] if name == "touching" else []
         columns |= {f"{name}, stage {k}": summarised(values, mask) for k, values in enumerate(earlier)}
         columns[name] = summarised(by_stage[-1], mask)
@@ -232,7 +232,7 @@ def network_columns(
 
 
 def stored_batches(arguments: argparse.Namespace, device: torch.device) -> Iterator[tuple[Sample, list[str]]]:
-    """The split's samples in order; damaged ones are reported and left out."""
+    """The split's samples in order; damaged ones are reported and skipped."""
     from training.data.stored import in_order, open_data_set
 
     hand = load_hand_model(arguments.mano)
@@ -264,7 +264,7 @@ def load_predictions(path: Path) -> dict[str, Tensor]:
 
 
 def finish(name: str, columns: dict[str, dict[str, float]], out: Path, title: str) -> None:
-    """Prints the table with the paper's below it and writes JSON and the plot."""
+    """Print the table with the paper's below it, and write JSON and the plot."""
     table: dict[str, dict[str, float]] = {}
     for column, row in columns.items():
         for key, value in row.items():

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the solve is given of a clip of known motion: found in its pictures, or drawn with errors of the same size.
+"""The solve's evidence for a clip of known motion: detected in its pictures, or drawn with errors of the same size.
 
-Drawn errors grow with the hidden share of a hand, are partly the same all through the clip, and change as the hand
-moves: a network reads a hand that is held still almost alike in every frame. Their sizes were measured on rendered
-clips (docs/synthetic.md). What they cannot show is which poses are read too small or too far away: constants that stand
-for that are chosen on rendered clips.
+Drawn errors grow with a hand's hidden share, are partly constant throughout the clip, and change as the hand
+moves: a network reads a hand at rest almost identically in every frame. Their sizes were measured on
+rendered clips (docs/synthetic.md). They cannot show which poses are read too small or too far away;
+constants for that are chosen on rendered clips.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -58,7 +58,7 @@ _SEED = 7
 
 @dataclass(frozen=True)
 class KnownEvidence:
-    """What the solve is given: tracks with the network's predictions, and the tracks of the landmark networks alone."""
+    """The solve's evidence: tracks with the network's predictions, and the tracks of the landmark networks alone."""
 
     tracks: HandTracks
     alone: HandTracks
@@ -66,7 +66,7 @@ class KnownEvidence:
 
 
 def drawn_evidence(clip: KnownMotion) -> KnownEvidence:
-    """Evidence with drawn errors; the same for every call."""
+    """Evidence with drawn errors; identical for every call."""
     moved_m = np.linalg.norm(np.diff(clip.joints_m, axis=0), axis=-1).mean((1, 2))
     draw = _Draw(np.random.default_rng([_SEED, int(clip.random.seed)]), np.exp(-moved_m / _FORGOTTEN_M))
     hidden = _hidden(clip)
@@ -76,7 +76,9 @@ def drawn_evidence(clip: KnownMotion) -> KnownEvidence:
 
 
 def found_evidence(clip: KnownMotion, file: Path) -> KnownEvidence:
-    """What a capture finds in the clip's pictures; kept in the file, and read from there the next time."""
+    """The evidence that a capture finds in the clip's pictures; stored in the file,
+    and read from there the next time.
+    """
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         _write(_found(clip), file)
@@ -115,13 +117,13 @@ def _found(clip: KnownMotion) -> KnownEvidence:
 
 @dataclass(frozen=True)
 class _Draw:
-    """Random numbers for a clip of T frames. remembered (T - 1,): how much of an error is left in the next frame."""
+    """Random numbers for a clip of T frames. remembered (T - 1,): share of an error that remains in the next frame."""
 
     random: np.random.Generator
     remembered: NDArray[np.float64]
 
     def through_time(self, *form: int) -> NDArray[np.float64]:
-        """(T, *form) of unit variance: a part that lasts, one that is forgotten, one of each frame."""
+        """(T, *form) of unit variance: one part constant, one that decays, one new in each frame."""
         passing = self.random.normal(size=(len(self.remembered) + 1, *form))
         for t, kept in enumerate(self.remembered, 1):
             passing[t] = kept * passing[t - 1] + np.sqrt(1 - kept**2) * passing[t]
@@ -129,12 +131,14 @@ class _Draw:
         return np.sqrt(_LASTING) * lasting + np.sqrt(1 - _LASTING - _OWN) * passing + np.sqrt(_OWN) * own
 
     def turns(self, size_rad: float, *form: int) -> Tensor:
-        """(T, *form, 3, 3) small turns through time."""
+        """(T, *form, 3, 3) small rotations over time."""
         return exp(torch.as_tensor(size_rad * self.through_time(*form, 3)))
 
 
 def _hidden(clip: KnownMotion) -> NDArray[np.float64]:
-    """(T, S) share of each hand's joints that are hidden or out of the picture, by the skins of hands and forearms."""
+    """(T, S) share of each hand's joints that are hidden or outside the picture, using
+    the skins of hands and forearms.
+    """
     kit, posed, count = clip.kit, clip.posed, len(clip.time_s)
     K = torch.as_tensor(clip.camera.K).float().expand(count, 3, 3)
     things_m, there = no_things(kit.mesh, count)
@@ -154,7 +158,9 @@ def _hidden(clip: KnownMotion) -> NDArray[np.float64]:
 def _tracks(
     clip: KnownMotion, level: NDArray[np.float64], hidden: NDArray[np.float64], draw: _Draw
 ) -> HandTracks:
-    """Landmarks off by `level` (T, S) of the hand's diagonal each, and all together in place, turn and size."""
+    """Landmarks with independent errors of `level` (T, S) of the hand's diagonal, and common ones
+    in position, rotation and size.
+    """
     true_m = clip.posed.landmarks21_m.double()
     true_px = project_pinhole(true_m, torch.as_tensor(clip.camera.K)).numpy()
     middle = true_px.mean(2, keepdims=True)
@@ -181,7 +187,7 @@ def _tracks(
 
 
 def _world_m(true_m: Tensor, level: NDArray[np.float64], draw: _Draw) -> NDArray[np.float64]:
-    """The true landmarks (T, S, 21, 3) about their middle, as along the line of sight, with errors."""
+    """The true landmarks (T, S, 21, 3) about their middle, along the line of sight, with errors."""
     share = (level / _EACH)[..., None, None]
     ray = torch.nn.functional.normalize(true_m.mean(2), dim=-1)
     arms = (true_m - true_m.mean(2, keepdim=True)) @ turn_to_ray(ray)

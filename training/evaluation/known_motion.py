@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clips of two hands whose motion is known, to judge the shot solve by: a clip is a number, and is stored nowhere."""
+"""Clips of two hands with known motion, to evaluate the shot solve: a clip is a number, and nothing is stored."""
 
 from dataclasses import dataclass, replace
 
@@ -20,26 +20,28 @@ from training.synthetic.touching.ways import WAYS
 from training.synthetic.two_hands import draw_betas
 from training.synthetic.view import pinhole
 
-# Hands that stay apart; that come, touch and part; that rub each other; that are held still, on each other or apart;
-# of which one passes close before the other, or far before it; that are clasped and knead; of which one leaves.
+# Hands that stay apart; that approach, touch and part; that rub each other; that are held still,
+# touching or apart; of which one passes close in front of the other, or far in front; that are clasped
+# and knead; of which one leaves.
 KINDS = ("apart", "touch", "rub", "still", "cross near", "cross far", "clasp", "leave")
 FRAMES, FPS, SIZE_PX = 40, 25.0, (640, 360)
-# Seeds apart from those of training and of every other evaluation; the last third is kept for the last figure.
+# Seeds distinct from those of training and all other evaluations; the last third
+# is reserved for final results.
 _SEED = 975_000_000
 CHOOSING, KEPT = range(0, 16), range(16, 24)
 _CLASPS = (
     "fingers laced", "clasp", "back laced", "hand over hand", "fist wrapped", "thumb held", "fingers hooked",
 )  # fmt: skip
-# No forearm belongs to the hand model: how wrists are grasped cannot be judged by it.
+# The hand model has no forearm, so grasped wrists cannot be evaluated with it.
 _ON_HANDS = tuple(way.name for way in WAYS if "wrist" not in way.name)
 
 
 @dataclass(frozen=True)
 class KnownMotion:
-    """T frames of two hands before a camera.
+    """T frames of two hands in front of a camera.
 
     posed (T, S, ...): the hands in the camera; bend (T, S, 3, 3) of the forearms; gap_m (T,) between the generator's
-    spheres; present (T, S) bool: some joint is in the picture.
+    spheres; present (T, S) bool: at least one joint is in the picture.
     """
 
     kind: str
@@ -58,7 +60,7 @@ class KnownMotion:
         return self.posed.joints21_m.double().numpy()
 
     def vertices_m(self, hand: HandModel) -> torch.Tensor:
-        """(T, S, V, 3) the skin, in the precision of the hand model."""
+        """(T, S, V, 3) the skin, in the hand model's precision."""
         kind = hand.joint_limits_rad.dtype
         shaped = hand.with_shape(self.posed.shaped.betas[0].to(kind))
         return shaped.with_pose(
@@ -66,7 +68,7 @@ class KnownMotion:
         ).vertices_m
 
     def rendered(self) -> SyntheticClip:
-        """The clip's pictures: about twenty seconds of work."""
+        """The clip's pictures: about twenty seconds of computation."""
         K = torch.as_tensor(self.camera.K).float()
         with torch.no_grad():
             return render_motion(
@@ -105,7 +107,7 @@ def known_motion(number: int) -> KnownMotion:
 
 
 def _free(random: Randomness, motion: Motion, kind: str) -> Motion:
-    """A drawn motion, changed as the kind says."""
+    """A drawn motion, modified according to the kind."""
     still = torch.zeros_like(motion.leave_m)
     if kind == "apart":
         apart_m = random.uniform("stays off", low=0.03, high=0.12)
@@ -128,7 +130,7 @@ def _free(random: Randomness, motion: Motion, kind: str) -> Motion:
 
 
 def _leaving(random: Randomness, motion: Motion) -> torch.Tensor:
-    """(T, S, 3): one hand goes out at its own side of the picture in the last half, and comes back in part."""
+    """(T, S, 3): one hand leaves on its own side of the picture in the last half, and partly returns."""
     side = int(random.integers("leaving hand", 2))
     outward = float(motion.direction[:, 0].mean().sign()) * (1.0 if side == LEFT else -1.0)
     way = torch.linspace(0, 1, len(motion.turns))
@@ -141,7 +143,7 @@ def _leaving(random: Randomness, motion: Motion) -> torch.Tensor:
 def _on_each_other(
     random: Randomness, kit: Kit, betas: torch.Tensor, time_s: torch.Tensor, kind: str
 ) -> tuple[PosedHands, torch.Tensor, torch.Tensor]:
-    """A pair in one of the ways of touching, moved as the kind says: posed, the forearms' bend, the gap."""
+    """A pair in one of the ways of touching, moving according to the kind: posed, the forearms' bend, the gap."""
     names = _CLASPS if kind == "clasp" else _ON_HANDS
     ways = [number for number, way in enumerate(WAYS) if way.name in names]
     way = torch.tensor([ways[int(random.integers("way of the clip", len(ways)))]])
@@ -157,7 +159,7 @@ def _on_each_other(
     away = torch.nn.functional.normalize(middles_m[:, LEFT] - middles_m[:, RIGHT], dim=-1)
     wrist_m = torch.stack([pair.wrist_m[:, LEFT] + apart_m * away, pair.wrist_m[:, RIGHT]], 1)
     at_m = torch.cat([random.normal("centre", 2, std=0.03)[0], random.uniform("depth", low=0.4, high=0.85)])
-    # A held hand trembles by half a millimetre.
+    # A hand held still trembles by half a millimetre.
     tremble = random.normal("tremble", 3, std=0.0005)[0] if kind == "still" else torch.zeros(3)
     sway = torch.sin(2 * torch.pi * 5 * time_s)[:, None] * tremble
     return (

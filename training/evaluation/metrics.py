@@ -100,9 +100,7 @@ def area_under_curve(errors_mm: Tensor) -> Tensor:
 
 
 def jitter_mm(joints_cam_m: Tensor) -> Tensor:
-    """(T - 2, ...) mean length of the joints' second difference over frames, mm per frame squared; joints (T,
-    ..., J, 3).
-    """
+    """(T - 2, ...) mean length of the second difference of joints (T, ..., J, 3) over frames, mm per frame squared."""
     accelerations = joints_cam_m[2:] - 2 * joints_cam_m[1:-1] + joints_cam_m[:-2]
     return accelerations.norm(dim=-1).mean(dim=-1) * _M_TO_MM
 
@@ -113,8 +111,8 @@ def presence_correct(presence: Tensor, present: Tensor, threshold: float = 0.5) 
 
 
 def side_correct(joints_uv: Tensor, true_joints_uv: Tensor, present: Tensor) -> Tensor:
-    """(B,) bool: the hands lie nearer to the truth as labelled than with the labels exchanged. Shapes (B,
-    S, 21, 2).
+    """(B,) bool: the hands are nearer to the truth with their labels than with the
+    labels swapped. Shapes (B, S, 21, 2).
     """
     straight = (joints_uv - true_joints_uv).norm(dim=-1).mean(dim=-1)
     crossed = (joints_uv.flip(1) - true_joints_uv).norm(dim=-1).mean(dim=-1)
@@ -122,7 +120,7 @@ def side_correct(joints_uv: Tensor, true_joints_uv: Tensor, present: Tensor) -> 
 
 
 def hand_distance_m(joints_cam_m: Tensor) -> Tensor:
-    """(...,) smallest distance between a left and a right joint, joints (..., S, 21, 3): how near the hands are."""
+    """(...,) smallest distance between a left and a right joint, for joints (..., S, 21, 3)."""
     return torch.cdist(joints_cam_m[..., 0, :, :], joints_cam_m[..., 1, :, :]).flatten(-2).amin(dim=-1)
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes of real clips against hands marked by eye: found, sides, wrists, ghosts, by clip.
+"""Takes of real clips compared with hands marked by eye: found, sides, wrists, ghosts, by clip.
 
     python -m training evaluate takes TAKES... --truth FILE [--footage FOLDER] [--frames]
 
-TAKES are CLIP.npz files, or folders of them. FILE (tests/data/touching_truth.json is one) holds for each clip the
-length of a hand in pixels and, for some frames, where the left and the right wrist is: [x, y], null where the hand is
-not in the picture, "partly" where it is cut off and nothing is asked. With --footage, MediaPipe Hands is judged beside
-the take on FOLDER/CLIP.mp4; with --frames, every frame that fails is named.
+TAKES are CLIP.npz files, or folders of them. FILE (such as tests/data/touching_truth.json) holds, for each clip, the
+length of a hand in pixels and, for some frames, the positions of the left and the right wrist: [x, y], null if the
+hand is not in the picture, "partly" if it is cut off and not evaluated. With --footage, MediaPipe Hands is evaluated
+as well, on FOLDER/CLIP.mp4; with --frames, every frame that fails is named.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Floats = NDArray[np.float64]
 
 
 class TruthError(DuohandError):
-    """The truth does not fit the takes, or cannot be read."""
+    """The truth does not match the takes, or cannot be read."""
 
 
 @dataclass(frozen=True)
 class MarkedClip:
-    """F frames of a clip. at (F,): frame. wrists_px (F, S, 2): NaN where a hand is absent or only partly there; absent
-    (F, S) bool. hand_px: length of a hand.
+    """F frames of a clip. at (F,): frame. wrists_px (F, S, 2): NaN if a hand is absent or cut off; absent (F, S)
+    bool. hand_px: length of a hand.
     """
 
     at: NDArray[np.int64]
@@ -51,8 +51,8 @@ class MarkedClip:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Per marked frame, NaN where nothing is asked: both (F,) found, side (F,) right of those found, wrist (F, S)
-    placed; ghosts (F,): hands that are not there.
+    """Per marked frame, NaN if not evaluated: both (F,) found, side (F,) right of those found, wrist (F, S) placed;
+    ghosts (F,): hands that do not exist.
     """
 
     both: Floats
@@ -62,7 +62,7 @@ class Judgement:
 
 
 def read_truth(path: Path) -> dict[str, MarkedClip]:
-    """The marked clips by name. Raises TruthError if the file is not what it should be."""
+    """The marked clips by name. Raises TruthError if the file is invalid."""
     try:
         clips: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return {name: _marked(clip) for name, clip in clips.items()}
@@ -71,7 +71,7 @@ def read_truth(path: Path) -> dict[str, MarkedClip]:
 
 
 def judged(points_px: Floats, clip: MarkedClip) -> Judgement:
-    """Hands at points_px (T, S, 21 or fewer, 2), the wrist first, NaN where there is none, against the marks."""
+    """Hands at points_px (T, S, 21 or fewer, 2), the wrist first, NaN if none, compared with the marks."""
     points_px = points_px[clip.at]
     found = np.isfinite(points_px).all((-1, -2))
     wrists_px = points_px[:, :, 0]
@@ -93,14 +93,14 @@ def judged(points_px: Floats, clip: MarkedClip) -> Judgement:
 
 
 def within(clip: MarkedClip, numbers: NDArray[np.int64]) -> MarkedClip:
-    """The marked frames among a take's `numbers` (T,), by their place there."""
+    """The marked frames among a take's `numbers` (T,), by their index there."""
     rows = np.flatnonzero(np.isin(clip.at, numbers))
     at = np.searchsorted(numbers, clip.at[rows])
     return MarkedClip(at, clip.wrists_px[rows], clip.absent[rows], clip.hand_px)
 
 
 def summarised(judgements: Sequence[Judgement]) -> dict[str, float]:
-    """One row of the table: percentages, and how many ghosts there were."""
+    """One row of the table: percentages, and the number of ghosts."""
 
     def percent(name: str) -> float:
         values = np.concatenate([getattr(one, name).ravel() for one in judgements])
@@ -116,7 +116,7 @@ def summarised(judgements: Sequence[Judgement]) -> dict[str, float]:
 
 
 def failures(judgement: Judgement, clip: MarkedClip) -> list[str]:
-    """What is wrong in which frame, one line a frame."""
+    """The errors of each frame, one line per frame."""
     lines: list[str] = []
     for row, at in enumerate(clip.at):
         asked = {
@@ -141,13 +141,13 @@ def take_points_px(take: Take) -> Floats:
 
 
 def projected_px(joints_cam_m: Floats, K: Floats) -> Floats:
-    """(T, S, J, 2) where joints (T, S, J, 3) are in the picture; K (3, 3) or (T, 3, 3)."""
+    """(T, S, J, 2) pixels of joints (T, S, J, 3); K (3, 3) or (T, 3, 3)."""
     image = np.einsum("txy,tsjy->tsjx", np.broadcast_to(K, (len(joints_cam_m), 3, 3)), joints_cam_m)
     return image[..., :2] / image[..., 2:]
 
 
 def mediapipe_points_px(footage: Path) -> Floats:
-    """(T, S, 21, 2) what MediaPipe Hands finds in a movie when it follows two hands, NaN where it finds none."""
+    """(T, S, 21, 2) the hands that MediaPipe Hands finds in a movie when following two hands, NaN if none."""
     import cv2
     from mediapipe.python.solutions import hands as peer
 
@@ -165,7 +165,7 @@ def hands_px_of(result: Any, width: int, height: int) -> Floats:
     if result.multi_hand_landmarks is None:
         return points_px
     for hand, sides in zip(result.multi_hand_landmarks, result.multi_handedness, strict=True):
-        # It takes the picture for a mirrored one.
+        # It assumes a mirrored picture.
         side = RIGHT if sides.classification[0].label == "Left" else LEFT
         side = side if np.isnan(points_px[side]).all() else 1 - side
         points_px[side] = [(point.x * width, point.y * height) for point in hand.landmark]

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Results as a table on the terminal, as JSON and as plots, beside the paper's own tables and the data
-they come from.
-"""
+"""Results as a table on the terminal, as JSON and as plots, beside the paper's own tables and their data."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from typing import Any
 
 Table = Mapping[str, Mapping[str, float]]
 
-# Characters of a line of text, and the least of a column.
+# Characters of a line of text, and the minimum of a column.
 _TERMINAL, _CELL = 120, 8
 
 
@@ -28,7 +26,7 @@ class PublishedRow:
     miaa: float | None = None
 
 
-# The paper's supplement. Roots are not stated there: compare with both of ours.
+# The paper's supplement does not state its roots: compare with both of ours.
 TZIONAS_TABLE = (
     PublishedRow("InterShape", 18.24, 17.93),
     PublishedRow("IntagHand", 19.21, 18.91),
@@ -52,8 +50,9 @@ PUBLISHED = {
 
 
 def table_text(table: Table, title: str) -> str:
-    """The title, and the table with its rows' names at the left and a column for each key of the rows; as many columns
-    beside each other as a terminal has room for, the others below.
+    """The title, and the table with row names at the left and a column for each key of the rows.
+
+    Columns that do not fit into a terminal's width go below the others.
     """
     columns = list(dict.fromkeys(column for row in table.values() for column in row))
     lines = textwrap.wrap(title, _TERMINAL)
@@ -71,7 +70,7 @@ def table_text(table: Table, title: str) -> str:
 
 
 def _blocks(columns: Sequence[str], room: int) -> list[list[str]]:
-    """The columns in groups, each no wider than the room where it has more than one column."""
+    """The columns in groups, each no wider than the terminal if it has more than one column."""
     blocks: list[list[str]] = [[]]
     left = room
     for column in columns:
@@ -85,7 +84,7 @@ def _blocks(columns: Sequence[str], room: int) -> list[list[str]]:
 
 
 def published_text() -> str:
-    """The paper's tables, to be read beside ours, with what data each used."""
+    """The paper's tables, with the data that each used, to be read beside ours."""
     parts: list[str] = []
     for title, rows in PUBLISHED.items():
         table = {
@@ -128,7 +127,7 @@ def plot_bars(table: Table, title: str, path: Path) -> None:
 def plot_curves(
     curves: Mapping[str, list[dict[str, Any]]], measure: str, path: Path, across: str = "samples"
 ) -> None:
-    """A measure of validation sets against samples seen (or steps), a line for each run."""
+    """A measure of validation sets over samples seen (or steps), one line per run."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Predictions against the truth of samples, one value per sample and side, and what is said of a whole set.
+"""Predictions compared with the truth of samples, one value per sample and side, and summaries of whole sets.
 
-B batch, S side. A value that is not defined (an absent hand, an offset with one hand) is NaN and no mean counts it.
+B batch, S side. An undefined value (an absent hand, an offset with one hand) is NaN and is left out of means.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.evaluation import metrics
 
 # Bins of the distance between the nearest joints of the two hands, metres.
 DISTANCE_BINS_M = {"touching": (0.0, 0.015), "near": (0.015, 0.06), "apart": (0.06, float("inf"))}
-# Hands overlap in the picture when their boxes share at least this much of the smaller one.
+# Hands overlap in the picture if their boxes share at least this much of the smaller one.
 OVERLAPPING = 0.1
 
 Measurements = dict[str, Tensor]
@@ -27,11 +27,10 @@ Measurements = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Predicted:
-    """What any method says of a batch; what it does not say is None.
+    """A method's predictions for a batch; None for those it does not make.
 
-    joints_m (B, S, 21, 3) and vertices_m (B, S, V, 3): metres, any origin per hand, camera axes. joints_uv
-    (B, S, 21, 2).
-    offset_m (B, 3): right minus left wrist. presence (B, S): probabilities.
+    joints_m (B, S, 21, 3) and vertices_m (B, S, V, 3): metres, any origin per hand, camera axes. joints_uv (B, S, 21,
+    2). offset_m (B, 3): right minus left wrist. presence (B, S): probabilities.
     """
 
     joints_m: Tensor
@@ -43,12 +42,12 @@ class Predicted:
 
 
 def predicted_by_stage(output: DirOutput) -> list[Predicted]:
-    """What each stage of the network says."""
+    """The predictions of each stage of the network."""
     return [_predicted(stage) for stage in output.stages]
 
 
 def measured(predicted: Predicted, truth: Sample) -> Measurements:
-    """Errors (B, S), or (B,) where they are of a sample, by name; CPU, float32. Lengths in mm."""
+    """Errors by name, (B, S), or (B,) for those of a sample; CPU, float32. Lengths in mm."""
     present, both = truth.present, truth.both_present
     values: Measurements = {}
     for root in metrics.ROOTS:
@@ -122,7 +121,7 @@ def _where_present(value: Tensor, present: Tensor) -> Tensor:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Generator[None]:
-    """Eval mode and no gradients inside; the mode before is put back."""
+    """A context with the network in eval mode and without gradients; its mode is restored afterwards."""
     before = module.training
     module.eval()
     try:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shot solve on clips of known motion: one table, a row a measure, a column a method.
+"""The shot solve on clips of known motion: one table, one row per measure, one column per method.
 
-    python -m training evaluate solve                      the clips on which constants are chosen; evidence is drawn
-    python -m training evaluate solve --kept               the clips that are kept for the last figure
+    python -m training evaluate solve                      the clips for choosing constants; evidence is drawn
+    python -m training evaluate solve --kept               the clips reserved for final results
     python -m training evaluate solve --rendered FOLDER    evidence is what a capture finds in rendered pictures
 
-Drawn evidence costs nothing and errs as `known_evidence` says; rendering takes half a minute a clip, so what is found
-is kept in FOLDER. Methods: landmarks alone (the solve without the network), the network alone (each frame as it is),
-each hand on its own (the solve without contact, as it was before), and the joint solve.
+Drawn evidence is cheap, and its errors are described in `known_evidence`. Rendering takes half a minute per clip, so
+detected evidence is kept in FOLDER. Methods: landmarks alone (the solve without the network), the network alone (each
+frame unchanged), each hand on its own (the solve without contact), and the joint solve.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def judge(numbers: list[int], methods: list[str], rendered: Path | None) -> dict[str, list[Judged]]:
-    """Of each method the clips of the given numbers."""
+    """The given clips, evaluated with each method."""
     hand = load_hand_model().to("cpu", torch.float64)
     out: dict[str, list[Judged]] = {name: [] for name in methods}
     for number in numbers:
@@ -83,7 +83,7 @@ def judge(numbers: list[int], methods: list[str], rendered: Path | None) -> dict
 
 
 def table(judged: dict[str, list[Judged]]) -> dict[str, dict[str, float]]:
-    """Rows of measures, a column a method."""
+    """Rows of measures, one column per method."""
     columns = {name: summary(clips) for name, clips in judged.items()}
     return {row: {name: column[key] for name, column in columns.items()} for key, row in ROWS.items()}
 
@@ -106,7 +106,7 @@ def _joint(clip: KnownMotion, evidence: KnownEvidence, hand: HandModel) -> ShotS
 
 
 def _network_alone(clip: KnownMotion, evidence: KnownEvidence, hand: HandModel) -> ShotSolution:
-    """The predictions as they are, each frame on its own, in a record of the solve's shape."""
+    """The predictions unchanged, each frame on its own, in the solve's record."""
     predictions = evidence.predictions
     base = solve_shot(evidence.tracks, clip.camera, _times(clip), hand, SolveSettings(0.0), predictions)
     known = predictions.confidence > 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a solved clip is from its true motion. T frames, S sides; NaN where a measure says nothing."""
+"""Errors of a solved clip compared with its true motion. T frames, S sides; NaN for undefined values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,18 +20,19 @@ from training.evaluation import metrics
 from training.evaluation.known_motion import FPS, SIZE_PX, KnownMotion
 from training.synthetic.meshes import vertex_normals
 
-# True skins nearer than this touch, farther apart than that do not; between the two contact is not judged.
+# True skins nearer than the first touch, farther apart than the second do not; in
+# between, contact is not evaluated.
 _TOUCHING_M, _APART_M = 0.003, 0.008
-# A method that says nothing of contact claims it where its skins are nearer than this.
+# For a method without contact estimates, skins nearer than this count as contact.
 _CLAIMED_M = 0.005
-# Vertices deeper inside the other hand than this belong to its other side.
+# Vertices deeper than this inside the other hand belong to its far side.
 _REACH_M = 0.03
 _PICTURE_HEIGHT = 720
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# The measures by their rows' names, with what the project wants of them.
+# The measures by their rows' names, with the project's targets.
 ROWS = {
     "joints": "joints about the wrist, scale aligned (mm)",
     "mrrpe": "right minus left wrist, MRRPE (mm)",
@@ -48,24 +49,26 @@ ROWS = {
     "distance": "distance from the camera, error (%)",
     "distance_bias": "the same, bias (%, + too far)",
     "fit": "joints in the picture, from the true ones (px at 720p)",
-    "answered": "hands answered for (share)",
+    "answered": "hands with an estimate (share)",
     "pose_calibration": "confidence of the pose, calibration error (< 0.1)",
     "distance_calibration": "confidence of the distance, calibration error (< 0.1)",
 }
-# What a confidence promises: joints about the middle knuckle within 10 mm; the distance within 5 %.
+# The events that confidences predict: joints about the middle knuckle within 10 mm; distance within 5 %.
 _PROMISES = {"pose": 10.0, "distance": 5.0}
 _TENTHS = 10
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Values of one method on one clip by measure: numbers of any count, NaN where nothing is said."""
+    """One method's values on one clip by measure: any number of values, NaN if undefined."""
 
     values: dict[str, Floats]
 
     @staticmethod
     def of(clip: KnownMotion, hand: HandModel, solution: ShotSolution, says_contact: bool) -> "Judged":
-        """A solution's. says_contact: its own contact is judged, else where its skins are near."""
+        """The values of a solution. says_contact: whether its own contact estimate is used; if
+        not, the distance of its skins is.
+        """
         true_m = torch.as_tensor(clip.joints_m)
         solved_m = torch.as_tensor(np.asarray(solution.joints_cam_m, np.float64))
         found = solved_m.isfinite().flatten(2).all(-1).numpy() & clip.present
@@ -124,8 +127,9 @@ def summary(clips: Sequence[Judged]) -> dict[str, float]:
 
 
 def promises(clips: Sequence[Judged], name: str) -> list[tuple[float, float, float]]:
-    """Of each tenth of a confidence ("pose" or "distance") that occurs: its mean, how often it was kept, and how many
-    of all hand frames it holds."""
+    """For each occupied tenth of a confidence ("pose" or "distance"): its mean, how often the event occurred,
+    and its share of all hand frames.
+    """
     said, error = (
         np.concatenate([clip.values[key] for clip in clips]) for key in (f"{name}_confidence", name)
     )
@@ -164,7 +168,7 @@ def _skins(clip: KnownMotion, hand: HandModel, solution: ShotSolution, both: Boo
 
 
 def _nearest(left_m: Floats, right_m: Floats) -> tuple[int, int, float]:
-    """The two points of (V, 3) each that are nearest, and their distance."""
+    """The nearest pair of points of two sets (V, 3), and their distance."""
     tree: Any = KDTree(right_m)
     distance, index = tree.query(left_m)
     left = int(distance.argmin())
@@ -172,7 +176,7 @@ def _nearest(left_m: Floats, right_m: Floats) -> tuple[int, int, float]:
 
 
 def _depth_m(own_m: Floats, other_m: Floats, normals: Floats) -> float:
-    """How deep the deepest of own points (V, 3) lies inside the other hand, by the nearest vertex's normal."""
+    """Depth of the deepest of points (V, 3) inside the other hand, along the nearest vertex's normal."""
     tree: Any = KDTree(other_m)
     distance, index = tree.query(own_m, distance_upper_bound=_REACH_M)
     near = np.isfinite(distance)
@@ -195,13 +199,13 @@ def _jitter(error_m: Floats, found: Bools) -> Floats:
 
 
 def _drift(depth_error_mm: Floats) -> Floats:
-    """Extent of the depth's error within every second."""
+    """Range of the depth error within every second."""
     windows = np.lib.stride_tricks.sliding_window_view(depth_error_mm, round(FPS), 0)
     return np.ptp(windows, axis=-1)
 
 
 def _amplitude(solved_m: Tensor, true_m: Tensor, K: Floats, found: Bools) -> Floats:
-    """(1,) share of the speed across the picture that is kept in the fastest quarter; () where nothing moves."""
+    """(1,) share of the speed across the picture that is kept in the fastest quarter; () if nothing moves."""
     there = found[1:] & found[:-1]
     own, theirs = (np.diff(_pixels(joints, K).mean(2), axis=0)[there] for joints in (solved_m, true_m))
     speed = np.linalg.norm(theirs, axis=-1)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rendered stills of hands that touch, by way of touching: found, sides, wrists, joints, from a single picture each.
+"""Rendered stills of touching hands, by way of touching: found, sides, wrists and joints, from single pictures.
 
     python -m training evaluate touching [--count 30] [--way NAME]... [--seen FOLDER] [--mediapipe]
 
-Each still shows one pair against a dark background in a studio's light, hands of 200 to 400 pixels, and is captured end
-to end as a shot of one frame. Wrists are judged as marked ones are (real); joints are the mean distance of a hand's 21
-joints in the picture, in per cent of its box's diagonal, of hands on the right side. --seen keeps the stills with
-what was found drawn over them.
+Each still shows one pair against a dark background in studio light, with hands of 200 to 400 pixels, and is
+captured end to end as a shot of one frame. Wrists are evaluated like marked ones (real); joints by the mean 2D
+distance of a hand's 21 joints, in per cent of its box's diagonal, for hands on the right side. --seen saves the
+stills with the detected hands drawn over.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from training.synthetic.two_hands import draw_betas
 from training.synthetic.view import pinhole
 
 WIDTH_PX, HEIGHT_PX = 640, 480
-# Seeds apart from those of training and of every other evaluation.
+# Seeds distinct from those of training and all other evaluations.
 _SEED = 980_000_000
 _FOV_DEG = 50.0
-# Of the picture's height, what the pair takes; how bright the background is.
+# The pair's share of the picture's height; the brightness of the background.
 _FILL, _DARK = (0.55, 0.85), (0.01, 0.12)
 _STILLS_AT_ONCE = 8
-# A hand is found where its joints lie within this share of its box's diagonal, in the mean.
+# A hand is found if its joints are on average within this share of its box's diagonal.
 _FOUND = 0.25
 
 Floats = NDArray[np.float64]
@@ -71,7 +71,7 @@ class Still:
         return np.linalg.norm(np.ptp(self.joints_px, axis=1), axis=-1)
 
     def judged(self, points_px: Floats) -> Judged:
-        """Hands at points_px (S, 21, 2), NaN where there is none, against the truth."""
+        """Hands at points_px (S, 21, 2), NaN if none, compared with the truth."""
         apart = np.linalg.norm(points_px[:, None] - self.joints_px, axis=-1) / self.lengths_px[:, None]
         straight, crossed = apart[[LEFT, RIGHT], [LEFT, RIGHT]], apart[[LEFT, RIGHT], [RIGHT, LEFT]]
         right = np.nan_to_num(straight.mean(-1).sum(), nan=np.inf) <= np.nan_to_num(
@@ -139,7 +139,7 @@ def _rendered(random: Randomness, kit: Kit, way: int) -> Iterator[Still]:
 
 
 def captured_px(still: Still, network: ChosenNetwork | None) -> Floats:
-    """(S, 21, 2) the joints of the hands that a capture of the still alone finds, NaN where it finds none."""
+    """(S, 21, 2) the joints of the hands that a capture of this single still finds, NaN if none."""
     camera = camera_from_intrinsics((WIDTH_PX, HEIGHT_PX), still.K)
     footage = footage_of_frames([Frame(0, 0.0, still.image)], 24.0)
     run = silent_run(footage, camera, load_hand_model(), network)
@@ -150,7 +150,7 @@ def captured_px(still: Still, network: ChosenNetwork | None) -> Floats:
 
 
 def way_row(stills: Sequence[Still], found: Sequence[Floats]) -> dict[str, float]:
-    """One way's row of the table, of the hands found in each of its stills."""
+    """One way's row of the table, from the hands found in each of its stills."""
     judged = [still.judged(points) for still, points in zip(stills, found, strict=True)]
     both = [one for one in judged if one.both]
     right = [one for one in both if one.sides]
@@ -167,7 +167,7 @@ def way_row(stills: Sequence[Still], found: Sequence[Floats]) -> dict[str, float
 
 
 def mediapipe_px(still: Still, hands: Any) -> Floats:
-    """(S, 21, 2) what MediaPipe Hands finds in the still."""
+    """(S, 21, 2) the hands that MediaPipe Hands finds in the still, NaN if none."""
     return hands_px_of(hands.process(still.image), WIDTH_PX, HEIGHT_PX)
 
 
@@ -209,7 +209,7 @@ def run(options: argparse.Namespace) -> None:
 
 @contextmanager
 def _peer(wanted: bool) -> Generator[Any]:
-    """MediaPipe Hands for single pictures, where it is wanted."""
+    """MediaPipe Hands for single pictures, if requested."""
     if not wanted:
         yield None
         return
@@ -220,7 +220,7 @@ def _peer(wanted: bool) -> Generator[Any]:
 
 
 def _write_seen(folder: Path, name: str, stills: Sequence[Still], found: Sequence[Floats]) -> None:
-    """The stills of a way with the hands found in them, one below the other, four beside each other."""
+    """Write the stills of a way with the detected hands drawn over them, in rows of four."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [_drawn(still, points) for still, points in zip(stills, found, strict=True)]
     pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % 4)

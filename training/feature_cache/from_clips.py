@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Samples from synthetic clips, by the very path that footage takes: landmarks, tracks, crops."""
+"""Samples from synthetic clips, processed exactly like footage: landmarks, tracks, crops."""
 
 from dataclasses import replace
 
@@ -24,15 +24,15 @@ from training.synthetic.sequence import SyntheticClip, generate_sequence
 from training.synthetic.settings import Settings
 from training.synthetic.view import pinhole
 
-# Frames a second, and sizes: as footage is, and hands a little faster for the tracks to lose some.
+# Frames per second, and sizes: like footage, with slightly faster hands so that the tracks lose some.
 _RATES_HZ = (10.0, 12.5, 25.0)
 _SIZES_PX = ((512, 288), (640, 360))
-# A clip has one background, chosen of a bank of its own.
+# Each clip has one background, from a bank of its own.
 _BACKGROUNDS = 2
 
 
 def clip_samples(seed: int, frames: int, networks: LandmarkNetworks, settings: Settings) -> Sample | None:
-    """A clip's frames as samples with conditioning, less those without a hand near; None if none is left."""
+    """A clip's frames as samples with conditioning, without frames that have no hand nearby; None if none is left."""
     random = np.random.default_rng(seed)
     fps, size_px = float(random.choice(_RATES_HZ)), _SIZES_PX[int(random.integers(len(_SIZES_PX)))]
     settings = replace(settings, backgrounds=_BACKGROUNDS)
@@ -42,7 +42,7 @@ def clip_samples(seed: int, frames: int, networks: LandmarkNetworks, settings: S
 
 
 def cut_samples(clip: SyntheticClip, tracks: HandTracks, networks: LandmarkNetworks) -> Sample | None:
-    """The crops of a clip as the predictor would cut them, with their truth and conditioning; no vertices, no masks."""
+    """The clip's crops as cut by the predictor, with their truth and conditioning; no vertices, no masks."""
     camera, shot, squares = clip_camera(clip), expected_hands(tracks), shot_crops(tracks)
     there = np.flatnonzero(np.isfinite(squares).all(1))
     if len(there) == 0:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Samples from synthetic stills, with what the landmark network really reads in them.
+"""Samples from synthetic stills, with the landmark network's actual readings.
 
-A still has no frames before it: the network is shown where a tracker would look, give or take, and what it reads there
-is kept or lost as a tracker would.
+A still has no previous frames: the network reads a crop near the one that a tracker would use, and its reading is
+kept or dropped as by a tracker.
 """
 
 from dataclasses import replace
@@ -28,10 +28,10 @@ from training.data.sample import Sample
 from training.data.synthetic_source import made_samples
 from training.synthetic.settings import Settings
 
-# How far off a tracker's crop is: of its side (place; logarithm of size), and radians.
+# Errors of a tracker's crop: as shares of its side (position; logarithm of size), and radians.
 _CROP_OFF, _CROP_GROWN, _CROP_TURNED = 0.05, 0.08, 0.15
-# Interpolated hands: how many of all, of those that the landmark network loses, for how many frames
-# at most, and how much farther away their crop is.
+# Interpolated hands: their share of all hands, and of those that the landmark network loses; the most frames
+# interpolated; and how much further off their crop is.
 _INTERPOLATED, _INTERPOLATED_OF_LOST, _INTERPOLATED_FOR, _INTERPOLATED_OFF = 0.15, 0.5, 12, 2.5
 
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ def still_samples(
 
 
 def with_hand_crops(sample: Sample, networks: LandmarkNetworks, random: np.random.Generator) -> Sample:
-    """The sample with hand crops at the present hands, and as conditioning what the landmark network reads there."""
+    """The sample with crops of the present hands, and the landmark network's readings of them as conditioning."""
     half = sample.image.shape[-1] / 2
     rows, sides, points_px = present_hands(sample)
     crops, interpolated = tracked_crops(points_px, random)
@@ -69,7 +69,7 @@ def with_hand_crops(sample: Sample, networks: LandmarkNetworks, random: np.rando
 
 
 def present_hands(sample: Sample) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Row and side (N,) of the hands that are there, and their landmarks (N, 21, 2) in the picture's pixels."""
+    """Row and side (N,) of the present hands, and their landmarks (N, 21, 2) in the picture's pixels."""
     assert sample.landmarks_uv is not None
     rows, sides = np.nonzero(sample.present.numpy())
     uv = sample.landmarks_uv.numpy().astype(np.float64)[rows, sides]
@@ -103,7 +103,7 @@ def tracked_crops(points_px: Floats, random: np.random.Generator) -> tuple[Float
 def _read(
     features: Tensor, crops: Floats, sides: NDArray[np.int64], networks: LandmarkNetworks
 ) -> HandReadings:
-    """What the landmark network reads in its own early features."""
+    """The landmark network's output for its own early features."""
     with torch.inference_mode():
         read = networks.read(features)
     points, world_m = (values.double().numpy() for values in (read.points[..., :2], read.world_m))
@@ -126,7 +126,7 @@ def _scores(
     interpolated: Flags,
     random: np.random.Generator,
 ) -> Floats:
-    """(N,) of found hands their presence, of interpolated ones as in a shot, of lost ones 0."""
+    """(N,) presence for hands that are found, a score as in a shot for interpolated ones, 0 for lost ones."""
     kept = _kept(readings, rows, sides)
     interpolated = interpolated | (~kept & (random.random(len(rows)) < _INTERPOLATED_OF_LOST))
     distance = random.integers(1, _INTERPOLATED_FOR + 1, len(rows))
@@ -142,7 +142,7 @@ def _fill(
     scores: Floats,
     half: float,
 ) -> None:
-    """Writes the readings of score above 0 into the conditioning."""
+    """Write readings with a score above 0 into the conditioning."""
     known, own_side = scores > 0, _own_side(readings, sides)
     rows, sides, score = rows[known], sides[known], torch.from_numpy(scores[known]).float()
     world_m = torch.from_numpy(readings.world_m[known]).float()
@@ -154,7 +154,7 @@ def _fill(
 
 
 def _kept(readings: HandReadings, rows: NDArray[np.int64], sides: NDArray[np.int64]) -> Flags:
-    """(N,) hands found; of two readings of one hand the one that looks more like its side stays."""
+    """(N,) which hands are kept; of two readings of one hand, the one that looks more like its side."""
     kept = readings.presence >= DetectionSettings().min_presence
     own = _own_side(readings, sides)
     for first in np.flatnonzero(sides == LEFT):

@@ -4,8 +4,8 @@
     python -m training cache make OUT --clips 600 --stills 400 [--part 0/2]
     python -m training cache refine OUT HEAD
 
-Each clip and each file of stills is a part of its own. Parts that are there already are kept,
-so the same command goes on where it was stopped, and `--part K/N` lets N processes share the work.
+Each clip and each file of stills is a separate part. Existing parts are kept, so the same command resumes an
+interrupted one, and `--part K/N` shares the work among N processes.
 """
 
 import argparse
@@ -67,9 +67,9 @@ def make_set(
     backgrounds: int,
     backbone_name: Backbone = "palm",
 ) -> None:
-    """Writes the parts ("clip" or "still", number) that `out` does not hold yet.
+    """Write the parts ("clip" or "still", number) that `out` does not hold yet.
 
-    Raises SetError, and WeightsError if the backbone has no weights to be held still with.
+    Raises SetError, and WeightsError if the frozen backbone has no weights.
     """
     scenes = Settings(vertices=False, backgrounds=backgrounds, supersample=1)
     hand, networks, backbone = load_open_hand(), load_landmark_networks(), BACKBONES[backbone_name]().eval()
@@ -97,7 +97,7 @@ def features(backbone: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor, ..
 
 
 def _bare(sample: Sample) -> Sample:
-    """The sample without what is not stored: vertices follow from the rest, and maps are not learnt here."""
+    """The sample without what is not stored: vertices follow from the rest, and maps are not trained here."""
     empty = sample.joints_rel_m[:, :, :0]
     mask = torch.zeros(sample.batch, 1, 1, dtype=torch.int64)
     return replace(sample, vertices_rel_m=empty, vertices_uv=empty[..., :2], side_mask=mask, dense=None)
@@ -113,7 +113,7 @@ def _wanted(options: argparse.Namespace) -> list[tuple[str, int]]:
 
 
 def _mixed(clips: int, stills: int) -> Iterator[tuple[str, int]]:
-    """Both kinds in turns, two by two, so that a set that was cut short holds some of each."""
+    """Both kinds alternating, two by two, so that an incomplete set holds some of each."""
     for start in range(0, max(clips, stills), 2):
         for kind, count in (("clip", clips), ("still", stills)):
             yield from ((kind, number) for number in range(start, min(start + 2, count)))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gives a feature cache the conditioning that the network will see: read by the landmark head, then fitted.
+"""Gives a feature cache its final conditioning: read by the landmark head, then fitted.
 
     python -m training cache refine SET HEAD [--part 0/2]
 
-HEAD: a file, or the folder of a run of the landmark head. SET/refined holds the conditioning of each file of
-the set, and the head, which goes with the weights that are trained on it. Goes on where it was stopped; another
-head starts over.
+HEAD: a file, or the folder of a run of the landmark head. SET/refined holds the conditioning of each file
+of the set, and a copy of the head, which accompanies the weights trained on it. An interrupted run is
+resumed; another head starts over.
 """
 
 import argparse
@@ -38,8 +38,8 @@ from training.data.sample import Sample
 from training.feature_cache.store import REFINED, read_raw, write_refined
 
 _BATCH = 64
-# Rows that get landmarks drawn about the truth instead, as good as those of plain real hands: the networks do better on
-# them than on rendered ones, and such rows are part of what a network must know.
+# Rows whose landmarks are drawn around the truth instead, as accurate as those of plain real hands: the
+# networks do better on these than on rendered ones, and a network must know such rows.
 IMAGINED = 0.2
 AS_ON_REAL_HANDS = ConditioningNoise(
     dropped=0.0,
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def refine_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
-    """Writes folder/refined, or a part of it. Raises SetError, and WeightsError for a damaged head."""
+    """Write folder/refined, or a part of it. Raises SetError, and WeightsError for a damaged head."""
     head = head / HEAD_FILE if head.is_dir() else head
     reader = HeadWithLandmarks(load_head(head), load_landmark_networks())
     model = load_open_hand().to(dtype=torch.float64)
@@ -85,7 +85,7 @@ def refine_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
 
 
 def _taken_away(folder: Path) -> None:
-    """Deletes a folder, which another process may be doing just now as well."""
+    """Delete a folder that another process may be deleting at the same time."""
     aside = folder.with_name(f"{folder.name}-{os.getpid()}")
     try:
         folder.rename(aside)
@@ -97,7 +97,7 @@ def _taken_away(folder: Path) -> None:
 def refined_conditioning(
     found: Sample, head: HeadWithLandmarks, model: HandModel, generator: torch.Generator
 ) -> Conditioning:
-    """The conditioning of one file's samples, taken for one shot, as the predictor makes it. model: float64."""
+    """The conditioning of one file's samples, treated as one shot, as by the predictor. model: float64."""
     assert found.conditioning is not None and found.hand_crops is not None
     better = degraded_conditioning(replace(found, conditioning=None), AS_ON_REAL_HANDS, generator)
     chosen = torch.rand(found.batch, generator=generator) < IMAGINED
@@ -110,9 +110,9 @@ def refined_conditioning(
 
 
 def refined(conditioning: Conditioning, hand_crops: HandCrops, head: HeadCall) -> Conditioning:
-    """The conditioning with the head's landmarks and world landmarks for every hand that is known and has a crop.
+    """The conditioning with the head's landmarks and world landmarks for every known hand that has a crop.
 
-    A landmark's score falls with its expected error, below the score that the conditioning gives the hand.
+    A landmark's score falls with its expected error, to less than the hand's score in the conditioning.
     """
     chosen = (hand_crops.crops[..., 2] > 0) & (conditioning.hand_score > 0)
     rows, sides = (values.cpu() for values in chosen.nonzero(as_tuple=True))
@@ -136,8 +136,9 @@ def refined(conditioning: Conditioning, hand_crops: HandCrops, head: HeadCall) -
 
 
 def found_again(conditioning: Conditioning, hand_crops: HandCrops, head: HeadWithLandmarks) -> Conditioning:
-    """The conditioning with interpolated hands marked as seen where their crops show them after all, as
-    recovery does in a shot (`inference_core.tracking.recover`).
+    """The conditioning with interpolated hands marked as seen if their crops show them.
+
+    Recovery does the same in a shot (`inference_core.tracking.recover`).
     """
     rows = ((conditioning.hand_score > 0) & (conditioning.hand_score < SEEN_SCORE)).nonzero()
     score, landmark_score = conditioning.hand_score.clone(), conditioning.landmark_score.clone()

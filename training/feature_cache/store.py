@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The set on disk: files of some dozens of samples, each whole or not there.
+"""The feature cache on disk: files of a few dozen samples, each complete or absent.
 
-    OUT/set.json                        what made it
-    OUT/clip-000000.safetensors, ...    features as 8-bit floats, hand crops, conditioning, truth, a small picture each
+    OUT/set.json                        how it was made
+    OUT/clip-000000.safetensors, ...    8-bit features, hand crops, conditioning, truth, a small picture each
     OUT/still-000000.safetensors, ...
-    OUT/refined/                         the conditioning of each of them as a hand head reads it, and that head
+    OUT/refined/                        the conditioning of each of them as read by a landmark head, and that head
 
-Features are those of a frozen backbone. Rounded to 8 bits they are off by 3 %: less than pictures of one hand differ.
+Features are those of a frozen backbone. Rounding to 8 bits changes them by 3 %, less
+than pictures of one hand differ.
 """
 
 import json
@@ -49,7 +50,7 @@ class SetError(DuohandError):
 
 @dataclass(frozen=True)
 class SetCard:
-    """What a set was made with: the backbone whose features it holds, the seed, the settings of the scenes."""
+    """How a set was made: the backbone whose features it holds, the seed, the settings of the scenes."""
 
     backbone: str
     seed: int
@@ -58,14 +59,14 @@ class SetCard:
 
 
 def open_set(folder: Path, card: SetCard) -> None:
-    """Writes the folder's card, or checks that it is the same. Raises SetError."""
+    """Write the folder's card, or check that it is the same. Raises SetError."""
     text = json.loads(json.dumps({"format_version": FORMAT_VERSION, **asdict(card)}))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / _CARD
         if path.exists() and json.loads(path.read_text()) != text:
             raise SetError(
-                f"{folder} holds a set made otherwise (see its {_CARD}). Continue it with the same seed and "
+                f"{folder} holds a set made with other settings (see its {_CARD}). Continue it with the same seed and "
                 "settings, or choose another folder."
             )
         path.write_text(json.dumps(text, indent=1))
@@ -74,11 +75,11 @@ def open_set(folder: Path, card: SetCard) -> None:
 
 
 def read_backbone(folder: Path) -> str:
-    """Whose features the folder holds. Raises SetError if there is no set."""
+    """The backbone of the folder's features. Raises SetError if there is no set."""
     try:
         text = json.loads((folder / _CARD).read_text())
         if text["format_version"] != FORMAT_VERSION:
-            raise SetError(f"{folder} is of another format version. Make the set anew with this version.")
+            raise SetError(f"{folder} is of another format version. Make the set again with this version.")
         return str(text["backbone"])
     except (OSError, ValueError, KeyError) as error:
         raise SetError(
@@ -87,7 +88,7 @@ def read_backbone(folder: Path) -> str:
 
 
 def write_part(path: Path, sample: Sample) -> None:
-    """Stores samples that have features and conditioning. Raises SetError; nothing half-written is left."""
+    """Store samples that have features and conditioning. Raises SetError; nothing incomplete is left behind."""
     assert sample.levels is not None and sample.conditioning is not None and sample.hand_crops is not None
     tensors = {name: getattr(sample, name) for name in _TRUTH}
     tensors |= {f"conditioning_{name}": getattr(sample.conditioning, name) for name in _CONDITIONING}
@@ -153,7 +154,7 @@ def read_raw(folder: Path, path: Path) -> Sample:
 
 
 def write_refined(folder: Path, path: Path, conditioning: Conditioning) -> None:
-    """Stores the refined conditioning of a file of the set. Raises SetError; nothing half-written is left."""
+    """Store the refined conditioning of one file of the set. Raises SetError; nothing incomplete is left behind."""
     _save({name: getattr(conditioning, name) for name in _CONDITIONING}, _refined_path(folder, path))
 
 
@@ -179,26 +180,26 @@ def _sample(columns: Mapping[str, Tensor]) -> Sample:
 
 
 def in_crop(joints_uv: Tensor) -> Tensor:
-    """(B, S) bool: enough of the hand is in the crop for a network to speak of it; others count as absent."""
+    """(B, S) bool: enough of the hand is in the crop for a network to estimate it; other hands count as absent."""
     return (joints_uv.abs() <= 1).all(-1).float().mean(-1) >= _IN_CROP
 
 
-# What each byte means; looking it up is four times faster than torch's own conversion.
+# The value of each byte; a look-up is four times faster than torch's own conversion.
 _MEANING = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
 
 
 def from_bytes(values: Tensor) -> Tensor:
-    """The floats that stored bytes stand for."""
+    """The floats that stored bytes represent."""
     return _MEANING.index_select(0, values.flatten().int()).view(values.shape)
 
 
 def to_bytes(values: Tensor) -> Tensor:
-    """Floats as they are stored, as 8-bit floats in uint8; undone by from_bytes."""
+    """Floats in their stored form, 8-bit floats in uint8; the inverse of from_bytes."""
     return values.clamp(-_LARGEST, _LARGEST).to(torch.float8_e4m3fn).view(torch.uint8)
 
 
 def write_columns(path: Path, columns: Mapping[str, Tensor]) -> None:
-    """Stores columns of one file. Raises SetError; nothing half-written is left."""
+    """Store columns of one file. Raises SetError; nothing incomplete is left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _save(columns, path)
 
@@ -233,4 +234,4 @@ def _read(path: Path, name: str) -> Tensor:
         with safe_open(path, "pt") as file:
             return file.get_tensor(name)
     except (OSError, SafetensorError) as error:
-        raise SetError(f"{path} is damaged ({error}). Delete it and make the set anew.") from error
+        raise SetError(f"{path} is damaged ({error}). Delete it and make the set again.") from error

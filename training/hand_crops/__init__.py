@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hand crops made by the hundred a second: what the landmark head is taught on."""
+"""Hand crops rendered at hundreds per second: the training data of the landmark head."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The landmark network's early features of many crops, by the fastest runtime at hand.
+"""The landmark network's early features of many crops, by the fastest available runtime.
 
-OpenVINO where it is installed (twice as fast as torch on a processor), else torch; both in bfloat16, which leaves
-features about 5 % off, as the 8 bits do that they are stored in.
+OpenVINO if it is installed (twice as fast as torch on a CPU), else torch; both in bfloat16, which changes features by
+about 5 %, as does their 8-bit storage.
 """
 
 from collections.abc import Callable
@@ -35,12 +35,12 @@ def early_features(crops: NDArray[np.uint8], reader: Reader) -> Tensor:
 
 
 def fastest_reader(network: LandmarkNetwork) -> Reader:
-    """OpenVINO's on one thread where that is installed, else torch's."""
+    """OpenVINO's reader on one thread if it is installed, else torch's."""
     return _openvino_reader(network) if find_spec("openvino") is not None else torch_reader(network)
 
 
 def torch_reader(network: LandmarkNetwork, dtype: torch.dtype = torch.bfloat16) -> Reader:
-    """By torch, on the network's device."""
+    """A reader that uses torch, on the network's device."""
     own = LandmarkNetwork()
     own.load_state_dict(network.state_dict())
     device = next(network.parameters()).device

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Windows round hands, rendered: the hands with arms and things before nothing, larger than any crop of them."""
+"""Rendered windows around hands: hands with arms and things on a transparent background, larger than any crop."""
 
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
@@ -20,7 +20,7 @@ from training.synthetic.skin_atlas import SkinAtlas
 from training.synthetic.surface import Samples, interpolate_surface
 
 LAYER_PX = 288
-# A layer's side as a multiple of its window's: room for crops that are off.
+# A layer's side as a multiple of its window's, with room for crops that are off centre.
 ROOM = 1.4
 SHARED_APPEARANCE = ("sources", "directions")
 _BEHIND_M = (0.0, 0.0, -1.0)
@@ -54,7 +54,7 @@ def render_layers(
     rgba = torch.zeros(*keys.shape, 4, dtype=torch.uint8, device=keys.device)
     depth_m = torch.zeros(keys.shape, device=keys.device)
     part = torch.where(keys > 0, mesh.part[face_of(keys)], -1)
-    # Layer by layer: what they are made of stays in the processor's cache, and light is looked up once for all of it.
+    # Layer by layer, so that the data stays in the CPU's cache, and lighting is looked up once for a layer.
     for number, picture in enumerate(windows.picture.tolist()):
         pixel = keys[number].flatten().nonzero()[:, 0]
         one = slice(picture, picture + 1)
@@ -75,7 +75,7 @@ def render_layers(
 
 
 def _samples(keys: Tensor, pixel: Tensor) -> Samples:
-    """One for each pixel of a layer that shows something."""
+    """One sample for each pixel of a layer that shows something."""
     return Samples(
         picture=torch.zeros_like(pixel),
         face=face_of(keys),
@@ -89,7 +89,7 @@ def _samples(keys: Tensor, pixel: Tensor) -> Samples:
 
 
 def _rows(record: _Record, rows: slice, shared: tuple[str, ...] = ()) -> _Record:
-    """The record with some rows of its tensors, but for those that all pictures share."""
+    """The record with some rows of its tensors, except those common to all pictures."""
     chosen = {name: value if name in shared else value[rows] for name, value in vars(record).items()}
     return replace(record, **chosen)  # type: ignore[type-var]
 
@@ -105,7 +105,9 @@ def _light(
     shadow: ShadowMap,
     skin: SkinAtlas,
 ) -> tuple[Tensor, Tensor]:
-    """uint8 colours (3, N) and depths (N,) of a layer's samples; the rest is of the layer's picture alone."""
+    """uint8 colours (3, N) and depths (N,) of a layer's samples; the other arguments are
+    those of the layer's picture alone.
+    """
     surface = interpolate_surface(
         samples, mesh.faces, mesh.part, screen, vertices_m, normals, mesh.rest_m, mesh.rest_normal
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Crops of the hands of made pictures, from a seed to rows with features and truth."""
+"""Crops of the hands in rendered pictures: from a seed to rows with features and truth."""
 
 from dataclasses import dataclass, fields
 
@@ -22,11 +22,11 @@ from training.synthetic.shading import draw_lights
 
 # Pictures rendered at once; bounds memory.
 _CHUNK = 24
-# A hand of which fewer pixels of its layer are seen is left out.
+# Hands with fewer visible pixels in their layer are left out.
 _SEEN_PX = 700
-# Numbers of a picture's crops: of each side up to so many.
+# Numbers of a picture's crops: at most this many per side.
 SIDES, MOST_CUTS = 2, 8
-# How near two hands are that touch.
+# Hands nearer than this touch.
 TOUCHING_M = 0.003
 
 
@@ -62,7 +62,9 @@ class CropRows:
 
 @dataclass(frozen=True)
 class Made:
-    """Crops before their features: images (N, CROP_PX, CROP_PX, 3) RGB, with a row each of cuts and windows."""
+    """Crops before their features are computed: images (N, CROP_PX, CROP_PX, 3) RGB, with
+    a row each of cuts and windows.
+    """
 
     images: NDArray[np.uint8]
     cuts: Cuts
@@ -75,7 +77,7 @@ class Made:
 def made_rows(
     kit: Kit, settings: Settings, seed: int, first: int, count: int, cuts: int, reader: Reader
 ) -> CropRows:
-    """Rows of the hands of pictures number first ... of the stream `seed`, `cuts` crops of each hand."""
+    """Rows of the hands in pictures number first ... of the stream `seed`, `cuts` crops of each hand."""
     parts: list[CropRows] = []
     for start in range(first, first + count, _CHUNK):
         numbers = torch.arange(start, min(start + _CHUNK, first + count))
@@ -96,7 +98,7 @@ def made_rows(
 
 
 def made_crops(kit: Kit, settings: Settings, seed: int, numbers: Tensor, cuts: int) -> Made:
-    """`cuts` crops of each hand of pictures number `numbers` (B,) of the stream `seed`, hand by hand."""
+    """`cuts` crops of each hand in pictures number `numbers` (B,) of the stream `seed`, hand by hand."""
     device = kit.mesh.faces.device
     random = Randomness(seed, numbers)
     with torch.inference_mode():

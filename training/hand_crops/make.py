@@ -4,8 +4,8 @@
     python -m training generate crops OUT --shards 400 [--seed 1] [--cuts 2]
     python -m training generate crops OUT --shards 400 --whole-pictures --device cuda
 
-A shard holds the crops of PICTURES_A_SHARD pictures; one that is there is left as it is, so that the same command goes
-on where it was stopped. Shards can be deleted once they are learnt from: the seed makes them again.
+A shard holds the crops of PICTURES_A_SHARD pictures. Existing shards are kept, so the same command resumes an
+interrupted one. Shards can be deleted after training on them: the seed reproduces them.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def _make(options: argparse.Namespace) -> None:
 
 
 def _maker(options: argparse.Namespace) -> Callable[[int], CropRows]:
-    """What makes the rows of a shard, of the number of its first picture."""
+    """The function that makes a shard's rows, given the number of its first picture."""
     network = load_landmark_network()
     settings = replace(scene_settings(), backgrounds=options.backgrounds)
     if options.whole_pictures:

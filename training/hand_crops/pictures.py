@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a layer to a crop as a camera and a tracker would have it: background, focus, tone, noise, JPEG, and the cut.
+"""From a layer to a crop as taken by a camera and a tracker: background, focus, tone, noise, JPEG, and the cut.
 
-One crop after the other on the processor: OpenCV's 8-bit operations are several times as fast as batches of floats.
+One crop after another on the CPU: OpenCV's 8-bit operations are several times as fast as batches of floats.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,11 @@ from training.synthetic.background import procedural_bank
 from training.synthetic.lens import noise_field
 from training.synthetic.randomness import Randomness
 
-# Side of a crop in pixels of the picture that it is cut from, log-uniform; at the upper end a layer is not enlarged.
+# A crop's side in pixels of the picture that it is cut from, log-uniform; at the
+# upper end a layer is not enlarged.
 _SIDE_PX = (48.0, 420.0)
-# Of crops: at the picture's border, whose last pixels are repeated beyond it; moving; through JPEG; grey.
+# Shares of crops: at the picture's border, whose last pixels are repeated beyond it;
+# in motion; through JPEG; grey.
 _AT_BORDER, _MOVING, _JPEG, _GREY = 0.12, 0.2, 0.45, 0.05
 _SHADE_CELL = 6
 # Luma weights of RGB.
@@ -33,13 +35,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shots:
-    """How N crops are taken, a row each; all drawn beforehand.
+    """How N crops are taken, one row each, all drawn in advance.
 
-    backgrounds: how many there are. side_px: of the crop in its picture. background (number), background_at (turn,
-    scale, flip, x, y), tint (3). shade: of contact. motion_px (2), of the layer; blur_px: of focus, in the picture.
-    colour (3, 4): matrix on RGB 0..255 and what it adds; gamma. noise: deviation 0..255; noise_at (2); coarse.
-    quality: of JPEG, 0 for none. border: the side of the layer that the picture does not reach, 0 to 3, or -1;
-    border_at: how far it reaches, in layer sides.
+    backgrounds: how many there are. side_px: of the crop in its picture. background (number), background_at
+    (rotation, scale, flip, x, y), tint (3). shade: of contact. motion_px (2), of the layer; blur_px: of focus, in the
+    picture. colour (3, 4): matrix on RGB 0..255 and offset; gamma. noise: deviation 0..255; noise_at (2); coarse.
+    quality: of JPEG, 0 for none. border: the side of the layer beyond the picture's edge, 0 to 3, or -1; border_at:
+    where that edge is, in layer sides.
     """
 
     backgrounds: int
@@ -61,7 +63,7 @@ class Shots:
 
 
 def draw_shots(random: Randomness, backgrounds: int) -> Shots:
-    """How each crop is taken; random: one picture a crop."""
+    """How each crop is taken; random: one picture per crop."""
     low, high = np.log(_SIDE_PX)
     side_px = torch.exp(random.uniform("side px", low=low, high=high))
     turn = random.normal("background turn", std=0.3)
@@ -114,7 +116,7 @@ def taken(
     shots: Shots,
     n: int,
 ) -> Image:
-    """Crop (CROP_PX, CROP_PX, 3) RGB of square (4,) as shot n of a layer (P, P, 4) round a window (4,)."""
+    """Crop (CROP_PX, CROP_PX, 3) RGB of square (4,) as shot n of a layer (P, P, 4) around a window (4,)."""
     layer = _moved(_shaded(rgba, depth_m, float(shots.shade[n])), shots.motion_px[n])
     size = _picture_px(float(shots.side_px[n]))
     if size < LAYER_PX:
@@ -152,7 +154,7 @@ def _layer_to_crop(window: Floats, square: Floats, size: int) -> Floats:
 
 
 def _shaded(rgba: Image, depth_m: NDArray[np.float32], strength: float) -> Image:
-    """Darker where nearer surfaces stand close by, read off the depth at a sixth of the resolution."""
+    """The layer darkened where nearer surfaces are close, from the depth at a sixth of the resolution."""
     cells = (LAYER_PX // _SHADE_CELL, LAYER_PX // _SHADE_CELL)
     depth = cv2.resize(depth_m, cells, interpolation=cv2.INTER_AREA)
     cover = cv2.resize(rgba[..., 3], cells, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
@@ -167,7 +169,7 @@ def _shaded(rgba: Image, depth_m: NDArray[np.float32], strength: float) -> Image
 
 
 def _moved(layer: Image, motion_px: Floats) -> Image:
-    """Smeared along the hand's way during the exposure."""
+    """The layer blurred along the hand's motion during the exposure."""
     reach = int(np.ceil(np.abs(motion_px).max() / 2))
     if reach == 0:
         return layer
@@ -179,7 +181,7 @@ def _moved(layer: Image, motion_px: Floats) -> Image:
 
 
 def _background(shots: Shots, n: int, size: int) -> Image:
-    """(size, size, 3) cut out of the bank, turned, scaled, mirrored and tinted."""
+    """(size, size, 3) cut from the bank, rotated, scaled, mirrored and tinted."""
     picture = _bank(shots.backgrounds)[shots.background[n]]
     turn, scale, flip, x, y = shots.background_at[n]
     full = picture.shape[0]
@@ -194,7 +196,7 @@ def _background(shots: Shots, n: int, size: int) -> Image:
 
 
 def _before(background: Image, layer: Image) -> Image:
-    """The layer, whose colours are multiplied by coverage, before a background."""
+    """The layer, whose colours are multiplied by coverage, over a background."""
     rest = cv2.cvtColor(255 - layer[..., 3], cv2.COLOR_GRAY2RGB)
     return np.asarray(
         cv2.add(np.ascontiguousarray(layer[..., :3]), cv2.multiply(background, rest, scale=1 / 255)), np.uint8
@@ -231,7 +233,7 @@ def _packed(picture: Image, quality: int) -> Image:
 
 
 def _ended(picture: Image, border: int, at: float) -> Image:
-    """With a side of the picture cut off, the last pixels repeated as `landmarks.crop_squares.cut` does."""
+    """The picture cut off at one side, its last pixels repeated as by `landmarks.crop_squares.cut`."""
     if border < 0:
         return picture
     turned = np.rot90(picture, border).copy()
@@ -254,13 +256,13 @@ def _colour_matrices(random: Randomness) -> Floats:
 
 @lru_cache(maxsize=2)
 def _bank(count: int) -> Image:
-    """(count, P, P, 3) made backgrounds."""
+    """(count, P, P, 3) procedural backgrounds."""
     pictures = procedural_bank(0, int(count), torch.device("cpu")).pictures
     return np.ascontiguousarray(pictures.permute(0, 2, 3, 1).numpy())
 
 
 @lru_cache(maxsize=1)
 def _noise() -> NDArray[np.float32]:
-    """(1024, 1024, 3) unit noise: the field four times over, so that windows need not wrap."""
+    """(1024, 1024, 3) unit noise: four copies of the field, so that windows need not wrap around."""
     field = noise_field(torch.device("cpu")).permute(1, 2, 0).numpy()
     return np.ascontiguousarray(np.tile(field, (2, 2, 1)), np.float32)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands before a camera that has no picture yet: pairs that touch and hands by themselves, seen by others or
-by their owner.
+"""Hands in front of a camera, before rendering: touching pairs and single hands, seen by others or by their owner.
 
-What a crop shows depends on where the hand is, not on the camera's focal length: positions in the picture are given as
-tangents (x and y over z), and the wide lens's stretch is in them.
+What a crop shows depends on where the hand is, not on the camera's focal length: positions in the picture are
+tangents (x and y over z), and include a wide lens's stretch.
 """
 
 from dataclasses import dataclass, replace
@@ -24,15 +23,15 @@ from training.synthetic.things import place_loose, things_vertices
 from training.synthetic.touching.body import OWN_EYES
 from training.synthetic.two_hands import draw_two_hands
 
-# Where hands are seen from: before the person and anywhere; by the person's own eyes or a camera on the head.
+# Viewpoints: in front of the person or anywhere; the person's own eyes or a head-mounted camera.
 OTHERS, OWN = 0, 1
 _OWN_SHARE = 0.5
 _NEAREST_M = 0.09
-# Of hands seen by their owner: the camera looks down by so much; fingers point inwards and up by so much; and the hand
-# is turned from its back up (0) towards its thumb up (90), in degrees: mean and deviation.
+# Hands seen by their owner: the camera's downward tilt; the fingers' inward and upward angles; and the hand's
+# roll from back up (0) to thumb up (90), in degrees: mean and deviation.
 _DOWN_DEG, _INWARD_DEG, _RISE_DEG, _ROLL_DEG = (35.0, 16.0), (25.0, 38.0), (0.0, 30.0), (45.0, 42.0)
 _ANY_ROLL = 0.15
-# Sleeves over the wrist, in metres along the rest arm (the wrist is at 0.096), and how wide they hang.
+# Sleeves over the wrist, in metres along the rest arm (the wrist is at 0.096), and how wide they are.
 _LOW_SLEEVES, _SLEEVE_FROM_M, _WIDE_SLEEVES, _SLEEVE_WIDE_M = 0.35, (0.058, 0.10), 0.3, (0.01, 0.024)
 
 
@@ -49,11 +48,11 @@ class HandScene:
 
 
 def build_hand_scene(random: Randomness, kit: Kit, settings: Settings) -> HandScene:
-    """One or two hands a picture, with forearms and things; of two, half touch with the usual settings."""
+    """One or two hands per picture, with forearms and things; half of the pairs touch with the usual settings."""
     device = kit.mesh.faces.device
     present = _presence(random, settings)
     hands = draw_two_hands(random, kit.model, kit.spheres, present, settings, device)
-    # Pairs that touch come as a body holds them and as they are seen; the others are turned here.
+    # Touching pairs come posed and oriented; the others are oriented here.
     touching = (hands.way >= 0).cpu()
     seen_by = torch.where(
         touching, hands.view.cpu() == OWN_EYES, random.chance("seen by its owner", _OWN_SHARE)
@@ -89,7 +88,7 @@ def build_hand_scene(random: Randomness, kit: Kit, settings: Settings) -> HandSc
 
 
 def draw_hand_appearance(random: Randomness, settings: Settings) -> Appearance:
-    """As of whole pictures, with more sleeves that hide the wrist and hang wide."""
+    """The appearance as in whole pictures, with more wide sleeves that hide the wrist."""
     appearance = draw_appearance(random, settings)
     low, high = _SLEEVE_FROM_M
     hidden = random.chance("sleeve over wrist", _LOW_SLEEVES, 1)
@@ -113,13 +112,13 @@ def _presence(random: Randomness, settings: Settings) -> Tensor:
 
 
 def _reference(random: Randomness, present: Tensor) -> Tensor:
-    """(B,) the side by which a picture's view is chosen: one that is there."""
+    """(B,) the side that determines a picture's view: one that is present."""
     side = random.integers("side viewed", 2)
     return torch.where(present.all(1), side, present[:, RIGHT].long())
 
 
 def _view(random: Randomness, turns: Tensor, seen_by: Tensor, present: Tensor) -> Tensor:
-    """(B, 3, 3) how the pair as a whole is turned: hands seen by their owner stand as the owner holds them."""
+    """(B, 3, 3) rotation of the pair as a whole: hands seen by their owner are oriented as the owner holds them."""
     side = _reference(random, present)
     own = _own_turn(random, side)
     now = turns.cpu()[torch.arange(len(side)), side]
@@ -127,7 +126,7 @@ def _view(random: Randomness, turns: Tensor, seen_by: Tensor, present: Tensor) -
 
 
 def _own_turn(random: Randomness, side: Tensor) -> Tensor:
-    """(B, 3, 3) of hands (B,) as a camera on their owner's head sees them."""
+    """(B, 3, 3) orientation of hands (B,) as seen by a camera on their owner's head."""
 
     def drawn(name: str, deviation: tuple[float, float]) -> Tensor:
         return torch.deg2rad(deviation[0] + random.normal(f"own {name}", std=deviation[1]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hand crops on disk: files of some hundreds of rows, whole or not there, read without being loaded."""
+"""Hand crops on disk: files of a few hundred rows, complete or absent, read without loading them into memory."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -13,13 +13,13 @@ from training.hand_crops.made import CropRows
 from training.synthetic.settings import Settings
 
 PICTURES_A_SHARD = 192
-# Seeds of the validation crops lie where no training seed does.
+# Seeds of the validation crops, outside the range of training seeds.
 VALIDATION_SEED = 900_000_001
 _FEATURES, _FEATURES_SHAPE = "features", (112, 14, 14)
 
 
 def scene_settings() -> Settings:
-    """What the pictures show."""
+    """The settings of the pictures' contents."""
     return Settings(vertices=False, supersample=1, one_hand=0.3, no_hand=0.0, touching=0.7)
 
 
@@ -29,7 +29,7 @@ def shard_path(folder: Path, seed: int, number: int) -> Path:
 
 
 def write_shard(path: Path, rows: CropRows) -> None:
-    """Stores the rows. Raises SetError; nothing half-written is left."""
+    """Store the rows. Raises SetError; nothing incomplete is left behind."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -38,7 +38,7 @@ def write_shard(path: Path, rows: CropRows) -> None:
 
 
 def training_shards(folder: Path) -> list[Path]:
-    """The shards of a folder, less those for validation."""
+    """The shards of a folder without those for validation."""
     validation = set(validation_shards(folder))
     return [path for path in sorted(folder.glob("crops-*.safetensors")) if path not in validation]
 
@@ -49,10 +49,10 @@ def validation_shards(folder: Path) -> list[Path]:
 
 
 class CropSet:
-    """N crops of some shards: their truth in memory, their features read from the files when asked for."""
+    """N crops of some shards: their truth in memory, their features read from the files on demand."""
 
     def __init__(self, paths: Sequence[Path], known: "CropSet | None" = None) -> None:
-        """known: a set of the same shards and fewer, whose truth is not read again.
+        """known: a set with fewer of the same shards, whose truth is not read again.
 
         Raises SetError if there is nothing, or a file is damaged.
         """

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hand crops cut out of whole synthetic pictures, all on one device: the way of a GPU, which renders whole pictures as
-fast as it reads crops of them.
+"""Hand crops cut from whole synthetic pictures on one device: for a GPU, which renders whole
+pictures as fast as it reads crops.
 
-A crop holds fewer pixels of its hand than one of a layer of its own, and no lens far off its axis; else they are alike.
+A crop has fewer pixels of its hand than one from its own layer, and no lens far off its
+axis; otherwise they are alike.
 """
 
 import numpy as np
@@ -22,7 +23,7 @@ from training.synthetic.generate import generate
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
 
-# A hand of which fewer landmarks are seen, or hidden by the hand itself, is left out.
+# Hands with fewer visible landmarks (or landmarks hidden by the hand itself) are left out.
 _SEEN_SHARE = 0.4
 _NEAREST_M = 0.05
 
@@ -30,9 +31,9 @@ _NEAREST_M = 0.05
 def rows_from_pictures(
     settings: Settings, seed: int, first: int, count: int, cuts: int, network: LandmarkNetwork
 ) -> CropRows:
-    """Rows of the hands of pictures number first ... of the stream `seed`, `cuts` crops of each hand, on the CPU.
+    """Rows of the hands in pictures number first ... of the stream `seed`, `cuts` crops of each hand, on the CPU.
 
-    network: on the device that everything is made on.
+    network: on the device that everything is computed on.
     """
     device = next(network.parameters()).device
     batch = generate(seed, count, device, settings, first)

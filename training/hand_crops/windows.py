@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where crops of hands lie: as `landmarks.crop_squares` has them, but in tangents (x and y over z), not pixels."""
+"""Squares of hand crops: as in `landmarks.crop_squares`, but in tangents (x and y over z) instead of pixels."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ from inference_core.landmarks.hand_crops import points_to_crop, world_to_crop
 from training.hand_crops.scenes import HandScene
 from training.synthetic.randomness import Randomness
 
-# How far off a tracker's crop is: of its side (place; logarithm of size), and radians; and how much farther where it is
-# only interpolated, and how often that is.
+# Errors of a tracker's crop: as shares of its side (position; logarithm of size), and radians; how much
+# larger they are for interpolated hands, and the share of those.
 _OFF, _GROWN, _TURNED = 0.05, 0.08, 0.15
 _INTERPOLATED, _INTERPOLATED_OFF = 0.15, 2.5
-# Of crops, how many are mirrored the wrong way.
+# The share of crops that are mirrored wrongly.
 _WRONG_WAY = 0.25
-# A crop shows its hand where the hand's middle lies within it, in its half side.
+# A crop shows its hand if the hand's middle is within this distance, in half sides.
 _INSIDE = 0.8
 
 Floats = NDArray[np.float64]
@@ -28,10 +28,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Windows:
-    """N hands of B pictures, each the middle of its window.
+    """N hands of B pictures, each in the middle of its window.
 
-    picture, side (N,) int64; square (N, 4): centre x, y and side in tangents, rotation; points (N, 21, 2): landmarks in
-    tangents; landmarks_m (N, 21, 3): in the camera.
+    picture, side (N,) int64; square (N, 4): centre x, y and side in tangents, rotation; points (N, 21, 2): landmarks
+    in tangents; landmarks_m (N, 21, 3): in the camera.
     """
 
     picture: Tensor
@@ -66,7 +66,7 @@ class Cuts:
 
 
 def windows_of(scene: HandScene) -> Windows:
-    """Windows round all hands that are there and wholly before the camera, in the order of pictures."""
+    """Windows around all present hands wholly in front of the camera, in the order of pictures."""
     landmarks_m = scene.posed.landmarks21_m
     before = landmarks_m[..., 2].amin(-1) > 0.05
     picture, side = (scene.present & before).nonzero(as_tuple=True)
@@ -76,7 +76,7 @@ def windows_of(scene: HandScene) -> Windows:
 
 
 def draw_cuts(random: Randomness, windows: Windows) -> Cuts:
-    """A crop of each window as a tracker would place it; random: one picture a window."""
+    """A crop of each window placed as by a tracker; random: one picture per window."""
     interpolated = random.chance("told", _INTERPOLATED).numpy()
     off = np.where(interpolated, _INTERPOLATED_OFF, 1.0)[:, None]
     square = windows.square
@@ -112,5 +112,5 @@ def world_in_crop(landmarks_m: Tensor, points: Floats, square: Floats, shown: ND
 
 
 def tells(points: Tensor) -> Tensor:
-    """(N,) bool of landmarks (N, 21, 2) in crops: whether the crop shows its hand."""
+    """(N,) bool for landmarks (N, 21, 2) in crops: whether the crop shows its hand."""
     return points.mean(1).abs().amax(-1) < _INSIDE

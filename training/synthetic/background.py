@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backgrounds: a bank of pictures made here (rooms, cloth, people-like shapes, patterns), or a user's folder.
+"""Backgrounds: a bank of procedural pictures (rooms, cloth, people-like shapes, patterns), or a user's folder.
 
 Pictures in the bank are larger than what is cut from them; every cut is placed, scaled, mirrored and tinted
-anew, so that a small bank goes a long way.
+differently, so that a small bank suffices.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Bank:
 
 @lru_cache(maxsize=4)
 def procedural_bank(seed: int, count: int, device: torch.device) -> Bank:
-    """`count` made backgrounds; equal for equal seeds."""
+    """`count` procedural backgrounds; equal for equal seeds."""
     parts = []
     for start in range(0, count, _CHUNK):
         index = torch.arange(start, min(start + _CHUNK, count))
@@ -46,7 +46,7 @@ def procedural_bank(seed: int, count: int, device: torch.device) -> Bank:
 
 @lru_cache(maxsize=4)
 def folder_bank(folder: Path, limit: int, device: torch.device) -> Bank:
-    """Up to `limit` pictures of a folder (and those in it), cut square; unreadable ones are skipped.
+    """Up to `limit` pictures from a folder and its subfolders, cropped to squares; unreadable ones are skipped.
 
     Raises RequestError if the folder holds no readable picture.
     """
@@ -99,7 +99,7 @@ def cut_backgrounds(
 
 
 def _paint(random: Randomness, device: torch.device) -> Tensor:
-    """(B, 3, P, P) uint8 of made backgrounds."""
+    """(B, 3, P, P) uint8 procedural backgrounds."""
     grid = torch.linspace(-1, 1, BANK_PX, device=device)
     y, x = grid[:, None].expand(BANK_PX, BANK_PX), grid.expand(BANK_PX, BANK_PX)
     image = _gradient(random, x, y, device)
@@ -138,7 +138,7 @@ def _octaves(
 def _shape(
     random: Randomness, number: int, image: Tensor, x: Tensor, y: Tensor, device: torch.device
 ) -> Tensor:
-    """One turned box, ellipse or bar in a colour of its own (or of skin), with stripes or without."""
+    """One rotated box, ellipse or bar of a random (or skin) colour, with or without stripes."""
 
     def drawn(name: str, low: float, high: float) -> Tensor:
         return random.uniform(f"shape {number} {name}", low=low, high=high).to(device)[:, None, None]
@@ -164,14 +164,14 @@ def _shape(
     colour = torch.where(random.chance(f"shape {number} flesh", 0.25)[:, None], flesh, colour)
     waves = torch.sin(along * drawn("waves", 8, 120)) * drawn("stripes", -0.5, 0.35).clamp(min=0)
     shaded = 1 + waves + 0.35 * (along / wide).clamp(-1, 1) * drawn("shading", -1, 1)
-    # Broad shapes let a little of the texture under them through: nothing in a room is one flat colour.
+    # Broad shapes let some of the texture under them through: nothing in a room has a single flat colour.
     texture = (image / image.mean((2, 3), keepdim=True).clamp(min=1e-3)).clamp(0.3, 3).pow(0.4)
     paint = colour.to(device)[:, :, None, None] * shaded[:, None].clamp(min=0.05) * texture
     return torch.lerp(image, paint, cover)
 
 
 def _person(random: Randomness, image: Tensor, x: Tensor, y: Tensor, device: torch.device) -> Tensor:
-    """In a good third of the pictures somebody's torso in folded cloth, and often a head above it."""
+    """In about a third of the pictures a torso in folded cloth, often with a head above it."""
 
     def drawn(name: str, low: float, high: float) -> Tensor:
         return random.uniform(f"person {name}", low=low, high=high).to(device)[:, None, None]

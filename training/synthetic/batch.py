@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the generator returns: a batch of rendered pictures with everything known about them."""
+"""The generator's output: a batch of rendered pictures with everything known about them."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 # side_mask: hands as training.data.sample names them, then their forearms. Held things count as background.
 BACKGROUND, LEFT_HAND, RIGHT_HAND, LEFT_ARM, RIGHT_ARM = 0, 1, 2, 3, 4
-# visibility: what is seen at a joint's pixel.
+# visibility: what a joint's pixel shows.
 OUTSIDE, VISIBLE, HIDDEN_BY_SELF, HIDDEN_BY_OTHER = 0, 1, 2, 3
 
 
@@ -59,12 +59,12 @@ class SyntheticBatch:
         return dataclasses.replace(self, **moved)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The fields that are there, by name."""
+        """The fields that are set, by name."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in fields.items() if value is not None}
 
 
 def concatenated(batches: list[SyntheticBatch]) -> SyntheticBatch:
-    """One batch of several made with the same settings."""
+    """Several batches made with the same settings, joined into one."""
     columns = [batch.tensors() for batch in batches]
     return SyntheticBatch(**{name: torch.cat([column[name] for column in columns]) for name in columns[0]})

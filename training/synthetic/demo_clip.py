@@ -46,7 +46,7 @@ _KEYS = (
     (3.4, "two fingers", "grip", (0.20, -0.97, -0.40), (-0.3, 0.0, 1.0), 10.0, 0.60),
     (4.0, "relaxed", "relaxed", (0.30, -0.94, -0.40), (-0.3, 0.0, 1.0), 9.0, 0.62),
 )
-# Near the mean hand: one camera cannot tell a larger hand farther away.
+# Near the mean hand: a single camera cannot distinguish a larger hand from a nearer one.
 _BETAS = (0.2, -0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -99,7 +99,7 @@ def _motion(time_s: Tensor, limits_rad: Tensor) -> Motion:
     side = torch.full((len(times),), RIGHT)
     right_turn = turn_of(torch.tensor(distal), torch.tensor(dorsal), side)
     flip = torch.tensor([-1.0, 1.0, 1.0])
-    # Nobody's hands are each other's exact mirror image.
+    # No one's hands are exact mirror images of each other.
     uneven = exp(torch.tensor([[0.10, 0.0, -0.06]]) * torch.sin(key_s * 2.1 + 0.5)[:, None])
     turns = torch.stack([uneven @ (flip[:, None] * right_turn * flip), right_turn], 1)
     sway = torch.stack([0.012 * torch.sin(time_s * 1.9), 0.008 * torch.sin(time_s * 2.6 + 1)], -1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Synthetic pictures of two hands, from a seed to a batch: the whole path on one screen.
+"""Synthetic pictures of two hands, from a seed to a batch: the whole path in one file.
 
-The same code runs on the CPU and on a GPU. What is drawn is drawn on the CPU from the seed and the picture's
-number alone, so that picture k of a stream shows the same on every device and in every batch.
+The same code runs on the CPU and on a GPU. Random numbers are drawn on the CPU from the seed and the picture's number
+alone, so that picture k of a stream is the same on every device and in every batch.
 """
 
 from dataclasses import dataclass, replace
@@ -39,13 +39,13 @@ from training.synthetic.touching.parts import touched_parts
 from training.synthetic.two_hands import draw_two_hands
 from training.synthetic.view import choose_view, screen_points
 
-# Farther apart by their spheres, no parts of two hands touch.
+# Hands farther apart than this, by their spheres, touch nowhere.
 _NEAR_M = 0.02
 
 
 @dataclass(frozen=True)
 class Kit:
-    """What all pictures share, on one device."""
+    """What all pictures have in common, on one device."""
 
     model: HandModel
     mesh: SceneMesh
@@ -55,7 +55,7 @@ class Kit:
 
 @dataclass(frozen=True)
 class Scene:
-    """The geometry of B pictures before any light falls on it; fields as in SyntheticBatch.
+    """The geometry of B pictures before lighting; fields as in SyntheticBatch.
 
     vertices_m (B, V, 3): of the whole mesh, in the camera; shown (B, V): those that exist. touched (B, S, P).
     """
@@ -69,7 +69,7 @@ class Scene:
     K: Tensor
 
     def rows(self, part: slice) -> "Scene":
-        """Some of the pictures; their hands, which are drawn from vertices_m, stay as they are."""
+        """Some of the pictures; their hands, already contained in vertices_m, stay the same."""
         chosen = {name: value[part] for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **chosen)
 
@@ -85,7 +85,7 @@ def generate(
     settings = settings or Settings()
     device = torch.device(device)
     parts = []
-    # Inside a caller's mixed precision, places would be rounded to millimetres.
+    # In a caller's mixed precision, positions would be rounded to millimetres.
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         for start in range(index, index + batch, settings.chunk):
             numbers = torch.arange(start, min(start + settings.chunk, index + batch))
@@ -95,7 +95,7 @@ def generate(
 
 @lru_cache(maxsize=4)
 def load_kit(device: torch.device) -> Kit:
-    """Hand, forearms, skin and collision spheres on a device; made once."""
+    """Hand, forearms, skin and collision spheres on a device; cached."""
     model = load_open_hand()
     return Kit(
         model=model.to(device),
@@ -118,7 +118,7 @@ def _generate_chunk(random: Randomness, device: torch.device, settings: Settings
 
 
 def build_scene(random: Randomness, kit: Kit, settings: Settings) -> Scene:
-    """Two hands in their poses and places, with forearms and things, seen from somewhere."""
+    """Two hands in their poses and places, with forearms and things, seen from some viewpoint."""
     device = kit.mesh.faces.device
     there = _presence(random, settings)
     present = there.to(device)
@@ -145,7 +145,7 @@ def assembled(
     things_there: Tensor,
     K: Tensor,
 ) -> Scene:
-    """The scene of hands with arms (B, S, A, 3) and those things (B, THINGS, G, 3) that things_there names."""
+    """The scene of hands with arms (B, S, A, 3) and those of the things (B, THINGS, G, 3) named by things_there."""
     arms_shown = present.repeat_interleave(arms_m.shape[2], 1)
     things_shown = things_there.repeat_interleave(things_m.shape[2], 1)
     return Scene(
@@ -161,9 +161,9 @@ def assembled(
 
 @dataclass(frozen=True)
 class Drawn:
-    """A rendered batch before it is labelled.
+    """A rendered batch before labelling.
 
-    image (B, 3, H, W) display values 0..1; keys: the raster; dense (B, 3, H, W): place on the rest hand.
+    image (B, 3, H, W) display values 0..1; keys: the raster; dense (B, 3, H, W): position on the rest hand.
     """
 
     image: Tensor
@@ -180,7 +180,7 @@ def draw(
     background: Tensor,
     supersample: int,
 ) -> Drawn:
-    """The pictures of a scene before backgrounds (B, 3, H, W)."""
+    """The pictures of a scene over backgrounds (B, 3, H, W)."""
     mesh, k = kit.mesh, supersample
     height, width = background.shape[-2:]
     normals = vertex_normals(scene.vertices_m, mesh.faces, mesh.neighbours)
@@ -250,7 +250,7 @@ def _presence(random: Randomness, settings: Settings) -> Tensor:
 
 
 def sleeve_swell(mesh: SceneMesh, appearance: Appearance, normals: Tensor) -> Tensor:
-    """(B, V, 3) how far cloth stands off the arm: grows over the first centimetre of the sleeve."""
+    """(B, V, 3) the cloth's distance from the arm: it grows over the first centimetre of the sleeve."""
     along_m = mesh.rest_m[: mesh.arm_count, 0]
     rise = ((along_m - appearance.sleeve_from_m[..., None]) / 0.008).clamp(0, 1)
     swell = (rise * appearance.sleeve_swell_m[..., None]).flatten(1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that hold a thing: it lies in the palm or between the fingertips, and the fingers close until they touch it.
+"""Hands that hold a thing in the palm or between the fingertips, with fingers closed until they touch it.
 
-All of this happens in the holding hand's own frame: wrist joint at the origin, hand not turned (fingers along x, back
-to +y, thumb to +z). N hands are of the pictures that have a held thing, B of all.
+Everything is in the holding hand's own frame: wrist joint at the origin, hand not rotated (fingers along x, back to
++y, thumb to +z). N are the hands of pictures with a held thing, B all pictures.
 """
 
 from dataclasses import dataclass, replace
@@ -19,11 +19,11 @@ from training.synthetic.settings import Settings
 from training.synthetic.spheres import Spheres, sphere_centres
 from training.synthetic.things import CARD, Things, draw_held
 
-# Of balls, boxes, cups, pens, cards: how many lie in the palm; the others are held by the fingertips.
+# Balls, boxes, cups, pens, cards: the share held in the palm; the others are held by the fingertips.
 _IN_PALM = (0.6, 0.7, 1.0, 0.35, 0.7)
-# Gestures that fingers close from and to, in the palm and at the tips.
+# Gestures between which fingers close, in the palm and at the tips.
 _PALM_GESTURES, _TIP_GESTURES = ("spread", "fist"), ("ball", "pinch")
-# How far beyond those gestures fingers close that meet nothing before: the tips of a pinch do not quite meet.
+# How far beyond those gestures fingers close if they meet nothing: the tips of a pinch do not quite meet.
 _BEYOND = 1.15
 _STEPS = 16
 # How deep spheres may press into things.
@@ -36,21 +36,21 @@ _THUMB_END, _THUMB_TIP, _INDEX_KNUCKLE, _INDEX_END, _INDEX_TIP = 3, 4, 5, 7, 8
 
 @dataclass(frozen=True)
 class Grips:
-    """holds (B,) bool; side (B,): the hand that does; things: what it holds, in its own frame."""
+    """holds (B,) bool; side (B,): the holding hand; things: the held things, in the hand's own frame."""
 
     holds: Tensor
     side: Tensor
     things: Things
 
     def in_camera(self, posed: PosedHands) -> Things:
-        """The things where the posed hands have them."""
+        """The things in the camera, held by the posed hands."""
         return self.things.moved(
             _of_side(posed.rotations[..., 0, :, :], self.side),
             _of_side(posed.joints16_m[..., 0, :], self.side),
         )
 
     def clear_of_other(self, held: Things, posed: PosedHands, spheres: Spheres, present: Tensor) -> Tensor:
-        """(B,) bool: the thing, in the camera, does not stick in the other hand, if that is present (B, S)."""
+        """(B,) bool: the thing, in the camera, does not intersect the other hand, if that is present (B, S)."""
         other = 1 - self.side
         centres_m = _of_side(sphere_centres(spheres, posed), other)
         free = held.room_m(centres_m, spheres.radius_m).amin(1) > -PRESSED_M
@@ -66,9 +66,9 @@ def close_grips(
     present: Tensor,
     settings: Settings,
 ) -> tuple[Grips, Tensor]:
-    """Who holds what, and the angles (B, S, 15, 3) with holding hands closed.
+    """The grips, and the angles (B, S, 15, 3) with holding hands closed.
 
-    betas (B, S, 10); present (B, S), on the CPU, where it is drawn.
+    betas (B, S, 10); present (B, S), on the CPU.
     """
     device = angles_rad.device
     side = random.integers("holding hand", 2)
@@ -95,7 +95,7 @@ class _Hand:
     side: Tensor
 
     def posed(self, angles_rad: Tensor) -> PosedHands:
-        """With fingers (N, 15, 3), on both sides."""
+        """The hands with fingers (N, 15, 3), on both sides."""
         limited = within(angles_rad, self.model.joint_limits_rad)
         fingers = self.model.rotations_from_angles(limited[:, None].expand(-1, 2, -1, -1))
         wrist = torch.eye(3, device=fingers.device).expand(len(fingers), 2, 1, 3, 3)
@@ -111,13 +111,13 @@ class _Hand:
 
     @property
     def distal(self) -> Tensor:
-        """(N, 3) where the fingers point."""
+        """(N, 3) the fingers' direction."""
         sign = torch.where(self.side == RIGHT, -1.0, 1.0)
         return sign[:, None] * torch.tensor([1.0, 0.0, 0.0], device=sign.device)
 
 
 def _held(random: Randomness, hand: _Hand, things: Things) -> tuple[Things, Tensor]:
-    """The things where they are held, as slim as that needs, and the fingers' angles (N, 15, 3)."""
+    """The things in the hand, slimmed as needed, and the fingers' angles (N, 15, 3)."""
     device = hand.side.device
     share = torch.tensor(_IN_PALM, device=device)[things.kind]
     in_palm = random.uniform("grip in palm").to(device) < share
@@ -136,13 +136,13 @@ def _held(random: Randomness, hand: _Hand, things: Things) -> tuple[Things, Tens
 
 
 def _at_palm(random: Randomness, hand: _Hand, opened: PosedHands, things: Things) -> list[Things]:
-    """The things across the palm near the knuckles, lowered step by step from the open hand."""
+    """The things across the palm near the knuckles, lowered in steps from the open hand."""
     device = hand.side.device
     joints_m = hand.joints_m(opened)
     knuckles, middles = joints_m[:, _KNUCKLES].mean(1), joints_m[:, _MIDDLES].mean(1)
     start = torch.lerp(knuckles, middles, random.uniform("grip reach", 1, low=-0.1, high=0.5).to(device))
     start = start + random.normal("grip aside", 1, std=0.008).to(device) * start.new_tensor([0.0, 0.0, 1.0])
-    # Cards and phones point along the fingers rather than across.
+    # Cards and phones lie along the fingers, not across.
     lean = random.normal("grip lean", std=0.3).to(device) + torch.where(things.kind == CARD, 1.1, 0.0)
     axis = lean.cos()[:, None] * start.new_tensor([0.0, 0.0, 1.0]) + lean.sin()[:, None] * hand.distal
     dorsal = start.new_tensor([0.0, 1.0, 0.0]).expand_as(axis)
@@ -151,10 +151,10 @@ def _at_palm(random: Randomness, hand: _Hand, opened: PosedHands, things: Things
 
 
 def _at_tips(random: Randomness, hand: _Hand, closed: PosedHands, things: Things) -> list[Things]:
-    """The things between the tips of thumb and index where they close, flat sides to them, slimmed step by step."""
+    """The things between the tips of thumb and index, flat sides towards them, slimmed in steps."""
     joints_m = hand.joints_m(closed)
     thumb, index = joints_m[:, _THUMB_TIP], joints_m[:, _INDEX_TIP]
-    # Where the tips of a pinch meet they are no direction: from the thumb's end joint to that of the index is one.
+    # Touching tips define no direction; the end joints of thumb and index do.
     through = F.normalize(joints_m[:, _INDEX_END] - joints_m[:, _THUMB_END], dim=-1)
     back = joints_m[:, _INDEX_KNUCKLE] - index
     back = F.normalize(back - (back * through).sum(-1, keepdim=True) * through, dim=-1)
@@ -164,7 +164,7 @@ def _at_tips(random: Randomness, hand: _Hand, closed: PosedHands, things: Things
 
 
 def _first_free(trials: list[Things], centres_m: Tensor, spheres: Spheres) -> Things:
-    """Of each thing the first trial that a hand with these spheres (N, K, 3) leaves room for, else the last."""
+    """Each thing's first trial that does not intersect the hand's spheres (N, K, 3), else its last one."""
     found = trials[-1]
     for trial in reversed(trials):
         free = trial.room_m(centres_m, spheres.radius_m).amin(1) > -PRESSED_M
@@ -173,7 +173,7 @@ def _first_free(trials: list[Things], centres_m: Tensor, spheres: Spheres) -> Th
 
 
 def _closed_fingers(hand: _Hand, opened: Tensor, closed: Tensor, held: Things) -> Tensor:
-    """Angles (N, 15, 3) of fingers that closed until they touch: each as a whole, then what lies beyond its knuckle."""
+    """Angles (N, 15, 3) of fingers closed until they touch: first as a whole, then beyond the knuckle."""
     finger = torch.arange(15, device=opened.device) // 3
     beyond_knuckle = torch.arange(15, device=opened.device) % 3 > 0
     share = opened.new_zeros(len(opened), 15)
@@ -189,7 +189,7 @@ def _closed_fingers(hand: _Hand, opened: Tensor, closed: Tensor, held: Things) -
 
 
 def _by_finger(room_m: Tensor, spheres: Spheres) -> Tensor:
-    """(N, 5) the least room of each finger's spheres (N, K), in MANO's order."""
+    """(N, 5) the smallest distance of each finger's spheres (N, K), in MANO's order."""
     finger = (spheres.bone - 1).div(3, rounding_mode="floor")
     return torch.stack([room_m[:, finger == number].amin(1) for number in range(len(MANO_FINGERS))], 1)
 
@@ -200,5 +200,5 @@ def _frame(y: Tensor, z: Tensor) -> Tensor:
 
 
 def _of_side(values: Tensor, side: Tensor) -> Tensor:
-    """Of values (N, S, ...) those of each row's side (N,)."""
+    """Each row's side (N,) of values (N, S, ...)."""
     return values[torch.arange(len(side), device=side.device), side]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is seen of a rendered picture: whose pixel is whose, which joints are hidden, where on the hand."""
+"""Labels of a rendered picture: each pixel's owner, hidden joints, and positions on the hand."""
 
 import torch
 from torch import Tensor
@@ -9,18 +9,18 @@ from training.synthetic.batch import HIDDEN_BY_OTHER, HIDDEN_BY_SELF, OUTSIDE, V
 from training.synthetic.meshes import PART_THING
 from training.synthetic.raster import face_of, inverse_depth_of
 
-# A joint is seen where its own flesh is: on the bone that it moves or the one that carries it, or on another
-# bone of the hand no farther before it than flesh is thick there.
+# A joint is visible if its own flesh is: of its bone or the bone before it, or of another bone of the hand
+# that is no farther in front of it than the flesh is thick.
 _FLESH_M = torch.tensor(
     [0.030, 0.022, 0.019, 0.015, 0.010] + [0.022, 0.015, 0.013, 0.010] * 3 + [0.020, 0.014, 0.012, 0.010]
 )
-# Rest places of the open hand, mapped to colours 0..1 by these bounds (x, y, z).
+# Bounds (x, y, z) that map the open hand's rest positions to colours 0..1.
 _DENSE_LOW_M = torch.tensor([-0.12, -0.04, -0.08])
 _DENSE_SIZE_M = 0.21
 
 
 def part_map(keys: Tensor, part: Tensor, supersample: int) -> Tensor:
-    """(B, H, W) int64 part of the face seen nearest each pixel's middle, -1 for none."""
+    """(B, H, W) int64 part of the nearest face at each pixel's middle, -1 for none."""
     middle = supersample // 2
     keys = keys[:, middle::supersample, middle::supersample]
     return torch.where(keys > 0, part[face_of(keys)], -1)
@@ -32,11 +32,11 @@ def side_mask(parts: Tensor) -> Tensor:
 
 
 def own_bones() -> Tensor:
-    """(21, 17) bool: bones (MANO's joints, then the forearm) whose skin shows each of the 21 joints."""
+    """(21, 17) bool: the bones (MANO's joints, then the forearm) whose skin shows each of the 21 joints."""
     own = torch.zeros(21, 17, dtype=torch.bool)
     for joint, driver in enumerate(DRIVER_16_OF_21.tolist()):
         own[joint, driver] = True
-        # On the palm a knuckle lies before the palm's own skin, but a thumb across it hides it.
+        # On the palm side, the palm's own skin does not hide a knuckle, but a thumb across it does.
         own[joint, max(int(PARENTS_16[driver]), 0)] = joint not in TIPS_21
     own[0, [0, 16]] = True
     return own
@@ -69,14 +69,14 @@ def joint_visibility(
     before &= ~own_bones().to(keys.device)[joint, bone[face]]
     side = torch.arange(2, device=keys.device)[:, None]
     own = (label < PART_THING) & (label % 2 == side)
-    # Beside the silhouette, where a fingertip's or knuckle's pixel misses the skin, nothing hides it.
+    # At the silhouette, where a fingertip's or knuckle's pixel misses the skin, nothing hides it.
     other = (label >= 0) & ~own & (surface_m < joints_cam_m[..., 2])
     hidden = torch.where(other, HIDDEN_BY_OTHER, torch.where(own & before, HIDDEN_BY_SELF, VISIBLE))
     return torch.where(inside, hidden, OUTSIDE).to(torch.uint8)
 
 
 def dense_map(rest_m: Tensor, is_hand: Tensor) -> Tensor:
-    """(3, N) colours 0..1 of rest places (3, N), 0 where no hand is: such maps are black around hands."""
+    """(3, N) colours 0..1 of rest positions (3, N), 0 where there is no hand, as such maps are black around hands."""
     low = _DENSE_LOW_M.to(rest_m.device)[:, None]
     return ((rest_m - low) / _DENSE_SIZE_M).clamp(0.004, 1) * is_hand
 

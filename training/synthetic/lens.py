@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From light to a file: contact shade, motion and focus blur, tone, sensor noise, JPEG."""
+"""From light to file: contact shade, motion and focus blur, tone, sensor noise, JPEG."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,10 +43,10 @@ _RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 class Lens:
     """How B pictures are taken.
 
-    shade (B,): strength of contact shade. motion_px (B, 2): the hands' way during the exposure; moving (M,):
-    the pictures that have any. blur_px (B,): focus of the whole; noise (B,): its deviation, 0..1, and
-    noise_scale (B,): 1 fine or 2 coarse. noise_at (B, 2): where in the noise field. contrast, gamma (B,);
-    balance (B, 3); saturation (B,). jpeg (N,): pictures that pass through JPEG; quality (N,).
+    shade (B,): strength of contact shade. motion_px (B, 2): the hands' motion during the exposure; moving (M,): the
+    pictures with motion. blur_px (B,): overall focus; noise (B,): its deviation, 0..1, and noise_scale (B,): 1 fine
+    or 2 coarse. noise_at (B, 2): position in the noise field. contrast, gamma (B,); balance (B, 3); saturation (B,).
+    jpeg (N,): pictures that pass through JPEG; quality (N,).
     """
 
     shade: Tensor
@@ -69,7 +69,7 @@ class Lens:
 
 
 def draw_lens(random: Randomness, settings: Settings) -> Lens:
-    """How each picture is taken; with settings.clean sharp, still and free of noise."""
+    """How each picture is taken; with settings.clean, sharp, still and free of noise."""
     size = settings.size_px
     angle = random.uniform("motion angle", high=torch.pi)
     way = random.uniform("motion way", low=0.008, high=0.055) * size
@@ -100,10 +100,10 @@ def draw_lens(random: Randomness, settings: Settings) -> Lens:
 
 
 def contact_shade(layer: Tensor, depth_m: Tensor, strength: Tensor) -> Tensor:
-    """A premultiplied layer (B, 4, H, W), darkened where nearer surfaces stand close by.
+    """A premultiplied layer (B, 4, H, W), darkened where nearer surfaces are close.
 
-    depth_m (B, 1, H, W), multiplied by coverage. What hands do to each other's ambient light, read off the
-    depth buffer at a quarter of the resolution.
+    depth_m (B, 1, H, W), multiplied by coverage. This is the ambient occlusion between hands, from the depth buffer
+    at a quarter of the resolution.
     """
     cover = layer[:, 3:]
     small_depth, small_cover = F.avg_pool2d(depth_m, 4), F.avg_pool2d(cover, 4)
@@ -117,14 +117,14 @@ def contact_shade(layer: Tensor, depth_m: Tensor, strength: Tensor) -> Tensor:
 
 def displayed(linear: Tensor) -> Tensor:
     """Display values 0..1 of linear light: highlights rolled off, then the usual gamma of 2.2."""
-    # Below 0.7 straight, above towards 1: a film's shoulder instead of a clipped white.
+    # Linear below 0.7, then approaching 1: a film's shoulder instead of clipped white.
     over = (linear - 0.7).clamp(min=0)
     rolled = torch.where(linear > 0.7, 0.7 + 0.3 * (1 - torch.exp(-over / 0.3)), linear)
     return rolled.clamp(0, 1).pow(1 / 2.2)
 
 
 def moved(layer: Tensor, lens: Lens) -> Tensor:
-    """A layer (B, C, H, W), smeared along each moving picture's motion."""
+    """A layer (B, C, H, W), blurred along each moving picture's motion."""
     chosen = layer[lens.moving]
     if chosen.shape[0] == 0:
         return layer
@@ -171,7 +171,7 @@ def exposed(image: Tensor, lens: Lens) -> Tensor:
 
 
 def compressed(image: Tensor, lens: Lens) -> Tensor:
-    """Images (B, 3, H, W), 0..1, those the lens names passed through JPEG with halved colour resolution."""
+    """Images (B, 3, H, W), 0..1, with those named by the lens passed through JPEG with halved colour resolution."""
     chosen = image[lens.jpeg]
     if chosen.shape[0] == 0:
         return image
@@ -210,7 +210,7 @@ def _quantised(plane: Tensor, table: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _cosines() -> Tensor:
-    """(8, 8) orthonormal cosine transform, a row a wave."""
+    """(8, 8) orthonormal cosine transform, one wave per row."""
     place = torch.arange(8) + 0.5
     waves = torch.cos(torch.pi / 8 * place * torch.arange(8)[:, None]) / 2
     waves[0] /= 2**0.5

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Forearms for the open hand, held things, and the one mesh of a picture that holds all of them.
+"""Forearms for the open hand, held things, and the single mesh of a picture that holds all of them.
 
-Vertices stand as left hand and arm, right hand and arm, thing, thing; every picture has all of them, and
-those that a picture lacks are moved behind the camera, where the rasteriser leaves them out.
+Vertices are ordered: left hand and arm, right hand and arm, thing, thing. Every picture has all of them; those that a
+picture lacks are moved behind the camera, where the rasteriser skips them.
 """
 
 from dataclasses import dataclass, replace
@@ -18,11 +18,11 @@ from inference_core.hand_model.hand import PosedHands
 
 ARM_FILE = Path(__file__).parent / "assets" / "open_arm.npz"
 THINGS = 2
-# What a face belongs to. The first four are batch.side_mask's numbers less one.
+# What a face belongs to. The first four are those of batch.side_mask minus one.
 PART_LEFT_HAND, PART_RIGHT_HAND, PART_LEFT_ARM, PART_RIGHT_ARM, PART_THING = 0, 1, 2, 3, 4
 _RINGS, _SECTORS = 13, 24
-# The stored forearm ends 33 cm along the rest arm; what lies beyond the first length is drawn out to the
-# second, so that in nearly every picture the arm ends outside.
+# The stored forearm ends 33 cm along the rest arm; its part beyond the first length is stretched to the
+# second, so that the arm ends outside nearly every picture.
 _DRAWN_OUT_M = (0.20, 0.62)
 
 
@@ -78,7 +78,7 @@ def load_scene_mesh() -> SceneMesh:
         hand_count = int(stored["n_hand"])
     thing_unit, thing_faces = _globe()
     arms, things = len(template_m), len(thing_unit)
-    # A face is the hand's when all its corners are; then masks end along the hand's own rim.
+    # A face is the hand's if all its corners are, so that masks end along the hand's own rim.
     is_arm = (arm_faces >= hand_count).any(1).long()
     bone = weights[arm_faces].sum(1).argmax(-1)
     bones = torch.cat([bone, bone, torch.full((THINGS * len(thing_faces),), 16)])
@@ -105,9 +105,9 @@ def load_scene_mesh() -> SceneMesh:
 
 
 def with_forearms(mesh: SceneMesh, posed: PosedHands, bend: Tensor) -> Tensor:
-    """Vertices (B, S, A, 3) of hands with forearms; bend (B, S, 3, 3) turns the forearm about the wrist.
+    """Vertices (B, S, A, 3) of hands with forearms; bend (B, S, 3, 3) rotates the forearm about the wrist.
 
-    The hand's own vertices keep their place except near the rim, where they lead over into the forearm.
+    The hand's own vertices stay in place, except near the rim, where they blend into the forearm.
     """
     shaped = posed.shaped
     hands_m = posed.vertices_m
@@ -130,10 +130,10 @@ def with_forearms(mesh: SceneMesh, posed: PosedHands, bend: Tensor) -> Tensor:
 
 
 def shaped_things(mesh: SceneMesh, half_m: Tensor, squareness: Tensor, turn: Tensor, at_m: Tensor) -> Tensor:
-    """Vertices (B, THINGS, G, 3) of superellipsoids: balls, boxes, cylinders, pens and all between.
+    """Vertices (B, THINGS, G, 3) of superellipsoids: balls, boxes, cylinders, pens and everything between.
 
-    half_m (B, THINGS, 3): half extents. squareness (B, THINGS, 2): across the axis and along it, 1 round to
-    0.1 square. turn (B, THINGS, 3, 3); at_m (B, THINGS, 3): centre.
+    half_m (B, THINGS, 3): half extents. squareness (B, THINGS, 2): across the axis and along it, from 1 (round) to
+    0.1 (square). turn (B, THINGS, 3, 3); at_m (B, THINGS, 3): centre.
     """
     x, y, z = mesh.thing_unit.unbind(-1)
     across, along = squareness[..., :1], squareness[..., 1:]
@@ -144,9 +144,9 @@ def shaped_things(mesh: SceneMesh, half_m: Tensor, squareness: Tensor, turn: Ten
 
 
 def vertex_normals(vertices_m: Tensor, faces: Tensor, neighbours: Tensor | None = None) -> Tensor:
-    """Unit normals (B, V, 3) of vertices (B, V, 3), faces weighted by their area.
+    """Unit normals (B, V, 3) of vertices (B, V, 3), with faces weighted by area.
 
-    Faces round a vertex are gathered, not scattered: the sum has one order on every device.
+    Faces around a vertex are gathered, not scattered, so that the order of summation is the same on every device.
     """
     if neighbours is None:
         neighbours = _neighbours(faces, vertices_m.shape[1])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where two hands are: each turned as people hold them, apart, near, touching, stacked or clasped.
+"""The relative placement of two hands: each oriented as people hold them, apart, near, touching, stacked or clasped.
 
-Hands first get their orientation, then the left one is slid towards the right one until their collision
-spheres touch, or on into the gaps between fingers where the arrangement asks for it. Nothing is ever left
-deeper inside the other hand than the settings allow.
+Hands are first oriented, then the left one slides towards the right one until their collision spheres
+touch, or further into the gaps between fingers if the arrangement requires it. No hand is ever deeper
+inside the other than the settings allow.
 """
 
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def place_hands(
     spheres: Spheres,
     settings: Settings,
 ) -> Placement:
-    """Orientation and place of both hands; fingers (B, S, 15, 3, 3)."""
+    """Orientation and position of both hands; fingers (B, S, 15, 3, 3)."""
     device = fingers.device
     view = random.choice("view", _VIEW_SHARES)
     apart = natural_turns(random, view)
@@ -105,7 +105,7 @@ def place_hands(
         moved, spheres.radius_m, direction, contact, _DEEPEST_M, settings.penetration_m * 0.75
     )
     way = torch.where(nested.to(device), nested_at, contact)
-    # Paths that never meet: the hands pass each other at the shift that was drawn.
+    # Paths that never meet: the hands pass each other at the drawn shift.
     way = torch.where(way.isfinite(), way, random.normal("way past", std=0.04).to(device))
     way = way + _distance_m(random, meets, settings).to(device)
     moved = torch.stack([moved[:, LEFT] + (direction * way[:, None])[:, None], moved[:, RIGHT]], 1)
@@ -121,7 +121,7 @@ def place_hands(
 
 @dataclass(frozen=True)
 class Met:
-    """A meeting in camera axes: the left hand's turn (B, 3, 3), approach and shift_m (B, 3), nested (B,)."""
+    """A meeting in camera axes: the left hand's rotation (B, 3, 3), approach and shift_m (B, 3), nested (B,)."""
 
     turn: Tensor
     approach: Tensor
@@ -144,7 +144,7 @@ def natural_turns(random: Randomness, view: Tensor) -> Tensor:
 
 
 def turn_of(distal: Tensor, dorsal: Tensor, side: Tensor) -> Tensor:
-    """(..., 3, 3) rotations that turn rest hands so that fingers point along distal, backs along dorsal.
+    """(..., 3, 3) rotations of rest hands that make fingers point along distal, backs along dorsal.
 
     At rest the right hand's fingers point to -x and the left hand's to +x, both backs to +y.
     """
@@ -155,7 +155,7 @@ def turn_of(distal: Tensor, dorsal: Tensor, side: Tensor) -> Tensor:
 
 
 def meeting_turn(random: Randomness, right: Tensor) -> Met:
-    """The left hand's turn and way in a meeting drawn for each right hand (B, 3, 3)."""
+    """The left hand's rotation and approach in a meeting drawn for each right hand (B, 3, 3)."""
     number = random.choice("meeting", [meeting.weight for meeting in MEETINGS])
     table = torch.tensor([[m.distal, m.dorsal, m.approach, m.shift_m] for m in MEETINGS])[number]
     # Columns radial, dorsal, distal of the right hand in the camera: rest +z, +y, -x.
@@ -183,7 +183,7 @@ def approach(random: Randomness, view: Tensor, meets: Tensor, meeting: Met) -> t
 
 
 def _distance_m(random: Randomness, meets: Tensor, settings: Settings) -> Tensor:
-    """(B,) how far the left hand is drawn back from the contact."""
+    """(B,) how far the left hand is moved back from contact."""
     kind = random.choice(
         "distance kind",
         (

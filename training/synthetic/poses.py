@@ -16,7 +16,7 @@ from inference_core.shared.skeleton import MANO_FINGERS
 from training.synthetic.randomness import Randomness
 
 _DEGREE = math.pi / 180
-# Own share of spread of each finger: fingers fan out from the middle one.
+# Each finger's own share of spread: fingers fan out from the middle one.
 _FAN = {"index": 1.0, "middle": 0.15, "ring": -0.55, "pinky": -1.1}
 
 
@@ -76,8 +76,8 @@ def sample_angles_rad(
 ) -> Tensor:
     """Finger angles (B, S, 15, 3), radians, inside limits_rad (15, 3, 2).
 
-    A share of the pictures has the same pose on both hands, as applause, prayer or a held box do. taken_rad
-    (N, 15, 3): poses of real hands, which a share of the hands takes.
+    Some pictures have the same pose on both hands, as in applause, prayer or holding a box. taken_rad (N, 15, 3):
+    poses of real hands, used for some of the hands.
     """
     gesture = _gesture_angles(random)
     free = _free_angles(random)
@@ -94,7 +94,7 @@ def sample_angles_rad(
 
 
 def within(angles_rad: Tensor, limits_rad: Tensor) -> Tensor:
-    """Angles (..., 15, 3) held inside limits (15, 3, 2)."""
+    """Angles (..., 15, 3) clipped to limits (15, 3, 2)."""
     return torch.minimum(torch.maximum(angles_rad, limits_rad[..., 0]), limits_rad[..., 1])
 
 
@@ -110,7 +110,7 @@ def gesture_table_rad(gestures: Sequence[Gesture]) -> Tensor:
 
 
 def _gesture_angles(random: Randomness) -> Tensor:
-    """(B, S, 15, 3) degrees: a gesture each, with a common and an own variation of every finger."""
+    """(B, S, 15, 3) degrees: one gesture each, with a common and an individual variation of every finger."""
     number = random.choice("gesture", [gesture.weight for gesture in GESTURES], 2)
     loose = torch.tensor([gesture.looseness for gesture in GESTURES])[number][..., None, None]
     common = random.normal("gesture bend", 2, 1, 1, 1, std=6.0)
@@ -122,7 +122,7 @@ def _gesture_angles(random: Randomness) -> Tensor:
 
 
 def _free_angles(random: Randomness) -> Tensor:
-    """(B, S, 15, 3) degrees: each finger bent by itself, half of them following the hand's common bend."""
+    """(B, S, 15, 3) degrees: each finger bent independently; half of them follow the hand's common bend."""
     hand = random.uniform("free hand bend", 2, 1).square()
     own = random.uniform("free finger bend", 2, 4).square()
     bend = torch.where(random.chance("free finger follows", 0.55, 2, 4), hand, own)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random numbers that depend on the seed, the picture's number and the name of what is drawn, and on nothing else.
+"""Random numbers that depend only on the seed, the picture's number and the name of the quantity.
 
-No state is kept: picture 1,000,000 of a stream is the same whatever was drawn before it, whatever the batch
-it stands in, and on every device (numbers are hashed as integers on the CPU; drawing one more thing leaves
-all others as they were).
+There is no state: picture 1,000,000 of a stream is the same whatever was drawn before it, in any batch and on any
+device (integers are hashed on the CPU; a further quantity leaves all others unchanged).
 """
 
 import math
@@ -28,7 +27,7 @@ class Randomness:
 
     @property
     def batch(self) -> int:
-        """B."""
+        """The number of pictures B."""
         return self.index.shape[0]
 
     def uniform(self, name: str, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -40,11 +39,11 @@ class Randomness:
         return std * torch.special.ndtri(self._unit(name, shape))
 
     def chance(self, name: str, probability: float, *shape: int) -> Tensor:
-        """(B, *shape) bool, true with the given probability."""
+        """(B, *shape) bool, True with the given probability."""
         return self._unit(name, shape) < probability
 
     def choice(self, name: str, weights: Sequence[float], *shape: int) -> Tensor:
-        """(B, *shape) int64 numbers of the items, drawn in proportion to their weights."""
+        """(B, *shape) int64 indices of the items, drawn in proportion to their weights."""
         edges = torch.tensor(weights, dtype=torch.float64).cumsum(0)
         edges = (edges / edges[-1])[:-1].float()
         return torch.bucketize(self._unit(name, shape), edges, right=True)
@@ -59,7 +58,7 @@ class Randomness:
         picture = _mix(_mix(low ^ stream) + high * _STEP & _WORD)
         counter = torch.arange(math.prod(shape)) * _STEP & _WORD
         words = _mix(_mix(picture[:, None] + counter & _WORD) ^ stream)
-        # 24 bits are all that a float32 holds; the half keeps 0 out, and is rounded away at the other end.
+        # A float32 holds 24 bits; the half excludes 0, and is rounded away at the other end.
         return (((words >> 8).float() + 0.5) / (1 << 24)).clamp(max=_BELOW_ONE).view(-1, *shape)
 
 

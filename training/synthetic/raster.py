@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A batched z-buffer: in plain torch on a GPU, without a loop over pictures or faces; `zbuffer` is its loop on a CPU.
+"""A batched z-buffer: plain torch on a GPU, without loops over pictures or faces; on a CPU `zbuffer` loops.
 
-Faces are cut into pixel rows, rows into pixels (two `repeat_interleave`), and the nearest face of each pixel
-wins by one `scatter_reduce` over integers that hold inverse depth above, face number below. A pixel belongs
-to a face when its centre does; an edge that two faces share is computed from the same numbers in both, so
-that neither a gap nor a double hit can appear along it.
+Faces are split into pixel rows, rows into pixels (two `repeat_interleave`), and the nearest face of each pixel wins
+in one `scatter_reduce` over integers with the inverse depth in the high bits and the face number in the low ones. A
+pixel belongs to a face if its centre does; an edge common to two faces is computed from the same numbers in both, so
+that neither gaps nor double hits occur along it.
 """
 
 from dataclasses import dataclass
@@ -32,11 +32,10 @@ class _Faces:
 def rasterise(points: Tensor, faces: Tensor, height: int, width: int, cull: bool = True) -> Tensor:
     """The nearest face of every pixel, as keys (B, height, width) int64; 0 where there is none.
 
-    points (B, V, 3): x and y in pixels (centres at +0.5) and inverse depth (any scale, larger is nearer;
-    faces with a corner at or below 0 are behind the camera and left out). faces (F, 3), F < 2**20. With
-    `cull`, only faces that turn clockwise in the picture (y down), as outward faces of a mesh with
-    counter-clockwise corners do not when seen from outside, are dropped: what remains faces the camera.
-    Read the keys with face_of and inverse_depth_of.
+    points (B, V, 3): x and y in pixels (centres at +0.5) and inverse depth (any scale, larger is nearer; faces with a
+    corner at or below 0 are behind the camera and skipped). faces (F, 3), F < 2**20. `cull` drops only faces that run
+    clockwise in the picture (y down), which the outward faces of a mesh with counter-clockwise corners do if seen
+    from inside. Read the keys with face_of and inverse_depth_of.
     """
     if points.device.type == "cpu":
         return zbuffer.fill(points, faces, height, width, cull)
@@ -59,7 +58,7 @@ def covered(keys: Tensor) -> Tensor:
 
 
 def face_of(keys: Tensor) -> Tensor:
-    """Face numbers int64; 0 where nothing was seen (see covered)."""
+    """Face numbers int64; 0 where nothing was seen."""
     return keys & _FACE_MASK
 
 
@@ -88,7 +87,7 @@ def _visible_faces(points: Tensor, faces: Tensor, height: int, width: int, cull:
 
 
 def _sorted_by_row(corners: Tensor) -> Tensor:
-    """Corners (N, 3, 3) with y rising: three compare-and-swaps, far cheaper than a sort of three."""
+    """Corners (N, 3, 3) with y rising: three compare-and-swaps, far cheaper than sorting."""
     a, b, c = corners.unbind(1)
     a, b = _swapped(a, b)
     b, c = _swapped(b, c)
@@ -104,7 +103,7 @@ def _swapped(upper: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fragments(faces: _Faces, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Pixels (P,) into the flattened batch and keys (P,) of every pixel that a face covers."""
+    """Pixels (P,) in the flattened batch and keys (P,), for every pixel that a face covers."""
     (x0, y0, z0), (x1, y1, _), (x2, y2, _) = (corner.unbind(1) for corner in faces.corners.unbind(1))
     first_row = (y0 - 0.5).ceil().clamp(0, height)
     rows = ((y2 - 0.5).ceil().clamp(0, height) - first_row).long()
@@ -142,7 +141,7 @@ def _fragments(faces: _Faces, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _expanded(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Items repeated `counts` (N,) times: the item's number and the place within it, both (sum,) int64."""
+    """Items repeated `counts` (N,) times: each item's index and the position within it, both (sum,) int64."""
     item = torch.repeat_interleave(counts)
     start = counts.cumsum(0) - counts
     return item, torch.arange(item.shape[0], device=counts.device) - start.index_select(0, item)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Short clips of two hands in motion, with the truth of every frame.
 
-Hands touch all along (touching.motion), or go through poses, approach, touch, and part on smooth curves between keys.
-The left hand's way towards the right one is held outside the moment's contact by a smooth bound, so that
-hands never pass through each other.
+Hands touch throughout (touching.motion), or pose, approach, touch and part on smooth curves between keys. A smooth
+bound keeps the left hand outside the current contact with the right one, so that hands never pass through each other.
 """
 
 from dataclasses import dataclass, replace
@@ -36,20 +35,20 @@ from training.synthetic.two_hands import draw_angles_rad, draw_betas
 from training.synthetic.view import pinhole
 
 _KEY_EVERY_S = 0.8
-_SHUTTER = 0.5  # share of the frame's time that the shutter is open
+_SHUTTER = 0.5  # share of the frame's time for which the shutter is open
 _ENVELOPE_S = 0.26
 _CHUNK = 8
-# Of the clips of touching hands: those in which they touch all along.
+# The share of clips of touching hands in which they touch throughout.
 _TOUCHING_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Two hands through time, before any camera. T times, S sides.
+    """The motion of two hands, independent of a camera. T times, S sides.
 
-    angles_rad (T, S, 15, 3); turns (T, S, 3, 3) of the wrists; bend (T, S, 3, 3) of the forearms; direction,
-    shift_m (T, 3) and distance_m (T,): the left hand lies `distance_m` beyond contact along the direction,
-    shifted across it; leave_m (T, S, 3): added to the hands' places; centre_m (T, 3): where the pair is.
+    angles_rad (T, S, 15, 3); turns (T, S, 3, 3) of the wrists; bend (T, S, 3, 3) of the forearms; direction, shift_m
+    (T, 3) and distance_m (T,): the left hand is `distance_m` beyond contact along the direction, shifted across it;
+    leave_m (T, S, 3): added to the hands' positions; centre_m (T, 3): the pair's position.
     """
 
     angles_rad: Tensor
@@ -92,9 +91,9 @@ def generate_sequence(
     subframes: int = 3,
     settings: Settings | None = None,
 ) -> SyntheticClip:
-    """A clip of its own for every seed: two hands that approach, touch and part, again and again.
+    """A clip, different for every seed: two hands that approach, touch and part repeatedly.
 
-    subframes: pictures that are averaged for one frame, over half the frame's time, for true motion blur.
+    subframes: pictures averaged for one frame, over half the frame's time, for real motion blur.
     """
     settings = settings or Settings()
     device = torch.device(device)
@@ -120,7 +119,7 @@ def generate_sequence(
 def _touching(
     random: Randomness, kit: Kit, betas: Tensor, time_s: Tensor
 ) -> tuple[PosedHands, Tensor, Tensor]:
-    """Hands that touch all along, before the camera: posed at times (T,), their forearms' bend and their gap."""
+    """Hands that touch throughout, in the camera: posed at times (T,), with the forearms' bend and the gap."""
     pair = touching_motion(random, kit.model, kit.spheres, betas, time_s - time_s[0])
     rotations = pair.rotations(kit.model)
     near = bool(pair.view[0] == OWN_EYES)
@@ -133,7 +132,7 @@ def _touching(
 
 
 def draw_motion(random: Randomness, time_s: Tensor, kit: Kit, settings: Settings) -> Motion:
-    """A motion over the given times: a meeting every few keys, the hands apart between."""
+    """A motion over the given times: a meeting every few keys, with the hands apart in between."""
     duration_s = float(time_s[-1])
     count = max(3, round(duration_s / _KEY_EVERY_S) + 1)
     pauses = 1 + random.uniform("key times", count - 1, low=-0.25, high=0.25)[0]
@@ -171,7 +170,7 @@ def draw_motion(random: Randomness, time_s: Tensor, kit: Kit, settings: Settings
 def posed_motion(kit: Kit, motion: Motion, betas: Tensor, rate_hz: float) -> tuple[PosedHands, Tensor]:
     """The hands in the camera, never inside each other, and the gap between them (T,).
 
-    betas (S, 10); rate_hz: how many of the motion's times make a second.
+    betas (S, 10); rate_hz: number of the motion's times per second.
     """
     device = kit.mesh.faces.device
     motion = Motion(**{name: value.to(device) for name, value in vars(motion).items()})
@@ -267,13 +266,13 @@ def _scene(kit: Kit, posed: PosedHands, bend: Tensor, present: Tensor, gap_m: Te
 
 
 def _moving_noise(part: slice, subframes: int) -> Tensor:
-    """(N, 2) where in the noise field each subframe appearance: another place for every frame."""
+    """(N, 2) positions of the subframes in the noise field, different for every frame."""
     frame = torch.arange(part.start, part.stop) // subframes
     return torch.stack([frame * 197 % 512, frame * 331 % 512], -1)
 
 
 def _nearness(random: Randomness, count: int) -> Tensor:
-    """(K,) of the keys, 0 apart to 1 met; the first and the last are apart."""
+    """(K,) of the keys, from 0 apart to 1 met; the first and the last are apart."""
     drawn = random.uniform("nearness", count, low=0.5, high=1.0)[0]
     kind = random.choice("near kind", (0.5, 0.2, 0.3), count)[0]
     nearness = torch.where(kind == 0, 1.0, torch.where(kind == 1, drawn, 0.0))
@@ -283,7 +282,7 @@ def _nearness(random: Randomness, count: int) -> Tensor:
 
 
 def _leaving(random: Randomness, view: Tensor, count: int) -> Tensor:
-    """(K, S, 3): in a quarter of the clips one hand is out of the picture at the first or the last key."""
+    """(K, S, 3): in a quarter of the clips, one hand is outside the picture at the first or the last key."""
     away = torch.zeros(count, 2, 3)
     side = int(random.integers("leaving hand", 2))
     key = 0 if bool(random.chance("enters", 0.5)) else count - 1

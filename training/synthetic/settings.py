@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How often the generator makes what, and at which quality."""
+"""The generator's settings: frequencies of its contents, and quality."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Light on skin, cloth and things: three lights with one cast shadow, sky and ground, shine, skin's glow.
+"""Lighting of skin, cloth and things: three lights with one cast shadow, sky and ground, highlights, subsurface glow.
 
-Lambert's law with light wrapped past the edge of the lit side, more so in red, stands for what scatters
-under the skin; Blinn and Phong's highlight for its shine. Colours are linear.
+Lambert's law with light wrapped past the edge of the lit side, more so in red, imitates scattering under the skin;
+Blinn-Phong's highlight imitates its gloss. Colours are linear.
 """
 
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ from training.synthetic.skin_atlas import SkinAtlas
 from training.synthetic.surface import Surface, unit
 
 _SHADOW_PX = 176
-_LIFT_M = 0.0035  # along the normal, so that a face does not shade itself
+_LIFT_M = 0.0035  # along the normal, so that a face does not shadow itself
 
 
 @dataclass(frozen=True)
 class Lights:
-    """Lights of B pictures, the first casts the shadow.
+    """The lights of B pictures; the first casts the shadow.
 
-    towards (B, 3, 3): unit directions to the lights; colour (B, 3, 3); wrap (B,): how far skin's light
-    reaches past the edge. sky, ground (B, 3): light from above and below. shadow (B,): how dark, 0 none;
-    softness_px (B,) of its edge on the shadow map. exposure (B,).
+    towards (B, 3, 3): unit directions to the lights; colour (B, 3, 3); wrap (B,): how far light on skin reaches past
+    the edge. sky, ground (B, 3): light from above and below. shadow (B,): darkness, 0 none; softness_px (B,) of its
+    edge on the shadow map. exposure (B,).
     """
 
     towards: Tensor
@@ -61,7 +61,7 @@ class ShadowMap:
 
 
 def draw_lights(random: Randomness, settings: Settings) -> Lights:
-    """Lights of each picture: mostly from above and before the hands, sometimes from anywhere."""
+    """The lights of each picture: mostly above and in front of the hands, sometimes anywhere."""
     towards = random.normal("light", 3, 3)
     before = -towards[..., 2].abs() * random.uniform("light before", 3, low=0.3, high=1.5)
     towards = torch.cat([towards[..., :2], before[..., None]], -1)
@@ -106,10 +106,10 @@ def draw_lights(random: Randomness, settings: Settings) -> Lights:
 def draw_shadow_map(
     lights: Lights, vertices_m: Tensor, faces: Tensor, shown: Tensor, focus: Tensor
 ) -> ShadowMap:
-    """The map of the first light's shadows.
+    """The first light's shadow map.
 
-    vertices_m (B, V, 3); shown (B, V): those that exist; focus (V,) bool: the vertices it must hold (the
-    hands: of long arms only what is near them matters).
+    vertices_m (B, V, 3); shown (B, V): those that exist; focus (V,) bool: the vertices that the map must contain (the
+    hands: of long arms only the part near them matters).
     """
     towards = lights.towards[:, 0]
     helper = torch.where(
@@ -173,7 +173,7 @@ def _material(surface: Surface, appearance: Appearance, skin: SkinAtlas) -> _Mat
     sided = picture * 2 + part % 2
     x, facing = surface.rest_m[0], surface.rest_normal[1]
     maps = skin.look_up(x, surface.rest_m[2], facing > 0)
-    # Details end before the rim where the two maps meet; blotches and grain run on.
+    # Details fade before the rim where the two maps meet; blotches and grain continue.
     flat = ((facing.abs() - 0.08) / 0.3).clamp(0, 1)
     details = torch.cat([maps[: atlas.BLOTCH] * flat, maps[atlas.BLOTCH : atlas.HEIGHT_CREASE]])
     palm = (0.5 - facing * 0.9).clamp(0, 1) * ((0.085 - x) / 0.04).clamp(0, 1)
@@ -188,7 +188,7 @@ def _material(surface: Surface, appearance: Appearance, skin: SkinAtlas) -> _Mat
     gloss, gloss_size = _of(appearance.gloss, picture)
     gloss, gloss_size = gloss * (1 + 1.5 * nail) + 0.05 * nail, gloss_size * (1 + nail)
 
-    # Cloth: folds and weave from the same noise maps, stripes round the arm.
+    # Cloth: folds and weave from the same noise maps, stripes around the arm.
     sleeved = x > _of(appearance.sleeve_from_m.flatten(), sided)
     waves, striped, rough = _of(appearance.weave, picture)
     pattern = torch.sin(x * waves) * striped + (maps[atlas.GRAIN] + maps[atlas.MOTTLE]) * rough
@@ -216,7 +216,7 @@ def _material(surface: Surface, appearance: Appearance, skin: SkinAtlas) -> _Mat
 
 
 def _sunlit(surface: Surface, lights: Lights, shadow: ShadowMap) -> Tensor:
-    """(N,) how much of the first light arrives, by five looks into the shadow map."""
+    """(N,) how much of the first light arrives, from five samples of the shadow map."""
     picture = surface.picture
     refined = surface.place_m + _LIFT_M * surface.normal
     basis = _of(shadow.basis.flatten(1), picture).unflatten(0, (3, 3))
@@ -236,7 +236,7 @@ def _sunlit(surface: Surface, lights: Lights, shadow: ShadowMap) -> Tensor:
 
 
 def _of(values: Tensor, picture: Tensor) -> Tensor:
-    """Values (B, C) or (B,) of each sample's picture: (C, N) or (N,); of one picture alone (C, 1) or (1,)."""
+    """Each sample's value from its picture's (B, C) or (B,): (C, N) or (N,); for a single picture (C, 1) or (1,)."""
     if len(values) == 1:
         return values.T if values.dim() == 2 else values
     if values.dim() == 1:

@@ -43,7 +43,7 @@ class ShardError(DuohandError):
 
 @dataclass(frozen=True)
 class Stream:
-    """What a folder of shards holds: pictures 0 .. count - 1 of the stream `seed`."""
+    """The contents of a folder of shards: pictures 0 .. count - 1 of the stream `seed`."""
 
     seed: int
     count: int
@@ -82,12 +82,14 @@ def write_shards(
 
 
 def read_stream(folder: Path) -> Stream:
-    """What a folder holds. Raises ShardError without a readable card."""
+    """The contents of a folder. Raises ShardError without a readable card."""
     card = folder / _CARD
     try:
         text = json.loads(card.read_text())
         if text.pop("format_version") != FORMAT_VERSION:
-            raise ShardError(f"{card} is of another format version. Write the shards anew with this version.")
+            raise ShardError(
+                f"{card} is of another format version. Write the shards again with this version."
+            )
         # JSON has lists where the settings have pairs.
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
@@ -103,7 +105,7 @@ def read_stream(folder: Path) -> Stream:
 
 
 def read_shard(folder: Path, number: int, stream: Stream | None = None) -> SyntheticBatch:
-    """All pictures of one shard. Raises ShardError when it is missing, cut short or damaged."""
+    """All pictures of one shard. Raises ShardError if it is missing, truncated or damaged."""
     stream = stream or read_stream(folder)
     path, pictures = shard_path(folder, number), stream.shard(number)
     again = f"Delete it and run `python -m training generate pictures {folder}` again to write it anew."
@@ -127,7 +129,7 @@ def read_shard(folder: Path, number: int, stream: Stream | None = None) -> Synth
 
 
 def shard_path(folder: Path, number: int) -> Path:
-    """Where a shard lies."""
+    """The path of a shard."""
     return folder / f"shard-{number:06d}.tar"
 
 
@@ -205,7 +207,7 @@ def _decoded(jpeg: bytes, arrays: bytes) -> SyntheticBatch:
 
 
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
-    """A member's bytes. Raises KeyError if the archive ends before it, EOFError if it is cut."""
+    """A member's bytes. Raises KeyError if the archive ends before it, EOFError if it is truncated."""
     entry = tar.getmember(name)
     file = tar.extractfile(entry)
     data = b"" if file is None else file.read()

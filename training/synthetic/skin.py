@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each picture's hands wear: skin of some tone and age, nails, sleeves, watches; and things' colours."""
+"""The appearance of each picture's hands: skin of some tone and age, nails, sleeves, watches; and things' colours."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ _BLUER = (-0.9, -0.25, -0.15)
 
 @dataclass(frozen=True)
 class _Tint:
-    """How one colour map of the atlas may change log albedo: weakest and strongest, in how many pictures."""
+    """How one colour map of the atlas may change log albedo: weakest and strongest, and in what share of pictures."""
 
     name: str
     source: int
@@ -103,7 +103,7 @@ def draw_appearance(random: Randomness, settings: Settings) -> Appearance:
     band_from = torch.where(wears, band_from, torch.inf)
     band_wide = random.uniform("band width", 1, low=0.004, high=0.026)
     polished = random.chance("polish", 0.14)[:, None]
-    # Under a tap and with soap on them hands shine as lacquer does.
+    # Wet and soapy hands are as glossy as lacquer.
     wet = random.chance("wet", 0.12).float()
     return Appearance(
         tone=_skin_tone(random),
@@ -145,7 +145,7 @@ def draw_appearance(random: Randomness, settings: Settings) -> Appearance:
 
 
 def skin_tones(random: Randomness, name: str, *shape: int) -> Tensor:
-    """Albedos (B, *shape, 3), light ones somewhat more often, of natural variation in hue."""
+    """Albedos (B, *shape, 3), light ones somewhat more frequent, with natural variation in hue."""
     last = len(TONES) - 1
     place = random.uniform(f"{name} tone", *shape).pow(1.25) * last
     low = place.long().clamp(max=last - 1)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Creases, nails, veins, tendons, blotches: maps of them over the rest hand, drawn from its own joints.
+"""Creases, nails, veins, tendons, blotches: maps over the rest hand, drawn from its own joints.
 
-At rest the hand is flat, so its back and its palm, seen straight from above and below, are two pictures that
-hold every place of the skin: x along the fingers, z across. The maps say where things are; how strong they
-are and what colour they have is drawn for every picture (see skin).
+The hand at rest is flat, so its back and its palm, seen straight from above and below, are two
+pictures of all its skin: x along the fingers, z across. The maps hold positions; strengths and colours
+are drawn for every picture (see skin).
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class SkinAtlas:
         return SkinAtlas(self.maps.to(device), self.height, self.width)
 
     def look_up(self, x_m: Tensor, z_m: Tensor, back: Tensor) -> Tensor:
-        """Maps (CHANNELS, N) at rest places x, z (N,) on the back (N,) bool or the palm; nearest texel."""
+        """Maps (CHANNELS, N) at rest positions x, z (N,) on the back (N,) bool or the palm; nearest texel."""
         column = ((x_m - _X_M[0]) / _TEXEL_M).long().clamp(0, self.width - 1)
         row = ((z_m - _Z_M[0]) / _TEXEL_M).long().clamp(0, self.height - 1)
         layer = (~back).long() * (self.height * self.width)
@@ -83,7 +83,7 @@ class _Finger:
     is_thumb: bool
 
     def along(self, place: Tensor, bone: int, share: float) -> tuple[Tensor, Tensor]:
-        """Distances of places along and across the bone, from a point at a share of its length."""
+        """Distances of positions along and across the bone, from a point at a share of its length."""
         start, end = self.joints[bone], self.joints[bone + 1]
         direction = F.normalize(end - start, dim=0)
         across = torch.stack([-direction[1], direction[0]])

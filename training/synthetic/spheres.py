@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands as spheres that ride on their bones: how far two hands are apart, or how deep they press together."""
+"""Hands as spheres fixed to their bones: how far apart two hands are, or how deep they intersect."""
 
 from dataclasses import dataclass
 
@@ -13,19 +13,21 @@ from training.synthetic.meshes import vertex_normals
 
 _COUNT = 88
 _RADII_M = torch.arange(0.004, 0.0165, 0.0005)
-# Forearm: distances from the wrist joint along the rest arm, and radii; and how its middle line runs at rest.
+# Forearm: distances from the wrist joint along the rest arm, and radii; and the
+# course of its centre line at rest.
 ARM_M = ((0.030, 0.0235), (0.058, 0.0285), (0.088, 0.0305), (0.120, 0.033), (0.155, 0.036), (0.195, 0.038))
 _ARM_WAY, _ARM_BELOW_M = (1.0, -0.155, 0.205), -0.004
-# A sphere may stick out of the skin by this share of its radius: without it noise of the mesh decides.
+# A sphere may protrude from the skin by this share of its radius; otherwise the
+# mesh's noise would determine it.
 _TOLERANCE = 0.06
 
 
 @dataclass(frozen=True)
 class Spheres:
-    """K spheres that fill a hand and stand for its forearm, the same on both sides.
+    """K spheres that fill a hand and represent its forearm, the same on both sides.
 
-    vertex (K,): the skin's vertex that each touches from inside; inward_m (S, K, 3): from there to its
-    centre, rest frame; radius_m (K,); bone (K,): the joint, 0..15, that carries it.
+    vertex (K,): the skin's vertex that each touches from inside; inward_m (S, K, 3): from there to its centre, rest
+    frame; radius_m (K,); bone (K,): the joint, 0..15, that it moves with.
     """
 
     vertex: Tensor
@@ -41,8 +43,8 @@ class Spheres:
 def fit_spheres(model: HandModel, count: int = _COUNT) -> Spheres:
     """Spheres inside the model's mean hand, each the largest that touches its vertex from inside.
 
-    They are spread by farthest-point sampling over the skin; the last ones line the forearm, which is
-    taken as straight.
+    They are spread over the skin by farthest-point sampling; the last ones are along the
+    forearm, which is assumed straight.
     """
     skin_m = model.template_m[RIGHT].float()
     normals = vertex_normals(skin_m[None], model.faces[RIGHT])[0]
@@ -101,10 +103,10 @@ def first_contact(centres_m: Tensor, radius_m: Tensor, direction: Tensor) -> Ten
 def deepest_fit(
     centres_m: Tensor, radius_m: Tensor, direction: Tensor, start_m: Tensor, depth_m: float, bound_m: float
 ) -> Tensor:
-    """(B,) as first_contact, but pushed on, up to depth_m, where fingers find room between fingers.
+    """(B,) as first_contact, but pushed further, up to depth_m, where fingers fit between fingers.
 
-    start_m (B,) is first_contact's answer; the deepest place that presses spheres at most bound_m into each
-    other is taken.
+    start_m (B,) is first_contact's result. Returns the deepest position at which
+    spheres intersect by at most bound_m.
     """
     steps = torch.linspace(0, depth_m, 13, device=centres_m.device)
     best = start_m
@@ -117,7 +119,7 @@ def deepest_fit(
 
 
 def _inscribed_radii(skin_m: Tensor, normals: Tensor) -> Tensor:
-    """(V,) radius of the largest sphere that touches each vertex from inside and holds no other."""
+    """(V,) radius of the largest sphere that touches each vertex from inside and contains no other."""
     radius_m = torch.full_like(skin_m[:, 0], float(_RADII_M[0]))
     for candidate in _RADII_M.tolist():
         nearest = torch.cdist(skin_m - candidate * normals, skin_m).amin(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which points of the surface a picture is made of: one for each pixel inside a part, more along edges."""
+"""The surface points that a picture is sampled at: one per pixel inside a part, more along edges."""
 
 from dataclasses import dataclass
 
@@ -16,10 +16,10 @@ _SAME_SURFACE = 1.012
 class Samples:
     """N points to be shaded.
 
-    picture, face (N,) int64; x, y (N,): where in the raster's pixels. plain_pixel (P,): flat pixels of the
-    picture that one point fills, the first P samples. edge_pixel (E,): those that `per_edge` points share,
-    the remaining samples, one corner of all of them after the other, with edge_weight (per_edge, E): 0 where
-    the point saw nothing. shape: B, H, W of the picture.
+    picture, face (N,) int64; x, y (N,): position in the raster's pixels. plain_pixel (P,): flat pixels of the
+    picture that one point fills, the first P samples. edge_pixel (E,): those that `per_edge` points share, the
+    remaining samples, one corner of all of them after the other, with edge_weight (per_edge, E): 0 where the point
+    saw nothing. shape: B, H, W of the picture.
     """
 
     picture: Tensor
@@ -34,10 +34,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Surface:
-    """The surface at N samples. Vectors stand as (3, N): components first keeps every operation contiguous.
+    """The surface at N samples. Vectors are (3, N): with components first, every operation is contiguous.
 
-    picture, part (N,); place_m and unit normal in camera axes; rest_m, rest_normal: on the rest right hand.
-    slope_u, slope_v: how rest x and z grow along the posed skin (their gradients).
+    picture, part (N,); place_m and unit normal in camera axes; rest_m, rest_normal: on the rest right hand. slope_u,
+    slope_v: the gradients of rest x and z along the posed skin.
     """
 
     picture: Tensor
@@ -51,7 +51,7 @@ class Surface:
 
 
 def choose_samples(keys: Tensor, part: Tensor, supersample: int) -> Samples:
-    """Samples of a raster (B, H * supersample, W * supersample); part (F,) tells surfaces apart."""
+    """The samples of a raster (B, H * supersample, W * supersample); part (F,) distinguishes surfaces."""
     k = supersample
     batch, height, width = keys.shape[0], keys.shape[1] // k, keys.shape[2] // k
     corners = [keys[:, i // k :: k, i % k :: k].flatten() for i in range(k * k)]
@@ -110,7 +110,7 @@ def interpolate_surface(
     area = torch.where(area.abs() < 1e-6, -1e-6, area)
     weight_b = (px * cy - py * cx) / area
     weight_c = (bx * py - by * px) / area
-    # The middle of a block may lie just outside the face that its first corner saw.
+    # A block's middle may be just outside the face seen by its first corner.
     weight_a = ((1 - weight_b - weight_c) * a[2]).clamp(min=0)
     weight_b, weight_c = (weight_b * b[2]).clamp(min=0), (weight_c * c[2]).clamp(min=0)
     total = (weight_a + weight_b + weight_c).clamp(min=1e-12)
@@ -133,9 +133,9 @@ def interpolate_surface(
 
 
 def gathered(samples: Samples, values: Tensor) -> Tensor:
-    """Picture (B, C + 1, H, W) of values (C, N) of the samples, the last channel their coverage.
+    """Picture (B, C + 1, H, W) from the samples' values (C, N), the last channel being their coverage.
 
-    Colours come multiplied by coverage.
+    Colours are multiplied by coverage.
     """
     batch, height, width = samples.shape
     plain = len(samples.plain_pixel)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finger poses of real hands: those of takes that were solved from footage of one's own."""
+"""Finger poses of real hands, from takes solved from the user's own footage."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -12,14 +12,15 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, load_take
 
-# Poses are taken where the solve is at least this sure, and one in this many frames: neighbours repeat each other.
+# Poses are used if the solve is at least this confident, and one in this many frames,
+# because neighbours are alike.
 _SURE = 0.5
 _EVERY = 3
 
 
 @lru_cache(maxsize=4)
 def taken_angles_rad(folder: Path) -> Tensor:
-    """(N, 15, 3) flexion, spread and twist of the well seen hands of all takes of a folder, either side.
+    """(N, 15, 3) flexion, spread and twist of the well-seen hands in all takes of a folder, either side.
 
     Raises RequestError if there is none, and TakeError for a damaged take.
     """

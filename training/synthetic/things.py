@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Things: one that a hand holds, one that stands before or beside the hands and hides part of them."""
+"""Things: one held by a hand, and one in front of or beside the hands that hides part of them."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,8 @@ from training.synthetic.meshes import THINGS, SceneMesh, shaped_things
 from training.synthetic.randomness import Randomness
 
 BALL, BOX, CUP, PEN, CARD = range(5)
-# Half extents in metres, of a card or phone too; squareness across the axis and along it, 1 round to 0.1 square.
+# Half extents in metres, also of cards and phones; squareness across the axis and along it,
+# from 1 (round) to 0.1 (square).
 _HALF_M = torch.tensor(
     [
         [0.028, 0.028, 0.028],
@@ -41,11 +42,11 @@ class Things:
     turn: Tensor
 
     def rows(self, chosen: Tensor) -> "Things":
-        """Those of some numbers."""
+        """The things of the given indices."""
         return Things(*(value[chosen] for value in vars(self).values()))
 
     def with_rows(self, numbers: Tensor, others: "Things") -> "Things":
-        """Others in the place of those of some numbers (M,)."""
+        """These things with those of indices (M,) replaced."""
         columns = zip(vars(self).values(), vars(others).values(), strict=True)
         return Things(*(value.index_put((numbers,), other) for value, other in columns))
 
@@ -54,13 +55,13 @@ class Things:
         return Things(*(value.to(device) for value in vars(self).values()))
 
     def moved(self, turn: Tensor, by_m: Tensor) -> "Things":
-        """Turned about the origin by (N, 3, 3), then moved by (N, 3)."""
+        """The things rotated about the origin by (N, 3, 3), then moved by (N, 3)."""
         return replace(self, at_m=(turn @ self.at_m[..., None])[..., 0] + by_m, turn=turn @ self.turn)
 
     def room_m(self, centres_m: Tensor, radius_m: Tensor) -> Tensor:
-        """(N, K) room between each thing and spheres with centres (N, K, 3) and radii (K,); negative inside.
+        """(N, K) distance between each thing and spheres with centres (N, K, 3) and radii (K,); negative inside.
 
-        Exact for boxes and cylinders, nearly so for ellipsoids; the slight rounding of edges is left out.
+        Exact for boxes and cylinders, nearly so for ellipsoids; the slight rounding of edges is ignored.
         """
         local = (centres_m - self.at_m[:, None]) @ self.turn
         half_m = self.half_m[:, None]
@@ -78,7 +79,7 @@ def draw_held(random: Randomness) -> Things:
 
 
 def place_loose(random: Randomness, posed: PosedHands) -> Things:
-    """Things near the line of sight to some joint of the hands, before or behind it."""
+    """Things near the line of sight to some joint of the hands, in front of or behind it."""
     device = posed.rotations.device
     joints_m = posed.joints21_m.flatten(1, 2)
     joint = random.integers("hidden joint", joints_m.shape[1]).to(device)
@@ -100,20 +101,22 @@ def things_vertices(mesh: SceneMesh, held: Things, loose: Things) -> Tensor:
 
 
 def no_things(mesh: SceneMesh, batch: int) -> tuple[Tensor, Tensor]:
-    """Vertices as of things_vertices, and that none of them is there (B, THINGS)."""
+    """Vertices as in things_vertices, and a mask (B, THINGS) in which none exists."""
     vertices_m = mesh.thing_unit.expand(batch, THINGS, -1, -1)
     return vertices_m, torch.zeros(batch, THINGS, dtype=torch.bool, device=vertices_m.device)
 
 
 def _to_ellipsoid(place_m: Tensor, half_m: Tensor) -> Tensor:
-    """(...,) distance of places (..., D) from an ellipsoid, exact for a sphere (first order of its implicit form)."""
+    """(...,) distance of positions (..., D) from an ellipsoid, exact for a sphere (to
+    first order in its implicit form).
+    """
     scaled = (place_m / half_m).norm(dim=-1)
     slope = (place_m / half_m.square()).norm(dim=-1)
     return scaled * (scaled - 1) / slope.clamp(min=1e-6)
 
 
 def _to_box(beyond_m: Tensor) -> Tensor:
-    """(...,) distance from a box, of how far places lie beyond its faces along each axis (..., D)."""
+    """(...,) distance from a box, given how far positions are beyond its faces along each axis (..., D)."""
     return beyond_m.clamp(min=0).norm(dim=-1) + beyond_m.amax(-1).clamp(max=0)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two hands of a picture before a camera stands anywhere: shape, fingers, places, forearms, what they hold."""
+"""The two hands of a picture, independent of a camera: shape, fingers, positions, forearms, held things."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +45,7 @@ class TwoHands:
 
 
 def draw_betas(random: Randomness, most: float = 2.0) -> Tensor:
-    """(B, S, 10) shapes on the CPU, none of a person's beyond `most`; left and right are almost alike."""
+    """(B, S, 10) shapes on the CPU, limited to `most`; left and right are nearly alike."""
     return random.normal("betas", 1, 10).clamp(-most, most) + random.normal("betas of a side", 2, 10, std=0.1)
 
 
@@ -57,8 +57,10 @@ def draw_two_hands(
     settings: Settings,
     device: torch.device,
 ) -> TwoHands:
-    """Pairs that touch, in the share of pictures with both hands (present (B, S), on the CPU) that the settings ask
-    for, and others: apart, near, about a thing."""
+    """Pairs for pictures with both hands (present (B, S), on the CPU).
+
+    Some touch, in the share given by the settings; the others are apart, near, or around a thing.
+    """
     betas = draw_betas(random, 2.5)
     shaped = model.with_shape(betas.to(device))
     touches = random.chance("touches", settings.touching) & present.all(1)
@@ -83,14 +85,14 @@ def draw_two_hands(
 
 
 def draw_angles_rad(random: Randomness, model: HandModel, settings: Settings) -> Tensor:
-    """Finger angles (B, S, 15, 3) on the CPU: made ones, and those of the settings' takes."""
+    """Finger angles (B, S, 15, 3) on the CPU: drawn ones, and those of the settings' takes."""
     taken = None if settings.pose_folder is None else taken_angles_rad(Path(settings.pose_folder))
     limits = model.joint_limits_rad.cpu()
     return sample_angles_rad(random, limits, taken_rad=taken, taken_share=settings.pose_share)
 
 
 def _with_touching(hands: TwoHands, random: Randomness, rows: Tensor, spheres: Spheres) -> TwoHands:
-    """Those pictures (N,) with pairs that touch instead."""
+    """The pictures (N,) with touching pairs instead."""
     model, device = hands.shaped.model, hands.bend.device
     of_rows = Randomness(random.seed, random.index[rows])
     at = rows.to(device)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The camera: how far the hands are, where in a larger picture they stand, and the square that is cut out."""
+"""The camera: the hands' distance, their place in a larger picture, and the square cut from it."""
 
 from dataclasses import dataclass
 
@@ -24,17 +24,17 @@ class View:
 def choose_view(
     random: Randomness, hands_m: Tensor, present: Tensor, view: Tensor, settings: Settings
 ) -> View:
-    """A view of hands (B, S, V, 3) given about the pair's own place; present (B, S); view (B,): whose.
+    """A view of hands (B, S, V, 3) given relative to the pair's own origin; present (B, S); view (B,): whose.
 
-    Own eyes and cameras on the head are nearer than others: at 20 to 45 cm hands look large where they come close.
-    The crop is square, round the present hands with the margin that the predictor leaves, give or take. In
-    pictures without hands it stands round a place where they could be.
+    Own eyes and head-mounted cameras are nearer than others: at 20 to 45 cm, hands that come close look large. The
+    crop is a square around the present hands with approximately the predictor's margin. In pictures without hands it
+    is around a place where they could be.
     """
     device = hands_m.device
     shown = (present | ~present.any(1, keepdim=True)).to(device)
     far = torch.where(shown[..., None, None], hands_m, torch.inf)
     middle = (far.amin((1, 2)) + torch.where(shown[..., None, None], hands_m, -torch.inf).amax((1, 2))) / 2
-    # Log-normal about arm's length. The predictor's crops are seen by a camera turned to their middle.
+    # Log-normal around arm's length. The predictor's crops are taken by a camera rotated to their middle.
     depth_m = (torch.exp(random.normal("depth", std=0.38)) * 0.52).clamp(0.24, 1.6).to(device)
     close_m = random.uniform("own depth", low=0.2, high=0.45).to(device)
     depth_m = torch.where((view == OWN_EYES).to(device), close_m, depth_m)

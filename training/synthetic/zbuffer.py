@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The z-buffer of `raster` as compiled loops for the CPU: the same pixels, some six times as fast as torch there.
 
-torch has no fast scatter on a CPU, numba no GPU worth the dependency: so each device has its own.
+torch has no fast scatter on a CPU, and numba's GPU support is not worth the dependency, so each device has its own.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ _SMALLEST_AREA_PX = 1e-4
 
 
 def fill(points: Tensor, faces: Tensor, height: int, width: int, cull: bool) -> Tensor:
-    """Keys as of `raster.rasterise`, of points (B, V, 3) and faces (F, 3) on the CPU."""
+    """Keys as in `raster.rasterise`, for points (B, V, 3) and faces (F, 3) on the CPU."""
     keys = np.zeros((len(points), height, width), np.int64)
     corners = np.ascontiguousarray(points.detach().numpy(), np.float32)
     _fill(corners, np.ascontiguousarray(faces.numpy()), cull, keys)
@@ -45,7 +45,7 @@ def _fill_faces(points: Any, faces: Any, cull: bool, keys: Any) -> None:
                 continue
             depth_x = ((z1 - z0) * acy - (z2 - z0) * aby) / area
             depth_y = ((z2 - z0) * abx - (z1 - z0) * acx) / area
-            # Both faces of a shared edge must name its ends in the same order: by row, then by column.
+            # Both faces of a common edge must list its ends in the same order: by row, then by column.
             if y0 > y1 or (y0 == y1 and x0 > x1):
                 x0, y0, z0, x1, y1, z1 = x1, y1, z1, x0, y0, z0
             if y1 > y2 or (y1 == y2 and x1 > x2):
@@ -67,7 +67,7 @@ def _fill_faces(points: Any, faces: Any, cull: bool, keys: Any) -> None:
                 last = min(int(np.ceil(max(long_x, short_x) - half)), width)
                 depth_row = origin + depth_y * np.float32(row) + depth_x * np.float32(first)
                 for column in range(first, last):
-                    # A positive float's bits, read as an integer, keep their order.
+                    # The bits of positive floats, read as integers, keep their order.
                     bits[0] = max(depth_row + depth_x * np.float32(column - first), np.float32(1e-20))
                     key = (np.int64(as_integer[0]) << FACE_BITS) | face
                     if key > keys[picture, row, column]:

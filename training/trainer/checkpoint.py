@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checkpoints that a killed run resumes from.
+"""Checkpoints that an interrupted run resumes from.
 
-A checkpoint holds tensors and plain values only and is read by instructions of our own, within bounds. It is
-written beside its place and moved there when complete, so that whatever kills the writer leaves the previous
-one whole.
+A checkpoint holds tensors and plain values only and is read by an interpreter of our own, within
+bounds. It is written beside its final path and moved there when complete, so that the previous one
+stays intact if the writer is killed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CheckpointError(DuohandError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that a run goes on from. rng: generator states, "cpu" and, where there is one, "cuda"."""
+    """The complete state of a run. rng: generator states, "cpu" and, if there is one, "cuda"."""
 
     experiment: dict[str, Any]
     step: int
@@ -44,7 +44,7 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Path of the checkpoint, written whole or not at all. Raises CheckpointError when the disk does not take it."""
+    """The path of the checkpoint, written whole or not at all. Raises CheckpointError if it cannot be written."""
     path = folder / CHECKPOINT_FILE
     part = path.with_suffix(".part")
     try:
@@ -63,9 +63,9 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
 
 
 def load_checkpoint(folder: Path, experiment: Mapping[str, Any]) -> Checkpoint | None:
-    """The folder's checkpoint, None if there is none yet.
+    """The folder's checkpoint; None if there is none yet.
 
-    Raises CheckpointError when it cannot be read or belongs to another experiment; the message names what differs.
+    Raises CheckpointError if it cannot be read or belongs to another experiment; the message names the differences.
     """
     path = folder / CHECKPOINT_FILE
     if not path.exists():

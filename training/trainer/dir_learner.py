@@ -19,7 +19,7 @@ from training.trainer.supervision import supervise
 
 
 class DirLearner(Learner[DirNetwork, Sample]):
-    """The network with what it needs to be called on samples."""
+    """The network with the other inputs of its forward pass."""
 
     def __init__(self, network: DirNetwork, hand: HandModel, experiment: Experiment) -> None:
         super().__init__()
@@ -58,7 +58,9 @@ class DirLearner(Learner[DirNetwork, Sample]):
 
 
 def build_optimiser(network: DirNetwork, settings: OptimiserSettings) -> torch.optim.AdamW:
-    """AdamW over the backbone, the rest, and what must not decay (biases, norms, position tables), in that order."""
+    """AdamW with three groups: the backbone, the rest, and parameters without weight decay
+    (biases, norms, position embeddings).
+    """
     names = ("backbone", "rest", "undecayed", "backbone_undecayed")
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in names}
     for name, parameter in network.named_parameters():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run of the two-hand network: where its samples come from, what it starts from, and the weights that it leaves."""
+"""A run of the two-hand network: its samples, its initial weights, and its resulting weights."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ WEIGHTS_FOLDER = "weights"
 
 
 def run_experiment(experiment: Experiment, source: SampleSource | None = None) -> TrainingResult[DirNetwork]:
-    """Trains the experiment from where it stands and writes its averaged weights into its folder.
+    """Train the experiment from its current state and write its averaged weights into its folder.
 
-    source: samples in place of what experiment.data names.
+    source: samples to use instead of those named by experiment.data.
     """
     device = chosen_device(experiment.run.device)
     world = join_world(device.type)
@@ -75,7 +75,7 @@ def chosen_device(name: str) -> torch.device:
 
 
 def started_network(experiment: Experiment) -> DirNetwork:
-    """The experiment's network: from other weights, from a pretrained backbone, or from chance."""
+    """The experiment's network, with weights from another run, from a pretrained backbone, or random."""
     network = DirNetwork(experiment.network)
     still, given = experiment.data.source == "feature-cache", experiment.run.backbone
     if still or given is not None or isinstance(network.backbone, PretrainedBackbone):
@@ -94,7 +94,7 @@ def started_network(experiment: Experiment) -> DirNetwork:
 
 
 def data_source(experiment: Experiment, hand: HandModel, device: torch.device, world: World) -> SampleSource:
-    """The source that experiment.data names; see DataSettings. Modules that need more packages are imported here."""
+    """The source named by experiment.data; see DataSettings. Modules that need more packages are imported here."""
     data, run = experiment.data, experiment.run
     size = run.batch * world.size
     if data.source == "synthetic":
@@ -120,7 +120,7 @@ def data_source(experiment: Experiment, hand: HandModel, device: torch.device, w
 
 
 def write_weights(experiment: Experiment, result: TrainingResult[DirNetwork], hand: HandModel) -> None:
-    """The averaged weights, half precision, with a card of what they were trained on and how long."""
+    """The averaged weights in half precision, with a card of their training data and duration."""
     evaluations = [line for line in read_curves(experiment.folder) if line["kind"].startswith("validation")]
     latest = {line["kind"]: line for line in evaluations}
     card = WeightsCard(
@@ -137,12 +137,12 @@ def write_weights(experiment: Experiment, result: TrainingResult[DirNetwork], ha
     if experiment.data.source == "feature-cache" and experiment.data.root is not None:
         shutil.copyfile(experiment.data.root / REFINED / HEAD_FILE, folder / HEAD_FILE)
     elif experiment.conditioning.fitted:
-        # What was drawn is what the head that ships would have read.
+        # Drawn conditioning imitates the readings of the bundled head.
         shutil.copyfile(SHIPPED_FOLDER / HEAD_FILE, folder / HEAD_FILE)
 
 
 def _without_places(experiment: Experiment) -> Experiment:
-    """The experiment without where on this machine anything lies."""
+    """The experiment without paths of this machine."""
     run = replace(experiment.run, out=Path("runs"), backbone=None, init_from=None)
     return replace(experiment, data=replace(experiment.data, root=None, mano=None), run=run)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a landmark head is off on hand crops that it is not trained on."""
+"""The landmark head's errors on hand crops that it is not trained on."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The landmark head under training, on hand crops.
+"""Training of the landmark head on hand crops.
 
-It starts from the landmark network's weights, or from those of a head. Shards that appear while it trains are taken
-in; the averaged head is written with each checkpoint.
+It starts from the landmark network's weights, or from those of a head. Shards that appear during training are used as
+well; the averaged head is written with each checkpoint.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from training.trainer.loop import TrainingResult, train
 from training.trainer.run_folder import RunFolder
 from training.trainer.supervision import TOTAL
 
-# A trained head goes on at this share of the learning rate, all of its layers alike.
+# The share of the learning rate for an already trained head, the same for all layers.
 _SHARE_OF_HEAD = 0.3
-# Metres to the unit of points, about: a hand fills half of its crop.
+# Factor from metres to the unit of points, approximately: a hand fills half of its crop.
 _WORLD_GAIN = 8.0
 _SIGMA_WEIGHT, _SIDE_WEIGHT = 0.02, 0.15
-# Landmarks that are not sure where they are draw together, and hands that are read small are put too far away: so the
-# size of the whole counts by itself.
+# Uncertain landmarks contract, and hands read too small are placed too far away: so the
+# overall size has its own loss.
 _SIZE_WEIGHT = 0.3
 # The estimated distance depends on orientation and flexion, so bone directions have their own loss.
 _BONE_WEIGHT = 0.3
-# A crop moved by a cell of its features is nearly the crop moved by as many pixels.
+# Shifting a crop by one cell of its features is nearly the same as shifting the crop by as many pixels.
 _CELL = 2 / 14
 _MOVED = 0.3
 
@@ -61,7 +61,7 @@ class CropBatch:
 
 @dataclass(frozen=True)
 class CropSource:
-    """Random crops of a folder's training shards, some moved a little; new shards are looked for now and then."""
+    """Random crops of a folder's training shards, some shifted a little; it looks for new shards regularly."""
 
     folder: Path
     size: int
@@ -70,7 +70,7 @@ class CropSource:
     renewed_every_s: float = 60.0
 
     def batches(self, first_step: int) -> Iterator[CropBatch]:
-        """Batches without end, others for every first_step. Raises SetError if there are no shards."""
+        """Endless batches, different for every first_step. Raises SetError if there are no shards."""
         generator = torch.Generator().manual_seed(self.seed + first_step)
         crops, read_s = CropSet(training_shards(self.folder)), time.monotonic()
         while True:
@@ -93,7 +93,7 @@ class HeadLearner(Learner[LandmarkHead, CropBatch]):
         self._is_trained = experiment.run.init_from is not None
 
     def forward(self, features: Tensor) -> RefinedLandmarks:
-        """What the head reads in crops of these features; in bfloat16 on a GPU."""
+        """The head's readings of crops with these features; in bfloat16 on a GPU."""
         on_gpu = features.device.type == "cuda"
         with torch.autocast(features.device.type, torch.bfloat16, enabled=on_gpu and self._bf16):
             return self.network(features)
@@ -107,7 +107,7 @@ class HeadLearner(Learner[LandmarkHead, CropBatch]):
         return {TOTAL: loss(output.float(), batch.points, batch.world_m, batch.right)}
 
     def optimiser(self, settings: OptimiserSettings) -> torch.optim.AdamW:
-        """AdamW over the new layers and those that the landmark network brings, which learn more slowly."""
+        """AdamW over the new layers and those from the landmark network, which learn more slowly."""
         fresh = list(self.network.correction.parameters())
         known = {id(parameter) for parameter in fresh}
         brought = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
@@ -166,13 +166,13 @@ def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tens
     of_hand = off.mean(1) + _WORLD_GAIN * off_m.mean(1) + _SIGMA_WEIGHT * likelihood
     of_hand = of_hand + _SIZE_WEIGHT * grown + _BONE_WEIGHT * turned
     of_side = torch.nn.functional.softplus(torch.where(right, -refined.right, refined.right))
-    # Both sides count alike, however few hand crops are mirrored the wrong way.
+    # Both sides count equally, although few hand crops are mirrored wrongly.
     sides = sum((of_side * mask).sum() / mask.sum().clamp(min=1) for mask in (right, ~right))
     return (of_hand * right).sum() / right.sum().clamp(min=1) + _SIDE_WEIGHT * sides
 
 
 def _log_size(points: Tensor) -> Tensor:
-    """(N,) logarithm of how far points (N, 21, D) lie from their middle."""
+    """(N,) logarithm of the distance of points (N, 21, D) from their middle."""
     return (points - points.mean(1, keepdim=True)).square().sum((1, 2)).clamp(min=1e-8).log() / 2
 
 
@@ -185,7 +185,7 @@ def _bone_directions(world_m: Tensor) -> Tensor:
 
 
 def moved(features: Tensor, points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Some of the batch moved by up to a cell each way, the border repeated."""
+    """Some of the batch shifted by up to one cell each way, with the border repeated."""
     padded = torch.nn.functional.pad(features, (1, 1, 1, 1), mode="replicate")
     size = features.shape[-1]
     by = torch.randint(-1, 2, (2,), generator=generator)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The training loop of every network: batches in, an averaged network out; killed at any moment it goes on from
-its last checkpoint.
+"""The training loop of every network: batches in, an averaged network out. An interrupted run
+resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from training.trainer.learner import (
 from training.trainer.run_folder import RunFolder
 from training.trainer.supervision import TOTAL
 
-# A loss is looked at this many steps late on a GPU: the processor need not wait for it.
+# On a GPU a loss is read this many steps late, so that the CPU need not wait for it.
 _LOOK_BACK = 2
 
 Given = TypeVar("Given", bound=Batch, covariant=True)
@@ -56,12 +56,12 @@ class Source(Protocol[Given]):
 
 
 class TrainingError(DuohandError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 @dataclass(frozen=True)
 class TrainingResult(Generic[Network]):
-    """The averaged network, how far it got, and whether the run is complete or to be resumed."""
+    """The averaged network, the run's progress, and whether it is complete or to be resumed."""
 
     average: Network
     steps: int
@@ -79,10 +79,10 @@ def train(
     evaluate: Evaluate[Network] | None = None,
     saved: Callable[[Network], None] | None = None,
 ) -> TrainingResult[Network]:
-    """Trains the learner's network in place until the plan's steps or time are spent, or this piece's time is.
+    """Train the learner's network in place until the plan's steps or time, or this session's time, are used up.
 
-    evaluate is called with the average every so many steps, saved with it after each checkpoint. Raises
-    TrainingError when a loss is not finite; the batch that gave it is saved in the run folder.
+    evaluate is called with the average at intervals, saved with it after each checkpoint. Raises TrainingError if a
+    loss is not finite; its batch is saved in the run folder.
     """
     stored = load_checkpoint(plan.folder, experiment_json(plan))
     trainer = _Trainer(plan, learner, device, world, saved)
@@ -125,7 +125,7 @@ class _Trainer(Generic[Network, BatchKind]):
             self.parallel = DistributedDataParallel(self.learner, device_ids=ids, find_unused_parameters=True)
 
     def restore(self, stored: Checkpoint) -> None:
-        """Goes back to where the checkpoint was taken."""
+        """Restore the checkpoint's state."""
         self.network.load_state_dict(stored.network)
         self.average.network.load_state_dict(stored.average)
         self.optimiser.load_state_dict(stored.optimiser)
@@ -244,7 +244,7 @@ class _Trainer(Generic[Network, BatchKind]):
 
 
 class _Log:
-    """Sums of the loss terms since the last report, kept on the device."""
+    """Sums of the loss terms since the last report, on the device."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -260,7 +260,7 @@ class _Log:
         self._samples += samples
 
     def taken(self) -> dict[str, float]:
-        """Means per step and images a second since the last call; starts over."""
+        """Means per step and images per second since the last call; starts over."""
         means = {name: value / max(self._count, 1) for name, value in self._sums.items()}
         shared = mean_over_processes(means)
         values = dict(zip(shared, torch.stack(list(shared.values())).tolist(), strict=True))

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The terms of the training loss, each a pure function of predictions and truth.
 
-Values equal the authors' release on its own inputs (tests/training/test_losses.py) with one departure: the release
-feeds raw scores to Lovasz-softmax, which is defined on probabilities; `lovasz_softmax` here takes probabilities.
+Values equal the authors' release on its own inputs (tests/training/test_losses.py), with one difference: the release
+passes raw scores to Lovasz-softmax, which is defined on probabilities; `lovasz_softmax` here takes probabilities.
 
-Hands may be absent here, never in the release's data. A masked mean divides by the number of entries,
-present or not: it is the plain mean where every hand is present, and the mean over two processes is the mean
-over the joined batch.
+Unlike in the release's data, hands may be absent. A masked mean divides by the number of all entries, present or not:
+it is the plain mean if every hand is present, and the mean over two processes is the mean over the joined batch.
 """
 
 import torch
@@ -84,10 +83,10 @@ def presence(logits: Tensor, present: Tensor) -> Tensor:
 
 
 def uncertainty_nll(errors: Tensor, log_scale: Tensor, mask: Tensor | None = None) -> Tensor:
-    """() negative log-likelihood of non-negative errors (B, S) under a Laplace scale
-    exp(log_scale), constants dropped.
+    """() negative log-likelihood of non-negative errors (B, S) under a Laplace
+    scale exp(log_scale), without constants.
 
-    The errors carry no gradient: the scale learns to tell how large they are, it does not excuse them.
+    The errors carry no gradient: the scale learns their size without reducing the incentive to lower them.
     """
     return masked_mean(errors.detach() * torch.exp(-log_scale) + log_scale, mask)
 

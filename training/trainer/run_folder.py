@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run leaves behind: its settings, the code's commit and uncommitted difference, curves,
-pictures and weights.
-"""
+"""A run's output: its settings, the code's commit and uncommitted changes, curves, pictures and weights."""
 
 from __future__ import annotations
 
@@ -40,9 +38,9 @@ class RunFolder:
 
     @staticmethod
     def opened(plan: Plan, last_step: int) -> RunFolder:
-        """The run's folder with settings and code written down; curves after `last_step` are cut off.
+        """The run's folder with settings and code recorded; curves after `last_step` are removed.
 
-        They are of a piece that was killed after its last checkpoint and will be drawn again.
+        They belong to a session that was killed after its last checkpoint, and will be recorded again.
         """
         from torch.utils.tensorboard import SummaryWriter
 
@@ -56,7 +54,7 @@ class RunFolder:
         return RunFolder(folder, SummaryWriter(str(folder / "tensorboard"), purge_step=last_step))
 
     def record(self, kind: str, step: int, values: dict[str, float]) -> None:
-        """Adds a line {"kind", "step", ...} to the curves and its values to TensorBoard."""
+        """Append a line {"kind", "step", ...} to the curves, and its values to TensorBoard."""
         line = {"kind": kind, "step": step, **{name: _rounded(value) for name, value in values.items()}}
         with (self.path / CURVES_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -65,25 +63,25 @@ class RunFolder:
                 self.tensorboard.add_scalar(f"{kind}/{name}", value, step)
 
     def picture(self, name: str, step: int, image: NDArray[np.uint8]) -> None:
-        """An RGB picture for TensorBoard, its latest also as a file."""
+        """An RGB picture for TensorBoard; the latest is also saved as a file."""
         cv2.imwrite(str(self.path / f"{name}.jpg"), image[..., ::-1])
         if self.tensorboard is not None:
             self.tensorboard.add_image(name, image, step, dataformats="HWC")
 
     def save_bad_batch(self, sample: Any) -> Path:
-        """Path of the batch that gave no finite loss, for `torch.load(path, weights_only=True)`."""
+        """The path of the saved batch without a finite loss, for `torch.load(path, weights_only=True)`."""
         path = self.path / BAD_BATCH_FILE
         torch.save(_tensors(sample), path)
         return path
 
     def close(self) -> None:
-        """Flushes what is still in memory."""
+        """Write what is still in memory."""
         if self.tensorboard is not None:
             self.tensorboard.close()
 
 
 def code_state() -> str:
-    """Commit and uncommitted difference of the code that runs, or why they are not known."""
+    """Commit and uncommitted changes of the running code, or why they are not known."""
     root = Path(__file__).parents[1]
     texts: list[str] = []
     for command in (["git", "rev-parse", "HEAD"], ["git", "diff", "HEAD"]):
@@ -96,7 +94,7 @@ def code_state() -> str:
 
 
 def hands_picture(sample: Sample, predicted: Predicted) -> NDArray[np.uint8]:
-    """Crops with the true hands thin and white under the predicted ones in colour; one sheet of a few samples."""
+    """Crops with the true hands thin and white under the predicted ones in colour; a sheet of a few samples."""
     count = min(sample.batch, _PICTURE_COLUMNS * _PICTURE_ROWS)
     tiles: list[NDArray[np.uint8]] = []
     for k in range(count):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every stage of the network against the truth: named loss terms, already weighted, and their sum.
+"""Every stage of the network compared with the truth: named and weighted loss terms, and their sum.
 
-Lengths are learnt in units of 0.15 m, everything relative to the wrist: the release's data set subtracts the
-middle MCP and its network the wrist, which agree only where one root is chosen; ours is the wrist throughout.
+Lengths are in units of 0.15 m, everything relative to the wrist. The release's data set subtracts the middle MCP and
+its network the wrist, which is consistent only if one root is chosen; ours is the wrist throughout.
 """
 
 import torch.nn.functional as F
@@ -54,7 +54,7 @@ def _stage(stage: HandStage, truth: Sample, faces: Tensor, weights: LossWeights)
 
 
 def _own_terms(stage: HandStage, truth: Sample, weights: LossWeights) -> dict[str, Tensor]:
-    """The terms the paper has not: presence, uncertainty, and the hand's parameters themselves."""
+    """The terms that the paper lacks: presence, uncertainty, and the hand's parameters themselves."""
     terms: dict[str, Tensor] = {}
     present = truth.present
     if weights.rotations:
@@ -76,8 +76,8 @@ def _own_terms(stage: HandStage, truth: Sample, weights: LossWeights) -> dict[st
 def _maps(output: DirOutput, truth: Sample, weights: LossWeights) -> dict[str, Tensor]:
     terms: dict[str, Tensor] = {}
     if output.side_scores is not None:
-        # Both are means over the whole batch that are not sums over its parts: gather them when training is
-        # spread.
+        # Both are means over the whole batch, not sums over its parts, so they are
+        # gathered in distributed training.
         scores, labels = (
             gathered(output.side_scores),
             gathered(_resized_labels(truth.side_mask, output.side_scores)),

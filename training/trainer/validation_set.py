@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Validation while a network trains: on pictures it never trains on, with conditioning and by the picture alone."""
+"""Validation during training: on pictures not trained on, with conditioning and with the picture alone."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class ValidationSet:
         return validation_samples(data.synthetic, self._hand, data.validation, self._device)
 
     def evaluate(self, network: DirNetwork, folder: RunFolder, step: int) -> None:
-        """Writes curves "validation_conditioning" (if the network takes any) and "validation_image", and pictures."""
+        """Write curves "validation_conditioning" (if the network takes any) and "validation_image", and pictures."""
         if self.samples is None:
             return
         kinds = {"image": NO_CONDITIONING}
-        # With conditioning none is dropped altogether: that is what the first evaluation is for.
+        # Conditioning is never dropped here: that is what the first evaluation is for.
         if self._experiment.network.conditioning:
             kinds["conditioning"] = replace(self._experiment.conditioning, dropped=0.0)
         for kind, noise in kinds.items():
@@ -64,7 +64,7 @@ class ValidationSet:
 
 
 def validation_errors(learner: DirLearner, sample: Sample) -> dict[str, float]:
-    """Means over the set: the last stage's of everything, each stage's joint error, and both by group."""
+    """Means over the set: the last stage's for everything, each stage's joint error, and both by group."""
     parts, masks = [], []
     with evaluating(learner):
         for start in range(0, sample.batch, _CHUNK):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pairs of hands that touch, by the ways in which hands do."""
+"""Pairs of hands that touch, by ways of touching."""

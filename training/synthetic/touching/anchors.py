@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Named places on a hand's skin, of which ways of touching say which of them meet.
+"""Named places on a hand's skin; a way of touching says which of them meet.
 
-On each finger "index 1 pad" to "thumb 3 ulnar": phalanx 1 to 3 from the knuckle (of the thumb the metacarpal is 1), its
+On each finger "index 1 pad" to "thumb 3 ulnar": phalanx 1 to 3 from the knuckle (the thumb's metacarpal is 1), its
 palmar side (pad), back (top), the side towards the thumb (radial) or away from it (ulnar); and "index tip". On the
-palm, the back, the wrist and the forearm the places of PLACES; between two fingers "web index middle".
+palm, the back, the wrist and the forearm the places in PLACES; between two fingers "web index middle".
 """
 
 from dataclasses import dataclass
@@ -44,8 +44,9 @@ _WEBS = (("index", "middle"), ("middle", "ring"), ("ring", "pinky"))
 
 @dataclass(frozen=True)
 class Anchors:
-    """points: the places, as spheres without extent; outward (S, K, 3): where their skin faces, in the rest frame;
-    number: where each name stands among them."""
+    """points: the places, as spheres without extent; outward (S, K, 3): the skin's direction, in the rest
+    frame; number: each name's index.
+    """
 
     points: Spheres
     outward: Tensor
@@ -102,7 +103,7 @@ def find_anchors(model: HandModel) -> Anchors:
 
 
 def _skin_at(skin_m: Tensor, start_m: Tensor, direction: Tensor) -> int:
-    """The vertex where a ray from inside the hand leaves it, nearly."""
+    """Approximately the vertex where a ray from inside the hand leaves it."""
     direction = F.normalize(direction, dim=0)
     from_start = skin_m - start_m
     along = from_start @ direction

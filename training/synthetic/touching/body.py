@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The body behind a pair of hands: how it holds them so that wrists are at ease, and from where it is seen.
+"""The body behind a pair of hands: how it holds them with relaxed wrists, and the viewpoint.
 
-Body axes: x to its right, y up, z backwards, origin at the pair. Elbows hang beside the trunk behind the hands.
+Body axes: x to its right, y up, z backwards, origin at the pair. Elbows are beside the trunk, behind the hands.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from training.synthetic.spheres import ARM_M, arm_line_m
 FACING, OWN_EYES, ANY_VIEW = 0, 1, 2
 VIEW_SHARES = (0.35, 0.45, 0.2)
 _HOLDS, _EASIEST = 240, 8
-# Forearms that lie so deep in the other hand count as much as wrists bent as far as they bear.
+# Forearms this deep in the other hand count as much as wrists bent to their limits.
 _GIVE_M = 0.004
-# What wrists bear without effort, radians: bend to the palm or back, to the thumb's and to the little finger's side.
+# Comfortable wrist angles, radians: towards palm or back, towards the thumb's and the little finger's side.
 _BEND_RAD, _TO_THUMB_RAD, _TO_PINKY_RAD = 0.75, 0.3, 0.5
 
 
@@ -35,10 +35,10 @@ class Held:
 def held_at_ease(
     random: Randomness, turns: Tensor, wrist_m: Tensor, bends: Tensor, centres_m: Tensor, radius_m: Tensor
 ) -> Held:
-    """How a body holds hands turned by (N, S, 3, 3) with wrists at (N, S, 3) in the pair's frame.
+    """How a body holds hands with rotations (N, S, 3, 3) and wrists at (N, S, 3) in the pair's frame.
 
-    Of many ways that are tried one of the easiest is taken whose forearms keep out of the other hand and arm. bends
-    (N, S): how far each wrist may bend, as a share; centres_m (N, S, K, 3), radius_m (K,): spheres of the hands.
+    One of the most relaxed of many trials whose forearms do not intersect the other hand and arm. bends (N, S): how
+    far each wrist may bend, as a share; centres_m (N, S, K, 3), radius_m (K,): spheres of the hands.
     """
     device = turns.device
     tries = quaternion_to_matrix(random.normal("hold", _HOLDS, 4)).to(device)
@@ -56,7 +56,7 @@ def held_at_ease(
 
 
 def _depth_m(turns: Tensor, wrist_m: Tensor, bend: Tensor, centres_m: Tensor, radius_m: Tensor) -> Tensor:
-    """(N, T) how deep forearms bent by (N, T, S, 3, 3) lie in the other hand or forearm, 0 if they do not."""
+    """(N, T) how deep forearms bent by (N, T, S, 3, 3) are inside the other hand or forearm, 0 if outside."""
     along_m, arm_radius_m = torch.tensor(ARM_M[1:], device=turns.device).unbind(1)
     right_m = arm_line_m(along_m)
     rest_m = torch.stack([right_m * right_m.new_tensor([-1.0, 1.0, 1.0]), right_m])
@@ -71,7 +71,7 @@ def _depth_m(turns: Tensor, wrist_m: Tensor, bend: Tensor, centres_m: Tensor, ra
 
 
 def camera_turn(random: Randomness, view: Tensor) -> Tensor:
-    """(N, 3, 3) from the body's axes to the camera's, which looks at the pair; view (N,)."""
+    """(N, 3, 3) from the body's axes to those of the camera, which looks at the pair; view (N,)."""
     eyes = random.normal("eyes at", 3) * torch.tensor([0.28, 0.28, 0.25]) + torch.tensor([0.0, 0.8, 0.75])
     before = random.normal("camera at", 3) * torch.tensor([0.6, 0.45, 0.3]) + torch.tensor([0.0, 0.25, -1.0])
     anywhere = random.normal("camera anywhere", 3)
@@ -79,7 +79,7 @@ def camera_turn(random: Randomness, view: Tensor) -> Tensor:
         (view == OWN_EYES)[:, None], eyes, torch.where((view == FACING)[:, None], before, anywhere)
     )
     backward = F.normalize(at, dim=-1)
-    # Eyes that look straight down have the body's front, not the sky, at the top of the picture.
+    # For eyes that look straight down, the body's front is at the top of the picture, not the sky.
     up = torch.tensor([0.0, 1.0, -0.6]) * torch.where(view == FACING, 0.0, 1.0)[:, None]
     up = up + torch.tensor([0.0, 1.0, 0.0]) + random.normal("camera roll", 3, std=0.12)
     right = F.normalize(torch.linalg.cross(up, backward, dim=-1), dim=-1)
@@ -97,7 +97,9 @@ def _elbows_m(random: Randomness) -> Tensor:
 
 
 def _angles(in_hand: Tensor) -> tuple[Tensor, Tensor]:
-    """Of forearms (..., S, 3) in the rest frame: bend of the wrist to the back, and to the thumb's side, radians."""
+    """From forearms (..., S, 3) in the rest frame: the wrist's bend towards the back and
+    towards the thumb's side, radians.
+    """
     outward = in_hand[..., 0] * in_hand.new_tensor([-1.0, 1.0])
     level = (outward.square() + in_hand[..., 2].square()).sqrt()
     rest = arm_line_m(in_hand.new_ones(1))[0]
@@ -112,7 +114,7 @@ def _toil(in_hand: Tensor, bends: Tensor) -> Tensor:
 
 
 def _bend(in_hand: Tensor, bends: Tensor) -> Tensor:
-    """(N, S, 3, 3) turns that bring straight forearms to where they go, as far as wrists let them."""
+    """(N, S, 3, 3) rotations that take straight forearms to their directions, as far as wrists allow."""
     back, thumb = _angles(in_hand)
     back = torch.maximum(torch.minimum(back, bends), -bends)
     thumb = torch.maximum(torch.minimum(thumb, 0.45 * bends), -0.65 * bends)

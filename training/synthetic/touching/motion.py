@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that move while they touch: they rub, knead and fold, solved moment by moment so that contact is kept."""
+"""Hands that move while they touch: they rub, knead and fold, solved step by step so that contact is kept."""
 
 import math
 
@@ -38,8 +38,8 @@ def touching_motion(
 ) -> TouchingPairs:
     """A pair of `random` (of one picture) at times (T,), rising from 0: the fields of TouchingPairs, T of each.
 
-    betas (1, S, 10); way (1,). The left hand slides round on the right one, as when hands are rubbed, fingers bend and
-    stretch a little, and the pair sways before the camera.
+    betas (1, S, 10); way (1,). The left hand slides around on the right one, as when rubbing hands, fingers bend and
+    stretch a little, and the pair sways in front of the camera.
     """
     first = touching_pairs(random, model, spheres, betas, way)
     moments = max(2, math.ceil(float(time_s[-1]) / _MOMENT_S) + 1)
@@ -76,7 +76,7 @@ def _moved(
     first: TouchingPairs,
     moment_s: Tensor,
 ) -> tuple[Together, Tensor]:
-    """The pair at K moments, each found from the one before it, in the right hand's frame, and its gaps (K,)."""
+    """The pair at K times, each solved from the previous one, in the right hand's frame, and its gaps (K,)."""
     device, shaped = betas.device, model.with_shape(betas)
     frame = first.turns[:, RIGHT].mT
     rest = Together(
@@ -105,14 +105,14 @@ def _moved(
 
 
 def _normal(centres_m: Tensor, spheres: Spheres, free: Meeting) -> Tensor:
-    """(3,) from the right hand to the left one where they touch."""
+    """(3,) direction from the right hand to the left one where they touch."""
     number = int(depths_m(centres_m, spheres, free.arms).argmax())
     left, right = number // len(spheres.bone), number % len(spheres.bone)
     return F.normalize(centres_m[0, LEFT, left] - centres_m[0, RIGHT, right], dim=0)
 
 
 def _waves(random: Randomness, name: str, time_s: Tensor, count: int) -> Tensor:
-    """(T, count) smooth curves about 0 of size 1, each of its own frequency, half to one and a half a second."""
+    """(T, count) smooth curves about 0 of size 1, each with its own frequency, half to one and a half per second."""
     rate = 2 * math.pi * random.uniform(f"{name} rate", count, low=0.5, high=1.5)
     start = 2 * math.pi * random.uniform(f"{name} start", count)
     size = random.uniform(f"{name} size", count, low=0.3)

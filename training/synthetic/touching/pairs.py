@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pairs of hands that touch: a way is drawn, varied, brought together and held before a camera, batch by batch."""
+"""Pairs of hands that touch: a way is drawn, varied, solved and held in front of a camera, batch by batch."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -58,9 +58,9 @@ class TouchingPairs:
 def touching_pairs(
     random: Randomness, model: HandModel, spheres: Spheres, betas: Tensor, way: Tensor | None = None
 ) -> TouchingPairs:
-    """A pair that touches for each picture of `random`; betas (B, S, 10); way (B,): to choose the ways oneself.
+    """A touching pair for each picture of `random`; betas (B, S, 10); way (B,): given ways instead of drawn ones.
 
-    All of it runs on the device of the betas, but for the draws.
+    Everything runs on the device of the betas, except the random numbers.
     """
     device = betas.device
     ways = _table(device, model)
@@ -90,8 +90,9 @@ def touching_pairs(
 def _solved(
     random: Randomness, ways: "_Ways", shaped: ShapedHands, spheres: Spheres, way: Tensor
 ) -> tuple[Together, Tensor]:
-    """Pairs and the gaps (B,) of their spheres; what stays stuck in each other is drawn again,
-    once or twice, and then drawn apart."""
+    """Pairs and the gaps (B,) of their spheres; pairs that remain stuck are drawn
+    again once or twice, then separated.
+    """
     pair, gap_m = _tried(random, ways, shaped, spheres, way)
     for attempt in range(1, _ATTEMPTS):
         rows = (gap_m < -STUCK_M).nonzero()[:, 0]
@@ -167,7 +168,7 @@ def _table(device: torch.device, model: HandModel) -> _Ways:
 
 
 def _from_hand(direction: tuple[float, float, float]) -> Tensor:
-    """(3,) in the right hand's rest frame of radial, dorsal, distal parts."""
+    """(3,) in the right hand's rest frame, from radial, dorsal, distal parts."""
     radial, dorsal, distal = direction
     return torch.tensor([-float(distal), float(dorsal), float(radial)])
 
@@ -177,7 +178,7 @@ def _left_turn(way: Way) -> Tensor:
 
 
 def _drawn(random: Randomness, ways: _Ways, model: HandModel, way: Tensor) -> tuple[Together, Meeting]:
-    """A variation of each pair's way (B,), the left wrist still at the origin, and what is to meet."""
+    """A variation of each pair's way (B,), with the left wrist still at the origin, and the places that are to meet."""
     device = way.device
     loose = ways.looseness[way][..., None, None] * torch.pi / 180
     bend = random.normal("touch bend", 2, 1, 1, 1, std=4.0) + random.normal(
@@ -197,8 +198,11 @@ def _drawn(random: Randomness, ways: _Ways, model: HandModel, way: Tensor) -> tu
 def _before(
     shaped: ShapedHands, spheres: Spheres, ways: _Ways, start: Together, meeting: Meeting, off_m: Tensor
 ) -> tuple[Together, Meeting]:
-    """The left hand where it first touches the right one on its way to the places that are to meet, or at off_m from
-    there, where the way says so; and their slide along the skin."""
+    """The left hand where it first touches the right one on its way to the meeting places,
+    and their slide along the skin.
+
+    The hand comes from off_m if the way has one.
+    """
     posed = posed_together(shaped, start)
     points, outward = ways.anchors.points, ways.anchors.outward
     points_m = sphere_centres(points, posed)
@@ -221,5 +225,5 @@ def _before(
 
 
 def _swapped(swapped: Tensor, values: Tensor, mirrored: Tensor) -> Tensor:
-    """Values (B, S, ...), where swapped (B,) those of the mirror image: what was the right hand is the left one."""
+    """Values (B, S, ...), mirrored where swapped (B,): the right hand becomes the left one."""
     return torch.where(swapped.view(-1, *[1] * (values.dim() - 1)), mirrored.flip(1), values)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which parts of two hands touch, read off their meshes.
+"""Which parts of two hands touch, from their meshes.
 
-A hand has eight parts: the palm and the back between wrist and knuckles, the five fingers from their knuckles on (the
+A hand has eight parts: the palm and the back between wrist and knuckles, the five fingers from their knuckles (the
 thumb from its metacarpal), and the wrist with the first centimetres of the forearm.
 """
 
@@ -17,13 +17,13 @@ from training.synthetic.meshes import SceneMesh, load_scene_mesh, vertex_normals
 
 PARTS = ("palm", "back", *FINGERS, "wrist")
 NOTHING = 255
-# Skins nearer than this touch; what lies deeper inside the other hand than the second is beyond it.
+# Skins nearer than the first touch; vertices deeper than the second inside the other hand are beyond it.
 TOUCHING_M = 0.004
 _DEEPEST_M = 0.012
 _WIDEST_M = 0.010
 _ARM_M, _WRIST_M = 0.16, 0.012
 _SAMPLES = 600
-_AT_ONCE = 8  # pairs; more at once leave the cache
+_AT_ONCE = 8  # pairs at once; more exceed the cache
 
 
 def touched_parts(mesh: SceneMesh, arms_m: Tensor, near: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def arm_normals(mesh: SceneMesh, arms_m: Tensor) -> Tensor:
 
 
 def vertex_parts(model: HandModel, mesh: SceneMesh) -> Tensor:
-    """(A,) number of each vertex's part; of the forearm -1 beyond the wrist."""
+    """(A,) index of each vertex's part; -1 on the forearm beyond the wrist."""
     bone = model.skin_weights[RIGHT].argmax(-1)
     finger = torch.tensor([PARTS.index(name) for name in MANO_FINGERS])
     part = torch.where(bone > 0, finger[(bone - 1).clamp(min=0) // 3], PARTS.index("palm"))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Contact sheets: for each way of touching some pairs, each from three sides, as the project renders them.
+"""Contact sheets: some pairs of each way of touching, seen from three sides, as rendered for training.
 
     python -m training generate contact-sheet FOLDER --pairs 4
 
-writes a picture for every way, or for those that --way names.
+writes a picture for every way, or for those named by --way.
 """
 
 import argparse
@@ -34,7 +34,7 @@ _DISTANCE_M, _FOCAL = 0.55, 2.0
 
 
 def way_sheet(number: int, pairs: int, seed: int, device: torch.device) -> NDArray[np.uint8]:
-    """RGB picture of some pairs of a way, one a column pair, seen as drawn and turned a quarter and a half about."""
+    """RGB picture of some pairs of a way, one pair per column, seen as drawn and rotated by 90 and 180 degrees."""
     with torch.no_grad():
         kit = load_kit(device)
         random = Randomness(seed, torch.arange(pairs) + 1000 * number)
@@ -49,7 +49,7 @@ def way_sheet(number: int, pairs: int, seed: int, device: torch.device) -> NDArr
 def write_sheets(
     out: Path, pairs: int, seed: int, device: torch.device, names: list[str] | None = None
 ) -> None:
-    """Write one picture a way into the folder `out`, named after it."""
+    """Write one picture per way into the folder `out`, named after it."""
     out.mkdir(parents=True, exist_ok=True)
     for number, way in enumerate(WAYS):
         if names is None or way.name in names:
@@ -59,7 +59,7 @@ def write_sheets(
 
 
 def _seen(random: Randomness, kit: Kit, betas: Tensor, pair: TouchingPairs, turn_deg: float) -> Tensor:
-    """(B, 3, N, N) uint8 pictures of the pairs, turned about the upright axis."""
+    """(B, 3, N, N) uint8 pictures of the pairs, rotated about the vertical axis."""
     device = betas.device
     about = exp(torch.tensor([0.0, turn_deg * torch.pi / 180, 0.0], device=device))
     fingers = kit.model.rotations_from_angles(pair.angles_rad)

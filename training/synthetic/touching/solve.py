@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two hands brought together until named places meet, with fingers that give way: damped Gauss-Newton on spheres.
+"""Brings two hands together until named places meet, with adaptable fingers: damped Gauss-Newton on spheres.
 
-All of it happens in the right hand's own frame: its wrist lies at the origin, unturned; the left hand moves as a
-whole, and the fingers of both bend. N pairs are solved at once.
+Everything is in the right hand's own frame: its wrist is at the origin, not rotated. The left hand moves as a whole,
+and the fingers of both bend. N pairs are solved at once.
 """
 
 from dataclasses import dataclass, replace
@@ -17,22 +17,22 @@ from inference_core.shared.skeleton import LEFT, PARENTS_16, RIGHT
 from training.synthetic.poses import within
 from training.synthetic.spheres import ARM_M, Spheres, first_contact, sphere_centres
 
-# The angles that give way, as (joint, axis): every flexion, the knuckles' spread, the thumb's root in all three.
+# The adaptable angles, as (joint, axis): every flexion, the knuckles' spread, the thumb's root in all three.
 _FREE = [(joint, 0) for joint in range(15)] + [(joint, 1) for joint in (0, 3, 6, 9, 12)] + [(12, 2)]
 _FREE_JOINT = torch.tensor([joint for joint, _ in _FREE])
 _FREE_AXIS = torch.tensor([axis for _, axis in _FREE])
-_DEEPEST = 64  # the pairs of spheres that are pushed apart in one step
+_DEEPEST = 64  # the number of sphere pairs pushed apart in one step
 _STEPS = 18
-_PULL_M = 0.012  # places farther apart pull no more than these
-# What a residual of one stands for.
+_PULL_M = 0.012  # places farther apart than this pull no harder
+# The scale of a residual of one.
 _MEETING_M, _GIVE_M, _DRAW_M, _ANGLE_RAD, _TURN_RAD = 0.004, 0.0012, 0.002, 0.20, 0.20
-# How deep spheres may press into each other: skin gives way.
+# How deep spheres may intersect: skin is soft.
 PRESSED_M = 0.001
-# Deeper than this they are stuck.
+# Hands that intersect deeper are stuck.
 STUCK_M = 0.003
 PADDING_M = 0.0014
 _DAMP = 4.0
-_LONGEST_STEP = 0.14  # radians; metres are ten times less
+_LONGEST_STEP = 0.14  # radians; metres are ten times smaller
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Together:
 
 @dataclass(frozen=True)
 class Meeting:
-    """What is to meet: anchors (N, M, S) numbers of points, weight (N, M), 0 for none.
+    """What is to meet: anchors (N, M, S) indices of points, weight (N, M), 0 for none.
 
-    slide_m (N, M, 3) is added to the right hand's places; arms (N,) bool: whether forearms may meet, too: elsewhere
-    they are still to be bent out of each other's way.
+    slide_m (N, M, 3) is added to the right hand's places; arms (N,) bool: whether forearms may meet as well:
+    otherwise they are bent apart later.
     """
 
     anchors: Tensor
@@ -67,7 +67,7 @@ def bring_together(
     meeting: Meeting,
     steps: int = _STEPS,
 ) -> Together:
-    """The pair near the wanted one whose places meet without hands in each other, found from `start`."""
+    """The pair near the wanted one whose places meet without intersecting hands, solved from `start`."""
     state = start
     for _ in range(steps):
         state = _improved(shaped, spheres, points, wanted, state, meeting)
@@ -75,7 +75,7 @@ def bring_together(
 
 
 def posed_together(shaped: ShapedHands, pair: Together) -> PosedHands:
-    """The hands in the right one's frame."""
+    """The hands in the right hand's frame."""
     fingers = shaped.model.rotations_from_angles(pair.angles_rad)
     turns = torch.stack([pair.turn, torch.eye(3).to(pair.turn).expand_as(pair.turn)], 1)
     wrists_m = torch.stack([pair.wrist_m, torch.zeros_like(pair.wrist_m)], 1)
@@ -109,7 +109,7 @@ def _improved(
 
 @dataclass(frozen=True)
 class _Bend:
-    """How points follow: axis (N, S, D, 3) and its moment about the origin; above (16, D): which angles move a bone."""
+    """How points move: axis (N, S, D, 3) and its moment about the origin; above (16, D): which angles move a bone."""
 
     axis: Tensor
     moment: Tensor
@@ -126,13 +126,13 @@ class _Bend:
         return _Bend(axis, torch.linalg.cross(axis, origin, dim=-1), _followers().to(axis), state.wrist_m)
 
     def rows(self, side: int, point_m: Tensor, bone: Tensor, direction: Tensor) -> Tensor:
-        """(N, R, D) how far points (N, R, 3) on bones (N, R) move along directions (N, R, 3) with each angle."""
+        """(N, R, D) the motion of points (N, R, 3) on bones (N, R) along directions (N, R, 3) with each angle."""
         arm = torch.linalg.cross(point_m, direction, dim=-1)
         moved = arm @ self.axis[:, side].mT - direction @ self.moment[:, side].mT
         return moved * F.embedding(bone, self.above)
 
     def row(self, points_m: Tensor, bones: Tensor, direction: Tensor) -> Tensor:
-        """(N, R, 6 + 2 D) how the distance from left points to right ones (N, R, S, 3) along directions changes."""
+        """(N, R, 6 + 2 D) the change of the distance from left to right points (N, R, S, 3) along directions."""
         left_m = points_m[:, :, LEFT]
         turned = torch.linalg.cross(left_m - self.wrist_m[:, None], direction, dim=-1)
         left = self.rows(LEFT, left_m, bones[..., LEFT], direction)
@@ -141,7 +141,7 @@ class _Bend:
 
 
 def _meeting_rows(points_m: Tensor, points: Spheres, meeting: Meeting, bend: _Bend) -> tuple[Tensor, Tensor]:
-    """Rows and residuals (N, 3 M) of the places that are to meet."""
+    """Rows and residuals (N, 3 M) of the meeting places."""
     batch, count = meeting.weight.shape
     pair = torch.arange(batch, device=points_m.device)[:, None, None]
     side = torch.arange(2, device=points_m.device)
@@ -159,10 +159,10 @@ def _meeting_rows(points_m: Tensor, points: Spheres, meeting: Meeting, bend: _Be
 def _pressing_rows(
     centres_m: Tensor, spheres: Spheres, meeting: Meeting, bend: _Bend
 ) -> tuple[Tensor, Tensor]:
-    """Rows and residuals (N, _DEEPEST) of the spheres that press deepest into each other."""
+    """Rows and residuals (N, _DEEPEST) of the deepest intersections of spheres."""
     left, right = centres_m[:, LEFT], centres_m[:, RIGHT]
     depth = depths_m(centres_m, spheres, meeting.arms)
-    # Each sphere against the one that it presses deepest into: presses are spread over all of the skin that touches.
+    # Each sphere counts with its deepest intersection only, which spreads the rows over all of the contact.
     of_left, of_right = depth.max(2), depth.max(1)
     every = torch.arange(depth.shape[1], device=depth.device).expand(len(depth), -1)
     deepest, number = torch.cat([of_left.values, of_right.values], 1).topk(_DEEPEST, 1)
@@ -173,7 +173,7 @@ def _pressing_rows(
     direction = F.normalize(points_m[:, :, RIGHT] - points_m[:, :, LEFT], dim=-1)
     excess = (deepest - PRESSED_M).clamp(min=0)
     active = (excess > 0) / _GIVE_M
-    # Of hands that do not touch yet the nearest spheres draw each other.
+    # The nearest spheres of hands that do not touch yet attract each other.
     apart_m = (deepest[:, :1] + PRESSED_M / 2).clamp(max=0)
     excess = torch.cat([excess[:, :1] + apart_m, excess[:, 1:]], 1)
     active = torch.cat([active[:, :1] + (apart_m < 0) / _DRAW_M, active[:, 1:]], 1)
@@ -182,19 +182,19 @@ def _pressing_rows(
 
 
 def padded(spheres: Spheres) -> Spheres:
-    """The hand's spheres as large as the skin about them on average: those that fill it leave some out between them."""
+    """The hand's spheres enlarged to the average skin around them, because they do not fill it completely."""
     is_hand = torch.arange(len(spheres.bone), device=spheres.bone.device) < len(spheres.bone) - len(ARM_M)
     return replace(spheres, radius_m=spheres.radius_m + PADDING_M * is_hand)
 
 
 def parted(shaped: ShapedHands, spheres: Spheres, pair: Together, arms: Tensor) -> tuple[Together, Tensor]:
-    """The pair with left hands that are still stuck in right ones drawn straight out of them, and the gaps (N,)."""
+    """The pairs with stuck left hands moved straight out of the right ones, and the gaps (N,)."""
     centres_m = sphere_centres(spheres, posed_together(shaped, pair))
     depth_m, number = depths_m(centres_m, spheres, arms).flatten(1).max(1)
     row, count = torch.arange(len(number), device=number.device), len(spheres.bone)
     out = centres_m[row, LEFT, number // count] - centres_m[row, RIGHT, number % count]
     out = F.normalize(out, dim=-1)
-    # Forearms that are still to be bent out of the way do not count.
+    # Forearms that are bent apart later do not count.
     counted = slice(0, count - len(ARM_M))
     way_m = first_contact(centres_m[:, :, counted], spheres.radius_m[counted], out).clamp(min=0)
     stuck = (depth_m > STUCK_M) & ~arms
@@ -204,7 +204,7 @@ def parted(shaped: ShapedHands, spheres: Spheres, pair: Together, arms: Tensor) 
 
 
 def depths_m(centres_m: Tensor, spheres: Spheres, arms: Tensor) -> Tensor:
-    """(N, K, K) how deep left spheres press into right ones, negative where they do not; arms (N,): see Meeting."""
+    """(N, K, K) how deep left spheres intersect right ones, negative if they do not; arms (N,): see Meeting."""
     reach = spheres.radius_m[:, None] + spheres.radius_m
     is_arm = torch.arange(len(spheres.bone), device=reach.device) > len(spheres.bone) - len(ARM_M)
     skipped = (is_arm[:, None] | is_arm) & ~arms[:, None, None]
@@ -212,7 +212,7 @@ def depths_m(centres_m: Tensor, spheres: Spheres, arms: Tensor) -> Tensor:
 
 
 def _prior(wanted: Together, state: Together) -> tuple[Tensor, Tensor]:
-    """Scale (6 + 2 D,) and residual (N, 6 + 2 D) of staying near the wanted pair; places are nearly free."""
+    """Scale (6 + 2 D,) and residual (N, 6 + 2 D) of staying near the wanted pair; positions are nearly free."""
     angle = (state.angles_rad - wanted.angles_rad)[:, :, _FREE_JOINT, _FREE_AXIS].flatten(1) / _ANGLE_RAD
     turn = log(state.turn @ wanted.turn.mT) / _TURN_RAD
     place = (state.wrist_m - wanted.wrist_m) / 0.05
@@ -233,7 +233,7 @@ def _moved(state: Together, step: Tensor, limits_rad: Tensor) -> Together:
 
 
 def _followers() -> Tensor:
-    """(16, D): 1 where a bone of MANO's follows a free angle."""
+    """(16, D): 1 where an angle moves a bone of MANO's."""
     follows = torch.zeros(16, 16)
     for bone in range(16):
         joint = bone

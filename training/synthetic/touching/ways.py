@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ways in which two hands touch, as data: finger poses, how one hand is turned, and which places meet.
+"""The ways in which two hands touch, as data: finger poses, the hands' relative
+orientation, and the places that meet.
 
-Each way is described for the right hand, which acts on the left one or mirrors it; half of the pairs are made
-as its mirror image. The numbers were set by eye on the contact sheet (touching.sheet).
+Each way is described for the right hand, which acts on the left one or mirrors it; half of the pairs are made as its
+mirror image. The numbers were set by eye on the contact sheet (touching.sheet).
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from training.synthetic.poses import Gesture
 
 Direction = tuple[float, float, float]
 
-# Finger poses that hands take on each other, beside the gestures of a single hand.
+# Finger poses of touching hands, in addition to the gestures of a single hand.
 HOLDS = (
     Gesture("laced", 0, (18, 62), (22, 62), (22, 62), (20, 60), (10, 4, 4, 8, 10), 7, 0.4),
     Gesture("pressed flat", 0, (0, 2), (0, 2), (0, 2), (0, 2), (-4, -20, 0, 0, 0), 1, 0.4),
