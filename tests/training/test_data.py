@@ -169,7 +169,7 @@ def test_re_interhand_gives_each_camera_of_each_fitted_frame(tmp_path, toy):
     count, skipped = prepare(raw, "test", toy, tmp_path / "out")
     assert count == 3 and len(skipped) == 3
     told = " ".join(skipped)
-    assert "000102.png is damaged" in told and "103_left.json is cut short" in told
+    assert "000102.png is damaged" in told and "103_left.json is truncated" in told
     assert [entry.picture.parents[4].name for entry in raw_entries(raw, "train")] == [
         "m--20990101--0000--XYZ"
     ]

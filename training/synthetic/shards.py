@@ -108,7 +108,7 @@ def read_shard(folder: Path, number: int, stream: Stream | None = None) -> Synth
     """All pictures of one shard. Raises ShardError if it is missing, truncated or damaged."""
     stream = stream or read_stream(folder)
     path, pictures = shard_path(folder, number), stream.shard(number)
-    again = f"Delete it and run `python -m training generate pictures {folder}` again to write it anew."
+    again = f"Delete it and run `python -m training generate pictures {folder}` again to rewrite it."
     rows: list[SyntheticBatch] = []
     try:
         with tarfile.open(path, "r:") as tar:

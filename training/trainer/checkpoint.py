@@ -74,7 +74,7 @@ def load_checkpoint(folder: Path, experiment: Mapping[str, Any]) -> Checkpoint |
         stored = Checkpoint(**read_saved(path))
     except (OSError, InertPickleError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is not a whole checkpoint: {error}. Delete it to start anew, or put a copy back in its "
+            f"{path} is not a whole checkpoint: {error}. Delete it to start again, or put a copy back in its "
             "place."
         ) from error
     wrong = differences(stored.experiment, dict(experiment))
