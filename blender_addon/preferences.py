@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from inference_core import __version__
 
@@ -67,6 +67,13 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         update=_engine_chosen,
     )
     device: EnumProperty(name="Device", description="The device that the engine runs on", items=DEVICE_ITEMS)
+    camera: IntProperty(
+        name="Camera",
+        description="Number of the camera to record from, the first being 0",
+        default=0,
+        min=0,
+        max=99,
+    )
     hand_model: EnumProperty(
         name="Hand Model", description="The hand that is fitted to the footage", items=MODEL_ITEMS
     )

@@ -5,6 +5,8 @@ Each module registers its own classes.
 """
 
 from . import command, keymap, menus, preferences, translations
+from .capture import camera as capture_camera
+from .capture import camera_operators as capture_camera_operators
 from .capture import footage as capture_footage
 from .capture import operators as capture_operators
 from .capture import panel as capture_panel
@@ -48,6 +50,8 @@ MODULES = (
     capture_properties,
     capture_runs,
     capture_operators,
+    capture_camera,
+    capture_camera_operators,
     capture_panel,
     take_files,
     take_operators,

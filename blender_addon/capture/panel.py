@@ -12,6 +12,7 @@ from ..engine.job import JobState
 from ..preferences import addon_preferences, draw_installation
 from ..scene.shot import rate
 from ..sidebar import SidebarPanel
+from .camera import CAMERA
 from .footage import thumbnail
 from .operators import capture_problem
 from .progress import progress_text, stage_text
@@ -89,6 +90,7 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
         problem = capture_problem(context.scene)
         if problem:
             layout.label(text=problem, icon="INFO")
+        _draw_camera(layout)
         state = RUNS.state
         if state is not None:
             _draw_run(layout, state, RUNS.waiting)
@@ -114,6 +116,22 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
         switches.prop(capture, "new_shot")
         switches.prop(capture, "use_scene_camera")
         layout.prop(capture, "take_folder")
+
+
+def _draw_camera(layout: Any) -> None:
+    """Recording from a camera: the button, which camera, and how it goes."""
+    row = layout.row(align=True)
+    if CAMERA.runs:
+        row.operator("duohand.end_recording", icon="SNAP_FACE")
+    else:
+        row.operator("duohand.record_camera", icon="OUTLINER_OB_CAMERA")
+        number = row.row(align=True)
+        number.ui_units_x = 2.5
+        number.prop(addon_preferences(), "camera", text="")
+    if CAMERA.text:
+        line = layout.row()
+        line.alert = CAMERA.is_error
+        line.label(text=CAMERA.text[:120], icon="ERROR" if CAMERA.is_error else "REC", translate=False)
 
 
 def _button_text(more: int) -> str:

@@ -2,7 +2,6 @@
 """Where live frames come from: a camera, or a movie played at its own speed."""
 
 import re
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from inference_core.footage import Footage, open_footage
 from inference_core.shared.errors import FootageError
+from inference_core.shared.system import cameras_here
 
 Image = NDArray[np.uint8]
 
@@ -85,14 +85,6 @@ def open_source(text: str) -> Source:
     """The camera of that number or device, else the footage at that path. FootageError if there is none."""
     number = re.fullmatch(r"(?:/dev/video)?(\d{1,3})", text, re.ASCII)
     return Camera(int(number[1])) if number else Movie(open_footage(text))
-
-
-def cameras_here() -> list[int] | None:
-    """Numbers of this machine's cameras; None where only trying tells."""
-    if not sys.platform.startswith("linux"):
-        return None
-    found = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))
-    return sorted(int(name[1]) for name in found if name)
 
 
 def _check_camera(number: int) -> None:

@@ -2,6 +2,7 @@
 """The differences between Linux, macOS and Windows, in one place. Standard library only."""
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -79,3 +80,11 @@ def available_memory() -> int:
     except (OSError, ValueError):
         pass
     return 4 << 30
+
+
+def cameras_here() -> list[int] | None:
+    """Numbers of this machine's cameras; None where only trying tells."""
+    if sys.platform != "linux":
+        return None
+    found = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))
+    return sorted(int(name[1]) for name in found if name)

@@ -494,3 +494,97 @@ def test_an_engine_is_not_installed_without_leave_to_go_online(
     preferences().wheels = str(tmp_path)
     assert bpy.ops.duohand.install_engine.poll()
     preferences().wheels = ""
+
+
+_CAMERA_ENGINE = """#!{python}
+import json, shutil, sys
+clip = sys.argv[sys.argv.index("--record") + 1]
+assert sys.argv[1:6] == ["-I", "-m", "inference_core", "live", "0"] and "--json" in sys.argv
+if {fails}:
+    sys.exit("duohand: There is no camera 0: this machine has none.")
+print(json.dumps(dict(type="page", value="http://127.0.0.1:1/x/")), flush=True)
+sys.stdin.read()
+if {films}:
+    shutil.copy({movie!r}, clip)
+"""
+
+
+def use_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool = False, films: bool = True
+) -> Any:
+    """The recording of this Blender, with a camera there and a program in the engine's place."""
+    program = tmp_path / "engine"
+    program.write_text(
+        _CAMERA_ENGINE.format(python=sys.executable, fails=fails, films=films, movie=str(MOVIE))
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    preferences().engine = str(program)
+    monkeypatch.setattr(module("capture.camera"), "cameras_here", lambda: [0])
+    return module("capture.camera").CAMERA
+
+
+def step_camera(camera: Any, done: Any) -> None:
+    end = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < end
+        camera.step()
+        time.sleep(0.01)
+
+
+def test_a_recording_becomes_the_footage(
+    scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = use_camera(tmp_path, monkeypatch)
+    assert bpy.ops.duohand.record_camera(capture=False) == {"FINISHED"}
+    step_camera(camera, lambda: "browser" in camera.text)
+    assert not bpy.ops.duohand.record_camera.poll()
+    assert bpy.ops.duohand.end_recording() == {"FINISHED"}
+    step_camera(camera, lambda: not camera.runs)
+    assert Path(scene.duohand.footage).parent == tmp_path / "takes" and not camera.is_error
+    assert scene.duohand.last > 24 and camera.text.startswith("Recorded: camera-")
+    assert not bpy.ops.duohand.end_recording.poll()
+
+
+def test_a_recording_is_captured_where_that_was_asked_for(
+    scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = use_camera(tmp_path, monkeypatch)
+    assert bpy.ops.duohand.record_camera() == {"FINISHED"}
+    step_camera(camera, lambda: "browser" in camera.text)
+    camera.stop()
+    use_engine(tmp_path, str(take_file("two_hands")))
+    step_camera(camera, lambda: not camera.runs)
+    outcomes = step_until_idle(module("capture.runs").RUNS)
+    assert [outcome.is_error for outcome in outcomes] == [False]
+    assert len([item for item in scene.objects if item.type == "ARMATURE"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("fails", "no camera 0"), ("films nothing", "Nothing was recorded")]
+)
+def test_a_recording_that_comes_to_nothing_says_why_and_leaves_the_footage(
+    scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
+) -> None:
+    scene.duohand.footage = str(MOVIE)
+    camera = use_camera(tmp_path, monkeypatch, fails=kind == "fails", films=False)
+    assert bpy.ops.duohand.record_camera() == {"FINISHED"}
+    if kind != "fails":
+        step_camera(camera, lambda: "browser" in camera.text)
+        camera.stop()
+    step_camera(camera, lambda: not camera.runs)
+    assert said in camera.text and camera.is_error == (kind == "fails")
+    assert scene.duohand.footage == str(MOVIE)
+
+
+def test_recording_is_greyed_without_an_engine_or_a_camera(
+    scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_camera(tmp_path, monkeypatch)
+    camera = module("capture.camera")
+    assert camera.camera_problem() == "" and bpy.ops.duohand.record_camera.poll()
+    monkeypatch.setattr(camera, "cameras_here", list)
+    assert "no camera" in camera.camera_problem() and not bpy.ops.duohand.record_camera.poll()
+    monkeypatch.setattr(camera, "cameras_here", lambda: None)  # only trying tells
+    assert camera.camera_problem() == ""
+    preferences().engine = str(tmp_path / "nothing")
+    assert "no engine" in camera.camera_problem()

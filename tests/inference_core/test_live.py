@@ -24,8 +24,9 @@ from inference_core.live.recorder import Recorder
 from inference_core.live.server import PageServer
 from inference_core.live.session import LiveSession, LiveSettings
 from inference_core.live.solver import LiveSolver
-from inference_core.live.source import LiveFrame, cameras_here, open_source
+from inference_core.live.source import LiveFrame, open_source
 from inference_core.shared.errors import FootageError, RequestError
+from inference_core.shared.system import cameras_here
 
 DEMO = Path(__file__).parents[2] / "inference_core" / "demo"
 
