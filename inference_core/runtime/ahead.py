@@ -36,6 +36,14 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], at_once: int
             yield _result(waiting)
 
 
+@contextmanager
+def beside(work: Callable[..., Result], *arguments: Any) -> Generator[Callable[[], Result]]:
+    """The work in a thread meanwhile; what is yielded waits for its result."""
+    with _threads(1) as pool:
+        waiting = deque([_begun(pool, work, *arguments)])
+        yield lambda: _result(waiting)
+
+
 def _begun(pool: ThreadPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
     """The work in a thread, timed by this thread's stopwatch."""
     return pool.submit(copy_context().run, work, *arguments)

@@ -12,10 +12,11 @@ import mmap
 import os
 import platform
 import sys
-import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -63,24 +64,30 @@ class OpenVinoRun:
         # The model reads its weights from the mapped file while it runs.
         model, self._kept = _compiled(graph, settings, user_cache() if cache is None else cache)
         self._outputs = [tuple(output.shape)[1:] for output in model.outputs]
-        self._queue = openvino.AsyncInferQueue(model, streams)
-        self._lock = threading.Lock()
+        self._free: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            self._free.put(model.create_infer_request())
+        self._threads = ThreadPoolExecutor(streams)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         count, rows = len(inputs[0]), self._rows
         found = [np.empty((count, *shape), np.float32) for shape in self._outputs]
-
-        def take(request: Any, start: int) -> None:
-            for number, values in enumerate(found):
-                values[start : start + rows] = request.get_output_tensor(number).data[: count - start]
-
         arrays = [values.contiguous().numpy() for values in inputs]
-        with self._lock:
-            self._queue.set_callback(take)
-            for start in range(0, count, rows):
-                part = [_filled(values[start : start + rows], rows) for values in arrays]
-                self._queue.start_async(part, start, share_inputs=True)
-            self._queue.wait_all()
+
+        def run(start: int) -> None:
+            request = self._free.get()
+            try:
+                request.infer(
+                    [_filled(values[start : start + rows], rows) for values in arrays], share_inputs=True
+                )
+                for number, values in enumerate(found):
+                    values[start : start + rows] = request.get_output_tensor(number).data[: count - start]
+            finally:
+                self._free.put(request)
+
+        starts = range(0, count, rows)
+        for _ in self._threads.map(run, starts) if len(starts) > 1 else map(run, starts):
+            pass
         return tuple(torch.from_numpy(values) for values in found)
 
 

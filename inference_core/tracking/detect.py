@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from inference_core.landmarks.body_reader import find_arms
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.weights import LandmarkNetworks, PoseNetworks
+from inference_core.runtime.ahead import beside
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.tracklets import Sighting, Tracklets
@@ -98,12 +99,16 @@ class ShotDetector:
             self._times.extend(frame.time_s for frame in some)
             first_size = (_size_px(frame.image) for frame in some if frame.image is not None)
             self._size_px = next(first_size, self._size_px)
-            self._window.advance([frame.image for frame in some])
-            if self._pose is not None:
-                first = self.done - len(some)
-                self._arms.append(_arms([frame.image for frame in some], first, self._settings, self._pose))
+            images = [frame.image for frame in some]
+            if self._pose is None:
+                self._window.advance(images)
+            else:
+                with beside(_arms, images, self.done - len(some), self._settings, self._pose) as arms:
+                    self._window.advance(images)
+                    self._arms.append(arms())
             # Only the window's short history may stay in memory while the next frames come in.
             some.clear()
+            images.clear()
             yield self.done
 
     def state(self) -> dict[str, NDArray[Any]]:
