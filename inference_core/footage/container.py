@@ -83,13 +83,15 @@ class Packet:
 @dataclass(frozen=True)
 class Sample:
     """The movie's beginning, decoded: its first frame, the presentation times of the frames that came, whether any is
-    interlaced, the stream's declared field order (FFmpeg's AVFieldOrder), and whether any packet failed to decode.
+    interlaced, the stream's declared field order (FFmpeg's AVFieldOrder), its codec, and whether any packet failed to
+    decode.
     """
 
     first: Any
     times: frozenset[int | None]
     has_fields: bool
     field_order: int
+    codec: str
     failed: bool
 
 
@@ -147,12 +149,12 @@ def read_sample(file: MovieFile) -> Sample:
                 interlaced = interlaced or bool(frame.interlaced_frame)
             if last is None:
                 break
-        field_order = stream.codec_context.field_order
+        field_order, codec = stream.codec_context.field_order, stream.codec_context.name
     if first is None:
         raise FootageError(
             f"{file.path} holds no frame that can be decoded. Export it again, for example as H.264."
         )
-    return Sample(first, frozenset(times), interlaced, field_order, failed)
+    return Sample(first, frozenset(times), interlaced, field_order, codec, failed)
 
 
 def _focal_35mm(container: Any, stream: Any) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 import av
 import av.error
 import av.filter
+import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
@@ -73,7 +74,9 @@ class Presentation:
 
     def image(self, frame: Any) -> NDArray[np.uint8]:
         """The frame (H, W, 3) uint8 sRGB, upright, of a decoded picture of the stored size."""
-        stored = _pixels(frame, self.square_px, self.transfer)
+        stored = _pixels(frame, self.transfer)
+        if self.square_px != self.stored_px:
+            stored = cv2.resize(stored, self.square_px, interpolation=cv2.INTER_CUBIC)
         return np.ascontiguousarray(orientation.upright(stored, self.orientation))
 
     def whole_frames(self, frames: Iterable[Any]) -> Iterator[tuple[int | None, Any]]:
@@ -126,33 +129,34 @@ def _has_known_colours(frame: Any) -> bool:
 
 
 def _fields(sample: Sample) -> str:
-    if sample.has_fields:
-        return "parity=auto:deint=interlaced"
-    if sample.field_order in _TOP_FIRST:
-        return "parity=tff:deint=all"
-    return "parity=bff:deint=all" if sample.field_order in _BOTTOM_FIRST else ""
+    parity = {**dict.fromkeys(_TOP_FIRST, "tff"), **dict.fromkeys(_BOTTOM_FIRST, "bff")}.get(
+        sample.field_order
+    )
+    if not sample.has_fields:
+        return f"parity={parity}:deint=all" if parity else ""
+    # H.264 states the order twice. The decoder marks frames by the numbers of their fields, which x264 writes the wrong
+    # way round where FFmpeg hands it frames without marks. Of other codecs, frames know better than their container.
+    stated = parity if sample.codec == "h264" else None
+    return f"parity={stated or 'auto'}:deint=interlaced"
 
 
-def _pixels(frame: Any, size_px: tuple[int, int], transfer: Transfer) -> NDArray[np.uint8]:
-    """The picture at that size as sRGB; alpha goes over black."""
-    width, height = size_px
+def _pixels(frame: Any, transfer: Transfer) -> NDArray[np.uint8]:
+    """The picture as sRGB; alpha goes over black."""
     if transfer != "sdr":
-        return to_srgb(_array(frame, width, height, "rgb48le"), transfer)
+        return to_srgb(_array(frame, "rgb48le"), transfer)
     if not any(component.is_alpha for component in frame.format.components):
-        return _array(frame, width, height, "rgb24")
-    image = _array(frame, width, height, "rgba")
+        return _array(frame, "rgb24")
+    image = _array(frame, "rgba")
     return (image[..., :3] * (image[..., 3:].astype(np.uint16)) // 255).astype(np.uint8)
 
 
-def _array(frame: Any, width: int, height: int, format: str) -> NDArray[Any]:
+def _array(frame: Any, format: str) -> NDArray[Any]:
     if not _has_known_colours(frame):
         # The converter refuses what it does not know.
         matrix, levels = int(frame.colorspace), int(frame.color_range)
         frame.colorspace = matrix if matrix in _MATRICES else _NEAREST.get(matrix, _UNSPECIFIED)
         frame.color_range = levels if levels in _RANGES else 0
-    if (frame.width, frame.height) == (width, height):
-        return frame.to_ndarray(format=format)
-    return frame.reformat(width, height, format, interpolation="BICUBIC").to_ndarray()
+    return frame.to_ndarray(format=format)
 
 
 def _graph(frame: Any, filters: Sequence[tuple[str, str]]) -> Any:

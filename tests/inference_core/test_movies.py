@@ -240,6 +240,20 @@ def test_interlaced_movies_are_deinterlaced_and_it_is_said(tmp_path: Path) -> No
     assert np.array_equal(next(footage.part(7, 8)).image, frames[7].image)
 
 
+@pytest.mark.parametrize(("order", "first_x"), [("tff", 10), ("bff", 12)])
+def test_a_frame_of_two_fields_shows_the_moment_of_the_first(
+    tmp_path: Path, order: str, first_x: int
+) -> None:
+    def interlace(stream: Any) -> None:
+        stream.codec_context.options = {"x264-params": f"interlaced=1:{order}=1:bframes=0:qp=0"}
+
+    path = write_movie(tmp_path / "a.mkv", range(8), picture_of=combed, prepare=interlace, pix_fmt="yuv422p")
+    for frame in list(open_footage(path, warn=lambda text: None))[1:-1]:
+        # Each line of a field that is there or made up from its neighbours begins where that field's do.
+        bar = np.flatnonzero(frame.image[HEIGHT // 2 : HEIGHT // 2 + 2].mean((0, 2)) > 180)
+        assert bar[0] == 4 * frame.index + first_x
+
+
 def test_an_avis_dropped_frames_show_the_picture_before(tmp_path: Path) -> None:
     slots = [0, 1, 2, 4, 5, 6, 10, 11]
     path = write_movie(tmp_path / "a.avi", slots, codec="mjpeg", pix_fmt="yuvj420p")
