@@ -19,11 +19,14 @@ class BlenderFiles:
     blend: bool = False
     fbx: bool = False
 
-    def missing(self, folder: Path, name: str) -> dict[str, Path]:
-        """The missing files of a shot, by kind."""
+    def files(self, folder: Path, name: str) -> dict[str, Path]:
+        """The files of a shot, by kind."""
         wanted = [kind for kind, is_wanted in (("blend", self.blend), ("fbx", self.fbx)) if is_wanted]
-        files = {kind: folder / f"{name}.{kind}" for kind in wanted}
-        return {kind: path for kind, path in files.items() if not path.exists()}
+        return {kind: folder / f"{name}.{kind}" for kind in wanted}
+
+    def missing(self, folder: Path, name: str) -> dict[str, Path]:
+        """Those of a shot that are not there."""
+        return {kind: path for kind, path in self.files(folder, name).items() if not path.exists()}
 
     def write(self, take: Path, files: dict[str, Path]) -> None:
         """Write the files from the take. TakeError if Blender does not run, with what it reported."""

@@ -5,9 +5,11 @@ import argparse
 import re
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from inference_core.batch.records import ShotRecord
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import EXIT_CANCELLED, EXIT_FAILED, EXIT_OK
 
@@ -82,9 +84,18 @@ def run(parsed: argparse.Namespace) -> int:
     print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     if parsed.only is None:
         print(f"Report: {write_reports(folder, records)}")
-    if counts["stopped"]:
+    return batch_exit_code(records, is_task=parsed.only is not None)
+
+
+def batch_exit_code(records: Sequence[ShotRecord], is_task: bool) -> int:
+    """The command's exit code. A farm's task fails only where another attempt may help: else one unusable clip would
+    keep the farm from the tasks after it. The job's last task, the report, fails for it."""
+    failed = [record for record in records if record.state == "failed"]
+    if any(record.state == "stopped" for record in records):
         return EXIT_CANCELLED
-    return EXIT_OK if counts["done"] + counts["same"] == len(records) else EXIT_FAILED
+    if is_task:
+        failed = [record for record in failed if record.may_try_again]
+    return EXIT_FAILED if failed else EXIT_OK
 
 
 def _pool(parsed: argparse.Namespace) -> Any:

@@ -41,7 +41,8 @@ class ShotRecord:
 
     key: `content_key`. take, preview, blend, fbx: names of files in the batch's folder. take_sha256: of the take as it
     was written. same_as: the shot with the same content and settings, whose take this shot shares.
-    seconds: of the last attempt. worst_frames: numbers in the footage.
+    seconds: of the last attempt. may_try_again: another attempt, or another machine, may do better.
+    worst_frames: numbers in the footage.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ShotRecord:
     seconds: float = 0.0
     error_kind: str | None = None
     error: str | None = None
+    may_try_again: bool = False
     warnings: tuple[str, ...] = ()
     frames: int = 0
     left: HandRecord | None = None

@@ -63,7 +63,7 @@ class Batch:
             if finished is None:
                 waiting.append(shot)
             else:
-                self._keep(self._with_blender_files(finished))
+                self._keep(self._with_blender_files(finished, self._blender.missing))
         return waiting
 
     def finish(self) -> None:
@@ -95,10 +95,11 @@ class Batch:
             seconds=round(outcome.seconds, 2),
             error_kind=outcome.kind,
             error=outcome.text,
+            may_try_again=outcome.may_try_again,
             warnings=outcome.warnings,
         )
         if outcome.state == "done":
-            record = self._with_blender_files(self._with_take(record))
+            record = self._with_blender_files(self._with_take(record), self._blender.files)
         self._keep(record)
 
     def _finished(self, record: ShotRecord) -> ShotRecord | None:
@@ -145,17 +146,19 @@ class Batch:
                 worst_frames=tuple(int(take.frame[row]) for row in rows),
             )
         except (DuohandError, OSError) as error:
-            return replace(record, state="failed", error_kind=type(error).__name__, error=str(error))
+            return _failed_here(record, error)
 
-    def _with_blender_files(self, record: ShotRecord) -> ShotRecord:
-        files = self._blender.missing(self._folder, record.name)
+    def _with_blender_files(
+        self, record: ShotRecord, wanted: Callable[[Path, str], dict[str, Path]]
+    ) -> ShotRecord:
+        files = wanted(self._folder, record.name)
         if record.state != "done" or record.take is None:
             return record
         try:
             if files:
                 self._blender.write(self._folder / record.take, files)
         except DuohandError as error:
-            return replace(record, state="failed", error_kind=type(error).__name__, error=str(error))
+            return _failed_here(record, error)
         name = record.name
         return replace(
             record,
@@ -169,6 +172,12 @@ class Batch:
         if record.state == "done":
             write_record(self._folder, record)
         self._tell(record, "", 0, 0)
+
+
+def _failed_here(record: ShotRecord, error: Exception) -> ShotRecord:
+    """The record of a shot whose files this machine could not write."""
+    kind, text = type(error).__name__, str(error)
+    return replace(record, state="failed", error_kind=kind, error=text, may_try_again=True)
 
 
 def run_batch(

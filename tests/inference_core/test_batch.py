@@ -2,9 +2,13 @@
 """Batches: nothing twice, nothing lost, nothing of the user's replaced; and what the reports say of it."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +17,7 @@ import pytest
 
 from inference_core.batch.blender_files import BlenderFiles
 from inference_core.batch.capture_process import Outcome, run_capture
+from inference_core.batch.command import batch_exit_code
 from inference_core.batch.local_pool import Watcher, run_here
 from inference_core.batch.manifest import Shot, read_shots
 from inference_core.batch.records import ShotRecord
@@ -223,3 +228,70 @@ def dying_interpreter(folder: Path) -> Path:
     script.write_text("#!/bin/sh\necho last words >&2\nkill -9 $$\n")
     script.chmod(0o755)
     return script
+
+
+@pytest.mark.parametrize(
+    ("states", "is_task", "code"),
+    [
+        (["done", "same"], False, 0),
+        (["done", "failed"], False, 1),
+        (["failed"], True, 0),
+        (["failed again"], True, 1),
+        (["done", "stopped", "failed"], True, 130),
+    ],
+)
+def test_a_farms_task_fails_only_where_another_attempt_may_help(
+    states: list[str], is_task: bool, code: int
+) -> None:
+    records = [
+        ShotRecord(str(number), "f", state=state.split()[0], may_try_again="again" in state)  # pyright: ignore[reportArgumentType]
+        for number, state in enumerate(states)
+    ]
+    assert batch_exit_code(records, is_task) == code
+
+
+_TABLE = """
+import time
+from inference_core.batch.live_table import LiveTable
+from inference_core.batch.records import ShotRecord
+with LiveTable(2) as table:
+    table.tell(ShotRecord("a", "a.mp4", state="running"), "detect", 3, 10)
+    time.sleep(0.4)
+    table.tell(ShotRecord("a", "a.mp4", state="done", frames=10, seconds=1.5), "", 0, 0)
+    table.tell(ShotRecord("b", "b.mp4", state="failed", error="It is no movie."), "", 0, 0)
+    time.sleep(0.4)
+"""
+
+
+def test_a_terminal_shows_a_table_that_goes_and_failures_that_stay() -> None:
+    pty = pytest.importorskip("pty", reason="a terminal of our own needs a Unix")
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "60"}
+    table = subprocess.Popen([sys.executable, "-c", _TABLE], stderr=follower, env=environment)
+    os.close(follower)
+    said = b""
+    with suppress(OSError):  # the terminal is hung up at the end
+        while part := os.read(leader, 4096):
+            said += part
+    os.close(leader)
+    assert table.wait() == 0
+    text = said.decode()
+    assert "30 %" in text and "2 of 2 shots" in text
+    assert "failed: b (It is no movie.)" in text and "done: a" not in text
+    after = text[text.rindex("2 of 2 shots") :]
+    assert "\x1b[2K" in after, "the table is wiped"
+
+
+def test_files_of_blender_are_written_anew_with_their_take(tmp_path: Path) -> None:
+    """A stand-in for Blender that writes how often it was asked."""
+    blender = tmp_path / "blender"
+    blender.write_text('#!/bin/sh\nfor last; do :; done\necho asked >> "$last"\n')
+    blender.chmod(0o755)
+    source, out = write_empty_scene(tmp_path / "a.mp4", 4), tmp_path / "out"
+    files = BlenderFiles(str(blender), fbx=True)
+    for frames, asked in ((4, 1), (4, 1), (5, 2)):
+        write_empty_scene(source, frames)
+        shots = read_shots([str(source)], out, {"network": "none"}, preview=False)
+        records = run_batch(shots, out, CountingPool(), lambda *_: None, threading.Event(), blender=files)
+        assert [record.state for record in records] == ["done"]
+        assert (out / "a.fbx").read_text().count("asked") == asked
