@@ -62,12 +62,11 @@ def frame_hands(results: Sequence[tuple[str, Any]], engine: str, first: int | No
             "camera translation. docs/exchange.md lists what is read."
         )
     numbers = _numbers([name for name, _ in pictures], first)
-    order = np.argsort(numbers, kind="stable")
-    numbers, pictures = numbers[order], [pictures[row] for row in order]
-    if (np.diff(numbers) == 0).any():
-        twice = pictures[int(np.argmax(np.diff(numbers) == 0))][0]
-        raise RequestError(f"Two results are of the same picture, {twice}. Give each one once.")
-    return _filled(empty_hands(engine, numbers), [hands for _, hands in pictures])
+    frames: dict[int, list[_Hand]] = {}
+    for number, (_, hands) in zip(numbers.tolist(), pictures, strict=True):
+        frames.setdefault(number, []).extend(hands)  # a file may hold one hand of a picture
+    order = sorted(frames)
+    return _filled(empty_hands(engine, np.array(order, np.int64)), [frames[number] for number in order])
 
 
 def _pictures(results: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, list[_Hand]]]:
@@ -111,7 +110,7 @@ def _is_hand(value: Mapping[str, Any]) -> bool:
 def _inner(value: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters beside what stands about them."""
     flat = dict(value)
-    for name in ("wilor_preds", "pred_mano_params", "mano_params", "mano"):
+    for name in ("wilor_preds", "pred_mano_params", "mano_params", "mano", "camera"):
         held = flat.get(name)
         if isinstance(held, Mapping):
             flat |= {key: part for key, part in held.items() if key not in flat}
@@ -184,13 +183,17 @@ def _size(held: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _numbers(names: Sequence[str], first: int | None) -> NDArray[np.int64]:
-    """Frames by the last digits in the pictures' names; by the order of pictures without them.
+    """Frames by the digits in the pictures' names that differ most, the last of them; by their order without any.
 
     Unless told otherwise numbers count from 1, as ffmpeg writes them, or from 0 where there is a 0.
     """
     found = [re.findall(r"\d+", _stem(name)) for name in names]
     if not all(found):
         return np.arange(len(names), dtype=np.int64)
+    if len({len(digits) for digits in found}) == 1:  # frame_0001_0: the second is the hand
+        differing = [len(set(column)) for column in zip(*found, strict=True)]
+        place = len(differing) - 1 - int(np.argmax(differing[::-1]))
+        found = [[digits[place]] for digits in found]
     numbers = np.array([int(digits[-1][-15:]) for digits in found], np.int64)
     return numbers - (min(int(numbers.min()), 1) if first is None else first)
 

@@ -18,7 +18,7 @@ from inference_core.exchange.track_results import (
 )
 from inference_core.shared.errors import RequestError
 
-SUFFIXES = (".npz", ".npy", ".pkl", ".pickle", ".joblib", ".pth", ".pt")
+SUFFIXES = (".npz", ".npy", ".pkl", ".pickle", ".joblib", ".pth", ".pt", ".json")
 _MOST_FILES = 100_000
 
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What other engines write, as plain dictionaries, lists, texts, numbers and arrays: npz, npy, pickle, joblib, torch.
+"""What other engines write, as plain dictionaries, lists, texts, numbers and arrays.
+
+Files are npz, npy, pickle, joblib, torch or JSON.
 
 Nothing in a file is run (runtime.inert_pickle), and sizes are checked before memory is set aside.
 """
 
 import bz2
 import io
+import json
 import lzma
 import zipfile
 import zlib
@@ -131,6 +134,8 @@ def read_result_file(path: Path) -> Any:
 
 
 def _content(path: Path) -> Any:
+    if path.suffix == ".json":
+        return _Plain().of(json.loads(path.read_text(encoding="utf-8")))
     with path.open("rb") as file:
         start = file.read(6)
     if zipfile.is_zipfile(path):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What other engines write becomes a take: the same hands with MANO's files, near ones on the open hand."""
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,22 @@ def test_left_hands_that_were_mirrored_already_are_left_alone(tmp_path: Path, sh
             hand["wilor_preds"][name] = hand["wilor_preds"][name] * np.array([1, -1, -1])
     file.write_bytes(pickle.dumps(pictures))
     assert off_mm(imported([file], tmp_path / "t.npz", "--size", "640x480"), shot) < 3
+
+
+def test_a_file_a_hand_is_put_together_by_pictures(tmp_path: Path, shot: made.EngineShot) -> None:
+    """As Dyn-HaMR's track_preds (a folder a hand), and as HaMeR's demo names its meshes (the hand's number last)."""
+    for row in range(made.FRAMES):
+        for side in (0, 1):
+            hand = made.right_hand(shot, row, side)
+            plain = {key: np.asarray(value).tolist() for key, value in hand.items() if key != "joints"}
+            (tmp_path / f"{side:03d}").mkdir(exist_ok=True)
+            (tmp_path / f"{side:03d}" / f"{row + 1:06d}_mano.json").write_text(json.dumps(plain))
+            (tmp_path / "flat").mkdir(exist_ok=True)
+            np.savez(tmp_path / "flat" / f"take2_{row:04d}_{side}.npz", **hand)
+    for files in ([tmp_path / "000", tmp_path / "001"], [tmp_path / "flat"]):
+        take = imported(files, tmp_path / "t.npz", "--size", "640x480")
+        assert take.frame.tolist() == list(range(made.FRAMES))
+        assert (take.present == SEEN).all() and off_mm(take, shot) < 25
 
 
 def test_a_true_lens_brings_the_hands_near_and_keeps_them_in_the_picture(
