@@ -28,12 +28,16 @@ from inference_core.preview import (
 )
 from inference_core.request_inputs import capture_inputs
 from inference_core.resume_cache import ResumeCache
+from inference_core.runtime.imports_ahead import import_ahead
 from inference_core.runtime.stopwatch import DECODE, LOAD, START, WRITE, timed
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest, Progress, check_request
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
+
+# The names under which the networks are kept that every capture needs, and those that the shipped weights add.
+_NETWORKS, _SHIPPED_NETWORKS = ("palm", "hand-early", "hand-late", "person", "body"), ("dir-s", "hand-head")
 
 _log = logging.getLogger(__name__)
 
@@ -57,9 +61,9 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     if request.camera_path is not None:
         camera = with_camera_path(camera, Path(request.camera_path), footage.info.numbers)
     hands = read_mano(Path(request.mano)) if request.mano else None
-    with timed(
-        START
-    ):  # torch and everything built on it, imported only after invalid input has been rejected
+    # torch and everything built on it are imported only after invalid input has been rejected.
+    import_ahead(_NETWORKS if request.network == "none" else (*_SHIPPED_NETWORKS, *_NETWORKS))
+    with timed(START):
         from inference_core.hand_model.load import load_open_hand, mano_hand_model
         from inference_core.runtime.device import choose_device
         from inference_core.stages import Run, choose_network, detect, read, recover, solve, track

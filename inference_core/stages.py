@@ -33,7 +33,7 @@ from inference_core.landmarks.weights import PoseNetworks, load_landmark_network
 from inference_core.reading import FrameReader, part
 from inference_core.resume_cache import ResumeCache
 from inference_core.runtime import stopwatch
-from inference_core.runtime.ahead import ahead
+from inference_core.runtime.ahead import ahead, beside
 from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import DECODE, FIT, LOAD, SEARCH, SIDES, SOLVE, timed, timed_items
 from inference_core.shared.messages import Progress
@@ -181,11 +181,12 @@ def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> 
 @lru_cache(maxsize=1)
 def _network(folder: Path, stats: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork:
     """The network at `folder`, cached while its files' sizes and modification times are these."""
-    predictor = load_predictor(folder, hand_model, device)
-    configuration = predictor.card.configuration
-    head = stored_head(_folder_of(folder), device) if configuration.conditioning else None
+    configuration = read_card(_folder_of(folder) / CARD_FILE).configuration
     identity = f"{_folder_of(folder).resolve()}|{stats}|{device.type}|{hand_model.name}"
-    return ChosenNetwork(configuration.name, identity, predictor, head)
+    with beside(load_predictor, folder, hand_model, device) as predictor:
+        head = stored_head(_folder_of(folder), device) if configuration.conditioning else None
+        load_pose_networks(device)  # detection needs them next
+        return ChosenNetwork(configuration.name, identity, predictor(), head)
 
 
 def _folder_of(weights: Path) -> Path:

@@ -143,12 +143,15 @@ def _landmark_networks(device: torch.device, folder: Path, cache: Path | None) -
     )
 
 
-@lru_cache(maxsize=2)
 def load_pose_networks(
     device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER, cache: Path | None = None
 ) -> PoseNetworks:
     """The same for the networks that find bodies."""
-    device = torch.device(device)
+    return _pose_networks(torch.device(device), folder, cache)
+
+
+@lru_cache(maxsize=2)
+def _pose_networks(device: torch.device, folder: Path, cache: Path | None) -> PoseNetworks:
     person, body = folder / PERSON_WEIGHTS, folder / BODY_WEIGHTS
 
     def run(name: str, file: Path, build: Callable[[], nn.Module], px: int) -> Run:

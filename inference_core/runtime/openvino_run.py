@@ -6,25 +6,25 @@ The only place that imports openvino, and without its telemetry.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import mmap
 import os
 import platform
 import sys
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from inference_core import __version__
-from inference_core.runtime.network_graph import NetworkGraph
+from inference_core.runtime.imports_ahead import LastUsed, claimed
 from inference_core.runtime.process import network_threads
 from inference_core.runtime.user_cache import user_cache
 
@@ -33,6 +33,12 @@ sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgu
 
 import openvino  # noqa: E402
 
+if TYPE_CHECKING:
+    # Imported where it is needed: networks are imported while torch is.
+    from torch import Tensor, nn
+
+    from inference_core.runtime.network_graph import NetworkGraph
+
 # More parallel rows than this only need more memory.
 _MOST_STREAMS = 8
 # How many converted versions of each network are kept: the latest.
@@ -40,6 +46,9 @@ _KEPT_FILES = 4
 # Suffixes of the kept files: the compiled network, its SHA-256.
 _FORMAT = 2
 _DIGEST_BYTES = hashlib.sha256().digest_size
+
+# torch traces one network at a time.
+_CONVERTING = threading.Lock()
 
 _log = logging.getLogger(__name__)
 
@@ -52,24 +61,18 @@ class OpenVinoRun:
 
     def __init__(self, graph: NetworkGraph, cache: Path | None = None) -> None:
         self._rows = len(graph.example[0])
-        threads = network_threads()
-        # A second stream of the two-hand network needs 80 MB, and while it runs other networks use the other cores.
-        streams = 1 if self._rows > 1 else min(threads, _MOST_STREAMS)
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "NUM_STREAMS": streams,
-            "INFERENCE_NUM_THREADS": threads,
-            "ENABLE_CPU_PINNING": False,
-        }
         # The model reads its weights from the mapped file while it runs.
-        model, self._kept = _compiled(graph, settings, user_cache() if cache is None else cache)
+        model, self._kept = _compiled(graph, cache)
         self._outputs = [tuple(output.shape)[1:] for output in model.outputs]
         self._free: SimpleQueue[Any] = SimpleQueue()
+        streams: int = _settings(self._rows)["NUM_STREAMS"]
         for _ in range(streams):
             self._free.put(model.create_infer_request())
         self._threads = ThreadPoolExecutor(streams)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        import torch
+
         count, rows = len(inputs[0]), self._rows
         found = [np.empty((count, *shape), np.float32) for shape in self._outputs]
         arrays = [values.contiguous().numpy() for values in inputs]
@@ -97,34 +100,60 @@ def _filled(values: np.ndarray, rows: int) -> np.ndarray:
     return np.concatenate([values, np.repeat(values[-1:], missing, 0)]) if missing else values
 
 
-def _compiled(graph: NetworkGraph, settings: dict[str, Any], folder: Path) -> tuple[Any, mmap.mmap | None]:
+def last_used(name: str) -> LastUsed:
+    """The network of this name in the user's cache that ran last, imported; None if there is none."""
+    files = _versions(user_cache(), name)
+    if not files:
+        return None
+    imported = _imported(openvino.Core(), files[-1], int(files[-1].stem.split("-")[-2]))
+    return None if imported is None else (files[-1], imported)
+
+
+def _settings(rows: int) -> dict[str, Any]:
+    """How a network that takes so many rows at once is run."""
+    threads = network_threads()
+    return {
+        "INFERENCE_PRECISION_HINT": "f32",
+        # A second stream of the two-hand network needs 80 MB, and while it runs other networks use the other cores.
+        "NUM_STREAMS": 1 if rows > 1 else min(threads, _MOST_STREAMS),
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def _compiled(graph: NetworkGraph, cache: Path | None) -> tuple[Any, mmap.mmap | None]:
     """The compiled network, from the cache or new in it, and the mapped file that it reads, which must outlive it."""
-    core = openvino.Core()
-    path = folder / f"{graph.name}-{_key(graph, core)}.network"
-    kept = _imported(core, path, settings)
+    core, rows = openvino.Core(), len(graph.example[0])
+    folder = user_cache() if cache is None else cache
+    path = folder / f"{graph.name}-{rows}-{_key(graph, core)}.network"
+    last = claimed(graph.name) if cache is None else None
+    kept = last[1] if last is not None and last[0] == path else _imported(core, path, rows)
     if kept is not None:
         return kept
     _say_once("Preparing the networks for this machine.")
-    model = core.compile_model(converted(graph.build(), graph.example), "CPU", settings)
-    _write(path, model.export_model().getvalue(), graph.name)
+    with _CONVERTING:
+        model = core.compile_model(converted(graph.build(), graph.example), "CPU", _settings(rows))
+        _write(path, model.export_model().getvalue(), graph.name)
     # Read back, it needs less memory than what compiled it.
-    return _imported(core, path, settings) or (model, None)
+    return _imported(core, path, rows) or (model, None)
 
 
-def _imported(core: Any, path: Path, settings: dict[str, Any]) -> tuple[Any, mmap.mmap] | None:
+def _imported(core: Any, path: Path, rows: int) -> tuple[Any, mmap.mmap] | None:
     """A network from the cache; None if there is none that can be used."""
     kept = _mapped(path)
     if kept is None:
         return None
     try:
         blob = np.frombuffer(kept, np.uint8)[:-_DIGEST_BYTES]
-        model = core.import_model(openvino.Tensor(blob, shared_memory=True), "CPU", settings)
+        model = core.import_model(openvino.Tensor(blob, shared_memory=True), "CPU", _settings(rows))
     except RuntimeError as error:
         _log.info("%s is made anew: %s", path, error)
         return None
     if hasattr(mmap, "MADV_DONTNEED"):
         # Pages are read from the file again if needed; most were only needed for compiling.
         kept.madvise(mmap.MADV_DONTNEED)
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the last one used
     return model, kept
 
 
@@ -136,6 +165,8 @@ def _say_once(text: str) -> None:
 
 def converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
     """OpenVINO's model of a torch network, for inputs of the example's shapes."""
+    import torch
+
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer's warnings: that values become constants, and that it is deprecated.
         warnings.simplefilter("ignore")
@@ -148,6 +179,8 @@ def converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
 
 def _key(graph: NetworkGraph, core: Any) -> str:
     """Digest of everything that a compiled network depends on."""
+    import torch
+
     machine = (platform.machine(), core.get_property("CPU", "FULL_DEVICE_NAME"))
     able = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     shapes = [(tuple(values.shape), str(values.dtype)) for values in graph.example]
@@ -169,6 +202,13 @@ def _mapped(path: Path) -> mmap.mmap | None:
     return kept if whole else None
 
 
+def _versions(folder: Path, name: str) -> list[Path]:
+    """The kept files of a network, the last used one last."""
+    return sorted(
+        folder.glob(f"{name}-[0-9]*-????????????????.network"), key=lambda path: path.stat().st_mtime
+    )
+
+
 def _write(path: Path, blob: bytes, name: str) -> None:
     """Cache a network. If the cache is not writable, networks are prepared at every start."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -178,8 +218,7 @@ def _write(path: Path, blob: bytes, name: str) -> None:
             file.write(blob)
             file.write(hashlib.sha256(blob).digest())
         part.replace(path)
-        kept = sorted(path.parent.glob(f"{name}-????????????????.network"), key=lambda p: p.stat().st_mtime)
-        for old in kept[:-_KEPT_FILES]:
+        for old in _versions(path.parent, name)[:-_KEPT_FILES]:
             old.unlink(missing_ok=True)
     except OSError as error:
         _say_once(
