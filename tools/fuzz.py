@@ -40,6 +40,7 @@ _CODECS = {
     "webm": "libvpx",
     "mov": "mjpeg",
 }
+_PIXELS = {"mjpeg": "yuvj420p", "apng": "rgb24"}
 
 Attempt = Callable[[Path], object]
 
@@ -314,7 +315,7 @@ def _movie(format: str, codec: str) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=format) as container:
         stream = container.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 96, 64, _PIXELS.get(codec, "yuv420p")
         for number in range(8):
             image = np.full((64, 96, 3), 20 * number, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
@@ -422,6 +423,8 @@ KINDS: dict[str, tuple[Callable[[], bytes], Attempt]] = {
     "messages": (_request, _read_messages),
     "names": (_name, _read_name),
     **{f"{kind} pictures": (partial(_picture, f".{kind}"), _read_picture) for kind in _OPENCV_WRITES},
+    "animated png pictures": (partial(_movie, "apng", "apng"), _read_picture),
+    "animated webp pictures": (partial(_movie, "webp", "libwebp_anim"), _read_picture),
     "exr pictures": (_exr, _read_picture),
     "dpx pictures": (_dpx, _read_picture),
     **{

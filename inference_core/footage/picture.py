@@ -12,6 +12,7 @@ from inference_core.footage import orientation
 from inference_core.footage.dpx import read_dpx
 from inference_core.footage.exr import read_exr
 from inference_core.footage.pixel_aspect import known_aspect, square_size
+from inference_core.footage.png import still_png
 from inference_core.footage.records import Limits
 from inference_core.footage.tone_mapping import srgb_from_linear
 from inference_core.shared.errors import FootageError
@@ -51,9 +52,12 @@ def _read(path: Path, header: PictureHeader, limits: Limits) -> tuple[NDArray[np
                 f"{path} is a Cineon picture, which is not supported. Convert it to DPX or OpenEXR."
             )
         case "tiff":
-            return _decode(path), 1.0  # OpenCV applies the orientation of this format only
+            return _decode(path, path.read_bytes()), 1.0  # OpenCV applies the orientation of this format only
+        case "png":
+            stored = _decode(path, still_png(path.read_bytes()))
         case _:
-            return np.ascontiguousarray(orientation.upright(_decode(path), header.orientation)), 1.0
+            stored = _decode(path, path.read_bytes())
+    return np.ascontiguousarray(orientation.upright(stored, header.orientation)), 1.0
 
 
 def _check_bytes(path: Path, header: PictureHeader) -> None:
@@ -73,12 +77,11 @@ def _squared(image: NDArray[np.uint8], aspect: float, path: Path, limits: Limits
     return resized
 
 
-def _decode(path: Path) -> NDArray[np.uint8]:
+def _decode(path: Path, content: bytes) -> NDArray[np.uint8]:
     """The picture as stored, not yet upright, except for TIFF."""
-    # On Windows, imread cannot open names outside the code page.
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    # From memory: on Windows, imread cannot open names outside the code page.
     # Only the unchanged mode keeps alpha and depth.
-    image: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    image: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise FootageError(f"{path} is damaged or not a picture of the kind that its name says.")
     if image.ndim == 2:

@@ -337,13 +337,28 @@ def test_a_name_of_nothing_but_numbers_is_tried_in_few_ways() -> None:
     assert next(numbered_names("1_" * 100 + "7.png")).number == 7
 
 
-@pytest.mark.parametrize("kind", ["webp", "png"])
-def test_an_animations_first_picture_is_read_and_it_is_said(tmp_path: Path, kind: str) -> None:
-    animation = cv2.Animation()
-    animation.frames, animation.durations = [picture()[..., ::-1], picture()], np.array([40, 40])
-    path = tmp_path / f"wave.{kind}"
-    cv2.imwriteanimation(str(path), animation)
+@pytest.mark.parametrize(
+    ("kind", "codec", "pix_fmt"), [("webp", "libwebp_anim", "yuv420p"), ("apng", "apng", "rgb24")]
+)
+def test_an_animations_first_picture_is_read_and_it_is_said(
+    tmp_path: Path, kind: str, codec: str, pix_fmt: str
+) -> None:
+    path = tmp_path / f"wave.{kind.removeprefix('a')}"
+    with av.open(str(path), "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pix_fmt
+        for image in (picture(), 255 - picture()):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
     said: list[str] = []
     (frame,) = open_footage(path, warn=said.append)
     assert frame.image is not None and np.abs(frame.image.astype(int) - picture()).mean() < 12
     assert "is an animation" in said[0]
+
+
+def test_a_png_of_a_chunk_longer_than_its_file_is_refused(tmp_path: Path) -> None:
+    whole = cv2.imencode(".png", picture())[1].tobytes()
+    path = tmp_path / "a.png"
+    path.write_bytes(whole[:33] + struct.pack(">I", 2_000_000_000) + b"tEXt" + whole[33:])
+    with pytest.raises(FootageError, match="cut short or damaged"):
+        open_footage(path)
