@@ -51,9 +51,7 @@ class Corrective:
     offsets: Floats
 
 
-def correctives(
-    pose_dirs: NDArray[np.floating], rest_frames: Floats, scale: float, least_m: float = BARELY_VISIBLE_M
-) -> list[Corrective]:
+def correctives(pose_dirs: NDArray[np.floating], rest_frames: Floats, scale: float) -> list[Corrective]:
     """The shape keys of one hand, from pose_dirs (V, 3, 135) and the bones' rest
     frames in their armature (16, 3, 3).
     """
@@ -68,6 +66,6 @@ def correctives(
         found += [
             Corrective(joint, product, offsets_m[index] * scale)
             for index, product in enumerate(PRODUCTS)
-            if reach_m[index] > least_m
+            if reach_m[index] > BARELY_VISIBLE_M
         ]
     return found

@@ -72,16 +72,12 @@ def camera_from_metadata(size_px: tuple[int, int], focal_35mm: float) -> Camera 
 
 
 def camera_from_intrinsics(
-    size_px: tuple[int, int],
-    K: NDArray[np.float64],
-    T_world_cam: NDArray[np.float64] | None = None,
-    source: str = "intrinsics given",
+    size_px: tuple[int, int], K: NDArray[np.float64], source: str = "intrinsics given"
 ) -> Camera:
-    """The camera with the matrix K (3, 3) or (T, 3, 3); it is at the origin unless poses are given."""
+    """The camera with the matrix K (3, 3) or (T, 3, 3), at the origin."""
     if K.shape[-2:] != (3, 3) or not np.isfinite(K).all() or (K[..., [0, 1], [0, 1]] <= 0).any():
         raise RequestError("The intrinsics are not a pinhole camera: 3x3, finite, focal lengths above 0.")
-    pose = np.eye(4) if T_world_cam is None else np.asarray(T_world_cam, np.float64)
-    return Camera(np.asarray(K, np.float64), size_px, pose, source)
+    return Camera(np.asarray(K, np.float64), size_px, np.eye(4), source)
 
 
 def default_camera(size_px: tuple[int, int]) -> Camera:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Best rigid and similarity alignments of point sets (weighted Procrustes), any leading axes."""
+"""Best rigid and similarity alignments of point sets (Procrustes), any leading axes."""
 
 from dataclasses import dataclass
 
@@ -21,20 +21,18 @@ class Similarity:
         return self.scale[..., None, None] * turned + self.translation[..., None, :]
 
 
-def fit_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -> Similarity:
-    """Best rigid motion (scale 1) of points `source` (..., N, 3) onto `target`, weights (..., N) >= 0."""
-    return _fit(source, target, weights, with_scale=False)
+def fit_rigid(source: Tensor, target: Tensor) -> Similarity:
+    """Best rigid motion (scale 1) of points `source` (..., N, 3) onto `target`."""
+    return _fit(source, target, with_scale=False)
 
 
-def fit_similarity(source: Tensor, target: Tensor, weights: Tensor | None = None) -> Similarity:
+def fit_similarity(source: Tensor, target: Tensor) -> Similarity:
     """Best rotation, shift and scale of points `source` (..., N, 3) onto `target` (Umeyama 1991)."""
-    return _fit(source, target, weights, with_scale=True)
+    return _fit(source, target, with_scale=True)
 
 
-def _fit(source: Tensor, target: Tensor, weights: Tensor | None, with_scale: bool) -> Similarity:
-    if weights is None:
-        weights = source.new_ones(source.shape[:-1])
-    share = (weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny))[..., None]
+def _fit(source: Tensor, target: Tensor, with_scale: bool) -> Similarity:
+    share = 1 / source.shape[-2]
     source_centre, target_centre = (share * source).sum(-2), (share * target).sum(-2)
     source_arms = source - source_centre[..., None, :]
     target_arms = target - target_centre[..., None, :]

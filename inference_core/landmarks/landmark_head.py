@@ -123,9 +123,7 @@ class HeadWithLandmarks:
     landmarks: LandmarkNetworks
 
 
-def stored_head(
-    folder: Path, device: torch.device | str = "cpu", cache: Path | None = None
-) -> HeadWithLandmarks | None:
+def stored_head(folder: Path, device: torch.device | str = "cpu") -> HeadWithLandmarks | None:
     """The landmark head of a weights folder, ready to run on `device`; None if it holds none.
 
     Raises WeightsError for a damaged file, and for a folder whose head still has its earlier name.
@@ -138,9 +136,10 @@ def stored_head(
     graph = NetworkGraph(
         "hand-head", file_digest(path), lambda: _HeadGraph(load_head(path)), (torch.zeros(1, *FEATURES),)
     )
-    run = ready_to_run(graph, torch.device(device), cache)
-    networks = load_landmark_networks(device, cache=cache)
-    return HeadWithLandmarks(lambda features: RefinedLandmarks(*run(features)), networks)
+    run = ready_to_run(graph, torch.device(device))
+    return HeadWithLandmarks(
+        lambda features: RefinedLandmarks(*run(features)), load_landmark_networks(device)
+    )
 
 
 class _HeadGraph(nn.Module):

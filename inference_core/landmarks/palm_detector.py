@@ -113,10 +113,8 @@ def anchor_centres(input_px: int = INPUT_PX, strides: Sequence[int] = _STRIDES) 
     return np.concatenate(layers)
 
 
-def weighted_suppression(
-    values: Floats, scores: Floats, overlap: float = _SAME_PALM_OVERLAP
-) -> tuple[Floats, Floats]:
-    """One row of values and one score for every group of boxes that overlap its best by more than `overlap`.
+def weighted_suppression(values: Floats, scores: Floats) -> tuple[Floats, Floats]:
+    """One row of values and one score for every group of boxes that overlap its best enough to be one palm.
 
     values (N, 4 + ...): centre x, y, width, height, then further values, all averaged by score. Returns the averages
     and each group's best score, in descending order.
@@ -130,7 +128,7 @@ def weighted_suppression(
     for best in range(len(values)):
         if not left[best]:
             continue
-        group = left & (overlaps[best] > overlap)
+        group = left & (overlaps[best] > _SAME_PALM_OVERLAP)
         group[best] = True
         weight = scores[group, None]
         kept_values.append((values[group] * weight).sum(0) / weight.sum())

@@ -143,20 +143,17 @@ def _landmark_networks(device: torch.device, folder: Path, cache: Path | None) -
     )
 
 
-def load_pose_networks(
-    device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER, cache: Path | None = None
-) -> PoseNetworks:
+def load_pose_networks(device: torch.device | str = "cpu") -> PoseNetworks:
     """The same for the networks that find bodies."""
-    return _pose_networks(torch.device(device), folder, cache)
+    return _pose_networks(torch.device(device))
 
 
 @lru_cache(maxsize=2)
-def _pose_networks(device: torch.device, folder: Path, cache: Path | None) -> PoseNetworks:
-    person, body = folder / PERSON_WEIGHTS, folder / BODY_WEIGHTS
+def _pose_networks(device: torch.device) -> PoseNetworks:
+    person, body = WEIGHTS_FOLDER / PERSON_WEIGHTS, WEIGHTS_FOLDER / BODY_WEIGHTS
 
     def run(name: str, file: Path, build: Callable[[], nn.Module], px: int) -> Run:
-        graph = NetworkGraph(name, file_digest(file), build, (_picture(px),))
-        return ready_to_run(graph, device, cache)
+        return ready_to_run(NetworkGraph(name, file_digest(file), build, (_picture(px),)), device)
 
     return PoseNetworks(
         run("person", person, lambda: _OfPictures(_loaded(PersonNetwork(), person), centred=True), PERSON_PX),

@@ -41,22 +41,20 @@ def detect_shot(
     frames: Iterable[ShotFrame],
     networks: LandmarkNetworks,
     settings: DetectionSettings | None = None,
-    pose: PoseNetworks | None = None,
-    head: HeadWithLandmarks | None = None,
 ) -> ShotDetections:
-    """All sightings of hands in the shot. Holds at most one window of images, however long the shot.
-
-    pose: if given, the arms of the most prominent person are located on some frames. head: if given, hands
-    that show no palm are searched for.
-    """
-    detector = ShotDetector(networks, settings, pose, head)
+    """All sightings of hands in the shot. Holds at most one window of images, however long the shot."""
+    detector = ShotDetector(networks, settings)
     for _ in detector.run(frames):
         pass
     return detector.detections()
 
 
 class ShotDetector:
-    """The search through a shot. It can be stopped between windows and resumed from its `state`."""
+    """The search through a shot. It can be stopped between windows and resumed from its `state`.
+
+    pose: if given, the arms of the most prominent person are located on some frames. head: if given, hands that show no
+    palm are searched for.
+    """
 
     def __init__(
         self,

@@ -53,18 +53,15 @@ class Predictor:
     betas_apply: bool
 
 
-def load_predictor(
-    weights: Path, hand: HandModel, device: torch.device | str = "cpu", cache: Path | None = None
-) -> Predictor:
+def load_predictor(weights: Path, hand: HandModel, device: torch.device | str = "cpu") -> Predictor:
     """The network in a weights folder, ready to run on `device`.
 
-    cache: the folder for converted networks; by default the user's. Raises WeightsError, and RequestError for weights
-    that need MANO's hands if `hand` is another model.
+    Raises WeightsError, and RequestError for weights that need MANO's hands if `hand` is another model.
     """
     network = stored_network(weights)
     card = network.card
     device = torch.device(device)
-    engine = stored_engine(network, fitting_hand(card, hand), device, cache)
+    engine = stored_engine(network, fitting_hand(card, hand), device)
     return Predictor(engine, card, _BATCHES.get(device.type, 8), betas_apply=card.hand_model == hand.name)
 
 

@@ -160,6 +160,6 @@ def test_a_preview_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None
         write_preview(take, stills([0.0, 0.04], take), tmp_path / "nowhere" / "p.mp4")
     with pytest.raises(RequestError, match=r"\.mp4"):
         write_preview(take, stills([0.0, 0.04], take), tmp_path / "p.png")
-    with pytest.raises(RequestError, match="no name"):
+    with pytest.raises(RequestError, match="not a valid file name"):
         write_preview(take, stills([0.0, 0.04], take), tmp_path / f"{'p' * 300}.mp4")
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ import pytest
 from inference_core.footage import open_footage
 from inference_core.shared.errors import DuohandError, FootageError
 from tests.inference_core.movies import write_empty_scene
+from tests.inference_core.test_pictures import chunk as png_chunk
 
 ROOT = Path(__file__).parents[2]
 HUGE = 100_000
@@ -26,14 +27,9 @@ def patched(path: Path, box: bytes, numbers: tuple[int, ...]) -> None:
 
 
 def png(width: int, height: int) -> bytes:
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
-
     header = struct.pack(">2I5B", width, height, 16, 6, 0, 0, 0)
-    rows = chunk(b"IDAT", zlib.compress(bytes(1000)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows + chunk(b"IEND", b"")
+    rows = png_chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + rows + png_chunk(b"IEND", b"")
 
 
 def tiff(width: int, height: int) -> bytes:

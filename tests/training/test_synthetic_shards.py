@@ -30,8 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def all_shards(folder: Path) -> list[SyntheticBatch]:
     """The shards of a folder in order."""
-    stream = read_stream(folder)
-    return [read_shard(folder, number, stream) for number in range(stream.shards)]
+    return [read_shard(folder, number) for number in range(read_stream(folder).shards)]
 
 
 def test_what_is_read_is_what_was_made(folder: Path) -> None:

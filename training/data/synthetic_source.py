@@ -22,6 +22,8 @@ _SELF_HIDDEN_SEEN = 0.6
 # Seeds of the validation pictures, outside the range of training seeds.
 VALIDATION_SEED = 900_000_000
 _VALIDATION_BACKGROUNDS = 64
+# Validation pictures rendered together.
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,14 @@ def training_sample(batch: SyntheticBatch, hand: HandModel) -> Sample:
     return straightened(sample_from_synthetic(batch, hand).map(torch.clone))
 
 
-def validation_samples(
-    settings: SceneSettings, hand: HandModel, count: int, device: torch.device, chunk: int = 64
-) -> Sample:
+def validation_samples(settings: SceneSettings, hand: HandModel, count: int, device: torch.device) -> Sample:
     """The first `count` pictures of the validation stream."""
     settings = replace(settings, backgrounds=min(settings.backgrounds, _VALIDATION_BACKGROUNDS))
-    starts = range(0, count, chunk)
     return concatenated(
-        [made_samples(settings, hand, VALIDATION_SEED, k, min(chunk, count - k), device) for k in starts]
+        [
+            made_samples(settings, hand, VALIDATION_SEED, k, min(_AT_ONCE, count - k), device)
+            for k in range(0, count, _AT_ONCE)
+        ]
     )
 
 

@@ -8,7 +8,7 @@ network's solve has separate tracks if the network decides the sides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,7 +80,6 @@ def evaluate_clips(
     frames: int,
     device: torch.device,
     settings: SceneSettings,
-    report: Callable[[str], None] = print,
 ) -> list[ClipResult]:
     """Results of clips number 0 .. clips - 1 of the validation stream."""
     network = choose_network(str(weights), hand, device)
@@ -92,7 +91,7 @@ def evaluate_clips(
         footage = footage_of_frames(clip_frames(clip), 1 / float(np.median(np.diff(time_s))))
         run = silent_run(footage, clip_camera(clip), hand, network, device)
         results.append(evaluate_clip(CLIP_SEED + k, clip, run))
-        report(f"clip {k + 1} of {clips}: {summary_line(results[-1])}")
+        print(f"clip {k + 1} of {clips}: {summary_line(results[-1])}")
     return results
 
 

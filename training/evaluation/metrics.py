@@ -105,9 +105,9 @@ def jitter_mm(joints_cam_m: Tensor) -> Tensor:
     return accelerations.norm(dim=-1).mean(dim=-1) * _M_TO_MM
 
 
-def presence_correct(presence: Tensor, present: Tensor, threshold: float = 0.5) -> Tensor:
-    """(B, S) bool: presence probabilities on the right side of the threshold."""
-    return (presence > threshold) == present
+def presence_correct(presence: Tensor, present: Tensor) -> Tensor:
+    """(B, S) bool: presence probabilities on the right side of one half."""
+    return (presence > 0.5) == present
 
 
 def side_correct(joints_uv: Tensor, true_joints_uv: Tensor, present: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class Still:
         """(S,) diagonals of the hands' boxes."""
         return np.linalg.norm(np.ptp(self.joints_px, axis=1), axis=-1)
 
-    def judged(self, points_px: Floats) -> Judged:
+    def judged(self, points_px: Floats) -> FoundHands:
         """Hands at points_px (S, 21, 2), NaN if none, compared with the truth."""
         apart = np.linalg.norm(points_px[:, None] - self.joints_px, axis=-1) / self.lengths_px[:, None]
         straight, crossed = apart[[LEFT, RIGHT], [LEFT, RIGHT]], apart[[LEFT, RIGHT], [RIGHT, LEFT]]
@@ -78,11 +78,11 @@ class Still:
             crossed.mean(-1).sum(), nan=np.inf
         )
         there = (straight if right else crossed).mean(-1) < _FOUND
-        return Judged(bool(there.all()), bool(right), straight[:, 0] < PLACED, 100 * straight.mean(-1))
+        return FoundHands(bool(there.all()), bool(right), straight[:, 0] < PLACED, 100 * straight.mean(-1))
 
 
 @dataclass(frozen=True)
-class Judged:
+class FoundHands:
     """What was found in a still: both hands, joints within a share of each box's diagonal; on their sides (both, by all
     joints); wrists (S,) placed; errors (S,) of the joints, per cent of the diagonal, NaN where there is no hand.
     """
@@ -93,9 +93,9 @@ class Judged:
     errors: Floats
 
 
-def stills_of(way: int, count: int, device: torch.device | None = None) -> Iterator[Still]:
+def stills_of(way: int, count: int) -> Iterator[Still]:
     """`count` stills of one way of touching, the same ones in every run."""
-    kit = load_kit(device or torch.device("cpu"))
+    kit = load_kit(torch.device("cpu"))
     for start in range(0, count, _STILLS_AT_ONCE):
         numbers = torch.arange(start, min(start + _STILLS_AT_ONCE, count))
         with torch.no_grad():

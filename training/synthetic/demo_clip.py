@@ -50,11 +50,11 @@ _KEYS = (
 _BETAS = (0.2, -0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def make_demo_clip(seed: int = _SEED, supersample: int = 2) -> SyntheticClip:
-    """The clip, the same every time; another seed gives other appearance, light and background."""
-    random = Randomness(seed, torch.zeros(1, dtype=torch.int64))
+def make_demo_clip() -> SyntheticClip:
+    """The clip, the same every time."""
+    random = Randomness(_SEED, torch.zeros(1, dtype=torch.int64))
     kit = load_kit(torch.device("cpu"))
-    settings = Settings(backgrounds=8, supersample=supersample, sleeves=0.0)
+    settings = Settings(backgrounds=8, supersample=2, sleeves=0.0)
     time_s = torch.arange(FRAMES) / FPS
     open_s = (torch.arange(SUBFRAMES) - (SUBFRAMES - 1) / 2) / SUBFRAMES * _SHUTTER / FPS
     motion = _motion((time_s[:, None] + open_s).flatten(), kit.model.joint_limits_rad)

@@ -104,10 +104,9 @@ def read_stream(folder: Path) -> Stream:
         ) from error
 
 
-def read_shard(folder: Path, number: int, stream: Stream | None = None) -> SyntheticBatch:
+def read_shard(folder: Path, number: int) -> SyntheticBatch:
     """All pictures of one shard. Raises ShardError if it is missing, truncated or damaged."""
-    stream = stream or read_stream(folder)
-    path, pictures = shard_path(folder, number), stream.shard(number)
+    path, pictures = shard_path(folder, number), read_stream(folder).shard(number)
     again = f"Delete it and run `python -m training generate pictures {folder}` again to rewrite it."
     rows: list[SyntheticBatch] = []
     try:

@@ -45,17 +45,14 @@ def nearest_parts(gaps_m: Tensor) -> Tensor:
     return torch.where(nearest_m < TOUCHING_M, part, NOTHING).to(torch.uint8)
 
 
-def part_gaps_m(mesh: SceneMesh, arms_m: Tensor, normals: Tensor | None = None) -> Tensor:
+def part_gaps_m(mesh: SceneMesh, arms_m: Tensor) -> Tensor:
     """(B, P, P) least distance between the skins of the left hand's parts (rows) and the right one's, +inf if far.
 
-    Negative where one lies in the other. arms_m (B, S, A, 3): vertices of hands with forearms; normals
-    (B, S, A, 3): theirs, if they are known.
+    Negative where one lies in the other. arms_m (B, S, A, 3): vertices of hands with forearms.
     """
     arms_m = arms_m.float()
-    if normals is None:
-        normals = arm_normals(mesh, arms_m)
     chosen, part = (table.to(arms_m.device) for table in _samples())
-    skin_m, out = arms_m.index_select(2, chosen), normals.index_select(2, chosen)
+    skin_m, out = arms_m.index_select(2, chosen), arm_normals(mesh, arms_m).index_select(2, chosen)
     pieces = zip(skin_m.split(_AT_ONCE), out.split(_AT_ONCE), strict=True)
     return torch.cat([_gaps_m(piece_m, piece_out, part) for piece_m, piece_out in pieces])
 
