@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import RequestError, TakeError
-from inference_core.shared.npz import NpzError, open_npz
+from inference_core.shared.npz import NpzError, open_npz, write_npz
 from inference_core.shared.system import is_still_at, release_before_rename, try_lock
 from inference_core.shared.whole_file import is_temporary, whole_file
 
@@ -91,7 +91,7 @@ class ResumeCache:
         path = self._path(stage, depends_on)
         try:
             with whole_file(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays, **{_DIGEST: np.array(_digest(arrays))})
+                write_npz(file, {**arrays, _DIGEST: np.array(_digest(arrays))}, packed=False)
         except OSError as error:
             raise TakeError(
                 f"{path} could not be written: {error.strerror or error}. Make room and run the command again: it "

@@ -15,6 +15,7 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import MANO_NAME, OPEN_HAND_NAME
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
+from inference_core.shared.npz import write_npz
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
@@ -83,7 +84,7 @@ def write_arrays(arrays: Mapping[str, NDArray[Any]], out: Path) -> None:
     """An .npz of the arrays, whole or not at all. RequestError if it cannot be written."""
     try:
         with whole_file(out) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+            write_npz(file, arrays)
     except OSError as error:
         raise RequestError(
             f"{out} cannot be written: {error.strerror or error}. Choose another place."

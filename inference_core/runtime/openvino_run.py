@@ -27,6 +27,7 @@ from inference_core import __version__
 from inference_core.runtime.imports_ahead import LastUsed, claimed
 from inference_core.runtime.process import network_threads
 from inference_core.runtime.user_cache import user_cache
+from inference_core.shared.whole_file import whole_file
 
 # OpenVINO reports every import to its makers through this module, and works without it.
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
@@ -211,13 +212,11 @@ def _versions(folder: Path, name: str) -> list[Path]:
 
 def _write(path: Path, blob: bytes, name: str) -> None:
     """Cache a network. If the cache is not writable, networks are prepared at every start."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with whole_file(path) as temporary, temporary.open("wb") as file:
             file.write(blob)
             file.write(hashlib.sha256(blob).digest())
-        part.replace(path)
         for old in _versions(path.parent, name)[:-_KEPT_FILES]:
             old.unlink(missing_ok=True)
     except OSError as error:

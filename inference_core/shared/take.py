@@ -6,18 +6,17 @@ Standard library and numpy only: Blender's side shares this file.
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import TakeError
 from inference_core.shared.json_record import json_object
-from inference_core.shared.npz import NpzError, NpzFile, open_npz
+from inference_core.shared.npz import NpzError, NpzFile, open_npz, write_npz
 from inference_core.shared.take_format import (
     ARRAYS,
     EVIDENCE_OF_NETWORK,
@@ -31,7 +30,6 @@ from inference_core.shared.take_format import (
 from inference_core.shared.whole_file import whole_file
 
 _FORMAT_KEY, _VERSION_KEY, _META_KEY = "format", "version", "meta"
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal takes are equal bytes
 _LARGEST_META = 4 << 20  # bytes, at four per character
 # Bytes of all arrays together: an hour at 30 frames a second. Longer takes need DUOHAND_LARGEST_TAKE_MB.
 _LARGEST_TAKE_MB = 420
@@ -136,7 +134,7 @@ def save_take(take: Take, path: Path | str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as temporary, temporary.open("wb") as file:
-            _write_npz(file, arrays)
+            write_npz(file, arrays)
     except OSError as error:
         raise TakeError(_unwritable(path, error)) from error
 
@@ -191,17 +189,6 @@ def _meta_text(meta: Mapping[str, Any]) -> str:
         return json.dumps(meta, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise TakeError(f"The take's meta holds what JSON cannot: {error}.") from error
-
-
-def _write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, allowZip64=True, compresslevel=1) as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", _ZIP_DATE)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w", force_zip64=True) as member:
-                np.lib.format.write_array(
-                    member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False
-                )
 
 
 def _check_version(file: NpzFile, path: Path) -> None:

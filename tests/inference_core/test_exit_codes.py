@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Exit codes of every command: 0 done, 1 failed, 2 the input cannot be used, 130 stopped; no traceback."""
 
+import gc
 import os
 import resource
 import signal
@@ -10,10 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import av  # noqa: F401 (footage needs it)
+import numpy as np
 import pytest
 import torch  # noqa: F401 (solving and networks need it)
 
 from inference_core.__main__ import main
+from inference_core.resume_cache import ResumeCache
+from inference_core.shared.errors import TakeError
 from inference_core.shared.take import save_take
 from tests.inference_core.movies import write_empty_scene
 from tests.sample_take import sample_take
@@ -198,6 +202,19 @@ def test_a_full_disk_is_1_and_nothing_half_written(
         assert main([word.replace("OUT", "x") for word in WRITERS[name]]) == 1
     said(capsys)
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_piece_that_finds_no_room_is_one_error_with_nothing_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    afterwards: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", afterwards.append)
+    with ResumeCache(tmp_path / "t.npz", resume=True) as cache:
+        with full_disk(1000), pytest.raises(TakeError, match="could not be written"):
+            cache.save("detect", {}, {"time_s": np.arange(10_000.0)})
+        gc.collect()
+        assert afterwards == []
+        assert not list(cache.folder.glob("*.npz")) and not list(cache.folder.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "network run"])
