@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole command against MediaPipe's loop alone, in turns on the same frames: ratios with their spread, and stages.
+"""The whole command and MediaPipe's loop alternating on the same frames: ratios with their spread, and stages.
 
     python -m benchmarks.against_mediapipe FOOTAGE... [--frames 0:280] [--rounds 3] [--height 1080] [--busy]
 
-Of each clip, one after the other; --height: of a copy so high. Ours: the plain command as a process, start, decoding,
-take and all. MediaPipe's: the time in Hands.process only, its pictures decoded before. Processor time stands beside the
-clock's, for it changes less where other work runs. --busy: beside a program that keeps one core busy.
+Each clip in turn; --height: a copy of that height. Ours: the plain command as a process, including start, decoding
+and the take. MediaPipe's: only the time in Hands.process, with pictures decoded beforehand. Processor time is listed
+as well, because it varies less under load. --busy: with another program that keeps one core busy.
 """
 
 import argparse

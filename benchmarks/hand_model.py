@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What posing both hands costs: python -m benchmarks.hand_model [FRAMES]"""
+"""The cost of posing both hands: python -m benchmarks.hand_model [FRAMES]"""
 
 import sys
 import time

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a two-hand network reads from real footage without conditioning, against the landmarks found in it.
+"""The two-hand network's readings of real footage without conditioning, compared with landmarks.
 
     python -m benchmarks.picture_alone --weights FOLDER... --footage CLIP... [--frames 120]
 
-The landmark networks are good to 2 % on plain real hands. Distances are of projected joints from the landmarks, a mean
-over each seen hand, shares of its landmarks' diagonal.
+The landmark networks are accurate to 2 % on plain real hands. Distances of projected joints from landmarks are means
+over each seen hand, as shares of its landmarks' diagonal.
 """
 
 import argparse

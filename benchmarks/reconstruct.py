@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the main job costs end to end, and what its motion is like: time, memory, shake, reprojection.
+"""The end-to-end cost and the motion of the main job: time, memory, jitter, reprojection.
 
     python -m benchmarks.reconstruct FOOTAGE [--frames A:B] [--network none] [--preview]
     python -m benchmarks.reconstruct --memory      peak memory of 1 and of 10 minutes
 
-The cost is that of the whole process, imports included, on as many threads as OMP_NUM_THREADS says.
+The cost is that of the whole process, imports included, with as many threads as OMP_NUM_THREADS says.
 """
 
 import argparse

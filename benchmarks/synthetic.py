@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Synthetic pictures a second: python -m benchmarks.synthetic [--device cuda] [--batch 256]."""
+"""Synthetic pictures per second: python -m benchmarks.synthetic [--device cuda] [--batch 256]."""
 
 import argparse
 import time

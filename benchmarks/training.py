@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Training images a second of dir-s: plain eager float32 against the loop's own settings, in one run.
+"""Training images per second of dir-s: plain eager float32 compared with the loop's own settings, in one run.
 
     python -m benchmarks.training [--device cuda] [--batch 256] [--seconds 10] [--no-compile]
 
-Every row trains the same network on the same batch. "features from disk" is the preset dir-s, whose backbone is held
-still and was run before; the other rows train all of it (dir-s-whole), the last one also makes its pictures. On a
-processor bfloat16 is left out: few have it. Prints a table and JSON.
+Every row trains the same network on the same batch. "features from disk" is the preset dir-s, whose frozen backbone
+was run before; the other rows train the whole network (dir-s-whole), and the last one also renders its pictures. On a
+CPU bfloat16 is left out, because few CPUs support it. Prints a table and JSON.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is true of every test run: tests that need Blender's Python are collected by its own runs only."""
+"""For every test run: tests that need Blender's Python are collected by its own runs only."""
 
 import sys
 from pathlib import Path

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the Makefile runs beside the packages: environments of Blender, and the add-on's command in one."""
+"""The scripts behind the Makefile: Blender environments, and the add-on's command in one of them."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the environments in which the add-on is tested: a bpy wheel of each Blender version, with pytest.
+"""Makes the environments for testing the add-on: a bpy wheel of each Blender version, with pytest.
 
     python -m tools.blender_environments 4.2 4.5 5.0 5.2
 
-writes .venv-bpy42 and so on; what is there already stays. 350-400 MB are fetched and 1 GB is installed for each. The
-interpreter is looked for on the PATH and among pyenv's; DUOHAND_PYTHON_3_13=/path/to/python names one.
+writes .venv-bpy42 and so on; existing ones stay. Each downloads 350-400 MB and installs 1 GB. The interpreter is
+searched for on the PATH and among pyenv's; DUOHAND_PYTHON_3_13=/path/to/python names one.
 """
 
 import os
@@ -42,7 +42,7 @@ def main(versions: list[str]) -> int:
 
 
 def make(blender: Blender) -> None:
-    """Make the environment unless it is there and whole."""
+    """Make the environment unless it exists and is complete."""
     folder = ROOT / blender.folder
     done = folder / ".ready"
     if done.exists() and done.read_text() == _wanted(blender):
@@ -65,7 +65,7 @@ def make(blender: Blender) -> None:
 
 
 def interpreter(version: str) -> str:
-    """A Python of that version that runs; a SystemExit says what to do where there is none."""
+    """A working Python of that version; a SystemExit says what to do if there is none."""
     named = os.environ.get(f"DUOHAND_PYTHON_{version.replace('.', '_')}")
     pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
     for candidate in (named, shutil.which(f"python{version}"), *map(str, reversed(pyenv))):

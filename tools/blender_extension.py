@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The extension in this process's bpy, installed as a user does it."""
+"""The extension in this process's bpy, installed as by a user."""
 
 import importlib
 from pathlib import Path
@@ -8,7 +8,7 @@ EXTENSION = "bl_ext.user_default.duohand"
 
 
 def install(archive: Path) -> None:
-    """Install the zip as a user does, and enable it; an AssertionError if Blender refused."""
+    """Install the zip as a user would, and enable it; AssertionError if Blender rejects it."""
     import bpy
 
     addon_utils = importlib.import_module("addon_utils")  # there once bpy is

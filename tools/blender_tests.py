@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The add-on's tests in several versions of Blender: python -m tools.blender_tests 4.2 4.5 5.0 5.2
 
-Blender 4.2 crashes now and then inside its own glTF exporter, where that sets the window's scene. A version whose
-process is ended by a signal runs once more, and that is said; a test that fails is never repeated.
+Blender 4.2 occasionally crashes in its own glTF exporter, when that sets the window's scene. A version whose process
+is ended by a signal is run once more, with a message; a failing test is never repeated.
 """
 
 import subprocess

@@ -3,8 +3,8 @@
 
     python -m tools.engine_requirements
 
-writes blender_addon/engine/installer/requirements.txt anew, from pyproject's dependencies. `uv` must be on the PATH
-(`pip install uv`). PyTorch and its CUDA libraries are left out: each index has builds of its own.
+rewrites blender_addon/engine/installer/requirements.txt from pyproject's dependencies. `uv` must be on the PATH (`pip
+install uv`). PyTorch and its CUDA libraries are left out, because each index has its own builds.
 """
 
 import subprocess

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Damaged files by the thousand: only the project's own errors may come out, in bounded time and memory.
+"""Thousands of damaged files: only the project's own errors may occur, within time and memory limits.
 
     python -m tools.fuzz                    # twenty minutes over all kinds
     python -m tools.fuzz --minutes 3 takes  # one kind
 
-Each kind runs in a process of its own under limits. An input that breaks one, or brings out a foreign error, is kept;
-the error's traceback lies beside it, and the first of each place is printed. The exit code is 1 where there was any.
+Each kind runs in a separate process under limits. An input that exceeds them, or raises a foreign error, is kept with
+the error's traceback, and the first error at each place is printed. The exit code is 1 if there was any.
 """
 
 import argparse
@@ -46,7 +46,7 @@ Attempt = Callable[[Path], object]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fuzz the kinds asked for, one after the other; the exit code."""
+    """Fuzz the given kinds one after the other; the exit code."""
     parser = argparse.ArgumentParser(description="Fuzz the readers of files and messages.")
     parser.add_argument("kinds", nargs="*", help=f"of {', '.join(KINDS)} (default: all)")
     parser.add_argument("--minutes", type=float, default=20.0)
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _under_limits(kind: str, minutes: float, seed: int, kept: Path) -> int:
-    """Fuzz one kind in processes that may die; how many inputs broke something."""
+    """Fuzz one kind in processes that may die; the number of inputs that broke something."""
     counts, broken, end_s = Counter[str](), 0, time.monotonic() + 60 * minutes
     while (left_s := end_s - time.monotonic()) > 0:
         words = ["--one", "--minutes", f"{left_s / 60}", "--kept", str(kept), "--seed", f"{seed}", kind]
@@ -112,7 +112,7 @@ def _fuzz(kind: str, seconds: float, seed: int, kept: Path) -> int:
 
 
 def _hush(path: Path) -> None:
-    """What libraries say of each damaged file goes into that file; Python's own errors stay on the terminal."""
+    """Redirect libraries' messages about damaged files to that file; Python's own errors stay on the terminal."""
     sys.stderr = os.fdopen(os.dup(2), "w")
     with path.open("w") as said:
         os.dup2(said.fileno(), 2)
@@ -120,7 +120,7 @@ def _hush(path: Path) -> None:
 
 
 def _attempt(attempt: Attempt, data: bytes, path: Path) -> tuple[str, Exception | None]:
-    """What became of the input, and the error if it is a foreign one."""
+    """The result for the input, and the error if it is a foreign one."""
     path.write_bytes(data)
     try:
         attempt(path)
@@ -132,7 +132,7 @@ def _attempt(attempt: Attempt, data: bytes, path: Path) -> tuple[str, Exception 
 
 
 def _place(error: Exception) -> str:
-    """The innermost line of the project's own that the error came through."""
+    """The innermost line of the project's own code in the error's traceback."""
     steps = [step for step in traceback.extract_tb(error.__traceback__) if "inference_core" in step.filename]
     return f"{Path(steps[-1].filename).name}:{steps[-1].lineno}" if steps else "no file of the project"
 
@@ -146,7 +146,7 @@ def _keep(path: Path, data: bytes, error: Exception, *, is_first: bool) -> None:
 
 
 def damaged(whole: bytes, seed: int) -> bytes:
-    """The bytes with some changed, cut, doubled, or put between."""
+    """The bytes with some of them changed, removed, duplicated or inserted."""
     rng, data = random.Random(seed), bytearray(whole)
     for _ in range(rng.randint(1, _CHANGES)):
         start = (

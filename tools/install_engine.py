@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installs an engine as Install Engine does, with this Python in Blender's place, and starts it.
+"""Installs an engine as Install Engine does, with this Python instead of Blender's, and starts it.
 
 python -m tools.install_engine FOLDER [WHEEL_FOLDER]
 """
@@ -16,7 +16,7 @@ from blender_addon.engine.system import suggested_torch
 
 
 def main(folder: Path, wheel_folder: Path | None = None) -> int:
-    """Install into the folder; 1 where it failed, or where what was installed does not answer."""
+    """Install into the folder; 1 if that fails, or if the installed engine does not answer."""
     name, content = build_addon.core_wheel(build_addon.read_project())
     folder.parent.mkdir(parents=True, exist_ok=True)
     core = folder.with_name(name)

@@ -3,9 +3,9 @@
 
     python -m tools.other_python 3.13
 
-makes .venv-313 and runs there what can run: all of the core's tests where a CPU build of torch is to be had (on macOS
-and Windows, or the wheel that DUOHAND_TORCH names), otherwise those that need no torch: a plain install would bring
-gigabytes of CUDA.
+makes .venv-313 and runs what it can there: all of the core's tests if there is a CPU build of torch (on macOS
+and Windows, or the wheel named by DUOHAND_TORCH), otherwise those that do not need torch, because a plain
+install would bring gigabytes of CUDA.
 """
 
 import os

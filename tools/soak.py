@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Captures by the hundred through one engine that waits between them, as the add-on has it; some are killed, some meet.
+"""Hundreds of captures by one engine that waits between them, as in the add-on; some
+are killed, some run in parallel.
 
     python -m tools.soak                          # 300 captures, 30 of them killed
     python -m tools.soak --minutes 3              # as many as fit
     python -m tools.soak --captures 50 --killed 50
     python -m tools.soak --captures 0 --killed 0 --long-minutes 10
 
-Every take is compared with that of an undisturbed run. Memory of the waiting engine is fitted by a line. At the end
-nothing may be left: no process, no temporary file, nothing beside the takes, nothing new in the cache. The exit code is
-1 where something was. Linux only: it reads /proc.
+Every take is compared with that of an undisturbed run. A line is fitted to the memory of the waiting engine. In the
+end nothing may be left over: no process, no temporary file, nothing beside the takes, nothing new in the cache. The
+exit code is 1 if something was. Linux only: it reads /proc.
 """
 
 import argparse

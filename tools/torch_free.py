@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pytest plugin for Pythons that have no torch: the tests that need none are collected, the others counted.
+"""pytest plugin for Pythons without torch: tests that do not need it are collected, the others counted.
 
 .venv-313/bin/python -m pytest -p tools.torch_free tests
 """
@@ -20,7 +20,7 @@ _left_out: list[Path] = []
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out test files that need torch, at whatever remove."""
+    """Leave out test files that need torch, directly or indirectly."""
     if not collection_path.match("test_*.py") or not _needs_missing(collection_path):
         return None
     _left_out.append(collection_path)
@@ -28,7 +28,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how much was left out."""
+    """Report how much was left out."""
     terminalreporter.write_line(f"{len(_left_out)} files of tests need torch and were left out.")
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every string that the add-on shows in panels, menus and tooltips, found in its sources: python -m tools.ui_strings
+"""Every string displayed in the add-on's panels, menus and tooltips, found in its sources: python -m tools.ui_strings
 
-Reports of operators and messages of the engine are no part of it: they say what happened, with paths and numbers.
+Reports of operators and messages of the engine are not included: they contain paths and numbers.
 """
 
 import ast

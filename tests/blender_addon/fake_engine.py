@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program that behaves as an engine, well or badly: `python fake_engine.py BEHAVIOUR`."""
+"""A program that imitates an engine, well or badly: `python fake_engine.py BEHAVIOUR`."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A package index of a few made wheels on this machine, which serves them well or badly."""
+"""A local package index of a few generated wheels, which serves them well or badly."""
 
 import hashlib
 import re

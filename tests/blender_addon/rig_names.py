@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bone names of rigs in use, as far as arms and hands go."""
+"""Bone names of common rigs, for arms and hands."""
 
 _FINGERS = ("Thumb", "Index", "Middle", "Ring", "Pinky")
 

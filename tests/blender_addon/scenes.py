@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests in Blender share: made takes, empty scenes, and what a scene shows at a moment."""
+"""Common parts of the tests in Blender: generated takes, empty scenes, and what a scene shows on a frame."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bone maps: presets, guesses from names as rigs in use have them, files good and bad."""
+"""Bone maps: presets, guesses from the names of common rigs, valid and invalid files."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The extension's zip: what is in it, and what the build refuses."""
+"""The extension's zip: its contents, and what the build rejects."""
 
 import ast
 import hashlib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Capture through the installed add-on, with programs in the engine's place: good ones, bad ones, lost scenes."""
+"""Capture through the installed add-on with fake engines: working ones, failing ones, deleted scenes."""
 
 import importlib
 import shutil

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clean-up through the installed add-on: what is played after an edit is what the edit says."""
+"""Clean-up through the installed add-on: the motion played after each edit is the intended one."""
 
 from pathlib import Path
 

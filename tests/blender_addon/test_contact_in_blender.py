@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Contact through the installed add-on and the engine: hands meet where they are told to, and nothing else moves."""
+"""Contact through the installed add-on and the engine: hands meet where asked, and nothing else moves."""
 
 import importlib
 import os

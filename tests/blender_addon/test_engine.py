@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine's job and environment against programs that behave as an engine, well or badly."""
+"""The engine's job and environment, tested with programs that imitate engines, well or badly."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The built zip before Blender's own judge, its repository index, and the command without a window."""
+"""The built zip: Blender's own validation, a repository index, and the command without a window."""
 
 import importlib
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The German catalogue is whole: every text that the add-on shows is in it, and nothing else is."""
+"""The German catalogue is complete: it contains every displayed text, and nothing else."""
 
 import string
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where Blender speaks German the add-on does, in panels, buttons and tooltips."""
+"""In a German Blender, the add-on's panels, buttons and tooltips are German."""
 
 from collections.abc import Iterator
 

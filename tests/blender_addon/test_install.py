@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Install Engine from an index on this machine, with all that networks, disks and Pythons do to it."""
+"""Install Engine from a local index, under all kinds of trouble with networks, disks and Pythons."""
 
 import os
 import shutil

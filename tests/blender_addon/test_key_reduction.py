@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Key reduction keeps its bound, on motions from a still hand to white noise."""
+"""Key reduction stays within its tolerance, for motions from a still hand to white noise."""
 
 import numpy as np
 import pytest

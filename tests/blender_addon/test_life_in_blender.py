@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on's life in a Blender of its own: switched on and off without a word, killed without leaving an engine."""
+"""The add-on in a separate Blender: enabled and disabled silently, and leaving no engine when killed."""
 
 import os
 import subprocess

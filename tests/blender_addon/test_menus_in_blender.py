@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ways in and out beside the panels: Blender's menus, dropped files, shortcuts, the folder that Load Take opens in."""
+"""Alternatives to the panels: Blender's menus, dropped files, shortcuts, the folder that Load Take opens in."""
 
 import importlib
 from pathlib import Path

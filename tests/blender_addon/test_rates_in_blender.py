@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The footage's rate and the scene's: what is usual, what is shown, and what a later change does."""
+"""The footage's rate and the scene's: defaults, display, and the effect of a later change."""
 
 import importlib
 import shutil

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Retargeting through the installed add-on: fingers of differently named, differently resting rigs point alike."""
+"""Retargeting through the installed add-on: fingers of rigs with other names and rest poses point alike."""
 
 from dataclasses import replace
 from pathlib import Path

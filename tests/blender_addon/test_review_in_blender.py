@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Review finds the worst frames of what is keyed now, says which shot they are of, and goes round."""
+"""Review finds the worst frames of the current keys, names their shot, and wraps around."""
 
 import importlib
 from dataclasses import replace

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on's rooms: what each may import, without circles; files without bpy where none belongs."""
+"""The add-on's rooms: permitted imports, no cycles, and no bpy where it does not belong."""
 
 import ast
 from graphlib import TopologicalSorter

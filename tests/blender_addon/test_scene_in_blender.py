@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Load Take makes, changes and leaves alone in a scene."""
+"""What Load Take creates, changes and leaves alone in a scene."""
 
 import dataclasses
 import importlib

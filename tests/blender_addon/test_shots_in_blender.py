@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nothing is lost without a word: two clips, updates in place, linked shots, moved projects."""
+"""Nothing is lost silently: two clips, updates in place, linked shots, moved projects."""
 
 import hashlib
 import importlib

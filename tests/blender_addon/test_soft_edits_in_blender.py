@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Edits with soft ends, offsets along the line of sight, parts done again: what is played after them."""
+"""Edits that fade in and out, offsets along the line of sight, restored parts: the motion played afterwards."""
 
 from pathlib import Path
 from typing import Any

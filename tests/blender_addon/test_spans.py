@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is doubted of a hand's motion: what is unsure or filled, and what goes astray, however sure it is."""
+"""Doubtful spans of a hand's motion: low confidence, filled frames, and excursions however confident."""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An animator's edits keep what they do not touch, and interpolate, hold, swap and smooth as asked."""
+"""An animator's edits interpolate, hold, swap and smooth as asked, and change nothing else."""
 
 import numpy as np
 import pytest

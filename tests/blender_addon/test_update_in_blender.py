@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The extension updated in a running Blender: the new release runs, old settings stay."""
+"""The extension updated in a running Blender: the new release runs, and old settings stay."""
 
 import os
 import shutil

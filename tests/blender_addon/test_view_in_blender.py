@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a shot is looked at: through its camera, its skins' look, and a render over the footage."""
+"""Viewing a shot: through its camera, its skins' look, and a render over the footage."""
 
 import importlib
 import shutil

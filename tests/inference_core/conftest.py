@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fixtures that tests of several parts share."""
+"""Fixtures for several test files."""
 
 from typing import TYPE_CHECKING
 

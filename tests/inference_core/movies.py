@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small movies: without hands, for what does not depend on what is seen, and a long one of a short one."""
+"""Small movies: one without hands, for tests that do not need any, and a long one made from a short one."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A state dict of the release's keys filled by the fill rule, its toy hand, and what the release
-computes with both.
-"""
+"""A deterministic state dict with the release's keys, its toy hand, and the release's results for both."""
 
 import json
 import zlib

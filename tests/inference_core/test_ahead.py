@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work in threads beside: in order, no farther ahead than allowed, and errors come to whoever waits."""
+"""Background threads: results in order, bounded look-ahead, and errors raised where the result is awaited."""
 
 import threading
 from collections.abc import Iterator

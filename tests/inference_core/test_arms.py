@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sides from arms, on made-up sightings: a body's wrists, and forearms that come into an own view."""
+"""Sides from arms, on synthetic sightings: a body's wrists, and forearms that enter the person's own view."""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Batches: nothing twice, nothing lost, nothing of the user's replaced; and what the reports say of it."""
+"""Batches: nothing is captured twice, lost, or overwritten; and the reports are right."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which shots a batch's sources mean, and that what they say wrongly is refused by its place."""
+"""The shots that a batch's sources describe; errors in them name their place."""
 
 import json
 from pathlib import Path

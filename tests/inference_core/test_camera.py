@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pinhole by each way of naming a lens."""
+"""The pinhole camera, for each way of specifying a lens."""
 
 import math
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The poses of a moving camera, from files, and what they do for hands."""
+"""The poses of a moving camera: reading them, and their effect on hands."""
 
 import json
 import zipfile

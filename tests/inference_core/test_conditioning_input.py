@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the landmarks say before the network looks: the first guess, its gaps, the heat maps."""
+"""The network's input from landmarks: the first guess, missing values, the heat maps."""
 
 import dataclasses
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which parts of two hands touch, as the bundled network reads it."""
+"""Which parts of two hands touch, according to the bundled network."""
 
 import pytest
 import torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two-hand network made ready to run: what it refuses, and that it says what torch says."""
+"""The two-hand network's engines: invalid input, and agreement with torch."""
 
 import dataclasses
 from pathlib import Path

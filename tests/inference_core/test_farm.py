@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Batches on farms: the job files compile to one task a shot, and a cluster that loses a process loses nothing else."""
+"""Batches on farms: job files have one task per shot, and a cluster that loses a process loses nothing else."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Footage of every kind: numbers, times, pictures, and what is wrong with it."""
+"""Footage of every kind: numbers, times, pictures and errors."""
 
 import subprocess
 import sys

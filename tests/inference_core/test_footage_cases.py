@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Movies and pictures as machines wrote them, each frame with its number burnt in; frames only, no networks."""
+"""Real-world movies and pictures with frame numbers burnt in; frames only, no networks."""
 
 import numpy as np
 import pytest

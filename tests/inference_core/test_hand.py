@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hand model: smplx as its peer, and the laws that joints, tips, skin and the two sides keep."""
+"""The hand model: smplx as its peer, and laws of joints, tips, skin and sides."""
 
 from pathlib import Path
 

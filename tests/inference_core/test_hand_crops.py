@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Crops of single hands, and the head that reads them: geometry, mirroring, where it starts from."""
+"""Single-hand crops and the landmark head: geometry, mirroring, initial weights."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands found without their palms: on a rendered frame, about a known hand, and nowhere in an empty picture."""
+"""Hands found without palms: on a rendered frame, around a known hand, and nowhere in an empty picture."""
 
 from dataclasses import replace
 from importlib.resources import files

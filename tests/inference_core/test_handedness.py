@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sides as the shipped head tells them: of real hands, of mirrored ones, and where frames are missing."""
+"""Handedness by the bundled head: of real hands, of mirrored ones, and with missing frames."""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that once crashed, hung or filled the memory are refused; a second of fuzzing of each kind finds no more."""
+"""Files that once crashed, hung or exhausted memory are rejected; a second of fuzzing per kind finds no more."""
 
 import base64
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fit before the network: bad world landmarks are put right, and silence stays silent."""
+"""The initial fit: it corrects bad world landmarks, and leaves missing hands missing."""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gaps are drawn straight across, ends are held, and nothing is said where nothing near is known."""
+"""Gaps are interpolated linearly, ends are held, and values far from known frames stay unknown."""
 
 import numpy as np
 from hypothesis import given

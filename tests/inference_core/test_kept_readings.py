@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The landmark head's cache: what was read once is not read again, and costs a few hundred bytes."""
+"""The landmark head's cache: each crop is read once, and costs a few hundred bytes."""
 
 import subprocess
 import sys

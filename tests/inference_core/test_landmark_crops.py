@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Crops: points and pixels go in and out at the same place."""
+"""Crops: points and pixels map to them and back consistently."""
 
 import numpy as np
 import pytest

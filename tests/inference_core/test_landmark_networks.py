@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The networks say what TFLite says, and take no weights but their own."""
+"""The networks agree with TFLite, and accept no other weights."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A shot is read in a stream: memory, holes, windows, and what mediapipe finds in the same clips."""
+"""Detection over a streamed shot: memory, missing frames, windows, and agreement with mediapipe."""
 
 import gc
 import weakref

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that leave the picture are gone, those that are only lost are not."""
+"""Hands that leave the picture are gone; those that are only lost are not."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MANO's files are read as users have them; hostile and broken ones are refused and nothing in them runs."""
+"""MANO's files are read as distributed; hostile and broken ones are rejected, and nothing in them runs."""
 
 import os
 import pickle

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shots with no hand, with one, and with hands in one window of several: through every stage and each alone."""
+"""Shots without hands, with one, and with hands in one of several windows: every stage alone and all together."""
 
 from dataclasses import replace
 from fractions import Fraction

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Movies as cameras, phones, browsers and editors write them: which stream, which frames, when, and how shown."""
+"""Movies from cameras, phones, browsers and editors: the stream, the frames, their times and orientation."""
 
 import os
 import struct

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Laws of the two-hand network: sides, batches, gradients, the factored projection, what each graph costs."""
+"""Laws of the two-hand network: sides, batches, gradients, the factored projection, the cost of each graph."""
 
 import dataclasses
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The released checkpoint: golden values, every key, and files that must be refused."""
+"""The released checkpoint: golden values, every key, and files that must be rejected."""
 
 import os
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The runtime of all networks: same answers as torch, a cache that mends itself, nothing told to anybody."""
+"""The runtimes: agreement with torch, a cache that repairs itself, no telemetry."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Weights and their card on disk: round trips, and what must be refused; `duohand network` and `import-weights`."""
+"""Weights and their card on disk: round trips and invalid files; `duohand network` and `import-weights`."""
 
 import argparse
 import dataclasses

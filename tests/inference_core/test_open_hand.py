@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The open hand that ships: its sides, its mesh, its joints, and what bending them does."""
+"""The bundled open hand: its sides, mesh and joints, and its deformation."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures of every kind: turned upright, in the right colours and proportions, and bounded before they are decoded."""
+"""Pictures of every kind: upright, with the right colours and proportions, and checked before decoding."""
 
 import struct
 import subprocess

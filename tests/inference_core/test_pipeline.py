@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job on real and on empty footage, stopped and gone on with."""
+"""The main job on real and on empty footage, interrupted and resumed."""
 
 import cProfile
 import dataclasses

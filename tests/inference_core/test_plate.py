@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plate movie: when it is needed, what it shows, and what the take says of it."""
+"""The plate movie: when it is needed, its frames, and the take's record of it."""
 
 from fractions import Fraction
 from pathlib import Path

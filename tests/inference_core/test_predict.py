@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A shot through the network: crops, their cameras, and hands placed in the frame's camera, against made-up truth."""
+"""A shot through the network: crops, their cameras, and hands in the frame's camera, compared with synthetic truth."""
 
 import dataclasses
 

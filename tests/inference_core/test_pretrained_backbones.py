@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backbones that are the shipped landmark networks without their heads, with features of the sizes asked for."""
+"""The bundled landmark networks without their heads as backbones, with features of the required sizes."""
 
 from pathlib import Path
 

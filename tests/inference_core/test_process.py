@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a plain command settles for itself before torch is there, and what it leaves to the user."""
+"""The process settings that a plain command makes before torch is imported, and those left to the user."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Points go through the lens and back."""
+"""Points projected through the lens and back."""
 
 import cv2
 import numpy as np

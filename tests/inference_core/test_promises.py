@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Headers that promise more than their files can hold are refused before memory is set aside."""
+"""Headers that promise more than their files can hold are rejected before memory is allocated."""
 
 import struct
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that the tracks lost are found where they plainly are and nowhere else: real frames, the shipped weights."""
+"""Lost hands are found where they are clearly visible and nowhere else: real frames, the bundled weights."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

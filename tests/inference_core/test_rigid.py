@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Alignments find the motion that was applied, whatever the noise, the weights and the reflections."""
+"""Alignments recover the applied motion, also from mirrored points."""
 
 import torch
 

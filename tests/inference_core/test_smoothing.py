@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Laws of the smoothing: what it must keep, what it must remove, what it must not mix."""
+"""Laws of the smoothing: what it keeps, what it removes, and that it does not cross absences."""
 
 import numpy as np
 import pytest

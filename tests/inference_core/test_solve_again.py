@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A range of a take solved again: what stays, what a person's word does, what is refused."""
+"""A range of a take solved again: what stays, the effect of corrections, invalid requests."""
 
 import json
 from dataclasses import replace

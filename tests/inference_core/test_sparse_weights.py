@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Weights without their zeros come back whole, and parts that do not fit are refused."""
+"""Weights stored without zeros are restored exactly; inconsistent parts are rejected."""
 
 import pytest
 import torch

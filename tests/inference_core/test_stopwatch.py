@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parts of a run are timed once each, and what holds it up adds up to the whole."""
+"""Each part of a run is timed once, and the parts that block it add up to the total."""
 
 import io
 import time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The take on disk: round trips, damage, faults of the disk."""
+"""The take on disk: round trips, damaged files, disk faults."""
 
 import dataclasses
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The skin from a take alone is the hand model's own."""
+"""The skin computed from a take alone equals the hand model's."""
 
 import dataclasses
 

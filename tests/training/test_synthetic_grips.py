@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Held things: fingers close about them, touch them, and nothing sticks in anything."""
+"""Held things: fingers close around them and touch them, and nothing intersects."""
 
 from dataclasses import replace
 from functools import lru_cache

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rasteriser against a naive one, and its laws: watertight, nearest wins, behind the camera is left out."""
+"""The rasteriser compared with a naive one, and its laws: watertight, nearest wins, nothing from behind the camera."""
 
 from collections.abc import Callable
 

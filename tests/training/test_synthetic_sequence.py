@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clips: continuous motion, hands never inside each other, truth that projects onto the frames."""
+"""Clips: continuous motion, hands never inside each other, and truth that projects onto the frames."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shards: what is read is what was made, a kill is continued, faults are named."""
+"""Shards: reading returns what was written, interrupted runs resume, and errors name the shard."""
 
 import errno
 import tarfile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pairs that touch: in every way they do, without lying in each other, sides as told, labels as the meshes say."""
+"""Touching pairs: in every way, without intersecting, with the right sides and with labels that match the meshes."""
 
 from functools import lru_cache
 

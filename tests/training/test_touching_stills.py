@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stills of hands that touch: what they show, and how hands found in them are judged."""
+"""Stills of touching hands: their contents, and the evaluation of detected hands."""
 
 import numpy as np
 import pytest
