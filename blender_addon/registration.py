@@ -5,6 +5,9 @@ Each module registers its own classes.
 """
 
 from . import command, keymap, menus, preferences, translations
+from .body import operators as body_operators
+from .body import panel as body_panel
+from .body import properties as body_properties
 from .capture import camera as capture_camera
 from .capture import camera_operators as capture_camera_operators
 from .capture import footage as capture_footage
@@ -75,6 +78,9 @@ MODULES = (
     retarget_properties,
     retarget_operators,
     retarget_panel,
+    body_properties,
+    body_operators,
+    body_panel,
     export_operators,
     export_panel,
     menus,

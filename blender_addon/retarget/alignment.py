@@ -37,7 +37,7 @@ def anatomical_frames(heads: Mapping[str, Floats], tails: Mapping[str, Floats], 
     wrist = heads[HAND] if HAND in heads else middle - _mean_direction(heads, tails)
     along, thumbward = _unit(middle - wrist), knuckles["index"] - knuckles["pinky"]
     palm = np.cross(thumbward, along) if side else np.cross(along, thumbward)
-    frames = {HAND: _frame(along, palm)}
+    frames = {HAND: hand_frame(along, palm)}
     for finger in FINGERS:
         names = [f"{finger}_{k:02d}" for k in (1, 2, 3) if f"{finger}_{k:02d}" in heads]
         if not names:
@@ -46,7 +46,7 @@ def anatomical_frames(heads: Mapping[str, Floats], tails: Mapping[str, Floats], 
         if finger == "thumb":
             towards = _unit(knuckles["pinky"] - heads[names[0]]) + _unit(palm)
         for name, direction in zip(names, _directions(names, heads, tails), strict=True):
-            frames[name] = _frame(direction, towards)
+            frames[name] = hand_frame(direction, towards)
     return frames
 
 
@@ -56,6 +56,13 @@ def carried_rest(source_frame: Floats, target_frame: Floats, target_rest: Floats
     With the source's motion D it becomes D F_s F_t^T B_t: the target's frame coincides with the source's.
     """
     return source_frame @ target_frame.T @ target_rest
+
+
+def hand_frame(along: Floats, towards: Floats) -> Floats:
+    """The frame (3, 3) of a segment along a direction, its palm towards another (3,)."""
+    y = _unit(along)
+    z = _unit(towards - (towards @ y) * y)
+    return np.stack([np.cross(y, z), y, z], 1)
 
 
 def _directions(names: list[str], heads: Mapping[str, Floats], tails: Mapping[str, Floats]) -> list[Floats]:
@@ -68,12 +75,6 @@ def _directions(names: list[str], heads: Mapping[str, Floats], tails: Mapping[st
 
 def _mean_direction(heads: Mapping[str, Floats], tails: Mapping[str, Floats]) -> Floats:
     return _unit(np.mean([tails[f"{f}_01"] - heads[f"{f}_01"] for f in FINGERS[1:] if f"{f}_01" in heads], 0))
-
-
-def _frame(along: Floats, towards: Floats) -> Floats:
-    y = _unit(along)
-    z = _unit(towards - (towards @ y) * y)
-    return np.stack([np.cross(y, z), y, z], 1)
 
 
 def _unit(vector: Floats) -> Floats:

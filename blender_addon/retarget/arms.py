@@ -65,29 +65,33 @@ def place_at(
 
     The filmed person faces the camera; then so does the character. RequestError if it does not have two arms.
     """
-    arms = [arm_of(target, bones.get(f"{HAND}{suffix}", "")) for suffix in SUFFIXES]
-    left, right = arms
+    left, right = (arm_of(target, bones.get(f"{HAND}{suffix}", "")) for suffix in SUFFIXES)
     if left is None or right is None:
         raise RequestError(
             f"{target.name} has no two arms of upper arm, forearm and hand joined end to end. "
             "Place the shot's empty by hand."
         )
+    collection.duohand.place.matrix_world, scale = placement(rigs, left, right)
+    return scale
+
+
+def placement(rigs: list[HandRig], left: Arm, right: Arm) -> tuple[Matrix, float]:
+    """The world's matrix of a shot before the chest between these arms, and its scale.
+
+    The filmed person faces the camera; so does the character then.
+    """
     length = (left.length + right.length) / 2
-    scale = length / (USUAL_ARM_M * collection.duohand.scale)
+    scale = length / (USUAL_ARM_M * rigs[0].shot.duohand.scale)
     across = left.shoulder - right.shoulder
     up = np.array([0.0, 0.0, 1.0])
     forward = np.cross(across, up)
     forward /= max(float(np.linalg.norm(forward)), 1e-9)
     chest = (left.shoulder + right.shoulder) / 2 + length * (_BEFORE * forward - _BELOW * up)
-    angle = float(
-        np.arctan2(forward[0], -forward[1])
-    )  # from -Y, the direction in which a filmed person looks
-    place = collection.duohand.place
+    angle = float(np.arctan2(forward[0], -forward[1]))  # from -Y, where a filmed person looks
     turn = Matrix.Rotation(angle, 4, "Z") @ Matrix.Scale(scale, 4)
     middle = turn.to_3x3() @ _middle_of(rigs)
     turn.translation = Matrix.Translation(chest.tolist()).translation - middle
-    place.matrix_world = turn
-    return scale
+    return turn, scale
 
 
 def follow_by_arm(
@@ -98,9 +102,9 @@ def follow_by_arm(
     collection.objects.link(pole)
     pole.empty_display_size = 0.01
     pole.hide_viewport = pole.hide_render = True
-    usual = _usual_elbow(rig.side, arm)
+    usual = usual_elbow(rig.side, arm)
     local: Any = target.matrix_world.inverted() @ Vector((arm.elbow + arm.length * usual).tolist())
-    forearms = _forearms(rig)
+    forearms = filmed_forearms(rig)
     if forearms is None:
         pole.parent = target
         pole.matrix_basis = Matrix.Translation(local)
@@ -122,7 +126,7 @@ def remove_pole(pole: bpy.types.Object) -> None:
         fcurves.remove_if_unused(channels.action)
 
 
-def _usual_elbow(side: int, arm: Arm) -> Floats:
+def usual_elbow(side: int, arm: Arm) -> Floats:
     """(3,) the direction of the elbow at rest; down and back if the arm is straight."""
     across = arm.wrist - arm.shoulder
     out = arm.elbow - arm.shoulder
@@ -134,7 +138,7 @@ def _usual_elbow(side: int, arm: Arm) -> Floats:
     return _BACK * back / max(float(np.linalg.norm(back)), 1e-9) - up
 
 
-def _forearms(rig: HandRig) -> Forearms | None:
+def filmed_forearms(rig: HandRig) -> Forearms | None:
     """The forearm of the take's own arm; None if the take is gone or has none."""
     kept = rig.shot.duohand
     try:

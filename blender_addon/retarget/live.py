@@ -37,7 +37,7 @@ class RetargetSettings:
 
 
 @dataclass(frozen=True)
-class _Rest:
+class HandAtRest:
     """Bones of one hand of an armature at rest in the world, by our names without the side."""
 
     heads: dict[str, Floats]
@@ -57,7 +57,10 @@ def follow(rig: HandRig, target: bpy.types.Object, bones: BoneMap, settings: Ret
         raise RequestError(f"{target.name} is linked from another file. Make a library override of it first.")
     arm = arms.arm_of(target, mine.get(HAND, ""))
     release(target, [*mine.values(), *([arm.fore] if arm is not None else [])])
-    source, other = _rest(rig.armature, {name[:-2]: name for name in rig.names}), _rest(target, mine)
+    source, other = (
+        hand_at_rest(rig.armature, {name[:-2]: name for name in rig.names}),
+        hand_at_rest(target, mine),
+    )
     frames = anatomical_frames(source.heads, source.tails, rig.side)
     target_frames = anatomical_frames(other.heads, other.tails, rig.side)
     collection = _carrier_collection(rig.shot)
@@ -105,7 +108,7 @@ def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> int
         raise RequestError(
             f"{target.name} is hidden or in no collection of this view layer. Show it to bake it."
         )
-    shown = _shown(scene, target, bones, frames)
+    shown = shown_motion(scene, target, bones, frames)
     channels = _local_channels(target)
     at = np.array(frames, np.float64)
     for bone, (locations, turns) in shown.items():
@@ -169,7 +172,7 @@ def release(target: bpy.types.Object, bones: list[str]) -> None:
             _remove_stand_in(leader)
 
 
-def _shown(
+def shown_motion(
     scene: bpy.types.Scene, target: bpy.types.Object, bones: list[str], frames: range
 ) -> dict[str, tuple[Floats, Floats]]:
     """Locations (F, 3) and rotations (F, 4) of each bone relative to rest, as constrained."""
@@ -190,7 +193,7 @@ def _shown(
     return found
 
 
-def _rest(armature: bpy.types.Object, bones: Mapping[str, str]) -> _Rest:
+def hand_at_rest(armature: bpy.types.Object, bones: Mapping[str, str]) -> HandAtRest:
     """The bones at rest in the world; twist bones have both names."""
     world = np.array(armature.matrix_world.normalized(), np.float64)
     data: Any = armature.data
@@ -201,7 +204,7 @@ def _rest(armature: bpy.types.Object, bones: Mapping[str, str]) -> _Rest:
         tails[name] = world[:3, :3] @ np.array(bone.tail_local) + world[:3, 3]
         turn = world[:3, :3] @ np.array(bone.matrix_local, np.float64)[:3, :3]
         turns[name] = turns[bone_name] = turn
-    return _Rest(heads, tails, turns)
+    return HandAtRest(heads, tails, turns)
 
 
 def _carrier(
@@ -237,7 +240,7 @@ def _stand_in(
     target: bpy.types.Object,
     mine: Mapping[str, str],
     frames: tuple[Frames, Frames],
-    source: _Rest,
+    source: HandAtRest,
     collection: bpy.types.Collection,
 ) -> bpy.types.Object:
     """A copy of the captured armature whose wrist rotates with the target's hand."""

@@ -53,7 +53,7 @@ def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
     return live.with_hands_in_use(found, target) if preset == "RIGIFY" else found
 
 
-class _Retarget:
+class OnArmature:
     """Base of these operators: the armature to work on, and errors as reports."""
 
     target: StringProperty(name="Armature", description="Name of the armature; the panel's if empty")
@@ -84,7 +84,7 @@ class _Retarget:
         return found
 
 
-class DUOHAND_OT_retarget(_Retarget, bpy.types.Operator):
+class DUOHAND_OT_retarget(OnArmature, bpy.types.Operator):
     """Constrain the armature's hands to the captured ones, live"""
 
     bl_idname = "duohand.retarget"
@@ -130,7 +130,7 @@ class DUOHAND_OT_retarget(_Retarget, bpy.types.Operator):
         return f"; out of the arms' reach {far} times: place the shot nearer"
 
 
-class DUOHAND_OT_place_at_armature(_Retarget, bpy.types.Operator):
+class DUOHAND_OT_place_at_armature(OnArmature, bpy.types.Operator):
     """Put the shot in front of the character's chest, facing the same way, scaled to its arms"""
 
     bl_idname = "duohand.place_at_armature"
@@ -145,7 +145,7 @@ class DUOHAND_OT_place_at_armature(_Retarget, bpy.types.Operator):
         return f"Placed before {target.name} at scale {scale:.2f}"
 
 
-class DUOHAND_OT_bake_retarget(_Retarget, bpy.types.Operator):
+class DUOHAND_OT_bake_retarget(OnArmature, bpy.types.Operator):
     """Key the constrained bones on every frame of the scene's range, and remove the constraints"""
 
     bl_idname = "duohand.bake_retarget"
@@ -159,7 +159,7 @@ class DUOHAND_OT_bake_retarget(_Retarget, bpy.types.Operator):
         return f"{count} bones of {target.name} keyed on {len(frames)} frames"
 
 
-class DUOHAND_OT_release_retarget(_Retarget, bpy.types.Operator):
+class DUOHAND_OT_release_retarget(OnArmature, bpy.types.Operator):
     """Remove the constraints from the armature's bones, without keys"""
 
     bl_idname = "duohand.release_retarget"
@@ -172,7 +172,7 @@ class DUOHAND_OT_release_retarget(_Retarget, bpy.types.Operator):
         return f"{len(bones)} bones of {target.name} are free again"
 
 
-class DUOHAND_OT_find_bones(_Retarget, bpy.types.Operator):
+class DUOHAND_OT_find_bones(OnArmature, bpy.types.Operator):
     """Fill the bone map from the chosen preset, to check and correct it"""
 
     bl_idname = "duohand.find_bones"
@@ -186,7 +186,7 @@ class DUOHAND_OT_find_bones(_Retarget, bpy.types.Operator):
         return f"{len(found)} bones found"
 
 
-class DUOHAND_OT_save_bone_map(_Retarget, bpy.types.Operator, ExportHelper):
+class DUOHAND_OT_save_bone_map(OnArmature, bpy.types.Operator, ExportHelper):
     """Save the bone map to a file"""
 
     bl_idname = "duohand.save_bone_map"
@@ -201,7 +201,7 @@ class DUOHAND_OT_save_bone_map(_Retarget, bpy.types.Operator, ExportHelper):
         return f"Wrote {path}"
 
 
-class DUOHAND_OT_load_bone_map(_Retarget, bpy.types.Operator, ImportHelper):
+class DUOHAND_OT_load_bone_map(OnArmature, bpy.types.Operator, ImportHelper):
     """Load a bone map from a file"""
 
     bl_idname = "duohand.load_bone_map"

@@ -163,7 +163,7 @@ def read_raw_track(rig: HandRig, solved: HandTrack) -> HandTrack:
 
 def write_track(rig: HandRig, track: HandTrack) -> None:
     """Key the track on every one of its frames, replacing the hand's motion except in locked ranges."""
-    _key(rig, _with(rig, track, locked_motion(rig)))
+    key_track(rig, _with(rig, track, locked_motion(rig)))
 
 
 def locked_motion(rig: HandRig) -> HandTrack | None:
@@ -185,7 +185,7 @@ def locked_rows(rig: HandRig, track: HandTrack) -> Flags:
 
 def put_back(rig: HandRig, kept: HandTrack) -> None:
     """Key motion that was locked again, over what has been keyed since."""
-    _key(rig, _with(rig, read_track(rig), kept))
+    key_track(rig, _with(rig, read_track(rig), kept))
 
 
 def editable_channels(rig: HandRig) -> Channels:
@@ -211,7 +211,7 @@ def _with_absences(wrist: Wrist, at: NDArray[np.integer]) -> Wrist:
     )
 
 
-def _key(rig: HandRig, track: HandTrack) -> None:
+def key_track(rig: HandRig, track: HandTrack) -> None:
     channels = editable_channels(rig)
     kinds = np.where(track.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
     keys = fcurves.dense_keys(track.frames, track.location, kinds)
@@ -267,10 +267,25 @@ def _with(rig: HandRig, track: HandTrack, kept: HandTrack | None) -> HandTrack:
     return merged(kept, rows_of(track, free)) if free.any() else kept
 
 
+def show_where_present(rig: HandRig) -> None:
+    """Let the hand's skin be seen where its motion is there, and nowhere else."""
+    if rig.armature.duohand.skin is not None:
+        at, present, _ = _presence(rig, read_track(rig))
+        hand_keys.write_visibility(rig.armature.duohand.skin, present, at)
+
+
 def _write_presence(rig: HandRig, channels: Channels, track: HandTrack) -> None:
     """Write the track's confidence, presence and skin visibility; the hand is absent
     before, between and after its frames.
     """
+    at, present, confidence = _presence(rig, track)
+    hand_keys.write_confidence(channels, rig.armature, confidence, present, at)
+    if rig.armature.duohand.skin is not None:
+        hand_keys.write_visibility(rig.armature.duohand.skin, present, at)
+
+
+def _presence(rig: HandRig, track: HandTrack) -> tuple[Floats, NDArray[np.integer], Floats]:
+    """Frames (N,), what the hand is from each of them on (N,), and its confidence (N,)."""
     start = shot.shot_timing(rig.shot).start_frame
     frames, states = [float(start)], [ABSENT]
     for row, frame in enumerate(track.frames):
@@ -281,10 +296,7 @@ def _write_presence(rig: HandRig, channels: Channels, track: HandTrack) -> None:
             states.append(ABSENT)
     at, last = np.unique(frames[::-1], return_index=True)
     present = np.array(states[::-1], np.uint8)[last]
-    confidence = np.interp(at, track.frames, track.confidence)
-    hand_keys.write_confidence(channels, rig.armature, confidence, present, at)
-    if rig.armature.duohand.skin is not None:
-        hand_keys.write_visibility(rig.armature.duohand.skin, present, at)
+    return at, present, np.interp(at, track.frames, track.confidence)
 
 
 def _strips(armature: bpy.types.Object) -> Iterator[Any]:

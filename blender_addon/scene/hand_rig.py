@@ -19,7 +19,7 @@ _SAME_PLACE = 1e-6
 def armature_from_bones(name: str, bones: RestBones, side: int) -> bpy.types.Armature:
     """A new armature with these bones."""
     data = bpy.data.armatures.new(name)
-    with _edit_mode(data):
+    with edit_mode(data):
         for index, bone_name in enumerate(bones.names):
             bone = data.edit_bones.new(bone_name)
             bone.head, bone.tail = Vector(bones.heads[index]), Vector(bones.tails[index])
@@ -49,7 +49,7 @@ def fits(data: bpy.types.Armature, bones: RestBones) -> bool:
 
 
 @contextmanager
-def _edit_mode(data: bpy.types.Armature) -> Iterator[None]:
+def edit_mode(data: bpy.types.Armature) -> Iterator[None]:
     """A context with the armature in edit mode, the only way to make bones, through a temporary object.
 
     The object is in the scene's root collection, which is always editable, whatever else is hidden. Afterwards the

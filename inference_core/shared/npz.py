@@ -9,7 +9,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +83,9 @@ class NpzFile:
 
 
 @contextmanager
-def open_npz(path: Path) -> Generator[NpzFile]:
+def open_npz(path: Path, names: Collection[str] | None = None) -> Generator[NpzFile]:
     """A context with the archive at `path`. NpzError if it is not an .npz, or an array's header does not match its
-    bytes.
+    bytes. names: arrays to look at; the others may be anything. None for all.
     """
     try:
         if path.exists() and not path.is_file():
@@ -97,9 +97,9 @@ def open_npz(path: Path) -> Generator[NpzFile]:
         entries = archive.infolist()
         if len(entries) > _MOST_ENTRIES:
             raise NpzError(f"it has {len(entries)} entries")
-        yield NpzFile(
-            archive, {e.filename.removesuffix(".npy"): _checked_header(archive, e) for e in entries}
-        )
+        named = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+        wanted = {name: entry for name, entry in named.items() if names is None or name in names}
+        yield NpzFile(archive, {name: _checked_header(archive, entry) for name, entry in wanted.items()})
 
 
 def read_npy_header(file: IO[bytes]) -> ArrayHeader:

@@ -14,6 +14,7 @@ FEATURES = {
     "contact",
     "poses",
     "retarget",
+    "body",
     "export",
     "install",
     "view",

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An owner's action is left as it is: what is keyed goes to a copy that remembers what it was made from."""
+
+from typing import Any, Final
+
+import bpy
+
+from ..scene import fcurves
+from ..scene.fcurves import Channels
+
+_BEFORE: Final = "duohand_before"
+_SLOT: Final = "duohand_slot"
+_OURS: Final = "duohand_copy"
+
+
+def working_copy(owner: bpy.types.Object, what: str) -> Channels:
+    """A copy of the owner's action, named after `what` it is for, made its active one; of none, a new action."""
+    data: Any = owner.animation_data
+    before = data.action if data is not None else None
+    channels = fcurves.active_channels(owner)
+    name = f"{before.name if before is not None else owner.name} {what}"
+    if channels is None:
+        made = fcurves.assign_new_action(owner, name)
+    else:
+        made = fcurves.assign_copy(owner, channels)
+        made.action.name = name
+    action: Any = made.action
+    action[_OURS] = what
+    if before is not None:
+        action[_BEFORE] = before
+    if channels is not None and channels.slot is not None:
+        action[_SLOT] = channels.slot.identifier
+    return made
+
+
+def is_copy(owner: bpy.types.Object, what: str) -> bool:
+    """Whether the owner's active action is such a copy."""
+    data: Any = owner.animation_data
+    return data is not None and data.action is not None and data.action.get(_OURS) == what
+
+
+def put_back(owner: bpy.types.Object, what: str) -> bool:
+    """The action that the owner had before; the copy goes where nothing else uses it. Whether there was one."""
+    if not is_copy(owner, what):
+        return False
+    data: Any = owner.animation_data
+    copy = data.action
+    before, slot = copy.get(_BEFORE), copy.get(_SLOT)
+    data.action = before
+    if before is not None and slot is not None:
+        data.action_slot = before.slots.get(slot)
+    copy.use_fake_user = False
+    fcurves.remove_if_unused(copy)
+    return True

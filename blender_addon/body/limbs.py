@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A character's arms by its bones: which are read, which are keyed, and which take up a forearm's twist."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import bpy
+import numpy as np
+
+from inference_core.shared.errors import RequestError
+
+from ..retarget.bone_map import HAND, SUFFIXES, BoneMap
+
+_TWIST: Final = re.compile(r"twist|roll|捩", re.IGNORECASE)
+_FORE: Final = re.compile(r"fore|lower|elbow|ひじ|twist|捩", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"\d+")
+_MOST_PARTS: Final = 8  # bones that one forearm may consist of
+
+
+@dataclass(frozen=True)
+class Twist:
+    """A bone that takes this share of the hand's twist against the forearm, as far along it as its middle is."""
+
+    bone: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Limb:
+    """Names of one arm's bones. seen_*: where the arm is, read from them. What is keyed: the hand, and upper and fore
+    where the hand hangs from them; a hand's control of its own has none (None)."""
+
+    side: int
+    seen_upper: str | None
+    seen_fore: str | None
+    seen_hand: str
+    upper: str | None
+    fore: str | None
+    hand: str
+    twists: tuple[Twist, ...] = ()
+
+    @property
+    def is_arm(self) -> bool:
+        """Whether shoulder, elbow and wrist are known."""
+        return self.seen_upper is not None and self.seen_fore is not None
+
+    def bones(self) -> list[str]:
+        """Every bone that is read or keyed."""
+        names = (self.seen_upper, self.seen_fore, self.seen_hand, self.upper, self.fore, self.hand)
+        return [
+            *dict.fromkeys(name for name in names if name is not None),
+            *(item.bone for item in self.twists),
+        ]
+
+
+def find_limb(target: bpy.types.Object, bones: BoneMap, side: int) -> Limb:
+    """The arm of that side; a RequestError if the map names no hand there."""
+    suffix = SUFFIXES[side]
+    hand = bones.get(f"{HAND}{suffix}")
+    if not hand or hand not in target.pose.bones:
+        raise RequestError(
+            f"The bone map has no hand on the {('left', 'right')[side]} side of {target.name}. Add it in the Bone Map."
+        )
+    rigify = _rigify(target, side, hand)
+    if rigify is not None:
+        return rigify
+    upper, fore, between = _chain(target.data, hand)
+    twists = () if fore is None else _twists(target, fore, hand, between)
+    return Limb(side, upper, fore, hand, upper, fore, hand, twists)
+
+
+def chest_of(target: bpy.types.Object, limbs: list[Limb]) -> str | None:
+    """The bone that carries both arms; of one arm alone, what carries its shoulder. None if nothing does."""
+    data: Any = target.data
+    above = [_ancestors(data.bones[limb.seen_upper]) for limb in limbs if limb.seen_upper is not None]
+    if not above:
+        return None
+    if len(above) == 1:
+        return above[0][min(1, len(above[0]) - 1)] if above[0] else None
+    return next((name for name in above[0] if name in above[1]), None)
+
+
+def _rigify(target: bpy.types.Object, side: int, hand: str) -> Limb | None:
+    """The arm of a rig that Rigify generated, whose inner bones are where both kinds of controls put them."""
+    suffix = SUFFIXES[side]
+    seen = [f"ORG-{part}{suffix}" for part in ("upper_arm", "forearm", "hand")]
+    if hand not in (f"hand_fk{suffix}", f"hand_ik{suffix}") or any(
+        name not in target.pose.bones for name in seen
+    ):
+        return None
+    keyed = [f"upper_arm_fk{suffix}", f"forearm_fk{suffix}"] if hand.startswith("hand_fk") else [None, None]
+    return Limb(side, *seen, *keyed, hand)
+
+
+def _chain(data: Any, hand: str) -> tuple[str | None, str | None, list[str]]:
+    """The upper arm, the forearm, and the bones between that and the hand which lie along it."""
+    parts: list[Any] = []
+    bone = data.bones[hand].parent
+    while bone is not None and len(parts) < _MOST_PARTS:
+        parts.append(bone)
+        above = bone.parent
+        if above is None or not (_is_twist(bone) or _same_limb(bone, above)):
+            break
+        bone = above
+    if not parts or parts[-1].parent is None:
+        return None, None, []
+    fore, above = parts[-1], parts[-1].parent
+    while above.parent is not None and (_is_twist(above) or _same_limb(above, above.parent)):
+        above = above.parent
+    return above.name, fore.name, [part.name for part in parts[:-1]]
+
+
+def _is_twist(bone: Any) -> bool:
+    return _TWIST.search(bone.name) is not None
+
+
+def _same_limb(bone: Any, above: Any) -> bool:
+    """Whether two bones differ in their number alone, as lowerarm02 and lowerarm01."""
+    return bool(_NUMBER.search(bone.name)) and _NUMBER.sub("", bone.name) == _NUMBER.sub("", above.name)
+
+
+def _twists(target: bpy.types.Object, fore: str, hand: str, between: list[str]) -> tuple[Twist, ...]:
+    """The twist bones of the forearm, nearest the elbow first; those with constraints or drivers do it themselves."""
+    data: Any = target.data
+    beside = [item.name for item in data.bones[fore].children if _is_twist(item) and _FORE.search(item.name)]
+    driven = _driven(target)
+    names = [
+        name
+        for name in dict.fromkeys([*between, *beside])
+        if not target.pose.bones[name].constraints and name not in driven
+    ]
+    if not names:
+        return ()
+    begin = np.array(data.bones[fore].head_local)
+    along = np.array(data.bones[hand].head_local) - begin
+    length = max(float(along @ along), 1e-12)
+    heads = {name: float((np.array(data.bones[name].head_local) - begin) @ along) / length for name in names}
+    ordered = sorted(names, key=lambda name: heads[name])
+    ends = [*(heads[name] for name in ordered[1:]), 1.0]
+    return tuple(
+        Twist(name, float(np.clip((heads[name] + end) / 2, 0, 1)))
+        for name, end in zip(ordered, ends, strict=True)
+    )
+
+
+def _driven(target: bpy.types.Object) -> set[str]:
+    data = target.animation_data
+    paths = [curve.data_path for curve in data.drivers] if data is not None else []
+    return {path.split('"')[1] for path in paths if path.startswith('pose.bones["')}
+
+
+def _ancestors(bone: Any) -> list[str]:
+    found: list[str] = []
+    while bone.parent is not None:
+        bone = bone.parent
+        found.append(bone.name)
+    return found

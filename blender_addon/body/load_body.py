@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Body motion from a file as an armature with keys: BVH by Blender's own importer, SMPL family .npz by ours."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from inference_core.shared import quaternions
+from inference_core.shared.errors import RequestError
+
+from ..scene import fcurves, hand_keys
+from ..scene.axes import Y_UP_FROM_WORLD, Floats
+from ..scene.hand_rig import edit_mode
+from ..scene.shot import rate, units_per_metre
+from .smplx_file import JOINTS, PARENTS, PELVIS_M, BodyMotion, read_body_motion, rest_joints
+
+_TIP: Final = 0.6  # of the bone before: how long the last bone of a chain is drawn
+
+
+def load_body(scene: bpy.types.Scene, path: Path) -> bpy.types.Object:
+    """The armature that the file's motion moves, in the scene's frame rate; a RequestError if it cannot be read."""
+    if not path.is_file():
+        raise RequestError(f"There is no file {path}.")
+    if path.suffix.lower() == ".bvh":
+        return _load_bvh(path)
+    if path.suffix.lower() == ".npz":
+        return _build(scene, path.stem, read_body_motion(path))
+    raise RequestError(f"{path.name} is neither a .bvh nor an .npz file.")
+
+
+def _load_bvh(path: Path) -> bpy.types.Object:
+    before = set(bpy.data.objects)
+    try:
+        bpy.ops.import_anim.bvh(
+            filepath=str(path), rotate_mode="NATIVE", use_fps_scale=True, update_scene_duration=False
+        )
+    except (RuntimeError, AttributeError) as error:
+        raise RequestError(f"Blender could not import {path}: {str(error).strip()}") from error
+    made = [thing for thing in bpy.data.objects if thing not in before and thing.type == "ARMATURE"]
+    if not made:
+        raise RequestError(f"Blender found no skeleton in {path}.")
+    return made[0]
+
+
+def _build(scene: bpy.types.Scene, name: str, motion: BodyMotion) -> bpy.types.Object:
+    scale = units_per_metre(scene)
+    data = bpy.data.armatures.new(name)
+    with edit_mode(data):
+        _make_bones(data, scale)
+    body = bpy.data.objects.new(name, data)
+    scene.collection.objects.link(body)
+    frames = scene.frame_start + np.arange(len(motion.trans_m)) / motion.fps * rate(scene)
+    _key(body, motion, frames, scale)
+    return body
+
+
+def _make_bones(data: Any, scale: float) -> None:
+    heads = {joint: place @ Y_UP_FROM_WORLD * scale for joint, place in rest_joints().items()}
+    children: dict[str, list[str]] = {}
+    for joint, parent in PARENTS.items():
+        children.setdefault(parent, []).append(joint)
+    for joint in JOINTS:
+        bone = data.edit_bones.new(joint)
+        bone.head = Vector(heads[joint].tolist())
+        bone.tail = Vector(_tail(joint, heads, children).tolist())
+        if joint in PARENTS:
+            bone.parent = data.edit_bones[PARENTS[joint]]
+
+
+def _tail(joint: str, heads: dict[str, Floats], children: dict[str, list[str]]) -> Floats:
+    """A bone ends where its chain goes on: of several children at the middle one."""
+    below = children.get(joint, [])
+    ahead = {"pelvis": "spine1", "spine3": "neck"}.get(joint) or next(
+        (name for name in below if name.endswith("middle1")), below[0] if below else None
+    )
+    if ahead is not None:
+        return heads[ahead]
+    return heads[joint] + _TIP * (heads[joint] - heads[PARENTS[joint]])
+
+
+def _key(body: bpy.types.Object, motion: BodyMotion, frames: Floats, scale: float) -> None:
+    """Rotations against the parents in the joints' common axes become turns of bones about their own."""
+    channels = fcurves.assign_new_action(body, body.name)
+    turns = motion.rotations_wxyz.copy()
+    places = motion.trans_m + PELVIS_M
+    if motion.z_up:  # the file's world is Blender's already: only the joints' own axes have y up
+        turns[:, 0] = quaternions.multiply(quaternions.from_matrix(Y_UP_FROM_WORLD), turns[:, 0])
+        places = places @ Y_UP_FROM_WORLD.T
+    data: Any = body.data
+    for index, joint in enumerate(JOINTS):
+        rest = np.array(data.bones[joint].matrix_local, np.float64)[:3, :3]
+        into = rest.T @ Y_UP_FROM_WORLD.T  # from the joints' axes to the bone's
+        turned = np.concatenate([turns[:, index, :1], turns[:, index, 1:] @ into.T], 1)
+        path = hand_keys.rotation_path(joint, hand_keys.QUATERNION)
+        keys = fcurves.dense_keys(frames, quaternions.continuous(turned))
+        fcurves.write_keys(channels, path, joint, keys)
+        if joint == JOINTS[0]:
+            keys = fcurves.dense_keys(frames, places @ into.T * scale)
+            fcurves.write_keys(channels, hand_keys.location_path(joint), joint, keys)

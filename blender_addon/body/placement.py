@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where captured hands stand beside a body that moves: with its chest, or by its own wrists. No bpy here.
+
+K frames, S = 2 hands. Everything is in one world; what rides on the chest moves as that does from its rest.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scene.axes import Floats
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Rigid motions with one scale, x -> scale * turns @ x + shifts; turns (K, 3, 3), shifts (K, 3)."""
+
+    turns: Floats
+    shifts: Floats
+    scale: float = 1.0
+
+    def points(self, points: Floats) -> Floats:
+        """Moved points (K, S, 3)."""
+        return self.scale * np.einsum("kab,ksb->ksa", self.turns, points) + self.shifts[:, None]
+
+    def after(self, first: "Moves") -> "Moves":
+        """The motions `first`, then these."""
+        shifts = self.scale * np.einsum("kab,kb->ka", self.turns, first.shifts) + self.shifts
+        return Moves(self.turns @ first.turns, shifts, self.scale * first.scale)
+
+
+@dataclass(frozen=True)
+class Hands:
+    """wrists (K, S, 3), anatomical frames turns (K, S, 3, 3), and which are there (K, S)."""
+
+    wrists: Floats
+    turns: Floats
+    there: NDArray[np.bool_]
+
+
+def of_matrix(matrix: Floats, count: int) -> Moves:
+    """The motion of a matrix (4, 4) of rotation, even scale and place, `count` times."""
+    scale = float(np.cbrt(abs(np.linalg.det(matrix[:3, :3]))))
+    turns = np.broadcast_to(matrix[:3, :3] / scale, (count, 3, 3))
+    return Moves(turns, np.broadcast_to(matrix[:3, 3], (count, 3)), scale)
+
+
+def riding(chest: Floats, rest: Floats) -> Moves:
+    """How things fixed to a chest move from its rest (4, 4) as it stands at matrices (K, 4, 4)."""
+    turns = _unscaled(chest) @ _unscaled(rest).T
+    return Moves(turns, chest[:, :3, 3] - np.einsum("kab,b->ka", turns, rest[:3, 3]))
+
+
+def by_the_wrists(hands: Hands, body: Hands, ride: Moves, scale: float) -> Moves:
+    """The hands scaled, and turned and moved by one rigid motion in the chest's axes, to where the body's own hands are
+    on average; then carried along with the chest.
+    """
+    there = hands.there & body.there
+    if not there.any():
+        return ride
+    still = Moves(ride.turns.transpose(0, 2, 1), -np.einsum("kba,kb->ka", ride.turns, ride.shifts))
+    theirs = still.points(body.wrists)[there]
+    turned = np.einsum("kab,ksbc->ksac", still.turns, body.turns)[there]
+    ours = scale * hands.wrists[there]
+    turn = _nearest_rotation(
+        np.einsum("nab,ncb->ac", turned, hands.turns[there]) / there.sum() + _covariance(theirs, ours)
+    )
+    shift = (theirs - ours @ turn.T).mean(0)
+    count = len(hands.wrists)
+    return ride.after(Moves(np.broadcast_to(turn, (count, 3, 3)), np.broadcast_to(shift, (count, 3)), scale))
+
+
+def _covariance(first: Floats, second: Floats) -> Floats:
+    """Covariance (3, 3) of points (N, 3), without their size."""
+    one, two = first - first.mean(0), second - second.mean(0)
+    size = np.sqrt((one**2).sum() * (two**2).sum())
+    return one.T @ two / size if size > 1e-12 else np.zeros((3, 3))
+
+
+def _nearest_rotation(matrix: Floats) -> Floats:
+    u, _, v = np.linalg.svd(matrix)
+    return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ v))]) @ v
+
+
+def _unscaled(matrices: Floats) -> Floats:
+    turns: Floats = matrices[..., :3, :3]
+    return turns / np.linalg.norm(turns, axis=-2, keepdims=True)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a scene remembers of joining hands to a body. Which body, and which bone is which, is the Retarget panel's."""
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+
+from .settings import JoinSettings
+
+WRISTS_ITEMS = (
+    ("BODY", "Body's", "The body keeps its arms; hands and fingers are put onto its wrists"),
+    ("HANDS", "Hands'", "The body's arms follow the captured hands"),
+)
+TURNS_ITEMS = (
+    ("HANDS", "Hands'", "The hands turn as they were captured"),
+    ("BODY", "Body's", "The hands turn as the body's own; only the fingers are captured"),
+)
+PLACING_ITEMS = (
+    (
+        "WRISTS",
+        "By the Wrists",
+        "The hands ride on the chest, turned and moved to where the body's own hands are on average: for footage that "
+        "shows the hands alone",
+    ),
+    (
+        "CHEST",
+        "Before the Chest",
+        "The hands ride on the chest, as Place Shot at Armature puts them before it",
+    ),
+    ("PLACED", "As Placed", "The hands are where the shot stands: for one camera that saw both"),
+)
+ELBOW_ITEMS = (
+    ("BODY", "Body's", "Arms bend to the side to which they do in the body's motion"),
+    ("HANDS", "Take's", "Arms bend as the filmed ones, where the take has seen them"),
+)
+
+
+class DUOHAND_PG_body(bpy.types.PropertyGroup):
+    """The Body panel's values."""
+
+    offset: FloatProperty(
+        name="Time Offset",
+        description="Frames by which the hands are moved in time to go with the body",
+        default=0.0,
+        step=10,
+        precision=2,
+    )
+    sure: FloatProperty(description="How sure the offset that was found is, 0 to 1", default=-1.0)
+    found: FloatProperty(description="The offset that was found")
+    wrists: EnumProperty(name="Wrists", description="Whose places the wrists have", items=WRISTS_ITEMS)
+    turns: EnumProperty(name="Rotation", description="Whose rotation the hands have", items=TURNS_ITEMS)
+    placing: EnumProperty(
+        name="Placement", description="Where the captured hands stand beside the body", items=PLACING_ITEMS
+    )
+    elbow: EnumProperty(name="Elbows", description="To which side the arms bend", items=ELBOW_ITEMS)
+    blend: IntProperty(
+        name="Blend",
+        description="Frames over which the hands come and go at the ends of the range and where they are absent",
+        default=6,
+        min=0,
+        max=100,
+    )
+    spread_twist: BoolProperty(
+        name="Spread Twist",
+        description="Spread the hand's twist over the forearm's twist bones, where there are any",
+        default=True,
+    )
+    bring_hands: BoolProperty(
+        name="Bring Captured Hands",
+        description="Put the captured hands themselves onto the body's wrists too",
+        default=True,
+    )
+    report: StringProperty(description="What to know of the last join: a line for each arm that is too short")
+
+    def settings(self) -> JoinSettings:
+        """The values as one record."""
+        return JoinSettings(
+            self.offset,
+            self.wrists,
+            self.turns,
+            self.placing,
+            self.elbow,
+            self.blend,
+            self.spread_twist,
+            self.bring_hands,
+        )
+
+
+_register_classes, _unregister_classes = bpy.utils.register_classes_factory((DUOHAND_PG_body,))
+
+
+def register() -> None:
+    _register_classes()
+    bpy.types.Scene.duohand_body = PointerProperty(type=DUOHAND_PG_body)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.duohand_body
+    _unregister_classes()
