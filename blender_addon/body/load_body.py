@@ -52,6 +52,7 @@ def _build(scene: bpy.types.Scene, name: str, motion: BodyMotion) -> bpy.types.O
         _make_bones(data, scale)
     body = bpy.data.objects.new(name, data)
     scene.collection.objects.link(body)
+    bpy.context.view_layer.update()  # an armature without a pose ends Blender when it gets an action's slot
     frames = scene.frame_start + np.arange(len(motion.trans_m)) / motion.fps * rate(scene)
     _key(body, motion, frames, scale)
     return body

@@ -24,7 +24,6 @@ from .kept_action import is_copy
 from .load_body import load_body
 from .match import matched
 
-_SURE, _LIKELY = 0.6, 0.3
 _MOST_LINES: Final = 6
 
 
@@ -147,13 +146,6 @@ class DUOHAND_OT_load_body(bpy.types.Operator, ImportHelper):
 
     def check(self, _context: bpy.types.Context) -> bool:
         return False  # either ending is right
-
-
-def sureness(sure: float) -> str:
-    """How sure an offset is, in a word that the panel shows."""
-    if sure >= _SURE:
-        return "Sure"
-    return "Likely" if sure >= _LIKELY else "A guess: check it"
 
 
 def _lines(done: Joined) -> list[str]:

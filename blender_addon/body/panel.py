@@ -10,7 +10,8 @@ from ..scene.selection import range_shown
 from ..sidebar import ShotPanel
 from .join import WHAT
 from .kept_action import is_copy
-from .operators import sureness
+
+_SURE, _LIKELY = 0.6, 0.3
 
 
 class DUOHAND_PT_body(ShotPanel, bpy.types.Panel):
@@ -51,13 +52,14 @@ def _draw_offset(layout: Any, kept: Any) -> None:
     row.operator("duohand.find_offset", icon="VIEWZOOM")
     row.prop(kept, "offset", text="")
     if kept.sure >= 0 and abs(kept.offset - kept.found) < 1e-3:
-        row = layout.row()
-        row.label(
-            text=iface_("{sureness} ({share:.0%})").format(
-                sureness=iface_(sureness(kept.sure)), share=kept.sure
-            ),
-            icon="CHECKMARK" if sureness(kept.sure) == "Sure" else "ERROR",
-        )
+        text = iface_("{sureness} ({share:.0%})").format(sureness=_sureness(kept.sure), share=kept.sure)
+        layout.label(text=text, icon="CHECKMARK" if kept.sure >= _SURE else "ERROR")
+
+
+def _sureness(sure: float) -> str:
+    if sure >= _SURE:
+        return iface_("Sure")
+    return iface_("Likely") if sure >= _LIKELY else iface_("A guess: check it")
 
 
 def _draw_settings(layout: Any, kept: Any) -> None:

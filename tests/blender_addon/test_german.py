@@ -12,6 +12,9 @@ PUT_TOGETHER = {
     "Range: {start} to {end}",
     "Range: {start} to {end} (all; P sets a preview range)",
     "Laid out at {then:.6g} frames a second; the scene has {now:.6g}",
+    "Sure",
+    "Likely",
+    "A guess: check it",
 }
 ENGINE_SAYS = {"Starting the engine", "Stopping the engine", "Reading the footage"}
 

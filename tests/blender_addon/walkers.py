@@ -56,7 +56,12 @@ def mixamo(scene: bpy.types.Scene, prefix: str = "mixamorig:", twists: int = 0) 
         bone(f"{side}Hand", f"{side}ForeArm", x * wrist, x * (wrist + np.array([0.08, 0, 0])))
         for k in range(twists):
             head = np.array([0.45 + 0.26 * (k + 1) / (twists + 1), 0.01, 1.42])
-            bone(f"{side}ForeArmTwist{k + 1:02d}", f"{side}ForeArm", x * head, x * (head + np.array([0.05, 0, 0])))
+            bone(
+                f"{side}ForeArmTwist{k + 1:02d}",
+                f"{side}ForeArm",
+                x * head,
+                x * (head + np.array([0.05, 0, 0])),
+            )
         for finger, (begin, direction, length) in _FINGERS.items():
             turned = np.array([direction[0], -direction[1], direction[2]])
             head = wrist + np.array([begin[0], -begin[1], begin[2]])

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Captured hands onto bodies that walk: wrists, elbows, time, and what stays as it was."""
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+
+from inference_core.shared.take import save_take
+from tests.blender_addon import scenes, walkers
+
+LAST = 40
+
+
+def a_walker(kind: str) -> tuple[bpy.types.Object, str, dict[str, str]]:
+    """The character that walks in an empty scene, its preset, and its bones: shoulders, elbows, wrists as they show."""
+    scene = scenes.empty_scene()
+    if kind == "rigify":
+        importlib.import_module("addon_utils").enable("rigify", default_set=True)
+        body = walkers.rigify(scene)
+        walkers.walk(body, walkers.rigify_names())
+        shown = {f"{part}.{s}": f"ORG-{part}.{s}" for part in ("upper_arm", "forearm", "hand") for s in "LR"}
+        return body, "RIGIFY", shown
+    body = walkers.mixamo(scene, twists=2 if kind == "twisted" else 0)
+    walkers.walk(body, walkers.mixamo_names())
+    words = {"upper_arm": "Arm", "forearm": "ForeArm", "hand": "Hand"}
+    shown = {
+        f"{part}.{s}": f"mixamorig:{side}{word}"
+        for part, word in words.items()
+        for s, side in (("L", "Left"), ("R", "Right"))
+    }
+    return body, "MIXAMO", shown
+
+
+def joints(
+    body: bpy.types.Object, names: dict[str, str], frames: range = range(1, LAST + 1)
+) -> dict[str, np.ndarray]:
+    """Places (F, 3) of the bones' heads in the world."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for frame in frames:
+        bpy.context.scene.frame_set(frame)
+        shown = body.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        for name, bone in names.items():
+            found[name].append(np.array(shown.matrix_world @ shown.pose.bones[bone].head))
+    return {name: np.array(points) for name, points in found.items()}
+
+
+def captured_wrists(shot: bpy.types.Collection, frames: range = range(1, 25)) -> dict[str, np.ndarray]:
+    found: dict[str, list[np.ndarray]] = {"L": [], "R": []}
+    for frame in frames:
+        bpy.context.scene.frame_set(frame)
+        for side, suffix in enumerate("LR"):
+            found[suffix].append(scenes.bone_heads(scenes.hand(shot, side))[0])
+    return {suffix: np.array(points) for suffix, points in found.items()}
+
+
+def curves(body: bpy.types.Object) -> list[tuple[float, ...]]:
+    """Every key of the body's action."""
+    action = body.animation_data.action
+    if hasattr(action, "layers"):
+        every = [
+            c
+            for layer in action.layers
+            for strip in layer.strips
+            for bag in strip.channelbags
+            for c in bag.fcurves
+        ]
+    else:
+        every = list(action.fcurves)
+    return sorted((c.data_path, c.array_index, *point.co) for c in every for point in c.keyframe_points)
+
+
+def joined(body: bpy.types.Object, preset: str, **values: object) -> bpy.types.Collection:
+    shot = scenes.load("two_hands")
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1, LAST
+    for name, value in values.items():
+        setattr(bpy.context.scene.duohand_body, name, value)
+    assert bpy.ops.duohand.join_hands(target=body.name, preset=preset) == {"FINISHED"}
+    return shot
+
+
+@pytest.mark.parametrize("kind", ["mixamo", pytest.param("rigify", marks=pytest.mark.slow)])
+def test_a_body_keeps_its_wrists_and_the_hands_come_to_them(kind: str) -> None:
+    body, preset, names = a_walker(kind)
+    before, keys = joints(body, names), curves(body)
+    action = body.animation_data.action
+    shot = joined(body, preset)
+    after = joints(body, names)
+    for name in names:
+        assert np.abs(after[name] - before[name]).max() < 1e-5
+    wrists = captured_wrists(shot)
+    for suffix in "LR":
+        assert np.linalg.norm(wrists[suffix] - after[f"hand.{suffix}"][:24], axis=-1).max() < 1e-3
+    assert body.animation_data.action != action
+    assert not [item for item in bpy.data.objects if item.name.startswith("Duohand")]
+    assert bpy.ops.duohand.separate_hands(target=body.name) == {"FINISHED"}
+    assert body.animation_data.action == action and curves(body) == keys
+
+
+@pytest.mark.parametrize("kind", ["mixamo", "twisted", pytest.param("rigify", marks=pytest.mark.slow)])
+def test_arms_follow_the_hands_within_reach_and_elbows_do_not_flip(kind: str) -> None:
+    body, preset, names = a_walker(kind)
+    before = joints(body, names)
+    shot = joined(body, preset, wrists="HANDS", blend=4)
+    after = joints(body, names)
+    wrists = captured_wrists(shot)
+    for suffix in "LR":
+        upper, fore, hand = (after[f"{part}.{suffix}"] for part in ("upper_arm", "forearm", "hand"))
+        assert np.abs(upper - before[f"upper_arm.{suffix}"]).max() < 1e-5
+        assert np.linalg.norm(wrists[suffix] - hand[:24], axis=-1).max() < 1e-3
+        across = (fore - upper) - ((fore - upper) * (hand - upper)).sum(-1, keepdims=True) / (
+            (hand - upper) ** 2
+        ).sum(-1, keepdims=True) * (hand - upper)
+        side = across / np.linalg.norm(across, axis=-1, keepdims=True)
+        turned = np.degrees(np.arccos(np.clip((side[1:] * side[:-1]).sum(-1), -1, 1)))
+        assert turned[np.linalg.norm(across, axis=-1)[1:] > 0.02].max() < 40
+        assert np.abs(after[f"hand.{suffix}"][30:] - before[f"hand.{suffix}"][30:]).max() < 1e-4
+
+
+def test_only_the_range_changes() -> None:
+    body, preset, names = a_walker("mixamo")
+    before = joints(body, names)
+    scenes.load("two_hands")
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = 1, LAST
+    scene.duohand_body.wrists, scene.duohand_body.blend = "HANDS", 3
+    assert bpy.ops.duohand.join_hands(target=body.name, preset=preset, first=8, last=18) == {"FINISHED"}
+    after = joints(body, names)
+    rows = np.r_[0:7, 18:LAST]
+    for name in names:
+        assert np.abs(after[name] - before[name])[rows].max() < 1e-5
+    assert np.abs(after["hand.L"] - before["hand.L"])[10:14].max() > 1e-3
+
+
+def test_bodies_in_euler_angles_keep_them_and_their_motion_outside_the_range() -> None:
+    body, preset, names = a_walker("mixamo")
+    for bone in body.pose.bones:
+        bone.rotation_mode = "ZXY"
+    walkers.walk(body, walkers.mixamo_names())
+    before = joints(body, names)
+    scenes.load("two_hands")
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1, LAST
+    bpy.context.scene.duohand_body.wrists = "HANDS"
+    bpy.ops.duohand.join_hands(target=body.name, preset=preset, first=8, last=18)
+    after = joints(body, names)
+    assert np.abs(after["hand.R"] - before["hand.R"])[np.r_[0:7, 18:LAST]].max() < 1e-5
+    assert {bone.rotation_mode for bone in body.pose.bones} == {"ZXY"}
+
+
+def test_the_offset_of_a_close_up_is_found_and_used(tmp_path: Path) -> None:
+    body, preset, names = a_walker("mixamo")
+    walkers.walk(body, walkers.mixamo_names(), range(1, 121))
+    places = joints(body, {**names, "chest": "mixamorig:Spine2"}, range(1, 121))
+    take = scenes.made("two_hands")
+    rows = np.arange(60) % take.frame_count
+    found = {}
+    for name in (
+        "root_wxyz",
+        "pose_wxyz",
+        "present",
+        "confidence",
+        "joints_cam_m",
+        "landmarks_px",
+        "T_world_cam",
+    ):
+        found[name] = getattr(take, name)[rows]
+    wrists = np.stack([places[f"hand.{s}"] - places["chest"] for s in "LR"], 1)[30:90]
+    found["wrist_cam_m"] = wrists[..., [0, 2, 1]] * [1, -1, 1] + [0, 0, 2.0]
+    found |= {
+        f"raw_{name}": found[name] for name in ("root_wxyz", "pose_wxyz", "wrist_cam_m", "joints_cam_m")
+    }
+    longer = replace(take, time_s=np.arange(60) / 24.0, frame=np.arange(60), **found)
+    save_take(longer, tmp_path / "close.npz")
+    bpy.context.scene.render.fps = 24
+    bpy.ops.duohand.load_take(filepath=str(tmp_path / "close.npz"), place="ORIGIN")
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1, 120
+    assert bpy.ops.duohand.find_offset(target=body.name, preset=preset) == {"FINISHED"}
+    kept = bpy.context.scene.duohand_body
+    assert kept.offset == pytest.approx(30, abs=0.5)
+    assert kept.sure > 0.1
+    assert bpy.ops.duohand.join_hands(target=body.name, preset=preset) == {"FINISHED"}
+
+
+def test_smplx_files_become_a_body_that_hands_fit(tmp_path: Path) -> None:
+    scene = scenes.empty_scene()
+    poses = np.zeros((30, 165))
+    poses[:, 0] = np.pi / 2  # AMASS: y up of the model to z up of the world
+    poses[:, 3 * 16 + 2] = np.linspace(-1.2, -0.8, 30)
+    poses[:, 3 * 17 + 2] = np.linspace(1.2, 0.8, 30)
+    trans = np.stack([np.zeros(30), np.linspace(0, -1, 30), np.full(30, 1.3)], 1)
+    path = tmp_path / "walk.npz"
+    np.savez(
+        path, poses=poses, trans=trans, mocap_framerate=24.0, gender=np.array(b"male"), betas=np.zeros(16)
+    )
+    scene.render.fps = 24
+    assert bpy.ops.duohand.load_body(filepath=str(path)) == {"FINISHED"}
+    body = scene.duohand_retarget.target
+    found = joints(body, {"head": "head", "left": "left_wrist", "hip": "pelvis"}, range(1, 31))
+    assert (found["head"][:, 2] > found["hip"][:, 2] + 0.5).all()
+    assert (found["left"][:, 0] > 0.2).all() and (found["left"][:, 2] < found["hip"][:, 2] + 0.4).all()
+    assert np.allclose(found["hip"][-1] - found["hip"][0], [0, -1, 0], atol=1e-5)
+    scenes.load("two_hands")
+    scene.frame_start, scene.frame_end = 1, 30
+    assert bpy.ops.duohand.join_hands(target=body.name, preset="SMPLX") == {"FINISHED"}
+    (tmp_path / "bad.npz").write_bytes(path.read_bytes()[:200])
+    with pytest.raises(RuntimeError, match="no body motion that can be read"):
+        bpy.ops.duohand.load_body(filepath=str(tmp_path / "bad.npz"))
+
+
+def test_a_joined_body_comes_back_from_fbx_with_its_hands(tmp_path: Path) -> None:
+    body, preset, names = a_walker("mixamo")
+    joined(body, preset, wrists="HANDS")
+    before = joints(body, names)
+    for thing in bpy.data.objects:
+        thing.select_set(thing in (body, *body.children))
+    path = str(tmp_path / "walker.fbx")
+    bpy.ops.export_scene.fbx(
+        filepath=path,
+        use_selection=True,
+        add_leaf_bones=False,
+        bake_anim_simplify_factor=0.0,
+        bake_anim_use_all_actions=False,
+        bake_anim_use_nla_strips=False,
+    )
+    scenes.empty_scene()
+    bpy.ops.import_scene.fbx(filepath=path, anim_offset=0.0)
+    again = next(item for item in bpy.data.objects if item.type == "ARMATURE")
+    after = joints(again, names)
+    for name in names:
+        assert np.abs(after[name] - before[name]).max() < 1e-3
