@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from inference_core.shared.errors import RequestError
 from inference_core.shared.footage_listing import clips_in, footage_stem
-from inference_core.shared.json_record import record_from_json, shortened
+from inference_core.shared.json_record import record_from_json, shortened, type_hints
 from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest, check_request
 from inference_core.shared.picture_sequences import is_folder
 
@@ -48,12 +48,11 @@ def read_shots(sources: Iterable[str], folder: Path, settings: Row, preview: boo
         raise RequestError("No footage was found. Give clips, a folder of clips, or a manifest.")
     if len(rows) > _MOST_SHOTS:
         raise RequestError(f"{len(rows)} shots are more than {_MOST_SHOTS}. Make several batches of them.")
-    names: set[str] = set()
+    taken: dict[str, int] = {}
     shots: list[Shot] = []
     for where, row in rows:
         request = _request({**settings, **row}, where)
-        name = _free_name(str(row.get("name") or footage_stem(request.footage)), request.footage, names)
-        names.add(name.casefold())
+        name = _free_name(str(row.get("name") or footage_stem(request.footage)), request.footage, taken)
         shown = str(folder / f"{name}.mp4") if preview else None
         shots.append(Shot(name, replace(request, out=str(folder / f"{name}.npz"), preview=shown)))
     return tuple(shots)
@@ -129,7 +128,7 @@ def _cells(row: Mapping[str | None, Any], where: str) -> Row:
             f"{where}: there are more cells than columns. Quote cells that hold the separator."
         )
     values: dict[str, Any] = {}
-    hints = get_type_hints(CaptureRequest)
+    hints = type_hints(CaptureRequest)
     for name, cell in row.items():
         text = (cell or "").strip()
         if name is None or not text:
@@ -138,7 +137,7 @@ def _cells(row: Mapping[str | None, Any], where: str) -> Row:
         is_text = hint is str or any(option is str or isinstance(option, str) for option in get_args(hint))
         try:
             values[name.strip()] = text if is_text else json.loads(text.lower())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RequestError(f"{where}: {name} is {shortened(text)!r}, which is no number.") from error
     return values
 
@@ -178,15 +177,20 @@ def _request(values: Row, where: str) -> CaptureRequest:
     return request
 
 
-def _free_name(wished: str, footage: str, taken: set[str]) -> str:
-    """A unique name for files: prefixed with the folder's if needed, then with a number appended."""
+def _free_name(wished: str, footage: str, taken: dict[str, int]) -> str:
+    """A unique name for files: prefixed with the folder's if needed, then with a number appended.
+
+    taken: names given so far, which the new one joins, with the last number appended to each.
+    """
     name = _as_file_name(wished)
     if name.casefold() in taken:
         name = _as_file_name(f"{Path(footage).parent.name}_{wished}")
-    free, number = name, 1
+    free, number = name, taken.get(name.casefold(), 1)
     while free.casefold() in taken:
         number += 1
         free = f"{name}_{number}"
+    taken[free.casefold()] = 1
+    taken[name.casefold()] = number
     return free
 
 

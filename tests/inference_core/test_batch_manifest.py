@@ -55,6 +55,7 @@ def test_a_json_list_holds_names_and_objects(tmp_path: Path) -> None:
     [
         ("m.csv", "footage,colour\na.mov,red", "colour cannot be set"),
         ("m.csv", "footage,fps\na.mov,\nb.mov,fast", "line 3: fps is 'fast'"),
+        ("m.csv", "footage,fps\na.mov," + "[" * 100_000, "which is no number"),
         ("m.csv", "footage,fps\na.mov,1,2", "more cells than columns"),
         ("m.csv", "name\nx", "names no footage"),
         ("m.csv", "footage,fps\na.mov,-3", "shot 1: fps is -3"),
@@ -70,6 +71,15 @@ def test_a_wrong_manifest_is_refused_by_its_place(tmp_path: Path, name: str, tex
     (tmp_path / name).write_text(text)
     with pytest.raises(RequestError, match=said):
         shots_of(tmp_path / name, tmp_path)
+
+
+def test_shots_of_one_name_are_numbered_however_many_they_are(tmp_path: Path) -> None:
+    manifest = tmp_path / "shots.csv"
+    manifest.write_text("footage,name\n" + "a.mov,hand_2\n" + "a.mov,hand\n" * 2000)
+    names = [shot.name for shot in shots_of(manifest, tmp_path)]
+    assert len({name.casefold() for name in names}) == 2001
+    folder = tmp_path.name
+    assert names[:4] == ["hand_2", "hand", f"{folder}_hand", f"{folder}_hand_2"]
 
 
 def test_a_folder_means_its_movies_sequences_and_stills(tmp_path: Path) -> None:
