@@ -29,6 +29,9 @@ from .install import properties as install_properties
 from .poses import operators as poses_operators
 from .poses import panel as poses_panel
 from .poses import properties as poses_properties
+from .props import operators as props_operators
+from .props import panel as props_panel
+from .props import properties as props_properties
 from .retarget import operators as retarget_operators
 from .retarget import panel as retarget_panel
 from .retarget import properties as retarget_properties
@@ -81,6 +84,9 @@ MODULES = (
     body_properties,
     body_operators,
     body_panel,
+    props_properties,
+    props_operators,
+    props_panel,
     export_operators,
     export_panel,
     menus,

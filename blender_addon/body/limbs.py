@@ -89,8 +89,9 @@ def _rigify(target: bpy.types.Object, side: int, hand: str) -> Limb | None:
         name not in target.pose.bones for name in seen
     ):
         return None
-    keyed = [f"upper_arm_fk{suffix}", f"forearm_fk{suffix}"] if hand.startswith("hand_fk") else [None, None]
-    return Limb(side, *seen, *keyed, hand)
+    if hand.startswith("hand_ik"):
+        return Limb(side, seen[0], seen[1], seen[2], None, None, hand)
+    return Limb(side, seen[0], seen[1], seen[2], f"upper_arm_fk{suffix}", f"forearm_fk{suffix}", hand)
 
 
 def _chain(data: Any, hand: str) -> tuple[str | None, str | None, list[str]]:

@@ -80,7 +80,8 @@ def _covariance(first: Floats, second: Floats) -> Floats:
 
 def _nearest_rotation(matrix: Floats) -> Floats:
     u, _, v = np.linalg.svd(matrix)
-    return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ v))]) @ v
+    handed = float(np.sign(np.linalg.det(u @ v)))
+    return np.asarray(u @ np.diag([1.0, 1.0, handed]) @ v, np.float64)
 
 
 def _unscaled(matrices: Floats) -> Floats:

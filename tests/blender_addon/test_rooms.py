@@ -15,6 +15,7 @@ FEATURES = {
     "poses",
     "retarget",
     "body",
+    "props",
     "export",
     "install",
     "view",

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Grips worked out over the scene's range and keyed: the prop, and hands that keep their places on it.
+
+Keys go to copies of the actions; those that were there come back with `released`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from inference_core.shared import quaternions
+from inference_core.shared.errors import RequestError
+
+from ..body import kept_action
+from ..body.hand_motion import hand_motion, moved_track, track_at
+from ..body.sampling import frame_kept
+from ..retarget.bone_map import HAND
+from ..scene import fcurves, hand_keys
+from ..scene.axes import Floats
+from ..scene.hand_curves import HandRig, key_track, read_track, show_where_present
+from ..scene.motion import eulers_from_quaternions
+from ..scene.track import inside, merged, rows_of
+from .grips import Grip, held
+
+WHAT: Final = "with props"
+
+
+def bake(
+    scene: bpy.types.Scene,
+    prop: bpy.types.Object,
+    rigs: Sequence[HandRig],
+    grips: Sequence[Grip],
+    blend: int,
+    frames: range,
+) -> int:
+    """Key the prop and the hands on it; how many grips were worked out. A RequestError says what stands in the way."""
+    _check(prop, rigs, grips, frames)
+    released(prop, rigs)
+    at = np.array(frames, np.float64)
+    by_side = {rig.side: rig for rig in rigs}
+    worlds, carriers = _prop_motion(scene, prop, frames)
+    sizes = np.linalg.norm(worlds[:, :3, :3], axis=1, keepdims=True)
+    own = worlds.copy()
+    own[:, :3, :3] /= sizes
+    hands = {side: _hand_frames(rig, at) for side, rig in by_side.items()}
+    for grip in grips:
+        there = hand_motion(by_side[grip.side], np.array([grip.first, grip.last], np.float64)).there
+        if not there.all():
+            raise RequestError(
+                f"The {('left', 'right')[grip.side]} hand is absent at an end of its grip {grip.first}-{grip.last}."
+            )
+    found = held(frames, own, hands, grips, blend)
+    world = found.prop.copy()
+    world[:, :3, :3] *= sizes
+    _key_prop(prop, at, np.linalg.inv(carriers) @ world)
+    for side, moved in found.moved.items():
+        if moved.any():
+            _key_hand(by_side[side], at, found.hands[side], moved)
+    return len(grips)
+
+
+def released(prop: bpy.types.Object, rigs: Sequence[HandRig]) -> bool:
+    """The prop's and the hands' own actions again; whether they had others."""
+    found = kept_action.put_back(prop, WHAT)
+    if found and prop.animation_data.action is None and prop.get(_RESTED) is not None:
+        prop.matrix_basis = Matrix([prop[_RESTED][4 * row : 4 * row + 4] for row in range(4)])
+    for rig in rigs:
+        if kept_action.put_back(rig.armature, WHAT):
+            show_where_present(rig)
+            found = True
+    return found
+
+
+_RESTED: Final = "duohand_rested"  # where a prop without an action stood
+
+
+def _check(prop: bpy.types.Object, rigs: Sequence[HandRig], grips: Sequence[Grip], frames: range) -> None:
+    for thing in (prop, *(rig.armature for rig in rigs)):
+        if not thing.is_editable:
+            raise RequestError(
+                f"{thing.name} is linked from another file. Make a library override of it first."
+            )
+    if any(not item.mute and item.influence > 0 for item in prop.constraints):
+        raise RequestError(f"{prop.name} follows constraints of its own. Apply or mute them first.")
+    if prop.rotation_mode == "AXIS_ANGLE":
+        raise RequestError(f"{prop.name} turns by axis and angle. Choose quaternions or Euler angles for it.")
+    sides = {rig.side for rig in rigs}
+    if not grips:
+        raise RequestError(f"No hand holds {prop.name}. Add a grip first.")
+    for grip in grips:
+        if grip.side not in sides:
+            raise RequestError(f"The shot has no {('left', 'right')[grip.side]} hand to hold {prop.name}.")
+        if not frames[0] <= grip.first <= grip.last <= frames[-1]:
+            raise RequestError(
+                f"The grip {grip.first}-{grip.last} is not inside the scene's range {frames[0]}-{frames[-1]}."
+            )
+
+
+def _prop_motion(scene: bpy.types.Scene, prop: bpy.types.Object, frames: range) -> tuple[Floats, Floats]:
+    """The prop's matrices (F, 4, 4) in the world, and of what carries it: world = carrier @ basis."""
+    worlds, carriers = np.empty((len(frames), 4, 4)), np.empty((len(frames), 4, 4))
+    with frame_kept(scene):
+        for row, frame in enumerate(frames):
+            scene.frame_set(frame)
+            shown: Any = prop.evaluated_get(bpy.context.evaluated_depsgraph_get())
+            worlds[row] = np.array(shown.matrix_world)
+            carriers[row] = np.array(shown.matrix_world @ shown.matrix_basis.inverted_safe())
+    return worlds, carriers
+
+
+def _hand_frames(rig: HandRig, at: Floats) -> Floats:
+    """The hand's frame (F, 4, 4) in the world."""
+    motion = hand_motion(rig, at)
+    found = np.tile(np.eye(4), (len(at), 1, 1))
+    found[:, :3, :3], found[:, :3, 3] = motion.turns[HAND], motion.wrist
+    return found
+
+
+def _key_prop(prop: bpy.types.Object, at: Floats, basis: Floats) -> None:
+    if prop.animation_data is None or prop.animation_data.action is None:
+        prop[_RESTED] = [float(part) for row in prop.matrix_basis for part in row]
+    channels = kept_action.working_copy(prop, WHAT)
+    fcurves.write_keys(channels, "location", prop.name, fcurves.dense_keys(at, basis[:, :3, 3]))
+    turns = basis[:, :3, :3] / np.linalg.norm(basis[:, :3, :3], axis=1, keepdims=True)
+    rotations = quaternions.continuous(quaternions.from_matrix(turns))
+    if prop.rotation_mode == hand_keys.QUATERNION:
+        fcurves.write_keys(channels, "rotation_quaternion", prop.name, fcurves.dense_keys(at, rotations))
+        return
+    angles = eulers_from_quaternions(rotations[:, None], prop.rotation_mode)[:, 0]
+    fcurves.write_keys(channels, "rotation_euler", prop.name, fcurves.dense_keys(at, angles))
+
+
+def _key_hand(rig: HandRig, at: Floats, frames: Floats, moved: Any) -> None:
+    """Key the hand's frames (F, 4, 4) where it was moved (F,); beside them its own keys stay."""
+    own = read_track(rig)
+    track, there = track_at(own, at)
+    led = moved_track(rig, track, frames[:, :3, 3], frames[:, :3, :3])
+    rows = moved & there
+    if not rows.any():
+        return
+    first, last = at[rows][0], at[rows][-1]
+    whole = rows_of(led, (at >= first) & (at <= last) & there)
+    whole = replace(whole, absent_after=whole.absent_after & (whole.frames < last))
+    kept_action.working_copy(rig.armature, WHAT)
+    rest = ~inside(own, first, last)
+    key_track(rig, merged(whole, rows_of(own, rest)) if rest.any() else whole)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Add and remove grips, key them, and take them back."""
+
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, IntProperty, StringProperty
+
+from inference_core.shared.errors import DuohandError, RequestError
+from inference_core.shared.skeleton import LEFT, RIGHT
+
+from ..scene.hand_curves import hand_rigs
+from ..scene.selection import AS_SHOWN, range_meant
+from ..scene.shot import active_shot
+from ..sidebar import NeedsShot
+from .bake import bake, released
+from .grips import Grip
+from .properties import LEAD_ITEMS, SIDE_ITEMS
+
+
+class _OnProp(NeedsShot):
+    """What these operators share: an object, errors as reports."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    prop: StringProperty(name="Object", description="Name of the object; the panel's if empty")
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        try:
+            text = self.work(context, self._prop(context))
+        except DuohandError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, text)
+        return {"FINISHED"}
+
+    def work(self, context: bpy.types.Context, prop: bpy.types.Object) -> str:
+        raise NotImplementedError
+
+    def _prop(self, context: bpy.types.Context) -> bpy.types.Object:
+        chosen: Any = context.scene.duohand_props.prop
+        found = context.scene.objects.get(self.prop) if self.prop else chosen
+        if found is None:
+            raise RequestError(f"There is no object {self.prop or 'chosen'}. Choose one in the Props panel.")
+        return found
+
+
+class DUOHAND_OT_add_grip(_OnProp, bpy.types.Operator):
+    """Let the hand hold the object through the range shown, from where both are on its first frame"""
+
+    bl_idname = "duohand.add_grip"
+    bl_label = "Add Grip"
+
+    hand: EnumProperty(name="Hand", description="Which hand holds it", items=SIDE_ITEMS)
+    lead: EnumProperty(name="Lead", description="Who follows whom", items=LEAD_ITEMS)
+    first: IntProperty(name="First", description="First scene frame of the range", default=AS_SHOWN)
+    last: IntProperty(name="Last", description="Last scene frame of the range", default=AS_SHOWN)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
+        kept: Any = context.scene.duohand_props
+        self.hand, self.lead, self.first, self.last = kept.hand, kept.lead, AS_SHOWN, AS_SHOWN
+        return self.execute(context)
+
+    def work(self, context: bpy.types.Context, prop: bpy.types.Object) -> str:
+        kept: Any = context.scene.duohand_props
+        first, last = range_meant(context.scene, self.first, self.last)
+        grip = kept.grips.add()
+        grip.prop, grip.hand, grip.lead, grip.first, grip.last = prop, self.hand, self.lead, first, last
+        kept.prop = prop
+        return f"{prop.name}: {first} to {last}"
+
+
+class DUOHAND_OT_remove_grip(bpy.types.Operator):
+    """Take this grip off the list; what is keyed stays until grips are keyed again"""
+
+    bl_idname = "duohand.remove_grip"
+    bl_label = "Remove Grip"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    index: IntProperty(description="Which one", default=0, min=0)
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        kept: Any = context.scene.duohand_props
+        if self.index >= len(kept.grips):
+            self.report({"ERROR"}, "There is no such grip.")
+            return {"CANCELLED"}
+        kept.grips.remove(self.index)
+        return {"FINISHED"}
+
+
+class DUOHAND_OT_bake_grips(_OnProp, bpy.types.Operator):
+    """Key the object and the hands on it over the scene's range, on copies of their actions"""
+
+    bl_idname = "duohand.bake_grips"
+    bl_label = "Key Grips"
+
+    def work(self, context: bpy.types.Context, prop: bpy.types.Object) -> str:
+        scene = context.scene
+        kept: Any = scene.duohand_props
+        grips = [
+            Grip(LEFT if item.hand == "LEFT" else RIGHT, item.first, item.last, item.lead == "HAND")
+            for item in kept.grips
+            if item.prop == prop
+        ]
+        frames = range(scene.frame_start, scene.frame_end + 1)
+        count = bake(scene, prop, hand_rigs(active_shot(context)), grips, kept.blend, frames)
+        return f"{count} grips of {prop.name} keyed on {len(frames)} frames"
+
+
+class DUOHAND_OT_release_grips(_OnProp, bpy.types.Operator):
+    """Give the object and the hands back the actions that they had before grips were keyed"""
+
+    bl_idname = "duohand.release_grips"
+    bl_label = "Clear Grips"
+
+    def work(self, context: bpy.types.Context, prop: bpy.types.Object) -> str:
+        if not released(prop, hand_rigs(active_shot(context))):
+            raise RequestError(f"{prop.name} has no keyed grips, or has another action now.")
+        return f"{prop.name} has its own motion again"
+
+
+CLASSES = (DUOHAND_OT_add_grip, DUOHAND_OT_remove_grip, DUOHAND_OT_bake_grips, DUOHAND_OT_release_grips)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

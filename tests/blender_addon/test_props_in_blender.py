@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects held by captured hands, keyed, saved, exported and taken back."""
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+
+from tests.blender_addon import scenes
+
+
+@pytest.fixture
+def shot() -> bpy.types.Collection:
+    scenes.empty_scene()
+    found = scenes.load("two_hands")
+    ball = bpy.data.objects.new("Ball", bpy.data.meshes.new("Ball"))
+    ball.location, ball.scale = (0.0, 0.5, 0.05), (2, 2, 2)
+    bpy.context.scene.collection.objects.link(ball)
+    return found
+
+
+def places(name: str = "Ball") -> np.ndarray:
+    found = []
+    for frame in range(1, 25):
+        bpy.context.scene.frame_set(frame)
+        graph = bpy.context.evaluated_depsgraph_get()
+        found.append(np.array(bpy.data.objects[name].evaluated_get(graph).matrix_world))
+    return np.array(found)
+
+
+def hand_matrices(shot: bpy.types.Collection, side: int) -> np.ndarray:
+    found = []
+    armature = scenes.hand(shot, side)
+    for frame in range(1, 25):
+        bpy.context.scene.frame_set(frame)
+        bone = armature.pose.bones[f"hand.{'LR'[side]}"]
+        found.append(np.array(armature.matrix_world @ bone.matrix))
+    return np.array(found)
+
+
+def grips() -> None:
+    bpy.ops.duohand.add_grip(prop="Ball", hand="LEFT", first=4, last=14)
+    bpy.ops.duohand.add_grip(prop="Ball", hand="RIGHT", first=10, last=20)
+    assert bpy.ops.duohand.bake_grips(prop="Ball") == {"FINISHED"}
+
+
+def within(shot: bpy.types.Collection, side: int, rows: slice) -> float:
+    """How far (m, or in matrix entries) the ball moves in the hand."""
+    found = np.linalg.inv(hand_matrices(shot, side)[rows]) @ places()[rows]
+    return float(np.abs(found - found[0]).max())
+
+
+def test_a_prop_is_passed_on_held_by_both_hands_and_put_down(
+    shot: bpy.types.Collection, tmp_path: Path
+) -> None:
+    before = [hand_matrices(shot, side) for side in (0, 1)]
+    rested = places()[0]
+    grips()
+    assert within(shot, 0, slice(3, 14)) < 1e-3 and within(shot, 1, slice(9, 20)) < 1e-3
+    after = places()
+    assert np.abs(after[:3] - rested).max() < 1e-5 and np.abs(after[20:] - after[19]).max() < 1e-5
+    assert np.allclose(np.linalg.norm(after[:, :3, 0], axis=-1), 2, atol=1e-4)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    assert np.abs(places() - after).max() < 1e-6
+    assert bpy.ops.duohand.release_grips(prop="Ball") == {"FINISHED"}
+    again = next(item for item in bpy.context.scene.collection.children if item.duohand.is_shot)
+    assert np.abs(places() - rested).max() < 1e-5
+    for side in (0, 1):
+        assert np.abs(hand_matrices(again, side) - before[side]).max() < 1e-5
+
+
+def test_keying_again_starts_from_the_objects_own_motion(shot: bpy.types.Collection) -> None:
+    grips()
+    first = places()
+    assert bpy.ops.duohand.bake_grips(prop="Ball") == {"FINISHED"}
+    assert np.abs(places() - first).max() < 1e-5
+    assert (
+        len([item for item in bpy.data.actions if "with props" in item.name]) == 2
+    )  # the ball, and the hand that was led
+
+
+def test_a_held_prop_comes_back_from_fbx(shot: bpy.types.Collection, tmp_path: Path) -> None:
+    grips()
+    before = places()[:, :3, 3]
+    for thing in bpy.data.objects:
+        thing.select_set(thing.name == "Ball")
+    path = str(tmp_path / "ball.fbx")
+    bpy.ops.export_scene.fbx(
+        filepath=path,
+        use_selection=True,
+        bake_anim_simplify_factor=0.0,
+        bake_anim_use_all_actions=False,
+        bake_anim_use_nla_strips=False,
+    )
+    scenes.empty_scene()
+    bpy.ops.import_scene.fbx(filepath=path, anim_offset=0.0)
+    assert np.abs(places("Ball")[:, :3, 3] - before).max() < 1e-3
+
+
+def test_what_cannot_be_held_is_said(shot: bpy.types.Collection) -> None:
+    with pytest.raises(RuntimeError, match="Add a grip"):
+        bpy.ops.duohand.bake_grips(prop="Ball")
+    bpy.ops.duohand.add_grip(prop="Ball", hand="LEFT", first=4, last=400)
+    with pytest.raises(RuntimeError, match="not inside the scene's range"):
+        bpy.ops.duohand.bake_grips(prop="Ball")
+    with pytest.raises(RuntimeError, match="There is no object"):
+        bpy.ops.duohand.bake_grips(prop="Nothing")
