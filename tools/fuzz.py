@@ -376,6 +376,35 @@ def _read_corrections(path: Path) -> None:
     read_corrections(path)
 
 
+def _result(kind: str) -> bytes:
+    """A file of another engine's hands."""
+    import io
+    import pickle
+
+    import numpy as np
+
+    joints = np.linspace(0, 1, 4 * 21 * 3).reshape(4, 21, 3)
+    if kind == "json":
+        return json.dumps({"fps": 25.0, "right": {"joints": joints.round(3).tolist()}}).encode()
+    if kind == "pickle":
+        return pickle.dumps({"fps": 25.0, "right": [{"joints": frame} for frame in joints]})
+    file = io.BytesIO()
+    np.savez(file, fps=25.0, right_joints=joints)
+    return file.getvalue()
+
+
+def _read_result(path: Path) -> None:
+    from inference_core.exchange.result_file import read_result_file
+
+    data = path.read_bytes()
+    named = path.with_suffix(".json" if data[:1] == b"{" else ".result")
+    named.write_bytes(data)
+    try:
+        read_result_file(named)
+    finally:
+        named.unlink()
+
+
 def _camera_path() -> bytes:
     pose = [[1, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     return json.dumps({"T_world_cam": [pose, pose, pose]}).encode()
@@ -434,6 +463,7 @@ KINDS: dict[str, tuple[Callable[[], bytes], Attempt]] = {
     "json manifests": (_json_manifest, _read_manifest),
     "corrections": (_corrections, _read_corrections),
     "camera paths": (_camera_path, _read_camera_path),
+    **{f"{kind} results": (partial(_result, kind), _read_result) for kind in ("json", "pickle", "npz")},
     "pieces": (_piece, _read_piece),
 }
 
