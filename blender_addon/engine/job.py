@@ -219,7 +219,7 @@ class CaptureJob:
                 else:
                     self._fail(text, with_log=False)
             case Hello():
-                self._fail("The engine introduced itself twice; it was started anew by something else.")
+                self._fail("The engine introduced itself twice; something else restarted it.")
             case Profile():
                 pass  # the add-on asks for none
 

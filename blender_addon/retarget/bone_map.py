@@ -61,7 +61,7 @@ def preset_map(preset: str, side: int, present: Iterable[str]) -> BoneMap:
     missing = [bone for name, bone in wanted.items() if bone not in known and name != HAND]
     if missing:
         raise RequestError(
-            f"The armature has no bone {missing[0]}, so it is no {preset.title()} rig "
+            f"The armature has no bone {missing[0]}, so it is not a {preset.title()} rig "
             f"({len(missing)} of {len(SEGMENTS)} finger bones are missing). Choose another preset, or guess by name."
         )
     return {f"{name}{SUFFIXES[side]}": known[bone] for name, bone in wanted.items() if bone in known}
@@ -109,12 +109,14 @@ def load_map(path: Path) -> BoneMap:
     except OSError as error:
         raise RequestError(f"The bone map {path} cannot be read ({error.strerror}).") from error
     except ValueError as error:
-        raise RequestError(f"{path} is no bone map: it is not JSON.") from error
+        raise RequestError(f"{path} is not a bone map: it is not JSON.") from error
     bones = content.get("bones") if isinstance(content, dict) and content.get("kind") == _FILE_KIND else None
     if not isinstance(bones, dict) or not all(isinstance(item, str) for item in bones.values()):
-        raise RequestError(f"{path} is no bone map of Duohand.")
+        raise RequestError(f"{path} is not a bone map of Duohand's.")
     ours = {f"{name}{suffix}" for name in (HAND, *SEGMENTS) for suffix in SUFFIXES}
     unknown = sorted(set(bones) - ours)
     if unknown:
-        raise RequestError(f"{path} maps {unknown[0]}, which is no bone of a {SIDES[0]} or {SIDES[1]} hand.")
+        raise RequestError(
+            f"{path} maps {unknown[0]}, which is not a bone of a {SIDES[0]} or {SIDES[1]} hand."
+        )
     return dict(bones)

@@ -23,7 +23,7 @@ class DUOHAND_OT_view_through_camera(NeedsShot, bpy.types.Operator):
         views = [area for area in (screen.areas if screen else ()) if area.type == "VIEW_3D"]
         area = context.area if context.area in views else next(iter(views), None)
         if area is None:
-            self.report({"ERROR"}, "There is no 3D view to look with.")
+            self.report({"ERROR"}, "There is no 3D view to show the camera in.")
             return {"CANCELLED"}
         try:
             look_through(context.scene, active_shot(context), area)

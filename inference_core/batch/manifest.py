@@ -100,7 +100,7 @@ def _json_rows(text: str, path: Path) -> Sequence[Row]:
     rows = [{"footage": value} if isinstance(value, str) else value for value in _as_list(values)]
     if not all(isinstance(row, dict) for row in rows):
         raise RequestError(
-            f"The manifest {path} is no list of shots: names of footage, or objects with settings."
+            f"The manifest {path} is not a list of shots: names of footage, or objects with settings."
         )
     return rows
 
@@ -117,7 +117,7 @@ def _csv_rows(text: str, path: Path) -> Sequence[Row]:
         reader = csv.DictReader(text.splitlines(), delimiter=delimiter, strict=True)
         rows = [row for row in reader if any(row.values())]
     except csv.Error as error:
-        raise RequestError(f"The manifest {path} is no CSV: {error}.") from error
+        raise RequestError(f"The manifest {path} is not a CSV file: {error}.") from error
     return [_cells(row, f"{path}, line {number}") for number, row in enumerate(rows, 2)]
 
 
@@ -138,7 +138,7 @@ def _cells(row: Mapping[str | None, Any], where: str) -> Row:
         try:
             values[name.strip()] = text if is_text else json.loads(text.lower())
         except (ValueError, RecursionError) as error:
-            raise RequestError(f"{where}: {name} is {shortened(text)!r}, which is no number.") from error
+            raise RequestError(f"{where}: {name} is {shortened(text)!r}, which is not a number.") from error
     return values
 
 
@@ -149,7 +149,7 @@ def _checked_names(row: Row, where: str) -> Row:
             f"{where}: {shortened(', '.join(unknown))} cannot be set for a shot; possible are {', '.join(_COLUMNS)}."
         )
     if not isinstance(row.get("footage"), str) or not row["footage"]:
-        raise RequestError(f"{where}: it names no footage.")
+        raise RequestError(f"{where}: it does not name footage.")
     return row
 
 

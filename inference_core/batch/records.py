@@ -76,7 +76,7 @@ def read_records(folder: Path) -> dict[str, ShotRecord]:
                 raise ValueError("it is too large")
             values = json_object(path.read_text(encoding="utf-8"))
             if values.pop("format", None) != _FORMAT:
-                raise ValueError(f"it is no record of format {_FORMAT}")
+                raise ValueError(f"it is not a record of format {_FORMAT}")
             record = record_from_json(ShotRecord, values)
         except FileNotFoundError:
             continue  # another batch has just replaced it

@@ -165,4 +165,4 @@ def _read_pictures(path: Path) -> NDArray[np.float32]:
             )
         return np.ascontiguousarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError) as error:
-        raise RequestError(f"{path} is no .npy array that can be read ({error}).") from error
+        raise RequestError(f"{path} is not a readable .npy array ({error}).") from error

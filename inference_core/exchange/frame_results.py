@@ -122,7 +122,7 @@ def _batch(value: Mapping[str, Any]) -> list[_Hand]:
     held = _inner(value)
     place = _found(held, _PLACES)
     if place is None:
-        raise ValueError("no camera translation: pred_cam_t_full, cam_t or cam_trans is wanted")
+        raise ValueError("no camera translation: pred_cam_t_full, cam_t or cam_trans is required")
     places = as_array(place).reshape(-1, 3)
     count = len(places)
     roots = _rotations(_found(held, _ROOT)).reshape(count, 3, 3)

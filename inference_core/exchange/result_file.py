@@ -129,7 +129,7 @@ def read_result_file(path: Path) -> Any:
     except (*_FAULTS, InertPickleError) as fault:
         reason = (str(fault) or type(fault).__name__).splitlines()[0][:200]
         raise RequestError(
-            f"{path} is no result file that can be read ({reason}). Copy it again, or write it with numpy.savez."
+            f"{path} is not a readable result file ({reason}). Copy it again, or write it with numpy.savez."
         ) from fault
 
 

@@ -54,7 +54,7 @@ def plain_tensor(value: TensorStandIn, most_numbers: int) -> NDArray[Any]:
     held = _stored(first, most_numbers)
     offset, size, stride = value.parts[1:4]
     if not _whole((offset, *size, *stride)) or len(size) != len(stride) or len(size) > 8:
-        raise ValueError("a tensor of a shape that is none")
+        raise ValueError("a tensor of an invalid shape")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if math.prod(size) > len(held) or (math.prod(size) and last >= len(held)):
         raise ValueError("a tensor that reaches beyond its numbers")

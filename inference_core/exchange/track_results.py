@@ -123,7 +123,7 @@ def _hawor_poses(camera: Mapping[str, Any], count: int) -> Floats:
     way, scale = as_array(camera["traj"]), float(as_array(camera["scale"]).reshape(-1)[0])
     if way.shape != (count, 7):
         raise RequestError(
-            f"HaWoR's camera has the shape {way.shape}, where ({count}, 7) is wanted, a row a frame of the hands. "
+            f"HaWoR's camera has the shape {way.shape}, where ({count}, 7) is required, a row per frame of the hands. "
             "Give the camera of the same shot."
         )
     poses = np.tile(np.eye(4), (count, 1, 1))
@@ -144,7 +144,7 @@ def _check(what: str, arrays: Mapping[str, Floats], wanted: Mapping[str, tuple[i
     for name, shape in wanted.items():
         if arrays[name].shape != shape or not 0 < shape[1] <= _LONGEST:
             raise RequestError(
-                f"{what}: {name} has the shape {arrays[name].shape}, where {shape} is wanted. Write it again."
+                f"{what}: {name} has the shape {arrays[name].shape}, where {shape} is required. Write it again."
             )
 
 

@@ -28,7 +28,7 @@ _COMMON_RATES = (24, 25, 30, 50, 60, 24000 / 1001, 30000 / 1001, 60000 / 1001, 4
 # Durations in headers of complete files may be wrong by this much, due to the delay of B frames.
 _SLACK_FRAMES = 3
 
-_JOINED = "joined of parts whose times begin anew: its frames are taken one after the other, evenly"
+_JOINED = "joined from parts with separate times: its frames are spaced evenly"
 
 # With more empty slots than this for each picture, an AVI's rate is a clock and not a frame rate.
 _MOST_EMPTY_SLOTS = 2

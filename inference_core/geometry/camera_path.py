@@ -65,9 +65,9 @@ def _checked(values: Any, path: Path) -> NDArray[np.float64]:
     try:
         poses = np.asarray(values, np.float64)
     except (ValueError, TypeError, OverflowError) as error:
-        raise RequestError(f"{path}: {KEY} holds something else than numbers.") from error
+        raise RequestError(f"{path}: {KEY} holds other values than numbers.") from error
     if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not len(poses):
-        raise RequestError(f"{path}: {KEY} has the shape {poses.shape}, where (frames, 4, 4) is wanted.")
+        raise RequestError(f"{path}: {KEY} has the shape {poses.shape}, where (frames, 4, 4) is required.")
     turns = poses[:, :3, :3]
     # Large numbers would overflow in the product below.
     sane = bool(np.isfinite(poses).all()) and np.abs(turns).max() < 2

@@ -92,6 +92,4 @@ def _check_camera(number: int) -> None:
     if here is None or number in here:
         return
     others = f"there are {', '.join(map(str, here))}" if here else "this machine has none"
-    raise FootageError(
-        f"There is no camera {number}: {others}. Plug one in, or give a movie to play in its stead."
-    )
+    raise FootageError(f"There is no camera {number}: {others}. Plug one in, or give a movie instead.")

@@ -71,7 +71,7 @@ def numbers(raw: Any, kind: Any, shape: Any, fortran: bool, most_numbers: int) -
     if isinstance(raw, str):
         raw = raw.encode("latin1")
     if not isinstance(raw, bytes | bytearray) or len(raw) != math.prod(sizes) * dtype.itemsize:
-        raise ValueError("an array of another length than it says")
+        raise ValueError("an array whose length does not match its header")
     plain = np.frombuffer(raw, dtype).reshape(sizes, order="F" if fortran else "C")
     return plain.astype(dtype.newbyteorder("="))
 
@@ -79,10 +79,10 @@ def numbers(raw: Any, kind: Any, shape: Any, fortran: bool, most_numbers: int) -
 def number_type(value: Any) -> np.dtype[Any]:
     """The type that a dtype's stand-in tells of; ValueError unless it is one of numbers."""
     if not isinstance(value, TypeStandIn) or not value.parts:
-        raise ValueError("an array of something else than numbers")
+        raise ValueError("an array of other values than numbers")
     name = value.parts[0]
     if not isinstance(name, str) or name not in _NUMBER_TYPES:
-        raise ValueError("an array of something else than numbers")
+        raise ValueError("an array of other values than numbers")
     order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "="
     if not isinstance(order, str) or order not in ("<", ">", "|", "="):
         raise ValueError("an array of unknown byte order")
@@ -96,7 +96,7 @@ def sizes_of(value: Any, most_numbers: int) -> tuple[int, ...]:
         or len(value) > _MOST_DIMENSIONS
         or not all(isinstance(n, int) and 0 <= n < _LONGEST_SIDE for n in value)
     ):
-        raise ValueError("a shape that is none")
+        raise ValueError("an invalid shape")
     if math.prod(value) > most_numbers:
         raise ValueError("an array larger than any of this kind")
     return tuple(value)

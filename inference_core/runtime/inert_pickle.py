@@ -156,21 +156,25 @@ class _Machine:
     def append(self, values: list[Any]) -> None:
         """APPEND and APPENDS."""
         if not isinstance(self.stack[-1], list):
-            raise ValueError("it appends to what is no list")
+            raise ValueError("it appends to something that is not a list")
         self.stack[-1].extend(values)
 
     def set_items(self, pairs: list[Any]) -> None:
         """SETITEM and SETITEMS."""
         target = self.stack[-1]
         if not isinstance(target, dict) or len(pairs) % 2:
-            raise ValueError("it fills what is no dictionary")
+            raise ValueError("it fills something that is not a dictionary")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             if not isinstance(key, str | int | float | bytes | None):
-                raise ValueError("a dictionary whose keys are no words or numbers")
+                raise ValueError("a dictionary whose keys are not text or numbers")
             target[key] = value
 
     def _named(self, module: Any, name: Any) -> Named:
-        full = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "what is no name"
+        full = (
+            f"{module}.{name}"
+            if isinstance(module, str) and isinstance(name, str)
+            else "something that is not a name"
+        )
         if full not in self._known:
             raise RefusedPickleError(full[:200])
         return Named(full, self._known[full])

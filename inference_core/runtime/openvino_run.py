@@ -148,7 +148,7 @@ def _imported(core: Any, path: Path, rows: int) -> tuple[Any, mmap.mmap] | None:
         blob = np.frombuffer(kept, np.uint8)[:-_DIGEST_BYTES]
         model = core.import_model(openvino.Tensor(blob, shared_memory=True), "CPU", _settings(rows))
     except RuntimeError as error:
-        _log.info("%s is made anew: %s", path, error)
+        _log.info("%s is made again: %s", path, error)
         return None
     if hasattr(mmap, "MADV_DONTNEED"):
         # Pages are read from the file again if needed; most were only needed for compiling.

@@ -141,7 +141,7 @@ def read_corrections(path: Path) -> tuple[Correction, ...]:
             f"The corrections cannot be read from {path}: {error.strerror or error}."
         ) from error
     except UnicodeDecodeError as error:
-        raise RequestError(f"{path} is no text, so no file of corrections.") from error
+        raise RequestError(f"{path} is not text, so it is not a file of corrections.") from error
     try:
         return corrections_from(text)
     except RequestError as error:
@@ -150,7 +150,7 @@ def read_corrections(path: Path) -> tuple[Correction, ...]:
 
 def _correction(number: int, item: Any) -> Correction:
     if not isinstance(item, dict):
-        raise RequestError(f"Correction {number} is no JSON object.")
+        raise RequestError(f"Correction {number} is not a JSON object.")
     unknown = unknown_fields(Correction, item)
     if unknown:
         known = ", ".join(field.name for field in fields(Correction))

@@ -21,7 +21,7 @@ def json_object(text: str) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(values, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     _check_depth(values)
     return values
 
@@ -112,5 +112,5 @@ def _refused(name: str) -> Any:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text[:40]} is no number that is possible")
+        raise ValueError(f"{text[:40]} is not a possible number")
     return value

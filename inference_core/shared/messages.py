@@ -228,7 +228,7 @@ def decode_message(line: str) -> Message:
         values = json_object(line)
     except ValueError as error:
         raise ProtocolError(
-            f"The engine sent a line that is no message ({error}): {shortened(line)}"
+            f"The engine sent a line that is not a message ({error}): {shortened(line)}"
         ) from error
     name = values.pop("type", None)
     if not isinstance(name, str) or name not in _TYPES:
@@ -313,4 +313,4 @@ def _check_path(name: str, path: str | None) -> None:
     except UnicodeEncodeError:
         impossible = True
     if impossible:
-        raise RequestError(f"{name} is {shortened(str(path))!a}, which is no path.")
+        raise RequestError(f"{name} is {shortened(str(path))!a}, which is not a path.")

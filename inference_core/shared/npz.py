@@ -107,13 +107,13 @@ def read_npy_header(file: IO[bytes]) -> ArrayHeader:
     start = file.read(_LONGEST_HEADER)
     version = start[6:8]
     if not start.startswith(_MAGIC) or version not in (b"\1\0", b"\2\0", b"\3\0"):
-        raise ValueError("it is no array of numpy's")
+        raise ValueError("it is not a numpy array")
     width = 2 if version == b"\1\0" else 4
     first = 8 + width
     stop = first + int.from_bytes(start[8:first], "little")
     found = _HEADER.fullmatch(start[first:stop].decode("latin-1"))
     if found is None or stop > len(start):
-        raise ValueError("its header is damaged, or it holds something else than numbers")
+        raise ValueError("its header is damaged, or it holds other values than numbers")
     shape = tuple(int(size) for size in found["shape"].replace(" ", "").split(",") if size)
     if len(shape) > _MOST_DIMENSIONS or any(size > 1 << 48 for size in shape):
         raise ValueError("its header names a size that no array has")

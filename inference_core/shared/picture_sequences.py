@@ -66,7 +66,7 @@ def find_pictures(path: Path) -> Mapping[int, Path]:
     holes = numbers[-1] - numbers[0] + 1 - len(numbers)
     if holes > _MOST_HOLES_A_FILE * len(numbers):
         raise FootageError(
-            f"{path}: the numbers {numbers[0]}..{numbers[-1]} of {len(numbers)} pictures are no sequence. "
+            f"{path}: the numbers {numbers[0]}..{numbers[-1]} of {len(numbers)} pictures are not a sequence. "
             "Give a pattern such as shot_####.png."
         )
     return {number: files[number] for number in numbers}

@@ -154,7 +154,7 @@ def load_take(path: Path | str) -> Take:
             check_shapes({name: header for name, header in file.headers.items() if name in ARRAYS}, str(path))
             values = {name: file.read(name) if name in file.headers else None for name in ARRAYS}
     except NpzError as error:
-        raise TakeError(f"{path} is no whole take: {error}. Make or copy it again.") from error
+        raise TakeError(f"{path} is not a complete take: {error}. Make or copy it again.") from error
     return Take(**typed_arrays(values, str(path)), meta=meta)
 
 
@@ -234,7 +234,7 @@ def _text(file: NpzFile, name: str, path: Path) -> str:
     try:
         return str(file.read(name))
     except ValueError as error:
-        raise TakeError(f"{path}: {name} holds what is no text.") from error
+        raise TakeError(f"{path}: {name} holds something that is not text.") from error
 
 
 def _as_array(name: str, value: Any, where: str) -> NDArray[Any] | None:

@@ -144,14 +144,14 @@ def check_shapes(arrays: Mapping[str, Shaped], where: str) -> None:
         if name not in arrays:
             if spec.optional:
                 continue
-            raise TakeError(f"{where} is not a whole take: the array {name} is missing.")
+            raise TakeError(f"{where} is not a complete take: the array {name} is missing.")
         value = arrays[name]
         if value.dtype.kind not in ("iu" if spec.dtype[0] in "iu" else "fiu"):
-            raise TakeError(f"{where}: {name} holds {value.dtype}, where {np.dtype(spec.dtype)} is wanted.")
+            raise TakeError(f"{where}: {name} holds {value.dtype}, where {np.dtype(spec.dtype)} is required.")
         shapes = [shape for shape in (spec.shape, spec.alternative_shape) if shape is not None]
         if not any(_fits(value.shape, shape, sizes) for shape in shapes):
             wanted = " or ".join(_shape_text(shape, sizes) for shape in shapes)
-            raise TakeError(f"{where}: {name} has the shape {value.shape}, where {wanted} is wanted.")
+            raise TakeError(f"{where}: {name} has the shape {value.shape}, where {wanted} is required.")
     if sizes["T"] == 0:
         raise TakeError(f"{where}: time_s is empty; a take has at least one frame.")
 
@@ -176,12 +176,12 @@ def check_meta(meta: Mapping[str, Any]) -> None:
     """ValueError if a field of `meta` that readers use has the wrong type."""
     for name, kinds in _META.items():
         if not isinstance(meta.get(name), kinds | None):
-            raise ValueError(f"{name} is of another kind than it should be")
+            raise ValueError(f"{name} has the wrong type")
     if not all(isinstance(text, str) for text in meta.get("warnings") or []):
-        raise ValueError("warnings holds something else than sentences")
+        raise ValueError("warnings holds values that are not text")
     for section, name in _META_TEXTS:
         if not isinstance((meta.get(section) or {}).get(name), str | None):
-            raise ValueError(f"{section}.{name} is no text")
+            raise ValueError(f"{section}.{name} is not text")
 
 
 def _typed(name: str, value: NDArray[Any], where: str) -> NDArray[Any]:
@@ -248,7 +248,7 @@ def _check_hands(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
     for name in _NAN_WHERE_ABSENT:
         known = ~np.isnan(arrays[name]).reshape(*present.shape, -1)
         if (known.any(-1) & (present == ABSENT)).any():
-            raise TakeError(f"{where}: {name} holds values for an absent hand, where NaN is wanted.")
+            raise TakeError(f"{where}: {name} holds values for an absent hand, where NaN is required.")
         if (known.any(-1) & ~known.all(-1)).any():
             raise TakeError(
                 f"{where}: {name} holds NaN for part of a hand{_first(known.any(-1) & ~known.all(-1))}."

@@ -97,9 +97,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Nothing in the file is run. Raises WeightsError if it is not a checkpoint or holds anything but tensors.
     """
     if not path.is_file():
-        raise WeightsError(
-            f"There is no checkpoint {path}. Give the .pth file that the authors' page offers."
-        )
+        raise WeightsError(f"There is no checkpoint {path}. Give the .pth file from the authors' page.")
     try:
         content = read_saved(path)
         state = content.get("net", content) if isinstance(content, dict) else content
@@ -117,9 +115,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         ) from refused
     except (InertPickleError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise WeightsError(
-            f"{path} is no checkpoint that can be read ({reason}). Download it again."
-        ) from error
+        raise WeightsError(f"{path} is not a readable checkpoint ({reason}). Download it again.") from error
 
 
 def read_saved(file: Path | IO[bytes]) -> Any:
@@ -132,7 +128,9 @@ def read_saved(file: Path | IO[bytes]) -> Any:
         if isinstance(file, Path) and file.stat().st_size > _LARGEST_FILE:
             raise ValueError("it is larger than any")
         if not zipfile.is_zipfile(file):
-            raise ValueError("it is no zip; torch before 1.6 wrote others: load and save it with a newer one")
+            raise ValueError(
+                "it is not a zip; torch before 1.6 wrote another format: load and save it with a newer version"
+            )
         with zipfile.ZipFile(file) as archive:
             return _Archive(archive).content()
     except InertPickleError:
@@ -179,7 +177,7 @@ class _Archive:
         if isinstance(value, _ParameterStandIn):
             value = value.parts[0]
         if not isinstance(value, _TensorStandIn):
-            raise ValueError("a parameter that is no tensor")
+            raise ValueError("a parameter that is not a tensor")
         storage, offset, size, stride = value.parts[:4]
         if not isinstance(storage, _Storage):
             raise ValueError("a tensor without numbers")
@@ -197,7 +195,7 @@ class _Archive:
             length = storage.count * storage.dtype.itemsize
             data = self._bytes(f"data/{storage.key}", length)
             if len(data) != length:
-                raise ValueError("numbers of another length than it says")
+                raise ValueError("storage whose length does not match")
             numbers = torch.frombuffer(bytearray(data), dtype=storage.dtype) if length else torch.empty(0)
             self._storages[storage.key] = storage.dtype, numbers.to(storage.dtype)
         dtype, numbers = self._storages[storage.key]
@@ -216,7 +214,7 @@ class _Archive:
 def _storage(reference: Any) -> _Storage:
     """The storage that a persistent reference ("storage", type, key, device, count) denotes."""
     if not isinstance(reference, tuple) or len(reference) != 5:
-        raise ValueError("a reference to something else than numbers")
+        raise ValueError("a reference to something other than storage")
     kind, named, key, _, count = reference
     if (
         kind != "storage"
@@ -224,13 +222,13 @@ def _storage(reference: Any) -> _Storage:
         or named.name not in _DTYPES
         or not isinstance(key, str)
     ):
-        raise ValueError("a reference to something else than numbers")
+        raise ValueError("a reference to something other than storage")
     return _Storage(key, _DTYPES[named.name], _whole_numbers((count,))[0])
 
 
 def _whole_numbers(values: Any) -> tuple[int, ...]:
     if not isinstance(values, tuple) or len(values) > _MOST_DIMENSIONS:
-        raise ValueError("a shape that is none")
+        raise ValueError("an invalid shape")
     if not all(type(value) is int and 0 <= value < 1 << 40 for value in values):
-        raise ValueError("a shape that is none")
+        raise ValueError("an invalid shape")
     return values

@@ -179,7 +179,7 @@ def read_card(path: Path) -> WeightsCard:
         return _checked(record_from_json(WeightsCard, values))
     except (OSError, ValueError, WeightsError) as error:
         raise WeightsError(
-            f"{path} is no card of network weights ({error}). Import the weights again."
+            f"{path} is not a card of network weights ({error}). Import the weights again."
         ) from error
 
 

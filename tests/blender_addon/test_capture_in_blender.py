@@ -136,7 +136,12 @@ def test_capture_brings_the_engines_take_into_the_scene(
 
 @pytest.mark.parametrize(
     ("behaviour", "said"),
-    [("killed", "SIGKILL"), ("rubbish", "no message"), ("other_protocol", "protocol 99"), ("good", "take")],
+    [
+        ("killed", "SIGKILL"),
+        ("rubbish", "not a message"),
+        ("other_protocol", "protocol 99"),
+        ("good", "take"),
+    ],
 )
 def test_a_bad_engine_is_a_readable_message_and_a_living_scene(
     scene: bpy.types.Scene, pictures: Path, tmp_path: Path, behaviour: str, said: str

@@ -306,7 +306,7 @@ def test_keys_written_are_keys_read():
 
 @pytest.mark.parametrize(
     ("damage", "words"),
-    [("missing", "There is no take"), ("rubbish", "no whole take"), ("cut", "no whole take")],
+    [("missing", "There is no take"), ("rubbish", "not a complete take"), ("cut", "not a complete take")],
 )
 def test_a_file_that_is_no_take_is_refused_in_words_and_changes_nothing(damage, words, tmp_path):
     scenes.empty_scene()

@@ -271,7 +271,7 @@ def test_a_damaged_picture_is_a_missing_frame_with_a_warning(tmp_path: Path) -> 
         ("tiny", "1x1"),
         ("pattern without match", "matches"),
         ("damaged pictures only", "can be read"),
-        ("dates for numbers", "no sequence"),
+        ("dates for numbers", "not a sequence"),
         ("range outside", "leaves none"),
         ("two sizes", "differ in size"),
     ],

@@ -95,7 +95,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         ({"by_default": "yes"}, "by_default"),
         ({"metrics": []}, "metrics"),
         ({"configuration": {"name": "dir-s", "evidence": True}}, "rename"),
-        ({"colour": "red"}, "no card"),
+        ({"colour": "red"}, "not a card"),
         ({"configuration": {"name": "x"}}, "backbone"),
         ({"configuration": {"name": "x", "backbone": "resnet50", "attention": "light", "wings": 2}}, "wings"),
         ({"configuration": {"name": "x", "backbone": "vgg", "attention": "light"}}, "backbone is 'vgg'"),
@@ -123,7 +123,7 @@ def test_a_card_that_is_not_ours_is_refused(stored: Path, change: dict[str, obje
 
 def test_a_card_of_nothing_but_brackets_is_refused(stored: Path) -> None:
     (stored / CARD_FILE).write_text("[" * 200_000)
-    with pytest.raises(WeightsError, match="no card"):
+    with pytest.raises(WeightsError, match="not a card"):
         load_weights(stored)
 
 
@@ -234,7 +234,7 @@ def test_network_run_refuses_pickled_arrays(stored: Path, tmp_path: Path) -> Non
         "--output",
         str(tmp_path / "out.npz"),
     )
-    with pytest.raises(RequestError, match=r"no \.npy"):
+    with pytest.raises(RequestError, match=r"not a readable \.npy"):
         network_commands.run(arguments_of("network", "run", *paths))
 
 

@@ -87,7 +87,7 @@ def test_predictions_of_other_methods_are_read_and_checked(tmp_path):
         with pytest.raises(EvaluationError, match=message):
             load_predictions(path)
     path.write_bytes(b"no file of arrays")
-    with pytest.raises(EvaluationError, match=r"no \.npz"):
+    with pytest.raises(EvaluationError, match=r"not an \.npz"):
         load_predictions(path)
 
 

@@ -94,7 +94,7 @@ def _hands(annotation: InertPickle, hand: HandModel) -> dict[str, torch.Tensor]:
 def _inner(held: InertPickle, key: str) -> InertPickle:
     value: Any = held.values[key]
     if not isinstance(value, dict):
-        raise TypeError(f"{key} is no dictionary")
+        raise TypeError(f"{key} is not a dictionary")
     return InertPickle(value, f"{held.source}: {key}")
 
 

@@ -250,7 +250,9 @@ def load_predictions(path: Path) -> dict[str, Tensor]:
         with np.load(path, allow_pickle=False) as arrays:
             given = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise EvaluationError(f"{path} is no .npz of predictions ({error}). See docs/training.md.") from error
+        raise EvaluationError(
+            f"{path} is not an .npz of predictions ({error}). See docs/training.md."
+        ) from error
     strange = sorted(set(given) - set(known))
     if strange or "joints_m" not in given:
         wrong = f"holds {', '.join(strange)}, unknown here" if strange else "lacks joints_m (N, 2, 21, 3)"

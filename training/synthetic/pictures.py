@@ -51,5 +51,5 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 def _side(text: str) -> int:
     if int(text) < 32 or int(text) % 16:
-        raise argparse.ArgumentTypeError(f"{text} is no multiple of 16 from 32 on")
+        raise argparse.ArgumentTypeError(f"{text} is not a multiple of 16, 32 or more")
     return int(text)
