@@ -55,7 +55,7 @@ def test_a_json_list_holds_names_and_objects(tmp_path: Path) -> None:
     [
         ("m.csv", "footage,colour\na.mov,red", "colour cannot be set"),
         ("m.csv", "footage,fps\na.mov,\nb.mov,fast", "line 3: fps is 'fast'"),
-        ("m.csv", "footage,fps\na.mov," + "[" * 100_000, "which is no number"),
+        ("m.csv", "footage,fps\na.mov," + "[" * 100_000, "which is not a number"),
         ("m.csv", "footage,fps\na.mov,1,2", "more cells than columns"),
         ("m.csv", "name\nx", "does not name footage"),
         ("m.csv", "footage,fps\na.mov,-3", "shot 1: fps is -3"),
