@@ -48,16 +48,32 @@ def fit_capsules(model: HandModel, parameterisation: HandParameterisation) -> Ca
     heel = torch.tensor(_HEEL).double() @ joints[torch.tensor(_HEEL_JOINTS)]
     ends = torch.cat([joints[torch.tensor(BONES)], heel])
     capsules = Capsules(ends, torch.zeros(2, len(ends)).double())
+    owner, _, distance_m = _nearest_bones(model, parameterisation, capsules)
+    total = torch.zeros_like(capsules.radii_m).scatter_add_(1, owner, distance_m)
+    count = torch.zeros_like(total).scatter_add_(1, owner, torch.ones_like(distance_m))
+    return Capsules(capsules.ends, (total / count.clamp(min=1)).clamp(max=_WIDEST_M))
+
+
+def owners(
+    model: HandModel, parameterisation: HandParameterisation, capsules: Capsules
+) -> tuple[Tensor, Tensor]:
+    """The capsule nearest to each vertex at rest, and where along it that is, 0..1: each (S, V)."""
+    return _nearest_bones(model, parameterisation, capsules)[:2]
+
+
+def _nearest_bones(
+    model: HandModel, parameterisation: HandParameterisation, capsules: Capsules
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Each (S, V): the nearest capsule of the vertices at rest, where along it, and its axis's distance in metres."""
     rest = model.to("cpu", torch.float64).with_shape(parameterisation.betas)
     vertices_m = rest.rest_vertices_m - rest.rest_joints_m[:, :1]
     start, end = capsules.ends_m(parameterisation.points_m[:, JOINTS]).unbind(2)
     bone = (end - start)[:, None]
     along = ((vertices_m[:, :, None] - start[:, None]) * bone).sum(-1) / bone.square().sum(-1)
-    nearest = start[:, None] + along.clamp(0, 1)[..., None] * bone
+    along = along.clamp(0, 1)
+    nearest = start[:, None] + along[..., None] * bone
     distance_m, owner = (vertices_m[:, :, None] - nearest).norm(dim=-1).min(-1)
-    total = torch.zeros_like(capsules.radii_m).scatter_add_(1, owner, distance_m)
-    count = torch.zeros_like(total).scatter_add_(1, owner, torch.ones_like(distance_m))
-    return Capsules(capsules.ends, (total / count.clamp(min=1)).clamp(max=_WIDEST_M))
+    return owner, along.gather(2, owner[..., None])[..., 0], distance_m
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ class Contact:
     outlines: Tensor
     parts: Tensor
 
+    def take(self, rows: Tensor) -> "Contact":
+        """The pairs of the given indices."""
+        return Contact(self.hands[rows], self.outlines[rows], self.parts[rows])
+
 
 @dataclass(frozen=True)
 class Outlines:

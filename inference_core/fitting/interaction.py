@@ -16,9 +16,12 @@ from inference_core.fitting.contact import Contact
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, PosedPoints
 from inference_core.fitting.residuals import JOINTS, pseudo_huber
+from inference_core.fitting.skin import Overlaps
 
 # Skin is soft: this much overlap costs nothing.
 _SOFT_M, _OVERLAP_M, _OVERLAP_DELTA = 0.001, 0.0015, 4.0
+# What lies deeper in the other hand than skin gives way; its sigma is the fit's, which gets harder (polish).
+_GIVES_WAY_M = 0.003
 _CONTACT_M, _CONTACT_DELTA = 0.003, 4.0
 # At most this many pairs of capsules are pulled together; one farther apart than the nearest by this distance
 # counts a third.
@@ -102,8 +105,20 @@ def hand_pairs(
     return HandPairs(posed, left, right, near, nearest_points(left_m[near], right_m[near], capsules))
 
 
+@dataclass(frozen=True)
+class HardSkin:
+    """Places in which skins intersect, and how hard they are: sigma of what lies deeper than skin gives way."""
+
+    overlaps: Overlaps
+    sigma_m: float
+
+
 def pair_equations(
-    seen: Observations, hands: HandPairs, capsules: Capsules | None, draws: Draws | None
+    seen: Observations,
+    hands: HandPairs,
+    capsules: Capsules | None,
+    draws: Draws | None,
+    skin: HardSkin | None = None,
 ) -> PairEquations:
     """Normal equations of everything that ties the two hands of each frame."""
     size = hands.posed.parameterisation.size
@@ -116,6 +131,12 @@ def pair_equations(
         flat = rows.flatten(2)
         hessian[pair] = (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
         gradient[pair] = (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
+    if skin is not None:
+        pair, rows, residual = _skin_rows(hands, skin)
+        flat = rows.flatten(2)
+        hessian[pair] += (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
+        gradient[pair] += (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
+        cost = cost + 0.5 * residual.double().square().sum()
     if seen.network is not None and len(hands.left):
         residual, weight, sigma_inverse, offset_cost = _offset(seen, hands)
         rows = torch.stack([-_wrist_rows(hands.posed, hands.left), _wrist_rows(hands.posed, hands.right)], 2)
@@ -127,9 +148,13 @@ def pair_equations(
     return PairEquations(hands.left, hands.right, hessian, gradient, cost)
 
 
-def pair_cost(seen: Observations, hands: HandPairs, draws: Draws | None) -> Tensor:
+def pair_cost(
+    seen: Observations, hands: HandPairs, draws: Draws | None, skin: HardSkin | None = None
+) -> Tensor:
     """Their cost, without derivatives."""
     cost = torch.zeros(()).double()
+    if skin is not None:
+        cost = cost + 0.5 * _skin_residual(hands, skin).square().sum()
     if hands.nearest is not None:
         cost = cost + _meetings(hands, hands.nearest, draws).cost
     if seen.network is not None and len(hands.left):
@@ -239,6 +264,28 @@ def _pulls(
         for sign, blend, at in zip((1, -1), blends, (left, right), strict=True)
     ]
     return pair, torch.stack(rows, 2), (residual * weight.sqrt()).float()
+
+
+def _skin_residual(hands: HandPairs, skin: HardSkin) -> Tensor:
+    """(P, R) overlaps beyond what skin gives way, in units of their sigma."""
+    places, points_m = skin.overlaps, hands.posed.points_m[:, JOINTS]
+    apart_m = places.left @ points_m[hands.left] - places.right @ points_m[hands.right]
+    depth_m = places.reach_m - (places.normal * apart_m).sum(-1)
+    return (depth_m - _GIVES_WAY_M).clamp(min=0) / skin.sigma_m
+
+
+def _skin_rows(hands: HandPairs, skin: HardSkin) -> tuple[Tensor, Tensor, Tensor]:
+    """As _pulls, of the places in which skins intersect."""
+    residual = _skin_residual(hands, skin)
+    pair = (residual > 0).any(1).nonzero()[:, 0]
+    places, residual = skin.overlaps, residual[pair]
+    jacobian = hands.posed.joints_jacobian.flatten(1, 2)
+    away = -(places.normal[pair] / skin.sigma_m) * (residual > 0)[..., None]
+    rows = [
+        (sign * away[..., None] * blend[pair][..., None, :]).flatten(2).float() @ jacobian[at[pair]]
+        for sign, blend, at in ((1, places.left, hands.left), (-1, places.right, hands.right))
+    ]
+    return pair, torch.stack(rows, 2), residual.float()
 
 
 def _boxes_meet(first_m: Tensor, second_m: Tensor, reach_m: float) -> Tensor:

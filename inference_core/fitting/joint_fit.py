@@ -16,6 +16,7 @@ from inference_core.fitting.interaction import (
     DepthTies,
     Draws,
     HandPairs,
+    HardSkin,
     PairEquations,
     depth_ties,
     draws,
@@ -33,6 +34,8 @@ _STEPS = 20
 # The damping is a share of each hand frame's diagonal. It increases for a frame that oscillates, for example
 # across a finger's limit, and for all after a step that did not help.
 _FIRST_DAMPING, _LEAST_DAMPING, _DAMPED_LESS, _IF_BACK, _IF_REFUSED = 1e-3, 1e-4, 0.3, 4.0, 10.0
+# Damping of a hand frame that is held.
+_HELD = 1e9
 # Done when this share of the hand frames move by less than this in a step; the remaining
 # change is about as much again.
 _SETTLED_SHARE, _SETTLED_M = 0.9, 2e-4
@@ -47,20 +50,27 @@ def fit_shot(
     capsules: Capsules | None,
     contact: Contact | None,
     smooth: float,
+    skin: HardSkin | None = None,
+    held: Tensor | None = None,
+    steps: int = _STEPS,
 ) -> HandState:
-    """All hand frames solved together from the given states."""
-    problem = _Problem(shape, seen, capsules, contact, _strength(seen, smooth))
+    """All hand frames solved together from the given states.
+
+    skin: places that may not intersect further. held (N,) bool: hand frames that stay as they are.
+    """
+    moves = torch.ones(len(seen)).bool() if held is None else ~held
+    problem = _Problem(shape, seen, capsules, contact, _strength(seen, smooth), skin)
     hands, sigma = problem.posed(state), sigmas(seen, state, shape.parameterisation)
     equations, damping = problem.equations(hands, sigma), torch.full((len(seen),), _FIRST_DAMPING).double()
     before = torch.zeros_like(sigma)
-    for _ in range(_STEPS):
-        step = limited(solve_banded(seen, *equations.terms, damping))
+    for _ in range(steps):
+        step = limited(solve_banded(seen, *equations.terms, torch.where(moves, damping, _HELD)))
         trial = problem.posed(hands.posed.state.moved(step, shape.parameterisation))
         if problem.cost(trial, equations) > equations.cost:
             damping = damping * _IF_REFUSED
             continue
         moved_m = (trial.posed.points_m - hands.posed.points_m)[:, JOINTS].norm(dim=-1).mean(-1)
-        if moved_m.quantile(_SETTLED_SHARE) < _SETTLED_M:
+        if moved_m[moves].quantile(_SETTLED_SHARE) < _SETTLED_M:
             return trial.posed.state
         back = (step * before).sum(-1) < 0
         damping = (damping * torch.where(back, _IF_BACK, _DAMPED_LESS)).clamp(min=_LEAST_DAMPING)
@@ -100,6 +110,7 @@ class _Problem:
     capsules: Capsules | None
     contact: Contact | None
     strength: Tensor
+    skin: HardSkin | None
 
     def posed(self, state: HandState) -> HandPairs:
         """The hands in a state."""
@@ -112,7 +123,7 @@ class _Problem:
         return _Equations(
             frame_normal(self.shape.parameterisation, self.seen, hands.posed, self.shape.world_scale),
             self._temporal(hands.posed, sigma),
-            pair_equations(self.seen, hands, self.capsules, drawn),
+            pair_equations(self.seen, hands, self.capsules, drawn, self.skin),
             self._ties(hands.posed),
             sigma,
             drawn,
@@ -123,7 +134,7 @@ class _Problem:
         return (
             frame_cost(self.seen, hands.posed, self.shape.world_scale).sum()
             + self._temporal(hands.posed, equations.sigma).cost
-            + pair_cost(self.seen, hands, equations.drawn)
+            + pair_cost(self.seen, hands, equations.drawn, self.skin)
             + self._ties(hands.posed).cost
         )
 

@@ -109,6 +109,13 @@ class Observations:
         network = None if self.network is None else self.network.take(indices)
         return replace(self, **chosen, other=torch.full_like(indices, -1), network=network)
 
+    def of_frames(self, chosen: Tensor) -> "Observations":
+        """The chosen (N,) hand frames, both or neither of a frame, with their links to the other hand."""
+        at = chosen.nonzero()[:, 0]
+        place = torch.full((len(self) + 1,), -1)
+        place[at] = torch.arange(len(at))
+        return replace(self.take(at), other=place[self.other[at]])
+
 
 def usable_presence(tracks: HandTracks, network: TwoHandPredictions | None) -> NDArray[np.uint8]:
     """(T, S) the tracks' presence, as far as the solve can provide it.

@@ -29,6 +29,7 @@ from inference_core.fitting.interaction import pairs
 from inference_core.fitting.joint_fit import fit_shot
 from inference_core.fitting.observations import Observations, gather, usable_presence, with_size_errors
 from inference_core.fitting.parameterisation import HandState, pose_points
+from inference_core.fitting.polish import taken_apart
 from inference_core.fitting.residuals import reprojection_px
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot_record import ShotRecord, SolvedWindow
@@ -39,6 +40,7 @@ from inference_core.fitting.single_frame import (
     start_state,
     well_seen,
 )
+from inference_core.fitting.skin import Skin, fit_skin
 from inference_core.fitting.solution import ShotSolution
 from inference_core.fitting.solve_constraints import SolveConstraints, doubted, with_pinned_poses
 from inference_core.geometry.camera import Camera
@@ -104,6 +106,7 @@ def solve_evidence(
     with torch.no_grad():
         record = ShotRecord(evidence.present, shape)
         capsules = fit_capsules(model, shape.parameterisation) if settings.contact else None
+        skin = None if capsules is None else fit_skin(model, shape.parameterisation, capsules)
         for frames in _windows(count, settings):
             seen = gather(
                 evidence.tracks,
@@ -116,7 +119,9 @@ def solve_evidence(
             )
             if len(seen):
                 seen = with_size_errors(seen)
-                record.add(seen, frames, _solve_window(shape, seen, capsules, settings.smooth, constraints))
+                record.add(
+                    seen, frames, _solve_window(shape, seen, capsules, skin, settings.smooth, constraints)
+                )
             if progress is not None:
                 progress(SOLVE, frames.stop, count)
         return record.solution(model)
@@ -160,6 +165,7 @@ def _solve_window(
     shape: ShotShape,
     seen: Observations,
     capsules: Capsules | None,
+    skin: Skin | None,
     smooth: float,
     constraints: SolveConstraints | None,
 ) -> SolvedWindow:
@@ -184,6 +190,8 @@ def _solve_window(
                 shape.parameterisation, seen, start, capsules, contact, pairs(seen), constraints
             )
     solved = fit_shot(shape, seen, start, capsules, contact, smooth)
+    if capsules is not None and contact is not None and skin is not None:
+        solved = taken_apart(shape, seen, solved, capsules, contact, smooth, skin)
     posed = pose_points(shape.parameterisation, seen.side, solved)
     error_px = torch.where(seen.seen, reprojection_px(seen, posed).mean(-1), torch.nan)
     features = confidence_features(seen, posed, error_px)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that lie too deep in each other are taken apart, by their skins, after the joint fit."""
+
+import torch
+from torch import Tensor
+
+from inference_core.fitting.capsules import Capsules
+from inference_core.fitting.contact import Contact, unbroken_runs
+from inference_core.fitting.interaction import HardSkin, hand_pairs, pairs
+from inference_core.fitting.joint_fit import fit_shot
+from inference_core.fitting.observations import Observations
+from inference_core.fitting.parameterisation import HandState, pose_points
+from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.single_frame import ShotShape
+from inference_core.fitting.skin import Overlaps, Places, Skin, find_places
+
+# Sigmas of what lies too deep, round by round, and the steps of each; done when nothing lies deeper than this.
+_HARDER_M, _STEPS, _DEEP_M = (0.001, 0.0005, 0.0003, 0.0002, 0.0002, 0.0002), 5, 0.005
+# Hands whose capsules keep this distance do not touch.
+_NEAR_M = 0.0
+# Frames this near to a deep one move with it; those beyond hold them, this many.
+_WITH_IT, _HOLD_IT = 8, 4
+
+
+def taken_apart(
+    shape: ShotShape,
+    seen: Observations,
+    state: HandState,
+    capsules: Capsules,
+    contact: Contact,
+    smooth: float,
+    skin: Skin,
+) -> HandState:
+    """The fitted state with hands moved out of each other where they lie deeper than skin gives way."""
+    frame = seen.frame[pairs(seen)[0]]
+    places: Places = {}
+    run, moving = unbroken_runs(frame), torch.ones(len(frame)).bool()
+    for sigma_m in _HARDER_M:
+        found = _found(shape, seen, state, capsules, contact, skin, moving, run)
+        deep = [row for row, of in found.items() if any(place.depth_m > _DEEP_M for place in of.values())]
+        if not deep:
+            return state
+        # A place that was found before may not close up again.
+        places |= {row: places.get(row, {}) | of for row, of in found.items()}
+        moving = _within(frame, frame[deep], _WITH_IT)
+        part, held = (_within(seen.frame, frame[deep], reach) for reach in (_WITH_IT + _HOLD_IT, _WITH_IT))
+        rows = _within(frame, frame[deep], _WITH_IT + _HOLD_IT).nonzero()[:, 0]
+        there = {at: places.get(row, {}) for at, row in enumerate(rows.tolist())}
+        hard = HardSkin(Overlaps.of(skin, there, len(rows)), sigma_m)
+        at, own, here = part.nonzero()[:, 0], seen.of_frames(part), contact.take(rows)
+        moved = fit_shot(shape, own, state.take(at), capsules, here, smooth, hard, ~held[at], _STEPS)
+        state = state.put(at, moved)
+    return state
+
+
+def _found(
+    shape: ShotShape,
+    seen: Observations,
+    state: HandState,
+    capsules: Capsules,
+    contact: Contact,
+    skin: Skin,
+    moving: Tensor,
+    run: Tensor,
+) -> Places:
+    """The places of the pairs that are `moving` (P,)."""
+    posed = pose_points(shape.parameterisation, seen.side, state)
+    hands = hand_pairs(seen, posed, capsules, contact)
+    if hands.nearest is None:
+        return {}
+    near = hands.near[(hands.nearest.gap_m.flatten(1).amin(1) < _NEAR_M) & moving[hands.near]]
+    states = state.take(hands.left), state.take(hands.right)
+    joints_m = posed.points_m[hands.left, JOINTS], posed.points_m[hands.right, JOINTS]
+    return find_places(skin, shape.parameterisation, states, joints_m, near, run)
+
+
+def _within(frame: Tensor, deep: Tensor, reach: int) -> Tensor:
+    """(N,) bool: frames that are this near to a deep one."""
+    return ((frame[:, None] - deep).abs() <= reach).any(1)

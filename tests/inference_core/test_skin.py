@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that lie in each other: where their skins intersect, and how the solve takes them apart."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inference_core.fitting.capsules import fit_capsules
+from inference_core.fitting.contact import Contact
+from inference_core.fitting.interaction import HardSkin, hand_pairs, pair_cost, pair_equations, pairs
+from inference_core.fitting.joint_fit import fit_shot
+from inference_core.fitting.observations import gather
+from inference_core.fitting.parameterisation import HandState, make_parameterisation, pose_points
+from inference_core.fitting.polish import taken_apart
+from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
+from inference_core.fitting.skin import Overlaps, Places, find_places, fit_skin
+from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.load import load_hand_model
+from tests.inference_core.solve_scenes import make_shot
+
+COUNT = 8
+
+
+class Scene:
+    """Hands whose wrists are apart_m apart, fitted together without regard to their skins."""
+
+    def __init__(self, model: HandModel, apart_m: float) -> None:
+        shot = make_shot(model, COUNT, seed=4, apart_m=apart_m)
+        parameterisation = make_parameterisation(model, torch.as_tensor(shot.betas).double())
+        self.shape = ShotShape(parameterisation, torch.ones(2).double())
+        self.parameterisation, times = parameterisation, shot.time_s * 30
+        tracks, network = shot.tracks, shot.network(0.7)
+        self.seen = gather(
+            tracks, network, tracks.present, shot.camera, times, parameterisation.axes, range(COUNT)
+        )
+        self.capsules = fit_capsules(model, parameterisation)
+        self.skin = fit_skin(model, parameterisation, self.capsules)
+        nothing = torch.zeros(COUNT, len(self.capsules.ends), len(self.capsules.ends)).double()
+        self.contact = Contact(torch.zeros(COUNT).double(), nothing, nothing)
+        start = fit_frames(self.shape, self.seen, start_state(self.shape, self.seen))
+        self.state = fit_shot(self.shape, self.seen, start, self.capsules, self.contact, 0.5)
+
+    def taken_apart(self) -> HandState:
+        return taken_apart(self.shape, self.seen, self.state, self.capsules, self.contact, 0.5, self.skin)
+
+    def places(self, state: HandState) -> Places:
+        left, right = pairs(self.seen)
+        points_m = pose_points(self.parameterisation, self.seen.side, state).points_m[:, JOINTS]
+        everyone = torch.arange(len(left))
+        return find_places(
+            self.skin,
+            self.parameterisation,
+            (state.take(left), state.take(right)),
+            (points_m[left], points_m[right]),
+            everyone,
+            torch.zeros_like(everyone),
+        )
+
+    def deepest_m(self, state: HandState) -> float:
+        depths = [place.depth_m for found in self.places(state).values() for place in found.values()]
+        return max(depths, default=0.0)
+
+
+@pytest.fixture(scope="module")
+def model() -> HandModel:
+    return load_hand_model(dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def crossed(model: HandModel) -> Scene:
+    return Scene(model, apart_m=0.03)
+
+
+def test_hands_that_the_fit_leaves_in_each_other_come_out_by_their_skins(crossed: Scene) -> None:
+    before, after = crossed.state, crossed.taken_apart()
+    assert crossed.deepest_m(before) > 0.008
+    assert crossed.deepest_m(after) < 0.006
+    moved_m = (after.wrist_m - before.wrist_m).norm(dim=-1)
+    assert moved_m.max() < 0.04
+
+
+def test_hands_that_are_apart_are_left_as_they_are(model: HandModel) -> None:
+    scene = Scene(model, apart_m=0.3)
+    assert scene.taken_apart() is scene.state
+
+
+def test_skins_intersect_as_deep_as_hands_were_pushed(crossed: Scene) -> None:
+    """The residual, linear in the joints, follows the place's depth along its normal."""
+    places = crossed.places(crossed.state)
+    row = max(places, key=lambda r: max((p.depth_m for p in places[r].values()), default=0.0))
+    place = max(places[row].values(), key=lambda p: p.depth_m)
+    assert np.isclose(np.linalg.norm(place.normal), 1)
+    left, right = pairs(crossed.seen)
+    posed = pose_points(crossed.parameterisation, crossed.seen.side, crossed.state)
+    vertices_m, _ = crossed.skin.vertices_m(
+        crossed.parameterisation, crossed.state.take(left), crossed.state.take(right)
+    )
+    overlaps = Overlaps.of(crossed.skin, places, len(left))
+    apart_m = overlaps.left @ posed.points_m[left, JOINTS] - overlaps.right @ posed.points_m[right, JOINTS]
+    depth_m = overlaps.reach_m - (overlaps.normal * apart_m).sum(-1)
+    at = list(places[row].values()).index(place)
+    assert torch.isclose(depth_m[row, at], torch.tensor(place.depth_m).double())
+    between_m = vertices_m[row, 0, place.left] - vertices_m[row, 1, place.right]
+    assert float(between_m.norm()) >= place.depth_m - 1e-9
+
+
+def test_gradient_of_skins_that_intersect_is_that_of_their_cost(crossed: Scene) -> None:
+    skin = HardSkin(Overlaps.of(crossed.skin, crossed.places(crossed.state), COUNT), 0.002)
+
+    def cost(state: HandState) -> Tensor:
+        posed = pose_points(crossed.parameterisation, crossed.seen.side, state)
+        return pair_cost(crossed.seen, hand_pairs(crossed.seen, posed, None, None), None, skin)
+
+    posed = pose_points(crossed.parameterisation, crossed.seen.side, crossed.state)
+    hands = hand_pairs(crossed.seen, posed, None, None)
+    equations = pair_equations(crossed.seen, hands, None, None, skin)
+    assert torch.isclose(equations.cost, cost(crossed.state))
+    for hand, gradient in (
+        (equations.left[3], equations.gradient[3, 0]),
+        (equations.right[3], equations.gradient[3, 1]),
+    ):
+        for k in (0, 2, 4, 9):
+            step = torch.zeros(len(crossed.seen), crossed.parameterisation.size).double()
+            step[hand, k] = 1e-6
+            up, down = (cost(crossed.state.moved(sign * step, crossed.parameterisation)) for sign in (1, -1))
+            assert torch.isclose(
+                gradient[k], (up - down) / 2e-6, rtol=0.02, atol=0.02 * float(gradient.abs().max())
+            )
