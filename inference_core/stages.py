@@ -183,7 +183,7 @@ def _network(folder: Path, stats: str, hand_model: HandModel, device: torch.devi
     """The network at `folder`, cached while its files' sizes and modification times are these."""
     configuration = read_card(_folder_of(folder) / CARD_FILE).configuration
     identity = f"{_folder_of(folder).resolve()}|{stats}|{device.type}|{hand_model.name}"
-    with beside(load_predictor, folder, hand_model, device) as predictor:
+    with beside(timed(LOAD)(load_predictor), folder, hand_model, device) as predictor:
         head = stored_head(_folder_of(folder), device) if configuration.conditioning else None
         load_pose_networks(device)  # detection needs them next
         return ChosenNetwork(configuration.name, identity, predictor(), head)
