@@ -2,6 +2,7 @@
 """The main job: footage in, a take out."""
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,17 @@ from inference_core.shared.whole_file import check_apart, check_name
 
 # The names under which the networks are kept that every capture needs, and those that the shipped weights add.
 _NETWORKS, _SHIPPED_NETWORKS = ("palm", "hand-early", "hand-late", "person", "body"), ("dir-s", "hand-head")
-
+TRACKS_PART = "tracks"
+_PART = re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII)
 _log = logging.getLogger(__name__)
+
+
+def capture_part(request: CaptureRequest, progress: Progress, warn: Warn) -> None:
+    """Do a part of what `reconstruct` does, and keep it in OUT.partial for a run of the whole request.
+
+    request.part: "tracks", or "K/N": the K-th of N shares of the frames' readings.
+    """
+    _capture(request, progress, warn)
 
 
 def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn: Warn = _log.warning) -> Take:
@@ -49,8 +59,15 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     stop the run. DuohandError for a problem that the user must fix; nothing incomplete is left behind. A run that is
     stopped for another reason leaves `OUT.partial`, and the same request resumes from there.
     """
+    take = _capture(request, progress or _silence, warn)
+    assert take is not None, "a part has no take"
+    return take
+
+
+def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | None:
+    """The take; None for a request of a part."""
     check_request(request)
-    progress, notices = progress or _silence, _Notices(warn)
+    share, notices = _share(request.part), _Notices(warn)
     out, preview = _outputs(request)
     frames = parse_frame_range(request.frames)
     limits = limits_of(request.max_pixels, request.max_frames)
@@ -66,14 +83,23 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
     with timed(START):
         from inference_core.hand_model.load import load_open_hand, mano_hand_model
         from inference_core.runtime.device import choose_device
-        from inference_core.stages import Run, choose_network, detect, read, recover, solve, track
+        from inference_core.stages import (
+            Run,
+            choose_network,
+            detect,
+            read,
+            read_pieces,
+            recover,
+            solve,
+            track,
+        )
         from inference_core.take_assembly import assemble_take, take_meta
         from inference_core.tracking.assign import TrackSettings
     with timed(LOAD):
         hand_model = mano_hand_model(*hands) if hands else load_open_hand()
     device = choose_device(request.device)
     network = choose_network(request.network, hand_model, device)
-    with ResumeCache(out, request.resume) as cache:
+    with ResumeCache(out, request.resume, request.part) as cache:
         run = Run(
             footage,
             camera,
@@ -84,10 +110,15 @@ def reconstruct(request: CaptureRequest, progress: Progress | None = None, warn:
             SolveSettings(smooth=request.smooth, hand_length_mm=request.hand_length_mm),
             cache,
             progress,
+            share,
         )
         shot = detect(run)
         shot = track(run, shot)
         shot = recover(run, shot)
+        if request.part:
+            if request.part != TRACKS_PART:
+                read_pieces(run, shot)
+            return None
         shot = read(run, shot)
         shot = solve(run, shot)
         assert shot.tracks is not None and shot.solution is not None
@@ -143,6 +174,17 @@ def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
         "degrees across the wider side. Give it yourself where the picture was cropped or zoomed since."
     )
     return camera
+
+
+def _share(part: str) -> tuple[int, int]:
+    """The first piece of frames to read, and every how manieth from there."""
+    if part in ("", TRACKS_PART):
+        return 0, 1
+    found = _PART.fullmatch(part)
+    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= count:
+        raise RequestError(f"The part {part[:40]!r} is invalid. Give {TRACKS_PART}, or one such as 2/3.")
+    return number - 1, count
 
 
 def _plate(request: CaptureRequest, footage: Footage, notices: "_Notices") -> Path | None:

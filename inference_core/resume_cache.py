@@ -33,15 +33,17 @@ _PIECE = re.compile(r"\w+-[0-9a-f]{24}\.npz")
 
 
 class ResumeCache:
-    """The folder of pieces for one output, used by one run at a time.
+    """The folder of pieces for one output, used by one run at a time, or by runs of its parts.
 
     A context: the folder is removed at the end, but a failed or stopped run leaves its finished pieces. Nothing
     but pieces is ever deleted in it.
     """
 
-    def __init__(self, out: Path, resume: bool) -> None:
+    def __init__(self, out: Path, resume: bool, part: str = "") -> None:
+        """part: of a run that only leaves pieces for another one; parts of different names may run at a time."""
         self.folder = out.with_name(f"{out.name}.partial")
-        self._out, self._resume = out, resume
+        self._out, self._resume, self._part = out, resume or bool(part), part
+        self._lock_name = f"{_LOCK}-{part.replace('/', '-of-')}" if part else _LOCK
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> "ResumeCache":
@@ -62,12 +64,12 @@ class ResumeCache:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        if kind is None and not self._part:
             self._drop_pieces()
         assert self._lock is not None
         release_before_rename(self._lock)
         try:
-            (self.folder / _LOCK).unlink(missing_ok=True)
+            (self.folder / self._lock_name).unlink(missing_ok=True)
             self.folder.rmdir()
         except OSError:
             pass  # it contains pieces, or something of the user's
@@ -104,7 +106,7 @@ class ResumeCache:
 
     def _only_run(self) -> IO[bytes]:
         """The folder's lock, held. A run that ends removes folder and lock, so both are checked again."""
-        path = self.folder / _LOCK
+        path = self.folder / self._lock_name
         patience_s = time.monotonic() + _PATIENCE_S
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -79,7 +79,9 @@ class ChosenNetwork:
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages work with. network: None for landmarks alone. cache: None if nothing is to be saved."""
+    """What the stages work with. network: None for landmarks alone. cache: None if nothing is to be saved.
+
+    share: of the pieces that are read, the first and every how manieth."""
 
     footage: Footage
     camera: Camera
@@ -90,6 +92,7 @@ class Run:
     solving: SolveSettings
     cache: ResumeCache | None
     progress: Progress
+    share: tuple[int, int] = (0, 1)
 
     @property
     def head(self) -> HeadWithLandmarks | None:
@@ -126,17 +129,21 @@ class Run:
     def in_pieces(
         self, stage: str, depends_on: Mapping[str, Any], work: Callable[[int, int], Arrays]
     ) -> dict[str, NDArray[Any]]:
-        """The arrays of all frames, from work(start, stop) on pieces of the shot, joined along the first axis."""
+        """The arrays of all frames, from work(start, stop) on pieces of the shot, joined along the first axis; of a
+        run's share of the pieces, if it has only a share."""
         count = self.footage.info.count
         self.progress(stage, 0, count)
         pieces: list[dict[str, NDArray[Any]]] = []
-        for start in range(0, count, PIECE_FRAMES):
+        first, every = self.share
+        for start in range(first * PIECE_FRAMES, count, every * PIECE_FRAMES):
             stop = min(start + PIECE_FRAMES, count)
             key = {**depends_on, "start": start, "stop": stop}
             pieces.append(self.once(stage, key, lambda start=start, stop=stop: work(start, stop)))
             give_back_memory()
             self.progress(stage, stop, count)
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        return {
+            name: np.concatenate([piece[name] for piece in pieces]) for name in (pieces[0] if pieces else ())
+        }
 
     def _key(self, depends_on: Mapping[str, Any]) -> dict[str, Any]:
         info = self.footage.info
@@ -269,9 +276,21 @@ def read(run: Run, shot: Shot) -> Shot:
 
     Each only if the run's network has it.
     """
+    if run.network is None:
+        return shot
+    arrays, tracks, tracked = read_pieces(run, shot), _known(shot.tracks), _known(shot.expected)
+    readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
+    tracks = refined_tracks(tracks, tracked, readings)
+    gone = out_of_picture(tracks, run.camera.size_px)
+    predictions = with_presence_of_shot(TwoHandPredictions(**arrays), tracks.present, gone)
+    return replace(shot, tracks=tracks, predictions=predictions)
+
+
+def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
+    """What the networks say of each frame, piece by piece: of all frames, or of the run's share."""
     network, tracks = run.network, _known(shot.tracks)
     if network is None:
-        return shot
+        return {}
     tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
     shape = _shape_for(run, network, tracked, squares_px)
     reader = FrameReader(run.camera, network.predictor, shot.head, shape)
@@ -288,12 +307,7 @@ def read(run: Run, shot: Shot) -> Shot:
         "squares": _digest(squares_px),
         "camera": _digest(run.camera.K),
     }
-    arrays = run.in_pieces(READ, depends_on, work)
-    readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
-    tracks = refined_tracks(tracks, tracked, readings)
-    gone = out_of_picture(tracks, run.camera.size_px)
-    predictions = with_presence_of_shot(TwoHandPredictions(**arrays), tracks.present, gone)
-    return replace(shot, tracks=tracks, predictions=predictions)
+    return run.in_pieces(READ, depends_on, work)
 
 
 @timed(FIT)

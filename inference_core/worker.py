@@ -185,11 +185,15 @@ def carry_out(request: Request, wire: Wire, orders: Orders) -> int:
         with stoppable(wire, orders), watch.running():
             if isinstance(request, CaptureRequest):
                 with timed(START):
-                    from inference_core.pipeline import reconstruct
+                    from inference_core.pipeline import capture_part, reconstruct
 
-                take = reconstruct(request, progress, lambda text: wire.send(Notice(text)))
-                done = Done(request.out, request.preview)
-                profile = watch.profile(take.frame_count) if request.profile else None
+                if request.part:
+                    capture_part(request, progress, lambda text: wire.send(Notice(text)))
+                    done = Done(request.out)
+                else:
+                    take = reconstruct(request, progress, lambda text: wire.send(Notice(text)))
+                    done = Done(request.out, request.preview)
+                    profile = watch.profile(take.frame_count) if request.profile else None
             else:
                 from inference_core.solve_again import solve_take
 

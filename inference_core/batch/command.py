@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     farm.add_argument(
         "--ray-cpus", type=int, default=2, metavar="N", help="processors a capture (default: 2)"
     )
+    farm.add_argument(
+        "--parts", type=int, default=1, metavar="N", help="read long shots by so many workers (default: 1)"
+    )
     farm.add_argument("--blend", action="store_true", help="also a Blender scene of each take")
     farm.add_argument("--fbx", action="store_true", help="also an FBX of each take")
     farm.add_argument("--blender", default="blender", metavar="PATH", help="a Blender that has the add-on")
@@ -63,7 +66,7 @@ def run(parsed: argparse.Namespace) -> int:
     from inference_core.batch.manifest import read_shots
     from inference_core.batch.run import run_batch, write_reports
 
-    for name in ("jobs", "ray_cpus"):
+    for name in ("jobs", "ray_cpus", "parts"):
         if getattr(parsed, name) is not None and getattr(parsed, name) < 1:
             raise RequestError(f"--{name.replace('_', '-')} is {getattr(parsed, name)}; give 1 or more.")
     folder = parsed.out.absolute()
@@ -99,6 +102,15 @@ def batch_exit_code(records: Sequence[ShotRecord], is_task: bool) -> int:
 
 
 def _pool(parsed: argparse.Namespace) -> Any:
+    pool = _workers(parsed)
+    if parsed.parts == 1:
+        return pool
+    from inference_core.batch.in_parts import in_parts
+
+    return in_parts(pool, parsed.parts)
+
+
+def _workers(parsed: argparse.Namespace) -> Any:
     if parsed.ray:
         from inference_core.batch.ray_pool import run_on_ray
 

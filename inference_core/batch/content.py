@@ -25,6 +25,7 @@ _NOT_CONTENT = (
     "resume",
     "max_pixels",
     "max_frames",
+    "part",
 )
 
 

@@ -83,6 +83,7 @@ class CaptureRequest:
     hand_length_mm: wrist crease to middle fingertip. camera_path: a file of a moving camera's pose in every frame.
     proxy: where the plate movie goes; "auto": beside the take, if Blender would show the footage differently;
     "none". max_pixels, max_frames: limits on the footage (docs/footage.md). profile: report where the time went.
+    part: "tracks" or "K/N": only results for another run of this request, into its OUT.partial (docs/farm.md).
     """
 
     footage: str
@@ -106,6 +107,7 @@ class CaptureRequest:
     max_pixels: int | None = None
     max_frames: int | None = None
     profile: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import pytest
 from inference_core.batch.blender_files import BlenderFiles
 from inference_core.batch.capture_process import Outcome, run_capture
 from inference_core.batch.command import batch_exit_code
+from inference_core.batch.in_parts import in_parts
 from inference_core.batch.local_pool import Watcher, run_here
 from inference_core.batch.manifest import Shot, read_shots
 from inference_core.batch.records import ShotRecord
@@ -295,3 +296,25 @@ def test_files_of_blender_are_written_anew_with_their_take(tmp_path: Path) -> No
         records = run_batch(shots, out, CountingPool(), lambda *_: None, threading.Event(), blender=files)
         assert [record.state for record in records] == ["done"]
         assert (out / "a.fbx").read_text().count("asked") == asked
+
+
+def test_long_shots_are_read_in_parts_and_told_of_once(tmp_path: Path) -> None:
+    """The order of work, whose results test_pipeline compares."""
+    names = [tmp_path / f"{name}.mp4" for name in ("long", "short")]
+    for path in names:
+        path.write_bytes(path.name.encode())
+    shots = read_shots([str(path) for path in names], tmp_path / "out", {}, preview=True)
+    watcher, asked = Recorder(), list[tuple[str, str]]()
+
+    def attempt(shot: Shot) -> Outcome:
+        asked.append((shot.name, shot.request.part))
+        assert (shot.request.preview is None) == bool(shot.request.part)
+        return CAPTURED if shot.request.part != "1/2" else Outcome("failed", kind="EngineEnded")
+
+    pool = in_parts(CountingPool(attempt), 2, lambda shot: shot.name == "long")
+    pool(shots, 1, watcher, threading.Event())
+    assert asked == [("long", "tracks"), ("short", ""), ("long", "1/2"), ("long", "2/2"), ("long", "")]
+    assert [(name, outcome.state) for name, outcome in watcher.outcomes] == [
+        ("short", "done"),
+        ("long", "done"),
+    ]

@@ -5,6 +5,7 @@ import cProfile
 import dataclasses
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from inference_core import stages
 from inference_core.footage import FootageInfo
 from inference_core.geometry.camera import DEFAULT_FOV_DEG
 from inference_core.hand_model.load import load_open_hand
-from inference_core.pipeline import camera_of, reconstruct
+from inference_core.pipeline import camera_of, capture_part, reconstruct
+from inference_core.reading import FrameReader
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import Cancelled, CaptureRequest
 from inference_core.shared.presence import ABSENT, SEEN
@@ -257,3 +259,35 @@ def test_the_footages_own_word_on_its_lens_is_taken_and_said_unless_a_lens_is_gi
     for senseless in (0.0, -13.0, 1e6, float("nan")):
         camera = camera_of(CaptureRequest("a.mp4", "a.npz"), _info(senseless), _never)
         assert camera.fov_deg == pytest.approx(DEFAULT_FOV_DEG)
+
+
+def test_shares_read_by_others_make_the_very_same_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_windows(monkeypatch, 3)
+    read, spans = FrameReader.read, list[int]()
+
+    def counting(reader: FrameReader, frames: Any, expected: Any, squares_px: Any) -> Any:
+        spans.append(len(squares_px))
+        return read(reader, frames, expected, squares_px)
+
+    monkeypatch.setattr(FrameReader, "read", counting)
+    request = demo_request(tmp_path, frames="0:7", network="shipped")
+    for part, shares in (("tracks", []), ("2/3", [3]), ("3/3", [1]), ("4/4", [])):
+        spans.clear()
+        capture_part(dataclasses.replace(request, part=part), lambda *_: None, lambda _: None)
+        assert spans == shares
+        assert [path.name for path in tmp_path.iterdir()] == ["take.npz.partial"]
+    spans.clear()
+    shared = reconstruct(request)
+    assert spans == [3], "what others have read is not read again; what they have not is"
+    whole = reconstruct(demo_request(tmp_path, "whole.npz", frames="0:7", network="shipped"))
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(shared, name), getattr(whole, name), err_msg=name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "half", "1/2/3"])
+def test_a_part_that_is_none_is_refused(tmp_path: Path, part: str) -> None:
+    with pytest.raises(RequestError, match="part"):
+        reconstruct(demo_request(tmp_path, part=part))
