@@ -5,11 +5,14 @@ K frames, S = 2 hands. Everything is in one world; what rides on the chest moves
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..scene.axes import Floats
+
+_SIDES_COUNT: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -60,22 +63,27 @@ def by_the_wrists(hands: Hands, body: Hands, ride: Moves, scale: float) -> Moves
     if not there.any():
         return ride
     still = Moves(ride.turns.transpose(0, 2, 1), -np.einsum("kba,kb->ka", ride.turns, ride.shifts))
-    theirs = still.points(body.wrists)[there]
+    places = still.points(body.wrists)
     turned = np.einsum("kab,ksbc->ksac", still.turns, body.turns)[there]
-    ours = scale * hands.wrists[there]
-    turn = _nearest_rotation(
-        np.einsum("nab,ncb->ac", turned, hands.turns[there]) / there.sum() + _covariance(theirs, ours)
-    )
+    likeness = np.einsum("nab,ncb->ac", turned, hands.turns[there]) / there.sum()
+    turn = _nearest_rotation(likeness + _sides(places, hands.wrists, there))
+    theirs, ours = places[there], scale * hands.wrists[there]
     shift = (theirs - ours @ turn.T).mean(0)
     count = len(hands.wrists)
     return ride.after(Moves(np.broadcast_to(turn, (count, 3, 3)), np.broadcast_to(shift, (count, 3)), scale))
 
 
-def _covariance(first: Floats, second: Floats) -> Floats:
-    """Covariance (3, 3) of points (N, 3), without their size."""
-    one, two = first - first.mean(0), second - second.mean(0)
-    size = np.sqrt((one**2).sum() * (two**2).sum())
-    return one.T @ two / size if size > 1e-12 else np.zeros((3, 3))
+def _sides(first: Floats, second: Floats, there: NDArray[np.bool_]) -> Floats:
+    """How alike (3, 3) the ways from the right wrist to the left one are; 0 where no frame has both.
+
+    It outweighs the hands' turns: a body that was captured without its hands has those only roughly.
+    """
+    both = there.all(1)
+    if there.shape[1] != 2 or not both.any():
+        return np.zeros((3, 3))
+    one, two = (points[both, 0] - points[both, 1] for points in (first, second))
+    size = float(np.sqrt((one**2).sum() * (two**2).sum()))
+    return _SIDES_COUNT * one.T @ two / max(size, 1e-12)
 
 
 def _nearest_rotation(matrix: Floats) -> Floats:

@@ -231,3 +231,27 @@ def test_a_joined_body_comes_back_from_fbx_with_its_hands(tmp_path: Path) -> Non
     after = joints(again, names)
     for name in names:
         assert np.abs(after[name] - before[name]).max() < 1e-3
+
+
+def test_undo_takes_a_join_back() -> None:
+    body, preset, _ = a_walker("mixamo")
+    scenes.load("two_hands")
+    keys = curves(body)
+    bpy.ops.ed.undo_push(message="before")
+    assert bpy.ops.duohand.join_hands(target=body.name, preset=preset) == {"FINISHED"}
+    bpy.ops.ed.undo_push(message="joined")
+    assert bpy.ops.ed.undo() == {"FINISHED"}
+    assert curves(bpy.data.objects["Walker"]) == keys
+    assert not [item for item in bpy.data.actions if "with hands" in item.name]
+
+
+def test_a_linked_body_is_said_to_be_linked(tmp_path: Path) -> None:
+    _, preset, _ = a_walker("mixamo")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "body.blend"), copy=True)
+    scene = scenes.empty_scene()
+    scenes.load("two_hands")
+    with bpy.data.libraries.load(str(tmp_path / "body.blend"), link=True) as (_, wanted):
+        wanted.objects = ["Walker"]
+    scene.collection.objects.link(wanted.objects[0])
+    with pytest.raises(RuntimeError, match="library override"):
+        bpy.ops.duohand.join_hands(target="Walker", preset=preset)

@@ -95,6 +95,7 @@ def rigify(scene: bpy.types.Scene) -> bpy.types.Object:
 
 def walk(body: bpy.types.Object, names: dict[str, str], frames: range = FRAMES, swing: float = 0.7) -> None:
     """Key a walk on the bones that `names` gives for hips, thighs, shins, upper arms and forearms."""
+    lowered = 0.6 if names["hips"] == "torso" else 1.25  # Rigify's human rests with its arms half down
     for frame in frames:
         t = (frame - frames[0]) / 24.0
         phase = 2 * np.pi * (0.9 * t + 0.08 * np.sin(1.3 * t))
@@ -110,7 +111,7 @@ def walk(body: bpy.types.Object, names: dict[str, str], frames: range = FRAMES, 
             _put(body, names[f"thigh.{side}"], frame, Euler((-0.5 * leg, 0, 0)))
             _put(body, names[f"shin.{side}"], frame, Euler((0.4 + 0.35 * np.cos(phase - 0.6) * sign, 0, 0)))
             arm = -sign * np.sin(phase + 0.2) * swing * (1 + 0.25 * np.sin(0.9 * t + sign))
-            down = Euler((0, sign * 1.25, 0)).to_matrix()
+            down = Euler((0, sign * lowered, 0)).to_matrix()
             _put(
                 body,
                 names[f"upper_arm.{side}"],
