@@ -86,6 +86,81 @@ def test_what_the_animator_put_right_is_doubted_no_more(tmp_path) -> None:
     assert verdict(shot) == "good"
 
 
+def pushed_down(shot: Any) -> tuple[Any, Any]:
+    """The right hand's track and strip once its action is pushed down in the NLA."""
+    data = scenes.hand(shot, RIGHT).animation_data
+    action = data.action
+    track = data.nla_tracks.new()
+    strip = track.strips.new("motion", int(action.frame_range[0]), action)
+    data.action = None
+    return track, strip
+
+
+def test_motion_that_was_pushed_down_is_reviewed(tmp_path) -> None:
+    scene = scenes.empty_scene()
+    shot = load(flipped(12), tmp_path)
+    pushed_down(shot)
+    scene.frame_set(1)
+    assert bpy.ops.duohand.next_uncertain() == {"FINISHED"}
+    assert scene.frame_current == 13 and verdict(shot) == "flips"
+    assert "Right: flips" in drawn("DUOHAND_PT_review")
+
+
+def test_beside_other_strips_the_captured_motion_is_reviewed(tmp_path) -> None:
+    scene = scenes.empty_scene()
+    shot = load(flipped(12), tmp_path)
+    _, strip = pushed_down(shot)
+    data = scenes.hand(shot, RIGHT).animation_data
+    copy = data.nla_tracks.new().strips.new("later", 200, strip.action)  # the same again, at another time
+    layer = bpy.data.actions.new("layer")  # an animator's own, above
+    data.nla_tracks.new().strips.new("layer", 1, layer)
+    assert copy.frame_start == 200
+    assert bpy.ops.duohand.next_uncertain() == {"FINISHED"}
+    assert scene.frame_current == 13
+
+
+@pytest.mark.parametrize("how", ["track", "strip", "star"])
+def test_motion_that_is_silent_is_said_to_be(how, tmp_path) -> None:
+    scenes.empty_scene()
+    shot = load(flipped(12), tmp_path)
+    track, strip = pushed_down(shot)
+    other = scenes.hand(shot, RIGHT).animation_data.nla_tracks.new()
+    if how == "track":
+        track.mute = True
+    elif how == "strip":
+        strip.mute = True
+    else:
+        other.is_solo = True
+    with pytest.raises(RuntimeError, match="muted in the NLA"):
+        bpy.ops.duohand.next_uncertain()
+    assert any("muted in the NLA" in text for text in drawn("DUOHAND_PT_review"))
+    bpy.context.view_layer.objects.active = scenes.hand(shot, RIGHT)
+    with pytest.raises(RuntimeError, match="muted in the NLA"):
+        bpy.ops.duohand.hold_range(first=3, last=5)
+
+
+def test_the_star_on_the_raw_motion_or_on_the_motion_itself_silences_nothing(tmp_path) -> None:
+    scene = scenes.empty_scene()
+    shot = load(flipped(12), tmp_path)
+    track, _ = pushed_down(shot)
+    raw = scenes.hand(shot, RIGHT).animation_data.nla_tracks[0]
+    for starred in (raw, track):
+        starred.is_solo = True
+        scene.frame_set(1)
+        assert bpy.ops.duohand.next_uncertain() == {"FINISHED"}
+        assert scene.frame_current == 13
+        starred.is_solo = False
+
+
+def test_motion_that_plays_at_other_times_is_said_to(tmp_path) -> None:
+    scenes.empty_scene()
+    shot = load(flipped(12), tmp_path)
+    _, strip = pushed_down(shot)
+    strip.frame_start += 10
+    with pytest.raises(RuntimeError, match="shifted or stretched"):
+        bpy.ops.duohand.next_uncertain()
+
+
 def test_the_worst_frame_of_a_span_is_gone_to_and_the_last_leads_to_the_first(tmp_path) -> None:
     scene = scenes.empty_scene()
     take = unsure(slice(8, 20), 17)
