@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads and writes a hand's curves as a HandTrack, for all clean-up operators."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import bpy
 import numpy as np
@@ -15,6 +13,7 @@ from inference_core.shared.presence import ABSENT, FILLED, SEEN
 
 from . import fcurves, hand_keys, shot
 from .fcurves import BREAKDOWN, CONSTANT, KEYFRAME, Channels
+from .hand_channels import hand_channels
 from .motion import quaternions_from_eulers
 from .rest_bones import bone_names
 from .track import Flags, Floats, HandTrack, inside, led_to, merged, rows_of
@@ -53,28 +52,6 @@ class Wrist:
     rotation_wxyz: Floats
     confidence: Floats
     present: NDArray[np.integer]
-
-
-def hand_channels(armature: bpy.types.Object) -> Channels | None:
-    """The curves of the hand's captured motion: in the active action, else in one that was pushed down in the NLA.
-
-    None if there is neither. RequestError if the motion plays at other times than it was keyed at, or not at all.
-    """
-    active = fcurves.active_channels(armature)
-    strips = [strip for strip in _strips(armature) if _holds_motion(_strip_channels(strip))]
-    if active is not None and _holds_motion(active):
-        if armature.animation_data.use_tweak_mode:  # the action is edited in its strip
-            _check_in_place(armature, [strip for strip in strips if strip.action == active.action])
-        return active
-    playing = [strip for strip in strips if _plays(armature, strip)]
-    if playing:
-        return _strip_channels(_check_in_place(armature, playing))
-    if strips:
-        raise RequestError(
-            f"The motion of {armature.name} is muted in the NLA, or another track has the star (solo). Let the strip "
-            f"{strips[0].name} play, or make its action the active one."
-        )
-    return active
 
 
 def channels_to_write(armature: bpy.types.Object, names: tuple[str, ...]) -> Channels:
@@ -297,46 +274,3 @@ def _presence(rig: HandRig, track: HandTrack) -> tuple[Floats, NDArray[np.intege
     at, last = np.unique(frames[::-1], return_index=True)
     present = np.array(states[::-1], np.uint8)[last]
     return at, present, np.interp(at, track.frames, track.confidence)
-
-
-def _strips(armature: bpy.types.Object) -> Iterator[Any]:
-    """Strips of actions on the armature, the topmost track's first; the raw motion's is none of them."""
-    data = armature.animation_data
-    for track in reversed(data.nla_tracks if data is not None else ()):
-        if track.name != hand_keys.RAW_TRACK:
-            for strip in track.strips:
-                if strip.action is not None and strip.action != armature.duohand.raw_action:
-                    yield strip
-
-
-def _plays(armature: bpy.types.Object, strip: Any) -> bool:
-    """Whether the strip is heard beside muted tracks and the one with the star; that of the raw motion, which is there
-    to compare, silences none."""
-    tracks = [track for track in armature.animation_data.nla_tracks if track.name != hand_keys.RAW_TRACK]
-    heard = [track for track in tracks if track.is_solo] or [track for track in tracks if not track.mute]
-    return not strip.mute and any(strip in list(track.strips) for track in heard)
-
-
-def _strip_channels(strip: Any) -> Channels | None:
-    """The curves that the strip plays; None where it was given no slot of its action."""
-    slot = getattr(strip, "action_slot", None)
-    return None if slot is None and hasattr(strip, "action_slot") else Channels(strip.action, slot)
-
-
-def _holds_motion(channels: Channels | None) -> bool:
-    return channels is not None and channels.fcurves.find(hand_keys.CONFIDENCE) is not None
-
-
-def _check_in_place(armature: bpy.types.Object, strips: list[Any]) -> Any:
-    """The first strip that plays its action at the frames of its keys. RequestError if there are only others."""
-    for strip in strips:
-        shift = strip.frame_start - strip.action_frame_start
-        straight = abs(strip.scale - 1) < 1e-4 and strip.repeat == 1 and not strip.use_reverse
-        if abs(shift) < 1e-3 and straight:
-            return strip
-    if not strips:
-        return None
-    raise RequestError(
-        f"The motion of {armature.name} is shifted or stretched in the NLA. Put the strip {strips[0].name} "
-        "back to its own frames, or make its action the active one."
-    )

@@ -13,7 +13,7 @@ from inference_core.shared.take import Take
 
 from ..scene import fcurves, hand_keys, motion, shot
 from ..scene.axes import CAMERA_FROM_BLENDER_CAMERA, Floats, poses_from_camera_matrices
-from ..scene.hand_curves import hand_channels
+from ..scene.hand_channels import hand_channels
 from ..scene.rest_bones import bone_names
 from ..scene.stage import stage
 
