@@ -5,6 +5,7 @@
     python -m training evaluate KIND SUBJECT                weights, takes, or another method's predictions
     python -m training generate pictures|crops|demo-clip|contact-sheet OUT
     python -m training contact-network OUT.safetensors      the network that tells which parts of two hands touch
+    python -m training partner-network OUT.safetensors      the network that tells where a hand's other one is
     python -m training cache make|refine SET                the features of a frozen backbone, computed once
     python -m training convert KIND ...                     networks, hands, data sets and checkpoints from elsewhere
 
@@ -32,6 +33,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     },
     "cache": {"make": "training.feature_cache.make", "refine": "training.feature_cache.refine"},
     "contact-network": "training.contact_network.train",
+    "partner-network": "training.partner_network.train",
     "convert": {
         "landmarks": "training.convert.landmarks",
         "landmark-offsets": "training.convert.landmark_offsets",

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from inference_core.landmarks.hand_crops import Floats, Sides, points_to_frame, world_to_frame
 from inference_core.landmarks.landmark_network import FEATURES, LANDMARKS, LAST_CHANNELS, LandmarkNetwork
+from inference_core.landmarks.partner_network import PartnerCall, stored_partner
 from inference_core.landmarks.weights import (
     LandmarkNetworks,
     file_digest,
@@ -117,10 +118,13 @@ HeadCall = Callable[[Tensor], RefinedLandmarks]
 
 @dataclass(frozen=True)
 class HeadWithLandmarks:
-    """A head and the landmark network whose early features it reads, ready to run."""
+    """A head and the landmark network whose early features it reads, ready to run; partner: the network that tells of
+    the other hand, where there is one.
+    """
 
     network: HeadCall
     landmarks: LandmarkNetworks
+    partner: PartnerCall | None = None
 
 
 def stored_head(folder: Path, device: torch.device | str = "cpu") -> HeadWithLandmarks | None:
@@ -137,9 +141,9 @@ def stored_head(folder: Path, device: torch.device | str = "cpu") -> HeadWithLan
         "hand-head", file_digest(path), lambda: _HeadGraph(load_head(path)), (torch.zeros(1, *FEATURES),)
     )
     run = ready_to_run(graph, torch.device(device))
-    return HeadWithLandmarks(
-        lambda features: RefinedLandmarks(*run(features)), load_landmark_networks(device)
-    )
+    networks = load_landmark_networks(device)
+    partner = stored_partner(folder, device)
+    return HeadWithLandmarks(lambda features: RefinedLandmarks(*run(features)), networks, partner)
 
 
 class _HeadGraph(nn.Module):

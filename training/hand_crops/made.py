@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Crops of the hands in rendered pictures: from a seed to rows with features and truth."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -36,7 +36,8 @@ class CropRows:
 
     features (112, 14, 14) 8-bit floats, as bytes. points (21, 2), world_m (21, 3), right: see the landmark head; side:
     the hand's own; picture: its number in the stream, cut: which crop of the hand; own_view: seen by its owner; gap_m:
-    to the other hand, infinite without one.
+    to the other hand, infinite without one; partner (21, 2): the other hand's landmarks in this crop, NaN if there is
+    none, or next to nothing of it is seen.
     """
 
     features: Tensor
@@ -48,6 +49,7 @@ class CropRows:
     cut: Tensor
     own_view: Tensor
     gap_m: Tensor
+    partner: Tensor
 
     def chosen(self, rows: Tensor) -> "CropRows":
         """Some of the rows."""
@@ -92,6 +94,7 @@ def made_rows(
             cut=made.cut.to(torch.uint8),
             own_view=made.own_view,
             gap_m=made.gap_m,
+            partner=made.cuts.partner,
         )
         parts.append(rows.chosen(tells(rows.points)))
     return CropRows.joined(parts)
@@ -108,6 +111,8 @@ def made_crops(kit: Kit, settings: Settings, seed: int, numbers: Tensor, cuts: i
         lights = draw_lights(random, settings).to(device)
         layers = render_layers(kit, scene, windows, appearance, lights)
         seen = (layers.part == windows.side.to(device)[:, None, None]).sum((1, 2)) >= _SEEN_PX
+        beside = (layers.part == 1 - windows.side.to(device)[:, None, None]).sum((1, 2)) >= _SEEN_PX
+        windows = replace(windows, partner=np.where(beside.cpu()[:, None, None], windows.partner, np.nan))
         chosen = seen.cpu().nonzero()[:, 0]
         layer = chosen.repeat_interleave(cuts)
         cut = torch.arange(cuts).repeat(len(chosen))

@@ -68,7 +68,7 @@ class CropSet:
         self._features: dict[Path, Tensor] = {} if known is None else known._features
         self.points, self.world_m = self._column("points"), self._column("world_m")
         self.right, self.own_view = self._column("right"), self._column("own_view")
-        self.gap_m = self._column("gap_m")
+        self.gap_m, self.partner = self._column("gap_m"), self._column("partner")
 
     def __len__(self) -> int:
         return len(self.points)

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.landmark_network import CROP_PX, LandmarkNetwork
 from inference_core.shared.skeleton import LEFT
 from training.feature_cache.store import to_bytes
 from training.hand_crops.made import MOST_CUTS, SIDES, CropRows
-from training.hand_crops.windows import Windows, draw_cuts, tells
+from training.hand_crops.windows import Windows, draw_cuts, tells, windows_round
 from training.synthetic.batch import HIDDEN_BY_SELF, VISIBLE, SyntheticBatch
 from training.synthetic.generate import generate
 from training.synthetic.randomness import Randomness
@@ -56,6 +55,7 @@ def rows_from_pictures(
         cut=cut.to(torch.uint8),
         own_view=torch.zeros(len(cut), dtype=torch.bool),
         gap_m=batch.gap_m.cpu()[windows.picture],
+        partner=placed.partner,
     )
     return rows.chosen(tells(rows.points))
 
@@ -87,7 +87,4 @@ def _windows(batch: SyntheticBatch) -> Windows:
     landmarks_m = batch.landmarks_cam_m
     seen = ((batch.visibility == VISIBLE) | (batch.visibility == HIDDEN_BY_SELF)).float().mean(-1)
     there = batch.present & (landmarks_m[..., 2].amin(-1) > _NEAREST_M) & (seen >= _SEEN_SHARE)
-    picture, side = there.cpu().nonzero(as_tuple=True)
-    landmarks_m = landmarks_m.cpu()[picture, side]
-    points = (landmarks_m[..., :2] / landmarks_m[..., 2:]).double().numpy()
-    return Windows(picture, side, crops_from_landmarks(points), points, landmarks_m)
+    return windows_round(landmarks_m, there)

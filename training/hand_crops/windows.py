@@ -30,8 +30,8 @@ Floats = NDArray[np.float64]
 class Windows:
     """N hands of B pictures, each in the middle of its window.
 
-    picture, side (N,) int64; square (N, 4): centre x, y and side in tangents, rotation; points (N, 21, 2): landmarks
-    in tangents; landmarks_m (N, 21, 3): in the camera.
+    picture, side (N,) int64; square (N, 4): centre x, y and side in tangents, rotation; points (N, 21, 2): landmarks in
+    tangents; landmarks_m (N, 21, 3): in the camera; partner (N, 21, 2): as points, of the other hand, NaN without one.
     """
 
     picture: Tensor
@@ -39,6 +39,7 @@ class Windows:
     square: Floats
     points: Floats
     landmarks_m: Tensor
+    partner: Floats
 
     def rows(self, chosen: Tensor) -> "Windows":
         """Some of them, by number."""
@@ -49,13 +50,15 @@ class Windows:
             self.square[numbers],
             self.points[numbers],
             self.landmarks_m[chosen],
+            self.partner[numbers],
         )
 
 
 @dataclass(frozen=True)
 class Cuts:
     """N crops with their truth: square (N, 4) as in Windows; shown (N,): the side that the crop is mirrored for; points
-    (N, 21, 2), world_m (N, 21, 3) and right (N,): see `LandmarkHead`'s crops; interpolated (N,) bool.
+    (N, 21, 2), world_m (N, 21, 3) and right (N,): see `LandmarkHead`'s crops; partner (N, 21, 2): as points, of the
+    other hand, NaN without one.
     """
 
     square: Floats
@@ -63,16 +66,23 @@ class Cuts:
     points: Tensor
     world_m: Tensor
     right: Tensor
+    partner: Tensor
 
 
 def windows_of(scene: HandScene) -> Windows:
     """Windows around all present hands wholly in front of the camera, in the order of pictures."""
     landmarks_m = scene.posed.landmarks21_m
-    before = landmarks_m[..., 2].amin(-1) > 0.05
-    picture, side = (scene.present & before).nonzero(as_tuple=True)
-    landmarks_m = landmarks_m[picture, side].cpu()
-    points = (landmarks_m[..., :2] / landmarks_m[..., 2:]).double().numpy()
-    return Windows(picture.cpu(), side.cpu(), crops_from_landmarks(points), points, landmarks_m)
+    return windows_round(landmarks_m, scene.present & (landmarks_m[..., 2].amin(-1) > 0.05))
+
+
+def windows_round(landmarks_m: Tensor, there: Tensor) -> Windows:
+    """Windows round the hands that are there (B, S), of landmarks (B, S, 21, 3) in the camera."""
+    landmarks_m, there = landmarks_m.cpu(), there.cpu()
+    picture, side = there.nonzero(as_tuple=True)
+    tangents = (landmarks_m[..., :2] / landmarks_m[..., 2:]).double().numpy()
+    points = tangents[picture, side]
+    other = np.where(there[picture, 1 - side, None, None], tangents[picture, 1 - side], np.nan)
+    return Windows(picture, side, crops_from_landmarks(points), points, landmarks_m[picture, side], other)
 
 
 def draw_cuts(random: Randomness, windows: Windows) -> Cuts:
@@ -98,6 +108,7 @@ def draw_cuts(random: Randomness, windows: Windows) -> Cuts:
         points=torch.from_numpy(points_to_crop(windows.points, square, shown)).float(),
         world_m=world_in_crop(windows.landmarks_m.double(), windows.points, square, shown),
         right=right,
+        partner=torch.from_numpy(points_to_crop(windows.partner, square, shown)).float(),
     )
 
 

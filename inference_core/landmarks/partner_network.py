@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The other hand, predicted from the crop of one that is known.
+
+Where two hands touch, the crop of one shows much of the other. A small network on the landmark network's early
+features says whether another hand is there, and where its landmarks are. (Later features are of the crop's own hand
+and say little about the other.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from inference_core.landmarks.landmark_network import FEATURES, LANDMARKS
+from inference_core.landmarks.weights import file_digest, load_weights
+from inference_core.runtime.network_graph import NetworkGraph
+from inference_core.runtime.network_run import ready_to_run
+
+PARTNER_FILE = "partner_network.safetensors"
+_WIDTH, _BLOCKS, _PLACES, _HIDDEN, _DROPOUT = 128, 3, 24, 256, 0.2
+_GROWN, _KERNEL = 3, 5
+
+
+@dataclass(frozen=True)
+class Partners:
+    """What N hand crops tell of another hand.
+
+    there (N,): log odds that another hand is seen. points (N, 21, 2): its landmarks, -1..1 over the crop and beyond.
+    log_sigma (N,): logarithm of their expected error, in the same unit.
+    """
+
+    there: Tensor
+    points: Tensor
+    log_sigma: Tensor
+
+
+class PartnerNetwork(nn.Module):
+    """(N, 112, 14, 14) early features of hand crops to Partners."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels, cells = FEATURES[0], FEATURES[1] // 2
+        self.trunk = nn.Sequential(
+            nn.Conv2d(channels, _WIDTH, 2, 2, bias=False),
+            nn.BatchNorm2d(_WIDTH),
+            *(_Block(_WIDTH) for _ in range(_BLOCKS)),
+        )
+        self.places = _mixed(_WIDTH, _PLACES)
+        self.out = nn.Sequential(
+            nn.Dropout(_DROPOUT),
+            nn.Linear(_PLACES * cells**2 + _WIDTH, _HIDDEN),
+            nn.GELU(),
+            nn.Dropout(_DROPOUT),
+            nn.Linear(_HIDDEN, 2 * LANDMARKS + 2),
+        )
+
+    def forward(self, features: Tensor) -> Partners:
+        x = self.trunk(features)
+        told = self.out(torch.cat([self.places(x).flatten(1), x.mean((2, 3))], 1))
+        points, there, log_sigma = told.split((2 * LANDMARKS, 1, 1), 1)
+        return Partners(there[:, 0], points.unflatten(1, (LANDMARKS, 2)), log_sigma[:, 0] - 1)
+
+
+class _Block(nn.Module):
+    """A depthwise filter, then channels mixed through a wider layer, added to the input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, width, _KERNEL, padding=_KERNEL // 2, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.Conv2d(width, _GROWN * width, 1),
+            nn.ReLU(),
+            nn.Conv2d(_GROWN * width, width, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def _mixed(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+PartnerCall = Callable[[Tensor], Partners]
+
+
+def stored_partner(folder: Path, device: torch.device | str = "cpu") -> PartnerCall | None:
+    """The partner network of a weights folder, ready to run on `device`; None if it holds none.
+
+    Raises WeightsError for a damaged file.
+    """
+    path = folder / PARTNER_FILE
+    if not path.is_file():
+        return None
+    graph = NetworkGraph(
+        "hand-partner",
+        file_digest(path),
+        lambda: _Graph(load_partner_network(path)),
+        (torch.zeros(1, *FEATURES),),
+    )
+    run = ready_to_run(graph, torch.device(device))
+    return lambda features: Partners(*run(features))
+
+
+class _Graph(nn.Module):
+    """A partner network that returns Partners as a tuple of tensors."""
+
+    def __init__(self, network: PartnerNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        told = self.network(features)
+        return told.there, told.points, told.log_sigma
+
+
+def load_partner_network(path: Path) -> PartnerNetwork:
+    """In evaluation mode, on the CPU. Raises WeightsError if the file is damaged or another network's."""
+    network = PartnerNetwork()
+    load_weights(network, path)
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The second hand of a pair, read where the partner network puts it from the crop of the first one.
+
+It is the last resort where the search around the first hand finds nothing. A reading counts if the partner network is
+sure of another hand, and the landmark head reads one of the other side near the place that the network gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
+from inference_core.landmarks.hand_reader import HandReadings
+from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
+from inference_core.shared.skeleton import LEFT, RIGHT
+
+# The head reads at the told crop and at ones so much larger (logarithm) and turned (radians), and the best once more at
+# the crop that it proposes.
+_LARGER, _TURNED = (0.1, 0.5), (-0.5, 0.0, 0.5)
+# Log odds at which the network is sure of another hand: those of single hands are below -2.9 unless they are smeared.
+_SURE = 1.5
+# The largest expected error of a reading, of half its crop's side; how far it may lie from where the network told, and
+# must lie from the known hand, of the crop's side.
+_WORST_ERROR, _AGREES, _APART = 0.25, 0.25, 0.03
+# Of readings nearer to the known hand than this, and looking this much like its side (log odds), it is the known hand.
+_NEAR, _KNOWN_SIDE = 0.1, -2.0
+_LEAST_PRESENCE = 0.2
+# The presence of a hand that both networks tell of, however faint the landmark network sees it.
+_VOUCHED = 0.5
+# What the landmark network's word counts beside the head's, of its log odds of the known hand's side.
+_LANDMARK_SHARE, _SUREST = 0.3, 1e-3
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PartnerReading:
+    """The other hand as the head reads it: points_px (21, 2) in the picture, world_m (21, 3), its crop (4,).
+
+    side: its own. there, odds: log odds that another hand is there, and that this reading is of `side`. presence: the
+    landmark network's, 0..1. error: the expected one, of half the crop's side. off, apart: mean distance from where the
+    partner network puts it, and from the known hand, of the crop's side.
+    """
+
+    points_px: Floats
+    world_m: Floats
+    crop: Floats
+    side: int
+    there: float
+    odds: float
+    presence: float
+    error: float
+    off: float
+    apart: float
+
+    @property
+    def good(self) -> bool:
+        """Whether it is another hand."""
+        read = self.error < _WORST_ERROR and self.off < _AGREES and self.presence >= _LEAST_PRESENCE
+        is_known = self.apart < _APART or (self.apart < _NEAR and self.odds < _KNOWN_SIDE)
+        return self.there > _SURE and read and not is_known
+
+
+def find_partner(
+    image: Image, points_px: Floats, right: float, head: HeadWithLandmarks
+) -> HandReadings | None:
+    """The hand of the other side beside one at points_px (21, 2), which the landmark network takes for a right one by
+    `right` (0..1), in an RGB image (H, W, 3). None where there is none.
+    """
+    crop = np.tile(crops_from_landmarks(points_px), (2, 1))
+    _, read = _read(image, crop, np.array([LEFT, RIGHT]), head)
+    found = read_partner(image, points_px, RIGHT if _right_odds(read, right) > 0 else LEFT, head)
+    if found is None or not found.good:
+        return None
+    points = np.concatenate([found.points_px, np.zeros((len(found.points_px), 1))], -1)
+    return HandReadings(
+        points[None],
+        found.world_m[None],
+        np.array([max(found.presence, _VOUCHED)]),
+        np.array([float(found.side == RIGHT)]),
+        found.crop[None],
+        crops_from_landmarks(found.points_px)[None],
+    )
+
+
+def read_partner(image: Image, known_px: Floats, side: int, head: HeadWithLandmarks) -> PartnerReading | None:
+    """The hand beside one of `side` at known_px (21, 2), good or not; None without a partner network."""
+    if head.partner is None:
+        return None
+    crops, own, other = crops_from_landmarks(known_px)[None], np.array([side]), np.array([1 - side])
+    with torch.inference_mode():
+        told = head.partner(crop_features([image], crops, own, head.landmarks))
+    if float(told.there) < _SURE:
+        return None
+    told_px = points_to_frame(told.points.double().cpu().numpy(), crops, own)
+    crops = _about(crops_from_landmarks(told_px)[0])
+    _, read = _read(image, crops, np.repeat(other, len(crops)), head)
+    best = _errors(read).argmin(keepdims=True)
+    crops = crops_from_landmarks(
+        points_to_frame(read.points[best].double().cpu().numpy(), crops[best], other)
+    )
+    features, read = _read(image, crops, other, head)
+    points_px = points_to_frame(read.points.double().cpu().numpy(), crops, other)
+    with torch.inference_mode():
+        presence = float(head.landmarks.read(features).presence)
+    apart, off = (
+        float(np.linalg.norm(points_px[0] - place, axis=-1).mean() / crops[0, 2])
+        for place in (known_px, told_px[0])
+    )
+    return PartnerReading(
+        points_px[0],
+        world_to_frame(read.world_m.double().cpu().numpy(), crops, other)[0],
+        crops[0],
+        1 - side,
+        float(told.there),
+        float(read.right),
+        presence,
+        float(_errors(read)[0]),
+        off,
+        apart,
+    )
+
+
+def _about(crop: Floats) -> Floats:
+    """(N, 4) crops like one (4,)."""
+    steps = [(0.0, 0.0, larger, turned) for larger in _LARGER for turned in _TURNED]
+    crops = crop + np.array(steps)
+    crops[:, 2] = crop[2] * np.exp([step[2] for step in steps])
+    return crops
+
+
+def _errors(read: RefinedLandmarks) -> Floats:
+    """(N,) expected errors, of half the crop's side."""
+    return read.log_sigma[..., 0].double().exp().mean(-1).cpu().numpy()
+
+
+def _right_odds(read: RefinedLandmarks, right: float) -> float:
+    """Log odds that a hand, read as a left and as a right one, is a right one."""
+    odds = read.right.double().cpu().numpy()
+    right = min(max(right, _SUREST), 1 - _SUREST)
+    return float((odds[RIGHT] - odds[LEFT]) / 2 + _LANDMARK_SHARE * np.log(right / (1 - right)))
+
+
+def _read(
+    image: Image, crops: Floats, sides: NDArray[np.int64], head: HeadWithLandmarks
+) -> tuple[Tensor, RefinedLandmarks]:
+    features = crop_features([image] * len(crops), crops, sides, head.landmarks)
+    with torch.inference_mode():
+        return features, head.network(features)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Train the partner network: python -m training partner-network OUT.safetensors --crops CROPS [--time-limit-s 1200]
+
+CROPS are those of `python -m training generate crops`, the first shards of which are held back; shards that appear
+while it trains are taken in. A card is written beside the weights.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from inference_core.landmarks.partner_network import PartnerNetwork, Partners
+from training.hand_crops.shards import CropSet, training_shards
+from training.trainer.landmark_head import moved
+
+# Whose middle lies this near, in half sides of the crop, is another hand that the crop shows; farther ones may be.
+_SHOWN = 1.2
+_SEED, _BATCH = 31_337, 64
+_RATE, _WEIGHT_DECAY, _WARM_UP = 3e-3, 0.05, 100
+_POINTS_WEIGHT, _SIGMA_WEIGHT, _AVERAGED = 1.5, 0.1, 0.995
+_RENEWED, _REPORT = 500, 500
+
+
+class PartnerTruth(NamedTuple):
+    """shown, absent (N,) bool: another hand is there, or none; neither where it is at the edge. points (N, 21, 2)."""
+
+    shown: Tensor
+    absent: Tensor
+    points: Tensor
+
+
+def truth_of(partner: Tensor) -> PartnerTruth:
+    """Of the partner's landmarks (N, 21, 2) in a crop, NaN where there is none."""
+    absent = partner.isnan().any(-1).any(-1)
+    shown = ~absent & (partner.mean(1).abs().amax(-1) < _SHOWN)
+    return PartnerTruth(shown, absent, partner.nan_to_num())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
+    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("--crops", type=Path, required=True)
+    parser.add_argument("--held-back", type=int, default=4, help="shards to judge by")
+    parser.add_argument("--time-limit-s", type=float, default=1200.0)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    network, held_back, done = trained(options.crops, options.held_back, options.time_limit_s)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    columns = {name: value.half().contiguous() for name, value in network.state_dict().items()}
+    save_file(columns, options.out)
+    card = {
+        "name": "partner network",
+        "licence": "GPL-3.0-or-later",
+        "made_by": f"python -m training partner-network OUT --crops CROPS --time-limit-s {options.time_limit_s:g}",
+        "data": done,
+        "held_back": {name: round(value, 3) for name, value in errors(network, held_back).items()},
+        "parameters": sum(value.numel() for value in network.parameters()),
+        "dtype": "float16",
+    }
+    options.out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PartnerNetwork, CropSet, str]:
+    """A network averaged over its last steps, the crops held back, and what it was trained on."""
+    judges = CropSet(training_shards(folder)[:held_back])
+    torch.manual_seed(_SEED)
+    generator = torch.Generator().manual_seed(_SEED)
+    network = PartnerNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGED), use_buffers=True
+    )
+    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_WEIGHT_DECAY)
+    started_s, step, share = time.monotonic(), 0, 0.0
+    crops = None
+    while share < 1:
+        share = min(1.0, (time.monotonic() - started_s) / max(time_limit_s, 1e-6))
+        if crops is None or step % _RENEWED == 0:
+            crops = CropSet(training_shards(folder)[held_back:], crops)
+        for group in optimiser.param_groups:
+            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * (1 + math.cos(math.pi * share)) / 2
+        rows = torch.randint(len(crops), (_BATCH,), generator=generator)
+        features, points = moved(crops.features(rows), crops.partner[rows], generator)
+        told = network(features.contiguous(memory_format=torch.channels_last))
+        value = loss(told, truth_of(points))
+        optimiser.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        averaged.update_parameters(network)
+        step += 1
+        if step % _REPORT == 0:
+            judged = errors(cast(PartnerNetwork, averaged.module), judges)
+            found = {name: round(value, 3) for name, value in judged.items()}
+            print(f"{step} steps, {share:.2f} of the time: {float(value.detach()):.3f}, {found}", flush=True)
+    return (
+        cast(PartnerNetwork, averaged.module).eval(),
+        judges,
+        f"{len(crops or ())} hand crops, {step} steps of {_BATCH}",
+    )
+
+
+def loss(told: Partners, truth: PartnerTruth) -> Tensor:
+    """Cross entropy of whether a hand is there; where one is, the mean distance of its points and its likelihood."""
+    asked = truth.shown | truth.absent
+    of_there = F.binary_cross_entropy_with_logits(told.there, truth.shown.float(), reduction="none")
+    off = (told.points - truth.points).norm(dim=-1).mean(-1)
+    likelihood = off.detach() / told.log_sigma.exp() + told.log_sigma
+    of_points = _POINTS_WEIGHT * off + _SIGMA_WEIGHT * likelihood
+    there = (of_there * asked).sum() / asked.sum().clamp(min=1)
+    return there + (of_points * truth.shown).sum() / truth.shown.sum().clamp(min=1)
+
+
+def errors(network: PartnerNetwork, crops: CropSet) -> dict[str, float]:
+    """Over all crops: how often it is right about another hand, how many it is sure of at 1 % of false ones, and the
+    median distance of points, as a share of half the crop's side; the latter two also of hands that touch.
+    """
+    network.eval()
+    with torch.no_grad():
+        parts = [network(crops.features(rows)) for rows in torch.arange(len(crops)).split(256)]
+    network.train()
+    there, points = (torch.cat([getattr(part, name) for part in parts]) for name in ("there", "points"))
+    truth = truth_of(crops.partner)
+    bound = there[truth.absent].quantile(0.99)
+    touching = truth.shown & (crops.gap_m < 0.003)
+    off = (points - truth.points).norm(dim=-1).mean(-1)
+    asked = truth.shown | truth.absent
+    return {
+        "right": float(((there > 0) == truth.shown)[asked].float().mean()),
+        "log odds at 1 % false": float(bound),
+        "sure": float((there[truth.shown] > bound).float().mean()),
+        "touching sure": float((there[touching] > bound).float().mean()),
+        "off": float(off[truth.shown].median()),
+        "touching off": float(off[touching].median()),
+        "touching within 0.25": float((off[touching] < 0.25).float().mean()),
+    }
