@@ -159,7 +159,7 @@ def test_the_map_can_be_edited_saved_and_loaded(shot: bpy.types.Collection, tmp_
 
 def test_a_rig_of_another_kind_and_no_rig_are_readable_messages(shot: bpy.types.Collection) -> None:
     other_rig(shot, Euler((0, 0, 0)), 0.0)
-    with pytest.raises(RuntimeError, match="no Mixamo rig"):
+    with pytest.raises(RuntimeError, match="not a Mixamo rig"):
         bpy.ops.duohand.retarget(target="Other", preset="MIXAMO")
     with pytest.raises(RuntimeError, match="no armature"):
         bpy.ops.duohand.retarget(target="Nobody", preset="UNREAL")
