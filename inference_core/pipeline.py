@@ -38,7 +38,8 @@ from inference_core.shared.take import Take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
 
 # The names under which the networks are kept that every capture needs, and those that the shipped weights add.
-_NETWORKS, _SHIPPED_NETWORKS = ("palm", "hand-early", "hand-late", "person", "body"), ("dir-s", "hand-head")
+_NETWORKS = ("palm", "hand-early", "hand-late", "person", "body")
+_SHIPPED_NETWORKS = ("dir-s", "hand-head", "hand-partner")
 TRACKS_PART = "tracks"
 _PART = re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII)
 _log = logging.getLogger(__name__)
