@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Networks imported in a thread while torch is: both take about a second, and neither needs the other."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-# A network's file in the cache, and what it holds, imported; None where there is none.
-LastUsed = tuple[Path, Any] | None
+if TYPE_CHECKING:
+    from inference_core.runtime.openvino_run import LastUsed
 
 _COMING: dict[str, Future[LastUsed]] = {}
 _CLAIMED: set[str] = set()

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from inference_core.runtime.imports_ahead import claimed
 from inference_core.runtime.network_graph import NetworkGraph
 
 # Rows that torch runs at once, by device.
@@ -34,7 +35,7 @@ def ready_to_run(graph: NetworkGraph, device: torch.device, cache: Path | None =
     if runs_in_openvino(device):
         from inference_core.runtime.openvino_run import OpenVinoRun
 
-        return OpenVinoRun(graph, cache)
+        return OpenVinoRun(graph, cache, claimed(graph.name) if cache is None else None)
     return TorchRun(graph.build(), device)
 
 

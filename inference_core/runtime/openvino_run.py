@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference_core import __version__
-from inference_core.runtime.imports_ahead import LastUsed, claimed
 from inference_core.runtime.process import network_threads
 from inference_core.runtime.user_cache import user_cache
 from inference_core.shared.whole_file import whole_file
@@ -48,6 +47,9 @@ _KEPT_FILES = 4
 _FORMAT = 2
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
+# A network's file in the cache, and what it holds, imported; None if there is none.
+LastUsed = tuple[Path, Any] | None
+
 # torch traces one network at a time.
 _CONVERTING = threading.Lock()
 
@@ -58,12 +60,13 @@ class OpenVinoRun:
     """A network in float32. Rows run in parallel, one per thread, or several at once on one, mostly.
 
     Waiting threads sleep and are not pinned to cores, so that another busy program costs only its own share.
+    ahead: the network as it ran last, if it has been imported already; it need not be the version that is wanted.
     """
 
-    def __init__(self, graph: NetworkGraph, cache: Path | None = None) -> None:
+    def __init__(self, graph: NetworkGraph, cache: Path | None = None, ahead: LastUsed = None) -> None:
         self._rows = len(graph.example[0])
         # The model reads its weights from the mapped file while it runs.
-        model, self._kept = _compiled(graph, cache)
+        model, self._kept = _compiled(graph, cache, ahead)
         self._outputs = [tuple(output.shape)[1:] for output in model.outputs]
         self._free: SimpleQueue[Any] = SimpleQueue()
         streams: int = _settings(self._rows)["NUM_STREAMS"]
@@ -122,13 +125,12 @@ def _settings(rows: int) -> dict[str, Any]:
     }
 
 
-def _compiled(graph: NetworkGraph, cache: Path | None) -> tuple[Any, mmap.mmap | None]:
+def _compiled(graph: NetworkGraph, cache: Path | None, ahead: LastUsed) -> tuple[Any, mmap.mmap | None]:
     """The compiled network, from the cache or new in it, and the mapped file that it reads, which must outlive it."""
     core, rows = openvino.Core(), len(graph.example[0])
     folder = user_cache() if cache is None else cache
     path = folder / f"{graph.name}-{rows}-{_key(graph, core)}.network"
-    last = claimed(graph.name) if cache is None else None
-    kept = last[1] if last is not None and last[0] == path else _imported(core, path, rows)
+    kept = ahead[1] if ahead is not None and ahead[0] == path else _imported(core, path, rows)
     if kept is not None:
         return kept
     _say_once("Preparing the networks for this machine.")
