@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import RequestError
+from inference_core.shared.flag_runs import flag_runs
 
 from ..retarget import live
 from ..retarget.bone_map import BoneMap, side_of
@@ -190,8 +191,7 @@ def _bring(side: Side, at: Floats, offset: float, wrist: Floats, turn: Floats) -
 def _runs(side: int, frames: range, beyond_mm: Floats) -> list[TooFar]:
     """Stretches of frames on which the arm is too short by a millimetre or more."""
     far: NDArray[np.bool_] = beyond_mm >= _WORTH_A_WORD_MM
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], far, [False]]).astype(np.int8))).reshape(-1, 2)
     return [
         TooFar(side, frames[start], frames[stop - 1], float(beyond_mm[start:stop].max()))
-        for start, stop in edges
+        for start, stop in flag_runs(far)
     ]

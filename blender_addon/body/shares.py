@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared import quaternions
+from inference_core.shared.flag_runs import flag_runs
 
 from ..scene.axes import Floats
 
@@ -15,8 +16,7 @@ def shares(inside: NDArray[np.bool_], blend: int, open_ends: tuple[bool, bool] =
     open_ends: whether there is motion to lead to before the first frame and after the last one.
     """
     found = inside.astype(np.float64)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8))).reshape(-1, 2)
-    for start, stop in edges:
+    for start, stop in flag_runs(inside):
         rows = np.arange(start, stop)
         if start > 0 or open_ends[0]:
             found[rows] = np.minimum(found[rows], (rows - start + 1) / (blend + 1))

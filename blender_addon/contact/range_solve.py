@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from inference_core.shared import quaternions
 from inference_core.shared.corrections import Correction, corrections_text
 from inference_core.shared.errors import RequestError
+from inference_core.shared.flag_runs import flag_runs
 from inference_core.shared.messages import SolveRequest
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import SIDES
@@ -219,11 +220,10 @@ def _edited(
 
 
 def _spans(kind: Any, flags: Flags, numbers: NDArray[np.int64], side: int) -> list[Correction]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     hand: Any = SIDES[side]
     return [
         Correction(kind, int(numbers[start]), int(numbers[stop - 1]), hand=hand)
-        for start, stop in edges.reshape(-1, 2)
+        for start, stop in flag_runs(flags)
     ]
 
 

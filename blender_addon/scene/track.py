@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared import quaternions
+from inference_core.shared.flag_runs import flag_runs
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -93,9 +94,8 @@ def led_to(track: HandTrack, kept: HandTrack, frames: float) -> HandTrack:
     rows = np.isin(track.frames, kept.frames)
     if frames <= 0 or not rows.any():
         return track
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], rows, [False]]).astype(np.int8)))
     location, rotations = track.location.copy(), track.rotations_wxyz.copy()
-    for start, stop in edges.reshape(-1, 2):
+    for start, stop in flag_runs(rows):
         for edge, beside in ((start, np.arange(0, start)), (stop - 1, np.arange(stop, len(rows)))):
             away = np.abs(track.frames[beside] - track.frames[edge])
             beside, away = beside[away <= frames], away[away <= frames]

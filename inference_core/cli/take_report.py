@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import RequestError, TakeError
+from inference_core.shared.flag_runs import flag_runs
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
@@ -191,8 +192,7 @@ def plot_curves(take: Take, path: Path) -> None:
 
 def _spans(frame: NDArray[np.int64], mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
     """First and last frame number of every run in which the mask holds."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return tuple((int(frame[a]), int(frame[b - 1])) for a, b in edges.reshape(-1, 2))
+    return tuple((int(frame[a]), int(frame[b - 1])) for a, b in flag_runs(mask))
 
 
 def _mean(values: Floats) -> float:
