@@ -23,8 +23,10 @@ __all__ = ["EXTENSION", "install"]
 ROOT = Path(__file__).parents[2]
 NAMES = "test_*_in_blender.py"
 
-# Before bpy is imported: no test touches the user's own files.
-os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="duohand-blender-")
+# Before bpy is imported: no test touches the user's own files, or leaves any of its own.
+_scratch = tempfile.TemporaryDirectory(prefix="duohand-blender-", ignore_cleanup_errors=True)
+tempfile.tempdir = os.environ["TMPDIR"] = _scratch.name
+os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="resources-")
 
 _exit_code = 0
 
@@ -38,7 +40,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_configure(config: pytest.Config) -> None:
     import build_addon
 
-    archive = build_addon.build(Path(tempfile.mkdtemp(prefix="duohand-zip-")))
+    archive = build_addon.build(Path(tempfile.mkdtemp()))
     install(archive)
 
 
@@ -50,4 +52,5 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
+    _scratch.cleanup()
     os._exit(_exit_code)

@@ -49,13 +49,15 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
 
 @pytest.fixture
 def plan(home: Path, index: PackageIndex) -> Installation:
-    """The core's wheel, and one package beside PyTorch; nothing of an earlier test but the bare environment."""
+    """Small wheels of the core, PyTorch and one package; an earlier test's bare environment is kept."""
     requirements, core = home / "requirements.txt", home / CORE_WHEEL[0]
     requirements.write_text(f"made-package==1.2 \\\n    --hash=sha256:{index.hashes[PLAIN_WHEEL[0]]}\n")
     core.write_bytes(CORE_WHEEL[1])
     shutil.rmtree(home / "engine" / "downloads", ignore_errors=True)
     pip = f"{PIP_WHEEL[0]}#{index.hashes[PIP_WHEEL[0]]}"
-    found = Installation(home / "engine", Path(sys.executable), str(core), "cpu", None, requirements, pip)
+    found = Installation(
+        home / "engine", Path(sys.executable), str(core), "cpu", None, requirements, pip, room_bytes=20 * BIG
+    )
     if found.environment.has_packages or engine_python(found.folder).exists():
         shutil.rmtree(found.folder)
     return found
@@ -256,7 +258,7 @@ def test_a_disk_with_too_little_room_is_told_before_anything_is_fetched(
     if made.returncode:
         pytest.skip("a small disk can be made by root on Linux only")
     try:
-        said = problem(replace(plan, folder=tmp_path / "engine"))
+        said = problem(replace(plan, folder=tmp_path / "engine", room_bytes=None))
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
     assert "has 0.0 GB left, and the engine takes 3.2 GB" in said

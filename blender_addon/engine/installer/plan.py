@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from inference_core.shared.errors import DuohandError
 
-from ..system import TorchBuild, python_of
+from ..system import TorchBuild, needed_bytes, python_of
 
 TORCH: Final = "torch==2.13.0"
 REQUIREMENTS: Final = Path(__file__).with_name("requirements.txt")
@@ -38,7 +38,8 @@ class Installation:
     came with the add-on, or a requirement such as `duohand==0.1.0`. wheel_folder: a folder of wheels for a
     machine without a network, whatever their versions; None installs from PyPI and PyTorch's index, or from
     the sources in pip's own settings. requirements: versions and digests of the core's dependencies. pip:
-    wheel and digest of the pip that installs.
+    wheel and digest of the pip that installs. room_bytes: the largest disk space in use during it; None is
+    what these packages take.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Installation:
     wheel_folder: Path | None = None
     requirements: Path = REQUIREMENTS
     pip: str = PIP
+    room_bytes: int | None = None
 
     @property
     def environment(self) -> "Environment":
@@ -60,6 +62,11 @@ class Installation:
             str(self.wheel_folder),
         )
         return Environment(self.folder / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8])
+
+    @property
+    def needed_bytes(self) -> int:
+        """The largest disk space in use during the installation."""
+        return needed_bytes(self.torch) if self.room_bytes is None else self.room_bytes
 
     @property
     def downloads(self) -> Path:
@@ -83,6 +90,7 @@ class Installation:
             Path(wheels) if wheels else None,
             Path(record["requirements"]),
             record["pip"],
+            record["room_bytes"],
         )
 
 

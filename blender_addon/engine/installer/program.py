@@ -13,7 +13,7 @@ from typing import Final
 
 from inference_core.shared.system import try_lock
 
-from ..system import is_full, needed_bytes, torch_index
+from ..system import is_full, torch_index
 from .download import DownloadError, certificates, text_at
 from .failures import AGAIN, explained
 from .fetch import fetch
@@ -140,7 +140,7 @@ def _check_room(plan: Installation) -> None:
     environment = plan.environment
     if plan.wheel_folder is not None or environment.has_packages:
         return
-    needed = needed_bytes(plan.torch) - _size(plan.downloads) - _size(environment.folder)
+    needed = plan.needed_bytes - _size(plan.downloads) - _size(environment.folder)
     free = shutil.disk_usage(plan.folder).free
     if free < needed:
         raise InstallError(
