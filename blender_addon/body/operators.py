@@ -66,7 +66,7 @@ class _OnBody(OnArmature, NeedsShot):
 
 
 class DUOHAND_OT_find_offset(_OnBody, bpy.types.Operator):
-    """Find the time offset at which the captured wrists move as the body's do"""
+    """Find the time offset at which the captured wrists move like the body's"""
 
     bl_idname = "duohand.find_offset"
     bl_label = "Find Offset"
@@ -82,7 +82,7 @@ class DUOHAND_OT_find_offset(_OnBody, bpy.types.Operator):
 
 
 class DUOHAND_OT_join_hands(_OnBody, bpy.types.Operator):
-    """Key the captured hands onto the body, on a copy of its action, wrists joined"""
+    """Key the captured hands onto the body's wrists, on a copy of its action"""
 
     bl_idname = "duohand.join_hands"
     bl_label = "Join Hands"
@@ -106,7 +106,7 @@ class DUOHAND_OT_join_hands(_OnBody, bpy.types.Operator):
 
 
 class DUOHAND_OT_separate_hands(OnArmature, bpy.types.Operator):
-    """Give the body and the captured hands back the actions that they had before they were joined"""
+    """Restore the actions that the body and the captured hands had before they were joined"""
 
     bl_idname = "duohand.separate_hands"
     bl_label = "Separate"

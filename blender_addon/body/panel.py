@@ -15,7 +15,7 @@ _SURE, _LIKELY = 0.6, 0.3
 
 
 class DUOHAND_PT_body(ShotPanel, bpy.types.Panel):
-    """Put the captured hands onto a body with motion of its own"""
+    """Put the captured hands onto a body that has its own motion"""
 
     bl_idname = "DUOHAND_PT_body"
     bl_label = "Onto a Body"

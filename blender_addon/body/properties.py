@@ -11,26 +11,26 @@ WRISTS_ITEMS = (
     ("HANDS", "Hands'", "The body's arms follow the captured hands"),
 )
 TURNS_ITEMS = (
-    ("HANDS", "Hands'", "The hands turn as they were captured"),
-    ("BODY", "Body's", "The hands turn as the body's own; only the fingers are captured"),
+    ("HANDS", "Hands'", "The hands rotate as captured"),
+    ("BODY", "Body's", "The hands rotate as in the body's motion; only the fingers are captured"),
 )
 PLACING_ITEMS = (
     (
         "WRISTS",
         "By the Wrists",
-        "The hands ride on the chest, turned and moved to where the body's own hands are on average: for footage that "
-        "shows the hands alone",
+        "The hands move with the chest, aligned with the body's own hands on average: for footage that shows only the "
+        "hands",
     ),
     (
         "CHEST",
         "Before the Chest",
-        "The hands ride on the chest, as Place Shot at Armature puts them before it",
+        "The hands move with the chest, placed in front of it as by Place Shot at Armature",
     ),
-    ("PLACED", "As Placed", "The hands are where the shot stands: for one camera that saw both"),
+    ("PLACED", "As Placed", "The hands stay where the shot is: for a single camera that filmed both"),
 )
 ELBOW_ITEMS = (
-    ("BODY", "Body's", "Arms bend to the side to which they do in the body's motion"),
-    ("HANDS", "Take's", "Arms bend as the filmed ones, where the take has seen them"),
+    ("BODY", "Body's", "Elbows bend as in the body's motion"),
+    ("HANDS", "Take's", "Elbows bend as in the footage, where they are visible"),
 )
 
 
@@ -39,22 +39,24 @@ class DUOHAND_PG_body(bpy.types.PropertyGroup):
 
     offset: FloatProperty(
         name="Time Offset",
-        description="Frames by which the hands are moved in time to go with the body",
+        description="Frames by which the hands are shifted in time to match the body",
         default=0.0,
         step=10,
         precision=2,
     )
     sure: FloatProperty(description="How sure the offset that was found is, 0 to 1", default=-1.0)
     found: FloatProperty(description="The offset that was found")
-    wrists: EnumProperty(name="Wrists", description="Whose places the wrists have", items=WRISTS_ITEMS)
-    turns: EnumProperty(name="Rotation", description="Whose rotation the hands have", items=TURNS_ITEMS)
+    wrists: EnumProperty(name="Wrists", description="Whose wrist positions are used", items=WRISTS_ITEMS)
+    turns: EnumProperty(name="Rotation", description="Whose hand rotations are used", items=TURNS_ITEMS)
     placing: EnumProperty(
-        name="Placement", description="Where the captured hands stand beside the body", items=PLACING_ITEMS
+        name="Placement",
+        description="How the captured hands are placed relative to the body",
+        items=PLACING_ITEMS,
     )
-    elbow: EnumProperty(name="Elbows", description="To which side the arms bend", items=ELBOW_ITEMS)
+    elbow: EnumProperty(name="Elbows", description="Which way the elbows bend", items=ELBOW_ITEMS)
     blend: IntProperty(
         name="Blend",
-        description="Frames over which the hands come and go at the ends of the range and where they are absent",
+        description="Frames over which the hands fade in and out at the ends of the range and where they are absent",
         default=6,
         min=0,
         max=100,
@@ -66,7 +68,7 @@ class DUOHAND_PG_body(bpy.types.PropertyGroup):
     )
     bring_hands: BoolProperty(
         name="Bring Captured Hands",
-        description="Put the captured hands themselves onto the body's wrists too",
+        description="Also move the captured hands to the body's wrists",
         default=True,
     )
     report: StringProperty(description="What to know of the last join: a line for each arm that is too short")

@@ -90,7 +90,7 @@ class DUOHAND_OT_add_clips(bpy.types.Operator, _ChooseFiles):
 
 
 class DUOHAND_OT_remove_clip(bpy.types.Operator):
-    """Take this clip off the list"""
+    """Remove this clip from the list"""
 
     bl_idname = "duohand.remove_clip"
     bl_label = "Remove Clip"

@@ -98,7 +98,7 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     )
 
     lens: EnumProperty(
-        name="Lens", description="How the lens is known", items=LENS_ITEMS, translation_context=CONTEXT
+        name="Lens", description="How the lens is determined", items=LENS_ITEMS, translation_context=CONTEXT
     )
     fov: FloatProperty(
         translation_context=CONTEXT,

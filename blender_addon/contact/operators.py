@@ -70,7 +70,7 @@ class _Contact(NeedsShot):
 
 
 class DUOHAND_OT_bring_together(_Contact, bpy.types.Operator):
-    """Move both hands along their lines of sight until fingertips that meet in the picture meet, through the range"""
+    """Move both hands along their lines of sight until fingertips that meet in the picture touch, in the range"""
 
     bl_idname = "duohand.bring_together"
     bl_label = "Bring Together"
@@ -80,7 +80,7 @@ class DUOHAND_OT_bring_together(_Contact, bpy.types.Operator):
 
 
 class DUOHAND_OT_pin_parts(_Contact, bpy.types.Operator):
-    """Let these parts of both hands touch through the range"""
+    """Make these parts of both hands touch throughout the range"""
 
     bl_idname = "duohand.pin_parts"
     bl_label = "Pin"
@@ -96,7 +96,7 @@ class DUOHAND_OT_pin_parts(_Contact, bpy.types.Operator):
 
 
 class DUOHAND_OT_keep_apart(_Contact, bpy.types.Operator):
-    """Keep the hands from being pulled together through the range: they only cross in the picture"""
+    """Keep the hands from being pulled together in the range: they only cross in the picture"""
 
     bl_idname = "duohand.keep_apart"
     bl_label = "Keep Apart"

@@ -24,7 +24,7 @@ class _Pose(NeedsShot):
 
     bl_options = {"REGISTER", "UNDO"}
 
-    hands: EnumProperty(name="Hands", description="Which hands are meant", items=HANDS_ITEMS)
+    hands: EnumProperty(name="Hands", description="Which hands to use", items=HANDS_ITEMS)
     with_wrist: BoolProperty(
         name="Wrist", description="The wrist's rotation too, not only the fingers", default=False
     )
@@ -43,7 +43,7 @@ class _Pose(NeedsShot):
 
 
 class DUOHAND_OT_save_pose(_Pose, bpy.types.Operator):
-    """Keep the hand's pose on this frame in the pose library, as an asset of this file"""
+    """Save the hand's pose on this frame to the pose library, as an asset in this file"""
 
     bl_idname = "duohand.save_pose"
     bl_label = "Save Hand as Pose Asset"
@@ -75,7 +75,7 @@ class DUOHAND_OT_save_pose(_Pose, bpy.types.Operator):
 
 
 class DUOHAND_OT_apply_pose(_Pose, bpy.types.Operator):
-    """Give the hand the pose of a pose asset on this frame; one of the other hand is mirrored"""
+    """Apply a pose asset to the hand on this frame; a pose of the other hand is mirrored"""
 
     bl_idname = "duohand.apply_pose"
     bl_label = "Apply Pose"
@@ -84,8 +84,8 @@ class DUOHAND_OT_apply_pose(_Pose, bpy.types.Operator):
     library: StringProperty(
         name="Library", description="The file that holds it; this one if empty", subtype="FILE_PATH"
     )
-    first: IntProperty(name="First", description="First scene frame in that pose", default=AS_SHOWN)
-    last: IntProperty(name="Last", description="Last scene frame in that pose", default=AS_SHOWN)
+    first: IntProperty(name="First", description="First scene frame with the pose", default=AS_SHOWN)
+    last: IntProperty(name="Last", description="Last scene frame with the pose", default=AS_SHOWN)
     blend: IntProperty(
         name="Blend",
         description="Frames before and after this one over which the pose fades in and out",

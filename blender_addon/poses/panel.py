@@ -9,7 +9,7 @@ from ..sidebar import ShotPanel
 
 
 class DUOHAND_PT_poses(ShotPanel, bpy.types.Panel):
-    """Keep a frame's pose in the pose library, and give the hand one of its poses"""
+    """Save a frame's pose to the pose library, and apply poses from it"""
 
     bl_idname = "DUOHAND_PT_poses"
     bl_label = "Poses"

@@ -46,7 +46,7 @@ class _OnProp(NeedsShot):
 
 
 class DUOHAND_OT_add_grip(_OnProp, bpy.types.Operator):
-    """Let the hand hold the object through the range shown, from where both are on its first frame"""
+    """Let the hand hold the object throughout the range, as it does on the first frame"""
 
     bl_idname = "duohand.add_grip"
     bl_label = "Add Grip"
@@ -71,7 +71,7 @@ class DUOHAND_OT_add_grip(_OnProp, bpy.types.Operator):
 
 
 class DUOHAND_OT_remove_grip(bpy.types.Operator):
-    """Take this grip off the list; what is keyed stays until grips are keyed again"""
+    """Remove this grip from the list; its keys stay until grips are keyed again"""
 
     bl_idname = "duohand.remove_grip"
     bl_label = "Remove Grip"
@@ -108,7 +108,7 @@ class DUOHAND_OT_bake_grips(_OnProp, bpy.types.Operator):
 
 
 class DUOHAND_OT_release_grips(_OnProp, bpy.types.Operator):
-    """Give the object and the hands back the actions that they had before grips were keyed"""
+    """Restore the actions that the object and the hands had before grips were keyed"""
 
     bl_idname = "duohand.release_grips"
     bl_label = "Clear Grips"

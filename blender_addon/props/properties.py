@@ -10,7 +10,7 @@ SIDE_ITEMS = (
 )
 LEAD_ITEMS = (
     ("HAND", "Object Follows", "The object moves with the hand; a second hand keeps its place on it"),
-    ("OBJECT", "Hand Follows", "The hand keeps its place on the object, which moves as it does"),
+    ("OBJECT", "Hand Follows", "The hand keeps its place on the object, which keeps its own motion"),
 )
 
 
