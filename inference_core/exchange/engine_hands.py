@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two hands through a shot as another engine found them: MANO's parameters in camera axes."""
+"""Two hands throughout a shot, as estimated by another engine: MANO's parameters in camera axes."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ MANO_WRIST_M = np.array([0.0957, 0.0064, 0.0062])
 
 @dataclass(frozen=True)
 class EngineHands:
-    """T frames of two hands (axis of 2: left, right), each in its own side's parameters, never mirrored.
+    """T frames of two hands (axis of 2: left, right), each with the parameters of its own side, never mirrored.
 
     engine: its name. frame (T,): numbers, increasing. present (T, 2). root (T, 2, 3, 3): the hand in camera axes (x
     right, y down, z forward). fingers (T, 2, 15, 3, 3): MANO's order, relative to the flat hand. transl_m (T, 2, 3):
@@ -51,7 +51,7 @@ class EngineHands:
 
 
 def empty_hands(engine: str, frame: NDArray[np.int64]) -> EngineHands:
-    """Frames without hands, their arrays to be filled."""
+    """Frames without hands, whose arrays are to be filled."""
     count = len(frame)
     return EngineHands(
         engine=engine,

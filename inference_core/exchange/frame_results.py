@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Results that hold hands picture by picture, as HaMeR, WiLoR and those who call them write them.
+"""Results with hands picture by picture, as written by HaMeR, WiLoR and programs that call them.
 
 Both estimate every hand as a right one: a left hand's picture is mirrored before the network and its mesh after it, so
-a left hand's parameters are a right hand's, to be mirrored. Some who call them have mirrored them already; the joints
-that most files hold tell which.
+a left hand's parameters are those of a right hand and have to be mirrored. Some calling programs have mirrored them
+already; the joints that most files contain show whether they have.
 """
 
 import re
@@ -51,9 +51,9 @@ class _Hand:
 
 
 def frame_hands(results: Sequence[tuple[str, Any]], engine: str, first: int | None) -> EngineHands:
-    """The hands of files (name, content), one a picture or one of all.
+    """The hands of files (name, content): one file per picture, or one for all.
 
-    first: number of the footage's first frame in the pictures' names, None if not known. RequestError without hands.
+    first: number of the footage's first frame in the pictures' names, None if unknown. RequestError without hands.
     """
     pictures = list(_pictures(results))
     if not any(hands for _, hands in pictures):
@@ -70,7 +70,7 @@ def frame_hands(results: Sequence[tuple[str, Any]], engine: str, first: int | No
 
 
 def _pictures(results: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, list[_Hand]]]:
-    """Name and hands of every picture."""
+    """The name and the hands of every picture."""
     for name, content in results:
         hands = _hands(content, name)
         if hands is not None:
@@ -84,7 +84,7 @@ def _pictures(results: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, list[_H
 
 
 def _hands(value: Any, name: str) -> list[_Hand] | None:
-    """A picture's hands; None if the value is no picture's."""
+    """The hands of a picture; None if the value is not a picture's result."""
     try:
         if isinstance(value, Mapping):
             return _hands_of_mapping(value)
@@ -108,7 +108,7 @@ def _is_hand(value: Mapping[str, Any]) -> bool:
 
 
 def _inner(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters beside what stands about them."""
+    """The parameters, taken out of the dictionary around them."""
     flat = dict(value)
     for name in ("wilor_preds", "pred_mano_params", "mano_params", "mano", "camera"):
         held = flat.get(name)
@@ -118,7 +118,7 @@ def _inner(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _batch(value: Mapping[str, Any]) -> list[_Hand]:
-    """The hands of a dictionary that may hold several along their first axis."""
+    """The hands of a dictionary, whose arrays may hold several along their first axis."""
     held = _inner(value)
     place = _found(held, _PLACES)
     if place is None:
@@ -148,7 +148,7 @@ def _batch(value: Mapping[str, Any]) -> list[_Hand]:
 
 
 def _rotations(value: Any) -> Floats:
-    """Rotation matrices (n, 3, 3) of matrices or axis-angles in any shape; ValueError if they are neither."""
+    """Rotation matrices (n, 3, 3) from matrices or axis-angles of any shape; ValueError if they are neither."""
     array = as_array(value)
     if array.shape[-2:] == (3, 3) and _are_rotations(array.reshape(-1, 3, 3)):
         return array.reshape(-1, 3, 3)
@@ -183,9 +183,9 @@ def _size(held: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _numbers(names: Sequence[str], first: int | None) -> NDArray[np.int64]:
-    """Frames by the digits in the pictures' names that differ most, the last of them; by their order without any.
+    """Frame numbers: the last digits that differ most in the pictures' names, or the pictures' order if there are none.
 
-    Unless told otherwise numbers count from 1, as ffmpeg writes them, or from 0 where there is a 0.
+    By default numbers count from 1, as written by ffmpeg, or from 0 if there is a 0.
     """
     found = [re.findall(r"\d+", _stem(name)) for name in names]
     if not all(found):
@@ -235,9 +235,9 @@ def _put(hands: EngineHands, row: int, hand: _Hand, mirrors: tuple[bool, bool]) 
 
 
 def _left_mirrors(lefts: Sequence[_Hand]) -> tuple[bool, bool]:
-    """Whether left hands' rotations, and their joints, are a right hand's and to be mirrored.
+    """Whether left hands' rotations, and their joints, are a right hand's and have to be mirrored.
 
-    Told by which of the four makes the open hand's joints fall on the file's; without joints both are.
+    The one of the four that moves the open hand's joints closest to the file's; without joints both are mirrored.
     """
     told = [hand for hand in lefts if hand.joints_m is not None]
     if not told:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hand model's shape from the lengths of bones, or of the hand, that others measured."""
+"""The hand model's shape from given lengths of its bones or of the whole hand."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ def betas_of_bones(model: HandModel, lengths_m: Floats) -> Floats:
 
 
 def betas_of_length(model: HandModel, length_mm: float) -> Floats:
-    """betas (2, 10) of the likeliest hands that measure length_mm from the wrist to the middle fingertip."""
+    """betas (2, 10) of the most likely hands that measure length_mm from the wrist to the middle fingertip."""
     return _fitted(lambda betas: _length_m(model, betas), np.full((2, 1), length_mm / 1000), _LENGTH_M)
 
 

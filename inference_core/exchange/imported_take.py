@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take out of another engine's hands: its rotations on our hand model, in the camera that it saw them with."""
+"""A take made from another engine's hands: its rotations on our hand model, in the camera that it used."""
 
 import platform
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _SAME_ASPECT = 0.01
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """What an import is told beside the files. footage: whose frames these are, or None; fps and size_px without it.
+    """Settings of an import. footage: whose frames these are, or None; fps and size_px: needed without it.
     lens: the camera that filmed them, or None for the engine's. hand_length_mm: of the open hand."""
 
     footage: Footage | None = None
@@ -55,7 +55,7 @@ class _Motion:
 def imported_take(
     hands: EngineHands, files: Sequence[Path], model: HandModel, settings: ImportSettings
 ) -> tuple[Take, list[str]]:
-    """The take, and what the user should know of it. RequestError where something is missing or does not fit."""
+    """The take, and notices for the user. RequestError if something is missing or does not fit."""
     hands = _within(hands, settings.footage)
     size_px = _size(hands, settings)
     model = model.to("cpu", torch.float64)
@@ -151,7 +151,7 @@ def _size(hands: EngineHands, settings: ImportSettings) -> tuple[int, int]:
 def _seen(
     hands: EngineHands, motion: _Motion, size_px: tuple[int, int], lens: Camera | None
 ) -> tuple[Camera, _Motion, list[str]]:
-    """The camera, the hands as it sees them, and warnings."""
+    """The camera, the hands as seen by it, and warnings."""
     own = Camera(_own_lens(hands, size_px), size_px, np.eye(4), f"by {hands.engine}")
     if not hands.assumes_lens:
         if lens is not None:
@@ -169,15 +169,15 @@ def _seen(
 
 
 def _own_lens(hands: EngineHands, size_px: tuple[int, int]) -> Floats:
-    """The engine's K for pictures of that size."""
+    """The engine's K for pictures of this size."""
     if hands.K is not None and hands.size_px is not None:
         return np.diag([size_px[0] / hands.size_px[0], size_px[1] / hands.size_px[1], 1.0]) @ hands.K
     return pinhole(hands.focal_px or FOCAL_OF_WIDER_SIDE * max(size_px), np.array(size_px) / 2)
 
 
 def _seen_through(motion: _Motion, K: Floats, wanted: Floats) -> _Motion:
-    """The hands as another lens sees them as large and in the same place of the picture: nearer or farther, and turned
-    with the line of sight."""
+    """The hands moved nearer or farther and rotated with the line of sight, so that another lens shows them with the
+    same size and place in the picture."""
     centre_m = motion.joints_m.mean(-2)
     pixels = centre_m @ K.T / centre_m[..., 2:]
     moved_m = pixels @ np.linalg.inv(wanted).T * (centre_m[..., 2:] * wanted[0, 0] / K[0, 0])
@@ -193,7 +193,7 @@ def _seen_through(motion: _Motion, K: Floats, wanted: Floats) -> _Motion:
 
 
 def _between(first: Floats, second: Floats) -> Floats:
-    """Smallest rotations (..., 3, 3) that turn one direction (..., 3) into another."""
+    """The smallest rotations (..., 3, 3) from one direction (..., 3) to another."""
     a = first / np.linalg.norm(first, axis=-1, keepdims=True)
     b = second / np.linalg.norm(second, axis=-1, keepdims=True)
     half = np.concatenate([1 + (a * b).sum(-1, keepdims=True), np.cross(a, b)], -1)
@@ -201,7 +201,7 @@ def _between(first: Floats, second: Floats) -> Floats:
 
 
 def _joints_or_wrist(hands: EngineHands) -> Floats:
-    """(T, 2, 3) the wrist: by the engine's joints, else by MANO's mean hand."""
+    """(T, 2, 3) the wrist, from the engine's joints, or else from MANO's mean hand."""
     resting = np.stack([mirror(MANO_WRIST_M, "point"), MANO_WRIST_M])
     known = np.isfinite(hands.joints_m).all((-1, -2))
     wrist_m = np.where(known[..., None], hands.joints_m[..., 0, :], hands.transl_m + resting)
@@ -215,7 +215,7 @@ def _joints_or_wrist(hands: EngineHands) -> Floats:
 
 
 def _wrists(hands: EngineHands, model: HandModel) -> Floats:
-    """(T, 2, 3) exact where joints are known, and for MANO's own hands, where betas say where the resting wrist is."""
+    """(T, 2, 3): exact where joints are known, and with MANO's own hands, whose betas determine the resting wrist."""
     wrist_m = _joints_or_wrist(hands)
     if hands.model != model.name:
         return wrist_m
@@ -225,7 +225,7 @@ def _wrists(hands: EngineHands, model: HandModel) -> Floats:
 
 
 def _betas(hands: EngineHands, model: HandModel, hand_length_mm: float | None) -> tuple[Floats, str]:
-    """betas (2, 10) of the model, and how they came about."""
+    """betas (2, 10) of the model, and where they come from."""
     if hands.model == model.name:
         return _median(hands.betas, hands.present), f"{hands.engine}'s"
     if model.name == MANO_NAME:
@@ -243,7 +243,7 @@ def _betas(hands: EngineHands, model: HandModel, hand_length_mm: float | None) -
 
 
 def _median(betas: Floats, present: NDArray[np.bool_]) -> Floats:
-    """(2, 10) one shape a hand; zeros for one never seen."""
+    """(2, 10) one shape per hand; zeros for a hand that is never seen."""
     sides = [betas[present[:, side], side] for side in (0, 1)]
     return np.stack([np.median(side, 0) if len(side) else np.zeros(10) for side in sides])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take's hands as MANO's parameters in an .npz: written for other programs, and read again (docs/exchange.md)."""
+"""A take's hands as MANO's parameters in an .npz file, to write and to read (docs/exchange.md)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +38,7 @@ _WANTED = (
 
 
 def mano_arrays(take: Take) -> dict[str, NDArray[Any]]:
-    """MANO's parameters of the take: rotation vectors, absent hands at rest at the origin; see docs/exchange.md."""
+    """MANO's parameters of the take, as rotation vectors; absent hands are at rest at the origin (docs/exchange.md)."""
     is_mano = _model_name(take) == MANO_NAME
     resting = take.rest_joints_m[:, 0] if is_mano else np.stack([mirror(MANO_WRIST_M, "point"), MANO_WRIST_M])
     there = take.present != ABSENT
@@ -81,7 +81,7 @@ def smplx_arrays(take: Take, mano: HandModel | None) -> dict[str, NDArray[Any]]:
 
 
 def write_arrays(arrays: Mapping[str, NDArray[Any]], out: Path) -> None:
-    """An .npz of the arrays, whole or not at all. RequestError if it cannot be written."""
+    """Write the arrays to an .npz, completely or not at all. RequestError if it cannot be written."""
     try:
         with whole_file(out) as temporary, temporary.open("wb") as file:
             write_npz(file, arrays)
@@ -92,7 +92,7 @@ def write_arrays(arrays: Mapping[str, NDArray[Any]], out: Path) -> None:
 
 
 def mano_file_hands(content: Mapping[str, Any]) -> EngineHands:
-    """The hands of a file that mano_arrays made, which others may have changed."""
+    """The hands in a file made by mano_arrays, which other programs may have changed."""
     missing = [name for name in _WANTED if name not in content]
     if missing:
         raise RequestError(f"The MANO file holds no {missing[0]}. Export the take again.")
@@ -136,5 +136,5 @@ def _vectors(wxyz: NDArray[np.float32], there: NDArray[np.bool_]) -> Floats:
 
 
 def _where(there: NDArray[np.bool_], values: NDArray[Any]) -> Floats:
-    """The values, zeros for absent hands."""
+    """The values, with zeros for absent hands."""
     return np.where(there.reshape(*there.shape, *[1] * (values.ndim - 2)), values, 0)

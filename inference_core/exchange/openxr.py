@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take's hands as OpenXR's 26 joints (XR_EXT_hand_tracking): places, orientations, radii.
+"""A take's hands as OpenXR's 26 joints (XR_EXT_hand_tracking): positions, orientations, radii.
 
-Axes of the space are OpenXR's: x right, y up, z backwards, so what a camera sees has a negative z. A joint's -z points
-to the next joint of its finger, its y out of the back of the hand, alike on both sides. MANO has no palm and no
-metacarpals: both are put on the line from the wrist to the knuckle.
+The axes are OpenXR's: x right, y up, z backwards, so what the camera sees has a negative z. A joint's -z points to the
+next joint of its finger, and its y out of the back of the hand, on both sides. MANO has no palm and no metacarpals:
+they are placed on the line from the wrist to the knuckle.
 """
 
 import json
@@ -45,7 +45,7 @@ _MIDDLE_KNUCKLE = 4
 
 
 def openxr_joints(take: Take, side: int) -> tuple[Floats, Floats, Floats]:
-    """Places (T, 26, 3), orientations (T, 26, 3, 3) in OpenXR's axes, NaN where the hand is absent, and radii (26,)."""
+    """Positions (T, 26, 3), orientations (T, 26, 3, 3) in OpenXR's axes, NaN where the hand is absent; radii (26,)."""
     rest_m, frames, drivers = _resting(take, side)
     there = take.present[:, side] != ABSENT
     places = np.full((take.frame_count, 26, 3), np.nan)
@@ -63,7 +63,7 @@ def openxr_joints(take: Take, side: int) -> tuple[Floats, Floats, Floats]:
 
 
 def write_openxr(take: Take, out: Path) -> None:
-    """The joints of both hands as JSON. RequestError if the file cannot be written."""
+    """Write the joints of both hands as JSON. RequestError if the file cannot be written."""
     hands = [openxr_joints(take, side) for side in (0, 1)]
     content = {
         "format": "openxr-hand-joints",
@@ -96,7 +96,7 @@ def _frame(take: Take, row: int, hands: list[tuple[Floats, Floats, Floats]]) -> 
 
 
 def _resting(take: Take, side: int) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """At rest: places (26, 3), axes (26, 3, 3) as columns x, y, z, and which of the 16 joints moves each (26,)."""
+    """At rest: positions (26, 3), axes (26, 3, 3) as columns x, y, z, and which of the 16 joints moves each (26,)."""
     joints_m = take.rest_joints_m[side].astype(np.float64)
     tips_m = take.rest_vertices_m[side][take.tip_vertices[side]].astype(np.float64)
     axes = _joint_axes(take, side, joints_m, tips_m)
@@ -137,7 +137,7 @@ def _joint_axes(take: Take, side: int, joints_m: Floats, tips_m: Floats) -> Floa
 
 
 def _radii(take: Take, side: int, rest_m: Floats) -> Floats:
-    """(26,) from each joint to the nearest skin at rest."""
+    """(26,) distance from each joint to the nearest skin at rest."""
     skin_m = take.rest_vertices_m[side].astype(np.float64)
     radii = np.array([np.linalg.norm(skin_m - place, axis=-1).min() for place in rest_m])
     tips = _tips()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A take's hands as a .pose file, as programs for sign language read it (the library pose-format).
+"""A take's hands as a .pose file for sign-language programs (the library pose-format).
 
-Two components of 21 points, named as MediaPipe Holistic's: x, y in pixels of the picture, z in pixels about the wrist,
-away from the camera, and the take's confidence.
+Two components of 21 points, named as in MediaPipe Holistic: x, y in pixels of the picture; z in pixels relative to the
+wrist, away from the camera; and the take's confidence.
 """
 
 import io
@@ -33,7 +33,7 @@ _MOST_ROWS = 1_000_000
 
 
 def write_pose(take: Take, out: Path) -> None:
-    """The take as a .pose file. RequestError without the library, or if it cannot be written."""
+    """Write the take as a .pose file. RequestError if the library is missing or the file cannot be written."""
     try:
         from pose_format import Pose
         from pose_format.numpy import NumPyPoseBody
@@ -63,8 +63,8 @@ def write_pose(take: Take, out: Path) -> None:
 
 
 def pose_points(take: Take) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-    """Points (N, 42, 3), confidence (N, 42), rows a second: a row for every step of the frame numbers, empty ones where
-    the take has none, for the format knows no times."""
+    """Points (N, 42, 3), confidence (N, 42) and rows per second. Rows are evenly spaced, because the format has no
+    times; they are empty where the take has no frame."""
     step = int(np.gcd.reduce(np.diff(take.frame))) if take.frame_count > 1 else 1
     rows = (take.frame - take.frame[0]) // step
     if rows[-1] >= _MOST_ROWS:
@@ -78,7 +78,7 @@ def pose_points(take: Take) -> tuple[NDArray[np.float32], NDArray[np.float32], f
 
 
 def _pixels(take: Take) -> NDArray[np.float64]:
-    """(T, 2, 21, 3) pixels, and depth behind the wrist in as many pixels as it would span at the wrist."""
+    """(T, 2, 21, 3) pixels, and the depth behind the wrist in pixels at the wrist's distance."""
     K = np.broadcast_to(take.K, (take.frame_count, 3, 3))
     joints_m = take.joints_cam_m.astype(np.float64)
     projected = np.einsum("tij,tskj->tski", K, joints_m)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which engine wrote the files, and the hands in them."""
+"""Recognises the engine that wrote the files, and reads the hands in them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +23,9 @@ _MOST_FILES = 100_000
 
 
 def read_engine_hands(paths: Sequence[Path], first: int | None) -> EngineHands:
-    """The hands in the files, or in the result files of folders.
+    """The hands in the files, or in the result files of the folders.
 
-    first: number that the footage's first frame has in the results. RequestError if they are no engine's.
+    first: number of the footage's first frame in the results. RequestError if no engine wrote them.
     """
     files = _files(paths)
     try:
@@ -53,13 +53,13 @@ def _hands(files: Sequence[Path], first: int | None) -> EngineHands:
 
 
 def _camera_beside(path: Path) -> Any:
-    """HaWoR's camera where HaWoR puts it; None if there is none."""
+    """HaWoR's camera file, found beside its results; None if there is none."""
     found = sorted((path.parent / "SLAM").glob("hawor_slam_w_scale_*.npz"))
     return read_result_file(found[0]) if found else None
 
 
 def _names(content: Any, key: str, depth: int = 3) -> bool:
-    """Whether the content holds the key within a few levels."""
+    """Whether the content has the key within its first few levels."""
     if isinstance(content, dict):
         return key in content or (
             depth > 0 and any(_names(value, key, depth - 1) for value in content.values())

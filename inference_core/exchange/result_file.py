@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What other engines write, as plain dictionaries, lists, texts, numbers and arrays.
+"""Files written by other engines, as plain dictionaries, lists, texts, numbers and arrays.
 
-Files are npz, npy, pickle, joblib, torch or JSON.
+Formats: npz, npy, pickle, joblib, torch and JSON.
 
-Nothing in a file is run (runtime.inert_pickle), and sizes are checked before memory is set aside.
+Nothing in a file is executed (runtime.inert_pickle), and sizes are checked before memory is allocated.
 """
 
 import bz2
@@ -75,10 +75,10 @@ _FAULTS = (
 
 
 class _Wrapped(StandIn):
-    """joblib's NumpyArrayWrapper: the array's raw numbers, or a pickle of its objects, stand right behind it."""
+    """joblib's NumpyArrayWrapper: followed directly by the array's raw numbers, or by a pickle of its objects."""
 
     def build(self, state: Any, stream: IO[bytes]) -> None:
-        """The array that stands behind it."""
+        """The array that follows it in the file."""
         shape, kind, order = state["shape"], state["dtype"], state["order"]
         if isinstance(kind, TypeStandIn) and kind.parts[:1] in (("O8",), ("O",)):
             self.state = _unpickled(stream)
@@ -115,7 +115,7 @@ _KNOWN: dict[str, Make] = {
 
 
 def read_result_file(path: Path) -> Any:
-    """The file's content. RequestError if it cannot be read, is larger than any, or names what no result needs."""
+    """The file's content. RequestError if it cannot be read, is too large, or refers to unexpected types."""
     try:
         if not path.is_file():
             raise RequestError(f"There is no file {path}. Give the result file of another engine.")
@@ -200,14 +200,14 @@ def _unpickled(stream: IO[bytes]) -> Any:
 
 
 class _Plain:
-    """Plain values in place of stand-ins. A pickle may name one list many times: it is counted as often."""
+    """Plain values in place of stand-ins. A list to which a pickle refers many times is counted as often."""
 
     def __init__(self) -> None:
         self._count = 0
         self._made: dict[int, tuple[Any, int]] = {}
 
     def of(self, value: Any, depth: int = 0) -> Any:
-        """The value, plain."""
+        """The plain value."""
         plain, size = self._made.get(id(value), (None, 0))
         self._count += size or 1
         if depth > _DEEPEST or self._count > _MOST_VALUES:
@@ -252,7 +252,7 @@ def _is_of_objects(value: ArrayStandIn) -> bool:
 
 
 def as_array(value: Any) -> NDArray[np.float64]:
-    """A value that is an array, or lists of numbers, as an array of numbers; ValueError if it is none."""
+    """An array, or lists of numbers, as an array of numbers; ValueError if the value is neither."""
     array = np.asarray(value, dtype=np.float64)
     if not (np.abs(array) < _LARGEST).all():
         raise ValueError("it holds impossible values or NaN")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""torch's tensors within a pickle of Python's own (or joblib's), as numpy arrays.
+"""torch tensors inside a plain pickle (or joblib's), as numpy arrays.
 
-Such a pickle holds each tensor's storage as the bytes of an older `torch.save`: five pickles, then the raw numbers.
+Such a pickle stores each tensor as the bytes of an older `torch.save`: five pickles, then the raw numbers.
 """
 
 import io
@@ -45,7 +45,7 @@ _STORAGE_NAMES: Mapping[str, Make] = dict.fromkeys(_DTYPES, StandIn)
 
 
 def plain_tensor(value: TensorStandIn, most_numbers: int) -> NDArray[Any]:
-    """The tensor as an array of its own; ValueError if it does not fit its numbers."""
+    """The tensor as an independent array; ValueError if its shape does not fit its storage."""
     first = value.parts[0] if value.parts else None
     if isinstance(first, TensorStandIn):  # a parameter
         return plain_tensor(first, most_numbers)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Results that hold a whole shot in arrays: HaWoR's, Dyn-HaMR's, and our own MANO file (export_mano).
+"""Results of a whole shot as arrays, from HaWoR and Dyn-HaMR.
 
-HaWoR gives each side its own MANO. Dyn-HaMR moves right hands only: a left one's mesh, its translation included, is
-mirrored in the world. Both work in a world and hold the camera's way through it.
+HaWoR uses MANO's own model for each side. Dyn-HaMR uses right hands only: a left hand's mesh, including its
+translation, is mirrored in the world. Both work in world space and store the camera's path through it.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def is_dyn_hamr(content: Any) -> bool:
 
 
 def hawor_hands(content: Any, camera: Mapping[str, Any] | None, first: int) -> EngineHands:
-    """The hands of world_space_res.pth, with the camera of hawor_slam_w_scale_*.npz beside it."""
+    """The hands in world_space_res.pth, with the camera from hawor_slam_w_scale_*.npz."""
     if camera is None:
         raise RequestError(
             "HaWoR's hands are in a world and need its camera: give SLAM/hawor_slam_w_scale_*.npz as well."
@@ -71,7 +71,7 @@ def hawor_hands(content: Any, camera: Mapping[str, Any] | None, first: int) -> E
 
 
 def dyn_hamr_hands(content: Mapping[str, Any], first: int) -> EngineHands:
-    """The hands of *_world_results.npz; of several tracks of a side, the first."""
+    """The hands in *_world_results.npz; if a side has several tracks, the first."""
     held = _world(content)
     missing = [name for name in _DYN_HAMR_FIELDS if name not in held]
     if missing:
@@ -110,8 +110,8 @@ def dyn_hamr_hands(content: Mapping[str, Any], first: int) -> EngineHands:
 
 
 def _in_camera(hands: EngineHands, T_world_cam: Floats, wrist_m: Floats) -> EngineHands:
-    """Hands that are in the world, in camera axes. MANO's translation is not where the hand is: the wrist is moved, and
-    the resting wrist taken off again."""
+    """Hands from world space in camera axes. MANO's translation is not the hand's position: the wrist is moved, and the
+    resting wrist is then subtracted again."""
     R = T_world_cam[:, :3, :3].swapaxes(-1, -2)
     seen_m = hands.transl_m + wrist_m - T_world_cam[:, None, :3, 3]
     wrists_m = np.einsum("tij,tsj->tsi", R, seen_m)
@@ -119,7 +119,7 @@ def _in_camera(hands: EngineHands, T_world_cam: Floats, wrist_m: Floats) -> Engi
 
 
 def _hawor_poses(camera: Mapping[str, Any], count: int) -> Floats:
-    """T_world_cam (T, 4, 4): places times the scale, quaternions x y z w."""
+    """T_world_cam (T, 4, 4): positions times the scale, quaternions x y z w."""
     way, scale = as_array(camera["traj"]), float(as_array(camera["scale"]).reshape(-1)[0])
     if way.shape != (count, 7):
         raise RequestError(
@@ -153,7 +153,7 @@ def _matrices(vectors: Floats) -> Floats:
 
 
 def _world(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The results, which some versions keep in a dictionary of that name."""
+    """The results, which some versions nest in a dictionary of that name."""
     held = content.get("world")
     return held if isinstance(held, Mapping) else content
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands that lie too deep in each other are taken apart, by their skins, after the joint fit."""
+"""Separates hands that intersect too deeply, along their skins, after the joint fit."""
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def taken_apart(
     smooth: float,
     skin: Skin,
 ) -> HandState:
-    """The fitted state with hands moved out of each other where they lie deeper than skin gives way."""
+    """The fitted state, with hands separated where they intersect more deeply than skin yields."""
     frame = seen.frame[pairs(seen)[0]]
     places: Places = {}
     run, moving = unbroken_runs(frame), torch.ones(len(frame)).bool()
@@ -63,7 +63,7 @@ def _found(
     moving: Tensor,
     run: Tensor,
 ) -> Places:
-    """The places of the pairs that are `moving` (P,)."""
+    """The intersections of the pairs that are `moving` (P,)."""
     posed = pose_points(shape.parameterisation, seen.side, state)
     hands = hand_pairs(seen, posed, capsules, contact)
     if hands.nearest is None:
@@ -75,5 +75,5 @@ def _found(
 
 
 def _within(frame: Tensor, deep: Tensor, reach: int) -> Tensor:
-    """(N,) bool: frames that are this near to a deep one."""
+    """(N,) bool: frames that are at most this far from a deep one."""
     return ((frame[:, None] - deep).abs() <= reach).any(1)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the skin of one hand lies inside the other's.
+"""Where the skin of one hand is inside the other's.
 
-Capsules are cheap enough for every step of a fit, but know no webs between fingers and no flat palms. The deepest
-places of the skins themselves become linear residuals for a few more steps: the vertex leaves along the normal of the
-skin that it went through.
+Capsules are cheap enough for every step of a fit, but have no webs between fingers and no flat palms. The deepest
+places of the skins themselves become linear residuals for a few more steps: a vertex is pushed out along the normal of
+the skin that it went through.
 """
 
 from dataclasses import dataclass, replace
@@ -167,7 +167,7 @@ def _deepest(skin: Skin, hands_m: Floats, normals: Floats) -> dict[tuple[int, in
 
 
 def _the_way_it_came(places: Places, row: int, between: tuple[int, int], run: Tensor) -> Floats:
-    """The normal between two capsules, averaged over the frames around: those barely inside know it best."""
+    """The normal between two capsules, averaged over neighbouring frames: shallow intersections show it best."""
     total = np.zeros(3)
     for near in range(row - _AROUND, row + _AROUND + 1):
         place = places.get(near, {}).get(between)

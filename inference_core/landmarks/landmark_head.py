@@ -118,8 +118,9 @@ HeadCall = Callable[[Tensor], RefinedLandmarks]
 
 @dataclass(frozen=True)
 class HeadWithLandmarks:
-    """A head and the landmark network whose early features it reads, ready to run; partner: the network that tells of
-    the other hand, where there is one.
+    """A head and the landmark network whose early features it reads, ready to run.
+
+    partner: the network that predicts the other hand, if the weights contain one.
     """
 
     network: HeadCall

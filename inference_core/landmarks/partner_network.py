@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The other hand, predicted from the crop of one that is known.
+"""Predicts the other hand from the crop of a known one.
 
 Where two hands touch, the crop of one shows much of the other. A small network on the landmark network's early
-features says whether another hand is there, and where its landmarks are. (Later features are of the crop's own hand
-and say little about the other.)
+features predicts whether there is another hand, and where its landmarks are. (Later features describe the crop's own
+hand and contain little about the other.)
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _GROWN, _KERNEL = 3, 5
 
 @dataclass(frozen=True)
 class Partners:
-    """What N hand crops tell of another hand.
+    """What N hand crops show of another hand.
 
-    there (N,): log odds that another hand is seen. points (N, 21, 2): its landmarks, -1..1 over the crop and beyond.
+    there (N,): log odds that another hand is visible. points (N, 21, 2): its landmarks, -1..1 over the crop and beyond.
     log_sigma (N,): logarithm of their expected error, in the same unit.
     """
 

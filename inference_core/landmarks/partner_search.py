@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The second hand of a pair, read where the partner network puts it from the crop of the first one.
+"""Reads the second hand of a pair where the partner network expects it, from the crop of the first one.
 
-It is the last resort where the search around the first hand finds nothing. A reading counts if the partner network is
-sure of another hand, and the landmark head reads one of the other side near the place that the network gives.
+The last resort where the search around the first hand finds nothing. A reading is accepted if the partner network is
+sure of another hand, and the landmark head reads one of the other side near the place that the network predicts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class PartnerReading:
-    """The other hand as the head reads it: points_px (21, 2) in the picture, world_m (21, 3), its crop (4,).
+    """The other hand as read by the head: points_px (21, 2) in the picture, world_m (21, 3), its crop (4,).
 
     side: its own. there, odds: log odds that another hand is there, and that this reading is of `side`. presence: the
     landmark network's, 0..1. error: the expected one, of half the crop's side. off, apart: mean distance from where the
@@ -62,7 +62,7 @@ class PartnerReading:
 
     @property
     def good(self) -> bool:
-        """Whether it is another hand."""
+        """Whether the reading is certain enough to be another hand."""
         read = self.error < _WORST_ERROR and self.off < _AGREES and self.presence >= _LEAST_PRESENCE
         is_known = self.apart < _APART or (self.apart < _NEAR and self.odds < _KNOWN_SIDE)
         return self.there > _SURE and read and not is_known
@@ -71,8 +71,9 @@ class PartnerReading:
 def find_partner(
     image: Image, points_px: Floats, right: float, head: HeadWithLandmarks
 ) -> HandReadings | None:
-    """The hand of the other side beside one at points_px (21, 2), which the landmark network takes for a right one by
-    `right` (0..1), in an RGB image (H, W, 3). None where there is none.
+    """The hand of the other side beside the one at points_px (21, 2) in an RGB image (H, W, 3); None if there is none.
+
+    right: 0..1, the landmark network's probability that the known hand is a right one.
     """
     crop = np.tile(crops_from_landmarks(points_px), (2, 1))
     _, read = _read(image, crop, np.array([LEFT, RIGHT]), head)
@@ -91,7 +92,7 @@ def find_partner(
 
 
 def read_partner(image: Image, known_px: Floats, side: int, head: HeadWithLandmarks) -> PartnerReading | None:
-    """The hand beside one of `side` at known_px (21, 2), good or not; None without a partner network."""
+    """The reading beside the hand of `side` at known_px (21, 2), good or not; None without a partner network."""
     if head.partner is None:
         return None
     crops, own, other = crops_from_landmarks(known_px)[None], np.array([side]), np.array([1 - side])
@@ -142,7 +143,7 @@ def _errors(read: RefinedLandmarks) -> Floats:
 
 
 def _right_odds(read: RefinedLandmarks, right: float) -> float:
-    """Log odds that a hand, read as a left and as a right one, is a right one."""
+    """Log odds that a hand is a right one, from readings as a left and as a right one."""
     odds = read.right.double().cpu().numpy()
     right = min(max(right, _SUREST), 1 - _SUREST)
     return float((odds[RIGHT] - odds[LEFT]) / 2 + _LANDMARK_SHARE * np.log(right / (1 - right)))

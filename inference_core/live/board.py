@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the page shows now, and what its buttons ask for: shared by the session and the server's threads."""
+"""What the page shows and what its buttons request: shared by the session and the server's threads."""
 
 import threading
 import time
@@ -11,10 +11,10 @@ _LAST = 30  # pictures over which rate and delay are averaged
 
 @dataclass(frozen=True)
 class Shown:
-    """What stands beside the picture.
+    """The figures beside the picture.
 
-    delay_ms: from a frame's arrival here to its picture being ready; the camera's own delay and the browser's come on
-    top. came, shown: frames a second. skipped: share of frames that were not shown.
+    delay_ms: from a frame's arrival here to its finished picture, without the delays of camera and browser.
+    came, shown: frames a second. skipped: share of frames that were not shown.
     """
 
     source: str
@@ -31,7 +31,7 @@ class Shown:
 
 
 class Board:
-    """Latest picture, facts and wishes."""
+    """The latest picture, figures and requests."""
 
     def __init__(self, source: str, size_px: tuple[int, int]) -> None:
         self._changed = threading.Condition()
@@ -47,12 +47,12 @@ class Board:
         self.ended = False
 
     def arrived(self) -> None:
-        """A frame came."""
+        """Count a frame that arrived."""
         self._arrivals.append(time.monotonic())
         self._came += 1
 
     def publish(self, picture: bytes, hands: tuple[str, ...], came_s: float) -> None:
-        """Show a JPEG; came_s: when its frame came."""
+        """Show a JPEG; came_s: when its frame arrived."""
         with self._changed:
             now = time.monotonic()
             self._delays.append((now, now - came_s))
@@ -61,29 +61,29 @@ class Board:
             self._changed.notify_all()
 
     def recording(self, path: str | None) -> None:
-        """A recording began (a path) or ended (None)."""
+        """Show that a recording began (a path) or ended (None)."""
         self._recording_since = None if path is None else time.monotonic()
         self._recorded = path or self._recorded
 
     def note(self, text: str) -> None:
-        """A line for the user."""
+        """Show a line to the user."""
         self._note = text
 
     def end(self) -> None:
-        """Nothing more is shown."""
+        """End the preview."""
         with self._changed:
             self.ended = True
             self._changed.notify_all()
 
     def after(self, number: int, limit_s: float = 1.0) -> tuple[int, bytes]:
-        """The picture and its number, once it is another than `number`, or after a while."""
+        """The picture and its number, once it is newer than `number`, or after a timeout."""
         with self._changed:
             self._changed.wait_for(lambda: self._number != number or self.ended, limit_s)
             return self._number, self._picture
 
     @property
     def shown(self) -> Shown:
-        """The facts."""
+        """The current figures."""
         since = self._recording_since
         return Shown(
             source=self._source,

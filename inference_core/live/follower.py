@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two hands followed from frame to frame, each frame by what came before it alone."""
+"""Follows two hands from frame to frame, using earlier frames only."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SeenHand:
-    """A hand in a frame: points_px (21, 2), world_m (21, 3) about its centre, presence 0..1; right: 0..1, over time."""
+    """A hand in a frame: points_px (21, 2), world_m (21, 3) about its centre, presence 0..1; right: 0..1, smoothed."""
 
     points_px: Floats
     world_m: Floats
@@ -43,7 +43,7 @@ class HandFollower:
         self._count = 0
 
     def look(self, image: NDArray[np.uint8]) -> dict[int, SeenHand]:
-        """The hands in the next frame (H, W, 3) by side. Two hands are a left and a right one."""
+        """The hands in the next frame (H, W, 3) by side; two hands are always a left and a right one."""
         followed = self._read(image, [hand.next_crop for hand in self._hands], self._hands)
         every = _EVERY if followed else _EVERY_EMPTY
         if len(followed) < _HANDS and self._count % every == 0:
@@ -78,7 +78,7 @@ def _hand(found: HandReadings, row: int, before: SeenHand | None) -> SeenHand:
 
 
 def _apart(hands: list[SeenHand]) -> list[SeenHand]:
-    """One of each hand, those followed first."""
+    """One reading per hand, preferring those that are followed."""
     kept: list[SeenHand] = []
     for hand in hands:
         if all(

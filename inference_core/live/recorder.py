@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The clip on disk while it is filmed: H.264 with the frames' own times, whole up to its last second if killed."""
+"""Writes the clip while it is filmed: H.264 with the frames' own times, playable up to the last second if killed."""
 
 import queue
 import threading
@@ -20,7 +20,7 @@ _GROUP = 24  # frames between key frames: a fragment of the file each
 
 
 class Recorder:
-    """Writes frames in a thread of its own. left_out: frames that came faster than they could be written."""
+    """Writes frames in its own thread. left_out: frames that arrived faster than they could be written."""
 
     def __init__(self, path: Path, size_px: tuple[int, int], fps: float) -> None:
         self.path, self.left_out, self.written = path, 0, 0
@@ -39,7 +39,7 @@ class Recorder:
         self._thread.start()
 
     def put(self, frame: LiveFrame) -> None:
-        """Have the frame written; never waits."""
+        """Queue the frame for writing; never waits."""
         if self._began_s is None:
             self._began_s = frame.time_s
         try:
@@ -48,7 +48,7 @@ class Recorder:
             self.left_out += 1
 
     def close(self) -> None:
-        """Write what is waiting and end the file. RequestError if the disk was full or the like."""
+        """Write what is queued and finish the file. RequestError if it could not be written, as on a full disk."""
         self._waiting.put(None)
         self._thread.join()
         try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The local page: a picture that changes, its facts, two buttons. For this machine alone.
+"""The local page: the changing picture, its figures and two buttons. For this machine only.
 
 It is bound to 127.0.0.1, every address begins with a random token, and requests for other hosts are refused, so that no
-page of the web reaches the camera through the browser.
+web page can reach the camera through the browser.
 """
 
 import json
@@ -23,7 +23,7 @@ _BOUNDARY = "picture"
 
 
 class PageServer:
-    """Serves the board from when it is entered until it is left."""
+    """Serves the board while the context is open."""
 
     def __init__(self, board: Board, port: int = 0) -> None:
         token = secrets.token_urlsafe(18)
@@ -52,7 +52,7 @@ def _handler(board: Board, token: str) -> type[BaseHTTPRequestHandler]:
         timeout = 20
 
         def do_GET(self) -> None:
-            """The page, its picture or its facts."""
+            """Send the page, its picture or its figures."""
             match self._asked():
                 case "":
                     self._answer(_PAGE.read_bytes(), "text/html; charset=utf-8")
@@ -64,7 +64,7 @@ def _handler(board: Board, token: str) -> type[BaseHTTPRequestHandler]:
                     self._refuse()
 
         def do_POST(self) -> None:
-            """A button."""
+            """Handle a button."""
             match self._asked():
                 case "record":
                     board.wants_recording = not board.wants_recording
@@ -75,10 +75,10 @@ def _handler(board: Board, token: str) -> type[BaseHTTPRequestHandler]:
             return self._answer(b"{}", "application/json")
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: the address is secret."""
+            """Log nothing: the address is secret."""
 
         def _asked(self) -> str | None:
-            """What follows the token; None for strangers."""
+            """The path after the token; None if the request is not allowed."""
             host = (self.headers.get("Host") or "").partition(":")[0]
             start, _, rest = self.path.removeprefix("/").partition("/")
             known = secrets.compare_digest(start.encode(), token.encode()) and host in (_HOST, "localhost")
@@ -102,7 +102,7 @@ def _handler(board: Board, token: str) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
 
         def _stream(self) -> None:
-            """Pictures one after the other (multipart/x-mixed-replace), as fast as they come."""
+            """Send pictures one after the other (multipart/x-mixed-replace), as fast as they arrive."""
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
             self.send_header("Cache-Control", "no-store")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A live session: frames come in one thread, the newest is read, fitted and drawn in another, all may be recorded.
+"""A live session: one thread receives frames, another reads, fits and draws the newest; all may be recorded.
 
-A frame that comes while an older one is worked on replaces the one that waits: the picture is as fresh as the machine
-allows, and what is left out is counted.
+A frame that arrives while an older one is being processed replaces the one that waits, so the picture is as recent as
+the machine allows. Skipped frames are counted.
 """
 
 import threading
@@ -35,7 +35,7 @@ _WAIT_S = 0.25
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """records: names each recording. at_once: record from the first frame. limit_s: end after so long."""
+    """records: gives each recording its name. at_once: record from the first frame. limit_s: end after this time."""
 
     records: Callable[[], Path]
     at_once: bool = False
@@ -44,7 +44,7 @@ class LiveSettings:
 
 
 class LiveSession:
-    """One source, shown until it ends, the page says so, or `stopped` returns True."""
+    """One source, shown until it ends, the page's button is pressed, or `stopped` returns True."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class LiveSession:
         board.wants_recording = settings.at_once
 
     def run(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Show frames until the end. RequestError if a recording fails; what was recorded stays."""
+        """Show frames until the end. RequestError if a recording fails; what is already recorded is kept."""
         reader = threading.Thread(target=self._take_in, name="duohand-camera", daemon=True)
         reader.start()
         ends_s = time.monotonic() + (self._settings.limit_s or float("inf"))
@@ -87,7 +87,7 @@ class LiveSession:
             raise self._fault
 
     def _take_in(self) -> None:
-        """Every frame as it comes: to the recorder, and to where the newest waits."""
+        """Pass every frame to the recorder, and keep the newest for the preview."""
         try:
             for frame in self._source.frames():
                 if self._over:
@@ -151,7 +151,7 @@ def _drawn(
     K: NDArray[np.float64],
     scale: float,
 ) -> Image:
-    """The picture at that scale with the fitted hands and their landmarks over it."""
+    """The picture at this scale, with the fitted hands and their landmarks drawn over it."""
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image.copy()
     sure = np.array([hands[side].presence if side in hands else 0.0 for side in (0, 1)], np.float32)

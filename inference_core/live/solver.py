@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hand model fitted to each frame as it comes, from where it was in the frame before."""
+"""Fits the hand model to each frame as it arrives, starting from the previous frame."""
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 class LiveSolver:
-    """Fits both hands; their shape is the mean hand, or one of the given length."""
+    """Fits both hands; their shape is the mean hand's, or that of a hand of the given length."""
 
     def __init__(self, model: HandModel, camera: Camera, hand_length_mm: float | None) -> None:
         self._model = model.to("cpu", torch.float64)
@@ -34,11 +34,11 @@ class LiveSolver:
 
     @property
     def faces(self) -> NDArray[np.int32]:
-        """(S, F, 3) the triangles of `vertices_m`."""
+        """(S, F, 3) triangles of `vertices_m`."""
         return self._model.faces.numpy().astype(np.int32)
 
     def vertices_m(self, hands: dict[int, SeenHand]) -> Floats:
-        """(S, V, 3) the skins in camera axes, NaN for a hand that is not there."""
+        """(S, V, 3) the skins in camera axes, NaN for an absent hand."""
         vertices = np.full(self._model.template_m.shape, np.nan)
         if not hands:
             self._last = None

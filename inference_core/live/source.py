@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where live frames come from: a camera, or a movie played at its own speed."""
+"""Sources of live frames: a camera, or a movie played at its own speed."""
 
 import re
 import time
@@ -22,7 +22,7 @@ _LONGEST_SLEEP_S = 5.0  # a gap in a movie's times is not sat out
 
 @dataclass(frozen=True)
 class LiveFrame:
-    """A picture (H, W, 3), when it came (time.monotonic), and its time in the clip."""
+    """A picture (H, W, 3), when it arrived (time.monotonic), and its time in the clip."""
 
     image: Image
     came_s: float
@@ -30,7 +30,7 @@ class LiveFrame:
 
 
 class Camera:
-    """A camera of this machine by its number."""
+    """A camera of this machine, by its number."""
 
     def __init__(self, number: int) -> None:
         self.name, self.is_camera = f"camera {number}", True
@@ -47,7 +47,7 @@ class Camera:
         self.fps = float(self._device.get(cv2.CAP_PROP_FPS) or 30.0)
 
     def frames(self) -> Iterator[LiveFrame]:
-        """Pictures as they come, until the camera is gone."""
+        """Pictures as they arrive, until the camera is gone."""
         began = time.monotonic()
         try:
             while True:
@@ -69,7 +69,7 @@ class Movie:
         self._footage = footage
 
     def frames(self) -> Iterator[LiveFrame]:
-        """The frames; one that is missing is left out."""
+        """The frames, without missing ones."""
         began = time.monotonic()
         for frame in self._footage:
             wait_s = began + frame.time_s - time.monotonic()
@@ -82,7 +82,7 @@ Source = Camera | Movie
 
 
 def open_source(text: str) -> Source:
-    """The camera of that number or device, else the footage at that path. FootageError if there is none."""
+    """The camera with this number or device, or else the footage at this path. FootageError if there is none."""
     number = re.fullmatch(r"(?:/dev/video)?(\d{1,3})", text, re.ASCII)
     return Camera(int(number[1])) if number else Movie(open_footage(text))
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Simulates single-frame fits: true hands with errors of the size and kind that fits have on rendered clips.
 
-Measured on 407 pairs of hands in twelve captured clips: fingers bend wrongly by 11 degrees where landmarks are
+Measured on 407 pairs of hands in twelve captured clips: finger angles are off by 11 degrees where landmarks are
 certain (mean score 0.78) and by 23 where they are not (0.3), with common errors within a finger and within a hand;
-the wrist is rotated wrongly by 5 and 20 degrees about each axis; the distance is off by 5 and 15 %. The fit is nearer
+the wrist's rotation is off by 5 and 20 degrees about each axis; the distance is off by 5 and 15 %. The fit is nearer
 to the truth in the picture: part of the error is undone there.
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Train the partner network: python -m training partner-network OUT.safetensors --crops CROPS [--time-limit-s 1200]
 
-CROPS are those of `python -m training generate crops`, the first shards of which are held back; shards that appear
-while it trains are taken in. A card is written beside the weights.
+CROPS come from `python -m training generate crops`; their first shards are reserved for validation, and shards that
+appear during training are picked up. A card is written beside the weights.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _RENEWED, _REPORT = 500, 500
 
 
 class PartnerTruth(NamedTuple):
-    """shown, absent (N,) bool: another hand is there, or none; neither where it is at the edge. points (N, 21, 2)."""
+    """shown, absent (N,) bool: there is another hand, or none; both False if it is at the edge. points (N, 21, 2)."""
 
     shown: Tensor
     absent: Tensor
@@ -38,14 +38,14 @@ class PartnerTruth(NamedTuple):
 
 
 def truth_of(partner: Tensor) -> PartnerTruth:
-    """Of the partner's landmarks (N, 21, 2) in a crop, NaN where there is none."""
+    """The truth for the partner's landmarks (N, 21, 2) in a crop, which are NaN where there is none."""
     absent = partner.isnan().any(-1).any(-1)
     shown = ~absent & (partner.mean(1).abs().amax(-1) < _SHOWN)
     return PartnerTruth(shown, absent, partner.nan_to_num())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own."""
+    """Add the command's arguments."""
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
     parser.add_argument("--crops", type=Path, required=True)
     parser.add_argument("--held-back", type=int, default=4, help="shards to judge by")
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PartnerNetwork, CropSet, str]:
-    """A network averaged over its last steps, the crops held back, and what it was trained on."""
+    """A network averaged over its last steps, the validation crops, and what it was trained on."""
     judges = CropSet(training_shards(folder)[:held_back])
     torch.manual_seed(_SEED)
     generator = torch.Generator().manual_seed(_SEED)
@@ -110,7 +110,7 @@ def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PartnerN
 
 
 def loss(told: Partners, truth: PartnerTruth) -> Tensor:
-    """Cross entropy of whether a hand is there; where one is, the mean distance of its points and its likelihood."""
+    """Cross entropy of another hand's presence and, where there is one, its points' mean distance and likelihood."""
     asked = truth.shown | truth.absent
     of_there = F.binary_cross_entropy_with_logits(told.there, truth.shown.float(), reduction="none")
     off = (told.points - truth.points).norm(dim=-1).mean(-1)
@@ -121,8 +121,8 @@ def loss(told: Partners, truth: PartnerTruth) -> Tensor:
 
 
 def errors(network: PartnerNetwork, crops: CropSet) -> dict[str, float]:
-    """Over all crops: how often it is right about another hand, how many it is sure of at 1 % of false ones, and the
-    median distance of points, as a share of half the crop's side; the latter two also of hands that touch.
+    """Over all crops: how often it is right about another hand, the recall at 1 % false positives, and the median
+    distance of points as a share of half the crop's side; the latter two also for hands that touch.
     """
     network.eval()
     with torch.no_grad():
