@@ -33,6 +33,7 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
 from inference_core.runtime.network_graph import NetworkGraph
 from inference_core.runtime.network_run import ready_to_run, runs_in_openvino
+from inference_core.two_hand.card import WeightsCard
 from inference_core.two_hand.configuration import CONFIGURATIONS, CROP_PX
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.engine import (
@@ -45,7 +46,7 @@ from inference_core.two_hand.engine import (
     torch_engine,
 )
 from inference_core.two_hand.model_cost import cost
-from inference_core.two_hand.weights import WeightsCard, load_weights, save_weights
+from inference_core.two_hand.weights import load_weights, save_weights
 
 # Dense bfloat16 limit of an H100 (SXM), operations a second.
 H100_BF16 = 989e12

@@ -32,10 +32,11 @@ from inference_core.resume_cache import ResumeCache
 from inference_core.runtime.imports_ahead import import_ahead
 from inference_core.runtime.stopwatch import DECODE, LOAD, START, WRITE, timed
 from inference_core.shared.errors import RequestError
-from inference_core.shared.messages import CaptureRequest, Progress, check_request
+from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest, Progress, check_request
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
+from inference_core.two_hand.card import check_weights
 
 # The names under which the networks are kept that every capture needs, and those that the shipped weights add.
 _NETWORKS = ("palm", "hand-early", "hand-late", "person", "body")
@@ -79,6 +80,8 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
     if request.camera_path is not None:
         camera = with_camera_path(camera, Path(request.camera_path), footage.info.numbers)
     hands = read_mano(Path(request.mano)) if request.mano else None
+    if request.network not in NAMED_NETWORKS:
+        check_weights(Path(request.network))
     # torch and everything built on it are imported only after invalid input has been rejected.
     import_ahead(_NETWORKS if request.network == "none" else (*_SHIPPED_NETWORKS, *_NETWORKS))
     with timed(START):

@@ -48,10 +48,10 @@ from inference_core.tracking.handedness import with_handedness
 from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.recover import Recovery
 from inference_core.tracking.refine import HandReadings, refined_tracks
+from inference_core.two_hand.card import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card, weights_folder
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, load_predictor, with_presence_of_shot
-from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card
 
 # A stage saves its results after this many frames: about ten seconds of work.
 PIECE_FRAMES = 480
@@ -177,10 +177,8 @@ def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> 
     """
     if wanted == "none" or (wanted == "auto" and not read_card(SHIPPED_FOLDER / CARD_FILE).by_default):
         return None
-    folder = (SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)).absolute()
-    files = [
-        path for name in (WEIGHTS_FILE, HEAD_FILE, CARD_FILE) if (path := _folder_of(folder) / name).is_file()
-    ]
+    folder = weights_folder(SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)).absolute()
+    files = [path for name in (WEIGHTS_FILE, HEAD_FILE, CARD_FILE) if (path := folder / name).is_file()]
     stats = "|".join(f"{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files)
     return _network(folder, stats, hand_model, device)
 
@@ -188,16 +186,12 @@ def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> 
 @lru_cache(maxsize=1)
 def _network(folder: Path, stats: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork:
     """The network at `folder`, cached while its files' sizes and modification times are these."""
-    configuration = read_card(_folder_of(folder) / CARD_FILE).configuration
-    identity = f"{_folder_of(folder).resolve()}|{stats}|{device.type}|{hand_model.name}"
+    configuration = read_card(folder / CARD_FILE).configuration
+    identity = f"{folder.resolve()}|{stats}|{device.type}|{hand_model.name}"
     with beside(timed(LOAD)(load_predictor), folder, hand_model, device) as predictor:
-        head = stored_head(_folder_of(folder), device) if configuration.conditioning else None
+        head = stored_head(folder, device) if configuration.conditioning else None
         load_pose_networks(device)  # detection needs them next
         return ChosenNetwork(configuration.name, identity, predictor(), head)
-
-
-def _folder_of(weights: Path) -> Path:
-    return weights if weights.is_dir() else weights.parent
 
 
 def detect(run: Run) -> Shot:

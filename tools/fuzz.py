@@ -185,13 +185,13 @@ def _read_take(path: Path) -> None:
 
 
 def _card() -> bytes:
-    from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER
+    from inference_core.two_hand.card import CARD_FILE, SHIPPED_FOLDER
 
     return (SHIPPED_FOLDER / CARD_FILE).read_bytes()
 
 
 def _read_card(path: Path) -> None:
-    from inference_core.two_hand.weights import read_card
+    from inference_core.two_hand.card import read_card
 
     read_card(path)
 

@@ -123,12 +123,16 @@ def _found(weights: Path, mano: Path | None) -> tuple[StoredNetwork, HandModel]:
 
 def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -> int:
     import numpy as np
-    import torch
 
     from inference_core.request_inputs import mano_inputs, weights_inputs
-    from inference_core.two_hand.picture import check_picture
+    from inference_core.two_hand.card import check_weights
 
     check_apart([target], [source, *weights_inputs(weights), *mano_inputs(mano)])
+    check_weights(weights)
+    import torch  # once the files are known to be whole
+
+    from inference_core.two_hand.picture import check_picture
+
     stored, hand = _found(weights, mano)
     network = stored.load()
     image = torch.from_numpy(_read_pictures(source))

@@ -1,55 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tensors from safetensors files, whose headers are checked against the file before it is read."""
 
-import math
 from pathlib import Path
-from typing import Any, TypeGuard
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from inference_core.shared.errors import WeightsError
-from inference_core.shared.json_record import json_object
-
-_LARGEST_HEADER = 16 << 20
-_LARGEST_FILE = 4 << 30
-_WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+from inference_core.runtime.tensor_header import check_tensor_header, not_tensors
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, on the CPU. Raises WeightsError if it is missing, damaged or another."""
+    check_tensor_header(path)
     try:
-        _check_header(path)
         return load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
-        raise WeightsError(f"{path} is truncated or no safetensors file ({error}). Copy it again.") from error
-
-
-def _check_header(path: Path) -> None:
-    """ValueError unless every tensor in the header lies within the file and has the length of its shape."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        room = path.stat().st_size - 8 - length
-        if not 0 < length <= _LARGEST_HEADER or not 0 <= room <= _LARGEST_FILE:
-            raise ValueError("its header does not fit the file")
-        header = json_object(file.read(length).decode("utf-8"))
-    for name, entry in header.items():
-        if name != "__metadata__" and not (isinstance(entry, dict) and _fits(entry, room)):
-            raise ValueError(f"its tensor {name[:80]} does not fit the file")
-
-
-def _fits(entry: dict[str, Any], room: int) -> bool:
-    shape, offsets, dtype = entry.get("shape"), entry.get("data_offsets"), entry.get("dtype")
-    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2 or dtype not in list(_WIDTHS):
-        return False
-    start, stop = offsets
-    return start <= stop <= room and stop - start == math.prod(shape) * _WIDTHS[dtype]
-
-
-def _are_sizes(values: object) -> TypeGuard[list[int]]:
-    return (
-        isinstance(values, list)
-        and len(values) <= 8
-        and all(type(size) is int and size >= 0 for size in values)
-    )
+        raise not_tensors(path, error) from error

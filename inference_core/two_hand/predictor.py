@@ -19,6 +19,7 @@ from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, frames_to_known
+from inference_core.two_hand.card import WeightsCard
 from inference_core.two_hand.conditioning import crop_conditioning
 from inference_core.two_hand.crop import CropCamera, crop_camera, cut_crop
 from inference_core.two_hand.engine import Engine, HandEstimates, stored_engine
@@ -27,7 +28,7 @@ from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.placement import placed_alone, placed_together
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.records import Conditioning
-from inference_core.two_hand.weights import WeightsCard, stored_network
+from inference_core.two_hand.weights import stored_network
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]

@@ -13,10 +13,11 @@ from torch import Tensor
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.whole_file import check_apart
+from inference_core.two_hand.card import CARD_FILE, WEIGHTS_FILE, WeightsCard
 from inference_core.two_hand.checkpoint import read_checkpoint
 from inference_core.two_hand.configuration import DIR_RELEASE
 from inference_core.two_hand.dir import DirNetwork
-from inference_core.two_hand.weights import CARD_FILE, WEIGHTS_FILE, WeightsCard, save_weights
+from inference_core.two_hand.weights import save_weights
 
 SOURCE = "the authors' released DIR checkpoint (ICCV 2023), imported from {file}"
 LICENCE = "MIT (the released DIR weights); the hand model is the user's own, under its own licence"

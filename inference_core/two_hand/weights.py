@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Weights on disk: a folder with weights.safetensors, and a card.json that describes them and their origin."""
+"""Weights on disk, in and out of networks: weights.safetensors in a folder, beside the card that describes them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import dataclasses
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -18,43 +17,15 @@ from torch import Tensor
 
 from inference_core.runtime.tensor_file import read_tensors
 from inference_core.shared.errors import WeightsError
-from inference_core.shared.json_record import json_object, record_from_json, shortened, unknown_fields
+from inference_core.shared.json_record import shortened
 from inference_core.shared.whole_file import whole_file
+from inference_core.two_hand.card import CARD_FILE, WEIGHTS_FILE, WeightsCard, check_weights, weights_folder
 from inference_core.two_hand.configuration import NetworkConfiguration
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.pretrained_backbones import PretrainedBackbone
 
-WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.json"
-CARD_VERSION = 1
-_LARGEST_CARD = 1 << 20
-_MOST_VERTICES = 1 << 24
-SHIPPED_FOLDER = Path(__file__).parent / "assets" / "dir-s"
-
 _COUNTER = "num_batches_tracked"
 _BACKBONE = "backbone."
-# The name of the configuration's `conditioning` in older cards.
-_EARLIER_NAME = "evidence"
-
-
-@dataclass(frozen=True)
-class WeightsCard:
-    """The description of a network's weights.
-
-    hand_model: the model they were trained with, the only one their betas apply to. tip_vertices: that model's
-    fingertips as the weights assume them (left, right); None for the model's own. by_default: whether bundled weights
-    are good enough to be on by default.
-    """
-
-    configuration: NetworkConfiguration
-    source: str
-    licence: str
-    hand_model: str
-    tip_vertices: tuple[tuple[int, ...], ...] | None = None
-    data: str = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
-    notes: str = ""
-    by_default: bool = False
-    version: int = CARD_VERSION
 
 
 def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: bool = False) -> None:
@@ -107,14 +78,11 @@ class StoredNetwork:
 
 
 def stored_network(folder: Path) -> StoredNetwork:
-    """The network in a folder, given as the folder or either file in it. Raises WeightsError if a file is missing."""
-    folder = folder.parent if folder.suffix in (".safetensors", ".json") else folder
-    card, file = read_card(folder / CARD_FILE), folder / WEIGHTS_FILE
-    if not file.is_file():
-        raise WeightsError(
-            f"There are no weights {file}. Run `duohand import-weights`, or name another folder."
-        )
-    return StoredNetwork(file, card)
+    """The network in a folder, given as the folder or either file in it.
+
+    Raises WeightsError if a file is missing or damaged.
+    """
+    return StoredNetwork(weights_folder(folder) / WEIGHTS_FILE, check_weights(folder))
 
 
 def load_weights(folder: Path) -> tuple[DirNetwork, WeightsCard]:
@@ -154,43 +122,6 @@ def _check_fit(network: DirNetwork, tensors: dict[str, Tensor], where: str) -> N
             f"{where} does not hold the weights of {network.configuration.name} as its card describes it: "
             f"{'; '.join(found)}. Use the weights and the card of one network."
         )
-
-
-def read_card(path: Path) -> WeightsCard:
-    """The card. Raises WeightsError when it is missing, unreadable or of a future version."""
-    if not path.is_file():
-        raise WeightsError(
-            f"There is no card {path} beside the weights: name a folder that `import-weights` wrote."
-        )
-    try:
-        if path.stat().st_size > _LARGEST_CARD:
-            raise ValueError("it is larger than any")
-        values = json_object(path.read_text(encoding="utf-8"))
-        if _EARLIER_NAME in values.get("configuration", ()):
-            raise ValueError(f'an earlier Duohand wrote it: rename "{_EARLIER_NAME}" in it to "conditioning"')
-        unknown = unknown_fields(WeightsCard, values)
-        version = values.get("version")
-        if type(version) is int and version > CARD_VERSION:
-            raise ValueError(
-                f"version {shortened(str(version))}, where this Duohand reads up to {CARD_VERSION}: update it"
-            )
-        if unknown or type(version) is not int or version < 1:
-            raise ValueError(f"unknown {shortened(', '.join(unknown))}" if unknown else "no version")
-        return _checked(record_from_json(WeightsCard, values))
-    except (OSError, ValueError, WeightsError) as error:
-        raise WeightsError(
-            f"{path} is not a card of network weights ({error}). Import the weights again."
-        ) from error
-
-
-def _checked(card: WeightsCard) -> WeightsCard:
-    tips = card.tip_vertices
-    if tips is not None and not (
-        len(tips) == 2
-        and all(len(side) == 5 and all(0 <= tip < _MOST_VERTICES for tip in side) for side in tips)
-    ):
-        raise ValueError("tip_vertices are not five vertex numbers for each hand")
-    return card
 
 
 def _empty_network(configuration: NetworkConfiguration, tensors: dict[str, Tensor], where: str) -> DirNetwork:

@@ -14,7 +14,7 @@ def head() -> "HeadWithLandmarks":
     """The one that ships."""
     # Here, so that tests without torch can be collected.
     from inference_core.landmarks.landmark_head import stored_head
-    from inference_core.two_hand.weights import SHIPPED_FOLDER
+    from inference_core.two_hand.card import SHIPPED_FOLDER
 
     stored = stored_head(SHIPPED_FOLDER)
     assert stored is not None

@@ -12,12 +12,13 @@ from inference_core.hand_model.load import load_open_hand
 from inference_core.runtime.network_graph import NetworkGraph
 from inference_core.runtime.network_run import ready_to_run, runs_in_openvino
 from inference_core.shared.errors import RequestError
+from inference_core.two_hand.card import SHIPPED_FOLDER, WeightsCard
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.engine import GraphEngine, output_names, prepared, stored_engine, torch_engine
 from inference_core.two_hand.records import Conditioning
 from inference_core.two_hand.release import network_from_release
-from inference_core.two_hand.weights import SHIPPED_FOLDER, WeightsCard, save_weights, stored_network
+from inference_core.two_hand.weights import save_weights, stored_network
 from tests.inference_core.released_network import filled_state, golden, golden_input, toy_hand
 
 CPU = torch.device("cpu")

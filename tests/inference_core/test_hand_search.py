@@ -12,7 +12,7 @@ import torch
 from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
 from inference_core.landmarks.weights import LandmarkNetworks, load_landmark_networks
-from inference_core.two_hand.weights import SHIPPED_FOLDER
+from inference_core.two_hand.card import SHIPPED_FOLDER
 
 # As large a picture as lets a test search it in a second or two.
 SIZE = (320, 180)

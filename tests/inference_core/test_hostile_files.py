@@ -11,8 +11,8 @@ import pytest
 from inference_core.hand_model.mano_file import read_mano
 from inference_core.shared.errors import DuohandError, HandModelError, TakeError, WeightsError
 from inference_core.shared.take import load_take
+from inference_core.two_hand.card import CARD_FILE, read_card
 from inference_core.two_hand.checkpoint import read_checkpoint
-from inference_core.two_hand.weights import CARD_FILE, read_card
 from tests.data.mano.official_layout import official_pickle, random_hand
 from tests.shared_files import case_files
 from tools import fuzz

@@ -11,7 +11,7 @@ import torch
 from inference_core.footage.records import Frame
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks, stored_head
-from inference_core.two_hand.weights import SHIPPED_FOLDER
+from inference_core.two_hand.card import SHIPPED_FOLDER
 
 FRAME = Frame(0, 0.0, np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8))
 CROPS = np.array([[160.0, 120.0, 100.0, 0.2 * at] for at in range(4)])
@@ -21,7 +21,7 @@ GROWTH = """
 import numpy as np
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import stored_head
-from inference_core.two_hand.weights import SHIPPED_FOLDER
+from inference_core.two_hand.card import SHIPPED_FOLDER
 from tests.inference_core.test_kept_readings import CROPS, FRAME, SIDES
 from tests.peak_memory import peak_kb
 readings = KeptReadings(stored_head(SHIPPED_FOLDER))

@@ -4,6 +4,8 @@
 import argparse
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,13 @@ import torch
 from inference_core.cli import network_commands
 from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.shared.json_record import record_from_json
+from inference_core.two_hand.card import CARD_FILE, WEIGHTS_FILE, WeightsCard
 from inference_core.two_hand.configuration import DIR_S, NetworkConfiguration
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import check_picture
-from inference_core.two_hand.weights import CARD_FILE, WEIGHTS_FILE, WeightsCard, load_weights, save_weights
+from inference_core.two_hand.weights import load_weights, save_weights
 
+SHIPPED_CLIP = Path(__file__).parents[2] / "inference_core" / "demo" / "two_hands.mp4"
 SMALL = dataclasses.replace(
     DIR_S,
     visual_channels=16,
@@ -54,6 +58,24 @@ def test_weights_and_card_come_back_as_they_went(tmp_path: Path, half: bool) -> 
 def test_the_compact_networks_half_precision_weights_fit_28_mb(tmp_path: Path) -> None:
     save_weights(DirNetwork(DIR_S), tmp_path, card_of(DIR_S), half=True)
     assert (tmp_path / WEIGHTS_FILE).stat().st_size <= 28e6
+
+
+@pytest.mark.parametrize("name", [CARD_FILE, WEIGHTS_FILE, "landmark_head.safetensors"])
+def test_damaged_weights_are_refused_before_torch_is_imported(
+    stored: Path, tmp_path: Path, name: str
+) -> None:
+    (stored / name).write_bytes(b"\xff" * 40)
+    request = {"footage": str(SHIPPED_CLIP), "out": str(tmp_path / "t.npz"), "network": str(stored)}
+    script = (
+        "import json, sys\nfrom inference_core.pipeline import reconstruct\n"
+        "from inference_core.shared.errors import WeightsError\n"
+        "from inference_core.shared.messages import CaptureRequest\n"
+        "try:\n    reconstruct(CaptureRequest(**json.loads(sys.argv[1])))\n"
+        "except WeightsError as error:\n    print('torch' in sys.modules, error)"
+    )
+    words = [sys.executable, "-c", script, json.dumps(request)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"False {stored / name} is ")
 
 
 def test_truncated_weights_are_refused(stored: Path) -> None:

@@ -16,7 +16,7 @@ from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_hea
 from inference_core.landmarks.partner_network import Partners
 from inference_core.landmarks.partner_search import find_partner, read_partner
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.two_hand.weights import SHIPPED_FOLDER
+from inference_core.two_hand.card import SHIPPED_FOLDER
 
 DEMO = files("inference_core") / "demo"
 WIDTH = 640

@@ -25,9 +25,10 @@ from inference_core.shared.take import Take, load_take
 from inference_core.shared.take_format import ARRAYS
 from inference_core.tracking.detect import ShotDetector
 from inference_core.tracking.window import DetectionSettings
+from inference_core.two_hand.card import CARD_FILE, SHIPPED_FOLDER, WeightsCard, read_card
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork
-from inference_core.two_hand.weights import CARD_FILE, SHIPPED_FOLDER, WeightsCard, read_card, save_weights
+from inference_core.two_hand.weights import save_weights
 from tests.inference_core.movies import write_empty_scene, write_there_and_back
 from tests.shared_files import footage_file
 

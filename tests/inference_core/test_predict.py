@@ -22,6 +22,7 @@ from inference_core.shared.errors import RequestError
 from inference_core.tracking.expected_hands import INTERPOLATED_SCORE, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.refine import read_expected_hands, refined_hands, refined_tracks
+from inference_core.two_hand.card import WeightsCard
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
 from inference_core.two_hand.dir import DirNetwork
@@ -31,7 +32,6 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, fitting_hand
 from inference_core.two_hand.records import Conditioning
 from inference_core.two_hand.release import TIP_VERTICES
-from inference_core.two_hand.weights import WeightsCard
 from tests.inference_core.through_the_network import refined_and_predicted
 
 SIZE_PX = (640, 480)

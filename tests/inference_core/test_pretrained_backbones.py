@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from inference_core.landmarks.weights import load_landmark_network, load_palm_network
+from inference_core.two_hand.card import WEIGHTS_FILE, WeightsCard
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.pretrained_backbones import LandmarkBackbone, PalmBackbone
-from inference_core.two_hand.weights import WEIGHTS_FILE, WeightsCard, load_weights, save_weights
+from inference_core.two_hand.weights import load_weights, save_weights
 
 
 def test_the_palm_features_are_those_the_detectors_own_heads_read() -> None:

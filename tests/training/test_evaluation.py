@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from inference_core.shared.errors import WeightsError
+from inference_core.two_hand.card import WeightsCard
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork
-from inference_core.two_hand.weights import WeightsCard, load_weights, save_weights
+from inference_core.two_hand.weights import load_weights, save_weights
 from tests.training.made_samples import made_sample
 from training.convert import weight_parts
 from training.data.sample import Sample

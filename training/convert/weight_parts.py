@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inference_core.runtime.tensor_file import read_tensors
 from inference_core.shared.errors import WeightsError
-from inference_core.two_hand.weights import CARD_FILE, WEIGHTS_FILE
+from inference_core.two_hand.card import CARD_FILE, WEIGHTS_FILE
 
 SHARD_BYTES = 15 * 2**20
 

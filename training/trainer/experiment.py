@@ -13,9 +13,10 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.landmarks.landmark_head import HEAD_FILE
 from inference_core.shared.errors import RequestError, WeightsError
+from inference_core.two_hand.card import SHIPPED_FOLDER, WeightsCard
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.pretrained_backbones import PretrainedBackbone
-from inference_core.two_hand.weights import SHIPPED_FOLDER, WeightsCard, load_weights, save_weights
+from inference_core.two_hand.weights import load_weights, save_weights
 from training.config import Experiment, experiment_json
 from training.convert.backbone import load_pretrained
 from training.data.sources import AheadSource, PreparedSource, SampleSource
