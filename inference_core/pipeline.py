@@ -30,6 +30,7 @@ from inference_core.preview import (
 from inference_core.request_inputs import capture_inputs
 from inference_core.resume_cache import ResumeCache
 from inference_core.runtime.imports_ahead import import_ahead
+from inference_core.runtime.process import importing
 from inference_core.runtime.stopwatch import DECODE, LOAD, START, WRITE, timed
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest, Progress, check_request
@@ -84,7 +85,7 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         check_weights(Path(request.network))
     # torch and everything built on it are imported only after invalid input has been rejected.
     import_ahead(_NETWORKS if request.network == "none" else (*_SHIPPED_NETWORKS, *_NETWORKS))
-    with timed(START):
+    with timed(START), importing():
         from inference_core.hand_model.load import load_open_hand, mano_hand_model
         from inference_core.runtime.device import choose_device
         from inference_core.stages import (

@@ -6,11 +6,9 @@ The only place that imports openvino, and without its telemetry.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import mmap
-import os
 import platform
 import sys
 import threading
@@ -24,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference_core import __version__
+from inference_core.runtime.network_cache import keep, latest, mapped, path_of
 from inference_core.runtime.process import network_threads
 from inference_core.runtime.user_cache import user_cache
-from inference_core.shared.whole_file import whole_file
 
 # OpenVINO reports every import to its makers through this module, and works without it.
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
@@ -41,11 +39,8 @@ if TYPE_CHECKING:
 
 # More parallel rows than this only need more memory.
 _MOST_STREAMS = 8
-# How many converted versions of each network are kept: the latest.
-_KEPT_FILES = 4
-# Suffixes of the kept files: the compiled network, its SHA-256.
+# Changes with what is kept for a network.
 _FORMAT = 2
-_DIGEST_BYTES = hashlib.sha256().digest_size
 
 # A network's file in the cache, and what it holds, imported; None if there is none.
 LastUsed = tuple[Path, Any] | None
@@ -106,11 +101,11 @@ def _filled(values: np.ndarray, rows: int) -> np.ndarray:
 
 def last_used(name: str) -> LastUsed:
     """The network of this name in the user's cache that ran last, imported; None if there is none."""
-    files = _versions(user_cache(), name)
-    if not files:
+    kept = latest(user_cache(), name)
+    if kept is None:
         return None
-    imported = _imported(openvino.Core(), files[-1], int(files[-1].stem.split("-")[-2]))
-    return None if imported is None else (files[-1], imported)
+    imported = _imported(openvino.Core(), kept.path, kept.rows)
+    return None if imported is None else (kept.path, imported)
 
 
 def _settings(rows: int) -> dict[str, Any]:
@@ -129,34 +124,33 @@ def _compiled(graph: NetworkGraph, cache: Path | None, ahead: LastUsed) -> tuple
     """The compiled network, from the cache or new in it, and the mapped file that it reads, which must outlive it."""
     core, rows = openvino.Core(), len(graph.example[0])
     folder = user_cache() if cache is None else cache
-    path = folder / f"{graph.name}-{rows}-{_key(graph, core)}.network"
+    path = path_of(folder, graph.name, rows, _key(graph, core))
     kept = ahead[1] if ahead is not None and ahead[0] == path else _imported(core, path, rows)
     if kept is not None:
         return kept
     _say_once("Preparing the networks for this machine.")
     with _CONVERTING:
         model = core.compile_model(converted(graph.build(), graph.example), "CPU", _settings(rows))
-        _write(path, model.export_model().getvalue(), graph.name)
+        _keep(path, model.export_model().getvalue())
     # Read back, it needs less memory than what compiled it.
     return _imported(core, path, rows) or (model, None)
 
 
 def _imported(core: Any, path: Path, rows: int) -> tuple[Any, mmap.mmap] | None:
     """A network from the cache; None if there is none that can be used."""
-    kept = _mapped(path)
-    if kept is None:
+    found = mapped(path)
+    if found is None:
         return None
+    kept, blob = found
     try:
-        blob = np.frombuffer(kept, np.uint8)[:-_DIGEST_BYTES]
-        model = core.import_model(openvino.Tensor(blob, shared_memory=True), "CPU", _settings(rows))
+        tensor = openvino.Tensor(np.frombuffer(blob, np.uint8), shared_memory=True)
+        model = core.import_model(tensor, "CPU", _settings(rows))
     except RuntimeError as error:
         _log.info("%s is made again: %s", path, error)
         return None
     if hasattr(mmap, "MADV_DONTNEED"):
         # Pages are read from the file again if needed; most were only needed for compiling.
         kept.madvise(mmap.MADV_DONTNEED)
-    with contextlib.suppress(OSError):
-        os.utime(path)  # the last one used
     return model, kept
 
 
@@ -192,35 +186,10 @@ def _key(graph: NetworkGraph, core: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _mapped(path: Path) -> mmap.mmap | None:
-    """A kept network, mapped, and its digest; None if there is none or it was altered."""
-    try:
-        with path.open("rb") as file:
-            # OpenVINO requires a writable buffer; writes to this one stay in memory.
-            kept = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    except (OSError, ValueError):
-        return None
-    with memoryview(kept) as data:
-        whole = hashlib.sha256(data[:-_DIGEST_BYTES]).digest() == data[-_DIGEST_BYTES:].tobytes()
-    return kept if whole else None
-
-
-def _versions(folder: Path, name: str) -> list[Path]:
-    """The kept files of a network, the last used one last."""
-    return sorted(
-        folder.glob(f"{name}-[0-9]*-????????????????.network"), key=lambda path: path.stat().st_mtime
-    )
-
-
-def _write(path: Path, blob: bytes, name: str) -> None:
+def _keep(path: Path, blob: bytes) -> None:
     """Cache a network. If the cache is not writable, networks are prepared at every start."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as temporary, temporary.open("wb") as file:
-            file.write(blob)
-            file.write(hashlib.sha256(blob).digest())
-        for old in _versions(path.parent, name)[:-_KEPT_FILES]:
-            old.unlink(missing_ok=True)
+        keep(path, blob)
     except OSError as error:
         _say_once(
             f"They will be prepared again at the next start: {path.parent} cannot be written ({error})."

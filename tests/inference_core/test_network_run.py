@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,27 @@ def test_a_damaged_file_in_the_cache_is_made_anew(damage: str, tmp_path: Path) -
     file.write_bytes(damaged[damage])
     torch.testing.assert_close(ready_to_run(graph(), CPU, tmp_path)(*inputs(2)), expected)
     assert ready_to_run(graph(build=refuse), CPU, tmp_path), "what was made anew is kept"
+
+
+@needs_openvino
+def test_a_conversion_removes_what_no_longer_serves_and_nothing_else(tmp_path: Path) -> None:
+    """Of earlier versions, of networks long unused, and all but four of each; what is not a network stays."""
+    names = ["small-0123456789abcdef", "dir-s-0123456789abcdef", "gone-2-0123456789abcdef"]
+    names += ["other-2-0123456789abcdef", *(f"small-1-{number:016x}" for number in range(5))]
+    for age, name in enumerate(reversed(names)):
+        (tmp_path / f"{name}.network").touch()
+        used_s = time.time() - 3600 * age
+        os.utime(tmp_path / f"{name}.network", (used_s, used_s))
+    os.utime(tmp_path / "gone-2-0123456789abcdef.network", (0, 0))
+    for name in ("small-notes.network", "small-0123456789abcdef.txt"):
+        (tmp_path / name).touch()
+    ready_to_run(graph(), CPU, tmp_path)
+    left = {path.name.removesuffix(".network") for path in tmp_path.iterdir()}
+    assert {name for name in names if name in left} == {
+        "other-2-0123456789abcdef",
+        *(f"small-1-{number:016x}" for number in (2, 3, 4)),
+    }
+    assert len(left) == 7, "the new one and the two that are no networks"
 
 
 @needs_openvino
