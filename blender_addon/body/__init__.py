@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Captured hands joined to an armature that carries captured body motion."""
+"""Joins captured hands to an armature that has captured body motion."""

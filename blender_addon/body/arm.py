@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wanted of an arm and its hand, frame by frame: from the body, from the captured hand, or from both."""
+"""Target motion of an arm and its hand, frame by frame: from the body, from the captured hand, or from both."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -26,7 +26,7 @@ _OPPOSITE: Final = -0.999999  # cosine: of such arms any way round is as near
 def wanted(
     target: bpy.types.Object, side: Side, body: Shown, moves: Moves, at: Floats, settings: JoinSettings
 ) -> Wanted:
-    """The wrist, the hand and the turns of all bones that are to be keyed, on frames at (F,)."""
+    """Targets of the wrist, the hand and all bones to be keyed, on frames at (F,)."""
     limb = side.limb
     captured = moves.turns @ side.motion.turns[HAND]
     hand = anatomical_turns(side, body.turns[limb.seen_hand])
@@ -57,8 +57,8 @@ def wanted(
 def _follow(
     target: bpy.types.Object, side: Side, body: Shown, moves: Moves, at: Floats, settings: JoinSettings
 ) -> tuple[Joints, Floats, Floats, dict[str, Floats]]:
-    """The arm that reaches for the captured wrist, how far that is beyond it, how the forearm is turned from where the
-    body has it (F, 3, 3), and the turns of the bones of the arm."""
+    """The arm that reaches for the captured wrist, how far that is out of reach, the forearm's rotation from the body's
+    (F, 3, 3), and the rotations of the arm's bones."""
     limb = side.limb
     if limb.seen_upper is None or limb.seen_fore is None:
         raise RequestError(
@@ -91,7 +91,7 @@ def _usual(side: Side) -> Floats:
 
 
 def _body_poles(side: Side, old: Joints, moves: Moves, at: Floats) -> Floats:
-    """Points (F, 3) that the body's own elbow points to; of an arm that is nearly straight, as it usually does."""
+    """Points (F, 3) to which the body's own elbow points; for a nearly straight arm, its usual direction."""
     usual = _carried(np.broadcast_to(_usual(side), old.shoulder.shape), side, old)
     along = old.elbow - old.wrist
     forearms = elbows.Forearms(at, along / np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9))
@@ -99,7 +99,7 @@ def _body_poles(side: Side, old: Joints, moves: Moves, at: Floats) -> Floats:
 
 
 def _carried(usual: Floats, side: Side, old: Joints) -> Floats:
-    """Where an elbow usually points (F, 3), turned along with the arm from its rest."""
+    """The usual direction of the elbow (F, 3), rotated with the arm from its rest."""
     limb = side.limb
     names = (limb.seen_upper or "", limb.seen_hand)
     rest = side.rest.heads[names[1]] - side.rest.heads[names[0]]
@@ -107,7 +107,7 @@ def _carried(usual: Floats, side: Side, old: Joints) -> Floats:
 
 
 def _carried_poles(old: Joints, old_poles: Floats, wrist: Floats) -> Floats:
-    """The elbow's side, carried along as the arm swings from its old wrist to the new one by the shortest way."""
+    """The elbow's direction, rotated along as the arm swings from its old wrist to the new one by the shortest way."""
     was = old.wrist - old.shoulder
     return old.shoulder + _turned_along(was, wrist - old.shoulder, old_poles - old.shoulder)
 
@@ -122,7 +122,7 @@ def _filmed_poles(
     at: Floats,
     offset: float,
 ) -> Floats:
-    """The points that the filmed elbow points to; the usual ones where nothing is seen of it."""
+    """Points to which the filmed elbow points; the usual ones where it is not visible."""
     place = np.array(side.rig.shot.duohand.place.matrix_world.normalized(), np.float64)[:3, :3]
     seen = np.stack([np.interp(at - offset, filmed.frames, part) for part in filmed.towards_elbow.T], axis=-1)
     towards = np.einsum("fab,fb->fa", moves.turns, seen @ place.T)
@@ -130,7 +130,7 @@ def _filmed_poles(
 
 
 def _twists(side: Side, fore: Floats, hand: Floats) -> dict[str, Floats]:
-    """Turns (F, 3, 3) of the twist bones: each takes its share of the hand's twist against the forearm (F, 3, 3)."""
+    """Rotations (F, 3, 3) of the twist bones, each with its share of the hand's twist against the forearm (F, 3, 3)."""
     limb, rest = side.limb, side.rest
     name = limb.seen_fore or ""
     axis = rest.heads[limb.seen_hand] - rest.heads[name]
@@ -145,7 +145,7 @@ def _twists(side: Side, fore: Floats, hand: Floats) -> dict[str, Floats]:
 
 
 def _turned_along(before: Floats, after: Floats, vectors: Floats) -> Floats:
-    """Vectors (F, 3) turned as directions `before` (F, 3) are by the shortest way to `after` (F, 3)."""
+    """Vectors (F, 3) rotated like directions from `before` (F, 3) to `after` (F, 3) by the shortest way."""
     one = before / np.maximum(np.linalg.norm(before, axis=-1, keepdims=True), 1e-12)
     two = after / np.maximum(np.linalg.norm(after, axis=-1, keepdims=True), 1e-12)
     cosine = np.maximum((one * two).sum(-1), _OPPOSITE)

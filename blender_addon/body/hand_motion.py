@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A captured hand's motion in the world, at moments that need not be its own frames.
+"""A captured hand's motion in the world, at any times.
 
-Turns are anatomical frames (retarget/alignment.py): the same on every armature, however its bones rest.
+Rotations are anatomical frames (retarget/alignment.py), which are the same on every armature, whatever its rest pose.
 """
 
 from dataclasses import dataclass, replace
@@ -23,9 +23,9 @@ from ..scene.track import HandTrack
 
 @dataclass(frozen=True)
 class HandMotion:
-    """One hand on F frames: wrist (F, 3), turns of its bones by name without side (F, 3, 3), there (F,).
+    """One hand on F frames: wrist (F, 3), rotations of its bones by name without side (F, 3, 3), there (F,).
 
-    Where the hand is away it holds still.
+    Where the hand is absent, it holds still.
     """
 
     wrist: Floats
@@ -34,7 +34,7 @@ class HandMotion:
 
 
 def track_at(track: HandTrack, frames: Floats) -> tuple[HandTrack, NDArray[np.bool_]]:
-    """The track at frames (F,), and on which of them (F,) the hand is there; it holds still where it is away."""
+    """The track at frames (F,), and on which of them (F,) the hand is present; it holds still where it is absent."""
     above = np.clip(np.searchsorted(track.frames, frames), 1, max(len(track.frames) - 1, 1))
     low, high = above - 1, np.minimum(above, len(track.frames) - 1)
     gap = np.where(high > low, track.frames[high] - track.frames[low], 1.0)
@@ -56,7 +56,7 @@ def track_at(track: HandTrack, frames: Floats) -> tuple[HandTrack, NDArray[np.bo
 
 
 def hand_motion(rig: HandRig, frames: Floats) -> HandMotion:
-    """The hand at scene frames (F,), where its armature stands now."""
+    """The hand at scene frames (F,), with its armature where it is now."""
     track, there = track_at(read_track(rig), frames)
     data: Any = rig.armature.data
     rests = np.array([np.array(data.bones[name].matrix_local, np.float64) for name in rig.names])
@@ -73,7 +73,7 @@ def hand_motion(rig: HandRig, frames: Floats) -> HandMotion:
 
 
 def rest_frames(rig: HandRig) -> dict[str, Floats]:
-    """The anatomical frames (3, 3) of the hand's bones at rest, where its armature stands now."""
+    """Anatomical frames (3, 3) of the hand's bones at rest, with its armature where it is now."""
     rest = hand_at_rest(rig.armature, {name[:-2]: name for name in rig.names})
     return anatomical_frames(rest.heads, rest.tails, rig.side)
 
@@ -93,7 +93,7 @@ def moved_track(rig: HandRig, track: HandTrack, wrist: Floats, turn: Floats) -> 
 
 
 def _global_turns(rests: Floats, local: Floats) -> Floats:
-    """Rotations (F, 16, 3, 3) of the bones in the armature, of rests (16, 3, 3) and turns from them (F, 16, 3, 3)."""
+    """Rotations (F, 16, 3, 3) of the bones in the armature, from rests (16, 3, 3) and rotations (F, 16, 3, 3)."""
     found = np.empty_like(local)
     found[:, 0] = rests[0] @ local[:, 0]
     for bone in range(1, len(rests)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the captured hands are brought before anything is joined: as they stand, with the chest, or by the wrists."""
+"""Places the captured hands before they are joined: as they are, with the chest, or by the wrists."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ from .side import Side, anatomical_turns
 def placed(
     target: bpy.types.Object, sides: Sequence[Side], body: Shown, chest: str | None, placing: Placing
 ) -> Moves:
-    """How the captured hands move, on each frame, from where they stand in the scene to where they belong."""
+    """The motion, on each frame, from where the captured hands are in the scene to where they belong."""
     count = len(sides[0].motion.wrist)
     if placing == "PLACED":
         return of_matrix(np.eye(4), count)
@@ -51,7 +51,7 @@ def _bodys(sides: Sequence[Side], body: Shown) -> Hands:
 
 
 def _arms(sides: Sequence[Side]) -> list[arms.Arm]:
-    """The arms at rest, of those sides that have one."""
+    """The arms at rest, for sides that have one."""
     found: list[arms.Arm] = []
     for side in sides:
         names = (side.limb.seen_upper, side.limb.seen_fore, side.limb.seen_hand)
@@ -62,7 +62,7 @@ def _arms(sides: Sequence[Side]) -> list[arms.Arm]:
 
 
 def _scale(sides: Sequence[Side]) -> float:
-    """How much larger the body's arms are than those of a person whose hands were captured so, where they stand now."""
+    """The size of the body's arms relative to those of the captured person, as the shot is scaled now."""
     found = _arms(sides)
     if not found:
         return 1.0
@@ -72,7 +72,7 @@ def _scale(sides: Sequence[Side]) -> float:
 
 
 def _to_the_chest(target: bpy.types.Object, sides: Sequence[Side]) -> Floats:
-    """The matrix (4, 4) that brings the shot from where it stands to before the chest of the body at rest."""
+    """The matrix (4, 4) that moves the shot from where it is to the front of the resting body's chest."""
     found = _arms(sides)
     if len(found) != 2:
         raise RequestError(

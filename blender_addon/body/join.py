@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Captured hands keyed onto an armature that moves already, wrists joined.
+"""Keys captured hands onto an armature that already moves.
 
-The body keeps its arms and the hands come to its wrists, or its arms follow the hands. Everything is worked out in the
-world first, then keyed on a copy of the body's action; the action itself stays in the file, and comes back with
-`separate`. The captured hands go along with the body likewise.
+Either the body keeps its arms and the hands move to its wrists, or its arms follow the hands. Everything is computed in
+the world first, then keyed on a copy of the body's action; the original stays in the file, and `separate` restores it.
+The captured hands follow the body in the same way.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ _WORTH_A_WORD_MM: Final = 1.0
 
 @dataclass(frozen=True)
 class TooFar:
-    """An arm that does not reach on frames first..last, by this many millimetres at worst."""
+    """An arm that is too short on frames first..last, by at most this many millimetres."""
 
     side: int
     first: int
@@ -50,7 +50,7 @@ class TooFar:
 
 @dataclass(frozen=True)
 class Joined:
-    """Bones that were keyed, on how many frames, how far wrists are apart at worst, and where arms are too short."""
+    """Bones keyed, on how many frames, the largest distance between wrists, and where arms are too short."""
 
     bones: int
     frames: int
@@ -66,7 +66,7 @@ def join(
     settings: JoinSettings,
     frames: range,
 ) -> Joined:
-    """Key the hands onto the target on the frames; a RequestError says what stands in the way."""
+    """Key the hands onto the target on the frames. RequestError says what prevents it."""
     _check(target, rigs)
     separate(target, rigs)
     at = np.array(frames, np.float64)
@@ -90,7 +90,7 @@ def join(
 
 
 def separate(target: bpy.types.Object, rigs: Sequence[HandRig]) -> bool:
-    """The body's and the hands' own actions again, as before they were joined; whether they were."""
+    """Restore the body's and the hands' own actions; whether they had been joined."""
     found = kept_action.put_back(target, WHAT)
     for rig in rigs:
         if kept_action.put_back(rig.armature, WHAT):
@@ -122,7 +122,7 @@ def _side(target: bpy.types.Object, bones: BoneMap, rig: HandRig, frames: Floats
 
 
 def _read(sides: Sequence[Side], chest: str | None) -> list[str]:
-    """The bones that are read: what may be keyed, where the arms are, and the chest."""
+    """The bones to be read: those that may be keyed, the arms, and the chest."""
     names = {bone for side in sides for bone in (*side.bones.values(), *side.limb.bones())}
     return sorted(names | ({chest} if chest is not None else set()))
 
@@ -137,7 +137,7 @@ def _key(
     blend: int,
     opens: tuple[bool, bool],
 ) -> int:
-    """Key what is wanted on a copy of the body's action, less towards the ends; how many bones were."""
+    """Key the targets on a copy of the body's action, fading at the ends; how many bones were keyed."""
     at = np.array(frames, np.float64)
     turns = {bone: matrices for item in wanted for bone, matrices in item.turns.items()}
     places = {bone: points for item in wanted for bone, points in item.places.items()}
@@ -164,7 +164,7 @@ def _finish(
     frames: range,
     settings: JoinSettings,
 ) -> float:
-    """Bring the captured hands to where the body's wrists are now; how far those are from where they should be."""
+    """Move the captured hands to where the body's wrists are now; how far those are from their targets."""
     at = np.array(frames, np.float64)
     body = shown_bones(scene, target, [side.limb.seen_hand for side in sides], frames)
     opens = (frames[0] > scene.frame_start, frames[-1] < scene.frame_end)
@@ -181,7 +181,7 @@ def _finish(
 
 
 def _bring(side: Side, at: Floats, offset: float, wrist: Floats, turn: Floats) -> None:
-    """Key the captured hand at the body's wrist (F, 3), turned as its hand (F, 3, 3), on a copy of its action."""
+    """Key the captured hand at the body's wrist (F, 3), rotated like its hand (F, 3, 3), on a copy of its action."""
     track, there = track_at(read_track(side.rig), at - offset)
     track = moved_track(side.rig, track, wrist, turn)
     kept_action.working_copy(side.rig.armature, WHAT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An owner's action is left as it is: what is keyed goes to a copy that remembers what it was made from."""
+"""Leaves an owner's action untouched: keys are written to a copy that remembers its original."""
 
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ _OURS: Final = "duohand_copy"
 
 
 def working_copy(owner: bpy.types.Object, what: str) -> Channels:
-    """A copy of the owner's action, named after `what` it is for, made its active one; of none, a new action."""
+    """A copy of the owner's action, named after `what` it is for and made active; a new action if there is none."""
     data: Any = owner.animation_data
     before = data.action if data is not None else None
     channels = fcurves.active_channels(owner)
@@ -40,7 +40,7 @@ def is_copy(owner: bpy.types.Object, what: str) -> bool:
 
 
 def put_back(owner: bpy.types.Object, what: str) -> bool:
-    """The action that the owner had before; the copy goes where nothing else uses it. Whether there was one."""
+    """Restore the owner's previous action, and delete the copy if nothing else uses it; whether there was a copy."""
     if not is_copy(owner, what):
         return False
     data: Any = owner.animation_data

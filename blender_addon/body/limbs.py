@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A character's arms by its bones: which are read, which are keyed, and which take up a forearm's twist."""
+"""A character's arms: which bones are read, which are keyed, and which take up a forearm's twist."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _MOST_PARTS: Final = 8  # bones that one forearm may consist of
 
 @dataclass(frozen=True)
 class Twist:
-    """A bone that takes this share of the hand's twist against the forearm, as far along it as its middle is."""
+    """A bone that takes this share of the hand's twist against the forearm: the position of its middle along it."""
 
     bone: str
     share: float
@@ -28,8 +28,8 @@ class Twist:
 
 @dataclass(frozen=True)
 class Limb:
-    """Names of one arm's bones. seen_*: where the arm is, read from them. What is keyed: the hand, and upper and fore
-    where the hand hangs from them; a hand's control of its own has none (None)."""
+    """Names of one arm's bones. seen_*: those from which the arm is read. Keyed are the hand, and upper and fore if the
+    hand is their child; they are None if the hand has a control of its own."""
 
     side: int
     seen_upper: str | None
@@ -55,7 +55,7 @@ class Limb:
 
 
 def find_limb(target: bpy.types.Object, bones: BoneMap, side: int) -> Limb:
-    """The arm of that side; a RequestError if the map names no hand there."""
+    """The arm of that side. RequestError if the map has no hand there."""
     suffix = SUFFIXES[side]
     hand = bones.get(f"{HAND}{suffix}")
     if not hand or hand not in target.pose.bones:
@@ -71,7 +71,7 @@ def find_limb(target: bpy.types.Object, bones: BoneMap, side: int) -> Limb:
 
 
 def chest_of(target: bpy.types.Object, limbs: list[Limb]) -> str | None:
-    """The bone that carries both arms; of one arm alone, what carries its shoulder. None if nothing does."""
+    """The common parent of both arms; for a single arm, the parent of its shoulder; None if there is none."""
     data: Any = target.data
     above = [_ancestors(data.bones[limb.seen_upper]) for limb in limbs if limb.seen_upper is not None]
     if not above:
@@ -117,12 +117,12 @@ def _is_twist(bone: Any) -> bool:
 
 
 def _same_limb(bone: Any, above: Any) -> bool:
-    """Whether two bones differ in their number alone, as lowerarm02 and lowerarm01."""
+    """Whether two bones differ only by their number, such as lowerarm02 and lowerarm01."""
     return bool(_NUMBER.search(bone.name)) and _NUMBER.sub("", bone.name) == _NUMBER.sub("", above.name)
 
 
 def _twists(target: bpy.types.Object, fore: str, hand: str, between: list[str]) -> tuple[Twist, ...]:
-    """The twist bones of the forearm, nearest the elbow first; those with constraints or drivers do it themselves."""
+    """The twist bones of the forearm, from the elbow on, without those that have constraints or drivers."""
     data: Any = target.data
     beside = [item.name for item in data.bones[fore].children if _is_twist(item) and _FORE.search(item.name)]
     driven = _driven(target)

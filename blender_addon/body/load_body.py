@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Body motion from a file as an armature with keys: BVH by Blender's own importer, SMPL family .npz by ours."""
+"""Loads body motion from a file as a keyed armature: BVH by Blender's importer, .npz of the SMPL family by ours."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ _TIP: Final = 0.6  # of the bone before: how long the last bone of a chain is dr
 
 
 def load_body(scene: bpy.types.Scene, path: Path) -> bpy.types.Object:
-    """The armature that the file's motion moves, in the scene's frame rate; a RequestError if it cannot be read."""
+    """An armature with the file's motion, at the scene's frame rate. RequestError if the file cannot be read."""
     if not path.is_file():
         raise RequestError(f"There is no file {path}.")
     if path.suffix.lower() == ".bvh":
@@ -72,7 +72,7 @@ def _make_bones(data: Any, scale: float) -> None:
 
 
 def _tail(joint: str, heads: dict[str, Floats], children: dict[str, list[str]]) -> Floats:
-    """A bone ends where its chain goes on: of several children at the middle one."""
+    """The end of a bone, where its chain continues: at the middle one of several children."""
     below = children.get(joint, [])
     ahead = {"pelvis": "spine1", "spine3": "neck"}.get(joint) or next(
         (name for name in below if name.endswith("middle1")), below[0] if below else None
@@ -83,7 +83,7 @@ def _tail(joint: str, heads: dict[str, Floats], children: dict[str, list[str]]) 
 
 
 def _key(body: bpy.types.Object, motion: BodyMotion, frames: Floats, scale: float) -> None:
-    """Rotations against the parents in the joints' common axes become turns of bones about their own."""
+    """Key rotations relative to the parents, converted from the joints' common axes to the bones' own."""
     channels = fcurves.assign_new_action(body, body.name)
     turns = motion.rotations_wxyz.copy()
     places = motion.trans_m + PELVIS_M

@@ -21,7 +21,7 @@ from .sampling import shown_bones
 def matched(
     scene: bpy.types.Scene, target: bpy.types.Object, bones: BoneMap, rigs: Sequence[HandRig], frames: range
 ) -> Offset:
-    """The surer of two: with the body's wrists as they move in the world, and as they move from its chest."""
+    """The more certain of two: with the body's wrists in the world, and with its wrists relative to its chest."""
     limbs = [find_limb(target, bones, rig.side) for rig in rigs]
     chest = chest_of(target, limbs)
     names = {limb.seen_hand for limb in limbs} | ({chest} if chest is not None else set())
@@ -49,7 +49,7 @@ def matched(
 
 
 def _taken(rigs: Sequence[HandRig]) -> Wrists:
-    """The captured wrists on all frames that either hand has keys on."""
+    """The captured wrists on all frames on which either hand has keys."""
     frames = np.unique(np.concatenate([read_track(rig).frames for rig in rigs]))
     points: Floats = np.full((len(frames), 2, 3), np.nan)
     for rig in rigs:

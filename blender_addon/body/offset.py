@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a take lies beside a body's motion in time, found by how both move their wrists. No bpy here.
+"""The time offset between a take and a body's motion, from the motion of their wrists. Does not import bpy.
 
-Three signals survive another camera, another scale and a body that walks: the speed of each wrist, and the distance
-between the two. Their normalised correlation is worked out for every shift at once (Padfield 2010, masked).
+Three signals do not depend on the camera, on scale, or on whether the body walks: the speed of each wrist, and the
+distance between the two. Their masked normalised correlation is computed for all shifts at once (Padfield 2010).
 """
 
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ class Wrists:
 
 @dataclass(frozen=True)
 class Offset:
-    """frames: what is to be added to the take's frames; sure: 0 (a guess) to 1."""
+    """frames: to be added to the take's frames; sure: 0 (a guess) to 1."""
 
     frames: float
     sure: float
 
 
 def find_offset(take: Wrists, body: Wrists) -> Offset:
-    """The shift at which the take moves its wrists as the body does. A RequestError if either hardly moves."""
+    """The shift at which the take's wrists move like the body's. RequestError if either hardly moves."""
     step = min(_spacing(take), _spacing(body)) / _STEPS
     ours, theirs = _signals(take, step), _signals(body, step)
     if min(len(ours), len(theirs)) < _LEAST_STEPS:
@@ -75,7 +75,7 @@ def _signals(wrists: Wrists, step: float) -> Signals:
 
 
 def _resampled(wrists: Wrists, at: Floats) -> Floats:
-    """Points (N, 2, 3) between the known ones; NaN across gaps."""
+    """Points (N, 2, 3) interpolated between the known ones; NaN across gaps."""
     found = np.full((len(at), 2, 3), np.nan)
     for side in (0, 1):
         known = np.isfinite(wrists.points[:, side, 0])
@@ -89,7 +89,7 @@ def _resampled(wrists: Wrists, at: Floats) -> Floats:
 
 
 def _smoothed(points: Floats, bell: float) -> Floats:
-    """Points (N, 2, 3) under a bell of that many steps; the unknown stays unknown."""
+    """Points (N, 2, 3) smoothed by a Gaussian of that many steps; unknown ones stay unknown."""
     reach = int(np.ceil(3 * bell))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / bell) ** 2)
     flat = points.reshape(len(points), -1)
@@ -101,13 +101,13 @@ def _smoothed(points: Floats, bell: float) -> Floats:
 
 
 def _middle(rows: Floats, count: int) -> Floats:
-    """The middle rows of a convolution that is as long as its kernel where that is longer."""
+    """The middle rows of a convolution, which is as long as its kernel if that is longer than the signal."""
     begin = (len(rows) - count) // 2
     return rows[begin : begin + count]
 
 
 def _scores(body: Signals, take: Signals) -> tuple[NDArray[np.int64], Floats]:
-    """Shifts (M,) in steps and how alike (M,) body[i + shift] and take[i] are, -1 to 1; NaN where little overlaps."""
+    """Shifts (M,) in steps and the similarity (M,), -1 to 1, of body[i + shift] and take[i]; NaN if few overlap."""
     shifts = np.arange(-(len(take) - 1), len(body))
     total, count = np.zeros(len(shifts)), np.zeros(len(shifts))
     for column in range(body.shape[1]):
@@ -135,7 +135,7 @@ def _correlation(first: Floats, second: Floats) -> Floats:
 
 
 def _centred(values: Floats) -> Floats:
-    """The values less their mean; 0 where they are unknown."""
+    """The values minus their mean; 0 where they are unknown."""
     known = np.isfinite(values)
     return np.where(known, values - values[known].mean(), 0.0) if known.any() else np.zeros(len(values))
 
@@ -149,7 +149,7 @@ def _crossed(first: Floats, second: Floats) -> Floats:
 
 
 def _vertex(scores: Floats, best: int) -> float:
-    """Where between the neighbours (-1/2 to 1/2) a parabola through the best score has its top."""
+    """Position (-1/2 to 1/2) of the maximum of a parabola through the best score and its neighbours."""
     if not 0 < best < len(scores) - 1:
         return 0.0
     before, here, after = scores[best - 1 : best + 2]
@@ -160,7 +160,7 @@ def _vertex(scores: Floats, best: int) -> float:
 
 
 def _sure(scores: Floats, best: int) -> float:
-    """How alike the motions are at the best shift, and how much less at the next best peak."""
+    """Certainty, from the similarity at the best shift and its margin over the next best peak."""
     padded = np.concatenate([[-1.0], np.nan_to_num(scores, nan=-1.0), [-1.0]])
     peaks = np.flatnonzero((padded[1:-1] > padded[:-2]) & (padded[1:-1] >= padded[2:]))
     rivals = scores[peaks[np.abs(peaks - best) > 1]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the offset between hands and body, join them, and take them apart again."""
+"""Finds the offset between hands and body, joins them, and separates them again."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ _MOST_LINES: Final = 6
 
 
 class _OnBody(OnArmature, NeedsShot):
-    """What these operators share: the body, its bones, the hands and the range."""
+    """Base of these operators: the body, its bones, the hands and the range."""
 
     preset: EnumProperty(name="Bones", description="How the armature's bones are named", items=PRESET_ITEMS)
     hands: EnumProperty(name="Hands", description="Which hands", items=HANDS_ITEMS, default="BOTH")
@@ -53,7 +53,7 @@ class _OnBody(OnArmature, NeedsShot):
         return found
 
     def rigs(self, context: bpy.types.Context, bones: BoneMap) -> list[HandRig]:
-        """The hands that are meant, of those sides that the map has."""
+        """The chosen hands, for sides that are in the map."""
         sides = {side_of(name) for name in bones}
         found = [rig for rig in chosen_hands(context, self.hands) if rig.side in sides]
         if not found:
@@ -149,7 +149,7 @@ class DUOHAND_OT_load_body(bpy.types.Operator, ImportHelper):
 
 
 def _lines(done: Joined) -> list[str]:
-    """A line for each stretch on which an arm is too short, the worst first."""
+    """A line for each stretch of frames on which an arm is too short, the worst first."""
     worst = sorted(done.too_far, key=lambda item: -item.by_mm)
     lines = [
         f"{'Left' if item.side == LEFT else 'Right'} arm too short on {item.first}-{item.last} by {item.by_mm:.0f} mm"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Body panel: captured hands onto an armature that moves already."""
+"""The Body panel: captured hands on an armature that already moves."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where captured hands stand beside a body that moves: with its chest, or by its own wrists. No bpy here.
+"""Places captured hands relative to a moving body: with its chest, or by its own wrists. Does not import bpy.
 
-K frames, S = 2 hands. Everything is in one world; what rides on the chest moves as that does from its rest.
+K frames, S = 2 hands. Everything is in one world; things fixed to the chest follow its motion from rest.
 """
 
 from dataclasses import dataclass
@@ -50,14 +50,14 @@ def of_matrix(matrix: Floats, count: int) -> Moves:
 
 
 def riding(chest: Floats, rest: Floats) -> Moves:
-    """How things fixed to a chest move from its rest (4, 4) as it stands at matrices (K, 4, 4)."""
+    """The motion of things fixed to a chest, from its rest (4, 4) to its matrices (K, 4, 4)."""
     turns = _unscaled(chest) @ _unscaled(rest).T
     return Moves(turns, chest[:, :3, 3] - np.einsum("kab,b->ka", turns, rest[:3, 3]))
 
 
 def by_the_wrists(hands: Hands, body: Hands, ride: Moves, scale: float) -> Moves:
-    """The hands scaled, and turned and moved by one rigid motion in the chest's axes, to where the body's own hands are
-    on average; then carried along with the chest.
+    """The hands scaled, and rotated and moved by one rigid motion in the chest's axes, to where the body's own hands
+    are on average; then following the chest.
     """
     there = hands.there & body.there
     if not there.any():
@@ -74,9 +74,9 @@ def by_the_wrists(hands: Hands, body: Hands, ride: Moves, scale: float) -> Moves
 
 
 def _sides(first: Floats, second: Floats, there: NDArray[np.bool_]) -> Floats:
-    """How alike (3, 3) the ways from the right wrist to the left one are; 0 where no frame has both.
+    """Correlation (3, 3) of the vectors from the right wrist to the left one; 0 if no frame has both.
 
-    It outweighs the hands' turns: a body that was captured without its hands has those only roughly.
+    It outweighs the hands' rotations, which are inaccurate in a body that was captured without its hands.
     """
     both = there.all(1)
     if there.shape[1] != 2 or not both.any():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a scene remembers of joining hands to a body. Which body, and which bone is which, is the Retarget panel's."""
+"""A scene's settings for joining hands to a body. The body and its bone map are those of the Retarget panel."""
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty

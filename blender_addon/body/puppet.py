@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bones led to given places and turns in the world for as long as they are read: Blender works out what to key.
+"""Leads bones to given positions and rotations in the world while they are read, so that Blender computes their keys.
 
-A rig's controls hang from bones that follow other controls. A temporary armature has a bone for each of the led ones,
-at rest in the world's own axes and keyed with what is wanted; the led bones copy it.
+A rig's controls are children of bones that follow other controls. A temporary armature has a bone for each led one,
+aligned with the world's axes at rest and keyed with its target; the led bones copy it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ def led(
     turns: Mapping[str, Floats],
     places: Mapping[str, Floats],
 ) -> Iterator[None]:
-    """On frames (F,) the target's bones turn as turns (F, 3, 3) and go to places (F, 3), while this lasts."""
+    """While the context is open, the target's bones have these turns (F, 3, 3) and places (F, 3) on frames (F,)."""
     puppet = _puppet(scene, list(turns))
     constraints: list[tuple[str, Any]] = []
     try:

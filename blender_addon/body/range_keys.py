@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys put into a range of curves that go on beyond it: what is keyed outside stays as it is and plays as it did."""
+"""Writes keys into a range of longer curves; keys outside stay as they are, and play as before."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +20,7 @@ _NEAR: Final = 1e-3  # frames: keys so close are the same key
 
 @dataclass(frozen=True)
 class Span:
-    """frames (F,) to key; opens: whether the motion goes on before the first one and after the last one."""
+    """frames (F,) to key; opens: whether the motion continues before the first one and after the last one."""
 
     frames: Floats
     opens: tuple[bool, bool] = (True, True)
@@ -33,7 +33,7 @@ def write_location(channels: Channels, bone: bpy.types.PoseBone, span: Span, loc
 
 
 def write_rotation(channels: Channels, bone: bpy.types.PoseBone, span: Span, turns: Floats) -> None:
-    """Key the bone's rotations (F, 4) through the span, in the way in which the bone is rotated."""
+    """Key the bone's rotations (F, 4) through the span, in its rotation mode."""
     turns = quaternions.continuous(turns)
     if bone.rotation_mode == hand_keys.QUATERNION:
         _write_quaternions(channels, bone, span, turns)
@@ -57,7 +57,7 @@ def _write_quaternions(channels: Channels, bone: bpy.types.PoseBone, span: Span,
 
 
 def _write_eulers(channels: Channels, bone: bpy.types.PoseBone, span: Span, turns: Floats) -> None:
-    """Of the two ways to write the rotations, the one that the curves beside the range are nearer to."""
+    """The one of the two equivalent Euler triples that is nearer to the curves beside the range."""
     path = hand_keys.rotation_path(bone.name, bone.rotation_mode)
     before, after = _beside(channels, path, np.asarray(bone.rotation_euler, np.float64), span)
     one = eulers_from_quaternions(turns[:, None], bone.rotation_mode)[:, 0]
@@ -78,7 +78,7 @@ def _write_eulers(channels: Channels, bone: bpy.types.PoseBone, span: Span, turn
 
 
 def _other_eulers(angles: Floats, order: str) -> Floats:
-    """The other triples (F, 3) of the same rotations."""
+    """The other equivalent Euler triples (F, 3)."""
     found = angles + np.pi
     middle = "XYZ".index(order[1])
     found[:, middle] = np.pi - angles[:, middle]
@@ -88,7 +88,7 @@ def _other_eulers(angles: Floats, order: str) -> Floats:
 def _write(
     channels: Channels, path: str, group: str, span: Span, values: Floats, rests: tuple[Floats, Floats]
 ) -> None:
-    """Replace what the curves of `path` have in the span by values (F, C); new ones begin and end at rests (C,)."""
+    """Replace the curves of `path` in the span by values (F, C); new curves begin and end at rests (C,)."""
     frames = span.frames
     for index in range(values.shape[1]):
         curve: Any = channels.fcurves.find(path, index=index)
@@ -104,7 +104,7 @@ def _write(
 
 
 def _on_the_way(curve: Any, frames: Floats) -> Floats:
-    """Whole frames between the range and the nearest keys beside it: there a sparse curve must not change."""
+    """Whole frames between the range and the nearest keys beside it, where a sparse curve must not change."""
     keys, _ = fcurves.key_points(curve)
     first, last = frames[0], frames[-1]
     before, after = keys[keys < first - _NEAR], keys[keys > last + _NEAR]
@@ -124,7 +124,7 @@ def _remove_inside(curve: Any, first: float, last: float) -> None:
 
 
 def _insert(curve: Any, frames: Floats, values: Floats) -> None:
-    """Add keys joined by straight lines to those that are there."""
+    """Add keys with linear interpolation to the existing ones."""
     points = curve.keyframe_points
     old = len(points)
     points.add(len(frames))
@@ -136,7 +136,7 @@ def _insert(curve: Any, frames: Floats, values: Floats) -> None:
 
 
 def _beside(channels: Channels, path: str, shown: Floats, span: Span) -> tuple[Floats, Floats]:
-    """The curves' values (C,) right before and after the span; what is shown (C,) of those that are not keyed."""
+    """The curves' values (C,) right before and after the span; current values (C,) of those without keys."""
     curves = [channels.fcurves.find(path, index=index) for index in range(len(shown))]
     known = np.array([curve is not None for curve in curves])
     beside = fcurves.sample(curves, np.array([span.frames[0] - 1, span.frames[-1] + 1]))
@@ -145,7 +145,7 @@ def _beside(channels: Channels, path: str, shown: Floats, span: Span) -> tuple[F
 
 
 def _change_after(channels: Channels, path: str, last: float, factor: float, shifts: Floats) -> None:
-    """The same rotations after the range, written in the way that the range ends in: value * factor + shift."""
+    """The change, value * factor + shift, that continues the range's last representation in the rotations after it."""
     for index, shift in enumerate(shifts):
         curve: Any = channels.fcurves.find(path, index=index)
         if curve is None or (factor == 1 and abs(shift) < 1e-9):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An arm of two bones that reaches for a wrist, worked out exactly, on arrays of K frames. No bpy here.
+"""Exact inverse kinematics of a two-bone arm, on arrays of K frames. Does not import bpy.
 
-The upper arm and the forearm keep how they were turned about the plane of the arm: a rotation carries the frame of
-bone and plane that the body had onto the new one. Nothing flips as long as the elbow's direction does not.
+The upper arm and the forearm keep their rotation relative to the plane of the arm: the body's frame of bone and plane
+is rotated onto the new one. Nothing flips as long as the elbow's direction does not.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Joints:
 
 
 def reached(body: Joints, wrist: Floats, poles: Floats) -> Joints:
-    """The body's arm reaching for wrist (K, 3), the elbow towards poles (K, 3); as near as it gets."""
+    """The body's arm reaching as far as possible for wrist (K, 3), with the elbow towards poles (K, 3)."""
     upper, fore = _length(body.elbow - body.shoulder), _length(body.wrist - body.elbow)
     away = wrist - body.shoulder
     along = _unit(away)
@@ -40,7 +40,7 @@ def reached(body: Joints, wrist: Floats, poles: Floats) -> Joints:
 
 
 def beyond(body: Joints, wrist: Floats) -> Floats:
-    """How much (K,) farther the wrist (K, 3) is than the arm can reach; 0 within reach."""
+    """The distance (K,) of the wrist (K, 3) beyond the arm's reach; 0 within it."""
     length = _length(body.elbow - body.shoulder) + _length(body.wrist - body.elbow)
     return np.maximum(_length(wrist - body.shoulder) - STRETCHED * length, 0)
 
@@ -48,7 +48,7 @@ def beyond(body: Joints, wrist: Floats) -> Floats:
 def carried_turns(
     turns: tuple[Floats, Floats], old: Joints, old_poles: Floats, new: Joints, poles: Floats
 ) -> tuple[Floats, Floats]:
-    """Rotations (K, 3, 3) in the world of upper arm and forearm, from those (K, 3, 3) that the body had."""
+    """World rotations (K, 3, 3) of upper arm and forearm, from the body's own (K, 3, 3)."""
     was, now = _normal(old, old_poles), _normal(new, poles)
     parts = (
         (turns[0], old.elbow - old.shoulder, new.elbow - new.shoulder),
@@ -61,9 +61,9 @@ def carried_turns(
 
 
 def twists(fore: Floats, hand: Floats, axis: Floats) -> Floats:
-    """Angles (K,) by which a hand turned by hand (K, 3, 3) from its rest is twisted against a forearm (K, 3, 3).
+    """Twist angles (K,) of a hand, rotated by hand (K, 3, 3) from its rest, relative to a forearm (K, 3, 3).
 
-    axis (3,): along the forearm at rest. The angles follow on from frame to frame.
+    axis (3,): along the forearm at rest. Angles are continuous from frame to frame.
     """
     relative = quaternions.from_matrix(fore.transpose(0, 2, 1) @ hand)
     about = relative[:, 1:] @ axis
@@ -71,12 +71,12 @@ def twists(fore: Floats, hand: Floats, axis: Floats) -> Floats:
 
 
 def twisted(turns: Floats, axes: Floats, angles: Floats) -> Floats:
-    """Rotations (K, 3, 3) turned further by angles (K,) about axes (K, 3) in the world."""
+    """Rotations (K, 3, 3) with further rotations by angles (K,) about axes (K, 3) in the world."""
     return quaternions.to_matrix(quaternions.exp(_unit(axes) * angles[:, None])) @ turns
 
 
 def across(vectors: Floats, along: Floats) -> Floats:
-    """The parts of vectors (K, 3) at right angles to unit vectors (K, 3)."""
+    """The components of vectors (K, 3) perpendicular to unit vectors (K, 3)."""
     return vectors - (vectors * along).sum(-1, keepdims=True) * along
 
 

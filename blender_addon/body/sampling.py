@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an armature shows, frame by frame, whatever makes it move: keys, layers, constraints, drivers."""
+"""Samples an armature frame by frame, whatever makes it move: keys, layers, constraints, drivers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +17,8 @@ from ..scene.axes import Floats
 
 @dataclass(frozen=True)
 class Shown:
-    """Bones on F frames: places (F, 3) of their heads and turns (F, 3, 3) in the world, and as they would be keyed:
-    locations (F, 3) and rotations (F, 4) from their rest."""
+    """Bones on F frames: positions (F, 3) of their heads and rotations (F, 3, 3) in the world, and, as for keys,
+    locations (F, 3) and rotations (F, 4) from rest."""
 
     places: dict[str, Floats]
     turns: dict[str, Floats]
@@ -35,7 +35,7 @@ class Shown:
 def shown_bones(
     scene: bpy.types.Scene, armature: bpy.types.Object, bones: Sequence[str], frames: range
 ) -> Shown:
-    """What these bones show on the frames. A RequestError where Blender does not work the armature out."""
+    """The bones on the frames. RequestError if Blender does not evaluate the armature."""
     if not armature.visible_get():
         raise RequestError(
             f"{armature.name} is hidden or in no collection of this view layer. Show it, then try again."
@@ -58,7 +58,7 @@ def shown_bones(
 
 @contextmanager
 def frame_kept(scene: bpy.types.Scene) -> Iterator[None]:
-    """The scene's frame, also between frames, stays where it was."""
+    """Restore the scene's frame, subframe included, when the context closes."""
     frame, subframe = scene.frame_current, scene.frame_subframe
     try:
         yield

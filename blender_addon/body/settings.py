@@ -10,9 +10,9 @@ Placing = Literal["WRISTS", "CHEST", "PLACED"]
 
 @dataclass(frozen=True)
 class JoinSettings:
-    """What counts where hands and body differ.
+    """Which of the two applies where hands and body differ.
 
-    offset: frames to add to the take's. wrists: whose places. turns: whose rotation of the hand. placing: where the
+    offset: frames to add to the take's. wrists: whose positions. turns: whose hand rotation. placing: where the
     captured hands stand beside the body. elbow: whose, of an arm that follows. blend: frames at the ends of the range.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much of a new motion shows on each frame: all of it in a range, less towards its ends. No bpy here."""
+"""The share of a new motion on each frame: all of it in a range, fading at its ends. Does not import bpy."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from ..scene.axes import Floats
 def shares(inside: NDArray[np.bool_], blend: int, open_ends: tuple[bool, bool] = (True, True)) -> Floats:
     """(F,) 1 where `inside` (F,), rising and falling smoothly over `blend` frames at the ends of each of its runs.
 
-    open_ends: whether there is motion to lead to before the first frame and after the last one.
+    open_ends: whether there is motion to blend with before the first frame and after the last one.
     """
     found = inside.astype(np.float64)
     for start, stop in flag_runs(inside):
@@ -26,7 +26,7 @@ def shares(inside: NDArray[np.bool_], blend: int, open_ends: tuple[bool, bool] =
 
 
 def blended_turns(first: Floats, second: Floats, share: Floats) -> Floats:
-    """Unit quaternions (F, ..., 4) from `first` (share 0) to `second` (1), share (F,), signs that follow on."""
+    """Unit quaternions (F, ..., 4) from `first` (share 0) to `second` (1), share (F,), with continuous signs."""
     turns = quaternions.slerp(first, second, share.reshape(-1, *[1] * (first.ndim - 2)))
     return quaternions.continuous(turns)
 

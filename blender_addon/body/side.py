@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One side of a join: its arm, its captured hand, and what is wanted of its bones. World axes throughout."""
+"""One side of a join: its arm, its captured hand, and the targets of its bones. World axes throughout."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from .limbs import Limb
 
 @dataclass(frozen=True)
 class Rest:
-    """The target at rest: heads (3,) and turns (3, 3) of bones by their names, anatomical frames (3, 3) by ours."""
+    """The target at rest: heads (3,) and rotations (3, 3) of bones by their names, anatomical frames (3, 3) by ours."""
 
     heads: Mapping[str, Floats]
     turns: Mapping[str, Floats]
@@ -39,8 +39,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Wanted:
-    """On F frames: wrist (F, 3) and the hand's anatomical frame (F, 3, 3), how far the wrist is beyond reach (F,), and
-    turns (F, 3, 3) and places (F, 3) of bones of the target."""
+    """Targets on F frames: wrist (F, 3) and the hand's anatomical frame (F, 3, 3), how far the wrist is out of reach (F,),
+    and rotations (F, 3, 3) and positions (F, 3) of the target's bones."""
 
     wrist: Floats
     hand: Floats
@@ -50,7 +50,7 @@ class Wanted:
 
 
 def rest_of(target: bpy.types.Object, limb: Limb, bones: Mapping[str, str]) -> Rest:
-    """The target's rest, where it stands now. A hand without mapped fingers lies along its arm, palm down."""
+    """The target's rest pose, where it is now. A hand without mapped fingers points along its arm, palm down."""
     found: HandAtRest = hand_at_rest(target, {**{name: name for name in limb.bones()}, **bones})
     fingers = [name for name in bones if name != HAND]
     if fingers:
@@ -70,10 +70,10 @@ def rest_of(target: bpy.types.Object, limb: Limb, bones: Mapping[str, str]) -> R
 
 
 def anatomical_turns(side: Side, turns: Floats) -> Floats:
-    """The hand's anatomical frame (F, 3, 3) where the bone that shows it is turned so (F, 3, 3)."""
+    """The hand's anatomical frame (F, 3, 3) for rotations (F, 3, 3) of its bone."""
     return turns @ side.rest.turns[side.limb.seen_hand].T @ side.rest.frames[HAND]
 
 
 def bone_turns(side: Side, name: str, frames: Floats) -> Floats:
-    """How the target's bone must be turned (F, 3, 3) for its anatomical frame to be so (F, 3, 3)."""
+    """The rotation (F, 3, 3) of the target's bone that gives it this anatomical frame (F, 3, 3)."""
     return frames @ side.rest.frames[name].T @ side.rest.turns[side.bones[name]]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Body motion from .npz files of the SMPL family: AMASS (SMPL-H, SMPL-X) and what is written like it. No bpy here.
+"""Body motion from .npz files of the SMPL family: AMASS (SMPL-H, SMPL-X) and similar files. Does not import bpy.
 
-Such a file holds rotations, and the body model's shape by numbers that only the model itself can read. The model is
-not ours to ship: bones have usual proportions, so that only angles and the path of the pelvis are the file's own.
+Such a file has rotations, and shape coefficients that only the body model can interpret. Its licence does not allow us
+to ship the model, so bones have average proportions; only angles and the path of the pelvis are the file's.
 """
 
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ class BodyMotion:
 
 
 def read_body_motion(path: Path) -> BodyMotion:
-    """The motion; a RequestError says what the file lacks."""
+    """The motion. RequestError says what the file lacks."""
     names = {*_WHOLE, *_ROOT, *_BODY_POSE, *_TRANS, *_RATE, *_HAND_POSES}
     try:
         with open_npz(path, names) as file:
@@ -110,7 +110,7 @@ def read_body_motion(path: Path) -> BodyMotion:
 
 
 def rest_joints() -> dict[str, Floats]:
-    """Where the joints (3,) are at rest, in metres from the pelvis, y up, facing +z."""
+    """Positions (3,) of the joints at rest, in metres from the pelvis, y up, facing +z."""
     found = {name: np.array(place, np.float64) for name, place in _MIDDLE.items()}
     for side, sign in (("left", 1.0), ("right", -1.0)):
         mirror = np.array([sign, 1.0, 1.0])
@@ -145,7 +145,7 @@ def _motion(path: Path, file: NpzFile) -> BodyMotion:
 
 
 def _from_whole(path: Path, poses: Floats) -> Floats:
-    """Axis-angles (T, J, 3) of JOINTS, of poses that hold all joints of one of the models in a row."""
+    """Axis-angles (T, J, 3) of JOINTS, from an array with all joints of one of the models in a row."""
     poses = np.asarray(poses, np.float64)
     joints = _COUNTS.get(int(np.prod(poses.shape[1:]))) if poses.ndim >= 2 else None
     if joints is None:
@@ -161,7 +161,7 @@ def _from_whole(path: Path, poses: Floats) -> Floats:
 
 
 def _from_parts(path: Path, file: NpzFile) -> Floats:
-    """Axis-angles (T, J, 3) of JOINTS, of files that keep root, body and hands apart."""
+    """Axis-angles (T, J, 3) of JOINTS, from separate arrays for root, body and hands."""
     root, body = _first(file, _ROOT), _first(file, _BODY_POSE)
     if root is None or body is None:
         raise RequestError(

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A hand's pose to and from Blender's pose library."""
+"""Saves hand poses to Blender's pose library, and applies them."""

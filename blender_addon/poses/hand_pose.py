@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One hand's pose, and how it comes into a motion, on arrays. No bpy here."""
+"""One hand's pose, and how it is blended into a motion, on arrays. Does not import bpy."""
 
 from dataclasses import dataclass, replace
 
@@ -12,14 +12,14 @@ from ..scene.track import Flags, Floats, HandTrack, inside, runs
 
 @dataclass(frozen=True)
 class HandPose:
-    """Rotations (16, 4) w x y z of a side's bones from rest, in MANO's order; known (16,): which of them it holds."""
+    """Rotations (16, 4) w x y z of a side's bones from rest, in MANO's order; known (16,): which of them it has."""
 
     side: int
     rotations_wxyz: Floats
     known: Flags
 
     def on_side(self, side: int) -> "HandPose":
-        """The pose as a hand of that side has it: where it is the other hand's, that hand's in a mirror.
+        """The pose for a hand of that side: mirrored if it belongs to the other one.
 
         Local X flexes on both sides and Y runs along the bone: flexion stays, spread and twist are mirrored.
         """
@@ -29,9 +29,9 @@ class HandPose:
 
 
 def posed(track: HandTrack, pose: HandPose, first: float, last: float, blend: float) -> HandTrack:
-    """The track in that pose through first..last, coming and going over `blend` frames before and after.
+    """The track with the pose on first..last, fading in and out over `blend` frames before and after.
 
-    Nothing changes across an absence, or where the hand is away in the whole range.
+    Nothing changes beyond an absence, or if the hand is absent in the whole range.
     """
     rows = inside(track, first, last)
     share = np.zeros(len(rows))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Save a hand's pose as an asset, and apply one to a hand."""
+"""Saves a hand's pose as an asset, and applies one to a hand."""
 
 from typing import Any
 
@@ -112,7 +112,7 @@ class DUOHAND_OT_apply_pose(_Pose, bpy.types.Operator):
         return f"Applied {self.pose} to {', '.join(rig.armature.name for rig in rigs)}"
 
     def _pose(self, context: bpy.types.Context, rig: HandRig) -> HandPose:
-        """The pose that is meant, without the wrist where that is to stay."""
+        """The chosen pose, without the wrist if that is not to change."""
         fields: Any = context.scene.duohand_poses
         if not self.pose and fields.pose is None:
             raise RequestError("No pose is chosen. Choose one in the Poses panel, or save one first.")
@@ -131,7 +131,7 @@ class DUOHAND_OT_apply_pose(_Pose, bpy.types.Operator):
         return HandPose(found.side, found.rotations_wxyz, found.known & (np.arange(16) > 0))
 
     def _check(self, rig: HandRig, pose: HandPose) -> None:
-        """A RequestError if nothing of the pose would be seen."""
+        """RequestError if nothing of the pose would be visible."""
         editable_channels(rig)
         track = read_track(rig)
         rows = inside(track, self.first, self.last)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Poses panel: a hand's pose to and from the pose library."""
+"""The Poses panel: saves a hand's pose to the pose library and applies poses from it."""
 
 from typing import Any
 

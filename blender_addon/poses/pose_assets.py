@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Poses of hands as assets of the pose library: actions with one key a curve, as Blender's own tools know them."""
+"""Hand poses as assets of the pose library: actions with one key per curve, as Blender's own tools expect them."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -23,9 +23,9 @@ _KEY_AT: Final = np.array([1.0])
 
 
 def save_pose(graph: bpy.types.Depsgraph, rig: HandRig, name: str, with_wrist: bool) -> bpy.types.Action:
-    """The hand's pose as it is shown now, as a new asset of this file with a picture.
+    """The hand's current pose as a new asset of this file, with a picture.
 
-    The wrist's rotation is left out unless asked for. A RequestError if the hand is away on this frame.
+    The wrist's rotation is only included on request. RequestError if the hand is absent on this frame.
     """
     armature = rig.armature
     if armature.get("presence", 1) == ABSENT:
@@ -48,9 +48,9 @@ def save_pose(graph: bpy.types.Depsgraph, rig: HandRig, name: str, with_wrist: b
 
 
 def pose_of(action: bpy.types.Action, rotation_mode: str) -> HandPose | None:
-    """The pose that the action holds of a hand's bones, at its first frame; None if it holds none.
+    """The pose of a hand's bones in the action, at its first frame; None if there is none.
 
-    rotation_mode: what its angles are, where it has no quaternions.
+    rotation_mode: the order of its angles, if it has no quaternions.
     """
     order = rotation_mode if rotation_mode != hand_keys.QUATERNION else "XYZ"
     for side in (0, 1):
@@ -72,7 +72,7 @@ def holds_hand(action: bpy.types.Action) -> bool:
 
 
 def pose_from_library(path: str, name: str, rotation_mode: str) -> HandPose | None:
-    """The pose of an asset in another file; nothing of it stays in this one. A RequestError if it is not there."""
+    """The pose of an asset in another file, of which nothing stays in this one. RequestError if it is not there."""
     libraries: Any = bpy.data.libraries
     known = set(libraries)
     try:
@@ -107,7 +107,7 @@ def _values(action: bpy.types.Action, path: str, frame: float) -> dict[int, floa
 
 
 def _curves(action: Any) -> Iterator[bpy.types.FCurve]:
-    """All curves of the action, whatever they were made for."""
+    """All curves of the action, in whatever slot."""
     if not hasattr(action, "layers"):
         yield from action.fcurves
         return
@@ -118,7 +118,7 @@ def _curves(action: Any) -> Iterator[bpy.types.FCurve]:
 
 
 def _draw_preview(graph: bpy.types.Depsgraph, rig: HandRig, action: Any) -> None:
-    """Give the asset a picture of the skin as it is shown; none where there is no skin to be seen."""
+    """Give the asset a picture of the skin as it is now; none if the skin is not visible."""
     skin = rig.armature.duohand.skin
     if skin is None or not skin.visible_get():
         return

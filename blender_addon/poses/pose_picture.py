@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small picture of a posed hand, drawn from its triangles: it needs no graphics card and no render. No bpy here."""
+"""A small picture of a posed hand, drawn from its triangles without GPU or render engine. Does not import bpy."""
 
 from typing import Final
 
@@ -43,7 +43,7 @@ def hand_picture(points: Floats, triangles: NDArray[np.integer]) -> NDArray[np.f
 
 
 def _turned(points: Floats) -> Floats:
-    """The points as they are looked at: x right, y up, z to the viewer."""
+    """The points in the viewer's axes: x right, y up, z towards the viewer."""
     a, b = _TURN_RAD, _TILT_RAD
     about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
@@ -51,7 +51,7 @@ def _turned(points: Floats) -> Floats:
 
 
 def _placed(points: Floats, size: int) -> Floats:
-    """The points in pixels, filling the picture but for a margin."""
+    """The points in pixels, filling the picture except for a margin."""
     low, high = points.min(0), points.max(0)
     scale = size * (1 - 2 * _MARGIN) / max(float((high - low)[:2].max()), 1e-12)
     return (points - (low + high) / 2) * scale + np.array([size / 2, size / 2, 0])

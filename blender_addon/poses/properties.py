@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the Poses panel shows: the pose to apply, and how it comes and goes."""
+"""The Poses panel's values: the pose to apply, and how it fades in and out."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Grips worked out over the scene's range and keyed: the prop, and hands that keep their places on it.
+"""Computes grips over the scene's range and keys them: the prop, and hands that keep their places on it.
 
-Keys go to copies of the actions; those that were there come back with `released`.
+Keys are written to copies of the actions; `released` restores the originals.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def bake(
     blend: int,
     frames: range,
 ) -> int:
-    """Key the prop and the hands on it; how many grips were worked out. A RequestError says what stands in the way."""
+    """Key the prop and the hands on it; how many grips were keyed. RequestError says what prevents it."""
     _check(prop, rigs, grips, frames)
     released(prop, rigs)
     at = np.array(frames, np.float64)
@@ -64,7 +64,7 @@ def bake(
 
 
 def released(prop: bpy.types.Object, rigs: Sequence[HandRig]) -> bool:
-    """The prop's and the hands' own actions again; whether they had others."""
+    """Restore the prop's and the hands' own actions; whether they had copies."""
     found = kept_action.put_back(prop, WHAT)
     if found and prop.animation_data.action is None and prop.get(_RESTED) is not None:
         prop.matrix_basis = Matrix([prop[_RESTED][4 * row : 4 * row + 4] for row in range(4)])
@@ -101,7 +101,7 @@ def _check(prop: bpy.types.Object, rigs: Sequence[HandRig], grips: Sequence[Grip
 
 
 def _prop_motion(scene: bpy.types.Scene, prop: bpy.types.Object, frames: range) -> tuple[Floats, Floats]:
-    """The prop's matrices (F, 4, 4) in the world, and of what carries it: world = carrier @ basis."""
+    """World matrices (F, 4, 4) of the prop and of its carrier: world = carrier @ basis."""
     worlds, carriers = np.empty((len(frames), 4, 4)), np.empty((len(frames), 4, 4))
     with frame_kept(scene):
         for row, frame in enumerate(frames):
@@ -135,7 +135,7 @@ def _key_prop(prop: bpy.types.Object, at: Floats, basis: Floats) -> None:
 
 
 def _key_hand(rig: HandRig, at: Floats, frames: Floats, moved: Any) -> None:
-    """Key the hand's frames (F, 4, 4) where it was moved (F,); beside them its own keys stay."""
+    """Key the hand's frames (F, 4, 4) where it was moved (F,); its other keys stay."""
     own = read_track(rig)
     track, there = track_at(own, at)
     led = moved_track(rig, track, frames[:, :3, 3], frames[:, :3, :3])

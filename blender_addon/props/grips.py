@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A prop and the hands that hold it, frame by frame. No bpy here.
+"""A prop and the hands that hold it, frame by frame. Does not import bpy.
 
-A grip keeps the hand where it is on the prop on its first frame, so nothing moves when it begins. Of several hands on
-one prop the first one leads; the others keep their places on it. When the leader lets go the next one leads, from where
-it is. A hand that was led returns to its own motion over some frames; a prop that is let go stays where it is put.
+A grip keeps the hand's position on the prop on its first frame, so nothing jumps when it begins. The first of several
+hands on a prop leads; the others keep their places on it. When the leader lets go, the next one leads, from where it
+is. A hand that was led returns to its own motion over some frames; a released prop stays where it was put down.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class Held:
 
 
 def held(frames: range, prop: Floats, hands: Mapping[int, Floats], grips: Sequence[Grip], blend: int) -> Held:
-    """The motion of all, from their own: prop (F, 4, 4) and hands (F, 4, 4), rigid."""
+    """The motion of all, from their own motion: prop (F, 4, 4) and hands (F, 4, 4), rigid."""
     found = Held(
         prop.copy(),
         {side: own.copy() for side, own in hands.items()},
@@ -71,7 +71,7 @@ def held(frames: range, prop: Floats, hands: Mapping[int, Floats], grips: Sequen
 
 
 def _return(found: Held, hands: Mapping[int, Floats], side: int, row: int, last: int, blend: int) -> None:
-    """The hand on its way from where it was led on row `last` to its own motion."""
+    """The hand blending from where it was led on row `last` back to its own motion."""
     part = (row - last) / (blend + 1)
     if part >= 1:
         return

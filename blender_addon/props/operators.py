@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Add and remove grips, key them, and take them back."""
+"""Adds and removes grips, keys them, and clears them."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from .properties import LEAD_ITEMS, SIDE_ITEMS
 
 
 class _OnProp(NeedsShot):
-    """What these operators share: an object, errors as reports."""
+    """Base of these operators: an object, and errors as reports."""
 
     bl_options = {"REGISTER", "UNDO"}
 

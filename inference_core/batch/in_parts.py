@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Long shots read by several workers: first the tracks, by one; then each worker a share of the frames; then the take.
+"""Splits the reading of long shots: one worker makes the tracks, several read a share of the frames each, one solves.
 
-Workers leave their shares in OUT.partial, where a capture finds them by everything they depend on. So the take is the
-very one that a single worker makes, and a share that is lost is read by the last worker.
+Workers store their shares in OUT.partial, where a capture finds them by a key of everything they depend on. So the take
+is identical to that of a single worker, and if a share is lost, the last worker reads it.
 """
 
 import threading
@@ -20,23 +20,23 @@ _TRACKS = "tracks"
 
 
 class _Quiet:
-    """Progress of parts under their shots' names; their outcomes are the last worker's to tell."""
+    """Reports the progress of parts under their shots' names; only the last worker reports outcomes."""
 
     def __init__(self, watcher: Watcher, whole: set[str]) -> None:
         self._watcher, self._whole = watcher, whole
 
     def progress(self, name: str, stage: str, done: int, total: int) -> None:
-        """A shot, or a part of one, is under way."""
+        """A shot, or a part of one, has progressed."""
         self._watcher.progress(name, stage, done, total)
 
     def ended(self, name: str, outcome: Outcome) -> None:
-        """Only of whole shots."""
+        """Pass on the outcome of whole shots only."""
         if name in self._whole:
             self._watcher.ended(name, outcome)
 
 
 def in_parts(pool: Pool, parts: int, is_long: Callable[[Shot], bool] | None = None) -> Pool:
-    """The pool, which reads long shots in that many parts at a time."""
+    """A pool that reads long shots in that many simultaneous parts."""
 
     def run(shots: Sequence[Shot], retries: int, watcher: Watcher, stop: threading.Event) -> None:
         long = [shot for shot in shots if (is_long or _is_long)(shot)]
@@ -58,7 +58,7 @@ def _part(shot: Shot, part: str) -> Shot:
 
 
 def _is_long(shot: Shot) -> bool:
-    """Whether there is something to share; what cannot be opened is short, and fails as such."""
+    """Whether the shot is worth splitting. Footage that cannot be opened counts as short, and fails later."""
     request = shot.request
     if request.network == "none":
         return False
