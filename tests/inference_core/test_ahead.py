@@ -15,7 +15,7 @@ def counted(taken: list[int], count: int) -> Iterator[int]:
         yield item
 
 
-def test_what_is_taken_in_advance_comes_in_order_and_is_bounded() -> None:
+def test_prefetched_items_keep_their_order_and_are_bounded() -> None:
     taken: list[int] = []
     found: list[int] = []
     for item in ahead(counted(taken, 20), 3):
@@ -25,7 +25,7 @@ def test_what_is_taken_in_advance_comes_in_order_and_is_bounded() -> None:
     assert list(ahead([], 3)) == []
 
 
-def test_results_come_in_the_order_of_their_items_whichever_is_done_first() -> None:
+def test_results_keep_the_order_of_their_items() -> None:
     first_may_end, taken = threading.Event(), list[int]()
 
     def work(item: int) -> int:
@@ -43,7 +43,7 @@ def test_results_come_in_the_order_of_their_items_whichever_is_done_first() -> N
 
 
 @pytest.mark.parametrize("where", ["items", "work"])
-def test_an_error_comes_where_its_item_would(where: str) -> None:
+def test_an_error_is_raised_at_its_items_place(where: str) -> None:
     def items() -> Iterator[int]:
         yield from (1, 2)
         if where == "items":

@@ -39,17 +39,17 @@ def body(left_x: float, right_x: float, score: float = 0.95) -> np.ndarray:
     return arms
 
 
-def test_in_an_own_view_the_hand_on_the_left_is_the_left_one_though_it_looks_like_a_right_one() -> None:
+def test_arms_of_the_own_view_overrule_a_wrong_handedness() -> None:
     tracks = build_tracks(with_arms(looked_at(pair(0.8, 0.2), None)))
     assert palm_x(tracks, LEFT, 20) < palm_x(tracks, RIGHT, 20)
 
 
-def test_hands_that_plainly_are_someone_elses_in_front_of_the_camera_keep_their_sides() -> None:
+def test_hands_of_a_person_facing_the_camera_keep_their_sides() -> None:
     tracks = build_tracks(with_arms(looked_at(pair(0.97, 0.03), None)))
     assert palm_x(tracks, RIGHT, 20) < palm_x(tracks, LEFT, 20)
 
 
-def test_a_hand_that_is_seen_alone_for_a_while_keeps_its_arm() -> None:
+def test_a_hand_seen_alone_for_a_while_keeps_its_arm() -> None:
     # The right hand of an own view, taken for a left one as long as it is alone.
     hands = [
         Tracklet(*path(300, 300, 0, 25), 0.4),
@@ -60,7 +60,7 @@ def test_a_hand_that_is_seen_alone_for_a_while_keeps_its_arm() -> None:
     assert palm_x(tracks, RIGHT, 35) > 600
 
 
-def test_a_hand_seen_alone_keeps_its_arm_though_it_is_read_far_up_or_down_along_it() -> None:
+def test_a_hand_misread_along_its_arm_keeps_its_arm() -> None:
     # Touching hands, 100 px apart; then only the right one, half a hand up its arm.
     hands = [
         Tracklet(*path(300, 300, 0, 10), 0.4),
@@ -72,7 +72,7 @@ def test_a_hand_seen_alone_keeps_its_arm_though_it_is_read_far_up_or_down_along_
     assert (right[-1] > 0.5) and (right[:2] > 0.5).tolist() == [False, True]
 
 
-def test_two_readings_of_one_hand_are_of_one_side_where_the_arms_are_known() -> None:
+def test_two_readings_of_one_hand_get_the_same_side() -> None:
     hands = [
         Tracklet(*path(300, 300, 0, 20), 0.5),
         Tracklet(*path(420, 420, 0, FRAMES), 0.5),
@@ -84,7 +84,7 @@ def test_two_readings_of_one_hand_are_of_one_side_where_the_arms_are_known() -> 
 
 
 @pytest.mark.parametrize("turns", [1, 3])
-def test_forearms_tell_the_same_of_a_picture_that_is_turned_about_the_hands(turns: int) -> None:
+def test_sides_by_forearms_do_not_depend_on_the_pictures_rotation(turns: int) -> None:
     upright = looked_at(pair(0.5, 0.5), None)
     middle = np.array([500.0, 300.0])
     points = upright.points_px.copy()
@@ -95,14 +95,14 @@ def test_forearms_tell_the_same_of_a_picture_that_is_turned_about_the_hands(turn
     assert (right > 0.5).tolist() == (upright.points_px[:, 0, 0] > 500).tolist()
 
 
-def test_a_bodys_wrists_outweigh_the_handedness_and_the_own_view() -> None:
+def test_a_bodys_wrists_outweigh_handedness_and_own_view() -> None:
     detections = looked_at(pair(0.1, 0.9), body(left_x=710, right_x=290))
     assert body_in_view(detections)
     tracks = build_tracks(with_arms(detections))
     assert palm_x(tracks, RIGHT, 20) < palm_x(tracks, LEFT, 20)
 
 
-def test_a_body_whose_wrists_are_elsewhere_or_hidden_changes_nothing() -> None:
+def test_a_body_with_distant_or_hidden_wrists_changes_nothing() -> None:
     for arms in (body(left_x=-900, right_x=-800), body(left_x=710, right_x=290, score=0.0)):
         detections = looked_at(pair(0.1, 0.9), arms)
         np.testing.assert_allclose(with_arms(detections).right, detections.right, atol=1e-6)
@@ -111,9 +111,7 @@ def test_a_body_whose_wrists_are_elsewhere_or_hidden_changes_nothing() -> None:
 @pytest.mark.parametrize(
     "shrunk, moved_px, shoulder_score", [(0.2, 0, 0.95), (1.0, 900, 0.95), (1.0, 0, 0.2)]
 )
-def test_a_body_too_small_for_the_hands_or_without_shoulders_in_the_picture_is_none(
-    shrunk: float, moved_px: float, shoulder_score: float
-) -> None:
+def test_implausible_bodies_are_ignored(shrunk: float, moved_px: float, shoulder_score: float) -> None:
     arms = body(left_x=710, right_x=290)
     arms[..., :2] = (arms[..., :2] - [500, 348]) * shrunk + [500 + moved_px, 348]
     arms[:, 0, 2] = shoulder_score
@@ -124,17 +122,17 @@ def test_a_body_too_small_for_the_hands_or_without_shoulders_in_the_picture_is_n
     np.testing.assert_array_equal(seen.arms_px, nobody.arms_px)
 
 
-def test_one_hand_alone_is_judged_by_itself() -> None:
+def test_a_single_hand_is_judged_on_its_own() -> None:
     alone = looked_at(shot([Tracklet(*path(300, 300, 0, FRAMES), 0.9)], FRAMES), None)
     np.testing.assert_allclose(with_arms(alone).right, 0.9, atol=1e-6)
 
 
-def test_where_nobody_looked_for_arms_they_say_nothing() -> None:
+def test_frames_without_a_search_for_arms_give_no_vote() -> None:
     detections = pair(0.97, 0.03)
     assert with_arms(detections) is detections
 
 
-def test_arms_stand_on_their_lines_of_sight_as_deep_behind_the_wrist_as_the_body_has_them() -> None:
+def test_arms_are_on_their_lines_of_sight_at_the_bodys_relative_depth() -> None:
     K = np.array([[800.0, 0, 640], [0, 800, 360], [0, 0, 1]])
     arms = body(left_x=710, right_x=290)
     arms_m = np.full((FRAMES, 2, 3, 3), np.nan, np.float32)

@@ -68,7 +68,7 @@ def batch(
     return {record.name: record for record in records}
 
 
-def test_what_is_done_is_not_done_again_whatever_it_is_called(tmp_path: Path) -> None:
+def test_finished_content_is_not_captured_again_under_another_name(tmp_path: Path) -> None:
     source, out, pool = clips(tmp_path / "in", "a.mov", "b.mov"), tmp_path / "out", CountingPool()
     first = batch(source, out, pool)
     (source / "b.mov").rename(source / "renamed.mov")
@@ -79,7 +79,7 @@ def test_what_is_done_is_not_done_again_whatever_it_is_called(tmp_path: Path) ->
     assert second["a"] == first["a"]
 
 
-def test_other_content_or_a_changed_take_is_captured_anew(tmp_path: Path) -> None:
+def test_changed_content_or_a_modified_take_is_captured_again(tmp_path: Path) -> None:
     source, out, pool = clips(tmp_path / "in", "a.mov", "b.mov", "c.mov"), tmp_path / "out", CountingPool()
     batch(source, out, pool)
     (source / "a.mov").write_text("edited")
@@ -96,7 +96,7 @@ def test_the_same_content_is_captured_once(tmp_path: Path) -> None:
     assert (records["z"].state, records["z"].same_as, records["z"].take) == ("same", "a", "a.npz")
 
 
-def test_a_take_that_no_batch_wrote_stays(tmp_path: Path) -> None:
+def test_takes_that_no_batch_wrote_are_kept(tmp_path: Path) -> None:
     source, out, pool = clips(tmp_path / "in", "a.mov", "b.mov"), tmp_path / "out", CountingPool()
     out.mkdir()
     (out / "a.npz").write_bytes(b"the user's")
@@ -105,7 +105,7 @@ def test_a_take_that_no_batch_wrote_stays(tmp_path: Path) -> None:
     assert records["a"].state == "failed" and "Move it away" in (records["a"].error or "")
 
 
-def test_a_failure_is_reported_and_tried_again_by_the_next_run(tmp_path: Path) -> None:
+def test_failures_are_reported_and_retried_by_the_next_run(tmp_path: Path) -> None:
     source, out = clips(tmp_path / "in", "a.mov", "b.mov"), tmp_path / "out"
     full = Outcome("failed", 2.0, "TakeError", "<disk> full")
     failing = CountingPool(lambda shot: full if shot.name == "a" else captured(shot))
@@ -116,7 +116,7 @@ def test_a_failure_is_reported_and_tried_again_by_the_next_run(tmp_path: Path) -
     assert batch(source, out, pool)["a"].state == "done" and pool.asked == ["a"]
 
 
-def test_a_stopped_batch_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_stopped_batch_resumes(tmp_path: Path) -> None:
     source, out = clips(tmp_path / "in", "a.mov", "b.mov", "c.mov"), tmp_path / "out"
 
     def interrupted(shot: Shot) -> Outcome:
@@ -131,7 +131,7 @@ def test_a_stopped_batch_goes_on_where_it_was(tmp_path: Path) -> None:
     assert pool.asked == ["b", "c"]
 
 
-def test_without_blender_a_scene_is_a_failure_that_says_so(tmp_path: Path) -> None:
+def test_a_scene_without_blender_fails_with_a_clear_message(tmp_path: Path) -> None:
     source, out = clips(tmp_path / "in", "a.mov"), tmp_path / "out"
     records = batch(source, out, CountingPool(), BlenderFiles("no-such-blender", blend=True))
     assert records["a"].state == "failed" and "--blender" in (records["a"].error or "")
@@ -147,7 +147,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
             batch(source, out, CountingPool())
 
 
-def test_the_page_stands_alone_and_links_what_there_is(tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_links_existing_files(tmp_path: Path) -> None:
     source, out = clips(tmp_path / "in", "a b&c.mov", "gone.mov"), tmp_path / "out"
     lost = Outcome("failed", kind="FootageError", text="lost")
     failing = CountingPool(lambda shot: lost if shot.name == "gone" else captured(shot))
@@ -189,7 +189,7 @@ class Recorder:
         self.outcomes.append((name, outcome))
 
 
-def test_processes_capture_side_by_side_and_only_the_unusable_fails(tmp_path: Path) -> None:
+def test_parallel_captures_fail_only_for_unusable_input(tmp_path: Path) -> None:
     source, out, watcher = tmp_path / "in", tmp_path / "out", Recorder()
     source.mkdir()
     write_empty_scene(source / "a.mp4", 4)
@@ -203,7 +203,7 @@ def test_processes_capture_side_by_side_and_only_the_unusable_fails(tmp_path: Pa
     assert [load_take(out / f"{name}.npz").frame_count for name in "ab"] == [4, 5]
 
 
-def test_a_capture_that_is_told_to_stop_ends_and_says_so(tmp_path: Path) -> None:
+def test_a_cancelled_capture_ends_and_reports_it(tmp_path: Path) -> None:
     stop = threading.Event()
     movie = write_empty_scene(tmp_path / "long.mp4", 400, (640, 480))
     request = CaptureRequest(str(movie), str(tmp_path / "take.npz"), network="none")
@@ -215,7 +215,7 @@ def test_a_capture_that_is_told_to_stop_ends_and_says_so(tmp_path: Path) -> None
     assert not (tmp_path / "take.npz").exists()
 
 
-def test_an_engine_that_is_killed_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_engine_may_be_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request = CaptureRequest(str(write_empty_scene(tmp_path / "a.mp4")), str(tmp_path / "take.npz"))
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setattr("sys.executable", str(dying_interpreter(tmp_path)))
@@ -241,9 +241,7 @@ def dying_interpreter(folder: Path) -> Path:
         (["done", "stopped", "failed"], True, 130),
     ],
 )
-def test_a_farms_task_fails_only_where_another_attempt_may_help(
-    states: list[str], is_task: bool, code: int
-) -> None:
+def test_a_farm_task_fails_only_if_a_retry_may_help(states: list[str], is_task: bool, code: int) -> None:
     records = [
         ShotRecord(str(number), "f", state=state.split()[0], may_try_again="again" in state)  # pyright: ignore[reportArgumentType]
         for number, state in enumerate(states)
@@ -264,7 +262,7 @@ with LiveTable(2) as table:
 """
 
 
-def test_a_terminal_shows_a_table_that_goes_and_failures_that_stay() -> None:
+def test_a_terminal_shows_a_transient_table_and_permanent_failures() -> None:
     pty = pytest.importorskip("pty", reason="a terminal of our own needs a Unix")
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "60"}
@@ -283,7 +281,7 @@ def test_a_terminal_shows_a_table_that_goes_and_failures_that_stay() -> None:
     assert "\x1b[2K" in after, "the table is wiped"
 
 
-def test_files_of_blender_are_written_anew_with_their_take(tmp_path: Path) -> None:
+def test_blender_files_are_rewritten_with_their_take(tmp_path: Path) -> None:
     """A stand-in for Blender that writes how often it was asked."""
     blender = tmp_path / "blender"
     blender.write_text('#!/bin/sh\nfor last; do :; done\necho asked >> "$last"\n')
@@ -298,7 +296,7 @@ def test_files_of_blender_are_written_anew_with_their_take(tmp_path: Path) -> No
         assert (out / "a.fbx").read_text().count("asked") == asked
 
 
-def test_long_shots_are_read_in_parts_and_told_of_once(tmp_path: Path) -> None:
+def test_long_shots_are_read_in_parts_and_reported_once(tmp_path: Path) -> None:
     """The order of work, whose results test_pipeline compares."""
     names = [tmp_path / f"{name}.mp4" for name in ("long", "short")]
     for path in names:

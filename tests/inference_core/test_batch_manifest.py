@@ -25,7 +25,7 @@ def picture(path: Path, grey: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_rows_of_a_csv_are_shots_with_settings_of_their_own(tmp_path: Path, separator: str) -> None:
+def test_csv_rows_are_shots_with_their_own_settings(tmp_path: Path, separator: str) -> None:
     lines = [
         ("footage", "name", "fov_deg", "hands", "frames"),
         ("a/one.mov", "", "", "", ""),
@@ -40,7 +40,7 @@ def test_rows_of_a_csv_are_shots_with_settings_of_their_own(tmp_path: Path, sepa
     assert two.request.out == str(tmp_path / "out/Two.npz")
 
 
-def test_a_json_list_holds_names_and_objects(tmp_path: Path) -> None:
+def test_a_json_list_may_have_names_and_objects(tmp_path: Path) -> None:
     manifest = tmp_path / "shots.json"
     manifest.write_text(
         json.dumps(["one.mov", {"footage": "/elsewhere/two.mov", "intrinsics_px": [9, 9, 4, 4]}])
@@ -67,13 +67,13 @@ def test_a_json_list_holds_names_and_objects(tmp_path: Path) -> None:
         ("m.json", "[]", "No footage was found"),
     ],
 )
-def test_a_wrong_manifest_is_refused_by_its_place(tmp_path: Path, name: str, text: str, said: str) -> None:
+def test_errors_in_a_manifest_name_their_row(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(RequestError, match=said):
         shots_of(tmp_path / name, tmp_path)
 
 
-def test_shots_of_one_name_are_numbered_however_many_they_are(tmp_path: Path) -> None:
+def test_many_shots_of_the_same_name_are_numbered(tmp_path: Path) -> None:
     manifest = tmp_path / "shots.csv"
     manifest.write_text("footage,name\n" + "a.mov,hand_2\n" + "a.mov,hand\n" * 2000)
     names = [shot.name for shot in shots_of(manifest, tmp_path)]
@@ -82,7 +82,7 @@ def test_shots_of_one_name_are_numbered_however_many_they_are(tmp_path: Path) ->
     assert names[:4] == ["hand_2", "hand", f"{folder}_hand", f"{folder}_hand_2"]
 
 
-def test_a_folder_means_its_movies_sequences_and_stills(tmp_path: Path) -> None:
+def test_a_folder_gives_its_movies_sequences_and_stills(tmp_path: Path) -> None:
     for name in (
         "clips/a.mov",
         "clips/deep/b.MP4",
@@ -99,7 +99,7 @@ def test_a_folder_means_its_movies_sequences_and_stills(tmp_path: Path) -> None:
     assert names == ["a", "still", "b", "x_1001"]
 
 
-def test_what_a_batch_writes_is_none_of_its_shots(tmp_path: Path) -> None:
+def test_a_batch_does_not_capture_its_own_output(tmp_path: Path) -> None:
     for name in ("a.mov", "out/a.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -115,7 +115,7 @@ def test_no_two_shots_share_a_name(tmp_path: Path) -> None:
     assert names[0] == "take" and "day2_take" in {name.casefold() for name in names}
 
 
-def test_content_decides_and_names_do_not(tmp_path: Path) -> None:
+def test_shots_are_identified_by_content_rather_than_name(tmp_path: Path) -> None:
     paths = [picture(tmp_path / name, grey) for name, grey in (("a.png", 9), ("b/c.png", 9), ("d.png", 8))]
     same, moved, other = (shots_of(path, tmp_path, frames="0:1")[0].request for path in paths)
     assert content_key(same) == content_key(moved) != content_key(other)
@@ -124,7 +124,7 @@ def test_content_decides_and_names_do_not(tmp_path: Path) -> None:
     assert content_key(shots_of(tmp_path / "gone.mov", tmp_path)[0].request) is None
 
 
-def test_ranges_with_a_last_frame() -> None:
+def test_ranges_may_include_their_last_frame() -> None:
     assert parse_frame_range("1001-1100") == FrameRange(1001, 1101, 1) == parse_frame_range("1001:1101")
     assert parse_frame_range("0-10x5") == FrameRange(0, 11, 5)
     assert parse_frame_range("-5:5") == FrameRange(-5, 5, 1)

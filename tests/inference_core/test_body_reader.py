@@ -30,7 +30,7 @@ def test_pictures_without_a_person_have_no_arms(networks: PoseNetworks) -> None:
     assert find_arms([], networks).score.shape == (0, 2, 3)
 
 
-def test_arms_are_where_mediapipe_sees_them(networks: PoseNetworks) -> None:
+def test_arms_agree_with_mediapipe(networks: PoseNetworks) -> None:
     peer = pytest.importorskip("mediapipe", reason="mediapipe, the test peer, is not installed")
     image = person()
     arms = find_arms([image], networks)
@@ -46,7 +46,7 @@ def test_arms_are_where_mediapipe_sees_them(networks: PoseNetworks) -> None:
     assert (arms.score > 0.9).all()
 
 
-def test_arms_stay_in_place_where_the_picture_is_wider(networks: PoseNetworks) -> None:
+def test_arms_do_not_move_in_a_wider_picture(networks: PoseNetworks) -> None:
     image = person()
     wider = np.pad(image, ((0, 0), (300, 100), (0, 0)), mode="edge")
     plain, moved = find_arms([image], networks), find_arms([wider], networks)
@@ -55,7 +55,7 @@ def test_arms_stay_in_place_where_the_picture_is_wider(networks: PoseNetworks) -
     assert apart.max() < 0.1 * shoulders
 
 
-def test_a_persons_left_arm_is_their_own(networks: PoseNetworks) -> None:
+def test_the_left_arm_is_the_persons_own(networks: PoseNetworks) -> None:
     arms = find_arms([person()], networks)
     for joint in (SHOULDER, ELBOW, WRIST):
         assert arms.points_px[0, LEFT, joint, 0] > arms.points_px[0, RIGHT, joint, 0]

@@ -21,12 +21,12 @@ sizes = st.tuples(st.integers(32, 8000), st.integers(32, 8000))
 
 
 @given(sizes, st.floats(1, 175))
-def test_a_field_of_view_comes_back(size_px: tuple[int, int], fov_deg: float) -> None:
+def test_field_of_view_survives_conversion_and_back(size_px: tuple[int, int], fov_deg: float) -> None:
     assert camera_from_fov(size_px, fov_deg).fov_deg == pytest.approx(fov_deg, rel=1e-6)
 
 
 @given(sizes, st.floats(4, 400), st.floats(4, 60))
-def test_a_lens_on_a_sensor_is_the_same_camera_as_its_field_of_view(
+def test_focal_length_and_field_of_view_give_the_same_camera(
     size_px: tuple[int, int], focal_mm: float, sensor_mm: float
 ) -> None:
     fov_deg = math.degrees(2 * math.atan(sensor_mm / (2 * focal_mm)))
@@ -35,17 +35,17 @@ def test_a_lens_on_a_sensor_is_the_same_camera_as_its_field_of_view(
         np.testing.assert_allclose(lens.K, camera_from_fov(size_px, fov_deg).K, rtol=1e-9)
 
 
-def test_a_ray_at_half_the_field_of_view_meets_the_pictures_edge() -> None:
+def test_a_ray_at_half_the_field_of_view_hits_the_pictures_edge() -> None:
     K = camera_from_fov((1280, 720), 70).K
     ray = K @ [math.tan(math.radians(35)), 0, 1]
     assert ray[:2] == pytest.approx([1280, 360])
 
 
-def test_upright_and_lying_pictures_share_the_focal_length() -> None:
+def test_portrait_and_landscape_share_the_focal_length() -> None:
     assert camera_from_fov((720, 1280), 60).K[0, 0] == camera_from_fov((1280, 720), 60).K[0, 0]
 
 
-def test_the_default_says_that_it_is_one() -> None:
+def test_the_default_lens_is_reported_as_assumed() -> None:
     camera = default_camera((1920, 1080))
     assert camera.fov_deg == pytest.approx(DEFAULT_FOV_DEG)
     assert "assumed" in camera.source

@@ -21,7 +21,7 @@ POSES[:, 0, 3] = np.arange(6)
 
 
 @pytest.mark.parametrize("name", ["path.json", "list.json", "path.npz"])
-def test_poses_are_read_and_picked_by_frame_number(tmp_path: Path, name: str) -> None:
+def test_poses_are_selected_by_frame_number(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     if file.suffix == ".npz":
         np.savez(file, T_world_cam=POSES)
@@ -35,9 +35,7 @@ def test_poses_are_read_and_picked_by_frame_number(tmp_path: Path, name: str) ->
 
 
 @pytest.mark.parametrize("name", ["path.json", "path.npz"])
-def test_hands_that_rest_in_the_world_are_steadier_there_than_before_the_camera(
-    tmp_path: Path, name: str
-) -> None:
+def test_camera_poses_steady_hands_that_rest_in_the_world(tmp_path: Path, name: str) -> None:
     model, file = load_open_hand(), tmp_path / name
     shot = resting_before_a_moving_camera(model, 60)
     poses = shot.camera.T_world_cam
@@ -80,20 +78,20 @@ def test_hands_that_rest_in_the_world_are_steadier_there_than_before_the_camera(
         (json.dumps(POSES[:3].tolist()), "one pose a frame"),
     ],
 )
-def test_path_that_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_path_is_refused(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "path.json"
     file.write_text(text)
     with pytest.raises(RequestError, match=said):
         with_camera_path(default_camera((64, 48)), file, range(6))
 
 
-def test_missing_path_is_refused(tmp_path: Path) -> None:
+def test_a_missing_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="cannot be read"):
         with_camera_path(default_camera((64, 48)), tmp_path / "none.json", range(6))
 
 
 @pytest.mark.parametrize("fault", ["not a zip", "cut", "objects", "a size that is not there"])
-def test_damaged_npz_is_refused(tmp_path: Path, fault: str) -> None:
+def test_a_damaged_npz_is_refused(tmp_path: Path, fault: str) -> None:
     file = tmp_path / "path.npz"
     if fault == "objects":
         np.savez(file, T_world_cam=np.array([{}], object))

@@ -103,7 +103,7 @@ def prepare(case: str, folder: Path) -> list[str]:
         ("hostile hand model", "print"),
     ],
 )
-def test_bad_input_is_exit_code_2_a_clear_error_and_no_file(
+def test_bad_input_gives_exit_code_2_a_clear_error_and_no_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str, says: str
 ) -> None:
     arguments = prepare(case, tmp_path)
@@ -118,9 +118,7 @@ def test_bad_input_is_exit_code_2_a_clear_error_and_no_file(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_full_disk_leaves_finished_pieces_and_nothing_half_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk_leaves_finished_pieces_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     movie = write_empty_scene(tmp_path / "clip.mp4")
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -152,7 +150,7 @@ def test_a_full_disk_leaves_finished_pieces_and_nothing_half_written(
     ("case", "says"),
     [("nan", "not finite"), ("future", "Update Duohand"), ("cut", "take.npz"), ("none", "no take")],
 )
-def test_a_bad_take_is_exit_code_2(
+def test_a_bad_take_gives_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, case: str, says: str
 ) -> None:
     take = tmp_path / "take.npz"
@@ -169,7 +167,7 @@ def test_a_bad_take_is_exit_code_2(
     assert not (tmp_path / "p.mp4").exists()
 
 
-def test_names_with_spaces_and_other_alphabets_go_all_the_way(
+def test_names_with_spaces_and_other_alphabets_work_throughout(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "снято 手 ä b"

@@ -55,7 +55,7 @@ def test_the_first_guess_of_perfect_landmarks_is_nearly_the_truth(
     assert (stage.joints_uv - conditioning.landmarks_uv).norm(dim=-1).mean() < 0.05
 
 
-def test_the_first_guess_turns_with_the_landmarks(truth: tuple[Conditioning, Tensor, Tensor]) -> None:
+def test_the_first_guess_rotates_with_the_landmarks(truth: tuple[Conditioning, Tensor, Tensor]) -> None:
     conditioning, _, _ = truth
     turn = so3.exp(torch.tensor([0.0, 0.0, 0.7]))
     turned = dataclasses.replace(
@@ -70,7 +70,7 @@ def test_the_first_guess_turns_with_the_landmarks(truth: tuple[Conditioning, Ten
 
 
 @pytest.mark.parametrize("lost", ["all", "left", "finger", "palm"])
-def test_what_is_missing_leaves_a_finite_possible_guess(
+def test_missing_landmarks_give_a_finite_plausible_guess(
     truth: tuple[Conditioning, Tensor, Tensor], lost: str
 ) -> None:
     conditioning, _, _ = truth
@@ -98,7 +98,7 @@ def test_what_is_missing_leaves_a_finite_possible_guess(
         torch.testing.assert_close(guess.pose[:, 1], whole.pose[:, 1])
 
 
-def test_a_zero_correction_changes_nothing_and_a_turn_is_about_the_hands_own_axes() -> None:
+def test_corrections_rotate_about_the_hands_own_axes() -> None:
     torch.manual_seed(2)
     start = absolute_numbers(torch.randn(3, 2, 64), torch.randn(3, 3))
     same = corrected_numbers(start, torch.zeros(3, 2, 64), torch.zeros(3, 3))
@@ -112,7 +112,7 @@ def test_a_zero_correction_changes_nothing_and_a_turn_is_about_the_hands_own_axe
     torch.testing.assert_close(turned.root_rotation, start.root_rotation @ quarter, atol=1e-5, rtol=0)
 
 
-def test_a_heat_map_peaks_where_its_landmark_is_with_its_score() -> None:
+def test_a_heat_map_peaks_at_its_landmark_with_its_score() -> None:
     uv = torch.zeros(1, 2, 21, 2)
     uv[0, 0, 3] = torch.tensor([-1 + 2 * 10.5 / 64, -1 + 2 * 40.5 / 64])
     scores = torch.zeros(1, 2, 21)
@@ -123,7 +123,7 @@ def test_a_heat_map_peaks_where_its_landmark_is_with_its_score() -> None:
     assert maps.sum() == pytest.approx(0.7 * 2 * torch.pi, rel=0.01)
 
 
-def test_the_hand_model_of_the_guess_may_be_any(truth: tuple[Conditioning, Tensor, Tensor]) -> None:
+def test_the_guess_works_with_any_hand_model(truth: tuple[Conditioning, Tensor, Tensor]) -> None:
     conditioning, _, _ = truth
     bigger: HandModel = dataclasses.replace(HAND, template_m=HAND.template_m * 1.2)
     guess = first_guess(conditioning, bigger)

@@ -36,7 +36,7 @@ def capsules() -> Capsules:
     )
 
 
-def test_hands_laid_together_touch_with_like_fingers(praying: FittedPairs, capsules: Capsules) -> None:
+def test_hands_laid_together_touch_with_matching_fingers(praying: FittedPairs, capsules: Capsules) -> None:
     network = load_contact_network()
     assert network is not None
     tips = torch.tensor(contact.TIP_CAPSULES)
@@ -45,7 +45,7 @@ def test_hands_laid_together_touch_with_like_fingers(praying: FittedPairs, capsu
     assert (log_odds.argmax(1)[fingers] == torch.arange(5)[fingers]).all()
 
 
-def test_a_mirror_exchanges_the_hands(praying: FittedPairs, capsules: Capsules) -> None:
+def test_mirroring_swaps_the_hands(praying: FittedPairs, capsules: Capsules) -> None:
     network = load_contact_network()
     assert network is not None
     # Both hands of a mean shape are as wide, but for rounding.
@@ -55,9 +55,7 @@ def test_a_mirror_exchanges_the_hands(praying: FittedPairs, capsules: Capsules) 
     torch.testing.assert_close(mirrored.mT, plain, atol=1e-3, rtol=0)
 
 
-def test_it_does_not_matter_where_in_the_picture_the_pair_is_seen(
-    praying: FittedPairs, capsules: Capsules
-) -> None:
+def test_the_pairs_place_in_the_picture_does_not_matter(praying: FittedPairs, capsules: Capsules) -> None:
     """A camera that turns about its pinhole sees the same pair."""
     network = load_contact_network()
     assert network is not None
@@ -69,7 +67,7 @@ def test_it_does_not_matter_where_in_the_picture_the_pair_is_seen(
     assert float((aside.sigmoid() - plain.sigmoid()).abs().max()) < 0.1
 
 
-def test_without_its_file_there_is_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_means_no_contact_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contact_network, "WEIGHTS", contact_network.WEIGHTS.with_name("absent.safetensors"))
     load_contact_network.cache_clear()
     try:

@@ -30,7 +30,7 @@ def take(truth: Truth, tmp_path_factory: pytest.TempPathFactory) -> Take:
     return reconstruct(CaptureRequest(str(DEMO / "two_hands.mp4"), str(out), fov_deg=fov_deg, device="cpu"))
 
 
-def test_both_hands_are_there_in_every_frame(take: Take, truth: Truth) -> None:
+def test_both_hands_are_present_in_every_frame(take: Take, truth: Truth) -> None:
     assert take.present.shape == (len(truth["time_s"]), 2)
     assert (take.present > 0).all()
     np.testing.assert_allclose(take.time_s, truth["time_s"], atol=1e-3)

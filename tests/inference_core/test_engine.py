@@ -44,7 +44,7 @@ def landmarks(count: int) -> Conditioning:
     return Conditioning(world[..., :2] * 5, scores, world, ones, ones, torch.full((count,), 5.0))
 
 
-def test_an_engine_refuses_pictures_it_cannot_take() -> None:
+def test_an_engine_refuses_pictures_of_another_size() -> None:
     engine = torch_engine(DirNetwork(TOY), load_open_hand())
     for image in (
         torch.zeros(0, 3, 256, 256),
@@ -56,7 +56,7 @@ def test_an_engine_refuses_pictures_it_cannot_take() -> None:
 
 
 @needs_openvino
-def test_the_shipped_network_says_what_torch_says_with_and_without_landmarks() -> None:
+def test_the_shipped_network_agrees_with_torch() -> None:
     network, hand = stored_network(SHIPPED_FOLDER), load_open_hand()
     engine, reference = stored_engine(network, hand, CPU), torch_engine(network.load(), hand)
     image = pictures(3)
@@ -69,7 +69,7 @@ def test_the_shipped_network_says_what_torch_says_with_and_without_landmarks() -
 
 
 @needs_openvino
-def test_converted_weights_are_told_from_other_ones(tmp_path: Path) -> None:
+def test_converted_weights_are_identified_by_their_content(tmp_path: Path) -> None:
     """The same configuration with other weights, then another hand: each has its own file and its own answer."""
     hand, image = load_open_hand(), pictures(1)
     for seed in (0, 1):
@@ -85,7 +85,7 @@ def test_converted_weights_are_told_from_other_ones(tmp_path: Path) -> None:
 
 @needs_openvino
 @pytest.mark.slow
-def test_the_release_computes_its_golden_values(tmp_path: Path) -> None:
+def test_the_release_reproduces_its_golden_values(tmp_path: Path) -> None:
     network, expected, hand = network_from_release(filled_state()), golden(), toy_hand()
     graph = NetworkGraph(
         "release",

@@ -107,7 +107,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("fault", ["not there", "rubbish", "empty", "a folder", "a pipe", "a device"])
-def test_an_input_that_cannot_be_used_is_2_and_one_line(
+def test_unusable_input_gives_exit_code_2_and_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str, fault: str
 ) -> None:
     source = next(word for word in COMMANDS[name] if "IN" in word).replace("IN", "in")
@@ -143,7 +143,7 @@ def test_an_input_that_cannot_be_used_is_2_and_one_line(
         "import-weights",
     ],
 )
-def test_words_that_are_not_understood_are_2(capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_unknown_arguments_give_exit_code_2(capsys: pytest.CaptureFixture[str], name: str) -> None:
     command = words(name)[: 2 if name == "network run" else 1]
     for more in ([], ["--no-such-option"]):
         with pytest.raises(SystemExit) as ended:
@@ -162,7 +162,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("fault", ["under a file", "a folder", "a device", "a pipe"])
-def test_an_output_that_cannot_be_written_is_2_and_nothing_is_lost(
+def test_an_unwritable_output_gives_exit_code_2_and_loses_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str, fault: str
 ) -> None:
     suffix = WRITERS[name][-1 if name != "reconstruct" else 3].removeprefix("OUT")
@@ -194,7 +194,7 @@ def full_disk(size: int) -> Generator[None]:
 
 
 @pytest.mark.parametrize("name", ["inspect", "export"])
-def test_a_full_disk_is_1_and_nothing_half_written(
+def test_a_full_disk_gives_exit_code_1_and_leaves_no_partial_files(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     before = sorted(folder.iterdir())
@@ -204,7 +204,7 @@ def test_a_full_disk_is_1_and_nothing_half_written(
     assert sorted(folder.iterdir()) == before
 
 
-def test_a_piece_that_finds_no_room_is_one_error_with_nothing_after_it(
+def test_a_piece_that_does_not_fit_on_the_disk_gives_a_single_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     afterwards: list[object] = []
@@ -218,7 +218,7 @@ def test_a_piece_that_finds_no_room_is_one_error_with_nothing_after_it(
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "network run"])
-def test_ctrl_c_is_130(
+def test_ctrl_c_gives_exit_code_130(
     folder: Path, capsys: pytest.CaptureFixture[str], interrupts: list[str], name: str
 ) -> None:
     source = next(word for word in COMMANDS[name] if "IN" in word).replace("IN", "in")
@@ -239,7 +239,7 @@ def test_ctrl_c_is_130(
     assert "The run was stopped" in said(capsys)
 
 
-def test_what_is_done_is_0(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_success_gives_exit_code_0(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "take.npz"]) == 0
     assert main(["batch", "shot.mp4", "--out", "takes", "--list"]) == 0
     assert said(capsys) is not None

@@ -39,7 +39,7 @@ def takes(mano: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 @pytest.mark.parametrize("kind", ["open", "mano"])
-def test_mano_parameters_out_and_in_again_are_the_same_take(
+def test_exported_mano_parameters_are_imported_unchanged(
     tmp_path: Path, mano: Path, takes: dict[str, Path], kind: str
 ) -> None:
     more = ["--mano", str(mano)] if kind == "mano" else []
@@ -52,7 +52,7 @@ def test_mano_parameters_out_and_in_again_are_the_same_take(
         assert np.allclose(getattr(before, name), getattr(after, name), atol=2e-6, equal_nan=True), name
 
 
-def test_mano_parameters_pose_manos_hands_where_the_take_has_them(
+def test_mano_parameters_reproduce_the_takes_hands(
     tmp_path: Path, mano: Path, takes: dict[str, Path]
 ) -> None:
     """By MANO's own formula: translation plus resting wrist."""
@@ -68,7 +68,7 @@ def test_mano_parameters_pose_manos_hands_where_the_take_has_them(
     assert (held["hand_pose"][~there] == 0).all()
 
 
-def test_smplx_gets_both_hands_with_the_mean_and_with_manos_files_without(
+def test_smplx_export_has_poses_with_and_without_the_mean(
     tmp_path: Path, mano: Path, takes: dict[str, Path]
 ) -> None:
     command = ["export", str(takes["open"]), "--as", "smplx", "--out", str(tmp_path / "s.npz")]
@@ -89,7 +89,7 @@ def test_smplx_gets_both_hands_with_the_mean_and_with_manos_files_without(
         assert again == pytest.approx(held[f"{name}_hand_pose"], abs=1e-6)
 
 
-def test_a_pose_file_is_read_by_its_own_library(tmp_path: Path, takes: dict[str, Path]) -> None:
+def test_a_pose_file_is_read_by_pose_format(tmp_path: Path, takes: dict[str, Path]) -> None:
     pose_format = pytest.importorskip("pose_format")
     assert main(["export", str(takes["open"]), "--as", "pose-format", "--out", str(tmp_path / "p.pose")]) == 0
     pose, take = pose_format.Pose.read((tmp_path / "p.pose").read_bytes()), load_take(takes["open"])
@@ -105,9 +105,7 @@ def test_a_pose_file_is_read_by_its_own_library(tmp_path: Path, takes: dict[str,
     assert index == 21 + 8
 
 
-def test_openxr_joints_lie_where_the_takes_do_with_the_specs_axes(
-    tmp_path: Path, takes: dict[str, Path]
-) -> None:
+def test_openxr_joints_match_the_take_in_openxrs_axes(tmp_path: Path, takes: dict[str, Path]) -> None:
     assert main(["export", str(takes["open"]), "--as", "openxr", "--out", str(tmp_path / "x.json")]) == 0
     held, take = json.loads((tmp_path / "x.json").read_text()), load_take(takes["open"])
     assert held["joints"] == list(JOINTS_26) and len(held["joints"]) == 26
@@ -145,7 +143,7 @@ def test_openxr_joints_lie_where_the_takes_do_with_the_specs_axes(
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_openxrs_up_is_the_back_of_the_hand_on_both_sides(takes: dict[str, Path], side: int) -> None:
+def test_openxrs_y_points_out_of_the_back_of_both_hands(takes: dict[str, Path], side: int) -> None:
     take = load_take(takes["open"])
     flat = np.zeros_like(take.pose_wxyz)
     flat[..., 0] = 1
@@ -161,7 +159,7 @@ def test_openxrs_up_is_the_back_of_the_hand_on_both_sides(takes: dict[str, Path]
     )  # x to the thumb on a left hand, away on a right
 
 
-def test_exports_go_beside_the_take_unless_told_otherwise(tmp_path: Path, takes: dict[str, Path]) -> None:
+def test_exports_are_written_beside_the_take_by_default(tmp_path: Path, takes: dict[str, Path]) -> None:
     (tmp_path / "t.npz").write_bytes(takes["open"].read_bytes())
     assert main(["export", str(tmp_path / "t.npz"), "--as", "smplx"]) == 0
     assert (tmp_path / "t.smplx.npz").exists()

@@ -30,7 +30,7 @@ console.log(JSON.stringify({{ tasks: job.tasks, settings: JOB_TYPE.settings }}))
 """
 
 
-def test_the_job_description_makes_a_task_a_shot_and_a_report_after_them() -> None:
+def test_the_job_description_has_a_task_per_shot_and_a_final_report() -> None:
     model = pytest.importorskip(
         "openjd.model", reason="the Open Job Description library is in the extra `test`"
     )
@@ -52,7 +52,7 @@ def test_the_job_description_makes_a_task_a_shot_and_a_report_after_them() -> No
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="JavaScript is run by node, which is not installed")
-def test_the_flamenco_job_makes_a_task_a_shot_and_a_report_after_them(tmp_path: Path) -> None:
+def test_the_flamenco_job_has_a_task_per_shot_and_a_final_report(tmp_path: Path) -> None:
     settings = {
         "manifest": "m.csv",
         "out": "takes",
@@ -108,7 +108,7 @@ def process_of_task(name: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_process_that_a_cluster_loses_costs_an_attempt_and_nothing_else(tmp_path: Path) -> None:
+def test_a_lost_cluster_process_only_costs_an_attempt(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is in the extra `farm`")
     from inference_core.batch.ray_pool import run_on_ray
 

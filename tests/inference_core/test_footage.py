@@ -59,7 +59,7 @@ def write_pictures(folder: Path, numbers: Sequence[int], name: str = "shot_{:04d
         (folder / name.format(number)).write_bytes(data.tobytes())
 
 
-def test_a_movies_focal_length_as_on_35_mm_film_is_read(tmp_path: Path) -> None:
+def test_a_movies_35_mm_equivalent_focal_length_is_read(tmp_path: Path) -> None:
     plain = write_movie(tmp_path / "plain.mov", [0, 40, 80])
     assert open_footage(plain).info.focal_35mm is None
     for number, (told, read) in enumerate((("26", 26.0), ("-13", -13.0), ("wide", None))):
@@ -95,7 +95,7 @@ def test_footage_can_be_read_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("frames", ["0:20", "7:20", "7:20:3", "19:", ":5", "::7", "13:14"])
-def test_a_range_of_a_movie_holds_the_same_frames_as_the_whole(tmp_path: Path, frames: str) -> None:
+def test_a_range_of_a_movie_has_the_frames_of_the_whole(tmp_path: Path, frames: str) -> None:
     path = write_movie(tmp_path / "a.mp4", range(0, 800, 40))
     whole = list(open_footage(path))
     part = list(open_footage(path, parse_frame_range(frames)))
@@ -107,14 +107,14 @@ def test_a_range_of_a_movie_holds_the_same_frames_as_the_whole(tmp_path: Path, f
     assert all(np.array_equal(a.image, b.image) for a, b in zip(part, expected, strict=True))
 
 
-def test_part_is_a_slice_of_what_iterating_yields(tmp_path: Path) -> None:
+def test_part_is_a_slice_of_the_iteration(tmp_path: Path) -> None:
     footage = open_footage(write_movie(tmp_path / "a.mp4", range(0, 800, 40)), FrameRange(3, None, 2))
     whole = list(footage)
     assert [frame.index for frame in footage.part(2, 5)] == [frame.index for frame in whole[2:5]]
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, -90])
-def test_the_rotation_flag_turns_the_picture_as_ffmpeg_does(tmp_path: Path, rotation: int) -> None:
+def test_the_rotation_flag_rotates_the_picture_as_ffmpeg_does(tmp_path: Path, rotation: int) -> None:
     path = write_movie(tmp_path / "a.mp4", [0, 40], rotation=rotation)
     upright = np.rot90(picture(0), rotation // 90)
     image = next(iter(open_footage(path))).image
@@ -167,19 +167,19 @@ def test_a_sequence_is_found_by_folder_file_or_pattern(tmp_path: Path, named: st
     assert any("missing" in text for text in warnings)
 
 
-def test_the_first_file_given_is_where_the_sequence_begins(tmp_path: Path) -> None:
+def test_a_sequence_begins_at_the_given_file(tmp_path: Path) -> None:
     write_pictures(tmp_path, range(6))
     assert open_footage(tmp_path / "shot_0002.png").info.numbers == range(2, 6)
 
 
-def test_a_range_of_a_sequence_is_in_the_names_own_numbers(tmp_path: Path) -> None:
+def test_a_range_of_a_sequence_uses_the_numbers_in_its_names(tmp_path: Path) -> None:
     write_pictures(tmp_path, range(20, 30))
     footage = open_footage(tmp_path, parse_frame_range("22:28:2"), fps=10)
     assert [(frame.index, number_of(frame.image)) for frame in footage] == [(22, 22), (24, 24), (26, 26)]
     assert next(iter(footage)).time_s == pytest.approx(0.2)
 
 
-def test_pictures_that_merely_end_in_a_digit_are_stills(tmp_path: Path) -> None:
+def test_pictures_whose_names_merely_end_in_a_digit_are_stills(tmp_path: Path) -> None:
     write_pictures(tmp_path, [1, 5], "face{}.png")
     info = open_footage(tmp_path / "face1.png").info
     assert (info.kind, info.count) == ("still", 1)
@@ -192,7 +192,7 @@ def test_a_still_is_footage_of_one_frame(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["grey", "grey16", "rgb16", "rgba", "rgba16", "jpg", "tif16", "tif float"])
-def test_pictures_of_every_depth_come_out_alike(tmp_path: Path, kind: str) -> None:
+def test_pictures_of_every_bit_depth_are_read_alike(tmp_path: Path, kind: str) -> None:
     image = picture(6)
     stored = {
         "grey": image[..., 0],
@@ -227,7 +227,7 @@ def srgb_to_linear(image: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("layer", ["", "ViewLayer.Combined."])
 @pytest.mark.parametrize("kind", [np.float16, np.float32])
-def test_exr_is_linear_light_shown_as_srgb(tmp_path: Path, layer: str, kind: type) -> None:
+def test_exr_is_converted_from_linear_light_to_srgb(tmp_path: Path, layer: str, kind: type) -> None:
     image = picture(7)
     image[..., 2] = 40
     linear = srgb_to_linear(image).astype(kind)
@@ -276,7 +276,7 @@ def test_a_damaged_picture_is_a_missing_frame_with_a_warning(tmp_path: Path) -> 
         ("two sizes", "differ in size"),
     ],
 )
-def test_bad_footage_is_refused_with_what_is_wrong(tmp_path: Path, case: str, says: str) -> None:
+def test_bad_footage_is_refused_with_the_reason(tmp_path: Path, case: str, says: str) -> None:
     path, frames = tmp_path / "a.mp4", FrameRange()
     if case == "text":
         path.write_text("not a movie")
@@ -339,7 +339,9 @@ def test_a_frame_range_is_parsed_or_refused(text: str) -> None:
 
 
 @given(st.integers(-20, 20), st.integers(0, 30), st.integers(-30, 40), st.integers(1, 50), st.integers(1, 7))
-def test_a_range_picks_what_a_filter_would(first: int, length: int, start: int, span: int, step: int) -> None:
+def test_a_range_selects_the_frames_of_a_filter(
+    first: int, length: int, start: int, span: int, step: int
+) -> None:
     picked = FrameRange(start, start + span, step).within(first, first + length)
     assert list(picked) == [n for n in range(start, start + span, step) if first <= n <= first + length]
 
@@ -363,13 +365,13 @@ def test_memory_does_not_grow_with_the_length_of_a_movie(tmp_path: Path) -> None
     assert peaks[1] < 1.1 * peaks[0]
 
 
-def test_a_senseless_frame_rate_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_frame_rate_is_refused(tmp_path: Path) -> None:
     write_pictures(tmp_path, range(2))
     with pytest.raises(DuohandError, match="frame rate"):
         open_footage(tmp_path, fps=-1)
 
 
-def test_an_error_is_one_short_line_whatever_the_names_hold(tmp_path: Path) -> None:
+def test_errors_are_one_short_line_whatever_the_names_contain(tmp_path: Path) -> None:
     with pytest.raises(FootageError) as told:
         open_footage(tmp_path / "two\nlines.mp4")
     assert len(str(told.value).splitlines()) == 1

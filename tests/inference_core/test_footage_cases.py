@@ -33,7 +33,7 @@ def burnt_in(frame: Frame, stored_width: int) -> int:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_frame_shows_the_number_that_belongs_to_it(name: str) -> None:
+def test_every_frame_shows_its_burnt_in_number(name: str) -> None:
     path = case_file(f"footage/{name}")
     numbers, fps, size = CASES[name]
     footage = open_footage(path, warn=lambda text: None)
@@ -44,11 +44,11 @@ def test_every_frame_shows_the_number_that_belongs_to_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["names/latin1.mp4", "names/latin1.avi"])
-def test_a_title_in_latin_1_keeps_no_movie_from_being_read(name: str) -> None:
+def test_a_movie_with_a_latin_1_title_is_read(name: str) -> None:
     assert len(list(open_footage(case_file(f"footage/{name}")))) == 6
 
 
-def test_pictures_turned_by_their_tag_are_alike_in_both_kinds() -> None:
+def test_orientation_tags_work_alike_in_png_and_jpeg() -> None:
     jpg, png = (open_footage(case_file(f"footage/orientation/{kind}")) for kind in ("jpg", "png"))
     for first, second in zip(jpg, png, strict=True):
         assert first.image is not None and second.image is not None

@@ -30,7 +30,7 @@ def open_hand() -> HandModel:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("side", [LEFT, RIGHT])
-def test_it_agrees_with_smplx_to_a_micrometre(side: int, dtype: torch.dtype) -> None:
+def test_the_model_agrees_with_smplx_to_a_micrometre(side: int, dtype: torch.dtype) -> None:
     stored = [random_hand(seed, vertices=778, faces=1538) for seed in (1, 2)]
     tips = np.array([745, 317, 444, 556, 673])
     left, right = (read_mano_arrays(official_pickle(hand), "a hand", tips) for hand in stored)
@@ -48,7 +48,7 @@ def test_it_agrees_with_smplx_to_a_micrometre(side: int, dtype: torch.dtype) -> 
     assert (posed.joints16_m[:, side] - expected.joints).abs().max() < 1e-6
 
 
-def test_the_wrist_joint_ends_where_it_is_told(open_hand: HandModel) -> None:
+def test_the_wrist_joint_is_at_the_given_position(open_hand: HandModel) -> None:
     posed = open_hand.with_shape(BETAS).with_pose(ROTATIONS, WRISTS)
     assert (posed.joints16_m[..., 0, :] - WRISTS).abs().max() < 1e-12
     free = open_hand.with_shape(BETAS).with_pose(ROTATIONS)
@@ -56,7 +56,7 @@ def test_the_wrist_joint_ends_where_it_is_told(open_hand: HandModel) -> None:
     assert (posed.vertices_m - moved).abs().max() < 1e-12
 
 
-def test_turning_the_wrist_turns_the_hand_rigidly_about_it(open_hand: HandModel) -> None:
+def test_rotating_the_wrist_rotates_the_hand_rigidly_about_it(open_hand: HandModel) -> None:
     still = ROTATIONS.clone()
     still[:, :, 0] = torch.eye(3, dtype=torch.float64)
     rest = open_hand.with_shape(BETAS).with_pose(still, torch.zeros_like(WRISTS))
@@ -86,7 +86,7 @@ def test_the_rest_pose_is_the_shaped_skin(open_hand: HandModel) -> None:
     assert (shaped.with_pose(rest).vertices_m - shaped.rest_vertices_m).abs().max() < 1e-12
 
 
-def test_leading_axes_broadcast_and_equal_one_by_one(open_hand: HandModel) -> None:
+def test_broadcasting_gives_the_results_of_single_hands(open_hand: HandModel) -> None:
     one_shape = open_hand.with_shape(BETAS[0])
     together = one_shape.with_pose(ROTATIONS[None].expand(3, -1, -1, -1, -1, -1), WRISTS)
     assert together.vertices_m.shape == (3, 5, 2, open_hand.template_m.shape[1], 3)
@@ -105,7 +105,7 @@ def test_a_mirrored_pose_of_the_other_hand_is_the_mirror_image(open_hand: HandMo
         assert (getattr(mirrored, points) - expected).abs().max() < 1e-12, points
 
 
-def test_everything_has_right_gradients(open_hand: HandModel) -> None:
+def test_all_gradients_are_correct(open_hand: HandModel) -> None:
     vectors = (torch.randn(1, 2, 16, 3, dtype=torch.float64, generator=_seed) * 0.4).requires_grad_()
     betas, wrist = BETAS[:1].clone().requires_grad_(), WRISTS[:1].clone().requires_grad_()
 
@@ -115,7 +115,7 @@ def test_everything_has_right_gradients(open_hand: HandModel) -> None:
     assert torch.autograd.gradcheck(landmarks, (vectors, betas, wrist))
 
 
-def test_angles_go_round_through_rotations(open_hand: HandModel) -> None:
+def test_angles_survive_conversion_to_rotations_and_back(open_hand: HandModel) -> None:
     limits = open_hand.joint_limits_rad
     share = torch.rand(5, 2, 15, 3, dtype=torch.float64, generator=_seed)
     angles = limits[..., 0] + share * (limits[..., 1] - limits[..., 0])
@@ -123,7 +123,7 @@ def test_angles_go_round_through_rotations(open_hand: HandModel) -> None:
     assert (again - angles).abs().max() < 1e-9
 
 
-def test_the_model_moves_between_types_whole(open_hand: HandModel) -> None:
+def test_the_whole_model_is_converted_between_dtypes(open_hand: HandModel) -> None:
     single = open_hand.to(dtype=torch.float32)
     assert (
         single.template_m.dtype == single.joint_axes.dtype == single.landmark_offsets.dtype == torch.float32

@@ -34,7 +34,7 @@ def picture(seed: int = 0) -> np.ndarray:
     return np.kron(coarse, np.ones((10, 10, 1), np.uint8))
 
 
-def test_points_and_world_landmarks_go_into_a_crop_and_back() -> None:
+def test_points_and_world_landmarks_survive_mapping_to_a_crop_and_back() -> None:
     random = np.random.default_rng(1)
     points, world = random.uniform(0, 90, (2, 21, 2)), random.normal(size=(2, 21, 3))
     np.testing.assert_allclose(
@@ -71,7 +71,7 @@ def test_the_head_starts_as_the_landmark_network() -> None:
     torch.testing.assert_close(own.world_m, theirs.world_m, atol=1e-6, rtol=1e-4)
 
 
-def test_a_weights_folder_may_come_without_a_head_but_not_with_a_damaged_one(tmp_path: Path) -> None:
+def test_a_weights_folder_may_lack_a_head_but_not_have_a_damaged_one(tmp_path: Path) -> None:
     assert stored_head(tmp_path) is None
     save_file({"blocks.0": torch.zeros(1)}, tmp_path / HEAD_FILE)
     with pytest.raises(WeightsError, match="LandmarkHead"):

@@ -36,7 +36,7 @@ def rendered() -> np.ndarray:
     return cv2.resize(cv2.cvtColor(movie.read()[1], cv2.COLOR_BGR2RGB), SIZE, interpolation=cv2.INTER_AREA)
 
 
-def test_squares_leave_no_place_of_a_picture_out() -> None:
+def test_squares_cover_the_whole_picture() -> None:
     crops = squares_over(*SIZE)
     y, x = np.mgrid[: SIZE[1] : 5, : SIZE[0] : 5]
     for side in np.unique(crops[:, 2]):
@@ -46,7 +46,7 @@ def test_squares_leave_no_place_of_a_picture_out() -> None:
     assert len(crops) < 300 and len(np.unique(crops[:, 3])) == 8
 
 
-def test_squares_about_a_hand_are_of_its_size_and_on_all_sides() -> None:
+def test_squares_about_a_hand_have_its_size_and_surround_it() -> None:
     about = squares_about(np.array([100.0, 80.0, 60.0, 0.3]))
     assert (about[:, 2] == 60).all()
     np.testing.assert_allclose(about[:, :2].mean(0), (100, 80))
@@ -62,7 +62,7 @@ def test_both_hands_of_a_rendered_frame_are_found_without_a_palm(
     assert plausible(image, found, head).sum() >= 2
 
 
-def test_an_empty_picture_holds_no_hand(networks: LandmarkNetworks, head: HeadWithLandmarks) -> None:
+def test_no_hand_is_found_in_an_empty_picture(networks: LandmarkNetworks, head: HeadWithLandmarks) -> None:
     y, x = np.mgrid[: SIZE[1], : SIZE[0]]
     image = np.stack((x // 2, y, (x + y) // 3), -1).clip(0, 255).astype(np.uint8)
     looks: list[int] = []

@@ -37,7 +37,7 @@ def told_by_place(detections: ShotDetections) -> dict[str, np.ndarray]:
     return {"left": detections.right[at_left], "right": detections.right[~at_left]}
 
 
-def test_real_hands_and_their_mirror_images_are_told_apart(
+def test_real_hands_and_their_mirror_images_get_opposite_sides(
     frames: list[Frame], undecided: ShotDetections, head: HeadWithLandmarks
 ) -> None:
     told = told_by_place(with_handedness(frames, undecided, KeptReadings(head)))
@@ -55,7 +55,7 @@ def test_real_hands_and_their_mirror_images_are_told_apart(
     assert (mirrored["left"] > 0.6).all() and (mirrored["right"] < 0.4).all()
 
 
-def test_missing_frames_leave_what_is_told_around_them(
+def test_missing_frames_do_not_change_handedness_around_them(
     frames: list[Frame], undecided: ShotDetections, head: HeadWithLandmarks
 ) -> None:
     whole = with_handedness(frames, undecided, KeptReadings(head))

@@ -19,7 +19,7 @@ from tools import fuzz
 
 
 @pytest.mark.parametrize("pattern", ["*.npz", "net/*.pth", "net/*/card.json", "mano/*"])
-def test_known_ones_are_refused(tmp_path: Path, pattern: str) -> None:
+def test_known_hostile_files_are_refused(tmp_path: Path, pattern: str) -> None:
     files = case_files("hostile", pattern)
     for file in files:
         if file.suffix == ".npz":
@@ -39,7 +39,7 @@ def test_known_ones_are_refused(tmp_path: Path, pattern: str) -> None:
 
 
 @pytest.mark.parametrize("kind", fuzz.KINDS)
-def test_damaged_ones_bring_out_no_foreign_error(tmp_path: Path, kind: str) -> None:
+def test_damaged_files_raise_no_foreign_error(tmp_path: Path, kind: str) -> None:
     make, attempt = fuzz.KINDS[kind]
     whole, path = make(), tmp_path / "input"
     for number in range(60):
@@ -54,7 +54,7 @@ CORPUS = json.loads((Path(__file__).parents[1] / "data" / "hostile_corpus.json")
 
 
 @pytest.mark.parametrize("kind", CORPUS)
-def test_the_corpus_brings_out_no_foreign_error(tmp_path: Path, kind: str) -> None:
+def test_the_hostile_corpus_raises_no_foreign_error(tmp_path: Path, kind: str) -> None:
     """What a reader once stumbled over, or might; `unbroken` of a kind are those that it may read."""
     read: list[str] = []
     for name, entry in CORPUS[kind]["inputs"].items():

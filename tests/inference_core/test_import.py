@@ -53,7 +53,7 @@ def off_mm(take: Take, shot: made.EngineShot, joints: slice = slice(0, 17)) -> f
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_with_manos_files_the_hands_are_the_same(
+def test_with_mano_files_the_hands_are_identical(
     tmp_path: Path, mano: Path, shot: made.EngineShot, engine: str
 ) -> None:
     files = ENGINES[engine](shot, tmp_path)
@@ -66,7 +66,7 @@ def test_with_manos_files_the_hands_are_the_same(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_on_the_open_hand_they_are_near_and_the_take_says_so(
+def test_on_the_open_hand_they_are_close_and_the_take_records_it(
     tmp_path: Path, shot: made.EngineShot, engine: str
 ) -> None:
     files = ENGINES[engine](shot, tmp_path)
@@ -79,7 +79,7 @@ def test_on_the_open_hand_they_are_near_and_the_take_says_so(
 
 
 @pytest.mark.parametrize("engine", ["HaWoR", "Dyn-HaMR"])
-def test_a_moving_camera_comes_along(tmp_path: Path, shot: made.EngineShot, engine: str) -> None:
+def test_a_moving_camera_is_imported(tmp_path: Path, shot: made.EngineShot, engine: str) -> None:
     take = imported(ENGINES[engine](shot, tmp_path), tmp_path / "t.npz")
     wanted = np.stack([made.world_of(row) for row in range(made.FRAMES)])
     assert np.abs(take.T_world_cam - wanted).max() < 1e-5
@@ -87,7 +87,7 @@ def test_a_moving_camera_comes_along(tmp_path: Path, shot: made.EngineShot, engi
     assert (take.present == ABSENT).sum() == (engine == "HaWoR")
 
 
-def test_left_hands_that_were_mirrored_already_are_left_alone(tmp_path: Path, shot: made.EngineShot) -> None:
+def test_left_hands_that_are_already_mirrored_are_kept(tmp_path: Path, shot: made.EngineShot) -> None:
     (file,) = made.wilor_list(shot, tmp_path)
     pictures = pickle.loads(file.read_bytes())
     for hand in (hand for picture in pictures for hand in picture if not hand["is_right"]):
@@ -97,7 +97,7 @@ def test_left_hands_that_were_mirrored_already_are_left_alone(tmp_path: Path, sh
     assert off_mm(imported([file], tmp_path / "t.npz", "--size", "640x480"), shot) < 3
 
 
-def test_a_file_a_hand_is_put_together_by_pictures(tmp_path: Path, shot: made.EngineShot) -> None:
+def test_files_of_single_hands_are_grouped_by_picture(tmp_path: Path, shot: made.EngineShot) -> None:
     """As Dyn-HaMR's track_preds (a folder a hand), and as HaMeR's demo names its meshes (the hand's number last)."""
     for row in range(made.FRAMES):
         for side in (0, 1):
@@ -113,7 +113,7 @@ def test_a_file_a_hand_is_put_together_by_pictures(tmp_path: Path, shot: made.En
         assert (take.present == SEEN).all() and off_mm(take, shot) < 25
 
 
-def test_a_true_lens_brings_the_hands_near_and_keeps_them_in_the_picture(
+def test_the_true_lens_moves_the_hands_closer_and_keeps_their_projection(
     tmp_path: Path, shot: made.EngineShot, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = made.hamer_pictures(shot, tmp_path)
@@ -126,9 +126,7 @@ def test_a_true_lens_brings_the_hands_near_and_keeps_them_in_the_picture(
     assert apart.max() < 30 and apart.mean() < 8  # of hands of 250 pixels: what perspective adds
 
 
-def test_footage_gives_size_times_and_a_path_and_bounds_the_frames(
-    tmp_path: Path, shot: made.EngineShot
-) -> None:
+def test_footage_determines_size_times_path_and_range(tmp_path: Path, shot: made.EngineShot) -> None:
     movie = tmp_path / "shot.mp4"
     write_empty_scene(movie)
     take = imported(
@@ -139,7 +137,7 @@ def test_footage_gives_size_times_and_a_path_and_bounds_the_frames(
     assert take.time_s == pytest.approx(take.frame / take.fps)
 
 
-def test_an_imported_take_serves_every_tool_and_is_not_solved_again(
+def test_an_imported_take_works_with_every_tool_but_solve(
     tmp_path: Path, shot: made.EngineShot, capsys: pytest.CaptureFixture[str]
 ) -> None:
     movie = tmp_path / "shot.mp4"
@@ -153,7 +151,7 @@ def test_an_imported_take_serves_every_tool_and_is_not_solved_again(
     assert not (tmp_path / "s.npz").exists()
 
 
-def test_a_given_length_is_the_open_hands(tmp_path: Path, shot: made.EngineShot) -> None:
+def test_a_given_length_sets_the_open_hands_size(tmp_path: Path, shot: made.EngineShot) -> None:
     files = made.hamer_tracks(shot, tmp_path)
     take = imported(files, tmp_path / "t.npz", "--size", "640x480", "--hand-length-mm", "171")
     assert take.meta["scale"]["hand_length_mm"] == pytest.approx([171, 171], abs=0.2)
@@ -195,7 +193,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_none_of_these_is_refused_in_one_line_and_nothing_runs(
+def test_other_files_are_refused_in_one_line_without_running_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     HOSTILE[kind](tmp_path / "in.pkl")
@@ -207,7 +205,7 @@ def test_what_is_none_of_these_is_refused_in_one_line_and_nothing_runs(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_damaged_file_is_refused_or_its_take_is_sound(
+def test_a_damaged_file_is_refused_or_gives_a_valid_take(
     tmp_path: Path, shot: made.EngineShot, engine: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = ENGINES[engine](shot, tmp_path)
@@ -228,7 +226,7 @@ def test_a_damaged_file_is_refused_or_its_take_is_sound(
 
 
 @pytest.mark.parametrize("packed", [0, ("zlib", 3), ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3)])
-def test_joblibs_files_are_read_as_joblib_reads_them(tmp_path: Path, packed: object) -> None:
+def test_joblib_files_are_read_as_by_joblib(tmp_path: Path, packed: object) -> None:
     held = {
         "a": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
         "b": [torch.arange(6).reshape(2, 3).T, np.float32(2.5)],
@@ -242,7 +240,7 @@ def test_joblibs_files_are_read_as_joblib_reads_them(tmp_path: Path, packed: obj
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_pythons_own_pickles_are_read_in_every_protocol(tmp_path: Path, protocol: int) -> None:
+def test_pickles_of_every_protocol_are_read(tmp_path: Path, protocol: int) -> None:
     held = {"x": np.arange(6.0).reshape(2, 3), "y": torch.ones(2).half(), "z": [True, None, "text", 1 << 40]}
     (tmp_path / "f").write_bytes(pickle.dumps(held, protocol))
     read = read_result_file(tmp_path / "f")
@@ -250,7 +248,7 @@ def test_pythons_own_pickles_are_read_in_every_protocol(tmp_path: Path, protocol
     assert read["z"] == held["z"]
 
 
-def test_a_pickle_that_names_one_list_a_million_times_is_refused(tmp_path: Path) -> None:
+def test_a_pickle_that_repeats_a_list_a_million_times_is_refused(tmp_path: Path) -> None:
     nested = b"]\x94" + b"".join(
         b"](" + b"h" + bytes([n]) + (b"h" + bytes([n])) * 9 + b"e\x94" for n in range(10)
     )

@@ -42,7 +42,7 @@ assert "torch" not in sys.modules, "torch came with them"
 """
 
 
-def test_all_networks_of_a_capture_come_ahead_without_torch_and_none_is_imported_twice(
+def test_all_networks_are_imported_ahead_once_and_without_torch(
     tmp_path: Path,
 ) -> None:
     # A cache of this test's own: other tests use other two-hand networks, and the one that ran last comes ahead.

@@ -29,7 +29,7 @@ def true_conditioning() -> tuple[Conditioning, torch.Tensor]:
     )
 
 
-def test_turned_world_landmarks_are_put_right_by_the_landmarks_in_the_picture() -> None:
+def test_landmarks_in_the_picture_correct_rotated_world_landmarks() -> None:
     conditioning, truth = true_conditioning()
     turn = so3.exp(torch.randn(T, 2, 1, 3, generator=torch.Generator().manual_seed(1)) * 0.25)
     wrong = replace(conditioning, world_rel_m=(turn @ truth[..., None])[..., 0])
@@ -39,7 +39,7 @@ def test_turned_world_landmarks_are_put_right_by_the_landmarks_in_the_picture() 
     assert (found[:, :, 0] == 0).all()
 
 
-def test_the_fit_of_a_crop_does_not_depend_on_the_others() -> None:
+def test_each_crop_is_fitted_independently() -> None:
     conditioning, _ = true_conditioning()
     shape = shape_of(conditioning, MODEL)
     whole = fitted(conditioning, shape).world_rel_m
@@ -47,7 +47,7 @@ def test_the_fit_of_a_crop_does_not_depend_on_the_others() -> None:
     torch.testing.assert_close(alone, whole[3:4], atol=1e-6, rtol=0)
 
 
-def test_what_was_not_found_stays_unknown() -> None:
+def test_hands_that_were_not_found_stay_unknown() -> None:
     conditioning, _ = true_conditioning()
     conditioning.hand_score[2, 1], conditioning.landmark_score[2, 1] = 0, 0
     conditioning.landmark_score[4, 0, 8] = 0

@@ -10,7 +10,7 @@ from inference_core.tracking.interpolate import MAX_GAP_FRAMES, MAX_HOLD_FRAMES,
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=60))
-def test_a_straight_motion_is_drawn_as_it_was_inside_gaps(known: list[bool]) -> None:
+def test_straight_motion_is_interpolated_exactly(known: list[bool]) -> None:
     frames = np.arange(len(known), dtype=float)
     truth = np.stack([frames * 2, 5 - frames], -1)[:, None]
     mask = np.array(known)[:, None]
@@ -23,7 +23,7 @@ def test_a_straight_motion_is_drawn_as_it_was_inside_gaps(known: list[bool]) -> 
             assert distance[frame] == min(frame - before[-1], after[0] - frame)
 
 
-def test_ends_are_held_for_a_while_and_then_nothing_is_said() -> None:
+def test_ends_are_held_briefly_and_then_unknown() -> None:
     count, seen = 3 * MAX_HOLD_FRAMES, MAX_HOLD_FRAMES
     values = np.full((count, 2, 3), np.nan)
     known = np.zeros((count, 2), bool)
@@ -36,7 +36,7 @@ def test_ends_are_held_for_a_while_and_then_nothing_is_said() -> None:
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30))
-def test_frames_are_counted_from_the_last_and_to_the_next_that_knows_the_hand(known: list[bool]) -> None:
+def test_distances_to_the_nearest_known_frames_are_counted(known: list[bool]) -> None:
     before, after = (counts[:, 0] for counts in frames_to_known(np.array(known)[:, None]))
     at = np.flatnonzero(known)
     for frame in range(len(known)):

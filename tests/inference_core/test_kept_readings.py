@@ -33,7 +33,7 @@ print(peak_kb() - before)
 """
 
 
-def test_a_kept_reading_is_returned_once_and_is_the_same() -> None:
+def test_a_cached_reading_is_returned_unchanged_and_once() -> None:
     head = stored_head(SHIPPED_FOLDER)
     assert head is not None
     crops_read: list[int] = []
@@ -53,7 +53,7 @@ def test_a_kept_reading_is_returned_once_and_is_the_same() -> None:
         torch.testing.assert_close(getattr(again, name), values, rtol=0, atol=1e-4)
 
 
-def test_four_hundred_kept_readings_cost_less_than_fifty_crops_features() -> None:
+def test_cached_readings_take_little_memory() -> None:
     done = subprocess.run(
         [sys.executable, "-c", GROWTH], cwd=Path(__file__).parents[2], capture_output=True, text=True
     )

@@ -30,14 +30,14 @@ crops = st.tuples(
 
 
 @given(crops, st.integers(0, 2**31))
-def test_points_come_back_from_the_crop(crop: np.ndarray, seed: int) -> None:
+def test_mapping_to_a_crop_and_back_is_the_identity(crop: np.ndarray, seed: int) -> None:
     points = np.random.default_rng(seed).uniform(-300, 900, (4, 21, 3))
     there_and_back = to_frame(to_crop(points, crop, CROP_PX), crop, CROP_PX)
     np.testing.assert_allclose(there_and_back, points, atol=1e-8)
 
 
 @pytest.mark.parametrize("rotation", [0.0, 0.7, -2.5])
-def test_a_straight_arms_crop_is_that_of_its_hand(rotation: float) -> None:
+def test_the_crop_of_a_straight_arm_is_that_of_its_hand(rotation: float) -> None:
     turn = np.array([[np.cos(rotation), -np.sin(rotation)], [np.sin(rotation), np.cos(rotation)]])
     wrist, hand = np.array([300.0, 200.0]), 100 * HAND @ turn.T
     elbow = wrist - 120 * hand[9] / np.linalg.norm(hand[9])
@@ -49,7 +49,7 @@ def test_a_straight_arms_crop_is_that_of_its_hand(rotation: float) -> None:
 
 @pytest.mark.parametrize("rotation", [0.0, 0.7, -2.5])
 @pytest.mark.parametrize("side", [150.0, 400.0])
-def test_pixels_come_from_where_points_go(rotation: float, side: float) -> None:
+def test_pixels_and_points_map_alike(rotation: float, side: float) -> None:
     y, x = np.mgrid[0:800, 0:900]
     # Pixel (i, j) tells its own centre (i + 0.5, j + 0.5), a quarter of it to fit a byte.
     picture = np.stack([(x + 0.5) / 4, (y + 0.5) / 4, 0 * x], -1).round().astype(np.uint8)
@@ -61,7 +61,7 @@ def test_pixels_come_from_where_points_go(rotation: float, side: float) -> None:
     np.testing.assert_allclose(seen, expected, atol=1.0)
 
 
-def test_a_crop_of_a_large_picture_is_smoothed_and_in_place() -> None:
+def test_a_crop_of_a_large_picture_is_smoothed_and_not_shifted() -> None:
     picture = np.zeros((3000, 3000, 3), np.uint8)
     picture[1500:] = 255
     inside = cut(picture, np.array([1500.0, 1500.0, 2800.0, 0.0]), CROP_PX).astype(int)
@@ -70,7 +70,9 @@ def test_a_crop_of_a_large_picture_is_smoothed_and_in_place() -> None:
 
 
 @given(st.floats(-3, 3), st.floats(30, 600), st.floats(-200, 1500), st.floats(-200, 1500))
-def test_a_crop_turns_grows_and_moves_with_its_hand(turn: float, size: float, x: float, y: float) -> None:
+def test_a_crop_follows_its_hands_rotation_size_and_position(
+    turn: float, size: float, x: float, y: float
+) -> None:
     spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     upright = crops_from_landmarks(HAND * 100.0)
     moved = crops_from_landmarks(HAND @ spin.T * size + np.array([x, y]))
@@ -80,7 +82,7 @@ def test_a_crop_turns_grows_and_moves_with_its_hand(turn: float, size: float, x:
     np.testing.assert_allclose(moved[:2], upright[:2] @ spin.T * size / 100 + np.array([x, y]), atol=1e-6)
 
 
-def test_a_hand_fills_the_middle_of_its_crop_with_its_fingers_up() -> None:
+def test_a_hand_is_upright_in_the_middle_of_its_crop() -> None:
     points = np.concatenate((HAND * 200 + np.array([640, 500]), np.zeros((21, 1))), 1)
     inside = to_crop(points, crops_from_landmarks(points), CROP_PX)
     assert (inside[:, :2] > 0).all()
@@ -89,14 +91,14 @@ def test_a_hand_fills_the_middle_of_its_crop_with_its_fingers_up() -> None:
     assert abs(inside[9, 0] - inside[0, 0]) < 10
 
 
-def test_a_palm_that_points_right_makes_a_crop_turned_by_a_quarter() -> None:
+def test_a_palm_pointing_right_gives_a_crop_rotated_by_90_degrees() -> None:
     key_points = np.zeros((7, 2))
     key_points[0], key_points[2] = (100, 100), (180, 100)
     crop = crops_from_palms(np.array([140.0, 100.0, 80.0, 80.0]), key_points)
     np.testing.assert_allclose(crop, [140 + 40, 100, 80 * 2.6, np.pi / 2], atol=1e-9)
 
 
-def test_world_points_turn_about_z_only() -> None:
+def test_world_points_rotate_about_z_only() -> None:
     points = np.array([[[1.0, 0.0, 5.0]]])
     turned = turn_to_frame(points, np.array([[0, 0, 1, np.pi / 2]]))
     np.testing.assert_allclose(turned, [[[0, 1, 5]]], atol=1e-12)

@@ -32,7 +32,7 @@ def networks() -> LandmarkNetworks:
     return load_landmark_networks()
 
 
-def test_the_landmark_network_says_what_tflite_says(networks: LandmarkNetworks) -> None:
+def test_the_landmark_network_agrees_with_tflite(networks: LandmarkNetworks) -> None:
     golden = np.load(GOLDEN)
     points, presence, right, world_m = networks.run_landmark(golden["hand_picture"][None])
     np.testing.assert_allclose(points[0].ravel(), golden["hand_points"], atol=0.01)
@@ -41,14 +41,14 @@ def test_the_landmark_network_says_what_tflite_says(networks: LandmarkNetworks) 
     np.testing.assert_allclose(world_m[0].ravel(), golden["hand_world_m"], atol=1e-5)
 
 
-def test_the_palm_network_says_what_tflite_says(networks: LandmarkNetworks) -> None:
+def test_the_palm_network_agrees_with_tflite(networks: LandmarkNetworks) -> None:
     golden = np.load(GOLDEN)
     boxes, logits = networks.run_palm(golden["palm_picture"][None])
     np.testing.assert_allclose(boxes[0, ::16], golden["palm_boxes"], atol=0.01)
     np.testing.assert_allclose(logits[0, ::16], golden["palm_logits"][:, 0], atol=1e-3)
 
 
-def test_a_batch_is_read_as_its_pictures_one_by_one(networks: LandmarkNetworks) -> None:
+def test_a_batch_gives_the_results_of_single_pictures(networks: LandmarkNetworks) -> None:
     pictures = np.random.default_rng(0).integers(0, 255, (3, 224, 224, 3), np.uint8)
     together = networks.run_landmark(pictures)[0]
     alone = np.concatenate([networks.run_landmark(picture[None])[0] for picture in pictures])
@@ -82,7 +82,7 @@ def test_weights_of_another_network_are_refused_by_name(change, said: str, tmp_p
         load_weights(LandmarkNetwork(), tmp_path / "other.safetensors")
 
 
-def test_damaged_and_absent_weights_are_refused(tmp_path: Path) -> None:
+def test_damaged_and_missing_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=PALM_WEIGHTS):
         load_landmark_networks(folder=tmp_path)
     (tmp_path / PALM_WEIGHTS).write_bytes((SHIPPED / PALM_WEIGHTS).read_bytes()[:1000])
@@ -90,7 +90,7 @@ def test_damaged_and_absent_weights_are_refused(tmp_path: Path) -> None:
         load_landmark_networks(folder=tmp_path)
 
 
-def test_the_shipped_weights_are_what_the_converter_makes_of_mediapipe(tmp_path: Path) -> None:
+def test_the_shipped_weights_are_the_converters_output(tmp_path: Path) -> None:
     mediapipe = pytest.importorskip("mediapipe", reason="mediapipe is not installed: nothing to convert")
     pytest.importorskip("tflite", reason="the train extra is not installed: no TFLite parser")
     from training.convert.landmarks import convert_all

@@ -52,7 +52,7 @@ def test_a_shot_without_hands_has_its_times_and_size_and_no_sightings(networks: 
     assert detect_shot([], networks).size_px == (0, 0)
 
 
-def test_no_more_than_a_window_of_images_is_held(networks: LandmarkNetworks) -> None:
+def test_at_most_a_window_of_images_is_held(networks: LandmarkNetworks) -> None:
     images: list[weakref.ref] = []
     most = 0
 
@@ -76,7 +76,7 @@ def test_progress_counts_every_frame(networks: LandmarkNetworks) -> None:
     assert list(detector.run(blank_frames(25))) == [10, 20, 25]
 
 
-def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(networks: LandmarkNetworks) -> None:
+def test_a_stopped_detection_resumes_with_the_same_result(networks: LandmarkNetworks) -> None:
     frames = clip("two_hands.mp4", 0, 40)
     settings = DetectionSettings(detect_every=6, window_frames=12, history_frames=6)
     whole = detect_shot(frames, networks, settings)
@@ -89,7 +89,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(networks: Landm
         np.testing.assert_array_equal(values, getattr(whole, name), err_msg=name)
 
 
-def test_missing_frames_are_stepped_over(networks: LandmarkNetworks, fists: list[Frame]) -> None:
+def test_missing_frames_are_skipped(networks: LandmarkNetworks, fists: list[Frame]) -> None:
     holed = [replace(frame, image=None) if frame.index in (0, 7, 8, 12) else frame for frame in fists]
     detections = detect_shot(holed, networks)
     counts = np.bincount(detections.at, minlength=len(fists))
@@ -100,7 +100,7 @@ def test_missing_frames_are_stepped_over(networks: LandmarkNetworks, fists: list
     assert (tracks.present[[7, 8, 12]] == FILLED).all()
 
 
-def test_windows_leave_no_seam(networks: LandmarkNetworks, fists: list[Frame]) -> None:
+def test_windows_do_not_affect_detection(networks: LandmarkNetworks, fists: list[Frame]) -> None:
     whole = detect_shot(fists, networks)
     pieces = detect_shot(fists, networks, DetectionSettings(window_frames=12))
     assert len(set(pieces.tracklet)) == 2
@@ -111,7 +111,7 @@ def test_windows_leave_no_seam(networks: LandmarkNetworks, fists: list[Frame]) -
         assert (apart < 0.03 * whole.crops[whole.at == frame, 2]).all()
 
 
-def test_a_hand_that_palms_miss_is_followed_back_from_where_it_is_found(networks: LandmarkNetworks) -> None:
+def test_hands_are_followed_backwards_from_where_they_are_found(networks: LandmarkNetworks) -> None:
     frames = clip("one_hand.mp4", 0, 12)
     blind = [
         replace(frame, image=np.zeros_like(frame.image)) if frame.index == 0 else frame for frame in frames
@@ -122,7 +122,7 @@ def test_a_hand_that_palms_miss_is_followed_back_from_where_it_is_found(networks
     assert set(detections.tracklet) == {0}
 
 
-def test_a_second_hand_too_small_for_the_look_at_the_whole_frame_is_found_closer(
+def test_the_closer_search_finds_a_small_second_hand(
     networks: LandmarkNetworks,
 ) -> None:
     frames = clip("one_hand.mp4", 40, 44)
@@ -141,9 +141,7 @@ def test_a_second_hand_too_small_for_the_look_at_the_whole_frame_is_found_closer
 
 
 @pytest.mark.parametrize(("name", "start", "stop"), [("two_hands.mp4", 70, 96), ("one_hand.mp4", 300, 330)])
-def test_as_many_hands_as_mediapipe_and_in_the_same_place(
-    name: str, start: int, stop: int, networks: LandmarkNetworks
-) -> None:
+def test_sightings_agree_with_mediapipe(name: str, start: int, stop: int, networks: LandmarkNetworks) -> None:
     frames = clip(name, start, stop)
     detections = detect_shot(frames, networks)
     differences: list[float] = []
@@ -155,7 +153,7 @@ def test_as_many_hands_as_mediapipe_and_in_the_same_place(
     assert np.median(differences) < 0.01
 
 
-def test_a_fast_blurred_hand_is_found_as_often_as_by_mediapipe(networks: LandmarkNetworks) -> None:
+def test_a_blurred_hand_is_found_as_often_as_by_mediapipe(networks: LandmarkNetworks) -> None:
     frames = clip("blur.mp4", 10, 50)
     detections = detect_shot(frames, networks)
     theirs = [len(hands) for hands in _mediapipe(frames, static=False)]
@@ -165,7 +163,7 @@ def test_a_fast_blurred_hand_is_found_as_often_as_by_mediapipe(networks: Landmar
     assert (tracks.present[:, RIGHT] == SEEN).sum() >= sum(theirs)
 
 
-def test_one_look_at_a_frame_agrees_with_mediapipes_still_mode(networks: LandmarkNetworks) -> None:
+def test_a_single_frame_agrees_with_mediapipes_still_mode(networks: LandmarkNetworks) -> None:
     frames = [*clip("blur.mp4", 19, 22), *clip("one_hand.mp4", 100, 104)]
     differences: list[float] = []
     for frame, theirs in zip(frames, _mediapipe(frames, static=True), strict=True):
@@ -179,7 +177,7 @@ def test_one_look_at_a_frame_agrees_with_mediapipes_still_mode(networks: Landmar
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 30), (138, 166)])
-def test_both_sides_of_real_hands_are_right(start: int, stop: int, networks: LandmarkNetworks) -> None:
+def test_sides_of_real_hands_are_correct(start: int, stop: int, networks: LandmarkNetworks) -> None:
     tracks = build_tracks(detect_shot(clip("two_hands.mp4", start, stop), networks))
     assert (tracks.present == SEEN).all()
     # The person faces the camera and never crosses hands: the right hand is at the picture's left.

@@ -29,22 +29,22 @@ def tracks(first: int, last: int, start: tuple[float, float], step: tuple[float,
     ("start", "step"),
     [((320, 250), (0, 12)), ((320, 110), (0, -12)), ((130, 180), (-14, 0)), ((510, 180), (14, 0))],
 )
-def test_a_hand_that_moves_out_by_any_border_is_gone_soon_after(
+def test_a_hand_that_leaves_the_picture_soon_disappears(
     start: tuple[float, float], step: tuple[float, float]
 ) -> None:
     gone = out_of_picture(tracks(20, 26, start, step), (WIDTH, HEIGHT))
     assert gone[30:, LEFT].all() and not gone[:26].any() and not gone[:, RIGHT].any()
 
 
-def test_a_hand_that_comes_in_is_not_there_before() -> None:
+def test_a_hand_that_enters_is_absent_before() -> None:
     gone = out_of_picture(tracks(20, 40, (320, 330), (0, -10)), (WIDTH, HEIGHT))
     assert gone[:19, LEFT].all() and not gone[20:].any()
 
 
 @pytest.mark.parametrize("step", [(0, 0), (0, -3), (1, 0)])
-def test_a_hand_that_is_lost_within_the_picture_is_not_gone(step: tuple[float, float]) -> None:
+def test_a_hand_lost_inside_the_picture_is_kept(step: tuple[float, float]) -> None:
     assert not out_of_picture(tracks(20, 40, (320, 260), step), (WIDTH, HEIGHT))[40:55].any()
 
 
-def test_a_hand_that_rests_at_the_border_is_not_gone() -> None:
+def test_a_hand_resting_at_the_border_is_kept() -> None:
     assert not out_of_picture(tracks(20, 40, (320, HEIGHT - 10), (0, 0)), (WIDTH, HEIGHT)).any()

@@ -36,7 +36,7 @@ def demo_frames(count: int) -> list[np.ndarray]:
     return [image for image, _ in zip(frames, range(count), strict=False) if image is not None]
 
 
-def test_both_hands_are_followed_and_fitted_where_they_are() -> None:
+def test_both_hands_are_followed_and_fitted_in_place() -> None:
     """Against the demo clip's truth: rendered hands."""
     images = demo_frames(8)
     follower = HandFollower(load_landmark_networks(torch.device("cpu")))
@@ -96,7 +96,7 @@ def test_every_frame_is_recorded_though_not_every_one_is_shown(tmp_path: Path) -
     assert board.after(0)[1].startswith(b"\xff\xd8")
 
 
-def test_a_source_that_breaks_off_is_said_and_its_recording_stays(tmp_path: Path) -> None:
+def test_a_source_that_fails_is_reported_and_its_recording_kept(tmp_path: Path) -> None:
     session = session_of(
         StillSource(10, FootageError("It is gone.")), Board("s", (160, 120)), tmp_path / "c.mp4"
     )
@@ -105,7 +105,7 @@ def test_a_source_that_breaks_off_is_said_and_its_recording_stays(tmp_path: Path
     assert open_footage(tmp_path / "c.mp4").info.count == 10
 
 
-def test_a_recording_that_is_cut_off_plays_up_to_there(tmp_path: Path) -> None:
+def test_a_truncated_recording_plays_up_to_the_cut(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "c.mp4", (160, 120), 30.0)
     noise = np.random.default_rng(0)
     for number in range(72):
@@ -116,7 +116,7 @@ def test_a_recording_that_is_cut_off_plays_up_to_there(tmp_path: Path) -> None:
     assert open_footage(tmp_path / "killed.mp4", warn=lambda _: None).info.count >= 24
 
 
-def test_nothing_is_recorded_over(tmp_path: Path) -> None:
+def test_recordings_overwrite_nothing(tmp_path: Path) -> None:
     (tmp_path / "c.mp4").write_bytes(b"mine")
     with pytest.raises(RequestError, match="there already"):
         Recorder(tmp_path / "c.mp4", (160, 120), 30.0)
@@ -132,7 +132,7 @@ def answer(url: str, host: str | None = None, method: str = "GET") -> tuple[int,
         return error.code, b""
 
 
-def test_the_page_answers_only_who_knows_its_address() -> None:
+def test_the_page_requires_its_secret_address() -> None:
     board = Board("camera 0", (640, 480))
     with PageServer(board) as server:
         root = server.url.rsplit("/", 2)[0]
@@ -156,7 +156,7 @@ def test_the_pages_picture_is_a_stream_of_jpegs() -> None:
     assert status == 200 and b"\xff\xd8one" in body and b"Content-Type: image/jpeg" in body
 
 
-def test_no_camera_is_one_line_and_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_camera_gives_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     if cameras_here() is None:
         pytest.skip("only trying tells which cameras there are here")
     assert main(["live", "987", "--no-browser"]) == 2

@@ -29,7 +29,7 @@ def write_both(folder: Path, left: dict | None = None, right: dict | None = None
     return folder
 
 
-def test_every_array_comes_out_as_it_went_in() -> None:
+def test_every_array_is_read_as_it_was_written() -> None:
     wanted = random_hand(3)
     read = read_mano_arrays(official_pickle(wanted), "a file", TIPS)
     for field, key in (
@@ -46,7 +46,7 @@ def test_every_array_comes_out_as_it_went_in() -> None:
     assert read.parents.tolist() == [-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14]
 
 
-def test_arrays_stored_in_fortran_order_are_read_right() -> None:
+def test_arrays_in_fortran_order_are_read_correctly() -> None:
     wanted = random_hand(3)
     stored = {**wanted, "posedirs": np.asfortranarray(wanted["posedirs"])}
     assert np.array_equal(
@@ -54,7 +54,7 @@ def test_arrays_stored_in_fortran_order_are_read_right() -> None:
     )
 
 
-def test_the_toy_files_hold_the_toy_arrays() -> None:
+def test_the_toy_files_contain_the_toy_arrays() -> None:
     toy = np.load(reference_file("dir_release") / "toy_hand.npz")
     model = load_hand_model(reference_file("mano_format"))
     for side, name in enumerate(("left", "right")):
@@ -65,7 +65,7 @@ def test_the_toy_files_hold_the_toy_arrays() -> None:
 
 
 @pytest.mark.parametrize("where", ["", "models", "mano_v1_2/models"])
-def test_the_folder_is_found_as_unpacked(tmp_path: Path, where: str) -> None:
+def test_the_unpacked_folder_is_found(tmp_path: Path, where: str) -> None:
     write_both(tmp_path / "my hands é" / where)
     left, right = read_mano(tmp_path / "my hands é", TIPS.tolist())
     assert np.array_equal(left.template_m, random_hand(1)["v_template"])
@@ -86,13 +86,13 @@ def test_the_official_zip_is_read_without_unpacking(tmp_path: Path) -> None:
     assert np.array_equal(left.template_m, random_hand(1)["v_template"])
 
 
-def test_files_saved_again_by_python_3_are_read(tmp_path: Path) -> None:
+def test_files_saved_by_python_3_are_read(tmp_path: Path) -> None:
     wanted = random_hand(4)
     data = pickle.dumps(wanted, protocol=4)
     assert np.array_equal(read_mano_arrays(data, "a file", TIPS).pose_dirs, wanted["posedirs"])
 
 
-def test_the_left_shape_slip_is_mended_and_a_true_left_hand_is_left_alone(tmp_path: Path) -> None:
+def test_manos_left_shape_error_is_corrected_and_a_correct_hand_kept(tmp_path: Path) -> None:
     right = random_hand(2)
     slipped = {**random_hand(1), "shapedirs": right["shapedirs"] * np.array([1.0, 1.1, 0.9])[:, None]}
     left, _ = read_mano(write_both(tmp_path / "slipped", slipped, right), TIPS.tolist())
@@ -130,7 +130,7 @@ def test_a_hostile_pickle_is_refused_by_name_and_runs_nothing(tmp_path: Path, mo
     assert not marker.exists()
 
 
-def test_hostile_names_put_together_on_the_stack_are_refused_too(tmp_path: Path) -> None:
+def test_hostile_names_assembled_on_the_stack_are_refused(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
 
     class Evil:
@@ -143,7 +143,7 @@ def test_hostile_names_put_together_on_the_stack_are_refused_too(tmp_path: Path)
     assert not marker.exists()
 
 
-def test_instructions_that_no_hand_needs_are_refused() -> None:
+def test_unneeded_pickle_instructions_are_refused() -> None:
     with pytest.raises(HandModelError, match="INST"):
         read_inert(b"(ios\nsystem\n.", "evil.pkl")
     with pytest.raises(HandModelError, match="PERSID"):
@@ -165,7 +165,7 @@ def test_a_memo_number_cannot_claim_all_memory() -> None:
         (pickle.dumps({}, 2), "'kintree_table'"),
     ],
 )
-def test_what_is_no_hand_model_is_said_to_be_none(data: bytes, message: str) -> None:
+def test_other_files_are_rejected_as_not_a_hand_model(data: bytes, message: str) -> None:
     with pytest.raises(HandModelError, match=message):
         read_mano_arrays(data, "hand.pkl", TIPS)
 
@@ -200,7 +200,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         read_mano(tmp_path / "other.zip")
 
 
-def test_a_truncated_zip_is_an_error_a_person_can_read(tmp_path: Path) -> None:
+def test_a_truncated_zip_gives_a_readable_error(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "mano.zip", "w") as archive:
         archive.writestr("MANO_LEFT.pkl", SMALL)
         archive.writestr("MANO_RIGHT.pkl", SMALL)
@@ -211,7 +211,7 @@ def test_a_truncated_zip_is_an_error_a_person_can_read(tmp_path: Path) -> None:
         read_mano(tmp_path / "mano.zip")
 
 
-def test_hands_of_two_models_do_not_make_a_pair(tmp_path: Path) -> None:
+def test_hands_of_different_models_are_refused_as_a_pair(tmp_path: Path) -> None:
     write_both(tmp_path, random_hand(1, vertices=700), random_hand(2, vertices=778))
     with pytest.raises(HandModelError, match="vertices"):
         load_hand_model(tmp_path, [1, 2, 3, 4, 5])

@@ -61,7 +61,7 @@ requests = st.builds(
 
 
 @given(messages)
-def test_a_message_survives_its_line(message: Message) -> None:
+def test_messages_survive_serialisation(message: Message) -> None:
     line = encode_message(message)
     assert line.isascii()
     assert line.count("\n") == 1
@@ -70,12 +70,12 @@ def test_a_message_survives_its_line(message: Message) -> None:
 
 
 @given(requests)
-def test_a_request_survives_its_line(request: CaptureRequest) -> None:
+def test_requests_survive_serialisation(request: CaptureRequest) -> None:
     assert decode_request(encode_request(request)) == request
 
 
 @given(st.text() | st.recursive(st.none() | st.text(), lambda inner: st.lists(inner)).map(json.dumps))
-def test_rubbish_is_a_protocol_error(line: str) -> None:
+def test_garbage_is_a_protocol_error(line: str) -> None:
     with pytest.raises(ProtocolError):
         decode_message(line)
     with pytest.raises(RequestError):
@@ -85,7 +85,7 @@ def test_rubbish_is_a_protocol_error(line: str) -> None:
 @pytest.mark.parametrize(
     "line", ["[" * 200_000, '{"a":' * 200_000, '{"type": NaN}', '{"a": 1e999}', '{"a": ' + "1" * 9999]
 )
-def test_lines_made_to_harm_are_refused_in_few_words(line: str) -> None:
+def test_hostile_lines_are_refused_with_short_messages(line: str) -> None:
     for decode, error in ((decode_message, ProtocolError), (decode_request, RequestError)):
         with pytest.raises(error) as told:
             decode(line)

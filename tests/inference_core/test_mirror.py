@@ -23,20 +23,20 @@ POINTS = torch.randn(40, 3, dtype=torch.float64, generator=_seed)
         ("axes", (3, 3)),
     ],
 )
-def test_twice_is_nothing_in_torch_and_numpy(kind, shape) -> None:
+def test_mirroring_twice_is_the_identity_in_torch_and_numpy(kind, shape) -> None:
     values = torch.randn(5, 2, *shape, generator=_seed)
     assert (mirror(mirror(values, kind), kind) == values).all()
     assert (mirror(values.numpy(), kind) == mirror(values, kind).numpy()).all()
 
 
-def test_a_mirrored_rotation_turns_the_mirrored_point_to_the_mirrored_place() -> None:
+def test_a_mirrored_rotation_moves_mirrored_points_alike() -> None:
     matrices = exp(VECTORS)
     turned = (matrices @ POINTS[..., None])[..., 0]
     by_mirror = (mirror(matrices, "matrix") @ mirror(POINTS, "point")[..., None])[..., 0]
     assert (by_mirror - mirror(turned, "point")).abs().max() < 1e-12
 
 
-def test_all_ways_to_write_a_rotation_mirror_alike() -> None:
+def test_all_rotation_formats_are_mirrored_alike() -> None:
     matrices = exp(VECTORS)
     assert (exp(mirror(VECTORS, "rotation_vector")) - mirror(matrices, "matrix")).abs().max() < 1e-12
     quaternions = matrix_to_quaternion(matrices)
@@ -45,7 +45,7 @@ def test_all_ways_to_write_a_rotation_mirror_alike() -> None:
     ).abs().max() < 1e-12
 
 
-def test_equal_angles_about_mirrored_axes_are_mirrored_turns() -> None:
+def test_equal_angles_about_mirrored_axes_are_mirrored_rotations() -> None:
     axes = exp(VECTORS)
     angles = torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64)
     assert (exp(mirror(axes, "axes") @ angles) - mirror(exp(axes @ angles), "matrix")).abs().max() < 1e-12

@@ -54,7 +54,7 @@ def seen_only(shot: Shot, frames: slice, sides: tuple[int, ...]) -> Shot:
     [(slice(0, 0), ()), (slice(0, FRAMES), (1,)), (slice(0, 10), (0, 1)), (slice(38, 48), (0, 1))],
     ids=["no hand", "one hand", "first window only", "last window only"],
 )
-def test_the_solve_holds_the_hands_that_were_seen_and_no_others(
+def test_the_solve_has_exactly_the_hands_that_were_seen(
     model: HandModel, shot: Shot, frames: slice, sides: tuple[int, ...], network: str
 ) -> None:
     part = seen_only(shot, frames, sides)
@@ -81,7 +81,7 @@ def test_the_solve_holds_the_hands_that_were_seen_and_no_others(
 
 @pytest.mark.parametrize("network", ["none", "shipped"])
 @pytest.mark.parametrize("case", ["no hand", "one hand", "one piece of three"])
-def test_footage_goes_all_the_way_whatever_hands_are_in_it(
+def test_every_combination_of_hands_goes_through_the_whole_pipeline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, network: str
 ) -> None:
     monkeypatch.setattr(stages, "PIECE_FRAMES", 4)

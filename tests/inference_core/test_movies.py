@@ -94,7 +94,7 @@ def silent(path: Path) -> Footage:
 
 
 @pytest.mark.parametrize("first", ["cover", "thumbnails"])
-def test_the_movie_is_neither_its_cover_nor_its_thumbnails(tmp_path: Path, first: str) -> None:
+def test_covers_and_thumbnails_are_not_the_movie(tmp_path: Path, first: str) -> None:
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
         extra = container.add_stream("mjpeg" if first == "cover" else "libx264", rate=25)
@@ -122,14 +122,16 @@ def test_the_movie_is_neither_its_cover_nor_its_thumbnails(tmp_path: Path, first
 
 
 @pytest.mark.parametrize(("shift", "shown"), [(-8, range(8, 20)), (0, range(20)), (30, range(20))])
-def test_what_is_presented_counts_and_starts_at_zero(tmp_path: Path, shift: int, shown: range) -> None:
+def test_only_presented_frames_count_and_times_start_at_zero(
+    tmp_path: Path, shift: int, shown: range
+) -> None:
     plain = write_movie(tmp_path / "plain.mp4", range(20))
     footage = silent(copy_movie(plain, tmp_path / "shifted.mp4", shift))
     assert numbers_of(footage) == list(shown)
     assert times_of(footage) == pytest.approx([n / 25 for n in range(len(shown))], abs=1e-3)
 
 
-def test_recordings_put_one_after_the_other_show_all_their_frames(tmp_path: Path) -> None:
+def test_concatenated_recordings_show_all_their_frames(tmp_path: Path) -> None:
     """A camcorder's parts joined byte by byte: the times of the second begin where those of the first did."""
     part = write_movie(tmp_path / "part.ts", range(10)).read_bytes()
     (tmp_path / "joined.ts").write_bytes(part + part)
@@ -141,14 +143,14 @@ def test_recordings_put_one_after_the_other_show_all_their_frames(tmp_path: Path
     assert footage.info.showing.differences
 
 
-def test_a_range_of_an_edited_movie_holds_the_same_frames(tmp_path: Path) -> None:
+def test_a_range_of_a_movie_with_edit_list_has_the_same_frames(tmp_path: Path) -> None:
     plain = write_movie(tmp_path / "plain.mp4", range(20))
     footage = silent(copy_movie(plain, tmp_path / "edited.mp4", -8))
     assert [number_of(frame.image) for frame in footage.part(3, 6)] == [11, 12, 13]
 
 
 @pytest.mark.parametrize("name", ["a.ts", "a.mpg", "a.mp4", "a.avi"])
-def test_a_part_of_a_movie_holds_the_same_frames_wherever_it_begins(tmp_path: Path, name: str) -> None:
+def test_a_part_of_a_movie_has_the_same_frames_wherever_it_begins(tmp_path: Path, name: str) -> None:
     """Groups of pictures whose first ones need the group before, in containers that seek to another place."""
 
     def open_groups(stream: Any) -> None:
@@ -175,9 +177,7 @@ UPRIGHT_MATRICES = {
 
 
 @pytest.mark.parametrize("matrix", UPRIGHT_MATRICES)
-def test_all_eight_display_matrices_turn_and_flip_the_picture(
-    tmp_path: Path, matrix: tuple[int, ...]
-) -> None:
+def test_all_eight_display_matrices_are_applied(tmp_path: Path, matrix: tuple[int, ...]) -> None:
     a, b, c, d = (value * 65536 for value in matrix)
     full = [a, b, 0, c, d, 0, 0, 0, 1 << 30]
     orientation = UPRIGHT_MATRICES[matrix]
@@ -192,7 +192,7 @@ def test_all_eight_display_matrices_turn_and_flip_the_picture(
         assert np.abs(frame.image.astype(int) - upright(picture(frame.index), orientation)).mean() < 12
 
 
-def test_a_frames_exif_hides_no_display_matrix(tmp_path: Path) -> None:
+def test_exif_does_not_hide_the_display_matrix(tmp_path: Path) -> None:
     """FFmpeg's TIFF frames come with EXIF, which PyAV has no name for."""
     flipped = [65536, 0, 0, 0, -65536, 0, 0, 0, 1 << 30]
     path = write_movie(
@@ -206,7 +206,7 @@ def test_a_frames_exif_hides_no_display_matrix(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("aspect", "size"), [("64/45", (137, 64)), ("8/9", (96, 72)), ("1/1000", (96, 64))])
-def test_pixels_that_are_not_square_become_square(tmp_path: Path, aspect: str, size: tuple[int, int]) -> None:
+def test_non_square_pixels_become_square(tmp_path: Path, aspect: str, size: tuple[int, int]) -> None:
     def stretch(stream: Any) -> None:
         stream.codec_context.sample_aspect_ratio = Fraction(aspect)
 
@@ -224,7 +224,7 @@ def combed(number: int) -> np.ndarray:
     return image
 
 
-def test_interlaced_movies_are_deinterlaced_and_it_is_said(tmp_path: Path) -> None:
+def test_interlaced_movies_are_deinterlaced_with_a_notice(tmp_path: Path) -> None:
     def interlace(stream: Any) -> None:
         stream.codec_context.options = {"x264-params": "interlaced=1:bframes=0"}
 
@@ -241,9 +241,7 @@ def test_interlaced_movies_are_deinterlaced_and_it_is_said(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("order", "first_x"), [("tff", 10), ("bff", 12)])
-def test_a_frame_of_two_fields_shows_the_moment_of_the_first(
-    tmp_path: Path, order: str, first_x: int
-) -> None:
+def test_a_deinterlaced_frame_shows_its_first_field(tmp_path: Path, order: str, first_x: int) -> None:
     def interlace(stream: Any) -> None:
         stream.codec_context.options = {"x264-params": f"interlaced=1:{order}=1:bframes=0:qp=0"}
 
@@ -254,7 +252,7 @@ def test_a_frame_of_two_fields_shows_the_moment_of_the_first(
         assert bar[0] == 4 * frame.index + first_x
 
 
-def test_an_avis_dropped_frames_show_the_picture_before(tmp_path: Path) -> None:
+def test_dropped_frames_of_an_avi_repeat_the_previous_picture(tmp_path: Path) -> None:
     slots = [0, 1, 2, 4, 5, 6, 10, 11]
     path = write_movie(tmp_path / "a.avi", slots, codec="mjpeg", pix_fmt="yuvj420p")
     footage = silent(path)
@@ -264,7 +262,7 @@ def test_an_avis_dropped_frames_show_the_picture_before(tmp_path: Path) -> None:
     assert [number_of(frame.image) for frame in footage.part(8, 11)] == [5, 5, 6]
 
 
-def test_a_cut_avi_is_called_cut_and_not_filled_up(tmp_path: Path) -> None:
+def test_a_truncated_avi_is_reported_rather_than_filled(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "a.avi", range(20), codec="mjpeg", pix_fmt="yuvj420p")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     notices: list[str] = []
@@ -273,7 +271,7 @@ def test_a_cut_avi_is_called_cut_and_not_filled_up(tmp_path: Path) -> None:
     assert "cut short" in notices[0]
 
 
-def test_a_samples_without_bytes_repeats_the_picture_before(tmp_path: Path) -> None:
+def test_a_sample_without_bytes_repeats_the_previous_picture(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "a.mov", range(8), codec="mjpeg", pix_fmt="yuvj420p")
     content = bytearray(path.read_bytes())
     table = content.index(b"stsz") + 16
@@ -286,14 +284,14 @@ def test_a_samples_without_bytes_repeats_the_picture_before(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("clock", [1000, 90_000])
-def test_a_clock_is_not_taken_for_a_frame_rate(tmp_path: Path, clock: int) -> None:
+def test_a_clock_rate_is_not_a_frame_rate(tmp_path: Path, clock: int) -> None:
     ticks = [round(time * clock) for time in (0, 0.06, 0.13, 0.18, 0.25, 0.30, 0.37, 0.5)]
     footage = silent(write_movie(tmp_path / "a.mkv", ticks, rate=clock))
     assert footage.info.fps == pytest.approx(14, rel=0.01)
     assert times_of(footage) == pytest.approx([tick / clock for tick in ticks], abs=1e-3)
 
 
-def test_a_pause_in_a_recording_is_no_slower_rate(tmp_path: Path) -> None:
+def test_a_pause_in_a_recording_does_not_lower_the_rate(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "a.mp4", [*range(12), *range(300, 312)])
     assert silent(path).info.fps == pytest.approx(25)
     assert times_of(silent(path))[12] == pytest.approx(12)
@@ -304,7 +302,7 @@ def test_rounded_times_of_an_even_movie_give_its_rate(tmp_path: Path) -> None:
     assert silent(write_movie(tmp_path / "a.mkv", ticks, rate=1000)).info.fps == pytest.approx(30)
 
 
-def test_hidden_frames_of_a_browsers_codec_are_no_frames(tmp_path: Path) -> None:
+def test_hidden_frames_of_vp8_are_not_frames(tmp_path: Path) -> None:
     plain = write_movie(tmp_path / "plain.webm", range(30), codec="libvpx")
     with av.open(str(plain)) as read, av.open(str(tmp_path / "a.webm"), "w") as written:
         copy = written.add_stream_from_template(read.streams.video[0])
@@ -335,9 +333,7 @@ def test_frames_before_the_first_picture_are_not_counted(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("transfer", "white"), [(16, 0.5807), (18, 0.75)])
-def test_high_dynamic_range_comes_out_as_bright_as_the_same_picture_in_standard(
-    tmp_path: Path, transfer: int, white: float
-) -> None:
+def test_hdr_is_as_bright_as_the_same_picture_in_sdr(tmp_path: Path, transfer: int, white: float) -> None:
     """Diffuse white, 203 cd/m2, is code 0.58 of PQ and 0.75 of HLG (BT.2408)."""
 
     def mark(stream: Any) -> None:
@@ -369,14 +365,14 @@ def test_high_dynamic_range_comes_out_as_bright_as_the_same_picture_in_standard(
 @pytest.mark.parametrize(
     ("codec", "pix_fmt"), [("libx264", "yuv420p10le"), ("ffv1", "yuv422p12le"), ("ffv1", "gbrp10le")]
 )
-def test_deeper_colours_come_out_as_the_plain_ones(tmp_path: Path, codec: str, pix_fmt: str) -> None:
+def test_high_bit_depths_are_read_like_8_bits(tmp_path: Path, codec: str, pix_fmt: str) -> None:
     footage = silent(write_movie(tmp_path / "a.mkv", range(3), codec=codec, pix_fmt=pix_fmt))
     for frame in footage:
         assert np.abs(frame.image.astype(int) - picture(frame.index)).mean() < 4
 
 
 @pytest.mark.parametrize("matrix", [3, 8, 10, 14, 200])
-def test_colours_of_an_unknown_kind_are_shown_and_it_is_said(tmp_path: Path, matrix: int) -> None:
+def test_unknown_colour_spaces_are_shown_with_a_notice(tmp_path: Path, matrix: int) -> None:
     def declared(stream: Any) -> None:
         stream.codec_context.colorspace = matrix
 
@@ -387,7 +383,7 @@ def test_colours_of_an_unknown_kind_are_shown_and_it_is_said(tmp_path: Path, mat
     assert any("colours of an unknown kind" in text for text in warnings)
 
 
-def test_transparent_parts_of_a_movie_are_black_as_a_pictures_are(tmp_path: Path) -> None:
+def test_transparent_parts_are_black(tmp_path: Path) -> None:
     path = tmp_path / "a.mov"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("png", rate=25)
@@ -401,7 +397,7 @@ def test_transparent_parts_of_a_movie_are_black_as_a_pictures_are(tmp_path: Path
     assert image[5, -5].tolist() == [0, 0, 0]
 
 
-def test_a_title_in_another_encoding_keeps_no_movie_from_being_read(tmp_path: Path) -> None:
+def test_a_movie_with_a_title_in_another_encoding_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     write_movie(path, range(3), container_options={"metadata_encoding": "latin-1"}, prepare=titled)
     assert b"caf\xe9" in path.read_bytes()
@@ -415,7 +411,7 @@ def titled(stream: Any) -> None:
 @pytest.mark.parametrize(
     "name", [b"camB:take07.mp4", b"pipe:0.mp4", b"caf\xe9.mp4", b"12345678901234567890.mp4", b"50%.mp4"]
 )
-def test_whatever_a_movie_is_called_it_is_that_file(
+def test_any_movie_name_refers_to_that_file(
     tmp_path: Path, name: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     movie = write_movie(tmp_path / "plain.mp4", range(3))
@@ -429,7 +425,7 @@ def test_whatever_a_movie_is_called_it_is_that_file(
 
 @pytest.mark.skipif(os.name == "nt", reason="made with what POSIX offers")
 @pytest.mark.parametrize("kind", ["loop", "pipe", "device", "long", "pipe as picture", "folder as movie"])
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_things_that_are_not_files_are_refused_at_once(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.mp4"
     if kind == "loop":
         path.symlink_to(path)
@@ -458,7 +454,7 @@ def test_a_movie_larger_than_allowed_is_refused_by_its_header(tmp_path: Path) ->
     assert len(open_footage(path, limits=Limits(max_pixels=WIDTH * HEIGHT, max_frames=3))) == 3
 
 
-def test_a_movie_whose_picture_would_not_fit_once_square_is_refused(tmp_path: Path) -> None:
+def test_a_movie_too_large_with_square_pixels_is_refused(tmp_path: Path) -> None:
     def stretch(stream: Any) -> None:
         stream.codec_context.sample_aspect_ratio = Fraction(2)
 
@@ -467,7 +463,7 @@ def test_a_movie_whose_picture_would_not_fit_once_square_is_refused(tmp_path: Pa
         open_footage(path, warn=lambda text: None, limits=Limits(max_pixels=WIDTH * HEIGHT))
 
 
-def test_the_plain_picture_of_these_tests_is_read_as_it_is_written() -> None:
+def test_the_reference_picture_is_read_as_written() -> None:
     assert [number_of(picture(n)) for n in range(32)] == list(range(32))
     assert cv2.imencode(".png", picture(0))[0]
 
@@ -496,7 +492,7 @@ def test_the_plain_picture_of_these_tests_is_read_as_it_is_written() -> None:
         ("titles.srt", "1\n00:00:00,000 --> 00:00:01,000\nhello\n"),
     ],
 )
-def test_a_list_of_other_files_or_addresses_is_no_movie(tmp_path: Path, name: str, text: str) -> None:
+def test_playlists_are_not_movies(tmp_path: Path, name: str, text: str) -> None:
     write_movie(tmp_path / "a.mp4", range(3))
     (tmp_path / name).write_text(text)
     with pytest.raises(FootageError, match=name):
@@ -519,7 +515,7 @@ def test_a_list_of_other_files_or_addresses_is_no_movie(tmp_path: Path, name: st
         ("k.mxf", "mpeg2video", "yuv422p"),
     ],
 )
-def test_movies_of_cameras_and_editors_show_each_frame_at_its_time(
+def test_movies_of_cameras_and_editors_have_correct_frame_times(
     tmp_path: Path, name: str, codec: str, pix_fmt: str
 ) -> None:
     footage = silent(write_movie(tmp_path / name, range(8), codec=codec, pix_fmt=pix_fmt))

@@ -83,7 +83,7 @@ def test_gradients_reach_every_parameter(configuration: NetworkConfiguration, ha
     assert zero == []
 
 
-def test_a_batch_of_one_says_what_a_batch_of_many_says(hand: HandModel) -> None:
+def test_results_do_not_depend_on_the_batch_size(hand: HandModel) -> None:
     network, image, conditioning = network_of(DIR_S).eval(), torch.randn(3, 3, 256, 256), some_conditioning(3)
     with torch.no_grad():
         many = all_of(network(image, hand, conditioning))
@@ -94,7 +94,7 @@ def test_a_batch_of_one_says_what_a_batch_of_many_says(hand: HandModel) -> None:
                 torch.testing.assert_close(alone, among[rows], atol=1e-4, rtol=1e-4)
 
 
-def test_training_uses_the_batchs_statistics_and_evaluation_does_not(hand: HandModel) -> None:
+def test_only_training_uses_batch_statistics(hand: HandModel) -> None:
     network, image = network_of(SMALL), torch.randn(2, 3, 256, 256)
     network.train()
     first = network(image, hand, vertices=False).answer.joints_m
@@ -121,7 +121,7 @@ def test_three_stages_are_refused() -> None:
         DIR_S.with_stages(3)
 
 
-def test_without_conditioning_the_network_has_the_picture_alone(hand: HandModel) -> None:
+def test_a_network_without_conditioning_uses_the_picture_alone(hand: HandModel) -> None:
     network, image = network_of(DIR_S).eval(), torch.randn(2, 3, 256, 256)
     with torch.no_grad():
         missing, none = network(image, hand), network(image, hand, Conditioning.none(2))
@@ -130,7 +130,7 @@ def test_without_conditioning_the_network_has_the_picture_alone(hand: HandModel)
         assert bool(torch.isfinite(first).all())
 
 
-def test_joints_come_without_the_mesh_where_no_mesh_is_asked_for(hand: HandModel) -> None:
+def test_joints_do_not_need_the_mesh(hand: HandModel) -> None:
     network, image = network_of(SMALL).eval(), torch.randn(1, 3, 256, 256)
     with torch.no_grad():
         with_mesh, without = network(image, hand).answer, network(image, hand, vertices=False).answer
@@ -138,7 +138,7 @@ def test_joints_come_without_the_mesh_where_no_mesh_is_asked_for(hand: HandModel
     torch.testing.assert_close(with_mesh.joints_m, without.joints_m)
 
 
-def test_half_precision_leaves_the_hands_in_float32(hand: HandModel) -> None:
+def test_half_precision_keeps_the_hands_in_float32(hand: HandModel) -> None:
     network = network_of(DIR_S).eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         stage = network(torch.randn(1, 3, 256, 256), hand, some_conditioning(1)).answer
@@ -148,7 +148,7 @@ def test_half_precision_leaves_the_hands_in_float32(hand: HandModel) -> None:
 
 
 @pytest.mark.parametrize("configuration", [DIR_S, NARROW_RELEASE], ids=lambda c: c.name)
-def test_folding_the_norms_changes_nothing_but_speed(
+def test_fusing_batch_norm_does_not_change_results(
     configuration: NetworkConfiguration, hand: HandModel
 ) -> None:
     network = network_of(configuration)
@@ -173,7 +173,7 @@ def test_folding_the_norms_changes_nothing_but_speed(
     assert all(name.endswith("norm1") for name in left), "only norms before their convolution may stay"
 
 
-def test_the_factored_projection_equals_the_drawn_map() -> None:
+def test_the_factored_projection_equals_the_rendered_map() -> None:
     torch.manual_seed(3)
     fast = BoneProjection(8, 12, size=16, reach_px=1.0).eval()
     plain = BoneProjection(8, 12, size=16, reach_px=1.0, as_published=True).eval()
@@ -182,7 +182,7 @@ def test_the_factored_projection_equals_the_drawn_map() -> None:
     torch.testing.assert_close(fast(features, uv), plain(features, uv), atol=1e-5, rtol=1e-5)
 
 
-def test_the_drawn_map_is_the_papers_pixel_by_pixel() -> None:
+def test_the_rendered_map_equals_the_papers_pixel_by_pixel() -> None:
     torch.manual_seed(4)
     size, reach_px = 8, 1.5
     uv, features = (
@@ -209,7 +209,7 @@ def test_the_drawn_map_is_the_papers_pixel_by_pixel() -> None:
                     torch.testing.assert_close(drawn[side, bone, :, y, x], expected)
 
 
-def test_parameters_and_operations_are_those_of_the_paper_and_the_release(hand: HandModel) -> None:
+def test_parameters_and_operations_match_the_paper_and_the_release(hand: HandModel) -> None:
     release, paper, compact = (cost(configuration, hand) for configuration in (DIR_RELEASE, DIR_PAPER, DIR_S))
     assert release.published == 92_725_019
     assert release.flops_published == pytest.approx(36.8e9, rel=0.002)
@@ -229,7 +229,7 @@ class _PooledBackbone(nn.Module):
         return tuple(nn.functional.avg_pool2d(wide, factor) * 4 for factor in (4, 8, 16, 32))
 
 
-def test_a_mirrored_picture_gives_mirrored_hands_when_the_weights_are_mirrored(
+def test_mirrored_weights_turn_a_mirrored_picture_into_mirrored_hands(
     hand: HandModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(BACKBONES, "efficientnet_lite0", _PooledBackbone)

@@ -70,7 +70,7 @@ def test_every_parameter_of_ours_has_its_own_keys_in_the_release(imported: DirNe
         ("resnet18", "missing"),
     ],
 )
-def test_a_checkpoint_of_another_graph_is_refused_with_what_differs(change: str, told: str) -> None:
+def test_a_checkpoint_of_another_architecture_is_refused_with_the_differences(change: str, told: str) -> None:
     state = filled_state()
     if change == "missing":
         del state["decoder.dense.3.bias"]
@@ -92,7 +92,7 @@ class _Hostile:
         return os.mkdir, (str(self.target),)
 
 
-def test_a_checkpoint_with_code_in_it_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+def test_a_checkpoint_with_code_is_refused_without_running_it(tmp_path: Path) -> None:
     torch.save(
         {"net": {"weight": torch.zeros(1)}, "extra": _Hostile(tmp_path / "ran")}, tmp_path / "evil.pth"
     )
@@ -102,7 +102,7 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_runs_nothing(tmp_path: Path
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle at all", (FOLDER / "golden.npz").read_bytes()[:5000]])
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(WeightsError, match=r"bad\.pth"):
         read_checkpoint(tmp_path / "bad.pth")

@@ -55,7 +55,7 @@ def inputs(count: int) -> tuple[Tensor, Tensor]:
 @needs_openvino
 @pytest.mark.parametrize("rows", [1, 4])
 @pytest.mark.parametrize("count", [0, 1, 4, 7])
-def test_any_number_of_rows_comes_out_as_by_torch(rows: int, count: int, tmp_path: Path) -> None:
+def test_every_batch_size_gives_torchs_results(rows: int, count: int, tmp_path: Path) -> None:
     found = ready_to_run(graph(rows), CPU, tmp_path)(*inputs(count))
     expected = TorchRun(graph().build(), CPU)(*inputs(count))
     for one, other in zip(found, expected, strict=True):
@@ -63,7 +63,7 @@ def test_any_number_of_rows_comes_out_as_by_torch(rows: int, count: int, tmp_pat
 
 
 @needs_openvino
-def test_a_network_is_converted_once_and_again_for_other_weights(tmp_path: Path) -> None:
+def test_a_network_is_converted_once_per_set_of_weights(tmp_path: Path) -> None:
     expected = ready_to_run(graph(), CPU, tmp_path)(*inputs(2))
     again = ready_to_run(graph(build=refuse), CPU, tmp_path)(*inputs(2))
     torch.testing.assert_close(again, expected)
@@ -73,7 +73,7 @@ def test_a_network_is_converted_once_and_again_for_other_weights(tmp_path: Path)
 
 @needs_openvino
 @pytest.mark.parametrize("damage", ["cut", "emptied", "changed"])
-def test_a_damaged_file_in_the_cache_is_made_anew(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_cache_file_is_replaced(damage: str, tmp_path: Path) -> None:
     expected = ready_to_run(graph(), CPU, tmp_path)(*inputs(2))
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
@@ -85,7 +85,7 @@ def test_a_damaged_file_in_the_cache_is_made_anew(damage: str, tmp_path: Path) -
 
 
 @needs_openvino
-def test_a_conversion_removes_what_no_longer_serves_and_nothing_else(tmp_path: Path) -> None:
+def test_a_conversion_removes_only_outdated_files(tmp_path: Path) -> None:
     """Of earlier versions, of networks long unused, and all but four of each; what is not a network stays."""
     names = ["small-0123456789abcdef", "dir-s-0123456789abcdef", "gone-2-0123456789abcdef"]
     names += ["other-2-0123456789abcdef", *(f"small-1-{number:016x}" for number in range(5))]
@@ -106,7 +106,7 @@ def test_a_conversion_removes_what_no_longer_serves_and_nothing_else(tmp_path: P
 
 
 @needs_openvino
-def test_without_a_cache_that_can_be_written_the_network_runs_all_the_same_and_why_is_said_once(
+def test_an_unwritable_cache_is_reported_once_and_the_network_still_runs(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
@@ -118,7 +118,7 @@ def test_without_a_cache_that_can_be_written_the_network_runs_all_the_same_and_w
 
 
 @needs_openvino
-def test_openvinos_telemetry_stays_out_even_where_it_is_installed(tmp_path: Path) -> None:
+def test_openvinos_telemetry_is_never_imported(tmp_path: Path) -> None:
     """A made-up telemetry package says so by a file when it is imported; none is written."""
     package, home = tmp_path / "site" / "openvino_telemetry", tmp_path / "home"
     package.mkdir(parents=True)
@@ -138,7 +138,7 @@ def test_openvinos_telemetry_stays_out_even_where_it_is_installed(tmp_path: Path
     assert files_after("openvino_telemetry"), "the made-up package does tell"
 
 
-def test_openvino_is_imported_in_one_place_only() -> None:
+def test_only_one_module_imports_openvino() -> None:
     root = Path(__file__).parents[2]
     sources = [
         path for room in ("inference_core", "training", "benchmarks") for path in (root / room).rglob("*.py")
@@ -156,7 +156,7 @@ class _SmallMemory(nn.Module):
         return values * 2
 
 
-def test_too_little_memory_is_answered_by_smaller_batches() -> None:
+def test_running_out_of_memory_leads_to_smaller_batches() -> None:
     values = torch.arange(7.0)[:, None]
     (found,) = TorchRun(_SmallMemory(), CPU)(values)
     torch.testing.assert_close(found, values * 2)

@@ -45,7 +45,7 @@ def stored(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_weights_and_card_come_back_as_they_went(tmp_path: Path, half: bool) -> None:
+def test_weights_and_card_survive_saving_and_loading(tmp_path: Path, half: bool) -> None:
     network = DirNetwork(SMALL)
     save_weights(network, tmp_path, card_of(SMALL), half=half)
     loaded, card = load_weights(tmp_path)
@@ -55,7 +55,7 @@ def test_weights_and_card_come_back_as_they_went(tmp_path: Path, half: bool) -> 
         torch.testing.assert_close(theirs, ours, atol=1e-3 if half else 0, rtol=1e-3 if half else 0, msg=name)
 
 
-def test_the_compact_networks_half_precision_weights_fit_28_mb(tmp_path: Path) -> None:
+def test_the_compact_networks_half_precision_weights_fit_in_28_mb(tmp_path: Path) -> None:
     save_weights(DirNetwork(DIR_S), tmp_path, card_of(DIR_S), half=True)
     assert (tmp_path / WEIGHTS_FILE).stat().st_size <= 28e6
 
@@ -136,21 +136,21 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_card_that_is_not_ours_is_refused(stored: Path, change: dict[str, object], told: str) -> None:
+def test_a_foreign_card_is_refused(stored: Path, change: dict[str, object], told: str) -> None:
     card = json.loads((stored / CARD_FILE).read_text())
     (stored / CARD_FILE).write_text(json.dumps(card | change))
     with pytest.raises(WeightsError, match=told):
         load_weights(stored)
 
 
-def test_a_card_of_nothing_but_brackets_is_refused(stored: Path) -> None:
+def test_a_deeply_nested_card_is_refused(stored: Path) -> None:
     (stored / CARD_FILE).write_text("[" * 200_000)
     with pytest.raises(WeightsError, match="not a card"):
         load_weights(stored)
 
 
 @pytest.mark.parametrize("sizes", [{"visual_channels": 61}, {"joint_channels": 97}, {"visual_channels": 512}])
-def test_a_card_of_a_network_that_cannot_be_or_is_another_is_refused_before_it_is_built(
+def test_an_invalid_configuration_is_refused_before_the_network_is_built(
     stored: Path, sizes: dict[str, int]
 ) -> None:
     card = json.loads((stored / CARD_FILE).read_text())
@@ -169,7 +169,7 @@ def test_a_card_of_a_network_that_cannot_be_or_is_another_is_refused_before_it_i
         [],
     ],
 )
-def test_tensors_that_do_not_fit_their_file_are_refused(stored: Path, entry: object) -> None:
+def test_tensors_larger_than_their_file_are_refused(stored: Path, entry: object) -> None:
     header = json.dumps({"a": entry}).encode()
     (stored / WEIGHTS_FILE).write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
     with pytest.raises(WeightsError, match=WEIGHTS_FILE):
@@ -198,7 +198,7 @@ def test_a_configuration_survives_json() -> None:
         (torch.full((2, 3, 256, 256), torch.nan), "NaN"),
     ],
 )
-def test_a_picture_the_network_cannot_take_is_refused(image: torch.Tensor, told: str) -> None:
+def test_a_picture_of_another_size_is_refused(image: torch.Tensor, told: str) -> None:
     with pytest.raises(RequestError, match=told):
         check_picture(image)
 

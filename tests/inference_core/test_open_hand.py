@@ -54,7 +54,7 @@ def test_the_left_hand_is_the_exact_mirror_image(hand: HandModel) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_normals_point_out_and_the_wrist_is_the_only_hole(hand: HandModel, side: int) -> None:
+def test_normals_point_outwards_and_only_the_wrist_is_open(hand: HandModel, side: int) -> None:
     faces = hand.faces[side].numpy()
     edges = np.concatenate([faces[:, pair] for pair in ([0, 1], [1, 2], [2, 0])])
     directed = {tuple(edge) for edge in edges.tolist()}
@@ -94,13 +94,13 @@ def test_regressor_and_weights_are_convex(hand: HandModel) -> None:
         assert (array.sum(-1) - 1).abs().max() < 1e-12
 
 
-def test_it_has_an_adults_size(hand: HandModel) -> None:
+def test_the_hand_has_an_adults_size(hand: HandModel) -> None:
     shaped = hand.with_shape(torch.zeros(2, 10, dtype=torch.float64))
     length = (shaped.rest_tips_m[RIGHT, 2] - shaped.rest_joints_m[RIGHT, 0]).norm()
     assert 0.175 < length < 0.195
 
 
-def test_each_beta_changes_the_hand_and_keeps_it_a_hand(hand: HandModel) -> None:
+def test_each_beta_changes_the_hand_plausibly(hand: HandModel) -> None:
     for k in range(10):
         for amount in (-3.0, 3.0):
             betas = torch.zeros(2, 10, dtype=torch.float64)
@@ -116,7 +116,7 @@ def test_each_beta_changes_the_hand_and_keeps_it_a_hand(hand: HandModel) -> None
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_flexion_bends_to_the_palm_and_spread_goes_to_the_thumb(hand: HandModel, side: int) -> None:
+def test_flexion_bends_towards_the_palm_and_spread_towards_the_thumb(hand: HandModel, side: int) -> None:
     rest = posed(hand, torch.zeros(15, 3, dtype=torch.float64)).joints21_m[side]
     tips = [8, 12, 20, 16]
     angles = torch.zeros(15, 3, dtype=torch.float64)
@@ -133,7 +133,7 @@ def test_flexion_bends_to_the_palm_and_spread_goes_to_the_thumb(hand: HandModel,
     ).norm() < before - 0.01
 
 
-def test_a_fist_keeps_nine_tenths_of_its_volume_and_raises_its_knuckles(hand: HandModel) -> None:
+def test_a_fist_keeps_its_volume_and_raises_its_knuckles(hand: HandModel) -> None:
     angles = torch.zeros(15, 3, dtype=torch.float64)
     angles[0:12, FLEXION] = torch.tensor([1.45, 1.7, 1.0] * 4, dtype=torch.float64)
     rest = volume_cm3(hand.template_m[RIGHT], hand.faces[RIGHT])
@@ -153,7 +153,7 @@ def test_the_relaxed_pose_and_its_components_stay_within_the_limits_of_a_hand(ha
     assert (hand.hands_components @ hand.hands_components.mT - identity).abs().max() < 1e-5
 
 
-def test_texture_coordinates_fill_the_unit_square_once(hand: HandModel) -> None:
+def test_texture_coordinates_lie_in_the_unit_square_without_overlap(hand: HandModel) -> None:
     assert hand.uvs is not None
     assert hand.uvs.shape == (2, hand.faces.shape[1], 3, 2)
     assert 0 <= hand.uvs.min() < 0.01

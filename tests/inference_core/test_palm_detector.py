@@ -22,7 +22,7 @@ from inference_core.landmarks.weights import load_landmark_networks
 from tests.shared_files import footage_file
 
 
-def test_anchors_are_two_a_fine_cell_and_six_a_coarse_one() -> None:
+def test_fine_cells_have_two_anchors_and_coarse_ones_six() -> None:
     centres = anchor_centres()
     assert centres.shape == (24 * 24 * 2 + 12 * 12 * 6, 2)
     np.testing.assert_array_equal(centres[:3], [[4, 4], [4, 4], [12, 4]])
@@ -30,7 +30,7 @@ def test_anchors_are_two_a_fine_cell_and_six_a_coarse_one() -> None:
 
 
 @pytest.mark.parametrize("size", [(720, 1280), (1280, 720), (192, 192), (1, 1), (3, 700), (37, 53)])
-def test_a_letterbox_keeps_the_aspect_and_says_where_the_picture_went(size: tuple[int, int]) -> None:
+def test_a_letterbox_keeps_the_aspect_and_returns_scale_and_offset(size: tuple[int, int]) -> None:
     height, width = size
     square, scale, offset = letterbox(np.full((height, width, 3), 255, np.uint8))
     assert square.shape == (INPUT_PX, INPUT_PX, 3)
@@ -48,7 +48,7 @@ boxes = st.lists(
 
 @settings(deadline=None, max_examples=80)
 @given(boxes)
-def test_suppression_agrees_with_the_plain_loop(rows: list[tuple[float, ...]]) -> None:
+def test_suppression_agrees_with_a_plain_loop(rows: list[tuple[float, ...]]) -> None:
     array = np.array(rows, np.float64).reshape(-1, 5)
     values, scores = weighted_suppression(array[:, :4], array[:, 4])
     expected_values, expected_scores = _plain_suppression(rows)
@@ -64,12 +64,12 @@ def test_overlap_is_one_with_itself_and_symmetric() -> None:
     assert overlaps[0, 2] == 0
 
 
-def test_pictures_without_hands_hold_no_palms() -> None:
+def test_pictures_without_hands_have_no_palms() -> None:
     pictures = [np.zeros((90, 160, 3), np.uint8), np.full((1, 1, 3), 200, np.uint8)]
     assert [len(palms.scores) for palms in detect_palms(pictures, load_landmark_networks())] == [0, 0]
 
 
-def test_a_closer_look_finds_a_small_palm_where_it_is_and_once() -> None:
+def test_the_closer_search_finds_a_small_palm_once_and_in_place() -> None:
     """A hand too small for the look at the whole frame, against the look at that hand alone."""
     networks = load_landmark_networks()
     frame = next(iter(open_footage(footage_file("one_hand.mp4"), FrameRange(40, 41)))).image
@@ -85,7 +85,7 @@ def test_a_closer_look_finds_a_small_palm_where_it_is_and_once() -> None:
 
 
 @pytest.mark.parametrize("size", [(320, 180), (180, 320), (200, 200), (1, 3)])
-def test_a_closer_look_covers_the_whole_picture(size: tuple[int, int]) -> None:
+def test_the_closer_search_covers_the_whole_picture(size: tuple[int, int]) -> None:
     corners, side = squares(*size)
     seen = np.zeros(size[::-1], bool)
     for x, y in corners:

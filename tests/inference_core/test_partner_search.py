@@ -77,7 +77,7 @@ def test_a_hand_is_not_its_own_partner(
     assert read is not None and not read.good
 
 
-def test_where_the_network_tells_of_no_hand_none_is_read(
+def test_no_hand_is_read_where_the_network_predicts_none(
     head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
 ) -> None:
     known, other = hands_px[LEFT], hands_px[RIGHT]
@@ -86,7 +86,7 @@ def test_where_the_network_tells_of_no_hand_none_is_read(
     assert read_partner(image, known, LEFT, replace(head, partner=None)) is None
 
 
-def test_in_a_mirror_the_other_hand_is_the_same(
+def test_a_mirrored_picture_gives_the_mirrored_partner(
     head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
 ) -> None:
     known, other = hands_px[LEFT], hands_px[RIGHT]

@@ -72,7 +72,7 @@ def write_turned(folder: Path, kind: str, orientation: int, focal_35mm: int | No
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
-def test_a_pictures_focal_length_as_on_35_mm_film_is_read(tmp_path: Path, kind: str) -> None:
+def test_a_pictures_35_mm_equivalent_focal_length_is_read(tmp_path: Path, kind: str) -> None:
     assert open_footage(write_turned(tmp_path, kind, 1, 26)).info.focal_35mm == 26
     assert open_footage(write_turned(tmp_path, kind, 3, 77)).info.focal_35mm == 77
     assert open_footage(write_turned(tmp_path, kind, 6)).info.focal_35mm is None
@@ -101,9 +101,7 @@ def with_tiff_orientation(content: bytes, orientation: int) -> bytes:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tagged_picture_is_turned_upright_whatever_its_kind(
-    tmp_path: Path, kind: str, orientation: int
-) -> None:
+def test_orientation_tags_are_applied_in_every_format(tmp_path: Path, kind: str, orientation: int) -> None:
     path = write_turned(tmp_path, kind, orientation)
     expected = upright(picture(), orientation)
     image = next(iter(open_footage(path))).image
@@ -113,7 +111,7 @@ def test_a_tagged_picture_is_turned_upright_whatever_its_kind(
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_an_orientation_that_there_is_not_turns_nothing(tmp_path: Path, value: int) -> None:
+def test_an_invalid_orientation_is_ignored(tmp_path: Path, value: int) -> None:
     image = next(iter(open_footage(write_turned(tmp_path, "png", value)))).image
     assert np.array_equal(image, picture())
 
@@ -141,7 +139,7 @@ RED = {AP1: (0.6131, 0.0701, 0.0206), AP0: (0.4396, 0.0898, 0.0175)}
 
 
 @pytest.mark.parametrize("chromaticities", [AP0, AP1])
-def test_aces_colours_come_out_as_srgbs(tmp_path: Path, chromaticities: tuple[float, ...]) -> None:
+def test_aces_colours_are_converted_to_srgb(tmp_path: Path, chromaticities: tuple[float, ...]) -> None:
     pixels = np.ones((HEIGHT, WIDTH, 3), np.float32) * 0.5
     pixels[:, : WIDTH // 2] = RED[chromaticities]
     path = write_exr(tmp_path / "a.exr", pixels, {"chromaticities": chromaticities})
@@ -150,7 +148,7 @@ def test_aces_colours_come_out_as_srgbs(tmp_path: Path, chromaticities: tuple[fl
     assert np.abs(image[5, -5].astype(int) - 188).max() <= 2  # white stays white
 
 
-def test_an_exr_that_breaks_off_is_called_damaged(tmp_path: Path) -> None:
+def test_a_truncated_exr_is_reported_as_damaged(tmp_path: Path) -> None:
     path = tmp_path / "a.exr"
     noise = np.random.default_rng(0).random((64, 96, 3), dtype=np.float32)
     with OpenEXR.File({}, {"RGB": noise}) as file:
@@ -160,13 +158,13 @@ def test_an_exr_that_breaks_off_is_called_damaged(tmp_path: Path) -> None:
         list(open_footage(path))
 
 
-def test_an_anamorphic_exr_becomes_as_wide_as_it_is_meant(tmp_path: Path) -> None:
+def test_an_anamorphic_exr_is_resampled_to_square_pixels(tmp_path: Path) -> None:
     path = write_exr(tmp_path / "a.exr", np.ones((HEIGHT, WIDTH, 3), np.float32), {"pixelAspectRatio": 2.0})
     assert open_footage(path).info.size_px == (2 * WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize("transfer", [2, 3])
-def test_dpx_is_read_and_film_density_comes_to_light(tmp_path: Path, transfer: int) -> None:
+def test_dpx_is_read_and_film_density_converted_to_light(tmp_path: Path, transfer: int) -> None:
     codes = np.full((HEIGHT, WIDTH, 3), 685 * 64, np.uint16)  # film's white
     codes[:, WIDTH // 2 :] = 95 * 64
     codec = av.CodecContext.create("dpx", "w")
@@ -185,7 +183,7 @@ def test_dpx_is_read_and_film_density_comes_to_light(tmp_path: Path, transfer: i
     assert abs(int(image[5, -5, 0]) - black) <= 3
 
 
-def test_cineon_is_named_with_what_to_convert_it_to(tmp_path: Path) -> None:
+def test_cineon_is_refused_with_a_suggested_conversion(tmp_path: Path) -> None:
     (tmp_path / "a.cin").write_bytes(
         struct.pack(">I", 0x802A5FD7) + bytes(196) + struct.pack(">2I", 64, 48) + bytes(2000)
     )
@@ -278,7 +276,7 @@ def found(path: Path) -> list[str]:
     return [file.name for file in find_pictures(path).values()]
 
 
-def test_what_macos_leaves_hidden_files_and_links_to_themselves_are_no_frames(tmp_path: Path) -> None:
+def test_hidden_files_and_looping_links_are_not_frames(tmp_path: Path) -> None:
     (tmp_path / "a_0003.png").symlink_to("a_0003.png")
     touch(tmp_path, "a_0001.png", "a_0002.png", "._a_0001.png", "._a_0003.png", ".a_0003.png", ".DS_Store")
     assert found(tmp_path) == found(tmp_path / "a_0001.png") == found(tmp_path / "a_####.png")
@@ -289,7 +287,7 @@ def test_what_macos_leaves_hidden_files_and_links_to_themselves_are_no_frames(tm
     "name",
     ["shot_{:04d}_beauty.png", "shot_{:04d}_v2.png", "take2_{:03d}.png", "{:d}.png", "s01e02.{:04d}.exr"],
 )
-def test_the_number_that_counts_is_found_wherever_it_stands(tmp_path: Path, name: str) -> None:
+def test_the_frame_number_is_found_anywhere_in_the_name(tmp_path: Path, name: str) -> None:
     touch(tmp_path, *(name.format(n) for n in range(1, 6)), "notes.txt", "poster.png")
     for path in (tmp_path, tmp_path / name.format(1)):
         assert list(find_pictures(path)) == list(range(1, 6))
@@ -305,14 +303,14 @@ def test_one_still_among_others_is_a_still(tmp_path: Path, name: str, others: tu
     assert found(tmp_path / name) == [name]
 
 
-def test_neighbours_of_another_size_are_other_photographs(tmp_path: Path) -> None:
+def test_pictures_of_another_size_are_not_part_of_a_sequence(tmp_path: Path) -> None:
     for number, size in ((1, (64, 48)), (2, (48, 64))):
         content = cv2.imencode(".png", np.zeros((*size, 3), np.uint8))[1].tobytes()
         (tmp_path / f"IMG_{number:04d}.png").write_bytes(content)
     assert found(tmp_path / "IMG_0001.png") == ["IMG_0001.png"]
 
 
-def test_every_other_frame_is_a_sequence_and_so_is_one_with_a_hole(tmp_path: Path) -> None:
+def test_sequences_may_have_steps_and_holes(tmp_path: Path) -> None:
     touch(tmp_path / "even", *(f"a_{n:04d}.png" for n in (1, 3, 5, 7)))
     touch(tmp_path / "hole", *(f"a_{n:04d}.png" for n in (1, 5, 6, 7)))
     assert list(find_pictures(tmp_path / "even" / "a_0001.png")) == [1, 3, 5, 7]
@@ -320,7 +318,7 @@ def test_every_other_frame_is_a_sequence_and_so_is_one_with_a_hole(tmp_path: Pat
 
 
 @pytest.mark.parametrize("digits", ["9223372036854775808", "1" * 20, "9" * 200])
-def test_digits_too_many_for_a_number_are_part_of_the_name(tmp_path: Path, digits: str) -> None:
+def test_numbers_with_too_many_digits_are_part_of_the_name(tmp_path: Path, digits: str) -> None:
     touch(tmp_path, f"shot_{digits}.png", f"{digits}_0001.png", f"{digits}_0002.png")
     assert list(find_pictures(tmp_path / f"shot_{digits}.png")) == [0]
     assert list(find_pictures(tmp_path / f"{digits}_0001.png")) == [1, 2]
@@ -332,7 +330,7 @@ def test_a_file_that_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
     assert is_pattern(tmp_path / "shot_%04d.png")
 
 
-def test_a_name_of_nothing_but_numbers_is_tried_in_few_ways() -> None:
+def test_names_with_thousands_of_numbers_are_parsed_quickly() -> None:
     assert len(list(numbered_names("1_" * 20_000 + "7.png"))) < 20
     assert next(numbered_names("1_" * 100 + "7.png")).number == 7
 
@@ -340,7 +338,7 @@ def test_a_name_of_nothing_but_numbers_is_tried_in_few_ways() -> None:
 @pytest.mark.parametrize(
     ("kind", "codec", "pix_fmt"), [("webp", "libwebp_anim", "yuv420p"), ("apng", "apng", "rgb24")]
 )
-def test_an_animations_first_picture_is_read_and_it_is_said(
+def test_only_an_animations_first_picture_is_read_with_a_notice(
     tmp_path: Path, kind: str, codec: str, pix_fmt: str
 ) -> None:
     path = tmp_path / f"wave.{kind.removeprefix('a')}"
@@ -356,7 +354,7 @@ def test_an_animations_first_picture_is_read_and_it_is_said(
     assert "is an animation" in said[0]
 
 
-def test_a_png_of_a_chunk_longer_than_its_file_is_refused(tmp_path: Path) -> None:
+def test_a_png_with_a_chunk_longer_than_the_file_is_refused(tmp_path: Path) -> None:
     whole = cv2.imencode(".png", picture())[1].tobytes()
     path = tmp_path / "a.png"
     path.write_bytes(whole[:33] + struct.pack(">I", 2_000_000_000) + b"tEXt" + whole[33:])

@@ -65,7 +65,7 @@ def test_real_footage_becomes_a_take_that_loads(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["take.npz"]
 
 
-def test_the_joints_sit_on_the_landmarks(tmp_path: Path) -> None:
+def test_the_joints_project_onto_the_landmarks(tmp_path: Path) -> None:
     take = reconstruct(demo_request(tmp_path))
     seen = take.present == SEEN
     projected = take.joints_cam_m[seen] @ take.K.T
@@ -74,7 +74,9 @@ def test_the_joints_sit_on_the_landmarks(tmp_path: Path) -> None:
     assert np.median(off.mean(1) / np.linalg.norm(size, axis=-1)) < 0.06
 
 
-def test_a_network_of_ones_own_is_used_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_own_network_is_used_and_named_in_the_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stages, "PIECE_FRAMES", 3)
     torch.manual_seed(0)
     card = WeightsCard(DIR_S, "random numbers", "CC0-1.0", "open hand")
@@ -89,7 +91,7 @@ def test_a_network_of_ones_own_is_used_and_named(tmp_path: Path, monkeypatch: py
     assert done[-1] == 5
 
 
-def test_the_shipped_network_is_used_by_name_and_by_default_only_where_its_card_says_so(
+def test_the_shipped_network_is_the_default_only_if_its_card_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = demo_request(tmp_path, frames="0:3", network="shipped")
@@ -103,7 +105,7 @@ def test_the_shipped_network_is_used_by_name_and_by_default_only_where_its_card_
         assert (chosen is not None) == by_default
 
 
-def test_footage_without_hands_is_a_take_without_hands_and_a_warning(tmp_path: Path) -> None:
+def test_footage_without_hands_gives_an_empty_take_and_a_warning(tmp_path: Path) -> None:
     movie = write_empty_scene(tmp_path / "empty.mp4")
     warnings: list[str] = []
     take = reconstruct(
@@ -123,7 +125,7 @@ def in_small_windows(monkeypatch: pytest.MonkeyPatch, piece_frames: int) -> None
     monkeypatch.setattr(stages, "ShotDetector", partial(ShotDetector, settings=settings))
 
 
-def test_a_stopped_run_goes_on_and_ends_in_the_same_take(
+def test_a_stopped_run_resumes_and_gives_the_same_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_small_windows(monkeypatch, 12)
@@ -151,7 +153,7 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_take(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
 
 
-def test_a_take_does_not_depend_on_where_the_shot_is_cut_and_whole_shot_work_is_done_once(
+def test_pieces_do_not_change_the_take_and_whole_shot_work_runs_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     takes = []
@@ -163,9 +165,7 @@ def test_a_take_does_not_depend_on_where_the_shot_is_cut_and_whole_shot_work_is_
     assert_alike(*takes)
 
 
-def test_a_long_take_does_not_depend_on_where_the_shot_is_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pieces_do_not_change_a_long_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     movie = str(write_there_and_back(tmp_path / "long.mp4", DEMO, 130))
     takes = []
     for piece_frames in (60, 480):
@@ -187,7 +187,7 @@ def assert_alike(one: Take, other: Take) -> None:
             np.testing.assert_allclose(*values, atol=1e-4, err_msg=name)
 
 
-def test_a_hand_that_is_present_has_landmarks_in_the_take(tmp_path: Path) -> None:
+def test_present_hands_have_finite_landmarks_in_the_take(tmp_path: Path) -> None:
     """Also one found by recovery, or predicted by the network alone."""
     movie = str(footage_file("two_hands.mp4"))
     take = reconstruct(CaptureRequest(movie, str(tmp_path / "t.npz"), frames="60:84", device="cpu"))
@@ -197,7 +197,7 @@ def test_a_hand_that_is_present_has_landmarks_in_the_take(tmp_path: Path) -> Non
     assert (take.landmarks_px[take.present == SEEN][..., 2].mean(-1) > 0).all()
 
 
-def test_other_settings_do_not_find_what_another_run_kept(
+def test_runs_with_other_settings_do_not_share_cached_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_small_windows(monkeypatch, 12)
@@ -228,7 +228,7 @@ def test_other_settings_do_not_find_what_another_run_kept(
         ({"fov_deg": 200.0}, "field of view"),
     ],
 )
-def test_a_lens_given_by_halves_or_twice_is_refused(lens: dict[str, float], says: str) -> None:
+def test_an_incomplete_or_ambiguous_lens_is_refused(lens: dict[str, float], says: str) -> None:
     with pytest.raises(RequestError, match=says):
         camera_of(CaptureRequest("a.mp4", "a.npz", **lens), _info(), _never)
 
@@ -241,7 +241,7 @@ def _never(text: str) -> None:
     raise AssertionError(text)
 
 
-def test_each_way_of_naming_a_lens_is_taken() -> None:
+def test_every_way_of_giving_a_lens_is_accepted() -> None:
     def focal_px(**lens) -> float:
         return camera_of(CaptureRequest("a.mp4", "a.npz", **lens), _info(), _never).K[0, 0]
 
@@ -250,7 +250,7 @@ def test_each_way_of_naming_a_lens_is_taken() -> None:
     assert focal_px(intrinsics_px=(700.0, 700.0, 320.0, 240.0)) == 700
 
 
-def test_the_footages_own_word_on_its_lens_is_taken_and_said_unless_a_lens_is_given() -> None:
+def test_the_lens_in_the_metadata_is_used_and_reported_unless_one_is_given() -> None:
     said: list[str] = []
     camera = camera_of(CaptureRequest("a.mp4", "a.npz"), _info(26.0), said.append)
     assert camera.K[0, 0] == pytest.approx(800 * 26 / 43.267) and "26 mm" in camera.source
@@ -262,7 +262,7 @@ def test_the_footages_own_word_on_its_lens_is_taken_and_said_unless_a_lens_is_gi
         assert camera.fov_deg == pytest.approx(DEFAULT_FOV_DEG)
 
 
-def test_shares_read_by_others_make_the_very_same_take(
+def test_parts_read_by_other_processes_give_the_identical_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_small_windows(monkeypatch, 3)
@@ -289,6 +289,6 @@ def test_shares_read_by_others_make_the_very_same_take(
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "half", "1/2/3"])
-def test_a_part_that_is_none_is_refused(tmp_path: Path, part: str) -> None:
+def test_an_invalid_part_is_refused(tmp_path: Path, part: str) -> None:
     with pytest.raises(RequestError, match="part"):
         reconstruct(demo_request(tmp_path, part=part))

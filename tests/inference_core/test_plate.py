@@ -34,7 +34,7 @@ def test_plain_footage_needs_no_plate_movie(tmp_path: Path) -> None:
     assert open_footage(dropped).info.showing.held == (2,)
 
 
-def test_footage_that_blender_shows_otherwise_says_so(tmp_path: Path) -> None:
+def test_footage_that_blender_shows_differently_is_marked(tmp_path: Path) -> None:
     def stretch(stream: Any) -> None:
         stream.codec_context.sample_aspect_ratio = Fraction(64, 45)
 
@@ -47,7 +47,7 @@ def test_footage_that_blender_shows_otherwise_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.3gp", "a.avi", "a.mpg", "a.h264"])
-def test_what_blender_was_seen_to_show_wrongly_gets_a_plate_movie(tmp_path: Path, name: str) -> None:
+def test_footage_that_blender_shows_wrongly_gets_a_plate_movie(tmp_path: Path, name: str) -> None:
     """Files it knows no suffix of, frames in another order than shown, a guessed length, no times."""
     codec = "mpeg2video" if name == "a.mpg" else "libx264"
     footage = open_footage(write_movie(tmp_path / name, range(20), codec=codec))
@@ -55,14 +55,14 @@ def test_what_blender_was_seen_to_show_wrongly_gets_a_plate_movie(tmp_path: Path
     assert footage.info.showing.differences
 
 
-def test_pictures_numbered_elsewhere_than_blender_counts_say_so(tmp_path: Path) -> None:
+def test_pictures_that_blender_numbers_differently_are_marked(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         content = cv2.imencode(".png", picture(number))[1].tobytes()
         (tmp_path / f"shot_{number:04d}_v2.png").write_bytes(content)
     assert "last ones" in open_footage(tmp_path).info.showing.differences[0]
 
 
-def test_the_plate_movie_shows_the_picked_frames_one_by_one(tmp_path: Path) -> None:
+def test_the_plate_movie_shows_exactly_the_selected_frames(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "a.mp4", [0, 1, 2, 7, 8, 9, 20, 21], prepare=flipped)
     write_plate(open_footage(path, FrameRange(2, 8, 2)), tmp_path / "plate.mp4")
     plate = open_footage(tmp_path / "plate.mp4")
@@ -71,7 +71,7 @@ def test_the_plate_movie_shows_the_picked_frames_one_by_one(tmp_path: Path) -> N
     assert [number_of(image) for image in flipped_back] == [2, 4, 6]
 
 
-def test_a_picture_of_odd_size_keeps_it(tmp_path: Path) -> None:
+def test_pictures_of_odd_size_keep_their_size(tmp_path: Path) -> None:
     for number in (1, 2):
         content = cv2.imencode(".png", picture(number, 95, 63))[1].tobytes()
         (tmp_path / f"{number}.png").write_bytes(content)
@@ -86,7 +86,7 @@ def capture(footage: Path, out: Path, **settings: Any) -> tuple[dict[str, Any], 
     return dict(load_take(out).meta["footage"]), notices
 
 
-def test_a_capture_writes_the_plate_where_it_is_needed_and_says_so(tmp_path: Path) -> None:
+def test_a_capture_writes_a_plate_if_needed_and_reports_it(tmp_path: Path) -> None:
     movie = write_movie(tmp_path / "a.mp4", range(3), prepare=flipped)
     said, notices = capture(movie, tmp_path / "take.npz")
     plate = plate_beside(tmp_path / "take.npz")
@@ -97,7 +97,7 @@ def test_a_capture_writes_the_plate_where_it_is_needed_and_says_so(tmp_path: Pat
 
 
 @pytest.mark.parametrize("proxy", ["p.png", "a.mp4", "nowhere/p.mp4"])
-def test_a_plate_takes_nobodys_place(tmp_path: Path, proxy: str) -> None:
+def test_a_plate_overwrites_no_other_file(tmp_path: Path, proxy: str) -> None:
     movie = write_movie(tmp_path / "a.mp4", range(3))
     before = movie.read_bytes()
     with pytest.raises(RequestError):
@@ -106,13 +106,13 @@ def test_a_plate_takes_nobodys_place(tmp_path: Path, proxy: str) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_pixels": 100}, {"max_frames": 2}, {"max_frames": 0}])
-def test_limits_are_told_in_the_request(tmp_path: Path, limits: dict[str, int]) -> None:
+def test_limits_can_be_set_in_the_request(tmp_path: Path, limits: dict[str, int]) -> None:
     movie = write_movie(tmp_path / "a.mp4", range(3))
     with pytest.raises(DuohandError, match=r"max.(pixels|frames)"):
         capture(movie, tmp_path / "take.npz", **limits)
 
 
-def test_a_name_that_no_file_can_have_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_an_impossible_file_name_is_refused_in_one_line(tmp_path: Path) -> None:
     for name in ("a" * 300 + ".mp4", "a" * 300 + "_####.png", "a" * 5000):
         with pytest.raises(DuohandError) as raised:
             capture(tmp_path / name, tmp_path / "take.npz")

@@ -126,7 +126,7 @@ class KnowingEngine:
         )
 
 
-def test_a_perfect_network_comes_out_true_in_the_frames_camera() -> None:
+def test_predictions_of_a_perfect_network_are_exact_in_the_frames_camera() -> None:
     rotations, joints, landmarks, wrists = posed_truth()
     tracks = tracks_of(landmarks)
     found = predict_shot(frames_of(T), tracks, predictor_of(KnowingEngine(tracks)))
@@ -137,7 +137,7 @@ def test_a_perfect_network_comes_out_true_in_the_frames_camera() -> None:
     assert (found.confidence > 0.95).all()
 
 
-def test_an_untrained_network_passes_the_landmarks_on() -> None:
+def test_an_untrained_network_passes_landmarks_through() -> None:
     torch.manual_seed(0)
     network = DirNetwork(DIR_S).eval()
     for module in network.modules():
@@ -155,7 +155,7 @@ def test_an_untrained_network_passes_the_landmarks_on() -> None:
     assert torch.rad2deg(turn).max() < 6, "the two hands' lines of sight differ from the crop's"
 
 
-def test_a_lost_hand_comes_with_the_landmarks_around_it_and_a_low_score() -> None:
+def test_a_lost_hand_gets_interpolated_landmarks_and_a_low_score() -> None:
     _, _, landmarks, _ = posed_truth()
     whole = tracks_of(landmarks)
     shot = expected_hands(without(whole, slice(2, 4), 1))
@@ -167,7 +167,7 @@ def test_a_lost_hand_comes_with_the_landmarks_around_it_and_a_low_score() -> Non
     assert (gone.score[:, 1] == 0).all() and np.isfinite(gone.points_px).all()
 
 
-def test_frames_without_hands_or_pictures_say_nothing() -> None:
+def test_frames_without_hands_or_pictures_have_no_predictions() -> None:
     _, _, landmarks, _ = posed_truth()
     tracks = tracks_of(landmarks)
     frames = frames_of(T)
@@ -204,7 +204,7 @@ def test_weights_that_need_mano_are_refused_with_another_hand() -> None:
         fitting_hand(card, HAND)
 
 
-def test_the_hand_gets_the_fingertips_that_the_weights_know() -> None:
+def test_the_hand_uses_the_weights_fingertips() -> None:
     mano = dataclasses.replace(HAND, name=MANO_NAME)
     fitted = fitting_hand(WeightsCard(DIR_S, "", "", MANO_NAME, TIP_VERTICES), mano)
     assert fitted.tip_vertices.tolist() == [list(side) for side in TIP_VERTICES]
@@ -214,7 +214,7 @@ def test_the_hand_gets_the_fingertips_that_the_weights_know() -> None:
     torch.testing.assert_close(tip, vertex)
 
 
-def test_the_square_holds_both_hands_and_keeps_a_lost_one_in() -> None:
+def test_the_square_contains_both_hands_even_a_lost_one() -> None:
     _, _, landmarks, _ = posed_truth()
     tracks = tracks_of(landmarks)
     lost = without(tracks, slice(2, 4), 1)
@@ -225,7 +225,7 @@ def test_the_square_holds_both_hands_and_keeps_a_lost_one_in() -> None:
         assert inside.all()
 
 
-def test_a_hand_lost_for_long_makes_the_other_ones_square_grow() -> None:
+def test_the_square_grows_while_a_hand_is_lost() -> None:
     _, _, landmarks, _ = posed_truth()
     long = tracks_of(landmarks[:1].expand(100, -1, -1, -1))
     lost = without(long, slice(1, None), 1)
@@ -233,7 +233,7 @@ def test_a_hand_lost_for_long_makes_the_other_ones_square_grow() -> None:
     assert shot_crops(lost)[60, 2] > 1.4 * shot_crops(alone)[60, 2]
 
 
-def test_the_crops_camera_looks_at_the_squares_middle_and_keeps_straight_lines() -> None:
+def test_the_crops_camera_is_a_pinhole_at_the_squares_centre() -> None:
     square = np.array([520.0, 130.0, 200.0])
     view = crop_camera(square, CAMERA.K)
     np.testing.assert_allclose(view.rotation @ view.rotation.T, np.eye(3), atol=1e-12)
@@ -245,7 +245,7 @@ def test_the_crops_camera_looks_at_the_squares_middle_and_keeps_straight_lines()
 
 
 @pytest.mark.parametrize("side_px", [120.0, 700.0])
-def test_the_crop_shows_a_point_where_its_uv_says(side_px: float) -> None:
+def test_points_appear_in_the_crop_at_their_uv(side_px: float) -> None:
     image = np.zeros((SIZE_PX[1], SIZE_PX[0], 3), np.uint8)
     y, x = 200, 330
     image[y - 2 : y + 3, x - 2 : x + 3] = 255
@@ -268,7 +268,7 @@ def test_a_hand_is_placed_exactly_where_its_joints_project() -> None:
     torch.testing.assert_close(placed_alone(joints, uv, focal), wrists, atol=1e-4, rtol=0)
 
 
-def test_a_weak_perspective_answer_is_placed_within_two_percent() -> None:
+def test_a_weak_perspective_prediction_is_placed_within_two_percent() -> None:
     _, joints, _, wrists = posed_truth()
     view = crop_camera(shot_crops(tracks_of(joints))[0], CAMERA.K)
     turn, focal = torch.from_numpy(view.rotation), view.focal_uv
@@ -282,7 +282,7 @@ def test_a_weak_perspective_answer_is_placed_within_two_percent() -> None:
     assert ((found - points[:, :, 0]).norm(dim=-1) < 0.02 * wrists[..., 2]).all()
 
 
-def test_the_offset_mends_depths_and_leaves_the_picture_alone() -> None:
+def test_the_offset_corrects_depths_and_keeps_the_projection() -> None:
     wrists = torch.tensor([[[0.02, 0.01, 0.6], [0.1, 0.0, 0.58]]]).double()
     wrong = wrists * torch.tensor([0.97, 1.03])[None, :, None]
     together = placed_together(wrong, wrists[:, 1] - wrists[:, 0], torch.ones(1))
@@ -309,7 +309,7 @@ class CentredHead(LandmarkHead):
         )
 
 
-def test_what_the_head_reads_comes_back_in_the_frame_and_goes_to_the_network() -> None:
+def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> None:
     _, _, landmarks, _ = posed_truth()
     tracks = without(tracks_of(landmarks), slice(2, 3), 0)
     engine = KnowingEngine(tracks)

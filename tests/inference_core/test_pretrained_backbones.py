@@ -16,7 +16,7 @@ from inference_core.two_hand.pretrained_backbones import LandmarkBackbone, PalmB
 from inference_core.two_hand.weights import load_weights, save_weights
 
 
-def test_the_palm_features_are_those_the_detectors_own_heads_read() -> None:
+def test_palm_features_are_the_inputs_of_the_detectors_heads() -> None:
     palm, backbone = load_palm_network(), PalmBackbone()
     backbone.load_pretrained()
     rgb = torch.rand(2, 3, 192, 192, generator=torch.Generator().manual_seed(1))
@@ -28,7 +28,7 @@ def test_the_palm_features_are_those_the_detectors_own_heads_read() -> None:
     torch.testing.assert_close(rows, expected, atol=2e-3, rtol=1e-4)
 
 
-def test_the_landmark_features_are_those_the_networks_own_later_parts_read() -> None:
+def test_landmark_features_are_the_inputs_of_the_networks_later_parts() -> None:
     landmark, backbone = load_landmark_network(), LandmarkBackbone()
     backbone.load_pretrained()
     rgb = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
@@ -41,14 +41,14 @@ def test_the_landmark_features_are_those_the_networks_own_later_parts_read() -> 
 
 
 @pytest.mark.parametrize("kind", [PalmBackbone, LandmarkBackbone])
-def test_a_crop_gives_the_sizes_that_the_stages_ask_for(kind: type[PalmBackbone | LandmarkBackbone]) -> None:
+def test_feature_sizes_match_the_stages(kind: type[PalmBackbone | LandmarkBackbone]) -> None:
     levels = kind()(torch.randn(1, 3, 256, 256))
     assert [tuple(level.shape[1:]) for level in levels] == [
         (channels, size, size) for channels, size in zip(kind.channels, (64, 32, 16, 8), strict=True)
     ]
 
 
-def test_a_frozen_backbone_is_not_stored_again_and_a_taught_one_is(tmp_path: Path) -> None:
+def test_only_trained_backbones_are_stored_with_the_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = DirNetwork(DIR_S.with_stages(0))
     assert isinstance(network.backbone, PalmBackbone)

@@ -57,7 +57,7 @@ def test_the_rasteriser_agrees_with_a_naive_one(seed: int) -> None:
     assert np.array_equal(whole, expected)
 
 
-def test_values_are_blended_as_perspective_has_it() -> None:
+def test_interpolation_is_perspective_correct() -> None:
     corners_m = np.array([[[-1.0, -1, 1], [3, -1, 3], [-1, 1, 1]]])
     pixels = corners_m[..., :2] / corners_m[..., 2:] * 50 + 60
     cover = rasterise(pixels, corners_m[..., 2], (200, 200))
@@ -68,7 +68,7 @@ def test_values_are_blended_as_perspective_has_it() -> None:
     np.testing.assert_allclose(seen[:, 1], rows + cover.top + 0.5, atol=1e-3)
 
 
-def test_nothing_in_the_picture_is_nothing_drawn() -> None:
+def test_nothing_is_drawn_for_geometry_outside_the_picture() -> None:
     assert rasterise(np.full((2, 3, 2), -50.0), np.ones((2, 3)), (20, 20)) is None
 
 
@@ -86,7 +86,7 @@ def test_normals_point_outwards() -> None:
     assert ((vertex_normals(vertices[0], faces[0]) * outwards).sum(-1) > 0).all()
 
 
-def test_left_is_blue_right_is_lime_and_each_is_where_it_should_be() -> None:
+def test_each_hand_is_drawn_in_its_colour_and_place() -> None:
     vertices, faces, K = tetrahedra()
     drawn = draw_hands(np.zeros((64, 128, 3), np.uint8), vertices, faces, K, np.ones(2, np.float32)).astype(
         int
@@ -97,7 +97,7 @@ def test_left_is_blue_right_is_lime_and_each_is_where_it_should_be() -> None:
     assert drawn[32, 64].sum() == 0
 
 
-def test_an_absent_hand_is_not_drawn_and_an_unsure_one_is_fainter() -> None:
+def test_absent_hands_are_not_drawn_and_unsure_ones_are_fainter() -> None:
     vertices, faces, K = tetrahedra()
     vertices[1] = np.nan
     plate = np.zeros((64, 128, 3), np.uint8)
@@ -120,7 +120,7 @@ def stills(times_s: list[float], take: Take) -> Footage:
     )
 
 
-def test_the_movie_has_the_footages_own_times(tmp_path: Path) -> None:
+def test_the_preview_has_the_footages_times(tmp_path: Path) -> None:
     times_s = [0.0, 0.04, 0.05, 0.2, 0.21, 0.9]
     take = dataclasses.replace(sample_take(6), time_s=np.array(times_s))
     write_preview(take, stills(times_s, take), tmp_path / "p.mp4")
@@ -131,14 +131,14 @@ def test_the_movie_has_the_footages_own_times(tmp_path: Path) -> None:
     assert open_footage(tmp_path / "p.mp4").info.size_px == (640, 360)
 
 
-def test_a_missing_picture_is_grey_with_the_hands_still_there() -> None:
+def test_a_missing_picture_is_grey_with_the_hands_drawn() -> None:
     take = sample_take(3, np.zeros((3, 2), np.uint8))
     drawn = draw_frame(take, 1, None)
     assert drawn.shape == (360, 640, 3)
     assert (drawn[150, 300] == drawn[200, 400]).all()
 
 
-def test_pictures_of_odd_size_lose_their_last_row(tmp_path: Path) -> None:
+def test_pictures_of_odd_size_are_cropped_to_even_size(tmp_path: Path) -> None:
     take = dataclasses.replace(sample_take(3), size_px=np.array([101, 75]))
     write_preview(take, stills([0.0, 0.04, 0.08], take), tmp_path / "p.mp4")
     assert open_footage(tmp_path / "p.mp4").info.size_px == (100, 74)
@@ -154,7 +154,7 @@ def test_footage_of_another_shot_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_preview_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_preview_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     take = sample_take(2)
     with pytest.raises(RequestError, match="no folder"):
         write_preview(take, stills([0.0, 0.04], take), tmp_path / "nowhere" / "p.mp4")

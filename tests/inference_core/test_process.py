@@ -24,12 +24,12 @@ def told(**wanted: str) -> list[str]:
     return subprocess.run(command, env=kept, check=True, capture_output=True, text=True).stdout.split()
 
 
-def test_torch_waits_asleep_on_one_thread_and_networks_have_every_core() -> None:
+def test_torch_has_one_passive_thread_and_networks_all_cores() -> None:
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     assert told() == ["1", str(cores), "PASSIVE"]
 
 
-def test_what_the_user_wants_holds() -> None:
+def test_the_users_thread_settings_are_kept() -> None:
     assert told(OMP_NUM_THREADS="2", OMP_WAIT_POLICY="ACTIVE") == ["2", "2", "ACTIVE"]
 
 

@@ -23,7 +23,7 @@ def test_pinhole_agrees_with_opencv() -> None:
     assert np.abs(project_pinhole(POINTS, K).reshape(-1, 2).numpy() - expected[:, 0]).max() < 1e-9
 
 
-def test_unprojecting_at_the_true_depth_gives_the_point_back() -> None:
+def test_unprojecting_at_the_true_depth_recovers_the_point() -> None:
     assert (pixel_rays(project_pinhole(POINTS, K), K) * POINTS[..., 2:] - POINTS).abs().max() < 1e-12
 
 

@@ -33,7 +33,7 @@ def test_products_agree_with_matrices() -> None:
     )
 
 
-def test_a_rotation_times_its_conjugate_is_nothing() -> None:
+def test_a_rotation_times_its_conjugate_is_the_identity() -> None:
     assert np.abs(q.multiply(UNIT, q.conjugate(UNIT)) - [1, 0, 0, 0]).max() < 1e-15
 
 
@@ -44,7 +44,7 @@ def test_logarithm_undoes_the_exponential(vector) -> None:
 
 
 @given(vectors, vectors, st.floats(0, 1))
-def test_slerp_moves_at_constant_speed_by_the_shortest_way(first, second, fraction) -> None:
+def test_slerp_takes_the_shortest_way_at_constant_speed(first, second, fraction) -> None:
     a, b = q.exp(first), q.exp(second)
     between = q.slerp(a, b, fraction)
     assert abs(q.angle_between(a, between) - fraction * q.angle_between(a, b)) < 1e-6
@@ -62,11 +62,11 @@ def test_continuous_signs_keep_the_rotations_and_never_jump() -> None:
     assert np.nanmax(np.abs(q.to_matrix(smooth) - q.to_matrix(series))) < 1e-14
 
 
-def test_continuous_along_another_axis_is_the_same_thing_moved() -> None:
+def test_continuous_works_along_any_axis() -> None:
     series = UNIT.reshape(10, 30, 4) * np.sign(np.random.default_rng(1).normal(size=(10, 30, 1)))
     assert np.array_equal(q.continuous(series, axis=1), q.continuous(series.swapaxes(0, 1)).swapaxes(0, 1))
 
 
-def test_blenders_python_needs_nothing_but_numpy_for_it() -> None:
+def test_the_module_needs_only_numpy() -> None:
     code = "import sys, inference_core.shared.quaternions; assert not {'torch', 'scipy', 'cv2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -74,7 +74,7 @@ def painted_over(frames: list[Frame], points_px: np.ndarray) -> list[Frame]:
     return out
 
 
-def test_a_lost_hand_is_found_where_it_plainly_is(
+def test_a_visible_lost_hand_is_recovered(
     frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
 ) -> None:
     lost = without_left(tracks)
@@ -88,7 +88,7 @@ def test_a_lost_hand_is_found_where_it_plainly_is(
     assert (lost.present[GAP, LEFT] == ABSENT).all(), "what was given stays as it is"
 
 
-def test_a_hand_that_is_not_there_is_not_found_nor_is_the_other_one_taken_for_it(
+def test_recovery_finds_no_absent_hand_and_no_hand_twice(
     frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
 ) -> None:
     lost = without_left(tracks)
@@ -101,7 +101,7 @@ def test_a_hand_that_is_not_there_is_not_found_nor_is_the_other_one_taken_for_it
     assert (recover_hands(frames, lost, head).present[GAP, LEFT] == ABSENT).all()
 
 
-def test_frames_are_read_only_where_a_hand_was_lost(
+def test_only_frames_with_a_lost_hand_are_read(
     frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
 ) -> None:
     def never() -> Iterator[Frame]:
@@ -116,7 +116,7 @@ def test_frames_are_read_only_where_a_hand_was_lost(
     np.testing.assert_array_equal(recover_hands(missing, lost, head).present, lost.present)
 
 
-def test_the_network_and_the_solve_take_a_found_hand_for_a_seen_one(
+def test_a_recovered_hand_counts_as_seen_in_network_and_solve(
     frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
 ) -> None:
     stored, hand = stored_network(SHIPPED_FOLDER), load_open_hand()
@@ -136,7 +136,7 @@ def test_the_network_and_the_solve_take_a_found_hand_for_a_seen_one(
     assert (hidden.confidence[GAP, LEFT] < told.confidence[GAP, LEFT]).all()
 
 
-def test_hands_too_fast_to_follow_are_at_the_ends_of_their_arms_until_they_leave(
+def test_fast_hands_are_recovered_at_the_ends_of_their_arms(
     head: HeadWithLandmarks,
 ) -> None:
     start = 44
@@ -153,7 +153,7 @@ def test_hands_too_fast_to_follow_are_at_the_ends_of_their_arms_until_they_leave
     assert not tracks.present[58 - start :].any()
 
 
-def test_a_hand_that_is_carried_by_its_arm_never_points_back_along_it() -> None:
+def test_a_hand_placed_by_its_arm_never_points_back_along_it() -> None:
     # Read upright, as where a forearm points up; the arm points down to the right by now.
     points_px = np.zeros((21, 2))
     points_px[:] = (100.0, 200.0)

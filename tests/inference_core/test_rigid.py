@@ -28,7 +28,7 @@ def test_rigid_motion_has_scale_one() -> None:
     assert (found.apply(SOURCE) - moved).abs().max() < 1e-12
 
 
-def test_a_mirrored_target_still_gets_a_rotation_and_not_a_reflection() -> None:
+def test_a_mirrored_target_gets_a_rotation_rather_than_a_reflection() -> None:
     mirrored = SOURCE * torch.tensor([-1.0, 1, 1], dtype=torch.float64)
     assert torch.allclose(
         torch.linalg.det(fit_rigid(SOURCE, mirrored).rotation), torch.ones(7, dtype=torch.float64)

@@ -31,7 +31,7 @@ def test_quaternions_agree_with_scipy() -> None:
     assert (rotations.matrix_to_quaternion(rotations.exp(ALL)) - torch.tensor(expected)).abs().max() < 1e-7
 
 
-def test_the_turn_to_a_ray_is_the_smallest_that_brings_the_axis_there() -> None:
+def test_the_rotation_to_a_ray_is_the_smallest_one() -> None:
     axis = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
     rays = torch.cat([VECTORS, 1e-9 * VECTORS[:5] + axis, axis[None]])
     turned = rotations.turn_to_ray(rays) @ axis
@@ -40,13 +40,13 @@ def test_the_turn_to_a_ray_is_the_smallest_that_brings_the_axis_there() -> None:
     assert (rotations.log(rotations.turn_to_ray(rays)).norm(dim=-1) - angle).abs().max() < 1e-7
 
 
-def test_quaternions_go_round_through_matrices() -> None:
+def test_quaternions_survive_conversion_to_matrices_and_back() -> None:
     quaternions = rotations.matrix_to_quaternion(rotations.exp(ALL))
     again = rotations.matrix_to_quaternion(rotations.quaternion_to_matrix(quaternions * 3.0))
     assert (again - quaternions).abs().max() < 1e-7
 
 
-def test_six_numbers_of_a_rotation_give_it_back() -> None:
+def test_rotations_survive_conversion_to_six_numbers_and_back() -> None:
     matrices = rotations.exp(ALL)
     assert (rotations.six_d_to_matrix(rotations.matrix_to_six_d(matrices)) - matrices).abs().max() < 1e-12
 
@@ -58,14 +58,14 @@ def test_any_six_numbers_make_a_rotation() -> None:
     assert (torch.linalg.det(matrices) - 1).abs().max() < 1e-12
 
 
-def test_the_symmetric_six_numbers_treat_both_halves_alike() -> None:
+def test_the_symmetric_six_numbers_treat_both_columns_equally() -> None:
     six = torch.randn(50, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     matrices = rotations.six_d_to_matrix(six)
     swapped = rotations.six_d_to_matrix(torch.cat([six[:, 3:], six[:, :3]], -1))
     assert (matrices[..., [1, 0]] - swapped[..., [0, 1]]).abs().max() < 1e-12
 
 
-def test_gradients_are_right_at_the_zero_rotation_and_elsewhere() -> None:
+def test_gradients_are_correct_at_the_zero_rotation_and_elsewhere() -> None:
     zero = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(rotations.exp, zero)
     some = (VECTORS[:4] * 0.8).clone().requires_grad_()
@@ -101,7 +101,7 @@ def test_slerp_goes_from_one_to_the_other_at_constant_speed() -> None:
     ).abs().max() < 1e-7
 
 
-def test_leading_axes_and_types_are_kept() -> None:
+def test_leading_axes_and_dtypes_are_kept() -> None:
     vectors = torch.randn(2, 3, 4, 3)
     assert rotations.exp(vectors).shape == (2, 3, 4, 3, 3)
     assert rotations.log(rotations.exp(vectors)).dtype == torch.float32

@@ -73,7 +73,7 @@ def crossed(model: HandModel) -> Scene:
     return Scene(model, apart_m=0.03)
 
 
-def test_hands_that_the_fit_leaves_in_each_other_come_out_by_their_skins(crossed: Scene) -> None:
+def test_hands_that_still_intersect_are_separated_along_their_skins(crossed: Scene) -> None:
     before, after = crossed.state, crossed.taken_apart()
     assert crossed.deepest_m(before) > 0.008
     assert crossed.deepest_m(after) < 0.006
@@ -81,12 +81,12 @@ def test_hands_that_the_fit_leaves_in_each_other_come_out_by_their_skins(crossed
     assert moved_m.max() < 0.04
 
 
-def test_hands_that_are_apart_are_left_as_they_are(model: HandModel) -> None:
+def test_hands_that_are_apart_are_not_changed(model: HandModel) -> None:
     scene = Scene(model, apart_m=0.3)
     assert scene.taken_apart() is scene.state
 
 
-def test_skins_intersect_as_deep_as_hands_were_pushed(crossed: Scene) -> None:
+def test_the_depth_of_intersections_is_correct(crossed: Scene) -> None:
     """The residual, linear in the joints, follows the place's depth along its normal."""
     places = crossed.places(crossed.state)
     row = max(places, key=lambda r: max((p.depth_m for p in places[r].values()), default=0.0))
@@ -106,7 +106,7 @@ def test_skins_intersect_as_deep_as_hands_were_pushed(crossed: Scene) -> None:
     assert float(between_m.norm()) >= place.depth_m - 1e-9
 
 
-def test_gradient_of_skins_that_intersect_is_that_of_their_cost(crossed: Scene) -> None:
+def test_the_gradient_of_skin_residuals_matches_their_cost(crossed: Scene) -> None:
     skin = HardSkin(Overlaps.of(crossed.skin, crossed.places(crossed.state), COUNT), 0.002)
 
     def cost(state: HandState) -> Tensor:

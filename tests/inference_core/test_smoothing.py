@@ -27,7 +27,7 @@ def wandering_rotations(rng: np.random.Generator, count: int, shape: tuple[int, 
 
 @given(seeds, strengths)
 @settings(deadline=None)
-def test_motion_along_a_parabola_is_kept_at_uneven_times(seed: int, strength: float) -> None:
+def test_parabolic_motion_is_kept_at_uneven_times(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     time_s = uneven_times(rng, 60)
     a, b, c = rng.normal(size=(3, 2, 3))
@@ -37,7 +37,7 @@ def test_motion_along_a_parabola_is_kept_at_uneven_times(seed: int, strength: fl
 
 @given(seeds, strengths)
 @settings(deadline=None)
-def test_there_is_no_lag_smoothing_backwards_is_the_same(seed: int, strength: float) -> None:
+def test_smoothing_commutes_with_time_reversal(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     time_s, wxyz = uneven_times(rng, 50), wandering_rotations(rng, 50)
     forwards = smooth_rotations(wxyz, time_s, strength)
@@ -47,7 +47,7 @@ def test_there_is_no_lag_smoothing_backwards_is_the_same(seed: int, strength: fl
 
 @given(seeds, strengths)
 @settings(deadline=None)
-def test_turning_the_camera_or_the_rest_pose_commutes_with_smoothing(seed: int, strength: float) -> None:
+def test_smoothing_commutes_with_rotations_of_camera_and_rest_pose(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     time_s, wxyz = uneven_times(rng, 40), wandering_rotations(rng, 40)
     before, after = normalized(rng.normal(size=(2, 4)))
@@ -58,7 +58,7 @@ def test_turning_the_camera_or_the_rest_pose_commutes_with_smoothing(seed: int, 
 
 @given(seeds, strengths)
 @settings(deadline=None)
-def test_signs_of_quaternions_do_not_matter_and_come_out_continuous(seed: int, strength: float) -> None:
+def test_quaternion_signs_do_not_matter_and_become_continuous(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     time_s, wxyz = uneven_times(rng, 40), wandering_rotations(rng, 40)
     flipped = wxyz * rng.choice([-1, 1], (40, 2, 3, 1))
@@ -70,7 +70,7 @@ def test_signs_of_quaternions_do_not_matter_and_come_out_continuous(seed: int, s
 
 @given(seeds, strengths)
 @settings(deadline=None)
-def test_absent_stretches_stay_absent_and_part_what_lies_beside_them(seed: int, strength: float) -> None:
+def test_absent_stretches_stay_absent_and_separate_their_neighbours(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     time_s, motion = uneven_times(rng, 60), rng.normal(size=(60, 2, 3))
     motion[20:30, 0] = np.nan
@@ -92,7 +92,7 @@ def test_strength_zero_changes_nothing() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 @pytest.mark.parametrize("strength", [0.01, 1.0])
-def test_a_few_frames_are_enough(count: int, strength: float) -> None:
+def test_short_stretches_are_smoothed(count: int, strength: float) -> None:
     motion = np.random.default_rng(0).normal(size=(count, 2, 3))
     smoothed = smooth_positions(motion, np.arange(count) / 25, strength)
     assert np.isfinite(smoothed).all()
@@ -116,6 +116,6 @@ def test_a_fast_accent_keeps_its_height_at_medium_strength() -> None:
     assert smooth_positions(accent, time_s, 0.5).max() > 0.95
 
 
-def test_single_precision_stays_single() -> None:
+def test_single_precision_is_kept() -> None:
     wxyz = wandering_rotations(np.random.default_rng(0), 10).astype(np.float32)
     assert smooth_rotations(wxyz, np.arange(10) / 25, 0.5).dtype == np.float32

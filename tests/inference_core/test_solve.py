@@ -49,7 +49,7 @@ def solution(model: HandModel, shot: Shot) -> ShotSolution:
     return _solve(model, shot)
 
 
-def test_hands_come_out_where_and_as_they_are(shot: Shot, solution: ShotSolution) -> None:
+def test_true_hands_are_recovered(shot: Shot, solution: ShotSolution) -> None:
     assert wrist_aligned_error_m(solution.joints_cam_m, shot.joints_m) < 0.006
     assert _wrist_error(shot, solution.wrist_cam_m) < 0.02
     assert (solution.present == SEEN).all() and (solution.confidence > 0.7).all()
@@ -61,14 +61,14 @@ def test_distance_is_metric_near_and_far(model: HandModel, distance_m: float) ->
     assert _wrist_error(shot, _solve(model, shot).wrist_cam_m) < 0.04
 
 
-def test_shake_goes_and_the_motion_stays(shot: Shot, solution: ShotSolution) -> None:
+def test_shake_is_removed_and_motion_is_kept(shot: Shot, solution: ShotSolution) -> None:
     assert shake(solution.wrist_cam_m) < shake(solution.raw_wrist_cam_m) / 4
     assert wrist_aligned_error_m(solution.joints_cam_m, shot.joints_m) < wrist_aligned_error_m(
         solution.raw_joints_cam_m, shot.joints_m
     )
 
 
-def test_fast_motion_keeps_its_size_and_does_not_lag(model: HandModel) -> None:
+def test_fast_motion_keeps_its_amplitude_without_lag(model: HandModel) -> None:
     shot = make_shot(model, 90, seed=3, speed=4.0)
     solved = _solve(model, shot).wrist_cam_m
     for axis in (0, 1):
@@ -78,7 +78,7 @@ def test_fast_motion_keeps_its_size_and_does_not_lag(model: HandModel) -> None:
         assert np.argmin(errors) == 1
 
 
-def test_hand_that_is_read_now_larger_now_smaller_by_unsure_landmarks_stays_where_it_is(
+def test_unsure_landmarks_of_varying_size_do_not_move_a_still_hand(
     model: HandModel,
 ) -> None:
     still = make_shot(model, 40, seed=4, speed=0.0, noise=0.3)
@@ -93,7 +93,7 @@ def test_hand_that_is_read_now_larger_now_smaller_by_unsure_landmarks_stays_wher
     assert (np.ptp(depth_m, axis=0) < 0.28 * np.ptp(raw_m, axis=0)).all()
 
 
-def test_hand_that_is_pushed_towards_the_camera_arrives(model: HandModel) -> None:
+def test_motion_towards_the_camera_is_kept(model: HandModel) -> None:
     shot = make_shot(model, 60, seed=5, speed=0.0, noise=0.5)
     way = 1 - 0.35 * np.clip((np.arange(60) - 25) / 8, 0, 1)[:, None, None, None]
     camera, px = shot.camera, shot.tracks.landmarks_px.copy()
@@ -108,9 +108,7 @@ def test_hand_that_is_pushed_towards_the_camera_arrives(model: HandModel) -> Non
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
-def test_hand_that_turns_over_or_leaps_in_depth_for_a_moment_is_filled_not_seen(
-    model: HandModel, frames: int
-) -> None:
+def test_brief_flips_and_depth_jumps_are_filled_in(model: HandModel, frames: int) -> None:
     shot = make_shot(model, 60, seed=7, speed=0.3, noise=0.3)
     px, world_m = shot.tracks.landmarks_px.copy(), shot.tracks.world_m.copy()
     flipped, leapt = slice(20, 20 + frames), slice(40, 40 + frames)
@@ -132,7 +130,7 @@ def test_hand_that_turns_over_or_leaps_in_depth_for_a_moment_is_filled_not_seen(
     assert (solved.present[others] == SEEN).all()
 
 
-def test_hand_that_waves_from_the_wrist_at_full_speed_is_seen_throughout(model: HandModel) -> None:
+def test_a_fast_wave_counts_as_seen_throughout(model: HandModel) -> None:
     shot = make_shot(model, 60, seed=8, speed=5.0)
     assert (_solve(model, shot).present == SEEN).all()
 
@@ -146,7 +144,7 @@ def test_a_gap_is_interpolated_from_the_motion_on_both_sides(model: HandModel, s
     assert shake(solved.wrist_cam_m[35:53, 1]) < 3
 
 
-def test_network_holds_the_hand_that_landmarks_lose(model: HandModel, shot: Shot) -> None:
+def test_the_network_keeps_a_hand_that_landmarks_lose(model: HandModel, shot: Shot) -> None:
     lost = slice(25, 65)
     tracks = without(shot.tracks, lost, 1, ABSENT)
     solved = solve_shot(tracks, shot.camera, shot.time_s, model, predictions=shot.network(0.9))
@@ -157,7 +155,7 @@ def test_network_holds_the_hand_that_landmarks_lose(model: HandModel, shot: Shot
     assert (solved.confidence[lost, 1] > 0.5).all()
 
 
-def test_a_half_sure_network_brings_back_a_hand_between_sightings_and_a_moment_beyond_and_no_other() -> None:
+def test_a_half_sure_network_is_trusted_near_sightings_only() -> None:
     nothing = np.full((200, 2, 21, 3), np.nan, np.float32)
     present = np.zeros((200, 2), np.uint8)
     present[[20, 60], 0] = SEEN
@@ -173,7 +171,7 @@ def test_a_half_sure_network_brings_back_a_hand_between_sightings_and_a_moment_b
     assert (usable_presence(tracks, sure) != ABSENT).all()
 
 
-def test_network_without_confidence_changes_nothing(
+def test_a_network_without_confidence_changes_nothing(
     model: HandModel, shot: Shot, solution: ShotSolution
 ) -> None:
     silent = shot.network(0.0)
@@ -181,7 +179,7 @@ def test_network_without_confidence_changes_nothing(
     assert np.allclose(solved.joints_cam_m, solution.joints_cam_m, atol=1e-5)
 
 
-def test_one_shape_a_hand_and_both_alike(solution: ShotSolution) -> None:
+def test_each_hand_has_one_shape_and_both_are_similar(solution: ShotSolution) -> None:
     bones = np.linalg.norm(np.diff(solution.joints_cam_m[:, :, 5:8], axis=2), axis=-1)
     assert np.ptp(bones, axis=0).max() < 1e-5
     assert np.abs(solution.betas[0] - solution.betas[1]).max() < 0.5
@@ -204,23 +202,25 @@ def test_mirrored_tracks_give_the_mirrored_solve(
     assert np.allclose(solved.betas[::-1], solution.betas, atol=1e-2)
 
 
-def test_unit_and_origin_of_time_do_not_matter(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
+def test_results_do_not_depend_on_units_and_origin_of_time(
+    model: HandModel, shot: Shot, solution: ShotSolution
+) -> None:
     solved = _solve(model, replace(shot, time_s=shot.time_s * 4 + 100))
     assert np.allclose(solved.joints_cam_m, solution.joints_cam_m, atol=1e-5)
 
 
-def test_without_smoothing_every_frame_is_its_own(model: HandModel, shot: Shot) -> None:
+def test_without_smoothing_frames_are_independent(model: HandModel, shot: Shot) -> None:
     solved = _solve(model, shot, SolveSettings(smooth=0, contact=False))
     difference = np.abs(solved.joints_cam_m - solved.raw_joints_cam_m)
     assert difference.mean() < 1e-4 and np.quantile(difference, 0.99) < 1e-3
 
 
-def test_more_smoothing_shakes_less(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
+def test_more_smoothing_leaves_less_shake(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
     more = _solve(model, shot, SolveSettings(smooth=0.9))
     assert shake(more.wrist_cam_m) < shake(solution.wrist_cam_m)
 
 
-def test_windows_agree_with_the_whole(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
+def test_windows_agree_with_a_single_solve(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
     for window_frames, overlap_frames, mean_m, most_m in ((50, 20, 1e-3, 4e-3), (80, 40, 1e-4, 1e-3)):
         solved = _solve(
             model, shot, SolveSettings(window_frames=window_frames, overlap_frames=overlap_frames)
@@ -230,7 +230,7 @@ def test_windows_agree_with_the_whole(model: HandModel, shot: Shot, solution: Sh
         assert shake(solved.wrist_cam_m) < 1.3 * shake(solution.wrist_cam_m)
 
 
-def test_windows_that_overlap_as_usual_agree_with_the_whole_in_every_frame(model: HandModel) -> None:
+def test_windows_with_the_default_overlap_agree_with_a_single_solve(model: HandModel) -> None:
     overlap_frames = SolveSettings().overlap_frames
     shot = make_shot(model, 150, seed=1)
     whole_m, windows_m = (
@@ -240,7 +240,7 @@ def test_windows_that_overlap_as_usual_agree_with_the_whole_in_every_frame(model
     assert np.linalg.norm(windows_m - whole_m, axis=-1).max() < 1e-4
 
 
-def test_memory_does_not_grow_with_the_shot(model: HandModel, shot: Shot) -> None:
+def test_memory_does_not_grow_with_the_shots_length(model: HandModel, shot: Shot) -> None:
     settings = SolveSettings(window_frames=40, overlap_frames=10)
     peaks: list[int] = []
     for repeats in (2, 6):
@@ -261,14 +261,14 @@ def test_memory_does_not_grow_with_the_shot(model: HandModel, shot: Shot) -> Non
     assert peaks[1] - peaks[0] < 3 * results
 
 
-def test_absent_hand_is_nan_and_without_confidence(model: HandModel, shot: Shot) -> None:
+def test_an_absent_hand_is_nan_with_zero_confidence(model: HandModel, shot: Shot) -> None:
     solved = _solve(model, replace(shot, tracks=only(shot.tracks, 0)))
     assert (solved.present[:, 1] == ABSENT).all() and (solved.confidence[:, 1] == 0).all()
     assert np.isnan(solved.joints_cam_m[:, 1]).all() and np.isnan(solved.raw_root_wxyz[:, 1]).all()
     assert np.isfinite(solved.joints_cam_m[:, 0]).all() and np.isfinite(solved.betas).all()
 
 
-def test_shot_without_hands_and_shot_of_one_frame_are_solved(model: HandModel, shot: Shot) -> None:
+def test_empty_shots_and_single_frames_are_solved(model: HandModel, shot: Shot) -> None:
     nobody = without(without(shot.tracks, slice(None), 0, ABSENT), slice(None), 1, ABSENT)
     solved = _solve(model, replace(shot, tracks=nobody))
     assert (solved.present == ABSENT).all() and np.isnan(solved.joints_cam_m).all()
@@ -276,7 +276,7 @@ def test_shot_without_hands_and_shot_of_one_frame_are_solved(model: HandModel, s
     assert _wrist_error(still, _solve(model, still).wrist_cam_m) < 0.06
 
 
-def test_landmarks_far_off_in_single_frames_do_no_harm(
+def test_outlier_landmarks_in_single_frames_do_no_harm(
     model: HandModel, shot: Shot, solution: ShotSolution
 ) -> None:
     px = shot.tracks.landmarks_px.copy()
@@ -288,7 +288,7 @@ def test_landmarks_far_off_in_single_frames_do_no_harm(
     assert solved.confidence[31, 0] < solved.confidence[29, 0]
 
 
-def test_solve_is_deterministic(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
+def test_the_solve_is_deterministic(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
     assert np.array_equal(_solve(model, shot).joints_cam_m, solution.joints_cam_m)
 
 
@@ -298,7 +298,7 @@ def test_rotations_are_unit_quaternions(solution: ShotSolution) -> None:
 
 
 @pytest.mark.parametrize("times", [np.zeros(90), np.arange(89.0), np.full(90, np.nan)])
-def test_time_stamps_that_cannot_be_are_refused(model: HandModel, shot: Shot, times: np.ndarray) -> None:
+def test_invalid_time_stamps_are_refused(model: HandModel, shot: Shot, times: np.ndarray) -> None:
     with pytest.raises(RequestError, match="time stamps"):
         solve_shot(shot.tracks, shot.camera, times, model)
 
@@ -306,7 +306,7 @@ def test_time_stamps_that_cannot_be_are_refused(model: HandModel, shot: Shot, ti
 @pytest.mark.parametrize(
     "fields", [{"smooth": 1.5}, {"smooth": -0.1}, {"window_frames": 10, "overlap_frames": 9}]
 )
-def test_settings_that_cannot_be_are_refused(fields: dict[str, float]) -> None:
+def test_invalid_settings_are_refused(fields: dict[str, float]) -> None:
     with pytest.raises(RequestError):
         SolveSettings(**fields)  # pyright: ignore[reportArgumentType]
 

@@ -45,7 +45,7 @@ def take(model: HandModel, shot: Shot) -> Take:
     return take_of(model, shot, shot.tracks)
 
 
-def test_without_corrections_it_is_what_it_was_and_outside_it_is_so_to_the_bit(
+def test_without_corrections_the_range_hardly_changes_and_the_rest_not_at_all(
     model: HandModel, take: Take
 ) -> None:
     again = solved_again(take, (), ROWS, model)
@@ -63,7 +63,7 @@ def test_without_corrections_it_is_what_it_was_and_outside_it_is_so_to_the_bit(
             np.testing.assert_array_equal(getattr(again, name)[outside], getattr(take, name)[outside])
 
 
-def test_fingertips_that_are_said_to_touch_do_and_the_picture_stays(model: HandModel, take: Take) -> None:
+def test_corrected_fingertips_touch_and_the_projection_stays(model: HandModel, take: Take) -> None:
     said = [Correction("touch", 55, 70, left="index", right="index")]
     again = solved_again(take, said, span_of(take, None, None, said), model)
     assert np.median(tips_apart_mm(take)[55:71]) > 20
@@ -71,7 +71,7 @@ def test_fingertips_that_are_said_to_touch_do_and_the_picture_stays(model: HandM
     assert np.linalg.norm(in_picture(again) - in_picture(take), axis=-1)[55:71].mean() < 12
 
 
-def test_a_hand_that_is_to_stay_stays_and_the_other_comes(model: HandModel, take: Take) -> None:
+def test_a_kept_hand_stays_and_the_other_one_moves_to_it(model: HandModel, take: Take) -> None:
     said = [
         Correction("keep", 0, COUNT, hand="left"),
         Correction("touch", 55, 70, left="index", right="index"),
@@ -81,7 +81,7 @@ def test_a_hand_that_is_to_stay_stays_and_the_other_comes(model: HandModel, take
     assert tips_apart_mm(again)[58:68].max() < 8
 
 
-def test_an_edit_is_followed_with_turns_that_the_solve_does_not_know(model: HandModel, take: Take) -> None:
+def test_an_edit_keeps_rotations_that_the_solve_cannot_represent(model: HandModel, take: Take) -> None:
     turned = take.pose_wxyz.copy()
     turned[60:66, LEFT, 1] = [np.cos(0.3), 0.0, np.sin(0.3), 0.0]  # an interphalangeal joint, sideways
     edited = replace(take, pose_wxyz=turned, wrist_cam_m=take.wrist_cam_m + np.float32(0.01))
@@ -90,7 +90,7 @@ def test_an_edit_is_followed_with_turns_that_the_solve_does_not_know(model: Hand
     assert np.abs((again.pose_wxyz[60:66, LEFT, 1] * turned[60:66, LEFT, 1]).sum(-1)).min() > 0.995
 
 
-def test_a_pose_is_held_and_its_neighbours_lead_to_it(model: HandModel, take: Take) -> None:
+def test_a_pinned_pose_is_kept_and_its_neighbours_lead_to_it(model: HandModel, take: Take) -> None:
     wrist_m = (take.wrist_cam_m[65, RIGHT] + [0.02, 0, 0]).tolist()
     said = Correction(
         "pose",
@@ -109,7 +109,7 @@ def test_a_pose_is_held_and_its_neighbours_lead_to_it(model: HandModel, take: Ta
     assert np.abs(moved_mm[: ROWS.start]).max() == 0
 
 
-def test_exchanged_sides_are_exchanged_back(model: HandModel, shot: Shot, take: Take) -> None:
+def test_swapped_sides_are_swapped_back(model: HandModel, shot: Shot, take: Take) -> None:
     wrong = shot.tracks
     arrays = {name: getattr(wrong, name).copy() for name in ("landmarks_px", "world_m")}
     for values in arrays.values():
@@ -125,7 +125,7 @@ def test_exchanged_sides_are_exchanged_back(model: HandModel, shot: Shot, take: 
     assert apart_mm(twice, again)[inner].max() < 10
 
 
-def test_a_hand_can_be_taken_away_and_be_put_into_a_box(model: HandModel, take: Take) -> None:
+def test_a_hand_can_be_removed_and_placed_in_a_box(model: HandModel, take: Take) -> None:
     away = solved_again(take, [Correction("absent", 50, 79, hand="right")], ROWS, model)
     assert (away.present[ROWS.start : ROWS.stop, RIGHT] == ABSENT).all()
     assert np.isnan(away.joints_cam_m[ROWS.start : ROWS.stop, RIGHT]).all()
@@ -138,7 +138,7 @@ def test_a_hand_can_be_taken_away_and_be_put_into_a_box(model: HandModel, take: 
     assert (found > np.array(box[:2]) - 25).all() and (found < np.array(box[2:]) + 25).all()
 
 
-def test_a_contact_is_denied_and_remembered(model: HandModel, take: Take) -> None:
+def test_ruling_out_contact_is_stored_in_the_take(model: HandModel, take: Take) -> None:
     touching = solved_again(take, [Correction("touch", 50, 79, left="index", right="index")], ROWS, model)
     assert [item["kind"] for item in touching.meta["corrections"]] == ["touch"]
     again = solved_again(touching, (), ROWS, model)
@@ -168,7 +168,7 @@ def test_a_take_of_another_version_of_the_solver_is_solved_with_a_warning(tmp_pa
         assert solved.meta["versions"] == versions
 
 
-def test_a_take_without_evidence_says_so(model: HandModel, take: Take) -> None:
+def test_a_take_without_evidence_is_refused(model: HandModel, take: Take) -> None:
     old = replace(take, evidence_present=None, evidence_world_m=None, evidence_world_scale=None)
     with pytest.raises(RequestError, match="older Duohand"):
         solved_again(old, (), ROWS, model)
@@ -187,7 +187,7 @@ def test_damaged_evidence_is_refused(tmp_path: Path, take: Take) -> None:
         save_take(replace(take, evidence_present=np.full_like(take.present, 3)), tmp_path / "t.npz")
 
 
-def test_kept_evidence_is_under_a_kilobyte_a_frame(take: Take) -> None:
+def test_stored_evidence_takes_less_than_a_kilobyte_per_frame(take: Take) -> None:
     assert 0 < take.evidence_bytes < 1000 * take.frame_count
 
 
@@ -206,12 +206,12 @@ def test_kept_evidence_is_under_a_kilobyte_a_frame(take: Take) -> None:
         7,
     ],
 )
-def test_corrections_that_cannot_be_are_refused_by_number(said: object) -> None:
+def test_invalid_corrections_are_refused_by_number(said: object) -> None:
     with pytest.raises(RequestError, match="Correction 1"):
         corrections_from(json.dumps({"corrections": [said]}))
 
 
-def test_corrections_come_back_from_their_text() -> None:
+def test_corrections_survive_json() -> None:
     said = (
         Correction("touch", 1, 9, left="thumb", right="palm", falloff=0),
         Correction("box", 3, 3, hand="left", box_px=(1.0, 2.0, 30.0, 40.0)),

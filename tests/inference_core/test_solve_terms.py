@@ -70,7 +70,7 @@ def state(parameterisation: HandParameterisation, seen: Observations) -> HandSta
     return fitted.moved(0.05 * torch.randn(len(seen), parameterisation.size).double(), parameterisation)
 
 
-def test_points_are_those_of_the_hand_model(
+def test_points_match_the_hand_model(
     model: HandModel, parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
     posed = pose_points(parameterisation, seen.side, state)
@@ -101,7 +101,7 @@ def test_derivatives_of_the_points_are_exact(
     assert torch.allclose(exact, _differences(points, state, parameterisation), atol=1e-7)
 
 
-def test_derivatives_by_the_shape_are_exact(
+def test_derivatives_by_shape_are_exact(
     model: HandModel, parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
     exact = pose_points(parameterisation, seen.side, state).shape_jacobian(seen.side, slice(0, 42)).double()
@@ -117,7 +117,7 @@ def test_derivatives_by_the_shape_are_exact(
         assert torch.allclose(exact[..., beta], ((up - down) / 2e-3).transpose(1, 2), atol=1e-6)
 
 
-def test_gradient_of_a_frames_terms_is_that_of_their_cost(
+def test_the_gradient_of_single_frame_terms_matches_their_cost(
     parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
     scale = torch.tensor([0.9, 1.1]).double()
@@ -135,7 +135,7 @@ def test_gradient_of_a_frames_terms_is_that_of_their_cost(
     )
 
 
-def test_gradient_between_the_hands_is_that_of_its_cost(
+def test_the_gradient_of_interaction_terms_matches_their_cost(
     model: HandModel, parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
     capsules = fit_capsules(model, parameterisation)
@@ -163,7 +163,7 @@ def test_gradient_between_the_hands_is_that_of_its_cost(
         assert torch.allclose(gradient[n], numbers[n], atol=2e-3 * float(numbers.abs().max()))
 
 
-def test_banded_solution_of_both_hands_is_the_dense_one(
+def test_the_banded_solution_equals_the_dense_one(
     model: HandModel, parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
     strength = torch.linspace(0.5, 1.5, len(seen)).double()
@@ -222,7 +222,7 @@ def test_capsules_lie_under_the_skin_and_meet_where_segments_do(
     assert torch.allclose(nearest.gap_m[:, 0, 0], found, atol=1e-9)
 
 
-def test_temporal_terms_are_the_squares_of_accelerations(
+def test_temporal_terms_are_squared_accelerations(
     parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
     sigma = torch.full((len(seen), parameterisation.size), 0.3).double()
@@ -233,7 +233,7 @@ def test_temporal_terms_are_the_squares_of_accelerations(
     assert torch.isclose(temporal.cost, expected)
 
 
-def test_even_motion_has_no_acceleration_whatever_the_time_stamps(
+def test_uniform_motion_has_no_acceleration_at_uneven_times(
     parameterisation: HandParameterisation, shot: Shot
 ) -> None:
     times = np.array([0.0, 1.0, 1.5, 3.5, 4.0, 7.0])
@@ -247,7 +247,7 @@ def test_even_motion_has_no_acceleration_whatever_the_time_stamps(
     assert accelerations(seen, even, parameterisation).abs().max() < 1e-9
 
 
-def test_hand_that_rests_in_the_world_rests_before_a_moving_camera(
+def test_a_moving_camera_does_not_accelerate_a_resting_hand(
     parameterisation: HandParameterisation, shot: Shot
 ) -> None:
     random = np.random.default_rng(3)
@@ -269,7 +269,7 @@ def test_hand_that_rests_in_the_world_rests_before_a_moving_camera(
     assert accelerations(still, resting, parameterisation).abs().max() > 0.01
 
 
-def test_gaps_are_laid_straight_between_their_ends_and_never_across_an_absence(
+def test_gaps_are_interpolated_but_never_across_an_absence(
     parameterisation: HandParameterisation, shot: Shot, state: HandState
 ) -> None:
     tracks = shot.tracks

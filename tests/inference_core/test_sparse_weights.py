@@ -7,7 +7,7 @@ import torch
 from inference_core.landmarks.sparse_weights import with_zeros, without_zeros
 
 
-def test_what_is_stored_without_zeros_comes_back_whole() -> None:
+def test_sparse_storage_is_lossless() -> None:
     torch.manual_seed(0)
     sparse = torch.randn(7, 5, 3, 3).half() * (torch.rand(7, 5, 3, 3) < 0.25)
     weights = {"a.weight": sparse, "a.bias": torch.randn(7).half(), "b.weight": torch.zeros(4)}
@@ -21,7 +21,7 @@ def test_what_is_stored_without_zeros_comes_back_whole() -> None:
 
 
 @pytest.mark.parametrize("part", [":places", ":shape", ":values"])
-def test_parts_that_do_not_fit_are_refused(part: str) -> None:
+def test_inconsistent_parts_are_refused(part: str) -> None:
     stored = without_zeros({"a": torch.tensor([0.0, 0, 0, 2.0, 0, 0, 5.0, 0])})
     if part == ":values":
         stored["a:values"] = torch.ones(7)

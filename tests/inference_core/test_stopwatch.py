@@ -17,7 +17,7 @@ def inner(_item: int = 0) -> None:
     time.sleep(0.02)
 
 
-def test_the_inner_of_two_parts_gets_its_own_time_and_threads_are_kept_apart() -> None:
+def test_nested_parts_and_threads_are_timed_separately() -> None:
     watch = Stopwatch()
     with watch.running():
         with timed("outer"):
@@ -37,7 +37,7 @@ def test_the_inner_of_two_parts_gets_its_own_time_and_threads_are_kept_apart() -
     assert decode_message(encode_message(profile)) == profile
 
 
-def test_nothing_is_timed_where_no_watch_runs() -> None:
+def test_nothing_is_timed_without_a_stopwatch() -> None:
     watch = Stopwatch()
     inner()
     assert watch.profile(0).parts == ()

@@ -52,7 +52,7 @@ def write_members(path: Path, changes: dict[str, np.ndarray | bytes | None]) -> 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), frame_count=st.integers(1, 7))
-def test_what_is_saved_is_loaded(tmp_path: Path, data: st.DataObject, frame_count: int) -> None:
+def test_saving_and_loading_is_lossless(tmp_path: Path, data: st.DataObject, frame_count: int) -> None:
     present = data.draw(arrays(np.uint8, (frame_count, 2), elements=st.integers(0, 2)))
     take = sample_take(frame_count, present, seed=data.draw(st.integers(0, 99)))
     meta = data.draw(
@@ -72,7 +72,7 @@ def test_numpy_alone_reads_a_take(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["pose_wxyz"], take.pose_wxyz)
 
 
-def test_arms_that_are_known_in_part_come_back_and_half_of_them_is_refused(tmp_path: Path) -> None:
+def test_partly_known_arms_are_kept_and_arms_without_scores_are_refused(tmp_path: Path) -> None:
     take = sample_take()
     arms = np.full((take.frame_count, 2, 2, 3), np.nan, np.float32)
     arms[0] = 0.5
@@ -86,7 +86,7 @@ def test_arms_that_are_known_in_part_come_back_and_half_of_them_is_refused(tmp_p
         save_take(dataclasses.replace(take, arms_score=np.ones_like(score)), tmp_path / "sure.npz")
 
 
-def test_equal_takes_are_equal_bytes(tmp_path: Path) -> None:
+def test_equal_takes_give_equal_files(tmp_path: Path) -> None:
     save_take(sample_take(), tmp_path / "a.npz")
     save_take(sample_take(), tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
@@ -109,7 +109,7 @@ def test_the_light_modules_import_nothing_heavy() -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_file_is_refused_or_whole(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_damaged_file_is_refused_or_read_completely(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "take.npz"
     save_take(sample_take(2), path)
     content = bytearray(path.read_bytes())
@@ -127,7 +127,7 @@ def test_a_damaged_file_is_refused_or_whole(tmp_path: Path, data: st.DataObject)
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=400))
-def test_any_bytes_in_a_member_are_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
+def test_garbage_in_a_member_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
     write_members(tmp_path / "take.npz", {"pose_wxyz": content})
     with pytest.raises(TakeError, match="pose_wxyz"):
         load_take(tmp_path / "take.npz")
@@ -160,7 +160,7 @@ def test_any_bytes_in_a_member_are_refused_by_its_name(tmp_path: Path, content: 
         ("pose_dirs", lambda take: take.pose_dirs[..., :12]),
     ],
 )
-def test_an_unsound_array_is_named(tmp_path: Path, name: str, spoil) -> None:
+def test_an_invalid_array_is_named(tmp_path: Path, name: str, spoil) -> None:
     take = dataclasses.replace(sample_take(), **{name: spoil(sample_take())})
     with pytest.raises(TakeError, match=name):
         save_take(take, tmp_path / "take.npz")
@@ -176,7 +176,7 @@ def test_values_for_an_absent_hand_are_refused() -> None:
         check_take(dataclasses.replace(take, present=np.zeros_like(take.present)))
 
 
-def test_scores_are_known_for_hands_that_are_there() -> None:
+def test_present_hands_must_have_scores() -> None:
     there, absent = sample_take(), sample_take(present=np.zeros((12, 2), np.uint8))
     for take in (there, absent):
         scores = take.landmarks_px.copy()
@@ -206,7 +206,7 @@ class _Trap:
         return (os.mkdir, ("trap-was-sprung",))
 
 
-def test_a_pickle_inside_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_in_a_take_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_members(tmp_path / "take.npz", {"betas": np.array([_Trap()], dtype=object)})
     with pytest.raises(TakeError, match="betas"):
@@ -217,7 +217,7 @@ def test_a_pickle_inside_runs_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not (tmp_path / "trap-was-sprung").exists()
 
 
-def test_a_header_that_promises_more_than_there_is_costs_no_memory(tmp_path: Path) -> None:
+def test_a_header_that_exceeds_its_data_costs_no_memory(tmp_path: Path) -> None:
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000, 2, 10), }"
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     write_members(
@@ -228,7 +228,7 @@ def test_a_header_that_promises_more_than_there_is_costs_no_memory(tmp_path: Pat
 
 
 @pytest.mark.parametrize("there", ["nothing", "folder", "text", "other archive"])
-def test_what_is_no_take_is_refused(tmp_path: Path, there: str) -> None:
+def test_files_that_are_not_takes_are_refused(tmp_path: Path, there: str) -> None:
     path = tmp_path / "take.npz"
     if there == "folder":
         path.mkdir()
@@ -240,7 +240,7 @@ def test_what_is_no_take_is_refused(tmp_path: Path, there: str) -> None:
         load_take(path)
 
 
-def test_a_full_disk_leaves_the_old_take_and_nothing_else(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_only_the_old_take(tmp_path: Path) -> None:
     path = tmp_path / "take.npz"
     save_take(sample_take(), path)
     before = path.read_bytes()
@@ -257,13 +257,13 @@ def test_a_full_disk_leaves_the_old_take_and_nothing_else(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_unwritable_place_is_an_error_that_says_so(tmp_path: Path) -> None:
+def test_an_unwritable_folder_gives_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TakeError, match="could not be written"):
         save_take(sample_take(), tmp_path / "file" / "take.npz")
 
 
-def test_meta_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
+def test_meta_that_is_not_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TakeError, match="meta"):
         save_take(dataclasses.replace(sample_take(), meta={"a": float("nan")}), tmp_path / "take.npz")
 

@@ -13,7 +13,7 @@ from inference_core.shared.take_mesh import posed_vertices
 from tests.sample_take import sample_take
 
 
-def test_the_skin_of_a_take_is_the_hand_models() -> None:
+def test_the_skin_from_a_take_equals_the_hand_models() -> None:
     model = load_open_hand().to(dtype=torch.float64)
     rng = np.random.default_rng(3)
     betas = torch.as_tensor(rng.normal(size=(2, 10)))

@@ -21,7 +21,7 @@ from inference_core.shared.errors import TakeError
 from tests.sample_take import sample_take
 
 
-def test_shake_of_a_known_motion() -> None:
+def test_shake_of_known_motion_is_correct() -> None:
     steady = np.arange(10)[:, None] * np.array([0.01, 0, 0])
     zigzag = steady + np.where(np.arange(10) % 2, 0.001, 0)[:, None] * np.array([0, 1, 0])
     assert shake_mm(steady) == pytest.approx(0, abs=1e-9)
@@ -37,7 +37,7 @@ def test_reprojection_of_the_projected_joints_is_zero() -> None:
     assert np.nanmax(reprojection_px(moving_lens)) < 1e-3
 
 
-def test_presence_is_counted_and_unsure_spans_are_named() -> None:
+def test_presence_is_counted_and_unsure_spans_are_listed() -> None:
     present = np.ones((12, 2), np.uint8)
     present[:4, 0], present[4:6, 0] = 0, 2
     take = sample_take(12, present)
@@ -50,7 +50,7 @@ def test_presence_is_counted_and_unsure_spans_are_named() -> None:
 
 @pytest.mark.parametrize("frame_count", [1, 2, 12])
 @pytest.mark.parametrize("there", [0, 1])
-def test_every_take_can_be_told_of(tmp_path: Path, frame_count: int, there: int) -> None:
+def test_every_take_can_be_reported(tmp_path: Path, frame_count: int, there: int) -> None:
     take = sample_take(frame_count, np.full((frame_count, 2), there, np.uint8))
     assert "frames seen" in [row[0] for row in figures(take)]
     assert f"{frame_count} in all" in facts(take) and isinstance(remarks(take), list)

@@ -25,7 +25,7 @@ def _sixty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("total", [60, 0])
-def test_a_bar_says_how_far_and_fits_the_terminal(total: int) -> None:
+def test_a_progress_bar_fits_the_terminal(total: int) -> None:
     stream = Terminal()
     with ProgressBar(stream) as bar:
         bar.show("solve", 30, total)
@@ -37,7 +37,7 @@ def test_a_bar_says_how_far_and_fits_the_terminal(total: int) -> None:
     assert max(len(line) for text in plain.splitlines() for line in text.split("\r")) <= 60
 
 
-def test_a_file_gets_one_line_a_stage_and_no_control_codes() -> None:
+def test_output_to_a_file_has_one_line_per_stage_without_control_codes() -> None:
     stream = io.StringIO()
     with ProgressBar(stream) as bar:
         for done in range(5):
@@ -49,7 +49,7 @@ def test_a_file_gets_one_line_a_stage_and_no_control_codes() -> None:
     assert [line.split(":")[0].strip() for line in lines] == ["warning", "detect", "solve"]
 
 
-def test_a_table_in_a_file_is_plain_text_a_row_a_line() -> None:
+def test_a_table_in_a_file_is_plain_text() -> None:
     stream = io.StringIO()
     print_table(("", "left", "right"), [("frames seen", "7", "[8]"), ("a long name " * 9, "1", "2")], stream)
     lines = stream.getvalue().splitlines()

@@ -116,7 +116,7 @@ def test_hands_that_cross_keep_their_sides() -> None:
     assert (tracks.present[30:36] == FILLED).all()
 
 
-def test_tracklets_that_swap_hands_where_they_touch_are_unswapped() -> None:
+def test_tracklets_that_swap_hands_at_contact_are_corrected() -> None:
     # What is followed as one tracklet is the right hand until the touch and the left hand after it.
     _, to = path(300, 590, 0, 40)
     _, back = path(590, 300, 40, 100)
@@ -132,7 +132,7 @@ def test_tracklets_that_swap_hands_where_they_touch_are_unswapped() -> None:
     assert palm_x(tracks, RIGHT, 95) > 700
 
 
-def test_hands_that_touch_again_and_again_stay_two() -> None:
+def test_hands_that_touch_repeatedly_stay_separate() -> None:
     # Apart, touching and apart again every 20 frames, each followed by one tracklet all along.
     at = np.arange(160)
     half = 45 + 60 * np.abs(np.sin(at / 20 * np.pi))
@@ -181,7 +181,7 @@ def test_a_side_that_flips_for_a_while_is_outvoted() -> None:
     assert (tracks.present[:, LEFT] == ABSENT).all()
 
 
-def test_a_hand_found_again_at_once_is_the_same_hand_whatever_its_vote() -> None:
+def test_a_hand_found_again_immediately_keeps_its_identity() -> None:
     tracklets = [
         Tracklet(*path(300, 400, 0, 60), 0.95),
         Tracklet(*path(405, 420, 63, 75), 0.2),
@@ -192,14 +192,14 @@ def test_a_hand_found_again_at_once_is_the_same_hand_whatever_its_vote() -> None
     assert (tracks.present[63:75, RIGHT] == SEEN).all()
 
 
-def test_two_hands_that_both_vote_left_are_still_a_pair() -> None:
+def test_two_hands_that_both_look_left_are_still_a_pair() -> None:
     tracklets = [Tracklet(*path(300, 320, 0, 60), 0.3), Tracklet(*path(900, 880, 0, 60), 0.05)]
     tracks = build_tracks(shot(tracklets, 60))
     assert (tracks.present == SEEN).all()
     assert palm_x(tracks, RIGHT, 30) < palm_x(tracks, LEFT, 30)
 
 
-def test_a_stray_sighting_of_a_few_frames_is_nobodys() -> None:
+def test_a_stray_sighting_of_a_few_frames_is_ignored() -> None:
     tracklets = [
         Tracklet(*path(300, 400, 0, 80), 0.95),
         Tracklet(*path(1100, 1105, 30, 33), 0.1, presence=0.6),
@@ -216,7 +216,7 @@ def test_a_second_reading_of_one_hand_does_not_become_the_other_hand() -> None:
     assert (build_tracks(shot(tracklets, 80)).present[:, LEFT] == ABSENT).all()
 
 
-def test_in_a_still_a_sighting_is_enough() -> None:
+def test_a_single_sighting_is_enough_in_a_still() -> None:
     tracks = build_tracks(
         shot([Tracklet(*path(300, 300, 0, 1), 0.8), Tracklet(*path(700, 700, 0, 1), 0.4)], 1)
     )
@@ -224,7 +224,7 @@ def test_in_a_still_a_sighting_is_enough() -> None:
     assert palm_x(tracks, RIGHT, 0) < palm_x(tracks, LEFT, 0)
 
 
-def test_in_a_still_hands_close_to_each_other_are_two() -> None:
+def test_hands_close_to_each_other_are_separate_in_a_still() -> None:
     tracks = build_tracks(
         shot([Tracklet(*path(300, 300, 0, 1), 0.98), Tracklet(*path(360, 360, 0, 1), 0.05)], 1)
     )
@@ -244,20 +244,20 @@ def two_people() -> ShotDetections:
     )
 
 
-def test_the_larger_persons_pair_is_the_subjects() -> None:
+def test_the_larger_pair_belongs_to_the_subject() -> None:
     tracks = build_tracks(two_people())
     assert palm_x(tracks, RIGHT, 45) < 300
     assert 400 < palm_x(tracks, LEFT, 45) < 600
 
 
-def test_the_second_person_can_be_asked_for() -> None:
+def test_the_second_person_can_be_selected() -> None:
     tracks = build_tracks(two_people(), TrackSettings(subject=1))
     assert 800 < palm_x(tracks, RIGHT, 45) < 1000
     assert palm_x(tracks, LEFT, 45) > 1000
     assert (build_tracks(two_people(), TrackSettings(subject=2)).present == ABSENT).all()
 
 
-def test_pairs_of_two_people_of_one_size_are_not_mixed() -> None:
+def test_pairs_of_two_people_of_equal_size_are_not_mixed() -> None:
     tracklets = [
         Tracklet(*path(150, 150, 0, 90), 0.9),
         Tracklet(*path(400, 400, 0, 90), 0.1),
@@ -268,20 +268,20 @@ def test_pairs_of_two_people_of_one_size_are_not_mixed() -> None:
     assert palm_x(tracks, LEFT, 45) - palm_x(tracks, RIGHT, 45) == pytest.approx(250)
 
 
-def test_one_side_can_be_asked_for() -> None:
+def test_a_single_side_can_be_selected() -> None:
     tracklets = [Tracklet(*path(300, 340, 0, 60), 0.95), Tracklet(*path(900, 860, 0, 60), 0.1)]
     tracks = build_tracks(shot(tracklets, 60), TrackSettings(hands="left"))
     assert (tracks.present[:, RIGHT] == ABSENT).all()
     assert palm_x(tracks, LEFT, 30) > 700
 
 
-def test_a_lone_hand_is_of_the_side_that_was_asked_for() -> None:
+def test_a_lone_hand_gets_the_selected_side() -> None:
     tracks = build_tracks(shot([Tracklet(*path(300, 340, 0, 60), 0.9)], 60), TrackSettings(hands="left"))
     assert (tracks.present[:, LEFT] == SEEN).all()
     assert (tracks.present[:, RIGHT] == ABSENT).all()
 
 
-def test_a_shot_without_hands_has_none() -> None:
+def test_a_shot_without_hands_has_empty_tracks() -> None:
     tracks = build_tracks(shot([], 12))
     assert tracks.present.shape == (12, 2)
     assert (tracks.present == ABSENT).all()
@@ -289,7 +289,7 @@ def test_a_shot_without_hands_has_none() -> None:
 
 
 @pytest.mark.parametrize("bad", [{"hands": "three"}, {"subject": -1}, {"max_gap_s": -0.1}])
-def test_settings_without_sense_are_refused(bad: dict) -> None:
+def test_invalid_track_settings_are_refused(bad: dict) -> None:
     with pytest.raises(RequestError, match="Cannot track"):
         build_tracks(shot([], 3), replace(TrackSettings(), **bad))
 
@@ -310,7 +310,7 @@ def any_shots(draw: st.DrawFn) -> ShotDetections:
 
 @settings(deadline=None, max_examples=60)
 @given(any_shots())
-def test_whatever_was_seen_the_tracks_are_well_formed(detections: ShotDetections) -> None:
+def test_tracks_are_well_formed_for_any_sightings(detections: ShotDetections) -> None:
     tracks = build_tracks(detections)
     seen = tracks.present == SEEN
     # Every seen hand is a sighting of that frame, and no sighting is both hands.
@@ -327,7 +327,7 @@ def test_whatever_was_seen_the_tracks_are_well_formed(detections: ShotDetections
 
 @settings(deadline=None, max_examples=60)
 @given(any_shots())
-def test_segments_share_out_the_tracklets_rows(detections: ShotDetections) -> None:
+def test_segments_partition_the_tracklets_rows(detections: ShotDetections) -> None:
     segments = cut_segments(detections)
     rows = np.concatenate([one.rows for one in segments] or [np.zeros(0, int)])
     assert len(np.unique(rows)) == len(rows)
@@ -339,7 +339,7 @@ def test_segments_share_out_the_tracklets_rows(detections: ShotDetections) -> No
 
 @settings(deadline=None, max_examples=40)
 @given(any_shots())
-def test_mirrored_footage_gives_the_other_sides(detections: ShotDetections) -> None:
+def test_mirrored_footage_gives_opposite_sides(detections: ShotDetections) -> None:
     mirrored_points = detections.points_px * [-1, 1, 1] + np.float32([1280, 0, 0])
     mirrored = replace(detections, points_px=mirrored_points.astype(np.float32), right=1 - detections.right)
     one, other = build_tracks(detections), build_tracks(mirrored)
@@ -348,7 +348,7 @@ def test_mirrored_footage_gives_the_other_sides(detections: ShotDetections) -> N
         assert (one.present == SEEN).sum() == (other.present == SEEN).sum()
 
 
-def test_a_tracklet_that_goes_over_to_the_other_arm_is_cut_there() -> None:
+def test_a_tracklet_is_cut_where_it_changes_arms() -> None:
     # Rubbing hands: following changes from the left hand to the right one, when the left one is found anew.
     to_right, (at, centres) = path(300, 300, 0, 20), path(400, 400, 20, 40)
     hopping = Tracklet(np.concatenate([to_right[0], at]), np.concatenate([to_right[1], centres]), 0.5)

@@ -33,7 +33,7 @@ def names(folder: Path) -> list[str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no umask")
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_modes_follow_the_umask(tmp_path: Path, mask: int) -> None:
+def test_file_modes_follow_the_umask(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
         write(tmp_path / "a.txt", "a")
@@ -44,7 +44,7 @@ def test_modes_follow_the_umask(tmp_path: Path, mask: int) -> None:
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o666 & ~mask
 
 
-def test_an_error_leaves_the_earlier_file_and_nothing_else(tmp_path: Path) -> None:
+def test_an_error_leaves_only_the_earlier_file(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", "earlier")
     with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "a.txt") as temporary:
         temporary.write_text("half")
@@ -59,7 +59,7 @@ def test_a_name_of_255_bytes_is_written(tmp_path: Path) -> None:
     assert names(tmp_path) == [path.name]
 
 
-def test_what_a_killed_run_left_is_cleared_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
+def test_leftovers_of_killed_runs_are_removed_but_not_files_of_live_ones(tmp_path: Path) -> None:
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom inference_core.shared.whole_file import whole_file\n"
         "with whole_file(Path(sys.argv[1])):\n    print('there', flush=True)\n    time.sleep(600)"
@@ -79,7 +79,7 @@ def test_what_a_killed_run_left_is_cleared_and_what_a_live_one_writes_is_not(tmp
 @pytest.mark.parametrize(
     "way", ["same name", "symbolic link", "hard link", "link to a link", "another spelling"]
 )
-def test_an_output_is_never_an_input(tmp_path: Path, way: str) -> None:
+def test_an_output_never_overwrites_an_input(tmp_path: Path, way: str) -> None:
     source, output = tmp_path / "shot.mp4", tmp_path / "out.mp4"
     source.write_text("footage")
     if way == "same name":
@@ -98,7 +98,7 @@ def test_an_output_is_never_an_input(tmp_path: Path, way: str) -> None:
         check_apart([tmp_path / "free.mp4", output], [source])
 
 
-def test_no_command_replaces_what_it_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_command_overwrites_its_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     movie = write_empty_scene(tmp_path / "shot.mp4")
     named_like_a_take = tmp_path / "fo.npz"
     named_like_a_take.write_bytes(movie.read_bytes())
@@ -123,7 +123,7 @@ def test_no_command_replaces_what_it_reads(tmp_path: Path, capsys: pytest.Captur
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_second_run_to_one_output_is_refused_and_a_killed_one_is_not_in_the_way(tmp_path: Path) -> None:
+def test_a_second_run_to_the_same_output_is_refused_unless_the_first_was_killed(tmp_path: Path) -> None:
     out = tmp_path / "t.npz"
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom inference_core.resume_cache import ResumeCache\n"
@@ -141,7 +141,7 @@ def test_a_second_run_to_one_output_is_refused_and_a_killed_one_is_not_in_the_wa
     assert names(tmp_path) == []
 
 
-def test_what_the_user_keeps_in_the_folder_of_pieces_stays(tmp_path: Path) -> None:
+def test_the_users_own_files_in_the_resume_folder_are_kept(tmp_path: Path) -> None:
     folder = tmp_path / "t.npz.partial"
     folder.mkdir()
     (folder / "shot.mp4").write_text("footage")
@@ -163,7 +163,7 @@ def test_a_failed_run_keeps_its_finished_pieces(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", ["bytes", "an array less", "another shape", "another value", "not an archive"]
 )
-def test_a_piece_that_was_changed_is_not_found(tmp_path: Path, change: str) -> None:
+def test_a_modified_piece_is_not_used(tmp_path: Path, change: str) -> None:
     arrays = {"time_s": np.arange(3.0), "size_px": np.array([4, 5])}
     with pytest.raises(KeyboardInterrupt), ResumeCache(tmp_path / "t.npz", resume=True) as cache:
         cache.save("detect", {}, arrays)

@@ -10,7 +10,7 @@ from inference_core.runtime.winograd import WinogradConv
 
 @pytest.mark.parametrize("form", [(1, 3, 2, 2), (3, 5, 8, 8), (2, 4, 6, 10)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_fewer_multiplications_give_the_same_picture(form: tuple[int, ...], bias: bool) -> None:
+def test_winograd_convolution_equals_plain_convolution(form: tuple[int, ...], bias: bool) -> None:
     torch.manual_seed(0)
     plain, image = nn.Conv2d(form[1], 7, 3, padding=1, bias=bias), torch.randn(form)
     with torch.no_grad():
