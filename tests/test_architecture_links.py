@@ -19,7 +19,7 @@ def test_left_or_right_a_key_and_a_loss_are_linked() -> None:
 
 
 @pytest.mark.parametrize(("name", "path", "line"), LINKS)
-def test_a_link_leads_to_what_it_names(name: str, path: str, line: str) -> None:
+def test_every_link_leads_to_the_line_it_names(name: str, path: str, line: str) -> None:
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
     near = lines[max(int(line) - 1 - NEAR, 0) : int(line) + NEAR]
     assert any(name in text for text in near), f"{name} is elsewhere in {path}: mend docs/architecture.md"

@@ -61,7 +61,7 @@ def room_of(parts: tuple[str, ...]) -> str:
 
 
 @pytest.mark.parametrize("path", files("inference_core"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_core_imports_no_later_stage_and_nothing_above_it(path: Path) -> None:
+def test_the_core_imports_only_earlier_rooms(path: Path) -> None:
     here = room_of(path.relative_to(ROOT / "inference_core").parts)
     if here == "__init__":
         assert not [name for name in imports_of(path) if name.split(".")[0] in ("inference_core", "training")]
@@ -75,7 +75,7 @@ def test_the_core_imports_no_later_stage_and_nothing_above_it(path: Path) -> Non
 
 
 @pytest.mark.parametrize("package", ["blender_addon", "training"])
-def test_the_sides_know_the_core_and_not_each_other(package: str) -> None:
+def test_add_on_and_training_do_not_import_each_other(package: str) -> None:
     others = {"blender_addon", "training", "tests", "benchmarks", "tools"} - {package}
     found = {
         (path.name, name)
@@ -86,7 +86,7 @@ def test_the_sides_know_the_core_and_not_each_other(package: str) -> None:
     assert not found
 
 
-def test_the_add_on_takes_nothing_of_the_core_but_its_shared_room() -> None:
+def test_the_add_on_imports_only_the_cores_shared_room() -> None:
     names = {name for path in files("blender_addon") for name in imports_of(path)}
     core = {name for name in names if name.split(".")[0] == "inference_core"}
     assert core

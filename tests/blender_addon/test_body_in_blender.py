@@ -83,7 +83,7 @@ def joined(body: bpy.types.Object, preset: str, **values: object) -> bpy.types.C
 
 
 @pytest.mark.parametrize("kind", ["mixamo", pytest.param("rigify", marks=pytest.mark.slow)])
-def test_a_body_keeps_its_wrists_and_the_hands_come_to_them(kind: str) -> None:
+def test_hands_are_moved_to_the_wrists_that_a_body_keeps(kind: str) -> None:
     body, preset, names = a_walker(kind)
     before, keys = joints(body, names), curves(body)
     action = body.animation_data.action
@@ -135,7 +135,7 @@ def test_only_the_range_changes() -> None:
     assert np.abs(after["hand.L"] - before["hand.L"])[10:14].max() > 1e-3
 
 
-def test_bodies_in_euler_angles_keep_them_and_their_motion_outside_the_range() -> None:
+def test_bodies_in_euler_angles_keep_their_motion_outside_the_range() -> None:
     body, preset, names = a_walker("mixamo")
     for bone in body.pose.bones:
         bone.rotation_mode = "ZXY"
@@ -150,7 +150,7 @@ def test_bodies_in_euler_angles_keep_them_and_their_motion_outside_the_range() -
     assert {bone.rotation_mode for bone in body.pose.bones} == {"ZXY"}
 
 
-def test_the_offset_of_a_close_up_is_found_and_used(tmp_path: Path) -> None:
+def test_the_time_offset_of_a_close_up_is_found_and_used(tmp_path: Path) -> None:
     body, preset, names = a_walker("mixamo")
     walkers.walk(body, walkers.mixamo_names(), range(1, 121))
     places = joints(body, {**names, "chest": "mixamorig:Spine2"}, range(1, 121))
@@ -184,7 +184,7 @@ def test_the_offset_of_a_close_up_is_found_and_used(tmp_path: Path) -> None:
     assert bpy.ops.duohand.join_hands(target=body.name, preset=preset) == {"FINISHED"}
 
 
-def test_smplx_files_become_a_body_that_hands_fit(tmp_path: Path) -> None:
+def test_hands_can_be_joined_to_bodies_from_smplx_files(tmp_path: Path) -> None:
     scene = scenes.empty_scene()
     poses = np.zeros((30, 165))
     poses[:, 0] = np.pi / 2  # AMASS: y up of the model to z up of the world
@@ -210,7 +210,7 @@ def test_smplx_files_become_a_body_that_hands_fit(tmp_path: Path) -> None:
         bpy.ops.duohand.load_body(filepath=str(tmp_path / "bad.npz"))
 
 
-def test_a_joined_body_comes_back_from_fbx_with_its_hands(tmp_path: Path) -> None:
+def test_a_joined_body_survives_fbx(tmp_path: Path) -> None:
     body, preset, names = a_walker("mixamo")
     joined(body, preset, wrists="HANDS")
     before = joints(body, names)
@@ -233,7 +233,7 @@ def test_a_joined_body_comes_back_from_fbx_with_its_hands(tmp_path: Path) -> Non
         assert np.abs(after[name] - before[name]).max() < 1e-3
 
 
-def test_undo_takes_a_join_back() -> None:
+def test_undo_reverts_a_join() -> None:
     body, preset, _ = a_walker("mixamo")
     scenes.load("two_hands")
     keys = curves(body)
@@ -245,7 +245,7 @@ def test_undo_takes_a_join_back() -> None:
     assert not [item for item in bpy.data.actions if "with hands" in item.name]
 
 
-def test_a_linked_body_is_said_to_be_linked(tmp_path: Path) -> None:
+def test_a_linked_body_is_refused_with_the_reason(tmp_path: Path) -> None:
     _, preset, _ = a_walker("mixamo")
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "body.blend"), copy=True)
     scene = scenes.empty_scene()

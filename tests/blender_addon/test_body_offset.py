@@ -24,9 +24,7 @@ def wandering(frames: np.ndarray, seed: int = 3, rate: float = 24.0) -> np.ndarr
 
 @pytest.mark.parametrize("spacing", [1.0, 0.8, 24 / 60])
 @pytest.mark.parametrize("offset", [37.0, -5.25, 12.6])
-def test_the_offset_is_found_between_frames_at_any_rate_scale_and_camera(
-    spacing: float, offset: float
-) -> None:
+def test_the_offset_does_not_depend_on_rate_scale_or_camera(spacing: float, offset: float) -> None:
     body_frames = np.arange(1.0, 241.0)
     take_frames = np.arange(1.0, 120.0, spacing)
     turn = quaternions.to_matrix(quaternions.exp(np.array([0.4, -1.1, 0.7])))
@@ -37,7 +35,7 @@ def test_the_offset_is_found_between_frames_at_any_rate_scale_and_camera(
     assert found.sure > 0.6
 
 
-def test_motion_that_repeats_and_motion_that_is_anothers_are_not_sure() -> None:
+def test_repetitive_and_unrelated_motion_is_reported_as_unsure() -> None:
     frames = np.arange(0.0, 200.0)
     swing = np.zeros((200, 2, 3))
     swing[:, 0, 1], swing[:, 1, 1] = np.sin(frames / 4), -0.7 * np.sin(frames / 4 + 0.4)
@@ -49,7 +47,7 @@ def test_motion_that_repeats_and_motion_that_is_anothers_are_not_sure() -> None:
     assert other.sure < 0.6
 
 
-def test_what_does_not_move_or_is_too_short_has_no_offset() -> None:
+def test_still_or_short_motion_has_no_offset() -> None:
     frames = np.arange(100.0)
     still = np.zeros((100, 2, 3))
     with pytest.raises(RequestError, match="by hand"):
@@ -58,7 +56,7 @@ def test_what_does_not_move_or_is_too_short_has_no_offset() -> None:
         find_offset(Wrists(frames[:1], wandering(frames[:1])), Wrists(frames, wandering(frames)))
 
 
-def test_an_arm_reaches_what_it_can_keeps_its_lengths_and_says_what_it_cannot() -> None:
+def test_an_arm_keeps_its_lengths_and_reports_what_is_out_of_reach() -> None:
     rng = np.random.default_rng(5)
     shoulder = np.zeros((50, 3))
     elbow = np.tile([0.3, 0.02, 0.0], (50, 1))
@@ -80,7 +78,7 @@ def test_an_arm_reaches_what_it_can_keeps_its_lengths_and_says_what_it_cannot() 
     assert np.allclose(np.einsum("kab,kb->ka", fore, wrist - elbow), new.wrist - new.elbow, atol=1e-6)
 
 
-def test_shares_rise_and_fall_where_there_is_motion_to_lead_to() -> None:
+def test_shares_fade_only_towards_existing_motion() -> None:
     inside = np.array([False] * 3 + [True] * 10 + [False] * 3)
     found = shares(inside, 3)
     assert (found[:3] == 0).all() and (found[6:10] == 1).all() and 0 < found[3] < found[4] < 1

@@ -20,7 +20,7 @@ def test_a_preset_finds_every_finger_bone_and_the_hand(preset: str, side: int) -
 
 
 @pytest.mark.parametrize("rig", list(RIGS))
-def test_the_guess_finds_what_the_names_tell(rig: str) -> None:
+def test_the_guess_uses_the_bones_names(rig: str) -> None:
     found = guessed_map(RIGS[rig])
     for suffix in (".L", ".R"):
         assert [name for name in SEGMENTS if f"{name}{suffix}" not in found] == []
@@ -32,12 +32,12 @@ def test_the_guess_finds_what_the_names_tell(rig: str) -> None:
             assert fingers.items() <= found.items()
 
 
-def test_a_numbered_copy_of_a_bone_is_not_taken_for_it() -> None:
+def test_a_numbered_copy_of_a_bone_is_not_mapped() -> None:
     found = guessed_map([*RIGS["RIGIFY"], "thumb.01.R.001", "f_index.01.R.001"])
     assert found == guessed_map(RIGS["RIGIFY"])
 
 
-def test_mixamos_prefix_may_be_numbered_or_gone() -> None:
+def test_mixamos_prefix_may_be_numbered_or_missing() -> None:
     for prefix in ("mixamorig1:", ""):
         names = [name.replace("mixamorig:", prefix) for name in RIGS["MIXAMO"]]
         assert preset_map("MIXAMO", 1, names)["index_02.R"] == f"{prefix}RightHandIndex2"
@@ -48,7 +48,7 @@ def test_another_rig_is_refused_by_the_first_bone_it_lacks() -> None:
         preset_map("UNREAL", 0, RIGS["MIXAMO"])
 
 
-def test_names_that_tell_nothing_give_nothing() -> None:
+def test_meaningless_names_give_an_empty_map() -> None:
     assert guessed_map(["Bone", "Bone.001", "spine", "index", "L", ""]) == {}
 
 
@@ -61,7 +61,7 @@ def test_a_saved_map_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "[]", '{"bones": 3}', '{"kind": "duohand bone map", "bones": {"toe.L": "x"}}']
 )
-def test_what_is_no_map_is_refused_by_name(tmp_path: Path, content: str) -> None:
+def test_files_that_are_not_bone_maps_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "map.json").write_text(content)
     with pytest.raises(RequestError, match=r"map\.json"):
         load_map(tmp_path / "map.json")
@@ -69,7 +69,7 @@ def test_what_is_no_map_is_refused_by_name(tmp_path: Path, content: str) -> None
         load_map(tmp_path / "gone.json")
 
 
-def test_a_forearm_is_no_index_finger_whatever_the_prefix() -> None:
+def test_a_forearm_is_never_mapped_as_an_index_finger() -> None:
     names = [name.replace("mixamorig:", "mixamorig1:") for name in RIGS["MIXAMO"]]
     found = guessed_map(names)
     assert not [bone for bone in found.values() if "ForeArm" in bone]
@@ -79,7 +79,7 @@ def test_a_forearm_is_no_index_finger_whatever_the_prefix() -> None:
         assert preset_map("MIXAMO", 0, renamed)["thumb_03.L"] == f"{prefix}LeftHandThumb3"
 
 
-def test_a_finger_that_is_not_whole_or_not_a_chain_is_left_out() -> None:
+def test_incomplete_or_unconnected_fingers_are_left_out() -> None:
     names = RIGS["UNREAL"]
     fewer = [name for name in names if name != "ring_02_l"]
     assert not [name for name in guessed_map(fewer) if name.startswith("ring") and name.endswith(".L")]
@@ -102,9 +102,7 @@ def places(counts: dict[str, int], first: int, knuckles_from_wrist: float) -> di
 
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize(("from_wrist", "begins"), [(0.02, 1), (0.09, 0)])
-def test_of_four_bones_a_finger_their_places_tell_metacarpals_from_tips(
-    first: int, from_wrist: float, begins: int
-) -> None:
+def test_bone_positions_distinguish_metacarpals_from_tips(first: int, from_wrist: float, begins: int) -> None:
     heads = places({"thumb": 4, "index": 4, "middle": 4, "ring": 4, "pinky": 4}, first, from_wrist)
     found = guessed_map(heads, heads=heads)
     assert found["index_01.L"] == f"l_index_{first + begins}"
@@ -114,13 +112,13 @@ def test_of_four_bones_a_finger_their_places_tell_metacarpals_from_tips(
     )
 
 
-def test_a_thumb_counted_from_a_bone_in_the_wrist_begins_behind_it() -> None:
+def test_a_thumb_counted_from_a_wrist_bone_starts_after_it() -> None:
     names = ["l_wrist", *(f"l_thumb{k}" for k in range(4))]
     names += [f"l_{finger}{k}" for finger in ("index", "middle", "ring", "pinky") for k in (1, 2, 3)]
     assert guessed_map(names)["thumb_01.L"] == "l_thumb1"
 
 
-def test_toes_are_no_fingers() -> None:
+def test_toes_are_not_fingers() -> None:
     names = [f"L_{finger}Toe{k}" for finger in ("Thumb", "Index", "Mid", "Ring", "Pinky") for k in (1, 2, 3)]
     assert guessed_map(names) == {}
 
@@ -146,7 +144,7 @@ def smpl(
     ("under", "at_the_knuckles", "expected"),
     [("wrist", True, "Wrist"), ("hand", True, "Wrist"), ("hand", False, "Hand"), ("wrist", False, "Wrist")],
 )
-def test_of_a_wrist_and_a_hand_the_one_that_turns_the_hand_is_taken(
+def test_the_bone_that_rotates_the_hand_is_mapped(
     prefix: str, fingers: str, under: str, at_the_knuckles: bool, expected: str
 ) -> None:
     parents, heads = smpl(prefix, fingers, under, at_the_knuckles)

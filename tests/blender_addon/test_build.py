@@ -21,7 +21,7 @@ def content_of(archive: Path) -> dict[str, bytes]:
         return {name: opened.read(name) for name in opened.namelist()}
 
 
-def test_the_zip_holds_the_add_on_its_manifest_and_the_wheel_it_names(tmp_path):
+def test_the_zip_has_the_add_on_its_manifest_and_its_wheel(tmp_path):
     content = content_of(build_addon.build(tmp_path))
     manifest = tomllib.loads(content["blender_manifest.toml"].decode())
     project = build_addon.read_project()
@@ -36,7 +36,7 @@ def test_the_zip_holds_the_add_on_its_manifest_and_the_wheel_it_names(tmp_path):
     assert not [name for name in content if "__pycache__" in name or name.endswith(".pyc")]
 
 
-def test_equal_sources_make_equal_bytes_and_the_wheels_name_follows_its_content(tmp_path, monkeypatch):
+def test_builds_are_reproducible_and_the_wheels_name_depends_on_its_content(tmp_path, monkeypatch):
     first, second = build_addon.build(tmp_path / "a"), build_addon.build(tmp_path / "b")
     assert first.read_bytes() == second.read_bytes()
     name = build_addon.light_wheel("1.0", "GPL-3.0-or-later")[0]
@@ -58,7 +58,7 @@ def test_the_wheels_record_lists_every_file_with_its_hash(tmp_path):
             assert listed[name] == f"sha256={digest}"
 
 
-def test_the_cores_wheel_installs_and_says_what_it_needs(tmp_path):
+def test_the_cores_wheel_installs_and_lists_its_dependencies(tmp_path):
     project = build_addon.read_project()
     content = content_of(build_addon.build(tmp_path))
     (name,) = [name for name in content if name.startswith(f"{build_addon.CORE_WHEELS}/")]
@@ -117,7 +117,7 @@ def test_the_light_modules_need_only_each_other_the_standard_library_and_numpy()
         ({"__init__.py": None}, "no __init__"),
     ],
 )
-def test_what_blenders_own_validation_lets_pass_is_refused(change, words, tmp_path):
+def test_faults_that_blenders_validation_misses_are_refused(change, words, tmp_path):
     content = content_of(build_addon.build(tmp_path))
     for name, data in change.items():
         if data is not None:
@@ -128,12 +128,12 @@ def test_what_blenders_own_validation_lets_pass_is_refused(change, words, tmp_pa
         build_addon.check_content(content)
 
 
-def test_a_blender_ext_that_is_not_there_is_named(tmp_path, capsys):
+def test_a_missing_blender_ext_is_named(tmp_path, capsys):
     assert build_addon.main(["--out", str(tmp_path), "--blender-ext", "/nowhere/blender_ext.py"]) == 2
     assert "/nowhere/blender_ext.py" in capsys.readouterr().err
 
 
-def test_a_core_without_its_light_part_is_named(monkeypatch):
+def test_a_core_without_its_shared_room_is_named(monkeypatch):
     monkeypatch.setattr(build_addon, "LIGHT_FOLDER", "gone")
     with pytest.raises(build_addon.BuildError, match="gone"):
         build_addon.light_wheel("1.0", "GPL-3.0-or-later")

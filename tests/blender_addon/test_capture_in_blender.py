@@ -90,7 +90,7 @@ def test_a_movie_is_described_with_its_rate_and_length(scene: bpy.types.Scene) -
 
 
 @pytest.mark.parametrize("name", ["gone.mov", "text.mp4", "empty folder"])
-def test_what_is_no_footage_is_named(scene: bpy.types.Scene, tmp_path: Path, name: str) -> None:
+def test_files_that_are_not_footage_are_named(scene: bpy.types.Scene, tmp_path: Path, name: str) -> None:
     (tmp_path / "text.mp4").write_text("not a movie")
     (tmp_path / "empty folder").mkdir()
     scene.duohand.footage = str(tmp_path / name)
@@ -143,7 +143,7 @@ def test_capture_brings_the_engines_take_into_the_scene(
         ("good", "take"),
     ],
 )
-def test_a_bad_engine_is_a_readable_message_and_a_living_scene(
+def test_a_bad_engine_gives_a_readable_message_and_harms_no_scene(
     scene: bpy.types.Scene, pictures: Path, tmp_path: Path, behaviour: str, said: str
 ) -> None:
     use_engine(tmp_path, behaviour)
@@ -153,7 +153,9 @@ def test_a_bad_engine_is_a_readable_message_and_a_living_scene(
     assert not [item for item in scene.objects if item.type == "ARMATURE"]
 
 
-def test_without_an_engine_the_button_says_so(scene: bpy.types.Scene, pictures: Path, tmp_path: Path) -> None:
+def test_without_an_engine_the_button_says_why_it_is_disabled(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
     preferences().engine = str(tmp_path / "nowhere")
     scene.duohand.footage = str(pictures)
     with pytest.raises(RuntimeError, match="no engine"):
@@ -215,7 +217,7 @@ def test_saving_and_undo_during_the_run_do_no_harm(
 
 
 @pytest.mark.parametrize("mishap", ["undo", "delete"])
-def test_a_take_half_way_in_comes_in_whole_after_undo_and_deleting(
+def test_a_partly_loaded_take_is_completed_after_undo_and_deletion(
     scene: bpy.types.Scene, pictures: Path, tmp_path: Path, mishap: str
 ) -> None:
     use_engine(tmp_path, str(take_file("two_hands")))
@@ -278,7 +280,7 @@ def test_an_unsolved_clip_gives_no_lens(scene: bpy.types.Scene) -> None:
         module("capture.request").lens_of(scene, (1280, 720))
 
 
-def test_a_trackers_lens_is_the_one_that_it_shows_in_pixels(scene: bpy.types.Scene) -> None:
+def test_a_tracked_clips_lens_is_read_in_pixels(scene: bpy.types.Scene) -> None:
     clip = bpy.data.movieclips.load(str(MOVIE))
     width, height = clip.size
     camera = clip.tracking.camera
@@ -300,7 +302,7 @@ def test_two_captures_queue(scene: bpy.types.Scene, pictures: Path, tmp_path: Pa
     assert len([item for item in scene.objects if item.type == "ARMATURE"]) == 4
 
 
-def test_clips_from_a_list_become_a_shot_each(scene: bpy.types.Scene, pictures: Path, tmp_path: Path) -> None:
+def test_each_clip_of_a_list_becomes_a_shot(scene: bpy.types.Scene, pictures: Path, tmp_path: Path) -> None:
     use_engine(tmp_path, str(take_file("two_hands")))
     folder = tmp_path / "clips"
     shutil.copytree(pictures.parent, folder / "inner")
@@ -330,7 +332,7 @@ def test_clips_from_a_list_become_a_shot_each(scene: bpy.types.Scene, pictures: 
     assert requests.capture_request(scene).fps is None
 
 
-def test_a_clip_that_is_gone_is_named_before_anything_starts(scene: bpy.types.Scene, tmp_path: Path) -> None:
+def test_a_missing_clip_is_named_before_anything_starts(scene: bpy.types.Scene, tmp_path: Path) -> None:
     use_engine(tmp_path, str(take_file("two_hands")))
     scene.duohand.footage = str(MOVIE)
     scene.duohand.clips.add().footage = str(tmp_path / "gone.mp4")
@@ -339,7 +341,7 @@ def test_a_clip_that_is_gone_is_named_before_anything_starts(scene: bpy.types.Sc
     assert module("capture.runs").RUNS.state is None
 
 
-def test_several_files_chosen_at_once_are_a_clip_and_more(scene: bpy.types.Scene, tmp_path: Path) -> None:
+def test_choosing_several_files_fills_the_clip_list(scene: bpy.types.Scene, tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         shutil.copy(MOVIE, tmp_path / name)
     files = [{"name": "a.mp4"}, {"name": "b.mp4"}]
@@ -364,7 +366,7 @@ def test_captured_hands_are_selected_but_not_while_something_else_is_edited(
     assert {item.duohand.side for item in bpy.context.selected_objects} == {"LEFT", "RIGHT"}
 
 
-def test_the_panel_says_why_its_button_is_grey(scene: bpy.types.Scene, tmp_path: Path) -> None:
+def test_the_panel_says_why_its_button_is_disabled(scene: bpy.types.Scene, tmp_path: Path) -> None:
     preferences().engine = str(tmp_path / "nowhere")
     assert "Choose footage first" in drawn("DUOHAND_PT_capture")
     scene.duohand.footage = str(MOVIE)
@@ -373,13 +375,13 @@ def test_the_panel_says_why_its_button_is_grey(scene: bpy.types.Scene, tmp_path:
         assert "Capture or load a take first" in drawn(f"DUOHAND_PT_{panel}"), panel
 
 
-def test_the_status_bar_has_the_stage_the_frames_and_what_waits() -> None:
+def test_the_status_bar_shows_stage_frames_and_queue() -> None:
     jobs, progress = module("engine.job"), module("capture.progress")
     state = jobs.JobState(jobs.Phase.RUNNING, stage="detect", done=34, total=120, seconds_left=40)
     assert progress.status_text(state, 2).endswith("34 of 120, 0:40 left, 2 more waiting")
 
 
-def test_escape_stops_the_run_and_timer_ends_the_operator(
+def test_escape_stops_the_run_and_its_operator(
     scene: bpy.types.Scene, pictures: Path, tmp_path: Path
 ) -> None:
     use_engine(tmp_path, "until_cancelled")
@@ -436,9 +438,7 @@ def test_the_lens_reaches_the_engine(
         assert getattr(request, name) == (pytest.approx(expected[name]) if name in expected else None)
 
 
-def test_the_hands_length_reaches_the_engine_where_it_is_known(
-    scene: bpy.types.Scene, pictures: Path
-) -> None:
+def test_a_known_hand_length_reaches_the_engine(scene: bpy.types.Scene, pictures: Path) -> None:
     capture_request = module("capture.request").capture_request
     scene.duohand.footage, scene.duohand.hand_length_mm = str(pictures), 172.0
     assert capture_request(scene).hand_length_mm is None
@@ -474,7 +474,7 @@ def test_the_range_is_inclusive_for_people_and_exclusive_for_the_engine(
     assert module("capture.request").capture_request(scene).frames == "8:11:2"
 
 
-def test_check_engine_keeps_what_the_engine_answered(scene: bpy.types.Scene, tmp_path: Path) -> None:
+def test_check_engine_stores_the_engines_answer(scene: bpy.types.Scene, tmp_path: Path) -> None:
     use_engine(tmp_path, "hello")
     assert bpy.ops.duohand.check_engine() == {"FINISHED"}
     assert preferences().engine_facts == "Duohand 9.9 on cpu"
@@ -484,12 +484,12 @@ def test_check_engine_keeps_what_the_engine_answered(scene: bpy.types.Scene, tmp
     assert preferences().engine_facts == ""
 
 
-def test_the_add_on_brings_the_engine_that_it_installs(scene: bpy.types.Scene) -> None:
+def test_the_add_on_contains_the_engines_wheel(scene: bpy.types.Scene) -> None:
     wheel = Path(module("install.operators").core_requirement())
     assert wheel.is_file() and wheel.name.startswith("duohand-")
 
 
-def test_an_engine_is_not_installed_without_leave_to_go_online(
+def test_an_engine_is_not_installed_without_permission_to_go_online(
     scene: bpy.types.Scene, tmp_path: Path
 ) -> None:
     preferences().wheels = ""
@@ -550,7 +550,7 @@ def test_a_recording_becomes_the_footage(
     assert not bpy.ops.duohand.end_recording.poll()
 
 
-def test_a_recording_is_captured_where_that_was_asked_for(
+def test_a_recording_is_captured_if_requested(
     scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     camera = use_camera(tmp_path, monkeypatch)
@@ -567,7 +567,7 @@ def test_a_recording_is_captured_where_that_was_asked_for(
 @pytest.mark.parametrize(
     ("kind", "said"), [("fails", "no camera 0"), ("films nothing", "Nothing was recorded")]
 )
-def test_a_recording_that_comes_to_nothing_says_why_and_leaves_the_footage(
+def test_a_failed_recording_is_reported_and_keeps_the_footage(
     scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
 ) -> None:
     scene.duohand.footage = str(MOVIE)
@@ -581,7 +581,7 @@ def test_a_recording_that_comes_to_nothing_says_why_and_leaves_the_footage(
     assert scene.duohand.footage == str(MOVIE)
 
 
-def test_recording_is_greyed_without_an_engine_or_a_camera(
+def test_recording_is_disabled_without_an_engine_or_a_camera(
     scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_camera(tmp_path, monkeypatch)

@@ -47,7 +47,7 @@ def key_count(armature: bpy.types.Object) -> int:
 
 
 @pytest.mark.parametrize("bound_mm", [0.1, 1.0, 5.0])
-def test_reduced_keys_play_within_the_bound_on_every_frame(
+def test_reduced_keys_stay_within_the_bound_on_every_frame(
     shot: bpy.types.Collection, bound_mm: float
 ) -> None:
     armature, frames = hand(shot, RIGHT), scene_frames()
@@ -58,7 +58,7 @@ def test_reduced_keys_play_within_the_bound_on_every_frame(
     assert key_count(armature) < count
 
 
-def test_baking_after_reducing_gives_a_key_on_every_frame_and_the_same_motion(
+def test_baking_reduced_keys_keeps_the_motion(
     shot: bpy.types.Collection,
 ) -> None:
     armature, frames = hand(shot, LEFT), scene_frames()
@@ -70,13 +70,13 @@ def test_baking_after_reducing_gives_a_key_on_every_frame_and_the_same_motion(
     assert np.abs(played(armature, frames) - before).max() < 1e-5
 
 
-def test_a_reduction_by_angle_is_done_in_degrees(shot: bpy.types.Collection) -> None:
+def test_reduction_by_angle_uses_degrees(shot: bpy.types.Collection) -> None:
     count = key_count(hand(shot, LEFT))
     assert bpy.ops.duohand.reduce_keys(measure="ANGLE", max_error_deg=1.0) == {"FINISHED"}
     assert key_count(hand(shot, LEFT)) < count
 
 
-def test_a_held_range_stands_still_and_the_rest_moves_as_before(shot: bpy.types.Collection) -> None:
+def test_hold_changes_only_its_range(shot: bpy.types.Collection) -> None:
     armature, frames = hand(shot, RIGHT), scene_frames()
     before, other = played(armature, frames), played(hand(shot, LEFT), frames)
     first, last = int(frames[5]), int(frames[12])
@@ -88,7 +88,7 @@ def test_a_held_range_stands_still_and_the_rest_moves_as_before(shot: bpy.types.
     np.testing.assert_allclose(played(hand(shot, LEFT), frames), other, atol=1e-7)
 
 
-def test_a_deleted_range_hides_the_hand_and_refilling_brings_it_back(shot: bpy.types.Collection) -> None:
+def test_mark_absent_hides_the_hand_and_fill_gap_restores_it(shot: bpy.types.Collection) -> None:
     armature, frames = hand(shot, RIGHT), scene_frames()
     before = played(armature, frames)
     first, last = int(frames[6]), int(frames[10])
@@ -104,13 +104,13 @@ def test_a_deleted_range_hides_the_hand_and_refilling_brings_it_back(shot: bpy.t
     assert np.abs(after - before).max() < 0.03
 
 
-def test_a_range_at_the_end_cannot_be_refilled_and_says_so(shot: bpy.types.Collection) -> None:
+def test_a_range_at_the_end_cannot_be_filled_and_the_reason_is_given(shot: bpy.types.Collection) -> None:
     frames = scene_frames()
     with pytest.raises(RuntimeError, match="both sides"):
         bpy.ops.duohand.refill_range(first=int(frames[-5]), last=int(frames[-1]))
 
 
-def test_swapping_sides_exchanges_the_wrists_and_twice_is_the_identity(shot: bpy.types.Collection) -> None:
+def test_swapping_sides_twice_is_the_identity(shot: bpy.types.Collection) -> None:
     frames = scene_frames()
     left, right = hand(shot, LEFT), hand(shot, RIGHT)
     before = played(left, frames), played(right, frames)
@@ -138,7 +138,7 @@ def test_a_swapped_fist_stays_a_fist(shot: bpy.types.Collection) -> None:
     assert all(new[0] * new[1] * old[0] * old[1] >= 0 for new, old in zip(after, before, strict=True))
 
 
-def test_the_slider_begins_at_the_solve_and_touching_it_moves_next_to_nothing(
+def test_the_smoothing_slider_starts_at_the_solves_strength(
     shot: bpy.types.Collection,
 ) -> None:
     scene, frames, armature = bpy.context.scene, scene_frames(), hand(shot, RIGHT)
@@ -152,7 +152,7 @@ def test_the_slider_begins_at_the_solve_and_touching_it_moves_next_to_nothing(
     np.testing.assert_allclose(played(armature, frames), before, atol=1e-5)
 
 
-def test_less_smoothing_brings_back_shake_and_no_more_than_that(shot: bpy.types.Collection) -> None:
+def test_less_smoothing_restores_the_raw_shake_at_most(shot: bpy.types.Collection) -> None:
     armature, frames = hand(shot, RIGHT), scene_frames()
     before = played(armature, frames)
     assert bpy.ops.duohand.smooth(strength=0.0) == {"FINISHED"}
@@ -160,7 +160,7 @@ def test_less_smoothing_brings_back_shake_and_no_more_than_that(shot: bpy.types.
     assert 1e-4 < moved.max() < 0.0101
 
 
-def test_smoothing_keeps_edits_and_what_is_outside_the_range(shot: bpy.types.Collection) -> None:
+def test_smoothing_keeps_edits_and_motion_outside_the_range(shot: bpy.types.Collection) -> None:
     scene, armature, frames = bpy.context.scene, hand(shot, RIGHT), scene_frames()
     before = played(armature, frames)
     whole = {"first": int(frames[0]), "last": int(frames[-1])}
@@ -175,7 +175,7 @@ def test_smoothing_keeps_edits_and_what_is_outside_the_range(shot: bpy.types.Col
     scene.use_preview_range = False
 
 
-def test_a_locked_range_is_not_said_to_be_held(shot: bpy.types.Collection) -> None:
+def test_holding_a_locked_range_is_not_reported_as_done(shot: bpy.types.Collection) -> None:
     frames = scene_frames()
     first, last = int(frames[5]), int(frames[9])
     bpy.ops.duohand.lock_range(first=first, last=last)
@@ -183,7 +183,7 @@ def test_a_locked_range_is_not_said_to_be_held(shot: bpy.types.Collection) -> No
         bpy.ops.duohand.hold_range(first=first, last=last)
 
 
-def test_motion_that_was_pushed_down_in_the_nla_is_still_cleaned_up(shot: bpy.types.Collection) -> None:
+def test_motion_pushed_down_in_the_nla_is_cleaned_up(shot: bpy.types.Collection) -> None:
     armature, frames = hand(shot, RIGHT), scene_frames()
     data = armature.animation_data
     action, slot = data.action, getattr(data, "action_slot", None)
@@ -210,7 +210,7 @@ def test_more_smoothing_means_less_shake(shot: bpy.types.Collection) -> None:
     assert shakes[0] > shakes[1] > shakes[2]
 
 
-def test_a_locked_range_outlives_smoothing_and_loading_again(shot: bpy.types.Collection) -> None:
+def test_a_locked_range_survives_smoothing_and_loading(shot: bpy.types.Collection) -> None:
     armature, frames = hand(shot, RIGHT), scene_frames()
     first, last = int(frames[5]), int(frames[9])
     bpy.ops.duohand.hold_range(hands="RIGHT", first=first, last=last)
@@ -224,7 +224,7 @@ def test_a_locked_range_outlives_smoothing_and_loading_again(shot: bpy.types.Col
     assert len(hand(shot, RIGHT).duohand.locked) == 0
 
 
-def test_the_wrist_moves_by_what_was_asked(shot: bpy.types.Collection) -> None:
+def test_offset_wrist_moves_by_the_given_amount(shot: bpy.types.Collection) -> None:
     armature, frames = hand(shot, RIGHT), scene_frames()
     before = played(armature, frames)
     bpy.ops.duohand.offset_wrist(
@@ -235,7 +235,7 @@ def test_the_wrist_moves_by_what_was_asked(shot: bpy.types.Collection) -> None:
     )
 
 
-def test_the_clean_up_of_eulers_works_on_the_same_motion() -> None:
+def test_clean_up_works_with_euler_angles() -> None:
     empty_scene()
     shot = load("two_hands", rotation_mode="ZXY")
     frames = scene_frames()
@@ -247,7 +247,7 @@ def test_the_clean_up_of_eulers_works_on_the_same_motion() -> None:
 
 
 @pytest.mark.parametrize("mode", ["ZXY", "QUATERNION"])
-def test_the_euler_filter_takes_jumps_out_and_leaves_the_motion(mode: str) -> None:
+def test_the_euler_filter_removes_jumps_and_keeps_the_motion(mode: str) -> None:
     empty_scene()
     shot = load("two_hands", rotation_mode=mode)
     armature, frames = hand(shot, LEFT), scene_frames()
@@ -275,7 +275,7 @@ def largest_step(curves: list[bpy.types.FCurve]) -> float:
     return float(np.abs(np.diff(values)).max())
 
 
-def test_linked_hands_are_left_alone_and_said_to_be_linked(tmp_path: Path) -> None:
+def test_linked_hands_are_refused_with_the_reason(tmp_path: Path) -> None:
     empty_scene()
     name = load("two_hands").name
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
@@ -292,7 +292,7 @@ def test_linked_hands_are_left_alone_and_said_to_be_linked(tmp_path: Path) -> No
     assert bpy.ops.duohand.save_take(filepath=str(tmp_path / "again.npz")) == {"FINISHED"}
 
 
-def test_hidden_and_excluded_hands_are_cleaned_up_all_the_same(shot: bpy.types.Collection) -> None:
+def test_hidden_and_excluded_hands_are_cleaned_up(shot: bpy.types.Collection) -> None:
     layer = bpy.context.view_layer.layer_collection.children[shot.name]
     layer.exclude = True
     count = key_count(hand(shot, LEFT))
@@ -304,7 +304,7 @@ def test_hidden_and_excluded_hands_are_cleaned_up_all_the_same(shot: bpy.types.C
     assert key_count(hand(shot, LEFT)) == count
 
 
-def test_another_scenes_hands_are_not_touched(shot: bpy.types.Collection) -> None:
+def test_hands_of_other_scenes_are_not_changed(shot: bpy.types.Collection) -> None:
     other = bpy.data.scenes.new("Other")
     counts = [key_count(hand(shot, side)) for side in (LEFT, RIGHT)]
     with bpy.context.temp_override(scene=other, view_layer=other.view_layers[0]):

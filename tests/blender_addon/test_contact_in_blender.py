@@ -62,7 +62,7 @@ def gap_mm(shot: bpy.types.Collection, frame: int) -> float:
     return 1000 * float(np.linalg.norm(left[:, None] - right[None], axis=-1).min())
 
 
-def test_pinned_parts_touch_through_the_range_and_nothing_moves_beyond_it(shot: Any) -> None:
+def test_pinned_parts_touch_in_the_range_and_nothing_else_moves(shot: Any) -> None:
     outside = (FIRST - FALLOFF - 1, LAST + FALLOFF + 1)
     before = {frame: [bones(shot, side, frame) for side in (LEFT, RIGHT)] for frame in outside}
     assert max(gap_mm(shot, frame) for frame in range(FIRST, LAST + 1)) > 60
@@ -93,7 +93,7 @@ def test_an_edit_within_the_range_is_followed(shot: Any) -> None:
     assert abs(bones(shot, LEFT, 65)[0, 0, 2] - height) < 0.02
 
 
-def test_both_hands_locked_or_a_range_beyond_the_shot_is_refused(shot: Any) -> None:
+def test_ranges_that_are_locked_or_outside_the_shot_are_refused(shot: Any) -> None:
     with pytest.raises(RuntimeError, match="has no frames"):
         bpy.ops.duohand.bring_together(first=900, last=910)
     bpy.ops.duohand.lock_range(hands="BOTH")
@@ -101,7 +101,7 @@ def test_both_hands_locked_or_a_range_beyond_the_shot_is_refused(shot: Any) -> N
         bpy.ops.duohand.bring_together()
 
 
-def test_a_take_that_cannot_be_solved_again_and_a_missing_engine_are_told(shot: Any) -> None:
+def test_unsolvable_takes_and_missing_engines_are_reported(shot: Any) -> None:
     preferences = importlib.import_module(f"{EXTENSION}.preferences").addon_preferences()
     preferences.engine = "/nowhere/python"
     assert not bpy.ops.duohand.bring_together.poll()

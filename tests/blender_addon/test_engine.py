@@ -65,7 +65,7 @@ def processes_of_group(group: int) -> list[int]:
     return [int(pid) for pid, leader in pairs if int(leader) == group]
 
 
-def test_a_good_engine_ends_done_with_its_take_and_warnings(make_job: Callable[..., CaptureJob]) -> None:
+def test_a_good_engine_returns_its_take_and_warnings(make_job: Callable[..., CaptureJob]) -> None:
     job = make_job("good")
     state = run(job)
     assert state.phase is Phase.DONE, state.error
@@ -86,7 +86,7 @@ def test_a_good_engine_ends_done_with_its_take_and_warnings(make_job: Callable[.
         ("fails", "There is no film at shot.mov."),
     ],
 )
-def test_a_bad_engine_ends_in_an_error_that_says_what_happened(
+def test_a_bad_engine_gives_an_error_with_the_reason(
     make_job: Callable[..., CaptureJob], behaviour: str, said: str
 ) -> None:
     job = make_job(behaviour)
@@ -112,7 +112,7 @@ def test_an_engine_that_never_answers_is_stopped(make_job: Callable[..., Capture
     assert state.phase is Phase.FAILED and "said nothing" in state.error
 
 
-def test_cancel_lets_a_listening_engine_keep_its_work(make_job: Callable[..., CaptureJob]) -> None:
+def test_cancelling_a_responsive_engine_keeps_its_work(make_job: Callable[..., CaptureJob]) -> None:
     job = make_job("until_cancelled")
     job.start()
     until(lambda: job.poll().done == 1)
@@ -122,7 +122,7 @@ def test_cancel_lets_a_listening_engine_keep_its_work(make_job: Callable[..., Ca
     assert Path(job.request.out).read_text() == '{"type": "cancel"}\n'
 
 
-def test_cancel_ends_a_deaf_engine_and_its_children(make_job: Callable[..., CaptureJob]) -> None:
+def test_cancelling_ends_an_unresponsive_engine_and_its_children(make_job: Callable[..., CaptureJob]) -> None:
     job = make_job("deaf")
     job.start()
     until(lambda: job.poll().text.startswith("child"))
@@ -137,7 +137,7 @@ def test_cancel_ends_a_deaf_engine_and_its_children(make_job: Callable[..., Capt
 
 
 @pytest.mark.parametrize("behaviour", ["deaf", "hangs"])
-def test_an_engine_whose_blender_was_killed_ends_with_all_it_started(tmp_path: Path, behaviour: str) -> None:
+def test_an_engine_and_its_children_end_with_a_killed_blender(tmp_path: Path, behaviour: str) -> None:
     """`deaf` ignores SIGTERM and has a child, `hangs` reads nothing: neither notices by itself."""
     told = tmp_path / "pids"
     program = (
@@ -191,7 +191,7 @@ def warm() -> Iterator[WarmEngine]:
     engine.end()
 
 
-def test_the_next_capture_is_the_same_engines_as_long_as_it_waits(
+def test_a_waiting_engine_runs_the_next_capture(
     make_job: Callable[..., CaptureJob], warm: WarmEngine
 ) -> None:
     jobs = [make_job("stays", f"{name}.npz", warm=warm) for name in "abc"]
@@ -207,7 +207,7 @@ def test_the_next_capture_is_the_same_engines_as_long_as_it_waits(
     assert Path(jobs[2].request.out).read_text() != first
 
 
-def test_an_engine_that_died_waiting_costs_a_new_start_and_not_the_capture(
+def test_an_engine_that_died_while_waiting_is_restarted(
     make_job: Callable[..., CaptureJob], warm: WarmEngine
 ) -> None:
     first, second, third = (make_job("stays", f"{name}.npz", warm=warm) for name in "abc")
@@ -224,7 +224,7 @@ def test_an_engine_that_died_waiting_costs_a_new_start_and_not_the_capture(
     assert run(third).phase is Phase.DONE
 
 
-def test_an_engine_that_was_stopped_or_failed_or_is_another_does_not_wait(
+def test_stopped_failed_or_different_engines_do_not_wait(
     make_job: Callable[..., CaptureJob], warm: WarmEngine
 ) -> None:
     run(make_job("fails", warm=warm))
@@ -241,7 +241,7 @@ def test_an_engine_that_was_stopped_or_failed_or_is_another_does_not_wait(
     until(lambda: is_gone(pid))
 
 
-def test_an_engine_that_waits_ends_with_its_blender(tmp_path: Path) -> None:
+def test_a_waiting_engine_ends_with_its_blender(tmp_path: Path) -> None:
     told = tmp_path / "a.npz"
     program = (
         "import sys, time; from pathlib import Path\n"
@@ -265,14 +265,14 @@ def test_an_engine_that_waits_ends_with_its_blender(tmp_path: Path) -> None:
     until(lambda: is_gone(pid))
 
 
-def test_an_engine_that_is_not_there_is_a_readable_failure(tmp_path: Path) -> None:
+def test_a_missing_engine_gives_a_readable_error(tmp_path: Path) -> None:
     request = CaptureRequest(footage="a.mov", out=str(tmp_path / "a.npz"))
     job = CaptureJob((str(tmp_path / "no python"),), request, tmp_path / "engine.log")
     job.start()
     assert job.state.phase is Phase.FAILED and "preferences" in job.state.error
 
 
-def test_an_unwritable_log_folder_is_a_readable_failure(tmp_path: Path) -> None:
+def test_an_unwritable_log_folder_gives_a_readable_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     request = CaptureRequest(footage="a.mov", out=str(tmp_path / "a.npz"))
     job = CaptureJob((sys.executable, str(FAKE), "good"), request, tmp_path / "file" / "engine.log")
@@ -297,7 +297,7 @@ def test_a_python_without_the_engine_is_named(tmp_path: Path) -> None:
         until(lambda: check.poll() is not None)
 
 
-def test_an_engine_that_answers_is_described(tmp_path: Path) -> None:
+def test_an_answering_engine_is_described(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nexec {sys.executable} {FAKE} hello\n")
     python.chmod(0o755)

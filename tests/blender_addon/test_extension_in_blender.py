@@ -9,7 +9,7 @@ from tests.blender_addon import scenes
 from tests.blender_addon.in_blender import EXTENSION
 
 
-def test_blenders_own_tool_finds_no_fault_and_makes_a_repository(tmp_path):
+def test_blenders_own_tool_validates_the_zip_and_makes_a_repository(tmp_path):
     tool = build_addon.find_blender_tool()
     assert tool is not None and tool.tags is not None
     archive = build_addon.build(tmp_path)
@@ -20,7 +20,7 @@ def test_blenders_own_tool_finds_no_fault_and_makes_a_repository(tmp_path):
     assert (tmp_path / "repository" / index["data"][0]["archive_url"]).exists()
 
 
-def test_the_command_writes_what_it_is_asked_for(tmp_path, capsys):
+def test_the_command_writes_the_requested_files(tmp_path, capsys):
     scenes.empty_scene()
     command = importlib.import_module(f"{EXTENSION}.command")
     wanted = {
@@ -35,7 +35,7 @@ def test_the_command_writes_what_it_is_asked_for(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.glob("*.bvh")) == ["shot_left.bvh", "shot_right.bvh"]
 
 
-def test_the_command_says_what_is_wrong_and_ends_with_two(tmp_path, capsys):
+def test_the_command_reports_errors_with_exit_code_2(tmp_path, capsys):
     scenes.empty_scene()
     command = importlib.import_module(f"{EXTENSION}.command")
     assert command.run([str(tmp_path / "gone.npz")]) == 2

@@ -19,22 +19,22 @@ PUT_TOGETHER = {
 ENGINE_SAYS = {"Starting the engine", "Stopping the engine", "Reading the footage"}
 
 
-def test_every_text_has_its_german() -> None:
+def test_every_displayed_text_has_a_german_translation() -> None:
     missing = (ui_strings() | PUT_TOGETHER) - set(GERMAN) - SAME
     assert not missing, "give these their German in blender_addon/german.py:\n" + "\n".join(sorted(missing))
 
 
-def test_nothing_is_kept_that_is_shown_no_more() -> None:
+def test_the_catalogue_has_no_unused_texts() -> None:
     stale = set(GERMAN) - ui_strings() - PUT_TOGETHER - ENGINE_SAYS
     assert not stale, sorted(stale)
 
 
-def test_what_is_filled_in_is_the_same_in_both_languages() -> None:
+def test_placeholders_are_the_same_in_both_languages() -> None:
     for english, german in GERMAN.items():
         assert _fields(english) == _fields(german), english
 
 
-def test_german_is_not_english() -> None:
+def test_translations_differ_from_their_english_text() -> None:
     same = {text for text, german in GERMAN.items() if text == german}
     assert same <= {"Clip", "Engine", "Export", "Hand", "Pose", "Sensor", "Take", "Takes"}
 

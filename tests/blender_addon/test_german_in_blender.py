@@ -30,7 +30,7 @@ def test_buttons_panels_and_tooltips_are_german(german: None) -> None:
     assert pgettext_tip(bpy.types.DUOHAND_OT_hold_range.__doc__).startswith("Die Pose des ersten Bildes")
 
 
-def test_what_panels_put_together_is_german_too(german: None) -> None:
+def test_composed_panel_texts_are_german(german: None) -> None:
     scene = scenes.empty_scene()
     scene.duohand.footage = str(scenes.takes_folder() / "counted.mp4")
     scenes.load("half_absent")

@@ -34,7 +34,7 @@ def jumps_mm(matrices: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("second", [(50, 80), (61, 80), (70, 80)])
-def test_a_prop_goes_from_hand_to_hand_without_a_pop(second: tuple[int, int]) -> None:
+def test_a_prop_is_passed_on_without_a_jump(second: tuple[int, int]) -> None:
     found = held(FRAMES, TABLE, HANDS, [Grip(LEFT, 20, 60), Grip(RIGHT, *second)], 8)
     fastest = max(jumps_mm(hand).max() for hand in found.hands.values())
     assert np.abs(found.prop[:19] - TABLE[:19]).max() == 0
@@ -56,7 +56,7 @@ def test_the_second_hand_returns_to_its_own_motion_within_the_blend() -> None:
     assert np.abs(np.diff(off[58:70])).max() < 0.25 * off[59] + 1e-3
 
 
-def test_a_hand_follows_an_object_that_moves_by_itself() -> None:
+def test_a_hand_follows_an_object_with_its_own_motion() -> None:
     moving = wandering(7)
     found = held(FRAMES, moving, HANDS, [Grip(RIGHT, 10, 40, object_follows=False)], 5)
     assert np.abs(found.prop - moving).max() < 1e-12

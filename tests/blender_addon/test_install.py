@@ -84,7 +84,7 @@ def problem(plan: Installation) -> str:
     return state.error
 
 
-def test_an_index_gives_a_whole_engine_and_a_second_press_needs_no_network(
+def test_an_engine_is_installed_once_and_needs_no_network_afterwards(
     plan: Installation, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(plan).error == ""
@@ -98,14 +98,14 @@ def test_an_index_gives_a_whole_engine_and_a_second_press_needs_no_network(
 
 
 @pytest.mark.slow
-def test_a_download_that_broke_off_is_taken_up_where_it_did(plan: Installation, index: PackageIndex) -> None:
+def test_a_broken_download_resumes_where_it_stopped(plan: Installation, index: PackageIndex) -> None:
     index.cut[TORCH_WHEEL[0]] = [2_000_000, 2_000_000]
     assert run(plan).error == ""
     assert index.served[TORCH_WHEEL[0]] < BIG + 20_000
 
 
 @pytest.mark.slow
-def test_a_cancelled_installation_goes_on_from_what_it_had(plan: Installation, index: PackageIndex) -> None:
+def test_a_cancelled_installation_resumes(plan: Installation, index: PackageIndex) -> None:
     index.cut[TORCH_WHEEL[0]] = [2_000_000, *[0] * 20]
     first = run(plan)
     assert "Press Install Engine again" in first.error
@@ -116,14 +116,14 @@ def test_a_cancelled_installation_goes_on_from_what_it_had(plan: Installation, i
     assert index.served[PLAIN_WHEEL[0]] - before[PLAIN_WHEEL[0]] < 20_000, "it was whole"
 
 
-def test_a_cancelled_installation_ends_and_says_so(plan: Installation) -> None:
+def test_a_cancelled_installation_ends_and_reports_it(plan: Installation) -> None:
     state = run(plan, until=lambda state: "Making" in state.text)
     assert "Cancelled" in state.error
     assert not engine_python(plan.folder).exists()
 
 
 @pytest.mark.slow
-def test_a_failed_update_leaves_the_engine_that_was_there(
+def test_a_failed_update_keeps_the_previous_engine(
     plan: Installation, index: PackageIndex, home: Path
 ) -> None:
     assert run(plan).error == ""
@@ -143,7 +143,7 @@ def test_a_failed_update_leaves_the_engine_that_was_there(
         (503, "could not provide a file (503)"),
     ],
 )
-def test_an_answer_of_the_index_is_told(
+def test_errors_of_the_index_are_reported(
     plan: Installation, index: PackageIndex, status: int, said: str
 ) -> None:
     index.status[TORCH_WHEEL[0]] = status
@@ -151,15 +151,13 @@ def test_an_answer_of_the_index_is_told(
 
 
 @pytest.mark.slow
-def test_a_package_that_the_index_has_not_is_named(plan: Installation, index: PackageIndex) -> None:
+def test_a_package_missing_in_the_index_is_named(plan: Installation, index: PackageIndex) -> None:
     del index.files[TORCH_WHEEL[0]]
     assert f"No {TORCH}" in problem(plan)
 
 
 @pytest.mark.slow
-def test_another_file_than_the_release_was_made_with_is_not_installed(
-    plan: Installation, index: PackageIndex
-) -> None:
+def test_files_with_other_hashes_are_not_installed(plan: Installation, index: PackageIndex) -> None:
     name, data = made_wheel("made-package", "1.2", size=BIG + 1)
     index.files[name] = data
     index.hashes[name] = "0" * 64
@@ -170,13 +168,13 @@ def test_another_file_than_the_release_was_made_with_is_not_installed(
 
 
 @pytest.mark.slow
-def test_an_index_that_is_not_there_is_named(plan: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_index_is_named(plan: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     assert "127.0.0.1:9 could not be reached" in problem(plan)
 
 
 @pytest.mark.slow
-def test_a_mirror_with_a_password_is_asked_with_it(
+def test_a_mirrors_password_is_used(
     plan: Installation, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.password = "Y2xhcmE6c2VjcmV0"  # clara:secret in base 64
@@ -187,7 +185,7 @@ def test_a_mirror_with_a_password_is_asked_with_it(
 
 
 @pytest.mark.slow
-def test_a_further_index_of_the_environment_goes_before_pytorchs_own(
+def test_an_extra_index_takes_precedence_over_pytorchs(
     plan: Installation, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving({PLAIN_WHEEL[0]: PLAIN_WHEEL[1]}) as first:
@@ -198,9 +196,7 @@ def test_a_further_index_of_the_environment_goes_before_pytorchs_own(
 
 
 @pytest.mark.slow
-def test_a_proxy_is_gone_through(
-    plan: Installation, index: PackageIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_is_used(plan: Installation, index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://packages.studio.test/simple")
     monkeypatch.setenv("PIP_TRUSTED_HOST", "packages.studio.test")
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{index.server_port}")
@@ -211,9 +207,7 @@ def test_a_proxy_is_gone_through(
     assert "proxy" in problem(plan)
 
 
-def test_a_certificate_file_that_is_not_there_is_named(
-    plan: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_certificate_file_is_named(plan: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/studio.pem")
     assert "There is no certificate file /nowhere/studio.pem" in problem(plan)
 
@@ -225,9 +219,7 @@ def test_a_folder_that_cannot_be_written_is_named(plan: Installation, home: Path
 
 
 @pytest.mark.slow
-def test_a_home_that_cannot_be_written_is_no_hindrance(
-    plan: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unwritable_home_does_not_matter(plan: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", os.devnull)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert run(plan).error == ""
@@ -235,7 +227,7 @@ def test_a_home_that_cannot_be_written_is_no_hindrance(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file's size")
-def test_a_disk_that_fills_up_is_told_and_gone_on_from(
+def test_a_full_disk_is_reported_and_the_installation_resumes(
     plan: Installation, index: PackageIndex, tmp_path: Path
 ) -> None:
     """A limit on a file's length refuses writes as a full disk does."""
@@ -249,7 +241,7 @@ def test_a_disk_that_fills_up_is_told_and_gone_on_from(
     assert index.served[TORCH_WHEEL[0]] - before[TORCH_WHEEL[0]] < BIG // 2
 
 
-def test_a_disk_with_too_little_room_is_told_before_anything_is_fetched(
+def test_too_little_disk_space_is_reported_before_any_download(
     plan: Installation, index: PackageIndex, tmp_path: Path
 ) -> None:
     made = subprocess.run(
@@ -265,7 +257,7 @@ def test_a_disk_with_too_little_room_is_told_before_anything_is_fetched(
     assert not index.served
 
 
-def test_two_installations_into_one_folder_do_not_meet(plan: Installation) -> None:
+def test_two_installations_into_the_same_folder_exclude_each_other(plan: Installation) -> None:
     plan.folder.mkdir(exist_ok=True)
     with (plan.folder / "lock").open("ab") as lock:
         assert try_lock(lock)
@@ -274,7 +266,7 @@ def test_two_installations_into_one_folder_do_not_meet(plan: Installation) -> No
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there a Python always has ensurepip")
-def test_a_python_without_ensurepip_gets_its_pip_from_the_index(
+def test_without_ensurepip_pip_comes_from_the_index(
     plan: Installation, index: PackageIndex, tmp_path: Path
 ) -> None:
     plan = replace(plan, base_python=python_without_ensurepip(tmp_path))
@@ -298,7 +290,7 @@ def python_without_ensurepip(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_folder_of_wheels_is_all_that_a_machine_without_a_network_needs(
+def test_a_wheel_folder_is_enough_without_a_network(
     plan: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Whatever versions of the packages lie in it."""
@@ -312,7 +304,7 @@ def test_a_folder_of_wheels_is_all_that_a_machine_without_a_network_needs(
     assert run(offline).error == ""
 
 
-def test_every_requirement_of_the_core_has_a_version_that_it_allows() -> None:
+def test_every_pinned_version_satisfies_the_cores_requirements() -> None:
     pinned: dict[str, set[str]] = {}
     for line in versions_of(REQUIREMENTS.read_text()):
         pin = Requirement(line)
@@ -357,6 +349,6 @@ def test_every_requirement_of_the_core_has_a_version_that_it_allows() -> None:
         ("ERROR: Something new.", "pip failed: Something new. Press Install Engine again"),
     ],
 )
-def test_what_pip_says_is_told_in_a_line_with_what_to_do(line: str, said: str) -> None:
+def test_pips_errors_are_reported_in_a_line_with_advice(line: str, said: str) -> None:
     told = explained(["Collecting torch", line, "pip ended with 1."], Path("/home/jürgen/engine"))
     assert said in told and "\n" not in told

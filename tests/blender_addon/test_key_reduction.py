@@ -54,9 +54,7 @@ def played_points(reduction: Reduction, frames: Floats, rest: BoneRest) -> Float
     st.sampled_from([0.0, 0.01]),
     st.sampled_from([1e-4, 1e-3]),
 )
-def test_no_point_of_the_hand_strays_beyond_the_bound(
-    seed: int, speed: float, noise: float, bound: float
-) -> None:
+def test_no_point_of_the_hand_exceeds_the_bound(seed: int, speed: float, noise: float, bound: float) -> None:
     rest = rest_hand()
     location, turns = motion(seed, speed, noise)
     reduction = reduce_within_distance(FRAMES, location, turns, rest, bound)
@@ -74,7 +72,7 @@ def test_a_smooth_motion_needs_far_fewer_keys() -> None:
     assert reduction.keys_after * 5 < reduction.keys_before
 
 
-def test_a_still_hand_keeps_its_first_and_last_key_only() -> None:
+def test_a_still_hand_keeps_only_its_first_and_last_keys() -> None:
     location, turns = motion(1, 0.0, 0.0)
     reduction = reduce_within_distance(FRAMES, location, turns, rest_hand(), 1e-5)
     assert reduction.keys_after == 17 * 2
@@ -97,14 +95,14 @@ def test_a_bound_of_zero_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("bound_deg", [0.2, 2.0])
-def test_no_bone_turns_beyond_an_angle(bound_deg: float) -> None:
+def test_no_bone_exceeds_an_angular_bound(bound_deg: float) -> None:
     location, turns = motion(6, 0.2, 0.01)
     reduction = reduce_within_angle(FRAMES, location, turns, rest_hand(), bound_deg, 1e-3)
     assert reduction.largest_error_deg <= bound_deg
     assert reduction.keys_after < reduction.keys_before
 
 
-def test_uneven_frames_are_reduced_in_their_own_time() -> None:
+def test_uneven_frames_are_reduced_at_their_own_times() -> None:
     frames = np.cumsum(np.random.default_rng(0).uniform(0.3, 3.0, 90))
     location, turns = motion(7, 0.1, 0.0, frames)
     rest = rest_hand()
@@ -114,7 +112,7 @@ def test_uneven_frames_are_reduced_in_their_own_time() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_the_shortest_takes_survive(count: int) -> None:
+def test_the_shortest_takes_are_kept(count: int) -> None:
     frames = FRAMES[:count]
     location, turns = motion(8, 0.3, 0.0, frames)
     reduction = reduce_within_distance(frames, location, turns, rest_hand(), 1e-4)

@@ -76,7 +76,7 @@ def group(leader: int) -> list[int]:
     return [int(pid) for pid, its, state in rows if int(its) == leader and not state.startswith("Z")]
 
 
-def test_switching_off_and_on_again_says_nothing() -> None:
+def test_disabling_and_enabling_prints_nothing() -> None:
     out, errors = run_blender(SWITCH).communicate(timeout=120)
     assert "END" in out, errors
     assert out.partition("BEGIN\n")[2] == "END\n"

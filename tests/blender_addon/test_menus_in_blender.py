@@ -34,7 +34,7 @@ def test_the_file_menus_have_their_entries(draw: str, names: list[str]) -> None:
         assert len(ours) == 1
 
 
-def test_takes_that_are_dropped_are_loaded_a_shot_each(tmp_path: Path) -> None:
+def test_each_dropped_take_becomes_a_shot(tmp_path: Path) -> None:
     scene = scenes.empty_scene()
     handler = bpy.types.DUOHAND_FH_take
     assert handler.bl_file_extensions == ".npz" and handler.bl_import_operator == "duohand.load_take"
@@ -46,7 +46,7 @@ def test_takes_that_are_dropped_are_loaded_a_shot_each(tmp_path: Path) -> None:
     assert {item.type for item in bpy.context.selected_objects} == {"ARMATURE"}
 
 
-def test_load_take_opens_where_takes_are_kept(tmp_path: Path) -> None:
+def test_load_take_opens_in_the_folder_of_takes(tmp_path: Path) -> None:
     scene = scenes.empty_scene()
     scene.duohand.take_folder = str(tmp_path)
     operator = importlib.import_module(f"{EXTENSION}.take.operators").DUOHAND_OT_load_take
@@ -61,7 +61,7 @@ def test_load_take_opens_where_takes_are_kept(tmp_path: Path) -> None:
     assert [Path(path) for path in opened] == [tmp_path]
 
 
-def test_shortcuts_are_there_and_off() -> None:
+def test_shortcuts_exist_and_are_off_by_default() -> None:
     keys = bpy.context.window_manager.keyconfigs.addon
     if keys is None:
         pytest.skip("this Blender keeps no keymaps without a window")

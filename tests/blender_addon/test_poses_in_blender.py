@@ -31,7 +31,7 @@ def save(frame: int, hands: str, **options: Any) -> bpy.types.Action:
     return bpy.context.scene.duohand_poses.pose
 
 
-def test_a_pose_is_kept_as_an_asset_with_a_picture(shot: Any) -> None:
+def test_a_pose_is_saved_as_an_asset_with_a_picture(shot: Any) -> None:
     action = save(5, "LEFT", pose_name="Fist")
     assert (action.name, action.use_fake_user) == ("Fist", True)
     assert {tag.name for tag in action.asset_data.tags} == {"hand", "left"}
@@ -43,7 +43,7 @@ def test_a_pose_is_kept_as_an_asset_with_a_picture(shot: Any) -> None:
     assert action.frame_range[0] == action.frame_range[1]
 
 
-def test_a_pose_comes_back_on_another_frame_and_leaves_the_wrist(shot: Any) -> None:
+def test_applying_a_pose_keeps_the_wrist(shot: Any) -> None:
     armature = hand(shot, LEFT)
     wanted, before = turns(armature, 5), turns(armature, 18)
     save(5, "LEFT")
@@ -55,7 +55,7 @@ def test_a_pose_comes_back_on_another_frame_and_leaves_the_wrist(shot: Any) -> N
     assert np.abs(before[1:] - wanted[1:]).max() > 0.1
 
 
-def test_a_pose_fades_in_and_out_beside_its_frame(shot: Any) -> None:
+def test_a_pose_fades_in_and_out_around_its_frame(shot: Any) -> None:
     armature = hand(shot, LEFT)
     before = {frame: turns(armature, frame) for frame in range(1, 25)}
     save(5, "LEFT")
@@ -65,7 +65,7 @@ def test_a_pose_fades_in_and_out_beside_its_frame(shot: Any) -> None:
     assert [frame for frame, amount in moved.items() if amount > 1e-4] == list(range(15, 22))
 
 
-def test_with_the_wrist_its_rotation_comes_too(shot: Any) -> None:
+def test_the_wrists_rotation_is_applied_on_request(shot: Any) -> None:
     armature = hand(shot, RIGHT)
     wanted = turns(armature, 3)
     save(3, "RIGHT", with_wrist=True)
@@ -74,7 +74,7 @@ def test_with_the_wrist_its_rotation_comes_too(shot: Any) -> None:
     np.testing.assert_allclose(turns(armature, 20), wanted, atol=1e-5)
 
 
-def test_the_other_hand_takes_it_in_a_mirror(shot: Any) -> None:
+def test_a_pose_is_mirrored_for_the_other_hand(shot: Any) -> None:
     left, right = hand(shot, LEFT), hand(shot, RIGHT)
     wanted = turns(left, 5)
     save(5, "LEFT")
@@ -85,7 +85,7 @@ def test_the_other_hand_takes_it_in_a_mirror(shot: Any) -> None:
 
 
 @pytest.mark.parametrize("order", ["XYZ", "ZYX"])
-def test_hands_keyed_in_angles_give_and_take_poses(order: str) -> None:
+def test_poses_work_with_euler_angles(order: str) -> None:
     empty_scene()
     shot = load("two_hands", start_frame=1, set_rate=True, rotation_mode=order)
     left = hand(shot, LEFT)
@@ -101,7 +101,7 @@ def test_hands_keyed_in_angles_give_and_take_poses(order: str) -> None:
     np.testing.assert_allclose(np.abs((found * wanted).sum(-1))[1:], 1, atol=1e-5)
 
 
-def test_a_pose_of_another_file_is_applied_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_pose_from_another_file_is_applied_without_leftovers(tmp_path: Path) -> None:
     empty_scene()
     shot = load("two_hands", start_frame=1, set_rate=True)
     wanted = turns(hand(shot, LEFT), 5)
@@ -121,7 +121,7 @@ def test_a_pose_of_another_file_is_applied_and_leaves_nothing_behind(tmp_path: P
         bpy.ops.duohand.apply_pose(**{**options, "library": str(tmp_path / "gone.blend")})
 
 
-def test_what_cannot_be_posed_is_said(shot: Any) -> None:
+def test_inapplicable_poses_are_refused_with_the_reason(shot: Any) -> None:
     with pytest.raises(RuntimeError, match="No pose is chosen"):
         bpy.ops.duohand.apply_pose(hands="LEFT")
     save(5, "LEFT")
@@ -133,7 +133,7 @@ def test_what_cannot_be_posed_is_said(shot: Any) -> None:
         bpy.ops.duohand.apply_pose(hands="LEFT", pose=other.name)
 
 
-def test_an_absent_hand_neither_gives_nor_takes_a_pose() -> None:
+def test_an_absent_hand_cannot_be_saved_or_posed() -> None:
     empty_scene()
     load("half_absent", start_frame=1, set_rate=True)
     save(10, "RIGHT")
@@ -144,7 +144,7 @@ def test_an_absent_hand_neither_gives_nor_takes_a_pose() -> None:
         bpy.ops.duohand.apply_pose(hands="LEFT")
 
 
-def test_a_pose_is_read_where_its_motion_is_pushed_down(shot: Any) -> None:
+def test_poses_are_read_from_motion_pushed_down_in_the_nla(shot: Any) -> None:
     armature = hand(shot, LEFT)
     wanted = turns(armature, 5)
     save(5, "LEFT")

@@ -81,7 +81,7 @@ def test_keying_again_starts_from_the_objects_own_motion(shot: bpy.types.Collect
     )  # the ball, and the hand that was led
 
 
-def test_a_held_prop_comes_back_from_fbx(shot: bpy.types.Collection, tmp_path: Path) -> None:
+def test_a_held_prop_survives_fbx(shot: bpy.types.Collection, tmp_path: Path) -> None:
     grips()
     before = places()[:, :3, 3]
     for thing in bpy.data.objects:
@@ -99,7 +99,7 @@ def test_a_held_prop_comes_back_from_fbx(shot: bpy.types.Collection, tmp_path: P
     assert np.abs(places("Ball")[:, :3, 3] - before).max() < 1e-3
 
 
-def test_what_cannot_be_held_is_said(shot: bpy.types.Collection) -> None:
+def test_grips_that_cannot_be_keyed_are_refused_with_the_reason(shot: bpy.types.Collection) -> None:
     with pytest.raises(RuntimeError, match="Add a grip"):
         bpy.ops.duohand.bake_grips(prop="Ball")
     bpy.ops.duohand.add_grip(prop="Ball", hand="LEFT", first=4, last=400)

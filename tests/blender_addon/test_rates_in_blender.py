@@ -44,7 +44,7 @@ def heads(shot: Any, seconds: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def test_a_file_without_animation_gets_the_footages_rate_and_one_with_it_keeps_its_own(tmp_path) -> None:
+def test_only_a_file_without_animation_gets_the_footages_rate(tmp_path) -> None:
     scenes.empty_scene()
     load(tmp_path, "at_30_fps")
     assert rate() == 30
@@ -61,14 +61,14 @@ def test_a_file_without_animation_gets_the_footages_rate_and_one_with_it_keeps_i
 @pytest.mark.parametrize(
     ("timing", "rates", "last"), [("MATCH", 30, 30), ("SECONDS", 24, 1 + 29 / 30 * 24), ("FRAMES", 24, 30)]
 )
-def test_what_is_chosen_is_done(timing, rates, last, tmp_path) -> None:
+def test_the_chosen_timing_is_used(timing, rates, last, tmp_path) -> None:
     scenes.empty_scene()
     shot = load(tmp_path, "at_30_fps", timing=timing)
     assert rate() == rates
     assert scenes.hand(shot, 0).animation_data.action.frame_range[1] == pytest.approx(last, abs=1e-4)
 
 
-def test_the_panel_shows_both_rates_and_the_usual_choice_before_the_capture() -> None:
+def test_the_panel_shows_both_rates_and_the_default_timing() -> None:
     scene = scenes.empty_scene()
     scene.duohand.footage = str(scenes.takes_folder() / "counted.mp4")
     scene.render.fps = 25
@@ -82,7 +82,7 @@ def test_the_panel_shows_both_rates_and_the_usual_choice_before_the_capture() ->
 
 
 @pytest.mark.parametrize("then", [48, 25, 12])
-def test_keys_move_along_when_the_scenes_rate_is_changed_later(then, tmp_path) -> None:
+def test_keys_follow_a_later_change_of_the_scenes_rate(then, tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(tmp_path, "half_absent")
     seconds = np.array([0.0, 0.2, 0.5, 22 / 24])
@@ -109,7 +109,7 @@ def test_keys_move_along_when_the_scenes_rate_is_changed_later(then, tmp_path) -
 
 
 @pytest.mark.parametrize("shares", ["the action", "the slot"])
-def test_what_shares_a_hands_action_stays_where_it_is(shares, tmp_path) -> None:
+def test_other_curves_in_a_hands_action_do_not_move(shares, tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(tmp_path, "two_hands")
     hand = scenes.hand(shot, 1)
@@ -134,7 +134,7 @@ def test_what_shares_a_hands_action_stays_where_it_is(shares, tmp_path) -> None:
     assert other.location.x == pytest.approx(21)
 
 
-def test_the_plate_moves_along_too(tmp_path) -> None:
+def test_the_plate_follows_a_change_of_rate(tmp_path) -> None:
     scene = scenes.empty_scene()
     footage = tmp_path / "counted.mp4"
     shutil.copy(scenes.takes_folder() / "counted.mp4", footage)
@@ -148,7 +148,7 @@ def test_the_plate_moves_along_too(tmp_path) -> None:
         assert scene.frame_current - user.frame_start + 1 + user.frame_offset == round(second * 24) + 1
 
 
-def test_a_matching_rate_moves_the_other_shots_along_and_says_so(tmp_path) -> None:
+def test_matching_the_rate_moves_other_shots_and_reports_it(tmp_path) -> None:
     scenes.empty_scene()
     shot = load(tmp_path, "two_hands")
     seconds = np.array([0.1, 0.6])

@@ -84,7 +84,7 @@ def largest_turn_deg(
 
 
 @pytest.mark.parametrize("bend", [0.0, 0.35])
-def test_fingers_point_as_the_captured_ones_live_and_baked(shot: bpy.types.Collection, bend: float) -> None:
+def test_fingers_point_like_the_captured_ones_live_and_baked(shot: bpy.types.Collection, bend: float) -> None:
     rig = other_rig(shot, Euler((0.5, -0.9, 2.0)), bend)
     assert bpy.ops.duohand.retarget(target="Other", preset="UNREAL") == {"FINISHED"}
     assert largest_turn_deg(shot, rig) < 0.5
@@ -94,7 +94,7 @@ def test_fingers_point_as_the_captured_ones_live_and_baked(shot: bpy.types.Colle
     assert largest_turn_deg(shot, rig) < 0.5
 
 
-def test_the_hands_own_turn_comes_along(shot: bpy.types.Collection) -> None:
+def test_the_hands_rotation_is_retargeted(shot: bpy.types.Collection) -> None:
     rig = other_rig(shot, Euler((0.2, 0.4, -1.0)), 0.0)
     bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
     for frame in FRAMES:
@@ -104,7 +104,7 @@ def test_the_hands_own_turn_comes_along(shot: bpy.types.Collection) -> None:
             assert np.degrees(np.arccos(np.clip(ours @ theirs, -1, 1))) < 0.5
 
 
-def test_fingers_alone_move_within_the_others_own_hand(shot: bpy.types.Collection) -> None:
+def test_fingers_alone_move_relative_to_the_targets_hand(shot: bpy.types.Collection) -> None:
     rig = other_rig(shot, Euler((0.2, 0.4, -1.0)), 0.2)
     bpy.context.scene.duohand_retarget.with_hand = False
     assert bpy.ops.duohand.retarget(target="Other", preset="UNREAL") == {"FINISHED"}
@@ -132,7 +132,7 @@ def test_one_hand_can_follow_alone(shot: bpy.types.Collection) -> None:
     assert not [c for bone in rig.pose.bones if bone.name.endswith("_r") for c in bone.constraints]
 
 
-def test_retargeting_again_replaces_and_leaves_nothing_behind(shot: bpy.types.Collection) -> None:
+def test_retargeting_again_leaves_no_leftovers(shot: bpy.types.Collection) -> None:
     other_rig(shot, Euler((0, 0, 0)), 0.1)
     bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
     count = len(bpy.data.objects)
@@ -157,7 +157,7 @@ def test_the_map_can_be_edited_saved_and_loaded(shot: bpy.types.Collection, tmp_
     assert not rig.pose.bones["pinky_03_l"].constraints
 
 
-def test_a_rig_of_another_kind_and_no_rig_are_readable_messages(shot: bpy.types.Collection) -> None:
+def test_a_wrong_or_missing_rig_gives_a_readable_message(shot: bpy.types.Collection) -> None:
     other_rig(shot, Euler((0, 0, 0)), 0.0)
     with pytest.raises(RuntimeError, match="not a Mixamo rig"):
         bpy.ops.duohand.retarget(target="Other", preset="MIXAMO")
@@ -180,9 +180,7 @@ def test_every_presets_rig_can_follow(shot: bpy.types.Collection) -> None:
 
 
 @pytest.mark.parametrize("rig", list(RIGS))
-def test_the_bones_of_every_known_rig_are_found_by_name_or_refused(
-    shot: bpy.types.Collection, rig: str
-) -> None:
+def test_known_rigs_are_mapped_by_name_or_refused(shot: bpy.types.Collection, rig: str) -> None:
     data = bpy.data.armatures.new("Other")
     other = bpy.data.objects.new("Other", data)
     bpy.context.scene.collection.objects.link(other)
@@ -218,9 +216,7 @@ def renamed(name: str, preset: str) -> str:
 
 
 @pytest.mark.parametrize("hidden", ["shot", "rig", "both"])
-def test_what_is_out_of_sight_is_baked_as_well_or_refused_with_a_reason(
-    shot: bpy.types.Collection, hidden: str
-) -> None:
+def test_hidden_rigs_are_baked_or_refused_with_a_reason(shot: bpy.types.Collection, hidden: str) -> None:
     rig = other_rig(shot, Euler((0.5, -0.9, 2.0)), 0.1)
     aside = bpy.data.collections.new("Aside")
     bpy.context.scene.collection.children.link(aside)
@@ -237,7 +233,7 @@ def test_what_is_out_of_sight_is_baked_as_well_or_refused_with_a_reason(
     assert largest_turn_deg(shot, rig) < 0.5
 
 
-def test_a_linked_rig_is_said_to_be_linked(shot: bpy.types.Collection, tmp_path: Path) -> None:
+def test_a_linked_rig_is_refused_with_the_reason(shot: bpy.types.Collection, tmp_path: Path) -> None:
     other_rig(shot, Euler((0, 0, 0)), 0.0)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "rig.blend"), copy=True)
     bpy.data.objects.remove(bpy.data.objects["Other"])
@@ -248,9 +244,7 @@ def test_a_linked_rig_is_said_to_be_linked(shot: bpy.types.Collection, tmp_path:
         bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
 
 
-def test_a_bake_onto_a_linked_and_overridden_character_is_this_files_own(
-    shot: bpy.types.Collection, tmp_path: Path
-) -> None:
+def test_baking_onto_an_override_uses_a_local_action(shot: bpy.types.Collection, tmp_path: Path) -> None:
     rig = other_rig(shot, Euler((0.2, 0, 0.5)), 0.2)
     wrist = rig.pose.bones["hand_l"]
     wrist.rotation_mode = "XYZ"
@@ -300,7 +294,7 @@ def armed_rig(shot: bpy.types.Collection) -> bpy.types.Object:
     return rig
 
 
-def test_the_shot_is_placed_before_the_character_and_its_arms_reach_for_the_hands(
+def test_the_shot_is_placed_in_front_of_the_character_within_reach(
     shot: bpy.types.Collection,
 ) -> None:
     rig = armed_rig(shot)
@@ -348,7 +342,7 @@ def across(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("known", ["all", "the second half", "none"])
-def test_an_elbow_points_as_the_filmed_one_and_never_flips(tmp_path: Path, known: str) -> None:
+def test_an_elbow_points_like_the_filmed_one_and_never_flips(tmp_path: Path, known: str) -> None:
     take = made("two_hands")
     arms = np.full((take.frame_count, 2, 2, 3), np.nan, np.float32)
     rows = {"all": slice(None), "the second half": slice(12, None), "none": slice(0)}[known]

@@ -64,7 +64,7 @@ def verdict(shot: Any) -> str:
 @pytest.mark.parametrize(
     ("make", "text"), [(flipped, "flips"), (leaping, "jumps in depth")], ids=["flip", "leap"]
 )
-def test_what_is_wrong_on_one_frame_is_marked_and_found_though_it_is_sure(make, text, tmp_path) -> None:
+def test_a_confident_glitch_of_one_frame_is_marked_and_found(make, text, tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(make(12), tmp_path)
     assert [(item.frame, item.name) for item in scene.timeline_markers] == [(13, f"clip: right {text}")]
@@ -74,7 +74,7 @@ def test_what_is_wrong_on_one_frame_is_marked_and_found_though_it_is_sure(make, 
     assert verdict(shot) == "good"
 
 
-def test_what_the_animator_put_right_is_doubted_no_more(tmp_path) -> None:
+def test_corrected_frames_are_no_longer_doubtful(tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(flipped(12), tmp_path)
     curves = importlib.import_module(f"{EXTENSION}.scene.fcurves").active_channels(scenes.hand(shot, RIGHT))
@@ -96,7 +96,7 @@ def pushed_down(shot: Any) -> tuple[Any, Any]:
     return track, strip
 
 
-def test_motion_that_was_pushed_down_is_reviewed(tmp_path) -> None:
+def test_motion_pushed_down_in_the_nla_is_reviewed(tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(flipped(12), tmp_path)
     pushed_down(shot)
@@ -106,7 +106,7 @@ def test_motion_that_was_pushed_down_is_reviewed(tmp_path) -> None:
     assert "Right: flips" in drawn("DUOHAND_PT_review")
 
 
-def test_beside_other_strips_the_captured_motion_is_reviewed(tmp_path) -> None:
+def test_the_captured_motion_is_reviewed_among_other_strips(tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(flipped(12), tmp_path)
     _, strip = pushed_down(shot)
@@ -120,7 +120,7 @@ def test_beside_other_strips_the_captured_motion_is_reviewed(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("how", ["track", "strip", "star"])
-def test_motion_that_is_silent_is_said_to_be(how, tmp_path) -> None:
+def test_muted_motion_is_reported(how, tmp_path) -> None:
     scenes.empty_scene()
     shot = load(flipped(12), tmp_path)
     track, strip = pushed_down(shot)
@@ -139,7 +139,7 @@ def test_motion_that_is_silent_is_said_to_be(how, tmp_path) -> None:
         bpy.ops.duohand.hold_range(first=3, last=5)
 
 
-def test_the_star_on_the_raw_motion_or_on_the_motion_itself_silences_nothing(tmp_path) -> None:
+def test_solo_on_raw_or_captured_motion_mutes_nothing(tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(flipped(12), tmp_path)
     track, _ = pushed_down(shot)
@@ -152,7 +152,7 @@ def test_the_star_on_the_raw_motion_or_on_the_motion_itself_silences_nothing(tmp
         starred.is_solo = False
 
 
-def test_motion_that_plays_at_other_times_is_said_to(tmp_path) -> None:
+def test_motion_that_plays_at_other_times_is_reported(tmp_path) -> None:
     scenes.empty_scene()
     shot = load(flipped(12), tmp_path)
     _, strip = pushed_down(shot)
@@ -161,7 +161,7 @@ def test_motion_that_plays_at_other_times_is_said_to(tmp_path) -> None:
         bpy.ops.duohand.next_uncertain()
 
 
-def test_the_worst_frame_of_a_span_is_gone_to_and_the_last_leads_to_the_first(tmp_path) -> None:
+def test_next_goes_to_the_worst_frame_of_each_span_and_wraps_around(tmp_path) -> None:
     scene = scenes.empty_scene()
     take = unsure(slice(8, 20), 17)
     take.confidence[2, 0] = 0.2
@@ -174,7 +174,7 @@ def test_the_worst_frame_of_a_span_is_gone_to_and_the_last_leads_to_the_first(tm
     assert went == [3, 18, 3, 18, 3]
 
 
-def test_of_several_shots_all_are_gone_through_but_for_where_one_is_meant(tmp_path) -> None:
+def test_next_visits_all_shots_unless_one_is_active(tmp_path) -> None:
     scene = scenes.empty_scene()
     first = load(flipped(5), tmp_path, "one.mp4")
     load(flipped(15), tmp_path, "two.mp4")
@@ -188,7 +188,7 @@ def test_of_several_shots_all_are_gone_through_but_for_where_one_is_meant(tmp_pa
     assert "Right: flips" in texts and "Right: good" in texts
 
 
-def test_a_hand_is_made_the_active_one_from_the_panel_whose_tooltip_has_the_number(tmp_path) -> None:
+def test_a_hand_can_be_activated_from_the_panel(tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(unsure(slice(8, 20), 17), tmp_path)
     scene.frame_set(18)
@@ -200,7 +200,7 @@ def test_a_hand_is_made_the_active_one_from_the_panel_whose_tooltip_has_the_numb
     assert bpy.context.view_layer.objects.active == hand and bpy.context.selected_objects == [hand]
 
 
-def test_the_confidence_curve_lies_not_over_the_wrists_curves(tmp_path) -> None:
+def test_confidence_curves_are_hidden_in_the_graph_editor(tmp_path) -> None:
     scenes.empty_scene()
     shot = load(damaged(), tmp_path)
     channels = importlib.import_module(f"{EXTENSION}.scene.fcurves").active_channels(scenes.hand(shot, RIGHT))
@@ -208,7 +208,7 @@ def test_the_confidence_curve_lies_not_over_the_wrists_curves(tmp_path) -> None:
     assert hidden == {'["confidence"]', '["presence"]'}
 
 
-def test_the_timelines_bars_show_the_worst_of_what_they_stand_for(tmp_path) -> None:
+def test_timeline_bars_show_the_worst_of_their_frames(tmp_path) -> None:
     scenes.empty_scene()
     shot = load(unsure(slice(8, 20), 17), tmp_path)
     curves = importlib.import_module(f"{EXTENSION}.scene.hand_curves")

@@ -50,7 +50,7 @@ def largest_turn_deg(shot: bpy.types.Collection, rig: bpy.types.Object) -> float
     return worst
 
 
-def test_a_generated_rigs_fingers_follow_by_either_hand_control_live_and_baked(rigify: None) -> None:
+def test_rigify_fingers_follow_by_ik_and_fk_live_and_baked(rigify: None) -> None:
     scene = empty_scene()
     rig = generated_rig()
     shot = load("two_hands")
@@ -66,7 +66,7 @@ def test_a_generated_rigs_fingers_follow_by_either_hand_control_live_and_baked(r
     assert action.frame_range[1] == scene.frame_end
 
 
-def test_names_alone_tell_a_generated_rigs_finger_controls(rigify: None) -> None:
+def test_rigify_finger_controls_are_found_by_name(rigify: None) -> None:
     empty_scene()
     rig = generated_rig()
     load("two_hands")

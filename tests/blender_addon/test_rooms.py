@@ -22,21 +22,21 @@ FEATURES = {
 }
 
 
-def test_rooms_import_each_other_without_circles():
+def test_rooms_have_no_circular_imports():
     TopologicalSorter(arrows()).prepare()
 
 
-def test_nothing_below_the_features_imports_one():
+def test_rooms_below_the_features_do_not_import_them():
     for below in ("engine", "scene", "sidebar"):
         assert not arrows()[below] & FEATURES, below
 
 
-def test_the_engine_room_knows_no_bpy():
+def test_the_engine_room_does_not_import_bpy():
     for path in (ADDON / "engine").rglob("*.py"):
         assert "bpy" not in {name.split(".")[0] for name in imported(path)}, path
 
 
-def test_every_feature_has_its_operators_where_they_are_looked_for():
+def test_every_feature_has_an_operators_file():
     for room in FEATURES:
         assert (ADDON / room / "operators.py").is_file(), room
     rooms = {path.name for path in ADDON.iterdir() if path.is_dir() and path.name != "__pycache__"}

@@ -30,7 +30,7 @@ def key_frames(armature, path):
     return [round(point.co[0], 3) for point in curve(armature, path).keyframe_points]
 
 
-def test_a_hand_has_sixteen_connected_bones_of_true_length():
+def test_a_hand_has_sixteen_connected_bones_of_correct_length():
     scenes.empty_scene()
     take, shot = scenes.made("two_hands"), scenes.load("two_hands")
     for side in range(2):
@@ -47,7 +47,7 @@ def test_a_hand_has_sixteen_connected_bones_of_true_length():
 
 
 @pytest.mark.parametrize("name", ["two_hands", "bare"])
-def test_turning_any_finger_bone_about_its_x_bends_it_to_the_palm_on_both_sides(name):
+def test_local_x_bends_every_finger_bone_towards_the_palm(name):
     scenes.empty_scene()
     shot = scenes.load(name)
     for side in range(2):
@@ -71,7 +71,7 @@ def test_turning_any_finger_bone_about_its_x_bends_it_to_the_palm_on_both_sides(
             assert towards, (bone.name, moved)
 
 
-def test_only_the_wrist_is_moved_and_every_bone_is_turned_by_continuous_quaternions():
+def test_only_the_wrist_has_location_keys_and_quaternions_are_continuous():
     scenes.empty_scene()
     armature = scenes.hand(scenes.load("two_hands"), 1)
     paths = {item.data_path for item in fcurves.active_channels(armature).fcurves}
@@ -83,7 +83,7 @@ def test_only_the_wrist_is_moved_and_every_bone_is_turned_by_continuous_quaterni
         assert ((values[1:] * values[:-1]).sum(1) > 0).all()
 
 
-def test_each_hand_has_an_action_of_its_own_and_its_raw_motion_on_a_muted_track():
+def test_each_hand_has_an_action_and_its_raw_motion_on_a_muted_track():
     scenes.empty_scene()
     shot = scenes.load("two_hands")
     left, right = (scenes.hand(shot, side) for side in range(2))
@@ -98,7 +98,7 @@ def test_each_hand_has_an_action_of_its_own_and_its_raw_motion_on_a_muted_track(
             assert track.strips[0].action_slot is not None
 
 
-def test_raw_motion_shows_when_its_track_is_heard_and_the_solved_is_put_aside():
+def test_raw_motion_plays_when_its_track_is_solo():
     scenes.empty_scene()
     take, shot = scenes.made("two_hands"), scenes.load("two_hands")
     armature = scenes.hand(shot, 0)
@@ -109,7 +109,7 @@ def test_raw_motion_shows_when_its_track_is_heard_and_the_solved_is_put_aside():
     assert np.abs(scenes.bone_heads(armature)[0] - wanted).max() < 5e-5
 
 
-def test_absent_frames_have_no_keys_and_a_hidden_skin_and_filled_ones_are_breakdowns():
+def test_absent_frames_hide_the_skin_and_filled_frames_are_breakdowns():
     scenes.empty_scene()
     shot = scenes.load("half_absent")
     left, right = (scenes.hand(shot, side) for side in range(2))
@@ -141,14 +141,14 @@ def test_confidence_is_animated_and_the_least_certain_span_is_marked():
     ]
 
 
-def test_nobody_in_the_take_still_gives_a_camera():
+def test_an_empty_take_still_gives_a_camera():
     scene = scenes.empty_scene()
     shot = scenes.load("nobody")
     assert {thing.type for thing in shot.objects} == {"EMPTY", "CAMERA"}
     assert scene.camera in list(shot.objects)
 
 
-def test_loading_again_updates_in_place_and_leaves_nothing_over():
+def test_loading_again_updates_in_place_without_leftovers():
     scene = scenes.empty_scene()
     shot = scenes.load("two_hands")
     armature = scenes.hand(shot, 0)
@@ -164,7 +164,7 @@ def test_loading_again_updates_in_place_and_leaves_nothing_over():
     assert counts() == before
 
 
-def test_a_second_take_can_stand_beside_the_first():
+def test_a_second_take_can_be_loaded_beside_the_first():
     scene = scenes.empty_scene()
     scenes.load("two_hands")
     scenes.load("two_hands", existing="NEW")
@@ -172,7 +172,7 @@ def test_a_second_take_can_stand_beside_the_first():
     assert len([thing for thing in scene.objects if thing.type == "ARMATURE"]) == 4
 
 
-def test_undo_takes_all_of_it_away_in_one_step():
+def test_one_undo_removes_everything():
     scenes.empty_scene()
     bpy.ops.ed.undo_push(message="before")
     before = counts()
@@ -183,7 +183,7 @@ def test_undo_takes_all_of_it_away_in_one_step():
     assert counts() == before
 
 
-def test_loading_does_not_mind_edit_mode_or_hidden_collections():
+def test_loading_works_in_edit_mode_and_with_hidden_collections():
     scene = scenes.empty_scene()
     shot = scenes.load("two_hands")
     bpy.context.view_layer.objects.active = scenes.hand(shot, 0)
@@ -194,7 +194,7 @@ def test_loading_does_not_mind_edit_mode_or_hidden_collections():
     assert [thing.name for thing in scene.objects if thing.type == "ARMATURE"] == ["made up Right"]
 
 
-def test_hands_hang_from_the_scenes_own_moving_camera():
+def test_hands_are_parented_to_the_scenes_moving_camera():
     scene = scenes.empty_scene()
     camera = bpy.data.objects.new("matchmove", bpy.data.cameras.new("matchmove"))
     scene.collection.objects.link(camera)
@@ -216,9 +216,7 @@ def test_hands_hang_from_the_scenes_own_moving_camera():
 
 @pytest.mark.parametrize(("footage", "first"), [("counted.mp4", 0), ("counted/shot_0010.png", 10)])
 @pytest.mark.parametrize("rate", [24, 30, 12])
-def test_the_plate_shows_the_frame_of_the_footage_that_belongs_to_the_scenes_frame(
-    footage, first, rate, tmp_path
-):
+def test_the_plate_shows_the_matching_frame_of_the_footage(footage, first, rate, tmp_path):
     scene = scenes.empty_scene()
     scene.render.fps = rate
     shot = scenes.load("nobody")
@@ -237,7 +235,7 @@ def test_the_plate_shows_the_frame_of_the_footage_that_belongs_to_the_scenes_fra
         assert round(grey / 8) == wanted, (frame, grey / 8)
 
 
-def test_a_take_with_a_plate_movie_shows_its_rows_and_no_footage_takes_its_place(tmp_path):
+def test_a_plate_movie_is_shown_instead_of_the_footage(tmp_path):
     scene = scenes.empty_scene()
     take = scenes.made("nobody")
     said = {
@@ -263,7 +261,7 @@ def test_a_take_with_a_plate_movie_shows_its_rows_and_no_footage_takes_its_place
 
 
 @pytest.mark.parametrize("order", ["XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX"])
-def test_euler_angles_are_blenders_and_do_not_jump(order):
+def test_euler_angles_follow_blenders_convention_without_jumps(order):
     rng = np.random.default_rng(3)
     steps = np.array([1.0, 0, 0, 0]) + np.cumsum(rng.normal(0, 0.15, (200, 4)), 0)
     turns = (steps / np.linalg.norm(steps, axis=1, keepdims=True))[:, None]
@@ -281,14 +279,14 @@ def test_any_rate_can_be_given_to_the_scene(fps, pair):
     assert timing.scene_rate(fps)[0] / timing.scene_rate(fps)[1] == pytest.approx(fps)
 
 
-def test_setting_the_rate_puts_every_frame_on_a_whole_one():
+def test_setting_the_rate_puts_every_key_on_a_whole_frame():
     scene = scenes.empty_scene()
     armature = scenes.hand(scenes.load("at_23.976_fps", set_rate=True), 0)
     assert scene.render.fps / scene.render.fps_base == pytest.approx(24 / 1.001)
     assert key_frames(armature, 'pose.bones["hand.L"].location') == list(range(1, 25))
 
 
-def test_keys_written_are_keys_read():
+def test_written_keys_are_read_back():
     thing = bpy.data.objects.new("thing", None)
     channels = fcurves.assign_new_action(thing, "thing")
     rng = np.random.default_rng(0)
@@ -308,7 +306,7 @@ def test_keys_written_are_keys_read():
     ("damage", "words"),
     [("missing", "There is no take"), ("rubbish", "not a complete take"), ("cut", "not a complete take")],
 )
-def test_a_file_that_is_no_take_is_refused_in_words_and_changes_nothing(damage, words, tmp_path):
+def test_a_file_that_is_not_a_take_is_refused_and_changes_nothing(damage, words, tmp_path):
     scenes.empty_scene()
     path = tmp_path / "bad.npz"
     if damage == "rubbish":
@@ -322,7 +320,7 @@ def test_a_file_that_is_no_take_is_refused_in_words_and_changes_nothing(damage, 
     assert counts() == before
 
 
-def test_saving_says_when_the_take_it_came_from_is_gone(tmp_path):
+def test_saving_reports_a_missing_original_take(tmp_path):
     scenes.empty_scene()
     shot = scenes.load("two_hands")
     shot.duohand.take_path = str(tmp_path / "gone.npz")
@@ -330,7 +328,7 @@ def test_saving_says_when_the_take_it_came_from_is_gone(tmp_path):
         bpy.ops.duohand.save_take(filepath=str(tmp_path / "saved.npz"))
 
 
-def test_edits_are_saved_constraints_included(tmp_path):
+def test_saving_includes_edits_and_constraints(tmp_path):
     scenes.empty_scene()
     take, shot = scenes.made("two_hands"), scenes.load("two_hands")
     constraint = scenes.hand(shot, 0).pose.bones["hand.L"].constraints.new("COPY_LOCATION")
@@ -345,7 +343,7 @@ def test_edits_are_saved_constraints_included(tmp_path):
     np.testing.assert_allclose(edited.wrist_cam_m[:, 1], take.wrist_cam_m[:, 1], atol=1e-5)
 
 
-def test_the_zip_alone_does_the_job_from_a_script_in_a_fresh_blender(tmp_path):
+def test_the_zip_works_from_a_script_in_a_fresh_blender(tmp_path):
     script = ROOT / "tests" / "blender_addon" / "script_of_a_user.py"
     out = tmp_path / "out"
     out.mkdir()
@@ -370,7 +368,7 @@ def test_the_zip_alone_does_the_job_from_a_script_in_a_fresh_blender(tmp_path):
     assert {path.name for path in out.iterdir()} >= {"shot.blend", "hands.fbx", "back.npz"}
 
 
-def test_disabling_and_enabling_again_leaves_no_class_behind():
+def test_disabling_leaves_no_class_registered():
     import addon_utils
 
     before = {name for name in dir(bpy.types) if name.startswith("DUOHAND")}
@@ -399,7 +397,7 @@ def counts():
 
 
 @pytest.mark.parametrize("order", ["XYZ", "ZYX"])
-def test_angles_play_the_motion_between_the_frames_too(order):
+def test_euler_curves_follow_the_motion_between_frames(order):
     take = scenes.made("two_hands")
     frames = np.arange(take.frame_count - 1)[:, None] + 1 + np.array([0.25, 0.5, 0.7])
     found = []
@@ -414,7 +412,7 @@ def test_angles_play_the_motion_between_the_frames_too(order):
     assert np.linalg.norm(found[0] - found[1], axis=-1).max() < 3e-3
 
 
-def test_angles_near_gimbal_lock_have_keys_between_the_frames():
+def test_euler_curves_near_gimbal_lock_have_keys_between_frames():
     steps = np.linspace(-0.2, 0.2, 9)
     turns = np.stack([[np.cos(a / 2), 0, np.sin(a / 2), 0] for a in np.pi / 2 + steps])
     sideways = np.stack([np.cos(steps), np.sin(steps), 0 * steps, 0 * steps], 1)

@@ -47,7 +47,7 @@ def request_path(scene: Any, footage: Path, coming: dict[str, str] | None = None
     ("one", "other"),
     [("take_01.mp4", "take_02.mp4"), ("GX010123.MP4", "GX010124.MP4"), ("a/clip.mov", "b/clip.mov")],
 )
-def test_two_clips_are_two_takes_and_two_shots(tmp_path: Path, one: str, other: str) -> None:
+def test_two_clips_give_two_takes_and_two_shots(tmp_path: Path, one: str, other: str) -> None:
     scene = scenes.empty_scene()
     scene.duohand.take_folder = str(tmp_path / "takes")
     found: list[Path] = []
@@ -73,7 +73,7 @@ def test_a_take_that_is_still_being_captured_keeps_its_name(tmp_path: Path) -> N
     assert first != second
 
 
-def test_pictures_of_one_sequence_are_one_footage(tmp_path: Path) -> None:
+def test_pictures_of_the_same_sequence_are_the_same_footage(tmp_path: Path) -> None:
     paths = importlib.import_module(f"{EXTENSION}.scene.paths")
     keys = {paths.footage_key(str(tmp_path / name)) for name in ("s_0001.png", "s_0044.png", "s_####.png")}
     assert len(keys) == 1
@@ -81,7 +81,7 @@ def test_pictures_of_one_sequence_are_one_footage(tmp_path: Path) -> None:
     assert paths.footage_key("MVI_0042.mov") != paths.footage_key("MVI_0043.mov")
 
 
-def test_an_update_keeps_what_was_chosen_for_the_shot_and_done_to_it() -> None:
+def test_an_update_keeps_the_shots_settings_and_edits() -> None:
     scene = scenes.empty_scene()
     scenes.load("two_hands", scale=100.0, rotation_mode="XYZ", correctives=False, start_frame=11)
     (shot,) = shots()
@@ -110,7 +110,7 @@ def test_an_update_keeps_what_was_chosen_for_the_shot_and_done_to_it() -> None:
     assert fcurves.active_channels(hand).fcurves.find("scale", index=0) is not None
 
 
-def test_the_plate_keeps_its_opacity_and_others_stay(tmp_path: Path) -> None:
+def test_an_update_keeps_the_plates_opacity_and_other_plates(tmp_path: Path) -> None:
     movie = tmp_path / "clip.mp4"
     shutil.copy(scenes.ROOT / "inference_core" / "demo" / "two_hands.mp4", movie)
     scenes.empty_scene()
@@ -124,7 +124,7 @@ def test_the_plate_keeps_its_opacity_and_others_stay(tmp_path: Path) -> None:
     assert [item.image.name for item in backgrounds] == ["clip.mp4", "reference"]
 
 
-def test_the_range_follows_the_take_only_while_nobody_changed_it(tmp_path: Path) -> None:
+def test_the_range_follows_the_take_unless_the_user_changed_it(tmp_path: Path) -> None:
     scene = scenes.empty_scene()
     load(take_of(tmp_path, "one.mp4"))
     scene.frame_end = 224
@@ -132,7 +132,7 @@ def test_the_range_follows_the_take_only_while_nobody_changed_it(tmp_path: Path)
     assert (scene.frame_start, scene.frame_end) == (1, 224)
 
 
-def test_a_linked_shot_is_refused_and_its_library_left_alone(tmp_path: Path) -> None:
+def test_a_linked_shot_is_refused_and_its_library_untouched(tmp_path: Path) -> None:
     scenes.empty_scene()
     scenes.load("two_hands")
     (shot,) = shots()
@@ -158,7 +158,7 @@ def shot_name(library: Path) -> str:
         return there.collections[0]
 
 
-def test_a_project_that_moved_as_a_whole_finds_its_take_and_its_footage(tmp_path: Path) -> None:
+def test_a_moved_project_finds_its_take_and_footage(tmp_path: Path) -> None:
     project = tmp_path / "project"
     for name in ("footage", "duohand"):
         (project / name).mkdir(parents=True)
@@ -184,7 +184,7 @@ def test_a_project_that_moved_as_a_whole_finds_its_take_and_its_footage(tmp_path
     assert not bpy.context.scene.duohand.problem
 
 
-def test_a_take_that_is_gone_is_chosen_by_a_field(tmp_path: Path) -> None:
+def test_a_missing_take_can_be_chosen_in_a_field(tmp_path: Path) -> None:
     scenes.empty_scene()
     (shot,) = load(take_of(tmp_path, "gone.mp4"))
     files = importlib.import_module(f"{EXTENSION}.take.files")
@@ -199,7 +199,7 @@ def test_a_take_that_is_gone_is_chosen_by_a_field(tmp_path: Path) -> None:
     assert np.isfinite(load_take(tmp_path / "out.npz").wrist_cam_m).any()
 
 
-def test_a_copy_saved_elsewhere_leaves_the_open_files_paths_right(tmp_path: Path) -> None:
+def test_saving_a_copy_elsewhere_keeps_the_open_files_paths(tmp_path: Path) -> None:
     scenes.empty_scene()
     (shot,) = load(take_of(tmp_path, "clip.mp4"))
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))

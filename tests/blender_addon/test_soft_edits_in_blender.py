@@ -40,7 +40,7 @@ def rows(first: int, last: int) -> slice:
     return slice(first - FRAMES.start, last - FRAMES.start + 1)
 
 
-def test_an_offset_comes_and_goes_over_the_blend(shot: Any) -> None:
+def test_an_offset_fades_in_and_out_over_the_blend(shot: Any) -> None:
     armature = hand(shot, LEFT)
     before = played(armature)
     area = {"hands": "LEFT", "first": FIRST, "last": LAST, "location": (0.0, 0.0, 0.1)}
@@ -51,7 +51,7 @@ def test_an_offset_comes_and_goes_over_the_blend(shot: Any) -> None:
     np.testing.assert_allclose(moved[: FIRST - 1], 0, atol=1e-6)
 
 
-def test_an_offset_along_the_line_of_sight_leaves_the_picture(shot: Any) -> None:
+def test_an_offset_along_the_line_of_sight_keeps_the_projection(shot: Any) -> None:
     armature, camera = hand(shot, RIGHT), shot.duohand.camera
     eye = np.array(camera.matrix_world.translation)
     before = played(armature)[:, 0] - eye
@@ -62,7 +62,7 @@ def test_an_offset_along_the_line_of_sight_leaves_the_picture(shot: Any) -> None
     np.testing.assert_allclose(after / lengths[1][:, None], before / lengths[0][:, None], atol=1e-5)
 
 
-def test_a_hold_leads_back_to_the_motion(shot: Any) -> None:
+def test_a_hold_blends_back_into_the_motion(shot: Any) -> None:
     armature = hand(shot, RIGHT)
     before = played(armature)
     bpy.ops.duohand.hold_range(hands="RIGHT", first=FIRST, last=LAST)
@@ -75,7 +75,7 @@ def test_a_hold_leads_back_to_the_motion(shot: Any) -> None:
     assert np.abs(np.diff(after[rows(FIRST, LAST - BLEND - 1), 0], axis=0)).max() < 1e-5
 
 
-def test_what_changes_beside_a_lock_leads_to_it(shot: Any) -> None:
+def test_changes_beside_a_lock_blend_into_it(shot: Any) -> None:
     armature = hand(shot, LEFT)
     before = played(armature)
     bpy.ops.duohand.lock_range(hands="LEFT", first=10, last=14, blend=BLEND)
@@ -86,7 +86,7 @@ def test_what_changes_beside_a_lock_leads_to_it(shot: Any) -> None:
     assert abs(moved[0] - 0.1) < 1e-5
 
 
-def test_one_finger_is_done_again_from_the_raw_motion_or_another_take(shot: Any, tmp_path: Path) -> None:
+def test_a_single_finger_can_be_restored_from_raw_motion_or_another_take(shot: Any, tmp_path: Path) -> None:
     armature = hand(shot, LEFT)
     other = load_take(take_file("two_hands"))
     turned = other.pose_wxyz.copy()

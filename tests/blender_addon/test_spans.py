@@ -32,7 +32,7 @@ def leaping(hand: Sightings, rows: slice, by_m: float) -> Sightings:
     return replace(hand, distance_m=distance)
 
 
-def test_a_hand_that_waves_is_not_doubted() -> None:
+def test_a_waving_hand_is_not_doubtful() -> None:
     assert uncertain_spans(steady()) == []
 
 
@@ -45,25 +45,25 @@ def test_a_hand_that_waves_is_not_doubted() -> None:
         (lambda hand, rows: leaping(hand, rows, -0.12), Verdict.LEAP),
     ],
 )
-def test_what_goes_astray_for_a_moment_is_found_however_sure_it_is(length, damaged, verdict) -> None:
+def test_brief_glitches_are_found_whatever_their_confidence(length, damaged, verdict) -> None:
     hand = damaged(steady(), slice(20, 20 + length))
     (span,) = uncertain_spans(hand)
     assert (span.first, span.last, span.verdict) == (20, 19 + length, verdict)
     assert [found for found in verdicts_of(hand) if found is not Verdict.GOOD] == [verdict] * length
 
 
-def test_a_hand_that_turns_and_stays_so_is_not_astray() -> None:
+def test_a_lasting_rotation_is_not_a_glitch() -> None:
     assert uncertain_spans(turned_over(steady(), slice(20, COUNT))) == []
 
 
-def test_what_lies_beyond_an_absence_is_not_where_a_hand_comes_back_to() -> None:
+def test_motion_beyond_an_absence_does_not_make_a_glitch() -> None:
     hand = leaping(steady(), slice(20, 21), 0.2)
     present = hand.present.copy()
     present[19] = ABSENT
     assert uncertain_spans(replace(hand, present=present)) == []
 
 
-def test_the_worst_frame_of_a_span_is_its_least_sure_one() -> None:
+def test_the_worst_frame_of_a_span_is_its_least_confident_one() -> None:
     confidence = np.full(COUNT, 0.9)
     confidence[10:30] = 0.45
     confidence[26] = 0.09
@@ -71,21 +71,21 @@ def test_the_worst_frame_of_a_span_is_its_least_sure_one() -> None:
     assert (span.first, span.last, span.worst, span.verdict) == (10, 29, 26, Verdict.BAD)
 
 
-def test_what_goes_astray_is_the_worst_of_an_unsure_span() -> None:
+def test_a_glitch_is_the_worst_frame_of_its_span() -> None:
     confidence = np.full(COUNT, 0.9)
     confidence[10:30] = 0.3
     (span,) = uncertain_spans(turned_over(replace(steady(), confidence=confidence), slice(14, 15)))
     assert (span.worst, span.verdict) == (14, Verdict.FLIP)
 
 
-def test_of_frames_that_are_equally_bad_the_middle_one_is_shown() -> None:
+def test_the_middle_of_equally_bad_frames_is_the_worst() -> None:
     present, confidence = np.ones(COUNT, int), np.full(COUNT, 0.9)
     present[10:21], confidence[10:21] = FILLED, 0.2
     (span,) = uncertain_spans(replace(steady(), present=present, confidence=confidence))
     assert (span.worst, span.verdict) == (15, Verdict.FILLED)
 
 
-def test_spans_join_what_is_near_and_the_worst_comes_first() -> None:
+def test_nearby_spans_are_joined_and_sorted_worst_first() -> None:
     confidence = np.full(COUNT, 0.9)
     confidence[[3, 4, 5, 8]], confidence[30] = 0.4, 0.1
     found = uncertain_spans(replace(steady(), confidence=confidence))

@@ -38,13 +38,13 @@ def test_a_held_range_does_not_move_and_the_rest_is_untouched() -> None:
     assert quaternions.angle_between(edited.rotations_wxyz[~rows], TRACK.rotations_wxyz[~rows]).max() < 1e-7
 
 
-def test_a_deleted_range_leaves_the_hand_away() -> None:
+def test_a_deleted_range_makes_the_hand_absent() -> None:
     edited = deleted(TRACK, 20, 30)
     assert len(edited.frames) == 49
     assert runs(edited) == [slice(0, 19), slice(19, 49)]
 
 
-def test_refilling_a_deleted_range_comes_near_the_motion_that_was_there() -> None:
+def test_refilling_a_deleted_range_approximates_the_deleted_motion() -> None:
     interpolated = refilled(deleted(TRACK, 20, 30), 20, 30)
     np.testing.assert_allclose(interpolated.frames, TRACK.frames)
     rows = inside(TRACK, 20, 30)
@@ -55,13 +55,13 @@ def test_refilling_a_deleted_range_comes_near_the_motion_that_was_there() -> Non
     np.testing.assert_array_equal(interpolated.location[~rows], TRACK.location[~rows])
 
 
-def test_refilling_in_place_replaces_what_was_there() -> None:
+def test_refilling_replaces_existing_motion() -> None:
     interpolated = refilled(TRACK, 20, 30)
     assert len(interpolated.frames) == 60 and interpolated.filled.sum() == 11
 
 
 @pytest.mark.parametrize("span", [(1, 10), (55, 60), (1, 60)])
-def test_a_range_without_motion_on_both_sides_stays_as_it_is(span: tuple[int, int]) -> None:
+def test_a_range_without_motion_on_both_sides_is_not_changed(span: tuple[int, int]) -> None:
     assert refilled(TRACK, *span) is TRACK
 
 
@@ -73,14 +73,14 @@ def test_splitting_and_merging_is_the_identity() -> None:
     assert not again.absent_after[:-1].any()
 
 
-def test_the_first_track_wins_where_both_have_a_frame() -> None:
+def test_the_first_track_wins_where_both_have_frames() -> None:
     other = moving_hand(np.arange(50.0, 70.0), noise=0.2)
     both = merged(TRACK, other)
     np.testing.assert_array_equal(both.location[:60], TRACK.location)
     assert both.frames[-1] == 69
 
 
-def test_smoothing_lessens_shake_and_keeps_the_motion() -> None:
+def test_smoothing_reduces_shake_and_keeps_the_motion() -> None:
     shaky = moving_hand(TRACK.frames, noise=0.05)
     smooth = smoothed(shaky, 24.0, 0.6)
 
@@ -98,14 +98,14 @@ def test_nothing_is_smoothed_across_an_absence() -> None:
     np.testing.assert_allclose(together.location[:19], alone.location, atol=1e-12)
 
 
-def test_turning_over_twice_is_the_identity_and_keeps_flexion() -> None:
+def test_mirroring_twice_is_the_identity_and_keeps_flexion() -> None:
     turns = TRACK.rotations_wxyz
     np.testing.assert_array_equal(turned_over(turned_over(turns)), turns)
     flexion = quaternions.exp(np.array([0.7, 0.0, 0.0]))
     np.testing.assert_array_equal(turned_over(flexion), flexion)
 
 
-def test_another_order_is_proposed_where_angles_leave_the_motion() -> None:
+def test_another_euler_order_is_proposed_near_gimbal_lock() -> None:
     """In XYZ a turn about y by a right angle is gimbal lock: a hand that wobbles there is better keyed otherwise."""
     time = np.linspace(0, 18, 120)
     about_y = quaternions.exp(np.pi / 2 * np.array([0.0, 1.0, 0.0]))

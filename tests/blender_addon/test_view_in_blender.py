@@ -44,7 +44,7 @@ def rendered(path: Path, frame: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", [24, 12])
-def test_one_press_renders_the_footage_that_belongs_to_the_frame(rate: int, tmp_path: Path) -> None:
+def test_render_over_footage_shows_the_matching_frame(rate: int, tmp_path: Path) -> None:
     scene = scenes.empty_scene()
     scene.render.fps = rate
     load(tmp_path, timing="SECONDS")
@@ -55,7 +55,7 @@ def test_one_press_renders_the_footage_that_belongs_to_the_frame(rate: int, tmp_
         assert round(grey / 8) == (frame - 1) * 24 // rate, (frame, grey)
 
 
-def test_the_hands_stand_before_the_footage(tmp_path: Path) -> None:
+def test_the_hands_are_rendered_over_the_footage(tmp_path: Path) -> None:
     scenes.empty_scene()
     load(tmp_path, "two_hands")
     bpy.ops.duohand.render_over_footage()
@@ -66,7 +66,7 @@ def test_the_hands_stand_before_the_footage(tmp_path: Path) -> None:
     assert 0.05 < inside.mean() < 0.6
 
 
-def test_pressed_twice_it_changes_nothing_and_what_was_there_stays(tmp_path: Path) -> None:
+def test_setting_up_the_compositor_twice_changes_nothing(tmp_path: Path) -> None:
     scene = scenes.empty_scene()
     load(tmp_path)
     compositor = importlib.import_module(f"{EXTENSION}.view.compositor")
@@ -82,14 +82,14 @@ def test_pressed_twice_it_changes_nothing_and_what_was_there_stays(tmp_path: Pat
     assert blur in [link.from_node for item in over.inputs for link in item.links]
 
 
-def test_without_footage_it_says_what_to_do() -> None:
+def test_without_footage_rendering_says_what_to_do() -> None:
     scenes.empty_scene()
     scenes.load("nobody")
     with pytest.raises(RuntimeError, match="shows no footage"):
         bpy.ops.duohand.render_over_footage()
 
 
-def test_one_press_looks_through_the_shots_camera(tmp_path: Path) -> None:
+def test_view_through_camera_uses_the_shots_camera(tmp_path: Path) -> None:
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     shot = load(tmp_path)
     scene = bpy.context.scene
@@ -101,7 +101,7 @@ def test_one_press_looks_through_the_shots_camera(tmp_path: Path) -> None:
     assert area.spaces.active.region_3d.view_perspective == "CAMERA"
 
 
-def test_the_skins_look_is_the_shots_own_and_can_be_taken_back(tmp_path: Path) -> None:
+def test_the_skins_look_belongs_to_the_shot_and_can_be_undone(tmp_path: Path) -> None:
     scenes.empty_scene()
     shot = load(tmp_path, "two_hands")
     scenes.load("two_hands", existing="NEW")

@@ -65,7 +65,7 @@ def test_the_button_starts_a_capture_that_ends_with_both_hands(result: dict[str,
     assert len(result["armatures"]) == 2  # type: ignore[arg-type]
 
 
-def test_the_hands_leave_as_fbx(result: dict[str, object]) -> None:
+def test_the_hands_are_exported_as_fbx(result: dict[str, object]) -> None:
     assert int(str(result["fbx_bytes"])) > 100_000
 
 
@@ -74,7 +74,7 @@ def test_blender_stays_usable_during_the_capture(result: dict[str, object]) -> N
     assert "pressed" in result and (PICTURES / "03_capturing.png").exists()
 
 
-def test_every_step_left_its_picture(result: dict[str, object]) -> None:
+def test_every_step_wrote_its_picture(result: dict[str, object]) -> None:
     assert len(list(PICTURES.glob("*.png"))) >= 6
 
 
@@ -97,7 +97,7 @@ def test_every_panel_has_a_small_picture_for_the_manual(result: dict[str, object
     assert all(file.stat().st_size < 60_000 for file in files)
 
 
-def test_where_blender_speaks_german_so_does_the_tab(result: dict[str, object]) -> None:
+def test_the_tab_is_german_if_blender_is(result: dict[str, object]) -> None:
     assert result.get("german", "Hände erfassen") == "Hände erfassen"
 
 

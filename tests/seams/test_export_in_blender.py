@@ -62,7 +62,7 @@ def bone_counts():
 
 
 @pytest.mark.parametrize("preset", ["BLENDER", "UNREAL", "UNITY", "MAYA"])
-def test_fbx_reads_back_with_sixteen_bones_and_the_same_motion(preset, tmp_path):
+def test_fbx_keeps_sixteen_bones_and_the_motion(preset, tmp_path):
     scenes.empty_scene()
     take, shot = scenes.made("two_hands"), scenes.load("two_hands")
     before = shown_heads(shot, take)
@@ -74,7 +74,7 @@ def test_fbx_reads_back_with_sixteen_bones_and_the_same_motion(preset, tmp_path)
     assert_same_motion(before)
 
 
-def test_glb_reads_back_with_sixteen_bones_and_the_same_motion(tmp_path):
+def test_glb_keeps_sixteen_bones_and_the_motion(tmp_path):
     scenes.empty_scene()
     take, shot = scenes.made("two_hands"), scenes.load("two_hands")
     before = shown_heads(shot, take)
@@ -86,7 +86,7 @@ def test_glb_reads_back_with_sixteen_bones_and_the_same_motion(tmp_path):
     assert_same_motion(before, offset=find_offset(before))
 
 
-def test_a_shot_that_stands_elsewhere_is_exported_where_it_stands(tmp_path):
+def test_a_moved_shot_is_exported_in_place(tmp_path):
     scene = scenes.empty_scene()
     scene.cursor.location, scene.cursor.rotation_euler = (1, 2, 3), (0.3, 0.2, 1)
     take, shot = scenes.made("two_hands"), scenes.load("two_hands", place="CURSOR")
@@ -98,7 +98,7 @@ def test_a_shot_that_stands_elsewhere_is_exported_where_it_stands(tmp_path):
     assert_same_motion(before)
 
 
-def test_the_exported_skin_is_the_skin_that_is_seen(tmp_path):
+def test_the_exported_skin_matches_the_viewport(tmp_path):
     scenes.empty_scene()
     take, shot = scenes.made("two_hands"), scenes.load("two_hands")
     scenes.go_to(scenes.row_frames(take)[11])
@@ -119,7 +119,7 @@ def test_the_exported_skin_is_the_skin_that_is_seen(tmp_path):
 
 
 @pytest.mark.parametrize("sides", ["LEFT", "RIGHT"])
-def test_one_side_is_exported_alone(sides, tmp_path):
+def test_a_single_side_can_be_exported(sides, tmp_path):
     scenes.empty_scene()
     scenes.load("half_absent")
     path = tmp_path / "hand.fbx"
@@ -140,9 +140,7 @@ needs_assimp = pytest.mark.skipif(
     ("preset", "up"), [("BLENDER", 1), ("UNREAL", 2), ("UNITY", 1), ("MAYA", 1)], ids=lambda item: str(item)
 )
 @pytest.mark.parametrize("unit_scale", [1.0, 0.01])
-def test_each_presets_units_and_axes_are_what_its_file_says_and_assimp_reads(
-    preset, up, unit_scale, tmp_path
-):
+def test_assimp_reads_each_presets_units_and_axes(preset, up, unit_scale, tmp_path):
     scene = scenes.empty_scene()
     scene.unit_settings.scale_length = unit_scale
     shot = scenes.load("one_frame")
@@ -202,7 +200,7 @@ def test_usd_and_bvh_are_written_and_read_back(tmp_path):
     assert before
 
 
-def test_bvh_stands_where_the_shot_stands_for_readers_that_take_y_for_up(tmp_path):
+def test_bvh_is_y_up_and_in_place(tmp_path):
     scene = scenes.empty_scene()
     scene.cursor.location, scene.cursor.rotation_euler = (1, 2, 3), (0.3, 0.2, 1)
     take, shot = scenes.made("two_hands"), scenes.load("two_hands", place="CURSOR")
@@ -246,7 +244,7 @@ def seconds_in(path):
 
 
 @pytest.mark.parametrize("kind", ["fbx", "glb", "bvh"])
-def test_a_hand_is_a_hand_whatever_the_scenes_unit(kind, tmp_path):
+def test_exported_size_does_not_depend_on_the_scenes_unit(kind, tmp_path):
     lengths = []
     for unit in (1.0, 0.01):
         scene = scenes.empty_scene()
@@ -268,7 +266,7 @@ def test_a_hand_is_a_hand_whatever_the_scenes_unit(kind, tmp_path):
     assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)
 
 
-def test_usd_of_another_unit_is_refused_with_the_way_out(tmp_path):
+def test_usd_with_a_unit_scale_is_refused_with_a_workaround(tmp_path):
     scene = scenes.empty_scene()
     scene.unit_settings.scale_length = 0.01
     scenes.load("right_only")
@@ -277,7 +275,7 @@ def test_usd_of_another_unit_is_refused_with_the_way_out(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_exporting_leaves_selection_visibility_and_scenes_as_they_were(tmp_path):
+def test_exporting_keeps_selection_visibility_and_scenes(tmp_path):
     scene = scenes.empty_scene()
     shot = scenes.load("half_absent")
     left, right = (scenes.hand(shot, side) for side in range(2))
@@ -298,7 +296,7 @@ def test_exporting_leaves_selection_visibility_and_scenes_as_they_were(tmp_path)
     assert not left.duohand.skin.hide_viewport
 
 
-def test_no_folder_and_no_hand_are_told_in_words(tmp_path):
+def test_missing_folders_and_hands_give_readable_errors(tmp_path):
     scenes.empty_scene()
     scenes.load("right_only")
     with pytest.raises(RuntimeError, match="has no left hand"):

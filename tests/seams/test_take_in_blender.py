@@ -20,7 +20,7 @@ JOINTS_16_IN_21 = [0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3]
 @pytest.mark.parametrize(
     "name", ["two_hands", "half_absent", "moving_camera", "bare", "one_frame", "right_only", "imported"]
 )
-def test_bone_heads_are_the_takes_joints_on_every_key(name):
+def test_bone_heads_match_the_takes_joints_on_every_key(name):
     scenes.empty_scene()
     take, shot = scenes.made(name), scenes.load(name)
     frames = scenes.row_frames(take)
@@ -32,7 +32,7 @@ def test_bone_heads_are_the_takes_joints_on_every_key(name):
             assert np.abs(found - wanted).max() < BONE_TOLERANCE_M, (side, row)
 
 
-def test_ten_thousand_frames_are_keyed_each_where_it_belongs():
+def test_ten_thousand_frames_are_keyed_correctly():
     scenes.empty_scene().render.fps = 24
     take, shot = scenes.made("long"), scenes.load("long")
     frames = scenes.row_frames(take)
@@ -45,7 +45,7 @@ def test_ten_thousand_frames_are_keyed_each_where_it_belongs():
 
 
 @pytest.mark.parametrize("name", ["two_hands", "moving_camera"])
-def test_the_camera_projects_bone_heads_where_K_does(name):
+def test_the_camera_projects_like_K(name):
     scene = scenes.empty_scene()
     take, shot = scenes.made(name), scenes.load(name)
     assert (scene.render.resolution_x, scene.render.resolution_y) == tuple(take.size_px)
@@ -63,7 +63,7 @@ def test_the_camera_projects_bone_heads_where_K_does(name):
 
 
 @pytest.mark.parametrize("name", ["two_hands", "moving_camera", "bare", "right_only"])
-def test_the_skin_is_the_cores_skin(name):
+def test_the_skin_matches_the_cores(name):
     scenes.empty_scene()
     take, shot = scenes.made(name), scenes.load(name)
     truth = np.load(scenes.takes_folder() / f"{name}.truth.npz")
@@ -104,7 +104,7 @@ def test_take_to_scene_to_take_is_the_identity(name, tmp_path):
 
 
 @pytest.mark.parametrize("options", [{"rotation_mode": "ZYX"}, {"scale": 100.0}, {"place": "CURSOR"}])
-def test_no_way_of_loading_changes_what_is_saved(options, tmp_path):
+def test_loading_options_do_not_change_what_is_saved(options, tmp_path):
     scene = scenes.empty_scene()
     scene.cursor.location, scene.cursor.rotation_euler = (1, 2, 3), (0.3, 0.2, 1)
     scenes.load("half_absent", **options)

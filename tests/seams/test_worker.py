@@ -105,7 +105,7 @@ def capture(folder: Path, frame_count: int, **values: object) -> CaptureRequest:
     return CaptureRequest(str(movie), str(folder / "take.npz"), device="cpu", network="none", **values)
 
 
-def test_stdout_carries_messages_whatever_prints() -> None:
+def test_stdout_carries_only_messages() -> None:
     worker = start("-c", NOISY)
     out, err = worker.communicate(timeout=PATIENCE_S)
     assert [decode_message(line) for line in out.decode().splitlines()] == [Status("ready"), Done("t.npz")]
@@ -145,7 +145,7 @@ def through(worker: subprocess.Popen[bytes], line: str) -> list[Message]:
     return messages
 
 
-def test_a_worker_that_waits_takes_one_request_after_the_other(tmp_path: Path) -> None:
+def test_a_waiting_worker_handles_one_request_after_the_other(tmp_path: Path) -> None:
     worker = start("-m", "inference_core", "worker", "--idle", "60")
     assert isinstance(next_message(worker), Hello)
     request = capture(tmp_path, 5)
@@ -164,7 +164,7 @@ def test_a_worker_that_waits_takes_one_request_after_the_other(tmp_path: Path) -
     assert worker.stdout.read() == b""
 
 
-def test_a_worker_that_waits_ends_by_itself_or_when_it_is_told(tmp_path: Path) -> None:
+def test_a_waiting_worker_ends_by_itself_or_on_request(tmp_path: Path) -> None:
     request = encode_request(capture(tmp_path, 5))
     for idle_s, order in (("0.3", b""), ("60", b'{"type": "cancel"}\n')):
         worker = start("-m", "inference_core", "worker", "--idle", idle_s)
@@ -175,7 +175,7 @@ def test_a_worker_that_waits_ends_by_itself_or_when_it_is_told(tmp_path: Path) -
         assert worker.wait(5) == 0, "its last run was done"
 
 
-def test_a_worker_that_waited_is_stopped_in_its_second_run_like_in_its_first(tmp_path: Path) -> None:
+def test_a_waiting_workers_second_run_can_be_stopped(tmp_path: Path) -> None:
     worker = start("-m", "inference_core", "worker", "--idle", "60")
     next_message(worker)
     through(worker, encode_request(capture(tmp_path, 5)))
@@ -190,7 +190,7 @@ def test_a_worker_that_waited_is_stopped_in_its_second_run_like_in_its_first(tmp
     assert worker.returncode == EXIT_CANCELLED
 
 
-def test_json_on_the_command_line_is_the_same_worker(tmp_path: Path) -> None:
+def test_the_command_line_accepts_a_json_request(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "inference_core", "reconstruct", str(tmp_path / "none.mp4"), "--json"],
         cwd=tmp_path,
@@ -207,7 +207,7 @@ def test_json_on_the_command_line_is_the_same_worker(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_request_that_is_rubbish_is_an_error_message() -> None:
+def test_a_garbage_request_gives_an_error_message() -> None:
     worker = start("-m", "inference_core", "worker")
     out, _ = worker.communicate(b"rubbish\n", timeout=PATIENCE_S)
     failure = decode_message(out.decode().splitlines()[-1])
@@ -252,9 +252,7 @@ def injected(folder: Path, code: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("way", ["cancel", "closed stdin", "SIGTERM"])
-def test_a_worker_deaf_in_c_code_ends_within_two_seconds_and_leaves_no_child(
-    tmp_path: Path, way: str
-) -> None:
+def test_a_worker_blocked_in_c_code_ends_within_two_seconds(tmp_path: Path, way: str) -> None:
     worker = start("-m", "inference_core", "worker", **injected(tmp_path, DEAF))
     worker.stdin.write(encode_request(CaptureRequest("a.mp4", str(tmp_path / "a.npz"))).encode())
     worker.stdin.flush()
@@ -280,7 +278,7 @@ def test_a_worker_deaf_in_c_code_ends_within_two_seconds_and_leaves_no_child(
     assert not any(is_alive(int(child)) for child in children)
 
 
-def test_an_error_of_our_own_is_a_line_and_a_log_not_a_traceback(tmp_path: Path) -> None:
+def test_an_internal_error_gives_a_line_and_a_log_but_no_traceback(tmp_path: Path) -> None:
     settings = injected(tmp_path, FAULTY)
     worker = start("-m", "inference_core", "worker", **settings)
     request = encode_request(CaptureRequest("a.mp4", str(tmp_path / "a.npz")))
@@ -304,7 +302,7 @@ def test_an_error_of_our_own_is_a_line_and_a_log_not_a_traceback(tmp_path: Path)
     assert b"Traceback" not in err
 
 
-def test_a_line_of_brackets_does_not_deafen_a_worker(tmp_path: Path) -> None:
+def test_a_deeply_nested_line_does_not_block_a_worker(tmp_path: Path) -> None:
     worker = start("-m", "inference_core", "worker", **injected(tmp_path, DEAF))
     request = encode_request(CaptureRequest("a.mp4", str(tmp_path / "a.npz"))).encode()
     out, _ = worker.communicate(
@@ -316,7 +314,7 @@ def test_a_line_of_brackets_does_not_deafen_a_worker(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["worker", "reconstruct"])
 @pytest.mark.parametrize("streams", ["closed", "full"])
-def test_closed_or_full_streams_cost_the_messages_and_not_the_take(
+def test_closed_or_full_streams_lose_messages_but_not_the_take(
     tmp_path: Path, command: str, streams: str
 ) -> None:
     request = capture(tmp_path, 3)
@@ -369,7 +367,7 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def test_a_killed_worker_is_gone_on_with_by_the_next(tmp_path: Path) -> None:
+def test_the_next_worker_resumes_a_killed_ones_run(tmp_path: Path) -> None:
     request = capture(tmp_path, 560)
     worker = start("-m", "inference_core", "worker")
     worker.stdin.write(encode_request(request).encode())

@@ -47,7 +47,7 @@ def test_picture_and_labels_move_together():
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_moved_parameters_give_the_moved_hand(flip):
+def test_augmented_parameters_give_the_augmented_hand(flip):
     sample = augmented(made_sample(5), replace(GEOMETRY_ONLY, flip=flip), _seeded(2))
     posed = load_open_hand().with_shape(sample.betas).with_pose(sample.rotations, sample.wrist_cam_m)
     wrist = sample.wrist_cam_m[:, :, None]
@@ -80,7 +80,7 @@ def test_flipping_twice_gives_the_sample_back():
     assert (twice.side_mask == sample.side_mask).all()
 
 
-def test_a_straightened_camera_looks_at_the_middle_and_everything_stays_in_place():
+def test_a_straightened_camera_looks_at_the_centre_and_keeps_positions():
     plain = made_sample(4)
     assert plain.landmarks_uv is not None
     K, shift_uv = plain.K.clone(), torch.tensor([40.0, -25.0]) / 128
@@ -102,7 +102,7 @@ def test_a_straightened_camera_looks_at_the_middle_and_everything_stays_in_place
     assert (after.image[torch.arange(4), 0, y, x] > 0.7).all(), "the dot of the left wrist is at its label"
 
 
-def test_no_augmentation_changes_nothing_and_colour_stays_in_range():
+def test_augmentation_can_be_off_and_keeps_colours_in_range():
     sample = made_sample(3)
     assert torch.equal(augmented(sample, NO_AUGMENTATION, _seeded()).image, sample.image)
     coloured = augmented(sample, replace(AugmentSettings(), blur=1.0), _seeded(3)).image
@@ -117,7 +117,7 @@ def test_motion_blur_keeps_the_brightness_and_spreads_a_dot():
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_found_landmarks_move_with_the_picture(flip):
+def test_detected_landmarks_move_with_the_picture(flip):
     before = made_sample(5)
     assert before.landmarks_uv is not None and before.landmarks_rel_m is not None
     score = torch.ones(5, 2, 21)

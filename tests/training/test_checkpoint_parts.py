@@ -12,7 +12,7 @@ from training.trainer.checkpoint_parts import join, split
 EXPERIMENT = {"name": "small"}
 
 
-def test_a_run_goes_on_from_parts_nearly_as_from_the_whole(tmp_path: Path) -> None:
+def test_a_run_resumes_from_checkpoint_parts(tmp_path: Path) -> None:
     network = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.BatchNorm1d(32), torch.nn.Linear(32, 4))
     optimiser = torch.optim.AdamW(network.parameters(), 1e-2)
     inputs = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))

@@ -34,20 +34,20 @@ def test_without_any_noise_the_landmarks_are_the_truth():
     )
 
 
-def test_fitted_hands_stand_in_the_crops_axes():
+def test_fitted_hands_are_in_the_crops_axes():
     sample = made_sample(6)
     conditioning = _conditioning(sample, replace(PERFECT, fitted=True))
     assert sample.landmarks_rel_m is not None
     torch.testing.assert_close(conditioning.world_rel_m, sample.landmarks_rel_m, atol=1e-5, rtol=0)
 
 
-def test_dropped_conditioning_says_nothing_at_all():
+def test_dropped_conditioning_contains_no_information():
     conditioning = _conditioning(made_sample(4), NO_CONDITIONING)
     for name in ("landmarks_uv", "landmark_score", "world_rel_m", "hand_score", "side_score"):
         assert (getattr(conditioning, name) == 0).all(), name
 
 
-def test_about_a_third_is_dropped_and_absent_hands_are_rarely_claimed():
+def test_about_a_third_is_dropped_and_false_positives_are_rare():
     sample = made_sample(200, absent=True)
     conditioning = _conditioning(sample, ConditioningNoise())
     found = conditioning.hand_score > 0
@@ -63,7 +63,7 @@ def test_overlapping_hands_are_lost_more_often():
     assert apart.float().mean() - together.float().mean() > 0.15
 
 
-def test_what_is_missing_is_zero_and_scores_are_shares():
+def test_missing_values_are_zero_and_scores_within_0_and_1():
     conditioning = _conditioning(made_sample(100, absent=True), ConditioningNoise())
     missing = conditioning.landmark_score == 0
     assert missing.any()
@@ -75,7 +75,7 @@ def test_what_is_missing_is_zero_and_scores_are_shares():
         assert value.isfinite().all()
 
 
-def test_exchanged_sides_and_collapsed_sets_are_what_they_say():
+def test_swapped_sides_and_collapsed_landmarks_are_as_described():
     sample = made_sample(40)
     swapped = _conditioning(sample, replace(PERFECT, swapped=1.0))
     assert sample.landmarks_uv is not None
@@ -86,7 +86,7 @@ def test_exchanged_sides_and_collapsed_sets_are_what_they_say():
     assert distance.max() < 0.1, "both sets lie on one hand"
 
 
-def test_errors_have_about_the_measured_size():
+def test_errors_have_the_measured_size():
     sample = made_sample(200)
     conditioning = _conditioning(
         sample, replace(ConditioningNoise(), dropped=0.0, swapped=0.0, collapsed=0.0)
@@ -107,7 +107,7 @@ def test_the_same_generator_state_gives_the_same_conditioning():
     assert all(torch.equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True))
 
 
-def test_a_lost_hand_is_told_by_the_frames_around_with_a_score_below_any_found_one():
+def test_a_lost_hand_is_interpolated_with_a_lower_score_than_found_ones():
     sample = made_sample(200)
     always = replace(
         PERFECT, lost=0.85, interpolated=1.0, interpolated_frames=12.0, interpolated_shift=0.06, joint=0.01
@@ -126,7 +126,7 @@ def test_a_lost_hand_is_told_by_the_frames_around_with_a_score_below_any_found_o
     assert ((unheard.hand_score == 0) == told).all()
 
 
-def test_found_landmarks_are_kept_but_for_what_is_lost():
+def test_detected_landmarks_are_kept_unless_lost():
     sample = made_sample(100)
     score = torch.full((100, 2, 21), 0.9)
     found = Conditioning(

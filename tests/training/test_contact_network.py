@@ -20,7 +20,7 @@ def skeletons() -> Skeletons:
     return Skeletons.of(load_open_hand())
 
 
-def test_joints_are_the_hand_models(pairs: Pairs, skeletons: Skeletons) -> None:
+def test_joints_match_the_hand_model(pairs: Pairs, skeletons: Skeletons) -> None:
     some = pairs.take(torch.arange(8))
     hand = load_open_hand()
     rotations = torch.cat([some.root[:, :, None], hand.rotations_from_angles(some.angles_rad)], 2)
@@ -33,12 +33,12 @@ def test_pairs_that_touch_have_capsules_that_touch(pairs: Pairs, skeletons: Skel
     assert float((least_m[pairs.touching] < 0.006).float().mean()) > 0.85
 
 
-def test_fits_err_in_depth_more_than_in_the_picture(pairs: Pairs, skeletons: Skeletons) -> None:
+def test_simulated_fits_err_mostly_in_depth(pairs: Pairs, skeletons: Skeletons) -> None:
     held = before_a_camera(pairs, torch.Generator().manual_seed(1))
     error_m = fitted(held, skeletons, torch.Generator().manual_seed(2)).joints_m - skeletons.joints_m(held)
     across_m, along_m = error_m[..., :2].norm(dim=-1).median(), error_m[..., 2].abs().median()
     assert float(across_m) < float(along_m)
 
 
-def test_a_few_steps_lessen_the_error(pairs: Pairs) -> None:
+def test_a_few_steps_reduce_the_error(pairs: Pairs) -> None:
     assert trained(pairs, 60)[1] < trained(pairs, 1)[1]

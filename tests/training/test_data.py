@@ -41,7 +41,7 @@ def processed(toy) -> Sample:
     return sample_from_items(stacked([data[k] for k in range(len(data))]), toy, CPU)
 
 
-def test_the_processed_layout_gives_the_golden_targets(processed):
+def test_the_processed_layout_reproduces_the_golden_targets(processed):
     joints = processed.joints_rel_m + processed.wrist_cam_m[:, :, None]
     vertices = processed.vertices_rel_m + processed.wrist_cam_m[:, :, None]
     with np.load(DATA / "golden.npz") as golden:
@@ -59,7 +59,7 @@ def test_the_processed_layout_gives_the_golden_targets(processed):
         np.testing.assert_allclose(means, golden["inputs/img_mean"], atol=1e-5)
 
 
-def test_masks_name_green_left_and_red_right(tmp_path, toy):
+def test_masks_are_green_for_left_and_red_for_right(tmp_path, toy):
     copied = _processed_copy(tmp_path)
     mask = np.zeros((256, 256, 3), np.uint8)
     mask[:, :100, 1], mask[:, 150:, 2] = 255, 255  # BGR on disk: green, then red
@@ -76,7 +76,7 @@ def test_a_missing_folder_is_named(tmp_path, toy, piece):
         open_data_set(copied, toy, "test")
 
 
-def test_a_pickle_that_names_code_is_refused_unrun(tmp_path, toy):
+def test_a_pickle_with_code_is_refused_without_running_it(tmp_path, toy):
     copied = _processed_copy(tmp_path)
 
     class Evil:
@@ -89,7 +89,7 @@ def test_a_pickle_that_names_code_is_refused_unrun(tmp_path, toy):
     assert not (tmp_path / "run").exists()
 
 
-def test_damaged_items_are_skipped_counted_and_told(tmp_path, toy, capsys):
+def test_damaged_items_are_skipped_counted_and_reported(tmp_path, toy, capsys):
     copied = _processed_copy(tmp_path)
     picture = copied / "test" / "img" / "2.jpg"
     picture.write_bytes(picture.read_bytes()[:-2000])
@@ -104,7 +104,7 @@ def test_damaged_items_are_skipped_counted_and_told(tmp_path, toy, capsys):
     assert "skipped (1 so far)" in capsys.readouterr().err
 
 
-def test_stored_batches_are_the_same_from_any_step_on(toy):
+def test_stored_batches_are_the_same_from_any_step(toy):
     data = open_data_set(DATA / "mini", toy, "test")
     source = StoredSource(data, 2, 7, 0, CPU)
     straight = source.batches(0)
@@ -112,7 +112,7 @@ def test_stored_batches_are_the_same_from_any_step_on(toy):
     assert torch.equal(next(source.batches(2)).K, first_three[2])
 
 
-def test_raw_interhand_becomes_crops_that_hold_both_hands(tmp_path, toy):
+def test_raw_interhand_becomes_crops_with_both_hands(tmp_path, toy):
     raw = _raw_copy(tmp_path / "raw", toy)
     count, skipped = prepare(raw, "test", toy, tmp_path / "out")
     assert count == 1, "one is whole, one dark, one cut short, one of a single hand, one without a fit"
@@ -135,7 +135,7 @@ def test_raw_interhand_becomes_crops_that_hold_both_hands(tmp_path, toy):
 
 
 @pytest.mark.parametrize("data_set", ["InterHand2.6M", "Re:InterHand"])
-def test_a_prepared_hand_is_where_the_raw_annotation_put_it(tmp_path, toy, data_set):
+def test_a_converted_hand_matches_its_raw_annotation(tmp_path, toy, data_set):
     copy = _raw_copy if data_set == "InterHand2.6M" else _re_interhand_copy
     raw = copy(tmp_path / "raw", toy)
     prepare(raw, "test", toy, tmp_path / "out")
@@ -180,7 +180,7 @@ def test_re_interhand_gives_each_camera_of_each_fitted_frame(tmp_path, toy):
 @pytest.mark.parametrize(
     "piece", ["Mugsy_cameras/cam_params.json", "mano_fits/params", "Mugsy_cameras/envmap_per_frame/images"]
 )
-def test_a_missing_piece_of_re_interhand_is_named(tmp_path, toy, piece):
+def test_a_missing_file_of_re_interhand_is_named(tmp_path, toy, piece):
     raw = _re_interhand_copy(tmp_path, toy)
     path = raw / f"{TEST_CAPTURES[0]}--pilot" / piece
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -189,7 +189,7 @@ def test_a_missing_piece_of_re_interhand_is_named(tmp_path, toy, piece):
 
 
 @pytest.mark.parametrize("reading", READINGS, ids=str)
-def test_hands_in_action_tells_what_its_fits_mean_by_their_vertices(tmp_path, toy, reading):
+def test_hands_in_action_conventions_are_inferred_from_vertices(tmp_path, toy, reading):
     _hands_in_action_copy(tmp_path, toy, reading)
     data = open_data_set(tmp_path, toy, "test")
     assert isinstance(data, HandsInAction) and len(data) == 1 and data.fingers == reading.fingers
@@ -200,7 +200,7 @@ def test_hands_in_action_tells_what_its_fits_mean_by_their_vertices(tmp_path, to
     assert sample.vertices_uv.abs().max() < 1
 
 
-def test_hands_in_action_is_for_testing_and_its_faults_are_named(tmp_path, toy):
+def test_hands_in_action_is_test_only_and_its_faults_are_named(tmp_path, toy):
     _hands_in_action_copy(tmp_path, toy, READINGS[0])
     with pytest.raises(DataSetError, match="for testing only"):
         open_data_set(tmp_path, toy, "train")

@@ -54,7 +54,7 @@ def test_the_true_motion_is_judged_perfect():
     assert _row(_STILL, _true_solution(_STILL))["drift"] < 0.01
 
 
-def test_a_hand_moved_along_its_ray_costs_distance_and_contact_but_no_fit():
+def test_moving_a_hand_along_its_ray_affects_distance_and_contact_only():
     true = _true_solution(_RUB)
     farther = np.array([1.0, 1.2])[None, :, None]
     moved_m = (true.wrist_cam_m * farther)[:, :, None]
@@ -65,13 +65,13 @@ def test_a_hand_moved_along_its_ray_costs_distance_and_contact_but_no_fit():
     assert row["joints"] < 0.01 and row["mrrpe_touching"] > 50
 
 
-def test_exchanged_hands_are_said_to_be():
+def test_swapped_hands_are_detected():
     true = _true_solution(_STILL)
     other = dataclasses.replace(true, joints_cam_m=true.joints_cam_m[:, ::-1].copy())
     assert _row(_STILL, other)["sides"] == 0
 
 
-def test_clips_are_drawn_alike_each_time_and_hold_every_kind_twice():
+def test_clips_are_deterministic_with_two_of_each_kind():
     assert len(CHOOSING) + len(KEPT) >= 20 and not set(CHOOSING) & set(KEPT)
     assert {number % len(KINDS) for number in KEPT} == set(range(len(KINDS)))
     first, again = drawn_evidence(known(_RUB)), drawn_evidence(known_motion(_RUB))

@@ -67,7 +67,7 @@ def test_means_are_over_samples_and_absent_hands_do_not_count():
     assert summarised(again)["mpjpe_wrist"] == pytest.approx(summarised(whole)["mpjpe_wrist"])
 
 
-def test_groups_are_of_distance_and_of_number():
+def test_results_are_grouped_by_distance_and_number_of_hands():
     sample = made_sample(8, seed=2, absent=True)
     masks = groups(sample)
     both = sample.both_present
@@ -92,7 +92,7 @@ def test_predictions_of_other_methods_are_read_and_checked(tmp_path):
         load_predictions(path)
 
 
-def test_a_solved_clip_is_measured_only_where_it_answers():
+def test_a_solved_clip_is_measured_only_where_it_has_hands():
     truth = torch.rand(5, 2, 21, 3, dtype=torch.float64) * 0.1 + torch.tensor([0.0, 0.0, 0.5])
     present = np.ones((5, 2), bool)
     solved = truth.numpy().copy()
@@ -126,7 +126,7 @@ def test_the_papers_tables_are_printed_beside_ours_and_results_are_saved(tmp_pat
     assert (tmp_path / "bars.png").stat().st_size > 1000 and (tmp_path / "c.png").stat().st_size > 1000
 
 
-def test_weights_split_into_shards_and_join_to_the_same_network(tmp_path):
+def test_weights_survive_splitting_and_joining(tmp_path):
     network = DirNetwork(DIR_S.with_stages(0))
     card = WeightsCard(network.configuration, "test", "CC0", "open hand")
     save_weights(network, tmp_path / "whole", card, half=True)
@@ -141,7 +141,7 @@ def test_weights_split_into_shards_and_join_to_the_same_network(tmp_path):
         weight_parts.join(tmp_path / "parts", tmp_path / "broken")
 
 
-def test_a_sheet_of_hands_and_curves_with_a_line_cut_short(tmp_path):
+def test_plots_are_drawn_even_with_a_truncated_curve(tmp_path):
     sample = made_sample(7, absent=True)
     sheet = hands_picture(sample, _truth_as_predicted(sample))
     assert sheet.shape == (512, 6 * 256, 3)

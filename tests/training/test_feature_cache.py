@@ -95,7 +95,7 @@ def untaught_head(folder: Path) -> Path:
     return folder / HEAD_FILE
 
 
-def test_crops_of_a_clip_agree_with_their_truth_and_their_landmarks(clip: SyntheticClip) -> None:
+def test_crops_of_a_clip_match_truth_and_landmarks(clip: SyntheticClip) -> None:
     sample = cut_samples(clip, perfect_tracks(clip), NETWORKS)
     assert sample is not None and sample.conditioning is not None and sample.landmarks_uv is not None
     joints = sample.joints_rel_m + sample.wrist_cam_m[:, :, None]
@@ -111,7 +111,7 @@ def test_crops_of_a_clip_agree_with_their_truth_and_their_landmarks(clip: Synthe
     assert clip_camera(clip).K.shape == (3, 3)
 
 
-def test_the_landmark_network_finds_most_hands_of_stills_where_they_are() -> None:
+def test_the_landmark_network_finds_most_hands_in_stills() -> None:
     sample = made_samples(
         replace(SCENES, touching=0.0, near=0.0), load_open_hand(), 3, 0, 6, torch.device("cpu")
     )
@@ -127,7 +127,7 @@ def test_the_landmark_network_finds_most_hands_of_stills_where_they_are() -> Non
     assert (found.landmarks_uv[lost] == 0).all() and (found.world_rel_m[:, :, 0] == 0).all()
 
 
-def test_hand_crops_hold_the_truth_that_conditioning_is_made_of(clip: SyntheticClip, tmp_path: Path) -> None:
+def test_hand_crops_contain_the_truth_behind_conditioning(clip: SyntheticClip, tmp_path: Path) -> None:
     """From hand crops, by a head that knows the truth, back to conditioning and the fitted hand."""
     sample = stored(tmp_path, clip, (0,))
     perfect, crops = sample.conditioning, sample.hand_crops
@@ -156,9 +156,7 @@ def test_hand_crops_hold_the_truth_that_conditioning_is_made_of(clip: SyntheticC
     assert off_m.mean() < 0.006
 
 
-def test_what_is_stored_comes_back_and_gives_what_the_picture_gives(
-    tmp_path: Path, clip: SyntheticClip
-) -> None:
+def test_cached_features_give_the_results_of_the_picture(tmp_path: Path, clip: SyntheticClip) -> None:
     sample = stored(tmp_path, clip, (0,))
     back = StoredSet(tmp_path, [tmp_path / "clip-000000.safetensors"]).rows(torch.tensor([2, 0]))
     torch.testing.assert_close(back.joints_uv, sample.joints_uv[[2, 0]])
@@ -184,9 +182,7 @@ def test_what_is_stored_comes_back_and_gives_what_the_picture_gives(
     torch.testing.assert_close(tips, back.joints_rel_m[0, 0, [4, 8, 12, 16, 20]], atol=1e-5, rtol=0)
 
 
-def test_batches_are_the_same_whenever_they_are_asked_for_and_leave_out_the_validation_files(
-    tmp_path: Path, clip: SyntheticClip
-) -> None:
+def test_batches_are_deterministic_and_exclude_validation_files(tmp_path: Path, clip: SyntheticClip) -> None:
     sample = stored(tmp_path, clip)
     source = FeatureCacheSource(tmp_path, "palm", 3, seed=7, device=torch.device("cpu"))
     first = list(islice(source.batches(0), 4))
@@ -199,7 +195,7 @@ def test_batches_are_the_same_whenever_they_are_asked_for_and_leave_out_the_vali
         next(other.batches(0))
 
 
-def test_faults_are_named(tmp_path: Path, clip: SyntheticClip) -> None:
+def test_faults_in_a_feature_cache_are_named(tmp_path: Path, clip: SyntheticClip) -> None:
     with pytest.raises(SetError, match="Make one with"):
         StoredSet(tmp_path, [])
     stored(tmp_path, clip, (0,))
@@ -213,7 +209,7 @@ def test_faults_are_named(tmp_path: Path, clip: SyntheticClip) -> None:
         StoredSet(tmp_path, [path])
 
 
-def test_a_set_is_made_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_making_a_feature_cache_can_be_resumed(tmp_path: Path) -> None:
     make_set(tmp_path, [("clip", 0)], clip_frames=3, seed=1, backgrounds=2)
     before = (tmp_path / "clip-000000.safetensors").stat().st_mtime_ns
     make_set(tmp_path, [("clip", 0), ("clip", 1)], clip_frames=3, seed=1, backgrounds=2)
@@ -235,7 +231,7 @@ def test_a_set_is_made_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
         refine_set(tmp_path, tmp_path / "damaged")
 
 
-def test_a_set_of_another_backbone_holds_what_a_network_of_it_reads(tmp_path: Path) -> None:
+def test_a_feature_cache_fits_networks_of_its_backbone(tmp_path: Path) -> None:
     make_set(tmp_path, [("clip", 0)], clip_frames=2, seed=1, backgrounds=2, backbone_name="landmark")
     refine_set(tmp_path, untaught_head(tmp_path.parent))
     sample = StoredSet(tmp_path, [tmp_path / "clip-000000.safetensors"]).rows(torch.arange(2))
@@ -264,7 +260,7 @@ class KnowingHead(LandmarkHead):
         return self.told
 
 
-def test_what_the_head_reads_becomes_the_conditioning_of_known_hands_only() -> None:
+def test_head_readings_become_conditioning_of_known_hands_only() -> None:
     random = np.random.default_rng(3)
     points_px, world = random.uniform(10, 90, (1, 21, 2)), random.normal(size=(1, 21, 3)) * 0.05
     crops, sides = CROPS[:1], SIDES[:1]

@@ -15,7 +15,7 @@ TOP = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_a_dry_run_takes_every_step_and_a_second_one_goes_on_from_its_parts(tmp_path: Path) -> None:
+def test_a_dry_run_takes_every_step_and_a_second_one_resumes(tmp_path: Path) -> None:
     first = _dry(tmp_path, "first", parts=tmp_path / "none")
     assert "ended with" not in first and "no time left" not in first
     assert len(re.findall(r"crops/s", first)) >= 2 and "dir-s-whole: 4 steps" in first

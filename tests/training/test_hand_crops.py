@@ -61,7 +61,7 @@ def made() -> Made:
     return made_crops(KIT, SCENES, 3, PICTURES, 2)
 
 
-def test_labels_lie_on_the_hand_that_the_layer_shows(scene: HandScene, layers: Layers) -> None:
+def test_labels_are_on_the_layers_hand(scene: HandScene, layers: Layers) -> None:
     windows = windows_of(scene)
     own = layers.part == windows.side[:, None, None]
     on_hand = []
@@ -74,7 +74,7 @@ def test_labels_lie_on_the_hand_that_the_layer_shows(scene: HandScene, layers: L
     assert len(on_hand) >= 5 and torch.stack(on_hand).mean() > 0.9
 
 
-def test_a_cut_shows_each_point_where_its_label_says(layers: Layers, scene: HandScene) -> None:
+def test_points_appear_in_a_cut_at_their_labels(layers: Layers, scene: HandScene) -> None:
     """A bright dot in the layer is found in the crop at the dot's place by `crop_squares`, mirrored for left hands."""
     windows = windows_of(scene)
     cuts = draw_cuts(Randomness(1, torch.arange(len(windows.side))), windows)
@@ -161,7 +161,7 @@ def _still(windows: Windows) -> tuple[Tensor, Tensor]:
     return points, world_in_crop(windows.landmarks_m.double(), windows.points, windows.square, side)
 
 
-def test_a_seed_makes_the_same_crops_whatever_the_batch(made: Made) -> None:
+def test_crops_depend_on_the_seed_and_not_on_the_batch(made: Made) -> None:
     again = made_crops(KIT, SCENES, 3, PICTURES[4:6], 2)
     rows = [n for n, picture in enumerate(made.windows.picture.tolist()) if picture in (4, 5)]
     assert len(rows) == len(again.images)
@@ -175,7 +175,7 @@ def test_a_seed_makes_the_same_crops_whatever_the_batch(made: Made) -> None:
     )
 
 
-def test_both_views_and_both_ways_round_are_made(made: Made) -> None:
+def test_crops_cover_both_views_and_both_mirrorings(made: Made) -> None:
     assert 0 < made.own_view.float().mean() < 1
     assert made.cuts.right.float().mean() > 0.5
     assert {LEFT, RIGHT} == set(made.windows.side.tolist())
@@ -203,7 +203,7 @@ def _off(read: Tensor, true: Tensor) -> float:
     return float((read - true).norm() / true.norm())
 
 
-def test_shards_that_are_missing_or_cut_short_are_named(tmp_path: Path) -> None:
+def test_missing_and_truncated_shards_are_named(tmp_path: Path) -> None:
     with pytest.raises(SetError, match="no hand crops"):
         CropSet([])
     path = shard_path(tmp_path, 1, 0)
@@ -219,7 +219,7 @@ def head_run(crops: Path, out: Path, **run: Any) -> HeadExperiment:
     return replace(LANDMARK_HEAD, crops=crops, optimiser=quick, run=settings)
 
 
-def test_a_head_learns_from_crops_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_head_learns_from_crops_and_resumes(tmp_path: Path) -> None:
     crops, out = tmp_path / "crops", tmp_path / "out"
     rows = made_rows(KIT, SCENES, 3, 0, 8, 2, torch_reader(NETWORK))
     for seed in (3, VALIDATION_SEED):
@@ -272,7 +272,7 @@ def test_crops_of_whole_pictures_are_those_that_a_tracker_would_cut() -> None:
         assert off.mean() < 1.0
 
 
-def test_whole_pictures_give_rows_of_hands_that_are_seen() -> None:
+def test_whole_pictures_give_rows_of_visible_hands() -> None:
     settings = replace(SCENES, size_px=128, chunk=6)
     rows = rows_from_pictures(settings, 5, 0, 6, 2, NETWORK)
     assert len(rows.side) >= 6 and {len(getattr(rows, field.name)) for field in fields(rows)} == {
@@ -287,7 +287,7 @@ def test_whole_pictures_give_rows_of_hands_that_are_seen() -> None:
     assert (read - rows.points)[rows.right].norm(dim=-1).mean() < 0.35
 
 
-def test_hands_that_nothing_is_known_of_have_no_crop() -> None:
+def test_unknown_hands_have_no_crop() -> None:
     image = np.random.default_rng(1).integers(0, 255, (120, 160, 3)).astype(np.uint8)
     known = np.array([[True, False]])
     points = np.random.default_rng(0).uniform(20, 80, (1, 2, 21, 2))

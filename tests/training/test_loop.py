@@ -70,7 +70,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     return trained(small_experiment(tmp_path_factory.mktemp("whole")))
 
 
-def test_a_run_leaves_settings_code_curves_checkpoint_and_loadable_weights(tmp_path):
+def test_a_run_writes_settings_code_curves_checkpoint_and_weights(tmp_path):
     experiment = small_experiment(tmp_path, steps=2)
     losses = trained(experiment)
     assert len(losses) == 2
@@ -82,7 +82,7 @@ def test_a_run_leaves_settings_code_curves_checkpoint_and_loadable_weights(tmp_p
     assert all(value.isfinite().all() for value in network.state_dict().values())
 
 
-def test_weights_taught_on_fitted_conditioning_come_with_the_head_that_makes_it(tmp_path):
+def test_weights_trained_on_fitted_conditioning_include_its_head(tmp_path):
     experiment = small_experiment(tmp_path, steps=1, preset=PRESETS["dir-s-whole"])
     weights = experiment.folder / WEIGHTS_FOLDER
     trained(experiment)
@@ -91,7 +91,7 @@ def test_weights_taught_on_fitted_conditioning_come_with_the_head_that_makes_it(
     assert stored_head(tmp_path / "fitted" / "dir-s-whole" / WEIGHTS_FOLDER) is not None
 
 
-def test_a_run_in_two_pieces_has_the_curve_of_one(tmp_path, whole_run):
+def test_a_resumed_run_has_the_curve_of_an_uninterrupted_one(tmp_path, whole_run):
     experiment = small_experiment(tmp_path)
     first = replace(experiment, run=replace(experiment.run, stop_after_s=0.0))
     trained(first)
@@ -99,7 +99,7 @@ def test_a_run_in_two_pieces_has_the_curve_of_one(tmp_path, whole_run):
     assert trained(experiment) == pytest.approx(whole_run, rel=1e-6)
 
 
-def test_a_run_killed_outright_goes_on_to_the_same_curve(tmp_path, whole_run):
+def test_a_killed_run_resumes_to_the_same_curve(tmp_path, whole_run):
     command = [sys.executable, "-m", "tests.training.test_loop", str(tmp_path)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
     experiment = small_experiment(tmp_path)
@@ -112,7 +112,7 @@ def test_a_run_killed_outright_goes_on_to_the_same_curve(tmp_path, whole_run):
     assert trained(experiment) == pytest.approx(whole_run, rel=1e-6)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(tmp_path):
+def test_a_non_finite_loss_stops_the_run_and_saves_the_batch(tmp_path):
     experiment = small_experiment(tmp_path)
     sample = made_sample(2)
     offset = torch.full_like(sample.offset_m, float("nan"))
@@ -123,7 +123,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(tmp_path):
     assert not (experiment.folder / CHECKPOINT_FILE).exists()
 
 
-def test_a_checkpoint_of_another_experiment_is_refused_with_what_differs(tmp_path):
+def test_a_checkpoint_of_another_experiment_is_refused_with_the_differences(tmp_path):
     experiment = small_experiment(tmp_path, steps=1)
     trained(experiment)
     other = replace(experiment, optimiser=replace(experiment.optimiser, weight_decay=0.5))
@@ -131,7 +131,7 @@ def test_a_checkpoint_of_another_experiment_is_refused_with_what_differs(tmp_pat
         trained(other)
 
 
-def test_a_checkpoint_cut_short_is_refused(tmp_path):
+def test_a_truncated_checkpoint_is_refused(tmp_path):
     experiment = small_experiment(tmp_path, steps=1)
     trained(experiment)
     path = experiment.folder / CHECKPOINT_FILE
@@ -140,13 +140,13 @@ def test_a_checkpoint_cut_short_is_refused(tmp_path):
         trained(experiment)
 
 
-def test_a_checkpoint_that_names_a_function_is_refused_and_runs_nothing(tmp_path):
+def test_a_checkpoint_with_a_function_is_refused_without_running_it(tmp_path):
     torch.save({"experiment": print}, tmp_path / CHECKPOINT_FILE)
     with pytest.raises(CheckpointError, match="print"):
         load_checkpoint(tmp_path, {})
 
 
-def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(tmp_path):
+def test_two_processes_match_one_with_twice_the_batch(tmp_path):
     steps = 2
     alone = trained(small_experiment(tmp_path / "alone", steps, batch=4), count=8)
     command = [
@@ -176,7 +176,7 @@ def test_the_ablations_train_with_their_own_settings(tmp_path, preset):
 
 
 @pytest.mark.slow
-def test_eight_samples_are_learnt_to_under_two_millimetres(tmp_path):
+def test_eight_samples_are_overfitted_to_under_two_millimetres(tmp_path):
     """By the picture alone, on the frozen backbone's features, with all stages."""
     experiment = small_experiment(tmp_path, steps=500, batch=8)
     rate = replace(experiment.optimiser, learning_rate=2e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.9)
@@ -199,14 +199,14 @@ def test_eight_samples_are_learnt_to_under_two_millimetres(tmp_path):
     assert error_mm < 2.0
 
 
-def test_imagenet_weights_are_refused_by_another_backbone(tmp_path):
+def test_other_backbones_refuse_imagenet_weights(tmp_path):
     experiment = small_experiment(tmp_path)
     experiment = replace(experiment, run=replace(experiment.run, backbone=tmp_path / "imagenet.safetensors"))
     with pytest.raises(WeightsError, match="the network's backbone is palm"):
         started_network(experiment)
 
 
-def test_every_ablation_differs_from_the_baseline_in_what_its_name_says():
+def test_every_ablation_differs_from_the_baseline_as_its_name_says():
     for preset in ABLATIONS:
         assert PRESETS[preset.name] is preset
     changed = {

@@ -47,7 +47,7 @@ def test_lovasz_equals_the_release_only_when_fed_raw_scores_as_the_release_does(
     assert abs(ours - release["lovasz_softmax"].item()) > 0.5
 
 
-def test_lovasz_of_certain_predictions_is_the_jaccard_loss():
+def test_lovasz_of_hard_predictions_is_the_jaccard_loss():
     generator = torch.Generator().manual_seed(3)
     labels, guessed = torch.randint(0, 3, (2, 2, 8, 8), generator=generator)
     certain = torch.nn.functional.one_hot(guessed, 3).movedim(-1, 1).float()
@@ -80,7 +80,7 @@ def test_degenerate_faces_and_coincident_vertices_give_finite_gradients():
     assert vertices.grad is not None and vertices.grad.isfinite().all()
 
 
-def test_faces_of_each_side_are_used_for_that_side(release):
+def test_each_side_uses_its_own_faces(release):
     both = {name: torch.stack([release[name], release[name] * 1.5], dim=1) for name in ("pred", "target")}
     faces = torch.stack([release["faces"], release["faces"].flip(-1)])
     value = losses.edge_length(both["pred"], both["target"], faces)
@@ -89,7 +89,7 @@ def test_faces_of_each_side_are_used_for_that_side(release):
 
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 1000), batch=st.integers(1, 4))
-def test_absent_hands_do_not_move_any_term_and_get_no_gradient(seed, batch):
+def test_absent_hands_affect_no_loss_and_get_no_gradient(seed, batch):
     generator = torch.Generator().manual_seed(seed)
     target = torch.randn(batch, 2, 21, 3, generator=generator)
     prediction = torch.randn(batch, 2, 21, 3, generator=generator).requires_grad_()
@@ -110,7 +110,7 @@ def test_masked_mean_over_two_halves_is_the_mean_of_the_joined_batch():
     assert torch.stack(halves).mean().item() == pytest.approx(losses.masked_mean(values, mask).item())
 
 
-def test_uncertainty_is_best_where_the_scale_equals_the_error_and_leaves_the_error_alone():
+def test_uncertainty_is_optimal_at_the_error_and_gives_it_no_gradient():
     errors = torch.tensor([[0.02, 0.1]], requires_grad=True)
     log_scale = errors.detach().log().requires_grad_()
     losses.uncertainty_nll(errors, log_scale).backward()

@@ -33,7 +33,7 @@ def test_the_official_metric_is_reproduced():
 
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.5, 2.0))
-def test_scale_and_place_do_not_count_and_turning_counts_only_without_procrustes(seed, scale):
+def test_errors_ignore_scale_and_place_and_procrustes_ignores_rotation(seed, scale):
     generator = torch.Generator().manual_seed(seed)
     truth = torch.randn(3, 2, 21, 3, generator=generator, dtype=torch.float64) * 0.05
     moved = truth * scale + torch.randn(3, 2, 1, 3, generator=generator, dtype=torch.float64)
@@ -47,7 +47,7 @@ def test_scale_and_place_do_not_count_and_turning_counts_only_without_procrustes
     assert turned.mpjpe.min() > 0.1
 
 
-def test_a_known_displacement_gives_its_own_length():
+def test_the_error_of_a_known_displacement_is_its_length():
     truth = torch.rand(2, 2, 21, 3)
     offset = torch.tensor([0.003, 0.004, 0.0])
     assert metrics.root_error_mm(offset, torch.zeros(3)).item() == pytest.approx(5.0)
@@ -72,7 +72,7 @@ def test_area_under_the_curve_runs_from_zero_to_one():
     assert metrics.area_under_curve(torch.linspace(0, 50, 2001)).item() == pytest.approx(0.5, abs=0.01)
 
 
-def test_exchanged_sides_are_seen():
+def test_swapped_sides_are_measured():
     uv = torch.rand(1, 2, 21, 2) * 0.2 + torch.tensor([[-0.5, 0.0], [0.5, 0.0]])[:, None]
     both = torch.ones(1, 2, dtype=torch.bool)
     assert metrics.side_correct(uv, uv, both).all()

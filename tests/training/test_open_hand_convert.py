@@ -55,7 +55,7 @@ def test_dual_quaternions_move_a_rigid_hand_rigidly() -> None:
     assert (moved[0] - (rest @ turn.T + shift)).abs().max() < 1e-12
 
 
-def test_the_shipped_correctives_bring_the_skin_nearer_to_dual_quaternions() -> None:
+def test_the_shipped_correctives_approximate_dual_quaternions() -> None:
     poses = torch.tensor(sample_angles(20, np.random.default_rng(9)))
     gaps = []
     for correctives in (False, True):
@@ -65,7 +65,7 @@ def test_the_shipped_correctives_bring_the_skin_nearer_to_dual_quaternions() -> 
     assert gaps[1] < 0.7 * gaps[0]
 
 
-def test_sampled_poses_keep_the_joint_limits_and_span_the_pose_space() -> None:
+def test_sampled_poses_respect_limits_and_span_the_pose_space() -> None:
     angles = sample_angles(500, np.random.default_rng(1))
     limits = HAND.joint_limits_rad.numpy()
     assert (angles >= limits[..., 0] - 1e-6).all()
@@ -74,13 +74,13 @@ def test_sampled_poses_keep_the_joint_limits_and_span_the_pose_space() -> None:
     assert np.abs(space.components @ space.components.T - np.eye(45)).max() < 1e-9
 
 
-def test_turning_by_nothing_changes_nothing() -> None:
+def test_a_zero_rotation_changes_nothing() -> None:
     hands = rigged(3)
     turned = turn_hands(hands, np.tile(np.eye(3), (16, 1, 1)))
     assert np.abs(turned.vertices_m - hands.vertices_m).max() < 1e-12
 
 
-def test_the_shape_space_of_known_shapes_finds_them_again() -> None:
+def test_the_shape_space_recovers_known_shapes() -> None:
     space = fit_shape_space(rigged(80), 0)
     assert space.explained > 0.999
     assert space.reconstruction_mm < 0.2

@@ -35,7 +35,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_partners_landmarks_are_the_other_hands_own() -> None:
+def test_partner_landmarks_are_those_of_the_other_hand() -> None:
     """In the frame of the first hand's crop, mirrored with it; NaN for a hand that is alone."""
     windows = windows_of(build_hand_scene(Randomness(3, torch.arange(12)), KIT, SCENES))
     for number, (picture, side) in enumerate(zip(windows.picture, windows.side, strict=True)):
@@ -49,14 +49,14 @@ def test_a_partners_landmarks_are_the_other_hands_own() -> None:
     torch.testing.assert_close(made.cuts.partner, torch.from_numpy(told).float(), equal_nan=True)
 
 
-def test_hands_at_the_crops_edge_are_neither_there_nor_not() -> None:
+def test_hands_at_the_crops_edge_are_not_labelled() -> None:
     points = torch.zeros(3, 21, 2)
     points[1], points[2] = torch.nan, 1.5
     truth = truth_of(points)
     assert truth.shown.tolist() == [True, False, False] and truth.absent.tolist() == [False, True, False]
 
 
-def test_what_is_asked_of_no_crop_costs_nothing() -> None:
+def test_the_loss_ignores_unlabelled_crops() -> None:
     network = PartnerNetwork().eval()
     told = network(torch.zeros(2, 112, 14, 14))
     edge = truth_of(torch.full((2, 21, 2), 1.5))

@@ -30,7 +30,7 @@ def judgement(tmp_path: Path, first: np.ndarray, second: np.ndarray, third: np.n
     return judged(np.stack([first, hands(None, None), second, third]), read_truth(path)["clip"])
 
 
-def test_hands_at_their_marks_pass_and_a_cut_off_hand_may_be_there_or_not(tmp_path: Path) -> None:
+def test_hands_at_their_marks_pass_and_cut_off_hands_are_optional(tmp_path: Path) -> None:
     found = judgement(
         tmp_path, hands((105, 100), (180, 110)), hands(None, (180, 100)), hands(None, (400, 300))
     )
@@ -38,18 +38,18 @@ def test_hands_at_their_marks_pass_and_a_cut_off_hand_may_be_there_or_not(tmp_pa
     assert found.wrist[0].tolist() == [1, 1] and np.isnan(found.wrist[2]).all()
 
 
-def test_exchanged_hands_are_found_on_the_wrong_side(tmp_path: Path) -> None:
+def test_swapped_hands_count_as_on_the_wrong_side(tmp_path: Path) -> None:
     found = judgement(tmp_path, hands((180, 100), (100, 100)), hands(None, (180, 100)), hands(None, None))
     assert (found.both[0], found.side[0]) == (1, 0)
     assert found.wrist[0].tolist() == [0, 0]
 
 
-def test_one_hand_read_twice_is_not_both(tmp_path: Path) -> None:
+def test_one_hand_read_twice_does_not_count_as_both(tmp_path: Path) -> None:
     found = judgement(tmp_path, hands((140, 100), (142, 100)), hands(None, (180, 100)), hands(None, None))
     assert found.both[0] == 0
 
 
-def test_a_hand_where_none_is_marked_is_a_ghost_and_is_named(tmp_path: Path) -> None:
+def test_a_hand_without_a_mark_is_reported_as_a_ghost(tmp_path: Path) -> None:
     path = tmp_path / "truth.json"
     path.write_text(json.dumps(MARKS))
     clip = read_truth(path)["clip"]
@@ -68,7 +68,7 @@ def test_the_marks_of_the_touching_clips_can_be_read() -> None:
     assert sum(len(clip.at) for clip in truth.values()) == 163
 
 
-def test_marks_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_invalid_marks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "truth.json").write_text('{"clip": [1, 2]}')
     with pytest.raises(TruthError, match="marked wrists"):
         read_truth(tmp_path / "truth.json")

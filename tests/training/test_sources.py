@@ -33,7 +33,7 @@ def _third_batch_is_the_same_from_there_on(source) -> bool:
     return same and all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_memory_and_prepared_batches_do_not_depend_on_where_one_starts():
+def test_batches_do_not_depend_on_the_first_step():
     memory = MemorySource(made_sample(5), 2, 3)
     assert _third_batch_is_the_same_from_there_on(memory)
     assert _third_batch_is_the_same_from_there_on(
@@ -41,7 +41,7 @@ def test_memory_and_prepared_batches_do_not_depend_on_where_one_starts():
     )
 
 
-def test_an_epoch_shows_every_sample_once_and_processes_split_it():
+def test_processes_share_an_epoch_with_every_sample_once():
     samples = made_sample(6)
     whole = MemorySource(samples, 6, 1)
     assert torch.equal(next(whole.batches(0)).K.sum(), samples.K.sum())
@@ -51,7 +51,7 @@ def test_an_epoch_shows_every_sample_once_and_processes_split_it():
     assert torch.equal(joined.image, whole_step.image)
 
 
-def test_synthetic_pictures_are_shared_out_and_never_for_validation():
+def test_synthetic_pictures_are_split_among_processes_without_validation():
     hand = load_open_hand()
     whole = next(SyntheticSource(SCENES, hand, 2, 1, CPU).batches(1))
     halves = [next(SyntheticSource(SCENES, hand, 2, 1, CPU, World(rank, 2)).batches(1)) for rank in (0, 1)]
@@ -65,7 +65,7 @@ def test_synthetic_pictures_are_shared_out_and_never_for_validation():
     assert (whole.K[:, :2, 2] - 128).abs().max() < 1e-2, "the crop's camera hand_crops at its middle"
 
 
-def test_shards_give_every_batch_anew_and_refuse_batches_larger_than_a_shard(tmp_path):
+def test_batches_larger_than_a_shard_are_refused(tmp_path):
     write_shards(tmp_path, Stream(seed=5, count=4, shard_pictures=2, settings=SCENES))
     hand = load_open_hand()
     source = ShardSource(tmp_path, hand, 1, 0, 0, CPU)
@@ -77,7 +77,7 @@ def test_shards_give_every_batch_anew_and_refuse_batches_larger_than_a_shard(tmp
         next(ShardSource(tmp_path, hand, 3, 0, 0, CPU).batches(0))
 
 
-def test_streams_of_different_purpose_step_and_process_have_seeds_of_their_own():
+def test_every_purpose_step_and_process_has_its_own_seed():
     seeds = {stream_seed(a, b, c, d) for a in (1, 2, 3) for b in (0, 1) for c in (0, 1, 2) for d in (0, 1)}
     assert len(seeds) == 3 * 2 * 3 * 2
 

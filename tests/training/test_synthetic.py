@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_batch() -> None:
         assert torch.equal(value, again.tensors()[name]), name
 
 
-def test_a_picture_does_not_depend_on_the_batch_it_stands_in() -> None:
+def test_a_picture_does_not_depend_on_its_batch() -> None:
     alone = generate(seed=5, batch=1, settings=SMALL, index=9)
     there = batch()
     assert alone.index.item() == 9
@@ -53,7 +53,7 @@ def test_a_picture_does_not_depend_on_the_batch_it_stands_in() -> None:
     assert difference.mean() < 0.5
 
 
-def test_a_draw_at_the_very_end_of_the_range_is_finite() -> None:
+def test_draws_at_the_end_of_the_range_are_finite() -> None:
     random = Randomness(3, torch.tensor([199 * 32 + 11]))
     assert random.normal("gesture side", 2, 15, 3).max() > 5, "this picture has such a draw"
     assert torch.isfinite(sample_angles_rad(random, load_open_hand().joint_limits_rad)).all()
@@ -66,7 +66,7 @@ def test_other_seeds_and_numbers_give_other_pictures() -> None:
     assert not torch.allclose(other.joints_cam_m[0], joints_m[0], atol=1e-3)
 
 
-def test_shapes_and_types_are_what_the_record_says() -> None:
+def test_shapes_and_dtypes_match_the_record() -> None:
     made = batch()
     assert made.image.shape == (12, 3, 128, 128) and made.image.dtype == torch.uint8
     assert made.side_mask.shape == (12, 128, 128) and made.dense.shape == (12, 3, 32, 32)
@@ -75,7 +75,7 @@ def test_shapes_and_types_are_what_the_record_says() -> None:
         assert name == "gap_m" or torch.isfinite(value.float()).all(), name
 
 
-def test_parameters_vertices_and_joints_tell_of_the_same_hand() -> None:
+def test_parameters_vertices_and_joints_are_consistent() -> None:
     made = batch()
     posed = load_open_hand().with_shape(made.betas).with_pose(made.rotations, made.wrist_cam_m)
     torch.testing.assert_close(posed.joints21_m, made.joints_cam_m, atol=2e-5, rtol=0)
@@ -118,7 +118,7 @@ def test_an_occluder_hides_what_is_behind_it() -> None:
     assert (made.visibility == HIDDEN_BY_OTHER).float().mean() > 0.05
 
 
-def test_absent_hands_are_nowhere() -> None:
+def test_absent_hands_have_no_labels() -> None:
     for one_hand, no_hand in ((1.0, 0.0), (0.0, 1.0)):
         settings = Settings(size_px=64, backgrounds=2, one_hand=one_hand, no_hand=no_hand)
         made = generate(seed=9, batch=6, settings=settings)
@@ -138,7 +138,7 @@ def test_both_hands_are_in_the_picture() -> None:
     assert (made.joints_uv.abs() <= 1).all(-1).float().mean() > 0.9
 
 
-def test_the_dense_map_is_black_where_no_hand_is() -> None:
+def test_the_dense_map_is_black_outside_hands() -> None:
     made = clear_batch()
     hand = (made.side_mask == 1) | (made.side_mask == 2)
     blocks = torch.nn.functional.avg_pool2d(hand.float()[:, None], 4)[:, 0]
@@ -148,7 +148,7 @@ def test_the_dense_map_is_black_where_no_hand_is() -> None:
     assert (made.dense.amax(1)[far] <= 40).all()
 
 
-def test_hands_never_press_deeper_into_each_other_than_the_settings_allow() -> None:
+def test_hands_intersect_no_deeper_than_the_settings_allow() -> None:
     settings = Settings(touching=1.0)
     random = Randomness(3, torch.arange(96))
     kit = load_kit(torch.device("cpu"))
@@ -159,7 +159,7 @@ def test_hands_never_press_deeper_into_each_other_than_the_settings_allow() -> N
     assert (placed.gap_m < 0.004).float().mean() > 0.4, "contact was sought"
 
 
-def test_gestures_lie_within_the_joint_limits_up_to_their_variation() -> None:
+def test_gestures_respect_the_joint_limits() -> None:
     angles = gesture_angles_rad([gesture.name for gesture in GESTURES])
     low, high = load_open_hand().joint_limits_rad.unbind(-1)
     assert (angles > low - 0.1).all() and (angles < high + 0.1).all()
@@ -183,7 +183,7 @@ def test_a_folder_without_pictures_is_named(tmp_path) -> None:
         folder_bank(tmp_path, 10, torch.device("cpu"))
 
 
-def test_backgrounds_come_from_a_folder_of_ones_own(tmp_path) -> None:
+def test_backgrounds_can_come_from_a_folder(tmp_path) -> None:
     import cv2
     import numpy as np
 
@@ -196,7 +196,7 @@ def test_backgrounds_come_from_a_folder_of_ones_own(tmp_path) -> None:
     assert (image[:, 1].mean((1, 2)) > 2 * image[:, 0].mean((1, 2))).all()
 
 
-def test_poses_come_from_takes_of_ones_own(tmp_path) -> None:
+def test_poses_can_come_from_takes(tmp_path) -> None:
     import numpy as np
 
     hand = load_kit(torch.device("cpu")).model

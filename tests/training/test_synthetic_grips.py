@@ -70,7 +70,7 @@ def one_thing(kind: int, half_m: tuple[float, float, float], squareness: tuple[f
         (one_thing(PEN, (0.004, 0.004, 0.07), (1.0, 0.3)), (0.0, 0.014, 0.06), 0.01 - 0.005),
     ],
 )
-def test_room_is_the_distance_between_surfaces(
+def test_clearance_is_the_distance_between_surfaces(
     thing: Things, place: tuple[float, float, float], expected: float
 ) -> None:
     turn, by_m = exp(torch.tensor([[0.3, -1.0, 0.5]])), torch.tensor([[0.1, 0.2, 0.7]])
@@ -79,7 +79,7 @@ def test_room_is_the_distance_between_surfaces(
     torch.testing.assert_close(room_m, torch.tensor([[expected]]), atol=1e-5, rtol=0)
 
 
-def test_no_part_of_the_hand_sticks_in_what_it_holds() -> None:
+def test_no_part_of_the_hand_intersects_the_held_object() -> None:
     assert drawn()[0].holds.all()
     assert holding_room_m().min() > -PRESSED_M - 1e-5
 
@@ -96,7 +96,7 @@ def test_fingers_close_until_they_touch() -> None:
     assert touches[:, 4].float().mean() > 0.7, "a thumb holds against the fingers"
 
 
-def test_only_the_holding_hand_closes_and_stays_within_its_joints() -> None:
+def test_only_the_holding_hand_closes_within_its_limits() -> None:
     grips, before, after, _ = drawn()
     rows = torch.arange(COUNT)
     assert torch.equal(before[rows, 1 - grips.side], after[rows, 1 - grips.side])
@@ -105,7 +105,7 @@ def test_only_the_holding_hand_closes_and_stays_within_its_joints() -> None:
     assert (after >= low - 1e-6).all() and (after <= high + 1e-6).all()
 
 
-def test_hands_that_are_not_there_hold_nothing() -> None:
+def test_absent_hands_hold_nothing() -> None:
     random = Randomness(3, torch.arange(COUNT))
     before = draw_angles_rad(random, KIT.model, HOLDING)
     present = torch.tensor([True, False]).expand(COUNT, 2)
@@ -115,7 +115,7 @@ def test_hands_that_are_not_there_hold_nothing() -> None:
     assert torch.equal(before[~grips.holds], after[~grips.holds])
 
 
-def test_a_thing_that_would_stick_in_the_other_hand_is_left_out() -> None:
+def test_objects_that_would_intersect_the_other_hand_are_left_out() -> None:
     grips, _, after, betas = drawn()
     wrist = torch.eye(3).expand(COUNT, 2, 3, 3)
     apart = torch.tensor([[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0]]).expand(COUNT, 2, 3)

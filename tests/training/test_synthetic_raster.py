@@ -37,7 +37,9 @@ def naive(points: np.ndarray, faces: np.ndarray, cull: bool) -> tuple[np.ndarray
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.booleans(), st.sampled_from([rasterise, rasterise_in_parallel]))
-def test_it_agrees_with_a_naive_one(seed: int, cull: bool, filled: Callable[..., torch.Tensor]) -> None:
+def test_the_rasteriser_agrees_with_a_naive_one(
+    seed: int, cull: bool, filled: Callable[..., torch.Tensor]
+) -> None:
     rng = np.random.default_rng(seed)
     points = rng.uniform([-6, -6, -0.2], [SIZE + 6, SIZE + 6, 2], (2, 14, 3)).astype(np.float32)
     faces = rng.permuted(np.tile(np.arange(14), (12, 1)), axis=1)[:, :3]
@@ -52,7 +54,7 @@ def test_it_agrees_with_a_naive_one(seed: int, cull: bool, filled: Callable[...,
         np.testing.assert_allclose(inverse_depth_of(keys[picture]).numpy()[both], depth_at[both], atol=1e-3)
 
 
-def test_a_sheet_of_faces_has_neither_gaps_nor_double_hits() -> None:
+def test_adjacent_faces_have_neither_gaps_nor_overlaps() -> None:
     rng = np.random.default_rng(3)
     grid = np.stack(np.meshgrid(np.linspace(2, 60, 12), np.linspace(2, 60, 12)), -1)
     grid[1:-1, 1:-1] += rng.uniform(-1.5, 1.5, (10, 10, 2))
@@ -78,6 +80,6 @@ def test_pictures_of_a_batch_do_not_mix() -> None:
     assert torch.equal(together, alone)
 
 
-def test_faces_behind_the_camera_are_left_out() -> None:
+def test_faces_behind_the_camera_are_not_drawn() -> None:
     points = torch.tensor([[[1.0, 1, 1], [20, 1, 1], [1, 20, 0]]])
     assert not covered(rasterise(points, torch.tensor([[0, 1, 2]]), SIZE, SIZE, cull=False)).any()

@@ -35,14 +35,14 @@ def test_a_clip_is_the_same_for_the_same_seed() -> None:
     assert clip().frames.shape == (6, 3, 96, 160)
 
 
-def test_joints_project_to_where_the_clip_says() -> None:
+def test_joints_project_to_the_clips_labels() -> None:
     made = clip()
     torch.testing.assert_close(project_pinhole(made.joints_cam_m, made.K), made.joints_px)
     assert (made.visibility == VISIBLE).float().mean() > 0.2
 
 
 @pytest.mark.parametrize("seed", [1, 2, 5])
-def test_motion_is_continuous_and_hands_stay_out_of_each_other(seed: int) -> None:
+def test_motion_is_continuous_without_intersections(seed: int) -> None:
     kit = load_kit(torch.device("cpu"))
     random = Randomness(seed, torch.zeros(1, dtype=torch.int64))
     time_s = torch.arange(200) / 50
@@ -58,21 +58,21 @@ def test_motion_is_continuous_and_hands_stay_out_of_each_other(seed: int) -> Non
     assert jump_m.max() < 0.014
 
 
-def test_curves_pass_their_keys_and_rest_there() -> None:
+def test_curves_pass_through_their_keys_at_rest() -> None:
     key_s, keys = torch.tensor([0.0, 1.0, 3.0]), torch.tensor([[0.0], [2.0], [1.0]])
     torch.testing.assert_close(through_keys(key_s, keys, key_s), keys)
     near = through_keys(key_s, keys, torch.tensor([0.99, 1.0, 1.01]))
     assert near.diff(dim=0).abs().max() < 1e-3
 
 
-def test_the_upper_bound_is_one_and_smooth() -> None:
+def test_the_upper_bound_is_valid_and_smooth() -> None:
     values = torch.randn(200)
     bound = smooth_upper_bound(values, 6)
     assert (bound >= values - 1e-6).all()
     assert bound.diff().abs().max() < 0.5 * values.diff().abs().max()
 
 
-def test_the_bundled_clip_and_its_truth_belong_together() -> None:
+def test_the_bundled_clip_matches_its_truth() -> None:
     with np.load(DEMO / "two_hands_truth.npz", allow_pickle=False) as stored:
         truth = {name: torch.from_numpy(stored[name]) for name in stored.files}
     with av.open(str(DEMO / "two_hands.mp4")) as movie:

@@ -33,7 +33,7 @@ def all_shards(folder: Path) -> list[SyntheticBatch]:
     return [read_shard(folder, number) for number in range(read_stream(folder).shards)]
 
 
-def test_what_is_read_is_what_was_made(folder: Path) -> None:
+def test_reading_returns_what_was_generated(folder: Path) -> None:
     read = all_shards(folder)
     assert [len(batch.index) for batch in read] == [3, 3, 1]
     made = generate(4, 7, settings=SETTINGS)
@@ -45,14 +45,14 @@ def test_what_is_read_is_what_was_made(folder: Path) -> None:
     assert (image - made.image).abs().mean() < 6  # JPEG of quality 95 on noisy pictures
 
 
-def test_webdataset_reads_them(folder: Path) -> None:
+def test_webdataset_reads_the_shards(folder: Path) -> None:
     dataset = webdataset.WebDataset(str(shard_path(folder, 0)), shardshuffle=False).decode("rgb8")
     samples = list(dataset)
     assert [sample["__key__"] for sample in samples] == ["000000000", "000000001", "000000002"]
     assert samples[0]["jpg"].shape == (64, 64, 3) and "K" in samples[0]["npz"]
 
 
-def test_an_unfinished_folder_is_continued(folder: Path, tmp_path: Path) -> None:
+def test_an_unfinished_folder_is_resumed(folder: Path, tmp_path: Path) -> None:
     write_shards(tmp_path, STREAM)
     kept = shard_path(tmp_path, 0).stat().st_mtime_ns
     shard_path(tmp_path, 1).unlink()
@@ -64,7 +64,7 @@ def test_an_unfinished_folder_is_continued(folder: Path, tmp_path: Path) -> None
     assert seen[-1] == (7, 7) and not list(tmp_path.glob("*.part"))
 
 
-def test_a_shard_cut_short_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_truncated_shard_is_named(folder: Path, tmp_path: Path) -> None:
     write_shards(tmp_path, STREAM)
     whole = shard_path(folder, 0).read_bytes()
     for share in (0.9, 0.5, 0.1, 0.0):
@@ -93,7 +93,7 @@ def test_a_folder_of_another_stream_is_not_mixed(folder: Path) -> None:
         write_shards(folder, other)
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_partial_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> Iterator[tuple[str, bytes]]:
         raise OSError(errno.ENOSPC, "No space left on device")
 

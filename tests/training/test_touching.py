@@ -44,7 +44,7 @@ def made() -> tuple[TouchingPairs, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("number", range(len(WAYS)), ids=[way.name for way in WAYS])
-def test_hands_touch_and_do_not_lie_in_each_other(number: int) -> None:
+def test_hands_touch_without_intersecting(number: int) -> None:
     pairs, _, gaps_m = made()
     rows = pairs.way == number
     nearest_m = gaps_m[rows].flatten(1).amin(1)
@@ -60,7 +60,7 @@ def test_nearly_all_pairs_touch() -> None:
     assert (nearest_m < TOUCHING_M).float().mean() > 0.94
 
 
-def test_the_parts_that_a_way_names_touch() -> None:
+def test_the_named_parts_touch() -> None:
     pairs, arms_m, _ = made()
     touched = touched_parts(
         load_kit(torch.device("cpu")).mesh, arms_m, torch.ones(len(arms_m), dtype=torch.bool)
@@ -85,7 +85,7 @@ def test_labels_agree_with_the_distances_of_all_vertices() -> None:
             assert nearest_m > 0.002 or told_m < 0.006
 
 
-def test_turns_are_rotations_and_angles_within_the_limits() -> None:
+def test_rotations_are_valid_and_angles_within_limits() -> None:
     pairs, _, _ = made()
     for turns in (pairs.turns, pairs.bend):
         torch.testing.assert_close(turns @ turns.mT, torch.eye(3).expand_as(turns), atol=1e-5, rtol=0)
@@ -94,7 +94,7 @@ def test_turns_are_rotations_and_angles_within_the_limits() -> None:
     assert (pairs.angles_rad >= low - 1e-5).all() and (pairs.angles_rad <= high + 1e-5).all()
 
 
-def test_a_pair_does_not_depend_on_the_batch_it_stands_in() -> None:
+def test_a_pair_does_not_depend_on_its_batch() -> None:
     kit = load_kit(torch.device("cpu"))
 
     def pairs(index: Tensor) -> TouchingPairs:

@@ -15,7 +15,7 @@ def stills() -> list[Still]:
     return list(stills_of(CLASP, 2))
 
 
-def test_hands_are_whole_large_and_brighter_than_what_is_behind_them(stills: list[Still]) -> None:
+def test_hands_are_whole_large_and_brighter_than_the_background(stills: list[Still]) -> None:
     for still in stills:
         assert still.image.shape == (HEIGHT_PX, WIDTH_PX, 3)
         assert ((still.joints_px >= 0) & (still.joints_px < (WIDTH_PX, HEIGHT_PX))).all()
@@ -25,7 +25,7 @@ def test_hands_are_whole_large_and_brighter_than_what_is_behind_them(stills: lis
     assert np.abs(stills[0].joints_px - stills[1].joints_px).max() > 10
 
 
-def test_the_truth_is_found_exactly_and_other_answers_lose_what_they_should(stills: list[Still]) -> None:
+def test_the_truth_scores_perfectly_and_errors_are_penalised(stills: list[Still]) -> None:
     true = [still.joints_px for still in stills]
     names = ("both %", "sides %", "wrists %", "joints % of box")
     assert [way_row(stills, true)[name] for name in names] == [100, 100, 100, 0]
