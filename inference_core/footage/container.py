@@ -15,8 +15,10 @@ from inference_core.footage.records import Limits
 from inference_core.footage.sample_tables import check_sample_tables
 from inference_core.shared.errors import FootageError
 
-# Pictures about the movie (covers, thumbnails), not the movie itself.
-_SIDE_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+# Pictures about the movie (covers, thumbnails) and parts of a picture (tiles), not the movie itself.
+_SIDE_PICTURES = (
+    Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
+)
 
 # Where recorders write the focal length as on 35 mm film.
 _FOCAL_35MM = (
@@ -30,7 +32,7 @@ _FORMATS = """
     3g2 3gp apng asf av1 avi cavsvideo dhav dirac dnxhd dv flv gif gxf h261 h263 h264 hevc ivf live_flv lmlm4 lxf m4v
     matroska mjpeg mov mp4 mpeg mpegts mpegvideo mpjpeg mxf nut nuv obu ogg pva rm ser ty vc1 vc1test vvc webm wtv
     yuv4mpegpipe
-    bmp_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe jpegxl_anim jpegxl_pipe pam_pipe pbm_pipe pgm_pipe
+    bmp_pipe gif_pipe j2k_pipe jpeg_pipe jpegls_pipe jpegxl_anim jpegxl_pipe pam_pipe pbm_pipe pgm_pipe
     png_pipe ppm_pipe psd_pipe qoi_pipe sgi_pipe tiff_pipe webp webp_pipe
     """.split()  # noqa: SIM905 (sixty names read better without quotes)
 
@@ -119,9 +121,14 @@ def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet]
             raise FootageError(
                 f"{path} holds no picture that can be read ({_contents(container)}). Is it the movie, and whole?"
             )
-        movies = [stream for stream in streams if not stream.disposition & _SIDE_PICTURES] or streams
-        packets, broke_off = _listed(container, movies, path, limits)
-        chosen = _the_movie(movies, packets)
+        movies = [stream for stream in streams if not stream.disposition & _SIDE_PICTURES]
+        if not movies and any(stream.disposition & Disposition.dependent for stream in streams):
+            raise FootageError(
+                f"{path} is a picture in tiles, as phones store HEIC and AVIF, which is not read. "
+                "Convert it to JPEG or PNG."
+            )
+        packets, broke_off = _listed(container, movies or streams, path, limits)
+        chosen = _the_movie(movies or streams, packets)
         limits.check_size(str(path), (chosen.codec_context.width, chosen.codec_context.height))
         first = container.streams.video[0].index
         can_seek = container.format.name not in _GUESSED_TIMES
@@ -210,8 +217,8 @@ def _opened(path: Path, limits: Limits) -> Any:
         )
     except av.error.ArgumentError as error:
         raise FootageError(
-            f"{path} is not a movie but text, sound, or a list of other files and addresses. "
-            "Give the movie itself."
+            f"{path} is not a movie or a picture of a kind that is read: it is text, sound, a list of other files, or "
+            "a rarer kind. Give the movie itself, or convert it to H.264 MP4 or PNG."
         ) from error
     except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """OpenEXR pictures as linear light in sRGB's primaries: layers, data windows, chromaticities, pixel aspect."""
 
+import contextlib
+import io
+import os
+import threading
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +28,46 @@ _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0
 
 Floats = NDArray[np.float32]
 
+_STDERR = 2
+_one_at_a_time = threading.Lock()
+
 
 def read_exr(path: Path, limits: Limits) -> tuple[Floats, float]:
     """Linear R, G, B (H, W, 3) of the display window, alpha over black as stored, and the pixels' aspect."""
     import OpenEXR  # imported here: without the OpenEXR package everything else can still be read
 
-    with OpenEXR.File(str(path), separate_channels=True, header_only=True) as file:
-        _check_sizes(path, [part.header for part in file.parts], limits)
-    with OpenEXR.File(str(path), separate_channels=True) as file:
-        for part in file.parts:
-            names = _colour_channels(list(part.channels))
-            if names is not None:
-                planes = [np.asarray(part.channels[name].pixels, np.float32) for name in names]
-                linear = _in_srgb(np.stack(planes, -1), part.header)
-                return _in_display_window(linear, part.header), float(part.header.get("pixelAspectRatio", 1))
-        # A truncated file has no parts; OpenEXR reports that only on stderr.
-        broken = not file.parts or any(not part.channels for part in file.parts)
+    with _silent():
+        with OpenEXR.File(str(path), separate_channels=True, header_only=True) as file:
+            _check_sizes(path, [part.header for part in file.parts], limits)
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            for part in file.parts:
+                names = _colour_channels(list(part.channels))
+                if names is not None:
+                    planes = [np.asarray(part.channels[name].pixels, np.float32) for name in names]
+                    linear = _in_srgb(np.stack(planes, -1), part.header)
+                    aspect = float(part.header.get("pixelAspectRatio", 1))
+                    return _in_display_window(linear, part.header), aspect
+            # A truncated file has no parts; OpenEXR only prints that.
+            broken = not file.parts or any(not part.channels for part in file.parts)
     if broken:
         raise FootageError(f"{path} is cut short or damaged. Bring it again from where it came from.")
     raise FootageError(f"{path} holds no R, G, B and no Y channel that could be shown.")
+
+
+@contextlib.contextmanager
+def _silent() -> Generator[None]:
+    """A context in which OpenEXR prints nothing, neither by Python's stdout nor by the process's stderr.
+
+    It prints what is wrong with a damaged file instead of raising it, in several lines.
+    """
+    with _one_at_a_time, contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a closed stderr is silent
+            kept = os.dup(_STDERR)
+            stack.callback(os.close, kept)
+            nowhere = stack.enter_context(Path(os.devnull).open("wb"))
+            os.dup2(nowhere.fileno(), _STDERR)
+            stack.callback(os.dup2, kept, _STDERR)
+        yield
 
 
 def _check_sizes(path: Path, headers: list[Any], limits: Limits) -> None:

@@ -18,6 +18,8 @@ from inference_core.footage.tone_mapping import srgb_from_linear
 from inference_core.shared.errors import FootageError
 from inference_core.shared.picture_header import PictureHeader, read_picture_header
 
+cv2.setLogLevel(0)  # what is wrong with a file is raised; OpenCV prints it as well
+
 # How many bytes a file may hold beside its picture, and per pixel, before it is rejected.
 _MOST_EXTRA_BYTES, _MOST_BYTES_A_PIXEL = 64 << 20, 32
 
@@ -83,7 +85,9 @@ def _decode(path: Path, content: bytes) -> NDArray[np.uint8]:
     # Only the unchanged mode keeps alpha and depth.
     image: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise FootageError(f"{path} is damaged or not a picture of the kind that its name says.")
+        raise FootageError(
+            f"{path} is damaged, or stored in a way that is not read. Save it again, as PNG or uncompressed."
+        )
     if image.ndim == 2:
         image = image[..., None]
     colour = image[..., :3][..., ::-1] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)

@@ -18,6 +18,7 @@ from inference_core.footage.orientation import upright
 from inference_core.shared.errors import FootageError
 from inference_core.shared.picture_header import read_picture_header
 from inference_core.shared.picture_sequences import find_pictures, is_pattern, numbered_names
+from tests.inference_core.tiled_picture import write_tiled_heic
 
 WIDTH, HEIGHT = 96, 64
 KINDS = ("jpg", "png", "tif", "tif16", "webp")
@@ -156,6 +157,28 @@ def test_a_truncated_exr_is_reported_as_damaged(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-600])
     with pytest.raises(FootageError, match="damaged"):
         list(open_footage(path))
+
+
+def test_a_damaged_picture_is_rejected_without_library_output(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with OpenEXR.File({}, {"RGB": np.random.default_rng(0).random((64, 96, 3), dtype=np.float32)}) as file:
+        file.write(str(tmp_path / "a.exr"))
+    (tmp_path / "a.exr").write_bytes((tmp_path / "a.exr").read_bytes()[:-600])
+    lzw = cv2.imencode(".tif", picture(), [cv2.IMWRITE_TIFF_COMPRESSION, 5])[1].tobytes()
+    entry = struct.pack("<HHIHH", 259, 3, 1, 5, 0)
+    assert entry in lzw
+    (tmp_path / "b.tif").write_bytes(lzw.replace(entry, struct.pack("<HHIHH", 259, 3, 1, 50000, 0)))
+    for name in ("a.exr", "b.tif"):
+        with pytest.raises(FootageError, match="damaged"):
+            list(open_footage(tmp_path / name))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_tiled_heic_picture_is_rejected_rather_than_read_as_one_tile(tmp_path: Path) -> None:
+    path = write_tiled_heic(tmp_path / "IMG_0001.HEIC", np.full((128, 128, 3), 90, np.uint8))
+    with pytest.raises(FootageError, match="tiles"):
+        open_footage(path)
 
 
 def test_an_anamorphic_exr_is_resampled_to_square_pixels(tmp_path: Path) -> None:
