@@ -176,7 +176,7 @@ def test_a_damaged_picture_is_rejected_without_library_output(
 
 
 def test_a_tiled_heic_picture_is_rejected_rather_than_read_as_one_tile(tmp_path: Path) -> None:
-    path = write_tiled_heic(tmp_path / "IMG_0001.HEIC", np.full((128, 128, 3), 90, np.uint8))
+    path = write_tiled_heic(tmp_path / "IMG_0001.HEIC")
     with pytest.raises(FootageError, match="tiles"):
         open_footage(path)
 
