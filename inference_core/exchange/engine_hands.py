@@ -17,8 +17,8 @@ MANO_WRIST_M = np.array([0.0957, 0.0064, 0.0062])
 class EngineHands:
     """T frames of two hands (axis of 2: left, right), each with the parameters of its own side, never mirrored.
 
-    engine: its name. frame (T,): numbers, increasing. present (T, 2). root (T, 2, 3, 3): the hand in camera axes (x
-    right, y down, z forward). fingers (T, 2, 15, 3, 3): MANO's order, relative to the flat hand. transl_m (T, 2, 3):
+    engine: its name. frame (T,): numbers, increasing. present (T, 2), and filled (T, 2): put in by the engine where it
+    found none. root (T, 2, 3, 3): the hand in camera axes (x right, y down, z forward). fingers (T, 2, 15, 3, 3): MANO's order, relative to the flat hand. transl_m (T, 2, 3):
     MANO's translation, to which the resting wrist is added. betas (T, 2, 10): of `model`, MANO or the open hand.
     joints_m (T, 2, 21, 3): joints of the engine's own mesh in camera axes, NaN where the file has none.
     confidence (T, 2). K (3, 3) or (T, 3, 3) and size_px of the pictures that the engine saw, or None; focal_px: where
@@ -29,6 +29,7 @@ class EngineHands:
     engine: str
     frame: NDArray[np.int64]
     present: NDArray[np.bool_]
+    filled: NDArray[np.bool_]
     root: Floats
     fingers: Floats
     transl_m: Floats
@@ -57,6 +58,7 @@ def empty_hands(engine: str, frame: NDArray[np.int64]) -> EngineHands:
         engine=engine,
         frame=frame,
         present=np.zeros((count, 2), bool),
+        filled=np.zeros((count, 2), bool),
         root=np.tile(np.eye(3), (count, 2, 1, 1)),
         fingers=np.tile(np.eye(3), (count, 2, 15, 1, 1)),
         transl_m=np.zeros((count, 2, 3)),

@@ -22,7 +22,7 @@ from inference_core.hand_model.hand import HandModel, ShapedHands
 from inference_core.hand_model.load import MANO_NAME
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
-from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import PARENTS_21
 from inference_core.shared.take import Take
 
@@ -71,7 +71,7 @@ def imported_take(
         size_px=np.array(size_px, np.int64),
         K=camera.K,
         T_world_cam=hands.T_world_cam,
-        present=np.where(hands.present, SEEN, ABSENT).astype(np.uint8),
+        present=np.where(hands.present, np.where(hands.filled, FILLED, SEEN), ABSENT).astype(np.uint8),
         confidence=np.where(hands.present, hands.confidence, 0).astype(np.float32),
         betas=betas.astype(np.float32),
         meta={
@@ -118,6 +118,7 @@ def _within(hands: EngineHands, footage: Footage | None) -> EngineHands:
     timed = (
         "frame",
         "present",
+        "filled",
         "root",
         "fingers",
         "transl_m",

@@ -16,7 +16,7 @@ from inference_core.hand_model.load import MANO_NAME, OPEN_HAND_NAME
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
 from inference_core.shared.npz import write_npz
-from inference_core.shared.presence import ABSENT
+from inference_core.shared.presence import ABSENT, FILLED
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
 from inference_core.shared.whole_file import whole_file
@@ -52,6 +52,7 @@ def mano_arrays(take: Take) -> dict[str, NDArray[Any]]:
         "betas": take.betas if is_mano else zeros,
         "open_hand_betas": zeros if is_mano else take.betas,
         "present": there,
+        "filled": take.present == FILLED,
         "confidence": take.confidence,
         "frame": take.frame,
         "time_s": take.time_s,
@@ -112,6 +113,7 @@ def mano_file_hands(content: Mapping[str, Any]) -> EngineHands:
         engine=hands.engine,
         frame=hands.frame,
         present=present,
+        filled=present & np.asarray(content.get("filled", np.zeros((count, 2)))).astype(bool),
         root=matrices[:, :, 0],
         fingers=matrices[:, :, 1:],
         transl_m=as_array(content.get("transl", np.zeros((count, 2, 3)))),

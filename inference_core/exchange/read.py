@@ -13,6 +13,7 @@ from inference_core.exchange.track_results import (
     dyn_hamr_hands,
     hawor_hands,
     is_dyn_hamr,
+    is_dyn_hamr_tracks,
     is_hawor,
     is_hawor_camera,
 )
@@ -37,13 +38,14 @@ def read_engine_hands(paths: Sequence[Path], first: int | None) -> EngineHands:
 def _hands(files: Sequence[Path], first: int | None) -> EngineHands:
     results = [(path, read_result_file(path)) for path in files]
     cameras = [content for _, content in results if is_hawor_camera(content)]
-    for path, content in results:
+    tracks = [content for _, content in results if is_dyn_hamr_tracks(content)]
+    for path, content in reversed(results):  # of a folder of Dyn-HaMR's steps the last
         if isinstance(content, dict) and MANO_FILE_KEY in content:
             return mano_file_hands(content)
         if is_hawor(content):
             return hawor_hands(content, cameras[0] if cameras else _camera_beside(path), -(first or 0))
         if is_dyn_hamr(content):
-            return dyn_hamr_hands(content, -(first or 0))
+            return dyn_hamr_hands(content, tracks[0] if tracks else _tracks_beside(path), -(first or 0))
     if cameras:
         raise RequestError(
             f"{files[0]} is HaWoR's camera. Give world_space_res.pth as well, which holds the hands."
@@ -56,6 +58,12 @@ def _camera_beside(path: Path) -> Any:
     """HaWoR's camera file, found beside its results; None if there is none."""
     found = sorted((path.parent / "SLAM").glob("hawor_slam_w_scale_*.npz"))
     return read_result_file(found[0]) if found else None
+
+
+def _tracks_beside(path: Path) -> Any:
+    """Dyn-HaMR's track_info.json, which it puts into the folder above; None if there is none."""
+    found = [folder / "track_info.json" for folder in (path.parent, path.absolute().parent.parent)]
+    return next((read_result_file(file) for file in found if file.is_file()), None)
 
 
 def _names(content: Any, key: str, depth: int = 3) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference_core.exchange.engine_hands import MANO_WRIST_M, EngineHands, Floats, empty_hands, pinhole
 from inference_core.exchange.result_file import as_array
@@ -70,8 +71,14 @@ def hawor_hands(content: Any, camera: Mapping[str, Any] | None, first: int) -> E
     return _in_camera(placed, T_world_cam, wrist)
 
 
-def dyn_hamr_hands(content: Mapping[str, Any], first: int) -> EngineHands:
-    """The hands in *_world_results.npz; if a side has several tracks, the first."""
+def is_dyn_hamr_tracks(content: Any) -> bool:
+    """Whether this is track_info.json."""
+    return isinstance(content, Mapping) and isinstance(content.get("tracks"), Mapping) and "meta" in content
+
+
+def dyn_hamr_hands(content: Mapping[str, Any], info: Mapping[str, Any] | None, first: int) -> EngineHands:
+    """The hands in *_world_results.npz; if a side has several tracks, the first. `info` is track_info.json: where the
+    results start, and in which frames each hand was found."""
     held = _world(content)
     missing = [name for name in _DYN_HAMR_FIELDS if name not in held]
     if missing:
@@ -84,13 +91,15 @@ def dyn_hamr_hands(content: Mapping[str, Any], first: int) -> EngineHands:
     tracks, count = trans.shape[:2]
     wanted = {"trans": (tracks, count, 3), "root_orient": (tracks, count, 3)}
     _check("Dyn-HaMR's result", {"trans": trans, "root_orient": root}, wanted)
-    hands = empty_hands("Dyn-HaMR", first + np.arange(count, dtype=np.int64))
+    begins, found = (0, np.ones((tracks, count), bool)) if info is None else _tracked(info, tracks, count)
+    hands = empty_hands("Dyn-HaMR", first + begins + np.arange(count, dtype=np.int64))
     fingers = _matrices(pose.reshape(tracks, count, 15, 3))
     rights = np.broadcast_to(is_right.reshape(tracks, -1), (tracks, count)).mean(1) > 0.5
     for track in reversed(range(tracks)):
         side = RIGHT if rights[track] else LEFT
         turn = (lambda value, _kind: value) if side == RIGHT else mirror
-        hands.present[:, side] = True
+        hands.present[:, side] = _between_ends(found[track])
+        hands.filled[:, side] = hands.present[:, side] & ~found[track]
         hands.root[:, side] = turn(_matrices(root[track]), "matrix")
         hands.fingers[:, side] = turn(fingers[track], "matrix")
         hands.transl_m[:, side] = turn(trans[track], "point")
@@ -107,6 +116,28 @@ def dyn_hamr_hands(content: Mapping[str, Any], first: int) -> EngineHands:
     )
     wrist = np.stack([mirror(MANO_WRIST_M, "point"), MANO_WRIST_M])
     return _in_camera(placed, _inverse(R, t), wrist)
+
+
+def _tracked(info: Mapping[str, Any], tracks: int, count: int) -> tuple[int, NDArray[np.bool_]]:
+    """The number of the results' first frame, and where each track's hand was found (tracks, T)."""
+    first, last = (int(number) for number in as_array(info["meta"]["seq_interval"]).reshape(2))
+    masks = {
+        int(track["index"]): as_array(track["vis_mask"])[first:last] > 0 for track in info["tracks"].values()
+    }
+    if set(masks) != set(range(tracks)) or any(len(mask) != count for mask in masks.values()):
+        raise RequestError(
+            "Dyn-HaMR's track_info.json belongs to other results. Give the one of the same run, or move it away."
+        )
+    begins = int(as_array(info["meta"].get("data_interval", (0, 0))).reshape(-1)[0])
+    return begins + first, np.stack([masks[track] for track in range(tracks)])
+
+
+def _between_ends(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The frames from the first to the last in which the hand was found; outside them the engine holds it still."""
+    rows = np.flatnonzero(found)
+    there = np.zeros(len(found), bool)
+    there[slice(rows[0], rows[-1] + 1) if len(rows) else slice(0)] = True
+    return there
 
 
 def _in_camera(hands: EngineHands, T_world_cam: Floats, wrist_m: Floats) -> EngineHands:

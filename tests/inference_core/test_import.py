@@ -14,7 +14,7 @@ import torch
 from inference_core.__main__ import main
 from inference_core.exchange.result_file import read_result_file
 from inference_core.shared.errors import RequestError
-from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.take import Take, load_take
 from tests.data.mano.official_layout import calling
 from tests.inference_core import engine_results as made
@@ -85,6 +85,51 @@ def test_a_moving_camera_is_imported(tmp_path: Path, shot: made.EngineShot, engi
     assert np.abs(take.T_world_cam - wanted).max() < 1e-5
     assert take.size_px.tolist() == list(made.SIZE)
     assert (take.present == ABSENT).sum() == (engine == "HaWoR")
+
+
+def dyn_hamr_run(shot: made.EngineShot, folder: Path, left: list[bool], begins: int) -> Path:
+    """The folder of two steps' results, below a track_info.json."""
+    steps = folder / "smooth_fit"
+    steps.mkdir()
+    (last,) = made.dyn_hamr(shot, steps)
+    with np.load(last) as held:
+        np.savez(
+            steps / "shot_000010_world_results.npz", **{**held, "pose_body": np.zeros_like(held["pose_body"])}
+        )
+    masks = {"0": left, "1": [True] * made.FRAMES}
+    tracks = {
+        name: {"index": int(name), "vis_mask": [False] * begins + mask + [False]}
+        for name, mask in masks.items()
+    }
+    meta = {"seq_interval": [begins, begins + made.FRAMES], "data_interval": [0, begins + made.FRAMES + 1]}
+    (folder / "track_info.json").write_text(json.dumps({"tracks": tracks, "meta": meta}))
+    return steps
+
+
+def test_presence_of_dyn_hamrs_hands_comes_from_its_tracks_and_the_last_step_is_read(
+    tmp_path: Path, mano: Path, shot: made.EngineShot
+) -> None:
+    steps = dyn_hamr_run(shot, tmp_path, [False, True, False, True, True, False], begins=2)
+    take = imported([steps], tmp_path / "t.npz", "--mano", str(mano))
+    assert take.frame.tolist() == list(range(2, 2 + made.FRAMES))
+    assert take.present[:, 0].tolist() == [ABSENT, SEEN, FILLED, SEEN, SEEN, ABSENT]
+    assert (take.present[:, 1] == SEEN).all() and off_mm(take, shot) < 0.02
+    again = imported(exported(tmp_path / "t.npz", "mano-npz"), tmp_path / "again.npz", "--mano", str(mano))
+    assert np.array_equal(again.present, take.present)
+
+
+def test_a_track_info_of_another_run_is_refused(
+    tmp_path: Path, shot: made.EngineShot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = dyn_hamr_run(shot, tmp_path, [True] * (made.FRAMES - 2), begins=0)
+    assert main(["import", str(steps), "--out", str(tmp_path / "t.npz")]) == 2
+    assert "track_info.json belongs to other results" in capsys.readouterr().err
+
+
+def exported(take: Path, kind: str) -> list[Path]:
+    out = take.with_suffix(f".{kind}.npz")
+    assert main(["export", str(take), "--as", kind, "--out", str(out)]) == 0
+    return [out]
 
 
 def test_left_hands_that_are_already_mirrored_are_kept(tmp_path: Path, shot: made.EngineShot) -> None:
