@@ -17,9 +17,10 @@ MANO_WRIST_M = np.array([0.0957, 0.0064, 0.0062])
 class EngineHands:
     """T frames of two hands (axis of 2: left, right), each with the parameters of its own side, never mirrored.
 
-    engine: its name. frame (T,): numbers, increasing. present (T, 2), and filled (T, 2): put in by the engine where it
-    found none. root (T, 2, 3, 3): the hand in camera axes (x right, y down, z forward). fingers (T, 2, 15, 3, 3): MANO's order, relative to the flat hand. transl_m (T, 2, 3):
-    MANO's translation, to which the resting wrist is added. betas (T, 2, 10): of `model`, MANO or the open hand.
+    engine: its name. frame (T,): numbers, increasing. present (T, 2). filled (T, 2): interpolated by the engine. root
+    (T, 2, 3, 3): the hand in camera axes (x right, y down, z forward). fingers (T, 2, 15, 3, 3): MANO's order, relative
+    to the flat hand. transl_m (T, 2, 3): MANO's translation, to which the resting wrist is added. betas (T, 2, 10): of
+    `model`, MANO or the open hand.
     joints_m (T, 2, 21, 3): joints of the engine's own mesh in camera axes, NaN where the file has none.
     confidence (T, 2). K (3, 3) or (T, 3, 3) and size_px of the pictures that the engine saw, or None; focal_px: where
     only that is known. T_world_cam (T, 4, 4). assumes_lens: whether the focal length is the engine's convention rather
