@@ -63,6 +63,11 @@ class HandParameterisation:
         """(S,) wrist to middle knuckle."""
         return self.joints_m[:, 4].norm(dim=-1)
 
+    def finger_rotations(self, side: Tensor, angles_rad: Tensor) -> Tensor:
+        """(..., 15, 3, 3) rotations from rest of the fingers of `side` (...), from their angles (..., 15, 3)."""
+        axes = self.axes[side]
+        return axes @ exp(angles_rad) @ axes.mT
+
 
 @dataclass(frozen=True)
 class HandState:
@@ -226,8 +231,7 @@ def pose_points(parameterisation: HandParameterisation, side: Tensor, state: Han
     """The parameterisation's points for N hand frames of the given sides (N,)."""
     rest = parameterisation.joints_m[side]
     axes = parameterisation.axes[side]
-    local = exp(state.angles_rad)
-    fingers = (axes @ local @ axes.mT).unflatten(1, (5, 3))
+    fingers = parameterisation.finger_rotations(side, state.angles_rad).unflatten(1, (5, 3))
     chains = rest[:, 1:].unflatten(1, (5, 3))
     bones = torch.diff(chains, dim=2, prepend=torch.zeros_like(chains[:, :, :1]))
     rotation = state.root[:, None].expand(-1, 5, 3, 3)

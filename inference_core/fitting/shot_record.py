@@ -12,7 +12,7 @@ from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import HandParameterisation, HandState
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.fitting.solution import ShotSolution
-from inference_core.geometry.rotations import exp, matrix_to_quaternion, quaternion_to_matrix
+from inference_core.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.presence import FILLED
 
@@ -109,8 +109,7 @@ class ShotRecord:
 
 
 def _arrays(parameterisation: HandParameterisation, side: Tensor, state: HandState) -> dict[str, Tensor]:
-    axes = parameterisation.axes[side]
-    fingers = axes @ exp(state.angles_rad) @ axes.mT
+    fingers = parameterisation.finger_rotations(side, state.angles_rad)
     return {
         "root_wxyz": matrix_to_quaternion(state.root),
         "pose_wxyz": matrix_to_quaternion(fingers),

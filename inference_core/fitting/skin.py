@@ -17,7 +17,6 @@ from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules, owners
 from inference_core.fitting.parameterisation import HandParameterisation, HandState
-from inference_core.geometry.rotations import exp
 from inference_core.hand_model.hand import HandModel, ShapedHands
 
 # Vertices deeper inside the other hand than this belong to its other side; those shallower than this are left alone.
@@ -44,10 +43,9 @@ class Skin:
         self, parameterisation: HandParameterisation, left: HandState, right: HandState
     ) -> tuple[Tensor, Tensor]:
         """Vertices and their normals, each (n, S, V, 3), of n frames of left and right hands."""
-        axes = parameterisation.axes
         angles = torch.stack([left.angles_rad, right.angles_rad], 1)
         root = torch.stack([left.root, right.root], 1)[:, :, None]
-        turns = torch.cat([root, axes @ exp(angles) @ axes.mT], 2)
+        turns = torch.cat([root, parameterisation.finger_rotations(torch.arange(2), angles)], 2)
         posed = self.shaped.with_pose(turns, torch.stack([left.wrist_m, right.wrist_m], 1))
         vertices_m = posed.vertices_m
         faces = self.shaped.model.faces

@@ -17,7 +17,7 @@ from inference_core.fitting.parameterisation import HandParameterisation, HandSt
 from inference_core.fitting.residuals import JOINTS, LANDMARKS
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.geometry.projection import project_pinhole
-from inference_core.geometry.rotations import exp, log, matrix_to_quaternion, quaternion_to_matrix
+from inference_core.geometry.rotations import log, matrix_to_quaternion, quaternion_to_matrix
 
 # Confidence of a pose that must stay (0.1 degrees, 0.1 mm), and of one that may yield slightly to contact.
 HARD_PIN, SOFT_PIN = 1e4, 100.0
@@ -62,8 +62,8 @@ def with_unfree_turns(
     pinned, solved = (
         quaternion_to_matrix(torch.as_tensor(turns).double()) for turns in (pinned_wxyz, solved_wxyz)
     )
-    axes, side = parameterisation.axes, torch.arange(2)
-    free = axes @ exp(_free_angles(parameterisation, side, pinned)) @ axes.mT
+    side = torch.arange(2)
+    free = parameterisation.finger_rotations(side, _free_angles(parameterisation, side, pinned))
     return matrix_to_quaternion(pinned @ free.mT @ solved).numpy()
 
 

@@ -20,20 +20,20 @@ from inference_core.landmarks.hand_reader import HandReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
 from inference_core.shared.skeleton import LEFT, RIGHT
 
-# The head reads at the told crop and at ones so much larger (logarithm) and turned (radians), and the best once more at
-# the crop that it proposes.
+# The head reads predicted crops that are larger by these factors (logarithms) and rotated by these angles (radians);
+# the best is read again in the crop that it proposes.
 _LARGER, _TURNED = (0.1, 0.5), (-0.5, 0.0, 0.5)
-# Log odds at which the network is sure of another hand: those of single hands are below -2.9 unless they are smeared.
+# Log odds at which the network is sure of another hand: for single hands they are below -2.9 unless blurred.
 _SURE = 1.5
-# The largest expected error of a reading, of half its crop's side; how far it may lie from where the network told, and
-# must lie from the known hand, of the crop's side.
+# The largest expected error of a reading, as a share of half its crop's side; the largest distance from the prediction
+# and the least distance from the known hand, as shares of the crop's side.
 _WORST_ERROR, _AGREES, _APART = 0.25, 0.25, 0.03
-# Of readings nearer to the known hand than this, and looking this much like its side (log odds), it is the known hand.
+# A reading nearer to the known hand than this, with at most these log odds of the other side, is the known hand.
 _NEAR, _KNOWN_SIDE = 0.1, -2.0
 _LEAST_PRESENCE = 0.2
-# The presence of a hand that both networks tell of, however faint the landmark network sees it.
+# The least presence of a hand on which both networks agree, even if the landmark network gives it less.
 _VOUCHED = 0.5
-# What the landmark network's word counts beside the head's, of its log odds of the known hand's side.
+# For the known hand's side: the weight of the landmark network's log odds, and the bound of its probability.
 _LANDMARK_SHARE, _SUREST = 0.3, 1e-3
 
 Floats = NDArray[np.float64]
@@ -75,6 +75,8 @@ def find_partner(
 
     right: 0..1, the landmark network's probability that the known hand is a right one.
     """
+    if head.partner is None:
+        return None
     crop = np.tile(crops_from_landmarks(points_px), (2, 1))
     _, read = _read(image, crop, np.array([LEFT, RIGHT]), head)
     found = read_partner(image, points_px, RIGHT if _right_odds(read, right) > 0 else LEFT, head)
