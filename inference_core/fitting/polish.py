@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Separates hands that intersect too deeply, along their skins, after the joint fit."""
 
-import torch
 from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules
@@ -9,10 +8,10 @@ from inference_core.fitting.contact import Contact, unbroken_runs
 from inference_core.fitting.interaction import HardSkin, hand_pairs, pairs
 from inference_core.fitting.joint_fit import fit_shot
 from inference_core.fitting.observations import Observations
-from inference_core.fitting.parameterisation import HandState, pose_points
+from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
 from inference_core.fitting.residuals import JOINTS
 from inference_core.fitting.single_frame import ShotShape
-from inference_core.fitting.skin import Overlaps, Places, Skin, find_places
+from inference_core.fitting.skin import Overlaps, PlaceFinder, Places, Skin
 
 # Sigmas of what lies too deep, round by round, and the steps of each; done when nothing lies deeper than this.
 _HARDER_M, _STEPS, _DEEP_M = (0.001, 0.0005, 0.0003, 0.0002, 0.0002, 0.0002), 5, 0.005
@@ -34,15 +33,14 @@ def taken_apart(
     """The fitted state, with hands separated where they intersect more deeply than skin yields."""
     frame = seen.frame[pairs(seen)[0]]
     places: Places = {}
-    run, moving = unbroken_runs(frame), torch.ones(len(frame)).bool()
+    finder = PlaceFinder(skin, shape.parameterisation, unbroken_runs(frame))
     for sigma_m in _HARDER_M:
-        found = _found(shape, seen, state, capsules, contact, skin, moving, run)
+        found = _found(finder, seen, pose_points(shape.parameterisation, seen.side, state), capsules, contact)
         deep = [row for row, of in found.items() if any(place.depth_m > _DEEP_M for place in of.values())]
         if not deep:
             return state
         # A place that was found before may not close up again.
         places |= {row: places.get(row, {}) | of for row, of in found.items()}
-        moving = _within(frame, frame[deep], _WITH_IT)
         part, held = (_within(seen.frame, frame[deep], reach) for reach in (_WITH_IT + _HOLD_IT, _WITH_IT))
         rows = _within(frame, frame[deep], _WITH_IT + _HOLD_IT).nonzero()[:, 0]
         there = {at: places.get(row, {}) for at, row in enumerate(rows.tolist())}
@@ -54,24 +52,16 @@ def taken_apart(
 
 
 def _found(
-    shape: ShotShape,
-    seen: Observations,
-    state: HandState,
-    capsules: Capsules,
-    contact: Contact,
-    skin: Skin,
-    moving: Tensor,
-    run: Tensor,
+    finder: PlaceFinder, seen: Observations, posed: PosedPoints, capsules: Capsules, contact: Contact
 ) -> Places:
-    """The intersections of the pairs that are `moving` (P,)."""
-    posed = pose_points(shape.parameterisation, seen.side, state)
+    """The intersections of all pairs whose capsules overlap."""
     hands = hand_pairs(seen, posed, capsules, contact)
     if hands.nearest is None:
         return {}
-    near = hands.near[(hands.nearest.gap_m.flatten(1).amin(1) < _NEAR_M) & moving[hands.near]]
-    states = state.take(hands.left), state.take(hands.right)
+    meet = hands.nearest.gap_m.flatten(1).amin(1) < _NEAR_M
+    states = posed.state.take(hands.left), posed.state.take(hands.right)
     joints_m = posed.points_m[hands.left, JOINTS], posed.points_m[hands.right, JOINTS]
-    return find_places(skin, shape.parameterisation, states, joints_m, near, run)
+    return finder.find(states, joints_m, hands.near[meet], hands.nearest.gap_m[meet])
 
 
 def _within(frame: Tensor, deep: Tensor, reach: int) -> Tensor:

@@ -21,10 +21,13 @@ from inference_core.hand_model.hand import HandModel, ShapedHands
 
 # Vertices deeper inside the other hand than this belong to its other side; those shallower than this are left alone.
 _REACH_M, _SHALLOW_M = 0.03, 0.002
-# Only vertices in both hands' boxes are looked at, and those this far around.
-_BESIDE_M = 0.01
+# Only vertices on capsules this near to one of the other hand are looked at, in the box of the other hand's, and this
+# far around it.
+_BESIDE_M, _AT_M = 0.01, 0.003
 # A vertex lies inside if the way to the nearest one of the other hand runs against its normal, by this cosine.
 _INSIDE = 0.7
+# Joints that have moved less than this leave the skins where they were.
+_MOVED_M = 0.0002
 # A place's normal is averaged over this many frames to either side, weighted by how near to the skin they are.
 _AROUND, _SURE_M = 3, 0.003
 
@@ -42,12 +45,12 @@ class Skin:
     def vertices_m(
         self, parameterisation: HandParameterisation, left: HandState, right: HandState
     ) -> tuple[Tensor, Tensor]:
-        """Vertices and their normals, each (n, S, V, 3), of n frames of left and right hands."""
+        """Vertices and their normals, each (n, S, V, 3), float32, of n frames of left and right hands."""
         angles = torch.stack([left.angles_rad, right.angles_rad], 1)
         root = torch.stack([left.root, right.root], 1)[:, :, None]
         turns = torch.cat([root, parameterisation.finger_rotations(torch.arange(2), angles)], 2)
-        posed = self.shaped.with_pose(turns, torch.stack([left.wrist_m, right.wrist_m], 1))
-        vertices_m = posed.vertices_m
+        wrists_m = torch.stack([left.wrist_m, right.wrist_m], 1)
+        vertices_m = self.shaped.with_pose(turns.float(), wrists_m.float()).vertices_m
         faces = self.shaped.model.faces
         normals = torch.stack([_normals(vertices_m[:, side], faces[side]) for side in (0, 1)], 1)
         return vertices_m, normals
@@ -107,44 +110,73 @@ def fit_skin(model: HandModel, parameterisation: HandParameterisation, capsules:
     owner, along = owners(model, parameterisation, capsules)
     ends = capsules.ends[owner]
     blends = torch.lerp(ends[..., 0, :], ends[..., 1, :], along[..., None])
-    return Skin(model.with_shape(parameterisation.betas), owner, blends)
+    return Skin(model.to(dtype=torch.float32).with_shape(parameterisation.betas.float()), owner, blends)
 
 
-def find_places(
-    skin: Skin,
-    parameterisation: HandParameterisation,
-    states: tuple[HandState, HandState],
-    joints_m: tuple[Tensor, Tensor],
-    near: Tensor,
-    run: Tensor,
-) -> Places:
-    """Of pairs of hands in the given states, with joints (P, 21, 3); only `near` (n,) of them may intersect. run (P,):
-    of frames that follow each other.
+class PlaceFinder:
+    """Finds where the skins of a shot's pairs of hands intersect, and only looks at pairs that have moved since.
+
+    run (P,): of frames that follow each other.
     """
-    vertices_m, normals = skin.vertices_m(parameterisation, *(state.take(near) for state in states))
-    every = {
-        row: _deepest(skin, hands, outward)
-        for row, hands, outward in zip(near.tolist(), vertices_m.numpy(), normals.numpy(), strict=True)
-    }
-    out: Places = {}
-    for row, found in every.items():
-        out[row] = {}
-        for between, place in found.items():
-            normal = _the_way_it_came(every, row, between, run)
-            bones_m = [
-                skin.blends[side, vertex].numpy() @ joints_m[side][row].numpy()
-                for side, vertex in enumerate((place.left, place.right))
-            ]
-            reach_m = place.depth_m + float(normal @ (bones_m[0] - bones_m[1]))
-            out[row][between] = replace(place, normal=normal, reach_m=reach_m)
-    return out
+
+    def __init__(self, skin: Skin, parameterisation: HandParameterisation, run: Tensor) -> None:
+        self._skin, self._parameterisation, self._run = skin, parameterisation, run
+        self._seen: Places = {}
+        self._seen_m = torch.full((len(run), 1), torch.inf).double()
+
+    def find(
+        self,
+        states: tuple[HandState, HandState],
+        joints_m: tuple[Tensor, Tensor],
+        near: Tensor,
+        gap_m: Tensor,
+    ) -> Places:
+        """Of pairs of hands in the given states, with joints (P, 21, 3); only `near` (n,) of them may intersect.
+
+        gap_m (n, C, C): of the capsules of those.
+        """
+        now_m = torch.cat([joints_m[0] - joints_m[0][:, :1], joints_m[1] - joints_m[0][:, :1]], 1).flatten(1)
+        moved = near[(now_m - self._seen_m)[near].abs().amax(1) > _MOVED_M]
+        vertices_m, normals = self._skin.vertices_m(
+            self._parameterisation, *(state.take(moved) for state in states)
+        )
+        close = gap_m[torch.isin(near, moved)] < _BESIDE_M
+        meets = torch.stack([close.any(2), close.any(1)], 1)
+        looked = zip(moved.tolist(), vertices_m.numpy(), normals.numpy(), meets.numpy(), strict=True)
+        self._seen = {row: self._seen.get(row, {}) for row in near.tolist()}
+        self._seen |= {
+            row: _deepest(self._skin, hands, outward, meet) for row, hands, outward, meet in looked
+        }
+        seen_m = torch.full_like(now_m, torch.inf)
+        seen_m[near] = self._seen_m.expand_as(now_m)[near]
+        seen_m[moved] = now_m[moved]
+        self._seen_m = seen_m
+        return {
+            row: {between: self._place(row, between, joints_m) for between in found}
+            for row, found in self._seen.items()
+        }
+
+    def _place(self, row: int, between: tuple[int, int], joints_m: tuple[Tensor, Tensor]) -> Place:
+        """The place with its normal averaged over neighbouring frames, and its reach."""
+        skin, place = self._skin, self._seen[row][between]
+        normal = _the_way_it_came(self._seen, row, between, self._run)
+        bones_m = [
+            skin.blends[side, vertex].numpy() @ joints_m[side][row].numpy()
+            for side, vertex in enumerate((place.left, place.right))
+        ]
+        reach_m = place.depth_m + float(normal @ (bones_m[0] - bones_m[1]))
+        return replace(place, normal=normal, reach_m=reach_m)
 
 
-def _deepest(skin: Skin, hands_m: Floats, normals: Floats) -> dict[tuple[int, int], Place]:
-    """The deepest place between each left and right capsule: vertices, the right skin's normal, depth."""
+def _deepest(
+    skin: Skin, hands_m: Floats, normals: Floats, meets: NDArray[np.bool_]
+) -> dict[tuple[int, int], Place]:
+    """The deepest place between each left and right capsule: vertices, the right skin's normal, depth.
+
+    meets (2, C): which capsules of each hand are near the other.
+    """
     found: dict[tuple[int, int], Place] = {}
-    low, high = hands_m.min(1).max(0) - _BESIDE_M, hands_m.max(1).min(0) + _BESIDE_M
-    common = [np.flatnonzero(((hand > low) & (hand < high)).all(-1)) for hand in hands_m]
+    common = _close(skin, hands_m, meets)
     if min(map(len, common)) == 0:
         return found
     for own in (0, 1):
@@ -164,6 +196,19 @@ def _deepest(skin: Skin, hands_m: Floats, normals: Floats) -> dict[tuple[int, in
     return found
 
 
+def _close(skin: Skin, hands_m: Floats, meets: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """The vertices of each hand that may intersect the other."""
+    near = [np.flatnonzero(meets[side][skin.capsule[side]]) for side in (0, 1)]
+    if min(map(len, near)) == 0:
+        return near
+    there_m = [hand[at] for hand, at in zip(hands_m, near, strict=True)]
+    low, high = (np.stack([edge(own_m, axis=0) for own_m in there_m]) for edge in (np.min, np.max))
+    return [
+        near[own][((there_m[own] > low[1 - own] - _AT_M) & (there_m[own] < high[1 - own] + _AT_M)).all(-1)]
+        for own in (0, 1)
+    ]
+
+
 def _the_way_it_came(places: Places, row: int, between: tuple[int, int], run: Tensor) -> Floats:
     """The normal between two capsules, averaged over neighbouring frames: shallow intersections show it best."""
     total = np.zeros(3)
@@ -176,9 +221,10 @@ def _the_way_it_came(places: Places, row: int, between: tuple[int, int], run: Te
 
 def _normals(vertices_m: Tensor, faces: Tensor) -> Tensor:
     """Unit normals (n, V, 3) of vertices (n, V, 3), faces weighted by their area."""
-    a, b, c = (vertices_m[:, faces[:, corner]] for corner in range(3))
+    by_vertex = vertices_m.transpose(0, 1).contiguous()  # whole rows are added up several times faster
+    a, b, c = (by_vertex[faces[:, corner]] for corner in range(3))
     of_face = torch.linalg.cross(b - a, c - a, dim=-1)
-    total = torch.zeros_like(vertices_m)
+    total = torch.zeros_like(by_vertex)
     for corner in range(3):
-        total.index_add_(1, faces[:, corner], of_face)
-    return torch.nn.functional.normalize(total, dim=-1)
+        total.index_add_(0, faces[:, corner], of_face)
+    return torch.nn.functional.normalize(total, dim=-1).transpose(0, 1)

@@ -15,7 +15,7 @@ from inference_core.fitting.parameterisation import HandState, make_parameterisa
 from inference_core.fitting.polish import taken_apart
 from inference_core.fitting.residuals import JOINTS
 from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
-from inference_core.fitting.skin import Overlaps, Places, find_places, fit_skin
+from inference_core.fitting.skin import Overlaps, PlaceFinder, Places, fit_skin
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from tests.inference_core.solve_scenes import make_shot
@@ -47,16 +47,12 @@ class Scene:
 
     def places(self, state: HandState) -> Places:
         left, right = pairs(self.seen)
-        points_m = pose_points(self.parameterisation, self.seen.side, state).points_m[:, JOINTS]
-        everyone = torch.arange(len(left))
-        return find_places(
-            self.skin,
-            self.parameterisation,
-            (state.take(left), state.take(right)),
-            (points_m[left], points_m[right]),
-            everyone,
-            torch.zeros_like(everyone),
-        )
+        posed = pose_points(self.parameterisation, self.seen.side, state)
+        finder = PlaceFinder(self.skin, self.parameterisation, torch.zeros(len(left)))
+        hands = hand_pairs(self.seen, posed, self.capsules, self.contact)
+        assert hands.nearest is not None
+        points_m, states = posed.points_m[:, JOINTS], (state.take(left), state.take(right))
+        return finder.find(states, (points_m[left], points_m[right]), hands.near, hands.nearest.gap_m)
 
     def deepest_m(self, state: HandState) -> float:
         depths = [place.depth_m for found in self.places(state).values() for place in found.values()]
