@@ -3,6 +3,7 @@
 
 import csv
 import glob
+import itertools
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from inference_core.shared.picture_sequences import is_folder
 _MANIFESTS = (".csv", ".json")
 _LARGEST_MANIFEST = 64 << 20
 _MOST_SHOTS = 100_000
+_MOST_COLUMNS = 256
 _NAME_LENGTH = 100
 # Fields that a batch sets itself.
 _NOT_SETTABLE = ("out", "preview", "resume")
@@ -115,10 +117,16 @@ def _csv_rows(text: str, path: Path) -> Sequence[Row]:
     delimiter = max(",;\t", key=head.count)
     try:
         reader = csv.DictReader(text.splitlines(), delimiter=delimiter, strict=True)
-        rows = [row for row in reader if any(row.values())]
+        # Each row becomes a dictionary of all columns: without a limit, a small file fills the memory.
+        if len(reader.fieldnames or ()) > _MOST_COLUMNS:
+            raise RequestError(
+                f"The manifest {path} has more than {_MOST_COLUMNS} columns. Remove the others."
+            )
+        rows = (row for row in reader if any(row.values()))
+        numbered = enumerate(itertools.islice(rows, _MOST_SHOTS + 1), 2)
+        return [_cells(row, f"{path}, line {number}") for number, row in numbered]
     except csv.Error as error:
         raise RequestError(f"The manifest {path} is not a CSV file: {error}.") from error
-    return [_cells(row, f"{path}, line {number}") for number, row in enumerate(rows, 2)]
 
 
 def _cells(row: Mapping[str | None, Any], where: str) -> Row:

@@ -58,6 +58,7 @@ def test_a_json_list_may_have_names_and_objects(tmp_path: Path) -> None:
         ("m.csv", "footage,fps\na.mov," + "[" * 100_000, "which is not a number"),
         ("m.csv", "footage,fps\na.mov,1,2", "more cells than columns"),
         ("m.csv", "name\nx", "does not name footage"),
+        ("m.csv", f"footage{',' * 20_000}\n" + "a.mov\n" * 90_000, "more than 256 columns"),
         ("m.csv", "footage,fps\na.mov,-3", "shot 1: fps is -3"),
         ("m.csv", 'footage\n"a.mov', "not a CSV file"),
         ("m.json", "[1]", "not a list of shots"),
