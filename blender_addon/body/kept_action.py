@@ -14,7 +14,12 @@ _OURS: Final = "duohand_copy"
 
 
 def working_copy(owner: bpy.types.Object, what: str) -> Channels:
-    """A copy of the owner's action, named after `what` it is for and made active; a new action if there is none."""
+    """A copy of the owner's action, named after `what` it is for and made active; a new action if there is none.
+
+    If the action is such a copy already, that one.
+    """
+    if is_copy(owner, what) and (found := fcurves.active_channels(owner)) is not None:
+        return found
     data: Any = owner.animation_data
     before = data.action if data is not None else None
     channels = fcurves.active_channels(owner)

@@ -4,7 +4,7 @@
 Keys are written to copies of the actions; `released` restores the originals.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -31,15 +31,32 @@ WHAT: Final = "with props"
 
 def bake(
     scene: bpy.types.Scene,
+    grips_of: Mapping[bpy.types.Object, Sequence[Grip]],
+    rigs: Sequence[HandRig],
+    blend: int,
+    frames: range,
+) -> int:
+    """Key all props and the hands on them; how many grips were worked out. A RequestError says what stands in the way.
+
+    A hand may hold one prop after another, so props are keyed in the order in which they are taken; parts of a prop
+    (its children) are keyed after it.
+    """
+    for prop, grips in grips_of.items():
+        _check(prop, rigs, grips, frames)
+    released(list(grips_of), rigs)
+    for prop in sorted(grips_of, key=lambda prop: (_depth(prop), min(grip.first for grip in grips_of[prop]))):
+        _bake_one(scene, prop, rigs, grips_of[prop], blend, frames)
+    return sum(len(grips) for grips in grips_of.values())
+
+
+def _bake_one(
+    scene: bpy.types.Scene,
     prop: bpy.types.Object,
     rigs: Sequence[HandRig],
     grips: Sequence[Grip],
     blend: int,
     frames: range,
-) -> int:
-    """Key the prop and the hands on it; how many grips were keyed. RequestError says what prevents it."""
-    _check(prop, rigs, grips, frames)
-    released(prop, rigs)
+) -> None:
     at = np.array(frames, np.float64)
     by_side = {rig.side: rig for rig in rigs}
     worlds, carriers = _prop_motion(scene, prop, frames)
@@ -60,14 +77,21 @@ def bake(
     for side, moved in found.moved.items():
         if moved.any():
             _key_hand(by_side[side], at, found.hands[side], moved)
-    return len(grips)
 
 
-def released(prop: bpy.types.Object, rigs: Sequence[HandRig]) -> bool:
-    """Restore the prop's and the hands' own actions; whether they had copies."""
-    found = kept_action.put_back(prop, WHAT)
-    if found and prop.animation_data.action is None and prop.get(_RESTED) is not None:
-        prop.matrix_basis = Matrix([prop[_RESTED][4 * row : 4 * row + 4] for row in range(4)])
+def is_keyed(prop: bpy.types.Object) -> bool:
+    """Whether the prop has keys that `bake` wrote."""
+    return kept_action.is_copy(prop, WHAT)
+
+
+def released(props: Sequence[bpy.types.Object], rigs: Sequence[HandRig]) -> bool:
+    """Give the props and the hands their own actions again; whether they had others."""
+    found = False
+    for prop in props:
+        if kept_action.put_back(prop, WHAT):
+            found = True
+            if prop.animation_data.action is None and prop.get(_RESTED) is not None:
+                prop.matrix_basis = Matrix([prop[_RESTED][4 * row : 4 * row + 4] for row in range(4)])
     for rig in rigs:
         if kept_action.put_back(rig.armature, WHAT):
             show_where_present(rig)
@@ -88,9 +112,9 @@ def _check(prop: bpy.types.Object, rigs: Sequence[HandRig], grips: Sequence[Grip
         raise RequestError(f"{prop.name} follows constraints of its own. Apply or mute them first.")
     if prop.rotation_mode == "AXIS_ANGLE":
         raise RequestError(f"{prop.name} turns by axis and angle. Choose quaternions or Euler angles for it.")
+    if not np.allclose(np.array(prop.delta_location), 0) or _turned_by_delta(prop):
+        raise RequestError(f"{prop.name} has delta transforms. Apply them first (Object > Apply > Deltas).")
     sides = {rig.side for rig in rigs}
-    if not grips:
-        raise RequestError(f"No hand holds {prop.name}. Add a grip first.")
     for grip in grips:
         if grip.side not in sides:
             raise RequestError(f"The shot has no {('left', 'right')[grip.side]} hand to hold {prop.name}.")
@@ -98,6 +122,20 @@ def _check(prop: bpy.types.Object, rigs: Sequence[HandRig], grips: Sequence[Grip
             raise RequestError(
                 f"The grip {grip.first}-{grip.last} is not inside the scene's range {frames[0]}-{frames[-1]}."
             )
+
+
+def _turned_by_delta(prop: bpy.types.Object) -> bool:
+    turn: Any = (
+        prop.delta_rotation_quaternion
+        if prop.rotation_mode == hand_keys.QUATERNION
+        else prop.delta_rotation_euler.to_quaternion()
+    )
+    return not np.allclose(np.abs(np.array(turn)), (1, 0, 0, 0), atol=1e-6)
+
+
+def _depth(prop: bpy.types.Object) -> int:
+    """The number of objects above the prop."""
+    return 0 if prop.parent is None else 1 + _depth(prop.parent)
 
 
 def _prop_motion(scene: bpy.types.Scene, prop: bpy.types.Object, frames: range) -> tuple[Floats, Floats]:

@@ -13,7 +13,7 @@ from ..scene.hand_curves import hand_rigs
 from ..scene.selection import AS_SHOWN, range_meant
 from ..scene.shot import active_shot
 from ..sidebar import NeedsShot
-from .bake import bake, released
+from .bake import bake, is_keyed, released
 from .grips import Grip
 from .properties import LEAD_ITEMS, SIDE_ITEMS
 
@@ -89,22 +89,16 @@ class DUOHAND_OT_remove_grip(bpy.types.Operator):
 
 
 class DUOHAND_OT_bake_grips(_OnProp, bpy.types.Operator):
-    """Key the object and the hands on it over the scene's range, on copies of their actions"""
+    """Key all objects that hands hold, and the hands on them, over the scene's range, on copies of their actions"""
 
     bl_idname = "duohand.bake_grips"
     bl_label = "Key Grips"
 
     def work(self, context: bpy.types.Context, prop: bpy.types.Object) -> str:
-        scene = context.scene
-        kept: Any = scene.duohand_props
-        grips = [
-            Grip(LEFT if item.hand == "LEFT" else RIGHT, item.first, item.last, item.lead == "HAND")
-            for item in kept.grips
-            if item.prop == prop
-        ]
-        frames = range(scene.frame_start, scene.frame_end + 1)
-        count = bake(scene, prop, hand_rigs(active_shot(context)), grips, kept.blend, frames)
-        return f"{count} grips of {prop.name} keyed on {len(frames)} frames"
+        grips_of = _grips_of(context)
+        if prop not in grips_of:
+            raise RequestError(f"No hand holds {prop.name}. Add a grip first.")
+        return _keyed(context, grips_of)
 
 
 class DUOHAND_OT_release_grips(_OnProp, bpy.types.Operator):
@@ -114,9 +108,34 @@ class DUOHAND_OT_release_grips(_OnProp, bpy.types.Operator):
     bl_label = "Clear Grips"
 
     def work(self, context: bpy.types.Context, prop: bpy.types.Object) -> str:
-        if not released(prop, hand_rigs(active_shot(context))):
+        if not is_keyed(prop):
             raise RequestError(f"{prop.name} has no keyed grips, or has another action now.")
-        return f"{prop.name} has its own motion again"
+        others = {
+            other: grips for other, grips in _grips_of(context).items() if other != prop and is_keyed(other)
+        }
+        released([prop, *others], hand_rigs(active_shot(context)))
+        text = f"{prop.name} has its own motion again"
+        return f"{text}; {_keyed(context, others)}" if others else text
+
+
+def _grips_of(context: bpy.types.Context) -> dict[bpy.types.Object, list[Grip]]:
+    """The grips of every object that is still in the scene."""
+    kept: Any = context.scene.duohand_props
+    found: dict[bpy.types.Object, list[Grip]] = {}
+    for item in kept.grips:
+        if item.prop is not None and item.prop.name in context.scene.objects:
+            side = LEFT if item.hand == "LEFT" else RIGHT
+            found.setdefault(item.prop, []).append(Grip(side, item.first, item.last, item.lead == "HAND"))
+    return found
+
+
+def _keyed(context: bpy.types.Context, grips_of: dict[bpy.types.Object, list[Grip]]) -> str:
+    scene = context.scene
+    kept: Any = scene.duohand_props
+    frames = range(scene.frame_start, scene.frame_end + 1)
+    count = bake(scene, grips_of, hand_rigs(active_shot(context)), kept.blend, frames)
+    names = ", ".join(prop.name for prop in grips_of)
+    return f"{count} grips of {names} keyed on {len(frames)} frames"
 
 
 CLASSES = (DUOHAND_OT_add_grip, DUOHAND_OT_remove_grip, DUOHAND_OT_bake_grips, DUOHAND_OT_release_grips)

@@ -81,6 +81,43 @@ def test_keying_again_starts_from_the_objects_own_motion(shot: bpy.types.Collect
     )  # the ball, and the hand that was led
 
 
+def add_object(name: str, at: tuple[float, float, float]) -> bpy.types.Object:
+    made = bpy.data.objects.new(name, bpy.data.meshes.new(name))
+    made.location = at
+    bpy.context.scene.collection.objects.link(made)
+    return made
+
+
+def in_hand(shot: bpy.types.Collection, name: str, side: int, rows: slice) -> float:
+    """How far (m, or in matrix entries) an object moves in the hand."""
+    found = np.linalg.inv(hand_matrices(shot, side)[rows]) @ places(name)[rows]
+    return float(np.abs(found - found[0]).max())
+
+
+def test_several_props_are_held_at_once_and_one_after_another(shot: bpy.types.Collection) -> None:
+    """The right hand is led by the ball, then leads the cup, whose lid the left hand takes."""
+    cup, lid = add_object("Cup", (0.1, 0.5, 0.0)), add_object("Lid", (0.1, 0.5, 0.1))
+    lid.parent, lid.matrix_parent_inverse = cup, cup.matrix_basis.inverted()
+    bpy.ops.duohand.add_grip(prop="Lid", hand="LEFT", first=12, last=16)
+    bpy.ops.duohand.add_grip(prop="Cup", hand="RIGHT", first=11, last=20)
+    grips()
+    bpy.ops.duohand.add_grip(prop="Lid", hand="LEFT", first=18, last=20)
+    for prop in ("Cup", "Ball"):
+        assert bpy.ops.duohand.bake_grips(prop=prop) == {"FINISHED"}
+        assert in_hand(shot, "Ball", 0, slice(3, 14)) < 1e-3 and in_hand(shot, "Ball", 1, slice(9, 20)) < 1e-3
+        assert in_hand(shot, "Cup", 1, slice(10, 20)) < 1e-3
+    assert in_hand(shot, "Lid", 0, slice(11, 16)) < 1e-3
+    ball = places()
+    assert bpy.ops.duohand.release_grips(prop="Cup") == {"FINISHED"}
+    assert np.abs(places() - ball).max() < 1e-5 and np.abs(np.diff(places("Cup"), axis=0)).max() < 1e-6
+
+
+def test_an_object_with_delta_transforms_is_refused(shot: bpy.types.Collection) -> None:
+    bpy.data.objects["Ball"].delta_location = (0.1, 0, 0)
+    with pytest.raises(RuntimeError, match="Object > Apply > Deltas"):
+        grips()
+
+
 def test_a_held_prop_survives_fbx(shot: bpy.types.Collection, tmp_path: Path) -> None:
     grips()
     before = places()[:, :3, 3]
