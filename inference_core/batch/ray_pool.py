@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Captures on the machines of a Ray cluster. Footage and takes are on storage that all of them share."""
 
+import logging
+import os
+import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from inference_core.batch.capture_process import Outcome, run_capture
@@ -15,6 +19,9 @@ from inference_core.shared.messages import CaptureRequest, decode_request, encod
 LOCAL = "local"
 _LOOK_S = 0.3
 _REPORT_EVERY_S = 0.5
+# For a cluster on this machine: by default Ray runs tasks at niceness 15, so that a busy machine hardly runs them, and
+# may send usage statistics.
+_LOCAL_SETTINGS = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 News = tuple[str, str, int, int]  # a shot's name, its stage, done, total
 
@@ -43,11 +50,9 @@ def run_on_ray(address: str, threads: int) -> Pool:
     ray = _ray()
 
     def run(shots: Sequence[Shot], retries: int, watcher: Watcher, stop: threading.Event) -> None:
-        _connect(ray, address)
-        try:
+        with _connected(ray, address):
+            _check_room(ray, threads, any(_gpus(shot) for shot in shots))
             _Tasks(ray, threads, retries, watcher).run(shots, stop)
-        finally:
-            ray.shutdown()
 
     return run
 
@@ -55,7 +60,8 @@ def run_on_ray(address: str, threads: int) -> Pool:
 class _Tasks:
     def __init__(self, ray: Any, threads: int, retries: int, watcher: Watcher) -> None:
         self._ray, self._threads, self._retries, self._watcher = ray, threads, retries, watcher
-        self._board = ray.remote(num_cpus=0)(Board).remote()
+        self._board = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=_this_machine(ray)).remote()
+        self._news = self._board.take.remote()
         # Attempts are counted here, so that the report includes them.
         self._capture = ray.remote(max_retries=0)(_capture)
         self._attempts: dict[str, int] = {}
@@ -65,8 +71,7 @@ class _Tasks:
         try:
             while running and not stop.is_set():
                 ready, _ = self._ray.wait(list(running), timeout=_LOOK_S)
-                for news in self._ray.get(self._board.take.remote()):
-                    self._watcher.progress(*news)
+                self._show_news()
                 for task in ready:
                     shot = running.pop(task)
                     outcome = self._outcome(task)
@@ -77,9 +82,18 @@ class _Tasks:
             for task in running:
                 self._ray.cancel(task, force=True)
 
+    def _show_news(self) -> None:
+        """Report progress if there is any, without waiting for it."""
+        if not self._ray.wait([self._news], timeout=0)[0]:
+            return
+        answer, self._news = self._news, self._board.take.remote()
+        with suppress(self._ray.exceptions.RayError):
+            for news in self._ray.get(answer):
+                self._watcher.progress(*news)
+
     def _start(self, shot: Shot) -> Any:
         self._attempts[shot.name] = self._attempts.get(shot.name, 0) + 1
-        needs = {"num_cpus": self._threads, "num_gpus": int(shot.request.device == "cuda")}
+        needs = {"num_cpus": self._threads, "num_gpus": _gpus(shot)}
         line = encode_request(shot.request)
         return self._capture.options(name=shot.name, **needs).remote(
             line, self._threads, self._board, shot.name
@@ -89,11 +103,11 @@ class _Tasks:
         try:
             return self._ray.get(task)
         except self._ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
             return Outcome(
                 "failed",
                 kind=type(error).__name__,
-                text=f"Ray lost the capture: {reason}",
+                text=f"Ray lost the capture: {reason}.",
                 may_try_again=True,
             )
 
@@ -113,14 +127,54 @@ def _capture(line: str, threads: int, board: Any, name: str) -> Outcome:
     return run_capture(request, threads, show, threading.Event())
 
 
-def _connect(ray: Any, address: str) -> None:
+def _gpus(shot: Shot) -> int:
+    return int(shot.request.device == "cuda")
+
+
+@contextmanager
+def _connected(ray: Any, address: str) -> Generator[None]:
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    if address == LOCAL:
+        for name, value in _LOCAL_SETTINGS.items():
+            os.environ.setdefault(name, value)
     try:
-        ray.init(address=None if address == LOCAL else address, log_to_driver=False, include_dashboard=False)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_own(address))
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0]
         raise RequestError(
             f"There is no Ray cluster at {address}: {reason}. Start one: ray start --head."
         ) from error
+    try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's handler ends the program with a stack trace
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _own(address: str) -> dict[str, Any]:
+    return {"include_dashboard": False} if address == LOCAL else {}
+
+
+def _check_room(ray: Any, threads: int, with_gpu: bool) -> None:
+    """RequestError if no machine is large enough for a capture: Ray would wait for one and say nothing."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fitting = [one for one in machines if one.get("GPU", 0) >= 1] if with_gpu else machines
+    if not fitting:
+        raise RequestError("No machine in the Ray cluster has a GPU. Leave out --device cuda.")
+    most = max(int(one.get("CPU", 0)) for one in fitting)
+    if most < threads:
+        which = "machine with a GPU" if with_gpu else "machine"
+        raise RequestError(
+            f"No {which} in the Ray cluster has {threads} processors; the largest has {most}. Give --ray-cpus "
+            f"{max(most, 1)}."
+        )
+
+
+def _this_machine(ray: Any) -> Any:
+    """The scheduling strategy for this machine: progress must survive the loss of other machines."""
+    affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    return affinity(ray.get_runtime_context().get_node_id(), soft=True)
 
 
 def _ray() -> Any:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,6 +16,7 @@ import pytest
 
 from inference_core.batch.capture_process import Outcome
 from inference_core.batch.manifest import read_shots
+from inference_core.shared.errors import RequestError
 from inference_core.shared.take import load_take
 from tests.inference_core.movies import write_empty_scene
 
@@ -125,3 +127,30 @@ def test_a_lost_cluster_process_only_costs_an_attempt(tmp_path: Path) -> None:
     assert attempts == {"a": ["done"], "b": ["failed", "done"], "c": ["done"]}
     assert [load_take(out / f"{name}.npz").frame_count for name in "abc"] == [4, 150, 5]
     assert not list(out.glob("*.partial"))
+
+
+@pytest.mark.slow
+def test_a_cluster_without_a_large_enough_machine_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is in the extra `farm`")
+    from inference_core.batch.ray_pool import run_on_ray
+
+    write_empty_scene(tmp_path / "a.mp4", 4, (320, 240))
+    shots = read_shots([str(tmp_path / "a.mp4")], tmp_path / "out", {"network": "none"}, preview=False)
+    with pytest.raises(RequestError, match="has 4096 processors; the largest"):
+        run_on_ray("local", 4096)(shots, 1, Killer(""), threading.Event())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to send")
+def test_sigterm_stops_a_batch_on_a_cluster_and_its_captures(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is in the extra `farm`")
+    write_empty_scene(tmp_path / "a.mp4", 3000, (320, 240))
+    command = [sys.executable, "-m", "inference_core", "batch", str(tmp_path / "a.mp4"), "--network", "none"]
+    command += ["--out", str(tmp_path / "out"), "--ray", "local", "--ray-cpus", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as batch:
+        while not list((tmp_path / "out").glob("*.partial")):
+            assert batch.poll() is None
+            time.sleep(0.1)
+        batch.terminate()
+        _, said = batch.communicate(timeout=120)
+    assert batch.returncode == 130 and "SIGTERM" not in said
