@@ -13,10 +13,10 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from inference_core import __version__
 from inference_core.cli import exchange_commands, live_command, network_commands
+from inference_core.cli.capture_arguments import add_limits, add_settings, settings
 from inference_core.cli.terminal import forgiving_streams
 from inference_core.crash_log import exit_code, message_and_log
 from inference_core.runtime.process import settle_process
@@ -117,64 +117,15 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
         default="bar",
         help="openjd: lines that Open Job Description reads",
     )
-    _add_settings(parser)
+    add_settings(parser)
 
 
 def _add_batch(parser: argparse.ArgumentParser) -> None:
     from inference_core.batch.command import add_arguments
 
     add_arguments(parser)
-    _add_settings(parser)
-    parser.set_defaults(settings=_settings)
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds the settings of a capture, which a batch applies to all its captures."""
-    parser.add_argument(
-        "--frames",
-        metavar="A:B:STEP",
-        default="",
-        help="frames A up to but without B; or A-B, as farms write it, with B",
-    )
-    parser.add_argument("--fps", type=float, help="frame rate of a picture sequence (default: 24)")
-    parser.add_argument(
-        "--proxy",
-        metavar="auto|none|P.mp4",
-        default="auto",
-        help="movie of the processed frames, for Blender's plate (default: only if needed)",
-    )
-    _add_limits(parser)
-    lens = parser.add_argument_group("lens (default: 60 degrees across the wider side)")
-    lens.add_argument("--fov", type=float, metavar="DEG", help="field of view across the wider side")
-    lens.add_argument("--focal-mm", type=float, metavar="F", help="focal length, with --sensor-mm")
-    lens.add_argument("--sensor-mm", type=float, metavar="S", help="wider side of the sensor as filmed")
-    lens.add_argument(
-        "--camera-path",
-        metavar="FILE",
-        help="a moving camera's poses: T_world_cam (frames, 4, 4), .json or .npz",
-    )
-    parser.add_argument(
-        "--hand-length-mm",
-        type=float,
-        metavar="MM",
-        help="from the wrist crease to the middle fingertip (default: the population's mean, right to some 5 %%)",
-    )
-    parser.add_argument("--hands", choices=("both", "left", "right"), default="both")
-    parser.add_argument("--mano", metavar="DIR", help="your MANO files (folder or zip) for the open hand")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    parser.add_argument("--smooth", type=float, default=0.5, metavar="0..1", help="default: 0.5")
-    parser.add_argument(
-        "--network",
-        default="auto",
-        metavar="auto|none|shipped|PATH",
-        help="the two-hand network: auto asks the shipped one only where its card says it is good enough",
-    )
-
-
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    limits = parser.add_argument_group("limits on the footage, checked before memory is allocated")
-    limits.add_argument("--max-pixels", type=int, metavar="N", help="of a picture (default: 64 million)")
-    limits.add_argument("--max-frames", type=int, metavar="N", help="of a movie (default: 1 million)")
+    add_settings(parser)
+    parser.set_defaults(settings=settings)
 
 
 def _add_solve(parser: argparse.ArgumentParser) -> None:
@@ -206,7 +157,7 @@ def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("take", metavar="TAKE", type=Path)
     parser.add_argument("footage", metavar="FOOTAGE")
     parser.add_argument("out", metavar="OUT.mp4", type=Path)
-    _add_limits(parser)
+    add_limits(parser)
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -222,7 +173,7 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
         preview=parsed.preview,
         resume=parsed.resume,
         profile=parsed.profile,
-        **_settings(parsed),
+        **settings(parsed),
     )
     if parsed.json:
         # Only a pipe that closes shows that the parent is gone; a terminal or /dev/null does not.
@@ -244,27 +195,6 @@ def _reconstruct(parsed: argparse.Namespace) -> int:
     print(summary(take))
     print(f"Take: {request.out}" + (f"\nPreview: {request.preview}" if request.preview else ""))
     return EXIT_OK
-
-
-def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
-    """The fields of a CaptureRequest that `_add_settings` sets."""
-    return {
-        "frames": parsed.frames,
-        "fps": parsed.fps,
-        "fov_deg": parsed.fov,
-        "focal_mm": parsed.focal_mm,
-        "sensor_mm": parsed.sensor_mm,
-        "hand_length_mm": parsed.hand_length_mm,
-        "camera_path": parsed.camera_path,
-        "hands": parsed.hands,
-        "mano": parsed.mano,
-        "device": parsed.device,
-        "smooth": parsed.smooth,
-        "network": parsed.network,
-        "proxy": parsed.proxy,
-        "max_pixels": parsed.max_pixels,
-        "max_frames": parsed.max_frames,
-    }
 
 
 def _default_out(footage: str) -> str:

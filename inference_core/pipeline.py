@@ -86,11 +86,11 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
     # torch and everything built on it are imported only after invalid input has been rejected.
     import_ahead(_NETWORKS if request.network == "none" else (*_SHIPPED_NETWORKS, *_NETWORKS))
     with timed(START), importing():
+        from inference_core.chosen_network import choose_network
         from inference_core.hand_model.load import load_open_hand, mano_hand_model
         from inference_core.runtime.device import choose_device
         from inference_core.stages import (
             Run,
-            choose_network,
             detect,
             read,
             read_pieces,

@@ -10,8 +10,6 @@ footage save their results in the run's resume cache.
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core import __version__
+from inference_core.chosen_network import ChosenNetwork
 from inference_core.fitting.initial_fit import shot_shape
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import solve_shot
@@ -28,12 +27,12 @@ from inference_core.footage import Footage, Frame
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import HEAD_FILE, HeadWithLandmarks, stored_head
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.weights import PoseNetworks, load_landmark_networks, load_pose_networks
 from inference_core.reading import FrameReader, part
 from inference_core.resume_cache import ResumeCache
 from inference_core.runtime import stopwatch
-from inference_core.runtime.ahead import ahead, beside
+from inference_core.runtime.ahead import ahead
 from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import DECODE, FIT, LOAD, SEARCH, SIDES, SOLVE, timed, timed_items
 from inference_core.shared.messages import Progress
@@ -48,10 +47,9 @@ from inference_core.tracking.handedness import with_handedness
 from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.recover import Recovery
 from inference_core.tracking.refine import HandReadings, refined_tracks
-from inference_core.two_hand.card import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card, weights_folder
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
-from inference_core.two_hand.predictor import Predictor, load_predictor, with_presence_of_shot
+from inference_core.two_hand.predictor import with_presence_of_shot
 
 # A stage saves its results after this many frames: about ten seconds of work.
 PIECE_FRAMES = 480
@@ -62,19 +60,6 @@ _HANDS = "hands_"
 
 Arrays = Mapping[str, NDArray[Any]]
 Known = TypeVar("Known")
-
-
-@dataclass(frozen=True)
-class ChosenNetwork:
-    """A two-hand network, and the landmark head that comes with it, if any.
-
-    name: its configuration's. identity: changes with the weights on disk, the device and the hand model.
-    """
-
-    name: str
-    identity: str
-    predictor: Predictor
-    head: HeadWithLandmarks | None
 
 
 @dataclass(frozen=True)
@@ -167,31 +152,6 @@ class Shot:
     head: KeptReadings | None = None
     predictions: TwoHandPredictions | None = None
     solution: ShotSolution | None = None
-
-
-@timed(LOAD)
-def choose_network(wanted: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork | None:
-    """The network that `wanted` names; None for no network.
-
-    "shipped"; "auto": the same, if its card says that it is good enough; "none"; or a weights folder.
-    """
-    if wanted == "none" or (wanted == "auto" and not read_card(SHIPPED_FOLDER / CARD_FILE).by_default):
-        return None
-    folder = weights_folder(SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)).absolute()
-    files = [path for name in (WEIGHTS_FILE, HEAD_FILE, CARD_FILE) if (path := folder / name).is_file()]
-    stats = "|".join(f"{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files)
-    return _network(folder, stats, hand_model, device)
-
-
-@lru_cache(maxsize=1)
-def _network(folder: Path, stats: str, hand_model: HandModel, device: torch.device) -> ChosenNetwork:
-    """The network at `folder`, cached while its files' sizes and modification times are these."""
-    configuration = read_card(folder / CARD_FILE).configuration
-    identity = f"{folder.resolve()}|{stats}|{device.type}|{hand_model.name}"
-    with beside(timed(LOAD)(load_predictor), folder, hand_model, device) as predictor:
-        head = stored_head(folder, device) if configuration.conditioning else None
-        load_pose_networks(device)  # detection needs them next
-        return ChosenNetwork(configuration.name, identity, predictor(), head)
 
 
 def detect(run: Run) -> Shot:

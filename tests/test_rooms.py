@@ -30,6 +30,7 @@ CORE_ROOMS = (
     "take_assembly",
     "take_blend",
     "solve_again",
+    "chosen_network",
     "stages",
     "pipeline",
     "crash_log",

@@ -24,7 +24,7 @@ import torch
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.weights import load_landmark_networks, load_pose_networks
 from inference_core.runtime import openvino_run
-from inference_core.stages import choose_network
+from inference_core.chosen_network import choose_network
 imported, again = openvino_run._imported, []
 openvino_run._imported = lambda core, path, rows: again.append(path) or imported(core, path, rows)
 choose_network("shipped", load_open_hand(), torch.device("cpu"))

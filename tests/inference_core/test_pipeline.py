@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import inference_core
-from inference_core import stages
+from inference_core import chosen_network, stages
 from inference_core.footage import FootageInfo
 from inference_core.geometry.camera import DEFAULT_FOV_DEG
 from inference_core.hand_model.load import load_open_hand
@@ -99,9 +99,11 @@ def test_the_shipped_network_is_the_default_only_if_its_card_says_so(
     card = read_card(SHIPPED_FOLDER / CARD_FILE)
     for by_default in (False, True):
         monkeypatch.setattr(
-            stages, "read_card", lambda path, good=by_default: dataclasses.replace(card, by_default=good)
+            chosen_network,
+            "read_card",
+            lambda path, good=by_default: dataclasses.replace(card, by_default=good),
         )
-        chosen = stages.choose_network("auto", load_open_hand(), torch.device("cpu"))
+        chosen = chosen_network.choose_network("auto", load_open_hand(), torch.device("cpu"))
         assert (chosen is not None) == by_default
 
 

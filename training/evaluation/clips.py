@@ -16,15 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from inference_core.chosen_network import ChosenNetwork, choose_network
 from inference_core.fitting.settings import SolveSettings
 from inference_core.footage.records import Footage, Frame, footage_of_frames
 from inference_core.geometry.camera import Camera, camera_from_intrinsics
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.presence import SEEN
 from inference_core.stages import (
-    ChosenNetwork,
     Run,
-    choose_network,
     detect,
     read,
     recover,
