@@ -100,14 +100,14 @@ def report(footage: Path, arguments: argparse.Namespace, take: Path) -> None:
 
 
 def our_cost(footage: Path, frames: str, network: str, take: Path) -> Cost:
-    """One run of the plain command, which tells where its time went."""
+    """One run of the plain command, with its profile."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTLED)}
     options = ("--profile", "--frames", frames, "--network", network)
     return timed_reconstruct(footage, take, *options, environment=environment)
 
 
 def peer_cost(footage: Path, frames: str) -> Cost:
-    """MediaPipe's loop in a process of its own, which tells its own figures."""
+    """MediaPipe's loop in its own process, which prints its figures."""
     command = [
         sys.executable,
         "-m",
@@ -139,7 +139,7 @@ def mediapipe_loop(footage: Path, frames: str) -> tuple[float, float, float]:
 
 @contextmanager
 def busy_program(wanted: bool) -> Generator[None]:
-    """A program that keeps one core busy meanwhile, where it is wanted."""
+    """A program that keeps one core busy meanwhile, on request."""
     command = [sys.executable, "-c", "while True: pass"]
     program = subprocess.Popen(command) if wanted else None
     try:

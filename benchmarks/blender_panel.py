@@ -26,7 +26,7 @@ ROOMS = ("capture", "take", "review", "cleanup", "retarget", "export")
 
 
 class Layout:
-    """Takes every call that a panel's draw makes of its layout: what is timed is what the add-on itself does."""
+    """Accepts every call that a panel's draw makes on its layout, so that only the add-on's own work is timed."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *_args, **_keywords: self

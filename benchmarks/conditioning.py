@@ -110,7 +110,7 @@ def measured(
     present: torch.Tensor,
     shared: torch.Tensor,
 ) -> dict[str, float]:
-    """Both kinds' numbers, alike."""
+    """The same figures for both kinds."""
     size = (truth_px.amax(2) - truth_px.amin(2)).norm(dim=-1)
     error = (truth_px - found_px).norm(dim=-1).mean(-1) / size
     best = fit_rigid(world_m.double(), truth_m.double())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fingertips of real clips that meet in the picture, and how far apart takes have them in 3D.
+"""Measures how far apart takes have fingertips that meet in the pictures of real clips.
 
 python -m benchmarks.meeting_fingertips TAKES     TAKES holds a take for each clip, by the clip's name (two_hands.npz)
 
@@ -21,7 +21,7 @@ _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 
 
 def main() -> None:
-    """Print a row a clip: median and 90th percentile of the gaps, and how much of it is depth."""
+    """Print a row per clip: median and 90th percentile of the gaps, and their share of depth."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -165,8 +165,8 @@ def bfloat16(load: Load, hand: HandModel, device: str, recorded: bool) -> Run:
 def with_constants(
     work: Callable[..., Tensor], inputs: Sequence[Tensor], place: torch.device
 ) -> Callable[..., Tensor]:
-    """The same for inputs of these shapes, what does not depend on them worked out beforehand and on the device: a
-    recording may copy nothing from the processor.
+    """The same for inputs of these shapes, with everything constant computed beforehand on the device: a recording may
+    copy nothing from the processor.
     """
     traced = make_fx(work)(*inputs)
     constant_fold(traced)
@@ -174,7 +174,7 @@ def with_constants(
 
 
 def _recorded(work: Callable[..., Tensor], inputs: Sequence[Tensor]) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-    """What `work` does as a CUDA graph, and where its answer lies after each replay. Raises RuntimeError."""
+    """`work` as a CUDA graph, and where its result is after each replay. Raises RuntimeError."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.no_grad(), torch.cuda.stream(aside):

@@ -182,7 +182,7 @@ def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
 
 
 def _share(part: str) -> tuple[int, int]:
-    """The first piece of frames to read, and every how manieth from there."""
+    """The first piece of frames to read, and the step to the next one."""
     if part in ("", TRACKS_PART):
         return 0, 1
     found = _PART.fullmatch(part)
@@ -193,7 +193,7 @@ def _share(part: str) -> tuple[int, int]:
 
 
 def _plate(request: CaptureRequest, footage: Footage, notices: "_Notices") -> Path | None:
-    """The plate movie's path; None if none is wanted, or none is needed."""
+    """The plate movie's path; None if it is not requested or not needed."""
     differences = ", ".join(footage.info.showing.differences)
     if request.proxy not in ("auto", "none"):
         return Path(request.proxy)

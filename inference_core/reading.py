@@ -51,7 +51,7 @@ class FrameReader:
         expected: ExpectedHands,
         squares_px: NDArray[np.float64],
     ) -> tuple[HandReadings, TwoHandPredictions]:
-        """What the head and the two-hand network say of each frame. frames: as many as the rest has, in order."""
+        """Each frame's readings by the head and the two-hand network. frames: as many as the rest has, in order."""
 
         def look(item: tuple[int, list[Frame]]) -> _Looked:
             rows = slice(item[0], item[0] + len(item[1]))

@@ -66,7 +66,7 @@ Known = TypeVar("Known")
 class Run:
     """What the stages work with. network: None for landmarks alone. cache: None if nothing is to be saved.
 
-    share: of the pieces that are read, the first and every how manieth."""
+    share: which pieces are read: the first one, and the step to the next."""
 
     footage: Footage
     camera: Camera
@@ -241,7 +241,7 @@ def read(run: Run, shot: Shot) -> Shot:
 
 
 def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
-    """What the networks say of each frame, piece by piece: of all frames, or of the run's share."""
+    """The networks' readings of each frame, piece by piece: of all frames, or of the run's share."""
     network, tracks = run.network, _known(shot.tracks)
     if network is None:
         return {}

@@ -3,7 +3,7 @@
 
     python -m tools.other_python 3.13
 
-makes .venv-313 and runs what it can there: all of the core's tests if there is a CPU build of torch (on macOS
+makes .venv-313 and runs there what can run: all of the core's tests if there is a CPU build of torch (on macOS
 and Windows, or the wheel named by DUOHAND_TORCH), otherwise those that do not need torch, because a plain
 install would bring gigabytes of CUDA.
 """
@@ -54,7 +54,7 @@ def _core_requirements() -> list[str]:
 
 
 def _cpu_torch() -> tuple[str, ...]:
-    """What to give pip for a CPU build of torch; empty where a plain install would bring CUDA."""
+    """Arguments with which pip installs a CPU build of torch; empty if a plain install would bring CUDA."""
     wheel = os.environ.get("DUOHAND_TORCH", "")
     if wheel:
         return (wheel,) if Path(wheel).is_file() else (f"torch=={wheel}",)

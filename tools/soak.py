@@ -111,7 +111,7 @@ class Soak:
         self._lasts_s = time.monotonic() - began
 
     def long_footage(self, minutes: float) -> None:
-        """One capture of so many minutes: the clip over and over."""
+        """One capture of that many minutes, the clip repeated."""
         began = time.monotonic()
         clip = _repeated(CLIP, self._folder / "long.mp4", minutes)
         job = self._start("long.npz", self._warm, clip)
@@ -127,7 +127,7 @@ class Soak:
         )
 
     def end(self) -> None:
-        """End the engine, and look at what is left."""
+        """End the engine, and check for leftovers."""
         self._warm.end()
         time.sleep(0.5)
         left = [f"process {pid}" for pid in self._processes()]

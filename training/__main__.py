@@ -4,8 +4,8 @@
     python -m training train PRESET [--overrides]           a network; the same command resumes a run
     python -m training evaluate KIND SUBJECT                weights, takes, or another method's predictions
     python -m training generate pictures|crops|demo-clip|contact-sheet OUT
-    python -m training contact-network OUT.safetensors      the network that tells which parts of two hands touch
-    python -m training partner-network OUT.safetensors      the network that tells where a hand's other one is
+    python -m training contact-network OUT.safetensors      predicts which parts of two hands touch
+    python -m training partner-network OUT.safetensors      predicts where a hand's other hand is
     python -m training cache make|refine SET                the features of a frozen backbone, computed once
     python -m training convert KIND ...                     networks, hands, data sets and checkpoints from elsewhere
 

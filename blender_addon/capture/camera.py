@@ -26,7 +26,7 @@ POLL_S: Final = 0.25
 
 
 class CameraClip:
-    """The recording of this Blender: none, or one that runs."""
+    """The recording of this Blender: none, or the running one."""
 
     def __init__(self) -> None:
         self._child: Child | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a hand's captured motion lies: in its active action, or in a strip that was pushed down in the NLA."""
+"""Finds a hand's captured motion: in its active action, or in a strip that was pushed down in the NLA."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +35,7 @@ def hand_channels(armature: bpy.types.Object) -> Channels | None:
 
 
 def _strips(armature: bpy.types.Object) -> Iterator[Any]:
-    """Strips of actions on the armature, the topmost track's first; the raw motion's is none of them."""
+    """Strips of actions on the armature, topmost track first, without the raw motion's."""
     data = armature.animation_data
     for track in reversed(data.nla_tracks if data is not None else ()):
         if track.name != hand_keys.RAW_TRACK:
@@ -45,15 +45,15 @@ def _strips(armature: bpy.types.Object) -> Iterator[Any]:
 
 
 def _plays(armature: bpy.types.Object, strip: Any) -> bool:
-    """Whether the strip is heard beside muted tracks and the one with the star; that of the raw motion, which is there
-    to compare, silences none."""
+    """Whether the strip plays, given muted and solo tracks. Soloing the raw motion, which serves comparison, does not
+    count."""
     tracks = [track for track in armature.animation_data.nla_tracks if track.name != hand_keys.RAW_TRACK]
     heard = [track for track in tracks if track.is_solo] or [track for track in tracks if not track.mute]
     return not strip.mute and any(strip in list(track.strips) for track in heard)
 
 
 def _strip_channels(strip: Any) -> Channels | None:
-    """The curves that the strip plays; None where it was given no slot of its action."""
+    """The curves that the strip plays; None if it has no slot of its action."""
     slot = getattr(strip, "action_slot", None)
     return None if slot is None and hasattr(strip, "action_slot") else Channels(strip.action, slot)
 

@@ -12,7 +12,7 @@ _STAGES = tuple(STAGE_LABELS)
 
 
 class JobProgress:
-    """Prints status and per cent, stages counting alike. Use as a context manager; `show` is a Progress callback."""
+    """Prints status and per cent, stages weighted equally. Use as a context manager; `show` is a Progress callback."""
 
     def __init__(self) -> None:
         self._stage = ""

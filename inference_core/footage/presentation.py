@@ -111,8 +111,8 @@ def presentation_of(sample: Sample, pixel_aspect: Fraction | None) -> Presentati
 
 
 def _side_data(frame: Any) -> list[Any]:
-    """What comes with the frame, of the kinds that PyAV has names for. It raises at any other (EXIF, the two views of
-    spatial movies), so those are taken away first.
+    """The frame's side data of the kinds that PyAV knows. It raises for all others (EXIF, the two views of spatial
+    movies), so those are removed first.
     """
     try:
         return list(frame.side_data)

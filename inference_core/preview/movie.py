@@ -31,7 +31,7 @@ Image = NDArray[np.uint8]
 def write_preview(take: Take, footage: Footage, path: Path, progress: Progress | None = None) -> None:
     """Write the take's hands over the footage to `path`: the whole movie or, with an error, nothing.
 
-    RequestError for a name that is no movie's; FootageError if the footage is not the take's; TakeError where
+    RequestError for a name that is not a movie's; FootageError if the footage is not the take's; TakeError where
     the movie cannot be written.
     """
     _check_same_shot(take, footage)

@@ -38,7 +38,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], at_once: int
 
 @contextmanager
 def beside(work: Callable[..., Result], *arguments: Any) -> Generator[Callable[[], Result]]:
-    """The work in a thread meanwhile; what is yielded waits for its result."""
+    """Run the work in a thread meanwhile; calling what is yielded waits for its result."""
     with _threads(1) as pool:
         waiting = deque([_begun(pool, work, *arguments)])
         yield lambda: _result(waiting)

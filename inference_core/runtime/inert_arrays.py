@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""numpy's arrays in a pickle, as stand-ins that runtime.inert_pickle makes, and the plain arrays that they tell of.
+"""numpy's arrays in a pickle, as stand-ins made by runtime.inert_pickle, and the plain arrays that these describe.
 
 numpy itself sees no byte of the file before shape, kind and length have been checked here.
 """
@@ -48,7 +48,7 @@ NUMPY_NAMES: dict[str, Make] = {
 
 
 def plain_array(value: StandIn, most_numbers: int) -> NDArray[Any]:
-    """The array of numbers that an ArrayStandIn or a BufferStandIn tells of; ValueError if it is none."""
+    """The array of numbers described by an ArrayStandIn or a BufferStandIn; ValueError if there is none."""
     if isinstance(value, BufferStandIn):
         if len(value.parts) != 4:
             raise ValueError("an array without contents")
@@ -66,7 +66,7 @@ def array_state(value: StandIn) -> tuple[Any, ...]:
 
 
 def numbers(raw: Any, kind: Any, shape: Any, fortran: bool, most_numbers: int) -> NDArray[Any]:
-    """The array of this dtype stand-in and shape in the bytes; ValueError if their length is another."""
+    """The array of this dtype stand-in and shape from the bytes; ValueError if their length differs."""
     dtype, sizes = number_type(kind), sizes_of(shape, most_numbers)
     if isinstance(raw, str):
         raw = raw.encode("latin1")
@@ -77,7 +77,7 @@ def numbers(raw: Any, kind: Any, shape: Any, fortran: bool, most_numbers: int) -
 
 
 def number_type(value: Any) -> np.dtype[Any]:
-    """The type that a dtype's stand-in tells of; ValueError unless it is one of numbers."""
+    """The type described by a dtype's stand-in; ValueError unless it is numeric."""
     if not isinstance(value, TypeStandIn) or not value.parts:
         raise ValueError("an array of other values than numbers")
     name = value.parts[0]
@@ -90,7 +90,7 @@ def number_type(value: Any) -> np.dtype[Any]:
 
 
 def sizes_of(value: Any, most_numbers: int) -> tuple[int, ...]:
-    """A shape; ValueError if it is none, or holds more numbers than that."""
+    """A shape; ValueError if it is invalid, or has more numbers than the limit."""
     if (
         not isinstance(value, tuple | list)
         or len(value) > _MOST_DIMENSIONS

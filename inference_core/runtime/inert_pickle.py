@@ -43,13 +43,13 @@ class StandIn:
         self.state: Any = None
 
     def build(self, state: Any, _stream: IO[bytes]) -> None:
-        """Take the object's state; the stream stands behind it, where some writers put raw numbers."""
+        """Take the object's state; the stream is positioned after it, where some writers put raw numbers."""
         self.state = state
 
 
 @dataclass(frozen=True, eq=False)
 class Named:
-    """What a pickle names by module and name, and what stands in for an object made of it."""
+    """A class or function to which a pickle refers by module and name, and its stand-in."""
 
     name: str
     make: Make
@@ -61,9 +61,9 @@ def read_inert_pickle(
     find: Callable[[Any], Any] | None = None,
     most_instructions: int = _MOST_INSTRUCTIONS,
 ) -> Any:
-    """The value that the pickle builds. known: by "module.name", what stands in; find: for persistent references.
+    """The value that the pickle builds. known: stand-ins by "module.name"; find: for persistent references.
 
-    A stream is left behind the pickle's end. Raises RefusedPickleError, naming what is not known, and
+    A stream is left after the pickle's end. Raises RefusedPickleError, naming what is not known, and
     InertPickleError for damaged bytes.
     """
     stream = io.BytesIO(data) if isinstance(data, bytes) else data

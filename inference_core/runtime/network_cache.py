@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compiled networks in the user's cache: NAME-ROWS-KEY.network, the network followed by its SHA-256.
 
-Any number of processes and versions of Duohand use the folder at once; each file is written whole and replaced by none.
-A file that another version misses is made again there.
+Any number of processes and versions of Duohand may use the folder at once; files are written whole and never replaced.
+A version that finds a file missing makes it again.
 """
 
 import contextlib
@@ -35,18 +35,18 @@ class KeptNetwork:
 
 
 def path_of(folder: Path, name: str, rows: int, key: str) -> Path:
-    """Where a network is kept. key: 16 hexadecimal digits for everything else that it depends on."""
+    """The path of a network. key: 16 hexadecimal digits for everything else on which it depends."""
     return folder / f"{name}-{rows}-{key}.network"
 
 
 def latest(folder: Path, name: str) -> KeptNetwork | None:
-    """The version of a network that was used last; None if none is kept."""
+    """The most recently used version of a network; None if there is none."""
     versions = [kept for kept in _kept(folder) if kept.name == name and kept.rows]
     return versions[-1] if versions else None
 
 
 def mapped(path: Path) -> tuple[mmap.mmap, memoryview] | None:
-    """A kept network, mapped, and its bytes; None if there is none or it was altered. It counts as used now."""
+    """A stored network, memory-mapped, and its bytes; None if it is missing or altered. Marks it as used."""
     try:
         with path.open("rb") as file:
             # OpenVINO requires a writable buffer; writes to this one stay in memory.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a runtime needs to know of a network."""
+"""What a runtime needs to know about a network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class NetworkGraph:
     """A network as a runtime takes it: tensors in, a tensor or a tuple of tensors out.
 
-    name: of its files. digest: of its weights and of whatever else it computes with. build: makes it, in evaluation
+    name: of its files. digest: of its weights and everything else it computes with. build: makes it, in evaluation
     mode. example: its inputs, as many rows as are efficient at once on a CPU; one if the weights are small
     compared with the pictures, because each thread then takes its own row.
     """

@@ -55,7 +55,7 @@ class OpenVinoRun:
     """A network in float32. Rows run in parallel, one per thread, or several at once on one, mostly.
 
     Waiting threads sleep and are not pinned to cores, so that another busy program costs only its own share.
-    ahead: the network as it ran last, if it has been imported already; it need not be the version that is wanted.
+    ahead: the network as last used, if it has been imported already; it may be another version than the wanted one.
     """
 
     def __init__(self, graph: NetworkGraph, cache: Path | None = None, ahead: LastUsed = None) -> None:
@@ -100,7 +100,7 @@ def _filled(values: np.ndarray, rows: int) -> np.ndarray:
 
 
 def last_used(name: str) -> LastUsed:
-    """The network of this name in the user's cache that ran last, imported; None if there is none."""
+    """The most recently used network of this name in the user's cache, imported; None if there is none."""
     kept = latest(user_cache(), name)
     if kept is None:
         return None
@@ -109,7 +109,7 @@ def last_used(name: str) -> LastUsed:
 
 
 def _settings(rows: int) -> dict[str, Any]:
-    """How a network that takes so many rows at once is run."""
+    """OpenVINO's settings for a network that takes that many rows at once."""
     threads = network_threads()
     return {
         "INFERENCE_PRECISION_HINT": "f32",
@@ -137,7 +137,7 @@ def _compiled(graph: NetworkGraph, cache: Path | None, ahead: LastUsed) -> tuple
 
 
 def _imported(core: Any, path: Path, rows: int) -> tuple[Any, mmap.mmap] | None:
-    """A network from the cache; None if there is none that can be used."""
+    """A network from the cache; None if there is no usable one."""
     found = mapped(path)
     if found is None:
         return None

@@ -61,7 +61,7 @@ class Stopwatch:
             seconds_of[part] += seconds
 
     def profile(self, frames: int) -> Profile:
-        """The parts so far of a run over that many frames."""
+        """The profile so far of a run over that many frames."""
         total_s = time.perf_counter() - self._start_s
         parts = list(dict.fromkeys((*self._held_up, *self._beside)))
         held_up = tuple(round(self._held_up[part], 3) for part in parts)

@@ -22,7 +22,7 @@ def check_tensor_header(path: Path) -> None:
 
 
 def not_tensors(path: Path, error: Exception) -> WeightsError:
-    """What is said of a file that does not hold tensors."""
+    """The error for a file that does not contain tensors."""
     return WeightsError(f"{path} is truncated or not a safetensors file ({error}). Copy it again.")
 
 

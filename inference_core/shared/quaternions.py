@@ -53,7 +53,7 @@ def to_matrix(quaternions: Array) -> Array:
 def from_matrix(matrices: Array) -> Array:
     """Unit quaternions (..., 4), w >= 0, of rotation matrices (..., 3, 3); NaN stays NaN.
 
-    The largest component is found first (Shepperd 1978): nothing small is divided by, whatever the angle.
+    The largest component is found first (Shepperd 1978), so nothing is divided by a small number, whatever the angle.
     """
     m = matrices
     trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]

@@ -83,7 +83,7 @@ def available_memory() -> int:
 
 
 def cameras_here() -> list[int] | None:
-    """Numbers of this machine's cameras; None where only trying tells."""
+    """Numbers of this machine's cameras; None on systems that do not list them."""
     if sys.platform != "linux":
         return None
     found = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))

@@ -31,7 +31,7 @@ def with_handedness(
 ) -> ShotDetections:
     """The detections with `right` as decided by the head. frames: as many as the shot has, in order.
 
-    The head keeps what it reads.
+    The head caches what it reads.
     """
     odds = np.full(len(detections.at), np.nan)
 

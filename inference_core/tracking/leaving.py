@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hands that have left the picture, or have not entered it yet.
 
-Before a hand's first sighting and after its last one, only its motion tells where it is. A hand that moved out of the
+Before a hand's first sighting and after its last one, only its motion shows where it is. A hand that moved out of the
 picture is gone, however confident a network is that it is present.
 """
 

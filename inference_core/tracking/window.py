@@ -138,7 +138,7 @@ class Window:
         """Search frames that lack a hand, if a search is due, without relying on palms;
         follow what is found both ways.
 
-        Needs the landmark head, because nothing else tells hands from forearms; without it nothing is searched.
+        Needs the landmark head, the only means of telling hands from forearms; without it there is no search.
         """
         for at in frames:
             image = self._images[at]
@@ -160,7 +160,7 @@ class Window:
             self._follow(self._loose_starts(fresh), BACKWARDS)
 
     def _beside(self, at: int, image: Image) -> list[Sighting]:
-        """The second hand beside the only one known in the frame, where the partner network tells of one."""
+        """The second hand beside the only known one in the frame, if the partner network predicts one."""
         known = [sighting for _, sighting in self._tracklets.last_of(at)]
         if self._head is None or len(known) != 1:
             return []

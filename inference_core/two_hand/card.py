@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The card of a network's weights, and what can be known of their folder before torch is imported."""
+"""The card of a network's weights, and the checks of their folder that do not need torch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The tensors of a checkpoint saved by torch: a zip of raw numbers and a pickle that describes them.
 
-The pickle is interpreted by runtime.inert_pickle, which runs none of it, and every tensor's extent is checked against
+The pickle is interpreted by runtime.inert_pickle, which executes nothing, and every tensor's extent is checked against
 its storage before the tensor is made.
 """
 

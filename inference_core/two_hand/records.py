@@ -43,7 +43,7 @@ class Conditioning:
 
     @staticmethod
     def joined(parts: Sequence[Conditioning]) -> Conditioning:
-        """Several batches joined into one; an empty one of none."""
+        """Several batches joined into one; an empty one if there are none."""
         columns = zip(*(part.tensors for part in parts), strict=True)
         return Conditioning(*(torch.cat(values) for values in columns)) if parts else Conditioning.none(0)
 

@@ -139,7 +139,7 @@ def _sunk(joints: Array, vertices: Array, faces: NDArray[np.int64]) -> Array:
 
 
 def _distance_to_skin(origin: Array, direction: Array, corners: Array) -> float:
-    """How far the skin (F, 3, 3) lies from a point inside, in a direction (Moeller and Trumbore 1997)."""
+    """The distance of the skin (F, 3, 3) from a point inside, in a direction (Moeller and Trumbore 1997)."""
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     across = np.cross(direction, second)
     with np.errstate(divide="ignore", invalid="ignore"):
