@@ -26,7 +26,7 @@ def import_ahead(names: Iterable[str]) -> None:
 
 
 def claimed(name: str) -> LastUsed:
-    """What was imported ahead under a name; waits for it, and returns it once. Its version may not be the wanted one."""
+    """What was imported ahead under a name, given out once; waits for it. It may be another version than wanted."""
     _CLAIMED.add(name)
     coming = _COMING.pop(name, None)
     return None if coming is None else coming.result()
