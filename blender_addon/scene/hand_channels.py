@@ -25,7 +25,9 @@ def hand_channels(armature: bpy.types.Object) -> Channels | None:
         return active
     playing = [strip for strip in strips if _plays(armature, strip)]
     if playing:
-        return _strip_channels(_check_in_place(armature, playing))
+        found = _check_in_place(armature, playing)
+        _check_alone(armature, found, playing)
+        return _strip_channels(found)
     if strips:
         raise RequestError(
             f"The motion of {armature.name} is muted in the NLA, or another track has the star (solo). Let the strip "
@@ -60,6 +62,17 @@ def _strip_channels(strip: Any) -> Channels | None:
 
 def _holds_motion(channels: Channels | None) -> bool:
     return channels is not None and channels.fcurves.find(hand_keys.CONFIDENCE) is not None
+
+
+def _check_alone(armature: bpy.types.Object, found: Any, playing: list[Any]) -> None:
+    """RequestError if another captured action plays where that of the strip does not."""
+    for strip in playing:
+        beyond = strip.frame_start < found.frame_start - 0.5 or strip.frame_end > found.frame_end + 0.5
+        if strip.action != found.action and beyond:
+            raise RequestError(
+                f"Two captured motions of {armature.name} play in the NLA, {found.name} and {strip.name}. "
+                "Mute one of them, or make the action that is meant the active one."
+            )
 
 
 def _check_in_place(armature: bpy.types.Object, strips: list[Any]) -> Any:

@@ -110,3 +110,20 @@ def test_unsolvable_takes_and_missing_engines_are_reported(shot: Any) -> None:
     load("two_hands")
     with pytest.raises(RuntimeError, match="Capture it again"):
         bpy.ops.duohand.bring_together()
+
+
+@pytest.mark.parametrize("operator", ["bring_together", "pin_parts", "keep_apart"])
+def test_undo_takes_a_contact_back(shot: Any, operator: str) -> None:
+    name, frames = shot.name, (1, FIRST, 65, LAST + 2)
+    before = [bones(shot, side, frame) for side in (LEFT, RIGHT) for frame in frames]
+    bpy.ops.ed.undo_push(message="before")
+    assert getattr(bpy.ops.duohand, operator)() == {"FINISHED"}
+    assert len(shot.duohand.touches) == 1
+    bpy.ops.ed.undo_push(message="Duohand Contact")
+    assert bpy.ops.ed.undo() == {"FINISHED"}
+    shot = bpy.data.collections[name]
+    assert not shot.duohand.touches
+    after = [bones(shot, side, frame) for side in (LEFT, RIGHT) for frame in frames]
+    np.testing.assert_allclose(after, before, atol=1e-7)
+    assert bpy.ops.ed.redo() == {"FINISHED"}
+    assert len(bpy.data.collections[name].duohand.touches) == 1

@@ -139,6 +139,36 @@ def test_muted_motion_is_reported(how, tmp_path) -> None:
         bpy.ops.duohand.hold_range(first=3, last=5)
 
 
+def test_two_captured_motions_one_after_the_other_are_not_reviewed_as_one(tmp_path) -> None:
+    scene = scenes.empty_scene()
+    shot = load(flipped(12), tmp_path)
+    track, strip = pushed_down(shot)
+    data = scenes.hand(shot, RIGHT).animation_data
+    above = data.nla_tracks.new().strips.new("second", 1, strip.action.copy())
+    if hasattr(above, "action_slot"):
+        above.action_slot = above.action.slots[0]
+    assert bpy.ops.duohand.next_uncertain() == {"FINISHED"}  # the upper one covers the lower
+    assert scene.frame_current == 13
+    above.action_frame_end = 10
+    with pytest.raises(RuntimeError, match="Two captured motions"):
+        bpy.ops.duohand.next_uncertain()
+    track.mute = True
+    assert bpy.ops.duohand.next_uncertain() == {"FINISHED"}
+
+
+def test_a_strip_that_was_split_is_reviewed_whole(tmp_path) -> None:
+    scene = scenes.empty_scene()
+    shot = load(flipped(12), tmp_path)
+    track, strip = pushed_down(shot)
+    strip.action_frame_end = strip.frame_end = 10
+    rest = track.strips.new("rest", 10, strip.action)
+    if hasattr(rest, "action_slot"):
+        rest.action_slot = strip.action_slot
+    rest.action_frame_start, rest.frame_start = 10, 10
+    assert bpy.ops.duohand.next_uncertain() == {"FINISHED"}
+    assert scene.frame_current == 13
+
+
 def test_solo_on_raw_or_captured_motion_mutes_nothing(tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(flipped(12), tmp_path)
