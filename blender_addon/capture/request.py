@@ -18,7 +18,7 @@ from inference_core.shared.take import TakeError, load_take
 
 from ..preferences import addon_preferences
 from ..scene.axes import eye_level
-from ..scene.paths import absolute, footage_key, footage_name
+from ..scene.paths import absolute, footage_key, footage_name, take_file
 from ..scene.shot import shots, units_per_metre
 from ..take.files import takes_folder_of
 from ..take.identity import stated_footage
@@ -122,7 +122,7 @@ def _holds(scene: bpy.types.Scene, path: Path, coming: Mapping[str, str]) -> str
     if not path.exists():
         return None
     for shot in shots(scene):
-        if shot.duohand.take_path and Path(absolute(shot.duohand.take_path)) == path:
+        if shot.duohand.take_path and Path(take_file(shot)) == path:
             return shot.duohand.footage_key
     try:
         return footage_key(stated_footage(load_take(path)))

@@ -195,8 +195,7 @@ def lock(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None
     blended into it over `blend` frames.
     """
     for rig in rigs:
-        if not rig.armature.is_editable:
-            raise RequestError(f"{rig.armature.name} is linked from another file. Lock ranges there.")
+        _check_own(rig)
         item = rig.armature.duohand.locked.add()
         item.first, item.last, item.blend = first, last, blend
 
@@ -205,12 +204,19 @@ def unlock(rigs: Sequence[HandRig], first: int, last: int) -> int:
     """Remove the locks that overlap the range; returns how many there were."""
     count = 0
     for rig in rigs:
+        _check_own(rig)
         locked = rig.armature.duohand.locked
         for index in reversed(range(len(locked))):
             if locked[index].first <= last and locked[index].last >= first:
                 locked.remove(index)
                 count += 1
     return count
+
+
+def _check_own(rig: HandRig) -> None:
+    """RequestError if the hand is another file's, be it overridden here: its list of locks cannot change."""
+    if not rig.armature.is_editable or rig.armature.override_library is not None:
+        raise RequestError(f"{rig.armature.name} is linked from another file. Lock ranges there.")
 
 
 def scene_fps(rig: HandRig) -> float:

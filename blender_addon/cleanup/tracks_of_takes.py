@@ -44,7 +44,7 @@ def _scene_frames(take: Take, rig: HandRig) -> Floats:
     """Scene frames of the take's rows in the current shot, which may show another part of the footage."""
     timing = shot.shot_timing(rig.shot)
     try:
-        own = load_take(Path(paths.absolute(rig.shot.duohand.take_path)))
+        own = load_take(Path(paths.take_file(rig.shot)))
         time_s, frame = own.time_s[0], own.frame[0]
     except TakeError:
         time_s, frame = take.time_s[0], take.frame[0]

@@ -26,6 +26,7 @@ from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take, load_take, part_of_take, save_take
 
 from ..scene import hand_rig, motion, paths, shot
+from ..scene.absences import without_raw_of_absent
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, hand_rigs, locked_rows, read_track, write_track
 from ..scene.track import Flags, HandTrack, inside, merged, rows_of
@@ -126,7 +127,7 @@ def brought_back(solve: RangeSolve) -> str:
 
 
 def _take_of(collection: bpy.types.Collection) -> Take:
-    path = Path(paths.absolute(collection.duohand.take_path))
+    path = Path(paths.take_file(collection))
     take = load_take(path)
     if take.evidence_present is None:
         raise RequestError(
@@ -167,25 +168,12 @@ def _with_current_motion(
         said += _spans("keep", (there & locked) | away, take.frame, rig.side)
         said += _spans("follow", (there & edited & ~locked) | returned, take.frame, rig.side)
     given = replace(take, **arrays, present=present, confidence=confidence)
-    return _without_raw_of_absent(given, take), said
+    return without_raw_of_absent(given, take), said
 
 
 def _rest_frames(rig: HandRig) -> Floats:
     data: Any = rig.armature.data
     return hand_rig.rest_frames(data, rig.names)
-
-
-def _without_raw_of_absent(given: Take, take: Take) -> Take:
-    """Clear the raw motion of hands that the animator marked absent."""
-    gone = (given.present == ABSENT) & (take.present != ABSENT)
-    arrays: dict[str, Any] = {}
-    for name in ("raw_root_wxyz", "raw_pose_wxyz", "raw_wrist_cam_m", "raw_joints_cam_m"):
-        arrays[name] = getattr(take, name).copy()
-        arrays[name][gone] = np.nan
-    for name in ("pose_confidence", "distance_confidence"):
-        if getattr(take, name) is not None:
-            arrays[name] = np.where(given.present == ABSENT, 0, getattr(take, name))
-    return replace(given, **arrays)
 
 
 def _matched(track: HandTrack, frames: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

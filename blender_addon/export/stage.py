@@ -24,7 +24,9 @@ def hands_on_stage(
     if not chosen:
         wanted = " or ".join(SIDES[side] for side in sides)
         raise RequestError(f"{shot.name} has no {wanted} hand to export.")
-    things = [thing for hand in chosen for thing in (hand, hand.duohand.skin) if thing is not None]
+    things = [
+        thing for hand in chosen for thing in (hand, shots.in_file(hand.duohand.skin)) if thing is not None
+    ]
     with ExitStack() as shown:
         for thing in things:
             shown.enter_context(_shown(thing))

@@ -14,7 +14,7 @@ from inference_core.shared.take import TakeError, load_take
 from ..scene import fcurves
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, read_track
-from ..scene.paths import absolute
+from ..scene.paths import take_file
 from ..scene.shot import shot_timing
 from .bone_map import HAND, SUFFIXES, BoneMap
 from .elbows import Forearms, forearms_of, poles
@@ -140,9 +140,8 @@ def usual_elbow(side: int, arm: Arm) -> Floats:
 
 def filmed_forearms(rig: HandRig) -> Forearms | None:
     """The forearm of the take's own arm; None if the take is gone or has none."""
-    kept = rig.shot.duohand
     try:
-        take = load_take(absolute(kept.take_path, rig.shot.library))
+        take = load_take(take_file(rig.shot))
     except TakeError:
         return None
     frames = shot_timing(rig.shot).scene_frames(take.time_s, take.frame)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, Wrist, hand_rigs, read_wrist
-from ..scene.shot import shots
+from ..scene.shot import belongs, shots
 from ..scene.spans import (
     MOST_ASTRAY,
     Sightings,
@@ -32,7 +32,7 @@ class Doubt:
 def shots_in_question(context: bpy.types.Context) -> list[bpy.types.Collection]:
     """The shot that the active object belongs to; all of the scene's shots if it belongs to none."""
     found, active = shots(context.scene), context.view_layer.objects.active
-    mine = [shot for shot in found if active is not None and active.name in shot.all_objects]
+    mine = [shot for shot in found if active is not None and belongs(active, shot)]
     return mine[:1] or found
 
 

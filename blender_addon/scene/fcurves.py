@@ -121,12 +121,18 @@ def channels_of(action: bpy.types.Action, owner: bpy.types.ID) -> Channels:
 
 
 def write_keys(channels: Channels, path: str, group: str, keys: Keys) -> None:
-    """Replace the keys of the C curves of `path` (one curve at index 0 if C is 1)."""
+    """Replace the keys of the C curves of `path` (one curve at index 0 if C is 1).
+
+    A curve that exists keeps its modifiers, and whether it is muted, locked or hidden.
+    """
     for index in range(keys.values.shape[1]):
         curve = channels.fcurves.find(path, index=index)
-        if curve is not None:
+        if curve is not None and len(keys.frames):
+            curve.keyframe_points.clear()
+            _fill(curve, keys, index)
+        elif curve is not None:
             channels.fcurves.remove(curve)
-        if len(keys.frames):
+        elif len(keys.frames):
             _fill(channels.new_curve(path, index, group), keys, index)
 
 
@@ -144,7 +150,7 @@ def read_keys(channels: Channels, path: str, count: int) -> Keys | None:
     if all(np.array_equal(frames, lead[0]) for frames, *_ in stored) and len(present) == count:
         return Keys(lead[0], np.stack([values for _, values, *_ in stored], 1), lead[2], lead[3])
     frames = np.unique(np.concatenate([frames for frames, *_ in stored]))
-    return Keys(frames, sample(curves, frames), *_at(frames, lead))
+    return Keys(frames, sample_keys(curves, frames), *_at(frames, lead))
 
 
 def sample(curves: Iterable[bpy.types.FCurve | None], frames: NDArray[np.floating]) -> Floats:
@@ -155,6 +161,19 @@ def sample(curves: Iterable[bpy.types.FCurve | None], frames: NDArray[np.floatin
         for curve in curves
     ]
     return np.array(columns, np.float64).reshape(len(columns), len(times)).T
+
+
+def sample_keys(curves: Iterable[bpy.types.FCurve | None], frames: NDArray[np.floating]) -> Floats:
+    """Values (K, C) of the curves' keys at the frames, without their modifiers; 0 for a missing curve."""
+    curves = list(curves)
+    heard = [item for curve in curves if curve is not None for item in curve.modifiers if not item.mute]
+    for modifier in heard:
+        modifier.mute = True
+    try:
+        return sample(curves, frames)
+    finally:
+        for modifier in heard:
+            modifier.mute = False
 
 
 def key_points(curve: bpy.types.FCurve) -> tuple[Floats, Floats]:

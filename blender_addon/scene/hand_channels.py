@@ -36,6 +36,18 @@ def hand_channels(armature: bpy.types.Object) -> Channels | None:
     return active
 
 
+def copied_in_strips(armature: bpy.types.Object, channels: Channels) -> Channels:
+    """A copy of the curves, in the armature's own strips that play them."""
+    action: Any = channels.action.copy()
+    slot = None if channels.slot is None else action.slots[channels.slot.identifier]
+    for strip in list(_strips(armature)):
+        if strip.action == channels.action:
+            strip.action = action
+            if slot is not None:
+                strip.action_slot = slot
+    return Channels(action, slot)
+
+
 def _strips(armature: bpy.types.Object) -> Iterator[Any]:
     """Strips of actions on the armature, topmost track first, without the raw motion's."""
     data = armature.animation_data

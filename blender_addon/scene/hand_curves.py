@@ -2,6 +2,7 @@
 """Reads and writes a hand's curves as a HandTrack, for all clean-up operators."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import numpy as np
@@ -13,7 +14,7 @@ from inference_core.shared.presence import ABSENT, FILLED, SEEN
 
 from . import fcurves, hand_keys, shot
 from .fcurves import BREAKDOWN, CONSTANT, KEYFRAME, Channels
-from .hand_channels import hand_channels
+from .hand_channels import copied_in_strips, hand_channels
 from .motion import quaternions_from_eulers
 from .rest_bones import bone_names
 from .track import Flags, Floats, HandTrack, inside, led_to, merged, rows_of
@@ -55,18 +56,20 @@ class Wrist:
 
 
 def channels_to_write(armature: bpy.types.Object, names: tuple[str, ...]) -> Channels:
-    """The hand's curves, cleared of its old motion; the animator's own curves stay.
+    """The hand's curves, cleared of its old motion but for what will be keyed anew; the animator's own curves stay.
 
-    An action that is linked, or kept by a fake user, does not change; a copy is written instead.
+    An action that is linked, kept by a fake user or also moves something else does not change; a copy is written.
     """
     channels = hand_channels(armature)
     if channels is None:
         return fcurves.assign_new_action(armature, armature.name)
     if not channels.action.is_editable or channels.action.use_fake_user:
         channels = fcurves.assign_copy(armature, channels)
+    channels = own_channels(armature, channels)
+    mode = armature.pose.bones[names[0]].rotation_mode
+    rewritten = {hand_keys.location_path(names[0]), *(hand_keys.rotation_path(name, mode) for name in names)}
     for curve in list(channels.fcurves):
-        bone = next((name for name in names if curve.data_path.startswith(f'pose.bones["{name}"].')), None)
-        if bone is not None and curve.data_path.rpartition(".")[2] in _MOTION:
+        if _moves(curve, names) and curve.data_path not in rewritten:
             channels.fcurves.remove(curve)
     return channels
 
@@ -74,7 +77,19 @@ def channels_to_write(armature: bpy.types.Object, names: tuple[str, ...]) -> Cha
 def hand_rigs(collection: bpy.types.Collection) -> list[HandRig]:
     """The shot's hands with motion."""
     rigs = [HandRig(item, collection, side) for side, item in shot.armatures(collection).items()]
-    return [rig for rig in rigs if hand_channels(rig.armature) is not None]
+    found = [rig for rig in rigs if hand_channels(rig.armature) is not None]
+    for rig in found:
+        check_bones(rig.armature, rig.names)
+    return found
+
+
+def check_bones(armature: bpy.types.Object, names: tuple[str, ...]) -> None:
+    """Raise a RequestError if bones that the take moves are gone or have other names."""
+    gone = [name for name in names if name not in armature.pose.bones]
+    if gone:
+        raise RequestError(
+            f"{armature.name} has no bone {gone[0]}. Give the bone its name back, or load the take again."
+        )
 
 
 def rig_of(scene: bpy.types.Scene, name: str) -> HandRig | None:
@@ -166,7 +181,9 @@ def put_back(rig: HandRig, kept: HandTrack) -> None:
 
 
 def editable_channels(rig: HandRig) -> Channels:
-    """The hand's curves; RequestError if there are none or they are linked."""
+    """The hand's own curves, copied first if they also move something else; RequestError if there are none, or they
+    are linked or locked.
+    """
     channels = hand_channels(rig.armature)
     if channels is None:
         raise RequestError(f"{rig.armature.name} has no action to key. Load its take again.")
@@ -174,7 +191,28 @@ def editable_channels(rig: HandRig) -> Channels:
         raise RequestError(
             f"The motion of {rig.armature.name} is linked from another file. Change it there, or make it local."
         )
-    return channels
+    locked = [curve for curve in channels.fcurves if curve.lock and _moves(curve, rig.names)]
+    if locked:
+        raise RequestError(
+            f"Curves of {rig.armature.name} are locked in the Graph Editor ({locked[0].data_path}). Unlock them there."
+        )
+    return own_channels(rig.armature, channels)
+
+
+def own_channels(armature: bpy.types.Object, channels: Channels) -> Channels:
+    """The hand's curves, as a copy if they also move something else, which then stays as it is."""
+    data: Any = armature.animation_data
+    if data.use_tweak_mode or not fcurves.moves_others(channels, (armature,)):
+        return channels
+    if data.action == channels.action:
+        return fcurves.assign_copy(armature, channels)
+    return copied_in_strips(armature, channels)
+
+
+def _moves(curve: bpy.types.FCurve, names: tuple[str, ...]) -> bool:
+    """Whether the curve is one that captured motion is keyed on."""
+    bone = next((name for name in names if curve.data_path.startswith(f'pose.bones["{name}"].')), None)
+    return bone is not None and curve.data_path.rpartition(".")[2] in _MOTION
 
 
 def _with_absences(wrist: Wrist, at: NDArray[np.integer]) -> Wrist:
@@ -232,7 +270,7 @@ def _values(channels: Channels, path: str, count: int, frames: Floats) -> Floats
         raise RequestError(f"The curve {path} is gone from {channels.action.name}. Load the take again.")
     if np.array_equal(keys.frames, frames):
         return keys.values
-    return fcurves.sample([channels.fcurves.find(path, index=index) for index in range(count)], frames)
+    return fcurves.sample_keys([channels.fcurves.find(path, index=index) for index in range(count)], frames)
 
 
 def _with(rig: HandRig, track: HandTrack, kept: HandTrack | None) -> HandTrack:

@@ -40,14 +40,19 @@ def mesh_from_take(name: str, take: Take, side: int, scale: float) -> bpy.types.
 def bind(
     skin: bpy.types.Object, armature: bpy.types.Object, names: tuple[str, ...], weights: np.ndarray[Any, Any]
 ) -> None:
-    """Attach the skin to the armature: parent, vertex groups from weights (V, 16), and the modifier."""
+    """Attach the skin to the armature: parent, vertex groups from weights (V, 16), and the modifier. Others stay."""
     skin.parent = armature
-    skin.vertex_groups.clear()
     for index, name in enumerate(names):
+        old = skin.vertex_groups.get(name)
+        if old is not None:
+            skin.vertex_groups.remove(old)
         group = skin.vertex_groups.new(name=name)
         for vertex in np.flatnonzero(weights[:, index] > _LEAST_WEIGHT):
             group.add([int(vertex)], float(weights[vertex, index]), "REPLACE")
-    modifier = skin.modifiers.get("Armature") or skin.modifiers.new("Armature", "ARMATURE")
+    deformers = [
+        item for item in skin.modifiers if item.type == "ARMATURE" and item.object in (None, armature)
+    ]
+    modifier = deformers[0] if deformers else skin.modifiers.new("Armature", "ARMATURE")
     modifier.object = armature
     modifier.use_deform_preserve_volume = False  # the model's own correctives do this
 

@@ -36,6 +36,35 @@ def stored(path: str, blend: str | None = None) -> str:
         return absolute(path)
 
 
+def take_file(shot: bpy.types.Collection) -> str:
+    """Where the shot's take lies, whichever .blend its path is relative to: this one, its library, or the one that
+    it was appended from.
+    """
+    return kept_file(shot, shot.duohand.take_path)
+
+
+def kept_file(shot: bpy.types.Collection, path: str) -> str:
+    """The whole path of a file that is stored with the shot."""
+    override = shot.override_library
+    library = override.reference.library if override is not None else shot.library
+    if library is None and is_appended(shot) and path.startswith("//"):
+        there = Path(bpy.path.abspath(path, start=shot.duohand.beside))
+        if there.exists():
+            return str(there)
+    return absolute(path, library)
+
+
+def is_appended(shot: bpy.types.Collection) -> bool:
+    """Whether the shot's paths are still relative to the folder of another .blend, from which it was appended."""
+    beside = shot.duohand.beside
+    return bool(beside) and beside != folder_of(bpy.data.filepath)
+
+
+def folder_of(blend: str) -> str:
+    """The folder of a .blend; empty if it is not saved yet."""
+    return str(Path(blend).parent) if blend else ""
+
+
 def found(path: str, *near: str) -> Path | None:
     """The file or folder at that path; else the one with the longest common ending beside
     the .blend or the files `near`.

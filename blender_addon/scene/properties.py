@@ -68,6 +68,7 @@ class DUOHAND_PG_shot(bpy.types.PropertyGroup):
         options=RELATIVE,
         update=_footage_chosen,
     )
+    beside: StringProperty(description="Folder of the .blend that the paths starting with // are relative to")
     footage_key: StringProperty(description="What the take says it was made from: shots are told apart by it")
     start_frame: IntProperty(
         name="Start Frame", description="Scene frame of the take's first frame", default=1

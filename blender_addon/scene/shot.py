@@ -29,7 +29,7 @@ def active_shot(context: bpy.types.Context) -> bpy.types.Collection:
     found = shots(context.scene)
     active = context.view_layer.objects.active
     for shot in found:
-        if active is not None and active.name in shot.all_objects:
+        if active is not None and belongs(active, shot):
             return shot
     if len(found) == 1:
         return found[0]
@@ -41,10 +41,37 @@ def active_shot(context: bpy.types.Context) -> bpy.types.Collection:
 def armatures(shot: bpy.types.Collection) -> dict[int, bpy.types.Object]:
     """The shot's hands by side (0 left, 1 right), as far as they exist."""
     found: dict[int, bpy.types.Object] = {}
-    for thing in shot.all_objects:
-        if thing.type == "ARMATURE" and thing.duohand.side != "NONE":
-            found.setdefault(SIDES.index(thing.duohand.side.lower()), thing)
+    for things in (shot.all_objects, _carried(shot)):
+        if len(found) < len(SIDES):
+            for thing in things:
+                if thing.type == "ARMATURE" and thing.duohand.side != "NONE":
+                    found.setdefault(SIDES.index(thing.duohand.side.lower()), thing)
     return dict(sorted(found.items()))
+
+
+def belongs(thing: bpy.types.Object, shot: bpy.types.Collection) -> bool:
+    """Whether the object is the shot's: in its collection, or, wherever it was put, parented to its empty."""
+    inside: bpy.types.Object | None = shot.all_objects.get(thing.name)
+    if thing in (inside, shot.duohand.camera):
+        return True
+    carrier: bpy.types.Object | None = thing
+    while carrier is not None and carrier != shot.duohand.place:
+        carrier = carrier.parent
+    return carrier is not None
+
+
+def in_file(thing: bpy.types.Object | None) -> bpy.types.Object | None:
+    """The object; None if it was deleted and is kept only by what still refers to it."""
+    return thing if thing is not None and thing.users_collection else None
+
+
+def bring_back(shot: bpy.types.Collection) -> None:
+    """Put the shot's empty, camera and skins into its collection again if they were deleted."""
+    kept = shot.duohand
+    skins = [hand.duohand.skin for hand in armatures(shot).values()]
+    for thing in (kept.place, None if kept.own_camera else kept.camera, *skins):
+        if thing is not None and in_file(thing) is None:
+            shot.objects.link(thing)
 
 
 def hand_armature(shot: bpy.types.Collection, side: int) -> bpy.types.Object:
@@ -58,6 +85,12 @@ def hand_armature(shot: bpy.types.Collection, side: int) -> bpy.types.Object:
         found.parent = shot.duohand.place
         shot.objects.link(found)
     return found
+
+
+def _carried(shot: bpy.types.Collection) -> Iterator[bpy.types.Object]:
+    """What hangs from the shot's empty in whichever collection it was put."""
+    place = shot.duohand.place
+    return (item for item in (place.children if place is not None else ()) if in_file(item) is not None)
 
 
 def new_shot(scene: bpy.types.Scene, name: str) -> bpy.types.Collection:

@@ -57,6 +57,7 @@ def apply_steps(
     is_new = collection is None
     if collection is not None:
         check_editable(collection)
+        shot.bring_back(collection)
     layout = layout_of(settings, scene, collection)
     scene_camera = _scene_camera(scene, collection) if layout.camera == "SCENE" else None
     warnings = set_rate(scene, take.fps, collection) if layout.set_rate else []
@@ -78,7 +79,7 @@ def apply_steps(
     if not rigs:
         warnings.append("No hand was found in this take: there is a camera and nothing to move.")
     yield
-    fit_range(scene, collection, frames, settings.set_range, is_new)
+    warnings += fit_range(scene, collection, frames, settings.set_range, is_new)
     if settings.set_markers:
         markers.set_markers(scene, collection.name, take, frames)
     return Applied(collection, rigs, tuple(warnings))
@@ -105,6 +106,7 @@ def _remember(
 ) -> None:
     kept = collection.duohand
     kept.take_path = paths.stored(take_path)
+    kept.beside = paths.folder_of(bpy.data.filepath)
     kept.footage_key = paths.footage_key(footage or stated_footage(take))
     there = footage_file(take, take_path, footage)
     kept.footage = paths.stored(str(there)) if there is not None else footage or stated_footage(take)
@@ -173,7 +175,7 @@ def _show_footage(
     named = collection.duohand.footage
     if not named:
         return []
-    made_plate, differences = plate.plate_movie(take, paths.absolute(collection.duohand.take_path))
+    made_plate, differences = plate.plate_movie(take, paths.take_file(collection))
     file = made_plate or plate.first_file(Path(paths.absolute(named)))
     if file is None:
         return [
@@ -290,7 +292,8 @@ def _set_skin(
 ) -> Generator[None, None, bpy.types.Object]:
     name = f"{collection.name} {side_name(side)} skin"
     mesh = hand_mesh.mesh_from_take(name, take, side, layout.scale)
-    skin = armature.duohand.skin
+    skin = armature.duohand.skin or _left_skin(collection, names)
+    armature.duohand.skin = skin
     if skin is None:
         skin = bpy.data.objects.new(name, mesh)
         collection.objects.link(skin)
@@ -313,6 +316,15 @@ def _set_skin(
             hand_mesh.add_correctives(skin, armature, names, keys)
             yield
     return skin
+
+
+def _left_skin(collection: bpy.types.Collection, names: tuple[str, ...]) -> Any:
+    """The skin that a deleted armature with those bones left in the shot; None if there is none."""
+    for thing in collection.objects:
+        deformers = [item.object for item in thing.modifiers if item.type == "ARMATURE"]
+        if thing.type == "MESH" and deformers == [None] and names[0] in thing.vertex_groups:
+            return thing
+    return None
 
 
 def solved_smoothing(take: Take) -> float:

@@ -20,16 +20,18 @@ def takes_folder_of(scene: Any) -> Path:
     return Path(bpy.data.filepath).parent / "duohand" if bpy.data.filepath else takes_folder()
 
 
-def missing(path: str) -> bool:
-    """Whether there is a path, but nothing at it."""
-    return bool(path) and plate.first_file(Path(paths.absolute(path))) is None
+def missing(shot: bpy.types.Collection, name: str) -> bool:
+    """Whether the shot has a path of that name, but there is nothing at it."""
+    path = getattr(shot.duohand, name)
+    return bool(path) and plate.first_file(Path(paths.kept_file(shot, path))) is None
 
 
 def relink(shot: bpy.types.Collection) -> None:
     """Find the shot's take and footage at the project's current place."""
     kept: Any = shot.duohand
+    kept.beside = paths.folder_of(bpy.data.filepath)
     for name in _KEPT:
-        there = paths.found(getattr(kept, name), kept.take_path) if missing(getattr(kept, name)) else None
+        there = paths.found(getattr(kept, name), kept.take_path) if missing(shot, name) else None
         if there is not None:
             setattr(kept, name, paths.stored(str(there)))
     camera = kept.camera
@@ -44,6 +46,19 @@ def relink(shot: bpy.types.Collection) -> None:
         plate.relink_plate(camera, footage)
 
 
+def adopt() -> None:
+    """Make the paths of shots that were appended from another .blend relative to this one."""
+    for shot in _local_shots():
+        if paths.is_appended(shot):
+            kept: Any = shot.duohand
+            there = {
+                name: paths.kept_file(shot, getattr(kept, name)) for name in _KEPT if getattr(kept, name)
+            }
+            kept.beside = paths.folder_of(bpy.data.filepath)
+            for name, path in there.items():
+                setattr(kept, name, paths.stored(path))
+
+
 def relate(blend: str, now: str) -> None:
     """Make the paths of all local shots and captures relative to `blend` instead of `now`."""
     for owner, name in _owners():
@@ -52,19 +67,34 @@ def relate(blend: str, now: str) -> None:
         kept = paths.stored(whole, blend)
         if kept != path:
             setattr(owner, name, kept)
+    for shot in _local_shots():
+        shot.duohand.beside = paths.folder_of(blend)
 
 
 def _owners() -> list[tuple[Any, str]]:
-    local = [item for item in bpy.data.collections if item.duohand.is_shot and item.library is None]
-    shots = [(item.duohand, name) for item in local for name in _KEPT]
+    shots = [(item.duohand, name) for item in _local_shots() for name in _KEPT]
     scenes = [item.duohand for item in bpy.data.scenes if item.library is None]
     return shots + [(capture, name) for capture in scenes for name in ("footage", "take_folder")]
+
+
+def _local_shots() -> list[Any]:
+    return [
+        item
+        for item in bpy.data.collections
+        if item.duohand.is_shot and item.library is None and item.override_library is None
+    ]
+
+
+@persistent
+def _after_appending(*_arguments: Any) -> None:
+    adopt()
 
 
 @persistent
 def _before_saving(*arguments: Any) -> None:
     target = _target(arguments)
     if target:
+        adopt()
         relate(target, bpy.data.filepath)
 
 
@@ -84,14 +114,15 @@ def _target(arguments: tuple[Any, ...]) -> str:
 
 @persistent
 def _after_opening(*_arguments: Any) -> None:
-    for shot in bpy.data.collections:
-        if shot.duohand.is_shot and shot.library is None:
-            relink(shot)
+    for shot in _local_shots():
+        relink(shot)
 
 
 def _handlers() -> tuple[tuple[Any, Any], ...]:
-    handlers = bpy.app.handlers
+    handlers: Any = bpy.app.handlers
+    imports = getattr(handlers, "blend_import_post", None)  # Blender 4.3 and later
     return (
+        *(((imports, _after_appending),) if imports is not None else ()),
         (handlers.save_pre, _before_saving),
         (handlers.save_post, _after_saving),
         (handlers.load_post, _after_opening),

@@ -17,7 +17,8 @@ def find_shot(
 ) -> bpy.types.Collection | None:
     """The shot that the take updates: the one with the requested name, else with the same footage.
 
-    A take without stated footage belongs to the shot of its own file. None: a new shot is to be made.
+    A take without stated footage belongs to the shot of its own file. Of several, as after a shot was duplicated, it
+    is the one that the active object belongs to. None: a new shot is to be made.
     """
     if settings.existing == "NEW":
         return None
@@ -25,12 +26,11 @@ def find_shot(
     if settings.name:
         return next((item for item in there if item.name == settings.name), None)
     mine = _keys(settings.footage or stated_footage(take), footage_file(take, take_path, settings.footage))
-    for item in there:
-        kept = item.duohand
-        theirs = _keys(kept.footage_key, paths.found(kept.footage, kept.take_path))
-        if mine & theirs or (not (mine and theirs) and _same_file(kept.take_path, take_path)):
-            return item
-    return None
+    matching = [item for item in there if _is_of(item, mine, take_path)]
+    active = bpy.context.view_layer.objects.active if bpy.context.scene == scene else None
+    return next(
+        (item for item in matching if active is not None and shot.belongs(active, item)), None
+    ) or next(iter(matching), None)
 
 
 def check_editable(collection: bpy.types.Collection) -> None:
@@ -64,6 +64,13 @@ def shot_name(take: Take, take_path: str, footage: str = "") -> str:
     """The shot's name: the footage's, else the take's."""
     named = footage or stated_footage(take)
     return (paths.footage_name(named) if named else "") or Path(take_path).stem or "Duohand"
+
+
+def _is_of(item: bpy.types.Collection, mine: set[str], take_path: str) -> bool:
+    """Whether the shot shows the footage with those keys, or the take itself where either has none."""
+    kept = item.duohand
+    theirs = _keys(kept.footage_key, paths.found(kept.footage, kept.take_path))
+    return bool(mine & theirs) or (not (mine and theirs) and _same_file(paths.take_file(item), take_path))
 
 
 def _keys(stated: str, there: Path | None) -> set[str]:

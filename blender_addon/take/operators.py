@@ -21,7 +21,7 @@ from inference_core.shared.take import load_take, save_take
 
 from ..scene.axes import eye_level
 from ..scene.motion import EULER_ORDERS
-from ..scene.paths import absolute
+from ..scene.paths import absolute, take_file
 from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
 from ..scene.shot import active_shot, shots, units_per_metre
 from ..sidebar import NeedsShot
@@ -248,7 +248,7 @@ class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
         path = absolute(self.filepath)
         try:
             shot = active_shot(context)
-            base = load_take(absolute(shot.duohand.take_path, shot.library))
+            base = load_take(take_file(shot))
             save_take(read_take(context.scene, shot, base), path)
         except DuohandError as error:
             self.report({"ERROR"}, str(error))

@@ -80,7 +80,7 @@ def _draw_rate(layout: Any, scene: bpy.types.Scene, shot: Any) -> None:
 def _draw_lost_files(layout: Any, shot: Any) -> None:
     """Fields for the shot's missing files."""
     for name, label in (("take_path", "Take"), ("footage", "Footage")):
-        if missing(getattr(shot.duohand, name)):
+        if missing(shot, name):
             column = layout.column()
             column.alert = True
             column.label(text=iface_("{label} not found; choose it:").format(label=iface_(label)))

@@ -11,7 +11,7 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.take import TakeError, load_take
 
 from ..scene import fcurves, plate, shot
-from ..scene.paths import absolute
+from ..scene.paths import take_file
 from .identity import check_editable
 
 _SAME = 1e-4  # of the rate
@@ -143,7 +143,7 @@ def _plate_anew(collection: bpy.types.Collection) -> list[str]:
     if image is None or camera is None:
         return []
     try:
-        take = load_take(absolute(kept.take_path, collection.library))
+        take = load_take(take_file(collection))
     except TakeError as error:
         return [f"The plate stays at the old rate: {error}"]
     numbers = np.arange(take.frame_count) if plate.is_made(image) else take.frame

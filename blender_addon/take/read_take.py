@@ -12,8 +12,10 @@ from inference_core.shared.presence import ABSENT
 from inference_core.shared.take import Take
 
 from ..scene import fcurves, hand_keys, motion, shot
+from ..scene.absences import without_raw_of_absent
 from ..scene.axes import CAMERA_FROM_BLENDER_CAMERA, Floats, poses_from_camera_matrices
 from ..scene.hand_channels import hand_channels
+from ..scene.hand_curves import check_bones
 from ..scene.rest_bones import bone_names
 from ..scene.stage import stage
 
@@ -26,6 +28,8 @@ def read_take(scene: bpy.types.Scene, collection: bpy.types.Collection, base: Ta
     """
     frames = shot.shot_timing(collection).scene_frames(base.time_s, base.frame)
     hands = shot.armatures(collection)
+    for side, hand in hands.items():
+        check_bones(hand, bone_names(side))
     cameras, bones = _sampled(scene, collection.duohand.camera, hands, frames)
     scale = collection.duohand.scale
     arrays = {
@@ -50,7 +54,7 @@ def read_take(scene: bpy.types.Scene, collection: bpy.types.Collection, base: Ta
     if not collection.duohand.own_camera and collection.duohand.camera is not None:
         place = np.array(collection.duohand.place.matrix_world)
         arrays["T_world_cam"] = poses_from_camera_matrices(np.linalg.inv(place) @ cameras, scale)
-    return replace(base, **arrays)
+    return without_raw_of_absent(replace(base, **arrays), base)
 
 
 def _sampled(

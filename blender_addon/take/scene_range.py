@@ -13,16 +13,16 @@ def fit_range(
     frames: Floats,
     asked: bool | None,
     is_new: bool,
-) -> None:
-    """Set the scene's range to the take's frames (T,). asked: whether the user requested that (None: no choice).
+) -> list[str]:
+    """Set the scene's range to the take's frames (T,); returns a line if the range cannot hold them all.
 
-    Beside other shots the range only grows. An updated shot changes the range only if
-    it is still as that shot set it.
+    asked: whether the user requested that (None: no choice). Beside other shots the range only grows. An updated shot
+    changes the range only if it is still as that shot set it.
     """
     kept = collection.duohand
     untouched = (scene.frame_start, scene.frame_end) == (kept.range_first, kept.range_last)
     if asked is False or not (asked or is_new or untouched):
-        return
+        return []
     before = scene.frame_start, scene.frame_end
     others = len(shot.shots(scene)) > 1
     shot.set_range(scene, frames)
@@ -30,3 +30,9 @@ def fit_range(
         scene.frame_start = min(before[0], scene.frame_start)
         scene.frame_end = max(before[1], scene.frame_end)
     kept.range_first, kept.range_last = scene.frame_start, scene.frame_end
+    if frames[0] < scene.frame_start:
+        return [
+            f"The take begins on frame {frames[0]:g}, and a scene's range at 0: "
+            "what comes before is not played or exported. Choose a later Start Frame."
+        ]
+    return []

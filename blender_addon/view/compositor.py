@@ -14,6 +14,7 @@ from inference_core.shared.errors import RequestError
 
 from ..scene import fcurves
 from ..scene.plate import background, offset_path
+from ..scene.shot import in_file
 
 _PLATE: Final = "Duohand Plate"
 _FIT: Final = "Duohand Plate Fit"
@@ -25,7 +26,7 @@ def render_over_footage(scene: bpy.types.Scene, shot: bpy.types.Collection) -> l
 
     RequestError if the shot shows no footage.
     """
-    camera: Any = shot.duohand.camera
+    camera: Any = in_file(shot.duohand.camera)
     behind = background(camera) if camera is not None else None
     if behind is None:
         raise RequestError(f"{shot.name} shows no footage. Choose where it lies in the Take panel's Files.")

@@ -9,6 +9,7 @@ import bpy
 from inference_core.shared.errors import RequestError
 
 from ..scene.selection import select_only
+from ..scene.shot import in_file
 
 
 def show_hands(scene: bpy.types.Scene, hands: Sequence[bpy.types.Object]) -> None:
@@ -37,7 +38,7 @@ def look_through(scene: bpy.types.Scene, shot: bpy.types.Collection, area: Any) 
 
     RequestError if the shot has no camera.
     """
-    camera: Any = shot.duohand.camera
+    camera: Any = in_file(shot.duohand.camera)
     if camera is None:
         raise RequestError(f"{shot.name} has no camera to look through.")
     scene.camera = camera

@@ -188,7 +188,7 @@ def test_a_missing_take_can_be_chosen_in_a_field(tmp_path: Path) -> None:
     scenes.empty_scene()
     (shot,) = load(take_of(tmp_path, "gone.mp4"))
     files = importlib.import_module(f"{EXTENSION}.take.files")
-    assert files.missing(shot.duohand.footage) and not files.missing(shot.duohand.take_path)
+    assert files.missing(shot, "footage") and not files.missing(shot, "take_path")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     moved = (tmp_path / "gone.npz").rename(elsewhere / "renamed.npz")

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an animator does to a shot besides animating it: things are deleted, sorted, copied, appended, locked, renamed.
+
+The tools go on, or say what is in their way; an update puts right what it needs, and nobody else's motion changes.
+"""
+
+import importlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.shared.take import load_take
+from tests.blender_addon.in_blender import EXTENSION
+from tests.blender_addon.scenes import bone_heads, empty_scene, go_to, hand, load, take_file, takes_folder
+from tests.blender_addon.test_clean_up_in_blender import all_curves
+
+FRAMES = (1, 8, 20)
+WHOLE = {"first": 1, "last": 24}
+
+
+@pytest.fixture
+def shot() -> Any:
+    empty_scene()
+    return load("two_hands")
+
+
+def heads(armature: bpy.types.Object) -> np.ndarray:
+    found = []
+    for frame in FRAMES:
+        go_to(frame)
+        found.append(bone_heads(armature))
+    return np.array(found)
+
+
+def delete(thing: bpy.types.Object) -> None:
+    """As the key X does, which leaves the data of what is still referred to in the file."""
+    with bpy.context.temp_override(selected_objects=[thing], active_object=thing):
+        bpy.ops.object.delete()
+
+
+def lift(**options: Any) -> None:
+    assert bpy.ops.duohand.offset_wrist(location=(0, 0, 0.1), **WHOLE, **options) == {"FINISHED"}
+
+
+@pytest.mark.parametrize("what", ["camera", "place", "skin", "hand"])
+def test_what_was_deleted_is_there_again_after_an_update(shot: Any, what: str, tmp_path: Path) -> None:
+    right = hand(shot, RIGHT)
+    delete({"skin": right.duohand.skin, "hand": right}.get(what) or getattr(shot.duohand, what))
+    assert bpy.ops.duohand.hold_range(first=3, last=5) == {"FINISHED"}
+    assert bpy.ops.duohand.save_take(filepath=str(tmp_path / "t.npz")) == {"FINISHED"}
+    assert load_take(tmp_path / "t.npz").frame_count == 24
+    assert bpy.ops.duohand.export_fbx(filepath=str(tmp_path / "t.fbx")) == {"FINISHED"}
+    load("two_hands")
+    scene = bpy.context.scene
+    needed = [shot.duohand.camera, shot.duohand.place]
+    needed += [item for side in (LEFT, RIGHT) for item in (hand(shot, side), hand(shot, side).duohand.skin)]
+    assert all(scene.objects.get(item.name) == item for item in needed) and len(scene.objects) == 6
+
+
+def test_a_deleted_camera_is_said_to_be_gone(shot: Any) -> None:
+    delete(shot.duohand.camera)
+    with pytest.raises(RuntimeError, match="no camera"):
+        bpy.ops.duohand.view_through_camera()
+
+
+def test_hands_sorted_into_another_collection_are_still_the_shots(shot: Any) -> None:
+    scene = bpy.context.scene
+    other = bpy.data.collections.new("characters")
+    scene.collection.children.link(other)
+    for thing in list(shot.objects):
+        shot.objects.unlink(thing)
+        other.objects.link(thing)
+    bpy.context.view_layer.objects.active = next(item for item in other.objects if item.type == "ARMATURE")
+    assert bpy.ops.duohand.hold_range(first=3, last=5) == {"FINISHED"}
+    count = len(scene.objects)
+    load("two_hands")
+    assert len(scene.objects) == count
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+def test_another_object_with_the_same_action_does_not_move(shot: Any, pushed: bool) -> None:
+    right = hand(shot, RIGHT)
+    twin = right.copy()
+    twin.duohand.side = "NONE"
+    bpy.context.scene.collection.objects.link(twin)
+    if pushed:
+        for data in (right.animation_data, twin.animation_data):
+            action, slot = data.action, getattr(data, "action_slot", None)
+            strip = data.nla_tracks.new().strips.new("motion", 1, action)
+            if slot is not None:
+                strip.action_slot = slot
+            data.action = None
+    before, own = heads(twin), heads(right)
+    lift(hands="RIGHT")
+    assert np.abs(heads(twin) - before).max() < 1e-6
+    np.testing.assert_allclose(heads(right) - own, np.broadcast_to([0, 0, 0.1], own.shape), atol=1e-5)
+    load("two_hands")
+    assert np.abs(heads(twin) - before).max() < 1e-6
+
+
+def test_of_a_scenes_full_copy_each_has_its_own_shot(shot: Any) -> None:
+    first, scene = heads(hand(shot, RIGHT)), bpy.context.scene
+    bpy.ops.scene.new(type="FULL_COPY")
+    copy = next(item for item in bpy.context.scene.collection.children if item.duohand.is_shot)
+    assert copy != shot and copy.duohand.camera.name in bpy.context.scene.objects
+    lift(hands="RIGHT")
+    load("right_only")
+    bpy.context.window.scene = scene
+    assert np.abs(heads(hand(shot, RIGHT)) - first).max() < 1e-6
+    assert hand(shot, LEFT).name in scene.objects
+
+
+def test_of_two_shots_of_one_footage_the_active_one_is_updated(shot: Any) -> None:
+    load("two_hands", existing="NEW")
+    second = next(item for item in bpy.context.scene.collection.children if item not in (shot,))
+    bpy.context.view_layer.objects.active = hand(second, LEFT)
+    load("right_only")
+    assert [item.duohand.side for item in second.objects if item.type == "ARMATURE"] == ["RIGHT"]
+    assert hand(shot, LEFT)
+
+
+def test_an_appended_shot_finds_its_take(tmp_path: Path) -> None:
+    empty_scene()
+    for folder in ("a/takes", "b/takes"):
+        (tmp_path / folder).mkdir(parents=True)
+        shutil.copy(take_file("two_hands"), tmp_path / folder / "t.npz")
+    shutil.copy(takes_folder() / "counted.mp4", tmp_path / "a" / "made up.mp4")
+    bpy.ops.duohand.load_take(filepath=str(tmp_path / "a" / "takes" / "t.npz"))
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a" / "a.blend"))
+    name = next(item.name for item in bpy.context.scene.collection.children if item.duohand.is_shot)
+    assert bpy.data.collections[name].duohand.take_path.startswith("//")
+    scene = empty_scene()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "b" / "b.blend"))
+    (tmp_path / "b" / "takes" / "t.npz").write_text("another one's file at the same place")
+    with bpy.data.libraries.load(str(tmp_path / "a" / "a.blend"), link=False) as (_, wanted):
+        wanted.collections = [name]
+    scene.collection.children.link(wanted.collections[0])
+    for _ in range(2):
+        assert bpy.ops.duohand.save_take(filepath=str(tmp_path / "edited.npz")) == {"FINISHED"}
+        bpy.ops.wm.save_mainfile()
+        bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "b" / "b.blend"))
+
+
+def test_an_overridden_shot_is_said_to_be_another_files_and_can_be_read(tmp_path: Path) -> None:
+    empty_scene()
+    name = load("two_hands").name
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "library.blend"))
+    scene = empty_scene()
+    bpy.ops.wm.save_as_mainfile(filepath=str(takes_folder() / "shot.blend"))
+    with bpy.data.libraries.load(str(tmp_path / "library.blend"), link=True) as (_, wanted):
+        wanted.collections = [name]
+    scene.collection.children.link(wanted.collections[0])
+    linked = wanted.collections[0]
+    linked.override_hierarchy_create(scene, bpy.context.view_layer, do_fully_editable=True)
+    scene.collection.children.unlink(linked)
+    for operator in ("hold_range", "lock_range", "unlock_range", "reduce_keys", "euler_filter"):
+        with pytest.raises(RuntimeError, match="linked from another file"):
+            getattr(bpy.ops.duohand, operator)()
+    assert bpy.ops.duohand.save_take(filepath=str(tmp_path / "t.npz")) == {"FINISHED"}
+
+
+def test_a_curves_modifiers_and_switches_stay(shot: Any) -> None:
+    right = hand(shot, RIGHT)
+    path = 'pose.bones["hand.R"].location'
+
+    def curve() -> Any:
+        return next(item for item in all_curves(right) if item.data_path == path and item.array_index == 2)
+
+    before = heads(right)
+    noise = curve().modifiers.new("NOISE")
+    noise.strength = 0.2
+    curve().mute = True
+    bpy.ops.duohand.reduce_keys(max_error_mm=0.1)
+    for _ in range(3):
+        assert bpy.ops.duohand.bake_keys() == {"FINISHED"}
+    assert len(curve().modifiers) == 1 and curve().mute
+    curve().mute = False
+    assert np.abs(heads(right) - before).max() > 1e-3
+    curve().modifiers.remove(curve().modifiers[0])
+    assert np.abs(heads(right) - before).max() < 2e-4  # what the modifier adds was not keyed
+
+
+def test_locked_curves_are_left_alone_and_said_to_be_locked(shot: Any) -> None:
+    locked = next(item for item in all_curves(hand(shot, RIGHT)) if "index_01" in item.data_path)
+    locked.lock = True
+    for operator in ("hold_range", "smooth", "reduce_keys", "bake_keys", "euler_filter"):
+        with pytest.raises(RuntimeError, match="locked in the Graph Editor"):
+            getattr(bpy.ops.duohand, operator)(hands="RIGHT")
+    assert bpy.ops.duohand.hold_range(hands="LEFT") == {"FINISHED"}
+
+
+def test_a_renamed_bone_is_named_and_comes_back_with_an_update(shot: Any, tmp_path: Path) -> None:
+    right = hand(shot, RIGHT)
+    right.data.bones["hand.R"].name = "wrist"
+    for operator in ("hold_range", "lock_range", "reduce_keys", "euler_filter", "next_uncertain"):
+        with pytest.raises(RuntimeError, match=r"no bone hand\.R"):
+            getattr(bpy.ops.duohand, operator)()
+    with pytest.raises(RuntimeError, match=r"no bone hand\.R"):
+        bpy.ops.duohand.save_take(filepath=str(tmp_path / "t.npz"))
+    load("two_hands")
+    assert "hand.R" in right.data.bones and bpy.ops.duohand.hold_range() == {"FINISHED"}
+
+
+def test_a_take_that_begins_below_frame_0_is_said_to_lie_beyond_the_range() -> None:
+    empty_scene()
+    apply_take = importlib.import_module(f"{EXTENSION}.take.apply_take")
+    settings = importlib.import_module(f"{EXTENSION}.take.settings").ApplySettings(start_frame=-5)
+    take = load_take(take_file("two_hands"))
+    said = apply_take.apply_take(bpy.context.scene, take, str(take_file("two_hands")), settings).warnings
+    assert any("begins on frame -5" in line for line in said)
