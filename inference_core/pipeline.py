@@ -176,7 +176,7 @@ def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
         return default_camera(size_px)
     warn(
         f"The lens is taken from the footage's metadata: {info.focal_35mm:g} mm as on 35 mm film, {camera.fov_deg:.0f} "
-        "degrees across the wider side. Give it yourself where the picture was cropped or zoomed since."
+        "degrees across the wider side. Give the lens yourself if the picture was cropped or zoomed."
     )
     return camera
 

@@ -104,7 +104,7 @@ def span_of(
     """
     reaches = [item.reach for item in corrections]
     if not reaches and (first is None or last is None):
-        raise RequestError("Say what to solve again: a range of frames, or corrections, or both.")
+        raise RequestError("Give what to solve again: a range of frames, corrections, or both.")
     start = min(reach[0] for reach in reaches) - blend if first is None else first
     stop = max(reach[1] for reach in reaches) + blend if last is None else last
     rows = np.flatnonzero((take.frame >= start) & (take.frame <= stop))

@@ -37,7 +37,7 @@ def main(version: str) -> int:
         chosen = _ALL
     else:
         print(
-            f"Python {version}: no CPU build of torch is to be had here; the tests that need none run.",
+            f"Python {version}: there is no CPU build of torch for it here; only tests that do not need torch run.",
             flush=True,
         )
         chosen = ("-p", "tools.torch_free", *_WITHOUT_TORCH)

@@ -72,7 +72,7 @@ def join(
     at = np.array(frames, np.float64)
     sides = [_side(target, bones, rig, at - settings.offset) for rig in rigs]
     if not any(side.motion.there.any() for side in sides):
-        raise RequestError("No hand is there on these frames. Check the range and the offset.")
+        raise RequestError("There is no captured hand on these frames. Check the range and the offset.")
     chest = chest_of(target, [side.limb for side in sides])
     body = shown_bones(scene, target, _read(sides, chest), frames)
     moves = placed(target, sides, body, chest, settings.placing)

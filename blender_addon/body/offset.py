@@ -61,7 +61,7 @@ def find_offset(take: Wrists, body: Wrists) -> Offset:
 
 def _spacing(wrists: Wrists) -> float:
     if len(wrists.frames) < 2:
-        raise RequestError("One frame is too little to find an offset. Set it by hand.")
+        raise RequestError("A single frame is not enough to find an offset. Set it by hand.")
     return float(np.median(np.diff(wrists.frames)))
 
 

@@ -106,7 +106,7 @@ def read_body_motion(path: Path) -> BodyMotion:
         with open_npz(path, names) as file:
             return _motion(path, file)
     except NpzError as error:
-        raise RequestError(f"{path} is no body motion that can be read: {error}.") from error
+        raise RequestError(f"{path} cannot be read as body motion: {error}.") from error
 
 
 def rest_joints() -> dict[str, Floats]:
@@ -132,14 +132,16 @@ def _motion(path: Path, file: NpzFile) -> BodyMotion:
     trans_m = np.zeros((count, 3)) if trans is None else trans.reshape(-1, 3).astype(np.float64)
     if not 0 < count <= _MOST_FRAMES or len(trans_m) != count:
         raise RequestError(
-            f"{path} has {count} frames of pose and {len(trans_m)} of places. Export it again."
+            f"{path} has {count} frames of poses and {len(trans_m)} of positions. Export it again."
         )
     if not (np.isfinite(vectors).all() and np.isfinite(trans_m).all()):
-        raise RequestError(f"{path} has numbers that are none (NaN) in its motion. Export it again.")
+        raise RequestError(f"{path} has invalid numbers (NaN) in its motion. Export it again.")
     rate = _first(file, _RATE)
     fps = float(rate.ravel()[0]) if rate is not None and rate.size else _USUAL_RATE
     if not 1 <= fps <= 10_000:
-        raise RequestError(f"{path} says {fps:g} frames a second, which no motion has.")
+        raise RequestError(
+            f"{path} states a rate of {fps:g} frames a second, which is not possible. Export it again."
+        )
     turns = quaternions.continuous(quaternions.exp(vectors))
     return BodyMotion(turns, trans_m, fps, z_up=whole is not None or "root_orient" in file.headers)
 

@@ -49,7 +49,7 @@ def capture_request(
     if not footage:
         raise RequestError("No footage is chosen. Choose a movie or an image sequence in the Footage panel.")
     if not Path(footage).exists() and not is_pattern(Path(footage)):
-        raise RequestError(f"The footage {footage} is not there any more. Choose it again.")
+        raise RequestError(f"The footage {footage} does not exist any more. Choose it again.")
     facts = read_facts(footage) if clip else capture.facts
     if facts.problem:
         raise RequestError(facts.problem)
@@ -160,7 +160,7 @@ def _camera_lens(camera: bpy.types.Object | None, width: int, height: int) -> Le
 
 def _clip_lens(clip: Any, width: int, height: int) -> Lens:
     if clip is None:
-        raise RequestError("Choose the movie clip whose tracked lens is to be taken.")
+        raise RequestError("Choose the movie clip whose tracked lens is to be used.")
     if not clip.tracking.reconstruction.is_valid:
         raise RequestError(
             f"The movie clip {clip.name} is not solved. Solve its camera motion, or choose another lens."

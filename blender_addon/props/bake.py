@@ -111,7 +111,9 @@ def _check(prop: bpy.types.Object, rigs: Sequence[HandRig], grips: Sequence[Grip
     if any(not item.mute and item.influence > 0 for item in prop.constraints):
         raise RequestError(f"{prop.name} follows constraints of its own. Apply or mute them first.")
     if prop.rotation_mode == "AXIS_ANGLE":
-        raise RequestError(f"{prop.name} turns by axis and angle. Choose quaternions or Euler angles for it.")
+        raise RequestError(
+            f"{prop.name} is rotated by axis and angle. Choose quaternions or Euler angles for it."
+        )
     if not np.allclose(np.array(prop.delta_location), 0) or _turned_by_delta(prop):
         raise RequestError(f"{prop.name} has delta transforms. Apply them first (Object > Apply > Deltas).")
     sides = {rig.side for rig in rigs}

@@ -140,7 +140,7 @@ class DUOHAND_OT_place_at_armature(OnArmature, bpy.types.Operator):
         kept: Any = context.scene.duohand_retarget
         shot = active_shot(context)
         if shot.duohand.own_camera:
-            raise RequestError("The shot hangs from the scene's camera: it stands where that stands.")
+            raise RequestError("The shot is parented to the scene's camera and moves only with it.")
         scale = arms.place_at(shot, hand_rigs(shot), target, find_map(target, kept.preset, kept.bone_map()))
         return f"Placed before {target.name} at scale {scale:.2f}"
 

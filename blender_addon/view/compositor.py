@@ -29,7 +29,7 @@ def render_over_footage(scene: bpy.types.Scene, shot: bpy.types.Collection) -> l
     camera: Any = in_file(shot.duohand.camera)
     behind = background(camera) if camera is not None else None
     if behind is None:
-        raise RequestError(f"{shot.name} shows no footage. Choose where it lies in the Take panel's Files.")
+        raise RequestError(f"{shot.name} shows no footage. Choose its location in the Take panel's Files.")
     scene.camera = camera
     scene.render.film_transparent = scene.render.use_compositing = True
     tree = _tree(scene)

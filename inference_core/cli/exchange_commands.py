@@ -123,7 +123,7 @@ def _footage(parsed: argparse.Namespace, bar: object) -> Footage | None:
     if parsed.footage is None:
         return None
     if parsed.size is not None:
-        raise RequestError("The footage says how large its pictures are; leave out --size.")
+        raise RequestError("The footage determines the size of its pictures; leave out --size.")
     return open_footage(parsed.footage, fps=parsed.fps)
 
 

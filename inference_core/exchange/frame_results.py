@@ -58,7 +58,7 @@ def frame_hands(results: Sequence[tuple[str, Any]], engine: str, first: int | No
     pictures = list(_pictures(results))
     if not any(hands for _, hands in pictures):
         raise RequestError(
-            f"{results[0][0]} holds no hands that {engine} writes: no dictionaries with global_orient, hand_pose and a "
+            f"{results[0][0]} holds no hands of {engine}: no dictionaries with global_orient, hand_pose and a "
             "camera translation. docs/exchange.md lists what is read."
         )
     numbers = _numbers([name for name, _ in pictures], first)

@@ -113,7 +113,7 @@ def _within(hands: EngineHands, footage: Footage | None) -> EngineHands:
         if not len(rows):
             raise RequestError(
                 f"The results are of frames {hands.frame[0]} to {hands.frame[-1]}, the footage has {numbers.start} to "
-                f"{numbers.stop - 1}. Say by --first which number its first frame has."
+                f"{numbers.stop - 1}. Give the number of its first frame with --first."
             )
     timed = (
         "frame",

@@ -85,5 +85,5 @@ def _files(paths: Sequence[Path]) -> list[Path]:
             raise RequestError(f"{path} holds no results: none of {', '.join(SUFFIXES)}.")
         files += inside
     if len(files) > _MOST_FILES:
-        raise RequestError(f"{len(files)} files are more than the pictures of any shot.")
+        raise RequestError(f"{len(files)} files are too many for the pictures of one shot.")
     return files

@@ -124,7 +124,8 @@ def read_result_file(path: Path) -> Any:
         return _content(path)
     except RefusedPickleError as refused:
         raise RequestError(
-            f"{path}: refused: it holds {refused}, which no result of a hand engine needs; nothing in it was run."
+            f"{path}: refused: it holds {refused}, which results of hand engines do not need; "
+            "nothing in it was executed."
         ) from refused
     except (*_FAULTS, InertPickleError) as fault:
         reason = (str(fault) or type(fault).__name__).splitlines()[0][:200]

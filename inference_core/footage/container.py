@@ -119,7 +119,8 @@ def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet]
         streams = [stream for stream in container.streams.video if stream.codec_context is not None]
         if not streams:
             raise FootageError(
-                f"{path} holds no picture that can be read ({_contents(container)}). Is it the movie, and whole?"
+                f"{path} holds no picture that can be read ({_contents(container)}). "
+                "Check that it is the movie, and complete."
             )
         movies = [stream for stream in streams if not stream.disposition & _SIDE_PICTURES]
         if not movies and any(stream.disposition & Disposition.dependent for stream in streams):

@@ -50,7 +50,7 @@ def read_exr(path: Path, limits: Limits) -> tuple[Floats, float]:
             # A truncated file has no parts; OpenEXR only prints that.
             broken = not file.parts or any(not part.channels for part in file.parts)
     if broken:
-        raise FootageError(f"{path} is cut short or damaged. Bring it again from where it came from.")
+        raise FootageError(f"{path} is cut short or damaged. Copy it again from its source.")
     raise FootageError(f"{path} holds no R, G, B and no Y channel that could be shown.")
 
 

@@ -41,7 +41,7 @@ class Camera:
         if not taken or picture is None:
             self._device.release()
             raise FootageError(
-                f"Camera {number} gives no picture. Close other programs that use it, and allow this one to."
+                f"Camera {number} gives no picture. Close other programs that use it, and allow Duohand to use it."
             )
         self.size_px = picture.shape[1], picture.shape[0]
         self.fps = float(self._device.get(cv2.CAP_PROP_FPS) or 30.0)

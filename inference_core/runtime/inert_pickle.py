@@ -144,7 +144,7 @@ class _Machine:
         """REDUCE and NEWOBJ."""
         parts, named = self.stack.pop(), self.stack.pop()
         if not isinstance(named, Named) or not isinstance(parts, tuple):
-            raise ValueError("it makes an object of what is none")
+            raise ValueError("it builds an object from something that is not a class")
         self.stack.append(named.make(*parts))
 
     def build(self) -> None:

@@ -123,7 +123,8 @@ def corrections_from(text: str) -> tuple[Correction, ...]:
     items = values.get("corrections")
     if not isinstance(items, list) or len(items) > _MOST_CORRECTIONS:
         raise RequestError(
-            'Corrections are a JSON object {"corrections": [...]} with a list of some of them.'
+            'Corrections are a JSON object {"corrections": [...]}'
+            f" with a list of up to {_MOST_CORRECTIONS} corrections."
         )
     return tuple(_correction(number, item) for number, item in enumerate(items, 1))
 

@@ -116,7 +116,7 @@ def read_npy_header(file: IO[bytes]) -> ArrayHeader:
         raise ValueError("its header is damaged, or it holds other values than numbers")
     shape = tuple(int(size) for size in found["shape"].replace(" ", "").split(",") if size)
     if len(shape) > _MOST_DIMENSIONS or any(size > 1 << 48 for size in shape):
-        raise ValueError("its header names a size that no array has")
+        raise ValueError("its header has an impossible size")
     return ArrayHeader(shape, np.dtype(found["type"]), found["fortran"] == "True", stop)
 
 
@@ -145,7 +145,7 @@ def _read_numbers(member: IO[bytes], header: ArrayHeader) -> NDArray[Any]:
         room[at : at + len(part)] = np.frombuffer(part, np.uint8)
         at += len(part)
     if member.read(1):
-        raise ValueError("it is longer than it says")
+        raise ValueError("it is longer than declared")
     return numbers.reshape(header.shape, order="F" if header.fortran else "C")
 
 

@@ -204,7 +204,7 @@ def _check_version(file: NpzFile, path: Path) -> None:
             "Update Duohand, or make the take again with this one."
         )
     if number < 1:
-        raise TakeError(f"{path}: a take of version {number} never was; the file is damaged.")
+        raise TakeError(f"{path}: there is no take version {number}; the file is damaged.")
 
 
 def _check_size(file: NpzFile, path: Path) -> None:

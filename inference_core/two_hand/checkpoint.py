@@ -206,7 +206,7 @@ class _Archive:
     def _bytes(self, name: str, most: int) -> bytes:
         entry = self._entries[self._root + name]
         if entry.file_size > most or entry.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"{name} is larger than it says, or packed")
+            raise ValueError(f"{name} is larger than declared, or packed")
         with self._archive.open(entry) as member:
             return member.read(most + 1)
 

@@ -79,7 +79,7 @@ def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
     if max(tip for side in card.tip_vertices for tip in side) >= vertices:
         raise WeightsError(
             f"The card of {card.configuration.name} names fingertips beyond the {vertices} vertices there are. "
-            "Use the weights with the hand model they were taught with."
+            "Use the weights with the hand model they were trained with."
         )
     tips = torch.tensor(card.tip_vertices, device=hand.tip_vertices.device)
     return replace(hand, tip_vertices=tips)

@@ -206,7 +206,7 @@ def _report(
     marked: dict[str, MarkedClip] = {}
     for file in files:
         if file.stem not in truth:
-            raise TruthError(f"{file} is of no clip that is marked; those are {', '.join(truth)}.")
+            raise TruthError(f"{file} is not one of the marked clips, which are {', '.join(truth)}.")
         take = load_take(file)
         marked[file.stem] = within(truth[file.stem], take.frame)
         methods["take"][file.stem] = judged(take_points_px(take), marked[file.stem])

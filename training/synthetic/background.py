@@ -60,7 +60,7 @@ def folder_bank(folder: Path, limit: int, device: torch.device) -> Bank:
     if not pictures:
         raise RequestError(
             f"No readable picture in {folder}. Name a folder with JPEG or PNG pictures as background folder, "
-            "or none to use made backgrounds only."
+            "or none to use generated backgrounds only."
         )
     return Bank(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().to(device))
 

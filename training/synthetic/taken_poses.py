@@ -28,8 +28,8 @@ def taken_angles_rad(folder: Path) -> Tensor:
     poses = [_angles_rad(take) for take in takes if take.joint_axes is not None]
     if not sum(len(some) for some in poses):
         raise RequestError(
-            f"No take with a well seen hand in {folder}. Name a folder of takes (`duohand reconstruct`) as pose "
-            "folder, or none to use made poses only."
+            f"There is no take with a clearly visible hand in {folder}. Name a folder of takes "
+            "(`duohand reconstruct`) as pose folder, or none to use generated poses only."
         )
     return torch.cat(poses)
 
