@@ -206,7 +206,7 @@ def test_hands_can_be_joined_to_bodies_from_smplx_files(tmp_path: Path) -> None:
     scene.frame_start, scene.frame_end = 1, 30
     assert bpy.ops.duohand.join_hands(target=body.name, preset="SMPLX") == {"FINISHED"}
     (tmp_path / "bad.npz").write_bytes(path.read_bytes()[:200])
-    with pytest.raises(RuntimeError, match="no body motion that can be read"):
+    with pytest.raises(RuntimeError, match="cannot be read as body motion"):
         bpy.ops.duohand.load_body(filepath=str(tmp_path / "bad.npz"))
 
 

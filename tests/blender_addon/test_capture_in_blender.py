@@ -252,7 +252,7 @@ def test_footage_that_was_moved_is_named_before_anything_starts(
     use_engine(tmp_path, "good")
     scene.duohand.footage = str(pictures)
     pictures.rename(pictures.with_name("elsewhere.png"))
-    with pytest.raises(RuntimeError, match="not there any more"):
+    with pytest.raises(RuntimeError, match="does not exist any more"):
         bpy.ops.duohand.capture()
 
 

@@ -219,5 +219,5 @@ def test_poses_can_come_from_takes(tmp_path) -> None:
         3, 4, settings=Settings(size_px=64, backgrounds=2, pose_folder=str(tmp_path), pose_share=1.0)
     )
     assert batch.rotations.shape[0] == 4
-    with pytest.raises(RequestError, match="No take with a well seen hand"):
+    with pytest.raises(RequestError, match="no take with a clearly visible hand"):
         taken_angles_rad(tmp_path / "none")
