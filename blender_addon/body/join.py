@@ -68,7 +68,7 @@ def join(
 ) -> Joined:
     """Key the hands onto the target on the frames. RequestError says what prevents it."""
     _check(target, rigs)
-    separate(target, rigs)
+    _separate_last(target, rigs)
     at = np.array(frames, np.float64)
     sides = [_side(target, bones, rig, at - settings.offset) for rig in rigs]
     if not any(side.motion.there.any() for side in sides):
@@ -91,12 +91,22 @@ def join(
 
 def separate(target: bpy.types.Object, rigs: Sequence[HandRig]) -> bool:
     """Restore the body's and the hands' own actions; whether they had been joined."""
-    found = kept_action.put_back(target, WHAT)
+    found = kept_action.put_all_back(target, WHAT)
     for rig in rigs:
-        if kept_action.put_back(rig.armature, WHAT):
+        if kept_action.put_all_back(rig.armature, WHAT):
             show_where_present(rig)
             found = True
     return found
+
+
+def _separate_last(target: bpy.types.Object, rigs: Sequence[HandRig]) -> None:
+    """Take back the last join. If the hands that it brought hold props since then, they stay: the arms follow them."""
+    kept_action.put_back(target, WHAT)
+    if any(kept_action.is_other_copy(rig.armature, WHAT) for rig in rigs):
+        return
+    for rig in rigs:
+        if kept_action.put_back(rig.armature, WHAT):
+            show_where_present(rig)
 
 
 def _check(target: bpy.types.Object, rigs: Sequence[HandRig]) -> None:

@@ -14,12 +14,7 @@ _OURS: Final = "duohand_copy"
 
 
 def working_copy(owner: bpy.types.Object, what: str) -> Channels:
-    """A copy of the owner's action, named after `what` it is for and made active; a new action if there is none.
-
-    If the action is such a copy already, that one.
-    """
-    if is_copy(owner, what) and (found := fcurves.active_channels(owner)) is not None:
-        return found
+    """A copy of the owner's action, named after `what` it is for and made active; a new action if there is none."""
     data: Any = owner.animation_data
     before = data.action if data is not None else None
     channels = fcurves.active_channels(owner)
@@ -38,10 +33,34 @@ def working_copy(owner: bpy.types.Object, what: str) -> Channels:
     return made
 
 
+def is_other_copy(owner: bpy.types.Object, what: str) -> bool:
+    """Whether the owner's active action is such a copy for something else."""
+    return bool(_copies(owner)) and not is_copy(owner, what)
+
+
 def is_copy(owner: bpy.types.Object, what: str) -> bool:
     """Whether the owner's active action is such a copy."""
     data: Any = owner.animation_data
     return data is not None and data.action is not None and data.action.get(_OURS) == what
+
+
+def put_all_back(owner: bpy.types.Object, what: str) -> bool:
+    """Restore the action beneath every such copy, with whatever was keyed on top of them; whether there was one."""
+    found = False
+    while what in _copies(owner):
+        found |= put_back(owner, _copies(owner)[0])
+    return found
+
+
+def _copies(owner: bpy.types.Object) -> list[str]:
+    """What the copies are for, from the active one down to the owner's own action."""
+    data: Any = owner.animation_data
+    action: Any = None if data is None else data.action
+    found: list[str] = []
+    while action is not None and action.get(_OURS) is not None:
+        found.append(action[_OURS])
+        action = action.get(_BEFORE)
+    return found
 
 
 def put_back(owner: bpy.types.Object, what: str) -> bool:

@@ -88,12 +88,12 @@ def released(props: Sequence[bpy.types.Object], rigs: Sequence[HandRig]) -> bool
     """Give the props and the hands their own actions again; whether they had others."""
     found = False
     for prop in props:
-        if kept_action.put_back(prop, WHAT):
+        if kept_action.put_all_back(prop, WHAT):
             found = True
             if prop.animation_data.action is None and prop.get(_RESTED) is not None:
                 prop.matrix_basis = Matrix([prop[_RESTED][4 * row : 4 * row + 4] for row in range(4)])
     for rig in rigs:
-        if kept_action.put_back(rig.armature, WHAT):
+        if kept_action.put_all_back(rig.armature, WHAT):
             show_where_present(rig)
             found = True
     return found
@@ -185,6 +185,7 @@ def _key_hand(rig: HandRig, at: Floats, frames: Floats, moved: Any) -> None:
     first, last = at[rows][0], at[rows][-1]
     whole = rows_of(led, (at >= first) & (at <= last) & there)
     whole = replace(whole, absent_after=whole.absent_after & (whole.frames < last))
-    kept_action.working_copy(rig.armature, WHAT)
+    if not kept_action.is_copy(rig.armature, WHAT):  # another prop may have led the hand before
+        kept_action.working_copy(rig.armature, WHAT)
     rest = ~inside(own, first, last)
     key_track(rig, merged(whole, rows_of(own, rest)) if rest.any() else whole)

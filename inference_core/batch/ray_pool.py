@@ -19,9 +19,14 @@ from inference_core.shared.messages import CaptureRequest, decode_request, encod
 LOCAL = "local"
 _LOOK_S = 0.3
 _REPORT_EVERY_S = 0.5
-# For a cluster on this machine: by default Ray runs tasks at niceness 15, so that a busy machine hardly runs them, and
-# may send usage statistics.
-_LOCAL_SETTINGS = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+# For a cluster on this machine: by default Ray runs tasks at niceness 15, so that a busy machine hardly runs them, it
+# gives up processes that are slow to start there, and it may send usage statistics.
+_LOCAL_SETTINGS = {
+    "RAY_worker_niceness": "0",
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 News = tuple[str, str, int, int]  # a shot's name, its stage, done, total
 
@@ -103,11 +108,10 @@ class _Tasks:
         try:
             return self._ray.get(task)
         except self._ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
             return Outcome(
                 "failed",
                 kind=type(error).__name__,
-                text=f"Ray lost the capture: {reason}.",
+                text=f"Ray lost the capture: {_first_sentence(error)}.",
                 may_try_again=True,
             )
 
@@ -139,17 +143,25 @@ def _connected(ray: Any, address: str) -> Generator[None]:
             os.environ.setdefault(name, value)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_own(address))
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RequestError(
-            f"There is no Ray cluster at {address}: {reason}. Start one: ray start --head."
-        ) from error
+    except Exception as error:  # (Ray raises the class itself where a machine is slow to start it)
+        raise RequestError(_not_connected(address, _first_sentence(error))) from error
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray's handler ends the program with a stack trace
         yield
     finally:
         ray.shutdown()
+
+
+def _not_connected(address: str, reason: str) -> str:
+    if address == LOCAL:
+        return f"Ray could not be started on this machine: {reason}. Close other programs and run the command again."
+    return f"There is no Ray cluster at {address}: {reason}. Start one: ray start --head."
+
+
+def _first_sentence(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].split(". ")[0].rstrip(".")
 
 
 def _own(address: str) -> dict[str, Any]:

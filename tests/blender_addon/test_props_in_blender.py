@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 import pytest
 
-from tests.blender_addon import scenes
+from tests.blender_addon import scenes, walkers
 
 
 @pytest.fixture
@@ -110,6 +110,45 @@ def test_several_props_are_held_at_once_and_one_after_another(shot: bpy.types.Co
     ball = places()
     assert bpy.ops.duohand.release_grips(prop="Cup") == {"FINISHED"}
     assert np.abs(places() - ball).max() < 1e-5 and np.abs(np.diff(places("Cup"), axis=0)).max() < 1e-6
+
+
+def hand_in_ball(body: bpy.types.Object, bone: str, frames: range) -> np.ndarray:
+    """The hand bone's matrix in the ball's axes (F, 4, 4)."""
+    found = []
+    for frame in frames:
+        bpy.context.scene.frame_set(frame)
+        graph = bpy.context.evaluated_depsgraph_get()
+        hand = body.evaluated_get(graph)
+        ball = np.array(bpy.data.objects["Ball"].evaluated_get(graph).matrix_world)
+        found.append(np.linalg.inv(ball) @ np.array(hand.matrix_world @ hand.pose.bones[bone].matrix))
+    return np.array(found)
+
+
+def test_a_character_holds_a_prop_with_both_hands() -> None:
+    """Hands brought to its wrists hold the prop; then its arms follow them."""
+    scene = scenes.empty_scene()
+    body = walkers.mixamo(scene)
+    walkers.walk(body, walkers.mixamo_names())
+    own = body.animation_data.action
+    shot = scenes.load("two_hands")
+    scene.frame_start, scene.frame_end = 1, 24
+    before = hand_matrices(shot, 0)
+    assert bpy.ops.duohand.join_hands(target=body.name, preset="MIXAMO") == {"FINISHED"}
+    scene.frame_set(15)
+    ball = add_object("Ball", tuple(scenes.bone_heads(scenes.hand(shot, 0))[0]))
+    ball.scale = (1, 1, 1)
+    bpy.ops.duohand.add_grip(prop="Ball", hand="RIGHT", first=15, last=19)
+    bpy.ops.duohand.add_grip(prop="Ball", hand="LEFT", first=17, last=21)
+    assert bpy.ops.duohand.bake_grips(prop="Ball") == {"FINISHED"}
+    scene.duohand_body.wrists, scene.duohand_body.placing = "HANDS", "PLACED"
+    assert bpy.ops.duohand.join_hands(target=body.name, preset="MIXAMO") == {"FINISHED"}
+    for bone, frames in (("mixamorig:RightHand", range(15, 20)), ("mixamorig:LeftHand", range(17, 22))):
+        held = hand_in_ball(body, bone, frames)
+        assert np.linalg.norm(held[:, :3, 3] - held[:1, :3, 3], axis=-1).max() < 1e-3
+    assert bpy.ops.duohand.release_grips(prop="Ball") == {"FINISHED"}
+    assert bpy.ops.duohand.separate_hands(target=body.name) == {"FINISHED"}
+    assert body.animation_data.action == own and np.abs(hand_matrices(shot, 0) - before).max() < 1e-5
+    assert not [action for action in bpy.data.actions if "with" in action.name]
 
 
 def test_an_object_with_delta_transforms_is_refused(shot: bpy.types.Collection) -> None:
