@@ -116,26 +116,35 @@ def open_movie_file(path: Path, limits: Limits) -> tuple[MovieFile, list[Packet]
     """
     check_sample_tables(path)
     with _opened(path, limits) as container:
-        streams = [stream for stream in container.streams.video if stream.codec_context is not None]
-        if not streams:
-            raise FootageError(
-                f"{path} holds no picture that can be read ({_contents(container)}). "
-                "Check that it is the movie, and complete."
-            )
-        movies = [stream for stream in streams if not stream.disposition & _SIDE_PICTURES]
-        if not movies and any(stream.disposition & Disposition.dependent for stream in streams):
-            raise FootageError(
-                f"{path} is a picture in tiles, as phones store HEIC and AVIF, which is not read. "
-                "Convert it to JPEG or PNG."
-            )
-        packets, broke_off = _listed(container, movies or streams, path, limits)
-        chosen = _the_movie(movies or streams, packets)
+        movies = _movie_streams(container, path)
+        packets, broke_off = _listed(container, movies, path, limits)
+        chosen = _the_movie(movies, packets)
         limits.check_size(str(path), (chosen.codec_context.width, chosen.codec_context.height))
         first = container.streams.video[0].index
         can_seek = container.format.name not in _GUESSED_TIMES
         focal_35mm = _focal_35mm(container, chosen)
         movie = MovieFile(path, chosen.index, chosen.index == first, can_seek, limits, focal_35mm)
         return movie, packets[chosen.index], broke_off
+
+
+def _movie_streams(container: Any, path: Path) -> list[Any]:
+    """The streams that may be the movie; in a file without any, its stills. FootageError if there are none."""
+    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+    if not streams:
+        raise FootageError(
+            f"{path} holds no picture that can be read ({_contents(container)}). "
+            "Check that it is the movie, and complete."
+        )
+    if movies := [stream for stream in streams if not stream.disposition & _SIDE_PICTURES]:
+        return movies
+    if any(stream.disposition & Disposition.dependent for stream in streams):
+        raise FootageError(
+            f"{path} is a picture in tiles, as phones store HEIC and AVIF, which is not read. "
+            "Convert it to JPEG or PNG."
+        )
+    if stills := [stream for stream in streams if stream.disposition & Disposition.still_image]:
+        return stills
+    raise FootageError(f"{path} holds a cover or thumbnails, but no movie. Give the movie itself.")
 
 
 def read_sample(file: MovieFile) -> Sample:

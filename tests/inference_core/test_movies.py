@@ -93,6 +93,24 @@ def silent(path: Path) -> Footage:
     return open_footage(path, warn=lambda text: pytest.fail(text))
 
 
+def test_sound_with_a_cover_is_not_a_movie(tmp_path: Path) -> None:
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        sound, cover = container.add_stream("aac", rate=48000), container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
+        frame.pts, frame.time_base = 0, Fraction(1, 1)
+        container.mux(cover.encode(frame))
+        for number in range(20):
+            silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+            silence.sample_rate, silence.pts = 48000, 1024 * number
+            container.mux(sound.encode(silence))
+        container.mux(sound.encode(None))
+    with pytest.raises(FootageError, match="no movie"):
+        open_footage(path)
+
+
 @pytest.mark.parametrize("first", ["cover", "thumbnails"])
 def test_covers_and_thumbnails_are_not_the_movie(tmp_path: Path, first: str) -> None:
     path = tmp_path / "a.mp4"
