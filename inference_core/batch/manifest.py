@@ -3,10 +3,12 @@
 
 import csv
 import glob
+import io
 import itertools
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,7 +24,11 @@ _MANIFESTS = (".csv", ".json")
 _LARGEST_MANIFEST = 64 << 20
 _MOST_SHOTS = 100_000
 _MOST_COLUMNS = 256
-_NAME_LENGTH = 100
+_NAME_BYTES = 150  # file systems allow 255, with the endings of a shot's files
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I | re.ASCII
+)  # names of devices on Windows
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
 # Fields that a batch sets itself.
 _NOT_SETTABLE = ("out", "preview", "resume")
 _COLUMNS = ("name", *(item.name for item in fields(CaptureRequest) if item.name not in _NOT_SETTABLE))
@@ -68,15 +74,42 @@ def _rows(source: str, out: Path) -> Iterator[tuple[str, Row]]:
             where = f"{path}, shot {number}"
             yield where, _absolute(_checked_names(row, where), path.parent)
     elif is_folder(path):
-        clips = [
-            clip for clip in clips_in(path) if out not in (clip.resolve().parent, *clip.resolve().parents)
-        ]
-        yield from ((str(clip), {"footage": str(clip.absolute())}) for clip in clips)
+        yield from _clip_rows(_named_clips(path, out))
     elif not os.path.lexists(path) and any(letter in source for letter in "*?"):
-        for clip in sorted(glob.glob(source, recursive=True)):  # noqa: PTH207 (a pattern may be absolute)
-            yield from _rows(clip, out)
+        found = sorted(glob.glob(_as_pattern(source), recursive=True))  # noqa: PTH207 (a pattern may be absolute)
+        if not found:
+            raise RequestError(f"No file matches {source}. Check the pattern and the folder.")
+        for place in found:
+            yield from _clip_rows(_clips(Path(place), out)) if is_folder(Path(place)) else _rows(place, out)
     else:
         yield source, {"footage": str(path.absolute())}
+
+
+def _clip_rows(clips: Iterable[Path]) -> Iterator[tuple[str, Row]]:
+    return ((str(clip), {"footage": str(clip.absolute())}) for clip in clips)
+
+
+def _clips(folder: Path, out: Path) -> list[Path]:
+    """The footage in the folder and below, except in the batch's own."""
+    return [clip for clip in clips_in(folder) if out not in (clip.resolve().parent, *clip.resolve().parents)]
+
+
+def _named_clips(folder: Path, out: Path) -> list[Path]:
+    """The same for a folder that was named as a source: RequestError if it has no footage."""
+    clips = _clips(folder, out)
+    if clips:
+        return clips
+    if any(clips_in(folder)):
+        raise RequestError(f"All footage in {folder} is in the folder of the takes. Choose another --out.")
+    raise RequestError(f"The folder {folder} contains no footage.")
+
+
+def _as_pattern(source: str) -> str:
+    """The pattern, in which an existing folder's own brackets are no pattern."""
+    folder, tail = Path(source), list[str]()
+    while any(letter in str(folder) for letter in "*?") and folder.name:
+        folder, tail = folder.parent, [folder.name, *tail]
+    return str(Path(glob.escape(str(folder)), *tail)) if folder.is_dir() else source
 
 
 def _manifest_rows(path: Path) -> Sequence[Row]:
@@ -116,20 +149,22 @@ def _csv_rows(text: str, path: Path) -> Sequence[Row]:
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)
     try:
-        reader = csv.DictReader(text.splitlines(), delimiter=delimiter, strict=True)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         # Each row becomes a dictionary of all columns: without a limit, a small file fills the memory.
         if len(reader.fieldnames or ()) > _MOST_COLUMNS:
             raise RequestError(
                 f"The manifest {path} has more than {_MOST_COLUMNS} columns. Remove the others."
             )
         rows = (row for row in reader if any(row.values()))
-        numbered = enumerate(itertools.islice(rows, _MOST_SHOTS + 1), 2)
-        return [_cells(row, f"{path}, line {number}") for number, row in numbered]
+        return [
+            _cells(row, f"{path}, line {reader.line_num}", delimiter != ",")
+            for row in itertools.islice(rows, _MOST_SHOTS + 1)
+        ]
     except csv.Error as error:
         raise RequestError(f"The manifest {path} is not a CSV file: {error}.") from error
 
 
-def _cells(row: Mapping[str | None, Any], where: str) -> Row:
+def _cells(row: Mapping[str | None, Any], where: str, with_decimal_commas: bool) -> Row:
     """The cells as JSON values of their columns' types."""
     if None in row:
         raise RequestError(
@@ -143,6 +178,8 @@ def _cells(row: Mapping[str | None, Any], where: str) -> Row:
             continue
         hint = hints.get(name.strip(), str)
         is_text = hint is str or any(option is str or isinstance(option, str) for option in get_args(hint))
+        if with_decimal_commas and not is_text and _DECIMAL_COMMA.fullmatch(text):
+            text = text.replace(",", ".")
         try:
             values[name.strip()] = text if is_text else json.loads(text.lower())
         except (ValueError, RecursionError) as error:
@@ -191,16 +228,23 @@ def _free_name(wished: str, footage: str, taken: dict[str, int]) -> str:
     taken: names given so far, which the new one joins, with the last number appended to each.
     """
     name = _as_file_name(wished)
-    if name.casefold() in taken:
+    if _key(name) in taken:
         name = _as_file_name(f"{Path(footage).parent.name}_{wished}")
-    free, number = name, taken.get(name.casefold(), 1)
-    while free.casefold() in taken:
+    free, number = name, taken.get(_key(name), 1)
+    while _key(free) in taken:
         number += 1
         free = f"{name}_{number}"
-    taken[free.casefold()] = 1
-    taken[name.casefold()] = number
+    taken[_key(free)] = 1
+    taken[_key(name)] = number
     return free
 
 
+def _key(name: str) -> str:
+    """The same for names that some file systems do not tell apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def _as_file_name(text: str) -> str:
-    return re.sub(r"[^\w.\- ]", "_", text).strip("._- ")[:_NAME_LENGTH] or "shot"
+    cleaned = re.sub(r"[^\w.\- ]", "_", unicodedata.normalize("NFC", text)).strip("._- ")
+    short = cleaned.encode("utf-8", "replace")[:_NAME_BYTES].decode("utf-8", "ignore").strip("._- ") or "shot"
+    return f"{short}_" if _RESERVED.fullmatch(short) else short

@@ -132,3 +132,58 @@ def test_ranges_may_include_their_last_frame() -> None:
     for text in ("9-8", "1-5x0", "1-2-3"):
         with pytest.raises(RequestError):
             parse_frame_range(text)
+
+
+@pytest.mark.parametrize(
+    ("wished", "given"),
+    [
+        ("CON", "CON_"),
+        ("nul.v2", "nul.v2_"),
+        ("\u624b" * 200, "\u624b" * 50),
+        ("../../etc", "etc"),
+        ("a\u2028b", "a_b"),
+        ("\x00", "shot"),
+    ],
+)
+def test_names_suit_every_file_system(tmp_path: Path, wished: str, given: str) -> None:
+    manifest = tmp_path / "shots.json"
+    manifest.write_text(json.dumps([{"footage": "a.mov", "name": wished}]))
+    assert [shot.name for shot in shots_of(manifest, tmp_path)] == [given]
+
+
+def test_names_that_only_a_normal_form_tells_apart_are_numbered(tmp_path: Path) -> None:
+    manifest = tmp_path / "shots.json"
+    manifest.write_text(json.dumps([{"footage": "a.mov", "name": name} for name in ("\u00e9", "e\u0301")]))
+    first, second = (shot.name for shot in shots_of(manifest, tmp_path))
+    assert first == "\u00e9" and second != first
+
+
+def test_cells_may_hold_line_breaks_and_decimal_commas(tmp_path: Path) -> None:
+    manifest = tmp_path / "shots.csv"
+    manifest.write_bytes('footage;name;fov_deg\r\n"two\u2028parts.mov";"a\nb";35,5\r\nb.mov;;\r\n'.encode())
+    one, two = shots_of(manifest, tmp_path)
+    assert one.request.footage.endswith("two\u2028parts.mov") and one.name == "a_b"
+    assert one.request.fov_deg == 35.5 and two.request.fov_deg is None
+
+
+def test_brackets_of_a_folder_are_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "take [2]"
+    folder.mkdir()
+    for name in ("a.mov", "b[1].mov"):
+        (folder / name).touch()
+    assert [shot.name for shot in shots_of(str(folder / "*.mov"), tmp_path)] == ["a", "b_1"]
+    assert [shot.name for shot in shots_of(str(folder / "b[1].mov"), tmp_path)] == ["b_1"]
+
+
+def test_a_source_without_footage_is_named(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/a.mov").touch()
+    (tmp_path / "empty").mkdir()
+    for source, said in (
+        (str(tmp_path / "clips/*.mp4"), "No file matches"),
+        (str(tmp_path / "empty"), "contains no footage"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            read_shots([str(tmp_path / "clips"), source], tmp_path / "out", {}, preview=False)
+    with pytest.raises(RequestError, match="Choose another --out"):
+        read_shots([str(tmp_path / "clips")], tmp_path / "clips", {}, preview=False)
