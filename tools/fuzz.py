@@ -13,6 +13,7 @@ import faulthandler
 import json
 import os
 import random
+import signal
 import struct
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from pathlib import Path
 
 from inference_core.shared.errors import DuohandError
 
-_LONGEST_S = 5  # an input
+_LONGEST_S, _LONGEST_WAIT_S = 5, 60  # an input: of processor time, and by the clock
 _MOST_MEMORY = 1 << 30  # beyond what the process has once its libraries are loaded
 _CHANGES = 6
 _LAST_WORDS = 2000  # of a process that was ended
@@ -101,9 +102,11 @@ def _fuzz(kind: str, seconds: float, seed: int, kept: Path) -> int:
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
         data = damaged(whole, rng.getrandbits(48))
-        faulthandler.dump_traceback_later(_LONGEST_S, exit=True, file=2)
+        signal.setitimer(signal.ITIMER_PROF, _LONGEST_S)
+        faulthandler.dump_traceback_later(_LONGEST_WAIT_S, exit=True, file=2)
         outcome, error = _attempt(attempt, data, kept / f"{kind}.last")
         faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_PROF, 0)
         counts[outcome] += 1
         if error is not None:
             _keep(kept / f"{kind}-{seed}-{counts.total()}", data, error, is_first=counts[outcome] == 1)
@@ -117,6 +120,7 @@ def _hush(path: Path) -> None:
     with path.open("w") as said:
         os.dup2(said.fileno(), 2)
     faulthandler.enable(2)
+    faulthandler.register(signal.SIGPROF, file=2, chain=True)  # then the process ends
 
 
 def _attempt(attempt: Attempt, data: bytes, path: Path) -> tuple[str, Exception | None]:
