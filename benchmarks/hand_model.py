@@ -32,10 +32,10 @@ def main() -> None:
     print(f"vertices, 30 frames, both hands: {best_ms(vertices) / 30:.2f} ms a frame")
 
 
-def best_ms(action: Callable[[], None], times: int = 30) -> float:
+def best_ms(action: Callable[[], None]) -> float:
     """Least processor time of an action, milliseconds."""
     best = float("inf")
-    for _ in range(times):
+    for _ in range(30):
         start = time.process_time()
         action()
         best = min(best, time.process_time() - start)

@@ -66,7 +66,7 @@ def _follow(
         )
     old = Joints(*(body.places[name] for name in (limb.seen_upper, limb.seen_fore, limb.seen_hand)))
     wrist = moves.points(side.motion.wrist[:, None])[:, 0]
-    old_poles = _body_poles(side, old, moves, at)
+    old_poles = _body_poles(side, old, at)
     poles = _carried_poles(old, old_poles, wrist)
     filmed = arms.filmed_forearms(side.rig) if settings.elbow == "HANDS" else None
     if filmed is not None:
@@ -90,7 +90,7 @@ def _usual(side: Side) -> Floats:
     )
 
 
-def _body_poles(side: Side, old: Joints, moves: Moves, at: Floats) -> Floats:
+def _body_poles(side: Side, old: Joints, at: Floats) -> Floats:
     """Points (F, 3) to which the body's own elbow points; for a nearly straight arm, its usual direction."""
     usual = _carried(np.broadcast_to(_usual(side), old.shoulder.shape), side, old)
     along = old.elbow - old.wrist

@@ -67,7 +67,7 @@ def reduce_within_distance(
     def attempt(scale: float) -> Reduction:
         angle = 2 * np.arcsin(np.minimum(scale * bound_units / (2 * reach), 1.0)).astype(np.float64)
         reduction = _reduced(frames, location, rotations_wxyz, scale * bound_units, angle)
-        return _measured(reduction, frames, location, rotations_wxyz, rest, truth)
+        return _measured(reduction, frames, rotations_wxyz, rest, truth)
 
     return _largest_within(attempt, lambda reduction: reduction.largest_error_units <= bound_units)
 
@@ -86,7 +86,7 @@ def reduce_within_angle(
     angles = np.full(rotations_wxyz.shape[1], np.radians(bound_deg))
     reduction = _reduced(frames, location, rotations_wxyz, bound_units, angles)
     truth = points(location, rotations_wxyz, rest)
-    return _measured(reduction, frames, location, rotations_wxyz, rest, truth)
+    return _measured(reduction, frames, rotations_wxyz, rest, truth)
 
 
 def played(curve: ReducedCurve, frames: Floats, at: Floats) -> Floats:
@@ -235,7 +235,6 @@ def _reaches(rest: BoneRest) -> Floats:
 def _measured(
     curves: tuple[ReducedCurve, ...],
     frames: Floats,
-    location: Floats,
     rotations: Floats,
     rest: BoneRest,
     truth: Floats,

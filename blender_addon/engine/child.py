@@ -201,11 +201,11 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {"OMP_WAIT_POLICY": "PASSIVE", **kept}
 
 
-def last_lines(path: Path, count: int = 12, read_bytes: int = 8192) -> str:
+def last_lines(path: Path, count: int = 12) -> str:
     """The last lines of a log, empty if there is none."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - read_bytes))
+            file.seek(max(0, path.stat().st_size - 8192))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""

@@ -43,10 +43,10 @@ def worker_command(python: Path, idle_s: float = 0.0) -> tuple[str, ...]:
 class EngineCheck:
     """Starts an engine, reads its introduction, ends it. `poll` never waits."""
 
-    def __init__(self, python: Path, log_path: Path, limit_s: float = HELLO_S) -> None:
+    def __init__(self, python: Path, log_path: Path) -> None:
         if not python.is_file():
             raise EngineError(f"There is no Python at {python}. Choose an engine in the preferences.")
-        self._python, self._limit_s = python, limit_s
+        self._python = python
         self._child: Child | None = Child(worker_command(python), log_path)
         self._started_at = time.monotonic()
 
@@ -87,6 +87,6 @@ class EngineCheck:
             raise EngineError(
                 f"{self._python} does not run a Duohand engine ({ending.text}).\n{tail}\nLog: {child.log_path}"
             )
-        if time.monotonic() - self._started_at > self._limit_s:
-            raise EngineError(f"{self._python} did not answer in {self._limit_s:.0f} seconds.")
+        if time.monotonic() - self._started_at > HELLO_S:
+            raise EngineError(f"{self._python} did not answer in {HELLO_S:.0f} seconds.")
         return None

@@ -89,15 +89,12 @@ class StoredSource:
             yield sample_from_items(batch.items, self.stored.hand, self.device)
 
 
-def in_order(
-    stored: StoredSet, size: int, device: torch.device, workers: int = 0
-) -> Iterator[tuple[Sample, list[str]]]:
+def in_order(stored: StoredSet, size: int, device: torch.device) -> Iterator[tuple[Sample, list[str]]]:
     """All items once, in order, with messages for those skipped: a damaged item is left out, not replaced."""
     loader = DataLoader(
         _Reader(stored, replace=False),
         batch_size=size,
         collate_fn=_collated,
-        num_workers=workers,
         shuffle=False,
     )
     for batch in loader:

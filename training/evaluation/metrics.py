@@ -85,11 +85,11 @@ def root_error_mm(offset_m: Tensor, true_offset_m: Tensor) -> Tensor:
     return (offset_m - true_offset_m).norm(dim=-1) * _M_TO_MM
 
 
-def alignment_px(points_uv: Tensor, true_points_uv: Tensor, crop_px: int = 256) -> Tensor:
-    """(...,) MIAA of joints (or of vertices): mean pixel distance in a crop of `crop_px` of points (..., P,
-    2) in -1..1.
+def alignment_px(points_uv: Tensor, true_points_uv: Tensor) -> Tensor:
+    """(...,) MIAA of joints (or of vertices): mean distance of points (..., P, 2) in -1..1, in pixels of a
+    crop of 256.
     """
-    return (points_uv - true_points_uv).norm(dim=-1).mean(dim=-1) * (crop_px / 2)
+    return (points_uv - true_points_uv).norm(dim=-1).mean(dim=-1) * 128
 
 
 def area_under_curve(errors_mm: Tensor) -> Tensor:

@@ -52,11 +52,6 @@ def rasterise_in_parallel(
     return keys.view(points.shape[0], height, width)
 
 
-def covered(keys: Tensor) -> Tensor:
-    """Where a face was seen, bool, shaped like the keys."""
-    return keys > 0
-
-
 def face_of(keys: Tensor) -> Tensor:
     """Face numbers int64; 0 where nothing was seen."""
     return keys & _FACE_MASK

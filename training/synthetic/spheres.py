@@ -40,7 +40,7 @@ class Spheres:
         return Spheres(*(field.to(device) for field in vars(self).values()))
 
 
-def fit_spheres(model: HandModel, count: int = _COUNT) -> Spheres:
+def fit_spheres(model: HandModel) -> Spheres:
     """Spheres inside the model's mean hand, each the largest that touches its vertex from inside.
 
     They are spread over the skin by farthest-point sampling; the last ones are along the
@@ -49,7 +49,7 @@ def fit_spheres(model: HandModel, count: int = _COUNT) -> Spheres:
     skin_m = model.template_m[RIGHT].float()
     normals = vertex_normals(skin_m[None], model.faces[RIGHT])[0]
     radius_m = _inscribed_radii(skin_m, normals)
-    vertex = _farthest_points(skin_m, count)
+    vertex = _farthest_points(skin_m, _COUNT)
     inward = -normals[vertex] * radius_m[vertex, None]
     bone = model.skin_weights[RIGHT, vertex].argmax(-1)
     wrist_m = model.rest_joints_m[RIGHT, 0].float()

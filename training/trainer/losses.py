@@ -21,21 +21,18 @@ CLASS_WEIGHTS = (0.1, 0.45, 0.45)
 _TINY = 1e-12
 
 
-def smooth_l1(
-    prediction: Tensor, target: Tensor, mask: Tensor | None = None, bend: float = SMOOTH_L1_BEND
-) -> Tensor:
-    """() mean of 0.5 z^2 for |z| < bend, else bend (|z| - bend / 2).
+def smooth_l1(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """() mean of 0.5 z^2 for |z| < bend, else bend (|z| - bend / 2); bend is SMOOTH_L1_BEND.
 
     mask: over the leading axes; entries it excludes count as zero error.
     """
+    bend = SMOOTH_L1_BEND
     return masked_mean(F.smooth_l1_loss(prediction, target, reduction="none", beta=bend) * bend, mask)
 
 
-def l1(
-    prediction: Tensor, target: Tensor, mask: Tensor | None = None, bend: float = SMOOTH_L1_BEND
-) -> Tensor:
-    """() mean of |z|, scaled by `bend` so that its slope is SmoothL1's: the ablation without SmoothL1."""
-    return masked_mean((prediction - target).abs() * bend, mask)
+def l1(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """() mean of |z|, scaled so that its slope is SmoothL1's: the ablation without SmoothL1."""
+    return masked_mean((prediction - target).abs() * SMOOTH_L1_BEND, mask)
 
 
 def edge_length(vertices: Tensor, target: Tensor, faces: Tensor, mask: Tensor | None = None) -> Tensor:
