@@ -28,6 +28,7 @@ class KeptReadings:
 
     def __init__(self, head: HeadWithLandmarks) -> None:
         self._head = head
+        self.landmarks = head.landmarks
         self._row_of: dict[_Key, int] = {}
         self._kept = torch.empty(_MOST_KEPT, sum(_WIDTHS))
         self._free = list(reversed(range(_MOST_KEPT)))

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Landmarks of each expected hand, read again by the landmark head."""
+"""Landmarks of each expected hand, read again: by the landmark head, and by the landmark network in a wider square.
+
+A network that is unsure reads a hand as large as hands usually are in its square, and the square comes from an
+earlier reading: a hand once read too small, and so placed too far away, remains so. In a wider square the error has
+the opposite sign; where the network is sure, both agree.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,28 +14,39 @@ from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.hand_reader import read_hands
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import in_frame
+from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
 
 # Frames whose crops are read together.
 _AT_ONCE = 32
-# The weight of the head's 2D landmarks against the landmark network's, whose errors differ.
-_HEAD_SHARE = 0.7
+# How much wider the landmark network's second square is.
+_WIDER = 1.3
+# Weights of the 2D landmarks, whose errors differ: the head's, the tracker's, and those of the wider square.
+_HEAD_SHARE, _TRACKED_SHARE, _WIDE_SHARE = 0.3, 0.35, 0.35
+# The reading in the wider square may be another hand's: it counts if its presence is at least this, and its landmarks
+# are on average within this share of the hand's own square of the head's.
+_PRESENT, _SAME_HAND = 0.5, 0.25
+# The most it may change the logarithm of a hand's size.
+_LARGEST_CHANGE = 0.35
 
 
 @dataclass(frozen=True)
 class HandReadings:
-    """The landmark head's readings of the hands expected in T frames.
+    """Both networks' readings of the hands expected in T frames.
 
-    points_px (T, S, 21, 2): frame pixels. world_m (T, S, 21, 3): relative to the wrist, in axes along the line of
-    sight. trust (T, S, 21): 0..1, falls with a landmark's expected error. Entries are zero if read (T, S) is False:
-    no hand was expected, or the frame has no picture.
+    points_px (T, S, 21, 2): the head's, frame pixels. wide_px (T, S, 21, 2): the landmark network's in a wider square;
+    the head's where it does not find this hand there, or the hand is not seen. world_m (T, S, 21, 3): the head's,
+    relative to the wrist, in axes along the line of sight. trust (T, S, 21): 0..1, falls with a landmark's expected
+    error. Entries are zero if read (T, S) is False: no hand was expected, or the frame has no picture.
     """
 
     points_px: NDArray[np.float64]
+    wide_px: NDArray[np.float64]
     world_m: NDArray[np.float64]
     trust: NDArray[np.float64]
     read: NDArray[np.bool_]
@@ -41,6 +57,7 @@ class HandReadings:
         shape = (count, 2)
         return HandReadings(
             np.zeros((*shape, 21, 2)),
+            np.zeros((*shape, 21, 2)),
             np.zeros((*shape, 21, 3)),
             np.zeros((*shape, 21)),
             np.zeros(shape, bool),
@@ -48,7 +65,7 @@ class HandReadings:
 
 
 def read_expected_hands(frames: Iterable[Frame], expected: ExpectedHands, head: KeptReadings) -> HandReadings:
-    """The head's readings of every expected hand. frames: as many as `expected` has, in order."""
+    """The readings of every expected hand. frames: as many as `expected` has, in order."""
     readings = HandReadings.nothing(len(expected.side_score))
     waiting: dict[int, Frame] = {}
     for at, frame in enumerate(frames):
@@ -70,12 +87,33 @@ def _read(
     if not len(at):
         return
     crops = crops_from_landmarks(expected.points_px[at, sides])
-    read = head.read([frames[place] for place in at.tolist()], crops, sides)
-    points_px, world_m, trust = in_frame(read, crops, sides)
+    shown = [frames[place] for place in at.tolist()]
+    points_px, world_m, trust = in_frame(head.read(shown, crops, sides), crops, sides)
     readings.points_px[at, sides] = points_px
+    readings.wide_px[at, sides] = points_px
+    seen = expected.hand_score[at, sides] >= SEEN_SCORE
+    if seen.any():
+        images = [
+            frame.image for frame, own in zip(shown, seen, strict=True) if own and frame.image is not None
+        ]
+        wide_px = _read_wider(images, crops[seen], points_px[seen], head.landmarks)
+        readings.wide_px[at[seen], sides[seen]] = wide_px
     readings.world_m[at, sides] = world_m - world_m[:, :1]
     readings.trust[at, sides] = trust
     readings.read[at, sides] = True
+
+
+def _read_wider(
+    images: list[NDArray[np.uint8]],
+    crops: NDArray[np.float64],
+    points_px: NDArray[np.float64],
+    networks: LandmarkNetworks,
+) -> NDArray[np.float64]:
+    """(N, 21, 2) landmarks in wider squares than crops (N, 4), or the given ones where another hand is found."""
+    wide = read_hands(images, crops * np.array([1.0, 1.0, _WIDER, 1.0]), networks)
+    apart_px = np.linalg.norm(wide.points_px[..., :2] - points_px, axis=-1).mean(-1)
+    same = (wide.presence >= _PRESENT) & (apart_px < _SAME_HAND * crops[:, 2])
+    return np.where(same[:, None, None], wide.points_px[..., :2], points_px)
 
 
 def refined_hands(expected: ExpectedHands, readings: HandReadings) -> ExpectedHands:
@@ -90,15 +128,20 @@ def refined_hands(expected: ExpectedHands, readings: HandReadings) -> ExpectedHa
 
 
 def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandReadings) -> HandTracks:
-    """The tracks with the head's readings of seen hands.
+    """The tracks with the readings of seen hands.
 
-    2D landmarks are a weighted mean of both networks' readings; world landmarks and scores are the head's.
-    Interpolated hands are unchanged, since they are not seen.
+    2D landmarks are a weighted mean of all readings, scaled to the size of the one in the wider square; world landmarks
+    and scores are the head's. Interpolated hands are unchanged, since they are not seen.
     """
     seen = readings.read & (expected.hand_score >= SEEN_SCORE)
     there = (tracks.present == SEEN)[..., None, None] & np.isfinite(tracks.landmarks_px[..., :2])
-    between = (1 - _HEAD_SHARE) * tracks.landmarks_px[..., :2] + _HEAD_SHARE * readings.points_px
-    points = np.where(there, between, readings.points_px)
+    again = _HEAD_SHARE * readings.points_px + _WIDE_SHARE * readings.wide_px
+    points = np.where(
+        there,
+        again + _TRACKED_SHARE * tracks.landmarks_px[..., :2],
+        again / (_HEAD_SHARE + _WIDE_SHARE),
+    )
+    points = _scaled_to(points, readings.wide_px)
     score = readings.trust * expected.hand_score[..., None]
     landmarks = np.concatenate([points, score[..., None]], -1).astype(np.float32)
     chosen = seen[..., None, None]
@@ -108,3 +151,14 @@ def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandRe
         world_m=np.where(chosen, readings.world_m.astype(np.float32), tracks.world_m),
         present=np.where(seen, np.uint8(SEEN), tracks.present),
     )
+
+
+def _scaled_to(points_px: NDArray[np.float64], others_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The points (..., 21, 2) scaled about their middle to the size of the others."""
+    middle = points_px.mean(-2, keepdims=True)
+    own, theirs = (
+        np.linalg.norm(points - points.mean(-2, keepdims=True), axis=(-2, -1)).clip(1e-6)
+        for points in (points_px, others_px)
+    )
+    change = np.exp(np.log(theirs / own).clip(-_LARGEST_CHANGE, _LARGEST_CHANGE))
+    return middle + (points_px - middle) * change[..., None, None]

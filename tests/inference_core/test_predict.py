@@ -21,7 +21,7 @@ from inference_core.landmarks.weights import load_landmark_networks
 from inference_core.shared.errors import RequestError
 from inference_core.tracking.expected_hands import INTERPOLATED_SCORE, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.refine import read_expected_hands, refined_hands, refined_tracks
+from inference_core.tracking.refine import HandReadings, read_expected_hands, refined_hands, refined_tracks
 from inference_core.two_hand.card import WeightsCard
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
@@ -341,7 +341,7 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
     assert np.isnan(again.landmarks_px[2, 0, :, :2]).all() and again.present[2, 0] == 0
     np.testing.assert_allclose(again.world_m[0], read.world_m[0], atol=1e-6)
     assert again.landmarks_px[0, ..., 2].min() > 0.95
-    # In the picture between the two readings, nearer to the head's.
+    # In the picture between the readings, nearer to the head's: there is no hand in a wider square of these frames.
     apart, moved = (
         np.linalg.norm(to[..., :2] - tracks.landmarks_px[..., :2], axis=-1)[0]
         for to in (read.points_px, again.landmarks_px)
@@ -350,3 +350,24 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
     unread = dataclasses.replace(read, read=np.zeros_like(read.read))
     np.testing.assert_array_equal(refined_tracks(tracks, expected, unread).landmarks_px, tracks.landmarks_px)
     np.testing.assert_array_equal(refined_hands(expected, unread).score, expected.score)
+
+
+def test_a_refined_hand_is_as_large_as_in_the_wider_square() -> None:
+    _, _, landmarks, _ = posed_truth()
+    tracks = tracks_of(landmarks)
+    expected = expected_hands(tracks)
+    points_px = expected.points_px
+    middle = points_px.mean(-2, keepdims=True)
+    readings = HandReadings(
+        points_px,
+        middle + 1.2 * (points_px - middle),
+        expected.world_m,
+        np.ones((T, 2, 21)),
+        np.ones((T, 2), bool),
+    )
+    grown = refined_tracks(tracks, expected, readings).landmarks_px[..., :2]
+    np.testing.assert_allclose(grown, readings.wide_px, atol=1e-3)
+    same = refined_tracks(tracks, expected, dataclasses.replace(readings, wide_px=points_px)).landmarks_px[
+        ..., :2
+    ]
+    np.testing.assert_allclose(same, points_px, atol=1e-3)
