@@ -7,6 +7,7 @@ keeps its shape, because sigma is large there. Times are in median frame times, 
 on the unit of the time stamps.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,8 @@ def sigmas(seen: Observations, state: HandState, parameterisation: HandParameter
     image, depth, root, fingers = energy[:, :1], energy[:, 1:2], energy[:, 2:3], energy[:, 3:]
     # Motion in depth is assumed similar to that across the picture, which is observed far better.
     depth = torch.minimum(depth, 0.5 * image + depth.clamp(max=9 * _DEPTH_FLOOR**2))
+    # So is a rotation beyond a calm hand's: a hand seen edge-on wobbles by as much as hands really turn.
+    root = torch.minimum(root, image + root.clamp(max=math.radians(_ROOT_FLOOR_DEG) ** 2))
     finger_of = parameterisation.free // 9
     floors = torch.tensor([_IMAGE_FLOOR] * 2 + [_DEPTH_FLOOR]).double()
     floors = torch.cat(
