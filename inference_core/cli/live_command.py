@@ -58,8 +58,11 @@ def _live(parsed: argparse.Namespace) -> int:
         check_name(Path(parsed.out), (".npz",), "A take")
     if not 0 <= parsed.port < 65536 or (parsed.seconds is not None and not parsed.seconds > 0):
         raise RequestError("A port is 0 to 65535, and seconds are more than 0.")
+    from inference_core.live.recorder import check_place
     from inference_core.live.source import open_source
 
+    if parsed.record is not None:
+        check_place(parsed.record)
     source = open_source(parsed.source)
     camera = _camera(source, parsed.fov)
     recordings = _shown(parsed, source, camera)
@@ -97,7 +100,8 @@ def _shown(parsed: argparse.Namespace, source: Source, camera: Camera) -> list[P
 
 def _say_what_was(parsed: argparse.Namespace, facts: Shown, recordings: list[Path]) -> None:
     rates = f"{facts.shown:.1f} of {facts.came:.1f} frames a second shown"
-    _say(parsed, "shown", f"{rates}, {facts.delay_ms:.0f} ms after they came", facts.note)
+    text = f"{rates}, {facts.delay_ms:.0f} ms after they came"
+    _say(parsed, "shown", f"{text}\n{facts.note}" if facts.note else text, facts.note)
     for path in recordings:
         _say(parsed, "recorded", f"Recorded: {path}", str(path))
 

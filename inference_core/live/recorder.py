@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes the clip while it is filmed: H.264 with the frames' own times, playable up to the last second if killed."""
 
+import os
 import queue
 import threading
 from fractions import Fraction
@@ -27,8 +28,7 @@ class Recorder:
         self._waiting: queue.Queue[LiveFrame | None] = queue.Queue(_WAITING)
         self._fault: Exception | None = None
         self._began_s: float | None = None
-        if path.exists():
-            raise RequestError(f"{path} is there already. Name another file for the recording.")
+        check_place(path)
         try:
             options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
             self._container: Any = av.open(str(path), "w", format="mp4", options=options)
@@ -78,6 +78,16 @@ class Recorder:
         picture.time_base = Fraction(1, _TICKS_A_SECOND)
         self._container.mux(self._stream.encode(picture))
         self.written += 1
+
+
+def check_place(path: Path) -> None:
+    """RequestError unless a recording can be written there without replacing anything."""
+    if os.path.lexists(path):
+        raise RequestError(f"{path} is there already. Name another file for the recording.")
+    if not os.access(path.parent, os.W_OK):
+        raise RequestError(
+            f"{path} cannot be recorded to: its folder does not exist or is read-only. Choose another place."
+        )
 
 
 def _stream(container: Any, size_px: tuple[int, int], fps: float) -> Any:

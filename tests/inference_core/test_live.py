@@ -172,6 +172,18 @@ def test_a_movie_is_played_recorded_and_captured(tmp_path: Path, capsys: pytest.
     assert (tmp_path / "t.npz").exists() and open_footage(tmp_path / "c.mp4").info.count > 0
 
 
+@pytest.mark.parametrize(("name", "said"), [("mine.mp4", "there already"), ("gone/c.mp4", "does not exist")])
+def test_a_place_that_cannot_be_recorded_to_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    (tmp_path / "mine.mp4").write_bytes(b"mine")
+    command = ["live", str(DEMO / "two_hands.mp4"), "--no-browser", "--record", str(tmp_path / name)]
+    assert main(command) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and not captured.out
+    assert (tmp_path / "mine.mp4").read_bytes() == b"mine"
+
+
 def test_movies_play_at_their_own_speed() -> None:
     source = open_source(str(DEMO / "two_hands.mp4"))
     began = time.monotonic()
