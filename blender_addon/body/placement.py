@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scene.axes import Floats
+from ..scene.axes import Floats, unscaled
 
 _SIDES_COUNT: Final = 3.0
 
@@ -51,7 +51,7 @@ def of_matrix(matrix: Floats, count: int) -> Moves:
 
 def riding(chest: Floats, rest: Floats) -> Moves:
     """The motion of things fixed to a chest, from its rest (4, 4) to its matrices (K, 4, 4)."""
-    turns = _unscaled(chest) @ _unscaled(rest).T
+    turns = unscaled(chest[..., :3, :3]) @ unscaled(rest[..., :3, :3]).T
     return Moves(turns, chest[:, :3, 3] - np.einsum("kab,b->ka", turns, rest[:3, 3]))
 
 
@@ -90,8 +90,3 @@ def _nearest_rotation(matrix: Floats) -> Floats:
     u, _, v = np.linalg.svd(matrix)
     handed = float(np.sign(np.linalg.det(u @ v)))
     return np.asarray(u @ np.diag([1.0, 1.0, handed]) @ v, np.float64)
-
-
-def _unscaled(matrices: Floats) -> Floats:
-    turns: Floats = matrices[..., :3, :3]
-    return turns / np.linalg.norm(turns, axis=-2, keepdims=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from inference_core.shared import quaternions
 
-from ..scene.axes import Y_UP_FROM_WORLD, Floats
+from ..scene.axes import Y_UP_FROM_WORLD, Floats, unscaled
 from ..scene.motion import eulers_from_quaternions
 
 # Channels in the file's order; the last rotation is applied first, which Blender calls YXZ.
@@ -31,7 +31,7 @@ def bvh_text(
     worlds = _world_matrices(scene, hand, bones, frames)
     rest = np.array([np.array(bone.matrix_local)[:3, :3] for bone in bones], np.float64)
     scale = float(np.cbrt(np.linalg.det(np.array(hand.matrix_world, np.float64)[:3, :3])))
-    turned = Y_UP_FROM_WORLD @ _unscaled(worlds[:, :, :3, :3]) @ rest.transpose(0, 2, 1) @ Y_UP_FROM_WORLD.T
+    turned = Y_UP_FROM_WORLD @ unscaled(worlds[:, :, :3, :3]) @ rest.transpose(0, 2, 1) @ Y_UP_FROM_WORLD.T
     local = turned.copy()
     for index, parent in enumerate(parents):
         if parent >= 0:
@@ -70,10 +70,6 @@ def _world_matrices(
         for index, bone in enumerate(bones):
             found[row, index] = np.array(shown.matrix_world @ shown.pose.bones[bone.name].matrix)
     return found
-
-
-def _unscaled(frames: Floats) -> Floats:
-    return frames / np.linalg.norm(frames, axis=-2, keepdims=True)
 
 
 def _joint(bones: Sequence[Any], parents: Sequence[int], index: int, scale: float, indent: str) -> list[str]:

@@ -60,6 +60,11 @@ def poses_from_camera_matrices(matrices: NDArray[np.floating], scale: float) -> 
     return poses
 
 
+def unscaled(frames: Floats) -> Floats:
+    """Frames (..., 3, 3) without the scale that an animator may have put on bones or armature."""
+    return frames / np.linalg.norm(frames, axis=-2, keepdims=True)
+
+
 def eye_level(scale: float) -> Floats:
     """Matrix (4, 4) of a place 1.5 m above the world's origin, where a new file's default objects are not in view."""
     matrix = np.eye(4)

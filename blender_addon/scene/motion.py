@@ -17,7 +17,7 @@ from inference_core.shared.skeleton import JOINTS_21_FROM_16_AND_TIPS, PARENTS_1
 from inference_core.shared.take import Take
 from inference_core.shared.take_mesh import skinned_vertices
 
-from .axes import ARMATURE_FROM_REST, Floats, world_from_cameras
+from .axes import ARMATURE_FROM_REST, Floats, unscaled, world_from_cameras
 
 EULER_TOLERANCE_RAD = 0.01  # half a degree, which moves a fingertip by a millimetre
 MOST_PARTS = 32  # keys per frame at most
@@ -90,7 +90,7 @@ def hand_poses(bones_cam: Floats, rest_frames: Floats) -> HandPoses:
 
     bones_cam (K, 16, 4, 4): each bone's frame in OpenCV's camera axes and metres. rest_frames (16, 3, 3).
     """
-    turned = _orthonormal(bones_cam[..., :3, :3]) @ rest_frames.transpose(0, 2, 1) @ ARMATURE_FROM_REST
+    turned = unscaled(bones_cam[..., :3, :3]) @ rest_frames.transpose(0, 2, 1) @ ARMATURE_FROM_REST
     relative = turned[:, PARENTS_16[1:]].transpose(0, 1, 3, 2) @ turned[:, 1:]
     return HandPoses(
         quaternions.from_matrix(turned[:, 0]), quaternions.from_matrix(relative), bones_cam[:, 0, :3, 3]
@@ -232,11 +232,6 @@ def _global_turns(poses: HandPoses) -> Floats:
     for joint in range(1, 16):
         turns[:, joint] = turns[:, PARENTS_16[joint]] @ local[:, joint - 1]
     return turns
-
-
-def _orthonormal(frames: Floats) -> Floats:
-    """Frames (..., 3, 3) without scale that an animator may have put on bones or armature."""
-    return frames / np.linalg.norm(frames, axis=-2, keepdims=True)
 
 
 def _euler_pair(matrices: Floats, order: str) -> tuple[Floats, Floats]:
