@@ -2,8 +2,8 @@
 """OpenEXR pictures as linear light in sRGB's primaries: layers, data windows, chromaticities, pixel aspect."""
 
 import contextlib
-import io
 import os
+import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -58,9 +58,12 @@ def read_exr(path: Path, limits: Limits) -> tuple[Floats, float]:
 def _silent() -> Generator[None]:
     """A context in which OpenEXR prints nothing, neither by Python's stdout nor by the process's stderr.
 
-    It prints what is wrong with a damaged file instead of raising it, in several lines.
+    It prints what is wrong with a damaged file instead of raising it, in several lines. What other threads print on
+    stdout is printed.
     """
-    with _one_at_a_time, contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
+    with _one_at_a_time, contextlib.ExitStack() as stack:
+        others: Any = _OtherThreads(sys.stdout)
+        stack.enter_context(contextlib.redirect_stdout(others))
         with contextlib.suppress(OSError):  # a closed stderr is silent
             kept = os.dup(_STDERR)
             stack.callback(os.close, kept)
@@ -68,6 +71,23 @@ def _silent() -> Generator[None]:
             os.dup2(nowhere.fileno(), _STDERR)
             stack.callback(os.dup2, kept, _STDERR)
         yield
+
+
+class _OtherThreads:
+    """A stream to which the thread that made this writes nothing."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream: Any = stream
+        self._silent = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Write the text, unless it comes from the silent thread."""
+        if self._stream is None or threading.get_ident() == self._silent:
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _check_sizes(path: Path, headers: list[Any], limits: Limits) -> None:

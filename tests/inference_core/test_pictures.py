@@ -4,6 +4,8 @@
 import struct
 import subprocess
 import sys
+import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 
 from inference_core.footage import Limits, open_footage
 from inference_core.footage.orientation import upright
+from inference_core.footage.picture import read_picture
 from inference_core.shared.errors import FootageError
 from inference_core.shared.picture_header import read_picture_header
 from inference_core.shared.picture_sequences import find_pictures, is_pattern, numbered_names
@@ -173,6 +176,27 @@ def test_a_damaged_picture_is_rejected_without_library_output(
         with pytest.raises(FootageError, match="damaged"):
             list(open_footage(tmp_path / name))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_damaged_exr_does_not_swallow_what_other_threads_print(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_exr(tmp_path / "a.exr", np.ones((640, 960, 3), np.float32), {})
+    path.write_bytes(path.read_bytes()[:-600])
+
+    def read() -> None:
+        for _ in range(20):
+            with pytest.raises(FootageError):
+                read_picture(path, Limits())
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    count = 0
+    while reading.is_alive():
+        print("progress")
+        count += 1
+        time.sleep(1e-3)
+    assert capsys.readouterr().out == "progress\n" * count
 
 
 def test_a_tiled_heic_picture_is_rejected_rather_than_read_as_one_tile(tmp_path: Path) -> None:
