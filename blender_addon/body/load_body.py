@@ -17,6 +17,9 @@ from ..scene.hand_rig import edit_mode
 from ..scene.shot import rate, units_per_metre
 from .smplx_file import JOINTS, PARENTS, PELVIS_M, BodyMotion, read_body_motion, rest_joints
 
+_USUAL_HEIGHT_M: Final = 1.7
+# Metres, centimetres, millimetres, inches, and the units of the CMU motions.
+_BVH_UNITS_M: Final = (1.0, 0.01, 0.001, 0.0254, 0.05644)
 _TIP: Final = 0.6  # of the bone before: how long the last bone of a chain is drawn
 
 
@@ -25,17 +28,36 @@ def load_body(scene: bpy.types.Scene, path: Path) -> bpy.types.Object:
     if not path.is_file():
         raise RequestError(f"There is no file {path}.")
     if path.suffix.lower() == ".bvh":
-        return _load_bvh(path)
+        return _load_bvh(scene, path)
     if path.suffix.lower() == ".npz":
         return _build(scene, path.stem, read_body_motion(path))
     raise RequestError(f"{path.name} is neither a .bvh nor an .npz file.")
 
 
-def _load_bvh(path: Path) -> bpy.types.Object:
+def _load_bvh(scene: bpy.types.Scene, path: Path) -> bpy.types.Object:
+    """BVH says nothing of its units and its up axis: they follow from how a person would stand in it."""
+    body = _import_bvh(path, units_per_metre(scene), "Y")
+    up, height = _stature(body)
+    scale = min(
+        _BVH_UNITS_M, key=lambda unit: abs(np.log(unit * height / units_per_metre(scene) / _USUAL_HEIGHT_M))
+    )
+    if up == "Z" and scale == 1.0:
+        return body
+    _remove(body)
+    return _import_bvh(path, scale * units_per_metre(scene), "Y" if up == "Z" else "Z")
+
+
+def _import_bvh(path: Path, scale: float, up: str) -> bpy.types.Object:
     before = set(bpy.data.objects)
     try:
         bpy.ops.import_anim.bvh(
-            filepath=str(path), rotate_mode="NATIVE", use_fps_scale=True, update_scene_duration=False
+            filepath=str(path),
+            rotate_mode="NATIVE",
+            use_fps_scale=True,
+            update_scene_duration=False,
+            global_scale=scale,
+            axis_up=up,
+            axis_forward="-Z" if up == "Y" else "Y",
         )
     except (RuntimeError, AttributeError) as error:
         raise RequestError(f"Blender could not import {path}: {str(error).strip()}") from error
@@ -43,6 +65,27 @@ def _load_bvh(path: Path) -> bpy.types.Object:
     if not made:
         raise RequestError(f"Blender found no skeleton in {path}.")
     return made[0]
+
+
+def _stature(body: bpy.types.Object) -> tuple[str, float]:
+    """The axis of the world, Y or Z, along which the resting body stands, and its height along it."""
+    data: Any = body.data
+    world = np.array(body.matrix_world, np.float64)[:3, :3]
+    ends = np.array([end for bone in data.bones for end in (bone.head_local, bone.tail_local)], np.float64)
+    heads = [bone for bone in data.bones if "head" in bone.name.lower() or "neck" in bone.name.lower()]
+    root = next(bone for bone in data.bones if bone.parent is None)
+    extent = np.ptp(ends @ world.T, axis=0)
+    trunk = np.zeros(3) if not heads else world @ np.array(heads[0].head_local - root.head_local, np.float64)
+    up = 1 if abs(trunk[1]) > abs(trunk[2]) else 2
+    return "XYZ"[up], float(extent[up]) or 1.0
+
+
+def _remove(body: bpy.types.Object) -> None:
+    data, action = body.data, body.animation_data.action if body.animation_data else None
+    bpy.data.objects.remove(body)
+    bpy.data.armatures.remove(data)
+    if action is not None:
+        bpy.data.actions.remove(action)
 
 
 def _build(scene: bpy.types.Scene, name: str, motion: BodyMotion) -> bpy.types.Object:

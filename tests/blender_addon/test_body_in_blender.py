@@ -210,6 +210,47 @@ def test_hands_can_be_joined_to_bodies_from_smplx_files(tmp_path: Path) -> None:
         bpy.ops.duohand.load_body(filepath=str(tmp_path / "bad.npz"))
 
 
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_bvh_of_any_unit_and_axis_stands_as_it_did(tmp_path: Path, scale: float) -> None:
+    """Blender's exporter writes z up; other programs y up."""
+    body, preset, names = a_walker("mixamo")
+    before = joints(body, names)
+    path = tmp_path / "walk.bvh"
+    bpy.context.view_layer.objects.active = body
+    bpy.ops.export_anim.bvh(filepath=str(path), global_scale=scale, frame_start=1, frame_end=LAST)
+    turned = tmp_path / "y_up.bvh"
+    turned.write_text(y_up(path.read_text()))
+    for file in (path, turned):
+        assert bpy.ops.duohand.load_body(filepath=str(file)) == {"FINISHED"}
+        loaded = bpy.context.scene.duohand_retarget.target
+        after = joints(loaded, names)
+        for name in names:
+            assert np.abs(after[name] - before[name]).max() < 2e-3
+    assert len([item for item in bpy.data.objects if item.type == "ARMATURE"]) == 3
+    shot = joined(loaded, preset)
+    wrists, after = captured_wrists(shot), joints(loaded, names)
+    for suffix in "LR":
+        assert np.linalg.norm(wrists[suffix] - after[f"hand.{suffix}"][:24], axis=-1).max() < 1e-3
+
+
+def y_up(text: str) -> str:
+    """The same motion with y up instead of z: (x, y, z) becomes (x, z, -y)."""
+    lines, negative = list[str](), list[bool]()
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == ["OFFSET"]:
+            x, y, z = (float(word) for word in words[1:])
+            line = f"OFFSET {x} {z} {-y}"
+        elif words[:1] == ["CHANNELS"]:
+            negative += [word[0] == "Y" for word in words[2:]]
+            line = " ".join([*words[:2], *(word.translate(str.maketrans("YZ", "ZY")) for word in words[2:])])
+        elif words and len(words) == len(negative):
+            values = zip(words, negative, strict=True)
+            line = " ".join(str(-float(word) if turned else float(word)) for word, turned in values)
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def test_a_joined_body_survives_fbx(tmp_path: Path) -> None:
     body, preset, names = a_walker("mixamo")
     joined(body, preset, wrists="HANDS")
