@@ -73,11 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"duohand {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_reconstruct(commands.add_parser("reconstruct", help="footage in, a take (and a preview movie) out"))
-    _add_batch(commands.add_parser("batch", help="many shots in, a take each and a report out"))
+    _add_reconstruct(
+        commands.add_parser("reconstruct", help="make a take (and a preview movie) from footage")
+    )
+    _add_batch(commands.add_parser("batch", help="make takes of many shots, and a report"))
     _add_solve(commands.add_parser("solve", help="solve a range of a take again, with corrections"))
     _add_preview(commands.add_parser("preview", help="draw a take's hands over its footage"))
-    _add_inspect(commands.add_parser("inspect", help="what a take holds, as a table or curves"))
+    _add_inspect(commands.add_parser("inspect", help="show a take's contents as a table or curves"))
     exchange_commands.add_parsers(commands)
     live_command.add_parser(commands)
     worker = commands.add_parser("worker", help="JSON requests on stdin, JSON lines on stdout")
@@ -98,17 +100,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_reconstruct)
     parser.add_argument(
-        "footage", help="a movie, a folder of numbered pictures, its first one, or shot_####.png"
+        "footage", help="a movie, a folder of numbered pictures, the first of them, or shot_####.png"
     )
     parser.add_argument("--out", metavar="T.npz", help="the take (default: the footage's name, here)")
-    parser.add_argument("--preview", metavar="P.mp4", help="also a movie of the hands over the footage")
+    parser.add_argument("--preview", metavar="P.mp4", help="also write a movie of the hands over the footage")
     parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="resume from the results of a stopped run of the same request (default)",
     )
-    parser.add_argument("--profile", action="store_true", help="also report where the time went")
+    parser.add_argument("--profile", action="store_true", help="also report how the time was spent")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="JSON messages on stdout (docs/protocol.md)")
     output.add_argument(
@@ -145,24 +147,22 @@ def _add_solve(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=SolveRequest.blend,
         metavar="N",
-        help="frames over which it is blended into the rest (default: 6)",
+        help="frames over which the range is blended into the rest (default: 6)",
     )
-    parser.add_argument(
-        "--mano", metavar="DIR", help="your MANO files, where they have moved since the capture"
-    )
+    parser.add_argument("--mano", metavar="DIR", help="your MANO files, if they have moved since the capture")
 
 
 def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_preview)
-    parser.add_argument("take", metavar="TAKE", type=Path)
-    parser.add_argument("footage", metavar="FOOTAGE")
-    parser.add_argument("out", metavar="OUT.mp4", type=Path)
+    parser.add_argument("take", metavar="TAKE", type=Path, help="a take")
+    parser.add_argument("footage", metavar="FOOTAGE", help="the footage that it was made from")
+    parser.add_argument("out", metavar="OUT.mp4", type=Path, help="the movie")
     add_limits(parser)
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_inspect)
-    parser.add_argument("take", metavar="TAKE", type=Path)
+    parser.add_argument("take", metavar="TAKE", type=Path, help="a take")
     parser.add_argument("--plot", metavar="OUT.png", type=Path, help="curves as a picture (needs matplotlib)")
 
 

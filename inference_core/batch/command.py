@@ -26,18 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a manifest (.csv, .json), a folder of clips, clips, or patterns",
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="folder of the takes and the report"
+        "--out", required=True, type=Path, metavar="DIR", help="folder for the takes and the report"
     )
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="captures at a time (default: as the machine allows)"
+        "--jobs", type=int, metavar="N", help="simultaneous captures (default: as many as the machine allows)"
     )
     parser.add_argument("--retries", type=int, default=1, metavar="N", help="further attempts (default: 1)")
     parser.add_argument(
-        "--only", metavar="N[-M]", help="these shots of the list, from 1; no report is written"
+        "--only", metavar="N[-M]", help="only these shots of the list, counted from 1; no report is written"
     )
-    parser.add_argument("--list", action="store_true", help="say which shots there are, and do nothing")
+    parser.add_argument("--list", action="store_true", help="print the shots, and do nothing else")
     parser.add_argument(
-        "--preview", action="store_true", help="also a movie of each shot's hands over its footage"
+        "--preview", action="store_true", help="also write a movie of each shot's hands over its footage"
     )
     parser.add_argument(
         "--progress",
@@ -48,13 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     farm = parser.add_argument_group("machines and Blender")
     farm.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster: HOST:PORT, auto, or local")
     farm.add_argument(
-        "--ray-cpus", type=int, default=2, metavar="N", help="processors a capture (default: 2)"
+        "--ray-cpus", type=int, default=2, metavar="N", help="processors per capture (default: 2)"
     )
     farm.add_argument(
-        "--parts", type=int, default=1, metavar="N", help="read long shots by so many workers (default: 1)"
+        "--parts",
+        type=int,
+        default=1,
+        metavar="N",
+        help="share the reading of long shots among this many workers (default: 1)",
     )
-    farm.add_argument("--blend", action="store_true", help="also a Blender scene of each take")
-    farm.add_argument("--fbx", action="store_true", help="also an FBX of each take")
+    farm.add_argument("--blend", action="store_true", help="also write a Blender scene of each take")
+    farm.add_argument("--fbx", action="store_true", help="also write an FBX of each take")
     farm.add_argument("--blender", default="blender", metavar="PATH", help="a Blender that has the add-on")
 
 

@@ -11,7 +11,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--frames",
         metavar="A:B:STEP",
         default="",
-        help="frames A up to but without B; or A-B, as farms write it, with B",
+        help="frames A up to but excluding B; or A-B, as farms write it, including B",
     )
     parser.add_argument("--fps", type=float, help="frame rate of a picture sequence (default: 24)")
     parser.add_argument(
@@ -34,7 +34,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--hand-length-mm",
         type=float,
         metavar="MM",
-        help="from the wrist crease to the middle fingertip (default: the population's mean, right to some 5 %%)",
+        help="from the wrist crease to the middle fingertip (default: the population's mean, accurate to about 5 %%)",
     )
     parser.add_argument("--hands", choices=("both", "left", "right"), default="both")
     parser.add_argument("--mano", metavar="DIR", help="your MANO files (folder or zip) for the open hand")
@@ -44,7 +44,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--network",
         default="auto",
         metavar="auto|none|shipped|PATH",
-        help="the two-hand network: auto asks the shipped one only where its card says it is good enough",
+        help="the two-hand network; auto (default): the shipped one, if its card marks it as good enough",
     )
 
 

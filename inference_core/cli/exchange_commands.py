@@ -24,37 +24,37 @@ _FORMATS = {"mano-npz": ".npz", "smplx": ".npz", "openxr": ".json", "pose-format
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # pyright: ignore[reportPrivateUsage]
     """Adds `import` and `export`."""
-    importer = subparsers.add_parser("import", help="a take from what HaMeR, WiLoR, HaWoR or Dyn-HaMR wrote")
+    importer = subparsers.add_parser(
+        "import", help="make a take from results of HaMeR, WiLoR, HaWoR or Dyn-HaMR"
+    )
     importer.set_defaults(run=_import)
     importer.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help="result files, or a folder of them"
     )
     importer.add_argument("--out", type=Path, required=True, metavar="T.npz", help="the take")
-    importer.add_argument("--footage", metavar="FOOTAGE", help="what they were made from")
+    importer.add_argument("--footage", metavar="FOOTAGE", help="the footage that they were made from")
     importer.add_argument(
         "--first",
         type=int,
         metavar="N",
-        help="number that the footage's first frame has in the results (default: 0, or 1 where pictures count from 1)",
+        help="number of the footage's first frame in the results (default: 0, or 1 if pictures count from 1)",
     )
-    importer.add_argument("--fps", type=float, help="frames a second, where footage does not say it")
+    importer.add_argument("--fps", type=float, help="frames a second, if the footage does not determine it")
     importer.add_argument("--size", type=_size, metavar="WxH", help="of the pictures, without --footage")
-    importer.add_argument(
-        "--fov", type=float, metavar="DEG", help="the true lens, where the engine assumed one"
-    )
+    importer.add_argument("--fov", type=float, metavar="DEG", help="the true lens, if the engine assumed one")
     importer.add_argument("--focal-mm", type=float, metavar="F", help="the same, with --sensor-mm")
     importer.add_argument("--sensor-mm", type=float, metavar="S", help="wider side of the sensor as filmed")
     importer.add_argument(
         "--hand-length-mm", type=float, metavar="MM", help="wrist crease to middle fingertip"
     )
-    importer.add_argument("--mano", type=Path, metavar="DIR", help="your MANO files, for the very same hands")
-    exporter = subparsers.add_parser("export", help="a take's hands for other programs")
+    importer.add_argument("--mano", type=Path, metavar="DIR", help="your MANO files, for identical hands")
+    exporter = subparsers.add_parser("export", help="write a take's hands for other programs")
     exporter.set_defaults(run=_export)
     exporter.add_argument("take", type=Path, metavar="TAKE")
     exporter.add_argument("--as", dest="format", choices=tuple(_FORMATS), required=True)
     exporter.add_argument("--out", type=Path, metavar="FILE", help="default: beside the take")
     exporter.add_argument(
-        "--mano", type=Path, metavar="DIR", help="your MANO files, for smplx's poses less the mean"
+        "--mano", type=Path, metavar="DIR", help="your MANO files, for SMPL-X poses relative to the mean"
     )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # pyright: ignore[reportPrivateUsage]
     """Adds `live`."""
-    parser = subparsers.add_parser("live", help="hands over a camera's picture, now, in a local page")
+    parser = subparsers.add_parser("live", help="a camera's picture with the hands, live in a local page")
     parser.set_defaults(run=_live)
     parser.add_argument(
         "source",
@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", metavar="T.npz", help="capture the recording afterwards into this take")
     parser.add_argument("--fov", type=float, metavar="DEG", help="the lens (default: 60 degrees)")
     parser.add_argument("--hand-length-mm", type=float, metavar="MM", help="wrist crease to middle fingertip")
-    parser.add_argument("--seconds", type=float, metavar="S", help="end after so long")
+    parser.add_argument("--seconds", type=float, metavar="S", help="end after this time")
     parser.add_argument(
         "--port", type=int, default=0, metavar="N", help="of the page (default: any free one)"
     )

@@ -32,9 +32,11 @@ _BATCH = 8
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # pyright: ignore[reportPrivateUsage]
     """Adds `network` and `import-weights`."""
-    network = subparsers.add_parser("network", help="what the two-hand networks cost; run one on an array")
+    network = subparsers.add_parser(
+        "network", help="show the cost of the two-hand networks; run one on an array"
+    )
     actions = network.add_subparsers(dest="network_action", metavar="ACTION")
-    run_parser = actions.add_parser("run", help="what the network says of normalised crops in an array")
+    run_parser = actions.add_parser("run", help="run the network on normalised crops in an array")
     run_parser.add_argument(
         "--weights", type=Path, required=True, help="folder with weights.safetensors and card.json"
     )
