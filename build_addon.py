@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--blender-ext", type=Path, metavar="PATH", help="Blender's blender_ext.py")
     parser.add_argument(
-        "--repository", type=Path, metavar="FOLDER", help="also make a self-hosted repository there"
+        "--repository", type=Path, metavar="FOLDER", help="also make a self-hosted repository in this folder"
     )
     options = parser.parse_args(arguments)
     try:

@@ -55,10 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("take", type=Path, help="a take (.npz)")
     parser.add_argument("--blend", type=Path, help="save the file here")
     parser.add_argument("--fbx", type=Path, help="export the hands as FBX")
-    parser.add_argument("--preset", choices=list(FBX_PRESETS), default="BLENDER", help="whom the FBX is for")
+    parser.add_argument(
+        "--preset", choices=list(FBX_PRESETS), default="BLENDER", help="the program that the FBX is for"
+    )
     parser.add_argument("--glb", type=Path, help="export the hands as binary glTF")
     parser.add_argument("--usd", type=Path, help="export the hands as USD")
-    parser.add_argument("--bvh", type=Path, help="export the hands as BVH, a file a hand")
+    parser.add_argument("--bvh", type=Path, help="export the hands as BVH, one file per hand")
     parser.add_argument("--picture", type=Path, help="render the hands over the footage to a PNG")
     parser.add_argument("--frame", type=int, help="scene frame of the picture (the middle one)")
     parser.add_argument("--width", type=int, help="width of the picture in pixels (the footage's)")

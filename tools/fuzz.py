@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("kinds", nargs="*", help=f"of {', '.join(KINDS)} (default: all)")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument(
-        "--kept", type=Path, default=Path("runs/fuzz"), help="folder for the inputs that broke something"
+        "--kept", type=Path, default=Path("runs/fuzz"), help="folder for inputs that cause failures"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)

@@ -181,9 +181,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Soak the engine in captures.")
     parser.add_argument("--captures", type=int, default=300)
     parser.add_argument("--killed", type=int, default=30)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long (no limit)")
     parser.add_argument(
-        "--long-minutes", type=float, default=0.0, help="at last, a capture of so much footage"
+        "--minutes", type=float, default=float("inf"), help="stop after this time (default: no limit)"
+    )
+    parser.add_argument(
+        "--long-minutes", type=float, default=0.0, help="finally, a capture of this many minutes of footage"
     )
     parser.add_argument("--frames", default="0:12", help="of the clip, for each capture (%(default)s)")
     parser.add_argument("--network", default="auto", help="as `duohand reconstruct` has it (%(default)s)")

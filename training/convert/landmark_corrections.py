@@ -90,7 +90,7 @@ def _carrying_turns(truth: dict[str, Floats]) -> Floats:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("offsets", type=Path, help="the offsets that the bundled hand has now")
+    parser.add_argument("offsets", type=Path, help="the current offsets of the bundled hand")
     parser.add_argument("out", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
 

@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("out", type=Path, help="the hand, .npz")
     parser.add_argument(
-        "--arm", type=Path, help="also the hand with its forearm, for synthetic pictures, .npz"
+        "--arm", type=Path, help="also write the hand with its forearm, for synthetic pictures, .npz"
     )
     parser.add_argument(
         "--offsets", type=Path, help="landmark offsets (21, 3), .npy (see training.convert.landmark_offsets)"

@@ -37,11 +37,16 @@ Method = Callable[[KnownMotion, KnownEvidence, HandModel], ShotSolution]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--kept", action="store_true", help="the clips kept for the last figure")
-    parser.add_argument("--rendered", type=Path, metavar="FOLDER", help="what is found in rendered pictures")
+    parser.add_argument("--kept", action="store_true", help="the clips kept back for the final figures")
+    parser.add_argument(
+        "--rendered",
+        type=Path,
+        metavar="FOLDER",
+        help="use what is found in rendered pictures, kept in this folder",
+    )
     parser.add_argument("--clips", nargs="+", type=int, metavar="NUMBER", help="these clips")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--by-kind", action="store_true", help="a table for each kind of clip as well")
+    parser.add_argument("--by-kind", action="store_true", help="also print a table for each kind of clip")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))
 
 

@@ -174,12 +174,17 @@ def mediapipe_px(still: Still, hands: Any) -> Floats:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--count", type=int, default=30, help="stills of each way")
+    parser.add_argument("--count", type=int, default=30, help="stills per way of touching")
     parser.add_argument(
-        "--way", action="append", choices=[way.name for way in WAYS], help="only this way; repeatable"
+        "--way",
+        action="append",
+        choices=[way.name for way in WAYS],
+        help="only this way of touching; repeatable",
     )
-    parser.add_argument("--seen", type=Path, metavar="FOLDER", help="where stills with what was found go")
-    parser.add_argument("--mediapipe", action="store_true", help="judge MediaPipe Hands beside the capture")
+    parser.add_argument(
+        "--seen", type=Path, metavar="FOLDER", help="folder for the stills with what was found"
+    )
+    parser.add_argument("--mediapipe", action="store_true", help="also evaluate MediaPipe Hands")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -37,12 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("out", type=Path)
     parser.add_argument("--clips", type=int, default=600, help="how many clips")
-    parser.add_argument("--frames", type=int, default=24, help="frames a clip")
+    parser.add_argument("--frames", type=int, default=24, help="frames per clip")
     parser.add_argument("--stills", type=int, default=400, help=f"how many files of {STILLS_A_FILE} stills")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--backgrounds", type=int, default=256, help="behind the stills")
+    parser.add_argument("--backgrounds", type=int, default=256, help="pictures of your own as backgrounds")
     parser.add_argument(
-        "--backbone", choices=sorted(BACKBONES), default="palm", help="whose features to store"
+        "--backbone", choices=sorted(BACKBONES), default="palm", help="the backbone whose features are stored"
     )
     parser.add_argument("--part", default="0/1", help="K/N: every N-th part, from the K-th")
 

@@ -31,14 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shards", type=int, default=400, help=f"of {PICTURES_A_SHARD} pictures each")
     parser.add_argument("--first", type=int, default=0, help="number of the first shard")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--cuts", type=int, default=2, help="crops of each hand")
+    parser.add_argument("--cuts", type=int, default=2, help="crops per hand")
     parser.add_argument(
-        "--whole-pictures", action="store_true", help="cut crops out of whole pictures, all on the device"
+        "--whole-pictures", action="store_true", help="cut crops from whole pictures, entirely on the device"
     )
     parser.add_argument("--backgrounds", type=int, default=256, help="made beforehand")
     parser.add_argument("--picture-px", type=int, default=384, help="side of whole pictures")
     parser.add_argument("--device", default="cpu", help="of whole pictures")
-    parser.add_argument("--torch", action="store_true", help="features by torch, whatever else is installed")
+    parser.add_argument(
+        "--torch", action="store_true", help="compute features with torch, whatever else is installed"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
     parser.add_argument("--crops", type=Path, required=True)
-    parser.add_argument("--held-back", type=int, default=4, help="shards to judge by")
+    parser.add_argument("--held-back", type=int, default=4, help="shards reserved for validation")
     parser.add_argument("--time-limit-s", type=float, default=1200.0)
 
 

@@ -15,7 +15,7 @@ from training.synthetic.shards import SHARD_PICTURES, Stream, write_shards
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("out", type=Path, help="folder of the shards; an unfinished one is continued")
+    parser.add_argument("out", type=Path, help="folder of the shards; an unfinished one is resumed")
     parser.add_argument("--count", type=_at_least(1), required=True, help="pictures in all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(

@@ -86,10 +86,13 @@ def _seen(random: Randomness, kit: Kit, betas: Tensor, pair: TouchingPairs, turn
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pairs", type=int, default=4, help="pairs of each way")
+    parser.add_argument("--pairs", type=int, default=4, help="pairs per way of touching")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--way", action="append", choices=[way.name for way in WAYS], help="only this way; repeatable"
+        "--way",
+        action="append",
+        choices=[way.name for way in WAYS],
+        help="only this way of touching; repeatable",
     )
 
 
