@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=24, help="frames per clip")
     parser.add_argument("--stills", type=int, default=400, help=f"how many files of {STILLS_A_FILE} stills")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--backgrounds", type=int, default=256, help="pictures of your own as backgrounds")
+    parser.add_argument(
+        "--backgrounds", type=int, default=256, help="number of backgrounds behind the stills"
+    )
     parser.add_argument(
         "--backbone", choices=sorted(BACKBONES), default="palm", help="the backbone whose features are stored"
     )
