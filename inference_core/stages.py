@@ -45,6 +45,7 @@ from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.handedness import with_handedness
 from inference_core.tracking.leaving import out_of_picture
+from inference_core.tracking.partners import with_partners
 from inference_core.tracking.recover import Recovery
 from inference_core.tracking.refine import HandReadings, refined_tracks
 from inference_core.two_hand.crop import shot_crops
@@ -55,6 +56,8 @@ from inference_core.two_hand.predictor import with_presence_of_shot
 PIECE_FRAMES = 480
 # Frames decoded ahead while hands are followed through earlier ones.
 _AHEAD_FRAMES = 4
+# Names what the partner network added before lost hands are recovered.
+_PARTNERS = "partners"
 # Prefix of the hands' readings in a piece that also holds the network's.
 _HANDS = "hands_"
 
@@ -196,10 +199,27 @@ def recover(run: Run, shot: Shot) -> Shot:
     tracks = _known(shot.tracks)
     if run.head is not None:
         pose = load_pose_networks(run.device) if body_in_view(shot.detections) else None
-        tracks = _recovered(run, tracks, run.head, pose)
+        tracks = _recovered(run, _with_partners(run, tracks, shot.detections, run.head), run.head, pose)
     if run.network is None:
         return replace(shot, tracks=tracks)
     return replace(shot, tracks=tracks, expected=expected_hands(tracks), squares_px=shot_crops(tracks))
+
+
+def _with_partners(
+    run: Run, tracks: HandTracks, detections: ShotDetections, head: HeadWithLandmarks
+) -> HandTracks:
+    """The tracks with second hands that were never told from the first, unless one side only is asked for."""
+    if run.tracking.hands != "both":
+        return tracks
+
+    def picture(at: int) -> NDArray[np.uint8] | None:
+        return next(iter(run.footage.part(at, at + 1))).image
+
+    def look() -> Arrays:
+        return vars(with_partners(tracks, detections, picture, head))
+
+    depends_on = {"head": _identity(run), "tracks": _digest(tracks), "sightings": _digest(detections)}
+    return HandTracks(**run.once(_PARTNERS, depends_on, look))
 
 
 def _recovered(

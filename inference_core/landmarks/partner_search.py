@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads the second hand of a pair where the partner network expects it, from the crop of the first one.
 
-The last resort where the search around the first hand finds nothing. A reading is accepted if the partner network is
-sure of another hand, and the landmark head reads one of the other side near the place that the network predicts.
+A reading is accepted if the partner network is sure of another hand, and the landmark head reads one of the other side
+near the place that the network predicts.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from torch import Tensor
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
-from inference_core.landmarks.hand_reader import HandReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
-from inference_core.shared.skeleton import LEFT, RIGHT
 
 # The head reads predicted crops that are larger by these factors (logarithms) and rotated by these angles (radians);
 # the best is read again in the crop that it proposes.
@@ -28,15 +26,13 @@ _SURE = 1.5
 # The largest expected error of a reading, as a share of half its crop's side; the largest distance from the prediction
 # and the least distance from the known hand, as shares of the crop's side.
 _WORST_ERROR, _AGREES, _APART = 0.25, 0.25, 0.03
-# A reading nearer to the known hand than this, with at most these log odds of the other side, is the known hand.
-_NEAR, _KNOWN_SIDE = 0.1, -2.0
+# A reading nearer to the known hand than this (of its crop's side), with at most these log odds of the other side, is
+# the known hand.
+_NEAR, _KNOWN_SIDE = 0.1, -4.0
 _LEAST_PRESENCE = 0.2
-# The least presence of a hand on which both networks agree, even if the landmark network gives it less.
-_VOUCHED = 0.5
-# For the known hand's side: the weight of the landmark network's log odds, and the bound of its probability.
-_LANDMARK_SHARE, _SUREST = 0.3, 1e-3
 
 Floats = NDArray[np.float64]
+_NONE: Floats = np.empty((0, 21, 2))
 Image = NDArray[np.uint8]
 
 
@@ -68,33 +64,14 @@ class PartnerReading:
         return self.there > _SURE and read and not is_known
 
 
-def find_partner(
-    image: Image, points_px: Floats, right: float, head: HeadWithLandmarks
-) -> HandReadings | None:
-    """The hand of the other side beside the one at points_px (21, 2) in an RGB image (H, W, 3); None if there is none.
+def read_partner(
+    image: Image, known_px: Floats, side: int, head: HeadWithLandmarks, sighted_px: Floats = _NONE
+) -> PartnerReading | None:
+    """The reading beside the hand of `side` at known_px (21, 2) in an RGB image (H, W, 3), good or not; None if the
+    partner network predicts none, or without one.
 
-    right: 0..1, the landmark network's probability that the known hand is a right one.
+    sighted_px (N, 21, 2): what else was taken for a hand in this image, and may be this one.
     """
-    if head.partner is None:
-        return None
-    crop = np.tile(crops_from_landmarks(points_px), (2, 1))
-    _, read = _read(image, crop, np.array([LEFT, RIGHT]), head)
-    found = read_partner(image, points_px, RIGHT if _right_odds(read, right) > 0 else LEFT, head)
-    if found is None or not found.good:
-        return None
-    points = np.concatenate([found.points_px, np.zeros((len(found.points_px), 1))], -1)
-    return HandReadings(
-        points[None],
-        found.world_m[None],
-        np.array([max(found.presence, _VOUCHED)]),
-        np.array([float(found.side == RIGHT)]),
-        found.crop[None],
-        crops_from_landmarks(found.points_px)[None],
-    )
-
-
-def read_partner(image: Image, known_px: Floats, side: int, head: HeadWithLandmarks) -> PartnerReading | None:
-    """The reading beside the hand of `side` at known_px (21, 2), good or not; None without a partner network."""
     if head.partner is None:
         return None
     crops, own, other = crops_from_landmarks(known_px)[None], np.array([side]), np.array([1 - side])
@@ -103,7 +80,9 @@ def read_partner(image: Image, known_px: Floats, side: int, head: HeadWithLandma
     if float(told.there) < _SURE:
         return None
     told_px = points_to_frame(told.points.double().cpu().numpy(), crops, own)
-    crops = _about(crops_from_landmarks(told_px)[0])
+    apart_px = np.linalg.norm(sighted_px - known_px, axis=-1).mean(-1)
+    sighted = crops_from_landmarks(sighted_px[apart_px > _NEAR * crops[0, 2]])
+    crops = np.concatenate([_about(crops_from_landmarks(told_px)[0]), sighted])
     _, read = _read(image, crops, np.repeat(other, len(crops)), head)
     best = _errors(read).argmin(keepdims=True)
     crops = crops_from_landmarks(
@@ -142,13 +121,6 @@ def _about(crop: Floats) -> Floats:
 def _errors(read: RefinedLandmarks) -> Floats:
     """(N,) expected errors, of half the crop's side."""
     return read.log_sigma[..., 0].double().exp().mean(-1).cpu().numpy()
-
-
-def _right_odds(read: RefinedLandmarks, right: float) -> float:
-    """Log odds that a hand is a right one, from readings as a left and as a right one."""
-    odds = read.right.double().cpu().numpy()
-    right = min(max(right, _SUREST), 1 - _SUREST)
-    return float((odds[RIGHT] - odds[LEFT]) / 2 + _LANDMARK_SHARE * np.log(right / (1 - right)))
 
 
 def _read(

@@ -13,7 +13,6 @@ from inference_core.landmarks.hand_reader import HandReadings, read_hands
 from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.palm_detector import detect_palms, detect_palms_closer
-from inference_core.landmarks.partner_search import find_partner
 from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.runtime.stopwatch import SEARCH, timed
 from inference_core.tracking.tracklets import Sighting, Tracklets
@@ -153,19 +152,10 @@ class Window:
                 plausible(image, found, self._head),
             )
             fresh = self._started([sightings[row] for row in np.flatnonzero(good)[:_HANDS]])
-            fresh = fresh or self._started(self._beside(at, image))
             self._search_gap = self._settings.search_first if fresh else 2 * self._search_gap
             self._search_at = at + self._search_gap
             self._follow(fresh, FORWARDS)
             self._follow(self._loose_starts(fresh), BACKWARDS)
-
-    def _beside(self, at: int, image: Image) -> list[Sighting]:
-        """The second hand beside the only known one in the frame, if the partner network predicts one."""
-        known = [sighting for _, sighting in self._tracklets.last_of(at)]
-        if self._head is None or len(known) != 1:
-            return []
-        found = find_partner(image, known[0].points_px[:, :2].astype(np.float64), known[0].right, self._head)
-        return [] if found is None else _sightings([at], found)
 
     def _seek(self, frames: Sequence[int], closer: bool) -> list[_Front]:
         """New tracklets from the palms of some frames; palms of known hands start none."""

@@ -14,7 +14,7 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import points_to_crop
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
 from inference_core.landmarks.partner_network import Partners
-from inference_core.landmarks.partner_search import find_partner, read_partner
+from inference_core.landmarks.partner_search import read_partner
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.two_hand.card import SHIPPED_FOLDER
 
@@ -82,7 +82,6 @@ def test_no_hand_is_read_where_the_network_predicts_none(
 ) -> None:
     known, other = hands_px[LEFT], hands_px[RIGHT]
     assert read_partner(image, known, LEFT, told(head, known, LEFT, other, odds=-9.0)) is None
-    assert find_partner(image, known, 0.0, told(head, known, LEFT, other, odds=-9.0)) is None
     assert read_partner(image, known, LEFT, replace(head, partner=None)) is None
 
 

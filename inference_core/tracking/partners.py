@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The second hand of a pair that was never told from the first.
+
+Of two hands that lie on one another, detection thins the second away, takes both for the same side, or finds one only.
+Once the first is known to be a left or a right hand, the partner network is asked for the other one. It is asked in few
+frames, and of a shot's answers most have to agree: what lies between is for recovery and interpolation.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.partner_search import PartnerReading, read_partner
+from inference_core.shared.presence import SEEN
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.interpolate import interpolated
+
+# Frames from one question to the next after an answer, and after the first one without; after each further one
+# without, twice as many.
+_EVERY, _EVERY_ALONE = 6, 24
+# The presence of a hand that both networks tell of, however faint the landmark network sees it.
+_VOUCHED = 0.5
+
+Picture = Callable[[int], NDArray[np.uint8] | None]
+
+
+def with_partners(
+    tracks: HandTracks, detections: ShotDetections, picture: Picture, head: HeadWithLandmarks
+) -> HandTracks:
+    """The tracks with hands read beside ones that seem to be alone. detections: what the tracks were made of. picture:
+    the shot's n-th one, RGB (H, W, 3).
+    """
+    found = HandTracks(**{name: values.copy() for name, values in vars(tracks).items()})
+    if head.partner is None:
+        return found
+    known = tracks.present == SEEN
+    points_px = tracks.landmarks_px[..., :2].astype(np.float64)
+    expected = np.isfinite(interpolated(points_px, known)[0]).all((-1, -2))
+    for side in (LEFT, RIGHT):
+        alone = np.flatnonzero(known[:, side] & ~expected[:, 1 - side])
+        for at, answer in _answers(alone, points_px[:, side], side, detections, picture, head).items():
+            _put(found, at, answer)
+    return found
+
+
+def _answers(
+    frames: NDArray[np.int64],
+    points_px: NDArray[np.float64],
+    side: int,
+    detections: ShotDetections,
+    picture: Picture,
+    head: HeadWithLandmarks,
+) -> dict[int, PartnerReading]:
+    """The partners, by frame, of the hand of `side` at points_px (T, 21, 2), if most answers tell of one."""
+    good: dict[int, PartnerReading] = {}
+    asked, due, gap = 0, 0, _EVERY_ALONE
+    for at in frames.tolist():
+        if at < due or (image := picture(at)) is None:
+            continue
+        asked += 1
+        sighted_px = detections.points_px[detections.at == at, :, :2].astype(np.float64)
+        answer = read_partner(image, points_px[at], side, head, sighted_px)
+        if answer is not None and answer.good:
+            good[at], gap, due = answer, _EVERY_ALONE, at + _EVERY
+        else:
+            due, gap = at + gap, 2 * gap
+    return good if 2 * len(good) > asked else {}
+
+
+def _put(tracks: HandTracks, at: int, hand: PartnerReading) -> None:
+    """Records the hand in the tracks, in place."""
+    score = np.full((len(hand.points_px), 1), max(hand.presence, _VOUCHED))
+    tracks.landmarks_px[at, hand.side] = np.concatenate([hand.points_px, score], -1)
+    tracks.world_m[at, hand.side] = hand.world_m
+    tracks.present[at, hand.side] = SEEN
+    tracks.side_score[at, hand.side] = 1 / (1 + np.exp(-hand.odds))

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The second hand of a pair that the tracks lack: found where most questions find it, and asked for nowhere else."""
+
+from dataclasses import replace
+from importlib.resources import files
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.hand_crops import points_to_crop
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.partner_network import Partners
+from inference_core.shared.presence import ABSENT, SEEN
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.partners import with_partners
+
+DEMO = files("inference_core") / "demo"
+WIDTH, FRAMES = 640, 40
+
+
+@pytest.fixture(scope="module")
+def image() -> NDArray[np.uint8]:
+    """The bundled clip's first frame."""
+    frame = cv2.VideoCapture(str(DEMO / "two_hands.mp4")).read()[1]
+    size = (WIDTH, round(WIDTH * frame.shape[0] / frame.shape[1]))
+    small = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def hands_px() -> NDArray[np.float64]:
+    """(2, 21, 2) where the frame's hands truly are."""
+    with np.load(str(DEMO / "two_hands_truth.npz")) as truth:
+        seen = truth["landmarks_cam_m"][0] @ truth["K"].T
+        return seen[..., :2] / seen[..., 2:] * WIDTH / truth["size_px"][0]
+
+
+def alone(hands_px: NDArray[np.float64], side: int) -> HandTracks:
+    """Tracks of FRAMES frames that know the hand of one side only."""
+    landmarks_px = np.full((FRAMES, 2, 21, 3), np.nan, np.float32)
+    landmarks_px[..., 2] = 0
+    landmarks_px[:, side, :, :2], landmarks_px[:, side, :, 2] = hands_px[side], 1
+    world_m = np.full((FRAMES, 2, 21, 3), np.nan, np.float32)
+    world_m[:, side] = 0
+    present = np.full((FRAMES, 2), ABSENT, np.uint8)
+    present[:, side] = SEEN
+    return HandTracks(landmarks_px, world_m, present, np.zeros((FRAMES, 2), np.float32))
+
+
+def sightings(points_px: NDArray[np.float64], at: list[int]) -> ShotDetections:
+    """The same sighting in some frames."""
+    count = len(at)
+    points = np.tile(np.concatenate([points_px, np.zeros((21, 1))], -1), (count, 1, 1)).astype(np.float32)
+    one = np.ones(count, np.float32)
+    crops = np.zeros((count, 4), np.float32)
+    return ShotDetections(
+        np.array(at), np.arange(count), points, points, one, one, crops, np.arange(FRAMES) / 24, (WIDTH, 360)
+    )
+
+
+def told(
+    head: HeadWithLandmarks, hands_px: NDArray[np.float64], side: int, place: NDArray[np.float64]
+) -> HeadWithLandmarks:
+    """The head beside a network that always tells of a hand at place (21, 2)."""
+    points = points_to_crop(place[None], crops_from_landmarks(hands_px[side])[None], np.array([side]))
+    one = Partners(torch.tensor([9.0]), torch.from_numpy(points).float(), torch.zeros(1))
+    return replace(head, partner=lambda features: one)
+
+
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+def test_a_hand_that_no_frame_tells_from_the_other_is_found_on_its_side(
+    head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64], side: int
+) -> None:
+    tracks, other = alone(hands_px, side), hands_px[1 - side]
+    found = with_partners(tracks, sightings(other, []), lambda at: image, told(head, hands_px, side, other))
+    seen = np.flatnonzero(found.present[:, 1 - side] == SEEN)
+    assert seen[0] == 0 and seen[-1] >= FRAMES - 12 and len(seen) < FRAMES / 4
+    off = np.linalg.norm(found.landmarks_px[seen, 1 - side, :, :2] - other, axis=-1).mean(-1)
+    assert (off < 0.08 * crops_from_landmarks(other)[2]).all()
+    assert (found.landmarks_px[seen, 1 - side, :, 2] >= 0.5).all() and np.isfinite(found.world_m[seen]).all()
+    np.testing.assert_array_equal(found.landmarks_px[:, side], tracks.landmarks_px[:, side])
+    assert (tracks.present[:, 1 - side] == ABSENT).all(), "what was given stays as it is"
+
+
+def test_a_sighting_that_the_tracks_dropped_is_read_where_the_network_places_the_hand_too_roughly(
+    head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
+) -> None:
+    other = hands_px[RIGHT]
+    rough = told(head, hands_px, LEFT, other + 0.9 * np.ptp(other, axis=0) * [0.2, -0.2])
+
+    def off(seen: ShotDetections) -> float:
+        found = with_partners(alone(hands_px, LEFT), seen, lambda at: image, rough)
+        return float(np.linalg.norm(found.landmarks_px[0, RIGHT, :, :2] - other, axis=-1).mean())
+
+    assert off(sightings(other, [0])) < 0.08 * crops_from_landmarks(other)[2]
+    # The known hand's own sighting tempts nobody.
+    without, own = off(sightings(other, [])), off(sightings(hands_px[LEFT], [0]))
+    np.testing.assert_allclose(own, without)
+
+
+def test_what_few_frames_tell_of_is_no_hand(
+    head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
+) -> None:
+    other = hands_px[RIGHT]
+    bare = image.copy()
+    low, high = other.min(0).astype(int) - 20, other.max(0).astype(int) + 20
+    bare[max(0, low[1]) : high[1], max(0, low[0]) : high[0]] = 60
+    tracks, network = alone(hands_px, LEFT), told(head, hands_px, LEFT, other)
+    found = with_partners(tracks, sightings(other, []), lambda at: image if at < 6 else bare, network)
+    assert (found.present[:, RIGHT] == ABSENT).all()
+
+
+def test_nobody_is_asked_where_the_frames_around_tell(
+    head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
+) -> None:
+    def never(at: int) -> NDArray[np.uint8]:
+        raise AssertionError(f"frame {at} is read")
+
+    tracks = alone(hands_px, LEFT)
+    known = np.arange(FRAMES) % 20 == 10
+    tracks.landmarks_px[known, RIGHT, :, :2] = hands_px[RIGHT]
+    tracks.present[known, RIGHT] = SEEN
+    network = told(head, hands_px, LEFT, hands_px[RIGHT])
+    found = with_partners(tracks, sightings(hands_px[RIGHT], []), never, network)
+    np.testing.assert_array_equal(found.present, tracks.present)
+    with_partners(alone(hands_px, LEFT), sightings(hands_px[RIGHT], []), never, replace(head, partner=None))
