@@ -42,7 +42,7 @@ from inference_core.tracking.assign import TrackSettings, build_tracks
 from inference_core.tracking.detect import ShotDetector
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
-from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
 from inference_core.tracking.handedness import with_handedness
 from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.partners import with_partners
@@ -200,6 +200,7 @@ def recover(run: Run, shot: Shot) -> Shot:
     if run.head is not None:
         pose = load_pose_networks(run.device) if body_in_view(shot.detections) else None
         tracks = _recovered(run, _with_partners(run, tracks, shot.detections, run.head), run.head, pose)
+        tracks = with_gaps_filled(tracks, shot.detections.time_s, run.tracking.max_gap_s)
     if run.network is None:
         return replace(shot, tracks=tracks)
     return replace(shot, tracks=tracks, expected=expected_hands(tracks), squares_px=shot_crops(tracks))

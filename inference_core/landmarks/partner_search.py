@@ -29,7 +29,7 @@ _WORST_ERROR, _AGREES, _APART = 0.25, 0.25, 0.03
 # A reading nearer to the known hand than this (of its crop's side), with at most these log odds of the other side, is
 # the known hand.
 _NEAR, _KNOWN_SIDE = 0.1, -4.0
-_LEAST_PRESENCE = 0.2
+_LEAST_PRESENCE = 0.1
 
 Floats = NDArray[np.float64]
 _NONE: Floats = np.empty((0, 21, 2))

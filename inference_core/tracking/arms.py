@@ -37,6 +37,8 @@ _PLAIN = 3.5
 # Forearms that disagree in direction, or leave through the top of the picture, do not vote.
 _LEAST_TOGETHER, _HIGHEST = 0.4, -0.3
 _WRIST_POINT, _MIDDLE_MCP = 0, 9
+# Of a normal distribution, of its variance.
+_MEDIAN_OF_SQUARES = 0.455
 _NEAREST_M = 0.05
 
 Floats = NDArray[np.float64]
@@ -130,7 +132,7 @@ def _by_forearms(detections: ShotDetections) -> Floats:
     for at in np.unique(detections.at):
         rows = np.flatnonzero(detections.at == at)
         spread_px = _FOREARM_SPREAD * _sizes(detections)[rows]
-        odds[rows] = _by_place(rows, _near(apart, at, detections.at), ends_px, behind) / spread_px**2
+        odds[rows] = _by_place(rows, _near(apart, at, detections.at), ends_px, behind, spread_px)
     odds = np.clip(odds, -_MOST_ALONE, _MOST_ALONE)
     for rows, distance in pairs:
         odds[rows] += np.array([-1, 1]) * _MOST_BY_ORDER * np.tanh(distance / _SURELY_APART)
@@ -145,19 +147,23 @@ def _near(pairs: NDArray[np.int64], at: int, frames: NDArray[np.int64]) -> NDArr
     return some[np.argsort(away, kind="stable")[:_PAIRS]][np.sort(away)[:_PAIRS] <= _FOREARMS_HOLD_FRAMES]
 
 
-def _by_place(rows: NDArray[np.int64], pairs: NDArray[np.int64], ends_px: Floats, behind: Floats) -> Floats:
-    """(n,) square pixels by which forearms (n,) are nearer to the right forearms of
-    pairs (m, 2) than to the left ones.
+def _by_place(
+    rows: NDArray[np.int64], pairs: NDArray[np.int64], ends_px: Floats, behind: Floats, spread_px: Floats
+) -> Floats:
+    """(n,) nats by which forearms (n,) are nearer to the right forearms of pairs (m, 2) than to the left ones.
 
-    Measured across the arms only: along them, readings of touching hands are off by half a hand.
+    spread_px (n,): how much one forearm's ends scatter; those of the pairs also move. Measured across the arms only:
+    along them, readings of touching hands are off by half a hand.
     """
     if not len(pairs):
         return np.zeros(len(rows))
     along = behind[pairs].mean((0, 1))
     aside = np.array([along[1], -along[0]]) / max(float(np.linalg.norm(along)), 1e-6)
     left, right = np.median(ends_px[pairs] @ aside, axis=0)
+    moves_px2 = np.median((ends_px[pairs] @ aside - [left, right]) ** 2) / _MEDIAN_OF_SQUARES
     place = ends_px[rows] @ aside
-    return ((place - left) ** 2 - (place - right) ** 2) / 2 * (right > left)
+    nearer_px2 = ((place - left) ** 2 - (place - right) ** 2) / 2
+    return nearer_px2 / (spread_px**2 + moves_px2) * (right > left)
 
 
 def _contradicted(right: NDArray[np.float32], pairs: list[tuple[NDArray[np.int64], float]]) -> bool:

@@ -8,17 +8,16 @@ similar size, within reach of each other); and how large, long and certain a seg
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import RequestError
-from inference_core.shared.presence import ABSENT, FILLED, SEEN
+from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT, SIDES
 from inference_core.tracking.detections import ShotDetections
-from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
 from inference_core.tracking.segments import Segment, cut_segments
 
 # All costs are in nats. A confident frame of the largest hand is worth as much as its vote can cost.
@@ -233,16 +232,5 @@ def _hand_tracks(rows: NDArray[np.int64], detections: ShotDetections, max_gap_s:
     side_score[seen] = np.where(np.nonzero(seen)[1] == RIGHT, right, 1 - right)
 
     present = np.where(seen, SEEN, ABSENT).astype(np.uint8)
-    for side in (LEFT, RIGHT):
-        known = np.flatnonzero(seen[:, side])
-        for before, after in pairwise(known):
-            missing_s = detections.time_s[after] - detections.time_s[before]
-            if after - before == 1 or missing_s > max_gap_s:
-                continue
-            gap = slice(before + 1, after)
-            present[gap, side] = FILLED
-            share = (detections.time_s[gap] - detections.time_s[before]) / missing_s
-            for array, width in ((landmarks_px, 2), (world_m, 3)):
-                ends = array[before, side, :, :width], array[after, side, :, :width]
-                array[gap, side, :, :width] = ends[0] + share[:, None, None] * (ends[1] - ends[0])
-    return HandTracks(landmarks_px, world_m, present, side_score)
+    tracks = HandTracks(landmarks_px, world_m, present, side_score)
+    return with_gaps_filled(tracks, detections.time_s, max_gap_s)

@@ -4,10 +4,13 @@
 T frames, S sides (left, right). Absent entries hold NaN; their scores and confidences are 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
+from inference_core.shared.presence import ABSENT, FILLED, SEEN
 
 # A sighting counts as evidence for the hand within this many frames.
 REMEMBERED_FRAMES = 50
@@ -27,6 +30,27 @@ class HandTracks:
     world_m: NDArray[np.float32]
     present: NDArray[np.uint8]
     side_score: NDArray[np.float32]
+
+
+def with_gaps_filled(tracks: HandTracks, time_s: NDArray[np.float64], max_gap_s: float) -> HandTracks:
+    """The tracks with a hand FILLED where it is ABSENT for up to max_gap_s between two frames that see it.
+
+    Its landmarks are interpolated linearly, with score 0. time_s (T,).
+    """
+    present, landmarks_px, world_m = tracks.present.copy(), tracks.landmarks_px.copy(), tracks.world_m.copy()
+    for side in range(present.shape[1]):
+        for before, after in pairwise(np.flatnonzero(present[:, side] == SEEN)):
+            missing_s = time_s[after] - time_s[before]
+            gap = before + 1 + np.flatnonzero(present[before + 1 : after, side] == ABSENT)
+            if not len(gap) or missing_s > max_gap_s:
+                continue
+            present[gap, side] = FILLED
+            share = (time_s[gap] - time_s[before]) / missing_s
+            landmarks_px[gap, side, :, 2] = 0
+            for array, width in ((landmarks_px, 2), (world_m, 3)):
+                first, last = array[before, side, :, :width], array[after, side, :, :width]
+                array[gap, side, :, :width] = first + share[:, None, None] * (last - first)
+    return replace(tracks, present=present, landmarks_px=landmarks_px, world_m=world_m)
 
 
 def frames_to_known(known: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -72,6 +72,18 @@ def test_a_hand_misread_along_its_arm_keeps_its_arm() -> None:
     assert (right[-1] > 0.5) and (right[:2] > 0.5).tolist() == [False, True]
 
 
+def test_forearms_that_move_to_and_fro_say_little_of_a_hand_between_them() -> None:
+    def right_of_lone_hand(reach: float) -> float:
+        hands = [
+            Tracklet(*path(300 - reach, 300 + reach, 0, 25), 0.4),
+            Tracklet(*path(600 - reach, 600 + reach, 0, 25), 0.4),
+            Tracklet(*path(425, 425, 28, FRAMES), 0.9),
+        ]
+        return float(with_arms(looked_at(shot(hands, FRAMES), None)).right[-1])
+
+    assert right_of_lone_hand(reach=5) < 0.5 < right_of_lone_hand(reach=120)
+
+
 def test_two_readings_of_one_hand_get_the_same_side() -> None:
     hands = [
         Tracklet(*path(300, 300, 0, 20), 0.5),

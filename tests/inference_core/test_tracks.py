@@ -13,7 +13,7 @@ from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import TrackSettings, build_tracks
 from inference_core.tracking.detections import ShotDetections
-from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
 from inference_core.tracking.segments import cut_segments
 
 FPS = 30.0
@@ -171,6 +171,22 @@ def test_gaps_are_measured_in_seconds_not_frames() -> None:
     tracklets = [Tracklet(*path(300, 400, 0, 60), 0.9), Tracklet(*path(400, 500, 90, 150), 0.9)]
     assert (build_tracks(shot(tracklets, 150, fps=120)).present[60:90, RIGHT] == FILLED).all()
     assert (build_tracks(shot(tracklets, 150, fps=24)).present[60:90, RIGHT] == ABSENT).all()
+
+
+def test_a_gap_is_filled_around_what_is_known_within_it() -> None:
+    tracks = build_tracks(shot([Tracklet(*path(300, 500, 0, 41), 0.9)], 41))
+    rest, carried = np.delete(np.arange(15, 20), 2), tracks.landmarks_px[17].copy() + 3
+    broken = HandTracks(**{name: values.copy() for name, values in vars(tracks).items()})
+    broken.present[15:20], broken.landmarks_px[15:20], broken.world_m[15:20] = ABSENT, np.nan, np.nan
+    broken.present[17, RIGHT], broken.landmarks_px[17] = FILLED, carried
+    filled = with_gaps_filled(broken, np.arange(41) / FPS, 0.5)
+    assert (filled.present[15:20, RIGHT] == FILLED).all()
+    np.testing.assert_array_equal(filled.landmarks_px[17], carried)
+    np.testing.assert_allclose(
+        filled.landmarks_px[rest, RIGHT, :, :2], tracks.landmarks_px[rest, RIGHT, :, :2], atol=0.1
+    )
+    assert not filled.landmarks_px[rest, RIGHT, :, 2].any()
+    assert (broken.present[rest, RIGHT] == ABSENT).all(), "what was given stays as it is"
 
 
 def test_a_side_that_flips_for_a_while_is_outvoted() -> None:
