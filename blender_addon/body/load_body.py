@@ -2,7 +2,7 @@
 """Loads body motion from a file as a keyed armature: BVH by Blender's importer, .npz of the SMPL family by ours."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import bpy
 import numpy as np
@@ -21,6 +21,9 @@ _USUAL_HEIGHT_M: Final = 1.7
 # Metres, centimetres, millimetres, inches, and the units of the CMU motions.
 _BVH_UNITS_M: Final = (1.0, 0.01, 0.001, 0.0254, 0.05644)
 _TIP: Final = 0.6  # of the bone before: how long the last bone of a chain is drawn
+
+
+_Axis = Literal["Y", "Z"]
 
 
 def load_body(scene: bpy.types.Scene, path: Path) -> bpy.types.Object:
@@ -47,7 +50,7 @@ def _load_bvh(scene: bpy.types.Scene, path: Path) -> bpy.types.Object:
     return _import_bvh(path, scale * units_per_metre(scene), "Y" if up == "Z" else "Z")
 
 
-def _import_bvh(path: Path, scale: float, up: str) -> bpy.types.Object:
+def _import_bvh(path: Path, scale: float, up: _Axis) -> bpy.types.Object:
     before = set(bpy.data.objects)
     try:
         bpy.ops.import_anim.bvh(
@@ -67,7 +70,7 @@ def _import_bvh(path: Path, scale: float, up: str) -> bpy.types.Object:
     return made[0]
 
 
-def _stature(body: bpy.types.Object) -> tuple[str, float]:
+def _stature(body: bpy.types.Object) -> tuple[_Axis, float]:
     """The axis of the world, Y or Z, along which the resting body stands, and its height along it."""
     data: Any = body.data
     world = np.array(body.matrix_world, np.float64)[:3, :3]
@@ -77,11 +80,12 @@ def _stature(body: bpy.types.Object) -> tuple[str, float]:
     extent = np.ptp(ends @ world.T, axis=0)
     trunk = np.zeros(3) if not heads else world @ np.array(heads[0].head_local - root.head_local, np.float64)
     up = 1 if abs(trunk[1]) > abs(trunk[2]) else 2
-    return "XYZ"[up], float(extent[up]) or 1.0
+    return ("Y" if up == 1 else "Z"), float(extent[up]) or 1.0
 
 
 def _remove(body: bpy.types.Object) -> None:
-    data, action = body.data, body.animation_data.action if body.animation_data else None
+    data: Any = body.data
+    action = body.animation_data.action if body.animation_data else None
     bpy.data.objects.remove(body)
     bpy.data.armatures.remove(data)
     if action is not None:
