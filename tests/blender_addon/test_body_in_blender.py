@@ -296,3 +296,66 @@ def test_a_linked_body_is_refused_with_the_reason(tmp_path: Path) -> None:
     scene.collection.objects.link(wanted.objects[0])
     with pytest.raises(RuntimeError, match="library override"):
         bpy.ops.duohand.join_hands(target="Walker", preset=preset)
+
+
+_ARMS = {  # names as their makers' documentation has them: parents, and the bones that take the forearm's twist
+    "UE": (
+        {
+            "upperarm_l": None,
+            "upperarm_twist_01_l": "upperarm_l",
+            "lowerarm_l": "upperarm_l",
+            "lowerarm_twist_02_l": "lowerarm_l",
+            "lowerarm_twist_01_l": "lowerarm_l",
+            "lowerarm_correctiveRoot_l": "lowerarm_l",
+            "hand_l": "lowerarm_l",
+        },
+        ["lowerarm_twist_02_l", "lowerarm_twist_01_l"],
+    ),
+    "MMD": (
+        {"腕.L": None, "腕捩.L": "腕.L", "ひじ.L": "腕捩.L", "手捩.L": "ひじ.L", "手首.L": "手捩.L"},
+        ["手捩.L"],
+    ),
+    "Daz": (
+        {"lShldrBend": None, "lShldrTwist": "lShldrBend", "lForearmBend": "lShldrTwist"}
+        | {"lForearmTwist": "lForearmBend", "lHand": "lForearmTwist"},
+        ["lForearmTwist"],
+    ),
+    "Character Creator": (
+        {"CC_Base_L_Upperarm": None, "CC_Base_L_Forearm": "CC_Base_L_Upperarm"}
+        | {f"CC_Base_L_ForearmTwist0{k}": "CC_Base_L_Forearm" for k in (1, 2)}
+        | {"CC_Base_L_Hand": "CC_Base_L_Forearm"},
+        ["CC_Base_L_ForearmTwist01", "CC_Base_L_ForearmTwist02"],
+    ),
+    "Biped": (
+        {"Bip01 L UpperArm": None, "Bip01 L Forearm": "Bip01 L UpperArm"}
+        | {"Bip01 L ForeTwist": "Bip01 L Forearm", "Bip01 L ForeTwist1": "Bip01 L Forearm"}
+        | {"Bip01 L Hand": "Bip01 L Forearm"},
+        ["Bip01 L ForeTwist", "Bip01 L ForeTwist1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("maker", _ARMS)
+def test_twist_bones_of_known_rigs_are_found_and_share_the_twist_in_order(maker: str) -> None:
+    limbs = importlib.import_module("bl_ext.user_default.duohand.body.limbs")
+    parents, twists = _ARMS[maker]
+    hand = list(parents)[-1]
+    scene = scenes.empty_scene()
+    body = bpy.data.objects.new("Arm", bpy.data.armatures.new("Arm"))
+    scene.collection.objects.link(body)
+    bpy.context.view_layer.objects.active = body
+    bpy.ops.object.mode_set(mode="EDIT")
+    bones = body.data.edit_bones
+    shoulder = bones.new("clavicle")
+    shoulder.head, shoulder.tail = (0, 0, 1.4), (0.15, 0, 1.4)
+    for name, parent in parents.items():
+        bone = bones.new(name)
+        at = 0.5 + 0.08 * twists.index(name) if name in twists else 0.71 if name == hand else 0.45
+        bone.head, bone.tail = (at if parent else 0.2, 0, 1.4), (at + 0.05, 0, 1.4)
+        bone.parent = bones[parent] if parent else shoulder
+    bpy.ops.object.mode_set(mode="OBJECT")
+    limb = limbs.find_limb(body, {"hand.L": hand}, 0)
+    assert [twist.bone for twist in limb.twists] == twists
+    assert limb.upper == next(iter(parents)) and limb.fore not in twists
+    shares = [twist.share for twist in limb.twists]
+    assert shares == sorted(shares) and 0.3 < shares[0] <= shares[-1] < 1
