@@ -211,7 +211,7 @@ def test_hands_can_be_joined_to_bodies_from_smplx_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
-def test_bvh_of_any_unit_and_axis_stands_as_it_did(tmp_path: Path, scale: float) -> None:
+def test_bvh_of_any_unit_and_axis_is_loaded_alike(tmp_path: Path, scale: float) -> None:
     """Blender's exporter writes z up; other programs y up."""
     body, preset, names = a_walker("mixamo")
     before = joints(body, names)

@@ -113,7 +113,7 @@ def test_unsolvable_takes_and_missing_engines_are_reported(shot: Any) -> None:
 
 
 @pytest.mark.parametrize("operator", ["bring_together", "pin_parts", "keep_apart"])
-def test_undo_takes_a_contact_back(shot: Any, operator: str) -> None:
+def test_undo_reverts_a_contact(shot: Any, operator: str) -> None:
     name, frames = shot.name, (1, FIRST, 65, LAST + 2)
     before = [bones(shot, side, frame) for side in (LEFT, RIGHT) for frame in frames]
     bpy.ops.ed.undo_push(message="before")

@@ -48,7 +48,7 @@ def lift(**options: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ["camera", "place", "skin", "hand"])
-def test_what_was_deleted_is_there_again_after_an_update(shot: Any, what: str, tmp_path: Path) -> None:
+def test_an_update_restores_deleted_objects(shot: Any, what: str, tmp_path: Path) -> None:
     right = hand(shot, RIGHT)
     delete({"skin": right.duohand.skin, "hand": right}.get(what) or getattr(shot.duohand, what))
     assert bpy.ops.duohand.hold_range(first=3, last=5) == {"FINISHED"}
@@ -62,7 +62,7 @@ def test_what_was_deleted_is_there_again_after_an_update(shot: Any, what: str, t
     assert all(scene.objects.get(item.name) == item for item in needed) and len(scene.objects) == 6
 
 
-def test_a_deleted_camera_is_said_to_be_gone(shot: Any) -> None:
+def test_a_deleted_camera_is_reported(shot: Any) -> None:
     delete(shot.duohand.camera)
     with pytest.raises(RuntimeError, match="no camera"):
         bpy.ops.duohand.view_through_camera()
@@ -103,7 +103,7 @@ def test_another_object_with_the_same_action_does_not_move(shot: Any, pushed: bo
     assert np.abs(heads(twin) - before).max() < 1e-6
 
 
-def test_of_a_scenes_full_copy_each_has_its_own_shot(shot: Any) -> None:
+def test_full_copies_of_a_scene_have_their_own_shots(shot: Any) -> None:
     first, scene = heads(hand(shot, RIGHT)), bpy.context.scene
     bpy.ops.scene.new(type="FULL_COPY")
     copy = next(item for item in bpy.context.scene.collection.children if item.duohand.is_shot)
@@ -115,7 +115,7 @@ def test_of_a_scenes_full_copy_each_has_its_own_shot(shot: Any) -> None:
     assert hand(shot, LEFT).name in scene.objects
 
 
-def test_of_two_shots_of_one_footage_the_active_one_is_updated(shot: Any) -> None:
+def test_the_active_one_of_two_shots_of_the_same_footage_is_updated(shot: Any) -> None:
     load("two_hands", existing="NEW")
     second = next(item for item in bpy.context.scene.collection.children if item not in (shot,))
     bpy.context.view_layer.objects.active = hand(second, LEFT)
@@ -146,7 +146,7 @@ def test_an_appended_shot_finds_its_take(tmp_path: Path) -> None:
         bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "b" / "b.blend"))
 
 
-def test_an_overridden_shot_is_said_to_be_another_files_and_can_be_read(tmp_path: Path) -> None:
+def test_an_overridden_shot_can_be_read_but_not_edited(tmp_path: Path) -> None:
     empty_scene()
     name = load("two_hands").name
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "library.blend"))
@@ -185,7 +185,7 @@ def test_a_curves_modifiers_and_switches_stay(shot: Any) -> None:
     assert np.abs(heads(right) - before).max() < 2e-4  # what the modifier adds was not keyed
 
 
-def test_locked_curves_are_left_alone_and_said_to_be_locked(shot: Any) -> None:
+def test_locked_curves_are_kept_and_reported(shot: Any) -> None:
     locked = next(item for item in all_curves(hand(shot, RIGHT)) if "index_01" in item.data_path)
     locked.lock = True
     for operator in ("hold_range", "smooth", "reduce_keys", "bake_keys", "euler_filter"):
@@ -206,7 +206,7 @@ def test_a_renamed_bone_is_named_and_comes_back_with_an_update(shot: Any, tmp_pa
     assert "hand.R" in right.data.bones and bpy.ops.duohand.hold_range() == {"FINISHED"}
 
 
-def test_a_take_that_begins_below_frame_0_is_said_to_lie_beyond_the_range() -> None:
+def test_a_take_before_frame_0_is_reported_as_outside_the_range() -> None:
     empty_scene()
     apply_take = importlib.import_module(f"{EXTENSION}.take.apply_take")
     settings = importlib.import_module(f"{EXTENSION}.take.settings").ApplySettings(start_frame=-5)

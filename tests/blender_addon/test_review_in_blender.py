@@ -139,7 +139,7 @@ def test_muted_motion_is_reported(how, tmp_path) -> None:
         bpy.ops.duohand.hold_range(first=3, last=5)
 
 
-def test_two_captured_motions_one_after_the_other_are_not_reviewed_as_one(tmp_path) -> None:
+def test_consecutive_captured_motions_are_reviewed_separately(tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(flipped(12), tmp_path)
     track, strip = pushed_down(shot)
@@ -156,7 +156,7 @@ def test_two_captured_motions_one_after_the_other_are_not_reviewed_as_one(tmp_pa
     assert bpy.ops.duohand.next_uncertain() == {"FINISHED"}
 
 
-def test_a_strip_that_was_split_is_reviewed_whole(tmp_path) -> None:
+def test_split_strips_are_reviewed_as_one(tmp_path) -> None:
     scene = scenes.empty_scene()
     shot = load(flipped(12), tmp_path)
     track, strip = pushed_down(shot)

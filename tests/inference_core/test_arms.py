@@ -72,7 +72,7 @@ def test_a_hand_misread_along_its_arm_keeps_its_arm() -> None:
     assert (right[-1] > 0.5) and (right[:2] > 0.5).tolist() == [False, True]
 
 
-def test_forearms_that_move_to_and_fro_say_little_of_a_hand_between_them() -> None:
+def test_moving_forearms_say_little_about_a_hand_between_them() -> None:
     def right_of_lone_hand(reach: float) -> float:
         hands = [
             Tracklet(*path(300 - reach, 300 + reach, 0, 25), 0.4),

@@ -145,13 +145,13 @@ def test_ranges_may_include_their_last_frame() -> None:
         ("\x00", "shot"),
     ],
 )
-def test_names_suit_every_file_system(tmp_path: Path, wished: str, given: str) -> None:
+def test_names_are_valid_on_every_file_system(tmp_path: Path, wished: str, given: str) -> None:
     manifest = tmp_path / "shots.json"
     manifest.write_text(json.dumps([{"footage": "a.mov", "name": wished}]))
     assert [shot.name for shot in shots_of(manifest, tmp_path)] == [given]
 
 
-def test_names_that_only_a_normal_form_tells_apart_are_numbered(tmp_path: Path) -> None:
+def test_names_equal_in_unicode_normal_form_are_numbered(tmp_path: Path) -> None:
     manifest = tmp_path / "shots.json"
     manifest.write_text(json.dumps([{"footage": "a.mov", "name": name} for name in ("\u00e9", "e\u0301")]))
     first, second = (shot.name for shot in shots_of(manifest, tmp_path))
@@ -166,7 +166,7 @@ def test_cells_may_hold_line_breaks_and_decimal_commas(tmp_path: Path) -> None:
     assert one.request.fov_deg == 35.5 and two.request.fov_deg is None
 
 
-def test_brackets_of_a_folder_are_no_pattern(tmp_path: Path) -> None:
+def test_brackets_in_a_folders_name_are_not_a_pattern(tmp_path: Path) -> None:
     folder = tmp_path / "take [2]"
     folder.mkdir()
     for name in ("a.mov", "b[1].mov"):

@@ -106,7 +106,7 @@ def dyn_hamr_run(shot: made.EngineShot, folder: Path, left: list[bool], begins: 
     return steps
 
 
-def test_presence_of_dyn_hamrs_hands_comes_from_its_tracks_and_the_last_step_is_read(
+def test_dyn_hamrs_last_step_is_read_with_presence_from_its_tracks(
     tmp_path: Path, mano: Path, shot: made.EngineShot
 ) -> None:
     steps = dyn_hamr_run(shot, tmp_path, [False, True, False, True, True, False], begins=2)

@@ -173,7 +173,7 @@ def test_a_movie_is_played_recorded_and_captured(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(("name", "said"), [("mine.mp4", "there already"), ("gone/c.mp4", "does not exist")])
-def test_a_place_that_cannot_be_recorded_to_is_refused_before_anything_starts(
+def test_an_unwritable_recording_path_is_refused_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
 ) -> None:
     (tmp_path / "mine.mp4").write_bytes(b"mine")

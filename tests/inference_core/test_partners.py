@@ -74,7 +74,7 @@ def told(
 
 
 @pytest.mark.parametrize("side", [LEFT, RIGHT])
-def test_a_hand_that_no_frame_tells_from_the_other_is_found_on_its_side(
+def test_a_partner_missing_throughout_the_shot_is_found(
     head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64], side: int
 ) -> None:
     tracks, other = alone(hands_px, side), hands_px[1 - side]
@@ -88,7 +88,7 @@ def test_a_hand_that_no_frame_tells_from_the_other_is_found_on_its_side(
     assert (tracks.present[:, 1 - side] == ABSENT).all(), "what was given stays as it is"
 
 
-def test_a_sighting_that_the_tracks_dropped_is_read_where_the_network_places_the_hand_too_roughly(
+def test_dropped_sightings_help_where_the_network_is_inaccurate(
     head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
 ) -> None:
     other = hands_px[RIGHT]
@@ -104,7 +104,7 @@ def test_a_sighting_that_the_tracks_dropped_is_read_where_the_network_places_the
     np.testing.assert_allclose(own, without)
 
 
-def test_what_few_frames_tell_of_is_no_hand(
+def test_a_partner_seen_in_few_frames_is_ignored(
     head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
 ) -> None:
     other = hands_px[RIGHT]
@@ -116,7 +116,7 @@ def test_what_few_frames_tell_of_is_no_hand(
     assert (found.present[:, RIGHT] == ABSENT).all()
 
 
-def test_nobody_is_asked_where_the_frames_around_tell(
+def test_no_frame_is_read_where_neighbouring_frames_know_the_hand(
     head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
 ) -> None:
     def never(at: int) -> NDArray[np.uint8]:

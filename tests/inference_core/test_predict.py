@@ -352,7 +352,7 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
     np.testing.assert_array_equal(refined_hands(expected, unread).score, expected.score)
 
 
-def test_a_refined_hand_is_as_large_as_in_the_wider_square() -> None:
+def test_refined_hands_keep_their_size_in_the_wider_square() -> None:
     _, _, landmarks, _ = posed_truth()
     tracks = tracks_of(landmarks)
     expected = expected_hands(tracks)

@@ -173,7 +173,7 @@ def test_gaps_are_measured_in_seconds_not_frames() -> None:
     assert (build_tracks(shot(tracklets, 150, fps=24)).present[60:90, RIGHT] == ABSENT).all()
 
 
-def test_a_gap_is_filled_around_what_is_known_within_it() -> None:
+def test_filling_a_gap_keeps_known_frames_within_it() -> None:
     tracks = build_tracks(shot([Tracklet(*path(300, 500, 0, 41), 0.9)], 41))
     rest, carried = np.delete(np.arange(15, 20), 2), tracks.landmarks_px[17].copy() + 3
     broken = HandTracks(**{name: values.copy() for name, values in vars(tracks).items()})
