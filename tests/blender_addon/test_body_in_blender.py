@@ -298,6 +298,40 @@ def test_a_linked_body_is_refused_with_the_reason(tmp_path: Path) -> None:
         bpy.ops.duohand.join_hands(target="Walker", preset=preset)
 
 
+def test_an_overridden_library_character_is_joined_on_a_local_action(tmp_path: Path) -> None:
+    body, preset, names = a_walker("mixamo")
+    before = joints(body, names)
+    character = bpy.data.collections.new("Character")
+    bpy.context.scene.collection.children.link(character)
+    for thing in list(bpy.context.scene.collection.objects):
+        character.objects.link(thing)
+        bpy.context.scene.collection.objects.unlink(thing)
+    library = tmp_path / "character.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(library))
+    scene = scenes.empty_scene()
+    with bpy.data.libraries.load(str(library), link=True) as (_, wanted):
+        wanted.collections = ["Character"]
+    linked = wanted.collections[0]
+    override = linked.override_hierarchy_create(scene, bpy.context.view_layer, do_fully_editable=True)
+    body = next(item for item in override.all_objects if item.type == "ARMATURE")
+    own = body.animation_data.action.name
+    shot = joined(body, preset)
+    after, wrists = joints(body, names), captured_wrists(shot)
+    for name in names:
+        assert np.abs(after[name] - before[name]).max() < 1e-5
+    for suffix in "LR":
+        assert np.linalg.norm(wrists[suffix] - after[f"hand.{suffix}"][:24], axis=-1).max() < 1e-3
+    assert body.animation_data.action.library is None and body.animation_data.action.name != own
+    shared = joints(body, {"finger": "mixamorig:LeftHandIndex2"})["finger"]
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    body = next(item for item in bpy.context.scene.objects if item.name.startswith("Walker") and item.pose)
+    again = joints(body, {"finger": "mixamorig:LeftHandIndex2"})["finger"]
+    assert np.abs(again - shared).max() < 1e-5
+    assert bpy.ops.duohand.separate_hands(target=body.name) == {"FINISHED"}
+    assert body.animation_data.action.name == own
+
+
 _ARMS = {  # names as their makers' documentation has them: parents, and the bones that take the forearm's twist
     "UE": (
         {
