@@ -2,10 +2,12 @@
 """The whole command and MediaPipe's loop alternating on the same frames: ratios with their spread, and stages.
 
     python -m benchmarks.against_mediapipe FOOTAGE... [--frames 0:280] [--rounds 3] [--height 1080] [--busy]
+    python -m benchmarks.against_mediapipe FOOTAGE... --minutes 10 --rounds 1
 
-Each clip in turn; --height: a copy of that height. Ours: the plain command as a process, including start, decoding
-and the take. MediaPipe's: only the time in Hands.process, with pictures decoded beforehand. Processor time is listed
-as well, because it varies less under load. --busy: with another program that keeps one core busy.
+Each clip in turn; --height: a copy of that height; --minutes: the clip to and fro, for so long. Ours: the plain command
+as a process, including start, decoding and the take. MediaPipe's: only the time in Hands.process, with pictures decoded
+beforehand. Processor time is listed as well, because it varies less under load. --busy: each also beside another
+program that keeps one core busy, and how much longer that takes.
 """
 
 import argparse
@@ -16,19 +18,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import av
 
+from benchmarks.reconstruct import MINUTE_FRAMES, repeated
 from benchmarks.timed_command import ROOT, Cost, megabytes, timed_reconstruct
 from inference_core.footage import open_footage, parse_frame_range
 
 # What `make` settles for tests; a plain command settles its own.
 _SETTLED = ("OMP_", "MALLOC_")
 PEER, NETWORK, LANDMARKS = "MediaPipe", "with the network", "without"
+ALONE, BUSY = "alone", "busy "
 
 
 def main() -> None:
@@ -38,25 +42,35 @@ def main() -> None:
     parser.add_argument("--frames", default="0:280")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--height", type=int)
+    parser.add_argument("--minutes", type=int)
     parser.add_argument("--busy", action="store_true")
     parser.add_argument("--peer", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peer:
         print(*mediapipe_loop(arguments.footage[0], arguments.frames))
         return
-    with tempfile.TemporaryDirectory() as folder, busy_program(arguments.busy):
+    with tempfile.TemporaryDirectory() as folder:
         for footage in arguments.footage:
-            if arguments.height is not None:
-                footage = scaled(footage, arguments, Path(folder))
-            report(footage, arguments, Path(folder) / "take.npz")
+            report(*prepared(footage, arguments, Path(folder)), arguments, Path(folder) / "take.npz")
 
 
-def scaled(footage: Path, arguments: argparse.Namespace, folder: Path) -> Path:
+def prepared(footage: Path, arguments: argparse.Namespace, folder: Path) -> tuple[Path, str]:
+    """The movie to run, and its frames: the clip itself, or a longer or larger copy, all of it."""
+    frames = arguments.frames
+    if arguments.minutes is not None:
+        longer = folder / f"{footage.stem}_{arguments.minutes}_minutes.mp4"
+        footage, frames = repeated(footage, longer, arguments.minutes * MINUTE_FRAMES), ":"
+    if arguments.height is not None:
+        footage, frames = scaled(footage, frames, arguments.height, folder), ":"
+    return footage, frames
+
+
+def scaled(footage: Path, picked: str, height_px: int, folder: Path) -> Path:
     """A copy of the picked frames at the requested height."""
-    frames = open_footage(footage, parse_frame_range(arguments.frames))
+    frames = open_footage(footage, parse_frame_range(picked))
     width, height = frames.info.size_px
-    size_px = (round(width * arguments.height / height / 2) * 2, arguments.height)
-    copy = folder / f"{footage.stem}_{arguments.height}.mp4"
+    size_px = (round(width * height_px / height / 2) * 2, height_px)
+    copy = folder / f"{footage.stem}_{height_px}.mp4"
     with av.open(str(copy), "w") as container:
         stream: Any = container.add_stream("libx264", rate=round(frames.info.fps))
         stream.width, stream.height, stream.pix_fmt = *size_px, "yuv420p"
@@ -69,34 +83,43 @@ def scaled(footage: Path, arguments: argparse.Namespace, folder: Path) -> Path:
     return copy
 
 
-def report(footage: Path, arguments: argparse.Namespace, take: Path) -> None:
-    """Runs every way in turns; the first round, which also converts networks, does not count."""
-    print(
-        f"{footage.name}, frames {arguments.frames}" + (", beside a busy program" if arguments.busy else "")
-    )
-    ways = {PEER: ["--peer"], NETWORK: ["shipped"], LANDMARKS: ["none"]}
-    costs: dict[str, list[Cost]] = {name: [] for name in ways}
-    for turn in range(arguments.rounds + 1):
-        for name in ways:
-            frames = arguments.frames if arguments.height is None else ":"
-            cost = (
-                peer_cost(footage, frames) if name == PEER else our_cost(footage, frames, ways[name][0], take)
-            )
+def report(footage: Path, frames: str, arguments: argparse.Namespace, take: Path) -> None:
+    """Runs every way in turns; the first round, which also converts networks, does not count (long clips: it does)."""
+    print(f"{footage.name}, frames {frames}")
+    ways = {PEER: "", NETWORK: "shipped", LANDMARKS: "none"}
+    places = (ALONE, BUSY) if arguments.busy else (ALONE,)
+    costs: dict[tuple[str, str], list[Cost]] = {(name, place): [] for name in ways for place in places}
+    first = 0 if arguments.minutes is None else 1
+    for turn in range(first, arguments.rounds + 1):
+        for (name, place), found in costs.items():
+            with busy_program(place == BUSY):
+                cost = (
+                    peer_cost(footage, frames)
+                    if name == PEER
+                    else our_cost(footage, frames, ways[name], take)
+                )
             if turn > 0:
-                costs[name].append(cost)
-    for name, found in costs.items():
+                found.append(cost)
+    for (name, place), found in costs.items():
         walls, processors = [c.wall_s for c in found], [c.processor_s for c in found]
-        ratios = [c.wall_s / peer.wall_s for c, peer in zip(found, costs[PEER], strict=True)]
-        work = [c.processor_s / peer.processor_s for c, peer in zip(found, costs[PEER], strict=True)]
+        peers = costs[PEER, place]
+        work = [c.processor_s / peer.processor_s for c, peer in zip(found, peers, strict=True)]
+        own = "" if place == ALONE else f"; of its own time alone {ratios(found, costs[name, ALONE])}"
         print(
-            f"{name:<17} {statistics.median(walls):6.2f} s, {statistics.median(processors):6.2f} s of the processor, "
-            f"{max(c.peak_mb for c in found):5.0f} MB; of MediaPipe's time {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f}), of its work {statistics.median(work):.2f}"
+            f"{name:<16} {place} {statistics.median(walls):6.2f} s, {statistics.median(processors):6.2f} s of the "
+            f"processor, {max(c.peak_mb for c in found):5.0f} MB; of MediaPipe's time {ratios(found, peers)}, of its "
+            f"work {statistics.median(work):.2f}{own}"
         )
     for name in (NETWORK, LANDMARKS):
-        output = costs[name][-1].output
+        output = costs[name, ALONE][-1].output
         table = output[output.rfind("\n", 0, output.find("seconds")) :]
         print(f"{name}, the last round:{table.rstrip()}")
+
+
+def ratios(found: Sequence[Cost], others: Sequence[Cost]) -> str:
+    """The median and the spread of the ratios of times by the clock, run by run."""
+    each = [one.wall_s / other.wall_s for one, other in zip(found, others, strict=True)]
+    return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
 
 
 def our_cost(footage: Path, frames: str, network: str, take: Path) -> Cost:

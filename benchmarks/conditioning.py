@@ -21,7 +21,7 @@ import torch
 from inference_core.geometry.rigid import fit_rigid
 from inference_core.geometry.rotations import log
 from inference_core.hand_model.load import load_hand_model
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot

@@ -13,7 +13,7 @@ import mediapipe
 import numpy as np
 
 from inference_core.footage import Frame, FrameRange, open_footage
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.shared.presence import FILLED, SEEN
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot

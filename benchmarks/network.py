@@ -196,7 +196,7 @@ def openvino(load: Load, hand: HandModel, device: str) -> Run:
         "benchmark",
         str(time.time()),
         lambda: prepared(network, hand, place, vertices=True),
-        tuple(graph_inputs(example, None, conditioning)),
+        tuple(values.numpy() for values in graph_inputs(example, None, conditioning)),
     )
     with tempfile.TemporaryDirectory() as cache:
         run = ready_to_run(graph, place, Path(cache))

@@ -19,7 +19,7 @@ from inference_core.footage import FrameRange, open_footage
 from inference_core.geometry.camera import default_camera
 from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.load import load_hand_model
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot

@@ -22,7 +22,7 @@ from inference_core.cli.take_report import shake_mm
 from inference_core.footage import open_footage
 from inference_core.shared.take import Take, load_take
 
-_MINUTE_FRAMES = 30 * 60
+MINUTE_FRAMES = 30 * 60
 
 
 def main() -> None:
@@ -83,17 +83,17 @@ def _report_memory(folder: Path, arguments: argparse.Namespace) -> None:
         raise SystemExit("--memory needs footage to repeat")
     peaks: list[float] = []
     for minutes in arguments.minutes:
-        movie = _repeated(arguments.footage[0], folder / f"{minutes}.mp4", minutes * _MINUTE_FRAMES)
+        movie = repeated(arguments.footage[0], folder / f"{minutes}.mp4", minutes * MINUTE_FRAMES)
         cost = timed_reconstruct(movie, folder / f"{minutes}.npz", "--network", arguments.network)
         peaks.append(cost.peak_mb)
         print(
-            f"{minutes} minutes ({minutes * _MINUTE_FRAMES} frames): {cost.wall_s:.0f} s, peak {cost.peak_mb:.0f} MB"
+            f"{minutes} minutes ({minutes * MINUTE_FRAMES} frames): {cost.wall_s:.0f} s, peak {cost.peak_mb:.0f} MB"
         )
         movie.unlink()
     print(f"the longer takes {100 * (peaks[1] / peaks[0] - 1):+.0f} % memory")
 
 
-def _repeated(source: Path, target: Path, frame_count: int) -> Path:
+def repeated(source: Path, target: Path, frame_count: int) -> Path:
     """A movie of that many frames, 30 a second: the source (its first 150 frames) to and fro."""
     images = [frame.image for frame in open_footage(source).part(0, 150) if frame.image is not None]
     cycle = [*images, *images[-2:0:-1]]

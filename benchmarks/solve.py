@@ -27,7 +27,7 @@ from inference_core.geometry.camera import camera_from_fov, default_camera
 from inference_core.geometry.rigid import fit_similarity
 from inference_core.geometry.rotations import quaternion_to_matrix
 from inference_core.hand_model.load import load_hand_model
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import load_take

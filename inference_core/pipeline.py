@@ -3,7 +3,9 @@
 
 import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from inference_core.geometry.camera import (
     default_camera,
 )
 from inference_core.geometry.camera_path import with_camera_path
+from inference_core.hand_model.arrays import HandArrays
 from inference_core.hand_model.mano_file import read_mano
 from inference_core.preview import (
     check_plate_name,
@@ -29,19 +32,27 @@ from inference_core.preview import (
 )
 from inference_core.request_inputs import capture_inputs
 from inference_core.resume_cache import ResumeCache
+from inference_core.runtime.ahead import beside
+from inference_core.runtime.device import choose_device
 from inference_core.runtime.imports_ahead import import_ahead
-from inference_core.runtime.process import importing
+from inference_core.runtime.process import give_back_memory, importing
 from inference_core.runtime.stopwatch import DECODE, LOAD, START, WRITE, timed
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest, Progress, check_request
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
+from inference_core.tracking.assign import TrackSettings
 from inference_core.two_hand.card import check_weights
 
-# The names under which the networks are kept that every capture needs, and those that the shipped weights add.
+if TYPE_CHECKING:
+    from inference_core.hand_model.hand import HandModel
+    from inference_core.run import LoadedNetwork
+
+# The names under which the networks are kept that every capture needs, and those that the shipped weights add: at the
+# start, and once hands are detected.
 _NETWORKS = ("palm", "hand-early", "hand-late", "person", "body")
-_SHIPPED_NETWORKS = ("dir-s", "hand-head", "hand-partner")
+_SHIPPED_HEADS, _SHIPPED_NETWORK = ("hand-head", "hand-partner"), "dir-s"
 TRACKS_PART = "tracks"
 _PART = re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII)
 _log = logging.getLogger(__name__)
@@ -83,34 +94,22 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
     hands = read_mano(Path(request.mano)) if request.mano else None
     if request.network not in NAMED_NETWORKS:
         check_weights(Path(request.network))
-    # torch and everything built on it are imported only after invalid input has been rejected.
-    import_ahead(_NETWORKS if request.network == "none" else (*_SHIPPED_NETWORKS, *_NETWORKS))
-    with timed(START), importing():
-        from inference_core.chosen_network import choose_network
-        from inference_core.hand_model.load import load_open_hand, mano_hand_model
-        from inference_core.runtime.device import choose_device
-        from inference_core.stages import (
-            Run,
-            detect,
-            read,
-            read_pieces,
-            recover,
-            solve,
-            track,
-        )
-        from inference_core.take_assembly import assemble_take, take_meta
-        from inference_core.tracking.assign import TrackSettings
-    with timed(LOAD):
-        hand_model = mano_hand_model(*hands) if hands else load_open_hand()
-    device = choose_device(request.device)
-    network = choose_network(request.network, hand_model, device)
-    with ResumeCache(out, request.resume, request.part) as cache:
+    # Networks and torch are imported only after invalid input has been rejected, and beside the first frames.
+    import_ahead(_NETWORKS if request.network == "none" else (*_NETWORKS, *_SHIPPED_HEADS))
+    with timed(START):
+        from inference_core.detection import detect
+        from inference_core.run import Run, chosen_weights, network_at
+    folder, device = chosen_weights(request.network), choose_device(request.device)
+    with (
+        beside(_loaded, hands, folder, device) as loaded,
+        ResumeCache(out, request.resume, request.part) as cache,
+    ):
         run = Run(
             footage,
             camera,
-            hand_model,
+            lambda: loaded().hand_model,
             device,
-            network,
+            None if folder is None else network_at(folder, device, lambda: loaded().network_there),
             TrackSettings(hands=request.hands),
             SolveSettings(smooth=request.smooth, hand_length_mm=request.hand_length_mm),
             cache,
@@ -118,6 +117,12 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
             share,
         )
         shot = detect(run)
+        if run.network is not None:
+            import_ahead((_SHIPPED_NETWORK,))
+        hand_model = run.hand()
+        from inference_core.stages import read, read_pieces, recover, solve, track
+        from inference_core.take_assembly import assemble_take, take_meta
+
         shot = track(run, shot)
         shot = recover(run, shot)
         if request.part:
@@ -129,7 +134,7 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         assert shot.tracks is not None and shot.solution is not None
         if not (shot.tracks.present == SEEN).any():
             notices.add("No hands were found in the footage; the take holds none.")
-        name = network.name if network else None
+        name = run.network.name if run.network else None
         meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts, plate)
         take = assemble_take(
             shot.solution,
@@ -148,6 +153,33 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
             if plate is not None:
                 write_plate(footage, plate, progress)
     return take
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What the stages after detection need. network: None for landmarks alone."""
+
+    hand_model: "HandModel"
+    network: "LoadedNetwork | None"
+
+    @property
+    def network_there(self) -> "LoadedNetwork":
+        """The network of a run that has one."""
+        assert self.network is not None
+        return self.network
+
+
+def _loaded(hands: tuple[HandArrays, HandArrays] | None, folder: Path | None, device: str) -> _Loaded:
+    """The hand model and the network in a weights folder, with torch and everything built on it."""
+    with timed(START), importing():
+        from inference_core import stages  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        from inference_core.chosen_network import load_network
+        from inference_core.hand_model.load import load_open_hand, mano_hand_model
+    with timed(LOAD):
+        hand_model = mano_hand_model(*hands) if hands else load_open_hand()
+        network = None if folder is None else load_network(folder, hand_model, device)
+    give_back_memory()  # what imports took for a moment; detection is about to take as much
+    return _Loaded(hand_model, network)
 
 
 def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:

@@ -29,9 +29,9 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Picture, Predictor, cut_pictures, predict
 
 # Frames whose hands are looked at together, held whole meanwhile.
-_LOOKED_AT_ONCE = 4
+_LOOKED_AT_ONCE = 2
 # Frames whose hands are fitted together: of each, only what the networks are shown is held by then.
-_FITTED_AT_ONCE = 64
+_FITTED_AT_ONCE = 48
 
 Record = TypeVar("Record", ExpectedHands, HandReadings, TwoHandPredictions)
 

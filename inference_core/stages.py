@@ -8,38 +8,26 @@ footage save their results in the run's resume cache.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_core import __version__
-from inference_core.chosen_network import ChosenNetwork
 from inference_core.fitting.initial_fit import shot_shape
-from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import solve_shot
 from inference_core.fitting.single_frame import ShotShape
-from inference_core.fitting.solution import ShotSolution
-from inference_core.footage import Footage, Frame
-from inference_core.geometry.camera import Camera
-from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
-from inference_core.landmarks.weights import PoseNetworks, load_landmark_networks, load_pose_networks
+from inference_core.landmarks.networks import PoseNetworks, forget_pose_networks, load_pose_networks
 from inference_core.reading import FrameReader, part
-from inference_core.resume_cache import ResumeCache
-from inference_core.runtime import stopwatch
-from inference_core.runtime.ahead import ahead
+from inference_core.run import PIECE_FRAMES, Arrays, LoadedNetwork, Run, Shot
 from inference_core.runtime.process import give_back_memory
-from inference_core.runtime.stopwatch import DECODE, FIT, LOAD, SEARCH, SIDES, SOLVE, timed, timed_items
-from inference_core.shared.messages import Progress
-from inference_core.shared.stages import DETECT, READ, RECOVER, TRACK
+from inference_core.runtime.stopwatch import FIT, SEARCH, SIDES, SOLVE, timed
+from inference_core.shared.stages import READ, RECOVER, TRACK
 from inference_core.tracking.arms import body_in_view, with_arms
-from inference_core.tracking.assign import TrackSettings, build_tracks
-from inference_core.tracking.detect import ShotDetector
+from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
@@ -52,130 +40,12 @@ from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import with_presence_of_shot
 
-# A stage saves its results after this many frames: about ten seconds of work.
-PIECE_FRAMES = 480
-# Frames decoded ahead while hands are followed through earlier ones.
-_AHEAD_FRAMES = 4
 # Names what the partner network added before lost hands are recovered.
 _PARTNERS = "partners"
 # Prefix of the hands' readings in a piece that also holds the network's.
 _HANDS = "hands_"
 
-Arrays = Mapping[str, NDArray[Any]]
 Known = TypeVar("Known")
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the stages work with. network: None for landmarks alone. cache: None if nothing is to be saved.
-
-    share: which pieces are read: the first one, and the step to the next."""
-
-    footage: Footage
-    camera: Camera
-    hand_model: HandModel
-    device: torch.device
-    network: ChosenNetwork | None
-    tracking: TrackSettings
-    solving: SolveSettings
-    cache: ResumeCache | None
-    progress: Progress
-    share: tuple[int, int] = (0, 1)
-
-    @property
-    def head(self) -> HeadWithLandmarks | None:
-        """The landmark head, if there is one."""
-        return self.network.head if self.network else None
-
-    def frames(self, stage: str, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """The footage's frames from `start` to `stop`; reports the run's progress as they are read."""
-        count = self.footage.info.count
-        frames = timed_items(DECODE, self.footage.part(start, count if stop is None else stop))
-        for at, frame in enumerate(frames, start + 1):
-            yield frame
-            self.progress(stage, at, count)
-
-    def load(self, stage: str, depends_on: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
-        """The arrays saved by an earlier run of the same request; None if there are none."""
-        return None if self.cache is None else self.cache.load(stage, self._key(depends_on))
-
-    def keep(self, stage: str, depends_on: Mapping[str, Any], arrays: Arrays) -> None:
-        """Save arrays for a resumed run, replacing those under the same key."""
-        if self.cache is not None:
-            self.cache.save(stage, self._key(depends_on), arrays)
-
-    def once(
-        self, stage: str, depends_on: Mapping[str, Any], work: Callable[[], Arrays]
-    ) -> dict[str, NDArray[Any]]:
-        """The arrays that `work` returns, or returned in an earlier run."""
-        arrays = self.load(stage, depends_on)
-        if arrays is None:
-            arrays = dict(work())
-            self.keep(stage, depends_on, arrays)
-        return arrays
-
-    def in_pieces(
-        self, stage: str, depends_on: Mapping[str, Any], work: Callable[[int, int], Arrays]
-    ) -> dict[str, NDArray[Any]]:
-        """The arrays of all frames, from work(start, stop) on pieces of the shot, joined along the first axis; of a
-        run's share of the pieces, if it has only a share."""
-        count = self.footage.info.count
-        self.progress(stage, 0, count)
-        pieces: list[dict[str, NDArray[Any]]] = []
-        first, every = self.share
-        for start in range(first * PIECE_FRAMES, count, every * PIECE_FRAMES):
-            stop = min(start + PIECE_FRAMES, count)
-            key = {**depends_on, "start": start, "stop": stop}
-            pieces.append(self.once(stage, key, lambda start=start, stop=stop: work(start, stop)))
-            give_back_memory()
-            self.progress(stage, stop, count)
-        return {
-            name: np.concatenate([piece[name] for piece in pieces]) for name in (pieces[0] if pieces else ())
-        }
-
-    def _key(self, depends_on: Mapping[str, Any]) -> dict[str, Any]:
-        info = self.footage.info
-        return {"version": __version__, "footage": info.identity, "numbers": str(info.numbers), **depends_on}
-
-
-@dataclass(frozen=True)
-class Shot:
-    """The record of the shot; every stage adds its part.
-
-    detections: after detect. tracks: after track; recover adds lost hands, and read replaces the readings of all.
-    head: the landmark head, with its readings so far. expected: each hand in each frame according to the recovered
-    tracks. squares_px (T, 3): the two-hand crops. predictions: after read. solution: after solve. None before
-    that, and if the run has no network.
-    """
-
-    detections: ShotDetections
-    tracks: HandTracks | None = None
-    expected: ExpectedHands | None = None
-    squares_px: NDArray[np.float64] | None = None
-    head: KeptReadings | None = None
-    predictions: TwoHandPredictions | None = None
-    solution: ShotSolution | None = None
-
-
-def detect(run: Run) -> Shot:
-    """All sightings of hands in the footage."""
-    count, depends_on = run.footage.info.count, {"device": run.device.type, "head": _identity(run)}
-    with timed(LOAD):
-        networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
-    detector = ShotDetector(networks, pose=pose, head=run.head, state=run.load(DETECT, depends_on))
-    kept = detector.done
-    run.progress(DETECT, kept, count)
-    if kept < count:
-        frames = timed_items(DECODE, run.footage.part(detector.next_frame, count))
-        for done in timed_items(stopwatch.DETECT, detector.run(ahead(frames, _AHEAD_FRAMES))):
-            if done - kept >= PIECE_FRAMES or done == count:
-                run.keep(DETECT, depends_on, detector.state())
-                kept = done
-            run.progress(DETECT, done, count)
-    found = Shot(detector.detections())
-    del detector  # and its pictures
-    give_back_memory()
-    return found
 
 
 @timed(SIDES)
@@ -187,8 +57,9 @@ def track(run: Run, shot: Shot) -> Shot:
         def tell() -> Arrays:
             return {"right": with_handedness(run.frames(TRACK), detections, head).right}
 
-        found = run.once(TRACK, {"head": _identity(run), "detections": _digest(detections)}, tell)
+        found = run.once(TRACK, {"head": run.network_identity, "detections": _digest(detections)}, tell)
         detections = replace(detections, right=found["right"])
+        give_back_memory()
     detections = with_arms(detections)
     return replace(shot, detections=detections, tracks=build_tracks(detections, run.tracking), head=head)
 
@@ -219,14 +90,14 @@ def _with_partners(
     def look() -> Arrays:
         return vars(with_partners(tracks, detections, picture, head))
 
-    depends_on = {"head": _identity(run), "tracks": _digest(tracks), "sightings": _digest(detections)}
+    depends_on = {"head": run.network_identity, "tracks": _digest(tracks), "sightings": _digest(detections)}
     return HandTracks(**run.once(_PARTNERS, depends_on, look))
 
 
 def _recovered(
     run: Run, tracks: HandTracks, head: HeadWithLandmarks, pose: PoseNetworks | None
 ) -> HandTracks:
-    depends_on = {"head": _identity(run), "tracks": _digest(tracks), "arms": pose is not None}
+    depends_on = {"head": run.network_identity, "tracks": _digest(tracks), "arms": pose is not None}
     arrays = run.load(RECOVER, depends_on)
     done = 0
     if arrays is not None:
@@ -266,9 +137,12 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
     network, tracks = run.network, _known(shot.tracks)
     if network is None:
         return {}
+    # Bodies have been looked for: reading is where a capture needs most memory.
+    forget_pose_networks()
+    give_back_memory()
     tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
-    shape = _shape_for(run, network, tracked, squares_px)
-    reader = FrameReader(run.camera, network.predictor, shot.head, shape)
+    shape = _shape_for(run, network.loaded(), tracked, squares_px)
+    reader = FrameReader(run.camera, network.loaded().predictor(), shot.head, shape)
 
     def work(start: int, stop: int) -> Arrays:
         rows = slice(start, stop)
@@ -277,6 +151,7 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
 
     depends_on = {
         "network": network.identity,
+        "hand": run.hand().name,
         "tracks": _digest(tracks),
         "expected": _digest(tracked),
         "squares": _digest(squares_px),
@@ -287,12 +162,12 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
 
 @timed(FIT)
 def _shape_for(
-    run: Run, network: ChosenNetwork, tracked: ExpectedHands, squares_px: NDArray[np.float64]
+    run: Run, network: LoadedNetwork, tracked: ExpectedHands, squares_px: NDArray[np.float64]
 ) -> ShotShape | None:
     """The shape of the initial fit; None for a network without conditioning."""
-    if not network.predictor.card.configuration.conditioning:
+    if not network.predictor().card.configuration.conditioning:
         return None
-    hand = run.hand_model.to("cpu", torch.float64)
+    hand = run.hand().to("cpu", torch.float64)
     return shot_shape(tracked, squares_px, run.camera, hand, head_read=network.head is not None)
 
 
@@ -303,7 +178,7 @@ def solve(run: Run, shot: Shot) -> Shot:
         _known(shot.tracks),
         run.camera,
         shot.detections.time_s,
-        run.hand_model,
+        run.hand(),
         run.solving,
         shot.predictions,
         progress=run.progress,
@@ -315,10 +190,6 @@ def _known(value: Known | None) -> Known:
     """A part of the shot added by an earlier stage."""
     assert value is not None, "the stages run in their order"
     return value
-
-
-def _identity(run: Run) -> str:
-    return run.network.identity if run.network else ""
 
 
 def _digest(value: Any) -> str:

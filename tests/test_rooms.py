@@ -30,6 +30,8 @@ CORE_ROOMS = (
     "take_assembly",
     "take_blend",
     "solve_again",
+    "run",
+    "detection",
     "chosen_network",
     "stages",
     "pipeline",

@@ -76,7 +76,7 @@ def _shown(parsed: argparse.Namespace, source: Source, camera: Camera) -> list[P
     import torch
 
     from inference_core.hand_model.load import load_open_hand
-    from inference_core.landmarks.weights import load_landmark_networks
+    from inference_core.landmarks.networks import load_landmark_networks
     from inference_core.live.board import Board
     from inference_core.live.server import PageServer
     from inference_core.live.session import LiveSession, LiveSettings

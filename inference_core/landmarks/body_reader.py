@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_persons, cut, to_frame, turn_to_frame
+from inference_core.landmarks.formats import BODY_PX, PERSON_PX, PERSON_VALUES
+from inference_core.landmarks.networks import PoseNetworks
 from inference_core.landmarks.palm_detector import anchor_centres, decoded_boxes, letterbox
-from inference_core.landmarks.pose_network import BODY_PX, PERSON_PX, PERSON_VALUES
-from inference_core.landmarks.weights import PoseNetworks
 
 # MediaPipe's own thresholds.
 _MIN_PERSON, _MIN_BODY = 0.5, 0.5

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference_core.landmarks.crop_squares import cut, to_crop, to_frame, turn_to_frame
-from inference_core.landmarks.landmark_network import CROP_PX, FEATURES
-from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.landmarks.formats import CROP_PX, FEATURES
+from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.shared.skeleton import LEFT
 
 _BATCH = 8
@@ -30,7 +30,7 @@ def crop_features(
     images: Sequence[NDArray[np.uint8]], crops: Floats, sides: Sides, networks: LandmarkNetworks
 ) -> Tensor:
     """(N, 112, 14, 14) early features of crop n (4,) of RGB image n (H, W, 3), on the CPU."""
-    parts: list[Tensor] = []
+    parts: list[NDArray[np.float32]] = []
     for start in range(0, len(crops), _BATCH):
         part = slice(start, start + _BATCH)
         pictures = [cut(image, crop, CROP_PX) for image, crop in zip(images[part], crops[part], strict=True)]
@@ -39,7 +39,7 @@ def crop_features(
             for picture, side in zip(pictures, sides[part], strict=True)
         ]
         parts.append(networks.early_features(np.stack(mirrored)))
-    return torch.cat(parts) if parts else torch.empty(0, *FEATURES)
+    return torch.from_numpy(np.concatenate(parts)) if parts else torch.empty(0, *FEATURES)
 
 
 def points_to_crop(points_px: Floats, crops: Floats, sides: Sides) -> Floats:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks, cut, to_frame, turn_to_frame
-from inference_core.landmarks.landmark_network import CROP_PX
-from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.landmarks.formats import CROP_PX
+from inference_core.landmarks.networks import LandmarkNetworks
 
 _BATCH = 8
 

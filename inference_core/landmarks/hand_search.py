@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from inference_core.landmarks.hand_crops import crop_features
 from inference_core.landmarks.hand_reader import HandReadings, read_hands
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
-from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.shared.skeleton import LEFT, RIGHT
 
 # Squares over the whole picture: sides as shares of its shorter one, stride as a share of their side, number

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from inference_core.footage.records import Frame
+from inference_core.landmarks.formats import LANDMARKS
 from inference_core.landmarks.hand_crops import Floats, Sides, crop_features
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
-from inference_core.landmarks.landmark_network import LANDMARKS
 
 # How many readings are kept: 24 MB.
 _MOST_KEPT = 40_000

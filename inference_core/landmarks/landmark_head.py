@@ -17,20 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inference_core.landmarks.formats import FEATURES, HEAD_FILE, LANDMARKS
 from inference_core.landmarks.hand_crops import Floats, Sides, points_to_frame, world_to_frame
-from inference_core.landmarks.landmark_network import FEATURES, LANDMARKS, LAST_CHANNELS, LandmarkNetwork
+from inference_core.landmarks.landmark_network import LAST_CHANNELS, LandmarkNetwork
+from inference_core.landmarks.networks import LandmarkNetworks, file_digest, load_landmark_networks
 from inference_core.landmarks.partner_network import PartnerCall, stored_partner
-from inference_core.landmarks.weights import (
-    LandmarkNetworks,
-    file_digest,
-    load_landmark_networks,
-    load_weights,
-)
+from inference_core.landmarks.weights import load_weights
 from inference_core.runtime.network_graph import NetworkGraph
 from inference_core.runtime.network_run import ready_to_run
+from inference_core.runtime.torch_run import run_on_tensors
 from inference_core.shared.errors import WeightsError
 
-HEAD_FILE = "landmark_head.safetensors"
 _EARLIER_FILE = "hand_lifter.safetensors"
 
 _HIDDEN = 512
@@ -139,12 +136,17 @@ def stored_head(folder: Path, device: torch.device | str = "cpu") -> HeadWithLan
             raise WeightsError(f"{folder / _EARLIER_FILE} is called {HEAD_FILE} now: rename it.")
         return None
     graph = NetworkGraph(
-        "hand-head", file_digest(path), lambda: _HeadGraph(load_head(path)), (torch.zeros(1, *FEATURES),)
+        "hand-head",
+        file_digest(path),
+        lambda: _HeadGraph(load_head(path)),
+        (np.zeros((1, *FEATURES), np.float32),),
     )
-    run = ready_to_run(graph, torch.device(device))
+    run = ready_to_run(graph, device)
     networks = load_landmark_networks(device)
     partner = stored_partner(folder, device)
-    return HeadWithLandmarks(lambda features: RefinedLandmarks(*run(features)), networks, partner)
+    return HeadWithLandmarks(
+        lambda features: RefinedLandmarks(*run_on_tensors(run, features)), networks, partner
+    )
 
 
 class _HeadGraph(nn.Module):

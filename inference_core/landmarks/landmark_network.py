@@ -8,15 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inference_core.landmarks.blocks import InvertedResidual, SameConv, depthwise, trunk_blocks
-
-CROP_PX = 224
-LANDMARKS = 21
+from inference_core.landmarks.formats import LANDMARKS
 
 _BLOCKS = trunk_blocks(24, 40, 80, 112, 192)
 _STEM, _FIRST, LAST_CHANNELS = 24, 16, 1152
-# The blocks after these see (112, 14, 14) features: local detail, not yet the hand's side or pose.
+# The blocks after these see the early features.
 _EARLY_BLOCKS = 10
-FEATURES = (112, 14, 14)
 
 
 class LandmarkOutput(NamedTuple):

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.landmarks.palm_network import INPUT_PX, VALUES
-from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.landmarks.formats import PALM_PX, PALM_VALUES
+from inference_core.landmarks.networks import LandmarkNetworks
 
 _STRIDES = (8, 16, 16, 16)
 _ANCHORS_A_CELL = 2
@@ -63,7 +63,8 @@ def detect_palms_closer(
         palms = detect_palms(pieces, networks, min_score)
         values = np.concatenate(
             [
-                np.concatenate((one.boxes_px, one.key_points_px.reshape(-1, VALUES - 4)), 1) + _moved(x, y)
+                np.concatenate((one.boxes_px, one.key_points_px.reshape(-1, PALM_VALUES - 4)), 1)
+                + _moved(x, y)
                 for (x, y), one in zip(corners, palms, strict=True)
             ]
         )
@@ -73,8 +74,8 @@ def detect_palms_closer(
 
 
 def _moved(x: int, y: int) -> Floats:
-    """An offset (VALUES,) that moves a palm's centre and key points by x and y, and leaves its size unchanged."""
-    return np.array([x, y, 0, 0, *[x, y] * ((VALUES - 4) // 2)], np.float64)
+    """An offset (PALM_VALUES,) that moves a palm's centre and key points by x and y, and leaves its size unchanged."""
+    return np.array([x, y, 0, 0, *[x, y] * ((PALM_VALUES - 4) // 2)], np.float64)
 
 
 def squares(width: int, height: int) -> tuple[list[tuple[int, int]], int]:
@@ -87,7 +88,7 @@ def squares(width: int, height: int) -> tuple[list[tuple[int, int]], int]:
     return [(x, y) for y in rows for x in columns], side
 
 
-def letterbox(image: NDArray[np.uint8], input_px: int = INPUT_PX) -> tuple[NDArray[np.uint8], float, Floats]:
+def letterbox(image: NDArray[np.uint8], input_px: int = PALM_PX) -> tuple[NDArray[np.uint8], float, Floats]:
     """The image in the middle of a black square of input_px, its scale there, and its offset (2,) in pixels."""
     height, width = image.shape[:2]
     scale = input_px / max(height, width)
@@ -101,7 +102,7 @@ def letterbox(image: NDArray[np.uint8], input_px: int = INPUT_PX) -> tuple[NDArr
     return square, scale, np.array([x, y], np.float64)
 
 
-def anchor_centres(input_px: int = INPUT_PX, strides: Sequence[int] = _STRIDES) -> Floats:
+def anchor_centres(input_px: int = PALM_PX, strides: Sequence[int] = _STRIDES) -> Floats:
     """Centres (2016, 2) of the anchors in input pixels; layers of equal stride share a grid."""
     layers: list[Floats] = []
     for stride in sorted(set(strides)):

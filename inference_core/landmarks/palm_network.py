@@ -7,10 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from inference_core.landmarks.blocks import BlazeBlock, SameConv, Upsample, rows
+from inference_core.landmarks.formats import PALM_VALUES
 
-INPUT_PX = 192
-# A box (centre x, y, width, height) and seven key points.
-VALUES = 4 + 2 * 7
 _BLOCKS_A_STAGE = 4
 _ANCHORS_FINE, _ANCHORS_COARSE = 2, 6
 
@@ -41,11 +39,11 @@ class PalmNetwork(nn.Module):
         self.up_16 = Upsample(256, 256)
         self.merge_16 = _stage(256, 2)
         self.logits_16 = SameConv(256, _ANCHORS_COARSE)
-        self.boxes_16 = SameConv(256, _ANCHORS_COARSE * VALUES)
+        self.boxes_16 = SameConv(256, _ANCHORS_COARSE * PALM_VALUES)
         self.up_8 = Upsample(256, 128)
         self.merge_8 = _stage(128, 2)
         self.logits_8 = SameConv(128, _ANCHORS_FINE)
-        self.boxes_8 = SameConv(128, _ANCHORS_FINE * VALUES)
+        self.boxes_8 = SameConv(128, _ANCHORS_FINE * PALM_VALUES)
 
     def forward(self, images: Tensor) -> PalmOutput:
         x = self.stage_2(self.stem_activation(self.stem(images)))
@@ -54,7 +52,9 @@ class PalmNetwork(nn.Module):
         at_32 = self.stage_32(self.down_32(at_16))
         coarse = self.merge_16(at_16 + self.up_16(at_32))
         fine = self.merge_8(at_8 + self.up_8(coarse))
-        boxes = torch.cat((rows(self.boxes_8(fine), VALUES), rows(self.boxes_16(coarse), VALUES)), 1)
+        boxes = torch.cat(
+            (rows(self.boxes_8(fine), PALM_VALUES), rows(self.boxes_16(coarse), PALM_VALUES)), 1
+        )
         logits = torch.cat((rows(self.logits_8(fine), 1), rows(self.logits_16(coarse), 1)), 1)
         return PalmOutput(boxes, logits[..., 0])
 

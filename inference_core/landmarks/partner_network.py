@@ -12,13 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inference_core.landmarks.landmark_network import FEATURES, LANDMARKS
-from inference_core.landmarks.weights import file_digest, load_weights
+from inference_core.landmarks.formats import FEATURES, LANDMARKS
+from inference_core.landmarks.networks import file_digest
+from inference_core.landmarks.weights import load_weights
 from inference_core.runtime.network_graph import NetworkGraph
 from inference_core.runtime.network_run import ready_to_run
+from inference_core.runtime.torch_run import run_on_tensors
 
 PARTNER_FILE = "partner_network.safetensors"
 _WIDTH, _BLOCKS, _PLACES, _HIDDEN, _DROPOUT = 128, 3, 24, 256, 0.2
@@ -101,10 +104,10 @@ def stored_partner(folder: Path, device: torch.device | str = "cpu") -> PartnerC
         "hand-partner",
         file_digest(path),
         lambda: _Graph(load_partner_network(path)),
-        (torch.zeros(1, *FEATURES),),
+        (np.zeros((1, *FEATURES), np.float32),),
     )
-    run = ready_to_run(graph, torch.device(device))
-    return lambda features: Partners(*run(features))
+    run = ready_to_run(graph, device)
+    return lambda features: Partners(*run_on_tensors(run, features))
 
 
 class _Graph(nn.Module):

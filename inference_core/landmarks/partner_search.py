@@ -91,7 +91,7 @@ def read_partner(
     features, read = _read(image, crops, other, head)
     points_px = points_to_frame(read.points.double().cpu().numpy(), crops, other)
     with torch.inference_mode():
-        presence = float(head.landmarks.read(features).presence)
+        presence = float(head.landmarks.read(features.numpy()).presence[0])
     apart, off = (
         float(np.linalg.norm(points_px[0] - place, axis=-1).mean() / crops[0, 2])
         for place in (known_px, told_px[0])

@@ -12,10 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inference_core.landmarks.blocks import InvertedResidual, SameConv, depthwise, rows, trunk_blocks
+from inference_core.landmarks.formats import PERSON_VALUES
 
-PERSON_PX, BODY_PX = 224, 256
-# A box (centre x, y, width, height) and four key points.
-PERSON_VALUES = 4 + 2 * 4
 BODY_LANDMARKS = 39
 # Of a body landmark: x, y, z, and the logits that it is visible and that it is in the picture.
 _BODY_VALUES = 5

@@ -1,87 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The landmark networks with their weights, from the safetensors files in this folder."""
+"""The landmark networks as torch modules with their weights, from the safetensors files in this folder."""
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference_core.landmarks.landmark_network import CROP_PX, FEATURES, LandmarkNetwork, LandmarkOutput
-from inference_core.landmarks.palm_network import INPUT_PX as PALM_PX
+from inference_core.landmarks.formats import LANDMARK_WEIGHTS, PALM_WEIGHTS, WEIGHTS_FOLDER
+from inference_core.landmarks.landmark_network import LandmarkNetwork, LandmarkOutput
 from inference_core.landmarks.palm_network import PalmNetwork
-from inference_core.landmarks.pose_network import BODY_PX, PERSON_PX, BodyNetwork, PersonNetwork
+from inference_core.landmarks.pose_network import BodyNetwork, PersonNetwork
 from inference_core.landmarks.sparse_weights import with_zeros
-from inference_core.runtime.network_graph import NetworkGraph
-from inference_core.runtime.network_run import Run, ready_to_run
 from inference_core.runtime.tensor_file import read_tensors
 from inference_core.shared.errors import WeightsError
 
-PALM_WEIGHTS = "palm_detection_full.safetensors"
-LANDMARK_WEIGHTS = "hand_landmark_full.safetensors"
-PERSON_WEIGHTS, BODY_WEIGHTS = "pose_detection.safetensors", "pose_landmark_full.safetensors"
-WEIGHTS_FOLDER = Path(__file__).parent
-
 Network = TypeVar("Network", bound=nn.Module)
-Array = NDArray[np.float32]
-PalmArrays = tuple[Array, Array]
-LandmarkArrays = tuple[Array, Array, Array, Array]
-PersonArrays = tuple[Array, Array]
-BodyArrays = tuple[Array, Array, Array]
-
-
-@dataclass(frozen=True)
-class LandmarkNetworks:
-    """Palm detector and landmark network, ready to run.
-
-    The landmark network runs in two parts, because the landmark head also reads the features between them.
-    """
-
-    palm: Run
-    early: Run
-    late: Run
-
-    def run_palm(self, pictures: NDArray[np.uint8]) -> PalmArrays:
-        """The palm detector on (B, 192, 192, 3) RGB: boxes (B, 2016, 18) and logits (B, 2016)."""
-        boxes, logits = self.palm(torch.from_numpy(pictures))
-        return boxes.numpy(), logits.numpy()
-
-    def run_landmark(self, pictures: NDArray[np.uint8]) -> LandmarkArrays:
-        """The landmark network on (B, 224, 224, 3) RGB: points, presence, right, world_m as numpy arrays."""
-        points, presence, right, world_m = self.read(self.early_features(pictures))
-        return points.numpy(), presence.numpy(), right.numpy(), world_m.numpy()
-
-    def early_features(self, pictures: NDArray[np.uint8]) -> Tensor:
-        """(B, 112, 14, 14) of (B, 224, 224, 3) RGB."""
-        return self.early(torch.from_numpy(pictures))[0]
-
-    def read(self, features: Tensor) -> LandmarkOutput:
-        """The output for early features (B, 112, 14, 14)."""
-        return LandmarkOutput(*self.late(features))
-
-
-@dataclass(frozen=True)
-class PoseNetworks:
-    """Person detector and body landmarks, ready to run."""
-
-    person: Run
-    body: Run
-
-    def run_person(self, pictures: NDArray[np.uint8]) -> PersonArrays:
-        """The person detector on (B, 224, 224, 3) RGB: boxes (B, 2254, 12) and logits (B, 2254)."""
-        boxes, logits = self.person(torch.from_numpy(pictures))
-        return boxes.numpy(), logits.numpy()
-
-    def run_body(self, pictures: NDArray[np.uint8]) -> BodyArrays:
-        """The body's landmarks on (B, 256, 256, 3) RGB: points, presence, world_m as numpy arrays."""
-        points, presence, world_m = self.body(torch.from_numpy(pictures))
-        return points.numpy(), presence.numpy(), world_m.numpy()
 
 
 class _OfPictures(nn.Module):
@@ -114,51 +48,16 @@ class _Late(nn.Module):
         return self.network.read(features)
 
 
-def load_landmark_networks(
-    device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER, cache: Path | None = None
-) -> LandmarkNetworks:
-    """Both networks, float32, ready to run on `device`; every call returns the same ones. cache: see `ready_to_run`.
-
-    Raises WeightsError if a file is missing, damaged, or holds another network.
-    """
-    return _landmark_networks(torch.device(device), folder, cache)
-
-
-@lru_cache(maxsize=2)
-def _landmark_networks(device: torch.device, folder: Path, cache: Path | None) -> LandmarkNetworks:
-    palm, landmark = folder / PALM_WEIGHTS, folder / LANDMARK_WEIGHTS
-
-    def run(name: str, file: Path, build: Callable[[], nn.Module], example: Tensor) -> Run:
-        return ready_to_run(NetworkGraph(name, file_digest(file), build, (example,)), device, cache)
-
-    return LandmarkNetworks(
-        run("palm", palm, lambda: _OfPictures(load_palm_network(palm)), _picture(PALM_PX)),
-        run(
-            "hand-early",
-            landmark,
-            lambda: _OfPictures(_Early(load_landmark_network(landmark))),
-            _picture(CROP_PX),
-        ),
-        run("hand-late", landmark, lambda: _Late(load_landmark_network(landmark)), torch.zeros(1, *FEATURES)),
-    )
-
-
-def load_pose_networks(device: torch.device | str = "cpu") -> PoseNetworks:
-    """The same for the networks that find bodies."""
-    return _pose_networks(torch.device(device))
-
-
-@lru_cache(maxsize=2)
-def _pose_networks(device: torch.device) -> PoseNetworks:
-    person, body = WEIGHTS_FOLDER / PERSON_WEIGHTS, WEIGHTS_FOLDER / BODY_WEIGHTS
-
-    def run(name: str, file: Path, build: Callable[[], nn.Module], px: int) -> Run:
-        return ready_to_run(NetworkGraph(name, file_digest(file), build, (_picture(px),)), device)
-
-    return PoseNetworks(
-        run("person", person, lambda: _OfPictures(_loaded(PersonNetwork(), person), centred=True), PERSON_PX),
-        run("body", body, lambda: _OfPictures(_loaded(BodyNetwork(), body)), BODY_PX),
-    )
+def module_of(name: str, file: Path) -> nn.Module:
+    """The network, or the part of one, that runs under a name, in evaluation mode. Raises WeightsError."""
+    parts: dict[str, Callable[[], nn.Module]] = {
+        "palm": lambda: _OfPictures(load_palm_network(file)),
+        "hand-early": lambda: _OfPictures(_Early(load_landmark_network(file))),
+        "hand-late": lambda: _Late(load_landmark_network(file)),
+        "person": lambda: _OfPictures(_loaded(PersonNetwork(), file), centred=True),
+        "body": lambda: _OfPictures(_loaded(BodyNetwork(), file)),
+    }
+    return parts[name]()
 
 
 def load_palm_network(file: Path = WEIGHTS_FOLDER / PALM_WEIGHTS) -> PalmNetwork:
@@ -169,19 +68,6 @@ def load_palm_network(file: Path = WEIGHTS_FOLDER / PALM_WEIGHTS) -> PalmNetwork
 def load_landmark_network(file: Path = WEIGHTS_FOLDER / LANDMARK_WEIGHTS) -> LandmarkNetwork:
     """The landmark network as a module in evaluation mode. Raises WeightsError."""
     return _loaded(LandmarkNetwork(), file)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a weights file. Raises WeightsError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"Cannot read the weights {path}: {error}. Install duohand again.") from error
-
-
-def _picture(px: int) -> Tensor:
-    return torch.zeros(1, px, px, 3, dtype=torch.uint8)
 
 
 def _loaded(network: Network, file: Path) -> Network:

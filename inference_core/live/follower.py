@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_palms
 from inference_core.landmarks.hand_reader import HandReadings, read_hands
+from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.landmarks.palm_detector import detect_palms
-from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.shared.skeleton import LEFT, RIGHT
 
 # Palms are detected on every n-th frame while a hand is missing, more often while both are.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
-from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.live.board import Board
 from inference_core.live.follower import HandFollower, SeenHand
 from inference_core.live.recorder import Recorder

@@ -19,7 +19,7 @@ def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
     coming, end = iter(items), object()
     with _threads(1) as pool:
         waiting = deque(_begun(pool, next, coming, end) for _ in range(count))
-        while (item := _result(waiting)) is not end:
+        while (item := _result(waiting.popleft())) is not end:
             waiting.append(_begun(pool, next, coming, end))
             yield item  # pyright: ignore[reportReturnType]
 
@@ -30,18 +30,18 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], at_once: int
     with _threads(at_once) as pool:
         for item in items:
             if len(waiting) == at_once:
-                yield _result(waiting)
+                yield _result(waiting.popleft())
             waiting.append(_begun(pool, work, item))
         while waiting:
-            yield _result(waiting)
+            yield _result(waiting.popleft())
 
 
 @contextmanager
 def beside(work: Callable[..., Result], *arguments: Any) -> Generator[Callable[[], Result]]:
-    """Run the work in a thread meanwhile; calling what is yielded waits for its result."""
+    """Run the work in a thread meanwhile; calling what is yielded waits for its result, any number of times."""
     with _threads(1) as pool:
-        waiting = deque([_begun(pool, work, *arguments)])
-        yield lambda: _result(waiting)
+        future = _begun(pool, work, *arguments)
+        yield lambda: _result(future)
 
 
 def _begun(pool: ThreadPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
@@ -49,9 +49,9 @@ def _begun(pool: ThreadPoolExecutor, work: Callable[..., Result], *arguments: An
     return pool.submit(copy_context().run, work, *arguments)
 
 
-def _result(waiting: deque[Future[Result]]) -> Result:
+def _result(future: Future[Result]) -> Result:
     with timed(WAIT):
-        return waiting.popleft().result()
+        return future.result()
 
 
 @contextmanager

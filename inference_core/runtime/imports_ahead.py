@@ -32,6 +32,11 @@ def claimed(name: str) -> LastUsed:
     return None if coming is None else coming.result()
 
 
+def forget(*names: str) -> None:
+    """Networks that this process no longer holds: they may be imported ahead again."""
+    _CLAIMED.difference_update(names)
+
+
 def _last_used(name: str) -> LastUsed:
     from inference_core.runtime.openvino_run import last_used
 

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a runtime needs to know about a network."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -19,4 +25,4 @@ class NetworkGraph:
     name: str
     digest: str
     build: Callable[[], nn.Module]
-    example: tuple[Tensor, ...]
+    example: tuple[NDArray[Any], ...]

@@ -15,11 +15,13 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference_core import __version__
 from inference_core.runtime.network_cache import keep, latest, mapped, path_of
@@ -33,7 +35,7 @@ import openvino  # noqa: E402
 
 if TYPE_CHECKING:
     # Imported where it is needed: networks are imported while torch is.
-    from torch import Tensor, nn
+    from torch import nn
 
     from inference_core.runtime.network_graph import NetworkGraph
 
@@ -69,12 +71,10 @@ class OpenVinoRun:
             self._free.put(model.create_infer_request())
         self._threads = ThreadPoolExecutor(streams)
 
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        import torch
-
+    def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
         count, rows = len(inputs[0]), self._rows
         found = [np.empty((count, *shape), np.float32) for shape in self._outputs]
-        arrays = [values.contiguous().numpy() for values in inputs]
+        arrays = [np.ascontiguousarray(values) for values in inputs]
 
         def run(start: int) -> None:
             request = self._free.get()
@@ -90,7 +90,7 @@ class OpenVinoRun:
         starts = range(0, count, rows)
         for _ in self._threads.map(run, starts) if len(starts) > 1 else map(run, starts):
             pass
-        return tuple(torch.from_numpy(values) for values in found)
+        return tuple(found)
 
 
 def _filled(values: np.ndarray, rows: int) -> np.ndarray:
@@ -160,28 +160,27 @@ def _say_once(text: str) -> None:
     _log.warning(text)
 
 
-def converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
+def converted(network: nn.Module, example: tuple[NDArray[Any], ...]) -> Any:
     """OpenVINO's model of a torch network, for inputs of the example's shapes."""
     import torch
 
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer's warnings: that values become constants, and that it is deprecated.
         warnings.simplefilter("ignore")
-        network(*example)  # values computed once become constants of the graph
+        tensors = tuple(torch.from_numpy(values) for values in example)
+        network(*tensors)  # values computed once become constants of the graph
         # Frozen: lists of modules would not be understood otherwise.
-        traced = torch.jit.freeze(torch.jit.trace(network.eval(), example, check_trace=False))
+        traced = torch.jit.freeze(torch.jit.trace(network.eval(), tensors, check_trace=False))
         shapes = [openvino.PartialShape(list(values.shape)) for values in example]
-        return openvino.convert_model(traced, example_input=example, input=shapes)
+        return openvino.convert_model(traced, example_input=tensors, input=shapes)
 
 
 def _key(graph: NetworkGraph, core: Any) -> str:
     """Digest of everything that a compiled network depends on."""
-    import torch
-
     machine = (platform.machine(), core.get_property("CPU", "FULL_DEVICE_NAME"))
     able = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-    shapes = [(tuple(values.shape), str(values.dtype)) for values in graph.example]
-    versions = (__version__, openvino.__version__, torch.__version__)
+    shapes = [(values.shape, str(values.dtype)) for values in graph.example]
+    versions = (__version__, openvino.__version__, metadata.version("torch"))
     text = repr((_FORMAT, graph.digest, versions, machine, able, shapes))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

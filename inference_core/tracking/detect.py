@@ -8,22 +8,26 @@ earlier one are followed backwards, and frames with fewer hands than their neigh
 not decided here: see `assign`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.body_reader import find_arms
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
-from inference_core.landmarks.weights import LandmarkNetworks, PoseNetworks
+from inference_core.landmarks.networks import LandmarkNetworks, PoseNetworks
 from inference_core.runtime.ahead import beside
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.tracklets import Sighting, Tracklets
 from inference_core.tracking.window import DetectionSettings, Window
+
+if TYPE_CHECKING:
+    from inference_core.landmarks.landmark_head import HeadWithLandmarks
 
 _ArmsArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -52,8 +56,8 @@ def detect_shot(
 class ShotDetector:
     """The search through a shot. It can be stopped between windows and resumed from its `state`.
 
-    pose: if given, the arms of the most prominent person are located on some frames. head: if given, hands that show no
-    palm are searched for.
+    pose: if given, the arms of the most prominent person are located on some frames. head: waits for the
+    landmark head; with one, hands that show no palm are searched for.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class ShotDetector:
         networks: LandmarkNetworks,
         settings: DetectionSettings | None = None,
         pose: PoseNetworks | None = None,
-        head: HeadWithLandmarks | None = None,
+        head: Callable[[], HeadWithLandmarks | None] = lambda: None,
         state: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self._settings = settings or DetectionSettings()

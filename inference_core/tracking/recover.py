@@ -21,7 +21,7 @@ from inference_core.landmarks.body_reader import ELBOW, WRIST, find_arms
 from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_arms, crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
-from inference_core.landmarks.weights import PoseNetworks
+from inference_core.landmarks.networks import PoseNetworks
 from inference_core.shared.presence import FILLED, SEEN
 from inference_core.tracking.bodies import is_body
 from inference_core.tracking.expected_hands import SEEN_SCORE
@@ -53,7 +53,7 @@ def hands_in_crops(features: Tensor, head: HeadWithLandmarks) -> tuple[Tensor, R
     """
     with torch.inference_mode():
         read = head.network(features)
-        presence = head.landmarks.read(features).presence
+    presence = torch.from_numpy(head.landmarks.read(features.numpy()).presence)
     return presence * (read.right > 0), read
 
 

@@ -17,7 +17,7 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_reader import read_hands
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import in_frame
-from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The frames currently in memory, and the following of hands through them."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_palms
 from inference_core.landmarks.hand_reader import HandReadings, read_hands
-from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.landmarks.palm_detector import detect_palms, detect_palms_closer
-from inference_core.landmarks.weights import LandmarkNetworks
 from inference_core.runtime.stopwatch import SEARCH, timed
 from inference_core.tracking.tracklets import Sighting, Tracklets
+
+if TYPE_CHECKING:
+    from inference_core.landmarks.landmark_head import HeadWithLandmarks
 
 Image = NDArray[np.uint8]
 FORWARDS, BACKWARDS = 1, -1
@@ -44,8 +47,8 @@ class DetectionSettings:
 
     detect_every: int = 12
     detect_every_empty: int = 3
-    window_frames: int = 48
-    window_bytes: int = 200_000_000
+    window_frames: int = 24
+    window_bytes: int = 100_000_000
     history_frames: int = 12
     max_palms: int = 6
     min_palm_score: float = 0.5
@@ -78,7 +81,7 @@ class Window:
         networks: LandmarkNetworks,
         settings: DetectionSettings,
         tracklets: Tracklets,
-        head: HeadWithLandmarks | None = None,
+        head: Callable[[], HeadWithLandmarks | None] = lambda: None,
     ) -> None:
         self._networks = networks
         self._head = head
@@ -142,14 +145,25 @@ class Window:
         for at in frames:
             image = self._images[at]
             missing = self._tracklets.count(at) < _HANDS and at >= self._search_at
-            if self._head is None or image is None or not missing:
+            if image is None or not missing:
                 continue
+            head = self._head()
+            if head is None:
+                return
+            # With the head comes torch.
+            from inference_core.landmarks.hand_search import (
+                plausible,
+                search_hands,
+                squares_about,
+                squares_over,
+            )
+
             known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
             crops = squares_about(known[0]) if known else squares_over(image.shape[1], image.shape[0])
             found = search_hands(image, crops, self._networks)
             sightings, good = (
                 _sightings([at] * len(found.presence), found),
-                plausible(image, found, self._head),
+                plausible(image, found, head),
             )
             fresh = self._started([sightings[row] for row in np.flatnonzero(good)[:_HANDS]])
             self._search_gap = self._settings.search_first if fresh else 2 * self._search_gap

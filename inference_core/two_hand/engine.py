@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.runtime.network_graph import NetworkGraph
-from inference_core.runtime.network_run import Run, TorchRun, ready_to_run, runs_in_openvino
+from inference_core.runtime.network_run import Run, ready_to_run, runs_in_openvino
+from inference_core.runtime.torch_run import TorchRun, run_on_tensors
 from inference_core.two_hand.batch_norm_fusion import with_fused_norms
 from inference_core.two_hand.configuration import CROP_PX, NetworkConfiguration
 from inference_core.two_hand.dir import DirNetwork
@@ -81,7 +82,8 @@ class GraphEngine:
     def __call__(self, image: Tensor, conditioning: Conditioning | None = None) -> HandEstimates:
         check_picture(image)
         return estimates(
-            self._outputs, self._run(*graph_inputs(image, conditioning, self._takes_conditioning))
+            self._outputs,
+            run_on_tensors(self._run, *graph_inputs(image, conditioning, self._takes_conditioning)),
         )
 
 
@@ -95,7 +97,7 @@ def stored_engine(
         configuration.name,
         f"{network.digest} {hand_digest(hand)}",
         lambda: prepared(network.load(), hand, device),
-        tuple(graph_inputs(example, None, configuration.conditioning)),
+        tuple(values.numpy() for values in graph_inputs(example, None, configuration.conditioning)),
     )
     run = ready_to_run(graph, device, cache)
     return GraphEngine(run, output_names(configuration, vertices=False), configuration.conditioning)

@@ -11,9 +11,10 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from inference_core.landmarks.formats import LANDMARK_WEIGHTS, PALM_WEIGHTS, WEIGHTS_FOLDER
 from inference_core.landmarks.landmark_network import LandmarkNetwork
 from inference_core.landmarks.palm_network import PalmNetwork
-from inference_core.landmarks.weights import LANDMARK_WEIGHTS, PALM_WEIGHTS, WEIGHTS_FOLDER, load_weights
+from inference_core.landmarks.weights import load_weights
 from inference_core.two_hand.picture import rgb_of
 
 Features = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference_core.landmarks.body_reader import ELBOW, SHOULDER, WRIST, find_arms
-from inference_core.landmarks.weights import PoseNetworks, load_pose_networks
+from inference_core.landmarks.networks import PoseNetworks, load_pose_networks
 from inference_core.shared.skeleton import LEFT, RIGHT
 from tests.shared_files import footage_file
 

@@ -91,7 +91,7 @@ def test_the_release_reproduces_its_golden_values(tmp_path: Path) -> None:
         "release",
         "",
         lambda: prepared(network, hand, CPU, vertices=True),
-        (torch.zeros(len(golden_input()), 3, 256, 256),),
+        (np.zeros((len(golden_input()), 3, 256, 256), np.float32),),
     )
     engine = GraphEngine(
         ready_to_run(graph, CPU, tmp_path), output_names(network.configuration, vertices=True), False

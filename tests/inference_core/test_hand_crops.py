@@ -21,7 +21,8 @@ from inference_core.landmarks.landmark_head import (
     load_head,
     stored_head,
 )
-from inference_core.landmarks.weights import load_landmark_network, load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
+from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.skeleton import LEFT, RIGHT
 
@@ -66,9 +67,9 @@ def test_the_head_starts_as_the_landmark_network() -> None:
     head.start_from(load_landmark_network())
     features = crop_features([picture()] * 2, CROPS, SIDES, network)
     with torch.no_grad():
-        own, theirs = head(features), network.read(features)
-    torch.testing.assert_close(own.points * 112 + 112, theirs.points[..., :2], atol=1e-3, rtol=1e-4)
-    torch.testing.assert_close(own.world_m, theirs.world_m, atol=1e-6, rtol=1e-4)
+        own, theirs = head(features), network.read(features.numpy())
+    np.testing.assert_allclose(own.points * 112 + 112, theirs.points[..., :2], atol=1e-3, rtol=1e-4)
+    np.testing.assert_allclose(own.world_m, theirs.world_m, atol=1e-6, rtol=1e-4)
 
 
 def test_a_weights_folder_may_lack_a_head_but_not_have_a_damaged_one(tmp_path: Path) -> None:

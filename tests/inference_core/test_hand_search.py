@@ -7,11 +7,11 @@ from importlib.resources import files
 import cv2
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
 from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
-from inference_core.landmarks.weights import LandmarkNetworks, load_landmark_networks
+from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
 from inference_core.two_hand.card import SHIPPED_FOLDER
 
 # As large a picture as lets a test search it in a second or two.
@@ -67,7 +67,7 @@ def test_no_hand_is_found_in_an_empty_picture(networks: LandmarkNetworks, head: 
     image = np.stack((x // 2, y, (x + y) // 3), -1).clip(0, 255).astype(np.uint8)
     looks: list[int] = []
 
-    def counted(pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def counted(pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         looks.append(len(pictures))
         return networks.early(pictures)
 

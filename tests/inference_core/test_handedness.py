@@ -9,7 +9,7 @@ import pytest
 from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.handedness import with_handedness

@@ -22,20 +22,20 @@ _LOAD = """
 from pathlib import Path
 import torch
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.weights import load_landmark_networks, load_pose_networks
+from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
 from inference_core.runtime import openvino_run
 from inference_core.chosen_network import choose_network
 imported, again = openvino_run._imported, []
 openvino_run._imported = lambda core, path, rows: again.append(path) or imported(core, path, rows)
-choose_network("shipped", load_open_hand(), torch.device("cpu"))
+choose_network("shipped", load_open_hand(), torch.device("cpu")).loaded().predictor()
 load_landmark_networks(), load_pose_networks()
 print(*again, sep="\\n")
 """
 _AHEAD = """
 import sys
-from inference_core.pipeline import _NETWORKS, _SHIPPED_NETWORKS
+from inference_core.pipeline import _NETWORKS, _SHIPPED_HEADS, _SHIPPED_NETWORK
 from inference_core.runtime import imports_ahead
-imports_ahead.import_ahead((*_NETWORKS, *_SHIPPED_NETWORKS))
+imports_ahead.import_ahead((*_NETWORKS, *_SHIPPED_HEADS, _SHIPPED_NETWORK))
 for coming in imports_ahead._COMING.values():
     coming.result()
 assert "torch" not in sys.modules, "torch came with them"
@@ -62,3 +62,23 @@ def printed(script: str, environment: os._Environ[str] | dict[str, str]) -> list
     command = [sys.executable, "-c", script]
     run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, env=dict(environment))
     return [line for line in run.stdout.splitlines() if line]
+
+
+_DETECT = """
+import sys
+from pathlib import Path
+import inference_core
+from inference_core.footage import open_footage
+from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
+from inference_core.tracking.detect import ShotDetector
+detector = ShotDetector(load_landmark_networks(), pose=load_pose_networks())
+footage = open_footage(Path(inference_core.__file__).parent / "demo" / "two_hands.mp4")
+print(*detector.run(footage.part(0, 3)))
+print("torch" in sys.modules)
+"""
+
+
+def test_hands_are_found_and_followed_without_torch() -> None:
+    # Once to convert the networks, which takes torch, if no other test has done so.
+    printed(_DETECT, os.environ)
+    assert printed(_DETECT, os.environ) == ["3", "False"]

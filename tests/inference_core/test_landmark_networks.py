@@ -9,22 +9,20 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from inference_core.landmarks import weights as weights_module
 from inference_core.landmarks.blocks import SameConv
-from inference_core.landmarks.landmark_network import LandmarkNetwork
-from inference_core.landmarks.weights import (
+from inference_core.landmarks.formats import (
     BODY_WEIGHTS,
     LANDMARK_WEIGHTS,
     PALM_WEIGHTS,
     PERSON_WEIGHTS,
-    LandmarkNetworks,
-    load_landmark_networks,
-    load_weights,
+    WEIGHTS_FOLDER,
 )
+from inference_core.landmarks.landmark_network import LandmarkNetwork
+from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
+from inference_core.landmarks.weights import load_weights
 from inference_core.shared.errors import WeightsError
 
 GOLDEN = Path(__file__).parents[1] / "data" / "landmarks" / "golden.npz"
-SHIPPED = Path(weights_module.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +73,7 @@ def test_stride_two_pads_as_tflite_does(kernel: int, side: int) -> None:
     ],
 )
 def test_weights_of_another_network_are_refused_by_name(change, said: str, tmp_path: Path) -> None:
-    weights = load_file(SHIPPED / LANDMARK_WEIGHTS)
+    weights = load_file(WEIGHTS_FOLDER / LANDMARK_WEIGHTS)
     change(weights)
     save_file(weights, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match=said):
@@ -85,7 +83,7 @@ def test_weights_of_another_network_are_refused_by_name(change, said: str, tmp_p
 def test_damaged_and_missing_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=PALM_WEIGHTS):
         load_landmark_networks(folder=tmp_path)
-    (tmp_path / PALM_WEIGHTS).write_bytes((SHIPPED / PALM_WEIGHTS).read_bytes()[:1000])
+    (tmp_path / PALM_WEIGHTS).write_bytes((WEIGHTS_FOLDER / PALM_WEIGHTS).read_bytes()[:1000])
     with pytest.raises(WeightsError, match=PALM_WEIGHTS):
         load_landmark_networks(folder=tmp_path)
 
@@ -97,8 +95,8 @@ def test_the_shipped_weights_are_the_converters_output(tmp_path: Path) -> None:
 
     convert_all(Path(mediapipe.__file__).parent, tmp_path)
     for name in (PALM_WEIGHTS, LANDMARK_WEIGHTS, PERSON_WEIGHTS, BODY_WEIGHTS):
-        made, shipped = load_file(tmp_path / name), load_file(SHIPPED / name)
+        made, shipped = load_file(tmp_path / name), load_file(WEIGHTS_FOLDER / name)
         assert made.keys() == shipped.keys()
         assert all(torch.equal(made[key], shipped[key]) for key in made)
         card = Path(name).with_suffix(".json")
-        assert (tmp_path / card).read_text() == (SHIPPED / card).read_text()
+        assert (tmp_path / card).read_text() == (WEIGHTS_FOLDER / card).read_text()

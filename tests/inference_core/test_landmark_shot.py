@@ -13,8 +13,8 @@ import pytest
 from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.landmarks.crop_squares import crops_from_palms
 from inference_core.landmarks.hand_reader import read_hands
+from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
 from inference_core.landmarks.palm_detector import detect_palms
-from inference_core.landmarks.weights import LandmarkNetworks, load_landmark_networks
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import build_tracks

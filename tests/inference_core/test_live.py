@@ -17,7 +17,7 @@ from inference_core.__main__ import main
 from inference_core.footage import open_footage
 from inference_core.geometry.camera import default_camera
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.live.board import Board
 from inference_core.live.follower import HandFollower
 from inference_core.live.recorder import Recorder

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference_core.footage import FrameRange, open_footage
+from inference_core.landmarks.formats import PALM_PX
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.landmarks.palm_detector import (
     anchor_centres,
     box_overlaps,
@@ -17,8 +19,6 @@ from inference_core.landmarks.palm_detector import (
     squares,
     weighted_suppression,
 )
-from inference_core.landmarks.palm_network import INPUT_PX
-from inference_core.landmarks.weights import load_landmark_networks
 from tests.shared_files import footage_file
 
 
@@ -33,7 +33,7 @@ def test_fine_cells_have_two_anchors_and_coarse_ones_six() -> None:
 def test_a_letterbox_keeps_the_aspect_and_returns_scale_and_offset(size: tuple[int, int]) -> None:
     height, width = size
     square, scale, offset = letterbox(np.full((height, width, 3), 255, np.uint8))
-    assert square.shape == (INPUT_PX, INPUT_PX, 3)
+    assert square.shape == (PALM_PX, PALM_PX, 3)
     lit = np.argwhere(square[..., 0] > 0)
     low, high = lit.min(0), lit.max(0) + 1
     np.testing.assert_allclose(low[::-1], offset)

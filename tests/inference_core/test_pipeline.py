@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import inference_core
-from inference_core import chosen_network, stages
+from inference_core import chosen_network, detection, run, stages
 from inference_core.footage import FootageInfo
 from inference_core.geometry.camera import DEFAULT_FOV_DEG
 from inference_core.hand_model.load import load_open_hand
@@ -99,9 +99,7 @@ def test_the_shipped_network_is_the_default_only_if_its_card_says_so(
     card = read_card(SHIPPED_FOLDER / CARD_FILE)
     for by_default in (False, True):
         monkeypatch.setattr(
-            chosen_network,
-            "read_card",
-            lambda path, good=by_default: dataclasses.replace(card, by_default=good),
+            run, "read_card", lambda path, good=by_default: dataclasses.replace(card, by_default=good)
         )
         chosen = chosen_network.choose_network("auto", load_open_hand(), torch.device("cpu"))
         assert (chosen is not None) == by_default
@@ -122,9 +120,10 @@ def test_footage_without_hands_gives_an_empty_take_and_a_warning(tmp_path: Path)
 
 def in_small_windows(monkeypatch: pytest.MonkeyPatch, piece_frames: int) -> None:
     """Pieces of few frames, and a detector whose windows end often enough for them."""
-    monkeypatch.setattr(stages, "PIECE_FRAMES", piece_frames)
+    for module in (run, detection, stages):
+        monkeypatch.setattr(module, "PIECE_FRAMES", piece_frames)
     settings = DetectionSettings(detect_every=6, window_frames=12, history_frames=6)
-    monkeypatch.setattr(stages, "ShotDetector", partial(ShotDetector, settings=settings))
+    monkeypatch.setattr(detection, "ShotDetector", partial(ShotDetector, settings=settings))
 
 
 def test_a_stopped_run_resumes_and_gives_the_same_take(
@@ -142,7 +141,7 @@ def test_a_stopped_run_resumes_and_gives_the_same_take(
             reconstruct(demo_request(tmp_path, network="shipped"), stop_late)
         assert [path.name for path in tmp_path.iterdir()] == ["take.npz.partial"]
         kept = sorted(path.name.split("-")[0] for path in (tmp_path / "take.npz.partial").glob("*.npz"))
-    assert kept == ["detect", *["read"] * 2, "track"]
+    assert kept == ["detect", "partners", *["read"] * 2, "track"]
 
     heard: list[tuple[str, int]] = []
     request = demo_request(tmp_path, network="shipped")
@@ -171,7 +170,8 @@ def test_pieces_do_not_change_a_long_take(tmp_path: Path, monkeypatch: pytest.Mo
     movie = str(write_there_and_back(tmp_path / "long.mp4", DEMO, 130))
     takes = []
     for piece_frames in (60, 480):
-        monkeypatch.setattr(stages, "PIECE_FRAMES", piece_frames)
+        for module in (run, detection, stages):
+            monkeypatch.setattr(module, "PIECE_FRAMES", piece_frames)
         request = CaptureRequest(movie, str(tmp_path / f"{piece_frames}.npz"), device="cpu", network="none")
         takes.append(reconstruct(request))
     assert takes[0].frame_count == 130

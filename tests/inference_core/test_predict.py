@@ -17,7 +17,7 @@ from inference_core.hand_model.load import MANO_NAME, load_open_hand
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, LandmarkHead, RefinedLandmarks
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.shared.errors import RequestError
 from inference_core.tracking.expected_hands import INTERPOLATED_SCORE, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks

@@ -11,7 +11,7 @@ from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.geometry.camera import default_camera
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
-from inference_core.landmarks.weights import load_landmark_networks, load_pose_networks
+from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import build_tracks

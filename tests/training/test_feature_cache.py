@@ -15,7 +15,8 @@ from inference_core.fitting.initial_fit import fitted, shape_of
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.hand_crops import points_to_crop, world_to_crop
 from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks
-from inference_core.landmarks.weights import load_landmark_network, load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
+from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import LEFT, RIGHT

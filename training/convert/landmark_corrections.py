@@ -21,7 +21,7 @@ from inference_core.geometry.rotations import quaternion_to_matrix
 from inference_core.hand_model import anatomy
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.shared.skeleton import DRIVER_16_OF_21, LEFT, PARENTS_16, RIGHT
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot

@@ -23,11 +23,20 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from inference_core.landmarks.landmark_network import CROP_PX, LandmarkNetwork
-from inference_core.landmarks.palm_network import INPUT_PX, PalmNetwork
-from inference_core.landmarks.pose_network import BODY_PX, PERSON_PX, BodyNetwork, PersonNetwork
+from inference_core.landmarks.formats import (
+    BODY_PX,
+    BODY_WEIGHTS,
+    CROP_PX,
+    LANDMARK_WEIGHTS,
+    PALM_PX,
+    PALM_WEIGHTS,
+    PERSON_PX,
+    PERSON_WEIGHTS,
+)
+from inference_core.landmarks.landmark_network import LandmarkNetwork
+from inference_core.landmarks.palm_network import PalmNetwork
+from inference_core.landmarks.pose_network import BodyNetwork, PersonNetwork
 from inference_core.landmarks.sparse_weights import without_zeros
-from inference_core.landmarks.weights import BODY_WEIGHTS, LANDMARK_WEIGHTS, PALM_WEIGHTS, PERSON_WEIGHTS
 from inference_core.shared.errors import WeightsError
 
 # Its stubs call every part of a model optional, though each is there in a whole file.
@@ -77,7 +86,7 @@ _SOURCES = (
         "modules/palm_detection/palm_detection_full.tflite",
         PalmNetwork,
         PALM_WEIGHTS,
-        INPUT_PX,
+        PALM_PX,
         "BlazePalm: 26 depthwise-separable 5x5 blocks with PReLU, five strides down, two up; "
         "2016 anchors at strides 8 and 16, a box and seven key points each",
     ),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import Floats, crop_features
-from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.landmarks.networks import LandmarkNetworks
 
 
 @dataclass(frozen=True)

@@ -16,20 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_core.chosen_network import ChosenNetwork, choose_network
+from inference_core.chosen_network import choose_network
+from inference_core.detection import detect
 from inference_core.fitting.settings import SolveSettings
 from inference_core.footage.records import Footage, Frame, footage_of_frames
 from inference_core.geometry.camera import Camera, camera_from_intrinsics
 from inference_core.hand_model.hand import HandModel
+from inference_core.run import ChosenNetwork, Run
 from inference_core.shared.presence import SEEN
-from inference_core.stages import (
-    Run,
-    detect,
-    read,
-    recover,
-    solve,
-    track,
-)
+from inference_core.stages import read, recover, solve, track
 from inference_core.tracking.assign import TrackSettings
 from training.data.sample import overlap
 from training.evaluation import metrics
@@ -103,7 +98,9 @@ def silent_run(
 ) -> Run:
     """A capture's run with default settings, without cache or progress. device: the CPU by default."""
     device = device or torch.device("cpu")
-    return Run(footage, camera, hand, device, network, TrackSettings(), SolveSettings(), None, _silent)
+    return Run(
+        footage, camera, lambda: hand, device.type, network, TrackSettings(), SolveSettings(), None, _silent
+    )
 
 
 def evaluate_clip(seed: int, clip: SyntheticClip, run: Run) -> ClipResult:

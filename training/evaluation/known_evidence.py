@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference_core.chosen_network import choose_network
+from inference_core.detection import detect
 from inference_core.footage.records import footage_of_frames
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import exp, turn_to_ray
 from inference_core.hand_model.load import load_hand_model
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.stages import detect, read, recover, track
+from inference_core.stages import read, recover, track
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
 from training.evaluation.clips import clip_frames, silent_run

@@ -23,12 +23,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_core.chosen_network import ChosenNetwork, choose_network
+from inference_core.chosen_network import choose_network
+from inference_core.detection import detect
 from inference_core.footage.records import Frame, footage_of_frames
 from inference_core.geometry.camera import camera_from_intrinsics
 from inference_core.hand_model.load import load_hand_model
+from inference_core.run import ChosenNetwork
 from inference_core.shared.skeleton import LEFT, PARENTS_21, RIGHT
-from inference_core.stages import detect, read, recover, solve, track
+from inference_core.stages import read, recover, solve, track
 from training.evaluation.clips import silent_run
 from training.evaluation.real import PLACED, hands_px_of, projected_px
 from training.evaluation.report import table_text

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.expected_hands import expected_hands

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.formats import CROP_PX
 from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
 from inference_core.landmarks.hand_reader import HandReadings
-from inference_core.landmarks.landmark_network import CROP_PX
-from inference_core.landmarks.weights import LandmarkNetworks
+from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.expected_hands import INTERPOLATED_FRAMES, INTERPOLATED_SCORE
 from inference_core.tracking.tracklets import SAME_HAND
@@ -104,15 +104,14 @@ def _read(
     features: Tensor, crops: Floats, sides: NDArray[np.int64], networks: LandmarkNetworks
 ) -> HandReadings:
     """The landmark network's output for its own early features."""
-    with torch.inference_mode():
-        read = networks.read(features)
-    points, world_m = (values.double().numpy() for values in (read.points[..., :2], read.world_m))
+    read = networks.read(features.numpy())
+    points, world_m = (values.astype(np.float64) for values in (read.points[..., :2], read.world_m))
     points_px = points_to_frame(points / (CROP_PX / 2) - 1, crops, sides)
-    right = read.right.double().numpy()
+    right = read.right.astype(np.float64)
     return HandReadings(
         points_px,
         world_to_frame(world_m, crops, sides),
-        read.presence.double().numpy(),
+        read.presence.astype(np.float64),
         np.where(sides == LEFT, 1 - right, right),
         crops,
         crops_from_landmarks(points_px),

@@ -18,7 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.two_hand.configuration import Backbone
 from inference_core.two_hand.dir import BACKBONES
 from inference_core.two_hand.picture import normalised

@@ -27,7 +27,7 @@ from inference_core.landmarks.landmark_head import (
     load_head,
     read_hand_crops,
 )
-from inference_core.landmarks.weights import load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.tracking.recover import hands_in_crops
 from inference_core.two_hand.crop import mapped

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference_core.landmarks.landmark_network import CROP_PX, LandmarkNetwork
+from inference_core.landmarks.formats import CROP_PX
+from inference_core.landmarks.landmark_network import LandmarkNetwork
 
 BATCH = 16
 
@@ -67,7 +68,7 @@ class _Early(nn.Module):
 
 def _openvino_reader(network: LandmarkNetwork) -> Reader:
     runtime: Any = import_module("inference_core.runtime.openvino_run")
-    example = torch.zeros(BATCH, 3, CROP_PX, CROP_PX)
+    example = np.zeros((BATCH, 3, CROP_PX, CROP_PX), np.float32)
     model = runtime.converted(_Early(network.eval()), (example,))
     settings = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
     compiled = runtime.openvino.Core().compile_model(model, "CPU", settings)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference_core.landmarks.landmark_network import CROP_PX
+from inference_core.landmarks.formats import CROP_PX
 from training.feature_cache.store import to_bytes
 from training.hand_crops.early_features import Reader, early_features
 from training.hand_crops.layers import Layers, render_layers

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_core.landmarks.landmark_network import CROP_PX
+from inference_core.landmarks.formats import CROP_PX
 from inference_core.shared.skeleton import LEFT
 from training.hand_crops.layers import LAYER_PX, ROOM
 from training.synthetic.background import procedural_bank

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference_core.landmarks.landmark_network import CROP_PX, LandmarkNetwork
+from inference_core.landmarks.formats import CROP_PX
+from inference_core.landmarks.landmark_network import LandmarkNetwork
 from inference_core.shared.skeleton import LEFT
 from training.feature_cache.store import to_bytes
 from training.hand_crops.made import MOST_CUTS, SIDES, CropRows

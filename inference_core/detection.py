@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The first stage of a capture: all sightings of hands in the footage. torch is imported meanwhile."""
+
+from __future__ import annotations
+
+from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
+from inference_core.run import PIECE_FRAMES, Run, Shot
+from inference_core.runtime import stopwatch
+from inference_core.runtime.ahead import ahead
+from inference_core.runtime.process import give_back_memory
+from inference_core.runtime.stopwatch import DECODE, LOAD, timed, timed_items
+from inference_core.shared.stages import DETECT
+from inference_core.tracking.detect import ShotDetector
+
+# Frames decoded ahead while hands are followed through earlier ones: a window of them, within its memory.
+_LEAST_AHEAD, _MOST_AHEAD, _AHEAD_BYTES = 4, 24, 100_000_000
+# By this frame, networks and hand models that cannot be used are told of; until then they may still be loading.
+_LOADED_BY = 96
+
+
+def detect(run: Run) -> Shot:
+    """All sightings of hands in the footage."""
+    count, depends_on = run.footage.info.count, {"device": run.device, "head": run.network_identity}
+    with timed(LOAD):
+        networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
+    detector = ShotDetector(networks, pose=pose, head=lambda: run.head, state=run.load(DETECT, depends_on))
+    kept = detector.done
+    run.progress(DETECT, kept, count)
+    if kept < count:
+        frames = timed_items(DECODE, run.footage.part(detector.next_frame, count))
+        for done in timed_items(
+            stopwatch.DETECT, detector.run(ahead(frames, _frames_ahead(run.footage.info.size_px)))
+        ):
+            if done - kept >= PIECE_FRAMES or done == count:
+                run.keep(DETECT, depends_on, detector.state())
+                kept = done
+            run.progress(DETECT, done, count)
+            if done >= _LOADED_BY:
+                run.hand()
+    found = Shot(detector.detections())
+    del detector  # and its pictures
+    give_back_memory()
+    return found
+
+
+def _frames_ahead(size_px: tuple[int, int]) -> int:
+    frame_bytes = 3 * size_px[0] * size_px[1]
+    return min(_MOST_AHEAD, max(_LEAST_AHEAD, _AHEAD_BYTES // frame_bytes))

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the stages of a capture work with, and the record of the shot that goes through them.
+
+torch is not imported here: the first stage runs while it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core import __version__
+from inference_core.fitting.settings import SolveSettings
+from inference_core.footage import Footage, Frame
+from inference_core.geometry.camera import Camera
+from inference_core.landmarks.formats import HEAD_FILE
+from inference_core.resume_cache import ResumeCache
+from inference_core.runtime.process import give_back_memory
+from inference_core.runtime.stopwatch import DECODE, timed_items
+from inference_core.shared.messages import Progress
+from inference_core.tracking.assign import TrackSettings
+from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.expected_hands import ExpectedHands
+from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.two_hand.card import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card, weights_folder
+from inference_core.two_hand.predictions import TwoHandPredictions
+
+if TYPE_CHECKING:
+    from inference_core.fitting.solution import ShotSolution
+    from inference_core.hand_model.hand import HandModel
+    from inference_core.landmarks.kept_readings import KeptReadings
+    from inference_core.landmarks.landmark_head import HeadWithLandmarks
+    from inference_core.two_hand.predictor import Predictor
+
+# A stage saves its results after this many frames: about ten seconds of work.
+PIECE_FRAMES = 480
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A two-hand network, and the landmark head that comes with it, if any, ready to run.
+
+    predictor: the network ready to run; loaded when first asked for, because detection needs its memory.
+    """
+
+    predictor: Callable[[], Predictor]
+    head: HeadWithLandmarks | None
+
+
+@dataclass(frozen=True)
+class ChosenNetwork:
+    """A two-hand network.
+
+    name: its configuration's. identity: changes with the weights on disk and the device. loaded: waits
+    until it is ready to run. Raises WeightsError, and RequestError for weights that need another hand model.
+    """
+
+    name: str
+    identity: str
+    loaded: Callable[[], LoadedNetwork]
+
+
+def chosen_weights(wanted: str) -> Path | None:
+    """The folder of the network that `wanted` names; None for no network.
+
+    "shipped"; "auto": the same, if its card says that it is good enough; "none"; or a weights folder.
+    """
+    if wanted == "none" or (wanted == "auto" and not read_card(SHIPPED_FOLDER / CARD_FILE).by_default):
+        return None
+    return weights_folder(SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)).absolute()
+
+
+def weights_stats(folder: Path) -> str:
+    """Sizes and times of the files in a weights folder."""
+    files = [path for name in (WEIGHTS_FILE, HEAD_FILE, CARD_FILE) if (path := folder / name).is_file()]
+    return "|".join(f"{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files)
+
+
+def network_at(folder: Path, device: str, loaded: Callable[[], LoadedNetwork]) -> ChosenNetwork:
+    """The network in a weights folder, for a device."""
+    name = read_card(folder / CARD_FILE).configuration.name
+    identity = f"{folder.resolve()}|{weights_stats(folder)}|{device}"
+    return ChosenNetwork(name, identity, loaded)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages work with.
+
+    hand: waits for the hand model. network: None for landmarks alone. cache: None if nothing is to be saved.
+    share: of the pieces that are read, the first and every how manieth.
+    """
+
+    footage: Footage
+    camera: Camera
+    hand: Callable[[], HandModel]
+    device: str
+    network: ChosenNetwork | None
+    tracking: TrackSettings
+    solving: SolveSettings
+    cache: ResumeCache | None
+    progress: Progress
+    share: tuple[int, int] = (0, 1)
+
+    @property
+    def head(self) -> HeadWithLandmarks | None:
+        """The landmark head, if there is one; waits for it."""
+        return self.network.loaded().head if self.network else None
+
+    @property
+    def network_identity(self) -> str:
+        """The network's identity; empty without one."""
+        return self.network.identity if self.network else ""
+
+    def frames(self, stage: str, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """The footage's frames from `start` to `stop`; reports the run's progress as they are read."""
+        count = self.footage.info.count
+        frames = timed_items(DECODE, self.footage.part(start, count if stop is None else stop))
+        for at, frame in enumerate(frames, start + 1):
+            yield frame
+            self.progress(stage, at, count)
+
+    def load(self, stage: str, depends_on: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
+        """The arrays saved by an earlier run of the same request; None if there are none."""
+        return None if self.cache is None else self.cache.load(stage, self._key(depends_on))
+
+    def keep(self, stage: str, depends_on: Mapping[str, Any], arrays: Arrays) -> None:
+        """Save arrays for a resumed run, replacing those under the same key."""
+        if self.cache is not None:
+            self.cache.save(stage, self._key(depends_on), arrays)
+
+    def once(
+        self, stage: str, depends_on: Mapping[str, Any], work: Callable[[], Arrays]
+    ) -> dict[str, NDArray[Any]]:
+        """The arrays that `work` returns, or returned in an earlier run."""
+        arrays = self.load(stage, depends_on)
+        if arrays is None:
+            arrays = dict(work())
+            self.keep(stage, depends_on, arrays)
+        return arrays
+
+    def in_pieces(
+        self, stage: str, depends_on: Mapping[str, Any], work: Callable[[int, int], Arrays]
+    ) -> dict[str, NDArray[Any]]:
+        """The arrays of all frames, from work(start, stop) on pieces of the shot, joined along the first axis; of a
+        run's share of the pieces, if it has only a share."""
+        count = self.footage.info.count
+        self.progress(stage, 0, count)
+        pieces: list[dict[str, NDArray[Any]]] = []
+        first, every = self.share
+        for start in range(first * PIECE_FRAMES, count, every * PIECE_FRAMES):
+            stop = min(start + PIECE_FRAMES, count)
+            key = {**depends_on, "start": start, "stop": stop}
+            pieces.append(self.once(stage, key, lambda start=start, stop=stop: work(start, stop)))
+            give_back_memory()
+            self.progress(stage, stop, count)
+        return {
+            name: np.concatenate([piece[name] for piece in pieces]) for name in (pieces[0] if pieces else ())
+        }
+
+    def _key(self, depends_on: Mapping[str, Any]) -> dict[str, Any]:
+        info = self.footage.info
+        return {"version": __version__, "footage": info.identity, "numbers": str(info.numbers), **depends_on}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """The record of the shot; every stage adds its part.
+
+    detections: after detect. tracks: after track; recover adds lost hands, and read replaces the readings of all.
+    head: the landmark head, with its readings so far. expected: each hand in each frame according to the recovered
+    tracks. squares_px (T, 3): the two-hand crops. predictions: after read. solution: after solve. None before
+    that, and if the run has no network.
+    """
+
+    detections: ShotDetections
+    tracks: HandTracks | None = None
+    expected: ExpectedHands | None = None
+    squares_px: NDArray[np.float64] | None = None
+    head: KeptReadings | None = None
+    predictions: TwoHandPredictions | None = None
+    solution: ShotSolution | None = None
