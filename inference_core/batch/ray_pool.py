@@ -55,7 +55,7 @@ def run_on_ray(address: str, threads: int) -> Pool:
     ray = _ray()
 
     def run(shots: Sequence[Shot], retries: int, watcher: Watcher, stop: threading.Event) -> None:
-        with _connected(ray, address):
+        with _connected(ray, address), _stopped_by_signals(stop):
             _check_room(ray, threads, any(_gpus(shot) for shot in shots))
             _Tasks(ray, threads, retries, watcher).run(shots, stop)
 
@@ -146,11 +146,36 @@ def _connected(ray: Any, address: str) -> Generator[None]:
     except Exception as error:  # (Ray raises the class itself where a machine is slow to start it)
         raise RequestError(_not_connected(address, _first_sentence(error))) from error
     try:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's handler ends the program with a stack trace
         yield
     finally:
         ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in its place
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Generator[None]:
+    """SIGINT and SIGTERM set `stop`: an exception from a handler breaks Ray's calls. A second one acts as before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def on_signal(_number: int, _frame: object) -> None:
+        stop.set()
+        restore()
+
+    for number in numbers:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        restore()
 
 
 def _not_connected(address: str, reason: str) -> str:
