@@ -14,6 +14,7 @@ from inference_core import __version__
 from . import keymap
 from .engine.installer.plan import engine_python
 from .engine.system import suggested_torch
+from .messages import translated
 from .scene.paths import RELATIVE
 
 PROBLEM_WIDTH = 48  # characters a line; the sidebar's usual width
@@ -146,7 +147,7 @@ def _draw_problem(layout: bpy.types.UILayout, text: str) -> None:
     column = layout.column(align=True)
     column.alert = True
     for number, line in enumerate(textwrap.wrap(text, PROBLEM_WIDTH)):
-        column.label(text=line, icon="NONE" if number else "ERROR")
+        column.label(text=translated(line), icon="NONE" if number else "ERROR")
 
 
 def addon_preferences() -> Any:

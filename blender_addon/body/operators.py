@@ -11,6 +11,7 @@ from bpy_extras.io_utils import ImportHelper
 from inference_core.shared.errors import DuohandError, RequestError
 from inference_core.shared.skeleton import LEFT
 
+from ..messages import report
 from ..retarget.bone_map import BoneMap, side_of
 from ..retarget.operators import OnArmature, find_map
 from ..retarget.properties import PRESET_ITEMS
@@ -136,12 +137,12 @@ class DUOHAND_OT_load_body(bpy.types.Operator, ImportHelper):
         try:
             body = load_body(context.scene, Path(absolute(self.filepath)))
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
         kept: Any = context.scene.duohand_retarget
         kept.target = body
         kept.preset = "SMPLX" if self.filepath.lower().endswith(".npz") else "GUESS"
-        self.report({"INFO"}, f"{body.name} loaded and chosen as the body")
+        report(self, "INFO", f"{body.name} loaded and chosen as the body")
         return {"FINISHED"}
 
     def check(self, _context: bpy.types.Context) -> bool:

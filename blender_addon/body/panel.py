@@ -6,6 +6,7 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
+from ..messages import translated
 from ..scene.selection import range_shown
 from ..sidebar import ShotPanel
 from .join import WHAT
@@ -44,7 +45,7 @@ class DUOHAND_PT_body(ShotPanel, bpy.types.Panel):
         if is_copy(chosen.target, WHAT):
             row.operator("duohand.separate_hands", icon="UNLINKED")
             for line in kept.report.splitlines():
-                layout.label(text=line, icon="ERROR")
+                layout.label(text=translated(line), icon="ERROR", translate=False)
 
 
 def _draw_offset(layout: Any, kept: Any) -> None:

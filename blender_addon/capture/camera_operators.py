@@ -8,6 +8,7 @@ from bpy.props import BoolProperty
 
 from inference_core.shared.errors import DuohandError
 
+from ..messages import report
 from ..preferences import addon_preferences
 from .camera import CAMERA, camera_problem
 
@@ -34,7 +35,7 @@ class DUOHAND_OT_record_camera(bpy.types.Operator):
         try:
             CAMERA.start(context.scene, addon_preferences().camera, self.capture)
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
         return {"FINISHED"}
 

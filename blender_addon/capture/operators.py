@@ -17,6 +17,7 @@ from inference_core.shared.footage_listing import MOVIE_SUFFIXES
 from ..engine.environment import worker_command
 from ..engine.job import CaptureJob
 from ..engine.warm import IDLE_S
+from ..messages import report
 from ..preferences import addon_preferences
 from ..scene.paths import absolute, footage_key
 from ..sidebar import over_sidebar
@@ -60,9 +61,9 @@ class DUOHAND_OT_choose_footage(bpy.types.Operator, _ChooseFiles):
         if several:
             set_clips(capture, several[1:])
         if capture.problem:
-            self.report({"ERROR"}, capture.problem)
+            report(self, "ERROR", capture.problem)
             return {"CANCELLED"}
-        self.report({"INFO"}, capture.facts_text)
+        report(self, "INFO", capture.facts_text)
         return {"FINISHED"}
 
 
@@ -77,7 +78,7 @@ class DUOHAND_OT_add_clips(bpy.types.Operator, _ChooseFiles):
         capture: Any = context.scene.duohand
         found = self.clips()
         if not found:
-            self.report({"ERROR"}, f"There is no movie and no numbered picture in {self.directory}.")
+            report(self, "ERROR", f"There is no movie and no numbered picture in {self.directory}.")
             return {"CANCELLED"}
         there = [capture.footage, *(clip.footage for clip in capture.clips)]
         known = {footage_key(absolute(path)) for path in there if path}
@@ -85,7 +86,7 @@ class DUOHAND_OT_add_clips(bpy.types.Operator, _ChooseFiles):
         if new and not capture.footage:
             capture.footage = str(new.pop(0))
         set_clips(capture, [*(clip.footage for clip in capture.clips), *new])
-        self.report({"INFO"}, f"{len(capture.clips) + 1} clips")
+        report(self, "INFO", f"{len(capture.clips) + 1} clips")
         return {"FINISHED"}
 
 
@@ -215,13 +216,13 @@ class DUOHAND_OT_capture(bpy.types.Operator):
         try:
             start_capture(context.scene)
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return False
         return True
 
     def _report(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
-            self.report({"ERROR"} if outcome.is_error else {"INFO"}, outcome.text)
+            report(self, "ERROR" if outcome.is_error else "INFO", outcome.text)
 
     def _drop_timer(self, context: bpy.types.Context) -> None:
         if self._timer is not None:

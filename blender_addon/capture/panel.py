@@ -9,6 +9,7 @@ from bpy.app.translations import pgettext_iface as iface_
 from inference_core import __version__
 
 from ..engine.job import JobState
+from ..messages import translated, wrapped
 from ..preferences import addon_preferences, draw_installation
 from ..scene.shot import rate
 from ..sidebar import SidebarPanel
@@ -40,7 +41,7 @@ class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
         row.operator("duohand.choose_footage", text="", icon="FILE_MOVIE")
         row.operator("duohand.add_clips", text="", icon="ADD")
         if capture.problem:
-            layout.label(text=capture.problem, icon="ERROR")
+            layout.label(text=translated(capture.problem), icon="ERROR")
             return
         if not capture.footage:
             layout.label(text="Choose a movie or drop it here", icon="INFO")
@@ -89,7 +90,8 @@ class DUOHAND_PT_capture(SidebarPanel, bpy.types.Panel):
         column.operator("duohand.capture", icon="REC", text=_button_text(len(capture.clips)), translate=False)
         problem = capture_problem(context.scene)
         if problem:
-            layout.label(text=problem, icon="INFO")
+            for line in wrapped(translated(problem)):
+                layout.label(text=line, icon="INFO", translate=False)
         _draw_camera(layout)
         state = RUNS.state
         if state is not None:
@@ -131,7 +133,9 @@ def _draw_camera(layout: Any) -> None:
     if CAMERA.text:
         line = layout.row()
         line.alert = CAMERA.is_error
-        line.label(text=CAMERA.text[:120], icon="ERROR" if CAMERA.is_error else "REC", translate=False)
+        line.label(
+            text=translated(CAMERA.text)[:120], icon="ERROR" if CAMERA.is_error else "REC", translate=False
+        )
 
 
 def _button_text(more: int) -> str:
@@ -162,7 +166,7 @@ def _draw_run(layout: bpy.types.UILayout, state: JobState, waiting: int) -> None
     row.operator("duohand.cancel_capture", text="", icon="CANCEL")
     box.progress(factor=state.fraction, text=progress_text(state))
     for warning in state.warnings[-3:]:
-        box.label(text=warning, icon="ERROR")
+        box.label(text=translated(warning), icon="ERROR")
     if waiting:
         box.label(text=iface_("{waiting} more waiting").format(waiting=waiting))
 
@@ -171,8 +175,8 @@ def _draw_outcome(layout: bpy.types.UILayout) -> None:
     outcome = RUNS.outcomes[-1]
     box = layout.box()
     box.alert = outcome.is_error
-    for line in outcome.text.splitlines()[:6]:
-        box.label(text=line[:120])
+    for line in wrapped(translated(outcome.text))[:6]:
+        box.label(text=line, translate=False)
     if outcome.is_error:
         box.operator("duohand.copy_report", icon="COPYDOWN")
 

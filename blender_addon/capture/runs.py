@@ -19,6 +19,7 @@ from inference_core.shared.messages import CaptureRequest
 
 from ..engine.job import CaptureJob, JobQueue, JobState, Phase
 from ..engine.warm import WarmEngine
+from ..messages import translated
 from ..sidebar import redraw
 from ..take.apply_take import ApplySettings
 from ..view.views import show_hands
@@ -175,7 +176,7 @@ def _pop_up(text: str) -> None:
         return
 
     def draw(menu: Any, _context: bpy.types.Context) -> None:
-        for line in text.splitlines()[:12]:
+        for line in translated(text).splitlines()[:12]:
             menu.layout.label(text=line[:160])
         menu.layout.operator("duohand.copy_report", icon="COPYDOWN")
 

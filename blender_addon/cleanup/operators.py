@@ -13,6 +13,7 @@ from inference_core.shared.errors import DuohandError, RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import load_take
 
+from ..messages import report
 from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.selection import AS_SHOWN, HANDS_ITEMS, chosen_hands, range_meant
 from ..scene.shot import active_shot
@@ -33,9 +34,9 @@ class _CleanUp(NeedsShot):
         try:
             text = self.change(context, chosen_hands(context, self.hands))
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
-        self.report({"INFO"}, text)
+        report(self, "INFO", text)
         return {"FINISHED"}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
+from ..messages import translated
 from ..scene.selection import range_shown
 from ..sidebar import ShotPanel
 
@@ -23,7 +24,7 @@ class DUOHAND_PT_clean_up(ShotPanel, bpy.types.Panel):
         scene: Any = context.scene
         layout.prop(scene, "duohand_smoothing", slider=True)
         if scene.duohand_smoothing_problem:
-            layout.label(text=scene.duohand_smoothing_problem, icon="ERROR")
+            layout.label(text=translated(scene.duohand_smoothing_problem), icon="ERROR", translate=False)
         start, end = range_shown(scene)
         preview = scene.use_preview_range
         text = (

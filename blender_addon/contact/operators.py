@@ -9,6 +9,7 @@ from bpy.props import EnumProperty, IntProperty
 
 from inference_core.shared.errors import DuohandError
 
+from ..messages import report
 from ..preferences import addon_preferences
 from ..scene.selection import AS_SHOWN, range_meant
 from ..scene.shot import active_shot
@@ -47,13 +48,13 @@ class _Contact(NeedsShot):
         try:
             SOLVES.start(prepared(active_shot(context), self._touch(context.scene), _mano()))
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
         if not bpy.app.background:
             return {"FINISHED"}
         while (outcome := SOLVES.step()) is None:
             time.sleep(0.02)
-        self.report({"ERROR"} if outcome.is_error else {"INFO"}, outcome.text)
+        report(self, "ERROR" if outcome.is_error else "INFO", outcome.text)
         return {"CANCELLED"} if outcome.is_error else {"FINISHED"}
 
     def take_parts(self, settings: Any) -> None:
@@ -118,10 +119,10 @@ class DUOHAND_OT_forget_touch(NeedsShot, bpy.types.Operator):
         try:
             kept = active_shot(context).duohand.touches
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
         if self.index >= len(kept):
-            self.report({"ERROR"}, "There is no such contact.")
+            report(self, "ERROR", "There is no such contact.")
             return {"CANCELLED"}
         kept.remove(self.index)
         return {"FINISHED"}

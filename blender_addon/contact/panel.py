@@ -8,6 +8,7 @@ from bpy.app.translations import pgettext_iface as iface_
 
 from inference_core.shared.errors import DuohandError
 
+from ..messages import translated, wrapped
 from ..preferences import addon_preferences
 from ..scene.selection import range_shown
 from ..scene.shot import active_shot
@@ -40,7 +41,7 @@ class DUOHAND_PT_contact(ShotPanel, bpy.types.Panel):
         if SOLVES.text:
             layout.label(text=SOLVES.text, icon="SORTTIME")
         elif SOLVES.last is not None:
-            for line in SOLVES.last.text.splitlines()[:6]:
+            for line in wrapped(translated(SOLVES.last.text))[:8]:
                 layout.label(text=line, icon="ERROR" if SOLVES.last.is_error else "CHECKMARK")
         _draw_touches(layout, context)
 

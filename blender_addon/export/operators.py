@@ -11,6 +11,7 @@ from bpy_extras.io_utils import ExportHelper
 from inference_core.shared.errors import DuohandError
 from inference_core.shared.skeleton import LEFT, RIGHT
 
+from ..messages import report
 from ..scene.paths import absolute
 from ..scene.shot import active_shot
 from ..sidebar import NeedsShot
@@ -36,9 +37,9 @@ class _Export(NeedsShot, ExportHelper):
                 context, active_shot(context), Path(absolute(self.filepath)), _SIDES[self.sides]
             )
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Wrote {', '.join(str(path) for path in written)}")
+        report(self, "INFO", f"Wrote {', '.join(str(path) for path in written)}")
         return {"FINISHED"}
 
     def write(

@@ -15,6 +15,7 @@ from ..capture.runs import RUNS
 from ..engine.environment import EngineCheck
 from ..engine.install_job import InstallJob, InstallState
 from ..engine.installer.plan import Installation
+from ..messages import report
 from ..preferences import addon_preferences, installed_engine
 from ..sidebar import over_sidebar, redraw
 
@@ -86,7 +87,7 @@ class _Watched:
 
     def _show_problem(self, error: DuohandError) -> None:
         bpy.context.window_manager.duohand_install.problem = str(error)
-        self.report({"ERROR"}, str(error))
+        report(self, "ERROR", error)
         redraw("PREFERENCES", "VIEW_3D")
 
 
@@ -111,7 +112,7 @@ class DUOHAND_OT_check_engine(_Watched, bpy.types.Operator):
         if engine is None:
             return False
         addon_preferences().engine_facts = engine.text
-        self.report({"INFO"}, engine.text)
+        report(self, "INFO", engine.text)
         return True
 
     def stop(self) -> None:
@@ -195,7 +196,7 @@ class DUOHAND_OT_install_engine(_Watched, bpy.types.Operator):
         if engine is None:
             return False
         addon_preferences().engine_facts = engine.text
-        self.report({"INFO"}, f"Installed: {engine.text}")
+        report(self, "INFO", f"Installed: {engine.text}")
         self.stop()
         return True
 

@@ -9,6 +9,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from inference_core.shared.errors import DuohandError, RequestError
 
+from ..messages import report
 from ..scene.hand_curves import HandRig, editable_channels, locked_rows, read_track, write_track
 from ..scene.paths import absolute
 from ..scene.rest_bones import SIDE_SUFFIXES
@@ -33,9 +34,9 @@ class _Pose(NeedsShot):
         try:
             text = self.work(context, chosen_hands(context, self.hands))
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
-        self.report({"INFO"}, text)
+        report(self, "INFO", text)
         return {"FINISHED"}
 
     def work(self, context: bpy.types.Context, rigs: list[HandRig]) -> str:

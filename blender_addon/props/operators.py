@@ -9,6 +9,7 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 from inference_core.shared.errors import DuohandError, RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
 
+from ..messages import report
 from ..scene.hand_curves import hand_rigs
 from ..scene.selection import AS_SHOWN, range_meant
 from ..scene.shot import active_shot
@@ -29,9 +30,9 @@ class _OnProp(NeedsShot):
         try:
             text = self.work(context, self._prop(context))
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
-        self.report({"INFO"}, text)
+        report(self, "INFO", text)
         return {"FINISHED"}
 
     def work(self, context: bpy.types.Context, prop: bpy.types.Object) -> str:
@@ -67,7 +68,7 @@ class DUOHAND_OT_add_grip(_OnProp, bpy.types.Operator):
         grip = kept.grips.add()
         grip.prop, grip.hand, grip.lead, grip.first, grip.last = prop, self.hand, self.lead, first, last
         kept.prop = prop
-        return f"{prop.name}: {first} to {last}"
+        return f"{prop.name}: frames {first} to {last}"
 
 
 class DUOHAND_OT_remove_grip(bpy.types.Operator):
@@ -82,7 +83,7 @@ class DUOHAND_OT_remove_grip(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Any:
         kept: Any = context.scene.duohand_props
         if self.index >= len(kept.grips):
-            self.report({"ERROR"}, "There is no such grip.")
+            report(self, "ERROR", "There is no such grip.")
             return {"CANCELLED"}
         kept.grips.remove(self.index)
         return {"FINISHED"}

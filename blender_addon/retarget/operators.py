@@ -11,6 +11,7 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from inference_core.shared.errors import DuohandError, RequestError
 
+from ..messages import report
 from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.paths import absolute
 from ..scene.selection import HANDS_ITEMS, chosen_hands
@@ -69,9 +70,9 @@ class OnArmature:
         try:
             text = self.work(context, self._armature(context))
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
-        self.report({"INFO"}, text)
+        report(self, "INFO", text)
         return {"FINISHED"}
 
     def _armature(self, context: bpy.types.Context) -> bpy.types.Object:

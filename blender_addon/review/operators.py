@@ -11,6 +11,7 @@ from bpy.props import BoolProperty, StringProperty
 
 from inference_core.shared.errors import DuohandError
 
+from ..messages import report
 from ..scene.hand_curves import rig_of
 from ..scene.rest_bones import side_name
 from ..scene.selection import select_only
@@ -32,10 +33,10 @@ class DUOHAND_OT_next_uncertain(NeedsShot, bpy.types.Operator):
         try:
             found = doubts(context)
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
         if not found:
-            self.report({"INFO"}, rpt_("No frame is doubtful"))
+            report(self, "INFO", rpt_("No frame is doubtful"))
             return {"CANCELLED"}
         now = context.scene.frame_current
         beyond = [doubt for doubt in found if (doubt.frame < now if self.backward else doubt.frame > now)]
@@ -44,7 +45,7 @@ class DUOHAND_OT_next_uncertain(NeedsShot, bpy.types.Operator):
         text = _doubts_text(there, [doubt for doubt in found if doubt.frame == there.frame], context.scene)
         if not beyond:
             text += f" ({rpt_('started over')})"
-        self.report({"INFO"}, text)
+        report(self, "INFO", text)
         return {"FINISHED"}
 
 
@@ -70,7 +71,7 @@ class DUOHAND_OT_select_hand(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> Any:
         rig = rig_of(context.scene, self.armature)
         if rig is None:
-            self.report({"ERROR"}, f"There is no hand {self.armature} in this scene.")
+            report(self, "ERROR", f"There is no hand {self.armature} in this scene.")
             return {"CANCELLED"}
         select_only(context.view_layer, [rig.armature])
         return {"FINISHED"}

@@ -8,6 +8,7 @@ from bpy.app.translations import pgettext_iface as iface_
 
 from inference_core.shared.errors import DuohandError
 
+from ..messages import translated
 from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.rest_bones import side_name
 from ..scene.shot import shots
@@ -52,7 +53,7 @@ def _draw_hands(layout: Any, shot: bpy.types.Collection, frame: int) -> None:
         for rig in hand_rigs(shot):
             _draw_hand(layout, rig, frame)
     except DuohandError as error:
-        layout.label(text=str(error), icon="ERROR", translate=False)
+        layout.label(text=translated(str(error)), icon="ERROR", translate=False)
 
 
 def _draw_hand(layout: Any, rig: HandRig, frame: int) -> None:

@@ -19,6 +19,7 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 from inference_core.shared.errors import DuohandError
 from inference_core.shared.take import load_take, save_take
 
+from ..messages import report
 from ..scene.axes import eye_level
 from ..scene.motion import EULER_ORDERS
 from ..scene.paths import absolute, take_file
@@ -163,17 +164,17 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
             for path in named or [absolute(self.filepath)]:
                 self._load(context, path)
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
         return {"FINISHED"}
 
     def _load(self, context: bpy.types.Context, path: str) -> None:
         applied = apply_take(context.scene, load_take(path), path, self._settings(context))
         for warning in applied.warnings:
-            self.report({"WARNING"}, warning)
+            report(self, "WARNING", warning)
         show_hands(context.scene, list(applied.armatures.values()))
         hands = " and ".join(("left", "right")[side] for side in applied.armatures) or "no"
-        self.report({"INFO"}, f"{applied.shot.name}: {hands} hand loaded")
+        report(self, "INFO", f"{applied.shot.name}: {hands} hand loaded")
 
     def _settings(self, context: bpy.types.Context) -> ApplySettings:
         scale = self.scale or units_per_metre(context.scene)
@@ -228,9 +229,9 @@ class DUOHAND_OT_follow_rate(NeedsShot, bpy.types.Operator):
             named = next((item for item in shots(context.scene) if item.name == self.shot), None)
             said = follow_rate(context.scene, named or active_shot(context))
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
-        self.report({"INFO"}, " ".join(said))
+        report(self, "INFO", " ".join(said))
         return {"FINISHED"}
 
 
@@ -251,9 +252,9 @@ class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
             base = load_take(take_file(shot))
             save_take(read_take(context.scene, shot, base), path)
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
-        self.report({"INFO"}, f"{shot.name} saved to {path}")
+        report(self, "INFO", f"{shot.name} saved to {path}")
         return {"FINISHED"}
 
 

@@ -5,6 +5,7 @@ import bpy
 
 from inference_core.shared.errors import DuohandError
 
+from ..messages import report
 from ..scene.shot import active_shot
 from ..sidebar import NeedsShot
 from .compositor import render_over_footage
@@ -23,12 +24,12 @@ class DUOHAND_OT_view_through_camera(NeedsShot, bpy.types.Operator):
         views = [area for area in (screen.areas if screen else ()) if area.type == "VIEW_3D"]
         area = context.area if context.area in views else next(iter(views), None)
         if area is None:
-            self.report({"ERROR"}, "There is no 3D view to show the camera in.")
+            report(self, "ERROR", "There is no 3D view to show the camera in.")
             return {"CANCELLED"}
         try:
             look_through(context.scene, active_shot(context), area)
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -44,9 +45,9 @@ class DUOHAND_OT_render_over_footage(NeedsShot, bpy.types.Operator):
         try:
             said = render_over_footage(context.scene, active_shot(context))
         except DuohandError as error:
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", error)
             return {"CANCELLED"}
-        self.report({"INFO"}, " ".join(["F12 renders over the footage now.", *said]))
+        report(self, "INFO", " ".join(["F12 renders over the footage now.", *said]))
         return {"FINISHED"}
 
 
