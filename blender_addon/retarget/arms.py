@@ -65,7 +65,7 @@ def place_at(
 
     The filmed person faces the camera; then so does the character. RequestError if it does not have two arms.
     """
-    left, right = (arm_of(target, bones.get(f"{HAND}{suffix}", "")) for suffix in SUFFIXES)
+    left, right = (_arm_at(target, bones.get(f"{HAND}{suffix}", "")) for suffix in SUFFIXES)
     if left is None or right is None:
         raise RequestError(
             f"{target.name} has no two arms of upper arm, forearm and hand joined end to end. "
@@ -73,6 +73,21 @@ def place_at(
         )
     collection.duohand.place.matrix_world, scale = placement(rigs, left, right)
     return scale
+
+
+def _arm_at(target: bpy.types.Object, hand: str) -> Arm | None:
+    """The arm that ends in the hand bone, or, where that is a control of its own, in another bone at its place."""
+    data: Any = target.data
+    bone = data.bones.get(hand)
+    if bone is None:
+        return None
+    near = [
+        item
+        for item in data.bones
+        if (item.head_local - bone.head_local).length < _MEETS * max(bone.length, 1e-9)
+    ]
+    arms = (arm_of(target, item.name) for item in (bone, *near))
+    return next((arm for arm in arms if arm is not None), None)
 
 
 def placement(rigs: list[HandRig], left: Arm, right: Arm) -> tuple[Matrix, float]:

@@ -54,6 +54,16 @@ def test_rigify_fingers_follow_by_ik_and_fk_live_and_baked(rigify: None) -> None
     scene = empty_scene()
     rig = generated_rig()
     shot = load("two_hands")
+    bpy.context.scene.duohand_retarget.preset = "RIGIFY"
+    assert bpy.ops.duohand.place_at_armature(target=rig.name) == {"FINISHED"}
+    go_to(9)
+    wrists = [
+        np.array(hand(shot, side).matrix_world @ hand(shot, side).pose.bones[0].head)
+        for side in (LEFT, RIGHT)
+    ]
+    assert all(
+        place[1] < -0.1 and 0.8 < place[2] < 1.6 for place in wrists
+    )  # before the chest, which looks along -Y
     for switch, control in ((0.0, "hand_ik.L"), (1.0, "hand_fk.L")):
         for side in "LR":
             rig.pose.bones[f"upper_arm_parent.{side}"]["IK_FK"] = switch
