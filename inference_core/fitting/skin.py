@@ -179,6 +179,7 @@ def _deepest(
     common = _close(skin, hands_m, meets)
     if min(map(len, common)) == 0:
         return found
+    capsule = skin.capsule.numpy()
     for own in (0, 1):
         tree: Any = KDTree(hands_m[1 - own][common[1 - own]])
         distance, index = tree.query(hands_m[own][common[own]], distance_upper_bound=_REACH_M)
@@ -187,12 +188,14 @@ def _deepest(
         outward = normals[1 - own][other]
         depth_m = -((hands_m[own][vertex] - hands_m[1 - own][other]) * outward).sum(-1)
         inside = (depth_m > _SHALLOW_M) & (depth_m > _INSIDE * distance)
-        for k in np.flatnonzero(inside):
-            ends = (int(vertex[k]), int(other[k]))
-            left, right = ends if own == 0 else ends[::-1]
-            key = int(skin.capsule[0, left]), int(skin.capsule[1, right])
+        deepest_first = np.flatnonzero(inside)[np.argsort(-depth_m[inside], kind="stable")]
+        left, right = (vertex, other) if own == 0 else (other, vertex)
+        between = capsule[0, left] * (capsule.max() + 1) + capsule[1, right]
+        for k in deepest_first[np.unique(between[deepest_first], return_index=True)[1]]:
+            key = int(capsule[0, left[k]]), int(capsule[1, right[k]])
             if key not in found or found[key].depth_m < depth_m[k]:
-                found[key] = Place(left, right, outward[k] * (1 if own == 0 else -1), float(depth_m[k]))
+                normal = outward[k] * (1 if own == 0 else -1)
+                found[key] = Place(int(left[k]), int(right[k]), normal, float(depth_m[k]))
     return found
 
 
