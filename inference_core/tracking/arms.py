@@ -121,7 +121,7 @@ def _between(detections: ShotDetections, arms: NDArray[np.float32]) -> Floats:
 
 def _by_forearms(detections: ShotDetections) -> Floats:
     """(N,) nats for a right hand, from which of the shot's two forearms each hand is on."""
-    ends_px, behind = _forearm_ends(detections)
+    ends_px, behind = forearm_ends(detections.points_px[..., :2].astype(np.float64), _sizes(detections))
     odds, pairs = np.zeros(len(ends_px)), list[tuple[NDArray[np.int64], float]]()
     for rows in np.split(np.arange(len(ends_px)), np.flatnonzero(np.diff(detections.at)) + 1):
         if len(rows) > 1 and (ordered := _ordered(rows, ends_px, behind, detections)) is not None:
@@ -175,12 +175,14 @@ def _contradicted(right: NDArray[np.float32], pairs: list[tuple[NDArray[np.int64
     return bool((odds[:, 1] - odds[:, 0]).mean() < -_PLAIN)
 
 
-def _forearm_ends(detections: ShotDetections) -> tuple[Floats, Floats]:
-    """Each hand's forearm a little behind the wrist (N, 2), and the unit direction from hand to forearm (N, 2)."""
-    wrists_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64)
-    behind = wrists_px - detections.points_px[:, _MIDDLE_MCP, :2]
+def forearm_ends(points_px: Floats, size_px: Floats) -> tuple[Floats, Floats]:
+    """The forearm a little behind the wrist (N, 2) of hands (N, 21, 2) of sizes (N,), and the unit direction from hand
+    to forearm (N, 2).
+    """
+    wrists_px = points_px[:, _WRIST_POINT]
+    behind = wrists_px - points_px[:, _MIDDLE_MCP]
     behind /= np.maximum(np.linalg.norm(behind, axis=-1, keepdims=True), 1e-6)
-    return wrists_px + _ALONG * _sizes(detections)[:, None] * behind, behind
+    return wrists_px + _ALONG * size_px[:, None] * behind, behind
 
 
 def _ordered(

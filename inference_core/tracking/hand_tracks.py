@@ -53,6 +53,22 @@ def with_gaps_filled(tracks: HandTracks, time_s: NDArray[np.float64], max_gap_s:
     return replace(tracks, present=present, landmarks_px=landmarks_px, world_m=world_m)
 
 
+def record_hand(
+    tracks: HandTracks,
+    at: int,
+    side: int,
+    points_px: NDArray[np.floating],
+    world_m: NDArray[np.floating],
+    score: float,
+    side_score: float,
+) -> None:
+    """Writes a hand SEEN in frame `at` into the tracks, in place: points_px (21, 2), world_m (21, 3)."""
+    tracks.landmarks_px[at, side] = np.concatenate([points_px, np.full((len(points_px), 1), score)], -1)
+    tracks.world_m[at, side] = world_m
+    tracks.present[at, side] = SEEN
+    tracks.side_score[at, side] = side_score
+
+
 def frames_to_known(known: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Frames since a hand was last known and until it is known again, for known (T, S).
 

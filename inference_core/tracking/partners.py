@@ -16,7 +16,7 @@ from inference_core.landmarks.partner_search import PartnerReading, read_partner
 from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
-from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.hand_tracks import HandTracks, record_hand
 from inference_core.tracking.interpolate import interpolated
 
 # Frames from one question to the next after an answer, and after the first one without; after each further one
@@ -43,8 +43,14 @@ def with_partners(
     for side in (LEFT, RIGHT):
         alone = np.flatnonzero(known[:, side] & ~expected[:, 1 - side])
         for at, answer in _answers(alone, points_px[:, side], side, detections, picture, head).items():
-            _put(found, at, answer)
+            record_partner(found, at, answer)
     return found
+
+
+def record_partner(tracks: HandTracks, at: int, hand: PartnerReading) -> None:
+    """Writes the hand into the tracks, in place."""
+    sure = 1 / (1 + np.exp(-hand.odds))
+    record_hand(tracks, at, hand.side, hand.points_px, hand.world_m, max(hand.presence, _VOUCHED), sure)
 
 
 def _answers(
@@ -69,12 +75,3 @@ def _answers(
         else:
             due, gap = at + gap, 2 * gap
     return good if 2 * len(good) > asked else {}
-
-
-def _put(tracks: HandTracks, at: int, hand: PartnerReading) -> None:
-    """Records the hand in the tracks, in place."""
-    score = np.full((len(hand.points_px), 1), max(hand.presence, _VOUCHED))
-    tracks.landmarks_px[at, hand.side] = np.concatenate([hand.points_px, score], -1)
-    tracks.world_m[at, hand.side] = hand.world_m
-    tracks.present[at, hand.side] = SEEN
-    tracks.side_score[at, hand.side] = 1 / (1 + np.exp(-hand.odds))

@@ -22,12 +22,15 @@ from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_arms,
 from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
 from inference_core.landmarks.networks import PoseNetworks
+from inference_core.landmarks.partner_search import read_partner
 from inference_core.shared.presence import FILLED, SEEN
+from inference_core.tracking.arms import forearm_ends
 from inference_core.tracking.bodies import is_body
 from inference_core.tracking.expected_hands import SEEN_SCORE
-from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.hand_tracks import HandTracks, record_hand
 from inference_core.tracking.interpolate import MAX_GAP_FRAMES, MAX_HOLD_FRAMES, interpolated
 from inference_core.tracking.leaving import LEAVING_MARGIN
+from inference_core.tracking.partners import record_partner
 from inference_core.tracking.tracklets import SAME_HAND
 
 # An arm counts if elbow and wrist have at least this score. A hand there is accepted at this presence, if its
@@ -105,8 +108,10 @@ class Recovery:
                     continue
                 first = np.isnan(looked[row, side]).all()
                 looked[row, side] = points_px
-                found = self._look_in_place(images[at], at, int(side), points_px)
-                if found or (first and self._look_at_arm(images[at], at, int(side), points_px)):
+                hand = images[at], at, int(side), points_px
+                if self._look_in_place(*hand) or (
+                    first and (self._look_at_arm(*hand) or self._look_beside(*hand))
+                ):
                     there = self._between(around)
 
     def _between(self, around: slice) -> Floats:
@@ -184,12 +189,28 @@ class Recovery:
             return False
         if wrist_px is not None and np.linalg.norm(found_px[0] - wrist_px) > _AT_ARM * crop[0, 2]:
             return False
-        self.tracks.landmarks_px[at, side] = np.concatenate(
-            [found_px, np.full((len(found_px), 1), float(presence))], -1
-        )
-        self.tracks.world_m[at, side] = world_to_frame(read.world_m.double().cpu().numpy(), crop, sides)[0]
-        self.tracks.present[at, side] = SEEN
-        self.tracks.side_score[at, side] = float(torch.sigmoid(read.right))
+        world_m = world_to_frame(read.world_m.double().cpu().numpy(), crop, sides)[0]
+        right_side = float(torch.sigmoid(read.right))
+        record_hand(self.tracks, at, side, found_px, world_m, float(presence), right_side)
+        self._known[at, side], self.lost[at, side] = True, False
+        return True
+
+    def _look_beside(self, image: Image, at: int, side: int, points_px: Floats) -> bool:
+        """Look where the partner network places the hand beside the other one; True if it is found and recorded.
+
+        It must be on its own forearm: of palms pressed together, the upper one is easily read again.
+        """
+        if self._pose is not None or self.tracks.present[at, 1 - side] != SEEN:
+            return False
+        other_px = self.tracks.landmarks_px[at, 1 - side, :, :2].astype(np.float64)
+        found = read_partner(image, other_px, 1 - side, self._head)
+        if found is None or not found.good:
+            return False
+        hands_px = np.stack([found.points_px, points_px, other_px])
+        own, expected, others = forearm_ends(hands_px, HAND_IN_CROP * crops_from_landmarks(hands_px)[:, 2])[0]
+        if np.linalg.norm(own - expected) > np.linalg.norm(own - others):
+            return False
+        record_partner(self.tracks, at, found)
         self._known[at, side], self.lost[at, side] = True, False
         return True
 

@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.geometry.camera import default_camera
 from inference_core.hand_model.load import load_open_hand
+from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.hand_crops import points_to_crop
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
+from inference_core.landmarks.partner_network import Partners
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import build_tracks
@@ -99,6 +103,27 @@ def test_recovery_finds_no_absent_hand_and_no_hand_twice(
         (lost.present[:, LEFT] == SEEN)[:, None, None], tracks.landmarks_px[:, RIGHT, :, :2], np.nan
     )
     assert (recover_hands(frames, lost, head).present[GAP, LEFT] == ABSENT).all()
+
+
+def test_a_hand_away_from_its_expected_place_is_found_beside_the_other_hand_but_is_not_that_hand(
+    frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
+) -> None:
+    points_px = tracks.landmarks_px[..., :2].astype(np.float64)
+    lost, aside = without_left(tracks), np.array([0.0, -1.2]) * np.ptp(points_px[0, LEFT], axis=0)
+    lost.landmarks_px[:, LEFT, :, :2] += aside.astype(np.float32)
+
+    def found(place: np.ndarray) -> HandTracks:
+        known = points_px[GAP.start, RIGHT]
+        points = points_to_crop(place[None], crops_from_landmarks(known)[None], np.array([RIGHT]))
+        one = Partners(torch.tensor([9.0]), torch.from_numpy(points).float(), torch.zeros(1))
+        return recover_hands(frames, lost, replace(head, partner=lambda features: one))
+
+    there = found(points_px[GAP.start, LEFT])
+    assert (there.present[GAP, LEFT] == SEEN).all()
+    size_px = np.linalg.norm(np.ptp(points_px[GAP, LEFT], axis=1), axis=-1)
+    off_px = np.linalg.norm(there.landmarks_px[GAP, LEFT, :, :2] - points_px[GAP, LEFT], axis=-1).mean(1)
+    assert (off_px < 0.08 * size_px).all()
+    assert (found(points_px[GAP.start, RIGHT]).present[GAP, LEFT] == ABSENT).all()
 
 
 def test_only_frames_with_a_lost_hand_are_read(
