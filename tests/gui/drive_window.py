@@ -17,9 +17,13 @@ from pathlib import Path
 
 import bpy
 
+sys.path.insert(0, str(Path(__file__).parent))
+import finish_shot
+
 FOLDER, ZIP, ENGINE, FOOTAGE, TAKE = [*sys.argv[sys.argv.index("--") + 1 :], ""][:5]
 folder = Path(FOLDER)
 result: dict[str, object] = {"longest_wait_s": 0.0}
+tools = sys.modules[__name__]
 
 
 def steps() -> Iterator[float]:
@@ -57,8 +61,10 @@ def steps() -> Iterator[float]:
     scroll_sidebar()
     yield 1.0
     yield from picture("06_review_and_clean_up")
-    with bpy.context.temp_override(window=window(), area=area, region=window_region(area)):
-        bpy.ops.duohand.render_over_footage()
+    if not TAKE:
+        yield from finish_shot.second_clip(tools, sidebar)
+        yield from finish_shot.questions(tools)
+        yield from finish_shot.contact(tools)
     export = str(folder / "window.fbx")
     bpy.ops.duohand.export_fbx(filepath=export, preset="BLENDER")
     result["fbx_bytes"] = Path(export).stat().st_size
@@ -70,6 +76,8 @@ def steps() -> Iterator[float]:
     bpy.context.preferences.active_section = "EXTENSIONS"
     yield 1.0
     yield from picture("07_preferences")
+    yield from finish_shot.characters(tools)
+    yield from finish_shot.over_footage(tools)
 
 
 def capture(sidebar: bpy.types.Region) -> Iterator[float]:
@@ -135,6 +143,11 @@ def german(sidebar: bpy.types.Region) -> Iterator[float]:
     view.language = language
     view.use_translate_interface = view.use_translate_tooltips = True
     result["german"] = bpy.app.translations.pgettext_iface("Capture Hands", "Operator")
+    for name, options in (("load_take", {"filepath": "/x.npz"}), ("hold_range", {"first": 9, "last": 5})):
+        try:
+            getattr(bpy.ops.duohand, name)(**options)
+        except RuntimeError as error:
+            result[f"german_{name}"] = str(error).strip()
     yield 1.5
     yield from picture("08_german")
     view.language = before

@@ -65,6 +65,30 @@ def test_the_button_starts_a_capture_that_ends_with_both_hands(result: dict[str,
     assert len(result["armatures"]) == 2  # type: ignore[arg-type]
 
 
+def test_a_second_clip_is_a_second_shot_and_escape_cancels_only_over_the_panel(
+    result: dict[str, object],
+) -> None:
+    assert result["shots"] == ["take_02", "two_hands"] and result["takes"] == 2
+    assert result["escape_over_view"] == "RUNNING" and result["escape_over_panel"] != "RUNNING"
+    assert "both hands captured" in str(result["escape_over_view_outcome"])
+    assert "cancelled" in str(result["escape_over_panel_outcome"])
+
+
+def test_what_changes_all_frames_asks_first(result: dict[str, object]) -> None:
+    assert result["asked_swap_sides"] == [True, True, True, False]
+    assert result["asked_delete_range"] == [True, True]
+
+
+def test_contact_is_made_and_undone_by_a_key(result: dict[str, object]) -> None:
+    assert "Solved frames" in str(result["contact"])
+    assert result["contact_moved"] and result["contact_undone"]
+
+
+def test_a_mixamo_and_a_rigify_character_follow(result: dict[str, object]) -> None:
+    assert result["baked_MIXAMO"] and result["baked_RIGIFY"]
+    assert result["film_transparent"]
+
+
 def test_the_hands_are_exported_as_fbx(result: dict[str, object]) -> None:
     assert int(str(result["fbx_bytes"])) > 100_000
 
@@ -95,6 +119,12 @@ def test_every_panel_has_a_small_picture_for_the_manual(result: dict[str, object
     files = list(PICTURES.glob("panel_*.png"))
     assert len(files) >= 8
     assert all(file.stat().st_size < 60_000 for file in files)
+
+
+def test_reports_are_german_if_blender_is(result: dict[str, object]) -> None:
+    if "german" in result:
+        assert "ist kein Take" in str(result["german_load_take"])
+        assert "endet, bevor er beginnt" in str(result["german_hold_range"])
 
 
 def test_the_tab_is_german_if_blender_is(result: dict[str, object]) -> None:
