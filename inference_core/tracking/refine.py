@@ -28,6 +28,10 @@ _AT_ONCE = 32
 _WIDER = 1.3
 # Weights of the 2D landmarks, whose errors differ: the head's, the tracker's, and those of the wider square.
 _HEAD_SHARE, _TRACKED_SHARE, _WIDE_SHARE = 0.3, 0.35, 0.35
+# Where hands lie on one another, the wider square may show more of the other hand: then the head has its share of the
+# 2D landmarks beside the tracker's, and size is left alone. Middles of hands this near, in sides of the own square, lie
+# on one another; those this far are apart.
+_BESIDE_SHARE, _ON_IT, _APART = 0.7, 0.28, 0.42
 # The reading in the wider square may be another hand's: it counts if its presence is at least this, and its landmarks
 # are on average within this share of the hand's own square of the head's.
 _PRESENT, _SAME_HAND = 0.5, 0.25
@@ -135,13 +139,16 @@ def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandRe
     """
     seen = readings.read & (expected.hand_score >= SEEN_SCORE)
     there = (tracks.present == SEEN)[..., None, None] & np.isfinite(tracks.landmarks_px[..., :2])
+    apart = _apart(expected)[..., None, None]
+    between = (1 - _BESIDE_SHARE) * tracks.landmarks_px[..., :2] + _BESIDE_SHARE * readings.points_px
+    beside = np.where(there, between, readings.points_px)
     again = _HEAD_SHARE * readings.points_px + _WIDE_SHARE * readings.wide_px
     points = np.where(
         there,
         again + _TRACKED_SHARE * tracks.landmarks_px[..., :2],
         again / (_HEAD_SHARE + _WIDE_SHARE),
     )
-    points = _scaled_to(points, readings.wide_px)
+    points = apart * _scaled_to(points, readings.wide_px) + (1 - apart) * beside
     score = readings.trust * expected.hand_score[..., None]
     landmarks = np.concatenate([points, score[..., None]], -1).astype(np.float32)
     chosen = seen[..., None, None]
@@ -151,6 +158,15 @@ def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandRe
         world_m=np.where(chosen, readings.world_m.astype(np.float32), tracks.world_m),
         present=np.where(seen, np.uint8(SEEN), tracks.present),
     )
+
+
+def _apart(expected: ExpectedHands) -> NDArray[np.float64]:
+    """(T, S) how far each hand is from lying on the other: 0 on it, 1 apart."""
+    middle_px = expected.points_px.mean(-2)
+    between_px = np.linalg.norm(middle_px[:, 0] - middle_px[:, 1], axis=-1, keepdims=True)
+    share = between_px / crops_from_landmarks(expected.points_px)[..., 2].clip(1e-6)
+    other = (expected.score > 0).any(-1)[:, ::-1]
+    return np.where(other, ((share - _ON_IT) / (_APART - _ON_IT)).clip(0, 1), 1.0)
 
 
 def _scaled_to(points_px: NDArray[np.float64], others_px: NDArray[np.float64]) -> NDArray[np.float64]:
