@@ -41,6 +41,8 @@ _SURE_ARM, _PRESENCE_AT_ARM, _AT_ARM, _REACH = 0.7, 0.25, 0.3, 2.0
 # placed at its arm without being read.
 _LARGER, _CARRIED_SCORE = (1.0, 1.5), 0.15
 _MIDDLE_MCP, _MOST_BENT_RAD = 9, np.pi / 2
+# A hand is beside the other one if their forearms are this near, in sizes of a hand.
+_BESIDE = 2.0
 # Images held at once.
 _MOST_FRAMES, _MOST_BYTES = 48, 200_000_000
 
@@ -207,8 +209,10 @@ class Recovery:
         if found is None or not found.good:
             return False
         hands_px = np.stack([found.points_px, points_px, other_px])
-        own, expected, others = forearm_ends(hands_px, HAND_IN_CROP * crops_from_landmarks(hands_px)[:, 2])[0]
-        if np.linalg.norm(own - expected) > np.linalg.norm(own - others):
+        size_px = HAND_IN_CROP * crops_from_landmarks(hands_px)[:, 2]
+        own, expected, others = forearm_ends(hands_px, size_px)[0]
+        to_other_px = np.linalg.norm(own - others)
+        if to_other_px > _BESIDE * size_px[2] or np.linalg.norm(own - expected) > to_other_px:
             return False
         record_partner(self.tracks, at, found)
         self._known[at, side], self.lost[at, side] = True, False

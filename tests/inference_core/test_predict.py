@@ -352,8 +352,9 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
     np.testing.assert_array_equal(refined_hands(expected, unread).score, expected.score)
 
 
-def test_refined_hands_keep_their_size_in_the_wider_square() -> None:
+def test_refined_hands_keep_their_size_in_the_wider_square_where_they_are_apart() -> None:
     _, _, landmarks, _ = posed_truth()
+    landmarks[:, 1, :, 0] += 1000
     tracks = tracks_of(landmarks)
     expected = expected_hands(tracks)
     points_px = expected.points_px

@@ -57,6 +57,14 @@ def tracks(frames: list[Frame]) -> HandTracks:
     return found
 
 
+def with_right_beside_left(tracks: HandTracks) -> HandTracks:
+    """The tracks with the right hand, wherever it is in the picture, half way to the left one."""
+    landmarks = tracks.landmarks_px.copy()
+    middles = landmarks[..., :2].mean(2, keepdims=True)
+    landmarks[:, RIGHT, :, :2] += 0.5 * (middles[:, LEFT] - middles[:, RIGHT])
+    return replace(tracks, landmarks_px=landmarks)
+
+
 def without_left(tracks: HandTracks) -> HandTracks:
     columns = {name: values.copy() for name, values in vars(tracks).items()}
     for values in columns.values():
@@ -108,6 +116,7 @@ def test_recovery_finds_no_absent_hand_and_no_hand_twice(
 def test_a_hand_away_from_its_expected_place_is_found_beside_the_other_hand_but_is_not_that_hand(
     frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
 ) -> None:
+    tracks = with_right_beside_left(tracks)
     points_px = tracks.landmarks_px[..., :2].astype(np.float64)
     lost, aside = without_left(tracks), np.array([0.0, -1.2]) * np.ptp(points_px[0, LEFT], axis=0)
     lost.landmarks_px[:, LEFT, :, :2] += aside.astype(np.float32)
@@ -124,6 +133,19 @@ def test_a_hand_away_from_its_expected_place_is_found_beside_the_other_hand_but_
     off_px = np.linalg.norm(there.landmarks_px[GAP, LEFT, :, :2] - points_px[GAP, LEFT], axis=-1).mean(1)
     assert (off_px < 0.08 * size_px).all()
     assert (found(points_px[GAP.start, RIGHT]).present[GAP, LEFT] == ABSENT).all()
+
+
+def test_a_hand_far_from_the_other_one_is_not_looked_for_beside_it(
+    frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
+) -> None:
+    points_px = tracks.landmarks_px[..., :2].astype(np.float64)
+    lost, aside = without_left(tracks), np.array([0.0, -1.2]) * np.ptp(points_px[0, LEFT], axis=0)
+    lost.landmarks_px[:, LEFT, :, :2] += aside.astype(np.float32)
+    known, place = points_px[GAP.start, RIGHT], points_px[GAP.start, LEFT]
+    points = points_to_crop(place[None], crops_from_landmarks(known)[None], np.array([RIGHT]))
+    there = Partners(torch.tensor([9.0]), torch.from_numpy(points).float(), torch.zeros(1))
+    recovered = recover_hands(frames, lost, replace(head, partner=lambda features: there))
+    assert (recovered.present[GAP, LEFT] == ABSENT).all()
 
 
 def test_only_frames_with_a_lost_hand_are_read(
