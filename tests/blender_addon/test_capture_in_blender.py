@@ -336,7 +336,7 @@ def test_a_missing_clip_is_named_before_anything_starts(scene: bpy.types.Scene, 
     use_engine(tmp_path, str(take_file("two_hands")))
     scene.duohand.footage = str(MOVIE)
     scene.duohand.clips.add().footage = str(tmp_path / "gone.mp4")
-    with pytest.raises(RuntimeError, match=r"gone\.mp4 is not there"):
+    with pytest.raises(RuntimeError, match=r"gone\.mp4 does not exist"):
         bpy.ops.duohand.capture()
     assert module("capture.runs").RUNS.state is None
 
