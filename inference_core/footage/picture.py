@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from inference_core.footage import orientation
 from inference_core.footage.dpx import read_dpx
 from inference_core.footage.exr import read_exr
+from inference_core.footage.opencv_log import silence_opencv
 from inference_core.footage.pixel_aspect import known_aspect, square_size
 from inference_core.footage.png import still_png
 from inference_core.footage.records import Limits
@@ -18,7 +19,7 @@ from inference_core.footage.tone_mapping import srgb_from_linear
 from inference_core.shared.errors import FootageError
 from inference_core.shared.picture_header import PictureHeader, read_picture_header
 
-cv2.setLogLevel(0)  # what is wrong with a file is raised; OpenCV prints it as well
+silence_opencv()
 
 # How many bytes a file may hold beside its picture, and per pixel, before it is rejected.
 _MOST_EXTRA_BYTES, _MOST_BYTES_A_PIXEL = 64 << 20, 32

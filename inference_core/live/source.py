@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.footage import Footage, open_footage
+from inference_core.footage.opencv_log import silence_opencv
 from inference_core.shared.errors import FootageError
 from inference_core.shared.system import cameras_here
 
@@ -35,7 +36,7 @@ class Camera:
     def __init__(self, number: int) -> None:
         self.name, self.is_camera = f"camera {number}", True
         _check_camera(number)
-        cv2.setLogLevel(0)
+        silence_opencv()
         self._device = cv2.VideoCapture(number)
         taken, picture = self._device.read() if self._device.isOpened() else (False, None)
         if not taken or picture is None:

@@ -388,7 +388,7 @@ def test_the_next_worker_resumes_a_killed_ones_run(tmp_path: Path) -> None:
         if isinstance(message, StageProgress) and message.stage == "detect":
             heard.append(message.done)
     assert isinstance(message, Done)
-    assert heard[:2] == [480, 528]
+    assert heard[0] == 480
     rest(worker)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.mp4", "take.npz"]
     assert load_take(request.out).frame_count == 560
