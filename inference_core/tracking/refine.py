@@ -44,9 +44,10 @@ class HandReadings:
     """Both networks' readings of the hands expected in T frames.
 
     points_px (T, S, 21, 2): the head's, frame pixels. wide_px (T, S, 21, 2): the landmark network's in a wider square;
-    the head's where it does not find this hand there, or the hand is not seen. world_m (T, S, 21, 3): the head's,
-    relative to the wrist, in axes along the line of sight. trust (T, S, 21): 0..1, falls with a landmark's expected
-    error. Entries are zero if read (T, S) is False: no hand was expected, or the frame has no picture.
+    the head's where it does not find this hand there, or the hand is not seen or lies on the other. world_m
+    (T, S, 21, 3): the head's, relative to the wrist, in axes along the line of sight. trust (T, S, 21): 0..1, falls
+    with a landmark's expected error. Entries are zero if read (T, S) is False: no hand was expected, or the frame has
+    no picture.
     """
 
     points_px: NDArray[np.float64]
@@ -95,7 +96,8 @@ def _read(
     points_px, world_m, trust = in_frame(head.read(shown, crops, sides), crops, sides)
     readings.points_px[at, sides] = points_px
     readings.wide_px[at, sides] = points_px
-    seen = expected.hand_score[at, sides] >= SEEN_SCORE
+    apart = _apart(expected.points_px[places], expected.score[places])[rows, sides]
+    seen = (expected.hand_score[at, sides] >= SEEN_SCORE) & (apart > 0)
     if seen.any():
         images = [
             frame.image for frame, own in zip(shown, seen, strict=True) if own and frame.image is not None
@@ -139,7 +141,7 @@ def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandRe
     """
     seen = readings.read & (expected.hand_score >= SEEN_SCORE)
     there = (tracks.present == SEEN)[..., None, None] & np.isfinite(tracks.landmarks_px[..., :2])
-    apart = _apart(expected)[..., None, None]
+    apart = _apart(expected.points_px, expected.score)[..., None, None]
     between = (1 - _BESIDE_SHARE) * tracks.landmarks_px[..., :2] + _BESIDE_SHARE * readings.points_px
     beside = np.where(there, between, readings.points_px)
     again = _HEAD_SHARE * readings.points_px + _WIDE_SHARE * readings.wide_px
@@ -160,12 +162,12 @@ def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandRe
     )
 
 
-def _apart(expected: ExpectedHands) -> NDArray[np.float64]:
-    """(T, S) how far each hand is from lying on the other: 0 on it, 1 apart."""
-    middle_px = expected.points_px.mean(-2)
+def _apart(points_px: NDArray[np.float64], score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T, S) how far each expected hand is from lying on the other: 0 on it, 1 apart."""
+    middle_px = points_px.mean(-2)
     between_px = np.linalg.norm(middle_px[:, 0] - middle_px[:, 1], axis=-1, keepdims=True)
-    share = between_px / crops_from_landmarks(expected.points_px)[..., 2].clip(1e-6)
-    other = (expected.score > 0).any(-1)[:, ::-1]
+    share = between_px / crops_from_landmarks(points_px)[..., 2].clip(1e-6)
+    other = (score > 0).any(-1)[:, ::-1]
     return np.where(other, ((share - _ON_IT) / (_APART - _ON_IT)).clip(0, 1), 1.0)
 
 
