@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.shared.errors import RequestError, TakeError
+from inference_core.shared.errors import OutputInUseError, TakeError
 from inference_core.shared.npz import NpzError, open_npz, write_npz
 from inference_core.shared.system import is_still_at, release_before_rename, try_lock
 from inference_core.shared.whole_file import is_temporary, whole_file
@@ -47,7 +47,7 @@ class ResumeCache:
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> "ResumeCache":
-        """TakeError if nothing can be written beside the output; RequestError if another run is writing it.
+        """TakeError if nothing can be written beside the output; OutputInUseError if another run is writing it.
 
         Without `resume`, earlier pieces are deleted.
         """
@@ -124,7 +124,7 @@ class ResumeCache:
                 continue
             if not alone:
                 lock.close()
-                raise RequestError(
+                raise OutputInUseError(
                     f"Another run is writing {self._out}. Wait until it ends, or choose another output."
                 )
             if is_still_at(lock, path):

@@ -13,12 +13,14 @@ from typing import Any
 from inference_core.batch.capture_process import Outcome, run_capture
 from inference_core.batch.local_pool import Pool, Watcher
 from inference_core.batch.manifest import Shot
-from inference_core.shared.errors import RequestError
+from inference_core.shared.errors import OutputInUseError, RequestError
 from inference_core.shared.messages import CaptureRequest, decode_request, encode_request
 
 LOCAL = "local"
 _LOOK_S = 0.3
 _REPORT_EVERY_S = 0.5
+# A machine that was cut off from the cluster goes on for a minute before Ray ends it, and holds its take that long.
+_IN_USE_PAUSE_S, _IN_USE_PATIENCE_S = 10.0, 300.0
 # For a cluster on this machine: by default Ray runs tasks at niceness 15, so that a busy machine hardly runs them, it
 # gives up processes that are slow to start there, and it may send usage statistics.
 _LOCAL_SETTINGS = {
@@ -70,6 +72,7 @@ class _Tasks:
         # Attempts are counted here, so that the report includes them.
         self._capture = ray.remote(max_retries=0)(_capture)
         self._attempts: dict[str, int] = {}
+        self._in_use_since_s: dict[str, float] = {}
 
     def run(self, shots: Sequence[Shot], stop: threading.Event) -> None:
         running = {self._start(shot): shot for shot in shots}
@@ -80,12 +83,22 @@ class _Tasks:
                 for task in ready:
                     shot = running.pop(task)
                     outcome = self._outcome(task)
+                    if self._waits_for_a_lost_one(shot, outcome):
+                        running[self._start(shot, after_s=_IN_USE_PAUSE_S)] = shot
+                        continue
                     self._watcher.ended(shot.name, outcome)
                     if outcome.may_try_again and self._attempts[shot.name] <= self._retries:
                         running[self._start(shot)] = shot
         finally:
             for task in running:
                 self._ray.cancel(task, force=True)
+
+    def _waits_for_a_lost_one(self, shot: Shot, outcome: Outcome) -> bool:
+        """Whether another attempt of this shot, on a machine that Ray has lost, may still hold the take."""
+        if outcome.kind != OutputInUseError.__name__ or self._attempts[shot.name] < 2:
+            return False
+        now_s = time.monotonic()
+        return now_s - self._in_use_since_s.setdefault(shot.name, now_s) < _IN_USE_PATIENCE_S
 
     def _show_news(self) -> None:
         """Report progress if there is any, without waiting for it."""
@@ -96,12 +109,14 @@ class _Tasks:
             for news in self._ray.get(answer):
                 self._watcher.progress(*news)
 
-    def _start(self, shot: Shot) -> Any:
-        self._attempts[shot.name] = self._attempts.get(shot.name, 0) + 1
+    def _start(self, shot: Shot, after_s: float = 0.0) -> Any:
+        """A new attempt; or, with `after_s`, the same one again after a pause."""
+        if not after_s:
+            self._attempts[shot.name] = self._attempts.get(shot.name, 0) + 1
         needs = {"num_cpus": self._threads, "num_gpus": _gpus(shot)}
         line = encode_request(shot.request)
         return self._capture.options(name=shot.name, **needs).remote(
-            line, self._threads, self._board, shot.name
+            line, self._threads, self._board, shot.name, after_s
         )
 
     def _outcome(self, task: Any) -> Outcome:
@@ -116,8 +131,9 @@ class _Tasks:
             )
 
 
-def _capture(line: str, threads: int, board: Any, name: str) -> Outcome:
+def _capture(line: str, threads: int, board: Any, name: str, after_s: float) -> Outcome:
     """One capture, on the machine that Ray chose. Cancelling the task closes the capture's stdin and so ends it."""
+    time.sleep(after_s)
     reported_s = 0.0
 
     def show(stage: str, done: int, total: int) -> None:

@@ -28,3 +28,7 @@ class TakeError(DuohandError):
 
 class RequestError(DuohandError):
     """A setting or a combination of settings is not possible."""
+
+
+class OutputInUseError(RequestError):
+    """Another run is writing the output."""

@@ -98,6 +98,25 @@ class Killer:
         self.outcomes.append((name, outcome))
 
 
+class Cutter(Killer):
+    """A Killer whose victim's capture lives on for a while, as on a machine that the cluster no longer reaches."""
+
+    def progress(self, name: str, stage: str, done: int, total: int) -> None:
+        if name == self.victim and not self.killed:
+            captures = children_of(process_of_task(name))
+            for capture in captures:
+                os.killpg(capture, signal.SIGSTOP)
+            threading.Timer(
+                12.0, lambda: [os.killpg(capture, signal.SIGKILL) for capture in captures]
+            ).start()
+        super().progress(name, stage, done, total)
+
+
+def children_of(process: int) -> list[int]:
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for children in lists for child in children.read_text().split()]
+
+
 def process_of_task(name: str) -> int:
     """The Ray process that runs the task; it is titled so. The capture is a child of it."""
     for _ in range(100):
@@ -110,7 +129,8 @@ def process_of_task(name: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_lost_cluster_process_only_costs_an_attempt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Killer, Cutter])
+def test_a_lost_cluster_process_only_costs_an_attempt(tmp_path: Path, kind: type[Killer]) -> None:
     pytest.importorskip("ray", reason="Ray is in the extra `farm`")
     from inference_core.batch.ray_pool import run_on_ray
 
@@ -120,7 +140,7 @@ def test_a_lost_cluster_process_only_costs_an_attempt(tmp_path: Path) -> None:
     for name, frames in (("a", 4), ("b", 150), ("c", 5)):
         write_empty_scene(source / f"{name}.mp4", frames, (320, 240))
     shots = read_shots([str(source)], out, {"network": "none"}, preview=False)
-    watcher = Killer("b")
+    watcher = kind("b")
     run_on_ray("local", 1)(shots, 1, watcher, threading.Event())
     assert watcher.killed
     attempts = {name: [o.state for n, o in watcher.outcomes if n == name] for name in "abc"}
