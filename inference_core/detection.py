@@ -11,9 +11,10 @@ from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import DECODE, LOAD, timed, timed_items
 from inference_core.shared.stages import DETECT
 from inference_core.tracking.detect import ShotDetector
+from inference_core.tracking.settings import DetectionSettings
 
-# Frames decoded ahead while hands are followed through earlier ones: a window of them, within its memory.
-_LEAST_AHEAD, _MOST_AHEAD, _AHEAD_BYTES = 4, 24, 100_000_000
+# A window of frames is decoded ahead while hands are followed through the one before, but never fewer than this.
+_LEAST_AHEAD = 4
 # By this frame, networks and hand models that cannot be used are told of; until then they may still be loading.
 _LOADED_BY = 96
 
@@ -23,14 +24,16 @@ def detect(run: Run) -> Shot:
     count, depends_on = run.footage.info.count, {"device": run.device, "head": run.network_identity}
     with timed(LOAD):
         networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
-    detector = ShotDetector(networks, pose=pose, head=lambda: run.head, state=run.load(DETECT, depends_on))
+    settings = DetectionSettings()
+    state = run.load(DETECT, depends_on)
+    detector = ShotDetector(networks, settings, pose, lambda: run.head, state)
     kept = detector.done
     run.progress(DETECT, kept, count)
     if kept < count:
         frames = timed_items(DECODE, run.footage.part(detector.next_frame, count))
-        for done in timed_items(
-            stopwatch.DETECT, detector.run(ahead(frames, _frames_ahead(run.footage.info.size_px)))
-        ):
+        width, height = run.footage.info.size_px
+        frames_ahead = settings.frames_held(3 * width * height, _LEAST_AHEAD)
+        for done in timed_items(stopwatch.DETECT, detector.run(ahead(frames, frames_ahead))):
             if done - kept >= PIECE_FRAMES or done == count:
                 run.keep(DETECT, depends_on, detector.state())
                 kept = done
@@ -41,8 +44,3 @@ def detect(run: Run) -> Shot:
     del detector  # and its pictures
     give_back_memory()
     return found
-
-
-def _frames_ahead(size_px: tuple[int, int]) -> int:
-    frame_bytes = 3 * size_px[0] * size_px[1]
-    return min(_MOST_AHEAD, max(_LEAST_AHEAD, _AHEAD_BYTES // frame_bytes))

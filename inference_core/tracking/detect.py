@@ -23,8 +23,9 @@ from inference_core.landmarks.networks import LandmarkNetworks, PoseNetworks
 from inference_core.runtime.ahead import beside
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.tracklets import Sighting, Tracklets
-from inference_core.tracking.window import DetectionSettings, Window
+from inference_core.tracking.window import Window
 
 if TYPE_CHECKING:
     from inference_core.landmarks.landmark_head import HeadWithLandmarks
@@ -161,7 +162,7 @@ def _windows(frames: Iterable[ShotFrame], settings: DetectionSettings) -> Iterat
     for frame in frames:
         some.append(frame)
         if frame.image is not None:
-            limit = min(limit, max(settings.detect_every, settings.window_bytes // frame.image.nbytes))
+            limit = min(limit, settings.frames_held(frame.image.nbytes, settings.detect_every))
         if len(some) >= limit:
             yield some
             some = []

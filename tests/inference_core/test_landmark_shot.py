@@ -19,7 +19,7 @@ from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import ShotDetector, detect_shot
-from inference_core.tracking.window import DetectionSettings
+from inference_core.tracking.settings import DetectionSettings
 from tests.shared_files import footage_file
 
 

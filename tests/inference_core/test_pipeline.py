@@ -24,7 +24,7 @@ from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.take import Take, load_take
 from inference_core.shared.take_format import ARRAYS
 from inference_core.tracking.detect import ShotDetector
-from inference_core.tracking.window import DetectionSettings
+from inference_core.tracking.settings import DetectionSettings
 from inference_core.two_hand.card import CARD_FILE, SHIPPED_FOLDER, WeightsCard, read_card
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork

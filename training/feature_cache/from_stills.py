@@ -20,8 +20,8 @@ from inference_core.landmarks.hand_reader import HandReadings
 from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.expected_hands import INTERPOLATED_FRAMES, INTERPOLATED_SCORE
+from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.tracklets import SAME_HAND
-from inference_core.tracking.window import DetectionSettings
 from inference_core.two_hand.records import Conditioning
 from training.data.hand_crops import HandCrops
 from training.data.sample import Sample

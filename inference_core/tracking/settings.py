@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How thoroughly hands are searched for."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """How thoroughly to search.
+
+    detect_every: palms are detected on every n-th frame. detect_every_empty: likewise where no hand is known at all.
+    window_frames, window_bytes: images held at once.
+    history_frames: how many earlier images are kept for following a hand backwards. max_palms: at most this many
+    per frame. min_palm_score, min_presence: MediaPipe's own. min_palm_score_closer: for the closer search of
+    frames with fewer than two hands; the landmark network checks these palms as well. reread_shift: a hand
+    further from its crop's middle than this share of the side is read again in a centred crop. widen_lost: a lost
+    hand is sought in a crop this much larger. search_first: a missing hand is searched for without its palm on
+    the first frame, then this many frames later, at twice the distance after each failure. arms_every: a body's
+    arms are located on every n-th frame.
+    """
+
+    detect_every: int = 12
+    detect_every_empty: int = 3
+    window_frames: int = 24
+    window_bytes: int = 100_000_000
+    history_frames: int = 12
+    max_palms: int = 6
+    min_palm_score: float = 0.5
+    min_palm_score_closer: float = 0.3
+    min_presence: float = 0.5
+    reread_shift: float = 0.1
+    widen_lost: float = 1.25
+    search_first: int = 24
+    arms_every: int = 12
+
+    def frames_held(self, frame_bytes: int, least: int) -> int:
+        """How many frames of that size fit `window_bytes`: at least `least`, at most `window_frames`."""
+        return min(self.window_frames, max(least, self.window_bytes // frame_bytes))
