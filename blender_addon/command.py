@@ -19,7 +19,8 @@ from inference_core.shared.take import load_take
 from .export import writers
 from .export.picture import render_over_plate
 from .export.presets import FBX_PRESETS
-from .take.apply_take import Applied, ApplySettings, apply_take
+from .take.apply_take import Applied, apply_take
+from .take.settings import ApplySettings
 
 _NAME = "duohand"
 _registered: list[Any] = []

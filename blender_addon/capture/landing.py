@@ -11,7 +11,8 @@ import bpy
 
 from inference_core.shared.take import Take, load_take
 
-from ..take.apply_take import Applied, ApplySettings, apply_steps, apply_take
+from ..take.apply_take import Applied, apply_steps, apply_take
+from ..take.settings import ApplySettings
 
 STEP_S: Final = 0.03  # no step is begun after this long; the last one may take as long again
 

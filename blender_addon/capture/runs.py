@@ -21,7 +21,7 @@ from ..engine.job import CaptureJob, JobQueue, JobState, Phase
 from ..engine.warm import WarmEngine
 from ..messages import translated
 from ..sidebar import redraw
-from ..take.apply_take import ApplySettings
+from ..take.settings import ApplySettings
 from ..view.views import show_hands
 from .landing import Landing, Target
 from .progress import status_text

@@ -27,10 +27,11 @@ from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
 from ..scene.shot import active_shot, shots, units_per_metre
 from ..sidebar import NeedsShot
 from ..view.views import show_hands
-from .apply_take import ApplySettings, apply_take
+from .apply_take import apply_take
 from .files import takes_folder_of
 from .rate import follow_rate
 from .read_take import read_take
+from .settings import ApplySettings
 
 # Reset each time: settings chosen for one shot do not carry over to the next.
 _ASKED: Final[Any] = {"SKIP_SAVE"}

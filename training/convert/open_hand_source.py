@@ -60,7 +60,7 @@ class SourceHands:
 
 def sample_source_hands(count: int, seed: int) -> SourceHands:
     """`count` adults' right hands."""
-    import anny  # build-time only
+    import anny  # pyright: ignore[reportMissingImports]  # build-time only
 
     body = anny.Anny(rig="anny", topology="anny", local_changes="all", phenotypes="all").float()
     hand = anny.Anny(rig="anny-hand.R", topology="hand.R", local_changes="all", phenotypes="all")
@@ -102,7 +102,7 @@ def _sampled(
     body: Any, count: int, seed: int, bones: dict[str, int], order: NDArray[np.int64]
 ) -> tuple[Array, Array]:
     """Vertices (N, V, 3) and bone heads (N, all bones, 3) about the wrist."""
-    from anny.shape_distribution import SimpleShapeDistribution
+    from anny.shape_distribution import SimpleShapeDistribution  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(seed)
     noise = np.random.default_rng(seed)

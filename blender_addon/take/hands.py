@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A take's hand in its shot: armature, keys and skin."""
+
+from collections.abc import Generator
+from typing import Any, Final
+
+import bpy
+import numpy as np
+
+from inference_core.shared.take import Take
+
+from ..scene import fcurves, hand_curves, hand_keys, hand_mesh, hand_rig, motion, shot
+from ..scene.axes import Floats
+from ..scene.rest_bones import bone_names, rest_bones, side_name
+from .settings import Layout
+
+_USUAL_SMOOTHING: Final = 0.5
+
+
+def set_hand(
+    collection: bpy.types.Collection, take: Take, side: int, frames: Floats, layout: Layout
+) -> Generator[None, None, bpy.types.Object]:
+    """The hand's armature, made or brought up to date step by step; its locked ranges keep their motion.
+
+    frames (T,): the scene frame of each of the take's.
+    """
+    bones = rest_bones(take, side, layout.scale)
+    armature: Any = shot.hand_armature(collection, side)
+    armature.duohand.smoothing.clear()
+    armature.duohand.solved_smoothing = _solved_smoothing(take)
+    rig = hand_curves.HandRig(armature, collection, side)
+    kept = hand_curves.locked_motion(rig)
+    if not hand_rig.fits(armature.data, bones):
+        old = armature.data
+        armature.data = hand_rig.armature_from_bones(armature.name, bones, side)
+        fcurves.remove_if_unused(old)
+        armature.data.name = armature.name
+        yield
+    rest_frames = hand_rig.rest_frames(armature.data, bones.names)
+    for name in bones.names:
+        armature.pose.bones[name].rotation_mode = layout.rotation_mode
+    yield
+    yield from _set_keys(armature, take, side, frames, layout, bones.names, rest_frames)
+    skin = yield from _set_skin(collection, armature, take, side, layout, bones.names, rest_frames)
+    hand_keys.write_visibility(skin, take.present[:, side], frames)
+    if kept is not None:
+        hand_curves.put_back(rig, kept)
+    return armature
+
+
+def order_advice(take: Take, rigs: dict[int, bpy.types.Object], layout: Layout) -> list[str]:
+    """A line for each hand that another rotation order could represent with far fewer keys."""
+    said: list[str] = []
+    for side, armature in rigs.items():
+        names = bone_names(side)
+        data: Any = armature.data
+        turns = motion.solved_motion(
+            take, side, hand_rig.rest_frames(data, names), layout.scale
+        ).rotations_wxyz
+        better = motion.better_order(turns, layout.rotation_mode)
+        if better is not None:
+            order, fewest, strays = better
+            said.append(
+                f"{armature.name}: {strays} spans between frames need keys of their own in {layout.rotation_mode}; in "
+                f"{order} only {fewest}. Load the take with Rotation {order} Euler."
+            )
+    return said
+
+
+def _solved_smoothing(take: Take) -> float:
+    """The smoothing that the take was solved with, 0..1; the default if it does not say."""
+    settings = take.meta.get("settings")
+    strength = settings.get("smooth") if isinstance(settings, dict) else None
+    return float(strength) if isinstance(strength, (int, float)) else _USUAL_SMOOTHING
+
+
+def _set_keys(
+    armature: bpy.types.Object,
+    take: Take,
+    side: int,
+    frames: Floats,
+    layout: Layout,
+    names: tuple[str, ...],
+    rest_frames: Floats,
+) -> Generator[None]:
+    channels = hand_curves.channels_to_write(armature, names)
+    solved = motion.solved_motion(take, side, rest_frames, layout.scale)
+    yield
+    yield from hand_keys.motion_steps(channels, names, solved, frames, layout.rotation_mode)
+    present = take.present[:, side]
+    hand_keys.write_confidence(channels, armature, take.confidence[:, side], present, frames)
+    yield from _set_raw_keys(armature, take, side, frames, layout, names, rest_frames)
+
+
+def _set_raw_keys(
+    armature: bpy.types.Object,
+    take: Take,
+    side: int,
+    frames: Floats,
+    layout: Layout,
+    names: tuple[str, ...],
+    rest_frames: Floats,
+) -> Generator[None]:
+    old = armature.duohand.raw_action
+    raw = motion.raw_motion(take, side, rest_frames, layout.scale)
+    if len(raw.rows) == 0:
+        return
+    channels = fcurves.new_action(armature, f"{armature.name} raw")
+    yield
+    yield from hand_keys.motion_steps(channels, names, raw, frames, layout.rotation_mode)
+    fcurves.muted_strip(armature, channels, hand_keys.RAW_TRACK)
+    armature.duohand.raw_action = channels.action
+    fcurves.remove_if_unused(old)
+    channels.action.name = f"{armature.name} raw"
+
+
+def _set_skin(
+    collection: bpy.types.Collection,
+    armature: bpy.types.Object,
+    take: Take,
+    side: int,
+    layout: Layout,
+    names: tuple[str, ...],
+    rest_frames: Floats,
+) -> Generator[None, None, bpy.types.Object]:
+    name = f"{collection.name} {side_name(side)} skin"
+    mesh = hand_mesh.mesh_from_take(name, take, side, layout.scale)
+    skin = armature.duohand.skin or _left_skin(collection, names)
+    armature.duohand.skin = skin
+    if skin is None:
+        skin = bpy.data.objects.new(name, mesh)
+        collection.objects.link(skin)
+        armature.duohand.skin = skin
+    else:
+        old = skin.data
+        mesh.materials.clear()
+        for material in old.materials:
+            mesh.materials.append(material)
+        skin.data = mesh
+        fcurves.remove_if_unused(old)
+        mesh.name = name
+    yield
+    hand_mesh.bind(skin, armature, names, np.asarray(take.skin_weights[side]))
+    if layout.correctives:
+        yield
+        keys = hand_mesh.take_correctives(take, side, rest_frames, layout.scale)
+        yield
+        if keys:
+            hand_mesh.add_correctives(skin, armature, names, keys)
+            yield
+    return skin
+
+
+def _left_skin(collection: bpy.types.Collection, names: tuple[str, ...]) -> Any:
+    """The skin that a deleted armature with those bones left in the shot; None if there is none."""
+    for thing in collection.objects:
+        deformers = [item.object for item in thing.modifiers if item.type == "ARMATURE"]
+        if thing.type == "MESH" and deformers == [None] and names[0] in thing.vertex_groups:
+            return thing
+    return None

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The camera of a take's shot, with the footage as its plate."""
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from inference_core.shared.errors import RequestError
+from inference_core.shared.take import Take
+
+from ..scene import camera as cameras
+from ..scene import paths, plate, shot
+from ..scene.axes import Floats, place_under_camera
+from .settings import Layout
+
+
+def carrying_camera(scene: bpy.types.Scene, collection: bpy.types.Collection | None) -> bpy.types.Object:
+    """The camera of the user's that carries the shot, else the scene's; RequestError if there is none."""
+    if collection is not None and collection.duohand.own_camera and collection.duohand.camera is not None:
+        return collection.duohand.camera
+    if scene.camera is None:
+        raise RequestError(
+            "The scene has no camera to parent the hands to. Make one active, or choose a new one."
+        )
+    return scene.camera
+
+
+def set_camera(
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    take: Take,
+    frames: Floats,
+    layout: Layout,
+    scene_camera: bpy.types.Object | None,
+) -> list[str]:
+    """Give the shot its camera, lens and plate, or hang it from `scene_camera`; notes for the user.
+
+    frames (T,): the scene frame of each of the take's.
+    """
+    if scene_camera is not None:
+        if scene_camera != collection.duohand.camera or not collection.duohand.own_camera:
+            _hang_from(collection, scene_camera)
+        return []
+    camera = shot.shot_camera(collection)
+    cameras.set_camera(camera, take, frames, layout.scale)
+    if layout.sets_camera:
+        scene.camera = camera
+    said: list[str] = []
+    if layout.set_resolution:
+        before = scene.render.resolution_x, scene.render.resolution_y
+        shot.set_resolution(scene, take, cameras.lens_from_K(take.K, take.size_px).pixel_aspect)
+        now = scene.render.resolution_x, scene.render.resolution_y
+        if now != before and len(shot.shots(scene)) > 1:
+            said.append(
+                f"The scene's resolution became {now[0]} x {now[1]}; it was {before[0]} x {before[1]}."
+            )
+    return [*said, *(_show_footage(collection, camera, take, frames) if layout.show_footage else [])]
+
+
+def _hang_from(collection: bpy.types.Collection, camera: bpy.types.Object) -> None:
+    kept = collection.duohand
+    if kept.camera == camera and not kept.own_camera:
+        raise RequestError("The scene's active camera belongs to this shot. Make the intended camera active.")
+    if kept.camera is not None and not kept.own_camera:
+        shot.remove_object(kept.camera)
+    kept.camera, kept.own_camera = camera, True
+    shot.set_place(collection, place_under_camera(), camera)
+
+
+def _show_footage(
+    collection: bpy.types.Collection, camera: bpy.types.Object, take: Take, frames: Floats
+) -> list[str]:
+    named = collection.duohand.footage
+    if not named:
+        return []
+    made_plate, differences = plate.plate_movie(take, paths.take_file(collection))
+    file = made_plate or plate.first_file(Path(paths.absolute(named)))
+    if file is None:
+        return [
+            f"The footage {named} is not there any more: the camera shows no plate. "
+            "Choose where it lies now in the Take panel."
+        ]
+    numbers = take.frame if made_plate is None else np.arange(take.frame_count)
+    try:
+        plate.show_plate(camera, file, numbers, frames)
+        plate.mark_plate(camera, made_plate is not None)
+    except (RuntimeError, OverflowError) as error:
+        return [f"Blender cannot show the footage {file}: {error}."]
+    if made_plate is None and differences:
+        return [
+            f"The plate is not what the hands were found on: {differences}. Capture again to have one made."
+        ]
+    return []
