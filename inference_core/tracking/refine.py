@@ -26,12 +26,11 @@ from inference_core.tracking.hand_tracks import HandTracks
 _AT_ONCE = 32
 # How much wider the landmark network's second square is.
 _WIDER = 1.3
-# Weights of the 2D landmarks, whose errors differ: the head's, the tracker's, and those of the wider square.
-_HEAD_SHARE, _TRACKED_SHARE, _WIDE_SHARE = 0.3, 0.35, 0.35
-# Where hands lie on one another, the wider square may show more of the other hand: then the head has its share of the
-# 2D landmarks beside the tracker's, and size is left alone. Middles of hands this near, in sides of the own square, lie
-# on one another; those this far are apart.
-_BESIDE_SHARE, _ON_IT, _APART = 0.7, 0.28, 0.42
+# Shares of the readings in the 2D landmarks, whose errors differ: the tracker's, the head's, and the wider square's.
+_SHARES_APART = 0.35, 0.3, 0.35
+# Where hands lie on one another, the wider square may show more of the other hand: it has no share, and size is left
+# alone. Middles of hands this near, in sides of the own square, lie on one another; those this far are apart.
+_SHARES_ON_IT, _ON_IT, _APART = (0.3, 0.7, 0.0), 0.28, 0.42
 # The reading in the wider square may be another hand's: it counts if its presence is at least this, and its landmarks
 # are on average within this share of the hand's own square of the head's.
 _PRESENT, _SAME_HAND = 0.5, 0.25
@@ -140,17 +139,9 @@ def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandRe
     and scores are the head's. Interpolated hands are unchanged, since they are not seen.
     """
     seen = readings.read & (expected.hand_score >= SEEN_SCORE)
-    there = (tracks.present == SEEN)[..., None, None] & np.isfinite(tracks.landmarks_px[..., :2])
     apart = _apart(expected.points_px, expected.score)[..., None, None]
-    between = (1 - _BESIDE_SHARE) * tracks.landmarks_px[..., :2] + _BESIDE_SHARE * readings.points_px
-    beside = np.where(there, between, readings.points_px)
-    again = _HEAD_SHARE * readings.points_px + _WIDE_SHARE * readings.wide_px
-    points = np.where(
-        there,
-        again + _TRACKED_SHARE * tracks.landmarks_px[..., :2],
-        again / (_HEAD_SHARE + _WIDE_SHARE),
-    )
-    points = apart * _scaled_to(points, readings.wide_px) + (1 - apart) * beside
+    points = _scaled_to(_mixed(tracks, readings, _SHARES_APART), readings.wide_px)
+    points = apart * points + (1 - apart) * _mixed(tracks, readings, _SHARES_ON_IT)
     score = readings.trust * expected.hand_score[..., None]
     landmarks = np.concatenate([points, score[..., None]], -1).astype(np.float32)
     chosen = seen[..., None, None]
@@ -160,6 +151,20 @@ def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandRe
         world_m=np.where(chosen, readings.world_m.astype(np.float32), tracks.world_m),
         present=np.where(seen, np.uint8(SEEN), tracks.present),
     )
+
+
+def _mixed(
+    tracks: HandTracks, readings: HandReadings, shares: tuple[float, float, float]
+) -> NDArray[np.float64]:
+    """(T, S, 21, 2) the mean of the tracker's, the head's and the wider square's landmarks by their shares; without
+    the tracker's where it has none.
+    """
+    tracked_px = tracks.landmarks_px[..., :2]
+    there = (tracks.present == SEEN)[..., None, None] & np.isfinite(tracked_px)
+    tracked, head, wide = shares
+    total = np.where(there, tracked, 0) + head + wide
+    own = np.where(there, tracked * tracked_px, 0)
+    return (own + head * readings.points_px + wide * readings.wide_px) / total
 
 
 def _apart(points_px: NDArray[np.float64], score: NDArray[np.float64]) -> NDArray[np.float64]:
