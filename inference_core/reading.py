@@ -72,7 +72,7 @@ class FrameReader:
         with timed(REFINE):
             readings = HandReadings.nothing(len(frames))
             if self.head is not None:
-                readings = read_expected_hands(frames, expected, self.head)
+                readings = read_expected_hands(frames, expected, self.head, self.camera.focal_px)
             return _Looked(readings, cut_pictures(frames, squares_px, self.camera))
 
     def _predictions(

@@ -126,7 +126,7 @@ def read(run: Run, shot: Shot) -> Shot:
         return shot
     arrays, tracks, tracked = read_pieces(run, shot), _known(shot.tracks), _known(shot.expected)
     readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
-    tracks = refined_tracks(tracks, tracked, readings)
+    tracks = refined_tracks(tracks, tracked, readings, run.camera.focal_px)
     gone = out_of_picture(tracks, run.camera.size_px)
     predictions = with_presence_of_shot(TwoHandPredictions(**arrays), tracks.present, gone)
     return replace(shot, tracks=tracks, predictions=predictions)

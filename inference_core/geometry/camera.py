@@ -33,6 +33,11 @@ class Camera:
     source: str = ""
 
     @property
+    def focal_px(self) -> float:
+        """Focal length (of the first frame), pixels."""
+        return float(self.K.reshape(-1, 3, 3)[0, 0, 0])
+
+    @property
     def fov_deg(self) -> float:
         """Field of view across the wider side (of the first frame), degrees."""
         K = self.K.reshape(-1, 3, 3)[0]

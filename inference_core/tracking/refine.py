@@ -3,7 +3,8 @@
 
 A network that is unsure reads a hand as large as hands usually are in its square, and the square comes from an
 earlier reading: a hand once read too small, and so placed too far away, remains so. In a wider square the error has
-the opposite sign; where the network is sure, both agree.
+the opposite sign; where the network is sure, both agree. Hands far from the camera are read at their true size in their
+own square, and too large in the wider one.
 """
 
 from collections.abc import Iterable
@@ -27,10 +28,14 @@ _AT_ONCE = 32
 # How much wider the landmark network's second square is.
 _WIDER = 1.3
 # Shares of the readings in the 2D landmarks, whose errors differ: the tracker's, the head's, and the wider square's.
-_SHARES_APART = 0.35, 0.3, 0.35
-# Where hands lie on one another, the wider square may show more of the other hand: it has no share, and size is left
-# alone. Middles of hands this near, in sides of the own square, lie on one another; those this far are apart.
-_SHARES_ON_IT, _ON_IT, _APART = (0.3, 0.7, 0.0), 0.28, 0.42
+_SHARES = 0.35, 0.3, 0.35
+# Where hands lie on one another, or are far away, the wider square has no share, and size is left alone.
+_SHARES_WITHOUT = 0.3, 0.7, 0.0
+# Middles of hands this near, in sides of the own square, lie on one another, so that the wider one may show more of the
+# other hand; those this far are apart.
+_ON_IT, _APART = 0.28, 0.42
+# What the own square of far hands spans (its side by the focal length; some 1.5 m away), and that of near ones (1 m).
+_FAR, _NEAR = 0.2, 0.3
 # The reading in the wider square may be another hand's: it counts if its presence is at least this, and its landmarks
 # are on average within this share of the hand's own square of the head's.
 _PRESENT, _SAME_HAND = 0.5, 0.25
@@ -43,7 +48,7 @@ class HandReadings:
     """Both networks' readings of the hands expected in T frames.
 
     points_px (T, S, 21, 2): the head's, frame pixels. wide_px (T, S, 21, 2): the landmark network's in a wider square;
-    the head's where it does not find this hand there, or the hand is not seen or lies on the other. world_m
+    the head's where it does not find this hand there, or the hand is not seen, lies on the other or is far. world_m
     (T, S, 21, 3): the head's, relative to the wrist, in axes along the line of sight. trust (T, S, 21): 0..1, falls
     with a landmark's expected error. Entries are zero if read (T, S) is False: no hand was expected, or the frame has
     no picture.
@@ -68,22 +73,29 @@ class HandReadings:
         )
 
 
-def read_expected_hands(frames: Iterable[Frame], expected: ExpectedHands, head: KeptReadings) -> HandReadings:
-    """The readings of every expected hand. frames: as many as `expected` has, in order."""
+def read_expected_hands(
+    frames: Iterable[Frame], expected: ExpectedHands, head: KeptReadings, focal_px: float
+) -> HandReadings:
+    """The readings of every expected hand. frames: as many as `expected` has, in order. focal_px: of the camera."""
+    widely = _counts(expected, focal_px) > 0
     readings = HandReadings.nothing(len(expected.side_score))
     waiting: dict[int, Frame] = {}
     for at, frame in enumerate(frames):
         if frame.image is not None and (expected.score[at] > 0).any():
             waiting[at] = frame
         if len(waiting) == _AT_ONCE:
-            _read(waiting, expected, head, readings)
+            _read(waiting, expected, widely, head, readings)
             waiting = {}
-    _read(waiting, expected, head, readings)
+    _read(waiting, expected, widely, head, readings)
     return readings
 
 
 def _read(
-    frames: dict[int, Frame], expected: ExpectedHands, head: KeptReadings, readings: HandReadings
+    frames: dict[int, Frame],
+    expected: ExpectedHands,
+    widely: NDArray[np.bool_],
+    head: KeptReadings,
+    readings: HandReadings,
 ) -> None:
     places = np.array(list(frames), np.int64)
     rows, sides = np.nonzero((expected.score[places] > 0).any(-1))
@@ -95,8 +107,7 @@ def _read(
     points_px, world_m, trust = in_frame(head.read(shown, crops, sides), crops, sides)
     readings.points_px[at, sides] = points_px
     readings.wide_px[at, sides] = points_px
-    apart = _apart(expected.points_px[places], expected.score[places])[rows, sides]
-    seen = (expected.hand_score[at, sides] >= SEEN_SCORE) & (apart > 0)
+    seen = (expected.hand_score[at, sides] >= SEEN_SCORE) & widely[at, sides]
     if seen.any():
         images = [
             frame.image for frame, own in zip(shown, seen, strict=True) if own and frame.image is not None
@@ -132,16 +143,18 @@ def refined_hands(expected: ExpectedHands, readings: HandReadings) -> ExpectedHa
     )
 
 
-def refined_tracks(tracks: HandTracks, expected: ExpectedHands, readings: HandReadings) -> HandTracks:
-    """The tracks with the readings of seen hands.
+def refined_tracks(
+    tracks: HandTracks, expected: ExpectedHands, readings: HandReadings, focal_px: float
+) -> HandTracks:
+    """The tracks with the readings of seen hands. focal_px: of the camera.
 
-    2D landmarks are a weighted mean of all readings, scaled to the size of the one in the wider square; world landmarks
-    and scores are the head's. Interpolated hands are unchanged, since they are not seen.
+    2D landmarks are a weighted mean of all readings, scaled to the size of the one in the wider square where that
+    counts; world landmarks and scores are the head's. Interpolated hands are unchanged, since they are not seen.
     """
     seen = readings.read & (expected.hand_score >= SEEN_SCORE)
-    apart = _apart(expected.points_px, expected.score)[..., None, None]
-    points = _scaled_to(_mixed(tracks, readings, _SHARES_APART), readings.wide_px)
-    points = apart * points + (1 - apart) * _mixed(tracks, readings, _SHARES_ON_IT)
+    wide = _counts(expected, focal_px)[..., None, None]
+    points = _scaled_to(_mixed(tracks, readings, _SHARES), readings.wide_px)
+    points = wide * points + (1 - wide) * _mixed(tracks, readings, _SHARES_WITHOUT)
     score = readings.trust * expected.hand_score[..., None]
     landmarks = np.concatenate([points, score[..., None]], -1).astype(np.float32)
     chosen = seen[..., None, None]
@@ -167,13 +180,19 @@ def _mixed(
     return (own + head * readings.points_px + wide * readings.wide_px) / total
 
 
-def _apart(points_px: NDArray[np.float64], score: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(T, S) how far each expected hand is from lying on the other: 0 on it, 1 apart."""
-    middle_px = points_px.mean(-2)
+def _counts(expected: ExpectedHands, focal_px: float) -> NDArray[np.float64]:
+    """(T, S) how much the wider square counts for each expected hand: 0 not at all, 1 in full."""
+    side_px = crops_from_landmarks(expected.points_px)[..., 2].clip(1e-6)
+    middle_px = expected.points_px.mean(-2)
     between_px = np.linalg.norm(middle_px[:, 0] - middle_px[:, 1], axis=-1, keepdims=True)
-    share = between_px / crops_from_landmarks(points_px)[..., 2].clip(1e-6)
-    other = (score > 0).any(-1)[:, ::-1]
-    return np.where(other, ((share - _ON_IT) / (_APART - _ON_IT)).clip(0, 1), 1.0)
+    other = (expected.score > 0).any(-1)[:, ::-1]
+    apart = np.where(other, _ramp(between_px / side_px, _ON_IT, _APART), 1.0)
+    return apart * _ramp(side_px / focal_px, _FAR, _NEAR)
+
+
+def _ramp(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """0 up to `low`, 1 from `high` on."""
+    return ((values - low) / (high - low)).clip(0, 1)
 
 
 def _scaled_to(points_px: NDArray[np.float64], others_px: NDArray[np.float64]) -> NDArray[np.float64]:

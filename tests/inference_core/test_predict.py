@@ -330,7 +330,7 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
         head,
     )
     expected = expected_hands(tracks)
-    read = read_expected_hands(frames_of(T), expected, KeptReadings(head))
+    read = read_expected_hands(frames_of(T), expected, KeptReadings(head), CAMERA.focal_px)
     middles = crops_from_landmarks(expected.points_px)[..., None, :2]
     np.testing.assert_allclose(read.points_px, np.broadcast_to(middles, (T, 2, 21, 2)), atol=0.05)
     assert read.trust.min() > 0.95
@@ -348,27 +348,27 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
     )
     assert (moved < apart).all() and (moved > apart / 2).all()
     unread = dataclasses.replace(read, read=np.zeros_like(read.read))
-    np.testing.assert_array_equal(refined_tracks(tracks, expected, unread).landmarks_px, tracks.landmarks_px)
+    left = refined_tracks(tracks, expected, unread, CAMERA.focal_px)
+    np.testing.assert_array_equal(left.landmarks_px, tracks.landmarks_px)
     np.testing.assert_array_equal(refined_hands(expected, unread).score, expected.score)
 
 
-def test_refined_hands_keep_their_size_in_the_wider_square_where_they_are_apart() -> None:
+@pytest.mark.parametrize(
+    ("between_m", "focal_px", "grown"),
+    [(0.4, CAMERA.focal_px, True), (0, CAMERA.focal_px, False), (0.4, 5 * CAMERA.focal_px, False)],
+    ids=["apart", "on one another", "far away"],
+)
+def test_near_hands_that_are_apart_get_their_size_from_the_wider_square(
+    between_m: float, focal_px: float, grown: bool
+) -> None:
     _, _, landmarks, _ = posed_truth()
-    landmarks[:, 1, :, 0] += 1000
+    landmarks[:, 1] += (landmarks[:, 0] - landmarks[:, 1]).mean(-2, keepdim=True)
+    landmarks[:, 1, :, 0] += between_m
     tracks = tracks_of(landmarks)
     expected = expected_hands(tracks)
     points_px = expected.points_px
     middle = points_px.mean(-2, keepdims=True)
-    readings = HandReadings(
-        points_px,
-        middle + 1.2 * (points_px - middle),
-        expected.world_m,
-        np.ones((T, 2, 21)),
-        np.ones((T, 2), bool),
-    )
-    grown = refined_tracks(tracks, expected, readings).landmarks_px[..., :2]
-    np.testing.assert_allclose(grown, readings.wide_px, atol=1e-3)
-    same = refined_tracks(tracks, expected, dataclasses.replace(readings, wide_px=points_px)).landmarks_px[
-        ..., :2
-    ]
-    np.testing.assert_allclose(same, points_px, atol=1e-3)
+    wide_px = middle + 1.2 * (points_px - middle)
+    readings = HandReadings(points_px, wide_px, expected.world_m, np.ones((T, 2, 21)), np.ones((T, 2), bool))
+    refined = refined_tracks(tracks, expected, readings, focal_px).landmarks_px[..., :2]
+    np.testing.assert_allclose(refined, wide_px if grown else points_px, atol=1e-3)

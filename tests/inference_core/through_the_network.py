@@ -34,5 +34,5 @@ def refined_and_predicted(
     shape = shot_shape(expected, squares_px, camera, hand.to("cpu", torch.float64), head is not None)
     reader = FrameReader(camera, predictor, None if head is None else KeptReadings(head), shape)
     readings, predictions = reader.read(frames, expected, squares_px)
-    tracks = refined_tracks(tracks, expected, readings)
+    tracks = refined_tracks(tracks, expected, readings, camera.focal_px)
     return tracks, with_presence_of_shot(predictions, tracks.present, np.zeros(tracks.present.shape, bool))
