@@ -19,9 +19,12 @@ from inference_core.fitting.contact_network import (
     load_contact_network,
     touching_log_odds,
 )
-from inference_core.fitting.observations import Observations
-from inference_core.fitting.parameterisation import PosedPoints
+from inference_core.fitting.observations import Observations, pairs
+from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
 from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.settings import SolveSettings
+from inference_core.fitting.single_frame import ShotShape
+from inference_core.fitting.windows import windows_of
 
 # Outlines this far apart, measured at the hands' distance, may meet; sigma of one depth as a share of it.
 _MEET_M, _DEPTH_SIGMA = 0.004, 0.06
@@ -71,20 +74,38 @@ class Outlines:
 
 
 def find_contact(
-    seen: Observations, posed: PosedPoints, capsules: Capsules, left: Tensor, right: Tensor
+    shape: ShotShape, seen: Observations, state: HandState, capsules: Capsules, settings: SolveSettings
 ) -> Contact:
-    """The contact of the pairs left, right (P,) of hand frames; `posed` is a fit of every frame on its own."""
+    """The contact of the pairs of hand frames, from a fit of every frame on its own."""
+    left, _ = pairs(seen)
+    size = len(capsules.ends)
+    log_odds = torch.zeros(len(left)).double()
+    outlines, parts = (torch.zeros(len(left), size, size) for _ in range(2))
+    for window in windows_of(seen.frame, settings):
+        inside = torch.zeros(len(seen)).bool().index_fill(0, window.rows, True)
+        posed = pose_points(shape.parameterisation, seen.side[inside], state.take(window.rows))
+        found = _in_window(seen.of_frames(inside), posed, capsules)
+        own = window.own[pairs(seen.of_frames(inside))[0]]
+        at = inside[left].nonzero()[own, 0]
+        for whole, values in zip((log_odds, outlines, parts), found, strict=True):
+            whole[at] = values[own].to(whole)
+    return Contact(_through_time(log_odds, torch.diff(seen.frame[left]) == 1), outlines, parts)
+
+
+def _in_window(seen: Observations, posed: PosedPoints, capsules: Capsules) -> tuple[Tensor, Tensor, Tensor]:
+    """Of pairs (P,): log odds of touching by each frame, and `Contact`'s outlines and parts (P, C, C)."""
+    left, right = pairs(seen)
     run = unbroken_runs(seen.frame[left])
     first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
     depths = posed.state.image_depth[left, 2], posed.state.image_depth[right, 2]
     view = seen_at_one_depth(first, second, (depths[0] + depths[1]) / 2, capsules)
     outlines = torch.sigmoid((_MEET_M - view.gap_m) / (_MEET_M / 2))
     log_odds = _features(view, outlines, depths, run, capsules) @ torch.tensor(_LOG_ODDS).double()
-    hands, network = _through_time(log_odds, torch.diff(run) == 0), load_contact_network()
+    network = load_contact_network()
     if network is None or not len(left):
-        return Contact(hands, outlines, _meeting_tips(*view.flat_m, run))
+        return log_odds, outlines, _meeting_tips(*view.flat_m, run)
     parts = _touching_parts(network, seen, posed, capsules, left, right)
-    return Contact(hands, torch.zeros_like(parts), torch.sigmoid(averaged(parts, run, _PARTS_REACH)))
+    return log_odds, torch.zeros_like(parts), torch.sigmoid(averaged(parts, run, _PARTS_REACH))
 
 
 def _touching_parts(

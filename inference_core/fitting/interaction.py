@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules, Nearest, nearest_points
 from inference_core.fitting.contact import Contact
-from inference_core.fitting.observations import Observations
+from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, PosedPoints
 from inference_core.fitting.residuals import JOINTS, pseudo_huber
 from inference_core.fitting.skin import Overlaps
@@ -54,7 +54,7 @@ class HandPairs:
 class PairEquations:
     """Normal equations of P pairs of hand frames.
 
-    left, right (P,): indices in the list. hessian (P, 2, D, 2, D), gradient (P, 2, D) of left, right; cost ().
+    left, right (P,): indices in the list. hessian (P, 2, D, 2, D), gradient (P, 2, D) of left, right; cost (P,).
     """
 
     left: Tensor
@@ -86,8 +86,8 @@ class DepthTies:
 
     @property
     def cost(self) -> Tensor:
-        """Their total cost."""
-        return 0.5 * (self.weight * self.residual.square()).sum()
+        """(Q,) what they cost."""
+        return 0.5 * self.weight * self.residual.square()
 
 
 def hand_pairs(
@@ -112,6 +112,10 @@ class HardSkin:
     overlaps: Overlaps
     sigma_m: float
 
+    def take(self, rows: Tensor) -> "HardSkin":
+        """Those of the pairs of the given indices."""
+        return HardSkin(self.overlaps.take(rows), self.sigma_m)
+
 
 def pair_equations(
     seen: Observations,
@@ -123,20 +127,20 @@ def pair_equations(
     """Normal equations of everything that ties the two hands of each frame."""
     size = hands.posed.parameterisation.size
     hessian = torch.zeros(len(hands.left), 2, size, 2, size).double()
-    gradient, cost = torch.zeros(len(hands.left), 2, size).double(), torch.zeros(()).double()
+    gradient, cost = torch.zeros(len(hands.left), 2, size).double(), torch.zeros(len(hands.left)).double()
     if capsules is not None and hands.nearest is not None:
         meetings = _meetings(hands, hands.nearest, draws)
-        cost = cost + meetings.cost
+        cost[hands.near] += meetings.cost
         pair, rows, residual = _pulls(hands, hands.nearest, meetings, capsules)
         flat = rows.flatten(2)
         hessian[pair] = (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
         gradient[pair] = (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
     if skin is not None:
+        cost += _skin_cost(hands, skin)
         pair, rows, residual = _skin_rows(hands, skin)
         flat = rows.flatten(2)
         hessian[pair] += (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
         gradient[pair] += (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
-        cost = cost + 0.5 * residual.double().square().sum()
     if seen.network is not None and len(hands.left):
         residual, weight, sigma_inverse, offset_cost = _offset(seen, hands)
         rows = torch.stack([-_wrist_rows(hands.posed, hands.left), _wrist_rows(hands.posed, hands.right)], 2)
@@ -144,21 +148,21 @@ def pair_equations(
         hessian[:, :, _WRIST, :, _WRIST] += (flat.mT @ flat).reshape(-1, 2, 3, 2, 3)
         pulled = flat.mT @ (residual * weight.sqrt()[:, None])[..., None]
         gradient[..., _WRIST] += pulled[..., 0].unflatten(1, (2, 3))
-        cost = cost + offset_cost.sum()
+        cost += offset_cost
     return PairEquations(hands.left, hands.right, hessian, gradient, cost)
 
 
 def pair_cost(
     seen: Observations, hands: HandPairs, draws: Draws | None, skin: HardSkin | None = None
 ) -> Tensor:
-    """Their cost, without derivatives."""
-    cost = torch.zeros(()).double()
+    """(P,) what they cost, without derivatives."""
+    cost = torch.zeros(len(hands.left)).double()
     if skin is not None:
-        cost = cost + 0.5 * _skin_residual(hands, skin).square().sum()
+        cost += _skin_cost(hands, skin)
     if hands.nearest is not None:
-        cost = cost + _meetings(hands, hands.nearest, draws).cost
+        cost[hands.near] += _meetings(hands, hands.nearest, draws).cost
     if seen.network is not None and len(hands.left):
-        cost = cost + _offset(seen, hands)[3].sum()
+        cost += _offset(seen, hands)[3]
     return cost
 
 
@@ -196,17 +200,11 @@ def depth_ties(seen: Observations, depth: Tensor, contact: Contact | None) -> De
     return DepthTies(pair, pair + 1, weight, apart[pair + 1] - apart[pair])
 
 
-def pairs(seen: Observations) -> tuple[Tensor, Tensor]:
-    """Indices of the left hand frames that have a right one in the same frame, and of those."""
-    left = ((seen.side == 0) & (seen.other >= 0)).nonzero()[:, 0]
-    return left, seen.other[left]
-
-
 @dataclass(frozen=True)
 class _Meetings:
     """R pairs of capsules of each of n near hands that overlap or are to touch.
 
-    index (n, R): left * C + right. residual, its derivative `scale` by their distance, weight (n, R); cost ().
+    index (n, R): left * C + right. residual, its derivative `scale` by their distance, weight (n, R); cost (n,).
     """
 
     index: Tensor
@@ -226,7 +224,7 @@ def _meetings(hands: HandPairs, nearest: Nearest, draws: Draws | None) -> _Meeti
     weight, cost = pseudo_huber(residual, _OVERLAP_DELTA)
     weight = weight * (residual > 0)
     if draws is None:
-        return _Meetings(index, residual, scale, weight, cost.sum())
+        return _Meetings(index, residual, scale, weight, cost.sum(1))
     drawn, share = draws.capsules[hands.near], draws.share[hands.near]
     drawn_gap = gap_m.flatten(1).gather(1, drawn).clamp(min=0) / _CONTACT_M
     drawn_weight, drawn_cost = pseudo_huber(drawn_gap, _CONTACT_DELTA)
@@ -235,7 +233,7 @@ def _meetings(hands: HandPairs, nearest: Nearest, draws: Draws | None) -> _Meeti
         torch.cat([residual, drawn_gap], 1),
         torch.cat([scale, torch.full_like(drawn_gap, 1 / _CONTACT_M)], 1),
         torch.cat([weight, drawn_weight * share * (drawn_gap > 0)], 1),
-        cost.sum() + (drawn_cost * share).sum(),
+        cost.sum(1) + (drawn_cost * share).sum(1),
     )
 
 
@@ -272,6 +270,10 @@ def _skin_residual(hands: HandPairs, skin: HardSkin) -> Tensor:
     apart_m = places.left @ points_m[hands.left] - places.right @ points_m[hands.right]
     depth_m = places.reach_m - (places.normal * apart_m).sum(-1)
     return (depth_m - _GIVES_WAY_M).clamp(min=0) / skin.sigma_m
+
+
+def _skin_cost(hands: HandPairs, skin: HardSkin) -> Tensor:
+    return 0.5 * _skin_residual(hands, skin).square().sum(1)
 
 
 def _skin_rows(hands: HandPairs, skin: HardSkin) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All hand frames of a window together: damped Gauss-Newton, with one banded Cholesky factorisation per step.
+"""All hand frames of a shot together: damped Gauss-Newton, with one banded Cholesky factorisation per step and window.
+
+Each step is taken for the whole shot before the next, and what is decided from it (whether it helped, whether the fit
+has converged) is decided for the whole shot.
 
 The temporal prior's sigmas (temporal.sigmas) depend on the motion itself and are updated in every step. They converge
 more slowly than everything else, so each step extrapolates their last change.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,11 +28,13 @@ from inference_core.fitting.interaction import (
     pair_cost,
     pair_equations,
 )
-from inference_core.fitting.observations import Observations
+from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
 from inference_core.fitting.residuals import JOINTS, NormalEquations, frame_cost, frame_normal
+from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, limited
 from inference_core.fitting.temporal import Banded, sigmas, solve_banded, temporal_normal
+from inference_core.fitting.windows import Window, gathered, windows_of
 
 _STEPS = 20
 # The damping is a share of each hand frame's diagonal. It increases for a frame that oscillates, for example
@@ -49,61 +55,140 @@ def fit_shot(
     state: HandState,
     capsules: Capsules | None,
     contact: Contact | None,
-    smooth: float,
+    settings: SolveSettings,
     skin: HardSkin | None = None,
     held: Tensor | None = None,
     steps: int = _STEPS,
+    after_step: Callable[[int, int], None] | None = None,
 ) -> HandState:
     """All hand frames solved together from the given states.
 
-    skin: places that may not intersect further. held (N,) bool: hand frames that stay as they are.
+    skin: places that may not intersect further. held (N,) bool: hand frames that stay as they are. after_step is told
+    how many of how many steps are done.
     """
     moves = torch.ones(len(seen)).bool() if held is None else ~held
-    problem = _Problem(shape, seen, capsules, contact, _strength(seen, smooth), skin)
-    hands, sigma = problem.posed(state), sigmas(seen, state, shape.parameterisation)
-    equations, damping = problem.equations(hands, sigma), torch.full((len(seen),), _FIRST_DAMPING).double()
-    before = torch.zeros_like(sigma)
-    for _ in range(steps):
-        step = limited(solve_banded(seen, *equations.terms, torch.where(moves, damping, _HELD)))
-        trial = problem.posed(hands.posed.state.moved(step, shape.parameterisation))
-        if problem.cost(trial, equations) > equations.cost:
+    whole = _Problem(shape, seen, capsules, contact, _strength(seen, settings.smooth), skin)
+    windows = windows_of(seen.frame, settings)
+    fits = [_WindowFit(whole, window, keeps=len(windows) == 1) for window in windows]
+    sigma = ahead = sigmas(seen, state, shape.parameterisation)
+    damping, before = torch.full((len(seen),), _FIRST_DAMPING).double(), torch.zeros_like(sigma)
+    for number in range(steps):
+        found = [fit.step(state, ahead, torch.where(moves, damping, _HELD)) for fit in fits]
+        step = gathered(windows, [each.step for each in found])
+        trial = state.moved(step, shape.parameterisation)
+        tried = [fit.trial(trial, ahead, own) for fit, own in zip(fits, found, strict=True)]
+        if after_step is not None:
+            after_step(number + 1, steps)
+        if sum(each.cost for each in tried) > sum(each.cost for each in found):
             damping = damping * _IF_REFUSED
             continue
-        moved_m = (trial.posed.points_m - hands.posed.points_m)[:, JOINTS].norm(dim=-1).mean(-1)
+        state, moved_m = trial, gathered(windows, [each.moved_m for each in tried])
         if moved_m[moves].quantile(_SETTLED_SHARE) < _SETTLED_M:
-            return trial.posed.state
+            break
         back = (step * before).sum(-1) < 0
         damping = (damping * torch.where(back, _IF_BACK, _DAMPED_LESS)).clamp(min=_LEAST_DAMPING)
-        hands, before, last = trial, step, sigma
-        sigma = sigmas(seen, hands.posed.state, shape.parameterisation)
+        before, last = step, sigma
+        sigma = sigmas(seen, state, shape.parameterisation)
         change = (sigma / last).log().clamp(-_LARGEST_CHANGE, _LARGEST_CHANGE)
-        equations = problem.equations(hands, sigma * (_AHEAD * change).exp())
-    return hands.posed.state
+        ahead = sigma * (_AHEAD * change).exp()
+    return state
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A window's increments (n, D), what its own hand frames cost before, its joints (n, 21, 3), and what is drawn
+    together.
+    """
+
+    step: Tensor
+    cost: float
+    joints_m: Tensor
+    drawn: Draws | None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What a window's own hand frames cost after a step, and how far all of its joints moved on average (n,)."""
+
+    cost: float
+    moved_m: Tensor
+
+
+class _WindowFit:
+    """One window's part of a fit. keeps: what it has computed is kept for the next step, rather than the memory."""
+
+    def __init__(self, whole: "_Problem", window: Window, keeps: bool) -> None:
+        self._whole, self._window, self._keeps = whole, window, keeps
+        self._problem: _Problem | None = None
+        self._posed: list[tuple[HandState, HandPairs]] = []
+        self._equations: tuple[HandState, Tensor, _Equations] | None = None
+
+    def step(self, state: HandState, sigma: Tensor, damping: Tensor) -> _Step:
+        """The step from the shot's state, for sigma (N, D) and damping (N,)."""
+        problem, rows = self._of_window(), self._window.rows
+        hands, kept = self._hands(problem, state), self._equations
+        if kept is not None and kept[0] is state and kept[1] is sigma:
+            equations = kept[2]
+        else:
+            equations = problem.equations(hands, sigma[rows])
+        if self._keeps:
+            self._equations = state, sigma, equations
+        step = limited(solve_banded(problem.seen, *equations.terms, damping[rows]))
+        cost = equations.cost(self._window.own)
+        return _Step(step, cost, hands.posed.points_m[:, JOINTS], equations.drawn)
+
+    def trial(self, state: HandState, sigma: Tensor, found: _Step) -> _Trial:
+        """The shot's state after a step, by the terms for which that was found."""
+        problem = self._of_window()
+        hands = self._hands(problem, state)
+        cost = problem.cost(hands, sigma[self._window.rows], found.drawn, self._window.own)
+        moved_m = (hands.posed.points_m[:, JOINTS] - found.joints_m).norm(dim=-1).mean(-1)
+        return _Trial(cost, moved_m)
+
+    def _of_window(self) -> "_Problem":
+        problem = self._problem or self._whole.within(self._window)
+        if self._keeps:
+            self._problem = problem
+        return problem
+
+    def _hands(self, problem: "_Problem", state: HandState) -> HandPairs:
+        for known, hands in self._posed:
+            if known is state:
+                return hands
+        hands = problem.posed(state.take(self._window.rows))
+        if self._keeps:
+            self._posed = [(state, hands), *self._posed[:1]]
+        return hands
 
 
 @dataclass(frozen=True)
 class _Equations:
-    """All terms at one state, for sigma (N, D) and the parts pulled together there; cost () of all."""
+    """All terms at one state, and the parts pulled together there."""
 
     frames: NormalEquations
     temporal: Banded
     pairs: PairEquations
     ties: DepthTies
-    sigma: Tensor
     drawn: Draws | None
 
     @property
     def terms(self) -> tuple[NormalEquations, Banded, PairEquations, DepthTies]:
         return self.frames, self.temporal, self.pairs, self.ties
 
-    @property
-    def cost(self) -> Tensor:
-        return self.frames.cost.sum() + self.temporal.cost + self.pairs.cost + self.ties.cost
+    def cost(self, own: Tensor) -> float:
+        """What the hand frames `own` (N,) cost."""
+        return _total(own, self.frames.cost + self.temporal.cost, self.pairs.cost, self.ties, self.pairs.left)
+
+
+def _total(own: Tensor, frames: Tensor, pairs: Tensor, ties: DepthTies, left: Tensor) -> float:
+    """The sum of costs of hand frames (N,), pairs (P,) and ties over the hand frames `own` (N,)."""
+    of_pairs = own[left]
+    return float(frames[own].sum() + pairs[of_pairs].sum() + ties.cost[of_pairs[ties.pair]].sum())
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """The data of one window. strength (N,): weight of the smoothness."""
+    """The data of hand frames that are solved together. strength (N,): weight of the smoothness."""
 
     shape: ShotShape
     seen: Observations
@@ -112,30 +197,45 @@ class _Problem:
     strength: Tensor
     skin: HardSkin | None
 
+    def within(self, window: Window) -> "_Problem":
+        """The data of a window's hand frames."""
+        inside = torch.zeros(len(self.seen)).bool().index_fill(0, window.rows, True)
+        if bool(inside.all()):
+            return self
+        chosen = inside[pairs(self.seen)[0]].nonzero()[:, 0]
+        return replace(
+            self,
+            seen=self.seen.of_frames(inside),
+            contact=None if self.contact is None else self.contact.take(chosen),
+            strength=self.strength[inside],
+            skin=None if self.skin is None else self.skin.take(chosen),
+        )
+
     def posed(self, state: HandState) -> HandPairs:
         """The hands in a state."""
         posed = pose_points(self.shape.parameterisation, self.seen.side, state)
         return hand_pairs(self.seen, posed, self.capsules, self.contact)
 
     def equations(self, hands: HandPairs, sigma: Tensor) -> _Equations:
-        """All terms at the hands' current poses."""
+        """All terms at the hands' current poses, for sigma (N, D)."""
         drawn = None if self.contact is None else draws(self.contact, hands)
         return _Equations(
             frame_normal(self.shape.parameterisation, self.seen, hands.posed, self.shape.world_scale),
             self._temporal(hands.posed, sigma),
             pair_equations(self.seen, hands, self.capsules, drawn, self.skin),
             self._ties(hands.posed),
-            sigma,
             drawn,
         )
 
-    def cost(self, hands: HandPairs, equations: _Equations) -> Tensor:
-        """The cost () of the same terms for hands that have moved."""
-        return (
-            frame_cost(self.seen, hands.posed, self.shape.world_scale).sum()
-            + self._temporal(hands.posed, equations.sigma).cost
-            + pair_cost(self.seen, hands, equations.drawn, self.skin)
-            + self._ties(hands.posed).cost
+    def cost(self, hands: HandPairs, sigma: Tensor, drawn: Draws | None, own: Tensor) -> float:
+        """What the hand frames `own` (N,) cost by the same terms after they have moved."""
+        return _total(
+            own,
+            frame_cost(self.seen, hands.posed, self.shape.world_scale)
+            + self._temporal(hands.posed, sigma).cost,
+            pair_cost(self.seen, hands, drawn, self.skin),
+            self._ties(hands.posed),
+            hands.left,
         )
 
     def _temporal(self, posed: PosedPoints, sigma: Tensor) -> Banded:

@@ -117,6 +117,12 @@ class Observations:
         return replace(self.take(at), other=place[self.other[at]])
 
 
+def pairs(seen: Observations) -> tuple[Tensor, Tensor]:
+    """Indices of the left hand frames that have a right one in the same frame, and of those."""
+    left = ((seen.side == 0) & (seen.other >= 0)).nonzero()[:, 0]
+    return left, seen.other[left]
+
+
 def usable_presence(tracks: HandTracks, network: TwoHandPredictions | None) -> NDArray[np.uint8]:
     """(T, S) the tracks' presence, as far as the solve can provide it.
 
@@ -205,9 +211,17 @@ def _around(seen: Observations, score: Tensor) -> Tensor:
     """(N,) mean scores of the seen frames around each, because the uncertainty is the
     hand's rather than the frame's.
     """
-    near = (seen.time[:, None] - seen.time).abs() <= _DOUBT_FRAMES
-    near = (near & (seen.side[:, None] == seen.side) & seen.seen).double()
-    return near @ score / near.sum(1).clamp(min=1)
+    out = torch.zeros_like(score)
+    for side in (0, 1):
+        own = seen.side == side
+        time, known = seen.time[own].contiguous(), seen.seen[own].double()
+        edges = (time - _DOUBT_FRAMES, False), (time + _DOUBT_FRAMES, True)
+        first, last = (torch.searchsorted(time, at.contiguous(), right=right) for at, right in edges)
+        total, count = (
+            torch.cat([torch.zeros(1).double(), values.cumsum(0)]) for values in (known * score[own], known)
+        )
+        out[own] = (total[last] - total[first]) / (count[last] - count[first]).clamp(min=1)
+    return out
 
 
 def _poses(camera: Camera, frame: Tensor) -> Tensor:

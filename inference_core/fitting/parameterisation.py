@@ -77,6 +77,12 @@ class HandState:
     root: Tensor
     angles_rad: Tensor
 
+    @staticmethod
+    def unknown(count: int) -> "HandState":
+        """Flat hands at a distance of one metre."""
+        zeros, identity = torch.zeros(count, 15, 3).double(), torch.eye(3).double()
+        return HandState(zeros[:, 0], identity.expand(count, 3, 3), zeros)
+
     @property
     def wrist_m(self) -> Tensor:
         """(N, 3) wrist joint in camera axes, metres."""

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Separates hands that intersect too deeply, along their skins, after the joint fit."""
 
+import torch
 from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules
 from inference_core.fitting.contact import Contact, unbroken_runs
-from inference_core.fitting.interaction import HardSkin, hand_pairs, pairs
+from inference_core.fitting.interaction import HardSkin, hand_pairs
 from inference_core.fitting.joint_fit import fit_shot
-from inference_core.fitting.observations import Observations
-from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
+from inference_core.fitting.observations import Observations, pairs
+from inference_core.fitting.parameterisation import HandState, pose_points
 from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape
-from inference_core.fitting.skin import Overlaps, PlaceFinder, Places, Skin
+from inference_core.fitting.skin import Overlaps, PlaceFinder, Places, Skin, beside
+from inference_core.fitting.windows import windows_of
 
 # Sigmas of what lies too deep, round by round, and the steps of each; done when nothing lies deeper than this.
 _HARDER_M, _STEPS, _DEEP_M = (0.001, 0.0005, 0.0003, 0.0002, 0.0002, 0.0002), 5, 0.005
@@ -27,7 +30,7 @@ def taken_apart(
     state: HandState,
     capsules: Capsules,
     contact: Contact,
-    smooth: float,
+    settings: SolveSettings,
     skin: Skin,
 ) -> HandState:
     """The fitted state, with hands separated where they intersect more deeply than skin yields."""
@@ -35,7 +38,7 @@ def taken_apart(
     places: Places = {}
     finder = PlaceFinder(skin, shape.parameterisation, unbroken_runs(frame))
     for sigma_m in _HARDER_M:
-        found = _found(finder, seen, pose_points(shape.parameterisation, seen.side, state), capsules, contact)
+        found = _found(finder, shape, seen, state, capsules, settings)
         deep = [row for row, of in found.items() if any(place.depth_m > _DEEP_M for place in of.values())]
         if not deep:
             return state
@@ -46,22 +49,38 @@ def taken_apart(
         there = {at: places.get(row, {}) for at, row in enumerate(rows.tolist())}
         hard = HardSkin(Overlaps.of(skin, there, len(rows)), sigma_m)
         at, own, here = part.nonzero()[:, 0], seen.of_frames(part), contact.take(rows)
-        moved = fit_shot(shape, own, state.take(at), capsules, here, smooth, hard, ~held[at], _STEPS)
+        moved = fit_shot(shape, own, state.take(at), capsules, here, settings, hard, ~held[at], _STEPS)
         state = state.put(at, moved)
     return state
 
 
 def _found(
-    finder: PlaceFinder, seen: Observations, posed: PosedPoints, capsules: Capsules, contact: Contact
+    finder: PlaceFinder,
+    shape: ShotShape,
+    seen: Observations,
+    state: HandState,
+    capsules: Capsules,
+    settings: SolveSettings,
 ) -> Places:
     """The intersections of all pairs whose capsules overlap."""
-    hands = hand_pairs(seen, posed, capsules, contact)
-    if hands.nearest is None:
+    hands = pairs(seen)
+    joints_m = tuple(torch.zeros(len(hands[0]), 21, 3).double() for _ in hands)
+    near, nearby = [torch.zeros(0).long()], list[Tensor]()
+    for window in windows_of(seen.frame, settings):
+        own = torch.zeros(len(seen)).bool().index_fill(0, window.rows[window.own], True)
+        of_shot = own[hands[0]].nonzero()[:, 0]
+        posed = pose_points(shape.parameterisation, seen.side[own], state.take(own.nonzero()[:, 0]))
+        here = hand_pairs(seen.of_frames(own), posed, capsules, None)
+        for kept, rows in zip(joints_m, (here.left, here.right), strict=True):
+            kept[of_shot] = posed.points_m[rows, JOINTS]
+        if here.nearest is not None:
+            meet = here.nearest.gap_m.flatten(1).amin(1) < _NEAR_M
+            near.append(of_shot[here.near[meet]])
+            nearby.append(beside(here.nearest.gap_m[meet]))
+    if not nearby:
         return {}
-    meet = hands.nearest.gap_m.flatten(1).amin(1) < _NEAR_M
-    states = posed.state.take(hands.left), posed.state.take(hands.right)
-    joints_m = posed.points_m[hands.left, JOINTS], posed.points_m[hands.right, JOINTS]
-    return finder.find(states, joints_m, hands.near[meet], hands.nearest.gap_m[meet])
+    states = state.take(hands[0]), state.take(hands[1])
+    return finder.find(states, (joints_m[0], joints_m[1]), torch.cat(near), torch.cat(nearby))
 
 
 def _within(frame: Tensor, deep: Tensor, reach: int) -> Tensor:

@@ -15,15 +15,15 @@ class SolveSettings:
 
     smooth: 0 treats every frame separately, 0.5 suits plain footage, 1 smooths as much as possible. contact: keep the
     two hands' surfaces from intersecting, and together where they touch. hand_length_mm: from the wrist crease to the
-    middle fingertip; None: the population's mean, with its spread. window_frames, overlap_frames: a long shot is
-    solved in windows of this many frames, which overlap by this many and are crossfaded.
+    middle fingertip; None: the population's mean, with its spread. window_frames, overlap_frames: the equations of a
+    long shot are computed in windows of this many frames, which overlap by this many.
     """
 
     smooth: float = 0.5
     contact: bool = True
     hand_length_mm: float | None = None
     window_frames: int = 600
-    overlap_frames: int = 60
+    overlap_frames: int = 120
 
     def __post_init__(self) -> None:
         if not 0 <= self.smooth <= 1:

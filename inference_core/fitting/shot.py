@@ -1,38 +1,45 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The shot solve: all evidence of a shot combined into one smooth, metric motion of both hands.
 
-First one shape per hand. Then, window by window: every frame on its own (single_frame), gaps interpolated, and all
-frames of the window together by Gauss-Newton (joint_fit): a frame's two hands are one block, and each iteration is
-one banded Cholesky factorisation. The windows overlap and are crossfaded. Memory does not grow with the shot's
-length. Derivatives are exact and analytic (parameterisation), 10 to 20 times as fast as automatic ones.
+First one shape per hand. Then every frame on its own (single_frame), gaps interpolated, contact found, and all
+frames together by Gauss-Newton (joint_fit): a frame's two hands are one block, and each iteration is a banded Cholesky
+factorisation. What takes much memory is computed window by window (windows). Evidence, poses and contact, ten
+kilobytes a frame, are kept for the whole shot, so that the result does not depend on where a long shot is cut.
+Derivatives are exact and analytic (parameterisation), 10 to 20 times as fast as automatic ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from inference_core.fitting.capsules import Capsules, fit_capsules
+from inference_core.fitting.capsules import fit_capsules
 from inference_core.fitting.confidence import (
     confidence_features,
     distance_confidence,
     frame_confidence,
     pose_confidence,
 )
-from inference_core.fitting.contact import find_contact
+from inference_core.fitting.contact import Contact, find_contact
 from inference_core.fitting.contact_constraints import with_contact_constraints
 from inference_core.fitting.gaps import interpolate_gaps
 from inference_core.fitting.glitches import distrusted, glitches
-from inference_core.fitting.interaction import pairs
 from inference_core.fitting.joint_fit import fit_shot
-from inference_core.fitting.observations import Observations, gather, usable_presence, with_size_errors
+from inference_core.fitting.observations import (
+    Observations,
+    gather,
+    pairs,
+    usable_presence,
+    with_size_errors,
+)
 from inference_core.fitting.parameterisation import HandState, pose_points
 from inference_core.fitting.polish import taken_apart
 from inference_core.fitting.residuals import reprojection_px
 from inference_core.fitting.settings import SolveSettings
-from inference_core.fitting.shot_record import ShotRecord, SolvedWindow
+from inference_core.fitting.shot_record import ShotRecord, SolvedFrames
 from inference_core.fitting.single_frame import (
     ShotShape,
     estimate_shape,
@@ -40,9 +47,10 @@ from inference_core.fitting.single_frame import (
     start_state,
     well_seen,
 )
-from inference_core.fitting.skin import Skin, fit_skin
+from inference_core.fitting.skin import fit_skin
 from inference_core.fitting.solution import ShotSolution
 from inference_core.fitting.solve_constraints import SolveConstraints, doubted, with_pinned_poses
+from inference_core.fitting.windows import gathered, windows_of
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.errors import RequestError
@@ -50,6 +58,9 @@ from inference_core.shared.messages import Progress
 from inference_core.shared.stages import SOLVE
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
+
+# The share of the work that the frames on their own are, for the progress.
+_EACH_FRAME = 0.4
 
 
 def solve_shot(
@@ -99,31 +110,22 @@ def solve_evidence(
     constraints: SolveConstraints | None = None,
     progress: Progress | None = None,
 ) -> ShotSolution:
-    """Both hands of the given shape in all frames, window by window. model: float64, on the CPU."""
+    """Both hands of the given shape in all frames. model: float64, on the CPU."""
     count, axes = len(evidence.times), shape.parameterisation.axes
-    if progress is not None:
-        progress(SOLVE, 0, count)
+
+    def tell(done: float) -> None:
+        if progress is not None:
+            progress(SOLVE, int(done * count), count)
+
+    tell(0.0)
     with torch.no_grad():
         record = ShotRecord(evidence.present, shape)
-        capsules = fit_capsules(model, shape.parameterisation) if settings.contact else None
-        skin = None if capsules is None else fit_skin(model, shape.parameterisation, capsules)
-        for frames in _windows(count, settings):
-            seen = gather(
-                evidence.tracks,
-                evidence.network,
-                evidence.present,
-                evidence.camera,
-                evidence.times,
-                axes,
-                frames,
-            )
-            if len(seen):
-                seen = with_size_errors(seen)
-                record.add(
-                    seen, frames, _solve_window(shape, seen, capsules, skin, settings.smooth, constraints)
-                )
-            if progress is not None:
-                progress(SOLVE, frames.stop, count)
+        tracks, network, present = evidence.tracks, evidence.network, evidence.present
+        seen = gather(tracks, network, present, evidence.camera, evidence.times, axes, range(count))
+        if len(seen):
+            solve = _Solve(model, shape, settings, constraints, tell)
+            record.add(seen, solve.solved(with_size_errors(seen)))
+        tell(1.0)
         return record.solution(model)
 
 
@@ -140,14 +142,6 @@ def frame_times(time_s: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     return (time_s - time_s[:1]) / (np.median(steps) if count > 1 else 1.0)
 
 
-def _windows(count: int, settings: SolveSettings) -> Iterator[range]:
-    """Ranges of frames that overlap by overlap_frames."""
-    start, stride = 0, settings.window_frames - settings.overlap_frames
-    while start == 0 or start + settings.overlap_frames < count:
-        yield range(start, min(start + settings.window_frames, count))
-        start += stride
-
-
 def _shot_shape(
     model: HandModel,
     tracks: HandTracks,
@@ -161,63 +155,93 @@ def _shot_shape(
     return estimate_shape(model, seen, hand_length_mm)
 
 
-def _solve_window(
-    shape: ShotShape,
-    seen: Observations,
-    capsules: Capsules | None,
-    skin: Skin | None,
-    smooth: float,
-    constraints: SolveConstraints | None,
-) -> SolvedWindow:
-    held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
-    raw = interpolate_gaps(seen, held, _each_frame(shape, seen, constraints))
-    jumped = glitches(shape.parameterisation, seen, raw)
-    pinned, pinned_state = torch.zeros(len(seen)).bool(), raw
-    if constraints is not None:
-        seen, pinned_state, pinned = with_pinned_poses(shape, seen, constraints)
-        jumped &= ~pinned
-        held &= doubted(seen, constraints) == 0
-    seen, start = (
-        distrusted(seen, jumped),
-        interpolate_gaps(seen, pinned | held & ~jumped, pinned_state.where(pinned, raw)),
-    )
-    contact = None
-    if capsules is not None:
-        posed = pose_points(shape.parameterisation, seen.side, start)
-        contact = find_contact(seen, posed, capsules, *pairs(seen))
+@dataclass(frozen=True)
+class _Solve:
+    """How a shot is solved. model: float64, on the CPU. tell: takes the share that is done, 0..1."""
+
+    model: HandModel
+    shape: ShotShape
+    settings: SolveSettings
+    constraints: SolveConstraints | None
+    tell: Callable[[float], None]
+
+    def solved(self, seen: Observations) -> SolvedFrames:
+        """The hand frames, solved together."""
+        shape, constraints = self.shape, self.constraints
+        held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
+        raw = interpolate_gaps(seen, held, self._each_frame(seen))
+        jumped = glitches(shape.parameterisation, seen, raw)
+        pinned, pinned_state = torch.zeros(len(seen)).bool(), raw
         if constraints is not None:
-            seen, start, contact = with_contact_constraints(
-                shape.parameterisation, seen, start, capsules, contact, pairs(seen), constraints
-            )
-    solved = fit_shot(shape, seen, start, capsules, contact, smooth)
-    if capsules is not None and contact is not None and skin is not None:
-        solved = taken_apart(shape, seen, solved, capsules, contact, smooth, skin)
-    posed = pose_points(shape.parameterisation, seen.side, solved)
-    error_px = torch.where(seen.seen, reprojection_px(seen, posed).mean(-1), torch.nan)
-    features = confidence_features(seen, posed, error_px)
-    touching = torch.zeros(len(seen)).double()
-    if contact is not None:
-        for hands in pairs(seen):
-            touching[hands] = contact.hands
-    return SolvedWindow(
-        raw,
-        solved,
-        jumped & seen.seen,
-        frame_confidence(seen, held, posed, error_px),
-        pose_confidence(features, seen.network is not None),
-        distance_confidence(features, seen.network is not None),
-        touching,
-        error_px,
-    )
+            seen, pinned_state, pinned = with_pinned_poses(shape, seen, constraints)
+            jumped &= ~pinned
+            held &= doubted(seen, constraints) == 0
+        seen, start = (
+            distrusted(seen, jumped),
+            interpolate_gaps(seen, pinned | held & ~jumped, pinned_state.where(pinned, raw)),
+        )
+        seen, solved, contact = self._together(seen, start)
+        touching = torch.zeros(len(seen)).double()
+        if contact is not None:
+            for hands in pairs(seen):
+                touching[hands] = contact.hands
+        whole, pose, distance, error_px = self._judged(seen, held, solved)
+        return SolvedFrames(raw, solved, jumped & seen.seen, whole, pose, distance, error_px, touching)
 
-
-def _each_frame(shape: ShotShape, seen: Observations, constraints: SolveConstraints | None) -> HandState:
-    """Every hand frame on its own; fitted unless an earlier solve provides it."""
-    if constraints is None:
-        return fit_frames(shape, seen, start_state(shape, seen))
-    state, known = constraints.raw.of(seen, shape.parameterisation)
-    fresh = (~known).nonzero()[:, 0]
-    if not len(fresh):
+    def _each_frame(self, seen: Observations) -> HandState:
+        """Every hand frame on its own; fitted unless an earlier solve provides it."""
+        state, known = HandState.unknown(len(seen)), torch.zeros(len(seen)).bool()
+        if self.constraints is not None:
+            state, known = self.constraints.raw.of(seen, self.shape.parameterisation)
+        fresh = (~known).nonzero()[:, 0]
+        for rows in fresh.split(2 * self.settings.window_frames):
+            if len(rows):
+                own = seen.take(rows)
+                state = state.put(rows, fit_frames(self.shape, own, start_state(self.shape, own)))
+                self.tell(_EACH_FRAME * (int(rows[-1]) + 1) / len(seen))
         return state
-    own = seen.take(fresh)
-    return state.put(fresh, fit_frames(shape, own, start_state(shape, own)))
+
+    def _together(
+        self, seen: Observations, start: HandState
+    ) -> tuple[Observations, HandState, Contact | None]:
+        """The hand frames' evidence with the constraints on contact, their states solved together, and contact."""
+        shape, settings = self.shape, self.settings
+        capsules = contact = None
+        if settings.contact:
+            capsules = fit_capsules(self.model, shape.parameterisation)
+            contact = find_contact(shape, seen, start, capsules, settings)
+            if self.constraints is not None:
+                seen, start, contact = with_contact_constraints(
+                    shape.parameterisation, seen, start, capsules, contact, pairs(seen), self.constraints
+                )
+
+        def after_step(done: int, most: int) -> None:
+            self.tell(_EACH_FRAME + (1 - _EACH_FRAME) * done / most)
+
+        solved = fit_shot(shape, seen, start, capsules, contact, settings, after_step=after_step)
+        if capsules is not None and contact is not None:
+            skin = fit_skin(self.model, shape.parameterisation, capsules)
+            solved = taken_apart(shape, seen, solved, capsules, contact, settings, skin)
+        return seen, solved, contact
+
+    def _judged(self, seen: Observations, held: Tensor, solved: HandState) -> tuple[Tensor, ...]:
+        """(N,) each: the three confidences, and the mean reprojection error in pixels, NaN if unseen."""
+        windows, found = windows_of(seen.frame, self.settings), list[Tensor]()
+        for window in windows:
+            rows = window.rows
+            own = seen.take(rows)
+            posed = pose_points(self.shape.parameterisation, own.side, solved.take(rows))
+            error_px = torch.where(own.seen, reprojection_px(own, posed).mean(-1), torch.nan)
+            features, known = confidence_features(own, posed, error_px), own.network is not None
+            found.append(
+                torch.stack(
+                    [
+                        frame_confidence(own, held[rows], posed, error_px),
+                        pose_confidence(features, known),
+                        distance_confidence(features, known),
+                        error_px,
+                    ],
+                    1,
+                )
+            )
+        return gathered(windows, found).unbind(1)

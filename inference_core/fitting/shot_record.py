@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shot's arrays, filled window by window."""
+"""The shot's arrays."""
 
 from dataclasses import dataclass
 
@@ -22,11 +22,11 @@ _A_NUMBER = (*_ZERO_WHERE_ABSENT, "reprojection_px")
 
 
 @dataclass(frozen=True)
-class SolvedWindow:
-    """N hand frames of one window: raw, every frame on its own, and solved.
+class SolvedFrames:
+    """N hand frames: raw, every frame on its own, and solved.
 
-    jumped (N,) bool: landmarks were present but not believed. Confidences, contact and
-    reprojection_px (N,) as in ShotSolution.
+    jumped (N,) bool: landmarks were present but not believed. Confidences, reprojection_px
+    and contact (N,) as in ShotSolution.
     """
 
     raw: HandState
@@ -35,12 +35,12 @@ class SolvedWindow:
     confidence: Tensor
     pose_confidence: Tensor
     distance_confidence: Tensor
-    contact: Tensor
     reprojection_px: Tensor
+    contact: Tensor
 
 
 class ShotRecord:
-    """The shot's arrays; each new window is crossfaded with the one before."""
+    """The shot's arrays; NaN or zero where there is no hand."""
 
     def __init__(self, present: NDArray[np.uint8], shape: ShotShape) -> None:
         count = len(present)
@@ -54,38 +54,15 @@ class ShotRecord:
         for name in _A_NUMBER:
             self._numbers[name] = np.full((count, 2), np.nan, np.float32)
 
-    def add(self, seen: Observations, frames: range, window: SolvedWindow) -> None:
-        """Write one window; crossfade it with frames that exist already."""
+    def add(self, seen: Observations, solved: SolvedFrames) -> None:
+        """Write the hand frames."""
         at = (seen.frame.numpy(), seen.side.numpy())
-        known = np.flatnonzero(~np.isnan(self._numbers["confidence"][frames.start : frames.stop]).all(1))
-        shared = known.max() + 1 if len(known) else 0
-        # A window is inaccurate at its end, where later frames are missing: only the middle third
-        # of shared frames is crossfaded.
-        share = np.clip(3 * (at[0] - frames.start + 1) / (shared + 1) - 1, 0, 1)
-        fade = share**2 * (3 - 2 * share)
-        for kind, state in (("raw_", window.raw), ("", window.solved)):
+        for kind, state in (("raw_", solved.raw), ("", solved.solved)):
             for name, values in _arrays(self._parameterisation, seen.side, state).items():
-                self._fade(f"{kind}{name}", at, values.numpy(), fade, unit=name.endswith("wxyz"))
+                self._numbers[f"{kind}{name}"][at] = values.numpy()
         for name in _A_NUMBER:
-            self._fade(name, at, getattr(window, name).numpy(), fade)
-        self._present[at] = np.where(window.jumped.numpy(), FILLED, self._present[at])
-
-    def _fade(
-        self,
-        name: str,
-        at: tuple[NDArray[np.int64], ...],
-        new: NDArray[np.float64],
-        fade: NDArray[np.float64],
-        unit: bool = False,
-    ) -> None:
-        old = self._numbers[name][at].astype(np.float64)
-        share = fade.reshape(-1, *[1] * (new.ndim - 1))
-        if unit:
-            old = old * np.where((old * new).sum(-1, keepdims=True) < 0, -1.0, 1.0)
-        mixed = np.where(np.isnan(old), new, (1 - share) * old + share * new)
-        if unit:
-            mixed = mixed / np.linalg.norm(mixed, axis=-1, keepdims=True)
-        self._numbers[name][at] = mixed
+            self._numbers[name][at] = getattr(solved, name).numpy()
+        self._present[at] = np.where(solved.jumped.numpy(), FILLED, self._present[at])
 
     def solution(self, model: HandModel) -> ShotSolution:
         """The finished record, joints included."""

@@ -26,6 +26,8 @@ _REACH_M, _SHALLOW_M = 0.03, 0.002
 _BESIDE_M, _AT_M = 0.01, 0.003
 # A vertex lies inside if the way to the nearest one of the other hand runs against its normal, by this cosine.
 _INSIDE = 0.7
+# Pairs of hands whose skins are in memory together.
+_AT_ONCE = 300
 # Joints that have moved less than this leave the skins where they were.
 _MOVED_M = 0.0002
 # A place's normal is averaged over this many frames to either side, weighted by how near to the skin they are.
@@ -88,6 +90,10 @@ class Overlaps:
     normal: Tensor
     reach_m: Tensor
 
+    def take(self, rows: Tensor) -> "Overlaps":
+        """Those of the pairs of the given indices."""
+        return Overlaps(self.left[rows], self.right[rows], self.normal[rows], self.reach_m[rows])
+
     @staticmethod
     def of(skin: Skin, places: Places, count: int) -> "Overlaps":
         """The overlaps of `count` pairs of hands."""
@@ -113,6 +119,12 @@ def fit_skin(model: HandModel, parameterisation: HandParameterisation, capsules:
     return Skin(model.to(dtype=torch.float32).with_shape(parameterisation.betas.float()), owner, blends)
 
 
+def beside(gap_m: Tensor) -> Tensor:
+    """(n, S, C) bool: which capsules of each hand are near the other hand; gap_m (n, C, C) of left and right ones."""
+    close = gap_m < _BESIDE_M
+    return torch.stack([close.any(2), close.any(1)], 1)
+
+
 class PlaceFinder:
     """Finds where the skins of a shot's pairs of hands intersect, and only looks at pairs that have moved since.
 
@@ -129,24 +141,24 @@ class PlaceFinder:
         states: tuple[HandState, HandState],
         joints_m: tuple[Tensor, Tensor],
         near: Tensor,
-        gap_m: Tensor,
+        beside: Tensor,
     ) -> Places:
         """Of pairs of hands in the given states, with joints (P, 21, 3); only `near` (n,) of them may intersect.
 
-        gap_m (n, C, C): of the capsules of those.
+        beside (n, S, C): which capsules of those are near the other hand (`beside`).
         """
         now_m = torch.cat([joints_m[0] - joints_m[0][:, :1], joints_m[1] - joints_m[0][:, :1]], 1).flatten(1)
         moved = near[(now_m - self._seen_m)[near].abs().amax(1) > _MOVED_M]
-        vertices_m, normals = self._skin.vertices_m(
-            self._parameterisation, *(state.take(moved) for state in states)
-        )
-        close = gap_m[torch.isin(near, moved)] < _BESIDE_M
-        meets = torch.stack([close.any(2), close.any(1)], 1)
-        looked = zip(moved.tolist(), vertices_m.numpy(), normals.numpy(), meets.numpy(), strict=True)
         self._seen = {row: self._seen.get(row, {}) for row in near.tolist()}
-        self._seen |= {
-            row: _deepest(self._skin, hands, outward, meet) for row, hands, outward, meet in looked
-        }
+        for rows, meets in zip(
+            moved.split(_AT_ONCE), beside[torch.isin(near, moved)].split(_AT_ONCE), strict=True
+        ):
+            hands = (state.take(rows) for state in states)
+            vertices_m, normals = self._skin.vertices_m(self._parameterisation, *hands)
+            looked = zip(rows.tolist(), vertices_m.numpy(), normals.numpy(), meets.numpy(), strict=True)
+            self._seen |= {
+                row: _deepest(self._skin, hand, outward, meet) for row, hand, outward, meet in looked
+            }
         seen_m = torch.full_like(now_m, torch.inf)
         seen_m[near] = self._seen_m.expand_as(now_m)[near]
         seen_m[moved] = now_m[moved]

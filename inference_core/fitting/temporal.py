@@ -109,13 +109,14 @@ def temporal_normal(
     diagonal[:-1] += speed
     diagonal[1:] += speed
     near[:-1] -= speed
-    cost = 0.5 * (residual**2 / weight.clamp(min=1e-30)).sum() + speed_cost
+    cost = 0.5 * (residual**2 / weight.clamp(min=1e-30)).sum(1)
+    cost[:-1] += speed_cost
     return Banded(diagonal, near, far, gradient, cost)
 
 
 @dataclass(frozen=True)
 class Banded:
-    """A quadratic form over the list: (N, D) diagonals to the same hand frame, the next and the one after it."""
+    """A quadratic form over the list: (N, D) diagonals to the same hand frame, the next two; cost (N,)."""
 
     diagonal: Tensor
     near: Tensor
@@ -257,19 +258,19 @@ def _second_difference(first: Tensor, steps: _Steps) -> Tensor:
 
 
 def _speed_weights(seen: Observations, first: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
-    """(N - 1, D) weights of squared speeds, and their cost ().
+    """(N - 1, D) weights of squared speeds, and their costs (N - 1,).
 
     Of all unknowns where either end has no landmarks of its own, and of the depth everywhere.
     """
     held, steps = seen.seen, seen.steps
     gap = ~(held[1:] & held[:-1]) & (steps > 0)
     weight = (gap / (_GAP_SPEED**2 * steps.clamp(min=1e-3)))[:, None].expand_as(first).clone()
-    cost = 0.5 * (weight * first**2).sum()
+    cost = 0.5 * (weight * first**2).sum(1)
     own = torch.minimum(strength[1:], strength[:-1]) * (steps > 0) * steps
     speed = first[:, DEPTH.start] / steps.clamp(min=1e-3)
     share, depth_cost = pseudo_huber(speed / _DEPTH_SPEED, _DEPTH_SPEED_DELTA)
     weight[:, DEPTH.start] += own * share / (_DEPTH_SPEED * steps.clamp(min=1e-3)).square()
-    return weight, cost + (own * depth_cost).sum()
+    return weight, cost + own * depth_cost
 
 
 def _groups(parameterisation: HandParameterisation) -> Tensor:

@@ -8,14 +8,15 @@ from torch import Tensor
 
 from inference_core.fitting.capsules import fit_capsules
 from inference_core.fitting.contact import Contact
-from inference_core.fitting.interaction import HardSkin, hand_pairs, pair_cost, pair_equations, pairs
+from inference_core.fitting.interaction import HardSkin, hand_pairs, pair_cost, pair_equations
 from inference_core.fitting.joint_fit import fit_shot
-from inference_core.fitting.observations import gather
+from inference_core.fitting.observations import gather, pairs
 from inference_core.fitting.parameterisation import HandState, make_parameterisation, pose_points
 from inference_core.fitting.polish import taken_apart
 from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
-from inference_core.fitting.skin import Overlaps, PlaceFinder, Places, fit_skin
+from inference_core.fitting.skin import Overlaps, PlaceFinder, Places, beside, fit_skin
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from tests.inference_core.solve_scenes import make_shot
@@ -40,10 +41,12 @@ class Scene:
         nothing = torch.zeros(COUNT, len(self.capsules.ends), len(self.capsules.ends)).double()
         self.contact = Contact(torch.zeros(COUNT).double(), nothing, nothing)
         start = fit_frames(self.shape, self.seen, start_state(self.shape, self.seen))
-        self.state = fit_shot(self.shape, self.seen, start, self.capsules, self.contact, 0.5)
+        self.state = fit_shot(self.shape, self.seen, start, self.capsules, self.contact, SolveSettings())
 
     def taken_apart(self) -> HandState:
-        return taken_apart(self.shape, self.seen, self.state, self.capsules, self.contact, 0.5, self.skin)
+        return taken_apart(
+            self.shape, self.seen, self.state, self.capsules, self.contact, SolveSettings(), self.skin
+        )
 
     def places(self, state: HandState) -> Places:
         left, right = pairs(self.seen)
@@ -52,7 +55,7 @@ class Scene:
         hands = hand_pairs(self.seen, posed, self.capsules, self.contact)
         assert hands.nearest is not None
         points_m, states = posed.points_m[:, JOINTS], (state.take(left), state.take(right))
-        return finder.find(states, (points_m[left], points_m[right]), hands.near, hands.nearest.gap_m)
+        return finder.find(states, (points_m[left], points_m[right]), hands.near, beside(hands.nearest.gap_m))
 
     def deepest_m(self, state: HandState) -> float:
         depths = [place.depth_m for found in self.places(state).values() for place in found.values()]
@@ -107,12 +110,12 @@ def test_the_gradient_of_skin_residuals_matches_their_cost(crossed: Scene) -> No
 
     def cost(state: HandState) -> Tensor:
         posed = pose_points(crossed.parameterisation, crossed.seen.side, state)
-        return pair_cost(crossed.seen, hand_pairs(crossed.seen, posed, None, None), None, skin)
+        return pair_cost(crossed.seen, hand_pairs(crossed.seen, posed, None, None), None, skin).sum()
 
     posed = pose_points(crossed.parameterisation, crossed.seen.side, crossed.state)
     hands = hand_pairs(crossed.seen, posed, None, None)
     equations = pair_equations(crossed.seen, hands, None, None, skin)
-    assert torch.isclose(equations.cost, cost(crossed.state))
+    assert torch.isclose(equations.cost.sum(), cost(crossed.state))
     for hand, gradient in (
         (equations.left[3], equations.gradient[3, 0]),
         (equations.right[3], equations.gradient[3, 1]),

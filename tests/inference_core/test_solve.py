@@ -221,7 +221,7 @@ def test_more_smoothing_leaves_less_shake(model: HandModel, shot: Shot, solution
 
 
 def test_windows_agree_with_a_single_solve(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
-    for window_frames, overlap_frames, mean_m, most_m in ((50, 20, 1e-3, 4e-3), (80, 40, 1e-4, 1e-3)):
+    for window_frames, overlap_frames, mean_m, most_m in ((50, 20, 3e-4, 3e-3), (80, 40, 3e-5, 3e-4)):
         solved = _solve(
             model, shot, SolveSettings(window_frames=window_frames, overlap_frames=overlap_frames)
         )
@@ -230,17 +230,18 @@ def test_windows_agree_with_a_single_solve(model: HandModel, shot: Shot, solutio
         assert shake(solved.wrist_cam_m) < 1.3 * shake(solution.wrist_cam_m)
 
 
-def test_windows_with_the_default_overlap_agree_with_a_single_solve(model: HandModel) -> None:
-    overlap_frames = SolveSettings().overlap_frames
+def test_windows_that_overlap_by_two_seconds_agree_with_a_single_solve(model: HandModel) -> None:
     shot = make_shot(model, 150, seed=1)
     whole_m, windows_m = (
-        _solve(model, shot, SolveSettings(window_frames=count, overlap_frames=overlap_frames)).joints_cam_m
-        for count in (600, 2 * overlap_frames)
+        _solve(model, shot, SolveSettings(window_frames=count, overlap_frames=60)).joints_cam_m
+        for count in (600, 120)
     )
     assert np.linalg.norm(windows_m - whole_m, axis=-1).max() < 1e-4
 
 
-def test_memory_does_not_grow_with_the_shots_length(model: HandModel, shot: Shot) -> None:
+def test_numpy_memory_does_not_grow_with_the_shots_length_beyond_a_few_results(
+    model: HandModel, shot: Shot
+) -> None:
     settings = SolveSettings(window_frames=40, overlap_frames=10)
     peaks: list[int] = []
     for repeats in (2, 6):

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts of a long shot whose equations are in memory together.
+
+Every step of the solve is taken for all frames before the next, whatever the parts are: a part has frames of its own
+and a margin on either side, whose results are discarded. So a shot has the same solve in parts and in one piece.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inference_core.fitting.settings import SolveSettings
+
+
+@dataclass(frozen=True)
+class Window:
+    """Hand frames in memory together: rows (n,) of the list; own (n,) bool: not in a margin."""
+
+    rows: Tensor
+    own: Tensor
+
+
+def windows_of(frame: Tensor, settings: SolveSettings) -> list[Window]:
+    """Windows over the hand frames of the given frames (N,); each is one window's own."""
+    if not len(frame):
+        return []
+    first, last = int(frame.min()), int(frame.max())
+    margin = settings.overlap_frames // 2
+    start, stride, out = first, settings.window_frames - 2 * margin, list[Window]()
+    while start == first or start + 2 * margin <= last:
+        stop = start + settings.window_frames
+        own_first = first if start == first else start + margin
+        own_stop = last + 1 if stop > last else stop - margin
+        rows = ((frame >= start) & (frame < stop)).nonzero()[:, 0]
+        own = (frame[rows] >= own_first) & (frame[rows] < own_stop)
+        if bool(own.any()):
+            out.append(Window(rows, own))
+        start += stride
+    return out
+
+
+def gathered(windows: Sequence[Window], values: Sequence[Tensor]) -> Tensor:
+    """(N, ...) what each window says (n, ...) of its own hand frames."""
+    rows = torch.cat([window.rows[window.own] for window in windows])
+    own = torch.cat([value[window.own] for window, value in zip(windows, values, strict=True)])
+    return torch.empty_like(own).index_copy(0, rows, own)
