@@ -48,7 +48,15 @@ def _said(node: ast.AST, path: Path) -> Iterator[ast.AST]:
         yield from _literals(node.value)
 
 
-_SPEAKERS: Final = {"operators", "range_solve", "failures", "apply_take", "rate", "scene_range"}
+_SPEAKERS: Final = {
+    "operators",
+    "range_solve",
+    "failures",
+    "apply_take",
+    "shot_camera",
+    "rate",
+    "scene_range",
+}
 
 
 def _literals(node: ast.AST) -> Iterator[ast.AST]:
