@@ -17,14 +17,18 @@ from inference_core.tracking.settings import DetectionSettings
 _LEAST_AHEAD = 4
 # By this frame, networks and hand models that cannot be used are told of; until then they may still be loading.
 _LOADED_BY = 96
+# In captures without a network, the sizes of hands are read in wider squares on every n-th frame.
+_SIZES_EVERY = 12
 
 
 def detect(run: Run) -> Shot:
     """All sightings of hands in the footage."""
-    count, depends_on = run.footage.info.count, {"device": run.device, "head": run.network_identity}
+    count = run.footage.info.count
+    # Without a network, hands are read here only, so their sizes are read as well.
+    settings = DetectionSettings(sizes_every=_SIZES_EVERY if run.network is None else 0)
+    depends_on = {"device": run.device, "head": run.network_identity, "sizes": settings.sizes_every}
     with timed(LOAD):
         networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
-    settings = DetectionSettings()
     state = run.load(DETECT, depends_on)
     detector = ShotDetector(networks, settings, pose, lambda: run.head, state)
     kept = detector.done

@@ -36,6 +36,7 @@ from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.partners import with_partners
 from inference_core.tracking.recover import Recovery
 from inference_core.tracking.refine import HandReadings, refined_tracks
+from inference_core.tracking.wider_square import with_sizes
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import with_presence_of_shot
@@ -50,7 +51,8 @@ Known = TypeVar("Known")
 
 @timed(SIDES)
 def track(run: Run, shot: Shot) -> Shot:
-    """The sightings on a left and a right track, with handedness from arms and, if there is one, the landmark head."""
+    """The sightings on a left and a right track, with handedness from arms and, if there is one, the landmark head;
+    without it as large as wider squares show them."""
     detections, head = shot.detections, None if run.head is None else KeptReadings(run.head)
     if head is not None and len(detections.at):
 
@@ -60,7 +62,7 @@ def track(run: Run, shot: Shot) -> Shot:
         found = run.once(TRACK, {"head": run.network_identity, "detections": _digest(detections)}, tell)
         detections = replace(detections, right=found["right"])
         give_back_memory()
-    detections = with_arms(detections)
+    detections = with_sizes(with_arms(detections), run.camera.focal_px)
     return replace(shot, detections=detections, tracks=build_tracks(detections, run.tracking), head=head)
 
 

@@ -181,6 +181,7 @@ def _as_arrays(tracklets: Tracklets, time_s: NDArray[np.float64], size_px: tuple
         presence=np.array([sighting.presence for sighting in found], np.float32),
         right=np.array([sighting.right for sighting in found], np.float32),
         crops=np.array([sighting.crop for sighting in found], np.float32).reshape(-1, 4),
+        growth=np.array([sighting.growth for sighting in found], np.float32),
         time_s=time_s,
         size_px=size_px,
     )

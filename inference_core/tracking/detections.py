@@ -23,6 +23,8 @@ class ShotDetections:
     0..1; NaN in frames that were not searched; score 0 with x, y NaN if no person was found. arms_m (T, S, 3, 3): the
     same in metres about the middle of the hips, camera axes. Both are empty if no frame was searched.
     arm_odds (N,): the arms' part of `right`, in nats for a right hand; empty if arms were not used.
+    growth (N,): logarithm of the hand's size as read in a wider square, relative to its own; NaN where that was not
+    read; empty if it never was.
     """
 
     at: NDArray[np.int64]
@@ -37,3 +39,4 @@ class ShotDetections:
     arms_px: Floats = field(default_factory=lambda: np.zeros((0, 2, 3, 3), np.float32))
     arms_m: Floats = field(default_factory=lambda: np.zeros((0, 2, 3, 3), np.float32))
     arm_odds: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    growth: Floats = field(default_factory=lambda: np.zeros(0, np.float32))

@@ -1,11 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Landmarks of each expected hand, read again: by the landmark head, and by the landmark network in a wider square.
-
-A network that is unsure reads a hand as large as hands usually are in its square, and the square comes from an
-earlier reading: a hand once read too small, and so placed too far away, remains so. In a wider square the error has
-the opposite sign; where the network is sure, both agree. Hands far from the camera are read at their true size in their
-own square, and too large in the wider one.
-"""
+"""Landmarks of each expected hand, read again: by the landmark head, and by the landmark network in a wider square."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -22,25 +16,13 @@ from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.wider_square import counts, grown, growth, is_same_hand, widened
 
 # Frames whose crops are read together.
 _AT_ONCE = 32
-# How much wider the landmark network's second square is.
-_WIDER = 1.3
-# Shares of the readings in the 2D landmarks, whose errors differ: the tracker's, the head's, and the wider square's.
-_SHARES = 0.35, 0.3, 0.35
-# Where hands lie on one another, or are far away, the wider square has no share, and size is left alone.
-_SHARES_WITHOUT = 0.3, 0.7, 0.0
-# Middles of hands this near, in sides of the own square, lie on one another, so that the wider one may show more of the
-# other hand; those this far are apart.
-_ON_IT, _APART = 0.28, 0.42
-# What the own square of far hands spans (its side by the focal length; some 1.5 m away), and that of near ones (1 m).
-_FAR, _NEAR = 0.2, 0.3
-# The reading in the wider square may be another hand's: it counts if its presence is at least this, and its landmarks
-# are on average within this share of the hand's own square of the head's.
-_PRESENT, _SAME_HAND = 0.5, 0.25
-# The most it may change the logarithm of a hand's size.
-_LARGEST_CHANGE = 0.35
+# Shares of the readings in the 2D landmarks, whose errors differ: the tracker's, the head's, and the wider square's;
+# and where the wider square does not count.
+_SHARES, _SHARES_WITHOUT = (0.35, 0.3, 0.35), (0.3, 0.7, 0.0)
 
 
 @dataclass(frozen=True)
@@ -126,10 +108,10 @@ def _read_wider(
     networks: LandmarkNetworks,
 ) -> NDArray[np.float64]:
     """(N, 21, 2) landmarks in wider squares than crops (N, 4), or the given ones where another hand is found."""
-    wide = read_hands(images, crops * np.array([1.0, 1.0, _WIDER, 1.0]), networks)
-    apart_px = np.linalg.norm(wide.points_px[..., :2] - points_px, axis=-1).mean(-1)
-    same = (wide.presence >= _PRESENT) & (apart_px < _SAME_HAND * crops[:, 2])
-    return np.where(same[:, None, None], wide.points_px[..., :2], points_px)
+    wide = read_hands(images, widened(crops), networks)
+    wide_px = wide.points_px[..., :2]
+    same = is_same_hand(wide.presence, wide_px, points_px, crops)
+    return np.where(same[:, None, None], wide_px, points_px)
 
 
 def refined_hands(expected: ExpectedHands, readings: HandReadings) -> ExpectedHands:
@@ -153,7 +135,8 @@ def refined_tracks(
     """
     seen = readings.read & (expected.hand_score >= SEEN_SCORE)
     wide = _counts(expected, focal_px)[..., None, None]
-    points = _scaled_to(_mixed(tracks, readings, _SHARES), readings.wide_px)
+    points = _mixed(tracks, readings, _SHARES)
+    points = grown(points, growth(points, readings.wide_px))
     points = wide * points + (1 - wide) * _mixed(tracks, readings, _SHARES_WITHOUT)
     score = readings.trust * expected.hand_score[..., None]
     landmarks = np.concatenate([points, score[..., None]], -1).astype(np.float32)
@@ -182,25 +165,7 @@ def _mixed(
 
 def _counts(expected: ExpectedHands, focal_px: float) -> NDArray[np.float64]:
     """(T, S) how much the wider square counts for each expected hand: 0 not at all, 1 in full."""
-    side_px = crops_from_landmarks(expected.points_px)[..., 2].clip(1e-6)
     middle_px = expected.points_px.mean(-2)
     between_px = np.linalg.norm(middle_px[:, 0] - middle_px[:, 1], axis=-1, keepdims=True)
     other = (expected.score > 0).any(-1)[:, ::-1]
-    apart = np.where(other, _ramp(between_px / side_px, _ON_IT, _APART), 1.0)
-    return apart * _ramp(side_px / focal_px, _FAR, _NEAR)
-
-
-def _ramp(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    """0 up to `low`, 1 from `high` on."""
-    return ((values - low) / (high - low)).clip(0, 1)
-
-
-def _scaled_to(points_px: NDArray[np.float64], others_px: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The points (..., 21, 2) scaled about their middle to the size of the others."""
-    middle = points_px.mean(-2, keepdims=True)
-    own, theirs = (
-        np.linalg.norm(points - points.mean(-2, keepdims=True), axis=(-2, -1)).clip(1e-6)
-        for points in (points_px, others_px)
-    )
-    change = np.exp(np.log(theirs / own).clip(-_LARGEST_CHANGE, _LARGEST_CHANGE))
-    return middle + (points_px - middle) * change[..., None, None]
+    return counts(expected.points_px, np.where(other, between_px, np.inf), focal_px)

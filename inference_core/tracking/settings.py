@@ -16,7 +16,8 @@ class DetectionSettings:
     further from its crop's middle than this share of the side is read again in a centred crop. widen_lost: a lost
     hand is sought in a crop this much larger. search_first: a missing hand is searched for without its palm on
     the first frame, then this many frames later, at twice the distance after each failure. arms_every: a body's
-    arms are located on every n-th frame.
+    arms are located on every n-th frame. sizes_every: how large a hand is, is read in a wider square too on every n-th
+    frame of a tracklet; 0: not at all, for hands that will all be read again.
     """
 
     detect_every: int = 12
@@ -32,6 +33,7 @@ class DetectionSettings:
     widen_lost: float = 1.25
     search_first: int = 24
     arms_every: int = 12
+    sizes_every: int = 0
 
     def frames_held(self, frame_bytes: int, least: int) -> int:
         """How many frames of that size fit `window_bytes`: at least `least`, at most `window_frames`."""

@@ -27,6 +27,7 @@ class Sighting:
     right: float
     crop: NDArray[np.float64]
     next_crop: NDArray[np.float64]
+    growth: float = float("nan")
 
 
 class Tracklets:
@@ -123,6 +124,7 @@ class Tracklets:
                 right=float(state["right"][row]),
                 crop=state["crop"][row],
                 next_crop=state["next_crop"][row],
+                growth=float(state["growth"][row]),
             )
             tracklets._by_tracklet.setdefault(number, {})
             tracklets.add(number, sighting)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from inference_core.landmarks.palm_detector import detect_palms, detect_palms_cl
 from inference_core.runtime.stopwatch import SEARCH, timed
 from inference_core.tracking.follower import Follower, Front, Image, sightings_of
 from inference_core.tracking.settings import DetectionSettings
-from inference_core.tracking.tracklets import Tracklets
+from inference_core.tracking.tracklets import Sighting, Tracklets
+from inference_core.tracking.wider_square import growth, is_same_hand, widened
 
 if TYPE_CHECKING:
     from inference_core.landmarks.landmark_head import HeadWithLandmarks
@@ -73,6 +75,7 @@ class Window:
         wanting = [at for at in there[:: self._settings.detect_every] if self._tracklets.count(at) < _HANDS]
         self._find(wanting, closer=True)
         self._search(wanting)
+        self._read_sizes(there)
         self._waiting = self._follower.ends()
         oldest = self._end - self._settings.history_frames
         for at in [at for at in self._images if at < oldest]:
@@ -140,6 +143,22 @@ class Window:
         first = self._follower.read(places, crops)
         centred = self._follower.read([one.at for one in first], [one.next_crop for one in first])
         return self._follower.started(centred)
+
+    def _read_sizes(self, frames: Sequence[int]) -> None:
+        """Read in wider squares how large hands are: each in its first of these frames, then in every n-th."""
+        every = self._settings.sizes_every
+        asked, due = list[tuple[int, Sighting]](), dict[int, int]()
+        for at in frames if every else ():
+            for tracklet, sighting in self._tracklets.last_of(at):
+                if at >= due.get(tracklet, at):
+                    asked.append((tracklet, sighting))
+                    due[tracklet] = at + every
+        crops = [widened(sighting.next_crop) for _, sighting in asked]
+        wide = self._follower.read([sighting.at for _, sighting in asked], crops)
+        for (tracklet, sighting), other in zip(asked, wide, strict=True):
+            own_px, wide_px = (one.points_px[:, :2].astype(np.float64) for one in (sighting, other))
+            if is_same_hand(np.array(other.presence), wide_px, own_px, sighting.next_crop):
+                self._tracklets.add(tracklet, replace(sighting, growth=float(growth(own_px, wide_px))))
 
     def _is_short_of_hands(self, at: int) -> bool:
         """Whether fewer hands are known in a frame than in some frame nearby."""
