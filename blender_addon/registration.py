@@ -11,6 +11,7 @@ from .body import properties as body_properties
 from .capture import camera as capture_camera
 from .capture import camera_operators as capture_camera_operators
 from .capture import footage as capture_footage
+from .capture import lens_operators as capture_lens_operators
 from .capture import operators as capture_operators
 from .capture import panel as capture_panel
 from .capture import properties as capture_properties
@@ -56,6 +57,7 @@ MODULES = (
     capture_properties,
     capture_runs,
     capture_operators,
+    capture_lens_operators,
     capture_camera,
     capture_camera_operators,
     capture_panel,

@@ -46,6 +46,7 @@ from inference_core.tracking.assign import TrackSettings
 from inference_core.two_hand.card import check_weights
 
 if TYPE_CHECKING:
+    from inference_core.fitting.lens import LensEstimate
     from inference_core.hand_model.hand import HandModel
     from inference_core.run import LoadedNetwork
 
@@ -120,7 +121,7 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         if run.network is not None:
             import_ahead((_SHIPPED_NETWORK,))
         hand_model = run.hand()
-        from inference_core.stages import read, read_pieces, recover, solve, track
+        from inference_core.stages import lens_by_hands, read, read_pieces, recover, solve, track
         from inference_core.take_assembly import assemble_take, take_meta
 
         shot = track(run, shot)
@@ -134,8 +135,11 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         assert shot.tracks is not None and shot.solution is not None
         if not (shot.tracks.present == SEEN).any():
             notices.add("No hands were found in the footage; the take holds none.")
+        lens = lens_by_hands(run, shot)
+        if lens is not None and not lens.low_deg < camera.fov_deg < lens.high_deg:
+            notices.add(lens_offer(lens, camera))
         name = run.network.name if run.network else None
-        meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts, plate)
+        meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts, plate, lens)
         take = assemble_take(
             shot.solution,
             shot.tracks,
@@ -211,6 +215,15 @@ def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
         "degrees across the wider side. Give the lens yourself if the picture was cropped or zoomed."
     )
     return camera
+
+
+def lens_offer(lens: "LensEstimate", camera: Camera) -> str:
+    """What a person is told of a lens by the hands that is not the assumed one."""
+    return (
+        f"The lens is not known, and {camera.fov_deg:.0f} degrees across the wider side were assumed. By the hands "
+        f"themselves it is about {lens.fov_deg:.0f} ({lens.low_deg:.0f} to {lens.high_deg:.0f}). If you do not know "
+        f"it, capture again with a field of view of {lens.fov_deg:.0f} degrees: distances depend on it."
+    )
 
 
 def _share(part: str) -> tuple[int, int]:

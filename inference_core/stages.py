@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core.fitting.initial_fit import shot_shape
+from inference_core.fitting.lens import LensEstimate, estimate_lens
 from inference_core.fitting.shot import solve_shot
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.landmarks.kept_readings import KeptReadings
@@ -186,6 +187,14 @@ def solve(run: Run, shot: Shot) -> Shot:
         progress=run.progress,
     )
     return replace(shot, solution=solution)
+
+
+@timed(SOLVE)
+def lens_by_hands(run: Run, shot: Shot) -> LensEstimate | None:
+    """The lens by the hands themselves, where it is not known; None if it is, or if they do not tell."""
+    if not run.camera.assumed:
+        return None
+    return estimate_lens(_known(shot.tracks), run.camera.size_px, run.hand())
 
 
 def _known(value: Known | None) -> Known:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core import __version__
+from inference_core.fitting.lens import LensEstimate
 from inference_core.fitting.settings import SOLVER_VERSION
 from inference_core.fitting.solution import ShotSolution
 from inference_core.footage import FootageInfo
@@ -93,10 +94,12 @@ def take_meta(
     network: str | None,
     warnings: Sequence[str],
     plate: Path | None = None,
+    lens: LensEstimate | None = None,
 ) -> dict[str, Any]:
     """The origin of a take as JSON values (docs/take_format.md). network: its name, None without one.
 
-    plate: the movie of the processed frames, if Blender shows the footage differently.
+    plate: the movie of the processed frames, if Blender shows the footage differently. lens: by the hands, where the
+    camera's is assumed.
     """
     return {
         "footage": {
@@ -109,7 +112,11 @@ def take_meta(
             "showing": asdict(info.showing),
             "plate": str(plate.absolute()) if plate else None,
         },
-        "camera": {"source": camera.source, "fov_deg": camera.fov_deg},
+        "camera": {
+            "source": camera.source,
+            "fov_deg": camera.fov_deg,
+            "by_hands": None if lens is None else {name: round(of, 1) for name, of in vars(lens).items()},
+        },
         "hand_model": {"name": hand_model.name, "licence": hand_model.licence},
         "network": network,
         "settings": asdict(request),

@@ -15,6 +15,7 @@ from ..scene.shot import rate
 from ..sidebar import SidebarPanel
 from .camera import CAMERA
 from .footage import thumbnail
+from .lens_operators import shot_of_footage
 from .operators import capture_problem
 from .progress import progress_text, stage_text
 from .runs import RUNS
@@ -64,6 +65,8 @@ class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
         layout.prop(capture, "lens")
         for name in _LENS_VALUES.get(capture.lens, ()):
             layout.prop(capture, name)
+        if capture.lens == "DEFAULT" and shot_of_footage(context.scene) is not None:
+            layout.operator("duohand.use_lens_by_hands", icon="VIEW_CAMERA")
 
 
 def _draw_clips(layout: Any, capture: Any) -> None:

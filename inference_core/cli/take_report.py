@@ -110,7 +110,8 @@ def facts(take: Take) -> str:
         f"{take.time_s[-1] - take.time_s[0]:.2f} s at {take.fps:g} a second",
         f"picture     {take.size_px[0]}x{take.size_px[1]}",
         f"lens        {meta.get('camera', {}).get('source', 'not recorded')} "
-        f"(focal length {take.K.reshape(-1, 3, 3)[0, 0, 0]:.1f} px)",
+        f"(focal length {take.K.reshape(-1, 3, 3)[0, 0, 0]:.1f} px){_lens_by_hands(take)}",
+        f"hand size   {meta.get('scale', {}).get('source', 'not recorded')}{_lengths(take)}",
         f"hand model  {model.get('name', 'not recorded')}, {model.get('licence', 'licence not recorded')}",
         f"network     {meta.get('network') or 'none'}",
         f"solve again {_solvable(take)}",
@@ -144,6 +145,19 @@ def remarks(take: Take) -> list[str]:
             spans = ", ".join(f"{a}..{b}" if b > a else f"{a}" for a, b in unsure[:12])
             lines.append(f"unsure {name}: frames {spans}{' ...' if len(unsure) > 12 else ''}")
     return lines + [f"warning: {text}" for text in take.meta.get("warnings", [])]
+
+
+def _lens_by_hands(take: Take) -> str:
+    """The field of view by the hands themselves, where the lens is not known."""
+    found = take.lens_by_hands_deg
+    return "; by the hands {:.0f} degrees ({:.0f} to {:.0f})".format(*found) if found else ""
+
+
+def _lengths(take: Take) -> str:
+    """The lengths of the hands, left and right."""
+    ends_m = take.rest_vertices_m[[0, 1], take.tip_vertices[:, 2]]
+    lengths_mm = 1000 * np.linalg.norm(ends_m - take.rest_joints_m[:, 0], axis=-1)
+    return f" ({lengths_mm[0]:.0f} and {lengths_mm[1]:.0f} mm)"
 
 
 def _solvable(take: Take) -> str:

@@ -40,7 +40,7 @@ _STEPS, _SETTLED = 19, 1e-4
 # This many steps with the mean shape precede its estimation.
 _FIRST_STEPS = 7
 _SHAPE_STEPS = 8
-_SHAPE_FRAMES = 60
+SHAPE_FRAMES = 60
 # A hand in a shot counts as this many independent observations of its shape, however many frames it has:
 # landmark errors depend on the pose and do not average out.
 _SHAPE_READINGS = 4.0
@@ -60,13 +60,13 @@ class ShotShape:
     world_scale: Tensor
 
 
-def well_seen(tracks: HandTracks) -> NDArray[np.uint8]:
-    """(T, S) presence of up to 60 hand frames a side: the best scored of as many equal stretches."""
+def well_seen(tracks: HandTracks, most: int = SHAPE_FRAMES) -> NDArray[np.uint8]:
+    """(T, S) presence of up to `most` hand frames a side: the best scored of as many equal stretches."""
     quality = np.where(tracks.present == SEEN, np.nan_to_num(tracks.landmarks_px[..., 2]).mean(-1), 0)
     chosen = np.full_like(tracks.present, ABSENT)
     for side in (0, 1):
         frames = quality[:, side].nonzero()[0]
-        for stretch in np.array_split(frames, max(1, min(len(frames), _SHAPE_FRAMES))):
+        for stretch in np.array_split(frames, max(1, min(len(frames), most))):
             if len(stretch):
                 chosen[stretch[quality[stretch, side].argmax()], side] = SEEN
     return chosen

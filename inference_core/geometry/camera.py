@@ -5,7 +5,7 @@ Pixel centres lie at +0.5, so the principal point in the middle of the picture i
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,14 @@ _FILM_DIAGONAL_MM, _LEAST_35MM, _MOST_35MM = 43.267, 8.0, 1200.0
 class Camera:
     """K (3, 3) or (T, 3, 3) in pixels; size_px width, height; T_world_cam (4, 4) or (T, 4, 4) to the world.
 
-    source: how K was determined, in words. Camera axes: x right, y down, z forward, metres.
+    source: how K was determined, in words; assumed: it is not known. Camera axes: x right, y down, z forward, metres.
     """
 
     K: NDArray[np.float64]
     size_px: tuple[int, int]
     T_world_cam: NDArray[np.float64]
     source: str = ""
+    assumed: bool = False
 
     @property
     def focal_px(self) -> float:
@@ -87,7 +88,8 @@ def camera_from_intrinsics(
 
 def default_camera(size_px: tuple[int, int]) -> Camera:
     """The camera assumed for an unknown lens: DEFAULT_FOV_DEG across the wider side."""
-    return camera_from_fov(size_px, DEFAULT_FOV_DEG, f"not known: {DEFAULT_FOV_DEG:g} degrees assumed")
+    camera = camera_from_fov(size_px, DEFAULT_FOV_DEG, f"not known: {DEFAULT_FOV_DEG:g} degrees assumed")
+    return replace(camera, assumed=True)
 
 
 def _pinhole(size_px: tuple[int, int], focal_px: float) -> NDArray[np.float64]:

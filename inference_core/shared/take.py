@@ -21,6 +21,7 @@ from inference_core.shared.take_format import (
     ARRAYS,
     EVIDENCE_OF_NETWORK,
     EVIDENCE_OF_TRACKS,
+    LENS_BY_HANDS,
     TAKE_FORMAT,
     TAKE_VERSION,
     check_meta,
@@ -106,6 +107,15 @@ class Take:
         """Size of the evidence for solving a range again."""
         names = (*EVIDENCE_OF_TRACKS, *EVIDENCE_OF_NETWORK)
         return sum(value.nbytes for value in (getattr(self, name) for name in names) if value is not None)
+
+    @property
+    def lens_by_hands_deg(self) -> tuple[float, float, float] | None:
+        """The field of view by the hands themselves and its limits, if the lens was not known and they tell it."""
+        found = (self.meta.get("camera") or {}).get("by_hands")
+        if not found:
+            return None
+        fov_deg, low_deg, high_deg = (float(found[name]) for name in LENS_BY_HANDS)
+        return fov_deg, low_deg, high_deg
 
     @property
     def frame_count(self) -> int:

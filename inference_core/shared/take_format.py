@@ -114,6 +114,7 @@ _MAY_HOLD_NAN = (
 _META: Mapping[str, Any] = {
     "footage": dict,
     "camera": dict,
+    "scale": dict,
     "hand_model": dict,
     "network": str,
     "settings": dict,
@@ -121,6 +122,7 @@ _META: Mapping[str, Any] = {
     "warnings": list,
     "corrections": list,
 }
+LENS_BY_HANDS = ("fov_deg", "low_deg", "high_deg")
 _META_TEXTS = (("footage", "path"), ("camera", "source"), ("hand_model", "name"), ("hand_model", "licence"))
 
 
@@ -182,6 +184,15 @@ def check_meta(meta: Mapping[str, Any]) -> None:
     for section, name in _META_TEXTS:
         if not isinstance((meta.get(section) or {}).get(name), str | None):
             raise ValueError(f"{section}.{name} is not text")
+    lens = (meta.get("camera") or {}).get("by_hands")
+    if lens is not None and not (
+        isinstance(lens, dict) and all(_is_angle(lens.get(name)) for name in LENS_BY_HANDS)
+    ):
+        raise ValueError("camera.by_hands is not a field of view with its limits")
+
+
+def _is_angle(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value < 180
 
 
 def _typed(name: str, value: NDArray[Any], where: str) -> NDArray[Any]:

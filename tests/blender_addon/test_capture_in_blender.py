@@ -6,6 +6,7 @@ import shutil
 import stat
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,9 +16,10 @@ import numpy as np
 import pytest
 
 from inference_core.shared.errors import RequestError
+from inference_core.shared.take import save_take
 from tests.blender_addon.in_blender import EXTENSION
 from tests.blender_addon.layouts import drawn
-from tests.blender_addon.scenes import ROOT, empty_scene, take_file
+from tests.blender_addon.scenes import ROOT, empty_scene, made, take_file
 
 FAKE = Path(__file__).with_name("fake_engine.py")
 MOVIE = ROOT / "inference_core" / "demo" / "two_hands.mp4"
@@ -436,6 +438,28 @@ def test_the_lens_reaches_the_engine(
     request = module("capture.request").capture_request(scene)
     for name in ("fov_deg", "focal_mm", "sensor_mm"):
         assert getattr(request, name) == (pytest.approx(expected[name]) if name in expected else None)
+
+
+def test_the_lens_by_the_hands_is_set_when_asked_for(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    scene.duohand.footage = str(MOVIE)
+    assert not bpy.ops.duohand.use_lens_by_hands.poll()
+    lens = {"fov_deg": 83.0, "low_deg": 65.0, "high_deg": 101.0}
+    meta = {"footage": {"path": str(MOVIE)}, "camera": {"source": "not known", "by_hands": lens}}
+    save_take(replace(made("two_hands"), meta=meta), tmp_path / "told.npz")
+    assert bpy.ops.duohand.load_take(filepath=str(tmp_path / "told.npz")) == {"FINISHED"}
+    assert scene.duohand.lens == "DEFAULT"
+    assert "Use Lens by Hands" in drawn("DUOHAND_PT_footage")
+    assert bpy.ops.duohand.use_lens_by_hands() == {"FINISHED"}
+    assert scene.duohand.lens == "FOV" and np.degrees(scene.duohand.fov) == pytest.approx(83)
+
+
+def test_a_take_that_does_not_tell_its_lens_sets_none(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    scene.duohand.footage = str(MOVIE)
+    save_take(replace(made("two_hands"), meta={"footage": {"path": str(MOVIE)}}), tmp_path / "silent.npz")
+    bpy.ops.duohand.load_take(filepath=str(tmp_path / "silent.npz"))
+    with pytest.raises(RuntimeError, match="does not tell"):
+        bpy.ops.duohand.use_lens_by_hands()
+    assert scene.duohand.lens == "DEFAULT"
 
 
 def test_a_known_hand_length_reaches_the_engine(scene: bpy.types.Scene, pictures: Path) -> None:

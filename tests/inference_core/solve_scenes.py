@@ -66,6 +66,7 @@ def make_shot(
     rate: float = 30.0,
     betas: float = 0.0,
     apart_m: float = 0.22,
+    fov_deg: float = 60.0,
 ) -> Shot:
     """Two hands that wander, turn and flex for `count` frames at `rate` frames a second.
 
@@ -86,7 +87,7 @@ def make_shot(
     bent = (middle + 0.3 * (high - low) * sway) * torch.tensor([1.0, 0.4, 0.1])
     rotations = torch.cat([root[:, :, None], model.rotations_from_angles(bent)], 2)
     posed = model.with_shape(shape).with_pose(rotations, wrist_m)
-    camera = camera_from_fov(SIZE_PX, 60.0)
+    camera = camera_from_fov(SIZE_PX, fov_deg)
     tracks = _hand_tracks(random, posed.landmarks21_m, torch.as_tensor(camera.K), noise)
     return Shot(
         tracks, camera, time_s, shape.numpy(), wrist_m.numpy(), posed.joints21_m.numpy(), rotations.numpy()
