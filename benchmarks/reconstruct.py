@@ -95,7 +95,7 @@ def _report_memory(folder: Path, arguments: argparse.Namespace) -> None:
 
 def repeated(source: Path, target: Path, frame_count: int) -> Path:
     """A movie of that many frames, 30 a second: the source (its first 150 frames) to and fro."""
-    images = [frame.image for frame in open_footage(source).part(0, 150) if frame.image is not None]
+    images = [frame.image for frame in open_footage(source).at(range(0, 150)) if frame.image is not None]
     cycle = [*images, *images[-2:0:-1]]
     with av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=30)

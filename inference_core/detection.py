@@ -34,7 +34,7 @@ def detect(run: Run) -> Shot:
     kept = detector.done
     run.progress(DETECT, kept, count)
     if kept < count:
-        frames = timed_items(DECODE, run.footage.part(detector.next_frame, count))
+        frames = timed_items(DECODE, run.footage.at(range(detector.next_frame, count)))
         width, height = run.footage.info.size_px
         frames_ahead = settings.frames_held(3 * width * height, _LEAST_AHEAD)
         for done in timed_items(stopwatch.DETECT, detector.run(ahead(frames, frames_ahead))):

@@ -63,7 +63,8 @@ class FrameReader:
             return looked.readings, self._predictions(looked, part(expected, rows), squares_px[rows])
 
         looked = in_order(look, _some_at_a_time(frames))
-        found = list(in_order(tell, _many_at_a_time(looked)))
+        found = [(HandReadings.nothing(0), TwoHandPredictions.nothing(0))]
+        found.extend(in_order(tell, _many_at_a_time(looked)))
         return joined([hands for hands, _ in found]), joined([predictions for _, predictions in found])
 
     def _look(
@@ -94,7 +95,7 @@ class _Looked:
     pictures: list[Picture | None]
 
 
-def part(record: Record, rows: slice) -> Record:
+def part(record: Record, rows: slice | NDArray[np.int64]) -> Record:
     """Some frames of a record of arrays (T, ...)."""
     return type(record)(**{name: values[rows] for name, values in vars(record).items()})
 

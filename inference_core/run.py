@@ -6,7 +6,7 @@ torch is not imported here: the first stage runs while it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,13 +118,11 @@ class Run:
         """The network's identity; empty without one."""
         return self.network.identity if self.network else ""
 
-    def frames(self, stage: str, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """The footage's frames from `start` to `stop`; reports the run's progress as they are read."""
-        count = self.footage.info.count
-        frames = timed_items(DECODE, self.footage.part(start, count if stop is None else stop))
-        for at, frame in enumerate(frames, start + 1):
+    def frames(self, stage: str, at: Sequence[int]) -> Iterator[Frame]:
+        """The footage's frames at these rising positions; reports the run's progress as they are read."""
+        for place, frame in zip(at, timed_items(DECODE, self.footage.at(at)), strict=True):
             yield frame
-            self.progress(stage, at, count)
+            self.progress(stage, place + 1, self.footage.info.count)
 
     def load(self, stage: str, depends_on: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
         """The arrays saved by an earlier run of the same request; None if there are none."""

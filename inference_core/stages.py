@@ -9,6 +9,7 @@ footage save their results in the run's resume cache.
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,6 +36,7 @@ from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
 from inference_core.tracking.handedness import with_handedness
 from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.partners import with_partners
+from inference_core.tracking.read_frames import frames_to_read, with_frames_between
 from inference_core.tracking.recover import Recovery
 from inference_core.tracking.refine import HandReadings, refined_tracks
 from inference_core.tracking.wider_square import with_sizes
@@ -58,7 +60,7 @@ def track(run: Run, shot: Shot) -> Shot:
     if head is not None and len(detections.at):
 
         def tell() -> Arrays:
-            return {"right": with_handedness(run.frames(TRACK), detections, head).right}
+            return {"right": with_handedness(partial(run.frames, TRACK), detections, head).right}
 
         found = run.once(TRACK, {"head": run.network_identity, "detections": _digest(detections)}, tell)
         detections = replace(detections, right=found["right"])
@@ -88,7 +90,7 @@ def _with_partners(
         return tracks
 
     def picture(at: int) -> NDArray[np.uint8] | None:
-        return next(iter(run.footage.part(at, at + 1))).image
+        return next(iter(run.footage.at([at]))).image
 
     def look() -> Arrays:
         return vars(with_partners(tracks, detections, picture, head))
@@ -111,7 +113,7 @@ def _recovered(
     start, stop = (max(done, int(lost[0])), int(lost[-1]) + 1) if len(lost) else (done, done)
     if start < stop:
         kept = start
-        for done in recovery.run(run.frames(RECOVER, start, stop), start):
+        for done in recovery.run(run.frames(RECOVER, range(start, stop)), start):
             if done - kept >= PIECE_FRAMES:
                 run.keep(RECOVER, depends_on, {**vars(recovery.tracks), "done": np.array(done)})
                 kept = done
@@ -128,15 +130,19 @@ def read(run: Run, shot: Shot) -> Shot:
     if run.network is None:
         return shot
     arrays, tracks, tracked = read_pieces(run, shot), _known(shot.tracks), _known(shot.expected)
+    wanted = frames_to_read(tracked)
     readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
+    readings = with_frames_between(readings, tracked, wanted)
     tracks = refined_tracks(tracks, tracked, readings, run.camera.focal_px)
     gone = out_of_picture(tracks, run.camera.size_px)
-    predictions = with_presence_of_shot(TwoHandPredictions(**arrays), tracks.present, gone)
+    predictions = with_presence_of_shot(
+        TwoHandPredictions(**arrays).with_frames_between(wanted), tracks.present, gone
+    )
     return replace(shot, tracks=tracks, predictions=predictions)
 
 
 def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
-    """The networks' readings of each frame, piece by piece: of all frames, or of the run's share."""
+    """The networks' readings of each frame to be read, piece by piece: of the whole shot, or of the run's share."""
     network, tracks = run.network, _known(shot.tracks)
     if network is None:
         return {}
@@ -144,12 +150,17 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
     forget_pose_networks()
     give_back_memory()
     tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
+    wanted = frames_to_read(tracked)
     shape = _shape_for(run, network.loaded(), tracked, squares_px)
     reader = FrameReader(run.camera, network.loaded().predictor(), shot.head, shape)
 
     def work(start: int, stop: int) -> Arrays:
-        rows = slice(start, stop)
-        hands, predictions = reader.read(run.frames(READ, start, stop), part(tracked, rows), squares_px[rows])
+        rows = start + np.flatnonzero(wanted[start:stop])
+        found = reader.read(run.frames(READ, rows.tolist()), part(tracked, rows), squares_px[rows])
+        hands, predictions = HandReadings.nothing(stop - start), TwoHandPredictions.nothing(stop - start)
+        for whole, some in zip((hands, predictions), found, strict=True):
+            for name, values in vars(some).items():
+                getattr(whole, name)[rows - start] = values
         return {**vars(predictions), **{f"{_HANDS}{name}": values for name, values in vars(hands).items()}}
 
     depends_on = {
@@ -158,6 +169,7 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
         "tracks": _digest(tracks),
         "expected": _digest(tracked),
         "squares": _digest(squares_px),
+        "wanted": _digest(wanted),
         "camera": _digest(run.camera.K),
     }
     return run.in_pieces(READ, depends_on, work)

@@ -333,7 +333,7 @@ def _read_movie(path: Path) -> None:
     footage = open_footage(path, warn=lambda text: None)
     for _ in zip(range(40), footage, strict=False):
         pass
-    for _ in footage.part(5, 8):  # by seeking
+    for _ in footage.at(range(5, 8)):  # by seeking
         pass
 
 

@@ -3,7 +3,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,13 +114,13 @@ class Movie:
         name = os.fsencode(path.absolute())
         return hashlib.sha256(name + f"|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
 
-    def read(self, numbers: range) -> Iterator[Frame]:
-        """Yield a Frame for each number; its picture is None if it cannot be decoded."""
+    def read(self, numbers: Sequence[int]) -> Iterator[Frame]:
+        """Yield a Frame for each of the rising numbers; its picture is None if it cannot be decoded."""
         if numbers:
             with readable(self.file.path):
                 yield from self._frames(numbers)
 
-    def _frames(self, numbers: range) -> Iterator[Frame]:
+    def _frames(self, numbers: Sequence[int]) -> Iterator[Frame]:
         found = self._whole_frames(numbers[0])
         at, frame = next(found, (None, None))
         image: NDArray[np.uint8] | None = None

@@ -145,7 +145,7 @@ class Footage:
     """
 
     info: FootageInfo
-    read: Callable[[range], Iterator[Frame]]
+    read: Callable[[Sequence[int]], Iterator[Frame]]
     time_s: Callable[[int], float]
 
     def __iter__(self) -> Iterator[Frame]:
@@ -154,9 +154,9 @@ class Footage:
     def __len__(self) -> int:
         return self.info.count
 
-    def part(self, start: int, stop: int) -> Iterator[Frame]:
-        """The selected frames from position `start` up to `stop` (positions, not numbers)."""
-        return self.read(self.info.numbers[start:stop])
+    def at(self, positions: Sequence[int]) -> Iterator[Frame]:
+        """The selected frames at these rising positions (not numbers); those between them cost only their decoding."""
+        return self.read([self.info.numbers[position] for position in positions])
 
 
 def footage_of_frames(frames: Sequence[Frame], fps: float) -> Footage:

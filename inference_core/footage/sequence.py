@@ -3,7 +3,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class Sequence:
         """The highest number."""
         return max(self.files)
 
-    def read(self, numbers: range) -> Iterator[Frame]:
+    def read(self, numbers: Iterable[int]) -> Iterator[Frame]:
         """Yield a Frame for each number; its picture is None in gaps and for damaged files."""
         first = self.first
         for number in numbers:

@@ -54,9 +54,9 @@ def crops_from_landmarks(points_px: Floats) -> Floats:
     points = points_px[..., :2]
     ahead = (points[..., _INDEX_PIP, :] + points[..., _RING_PIP, :]) / 4 + points[..., _MIDDLE_PIP, :] / 2
     rotation = _upright(points[..., _WRIST, :], ahead)
-    turned = _turn(points[..., _STABLE_POINTS, :], -rotation[..., None])
-    low, high = turned.min(-2), turned.max(-2)
-    return _place(_turn((low + high) / 2, rotation), high - low, rotation, _HAND_SCALE, _HAND_SHIFT)
+    upright = turned(points[..., _STABLE_POINTS, :], -rotation[..., None])
+    low, high = upright.min(-2), upright.max(-2)
+    return _place(turned((low + high) / 2, rotation), high - low, rotation, _HAND_SCALE, _HAND_SHIFT)
 
 
 def to_frame(points: Floats, crops: Floats, crop_px: int) -> Floats:
@@ -64,7 +64,7 @@ def to_frame(points: Floats, crops: Floats, crop_px: int) -> Floats:
     scale = (crops[..., 2] / crop_px)[..., None, None]
     middle = np.array([crop_px / 2, crop_px / 2, 0.0])
     out = (points - middle) * scale
-    out[..., :2] = _turn(out[..., :2], crops[..., 3, None]) + crops[..., None, :2]
+    out[..., :2] = turned(out[..., :2], crops[..., 3, None]) + crops[..., None, :2]
     return out
 
 
@@ -72,13 +72,20 @@ def to_crop(points_px: Floats, crops: Floats, crop_px: int) -> Floats:
     """Points (..., P, 3) from frame pixels to crop pixels; undoes `to_frame`."""
     scale = (crop_px / crops[..., 2])[..., None, None]
     out = np.array(points_px, dtype=np.float64)
-    out[..., :2] = _turn(out[..., :2] - crops[..., None, :2], -crops[..., 3, None])
+    out[..., :2] = turned(out[..., :2] - crops[..., None, :2], -crops[..., 3, None])
     return out * scale + np.array([crop_px / 2, crop_px / 2, 0.0])
 
 
 def turn_to_frame(points_m: Floats, crops: Floats) -> Floats:
     """Points (..., P, 3) turned from the crop's rotated axes to the camera's (about z)."""
-    return np.concatenate((_turn(points_m[..., :2], crops[..., 3, None]), points_m[..., 2:]), -1)
+    return np.concatenate((turned(points_m[..., :2], crops[..., 3, None]), points_m[..., 2:]), -1)
+
+
+def turned(points: Floats, rotation: Floats) -> Floats:
+    """Points (..., 2) turned by angles that fit (...), clockwise as seen."""
+    cos, sin = np.cos(rotation), np.sin(rotation)
+    x, y = points[..., 0], points[..., 1]
+    return np.stack((cos * x - sin * y, sin * x + cos * y), -1)
 
 
 def cut(image: Image, crop: Floats, crop_px: int) -> Image:
@@ -113,10 +120,4 @@ def _place(centre: Floats, extent: Floats, rotation: Floats, scale: float, shift
     offset = np.zeros_like(centre)
     offset[..., 1] = extent[..., 1] * shift
     side = extent.max(-1) * scale
-    return np.concatenate((centre + _turn(offset, rotation), side[..., None], rotation[..., None]), -1)
-
-
-def _turn(points: Floats, rotation: Floats) -> Floats:
-    cos, sin = np.cos(rotation), np.sin(rotation)
-    x, y = points[..., 0], points[..., 1]
-    return np.stack((cos * x - sin * y, sin * x + cos * y), -1)
+    return np.concatenate((centre + turned(offset, rotation), side[..., None], rotation[..., None]), -1)

@@ -36,6 +36,13 @@ class ExpectedHands:
         """(T, S) mean score of the known landmarks; 0 if none is known."""
         return self.score.sum(-1) / (self.score > 0).sum(-1).clip(1)
 
+    @property
+    def between_px(self) -> Floats:
+        """(T, S) from each hand's middle to the other one's; infinite without another."""
+        middle_px = self.points_px.mean(-2)
+        between_px = np.linalg.norm(middle_px[:, 0] - middle_px[:, 1], axis=-1, keepdims=True)
+        return np.where((self.score > 0).any(-1)[:, ::-1], between_px, np.inf)
+
 
 def expected_hands(tracks: HandTracks) -> ExpectedHands:
     """Both hands in every frame according to the tracks, with lost hands interpolated."""

@@ -5,7 +5,7 @@ The landmark network often confuses palm and back, and with them left and right,
 reads each hand twice, as it is and mirrored; the difference between the two is its vote.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,18 +18,19 @@ from inference_core.runtime.ahead import in_order
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.read_frames import STEPS
 
-# The head reads every n-th frame of a tracklet; its votes are interpolated in between.
-_EVERY = 4
+# The head reads every n-th frame, of which most are read again for their landmarks; votes are interpolated in between.
+_EVERY = STEPS[0]
 # The weight of the landmark network's log odds relative to the head's.
 _LANDMARK_SHARE = 0.3
 _SUREST = 1e-3
 
 
 def with_handedness(
-    frames: Iterable[Frame], detections: ShotDetections, head: KeptReadings
+    frames: Callable[[list[int]], Iterable[Frame]], detections: ShotDetections, head: KeptReadings
 ) -> ShotDetections:
-    """The detections with `right` as decided by the head. frames: as many as the shot has, in order.
+    """The detections with `right` as decided by the head. frames: the shot's frames at rising positions.
 
     The head caches what it reads.
     """
@@ -52,22 +53,22 @@ def with_handedness(
     return replace(detections, right=(1 / (1 + np.exp(-total))).astype(np.float32))
 
 
-def _looks(frames: Iterable[Frame], detections: ShotDetections) -> Iterator[tuple[NDArray[np.int64], Frame]]:
+def _looks(
+    frames: Callable[[list[int]], Iterable[Frame]], detections: ShotDetections
+) -> Iterator[tuple[NDArray[np.int64], Frame]]:
     """The rows of the sightings to be read, with the frame that shows them."""
     asked = _asked(detections)
-    for at, frame in enumerate(frames):
-        rows = np.flatnonzero(asked & (detections.at == at))
-        if len(rows) and frame.image is not None:
-            yield rows, frame
+    shown = np.unique(detections.at[asked]).tolist()
+    for at, frame in zip(shown, frames(shown), strict=True):
+        if frame.image is not None:
+            yield np.flatnonzero(asked & (detections.at == at)), frame
 
 
 def _asked(detections: ShotDetections) -> NDArray[np.bool_]:
-    """(N,) which sightings are read: every n-th of a tracklet, and its last one."""
-    asked = np.zeros(len(detections.at), bool)
+    """(N,) which sightings the head is to read: those of every n-th frame, and each tracklet's first and last."""
+    asked = detections.at % _EVERY == 0
     for tracklet in np.unique(detections.tracklet):
-        rows = np.flatnonzero(detections.tracklet == tracklet)
-        asked[rows[::_EVERY]] = True
-        asked[rows[-1]] = True
+        asked[np.flatnonzero(detections.tracklet == tracklet)[[0, -1]]] = True
     return asked
 
 

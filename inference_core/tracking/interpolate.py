@@ -35,3 +35,12 @@ def interpolated(values: Floats, known: NDArray[np.bool_]) -> tuple[Floats, NDAr
         filled[held, side] = values[nearest[held], side]
         distance[across | held, side] = near[across | held]
     return filled, distance
+
+
+def between(values: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Values (T, ...) with those of unknown frames drawn linearly between the known frames (T,) around them."""
+    frames, at = np.arange(len(known)), np.flatnonzero(known)
+    place = np.interp(frames, at, np.arange(len(at)))
+    first = np.floor(place).astype(np.int64)
+    last, share = np.ceil(place).astype(np.int64), (place - first).reshape(-1, *[1] * (values.ndim - 1))
+    return (1 - share) * values[at[first]] + share * values[at[last]]

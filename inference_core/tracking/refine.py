@@ -165,7 +165,4 @@ def _mixed(
 
 def _counts(expected: ExpectedHands, focal_px: float) -> NDArray[np.float64]:
     """(T, S) how much the wider square counts for each expected hand: 0 not at all, 1 in full."""
-    middle_px = expected.points_px.mean(-2)
-    between_px = np.linalg.norm(middle_px[:, 0] - middle_px[:, 1], axis=-1, keepdims=True)
-    other = (expected.score > 0).any(-1)[:, ::-1]
-    return counts(expected.points_px, np.where(other, between_px, np.inf), focal_px)
+    return counts(expected.points_px, expected.between_px, focal_px)

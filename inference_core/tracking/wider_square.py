@@ -48,7 +48,13 @@ def counts(points_px: Floats, between_px: Floats, focal_px: float) -> Floats:
     between_px (...): from the hand's middle to that of the nearest other hand. focal_px: of the camera.
     """
     side_px = crops_from_landmarks(points_px)[..., 2].clip(1e-6)
-    return _ramp(between_px / side_px, _ON_IT, _APART) * _ramp(side_px / focal_px, _FAR, _NEAR)
+    return apart(points_px, between_px) * _ramp(side_px / focal_px, _FAR, _NEAR)
+
+
+def apart(points_px: Floats, between_px: Floats) -> Floats:
+    """(...) how far these hands are from lying on another one: 0 on it, 1 apart."""
+    side_px = crops_from_landmarks(points_px)[..., 2].clip(1e-6)
+    return _ramp(between_px / side_px, _ON_IT, _APART)
 
 
 def growth(points_px: Floats, wide_px: Floats) -> Floats:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.tracking.interpolate import between
+
 Floats = NDArray[np.float32]
 
 
@@ -42,4 +44,22 @@ class TwoHandPredictions:
             offset_m=missing(3),
             confidence=np.zeros((count, 2), np.float32),
             presence=np.zeros((count, 2), np.float32),
+        )
+
+    def with_frames_between(self, wanted: NDArray[np.bool_]) -> "TwoHandPredictions":
+        """The predictions of the wanted frames (T,), with those of the frames between them interpolated."""
+        drawn = {name: between(values, wanted).astype(np.float32) for name, values in vars(self).items()}
+        there = np.isfinite(drawn["rotations"]).all((-1, -2))
+        u, _, v = np.linalg.svd(
+            np.where(there[..., None, None], drawn["rotations"], np.eye(3, dtype=np.float32))
+        )
+        drawn["rotations"] = np.where(there[..., None, None], u @ v, np.float32(np.nan))
+        known = there.all(-1)
+        for name in ("confidence", "presence"):
+            drawn[name] = np.where(known, drawn[name], np.float32(0))
+        return TwoHandPredictions(
+            **{
+                name: np.where(wanted.reshape(-1, *[1] * (values.ndim - 1)), values, drawn[name])
+                for name, values in vars(self).items()
+            }
         )

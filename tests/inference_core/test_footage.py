@@ -110,7 +110,7 @@ def test_a_range_of_a_movie_has_the_frames_of_the_whole(tmp_path: Path, frames: 
 def test_part_is_a_slice_of_the_iteration(tmp_path: Path) -> None:
     footage = open_footage(write_movie(tmp_path / "a.mp4", range(0, 800, 40)), FrameRange(3, None, 2))
     whole = list(footage)
-    assert [frame.index for frame in footage.part(2, 5)] == [frame.index for frame in whole[2:5]]
+    assert [frame.index for frame in footage.at(range(2, 5))] == [frame.index for frame in whole[2:5]]
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, -90])

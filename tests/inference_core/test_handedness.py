@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Handedness by the bundled head: of real hands, of mirrored ones, and with missing frames."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,10 @@ def undecided(frames: list[Frame]) -> ShotDetections:
     return replace(found, right=np.full_like(found.right, 0.5))
 
 
+def at_of(frames: list[Frame]) -> Callable[[list[int]], list[Frame]]:
+    return lambda positions: [frames[at] for at in positions]
+
+
 def told_by_place(detections: ShotDetections) -> dict[str, np.ndarray]:
     """Probabilities of a right hand, of the hand at the picture's left and at its right."""
     x = detections.points_px[:, :, 0].mean(1)
@@ -40,7 +45,7 @@ def told_by_place(detections: ShotDetections) -> dict[str, np.ndarray]:
 def test_real_hands_and_their_mirror_images_get_opposite_sides(
     frames: list[Frame], undecided: ShotDetections, head: HeadWithLandmarks
 ) -> None:
-    told = told_by_place(with_handedness(frames, undecided, KeptReadings(head)))
+    told = told_by_place(with_handedness(at_of(frames), undecided, KeptReadings(head)))
     # People face the camera: their right hand is at the picture's left.
     assert (told["left"] > 0.6).all() and (told["right"] < 0.4).all()
     width = undecided.size_px[0]
@@ -50,7 +55,7 @@ def test_real_hands_and_their_mirror_images_get_opposite_sides(
     points = undecided.points_px.copy()
     points[..., 0] = width - points[..., 0]
     mirrored = told_by_place(
-        with_handedness(turned, replace(undecided, points_px=points), KeptReadings(head))
+        with_handedness(at_of(turned), replace(undecided, points_px=points), KeptReadings(head))
     )
     assert (mirrored["left"] > 0.6).all() and (mirrored["right"] < 0.4).all()
 
@@ -58,14 +63,18 @@ def test_real_hands_and_their_mirror_images_get_opposite_sides(
 def test_missing_frames_do_not_change_handedness_around_them(
     frames: list[Frame], undecided: ShotDetections, head: HeadWithLandmarks
 ) -> None:
-    whole = with_handedness(frames, undecided, KeptReadings(head))
-    holed = with_handedness([replace(frames[0], image=None), *frames[1:]], undecided, KeptReadings(head))
+    whole = with_handedness(at_of(frames), undecided, KeptReadings(head))
+    holed = with_handedness(
+        at_of([replace(frames[0], image=None), *frames[1:]]), undecided, KeptReadings(head)
+    )
     assert np.isfinite(holed.right).all()
     assert ((whole.right > 0.5) == (holed.right > 0.5)).all()
     known = replace(undecided, right=np.linspace(0.05, 0.95, len(undecided.right), dtype=np.float32))
-    nothing = with_handedness([replace(frame, image=None) for frame in frames], known, KeptReadings(head))
+    nothing = with_handedness(
+        at_of([replace(frame, image=None) for frame in frames]), known, KeptReadings(head)
+    )
     np.testing.assert_allclose(nothing.right, known.right, atol=1e-5)
-    none = with_handedness([], replace(undecided, **no_rows(undecided)), KeptReadings(head))
+    none = with_handedness(at_of([]), replace(undecided, **no_rows(undecided)), KeptReadings(head))
     assert none.right.shape == (0,)
 
 

@@ -73,7 +73,7 @@ from inference_core.landmarks.networks import load_landmark_networks, load_pose_
 from inference_core.tracking.detect import ShotDetector
 detector = ShotDetector(load_landmark_networks(), pose=load_pose_networks())
 footage = open_footage(Path(inference_core.__file__).parent / "demo" / "two_hands.mp4")
-print(*detector.run(footage.part(0, 3)))
+print(*detector.run(footage.at(range(0, 3))))
 print("torch" in sys.modules)
 """
 

@@ -164,7 +164,7 @@ def test_concatenated_recordings_show_all_their_frames(tmp_path: Path) -> None:
 def test_a_range_of_a_movie_with_edit_list_has_the_same_frames(tmp_path: Path) -> None:
     plain = write_movie(tmp_path / "plain.mp4", range(20))
     footage = silent(copy_movie(plain, tmp_path / "edited.mp4", -8))
-    assert [number_of(frame.image) for frame in footage.part(3, 6)] == [11, 12, 13]
+    assert [number_of(frame.image) for frame in footage.at(range(3, 6))] == [11, 12, 13]
 
 
 @pytest.mark.parametrize("name", ["a.ts", "a.mpg", "a.mp4", "a.avi"])
@@ -176,7 +176,7 @@ def test_a_part_of_a_movie_has_the_same_frames_wherever_it_begins(tmp_path: Path
 
     footage = silent(write_movie(tmp_path / name, range(24), codec="mpeg2video", prepare=open_groups))
     for start in (1, 5, 6, 7, 14, 15, 16, 22):
-        assert [number_of(frame.image) for frame in footage.part(start, start + 2)] == [
+        assert [number_of(frame.image) for frame in footage.at(range(start, start + 2))] == [
             start,
             start + 1,
         ]
@@ -255,7 +255,7 @@ def test_interlaced_movies_are_deinterlaced_with_a_notice(tmp_path: Path) -> Non
     for frame in frames[1:-1]:
         lines = frame.image[8:-8].astype(int).mean(-1)
         assert np.abs(lines[1:] - lines[:-1]).max() < 60
-    assert np.array_equal(next(footage.part(7, 8)).image, frames[7].image)
+    assert np.array_equal(next(footage.at(range(7, 8))).image, frames[7].image)
 
 
 @pytest.mark.parametrize(("order", "first_x"), [("tff", 10), ("bff", 12)])
@@ -277,7 +277,7 @@ def test_dropped_frames_of_an_avi_repeat_the_previous_picture(tmp_path: Path) ->
     assert numbers_of(footage) == [0, 1, 2, 2, 3, 4, 5, 5, 5, 5, 6, 7]
     assert times_of(footage) == pytest.approx([n / 25 for n in range(12)])
     assert footage.info.fps == pytest.approx(25)
-    assert [number_of(frame.image) for frame in footage.part(8, 11)] == [5, 5, 6]
+    assert [number_of(frame.image) for frame in footage.at(range(8, 11))] == [5, 5, 6]
 
 
 def test_a_truncated_avi_is_reported_rather_than_filled(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which frames are read, and what is interpolated in the others."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference_core.tracking.expected_hands import ExpectedHands
+from inference_core.tracking.read_frames import frames_to_read, with_frames_between
+from inference_core.tracking.refine import HandReadings
+
+COUNT = 21
+
+
+@pytest.fixture
+def steady() -> ExpectedHands:
+    """Two hands that move steadily, apart from one another: along lines, and one turns slowly."""
+    random = np.random.default_rng(3)
+    hand = random.uniform((-60, -180), (60, -60), (21, 2))
+    at = np.arange(COUNT)
+    angle = 0.01 * at
+    turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], -1).reshape(-1, 2, 2)
+    left = hand @ turn + np.stack([300 + 4.0 * at, 400 - 2.0 * at], -1)[:, None]
+    right = hand * [-1, 1] + np.stack([900 - 3.0 * at, 380 + 0.0 * at], -1)[:, None]
+    points_px = np.stack([left, right], 1)
+    world_m = np.concatenate([points_px, np.zeros_like(points_px[..., :1])], -1) / 1000
+    return ExpectedHands(points_px, world_m, np.full((COUNT, 2, 21), 0.9), np.full((COUNT, 2), 0.9))
+
+
+def readings_of(expected: ExpectedHands, larger: float) -> HandReadings:
+    """Readings that show each hand that much larger about its wrist."""
+    wrist_px = expected.points_px[:, :, :1]
+    points_px = wrist_px + larger * (expected.points_px - wrist_px)
+    world_m = expected.world_m - expected.world_m[:, :, :1]
+    return HandReadings(
+        points_px, points_px, world_m, np.full((COUNT, 2, 21), 0.8), (expected.score > 0).any(-1)
+    )
+
+
+def test_of_hands_that_move_steadily_every_fourth_frame_is_read(steady: ExpectedHands) -> None:
+    assert np.flatnonzero(frames_to_read(steady)).tolist() == [0, 4, 8, 12, 16, 20]
+
+
+def test_a_jump_is_read_in_its_own_frame_and_its_neighbours(steady: ExpectedHands) -> None:
+    points_px = steady.points_px.copy()
+    points_px[10, 1] += [40, 0]
+    wanted = frames_to_read(replace(steady, points_px=points_px))
+    assert wanted[8:13].all()
+    assert not wanted[[1, 2, 3, 5, 6, 7, 13, 14, 15]].any()
+
+
+@pytest.mark.parametrize("change", ["lost for some frames", "on one another"])
+def test_every_frame_is_read_where_a_hand_is(steady: ExpectedHands, change: str) -> None:
+    points_px, score = steady.points_px.copy(), steady.score.copy()
+    if change == "on one another":
+        points_px[6:14, 1] = points_px[6:14, 0] + 5
+    else:
+        score[6:14, 0] = 0.3
+    assert frames_to_read(replace(steady, points_px=points_px, score=score))[5:15].all()
+
+
+def test_one_hand_alone_and_a_shot_of_one_frame(steady: ExpectedHands) -> None:
+    score = steady.score.copy()
+    score[:, 0] = 0
+    assert frames_to_read(replace(steady, score=score)).sum() == 6
+    one = ExpectedHands(**{name: values[:1] for name, values in vars(steady).items()})
+    assert frames_to_read(one).all()
+
+
+def test_corrections_are_carried_along_with_a_hand_that_moves_and_turns(steady: ExpectedHands) -> None:
+    read, wanted = readings_of(steady, 1.2), frames_to_read(steady)
+    holed = HandReadings(
+        **{
+            name: np.where(wanted.reshape(-1, *[1] * (values.ndim - 1)), values, 0).astype(values.dtype)
+            for name, values in vars(read).items()
+        }
+    )
+    full = with_frames_between(holed, steady, wanted)
+    assert full.read.all()
+    for name, values in vars(read).items():
+        np.testing.assert_allclose(getattr(full, name), values, atol=1e-3 if name == "world_m" else 0.2)
+    for name, values in vars(holed).items():
+        np.testing.assert_array_equal(getattr(full, name)[wanted], values[wanted])
