@@ -11,8 +11,9 @@ from inference_core.shared.errors import DuohandError
 from inference_core.shared.take import load_take
 
 from ..messages import report
-from ..scene.paths import absolute, footage_key, take_file
+from ..scene.paths import take_file
 from ..scene.shot import shots
+from .request import shot_of_footage
 
 
 class DUOHAND_OT_use_lens_by_hands(bpy.types.Operator):
@@ -24,13 +25,16 @@ class DUOHAND_OT_use_lens_by_hands(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        there = shot_of_footage(context.scene) is not None
-        if not there:
+        if not shots(context.scene):
             cls.poll_message_set("Capture this footage first")
-        return there
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        shot: Any = shot_of_footage(context.scene)
+        shot = shot_of_footage(context.scene)
+        if shot is None:
+            report(self, "ERROR", "The scene has no take of this footage. Capture it first.")
+            return {"CANCELLED"}
         try:
             lens = load_take(take_file(shot)).lens_by_hands_deg
         except DuohandError as error:
@@ -44,15 +48,6 @@ class DUOHAND_OT_use_lens_by_hands(bpy.types.Operator):
         text = iface_("{fov:.0f} degrees ({low:.0f} to {high:.0f}). Capture again to use it")
         report(self, "INFO", text.format(fov=lens[0], low=lens[1], high=lens[2]))
         return {"FINISHED"}
-
-
-def shot_of_footage(scene: bpy.types.Scene) -> bpy.types.Collection | None:
-    """The shot with a take of the scene's footage; None if there is none."""
-    footage = scene.duohand.footage
-    mine = footage_key(absolute(footage)) if footage else ""
-    return next(
-        (shot for shot in shots(scene) if shot.duohand.take_path and shot.duohand.footage_key == mine), None
-    )
 
 
 CLASSES = (DUOHAND_OT_use_lens_by_hands,)

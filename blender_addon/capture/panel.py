@@ -11,13 +11,13 @@ from inference_core import __version__
 from ..engine.job import JobState
 from ..messages import translated, wrapped
 from ..preferences import addon_preferences, draw_installation
-from ..scene.shot import rate
+from ..scene.shot import rate, shots
 from ..sidebar import SidebarPanel
 from .camera import CAMERA
 from .footage import thumbnail
-from .lens_operators import shot_of_footage
 from .operators import capture_problem
 from .progress import progress_text, stage_text
+from .properties import MOVING_LENSES
 from .runs import RUNS
 
 _LENS_VALUES = {"FOV": ("fov",), "FOCAL": ("focal_mm", "sensor_mm"), "CLIP": ("clip",)}
@@ -65,7 +65,9 @@ class DUOHAND_PT_footage(SidebarPanel, bpy.types.Panel):
         layout.prop(capture, "lens")
         for name in _LENS_VALUES.get(capture.lens, ()):
             layout.prop(capture, name)
-        if capture.lens == "DEFAULT" and shot_of_footage(context.scene) is not None:
+        if capture.lens in MOVING_LENSES:
+            layout.prop(capture, "use_camera_motion")
+        if capture.lens == "DEFAULT" and shots(context.scene):
             layout.operator("duohand.use_lens_by_hands", icon="VIEW_CAMERA")
 
 

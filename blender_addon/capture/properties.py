@@ -27,6 +27,8 @@ LENS_ITEMS = (
     ("CAMERA", "Scene's Camera", "The lens of the scene's active camera"),
     ("CLIP", "Tracked Clip", "The lens of a movie clip that the motion tracker solved"),
 )
+# Lenses of cameras whose motion can be taken as well.
+MOVING_LENSES = ("CAMERA", "CLIP")
 HANDS_ITEMS = (
     ("BOTH", "Both", "Capture both hands"),
     ("LEFT", "Left", "Capture the left hand only"),
@@ -117,6 +119,12 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
     )
     clip: PointerProperty(
         name="Clip", description="The movie clip whose solved lens is used", type=bpy.types.MovieClip
+    )
+    use_camera_motion: BoolProperty(
+        name="Camera Motion",
+        description="Take the camera's motion too: the hands are smoothed in the world instead of in the picture, and "
+        "stand where this camera saw them",
+        default=False,
     )
 
     hands: EnumProperty(

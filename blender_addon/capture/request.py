@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import bpy
+import numpy as np
 
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest
@@ -23,7 +24,9 @@ from ..scene.shot import shots, units_per_metre
 from ..take.files import takes_folder_of
 from ..take.identity import stated_footage
 from ..take.settings import ApplySettings
+from .camera_motion import write_camera_path
 from .footage import read_facts
+from .properties import MOVING_LENSES
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,21 @@ def capture_request(
     preferences = addon_preferences()
     lens = lens_of(scene, facts.size_px)
     with_range = capture.use_range and not clip
+    out = take_path(scene, footage, coming)
+    camera_path = None
+    if takes_camera_motion(scene, clip):
+        camera_path = out.with_suffix(".camera.json")
+        write_camera_path(scene, _start_frame(scene), camera_path)
     return CaptureRequest(
         footage=footage,
-        out=str(take_path(scene, footage, coming)),
+        out=str(out),
         frames=f"{capture.first}:{capture.last + 1}:{capture.step}" if with_range else "",
         fps=capture.sequence_fps if facts.is_sequence else None,
         fov_deg=lens.fov_deg,
         focal_mm=lens.focal_mm,
         sensor_mm=lens.sensor_mm,
         intrinsics_px=lens.intrinsics_px,
+        camera_path=None if camera_path is None else str(camera_path),
         hand_length_mm=capture.hand_length_mm if capture.use_hand_length else None,
         hands=capture.hands.lower(),
         mano=bpy.path.abspath(preferences.mano_folder) if preferences.hand_model == "MANO" else None,
@@ -88,7 +97,29 @@ def apply_settings(scene: bpy.types.Scene, clip: str = "") -> ApplySettings:
         timing=capture.timing_chosen or None,
         set_markers=capture.set_markers,
         camera="SCENE" if capture.use_scene_camera else None,
-        place=eye_level(units_per_metre(scene)),
+        place=np.eye(4) if takes_camera_motion(scene, clip) else eye_level(units_per_metre(scene)),
+    )
+
+
+def takes_camera_motion(scene: bpy.types.Scene, clip: str = "") -> bool:
+    """Whether the camera's motion is taken: for the scene's footage, not for its further clips."""
+    return scene.duohand.use_camera_motion and scene.duohand.lens in MOVING_LENSES and not clip
+
+
+def _start_frame(scene: bpy.types.Scene) -> int:
+    """The scene frame at which the captured footage begins: an existing shot stays where it is."""
+    there = None if scene.duohand.new_shot else shot_of_footage(scene)
+    if there is None or scene.duohand.is_property_set("start_frame"):
+        return scene.duohand.start_frame
+    return there.duohand.start_frame
+
+
+def shot_of_footage(scene: bpy.types.Scene) -> bpy.types.Collection | None:
+    """The shot with a take of the scene's footage; None if there is none."""
+    footage = scene.duohand.footage
+    mine = footage_key(absolute(footage)) if footage else ""
+    return next(
+        (shot for shot in shots(scene) if shot.duohand.take_path and shot.duohand.footage_key == mine), None
     )
 
 

@@ -65,6 +65,14 @@ def unscaled(frames: Floats) -> Floats:
     return frames / np.linalg.norm(frames, axis=-2, keepdims=True)
 
 
+def unscaled_pose(matrices: Floats) -> Floats:
+    """Matrices (..., 4, 4) with axes of unit length at right angles, as a camera's pose has them."""
+    left, _, right = np.linalg.svd(matrices[..., :3, :3])
+    out = matrices.copy()
+    out[..., :3, :3] = left @ right
+    return out
+
+
 def eye_level(scale: float) -> Floats:
     """Matrix (4, 4) of a place 1.5 m above the world's origin, where a new file's default objects are not in view."""
     matrix = np.eye(4)

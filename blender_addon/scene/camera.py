@@ -58,11 +58,16 @@ def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: floa
     matrices = camera_matrices(take.T_world_cam, scale)
     camera.rotation_mode = "QUATERNION"
     camera.matrix_basis = Matrix(matrices[0].tolist())
-    if np.abs(matrices - matrices[0]).max() > _STILL:
+    if moves(take):
         turns = quaternions.continuous(quaternions.from_matrix(matrices[:, :3, :3]))
         channels = fcurves.assign_new_action(camera, f"{camera.name} path")
         fcurves.write_keys(channels, "location", "Camera", fcurves.dense_keys(frames, matrices[:, :3, 3]))
         fcurves.write_keys(channels, "rotation_quaternion", "Camera", fcurves.dense_keys(frames, turns))
+
+
+def moves(take: Take) -> bool:
+    """Whether the take's camera moves."""
+    return float(np.abs(take.T_world_cam - take.T_world_cam[0]).max()) > _STILL
 
 
 def camera_places(shot: bpy.types.Collection, frames: Floats) -> Floats:

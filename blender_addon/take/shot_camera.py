@@ -11,7 +11,7 @@ from inference_core.shared.take import Take
 
 from ..scene import camera as cameras
 from ..scene import paths, plate, shot
-from ..scene.axes import Floats, place_under_camera
+from ..scene.axes import Floats, camera_matrices, place_under_camera, unscaled_pose
 from .settings import Layout
 
 
@@ -39,8 +39,17 @@ def set_camera(
     frames (T,): the scene frame of each of the take's.
     """
     if scene_camera is not None:
-        if scene_camera != collection.duohand.camera or not collection.duohand.own_camera:
-            _hang_from(collection, scene_camera)
+        moves = cameras.moves(take)
+        if (
+            scene_camera != collection.duohand.camera
+            or not collection.duohand.own_camera
+            or moves == (collection.duohand.place.parent is not None)
+        ):
+            _use_scene_camera(collection, scene_camera)
+            place = place_at_camera(scene, scene_camera, take, frames, layout.scale) if moves else None
+            shot.set_place(
+                collection, place_under_camera() if place is None else place, None if moves else scene_camera
+            )
         return []
     camera = shot.shot_camera(collection)
     cameras.set_camera(camera, take, frames, layout.scale)
@@ -58,14 +67,28 @@ def set_camera(
     return [*said, *(_show_footage(collection, camera, take, frames) if layout.show_footage else [])]
 
 
-def _hang_from(collection: bpy.types.Collection, camera: bpy.types.Object) -> None:
+def place_at_camera(
+    scene: bpy.types.Scene, camera: bpy.types.Object, take: Take, frames: Floats, scale: float
+) -> Floats:
+    """Matrix (4, 4) of the place at which a take with a moving camera has it where the scene's is in its first frame.
+
+    From there on the two move alike if they are the same camera; hands parented to it would move twice.
+    """
+    before = scene.frame_current, scene.frame_subframe
+    whole = int(np.floor(frames[0]))
+    scene.frame_set(whole, subframe=float(frames[0] - whole))
+    there = unscaled_pose(np.array(camera.matrix_world, np.float64))
+    scene.frame_set(before[0], subframe=before[1])
+    return there @ np.linalg.inv(camera_matrices(take.T_world_cam[0], scale))
+
+
+def _use_scene_camera(collection: bpy.types.Collection, camera: bpy.types.Object) -> None:
     kept = collection.duohand
     if kept.camera == camera and not kept.own_camera:
         raise RequestError("The scene's active camera belongs to this shot. Make the intended camera active.")
     if kept.camera is not None and not kept.own_camera:
         shot.remove_object(kept.camera)
     kept.camera, kept.own_camera = camera, True
-    shot.set_place(collection, place_under_camera(), camera)
 
 
 def _show_footage(

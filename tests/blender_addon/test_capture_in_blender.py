@@ -15,6 +15,8 @@ import bpy
 import numpy as np
 import pytest
 
+from inference_core.geometry.camera import default_camera
+from inference_core.geometry.camera_path import with_camera_path
 from inference_core.shared.errors import RequestError
 from inference_core.shared.take import save_take
 from tests.blender_addon.in_blender import EXTENSION
@@ -481,6 +483,62 @@ def test_the_scenes_camera_gives_its_angle_across_the_wider_side(
     scene.duohand.footage, scene.duohand.lens = str(pictures), "CAMERA"
     lens = module("capture.request").lens_of(scene, scene.duohand.facts.size_px)
     assert lens.fov_deg == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(("timing", "frame_of_third"), [("FRAMES", 13.0), ("SECONDS", 15.0)])
+def test_the_motion_of_the_scenes_camera_reaches_the_engine_in_metres(
+    scene: bpy.types.Scene, timing: str, frame_of_third: float
+) -> None:
+    scene.unit_settings.system, scene.unit_settings.scale_length = "METRIC", 0.01
+    parent = bpy.data.objects.new("Rig", None)
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    for thing in (parent, camera):
+        scene.collection.objects.link(thing)
+    camera.parent, parent.scale = parent, (2, 2, 2)
+    camera.rotation_euler = (np.pi / 2, 0, 0)  # looks along +Y
+    for frame, x in ((1, 0.0), (101, 500.0)):
+        camera.location.x = x
+        camera.keyframe_insert("location", frame=frame)
+    for curve in module("scene.fcurves").active_channels(camera).fcurves:
+        for key in curve.keyframe_points:
+            key.interpolation = "LINEAR"
+    scene.camera, scene.frame_current = camera, 7
+    scene.duohand.footage, scene.duohand.lens = str(MOVIE), "CAMERA"
+    scene.duohand.timing, scene.duohand.start_frame = timing, 11
+    scene.render.fps = round(2 * scene.duohand.rate)
+    capture_request, apply_settings = (
+        getattr(module("capture.request"), name) for name in ("capture_request", "apply_settings")
+    )
+    assert capture_request(scene).camera_path is None
+    scene.duohand.use_camera_motion = True
+    standing = default_camera((960, 540))
+    moving = with_camera_path(standing, Path(capture_request(scene).camera_path), range(100))
+    np.testing.assert_allclose(moving.T_world_cam[2, :3, 3], [0.1 * (frame_of_third - 1), 0, 0], atol=1e-6)
+    np.testing.assert_allclose(moving.T_world_cam[2, :3, :3], np.eye(3), atol=1e-6)
+    assert scene.frame_current == 7
+    assert np.array_equal(apply_settings(scene).place, np.eye(4))
+
+
+def test_a_clip_without_a_camera_that_follows_it_gives_no_motion(scene: bpy.types.Scene) -> None:
+    scene.duohand.footage, scene.duohand.lens = str(MOVIE), "CLIP"
+    scene.duohand.clip = bpy.data.movieclips.load(str(MOVIE))
+    write = module("capture.camera_motion").write_camera_path
+    with pytest.raises(Exception, match="a clip alone has no scale"):
+        write(scene, 1, Path("unused.json"))
+
+
+def test_the_camera_that_follows_the_clip_gives_its_motion(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    scene.duohand.footage, scene.duohand.lens = str(MOVIE), "CLIP"
+    scene.duohand.clip = bpy.data.movieclips.load(str(MOVIE))
+    for name in ("Other", "Tracked"):
+        camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
+        scene.collection.objects.link(camera)
+    camera.location = (1, 2, 3)
+    solver: Any = camera.constraints.new("CAMERA_SOLVER")
+    solver.use_active_clip, solver.clip = False, scene.duohand.clip
+    module("capture.camera_motion").write_camera_path(scene, 1, tmp_path / "path.json")
+    poses = with_camera_path(default_camera((960, 540)), tmp_path / "path.json", range(100)).T_world_cam
+    np.testing.assert_allclose(poses[5, :3, 3], [1, -3, 2], atol=1e-6)
 
 
 def test_a_scene_without_a_camera_says_so(scene: bpy.types.Scene, pictures: Path) -> None:

@@ -214,6 +214,26 @@ def test_hands_are_parented_to_the_scenes_moving_camera():
         assert np.abs(seen[:3] - wanted).max() < 5e-5
 
 
+def test_a_take_with_a_moving_camera_stands_before_the_same_camera_of_the_scene():
+    take, scene = scenes.made("moving_camera"), scenes.empty_scene()
+    camera = bpy.data.objects.new("matchmove", bpy.data.cameras.new("matchmove"))
+    scene.collection.objects.link(camera)
+    scene.camera = camera
+    axes = importlib.import_module(f"{EXTENSION}.scene.axes")
+    elsewhere = Matrix.LocRotScale((3, -2, 1), Euler((0.3, 0.1, 1.2)), (1, 1, 1))
+    for row, pose in enumerate(axes.camera_matrices(take.T_world_cam, 1.0)):
+        camera.matrix_basis = elsewhere @ Matrix(pose.tolist())
+        camera.keyframe_insert("location", frame=row + 1)
+        camera.keyframe_insert("rotation_euler", frame=row + 1)
+    shot = scenes.load("moving_camera", camera="SCENE")
+    for row in (0, take.frame_count // 2, take.frame_count - 1):
+        scenes.go_to(row + 1)
+        seen = np.linalg.inv(np.array(camera.matrix_world)) @ np.append(
+            scenes.bone_heads(scenes.hand(shot, 1))[0], 1
+        )
+        assert np.abs(seen[:3] - take.wrist_cam_m[row, 1] * [1, -1, -1]).max() < 5e-5
+
+
 @pytest.mark.parametrize(("footage", "first"), [("counted.mp4", 0), ("counted/shot_0010.png", 10)])
 @pytest.mark.parametrize("rate", [24, 30, 12])
 def test_the_plate_shows_the_matching_frame_of_the_footage(footage, first, rate, tmp_path):
