@@ -19,8 +19,8 @@ from inference_core.landmarks.hand_crops import crop_features, points_to_frame, 
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
 
 # The head reads predicted crops that are larger by these factors (logarithms) and rotated by these angles (radians);
-# the best is read again in the crop that it proposes.
-_LARGER, _TURNED = (0.1, 0.5), (-0.5, 0.0, 0.5)
+# the best few are read again in the crops that they propose.
+_LARGER, _TURNED, _AGAIN = (0.1, 0.5), (-0.5, 0.0, 0.5), 3
 # Log odds at which the network is sure of another hand: for single hands they are below -2.9 unless blurred.
 _SURE = 1.5
 # The largest expected error of a reading, as a share of half its crop's side; the largest distance from the prediction
@@ -29,7 +29,8 @@ _WORST_ERROR, _AGREES, _APART = 0.25, 0.25, 0.03
 # A reading nearer to the known hand than this (of its crop's side), with at most these log odds of the other side, is
 # the known hand.
 _NEAR, _KNOWN_SIDE = 0.1, -4.0
-_LEAST_PRESENCE = 0.1
+# Of a hand that the landmark network does not see at all, such as a fist in a palm, the head must be surer.
+_LEAST_PRESENCE, _WORST_ERROR_UNSEEN = 0.1, 0.18
 
 Floats = NDArray[np.float64]
 _NONE: Floats = np.empty((0, 21, 2))
@@ -59,9 +60,9 @@ class PartnerReading:
     @property
     def good(self) -> bool:
         """Whether the reading is certain enough to be another hand."""
-        read = self.error < _WORST_ERROR and self.off < _AGREES and self.presence >= _LEAST_PRESENCE
+        worst = _WORST_ERROR if self.presence >= _LEAST_PRESENCE else _WORST_ERROR_UNSEEN
         is_known = self.apart < _APART or (self.apart < _NEAR and self.odds < _KNOWN_SIDE)
-        return self.there > _SURE and read and not is_known
+        return self.there > _SURE and self.error < worst and self.off < _AGREES and not is_known
 
 
 def read_partner(
@@ -84,30 +85,45 @@ def read_partner(
     sighted = crops_from_landmarks(sighted_px[apart_px > _NEAR * crops[0, 2]])
     crops = np.concatenate([_about(crops_from_landmarks(told_px)[0]), sighted])
     _, read = _read(image, crops, np.repeat(other, len(crops)), head)
-    best = _errors(read).argmin(keepdims=True)
-    crops = crops_from_landmarks(
-        points_to_frame(read.points[best].double().cpu().numpy(), crops[best], other)
-    )
-    features, read = _read(image, crops, other, head)
-    points_px = points_to_frame(read.points.double().cpu().numpy(), crops, other)
-    with torch.inference_mode():
-        presence = float(head.landmarks.read(features.numpy()).presence[0])
+    best = np.argsort(_errors(read), kind="stable")[:_AGAIN]
+    sides = np.repeat(other, len(best))
+    crops = crops_from_landmarks(points_to_frame(_points(read)[best], crops[best], sides))
+    readings = _readings(image, crops, sides, head, known_px, told_px[0], float(told.there))
+    return min(readings, key=lambda reading: (not reading.good, reading.error))
+
+
+def _readings(
+    image: Image,
+    crops: Floats,
+    sides: NDArray[np.int64],
+    head: HeadWithLandmarks,
+    known_px: Floats,
+    told_px: Floats,
+    there: float,
+) -> list[PartnerReading]:
+    """A reading of each crop (N, 4), compared with the known hand and the predicted one, (21, 2) each."""
+    features, read = _read(image, crops, sides, head)
+    points_px = points_to_frame(_points(read), crops, sides)
+    world_m = world_to_frame(read.world_m.double().cpu().numpy(), crops, sides)
+    presence = np.asarray(head.landmarks.read(features.numpy()).presence)
     apart, off = (
-        float(np.linalg.norm(points_px[0] - place, axis=-1).mean() / crops[0, 2])
-        for place in (known_px, told_px[0])
+        np.linalg.norm(points_px - place, axis=-1).mean(-1) / crops[:, 2] for place in (known_px, told_px)
     )
-    return PartnerReading(
-        points_px[0],
-        world_to_frame(read.world_m.double().cpu().numpy(), crops, other)[0],
-        crops[0],
-        1 - side,
-        float(told.there),
-        float(read.right),
-        presence,
-        float(_errors(read)[0]),
-        off,
-        apart,
-    )
+    return [
+        PartnerReading(
+            points_px[n],
+            world_m[n],
+            crops[n],
+            int(side),
+            there,
+            float(read.right[n]),
+            float(presence[n]),
+            float(error),
+            float(off[n]),
+            float(apart[n]),
+        )
+        for n, (side, error) in enumerate(zip(sides, _errors(read), strict=True))
+    ]
 
 
 def _about(crop: Floats) -> Floats:
@@ -116,6 +132,11 @@ def _about(crop: Floats) -> Floats:
     crops = crop + np.array(steps)
     crops[:, 2] = crop[2] * np.exp([step[2] for step in steps])
     return crops
+
+
+def _points(read: RefinedLandmarks) -> Floats:
+    """(N, 21, 2) landmarks in their crops."""
+    return read.points.double().cpu().numpy()
 
 
 def _errors(read: RefinedLandmarks) -> Floats:

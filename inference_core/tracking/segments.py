@@ -25,11 +25,12 @@ _SURE_ARM = 1.0
 # One frame's handedness is worth at most this many nats: its errors persist, so
 # frames are not independent votes.
 _MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE = 2.0, 0.3, 8.0
-# A tracklet of fewer frames than this, at least half of which are this close (hand sizes) to a more certain
-# hand, is a wrong second reading of that hand.
-_GHOST_FRAMES, _GHOST_REACH = 10, 0.8
-# It is kept if the two are clearly of different sides: probabilities of a right hand differ by this much.
-_OTHER_SIDE = 0.8
+# A tracklet of fewer frames than this, at least half of which are this close (hand sizes) to a more certain hand, is a
+# wrong second reading of that hand, unless the two are clearly of different sides: probabilities of a right hand differ
+# by this much.
+_GHOST_FRAMES, _GHOST_REACH, _OTHER_SIDE = 10, 0.55, 0.8
+# If it is not even this large (share of the other's size) and this close, it is some of that hand's fingers.
+_PART, _PART_REACH = 0.52, 0.8
 
 Floats = NDArray[np.float64]
 
@@ -120,8 +121,10 @@ def _ghosts(detections: ShotDetections, centres: Floats, sizes: Floats) -> NDArr
         shadowed = 0
         for row in rows:
             others = np.flatnonzero((detections.at == detections.at[row]) & (detections.tracklet != tracklet))
-            near = np.linalg.norm(centres[others] - centres[row], axis=-1) < _GHOST_REACH * sizes[row]
-            near &= np.abs(detections.right[others] - detections.right[row]) < _OTHER_SIDE
+            apart = np.linalg.norm(centres[others] - centres[row], axis=-1)
+            alike = np.abs(detections.right[others] - detections.right[row]) < _OTHER_SIDE
+            near = alike & (apart < _GHOST_REACH * sizes[row])
+            near |= (sizes[row] < _PART * sizes[others]) & (apart < _PART_REACH * sizes[others])
             shadowed += bool((detections.presence[others[near]] > detections.presence[row]).any())
         if 2 * shadowed >= len(rows):
             ghosts.append(rows)

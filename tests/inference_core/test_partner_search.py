@@ -89,7 +89,7 @@ def test_a_mirrored_picture_gives_the_mirrored_partner(
     head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
 ) -> None:
     known, other = hands_px[LEFT], hands_px[RIGHT]
-    mirror = np.array([-1.0, 1.0]), np.array([WIDTH - 1.0, 0.0])
+    mirror = np.array([-1.0, 1.0]), np.array([WIDTH, 0.0])
     turned, aside = known * mirror[0] + mirror[1], other * mirror[0] + mirror[1]
     read = read_partner(image, known, LEFT, told(head, known, LEFT, other))
     flipped = np.ascontiguousarray(image[:, ::-1])

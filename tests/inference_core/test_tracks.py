@@ -377,3 +377,25 @@ def test_a_tracklet_is_cut_where_it_changes_arms() -> None:
         palm_x(tracks, LEFT, 5) < 350 and palm_x(tracks, LEFT, 30) < 350 and palm_x(tracks, RIGHT, 30) > 350
     )
     assert len(cut_segments(replace(detections, arm_odds=odds))) == 3
+
+
+def single_frame(*hands: Tracklet) -> list[int]:
+    """The sides on which the hands of a still are found: LEFT, RIGHT."""
+    present = build_tracks(shot(list(hands), 1)).present[0]
+    return np.flatnonzero(present == SEEN).tolist()
+
+
+def still_hand(x: float, right: float, size_px: float, presence: float) -> Tracklet:
+    return Tracklet(np.array([0]), np.array([[x, 300.0]]), right, size_px, presence)
+
+
+def test_fingers_read_as_a_small_hand_of_the_other_side_are_no_second_hand() -> None:
+    hand, fingers = still_hand(500, 0.99, 190, 0.99), still_hand(430, 0.01, 90, 0.65)
+    assert single_frame(hand, fingers) == [RIGHT]
+    assert single_frame(hand, replace(fingers, size_px=120)) == [LEFT, RIGHT]
+
+
+def test_clasped_hands_of_a_still_that_look_alike_are_both_found() -> None:
+    first, second = still_hand(500, 0.85, 120, 0.8), still_hand(575, 0.6, 110, 0.98)
+    assert single_frame(first, second) == [LEFT, RIGHT]
+    assert single_frame(first, replace(second, centre_px=first.centre_px + 30)) in ([LEFT], [RIGHT])
