@@ -30,7 +30,6 @@ from inference_core.shared.messages import (
     Cancelled,
     CaptureRequest,
     SolveRequest,
-    check_request,
     encode_request,
 )
 from inference_core.supervisor import stdin_lines, supervise
@@ -208,13 +207,12 @@ def _default_out(footage: str) -> str:
 def _solve(parsed: argparse.Namespace) -> int:
     from inference_core.cli.take_report import summary
     from inference_core.cli.terminal import ProgressBar
-    from inference_core.solve_again import solve_take
+    from inference_core.solve_request import solve_take
 
     first, last = _both_ends(parsed.range) if parsed.range else (None, None)
     request = SolveRequest(
         parsed.take, parsed.out, first, last, parsed.corrections, parsed.mano, parsed.blend
     )
-    check_request(request)
     with ProgressBar() as bar:
         take = solve_take(request, bar.show, bar.warn)
     print(summary(take))

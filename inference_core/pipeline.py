@@ -21,7 +21,7 @@ from inference_core.geometry.camera import (
     default_camera,
 )
 from inference_core.geometry.camera_path import with_camera_path
-from inference_core.hand_model.arrays import HandArrays
+from inference_core.hand_model.arrays import MANO_NAME, OPEN_HAND_NAME, HandArrays
 from inference_core.hand_model.mano_file import read_mano
 from inference_core.preview import (
     check_plate_name,
@@ -43,7 +43,7 @@ from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
 from inference_core.tracking.assign import TrackSettings
-from inference_core.two_hand.card import check_weights
+from inference_core.two_hand.card import check_hand, check_weights
 
 if TYPE_CHECKING:
     from inference_core.fitting.lens import LensEstimate
@@ -94,7 +94,7 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         camera = with_camera_path(camera, Path(request.camera_path), footage.info.numbers)
     hands = read_mano(Path(request.mano)) if request.mano else None
     if request.network not in NAMED_NETWORKS:
-        check_weights(Path(request.network))
+        check_hand(check_weights(Path(request.network)), MANO_NAME if hands else OPEN_HAND_NAME)
     # Networks and torch are imported only after invalid input has been rejected, and beside the first frames.
     import_ahead(_NETWORKS if request.network == "none" else (*_NETWORKS, *_SHIPPED_HEADS))
     with timed(START):
@@ -178,9 +178,9 @@ def _loaded(hands: tuple[HandArrays, HandArrays] | None, folder: Path | None, de
     with timed(START), importing():
         from inference_core import stages  # noqa: F401  # pyright: ignore[reportUnusedImport]
         from inference_core.chosen_network import load_network
-        from inference_core.hand_model.load import load_open_hand, mano_hand_model
+        from inference_core.hand_model.load import hand_model_of
     with timed(LOAD):
-        hand_model = mano_hand_model(*hands) if hands else load_open_hand()
+        hand_model = hand_model_of(hands)
         network = None if folder is None else load_network(folder, hand_model, device)
     give_back_memory()  # what imports took for a moment; detection is about to take as much
     return _Loaded(hand_model, network)

@@ -6,10 +6,8 @@ apart from the corrections, and the range is blended into its surroundings: noth
 """
 
 import json
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +18,7 @@ from inference_core.fitting.contact_constraints import PART_CAPSULES
 from inference_core.fitting.corrected_evidence import CorrectedEvidence, corrected_evidence
 from inference_core.fitting.observations import usable_presence
 from inference_core.fitting.parameterisation import make_parameterisation
-from inference_core.fitting.settings import SOLVER_VERSION, SolveSettings
+from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import Evidence, frame_times, solve_evidence
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.fitting.solution import ShotSolution
@@ -35,13 +33,11 @@ from inference_core.fitting.solve_constraints import (
 )
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
-from inference_core.hand_model.load import load_hand_model
-from inference_core.shared.corrections import Correction, corrections_from, corrections_text, read_corrections
+from inference_core.shared.corrections import Correction, corrections_from, corrections_text
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import Progress, SolveRequest
-from inference_core.shared.presence import ABSENT, SEEN
-from inference_core.shared.take import Take, load_take, save_take
-from inference_core.shared.whole_file import check_apart, check_name
+from inference_core.shared.presence import SEEN
+from inference_core.shared.take import Take
 from inference_core.take_blend import (
     PinnedPoses,
     blended,
@@ -52,8 +48,6 @@ from inference_core.take_evidence import evidence_of
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
 
-_log = logging.getLogger(__name__)
-
 # Frames on either side that are solved together with the range.
 CONTEXT_FRAMES: Final = 60
 BLEND_FRAMES: Final = SolveRequest.blend
@@ -63,56 +57,6 @@ _REMEMBERED = ("touch", "apart", "pose")
 _CORRECTIONS = "corrections"
 _SAME_HAND_M = 1e-4
 _DOUBT_POWER = 4  # A tenth of the observations beside a pinned pose would still outweigh the motion.
-
-
-def solve_take(
-    request: SolveRequest, progress: Progress | None = None, warn: Callable[[str], None] = _log.warning
-) -> Take:
-    """The request's take with its range solved again, saved to `request.out`. DuohandError if that is impossible."""
-    out, source = Path(request.out), Path(request.take)
-    check_name(out, (".npz",), "A take")
-    corrections_file = Path(request.corrections) if request.corrections else None
-    check_apart([out], [path for path in (corrections_file,) if path is not None])
-    take = load_take(source)
-    corrections = read_corrections(corrections_file) if corrections_file else ()
-    evidence_of(take)  # refuses a take that keeps none, before anything is warned of
-    if (take.meta.get("versions") or {}).get("solver") != SOLVER_VERSION:
-        warn(
-            "The take was solved by another version of the solver: frames that are solved again may differ from the "
-            "others by more than the corrections. Capture the footage again for one solve throughout."
-        )
-    settings = take.meta.get("settings") or {}
-    mano = request.mano or settings.get("mano")
-    model = load_hand_model(Path(mano) if isinstance(mano, str) else None)
-    span = span_of(take, request.first, request.last, corrections, request.blend)
-    solved = solved_again(take, corrections, span, model, progress, request.blend)
-    save_take(solved, out)
-    return solved
-
-
-def span_of(
-    take: Take,
-    first: int | None,
-    last: int | None,
-    corrections: Sequence[Correction],
-    blend: int = BLEND_FRAMES,
-) -> range:
-    """Rows of the take to solve again: frames first to last of the footage, both included.
-
-    By default, those that the corrections affect, plus as many on either side as are blended. RequestError
-    if the take has no such frames.
-    """
-    reaches = [item.reach for item in corrections]
-    if not reaches and (first is None or last is None):
-        raise RequestError("Give what to solve again: a range of frames, corrections, or both.")
-    start = min(reach[0] for reach in reaches) - blend if first is None else first
-    stop = max(reach[1] for reach in reaches) + blend if last is None else last
-    rows = np.flatnonzero((take.frame >= start) & (take.frame <= stop))
-    if not len(rows):
-        raise RequestError(
-            f"The take has no frames {start} to {stop}; it holds {int(take.frame[0])} to {int(take.frame[-1])}."
-        )
-    return range(int(rows[0]), int(rows[-1]) + 1)
 
 
 def solved_again(
@@ -170,17 +114,12 @@ def _pinned_poses(take: Take, corrections: Sequence[Correction]) -> PinnedPoses:
 
 def _touches(take: Take, corrections: Sequence[Correction]) -> tuple[tuple[Touch, ...], tuple[Apart, ...]]:
     touches, aparts = [], []
-    both = (take.present != ABSENT).all(1)
     for item in corrections:
         rows = _rows(take, item)
         left, right = PART_CAPSULES[item.left], PART_CAPSULES[item.right]
         if item.kind == "apart":
             aparts.append(Apart(np.isin(np.arange(take.frame_count), rows), left, right))
         elif item.kind == "touch" and len(rows):
-            if not both[rows].any():
-                raise RequestError(
-                    f"Frames {item.first} to {item.last} never have both hands, so nothing can touch there."
-                )
             touches.append(Touch(_falling_off(rows, item.falloff, take.frame_count), left, right))
     return tuple(touches), tuple(aparts)
 

@@ -8,10 +8,9 @@ below the error of landmarks and networks.
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from inference_core.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
+from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
 from inference_core.shared.take import Take
 from inference_core.shared.take_format import EVIDENCE_OF_TRACKS
@@ -30,10 +29,11 @@ def evidence_arrays(
     }
     if predictions is None:
         return kept
-    rotations = torch.as_tensor(predictions.rotations).double()
     return {
         **kept,
-        "evidence_rotations_wxyz": _half(matrix_to_quaternion(rotations)),
+        "evidence_rotations_wxyz": quaternions.from_matrix(predictions.rotations.astype(np.float64)).astype(
+            np.float16
+        ),
         "evidence_joints_rel_m": predictions.joints_rel_m.astype(np.float16),
         "evidence_wrist_cam_m": predictions.wrist_cam_m,
         "evidence_offset_m": predictions.offset_m,
@@ -67,9 +67,8 @@ def evidence_of(take: Take) -> tuple[HandTracks, TwoHandPredictions | None]:
     assert take.evidence_joints_rel_m is not None and take.evidence_wrist_cam_m is not None
     assert take.evidence_offset_m is not None
     assert take.evidence_confidence is not None and take.evidence_presence is not None
-    rotations = quaternion_to_matrix(torch.as_tensor(take.evidence_rotations_wxyz).double())
     return tracks, TwoHandPredictions(
-        rotations=rotations.numpy().astype(np.float32),
+        rotations=quaternions.to_matrix(take.evidence_rotations_wxyz.astype(np.float64)).astype(np.float32),
         joints_rel_m=take.evidence_joints_rel_m.astype(np.float32),
         wrist_cam_m=take.evidence_wrist_cam_m,
         betas=np.zeros((*take.present.shape, 10), np.float32),
@@ -77,7 +76,3 @@ def evidence_of(take: Take) -> tuple[HandTracks, TwoHandPredictions | None]:
         confidence=take.evidence_confidence,
         presence=take.evidence_presence,
     )
-
-
-def _half(turns: torch.Tensor) -> NDArray[np.float16]:
-    return turns.numpy().astype(np.float16)

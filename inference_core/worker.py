@@ -195,7 +195,7 @@ def carry_out(request: Request, wire: Wire, orders: Orders) -> int:
                     done = Done(request.out, request.preview)
                     profile = watch.profile(take.frame_count) if request.profile else None
             else:
-                from inference_core.solve_again import solve_take
+                from inference_core.solve_request import solve_take
 
                 solve_take(request, progress, lambda text: wire.send(Notice(text)))
                 done = Done(request.out)

@@ -30,6 +30,7 @@ CORE_ROOMS = (
     "take_assembly",
     "take_blend",
     "solve_again",
+    "solve_request",
     "run",
     "detection",
     "chosen_network",

@@ -111,19 +111,24 @@ class Soak:
         self._lasts_s = time.monotonic() - began
 
     def long_footage(self, minutes: float) -> None:
-        """One capture of that many minutes, the clip repeated."""
+        """One capture of that many minutes, the clip repeated; what the engine holds in each tenth of each stage."""
         began = time.monotonic()
         clip = _repeated(CLIP, self._folder / "long.mp4", minutes)
         job = self._start("long.npz", self._warm, clip)
-        held: list[float] = []
-        while not job.poll().ended:
-            held.append(sum(map(_memory_mb, self._processes())))
+        most_mb: dict[str, float] = {}
+        while not (state := job.poll()).ended:
+            tenth = f"{state.stage}, tenth {int(10 * state.fraction)} of {state.total} frames"
+            if tenth not in most_mb and most_mb:
+                print(f"{list(most_mb)[-1]}: {list(most_mb.values())[-1]:.0f} MB", flush=True)
+            held_mb = sum(map(_memory_mb, self._processes()))
+            most_mb[tenth] = max(most_mb.get(tenth, 0.0), held_mb)
             time.sleep(1.0)
         if job.state.phase is not Phase.DONE:
             self.tally.problems.append(f"the long footage: {job.state.error}")
         took = time.monotonic() - began
         print(
-            f"{minutes:.0f} minutes of footage took {took:.0f} s and at most {max(held):.0f} MB", flush=True
+            f"{minutes:g} minutes of footage took {took:.0f} s and at most {max(most_mb.values()):.0f} MB",
+            flush=True,
         )
 
     def end(self) -> None:

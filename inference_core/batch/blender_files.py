@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A scene and an FBX of a take, written by Blender in the background with the add-on."""
 
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference_core.shared.errors import TakeError
+from inference_core.shared.errors import RequestError, TakeError
 from inference_core.shared.json_record import shortened
 
 _LONGEST_S = 1800
@@ -18,6 +19,11 @@ class BlenderFiles:
     executable: str = "blender"
     blend: bool = False
     fbx: bool = False
+
+    def check(self) -> None:
+        """RequestError if files are wanted and there is no such Blender."""
+        if (self.blend or self.fbx) and shutil.which(self.executable) is None:
+            raise RequestError(f"There is no program {self.executable}. Give Blender's by --blender PATH.")
 
     def files(self, folder: Path, name: str) -> dict[str, Path]:
         """The files of a shot, by kind."""

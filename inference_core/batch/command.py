@@ -73,6 +73,8 @@ def run(parsed: argparse.Namespace) -> int:
     for name in ("jobs", "ray_cpus", "parts"):
         if getattr(parsed, name) is not None and getattr(parsed, name) < 1:
             raise RequestError(f"--{name.replace('_', '-')} is {getattr(parsed, name)}; give 1 or more.")
+    if parsed.retries < 0:
+        raise RequestError(f"--retries is {parsed.retries}; give 0 or more.")
     folder = parsed.out.absolute()
     shots = read_shots(parsed.sources, folder, parsed.settings(parsed), parsed.preview)
     chosen = _chosen(parsed.only, len(shots))
@@ -82,10 +84,11 @@ def run(parsed: argparse.Namespace) -> int:
         return EXIT_OK
     shots = shots[chosen]
     blender = BlenderFiles(parsed.blender, parsed.blend, parsed.fbx)
+    blender.check()
     watch = JobTable(len(shots)) if parsed.progress == "openjd" else LiveTable(len(shots))
     with watch as table:
         records = run_batch(
-            shots, folder, _pool(parsed), table.tell, threading.Event(), max(parsed.retries, 0), blender
+            shots, folder, _pool(parsed), table.tell, threading.Event(), parsed.retries, blender
         )
     counts = Counter(record.state for record in records)
     print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))

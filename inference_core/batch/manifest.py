@@ -14,7 +14,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from inference_core.shared.errors import RequestError
+from inference_core.footage.records import parse_frame_range
+from inference_core.shared.errors import DuohandError, RequestError
 from inference_core.shared.footage_listing import clips_in, footage_stem
 from inference_core.shared.json_record import record_from_json, shortened, type_hints
 from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest, check_request
@@ -217,7 +218,8 @@ def _request(values: Row, where: str) -> CaptureRequest:
     try:
         request = record_from_json(CaptureRequest, {**known, "out": ""})
         check_request(request)
-    except (ValueError, RequestError) as error:
+        parse_frame_range(request.frames)
+    except (ValueError, DuohandError) as error:
         raise RequestError(f"{where}: {error}") from error
     return request
 

@@ -3,7 +3,9 @@
 
 import logging
 import os
+import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -21,6 +23,8 @@ _LOOK_S = 0.3
 _REPORT_EVERY_S = 0.5
 # A machine that was cut off from the cluster goes on for a minute before Ray ends it, and holds its take that long.
 _IN_USE_PAUSE_S, _IN_USE_PATIENCE_S = 10.0, 300.0
+_ANSWERS_WITHIN_S = 5.0
+_HOST_AND_PORT = re.compile(r"(?:ray://)?\[?(.+?)\]?:(\d{1,5})", re.ASCII)
 # For a cluster on this machine: by default Ray runs tasks at niceness 15, so that a busy machine hardly runs them, it
 # gives up processes that are slow to start there, and it may send usage statistics.
 _LOCAL_SETTINGS = {
@@ -153,6 +157,7 @@ def _gpus(shot: Shot) -> int:
 
 @contextmanager
 def _connected(ray: Any, address: str) -> Generator[None]:
+    _check_reachable(address)
     on_sigterm = signal.getsignal(signal.SIGTERM)
     if address == LOCAL:
         for name, value in _LOCAL_SETTINGS.items():
@@ -192,6 +197,17 @@ def _stopped_by_signals(stop: threading.Event) -> Generator[None]:
         yield
     finally:
         restore()
+
+
+def _check_reachable(address: str) -> None:
+    """RequestError if nothing answers at HOST:PORT: Ray would try for minutes, and then end this process."""
+    found = _HOST_AND_PORT.fullmatch(address)
+    if found is None:
+        return
+    try:
+        socket.create_connection((found[1], int(found[2])), _ANSWERS_WITHIN_S).close()
+    except (OSError, OverflowError) as error:
+        raise RequestError(_not_connected(address, _first_sentence(error))) from error
 
 
 def _not_connected(address: str, reason: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference_core.shared.errors import RequestError
-from inference_core.shared.messages import EXIT_OK, CaptureRequest
+from inference_core.shared.messages import EXIT_OK, CaptureRequest, check_request
 from inference_core.shared.whole_file import check_apart, check_name
 
 if TYPE_CHECKING:
@@ -61,22 +61,30 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 def _import(parsed: argparse.Namespace) -> int:
     from inference_core.cli.take_report import summary
     from inference_core.cli.terminal import ProgressBar
-    from inference_core.exchange.imported_take import ImportSettings, imported_take
+    from inference_core.exchange.import_settings import ImportSettings, hands_to_import
     from inference_core.exchange.read import read_engine_hands
-    from inference_core.hand_model.load import load_hand_model
-    from inference_core.request_inputs import footage_inputs
+    from inference_core.hand_model.arrays import MANO_NAME, OPEN_HAND_NAME
+    from inference_core.hand_model.mano_file import read_mano
+    from inference_core.request_inputs import footage_inputs, mano_inputs
     from inference_core.shared.take import save_take
 
     check_name(parsed.out, (".npz",), "A take")
-    check_apart([parsed.out], [*parsed.files, *(footage_inputs(parsed.footage) if parsed.footage else [])])
+    check_request(_as_request(parsed))
+    inputs = [*parsed.files, *(footage_inputs(parsed.footage) if parsed.footage else [])]
+    check_apart([parsed.out], [*inputs, *mano_inputs(parsed.mano)])
     with ProgressBar() as bar:
         footage = _footage(parsed, bar)
         settings = ImportSettings(
             footage, parsed.fps, parsed.size, _lens(parsed, footage), parsed.hand_length_mm
         )
-        model = load_hand_model(parsed.mano)
-        hands = read_engine_hands(parsed.files, _first(parsed, footage))
-        take, said = imported_take(hands, parsed.files, model, settings)
+        mano = read_mano(parsed.mano) if parsed.mano else None
+        read = read_engine_hands(parsed.files, _first(parsed, footage))
+        hands = hands_to_import(read, settings, MANO_NAME if mano else OPEN_HAND_NAME)
+        # torch is imported once the files are known to be usable.
+        from inference_core.exchange.imported_take import imported_take
+        from inference_core.hand_model.load import hand_model_of
+
+        take, said = imported_take(hands, parsed.files, hand_model_of(mano), settings)
         for text in said:
             bar.warn(text)
     save_take(take, parsed.out)
@@ -90,6 +98,7 @@ def _import(parsed: argparse.Namespace) -> int:
 
 
 def _export(parsed: argparse.Namespace) -> int:
+    from inference_core.request_inputs import mano_inputs
     from inference_core.shared.take import load_take
 
     suffix = _FORMATS[parsed.format]
@@ -97,7 +106,7 @@ def _export(parsed: argparse.Namespace) -> int:
     if parsed.format == "pose-format" and parsed.out is None:
         out = parsed.take.with_suffix(".pose")
     check_name(out, (suffix,), f"The file for {parsed.format}")
-    check_apart([out], [parsed.take])
+    check_apart([out], [parsed.take, *mano_inputs(parsed.mano)])
     take = load_take(parsed.take)
     if parsed.format == "openxr":
         from inference_core.exchange.openxr import write_openxr
@@ -109,9 +118,9 @@ def _export(parsed: argparse.Namespace) -> int:
         write_pose(take, out)
     else:
         from inference_core.exchange.mano_file import mano_arrays, smplx_arrays, write_arrays
-        from inference_core.hand_model.load import load_hand_model
+        from inference_core.hand_model.mano_file import read_mano
 
-        mano = load_hand_model(parsed.mano) if parsed.mano else None
+        mano = read_mano(parsed.mano) if parsed.mano else None
         write_arrays(mano_arrays(take) if parsed.format == "mano-npz" else smplx_arrays(take, mano), out)
     print(f"{parsed.format}: {out}")
     return EXIT_OK
@@ -144,11 +153,21 @@ def _lens(parsed: argparse.Namespace, footage: Footage | None) -> Camera | None:
     size_px = footage.info.size_px if footage else parsed.size
     if size_px is None:
         raise RequestError("A lens needs the pictures' size: give --footage or --size.")
-    request = CaptureRequest(
-        parsed.footage or "", "", fov_deg=parsed.fov, focal_mm=parsed.focal_mm, sensor_mm=parsed.sensor_mm
-    )
     info = FootageInfo("", "movie", size_px, 1.0, range(1), 1.0, "")
-    return camera_of(request, info, lambda _: None)
+    return camera_of(_as_request(parsed), info, lambda _: None)
+
+
+def _as_request(parsed: argparse.Namespace) -> CaptureRequest:
+    """The settings that a capture has as well."""
+    return CaptureRequest(
+        parsed.footage or "",
+        str(parsed.out),
+        fps=parsed.fps,
+        fov_deg=parsed.fov,
+        focal_mm=parsed.focal_mm,
+        sensor_mm=parsed.sensor_mm,
+        hand_length_mm=parsed.hand_length_mm,
+    )
 
 
 def _size(text: str) -> tuple[int, int]:

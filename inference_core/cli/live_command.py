@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference_core.shared.errors import RequestError
-from inference_core.shared.messages import EXIT_OK, CaptureRequest
+from inference_core.shared.messages import EXIT_OK, CaptureRequest, check_request
 from inference_core.shared.whole_file import check_name
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def _live(parsed: argparse.Namespace) -> int:
         check_name(parsed.record, (".mp4",), "A recording")
     if parsed.out is not None:
         check_name(Path(parsed.out), (".npz",), "A take")
+    check_request(CaptureRequest("", "", fov_deg=parsed.fov, hand_length_mm=parsed.hand_length_mm))
     if not 0 <= parsed.port < 65536 or (parsed.seconds is not None and not parsed.seconds > 0):
         raise RequestError("A port is 0 to 65535, and seconds are more than 0.")
     from inference_core.live.recorder import check_place

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from inference_core.hand_model.hand import HandModel
     from inference_core.two_hand.records import DirOutput
-    from inference_core.two_hand.weights import StoredNetwork
 
 _COST_NOTES = """One 256x256 crop, a multiply-add counted as two. Parameters as published include
 what checkpoints store and never run; GFLOPs as published build the bone projection's map,
@@ -114,31 +112,29 @@ def _import_weights(checkpoint: Path, out: Path) -> int:
     return 0
 
 
-def _found(weights: Path, mano: Path | None) -> tuple[StoredNetwork, HandModel]:
-    from inference_core.hand_model.load import load_hand_model
-    from inference_core.two_hand.predictor import fitting_hand
-    from inference_core.two_hand.weights import stored_network
-
-    network = stored_network(weights)
-    return network, fitting_hand(network.card, load_hand_model(mano))
-
-
 def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -> int:
     import numpy as np
 
+    from inference_core.hand_model.arrays import MANO_NAME, OPEN_HAND_NAME
+    from inference_core.hand_model.mano_file import read_mano
     from inference_core.request_inputs import mano_inputs, weights_inputs
-    from inference_core.two_hand.card import check_weights
-
-    check_apart([target], [source, *weights_inputs(weights), *mano_inputs(mano)])
-    check_weights(weights)
-    import torch  # once the files are known to be whole
-
+    from inference_core.two_hand.card import check_hand, check_weights
     from inference_core.two_hand.picture import check_picture
 
-    stored, hand = _found(weights, mano)
-    network = stored.load()
-    image = torch.from_numpy(_read_pictures(source))
-    check_picture(image)
+    check_apart([target], [source, *weights_inputs(weights), *mano_inputs(mano)])
+    card = check_weights(weights)
+    hands = None if mano is None else read_mano(mano)
+    check_hand(card, OPEN_HAND_NAME if hands is None else MANO_NAME)
+    pictures = _read_pictures(source)
+    check_picture(pictures)
+    import torch  # once the files are known to be whole
+
+    from inference_core.hand_model.load import hand_model_of
+    from inference_core.two_hand.predictor import fitting_hand
+    from inference_core.two_hand.weights import stored_network
+
+    hand = fitting_hand(card, hand_model_of(hands))
+    network, image = stored_network(weights).load(), torch.from_numpy(pictures)
     parts = []
     with torch.no_grad():
         for first in range(0, len(image), _BATCH):

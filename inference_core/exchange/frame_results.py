@@ -12,13 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.exchange.engine_hands import EngineHands, Floats, empty_hands, pinhole
 from inference_core.exchange.result_file import as_array
 from inference_core.geometry.mirror import mirror
-from inference_core.hand_model.load import load_open_hand
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -242,6 +240,10 @@ def _left_mirrors(lefts: Sequence[_Hand]) -> tuple[bool, bool]:
     told = [hand for hand in lefts if hand.joints_m is not None]
     if not told:
         return True, True
+    import torch  # once the files are known to hold hands
+
+    from inference_core.hand_model.load import load_open_hand
+
     pose = torch.as_tensor(np.stack([np.concatenate([hand.root[None], hand.fingers]) for hand in told]))
     joints = np.stack([hand.joints_m for hand in told])  # pyright: ignore[reportArgumentType, reportCallIssue]
     posed = load_open_hand(torch.float64).with_shape(torch.zeros(2, 10).double())

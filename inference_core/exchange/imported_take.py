@@ -12,35 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core import __version__
-from inference_core.exchange.engine_hands import MANO_WRIST_M, EngineHands, Floats, pinhole
+from inference_core.exchange.engine_hands import EngineHands, Floats, pinhole
 from inference_core.exchange.frame_results import FOCAL_OF_WIDER_SIDE
 from inference_core.exchange.hand_size import betas_of_bones, betas_of_length
+from inference_core.exchange.import_settings import ImportSettings, joints_or_wrist, size_of_pictures
 from inference_core.footage import Footage
 from inference_core.geometry.camera import Camera
-from inference_core.geometry.mirror import mirror
 from inference_core.hand_model.hand import HandModel, ShapedHands
-from inference_core.hand_model.load import MANO_NAME
 from inference_core.shared import quaternions
-from inference_core.shared.errors import RequestError
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import PARENTS_21
 from inference_core.shared.take import Take
 
 _USUAL_FPS = 30.0
 _NARROW_DEG = 15.0  # an assumed lens under this places hands many metres away
-_SAME_ASPECT = 0.01
-
-
-@dataclass(frozen=True)
-class ImportSettings:
-    """Settings of an import. footage: whose frames these are, or None; fps and size_px: needed without it.
-    lens: the camera that filmed them, or None for the engine's. hand_length_mm: of the open hand."""
-
-    footage: Footage | None = None
-    fps: float | None = None
-    size_px: tuple[int, int] | None = None
-    lens: Camera | None = None
-    hand_length_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,9 +40,8 @@ class _Motion:
 def imported_take(
     hands: EngineHands, files: Sequence[Path], model: HandModel, settings: ImportSettings
 ) -> tuple[Take, list[str]]:
-    """The take, and notices for the user. RequestError if something is missing or does not fit."""
-    hands = _within(hands, settings.footage)
-    size_px = _size(hands, settings)
+    """The take, and notices for the user. hands: as hands_to_import returns them."""
+    size_px = size_of_pictures(hands, settings)
     model = model.to("cpu", torch.float64)
     betas, scale = _betas(hands, model, settings.hand_length_mm)
     shaped = model.with_shape(torch.as_tensor(betas))
@@ -104,59 +88,12 @@ def _posed(hands: EngineHands, model: HandModel, shaped: ShapedHands) -> _Motion
     return _Motion(rotations, wrist_m, posed.joints21_m.numpy())
 
 
-def _within(hands: EngineHands, footage: Footage | None) -> EngineHands:
-    """The frames that the footage has. RequestError if it has none of them."""
-    rows = np.flatnonzero(hands.frame >= 0)
-    if footage is not None:
-        numbers = footage.info.numbers
-        rows = np.flatnonzero((hands.frame >= numbers.start) & (hands.frame < numbers.stop))
-        if not len(rows):
-            raise RequestError(
-                f"The results are of frames {hands.frame[0]} to {hands.frame[-1]}, the footage has {numbers.start} to "
-                f"{numbers.stop - 1}. Give the number of its first frame with --first."
-            )
-    timed = (
-        "frame",
-        "present",
-        "filled",
-        "root",
-        "fingers",
-        "transl_m",
-        "betas",
-        "joints_m",
-        "confidence",
-        "T_world_cam",
-    )
-    kept = {name: getattr(hands, name)[rows] for name in timed}
-    if hands.time_s is not None:
-        kept["time_s"] = hands.time_s[rows]
-    if hands.K is not None and hands.K.ndim == 3:
-        kept["K"] = hands.K[rows]
-    return replace(hands, **kept)
-
-
-def _size(hands: EngineHands, settings: ImportSettings) -> tuple[int, int]:
-    size = settings.footage.info.size_px if settings.footage else settings.size_px or hands.size_px
-    if size is None:
-        raise RequestError(
-            f"{hands.engine}'s files do not say how large the pictures are. Give the footage (--footage) or --size."
-        )
-    if hands.size_px and abs(size[0] * hands.size_px[1] / (size[1] * hands.size_px[0]) - 1) > _SAME_ASPECT:
-        raise RequestError(
-            f"The results are of pictures of {hands.size_px[0]}x{hands.size_px[1]}, the footage is "
-            f"{size[0]}x{size[1]}. Give the footage that they were made from."
-        )
-    return size
-
-
 def _seen(
     hands: EngineHands, motion: _Motion, size_px: tuple[int, int], lens: Camera | None
 ) -> tuple[Camera, _Motion, list[str]]:
     """The camera, the hands as seen by it, and warnings."""
     own = Camera(_own_lens(hands, size_px), size_px, np.eye(4), f"by {hands.engine}")
     if not hands.assumes_lens:
-        if lens is not None:
-            raise RequestError(f"{hands.engine}'s result has its own lens; leave out --fov and --focal-mm.")
         return own, motion, []
     if lens is not None:
         return lens, _seen_through(motion, own.K, lens.K), []
@@ -201,23 +138,9 @@ def _between(first: Floats, second: Floats) -> Floats:
     return quaternions.to_matrix(half)
 
 
-def _joints_or_wrist(hands: EngineHands) -> Floats:
-    """(T, 2, 3) the wrist, from the engine's joints, or else from MANO's mean hand."""
-    resting = np.stack([mirror(MANO_WRIST_M, "point"), MANO_WRIST_M])
-    known = np.isfinite(hands.joints_m).all((-1, -2))
-    wrist_m = np.where(known[..., None], hands.joints_m[..., 0, :], hands.transl_m + resting)
-    behind = hands.present & (wrist_m[..., 2] <= 0)
-    if behind.any():
-        row = int(np.argmax(behind.any(1)))
-        raise RequestError(
-            f"{hands.engine}'s result has a hand behind the camera in frame {hands.frame[row]}. Write it again."
-        )
-    return np.where(hands.present[..., None], wrist_m, np.array([0.0, 0.0, 1.0]))
-
-
 def _wrists(hands: EngineHands, model: HandModel) -> Floats:
     """(T, 2, 3): exact where joints are known, and with MANO's own hands, whose betas determine the resting wrist."""
-    wrist_m = _joints_or_wrist(hands)
+    wrist_m = joints_or_wrist(hands)
     if hands.model != model.name:
         return wrist_m
     resting = model.with_shape(torch.as_tensor(hands.betas)).rest_joints_m[..., 0, :].numpy()
@@ -229,8 +152,6 @@ def _betas(hands: EngineHands, model: HandModel, hand_length_mm: float | None) -
     """betas (2, 10) of the model, and where they come from."""
     if hands.model == model.name:
         return _median(hands.betas, hands.present), f"{hands.engine}'s"
-    if model.name == MANO_NAME:
-        raise RequestError("The file is of the open hand: its shape is none of MANO's. Leave out --mano.")
     if hand_length_mm is not None:
         return betas_of_length(model, hand_length_mm), "hand length given"
     bones = hands.joints_m[:, :, 1:] - hands.joints_m[:, :, PARENTS_21[1:]]

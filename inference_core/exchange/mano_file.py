@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from inference_core.exchange.engine_hands import MANO_WRIST_M, EngineHands, Floats, empty_hands
 from inference_core.exchange.result_file import as_array
 from inference_core.geometry.mirror import mirror
-from inference_core.hand_model.hand import HandModel
-from inference_core.hand_model.load import MANO_NAME, OPEN_HAND_NAME
+from inference_core.hand_model.arrays import MANO_NAME, OPEN_HAND_NAME, HandArrays
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
 from inference_core.shared.npz import write_npz
@@ -64,7 +63,7 @@ def mano_arrays(take: Take) -> dict[str, NDArray[Any]]:
     }
 
 
-def smplx_arrays(take: Take, mano: HandModel | None) -> dict[str, NDArray[Any]]:
+def smplx_arrays(take: Take, mano: tuple[HandArrays, HandArrays] | None) -> dict[str, NDArray[Any]]:
     """left_hand_pose and right_hand_pose (T, 45) as SMPL-X takes them with flat_hand_mean=True; with MANO's files also
     less the mean, as it takes them otherwise. The wrists' rotation vectors are in camera axes."""
     there = take.present != ABSENT
@@ -76,7 +75,7 @@ def smplx_arrays(take: Take, mano: HandModel | None) -> dict[str, NDArray[Any]]:
         arrays[f"{name}_hand_present"] = there[:, side]
         arrays[f"{name}_wrist_cam"] = wrists[:, side]
         if mano is not None:
-            mean = mano.hands_mean[side].numpy().astype(np.float32)
+            mean = mano[side].hands_mean.astype(np.float32)
             arrays[f"{name}_hand_pose_less_mean"] = fingers[:, side] - mean
     return arrays
 

@@ -41,7 +41,7 @@ from inference_core.runtime.inert_pickle import (
 )
 from inference_core.shared.errors import RequestError
 from inference_core.shared.npz import NpzError, open_npz, read_npy_header
-from inference_core.two_hand.checkpoint import read_saved
+from inference_core.two_hand.checkpoint import read_saved, to_numpy
 
 LARGEST_FILE = 1 << 30  # an hour of two hands with all that engines write beside them
 _MOST_NUMBERS = 1 << 26  # in one array
@@ -154,7 +154,7 @@ def _zip_content(path: Path) -> Any:
         if sum(entry.file_size for entry in archive.infolist()) > LARGEST_FILE:
             raise ValueError(f"unpacked it is larger than {LARGEST_FILE >> 20} MB")
         if any(name.endswith("data.pkl") for name in names):
-            return _Plain().of(read_saved(path))
+            return _Plain().of(read_saved(path, to_numpy))
         if any(_holds_objects(archive, name) for name in names):
             return {name.removesuffix(".npy"): _member(archive, name) for name in names}
     with open_npz(path) as held:
@@ -228,8 +228,6 @@ class _Plain:
             return [self.of(part, depth + 1) for part in value]
         if isinstance(value, StandIn):
             return self._array(value, depth)
-        if hasattr(value, "detach"):
-            return value.detach().float().numpy()
         return None if isinstance(value, Named) else value
 
     def _array(self, value: StandIn, depth: int) -> Any:

@@ -10,6 +10,7 @@ from inference_core.geometry.mirror import mirror
 from inference_core.shared.errors import HandModelError
 from inference_core.shared.skeleton import PARENTS_16
 
+OPEN_HAND_NAME, MANO_NAME = "open hand", "MANO"
 SHAPES, JOINTS, FINGER_JOINTS = 10, 16, 15
 POSE_FEATURES = FINGER_JOINTS * 9
 _LARGEST = 1e6  # largest magnitude of any number in a hand model: indices and metres

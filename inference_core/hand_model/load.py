@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_core.hand_model.arrays import HandArrays, checked, mirrored
+from inference_core.hand_model.arrays import MANO_NAME, OPEN_HAND_NAME, HandArrays, checked, mirrored
 from inference_core.hand_model.hand import HandModel, build_hand_model
 from inference_core.hand_model.mano_file import read_mano
 from inference_core.shared.skeleton import PARENTS_16
 
 OPEN_HAND_FILE = Path(__file__).parent / "assets" / "open_hand.npz"
-OPEN_HAND_NAME, OPEN_HAND_LICENCE = "open hand", "CC0-1.0"
-MANO_NAME, MANO_LICENCE = "MANO", "MANO licence (non-commercial; the user's own copy)"
+OPEN_HAND_LICENCE = "CC0-1.0"
+MANO_LICENCE = "MANO licence (non-commercial; the user's own copy)"
 
 
 def load_hand_model(
@@ -29,14 +29,16 @@ def load_hand_model(
     tip_vertices, for MANO: five vertex numbers, thumb to pinky, for both sides, or five for the left and
     five for the right; None takes smplx's. Raises HandModelError.
     """
+    return hand_model_of(None if mano is None else read_mano(mano, tip_vertices), dtype)
+
+
+def hand_model_of(
+    mano: tuple[HandArrays, HandArrays] | None, dtype: torch.dtype = torch.float32
+) -> HandModel:
+    """The user's MANO hands as read_mano returns them; the open hand for None."""
     if mano is None:
         return load_open_hand(dtype)
-    return mano_hand_model(*read_mano(mano, tip_vertices), dtype)
-
-
-def mano_hand_model(left: HandArrays, right: HandArrays, dtype: torch.dtype = torch.float32) -> HandModel:
-    """The user's MANO hands, once they are read."""
-    return build_hand_model(left, right, read_landmark_offsets(), MANO_NAME, MANO_LICENCE, dtype)
+    return build_hand_model(*mano, read_landmark_offsets(), MANO_NAME, MANO_LICENCE, dtype)
 
 
 @lru_cache(maxsize=4)

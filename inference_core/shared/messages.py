@@ -54,6 +54,7 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
         "fov_deg": (1.0, 179.0),
         "focal_mm": (1e-2, 1e5),
         "sensor_mm": (1e-2, 1e5),
+        "hand_length_mm": (80.0, 300.0),
         "intrinsics_px": (-1e6, 1e6),
         "smooth": (0.0, 1.0),
         "max_pixels": (1, 1e12),

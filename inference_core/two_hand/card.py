@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from inference_core.hand_model.arrays import MANO_NAME
 from inference_core.runtime.tensor_header import check_tensor_header
-from inference_core.shared.errors import WeightsError
+from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.shared.json_record import json_object, record_from_json, shortened, unknown_fields
 from inference_core.two_hand.configuration import NetworkConfiguration
 
@@ -63,6 +64,15 @@ def check_weights(weights: Path) -> WeightsCard:
     for tensors in sorted(folder.glob("[!.]*.safetensors")):
         check_tensor_header(tensors)
     return card
+
+
+def check_hand(card: WeightsCard, hand_model: str) -> None:
+    """RequestError if the weights need MANO's hands, and the hand model of that name is another."""
+    if card.hand_model == MANO_NAME and hand_model != MANO_NAME:
+        raise RequestError(
+            f"{card.configuration.name} weights need MANO's hands: give your MANO folder (--mano), "
+            "or choose another network."
+        )
 
 
 def read_card(path: Path) -> WeightsCard:

@@ -2,20 +2,22 @@
 """The tensors of a checkpoint saved by torch: a zip of raw numbers and a pickle that describes them.
 
 The pickle is interpreted by runtime.inert_pickle, which executes nothing, and every tensor's extent is checked against
-its storage before the tensor is made.
+its storage before the tensor is made. torch itself is loaded only by who wants torch's tensors.
 """
+
+from __future__ import annotations
 
 import math
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from inference_core.runtime.inert_pickle import (
     InertPickleError,
@@ -27,22 +29,26 @@ from inference_core.runtime.inert_pickle import (
 )
 from inference_core.shared.errors import WeightsError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _LARGEST_FILE = 4 << 30
 _LARGEST_PICKLE = 16 << 20
 _MOST_ENTRIES = 20_000
 _MOST_DIMENSIONS = 8
 _DEEPEST, _MOST_VALUES = 12, 200_000
+# torch's and numpy's name of each type; numpy has no bfloat16: the upper halves of single floats.
 _DTYPES = {
-    "torch.FloatStorage": torch.float32,
-    "torch.HalfStorage": torch.float16,
-    "torch.BFloat16Storage": torch.bfloat16,
-    "torch.DoubleStorage": torch.float64,
-    "torch.LongStorage": torch.int64,
-    "torch.IntStorage": torch.int32,
-    "torch.ShortStorage": torch.int16,
-    "torch.CharStorage": torch.int8,
-    "torch.ByteStorage": torch.uint8,
-    "torch.BoolStorage": torch.bool,
+    "torch.FloatStorage": ("float32", "<f4"),
+    "torch.HalfStorage": ("float16", "<f2"),
+    "torch.BFloat16Storage": ("bfloat16", "<u2"),
+    "torch.DoubleStorage": ("float64", "<f8"),
+    "torch.LongStorage": ("int64", "<i8"),
+    "torch.IntStorage": ("int32", "<i4"),
+    "torch.ShortStorage": ("int16", "<i2"),
+    "torch.CharStorage": ("int8", "i1"),
+    "torch.ByteStorage": ("uint8", "u1"),
+    "torch.BoolStorage": ("bool", "?"),
 }
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -84,14 +90,51 @@ _KNOWN: Mapping[str, Make] = {
 
 @dataclass(frozen=True)
 class _Storage:
-    """Raw numbers in the archive: their entry's name, their type and count."""
+    """Raw numbers in the archive: their entry's name, their type's name in _DTYPES, and their count."""
 
     key: str
-    dtype: torch.dtype
+    kind: str
     count: int
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """numpy's type of the numbers."""
+        return np.dtype(_DTYPES[self.kind][1])
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor whose extent lies within its storage. raw: the storage's bytes, shared by its tensors; size, stride
+    and offset count numbers."""
+
+    kind: str
+    raw: bytearray
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+
+
+def to_numpy(stored: StoredTensor) -> NDArray[Any]:
+    """The tensor as a numpy array, bfloat16 as single floats."""
+    name, numpy_name = _DTYPES[stored.kind]
+    dtype = np.dtype(numpy_name)
+    steps = [step * dtype.itemsize for step in stored.stride]
+    if not math.prod(stored.size):
+        return np.empty(stored.size, np.float32 if name == "bfloat16" else dtype)
+    array = np.ndarray(stored.size, dtype, stored.raw, stored.offset * dtype.itemsize, steps)
+    return (array.astype(np.uint32) << 16).view(np.float32) if name == "bfloat16" else array
+
+
+def to_torch(stored: StoredTensor) -> Tensor:
+    """The tensor as torch's, of its own type."""
+    import torch
+
+    dtype: torch.dtype = getattr(torch, _DTYPES[stored.kind][0])
+    numbers = torch.frombuffer(stored.raw, dtype=dtype) if stored.raw else torch.empty(0, dtype=dtype)
+    return numbers.as_strided(stored.size, stored.stride, stored.offset)
+
+
+def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
     """The tensors of a checkpoint's `net`, or of a bare state dict, as views of the file's contents.
 
     Nothing in the file is run. Raises WeightsError if it is not a checkpoint or holds anything but tensors.
@@ -99,10 +142,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"There is no checkpoint {path}. Give the .pth file from the authors' page.")
     try:
-        content = read_saved(path)
+        content = read_saved(path, to_numpy)
         state = content.get("net", content) if isinstance(content, dict) else content
         if not isinstance(state, dict) or not all(
-            isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+            isinstance(key, str) and isinstance(value, np.ndarray) for key, value in state.items()
         ):
             raise ValueError(
                 "it holds no state dict, neither as `net` nor by itself: is it DIR's checkpoint?"
@@ -118,9 +161,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is not a readable checkpoint ({reason}). Download it again.") from error
 
 
-def read_saved(file: Path | IO[bytes]) -> Any:
-    """The contents of a `torch.save` file: dictionaries, lists, tuples, text, numbers
-    and tensors. Nothing in it is run.
+def read_saved(file: Path | IO[bytes], made: Callable[[StoredTensor], Any] = to_torch) -> Any:
+    """The contents of a `torch.save` file: dictionaries, lists, tuples, text, numbers and tensors. Nothing in it is
+    run, and `made` makes the tensors once all are known to be whole.
 
     Raises RefusedPickleError if it holds anything else, and InertPickleError or ValueError if it cannot be read.
     """
@@ -132,7 +175,8 @@ def read_saved(file: Path | IO[bytes]) -> Any:
                 "it is not a zip; torch before 1.6 wrote another format: load and save it with a newer version"
             )
         with zipfile.ZipFile(file) as archive:
-            return _Archive(archive).content()
+            content = _Archive(archive).content()
+        return _with_tensors(content, made)
     except InertPickleError:
         raise
     except _UNREADABLE as error:
@@ -148,11 +192,11 @@ class _Archive:
         if len(found) != 1:
             raise ValueError("it holds no data.pkl")
         self._archive, self._root = archive, found[0].removesuffix("data.pkl")
-        self._storages: dict[str, tuple[torch.dtype, Tensor]] = {}
+        self._storages: dict[str, tuple[_Storage, bytearray]] = {}
         self._made_values = 0
 
     def content(self) -> Any:
-        """The object that the pickle describes."""
+        """The object that the pickle describes, with its tensors as StoredTensors."""
         if f"{self._root}byteorder" in self._entries:
             order = self._bytes("byteorder", 16)
             if order.decode("ascii", "replace") != sys.byteorder:
@@ -160,7 +204,7 @@ class _Archive:
         return self._made(read_inert_pickle(self._bytes("data.pkl", _LARGEST_PICKLE), _KNOWN, _storage))
 
     def _made(self, value: Any, depth: int = 0) -> Any:
-        """The value with its stand-ins replaced by tensors."""
+        """The value with its stand-ins replaced."""
         self._made_values += 1
         if depth > _DEEPEST or self._made_values > _MOST_VALUES:  # one list may be referenced many times
             raise ValueError("it holds more than any checkpoint")
@@ -173,7 +217,7 @@ class _Archive:
             return tuple(parts) if isinstance(value, tuple) else list(parts)
         return value
 
-    def _tensor(self, value: StandIn) -> Tensor:
+    def _tensor(self, value: StandIn) -> StoredTensor:
         if isinstance(value, _ParameterStandIn):
             value = value.parts[0]
         if not isinstance(value, _TensorStandIn):
@@ -188,20 +232,19 @@ class _Archive:
         last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
         if math.prod(size) and last >= storage.count:
             raise ValueError("a tensor that reaches beyond its numbers")
-        return self._numbers(storage).as_strided(size, stride, offset)
+        return StoredTensor(storage.kind, self._raw(storage), size, stride, offset)
 
-    def _numbers(self, storage: _Storage) -> Tensor:
+    def _raw(self, storage: _Storage) -> bytearray:
         if storage.key not in self._storages:
             length = storage.count * storage.dtype.itemsize
             data = self._bytes(f"data/{storage.key}", length)
             if len(data) != length:
                 raise ValueError("storage whose length does not match")
-            numbers = torch.frombuffer(bytearray(data), dtype=storage.dtype) if length else torch.empty(0)
-            self._storages[storage.key] = storage.dtype, numbers.to(storage.dtype)
-        dtype, numbers = self._storages[storage.key]
-        if dtype != storage.dtype or len(numbers) != storage.count:
+            self._storages[storage.key] = storage, bytearray(data)
+        known, raw = self._storages[storage.key]
+        if known != storage:
             raise ValueError("numbers of two types at once")
-        return numbers
+        return raw
 
     def _bytes(self, name: str, most: int) -> bytes:
         entry = self._entries[self._root + name]
@@ -209,6 +252,18 @@ class _Archive:
             raise ValueError(f"{name} is larger than declared, or packed")
         with self._archive.open(entry) as member:
             return member.read(most + 1)
+
+
+def _with_tensors(value: Any, made: Callable[[StoredTensor], Any]) -> Any:
+    """The value with its StoredTensors made into tensors."""
+    if isinstance(value, StoredTensor):
+        return made(value)
+    if isinstance(value, dict):
+        return {key: _with_tensors(part, made) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        parts = [_with_tensors(part, made) for part in value]
+        return tuple(parts) if isinstance(value, tuple) else parts
+    return value
 
 
 def _storage(reference: Any) -> _Storage:
@@ -223,7 +278,7 @@ def _storage(reference: Any) -> _Storage:
         or not isinstance(key, str)
     ):
         raise ValueError("a reference to something other than storage")
-    return _Storage(key, _DTYPES[named.name], _whole_numbers((count,))[0])
+    return _Storage(key, named.name, _whole_numbers((count,))[0])
 
 
 def _whole_numbers(values: Any) -> tuple[int, ...]:

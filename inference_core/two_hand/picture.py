@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The network's input picture: a square RGB crop, normalised by ImageNet's mean and standard deviation."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from inference_core.shared.errors import RequestError
 from inference_core.two_hand.configuration import CROP_PX
+
+if TYPE_CHECKING:  # `network run` rejects pictures before torch is loaded
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -22,7 +27,7 @@ def rgb_of(image: Tensor) -> Tensor:
     return image * std[:, None, None] + mean[:, None, None]
 
 
-def check_picture(image: Tensor) -> None:
+def check_picture(image: Tensor | NDArray[Any]) -> None:
     """Raises RequestError unless `image` is a finite float (B, 3, 256, 256) with at least one picture."""
     if image.ndim != 4 or tuple(image.shape[1:]) != (3, CROP_PX, CROP_PX):
         raise RequestError(
@@ -31,12 +36,12 @@ def check_picture(image: Tensor) -> None:
         )
     if image.shape[0] == 0:
         raise RequestError("The batch is empty: give the network at least one picture.")
-    if not image.is_floating_point():
+    if "float" not in str(image.dtype):
         raise RequestError(
             f"The network takes normalised float pictures, not {image.dtype}: divide by 255 and normalise."
         )
-    if not bool(torch.isfinite(image).all()):
-        bad = (~torch.isfinite(image)).flatten(1).any(1).nonzero().flatten().tolist()
+    bad = [row for row, picture in enumerate(image) if not bool((abs(picture) < float("inf")).all())]
+    if bad:
         raise RequestError(
             f"Pictures {bad[:8]} hold NaN or infinite values: check the frames they were cut from."
         )

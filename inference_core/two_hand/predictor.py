@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from inference_core.footage.records import Frame
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
-from inference_core.hand_model.load import MANO_NAME
-from inference_core.shared.errors import RequestError, WeightsError
+from inference_core.shared.errors import WeightsError
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, frames_to_known
-from inference_core.two_hand.card import WeightsCard
+from inference_core.two_hand.card import WeightsCard, check_hand
 from inference_core.two_hand.conditioning import crop_conditioning
 from inference_core.two_hand.crop import CropCamera, crop_camera, cut_crop
 from inference_core.two_hand.engine import Engine, HandEstimates, stored_engine
@@ -68,11 +67,7 @@ def load_predictor(weights: Path, hand: HandModel, device: torch.device | str = 
 
 def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
     """The hand model with the weights' fingertips. Raises RequestError if the weights need MANO."""
-    if card.hand_model == MANO_NAME and hand.name != MANO_NAME:
-        raise RequestError(
-            f"{card.configuration.name} weights need MANO's hands: give your MANO folder (--mano), "
-            "or choose another network."
-        )
+    check_hand(card, hand.name)
     if card.tip_vertices is None:
         return hand
     vertices = hand.template_m.shape[-2]

@@ -6,9 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.skeleton import SIDES
@@ -16,8 +14,11 @@ from inference_core.shared.whole_file import check_apart
 from inference_core.two_hand.card import CARD_FILE, WEIGHTS_FILE, WeightsCard
 from inference_core.two_hand.checkpoint import read_checkpoint
 from inference_core.two_hand.configuration import DIR_RELEASE
-from inference_core.two_hand.dir import DirNetwork
-from inference_core.two_hand.weights import save_weights
+
+if TYPE_CHECKING:  # a damaged checkpoint is rejected before torch is loaded
+    from torch import Tensor
+
+    from inference_core.two_hand.dir import DirNetwork
 
 SOURCE = "the authors' released DIR checkpoint (ICCV 2023), imported from {file}"
 LICENCE = "MIT (the released DIR weights); the hand model is the user's own, under its own licence"
@@ -81,7 +82,12 @@ def import_release(checkpoint: Path, out: Path) -> DirNetwork:
     Raises WeightsError if the file is not a checkpoint, holds code, or belongs to another graph.
     """
     check_apart([out / WEIGHTS_FILE, out / CARD_FILE], [checkpoint])
-    network = network_from_release(read_checkpoint(checkpoint))
+    arrays = read_checkpoint(checkpoint)
+    import torch  # once the file is known to be whole
+
+    from inference_core.two_hand.weights import save_weights
+
+    network = network_from_release({key: torch.as_tensor(array) for key, array in arrays.items()})
     card = WeightsCard(
         configuration=DIR_RELEASE,
         source=SOURCE.format(file=checkpoint.name),
@@ -98,6 +104,10 @@ def network_from_release(state: Mapping[str, Tensor]) -> DirNetwork:
 
     Raises WeightsError naming every key that is missing, unexpected or of another shape.
     """
+    import torch
+
+    from inference_core.two_hand.dir import DirNetwork
+
     network = DirNetwork(DIR_RELEASE)
     own = {
         key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -158,6 +159,17 @@ def test_a_cluster_without_a_large_enough_machine_is_refused(tmp_path: Path) -> 
     shots = read_shots([str(tmp_path / "a.mp4")], tmp_path / "out", {"network": "none"}, preview=False)
     with pytest.raises(RequestError, match="has 4096 processors; the largest"):
         run_on_ray("local", 4096)(shots, 1, Killer(""), threading.Event())
+
+
+def test_a_cluster_that_is_not_there_is_refused_before_ray_tries(tmp_path: Path) -> None:
+    """Ray tried for eight minutes, and then ended the process."""
+    pytest.importorskip("ray", reason="Ray is in the extra `farm`")
+    from inference_core.batch.ray_pool import run_on_ray
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(RequestError, match="no Ray cluster"):
+        run_on_ray(f"127.0.0.1:{port}", 1)([], 1, Killer(""), threading.Event())
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from inference_core.footage.records import Frame
 from inference_core.geometry import rotations as so3
 from inference_core.geometry.camera import camera_from_fov
 from inference_core.geometry.projection import project_pinhole
-from inference_core.hand_model.load import MANO_NAME, load_open_hand
+from inference_core.hand_model.arrays import MANO_NAME
+from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, LandmarkHead, RefinedLandmarks

@@ -22,7 +22,8 @@ from inference_core.shared.messages import SolveRequest
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import Take, load_take, save_take
-from inference_core.solve_again import solve_take, solved_again, span_of
+from inference_core.solve_again import solved_again
+from inference_core.solve_request import solve_take, span_of
 from tests.inference_core.solve_scenes import Shot, meeting_shot, take_of
 
 COUNT = 110
