@@ -47,7 +47,7 @@ def played_points(reduction: Reduction, frames: Floats, rest: BoneRest) -> Float
     return points(played(reduction.location, frames, frames), np.stack(turns, 1), rest)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.integers(0, 1000),
     st.sampled_from([0.0, 0.05, 0.4]),

@@ -225,14 +225,14 @@ def attempt(data: bytes) -> None:
         assert "hand.pkl" in str(error)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_random_bytes_never_crash_the_reader(data: bytes) -> None:
     attempt(data)
     attempt(b"\x80\x02" + data + b".")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     st.lists(st.tuples(st.integers(0, 1 << 30), st.integers(0, 255)), min_size=1, max_size=6),
     st.integers(0, 1 << 30),
@@ -247,7 +247,7 @@ def test_mutated_hand_files_never_crash_the_reader(changes: list[tuple[int, int]
     attempt(bytes(data[: cut % len(data)]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.sampled_from(

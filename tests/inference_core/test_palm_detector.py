@@ -46,7 +46,7 @@ boxes = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(boxes)
 def test_suppression_agrees_with_a_plain_loop(rows: list[tuple[float, ...]]) -> None:
     array = np.array(rows, np.float64).reshape(-1, 5)

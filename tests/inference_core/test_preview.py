@@ -43,7 +43,7 @@ def naive_nearest(corners_px: np.ndarray, depths_m: np.ndarray, size_px: tuple[i
     return nearest
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_the_rasteriser_agrees_with_a_naive_one(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_core.shared.quaternions import angle_between, exp, multiply, normalized
@@ -26,7 +26,6 @@ def wandering_rotations(rng: np.random.Generator, count: int, shape: tuple[int, 
 
 
 @given(seeds, strengths)
-@settings(deadline=None)
 def test_parabolic_motion_is_kept_at_uneven_times(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     time_s = uneven_times(rng, 60)
@@ -36,7 +35,6 @@ def test_parabolic_motion_is_kept_at_uneven_times(seed: int, strength: float) ->
 
 
 @given(seeds, strengths)
-@settings(deadline=None)
 def test_smoothing_commutes_with_time_reversal(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     time_s, wxyz = uneven_times(rng, 50), wandering_rotations(rng, 50)
@@ -46,7 +44,6 @@ def test_smoothing_commutes_with_time_reversal(seed: int, strength: float) -> No
 
 
 @given(seeds, strengths)
-@settings(deadline=None)
 def test_smoothing_commutes_with_rotations_of_camera_and_rest_pose(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     time_s, wxyz = uneven_times(rng, 40), wandering_rotations(rng, 40)
@@ -57,7 +54,6 @@ def test_smoothing_commutes_with_rotations_of_camera_and_rest_pose(seed: int, st
 
 
 @given(seeds, strengths)
-@settings(deadline=None)
 def test_quaternion_signs_do_not_matter_and_become_continuous(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     time_s, wxyz = uneven_times(rng, 40), wandering_rotations(rng, 40)
@@ -69,7 +65,6 @@ def test_quaternion_signs_do_not_matter_and_become_continuous(seed: int, strengt
 
 
 @given(seeds, strengths)
-@settings(deadline=None)
 def test_absent_stretches_stay_absent_and_separate_their_neighbours(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     time_s, motion = uneven_times(rng, 60), rng.normal(size=(60, 2, 3))

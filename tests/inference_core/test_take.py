@@ -50,7 +50,7 @@ def write_members(path: Path, changes: dict[str, np.ndarray | bytes | None]) -> 
             archive.writestr(name, data)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), frame_count=st.integers(1, 7))
 def test_saving_and_loading_is_lossless(tmp_path: Path, data: st.DataObject, frame_count: int) -> None:
     present = data.draw(arrays(np.uint8, (frame_count, 2), elements=st.integers(0, 2)))
@@ -107,7 +107,7 @@ def test_the_light_modules_import_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_read_completely(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "take.npz"
@@ -125,7 +125,7 @@ def test_a_damaged_file_is_refused_or_read_completely(tmp_path: Path, data: st.D
         assert "take.npz" in str(error)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=400))
 def test_garbage_in_a_member_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
     write_members(tmp_path / "take.npz", {"pose_wxyz": content})

@@ -324,7 +324,7 @@ def any_shots(draw: st.DrawFn) -> ShotDetections:
     return shot(tracklets, 60)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(any_shots())
 def test_tracks_are_well_formed_for_any_sightings(detections: ShotDetections) -> None:
     tracks = build_tracks(detections)
@@ -341,7 +341,7 @@ def test_tracks_are_well_formed_for_any_sightings(detections: ShotDetections) ->
     assert not (tracks.present[[0, -1]] == FILLED).any()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(any_shots())
 def test_segments_partition_the_tracklets_rows(detections: ShotDetections) -> None:
     segments = cut_segments(detections)
@@ -353,7 +353,7 @@ def test_segments_partition_the_tracklets_rows(detections: ShotDetections) -> No
     assert [one.start for one in segments] == sorted(one.start for one in segments)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(any_shots())
 def test_mirrored_footage_gives_opposite_sides(detections: ShotDetections) -> None:
     mirrored_points = detections.points_px * [-1, 1, 1] + np.float32([1280, 0, 0])

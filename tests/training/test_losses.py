@@ -87,7 +87,7 @@ def test_each_side_uses_its_own_faces(release):
     assert value.item() == pytest.approx(release["edge"].item() * 1.25, rel=1e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), batch=st.integers(1, 4))
 def test_absent_hands_affect_no_loss_and_get_no_gradient(seed, batch):
     generator = torch.Generator().manual_seed(seed)

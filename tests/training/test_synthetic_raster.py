@@ -35,7 +35,7 @@ def naive(points: np.ndarray, faces: np.ndarray, cull: bool) -> tuple[np.ndarray
     return face_at, depth_at, doubt
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.booleans(), st.sampled_from([rasterise, rasterise_in_parallel]))
 def test_the_rasteriser_agrees_with_a_naive_one(
     seed: int, cull: bool, filled: Callable[..., torch.Tensor]
