@@ -5,6 +5,9 @@ from typing import Any, Final
 
 import bpy
 
+from inference_core.shared.errors import DuohandError
+
+from .messages import report
 from .scene.shot import shots
 
 CATEGORY: Final = "Duohand"
@@ -41,6 +44,23 @@ class NeedsShot:
             cls.poll_message_set("There is no take in this scene")
             return False
         return True
+
+
+class Reports:
+    """Base of operators whose `run` does the work and returns what to report; an error is reported, and cancels."""
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        try:
+            text = self.run(context)
+        except DuohandError as error:
+            report(self, "ERROR", error)
+            return {"CANCELLED"}
+        if text:
+            report(self, "INFO", text)
+        return {"FINISHED"}
+
+    def run(self, context: bpy.types.Context) -> str:
+        raise NotImplementedError
 
 
 def over_sidebar(context: bpy.types.Context, event: bpy.types.Event) -> bool:

@@ -8,10 +8,9 @@ import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from inference_core.shared.errors import DuohandError, RequestError
+from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT
 
-from ..messages import report
 from ..retarget.bone_map import BoneMap, side_of
 from ..retarget.operators import OnArmature, find_map
 from ..retarget.properties import PRESET_ITEMS
@@ -19,7 +18,7 @@ from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.paths import absolute
 from ..scene.selection import AS_SHOWN, HANDS_ITEMS, chosen_hands, range_meant
 from ..scene.shot import active_shot
-from ..sidebar import NeedsShot
+from ..sidebar import NeedsShot, Reports
 from .join import WHAT, Joined, join, separate
 from .kept_action import is_copy
 from .load_body import load_body
@@ -123,7 +122,7 @@ class DUOHAND_OT_separate_hands(OnArmature, bpy.types.Operator):
         return f"{target.name} has its own action again"
 
 
-class DUOHAND_OT_load_body(bpy.types.Operator, ImportHelper):
+class DUOHAND_OT_load_body(Reports, bpy.types.Operator, ImportHelper):
     """Load body motion as an armature: BVH, or an .npz file of the SMPL family (AMASS, SMPL-X)"""
 
     bl_idname = "duohand.load_body"
@@ -133,17 +132,12 @@ class DUOHAND_OT_load_body(bpy.types.Operator, ImportHelper):
     filename_ext = ".bvh"
     filter_glob: StringProperty(default="*.bvh;*.npz", options={"HIDDEN"})
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        try:
-            body = load_body(context.scene, Path(absolute(self.filepath)))
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
+    def run(self, context: bpy.types.Context) -> str:
+        body = load_body(context.scene, Path(absolute(self.filepath)))
         kept: Any = context.scene.duohand_retarget
         kept.target = body
         kept.preset = "SMPLX" if self.filepath.lower().endswith(".npz") else "GUESS"
-        report(self, "INFO", f"{body.name} loaded and chosen as the body")
-        return {"FINISHED"}
+        return f"{body.name} loaded and chosen as the body"
 
     def check(self, _context: bpy.types.Context) -> bool:
         return False  # either ending is right

@@ -6,14 +6,12 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty
 
-from inference_core.shared.errors import DuohandError
-
-from ..messages import report
 from ..preferences import addon_preferences
+from ..sidebar import Reports
 from .camera import CAMERA, camera_problem
 
 
-class DUOHAND_OT_record_camera(bpy.types.Operator):
+class DUOHAND_OT_record_camera(Reports, bpy.types.Operator):
     """Show the hands in your camera's picture, in your browser, and record it. The clip becomes the footage"""
 
     bl_idname = "duohand.record_camera"
@@ -31,13 +29,9 @@ class DUOHAND_OT_record_camera(bpy.types.Operator):
             cls.poll_message_set(problem)
         return not problem and not CAMERA.runs
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        try:
-            CAMERA.start(context.scene, addon_preferences().camera, self.capture)
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    def run(self, context: bpy.types.Context) -> str:
+        CAMERA.start(context.scene, addon_preferences().camera, self.capture)
+        return ""
 
 
 class DUOHAND_OT_end_recording(bpy.types.Operator):

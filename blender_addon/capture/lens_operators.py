@@ -7,16 +7,16 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
-from inference_core.shared.errors import DuohandError
+from inference_core.shared.errors import RequestError
 from inference_core.shared.take import load_take
 
-from ..messages import report
 from ..scene.paths import take_file
 from ..scene.shot import shots
+from ..sidebar import Reports
 from .request import shot_of_footage
 
 
-class DUOHAND_OT_use_lens_by_hands(bpy.types.Operator):
+class DUOHAND_OT_use_lens_by_hands(Reports, bpy.types.Operator):
     """Set the field of view that the hands in the take of this footage suggest, and capture again to use it"""
 
     bl_idname = "duohand.use_lens_by_hands"
@@ -30,24 +30,17 @@ class DUOHAND_OT_use_lens_by_hands(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> str:
         shot = shot_of_footage(context.scene)
         if shot is None:
-            report(self, "ERROR", "The scene has no take of this footage. Capture it first.")
-            return {"CANCELLED"}
-        try:
-            lens = load_take(take_file(shot)).lens_by_hands_deg
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
+            raise RequestError("The scene has no take of this footage. Capture it first.")
+        lens = load_take(take_file(shot)).lens_by_hands_deg
         if lens is None:
-            report(self, "ERROR", "The take does not tell: its lens was known, or its hands do not show it.")
-            return {"CANCELLED"}
+            raise RequestError("The take does not tell: its lens was known, or its hands do not show it.")
         capture: Any = context.scene.duohand
         capture.lens, capture.fov = "FOV", radians(lens[0])
         text = iface_("{fov:.0f} degrees ({low:.0f} to {high:.0f}). Capture again to use it")
-        report(self, "INFO", text.format(fov=lens[0], low=lens[1], high=lens[2]))
-        return {"FINISHED"}
+        return text.format(fov=lens[0], low=lens[1], high=lens[2])
 
 
 CLASSES = (DUOHAND_OT_use_lens_by_hands,)

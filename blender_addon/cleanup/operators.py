@@ -9,35 +9,28 @@ import numpy as np
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from inference_core.shared import quaternions
-from inference_core.shared.errors import DuohandError, RequestError
+from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import load_take
 
-from ..messages import report
 from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.selection import AS_SHOWN, HANDS_ITEMS, chosen_hands, range_meant
 from ..scene.shot import active_shot
-from ..sidebar import NeedsShot
+from ..sidebar import NeedsShot, Reports
 from . import clean_up
 from .euler_filter import filter_rotations
 from .properties import PART_ITEMS, WristOffset
 
 
-class _CleanUp(NeedsShot):
-    """Base of the operators: the choice of hands, and errors turned into reports."""
+class _CleanUp(NeedsShot, Reports):
+    """Base of the operators: the choice of hands."""
 
     bl_options = {"REGISTER", "UNDO"}
 
     hands: EnumProperty(name="Hands", description="Which hands are changed", items=HANDS_ITEMS)
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        try:
-            text = self.change(context, chosen_hands(context, self.hands))
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
-        report(self, "INFO", text)
-        return {"FINISHED"}
+    def run(self, context: bpy.types.Context) -> str:
+        return self.change(context, chosen_hands(context, self.hands))
 
 
 class _RangeCleanUp(_CleanUp):

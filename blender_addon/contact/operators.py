@@ -7,13 +7,13 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty, IntProperty
 
-from inference_core.shared.errors import DuohandError
+from inference_core.shared.errors import DuohandError, RequestError
 
 from ..messages import report
 from ..preferences import addon_preferences
 from ..scene.selection import AS_SHOWN, range_meant
 from ..scene.shot import active_shot
-from ..sidebar import NeedsShot
+from ..sidebar import NeedsShot, Reports
 from .properties import PART_ITEMS
 from .range_solve import Touch, prepared
 from .solves import SOLVES
@@ -106,7 +106,7 @@ class DUOHAND_OT_keep_apart(_Contact, bpy.types.Operator):
         return "apart", "any", "any"
 
 
-class DUOHAND_OT_forget_touch(NeedsShot, bpy.types.Operator):
+class DUOHAND_OT_forget_touch(NeedsShot, Reports, bpy.types.Operator):
     """Leave this contact out when a range is solved again; the motion stays as it is"""
 
     bl_idname = "duohand.forget_touch"
@@ -115,17 +115,12 @@ class DUOHAND_OT_forget_touch(NeedsShot, bpy.types.Operator):
 
     index: IntProperty(description="Which one", default=0, min=0)
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        try:
-            kept = active_shot(context).duohand.touches
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
+    def run(self, context: bpy.types.Context) -> str:
+        kept = active_shot(context).duohand.touches
         if self.index >= len(kept):
-            report(self, "ERROR", "There is no such contact.")
-            return {"CANCELLED"}
+            raise RequestError("There is no such contact.")
         kept.remove(self.index)
-        return {"FINISHED"}
+        return ""
 
 
 def _mano() -> str | None:

@@ -8,13 +8,11 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from inference_core.shared.errors import DuohandError
 from inference_core.shared.skeleton import LEFT, RIGHT
 
-from ..messages import report
 from ..scene.paths import absolute
 from ..scene.shot import active_shot
-from ..sidebar import NeedsShot
+from ..sidebar import NeedsShot, Reports
 from . import writers
 from .presets import FBX_PRESETS
 
@@ -26,21 +24,15 @@ SIDES_ITEMS: Final = (
 _SIDES: Final = {"BOTH": (LEFT, RIGHT), "LEFT": (LEFT,), "RIGHT": (RIGHT,)}
 
 
-class _Export(NeedsShot, ExportHelper):
+class _Export(NeedsShot, Reports, ExportHelper):
     """Base of the export operators."""
 
     sides: EnumProperty(name="Hands", description="Which hands are exported", items=SIDES_ITEMS)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            written = self.write(
-                context, active_shot(context), Path(absolute(self.filepath)), _SIDES[self.sides]
-            )
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
-        report(self, "INFO", f"Wrote {', '.join(str(path) for path in written)}")
-        return {"FINISHED"}
+    def run(self, context: bpy.types.Context) -> str:
+        path = Path(absolute(self.filepath))
+        written = self.write(context, active_shot(context), path, _SIDES[self.sides])
+        return f"Wrote {', '.join(str(path) for path in written)}"
 
     def write(
         self, context: bpy.types.Context, shot: bpy.types.Collection, path: Path, sides: tuple[int, ...]

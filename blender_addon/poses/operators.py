@@ -7,21 +7,20 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from inference_core.shared.errors import DuohandError, RequestError
+from inference_core.shared.errors import RequestError
 
-from ..messages import report
 from ..scene.hand_curves import HandRig, editable_channels, locked_rows, read_track, write_track
 from ..scene.paths import absolute
 from ..scene.rest_bones import SIDE_SUFFIXES
 from ..scene.selection import AS_SHOWN, HANDS_ITEMS, chosen_hands
 from ..scene.track import inside
-from ..sidebar import NeedsShot
+from ..sidebar import NeedsShot, Reports
 from . import pose_assets
 from .hand_pose import HandPose, posed
 
 
-class _Pose(NeedsShot):
-    """Base of the operators: the choice of hands, the wrist, and errors turned into reports."""
+class _Pose(NeedsShot, Reports):
+    """Base of the operators: the choice of hands, and the wrist."""
 
     bl_options = {"REGISTER", "UNDO"}
 
@@ -30,14 +29,8 @@ class _Pose(NeedsShot):
         name="Wrist", description="The wrist's rotation too, not only the fingers", default=False
     )
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        try:
-            text = self.work(context, chosen_hands(context, self.hands))
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
-        report(self, "INFO", text)
-        return {"FINISHED"}
+    def run(self, context: bpy.types.Context) -> str:
+        return self.work(context, chosen_hands(context, self.hands))
 
     def work(self, context: bpy.types.Context, rigs: list[HandRig]) -> str:
         raise NotImplementedError

@@ -6,34 +6,27 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
-from inference_core.shared.errors import DuohandError, RequestError
+from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
 
-from ..messages import report
 from ..scene.hand_curves import hand_rigs
 from ..scene.selection import AS_SHOWN, range_meant
 from ..scene.shot import active_shot
-from ..sidebar import NeedsShot
+from ..sidebar import NeedsShot, Reports
 from .bake import bake, is_keyed, released
 from .grips import Grip
 from .properties import LEAD_ITEMS, SIDE_ITEMS
 
 
-class _OnProp(NeedsShot):
-    """Base of these operators: an object, and errors as reports."""
+class _OnProp(NeedsShot, Reports):
+    """Base of these operators: an object."""
 
     bl_options = {"REGISTER", "UNDO"}
 
     prop: StringProperty(name="Object", description="Name of the object; the panel's if empty")
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        try:
-            text = self.work(context, self._prop(context))
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
-        report(self, "INFO", text)
-        return {"FINISHED"}
+    def run(self, context: bpy.types.Context) -> str:
+        return self.work(context, self._prop(context))
 
     def work(self, context: bpy.types.Context, prop: bpy.types.Object) -> str:
         raise NotImplementedError
@@ -71,7 +64,7 @@ class DUOHAND_OT_add_grip(_OnProp, bpy.types.Operator):
         return f"{prop.name}: frames {first} to {last}"
 
 
-class DUOHAND_OT_remove_grip(bpy.types.Operator):
+class DUOHAND_OT_remove_grip(Reports, bpy.types.Operator):
     """Remove this grip from the list; its keys stay until grips are keyed again"""
 
     bl_idname = "duohand.remove_grip"
@@ -80,13 +73,12 @@ class DUOHAND_OT_remove_grip(bpy.types.Operator):
 
     index: IntProperty(description="Which one", default=0, min=0)
 
-    def execute(self, context: bpy.types.Context) -> Any:
+    def run(self, context: bpy.types.Context) -> str:
         kept: Any = context.scene.duohand_props
         if self.index >= len(kept.grips):
-            report(self, "ERROR", "There is no such grip.")
-            return {"CANCELLED"}
+            raise RequestError("There is no such grip.")
         kept.grips.remove(self.index)
-        return {"FINISHED"}
+        return ""
 
 
 class DUOHAND_OT_bake_grips(_OnProp, bpy.types.Operator):

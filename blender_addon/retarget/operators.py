@@ -9,13 +9,13 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
-from inference_core.shared.errors import DuohandError, RequestError
+from inference_core.shared.errors import RequestError
 
-from ..messages import report
 from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.paths import absolute
 from ..scene.selection import HANDS_ITEMS, chosen_hands
 from ..scene.shot import active_shot
+from ..sidebar import Reports
 from . import arms, bone_map, live
 from .bone_map import BoneMap, preset_map
 from .name_guess import guessed_map
@@ -54,8 +54,8 @@ def find_map(target: bpy.types.Object, preset: str, edited: BoneMap) -> BoneMap:
     return live.with_hands_in_use(found, target) if preset == "RIGIFY" else found
 
 
-class OnArmature:
-    """Base of these operators: the armature to work on, and errors as reports."""
+class OnArmature(Reports):
+    """Base of these operators: the armature to work on."""
 
     target: StringProperty(name="Armature", description="Name of the armature; the panel's if empty")
 
@@ -66,14 +66,8 @@ class OnArmature:
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        try:
-            text = self.work(context, self._armature(context))
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
-        report(self, "INFO", text)
-        return {"FINISHED"}
+    def run(self, context: bpy.types.Context) -> str:
+        return self.work(context, self._armature(context))
 
     def _armature(self, context: bpy.types.Context) -> bpy.types.Object:
         chosen: Any = context.scene.duohand_retarget.target

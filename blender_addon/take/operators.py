@@ -16,7 +16,6 @@ from bpy.props import (
 )
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
-from inference_core.shared.errors import DuohandError
 from inference_core.shared.take import load_take, save_take
 
 from ..messages import report
@@ -25,7 +24,7 @@ from ..scene.motion import EULER_ORDERS
 from ..scene.paths import absolute, take_file
 from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
 from ..scene.shot import active_shot, shots, units_per_metre
-from ..sidebar import NeedsShot
+from ..sidebar import NeedsShot, Reports
 from ..view.views import show_hands
 from .apply_take import apply_take
 from .files import takes_folder_of
@@ -42,7 +41,7 @@ ROTATION_ITEMS: Final = (
 )
 
 
-class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
+class DUOHAND_OT_load_take(Reports, bpy.types.Operator, ImportHelper):
     """Load a Duohand take: rigged and keyed hands, the camera and the footage behind them"""
 
     bl_idname = "duohand.load_take"
@@ -159,15 +158,11 @@ class DUOHAND_OT_load_take(bpy.types.Operator, ImportHelper):
             self.filepath = str(folder / "")
         return ImportHelper.invoke(self, context, event)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> str:
         named = [str(Path(self.directory) / item.name) for item in self.files if item.name]
-        try:
-            for path in named or [absolute(self.filepath)]:
-                self._load(context, path)
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
-        return {"FINISHED"}
+        for path in named or [absolute(self.filepath)]:
+            self._load(context, path)
+        return ""
 
     def _load(self, context: bpy.types.Context, path: str) -> None:
         applied = apply_take(context.scene, load_take(path), path, self._settings(context))
@@ -216,7 +211,7 @@ class DUOHAND_FH_take(bpy.types.FileHandler):
         return context.area is not None and context.area.type == "VIEW_3D"
 
 
-class DUOHAND_OT_follow_rate(NeedsShot, bpy.types.Operator):
+class DUOHAND_OT_follow_rate(NeedsShot, Reports, bpy.types.Operator):
     """Move the shot's keys, markers and plate to the right times at the scene's frame rate"""
 
     bl_idname = "duohand.follow_rate"
@@ -225,18 +220,12 @@ class DUOHAND_OT_follow_rate(NeedsShot, bpy.types.Operator):
 
     shot: StringProperty(name="Shot", description="Name of the shot; the active one if empty")
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            named = next((item for item in shots(context.scene) if item.name == self.shot), None)
-            said = follow_rate(context.scene, named or active_shot(context))
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
-        report(self, "INFO", " ".join(said))
-        return {"FINISHED"}
+    def run(self, context: bpy.types.Context) -> str:
+        named = next((item for item in shots(context.scene) if item.name == self.shot), None)
+        return " ".join(follow_rate(context.scene, named or active_shot(context)))
 
 
-class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
+class DUOHAND_OT_save_take(NeedsShot, Reports, bpy.types.Operator, ExportHelper):
     """Write the hands' current motion to a take file"""
 
     bl_idname = "duohand.save_take"
@@ -246,17 +235,12 @@ class DUOHAND_OT_save_take(NeedsShot, bpy.types.Operator, ExportHelper):
     filename_ext = ".npz"
     filter_glob: StringProperty(default="*.npz", options={"HIDDEN"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> str:
         path = absolute(self.filepath)
-        try:
-            shot = active_shot(context)
-            base = load_take(take_file(shot))
-            save_take(read_take(context.scene, shot, base), path)
-        except DuohandError as error:
-            report(self, "ERROR", error)
-            return {"CANCELLED"}
-        report(self, "INFO", f"{shot.name} saved to {path}")
-        return {"FINISHED"}
+        shot = active_shot(context)
+        base = load_take(take_file(shot))
+        save_take(read_take(context.scene, shot, base), path)
+        return f"{shot.name} saved to {path}"
 
 
 CLASSES = (
