@@ -51,7 +51,10 @@ class FrameReader:
         expected: ExpectedHands,
         squares_px: NDArray[np.float64],
     ) -> tuple[HandReadings, TwoHandPredictions]:
-        """Each frame's readings by the head and the two-hand network. frames: as many as the rest has, in order."""
+        """Each frame's readings by the head and the two-hand network. frames: T, in order.
+
+        squares_px (T, 3): each frame's crop for the two-hand network; NaN: none.
+        """
 
         def look(item: tuple[int, list[Frame]]) -> _Looked:
             rows = slice(item[0], item[0] + len(item[1]))

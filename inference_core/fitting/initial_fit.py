@@ -82,7 +82,7 @@ def fit_expected_hands(
 ) -> ExpectedHands:
     """The expected hands with the fitted hand model's world landmarks, each frame on its own.
 
-    Frames without a square are unchanged.
+    squares_px (T, 3): each frame's crop for the two-hand network. Frames without one (NaN) are unchanged.
     """
     views = frame_views(squares_px, camera)
     if not views:

@@ -84,9 +84,10 @@ class Packet:
 
 @dataclass(frozen=True)
 class Sample:
-    """The movie's beginning, decoded: its first frame, the presentation times of the frames that came, whether any is
-    interlaced, the stream's declared field order (FFmpeg's AVFieldOrder), its codec, and whether any packet failed to
-    decode.
+    """The movie's beginning, decoded.
+
+    first: its first frame. times: presentation times of the frames that came. has_fields: whether any is interlaced.
+    field_order: as the stream declares it (FFmpeg's AVFieldOrder). failed: whether any packet did not decode.
     """
 
     first: Any

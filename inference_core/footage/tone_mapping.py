@@ -37,7 +37,7 @@ def to_srgb(codes: NDArray[np.uint16], transfer: Transfer) -> NDArray[np.uint8]:
 
 
 def srgb_from_linear(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """IEC 61966-2-1's curve on linear values, clipped to 0..1."""
+    """sRGB values 0..255 of linear ones (...), clipped to 0..1, by IEC 61966-2-1's curve; NaN becomes 0."""
     values = np.clip(np.nan_to_num(linear, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
     encoded = np.where(values <= 0.0031308, 12.92 * values, 1.055 * values ** (1 / 2.4) - 0.055)
     return (encoded * 255 + 0.5).astype(np.uint8)

@@ -68,8 +68,7 @@ def camera_from_focal_length(size_px: tuple[int, int], focal_mm: float, sensor_m
 
 
 def camera_from_metadata(size_px: tuple[int, int], focal_35mm: float) -> Camera | None:
-    """The camera with the diagonal field of view of a focal_35mm lens on 35 mm film; None for a length that no lens
-    has."""
+    """The camera with the diagonal field of view of a focal_35mm lens on 35 mm film; None if no lens is that long."""
     if not _LEAST_35MM <= focal_35mm <= _MOST_35MM:
         return None
     focal_px = math.hypot(*size_px) * focal_35mm / _FILM_DIAGONAL_MM

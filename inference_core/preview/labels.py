@@ -20,7 +20,10 @@ Image = NDArray[np.uint8]
 def draw_labels(
     image: Image, frame: int, time_s: float, present: NDArray[np.uint8], confidence: NDArray[np.float32]
 ) -> Image:
-    """The picture with the frame's number and time above and a bar of confidence a hand below; in place."""
+    """The picture with the frame's number and time above and a bar of confidence a hand below; in place.
+
+    present, confidence (S,): as in a take.
+    """
     height, width = image.shape[:2]
     unit = max(max(height, width) / 1000, 0.6)
     margin, row = round(18 * unit), round(26 * unit)

@@ -161,7 +161,7 @@ def _say_once(text: str) -> None:
 
 
 def converted(network: nn.Module, example: tuple[NDArray[Any], ...]) -> Any:
-    """OpenVINO's model of a torch network, for inputs of the example's shapes."""
+    """OpenVINO's model of a torch network. example: one array an input, whose shapes the model keeps."""
     import torch
 
     with torch.no_grad(), warnings.catch_warnings():

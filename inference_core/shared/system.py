@@ -51,9 +51,7 @@ def release_before_rename(file: IO[bytes]) -> None:
 
 
 def die_with_parent() -> None:
-    """End this process when its parent ends, however busy it is. Linux only; elsewhere the process relies on closed
-    pipes.
-    """
+    """End this process when its parent ends, however busy it is: on Linux; elsewhere, closed pipes must do."""
     if sys.platform == "linux":
         import ctypes
 

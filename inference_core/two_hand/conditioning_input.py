@@ -51,7 +51,7 @@ class ConditioningMaps(nn.Module):
         nn.init.zeros_(self.convolution.get_parameter("bias"))
 
     def forward(self, level: Tensor, conditioning: Conditioning) -> Tensor:
-        """The level with the conditioning added."""
+        """The level (B, C, N, N) with the conditioning added."""
         size = level.shape[-1]
         scores = conditioning.landmark_score * conditioning.hand_score[..., None]
         heat = heat_maps(conditioning.landmarks_uv, scores, size)

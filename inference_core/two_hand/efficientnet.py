@@ -73,7 +73,7 @@ class EfficientNetLite0(nn.Module):
             inputs = outputs
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features at strides 4, 8, 16 and 32."""
+        """Features (B, C, H / s, W / s) of pictures (B, 3, H, W) at strides s of 4, 8, 16 and 32."""
         features = self.stem(image)
         levels: list[Tensor] = []
         for index, group in enumerate(self.groups):

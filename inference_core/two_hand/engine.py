@@ -135,7 +135,7 @@ def hand_digest(hand: HandModel) -> str:
 
 
 def graph_inputs(image: Tensor, conditioning: Conditioning | None, takes_conditioning: bool) -> list[Tensor]:
-    """The picture, and the conditioning's six tensors for a network that takes them (zeros if there is none)."""
+    """The pictures (B, 3, H, W), and the conditioning's six tensors for a network that takes them; zeros for None."""
     if not takes_conditioning:
         return [image]
     known = Conditioning.none(image.shape[0]) if conditioning is None else conditioning

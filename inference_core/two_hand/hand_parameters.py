@@ -64,7 +64,10 @@ def corrected_numbers(
 def numbers_of(
     root_rotation: Tensor, pose: Tensor, betas: Tensor, camera: Tensor, offset: Tensor
 ) -> HandParameters:
-    """The record, with each hand's 64 parameters joined from their parts."""
+    """The record, with each hand's 64 parameters joined from their parts.
+
+    root_rotation (B, S, 3, 3), pose (B, S, 45), betas (B, S, 10), camera (B, S, 3), offset (B, 3).
+    """
     parameters = torch.cat([so3.matrix_to_six_d(root_rotation), pose, betas, camera], -1)
     return HandParameters(parameters, root_rotation, pose, betas, camera, offset)
 

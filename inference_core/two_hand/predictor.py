@@ -117,7 +117,7 @@ def predict(
 
 
 def frame_views(squares_px: NDArray[np.float64], camera: Camera) -> dict[int, CropCamera]:
-    """The crop's camera for every frame that has a square."""
+    """The crop's camera, by frame, of each frame whose square squares_px (T, 3) is not NaN."""
     intrinsics = np.broadcast_to(camera.K, (len(squares_px), 3, 3))
     there = np.flatnonzero(np.isfinite(squares_px).all(1)).tolist()
     return {at: crop_camera(squares_px[at], intrinsics[at]) for at in there}

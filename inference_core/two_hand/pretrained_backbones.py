@@ -69,7 +69,7 @@ class PalmBackbone(PretrainedBackbone[PalmNetwork]):
         super().__init__(PalmNetwork())
 
     def forward(self, image: Tensor) -> Features:
-        """The encoder's features at strides 4 and 32, the merged ones at strides 8 and 16."""
+        """Of pictures (B, 3, H, W): the encoder's features at strides 4 and 32, the merged ones at 8 and 16."""
         palm = self.trunk
         at_4 = palm.stage_4(palm.down_4(palm.stage_2(palm.stem_activation(palm.stem(rgb_of(image))))))
         at_8 = palm.stage_8(palm.down_8(at_4))
