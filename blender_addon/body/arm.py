@@ -35,8 +35,10 @@ def wanted(
     turns: dict[str, Floats] = {}
     places: dict[str, Floats] = {}
     if settings.wrists == "HANDS":
-        arm, beyond, turned, turns = _follow(target, side, body, moves, at, settings)
+        arm, poles, beyond, turned, turns = _follow(target, side, body, moves, at, settings)
         wrist = arm.wrist
+        if limb.pole is not None:
+            places[limb.pole], turns[limb.pole] = poles, body.turns[limb.pole]
         if limb.fore is None:
             places[limb.hand] = wrist
         else:
@@ -56,9 +58,9 @@ def wanted(
 
 def _follow(
     target: bpy.types.Object, side: Side, body: Shown, moves: Moves, at: Floats, settings: JoinSettings
-) -> tuple[Joints, Floats, Floats, dict[str, Floats]]:
-    """The arm that reaches for the captured wrist, how far that is out of reach, the forearm's rotation from the body's
-    (F, 3, 3), and the rotations of the arm's bones."""
+) -> tuple[Joints, Floats, Floats, Floats, dict[str, Floats]]:
+    """The arm that reaches for the captured wrist, points (F, 3) to which its elbow points, how far the wrist is out of
+    reach, the forearm's rotation from the body's (F, 3, 3), and the rotations of the arm's bones."""
     limb = side.limb
     if limb.seen_upper is None or limb.seen_fore is None:
         raise RequestError(
@@ -72,12 +74,15 @@ def _follow(
     if filmed is not None:
         poles = _filmed_poles(side, filmed, old, poles, wrist, moves, at, settings.offset)
     new = reach.reached(old, wrist, poles)
-    names = (limb.upper, limb.fore) if limb.upper is not None and limb.fore is not None else ()
     seen = (body.turns[limb.seen_upper], body.turns[limb.seen_fore])
     now = reach.carried_turns(seen, old, old_poles, new, poles)
     changed = [after @ before.transpose(0, 2, 1) for after, before in zip(now, seen, strict=True)]
-    turns = {name: change @ body.turns[name] for name, change in zip(names, changed, strict=False)}
-    return new, reach.beyond(old, wrist), changed[1], turns
+    turns = {
+        name: change @ body.turns[name]
+        for name, change in zip((limb.upper, limb.fore), changed, strict=True)
+        if name is not None
+    }
+    return new, poles, reach.beyond(old, wrist), changed[1], turns
 
 
 def _usual(side: Side) -> Floats:

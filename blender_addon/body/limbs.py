@@ -29,7 +29,8 @@ class Twist:
 @dataclass(frozen=True)
 class Limb:
     """Names of one arm's bones. seen_*: those from which the arm is read. Keyed are the hand, and upper and fore if the
-    hand is their child; they are None if the hand has a control of its own."""
+    hand is their child. If the hand has a control of its own, fore is None, and upper or pole, where there is one,
+    directs the elbow."""
 
     side: int
     seen_upper: str | None
@@ -39,6 +40,7 @@ class Limb:
     fore: str | None
     hand: str
     twists: tuple[Twist, ...] = ()
+    pole: str | None = None
 
     @property
     def is_arm(self) -> bool:
@@ -47,7 +49,7 @@ class Limb:
 
     def bones(self) -> list[str]:
         """Every bone that is read or keyed."""
-        names = (self.seen_upper, self.seen_fore, self.seen_hand, self.upper, self.fore, self.hand)
+        names = (self.seen_upper, self.seen_fore, self.seen_hand, self.upper, self.fore, self.hand, self.pole)
         return [
             *dict.fromkeys(name for name in names if name is not None),
             *(item.bone for item in self.twists),
@@ -90,7 +92,10 @@ def _rigify(target: bpy.types.Object, side: int, hand: str) -> Limb | None:
     ):
         return None
     if hand.startswith("hand_ik"):
-        return Limb(side, seen[0], seen[1], seen[2], None, None, hand)
+        settings = target.pose.bones.get(f"upper_arm_parent{suffix}", {})
+        pole = f"upper_arm_ik_target{suffix}" if settings.get("pole_vector") else None
+        upper = None if pole else f"upper_arm_ik{suffix}"
+        return Limb(side, seen[0], seen[1], seen[2], upper, None, hand, pole=pole)
     return Limb(side, seen[0], seen[1], seen[2], f"upper_arm_fk{suffix}", f"forearm_fk{suffix}", hand)
 
 

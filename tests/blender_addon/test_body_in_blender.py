@@ -8,6 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from mathutils import Vector
 
 from inference_core.shared.take import save_take
 from tests.blender_addon import scenes, walkers
@@ -18,10 +19,12 @@ LAST = 40
 def a_walker(kind: str) -> tuple[bpy.types.Object, str, dict[str, str]]:
     """The character that walks in an empty scene, its preset, and its bones: shoulders, elbows, wrists as they show."""
     scene = scenes.empty_scene()
-    if kind == "rigify":
+    if kind.startswith("rigify"):
         importlib.import_module("addon_utils").enable("rigify", default_set=True)
         body = walkers.rigify(scene)
         walkers.walk(body, walkers.rigify_names())
+        if kind != "rigify":
+            walkers.use_ik_arms(body, with_poles=kind == "rigify poles")
         shown = {f"{part}.{s}": f"ORG-{part}.{s}" for part in ("upper_arm", "forearm", "hand") for s in "LR"}
         return body, "RIGIFY", shown
     body = walkers.mixamo(scene, twists=2 if kind == "twisted" else 0)
@@ -55,6 +58,24 @@ def captured_wrists(shot: bpy.types.Collection, frames: range = range(1, 25)) ->
         for side, suffix in enumerate("LR"):
             found[suffix].append(scenes.bone_heads(scenes.hand(shot, side))[0])
     return {suffix: np.array(points) for suffix, points in found.items()}
+
+
+def elbow_side(upper: np.ndarray, fore: np.ndarray, hand: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The elbow's offset (F, 3) from the line between shoulder and wrist, and its direction."""
+    along = hand - upper
+    along = along / np.linalg.norm(along, axis=-1, keepdims=True)
+    across = (fore - upper) - ((fore - upper) * along).sum(-1, keepdims=True) * along
+    return across, across / np.linalg.norm(across, axis=-1, keepdims=True)
+
+
+def carried_side(upper: np.ndarray, fore: np.ndarray, hand: np.ndarray, new_hand: np.ndarray) -> np.ndarray:
+    """The elbow's direction (F, 3), carried along as the arm swings by the shortest way to another wrist (F, 3)."""
+    _, side = elbow_side(upper, fore, hand)
+    swings = [
+        Vector(was).rotation_difference(Vector(now))
+        for was, now in zip(hand - upper, new_hand - upper, strict=True)
+    ]
+    return np.array([swing @ Vector(one) for swing, one in zip(swings, side, strict=True)])
 
 
 def curves(body: bpy.types.Object) -> list[tuple[float, ...]]:
@@ -100,7 +121,14 @@ def test_hands_are_moved_to_the_wrists_that_a_body_keeps(kind: str) -> None:
     assert body.animation_data.action == action and curves(body) == keys
 
 
-@pytest.mark.parametrize("kind", ["mixamo", "twisted", pytest.param("rigify", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "mixamo",
+        "twisted",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("rigify", "rigify ik", "rigify poles")),
+    ],
+)
 def test_arms_follow_the_hands_within_reach_and_elbows_do_not_flip(kind: str) -> None:
     body, preset, names = a_walker(kind)
     before = joints(body, names)
@@ -111,12 +139,13 @@ def test_arms_follow_the_hands_within_reach_and_elbows_do_not_flip(kind: str) ->
         upper, fore, hand = (after[f"{part}.{suffix}"] for part in ("upper_arm", "forearm", "hand"))
         assert np.abs(upper - before[f"upper_arm.{suffix}"]).max() < 1e-5
         assert np.linalg.norm(wrists[suffix] - hand[:24], axis=-1).max() < 1e-3
-        across = (fore - upper) - ((fore - upper) * (hand - upper)).sum(-1, keepdims=True) / (
-            (hand - upper) ** 2
-        ).sum(-1, keepdims=True) * (hand - upper)
-        side = across / np.linalg.norm(across, axis=-1, keepdims=True)
+        across, side = elbow_side(upper, fore, hand)
         turned = np.degrees(np.arccos(np.clip((side[1:] * side[:-1]).sum(-1), -1, 1)))
         assert turned[np.linalg.norm(across, axis=-1)[1:] > 0.02].max() < 40
+        swung = carried_side(*(before[f"{part}.{suffix}"] for part in ("upper_arm", "forearm", "hand")), hand)
+        assert (
+            np.degrees(np.arccos(np.clip((side * swung).sum(-1), -1, 1)))[6:20].max() < 20
+        )  # the body's own elbow is smoothed
         assert np.abs(after[f"hand.{suffix}"][30:] - before[f"hand.{suffix}"][30:]).max() < 1e-4
 
 

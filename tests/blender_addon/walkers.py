@@ -93,6 +93,16 @@ def rigify(scene: bpy.types.Scene) -> bpy.types.Object:
     return body
 
 
+def use_ik_arms(body: bpy.types.Object, with_poles: bool) -> None:
+    """Switch Rigify's arms to IK controls that the torso carries along."""
+    for side in "LR":
+        settings = body.pose.bones[f"upper_arm_parent.{side}"]
+        settings["IK_FK"], settings["pole_vector"] = 0.0, with_poles
+        settings["IK_parent"] = settings["pole_parent"] = 2  # the torso
+    body.update_tag()
+    bpy.context.view_layer.update()
+
+
 def walk(body: bpy.types.Object, names: dict[str, str], frames: range = FRAMES, swing: float = 0.7) -> None:
     """Key a walk on the bones that `names` gives for hips, thighs, shins, upper arms and forearms."""
     lowered = 0.6 if names["hips"] == "torso" else 1.25  # Rigify's human rests with its arms half down
