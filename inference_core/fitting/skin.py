@@ -6,6 +6,7 @@ places of the skins themselves become linear residuals for a few more steps: a v
 the skin that it went through.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,8 @@ _BESIDE_M, _AT_M = 0.01, 0.003
 _INSIDE = 0.7
 # Pairs of hands whose skins are in memory together.
 _AT_ONCE = 300
+# Vertices this much shallower than a place's deepest count a third.
+_ALIKE_M = 0.001
 # Joints that have moved less than this leave the skins where they were.
 _MOVED_M = 0.0002
 # A place's normal is averaged over this many frames to either side, weighted by how near to the skin they are.
@@ -62,12 +65,13 @@ class Skin:
 class Place:
     """Where skins intersect, between a left and a right capsule.
 
-    left, right: a vertex of each. normal (3,): of the right skin, or the left one's reversed. depth_m when it was
-    found; reach_m: how far the bones' points must then be apart along the normal for the skins to touch.
+    left, right (21,): a point on the bone of each, as a blend of the joints. normal (3,): of the right skin, or the
+    left one's reversed. depth_m when it was found; reach_m: how far the points must then be apart along the normal for
+    the skins to touch.
     """
 
-    left: int
-    right: int
+    left: Floats
+    right: Floats
     normal: Floats
     depth_m: float
     reach_m: float = 0.0
@@ -102,10 +106,8 @@ class Overlaps:
         out = Overlaps(left, right, normal, torch.zeros(count, most).double())
         for row, found in places.items():
             for at, place in enumerate(found.values()):
-                out.left[row, at], out.right[row, at] = (
-                    skin.blends[0, place.left],
-                    skin.blends[1, place.right],
-                )
+                out.left[row, at] = torch.as_tensor(place.left)
+                out.right[row, at] = torch.as_tensor(place.right)
                 out.normal[row, at] = torch.as_tensor(place.normal)
                 out.reach_m[row, at] = place.reach_m
         return out
@@ -157,7 +159,7 @@ class PlaceFinder:
             vertices_m, normals = self._skin.vertices_m(self._parameterisation, *hands)
             looked = zip(rows.tolist(), vertices_m.numpy(), normals.numpy(), meets.numpy(), strict=True)
             self._seen |= {
-                row: _deepest(self._skin, hand, outward, meet) for row, hand, outward, meet in looked
+                row: _places(self._skin, hand, outward, meet) for row, hand, outward, meet in looked
             }
         seen_m = torch.full_like(now_m, torch.inf)
         seen_m[near] = self._seen_m.expand_as(now_m)[near]
@@ -170,45 +172,77 @@ class PlaceFinder:
 
     def _place(self, row: int, between: tuple[int, int], joints_m: tuple[Tensor, Tensor]) -> Place:
         """The place with its normal averaged over neighbouring frames, and its reach."""
-        skin, place = self._skin, self._seen[row][between]
+        place = self._seen[row][between]
         normal = _the_way_it_came(self._seen, row, between, self._run)
         bones_m = [
-            skin.blends[side, vertex].numpy() @ joints_m[side][row].numpy()
-            for side, vertex in enumerate((place.left, place.right))
+            blend @ joints_m[side][row].numpy() for side, blend in enumerate((place.left, place.right))
         ]
         reach_m = place.depth_m + float(normal @ (bones_m[0] - bones_m[1]))
         return replace(place, normal=normal, reach_m=reach_m)
 
 
-def _deepest(
+def _places(
     skin: Skin, hands_m: Floats, normals: Floats, meets: NDArray[np.bool_]
 ) -> dict[tuple[int, int], Place]:
-    """The deepest place between each left and right capsule: vertices, the right skin's normal, depth.
+    """The place between each left and right capsule whose skins intersect.
 
-    meets (2, C): which capsules of each hand are near the other.
+    Vertices inside the other hand count the more, the deeper they are, so that a place and its normal move steadily
+    with the hands. meets (2, C): which capsules of each hand are near the other.
     """
-    found: dict[tuple[int, int], Place] = {}
     common = _close(skin, hands_m, meets)
     if min(map(len, common)) == 0:
-        return found
-    capsule = skin.capsule.numpy()
-    for own in (0, 1):
-        tree: Any = KDTree(hands_m[1 - own][common[1 - own]])
-        distance, index = tree.query(hands_m[own][common[own]], distance_upper_bound=_REACH_M)
-        near = np.isfinite(distance)
-        distance, vertex, other = distance[near], common[own][near], common[1 - own][index[near]]
-        outward = normals[1 - own][other]
-        depth_m = -((hands_m[own][vertex] - hands_m[1 - own][other]) * outward).sum(-1)
-        inside = (depth_m > _SHALLOW_M) & (depth_m > _INSIDE * distance)
-        deepest_first = np.flatnonzero(inside)[np.argsort(-depth_m[inside], kind="stable")]
-        left, right = (vertex, other) if own == 0 else (other, vertex)
-        between = capsule[0, left] * (capsule.max() + 1) + capsule[1, right]
-        for k in deepest_first[np.unique(between[deepest_first], return_index=True)[1]]:
-            key = int(capsule[0, left[k]]), int(capsule[1, right[k]])
-            if key not in found or found[key].depth_m < depth_m[k]:
-                normal = outward[k] * (1 if own == 0 else -1)
-                found[key] = Place(int(left[k]), int(right[k]), normal, float(depth_m[k]))
-    return found
+        return {}
+    inside = _Inside.joined([_inside(hands_m, normals, common, own) for own in (0, 1)])
+    capsule, blends = skin.capsule.numpy(), skin.blends.numpy()
+    count = int(capsule.max()) + 1
+    between = capsule[0, inside.left] * count + capsule[1, inside.right]
+    keys, group = np.unique(between, return_inverse=True)
+    deepest_m = np.zeros(len(keys))
+    np.maximum.at(deepest_m, group, inside.depth_m)
+    share = np.zeros((len(keys), len(group)))
+    share[group, np.arange(len(group))] = np.exp((inside.depth_m - deepest_m[group]) / _ALIKE_M)
+    share /= share.sum(1, keepdims=True)
+    points = share @ blends[0, inside.left], share @ blends[1, inside.right]
+    normal = share @ inside.normal
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-9)
+    rows = zip(keys.tolist(), *points, normal, deepest_m.tolist(), strict=True)
+    return {divmod(key, count): Place(*place) for key, *place in rows}
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """n vertices of one hand inside the other, with the nearest of its own: left, right, depth_m (n,), normal (n, 3)
+    of the right skin.
+    """
+
+    left: NDArray[np.intp]
+    right: NDArray[np.intp]
+    depth_m: Floats
+    normal: Floats
+
+    @staticmethod
+    def joined(some: Sequence["_Inside"]) -> "_Inside":
+        """All of them."""
+        return _Inside(
+            np.concatenate([each.left for each in some]),
+            np.concatenate([each.right for each in some]),
+            np.concatenate([each.depth_m for each in some]),
+            np.concatenate([each.normal for each in some]),
+        )
+
+
+def _inside(hands_m: Floats, normals: Floats, common: list[NDArray[np.intp]], own: int) -> _Inside:
+    """The vertices of the hand `own` that lie inside the other, among those in `common` of each."""
+    tree: Any = KDTree(hands_m[1 - own][common[1 - own]])
+    distance, index = tree.query(hands_m[own][common[own]], distance_upper_bound=_REACH_M)
+    near = np.isfinite(distance)
+    distance, vertex, other = distance[near], common[own][near], common[1 - own][index[near]]
+    outward = normals[1 - own][other]
+    depth_m = -((hands_m[own][vertex] - hands_m[1 - own][other]) * outward).sum(-1)
+    inside = (depth_m > _SHALLOW_M) & (depth_m > _INSIDE * distance)
+    vertex, other, outward = vertex[inside], other[inside], outward[inside] * (1 if own == 0 else -1)
+    left, right = (vertex, other) if own == 0 else (other, vertex)
+    return _Inside(left, right, depth_m[inside].astype(np.float64), outward.astype(np.float64))
 
 
 def _close(skin: Skin, hands_m: Floats, meets: NDArray[np.bool_]) -> list[NDArray[np.intp]]:

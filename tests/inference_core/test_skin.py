@@ -93,16 +93,25 @@ def test_the_depth_of_intersections_is_correct(crossed: Scene) -> None:
     assert np.isclose(np.linalg.norm(place.normal), 1)
     left, right = pairs(crossed.seen)
     posed = pose_points(crossed.parameterisation, crossed.seen.side, crossed.state)
-    vertices_m, _ = crossed.skin.vertices_m(
-        crossed.parameterisation, crossed.state.take(left), crossed.state.take(right)
-    )
     overlaps = Overlaps.of(crossed.skin, places, len(left))
     apart_m = overlaps.left @ posed.points_m[left, JOINTS] - overlaps.right @ posed.points_m[right, JOINTS]
     depth_m = overlaps.reach_m - (overlaps.normal * apart_m).sum(-1)
     at = list(places[row].values()).index(place)
     assert torch.isclose(depth_m[row, at], torch.tensor(place.depth_m).double())
-    between_m = vertices_m[row, 0, place.left] - vertices_m[row, 1, place.right]
-    assert float(between_m.norm()) >= place.depth_m - 1e-9
+
+
+def test_places_move_steadily_with_the_hands(crossed: Scene) -> None:
+    """A single nearest vertex would change by a whole vertex, and its normal by twenty degrees."""
+    shift = torch.zeros(len(crossed.seen), crossed.parameterisation.size).double()
+    shift[crossed.seen.side == 0, 0] = 1e-4
+    moved = crossed.state.moved(shift, crossed.parameterisation)
+    before, after = crossed.places(crossed.state), crossed.places(moved)
+    deep = [(row, key) for row, of in before.items() for key, place in of.items() if place.depth_m > 0.004]
+    assert len(deep) > 2
+    for row, key in deep:
+        one, other = before[row][key], after[row][key]
+        assert abs(one.depth_m - other.depth_m) < 3e-4
+        assert float(one.normal @ other.normal) > 0.99
 
 
 def test_the_gradient_of_skin_residuals_matches_their_cost(crossed: Scene) -> None:
