@@ -25,8 +25,8 @@ from inference_core.landmarks.formats import (
     WEIGHTS_FOLDER,
 )
 from inference_core.runtime.imports_ahead import forget
-from inference_core.runtime.network_graph import NetworkGraph
-from inference_core.runtime.network_run import Run, device_kind, ready_to_run
+from inference_core.runtime.network_graph import NetworkGraph, Run
+from inference_core.runtime.network_run import device_kind, ready_to_run
 from inference_core.shared.errors import WeightsError
 
 if TYPE_CHECKING:

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a runtime needs to know about a network."""
+"""What a runtime needs to know about a network, and what it makes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+class Run(Protocol):
+    """Runs a network: rows (N, ...) of each input to rows of each output, float32."""
+
+    def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]: ...
 
 
 @dataclass(frozen=True)

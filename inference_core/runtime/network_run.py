@@ -10,22 +10,13 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from inference_core.runtime.imports_ahead import claimed
-from inference_core.runtime.network_graph import NetworkGraph
+from inference_core.runtime.network_graph import NetworkGraph, Run
 
 if TYPE_CHECKING:
     import torch
-
-
-class Run(Protocol):
-    """Runs a network: rows (N, ...) of each input to rows of each output, float32."""
-
-    def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]: ...
 
 
 def ready_to_run(graph: NetworkGraph, device: torch.device | str, cache: Path | None = None) -> Run:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference_core.runtime.network_run import Run
+from inference_core.runtime.network_graph import Run
 
 # Rows that torch runs at once, by device.
 _ROWS = {"cpu": 4, "cuda": 32, "mps": 8}

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from inference_core.hand_model.hand import HandModel
-from inference_core.runtime.network_graph import NetworkGraph
-from inference_core.runtime.network_run import Run, ready_to_run, runs_in_openvino
+from inference_core.runtime.network_graph import NetworkGraph, Run
+from inference_core.runtime.network_run import ready_to_run, runs_in_openvino
 from inference_core.runtime.torch_run import TorchRun, run_on_tensors
 from inference_core.two_hand.batch_norm_fusion import with_fused_norms
 from inference_core.two_hand.configuration import CROP_PX, NetworkConfiguration
