@@ -16,7 +16,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 34359738368
 export MALLOC_TOP_PAD_        ?= 268435456
 
-.PHONY: demo test test-blender test-training test-313 gui-test test-all addon bench fuzz soak lint format clean
+.PHONY: demo test test-blender test-training gui-test test-all addon bench fuzz soak lint format clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -46,9 +46,9 @@ test-training: .venv/.ready
 test-blender: .venv/.ready
 	$(PYTHON) -m tools.blender_tests 4.2 4.5 5.0 5.2
 
-# The Python of Blender 5.2, with numpy 2.
-test-313:
-	$(PYTHON) -m tools.other_python 3.13
+# In another Python: test-313 is that of Blender 5.2, with numpy 2.
+test-3%:
+	$(PYTHON) -m tools.other_python 3.$*
 
 gui-test: .venv/.ready
 	DUOHAND_BLENDER_WINDOW="$(DUOHAND_BLENDER_WINDOW)" $(BIN)/python -m pytest -m gui tests/gui
