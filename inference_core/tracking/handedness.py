@@ -19,9 +19,12 @@ from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.read_frames import STEPS
+from inference_core.tracking.wider_square import apart, to_nearest_px
 
 # The head reads every n-th frame, of which most are read again for their landmarks; votes are interpolated in between.
 _EVERY = STEPS[0]
+# Likewise for hands that lie apart from others.
+_EVERY_APART = 3 * _EVERY
 # The weight of the landmark network's log odds relative to the head's.
 _LANDMARK_SHARE = 0.3
 _SUREST = 1e-3
@@ -66,7 +69,9 @@ def _looks(
 
 def _asked(detections: ShotDetections) -> NDArray[np.bool_]:
     """(N,) which sightings the head is to read: those of every n-th frame, and each tracklet's first and last."""
-    asked = detections.at % _EVERY == 0
+    points_px = detections.points_px[..., :2].astype(np.float64)
+    alone = apart(points_px, to_nearest_px(detections.at, points_px.mean(-2))) == 1
+    asked = detections.at % np.where(alone, _EVERY_APART, _EVERY) == 0
     for tracklet in np.unique(detections.tracklet):
         asked[np.flatnonzero(detections.tracklet == tracklet)[[0, -1]]] = True
     return asked

@@ -80,7 +80,7 @@ def with_sizes(detections: ShotDetections, focal_px: float) -> ShotDetections:
     if not len(read):
         return detections
     points_px = detections.points_px[..., :2].astype(np.float64)
-    share = counts(points_px[read], _to_nearest(detections.at, points_px.mean(-2))[read], focal_px)
+    share = counts(points_px[read], to_nearest_px(detections.at, points_px.mean(-2))[read], focal_px)
     change = np.zeros(len(points_px))
     change[read] = share * detections.growth[read]
     for tracklet in np.unique(detections.tracklet[read]):
@@ -94,7 +94,7 @@ def with_sizes(detections: ShotDetections, focal_px: float) -> ShotDetections:
     return replace(detections, points_px=points)
 
 
-def _to_nearest(at: NDArray[np.int64], middle_px: Floats) -> Floats:
+def to_nearest_px(at: NDArray[np.int64], middle_px: Floats) -> Floats:
     """(N,) distance of each hand's middle (N, 2) to the nearest other one in its frame; infinite without one."""
     nearest_px = np.full(len(at), np.inf)
     for rows in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1):
