@@ -21,10 +21,10 @@ from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.read_frames import STEPS
 from inference_core.tracking.wider_square import apart, to_nearest_px
 
-# The head reads every n-th frame, of which most are read again for their landmarks; votes are interpolated in between.
-_EVERY = STEPS[0]
-# Likewise for hands that lie apart from others.
-_EVERY_APART = 3 * _EVERY
+# The head reads every n-th frame; votes are interpolated in between.
+_EVERY = 4
+# Likewise where hands lie apart: frames of which many are read for their landmarks, too.
+_EVERY_APART = 2 * STEPS[0]
 # The weight of the landmark network's log odds relative to the head's.
 _LANDMARK_SHARE = 0.3
 _SUREST = 1e-3

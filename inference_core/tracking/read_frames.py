@@ -2,7 +2,7 @@
 """Which frames the landmark head and the two-hand network read, and what they would have read in the others.
 
 The tracks follow every hand through every frame. What the networks add to them, a correction in the hand's own square,
-changes slowly: where both hands are seen, apart, and move steadily, every fourth frame is read, and corrections are
+changes slowly: where hands are seen, apart, and move steadily, every eighth frame is read, and corrections are
 interpolated in between.
 """
 
@@ -16,10 +16,11 @@ from inference_core.tracking.refine import HandReadings
 from inference_core.tracking.wider_square import apart
 
 # A stretch between two frames that are read: tried in this order.
-STEPS = (4, 2)
+STEPS = (8, 4, 2)
 # A hand moves steadily if its landmarks are on average this near to where a straight line between the stretch's ends
-# leads, as a share of its square's side, in the frame and within the square.
-_STEADY = 0.03
+# leads, as a share of its square's side, in the frame and within the square; and none, a moving finger's, is further
+# from there than so many times that.
+_STEADY, _ONE_FINGER = 0.05, 3.0
 
 
 def frames_to_read(expected: ExpectedHands) -> NDArray[np.bool_]:
@@ -73,10 +74,11 @@ def _known(expected: ExpectedHands) -> NDArray[np.bool_]:
 
 
 def _off_line(points: Floats) -> Floats:
-    """(N, K, S) how far points (N, K + 2, S, P, 2) are on average from the line between the first and the last."""
+    """(N, K, S) how far points (N, K + 2, S, P, 2) are from the line between the first and the last."""
     share = np.linspace(0, 1, points.shape[1])[1:-1, None, None, None]
     line = (1 - share) * points[:, :1] + share * points[:, -1:]
-    return np.linalg.norm(line - points[:, 1:-1], axis=-1).mean(-1)
+    off = np.linalg.norm(line - points[:, 1:-1], axis=-1)
+    return np.maximum(off.mean(-1), off.max(-1) / _ONE_FINGER)
 
 
 def _to_square(offsets_px: Floats, crops: Floats) -> Floats:

@@ -100,7 +100,7 @@ def to_nearest_px(at: NDArray[np.int64], middle_px: Floats) -> Floats:
     for rows in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1):
         apart_px = np.linalg.norm(middle_px[rows, None] - middle_px[rows], axis=-1)
         np.fill_diagonal(apart_px, np.inf)
-        nearest_px[rows] = apart_px.min(1)
+        nearest_px[rows] = apart_px.min(1, initial=np.inf)
     return nearest_px
 
 
