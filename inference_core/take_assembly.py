@@ -102,16 +102,7 @@ def take_meta(
     camera's is assumed.
     """
     return {
-        "footage": {
-            "path": info.name,
-            "kind": info.kind,
-            "fps": info.fps,
-            "first": info.numbers.start,
-            "stop": info.numbers.stop,
-            "step": info.numbers.step,
-            "showing": asdict(info.showing),
-            "plate": str(plate.absolute()) if plate else None,
-        },
+        "footage": info.as_json(plate),
         "camera": {
             "source": camera.source,
             "fov_deg": camera.fov_deg,

@@ -3,7 +3,7 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from inference_core.exchange.engine_hands import EngineHands, Floats, pinhole
 from inference_core.exchange.frame_results import FOCAL_OF_WIDER_SIDE
 from inference_core.exchange.hand_size import betas_of_bones, betas_of_length
 from inference_core.exchange.import_settings import ImportSettings, joints_or_wrist, size_of_pictures
-from inference_core.footage import Footage
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel, ShapedHands
 from inference_core.shared import quaternions
@@ -59,7 +58,7 @@ def imported_take(
         confidence=np.where(hands.present, hands.confidence, 0).astype(np.float32),
         betas=betas.astype(np.float32),
         meta={
-            "footage": _footage(settings.footage),
+            "footage": settings.footage.info.as_json() if settings.footage else {},
             "camera": {"source": camera.source, "fov_deg": camera.fov_deg},
             "hand_model": {"name": model.name, "licence": model.licence},
             "network": hands.engine,
@@ -217,19 +216,3 @@ def _times(hands: EngineHands, settings: ImportSettings) -> Floats:
 
 def _fps(hands: EngineHands, settings: ImportSettings) -> float:
     return settings.footage.info.fps if settings.footage else settings.fps or hands.fps or _USUAL_FPS
-
-
-def _footage(footage: Footage | None) -> dict[str, Any]:
-    if footage is None:
-        return {}
-    info = footage.info
-    return {
-        "path": info.name,
-        "kind": info.kind,
-        "fps": info.fps,
-        "first": info.numbers.start,
-        "stop": info.numbers.stop,
-        "step": info.numbers.step,
-        "showing": asdict(info.showing),
-        "plate": None,
-    }

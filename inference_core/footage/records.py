@@ -3,8 +3,9 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +135,22 @@ class FootageInfo:
     def start(self) -> int:
         """Number of the first frame."""
         return self.numbers.start
+
+    def as_json(self, plate: Path | None = None) -> dict[str, Any]:
+        """What a take says of its footage (docs/take_format.md).
+
+        plate: the movie of the processed frames, if Blender shows the footage differently.
+        """
+        return {
+            "path": self.name,
+            "kind": self.kind,
+            "fps": self.fps,
+            "first": self.numbers.start,
+            "stop": self.numbers.stop,
+            "step": self.numbers.step,
+            "showing": asdict(self.showing),
+            "plate": str(plate.absolute()) if plate else None,
+        }
 
 
 @dataclass(frozen=True)

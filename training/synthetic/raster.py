@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from training.synthetic import zbuffer
+from training.synthetic.zbuffer import FACE_BITS, SMALLEST_AREA_PX
 
-FACE_BITS = zbuffer.FACE_BITS
 _FACE_MASK = (1 << FACE_BITS) - 1
-_SMALLEST_AREA_PX = 1e-4
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def _visible_faces(points: Tensor, faces: Tensor, height: int, width: int, cull:
     low, high = corners.amin(2), corners.amax(2)
     keep = (low[..., 2] > 0) & (high[..., 0] > 0) & (high[..., 1] > 0)
     keep &= (low[..., 0] < width) & (low[..., 1] < height)
-    keep &= (area < -_SMALLEST_AREA_PX) if cull else (area.abs() > _SMALLEST_AREA_PX)
+    keep &= (area < -SMALLEST_AREA_PX) if cull else (area.abs() > SMALLEST_AREA_PX)
     # A face between two rows of pixel centres covers none.
     keep &= (low[..., 1] - 0.5).ceil() < (high[..., 1] - 0.5).ceil()
     picture, face = keep.nonzero(as_tuple=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 FACE_BITS = 20
-_SMALLEST_AREA_PX = 1e-4
+SMALLEST_AREA_PX = 1e-4
 
 
 def fill(points: Tensor, faces: Tensor, height: int, width: int, cull: bool) -> Tensor:
@@ -26,7 +26,7 @@ def fill(points: Tensor, faces: Tensor, height: int, width: int, cull: bool) -> 
 def _fill_faces(points: Any, faces: Any, cull: bool, keys: Any) -> None:
     """Numba compiles this: loops over pictures, faces, rows and pixels, in single precision."""
     height, width = keys.shape[1], keys.shape[2]
-    half, zero, least = np.float32(0.5), np.float32(0), np.float32(_SMALLEST_AREA_PX)
+    half, zero, least = np.float32(0.5), np.float32(0), np.float32(SMALLEST_AREA_PX)
     bits = np.empty(1, np.float32)
     as_integer = bits.view(np.int32)
     for picture in range(points.shape[0]):
