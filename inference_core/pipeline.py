@@ -41,6 +41,7 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest, Progress, check_request
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
+from inference_core.shared.take_format import check_part
 from inference_core.shared.whole_file import check_apart, check_name
 from inference_core.tracking.assign import TrackSettings
 from inference_core.two_hand.card import check_hand, check_weights
@@ -92,6 +93,8 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
     camera = camera_of(request, footage.info, notices.add)
     if request.camera_path is not None:
         camera = with_camera_path(camera, Path(request.camera_path), footage.info.numbers)
+    given = {"K": camera.K, "size_px": np.array(footage.info.size_px), "fps": np.array(footage.info.fps)}
+    check_part({**given, "frame": np.array(footage.info.numbers)}, footage.info.name)
     hands = read_mano(Path(request.mano)) if request.mano else None
     if request.network not in NAMED_NETWORKS:
         check_hand(check_weights(Path(request.network)), MANO_NAME if hands else OPEN_HAND_NAME)

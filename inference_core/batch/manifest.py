@@ -9,6 +9,7 @@ import json
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ _RESERVED = re.compile(
 )  # names of devices on Windows
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
 # Fields that a batch sets itself.
-_NOT_SETTABLE = ("out", "preview", "resume")
+_NOT_SETTABLE = ("out", "preview", "resume", "part", "profile")
 _COLUMNS = ("name", *(item.name for item in fields(CaptureRequest) if item.name not in _NOT_SETTABLE))
 _PATHS = ("footage", "mano", "camera_path", "proxy")
 
@@ -156,6 +157,11 @@ def _csv_rows(text: str, path: Path) -> Sequence[Row]:
             raise RequestError(
                 f"The manifest {path} has more than {_MOST_COLUMNS} columns. Remove the others."
             )
+        twice = [
+            name for name, count in Counter(reader.fieldnames or ()).items() if count > 1 and name.strip()
+        ]
+        if twice:
+            raise RequestError(f"The manifest {path} has the column {shortened(twice[0])} twice. Remove one.")
         rows = (row for row in reader if any(row.values()))
         return [
             _cells(row, f"{path}, line {reader.line_num}", delimiter != ",")

@@ -2,9 +2,12 @@
 """Two hands throughout a shot, as estimated by another engine: MANO's parameters in camera axes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from inference_core.shared.take_format import check_part
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +73,22 @@ def empty_hands(engine: str, frame: NDArray[np.int64]) -> EngineHands:
         size_px=None,
         T_world_cam=np.tile(np.eye(4), (count, 1, 1)),
     )
+
+
+def check_hands(hands: EngineHands, where: str) -> None:
+    """A TakeError that names the file and the field unless a take can hold what is taken over as it is."""
+    held: dict[str, Any] = {
+        "frame": hands.frame - min(hands.frame.min(initial=0), 0),  # those before the footage are left out
+        "time_s": hands.time_s,
+        "fps": hands.fps,
+        "size_px": hands.size_px,
+        "K": hands.K,
+        "T_world_cam": hands.T_world_cam,
+        "confidence": hands.confidence,
+    }
+    check_part({name: np.asarray(value) for name, value in held.items() if value is not None}, where)
+    if hands.focal_px is not None:
+        check_part({"K": pinhole(hands.focal_px, np.zeros(2))}, where)
 
 
 def pinhole(focal_px: float, centre_px: Floats) -> Floats:

@@ -73,6 +73,11 @@ def joints_or_wrist(hands: EngineHands) -> Floats:
 def _within(hands: EngineHands, footage: Footage | None) -> EngineHands:
     """The frames that the footage has. RequestError if it has none of them."""
     rows = np.flatnonzero(hands.frame >= 0)
+    if not len(rows):
+        raise RequestError(
+            f"All results are of frames before the footage's first, {hands.frame[0]} to {hands.frame[-1]} from it. "
+            "Give the number of its first frame with --first."
+        )
     if footage is not None:
         numbers = footage.info.numbers
         rows = np.flatnonzero((hands.frame >= numbers.start) & (hands.frame < numbers.stop))

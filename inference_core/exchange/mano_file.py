@@ -22,6 +22,7 @@ from inference_core.shared.whole_file import whole_file
 
 MANO_FILE_KEY = "duohand_mano"
 _VERSION = 1
+_MOST = 1 << 53  # the largest number up to which doubles hold every whole one
 _WANTED = (
     "global_orient",
     "hand_pose",
@@ -96,18 +97,20 @@ def mano_file_hands(content: Mapping[str, Any]) -> EngineHands:
     missing = [name for name in _WANTED if name not in content]
     if missing:
         raise RequestError(f"The MANO file holds no {missing[0]}. Export the take again.")
+    if int(content[MANO_FILE_KEY]) > _VERSION:
+        raise RequestError("The MANO file was written by a newer Duohand. Update this one.")
     held = {name: np.asarray(content[name]) for name in _WANTED}
     name = str(content.get("hand_model", MANO_NAME))
     count = len(held["frame"])
-    hands = empty_hands("a MANO file", held["frame"].astype(np.int64))
-    present = held["present"].astype(bool)
+    hands = empty_hands("a MANO file", _whole(held["frame"]))
+    present = as_array(held["present"]).astype(bool)
     joints = held["joints_cam_m"].astype(np.float64)
     known = present & np.isfinite(joints).all((-1, -2))
     betas = as_array(content["open_hand_betas" if name == OPEN_HAND_NAME else "betas"]).reshape(2, 10)
     fingers = as_array(held["hand_pose"]).reshape(count, 2, 15, 3)
     turns = np.concatenate([as_array(held["global_orient"])[:, :, None], fingers], 2)
     matrices = quaternions.to_matrix(quaternions.exp(turns))
-    width, height = held["size_px"].tolist()
+    width, height = _whole(held["size_px"]).tolist()
     return EngineHands(
         engine=hands.engine,
         frame=hands.frame,
@@ -126,6 +129,14 @@ def mano_file_hands(content: Mapping[str, Any]) -> EngineHands:
         time_s=as_array(held["time_s"]),
         fps=float(held["fps"]),
     )
+
+
+def _whole(values: NDArray[Any]) -> NDArray[np.int64]:
+    """The values as whole numbers; ValueError for others."""
+    is_number = values.dtype.kind in "iuf"
+    if not is_number or (values.dtype.kind == "f" and not (np.abs(values) < _MOST).all()):
+        raise ValueError("it holds numbers of frames or pixels that are impossible")
+    return values.astype(np.int64)
 
 
 def _model_name(take: Take) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inference_core.exchange.engine_hands import EngineHands
+from inference_core.exchange.engine_hands import EngineHands, check_hands
 from inference_core.exchange.frame_results import frame_hands
 from inference_core.exchange.mano_file import MANO_FILE_KEY, mano_file_hands
 from inference_core.exchange.result_file import read_result_file
@@ -26,13 +26,16 @@ _MOST_FILES = 100_000
 def read_engine_hands(paths: Sequence[Path], first: int | None) -> EngineHands:
     """The hands in the files, or in the result files of the folders.
 
-    first: number of the footage's first frame in the results. RequestError if no engine wrote them.
+    first: number of the footage's first frame in the results. RequestError if no engine wrote
+    them, TakeError if they hold what no take can hold.
     """
     files = _files(paths)
     try:
-        return _hands(files, first)
+        hands = _hands(files, first)
     except (ValueError, TypeError, LookupError, OverflowError) as fault:
         raise RequestError(f"{files[0]} is damaged ({fault}). Write the results again.") from fault
+    check_hands(hands, str(files[0]))
+    return hands
 
 
 def _hands(files: Sequence[Path], first: int | None) -> EngineHands:

@@ -136,7 +136,7 @@ def read_result_file(path: Path) -> Any:
 
 def _content(path: Path) -> Any:
     if path.suffix == ".json":
-        return _Plain().of(json.loads(path.read_text(encoding="utf-8")))
+        return _Plain().of(json.loads(path.read_text(encoding="utf-8-sig")))
     with path.open("rb") as file:
         start = file.read(6)
     if zipfile.is_zipfile(path):

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.geometry.camera import Camera
-from inference_core.shared.errors import RequestError
+from inference_core.shared.errors import RequestError, TakeError
 from inference_core.shared.npz import NpzError, open_npz
+from inference_core.shared.take_format import check_part
 
 KEY = "T_world_cam"
-_RIGID = 1e-3
 _LARGEST_FILE = 1 << 28  # over a million poses as JSON
 
 
@@ -24,7 +24,7 @@ def with_camera_path(camera: Camera, path: Path, numbers: Sequence[int]) -> Came
 
     The file holds T_world_cam (F, 4, 4), metres, from camera axes (x right, y down, z forward) to the world: one pose
     for each of the frames, or one for each frame of the footage from number 0 on. A JSON file may hold the list itself.
-    Raises RequestError if it cannot be read or does not fit the frames.
+    Raises RequestError if it cannot be read, holds what is no pose, or does not fit the frames.
     """
     poses = _checked(_read(path), path)
     if len(poses) == len(numbers):
@@ -46,7 +46,7 @@ def _read(path: Path) -> Any:
         if path.exists() and not path.is_file():
             raise ValueError("it is not a file")
         _check_size(path.stat().st_size)
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
         return values[KEY] if isinstance(values, dict) else values
     except KeyError as error:
         raise RequestError(f"{path} holds no {KEY}; write the poses under that name.") from error
@@ -63,19 +63,16 @@ def _check_size(count: int) -> None:
 
 def _checked(values: Any, path: Path) -> NDArray[np.float64]:
     try:
-        poses = np.asarray(values, np.float64)
+        given = np.asarray(values)
+        if given.dtype.kind not in "iuf":
+            raise ValueError("not numbers")
+        poses = given.astype(np.float64)
     except (ValueError, TypeError, OverflowError) as error:
         raise RequestError(f"{path}: {KEY} holds other values than numbers.") from error
     if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not len(poses):
         raise RequestError(f"{path}: {KEY} has the shape {poses.shape}, where (frames, 4, 4) is required.")
-    turns = poses[:, :3, :3]
-    # Large numbers would overflow in the product below.
-    sane = bool(np.isfinite(poses).all()) and np.abs(turns).max() < 2
-    if not sane or not _are_rotations(turns):
-        raise RequestError(f"{path}: {KEY} holds a matrix that is not a rotation and a position.")
+    try:
+        check_part({KEY: poses}, str(path))
+    except TakeError as error:
+        raise RequestError(str(error)) from error
     return poses
-
-
-def _are_rotations(turns: NDArray[np.float64]) -> bool:
-    rigid = np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max() < _RIGID
-    return bool(rigid) and bool((np.linalg.det(turns) > 0).all())

@@ -136,7 +136,7 @@ def read_corrections(path: Path) -> tuple[Correction, ...]:
             raise RequestError(f"{path} is not a file.")
         if path.stat().st_size > _LARGEST_FILE:
             raise RequestError(f"{path} is too large for a file of corrections.")
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise RequestError(
             f"The corrections cannot be read from {path}: {error.strerror or error}."

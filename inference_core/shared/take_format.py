@@ -141,12 +141,19 @@ def check_shapes(arrays: Mapping[str, Shaped], where: str) -> None:
 
     Only shapes and dtypes are used, so headers are sufficient.
     """
+    missing = [name for name, spec in ARRAYS.items() if not (spec.optional or name in arrays)]
+    if missing:
+        raise TakeError(f"{where} is not a complete take: the array {missing[0]} is missing.")
+    if _check_known_shapes(arrays, where)["T"] == 0:
+        raise TakeError(f"{where}: time_s is empty; a take has at least one frame.")
+
+
+def _check_known_shapes(arrays: Mapping[str, Shaped], where: str) -> Mapping[str, int]:
+    """The sizes that the arrays agree on; those of the format alone are looked at."""
     sizes: dict[str, int] = {}
     for name, spec in ARRAYS.items():
         if name not in arrays:
-            if spec.optional:
-                continue
-            raise TakeError(f"{where} is not a complete take: the array {name} is missing.")
+            continue
         value = arrays[name]
         if value.dtype.kind not in ("iu" if spec.dtype[0] in "iu" else "fiu"):
             raise TakeError(f"{where}: {name} holds {value.dtype}, where {np.dtype(spec.dtype)} is required.")
@@ -154,8 +161,18 @@ def check_shapes(arrays: Mapping[str, Shaped], where: str) -> None:
         if not any(_fits(value.shape, shape, sizes) for shape in shapes):
             wanted = " or ".join(_shape_text(shape, sizes) for shape in shapes)
             raise TakeError(f"{where}: {name} has the shape {value.shape}, where {wanted} is required.")
-    if sizes["T"] == 0:
-        raise TakeError(f"{where}: time_s is empty; a take has at least one frame.")
+    return sizes
+
+
+def check_part(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
+    """A TakeError that names the array unless a take may hold these of its arrays: frames, times, camera.
+
+    For what is given before there is a take: it would otherwise be refused when all the work is done.
+    """
+    _check_known_shapes(arrays, where)
+    typed = {name: _typed(name, value, where) for name, value in arrays.items()}
+    _check_timing(typed, where)
+    _check_camera(typed, where)
 
 
 def typed_arrays(values: Mapping[str, NDArray[Any] | None], where: str) -> dict[str, Any]:
@@ -230,7 +247,7 @@ def _shape_text(shape: tuple[int | str, ...], sizes: Mapping[str, int]) -> str:
 
 
 def _check_timing(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
-    for name in ("time_s", "frame"):
+    for name in {"time_s", "frame"} & arrays.keys():
         steps = np.diff(arrays[name])
         if (steps <= 0).any():
             raise TakeError(
@@ -239,7 +256,7 @@ def _check_timing(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
 
 
 def _check_camera(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
-    K, pose = arrays["K"], arrays["T_world_cam"]
+    K, pose = arrays.get("K", np.eye(3)), arrays.get("T_world_cam", np.eye(4)[None])
     if (K[..., 0, 0] <= 0).any() or (K[..., 1, 1] <= 0).any() or not np.allclose(K[..., 2, :], [0, 0, 1]):
         raise TakeError(f"{where}: K is not a pinhole camera (focal lengths above 0, last row 0 0 1).")
     R = pose[:, :3, :3]
@@ -247,7 +264,9 @@ def _check_camera(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
         np.abs(R @ R.transpose(0, 2, 1) - np.eye(3)).max() < UNIT_TOLERANCE and (np.linalg.det(R) > 0).all()
     )
     if not rigid or not np.allclose(pose[:, 3], [0, 0, 0, 1]):
-        raise TakeError(f"{where}: T_world_cam holds a matrix that is not a rotation and a position.")
+        raise TakeError(
+            f"{where}: T_world_cam holds a matrix that is not a rotation and a position, last row 0 0 0 1."
+        )
 
 
 def _check_hands(arrays: Mapping[str, NDArray[Any]], where: str) -> None:

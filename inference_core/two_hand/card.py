@@ -84,7 +84,7 @@ def read_card(path: Path) -> WeightsCard:
     try:
         if path.stat().st_size > _LARGEST_CARD:
             raise ValueError("it is larger than any")
-        values = json_object(path.read_text(encoding="utf-8"))
+        values = json_object(path.read_text(encoding="utf-8-sig"))
         if _EARLIER_NAME in values.get("configuration", ()):
             raise ValueError(f'an earlier Duohand wrote it: rename "{_EARLIER_NAME}" in it to "conditioning"')
         unknown = unknown_fields(WeightsCard, values)

@@ -11,13 +11,50 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference_core.shared.take import save_take
+from inference_core.exchange.mano_file import mano_arrays
+from inference_core.exchange.result_file import read_result_file
+from inference_core.geometry.camera import default_camera
+from inference_core.geometry.camera_path import with_camera_path
+from inference_core.shared.corrections import read_corrections
+from inference_core.shared.take import load_take, save_take
 from inference_core.two_hand.card import SHIPPED_FOLDER
 from tests.data.mano.official_layout import official_pickle, random_hand
 from tests.inference_core.movies import write_empty_scene
 from tests.sample_take import sample_take
 from tests.shared_files import case_files
 
+T = 12  # frames of the sample take
+# What another program may have put into a MANO file of ours, and into a camera path: all that no take can hold.
+MANO_FAULTS: dict[str, dict[str, Any]] = {
+    "fps_0": {"fps": 0.0},
+    "fps_nan": {"fps": np.nan},
+    "fps_two": {"fps": [25.0, 25.0]},
+    "times_equal": {"time_s": np.zeros(T)},
+    "times_short": {"time_s": np.zeros(1)},
+    "frames_fall": {"frame": np.arange(T)[::-1]},
+    "frames_nan": {"frame": np.full(T, np.nan)},
+    "frames_huge": {"frame": np.full(T, 1e300)},
+    "frames_text": {"frame": np.array(["a"] * T)},
+    "frames_none": {"frame": np.zeros(0, int)},
+    "frames_early": {"frame": np.arange(T) - 1000},
+    "size_0": {"size_px": [0, 0]},
+    "size_huge": {"size_px": [1 << 62, 1 << 62]},
+    "size_three": {"size_px": [1, 2, 3]},
+    "lens_0": {"K": np.zeros((3, 3))},
+    "lens_2x2": {"K": np.eye(2)},
+    "lens_more": {"K": np.tile(np.eye(3), (T + 1, 1, 1))},
+    "poses_more": {"T_world_cam": np.tile(np.eye(4), (T + 1, 1, 1))},
+    "poses_scaled": {"T_world_cam": np.tile(2 * np.eye(4), (T, 1, 1))},
+    "present_nan": {"present": np.full((T, 2), np.nan)},
+    "confidence_7": {"confidence": np.full((T, 2), 7.0)},
+    "newer": {"duohand_mano": 9},
+}
+CAMERA_FAULTS = {
+    "transposed": np.tile(np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 2, 3, 1.0]]), (8, 1, 1)),
+    "scaled": np.tile(np.diag([1, 1, 1, 5.0]), (8, 1, 1)),
+    "far": np.tile(np.array([[1, 0, 0, 1e30], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), (8, 1, 1)),
+    "text": np.tile(np.eye(4), (8, 1, 1)).astype(str),
+}
 # Each with one wrong value at its end.
 VALUES = {
     "reconstruct shot.mp4 --out t.npz": [
@@ -57,7 +94,13 @@ VALUES = {
         "--hand-length-mm 5",
         "--blend --blender nowhere",
     ],
-    "batch --out b": ["list.json", "other.json", "nowhere/*.mp4"],
+    "batch --out b": ["list.json", "other.json", "nowhere/*.mp4", "twice.csv", "part.csv"],
+    "import --out i.npz": [
+        *(f"mano_{name}.npz" for name in MANO_FAULTS),
+        "hand.json --size 640x480 --first 900",
+    ],
+    "reconstruct shot.mp4 --out t.npz --sensor-mm 0.01 --focal-mm": ["1e5"],
+    "reconstruct shot.mp4 --out t.npz --camera-path": [f"camera_{name}.json" for name in CAMERA_FAULTS],
     "solve take.npz --out s.npz": [
         "",
         "--range 5",
@@ -86,6 +129,7 @@ VALUES = {
     "import --out i.npz --size 640x480": [
         "behind.json",
         "of_other_pictures.json",
+        "of_no_size.json",
         "other.json",
         "other.npz",
         "list.json",
@@ -193,9 +237,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "hand": {"img_1.jpg": hand},
         "behind": {"img_1.jpg": {**hand, "pred_cam_t_full": [[0, 0, -1.0]]}},
         "of_other_pictures": {"img_1.jpg": {**hand, "img_size": [100, 480]}},
+        "of_no_size": {"img_1.jpg": {**hand, "img_size": [0, 0]}},
         "other": {"a": 1},
         "list": [],
     }
+    documents |= {f"camera_{name}": poses.tolist() for name, poses in CAMERA_FAULTS.items()}
     for name, content in documents.items():
         (made / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     np.savez(made / "other.npz", a=np.zeros(3))
@@ -209,6 +255,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, array in pictures.items():
         np.save(made / f"{name}.npy", array)
+    mano = mano_arrays(load_take(made / "take.npz"))
+    for name, changed in MANO_FAULTS.items():
+        np.savez(made / f"mano_{name}.npz", allow_pickle=False, **{**mano, **changed})
+    (made / "twice.csv").write_text("footage,footage\nshot.mp4,other.mp4\n", encoding="utf-8")
+    (made / "part.csv").write_text("footage,part\nshot.mp4,2/3\n", encoding="utf-8")
     (made / "empty").mkdir()
     (made / "needs_mano").mkdir()
     for file in SHIPPED_FOLDER.glob("*"):
@@ -274,3 +325,13 @@ def test_hostile_files_are_refused_by_every_command_that_reads_them(
     for answer in results:
         check(answer)
     assert not children.split()
+
+
+def test_text_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """Windows' editors put one in front."""
+    file = tmp_path / "said.json"
+    file.write_text("\ufeff" + json.dumps({"corrections": []}), encoding="utf-8")
+    assert read_corrections(file) == ()
+    assert read_result_file(file) == {"corrections": []}
+    file.write_text("\ufeff" + json.dumps(np.eye(4)[None].tolist()), encoding="utf-8")
+    assert with_camera_path(default_camera((64, 48)), file, range(1)).T_world_cam.shape == (1, 4, 4)
