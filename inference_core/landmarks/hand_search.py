@@ -24,9 +24,9 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 _SIDES, _STRIDE, _TURNS, _MIDDLE = (0.55, 0.85), 0.45, 8, 0.3
 # Squares around a known hand: distance of their centres, as shares of its crop's side.
 _ASIDE = 0.3
-# A quarter of the squares is read first: every place, in two rotations. The rest is skipped if the highest
-# presence is below this: without hands it is 0.03, with a hand that shows no palm 0.34.
-_FIRST_EVERY, _NOTHING = 4, 0.12
+# A quarter of the squares is read first: every place, in two rotations. The rest is skipped if the highest presence is
+# below this: with hands it is at least 0.34, in empty rooms up to 0.27.
+_FIRST_EVERY, _NOTHING = 4, 0.3
 # How many of those with the highest presence are read again, and how often.
 _KEPT, _ROUNDS = 16, 2
 _LEAST_PRESENCE, _SURE_PRESENCE = 0.3, 0.5

@@ -15,7 +15,7 @@ class DetectionSettings:
     frames with fewer than two hands; the landmark network checks these palms as well. reread_shift: a hand
     further from its crop's middle than this share of the side is read again in a centred crop. widen_lost: a lost
     hand is sought in a crop this much larger. search_first: a missing hand is searched for without its palm on
-    the first frame, then this many frames later, at twice the distance after each failure. arms_every: a body's
+    the first frame, then this many frames later, less and less often after failures. arms_every: a body's
     arms are located on every n-th frame. sizes_every: how large a hand is, is read in a wider square too on every n-th
     frame of a tracklet; 0: not at all, for hands that will all be read again.
     """

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Frames with fewer hands than this are searched more closely.
 _HANDS = 2
+# How much longer it is to the next search after one without success: beside a known hand, and where there is none.
+_LONGER_ALONE, _LONGER_EMPTY = 2, 4
 
 
 class Window:
@@ -73,6 +75,9 @@ class Window:
         )
         self._find([at for at in there if self._is_short_of_hands(at)])
         wanting = [at for at in there[:: self._settings.detect_every] if self._tracklets.count(at) < _HANDS]
+        if not any(self._tracklets.count(at) for at in there):
+            # What is found there is followed through all of these frames.
+            wanting = wanting[:1]
         self._find(wanting, closer=True)
         self._search(wanting)
         self._read_sizes(there)
@@ -119,7 +124,8 @@ class Window:
             sightings = sightings_of([at] * len(found.presence), found)
             good = np.flatnonzero(plausible(image, found, head))[:_HANDS]
             fresh = self._follower.started([sightings[row] for row in good])
-            self._search_gap = self._settings.search_first if fresh else 2 * self._search_gap
+            longer = _LONGER_ALONE if known else _LONGER_EMPTY
+            self._search_gap = self._settings.search_first if fresh else longer * self._search_gap
             self._search_at = at + self._search_gap
             self._follower.both_ways(fresh)
 
