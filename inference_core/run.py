@@ -147,7 +147,8 @@ class Run:
         self, stage: str, depends_on: Mapping[str, Any], work: Callable[[int, int], Arrays]
     ) -> dict[str, NDArray[Any]]:
         """The arrays of all frames, from work(start, stop) on pieces of the shot, joined along the first axis; of a
-        run's share of the pieces, if it has only a share."""
+        run's share of the pieces, if it has only a share.
+        """
         count = self.footage.info.count
         self.progress(stage, 0, count)
         pieces: list[dict[str, NDArray[Any]]] = []

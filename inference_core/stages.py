@@ -55,7 +55,8 @@ Known = TypeVar("Known")
 @timed(SIDES)
 def track(run: Run, shot: Shot) -> Shot:
     """The sightings on a left and a right track, with handedness from arms and, if there is one, the landmark head;
-    without it as large as wider squares show them."""
+    without it as large as wider squares show them.
+    """
     detections, head = shot.detections, None if run.head is None else KeptReadings(run.head)
     if head is not None and len(detections.at):
 

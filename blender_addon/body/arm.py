@@ -60,7 +60,8 @@ def _follow(
     target: bpy.types.Object, side: Side, body: Shown, moves: Moves, at: Floats, settings: JoinSettings
 ) -> tuple[Joints, Floats, Floats, Floats, dict[str, Floats]]:
     """The arm that reaches for the captured wrist, points (F, 3) to which its elbow points, how far the wrist is out of
-    reach, the forearm's rotation from the body's (F, 3, 3), and the rotations of the arm's bones."""
+    reach, the forearm's rotation from the body's (F, 3, 3), and the rotations of the arm's bones.
+    """
     limb = side.limb
     if limb.seen_upper is None or limb.seen_fore is None:
         raise RequestError(

@@ -30,7 +30,8 @@ class Twist:
 class Limb:
     """Names of one arm's bones. seen_*: those from which the arm is read. Keyed are the hand, and upper and fore if the
     hand is their child. If the hand has a control of its own, fore is None, and upper or pole, where there is one,
-    directs the elbow."""
+    directs the elbow.
+    """
 
     side: int
     seen_upper: str | None

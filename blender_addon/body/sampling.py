@@ -18,7 +18,8 @@ from ..scene.axes import Floats
 @dataclass(frozen=True)
 class Shown:
     """Bones on F frames: positions (F, 3) of their heads and rotations (F, 3, 3) in the world, and, as for keys,
-    locations (F, 3) and rotations (F, 4) from rest."""
+    locations (F, 3) and rotations (F, 4) from rest.
+    """
 
     places: dict[str, Floats]
     turns: dict[str, Floats]

@@ -40,7 +40,8 @@ class Side:
 @dataclass(frozen=True)
 class Wanted:
     """Targets on F frames: wrist (F, 3) and the hand's anatomical frame (F, 3, 3), the wrist's distance out of reach
-    (F,), and rotations (F, 3, 3) and positions (F, 3) of the target's bones."""
+    (F,), and rotations (F, 3, 3) and positions (F, 3) of the target's bones.
+    """
 
     wrist: Floats
     hand: Floats

@@ -91,7 +91,8 @@ _MOST_FRAMES: Final = 1_000_000
 @dataclass(frozen=True)
 class BodyMotion:
     """T frames: rotations_wxyz (T, J, 4) of JOINTS against their parents, trans_m (T, 3), fps; z_up: whether the file's
-    world has z up (as AMASS), else y."""
+    world has z up (as AMASS), else y.
+    """
 
     rotations_wxyz: Floats
     trans_m: Floats

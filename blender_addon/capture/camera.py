@@ -41,7 +41,8 @@ class CameraClip:
 
     def start(self, scene: bpy.types.Scene, number: int, captures: bool) -> None:
         """Start recording from that camera; captures: capture the clip when it ends. A DuohandError says what is
-        missing."""
+        missing.
+        """
         preferences = addon_preferences()
         folder = takes_folder_of(scene)
         try:

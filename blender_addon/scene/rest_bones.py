@@ -42,7 +42,7 @@ def bone_names(side: int) -> tuple[str, ...]:
 
 
 def side_name(side: int) -> str:
-    """ "Left" or "Right"."""
+    """The side's name: "Left" or "Right"."""
     return SIDES[side].capitalize()
 
 

@@ -99,7 +99,8 @@ def run(parsed: argparse.Namespace) -> int:
 
 def batch_exit_code(records: Sequence[ShotRecord], is_task: bool) -> int:
     """The command's exit code. A farm's task fails only if another attempt may help; otherwise one unusable clip would
-    block the tasks after it. The job's last task, the report, fails instead."""
+    block the tasks after it. The job's last task, the report, fails instead.
+    """
     failed = [record for record in records if record.state == "failed"]
     if any(record.state == "stopped" for record in records):
         return EXIT_CANCELLED

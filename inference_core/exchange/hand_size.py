@@ -21,7 +21,8 @@ Lengths = Callable[[Tensor], Tensor]
 
 def betas_of_bones(model: HandModel, lengths_m: Floats) -> Floats:
     """betas (2, 10) whose bones are as long as lengths_m (2, 20), each joint's but the wrist's from its parent; a side
-    of NaN takes after the other, and both are the mean hand without any."""
+    of NaN takes after the other, and both are the mean hand without any.
+    """
     known = np.isfinite(lengths_m).all(1)
     if not known.any():
         return np.zeros((2, 10))

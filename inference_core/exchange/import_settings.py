@@ -18,7 +18,8 @@ _SAME_ASPECT = 0.01
 @dataclass(frozen=True)
 class ImportSettings:
     """Settings of an import. footage: whose frames these are, or None; fps and size_px: needed without it.
-    lens: the camera that filmed them, or None for the engine's. hand_length_mm: of the open hand."""
+    lens: the camera that filmed them, or None for the engine's. hand_length_mm: of the open hand.
+    """
 
     footage: Footage | None = None
     fps: float | None = None
@@ -29,7 +30,8 @@ class ImportSettings:
 
 def hands_to_import(hands: EngineHands, settings: ImportSettings, hand_model: str) -> EngineHands:
     """The hands in the frames that the footage has. RequestError if they do not fit it, the settings or the hand model
-    of that name."""
+    of that name.
+    """
     hands = _within(hands, settings.footage)
     size_of_pictures(hands, settings)
     joints_or_wrist(hands)
@@ -57,7 +59,8 @@ def size_of_pictures(hands: EngineHands, settings: ImportSettings) -> tuple[int,
 
 def joints_or_wrist(hands: EngineHands) -> Floats:
     """(T, 2, 3) the wrist, from the engine's joints, or else from MANO's mean hand. RequestError if one is behind the
-    camera."""
+    camera.
+    """
     resting = np.stack([mirror(MANO_WRIST_M, "point"), MANO_WRIST_M])
     known = np.isfinite(hands.joints_m).all((-1, -2))
     wrist_m = np.where(known[..., None], hands.joints_m[..., 0, :], hands.transl_m + resting)

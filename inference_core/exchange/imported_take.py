@@ -114,7 +114,8 @@ def _own_lens(hands: EngineHands, size_px: tuple[int, int]) -> Floats:
 
 def _seen_through(motion: _Motion, K: Floats, wanted: Floats) -> _Motion:
     """The hands moved nearer or farther and rotated with the line of sight, so that another lens shows them with the
-    same size and place in the picture."""
+    same size and place in the picture.
+    """
     centre_m = motion.joints_m.mean(-2)
     pixels = centre_m @ K.T / centre_m[..., 2:]
     moved_m = pixels @ np.linalg.inv(wanted).T * (centre_m[..., 2:] * wanted[0, 0] / K[0, 0])

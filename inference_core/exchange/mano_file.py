@@ -66,7 +66,8 @@ def mano_arrays(take: Take) -> dict[str, NDArray[Any]]:
 
 def smplx_arrays(take: Take, mano: tuple[HandArrays, HandArrays] | None) -> dict[str, NDArray[Any]]:
     """left_hand_pose and right_hand_pose (T, 45) as SMPL-X takes them with flat_hand_mean=True; with MANO's files also
-    less the mean, as it takes them otherwise. The wrists' rotation vectors are in camera axes."""
+    less the mean, as it takes them otherwise. The wrists' rotation vectors are in camera axes.
+    """
     there = take.present != ABSENT
     arrays: dict[str, NDArray[Any]] = {"frame": take.frame, "time_s": take.time_s, "fps": np.array(take.fps)}
     fingers = _vectors(take.pose_wxyz, there).reshape(take.frame_count, 2, 45)

@@ -64,7 +64,8 @@ def write_pose(take: Take, out: Path) -> None:
 
 def pose_points(take: Take) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
     """Points (N, 42, 3), confidence (N, 42) and rows per second. Rows are evenly spaced, because the format has no
-    times; they are empty where the take has no frame."""
+    times; they are empty where the take has no frame.
+    """
     step = int(np.gcd.reduce(np.diff(take.frame))) if take.frame_count > 1 else 1
     rows = (take.frame - take.frame[0]) // step
     if rows[-1] >= _MOST_ROWS:

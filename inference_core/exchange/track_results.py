@@ -78,7 +78,8 @@ def is_dyn_hamr_tracks(content: Any) -> bool:
 
 def dyn_hamr_hands(content: Mapping[str, Any], info: Mapping[str, Any] | None, first: int) -> EngineHands:
     """The hands in *_world_results.npz; if a side has several tracks, the first. `info` is track_info.json: where the
-    results start, and in which frames each hand was found."""
+    results start, and in which frames each hand was found.
+    """
     held = _world(content)
     missing = [name for name in _DYN_HAMR_FIELDS if name not in held]
     if missing:
@@ -142,7 +143,8 @@ def _between_ends(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _in_camera(hands: EngineHands, T_world_cam: Floats, wrist_m: Floats) -> EngineHands:
     """Hands from world space in camera axes. MANO's translation is not the hand's position: the wrist is moved, and the
-    resting wrist is then subtracted again."""
+    resting wrist is then subtracted again.
+    """
     R = T_world_cam[:, :3, :3].swapaxes(-1, -2)
     seen_m = hands.transl_m + wrist_m - T_world_cam[:, None, :3, 3]
     wrists_m = np.einsum("tij,tsj->tsi", R, seen_m)

@@ -39,5 +39,5 @@ def runs_in_openvino(device: torch.device | str) -> bool:
 
 
 def device_kind(device: torch.device | str) -> str:
-    """ "cpu", "cuda" or "mps"."""
+    """The device's kind: "cpu", "cuda" or "mps"."""
     return str(device).partition(":")[0]

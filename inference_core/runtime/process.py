@@ -28,7 +28,8 @@ def settle_process() -> None:
 @contextmanager
 def importing() -> Generator[None]:
     """A context for heavy imports: what they bring stays for good, so the collector never looks at it, neither
-    meanwhile nor later. torch's 300,000 objects would cost it a tenth of a second each time."""
+    meanwhile nor later. torch's 300,000 objects would cost it a tenth of a second each time.
+    """
     gc.disable()
     try:
         yield

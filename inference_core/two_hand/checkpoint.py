@@ -105,7 +105,8 @@ class _Storage:
 @dataclass(frozen=True)
 class StoredTensor:
     """A tensor whose extent lies within its storage. raw: the storage's bytes, shared by its tensors; size, stride
-    and offset count numbers."""
+    and offset count numbers.
+    """
 
     kind: str
     raw: bytearray

@@ -25,7 +25,8 @@ FOCAL = 5000 / 256 * 640  # the engines' convention
 @dataclass(frozen=True)
 class EngineShot:
     """The truth, in camera axes: root (T, 2, 3, 3), fingers (T, 2, 15, 3, 3), betas (2, 10), wrist_m (T, 2, 3), and
-    joints_m (T, 2, 21, 3) of `model`, whose left hand is its right one's mirror image."""
+    joints_m (T, 2, 21, 3) of `model`, whose left hand is its right one's mirror image.
+    """
 
     model: HandModel
     root: NDArray[np.float64]

@@ -63,7 +63,8 @@ def _seen(movie: Path) -> tuple[Floats, Floats]:
 
 def _projections(truth: dict[str, Floats], pixels: Floats, box_px: Floats) -> tuple[Floats, Floats]:
     """How an offset in its joint's rest frame (right hand's) shifts a landmark in the picture, (T, 2, 21, 2, 3),
-    and by how much the landmark is off, (T, 2, 21, 2); both in units of the expected noise, 0 where unseen."""
+    and by how much the landmark is off, (T, 2, 21, 2); both in units of the expected noise, 0 where unseen.
+    """
     points, focal_px = truth["landmarks_cam_m"], truth["K"][0, 0]
     there_px = points[..., :2] / points[..., 2:] * focal_px + truth["K"][:2, 2]
     miss_px = pixels - there_px

@@ -145,7 +145,8 @@ class _Hand:
 
     def errors(self, offsets: Tensor) -> dict[str, float]:
         """Mean distances: pixels, percent of the box, and millimetres to the world landmarks
-        after similarity alignment."""
+        after similarity alignment.
+        """
         arms, seen_px = self._seen(offsets)
         missed_px = (seen_px - self.track.landmarks_px).norm(dim=-1)
         aligned = fit_similarity(arms, self.track.world_m).apply(arms)

@@ -144,7 +144,8 @@ def plot_curves(
 
 def plot_promises(promises: Mapping[str, Sequence[tuple[float, float, float]]], path: Path) -> None:
     """What confidences say against how often they are kept: a line of (said, kept, share of all) for each; the larger a
-    point, the more hand frames it stands for."""
+    point, the more hand frames it stands for.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4, 4), layout="constrained")

@@ -143,7 +143,8 @@ def promises(clips: Sequence[Judged], name: str) -> list[tuple[float, float, flo
 @dataclass(frozen=True)
 class _Skins:
     """Of each frame (T,), metres: least distance of the true skins; of the solved skins between the two bones whose
-    true ones are nearest; deepest overlap of the solved ones; their least distance, 0 where they overlap."""
+    true ones are nearest; deepest overlap of the solved ones; their least distance, 0 where they overlap.
+    """
 
     true_m: Floats
     gap_m: Floats

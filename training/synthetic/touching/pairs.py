@@ -125,7 +125,8 @@ def _tried(
 class _Ways:
     """WAYS as tensors, W of them, M places that meet: angles_rad (W, S, 15, 3); looseness (W, S); turn (W, 3, 3);
     meets (W, M, S); weight (W, M); slide_m, turn_rad (W,); bend (W, S); off_m (W, 3);
-    arms (W,): whether forearms meet; closed (W, S)."""
+    arms (W,): whether forearms meet; closed (W, S).
+    """
 
     anchors: Anchors
     angles_rad: Tensor
