@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One hand's curves: their names, and how a motion becomes keys.
 
-Location is keyed on the wrist's bone only, rotation on all sixteen. The armature also has curves of confidence, and
-of presence (0 absent, 1 seen, 2 filled), keyed where it changes. Absent frames have no keys: the hand stays still
-there and its skin is hidden. Filled frames have keys of the breakdown type.
+Location is keyed on the wrist's bone only, rotation on all sixteen. The armature also has curves of confidence, of the
+probabilities that the take promises, and of presence (0 absent, 1 seen, 2 filled), keyed where it changes. Absent
+frames have no keys: the hand stays still there and its skin is hidden. Filled frames have keys of the breakdown type.
 """
 
 from collections.abc import Generator
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.presence import ABSENT
+from inference_core.shared.take import Take
 
 from . import fcurves
 from .axes import Floats
@@ -29,6 +30,11 @@ from .motion import (
 
 CONFIDENCE: Final = '["confidence"]'
 PRESENCE: Final = '["presence"]'
+# What a take promises of a frame, and how the armature's property of that name is described.
+PROMISES: Final = {
+    "pose_confidence": "Probability that the joints are within 10 mm of their place about the middle knuckle",
+    "distance_confidence": "Probability that the distance from the camera is within 5 %",
+}
 RAW_TRACK: Final = "Duohand raw motion"
 QUATERNION: Final = "QUATERNION"
 _CONFIDENCE_GROUP = "Duohand"
@@ -115,6 +121,24 @@ def write_confidence(
         curve = channels.fcurves.find(path)
         if curve is not None:
             curve.hide = True
+
+
+def write_promises(
+    channels: Channels, armature: bpy.types.Object, take: Take, side: int, frames: Floats
+) -> None:
+    """Key the probabilities that the take promises of the side's frames (T,), where it has them."""
+    seen = take.present[:, side] != ABSENT
+    for name, description in PROMISES.items():
+        promised = getattr(take, name)
+        if promised is None:
+            armature.pop(name, None)
+            continue
+        armature[name] = 1.0
+        armature.id_properties_ui(name).update(min=0.0, max=1.0, description=description)
+        path = f'["{name}"]'
+        keys = fcurves.dense_keys(frames[seen], promised[seen, side])
+        fcurves.write_keys(channels, path, _CONFIDENCE_GROUP, keys)
+        channels.fcurves.find(path).hide = True
 
 
 def write_visibility(skin: bpy.types.Object, present: NDArray[np.integer], frames: Floats) -> None:

@@ -89,6 +89,7 @@ def _set_keys(
     yield from hand_keys.motion_steps(channels, names, solved, frames, layout.rotation_mode)
     present = take.present[:, side]
     hand_keys.write_confidence(channels, armature, take.confidence[:, side], present, frames)
+    hand_keys.write_promises(channels, armature, take, side, frames)
     yield from _set_raw_keys(armature, take, side, frames, layout, names, rest_frames)
 
 

@@ -28,12 +28,24 @@ class HandFigures:
     filled: int
     absent: int
     confidence: float
+    pose_confidence: float
+    distance_confidence: float
     reprojection_px: float
     distance_m: tuple[float, float]
     top_speed_m_s: float
     shake_mm: float
     raw_shake_mm: float
     unsure: tuple[tuple[int, int], ...]
+
+    @property
+    def sure(self) -> str:
+        """How sure the take is of the hand, in words: what it promises, else its confidence."""
+        if np.isnan(self.pose_confidence):
+            return f"confidence {self.confidence:.2f}"
+        return (
+            f"joints within 10 mm in {self.pose_confidence:.0%} of them, distance within 5 % in "
+            f"{self.distance_confidence:.0%} (estimated)"
+        )
 
 
 def hand_figures(take: Take, side: int) -> HandFigures:
@@ -46,6 +58,8 @@ def hand_figures(take: Take, side: int) -> HandFigures:
         filled=int((present == FILLED).sum()),
         absent=int((~there).sum()),
         confidence=_mean(take.confidence[there, side]),
+        pose_confidence=_promised(take.pose_confidence, there, side),
+        distance_confidence=_promised(take.distance_confidence, there, side),
         reprojection_px=_mean(reprojection_px(take)[:, side]),
         distance_m=(float(distance.min()), float(distance.max())) if there.any() else (np.nan, np.nan),
         top_speed_m_s=float(np.nanmax(wrist_speed_m_s(take)[:, side], initial=0)),
@@ -94,8 +108,7 @@ def summary(take: Take) -> str:
             lines.append(f"{name:>6}: not in the footage")
             continue
         lines.append(
-            f"{name:>6}: seen in {hand.seen} of {take.frame_count} frames, {hand.filled} filled, "
-            f"confidence {hand.confidence:.2f}"
+            f"{name:>6}: seen in {hand.seen} of {take.frame_count} frames, {hand.filled} filled, {hand.sure}"
         )
     return "\n".join(lines)
 
@@ -127,6 +140,8 @@ def figures(take: Take) -> list[tuple[str, str, str]]:
         ("frames filled", [f"{hand.filled}" for hand in both]),
         ("frames absent", [f"{hand.absent}" for hand in both]),
         ("confidence", [_number(hand.confidence, "{:.2f}") for hand in both]),
+        ("joints within 10 mm", [_number(hand.pose_confidence, "{:.0%}") for hand in both]),
+        ("distance within 5 %", [_number(hand.distance_confidence, "{:.0%}") for hand in both]),
         ("reprojection, px", [_number(hand.reprojection_px, "{:.2f}") for hand in both]),
         ("distance, m", [_interval(hand.distance_m) for hand in both]),
         ("top speed, m/s", [_number(hand.top_speed_m_s, "{:.2f}") for hand in both]),
@@ -207,6 +222,11 @@ def plot_curves(take: Take, path: Path) -> None:
 def _spans(frame: NDArray[np.int64], mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
     """First and last frame number of every run in which the mask holds."""
     return tuple((int(frame[a]), int(frame[b - 1])) for a, b in flag_runs(mask))
+
+
+def _promised(promised: Floats | None, there: NDArray[np.bool_], side: int) -> float:
+    """The mean probability of the frames in which the hand is there; NaN if the take has none."""
+    return float("nan") if promised is None else _mean(promised[there, side])
 
 
 def _mean(values: Floats) -> float:

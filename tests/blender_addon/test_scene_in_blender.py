@@ -136,9 +136,30 @@ def test_confidence_is_animated_and_the_least_certain_span_is_marked():
     for row in (0, 9, 20):
         scenes.go_to(row + 1)
         assert right["confidence"] == pytest.approx(take.confidence[row, 1], abs=1e-6)
+    assert "pose_confidence" not in right
     assert [(marker.frame, marker.name) for marker in scene.timeline_markers] == [
         (11, "made up: right filled in")
     ]
+
+
+def test_the_probabilities_of_a_take_are_animated_and_shown(tmp_path):
+    scenes.empty_scene()
+    rising = np.linspace(0.2, 0.9, 24, dtype=np.float32)[:, None] * np.ones(2, np.float32)
+    take = dataclasses.replace(
+        scenes.made("two_hands"), pose_confidence=rising, distance_confidence=rising[::-1]
+    )
+    save_take(take, tmp_path / "promising.npz")
+    bpy.ops.duohand.load_take(filepath=str(tmp_path / "promising.npz"))
+    right = next(thing for thing in bpy.data.objects if thing.type == "ARMATURE" and "Right" in thing.name)
+    for row in (0, 9, 20):
+        scenes.go_to(row + 1)
+        assert right["pose_confidence"] == pytest.approx(rising[row, 1], abs=1e-6)
+        assert right["distance_confidence"] == pytest.approx(rising[-row - 1, 1], abs=1e-6)
+    review = importlib.import_module(f"{EXTENSION}.review.operators")
+    asked = type("Asked", (), {"armature": right.name})()
+    scenes.go_to(1)
+    said = review.DUOHAND_OT_select_hand.description(bpy.context, asked)
+    assert said.startswith("Joints within 10 mm: 20% likely") and "within 5%: 90%" in said
 
 
 def test_an_empty_take_still_gives_a_camera():

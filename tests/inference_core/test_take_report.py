@@ -48,6 +48,15 @@ def test_presence_is_counted_and_unsure_spans_are_listed() -> None:
     assert hand.unsure == ((7, 8),)
 
 
+def test_the_summary_tells_what_the_take_promises() -> None:
+    take = sample_take(12, np.ones((12, 2), np.uint8))
+    bare = dataclasses.replace(take, pose_confidence=None, distance_confidence=None)
+    assert "confidence" in summary(bare)
+    promised = np.full((12, 2), 0.8, np.float32)
+    told = summary(dataclasses.replace(take, pose_confidence=promised, distance_confidence=promised / 2))
+    assert "within 10 mm in 80% of them, distance within 5 % in 40%" in told
+
+
 @pytest.mark.parametrize("frame_count", [1, 2, 12])
 @pytest.mark.parametrize("there", [0, 1])
 def test_every_take_can_be_reported(tmp_path: Path, frame_count: int, there: int) -> None:
