@@ -247,12 +247,15 @@ def _plate(request: CaptureRequest, footage: Footage, notices: "_Notices") -> Pa
         return Path(request.proxy)
     if not differences:
         return None
-    said = f"Blender would show {Path(request.footage).name} otherwise than it is worked on ({differences})"
+    name = Path(request.footage).name
     if request.proxy == "none":
-        notices.add(f"{said}.")
+        notices.add(f"Blender would show {name} otherwise than it is worked on ({differences}).")
         return None
     plate = plate_beside(Path(request.out))
-    notices.add(f"{said}: it is given {plate.name} for its plate.")
+    notices.add(
+        f"Blender would show {name} otherwise than it is worked on ({differences}): it is given {plate.name} for its "
+        "plate."
+    )
     return plate
 
 

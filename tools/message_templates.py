@@ -1,29 +1,70 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every message of the add-on, with {0}, {1} for what is filled in: python -m tools.message_templates"""
+"""Every message that Blender may show, with {0}, {1} for what is filled in: python -m tools.message_templates
+
+Those of the add-on, and those of the core that its engine sends.
+"""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 ADDON: Final = Path(__file__).parents[1] / "blender_addon"
-_SAYING: Final = {"report", "Outcome", "append"}
+CORE: Final = ADDON.with_name("inference_core")
+_SAYING: Final = {"report", "Outcome", "append", "warn"}
+# What only the command line does.
+_WITHOUT_BLENDER: Final = {"batch", "cli", "command.py", "exchange", "preview", "__main__.py"}
+# Put together from parts, each of which says too little by itself.
+_COMPOSED: Final = {
+    "{0} is cut short or damaged: {1} frames can be read.",
+    "{0} is joined from parts with separate times: its frames are spaced evenly.",
+}
+_NAMED_HOLE: Final = re.compile(r"\{\w+\}")
 _ELSEWHERE: Final = {"DownloadError", "PipError"}  # parts of a message, which the installer completes
 
 
-def message_templates(folder: Path = ADDON) -> set[str]:
-    """Errors, reports and notes with at least one space, as they are written in the sources."""
-    found: set[str] = set()
-    for path in sorted(folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            found.update(text for text in map(template, _said(node, path)) if text and " " in text.strip())
-    return {text for text in found if any(letter.isalpha() for letter in text)}
+def message_templates() -> set[str]:
+    """Errors, reports and notes with at least one space, and whatever is a sentence, as written in the sources."""
+    found = {*_COMPOSED}
+    for folder in (ADDON, CORE):
+        for path in sorted(folder.rglob("*.py")):
+            if path.relative_to(folder).parts[0] in _WITHOUT_BLENDER:
+                continue
+            tree = ast.parse(path.read_text())
+            said = (item for node in ast.walk(tree) for item in _said(node, path))
+            found.update(text for text in map(template, said) if " " in text.strip())
+            found.update(text for text in map(template, _literals_of(tree)) if _is_sentence(text))
+    return {
+        text.strip(" ") for text in found if any(letter.isalpha() for letter in _NAMED_HOLE.sub("", text))
+    }
+
+
+def _literals_of(tree: ast.AST) -> Iterator[ast.AST]:
+    """The texts in the code, without docstrings, and without the parts of other texts."""
+    inside: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            inside.add(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            inside.update(node.values)
+    return (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Constant, ast.JoinedStr)) and node not in inside
+    )
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether the text is a message that stands alone: several words that end in a full stop."""
+    words = _NAMED_HOLE.sub("", text).split()
+    return text.rstrip().endswith(".") and sum(any(map(str.isalpha, word)) for word in words) > 1
 
 
 def template(node: ast.AST) -> str:
     """The text of a literal, with numbers in braces for what is filled in; empty for anything else."""
     if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else ""
+        return _numbered(node.value) if isinstance(node.value, str) else ""
     if not isinstance(node, ast.JoinedStr):
         return ""
     count, parts = 0, list[str]()
@@ -34,6 +75,12 @@ def template(node: ast.AST) -> str:
             parts.append(f"{{{count}}}")
             count += 1
     return "".join(parts)
+
+
+def _numbered(text: str) -> str:
+    """The text with its named holes numbered in their order."""
+    numbers: dict[str, str] = {}
+    return _NAMED_HOLE.sub(lambda hole: numbers.setdefault(hole[0], f"{{{len(numbers)}}}"), text)
 
 
 def _said(node: ast.AST, path: Path) -> Iterator[ast.AST]:

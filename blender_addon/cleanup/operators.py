@@ -13,6 +13,7 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import load_take
 
+from ..messages import translated
 from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.selection import AS_SHOWN, HANDS_ITEMS, chosen_hands, range_meant
 from ..scene.shot import active_shot
@@ -48,7 +49,7 @@ class _RangeCleanUp(_CleanUp):
         self.first, self.last = AS_SHOWN, AS_SHOWN
         self.take_fields(context.scene.duohand_clean_up)
         if self.asks and not context.scene.use_preview_range and not bpy.app.background:
-            message = "No preview range is set: this changes all frames of the scene."
+            message = translated("No preview range is set: this changes all frames of the scene.")
             return context.window_manager.invoke_confirm(
                 self, event, title=self.bl_label, message=message, confirm_text="Change All"
             )

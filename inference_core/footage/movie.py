@@ -196,6 +196,6 @@ def _movie(path: Path, limits: Limits, warn: Warn) -> Movie:
     limits.check_count(str(path), len(timeline.pictures))
     if timeline.damage:
         warn(f"{path.name} is {timeline.damage}.")
-    for text in presentation.notices():
-        warn(f"{path.name} {text}.")
+    for text in presentation.notices(path.name):
+        warn(text)
     return Movie(file, timeline, presentation, warn)

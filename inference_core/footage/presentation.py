@@ -58,18 +58,20 @@ class Presentation:
         """Width and height of the frames."""
         return orientation.upright_size(self.square_px, self.orientation)
 
-    def notices(self) -> list[str]:
-        """Notes for the user, worded to follow the movie's name."""
+    def notices(self, name: str) -> list[str]:
+        """Notes for the user about the movie of that name."""
         texts: list[str] = []
         if self.fields:
-            texts.append("is interlaced; its frames are deinterlaced")
+            texts.append(f"{name} is interlaced; its frames are deinterlaced.")
         if self.square_px != self.stored_px:
             sizes = "{}x{} as {}x{}".format(*self.stored_px, *self.square_px)
-            texts.append(f"has pixels that are not square; {sizes} is what is worked on")
+            texts.append(f"{name} has pixels that are not square; {sizes} is what is worked on.")
         if self.transfer != "sdr":
-            texts.append("is filmed in high dynamic range, which is brought down to what a screen shows")
+            texts.append(
+                f"{name} is filmed in high dynamic range, which is brought down to what a screen shows."
+            )
         if not self.has_known_colours:
-            texts.append("declares colours of an unknown kind; its colours may be off")
+            texts.append(f"{name} declares colours of an unknown kind; its colours may be off.")
         return texts
 
     def image(self, frame: Any) -> NDArray[np.uint8]:

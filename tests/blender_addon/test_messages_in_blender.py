@@ -23,6 +23,15 @@ OTHER = "What no catalogue holds: from here to there, as it is."
             "There is no take at /a b/c.npz. Check the path.",
             "Unter /a b/c.npz ist kein Take. Den Pfad prüfen.",
         ),
+        (
+            "clip 1.mp4 is interlaced; its frames are deinterlaced.",
+            "clip 1.mp4 ist im Zeilensprung aufgenommen; die Bilder werden entflochten.",
+        ),
+        (
+            "The download from pypi.org broke off. Press Install Engine again: it resumes from what is there.",
+            "Der Download von pypi.org brach ab. Noch einmal „Engine installieren“ drücken: es geht bei dem weiter, "
+            "was da ist.",
+        ),
         (OTHER, OTHER),
     ],
 )
