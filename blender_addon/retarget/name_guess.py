@@ -22,6 +22,7 @@ _SIDES: Final = {"l": 0, "left": 0, "lft": 0, "左": 0, "r": 1, "right": 1, "rgt
 _FINGERS: Final = {
     **{finger: finger for finger in FINGERS},
     **{"pollex": "thumb", "pointer": "index", "forefinger": "index", "mid": "middle", "pinkie": "pinky"},
+    **{"ind": "index", "lit": "pinky"},  # BlenRig
     **{"little": "pinky", "small": "pinky", "親指": "thumb", "人指": "index", "人差指": "index"},
     **{"人差し指": "index", "中指": "middle", "薬指": "ring", "小指": "pinky"},
 }
@@ -29,6 +30,7 @@ _ORDERS: Final = {
     **{"metacarpal": 0, "meta": 0, "proximal": 1, "prox": 1, "intermediate": 2, "inter": 2},
     **{"medial": 2, "distal": 3, "dist": 3},
     **{"mc": 0, "pp": 1, "mp": 2, "dp": 3},
+    **{"start": 0, "knuckle": 1},  # ARKit, visionOS
 }
 _HELPERS: Final = frozenset(
     {
@@ -56,6 +58,9 @@ _INNER: Final = frozenset(
 _HANDS: Final = frozenset({"hand", "wrist", "手首"})
 # Xsens numbers the fingers and appends the bone: FirstMC, SecondPP.
 _COUNTED: Final = dict(zip(("first", "second", "third", "fourth", "fifth"), FINGERS, strict=True))
+# visionOS calls the bones after the joints between which they lie.
+_JOINTS: Final = {("intermediate", "base"): "intermediate", ("intermediate", "tip"): "distal"}
+_LETTERS: Final = "abcd"
 _CONTROL: Final = "c"  # Auto-Rig Pro's
 _COPY: Final = re.compile(r"\.\d{3}$")
 _WORDS: Final = re.compile(
@@ -150,9 +155,15 @@ def _words(name: str) -> list[str]:
     bare = unicodedata.normalize("NFKC", name).rpartition(":")[2]
     words = [word.lower() for word in _WORDS.findall(bare)]
     found: list[str] = []
+    skip = False
     for word, after in pairwise([*words, ""]):
-        if word in _COUNTED and after in _ORDERS:
+        if skip:
+            skip = False
+        elif word in _COUNTED and after in _ORDERS:
             found.append(_COUNTED[word])
+        elif (word, after) in _JOINTS:
+            found.append(_JOINTS[word, after])
+            skip = True
         elif word == "fore" and after.isdigit():
             found.append("index")
         elif word == "digit":
@@ -173,7 +184,7 @@ def _finger_number(words: list[str]) -> int | None:
 
 
 def _segment(name: str, words: list[str], base: int) -> _Segment | None:
-    side = next((_SIDES[word] for word in words if word in _SIDES), None)
+    side = _side_of(words)
     if side is None or _HELPERS.intersection(words):
         return None
     at = next((index for index, word in enumerate(words) if word in _FINGERS), None)
@@ -181,7 +192,7 @@ def _segment(name: str, words: list[str], base: int) -> _Segment | None:
     word_order = next((_ORDERS[word] for word in words if word in _ORDERS), None)
     if at is not None:
         finger = _FINGERS[words[at]]
-        order = word_order if word_order is not None else int(numbers[-1]) if numbers else None
+        order = word_order if word_order is not None else int(numbers[-1]) if numbers else _letter(words[at:])
         if at > 0 and words[at - 1] == "fore":
             return None
     else:
@@ -193,10 +204,23 @@ def _segment(name: str, words: list[str], base: int) -> _Segment | None:
         order = word_order if word_order is not None else int(digits[1:] or 0)
     if order is None:
         return None
+    letters = _LETTERS if at is not None and not numbers and word_order is None else ""
     pattern = tuple(
-        word for word in words if not word.isdigit() and word not in _ORDERS and word not in _FINGERS
+        word
+        for word in words
+        if not word.isdigit() and word not in _ORDERS and word not in _FINGERS and word not in [*letters]
     )
     return _Segment(name, side, finger, order, word_order is not None, pattern)
+
+
+def _side_of(words: Sequence[str]) -> int | None:
+    """The side that the name's last such word says; earlier ones may be the character's name."""
+    return next((_SIDES[word] for word in reversed(words) if word in _SIDES), None)
+
+
+def _letter(words: list[str]) -> int | None:
+    """The position of a bone that is lettered rather than numbered: index_A, index_B, index_C."""
+    return next((_LETTERS.index(word) + 1 for word in words[1:] if word in [*_LETTERS]), None)
 
 
 def _fingers(
@@ -264,8 +288,9 @@ def _finger_begins(chain: list[_Segment], thumb_bones: int, begins_at_wrist: boo
     called = from_zero and chain[0].by_word
     if len(chain) == 3:
         return None if called else 0
-    if len(chain) == 4 and not called and begins_at_wrist is None and from_zero:
-        return {3: 1, 4: None}.get(thumb_bones, 0)
+    if len(chain) == 4 and not called and begins_at_wrist is None:
+        # Tips would be on the thumb too.
+        return {3: 1, 4: None if from_zero else 0}.get(thumb_bones, 0)
     metacarpal = called or bool(begins_at_wrist)
     if len(chain) == 5:
         return 1 if metacarpal or from_zero else None
@@ -286,7 +311,7 @@ def _hand(
         if _HANDS.intersection(item)
         and not _HELPERS.intersection(item)
         and not any(word in _FINGERS or word == "finger" for word in item)
-        and next((_SIDES[word] for word in item if word in _SIDES), None) == side
+        and _side_of(item) == side
     ]
     if not found:
         return None

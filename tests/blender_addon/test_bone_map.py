@@ -156,3 +156,108 @@ def test_the_bone_that_rotates_the_hand_is_mapped(
 def test_smplx_bodies_may_have_a_prefix() -> None:
     names = [f"f_avg_{name}" for name in RIGS["SMPLX"]]
     assert preset_map("SMPLX", 0, names)["hand.L"] == "f_avg_left_wrist"
+
+
+_WORDS = ("Thumb", "Index", "Middle", "Ring", "Pinky")
+_MID = ("Thumb", "Index", "Mid", "Ring", "Pinky")
+
+# The left hand's bone, a finger bone's name, words of the fingers, what follows the words on three bones of a finger
+# and of the thumb, and other bones of the rig, in which {w} is each finger's word.
+OTHER_RIGS: dict[str, tuple[str, str, tuple[str, ...], str, str, tuple[str, ...]]] = {
+    "HumanIK": (
+        "Character1_LeftHand",
+        "Character1_LeftHand{w}{k}",
+        _WORDS,
+        "123",
+        "123",
+        ("Character1_LeftForeArmRoll", "Character1_LeftInHand{w}", "Character1_LeftHand{w}4"),
+    ),
+    "a name with a side": ("Right_Guy_LeftHand", "Right_Guy_LeftHand{w}{k}", _WORDS, "123", "123", ()),
+    "Character Creator": (
+        "CC_Base_L_Hand",
+        "CC_Base_L_{w}{k}",
+        _MID,
+        "123",
+        "123",
+        ("CC_Base_L_ForearmTwist01", "CC_Base_L_HandTwist", "CC_Base_L_{w}1_ShareBone", "CC_Base_L_{w}Toe1"),
+    ),
+    "Daz Genesis 8": (
+        "lHand",
+        "l{w}{k}",
+        _MID,
+        "123",
+        "123",
+        ("lForearmTwist", "lCarpal1", "lSmallToe1", "lSmallToe2"),
+    ),
+    "OptiTrack": (
+        "Skeleton 001_LHand",
+        "Skeleton 001_L{w}{k}",
+        _WORDS,
+        "123",
+        "123",
+        ("Skeleton 001_LFArm",),
+    ),
+    "Second Life": ("mWristLeft", "mHand{w}{k}Left", _WORDS, "123", "123", ("mElbowLeft",)),
+    "Advanced Skeleton": (
+        "Wrist_L",
+        "{w}Finger{k}_L",
+        _WORDS,
+        "123",
+        "123",
+        ("Cup_L", "{w}Finger4_L", "ElbowPart1_L"),
+    ),
+    "BlenRig": (
+        "hand_fk_L",
+        "fing_{w}_{k}_L",
+        ("thumb", "ind", "mid", "ring", "lit"),
+        "234",
+        "123",
+        (
+            "hand_ik_ctrl_L",
+            "fing_{w}_ctrl_L",
+            "fing_ind_1_L",
+            "fing_mid_1_L",
+            "fing_ring_1_L",
+            "fing_lit_1_L",
+        ),
+    ),
+    "letters": ("hand_L", "{w}_{k}_L", _WORDS, "ABC", "ABC", ("forearm_L",)),
+    "controls": (
+        "L_hand_CTRL",
+        "L_{w}_0{k}_CTRL",
+        _WORDS,
+        "123",
+        "123",
+        ("L_hand_JNT_GRP", "L_{w}_01_JNT_GRP"),
+    ),
+    "ARKit": (
+        "left_hand_joint",
+        "left_hand{w}{k}_joint",
+        _MID,
+        "_1 _2 _3",
+        "Start _1 _2",
+        ("left_handIndexStart_joint", "left_handMidStart_joint", "left_hand{w}End_joint"),
+    ),
+    "visionOS": (
+        "left_wrist",
+        "left_{w}{k}",
+        ("thumb", "indexFinger", "middleFinger", "ringFinger", "littleFinger"),
+        "Knuckle IntermediateBase IntermediateTip",
+        "Knuckle IntermediateBase IntermediateTip",
+        ("left_indexFingerMetacarpal", "left_littleFingerMetacarpal", "left_{w}Tip", "left_forearmWrist"),
+    ),
+}
+
+
+@pytest.mark.parametrize("rig", list(OTHER_RIGS))
+def test_each_bone_of_other_rigs_is_found(rig: str) -> None:
+    hand, pattern, words, segments, thumbs, others = OTHER_RIGS[rig]
+    wanted = {"hand.L": hand}
+    for finger, word in zip(("thumb", "index", "middle", "ring", "pinky"), words, strict=True):
+        said = thumbs if finger == "thumb" else segments
+        parts = said.split() if " " in said else said
+        wanted |= {
+            f"{finger}_{k:02d}.L": pattern.format(w=word, k=part) for k, part in enumerate(parts, start=1)
+        }
+    beside = {name.format(w=word) for name in others for word in words}
+    assert guessed_map([*wanted.values(), *beside]) == wanted
