@@ -11,6 +11,7 @@ from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
 
 from ..retarget import arms, elbows
+from ..retarget.arm_chain import ArmChain
 from ..retarget.bone_map import HAND
 from ..scene.axes import Floats
 from . import reach
@@ -92,7 +93,7 @@ def _usual(side: Side) -> Floats:
         name for name in (limb.seen_upper, limb.seen_fore, limb.seen_hand) if name is not None
     ]
     return arms.usual_elbow(
-        limb.side, arms.Arm(names[0], names[1], *(side.rest.heads[name] for name in names))
+        limb.side, arms.Arm(ArmChain((names[0],), (names[1],)), *(side.rest.heads[name] for name in names))
     )
 
 

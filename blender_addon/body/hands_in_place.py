@@ -10,6 +10,7 @@ import numpy as np
 from inference_core.shared.errors import RequestError
 
 from ..retarget import arms
+from ..retarget.arm_chain import ArmChain
 from ..retarget.bone_map import HAND
 from ..scene.axes import Floats
 from .placement import Hands, Moves, by_the_wrists, of_matrix, riding
@@ -57,7 +58,7 @@ def _arms(sides: Sequence[Side]) -> list[arms.Arm]:
         names = (side.limb.seen_upper, side.limb.seen_fore, side.limb.seen_hand)
         if names[0] is not None and names[1] is not None:
             joints = (side.rest.heads[name] for name in names if name is not None)
-            found.append(arms.Arm(names[0], names[1], *joints))
+            found.append(arms.Arm(ArmChain((names[0],), (names[1],)), *joints))
     return found
 
 

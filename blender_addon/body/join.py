@@ -19,8 +19,10 @@ from inference_core.shared.flag_runs import flag_runs
 
 from ..retarget import live
 from ..retarget.bone_map import BoneMap, side_of
+from ..scene import fcurves
 from ..scene.axes import Floats
-from ..scene.hand_curves import HandRig, key_track, read_track, show_where_present
+from ..scene.hand_curves import HandRig, check_unlocked, key_track, read_track, show_where_present
+from ..scene.range_keys import Span, bone_paths, write_location, write_rotation
 from ..scene.shot import units_per_metre
 from ..scene.track import rows_of
 from . import arm, kept_action
@@ -28,7 +30,6 @@ from .hand_motion import hand_motion, moved_track, track_at
 from .hands_in_place import placed
 from .limbs import chest_of, find_limb
 from .puppet import led
-from .range_keys import Span, write_location, write_rotation
 from .sampling import Shown, shown_bones
 from .settings import JoinSettings
 from .shares import blended, blended_turns, shares
@@ -68,6 +69,7 @@ def join(
 ) -> Joined:
     """Key the hands onto the target on the frames. RequestError says what prevents it."""
     _check(target, rigs)
+    _check_unlocked(target, bones, rigs, settings)
     _separate_last(target, rigs)
     at = np.array(frames, np.float64)
     sides = [_side(target, bones, rig, at - settings.offset) for rig in rigs]
@@ -119,6 +121,17 @@ def _check(target: bpy.types.Object, rigs: Sequence[HandRig]) -> None:
         raise RequestError(
             f"{target.name} follows captured hands by constraints. Bake or clear those in the Retarget panel first."
         )
+
+
+def _check_unlocked(
+    target: bpy.types.Object, bones: BoneMap, rigs: Sequence[HandRig], settings: JoinSettings
+) -> None:
+    """Nothing is changed, not even an earlier join, where a curve that would be keyed is locked."""
+    limbs = [find_limb(target, bones, rig.side).bones() for rig in rigs]
+    keyed = [*bones.values(), *(bone for limb in limbs for bone in limb)]
+    fcurves.check_unlocked(target, fcurves.active_channels(target), bone_paths(keyed))
+    for rig in rigs if settings.bring_hands else ():
+        check_unlocked(rig)
 
 
 def _side(target: bpy.types.Object, bones: BoneMap, rig: HandRig, frames: Floats) -> Side:

@@ -2,6 +2,7 @@
 """A character's arms: which bones are read, which are keyed, and which take up a forearm's twist."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,12 +11,10 @@ import numpy as np
 
 from inference_core.shared.errors import RequestError
 
+from ..retarget.arm_chain import arm_chain, is_twist
 from ..retarget.bone_map import HAND, SUFFIXES, BoneMap
 
-_TWIST: Final = re.compile(r"twist|roll|捩", re.IGNORECASE)
 _FORE: Final = re.compile(r"fore|lower|elbow|ひじ|twist|捩", re.IGNORECASE)
-_NUMBER: Final = re.compile(r"\d+")
-_MOST_PARTS: Final = 8  # bones that one forearm may consist of
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,11 @@ def find_limb(target: bpy.types.Object, bones: BoneMap, side: int) -> Limb:
     rigify = _rigify(target, side, hand)
     if rigify is not None:
         return rigify
-    upper, fore, between = _chain(target.data, hand)
-    twists = () if fore is None else _twists(target, fore, hand, between)
-    return Limb(side, upper, fore, hand, upper, fore, hand, twists)
+    chain = arm_chain(target.data, hand)
+    if chain is None:
+        return Limb(side, None, None, hand, None, None, hand)
+    upper, fore = chain.upper[0], chain.fore[0]
+    return Limb(side, upper, fore, hand, upper, fore, hand, _twists(target, fore, hand, chain.fore[1:]))
 
 
 def chest_of(target: bpy.types.Object, limbs: list[Limb]) -> str | None:
@@ -100,37 +101,10 @@ def _rigify(target: bpy.types.Object, side: int, hand: str) -> Limb | None:
     return Limb(side, seen[0], seen[1], seen[2], f"upper_arm_fk{suffix}", f"forearm_fk{suffix}", hand)
 
 
-def _chain(data: Any, hand: str) -> tuple[str | None, str | None, list[str]]:
-    """The upper arm, the forearm, and the bones between that and the hand which lie along it."""
-    parts: list[Any] = []
-    bone = data.bones[hand].parent
-    while bone is not None and len(parts) < _MOST_PARTS:
-        parts.append(bone)
-        above = bone.parent
-        if above is None or not (_is_twist(bone) or _same_limb(bone, above)):
-            break
-        bone = above
-    if not parts or parts[-1].parent is None:
-        return None, None, []
-    fore, above = parts[-1], parts[-1].parent
-    while above.parent is not None and (_is_twist(above) or _same_limb(above, above.parent)):
-        above = above.parent
-    return above.name, fore.name, [part.name for part in parts[:-1]]
-
-
-def _is_twist(bone: Any) -> bool:
-    return _TWIST.search(bone.name) is not None
-
-
-def _same_limb(bone: Any, above: Any) -> bool:
-    """Whether two bones differ only by their number, such as lowerarm02 and lowerarm01."""
-    return bool(_NUMBER.search(bone.name)) and _NUMBER.sub("", bone.name) == _NUMBER.sub("", above.name)
-
-
-def _twists(target: bpy.types.Object, fore: str, hand: str, between: list[str]) -> tuple[Twist, ...]:
+def _twists(target: bpy.types.Object, fore: str, hand: str, between: Sequence[str]) -> tuple[Twist, ...]:
     """The twist bones of the forearm, from the elbow on, without those that have constraints or drivers."""
     data: Any = target.data
-    beside = [item.name for item in data.bones[fore].children if _is_twist(item) and _FORE.search(item.name)]
+    beside = [item.name for item in data.bones[fore].children if is_twist(item) and _FORE.search(item.name)]
     driven = _driven(target)
     names = [
         name

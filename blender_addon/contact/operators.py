@@ -11,6 +11,7 @@ from inference_core.shared.errors import DuohandError, RequestError
 
 from ..messages import report
 from ..preferences import addon_preferences
+from ..scene import orphans
 from ..scene.selection import AS_SHOWN, range_meant
 from ..scene.shot import active_shot
 from ..sidebar import NeedsShot, Reports
@@ -116,10 +117,12 @@ class DUOHAND_OT_forget_touch(NeedsShot, Reports, bpy.types.Operator):
     index: IntProperty(description="Which one", default=0, min=0)
 
     def run(self, context: bpy.types.Context) -> str:
-        kept = active_shot(context).duohand.touches
+        shot = active_shot(context)
+        kept = shot.duohand.touches
         if self.index >= len(kept):
             raise RequestError("There is no such contact.")
         kept.remove(self.index)
+        orphans.remember(shot)
         return ""
 
 

@@ -25,7 +25,7 @@ from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take, load_take, part_of_take, save_take
 
-from ..scene import hand_rig, motion, paths, shot
+from ..scene import hand_rig, motion, orphans, paths, shot
 from ..scene.absences import without_raw_of_absent
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, hand_rigs, locked_rows, read_track, write_track
@@ -259,6 +259,7 @@ def _remember(collection: bpy.types.Collection, touch: Touch) -> None:
     item = kept.add()
     for name, value in vars(touch).items():
         setattr(item, name, value)
+    orphans.remember(collection)
 
 
 def _check_free(rigs: Sequence[HandRig], touch: Touch) -> None:

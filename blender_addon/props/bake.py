@@ -21,7 +21,7 @@ from ..body.sampling import frame_kept
 from ..retarget.bone_map import HAND
 from ..scene import fcurves, hand_keys
 from ..scene.axes import Floats
-from ..scene.hand_curves import HandRig, key_track, read_track, show_where_present
+from ..scene.hand_curves import HandRig, check_unlocked, key_track, read_track, show_where_present
 from ..scene.motion import eulers_from_quaternions
 from ..scene.track import inside, merged, rows_of
 from .grips import Grip, held
@@ -99,6 +99,7 @@ def released(props: Sequence[bpy.types.Object], rigs: Sequence[HandRig]) -> bool
     return found
 
 
+_PROP_PATHS: Final = ("location", "rotation_quaternion", "rotation_euler")
 _RESTED: Final = "duohand_rested"  # where a prop without an action stood
 
 
@@ -116,6 +117,11 @@ def _check(prop: bpy.types.Object, rigs: Sequence[HandRig], grips: Sequence[Grip
         )
     if not np.allclose(np.array(prop.delta_location), 0) or _turned_by_delta(prop):
         raise RequestError(f"{prop.name} has delta transforms. Apply them first (Object > Apply > Deltas).")
+    fcurves.check_unlocked(prop, fcurves.active_channels(prop), _PROP_PATHS)
+    holding = {grip.side for grip in grips}
+    for rig in rigs:
+        if rig.side in holding:
+            check_unlocked(rig)
     sides = {rig.side for rig in rigs}
     for grip in grips:
         if grip.side not in sides:

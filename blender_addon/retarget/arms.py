@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A character's arms: their length, where their hands would be, and how they follow by inverse kinematics."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import bpy
@@ -16,6 +18,7 @@ from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, read_track
 from ..scene.paths import take_file
 from ..scene.shot import shot_timing
+from .arm_chain import ArmChain, arm_chain
 from .bone_map import HAND, SUFFIXES, BoneMap
 from .elbows import Forearms, forearms_of, poles
 
@@ -25,15 +28,16 @@ USUAL_ARM_M: Final = 0.55
 _BEFORE, _BELOW = 0.6, 0.35
 _BACK = 0.6  # the elbow points down, and backwards by this share
 _STRAIGHT_RAD, _BENT_RAD = 0.05, 0.3
+_LOCKS: Final = "duohand_ik_locks"
+_AXES: Final = ("lock_ik_x", "lock_ik_y", "lock_ik_z")
 _MEETS: Final = 0.05  # ends of bones closer than this share of their length are one joint
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Names of an arm's bones, and its joints (3,) at rest in the world."""
+    """An arm's bones, and its joints (3,) at rest in the world."""
 
-    upper: str
-    fore: str
+    chain: ArmChain
     shoulder: Floats
     elbow: Floats
     wrist: Floats
@@ -45,16 +49,17 @@ class Arm:
 
 
 def arm_of(target: bpy.types.Object, hand: str) -> Arm | None:
-    """The arm that ends in the hand bone: its parent and grandparent, if joined end to end; else None."""
+    """The arm that ends in the hand bone, if its bones are joined end to end; else None."""
     data: Any = target.data
-    bone = data.bones.get(hand)
-    fore = bone.parent if bone is not None else None
-    upper = fore.parent if fore is not None else None
-    if upper is None or not _joined(fore, bone) or not _joined(upper, fore):
+    chain = arm_chain(data, hand) if hand in data.bones else None
+    if chain is None:
+        return None
+    bones = [data.bones[name] for name in (*chain.upper, *chain.fore, hand)]
+    if not all(_joined(first, second) for first, second in pairwise(bones)):
         return None
     world = target.matrix_world
-    joints = [np.array(world @ item.head_local, np.float64) for item in (upper, fore, bone)]
-    return Arm(upper.name, fore.name, *joints)
+    ends = (bones[0], data.bones[chain.fore[0]], bones[-1])
+    return Arm(chain, *(np.array(world @ item.head_local, np.float64) for item in ends))
 
 
 def place_at(
@@ -113,7 +118,7 @@ def follow_by_arm(
     rig: HandRig, target: bpy.types.Object, arm: Arm, name: str, collection: bpy.types.Collection
 ) -> None:
     """Let the forearm reach for the captured wrist, with the elbow as in the take, else as at rest."""
-    pole: Any = bpy.data.objects.new(f"{name} {target.name} {arm.fore} elbow", None)
+    pole: Any = bpy.data.objects.new(f"{name} {target.name} {arm.chain.fore[0]} elbow", None)
     collection.objects.link(pole)
     pole.empty_display_size = 0.01
     pole.hide_viewport = pole.hide_render = True
@@ -126,11 +131,37 @@ def follow_by_arm(
     else:
         _key_pole(rig, pole, arm, forearms, usual)
     _bend(target, arm, local)
-    constraints: Any = target.pose.bones[arm.fore].constraints
-    reach = constraints.new("IK")
+    last: Any = target.pose.bones[arm.chain.fore[-1]]
+    reach = last.constraints.new("IK")
     reach.name, reach.target, reach.subtarget = name, rig.armature, rig.names[0]
-    reach.chain_count, reach.use_stretch = 2, False
+    above = [last, *last.parent_recursive]
+    reach.chain_count = 1 + [bone.name for bone in above].index(arm.chain.upper[0])
+    reach.use_stretch = False
+    for bone in above[: reach.chain_count]:
+        if bone.name not in (arm.chain.upper[0], arm.chain.fore[0]):
+            _stiffen(bone)
     reach.pole_target, reach.pole_angle = pole, _pole_angle(target, arm, local)
+
+
+def _stiffen(bone: Any) -> None:
+    """Let the bone turn with its parent: an arm bends at shoulder and elbow alone. `loosen` restores it."""
+    bone[_LOCKS] = [int(getattr(bone, lock)) for lock in _AXES]
+    for lock in _AXES:
+        setattr(bone, lock, True)
+
+
+def loosen(bones: Iterable[Any]) -> None:
+    """Give bones that were stiffened their own settings back."""
+    for bone in bones:
+        if bone.get(_LOCKS) is not None:
+            for lock, value in zip(_AXES, bone[_LOCKS], strict=True):
+                setattr(bone, lock, bool(value))
+            del bone[_LOCKS]
+
+
+def reaching(bone: Any, chain_count: int) -> list[Any]:
+    """The bones of an arm that reaches by a constraint on this, its last one."""
+    return [bone, *bone.parent_recursive][:chain_count]
 
 
 def remove_pole(pole: bpy.types.Object) -> None:
@@ -178,12 +209,12 @@ def _key_pole(rig: HandRig, pole: Any, arm: Arm, forearms: Forearms, usual: Floa
 def _bend(target: bpy.types.Object, arm: Arm, pole: Vector) -> None:
     """Bend a straight arm slightly, away from the pole: inverse kinematics cannot bend a straight one."""
     data: Any = target.data
-    upper, fore = data.bones[arm.upper], data.bones[arm.fore]
+    upper, fore = data.bones[arm.chain.upper[-1]], data.bones[arm.chain.fore[0]]
     along = fore.tail_local - fore.head_local
     if along.angle(upper.tail_local - upper.head_local) > _STRAIGHT_RAD:
         return
     axis = fore.matrix_local.to_3x3().inverted() @ (pole - fore.head_local).cross(along)
-    target.pose.bones[arm.fore].matrix_basis = Matrix.Rotation(_BENT_RAD, 4, axis.normalized())
+    target.pose.bones[arm.chain.fore[0]].matrix_basis = Matrix.Rotation(_BENT_RAD, 4, axis.normalized())
 
 
 def out_of_reach(rig: HandRig, arm: Arm) -> int:
@@ -194,7 +225,7 @@ def out_of_reach(rig: HandRig, arm: Arm) -> int:
 def _pole_angle(target: bpy.types.Object, arm: Arm, pole: Vector) -> float:
     """The pole angle at which the arm at rest is not twisted about its length."""
     data: Any = target.data
-    upper, fore = data.bones[arm.upper], data.bones[arm.fore]
+    upper, fore = data.bones[arm.chain.upper[0]], data.bones[arm.chain.fore[-1]]
     normal = (fore.tail_local - upper.head_local).cross(pole - upper.head_local)
     along = upper.tail_local - upper.head_local
     towards = normal.cross(along)

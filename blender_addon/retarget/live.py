@@ -17,15 +17,18 @@ from mathutils import Matrix
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
 
-from ..scene import fcurves, hand_keys
+from ..scene import fcurves
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig
+from ..scene.range_keys import Span, bone_paths, write_location, write_rotation
 from . import arms
 from .alignment import Frames, anatomical_frames, carried_rest
 from .bone_map import HAND, BoneMap, side_of
 
 MARK: Final = "Duohand"  # the name of our constraints
 _CARRIERS: Final = "Duohand retarget"
+_LOOKED_AT: Final = 5  # frames on which the result of a bake is compared
+_OFF_RAD: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def follow(rig: HandRig, target: bpy.types.Object, bones: BoneMap, settings: Ret
     if not target.is_editable:
         raise RequestError(f"{target.name} is linked from another file. Make a library override of it first.")
     arm = arms.arm_of(target, mine.get(HAND, ""))
-    release(target, [*mine.values(), *([arm.fore] if arm is not None else [])])
+    release(target, [*mine.values(), *([arm.chain.fore[-1]] if arm is not None else [])])
     source, other = (
         hand_at_rest(rig.armature, {name[:-2]: name for name in rig.names}),
         hand_at_rest(target, mine),
@@ -78,7 +81,7 @@ def follow(rig: HandRig, target: bpy.types.Object, bones: BoneMap, settings: Ret
         followed += 1
         if name == HAND and settings.with_location and arm is not None:
             arms.follow_by_arm(rig, target, arm, MARK, collection)
-            followed += 2
+            followed += len(arm.chain.upper) + len(arm.chain.fore)
         elif name == HAND and settings.with_location:
             copy = _copy(target.pose.bones[bone], "COPY_LOCATION", leader)
             copy.subtarget = f"{name}{suffix}"
@@ -97,9 +100,18 @@ def with_hands_in_use(bones: BoneMap, target: bpy.types.Object) -> BoneMap:
     return found
 
 
-def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> int:
-    """Key the motion of the target's following bones on these frames and remove the
-    constraints; how many bones were keyed.
+@dataclass(frozen=True)
+class Baked:
+    """How many bones were keyed; those that show something else afterwards, with what is in the way."""
+
+    bones: int
+    off: dict[str, str]
+
+
+def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> Baked:
+    """Key the motion of the target's following bones on these frames and remove the constraints.
+
+    Bones keep their rotation modes, and keys outside the frames stay.
     """
     bones = following(target)
     if not bones:
@@ -108,49 +120,67 @@ def bake(scene: bpy.types.Scene, target: bpy.types.Object, frames: range) -> int
         raise RequestError(
             f"{target.name} is hidden or in no collection of this view layer. Show it to bake it."
         )
+    fcurves.check_unlocked(target, fcurves.active_channels(target), bone_paths(bones))
     shown = shown_motion(scene, target, bones, frames)
     channels = _local_channels(target)
-    at = np.array(frames, np.float64)
+    span = Span(np.array(frames, np.float64), (False, False))
     for bone, (locations, turns) in shown.items():
         pose_bone = target.pose.bones[bone]
-        if pose_bone.rotation_mode != hand_keys.QUATERNION:
-            pose_bone.rotation_mode = hand_keys.QUATERNION
-            _drop_curves(channels, hand_keys.rotation_path(bone, "XYZ"), 3)
         if any(item.type == "COPY_LOCATION" for item in _ours(pose_bone)):
-            fcurves.write_keys(
-                channels, hand_keys.location_path(bone), bone, fcurves.dense_keys(at, locations)
-            )
-        path = hand_keys.rotation_path(bone, hand_keys.QUATERNION)
-        keys = fcurves.dense_keys(at, quaternions.continuous(turns))
-        fcurves.write_keys(channels, path, bone, keys)
+            write_location(channels, pose_bone, span, locations)
+        write_rotation(channels, pose_bone, span, turns)
     release(target, bones)
-    return len(bones)
+    return Baked(len(bones), _off(scene, target, shown, frames))
 
 
-def _drop_curves(channels: fcurves.Channels, path: str, count: int) -> None:
-    """Remove curves of a rotation mode that a bone no longer uses."""
-    for index in range(count):
-        curve = channels.fcurves.find(path, index=index)
-        if curve is not None:
-            channels.fcurves.remove(curve)
+def _off(
+    scene: bpy.types.Scene,
+    target: bpy.types.Object,
+    baked: Mapping[str, tuple[Floats, Floats]],
+    frames: range,
+) -> dict[str, str]:
+    """Bones that do not show what was keyed on some of the frames, with what is in the way."""
+    rows = np.unique(np.linspace(0, len(frames) - 1, _LOOKED_AT).astype(int))
+    off: dict[str, str] = {}
+    for row in rows.tolist():
+        now = shown_motion(scene, target, list(baked), frames[row : row + 1])
+        for bone, (_, turns) in baked.items():
+            if quaternions.angle_between(turns[row], now[bone][1][0]) > _OFF_RAD:
+                off.setdefault(bone, _in_the_way(target, bone))
+    return off
+
+
+def _in_the_way(target: bpy.types.Object, bone: str) -> str:
+    """What changes a keyed bone's rotation."""
+    data: Any = target.animation_data
+    if any(driver.data_path in bone_paths([bone]) for driver in data.drivers):
+        return "a driver"
+    constraints: Any = target.pose.bones[bone].constraints
+    active = next((item for item in constraints if not item.mute and item.influence > 0), None)
+    if active is not None:
+        return f"the constraint {active.name}"
+    return "an NLA track, a muted curve or another bone's inverse kinematics"
 
 
 def _local_channels(target: bpy.types.Object) -> fcurves.Channels:
-    """The target's curves in this file: an action from a library, whose new keys would be lost, is copied first."""
+    """The target's curves in this file. An action from a library, whose new keys would be lost, is copied first; so is
+    one that also moves something else.
+    """
     channels = fcurves.active_channels(target)
     if channels is None:
         return fcurves.assign_new_action(target, f"{target.name} hands")
-    return channels if channels.action.library is None else fcurves.assign_copy(target, channels)
+    shared = channels.action.library is not None or fcurves.moves_others(channels, (target,))
+    return fcurves.assign_copy(target, channels) if shared else channels
 
 
 def following(target: bpy.types.Object) -> list[str]:
-    """Names of the target's bones that follow a captured hand; both bones of an arm that reaches for one."""
+    """Names of the target's bones that follow a captured hand, and of the arms that reach for one."""
     found: list[str] = []
     for bone in target.pose.bones:
-        reaches = any(item.type == "IK" for child in bone.children for item in _ours(child))
-        if _ours(bone) or reaches:
-            found.append(bone.name)
-    return found
+        for constraint in _ours(bone):
+            count = constraint.chain_count if constraint.type == "IK" else 1
+            found += [item.name for item in arms.reaching(bone, count)]
+    return list(dict.fromkeys(found))
 
 
 def release(target: bpy.types.Object, bones: list[str]) -> None:
@@ -161,6 +191,8 @@ def release(target: bpy.types.Object, bones: list[str]) -> None:
         for constraint in _ours(pose_bone):
             if constraint.type == "COPY_ROTATION" and constraint.target is not None:
                 carriers.append(constraint.target)
+            if constraint.type == "IK":
+                arms.loosen(arms.reaching(pose_bone, constraint.chain_count))
             if constraint.type == "IK" and constraint.pole_target is not None:
                 arms.remove_pole(constraint.pole_target)
             pose_bone.constraints.remove(constraint)

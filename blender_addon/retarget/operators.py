@@ -11,6 +11,7 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from inference_core.shared.errors import RequestError
 
+from ..messages import report
 from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.paths import absolute
 from ..scene.selection import HANDS_ITEMS, chosen_hands
@@ -150,8 +151,15 @@ class DUOHAND_OT_bake_retarget(OnArmature, bpy.types.Operator):
     def work(self, context: bpy.types.Context, target: bpy.types.Object) -> str:
         scene = context.scene
         frames = range(scene.frame_start, scene.frame_end + 1)
-        count = live.bake(scene, target, frames)
-        return f"{count} bones of {target.name} keyed on {len(frames)} frames"
+        baked = live.bake(scene, target, frames)
+        text = f"{baked.bones} bones of {target.name} keyed on {len(frames)} frames"
+        if not baked.off:
+            return text
+        bone, reason = next(iter(baked.off.items()))
+        off = f"{len(baked.off)} bones show another motion than was keyed: {reason} changes {bone}."
+        report(self, "INFO", text)
+        report(self, "WARNING", off)  # last, because the status bar shows the last one
+        return ""
 
 
 class DUOHAND_OT_release_retarget(OnArmature, bpy.types.Operator):

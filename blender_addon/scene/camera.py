@@ -58,11 +58,16 @@ def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: floa
     matrices = camera_matrices(take.T_world_cam, scale)
     camera.rotation_mode = "QUATERNION"
     camera.matrix_basis = Matrix(matrices[0].tolist())
-    if moves(take):
-        turns = quaternions.continuous(quaternions.from_matrix(matrices[:, :3, :3]))
-        channels = fcurves.assign_new_action(camera, f"{camera.name} path")
-        fcurves.write_keys(channels, "location", "Camera", fcurves.dense_keys(frames, matrices[:, :3, 3]))
-        fcurves.write_keys(channels, "rotation_quaternion", "Camera", fcurves.dense_keys(frames, turns))
+    turns = quaternions.continuous(quaternions.from_matrix(matrices[:, :3, :3]))
+    values = {"location": matrices[:, :3, 3], "rotation_quaternion": turns}
+    _key(camera, f"{camera.name} path", "Camera", frames, values, set(values) if moves(take) else set())
+
+
+def written_paths(owner: bpy.types.ID) -> tuple[str, ...]:
+    """Paths of the camera object, or of its data, that `set_camera` keys."""
+    return (
+        ("location", "rotation_quaternion") if owner.id_type == "OBJECT" else ("lens", "shift_x", "shift_y")
+    )
 
 
 def moves(take: Take) -> bool:
@@ -86,8 +91,17 @@ def camera_places(shot: bpy.types.Collection, frames: Floats) -> Floats:
 def _set_or_key(data: bpy.types.Camera, action: str, frames: Floats, values: dict[str, Floats]) -> None:
     for path, value in values.items():
         setattr(data, path, float(value[0]))
-    moving = {path: value for path, value in values.items() if np.ptp(value) > _STILL}
-    if moving:
-        channels = fcurves.assign_new_action(data, action)
-        for path, value in moving.items():
-            fcurves.write_keys(channels, path, "Lens", fcurves.dense_keys(frames, value))
+    moving = {path for path, value in values.items() if np.ptp(value) > _STILL}
+    _key(data, action, "Lens", frames, values, moving)
+
+
+def _key(
+    owner: bpy.types.ID, action: str, group: str, frames: Floats, values: dict[str, Floats], moving: set[str]
+) -> None:
+    """Key the values (T, C) or (T,) of the moving paths, and remove the other paths' keys; all else keyed stays."""
+    if not moving and fcurves.active_channels(owner) is None:
+        return
+    channels = fcurves.writable(owner, action)
+    for path, value in values.items():
+        rows = slice(None) if path in moving else slice(0)
+        fcurves.write_keys(channels, path, group, fcurves.dense_keys(frames[rows], value[rows]))

@@ -12,6 +12,8 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.shared.errors import RequestError
+
 from .axes import Floats
 
 Integers = NDArray[np.int32]
@@ -58,15 +60,21 @@ class Keys:
 
 def dense_keys(frames: Floats, values: NDArray[np.floating], kinds: Integers | None = None) -> Keys:
     """Keys on every frame with linear interpolation. values (K, C) or (K,)."""
-    values = np.asarray(values, np.float64).reshape(len(frames), -1)
+    values = _columns(values)
     kinds = np.zeros(len(frames), np.int32) if kinds is None else kinds
     return Keys(frames, values, kinds, np.full(len(frames), LINEAR, np.int32))
 
 
 def held_keys(frames: Floats, values: NDArray[np.number]) -> Keys:
     """Keys whose values hold until the next. values (K, C) or (K,)."""
-    values = np.asarray(values, np.float64).reshape(len(frames), -1)
+    values = _columns(values)
     return Keys(frames, values, np.zeros(len(frames), np.int32), np.full(len(frames), CONSTANT, np.int32))
+
+
+def _columns(values: NDArray[np.number]) -> Floats:
+    """Values (K, C) or (K,) as (K, C)."""
+    values = np.asarray(values, np.float64)
+    return values if values.ndim == 2 else values[:, None]
 
 
 def active_channels(owner: bpy.types.ID) -> Channels | None:
@@ -86,6 +94,18 @@ def assign_new_action(owner: bpy.types.ID, name: str) -> Channels:
     data.action = channels.action
     if channels.slot is not None:
         data.action_slot = channels.slot
+    return channels
+
+
+def writable(owner: bpy.types.ID, name: str) -> Channels:
+    """The owner's curves, to be written: a new action of that name if it has none, a copy if the action is linked, kept
+    by a fake user, or also moves something else.
+    """
+    channels = active_channels(owner)
+    if channels is None:
+        return assign_new_action(owner, name)
+    if not channels.action.is_editable or channels.action.use_fake_user or moves_others(channels, (owner,)):
+        return assign_copy(owner, channels)
     return channels
 
 
@@ -121,12 +141,15 @@ def channels_of(action: bpy.types.Action, owner: bpy.types.ID) -> Channels:
 
 
 def write_keys(channels: Channels, path: str, group: str, keys: Keys) -> None:
-    """Replace the keys of the C curves of `path` (one curve at index 0 if C is 1).
+    """Replace the keys of the C curves of `path` (one curve at index 0 if C is 1); no keys: remove the curves.
 
-    A curve that exists keeps its modifiers, and whether it is muted, locked or hidden.
+    A curve that exists keeps its modifiers, and whether it is muted or hidden. If one of them is locked, all stay as
+    they are, because a rotation is only right as a whole; `locked_path` tells which.
     """
-    for index in range(keys.values.shape[1]):
-        curve = channels.fcurves.find(path, index=index)
+    curves = [channels.fcurves.find(path, index=index) for index in range(keys.values.shape[1])]
+    if any(curve is not None and is_locked(curve) for curve in curves):
+        return
+    for index, curve in enumerate(curves):
         if curve is not None and len(keys.frames):
             curve.keyframe_points.clear()
             _fill(curve, keys, index)
@@ -134,6 +157,26 @@ def write_keys(channels: Channels, path: str, group: str, keys: Keys) -> None:
             channels.fcurves.remove(curve)
         elif len(keys.frames):
             _fill(channels.new_curve(path, index, group), keys, index)
+
+
+def is_locked(curve: bpy.types.FCurve) -> bool:
+    """Whether the Graph Editor would not change the curve: it or its group is locked."""
+    return curve.lock or (curve.group is not None and curve.group.lock)
+
+
+def locked_path(channels: Channels | None, paths: Collection[str]) -> str | None:
+    """The first of the paths of which a curve is locked; None if they can all be written."""
+    curves = channels.fcurves if channels is not None else ()
+    return next((curve.data_path for curve in curves if curve.data_path in paths and is_locked(curve)), None)
+
+
+def check_unlocked(owner: bpy.types.ID, channels: Channels | None, paths: Collection[str]) -> None:
+    """Raise a RequestError if a curve of the owner of one of these paths is locked."""
+    locked = locked_path(channels, paths)
+    if locked is not None:
+        raise RequestError(
+            f"Curves of {owner.name} are locked in the Graph Editor ({locked}). Unlock them there."
+        )
 
 
 def read_keys(channels: Channels, path: str, count: int) -> Keys | None:

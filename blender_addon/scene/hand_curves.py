@@ -56,7 +56,8 @@ class Wrist:
 
 
 def channels_to_write(armature: bpy.types.Object, names: tuple[str, ...]) -> Channels:
-    """The hand's curves, cleared of its old motion but for what will be keyed anew; the animator's own curves stay.
+    """The hand's curves, cleared of its old motion but for what will be keyed anew or is locked; the animator's own
+    curves stay.
 
     An action that is linked, kept by a fake user or also moves something else does not change; a copy is written.
     """
@@ -68,8 +69,9 @@ def channels_to_write(armature: bpy.types.Object, names: tuple[str, ...]) -> Cha
     channels = own_channels(armature, channels)
     mode = armature.pose.bones[names[0]].rotation_mode
     rewritten = {hand_keys.location_path(names[0]), *(hand_keys.rotation_path(name, mode) for name in names)}
+    kept = rewritten | {curve.data_path for curve in channels.fcurves if fcurves.is_locked(curve)}
     for curve in list(channels.fcurves):
-        if _moves(curve, names) and curve.data_path not in rewritten:
+        if _moves(curve, names) and curve.data_path not in kept:
             channels.fcurves.remove(curve)
     return channels
 
@@ -176,8 +178,10 @@ def locked_rows(rig: HandRig, track: HandTrack) -> Flags:
 
 
 def put_back(rig: HandRig, kept: HandTrack) -> None:
-    """Key motion that was locked again, over what has been keyed since."""
-    key_track(rig, _with(rig, read_track(rig), kept))
+    """Key motion that was locked again, over what has been keyed since; locked curves stay as they are."""
+    channels = hand_channels(rig.armature)
+    if channels is not None:
+        _key(rig, channels, _with(rig, read_track(rig), kept))
 
 
 def editable_channels(rig: HandRig) -> Channels:
@@ -191,12 +195,15 @@ def editable_channels(rig: HandRig) -> Channels:
         raise RequestError(
             f"The motion of {rig.armature.name} is linked from another file. Change it there, or make it local."
         )
-    locked = [curve for curve in channels.fcurves if curve.lock and _moves(curve, rig.names)]
-    if locked:
-        raise RequestError(
-            f"Curves of {rig.armature.name} are locked in the Graph Editor ({locked[0].data_path}). Unlock them there."
-        )
+    check_unlocked(rig)
     return own_channels(rig.armature, channels)
+
+
+def check_unlocked(rig: HandRig) -> None:
+    """Raise a RequestError if a curve that captured motion is keyed on is locked in the Graph Editor."""
+    channels = hand_channels(rig.armature)
+    if channels is not None:
+        fcurves.check_unlocked(rig.armature, channels, moving_paths(channels, rig.names))
 
 
 def own_channels(armature: bpy.types.Object, channels: Channels) -> Channels:
@@ -207,6 +214,11 @@ def own_channels(armature: bpy.types.Object, channels: Channels) -> Channels:
     if data.action == channels.action:
         return fcurves.assign_copy(armature, channels)
     return copied_in_strips(armature, channels)
+
+
+def moving_paths(channels: Channels, names: tuple[str, ...]) -> set[str]:
+    """Paths of the hand's curves that captured motion is keyed on."""
+    return {curve.data_path for curve in channels.fcurves if _moves(curve, names)}
 
 
 def _moves(curve: bpy.types.FCurve, names: tuple[str, ...]) -> bool:
@@ -227,7 +239,11 @@ def _with_absences(wrist: Wrist, at: NDArray[np.integer]) -> Wrist:
 
 
 def key_track(rig: HandRig, track: HandTrack) -> None:
-    channels = editable_channels(rig)
+    """Key the track; RequestError if the curves are linked or locked."""
+    _key(rig, editable_channels(rig), track)
+
+
+def _key(rig: HandRig, channels: Channels, track: HandTrack) -> None:
     kinds = np.where(track.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
     keys = fcurves.dense_keys(track.frames, track.location, kinds)
     keys.interpolation[:-1][track.absent_after[:-1]] = CONSTANT

@@ -38,6 +38,7 @@ PROMISES: Final = {
 RAW_TRACK: Final = "Duohand raw motion"
 QUATERNION: Final = "QUATERNION"
 _CONFIDENCE_GROUP = "Duohand"
+_VISIBILITY_GROUP = "Visibility"
 
 
 def location_path(bone: str) -> str:
@@ -142,21 +143,26 @@ def write_promises(
 
 
 def write_visibility(skin: bpy.types.Object, present: NDArray[np.integer], frames: Floats) -> None:
-    """Hide the skin while its hand is absent (T,), by keys on its visibility; no keys if it never is."""
-    animation = skin.animation_data
-    old = animation.action if animation else None
-    if animation:
-        animation.action = None
-    fcurves.remove_if_unused(old)
-    skin.hide_viewport = skin.hide_render = False
+    """Hide the skin while its hand is absent (T,), by keys on its visibility; no keys if it never is.
+
+    What else is keyed on the skin stays, and so do visibility keys of the animator's own.
+    """
     hidden = (present == ABSENT).astype(int)
-    if hidden.any():
-        channels = fcurves.assign_new_action(skin, f"{skin.name} visibility")
-        changes = np.flatnonzero(np.diff(hidden, prepend=-1))
-        for path in ("hide_viewport", "hide_render"):
-            fcurves.write_keys(
-                channels, path, "Visibility", fcurves.held_keys(frames[changes], hidden[changes])
-            )
+    changes = np.flatnonzero(np.diff(hidden, prepend=-1)) if hidden.any() else np.zeros(0, int)
+    keys = fcurves.held_keys(frames[changes], hidden[changes])
+    if fcurves.active_channels(skin) is None and len(changes) == 0:
+        return
+    channels = fcurves.writable(skin, f"{skin.name} visibility")
+    for path in ("hide_viewport", "hide_render"):
+        curve = channels.fcurves.find(path)
+        if curve is not None and (curve.group is None or curve.group.name != _VISIBILITY_GROUP):
+            continue
+        fcurves.write_keys(channels, path, _VISIBILITY_GROUP, keys)
+        if curve is not None and channels.fcurves.find(path) is None:
+            setattr(skin, path, False)
+    if len(channels.fcurves) == 0:
+        skin.animation_data.action = None
+        fcurves.remove_if_unused(channels.action)
 
 
 def _holding_over_gaps(keys: Keys, rows: NDArray[np.int64]) -> Keys:

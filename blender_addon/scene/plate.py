@@ -155,11 +155,8 @@ def _key_offsets(
     """Key the offsets, each constant until the next; no keys if it never changes."""
     data: Any = camera.data
     changes = np.flatnonzero(np.diff(offsets, prepend=offsets[0] - 1))
-    channels = fcurves.active_channels(data)
-    old = channels.fcurves.find(path) if channels is not None else None
-    if channels is not None and old is not None:
-        channels.fcurves.remove(old)
-    if len(changes) > 1:
-        channels = channels or fcurves.assign_new_action(data, f"{camera.name} plate")
+    changes = changes if len(changes) > 1 else changes[:0]
+    if fcurves.active_channels(data) is not None or len(changes):
+        channels = fcurves.writable(data, f"{camera.name} plate")
         keys = fcurves.held_keys(whole[changes].astype(np.float64), offsets[changes])
         fcurves.write_keys(channels, path, "Plate", keys)

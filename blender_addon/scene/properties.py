@@ -144,9 +144,11 @@ def register() -> None:
     _register_classes()
     bpy.types.Collection.duohand = PointerProperty(type=DUOHAND_PG_shot)
     bpy.types.Object.duohand = PointerProperty(type=DUOHAND_PG_hand)
+    bpy.types.Object.duohand_kept = PointerProperty(type=DUOHAND_PG_shot)  # on a shot's empty, a copy
 
 
 def unregister() -> None:
+    del bpy.types.Object.duohand_kept
     del bpy.types.Object.duohand
     del bpy.types.Collection.duohand
     _unregister_classes()

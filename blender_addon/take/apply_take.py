@@ -10,8 +10,8 @@ from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
 
-from ..scene import hand_keys, paths, shot
-from . import hands, markers, shot_camera
+from ..scene import hand_keys, orphans, paths, shot
+from . import hands, locked_curves, markers, shot_camera
 from .identity import check_editable, find_shot, footage_file, shot_name, stated_footage
 from .rate import set_rate
 from .scene_range import fit_range
@@ -67,12 +67,14 @@ def apply_steps(
         rigs[side] = yield from hands.set_hand(collection, take, side, frames, layout)
     if layout.rotation_mode != hand_keys.QUATERNION:
         warnings += hands.order_advice(take, rigs, layout)
+    warnings += locked_curves.kept(collection)
     if not rigs:
         warnings.append("No hand was found in this take: there is a camera and nothing to move.")
     yield
     warnings += fit_range(scene, collection, frames, settings.set_range, is_new)
     if settings.set_markers:
         markers.set_markers(scene, collection.name, take, frames)
+    orphans.remember(collection)
     return Applied(collection, rigs, tuple(warnings))
 
 

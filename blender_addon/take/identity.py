@@ -2,14 +2,23 @@
 """Finds a take's shot in the scene, by its footage, and where that footage is now."""
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 
 from inference_core.shared.errors import RequestError
 from inference_core.shared.take import Take
 
-from ..scene import paths, shot
+from ..scene import orphans, paths, shot
 from .settings import ApplySettings
+
+
+class _Remembered:
+    """A shot as its empty remembers it, with what the search for its files asks of a collection."""
+
+    def __init__(self, place: Any) -> None:
+        self.duohand = place.duohand_kept
+        self.library, self.override_library = place.library, place.override_library
 
 
 def find_shot(
@@ -18,7 +27,8 @@ def find_shot(
     """The shot that the take updates: the one with the requested name, else with the same footage.
 
     A take without stated footage belongs to the shot of its own file. Of several, as after a shot was duplicated, it
-    is the one that the active object belongs to. None: a new shot is to be made.
+    is the one that the active object belongs to. Hands whose collection was deleted get it back. None: a new shot is
+    to be made.
     """
     if settings.existing == "NEW":
         return None
@@ -27,6 +37,9 @@ def find_shot(
         return next((item for item in there if item.name == settings.name), None)
     mine = _keys(settings.footage or stated_footage(take), footage_file(take, take_path, settings.footage))
     matching = [item for item in there if _is_of(item, mine, take_path)]
+    if not matching:
+        left = [place for place in orphans.orphaned(scene) if _is_of(_Remembered(place), mine, take_path)]
+        matching = [orphans.adopt(scene, place) for place in left[:1]]
     active = bpy.context.view_layer.objects.active if bpy.context.scene == scene else None
     return next(
         (item for item in matching if active is not None and shot.belongs(active, item)), None
@@ -66,7 +79,7 @@ def shot_name(take: Take, take_path: str, footage: str = "") -> str:
     return (paths.footage_name(named) if named else "") or Path(take_path).stem or "Duohand"
 
 
-def _is_of(item: bpy.types.Collection, mine: set[str], take_path: str) -> bool:
+def _is_of(item: Any, mine: set[str], take_path: str) -> bool:
     """Whether the shot shows the footage with those keys, or the take itself where either has none."""
     kept = item.duohand
     theirs = _keys(kept.footage_key, paths.found(kept.footage, kept.take_path))

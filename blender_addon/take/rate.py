@@ -10,7 +10,7 @@ import numpy as np
 from inference_core.shared.errors import RequestError
 from inference_core.shared.take import TakeError, load_take
 
-from ..scene import fcurves, plate, shot
+from ..scene import fcurves, orphans, plate, shot
 from ..scene.paths import take_file
 from .identity import check_editable
 
@@ -42,9 +42,11 @@ def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> lis
     kept = collection.duohand
     before = shot.shot_timing(collection)
     start, factor = float(before.start_frame), shot.rate(scene) / before.scene_fps
+    locked = 0
     for channels in _own_channels(collection):
         for curve in channels.fcurves:
             fcurves.stretch(curve, start, factor)
+            locked += fcurves.is_locked(curve)
     for hand in shot.armatures(collection).values():
         for item in (*hand.duohand.locked, *hand.duohand.smoothing):
             item.first, item.last = (
@@ -53,7 +55,11 @@ def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> lis
         _stretch_strips(hand, start, factor)
     _move_scene(scene, collection, start, factor)
     kept.fps, kept.fps_base = scene.render.fps, scene.render.fps_base
-    return [f"The keys of {collection.name} moved along.", *_plate_anew(collection)]
+    orphans.remember(collection)
+    said = [f"The keys of {collection.name} moved along."]
+    if locked:
+        said.append(f"So did those of {locked} locked curves.")
+    return [*said, *_plate_anew(collection)]
 
 
 def _own_channels(collection: bpy.types.Collection) -> list[fcurves.Channels]:

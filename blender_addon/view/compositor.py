@@ -9,6 +9,7 @@ plate is inserted before the end.
 from typing import Any, Final
 
 import bpy
+import numpy as np
 
 from inference_core.shared.errors import RequestError
 
@@ -19,6 +20,9 @@ from ..scene.shot import in_file
 _PLATE: Final = "Duohand Plate"
 _FIT: Final = "Duohand Plate Fit"
 _OVER: Final = "Duohand Over Plate"
+_DARK: Final = 0.2  # the factory scene's world has 0.05
+_SUN_W_PER_M2: Final = 4.0
+_OVER_THE_SHOULDER: Final = (-0.6, 0.4, 0.0)  # radians, in the camera's axes
 
 
 def render_over_footage(scene: bpy.types.Scene, shot: bpy.types.Collection) -> list[str]:
@@ -35,10 +39,10 @@ def render_over_footage(scene: bpy.types.Scene, shot: bpy.types.Collection) -> l
     tree = _tree(scene)
     _insert_plate(tree, scene, behind.image)
     _time_plate(tree, camera, behind.image_user)
-    return _said(scene)
+    return [*_in_its_colours(scene), *_lit(scene, shot)]
 
 
-def _said(scene: bpy.types.Scene) -> list[str]:
+def _in_its_colours(scene: bpy.types.Scene) -> list[str]:
     said: list[str] = []
     settings: Any = scene.view_settings
     if settings.view_transform != "Standard":
@@ -46,11 +50,37 @@ def _said(scene: bpy.types.Scene) -> list[str]:
             f"View Transform became Standard, for the footage's own colours; it was {settings.view_transform}."
         )
         settings.view_transform, settings.look = "Standard", "None"
-    if scene.world is None and not any(item.type == "LIGHT" for item in scene.objects):
+    return said
+
+
+def _lit(scene: bpy.types.Scene, shot: bpy.types.Collection) -> list[str]:
+    """Light a scene in which the hands would be black."""
+    if any(item.type == "LIGHT" for item in scene.objects):
+        return []
+    if scene.world is None:
         scene.world = bpy.data.worlds.new("World")
         scene.world.color = (0.6, 0.6, 0.6)
-        said.append("The scene had neither light nor world: it has a grey world now.")
-    return said
+        return ["The scene had neither light nor world: it has a grey world now."]
+    if not _is_dark(scene.world):
+        return []
+    sun = bpy.data.objects.new(f"{shot.name} light", bpy.data.lights.new(f"{shot.name} light", "SUN"))
+    sun.data.energy = _SUN_W_PER_M2
+    sun.parent, sun.rotation_euler = shot.duohand.camera, _OVER_THE_SHOULDER
+    shot.objects.link(sun)
+    return ["The scene had no light and a dark world: a sun shines over the camera's shoulder now."]
+
+
+def _is_dark(world: Any) -> bool:
+    """Whether the world is of a single dark colour."""
+    if not world.use_nodes:
+        return max(world.color) < _DARK
+    backgrounds = [node for node in world.node_tree.nodes if node.type == "BACKGROUND"]
+    colours = [node.inputs["Color"] for node in backgrounds]
+    strengths = [node.inputs["Strength"] for node in backgrounds]
+    if any(item.is_linked for item in (*colours, *strengths)):
+        return False
+    shown = zip(colours, strengths, strict=True)
+    return all(max(colour.default_value[:3]) * strength.default_value < _DARK for colour, strength in shown)
 
 
 def _tree(scene: Any) -> Any:
@@ -144,11 +174,8 @@ def _time_plate(tree: Any, camera: Any, user: Any) -> None:
     shown = fcurves.active_channels(camera.data)
     keys = fcurves.read_keys(shown, offset_path(camera), 1) if shown is not None else None
     path = f'nodes["{_PLATE}"].frame_offset'
-    channels = fcurves.active_channels(tree)
-    if channels is not None:
-        old = channels.fcurves.find(path)
-        if old is not None:
-            channels.fcurves.remove(old)
-    if keys is not None:
-        channels = channels or fcurves.assign_new_action(tree, "Plate in the compositor")
+    if keys is None:
+        keys = fcurves.held_keys(np.zeros(0), np.zeros(0))
+    if fcurves.active_channels(tree) is not None or len(keys.frames):
+        channels = fcurves.writable(tree, "Plate in the compositor")
         fcurves.write_keys(channels, path, "Plate", keys)

@@ -11,19 +11,23 @@ import bpy
 
 
 class Layout:
-    """Stands for a UILayout and all that is made from it; texts are what a user reads, calls are (name, arguments)."""
+    """Stands for a UILayout and all that is made from it; texts are what a user reads.
 
-    def __init__(self, texts: list[str], calls: list[tuple[str, tuple[Any, ...]]]) -> None:
+    calls: (name, arguments, the layout made or the operator's properties, which are set later).
+    """
+
+    def __init__(self, texts: list[str], calls: list[tuple[str, tuple[Any, ...], Any]]) -> None:
         self.__dict__.update(texts=texts, calls=calls)
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
-            self.calls.append((name, arguments))
+            made: Any = SimpleNamespace() if name.startswith("operator") else Layout(self.texts, self.calls)
+            self.calls.append((name, arguments, made))
             self._check(name, arguments, options)
             text = options.get("text") or self._own_text(name, arguments)
             if text:
                 self.texts.append(text)
-            return SimpleNamespace() if name.startswith("operator") else Layout(self.texts, self.calls)
+            return made
 
         return call
 

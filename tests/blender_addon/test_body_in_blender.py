@@ -12,6 +12,7 @@ from mathutils import Vector
 
 from inference_core.shared.take import save_take
 from tests.blender_addon import scenes, walkers
+from tests.blender_addon.test_clean_up_in_blender import all_curves
 
 LAST = 40
 
@@ -313,6 +314,17 @@ def test_undo_reverts_a_join() -> None:
     assert bpy.ops.ed.undo() == {"FINISHED"}
     assert curves(bpy.data.objects["Walker"]) == keys
     assert not [item for item in bpy.data.actions if "with hands" in item.name]
+
+
+def test_a_body_with_locked_curves_is_refused_and_keeps_its_earlier_join() -> None:
+    body, preset, _ = a_walker("mixamo")
+    joined(body, preset)
+    keys = curves(body)
+    for curve in all_curves(body):
+        curve.lock = "LeftForeArm" in curve.data_path
+    with pytest.raises(RuntimeError, match=r"locked in the Graph Editor.*LeftForeArm"):
+        bpy.ops.duohand.join_hands(target=body.name, preset=preset)
+    assert curves(body) == keys
 
 
 def test_a_linked_body_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ def lift(**options: Any) -> None:
     assert bpy.ops.duohand.offset_wrist(location=(0, 0, 0.1), **WHOLE, **options) == {"FINISHED"}
 
 
+def update(name: str) -> tuple[str, ...]:
+    """Load the made take in place; its notes."""
+    apply_take = importlib.import_module(f"{EXTENSION}.take.apply_take")
+    settings = importlib.import_module(f"{EXTENSION}.take.settings").ApplySettings()
+    path = take_file(name)
+    return apply_take.apply_take(bpy.context.scene, load_take(path), str(path), settings).warnings
+
+
 @pytest.mark.parametrize("what", ["camera", "place", "skin", "hand"])
 def test_an_update_restores_deleted_objects(shot: Any, what: str, tmp_path: Path) -> None:
     right = hand(shot, RIGHT)
@@ -192,6 +200,102 @@ def test_locked_curves_are_kept_and_reported(shot: Any) -> None:
         with pytest.raises(RuntimeError, match="locked in the Graph Editor"):
             getattr(bpy.ops.duohand, operator)(hands="RIGHT")
     assert bpy.ops.duohand.hold_range(hands="LEFT") == {"FINISHED"}
+
+
+def lock(owner: Any, word: str, by_group: bool = False) -> np.ndarray:
+    """Lock the owner's first curve whose path has the word, by itself or by its group; its keys' values."""
+    curve = next(item for item in all_curves(owner) if word in item.data_path)
+    if by_group:
+        curve.group.lock = True
+    else:
+        curve.lock = True
+    return keys_of(owner, curve.data_path)
+
+
+def keys_of(owner: Any, path: str) -> np.ndarray:
+    return np.array(
+        [point.co for item in all_curves(owner) if item.data_path == path for point in item.keyframe_points]
+    )
+
+
+@pytest.mark.parametrize("by_group", [False, True])
+def test_an_update_keeps_locked_curves_and_says_so(shot: Any, by_group: bool) -> None:
+    right = hand(shot, RIGHT)
+    lift(hands="BOTH")
+    path = 'pose.bones["hand.R"].location'
+    kept = lock(right, path, by_group)
+    lifted = heads(right)[:, 0]
+    assert bpy.ops.duohand.lock_range(hands="RIGHT", first=3, last=5) == {"FINISHED"}
+    said = update("two_hands")
+    assert np.array_equal(keys_of(right, path), kept)
+    np.testing.assert_allclose(heads(right)[:, 0], lifted, atol=1e-5)
+    assert [line for line in said if right.name in line and path in line]
+    assert not [line for line in said if hand(shot, LEFT).name in line]
+    (bone,) = [item for item in all_curves(right) if item.data_path == path and item.array_index == 0]
+    bone.lock = bone.group.lock = False
+    for item in all_curves(right):
+        item.lock = False
+    bpy.ops.duohand.unlock_range(first=1, last=24)
+    assert not [line for line in update("two_hands") if "Locked" in line]
+    assert np.abs(heads(right)[:, 0] - lifted).max() > 0.05
+
+
+def test_an_update_keeps_locked_curves_of_another_rotation_mode(shot: Any) -> None:
+    right = hand(shot, RIGHT)
+    kept = lock(right, "index_01.R")
+    path = next(item.data_path for item in all_curves(right) if item.lock)
+    load("two_hands", rotation_mode="XYZ")
+    assert np.array_equal(keys_of(right, path), kept)
+
+
+def test_what_is_keyed_on_camera_and_skin_besides_the_take_stays() -> None:
+    empty_scene()
+    shot = load("moving_camera")
+    camera, skin = shot.duohand.camera, hand(shot, LEFT).duohand.skin
+    camera.data.dof.aperture_fstop = 2.0
+    camera.data.keyframe_insert("dof.aperture_fstop", frame=3)
+    camera["note"] = 1.0
+    camera.keyframe_insert('["note"]', frame=4)
+    skin.keyframe_insert("location", frame=4)
+    skin.hide_render = True
+    locked = lock(camera, "location")
+    load("moving_camera")
+    assert bpy.ops.duohand.hold_range(first=3, last=5) == {"FINISHED"}
+    assert {item.data_path for item in all_curves(camera.data)} >= {"dof.aperture_fstop"}
+    assert '["note"]' in {item.data_path for item in all_curves(camera)}
+    assert "location" in {item.data_path for item in all_curves(skin)} and skin.hide_render
+    assert np.array_equal(keys_of(camera, "location"), locked)
+
+
+def test_hands_whose_collection_was_deleted_are_updated_not_doubled(shot: Any) -> None:
+    scene, right = bpy.context.scene, hand(shot, RIGHT)
+    shot.duohand.place.location.x = 0.5
+    load("two_hands", rotation_mode="XYZ", scale=2.0)
+    lift(hands="RIGHT")
+    bpy.ops.duohand.lock_range(hands="RIGHT", **WHOLE)
+    for thing in list(shot.objects):  # as Delete in the Outliner does
+        scene.collection.objects.link(thing)
+    bpy.data.collections.remove(shot)
+    before, count = heads(right), len(scene.objects)
+    again = load("two_hands")
+    assert len(scene.objects) == count and hand(again, RIGHT) == right
+    assert again.duohand.scale == 2.0 and again.duohand.rotation_mode == "XYZ"
+    np.testing.assert_allclose(heads(right), before, atol=1e-5)
+    assert not list(scene.collection.objects)
+    load("two_hands")
+    assert len(scene.objects) == count and len(scene.collection.children) == 1
+
+
+def test_a_shot_whose_collection_was_unlinked_is_linked_again(shot: Any) -> None:
+    scene = bpy.context.scene
+    other = bpy.data.collections.new("kept")
+    scene.collection.children.link(other)
+    for thing in list(shot.objects):
+        other.objects.link(thing)
+    scene.collection.children.unlink(shot)
+    count = len(scene.objects)
+    load("two_hands")
+    assert len(scene.objects) == count and shot.name in scene.collection.children
 
 
 def test_a_renamed_bone_is_named_and_comes_back_with_an_update(shot: Any, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_the_file_menus_have_their_entries(draw: str, names: list[str]) -> None:
     menus = importlib.import_module(f"{EXTENSION}.menus")
     calls: list[Any] = []
     getattr(menus, draw)(SimpleNamespace(layout=Layout([], calls)), bpy.context)
-    assert [arguments[0] for _, arguments in calls] == names
+    assert [arguments[0] for _, arguments, _ in calls] == names
     for menu in (bpy.types.TOPBAR_MT_file_import, bpy.types.TOPBAR_MT_file_export):
         ours = [item for item in menu._dyn_ui_initialize() if item.__module__ == menus.__name__]
         assert len(ours) == 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.blender_addon import scenes, walkers
+from tests.blender_addon.test_clean_up_in_blender import all_curves
 
 
 @pytest.fixture
@@ -69,6 +70,20 @@ def test_a_prop_is_passed_on_held_by_both_hands_and_put_down(
     assert np.abs(places() - rested).max() < 1e-5
     for side in (0, 1):
         assert np.abs(hand_matrices(again, side) - before[side]).max() < 1e-5
+
+
+@pytest.mark.parametrize("owner", ["prop", "hand"])
+def test_grips_of_locked_curves_are_refused_before_anything_changes(
+    shot: bpy.types.Collection, owner: str
+) -> None:
+    grips()
+    before = places()
+    thing = bpy.data.objects["Ball"] if owner == "prop" else scenes.hand(shot, 1)
+    for curve in all_curves(thing):
+        curve.lock = "location" in curve.data_path
+    with pytest.raises(RuntimeError, match="locked in the Graph Editor"):
+        bpy.ops.duohand.bake_grips(prop="Ball")
+    assert np.abs(places() - before).max() < 1e-6
 
 
 def test_keying_again_starts_from_the_objects_own_motion(shot: bpy.types.Collection) -> None:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Retargeting through the installed add-on: fingers of rigs with other names and rest poses point alike."""
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -12,8 +14,11 @@ from mathutils import Euler, Matrix, Vector
 from blender_addon.retarget.bone_map import SEGMENTS, SUFFIXES
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import save_take
+from tests.blender_addon import walkers
+from tests.blender_addon.in_blender import EXTENSION
 from tests.blender_addon.rig_names import RIGS
 from tests.blender_addon.scenes import empty_scene, go_to, hand, load, made
+from tests.blender_addon.test_clean_up_in_blender import all_curves
 
 SIDE_NAMES = {LEFT: "l", RIGHT: "r"}
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -92,6 +97,87 @@ def test_fingers_point_like_the_captured_ones_live_and_baked(shot: bpy.types.Col
     assert not [c for bone in rig.pose.bones for c in bone.constraints]
     assert not [item for item in bpy.data.objects if item.name.startswith("Duohand")]
     assert largest_turn_deg(shot, rig) < 0.5
+
+
+@pytest.mark.parametrize("mode", ["XYZ", "ZYX", "AXIS_ANGLE"])
+def test_baked_bones_keep_their_rotation_mode_and_keys_outside(shot: Any, mode: str) -> None:
+    rig: Any = other_rig(shot, Euler((0.5, -0.9, 2.0)), 0.2)
+    for bone in rig.pose.bones:
+        bone.rotation_mode = mode
+        bone.lock_rotation = (False, True, True)
+    path = "rotation_axis_angle" if mode == "AXIS_ANGLE" else "rotation_euler"
+    finger = rig.pose.bones["index_02_l"]
+    for frame, value in ((-20, 0.2), (60, 0.7)):
+        getattr(finger, path)[0] = value
+        finger.keyframe_insert(path, frame=frame)
+    bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
+    assert bpy.ops.duohand.bake_retarget(target="Other") == {"FINISHED"}
+    assert largest_turn_deg(shot, rig) < 0.5
+    assert {bone.rotation_mode for bone in rig.pose.bones} == {mode}
+    for frame, value in ((-20, 0.2), (60, 0.7)):
+        go_to(frame)
+        turn = finger.matrix_basis.to_3x3()
+        wanted = Euler((value, 0, 0)).to_matrix() if mode != "AXIS_ANGLE" else Matrix.Rotation(value, 3, "Y")
+        assert np.allclose(np.array(turn), np.array(wanted), atol=1e-4)
+
+
+def bake_said(name: str) -> list[str]:
+    """What Bake reports."""
+    live = importlib.import_module(f"{EXTENSION}.retarget.live")
+    scene = bpy.context.scene
+    return list(
+        live.bake(scene, scene.objects[name], range(scene.frame_start, scene.frame_end + 1)).off.items()
+    )
+
+
+@pytest.mark.parametrize("what", ["driver", "constraint", "NLA", "none"])
+def test_a_bone_that_shows_another_motion_than_was_baked_is_named(shot: Any, what: str) -> None:
+    rig: Any = other_rig(shot, Euler((0.5, -0.9, 2.0)), 0.2)
+    finger = rig.pose.bones["index_02_l"]
+    if what == "driver":
+        finger.rotation_mode = "XYZ"
+        finger.driver_add("rotation_euler", 0).driver.expression = "0.3"
+    elif what == "constraint":
+        limit = finger.constraints.new("LIMIT_ROTATION")
+        limit.name, limit.owner_space = "Knuckle", "LOCAL"
+        limit.use_limit_x = limit.use_limit_y = limit.use_limit_z = True
+    elif what == "NLA":
+        finger.rotation_mode = "XYZ"
+        finger.keyframe_insert("rotation_euler", frame=1)
+        track = rig.animation_data.nla_tracks.new()
+        track.strips.new("over", 1, rig.animation_data.action)
+        rig.animation_data.action_influence = 0.3
+    bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
+    off = dict(bake_said("Other"))
+    if what == "none":
+        assert off == {}
+        return
+    assert {"driver": "a driver", "constraint": "the constraint Knuckle", "NLA": "NLA"}[what] in off[
+        "index_02_l"
+    ]
+    assert len(off) == 1 or what == "NLA"
+
+
+def test_baking_onto_locked_curves_is_refused_and_nothing_changes(shot: Any) -> None:
+    rig: Any = other_rig(shot, Euler((0, 0, 0)), 0.1)
+    rig.pose.bones["ring_03_r"].keyframe_insert("rotation_quaternion", frame=4)
+    for curve in all_curves(rig):
+        curve.lock = True
+    bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
+    with pytest.raises(RuntimeError, match=r"locked in the Graph Editor.*ring_03_r"):
+        bpy.ops.duohand.bake_retarget(target="Other")
+    assert rig.pose.bones["ring_03_r"].constraints and len(all_curves(rig)[0].keyframe_points) == 1
+
+
+def test_another_character_with_the_same_action_does_not_get_the_hands(shot: Any) -> None:
+    rig: Any = other_rig(shot, Euler((0, 0, 0)), 0.1)
+    rig.pose.bones["hand_l"].keyframe_insert("rotation_quaternion", frame=4)
+    twin: Any = rig.copy()
+    bpy.context.scene.collection.objects.link(twin)
+    bpy.ops.duohand.retarget(target="Other", preset="UNREAL")
+    bpy.ops.duohand.bake_retarget(target="Other")
+    assert largest_turn_deg(shot, rig) < 0.5
+    assert {item.data_path for item in all_curves(twin)} == {'pose.bones["hand_l"].rotation_quaternion'}
 
 
 def test_the_hands_rotation_is_retargeted(shot: bpy.types.Collection) -> None:
@@ -371,3 +457,47 @@ def test_an_elbow_points_like_the_filmed_one_and_never_flips(tmp_path: Path, kno
         np.degrees(np.arccos(np.clip((elbow_directions(shot, rig) * pointing_to).sum(-1), -1, 1))).max() < 2
     )
     assert not [item for item in (*bpy.data.objects, *bpy.data.actions) if item.name.startswith("Duohand")]
+
+
+def with_arms_in_parts(body: Any) -> None:
+    """Split upper arms and forearms of the Mixamo-like character in the middle, as Daz and MakeHuman have them."""
+    bpy.context.view_layer.objects.active = body
+    bpy.ops.object.mode_set(mode="EDIT")
+    bones = body.data.edit_bones
+    for side in ("Left", "Right"):
+        for part, below in (("ForeArm", "Hand"), ("Arm", "ForeArm")):
+            whole = bones[f"mixamorig:{side}{part}"]
+            half = bones.new(f"mixamorig:{side}{part}Twist")
+            half.head, half.tail = (whole.head + whole.tail) / 2, whole.tail
+            half.parent, whole.tail = whole, half.head
+            bones[f"mixamorig:{side}{below}"].parent = half
+    bpy.ops.object.mode_set(mode="OBJECT")
+
+
+def test_arms_of_several_bones_bend_at_the_elbow_alone(shot: Any) -> None:
+    scene = bpy.context.scene
+    body: Any = walkers.mixamo(scene)
+    with_arms_in_parts(body)
+    body.pose.bones["mixamorig:LeftForeArmTwist"].lock_ik_y = True
+    scene.duohand_retarget.preset, scene.duohand_retarget.with_location = "MIXAMO", True
+    assert bpy.ops.duohand.place_at_armature(target=body.name) == {"FINISHED"}
+    bpy.ops.duohand.retarget(target=body.name, preset="MIXAMO")
+    for baked in (False, True):
+        if baked:
+            bpy.ops.duohand.bake_retarget(target=body.name)
+        for frame in FRAMES:
+            go_to(frame)
+            for side, word in ((LEFT, "Left"), (RIGHT, "Right")):
+                captured = hand(shot, side)
+                wrist = captured.matrix_world @ captured.pose.bones[0].head
+                reached = body.matrix_world @ body.pose.bones[f"mixamorig:{word}Hand"].head
+                assert (reached - wrist).length < 2e-3
+                for part in ("Arm", "ForeArm"):
+                    whole, half = (pointing(body, f"mixamorig:{word}{part}{end}") for end in ("", "Twist"))
+                    assert whole @ half > 0.9999
+                assert (
+                    pointing(body, f"mixamorig:{word}Arm") @ pointing(body, f"mixamorig:{word}ForeArm") < 0.98
+                )
+    halves = [bone for bone in body.pose.bones if bone.name.endswith("Twist")]
+    assert [bone.name for bone in halves if bone.lock_ik_y] == ["mixamorig:LeftForeArmTwist"]
+    assert not any(bone.lock_ik_x or bone.lock_ik_z for bone in halves)

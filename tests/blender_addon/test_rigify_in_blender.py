@@ -76,6 +76,35 @@ def test_rigify_fingers_follow_by_ik_and_fk_live_and_baked(rigify: None) -> None
     assert action.frame_range[1] == scene.frame_end
 
 
+@pytest.mark.parametrize("switch", [0.0, 1.0])
+def test_rigify_hands_are_where_the_captured_ones_are_in_ik_and_fk(rigify: None, switch: float) -> None:
+    scene = empty_scene()
+    rig = generated_rig()
+    shot = load("two_hands")
+    scene.duohand_retarget.preset, scene.duohand_retarget.with_location = "RIGIFY", True
+    bpy.ops.duohand.place_at_armature(target=rig.name)
+    shot.duohand.place.location.y += 0.1  # within the arms' reach
+    for side in "LR":
+        rig.pose.bones[f"upper_arm_parent.{side}"]["IK_FK"] = switch
+    rig.update_tag()
+    bpy.ops.duohand.retarget(target=rig.name, preset="RIGIFY")
+
+    def apart() -> float:
+        found = []
+        for frame in FRAMES:
+            go_to(frame)
+            for side in (LEFT, RIGHT):
+                wrist = hand(shot, side).matrix_world @ hand(shot, side).pose.bones[0].head
+                shown = rig.evaluated_get(bpy.context.evaluated_depsgraph_get())
+                bone = shown.pose.bones[f"DEF-hand.{'LR'[side]}"]
+                found.append((shown.matrix_world @ bone.head - wrist).length)
+        return max(found)
+
+    assert apart() < 2e-3 and largest_turn_deg(shot, rig) < 1.0
+    bpy.ops.duohand.bake_retarget(target=rig.name)
+    assert apart() < 2e-3 and largest_turn_deg(shot, rig) < 1.0
+
+
 def test_rigify_finger_controls_are_found_by_name(rigify: None) -> None:
     empty_scene()
     rig = generated_rig()

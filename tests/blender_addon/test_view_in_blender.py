@@ -66,6 +66,21 @@ def test_the_hands_are_rendered_over_the_footage(tmp_path: Path) -> None:
     assert 0.05 < inside.mean() < 0.6
 
 
+@pytest.mark.parametrize(("brightness", "lit"), [(0.05, True), (0.8, False)])
+def test_hands_in_the_dark_get_a_light_once(tmp_path: Path, brightness: float, lit: bool) -> None:
+    scene = scenes.empty_scene()
+    scene.world = bpy.data.worlds.new("World")
+    scene.world.use_nodes = True
+    background = next(node for node in scene.world.node_tree.nodes if node.type == "BACKGROUND")
+    background.inputs["Color"].default_value = (brightness, brightness, brightness, 1)
+    load(tmp_path, "two_hands")
+    for _ in range(2):
+        bpy.ops.duohand.render_over_footage()
+    assert [item.type for item in scene.objects].count("LIGHT") == lit
+    pixels = rendered(tmp_path / "seen.png", 1)  # on its first frame the footage is black
+    assert pixels[..., :3].max() > 80
+
+
 def test_setting_up_the_compositor_twice_changes_nothing(tmp_path: Path) -> None:
     scene = scenes.empty_scene()
     load(tmp_path)

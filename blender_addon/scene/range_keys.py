@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes keys into a range of longer curves; keys outside stay as they are, and play as before."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from inference_core.shared import quaternions
 
-from ..scene import fcurves, hand_keys
-from ..scene.axes import Floats
-from ..scene.fcurves import Channels
-from ..scene.motion import eulers_from_quaternions, nearest_turn
+from . import fcurves, hand_keys
+from .axes import Floats
+from .fcurves import Channels
+from .motion import eulers_from_quaternions, nearest_turn
 
 _AXIS_ANGLE: Final = "AXIS_ANGLE"
 _NEAR: Final = 1e-3  # frames: keys so close are the same key
@@ -24,6 +25,12 @@ class Span:
 
     frames: Floats
     opens: tuple[bool, bool] = (True, True)
+
+
+def bone_paths(names: Iterable[str]) -> set[str]:
+    """Paths of these bones' locations and rotations, in every rotation mode."""
+    kinds = ("location", "rotation_quaternion", "rotation_euler", "rotation_axis_angle")
+    return {f'pose.bones["{name}"].{kind}' for name in names for kind in kinds}
 
 
 def write_location(channels: Channels, bone: bpy.types.PoseBone, span: Span, locations: Floats) -> None:
