@@ -49,7 +49,9 @@ def _read(path: Path, header: PictureHeader, limits: Limits) -> tuple[NDArray[np
             linear, aspect = read_exr(path, limits)
             return srgb_from_linear(linear), aspect
         case "dpx":
-            return read_dpx(path, limits)
+            stored, aspect = read_dpx(path, limits)
+            turned = orientation.upright_size((1, 0), header.orientation) == (0, 1)
+            return _upright(stored, header), 1 / aspect if turned else aspect
         case "cineon":
             raise FootageError(
                 f"{path} is a Cineon picture, which is not supported. Convert it to DPX or OpenEXR."
@@ -60,7 +62,11 @@ def _read(path: Path, header: PictureHeader, limits: Limits) -> tuple[NDArray[np
             stored = _decode(path, still_png(path.read_bytes()))
         case _:
             stored = _decode(path, path.read_bytes())
-    return np.ascontiguousarray(orientation.upright(stored, header.orientation)), 1.0
+    return _upright(stored, header), 1.0
+
+
+def _upright(stored: NDArray[np.uint8], header: PictureHeader) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(orientation.upright(stored, header.orientation))
 
 
 def _check_bytes(path: Path, header: PictureHeader) -> None:

@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A PNG's chunks before OpenCV gets them.
 
-It sets memory aside for whatever length a chunk states, and crashes on damaged animations.
+It sets memory aside for whatever length a chunk states, crashes on damaged animations, and prints what it thinks of
+colour profiles, which it does not apply.
 """
 
 import struct
 from collections.abc import Iterator
 
 _SIGNATURE_BYTES, _FRAME_BYTES = 8, 12  # of a chunk: its length, name and checksum
-_OF_ANIMATIONS = (b"acTL", b"fcTL", b"fdAT")
+_TRANSPARENCY = b"tRNS"
 
 
 def still_png(data: bytes) -> bytes:
-    """The PNG with its first picture alone. ValueError if a chunk is longer than the file."""
-    chunks = list(_chunks(data))
-    if not any(name in _OF_ANIMATIONS for name, _ in chunks):
-        return data
-    kept = (data[part] for name, part in chunks if name not in _OF_ANIMATIONS)
+    """The PNG with its first picture alone: the chunks that every reader must know, whose names begin with a capital,
+    and transparency. ValueError if a chunk is longer than the file."""
+    kept = (data[part] for name, part in _chunks(data) if name[:1].isupper() or name == _TRANSPARENCY)
     return data[:_SIGNATURE_BYTES] + b"".join(kept)
 
 

@@ -17,6 +17,16 @@ from inference_core.shared.errors import FootageError
 Kind = Literal["png", "jpeg", "tiff", "webp", "bmp", "exr", "dpx", "cineon"]
 
 UPRIGHT = 1  # EXIF's number
+_OF_DPX = (
+    1,
+    2,
+    4,
+    3,
+    5,
+    6,
+    8,
+    7,
+)  # EXIF's numbers of SMPTE 268M's: lines from the top, the bottom, or a side
 
 # TIFF's tags, which EXIF shares; the EXIF directory, and in it the 35 mm equivalent focal length.
 _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
@@ -87,7 +97,9 @@ def _header(file: BinaryIO) -> PictureHeader | None:
         return _exr(file)
     if start[:4] in (b"SDPX", b"XPDS"):
         order = ">" if start[:4] == b"SDPX" else "<"
-        return PictureHeader("dpx", struct.unpack(f"{order}2I", _at(file, 772, 8)))
+        code, _, *size = struct.unpack(f"{order}2H2I", _at(file, 768, 12))
+        turned = _OF_DPX[code] if code < len(_OF_DPX) else UPRIGHT
+        return PictureHeader("dpx", (size[0], size[1]), turned)
     if start[:4] in (b"\x80\x2a\x5f\xd7", b"\xd7\x5f\x2a\x80"):
         order = ">" if start[0] == 0x80 else "<"
         return PictureHeader("cineon", struct.unpack(f"{order}2I", _at(file, 200, 8)))

@@ -230,6 +230,35 @@ def test_dpx_is_read_and_film_density_converted_to_light(tmp_path: Path, transfe
     assert abs(int(image[5, -5, 0]) - black) <= 3
 
 
+@pytest.mark.parametrize("code", range(8))
+def test_the_orientation_of_a_dpx_is_applied(tmp_path: Path, code: int) -> None:
+    """SMPTE 268M's: 0 to 3 have lines across, 4 to 7 lines down; then whether lines and pixels run backwards."""
+    upright = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+    upright[: HEIGHT // 2, : WIDTH // 3] = 220
+    by_lines = upright.swapaxes(0, 1) if code >= 4 else upright
+    pixels_back, lines_back = (code & 1, code & 2) if code < 4 else (code & 2, code & 1)
+    stored = by_lines[:: -1 if lines_back else 1, :: -1 if pixels_back else 1]
+    head = bytearray(2048)
+    struct.pack_into(">4sI", head, 0, b"SDPX", 2048)
+    struct.pack_into(">2H2I", head, 768, code, 1, stored.shape[1], stored.shape[0])
+    struct.pack_into("4B2HI", head, 800, 50, 2, 2, 8, 0, 0, 0)
+    struct.pack_into(">I", head, 808, 2048)
+    (tmp_path / "scan.dpx").write_bytes(bytes(head) + stored.tobytes())
+    footage = open_footage(tmp_path / "scan.dpx")
+    assert footage.info.size_px == (WIDTH, HEIGHT)
+    assert np.array_equal(next(iter(footage)).image, upright)
+
+
+def test_a_damaged_colour_profile_costs_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    picture = np.full((HEIGHT, WIDTH, 4), 200, np.uint8)
+    content = cv2.imencode(".png", picture)[1].tobytes()
+    chunk = b"iCCP" + b"x" * 50
+    damaged = struct.pack(">I", 50) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "a.png").write_bytes(content[:33] + damaged + content[33:])
+    assert next(iter(open_footage(tmp_path / "a.png"))).image is not None
+    assert capfd.readouterr().err == ""
+
+
 def test_cineon_is_refused_with_a_suggested_conversion(tmp_path: Path) -> None:
     (tmp_path / "a.cin").write_bytes(
         struct.pack(">I", 0x802A5FD7) + bytes(196) + struct.pack(">2I", 64, 48) + bytes(2000)
