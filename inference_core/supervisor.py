@@ -26,6 +26,7 @@ from inference_core.shared.messages import (
     encode_message,
     is_cancel,
 )
+from inference_core.shared.system import ended_by_force
 
 GRACE_S = 1.6  # longer than the worker's own grace period, in which it sends its last message
 _LOOK_S = 0.05
@@ -59,7 +60,7 @@ def supervise(orders: Iterator[bytes] | None, request: str = "", idle_s: float =
         threading.Thread(target=watch.listen, args=(request, orders), daemon=True).start()
         threading.Thread(target=watch.hand_on, daemon=True).start()
         code = watch.ended()
-        speaker.join(_LAST_WORDS_S if code < 0 else _PATIENCE_S)
+        speaker.join(_LAST_WORDS_S if ended_by_force(code) else _PATIENCE_S)
         return watch.concluded(code)
     finally:
         for number, handler in before.items():
@@ -151,11 +152,12 @@ class _Watch:
 
     def concluded(self, code: int) -> int:
         """The meaning of the worker's exit code; sends the last message if the worker had no time to."""
-        if code >= 0:
-            return code
         stopped = self._asked_s < float("inf")
+        fault = ended_by_force(code, stopped)
+        if not fault:
+            return code
         if not self._said_last:
-            ended = f"The engine was ended by signal {-code}; the machine may be out of memory."
+            ended = f"The engine was ended by signal {fault}; the machine may be out of memory."
             message = Failure(CANCELLED_KIND, STOPPED_TEXT) if stopped else Failure("EngineEnded", ended)
             if sys.platform == "win32" or select.select([], [1], [], _LAST_WORDS_S)[1]:
                 _written(encode_message(message).encode("ascii"))

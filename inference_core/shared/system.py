@@ -5,12 +5,16 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import IO
 
 # On Windows, locks block access to the bytes themselves; nothing is ever written there.
 _LOCKED_BYTE = 1 << 40
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_FAULTS = 0xC0000000  # of Windows' exit codes: access violation, stack overflow and the like
+REPLACED_WITHIN_S = 2.0
+_LOOK_S = 0.05
 
 
 def try_lock(file: IO[bytes]) -> bool:
@@ -40,8 +44,34 @@ def is_still_at(file: IO[bytes], path: Path) -> bool:
     """Whether `path` is still the open file, not deleted or replaced."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # Windows refuses to look at a file that is being deleted
         return False
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Rename a file over another one. On Windows a virus scanner or an indexer may hold either for a moment: there it
+    is tried for REPLACED_WITHIN_S before a PermissionError.
+    """
+    end_s = time.monotonic() + (REPLACED_WITHIN_S if sys.platform == "win32" else 0)
+    while True:
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            if time.monotonic() > end_s:
+                raise
+        time.sleep(_LOOK_S)
+
+
+def ended_by_force(code: int, was_asked: bool = False) -> int:
+    """The number of the signal, or on Windows of the fault, that ended a process with this exit code; 0 if it exited
+    by itself.
+
+    was_asked: this process has asked the other one to end. On Windows, ending one gives it the code 1.
+    """
+    if sys.platform == "win32":
+        return code if code & _FAULTS == _FAULTS or (was_asked and code == 1) else 0
+    return max(-code, 0)
 
 
 def release_before_rename(file: IO[bytes]) -> None:

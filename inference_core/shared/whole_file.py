@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from inference_core.shared.errors import RequestError
-from inference_core.shared.system import is_still_at, release_before_rename, try_lock
+from inference_core.shared.system import is_still_at, release_before_rename, replace_file, try_lock
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 _NAME_LENGTH = 60  # of the 255 bytes that a name may have, at up to four per character
@@ -34,7 +34,7 @@ def whole_file(path: Path) -> Generator[Path]:
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         release_before_rename(held)
-        temporary.replace(path)
+        replace_file(temporary, path)
     except BaseException:
         release_before_rename(held)
         temporary.unlink(missing_ok=True)

@@ -2,8 +2,6 @@
 """The command line: what it prints, its exit codes, and bad input of every kind."""
 
 import pickle
-import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from inference_core.__main__ import main
 from inference_core.shared.take import save_take
+from tests.full_disk import full_disk
 from tests.inference_core.movies import write_empty_scene
 from tests.inference_core.test_take import write_members
 from tests.sample_take import sample_take
@@ -120,10 +119,7 @@ def test_bad_input_gives_exit_code_2_a_clear_error_and_no_file(
 
 def test_a_full_disk_leaves_finished_pieces_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     movie = write_empty_scene(tmp_path / "clip.mp4")
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
+    with full_disk(100_000):
         code = main(
             [
                 "reconstruct",
@@ -136,9 +132,6 @@ def test_a_full_disk_leaves_finished_pieces_only(tmp_path: Path, capsys: pytest.
                 "none",
             ]
         )
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
     assert code == 1
     assert "could not be written" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "t.npz.partial"]

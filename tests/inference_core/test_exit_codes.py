@@ -3,11 +3,9 @@
 
 import gc
 import os
-import resource
 import signal
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import av  # noqa: F401 (footage needs it)
@@ -19,6 +17,7 @@ from inference_core.__main__ import main
 from inference_core.resume_cache import ResumeCache
 from inference_core.shared.errors import TakeError
 from inference_core.shared.take import save_take
+from tests.full_disk import full_disk
 from tests.inference_core.movies import write_empty_scene
 from tests.sample_take import sample_take
 
@@ -94,6 +93,18 @@ def words(name: str, source: str = "in", target: str = "out") -> list[str]:
     return [word.replace("IN", source).replace("OUT", target) for word in COMMANDS[name]]
 
 
+def make_pipe(path: Path) -> None:
+    if os.name == "nt":
+        pytest.skip("Windows has no pipes among its files")
+    os.mkfifo(path)
+
+
+def make_device(path: Path, name: str) -> None:
+    if not Path("/dev", name).exists():
+        pytest.skip(f"this system has no device {name}")
+    path.symlink_to(f"/dev/{name}")
+
+
 def error_lines(text: str) -> list[str]:
     """What was said beside warnings."""
     return [line for line in text.splitlines() if not line.startswith("warning: ")]
@@ -120,9 +131,9 @@ def test_unusable_input_gives_exit_code_2_and_one_line(
     elif fault == "a folder":
         path.mkdir()
     elif fault == "a pipe":
-        os.mkfifo(path)
+        make_pipe(path)
     elif fault == "a device":
-        path.symlink_to("/dev/zero")
+        make_device(path, "zero")
     before = sorted(folder.rglob("*"))
     assert main(words(name)) == 2
     assert len(error_lines(said(capsys))) == 1
@@ -171,26 +182,13 @@ def test_an_unwritable_output_gives_exit_code_2_and_loses_nothing(
     if fault == "a folder":
         path.mkdir()
     elif fault == "a device":
-        path.symlink_to("/dev/full")
+        make_device(path, "full")
     elif fault == "a pipe":
-        os.mkfifo(path)
+        make_pipe(path)
     before = {file: file.lstat().st_size for file in folder.rglob("*")}
     assert main([word.replace("OUT", target) for word in WRITERS[name]]) == 2
     assert len(error_lines(said(capsys))) == 1
     assert {file: file.lstat().st_size for file in folder.rglob("*")} == before
-
-
-@contextmanager
-def full_disk(size: int) -> Generator[None]:
-    """No file grows beyond the size."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("name", ["inspect", "export"])

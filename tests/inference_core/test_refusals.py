@@ -189,8 +189,10 @@ HOSTILE = {
 }
 
 _SCRIPT = """
-import contextlib, io, json, os, resource, sys, time
-resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
+import contextlib, io, json, os, sys, time
+if sys.platform == "linux":
+    import resource
+    resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
 sys.modules["torch"] = None  # an attempt to load it is an error of ours, with exit code 1
 from inference_core.__main__ import main
 results = []

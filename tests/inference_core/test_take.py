@@ -4,8 +4,6 @@
 import dataclasses
 import os
 import pickle
-import resource
-import signal
 import subprocess
 import sys
 import zipfile
@@ -20,6 +18,7 @@ from hypothesis.extra.numpy import arrays
 from inference_core.shared.errors import TakeError
 from inference_core.shared.take import Take, check_take, load_take, save_take
 from inference_core.shared.take_format import ARRAYS, TAKE_VERSION
+from tests.full_disk import full_disk
 from tests.sample_take import sample_take
 
 ROOT = Path(__file__).parents[2]
@@ -244,15 +243,8 @@ def test_a_full_disk_leaves_only_the_old_take(tmp_path: Path) -> None:
     path = tmp_path / "take.npz"
     save_take(sample_take(), path)
     before = path.read_bytes()
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
-    try:
-        with pytest.raises(TakeError, match="could not be written"):
-            save_take(sample_take(seed=1), path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
+    with full_disk(len(before) // 2), pytest.raises(TakeError, match="could not be written"):
+        save_take(sample_take(seed=1), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
