@@ -96,19 +96,19 @@ class PoseNetworks:
 
 
 def load_landmark_networks(
-    device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER, cache: Path | None = None
+    device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER
 ) -> LandmarkNetworks:
-    """Both networks, float32, ready to run on `device`; every call returns the same ones. cache: see `ready_to_run`.
+    """Both networks, float32, ready to run on `device`; every call returns the same ones.
 
     Raises WeightsError if a file is missing, damaged, or holds another network.
     """
-    return _landmark_networks(device_kind(device), folder, cache)
+    return _landmark_networks(device_kind(device), folder)
 
 
 @lru_cache(maxsize=2)
-def _landmark_networks(device: str, folder: Path, cache: Path | None) -> LandmarkNetworks:
+def _landmark_networks(device: str, folder: Path) -> LandmarkNetworks:
     def run(name: str, file: str, *sizes: int) -> Run:
-        return ready_to_run(_graph(name, folder / file, *sizes), device, cache)
+        return ready_to_run(_graph(name, folder / file, *sizes), device)
 
     return LandmarkNetworks(
         run("palm", PALM_WEIGHTS, PALM_PX, PALM_PX, 3),
