@@ -49,7 +49,9 @@ def main() -> None:
             armature = scenes.hand(shot, side)
             solved = motion.solved_motion(take, side, frames_at_rest[side], 1.0)
             channels = fcurves.assign_new_action(armature, "benchmark")
-            hand_keys.write_motion(channels, rest.bone_names(side), solved, frames, "QUATERNION")
+            names = rest.bone_names(side)
+            for _ in hand_keys.motion_steps(channels, names, solved, frames, "QUATERNION"):
+                pass
             hand_keys.write_confidence(
                 channels, armature, take.confidence[:, side], take.present[:, side], frames
             )

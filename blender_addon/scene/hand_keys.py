@@ -52,18 +52,10 @@ def rotation_path(bone: str, rotation_mode: str) -> str:
     return f'pose.bones["{bone}"].{kind}'
 
 
-def write_motion(
-    channels: Channels, names: tuple[str, ...], motion: BoneMotion, frames: Floats, rotation_mode: str
-) -> None:
-    """Key the motion on the bones; frames (T,) are the scene frames of the take's rows."""
-    for _ in motion_steps(channels, names, motion, frames, rotation_mode):
-        pass
-
-
 def motion_steps(
     channels: Channels, names: tuple[str, ...], motion: BoneMotion, frames: Floats, rotation_mode: str
 ) -> Generator[None]:
-    """write_motion in steps, one bone at a time."""
+    """Key the motion on the bones, one bone a step; frames (T,) are the scene frames of the take's rows."""
     at = frames[motion.rows]
     kinds = np.where(motion.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
     location = _holding_over_gaps(fcurves.dense_keys(at, motion.location, kinds), motion.rows)

@@ -2,6 +2,7 @@
 """A take's hand in its shot: armature, keys and skin."""
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import bpy
@@ -15,6 +16,22 @@ from ..scene.rest_bones import bone_names, rest_bones, side_name
 from .settings import Layout
 
 _USUAL_SMOOTHING: Final = 0.5
+
+
+@dataclass(frozen=True)
+class _Hand:
+    """A take's hand on its armature, whose bones have those names and, at rest, those axes (16, 3, 3).
+
+    frames (T,): the scene frame of each of the take's.
+    """
+
+    take: Take
+    side: int
+    armature: Any
+    frames: Floats
+    layout: Layout
+    names: tuple[str, ...]
+    rest_frames: Floats
 
 
 def set_hand(
@@ -40,8 +57,10 @@ def set_hand(
     for name in bones.names:
         armature.pose.bones[name].rotation_mode = layout.rotation_mode
     yield
-    yield from _set_keys(armature, take, side, frames, layout, bones.names, rest_frames)
-    skin = yield from _set_skin(collection, armature, take, side, layout, bones.names, rest_frames)
+    hand = _Hand(take, side, armature, frames, layout, bones.names, rest_frames)
+    yield from _set_keys(hand)
+    yield from _set_raw_keys(hand)
+    skin = yield from _set_skin(hand, collection)
     hand_keys.write_visibility(skin, take.present[:, side], frames)
     if kept is not None:
         hand_curves.put_back(rig, kept)
@@ -74,64 +93,40 @@ def _solved_smoothing(take: Take) -> float:
     return float(strength) if isinstance(strength, (int, float)) else _USUAL_SMOOTHING
 
 
-def _set_keys(
-    armature: bpy.types.Object,
-    take: Take,
-    side: int,
-    frames: Floats,
-    layout: Layout,
-    names: tuple[str, ...],
-    rest_frames: Floats,
-) -> Generator[None]:
-    channels = hand_curves.channels_to_write(armature, names)
-    solved = motion.solved_motion(take, side, rest_frames, layout.scale)
+def _set_keys(hand: _Hand) -> Generator[None]:
+    take, side = hand.take, hand.side
+    channels = hand_curves.channels_to_write(hand.armature, hand.names)
+    solved = motion.solved_motion(take, side, hand.rest_frames, hand.layout.scale)
     yield
-    yield from hand_keys.motion_steps(channels, names, solved, frames, layout.rotation_mode)
-    present = take.present[:, side]
-    hand_keys.write_confidence(channels, armature, take.confidence[:, side], present, frames)
-    hand_keys.write_promises(channels, armature, take, side, frames)
-    yield from _set_raw_keys(armature, take, side, frames, layout, names, rest_frames)
+    yield from hand_keys.motion_steps(channels, hand.names, solved, hand.frames, hand.layout.rotation_mode)
+    confidence, present = take.confidence[:, side], take.present[:, side]
+    hand_keys.write_confidence(channels, hand.armature, confidence, present, hand.frames)
+    hand_keys.write_promises(channels, hand.armature, take, side, hand.frames)
 
 
-def _set_raw_keys(
-    armature: bpy.types.Object,
-    take: Take,
-    side: int,
-    frames: Floats,
-    layout: Layout,
-    names: tuple[str, ...],
-    rest_frames: Floats,
-) -> Generator[None]:
-    old = armature.duohand.raw_action
-    raw = motion.raw_motion(take, side, rest_frames, layout.scale)
+def _set_raw_keys(hand: _Hand) -> Generator[None]:
+    kept, name = hand.armature.duohand, f"{hand.armature.name} raw"
+    old = kept.raw_action
+    raw = motion.raw_motion(hand.take, hand.side, hand.rest_frames, hand.layout.scale)
     if len(raw.rows) == 0:
         return
-    channels = fcurves.new_action(armature, f"{armature.name} raw")
+    channels = fcurves.new_action(hand.armature, name)
     yield
-    yield from hand_keys.motion_steps(channels, names, raw, frames, layout.rotation_mode)
-    fcurves.muted_strip(armature, channels, hand_keys.RAW_TRACK)
-    armature.duohand.raw_action = channels.action
+    yield from hand_keys.motion_steps(channels, hand.names, raw, hand.frames, hand.layout.rotation_mode)
+    fcurves.muted_strip(hand.armature, channels, hand_keys.RAW_TRACK)
+    kept.raw_action = channels.action
     fcurves.remove_if_unused(old)
-    channels.action.name = f"{armature.name} raw"
+    channels.action.name = name
 
 
-def _set_skin(
-    collection: bpy.types.Collection,
-    armature: bpy.types.Object,
-    take: Take,
-    side: int,
-    layout: Layout,
-    names: tuple[str, ...],
-    rest_frames: Floats,
-) -> Generator[None, None, bpy.types.Object]:
+def _set_skin(hand: _Hand, collection: bpy.types.Collection) -> Generator[None, None, bpy.types.Object]:
+    take, side, scale, kept = hand.take, hand.side, hand.layout.scale, hand.armature.duohand
     name = f"{collection.name} {side_name(side)} skin"
-    mesh = hand_mesh.mesh_from_take(name, take, side, layout.scale)
-    skin = armature.duohand.skin or _left_skin(collection, names)
-    armature.duohand.skin = skin
+    mesh = hand_mesh.mesh_from_take(name, take, side, scale)
+    skin = kept.skin or _left_skin(collection, hand.names)
     if skin is None:
         skin = bpy.data.objects.new(name, mesh)
         collection.objects.link(skin)
-        armature.duohand.skin = skin
     else:
         old = skin.data
         mesh.materials.clear()
@@ -140,14 +135,15 @@ def _set_skin(
         skin.data = mesh
         fcurves.remove_if_unused(old)
         mesh.name = name
+    kept.skin = skin
     yield
-    hand_mesh.bind(skin, armature, names, np.asarray(take.skin_weights[side]))
-    if layout.correctives:
+    hand_mesh.bind(skin, hand.armature, hand.names, np.asarray(take.skin_weights[side]))
+    if hand.layout.correctives:
         yield
-        keys = hand_mesh.take_correctives(take, side, rest_frames, layout.scale)
+        keys = hand_mesh.take_correctives(take, side, hand.rest_frames, scale)
         yield
         if keys:
-            hand_mesh.add_correctives(skin, armature, names, keys)
+            hand_mesh.add_correctives(skin, hand.armature, hand.names, keys)
             yield
     return skin
 
