@@ -30,6 +30,9 @@ _FIRST_EVERY, _NOTHING = 4, 0.3
 # How many of those with the highest presence are read again, and how often.
 _KEPT, _ROUNDS = 16, 2
 _LEAST_PRESENCE, _SURE_PRESENCE = 0.3, 0.5
+# A reading beside a known hand may be another's if its presence exceeds this, and its crop's centre lies further from
+# the known one's than this share of its side.
+_FAINT, _AWAY = 0.1, 0.15
 # Two readings closer than this (share of the crop's side) are of one hand; readings of different sides only
 # if they are closer than the second distance.
 _SAME, _SAME_OF_OTHER_SIDE, _OTHER_SIDE = 0.13, 0.06, 0.8
@@ -63,15 +66,21 @@ def squares_about(crop: Floats) -> Floats:
     return _turned([(crop[0] + x, crop[1] + y, float(crop[2])) for y in steps for x in steps])
 
 
-def search_hands(image: Image, crops: Floats, networks: LandmarkNetworks) -> HandReadings:
+def search_hands(
+    image: Image, crops: Floats, networks: LandmarkNetworks, known: Floats | None = None
+) -> HandReadings:
     """The hands found in an RGB image (H, W, 3) from these crops (N, 4), highest presence first.
 
-    A picture with nothing like a hand costs a quarter of the time.
+    known (4,): the crop of a hand that is known already. A picture with nothing like a hand, or like another hand,
+    costs a quarter of the time.
     """
     numbers = np.arange(len(crops))
     first = (numbers + numbers // _TURNS) % _FIRST_EVERY == 0
     found = read_hands([image] * int(first.sum()), crops[first], networks)
-    if found.presence.max() < _NOTHING:
+    nothing = (
+        found.presence.max() < _NOTHING if known is None else not _is_another(image, found, known, networks)
+    )
+    if nothing:
         return _rows(found, np.array([], np.int64))
     found = _joined(found, read_hands([image] * int((~first).sum()), crops[~first], networks))
     found = _rows(found, np.argsort(-found.presence, kind="stable")[:_KEPT])
@@ -81,6 +90,20 @@ def search_hands(image: Image, crops: Floats, networks: LandmarkNetworks) -> Han
             return found
         found = _thinned(read_hands([image] * len(found.presence), found.next_crops, networks))
     return _rows(found, np.flatnonzero(found.presence >= _SURE_PRESENCE))
+
+
+def _is_another(image: Image, found: HandReadings, known: Floats, networks: LandmarkNetworks) -> bool:
+    """Whether some of these readings, read again in the crops that they propose, lead elsewhere than to the known
+    hand's crop (4,).
+    """
+    for again in range(_ROUNDS + 1):
+        away_px = np.linalg.norm(found.next_crops[:, :2] - known[:2], axis=-1)
+        least = _LEAST_PRESENCE if again else _FAINT
+        found = _rows(found, np.flatnonzero((found.presence > least) & (away_px > _AWAY * known[2])))
+        if not len(found.presence) or again == _ROUNDS:
+            break
+        found = read_hands([image] * len(found.presence), found.next_crops, networks)
+    return bool(len(found.presence))
 
 
 def plausible(image: Image, found: HandReadings, head: HeadWithLandmarks) -> NDArray[np.bool_]:

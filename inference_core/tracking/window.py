@@ -120,7 +120,7 @@ class Window:
 
             known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
             crops = squares_about(known[0]) if known else squares_over(image.shape[1], image.shape[0])
-            found = search_hands(image, crops, self._networks)
+            found = search_hands(image, crops, self._networks, known[0] if known else None)
             sightings = sightings_of([at] * len(found.presence), found)
             good = np.flatnonzero(plausible(image, found, head))[:_HANDS]
             fresh = self._follower.started([sightings[row] for row in good])

@@ -62,6 +62,22 @@ def test_both_hands_of_a_rendered_frame_are_found_without_a_palm(
     assert plausible(image, found, head).sum() >= 2
 
 
+def test_the_search_beside_the_only_hand_of_a_picture_stops_early(networks: LandmarkNetworks) -> None:
+    image = rendered()
+    known = search_hands(image, squares_over(*SIZE)[::2], networks).next_crops[0]
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    alone = image * (np.hypot(x - known[0], y - known[1]) < 0.6 * known[2])[..., None].astype(np.uint8)
+    looks: list[int] = []
+
+    def counted(pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        looks.append(len(pictures))
+        return networks.early(pictures)
+
+    about = squares_about(known)
+    assert not len(search_hands(alone, about, replace(networks, early=counted), known).presence)
+    assert sum(looks) < 0.5 * len(about)
+
+
 def test_no_hand_is_found_in_an_empty_picture(networks: LandmarkNetworks, head: HeadWithLandmarks) -> None:
     y, x = np.mgrid[: SIZE[1], : SIZE[0]]
     image = np.stack((x // 2, y, (x + y) // 3), -1).clip(0, 255).astype(np.uint8)
