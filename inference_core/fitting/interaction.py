@@ -25,7 +25,7 @@ _GIVES_WAY_M = 0.003
 _CONTACT_M, _CONTACT_DELTA = 0.003, 4.0
 # At most this many pairs of capsules are pulled together; one farther apart than the nearest by this distance
 # counts a third.
-_DRAWN, _NEXT_M, _LEAST_SHARE = 10, 0.006, 0.02
+_DRAWN, _NEXT_M, _LEAST_SHARE = 20, 0.006, 0.01
 # The network's offset between the wrists, across the line of sight and along it.
 _OFFSET_ACROSS_M, _OFFSET_ALONG_M, _OFFSET_DELTA = 0.015, 0.015, 3.0
 # For hands in contact: how far their depths may diverge within a frame time, as a share of the distance.

@@ -36,10 +36,9 @@ from inference_core.fitting.single_frame import ShotShape, limited
 from inference_core.fitting.temporal import Banded, sigmas, solve_banded, temporal_normal
 from inference_core.fitting.windows import Window, gathered, windows_of
 
-_STEPS = 20
 # The damping is a share of each hand frame's diagonal. It increases for a frame that oscillates, for example
 # across a finger's limit, and for all after a step that did not help.
-_FIRST_DAMPING, _LEAST_DAMPING, _DAMPED_LESS, _IF_BACK, _IF_REFUSED = 1e-3, 1e-4, 0.3, 4.0, 10.0
+_DAMPED_LESS, _IF_BACK, _IF_REFUSED = 0.3, 4.0, 10.0
 # Damping of a hand frame that is held.
 _HELD = 1e9
 # Done when this share of the hand frames move by less than this in a step; the remaining
@@ -47,6 +46,18 @@ _HELD = 1e9
 _SETTLED_SHARE, _SETTLED_M = 0.9, 2e-4
 # How far to extrapolate the last change of the sigmas' logarithms, and the largest change.
 _AHEAD, _LARGEST_CHANGE = 0.5, 0.7
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fit_shot proceeds: at most so many steps, with a first and a least damping."""
+
+    steps: int
+    first_damping: float
+    least_damping: float
+
+
+_FROM_AFAR = Pace(20, 1e-3, 1e-4)
 
 
 def fit_shot(
@@ -58,7 +69,7 @@ def fit_shot(
     settings: SolveSettings,
     skin: HardSkin | None = None,
     held: Tensor | None = None,
-    steps: int = _STEPS,
+    pace: Pace = _FROM_AFAR,
     after_step: Callable[[int, int], None] | None = None,
 ) -> HandState:
     """All hand frames solved together from the given states.
@@ -71,14 +82,14 @@ def fit_shot(
     windows = windows_of(seen.frame, settings)
     fits = [_WindowFit(whole, window, keeps=len(windows) == 1) for window in windows]
     sigma = ahead = sigmas(seen, state, shape.parameterisation)
-    damping, before = torch.full((len(seen),), _FIRST_DAMPING).double(), torch.zeros_like(sigma)
-    for number in range(steps):
+    damping, before = torch.full((len(seen),), pace.first_damping).double(), torch.zeros_like(sigma)
+    for number in range(pace.steps):
         found = [fit.step(state, ahead, torch.where(moves, damping, _HELD)) for fit in fits]
         step = gathered(windows, [each.step for each in found])
         trial = state.moved(step, shape.parameterisation)
         tried = [fit.trial(trial, ahead, own) for fit, own in zip(fits, found, strict=True)]
         if after_step is not None:
-            after_step(number + 1, steps)
+            after_step(number + 1, pace.steps)
         if sum(each.cost for each in tried) > sum(each.cost for each in found):
             damping = damping * _IF_REFUSED
             continue
@@ -86,7 +97,7 @@ def fit_shot(
         if moved_m[moves].quantile(_SETTLED_SHARE) < _SETTLED_M:
             break
         back = (step * before).sum(-1) < 0
-        damping = (damping * torch.where(back, _IF_BACK, _DAMPED_LESS)).clamp(min=_LEAST_DAMPING)
+        damping = (damping * torch.where(back, _IF_BACK, _DAMPED_LESS)).clamp(min=pace.least_damping)
         before, last = step, sigma
         sigma = sigmas(seen, state, shape.parameterisation)
         change = (sigma / last).log().clamp(-_LARGEST_CHANGE, _LARGEST_CHANGE)

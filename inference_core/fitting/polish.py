@@ -7,7 +7,7 @@ from torch import Tensor
 from inference_core.fitting.capsules import Capsules
 from inference_core.fitting.contact import Contact, unbroken_runs
 from inference_core.fitting.interaction import HardSkin, hand_pairs
-from inference_core.fitting.joint_fit import fit_shot
+from inference_core.fitting.joint_fit import Pace, fit_shot
 from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import HandState, pose_points
 from inference_core.fitting.residuals import JOINTS
@@ -16,8 +16,10 @@ from inference_core.fitting.single_frame import ShotShape
 from inference_core.fitting.skin import Overlaps, PlaceFinder, Places, Skin, beside
 from inference_core.fitting.windows import windows_of
 
-# Sigmas of what lies too deep, round by round, and the steps of each; done when nothing lies deeper than this.
-_HARDER_M, _STEPS, _DEEP_M = (0.001, 0.0005, 0.0003, 0.0002, 0.0002, 0.0002), 5, 0.005
+# Sigmas of what lies too deep, round by round; done when nothing lies deeper than this.
+_HARDER_M, _DEEP_M = (0.001, 0.0005, 0.0003, *7 * (0.0002,)), 0.005
+# More damping than of the fit itself: places hold for small moves only.
+_PACE = Pace(8, 0.1, 0.01)
 # Hands whose capsules keep this distance do not touch.
 _NEAR_M = 0.0
 # Frames this near to a deep one move with it; those beyond hold them, this many.
@@ -33,25 +35,48 @@ def taken_apart(
     settings: SolveSettings,
     skin: Skin,
 ) -> HandState:
-    """The fitted state, with hands separated where they intersect more deeply than skin yields."""
+    """The fitted state, with hands separated where they intersect more deeply than skin yields.
+
+    Of each stretch of frames the best round counts: what leaves one finger may enter the next.
+    """
     frame = seen.frame[pairs(seen)[0]]
-    places: Places = {}
-    finder = PlaceFinder(skin, shape.parameterisation, unbroken_runs(frame))
+    finder, places = PlaceFinder(skin, shape.parameterisation, unbroken_runs(frame)), Places()
+    found = _found(finder, shape, seen, state, capsules, settings)
+    best, excess_m = state, _excess_m(found, len(frame))
+    least_m = excess_m
     for sigma_m in _HARDER_M:
-        found = _found(finder, shape, seen, state, capsules, settings)
-        deep = [row for row, of in found.items() if any(place.depth_m > _DEEP_M for place in of.values())]
-        if not deep:
-            return state
+        deep = frame[excess_m > 0]
+        if not len(deep):
+            break
         # A place that was found before may not close up again.
         places |= {row: places.get(row, {}) | of for row, of in found.items()}
-        part, held = (_within(seen.frame, frame[deep], reach) for reach in (_WITH_IT + _HOLD_IT, _WITH_IT))
-        rows = _within(frame, frame[deep], _WITH_IT + _HOLD_IT).nonzero()[:, 0]
+        part, held = (_within(seen.frame, deep, reach) for reach in (_WITH_IT + _HOLD_IT, _WITH_IT))
+        rows = _within(frame, deep, _WITH_IT + _HOLD_IT).nonzero()[:, 0]
         there = {at: places.get(row, {}) for at, row in enumerate(rows.tolist())}
         hard = HardSkin(Overlaps.of(skin, there, len(rows)), sigma_m)
         at, own, here = part.nonzero()[:, 0], seen.of_frames(part), contact.take(rows)
-        moved = fit_shot(shape, own, state.take(at), capsules, here, settings, hard, ~held[at], _STEPS)
+        moved = fit_shot(shape, own, state.take(at), capsules, here, settings, hard, ~held[at], _PACE)
         state = state.put(at, moved)
-    return state
+        found = _found(finder, shape, seen, state, capsules, settings)
+        excess_m = _excess_m(found, len(frame))
+        better = rows[_improved(frame[rows], (least_m - excess_m)[rows])]
+        best = state.where(torch.isin(seen.frame, frame[better]), best)
+        least_m = least_m.index_copy(0, better, excess_m[better])
+    return best
+
+
+def _improved(frame: Tensor, gain_m: Tensor) -> Tensor:
+    """(n,) bool: in a stretch of frames (n,) that gains in all."""
+    stretch = unbroken_runs(frame)
+    return torch.zeros(len(frame) + 1).double().index_add(0, stretch, gain_m)[stretch] > 0
+
+
+def _excess_m(found: Places, count: int) -> Tensor:
+    """(P,) by how much the deepest intersection of each of `count` pairs is too deep."""
+    out = torch.zeros(count).double()
+    for row, of in found.items():
+        out[row] = max((place.depth_m - _DEEP_M for place in of.values()), default=0.0)
+    return out.clamp(min=0)
 
 
 def _found(
