@@ -13,7 +13,7 @@ from inference_core.shared.errors import DuohandError
 
 from ..messages import report
 from ..scene.hand_curves import rig_of
-from ..scene.hand_keys import PROMISES
+from ..scene.hand_keys import PROBABILITIES
 from ..scene.rest_bones import side_name
 from ..scene.selection import select_only
 from ..scene.shot import shots
@@ -64,12 +64,12 @@ class DUOHAND_OT_select_hand(bpy.types.Operator):
         rig = rig_of(context.scene, properties.armature)
         if rig is None:
             return tip_("Make this hand the active one")
-        promises = [rig.armature.get(name) for name in PROMISES]
-        if rig.armature.get("presence", 1) and None not in promises:
+        stated = [rig.armature.get(name) for name in PROBABILITIES]
+        if rig.armature.get("presence", 1) and None not in stated:
             return tip_(
                 "Joints within 10 mm: {pose:.0%} likely on this frame. Distance within 5%: {distance:.0%}. "
                 "Click to make this hand the active one"
-            ).format(pose=promises[0], distance=promises[1])
+            ).format(pose=stated[0], distance=stated[1])
         confidence = verdict_here(rig, context.scene.frame_current)[1]
         return tip_("{confidence:.0%} sure on this frame. Click to make this hand the active one").format(
             confidence=confidence

@@ -2,7 +2,7 @@
 """One hand's curves: their names, and how a motion becomes keys.
 
 Location is keyed on the wrist's bone only, rotation on all sixteen. The armature also has curves of confidence, of the
-probabilities that the take promises, and of presence (0 absent, 1 seen, 2 filled), keyed where it changes. Absent
+probabilities that the take states, and of presence (0 absent, 1 seen, 2 filled), keyed where it changes. Absent
 frames have no keys: the hand stays still there and its skin is hidden. Filled frames have keys of the breakdown type.
 """
 
@@ -30,8 +30,8 @@ from .motion import (
 
 CONFIDENCE: Final = '["confidence"]'
 PRESENCE: Final = '["presence"]'
-# What a take promises of a frame, and how the armature's property of that name is described.
-PROMISES: Final = {
+# The probabilities that a take states of a frame, and how the armature's property of that name is described.
+PROBABILITIES: Final = {
     "pose_confidence": "Probability that the joints are within 10 mm of their place about the middle knuckle",
     "distance_confidence": "Probability that the distance from the camera is within 5 %",
 }
@@ -116,20 +116,20 @@ def write_confidence(
             curve.hide = True
 
 
-def write_promises(
+def write_probabilities(
     channels: Channels, armature: bpy.types.Object, take: Take, side: int, frames: Floats
 ) -> None:
-    """Key the probabilities that the take promises of the side's frames (T,), where it has them."""
+    """Key the probabilities that the take states of the side; frames (T,) are the scene frames of its rows."""
     seen = take.present[:, side] != ABSENT
-    for name, description in PROMISES.items():
-        promised = getattr(take, name)
-        if promised is None:
+    for name, description in PROBABILITIES.items():
+        stated = getattr(take, name)
+        if stated is None:
             armature.pop(name, None)
             continue
         armature[name] = 1.0
         armature.id_properties_ui(name).update(min=0.0, max=1.0, description=description)
         path = f'["{name}"]'
-        keys = fcurves.dense_keys(frames[seen], promised[seen, side])
+        keys = fcurves.dense_keys(frames[seen], stated[seen, side])
         fcurves.write_keys(channels, path, _CONFIDENCE_GROUP, keys)
         channels.fcurves.find(path).hide = True
 

@@ -101,7 +101,7 @@ def _set_keys(hand: _Hand) -> Generator[None]:
     yield from hand_keys.motion_steps(channels, hand.names, solved, hand.frames, hand.layout.rotation_mode)
     confidence, present = take.confidence[:, side], take.present[:, side]
     hand_keys.write_confidence(channels, hand.armature, confidence, present, hand.frames)
-    hand_keys.write_promises(channels, hand.armature, take, side, hand.frames)
+    hand_keys.write_probabilities(channels, hand.armature, take, side, hand.frames)
 
 
 def _set_raw_keys(hand: _Hand) -> Generator[None]:

@@ -39,7 +39,7 @@ class HandFigures:
 
     @property
     def sure(self) -> str:
-        """How sure the take is of the hand, in words: what it promises, else its confidence."""
+        """How sure the take is of the hand, in words: the probabilities that it states, else its confidence."""
         if np.isnan(self.pose_confidence):
             return f"confidence {self.confidence:.2f}"
         return (
@@ -58,8 +58,8 @@ def hand_figures(take: Take, side: int) -> HandFigures:
         filled=int((present == FILLED).sum()),
         absent=int((~there).sum()),
         confidence=_mean(take.confidence[there, side]),
-        pose_confidence=_promised(take.pose_confidence, there, side),
-        distance_confidence=_promised(take.distance_confidence, there, side),
+        pose_confidence=_stated(take.pose_confidence, there, side),
+        distance_confidence=_stated(take.distance_confidence, there, side),
         reprojection_px=_mean(reprojection_px(take)[:, side]),
         distance_m=(float(distance.min()), float(distance.max())) if there.any() else (np.nan, np.nan),
         top_speed_m_s=float(np.nanmax(wrist_speed_m_s(take)[:, side], initial=0)),
@@ -224,9 +224,9 @@ def _spans(frame: NDArray[np.int64], mask: NDArray[np.bool_]) -> tuple[tuple[int
     return tuple((int(frame[a]), int(frame[b - 1])) for a, b in flag_runs(mask))
 
 
-def _promised(promised: Floats | None, there: NDArray[np.bool_], side: int) -> float:
+def _stated(stated: Floats | None, there: NDArray[np.bool_], side: int) -> float:
     """The mean probability of the frames in which the hand is there; NaN if the take has none."""
-    return float("nan") if promised is None else _mean(promised[there, side])
+    return float("nan") if stated is None else _mean(stated[there, side])
 
 
 def _mean(values: Floats) -> float:
