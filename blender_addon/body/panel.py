@@ -73,8 +73,9 @@ def _draw_settings(layout: Any, kept: Any) -> None:
     if kept.wrists == "HANDS":
         column.prop(kept, "elbow")
     column.prop(kept, "blend")
-    column.prop(kept, "spread_twist")
-    column.prop(kept, "bring_hands")
+    switches = layout.column()  # their labels need all of the width
+    switches.prop(kept, "spread_twist")
+    switches.prop(kept, "bring_hands")
 
 
 CLASSES = (DUOHAND_PT_body,)

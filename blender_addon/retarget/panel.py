@@ -31,10 +31,11 @@ class DUOHAND_PT_retarget(ShotPanel, bpy.types.Panel):
         if kept.target is None:
             return
         layout.operator("duohand.place_at_armature")
-        row = layout.row(align=True)
+        column = layout.column(align=True)
+        row = column.row(align=True)
         row.operator("duohand.retarget", icon="LINKED")
         row.operator("duohand.bake_retarget", icon="KEYINGSET")
-        row.operator("duohand.release_retarget", icon="UNLINKED")
+        column.operator("duohand.release_retarget", icon="UNLINKED")
 
 
 class DUOHAND_PT_bone_map(SidebarPanel, bpy.types.Panel):
@@ -56,15 +57,25 @@ class DUOHAND_PT_bone_map(SidebarPanel, bpy.types.Panel):
         row.operator("duohand.find_bones")
         row.operator("duohand.load_bone_map", text="", icon="FILE_FOLDER")
         row.operator("duohand.save_bone_map", text="", icon="FILE_TICK")
-        split = layout.split(align=True)
-        columns = {suffix: split.column(align=True) for suffix in SUFFIXES}
         used = [pair.bone for pair in kept.pairs if pair.bone]
+        doubtful = {
+            pair.name
+            for pair in kept.pairs
+            if pair.bone not in kept.target.pose.bones or used.count(pair.bone) > 1
+        }
+        sides = layout.row(align=True)
+        for side, suffix in zip(("LEFT", "RIGHT"), SUFFIXES, strict=True):
+            choice = sides.row(align=True)
+            choice.alert = any(name.endswith(suffix) for name in doubtful)
+            choice.prop_enum(kept, "side", side)
+        column = layout.column(align=True)
         for pair in kept.pairs:
-            row = columns[pair.name[-2:]].row(align=True)
-            row.alert = pair.bone not in kept.target.pose.bones or used.count(pair.bone) > 1
-            parts = row.split(factor=0.3, align=True)
-            parts.label(text=_short(pair.name))
-            parts.prop_search(pair, "bone", kept.target.pose, "bones", text="")
+            if pair.name.endswith(SUFFIXES[kept.side == "RIGHT"]):
+                row = column.row(align=True)
+                row.alert = pair.name in doubtful
+                parts = row.split(factor=0.12, align=True)
+                parts.label(text=_short(pair.name), translate=False)
+                parts.prop_search(pair, "bone", kept.target.pose, "bones", text="")
 
 
 def _short(name: str) -> str:

@@ -28,6 +28,9 @@ PRESET_ITEMS = (
 )
 
 
+SIDES_SHOWN = (("LEFT", "Left", "The left hand's bones"), ("RIGHT", "Right", "The right hand's bones"))
+
+
 def _is_other_armature(_retarget: Any, thing: bpy.types.Object) -> bool:
     return thing.type == "ARMATURE" and thing.duohand.side == "NONE"
 
@@ -60,6 +63,7 @@ class DUOHAND_PG_retarget(bpy.types.PropertyGroup):
         default=False,
     )
     pairs: CollectionProperty(type=DUOHAND_PG_bone_pair)
+    side: EnumProperty(name="Side", description="The side whose bones are listed", items=SIDES_SHOWN)
 
     def set_map(self, bones: BoneMap) -> None:
         """Show this map in the panel."""
