@@ -113,15 +113,27 @@ def _pinned_poses(take: Take, corrections: Sequence[Correction]) -> PinnedPoses:
 
 
 def _touches(take: Take, corrections: Sequence[Correction]) -> tuple[tuple[Touch, ...], tuple[Apart, ...]]:
-    touches, aparts = [], []
+    """What touches and what does not; of two that contradict each other, the later one counts."""
+    touches: list[Touch] = []
+    aparts: list[Apart] = []
     for item in corrections:
         rows = _rows(take, item)
         left, right = PART_CAPSULES[item.left], PART_CAPSULES[item.right]
         if item.kind == "apart":
             aparts.append(Apart(np.isin(np.arange(take.frame_count), rows), left, right))
+            kept = 1 - _falling_off(rows, item.falloff, take.frame_count)
+            touches = [
+                replace(one, weight=one.weight * kept) if _denies(aparts[-1], one) else one for one in touches
+            ]
         elif item.kind == "touch" and len(rows):
             touches.append(Touch(_falling_off(rows, item.falloff, take.frame_count), left, right))
     return tuple(touches), tuple(aparts)
+
+
+def _denies(apart: Apart, touch: Touch) -> bool:
+    """Whether the touch is only of parts that the correction keeps apart."""
+    pairs = ((apart.left, touch.left), (apart.right, touch.right))
+    return all(denied is None or (told is not None and set(told) <= set(denied)) for denied, told in pairs)
 
 
 def _falling_off(rows: NDArray[np.int64], falloff: int, count: int) -> NDArray[np.float64]:

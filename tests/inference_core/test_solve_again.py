@@ -139,6 +139,18 @@ def test_a_hand_can_be_removed_and_placed_in_a_box(model: HandModel, take: Take)
     assert (found > np.array(box[:2]) - 25).all() and (found < np.array(box[2:]) + 25).all()
 
 
+@pytest.mark.parametrize(("parts", "meet"), [("any", False), ("index", False), ("thumb", True)])
+def test_of_a_touch_and_its_denial_the_later_one_counts(
+    model: HandModel, take: Take, parts: str, meet: bool
+) -> None:
+    touched = solved_again(take, [Correction("touch", 55, 70, left="index", right="index")], ROWS, model)
+    denied = solved_again(touched, [Correction("apart", 50, 75, left=parts, right=parts)], ROWS, model)
+    assert (np.median(tips_apart_mm(denied)[57:69]) < 10) == meet
+    if parts == "any":
+        again = solved_again(denied, [Correction("touch", 55, 70, left="index", right="index")], ROWS, model)
+        assert tips_apart_mm(again)[57:69].max() < 8
+
+
 def test_ruling_out_contact_is_stored_in_the_take(model: HandModel, take: Take) -> None:
     touching = solved_again(take, [Correction("touch", 50, 79, left="index", right="index")], ROWS, model)
     assert [item["kind"] for item in touching.meta["corrections"]] == ["touch"]
