@@ -41,7 +41,7 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest, Progress, check_request
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
-from inference_core.shared.take_format import check_part
+from inference_core.shared.take_values import check_part
 from inference_core.shared.whole_file import check_apart, check_name
 from inference_core.tracking.assign import TrackSettings
 from inference_core.two_hand.card import check_hand, check_weights

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.shared.take_format import check_part
+from inference_core.shared.take_values import check_part
 
 Floats = NDArray[np.float64]
 

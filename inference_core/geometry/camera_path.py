@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inference_core.geometry.camera import Camera
 from inference_core.shared.errors import RequestError, TakeError
 from inference_core.shared.npz import NpzError, open_npz
-from inference_core.shared.take_format import check_part
+from inference_core.shared.take_values import check_part
 
 KEY = "T_world_cam"
 _LARGEST_FILE = 1 << 28  # over a million poses as JSON

@@ -26,8 +26,8 @@ from inference_core.shared.take_format import (
     TAKE_VERSION,
     check_meta,
     check_shapes,
-    typed_arrays,
 )
+from inference_core.shared.take_values import typed_arrays
 from inference_core.shared.whole_file import whole_file
 
 _FORMAT_KEY, _VERSION_KEY, _META_KEY = "format", "version", "meta"
