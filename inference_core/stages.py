@@ -36,7 +36,7 @@ from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
 from inference_core.tracking.handedness import with_handedness
 from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.partners import with_partners
-from inference_core.tracking.read_frames import frames_to_read, with_frames_between
+from inference_core.tracking.read_frames import reading_shares, with_frames_between
 from inference_core.tracking.recover import Recovery
 from inference_core.tracking.refine import HandReadings, refined_tracks
 from inference_core.tracking.wider_square import with_sizes
@@ -131,13 +131,13 @@ def read(run: Run, shot: Shot) -> Shot:
     if run.network is None:
         return shot
     arrays, tracks, tracked = read_pieces(run, shot), _known(shot.tracks), _known(shot.expected)
-    wanted = frames_to_read(tracked)
+    shares = reading_shares(tracked)
     readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
-    readings = with_frames_between(readings, tracked, wanted)
+    readings = with_frames_between(readings, tracked, shares)
     tracks = refined_tracks(tracks, tracked, readings, run.camera.focal_px)
     gone = out_of_picture(tracks, run.camera.size_px)
     predictions = with_presence_of_shot(
-        TwoHandPredictions(**arrays).with_frames_between(wanted), tracks.present, gone
+        TwoHandPredictions(**arrays).with_frames_between(shares), tracks.present, gone
     )
     return replace(shot, tracks=tracks, predictions=predictions)
 
@@ -151,12 +151,12 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
     forget_pose_networks()
     give_back_memory()
     tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
-    wanted = frames_to_read(tracked)
+    shares = reading_shares(tracked)
     shape = _shape_for(run, network.loaded(), tracked, squares_px)
     reader = FrameReader(run.camera, network.loaded().predictor(), shot.head, shape)
 
     def work(start: int, stop: int) -> Arrays:
-        rows = start + np.flatnonzero(wanted[start:stop])
+        rows = start + np.flatnonzero(shares[start:stop])
         found = reader.read(run.frames(READ, rows.tolist()), part(tracked, rows), squares_px[rows])
         hands, predictions = HandReadings.nothing(stop - start), TwoHandPredictions.nothing(stop - start)
         for whole, some in zip((hands, predictions), found, strict=True):
@@ -170,7 +170,7 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
         "tracks": _digest(tracks),
         "expected": _digest(tracked),
         "squares": _digest(squares_px),
-        "wanted": _digest(wanted),
+        "shares": _digest(shares),
         "camera": _digest(run.camera.K),
     }
     return run.in_pieces(READ, depends_on, work)

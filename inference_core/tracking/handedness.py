@@ -18,7 +18,7 @@ from inference_core.runtime.ahead import in_order
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
-from inference_core.tracking.read_frames import STEPS
+from inference_core.tracking.interpolate import STEPS
 from inference_core.tracking.wider_square import apart, to_nearest_px
 
 # The head reads every n-th frame; votes are interpolated in between.

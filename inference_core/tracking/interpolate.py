@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 # The longest gap that is interpolated, and for how many frames the last known value is held.
 MAX_GAP_FRAMES, MAX_HOLD_FRAMES = 30, 10
+# Stretches of frames whose middle is drawn from their ends, from long to short: each is half of the one before.
+STEPS = (8, 4, 2)
 
 Floats = NDArray[np.float64]
 
@@ -37,10 +39,16 @@ def interpolated(values: Floats, known: NDArray[np.bool_]) -> tuple[Floats, NDAr
     return filled, distance
 
 
-def between(values: Floats, known: NDArray[np.bool_]) -> Floats:
-    """Values (T, ...) with those of unknown frames drawn linearly between the known frames (T,) around them."""
-    frames, at = np.arange(len(known)), np.flatnonzero(known)
-    place = np.interp(frames, at, np.arange(len(at)))
-    first = np.floor(place).astype(np.int64)
-    last, share = np.ceil(place).astype(np.int64), (place - first).reshape(-1, *[1] * (values.ndim - 1))
-    return (1 - share) * values[at[first]] + share * values[at[last]]
+def between(values: Floats, shares: NDArray[np.floating]) -> Floats:
+    """Values (T, ...) of which each frame's own count by its share (T,), 0..1; the rest lies on the line between those
+    half a step before and after, in steps of `STEPS`. Own values may be anything where their share is 0.
+    """
+    drawn = values.astype(np.float64)
+    for step in STEPS:
+        half = step // 2
+        at = np.arange(half, len(values) - half, step)
+        at = at[shares[at] < 1]
+        line = (drawn[at - half] + drawn[at + half]) / 2
+        share = shares[at].reshape(-1, *[1] * (values.ndim - 1))
+        drawn[at] = np.where(share > 0, share * drawn[at] + (1 - share) * line, line)
+    return drawn

@@ -11,61 +11,72 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks, turn_to_frame, turned
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
-from inference_core.tracking.interpolate import Floats, between
+from inference_core.tracking.interpolate import STEPS, Floats, between
 from inference_core.tracking.refine import HandReadings
 from inference_core.tracking.wider_square import apart
 
-# A stretch between two frames that are read: tried in this order.
-STEPS = (8, 4, 2)
-# A hand moves steadily if its landmarks are on average this near to where a straight line between the stretch's ends
-# leads, as a share of its square's side, in the frame and within the square; and none, a moving finger's, is further
-# from there than so many times that.
-_STEADY, _ONE_FINGER = 0.05, 3.0
+# A hand moves steadily if its landmarks are on average nearer than the first to where a straight line between the ends
+# of a stretch leads, as a share of its square's side, in the frame and within the square; unsteadily beyond the
+# second. A single landmark, a moving finger's, may be so many times further from there.
+_STEADY, _UNSTEADY, _ONE_FINGER = 0.04, 0.06, 3.0
+# A sum of shares that is 1 but for rounding.
+_NEARLY_ONE = 0.999
 
 
-def frames_to_read(expected: ExpectedHands) -> NDArray[np.bool_]:
-    """(T,) the frames to be read. Every frame where hands are unknown, unsure, lie on one another or are unsteady."""
-    known = _known(expected)
-    seen = (expected.hand_score >= SEEN_SCORE) & (apart(expected.points_px, expected.between_px) > 0)
-    plain = (seen | ~known).all(1) & known.any(1)
+def reading_shares(expected: ExpectedHands) -> Floats:
+    """(T,) how much what is read in each frame counts beside what is interpolated: 0, it need not be read; 1, alone.
+
+    1 where hands are unknown, unsure, lie on one another or are unsteady. The share grows from 0 to 1 so that a
+    tiny difference in the landmarks does not change a take.
+    """
+    shares = np.ones(len(expected.score))
+    for step in STEPS:
+        starts = np.arange(0, len(shares) - step, step)
+        longer = np.minimum(starts // (2 * step) * 2 * step + step, len(shares) - 1)
+        within = 1.0 if step == STEPS[0] else shares[longer]
+        shares[starts + step // 2] = np.minimum(
+            _unsteady(expected, starts[:, None] + np.arange(step + 1)), within
+        )
+    return shares
+
+
+def with_frames_between(readings: HandReadings, expected: ExpectedHands, shares: Floats) -> HandReadings:
+    """The readings, with those of frames that count in part or not at all (`reading_shares`) interpolated."""
     crops = crops_from_landmarks(expected.points_px)
-    within = _to_square(expected.points_px - crops[..., None, :2], crops)
-    wanted = np.ones(len(known), bool)
-    for step in reversed(STEPS):
-        starts = np.arange(0, len(known) - step, step)
-        rows = starts[:, None] + np.arange(step + 1)
-        same = (known[rows] == known[starts][:, None]).all((1, 2))
-        side_px = crops[rows][:, 1:-1, :, 2].clip(1e-6)
-        off = np.maximum(_off_line(expected.points_px[rows]) / side_px, _off_line(within[rows]))
-        steady = (np.where(known[rows][:, 1:-1], off, 0) < _STEADY).all((1, 2))
-        wanted[rows[plain[rows].all(1) & same & steady, 1:-1]] = False
-    return wanted
-
-
-def with_frames_between(
-    readings: HandReadings, expected: ExpectedHands, wanted: NDArray[np.bool_]
-) -> HandReadings:
-    """The readings of the wanted frames (T,), with those of the frames between them interpolated."""
-    crops = crops_from_landmarks(expected.points_px)
-    read = (between(readings.read.astype(float), wanted) == 1) & _known(expected)
+    read = (between(readings.read.astype(float), shares) > _NEARLY_ONE) & _known(expected)
 
     def points_between(points_px: Floats) -> Floats:
-        change = between(_to_square(points_px - expected.points_px, crops), wanted)
+        change = between(_to_square(points_px - expected.points_px, crops), shares)
         return np.where(read[..., None, None], expected.points_px + _from_square(change, crops), 0.0)
 
     back = crops * np.array([1.0, 1.0, 1.0, -1.0])
-    world_m = turn_to_frame(between(turn_to_frame(readings.world_m, back), wanted), crops)
+    world_m = turn_to_frame(between(turn_to_frame(readings.world_m, back), shares), crops)
     drawn = HandReadings(
         points_between(readings.points_px),
         points_between(readings.wide_px),
         np.where(read[..., None, None], world_m, 0.0),
-        np.where(read[..., None], between(readings.trust, wanted), 0.0),
+        np.where(read[..., None], between(readings.trust, shares), 0.0),
         read,
     )
-    own = {name: wanted.reshape(-1, *[1] * (values.ndim - 1)) for name, values in vars(readings).items()}
+    alone = {name: (shares == 1).reshape(-1, *[1] * (each.ndim - 1)) for name, each in vars(readings).items()}
     return HandReadings(
-        **{name: np.where(own[name], values, getattr(drawn, name)) for name, values in vars(readings).items()}
+        **{name: np.where(alone[name], each, getattr(drawn, name)) for name, each in vars(readings).items()}
     )
+
+
+def _unsteady(expected: ExpectedHands, rows: NDArray[np.int64]) -> Floats:
+    """(N,) 0..1 how far from steady the hands are in stretches of frames, rows (N, K)."""
+    known = _known(expected)
+    beside = np.where(known, 1 - apart(expected.points_px, expected.between_px), 0).max(1)
+    plain = ((expected.hand_score >= SEEN_SCORE) | ~known).all(1) & known.any(1)
+    crops = crops_from_landmarks(expected.points_px)
+    within = _to_square(expected.points_px - crops[..., None, :2], crops)
+    side_px = crops[rows][:, 1:-1, :, 2].clip(1e-6)
+    off = np.maximum(_off_line(expected.points_px[rows]) / side_px, _off_line(within[rows]))
+    worst = np.where(known[rows][:, 1:-1], off, 0).max((1, 2), initial=0)
+    share = np.maximum(((worst - _STEADY) / (_UNSTEADY - _STEADY)).clip(0, 1), beside[rows].max(1, initial=0))
+    same = (known[rows] == known[rows[:, :1]]).all((1, 2))
+    return np.where(plain[rows].all(1) & same, share, 1.0)
 
 
 def _known(expected: ExpectedHands) -> NDArray[np.bool_]:

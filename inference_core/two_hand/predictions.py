@@ -46,9 +46,9 @@ class TwoHandPredictions:
             presence=np.zeros((count, 2), np.float32),
         )
 
-    def with_frames_between(self, wanted: NDArray[np.bool_]) -> "TwoHandPredictions":
-        """The predictions of the wanted frames (T,), with those of the frames between them interpolated."""
-        drawn = {name: between(values, wanted).astype(np.float32) for name, values in vars(self).items()}
+    def with_frames_between(self, shares: NDArray[np.floating]) -> "TwoHandPredictions":
+        """The predictions, with those interpolated that count in part or not at all (`reading_shares`, (T,))."""
+        drawn = {name: between(values, shares).astype(np.float32) for name, values in vars(self).items()}
         there = np.isfinite(drawn["rotations"]).all((-1, -2))
         u, _, v = np.linalg.svd(
             np.where(there[..., None, None], drawn["rotations"], np.eye(3, dtype=np.float32))
@@ -59,7 +59,7 @@ class TwoHandPredictions:
             drawn[name] = np.where(known, drawn[name], np.float32(0))
         return TwoHandPredictions(
             **{
-                name: np.where(wanted.reshape(-1, *[1] * (values.ndim - 1)), values, drawn[name])
+                name: np.where((shares == 1).reshape(-1, *[1] * (values.ndim - 1)), values, drawn[name])
                 for name, values in vars(self).items()
             }
         )
