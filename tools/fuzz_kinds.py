@@ -241,24 +241,37 @@ def _result(kind: str) -> bytes:
 
     import numpy as np
 
-    joints = np.linspace(0, 1, 4 * 21 * 3).reshape(4, 21, 3)
-    if kind == "json":
-        return json.dumps({"fps": 25.0, "right": {"joints": joints.round(3).tolist()}}).encode()
-    if kind == "pickle":
-        return pickle.dumps({"fps": 25.0, "right": [{"joints": frame} for frame in joints]})
-    file = io.BytesIO()
-    np.savez(file, fps=25.0, right_joints=joints)
-    return file.getvalue()
+    from inference_core.exchange.mano_file import mano_arrays
+    from tests.sample_take import sample_take
+
+    if kind == "npz":
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **mano_arrays(sample_take()))
+        return file.getvalue()
+    hand = {
+        "global_orient": [[0.1, 0.2, 0.3]],
+        "hand_pose": np.linspace(-0.5, 0.5, 45).round(3).reshape(15, 3).tolist(),
+        "betas": [0.5] * 10,
+        "pred_cam_t_full": [[0.1, -0.1, 8.25]],
+        "pred_keypoints_3d": np.linspace(-0.1, 0.1, 63).round(3).reshape(21, 3).tolist(),
+        "is_right": [0],
+        "score": [0.75],
+        "scaled_focal_length": 12500,
+        "img_size": [640, 480],
+    }
+    pictures = {f"img_{number}.jpg": [hand, {**hand, "is_right": [1]}] for number in (1, 2)}
+    return json.dumps(pictures).encode() if kind == "json" else pickle.dumps(pictures)
 
 
 def _read_result(path: Path) -> None:
-    from inference_core.exchange.result_file import read_result_file
+    from inference_core.exchange.import_settings import ImportSettings, hands_to_import
+    from inference_core.exchange.read import read_engine_hands
 
     data = path.read_bytes()
     named = path.with_suffix(".json" if data[:1] == b"{" else ".result")
     named.write_bytes(data)
     try:
-        read_result_file(named)
+        hands_to_import(read_engine_hands([named], None), ImportSettings(), "open hand")
     finally:
         named.unlink()
 

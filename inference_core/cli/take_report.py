@@ -77,7 +77,8 @@ def reprojection_px(take: Take) -> Floats:
     projected = np.einsum("...ij,tskj->tski", take.K, take.joints_cam_m) if take.K.ndim == 2 else None
     if projected is None:
         projected = np.einsum("tij,tskj->tski", take.K, take.joints_cam_m)
-    pixels = projected[..., :2] / projected[..., 2:]
+    with np.errstate(all="ignore"):  # a joint in the camera's own plane is nowhere in the picture
+        pixels = projected[..., :2] / projected[..., 2:]
     known = take.landmarks_px[..., 2] > 0
     distance = np.where(known, np.linalg.norm(pixels - take.landmarks_px[..., :2], axis=-1), np.nan)
     return _nanmean(distance)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.shared.errors import TakeError
 from inference_core.shared.take_values import check_part
 
 Floats = NDArray[np.float64]
@@ -55,6 +56,19 @@ class EngineHands:
         return len(self.frame)
 
 
+# Of what is given for every frame, beside the frames' axis.
+_SHAPES = {
+    "present": (2,),
+    "filled": (2,),
+    "root": (2, 3, 3),
+    "fingers": (2, 15, 3, 3),
+    "transl_m": (2, 3),
+    "betas": (2, 10),
+    "joints_m": (2, 21, 3),
+    "confidence": (2,),
+}
+
+
 def empty_hands(engine: str, frame: NDArray[np.int64]) -> EngineHands:
     """Frames without hands, whose arrays are to be filled."""
     count = len(frame)
@@ -77,6 +91,12 @@ def empty_hands(engine: str, frame: NDArray[np.int64]) -> EngineHands:
 
 def check_hands(hands: EngineHands, where: str) -> None:
     """A TakeError that names the file and the field unless a take can hold what is taken over as it is."""
+    for name, rest in _SHAPES.items():
+        shape = getattr(hands, name).shape
+        if shape != (hands.frame_count, *rest):
+            raise TakeError(
+                f"{where}: {name} has the shape {shape}, where {(hands.frame_count, *rest)} is required."
+            )
     held: dict[str, Any] = {
         "frame": hands.frame - min(hands.frame.min(initial=0), 0),  # those before the footage are left out
         "time_s": hands.time_s,

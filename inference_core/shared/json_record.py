@@ -75,7 +75,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         if unknown:
             raise ValueError(f"{name} holds {shortened(', '.join(unknown))}, unknown here: update Duohand")
         return record_from_json(hint, value)
-    if origin is not None and isinstance(value, dict):
+    if origin in (dict, Mapping) and isinstance(value, dict):
         return {key: item if options[1] is Any else str(item) for key, item in value.items()}
     return _number_or_text(name, value, hint)
 

@@ -85,7 +85,8 @@ def read_card(path: Path) -> WeightsCard:
         if path.stat().st_size > _LARGEST_CARD:
             raise ValueError("it is larger than any")
         values = json_object(path.read_text(encoding="utf-8-sig"))
-        if _EARLIER_NAME in values.get("configuration", ()):
+        configuration = values.get("configuration")
+        if isinstance(configuration, dict) and _EARLIER_NAME in configuration:
             raise ValueError(f'an earlier Duohand wrote it: rename "{_EARLIER_NAME}" in it to "conditioning"')
         unknown = unknown_fields(WeightsCard, values)
         version = values.get("version")

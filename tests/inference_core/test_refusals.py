@@ -45,6 +45,8 @@ MANO_FAULTS: dict[str, dict[str, Any]] = {
     "lens_more": {"K": np.tile(np.eye(3), (T + 1, 1, 1))},
     "poses_more": {"T_world_cam": np.tile(np.eye(4), (T + 1, 1, 1))},
     "poses_scaled": {"T_world_cam": np.tile(2 * np.eye(4), (T, 1, 1))},
+    "present_short": {"present": np.ones((T - 1, 2))},
+    "joints_short": {"joints_cam_m": np.ones((T - 1, 2, 21, 3))},
     "present_nan": {"present": np.full((T, 2), np.nan)},
     "confidence_7": {"confidence": np.full((T, 2), 7.0)},
     "newer": {"duohand_mano": 9},
