@@ -18,17 +18,16 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
 
-# The head reads predicted crops that are larger by these factors (logarithms) and rotated by these angles (radians);
-# the best few are read again in the crops that they propose.
-_LARGER, _TURNED, _AGAIN = (0.1, 0.5), (-0.5, 0.0, 0.5), 3
+# The head reads crops at the predicted place that are larger than the known hand's by these factors (logarithms), and
+# rotated by these angles (radians); the best few are read again in the crops that they propose.
+_LARGER, _TURNED, _AGAIN = (-0.2, 0.2), (-0.5, 0.0, 0.5), 3
 # Log odds at which the network is sure of another hand: for single hands they are below -2.9 unless blurred.
 _SURE = 1.5
 # The largest expected error of a reading, as a share of half its crop's side; the largest distance from the prediction
 # and the least distance from the known hand, as shares of the crop's side.
-_WORST_ERROR, _AGREES, _APART = 0.25, 0.25, 0.03
-# A reading nearer to the known hand than this (of its crop's side), with at most these log odds of the other side, is
-# the known hand.
-_NEAR, _KNOWN_SIDE = 0.1, -4.0
+_WORST_ERROR, _AGREES, _APART = 0.25, 0.25, 0.06
+# A reading with lower log odds of the other side is the known hand; so is a sighting nearer to it (of its crop's side).
+_KNOWN_SIDE, _NEAR = -2.0, 0.1
 # Of a hand that the landmark network does not see at all, such as a fist in a palm, the head must be surer.
 _LEAST_PRESENCE, _WORST_ERROR_UNSEEN = 0.1, 0.18
 
@@ -61,7 +60,7 @@ class PartnerReading:
     def good(self) -> bool:
         """Whether the reading is certain enough to be another hand."""
         worst = _WORST_ERROR if self.presence >= _LEAST_PRESENCE else _WORST_ERROR_UNSEEN
-        is_known = self.apart < _APART or (self.apart < _NEAR and self.odds < _KNOWN_SIDE)
+        is_known = self.apart < _APART or self.odds < _KNOWN_SIDE
         return self.there > _SURE and self.error < worst and self.off < _AGREES and not is_known
 
 
@@ -80,7 +79,7 @@ def read_partner(
         told = head.partner(crop_features([image], crops, own, head.landmarks))
     if float(told.there) < _SURE:
         return None
-    told_px = points_to_frame(told.points.double().cpu().numpy(), crops, own)
+    told_px = _as_large(points_to_frame(told.points.double().cpu().numpy(), crops, own), crops[0, 2])
     apart_px = np.linalg.norm(sighted_px - known_px, axis=-1).mean(-1)
     sighted = crops_from_landmarks(sighted_px[apart_px > _NEAR * crops[0, 2]])
     crops = np.concatenate([_about(crops_from_landmarks(told_px)[0]), sighted])
@@ -90,6 +89,16 @@ def read_partner(
     crops = crops_from_landmarks(points_to_frame(_points(read)[best], crops[best], sides))
     readings = _readings(image, crops, sides, head, known_px, told_px[0], float(told.there))
     return min(readings, key=lambda reading: (not reading.good, reading.error))
+
+
+def _as_large(points_px: Floats, side_px: float) -> Floats:
+    """Predicted landmarks (1, 21, 2) scaled about their middle until their crop has that side.
+
+    The network predicts the mean of plausible hands, which is smaller than each of them; hands that touch are about
+    equally large.
+    """
+    middle = points_px.mean(1, keepdims=True)
+    return middle + (points_px - middle) * side_px / crops_from_landmarks(points_px)[0, 2].clip(1e-6)
 
 
 def _readings(

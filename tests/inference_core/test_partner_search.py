@@ -69,6 +69,17 @@ def test_the_other_hand_is_read_where_it_is(
     assert np.linalg.norm(read.points_px - other, axis=-1).mean() < 0.08 * read.crop[2]
 
 
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+def test_a_hand_predicted_too_small_is_read_all_the_same(
+    head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64], side: int
+) -> None:
+    known, other = hands_px[side], hands_px[1 - side]
+    middle = other.mean(0)
+    read = read_partner(image, known, side, told(head, known, side, middle + 0.2 * (other - middle)))
+    assert read is not None and read.good
+    assert np.linalg.norm(read.points_px - other, axis=-1).mean() < 0.08 * read.crop[2]
+
+
 def test_a_hand_is_not_its_own_partner(
     head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
 ) -> None:
