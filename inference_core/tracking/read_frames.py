@@ -18,7 +18,7 @@ from inference_core.tracking.wider_square import apart
 # A hand moves steadily if its landmarks are on average nearer than the first to where a straight line between the ends
 # of a stretch leads, as a share of its square's side, in the frame and within the square; unsteadily beyond the
 # second. A single landmark, a moving finger's, may be so many times further from there.
-_STEADY, _UNSTEADY, _ONE_FINGER = 0.04, 0.06, 3.0
+_STEADY, _UNSTEADY, _ONE_FINGER = 0.04, 0.1, 3.0
 # A sum of shares that is 1 but for rounding.
 _NEARLY_ONE = 0.999
 
