@@ -15,6 +15,7 @@ from tests.blender_addon import scenes, walkers
 from tests.blender_addon.test_clean_up_in_blender import all_curves
 
 LAST = 40
+STILL_ARMS = ("rigify ik", "rigify poles")
 
 
 def a_walker(kind: str) -> tuple[bpy.types.Object, str, dict[str, str]]:
@@ -127,7 +128,7 @@ def test_hands_are_moved_to_the_wrists_that_a_body_keeps(kind: str) -> None:
     [
         "mixamo",
         "twisted",
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("rigify", "rigify ik", "rigify poles")),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("rigify", *STILL_ARMS)),
     ],
 )
 def test_arms_follow_the_hands_within_reach_and_elbows_do_not_flip(kind: str) -> None:
@@ -144,9 +145,8 @@ def test_arms_follow_the_hands_within_reach_and_elbows_do_not_flip(kind: str) ->
         turned = np.degrees(np.arccos(np.clip((side[1:] * side[:-1]).sum(-1), -1, 1)))
         assert turned[np.linalg.norm(across, axis=-1)[1:] > 0.02].max() < 40
         swung = carried_side(*(before[f"{part}.{suffix}"] for part in ("upper_arm", "forearm", "hand")), hand)
-        assert (
-            np.degrees(np.arccos(np.clip((side * swung).sum(-1), -1, 1)))[6:20].max() < 20
-        )  # the body's own elbow is smoothed
+        strayed = np.degrees(np.arccos(np.clip((side * swung).sum(-1), -1, 1)))[6:20].max()
+        assert strayed < (5 if kind in STILL_ARMS else 30)  # the elbows of arms that swing are smoothed
         assert np.abs(after[f"hand.{suffix}"][30:] - before[f"hand.{suffix}"][30:]).max() < 1e-4
 
 
