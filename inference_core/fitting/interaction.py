@@ -136,8 +136,9 @@ def pair_equations(
         hessian[pair] = (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
         gradient[pair] = (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
     if skin is not None:
-        cost += _skin_cost(hands, skin)
-        pair, rows, residual = _skin_rows(hands, skin)
+        residual = _skin_residual(hands, skin)
+        cost += _skin_cost(residual)
+        pair, rows, residual = _skin_rows(hands, skin, residual)
         flat = rows.flatten(2)
         hessian[pair] += (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
         gradient[pair] += (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
@@ -158,7 +159,7 @@ def pair_cost(
     """(P,) what they cost, without derivatives."""
     cost = torch.zeros(len(hands.left)).double()
     if skin is not None:
-        cost += _skin_cost(hands, skin)
+        cost += _skin_cost(_skin_residual(hands, skin))
     if hands.nearest is not None:
         cost[hands.near] += _meetings(hands, hands.nearest, draws).cost
     if seen.network is not None and len(hands.left):
@@ -272,13 +273,12 @@ def _skin_residual(hands: HandPairs, skin: HardSkin) -> Tensor:
     return (depth_m - _GIVES_WAY_M).clamp(min=0) / skin.sigma_m
 
 
-def _skin_cost(hands: HandPairs, skin: HardSkin) -> Tensor:
-    return 0.5 * _skin_residual(hands, skin).square().sum(1)
+def _skin_cost(residual: Tensor) -> Tensor:
+    return 0.5 * residual.square().sum(1)
 
 
-def _skin_rows(hands: HandPairs, skin: HardSkin) -> tuple[Tensor, Tensor, Tensor]:
-    """As _pulls, of the places in which skins intersect."""
-    residual = _skin_residual(hands, skin)
+def _skin_rows(hands: HandPairs, skin: HardSkin, residual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As _pulls, of the places in which skins intersect; residual (P, R): `_skin_residual`'s."""
     pair = (residual > 0).any(1).nonzero()[:, 0]
     places, residual = skin.overlaps, residual[pair]
     jacobian = hands.posed.joints_jacobian.flatten(1, 2)
