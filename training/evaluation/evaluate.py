@@ -7,6 +7,7 @@
     python -m training evaluate clips WEIGHTS                       the shot solve with the network and without
     python -m training evaluate solve                               the shot solve on clips of known motion
     python -m training evaluate takes TAKES --truth FILE              takes of real clips against marked hands
+    python -m training evaluate marked --truth FILE --footage FOLDER   their frames as single stills
     python -m training evaluate touching                              single stills, by way of touching
     python -m training evaluate curves RUNS                         validation errors of runs while they trained
 
@@ -36,7 +37,7 @@ from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.weights import load_weights
 from training.data.conditioning_noise import AS_FITTED, NO_CONDITIONING, with_degraded_conditioning
 from training.data.sample import Sample
-from training.evaluation import real, solve, touching
+from training.evaluation import marked_stills, real, solve, touching
 from training.evaluation.curves import read_curves
 from training.evaluation.report import plot_bars, plot_curves, published_text, save_json, table_text
 from training.evaluation.scoring import (
@@ -103,7 +104,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             command.add_argument("--clips", type=int, default=8)
             command.add_argument("--frames", type=int, default=100)
             command.add_argument("--backgrounds", type=int, default=32)
-    for kind, module in (("solve", solve), ("takes", real), ("touching", touching)):
+    for kind, module in (
+        ("solve", solve),
+        ("takes", real),
+        ("marked", marked_stills),
+        ("touching", touching),
+    ):
         module.add_arguments(kinds.add_parser(kind, description=(module.__doc__ or "").splitlines()[0]))
 
 
@@ -287,5 +293,6 @@ _KINDS = {
     "curves": curves,
     "solve": solve.run,
     "takes": real.run,
+    "marked": marked_stills.run,
     "touching": touching.run,
 }

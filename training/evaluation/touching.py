@@ -18,20 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from inference_core.chosen_network import choose_network
-from inference_core.detection import detect
-from inference_core.footage.records import Frame, footage_of_frames
-from inference_core.geometry.camera import camera_from_intrinsics
+from inference_core.geometry.camera import Camera, camera_from_intrinsics
 from inference_core.hand_model.load import load_hand_model
-from inference_core.run import ChosenNetwork
-from inference_core.shared.skeleton import LEFT, PARENTS_21, RIGHT
-from inference_core.stages import read, recover, solve, track
-from training.evaluation.clips import silent_run
+from inference_core.shared.skeleton import LEFT, RIGHT
+from training.evaluation.hands_drawn import write_sheet
+from training.evaluation.marked_stills import captured_px
 from training.evaluation.real import PLACED, hands_px_of, projected_px
 from training.evaluation.report import table_text
 from training.synthetic.generate import Kit, as_bytes, assembled, draw, load_kit
@@ -72,6 +68,11 @@ class Still:
     def lengths_px(self) -> Floats:
         """(S,) diagonals of the hands' boxes."""
         return np.linalg.norm(np.ptp(self.joints_px, axis=1), axis=-1)
+
+    @property
+    def camera(self) -> Camera:
+        """The one that took it."""
+        return camera_from_intrinsics((WIDTH_PX, HEIGHT_PX), self.K)
 
     def judged(self, points_px: Floats) -> FoundHands:
         """Hands at points_px (S, 21, 2), NaN if none, compared with the truth."""
@@ -141,17 +142,6 @@ def _rendered(random: Randomness, kit: Kit, way: int) -> Iterator[Still]:
         )
 
 
-def captured_px(still: Still, network: ChosenNetwork | None) -> Floats:
-    """(S, 21, 2) the joints of the hands that a capture of this single still finds, NaN if none."""
-    camera = camera_from_intrinsics((WIDTH_PX, HEIGHT_PX), still.K)
-    footage = footage_of_frames([Frame(0, 0.0, still.image)], 24.0)
-    run = silent_run(footage, camera, load_hand_model(), network)
-    solution = solve(run, read(run, recover(run, track(run, detect(run))))).solution
-    assert solution is not None
-    joints = np.asarray(solution.joints_cam_m, np.float64)
-    return projected_px(np.where((solution.present > 0)[..., None, None], joints, np.nan), still.K)[0]
-
-
 def way_row(stills: Sequence[Still], found: Sequence[Floats]) -> dict[str, float]:
     """One way's row of the table, from the hands found in each of its stills."""
     judged = [still.judged(points) for still, points in zip(stills, found, strict=True)]
@@ -199,7 +189,7 @@ def run(options: argparse.Namespace) -> None:
             if options.way and way.name not in options.way:
                 continue
             stills = list(stills_of(number, options.count))
-            found = {"capture": [captured_px(still, network) for still in stills]}
+            found = {"capture": [captured_px(still.image, still.camera, network) for still in stills]}
             if peer is not None:
                 found["mediapipe"] = [mediapipe_px(still, peer) for still in stills]
             for method, points in found.items():
@@ -208,7 +198,12 @@ def run(options: argparse.Namespace) -> None:
                 held[0].extend(stills)
                 held[1].extend(points)
             if options.seen is not None:
-                _write_seen(options.seen, way.name, stills, found["capture"])
+                write_sheet(
+                    options.seen / f"{way.name.replace(' ', '_')}.jpg",
+                    [still.image for still in stills],
+                    found["capture"],
+                    [still.joints_px[:, 0] for still in stills],
+                )
             print(way.name, {name: round(value, 1) for name, value in tables["capture"][way.name].items()})
     for method, table in tables.items():
         table["all"] = way_row(*everything[method])
@@ -225,23 +220,3 @@ def _peer(wanted: bool) -> Generator[Any]:
 
     with peer.Hands(static_image_mode=True, max_num_hands=2) as hands:
         yield hands
-
-
-def _write_seen(folder: Path, name: str, stills: Sequence[Still], found: Sequence[Floats]) -> None:
-    """Write the stills of a way with the detected hands drawn over them, in rows of four."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = [_drawn(still, points) for still, points in zip(stills, found, strict=True)]
-    pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % 4)
-    sheet = np.vstack([np.hstack(pictures[at : at + 4]) for at in range(0, len(pictures), 4)])
-    cv2.imwrite(str(folder / f"{name.replace(' ', '_')}.jpg"), sheet[:, :, ::-1])
-
-
-def _drawn(still: Still, points_px: Floats) -> NDArray[np.uint8]:
-    picture = still.image.copy()
-    for side, colour in ((LEFT, (0, 200, 255)), (RIGHT, (255, 140, 0))):
-        if np.isfinite(points_px[side]).all():
-            points = points_px[side].round().astype(int)
-            for joint in range(1, 21):
-                cv2.line(picture, points[joint].tolist(), points[PARENTS_21[joint]].tolist(), colour, 2)
-        cv2.circle(picture, still.joints_px[side, 0].round().astype(int).tolist(), 6, colour, 2)
-    return cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
