@@ -151,6 +151,17 @@ def test_a_mirrored_left_hand_is_a_right_hand(scene: HandScene) -> None:
     torch.testing.assert_close(ours[1], theirs[1], atol=2e-4, rtol=0)
 
 
+def test_some_crops_are_wider_than_a_trackers() -> None:
+    square = np.tile([0.1, 0.0, 0.4, 0.0], (400, 1))
+    points = np.zeros((400, 21, 2))
+    windows = Windows(
+        torch.arange(400), torch.zeros(400).long(), square, points, torch.ones(400, 21, 3), points
+    )
+    larger = draw_cuts(Randomness(2, torch.arange(400)), windows).square[:, 2] / 0.4
+    assert 0.25 < (larger > 1.12).mean() < 0.5
+    assert 0.9 < np.median(larger[larger < 1.12]) < 1.03 and np.quantile(larger, 0.97) < ROOM
+
+
 def _order(keys: Tensor, wanted: Tensor) -> Tensor:
     return torch.stack([(keys == key).nonzero()[0, 0] for key in wanted])
 

@@ -17,7 +17,7 @@ from training.synthetic.generate import generate
 from training.synthetic.settings import Settings
 from training.synthetic.shards import ShardError, Stream, read_shard, read_stream, shard_path, write_shards
 
-SETTINGS = Settings(size_px=64, backgrounds=2, chunk=4)
+SETTINGS = Settings(size_px=64, backgrounds=2, chunk=4, ways=(("clasp", 3.0),))
 STREAM = Stream(seed=4, count=7, shard_pictures=3, settings=SETTINGS)
 
 

@@ -12,6 +12,8 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from training.synthetic.generate import load_kit
 from training.synthetic.meshes import load_scene_mesh, with_forearms
 from training.synthetic.randomness import Randomness
+from training.synthetic.settings import Settings
+from training.synthetic.touching.body import OWN_EYES
 from training.synthetic.touching.motion import touching_motion
 from training.synthetic.touching.pairs import TouchingPairs, touching_pairs
 from training.synthetic.touching.parts import (
@@ -23,7 +25,7 @@ from training.synthetic.touching.parts import (
     touched_parts,
     vertex_parts,
 )
-from training.synthetic.touching.ways import WAYS
+from training.synthetic.touching.ways import WAYS, weights_of
 from training.synthetic.two_hands import draw_betas
 
 EACH = 4
@@ -104,6 +106,20 @@ def test_a_pair_does_not_depend_on_its_batch() -> None:
         many, one = pairs(torch.arange(9)), pairs(torch.tensor([4]))
     torch.testing.assert_close(one.wrist_m[0], many.wrist_m[4], atol=1e-4, rtol=0)
     torch.testing.assert_close(one.angles_rad[0], many.angles_rad[4], atol=1e-3, rtol=0)
+
+
+def test_settings_choose_the_ways_and_views() -> None:
+    kit = load_kit(torch.device("cpu"))
+    others = [way.name for way in WAYS if way.name != "clasp"]
+    settings = Settings(ways=tuple((name, 0.0) for name in others), own_eyes=1.0)
+    with torch.no_grad():
+        pairs = touching_pairs(
+            Randomness(5, torch.arange(6)), kit.model, kit.spheres, torch.zeros(6, 2, 10), settings=settings
+        )
+    assert {WAYS[number].name for number in pairs.way.tolist()} == {"clasp"}
+    assert (pairs.view == OWN_EYES).all()
+    with pytest.raises(KeyError, match="no such way"):
+        weights_of([("no such way", 1.0)])
 
 
 def test_touched_parts_name_the_nearest_part_of_the_other_hand() -> None:

@@ -19,9 +19,9 @@ from training.synthetic.skin import Appearance
 from training.synthetic.skin_atlas import SkinAtlas
 from training.synthetic.surface import Samples, interpolate_surface
 
-LAYER_PX = 288
-# A layer's side as a multiple of its window's, with room for crops that are off centre.
-ROOM = 1.4
+LAYER_PX = 336
+# A layer's side as a multiple of its window's, with room for crops that are off centre or wider.
+ROOM = 1.8
 SHARED_APPEARANCE = ("sources", "directions")
 _BEHIND_M = (0.0, 0.0, -1.0)
 

@@ -23,7 +23,7 @@ from training.synthetic.shading import draw_lights
 # Pictures rendered at once; bounds memory.
 _CHUNK = 24
 # Hands with fewer visible pixels in their layer are left out.
-_SEEN_PX = 700
+_SEEN_PX = 600
 # Numbers of a picture's crops: at most this many per side.
 SIDES, MOST_CUTS = 2, 8
 # Hands nearer than this touch.

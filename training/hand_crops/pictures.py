@@ -103,7 +103,7 @@ def draw_shots(random: Randomness, backgrounds: int) -> Shots:
         coarse=random.chance("coarse noise", 0.3).numpy(),
         quality=quality.round().long().numpy(),
         border=border.numpy(),
-        border_at=random.uniform("border at", low=0.18, high=0.45).double().numpy(),
+        border_at=random.uniform("border at", low=0.14, high=0.35).double().numpy(),
     )
 
 

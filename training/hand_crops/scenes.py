@@ -25,7 +25,6 @@ from training.synthetic.two_hands import draw_two_hands
 
 # Viewpoints: in front of the person or anywhere; the person's own eyes or a head-mounted camera.
 OTHERS, OWN = 0, 1
-_OWN_SHARE = 0.5
 _NEAREST_M = 0.09
 # Hands seen by their owner: the camera's downward tilt; the fingers' inward and upward angles; and the hand's
 # roll from back up (0) to thumb up (90), in degrees: mean and deviation.
@@ -55,7 +54,7 @@ def build_hand_scene(random: Randomness, kit: Kit, settings: Settings) -> HandSc
     # Touching pairs come posed and oriented; the others are oriented here.
     touching = (hands.way >= 0).cpu()
     seen_by = torch.where(
-        touching, hands.view.cpu() == OWN_EYES, random.chance("seen by its owner", _OWN_SHARE)
+        touching, hands.view.cpu() == OWN_EYES, random.chance("seen by its owner", settings.own_eyes)
     ).long()
     view = _view(random, hands.rotations[:, :, 0], seen_by, present)
     view = torch.where(touching[:, None, None], torch.eye(3), view).to(device)

@@ -18,9 +18,30 @@ VALIDATION_SEED = 900_000_001
 _FEATURES, _FEATURES_SHAPE = "features", (112, 14, 14)
 
 
+# Ways of touching in which the other hand was missed most often, drawn more often than usual.
+_HARD_WAYS = (
+    *((f"{finger} tips", 0.8) for finger in ("thumb", "index", "middle", "ring", "pinky")),
+    ("counts ring", 0.8),
+    ("wrist grasped", 2.4),
+    ("wrist grasped below", 2.0),
+    ("prayer", 2.0),
+    ("clasp", 2.8),
+    ("fist in palm", 2.0),
+    ("fist wrapped", 1.8),
+)
+
+
 def scene_settings() -> Settings:
     """The settings of the pictures' contents."""
-    return Settings(vertices=False, supersample=1, one_hand=0.3, no_hand=0.0, touching=0.7)
+    return Settings(
+        vertices=False,
+        supersample=1,
+        one_hand=0.3,
+        no_hand=0.0,
+        touching=0.7,
+        ways=_HARD_WAYS,
+        own_eyes=0.33,
+    )
 
 
 def shard_path(folder: Path, seed: int, number: int) -> Path:

@@ -18,6 +18,9 @@ from training.synthetic.randomness import Randomness
 # larger they are for interpolated hands, and the share of those.
 _OFF, _GROWN, _TURNED = 0.05, 0.08, 0.15
 _INTERPOLATED, _INTERPOLATED_OFF = 0.15, 2.5
+# The share of crops wider than a tracker's, and by how much: hands are read in such squares too
+# (`tracking.wider_square`).
+_WIDE, _WIDER = 0.4, (1.15, 1.4)
 # The share of crops that are mirrored wrongly.
 _WRONG_WAY = 0.25
 # A crop shows its hand if the hand's middle is within this distance, in half sides.
@@ -86,15 +89,17 @@ def windows_round(landmarks_m: Tensor, there: Tensor) -> Windows:
 
 
 def draw_cuts(random: Randomness, windows: Windows) -> Cuts:
-    """A crop of each window placed as by a tracker; random: one picture per window."""
+    """A crop of each window, placed as by a tracker, or wider; random: one picture per window."""
     interpolated = random.chance("told", _INTERPOLATED).numpy()
     off = np.where(interpolated, _INTERPOLATED_OFF, 1.0)[:, None]
+    wider = random.uniform("how wide", 1, low=_WIDER[0], high=_WIDER[1])
+    wide = torch.where(random.chance("wide", _WIDE, 1), wider, 1.0).double().numpy()
     square = windows.square
     moved = random.normal("cut moved", 4).double().numpy()
     square = np.concatenate(
         [
             square[:, :2] + _OFF * off * square[:, 2:3] * moved[:, :2],
-            square[:, 2:3] * np.exp(_GROWN * off * moved[:, 2:3]),
+            square[:, 2:3] * wide * np.exp(_GROWN * off * moved[:, 2:3]),
             square[:, 3:] + _TURNED * off * moved[:, 3:],
         ],
         -1,

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 class Settings:
     """Shares are of pictures, 0..1.
 
-    size_px: side of the square pictures. supersample: samples of an edge pixel in x and in y (1 or 2).
-    one_hand, no_hand: pictures that lack one or both hands. touching: of those with two hands, how many have
-    them touch in one of touching.ways; near: how many of the rest are close. penetration_m: how deep the collision
-    spheres of other hands may press into each other. vertices: whether the batch holds the vertices. backgrounds:
-    pictures in the procedural bank from which backgrounds are cut. background_folder: a folder of pictures of
-    the user's own, used for folder_share of the backgrounds. pose_folder: a folder of takes solved from real
-    footage, whose finger poses pose_share of the hands get. chunk: pictures rendered at once; bounds memory.
-    clean: no blur, noise or JPEG. off_axis: tangent of the angle up to which the hands lie off the camera's
-    axis (the predictor turns a camera to each crop's middle: 0). fill: share of the crop's side that the box
-    round the hands takes, low and high.
+    size_px: side of the square pictures. supersample: samples of an edge pixel in x and in y (1 or 2). one_hand,
+    no_hand: pictures that lack one or both hands. touching: of those with two hands, how many have them touch in
+    one of touching.ways; ways: new weights for some of these, by name; own_eyes: how many of the touching pairs are
+    seen by their owner; near: how many of the rest are close. penetration_m: how deep the collision spheres of
+    other hands may press into each other. vertices: whether the batch holds the vertices. backgrounds: pictures in
+    the procedural bank from which backgrounds are cut. background_folder: a folder of pictures of the user's own,
+    used for folder_share of the backgrounds. pose_folder: a folder of takes solved from real footage, whose finger
+    poses pose_share of the hands get. chunk: pictures rendered at once; bounds memory. clean: no blur, noise or
+    JPEG. off_axis: tangent of the angle up to which the hands lie off the camera's axis (the predictor turns a
+    camera to each crop's middle: 0). fill: share of the crop's side that the box round the hands takes, low and
+    high.
     """
 
     size_px: int = 256
@@ -25,6 +26,8 @@ class Settings:
     one_hand: float = 0.25
     no_hand: float = 0.05
     touching: float = 0.5
+    ways: tuple[tuple[str, float], ...] = ()
+    own_eyes: float = 0.45
     near: float = 0.5
     penetration_m: float = 0.002
     truncated: float = 0.12

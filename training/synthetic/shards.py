@@ -90,18 +90,18 @@ def read_stream(folder: Path) -> Stream:
             raise ShardError(
                 f"{card} is of another format version. Write the shards again with this version."
             )
-        # JSON has lists where the settings have pairs.
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in text["settings"].items()
-        }
-        settings = Settings(**fields)
+        settings = Settings(**{name: _tuples(value) for name, value in text["settings"].items()})
         return Stream(text["seed"], text["count"], text["shard_pictures"], settings)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ShardError(
             f"{folder} holds no readable {_CARD} ({error}). Write shards there with "
             "`python -m training generate pictures FOLDER --count N --seed S`."
         ) from error
+
+
+def _tuples(value: Any) -> Any:
+    """The value with tuples where JSON has lists."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def read_shard(folder: Path, number: int) -> SyntheticBatch:

@@ -81,7 +81,7 @@ def draw_two_hands(
         grips=grips,
     )
     rows = touches.nonzero()[:, 0]
-    return _with_touching(hands, random, rows, spheres) if len(rows) else hands
+    return _with_touching(hands, random, rows, spheres, settings) if len(rows) else hands
 
 
 def draw_angles_rad(random: Randomness, model: HandModel, settings: Settings) -> Tensor:
@@ -91,12 +91,14 @@ def draw_angles_rad(random: Randomness, model: HandModel, settings: Settings) ->
     return sample_angles_rad(random, limits, taken_rad=taken, taken_share=settings.pose_share)
 
 
-def _with_touching(hands: TwoHands, random: Randomness, rows: Tensor, spheres: Spheres) -> TwoHands:
+def _with_touching(
+    hands: TwoHands, random: Randomness, rows: Tensor, spheres: Spheres, settings: Settings
+) -> TwoHands:
     """The pictures (N,) with touching pairs instead."""
     model, device = hands.shaped.model, hands.bend.device
     of_rows = Randomness(random.seed, random.index[rows])
     at = rows.to(device)
-    pairs = touching_pairs(of_rows, model, spheres, hands.shaped.betas[at])
+    pairs = touching_pairs(of_rows, model, spheres, hands.shaped.betas[at], settings=settings)
     changed = {
         "rotations": pairs.rotations(model),
         "wrist_m": pairs.wrist_m,

@@ -16,7 +16,8 @@ from training.synthetic.randomness import Randomness
 from training.synthetic.spheres import ARM_M, arm_line_m
 
 FACING, OWN_EYES, ANY_VIEW = 0, 1, 2
-VIEW_SHARES = (0.35, 0.45, 0.2)
+# Of the pairs that are not seen by their owner, those that are seen from in front.
+_FACING_SHARE = 0.64
 _HOLDS, _EASIEST = 240, 8
 # Forearms this deep in the other hand count as much as wrists bent to their limits.
 _GIVE_M = 0.004
@@ -68,6 +69,12 @@ def _depth_m(turns: Tensor, wrist_m: Tensor, bend: Tensor, centres_m: Tensor, ra
         spheres = torch.cat([other, hand[:, None].expand(-1, arm.shape[1], -1, -1)], 2)
         deepest = torch.maximum(deepest, (reach - torch.cdist(arm, spheres)).flatten(2).amax(2))
     return deepest
+
+
+def draw_view(random: Randomness, own_eyes: float) -> Tensor:
+    """(N,) from where pairs are seen; own_eyes: the share seen by their owner."""
+    facing = _FACING_SHARE * (1 - own_eyes)
+    return random.choice("view", (facing, own_eyes, 1 - own_eyes - facing))
 
 
 def camera_turn(random: Randomness, view: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from training.synthetic.pairs import turn_of
 from training.synthetic.poses import GESTURES, gesture_table_rad, within
 from training.synthetic.randomness import Randomness
+from training.synthetic.settings import Settings
 from training.synthetic.spheres import ARM_M, Spheres, first_contact, sphere_centres
 from training.synthetic.touching.anchors import Anchors, find_anchors
-from training.synthetic.touching.body import VIEW_SHARES, camera_turn, held_at_ease
+from training.synthetic.touching.body import camera_turn, draw_view, held_at_ease
 from training.synthetic.touching.solve import (
     STUCK_M,
     Meeting,
@@ -27,10 +28,11 @@ from training.synthetic.touching.solve import (
     parted,
     posed_together,
 )
-from training.synthetic.touching.ways import HOLDS, WAYS, Way
+from training.synthetic.touching.ways import HOLDS, WAYS, Way, weights_of
 
 _FLIP = torch.tensor([-1.0, 1.0, 1.0])
 _ATTEMPTS = 3
+_USUAL = Settings()
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,12 @@ class TouchingPairs:
 
 
 def touching_pairs(
-    random: Randomness, model: HandModel, spheres: Spheres, betas: Tensor, way: Tensor | None = None
+    random: Randomness,
+    model: HandModel,
+    spheres: Spheres,
+    betas: Tensor,
+    way: Tensor | None = None,
+    settings: Settings = _USUAL,
 ) -> TouchingPairs:
     """A touching pair for each picture of `random`; betas (B, S, 10); way (B,): given ways instead of drawn ones.
 
@@ -65,8 +72,8 @@ def touching_pairs(
     device = betas.device
     ways = _table(device, model)
     if way is None:
-        way = random.choice("way", [way.weight for way in WAYS])
-    view = random.choice("view", VIEW_SHARES)
+        way = random.choice("way", weights_of(settings.ways))
+    view = draw_view(random, settings.own_eyes)
     swapped = random.chance("roles swapped", 0.5).to(device)
     number = way.to(device)
     shaped = model.with_shape(torch.where(swapped[:, None, None], betas.flip(1), betas))

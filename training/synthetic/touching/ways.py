@@ -6,6 +6,7 @@ Each way is described for the right hand, which acts on the left one or mirrors 
 mirror image. The numbers were set by eye on the contact sheet (touching.sheet).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from training.synthetic.poses import Gesture
@@ -140,3 +141,13 @@ _WRISTS = (
 )  # fmt: skip
 
 WAYS = (*_PALMS, *_BACKS, *_FISTS, *_FINGERS, *_WRISTS)
+
+
+def weights_of(changed: Iterable[tuple[str, float]] = ()) -> list[float]:
+    """The weights of WAYS, some of them changed by name. Raises KeyError for a name that none has."""
+    weights = {way.name: way.weight for way in WAYS}
+    for name, weight in changed:
+        if name not in weights:
+            raise KeyError(f"No way of touching is called {name!r}; there are {', '.join(weights)}.")
+        weights[name] = weight
+    return list(weights.values())
