@@ -85,9 +85,21 @@ def estimate_shape(model: HandModel, seen: Observations, hand_length_mm: float |
         return shape if hand_length_mm is None else _of_length(model, shape, hand_length_mm)
     shape = replace(shape, world_scale=_start_scale(parameterisation, seen))
     state = fit_frames(shape, seen, start_state(shape, seen), _FIRST_STEPS)
-    for _ in range(_SHAPE_STEPS):
+    return fit_shape(model, seen, shape, state, _SHAPE_STEPS, hand_length_mm)[0]
+
+
+def fit_shape(
+    model: HandModel,
+    seen: Observations,
+    shape: ShotShape,
+    state: HandState,
+    steps: int,
+    hand_length_mm: float | None = None,
+) -> tuple[ShotShape, HandState]:
+    """The shape and the poses of these hand frames after some steps from a first guess of both."""
+    for _ in range(steps):
         shape, state = _shape_step(model, shape, seen, state, hand_length_mm)
-    return shape
+    return shape, state
 
 
 def hand_length_m(parameterisation: HandParameterisation) -> Tensor:
