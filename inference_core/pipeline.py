@@ -134,11 +134,12 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
                 read_pieces(run, shot)
             return None
         shot = read(run, shot)
-        shot = solve(run, shot)
+        with beside(lens_by_hands, run, shot) as lens_told:
+            shot = solve(run, shot)
+            lens = lens_told()
         assert shot.tracks is not None and shot.solution is not None
         if not (shot.tracks.present == SEEN).any():
             notices.add("No hands were found in the footage; the take holds none.")
-        lens = lens_by_hands(run, shot)
         if lens is not None and not lens.low_deg < camera.fov_deg < lens.high_deg:
             notices.add(lens_offer(lens, camera))
         name = run.network.name if run.network else None
