@@ -30,7 +30,8 @@ def detect(run: Run) -> Shot:
     with timed(LOAD):
         networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
     state = run.load(DETECT, depends_on)
-    detector = ShotDetector(networks, settings, pose, lambda: run.head, state)
+    partner = None if run.network is None else run.network.partner
+    detector = ShotDetector(networks, settings, pose, lambda: run.head, partner, state)
     kept = detector.done
     run.progress(DETECT, kept, count)
     if kept < count:

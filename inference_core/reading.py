@@ -8,7 +8,7 @@ cut and fitted. Refining takes few frames at a time, because it holds them whole
 costs as much for 4 frames as for 20.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -31,19 +31,20 @@ from inference_core.two_hand.predictor import Picture, Predictor, cut_pictures, 
 # Frames whose hands are looked at together, held whole meanwhile.
 _LOOKED_AT_ONCE = 2
 # Frames whose hands are fitted together: of each, only what the networks are shown is held by then.
-_FITTED_AT_ONCE = 48
+_FITTED_AT_ONCE = 32
 
 Record = TypeVar("Record", ExpectedHands, HandReadings, TwoHandPredictions)
 
 
 @dataclass(frozen=True)
 class FrameReader:
-    """What frames are read with. head, shape: None for a network without conditioning or without a head."""
+    """What frames are read with. head: None without one. fitting: waits for the two-hand network, and for the shape of
+    the initial fit, None for a network without conditioning.
+    """
 
     camera: Camera
-    predictor: Predictor
     head: KeptReadings | None
-    shape: ShotShape | None
+    fitting: Callable[[], tuple[Predictor, ShotShape | None]]
 
     def read(
         self,
@@ -83,11 +84,12 @@ class FrameReader:
         self, looked: "_Looked", expected: ExpectedHands, squares_px: NDArray[np.float64]
     ) -> TwoHandPredictions:
         expected = refined_hands(expected, looked.readings)
-        if self.shape is not None:
+        predictor, shape = self.fitting()
+        if shape is not None:
             with timed(FIT):
-                expected = fit_expected_hands(expected, squares_px, self.camera, self.shape)
+                expected = fit_expected_hands(expected, squares_px, self.camera, shape)
         with timed(PREDICT):
-            return predict(looked.pictures, expected, squares_px, self.camera, self.predictor)
+            return predict(looked.pictures, expected, squares_px, self.camera, predictor)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from inference_core.fitting.settings import SolveSettings
 from inference_core.footage import Footage, Frame
 from inference_core.geometry.camera import Camera
 from inference_core.landmarks.formats import HEAD_FILE
+from inference_core.landmarks.networks import load_partner
 from inference_core.resume_cache import ResumeCache
+from inference_core.runtime.network_graph import Run as NetworkRun
 from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import DECODE, timed_items
 from inference_core.shared.messages import Progress
@@ -57,12 +59,14 @@ class LoadedNetwork:
 class ChosenNetwork:
     """A two-hand network.
 
-    name: its configuration's. identity: changes with the weights on disk and the device. loaded: waits
-    until it is ready to run. Raises WeightsError, and RequestError for weights that need another hand model.
+    name: its configuration's. identity: changes with the weights on disk and the device. partner: the partner network
+    in the same folder, if there is one. loaded: waits until all is ready to run. Raises WeightsError, and RequestError
+    for weights that need another hand model.
     """
 
     name: str
     identity: str
+    partner: Callable[[], NetworkRun | None]
     loaded: Callable[[], LoadedNetwork]
 
 
@@ -86,7 +90,7 @@ def network_at(folder: Path, device: str, loaded: Callable[[], LoadedNetwork]) -
     """The network in a weights folder, for a device."""
     name = read_card(folder / CARD_FILE).configuration.name
     identity = f"{folder.resolve()}|{weights_stats(folder)}|{device}"
-    return ChosenNetwork(name, identity, loaded)
+    return ChosenNetwork(name, identity, lambda: load_partner(folder, device), loaded)
 
 
 @dataclass(frozen=True)

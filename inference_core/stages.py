@@ -25,6 +25,7 @@ from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.networks import PoseNetworks, forget_pose_networks, load_pose_networks
 from inference_core.reading import FrameReader, part
 from inference_core.run import PIECE_FRAMES, Arrays, LoadedNetwork, Run, Shot
+from inference_core.runtime.ahead import beside
 from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import FIT, SEARCH, SIDES, SOLVE, timed
 from inference_core.shared.stages import READ, RECOVER, TRACK
@@ -42,7 +43,7 @@ from inference_core.tracking.refine import HandReadings, refined_tracks
 from inference_core.tracking.wider_square import with_sizes
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
-from inference_core.two_hand.predictor import with_presence_of_shot
+from inference_core.two_hand.predictor import Predictor, with_presence_of_shot
 
 # Names what the partner network added before lost hands are recovered.
 _PARTNERS = "partners"
@@ -152,10 +153,8 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
     give_back_memory()
     tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
     shares = reading_shares(tracked)
-    shape = _shape_for(run, network.loaded(), tracked, squares_px)
-    reader = FrameReader(run.camera, network.loaded().predictor(), shot.head, shape)
 
-    def work(start: int, stop: int) -> Arrays:
+    def work(reader: FrameReader, start: int, stop: int) -> Arrays:
         rows = start + np.flatnonzero(shares[start:stop])
         found = reader.read(run.frames(READ, rows.tolist()), part(tracked, rows), squares_px[rows])
         hands, predictions = HandReadings.nothing(stop - start), TwoHandPredictions.nothing(stop - start)
@@ -173,18 +172,23 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
         "shares": _digest(shares),
         "camera": _digest(run.camera.K),
     }
-    return run.in_pieces(READ, depends_on, work)
+    # Fitting waits for these; hands are read meanwhile.
+    with beside(_for_fitting, run, network.loaded(), tracked, squares_px) as fitting:
+        return run.in_pieces(READ, depends_on, partial(work, FrameReader(run.camera, shot.head, fitting)))
 
 
-@timed(FIT)
-def _shape_for(
+def _for_fitting(
     run: Run, network: LoadedNetwork, tracked: ExpectedHands, squares_px: NDArray[np.float64]
-) -> ShotShape | None:
-    """The shape of the initial fit; None for a network without conditioning."""
-    if not network.predictor().card.configuration.conditioning:
-        return None
-    hand = run.hand().to("cpu", torch.float64)
-    return shot_shape(tracked, squares_px, run.camera, hand, head_read=network.head is not None)
+) -> tuple[Predictor, ShotShape | None]:
+    """The two-hand network, and the shape of the initial fit; None for a network without conditioning."""
+    predictor = network.predictor()
+    with timed(FIT):
+        if not predictor.card.configuration.conditioning:
+            return predictor, None
+        hand = run.hand().to("cpu", torch.float64)
+        return predictor, shot_shape(
+            tracked, squares_px, run.camera, hand, head_read=network.head is not None
+        )
 
 
 @timed(SOLVE)

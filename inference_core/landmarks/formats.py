@@ -8,8 +8,8 @@ PALM_WEIGHTS = "palm_detection_full.safetensors"
 LANDMARK_WEIGHTS = "hand_landmark_full.safetensors"
 PERSON_WEIGHTS, BODY_WEIGHTS = "pose_detection.safetensors", "pose_landmark_full.safetensors"
 
-# Of a two-hand network's weights folder: the landmark head.
-HEAD_FILE = "landmark_head.safetensors"
+# Of a two-hand network's weights folder: the landmark head, and the partner network.
+HEAD_FILE, PARTNER_FILE = "landmark_head.safetensors", "partner_network.safetensors"
 
 PALM_PX = 192
 # A box (centre x, y, width, height) and seven key points.

@@ -20,6 +20,7 @@ from inference_core.landmarks.formats import (
     LANDMARK_WEIGHTS,
     PALM_PX,
     PALM_WEIGHTS,
+    PARTNER_FILE,
     PERSON_PX,
     PERSON_WEIGHTS,
     WEIGHTS_FOLDER,
@@ -134,6 +135,27 @@ def forget_pose_networks() -> None:
     """Release the networks that find bodies, some 75 MB, until they are loaded again."""
     _pose_networks.cache_clear()
     forget("person", "body")
+
+
+def load_partner(folder: Path, device: torch.device | str = "cpu") -> Run | None:
+    """The partner network of a weights folder, ready to run on early features of hand crops; None if it holds none.
+
+    Its output: the fields of Partners. Raises WeightsError for a damaged file.
+    """
+    path = folder / PARTNER_FILE
+    return _partner(path, file_digest(path), device_kind(device)) if path.is_file() else None
+
+
+@lru_cache(maxsize=1)
+def _partner(path: Path, digest: str, device: str) -> Run:
+    def build() -> nn.Module:
+        from inference_core.landmarks.partner_network import PartnerGraph, load_partner_network
+
+        return PartnerGraph(load_partner_network(path))
+
+    return ready_to_run(
+        NetworkGraph("hand-partner", digest, build, (np.zeros((1, *FEATURES), np.float32),)), device
+    )
 
 
 def _graph(name: str, file: Path, *sizes: int) -> NetworkGraph:

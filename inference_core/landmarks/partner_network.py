@@ -12,18 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from inference_core.landmarks.formats import FEATURES, LANDMARKS
-from inference_core.landmarks.networks import file_digest
+from inference_core.landmarks.networks import load_partner
 from inference_core.landmarks.weights import load_weights
-from inference_core.runtime.network_graph import NetworkGraph
-from inference_core.runtime.network_run import ready_to_run
 from inference_core.runtime.torch_run import run_on_tensors
 
-PARTNER_FILE = "partner_network.safetensors"
 _WIDTH, _BLOCKS, _PLACES, _HIDDEN, _DROPOUT = 128, 3, 24, 256, 0.2
 _GROWN, _KERNEL = 3, 5
 
@@ -97,20 +93,11 @@ def stored_partner(folder: Path, device: torch.device | str = "cpu") -> PartnerC
 
     Raises WeightsError for a damaged file.
     """
-    path = folder / PARTNER_FILE
-    if not path.is_file():
-        return None
-    graph = NetworkGraph(
-        "hand-partner",
-        file_digest(path),
-        lambda: _Graph(load_partner_network(path)),
-        (np.zeros((1, *FEATURES), np.float32),),
-    )
-    run = ready_to_run(graph, device)
-    return lambda features: Partners(*run_on_tensors(run, features))
+    run = load_partner(folder, device)
+    return None if run is None else lambda features: Partners(*run_on_tensors(run, features))
 
 
-class _Graph(nn.Module):
+class PartnerGraph(nn.Module):
     """A partner network that returns Partners as a tuple of tensors."""
 
     def __init__(self, network: PartnerNetwork) -> None:

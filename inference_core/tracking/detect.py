@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every hand in every frame of a shot: palms found on key frames, each followed forwards and backwards.
 
-The whole shot is available, so nothing here is causal. Frames stream through a window. Palms are detected on every
-n-th frame; each starts a tracklet, and all tracklets of the window advance together, one batch per step, until
-they meet the next key frame's tracklet (the two become one) or lose the hand. Tracklets that did not continue an
-earlier one are followed backwards, and frames with fewer hands than their neighbours are searched again. Sides are
-not decided here: see `assign`.
+The whole shot is available, so nothing here is causal. Frames stream through a window. Hands that are known and plain
+to see are followed through it. Palms are detected on every n-th frame; each of another hand starts a tracklet, and all
+tracklets of the window advance together, one batch per step, until they meet the next key frame's tracklet (the two
+become one) or lose the hand. Tracklets that did not continue an earlier one are followed backwards, and frames with
+fewer hands than their neighbours are searched again. Sides are not decided here: see `assign`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from inference_core.landmarks.body_reader import find_arms
 from inference_core.landmarks.networks import LandmarkNetworks, PoseNetworks
 from inference_core.runtime.ahead import beside
+from inference_core.runtime.network_graph import Run
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.settings import DetectionSettings
@@ -58,7 +59,7 @@ class ShotDetector:
     """The search through a shot. It can be stopped between windows and resumed from its `state`.
 
     pose: if given, the arms of the most prominent person are located on some frames. head: waits for the
-    landmark head; with one, hands that show no palm are searched for.
+    landmark head; with one, hands that show no palm are searched for. partner: the partner network, if there is one.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ShotDetector:
         settings: DetectionSettings | None = None,
         pose: PoseNetworks | None = None,
         head: Callable[[], HeadWithLandmarks | None] = lambda: None,
+        partner: Callable[[], Run | None] | None = None,
         state: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self._settings = settings or DetectionSettings()
@@ -75,7 +77,7 @@ class ShotDetector:
         self._tracklets = Tracklets() if state is None else Tracklets.restored(state)
         self._times: list[float] = [] if state is None else state["time_s"].tolist()
         self._size_px = (0, 0) if state is None else (int(state["size_px"][0]), int(state["size_px"][1]))
-        self._window = Window(networks, self._settings, self._tracklets, head)
+        self._window = Window(networks, self._settings, self._tracklets, head, partner)
         self._window_state = self._window.state() if state is None else state
 
     @property

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from inference_core.landmarks.hand_reader import HandReadings, read_hands
 from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.tracking.settings import DetectionSettings
+from inference_core.tracking.strides import between, crop_ahead, is_sure, next_stride
 from inference_core.tracking.tracklets import Sighting, Tracklets
 
 Image = NDArray[np.uint8]
@@ -20,25 +21,31 @@ _STILL = np.zeros(2)
 # A hand whose apparent size (logarithm) or rotation (radians) changes this much between frames needs at least
 # this presence to be accepted; smaller changes need less.
 _FULL_GROWTH, _FULL_TURN, _FULL_PRESENCE = 0.45, 1.0, 0.85
+# Hands whose crops are nearer than this (of the crop's side) are read in every frame.
+_NEAR = 0.42
 
 
 @dataclass(frozen=True)
 class Front:
     """The end of a tracklet that is being followed: from frame `at`, look in `crop` next.
 
-    motion_px (2,): how far the hand moved in the last step.
+    motion_px (2,): how far the hand moved in the last frame. most: frames that may be followed at once. across: the
+    sightings from which it is followed across several frames, the last one and one before it.
     """
 
     tracklet: int
     at: int
     crop: NDArray[np.float64]
     motion_px: NDArray[np.float64]
+    most: int = 1
+    across: tuple[Sighting, Sighting] | None = None
 
 
 class Follower:
     """Reads hands in the images held and extends the tracklets with what it reads.
 
-    images: those held at the moment, by the frame's place in the shot; None where a frame has no picture.
+    images: those held at the moment, by the frame's place in the shot; None where a frame has no picture. by_strides:
+    whether hands that move steadily are followed across several frames at once.
     """
 
     def __init__(
@@ -52,6 +59,11 @@ class Follower:
         self._networks = networks
         self._settings = settings
         self._tracklets = tracklets
+        self.by_strides = True
+
+    def forwards(self, waiting: Sequence[Front]) -> None:
+        """Follow tracklets that wait at an earlier frame."""
+        self._follow(waiting, _FORWARDS)
 
     def both_ways(self, fresh: Sequence[Front], waiting: Sequence[Front] = ()) -> None:
         """Follow tracklets that wait at an earlier frame and fresh ones forwards, then back from where the
@@ -59,6 +71,10 @@ class Follower:
         """
         self._follow([*waiting, *fresh], _FORWARDS)
         self._follow(self._loose_starts(fresh), _BACKWARDS)
+
+    def is_plain(self, sighting: Sighting) -> bool:
+        """Whether a hand is seen surely, and no other one is near."""
+        return self.by_strides and is_sure(sighting) and self._is_alone(sighting)
 
     def started(self, sightings: Sequence[Sighting]) -> list[Front]:
         """New tracklets from sightings of hands not known in their frame."""
@@ -72,7 +88,7 @@ class Follower:
         """Tracklets that reach the window's last frame, to be followed further when more frames come."""
         last = max((at for at, image in self._images.items() if image is not None), default=-1)
         return [
-            Front(tracklet, last, sighting.next_crop, _STILL)
+            Front(tracklet, last, sighting.next_crop, _STILL, self._settings.longest_stride)
             for tracklet, sighting in self._tracklets.last_of(last)
         ]
 
@@ -92,35 +108,76 @@ class Follower:
             readings = self._read_fronts(moved)
             # If two tracklets reach the same hand, the one that moved less has the better claim.
             order = np.argsort([_shift(sighting) for sighting in readings], kind="stable")
-            fronts = [
-                Front(
-                    moved[n].tracklet, moved[n].at, readings[n].next_crop, _motion_px(moved[n], readings[n])
-                )
-                for n in order
-                if self._accept(moved[n], readings[n])
-            ]
+            fronts = [front for n in order if (front := self._moved_on(moved[n], readings[n])) is not None]
 
     def _next_place(self, front: Front, step: int) -> Front | None:
-        """The front moved to the next frame that has an image; None at the window's border."""
+        """The front moved to the next frame that has an image, or across several; None at the window's border."""
+        known = self._known(front, step)
+        if known is not None and (stride := self._stride(front, step)) > 1:
+            at = front.at + step * stride
+            return replace(front, at=at, crop=crop_ahead(*known, at), across=known)
         at = front.at + step
         while at in self._images:
             if self._images[at] is not None:
-                return replace(front, at=at)
+                return replace(front, at=at, across=None)
             at += step
         return None
 
-    def _accept(self, front: Front, sighting: Sighting) -> bool:
-        """Add a reading to its tracklet, or merge tracklets where it meets another; True
-        if it is to be followed further.
+    def _known(self, front: Front, step: int) -> tuple[Sighting, Sighting] | None:
+        """The front's sighting and one a few frames before, from which to follow a hand across several frames; None if
+        that is not possible.
         """
-        if not self._goes_on(front, sighting):
-            return False
-        other = self._tracklets.same_hand(sighting)
-        if other is not None:
-            self._tracklets.join(front.tracklet, other)
-            return False
-        self._tracklets.add(front.tracklet, sighting)
-        return True
+        last = self._tracklets.sighting(front.tracklet, front.at)
+        if not self.is_plain(last):
+            return None
+        for back in range(self._settings.longest_stride, 0, -1):
+            before = self._tracklets.find(front.tracklet, front.at - step * back)
+            if before is not None:
+                return (before, last) if self._is_alone(before) else None
+        return None
+
+    def _is_alone(self, sighting: Sighting) -> bool:
+        """Whether no other hand is known near this one."""
+        return all(
+            other is sighting
+            or np.linalg.norm(other.next_crop[:2] - sighting.next_crop[:2]) > _NEAR * sighting.next_crop[2]
+            for _, other in self._tracklets.last_of(sighting.at)
+        )
+
+    def _stride(self, front: Front, step: int) -> int:
+        """How many frames the front may be followed at once."""
+        stride = min(front.most, self._settings.longest_stride)
+        while stride > 1:
+            frames = range(front.at + step, front.at + step * (stride + 1), step)
+            if all(self._images.get(at) is not None for at in frames):
+                break
+            stride //= 2
+        return stride
+
+    def _moved_on(self, front: Front, sighting: Sighting) -> Front | None:
+        """Add a reading to its tracklet, or merge tracklets where it meets another; the front from which to follow it
+        further, if it is to be.
+
+        Across several frames, those between are added as well; a hand that did not move steadily is followed again, in
+        shorter strides.
+        """
+        found, most = [sighting], 2 * front.most
+        if front.across is not None:
+            before, last = front.across
+            most = next_stride(before, last, sighting)
+            if not (most and self._goes_on(front, sighting)):
+                shorter = abs(front.at - last.at) // 2
+                return replace(front, at=last.at, crop=last.next_crop, most=shorter)
+            found = [*between(before, last, sighting), sighting]
+        elif not self._goes_on(front, sighting):
+            return None
+        for each in found:
+            other = self._tracklets.same_hand(each)
+            if other is not None:
+                self._tracklets.join(front.tracklet, other)
+                return None
+            self._tracklets.add(front.tracklet, each)
+        return Front(front.tracklet, front.at, sighting.next_crop, _motion_px(front, sighting), most)
 
     def _is_hand(self, sighting: Sighting) -> bool:
         return sighting.presence >= self._settings.min_presence
@@ -141,7 +198,9 @@ class Follower:
         for front in fronts:
             if self._tracklets.first_frame(front.tracklet) == front.at:
                 sighting = self._tracklets.sighting(front.tracklet, front.at)
-                loose.append(Front(front.tracklet, front.at, sighting.next_crop, _STILL))
+                loose.append(
+                    Front(front.tracklet, front.at, sighting.next_crop, _STILL, self._settings.longest_stride)
+                )
         return loose
 
     def _read_fronts(self, fronts: Sequence[Front]) -> list[Sighting]:
@@ -150,10 +209,11 @@ class Follower:
         Readings whose crop was off centre are repeated in a centred one.
         """
         readings = self.read([front.at for front in fronts], [front.crop for front in fronts])
-        lost = [n for n, sighting in enumerate(readings) if not self._is_hand(sighting)]
+        near = [n for n, front in enumerate(fronts) if front.across is None]
+        lost = [n for n in near if not self._is_hand(readings[n])]
         ahead = [_ahead(fronts[n], self._settings.widen_lost) for n in lost]
         self._replace(readings, lost, self.read([fronts[n].at for n in lost], ahead))
-        poor = [n for n, sighting in enumerate(readings) if self._fits_poorly(sighting)]
+        poor = [n for n in near if self._fits_poorly(readings[n])]
         fitting = [readings[n].next_crop for n in poor]
         self._replace(readings, poor, self.read([fronts[n].at for n in poor], fitting))
         return readings
@@ -189,8 +249,11 @@ def _shift(sighting: Sighting) -> float:
 
 
 def _motion_px(front: Front, sighting: Sighting) -> NDArray[np.float64]:
-    """How far the hand moved (2,) from where `front` expected it."""
-    return sighting.next_crop[:2] - front.crop[:2]
+    """How far the hand moved (2,) a frame, from where the front was or expected it."""
+    if front.across is None:
+        return sighting.next_crop[:2] - front.crop[:2]
+    last = front.across[1]
+    return (sighting.next_crop[:2] - last.next_crop[:2]) / abs(sighting.at - last.at)
 
 
 def _ahead(front: Front, widen: float) -> NDArray[np.float64]:

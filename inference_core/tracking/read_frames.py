@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which frames the landmark head and the two-hand network read, and what they would have read in the others.
 
-The tracks follow every hand through every frame. What the networks add to them, a correction in the hand's own square,
+The tracks have every hand in every frame. What the networks add to them, a correction in the hand's own square,
 changes slowly: where hands are seen, apart, and move steadily, every eighth frame is read, and corrections are
 interpolated in between.
 """

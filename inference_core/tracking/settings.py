@@ -10,9 +10,11 @@ class DetectionSettings:
 
     detect_every: palms are detected on every n-th frame. detect_every_empty: likewise where no hand is known at all.
     window_frames, window_bytes: images held at once.
-    history_frames: how many earlier images are kept for following a hand backwards. max_palms: at most this many
+    longest_stride: across so many frames at most a hand that moves steadily is followed at once; 1: it is read in every
+    frame. history_frames: how many earlier images are kept for following a hand backwards. max_palms: at most this many
     per frame. min_palm_score, min_presence: MediaPipe's own. min_palm_score_closer: for the closer search of
-    frames with fewer than two hands; the landmark network checks these palms as well. reread_shift: a hand
+    frames with fewer than two hands; the landmark network checks these palms as well. closer_most: frames from one of
+    these searches to the next, at most, beside a hand that remains the only one. reread_shift: a hand
     further from its crop's middle than this share of the side is read again in a centred crop. widen_lost: a lost
     hand is sought in a crop this much larger. search_first: a missing hand is searched for without its palm on
     the first frame, then this many frames later, less and less often after failures. arms_every: a body's
@@ -24,10 +26,12 @@ class DetectionSettings:
     detect_every_empty: int = 3
     window_frames: int = 24
     window_bytes: int = 100_000_000
+    longest_stride: int = 4
     history_frames: int = 12
     max_palms: int = 6
     min_palm_score: float = 0.5
     min_palm_score_closer: float = 0.3
+    closer_most: int = 48
     min_presence: float = 0.5
     reread_shift: float = 0.1
     widen_lost: float = 1.25

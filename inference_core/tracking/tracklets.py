@@ -94,6 +94,10 @@ class Tracklets:
         """A tracklet's sighting in a frame, if it has one."""
         return self._by_tracklet[self.number(tracklet)][at]
 
+    def find(self, tracklet: int, at: int) -> Sighting | None:
+        """A tracklet's sighting in a frame; None if it has none."""
+        return self._by_tracklet[self.number(tracklet)].get(at)
+
     def all(self) -> Iterator[tuple[int, Sighting]]:
         """Every sighting with its tracklet's number."""
         for tracklet, sightings in self._by_tracklet.items():

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.landmarks.crop_squares import crops_from_palms
+from inference_core.landmarks.crop_squares import crops_from_palms, cut
+from inference_core.landmarks.formats import CROP_PX
 from inference_core.landmarks.networks import LandmarkNetworks
-from inference_core.landmarks.palm_detector import detect_palms, detect_palms_closer
+from inference_core.landmarks.palm_detector import Palms, detect_palms, detect_palms_closer
+from inference_core.runtime.network_graph import Run
 from inference_core.runtime.stopwatch import SEARCH, timed
 from inference_core.tracking.follower import Follower, Front, Image, sightings_of
 from inference_core.tracking.settings import DetectionSettings
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 # Frames with fewer hands than this are searched more closely.
 _HANDS = 2
+# A palm is a known hand's if its crop has nearly the same centre (shares of its side), rotation (radians) and size
+# (logarithm).
+_SAME_PLACE, _SAME_TURN, _SAME_SIZE = 0.15, 0.45, 0.3
+# Log odds of another hand below which there is none near a known one: of single hands -2.7 at most, of hands that touch
+# at least 2.
+_ALONE = -1.0
 # How much longer it is to the next search after one without success: beside a known hand, and where there is none.
 _LONGER_ALONE, _LONGER_EMPTY = 2, 4
 
@@ -37,10 +45,13 @@ class Window:
         settings: DetectionSettings,
         tracklets: Tracklets,
         head: Callable[[], HeadWithLandmarks | None] = lambda: None,
+        partner: Callable[[], Run | None] | None = None,
     ) -> None:
         self._networks = networks
-        self._head = head
+        self._head, self._partner = head, partner
         self._search_at, self._search_gap = 0, settings.search_first
+        self._closer_at, self._closer_gap = 0, settings.detect_every
+        self._asked: dict[int, bool] = {}
         self._settings = settings
         self._tracklets = tracklets
         self._images: dict[int, Image | None] = {}
@@ -55,12 +66,14 @@ class Window:
         """
         self._end = end
         self._images.update(zip(range(end - len(images), end), images, strict=True))
-        self._search_at, self._search_gap = (int(number) for number in state["search"])
+        numbers = state["search"].tolist()
+        self._search_at, self._search_gap, self._closer_at, self._closer_gap = numbers
         self._waiting = self._follower.ends()
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What `restore` needs apart from images and tracklets."""
-        return {"search": np.array([self._search_at, self._search_gap])}
+        numbers = self._search_at, self._search_gap, self._closer_at, self._closer_gap
+        return {"search": np.array(numbers)}
 
     def advance(self, images: Sequence[Image | None]) -> None:
         """Add the next frames of the shot and follow every hand through them."""
@@ -69,7 +82,7 @@ class Window:
         self._images.update(zip(range(start, self._end), images, strict=True))
 
         there = [at for at in range(start, self._end) if self._images[at] is not None]
-        self._find(there[:: self._settings.detect_every])
+        self._go_on(there)
         self._find(
             [at for at in there[:: self._settings.detect_every_empty] if not self._tracklets.count(at)]
         )
@@ -78,22 +91,58 @@ class Window:
         if not any(self._tracklets.count(at) for at in there):
             # What is found there is followed through all of these frames.
             wanting = wanting[:1]
-        self._find(wanting, closer=True)
+        self._find_closer(wanting)
         self._search(wanting)
         self._read_sizes(there)
         self._waiting = self._follower.ends()
         oldest = self._end - self._settings.history_frames
         for at in [at for at in self._images if at < oldest]:
             del self._images[at]
+        self._asked = {at: answer for at, answer in self._asked.items() if at >= oldest}
 
-    def _find(self, frames: Sequence[int], closer: bool = False) -> None:
-        """Detect palms in some frames and follow their hands, and those waiting to be followed, both ways.
+    def _go_on(self, there: Sequence[int]) -> None:
+        """Follow the hands known so far through these frames, and new ones from the palms of every n-th frame.
 
-        closer: use the detector's closer search.
+        Hands that are plain to see are followed first, so that their palms need not be read; others together with the
+        palms, so that they are followed from those.
         """
-        fresh = self._seek(frames, closer)
-        self._follower.both_ways(fresh, self._waiting)
+        if self._waiting:
+            self._follower.by_strides = not self._may_hide_another(self._waiting[0].at)
+        plain, others = list[Front](), list[Front]()
+        for front in self._waiting:
+            sighting = self._tracklets.sighting(front.tracklet, front.at)
+            (plain if self._follower.is_plain(sighting) else others).append(front)
+        self._follower.forwards(plain)
+        fresh = self._seek(there[:: self._settings.detect_every])
+        if there and not self._waiting:
+            self._follower.by_strides = not self._may_hide_another(there[0])
+        self._follower.both_ways(fresh, others)
         self._waiting = []
+
+    def _find(self, frames: Sequence[int]) -> None:
+        """Detect palms in some frames and follow new hands both ways."""
+        self._follower.both_ways(self._seek(frames))
+
+    def _seek(self, frames: Sequence[int]) -> list[Front]:
+        """New tracklets from the palms of some frames."""
+        images = [image for at in frames if (image := self._images[at]) is not None]
+        return self._started(frames, detect_palms(images, self._networks, self._settings.min_palm_score))
+
+    def _find_closer(self, frames: Sequence[int]) -> None:
+        """The same by the detector's closer search; less and less often while a known hand remains the only one."""
+        for at in frames:
+            image = self._images[at]
+            alone = self._tracklets.count(at) > 0 and not self._may_hide_another(at)
+            if image is None or (alone and at < self._closer_at):
+                continue
+            with timed(SEARCH):
+                palms = detect_palms_closer([image], self._networks, self._settings.min_palm_score_closer)
+            fresh = self._started([at], palms)
+            if alone:
+                longer = min(2 * self._closer_gap, self._settings.closer_most)
+                self._closer_gap = self._settings.detect_every if fresh else longer
+                self._closer_at = at + self._closer_gap
+            self._follower.both_ways(fresh)
 
     @timed(SEARCH)
     def _search(self, frames: Sequence[int]) -> None:
@@ -107,6 +156,9 @@ class Window:
             missing = self._tracklets.count(at) < _HANDS and at >= self._search_at
             if image is None or not missing:
                 continue
+            known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
+            if known and self._partner and not self._may_hide_another(at):
+                continue
             head = self._head()
             if head is None:
                 return
@@ -118,7 +170,6 @@ class Window:
                 squares_over,
             )
 
-            known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
             crops = squares_about(known[0]) if known else squares_over(image.shape[1], image.shape[0])
             found = search_hands(image, crops, self._networks, known[0] if known else None)
             sightings = sightings_of([at] * len(found.presence), found)
@@ -129,26 +180,45 @@ class Window:
             self._search_at = at + self._search_gap
             self._follower.both_ways(fresh)
 
-    def _seek(self, frames: Sequence[int], closer: bool) -> list[Front]:
+    def _may_hide_another(self, at: int) -> bool:
+        """Whether the only hand known in a frame may be one of two that touch, according to the partner network; False
+        without one.
+        """
+        known, image = self._tracklets.last_of(at), self._images.get(at)
+        partner = self._partner() if self._partner else None
+        if partner is None or image is None or len(known) != 1:
+            return False
+        if at not in self._asked:
+            picture = cut(image, known[0][1].next_crop, CROP_PX)
+            # Whether this is a left or a right hand is not known yet.
+            features = self._networks.early_features(np.stack([picture, picture[:, ::-1]]))
+            self._asked[at] = bool(partner(features)[0].max() > _ALONE)
+        return self._asked[at]
+
+    def _started(self, frames: Sequence[int], palms: Sequence[Palms]) -> list[Front]:
         """New tracklets from the palms of some frames; palms of known hands start none."""
-        images = {at: image for at in frames if (image := self._images[at]) is not None}
-        settings = self._settings
-        if closer:
-            with timed(SEARCH):
-                palms = detect_palms_closer(
-                    list(images.values()), self._networks, settings.min_palm_score_closer
-                )
-        else:
-            palms = detect_palms(list(images.values()), self._networks, settings.min_palm_score)
         places, crops = [], []
-        for at, found in zip(images, palms, strict=True):
+        for at, found in zip(frames, palms, strict=True):
             best = slice(self._settings.max_palms)
             for crop in crops_from_palms(found.boxes_px[best], found.key_points_px[best]):
-                places.append(at)
-                crops.append(crop)
+                if not self._is_known(at, crop):
+                    places.append(at)
+                    crops.append(crop)
         first = self._follower.read(places, crops)
         centred = self._follower.read([one.at for one in first], [one.next_crop for one in first])
         return self._follower.started(centred)
+
+    def _is_known(self, at: int, crop: NDArray[np.float64]) -> bool:
+        """Whether a palm's crop (4,) is where a hand plain to see is, as large and turned as it."""
+        for _, known in self._tracklets.last_of(at):
+            if not self._follower.is_plain(known):
+                continue
+            off = known.next_crop - crop
+            turned = abs((off[3] + np.pi) % (2 * np.pi) - np.pi)
+            near = np.linalg.norm(off[:2]) < _SAME_PLACE * crop[2] and turned < _SAME_TURN
+            if near and abs(np.log(known.next_crop[2] / crop[2])) < _SAME_SIZE:
+                return True
+        return False
 
     def _read_sizes(self, frames: Sequence[int]) -> None:
         """Read in wider squares how large hands are: each in its first of these frames, then in every n-th."""

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from inference_core.landmarks.formats import PARTNER_FILE
 from inference_core.landmarks.hand_crops import points_to_crop
-from inference_core.landmarks.partner_network import PARTNER_FILE, PartnerNetwork, load_partner_network
+from inference_core.landmarks.partner_network import PartnerNetwork, load_partner_network
 from inference_core.landmarks.weights import load_landmark_network
 from training.__main__ import main
 from training.hand_crops.early_features import torch_reader

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a hand that moves steadily is followed at once, and its sightings in the frames between.
+
+A hand at rest or in smooth motion tells nothing new in every frame. It is read some frames on, and where it is found
+there as it was expected, the frames between are drawn from what is known on both sides.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.tracking.tracklets import Sighting
+
+# What a line across a stride may miss in its middle, on average over the landmarks, as a share of the crop's side;
+# a single landmark, a moving finger's, may be missed by so many times more.
+_MISSED, _ONE_FINGER = 0.008, 3.0
+# Hands of lower presence may be leaving, or be something else: they are read in every frame.
+_SURE = 0.9
+
+Floats = NDArray[np.float64]
+
+
+def is_sure(sighting: Sighting) -> bool:
+    """Whether a hand is seen so surely that it may be followed across several frames."""
+    return sighting.presence >= _SURE
+
+
+def crop_ahead(before: Sighting, last: Sighting, at: int) -> Floats:
+    """The crop (4,) of frame `at` for a hand that goes on as from one sighting to the next."""
+    share = (at - last.at) / (last.at - before.at)
+    crop = last.next_crop.copy()
+    crop[:2] += share * (last.next_crop[:2] - before.next_crop[:2])
+    return crop
+
+
+def next_stride(before: Sighting, last: Sighting, found: Sighting) -> int:
+    """How many frames may be followed at once after `found`; 0 if the hand moved too unsteadily from `last` to there
+    for the sightings between to be drawn.
+    """
+    first_px, middle_px, end_px = (
+        sighting.points_px[:, :2].astype(np.float64) for sighting in (before, last, found)
+    )
+    to_last, to_found = abs(last.at - before.at), abs(found.at - last.at)
+    bend_px = (end_px - middle_px) / to_found - (middle_px - first_px) / to_last
+    missed_px = np.linalg.norm(bend_px, axis=-1) / (to_last + to_found) * to_found**2 / 4
+    missed = max(missed_px.mean(), missed_px.max() / _ONE_FINGER) / found.next_crop[2]
+    if not is_sure(found) or missed > _MISSED:
+        return 0
+    # Across twice as many frames, four times as much would be missed.
+    return 2 * to_found if 4 * missed < _MISSED else to_found
+
+
+def between(before: Sighting, last: Sighting, found: Sighting) -> list[Sighting]:
+    """Sightings of the frames between `last` and `found`, on the parabola through all three."""
+    step = 1 if found.at > last.at else -1
+    return [_drawn(at, before, last, found) for at in range(last.at + step, found.at, step)]
+
+
+def _drawn(at: int, *known: Sighting) -> Sighting:
+    times = np.array([sighting.at for sighting in known], np.float64)
+    weights = [
+        np.prod([(at - other) / (own - other) for other in np.delete(times, n)])
+        for n, own in enumerate(times)
+    ]
+
+    def mean(values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.tensordot(weights, np.stack(values).astype(np.float64), 1).astype(np.float32)
+
+    points_px = mean([sighting.points_px for sighting in known])
+    crop = crops_from_landmarks(points_px.astype(np.float64))
+    last, found = known[-2:]
+    return Sighting(
+        at,
+        points_px,
+        mean([sighting.world_m for sighting in known]),
+        min(last.presence, found.presence),
+        (last.right + found.right) / 2,
+        crop,
+        crop,
+    )

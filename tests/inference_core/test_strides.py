@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands that move steadily are read in some frames, and drawn in those between."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import inference_core
+from inference_core.footage import Frame, FrameRange, open_footage
+from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
+from inference_core.tracking.detect import detect_shot
+from inference_core.tracking.settings import DetectionSettings
+from inference_core.tracking.strides import between, next_stride
+from inference_core.tracking.tracklets import Sighting
+
+CLIP = Path(inference_core.__file__).parent / "demo" / "two_hands.mp4"
+HAND = np.random.default_rng(5).uniform((-60, -180, -20), (60, 60, 20), (21, 3))
+
+
+def sighting(at: int, bend: float = 0.1) -> Sighting:
+    """A hand that flies along a parabola."""
+    points_px = HAND + np.array([300 + 6.0 * at, 400 - 3.0 * at + bend * at**2, 0])
+    crop = crops_from_landmarks(points_px)
+    return Sighting(at, points_px.astype(np.float32), HAND.astype(np.float32) / 1000, 0.97, 0.9, crop, crop)
+
+
+@pytest.mark.parametrize("frames", [(0, 4, 8), (2, 3, 7), (9, 8, 4)])
+def test_sightings_between_lie_on_the_parabola_through_the_known_ones(frames: tuple[int, int, int]) -> None:
+    drawn = between(*(sighting(at) for at in frames))
+    step = 1 if frames[2] > frames[1] else -1
+    assert [one.at for one in drawn] == list(range(frames[1] + step, frames[2], step))
+    for one in drawn:
+        np.testing.assert_allclose(one.points_px, sighting(one.at).points_px, atol=1e-3)
+        np.testing.assert_allclose(one.next_crop, sighting(one.at).next_crop, atol=1e-3)
+        assert one.presence == pytest.approx(0.97)
+
+
+def test_strides_grow_while_a_hand_moves_steadily_and_end_where_it_does_not() -> None:
+    before, last = sighting(0), sighting(2)
+    assert next_stride(before, last, sighting(4)) == 4
+    assert next_stride(before, last, sighting(4, bend=0.6)) == 2
+    assert next_stride(before, last, sighting(4, bend=2.5)) == 0
+    assert next_stride(before, last, replace(sighting(4), presence=0.7)) == 0
+    waving = sighting(4)
+    waving.points_px[8, 0] += 100
+    assert next_stride(before, last, waving) == 0
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    return list(open_footage(CLIP, FrameRange(0, 30)))
+
+
+def test_hands_followed_in_strides_are_where_they_are_if_every_frame_is_read(frames: list[Frame]) -> None:
+    networks, read = load_landmark_networks(), list[int]()
+
+    def counted(pictures: np.ndarray) -> tuple[np.ndarray, ...]:
+        read.append(len(pictures))
+        return networks.early(pictures)
+
+    counting = LandmarkNetworks(networks.palm, counted, networks.late)
+    every = detect_shot(frames, counting, DetectionSettings(longest_stride=1))
+    all_read = sum(read)
+    read.clear()
+    some = detect_shot(frames, counting)
+    assert sum(read) < 0.7 * all_read
+    np.testing.assert_array_equal(some.at, every.at)
+    np.testing.assert_array_equal(np.unique(some.tracklet), np.unique(every.tracklet))
+    order = [np.lexsort((one.points_px[:, 0, 0], one.at)) for one in (some, every)]
+    off_px = some.points_px[order[0], :, :2] - every.points_px[order[1], :, :2]
+    shares = np.linalg.norm(off_px, axis=-1).mean(-1) / every.crops[order[1], 2]
+    assert shares.mean() < 0.01 and shares.max() < 0.05
