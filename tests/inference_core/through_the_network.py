@@ -32,7 +32,8 @@ def refined_and_predicted(
     """The tracks that the solve gets, and the predictions."""
     expected, squares_px = expected_hands(tracks), shot_crops(tracks)
     shape = shot_shape(expected, squares_px, camera, hand.to("cpu", torch.float64), head is not None)
-    reader = FrameReader(camera, predictor, None if head is None else KeptReadings(head), shape)
+    kept = None if head is None else KeptReadings(head)
+    reader = FrameReader(camera, kept, lambda: (predictor, shape))
     readings, predictions = reader.read(frames, expected, squares_px)
     tracks = refined_tracks(tracks, expected, readings, camera.focal_px)
     return tracks, with_presence_of_shot(predictions, tracks.present, np.zeros(tracks.present.shape, bool))
