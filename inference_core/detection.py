@@ -12,6 +12,7 @@ from inference_core.runtime.stopwatch import DECODE, LOAD, timed, timed_items
 from inference_core.shared.stages import DETECT
 from inference_core.tracking.detect import ShotDetector
 from inference_core.tracking.settings import DetectionSettings
+from inference_core.tracking.sides_ahead import SidesAhead
 
 # A window of frames is decoded ahead while hands are followed through the one before, but never fewer than this.
 _LEAST_AHEAD = 4
@@ -26,12 +27,14 @@ def detect(run: Run) -> Shot:
     count = run.footage.info.count
     # Without a network, hands are read here only, so their sizes are read as well.
     settings = DetectionSettings(sizes_every=_SIZES_EVERY if run.network is None else 0)
-    depends_on = {"device": run.device, "head": run.network_identity, "sizes": settings.sizes_every}
+    depends_on = {"device": run.device, "head": run.network_identity, "settings": str(settings)}
     with timed(LOAD):
         networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
     state = run.load(DETECT, depends_on)
-    partner = None if run.network is None else run.network.partner
-    detector = ShotDetector(networks, settings, pose, lambda: run.head, partner, state)
+    partner, sides = (
+        (None, None) if run.network is None else (run.network.partner, SidesAhead(lambda: run.head))
+    )
+    detector = ShotDetector(networks, settings, pose, lambda: run.head, partner, sides, state)
     kept = detector.done
     run.progress(DETECT, kept, count)
     if kept < count:
@@ -45,7 +48,7 @@ def detect(run: Run) -> Shot:
             run.progress(DETECT, done, count)
             if done >= _LOADED_BY:
                 run.hand()
-    found = Shot(detector.detections())
+    found = Shot(detector.detections(), head=None if sides is None else sides.readings)
     del detector  # and its pictures
     give_back_memory()
     return found

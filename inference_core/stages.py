@@ -58,7 +58,9 @@ def track(run: Run, shot: Shot) -> Shot:
     """The sightings on a left and a right track, with handedness from arms and, if there is one, the landmark head;
     without it as large as wider squares show them.
     """
-    detections, head = shot.detections, None if run.head is None else KeptReadings(run.head)
+    detections, head = shot.detections, shot.head
+    if head is None and run.head is not None:
+        head = KeptReadings(run.head)
     if head is not None and len(detections.at):
 
         def tell() -> Arrays:

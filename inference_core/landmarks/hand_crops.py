@@ -7,7 +7,8 @@ are in the crop's axes: seen along the ray through the hand, rotated upright.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -24,21 +25,31 @@ _HALF = CROP_PX / 2
 
 Floats = NDArray[np.float64]
 Sides = NDArray[np.int64]
+Picture = NDArray[np.uint8]
 
 
 def crop_features(
-    images: Sequence[NDArray[np.uint8]], crops: Floats, sides: Sides, networks: LandmarkNetworks
+    images: Sequence[Picture], crops: Floats, sides: Sides, networks: LandmarkNetworks
 ) -> Tensor:
     """(N, 112, 14, 14) early features of crop n (4,) of RGB image n (H, W, 3), on the CPU."""
-    parts: list[NDArray[np.float32]] = []
-    for start in range(0, len(crops), _BATCH):
-        part = slice(start, start + _BATCH)
-        pictures = [cut(image, crop, CROP_PX) for image, crop in zip(images[part], crops[part], strict=True)]
-        mirrored = [
+    return features_of(
+        (
             picture[:, ::-1] if side == LEFT else picture
-            for picture, side in zip(pictures, sides[part], strict=True)
-        ]
-        parts.append(networks.early_features(np.stack(mirrored)))
+            for side, picture in zip(
+                sides,
+                (cut(image, crop, CROP_PX) for image, crop in zip(images, crops, strict=True)),
+                strict=True,
+            )
+        ),
+        networks,
+    )
+
+
+def features_of(pictures: Iterable[Picture], networks: LandmarkNetworks) -> Tensor:
+    """The same of hands that are cut out already (224, 224, 3), left ones mirrored."""
+    coming, parts = iter(pictures), list[NDArray[np.float32]]()
+    while some := list(islice(coming, _BATCH)):
+        parts.append(networks.early_features(np.stack(some)))
     return torch.from_numpy(np.concatenate(parts)) if parts else torch.empty(0, *FEATURES)
 
 

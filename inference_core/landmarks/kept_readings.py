@@ -8,7 +8,7 @@ from torch import Tensor
 
 from inference_core.footage.records import Frame
 from inference_core.landmarks.formats import LANDMARKS
-from inference_core.landmarks.hand_crops import Floats, Sides, crop_features
+from inference_core.landmarks.hand_crops import Floats, Picture, Sides, crop_features, features_of
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
 
 # How many readings are kept: 24 MB.
@@ -40,10 +40,7 @@ class KeptReadings:
 
         keep: cache the reading for a later caller. A cached reading is returned once.
         """
-        keys: list[_Key] = [
-            (frame.index, int(side), crop.tobytes())
-            for frame, side, crop in zip(frames, sides, crops, strict=True)
-        ]
+        keys = _keys([frame.index for frame in frames], crops, sides)
         readings = torch.empty(len(keys), sum(_WIDTHS))
         rest: list[int] = []
         for at, key in enumerate(keys):
@@ -54,21 +51,43 @@ class KeptReadings:
                 readings[at] = self._kept[row]
                 self._free.append(row)
         if rest:
-            readings[rest] = self._read([frames[at] for at in rest], crops[rest], sides[rest])
+            images = [image for at in rest if (image := frames[at].image) is not None]
+            features = crop_features(images, crops[rest], sides[rest], self._head.landmarks)
+            readings[rest] = self._read(features)
         if keep:
-            for key, reading in zip(keys[: len(self._free)], readings, strict=False):
-                row = self._row_of[key] = self._free.pop()
-                self._kept[row] = reading
-        points, world_m, log_sigma, right = readings.split(_WIDTHS, 1)
-        shape = len(keys), LANDMARKS, -1
-        return RefinedLandmarks(
-            points.reshape(shape), world_m.reshape(shape), log_sigma.reshape(shape), right[:, 0]
-        )
+            self._keep(keys, readings)
+        return _refined(readings)
 
-    def _read(self, frames: Sequence[Frame], crops: Floats, sides: Sides) -> Tensor:
+    def keep(
+        self, numbers: Sequence[int], crops: Floats, sides: Sides, pictures: Sequence[Picture]
+    ) -> RefinedLandmarks:
+        """The same for hands that are cut out already, left ones mirrored, cached. numbers: their frames' indices."""
+        readings = self._read(features_of(pictures, self._head.landmarks))
+        self._keep(_keys(numbers, crops, sides), readings)
+        return _refined(readings)
+
+    def _keep(self, keys: Sequence[_Key], readings: Tensor) -> None:
+        for key, reading in zip(keys[: len(self._free)], readings, strict=False):
+            row = self._row_of[key] = self._free.pop()
+            self._kept[row] = reading
+
+    def _read(self, features: Tensor) -> Tensor:
         """(N, sum of _WIDTHS) readings."""
-        images = [frame.image for frame in frames if frame.image is not None]
         with torch.inference_mode():
-            found = self._head.network(crop_features(images, crops, sides, self._head.landmarks))
+            found = self._head.network(features)
         fields = (found.points, found.world_m, found.log_sigma, found.right[:, None])
         return torch.cat([values.float().cpu().flatten(1) for values in fields], 1)
+
+
+def _keys(numbers: Sequence[int], crops: Floats, sides: Sides) -> list[_Key]:
+    return [
+        (number, int(side), crop.tobytes()) for number, side, crop in zip(numbers, sides, crops, strict=True)
+    ]
+
+
+def _refined(readings: Tensor) -> RefinedLandmarks:
+    points, world_m, log_sigma, right = readings.split(_WIDTHS, 1)
+    shape = len(readings), LANDMARKS, -1
+    return RefinedLandmarks(
+        points.reshape(shape), world_m.reshape(shape), log_sigma.reshape(shape), right[:, 0]
+    )

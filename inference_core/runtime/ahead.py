@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 from inference_core.runtime.stopwatch import WAIT, timed
 
+# Hands work to a thread; returns what waits for its result.
+Later = Callable[..., Callable[[], Any]]
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -42,6 +45,18 @@ def beside(work: Callable[..., Result], *arguments: Any) -> Generator[Callable[[
     with _threads(1) as pool:
         future = _begun(pool, work, *arguments)
         yield lambda: _result(future)
+
+
+@contextmanager
+def in_turn() -> Generator[Later]:
+    """A thread that does what is handed to it, one piece of work after the other."""
+    with _threads(1) as pool:
+
+        def later(work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+            future = _begun(pool, work, *arguments)
+            return lambda: _result(future)
+
+        yield later
 
 
 def _begun(pool: ThreadPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Future[Result]:

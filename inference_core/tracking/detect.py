@@ -13,18 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.footage.records import Frame
 from inference_core.landmarks.body_reader import find_arms
 from inference_core.landmarks.networks import LandmarkNetworks, PoseNetworks
-from inference_core.runtime.ahead import beside
+from inference_core.runtime.ahead import Later, beside, in_turn
 from inference_core.runtime.network_graph import Run
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.settings import DetectionSettings
+from inference_core.tracking.sides_ahead import SidesAhead
 from inference_core.tracking.tracklets import Sighting, Tracklets
 from inference_core.tracking.window import Window
 
@@ -34,17 +36,8 @@ if TYPE_CHECKING:
 _ArmsArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-class ShotFrame(Protocol):
-    """A frame of footage: RGB image (H, W, 3) uint8, or None if it is missing."""
-
-    @property
-    def time_s(self) -> float: ...
-    @property
-    def image(self) -> NDArray[np.uint8] | None: ...
-
-
 def detect_shot(
-    frames: Iterable[ShotFrame],
+    frames: Iterable[Frame],
     networks: LandmarkNetworks,
     settings: DetectionSettings | None = None,
 ) -> ShotDetections:
@@ -60,6 +53,7 @@ class ShotDetector:
 
     pose: if given, the arms of the most prominent person are located on some frames. head: waits for the
     landmark head; with one, hands that show no palm are searched for. partner: the partner network, if there is one.
+    sides: reads the sides of some sightings meanwhile.
     """
 
     def __init__(
@@ -69,10 +63,11 @@ class ShotDetector:
         pose: PoseNetworks | None = None,
         head: Callable[[], HeadWithLandmarks | None] = lambda: None,
         partner: Callable[[], Run | None] | None = None,
+        sides: SidesAhead | None = None,
         state: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self._settings = settings or DetectionSettings()
-        self._pose = pose
+        self._pose, self._sides = pose, sides
         self._arms: list[_ArmsArrays] = [] if state is None else [(state["arms_px"], state["arms_m"])]
         self._tracklets = Tracklets() if state is None else Tracklets.restored(state)
         self._times: list[float] = [] if state is None else state["time_s"].tolist()
@@ -92,7 +87,7 @@ class ShotDetector:
         """
         return max(0, self.done - self._settings.history_frames)
 
-    def run(self, frames: Iterable[ShotFrame]) -> Iterator[int]:
+    def run(self, frames: Iterable[Frame]) -> Iterator[int]:
         """Search the frames from `next_frame` to the shot's end; yields the number of
         searched frames after each window.
         """
@@ -100,7 +95,13 @@ class ShotDetector:
         history = [frame.image for frame in islice(coming, self.done - self.next_frame)]
         if history:
             self._window.restore(history, self.done, self._window_state)
-        for some in _windows(coming, self._settings):
+        with in_turn() as later:
+            yield from self._through(coming, later)
+
+    def _through(self, frames: Iterator[Frame], later: Later) -> Iterator[int]:
+        last = dict[int, Frame]()
+        for some in _windows(frames, self._settings):
+            start = self.done
             self._times.extend(frame.time_s for frame in some)
             first_size = (_size_px(frame.image) for frame in some if frame.image is not None)
             self._size_px = next(first_size, self._size_px)
@@ -108,16 +109,25 @@ class ShotDetector:
             if self._pose is None:
                 self._window.advance(images)
             else:
-                with beside(_arms, images, self.done - len(some), self._settings, self._pose) as arms:
+                with beside(_arms, images, start, self._settings, self._pose) as arms:
                     self._window.advance(images)
                     self._arms.append(arms())
+            if self._sides is not None:
+                last = {self.done - 1: some[-1]}
+                self._sides.ask(dict(enumerate(some, start)), self._tracklets, later, self.done - 1)
+                self._sides.collect(self._tracklets)
             # Only the window's short history may stay in memory while the next frames come in.
             some.clear()
             images.clear()
             yield self.done
+        if self._sides is not None:
+            self._sides.ask(last, self._tracklets, later, -1)
+            self._sides.collect(self._tracklets, 0)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What a new detector needs to continue from here."""
+        if self._sides is not None:
+            self._sides.collect(self._tracklets, 0)
         return {
             **self._tracklets.state(),
             **self._window.state(),
@@ -157,9 +167,9 @@ def _size_px(image: NDArray[np.uint8]) -> tuple[int, int]:
     return image.shape[1], image.shape[0]
 
 
-def _windows(frames: Iterable[ShotFrame], settings: DetectionSettings) -> Iterator[list[ShotFrame]]:
+def _windows(frames: Iterable[Frame], settings: DetectionSettings) -> Iterator[list[Frame]]:
     """The frames in groups that fit the settings' memory, but never fewer than a few."""
-    some: list[ShotFrame] = []
+    some: list[Frame] = []
     limit = settings.window_frames
     for frame in frames:
         some.append(frame)
@@ -184,6 +194,7 @@ def _as_arrays(tracklets: Tracklets, time_s: NDArray[np.float64], size_px: tuple
         right=np.array([sighting.right for sighting in found], np.float32),
         crops=np.array([sighting.crop for sighting in found], np.float32).reshape(-1, 4),
         growth=np.array([sighting.growth for sighting in found], np.float32),
+        odds=np.array([sighting.odds for sighting in found], np.float32),
         time_s=time_s,
         size_px=size_px,
     )

@@ -24,7 +24,7 @@ class ShotDetections:
     same in metres about the middle of the hips, camera axes. Both are empty if no frame was searched.
     arm_odds (N,): the arms' part of `right`, in nats for a right hand; empty if arms were not used.
     growth (N,): logarithm of the hand's size as read in a wider square, relative to its own; NaN where that was not
-    read; empty if it never was.
+    read; empty if it never was. odds (N,): the landmark head's log odds of a right hand; likewise.
     """
 
     at: NDArray[np.int64]
@@ -40,3 +40,4 @@ class ShotDetections:
     arms_m: Floats = field(default_factory=lambda: np.zeros((0, 2, 3, 3), np.float32))
     arm_odds: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     growth: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    odds: Floats = field(default_factory=lambda: np.zeros(0, np.float32))

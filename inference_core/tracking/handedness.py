@@ -18,13 +18,8 @@ from inference_core.runtime.ahead import in_order
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
-from inference_core.tracking.interpolate import STEPS
-from inference_core.tracking.wider_square import apart, to_nearest_px
+from inference_core.tracking.sides_ahead import is_due, log_odds
 
-# The head reads every n-th frame; votes are interpolated in between.
-_EVERY = 4
-# Likewise where hands lie apart: frames of which many are read for their landmarks, too.
-_EVERY_APART = 2 * STEPS[0]
 # The weight of the landmark network's log odds relative to the head's.
 _LANDMARK_SHARE = 0.3
 _SUREST = 1e-3
@@ -35,9 +30,9 @@ def with_handedness(
 ) -> ShotDetections:
     """The detections with `right` as decided by the head. frames: the shot's frames at rising positions.
 
-    The head caches what it reads.
+    What has been read beside detection is not read again. The head caches what it reads.
     """
-    odds = np.full(len(detections.at), np.nan)
+    odds = _known(detections)
 
     def look(item: tuple[NDArray[np.int64], Frame]) -> None:
         rows, frame = item
@@ -68,23 +63,22 @@ def _looks(
 
 
 def _asked(detections: ShotDetections) -> NDArray[np.bool_]:
-    """(N,) which sightings the head is to read: those of every n-th frame, and each tracklet's first and last."""
-    points_px = detections.points_px[..., :2].astype(np.float64)
-    alone = apart(points_px, to_nearest_px(detections.at, points_px.mean(-2))) == 1
-    asked = detections.at % np.where(alone, _EVERY_APART, _EVERY) == 0
+    """(N,) which sightings the head is still to read: of those that are due, and of each tracklet's first and last."""
+    asked = is_due(detections.at, detections.points_px[..., :2].astype(np.float64))
     for tracklet in np.unique(detections.tracklet):
         asked[np.flatnonzero(detections.tracklet == tracklet)[[0, -1]]] = True
-    return asked
+    return asked & np.isnan(_known(detections))
+
+
+def _known(detections: ShotDetections) -> NDArray[np.float64]:
+    """(N,) the log odds that were read beside detection; NaN for the others."""
+    return detections.odds.astype(np.float64) if len(detections.odds) else np.full(len(detections.at), np.nan)
 
 
 @timed(SIDES)
 def _log_odds(frame: Frame, points_px: NDArray[np.float64], head: KeptReadings) -> NDArray[np.float64]:
-    """(N,) log odds of a right hand, for hands with landmarks points_px (N, 21, 2).
-
-    Half the difference between the head's readings of the hand as it is and of its mirror image.
-    """
+    """(N,) log odds of a right hand, for hands with landmarks points_px (N, 21, 2)."""
     count = len(points_px)
     crops = np.tile(crops_from_landmarks(points_px), (2, 1))
     shown = np.repeat([RIGHT, LEFT], count)
-    right = head.read([frame] * (2 * count), crops, shown, keep=True).right.double().numpy()
-    return (right[:count] - right[count:]) / 2
+    return log_odds(head.read([frame] * (2 * count), crops, shown, keep=True).right.double().numpy())

@@ -28,6 +28,7 @@ class Sighting:
     crop: NDArray[np.float64]
     next_crop: NDArray[np.float64]
     growth: float = float("nan")
+    odds: float = float("nan")
 
 
 class Tracklets:
@@ -129,6 +130,7 @@ class Tracklets:
                 crop=state["crop"][row],
                 next_crop=state["next_crop"][row],
                 growth=float(state["growth"][row]),
+                odds=float(state["odds"][row]),
             )
             tracklets._by_tracklet.setdefault(number, {})
             tracklets.add(number, sighting)

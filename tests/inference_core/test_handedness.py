@@ -11,9 +11,11 @@ from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.networks import load_landmark_networks
-from inference_core.tracking.detect import detect_shot
+from inference_core.tracking.detect import ShotDetector, detect_shot
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.handedness import with_handedness
+from inference_core.tracking.settings import DetectionSettings
+from inference_core.tracking.sides_ahead import SidesAhead
 from tests.shared_files import footage_file
 
 
@@ -78,6 +80,27 @@ def test_missing_frames_do_not_change_handedness_around_them(
     assert none.right.shape == (0,)
 
 
+def test_sides_read_beside_detection_are_the_same_and_need_no_frame_again(
+    frames: list[Frame], head: HeadWithLandmarks
+) -> None:
+    sides = SidesAhead(lambda: head)
+    detector = ShotDetector(load_landmark_networks(), DetectionSettings(window_frames=4), sides=sides)
+    assert list(detector.run(frames))[-1] == len(frames)
+    found, again = detector.detections(), list[int]()
+
+    def at_again(positions: list[int]) -> list[Frame]:
+        again.extend(positions)
+        return at_of(frames)(positions)
+
+    assert sides.readings is not None
+    told = with_handedness(at_again, found, sides.readings)
+    assert again == []
+    late = with_handedness(
+        at_of(frames), replace(found, odds=np.full_like(found.odds, np.nan)), KeptReadings(head)
+    )
+    np.testing.assert_allclose(told.right, late.right, atol=1e-4)
+
+
 def no_rows(detections: ShotDetections) -> dict[str, np.ndarray]:
-    names = ("at", "tracklet", "points_px", "world_m", "presence", "right", "crops")
+    names = ("at", "tracklet", "points_px", "world_m", "presence", "right", "crops", "growth", "odds")
     return {name: getattr(detections, name)[:0] for name in names}

@@ -37,7 +37,6 @@ WHOLE_SHOT = (
     "build_tracks",
     "expected_hands",
     "shot_crops",
-    "shot_shape",
     "refined_tracks",
     "with_presence_of_shot",
     "solve_shot",
@@ -156,12 +155,16 @@ def test_a_stopped_run_resumes_and_gives_the_same_take(
 def test_pieces_do_not_change_the_take_and_whole_shot_work_runs_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    takes = []
+    takes, shapes = [], list[object]()
+    # In a thread, where no profiler looks.
+    shape_of = stages.shot_shape
+    monkeypatch.setattr(stages, "shot_shape", lambda *given, **named: kept(shapes, shape_of(*given, **named)))
     for piece_frames in (7, 480):
         in_small_windows(monkeypatch, piece_frames)
         with cProfile.Profile() as calls:
             takes.append(reconstruct(demo_request(tmp_path, f"{piece_frames}.npz", network="shipped")))
         assert {name: times_called(calls, name) for name in WHOLE_SHOT} == dict.fromkeys(WHOLE_SHOT, 1)
+        assert len(shapes) == len(takes)
     assert_alike(*takes)
 
 
@@ -177,6 +180,11 @@ def test_pieces_do_not_change_a_long_take(tmp_path: Path, monkeypatch: pytest.Mo
         takes.append(reconstruct(request))
     assert takes[0].frame_count == 80
     assert_alike(*takes)
+
+
+def kept(values: list[object], value: object) -> object:
+    values.append(value)
+    return value
 
 
 def times_called(calls: cProfile.Profile, name: str) -> int:
