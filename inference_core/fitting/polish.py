@@ -40,7 +40,7 @@ def taken_apart(
     Of each stretch of frames the best round counts: what leaves one finger may enter the next.
     """
     frame = seen.frame[pairs(seen)[0]]
-    finder, places = PlaceFinder(skin, shape.parameterisation, unbroken_runs(frame)), Places()
+    finder, places = PlaceFinder(skin, shape.parameterisation, unbroken_runs(frame)), Places.none()
     found = _found(finder, shape, seen, state, capsules, settings)
     best, excess_m = state, _excess_m(found, len(frame))
     least_m = excess_m
@@ -49,11 +49,10 @@ def taken_apart(
         if not len(deep):
             break
         # A place that was found before may not close up again.
-        places |= {row: places.get(row, {}) | of for row, of in found.items()}
+        places = places.renewed(found)
         part, held = (_within(seen.frame, deep, reach) for reach in (_WITH_IT + _HOLD_IT, _WITH_IT))
         rows = _within(frame, deep, _WITH_IT + _HOLD_IT).nonzero()[:, 0]
-        there = {at: places.get(row, {}) for at, row in enumerate(rows.tolist())}
-        hard = HardSkin(Overlaps.of(skin, there, len(rows)), sigma_m)
+        hard = HardSkin(Overlaps.of(places.of_pairs(rows.numpy()), len(rows)), sigma_m)
         at, own, here = part.nonzero()[:, 0], seen.of_frames(part), contact.take(rows)
         moved = fit_shot(shape, own, state.take(at), capsules, here, settings, hard, ~held[at], _PACE)
         state = state.put(at, moved)
@@ -73,10 +72,7 @@ def _improved(frame: Tensor, gain_m: Tensor) -> Tensor:
 
 def _excess_m(found: Places, count: int) -> Tensor:
     """(P,) by how much the deepest intersection of each of `count` pairs is too deep."""
-    out = torch.zeros(count).double()
-    for row, of in found.items():
-        out[row] = max((place.depth_m - _DEEP_M for place in of.values()), default=0.0)
-    return out.clamp(min=0)
+    return (torch.as_tensor(found.deepest_m(count)) - _DEEP_M).clamp(min=0)
 
 
 def _found(
@@ -103,7 +99,7 @@ def _found(
             near.append(of_shot[here.near[meet]])
             nearby.append(beside(here.nearest.gap_m[meet]))
     if not nearby:
-        return {}
+        return Places.none()
     states = state.take(hands[0]), state.take(hands[1])
     return finder.find(states, (joints_m[0], joints_m[1]), torch.cat(near), torch.cat(nearby))
 

@@ -6,14 +6,11 @@ places of the skins themselves become linear residuals for a few more steps: a v
 the skin that it went through.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules, owners
@@ -36,7 +33,11 @@ _MOVED_M = 0.0002
 # A place's normal is averaged over this many frames to either side, weighted by how near to the skin they are.
 _AROUND, _SURE_M = 3, 0.003
 
+# More than there are left and right capsules to be between.
+_MOST_BETWEEN = 1 << 12
+
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -62,23 +63,60 @@ class Skin:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where skins intersect, between a left and a right capsule.
+class Places:
+    """n places in which skins intersect: one for each left and right capsule of a pair of hands at most.
 
-    left, right (21,): a point on the bone of each, as a blend of the joints. normal (3,): of the right skin, or the
-    left one's reversed. depth_m when it was found; reach_m: how far the points must then be apart along the normal for
-    the skins to touch.
+    pair (n,): index of the pair of hands; between (n,): left capsule * C + right; sorted by pair, then by capsules.
+    left, right (n, 21): a point on the bone of each, as a blend of the joints. normal (n, 3): of the right skin, or the
+    left one's reversed. depth_m (n,) when they were found; reach_m (n,): how far the points must then be apart along
+    the normal for the skins to touch.
     """
 
+    pair: Indices
+    between: Indices
     left: Floats
     right: Floats
     normal: Floats
-    depth_m: float
-    reach_m: float = 0.0
+    depth_m: Floats
+    reach_m: Floats
 
+    def __len__(self) -> int:
+        return len(self.pair)
 
-# Of each pair of hands (by its index): the places by left and right capsule.
-Places = dict[int, dict[tuple[int, int], Place]]
+    @staticmethod
+    def none() -> "Places":
+        """No places."""
+        index = np.zeros(0, np.int64)
+        blends, normals, depths = np.zeros((0, 21)), np.zeros((0, 3)), np.zeros(0)
+        return Places(index, index, blends, blends, normals, depths, depths)
+
+    @property
+    def key(self) -> Indices:
+        """(n,) increasing: one number for each pair of hands and its capsules."""
+        return self.pair * _MOST_BETWEEN + self.between
+
+    def take(self, rows: Indices | NDArray[np.bool_]) -> "Places":
+        """The places of the given indices, or where the mask says so."""
+        return Places(*(values[rows] for values in vars(self).values()))
+
+    def renewed(self, found: "Places") -> "Places":
+        """These places and the ones found; where both have one, the one found."""
+        old = self.take(~np.isin(self.key, found.key))
+        both = Places(
+            *(np.concatenate(values) for values in zip(vars(old).values(), vars(found).values(), strict=True))
+        )
+        return both.take(np.argsort(both.key, kind="stable"))
+
+    def of_pairs(self, rows: Indices) -> "Places":
+        """The places of the given pairs of hands, increasing, which are counted anew."""
+        own = self.take(np.isin(self.pair, rows))
+        return replace(own, pair=np.searchsorted(rows, own.pair))
+
+    def deepest_m(self, count: int) -> Floats:
+        """(count,) depth of the deepest place of each pair of hands, 0 without one."""
+        out = np.zeros(count)
+        np.maximum.at(out, self.pair, self.depth_m)
+        return out
 
 
 @dataclass(frozen=True)
@@ -99,18 +137,19 @@ class Overlaps:
         return Overlaps(self.left[rows], self.right[rows], self.normal[rows], self.reach_m[rows])
 
     @staticmethod
-    def of(skin: Skin, places: Places, count: int) -> "Overlaps":
+    def of(places: Places, count: int) -> "Overlaps":
         """The overlaps of `count` pairs of hands."""
-        most, joints = max((len(found) for found in places.values()), default=0), skin.blends.shape[-1]
-        left, right, normal = (torch.zeros(count, most, size).double() for size in (joints, joints, 3))
-        out = Overlaps(left, right, normal, torch.zeros(count, most).double())
-        for row, found in places.items():
-            for at, place in enumerate(found.values()):
-                out.left[row, at] = torch.as_tensor(place.left)
-                out.right[row, at] = torch.as_tensor(place.right)
-                out.normal[row, at] = torch.as_tensor(place.normal)
-                out.reach_m[row, at] = place.reach_m
-        return out
+        at = np.arange(len(places)) - np.searchsorted(places.pair, places.pair)
+        most = int(at.max()) + 1 if len(at) else 0
+
+        def spread(values: Floats) -> Tensor:
+            out = np.zeros((count, most, *values.shape[1:]))
+            out[places.pair, at] = values
+            return torch.as_tensor(out)
+
+        return Overlaps(
+            spread(places.left), spread(places.right), spread(places.normal), spread(places.reach_m)
+        )
 
 
 def fit_skin(model: HandModel, parameterisation: HandParameterisation, capsules: Capsules) -> Skin:
@@ -128,14 +167,14 @@ def beside(gap_m: Tensor) -> Tensor:
 
 
 class PlaceFinder:
-    """Finds where the skins of a shot's pairs of hands intersect, and only looks at pairs that have moved since.
+    """Finds the places in which skins intersect, again only where hands have moved.
 
-    run (P,): of frames that follow each other.
+    run (P,): a number for each unbroken run of frames of the pairs of hands.
     """
 
     def __init__(self, skin: Skin, parameterisation: HandParameterisation, run: Tensor) -> None:
-        self._skin, self._parameterisation, self._run = skin, parameterisation, run
-        self._seen: Places = {}
+        self._skin, self._parameterisation, self._run = skin, parameterisation, run.numpy()
+        self._seen = Places.none()
         self._seen_m = torch.full((len(run), 1), torch.inf).double()
 
     def find(
@@ -150,122 +189,143 @@ class PlaceFinder:
         beside (n, S, C): which capsules of those are near the other hand (`beside`).
         """
         now_m = torch.cat([joints_m[0] - joints_m[0][:, :1], joints_m[1] - joints_m[0][:, :1]], 1).flatten(1)
-        moved = near[(now_m - self._seen_m)[near].abs().amax(1) > _MOVED_M]
-        self._seen = {row: self._seen.get(row, {}) for row in near.tolist()}
-        for rows, meets in zip(
-            moved.split(_AT_ONCE), beside[torch.isin(near, moved)].split(_AT_ONCE), strict=True
-        ):
+        has_moved = (now_m - self._seen_m)[near].abs().amax(1) > _MOVED_M
+        moved = near[has_moved]
+        known = np.isin(self._seen.pair, near[~has_moved].numpy())
+        self._seen = self._seen.take(known)
+        for rows, meets in zip(moved.split(_AT_ONCE), beside[has_moved].split(_AT_ONCE), strict=True):
             hands = (state.take(rows) for state in states)
             vertices_m, normals = self._skin.vertices_m(self._parameterisation, *hands)
-            looked = zip(rows.tolist(), vertices_m.numpy(), normals.numpy(), meets.numpy(), strict=True)
-            self._seen |= {
-                row: _places(self._skin, hand, outward, meet) for row, hand, outward, meet in looked
-            }
+            inside = _inside(self._skin, vertices_m, normals, meets)
+            found = _places(self._skin, inside, rows.numpy())
+            self._seen = self._seen.renewed(found)
         seen_m = torch.full_like(now_m, torch.inf)
         seen_m[near] = self._seen_m.expand_as(now_m)[near]
         seen_m[moved] = now_m[moved]
         self._seen_m = seen_m
-        return {
-            row: {between: self._place(row, between, joints_m) for between in found}
-            for row, found in self._seen.items()
-        }
-
-    def _place(self, row: int, between: tuple[int, int], joints_m: tuple[Tensor, Tensor]) -> Place:
-        """The place with its normal averaged over neighbouring frames, and its reach."""
-        place = self._seen[row][between]
-        normal = _the_way_it_came(self._seen, row, between, self._run)
-        bones_m = [
-            blend @ joints_m[side][row].numpy() for side, blend in enumerate((place.left, place.right))
-        ]
-        reach_m = place.depth_m + float(normal @ (bones_m[0] - bones_m[1]))
-        return replace(place, normal=normal, reach_m=reach_m)
-
-
-def _places(
-    skin: Skin, hands_m: Floats, normals: Floats, meets: NDArray[np.bool_]
-) -> dict[tuple[int, int], Place]:
-    """The place between each left and right capsule whose skins intersect.
-
-    Vertices inside the other hand count the more, the deeper they are, so that a place and its normal move steadily
-    with the hands. meets (2, C): which capsules of each hand are near the other.
-    """
-    common = _close(skin, hands_m, meets)
-    if min(map(len, common)) == 0:
-        return {}
-    inside = _Inside.joined([_inside(hands_m, normals, common, own) for own in (0, 1)])
-    capsule, blends = skin.capsule.numpy(), skin.blends.numpy()
-    count = int(capsule.max()) + 1
-    between = capsule[0, inside.left] * count + capsule[1, inside.right]
-    keys, group = np.unique(between, return_inverse=True)
-    deepest_m = np.zeros(len(keys))
-    np.maximum.at(deepest_m, group, inside.depth_m)
-    share = np.zeros((len(keys), len(group)))
-    share[group, np.arange(len(group))] = np.exp((inside.depth_m - deepest_m[group]) / _ALIKE_M)
-    share /= share.sum(1, keepdims=True)
-    points = share @ blends[0, inside.left], share @ blends[1, inside.right]
-    normal = share @ inside.normal
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-9)
-    rows = zip(keys.tolist(), *points, normal, deepest_m.tolist(), strict=True)
-    return {divmod(key, count): Place(*place) for key, *place in rows}
+        return _with_reach(replace(self._seen, normal=_the_way_they_came(self._seen, self._run)), joints_m)
 
 
 @dataclass(frozen=True)
 class _Inside:
-    """n vertices of one hand inside the other, with the nearest of its own: left, right, depth_m (n,), normal (n, 3)
-    of the right skin.
+    """n vertices of one hand inside the other, with the nearest of its own: row (n,) of the frame; left, right (n,)
+    vertices; depth_m (n,), normal (n, 3) of the right skin.
     """
 
-    left: NDArray[np.intp]
-    right: NDArray[np.intp]
+    row: Indices
+    left: Indices
+    right: Indices
     depth_m: Floats
     normal: Floats
 
-    @staticmethod
-    def joined(some: Sequence["_Inside"]) -> "_Inside":
-        """All of them."""
-        return _Inside(
-            np.concatenate([each.left for each in some]),
-            np.concatenate([each.right for each in some]),
-            np.concatenate([each.depth_m for each in some]),
-            np.concatenate([each.normal for each in some]),
-        )
+
+def _inside(skin: Skin, vertices_m: Tensor, normals: Tensor, meets: Tensor) -> _Inside:
+    """The vertices that lie inside the other hand, of n frames with vertices and normals (n, S, V, 3).
+
+    meets (n, S, C): which capsules of each hand are near the other.
+    """
+    common = _close(skin, vertices_m, meets).numpy()
+    points_m, outward = vertices_m.numpy(), normals.numpy()
+    nearest = [_nearest(row, points_m[row], common[row]) for row in range(len(points_m))]
+    own, row, vertex, other = np.concatenate(nearest, 1) if nearest else np.zeros((4, 0), np.int64)
+    apart_m = (points_m[row, own, vertex] - points_m[row, 1 - own, other]).astype(np.float64)
+    normal = outward[row, 1 - own, other].astype(np.float64)
+    depth_m = -(apart_m * normal).sum(-1)
+    distance_m = np.linalg.norm(apart_m, axis=-1)
+    inside = (depth_m > _SHALLOW_M) & (depth_m > _INSIDE * distance_m) & (distance_m < _REACH_M)
+    own, vertex, other, normal = own[inside], vertex[inside], other[inside], normal[inside]
+    left, right = np.where(own == 0, vertex, other), np.where(own == 0, other, vertex)
+    return _Inside(row[inside], left, right, depth_m[inside], np.where(own == 0, 1, -1)[:, None] * normal)
 
 
-def _inside(hands_m: Floats, normals: Floats, common: list[NDArray[np.intp]], own: int) -> _Inside:
-    """The vertices of the hand `own` that lie inside the other, among those in `common` of each."""
-    tree: Any = KDTree(hands_m[1 - own][common[1 - own]])
-    distance, index = tree.query(hands_m[own][common[own]], distance_upper_bound=_REACH_M)
-    near = np.isfinite(distance)
-    distance, vertex, other = distance[near], common[own][near], common[1 - own][index[near]]
-    outward = normals[1 - own][other]
-    depth_m = -((hands_m[own][vertex] - hands_m[1 - own][other]) * outward).sum(-1)
-    inside = (depth_m > _SHALLOW_M) & (depth_m > _INSIDE * distance)
-    vertex, other, outward = vertex[inside], other[inside], outward[inside] * (1 if own == 0 else -1)
-    left, right = (vertex, other) if own == 0 else (other, vertex)
-    return _Inside(left, right, depth_m[inside].astype(np.float64), outward.astype(np.float64))
+def _nearest(row: int, hands_m: NDArray[np.float32], common: NDArray[np.bool_]) -> Indices:
+    """(4, n) side, row, vertex and the nearest vertex of the other hand, among those in `common` (S, V).
+
+    All distances by one matrix product: faster than a search tree for the few hundred vertices in question.
+    """
+    chosen = [np.flatnonzero(side) for side in common]
+    if min(map(len, chosen)) == 0:
+        return np.zeros((4, 0), np.int64)
+    middle = hands_m[0, chosen[0][0]]
+    ends = [_product_ends(hand[at] - middle) for hand, at in zip(hands_m, chosen, strict=True)]
+    nearest = [chosen[1 - own][(ends[own][0] @ ends[1 - own][1].T).argmin(1)] for own in (0, 1)]
+    side = np.repeat((0, 1), [len(at) for at in chosen])
+    return np.stack([side, np.full_like(side, row), np.concatenate(chosen), np.concatenate(nearest)])
 
 
-def _close(skin: Skin, hands_m: Floats, meets: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
-    """The vertices of each hand that may intersect the other."""
-    near = [np.flatnonzero(meets[side][skin.capsule[side]]) for side in (0, 1)]
-    if min(map(len, near)) == 0:
-        return near
-    there_m = [hand[at] for hand, at in zip(hands_m, near, strict=True)]
-    low, high = (np.stack([edge(own_m, axis=0) for own_m in there_m]) for edge in (np.min, np.max))
-    return [
-        near[own][((there_m[own] > low[1 - own] - _AT_M) & (there_m[own] < high[1 - own] + _AT_M)).all(-1)]
-        for own in (0, 1)
+def _product_ends(points_m: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(n, 4) each: the product of one point's first with another's second grows with the square of their distance."""
+    halves = 0.5 * (points_m * points_m).sum(1, keepdims=True)
+    return np.concatenate([points_m, np.ones_like(halves)], 1), np.concatenate([-points_m, halves], 1)
+
+
+def _close(skin: Skin, vertices_m: Tensor, meets: Tensor) -> Tensor:
+    """(n, S, V) bool: the vertices (n, S, V, 3) that may intersect the other hand."""
+    near = meets.gather(2, skin.capsule.expand(len(meets), *skin.capsule.shape))
+    low = torch.where(near[..., None], vertices_m, torch.inf).amin(2).flip(1)[:, :, None]
+    high = torch.where(near[..., None], vertices_m, -torch.inf).amax(2).flip(1)[:, :, None]
+    return near & ((vertices_m > low - _AT_M) & (vertices_m < high + _AT_M)).all(-1)
+
+
+def _places(skin: Skin, inside: _Inside, pair: Indices) -> Places:
+    """The place between each left and right capsule whose skins intersect; pair (rows,): of each frame.
+
+    Vertices inside the other hand count the more, the deeper they are, so that a place and its normal move steadily
+    with the hands.
+    """
+    if not len(inside.row):
+        return Places.none()
+    capsule, blends = skin.capsule.numpy(), skin.blends.numpy()
+    between = capsule[0, inside.left] * (int(capsule.max()) + 1) + capsule[1, inside.right]
+    key = pair[inside.row] * _MOST_BETWEEN + between
+    order = np.argsort(key, kind="stable")
+    key, left, right = key[order], inside.left[order], inside.right[order]
+    depth_m, normal = inside.depth_m[order], inside.normal[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    group = np.repeat(np.arange(len(first)), np.diff(first, append=len(key)))
+    deepest_m = np.maximum.reduceat(depth_m, first)
+    share = np.exp((depth_m - deepest_m[group]) / _ALIKE_M)[:, None]
+    total = np.add.reduceat(share, first)
+
+    def mean(values: Floats) -> Floats:
+        return np.add.reduceat(share * values, first) / total
+
+    return Places(
+        key[first] // _MOST_BETWEEN,
+        key[first] % _MOST_BETWEEN,
+        mean(blends[0, left]),
+        mean(blends[1, right]),
+        _unit(mean(normal)),
+        deepest_m,
+        np.zeros(len(first)),
+    )
+
+
+def _with_reach(places: Places, joints_m: tuple[Tensor, Tensor]) -> Places:
+    """The places with their reach when the joints (P, 21, 3) of the hands are there."""
+    bones_m = [
+        (blend[:, None] @ joints.numpy()[places.pair])[:, 0]
+        for blend, joints in zip((places.left, places.right), joints_m, strict=True)
     ]
+    return replace(places, reach_m=places.depth_m + (places.normal * (bones_m[0] - bones_m[1])).sum(-1))
 
 
-def _the_way_it_came(places: Places, row: int, between: tuple[int, int], run: Tensor) -> Floats:
-    """The normal between two capsules, averaged over neighbouring frames: shallow intersections show it best."""
-    total = np.zeros(3)
-    for near in range(row - _AROUND, row + _AROUND + 1):
-        place = places.get(near, {}).get(between)
-        if place is not None and run[near] == run[row]:
-            total += np.exp(-place.depth_m / _SURE_M) * place.normal
-    return total / max(float(np.linalg.norm(total)), 1e-9)
+def _the_way_they_came(places: Places, run: Indices) -> Floats:
+    """(n, 3) normals, averaged over neighbouring frames: shallow intersections show them best."""
+    total = np.zeros_like(places.normal)
+    if not len(places):
+        return total
+    weighted, key = np.exp(-places.depth_m / _SURE_M)[:, None] * places.normal, places.key
+    for shift in range(-_AROUND, _AROUND + 1):
+        wanted = key + shift * _MOST_BETWEEN
+        at = np.searchsorted(key, wanted).clip(max=len(key) - 1)
+        same = (key[at] == wanted) & (run[places.pair[at]] == run[places.pair])
+        total[same] += weighted[at[same]]
+    return _unit(total)
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-9)
 
 
 def _normals(vertices_m: Tensor, faces: Tensor) -> Tensor:

@@ -58,8 +58,7 @@ class Scene:
         return finder.find(states, (points_m[left], points_m[right]), hands.near, beside(hands.nearest.gap_m))
 
     def deepest_m(self, state: HandState) -> float:
-        depths = [place.depth_m for found in self.places(state).values() for place in found.values()]
-        return max(depths, default=0.0)
+        return float(self.places(state).deepest_m(COUNT).max())
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +87,16 @@ def test_hands_that_are_apart_are_not_changed(model: HandModel) -> None:
 def test_the_depth_of_intersections_is_correct(crossed: Scene) -> None:
     """The residual, linear in the joints, follows the place's depth along its normal."""
     places = crossed.places(crossed.state)
-    row = max(places, key=lambda r: max((p.depth_m for p in places[r].values()), default=0.0))
-    place = max(places[row].values(), key=lambda p: p.depth_m)
-    assert np.isclose(np.linalg.norm(place.normal), 1)
+    deepest = int(places.depth_m.argmax())
+    row = int(places.pair[deepest])
+    assert np.isclose(np.linalg.norm(places.normal[deepest]), 1)
     left, right = pairs(crossed.seen)
     posed = pose_points(crossed.parameterisation, crossed.seen.side, crossed.state)
-    overlaps = Overlaps.of(crossed.skin, places, len(left))
+    overlaps = Overlaps.of(places, len(left))
     apart_m = overlaps.left @ posed.points_m[left, JOINTS] - overlaps.right @ posed.points_m[right, JOINTS]
     depth_m = overlaps.reach_m - (overlaps.normal * apart_m).sum(-1)
-    at = list(places[row].values()).index(place)
-    assert torch.isclose(depth_m[row, at], torch.tensor(place.depth_m).double())
+    at = deepest - int(np.searchsorted(places.pair, row))
+    assert np.isclose(float(depth_m[row, at]), places.depth_m[deepest])
 
 
 def test_places_move_steadily_with_the_hands(crossed: Scene) -> None:
@@ -106,16 +105,15 @@ def test_places_move_steadily_with_the_hands(crossed: Scene) -> None:
     shift[crossed.seen.side == 0, 0] = 1e-4
     moved = crossed.state.moved(shift, crossed.parameterisation)
     before, after = crossed.places(crossed.state), crossed.places(moved)
-    deep = [(row, key) for row, of in before.items() for key, place in of.items() if place.depth_m > 0.004]
-    assert len(deep) > 2
-    for row, key in deep:
-        one, other = before[row][key], after[row][key]
-        assert abs(one.depth_m - other.depth_m) < 3e-4
-        assert float(one.normal @ other.normal) > 0.99
+    deep = before.take(before.depth_m > 0.004)
+    same = after.take(np.isin(after.key, deep.key))
+    assert len(same) == len(deep) > 2
+    assert np.abs(deep.depth_m - same.depth_m).max() < 3e-4
+    assert (deep.normal * same.normal).sum(-1).min() > 0.99
 
 
 def test_the_gradient_of_skin_residuals_matches_their_cost(crossed: Scene) -> None:
-    skin = HardSkin(Overlaps.of(crossed.skin, crossed.places(crossed.state), COUNT), 0.002)
+    skin = HardSkin(Overlaps.of(crossed.places(crossed.state), COUNT), 0.002)
 
     def cost(state: HandState) -> Tensor:
         posed = pose_points(crossed.parameterisation, crossed.seen.side, state)
