@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Loading the two-hand network of a capture."""
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -35,4 +35,4 @@ def _network(folder: Path, stats: str, hand_model: HandModel, device: str) -> Lo
     card = read_card(folder / CARD_FILE)
     fitting_hand(card, hand_model)
     head = stored_head(folder, device) if card.configuration.conditioning else None
-    return LoadedNetwork(cache(timed(LOAD)(lambda: load_predictor(folder, hand_model, device))), head)
+    return LoadedNetwork(timed(LOAD)(lambda: load_predictor(folder, hand_model, device)), head)

@@ -7,7 +7,7 @@ from inference_core.landmarks.networks import load_landmark_networks, load_pose_
 from inference_core.run import PIECE_FRAMES, Run, Shot
 from inference_core.runtime import stopwatch
 from inference_core.runtime.ahead import ahead
-from inference_core.runtime.process import give_back_memory
+from inference_core.runtime.process import close_holes, give_back_memory
 from inference_core.runtime.stopwatch import DECODE, LOAD, timed, timed_items
 from inference_core.shared.stages import DETECT
 from inference_core.tracking.detect import ShotDetector
@@ -29,12 +29,14 @@ def detect(run: Run) -> Shot:
     settings = DetectionSettings(sizes_every=_SIZES_EVERY if run.network is None else 0)
     depends_on = {"device": run.device, "head": run.network_identity, "settings": str(settings)}
     with timed(LOAD):
-        networks, pose = load_landmark_networks(run.device), load_pose_networks(run.device)
+        networks = load_landmark_networks(run.device)
     state = run.load(DETECT, depends_on)
     partner, sides = (
         (None, None) if run.network is None else (run.network.partner, SidesAhead(lambda: run.head))
     )
-    detector = ShotDetector(networks, settings, pose, lambda: run.head, partner, sides, state)
+    detector = ShotDetector(
+        networks, settings, lambda: load_pose_networks(run.device), lambda: run.head, partner, sides, state
+    )
     kept = detector.done
     run.progress(DETECT, kept, count)
     if kept < count:
@@ -46,6 +48,8 @@ def detect(run: Run) -> Shot:
                 run.keep(DETECT, depends_on, detector.state())
                 kept = done
             run.progress(DETECT, done, count)
+            # Frames come and go between what stays.
+            close_holes()
             if done >= _LOADED_BY:
                 run.hand()
     found = Shot(detector.detections(), head=None if sides is None else sides.readings)

@@ -48,7 +48,7 @@ Arrays = Mapping[str, NDArray[Any]]
 class LoadedNetwork:
     """A two-hand network, and the landmark head that comes with it, if any, ready to run.
 
-    predictor: the network ready to run; loaded when first asked for, because detection needs its memory.
+    predictor: loads the network, ready to run: only reading keeps it, because other stages need its memory.
     """
 
     predictor: Callable[[], Predictor]

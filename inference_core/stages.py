@@ -26,6 +26,7 @@ from inference_core.landmarks.networks import PoseNetworks, forget_pose_networks
 from inference_core.reading import FrameReader, part
 from inference_core.run import PIECE_FRAMES, Arrays, LoadedNetwork, Run, Shot
 from inference_core.runtime.ahead import beside
+from inference_core.runtime.imports_ahead import forget
 from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import FIT, SEARCH, SIDES, SOLVE, timed
 from inference_core.shared.stages import READ, RECOVER, TRACK
@@ -134,6 +135,8 @@ def read(run: Run, shot: Shot) -> Shot:
     if run.network is None:
         return shot
     arrays, tracks, tracked = read_pieces(run, shot), _known(shot.tracks), _known(shot.expected)
+    forget(run.network.name)
+    give_back_memory()
     shares = reading_shares(tracked)
     readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
     readings = with_frames_between(readings, tracked, shares)

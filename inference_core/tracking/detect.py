@@ -51,16 +51,16 @@ def detect_shot(
 class ShotDetector:
     """The search through a shot. It can be stopped between windows and resumed from its `state`.
 
-    pose: if given, the arms of the most prominent person are located on some frames. head: waits for the
-    landmark head; with one, hands that show no palm are searched for. partner: the partner network, if there is one.
-    sides: reads the sides of some sightings meanwhile.
+    pose: loads the networks that locate the most prominent person's arms on some frames, if these are wanted. head:
+    waits for the landmark head; with one, hands that show no palm are searched for. partner: the partner network, if
+    there is one. sides: reads the sides of some sightings meanwhile.
     """
 
     def __init__(
         self,
         networks: LandmarkNetworks,
         settings: DetectionSettings | None = None,
-        pose: PoseNetworks | None = None,
+        pose: Callable[[], PoseNetworks] | None = None,
         head: Callable[[], HeadWithLandmarks | None] = lambda: None,
         partner: Callable[[], Run | None] | None = None,
         sides: SidesAhead | None = None,
@@ -150,14 +150,17 @@ class ShotDetector:
 
 @timed(SIDES)
 def _arms(
-    images: list[NDArray[np.uint8] | None], first: int, settings: DetectionSettings, pose: PoseNetworks
+    images: list[NDArray[np.uint8] | None],
+    first: int,
+    settings: DetectionSettings,
+    pose: Callable[[], PoseNetworks],
 ) -> _ArmsArrays:
     """`arms_px` and `arms_m` of the images; the first one is the shot's frame `first`."""
     arms_px, arms_m = (np.full((len(images), 2, 3, 3), np.nan, np.float32) for _ in range(2))
     rows = [row for row in range(len(images)) if (first + row) % settings.arms_every == 0]
     looked = {row: image for row in rows if (image := images[row]) is not None}
     if looked:
-        found, there = find_arms(list(looked.values()), pose), list(looked)
+        found, there = find_arms(list(looked.values()), pose()), list(looked)
         arms_px[there] = np.concatenate((found.points_px, found.score[..., None]), -1)
         arms_m[there] = found.world_m
     return arms_px, arms_m

@@ -3,7 +3,7 @@
 
 The tracks have every hand in every frame. What the networks add to them, a correction in the hand's own square,
 changes slowly: where hands are seen, apart, and move steadily, every eighth frame is read, and corrections are
-interpolated in between.
+interpolated in between; where they lie on one another, every second.
 """
 
 import numpy as np
@@ -26,17 +26,16 @@ _NEARLY_ONE = 0.999
 def reading_shares(expected: ExpectedHands) -> Floats:
     """(T,) how much what is read in each frame counts beside what is interpolated: 0, it need not be read; 1, alone.
 
-    1 where hands are unknown, unsure, lie on one another or are unsteady. The share grows from 0 to 1 so that a
-    tiny difference in the landmarks does not change a take.
+    1 where hands are unknown, unsure or unsteady, and in every second frame in which they lie on one another. The share
+    grows from 0 to 1 so that a tiny difference in the landmarks does not change a take.
     """
     shares = np.ones(len(expected.score))
     for step in STEPS:
         starts = np.arange(0, len(shares) - step, step)
         longer = np.minimum(starts // (2 * step) * 2 * step + step, len(shares) - 1)
         within = 1.0 if step == STEPS[0] else shares[longer]
-        shares[starts + step // 2] = np.minimum(
-            _unsteady(expected, starts[:, None] + np.arange(step + 1)), within
-        )
+        rows = starts[:, None] + np.arange(step + 1)
+        shares[starts + step // 2] = np.minimum(_unsteady(expected, rows, near=step == STEPS[-1]), within)
     return shares
 
 
@@ -64,8 +63,10 @@ def with_frames_between(readings: HandReadings, expected: ExpectedHands, shares:
     )
 
 
-def _unsteady(expected: ExpectedHands, rows: NDArray[np.int64]) -> Floats:
-    """(N,) 0..1 how far from steady the hands are in stretches of frames, rows (N, K)."""
+def _unsteady(expected: ExpectedHands, rows: NDArray[np.int64], near: bool) -> Floats:
+    """(N,) 0..1 how far from steady the hands are in stretches of frames, rows (N, K). near: whether they may lie on
+    one another.
+    """
     known = _known(expected)
     beside = np.where(known, 1 - apart(expected.points_px, expected.between_px), 0).max(1)
     plain = ((expected.hand_score >= SEEN_SCORE) | ~known).all(1) & known.any(1)
@@ -74,7 +75,9 @@ def _unsteady(expected: ExpectedHands, rows: NDArray[np.int64]) -> Floats:
     side_px = crops[rows][:, 1:-1, :, 2].clip(1e-6)
     off = np.maximum(_off_line(expected.points_px[rows]) / side_px, _off_line(within[rows]))
     worst = np.where(known[rows][:, 1:-1], off, 0).max((1, 2), initial=0)
-    share = np.maximum(((worst - _STEADY) / (_UNSTEADY - _STEADY)).clip(0, 1), beside[rows].max(1, initial=0))
+    share = ((worst - _STEADY) / (_UNSTEADY - _STEADY)).clip(0, 1)
+    if not near:
+        share = np.maximum(share, beside[rows].max(1, initial=0))
     same = (known[rows] == known[rows[:, :1]]).all((1, 2))
     return np.where(plain[rows].all(1) & same, share, 1.0)
 

@@ -71,7 +71,7 @@ import inference_core
 from inference_core.footage import open_footage
 from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
 from inference_core.tracking.detect import ShotDetector
-detector = ShotDetector(load_landmark_networks(), pose=load_pose_networks())
+detector = ShotDetector(load_landmark_networks(), pose=load_pose_networks)
 footage = open_footage(Path(inference_core.__file__).parent / "demo" / "two_hands.mp4")
 print(*detector.run(footage.at(range(0, 3))))
 print("torch" in sys.modules)

@@ -50,14 +50,17 @@ def test_a_jump_is_read_in_its_own_frame_and_its_neighbours(steady: ExpectedHand
     assert not shares[[1, 2, 3, 4, 5, 6, 7, 13, 14, 15]].any()
 
 
-@pytest.mark.parametrize("change", ["lost for some frames", "on one another"])
-def test_every_frame_is_read_where_a_hand_is(steady: ExpectedHands, change: str) -> None:
-    points_px, score = steady.points_px.copy(), steady.score.copy()
-    if change == "on one another":
-        points_px[6:14, 1] = points_px[6:14, 0] + 5
-    else:
-        score[6:14, 0] = 0.3
-    assert reading_shares(replace(steady, points_px=points_px, score=score))[5:15].min() == 1
+def test_every_frame_is_read_where_a_hand_is_lost(steady: ExpectedHands) -> None:
+    score = steady.score.copy()
+    score[6:14, 0] = 0.3
+    assert reading_shares(replace(steady, score=score))[5:15].min() == 1
+
+
+def test_of_hands_that_lie_on_one_another_every_second_frame_is_read(steady: ExpectedHands) -> None:
+    points_px = steady.points_px.copy()
+    points_px[:, 1] = points_px[:, 0] + 5
+    shares = reading_shares(replace(steady, points_px=points_px))
+    assert (shares[::2] == 1).all() and not shares[1::2].any()
 
 
 def test_one_hand_alone_and_a_shot_of_one_frame(steady: ExpectedHands) -> None:
