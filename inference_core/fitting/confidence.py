@@ -20,8 +20,8 @@ _INTERPOLATED, _INTERPOLATED_HALVES = 0.5, 6.0
 _HALF_ANGLE_DEG, _HALF_DISTANCE = 35.0, 0.12
 # Log odds for the features below: joints about the middle knuckle within 10 mm; distance within 5 %. They rise with
 # scores and fall with everything else.
-_POSE_ODDS = (-1.44, 4.13, -2.55, -1.21, -0.38)
-_DISTANCE_ODDS = (0.25, 1.08, -0.30, 0.0, -0.78)
+_POSE_ODDS = (-1.9, 4.13, -2.55, -1.21, -0.38)
+_DISTANCE_ODDS = (-0.15, 1.08, -0.30, 0.0, -0.78)
 # The same without a network: scores are then the landmark network's for the whole hand, and less informative.
 _POSE_ODDS_ALONE = (-6.91, 5.84, -3.60, 0.0, 0.0)
 _DISTANCE_ODDS_ALONE = (-1.63, 0.60, -0.17, 0.0, 0.0)
