@@ -18,10 +18,14 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
 
-# The head reads crops at the predicted place that are larger than the known hand's by these factors (logarithms), and
-# rotated by these angles (radians); the best few are read again in the crops that they propose.
+# The network is asked in a square this much wider than a tracker's, which shows more of the other hand.
+_WIDER = np.array([1.0, 1.0, 1.3, 1.0])
+# Hands that touch are at most this many times as large as each other.
+_LARGEST = 1.7
+# The head reads crops about the predicted place that are larger by these factors (logarithms) and rotated by these
+# angles (radians); the best few are read again in the crops that they propose.
 _LARGER, _TURNED, _AGAIN = (-0.2, 0.2), (-0.5, 0.0, 0.5), 3
-# Log odds at which the network is sure of another hand: for single hands they are below -2.9 unless blurred.
+# Log odds at which the network is sure of another hand: for single hands they are below -3 unless blurred.
 _SURE = 1.5
 # The largest expected error of a reading, as a share of half its crop's side; the largest distance from the prediction
 # and the least distance from the known hand, as shares of the crop's side.
@@ -74,14 +78,15 @@ def read_partner(
     """
     if head.partner is None:
         return None
-    crops, own, other = crops_from_landmarks(known_px)[None], np.array([side]), np.array([1 - side])
+    crop, wider = crops_from_landmarks(known_px), asked_square(known_px)[None]
+    own, other = np.array([side]), np.array([1 - side])
     with torch.inference_mode():
-        told = head.partner(crop_features([image], crops, own, head.landmarks))
+        told = head.partner(crop_features([image], wider, own, head.landmarks))
     if float(told.there) < _SURE:
         return None
-    told_px = _as_large(points_to_frame(told.points.double().cpu().numpy(), crops, own), crops[0, 2])
+    told_px = _sized(points_to_frame(told.points.double().cpu().numpy(), wider, own), crop[2])
     apart_px = np.linalg.norm(sighted_px - known_px, axis=-1).mean(-1)
-    sighted = crops_from_landmarks(sighted_px[apart_px > _NEAR * crops[0, 2]])
+    sighted = crops_from_landmarks(sighted_px[apart_px > _NEAR * crop[2]])
     crops = np.concatenate([_about(crops_from_landmarks(told_px)[0]), sighted])
     _, read = _read(image, crops, np.repeat(other, len(crops)), head)
     best = np.argsort(_errors(read), kind="stable")[:_AGAIN]
@@ -91,14 +96,20 @@ def read_partner(
     return min(readings, key=lambda reading: (not reading.good, reading.error))
 
 
-def _as_large(points_px: Floats, side_px: float) -> Floats:
-    """Predicted landmarks (1, 21, 2) scaled about their middle until their crop has that side.
+def asked_square(known_px: Floats) -> Floats:
+    """The crop (4,) of the hand at known_px (21, 2) from which the partner network predicts the other one."""
+    return crops_from_landmarks(known_px) * _WIDER
 
-    The network predicts the mean of plausible hands, which is smaller than each of them; hands that touch are about
-    equally large.
+
+def _sized(points_px: Floats, side_px: float) -> Floats:
+    """Predicted landmarks (1, 21, 2) scaled about their middle until the side of their crop is the geometric mean of
+    what is predicted and the known hand's: hands that touch are about equally large, and both together are right more
+    often than either.
     """
+    side = crops_from_landmarks(points_px)[0, 2].clip(1e-6)
+    wanted = side_px * np.sqrt((side / side_px).clip(1 / _LARGEST, _LARGEST))
     middle = points_px.mean(1, keepdims=True)
-    return middle + (points_px - middle) * side_px / crops_from_landmarks(points_px)[0, 2].clip(1e-6)
+    return middle + (points_px - middle) * wanted / side
 
 
 def _readings(

@@ -10,11 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import points_to_crop
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
 from inference_core.landmarks.partner_network import Partners
-from inference_core.landmarks.partner_search import read_partner
+from inference_core.landmarks.partner_search import asked_square, read_partner
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.two_hand.card import SHIPPED_FOLDER
 
@@ -53,7 +52,7 @@ def told(
     odds: float = 9.0,
 ) -> HeadWithLandmarks:
     """The head beside a network that tells of a hand at other_px (21, 2)."""
-    points = points_to_crop(other_px[None], crops_from_landmarks(known_px)[None], np.array([side]))
+    points = points_to_crop(other_px[None], asked_square(known_px)[None], np.array([side]))
     one = Partners(torch.tensor([odds]), torch.from_numpy(points).float(), torch.zeros(1))
     return replace(head, partner=lambda features: one)
 

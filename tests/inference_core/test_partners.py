@@ -14,6 +14,7 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import points_to_crop
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.partner_network import Partners
+from inference_core.landmarks.partner_search import asked_square
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
@@ -68,7 +69,7 @@ def told(
     head: HeadWithLandmarks, hands_px: NDArray[np.float64], side: int, place: NDArray[np.float64]
 ) -> HeadWithLandmarks:
     """The head beside a network that always tells of a hand at place (21, 2)."""
-    points = points_to_crop(place[None], crops_from_landmarks(hands_px[side])[None], np.array([side]))
+    points = points_to_crop(place[None], asked_square(hands_px[side])[None], np.array([side]))
     one = Partners(torch.tensor([9.0]), torch.from_numpy(points).float(), torch.zeros(1))
     return replace(head, partner=lambda features: one)
 

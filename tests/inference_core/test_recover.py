@@ -11,11 +11,11 @@ import torch
 from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.geometry.camera import default_camera
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import points_to_crop
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
 from inference_core.landmarks.partner_network import Partners
+from inference_core.landmarks.partner_search import asked_square
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import build_tracks
@@ -123,7 +123,7 @@ def test_a_hand_away_from_its_expected_place_is_found_beside_the_other_hand_but_
 
     def found(place: np.ndarray) -> HandTracks:
         known = points_px[GAP.start, RIGHT]
-        points = points_to_crop(place[None], crops_from_landmarks(known)[None], np.array([RIGHT]))
+        points = points_to_crop(place[None], asked_square(known)[None], np.array([RIGHT]))
         one = Partners(torch.tensor([9.0]), torch.from_numpy(points).float(), torch.zeros(1))
         return recover_hands(frames, lost, replace(head, partner=lambda features: one))
 
@@ -142,7 +142,7 @@ def test_a_hand_far_from_the_other_one_is_not_looked_for_beside_it(
     lost, aside = without_left(tracks), np.array([0.0, -1.2]) * np.ptp(points_px[0, LEFT], axis=0)
     lost.landmarks_px[:, LEFT, :, :2] += aside.astype(np.float32)
     known, place = points_px[GAP.start, RIGHT], points_px[GAP.start, LEFT]
-    points = points_to_crop(place[None], crops_from_landmarks(known)[None], np.array([RIGHT]))
+    points = points_to_crop(place[None], asked_square(known)[None], np.array([RIGHT]))
     there = Partners(torch.tensor([9.0]), torch.from_numpy(points).float(), torch.zeros(1))
     recovered = recover_hands(frames, lost, replace(head, partner=lambda features: there))
     assert (recovered.present[GAP, LEFT] == ABSENT).all()

@@ -25,6 +25,10 @@ _SIDE_PX = (48.0, 420.0)
 # Shares of crops: at the picture's border, whose last pixels are repeated beyond it;
 # in motion; through JPEG; grey.
 _AT_BORDER, _MOVING, _JPEG, _GREY = 0.12, 0.2, 0.45, 0.05
+# A moving hand is smeared by up to this many pixels of its layer.
+_FASTEST_PX = 36.0
+# The share of backgrounds with the hue of skin, as faces and arms have, so that it does not tell of another hand.
+_LIKE_SKIN, _SKIN_HUE = 0.15, (1.25, 0.9, 0.75)
 _SHADE_CELL = 6
 # Luma weights of RGB.
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -77,7 +81,9 @@ def draw_shots(random: Randomness, backgrounds: int) -> Shots:
         1,
     )
     light = random.uniform("background light", 1, low=0.35, high=1.2)
-    motion = random.uniform("motion way", low=3.0, high=15.0) * random.chance("moves", _MOVING)
+    hue = torch.where(random.chance("background like skin", _LIKE_SKIN, 1), torch.tensor(_SKIN_HUE), 1.0)
+    motion = random.uniform("motion way").square() * (_FASTEST_PX - 3) + 3
+    motion = motion * random.chance("moves", _MOVING)
     angle = random.uniform("motion angle", high=torch.pi)
     blur = random.uniform("focus", low=0.3, high=1.1) + random.chance("out of focus", 0.1) * random.uniform(
         "far out of focus", low=0.3, high=1.3
@@ -92,7 +98,7 @@ def draw_shots(random: Randomness, backgrounds: int) -> Shots:
         side_px=side_px.double().numpy(),
         background=random.integers("background", backgrounds).numpy(),
         background_at=at.double().numpy(),
-        tint=(light * (1 + random.normal("background tint", 3, std=0.06))).double().numpy(),
+        tint=(light * hue * (1 + random.normal("background tint", 3, std=0.06))).double().numpy(),
         shade=random.uniform("contact shade", high=0.65).double().numpy(),
         motion_px=(torch.stack([angle.cos(), angle.sin()], 1) * motion[:, None]).double().numpy(),
         blur_px=blur.double().numpy(),

@@ -19,13 +19,15 @@ from torch.nn import functional as F
 
 from inference_core.landmarks.partner_network import PartnerNetwork, Partners
 from training.hand_crops.shards import CropSet, training_shards
-from training.trainer.landmark_head import moved
+from training.trainer.landmark_head import log_size, moved
 
 # Whose middle lies this near, in half sides of the crop, is another hand that the crop shows; farther ones may be.
 _SHOWN = 1.2
 _SEED, _BATCH = 31_337, 64
 _RATE, _WEIGHT_DECAY, _WARM_UP = 3e-3, 0.05, 100
 _POINTS_WEIGHT, _SIGMA_WEIGHT, _AVERAGED = 1.5, 0.1, 0.995
+# Unsure points contract to the mean of plausible hands, so their size has its own loss.
+_SIZE_WEIGHT = 0.2
 _RENEWED, _REPORT = 500, 500
 
 
@@ -76,9 +78,7 @@ def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PartnerN
     torch.manual_seed(_SEED)
     generator = torch.Generator().manual_seed(_SEED)
     network = PartnerNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGED), use_buffers=True
-    )
+    averaged = torch.optim.swa_utils.AveragedModel(network, avg_fn=_average, use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_WEIGHT_DECAY)
     started_s, step, share = time.monotonic(), 0, 0.0
     crops = None
@@ -109,13 +109,22 @@ def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PartnerN
     )
 
 
+def _average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+    """The running mean of a network's weights, over fewer steps at first."""
+    kept = min(_AVERAGED, (1 + int(updates)) / (10 + int(updates)))
+    return averaged + (current - averaged) * (1 - kept)
+
+
 def loss(told: Partners, truth: PartnerTruth) -> Tensor:
-    """Cross entropy of another hand's presence and, where there is one, its points' mean distance and likelihood."""
+    """Cross entropy of another hand's presence and, where there is one, its points' mean distance, its likelihood and
+    how far the logarithm of their size is off.
+    """
     asked = truth.shown | truth.absent
     of_there = F.binary_cross_entropy_with_logits(told.there, truth.shown.float(), reduction="none")
     off = (told.points - truth.points).norm(dim=-1).mean(-1)
     likelihood = off.detach() / told.log_sigma.exp() + told.log_sigma
-    of_points = _POINTS_WEIGHT * off + _SIGMA_WEIGHT * likelihood
+    grown = (log_size(told.points) - log_size(truth.points)).abs()
+    of_points = _POINTS_WEIGHT * off + _SIGMA_WEIGHT * likelihood + _SIZE_WEIGHT * grown
     there = (of_there * asked).sum() / asked.sum().clamp(min=1)
     return there + (of_points * truth.shown).sum() / truth.shown.sum().clamp(min=1)
 

@@ -22,6 +22,7 @@ from inference_core.shared.skeleton import PARENTS_21
 from training.config import HeadExperiment, OptimiserSettings
 from training.distributed import ALONE
 from training.feature_cache.store import write_columns
+from training.hand_crops.made import TOUCHING_M
 from training.hand_crops.shards import CropSet, training_shards, validation_shards
 from training.trainer.head_validation import head_errors
 from training.trainer.learner import Learner
@@ -39,6 +40,9 @@ _SIGMA_WEIGHT, _SIDE_WEIGHT = 0.02, 0.15
 _SIZE_WEIGHT = 0.3
 # The estimated distance depends on orientation and flexion, so bone directions have their own loss.
 _BONE_WEIGHT = 0.3
+# This share of a batch shows hands apart as others see them, besides those drawn anyway: of what a head sees too
+# little, it reads tilted.
+_PLAIN_SHARE = 0.3
 # Shifting a crop by one cell of its features is nearly the same as shifting the crop by as many pixels.
 _CELL = 2 / 14
 _MOVED = 0.3
@@ -76,11 +80,21 @@ class CropSource:
         while True:
             if time.monotonic() - read_s > self.renewed_every_s:
                 crops, read_s = CropSet(training_shards(self.folder), crops), time.monotonic()
-            rows = torch.randint(len(crops), (self.size,), generator=generator)
+            rows = _drawn(crops, self.size, generator)
             features, points = moved(crops.features(rows), crops.points[rows], generator)
             features = features.to(self.device).contiguous(memory_format=torch.channels_last)
             truth = (points, crops.world_m[rows], crops.right[rows])
             yield CropBatch(features, *(values.to(self.device) for values in truth))
+
+
+def _drawn(crops: CropSet, size: int, generator: torch.Generator) -> Tensor:
+    """(size,) random rows, some of them only of hands apart as others see them."""
+    rows = torch.randint(len(crops), (size,), generator=generator)
+    plain = (~crops.own_view & (crops.gap_m >= TOUCHING_M)).nonzero()[:, 0]
+    if len(plain):
+        count = round(size * _PLAIN_SHARE)
+        rows[:count] = plain[torch.randint(len(plain), (count,), generator=generator)]
+    return rows
 
 
 class HeadLearner(Learner[LandmarkHead, CropBatch]):
@@ -160,8 +174,8 @@ def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tens
     off_m = (refined.world_m - world_m).norm(dim=-1)
     errors = torch.stack([off, off_m], -1)
     likelihood = (errors.detach() / refined.log_sigma.exp() + refined.log_sigma).mean((1, 2))
-    grown = (_log_size(refined.points) - _log_size(points)).abs()
-    grown = grown + (_log_size(refined.world_m) - _log_size(world_m)).abs()
+    grown = (log_size(refined.points) - log_size(points)).abs()
+    grown = grown + (log_size(refined.world_m) - log_size(world_m)).abs()
     turned = (_bone_directions(refined.world_m) - _bone_directions(world_m)).norm(dim=-1).mean(1)
     of_hand = off.mean(1) + _WORLD_GAIN * off_m.mean(1) + _SIGMA_WEIGHT * likelihood
     of_hand = of_hand + _SIZE_WEIGHT * grown + _BONE_WEIGHT * turned
@@ -171,7 +185,7 @@ def loss(refined: RefinedLandmarks, points: Tensor, world_m: Tensor, right: Tens
     return (of_hand * right).sum() / right.sum().clamp(min=1) + _SIDE_WEIGHT * sides
 
 
-def _log_size(points: Tensor) -> Tensor:
+def log_size(points: Tensor) -> Tensor:
     """(N,) logarithm of the distance of points (N, 21, D) from their middle."""
     return (points - points.mean(1, keepdim=True)).square().sum((1, 2)).clamp(min=1e-8).log() / 2
 
