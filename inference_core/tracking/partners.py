@@ -4,6 +4,8 @@
 Of two hands that lie on one another, detection thins the second away, takes both for the same side, or finds one only.
 Once the first is known to be a left or a right hand, the partner network is asked for the other one. It is asked in few
 frames, and of a shot's answers most have to agree: what lies between is for recovery and interpolation.
+
+In a still, which no other frame can help, both hands are chosen together from all that it may show.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.landmarks.body_reader import WRIST
+from inference_core.landmarks.crop_squares import HAND_IN_CROP
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.pair_search import search_pair
 from inference_core.landmarks.partner_search import PartnerReading, read_partner
 from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -22,6 +27,10 @@ from inference_core.tracking.interpolate import interpolated
 # Frames from one question to the next after an answer, and after the first one without; after each further one
 # without, twice as many.
 _EVERY, _EVERY_ALONE = 6, 24
+# A shot of at most this many frames is searched for pairs in all of them.
+_STILL_FRAMES = 2
+# Its hands' wrists are this near to those of the body, if one is in view (hand sizes): touching hands within 0.5.
+_AT_ARM = 1.0
 # The presence of a hand that both networks tell of, however faint the landmark network sees it.
 _VOUCHED = 0.5
 
@@ -37,14 +46,51 @@ def with_partners(
     found = HandTracks(**{name: values.copy() for name, values in vars(tracks).items()})
     if head.partner is None:
         return found
-    known = tracks.present == SEEN
-    points_px = tracks.landmarks_px[..., :2].astype(np.float64)
+    if len(found.present) <= _STILL_FRAMES:
+        for at in range(len(found.present)):
+            _choose_pair(found, at, picture(at), detections.arms_px, head)
+    known = found.present == SEEN
+    points_px = found.landmarks_px[..., :2].astype(np.float64)
     expected = np.isfinite(interpolated(points_px, known)[0]).all((-1, -2))
     for side in (LEFT, RIGHT):
         alone = np.flatnonzero(known[:, side] & ~expected[:, 1 - side])
         for at, answer in _answers(alone, points_px[:, side], side, detections, picture, head).items():
             record_partner(found, at, answer)
     return found
+
+
+def _choose_pair(
+    tracks: HandTracks,
+    at: int,
+    image: NDArray[np.uint8] | None,
+    arms_px: NDArray[np.float32],
+    head: HeadWithLandmarks,
+) -> None:
+    """Writes both hands of a frame into the tracks, in place, if a hand is missing there and two are certain.
+
+    arms_px (N, S, 3, 3): of the shot's body, NaN where none is seen.
+    """
+    known = tracks.present[at] == SEEN
+    if known.all() or image is None:
+        return
+    known_px = tracks.landmarks_px[at, known, :, :2].astype(np.float64)
+    pair = search_pair(image, head, known_px, np.flatnonzero(known))
+    if pair is None or not pair.good:
+        return
+    hands = pair.hands
+    if _off_arms(hands.points_px[:, 0], HAND_IN_CROP * hands.crops[:, 2], arms_px):
+        return
+    for side, odds in enumerate(hands.odds):
+        score, sure = max(float(hands.presence[side]), _VOUCHED), float(1 / (1 + np.exp(-odds)))
+        record_hand(tracks, at, side, hands.points_px[side], hands.world_m[side], score, sure)
+
+
+def _off_arms(
+    wrists_px: NDArray[np.float64], size_px: NDArray[np.float64], arms_px: NDArray[np.float32]
+) -> bool:
+    """Whether a body is in view that has its wrists elsewhere than hands of size_px (S,) have theirs, (S, 2)."""
+    off = np.linalg.norm(arms_px[:, :, WRIST, :2] - wrists_px, axis=-1) / size_px
+    return bool((off > _AT_ARM).any())
 
 
 def record_partner(tracks: HandTracks, at: int, hand: PartnerReading) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from inference_core.landmarks.body_reader import WRIST
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import points_to_crop
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
@@ -23,6 +24,8 @@ from inference_core.tracking.partners import with_partners
 
 DEMO = files("inference_core") / "demo"
 WIDTH, FRAMES = 640, 40
+# The frame in which the hands are nearest.
+STILL = 55
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +134,28 @@ def test_no_frame_is_read_where_neighbouring_frames_know_the_hand(
     found = with_partners(tracks, sightings(hands_px[RIGHT], []), never, network)
     np.testing.assert_array_equal(found.present, tracks.present)
     with_partners(alone(hands_px, LEFT), sightings(hands_px[RIGHT], []), never, replace(head, partner=None))
+
+
+def test_both_hands_of_a_still_are_found_unless_its_body_has_them_elsewhere(head: HeadWithLandmarks) -> None:
+    movie = cv2.VideoCapture(str(DEMO / "two_hands.mp4"))
+    movie.set(cv2.CAP_PROP_POS_FRAMES, STILL)
+    small = cv2.resize(movie.read()[1], (WIDTH // 2, WIDTH // 2 * 9 // 16), interpolation=cv2.INTER_AREA)
+    still = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)
+    with np.load(str(DEMO / "two_hands_truth.npz")) as truth:
+        seen = truth["landmarks_cam_m"][STILL] @ truth["K"].T
+        true_px = seen[..., :2] / seen[..., 2:] * still.shape[1] / truth["size_px"][0]
+    one = alone(true_px, LEFT)
+    absent = np.full((1, 2), ABSENT, np.uint8)
+    nothing = HandTracks(one.landmarks_px[:1], one.world_m[:1], absent, one.side_score[:1])
+
+    def found(wrists_px: NDArray[np.float64]) -> HandTracks:
+        arms_px = np.ones((1, 2, 3, 3), np.float32)
+        arms_px[0, :, WRIST, :2] = wrists_px
+        seen = replace(sightings(true_px[LEFT], []), arms_px=arms_px)
+        return with_partners(nothing, seen, lambda at: still, head)
+
+    both = found(true_px[:, 0])
+    assert (both.present == SEEN).all()
+    off_px = np.linalg.norm(both.landmarks_px[0, ..., :2] - true_px, axis=-1).mean(-1)
+    assert (off_px < 0.08 * crops_from_landmarks(true_px)[:, 2]).all()
+    assert (found(true_px[::-1, 0]).present == ABSENT).all()

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Both hands of a picture, chosen together.
+
+Where hands touch, a picture has several plausible readings of each, and the likeliest left and the likeliest right one
+are often the same hand. So each reading is also asked where its other hand is (the partner network), and the pair wins
+whose readings are sure and expect each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
+from inference_core.landmarks.hand_search import likely_crops, squares_about, squares_over
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.shared.skeleton import LEFT, RIGHT
+
+# Squares whose proposals are read as either hand; readings of a side that stay after each round.
+_KEPT, _STAY = 24, 16
+# Readings of a side nearer than this, of their crop's side, are one.
+_SAME = 0.04
+# How many readings are asked for their other hand, and the sizes of its crop, as multiples of their own.
+_ASKING, _AS_LARGE = 10, (0.85, 1.1)
+# The cost of a pair, in nats: see `_costs`.
+_ERROR, _ODDS, _PRESENCE, _EXPECTED, _UNLIKE, _ON_ONE = 3.0, 0.35, 0.8, 5.0, 3.0, 20.0
+_MOST_ODDS, _LEAST_ERROR, _LEAST_PRESENCE, _MOST_OFF = 3.0, 0.02, 0.01, 4.0
+# A pair is accepted if both hands tell of another one (log odds, each and in total; a hand alone: below -3, or 0 to 4
+# where it is blurred), at most at this cost.
+_LEAST_THERE, _SURELY_THERE, _WORST = 0.0, 6.5, -6.2
+# Part of a crop's side by which an expected hand may be off in any case; how near two hands may be.
+_ROUGHLY, _APART = 0.1, 0.12
+# A reading this near to a known hand, of its crop's side, is of that hand; what it costs to take it for the other side.
+_AT_KNOWN, _OTHER_SIDE = 0.2, 3.0
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.uint8]
+Indices = NDArray[np.int64]
+_NONE: Floats = np.empty((0, 21, 2))
+_NO_SIDES: Indices = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """N readings of the landmark head, as hands of `sides` (N,).
+
+    points_px (N, 21, 2), world_m (N, 21, 3). error: expected, of half the crop's side. odds: log odds of its side.
+    presence: the landmark network's, 0..1. there: log odds of another hand, whose landmarks are expected at told_px
+    (N, 21, 2), give or take told_off_px. All (N,).
+    """
+
+    points_px: Floats
+    world_m: Floats
+    sides: Indices
+    error: Floats
+    odds: Floats
+    presence: Floats
+    there: Floats
+    told_px: Floats
+    told_off_px: Floats
+
+    def rows(self, rows: Indices) -> Candidates:
+        """Some of them."""
+        return Candidates(*(values[rows] for values in vars(self).values()))
+
+    @property
+    def crops(self) -> Floats:
+        """(N, 4) in which to read them again."""
+        return crops_from_landmarks(self.points_px)
+
+    @property
+    def own_costs(self) -> Floats:
+        """(N,) nats: how unlikely each is a hand of its side."""
+        error, presence = self.error.clip(_LEAST_ERROR), self.presence.clip(_LEAST_PRESENCE)
+        odds = self.odds.clip(-_MOST_ODDS, _MOST_ODDS)
+        return _ERROR * np.log(error) - _ODDS * odds - _PRESENCE * np.log(presence)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A left and a right hand: candidates (2), in this order, and the pair's cost."""
+
+    hands: Candidates
+    cost: float
+
+    @property
+    def good(self) -> bool:
+        """Whether these are certainly two hands, not one of them read twice."""
+        there = self.hands.there
+        return bool(self.cost < _WORST and there.min() > _LEAST_THERE and there.sum() > _SURELY_THERE)
+
+
+def search_pair(
+    image: Image, head: HeadWithLandmarks, known_px: Floats = _NONE, known_sides: Indices = _NO_SIDES
+) -> Pair | None:
+    """The likeliest left and right hand in an RGB image (H, W, 3); None without two hands that could be a pair.
+
+    known_px (N, 21, 2): hands that were found already, to be read again; known_sides (N,): theirs, probably.
+    """
+    known = crops_from_landmarks(known_px)
+    squares = [squares_over(image.shape[1], image.shape[0]), *(squares_about(crop) for crop in known)]
+    likely = likely_crops(image, np.concatenate(squares), head.landmarks, always=bool(len(known)))
+    crops = np.concatenate([known, likely[:_KEPT]])
+    if not len(crops):
+        return None
+    sides = np.repeat([LEFT, RIGHT], len(crops))
+    first = _best(_read(image, np.tile(crops, (2, 1)), sides, head))
+    crops, sides = _asked(first)
+    second = _best(
+        _read(image, np.concatenate([first.crops, crops]), np.concatenate([first.sides, sides]), head)
+    )
+    third = _read(image, second.crops, second.sides, head)
+    best = _best(_joined(second, third))
+    return _pair(best, _on_other_side(best, known_px, known_sides))
+
+
+def _asked(known: Candidates) -> tuple[Floats, Indices]:
+    """Crops of the other hands that the likeliest readings tell of, and their sides."""
+    likely = np.argsort(known.own_costs, kind="stable")
+    asking = known.rows(likely[known.there[likely] > 0][:_ASKING])
+    crops = np.repeat(crops_from_landmarks(asking.told_px), len(_AS_LARGE), axis=0)
+    crops[:, 2] = (asking.crops[:, 2:3] * _AS_LARGE).ravel()
+    return crops, np.repeat(1 - asking.sides, len(_AS_LARGE))
+
+
+def _best(read: Candidates) -> Candidates:
+    """The likeliest readings of each side, each hand once."""
+    crops_px = read.crops[:, 2]
+    kept: list[int] = []
+    for row in np.argsort(read.own_costs, kind="stable").tolist():
+        alike = [other for other in kept if read.sides[other] == read.sides[row]]
+        apart_px = np.linalg.norm(read.points_px[alike] - read.points_px[row], axis=-1).mean(-1)
+        if len(alike) < _STAY and not (apart_px < _SAME * crops_px[row]).any():
+            kept.append(row)
+    return read.rows(np.array(kept, np.int64))
+
+
+def _on_other_side(read: Candidates, known_px: Floats, known_sides: Indices) -> Floats:
+    """(N,) nats for readings of known hands as hands of the other side."""
+    apart = np.linalg.norm(read.points_px[:, None] - known_px, axis=-1).mean(-1) / read.crops[:, 2:3]
+    other = (apart < _AT_KNOWN) & (read.sides[:, None] != known_sides)
+    return _OTHER_SIDE * other.any(1)
+
+
+def _pair(read: Candidates, against: Floats) -> Pair | None:
+    """The pair with the least cost. against (N,): what further counts against each reading, in nats."""
+    left, right = (np.flatnonzero(read.sides == side) for side in (LEFT, RIGHT))
+    if not len(left) or not len(right):
+        return None
+    costs = _costs(read.rows(left), read.rows(right)) + against[left][:, None] + against[right]
+    row, column = np.unravel_index(int(costs.argmin()), costs.shape)
+    return Pair(read.rows(np.array([left[row], right[column]])), float(costs.min()))
+
+
+def _costs(left: Candidates, right: Candidates) -> Floats:
+    """(L, R) nats of each pair: how unlikely its hands are by themselves, how far each is from where the other one
+    expects it, how different in size they are, and whether they are one.
+    """
+    left_px, right_px = (hands.crops[:, 2] for hands in (left, right))
+    size_px = np.sqrt(left_px[:, None] * right_px)
+    apart = np.linalg.norm(left.points_px[:, None] - right.points_px, axis=-1).mean(-1) / size_px
+    off = _off(left, right) + _off(right, left).T
+    unlike = np.abs(np.log(left_px[:, None] / right_px))
+    own = left.own_costs[:, None] + right.own_costs
+    return own + _EXPECTED * off + _UNLIKE * unlike + _ON_ONE * (_APART - apart).clip(0)
+
+
+def _off(asking: Candidates, asked: Candidates) -> Floats:
+    """(N, M) how far the M hands are from where each of the N readings expects its other hand, in expected errors."""
+    off_px = np.linalg.norm(asking.told_px[:, None] - asked.points_px, axis=-1).mean(-1)
+    allowed_px = asking.told_off_px + _ROUGHLY * asking.crops[:, 2]
+    return (off_px / allowed_px[:, None]).clip(0, _MOST_OFF)
+
+
+def _joined(first: Candidates, second: Candidates) -> Candidates:
+    return Candidates(
+        *(np.concatenate(both) for both in zip(vars(first).values(), vars(second).values(), strict=True))
+    )
+
+
+def _read(image: Image, crops: Floats, sides: Indices, head: HeadWithLandmarks) -> Candidates:
+    """A reading of each crop (N, 4) as a hand of its side. head: with a partner network."""
+    assert head.partner is not None
+    features = crop_features([image] * len(crops), crops, sides, head.landmarks)
+    with torch.inference_mode():
+        read, told = head.network(features), head.partner(features)
+    return Candidates(
+        points_px=points_to_frame(read.points.double().cpu().numpy(), crops, sides),
+        world_m=world_to_frame(read.world_m.double().cpu().numpy(), crops, sides),
+        sides=sides,
+        error=read.log_sigma[..., 0].double().exp().mean(-1).cpu().numpy(),
+        odds=read.right.double().cpu().numpy(),
+        presence=np.asarray(head.landmarks.read(features.numpy()).presence, np.float64),
+        there=told.there.double().cpu().numpy(),
+        told_px=points_to_frame(told.points.double().cpu().numpy(), crops, sides),
+        told_off_px=told.log_sigma.double().exp().cpu().numpy() * crops[:, 2] / 2,
+    )

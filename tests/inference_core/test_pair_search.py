@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Both hands of a picture chosen together: found on their sides, and never one hand twice."""
+
+from dataclasses import replace
+from importlib.resources import files
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
+from inference_core.landmarks.pair_search import Candidates, Pair, search_pair
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.two_hand.card import SHIPPED_FOLDER
+
+DEMO = files("inference_core") / "demo"
+SIZE, FRAME = (320, 180), 55
+
+
+@pytest.fixture(scope="module")
+def head() -> HeadWithLandmarks:
+    head = stored_head(SHIPPED_FOLDER)
+    assert head is not None and head.partner is not None
+    return head
+
+
+@pytest.fixture(scope="module")
+def image() -> NDArray[np.uint8]:
+    """The frame of the bundled clip in which its hands are nearest."""
+    movie = cv2.VideoCapture(str(DEMO / "two_hands.mp4"))
+    movie.set(cv2.CAP_PROP_POS_FRAMES, FRAME)
+    frame = movie.read()[1]
+    small = cv2.cvtColor(cv2.resize(frame, SIZE, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+    return np.asarray(small, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def hands_px() -> NDArray[np.float64]:
+    """(2, 21, 2) where the frame's hands truly are."""
+    with np.load(str(DEMO / "two_hands_truth.npz")) as truth:
+        seen = truth["landmarks_cam_m"][FRAME] @ truth["K"].T
+        return seen[..., :2] / seen[..., 2:] * SIZE[0] / truth["size_px"][0]
+
+
+def two(hands_px: NDArray[np.float64]) -> Candidates:
+    """Sure readings of two hands (2, 21, 2), each of which expects the other one where it is."""
+    sides, ones = np.array([LEFT, RIGHT]), np.ones(2)
+    there, told_px, off_px = np.full(2, 9.0), hands_px[::-1].copy(), np.full(2, 5.0)
+    return Candidates(hands_px, np.zeros((2, 21, 3)), sides, 0.05 * ones, ones, ones, there, told_px, off_px)
+
+
+def test_both_hands_are_found_on_their_sides(
+    head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
+) -> None:
+    pair = search_pair(image, head)
+    assert pair is not None and pair.hands.sides.tolist() == [LEFT, RIGHT]
+    off_px = np.linalg.norm(pair.hands.points_px - hands_px, axis=-1).mean(-1)
+    assert (off_px < 0.08 * pair.hands.crops[:, 2]).all()
+
+
+def test_a_picture_without_hands_has_no_pair(head: HeadWithLandmarks) -> None:
+    assert search_pair(np.full((*SIZE[::-1], 3), 90, np.uint8), head) is None
+
+
+def test_a_hand_alone_is_no_pair(
+    head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
+) -> None:
+    bare, other = image.copy(), hands_px[RIGHT]
+    (left, top), (right, bottom) = other.min(0).astype(int) - 12, other.max(0).astype(int) + 12
+    bare[max(0, top) : bottom, max(0, left) : right] = 60
+    pair = search_pair(bare, head, hands_px[[LEFT]], np.array([LEFT]))
+    assert pair is None or not pair.good
+
+
+def test_a_pair_is_good_only_if_it_is_likely_and_both_hands_tell_of_another(
+    hands_px: NDArray[np.float64],
+) -> None:
+    hands = two(hands_px)
+    assert Pair(hands, -15.0).good
+    assert not Pair(hands, 0.0).good
+    assert not Pair(replace(hands, there=np.array([9.0, -4.0])), -15.0).good
+    assert not Pair(replace(hands, there=np.array([1.9, 2.6])), -15.0).good
