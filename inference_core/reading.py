@@ -39,12 +39,13 @@ Record = TypeVar("Record", ExpectedHands, HandReadings, TwoHandPredictions)
 @dataclass(frozen=True)
 class FrameReader:
     """What frames are read with. head: None without one. fitting: waits for the two-hand network, and for the shape of
-    the initial fit, None for a network without conditioning.
+    the initial fit, None for a network without conditioning. closely: the head reads each hand in many squares.
     """
 
     camera: Camera
     head: KeptReadings | None
     fitting: Callable[[], tuple[Predictor, ShotShape | None]]
+    closely: bool = False
 
     def read(
         self,
@@ -77,7 +78,9 @@ class FrameReader:
         with timed(REFINE):
             readings = HandReadings.nothing(len(frames))
             if self.head is not None:
-                readings = read_expected_hands(frames, expected, self.head, self.camera.focal_px)
+                readings = read_expected_hands(
+                    frames, expected, self.head, self.camera.focal_px, self.closely
+                )
             return _Looked(readings, cut_pictures(frames, squares_px, self.camera))
 
     def _predictions(

@@ -51,6 +51,9 @@ _PARTNERS = "partners"
 # Prefix of the hands' readings in a piece that also holds the network's.
 _HANDS = "hands_"
 
+# Shots of up to this many frames are read closely: stills, and a few frames around one.
+_FEW_FRAMES = 4
+
 Known = TypeVar("Known")
 
 
@@ -179,7 +182,8 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
     }
     # Fitting waits for these; hands are read meanwhile.
     with beside(_for_fitting, run, network.loaded(), tracked, squares_px) as fitting:
-        return run.in_pieces(READ, depends_on, partial(work, FrameReader(run.camera, shot.head, fitting)))
+        reader = FrameReader(run.camera, shot.head, fitting, closely=len(shares) <= _FEW_FRAMES)
+        return run.in_pieces(READ, depends_on, partial(work, reader))
 
 
 def _for_fitting(

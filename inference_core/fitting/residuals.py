@@ -32,8 +32,8 @@ _SIZE_STEPS = 3
 _WORLD_M, _WORLD_DELTA = 0.0068, 2.7
 # The resting pose: flexion, spread, twist in degrees; and the last joint's flexion relative to about 0.6 of
 # the one before, since one tendon moves both.
-_POSE_DEG = (45.0, 17.0, 14.0)
-_TENDON_DEG, _TENDON_RATIO = 20.0, 0.6
+_POSE_DEG = (28.0, 11.0, 9.0)
+_TENDON_DEG, _TENDON_RATIO = 13.0, 0.6
 _LIMIT_DEG = 1.5
 # Standard deviations of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_DELTA = 10.0, 14.0, 2.5

@@ -12,6 +12,7 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_reader import read_hands
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import in_frame
+from inference_core.landmarks.many_squares import read_in_many_squares
 from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
@@ -56,9 +57,16 @@ class HandReadings:
 
 
 def read_expected_hands(
-    frames: Iterable[Frame], expected: ExpectedHands, head: KeptReadings, focal_px: float
+    frames: Iterable[Frame],
+    expected: ExpectedHands,
+    head: KeptReadings,
+    focal_px: float,
+    closely: bool = False,
 ) -> HandReadings:
-    """The readings of every expected hand. frames: as many as `expected` has, in order. focal_px: of the camera."""
+    """The readings of every expected hand. frames: as many as `expected` has, in order. focal_px: of the camera.
+
+    closely: the head reads each hand in many squares.
+    """
     widely = _counts(expected, focal_px) > 0
     readings = HandReadings.nothing(len(expected.side_score))
     waiting: dict[int, Frame] = {}
@@ -66,9 +74,9 @@ def read_expected_hands(
         if frame.image is not None and (expected.score[at] > 0).any():
             waiting[at] = frame
         if len(waiting) == _AT_ONCE:
-            _read(waiting, expected, widely, head, readings)
+            _read(waiting, expected, widely, head, closely, readings)
             waiting = {}
-    _read(waiting, expected, widely, head, readings)
+    _read(waiting, expected, widely, head, closely, readings)
     return readings
 
 
@@ -77,6 +85,7 @@ def _read(
     expected: ExpectedHands,
     widely: NDArray[np.bool_],
     head: KeptReadings,
+    closely: bool,
     readings: HandReadings,
 ) -> None:
     places = np.array(list(frames), np.int64)
@@ -86,7 +95,10 @@ def _read(
         return
     crops = crops_from_landmarks(expected.points_px[at, sides])
     shown = [frames[place] for place in at.tolist()]
-    points_px, world_m, trust = in_frame(head.read(shown, crops, sides), crops, sides)
+    if closely:
+        points_px, world_m, trust = read_in_many_squares(shown, crops, sides, head)
+    else:
+        points_px, world_m, trust = in_frame(head.read(shown, crops, sides), crops, sides)
     readings.points_px[at, sides] = points_px
     readings.wide_px[at, sides] = points_px
     seen = (expected.hand_score[at, sides] >= SEEN_SCORE) & widely[at, sides]
