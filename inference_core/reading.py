@@ -39,7 +39,7 @@ Record = TypeVar("Record", ExpectedHands, HandReadings, TwoHandPredictions)
 @dataclass(frozen=True)
 class FrameReader:
     """What frames are read with. head: None without one. fitting: waits for the two-hand network, and for the shape of
-    the initial fit, None for a network without conditioning. closely: the head reads each hand in many squares.
+    the initial fit, None for a network without conditioning. closely: hands are read in many squares.
     """
 
     camera: Camera

@@ -17,7 +17,7 @@ from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.wider_square import counts, grown, growth, is_same_hand, widened
+from inference_core.tracking.wider_square import apart, counts, grown, growth, is_same_hand, widened
 
 # Frames whose crops are read together.
 _AT_ONCE = 32
@@ -65,7 +65,7 @@ def read_expected_hands(
 ) -> HandReadings:
     """The readings of every expected hand. frames: as many as `expected` has, in order. focal_px: of the camera.
 
-    closely: the head reads each hand in many squares.
+    closely: the head reads hands that do not lie on one another in many squares.
     """
     widely = _counts(expected, focal_px) > 0
     readings = HandReadings.nothing(len(expected.side_score))
@@ -95,10 +95,11 @@ def _read(
         return
     crops = crops_from_landmarks(expected.points_px[at, sides])
     shown = [frames[place] for place in at.tolist()]
-    if closely:
-        points_px, world_m, trust = read_in_many_squares(shown, crops, sides, head)
-    else:
-        points_px, world_m, trust = in_frame(head.read(shown, crops, sides), crops, sides)
+    points_px, world_m, trust = in_frame(head.read(shown, crops, sides), crops, sides)
+    alone = np.flatnonzero(apart(expected.points_px[places], expected.between_px[places])[rows, sides] > 0)
+    if closely and len(alone):
+        many = read_in_many_squares([shown[row] for row in alone], crops[alone], sides[alone], head)
+        points_px[alone], world_m[alone], trust[alone] = many
     readings.points_px[at, sides] = points_px
     readings.wide_px[at, sides] = points_px
     seen = (expected.hand_score[at, sides] >= SEEN_SCORE) & widely[at, sides]

@@ -331,9 +331,15 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
         head,
     )
     expected = expected_hands(tracks)
-    read = read_expected_hands(frames_of(T), expected, KeptReadings(head), CAMERA.focal_px)
+    read, closely = (
+        read_expected_hands(frames_of(T), expected, KeptReadings(head), CAMERA.focal_px, close)
+        for close in (False, True)
+    )
     middles = crops_from_landmarks(expected.points_px)[..., None, :2]
     np.testing.assert_allclose(read.points_px, np.broadcast_to(middles, (T, 2, 21, 2)), atol=0.05)
+    # Squares about the same middle, so that all agree.
+    np.testing.assert_allclose(closely.points_px, read.points_px, atol=0.05)
+    np.testing.assert_allclose(closely.trust, read.trust, atol=1e-3)
     assert read.trust.min() > 0.95
     known = Conditioning.joined(given)
     assert known.landmarks_uv.std(2).max() < 1e-3
