@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from inference_core.landmarks.hand_reader import HandReadings, read_hands
 from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.tracking.settings import DetectionSettings
-from inference_core.tracking.strides import between, crop_ahead, is_sure, next_stride
-from inference_core.tracking.tracklets import Sighting, Tracklets
+from inference_core.tracking.strides import between, blended, crop_ahead, is_sure, unsteadiness
+from inference_core.tracking.tracklets import Sighting, Tracklets, is_same_hand
 
 Image = NDArray[np.uint8]
 _FORWARDS, _BACKWARDS = 1, -1
@@ -106,9 +106,10 @@ class Follower:
         while fronts:
             moved = [place for front in fronts if (place := self._next_place(front, step)) is not None]
             readings = self._read_fronts(moved)
+            paths = self._paths(moved, readings)
             # If two tracklets reach the same hand, the one that moved less has the better claim.
             order = np.argsort([_shift(sighting) for sighting in readings], kind="stable")
-            fronts = [front for n in order if (front := self._moved_on(moved[n], readings[n])) is not None]
+            fronts = [front for n in order if (front := self._moved_on(moved[n], paths[n])) is not None]
 
     def _next_place(self, front: Front, step: int) -> Front | None:
         """The front moved to the next frame that has an image, or across several; None at the window's border."""
@@ -130,7 +131,7 @@ class Follower:
         last = self._tracklets.sighting(front.tracklet, front.at)
         if not self.is_plain(last):
             return None
-        for back in range(self._settings.longest_stride, 0, -1):
+        for back in range(2 * self._settings.longest_stride, 0, -1):
             before = self._tracklets.find(front.tracklet, front.at - step * back)
             if before is not None:
                 return (before, last) if self._is_alone(before) else None
@@ -154,30 +155,65 @@ class Follower:
             stride //= 2
         return stride
 
-    def _moved_on(self, front: Front, sighting: Sighting) -> Front | None:
-        """Add a reading to its tracklet, or merge tracklets where it meets another; the front from which to follow it
-        further, if it is to be.
+    def _moved_on(self, front: Front, path: Sequence[Sighting]) -> Front | None:
+        """Add the sightings of a front's move to its tracklet, or merge tracklets where it meets another; the front
+        from which to follow it further, if it is to be.
 
-        Across several frames, those between are added as well; a hand that did not move steadily is followed again, in
-        shorter strides.
+        A hand that is lost across several frames is followed frame by frame.
         """
-        found, most = [sighting], 2 * front.most
-        if front.across is not None:
-            before, last = front.across
-            most = next_stride(before, last, sighting)
-            if not (most and self._goes_on(front, sighting)):
-                shorter = abs(front.at - last.at) // 2
-                return replace(front, at=last.at, crop=last.next_crop, most=shorter)
-            found = [*between(before, last, sighting), sighting]
-        elif not self._goes_on(front, sighting):
-            return None
-        for each in found:
+        if not path:
+            last = front.across[1] if front.across else None
+            return replace(front, at=last.at, crop=last.next_crop, most=1) if last else None
+        for each in path:
             other = self._tracklets.same_hand(each)
             if other is not None:
                 self._tracklets.join(front.tracklet, other)
                 return None
             self._tracklets.add(front.tracklet, each)
-        return Front(front.tracklet, front.at, sighting.next_crop, _motion_px(front, sighting), most)
+        most = min(self._settings.longest_stride, 2 * front.most)
+        return Front(front.tracklet, front.at, path[-1].next_crop, _motion_px(front, path[-1]), most)
+
+    def _paths(self, fronts: Sequence[Front], readings: Sequence[Sighting]) -> list[list[Sighting]]:
+        """For each front the sightings from where it was to its reading; none if that is not its hand.
+
+        Across several frames, the middle one is drawn if the hand moves steadily, else read; then those beside it.
+        """
+        paths: list[list[Sighting]] = []
+        shares = [0.0] * len(fronts)
+        for n, (front, found) in enumerate(zip(fronts, readings, strict=True)):
+            goes_on = self._goes_on(front, found) and (front.across is None or is_sure(found))
+            paths.append([found] if goes_on else [])
+            if goes_on and front.across is not None:
+                paths[n] = [*between(*front.across, found), found]
+                shares[n] = unsteadiness(*front.across, found)
+        self._read_between(
+            paths, {n: (len(paths[n]) // 2 - 1,) for n in range(len(fronts)) if shares[n]}, shares
+        )
+        beside: dict[int, tuple[int, ...]] = {}
+        for n, (front, path) in enumerate(zip(fronts, paths, strict=True)):
+            if shares[n] and len(path) == 4 and front.across is not None:
+                last, middle, found = front.across[1], path[1], path[-1]
+                path[0], path[2] = between(found, last, middle)[0], between(last, middle, found)[0]
+                shares[n] = min(shares[n], unsteadiness(last, middle, found))
+                if shares[n]:
+                    beside[n] = (0, 2)
+        self._read_between(paths, beside, shares)
+        return paths
+
+    def _read_between(
+        self, paths: list[list[Sighting]], places: Mapping[int, Sequence[int]], shares: Sequence[float]
+    ) -> None:
+        """Read drawn sightings of paths, at these places in each, by the path's share; a path whose hand is not found
+        there becomes empty.
+        """
+        asked = [(n, place) for n, some in places.items() for place in some]
+        drawn = [paths[n][place] for n, place in asked]
+        found = self.read([one.at for one in drawn], [one.next_crop for one in drawn])
+        for (n, place), one, other in zip(asked, drawn, found, strict=True):
+            if paths[n] and self._is_hand(other) and is_same_hand(one, other):
+                paths[n][place] = blended(one, other, shares[n])
+            else:
+                paths[n] = []
 
     def _is_hand(self, sighting: Sighting) -> bool:
         return sighting.presence >= self._settings.min_presence

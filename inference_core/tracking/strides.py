@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.tracking.tracklets import Sighting
 
-# What a line across a stride may miss in its middle, on average over the landmarks, as a share of the crop's side;
-# a single landmark, a moving finger's, may be missed by so many times more.
-_MISSED, _ONE_FINGER = 0.008, 3.0
+# What a line across a stride misses in its middle, on average over the landmarks, as a share of the crop's side: up to
+# the first, sightings between are drawn, from the second on they are read. A single landmark, a moving finger's, may
+# be missed by so many times more.
+_STEADY, _UNSTEADY, _ONE_FINGER = 0.005, 0.012, 3.0
 # Hands of lower presence may be leaving, or be something else: they are read in every frame.
-_SURE = 0.9
+_SURE = 0.95
 
 Floats = NDArray[np.float64]
 
@@ -33,9 +34,10 @@ def crop_ahead(before: Sighting, last: Sighting, at: int) -> Floats:
     return crop
 
 
-def next_stride(before: Sighting, last: Sighting, found: Sighting) -> int:
-    """How many frames may be followed at once after `found`; 0 if the hand moved too unsteadily from `last` to there
-    for the sightings between to be drawn.
+def unsteadiness(before: Sighting, last: Sighting, found: Sighting) -> float:
+    """0..1: how much what is read between `last` and `found` counts beside what is drawn there; 0: it need not be read.
+
+    It grows so that a tiny difference in the landmarks does not change a take.
     """
     first_px, middle_px, end_px = (
         sighting.points_px[:, :2].astype(np.float64) for sighting in (before, last, found)
@@ -44,16 +46,27 @@ def next_stride(before: Sighting, last: Sighting, found: Sighting) -> int:
     bend_px = (end_px - middle_px) / to_found - (middle_px - first_px) / to_last
     missed_px = np.linalg.norm(bend_px, axis=-1) / (to_last + to_found) * to_found**2 / 4
     missed = max(missed_px.mean(), missed_px.max() / _ONE_FINGER) / found.next_crop[2]
-    if not is_sure(found) or missed > _MISSED:
-        return 0
-    # Across twice as many frames, four times as much would be missed.
-    return 2 * to_found if 4 * missed < _MISSED else to_found
+    return float(np.clip((missed - _STEADY) / (_UNSTEADY - _STEADY), 0, 1))
 
 
 def between(before: Sighting, last: Sighting, found: Sighting) -> list[Sighting]:
     """Sightings of the frames between `last` and `found`, on the parabola through all three."""
     step = 1 if found.at > last.at else -1
     return [_drawn(at, before, last, found) for at in range(last.at + step, found.at, step)]
+
+
+def blended(drawn: Sighting, read: Sighting, share: float) -> Sighting:
+    """A sighting that is read to a share of 0..1, and drawn for the rest."""
+    points_px, world_m = (
+        ((1 - share) * ours + share * theirs).astype(np.float32)
+        for ours, theirs in ((drawn.points_px, read.points_px), (drawn.world_m, read.world_m))
+    )
+    presence, right = (
+        (1 - share) * ours + share * theirs
+        for ours, theirs in ((drawn.presence, read.presence), (drawn.right, read.right))
+    )
+    crop = crops_from_landmarks(points_px.astype(np.float64))
+    return Sighting(drawn.at, points_px, world_m, presence, right, drawn.crop, crop)
 
 
 def _drawn(at: int, *known: Sighting) -> Sighting:

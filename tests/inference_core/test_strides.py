@@ -13,7 +13,7 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.settings import DetectionSettings
-from inference_core.tracking.strides import between, next_stride
+from inference_core.tracking.strides import between, blended, unsteadiness
 from inference_core.tracking.tracklets import Sighting
 
 CLIP = Path(inference_core.__file__).parent / "demo" / "two_hands.mp4"
@@ -38,15 +38,21 @@ def test_sightings_between_lie_on_the_parabola_through_the_known_ones(frames: tu
         assert one.presence == pytest.approx(0.97)
 
 
-def test_strides_grow_while_a_hand_moves_steadily_and_end_where_it_does_not() -> None:
+def test_the_less_steadily_a_hand_moves_the_more_counts_what_is_read() -> None:
     before, last = sighting(0), sighting(2)
-    assert next_stride(before, last, sighting(4)) == 4
-    assert next_stride(before, last, sighting(4, bend=0.6)) == 2
-    assert next_stride(before, last, sighting(4, bend=2.5)) == 0
-    assert next_stride(before, last, replace(sighting(4), presence=0.7)) == 0
+    shares = [unsteadiness(before, last, sighting(4, bend)) for bend in np.linspace(0.1, 4, 400)]
+    assert shares[0] == 0 and shares[-1] == 1
+    assert (np.diff(shares) >= 0).all() and np.max(np.diff(shares)) < 0.05
     waving = sighting(4)
-    waving.points_px[8, 0] += 100
-    assert next_stride(before, last, waving) == 0
+    waving.points_px[8, 0] += 300
+    assert unsteadiness(before, last, waving) == 1
+
+
+def test_a_sighting_between_goes_over_from_what_is_drawn_to_what_is_read() -> None:
+    drawn, read = sighting(3), replace(sighting(3, bend=2), presence=0.9)
+    for share, one in ((0, drawn), (1, read)):
+        np.testing.assert_allclose(blended(drawn, read, share).points_px, one.points_px, atol=1e-4)
+        assert blended(drawn, read, share).presence == pytest.approx(one.presence)
 
 
 @pytest.fixture(scope="module")
