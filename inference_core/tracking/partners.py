@@ -5,7 +5,8 @@ Of two hands that lie on one another, detection thins the second away, takes bot
 Once the first is known to be a left or a right hand, the partner network is asked for the other one. It is asked in few
 frames, and of a shot's answers most have to agree: what lies between is for recovery and interpolation.
 
-In a still, which no other frame can help, both hands are chosen together from all that it may show.
+In a still that lacks a hand even so, and which no other frame can help, both are chosen together from all that it may
+show.
 """
 
 from collections.abc import Callable
@@ -46,16 +47,16 @@ def with_partners(
     found = HandTracks(**{name: values.copy() for name, values in vars(tracks).items()})
     if head.partner is None:
         return found
-    if len(found.present) <= _STILL_FRAMES:
-        for at in range(len(found.present)):
-            _choose_pair(found, at, picture(at), detections.arms_px, head)
-    known = found.present == SEEN
-    points_px = found.landmarks_px[..., :2].astype(np.float64)
+    known = tracks.present == SEEN
+    points_px = tracks.landmarks_px[..., :2].astype(np.float64)
     expected = np.isfinite(interpolated(points_px, known)[0]).all((-1, -2))
     for side in (LEFT, RIGHT):
         alone = np.flatnonzero(known[:, side] & ~expected[:, 1 - side])
         for at, answer in _answers(alone, points_px[:, side], side, detections, picture, head).items():
             record_partner(found, at, answer)
+    if len(found.present) <= _STILL_FRAMES:
+        for at in range(len(found.present)):
+            _choose_pair(found, at, picture(at), detections.arms_px, head)
     return found
 
 
