@@ -245,11 +245,12 @@ class Follower:
         Readings whose crop was off centre are repeated in a centred one.
         """
         readings = self.read([front.at for front in fronts], [front.crop for front in fronts])
-        near = [n for n, front in enumerate(fronts) if front.across is None]
-        lost = [n for n in near if not self._is_hand(readings[n])]
+        lost = [
+            n for n, front in enumerate(fronts) if front.across is None and not self._is_hand(readings[n])
+        ]
         ahead = [_ahead(fronts[n], self._settings.widen_lost) for n in lost]
         self._replace(readings, lost, self.read([fronts[n].at for n in lost], ahead))
-        poor = [n for n in near if self._fits_poorly(readings[n])]
+        poor = [n for n, sighting in enumerate(readings) if self._fits_poorly(sighting)]
         fitting = [readings[n].next_crop for n in poor]
         self._replace(readings, poor, self.read([fronts[n].at for n in poor], fitting))
         return readings
