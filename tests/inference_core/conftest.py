@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def head() -> "HeadWithLandmarks":
-    """The one that ships."""
+    """The one that ships, with its partner network."""
     # Here, so that tests without torch can be collected.
     from inference_core.landmarks.landmark_head import stored_head
     from inference_core.two_hand.card import SHIPPED_FOLDER
 
     stored = stored_head(SHIPPED_FOLDER)
-    assert stored is not None
+    assert stored is not None and stored.partner is not None
     return stored

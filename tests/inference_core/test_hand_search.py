@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
-from inference_core.two_hand.card import SHIPPED_FOLDER
 
 # As large a picture as lets a test search it in a second or two.
 SIZE = (320, 180)
@@ -21,13 +20,6 @@ SIZE = (320, 180)
 @pytest.fixture(scope="module")
 def networks() -> LandmarkNetworks:
     return load_landmark_networks()
-
-
-@pytest.fixture(scope="module")
-def head() -> HeadWithLandmarks:
-    head = stored_head(SHIPPED_FOLDER)
-    assert head is not None
-    return head
 
 
 def rendered() -> np.ndarray:

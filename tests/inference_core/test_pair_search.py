@@ -9,20 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.pair_search import Candidates, Pair, search_pair
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.two_hand.card import SHIPPED_FOLDER
 
 DEMO = files("inference_core") / "demo"
 SIZE, FRAME = (320, 180), 55
-
-
-@pytest.fixture(scope="module")
-def head() -> HeadWithLandmarks:
-    head = stored_head(SHIPPED_FOLDER)
-    assert head is not None and head.partner is not None
-    return head
 
 
 @pytest.fixture(scope="module")

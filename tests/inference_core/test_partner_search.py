@@ -11,21 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from inference_core.landmarks.hand_crops import points_to_crop
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, stored_head
+from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.partner_network import Partners
 from inference_core.landmarks.partner_search import asked_square, read_partner
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.two_hand.card import SHIPPED_FOLDER
 
 DEMO = files("inference_core") / "demo"
 WIDTH = 640
-
-
-@pytest.fixture(scope="module")
-def head() -> HeadWithLandmarks:
-    head = stored_head(SHIPPED_FOLDER)
-    assert head is not None and head.partner is not None
-    return head
 
 
 @pytest.fixture(scope="module")
