@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from inference_core.landmarks.body_reader import WRIST
 from inference_core.landmarks.crop_squares import HAND_IN_CROP
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
-from inference_core.landmarks.pair_search import search_pair
 from inference_core.landmarks.partner_search import PartnerReading, read_partner
 from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks, record_hand
 from inference_core.tracking.interpolate import interpolated
+from inference_core.tracking.pair_search import search_pair
 
 # Frames from one question to the next after an answer, and after the first one without; after each further one
 # without, twice as many.

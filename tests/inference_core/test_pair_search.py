@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
-from inference_core.landmarks.pair_search import Candidates, Pair, search_pair
 from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.pair_search import Candidates, Pair, search_pair
 
 DEMO = files("inference_core") / "demo"
 SIZE, FRAME = (320, 180), 55
