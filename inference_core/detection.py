@@ -7,10 +7,11 @@ from inference_core.landmarks.networks import load_landmark_networks, load_pose_
 from inference_core.run import PIECE_FRAMES, Run, Shot
 from inference_core.runtime import stopwatch
 from inference_core.runtime.ahead import ahead
+from inference_core.runtime.imports_ahead import import_ahead
 from inference_core.runtime.process import close_holes, give_back_memory
 from inference_core.runtime.stopwatch import DECODE, LOAD, timed, timed_items
 from inference_core.shared.stages import DETECT
-from inference_core.tracking.detect import ShotDetector
+from inference_core.tracking.detect import ShotDetector, frames_searched
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.sides_ahead import SidesAhead
 
@@ -28,28 +29,34 @@ def detect(run: Run) -> Shot:
     # Without a network, hands are read here only, so their sizes are read as well.
     settings = DetectionSettings(sizes_every=_SIZES_EVERY if run.network is None else 0)
     depends_on = {"device": run.device, "head": run.network_identity, "settings": str(settings)}
+    state = run.load(DETECT, depends_on)
+    kept = frames_searched(state)
+    width, height = run.footage.info.size_px
+    frame_bytes = 3 * width * height
+    needed = range(settings.first_needed(kept), count) if kept < count else ()
+    frames = ahead(
+        timed_items(DECODE, run.footage.at(needed)), settings.frames_held(frame_bytes, _LEAST_AHEAD)
+    )
     with timed(LOAD):
         networks = load_landmark_networks(run.device)
-    state = run.load(DETECT, depends_on)
     partner, sides = (
         (None, None) if run.network is None else (run.network.partner, SidesAhead(lambda: run.head))
     )
     detector = ShotDetector(
         networks, settings, lambda: load_pose_networks(run.device), lambda: run.head, partner, sides, state
     )
-    kept = detector.done
     run.progress(DETECT, kept, count)
     if kept < count:
-        frames = timed_items(DECODE, run.footage.at(range(detector.next_frame, count)))
-        width, height = run.footage.info.size_px
-        frames_ahead = settings.frames_held(3 * width * height, _LEAST_AHEAD)
-        for done in timed_items(stopwatch.DETECT, detector.run(ahead(frames, frames_ahead))):
+        for done in timed_items(stopwatch.DETECT, detector.run(frames)):
             if done - kept >= PIECE_FRAMES or done == count:
                 run.keep(DETECT, depends_on, detector.state())
                 kept = done
             run.progress(DETECT, done, count)
             # Frames come and go between what stays.
             close_holes()
+            if run.network is not None and (count - done) * frame_bytes <= settings.window_bytes:
+                # Few frames will come into memory, and a processor is often free.
+                import_ahead((run.network.name,))
             if done >= _LOADED_BY:
                 run.hand()
     found = Shot(detector.detections(), head=None if sides is None else sides.readings)

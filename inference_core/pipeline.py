@@ -3,6 +3,7 @@
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,10 +52,13 @@ if TYPE_CHECKING:
     from inference_core.hand_model.hand import HandModel
     from inference_core.run import LoadedNetwork
 
-# The names under which the networks are kept that every capture needs, and those that the shipped weights add: at the
-# start, and once hands are detected.
-_NETWORKS = ("palm", "hand-early", "hand-late", "person", "body")
-_SHIPPED_HEADS, _SHIPPED_NETWORK = ("hand-head", "hand-partner"), "dir-s"
+# The names under which the networks are kept that detection waits for, that every capture needs besides, and those
+# that come with a two-hand network.
+_FIRST_NETWORKS, _NETWORKS, _HEADS = (
+    ("palm", "hand-early", "hand-late"),
+    ("person", "body"),
+    ("hand-head", "hand-partner"),
+)
 TRACKS_PART = "tracks"
 _PART = re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII)
 _log = logging.getLogger(__name__)
@@ -98,14 +102,16 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
     hands = read_mano(Path(request.mano)) if request.mano else None
     if request.network not in NAMED_NETWORKS:
         check_hand(check_weights(Path(request.network)), MANO_NAME if hands else OPEN_HAND_NAME)
-    # Networks and torch are imported only after invalid input has been rejected, and beside the first frames.
-    import_ahead(_NETWORKS if request.network == "none" else (*_NETWORKS, *_SHIPPED_HEADS))
+    # Networks and torch are imported only after invalid input has been rejected: torch beside detection, which would
+    # begin later if it shared the processor until its networks are there.
+    first = import_ahead(_FIRST_NETWORKS)
+    others = _NETWORKS if request.network == "none" else (*_NETWORKS, *_HEADS)
     with timed(START):
         from inference_core.detection import detect
         from inference_core.run import Run, chosen_weights, network_at
     folder, device = chosen_weights(request.network), choose_device(request.device)
     with (
-        beside(_loaded, hands, folder, device) as loaded,
+        beside(_loaded, first, others, hands, folder, device) as loaded,
         ResumeCache(out, request.resume, request.part) as cache,
     ):
         run = Run(
@@ -121,8 +127,6 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
             share,
         )
         shot = detect(run)
-        if run.network is not None:
-            import_ahead((_SHIPPED_NETWORK,))
         hand_model = run.hand()
         from inference_core.stages import lens_by_hands, read, read_pieces, recover, solve, track
         from inference_core.take_assembly import assemble_take, take_meta
@@ -177,8 +181,19 @@ class _Loaded:
         return self.network
 
 
-def _loaded(hands: tuple[HandArrays, HandArrays] | None, folder: Path | None, device: str) -> _Loaded:
-    """The hand model and the network in a weights folder, with torch and everything built on it."""
+def _loaded(
+    first: Callable[[], None],
+    others: tuple[str, ...],
+    hands: tuple[HandArrays, HandArrays] | None,
+    folder: Path | None,
+    device: str,
+) -> _Loaded:
+    """The hand model and the network in a weights folder, with torch and everything built on it.
+
+    first: waits for what is imported before; other networks are imported beside torch.
+    """
+    first()
+    import_ahead(others)
     with timed(START), importing():
         from inference_core import stages  # noqa: F401  # pyright: ignore[reportUnusedImport]
         from inference_core.chosen_network import load_network

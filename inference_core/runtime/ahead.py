@@ -18,19 +18,24 @@ Result = TypeVar("Result")
 
 
 def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
-    """The items in order; a thread fetches up to `count` ahead."""
+    """The items in order; a thread fetches up to `count` ahead, from now on."""
     coming, end = iter(items), object()
-    with _threads(1) as pool:
-        waiting = deque(_begun(pool, next, coming, end) for _ in range(count))
-        while (item := _result(waiting.popleft())) is not end:
-            waiting.append(_begun(pool, next, coming, end))
-            yield item  # pyright: ignore[reportReturnType]
+    pool = ThreadPoolExecutor(1)
+    waiting = deque(_begun(pool, next, coming, end) for _ in range(count))
+
+    def fetched() -> Iterator[Item]:
+        with _abandoned(pool):
+            while (item := _result(waiting.popleft())) is not end:
+                waiting.append(_begun(pool, next, coming, end))
+                yield item  # pyright: ignore[reportReturnType]
+
+    return fetched()
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], at_once: int = 2) -> Iterator[Result]:
     """work(item) for each item, in order; several at once, while the next item is fetched."""
     waiting: deque[Future[Result]] = deque()
-    with _threads(at_once) as pool:
+    with _abandoned(ThreadPoolExecutor(at_once)) as pool:
         for item in items:
             if len(waiting) == at_once:
                 yield _result(waiting.popleft())
@@ -42,7 +47,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], at_once: int
 @contextmanager
 def beside(work: Callable[..., Result], *arguments: Any) -> Generator[Callable[[], Result]]:
     """Run the work in a thread meanwhile; calling what is yielded waits for its result, any number of times."""
-    with _threads(1) as pool:
+    with _abandoned(ThreadPoolExecutor(1)) as pool:
         future = _begun(pool, work, *arguments)
         yield lambda: _result(future)
 
@@ -50,7 +55,7 @@ def beside(work: Callable[..., Result], *arguments: Any) -> Generator[Callable[[
 @contextmanager
 def in_turn() -> Generator[Later]:
     """A thread that does what is handed to it, one piece of work after the other."""
-    with _threads(1) as pool:
+    with _abandoned(ThreadPoolExecutor(1)) as pool:
 
         def later(work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
             future = _begun(pool, work, *arguments)
@@ -70,9 +75,8 @@ def _result(future: Future[Result]) -> Result:
 
 
 @contextmanager
-def _threads(count: int) -> Generator[ThreadPoolExecutor]:
+def _abandoned(pool: ThreadPoolExecutor) -> Generator[ThreadPoolExecutor]:
     """Threads that are not waited for if a run is stopped or fails."""
-    pool = ThreadPoolExecutor(count)
     try:
         yield pool
     finally:

@@ -3,38 +3,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inference_core.runtime.openvino_run import LastUsed
+    from inference_core.runtime.openvino_run import Imported, LastUsed
 
 _COMING: dict[str, Future[LastUsed]] = {}
 _CLAIMED: set[str] = set()
 
 
-def import_ahead(names: Iterable[str]) -> None:
-    """Begin to import the networks of these names as they ran last on this machine, unless this process has them."""
+def import_ahead(names: Iterable[str]) -> Callable[[], None]:
+    """Begin to import the networks of these names as they ran last on this machine, unless this process has them;
+    returns what waits until they are imported.
+    """
     missing = [name for name in names if name not in _CLAIMED and name not in _COMING]
     if not missing or find_spec("openvino") is None:
-        return
+        return _imported
     pool = ThreadPoolExecutor(1)
-    _COMING.update((name, pool.submit(_last_used, name)) for name in missing)
+    coming = {name: pool.submit(_last_used, name) for name in missing}
+    _COMING.update(coming)
     pool.shutdown(wait=False)
+    return lambda: _imported(*coming.values())
 
 
-def claimed(name: str) -> LastUsed:
-    """What was imported ahead under a name, given out once; waits for it. It may be another version than wanted."""
+def claimed(name: str, path: Path) -> Imported | None:
+    """The network kept at `path`, if it was imported ahead under this name; waits for it, and gives it out once.
+
+    Another version is let go here, before the wanted one comes into memory beside it.
+    """
     _CLAIMED.add(name)
     coming = _COMING.pop(name, None)
-    return None if coming is None else coming.result()
+    last = None if coming is None else coming.result()
+    return last[1] if last is not None and last[0] == path else None
 
 
 def forget(*names: str) -> None:
     """Networks that this process no longer holds: they may be imported ahead again."""
     _CLAIMED.difference_update(names)
+
+
+def _imported(*coming: Future[LastUsed]) -> None:
+    wait(coming)
 
 
 def _last_used(name: str) -> LastUsed:

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference_core.runtime.imports_ahead import claimed
 from inference_core.runtime.network_graph import NetworkGraph, Run
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def ready_to_run(graph: NetworkGraph, device: torch.device | str, cache: Path | 
     if runs_in_openvino(device):
         from inference_core.runtime.openvino_run import OpenVinoRun
 
-        return OpenVinoRun(graph, cache, claimed(graph.name) if cache is None else None)
+        return OpenVinoRun(graph, cache)
     from inference_core.runtime.torch_run import TorchRun
 
     return TorchRun(graph.build(), device)

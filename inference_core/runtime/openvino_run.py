@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core import __version__
+from inference_core.runtime.imports_ahead import claimed
 from inference_core.runtime.network_cache import keep, latest, mapped, path_of
 from inference_core.runtime.process import network_threads
 from inference_core.runtime.user_cache import user_cache
@@ -44,8 +45,10 @@ _MOST_STREAMS = 8
 # Changes with what is kept for a network.
 _FORMAT = 2
 
+# A network's model, and the mapped file that it reads.
+Imported = tuple[Any, mmap.mmap]
 # A network's file in the cache, and what it holds, imported; None if there is none.
-LastUsed = tuple[Path, Any] | None
+LastUsed = tuple[Path, Imported] | None
 
 # torch traces one network at a time.
 _CONVERTING = threading.Lock()
@@ -57,13 +60,13 @@ class OpenVinoRun:
     """A network in float32. Rows run in parallel, one per thread, or several at once on one, mostly.
 
     Waiting threads sleep and are not pinned to cores, so that another busy program costs only its own share.
-    ahead: the network as last used, if it has been imported already; it may be another version than the wanted one.
+    cache: the folder of converted networks; None: the user's, some of whose networks are imported ahead.
     """
 
-    def __init__(self, graph: NetworkGraph, cache: Path | None = None, ahead: LastUsed = None) -> None:
+    def __init__(self, graph: NetworkGraph, cache: Path | None = None) -> None:
         self._rows = len(graph.example[0])
         # The model reads its weights from the mapped file while it runs.
-        model, self._kept = _compiled(graph, cache, ahead)
+        model, self._kept = _compiled(graph, cache)
         self._outputs = [tuple(output.shape)[1:] for output in model.outputs]
         self._free: SimpleQueue[Any] = SimpleQueue()
         streams: int = _settings(self._rows)["NUM_STREAMS"]
@@ -110,22 +113,28 @@ def last_used(name: str) -> LastUsed:
 
 def _settings(rows: int) -> dict[str, Any]:
     """OpenVINO's settings for a network that takes that many rows at once."""
-    threads = network_threads()
+    threads, streams = network_threads(), 1
+    if rows > 1:
+        # A second stream of the two-hand network needs 80 MB; a second thread only adds a tenth to its work, and other
+        # networks use the other cores meanwhile.
+        threads = max(1, threads // 2)
+    else:
+        streams = min(threads, _MOST_STREAMS)
     return {
         "INFERENCE_PRECISION_HINT": "f32",
-        # A second stream of the two-hand network needs 80 MB, and while it runs other networks use the other cores.
-        "NUM_STREAMS": 1 if rows > 1 else min(threads, _MOST_STREAMS),
+        "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,
     }
 
 
-def _compiled(graph: NetworkGraph, cache: Path | None, ahead: LastUsed) -> tuple[Any, mmap.mmap | None]:
+def _compiled(graph: NetworkGraph, cache: Path | None) -> tuple[Any, mmap.mmap | None]:
     """The compiled network, from the cache or new in it, and the mapped file that it reads, which must outlive it."""
     core, rows = openvino.Core(), len(graph.example[0])
     folder = user_cache() if cache is None else cache
     path = path_of(folder, graph.name, rows, _key(graph, core))
-    kept = ahead[1] if ahead is not None and ahead[0] == path else _imported(core, path, rows)
+    ahead = claimed(graph.name, path) if cache is None else None
+    kept = ahead or _imported(core, path, rows)
     if kept is not None:
         return kept
     _say_once("Preparing the networks for this machine.")
@@ -136,7 +145,7 @@ def _compiled(graph: NetworkGraph, cache: Path | None, ahead: LastUsed) -> tuple
     return _imported(core, path, rows) or (model, None)
 
 
-def _imported(core: Any, path: Path, rows: int) -> tuple[Any, mmap.mmap] | None:
+def _imported(core: Any, path: Path, rows: int) -> Imported | None:
     """A network from the cache; None if there is no usable one."""
     found = mapped(path)
     if found is None:

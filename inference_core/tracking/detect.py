@@ -48,6 +48,11 @@ def detect_shot(
     return detector.detections()
 
 
+def frames_searched(state: Mapping[str, NDArray[Any]] | None) -> int:
+    """How many frames a detector of this `state` has searched; None: of no state."""
+    return 0 if state is None else len(state["time_s"])
+
+
 class ShotDetector:
     """The search through a shot. It can be stopped between windows and resumed from its `state`.
 
@@ -85,7 +90,7 @@ class ShotDetector:
         """The first frame that `run` needs. Some searched frames are needed again, to
         follow hands backwards into them.
         """
-        return max(0, self.done - self._settings.history_frames)
+        return self._settings.first_needed(self.done)
 
     def run(self, frames: Iterable[Frame]) -> Iterator[int]:
         """Search the frames from `next_frame` to the shot's end; yields the number of

@@ -39,6 +39,10 @@ class DetectionSettings:
     arms_every: int = 12
     sizes_every: int = 0
 
+    def first_needed(self, searched: int) -> int:
+        """The first frame needed to go on after so many searched ones."""
+        return max(0, searched - self.history_frames)
+
     def frames_held(self, frame_bytes: int, least: int) -> int:
         """How many frames of that size fit `window_bytes`: at least `least`, at most `window_frames`."""
         return min(self.window_frames, max(least, self.window_bytes // frame_bytes))

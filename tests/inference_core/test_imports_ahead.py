@@ -33,11 +33,9 @@ print(*again, sep="\\n")
 """
 _AHEAD = """
 import sys
-from inference_core.pipeline import _NETWORKS, _SHIPPED_HEADS, _SHIPPED_NETWORK
+from inference_core.pipeline import _FIRST_NETWORKS, _HEADS, _NETWORKS
 from inference_core.runtime import imports_ahead
-imports_ahead.import_ahead((*_NETWORKS, *_SHIPPED_HEADS, _SHIPPED_NETWORK))
-for coming in imports_ahead._COMING.values():
-    coming.result()
+imports_ahead.import_ahead((*_FIRST_NETWORKS, *_NETWORKS, *_HEADS, "dir-s"))()
 assert "torch" not in sys.modules, "torch came with them"
 """
 
@@ -82,3 +80,19 @@ def test_hands_are_found_and_followed_without_torch() -> None:
     # Once to convert the networks, which takes torch, if no other test has done so.
     printed(_DETECT, os.environ)
     assert printed(_DETECT, os.environ) == ["3", "False"]
+
+
+_ANOTHER = """
+import gc, weakref
+from pathlib import Path
+from inference_core.runtime import imports_ahead
+imports_ahead.import_ahead(["palm"])()
+last = weakref.ref(imports_ahead._COMING["palm"].result()[1][0])
+print(imports_ahead.claimed("palm", Path("another")), last())
+"""
+
+
+def test_another_version_than_the_wanted_one_is_let_go() -> None:
+    # Two in memory at once would be the most that a capture needs.
+    printed(_DETECT, os.environ)
+    assert printed(_ANOTHER, os.environ) == ["None None"]
