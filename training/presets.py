@@ -44,8 +44,10 @@ DIR_S_RUN = Experiment(
     data=DataSettings(source="feature-cache", validation=1024),
     # Landmarks are detected: only further losses are drawn.
     conditioning=ConditioningNoise(
-        dropped=0.1,
-        lost=0.1,
+        dropped=0.05,
+        lost=0.03,
+        lost_overlap=0.1,
+        lost_hidden=0.1,
         tilt_rad=0.1,
         world_joint_m=0.005,
         flatten=0.1,

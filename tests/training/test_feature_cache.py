@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Feature caches: what is stored is what the network would have seen, and faults are named."""
 
+import json
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,13 +15,16 @@ from torch import Tensor
 from inference_core.fitting.initial_fit import fitted, shape_of
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.hand_crops import points_to_crop, world_to_crop
-from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks
+from inference_core.landmarks.landmark_head import (
+    HEAD_FILE,
+    LandmarkHead,
+    RefinedLandmarks,
+)
 from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.tracking.expected_hands import INTERPOLATED_SCORE
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.crop import mapped
@@ -29,10 +33,8 @@ from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.records import Conditioning
 from training.data.hand_crops import HandCrops
 from training.data.sample import Sample, uv_from_camera
-from training.data.synthetic_source import made_samples
 from training.evaluation.clips import clip_camera
 from training.feature_cache.from_clips import cut_samples
-from training.feature_cache.from_stills import with_hand_crops
 from training.feature_cache.make import features, make_set
 from training.feature_cache.refine import refine_set, refined
 from training.feature_cache.source import FeatureCacheSource, validation_set, with_vertices
@@ -45,6 +47,7 @@ from training.feature_cache.store import (
     write_part,
     write_refined,
 )
+from training.hand_crops.shards import scene_settings
 from training.hand_crops.windows import world_in_crop
 from training.synthetic.sequence import SyntheticClip, generate_sequence
 from training.synthetic.settings import Settings
@@ -110,22 +113,6 @@ def test_crops_of_a_clip_match_truth_and_landmarks(clip: SyntheticClip) -> None:
         sample.wrist_cam_m.norm(dim=-1), clip.wrist_cam_m.norm(dim=-1), atol=1e-5, rtol=0
     )
     assert clip_camera(clip).K.shape == (3, 3)
-
-
-def test_the_landmark_network_finds_most_hands_in_stills() -> None:
-    sample = made_samples(
-        replace(SCENES, touching=0.0, near=0.0), load_open_hand(), 3, 0, 6, torch.device("cpu")
-    )
-    found = with_hand_crops(sample, NETWORKS, np.random.default_rng(0)).conditioning
-    assert found is not None
-    seen = found.hand_score >= 0.5
-    assert seen.float().mean() > 0.5 and (found.hand_score[~seen] < INTERPOLATED_SCORE).all()
-    assert sample.landmarks_uv is not None
-    size = (sample.landmarks_uv.amax(2) - sample.landmarks_uv.amin(2)).norm(dim=-1)
-    off = (found.landmarks_uv - sample.landmarks_uv).norm(dim=-1).mean(-1) / size
-    assert off[seen].median() < 0.1
-    lost = found.hand_score == 0
-    assert (found.landmarks_uv[lost] == 0).all() and (found.world_rel_m[:, :, 0] == 0).all()
 
 
 def test_hand_crops_contain_the_truth_behind_conditioning(clip: SyntheticClip, tmp_path: Path) -> None:
@@ -210,8 +197,17 @@ def test_faults_in_a_feature_cache_are_named(tmp_path: Path, clip: SyntheticClip
         StoredSet(tmp_path, [path])
 
 
+def scenes_of(folder: Path) -> Settings:
+    """The settings of the scenes in a set, as its card tells them."""
+    told = json.loads((folder / "set.json").read_text())["scenes"]
+    return Settings(**told | {"ways": tuple(map(tuple, told["ways"])), "fill": tuple(told["fill"])})
+
+
 def test_making_a_feature_cache_can_be_resumed(tmp_path: Path) -> None:
     make_set(tmp_path, [("clip", 0)], clip_frames=3, seed=1, backgrounds=2)
+    assert scenes_of(tmp_path) == replace(
+        scene_settings(), backgrounds=2, no_hand=scenes_of(tmp_path).no_hand
+    )
     before = (tmp_path / "clip-000000.safetensors").stat().st_mtime_ns
     make_set(tmp_path, [("clip", 0), ("clip", 1)], clip_frames=3, seed=1, backgrounds=2)
     assert (tmp_path / "clip-000000.safetensors").stat().st_mtime_ns == before

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.landmark_head import stored_head
 from inference_core.shared.errors import WeightsError
-from inference_core.two_hand.pretrained_backbones import PalmBackbone
+from inference_core.two_hand.card import SHIPPED_FOLDER
+from inference_core.two_hand.pretrained_backbones import LandmarkBackbone, PalmBackbone
 from inference_core.two_hand.weights import load_weights
 from tests.training.made_samples import MemorySource, made_sample
 from training.config import Experiment
@@ -204,6 +206,32 @@ def test_other_backbones_refuse_imagenet_weights(tmp_path):
     experiment = replace(experiment, run=replace(experiment.run, backbone=tmp_path / "imagenet.safetensors"))
     with pytest.raises(WeightsError, match="the network's backbone is palm"):
         started_network(experiment)
+
+
+def test_a_run_may_start_from_weights_of_another_backbone(tmp_path: Path) -> None:
+    """All that does not read the picture's features stays; another network is refused."""
+    base = small_experiment(tmp_path)
+    given = replace(
+        base,
+        network=replace(DIR_S_RUN.network, stages=0, backbone="landmark"),
+        run=replace(base.run, init_from=SHIPPED_FOLDER),
+    )
+    torch.manual_seed(0)
+    started, (shipped, _) = started_network(given), load_weights(SHIPPED_FOLDER)
+    pretrained = LandmarkBackbone()
+    pretrained.load_pretrained()
+    assert_same(started.backbone.state_dict(), pretrained.state_dict())
+    assert_same(started.baseline.trunk.blocks.state_dict(), shipped.baseline.trunk.blocks.state_dict())
+    assert_same(started.baseline.offset_head.state_dict(), shipped.baseline.offset_head.state_dict())
+    other = replace(given, network=replace(given.network, joint_channels=64))
+    with pytest.raises(WeightsError, match="only its stages and its backbone may differ"):
+        started_network(other)
+
+
+def assert_same(values: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert values.keys() == wanted.keys()
+    for name, value in values.items():
+        assert torch.equal(value, wanted[name]), name
 
 
 def test_every_ablation_differs_from_the_baseline_as_its_name_says():

@@ -19,7 +19,7 @@ from inference_core.landmarks.hand_crops import crop_features, points_to_frame, 
 from inference_core.landmarks.hand_reader import HandReadings
 from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.tracking.expected_hands import INTERPOLATED_FRAMES, INTERPOLATED_SCORE
+from inference_core.tracking.expected_hands import INTERPOLATED_FRAMES, INTERPOLATED_SCORE, SEEN_SCORE
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.tracklets import SAME_HAND
 from inference_core.two_hand.records import Conditioning
@@ -61,10 +61,18 @@ def with_hand_crops(sample: Sample, networks: LandmarkNetworks, random: np.rando
     )
     conditioning = replace(Conditioning.none(sample.batch), focal_uv=sample.K[:, 0, 0] / half)
     if len(rows):
+        readings = _read(features, crops, sides, networks)
+        scores = _scores(readings, rows, sides, interpolated, random)
+        _fill(conditioning, readings, rows, sides, scores, half)
         hand_crops.features[rows, sides] = features
         hand_crops.crops[rows, sides] = torch.from_numpy(crops).float()
-        readings = _read(features, crops, sides, networks)
-        _fill(conditioning, readings, rows, sides, _scores(readings, rows, sides, interpolated, random), half)
+        # As in a shot, the landmark head reads a seen hand in the crop round its landmarks in this very picture.
+        seen = scores >= SEEN_SCORE
+        rows, sides, crops = rows[seen], sides[seen], readings.next_crops[seen]
+        hand_crops.features[rows, sides] = crop_features(
+            [images[row] for row in rows], crops, sides, networks
+        )
+        hand_crops.crops[rows, sides] = torch.from_numpy(crops).float()
     return replace(sample, conditioning=conditioning, hand_crops=hand_crops)
 
 

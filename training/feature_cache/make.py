@@ -27,10 +27,12 @@ from training.data.sample import Sample
 from training.feature_cache.from_clips import clip_samples
 from training.feature_cache.from_stills import still_samples
 from training.feature_cache.store import SetCard, open_set, write_part
-from training.synthetic.settings import Settings
+from training.hand_crops.shards import scene_settings
 
 STILLS_A_FILE = 32
 _BATCH = 8
+# Pictures without hands, which hand crops need not show: here a thing may have been taken for a hand.
+_NO_HAND = 0.02
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +75,7 @@ def make_set(
 
     Raises SetError, and WeightsError if the frozen backbone has no weights.
     """
-    scenes = Settings(vertices=False, backgrounds=backgrounds, supersample=1)
+    scenes = replace(scene_settings(), no_hand=_NO_HAND, backgrounds=backgrounds)
     hand, networks, backbone = load_open_hand(), load_landmark_networks(), BACKBONES[backbone_name]().eval()
     load_pretrained(backbone, backbone_name)
     open_set(out, SetCard(backbone_name, seed, clip_frames, asdict(scenes)))

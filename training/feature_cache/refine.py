@@ -39,8 +39,9 @@ from training.feature_cache.store import REFINED, read_raw, write_refined
 
 _BATCH = 64
 # Rows whose landmarks are drawn around the truth instead, as accurate as those of plain real hands: the
-# networks do better on these than on rendered ones, and a network must know such rows.
-IMAGINED = 0.2
+# networks do better on these than on rendered ones, and a network must know such rows. So are those of most rows with
+# a hand that one look at one picture misses: trackers find nearly all of these, by other frames, squares and hands.
+IMAGINED, IMAGINED_OF_MISSED = 0.2, 0.6
 AS_ON_REAL_HANDS = ConditioningNoise(
     dropped=0.0,
     lost=0.05,
@@ -100,8 +101,11 @@ def refined_conditioning(
     """The conditioning of one file's samples, treated as one shot, as by the predictor. model: float64."""
     assert found.conditioning is not None and found.hand_crops is not None
     better = degraded_conditioning(replace(found, conditioning=None), AS_ON_REAL_HANDS, generator)
-    chosen = torch.rand(found.batch, generator=generator) < IMAGINED
-    read = refined(found_again(found.conditioning, found.hand_crops, head), found.hand_crops, head.network)
+    again = found_again(found.conditioning, found.hand_crops, head)
+    read = refined(again, found.hand_crops, head.network)
+    missed = (found.present & (again.hand_score < SEEN_SCORE)).any(1)
+    share = torch.where(missed, IMAGINED_OF_MISSED, IMAGINED)
+    chosen = torch.rand(found.batch, generator=generator) < share
     columns = zip(better.tensors, read.tensors, strict=True)
     mixed = Conditioning(
         *(torch.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other) for one, other in columns)

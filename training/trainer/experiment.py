@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
@@ -85,13 +86,24 @@ def started_network(experiment: Experiment) -> DirNetwork:
         network.backbone.requires_grad_(False)
     if experiment.run.init_from is not None:
         other, _ = load_weights(experiment.run.init_from)
-        if other.configuration.with_stages(experiment.network.stages) != experiment.network:
+        wanted = experiment.network
+        if replace(other.configuration, stages=wanted.stages, backbone=wanted.backbone) != wanted:
             raise WeightsError(
-                f"{experiment.run.init_from} holds {other.configuration}, not {experiment.network}. "
-                "Start from weights of the same network; only its number of stages may differ."
+                f"{experiment.run.init_from} holds {other.configuration}, not {wanted}. "
+                "Start from weights of the same network; only its stages and its backbone may differ."
             )
-        network.load_state_dict(other.state_dict(), strict=False)
+        network.load_state_dict(_fitting(other, network), strict=False)
     return network
+
+
+def _fitting(other: DirNetwork, network: DirNetwork) -> dict[str, Tensor]:
+    """The other network's weights, without a backbone that differs and the layers that read its features."""
+    own, same = network.state_dict(), other.configuration.backbone == network.configuration.backbone
+    return {
+        name: value
+        for name, value in other.state_dict().items()
+        if same or (not name.startswith("backbone.") and name in own and own[name].shape == value.shape)
+    }
 
 
 def data_source(experiment: Experiment, hand: HandModel, device: torch.device, world: World) -> SampleSource:

@@ -64,7 +64,7 @@ class ValidationSet:
 
 
 def validation_errors(learner: DirLearner, sample: Sample) -> dict[str, float]:
-    """Means over the set: the last stage's for everything, each stage's joint error, and both by group."""
+    """Means over the set: the last stage's for everything, each stage's joint error, and both by group of samples."""
     parts, masks = [], []
     with evaluating(learner):
         for start in range(0, sample.batch, _CHUNK):
@@ -80,4 +80,6 @@ def validation_errors(learner: DirLearner, sample: Sample) -> dict[str, float]:
         if bool(mask.any()):
             inside = summarised(by_stage[-1], mask)
             values |= {f"{name}/{key}": inside[key] for key in ("mpjpe_wrist", "mrrpe") if key in inside}
+            for k, stage in enumerate(by_stage):
+                values[f"{name}/stage{k}/mpjpe_wrist"] = summarised(stage, mask)["mpjpe_wrist"]
     return values
