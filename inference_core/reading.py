@@ -52,15 +52,17 @@ class FrameReader:
         frames: Iterable[Frame],
         expected: ExpectedHands,
         squares_px: NDArray[np.float64],
+        widely: NDArray[np.bool_],
     ) -> tuple[HandReadings, TwoHandPredictions]:
         """Each frame's readings by the head and the two-hand network. frames: T, in order.
 
-        squares_px (T, 3): each frame's crop for the two-hand network; NaN: none.
+        squares_px (T, 3): each frame's crop for the two-hand network; NaN: none. widely (T, S): as in
+        `read_expected_hands`.
         """
 
         def look(item: tuple[int, list[Frame]]) -> _Looked:
             rows = slice(item[0], item[0] + len(item[1]))
-            return self._look(item[1], part(expected, rows), squares_px[rows])
+            return self._look(item[1], part(expected, rows), squares_px[rows], widely[rows])
 
         def tell(item: tuple[int, _Looked]) -> tuple[HandReadings, TwoHandPredictions]:
             start, looked = item
@@ -73,14 +75,16 @@ class FrameReader:
         return joined([hands for hands, _ in found]), joined([predictions for _, predictions in found])
 
     def _look(
-        self, frames: list[Frame], expected: ExpectedHands, squares_px: NDArray[np.float64]
+        self,
+        frames: list[Frame],
+        expected: ExpectedHands,
+        squares_px: NDArray[np.float64],
+        widely: NDArray[np.bool_],
     ) -> "_Looked":
         with timed(REFINE):
             readings = HandReadings.nothing(len(frames))
             if self.head is not None:
-                readings = read_expected_hands(
-                    frames, expected, self.head, self.camera.focal_px, self.closely
-                )
+                readings = read_expected_hands(frames, expected, self.head, widely, self.closely)
             return _Looked(readings, cut_pictures(frames, squares_px, self.camera))
 
     def _predictions(

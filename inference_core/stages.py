@@ -40,7 +40,7 @@ from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.partners import with_partners
 from inference_core.tracking.read_frames import reading_shares, with_frames_between
 from inference_core.tracking.recover import Recovery
-from inference_core.tracking.refine import HandReadings, refined_tracks
+from inference_core.tracking.refine import HandReadings, asked_widely, refined_tracks
 from inference_core.tracking.wider_square import with_sizes
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
@@ -160,11 +160,12 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
     forget_pose_networks()
     give_back_memory()
     tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
-    shares = reading_shares(tracked)
+    shares, widely = reading_shares(tracked), asked_widely(tracked, run.camera.focal_px)
 
     def work(reader: FrameReader, start: int, stop: int) -> Arrays:
         rows = start + np.flatnonzero(shares[start:stop])
-        found = reader.read(run.frames(READ, rows.tolist()), part(tracked, rows), squares_px[rows])
+        frames = run.frames(READ, rows.tolist())
+        found = reader.read(frames, part(tracked, rows), squares_px[rows], widely[rows])
         hands, predictions = HandReadings.nothing(stop - start), TwoHandPredictions.nothing(stop - start)
         for whole, some in zip((hands, predictions), found, strict=True):
             for name, values in vars(some).items():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks, turn_to_frame, turned
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
-from inference_core.tracking.interpolate import STEPS, Floats, between
+from inference_core.tracking.interpolate import STEPS, Floats, between, interpolated
 from inference_core.tracking.refine import HandReadings
 from inference_core.tracking.wider_square import apart
 
@@ -50,17 +50,29 @@ def with_frames_between(readings: HandReadings, expected: ExpectedHands, shares:
 
     back = crops * np.array([1.0, 1.0, 1.0, -1.0])
     world_m = turn_to_frame(between(turn_to_frame(readings.world_m, back), shares), crops)
+    points_px = points_between(readings.points_px)
+    wider = _from_square(_wider_between(readings, crops), crops)
     drawn = HandReadings(
-        points_between(readings.points_px),
-        points_between(readings.wide_px),
+        points_px,
+        np.where(read[..., None, None], points_px + wider, 0.0),
         np.where(read[..., None, None], world_m, 0.0),
         np.where(read[..., None], between(readings.trust, shares), 0.0),
         read,
     )
     alone = {name: (shares == 1).reshape(-1, *[1] * (each.ndim - 1)) for name, each in vars(readings).items()}
+    alone["wide_px"] = alone["wide_px"] & np.isfinite(readings.wide_px)
     return HandReadings(
         **{name: np.where(alone[name], each, getattr(drawn, name)) for name, each in vars(readings).items()}
     )
+
+
+def _wider_between(readings: HandReadings, crops: Floats) -> Floats:
+    """(T, S, 21, 2) how a hand differs in the wider square, in the axes and sides of crops (T, S, 4): interpolated
+    between the frames in which that was read; 0 far from any.
+    """
+    known = readings.read & np.isfinite(readings.wide_px).all((-2, -1))
+    change, _ = interpolated(_to_square(readings.wide_px - readings.points_px, crops), known)
+    return np.nan_to_num(change)
 
 
 def _unsteady(expected: ExpectedHands, rows: NDArray[np.int64], near: bool) -> Floats:

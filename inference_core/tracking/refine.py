@@ -19,6 +19,8 @@ from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.wider_square import apart, counts, grown, growth, is_same_hand, widened
 
+# How large hands are changes slowly: of the frames that are read, every n-th of the shot is read in wider squares, too.
+_WIDELY_EVERY = 4
 # Frames whose crops are read together.
 _AT_ONCE = 32
 # Shares of the readings in the 2D landmarks, whose errors differ: the tracker's, the head's, and the wider square's;
@@ -31,7 +33,7 @@ class HandReadings:
     """Both networks' readings of the hands expected in T frames.
 
     points_px (T, S, 21, 2): the head's, frame pixels. wide_px (T, S, 21, 2): the landmark network's in a wider square;
-    the head's where it does not find this hand there, or the hand is not seen, lies on the other or is far. world_m
+    NaN where that was not read, the head's where the network does not find this hand there. world_m
     (T, S, 21, 3): the head's, relative to the wrist, in axes along the line of sight. trust (T, S, 21): 0..1, falls
     with a landmark's expected error. Entries are zero if read (T, S) is False: no hand was expected, or the frame has
     no picture.
@@ -56,18 +58,30 @@ class HandReadings:
         )
 
 
+def asked_widely(expected: ExpectedHands, focal_px: float) -> NDArray[np.bool_]:
+    """(T, S) which hands are read in wider squares, too: where these count, in every n-th frame and where that begins
+    and ends.
+
+    focal_px: of the camera.
+    """
+    counted = (_counts(expected, focal_px) > 0) & (expected.hand_score >= SEEN_SCORE)
+    beside = np.pad(counted, ((1, 1), (0, 0)))
+    due = (np.arange(len(counted)) % _WIDELY_EVERY == 0)[:, None]
+    return counted & (due | ~beside[:-2] | ~beside[2:])
+
+
 def read_expected_hands(
     frames: Iterable[Frame],
     expected: ExpectedHands,
     head: KeptReadings,
-    focal_px: float,
+    widely: NDArray[np.bool_],
     closely: bool = False,
 ) -> HandReadings:
-    """The readings of every expected hand. frames: as many as `expected` has, in order. focal_px: of the camera.
+    """The readings of every expected hand. frames: as many as `expected` has, in order.
 
-    closely: the head reads hands that do not lie on one another in many squares.
+    widely (T, S): which are read in wider squares, too. closely: the head reads hands that do not lie on one another in
+    many squares.
     """
-    widely = _counts(expected, focal_px) > 0
     readings = HandReadings.nothing(len(expected.side_score))
     waiting: dict[int, Frame] = {}
     for at, frame in enumerate(frames):
@@ -101,14 +115,14 @@ def _read(
         many = read_in_many_squares([shown[row] for row in alone], crops[alone], sides[alone], head)
         points_px[alone], world_m[alone], trust[alone] = many
     readings.points_px[at, sides] = points_px
-    readings.wide_px[at, sides] = points_px
-    seen = (expected.hand_score[at, sides] >= SEEN_SCORE) & widely[at, sides]
-    if seen.any():
+    readings.wide_px[at, sides] = np.nan
+    asked = widely[at, sides]
+    if asked.any():
         images = [
-            frame.image for frame, own in zip(shown, seen, strict=True) if own and frame.image is not None
+            frame.image for frame, own in zip(shown, asked, strict=True) if own and frame.image is not None
         ]
-        wide_px = _read_wider(images, crops[seen], points_px[seen], head.landmarks)
-        readings.wide_px[at[seen], sides[seen]] = wide_px
+        wide_px = _read_wider(images, crops[asked], points_px[asked], head.landmarks)
+        readings.wide_px[at[asked], sides[asked]] = wide_px
     readings.world_m[at, sides] = world_m - world_m[:, :1]
     readings.trust[at, sides] = trust
     readings.read[at, sides] = True

@@ -22,7 +22,13 @@ from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.shared.errors import RequestError
 from inference_core.tracking.expected_hands import INTERPOLATED_SCORE, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.refine import HandReadings, read_expected_hands, refined_hands, refined_tracks
+from inference_core.tracking.refine import (
+    HandReadings,
+    asked_widely,
+    read_expected_hands,
+    refined_hands,
+    refined_tracks,
+)
 from inference_core.two_hand.card import WeightsCard
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
@@ -332,7 +338,9 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
     )
     expected = expected_hands(tracks)
     read, closely = (
-        read_expected_hands(frames_of(T), expected, KeptReadings(head), CAMERA.focal_px, close)
+        read_expected_hands(
+            frames_of(T), expected, KeptReadings(head), asked_widely(expected, CAMERA.focal_px), close
+        )
         for close in (False, True)
     )
     middles = crops_from_landmarks(expected.points_px)[..., None, :2]

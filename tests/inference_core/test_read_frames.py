@@ -8,7 +8,7 @@ import pytest
 
 from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.read_frames import reading_shares, with_frames_between
-from inference_core.tracking.refine import HandReadings
+from inference_core.tracking.refine import HandReadings, asked_widely
 
 COUNT = 21
 
@@ -102,3 +102,20 @@ def test_corrections_are_carried_along_with_a_hand_that_moves_and_turns(steady: 
         np.testing.assert_allclose(getattr(full, name), values, atol=1e-3 if name == "world_m" else 0.2)
     for name, values in vars(holed).items():
         np.testing.assert_array_equal(getattr(full, name)[shares == 1], values[shares == 1])
+
+
+def test_the_size_in_the_wider_square_is_read_in_some_frames_and_carried_to_the_others(
+    steady: ExpectedHands,
+) -> None:
+    score = steady.score.copy()
+    score[[0, 1, 2, 19, 20], 0] = 0
+    expected = replace(steady, score=score)
+    asked = asked_widely(expected, focal_px=300.0)
+    assert [np.flatnonzero(side).tolist() for side in asked.T] == [
+        [3, 4, 8, 12, 16, 18],
+        [0, 4, 8, 12, 16, 20],
+    ]
+    own, wide = readings_of(expected, 1.0), readings_of(expected, 1.1).points_px
+    some = replace(own, wide_px=np.where(asked[..., None, None], wide, np.nan))
+    full = with_frames_between(some, expected, np.ones(COUNT))
+    np.testing.assert_allclose(full.wide_px[own.read], wide[own.read], atol=0.2)

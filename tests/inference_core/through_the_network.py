@@ -15,7 +15,8 @@ from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.reading import FrameReader
 from inference_core.tracking.expected_hands import expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.tracking.refine import refined_tracks
+from inference_core.tracking.read_frames import with_frames_between
+from inference_core.tracking.refine import asked_widely, refined_tracks
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, with_presence_of_shot
@@ -34,6 +35,8 @@ def refined_and_predicted(
     shape = shot_shape(expected, squares_px, camera, hand.to("cpu", torch.float64), head is not None)
     kept = None if head is None else KeptReadings(head)
     reader = FrameReader(camera, kept, lambda: (predictor, shape))
-    readings, predictions = reader.read(frames, expected, squares_px)
+    widely = asked_widely(expected, camera.focal_px)
+    readings, predictions = reader.read(frames, expected, squares_px, widely)
+    readings = with_frames_between(readings, expected, np.ones(len(frames)))
     tracks = refined_tracks(tracks, expected, readings, camera.focal_px)
     return tracks, with_presence_of_shot(predictions, tracks.present, np.zeros(tracks.present.shape, bool))
