@@ -13,6 +13,7 @@ from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules, Nearest, nearest_points
 from inference_core.fitting.contact import Contact
+from inference_core.fitting.network_offset import network_offset
 from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, PosedPoints
 from inference_core.fitting.residuals import JOINTS, pseudo_huber
@@ -26,8 +27,6 @@ _CONTACT_M, _CONTACT_DELTA = 0.003, 4.0
 # At most this many pairs of capsules are pulled together; one farther apart than the nearest by this distance
 # counts a third.
 _DRAWN, _NEXT_M, _LEAST_SHARE = 20, 0.006, 0.01
-# The network's offset between the wrists, across the line of sight and along it.
-_OFFSET_ACROSS_M, _OFFSET_ALONG_M, _OFFSET_DELTA = 0.015, 0.015, 3.0
 # For hands in contact: how far their depths may diverge within a frame time, as a share of the distance.
 _SLIP_DEPTH = 0.003
 _WRIST = slice(IMAGE.start, DEPTH.stop)
@@ -143,13 +142,12 @@ def pair_equations(
         hessian[pair] += (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
         gradient[pair] += (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
     if seen.network is not None and len(hands.left):
-        residual, weight, sigma_inverse, offset_cost = _offset(seen, hands)
-        rows = torch.stack([-_wrist_rows(hands.posed, hands.left), _wrist_rows(hands.posed, hands.right)], 2)
-        flat = (sigma_inverse @ rows.flatten(2)) * weight.sqrt()[:, None, None]
+        offset = network_offset(seen.network, hands.posed, hands.left, hands.right)
+        flat = offset.rows.flatten(2) * offset.weight.sqrt()[:, None, None]
         hessian[:, :, _WRIST, :, _WRIST] += (flat.mT @ flat).reshape(-1, 2, 3, 2, 3)
-        pulled = flat.mT @ (residual * weight.sqrt()[:, None])[..., None]
+        pulled = flat.mT @ (offset.residual * offset.weight.sqrt()[:, None])[..., None]
         gradient[..., _WRIST] += pulled[..., 0].unflatten(1, (2, 3))
-        cost += offset_cost
+        cost += offset.cost
     return PairEquations(hands.left, hands.right, hessian, gradient, cost)
 
 
@@ -163,7 +161,7 @@ def pair_cost(
     if hands.nearest is not None:
         cost[hands.near] += _meetings(hands, hands.nearest, draws).cost
     if seen.network is not None and len(hands.left):
-        cost += _offset(seen, hands)[3]
+        cost += network_offset(seen.network, hands.posed, hands.left, hands.right).cost
     return cost
 
 
@@ -299,30 +297,3 @@ def _boxes_meet(first_m: Tensor, second_m: Tensor, reach_m: float) -> Tensor:
 def _blended(capsules: Capsules, bone: Tensor, share: Tensor) -> Tensor:
     ends = capsules.ends[bone]
     return torch.lerp(ends[..., 0, :], ends[..., 1, :], share[..., None])
-
-
-def _offset(seen: Observations, hands: HandPairs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The offset of the wrists minus the network's (P, 3), in units of sigma; weight (P,); the inverse square root
-    of the covariance (P, 3, 3); cost (P,).
-    """
-    assert seen.network is not None
-    left, right = hands.left, hands.right
-    wrist_m = hands.posed.state.wrist_m
-    theirs_m = seen.network.wrist_m
-    ray = torch.nn.functional.normalize(theirs_m[left] + theirs_m[right], dim=-1)
-    along = ray[:, :, None] * ray[:, None]
-    sigma_inverse = (torch.eye(3).double() - along) / _OFFSET_ACROSS_M + along / _OFFSET_ALONG_M
-    error_m = wrist_m[right] - wrist_m[left] - seen.network.from_other_m[right]
-    residual = (sigma_inverse @ error_m[..., None])[..., 0]
-    weight, cost = pseudo_huber(residual.norm(dim=-1), _OFFSET_DELTA)
-    trust = torch.minimum(seen.network.confidence[left], seen.network.confidence[right])
-    return residual, weight * trust, sigma_inverse, cost * trust
-
-
-def _wrist_rows(posed: PosedPoints, own: Tensor) -> Tensor:
-    """(P, 3, 3) derivatives of the wrists by their image-depth."""
-    wrist_m = posed.state.wrist_m[own]
-    rows = torch.zeros(len(own), 3, 3).double()
-    rows[:, 0, 0] = rows[:, 1, 1] = wrist_m[:, 2]
-    rows[:, :, DEPTH.start] = wrist_m
-    return rows

@@ -68,7 +68,7 @@ def model() -> HandModel:
 
 @pytest.fixture(scope="module")
 def crossed(model: HandModel) -> Scene:
-    return Scene(model, apart_m=0.032)
+    return Scene(model, apart_m=0.033)
 
 
 def test_hands_that_still_intersect_are_separated_along_their_skins(crossed: Scene) -> None:

@@ -21,8 +21,10 @@ from inference_core.fitting.interaction import (
     pair_equations,
     pairs,
 )
+from inference_core.fitting.network_offset import network_offset
 from inference_core.fitting.observations import Observations, gather
 from inference_core.fitting.parameterisation import (
+    DEPTH,
     HandParameterisation,
     HandState,
     make_parameterisation,
@@ -161,6 +163,20 @@ def test_the_gradient_of_interaction_terms_matches_their_cost(
             up, down = (cost(state.moved(sign * step, parameterisation)) for sign in (1, -1))
             numbers[n, k] = (up - down) / 2e-6
         assert torch.allclose(gradient[n], numbers[n], atol=2e-3 * float(numbers.abs().max()))
+
+
+def test_a_network_that_sees_both_hands_too_far_away_does_not_move_their_offset(
+    parameterisation: HandParameterisation, seen: Observations, state: HandState
+) -> None:
+    network = seen.network
+    assert network is not None
+    further = replace(network, wrist_m=1.25 * network.wrist_m, from_other_m=1.25 * network.from_other_m)
+    posed = pose_points(parameterisation, seen.side, state)
+    first, second = (network_offset(one, posed, *pairs(seen)) for one in (network, further))
+    assert first.cost.min() > 0 and torch.allclose(first.cost, second.cost)
+    # Nor is a pair moved towards the camera or away as a whole.
+    pulled = (first.rows[..., DEPTH.start] * first.residual[..., None]).sum((1, 2))
+    assert pulled.abs().max() < 1e-9
 
 
 def test_the_banded_solution_equals_the_dense_one(
