@@ -30,7 +30,9 @@ class OffsetResidual:
     cost: Tensor
 
 
-def network_offset(network: NetworkTargets, posed: PosedPoints, left: Tensor, right: Tensor) -> OffsetResidual:
+def network_offset(
+    network: NetworkTargets, posed: PosedPoints, left: Tensor, right: Tensor
+) -> OffsetResidual:
     """Of the pairs of hand frames left, right (P,)."""
     left_m, right_m = (posed.state.wrist_m[hand] for hand in (left, right))
     mean_m = (left_m + right_m)[:, 2:] / 2
