@@ -34,5 +34,6 @@ def load_network(folder: Path, hand_model: HandModel, device: str) -> LoadedNetw
 def _network(folder: Path, stats: str, hand_model: HandModel, device: str) -> LoadedNetwork:
     card = read_card(folder / CARD_FILE)
     fitting_hand(card, hand_model)
-    head = stored_head(folder, device) if card.configuration.conditioning else None
-    return LoadedNetwork(timed(LOAD)(lambda: load_predictor(folder, hand_model, device)), head)
+    conditioning = card.configuration.conditioning
+    head = stored_head(folder, device) if conditioning else None
+    return LoadedNetwork(timed(LOAD)(lambda: load_predictor(folder, hand_model, device)), head, conditioning)

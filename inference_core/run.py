@@ -49,10 +49,12 @@ class LoadedNetwork:
     """A two-hand network, and the landmark head that comes with it, if any, ready to run.
 
     predictor: loads the network, ready to run: only reading keeps it, because other stages need its memory.
+    conditioning: whether it takes landmarks.
     """
 
     predictor: Callable[[], Predictor]
     head: HeadWithLandmarks | None
+    conditioning: bool
 
 
 @dataclass(frozen=True)

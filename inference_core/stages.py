@@ -191,14 +191,13 @@ def _for_fitting(
     run: Run, network: LoadedNetwork, tracked: ExpectedHands, squares_px: NDArray[np.float64]
 ) -> tuple[Predictor, ShotShape | None]:
     """The two-hand network, and the shape of the initial fit; None for a network without conditioning."""
-    predictor = network.predictor()
-    with timed(FIT):
-        if not predictor.card.configuration.conditioning:
-            return predictor, None
-        hand = run.hand().to("cpu", torch.float64)
-        return predictor, shot_shape(
-            tracked, squares_px, run.camera, hand, head_read=network.head is not None
-        )
+    with beside(network.predictor) as predictor:
+        if not network.conditioning:
+            return predictor(), None
+        with timed(FIT):
+            hand = run.hand().to("cpu", torch.float64)
+            shape = shot_shape(tracked, squares_px, run.camera, hand, head_read=network.head is not None)
+        return predictor(), shape
 
 
 @timed(SOLVE)

@@ -281,9 +281,9 @@ def test_parts_read_by_other_processes_give_the_identical_take(
     in_small_windows(monkeypatch, 3)
     read, spans = FrameReader.read, list[int]()
 
-    def counting(reader: FrameReader, frames: Any, expected: Any, squares_px: Any) -> Any:
-        spans.append(len(squares_px))
-        return read(reader, frames, expected, squares_px)
+    def counting(reader: FrameReader, frames: Any, *known: Any) -> Any:
+        spans.append(len(known[1]))
+        return read(reader, frames, *known)
 
     monkeypatch.setattr(FrameReader, "read", counting)
     request = demo_request(tmp_path, frames="0:7", network="shipped")
