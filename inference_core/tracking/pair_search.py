@@ -32,6 +32,8 @@ _MOST_ODDS, _LEAST_ERROR, _LEAST_PRESENCE, _MOST_OFF = 3.0, 0.02, 0.01, 4.0
 # A pair is accepted if both hands tell of another one (log odds, each and in total; a hand alone: below -3, or 0 to 4
 # where it is blurred), at most at this cost.
 _LEAST_THERE, _SURELY_THERE, _WORST = 0.0, 6.5, -6.2
+# In total, if the landmark network does not see one of them (presence): a face beside a blurred hand has 11.5 and less.
+_SEEN, _SURELY_THERE_UNSEEN = 0.5, 12.0
 # Part of a crop's side by which an expected hand may be off in any case; how near two hands may be.
 _ROUGHLY, _APART = 0.1, 0.12
 # A reading this near to a known hand, of its crop's side, is of that hand; what it costs to take it for the other side.
@@ -90,8 +92,9 @@ class Pair:
     @property
     def good(self) -> bool:
         """Whether these are certainly two hands, not one of them read twice."""
-        there = self.hands.there
-        return bool(self.cost < _WORST and there.min() > _LEAST_THERE and there.sum() > _SURELY_THERE)
+        there, seen = self.hands.there, self.hands.presence.min() > _SEEN
+        surely = _SURELY_THERE if seen else _SURELY_THERE_UNSEEN
+        return bool(self.cost < _WORST and there.min() > _LEAST_THERE and there.sum() > surely)
 
 
 def search_pair(

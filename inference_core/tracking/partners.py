@@ -5,8 +5,8 @@ Of two hands that lie on one another, detection thins the second away, takes bot
 Once the first is known to be a left or a right hand, the partner network is asked for the other one. It is asked in few
 frames, and of a shot's answers most have to agree: what lies between is for recovery and interpolation.
 
-In a still that lacks a hand even so, and which no other frame can help, both are chosen together from all that it may
-show.
+In a still, which no other frame can help, both are chosen together from all that it may show, unless two hands are
+found that lie apart.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.body_reader import WRIST
-from inference_core.landmarks.crop_squares import HAND_IN_CROP
+from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_landmarks
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.partner_search import PartnerReading, read_partner
 from inference_core.shared.presence import SEEN
@@ -30,7 +30,10 @@ from inference_core.tracking.pair_search import search_pair
 _EVERY, _EVERY_ALONE = 6, 24
 # A shot of at most this many frames is searched for pairs in all of them.
 _STILL_FRAMES = 2
-# Its hands' wrists are this near to those of the body, if one is in view (hand sizes): touching hands within 0.5.
+# Two hands whose middles are this far apart, in sides of their squares, do not touch.
+_APART = 1.0
+# The hands of a still have their wrists this near to those of the body, if one is in view (hand sizes): touching hands
+# within 0.5.
 _AT_ARM = 1.0
 # The presence of a hand that both networks tell of, however faint the landmark network sees it.
 _VOUCHED = 0.5
@@ -67,14 +70,15 @@ def _choose_pair(
     arms_px: NDArray[np.float32],
     head: HeadWithLandmarks,
 ) -> None:
-    """Writes both hands of a frame into the tracks, in place, if a hand is missing there and two are certain.
+    """Writes both hands of a frame into the tracks, in place, if one is missing there, or they may touch, and two are
+    certain.
 
     arms_px (N, S, 3, 3): of the shot's body, NaN where none is seen.
     """
     known = tracks.present[at] == SEEN
-    if known.all() or image is None:
-        return
     known_px = tracks.landmarks_px[at, known, :, :2].astype(np.float64)
+    if image is None or (known.all() and _apart(known_px)):
+        return
     pair = search_pair(image, head, known_px, np.flatnonzero(known))
     if pair is None or not pair.good:
         return
@@ -84,6 +88,12 @@ def _choose_pair(
     for side, odds in enumerate(hands.odds):
         score, sure = max(float(hands.presence[side]), _VOUCHED), float(1 / (1 + np.exp(-odds)))
         record_hand(tracks, at, side, hands.points_px[side], hands.world_m[side], score, sure)
+
+
+def _apart(hands_px: NDArray[np.float64]) -> bool:
+    """Whether two hands (2, 21, 2) do not touch."""
+    between_px = np.linalg.norm(np.diff(hands_px.mean(1), axis=0))
+    return bool(between_px > _APART * crops_from_landmarks(hands_px)[:, 2].mean())
 
 
 def _off_arms(

@@ -30,7 +30,7 @@ _MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE = 2.0, 0.3, 8.0
 # by this much.
 _GHOST_FRAMES, _GHOST_REACH, _OTHER_SIDE = 10, 0.55, 0.8
 # If it is not even this large (share of the other's size) and this close, it is some of that hand's fingers.
-_PART, _PART_REACH = 0.52, 0.8
+_PART, _PART_REACH = 0.56, 0.8
 
 Floats = NDArray[np.float64]
 

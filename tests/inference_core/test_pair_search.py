@@ -73,3 +73,7 @@ def test_a_pair_is_good_only_if_it_is_likely_and_both_hands_tell_of_another(
     assert not Pair(hands, 0.0).good
     assert not Pair(replace(hands, there=np.array([9.0, -4.0])), -15.0).good
     assert not Pair(replace(hands, there=np.array([1.9, 2.6])), -15.0).good
+    faint = replace(hands, presence=np.array([1.0, 0.2]))
+    assert Pair(faint, -15.0).good
+    assert not Pair(replace(faint, there=np.array([4.0, 6.0])), -15.0).good
+    assert Pair(replace(hands, there=np.array([4.0, 6.0])), -15.0).good

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inference_core.landmarks.body_reader import WRIST
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import points_to_crop
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
 from inference_core.landmarks.partner_network import Partners
 from inference_core.landmarks.partner_search import asked_square
 from inference_core.shared.presence import ABSENT, SEEN
@@ -136,7 +136,10 @@ def test_no_frame_is_read_where_neighbouring_frames_know_the_hand(
     with_partners(alone(hands_px, LEFT), sightings(hands_px[RIGHT], []), never, replace(head, partner=None))
 
 
-def test_both_hands_of_a_still_are_found_unless_its_body_has_them_elsewhere(head: HeadWithLandmarks) -> None:
+@pytest.mark.parametrize("read_twice", [False, True])
+def test_both_hands_of_a_still_are_found_unless_its_body_has_them_elsewhere(
+    head: HeadWithLandmarks, read_twice: bool
+) -> None:
     movie = cv2.VideoCapture(str(DEMO / "two_hands.mp4"))
     movie.set(cv2.CAP_PROP_POS_FRAMES, STILL)
     small = cv2.resize(movie.read()[1], (WIDTH // 2, WIDTH // 2 * 9 // 16), interpolation=cv2.INTER_AREA)
@@ -144,18 +147,35 @@ def test_both_hands_of_a_still_are_found_unless_its_body_has_them_elsewhere(head
     with np.load(str(DEMO / "two_hands_truth.npz")) as truth:
         seen = truth["landmarks_cam_m"][STILL] @ truth["K"].T
         true_px = seen[..., :2] / seen[..., 2:] * still.shape[1] / truth["size_px"][0]
-    one = alone(true_px, LEFT)
-    absent = np.full((1, 2), ABSENT, np.uint8)
-    nothing = HandTracks(one.landmarks_px[:1], one.world_m[:1], absent, one.side_score[:1])
+    left = alone(true_px, LEFT)
+    first = HandTracks(**{name: values[:1].copy() for name, values in vars(left).items()})
+    first.present[:] = SEEN if read_twice else ABSENT
+    first.landmarks_px[:, RIGHT], first.world_m[:, RIGHT] = first.landmarks_px[:, LEFT], 0
 
     def found(wrists_px: NDArray[np.float64]) -> HandTracks:
         arms_px = np.ones((1, 2, 3, 3), np.float32)
         arms_px[0, :, WRIST, :2] = wrists_px
         seen = replace(sightings(true_px[LEFT], []), arms_px=arms_px)
-        return with_partners(nothing, seen, lambda at: still, head)
+        return with_partners(first, seen, lambda at: still, head)
 
     both = found(true_px[:, 0])
     assert (both.present == SEEN).all()
     off_px = np.linalg.norm(both.landmarks_px[0, ..., :2] - true_px, axis=-1).mean(-1)
     assert (off_px < 0.08 * crops_from_landmarks(true_px)[:, 2]).all()
-    assert (found(true_px[::-1, 0]).present == ABSENT).all()
+    np.testing.assert_array_equal(found(true_px[::-1, 0]).present, first.present)
+
+
+def test_a_still_is_not_searched_if_two_hands_are_known_far_apart(
+    head: HeadWithLandmarks, hands_px: NDArray[np.float64]
+) -> None:
+    tracks = alone(hands_px, LEFT)
+    first = HandTracks(**{name: values[:1].copy() for name, values in vars(tracks).items()})
+    first.present[:] = SEEN
+    first.landmarks_px[:, RIGHT], first.world_m[:, RIGHT] = first.landmarks_px[:, LEFT] + (400, 0, 0), 0
+
+    def never(features: torch.Tensor) -> RefinedLandmarks:
+        raise AssertionError("the still is searched")
+
+    grey = np.full((360, WIDTH, 3), 90, np.uint8)
+    found = with_partners(first, sightings(hands_px[LEFT], []), lambda at: grey, replace(head, network=never))
+    np.testing.assert_array_equal(found.landmarks_px, first.landmarks_px)
