@@ -32,6 +32,8 @@ _EVERY, _EVERY_ALONE = 6, 24
 _STILL_FRAMES = 2
 # Two hands whose middles are this far apart, in sides of their squares, do not touch.
 _APART = 1.0
+# A chosen reading this near to the known one of its side, in sides of its square, is of the same hand.
+_SAME_HAND = 0.1
 # The hands of a still have their wrists this near to those of the body, if one is in view (hand sizes): touching hands
 # within 0.5.
 _AT_ARM = 1.0
@@ -87,7 +89,11 @@ def _choose_pair(
         return
     for side, odds in enumerate(hands.odds):
         score, sure = max(float(hands.presence[side]), _VOUCHED), float(1 / (1 + np.exp(-odds)))
-        record_hand(tracks, at, side, hands.points_px[side], hands.world_m[side], score, sure)
+        points_px, own_px = hands.points_px[side], tracks.landmarks_px[at, side, :, :2].astype(np.float64)
+        off_px = np.linalg.norm(points_px - own_px, axis=-1).mean()
+        if known[side] and off_px < _SAME_HAND * hands.crops[side, 2]:
+            points_px = (points_px + own_px) / 2
+        record_hand(tracks, at, side, points_px, hands.world_m[side], score, sure)
 
 
 def _apart(hands_px: NDArray[np.float64]) -> bool:
