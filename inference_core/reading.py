@@ -84,7 +84,9 @@ class FrameReader:
         with timed(REFINE):
             readings = HandReadings.nothing(len(frames))
             if self.head is not None:
-                readings = read_expected_hands(frames, expected, self.head, widely, self.closely)
+                readings = read_expected_hands(
+                    frames, expected, self.head, widely, self.camera.K.reshape(-1, 3, 3)[0], self.closely
+                )
             return _Looked(readings, cut_pictures(frames, squares_px, self.camera))
 
     def _predictions(

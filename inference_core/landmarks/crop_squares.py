@@ -90,12 +90,8 @@ def turned(points: Floats, rotation: Floats) -> Floats:
 
 def cut(image: Image, crop: Floats, crop_px: int) -> Image:
     """The crop's pixels (crop_px, crop_px, 3) of an image (H, W, 3), its border repeated outside."""
-    scale = crop[2] / crop_px
-    halvings = 0
-    while scale > _MAX_REDUCTION:
-        image = np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
-        scale, halvings = scale / 2, halvings + 1
-    centre = crop[:2] / 2**halvings
+    image, halvings = halved(image, crop[2] / crop_px)
+    scale, centre = crop[2] / crop_px / 2**halvings, crop[:2] / 2**halvings
     cos, sin = np.cos(crop[3]) * scale, np.sin(crop[3]) * scale
     # Output pixel (i, j) has its centre at (i + 0.5, j + 0.5), and so has the input's.
     middle = (crop_px - 1) / 2
@@ -108,6 +104,15 @@ def cut(image: Image, crop: Floats, crop_px: int) -> Image:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     out = cv2.warpAffine(image, matrix, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.uint8)
+
+
+def halved(image: Image, reduction: float) -> tuple[Image, int]:
+    """The image, halved as often as a reduction to this part of its size needs, and how often that is."""
+    halvings = 0
+    while reduction > _MAX_REDUCTION:
+        image = np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
+        reduction, halvings = reduction / 2, halvings + 1
+    return image, halvings
 
 
 def _upright(base: Floats, ahead: Floats) -> Floats:

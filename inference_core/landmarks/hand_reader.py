@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.geometry.homography import mapped
 from inference_core.landmarks.crop_squares import crops_from_landmarks, cut, to_frame, turn_to_frame
+from inference_core.landmarks.facing import cut_facing, frame_from_facing
 from inference_core.landmarks.formats import CROP_PX
 from inference_core.landmarks.networks import LandmarkNetworks
 
@@ -37,16 +39,32 @@ def read_hands(
     images: Sequence[NDArray[np.uint8]], crops: Floats, networks: LandmarkNetworks
 ) -> HandReadings:
     """Read crop n (4,) of RGB image n (H, W, 3), for all n."""
-    parts = [
-        networks.run_landmark(
-            np.stack([cut(image, crop, CROP_PX) for image, crop in zip(images[at], crops[at], strict=True)])
-        )
-        for at in (slice(start, start + _BATCH) for start in range(0, len(crops), _BATCH))
-    ]
-    points, presence, right, world_m = (
-        np.concatenate([part[k] for part in parts]).astype(np.float64) for k in range(4)
+    points, presence, right, world_m = _read(
+        [cut(image, crop, CROP_PX) for image, crop in zip(images, crops, strict=True)], networks
     )
     points_px = to_frame(points, crops, CROP_PX)
     return HandReadings(
         points_px, turn_to_frame(world_m, crops), presence, right, crops, crops_from_landmarks(points_px)
     )
+
+
+def read_facing(
+    images: Sequence[NDArray[np.uint8]], crops: Floats, K: Floats, networks: LandmarkNetworks
+) -> tuple[Floats, Floats]:
+    """Landmarks (N, 21, 2) in frame pixels, and presence (N,), of crops (N, 4) as cameras that face them see them.
+
+    K (3, 3): of the frame's camera.
+    """
+    back = np.stack([frame_from_facing(crop, K, CROP_PX) for crop in crops])
+    pictures = [
+        cut_facing(image, own, crop, CROP_PX) for image, own, crop in zip(images, back, crops, strict=True)
+    ]
+    points, presence, _, _ = _read(pictures, networks)
+    return mapped(points[..., :2], back), presence
+
+
+def _read(pictures: Sequence[NDArray[np.uint8]], networks: LandmarkNetworks) -> tuple[Floats, ...]:
+    """Points, presence, right and world landmarks of crops (CROP_PX, CROP_PX, 3)."""
+    starts = range(0, len(pictures), _BATCH)
+    parts = [networks.run_landmark(np.stack(pictures[start : start + _BATCH])) for start in starts]
+    return tuple(np.concatenate([part[k] for part in parts]).astype(np.float64) for k in range(4))

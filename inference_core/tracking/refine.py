@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.landmarks.hand_reader import read_hands
+from inference_core.landmarks.hand_reader import read_facing
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import in_frame
 from inference_core.landmarks.many_squares import read_in_many_squares
@@ -75,12 +75,13 @@ def read_expected_hands(
     expected: ExpectedHands,
     head: KeptReadings,
     widely: NDArray[np.bool_],
+    K: NDArray[np.float64],
     closely: bool = False,
 ) -> HandReadings:
     """The readings of every expected hand. frames: as many as `expected` has, in order.
 
-    widely (T, S): which are read in wider squares, too. closely: the head reads hands that do not lie on one another in
-    many squares.
+    widely (T, S): which are read in wider squares, too. K (3, 3): of the camera. closely: the head reads hands that do
+    not lie on one another in many squares.
     """
     readings = HandReadings.nothing(len(expected.side_score))
     waiting: dict[int, Frame] = {}
@@ -88,9 +89,9 @@ def read_expected_hands(
         if frame.image is not None and (expected.score[at] > 0).any():
             waiting[at] = frame
         if len(waiting) == _AT_ONCE:
-            _read(waiting, expected, widely, head, closely, readings)
+            _read(waiting, expected, widely, K, head, closely, readings)
             waiting = {}
-    _read(waiting, expected, widely, head, closely, readings)
+    _read(waiting, expected, widely, K, head, closely, readings)
     return readings
 
 
@@ -98,6 +99,7 @@ def _read(
     frames: dict[int, Frame],
     expected: ExpectedHands,
     widely: NDArray[np.bool_],
+    K: NDArray[np.float64],
     head: KeptReadings,
     closely: bool,
     readings: HandReadings,
@@ -121,7 +123,7 @@ def _read(
         images = [
             frame.image for frame, own in zip(shown, asked, strict=True) if own and frame.image is not None
         ]
-        wide_px = _read_wider(images, crops[asked], points_px[asked], head.landmarks)
+        wide_px = _read_wider(images, crops[asked], points_px[asked], K, head.landmarks)
         readings.wide_px[at[asked], sides[asked]] = wide_px
     readings.world_m[at, sides] = world_m - world_m[:, :1]
     readings.trust[at, sides] = trust
@@ -132,12 +134,12 @@ def _read_wider(
     images: list[NDArray[np.uint8]],
     crops: NDArray[np.float64],
     points_px: NDArray[np.float64],
+    K: NDArray[np.float64],
     networks: LandmarkNetworks,
 ) -> NDArray[np.float64]:
     """(N, 21, 2) landmarks in wider squares than crops (N, 4), or the given ones where another hand is found."""
-    wide = read_hands(images, widened(crops), networks)
-    wide_px = wide.points_px[..., :2]
-    same = is_same_hand(wide.presence, wide_px, points_px, crops)
+    wide_px, presence = read_facing(images, widened(crops), K, networks)
+    same = is_same_hand(presence, wide_px, points_px, crops)
     return np.where(same[:, None, None], wide_px, points_px)
 
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.geometry.homography import mapped, turn_to_z
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.interpolate import interpolated
 from inference_core.two_hand.configuration import CROP_PX
@@ -71,7 +72,7 @@ def crop_camera(crop_px: Floats, K: Floats) -> CropCamera:
     """The camera turned to the middle of a square (centre x, centre y, side) of the frame with intrinsics K (3, 3)."""
     ray = np.linalg.solve(K, [crop_px[0], crop_px[1], 1.0])
     distance = float(np.linalg.norm(ray))
-    rotation = _turn_to_z(ray / distance)
+    rotation = turn_to_z(ray / distance)
     focal_px = math.sqrt(K[0, 0] * K[1, 1])
     focal_uv = focal_px * distance / (float(crop_px[2]) / 2)
     homography = np.diag([focal_uv, focal_uv, 1.0]) @ rotation @ np.linalg.inv(K)
@@ -116,16 +117,3 @@ def _smoothed(crops: NDArray[np.float64]) -> NDArray[np.float64]:
     smooth = np.full_like(crops, np.nan)
     smooth[known] = sums[known, :3] / sums[known, 3:]
     return smooth
-
-
-def _turn_to_z(direction: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The shortest rotation (3, 3) that takes a unit direction with positive z onto the z axis."""
-    x, y, z = direction
-    cross = np.array([[0, 0, -x], [0, 0, -y], [x, y, 0.0]])
-    return np.eye(3) + cross + cross @ cross / (1 + z)
-
-
-def mapped(points: Floats, homography: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points (..., P, 2) mapped by one homography (3, 3), or by one each (..., 3, 3)."""
-    flat = np.concatenate([points, np.ones_like(points[..., :1])], -1) @ np.swapaxes(homography, -1, -2)
-    return flat[..., :2] / flat[..., 2:]

@@ -339,7 +339,12 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
     expected = expected_hands(tracks)
     read, closely = (
         read_expected_hands(
-            frames_of(T), expected, KeptReadings(head), asked_widely(expected, CAMERA.focal_px), close
+            frames_of(T),
+            expected,
+            KeptReadings(head),
+            asked_widely(expected, CAMERA.focal_px),
+            CAMERA.K,
+            close,
         )
         for close in (False, True)
     )

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from inference_core.fitting.initial_fit import fitted, shape_of
+from inference_core.geometry.homography import mapped
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.hand_crops import points_to_crop, world_to_crop
 from inference_core.landmarks.landmark_head import (
@@ -27,7 +28,6 @@ from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.configuration import DIR_S
-from inference_core.two_hand.crop import mapped
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.records import Conditioning

@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from inference_core.fitting.initial_fit import fitted, for_refined, shape_of
+from inference_core.geometry.homography import mapped
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.landmark_head import (
@@ -30,7 +31,6 @@ from inference_core.landmarks.landmark_head import (
 from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.tracking.recover import hands_in_crops
-from inference_core.two_hand.crop import mapped
 from inference_core.two_hand.records import Conditioning
 from training.data.conditioning_noise import ConditioningNoise, degraded_conditioning
 from training.data.hand_crops import HandCrops
