@@ -203,19 +203,19 @@ def with_size_errors(seen: Observations) -> Observations:
     """The observations with the size errors implied by the landmarks' scores."""
     score = seen.score.mean(-1)
     sigma = _SIZE_SIGMA + _SIGMA_OF_DOUBT * (_SURE - score).clamp(min=0)
-    too_small = _BIAS_OF_DOUBT * (_BIASED_BELOW - _around(seen, score)).clamp(min=0)
+    too_small = _BIAS_OF_DOUBT * (_BIASED_BELOW - mean_around(seen, score, _DOUBT_FRAMES)).clamp(min=0)
     return replace(seen, size_sigma=sigma, size_error=torch.where(seen.seen, -too_small, 0.0))
 
 
-def _around(seen: Observations, score: Tensor) -> Tensor:
-    """(N,) mean scores of the seen frames around each, because the uncertainty is the
-    hand's rather than the frame's.
+def mean_around(seen: Observations, score: Tensor, reach: float) -> Tensor:
+    """(N,) mean scores of the seen frames at most this many frame times from each, because the uncertainty is the hand's
+    rather than the frame's.
     """
     out = torch.zeros_like(score)
     for side in (0, 1):
         own = seen.side == side
         time, known = seen.time[own].contiguous(), seen.seen[own].double()
-        edges = (time - _DOUBT_FRAMES, False), (time + _DOUBT_FRAMES, True)
+        edges = (time - reach, False), (time + reach, True)
         first, last = (torch.searchsorted(time, at.contiguous(), right=right) for at, right in edges)
         total, count = (
             torch.cat([torch.zeros(1).double(), values.cumsum(0)]) for values in (known * score[own], known)
