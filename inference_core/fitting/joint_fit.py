@@ -28,7 +28,7 @@ from inference_core.fitting.interaction import (
     pair_cost,
     pair_equations,
 )
-from inference_core.fitting.observations import Observations, mean_around, pairs
+from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
 from inference_core.fitting.residuals import JOINTS, NormalEquations, frame_cost, frame_normal
 from inference_core.fitting.settings import SolveSettings
@@ -41,9 +41,8 @@ from inference_core.fitting.windows import Window, gathered, windows_of
 _DAMPED_LESS, _IF_BACK, _IF_REFUSED = 0.3, 4.0, 10.0
 # Damping of a hand frame that is held.
 _HELD = 1e9
-# How much more the motion holds a hand, per share by which its landmarks are less sure over so many frame times to either
-# side than over so many more. All within the context of a range that is solved again, or it would come out differently.
-_HELD_IN_DOUBT, _DOUBT_FRAMES, _USUAL_FRAMES = 4.0, 3.0, 30.0
+# How much more the motion holds a hand, per share by which its landmarks are less sure than usual.
+_HELD_IN_DOUBT = 4.0
 # Done when this share of the hand frames move by less than this in a step; the remaining
 # change is about as much again.
 _SETTLED_SHARE, _SETTLED_M = 0.9, 2e-4
@@ -267,12 +266,4 @@ def _strength(seen: Observations, smooth: float) -> Tensor:
     strength = (smooth / max(1 - smooth, 0.02)) ** 2
     bare = (~seen.seen).to(torch.float64)
     beside = torch.stack([bare, torch.roll(bare, 1), torch.roll(bare, -1)]).amax(0)
-    return torch.maximum(strength * (1 + _HELD_IN_DOUBT * _doubt(seen)), beside)
-
-
-
-def _doubt(seen: Observations) -> Tensor:
-    """(N,) by which share a hand's landmarks are less sure around a frame than they usually are."""
-    score = seen.score.mean(-1)
-    around, usual = (mean_around(seen, score, reach) for reach in (_DOUBT_FRAMES, _USUAL_FRAMES))
-    return torch.where(seen.seen, 1 - around / usual.clamp(min=1e-6), 0.0).clamp(min=0)
+    return torch.maximum(strength * (1 + _HELD_IN_DOUBT * seen.doubt), beside)

@@ -27,6 +27,9 @@ _OPEN_END_FRAMES = 6
 # appear too small: the mean of the plausible hands is smaller than each. By mean score, from synthetic clips.
 _SIZE_SIGMA, _SURE, _SIGMA_OF_DOUBT = 0.015, 0.65, 0.05
 _BIASED_BELOW, _BIAS_OF_DOUBT, _DOUBT_FRAMES = 0.80, 0.15, 6
+# Scores over so many frame times to either side are compared to those over so many; both within the context of a range
+# that is solved again, which would come out differently otherwise.
+_NEAR_FRAMES, _USUAL_FRAMES = 3, 30
 # Frames farther apart than this many median frame times are not neighbours.
 _LONGEST_STEP = 12.0
 
@@ -59,7 +62,8 @@ class Observations:
     zero if not seen; diagonal_px (N,) of the landmarks' box; world_m (N, 21, 3) centred, rotated from the
     crop's line of sight into camera axes; other (N,) index of the same frame's other hand, or -1; T_world_cam
     (N, 4, 4): the camera's pose; size_error, size_sigma (N,): the share by which landmarks are expected to
-    show the hand too large, and its sigma.
+    show the hand too large, and its sigma; doubt (N,): 0..1, by which share the landmarks around a frame are less sure than
+    the hand's usually are.
     """
 
     side: Tensor
@@ -74,6 +78,7 @@ class Observations:
     T_world_cam: Tensor
     size_error: Tensor
     size_sigma: Tensor
+    doubt: Tensor
     network: NetworkTargets | None
 
     def __len__(self) -> int:
@@ -195,19 +200,24 @@ def gather(
         T_world_cam=_poses(camera, frame),
         size_error=torch.zeros(len(frame)).double(),
         size_sigma=torch.full((len(frame),), _SIZE_SIGMA).double(),
+        doubt=torch.zeros(len(frame)).double(),
         network=None if network is None else _network_targets(network, pick, axes),
     )
 
 
-def with_size_errors(seen: Observations) -> Observations:
-    """The observations with the size errors implied by the landmarks' scores."""
+def judged_by_scores(seen: Observations) -> Observations:
+    """The observations with the size errors and the doubt implied by the landmarks' scores."""
     score = seen.score.mean(-1)
     sigma = _SIZE_SIGMA + _SIGMA_OF_DOUBT * (_SURE - score).clamp(min=0)
-    too_small = _BIAS_OF_DOUBT * (_BIASED_BELOW - mean_around(seen, score, _DOUBT_FRAMES)).clamp(min=0)
-    return replace(seen, size_sigma=sigma, size_error=torch.where(seen.seen, -too_small, 0.0))
+    too_small = _BIAS_OF_DOUBT * (_BIASED_BELOW - _around(seen, score, _DOUBT_FRAMES)).clamp(min=0)
+    near, usual = _around(seen, score, _NEAR_FRAMES), _around(seen, score, _USUAL_FRAMES)
+    doubt = torch.where(seen.seen, 1 - near / usual.clamp(min=1e-6), 0.0).clamp(min=0)
+    return replace(
+        seen, size_sigma=sigma, size_error=torch.where(seen.seen, -too_small, 0.0), doubt=doubt
+    )
 
 
-def mean_around(seen: Observations, score: Tensor, reach: float) -> Tensor:
+def _around(seen: Observations, score: Tensor, reach: float) -> Tensor:
     """(N,) mean scores of the seen frames at most this many frame times from each, because the uncertainty is the hand's
     rather than the frame's.
     """

@@ -33,7 +33,7 @@ from inference_core.fitting.observations import (
     gather,
     pairs,
     usable_presence,
-    with_size_errors,
+    judged_by_scores,
 )
 from inference_core.fitting.parameterisation import HandState, pose_points
 from inference_core.fitting.polish import taken_apart
@@ -124,7 +124,7 @@ def solve_evidence(
         seen = gather(tracks, network, present, evidence.camera, evidence.times, axes, range(count))
         if len(seen):
             solve = _Solve(model, shape, settings, constraints, tell)
-            record.add(seen, solve.solved(with_size_errors(seen)))
+            record.add(seen, solve.solved(judged_by_scores(seen)))
         tell(1.0)
         return record.solution(model)
 

@@ -22,7 +22,7 @@ from inference_core.fitting.interaction import (
     pairs,
 )
 from inference_core.fitting.network_offset import network_offset
-from inference_core.fitting.observations import Observations, gather
+from inference_core.fitting.observations import Observations, gather, judged_by_scores
 from inference_core.fitting.parameterisation import (
     DEPTH,
     HandParameterisation,
@@ -336,3 +336,21 @@ def _differences(
             / 2e-5
         )
     return torch.stack(columns, -1)
+
+
+def test_landmarks_are_doubted_where_they_are_less_sure_than_usual(
+    model: HandModel, parameterisation: HandParameterisation
+) -> None:
+    """However sure they are: a clip of hidden hands is not doubted as a whole."""
+    whole = make_shot(model, 60, seed=4, apart_m=0.3)
+    tracks = whole.tracks
+    seen = gather(
+        tracks, None, tracks.present, whole.camera, whole.time_s * 30, parameterisation.axes, range(60)
+    )
+    less = (seen.frame >= 30) & (seen.frame < 40) & (seen.side == 1)
+    usual = torch.full_like(seen.score, 0.6)
+    scores = torch.where(less[:, None], 0.5, 1.0) * usual
+    doubt = judged_by_scores(replace(seen, score=scores)).doubt
+    assert doubt[less & (seen.frame > 32) & (seen.frame < 37)].min() > 0.35
+    assert doubt[(seen.side == 0) | (seen.frame < 27) | (seen.frame > 42)].max() < 1e-12
+    assert torch.allclose(judged_by_scores(replace(seen, score=scores / 4)).doubt, doubt)
