@@ -31,9 +31,9 @@ from inference_core.fitting.joint_fit import fit_shot
 from inference_core.fitting.observations import (
     Observations,
     gather,
+    judged_by_scores,
     pairs,
     usable_presence,
-    judged_by_scores,
 )
 from inference_core.fitting.parameterisation import HandState, pose_points
 from inference_core.fitting.polish import taken_apart
