@@ -218,8 +218,8 @@ def judged_by_scores(seen: Observations) -> Observations:
 
 
 def _around(seen: Observations, score: Tensor, reach: float) -> Tensor:
-    """(N,) mean scores of the seen frames at most this many frame times from each, because the uncertainty is the hand's
-    rather than the frame's.
+    """(N,) mean scores of the seen frames at most this many frame times from each, because the
+    uncertainty is the hand's rather than the frame's.
     """
     out = torch.zeros_like(score)
     for side in (0, 1):
