@@ -62,8 +62,8 @@ class Observations:
     zero if not seen; diagonal_px (N,) of the landmarks' box; world_m (N, 21, 3) centred, rotated from the
     crop's line of sight into camera axes; other (N,) index of the same frame's other hand, or -1; T_world_cam
     (N, 4, 4): the camera's pose; size_error, size_sigma (N,): the share by which landmarks are expected to
-    show the hand too large, and its sigma; doubt (N,): 0..1, by which share the landmarks around a frame are less sure than
-    the hand's usually are.
+    show the hand too large, and its sigma; doubt (N,): 0..1, by which share the landmarks around a frame are
+    less sure than the hand's usually are.
     """
 
     side: Tensor
