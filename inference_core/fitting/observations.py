@@ -212,9 +212,7 @@ def judged_by_scores(seen: Observations) -> Observations:
     too_small = _BIAS_OF_DOUBT * (_BIASED_BELOW - _around(seen, score, _DOUBT_FRAMES)).clamp(min=0)
     near, usual = _around(seen, score, _NEAR_FRAMES), _around(seen, score, _USUAL_FRAMES)
     doubt = torch.where(seen.seen, 1 - near / usual.clamp(min=1e-6), 0.0).clamp(min=0)
-    return replace(
-        seen, size_sigma=sigma, size_error=torch.where(seen.seen, -too_small, 0.0), doubt=doubt
-    )
+    return replace(seen, size_sigma=sigma, size_error=torch.where(seen.seen, -too_small, 0.0), doubt=doubt)
 
 
 def _around(seen: Observations, score: Tensor, reach: float) -> Tensor:
