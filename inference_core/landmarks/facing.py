@@ -2,8 +2,8 @@
 """Hands cut out as a camera that faces them would see them.
 
 Towards the edge of a wide picture a hand is stretched away from the middle: 40 degrees off the axis by 1.7 in that
-direction and by 1.3 across it. The landmark network has hardly seen such hands. It reads them too small, so they would
-be placed too far away.
+direction and by 1.3 across it. The networks have hardly seen such hands. They read them too small, so they would be
+placed too far away.
 """
 
 import cv2
@@ -24,14 +24,28 @@ def frame_from_facing(crop: Floats, K: Floats, crop_px: int) -> Floats:
 
     That camera's axis passes through the middle of the crop (4,); up and area there are the crop's.
     """
+    frame_from_plane, slope, down = _facing_plane(crop, K)
+    x, y = down * crop[2] / crop_px / np.sqrt(np.linalg.det(slope))
+    middle = crop_px / 2
+    plane_from_crop = [[y, x, -(x + y) * middle], [-x, y, (x - y) * middle], [0, 0, 1]]
+    return frame_from_plane @ np.array(plane_from_crop)
+
+
+def turn_facing(crop: Floats, K: Floats) -> float:
+    """The crop's rotation in axes along the line of sight, clockwise as seen; crop[3] is that in the frame."""
+    x, y = _facing_plane(crop, K)[2]
+    return float(np.arctan2(-x, y))
+
+
+def _facing_plane(crop: Floats, K: Floats) -> tuple[Floats, Floats, Floats]:
+    """The homography (3, 3) from a facing camera's plane z = 1 to the frame, its slope (2, 2) in the middle of the
+    crop, and the crop's unit vector (2,) down in that plane.
+    """
     ray = np.linalg.solve(K, [crop[0], crop[1], 1.0])
     frame_from_plane = K @ turn_to_z(ray / np.linalg.norm(ray)).T
     slope = (frame_from_plane[:2, :2] - np.outer(crop[:2], frame_from_plane[2, :2])) / frame_from_plane[2, 2]
     down = np.linalg.solve(slope, [-np.sin(crop[3]), np.cos(crop[3])])
-    x, y = down / np.linalg.norm(down) * crop[2] / crop_px / np.sqrt(np.linalg.det(slope))
-    middle = crop_px / 2
-    plane_from_crop = [[y, x, -(x + y) * middle], [-x, y, (x - y) * middle], [0, 0, 1]]
-    return frame_from_plane @ np.array(plane_from_crop)
+    return frame_from_plane, slope, down / np.linalg.norm(down)
 
 
 def cut_facing(image: Image, frame_from_crop: Floats, crop: Floats, crop_px: int) -> Image:

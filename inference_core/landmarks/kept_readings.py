@@ -58,6 +58,10 @@ class KeptReadings:
             self._keep(keys, readings)
         return _refined(readings)
 
+    def read_cut(self, pictures: Sequence[Picture]) -> RefinedLandmarks:
+        """The head's readings of hands that are cut out already (224, 224, 3), left ones mirrored."""
+        return _refined(self._read(features_of(pictures, self._head.landmarks)))
+
     def keep(
         self, numbers: Sequence[int], crops: Floats, sides: Sides, pictures: Sequence[Picture]
     ) -> RefinedLandmarks:

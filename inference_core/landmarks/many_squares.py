@@ -14,7 +14,7 @@ from inference_core.footage.records import Frame
 from inference_core.geometry.rigid import fit_similarity
 from inference_core.landmarks.hand_crops import Floats, Sides
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import in_frame
+from inference_core.landmarks.off_axis import read_squares
 
 # Each square's side, relative to the hand's own square, and its turn in radians. A hand is read too large in wider ones
 # than this.
@@ -27,7 +27,7 @@ _ALIGNMENTS = 3
 
 
 def read_in_many_squares(
-    frames: Sequence[Frame], crops: Floats, sides: Sides, head: KeptReadings
+    frames: Sequence[Frame], crops: Floats, sides: Sides, K: Floats, head: KeptReadings
 ) -> tuple[Floats, Floats, Floats]:
     """Landmarks (N, 21, 2) in frame pixels, world landmarks (N, 21, 3) about the hand's centre and trust (N, 21).
 
@@ -35,9 +35,11 @@ def read_in_many_squares(
     its size.
     """
     places = [crops * (1, 1, size, 1) + (0, 0, 0, turn) for size, turn in _SQUARES]
-    readings = [head.read(frames, squares, sides) for squares in places]
-    in_frames = [in_frame(read, squares, sides) for read, squares in zip(readings, places, strict=True)]
-    points_px, world_m, trust = (np.stack(values) for values in zip(*in_frames, strict=True))
+    read_at = [read_squares(frames, squares, sides, K, head) for squares in places]
+    readings = [read for read, *_ in read_at]
+    points_px, world_m, trust = (
+        np.stack(values) for values in zip(*(said for _, *said in read_at), strict=True)
+    )
     log_errors = torch.stack([read.log_sigma for read in readings]).double().numpy()
     right = torch.stack([read.right for read in readings]).double().numpy()
     sized = np.array([size <= _LARGEST_FOR_SIZE for size, _ in _SQUARES])

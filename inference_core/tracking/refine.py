@@ -11,9 +11,9 @@ from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_reader import read_facing
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import in_frame
 from inference_core.landmarks.many_squares import read_in_many_squares
 from inference_core.landmarks.networks import LandmarkNetworks
+from inference_core.landmarks.off_axis import read_squares
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
@@ -111,10 +111,10 @@ def _read(
         return
     crops = crops_from_landmarks(expected.points_px[at, sides])
     shown = [frames[place] for place in at.tolist()]
-    points_px, world_m, trust = in_frame(head.read(shown, crops, sides), crops, sides)
+    _, points_px, world_m, trust = read_squares(shown, crops, sides, K, head)
     alone = np.flatnonzero(apart(expected.points_px[places], expected.between_px[places])[rows, sides] > 0)
     if closely and len(alone):
-        many = read_in_many_squares([shown[row] for row in alone], crops[alone], sides[alone], head)
+        many = read_in_many_squares([shown[row] for row in alone], crops[alone], sides[alone], K, head)
         points_px[alone], world_m[alone], trust[alone] = many
     readings.points_px[at, sides] = points_px
     readings.wide_px[at, sides] = np.nan

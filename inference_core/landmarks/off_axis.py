@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The landmark head's readings in a frame, where hands far off the camera's axis are cut out as a facing camera sees
+them (`landmarks/facing.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_core.footage.records import Frame
+from inference_core.geometry.homography import mapped
+from inference_core.landmarks.facing import cut_facing, frame_from_facing, turn_facing
+from inference_core.landmarks.formats import CROP_PX
+from inference_core.landmarks.hand_crops import Floats, Sides
+from inference_core.landmarks.kept_readings import KeptReadings
+from inference_core.landmarks.landmark_head import RefinedLandmarks, in_frame
+from inference_core.shared.skeleton import LEFT
+
+# Nearer the axis a hand is stretched by less than a fifth, and its plain crop may have been read already.
+_OFF_AXIS = np.tan(np.radians(25))
+# A crop as a picture of its own: its landmarks come out in its own pixels.
+_WHOLE_CROP = (CROP_PX / 2, CROP_PX / 2, CROP_PX, 0.0)
+
+# Landmarks, world landmarks, trust.
+_Said = tuple[Floats, Floats, Floats]
+
+
+def read_squares(
+    frames: Sequence[Frame], crops: Floats, sides: Sides, K: Floats, head: KeptReadings
+) -> tuple[RefinedLandmarks, Floats, Floats, Floats]:
+    """Crop n (4,) of frame n, which has a picture, read as a hand of side n; N > 0.
+
+    Returns the head's output, and what it says in the frame: landmarks (N, 21, 2) in pixels; world landmarks
+    (N, 21, 3) about the hand's centre, in axes along the line of sight; and each landmark's trust (N, 21), 0..1.
+    K (3, 3): of the frame's camera.
+    """
+    rays = np.linalg.solve(K, np.concatenate([crops[:, :2], np.ones((len(crops), 1))], 1).T)
+    off = np.linalg.norm(rays[:2], axis=0) > _OFF_AXIS
+    rows = [rows for rows in (np.flatnonzero(~off), np.flatnonzero(off)) if len(rows)]
+    read, said = zip(
+        *(
+            (_facing if off[some[0]] else _plain)(
+                [frames[row] for row in some], crops[some], sides[some], K, head
+            )
+            for some in rows
+        ),
+        strict=True,
+    )
+    order = np.argsort(np.concatenate(rows))
+    points_px, world_m, trust = (np.concatenate(values)[order] for values in zip(*said, strict=True))
+    return _joined(read, order), points_px, world_m, trust
+
+
+def _joined(parts: Sequence[RefinedLandmarks], order: NDArray[np.int64]) -> RefinedLandmarks:
+    names = [field.name for field in fields(RefinedLandmarks)]
+    columns = (torch.cat([getattr(part, name) for part in parts]) for name in names)
+    return RefinedLandmarks(*(values[torch.from_numpy(order)] for values in columns))
+
+
+def _plain(
+    frames: Sequence[Frame], crops: Floats, sides: Sides, _: Floats, head: KeptReadings
+) -> tuple[RefinedLandmarks, _Said]:
+    read = head.read(frames, crops, sides)
+    return read, in_frame(read, crops, sides)
+
+
+def _facing(
+    frames: Sequence[Frame], crops: Floats, sides: Sides, K: Floats, head: KeptReadings
+) -> tuple[RefinedLandmarks, _Said]:
+    back = np.stack([frame_from_facing(crop, K, CROP_PX) for crop in crops])
+    pictures = [
+        cut_facing(image, own, crop, CROP_PX)
+        for frame, own, crop in zip(frames, back, crops, strict=True)
+        if (image := frame.image) is not None
+    ]
+    read = head.read_cut(
+        [picture[:, ::-1] if side == LEFT else picture for side, picture in zip(sides, pictures, strict=True)]
+    )
+    own_pictures = np.tile(_WHOLE_CROP, (len(crops), 1))
+    points, _, trust = in_frame(read, own_pictures, sides)
+    own_pictures[:, 3] = [turn_facing(crop, K) for crop in crops]
+    _, world_m, _ = in_frame(read, own_pictures, sides)
+    return read, (mapped(points, back), world_m, trust)
