@@ -85,7 +85,7 @@ class FrameReader:
             readings = HandReadings.nothing(len(frames))
             if self.head is not None:
                 readings = read_expected_hands(
-                    frames, expected, self.head, widely, self.camera.K.reshape(-1, 3, 3)[0], self.closely
+                    frames, expected, self.head, widely, self.camera.first_K, self.closely
                 )
             return _Looked(readings, cut_pictures(frames, squares_px, self.camera))
 

@@ -34,14 +34,19 @@ class Camera:
     assumed: bool = False
 
     @property
+    def first_K(self) -> NDArray[np.float64]:
+        """K (3, 3) of the first frame."""
+        return self.K.reshape(-1, 3, 3)[0]
+
+    @property
     def focal_px(self) -> float:
         """Focal length (of the first frame), pixels."""
-        return float(self.K.reshape(-1, 3, 3)[0, 0, 0])
+        return float(self.first_K[0, 0])
 
     @property
     def fov_deg(self) -> float:
         """Field of view across the wider side (of the first frame), degrees."""
-        K = self.K.reshape(-1, 3, 3)[0]
+        K = self.first_K
         side = int(np.argmax(self.size_px))
         return math.degrees(2 * math.atan(self.size_px[side] / (2 * K[side, side])))
 

@@ -6,6 +6,8 @@ direction and by 1.3 across it. The networks have hardly seen such hands. They r
 placed too far away.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,18 @@ Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 _CENTRE = np.array([[1.0, 0, 0.5], [0, 1.0, 0.5], [0, 0, 1.0]])
+
+
+def facing_crops(
+    images: Sequence[Image], crops: Floats, K: Floats, crop_px: int
+) -> tuple[list[Image], Floats]:
+    """Crop n (4,) of image n (H, W, 3), cut as a facing camera sees it (crop_px, crop_px, 3), and the homographies
+    (N, 3, 3) from their pixels to those of the frame with intrinsics K (3, 3); N > 0.
+    """
+    back = np.stack([frame_from_facing(crop, K, crop_px) for crop in crops])
+    return [
+        cut_facing(image, own, crop, crop_px) for image, own, crop in zip(images, back, crops, strict=True)
+    ], back
 
 
 def frame_from_facing(crop: Floats, K: Floats, crop_px: int) -> Floats:

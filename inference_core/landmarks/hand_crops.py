@@ -7,7 +7,7 @@ are in the crop's axes: seen along the ray through the hand, rotated upright.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -32,16 +32,14 @@ def crop_features(
     images: Sequence[Picture], crops: Floats, sides: Sides, networks: LandmarkNetworks
 ) -> Tensor:
     """(N, 112, 14, 14) early features of crop n (4,) of RGB image n (H, W, 3), on the CPU."""
-    return features_of(
-        (
-            picture[:, ::-1] if side == LEFT else picture
-            for side, picture in zip(
-                sides,
-                (cut(image, crop, CROP_PX) for image, crop in zip(images, crops, strict=True)),
-                strict=True,
-            )
-        ),
-        networks,
+    pictures = (cut(image, crop, CROP_PX) for image, crop in zip(images, crops, strict=True))
+    return features_of(as_right_hands(pictures, sides), networks)
+
+
+def as_right_hands(pictures: Iterable[Picture], sides: Sides) -> Iterator[Picture]:
+    """Hands that are cut out (224, 224, 3), those of the left side mirrored."""
+    return (
+        picture[:, ::-1] if side == LEFT else picture for side, picture in zip(sides, pictures, strict=True)
     )
 
 

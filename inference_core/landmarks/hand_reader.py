@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inference_core.geometry.homography import mapped
 from inference_core.landmarks.crop_squares import crops_from_landmarks, cut, to_frame, turn_to_frame
-from inference_core.landmarks.facing import cut_facing, frame_from_facing
+from inference_core.landmarks.facing import facing_crops
 from inference_core.landmarks.formats import CROP_PX
 from inference_core.landmarks.networks import LandmarkNetworks
 
@@ -55,10 +55,7 @@ def read_facing(
 
     K (3, 3): of the frame's camera.
     """
-    back = np.stack([frame_from_facing(crop, K, CROP_PX) for crop in crops])
-    pictures = [
-        cut_facing(image, own, crop, CROP_PX) for image, own, crop in zip(images, back, crops, strict=True)
-    ]
+    pictures, back = facing_crops(images, crops, K, CROP_PX)
     points, presence, _, _ = _read(pictures, networks)
     return mapped(points[..., :2], back), presence
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The landmark head with a cache: a crop that was read for its handedness is not read again for its landmarks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ class KeptReadings:
             self._keep(keys, readings)
         return _refined(readings)
 
-    def read_cut(self, pictures: Sequence[Picture]) -> RefinedLandmarks:
+    def read_cut(self, pictures: Iterable[Picture]) -> RefinedLandmarks:
         """The head's readings of hands that are cut out already (224, 224, 3), left ones mirrored."""
         return _refined(self._read(features_of(pictures, self._head.landmarks)))
 

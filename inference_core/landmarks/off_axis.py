@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
 from inference_core.geometry.homography import mapped
-from inference_core.landmarks.facing import cut_facing, frame_from_facing, turn_facing
+from inference_core.landmarks.crop_squares import turn_to_frame
+from inference_core.landmarks.facing import facing_crops, turn_facing
 from inference_core.landmarks.formats import CROP_PX
-from inference_core.landmarks.hand_crops import Floats, Sides
+from inference_core.landmarks.hand_crops import Floats, Sides, as_right_hands
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import RefinedLandmarks, in_frame
-from inference_core.shared.skeleton import LEFT
 
 # Nearer the axis a hand is stretched by less than a fifth, and its plain crop may have been read already.
 _OFF_AXIS = np.tan(np.radians(25))
@@ -70,17 +70,10 @@ def _plain(
 def _facing(
     frames: Sequence[Frame], crops: Floats, sides: Sides, K: Floats, head: KeptReadings
 ) -> tuple[RefinedLandmarks, _Said]:
-    back = np.stack([frame_from_facing(crop, K, CROP_PX) for crop in crops])
-    pictures = [
-        cut_facing(image, own, crop, CROP_PX)
-        for frame, own, crop in zip(frames, back, crops, strict=True)
-        if (image := frame.image) is not None
-    ]
-    read = head.read_cut(
-        [picture[:, ::-1] if side == LEFT else picture for side, picture in zip(sides, pictures, strict=True)]
-    )
-    own_pictures = np.tile(_WHOLE_CROP, (len(crops), 1))
-    points, _, trust = in_frame(read, own_pictures, sides)
-    own_pictures[:, 3] = [turn_facing(crop, K) for crop in crops]
-    _, world_m, _ = in_frame(read, own_pictures, sides)
-    return read, (mapped(points, back), world_m, trust)
+    images = [frame.image for frame in frames if frame.image is not None]
+    pictures, back = facing_crops(images, crops, K, CROP_PX)
+    read = head.read_cut(as_right_hands(pictures, sides))
+    whole = np.tile(_WHOLE_CROP, (len(crops), 1))
+    points, world_m, trust = in_frame(read, whole, sides)
+    whole[:, 3] = [turn_facing(crop, K) for crop in crops]
+    return read, (mapped(points, back), turn_to_frame(world_m, whole), trust)

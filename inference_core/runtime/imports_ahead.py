@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,18 +16,21 @@ _COMING: dict[str, Future[LastUsed]] = {}
 _CLAIMED: set[str] = set()
 
 
-def import_ahead(names: Iterable[str]) -> Callable[[], None]:
+def import_ahead(names: Collection[str]) -> Callable[[], None]:
     """Begin to import the networks of these names as they ran last on this machine, unless this process has them;
     returns what waits until they are imported.
     """
     missing = [name for name in names if name not in _CLAIMED and name not in _COMING]
-    if not missing or find_spec("openvino") is None:
-        return _imported
-    pool = ThreadPoolExecutor(1)
-    coming = {name: pool.submit(_last_used, name) for name in missing}
-    _COMING.update(coming)
-    pool.shutdown(wait=False)
-    return lambda: _imported(*coming.values())
+    if missing and find_spec("openvino") is not None:
+        pool = ThreadPoolExecutor(1)
+        _COMING.update((name, pool.submit(_last_used, name)) for name in missing)
+        pool.shutdown(wait=False)
+    coming = [future for name in names if (future := _COMING.get(name)) is not None]
+
+    def imported() -> None:
+        wait(coming)
+
+    return imported
 
 
 def claimed(name: str, path: Path) -> Imported | None:
@@ -44,10 +47,6 @@ def claimed(name: str, path: Path) -> Imported | None:
 def forget(*names: str) -> None:
     """Networks that this process no longer holds: they may be imported ahead again."""
     _CLAIMED.difference_update(names)
-
-
-def _imported(*coming: Future[LastUsed]) -> None:
-    wait(coming)
 
 
 def _last_used(name: str) -> LastUsed:
