@@ -158,7 +158,8 @@ def _array(frame: Any, format: str) -> NDArray[Any]:
         matrix, levels = int(frame.colorspace), int(frame.color_range)
         frame.colorspace = matrix if matrix in _MATRICES else _NEAREST.get(matrix, _UNSPECIFIED)
         frame.color_range = levels if levels in _RANGES else 0
-    return frame.to_ndarray(format=format)
+    # Slices in threads, which each frame starts anew, cost more than they save.
+    return frame.to_ndarray(format=format, threads=1)
 
 
 def _graph(frame: Any, filters: Sequence[tuple[str, str]]) -> Any:

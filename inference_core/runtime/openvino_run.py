@@ -13,11 +13,11 @@ import platform
 import sys
 import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +59,8 @@ _log = logging.getLogger(__name__)
 class OpenVinoRun:
     """A network in float32. Rows run in parallel, one per thread, or several at once on one, mostly.
 
+    The caller starts them itself: a thread for each row would wait for the interpreter twice more.
+
     Waiting threads sleep and are not pinned to cores, so that another busy program costs only its own share.
     cache: the folder of converted networks; None: the user's, some of whose networks are imported ahead.
     """
@@ -72,27 +74,41 @@ class OpenVinoRun:
         streams: int = _settings(self._rows)["NUM_STREAMS"]
         for _ in range(streams):
             self._free.put(model.create_infer_request())
-        self._threads = ThreadPoolExecutor(streams)
 
     def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
         count, rows = len(inputs[0]), self._rows
         found = [np.empty((count, *shape), np.float32) for shape in self._outputs]
         arrays = [np.ascontiguousarray(values) for values in inputs]
+        # Requests with what they read meanwhile.
+        running: deque[tuple[int, Any, list[NDArray[Any]]]] = deque()
 
-        def run(start: int) -> None:
-            request = self._free.get()
+        def finish() -> None:
+            start, request, _ = running.popleft()
             try:
-                request.infer(
-                    [_filled(values[start : start + rows], rows) for values in arrays], share_inputs=True
-                )
+                request.wait()
                 for number, values in enumerate(found):
                     values[start : start + rows] = request.get_output_tensor(number).data[: count - start]
             finally:
                 self._free.put(request)
 
-        starts = range(0, count, rows)
-        for _ in self._threads.map(run, starts) if len(starts) > 1 else map(run, starts):
-            pass
+        def free_request() -> Any:
+            # Waits for other callers only while it holds none itself.
+            while running:
+                try:
+                    return self._free.get_nowait()
+                except Empty:
+                    finish()
+            return self._free.get()
+
+        try:
+            for start in range(0, count, rows):
+                shown = [_filled(values[start : start + rows], rows) for values in arrays]
+                request = free_request()
+                running.append((start, request, shown))
+                request.start_async(shown, share_inputs=True)
+        finally:
+            while running:
+                finish()
         return tuple(found)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,15 @@ def test_every_batch_size_gives_torchs_results(rows: int, count: int, tmp_path: 
     expected = TorchRun(graph().build(), CPU)(*inputs(count))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6, rtol=1e-5)
+
+
+@needs_openvino
+def test_callers_in_several_threads_get_their_own_rows(tmp_path: Path) -> None:
+    """With fewer requests than callers, of which each wants several."""
+    network = ready_to_run(graph(), CPU, tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        for count, found in zip(range(50), pool.map(lambda count: network(*inputs(count)), range(50)), strict=True):
+            np.testing.assert_equal(found, network(*inputs(count)))
 
 
 @needs_openvino
