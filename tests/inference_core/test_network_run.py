@@ -76,7 +76,9 @@ def test_callers_in_several_threads_get_their_own_rows(tmp_path: Path) -> None:
     """With fewer requests than callers, of which each wants several."""
     network = ready_to_run(graph(), CPU, tmp_path)
     with ThreadPoolExecutor(4) as pool:
-        for count, found in zip(range(50), pool.map(lambda count: network(*inputs(count)), range(50)), strict=True):
+        for count, found in zip(
+            range(50), pool.map(lambda count: network(*inputs(count)), range(50)), strict=True
+        ):
             np.testing.assert_equal(found, network(*inputs(count)))
 
 
