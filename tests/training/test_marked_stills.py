@@ -10,7 +10,9 @@ from training.evaluation.real import MarkedClip
 def test_only_frames_with_two_whole_hands_are_captured() -> None:
     wrists_px = np.arange(20, dtype=float).reshape(5, 2, 2)
     wrists_px[1, 0] = np.nan
-    clip = MarkedClip(np.arange(0, 50, 10), wrists_px, np.isnan(wrists_px).all(-1), 100)
+    clip = MarkedClip(
+        np.arange(0, 50, 10), wrists_px, np.isnan(wrists_px).all(-1), np.full((5, 2), np.nan), 100
+    )
     assert with_every(clip, 1).at.tolist() == [0, 20, 30, 40]
     some = with_every(clip, 3)
     assert some.at.tolist() == [0, 40] and np.array_equal(some.wrists_px, wrists_px[[0, 4]])

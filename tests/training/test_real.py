@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.evaluation.real import Judgement, TruthError, failures, judged, read_truth
+from training.evaluation.real import Judgement, TruthError, failures, judged, read_truth, summarised
 
 MARKS = {
     "clip": {
         "hand_px": 100,
-        "frames": {"0": [[100, 100], [180, 100]], "2": [None, [180, 100]], "3": [None, "partly"]},
+        "frames": {"0": [[[100, 100]], [[180, 100]]], "2": [None, [[180, 100]]], "3": [None, "partly"]},
     }
 }
 
@@ -63,12 +63,45 @@ def test_a_hand_without_a_mark_is_reported_as_a_ghost(tmp_path: Path) -> None:
     assert failures(found, clip) == ["row 0: not both, right wrist", "row 2: 1 ghosts"]
 
 
+@pytest.mark.parametrize(
+    "by, left_px, right_px",
+    [
+        ("agreed", [103, 100], [180, 108]),
+        ("mean", [103, 100], [180, 105]),
+        ("first", [100, 100], [180, 100]),
+        ("second", [106, 100], [180, 110]),
+    ],
+)
+def test_of_two_annotators_marks_the_chosen_ones_are_used(
+    tmp_path: Path, by: str, left_px: list[float], right_px: list[float]
+) -> None:
+    frame = [[[100, 100], [106, 100]], [[180, 100], [180, 110], [180, 108]]]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"clip": {"hand_px": 100, "frames": {"0": frame}}}))
+    assert read_truth(path, by)["clip"].wrists_px[0].tolist() == [left_px, right_px]
+
+
+def test_marks_that_differ_by_over_half_of_the_limit_are_unsure_and_still_count(tmp_path: Path) -> None:
+    frames = {"0": [[[100, 100], [107, 100]], [[180, 100], [180, 108]]], "1": [[[100, 100]], "partly"]}
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"clip": {"hand_px": 100, "frames": frames}}))
+    clip = read_truth(path)["clip"]
+    found = judged(np.stack([hands((100, 100), (180, 130)), hands((100, 100), None)]), clip)
+    assert found.unsure.tolist() == [[False, True], [False, False]]
+    row = summarised([found])
+    assert (row["wrists %"], row["sure %"], row["unsure"]) == (pytest.approx(200 / 3), 100, 1)
+
+
 def test_the_marks_of_the_touching_clips_can_be_read() -> None:
     truth = read_truth(Path(__file__).parents[1] / "data/touching_truth.json")
     assert sum(len(clip.at) for clip in truth.values()) == 163
+    assert sum(np.isfinite(clip.spread_px).sum() for clip in truth.values()) == 141
 
 
 def test_invalid_marks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "truth.json").write_text('{"clip": [1, 2]}')
+    with pytest.raises(TruthError, match="marked wrists"):
+        read_truth(tmp_path / "truth.json")
+    (tmp_path / "truth.json").write_text('{"clip": {"hand_px": 100, "frames": {"0": [[100, 100], null]}}}')
     with pytest.raises(TruthError, match="marked wrists"):
         read_truth(tmp_path / "truth.json")

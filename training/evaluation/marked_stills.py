@@ -61,7 +61,7 @@ def captured_px(image: Image, camera: Camera, network: ChosenNetwork | None) -> 
 def with_every(clip: MarkedClip, every: int) -> MarkedClip:
     """Every n-th of the clip's frames in which both wrists are marked."""
     rows = np.flatnonzero(np.isfinite(clip.wrists_px).all((-1, -2)))[::every]
-    return replace(clip, at=clip.at[rows], wrists_px=clip.wrists_px[rows], absent=clip.absent[rows])
+    return clip.only(rows)
 
 
 def ghosts_of_single(points_px: Floats) -> int:

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Takes of real clips compared with hands marked by eye: found, sides, wrists, ghosts, by clip.
 
-    python -m training evaluate takes TAKES... --truth FILE [--footage FOLDER] [--frames]
+    python -m training evaluate takes TAKES... --truth FILE [--by MARKS] [--footage FOLDER] [--frames]
 
 TAKES are CLIP.npz files, or folders of them. FILE (such as tests/data/touching_truth.json) holds, for each clip, the
-length of a hand in pixels and, for some frames, the positions of the left and the right wrist: [x, y], null if the
-hand is not in the picture, "partly" if it is cut off and not evaluated. With --footage, MediaPipe Hands is evaluated
-as well, on FOLDER/CLIP.mp4; with --frames, every frame that fails is named.
+length of a hand in pixels and, for some frames, the marks of the left and the right wrist: a list of [x, y] by one or
+two annotators and, where these disagreed and both marks were looked at again, the one decided on; null if the hand is
+not in the picture, "partly" if it is cut off and not evaluated. --by chooses the marks: the agreed ones (the decided
+one, else the mean), the mean, or those of one annotator. A mark is unsure if the annotators differ by more than half of
+what a wrist may be off. With --footage, MediaPipe Hands is evaluated as well, on FOLDER/CLIP.mp4; with --frames, every
+frame that fails is named.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,13 @@ _PARTLY = "partly"
 
 Floats = NDArray[np.float64]
 
+_MARKS: dict[str, Callable[[Floats], Floats]] = {
+    "agreed": lambda marks: marks[2] if len(marks) > 2 else marks.mean(0),
+    "mean": lambda marks: marks[:2].mean(0),
+    "first": lambda marks: marks[0],
+    "second": lambda marks: marks[:2][-1],
+}
+
 
 class TruthError(DuohandError):
     """The truth does not match the takes, or cannot be read."""
@@ -40,33 +50,42 @@ class TruthError(DuohandError):
 @dataclass(frozen=True)
 class MarkedClip:
     """F frames of a clip. at (F,): frame. wrists_px (F, S, 2): NaN if a hand is absent or cut off; absent (F, S)
-    bool. hand_px: length of a hand.
+    bool; spread_px (F, S): between two annotators' marks, NaN if there are not two. hand_px: length of a hand.
     """
 
     at: NDArray[np.int64]
     wrists_px: Floats
     absent: NDArray[np.bool_]
+    spread_px: Floats
     hand_px: float
+
+    def only(self, rows: NDArray[np.intp]) -> MarkedClip:
+        """These of the frames."""
+        return MarkedClip(
+            self.at[rows], self.wrists_px[rows], self.absent[rows], self.spread_px[rows], self.hand_px
+        )
 
 
 @dataclass(frozen=True)
 class Judgement:
     """Per marked frame, NaN if not evaluated: both (F,) found, side (F,) right of those found, wrist (F, S) placed;
-    ghosts (F,): hands that do not exist.
+    unsure (F, S) bool: annotators differ by more than half of what a wrist may be off; ghosts (F,): hands that do not
+    exist.
     """
 
     both: Floats
     side: Floats
     wrist: Floats
+    unsure: NDArray[np.bool_]
     ghosts: Floats
 
 
-def read_truth(path: Path) -> dict[str, MarkedClip]:
-    """The marked clips by name. Raises TruthError if the file is invalid."""
+def read_truth(path: Path, by: str = "agreed") -> dict[str, MarkedClip]:
+    """The marked clips by name, by the agreed, mean, first or second marks. Raises TruthError if invalid."""
     try:
         clips: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _marked(clip) for name, clip in clips.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return {name: _marked(clip, _MARKS[by]) for name, clip in clips.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise TruthError(f"Cannot read the marked wrists of {path}: {error}.") from error
 
 
@@ -88,6 +107,7 @@ def judged(points_px: Floats, clip: MarkedClip) -> Judgement:
         both=np.where(asked.all(1), both, np.nan),
         side=np.where(asked.all(1) & both, side, np.nan),
         wrist=np.where(asked, straight < PLACED, np.nan),
+        unsure=clip.spread_px / clip.hand_px > PLACED / 2,
         ghosts=(found & ~meant & ~excused).sum(1).astype(np.float64),
     )
 
@@ -96,22 +116,23 @@ def within(clip: MarkedClip, numbers: NDArray[np.int64]) -> MarkedClip:
     """The marked frames among a take's `numbers` (T,), by their index there."""
     rows = np.flatnonzero(np.isin(clip.at, numbers))
     at = np.searchsorted(numbers, clip.at[rows])
-    return MarkedClip(at, clip.wrists_px[rows], clip.absent[rows], clip.hand_px)
+    return replace(clip.only(rows), at=at)
 
 
 def summarised(judgements: Sequence[Judgement]) -> dict[str, float]:
-    """One row of the table: percentages, and the number of ghosts."""
+    """One row of the table: percentages (sure: of wrists with sure marks), numbers of unsure marks and ghosts."""
 
-    def percent(name: str) -> float:
-        values = np.concatenate([getattr(one, name).ravel() for one in judgements])
-        return 100 * float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+    def percent(values: Sequence[Floats]) -> float:
+        joined = np.concatenate([each.ravel() for each in values])
+        return 100 * float(np.nanmean(joined)) if np.isfinite(joined).any() else float("nan")
 
-    ghosts = sum(float(one.ghosts.sum()) for one in judgements)
     return {
-        "both %": percent("both"),
-        "sides %": percent("side"),
-        "wrists %": percent("wrist"),
-        "ghosts": ghosts,
+        "both %": percent([one.both for one in judgements]),
+        "sides %": percent([one.side for one in judgements]),
+        "wrists %": percent([one.wrist for one in judgements]),
+        "sure %": percent([np.where(one.unsure, np.nan, one.wrist) for one in judgements]),
+        "unsure": float(sum(one.unsure.sum() for one in judgements)),
+        "ghosts": float(sum(one.ghosts.sum() for one in judgements)),
     }
 
 
@@ -172,15 +193,20 @@ def hands_px_of(result: Any, width: int, height: int) -> Floats:
     return points_px
 
 
-def _marked(clip: Mapping[str, Any]) -> MarkedClip:
-    hands = list(clip["frames"].values())
+def _marked(clip: Mapping[str, Any], chosen: Callable[[Floats], Floats]) -> MarkedClip:
+    frames = [
+        [np.array([[np.nan] * 2] if hand in (None, _PARTLY) else hand, np.float64) for hand in frame]
+        for frame in clip["frames"].values()
+    ]
+    spread_px = [
+        [np.linalg.norm(marks[1] - marks[0]) if len(marks) > 1 else np.nan for marks in frame]
+        for frame in frames
+    ]
     return MarkedClip(
         np.array([int(at) for at in clip["frames"]]),
-        np.array(
-            [[(np.nan, np.nan) if hand in (None, _PARTLY) else hand for hand in frame] for frame in hands],
-            np.float64,
-        ).reshape(-1, 2, 2),
-        np.array([[hand is None for hand in frame] for frame in hands]),
+        np.array([[chosen(marks) for marks in frame] for frame in frames]).reshape(-1, 2, 2),
+        np.array([[hand is None for hand in frame] for frame in clip["frames"].values()]),
+        np.array(spread_px, np.float64).reshape(-1, 2),
         float(clip["hand_px"]),
     )
 
@@ -189,13 +215,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("takes", type=Path, nargs="+", metavar="TAKES")
     parser.add_argument("--truth", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--by", choices=list(_MARKS), default="agreed", metavar="MARKS")
     parser.add_argument("--footage", type=Path, metavar="FOLDER")
     parser.add_argument("--frames", action="store_true")
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    _report(options.takes, read_truth(options.truth), options.footage, options.frames)
+    _report(options.takes, read_truth(options.truth, options.by), options.footage, options.frames)
 
 
 def _report(
