@@ -20,8 +20,13 @@ from torch.nn import functional as F
 from inference_core.landmarks.formats import FEATURES, HEAD_FILE, LANDMARKS
 from inference_core.landmarks.hand_crops import Floats, Sides, points_to_frame, world_to_frame
 from inference_core.landmarks.landmark_network import LAST_CHANNELS, LandmarkNetwork
-from inference_core.landmarks.networks import LandmarkNetworks, file_digest, load_landmark_networks
-from inference_core.landmarks.partner_network import PartnerCall, stored_partner
+from inference_core.landmarks.networks import (
+    LandmarkNetworks,
+    file_digest,
+    load_landmark_networks,
+    load_partner,
+)
+from inference_core.landmarks.partner_network import Partners
 from inference_core.landmarks.weights import load_weights
 from inference_core.runtime.network_graph import NetworkGraph
 from inference_core.runtime.network_run import ready_to_run
@@ -111,6 +116,7 @@ class LandmarkHead(nn.Module):
 
 
 HeadCall = Callable[[Tensor], RefinedLandmarks]
+PartnerCall = Callable[[Tensor], Partners]
 
 
 @dataclass(frozen=True)
@@ -143,10 +149,15 @@ def stored_head(folder: Path, device: torch.device | str = "cpu") -> HeadWithLan
     )
     run = ready_to_run(graph, device)
     networks = load_landmark_networks(device)
-    partner = stored_partner(folder, device)
+    partner = _stored_partner(folder, device)
     return HeadWithLandmarks(
         lambda features: RefinedLandmarks(*run_on_tensors(run, features)), networks, partner
     )
+
+
+def _stored_partner(folder: Path, device: torch.device | str) -> PartnerCall | None:
+    run = load_partner(folder, device)
+    return None if run is None else lambda features: Partners(*run_on_tensors(run, features))
 
 
 class _HeadGraph(nn.Module):

@@ -8,7 +8,6 @@ hand and contain little about the other.)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from inference_core.landmarks.formats import FEATURES, LANDMARKS
-from inference_core.landmarks.networks import load_partner
 from inference_core.landmarks.weights import load_weights
-from inference_core.runtime.torch_run import run_on_tensors
 
 _WIDTH, _BLOCKS, _PLACES, _HIDDEN, _DROPOUT = 128, 3, 24, 256, 0.2
 _GROWN, _KERNEL = 3, 5
@@ -83,18 +80,6 @@ class _Block(nn.Module):
 
 def _mixed(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-PartnerCall = Callable[[Tensor], Partners]
-
-
-def stored_partner(folder: Path, device: torch.device | str = "cpu") -> PartnerCall | None:
-    """The partner network of a weights folder, ready to run on `device`; None if it holds none.
-
-    Raises WeightsError for a damaged file.
-    """
-    run = load_partner(folder, device)
-    return None if run is None else lambda features: Partners(*run_on_tensors(run, features))
 
 
 class PartnerGraph(nn.Module):
