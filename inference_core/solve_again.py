@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Solves a range of a take again with the user's corrections, without the footage.
 
-The take holds the evidence of its solve (take_evidence). The range and some frames around it are solved as before,
-apart from the corrections, and the range is blended into its surroundings: nothing changes outside it.
+The take holds the evidence of its solve (take_evidence). From the take's motion, what was corrected and what depends on
+it is solved; the frames around the range are held, and it is blended into them: nothing changes outside it.
 """
 
 import json
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from inference_core.fitting.contact_constraints import PART_CAPSULES
 from inference_core.fitting.corrected_evidence import CorrectedEvidence, corrected_evidence
+from inference_core.fitting.corrected_shot import Stated, corrected_shot
 from inference_core.fitting.observations import usable_presence
 from inference_core.fitting.parameterisation import make_parameterisation
 from inference_core.fitting.settings import SolveSettings
-from inference_core.fitting.shot import Evidence, frame_times, solve_evidence
+from inference_core.fitting.shot import Evidence, frame_times
 from inference_core.fitting.single_frame import ShotShape
-from inference_core.fitting.solution import ShotSolution
 from inference_core.fitting.solve_constraints import (
     HARD_PIN,
     SOFT_PIN,
@@ -48,12 +48,14 @@ from inference_core.take_evidence import evidence_of
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
 
-# Frames on either side that are solved together with the range.
-CONTEXT_FRAMES: Final = 60
+# Frames on either side whose evidence is read with the range's.
+CONTEXT_FRAMES: Final = 40
 BLEND_FRAMES: Final = SolveRequest.blend
 # Corrections that later solves of the same take need again; the others are already
 # part of its evidence or motion.
 _REMEMBERED = ("touch", "apart", "pose")
+# Corrections that say that a hand is right where it is.
+_AS_IT_IS = ("keep", "follow")
 _CORRECTIONS = "corrections"
 _SAME_HAND_M = 1e-4
 _DOUBT_POWER = 4  # A tenth of the observations beside a pinned pose would still outweigh the motion.
@@ -69,7 +71,7 @@ def solved_again(
 ) -> Take:
     """The take with the rows solved again, blended over `blend` frames at their ends; other rows are unchanged.
 
-    Without corrections the result equals the take to a tenth of a millimetre.
+    Without corrections the result equals the take up to rounding.
     """
     model = hand_model.to("cpu", torch.float64)
     _check_model(take, model)
@@ -80,7 +82,12 @@ def solved_again(
     corrected = corrected_evidence(tracks, predictions, take.frame, corrections)
     poses = _pinned_poses(take, everything)
     part = range(max(rows.start - CONTEXT_FRAMES, 0), min(rows.stop + CONTEXT_FRAMES, take.frame_count))
-    solution = _solved_part(take, model, shape, corrected, poses, _touches(take, everything), part, progress)
+    as_it_is = (*earlier, *(item for item in corrections if item.kind in _AS_IT_IS))
+    uncorrected = CorrectedEvidence(tracks, predictions, np.zeros_like(corrected.changed))
+    before = _stated(take, uncorrected, as_it_is, len(earlier), part)
+    after = _stated(take, corrected, everything, len(earlier), part)
+    inner = range(rows.start - part.start, rows.stop - part.start)
+    solution = corrected_shot(model, shape, before, after, inner, _settings(take), progress)
     solved = solved_rows(solution, rows, part)
     span = slice(rows.start, rows.stop)
     turns = with_unfree_turns(shape.parameterisation, poses.poses.pose_wxyz[span], solved["pose_wxyz"])
@@ -112,22 +119,27 @@ def _pinned_poses(take: Take, corrections: Sequence[Correction]) -> PinnedPoses:
     return PinnedPoses(Poses(root, fingers, wrist_m), trust, doubt, present)
 
 
-def _touches(take: Take, corrections: Sequence[Correction]) -> tuple[tuple[Touch, ...], tuple[Apart, ...]]:
-    """What touches and what does not; of two that contradict each other, the later one counts."""
-    touches: list[Touch] = []
+def _touches(
+    take: Take, corrections: Sequence[Correction]
+) -> tuple[list[tuple[int, Touch]], tuple[Apart, ...]]:
+    """What touches, by the index of the correction, and what does not; of two that contradict each other, the later
+    one counts.
+    """
+    touches: list[tuple[int, Touch]] = []
     aparts: list[Apart] = []
-    for item in corrections:
+    for index, item in enumerate(corrections):
         rows = _rows(take, item)
         left, right = PART_CAPSULES[item.left], PART_CAPSULES[item.right]
         if item.kind == "apart":
             aparts.append(Apart(np.isin(np.arange(take.frame_count), rows), left, right))
             kept = 1 - _falling_off(rows, item.falloff, take.frame_count)
             touches = [
-                replace(one, weight=one.weight * kept) if _denies(aparts[-1], one) else one for one in touches
+                (at, replace(one, weight=one.weight * kept) if _denies(aparts[-1], one) else one)
+                for at, one in touches
             ]
         elif item.kind == "touch" and len(rows):
-            touches.append(Touch(_falling_off(rows, item.falloff, take.frame_count), left, right))
-    return tuple(touches), tuple(aparts)
+            touches.append((index, Touch(_falling_off(rows, item.falloff, take.frame_count), left, right)))
+    return touches, tuple(aparts)
 
 
 def _denies(apart: Apart, touch: Touch) -> bool:
@@ -145,17 +157,12 @@ def _falling_off(rows: NDArray[np.int64], falloff: int, count: int) -> NDArray[n
     return near**2 * (3 - 2 * near)
 
 
-def _solved_part(
-    take: Take,
-    model: HandModel,
-    shape: ShotShape,
-    corrected: CorrectedEvidence,
-    poses: PinnedPoses,
-    contact: tuple[tuple[Touch, ...], tuple[Apart, ...]],
-    part: range,
-    progress: Progress | None,
-) -> ShotSolution:
+def _stated(
+    take: Take, corrected: CorrectedEvidence, corrections: Sequence[Correction], met: int, part: range
+) -> Stated:
+    """What is known of part of the take with the evidence and the corrections, of which the take meets the first."""
     rows = slice(part.start, part.stop)
+    poses = _pinned_poses(take, corrections)
     present = usable_presence(corrected.tracks, corrected.predictions)
     present = np.where(poses.trust > 0, poses.present, present).astype(np.uint8)
     raw = Poses(
@@ -165,13 +172,15 @@ def _solved_part(
         )
     )
     held = Poses(*(values[rows] for values in vars(poses.poses).values()))
-    touches, aparts = contact
+    told, aparts = _touches(take, corrections)
+    touches = [(index < met, replace(touch, weight=touch.weight[rows])) for index, touch in told]
     constraints = SolveConstraints(
         raw,
         held,
         poses.trust[rows],
         poses.doubt[rows],
-        tuple(replace(item, weight=item.weight[rows]) for item in touches),
+        tuple(touch for is_met, touch in touches if is_met),
+        tuple(touch for is_met, touch in touches if not is_met),
         tuple(replace(item, frames=item.frames[rows]) for item in aparts),
     )
     evidence = Evidence(
@@ -183,7 +192,7 @@ def _solved_part(
         _camera(take, rows),
         frame_times(take.time_s, take.frame_count)[rows],
     )
-    return solve_evidence(model, shape, evidence, _settings(take), constraints, progress)
+    return Stated(evidence, constraints)
 
 
 def _shape(take: Take, model: HandModel) -> ShotShape:

@@ -5,6 +5,7 @@ A picture does not show depth, so hands marked as touching first move along thei
 half unless one is pinned. The solve starts there, and pulls the parts together far harder than inferred contact does.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -19,14 +20,14 @@ from inference_core.fitting.contact import (
     seen_at_one_depth,
     unbroken_runs,
 )
-from inference_core.fitting.observations import NetworkTargets, Observations
+from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import HandParameterisation, HandState, pose_points
 from inference_core.fitting.residuals import JOINTS
 from inference_core.fitting.solve_constraints import HARD_PIN, Apart, SolveConstraints, Touch, doubted
 from inference_core.shared.skeleton import FINGERS
 
 # How much harder a contact set by the user pulls than an inferred one.
-_USER_STRENGTH = 30.0
+_USER_STRENGTH = 60.0
 # For fingertips that are to meet where they are near: the same finger's, nearer
 # than about this in the picture.
 _NEAR_M = 0.01
@@ -41,38 +42,43 @@ PART_CAPSULES: dict[str, tuple[int, ...] | None] = {
 }
 
 
-def with_contact_constraints(
+def without_denied(seen: Observations, contact: Contact, constraints: SolveConstraints) -> Contact:
+    """The contact without what the constraints rule out or doubt."""
+    left, right = pairs(seen)
+    doubt = doubted(seen, constraints)
+    contact = replace(contact, hands=contact.hands * (1 - torch.maximum(doubt[left], doubt[right])))
+    for apart in constraints.aparts:
+        contact = _denied(contact, apart, seen.frame[left])
+    return contact
+
+
+def with_touches(
     parameterisation: HandParameterisation,
     seen: Observations,
     start: HandState,
     capsules: Capsules,
     contact: Contact,
-    pairs: tuple[Tensor, Tensor],
-    constraints: SolveConstraints,
+    touches: Sequence[Touch],
 ) -> tuple[Observations, HandState, Contact]:
-    """Observations, start and contact of the pairs (P,) of hand frames with the constraints applied."""
-    left, right = pairs
+    """Observations, contact and a state of the hand frames, moved until these parts touch."""
+    left, right = hands_of = pairs(seen)
     frame = seen.frame[left]
-    doubt = doubted(seen, constraints)
-    contact = replace(contact, hands=contact.hands * (1 - torch.maximum(doubt[left], doubt[right])))
-    for apart in constraints.aparts:
-        contact = _denied(contact, apart, frame)
-    weights = [torch.as_tensor(touch.weight).double()[frame] for touch in constraints.touches]
+    weights = [torch.as_tensor(touch.weight).double()[frame] for touch in touches]
     if not any(bool((weight > 0).any()) for weight in weights):
         return seen, start, contact
     posed = pose_points(parameterisation, seen.side, start)
-    first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in pairs)
+    first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in hands_of)
     middle = start.image_depth[left, 2].lerp(start.image_depth[right, 2], 0.5)
     view = seen_at_one_depth(first, second, middle, capsules)
     share = torch.zeros_like(contact.parts)
-    for touch, weight in zip(constraints.touches, weights, strict=True):
+    for touch, weight in zip(touches, weights, strict=True):
         if bool((weight > 0).any()):
             met = _meeting(touch, weight, view)
             share = torch.maximum(share, (weight > 0)[:, None, None] * met)
     strength = torch.stack(weights).amax(0)
     way_m = _way_to_meet(view, share, capsules)
     way_m = strength * averaged(way_m, unbroken_runs(frame), _SMOOTHED)
-    seen, start = _moved_along_rays(seen, start, pairs, way_m, strength)
+    seen, start = _moved_along_rays(seen, start, hands_of, way_m)
     hands = torch.maximum(contact.hands, strength)
     kept = (contact.hands / hands.clamp(min=1e-9))[:, None, None]
     pull = torch.where(strength < 1, strength, _USER_STRENGTH)[:, None, None]
@@ -119,12 +125,12 @@ def _way_to_meet(view: Outlines, share: Tensor, capsules: Capsules) -> Tensor:
 
 
 def _moved_along_rays(
-    seen: Observations, start: HandState, pairs: tuple[Tensor, Tensor], way_m: Tensor, strength: Tensor
+    seen: Observations, start: HandState, hands_of: tuple[Tensor, Tensor], way_m: Tensor
 ) -> tuple[Observations, HandState]:
     """Both hands moved along their rays by half of the distance (P,) each, and the
     evidence of distance moved with them.
     """
-    left, right = pairs
+    left, right = hands_of
     still = torch.zeros(len(seen)).bool() if seen.network is None else seen.network.confidence >= HARD_PIN
     free = (~still).double()
     halves = (free[left] + free[right]).clamp(min=1)
@@ -135,19 +141,10 @@ def _moved_along_rays(
     moved = replace(start, image_depth=image_depth)
     network = seen.network
     if network is not None:
-        network = _network_moved(network, moved, pairs, strength, still)
+        moved_m = moved.wrist_m - start.wrist_m
+        from_other_m = network.from_other_m.clone()
+        from_other_m[left] += moved_m[left] - moved_m[right]
+        from_other_m[right] += moved_m[right] - moved_m[left]
+        wrist_m = network.wrist_m * shift.exp()[:, None]
+        network = replace(network, wrist_m=wrist_m, from_other_m=from_other_m)
     return replace(seen, size_error=seen.size_error + shift, network=network), moved
-
-
-def _network_moved(
-    network: NetworkTargets, moved: HandState, pairs: tuple[Tensor, Tensor], strength: Tensor, still: Tensor
-) -> NetworkTargets:
-    """The network's distances and offsets, with those of the moved hands changed by strength (P,)."""
-    left, right = pairs
-    wrist_m, from_other_m, theirs = network.wrist_m.clone(), network.from_other_m.clone(), moved.wrist_m
-    for own, other in ((left, right), (right, left)):
-        depth = theirs[own, 2] / wrist_m[own, 2].clamp(min=0.05)
-        depth = torch.where(still[own], 1.0, 1 + strength * (depth - 1))
-        wrist_m[own] = wrist_m[own] * depth[:, None]
-        from_other_m[own] = torch.lerp(from_other_m[own], theirs[own] - theirs[other], strength[:, None])
-    return replace(network, wrist_m=wrist_m, from_other_m=from_other_m)

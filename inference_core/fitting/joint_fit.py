@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from inference_core.fitting.anchor import Anchor
 from inference_core.fitting.capsules import Capsules
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.interaction import (
@@ -29,11 +30,15 @@ from inference_core.fitting.interaction import (
     pair_equations,
 )
 from inference_core.fitting.observations import Observations, pairs
-from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
+from inference_core.fitting.parameterisation import (
+    HandState,
+    PosedPoints,
+    pose_points,
+)
 from inference_core.fitting.residuals import JOINTS, NormalEquations, frame_cost, frame_normal
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, limited
-from inference_core.fitting.temporal import Banded, sigmas, solve_banded, temporal_normal
+from inference_core.fitting.temporal import Banded, gradient, sigmas, solve_banded, temporal_normal
 from inference_core.fitting.windows import Window, gathered, windows_of
 
 # The damping is a share of each hand frame's diagonal. It increases for a frame that oscillates, for example
@@ -43,20 +48,22 @@ _DAMPED_LESS, _IF_BACK, _IF_REFUSED = 0.3, 4.0, 10.0
 _HELD = 1e9
 # How much more the motion holds a hand, per share by which its landmarks are less sure than usual.
 _HELD_IN_DOUBT = 4.0
-# Done when this share of the hand frames move by less than this in a step; the remaining
-# change is about as much again.
-_SETTLED_SHARE, _SETTLED_M = 0.9, 2e-4
+# Done when most hand frames move by less than this in a step; the remaining change is about as much again.
+_SETTLED_M = 2e-4
 # How far to extrapolate the last change of the sigmas' logarithms, and the largest change.
 _AHEAD, _LARGEST_CHANGE = 0.5, 0.7
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fit_shot proceeds: at most so many steps, with a first and a least damping."""
+    """How fit_shot proceeds: at most so many steps, with a first and a least damping; done when this share of the hand
+    frames hardly moves.
+    """
 
     steps: int
     first_damping: float
     least_damping: float
+    settled_share: float = 0.9
 
 
 _FROM_AFAR = Pace(20, 1e-3, 1e-4)
@@ -73,14 +80,17 @@ def fit_shot(
     held: Tensor | None = None,
     pace: Pace = _FROM_AFAR,
     after_step: Callable[[int, int], None] | None = None,
+    anchor: Anchor | None = None,
 ) -> HandState:
     """All hand frames solved together from the given states.
 
     skin: places that may not intersect further. held (N,) bool: hand frames that stay as they are. after_step is told
-    how many of how many steps are done.
+    how many of how many steps are done. anchor: adds its force.
     """
     moves = torch.ones(len(seen)).bool() if held is None else ~held
-    whole = _Problem(shape, seen, capsules, contact, _strength(seen, settings.smooth), skin)
+    if not bool(moves.any()):
+        return state
+    whole = _Problem(shape, seen, capsules, contact, _strength(seen, settings.smooth), skin, anchor)
     windows = windows_of(seen.frame, settings)
     fits = [_WindowFit(whole, window, keeps=len(windows) == 1) for window in windows]
     sigma = ahead = sigmas(seen, state, shape.parameterisation)
@@ -96,7 +106,7 @@ def fit_shot(
             damping = damping * _IF_REFUSED
             continue
         state, moved_m = trial, gathered(windows, [each.moved_m for each in tried])
-        if moved_m[moves].quantile(_SETTLED_SHARE) < _SETTLED_M:
+        if moved_m[moves].quantile(pace.settled_share) < _SETTLED_M:
             break
         back = (step * before).sum(-1) < 0
         damping = (damping * torch.where(back, _IF_BACK, _DAMPED_LESS)).clamp(min=pace.least_damping)
@@ -105,6 +115,21 @@ def fit_shot(
         change = (sigma / last).log().clamp(-_LARGEST_CHANGE, _LARGEST_CHANGE)
         ahead = sigma * (_AHEAD * change).exp()
     return state
+
+
+def anchored(
+    shape: ShotShape,
+    seen: Observations,
+    state: HandState,
+    capsules: Capsules | None,
+    contact: Contact | None,
+    settings: SolveSettings,
+) -> Anchor:
+    """The anchor with which fit_shot leaves the state as it is."""
+    whole = _Problem(shape, seen, capsules, contact, _strength(seen, settings.smooth), None, None)
+    sigma, windows = sigmas(seen, state, shape.parameterisation), windows_of(seen.frame, settings)
+    pulls = [_WindowFit(whole, window, keeps=False).gradient(state, sigma) for window in windows]
+    return Anchor(state, -gathered(windows, pulls))
 
 
 @dataclass(frozen=True)
@@ -149,6 +174,11 @@ class _WindowFit:
         step = limited(solve_banded(problem.seen, *equations.terms, damping[rows]))
         cost = equations.cost(self._window.own)
         return _Step(step, cost, hands.posed.points_m[:, JOINTS], equations.drawn)
+
+    def gradient(self, state: HandState, sigma: Tensor) -> Tensor:
+        """(n, D) of the cost by the unknowns, in the shot's state, for sigma (N, D)."""
+        problem = self._of_window()
+        return gradient(*problem.equations(self._hands(problem, state), sigma[self._window.rows]).terms)
 
     def trial(self, state: HandState, sigma: Tensor, found: _Step) -> _Trial:
         """The shot's state after a step, by the terms for which that was found."""
@@ -209,6 +239,7 @@ class _Problem:
     contact: Contact | None
     strength: Tensor
     skin: HardSkin | None
+    anchor: Anchor | None
 
     def within(self, window: Window) -> "_Problem":
         """The data of a window's hand frames."""
@@ -222,6 +253,7 @@ class _Problem:
             contact=None if self.contact is None else self.contact.take(chosen),
             strength=self.strength[inside],
             skin=None if self.skin is None else self.skin.take(chosen),
+            anchor=None if self.anchor is None else self.anchor.take(window.rows),
         )
 
     def posed(self, state: HandState) -> HandPairs:
@@ -232,8 +264,13 @@ class _Problem:
     def equations(self, hands: HandPairs, sigma: Tensor) -> _Equations:
         """All terms at the hands' current poses, for sigma (N, D)."""
         drawn = None if self.contact is None else draws(self.contact, hands)
+        frames = frame_normal(self.shape.parameterisation, self.seen, hands.posed, self.shape.world_scale)
+        if self.anchor is not None:
+            pull, cost = self.anchor.pull(hands.posed.state, self.shape.parameterisation)
+            frames.gradient.add_(pull)
+            frames.cost.add_(cost)
         return _Equations(
-            frame_normal(self.shape.parameterisation, self.seen, hands.posed, self.shape.world_scale),
+            frames,
             self._temporal(hands.posed, sigma),
             pair_equations(self.seen, hands, self.capsules, drawn, self.skin),
             self._ties(hands.posed),
@@ -245,11 +282,17 @@ class _Problem:
         return _total(
             own,
             frame_cost(self.seen, hands.posed, self.shape.world_scale)
-            + self._temporal(hands.posed, sigma).cost,
+            + self._temporal(hands.posed, sigma).cost
+            + self._anchored(hands.posed),
             pair_cost(self.seen, hands, drawn, self.skin),
             self._ties(hands.posed),
             hands.left,
         )
+
+    def _anchored(self, posed: PosedPoints) -> Tensor:
+        if self.anchor is None:
+            return torch.zeros(len(self.seen)).double()
+        return self.anchor.pull(posed.state, self.shape.parameterisation)[1]
 
     def _temporal(self, posed: PosedPoints, sigma: Tensor) -> Banded:
         return temporal_normal(self.seen, posed.state, self.shape.parameterisation, sigma, self.strength)

@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from inference_core.geometry.rotations import exp, hat
+from inference_core.geometry.rotations import exp, hat, log
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.skeleton import DRIVER_16_OF_21
 
@@ -95,6 +95,12 @@ class HandState:
         return HandState(
             self.image_depth + step[:, :3], exp(step[:, ROOT]) @ self.root, angles_rad.unflatten(1, (15, 3))
         )
+
+    def since(self, other: "HandState", parameterisation: HandParameterisation) -> Tensor:
+        """(N, D) the increment of the unknowns that leads here from the other state."""
+        angles_rad = (self.angles_rad - other.angles_rad).flatten(1)[:, parameterisation.free]
+        turned = log(self.root @ other.root.mT)
+        return torch.cat([self.image_depth - other.image_depth, turned, angles_rad], -1)
 
     def where(self, chosen: Tensor, other: "HandState") -> "HandState":
         """This state where `chosen` (N,) is true, the other elsewhere."""

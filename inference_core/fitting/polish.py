@@ -4,6 +4,7 @@
 import torch
 from torch import Tensor
 
+from inference_core.fitting.anchor import Anchor
 from inference_core.fitting.capsules import Capsules
 from inference_core.fitting.contact import Contact, unbroken_runs
 from inference_core.fitting.interaction import HardSkin, hand_pairs
@@ -34,15 +35,22 @@ def taken_apart(
     contact: Contact,
     settings: SolveSettings,
     skin: Skin,
+    held: Tensor | None = None,
+    anchor: Anchor | None = None,
 ) -> HandState:
     """The fitted state, with hands separated where they intersect more deeply than skin yields.
 
-    Of each stretch of frames the best round counts: what leaves one finger may enter the next.
+    Of each stretch of frames the best round counts: what leaves one finger may enter the next. held, anchor: as in
+    fit_shot; hands may intersect as deeply as at the anchor.
     """
     frame = seen.frame[pairs(seen)[0]]
     finder, places = PlaceFinder(skin, shape.parameterisation, unbroken_runs(frame)), Places.none()
+    allowed_m = torch.full((len(frame),), _DEEP_M).double()
+    if anchor is not None:
+        found = _found(finder, shape, seen, anchor.state, capsules, settings)
+        allowed_m = allowed_m.maximum(torch.as_tensor(found.deepest_m(len(frame))))
     found = _found(finder, shape, seen, state, capsules, settings)
-    best, excess_m = state, _excess_m(found, len(frame))
+    best, excess_m = state, _excess_m(found, allowed_m)
     least_m = excess_m
     for sigma_m in _HARDER_M:
         deep = frame[excess_m > 0]
@@ -50,14 +58,19 @@ def taken_apart(
             break
         # A place that was found before may not close up again.
         places = places.renewed(found)
-        part, held = (_within(seen.frame, deep, reach) for reach in (_WITH_IT + _HOLD_IT, _WITH_IT))
+        part, moves = (_within(seen.frame, deep, reach) for reach in (_WITH_IT + _HOLD_IT, _WITH_IT))
+        if held is not None:
+            moves &= ~held
         rows = _within(frame, deep, _WITH_IT + _HOLD_IT).nonzero()[:, 0]
         hard = HardSkin(Overlaps.of(places.of_pairs(rows.numpy()), len(rows)), sigma_m)
         at, own, here = part.nonzero()[:, 0], seen.of_frames(part), contact.take(rows)
-        moved = fit_shot(shape, own, state.take(at), capsules, here, settings, hard, ~held[at], _PACE)
+        there = None if anchor is None else anchor.take(at)
+        moved = fit_shot(
+            shape, own, state.take(at), capsules, here, settings, hard, ~moves[at], _PACE, anchor=there
+        )
         state = state.put(at, moved)
         found = _found(finder, shape, seen, state, capsules, settings)
-        excess_m = _excess_m(found, len(frame))
+        excess_m = _excess_m(found, allowed_m)
         better = rows[_improved(frame[rows], (least_m - excess_m)[rows])]
         best = state.where(torch.isin(seen.frame, frame[better]), best)
         least_m = least_m.index_copy(0, better, excess_m[better])
@@ -70,9 +83,9 @@ def _improved(frame: Tensor, gain_m: Tensor) -> Tensor:
     return torch.zeros(len(frame) + 1).double().index_add(0, stretch, gain_m)[stretch] > 0
 
 
-def _excess_m(found: Places, count: int) -> Tensor:
-    """(P,) by how much the deepest intersection of each of `count` pairs is too deep."""
-    return (torch.as_tensor(found.deepest_m(count)) - _DEEP_M).clamp(min=0)
+def _excess_m(found: Places, allowed_m: Tensor) -> Tensor:
+    """(P,) by how much the deepest intersection of each pair is deeper than allowed (P,)."""
+    return (torch.as_tensor(found.deepest_m(len(allowed_m))) - allowed_m).clamp(min=0)
 
 
 def _found(

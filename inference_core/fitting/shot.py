@@ -16,17 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference_core.fitting.capsules import fit_capsules
 from inference_core.fitting.confidence import (
     confidence_features,
     distance_confidence,
     frame_confidence,
     pose_confidence,
 )
-from inference_core.fitting.contact import Contact, find_contact
-from inference_core.fitting.contact_constraints import with_contact_constraints
-from inference_core.fitting.gaps import interpolate_gaps
-from inference_core.fitting.glitches import distrusted, glitches
 from inference_core.fitting.joint_fit import fit_shot
 from inference_core.fitting.observations import (
     Observations,
@@ -40,16 +35,10 @@ from inference_core.fitting.polish import taken_apart
 from inference_core.fitting.residuals import reprojection_px
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot_record import ShotRecord, SolvedFrames
-from inference_core.fitting.single_frame import (
-    ShotShape,
-    estimate_shape,
-    fit_frames,
-    start_state,
-    well_seen,
-)
+from inference_core.fitting.shot_start import ShotStart, shot_start
+from inference_core.fitting.single_frame import ShotShape, estimate_shape, well_seen
 from inference_core.fitting.skin import fit_skin
 from inference_core.fitting.solution import ShotSolution
-from inference_core.fitting.solve_constraints import SolveConstraints, doubted, with_pinned_poses
 from inference_core.fitting.windows import gathered, windows_of
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
@@ -101,17 +90,29 @@ class Evidence:
     camera: Camera
     times: NDArray[np.float64]
 
+    def observations(self, shape: ShotShape) -> Observations:
+        """The hand frames' observations."""
+        seen = gather(
+            self.tracks,
+            self.network,
+            self.present,
+            self.camera,
+            self.times,
+            shape.parameterisation.axes,
+            range(len(self.times)),
+        )
+        return judged_by_scores(seen)
+
 
 def solve_evidence(
     model: HandModel,
     shape: ShotShape,
     evidence: Evidence,
     settings: SolveSettings,
-    constraints: SolveConstraints | None = None,
     progress: Progress | None = None,
 ) -> ShotSolution:
     """Both hands of the given shape in all frames. model: float64, on the CPU."""
-    count, axes = len(evidence.times), shape.parameterisation.axes
+    count = len(evidence.times)
 
     def tell(done: float) -> None:
         if progress is not None:
@@ -120,11 +121,11 @@ def solve_evidence(
     tell(0.0)
     with torch.no_grad():
         record = ShotRecord(evidence.present, shape)
-        tracks, network, present = evidence.tracks, evidence.network, evidence.present
-        seen = gather(tracks, network, present, evidence.camera, evidence.times, axes, range(count))
+        seen = evidence.observations(shape)
         if len(seen):
-            solve = _Solve(model, shape, settings, constraints, tell)
-            record.add(seen, solve.solved(judged_by_scores(seen)))
+            start = shot_start(model, shape, seen, settings, tell=lambda done: tell(_EACH_FRAME * done))
+            solved = _together(model, shape, start, settings, tell)
+            record.add(seen, judged(shape, start, solved, settings))
         tell(1.0)
         return record.solution(model)
 
@@ -155,93 +156,51 @@ def _shot_shape(
     return estimate_shape(model, seen, hand_length_mm)
 
 
-@dataclass(frozen=True)
-class _Solve:
-    """How a shot is solved. model: float64, on the CPU. tell: takes the share that is done, 0..1."""
+def _together(
+    model: HandModel,
+    shape: ShotShape,
+    start: ShotStart,
+    settings: SolveSettings,
+    tell: Callable[[float], None],
+) -> HandState:
+    """The hand frames solved together."""
 
-    model: HandModel
-    shape: ShotShape
-    settings: SolveSettings
-    constraints: SolveConstraints | None
-    tell: Callable[[float], None]
+    def after_step(done: int, most: int) -> None:
+        tell(_EACH_FRAME + (1 - _EACH_FRAME) * done / most)
 
-    def solved(self, seen: Observations) -> SolvedFrames:
-        """The hand frames, solved together."""
-        shape, constraints = self.shape, self.constraints
-        held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
-        raw = interpolate_gaps(seen, held, self._each_frame(seen))
-        jumped = glitches(shape.parameterisation, seen, raw)
-        pinned, pinned_state = torch.zeros(len(seen)).bool(), raw
-        if constraints is not None:
-            seen, pinned_state, pinned = with_pinned_poses(shape, seen, constraints)
-            jumped &= ~pinned
-            held &= doubted(seen, constraints) == 0
-        seen, start = (
-            distrusted(seen, jumped),
-            interpolate_gaps(seen, pinned | held & ~jumped, pinned_state.where(pinned, raw)),
-        )
-        seen, solved, contact = self._together(seen, start)
-        touching = torch.zeros(len(seen)).double()
-        if contact is not None:
-            for hands in pairs(seen):
-                touching[hands] = contact.hands
-        whole, pose, distance, error_px = self._judged(seen, held, solved)
-        return SolvedFrames(raw, solved, jumped & seen.seen, whole, pose, distance, error_px, touching)
+    seen, capsules, contact = start.seen, start.capsules, start.contact
+    solved = fit_shot(shape, seen, start.state, capsules, contact, settings, after_step=after_step)
+    if capsules is None or contact is None:
+        return solved
+    skin = fit_skin(model, shape.parameterisation, capsules)
+    return taken_apart(shape, seen, solved, capsules, contact, settings, skin)
 
-    def _each_frame(self, seen: Observations) -> HandState:
-        """Every hand frame on its own; fitted unless an earlier solve provides it."""
-        state, known = HandState.unknown(len(seen)), torch.zeros(len(seen)).bool()
-        if self.constraints is not None:
-            state, known = self.constraints.raw.of(seen, self.shape.parameterisation)
-        fresh = (~known).nonzero()[:, 0]
-        for rows in fresh.split(2 * self.settings.window_frames):
-            if len(rows):
-                own = seen.take(rows)
-                state = state.put(rows, fit_frames(self.shape, own, start_state(self.shape, own)))
-                self.tell(_EACH_FRAME * (int(rows[-1]) + 1) / len(seen))
-        return state
 
-    def _together(
-        self, seen: Observations, start: HandState
-    ) -> tuple[Observations, HandState, Contact | None]:
-        """The hand frames' evidence with the constraints on contact, their states solved together, and contact."""
-        shape, settings = self.shape, self.settings
-        capsules = contact = None
-        if settings.contact:
-            capsules = fit_capsules(self.model, shape.parameterisation)
-            contact = find_contact(shape, seen, start, capsules, settings)
-            if self.constraints is not None:
-                seen, start, contact = with_contact_constraints(
-                    shape.parameterisation, seen, start, capsules, contact, pairs(seen), self.constraints
-                )
-
-        def after_step(done: int, most: int) -> None:
-            self.tell(_EACH_FRAME + (1 - _EACH_FRAME) * done / most)
-
-        solved = fit_shot(shape, seen, start, capsules, contact, settings, after_step=after_step)
-        if capsules is not None and contact is not None:
-            skin = fit_skin(self.model, shape.parameterisation, capsules)
-            solved = taken_apart(shape, seen, solved, capsules, contact, settings, skin)
-        return seen, solved, contact
-
-    def _judged(self, seen: Observations, held: Tensor, solved: HandState) -> tuple[Tensor, ...]:
-        """(N,) each: the three confidences, and the mean reprojection error in pixels, NaN if unseen."""
-        windows, found = windows_of(seen.frame, self.settings), list[Tensor]()
-        for window in windows:
-            rows = window.rows
-            own = seen.take(rows)
-            posed = pose_points(self.shape.parameterisation, own.side, solved.take(rows))
-            error_px = torch.where(own.seen, reprojection_px(own, posed).mean(-1), torch.nan)
-            features, known = confidence_features(own, posed, error_px), own.network is not None
-            found.append(
-                torch.stack(
-                    [
-                        frame_confidence(own, held[rows], posed, error_px),
-                        pose_confidence(features, known),
-                        distance_confidence(features, known),
-                        error_px,
-                    ],
-                    1,
-                )
+def judged(shape: ShotShape, start: ShotStart, solved: HandState, settings: SolveSettings) -> SolvedFrames:
+    """The solved hand frames with their confidences and reprojection errors."""
+    seen, held = start.seen, start.held
+    touching = torch.zeros(len(seen)).double()
+    if start.contact is not None:
+        for hands in pairs(seen):
+            touching[hands] = start.contact.hands
+    windows, found = windows_of(seen.frame, settings), list[Tensor]()
+    for window in windows:
+        rows = window.rows
+        own = seen.take(rows)
+        posed = pose_points(shape.parameterisation, own.side, solved.take(rows))
+        error_px = torch.where(own.seen, reprojection_px(own, posed).mean(-1), torch.nan)
+        features, known = confidence_features(own, posed, error_px), own.network is not None
+        found.append(
+            torch.stack(
+                [
+                    frame_confidence(own, held[rows], posed, error_px),
+                    pose_confidence(features, known),
+                    distance_confidence(features, known),
+                    error_px,
+                ],
+                1,
             )
-        return gathered(windows, found).unbind(1)
+        )
+    whole, pose, distance, error_px = gathered(windows, found).unbind(1)
+    jumped = start.jumped & seen.seen
+    return SolvedFrames(start.raw, solved, jumped, whole, pose, distance, error_px, touching)

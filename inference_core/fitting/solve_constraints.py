@@ -99,15 +99,16 @@ class Apart:
 class SolveConstraints:
     """Constraints on T frames.
 
-    raw: per-frame poses from an earlier solve. pinned: poses to keep. trust (T, S): 0 for none, else
-    SOFT_PIN or HARD_PIN. doubt (T, S): 0..1, how much to reduce the observations' weight, so that frames
-    beside a pinned pose lead to it.
+    raw: per-frame poses from an earlier solve. motion: what it came to, or the poses to keep where trust (T, S) is
+    SOFT_PIN or HARD_PIN; 0 for none. doubt (T, S): 0..1, how much to reduce the observations' weight, so that frames
+    beside a pinned pose lead to it. met, touches: parts that touch, in the motion and from now on.
     """
 
     raw: Poses
-    pinned: Poses
+    motion: Poses
     trust: NDArray[np.float64]
     doubt: NDArray[np.float64]
+    met: tuple[Touch, ...] = ()
     touches: tuple[Touch, ...] = ()
     aparts: tuple[Apart, ...] = ()
 
@@ -117,13 +118,18 @@ def doubted(seen: Observations, constraints: SolveConstraints) -> Tensor:
     return torch.as_tensor(constraints.doubt[seen.frame.numpy(), seen.side.numpy()]).double()
 
 
+def trusted(seen: Observations, constraints: SolveConstraints) -> Tensor:
+    """(N,) trust in the hand frames' pinned poses, 0 for none."""
+    return torch.as_tensor(constraints.trust[seen.frame.numpy(), seen.side.numpy()]).double()
+
+
 def with_pinned_poses(
     shape: ShotShape, seen: Observations, constraints: SolveConstraints
 ) -> tuple[Observations, HandState, Tensor]:
     """The observations with the pinned poses as evidence, their state, and (N,) where a pose is pinned."""
     parameterisation = shape.parameterisation
-    state, known = constraints.pinned.of(seen, parameterisation)
-    trust = torch.as_tensor(constraints.trust[seen.frame.numpy(), seen.side.numpy()]).double() * known
+    state, known = constraints.motion.of(seen, parameterisation)
+    trust = trusted(seen, constraints) * known
     pinned = trust > 0
     if not bool(pinned.any()):
         return seen, state, pinned

@@ -145,11 +145,11 @@ def solve_banded(
     bands: NDArray[np.float32] = np.zeros((2 * width + 1, rows.count, sides, size), np.float32)
     bands[0] = 1.0
     at = (rows.frame, rows.side)
-    own, gradient = frames.hessian + torch.diag_embed(temporal.diagonal), frames.gradient + temporal.gradient
+    own = frames.hessian + torch.diag_embed(temporal.diagonal)
     for place, hands in enumerate((pairs.left, pairs.right)):
         own.index_add_(0, hands, pairs.hessian[:, place, :, place])
-        gradient.index_add_(0, hands, pairs.gradient[:, place])
-    _add_ties(own, gradient, pairs, ties)
+        for chosen in (ties.pair, ties.following):
+            own[:, DEPTH.start, DEPTH.start].index_add_(0, hands[chosen], ties.weight)
     blocks = own.numpy()
     for offset in range(size):
         bands[offset, *at, : size - offset] = np.diagonal(blocks, -offset, 1, 2)
@@ -169,20 +169,21 @@ def solve_banded(
         bands[size, tied, 0, depth] -= weight
         bands[size, frame[ties.following.numpy()], 0, depth] -= weight
     right: NDArray[np.float32] = np.zeros((rows.count, sides, size), np.float32)
-    right[at] = -gradient.numpy()
+    right[at] = -gradient(frames, temporal, pairs, ties).numpy()
     step = solveh_banded(
         bands.reshape(2 * width + 1, -1), right.reshape(-1), lower=True, overwrite_ab=True, check_finite=False
     )
     return torch.as_tensor(step.reshape(rows.count, sides, size)[at]).double()
 
 
-def _add_ties(own: Tensor, gradient: Tensor, pairs: PairEquations, ties: DepthTies) -> None:
-    """The ties' contribution to each hand frame's own block."""
-    depth, pull = DEPTH.start, ties.weight * ties.residual
-    for hands, sign in ((pairs.left, -1.0), (pairs.right, 1.0)):
+def gradient(frames: NormalEquations, temporal: Banded, pairs: PairEquations, ties: DepthTies) -> Tensor:
+    """(N, D) of the cost of all terms by the unknowns."""
+    total, pull = frames.gradient + temporal.gradient, ties.weight * ties.residual
+    for place, (hands, sign) in enumerate(((pairs.left, -1.0), (pairs.right, 1.0))):
+        total.index_add_(0, hands, pairs.gradient[:, place])
         for chosen, way in ((ties.pair, -1.0), (ties.following, 1.0)):
-            own[:, depth, depth].index_add_(0, hands[chosen], ties.weight)
-            gradient[:, depth].index_add_(0, hands[chosen], sign * way * pull)
+            total[:, DEPTH.start].index_add_(0, hands[chosen], sign * way * pull)
+    return total
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import Take, load_take, save_take
 from inference_core.solve_again import solved_again
 from inference_core.solve_request import solve_take, span_of
-from tests.inference_core.solve_scenes import Shot, meeting_shot, take_of
+from tests.inference_core.solve_scenes import Shot, make_shot, meeting_shot, take_of
 
 COUNT = 110
 ROWS = range(50, 80)
@@ -62,6 +62,20 @@ def test_without_corrections_the_range_hardly_changes_and_the_rest_not_at_all(
     ):
         for outside in (slice(0, ROWS.start), slice(ROWS.stop, None)):
             np.testing.assert_array_equal(getattr(again, name)[outside], getattr(take, name)[outside])
+
+
+def test_hands_taken_apart_stay_where_they_are(model: HandModel) -> None:
+    shot = make_shot(model, 40, seed=4, apart_m=0.05)
+    take = take_of(model, shot, shot.tracks)
+    assert take.contact is not None and take.contact.max() > 0.5
+    assert apart_mm(solved_again(take, (), range(10, 30), model), take).max() < 0.1
+
+
+def test_a_correction_moves_nothing_far_from_it(model: HandModel, take: Take) -> None:
+    said = Correction("touch", 40, 44, left="index", right="index")
+    moved_mm = apart_mm(solved_again(take, [said], range(30, 90), model), take)
+    assert moved_mm[40:45].min() > 5
+    assert moved_mm[70:].max() < 0.1
 
 
 def test_corrected_fingertips_touch_and_the_projection_stays(model: HandModel, take: Take) -> None:

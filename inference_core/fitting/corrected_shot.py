@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A range of a solved shot after corrections: it starts from the shot's motion, and only corrections move it.
+
+A solve that began anew would not come out where it did: taking skins apart magnifies the smallest difference, and
+evidence is stored rounded. So a force on every unknown makes the shot's motion the solution of the problem without the
+corrections (anchor); in the corrected problem it leaves the motion as it is wherever nothing was corrected. Frames
+outside the range are held.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from inference_core.fitting.anchor import Anchor
+from inference_core.fitting.joint_fit import Pace, anchored, fit_shot
+from inference_core.fitting.observations import Observations
+from inference_core.fitting.parameterisation import HandState
+from inference_core.fitting.polish import taken_apart
+from inference_core.fitting.settings import SolveSettings
+from inference_core.fitting.shot import Evidence, judged
+from inference_core.fitting.shot_record import ShotRecord
+from inference_core.fitting.shot_start import ShotStart, shot_start
+from inference_core.fitting.single_frame import ShotShape
+from inference_core.fitting.skin import fit_skin
+from inference_core.fitting.solution import ShotSolution
+from inference_core.fitting.solve_constraints import HARD_PIN, SolveConstraints, doubted, trusted
+from inference_core.hand_model.hand import HandModel
+from inference_core.shared.messages import Progress
+from inference_core.shared.stages import SOLVE
+
+# Frames on either side of the range that are held, and lead to it.
+_HELD_FRAMES = 4
+# Most hand frames are where they were: those that a correction moves are to settle too.
+_PACE = Pace(30, 1e-3, 1e-4, 0.98)
+_STAGES = 4
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What is known of T frames."""
+
+    evidence: Evidence
+    constraints: SolveConstraints
+
+
+def corrected_shot(
+    model: HandModel,
+    shape: ShotShape,
+    before: Stated,
+    after: Stated,
+    rows: range,
+    settings: SolveSettings,
+    progress: Progress | None = None,
+) -> ShotSolution:
+    """The T frames, of which only `rows` are solved: from the motion in the constraints, the solution of `before`."""
+    count = len(rows)
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(SOLVE, done * count // _STAGES, count)
+
+    with torch.no_grad():
+        record = ShotRecord(after.evidence.present, shape)
+        tell(0)
+        old = _start(model, shape, before, rows, settings)
+        tell(1)
+        new = _start(model, shape, after, rows, settings)
+        tell(2)
+        if len(new.seen):
+            anchor = _anchor(shape, old, new, settings)
+            belief = 1 - doubted(new.seen, after.constraints)
+            anchor = replace(anchor, force=belief[:, None] * anchor.force)
+            held = ~_near(new.seen.frame, rows, 0) | (trusted(new.seen, after.constraints) >= HARD_PIN)
+            solved = _together(model, shape, new, anchor, held, settings)
+            record.add(new.seen, judged(shape, new, solved, settings))
+        tell(_STAGES)
+        return record.solution(model)
+
+
+def _start(
+    model: HandModel, shape: ShotShape, stated: Stated, rows: range, settings: SolveSettings
+) -> ShotStart:
+    """The hand frames in the rows and beside them."""
+    seen = stated.evidence.observations(shape)
+    start = shot_start(model, shape, seen, settings, stated.constraints)
+    return start.of_frames(_near(seen.frame, rows, _HELD_FRAMES))
+
+
+def _near(frame: Tensor, rows: range, reach: int) -> Tensor:
+    """(N,) bool: in the rows or at most this many frames beside them."""
+    return (frame >= rows.start - reach) & (frame < rows.stop + reach)
+
+
+def _anchor(shape: ShotShape, old: ShotStart, new: ShotStart, settings: SolveSettings) -> Anchor:
+    """The anchor of the new hand frames; without force where the motion does not come from the old ones."""
+    same = _matching(old.seen, new.seen)
+    force = anchored(shape, old.seen, old.motion, old.capsules, old.contact, settings).force[same]
+    return Anchor(new.motion, torch.where(((same < 0) | new.fresh)[:, None], 0.0, force))
+
+
+def _matching(old: Observations, new: Observations) -> Tensor:
+    """(N,) index of the same hand's frame among the old ones, -1 where there is none."""
+    index = {key: at for at, key in enumerate(zip(old.side.tolist(), old.frame.tolist(), strict=True))}
+    keys = zip(new.side.tolist(), new.frame.tolist(), strict=True)
+    return torch.tensor([index.get(key, -1) for key in keys], dtype=torch.int64)
+
+
+def _together(
+    model: HandModel,
+    shape: ShotShape,
+    new: ShotStart,
+    anchor: Anchor,
+    held: Tensor,
+    settings: SolveSettings,
+) -> HandState:
+    seen, capsules, contact = new.seen, new.capsules, new.contact
+    solved = fit_shot(
+        shape, seen, new.state, capsules, contact, settings, held=held, pace=_PACE, anchor=anchor
+    )
+    if capsules is None or contact is None:
+        return solved
+    skin = fit_skin(model, shape.parameterisation, capsules)
+    return taken_apart(shape, seen, solved, capsules, contact, settings, skin, held, anchor)
