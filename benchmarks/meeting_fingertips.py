@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures how far apart takes have fingertips that meet in the pictures of real clips.
 
-python -m benchmarks.meeting_fingertips TAKES     TAKES holds a take for each clip, by the clip's name (two_hands.npz)
+python -m benchmarks.meeting_fingertips TAKES     TAKES holds a take for each clip, by the clip's name (namaste.npz)
 
 Frames and fingers were marked by eye (tests/data/meeting_fingertips.json, first and last frame). Tips are points on
 the skin, not on one another: where fingers press together a centimetre may lie between.

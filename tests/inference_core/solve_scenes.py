@@ -98,7 +98,7 @@ def meeting_shot(model: HandModel, count: int) -> Shot:
     """Index fingertips that meet in the picture; the right hand looks smaller than it is, so farther."""
     apart = make_shot(model, count, seed=3)
     shift = apart.joints_m[:, LEFT, _INDEX_TIP] - apart.joints_m[:, RIGHT, _INDEX_TIP]
-    depth = 1.15
+    depth = 1.35
     px = apart.tracks.landmarks_px.astype(np.float64)
     K = apart.camera.K
     centre = (K @ apart.joints_m[:, RIGHT, _INDEX_TIP, :, None])[..., 0]

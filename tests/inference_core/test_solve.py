@@ -24,6 +24,7 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 from tests.inference_core.solve_scenes import (
     Shot,
     make_shot,
+    meeting_shot,
     mirrored,
     only,
     shake,
@@ -291,6 +292,18 @@ def test_outlier_landmarks_in_single_frames_do_no_harm(
 
 def test_the_solve_is_deterministic(model: HandModel, shot: Shot, solution: ShotSolution) -> None:
     assert np.array_equal(_solve(model, shot).joints_cam_m, solution.joints_cam_m)
+
+
+def test_hands_that_the_network_places_apart_do_not_touch_where_outlines_meet(model: HandModel) -> None:
+    shot = meeting_shot(model, 30)
+    near = shot.network(0.7)
+    apart = replace(near, offset_m=near.offset_m + np.array([0, 0, 0.25], np.float32))
+    meets, passes = (
+        solve_shot(shot.tracks, shot.camera, shot.time_s, model, predictions=told).contact
+        for told in (near, apart)
+    )
+    middle = slice(12, 24)
+    assert (meets[middle] > 0.5).all() and (passes < 0.5).all()
 
 
 def test_rotations_are_unit_quaternions(solution: ShotSolution) -> None:
