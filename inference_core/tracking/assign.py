@@ -22,6 +22,8 @@ from inference_core.tracking.segments import Segment, cut_segments
 
 # All costs are in nats. A confident frame of the largest hand is worth as much as its vote can cost.
 _FRAME_WORTH = 0.6
+# The largest hand is larger than this share of all sightings, weighted by how surely (nats) they are on a side.
+_LARGE, _UNDECIDED_WEIGHT = 0.9, 0.1
 # The cost of a side's first segment, so that a stray one of a few frames does not pay; lower in a short shot.
 _FIRST_COST, _FIRST_COST_A_FRAME = 4.0, 0.05
 # Motion from one segment to the next, in hand sizes: initial sigma, and its growth per second.
@@ -102,9 +104,7 @@ class _Costs:
     def __init__(self, segments: list[Segment], time_s: Floats) -> None:
         self.segments = segments
         self._time_s = time_s
-        # A large hand seen for long, regardless of a few frames close to the camera.
-        sizes = [np.repeat(np.median(one.size_px), len(one.rows)) for one in segments]
-        self._large_px = float(np.percentile(np.concatenate(sizes), 90)) if sizes else 1.0
+        self._large_px = _large_px(segments)
 
     def own(self, index: int, side: int) -> float:
         """A segment as a hand of `side`: its worth, minus its vote if that is for the other side."""
@@ -162,6 +162,17 @@ class _Costs:
         return max(
             0.0, float(self._time_s[self.segments[index].start] - self._time_s[self.segments[before].end])
         )
+
+
+def _large_px(segments: list[Segment]) -> float:
+    """The size of a large hand that is seen for long and surely on a side: not of a few frames close to the camera, nor
+    of a face, whose readings are of either side.
+    """
+    sizes = np.array([np.median(one.size_px) for one in segments])
+    weights = np.array([len(one.rows) * (_UNDECIDED_WEIGHT + abs(one.vote)) for one in segments])
+    order = np.argsort(sizes)
+    below = np.cumsum(weights[order])
+    return float(sizes[order][np.searchsorted(below, _LARGE * below[-1])]) if segments else 1.0
 
 
 def _continuations(choice: _Choice, index: int, costs: _Costs, sides: tuple[int, ...]) -> list[_Choice]:

@@ -224,6 +224,18 @@ def test_a_stray_sighting_of_a_few_frames_is_ignored() -> None:
     assert (tracks.present[:, LEFT] == ABSENT).all()
 
 
+def test_a_large_face_taken_for_a_hand_of_either_side_does_not_displace_the_hands() -> None:
+    face = Tracklet(*path(640, 640, 20, 26, y=160), np.tile([0.95, 0.05], 3), size_px=170, presence=0.85)
+    tracklets = [
+        face,
+        Tracklet(*path(600, 600, 26, 46), 0.95, size_px=60),
+        Tracklet(*path(680, 680, 26, 46), 0.05, size_px=60),
+    ]
+    present = build_tracks(shot(tracklets, 60)).present
+    assert (present[26:46] == SEEN).all()
+    assert not present[20:26].any()
+
+
 def test_a_second_reading_of_one_hand_does_not_become_the_other_hand() -> None:
     tracklets = [
         Tracklet(*path(300, 400, 0, 80), 0.95),
