@@ -2,7 +2,8 @@
 """A hand read in several squares about it, larger and turned ones.
 
 One square may be the wrong one, above all where it is not upright: then the head is unsure of the hand's side too. Six
-more squares cost some 50 ms a hand, so only shots of few frames are read this way.
+more squares cost some 50 ms a hand, so only shots of few frames are read this way; elsewhere, hands that the networks
+have hardly seen the like of are read in two more.
 """
 
 from collections.abc import Sequence
@@ -16,9 +17,10 @@ from inference_core.landmarks.hand_crops import Floats, Sides
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.off_axis import read_squares
 
-# Each square's side, relative to the hand's own square, and its turn in radians. A hand is read too large in wider ones
-# than this.
-_SQUARES = ((1.0, 0.0), (1.15, 0.0), (1.3, 0.0), (1.0, -0.35), (1.0, 0.35), (1.3, -0.35), (1.3, 0.35))
+# Each square's side, relative to the hand's own square, and its turn in radians: turned ones, and wider ones besides. A
+# hand is read too large in wider ones than the last number.
+TURNED = ((1.0, 0.0), (1.0, -0.35), (1.0, 0.35))
+MANY = (*TURNED, (1.15, 0.0), (1.3, 0.0), (1.3, -0.35), (1.3, 0.35))
 _LARGEST_FOR_SIZE = 1.15
 # A landmark's weight falls with its expected error to this power, and a reading's grows by this much with the log odds
 # that the hand is of its side, up to the most that counts.
@@ -27,14 +29,19 @@ _ALIGNMENTS = 3
 
 
 def read_in_many_squares(
-    frames: Sequence[Frame], crops: Floats, sides: Sides, K: Floats, head: KeptReadings
+    frames: Sequence[Frame],
+    crops: Floats,
+    sides: Sides,
+    K: Floats,
+    head: KeptReadings,
+    squares: Sequence[tuple[float, float]],
 ) -> tuple[Floats, Floats, Floats]:
     """Landmarks (N, 21, 2) in frame pixels, world landmarks (N, 21, 3) about the hand's centre and trust (N, 21).
 
     All squares about crops (N, 4), N > 0, count for world landmarks; for the others those that show the hand at
-    its size.
+    its size. squares: TURNED or MANY.
     """
-    places = [crops * (1, 1, size, 1) + (0, 0, 0, turn) for size, turn in _SQUARES]
+    places = [crops * (1, 1, size, 1) + (0, 0, 0, turn) for size, turn in squares]
     read_at = [read_squares(frames, squares, sides, K, head) for squares in places]
     readings = [read for read, *_ in read_at]
     points_px, world_m, trust = (
@@ -42,7 +49,7 @@ def read_in_many_squares(
     )
     log_errors = torch.stack([read.log_sigma for read in readings]).double().numpy()
     right = torch.stack([read.right for read in readings]).double().numpy()
-    sized = np.array([size <= _LARGEST_FOR_SIZE for size, _ in _SQUARES])
+    sized = np.array([size <= _LARGEST_FOR_SIZE for size, _ in squares])
     share = _weights(log_errors[sized, ..., 0], right[sized])
     return (
         (share[..., None] * points_px[sized]).sum(0),

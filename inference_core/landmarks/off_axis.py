@@ -37,8 +37,7 @@ def read_squares(
     (N, 21, 3) about the hand's centre, in axes along the line of sight; and each landmark's trust (N, 21), 0..1.
     K (3, 3): of the frame's camera.
     """
-    rays = np.linalg.solve(K, np.concatenate([crops[:, :2], np.ones((len(crops), 1))], 1).T)
-    off = np.linalg.norm(rays[:2], axis=0) > _OFF_AXIS
+    off = are_off_axis(crops, K)
     rows = [rows for rows in (np.flatnonzero(~off), np.flatnonzero(off)) if len(rows)]
     read, said = zip(
         *(
@@ -52,6 +51,12 @@ def read_squares(
     order = np.argsort(np.concatenate(rows))
     points_px, world_m, trust = (np.concatenate(values)[order] for values in zip(*said, strict=True))
     return _joined(read, order), points_px, world_m, trust
+
+
+def are_off_axis(crops: Floats, K: Floats) -> NDArray[np.bool_]:
+    """(N,) whether crops (N, 4) are far off the axis of the camera with intrinsics K (3, 3)."""
+    rays = np.linalg.solve(K, np.concatenate([crops[:, :2], np.ones((len(crops), 1))], 1).T)
+    return np.linalg.norm(rays[:2], axis=0) > _OFF_AXIS
 
 
 def _joined(parts: Sequence[RefinedLandmarks], order: NDArray[np.int64]) -> RefinedLandmarks:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Landmarks of each expected hand, read again: by the landmark head, and by the landmark network in a wider square."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +11,9 @@ from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_reader import read_facing
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.many_squares import read_in_many_squares
+from inference_core.landmarks.many_squares import MANY, TURNED, read_in_many_squares
 from inference_core.landmarks.networks import LandmarkNetworks
-from inference_core.landmarks.off_axis import read_squares
+from inference_core.landmarks.off_axis import are_off_axis, read_squares
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
@@ -81,7 +81,7 @@ def read_expected_hands(
     """The readings of every expected hand. frames: as many as `expected` has, in order.
 
     widely (T, S): which are read in wider squares, too. K (3, 3): of the camera. closely: the head reads hands that do
-    not lie on one another in many squares.
+    not lie on one another in many squares; otherwise, those of them that are far off the axis in a few.
     """
     readings = HandReadings.nothing(len(expected.side_score))
     waiting: dict[int, Frame] = {}
@@ -111,11 +111,9 @@ def _read(
         return
     crops = crops_from_landmarks(expected.points_px[at, sides])
     shown = [frames[place] for place in at.tolist()]
-    _, points_px, world_m, trust = read_squares(shown, crops, sides, K, head)
-    alone = np.flatnonzero(apart(expected.points_px[places], expected.between_px[places])[rows, sides] > 0)
-    if closely and len(alone):
-        many = read_in_many_squares([shown[row] for row in alone], crops[alone], sides[alone], K, head)
-        points_px[alone], world_m[alone], trust[alone] = many
+    alone = apart(expected.points_px[places], expected.between_px[places])[rows, sides] > 0
+    again = alone & (closely | are_off_axis(crops, K))
+    points_px, world_m, trust = _read_by_head(shown, crops, sides, K, head, again, MANY if closely else TURNED)
     readings.points_px[at, sides] = points_px
     readings.wide_px[at, sides] = np.nan
     asked = widely[at, sides]
@@ -128,6 +126,30 @@ def _read(
     readings.world_m[at, sides] = world_m - world_m[:, :1]
     readings.trust[at, sides] = trust
     readings.read[at, sides] = True
+
+
+def _read_by_head(
+    frames: list[Frame],
+    crops: NDArray[np.float64],
+    sides: NDArray[np.int64],
+    K: NDArray[np.float64],
+    head: KeptReadings,
+    again: NDArray[np.bool_],
+    squares: Sequence[tuple[float, float]],
+) -> tuple[NDArray[np.float64], ...]:
+    """Landmarks (N, 21, 2), world landmarks (N, 21, 3) and trust (N, 21) of hands in crops (N, 4), N > 0.
+
+    again (N,): which are read in these squares about their own one, not in that alone.
+    """
+    once, more = np.flatnonzero(~again), np.flatnonzero(again)
+    found = list[tuple[NDArray[np.float64], ...]]()
+    if len(once):
+        found.append(read_squares([frames[n] for n in once], crops[once], sides[once], K, head)[1:])
+    if len(more):
+        shown = [frames[n] for n in more]
+        found.append(read_in_many_squares(shown, crops[more], sides[more], K, head, squares))
+    order = np.argsort(np.concatenate([once, more]))
+    return tuple(np.concatenate(parts)[order] for parts in zip(*found, strict=True))
 
 
 def _read_wider(

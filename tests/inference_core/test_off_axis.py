@@ -15,8 +15,11 @@ from inference_core.geometry.rotations import exp
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, in_frame
+from inference_core.landmarks.many_squares import TURNED, read_in_many_squares
 from inference_core.landmarks.off_axis import read_squares
 from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.expected_hands import ExpectedHands
+from inference_core.tracking.refine import read_expected_hands
 
 DEMO = files("inference_core") / "demo"
 SIDES = np.array([LEFT, RIGHT])
@@ -91,3 +94,22 @@ def test_hands_near_the_axis_and_far_off_it_are_read_in_their_order(
         for ours, own in zip(together[1:], alone[1:], strict=True):
             np.testing.assert_allclose(ours[row], own[0], atol=1e-3)
         np.testing.assert_allclose(together[0].right[row], alone[0].right[0], atol=1e-3)
+
+
+def test_in_a_shot_the_hand_far_off_the_axis_is_read_in_turned_squares_the_other_in_its_own(
+    scene: Scene, head: HeadWithLandmarks
+) -> None:
+    # As above: one hand is near the axis, the other far off it.
+    beside = turned(scene, exp(torch.tensor([0, 0.45, 0]).double()).numpy())
+    pixels, kept = beside[1] @ beside[2].T, KeptReadings(head)
+    points_px = pixels[None, ..., :2] / pixels[None, ..., 2:]
+    expected = ExpectedHands(points_px, beside[1][None], np.ones((1, 2, 21)), np.ones((1, 2)))
+    found = read_expected_hands([beside[0]], expected, kept, np.zeros((1, 2), bool), beside[2])
+    crops, shown = squares(beside), [beside[0]] * 2
+    once = read_squares(shown, crops, SIDES, beside[2], kept)[1:]
+    turned_too = read_in_many_squares(shown, crops, SIDES, beside[2], kept, TURNED)
+    axis_px = np.linalg.norm(crops[:, :2] - beside[2][:2, 2], axis=-1)
+    near, far = int(axis_px.argmin()), int(axis_px.argmax())
+    for side, wanted, other in ((near, once, turned_too), (far, turned_too, once)):
+        np.testing.assert_allclose(found.points_px[0, side], wanted[0][side], atol=0.05)
+        assert np.linalg.norm(found.points_px[0, side] - other[0][side], axis=-1).mean() > 0.5
