@@ -113,7 +113,9 @@ def _read(
     shown = [frames[place] for place in at.tolist()]
     alone = apart(expected.points_px[places], expected.between_px[places])[rows, sides] > 0
     again = alone & (closely | are_off_axis(crops, K))
-    points_px, world_m, trust = _read_by_head(shown, crops, sides, K, head, again, MANY if closely else TURNED)
+    points_px, world_m, trust = _read_by_head(
+        shown, crops, sides, K, head, again, MANY if closely else TURNED
+    )
     readings.points_px[at, sides] = points_px
     readings.wide_px[at, sides] = np.nan
     asked = widely[at, sides]
