@@ -2,8 +2,8 @@
 """Which arm each hand is on.
 
 If a body is in view, its wrists decide. If no body is, but two hands are, the view is usually the person's
-own or one from above: each forearm continues behind its wrist and out of the picture, and seen from the
-elbows the left forearm is on the left.
+own or one from above, from any side: each forearm continues behind its wrist and out of the picture, and seen from the
+elbows the left forearm is on the left. So it is for a person facing the camera whose hands hang down.
 """
 
 from dataclasses import replace
@@ -34,8 +34,8 @@ _ALONG, _SEEN_APART, _SURELY_APART, _FOREARM_SPREAD = 0.8, 0.25, 0.5, 0.3
 _PAIRS, _FOREARMS_HOLD_FRAMES = 24, 90
 # Log odds between the two hands, over the whole shot, that forearms do not overrule.
 _PLAIN = 3.5
-# Forearms that disagree in direction, or leave through the top of the picture, do not vote.
-_LEAST_TOGETHER, _HIGHEST = 0.4, -0.3
+# Forearms that disagree in direction do not vote.
+_LEAST_TOGETHER = 0.4
 _WRIST_POINT, _MIDDLE_MCP = 0, 9
 # Of a normal distribution, of its variance.
 _MEDIAN_OF_SQUARES = 0.455
@@ -194,7 +194,7 @@ def _ordered(
     pair = rows[np.argsort(-detections.presence[rows], kind="stable")[:2]]
     along = behind[pair].mean(0)
     length = float(np.linalg.norm(along))
-    if length < _LEAST_TOGETHER or along[1] < _HIGHEST * length:
+    if length < _LEAST_TOGETHER:
         return None
     # `along` points from hands to elbows; this points to the right as seen from the elbows.
     aside = np.array([along[1], -along[0]]) / length

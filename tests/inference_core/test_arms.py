@@ -95,7 +95,7 @@ def test_two_readings_of_one_hand_get_the_same_side() -> None:
     assert (right[detections.at >= 20] > 0.5).all()
 
 
-@pytest.mark.parametrize("turns", [1, 3])
+@pytest.mark.parametrize("turns", [1, 2, 3])
 def test_sides_by_forearms_do_not_depend_on_the_pictures_rotation(turns: int) -> None:
     upright = looked_at(pair(0.5, 0.5), None)
     middle = np.array([500.0, 300.0])
