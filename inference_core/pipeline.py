@@ -138,9 +138,9 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
                 read_pieces(run, shot)
             return None
         shot = read(run, shot)
-        with beside(lens_by_hands, run, shot) as lens_told:
-            shot = solve(run, shot)
-            lens = lens_told()
+        # One after the other: two threads of small operations in torch spend more on taking turns than a core is worth.
+        lens = lens_by_hands(run, shot)
+        shot = solve(run, shot)
         assert shot.tracks is not None and shot.solution is not None
         if not (shot.tracks.present == SEEN).any():
             notices.add("No hands were found in the footage; the take holds none.")

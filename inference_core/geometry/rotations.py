@@ -15,15 +15,39 @@ def exp(rotation_vectors: Tensor) -> Tensor:
     Rodrigues' formula with the Taylor series of its two coefficients near zero, so that value and gradient
     are right at the zero rotation.
     """
-    angle_sq = rotation_vectors.square().sum(-1)[..., None, None]
+    angle_sq = _length_sq(rotation_vectors)
     small = angle_sq < 1e-6
     angle = torch.where(small, torch.ones_like(angle_sq), angle_sq).sqrt()
     sine = torch.where(small, 1 - angle_sq / 6 + angle_sq.square() / 120, torch.sin(angle) / angle)
     half_sine = torch.sin(angle / 2) / angle
     cosine = torch.where(small, 0.5 - angle_sq / 24 + angle_sq.square() / 720, 2 * half_sine.square())
-    identity = torch.eye(3, dtype=angle.dtype, device=angle.device)
-    outer = rotation_vectors[..., :, None] * rotation_vectors[..., None, :]
-    return (1 - cosine * angle_sq) * identity + sine * hat(rotation_vectors) + cosine * outer
+    return _about(rotation_vectors, 1 - cosine * angle_sq, sine, cosine)
+
+
+def left_jacobian(rotation_vectors: Tensor) -> Tensor:
+    """(..., 3, 3) of axis-angles (..., 3): exp(v + dv) = exp(J dv) exp(v) to first order."""
+    angle_sq = _length_sq(rotation_vectors).clamp(min=1e-12)
+    angle = angle_sq.sqrt()
+    sine = angle.sin() / angle
+    return _about(rotation_vectors, sine, (1 - angle.cos()) / angle_sq, (1 - sine) / angle_sq)
+
+
+def _length_sq(vectors: Tensor) -> Tensor:
+    x, y, z = vectors.unbind(-1)
+    return x * x + y * y + z * z
+
+
+def _about(vectors: Tensor, whole: Tensor, across: Tensor, along: Tensor) -> Tensor:
+    """(..., 3, 3) whole I + across [v] + along v v' for vectors (..., 3) and numbers (...).
+
+    By components: several times faster than sums over axes of length 3.
+    """
+    x, y, z = vectors.unbind(-1)
+    a, b, c = across * x, across * y, across * z
+    u, v, w = along * x, along * y, along * z
+    xy, xz, yz = u * y, u * z, v * z
+    rows = [whole + u * x, xy - c, xz + b, xy + c, whole + v * y, yz - a, xz - b, yz + a, whole + w * z]
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
 def log(matrices: Tensor) -> Tensor:
