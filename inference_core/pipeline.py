@@ -12,6 +12,7 @@ import numpy as np
 
 from inference_core.fitting.settings import SolveSettings
 from inference_core.footage import Footage, limits_of, open_footage, parse_frame_range
+from inference_core.footage.exposure import brightened
 from inference_core.footage.records import FootageInfo, Warn
 from inference_core.geometry.camera import (
     Camera,
@@ -115,7 +116,7 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         ResumeCache(out, request.resume, request.part) as cache,
     ):
         run = Run(
-            footage,
+            brightened(footage),
             camera,
             lambda: loaded().hand_model,
             device,
