@@ -2,8 +2,9 @@
 """The second hand of a pair that was never told from the first.
 
 Of two hands that lie on one another, detection thins the second away, takes both for the same side, or finds one only.
-Once the first is known to be a left or a right hand, the partner network is asked for the other one. It is asked in few
-frames, and of a shot's answers most have to agree: what lies between is for recovery and interpolation.
+Once the first is known to be a left or a right hand, the partner network is asked for the other one, which must tell of
+the first in turn. It is asked in few frames, and of a shot's answers most have to agree: what lies between is for
+recovery and interpolation.
 
 In a still, which no other frame can help, both are chosen together from all that it may show, unless two hands are
 found that lie apart.
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from inference_core.landmarks.body_reader import WRIST
 from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_landmarks
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
-from inference_core.landmarks.partner_search import PartnerReading, read_partner
+from inference_core.landmarks.partner_search import PartnerReading, is_told_of, read_partner
 from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
@@ -133,7 +134,7 @@ def _answers(
         asked += 1
         sighted_px = detections.points_px[detections.at == at, :, :2].astype(np.float64)
         answer = read_partner(image, points_px[at], side, head, sighted_px)
-        if answer is not None and answer.good:
+        if answer is not None and answer.good and is_told_of(image, answer, head):
             good[at], gap, due = answer, _EVERY_ALONE, at + _EVERY
         else:
             due, gap = at + gap, 2 * gap

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.body_reader import WRIST
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.landmarks.hand_crops import points_to_crop
+from inference_core.landmarks.hand_crops import crop_features, points_to_crop
 from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
 from inference_core.landmarks.partner_network import Partners
 from inference_core.landmarks.partner_search import asked_square
@@ -106,6 +106,24 @@ def test_dropped_sightings_help_where_the_network_is_inaccurate(
     # The known hand's own sighting tempts nobody.
     without, own = off(sightings(other, [])), off(sightings(hands_px[LEFT], [0]))
     np.testing.assert_allclose(own, without)
+
+
+def test_a_partner_that_tells_of_no_other_hand_in_turn_is_ignored(
+    head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
+) -> None:
+    other, asked = hands_px[RIGHT], asked_square(hands_px[LEFT])[None]
+    own = crop_features([image], asked, np.array([LEFT]), head.landmarks)
+    network = told(head, hands_px, LEFT, other)
+
+    def one_sided(features: torch.Tensor) -> Partners:
+        assert network.partner is not None
+        there = torch.tensor([9.0 if torch.allclose(features, own) else -9.0])
+        return replace(network.partner(features), there=there)
+
+    for partner, found_there in ((network.partner, True), (one_sided, False)):
+        asked_of = replace(head, partner=partner)
+        found = with_partners(alone(hands_px, LEFT), sightings(other, []), lambda at: image, asked_of)
+        assert (found.present[:, RIGHT] == SEEN).any() == found_there
 
 
 def test_a_partner_seen_in_few_frames_is_ignored(
