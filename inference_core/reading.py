@@ -69,7 +69,8 @@ class FrameReader:
             rows = slice(start, start + len(looked.pictures))
             return looked.readings, self._predictions(looked, part(expected, rows), squares_px[rows])
 
-        looked = in_order(look, _some_at_a_time(frames))
+        # In one thread: the networks use all processors for the hands of two frames, and a second one holds 30 MB.
+        looked = in_order(look, _some_at_a_time(frames), at_once=1)
         found = [(HandReadings.nothing(0), TwoHandPredictions.nothing(0))]
         found.extend(in_order(tell, _many_at_a_time(looked)))
         return joined([hands for hands, _ in found]), joined([predictions for _, predictions in found])
