@@ -98,14 +98,21 @@ class Pair:
 
 
 def search_pair(
-    image: Image, head: HeadWithLandmarks, known_px: Floats = _NONE, known_sides: Indices = _NO_SIDES
+    image: Image,
+    head: HeadWithLandmarks,
+    known_px: Floats = _NONE,
+    known_sides: Indices = _NO_SIDES,
+    everywhere: bool = True,
 ) -> Pair | None:
     """The likeliest left and right hand in an RGB image (H, W, 3); None without two hands that could be a pair.
 
     known_px (N, 21, 2): hands that were found already, to be read again; known_sides (N,): theirs, probably.
+    everywhere: search the whole picture, not only about known hands, for four times the cost.
     """
     known = crops_from_landmarks(known_px)
-    squares = [squares_over(image.shape[1], image.shape[0]), *(squares_about(crop) for crop in known)]
+    squares = [squares_about(crop) for crop in known]
+    if everywhere:
+        squares = [squares_over(image.shape[1], image.shape[0]), *squares]
     likely = likely_crops(image, np.concatenate(squares), head.landmarks, always=bool(len(known)))
     crops = np.concatenate([known, likely[:_KEPT]])
     if not len(crops):

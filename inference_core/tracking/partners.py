@@ -3,8 +3,8 @@
 
 Of two hands that lie on one another, detection thins the second away, takes both for the same side, or finds one only.
 Once the first is known to be a left or a right hand, the partner network is asked for the other one, which must tell of
-the first in turn. It is asked in few frames, and of a shot's answers most have to agree: what lies between is for
-recovery and interpolation.
+the first in turn. Where it is not found there, both are chosen together from all readings about the first. Few frames
+are asked, and of a shot's answers most have to agree: what lies between is for recovery and interpolation.
 
 In a still, which no other frame can help, both are chosen together from all that it may show, unless two hands are
 found that lie apart.
@@ -134,8 +134,38 @@ def _answers(
         asked += 1
         sighted_px = detections.points_px[detections.at == at, :, :2].astype(np.float64)
         answer = read_partner(image, points_px[at], side, head, sighted_px)
-        if answer is not None and answer.good and is_told_of(image, answer, head):
+        if answer is not None and not (answer.good and is_told_of(image, answer, head)):
+            answer = _paired(image, points_px[at], side, head)
+        if answer is not None:
             good[at], gap, due = answer, _EVERY_ALONE, at + _EVERY
         else:
             due, gap = at + gap, 2 * gap
     return good if 2 * len(good) > asked else {}
+
+
+def _paired(
+    image: NDArray[np.uint8], known_px: NDArray[np.float64], side: int, head: HeadWithLandmarks
+) -> PartnerReading | None:
+    """The other hand of the pair that is chosen about the hand of `side` at known_px (21, 2), if both are certain and
+    that hand stays as it is.
+    """
+    pair = search_pair(image, head, known_px[None], np.array([side]), everywhere=False)
+    if pair is None or not pair.good:
+        return None
+    hands, other = pair.hands, 1 - side
+    off = np.linalg.norm(hands.points_px[side] - known_px, axis=-1).mean() / hands.crops[side, 2]
+    if off > _SAME_HAND:
+        return None
+    apart = np.linalg.norm(hands.points_px[other] - known_px, axis=-1).mean() / hands.crops[other, 2]
+    return PartnerReading(
+        points_px=hands.points_px[other],
+        world_m=hands.world_m[other],
+        crop=hands.crops[other],
+        side=other,
+        there=float(hands.there[side]),
+        odds=float(hands.odds[other]),
+        presence=float(hands.presence[other]),
+        error=float(hands.error[other]),
+        off=0.0,
+        apart=float(apart),
+    )

@@ -71,10 +71,17 @@ def sightings(points_px: NDArray[np.float64], at: list[int]) -> ShotDetections:
 def told(
     head: HeadWithLandmarks, hands_px: NDArray[np.float64], side: int, place: NDArray[np.float64]
 ) -> HeadWithLandmarks:
-    """The head beside a network that always tells of a hand at place (21, 2)."""
+    """The head beside a network that tells of a hand at place (21, 2) if it is asked about one hand, and of none if it is
+    asked about several, as in a search of pairs.
+    """
     points = points_to_crop(place[None], asked_square(hands_px[side])[None], np.array([side]))
-    one = Partners(torch.tensor([9.0]), torch.from_numpy(points).float(), torch.zeros(1))
-    return replace(head, partner=lambda features: one)
+
+    def partner(features: torch.Tensor) -> Partners:
+        count = len(features)
+        everywhere = torch.from_numpy(points).float().expand(count, -1, -1)
+        return Partners(torch.full((count,), 9.0 if count == 1 else -9.0), everywhere, torch.zeros(count))
+
+    return replace(head, partner=partner)
 
 
 @pytest.mark.parametrize("side", [LEFT, RIGHT])
@@ -117,8 +124,8 @@ def test_a_partner_that_tells_of_no_other_hand_in_turn_is_ignored(
 
     def one_sided(features: torch.Tensor) -> Partners:
         assert network.partner is not None
-        there = torch.tensor([9.0 if torch.allclose(features, own) else -9.0])
-        return replace(network.partner(features), there=there)
+        is_own = len(features) == 1 and torch.allclose(features, own)
+        return replace(network.partner(features), there=torch.full((len(features),), 9.0 if is_own else -9.0))
 
     for partner, found_there in ((network.partner, True), (one_sided, False)):
         asked_of = replace(head, partner=partner)
@@ -154,17 +161,47 @@ def test_no_frame_is_read_where_neighbouring_frames_know_the_hand(
     with_partners(alone(hands_px, LEFT), sightings(hands_px[RIGHT], []), never, replace(head, partner=None))
 
 
-@pytest.mark.parametrize("read_twice", [False, True])
-def test_both_hands_of_a_still_are_found_unless_its_body_has_them_elsewhere(
-    head: HeadWithLandmarks, read_twice: bool
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_a_partner_that_is_not_where_the_first_hand_tells_is_found_with_it_as_a_pair(
+    head: HeadWithLandmarks, is_hidden: bool
 ) -> None:
+    picture, true_px = still_of_two_hands()
+    if is_hidden:
+        low, high = true_px[RIGHT].min(0).astype(int) - 8, true_px[RIGHT].max(0).astype(int) + 8
+        picture[low[1] : high[1], low[0] : high[0]] = 60
+    wrong = told(head, true_px, LEFT, true_px[LEFT] + 2 * np.ptp(true_px[LEFT], axis=0)).partner
+
+    def asked(features: torch.Tensor) -> Partners:
+        assert wrong is not None and head.partner is not None
+        return wrong(features) if len(features) == 1 else head.partner(features)
+
+    network = replace(head, partner=asked)
+    found = with_partners(alone(true_px, LEFT), sightings(true_px[LEFT], []), lambda at: picture, network)
+    if is_hidden:
+        assert (found.present[:, RIGHT] == ABSENT).all()
+        return
+    seen = np.flatnonzero(found.present[:, RIGHT] == SEEN)
+    assert seen[0] == 0 and seen[-1] >= FRAMES - 12
+    off_px = np.linalg.norm(found.landmarks_px[seen, RIGHT, :, :2] - true_px[RIGHT], axis=-1).mean(-1)
+    assert (off_px < 0.08 * crops_from_landmarks(true_px[RIGHT])[2]).all()
+
+
+def still_of_two_hands() -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The bundled clip's frame in which the hands are nearest, RGB, and where they truly are, (2, 21, 2)."""
     movie = cv2.VideoCapture(str(DEMO / "two_hands.mp4"))
     movie.set(cv2.CAP_PROP_POS_FRAMES, STILL)
     small = cv2.resize(movie.read()[1], (WIDTH // 2, WIDTH // 2 * 9 // 16), interpolation=cv2.INTER_AREA)
     still = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)
     with np.load(str(DEMO / "two_hands_truth.npz")) as truth:
         seen = truth["landmarks_cam_m"][STILL] @ truth["K"].T
-        true_px = seen[..., :2] / seen[..., 2:] * still.shape[1] / truth["size_px"][0]
+        return still, seen[..., :2] / seen[..., 2:] * still.shape[1] / truth["size_px"][0]
+
+
+@pytest.mark.parametrize("read_twice", [False, True])
+def test_both_hands_of_a_still_are_found_unless_its_body_has_them_elsewhere(
+    head: HeadWithLandmarks, read_twice: bool
+) -> None:
+    still, true_px = still_of_two_hands()
     left = alone(true_px, LEFT)
     first = HandTracks(**{name: values[:1].copy() for name, values in vars(left).items()})
     first.present[:] = SEEN if read_twice else ABSENT
