@@ -71,8 +71,8 @@ def sightings(points_px: NDArray[np.float64], at: list[int]) -> ShotDetections:
 def told(
     head: HeadWithLandmarks, hands_px: NDArray[np.float64], side: int, place: NDArray[np.float64]
 ) -> HeadWithLandmarks:
-    """The head beside a network that tells of a hand at place (21, 2) if it is asked about one hand, and of none if it is
-    asked about several, as in a search of pairs.
+    """The head beside a network that tells of a hand at place (21, 2) if it is asked about one hand, and of none if
+    about several, as in a search of pairs.
     """
     points = points_to_crop(place[None], asked_square(hands_px[side])[None], np.array([side]))
 
