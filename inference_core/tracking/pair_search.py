@@ -107,7 +107,7 @@ def search_pair(
     """The likeliest left and right hand in an RGB image (H, W, 3); None without two hands that could be a pair.
 
     known_px (N, 21, 2): hands that were found already, to be read again; known_sides (N,): theirs, probably.
-    everywhere: search the whole picture, not only about known hands, for four times the cost.
+    everywhere: search the whole picture, not only about known hands, for twice the cost.
     """
     known = crops_from_landmarks(known_px)
     squares = [squares_about(crop) for crop in known]
