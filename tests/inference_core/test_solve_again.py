@@ -78,6 +78,23 @@ def test_a_correction_moves_nothing_far_from_it(model: HandModel, take: Take) ->
     assert moved_mm[70:].max() < 0.1
 
 
+def test_a_take_that_fits_its_evidence_badly_moves_by_its_corrections_only(
+    model: HandModel, take: Take
+) -> None:
+    time = np.arange(COUNT)
+    off_m = 0.005 * np.stack([np.sin(time / 9), np.cos(time / 7), np.sin(time / 11 + 1)], -1)[:, None]
+    other = replace(
+        take,
+        wrist_cam_m=(take.wrist_cam_m + off_m).astype(np.float32),
+        joints_cam_m=(take.joints_cam_m + off_m[:, :, None]).astype(np.float32),
+    )
+    assert apart_mm(solved_again(other, (), ROWS, model), other).max() < 0.1
+    said = Correction("touch", 40, 44, left="index", right="index")
+    again = solved_again(other, [said], range(30, 90), model)
+    assert tips_apart_mm(again)[40:45].max() < 8
+    assert apart_mm(again, other)[70:].max() < 1
+
+
 def test_corrected_fingertips_touch_and_the_projection_stays(model: HandModel, take: Take) -> None:
     said = [Correction("touch", 55, 70, left="index", right="index")]
     again = solved_again(take, said, span_of(take, None, None, said), model)
