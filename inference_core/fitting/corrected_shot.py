@@ -13,16 +13,13 @@ import torch
 from torch import Tensor
 
 from inference_core.fitting.anchor import Anchor
-from inference_core.fitting.joint_fit import Pace, anchored, fit_shot
+from inference_core.fitting.joint_fit import Pace, anchored
 from inference_core.fitting.observations import Observations
-from inference_core.fitting.parameterisation import HandState
-from inference_core.fitting.polish import taken_apart
 from inference_core.fitting.settings import SolveSettings
-from inference_core.fitting.shot import Evidence, judged
+from inference_core.fitting.shot import Evidence, judged, solved_together
 from inference_core.fitting.shot_record import ShotRecord
 from inference_core.fitting.shot_start import ShotStart, shot_start
 from inference_core.fitting.single_frame import ShotShape
-from inference_core.fitting.skin import fit_skin
 from inference_core.fitting.solution import ShotSolution
 from inference_core.fitting.solve_constraints import HARD_PIN, SolveConstraints, doubted, trusted
 from inference_core.hand_model.hand import HandModel
@@ -72,7 +69,7 @@ def corrected_shot(
             belief = 1 - doubted(new.seen, after.constraints)
             anchor = replace(anchor, force=belief[:, None] * anchor.force)
             held = ~_near(new.seen.frame, rows, 0) | (trusted(new.seen, after.constraints) >= HARD_PIN)
-            solved = _together(model, shape, new, anchor, held, settings)
+            solved = solved_together(model, shape, new, settings, held, _PACE, anchor=anchor)
             record.add(new.seen, judged(shape, new, solved, settings))
         tell(_STAGES)
         return record.solution(model)
@@ -104,21 +101,3 @@ def _matching(old: Observations, new: Observations) -> Tensor:
     index = {key: at for at, key in enumerate(zip(old.side.tolist(), old.frame.tolist(), strict=True))}
     keys = zip(new.side.tolist(), new.frame.tolist(), strict=True)
     return torch.tensor([index.get(key, -1) for key in keys], dtype=torch.int64)
-
-
-def _together(
-    model: HandModel,
-    shape: ShotShape,
-    new: ShotStart,
-    anchor: Anchor,
-    held: Tensor,
-    settings: SolveSettings,
-) -> HandState:
-    seen, capsules, contact = new.seen, new.capsules, new.contact
-    solved = fit_shot(
-        shape, seen, new.state, capsules, contact, settings, held=held, pace=_PACE, anchor=anchor
-    )
-    if capsules is None or contact is None:
-        return solved
-    skin = fit_skin(model, shape.parameterisation, capsules)
-    return taken_apart(shape, seen, solved, capsules, contact, settings, skin, held, anchor)

@@ -30,11 +30,7 @@ from inference_core.fitting.interaction import (
     pair_equations,
 )
 from inference_core.fitting.observations import Observations, pairs
-from inference_core.fitting.parameterisation import (
-    HandState,
-    PosedPoints,
-    pose_points,
-)
+from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
 from inference_core.fitting.residuals import JOINTS, NormalEquations, frame_cost, frame_normal
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, limited
@@ -66,7 +62,7 @@ class Pace:
     settled_share: float = 0.9
 
 
-_FROM_AFAR = Pace(20, 1e-3, 1e-4)
+FROM_AFAR = Pace(20, 1e-3, 1e-4)
 
 
 def fit_shot(
@@ -78,7 +74,7 @@ def fit_shot(
     settings: SolveSettings,
     skin: HardSkin | None = None,
     held: Tensor | None = None,
-    pace: Pace = _FROM_AFAR,
+    pace: Pace = FROM_AFAR,
     after_step: Callable[[int, int], None] | None = None,
     anchor: Anchor | None = None,
 ) -> HandState:

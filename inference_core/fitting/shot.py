@@ -16,13 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inference_core.fitting.anchor import Anchor
 from inference_core.fitting.confidence import (
     confidence_features,
     distance_confidence,
     frame_confidence,
     pose_confidence,
 )
-from inference_core.fitting.joint_fit import fit_shot
+from inference_core.fitting.joint_fit import FROM_AFAR, Pace, fit_shot
 from inference_core.fitting.observations import (
     Observations,
     gather,
@@ -118,13 +119,16 @@ def solve_evidence(
         if progress is not None:
             progress(SOLVE, int(done * count), count)
 
+    def after_step(done: int, most: int) -> None:
+        tell(_EACH_FRAME + (1 - _EACH_FRAME) * done / most)
+
     tell(0.0)
     with torch.no_grad():
         record = ShotRecord(evidence.present, shape)
         seen = evidence.observations(shape)
         if len(seen):
             start = shot_start(model, shape, seen, settings, tell=lambda done: tell(_EACH_FRAME * done))
-            solved = _together(model, shape, start, settings, tell)
+            solved = solved_together(model, shape, start, settings, after_step=after_step)
             record.add(seen, judged(shape, start, solved, settings))
         tell(1.0)
         return record.solution(model)
@@ -156,24 +160,34 @@ def _shot_shape(
     return estimate_shape(model, seen, hand_length_mm)
 
 
-def _together(
+def solved_together(
     model: HandModel,
     shape: ShotShape,
     start: ShotStart,
     settings: SolveSettings,
-    tell: Callable[[float], None],
+    held: Tensor | None = None,
+    pace: Pace = FROM_AFAR,
+    after_step: Callable[[int, int], None] | None = None,
+    anchor: Anchor | None = None,
 ) -> HandState:
-    """The hand frames solved together."""
-
-    def after_step(done: int, most: int) -> None:
-        tell(_EACH_FRAME + (1 - _EACH_FRAME) * done / most)
-
+    """The hand frames solved together and, where hands intersect, taken apart. The last four as in fit_shot."""
     seen, capsules, contact = start.seen, start.capsules, start.contact
-    solved = fit_shot(shape, seen, start.state, capsules, contact, settings, after_step=after_step)
+    solved = fit_shot(
+        shape,
+        seen,
+        start.state,
+        capsules,
+        contact,
+        settings,
+        held=held,
+        pace=pace,
+        after_step=after_step,
+        anchor=anchor,
+    )
     if capsules is None or contact is None:
         return solved
     skin = fit_skin(model, shape.parameterisation, capsules)
-    return taken_apart(shape, seen, solved, capsules, contact, settings, skin)
+    return taken_apart(shape, seen, solved, capsules, contact, settings, skin, held, anchor)
 
 
 def judged(shape: ShotShape, start: ShotStart, solved: HandState, settings: SolveSettings) -> SolvedFrames:

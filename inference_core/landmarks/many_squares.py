@@ -42,7 +42,7 @@ def read_in_many_squares(
     its size. squares: TURNED or MANY.
     """
     places = [crops * (1, 1, size, 1) + (0, 0, 0, turn) for size, turn in squares]
-    read_at = [read_squares(frames, squares, sides, K, head) for squares in places]
+    read_at = [read_squares(frames, place, sides, K, head) for place in places]
     readings = [read for read, *_ in read_at]
     points_px, world_m, trust = (
         np.stack(values) for values in zip(*(said for _, *said in read_at), strict=True)
