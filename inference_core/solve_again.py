@@ -33,7 +33,7 @@ from inference_core.fitting.solve_constraints import (
 )
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
-from inference_core.shared.corrections import Correction, corrections_from, corrections_text
+from inference_core.shared.corrections import CONTEXT_FRAMES, Correction, corrections_from, corrections_text
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import Progress, SolveRequest
 from inference_core.shared.presence import SEEN
@@ -48,8 +48,6 @@ from inference_core.take_evidence import evidence_of
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.two_hand.predictions import TwoHandPredictions
 
-# Frames on either side whose evidence is read with the range's.
-CONTEXT_FRAMES: Final = 40
 BLEND_FRAMES: Final = SolveRequest.blend
 # Corrections that later solves of the same take need again; the others are already
 # part of its evidence or motion.

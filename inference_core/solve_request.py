@@ -12,6 +12,7 @@ import numpy as np
 
 from inference_core.fitting.settings import SOLVER_VERSION
 from inference_core.hand_model.mano_file import read_mano
+from inference_core.runtime.process import importing
 from inference_core.shared.corrections import Correction, read_corrections
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import Progress, SolveRequest, check_request
@@ -44,8 +45,9 @@ def solve_take(
             "The take was solved by another version of the solver: frames that are solved again may differ from the "
             "others by more than the corrections. Capture the footage again for one solve throughout."
         )
-    from inference_core.hand_model.load import hand_model_of
-    from inference_core.solve_again import solved_again
+    with importing():
+        from inference_core.hand_model.load import hand_model_of
+        from inference_core.solve_again import solved_again
 
     solved = solved_again(take, corrections, span, hand_model_of(hands), progress, request.blend)
     save_take(solved, out)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared import quaternions
-from inference_core.shared.corrections import Correction, corrections_text
+from inference_core.shared.corrections import CONTEXT_FRAMES, Correction, corrections_text
 from inference_core.shared.errors import RequestError
 from inference_core.shared.flag_runs import flag_runs
 from inference_core.shared.messages import SolveRequest
@@ -31,8 +31,6 @@ from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, hand_rigs, locked_rows, read_track, write_track
 from ..scene.track import Flags, HandTrack, inside, merged, rows_of
 
-# Frames around the range that the engine solves with it.
-CONTEXT_FRAMES: Final = 60
 # Keys closer than this to the solved motion do not count as edits.
 _UNEDITED_M, _UNEDITED_RAD = 2e-4, 4e-3
 _SAME_FRAME = 0.02

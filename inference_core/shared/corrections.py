@@ -22,6 +22,8 @@ Side = Literal["left", "right", "both"]
 Part = Literal["thumb", "index", "middle", "ring", "pinky", "palm", "nearest", "any"]
 
 USUAL_FALLOFF: Final = 4
+# Frames on either side of a range whose evidence is read when it is solved again.
+CONTEXT_FRAMES: Final = 40
 _MOST_CORRECTIONS, _LARGEST_FILE = 10_000, 16 << 20
 _LAST_FRAME = (1 << 63) - 1
 _MOST_FALLOFF = 1000
