@@ -24,7 +24,7 @@ IMAGE, DEPTH, ROOT, FINGERS = slice(0, 2), slice(2, 3), slice(3, 6), 6
 # A joint rotates about an axis if its limits allow more than this, in degrees.
 _FREE_RANGE_DEG = 18.0
 # Of the 15 finger joints, the one before among the 16 joints.
-_PARENTS = [0 if joint % 3 == 0 else joint for joint in range(15)]
+_PARENTS = torch.tensor([0 if joint % 3 == 0 else joint for joint in range(15)])
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class HandParameterisation:
         joints = torch.arange(1, 16)
         same_finger = (joints - 1) // 3 == (self.drivers[:, None] - 1) // 3
         return same_finger & (joints <= self.drivers[:, None]) & (self.drivers[:, None] > 0)
+
+    @cached_property
+    def is_free(self) -> Tensor:
+        """(15, 3) 1 for the angles that are unknowns, 0 for those that stay as they are."""
+        return torch.zeros(45).double().index_fill(0, self.free, 1.0).unflatten(0, (15, 3))
 
     @property
     def reach_m(self) -> Tensor:
@@ -167,8 +172,8 @@ class PosedPoints:
     @cached_property
     def rotation_axes(self) -> Tensor:
         """(N, 15, 3, 3) columns: the axis in camera space about which each angle rotates its joint."""
-        axes = self.rotations[:, _PARENTS] @ self.parameterisation.axes[self.side]
-        return (axes @ left_jacobian(self.state.angles_rad)).float()
+        axes = self.rotations.float()[:, _PARENTS] @ self.parameterisation.axes.float()[self.side]
+        return axes @ left_jacobian(self.state.angles_rad.float())
 
     @cached_property
     def joints_jacobian(self) -> Tensor:
@@ -185,20 +190,17 @@ class PosedPoints:
         wrist_m = self.state.wrist_m
         arms_m = (self.points_m[:, points] - wrist_m[:, None]).float()
         joints_m = (self.joints_m[:, 1:] - wrist_m[:, None]).float()[:, free // 3]
-        axes = self.rotation_axes.transpose(-1, -2).flatten(1, 2)[:, free]
-        moved_by = parameterisation.ancestry[points][:, free // 3]
+        axes = self.rotation_axes.mT.flatten(1, 2)[:, free]
         out = arms_m.new_zeros(len(arms_m), 3, arms_m.shape[1], parameterisation.size)
         out[:, 0, :, 0] = out[:, 1, :, 1] = wrist_m[:, None, 2].float()
         out[..., 2] = wrist_m[:, :, None].float()
-        out[..., ROOT] = -hat(arms_m).transpose(1, 2)
-        for rows, columns in _runs(moved_by):
-            # The cross product of axes and arms by its components: a few times faster than linalg.cross.
-            own = [arms_m[:, rows, None, k] - joints_m[:, None, columns, k] for k in range(3)]
-            turn = [axes[:, None, columns, k] * moved_by[rows, columns] for k in range(3)]
-            for k, following, last in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-                out[:, k, rows, FINGERS + columns.start : FINGERS + columns.stop] = (
-                    turn[following] * own[last] - turn[last] * own[following]
-                )
+        out[..., ROOT] = turned = -hat(arms_m).transpose(1, 2)
+        # An axis times what leads from its joint to a point: times the point's arm, one product of matrices for all
+        # points and axes, less times the joint's.
+        fingers = out[..., FINGERS:]
+        across = (turned.flatten(1, 2) @ axes.mT).unflatten(1, turned.shape[1:3])
+        torch.sub(across, _crossed(axes, joints_m)[:, :, None], out=fingers)
+        fingers.mul_(parameterisation.ancestry[points][:, free // 3])
         return out
 
     def shape_jacobian(self, side: Tensor, points: slice | Tensor) -> Tensor:
@@ -230,7 +232,6 @@ def make_parameterisation(model: HandModel, betas: Tensor) -> HandParameterisati
     steps = torch.cat([torch.zeros(1, 10), 0.1 * torch.eye(10)]).to(betas)
     joints, points = _rest(model, betas + steps[:, None])
     ranges = model.joint_limits_rad[..., 1] - model.joint_limits_rad[..., 0]
-    mean = model.angles_from_rotations(exp(model.hands_mean.unflatten(-1, (15, 3))))
     return HandParameterisation(
         joints_m=joints[0],
         points_m=points[0],
@@ -239,7 +240,7 @@ def make_parameterisation(model: HandModel, betas: Tensor) -> HandParameterisati
         drivers=torch.as_tensor(DRIVER_16_OF_21).repeat(2),
         axes=model.joint_axes,
         limits_rad=model.joint_limits_rad,
-        mean_rad=mean,
+        mean_rad=model.mean_angles_rad,
         free=(ranges.flatten().rad2deg() > _FREE_RANGE_DEG).nonzero()[:, 0],
         betas=betas,
     )
@@ -275,21 +276,13 @@ def _rest(model: HandModel, betas: Tensor) -> tuple[Tensor, Tensor]:
     return posed.joints16_m, torch.cat([posed.landmarks21_m, posed.joints21_m], -2)
 
 
-def _runs(moved_by: Tensor) -> list[tuple[slice, slice]]:
-    """Runs of points (P, A) moved by the angles of one finger, with those angles."""
-    runs: list[tuple[slice, slice]] = []
-    for row, moves in enumerate(moved_by.tolist()):
-        if not any(moves):
-            continue
-        start, stop = moves.index(True), len(moves) - moves[::-1].index(True)
-        if runs and runs[-1][0].stop == row and runs[-1][1].start == start:
-            runs[-1] = slice(runs[-1][0].start, row + 1), slice(start, max(stop, runs[-1][1].stop))
-        else:
-            runs.append((slice(row, row + 1), slice(start, stop)))
-    return runs
-
-
 def _rotated(matrices: Tensor, vectors: Tensor) -> Tensor:
     """(..., 3) vectors turned by matrices, by components: ten times as fast as a sum over an axis of length 3."""
     x, y, z = vectors[..., None].unbind(-2)
     return matrices[..., 0] * x + matrices[..., 1] * y + matrices[..., 2] * z
+
+
+def _crossed(first: Tensor, second: Tensor) -> Tensor:
+    """(N, 3, A) cross products of vectors (N, A, 3), by components for the same reason."""
+    (a, b, c), (x, y, z) = first.unbind(-1), second.unbind(-1)
+    return torch.stack([b * z - c * y, c * x - a * z, a * y - b * x], 1)

@@ -6,6 +6,7 @@ at the current state. Robust terms use their current weights (pseudo-Huber: quad
 Residuals are in units of their own standard deviation.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,8 @@ _WORLD_M, _WORLD_DELTA = 0.0068, 2.7
 _POSE_DEG = (28.0, 11.0, 9.0)
 _TENDON_DEG, _TENDON_RATIO = 13.0, 0.6
 _LIMIT_DEG = 1.5
+_POSE_WEIGHT = 1 / torch.tensor(_POSE_DEG).double().deg2rad()
+_TENDON_WEIGHT, _LIMIT_WEIGHT = 1 / math.radians(_TENDON_DEG), 1 / math.radians(_LIMIT_DEG)
 # Standard deviations of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_DELTA = 10.0, 14.0, 2.5
 _NETWORK_JOINT_M, _NETWORK_IMAGE = 0.010, 0.012
@@ -53,23 +56,11 @@ class NormalEquations:
     cost: Tensor
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Weighted residuals (N, R), their derivatives by the unknowns (N, R, D), and their cost (N,).
-
-    The first two are in single precision.
-    """
-
-    residual: Tensor
-    jacobian: Tensor
-    cost: Tensor
-
-
 def frame_cost(seen: Observations, posed: PosedPoints, world_scale: Tensor) -> Tensor:
     """(N,) cost of the posed hands, without derivatives."""
-    cost = _pixel_errors(seen, posed).total + _world_errors(seen, posed, world_scale)[1].sum(-1)
+    cost = _pixel_errors(seen, posed).total + _world_errors(seen, posed, world_scale).cost
     for residual in _angle_residuals(posed.parameterisation, seen.side, posed.state):
-        cost = cost + 0.5 * residual.square().sum((1, 2))
+        cost = cost + 0.5 * residual.square().flatten(1).sum(1)
     if seen.network is not None:
         cost = cost + _network_errors(seen, seen.network, posed)[1]
     return cost
@@ -79,47 +70,47 @@ def frame_normal(
     parameterisation: HandParameterisation, seen: Observations, posed: PosedPoints, world_scale: Tensor
 ) -> NormalEquations:
     """Normal equations of all single-frame terms. world_scale (S,): the model's size over the world's."""
-    jacobian = posed.jacobian(LANDMARKS)
-    total = _nothing(parameterisation, len(seen))
-    _add_rows(total, _pixel_rows(seen, posed, jacobian))
-    _add_rows(total, _world_rows(seen, posed, jacobian, world_scale))
-    _add_angles(total, parameterisation, seen.side, posed.state)
-    if seen.network is not None:
-        _add_network(total, parameterisation, seen, seen.network, posed)
+    total = landmark_normal(seen, posed, posed.jacobian(LANDMARKS), world_scale)
+    add_pose_terms(total, parameterisation, seen, posed)
     return total
 
 
-def _nothing(parameterisation: HandParameterisation, count: int) -> NormalEquations:
-    size = parameterisation.size
-    hessian, gradient = torch.zeros(count, size, size).double(), torch.zeros(count, size).double()
-    return NormalEquations(hessian, gradient, torch.zeros(count).double())
+def landmark_normal(
+    seen: Observations, posed: PosedPoints, jacobian: Tensor, world_scale: Tensor, by_scale: bool = False
+) -> NormalEquations:
+    """Normal equations of the landmark terms for any unknowns by which the landmarks have derivatives (N, 3, 21, K).
 
-
-def _add_rows(total: NormalEquations, rows: Rows) -> None:
-    total.hessian.add_(rows.jacobian.mT @ rows.jacobian)
-    total.gradient.add_((rows.residual[:, None] @ rows.jacobian)[:, 0])
-    total.cost.add_(rows.cost)
-
-
-def landmark_rows(
-    seen: Observations, posed: PosedPoints, points_jacobian: Tensor, world_scale: Tensor
-) -> Rows:
-    """Landmark and world rows for any derivatives (N, 3, 21, K) of the landmarks."""
-    pixel = _pixel_rows(seen, posed, points_jacobian)
-    world = _world_rows(seen, posed, points_jacobian, world_scale)
-    return Rows(
-        torch.cat([pixel.residual, world.residual], 1),
-        torch.cat([pixel.jacobian, world.jacobian], 1),
-        pixel.cost + world.cost,
+    by_scale: the logarithm of the world scale is one more unknown, the last one.
+    """
+    pixel, world = _pixel_errors(seen, posed), _world_errors(seen, posed, world_scale)
+    # Two rows a landmark in the picture, three in the world; in single precision, like all derivatives.
+    rows = jacobian.new_zeros(*jacobian.shape[:1], 5, *jacobian.shape[2:-1], jacobian.shape[-1] + by_scale)
+    _pixel_rows(seen, posed, pixel.weight, jacobian, rows[:, :2, :, : jacobian.shape[-1]])
+    _world_rows(seen, world, jacobian, world_scale, rows[:, 2:, :, : jacobian.shape[-1]])
+    residual = torch.cat(
+        [_factored(pixel.residual, pixel.weight), _factored(world.residual, world.weight)], 1
     )
+    if by_scale:
+        rows[:, 2:, :, -1] = -_factored(world.residual + seen.world_m / _WORLD_M, world.weight)
+    # Where the size error v is eliminated, the squared rows are J' (I - c v v') J. The residual is at its optimum
+    # already, so that the gradient stays J' r.
+    size = _factored(pixel.size, pixel.weight)
+    hidden = (seen.size_sigma.square() / (1 + seen.size_sigma.square() * size.square().sum((1, 2)))).sqrt()
+    size = torch.nn.functional.pad(size * hidden[:, None, None], (0, 0, 0, 3))
+    flat = rows.flatten(1, 2)
+    pulls = (torch.stack([residual, size], 1).flatten(2).float() @ flat).double()
+    hessian = (flat.mT @ flat).double()
+    hessian.baddbmm_(pulls[:, 1, :, None], pulls[:, 1, None], alpha=-1)
+    return NormalEquations(hessian, pulls[:, 0], pixel.total + world.cost)
 
 
-def world_scale_column(seen: Observations, posed: PosedPoints, world_scale: Tensor) -> Tensor:
-    """(N, R, 1) derivatives of landmark_rows' residuals by the logarithm of the world scale."""
-    residual, _, weight = _world_errors(seen, posed, world_scale)
-    arms = residual + seen.world_m / _WORLD_M
-    world = -(arms.transpose(1, 2) * weight.sqrt()[:, None, :]).flatten(1)
-    return torch.cat([world.new_zeros(len(seen), 42), world], 1)[..., None]
+def add_pose_terms(
+    total: NormalEquations, parameterisation: HandParameterisation, seen: Observations, posed: PosedPoints
+) -> None:
+    """Add what does not depend on the landmarks: pose prior, joint limits, the network's estimates."""
+    _add_angles(total, parameterisation, seen.side, posed.state)
+    if seen.network is not None:
+        _add_network(total, parameterisation, seen, seen.network, posed)
 
 
 def reprojection_px(seen: Observations, posed: PosedPoints) -> Tensor:
@@ -135,21 +126,15 @@ def pseudo_huber(error: Tensor, delta: float) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class _PixelErrors:
-    """Landmark residuals (N, 21, 2) without the size error, their weights and costs (N, 21).
+    """Landmark residuals (N, 21, 2) without the size error, their weights (N, 21), and what all cost (N,).
 
-    size (N, 21, 2): the residuals' derivative by the size error; size_cost (N,).
+    size (N, 21, 2): the residuals' derivative by the size error.
     """
 
     residual: Tensor
     weight: Tensor
-    cost: Tensor
     size: Tensor
-    size_cost: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """(N,) what they cost."""
-        return self.cost.sum(-1) + self.size_cost
+    total: Tensor
 
 
 def _pixel_errors(seen: Observations, posed: PosedPoints) -> _PixelErrors:
@@ -162,43 +147,53 @@ def _pixel_errors(seen: Observations, posed: PosedPoints) -> _PixelErrors:
     share = seen.score[..., None] / seen.score.sum(-1)[:, None, None].clamp(min=1e-9)
     size = (seen.pixels - (seen.pixels * share).sum(1, keepdim=True)) / sigma_px
     residual = (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels) / sigma_px
-    weight = seen.score
-    error = residual
-    size_error, expected = seen.size_error, seen.size_error * seen.size_sigma**-2
+    # Of each landmark's squared error: without a size error, and what this one adds.
+    square, mixed, square_size = _dot(residual, residual), _dot(residual, size), _dot(size, size)
+    precision = seen.size_sigma**-2
+    expected, common, root = seen.size_error * precision, seen.size_error, torch.ones_like(seen.score)
     for _ in range(_SIZE_STEPS):
-        own = (weight[..., None] * size).flatten(1)
-        slope, curvature = (own * residual.flatten(1)).sum(1), (own * size.flatten(1)).sum(1)
-        size_error = (expected - slope) / (seen.size_sigma**-2 + curvature)
-        error = residual + size_error[:, None, None] * size
-        weight = pseudo_huber(error.norm(dim=-1), _PIXEL_DELTA)[0] * seen.score
-    cost = pseudo_huber(error.norm(dim=-1), _PIXEL_DELTA)[1] * seen.score
-    off = (size_error - seen.size_error) / seen.size_sigma
-    return _PixelErrors(error, weight, cost, size, 0.5 * off.square())
+        weight = seen.score / root
+        common = (expected - (weight * mixed).sum(1)) / (precision + (weight * square_size).sum(1))
+        square_error = square + common[:, None] * (2 * mixed + common[:, None] * square_size)
+        root = (1 + square_error.clamp(min=0) / _PIXEL_DELTA**2).sqrt()
+    cost = _PIXEL_DELTA**2 * ((root - 1) * seen.score).sum(-1)
+    off = (common - seen.size_error) / seen.size_sigma
+    residual = residual + common[:, None, None] * size
+    return _PixelErrors(residual, seen.score / root, size, cost + 0.5 * off.square())
 
 
-def _pixel_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor) -> Rows:
+def _dot(first: Tensor, second: Tensor) -> Tensor:
+    return first[..., 0] * second[..., 0] + first[..., 1] * second[..., 1]
+
+
+def _factored(values: Tensor, weight: Tensor) -> Tensor:
+    """(N, C, 21) values (N, 21, C) by the roots of their weights (N, 21)."""
+    return values.transpose(1, 2) * weight.sqrt()[:, None]
+
+
+def _pixel_rows(
+    seen: Observations, posed: PosedPoints, weight: Tensor, jacobian: Tensor, out: Tensor
+) -> None:
+    """Derivatives (N, 2, 21, K) of the weighted residuals."""
     points = posed.points_m[:, LANDMARKS]
-    errors = _pixel_errors(seen, posed)
-    factor = errors.weight.sqrt()[:, None, :]
     depth = points[..., 2].clamp(min=1e-3)
     slope = (points[..., :2] / depth[..., None]).transpose(1, 2)
     focal_px = seen.K.diagonal(dim1=1, dim2=2)[:, :2, None]
-    gain = focal_px * factor / depth[:, None] / (_PIXEL_SHARE * seen.diagonal_px[:, None, None])
-    rows = jacobian[:, :2] * gain.float()[..., None]
-    rows = rows.addcmul_((slope * gain).float()[..., None], jacobian[:, 2:], value=-1).flatten(1, 2)
-    residual, size = ((value.transpose(1, 2) * factor).flatten(1) for value in (errors.residual, errors.size))
-    # With the size error eliminated, the squared rows are J' (I - c v v') J: rows (I - k v v') J, with the
-    # residual chosen so that the gradient remains J' r.
-    length = size.square().sum(1).clamp(min=1e-12)
-    kept = (1 / (1 + seen.size_sigma.square() * length)).sqrt()
-    k = (1 - kept) / length
-    back = residual + ((k / kept) * (size * residual).sum(1))[:, None] * size
-    along = size.float()[:, None] @ rows
-    rows = torch.baddbmm(rows, (-k[:, None] * size).float()[..., None], along)
-    return Rows(back.float(), rows, errors.total)
+    gain = focal_px * (weight.sqrt() / depth / (_PIXEL_SHARE * seen.diagonal_px[:, None]))[:, None]
+    torch.mul(jacobian[:, :2], gain.float()[..., None], out=out)
+    out.addcmul_((slope * gain).float()[..., None], jacobian[:, 2:], value=-1)
 
 
-def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class _WorldErrors:
+    """World landmarks' residuals (N, 21, 3), their weights (N, 21), and what they cost (N,)."""
+
+    residual: Tensor
+    weight: Tensor
+    cost: Tensor
+
+
+def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> _WorldErrors:
     points = posed.points_m[:, LANDMARKS]
     # In the world landmarks' own metres: in the model's, a smaller hand would always have a smaller error.
     arms = (points - points.mean(1, keepdim=True)) / scale[seen.side][:, None, None]
@@ -207,51 +202,50 @@ def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> tupl
     share = seen.score
     if seen.network is not None:
         share = share * (1 - _WORLD_READ * seen.network.confidence[:, None].clamp(max=1))
-    return residual, cost * share, weight * share
+    return _WorldErrors(residual, weight * share, (cost * share).sum(-1))
 
 
-def _world_rows(seen: Observations, posed: PosedPoints, jacobian: Tensor, scale: Tensor) -> Rows:
-    residual, cost, weight = _world_errors(seen, posed, scale)
-    factor = weight.sqrt()[:, None, :]
-    gain = (factor / (_WORLD_M * scale[seen.side][:, None, None])).float()
-    arms = (jacobian - jacobian.mean(2, keepdim=True)) * gain[..., None]
-    return Rows((residual.transpose(1, 2) * factor).flatten(1).float(), arms.flatten(1, 2), cost.sum(-1))
-
-
-def _pose_weight() -> Tensor:
-    return 1 / torch.tensor(_POSE_DEG).double().deg2rad()
+def _world_rows(
+    seen: Observations, errors: _WorldErrors, jacobian: Tensor, scale: Tensor, out: Tensor
+) -> None:
+    """Derivatives (N, 3, 21, K) of the weighted residuals."""
+    gain = (errors.weight.sqrt() / (_WORLD_M * scale[seen.side][:, None])).float()
+    torch.sub(jacobian, jacobian.mean(2, keepdim=True), out=out)
+    out.mul_(gain[:, None, :, None])
 
 
 def _angle_residuals(
     parameterisation: HandParameterisation, side: Tensor, state: HandState
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Resting pose (N, 15, 3), tendons (N, 5, 1) and limits (N, 15, 3)."""
-    angles = state.angles_rad
-    rest = (angles - parameterisation.mean_rad[side]) * _pose_weight()
+    """Resting pose (N, 15, 3), tendons (N, 5) and limits (N, 15, 3)."""
+    angles, free = state.angles_rad, parameterisation.is_free
+    rest = (angles - parameterisation.mean_rad[side]) * (_POSE_WEIGHT * free)
     flexion = angles.unflatten(1, (5, 3))[..., 0]
-    tendon = (flexion[:, :, 2:] - _TENDON_RATIO * flexion[:, :, 1:2]) / torch.tensor(_TENDON_DEG).deg2rad()
+    tendon = (flexion[:, :, 2] - _TENDON_RATIO * flexion[:, :, 1]) * _TENDON_WEIGHT
     low, high = parameterisation.limits_rad.unbind(-1)
-    beyond = (angles - high).clamp(min=0) - (low - angles).clamp(min=0)
-    free = torch.zeros(45).double().index_fill(0, parameterisation.free, 1.0).unflatten(0, (15, 3))
-    return rest * free, tendon, beyond / torch.tensor(_LIMIT_DEG).deg2rad() * free
+    return rest, tendon, (angles - angles.clamp(low, high)) * (_LIMIT_WEIGHT * free)
 
 
 def _add_angles(
     total: NormalEquations, parameterisation: HandParameterisation, side: Tensor, state: HandState
 ) -> None:
     rest, tendon, beyond = _angle_residuals(parameterisation, side, state)
-    free, limit_weight = parameterisation.free, 1 / torch.tensor(_LIMIT_DEG).double().deg2rad()
-    diagonal = _pose_weight().square() + limit_weight.square() * (beyond != 0)
-    ties = torch.zeros(5, 45).double()
-    ties[torch.arange(5), torch.arange(5) * 9 + 6] = 1.0
-    ties[torch.arange(5), torch.arange(5) * 9 + 3] = -_TENDON_RATIO
-    ties = ties[:, free] / torch.tensor(_TENDON_DEG).double().deg2rad()
-    total.hessian[:, FINGERS:, FINGERS:] += ties.mT @ ties
-    total.hessian.diagonal(dim1=1, dim2=2)[:, FINGERS:] += diagonal.flatten(1)[:, free]
-    pulled = (rest * _pose_weight() + beyond * limit_weight).flatten(1)[:, free]
-    total.gradient[:, FINGERS:] += pulled + tendon[..., 0] @ ties
+    free, ties = parameterisation.free, _tendons(parameterisation)
+    always = ties.mT @ ties + torch.diag(_POSE_WEIGHT.repeat(15)[free].square())
+    total.hessian[:, FINGERS:, FINGERS:] += always
+    diagonal = total.hessian.diagonal(dim1=1, dim2=2)[:, FINGERS:]
+    diagonal.add_((beyond != 0).flatten(1)[:, free], alpha=_LIMIT_WEIGHT**2)
+    pulled = (rest * _POSE_WEIGHT + beyond * _LIMIT_WEIGHT).flatten(1)[:, free]
+    total.gradient[:, FINGERS:] += pulled + tendon @ ties
     for residual in (rest, tendon, beyond):
-        total.cost.add_(residual.square().sum((1, 2)), alpha=0.5)
+        total.cost.add_(residual.square().flatten(1).sum(1), alpha=0.5)
+
+
+def _tendons(parameterisation: HandParameterisation) -> Tensor:
+    """(5, A) derivatives of the tendons' residuals by the angles that can change."""
+    ties = torch.zeros(5, 5, 9).double()
+    ties[range(5), range(5), 6], ties[range(5), range(5), 3] = _TENDON_WEIGHT, -_TENDON_RATIO * _TENDON_WEIGHT
+    return ties.flatten(1)[:, parameterisation.free]
 
 
 def _network_errors(
@@ -296,7 +290,10 @@ def _add_network(
     rows = posed.joints_jacobian * (factor / _NETWORK_JOINT_M).float()[:, None, :, None]
     rows[..., :3] = 0  # the joints are compared about the wrist
     residual = (joints * factor[..., None]).transpose(1, 2).flatten(1)
-    _add_rows(total, Rows(residual.float(), rows.flatten(1, 2), cost))
+    flat = rows.flatten(1, 2)
+    total.hessian.add_(flat.mT @ flat)
+    total.gradient.add_((residual.float()[:, None] @ flat)[:, 0])
+    total.cost.add_(cost)
     free = parameterisation.free
     gains = [
         (slice(0, 3), image_depth, weights[2], 1 / _image_depth_sigma(seen)),

@@ -22,10 +22,10 @@ from inference_core.fitting.residuals import (
     JOINTS,
     LANDMARKS,
     NormalEquations,
+    add_pose_terms,
     frame_cost,
     frame_normal,
-    landmark_rows,
-    world_scale_column,
+    landmark_normal,
 )
 from inference_core.geometry.projection import pixel_rays
 from inference_core.geometry.rigid import fit_similarity
@@ -141,13 +141,12 @@ def start_state(shape: ShotShape, seen: Observations) -> HandState:
         shape.parameterisation,
         seen.world_m * shape.world_scale[seen.side][:, None, None],
     )
-    best, best_error = (
-        _resting(parameterisation, seen.side, 1.0),
-        torch.full((len(seen),), torch.inf).double(),
-    )
+    sides, best_error = torch.arange(2), torch.full((len(seen),), torch.inf).double()
+    best = _resting(parameterisation, sides, 1.0).take(seen.side)
     for bend in _START_BENDS:
-        state = _resting(parameterisation, seen.side, bend)
-        points = pose_points(parameterisation, seen.side, state).points_m[:, LANDMARKS]
+        both = _resting(parameterisation, sides, bend)
+        points = pose_points(parameterisation, sides, both).points_m[seen.side, LANDMARKS]
+        state = both.take(seen.side)
         aligned = fit_similarity(points, target)
         error = (aligned.apply(points) - target).square().sum((1, 2))
         state = HandState(state.image_depth, aligned.rotation, state.angles_rad)
@@ -158,8 +157,7 @@ def start_state(shape: ShotShape, seen: Observations) -> HandState:
     network = seen.network
     depth_m = network.wrist_m[:, 2:].clamp(min=0.05)
     image_depth = torch.cat([network.wrist_m[:, :2] / depth_m, depth_m.log()], -1)
-    free = torch.zeros(45).double().index_fill(0, parameterisation.free, 1.0).unflatten(0, (15, 3))
-    theirs = HandState(image_depth, network.root, network.angles_rad * free)
+    theirs = HandState(image_depth, network.root, network.angles_rad * parameterisation.is_free)
     return best.where(seen.seen | (network.confidence == 0), theirs)
 
 
@@ -195,9 +193,16 @@ def fit_frames(shape: ShotShape, seen: Observations, state: HandState, steps: in
 
 def _damped_step(normal: NormalEquations, damping: Tensor) -> Tensor:
     """(N, D) increments of the unknowns for damping (N,), a share of the diagonal."""
-    diagonal = normal.hessian.diagonal(dim1=-2, dim2=-1)
-    damped = normal.hessian + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
+    damped = _damped(normal.hessian, damping[:, None])
     return limited(-torch.cholesky_solve(normal.gradient[..., None], torch.linalg.cholesky(damped))[..., 0])
+
+
+def _damped(hessian: Tensor, damping: Tensor | float) -> Tensor:
+    """Hessians (N, D, D) with a share of their diagonals (N, 1) added."""
+    damped = hessian.clone()
+    diagonal = damped.diagonal(dim1=-2, dim2=-1)
+    diagonal.add_(diagonal * damping + 1e-6)
+    return damped
 
 
 def limited(step: Tensor) -> Tensor:
@@ -219,9 +224,12 @@ def _resting(parameterisation: HandParameterisation, side: Tensor, bend: float) 
     angles = parameterisation.mean_rad[side].clone()
     angles[..., 0] *= bend
     low, high = parameterisation.limits_rad.unbind(-1)
-    free = torch.zeros(45).double().index_fill(0, parameterisation.free, 1.0).unflatten(0, (15, 3))
     image_depth = torch.tensor([0.0, 0.0, -0.7]).double().expand(count, 3)
-    return HandState(image_depth, torch.eye(3).double().expand(count, 3, 3), angles.clamp(low, high) * free)
+    return HandState(
+        image_depth,
+        torch.eye(3).double().expand(count, 3, 3),
+        angles.clamp(low, high) * parameterisation.is_free,
+    )
 
 
 def _placed(parameterisation: HandParameterisation, seen: Observations, state: HandState) -> HandState:
@@ -250,17 +258,16 @@ def _shape_step(
     """One Gauss-Newton step of all poses, both shapes and world scales together, with the poses eliminated."""
     parameterisation = shape.parameterisation
     posed = pose_points(parameterisation, seen.side, state)
-    normal = frame_normal(parameterisation, seen, posed, shape.world_scale)
-    pose_rows = landmark_rows(seen, posed, posed.jacobian(LANDMARKS), shape.world_scale)
-    shape_rows = landmark_rows(seen, posed, posed.shape_jacobian(seen.side, LANDMARKS), shape.world_scale)
-    scale_column = world_scale_column(seen, posed, shape.world_scale)
-    whole = torch.cat([shape_rows.jacobian.double(), scale_column], -1)
-    cross = pose_rows.jacobian.double().mT @ whole
-    damped = normal.hessian + torch.diag_embed(1e-3 * normal.hessian.diagonal(dim1=-2, dim2=-1) + 1e-6)
+    own = parameterisation.size
+    derivatives = [posed.jacobian(LANDMARKS), posed.shape_jacobian(seen.side, LANDMARKS)]
+    whole = landmark_normal(seen, posed, torch.cat(derivatives, -1), shape.world_scale, by_scale=True)
+    normal = NormalEquations(whole.hessian[:, :own, :own], whole.gradient[:, :own], whole.cost)
+    add_pose_terms(normal, parameterisation, seen, posed)
+    cross = whole.hessian[:, :own, own:]
     right = torch.cat([cross, normal.gradient[..., None]], -1)
-    eliminated = torch.cholesky_solve(right, torch.linalg.cholesky(damped))
-    reduced = whole.mT @ whole - cross.mT @ eliminated[..., :-1]
-    gradient = (whole.mT @ shape_rows.residual.double()[..., None] - cross.mT @ eliminated[..., -1:])[..., 0]
+    eliminated = torch.cholesky_solve(right, torch.linalg.cholesky(_damped(normal.hessian, 1e-3)))
+    reduced = whole.hessian[:, own:, own:] - cross.mT @ eliminated[..., :-1]
+    gradient = whole.gradient[:, own:] - (cross.mT @ eliminated[..., -1:])[..., 0]
     hand_crops = torch.bincount(seen.side, minlength=2).clamp(min=1)
     share = (_SHAPE_READINGS / hand_crops).clamp(max=1.0)[seen.side]
     hessian, slope = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()

@@ -68,7 +68,8 @@ class HandModel:
             key: value.to(device, dtype if value.is_floating_point() else None)
             for key, value in tensors.items()
         }
-        return replace(self, **moved)
+        # The same hands keep what they have cached.
+        return self if all(moved[key] is tensors[key] for key in moved) else replace(self, **moved)
 
     def with_shape(self, betas: Tensor) -> "ShapedHands":
         """Hands of shape betas (..., S, 10)."""
@@ -85,6 +86,11 @@ class HandModel:
     def angles_from_rotations(self, rotations: Tensor) -> Tensor:
         """Angles (..., S, 15, 3), radians, along flexion, spread, twist of rotations (..., S, 15, 3, 3)."""
         return (self.joint_axes.mT @ log(rotations)[..., None])[..., 0]
+
+    @cached_property
+    def mean_angles_rad(self) -> Tensor:
+        """(S, 15, 3) angles along flexion, spread and twist of the mean pose."""
+        return self.angles_from_rotations(exp(self.hands_mean.unflatten(-1, (15, 3))))
 
     @cached_property
     def rest_joints_m(self) -> Tensor:
