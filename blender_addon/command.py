@@ -13,8 +13,9 @@ from typing import Any
 
 import bpy
 
-from inference_core.shared.errors import DuohandError
+from inference_core.shared.errors import DuohandError, RequestError
 from inference_core.shared.take import load_take
+from inference_core.shared.whole_file import check_name
 
 from .export import writers
 from .export.picture import render_over_plate
@@ -93,6 +94,16 @@ def _write(options: argparse.Namespace, applied: Applied) -> list[Path]:
         if path:
             written += write(scene, shot, path.resolve())
     if options.blend:
-        bpy.ops.wm.save_as_mainfile(filepath=str(options.blend.resolve()))
+        _save(options.blend.resolve())
         written.append(options.blend)
     return written
+
+
+def _save(path: Path) -> None:
+    check_name(path, (".blend",), "A Blender file")
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    except RuntimeError as error:
+        raise RequestError(
+            f"{path} could not be written: {str(error).strip().removeprefix('Error: ')}"
+        ) from error

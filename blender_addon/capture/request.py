@@ -22,7 +22,7 @@ from ..scene.axes import eye_level
 from ..scene.paths import absolute, footage_key, footage_name, take_file
 from ..scene.shot import shots, units_per_metre
 from ..take.files import takes_folder_of
-from ..take.identity import stated_footage
+from ..take.identity import EDITED, stated_footage
 from ..take.settings import ApplySettings
 from .camera_motion import write_camera_path
 from .footage import read_facts
@@ -126,8 +126,8 @@ def shot_of_footage(scene: bpy.types.Scene) -> bpy.types.Collection | None:
 def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -> Path:
     """The take's path, in the scene's folder of takes.
 
-    Never that of a take of other footage: the name is numbered instead. coming: footage by path, of takes that are
-    still being captured.
+    Never that of a take of other footage, or of one that Save Take wrote: the name is numbered instead. coming: footage
+    by path, of takes that are still being captured.
     """
     folder = takes_folder_of(scene)
     try:
@@ -147,18 +147,23 @@ def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -
 
 
 def _holds(scene: bpy.types.Scene, path: Path, coming: Mapping[str, str]) -> str | None:
-    """The key of the footage of the take at that path; None if there is no file and none is coming."""
+    """The key of the footage of the take at that path, empty if it must stay; None if there is no file and none is
+    coming.
+    """
     if str(path) in coming:
         return footage_key(coming[str(path)])
     if not path.exists():
         return None
+    try:
+        take = load_take(path)
+    except TakeError:
+        take = None
+    if take is not None and take.meta.get(EDITED):
+        return ""
     for shot in shots(scene):
         if shot.duohand.take_path and Path(take_file(shot)) == path:
             return shot.duohand.footage_key
-    try:
-        return footage_key(stated_footage(load_take(path)))
-    except TakeError:
-        return ""
+    return footage_key(stated_footage(take)) if take is not None else ""
 
 
 def lens_of(scene: bpy.types.Scene, size_px: tuple[int, int]) -> Lens:

@@ -14,7 +14,7 @@ import numpy as np
 from inference_core.shared import quaternions
 
 from ..scene.hand_curves import HandRig, read_raw_track, read_track, write_track
-from ..scene.track import Floats, HandTrack, inside
+from ..scene.track import Floats, HandTrack, inside, same_motion
 from .edits import smoothed
 from .soft_ends import mixed, weights
 
@@ -59,7 +59,7 @@ def strength_of(rig: HandRig, first: int, last: int) -> float:
 def _base(rig: HandRig, now: HandTrack) -> _Base:
     """The motion to start from: as before while a slider is being dragged, else the current motion."""
     kept = _bases.get(rig.armature.session_uid)
-    if kept is not None and _alike(kept.written, now):
+    if kept is not None and same_motion(kept.written, now):
         return kept
     return _Base(now, _strengths(rig, now), now)
 
@@ -110,11 +110,3 @@ def _remember(rig: HandRig, strength: float, first: int, last: int) -> None:
             kept.remove(index)
     item = kept.add()
     item.first, item.last, item.strength = first, last, strength
-
-
-def _alike(one: HandTrack, other: HandTrack) -> bool:
-    return (
-        np.array_equal(one.frames, other.frames)
-        and np.array_equal(one.location, other.location)
-        and np.array_equal(one.rotations_wxyz, other.rotations_wxyz)
-    )

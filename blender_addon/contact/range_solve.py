@@ -29,7 +29,7 @@ from ..scene import hand_rig, motion, orphans, paths, shot
 from ..scene.absences import without_raw_of_absent
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, hand_rigs, locked_rows, read_track, write_track
-from ..scene.track import Flags, HandTrack, inside, merged, rows_of
+from ..scene.track import Flags, HandTrack, inside, merged, rows_of, same_motion
 
 # Keys closer than this to the solved motion do not count as edits.
 _UNEDITED_M, _UNEDITED_RAD = 2e-4, 4e-3
@@ -55,7 +55,8 @@ class RangeSolve:
     """One request to the engine.
 
     frames (T,): scene frame of each row of the part of the take that the engine gets. rows: those to be solved again.
-    folder: holds the request's files. touch: stored in the shot once the solve is done.
+    folder: holds the request's files. touch: stored in the shot once the solve is done. before: the motion of each side
+    that the engine got.
     """
 
     request: SolveRequest
@@ -64,6 +65,7 @@ class RangeSolve:
     rows: range
     folder: Path
     touch: Touch | None
+    before: dict[int, HandTrack]
 
     def shot(self) -> bpy.types.Collection | None:
         """The shot, None if it is gone."""
@@ -102,7 +104,8 @@ def prepared(collection: bpy.types.Collection, touch: Touch, mano: str | None) -
     out = str(folder / "solved.npz")
     request = SolveRequest(str(source), out, first, last, str(said), mano, touch.falloff)
     inner = range(rows.start - part.start, rows.stop - part.start)
-    return RangeSolve(request, collection.session_uid, frames[span], inner, folder, touch)
+    before = {rig.side: read_track(rig) for rig in rigs}
+    return RangeSolve(request, collection.session_uid, frames[span], inner, folder, touch, before)
 
 
 def brought_back(solve: RangeSolve) -> str:
@@ -112,11 +115,22 @@ def brought_back(solve: RangeSolve) -> str:
         raise RequestError("The shot was deleted while it was being solved.")
     take = load_take(solve.request.out)
     first, last = float(solve.frames[solve.rows.start]), float(solve.frames[solve.rows.stop - 1])
-    for rig in hand_rigs(collection):
+    rigs = hand_rigs(collection)
+    tracks = {rig.side: read_track(rig) for rig in rigs}
+    if not all(
+        same_motion(track, solve.before[side], first, last)
+        for side, track in tracks.items()
+        if side in solve.before
+    ):
+        raise RequestError(
+            f"The hands were changed on frames {first:g} to {last:g} while these were being solved, so nothing was "
+            "keyed. Press the button again."
+        )
+    for rig in rigs:
         solved = _solved_track(take, rig, solve, collection.duohand.scale)
         if solved is None:
             continue
-        now = read_track(rig)
+        now = tracks[rig.side]
         outside = ~inside(now, first, last)
         write_track(rig, merged(solved, rows_of(now, outside)) if outside.any() else solved)
     if solve.touch is not None:

@@ -14,8 +14,10 @@ from inference_core.shared.errors import RequestError
 
 from ..scene import fcurves, shot
 from ..scene.stage import stage
+from .whole import written_whole
 
 SAMPLES = 24
+_LAST_FRAME, _WIDEST = 1_048_574, 65_536  # Blender's own limits
 _PLATE_DISTANCE = 0.9  # of the camera's clip end: behind everything, but not clipped
 _PLATE_MARGIN = 1.05  # beyond the picture's edge, where pixels blend with what is outside
 _SUN_STRENGTH, _SKY_STRENGTH = 2.5, 0.5
@@ -28,24 +30,28 @@ def render_over_plate(
 ) -> None:
     """Write a PNG of the shot at a scene frame, seen by its camera, with the footage behind the hands.
 
-    width in pixels: the scene's own if None. RequestError if there is no camera or the file cannot be written.
+    width in pixels: the scene's own if None. RequestError if there is no camera, Blender does not know such a frame or
+    width, or the file cannot be written.
     """
     camera: Any = collection.duohand.camera
     if camera is None:
         raise RequestError(f"{collection.name} has no camera to render from.")
+    if not -_LAST_FRAME <= frame <= _LAST_FRAME or not (width is None or 4 <= width <= _WIDEST):
+        raise RequestError(f"A picture is 4 to {_WIDEST} pixels wide, of a frame up to {_LAST_FRAME}.")
     hands = shot.armatures(collection)
     skins = [hand.duohand.skin for hand in hands.values() if hand.duohand.skin is not None]
-    with stage(scene, f"{collection.name} picture", [camera, *hands.values(), *skins]) as alone:
+    with (
+        written_whole(path, ".png") as file,
+        stage(scene, f"{collection.name} picture", [camera, *hands.values(), *skins]) as alone,
+    ):
         _copy_render(scene, alone, width)
         alone.camera = camera
         alone.frame_set(frame)
-        alone.render.filepath = str(path)
+        alone.render.filepath = str(file)
         # The operator's own `scene` argument would render the context's frame, not that scene's.
         context = bpy.context.temp_override(scene=alone, view_layer=alone.view_layers[0])
         with _furnished(alone, camera, frame), _tinted(dict(zip(hands, skins, strict=False))), context:
             bpy.ops.render.render(write_still=True)
-    if not path.is_file():
-        raise RequestError(f"{path} was not written. Check that its folder is there and may be written to.")
 
 
 def _copy_render(source: bpy.types.Scene, scene: bpy.types.Scene, width: int | None) -> None:

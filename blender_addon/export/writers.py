@@ -15,8 +15,11 @@ from .bvh import bvh_text
 from .glb_file import mend_glb
 from .presets import FBX_PRESETS
 from .stage import hands_on_stage
+from .usd_file import is_whole_usd
+from .whole import written_whole
 
 BOTH = (LEFT, RIGHT)
+USD_SUFFIXES = (".usdc", ".usda", ".usd", ".usdz")
 
 
 def export_fbx(
@@ -28,10 +31,10 @@ def export_fbx(
 ) -> list[Path]:
     """One FBX file of the hands' rigs, skins and motion over the scene's range."""
     wanted = FBX_PRESETS[preset]
-    with hands_on_stage(scene, shot, sides):
+    with hands_on_stage(scene, shot, sides), written_whole(path, ".fbx") as file:
         _run(
             bpy.ops.export_scene.fbx,
-            path,
+            file,
             use_selection=True,
             object_types={"ARMATURE", "MESH"},
             axis_forward=wanted.axis_forward,
@@ -55,10 +58,10 @@ def export_glb(
     scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
 ) -> list[Path]:
     """One binary glTF file with a key on every frame of the scene's range."""
-    with hands_on_stage(scene, shot, sides):
+    with hands_on_stage(scene, shot, sides), written_whole(path, ".glb") as file:
         _run(
             bpy.ops.export_scene.gltf,
-            path,
+            file,
             export_format="GLB",
             use_selection=True,
             use_active_scene=True,
@@ -71,7 +74,7 @@ def export_glb(
             export_morph=True,
             export_morph_animation=True,
         )
-    mend_glb(path, scene.render.fps_base / scene.render.fps, 1 / units_per_metre(scene))
+        mend_glb(file, scene.render.fps_base / scene.render.fps, 1 / units_per_metre(scene))
     return [path]
 
 
@@ -84,10 +87,10 @@ def export_usd(
             "Blender cannot write true sizes to USD in a scene whose unit scale is not 1. Set Unit Scale to 1 in the "
             "scene's Units, load the take as a new shot, and export that."
         )
-    with hands_on_stage(scene, shot, sides):
+    with hands_on_stage(scene, shot, sides), written_whole(path, *USD_SUFFIXES) as file:
         _run(
             bpy.ops.wm.usd_export,
-            path,
+            file,
             selected_objects_only=True,
             export_animation=True,
             export_armatures=True,
@@ -95,6 +98,8 @@ def export_usd(
             only_deform_bones=False,
             export_materials=True,
         )
+        if not is_whole_usd(file):
+            raise RuntimeError("Blender's exporter wrote only a part of it")
     return [path]
 
 
@@ -111,15 +116,12 @@ def export_bvh(
                 if len(hands) == 1
                 else path.with_name(f"{path.stem}_{SIDES[SIDES.index(side)]}{path.suffix}")
             )
-            _check_folder(file)
             stage: Any = bpy.context.scene
             text = bvh_text(
                 stage, hand, range(scene.frame_start, scene.frame_end + 1), 1 / units_per_metre(scene)
             )
-            try:
-                file.write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise RequestError(f"{file} could not be written ({error.strerror}).") from error
+            with written_whole(file, ".bvh") as whole:
+                whole.write_text(text, encoding="utf-8")
             written.append(file)
     return written
 
@@ -132,18 +134,7 @@ def _run(exporter: Any, path: Path, **options: Any) -> None:
         raise RequestError(
             f"Blender's exporter for {path.suffix} files is disabled. Enable it in Preferences, Add-ons."
         ) from error
-    _check_folder(path)
-    try:
-        exporter(filepath=str(path), **{name: value for name, value in options.items() if name in known})
-    except RuntimeError as error:
-        raise RequestError(f"{path} could not be written: {str(error).strip()}") from error
-    if not path.is_file():
-        raise RequestError(f"{path} was not written; Blender's exporter gave no reason.")
-
-
-def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise RequestError(f"There is no folder {path.parent} to write {path.name} into.")
+    exporter(filepath=str(path), **{name: value for name, value in options.items() if name in known})
 
 
 Writer = Callable[[bpy.types.Scene, bpy.types.Collection, Path, Sequence[int]], list[Path]]

@@ -62,6 +62,16 @@ def rows_of(track: HandTrack, rows: Flags) -> HandTrack:
     )
 
 
+def same_motion(one: HandTrack, other: HandTrack, first: float = -np.inf, last: float = np.inf) -> bool:
+    """Whether both tracks have the same poses, on the same frames, in first..last."""
+    a, b = inside(one, first, last), inside(other, first, last)
+    return (
+        np.array_equal(one.frames[a], other.frames[b])
+        and np.array_equal(one.location[a], other.location[b])
+        and np.array_equal(one.rotations_wxyz[a], other.rotations_wxyz[b])
+    )
+
+
 def merged(first: HandTrack, second: HandTrack) -> HandTrack:
     """Both tracks' rows in order; the first's where both have one. The hand is absent only where it is in both."""
     fresh = ~np.isin(second.frames, first.frames)

@@ -10,7 +10,7 @@ from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
 
-from ..scene import hand_keys, orphans, paths, shot
+from ..scene import hand_keys, loaded_motion, orphans, paths, shot
 from . import hands, locked_curves, markers, shot_camera
 from .identity import check_editable, find_shot, footage_file, shot_name, stated_footage
 from .rate import set_rate
@@ -60,6 +60,7 @@ def apply_steps(
     if is_new and scene_camera is None:
         shot.set_place(collection, settings.place, None)
     wanted = [side for side in settings.sides if (take.present[:, side] != ABSENT).any()]
+    warnings += loaded_motion.keep_edited(collection)
     warnings += _remove_others(collection, wanted)
     yield
     rigs: dict[int, bpy.types.Object] = {}

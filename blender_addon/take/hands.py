@@ -10,7 +10,7 @@ import numpy as np
 
 from inference_core.shared.take import Take
 
-from ..scene import fcurves, hand_curves, hand_keys, hand_mesh, hand_rig, motion, shot
+from ..scene import fcurves, hand_curves, hand_keys, hand_mesh, hand_rig, loaded_motion, motion, shot
 from ..scene.axes import Floats
 from ..scene.rest_bones import bone_names, rest_bones, side_name
 from .settings import Layout
@@ -64,6 +64,7 @@ def set_hand(
     hand_keys.write_visibility(skin, take.present[:, side], frames)
     if kept is not None:
         hand_curves.put_back(rig, kept)
+    loaded_motion.remember(armature, side)
     return armature
 
 

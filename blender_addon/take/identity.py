@@ -12,6 +12,8 @@ from inference_core.shared.take import Take
 from ..scene import orphans, paths, shot
 from .settings import ApplySettings
 
+EDITED = "edited"  # the entry of a take's meta that Save Take makes: no capture replaces such a file
+
 
 class _Remembered:
     """A shot as its empty remembers it, with what the search for its files asks of a collection."""

@@ -10,7 +10,7 @@ import numpy as np
 from inference_core.shared.errors import RequestError
 from inference_core.shared.take import TakeError, load_take
 
-from ..scene import fcurves, orphans, plate, shot
+from ..scene import fcurves, loaded_motion, orphans, plate, shot
 from ..scene.paths import take_file
 from .identity import check_editable
 
@@ -42,17 +42,21 @@ def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> lis
     kept = collection.duohand
     before = shot.shot_timing(collection)
     start, factor = float(before.start_frame), shot.rate(scene) / before.scene_fps
+    hands = shot.armatures(collection)
+    as_loaded = [side for side, hand in hands.items() if loaded_motion.is_as_loaded(hand, side)]
     locked = 0
     for channels in _own_channels(collection):
         for curve in channels.fcurves:
             fcurves.stretch(curve, start, factor)
             locked += fcurves.is_locked(curve)
-    for hand in shot.armatures(collection).values():
+    for hand in hands.values():
         for item in (*hand.duohand.locked, *hand.duohand.smoothing):
             item.first, item.last = (
                 round(start + (edge - start) * factor) for edge in (item.first, item.last)
             )
         _stretch_strips(hand, start, factor)
+    for side in as_loaded:
+        loaded_motion.remember(hands[side], side)
     _move_scene(scene, collection, start, factor)
     kept.fps, kept.fps_base = scene.render.fps, scene.render.fps_base
     orphans.remember(collection)

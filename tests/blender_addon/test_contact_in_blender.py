@@ -3,6 +3,7 @@
 
 import importlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import bpy
 import numpy as np
 import pytest
 
+from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
 from tests.blender_addon.in_blender import EXTENSION
 from tests.blender_addon.scenes import ROOT, empty_scene, go_to, hand, load
@@ -91,6 +93,20 @@ def test_an_edit_within_the_range_is_followed(shot: Any) -> None:
     height = bones(shot, LEFT, 65)[0, 0, 2]
     assert bpy.ops.duohand.bring_together() == {"FINISHED"}
     assert abs(bones(shot, LEFT, 65)[0, 0, 2] - height) < 0.02
+
+
+def test_an_edit_made_while_the_range_is_solved_stays(shot: Any) -> None:
+    room = importlib.import_module(f"{EXTENSION}.contact.range_solve")
+    solve = room.prepared(shot, room.Touch("touch", FIRST, LAST, "index", "index", FALLOFF), None)
+    # What the engine gives back is the motion that it got: the earlier one, as it takes no part in this.
+    shutil.copy(solve.request.take, solve.request.out)
+    bpy.ops.duohand.offset_wrist(hands="RIGHT", location=(0.0, 0.0, 0.03))
+    edited = bones(shot, RIGHT, 65)
+    with pytest.raises(RequestError, match="nothing was keyed"):
+        room.brought_back(solve)
+    np.testing.assert_allclose(bones(shot, RIGHT, 65), edited, atol=1e-6)
+    assert not shot.duohand.touches
+    solve.forget_files()
 
 
 def test_ranges_that_are_locked_or_outside_the_shot_are_refused(shot: Any) -> None:

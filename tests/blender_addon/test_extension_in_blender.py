@@ -4,6 +4,8 @@
 import importlib
 import json
 
+import pytest
+
 import build_addon
 from tests.blender_addon import scenes
 from tests.blender_addon.in_blender import EXTENSION
@@ -40,3 +42,29 @@ def test_the_command_reports_errors_with_exit_code_2(tmp_path, capsys):
     command = importlib.import_module(f"{EXTENSION}.command")
     assert command.run([str(tmp_path / "gone.npz")]) == 2
     assert "There is no take" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--blend", "shot.txt"], "ends in .blend"),
+        (["--blend", "file/shot.blend"], "could not be written"),
+        (["--picture", "shot.jpg"], "must end in .png"),
+        (["--picture", "file/shot.png"], "There is no folder"),
+        (["--picture", "shot.png", "--width", "0"], "pixels wide"),
+        (["--picture", "shot.png", "--frame", "99999999999"], "of a frame up to"),
+        (["--fbx", "shot"], "must end in .fbx"),
+        (["--glb", "shot.fbx"], "must end in .glb"),
+        (["--usd", "shot.x"], "must end in .usdc"),
+    ],
+)
+def test_the_command_refuses_impossible_outputs_in_a_sentence(
+    tmp_path, capsys, monkeypatch, arguments, words
+):
+    scenes.empty_scene()
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.chdir(tmp_path)
+    command = importlib.import_module(f"{EXTENSION}.command")
+    assert command.run([str(scenes.take_file("one_frame")), *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]

@@ -73,6 +73,45 @@ def test_a_take_that_is_still_being_captured_keeps_its_name(tmp_path: Path) -> N
     assert first != second
 
 
+def test_a_capture_never_replaces_a_take_that_was_saved_from_the_scene(tmp_path: Path) -> None:
+    scene = scenes.empty_scene()
+    scene.duohand.take_folder = str(tmp_path)
+    footage = tmp_path / "clip.mov"
+    captured = take_of(tmp_path, str(footage))
+    load(captured)
+    assert request_path(scene, footage) == captured
+    bpy.context.view_layer.objects.active = scenes.hand(shots()[0], 0)
+    assert bpy.ops.duohand.save_take(filepath=str(captured)) == {"FINISHED"}
+    assert request_path(scene, footage) == tmp_path / "clip_2.npz"
+
+
+@pytest.mark.parametrize("rotation_mode", ["QUATERNION", "XYZ"])
+def test_edited_motion_is_kept_as_an_action_when_the_take_is_loaded_again(
+    tmp_path: Path, rotation_mode: str
+) -> None:
+    scenes.empty_scene()
+    path = take_of(tmp_path, str(tmp_path / "clip.mov"))
+    (shot,) = load(path, rotation_mode=rotation_mode)
+    load(path)
+    bpy.context.scene.render.fps = 60
+    bpy.context.view_layer.objects.active = scenes.hand(shot, 0)
+    bpy.ops.duohand.follow_rate()
+    load(path)
+    assert not [item for item in bpy.data.actions if item.use_fake_user]
+    bpy.ops.duohand.offset_wrist(hands="LEFT", location=(0.0, 0.0, 0.05))
+    scenes.go_to(5)
+    edited = scenes.bone_heads(scenes.hand(shot, 0))
+    load(path)
+    (kept,) = [item for item in bpy.data.actions if item.use_fake_user]
+    scenes.go_to(5)
+    assert np.abs(scenes.bone_heads(scenes.hand(shot, 0)) - edited).max() > 0.04
+    load(path)
+    assert [item for item in bpy.data.actions if item.use_fake_user] == [kept]
+    scenes.hand(shot, 0).animation_data.action = kept
+    scenes.go_to(5)
+    np.testing.assert_allclose(scenes.bone_heads(scenes.hand(shot, 0)), edited, atol=1e-6)
+
+
 def test_pictures_of_the_same_sequence_are_the_same_footage(tmp_path: Path) -> None:
     paths = importlib.import_module(f"{EXTENSION}.scene.paths")
     keys = {paths.footage_key(str(tmp_path / name)) for name in ("s_0001.png", "s_0044.png", "s_####.png")}

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of Blender's own exporters and renderer, written whole or not at all; what failed is said in a sentence."""
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from inference_core.shared.errors import RequestError
+from inference_core.shared.system import replace_file
+
+_NAME_LENGTH: Final = 60
+_FAULT: Final = re.compile(r"\w+(?:Error|Exception): (?:\[Errno \d+\] )?(?P<what>.+?)(?:: '.*')?")
+
+
+@contextmanager
+def written_whole(path: Path, *suffixes: str) -> Iterator[Path]:
+    """A context with the name of a file beside `path`, of the same suffix, which replaces `path` at the end.
+
+    On an error, or if the name of `path` has none of the suffixes, nothing is left, whatever was at `path` stays, and a
+    RequestError says what happened.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise RequestError(f"The name of {path} must end in {' or '.join(suffixes)}.")
+    if not path.parent.is_dir():
+        raise RequestError(f"There is no folder {path.parent} to write {path.name} into.")
+    temporary = path.with_name(f"{path.stem[:_NAME_LENGTH]}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        temporary.touch()
+        try:
+            yield temporary
+            if not temporary.stat().st_size:
+                raise RequestError(f"{path} was not written; Blender gave no reason.")
+            replace_file(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise RequestError(
+            f"{path} could not be written: {reason or _reason(str(error), temporary, path)}. Nothing was left behind; "
+            "choose a folder that you may write to and that has room."
+        ) from error
+
+
+def _reason(said: str, temporary: Path, path: Path) -> str:
+    """What Blender says went wrong, on a line: of a traceback, the last error."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    faults = [found["what"] for line in lines if (found := _FAULT.fullmatch(line))]
+    text = faults[-1] if faults else " ".join(lines).removeprefix("Error: ")
+    return text.replace(str(temporary), str(path)).rstrip(".")
