@@ -215,7 +215,7 @@ def _solve(parsed: argparse.Namespace) -> int:
         parsed.take, parsed.out, first, last, parsed.corrections, parsed.mano, parsed.blend
     )
     with ProgressBar() as bar:
-        take = solve_take(request, bar.show, bar.warn)
+        take = solve_take(request, bar.show)
     print(summary(take))
     print(f"Take: {request.out}")
     return EXIT_OK

@@ -4,13 +4,11 @@
 Everything given is read and checked before torch is loaded.
 """
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from inference_core.fitting.settings import SOLVER_VERSION
 from inference_core.hand_model.mano_file import read_mano
 from inference_core.runtime.process import importing
 from inference_core.shared.corrections import Correction, read_corrections
@@ -21,12 +19,8 @@ from inference_core.shared.take import Take, load_take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
 from inference_core.take_evidence import evidence_of
 
-_log = logging.getLogger(__name__)
 
-
-def solve_take(
-    request: SolveRequest, progress: Progress | None = None, warn: Callable[[str], None] = _log.warning
-) -> Take:
+def solve_take(request: SolveRequest, progress: Progress | None = None) -> Take:
     """The request's take with its range solved again, saved to `request.out`. DuohandError if that is impossible."""
     check_request(request)
     out, source = Path(request.out), Path(request.take)
@@ -35,16 +29,11 @@ def solve_take(
     check_apart([out], [path for path in (corrections_file,) if path is not None])
     take = load_take(source)
     corrections = read_corrections(corrections_file) if corrections_file else ()
-    evidence_of(take)  # refuses a take that keeps none, before anything is warned of
+    evidence_of(take)  # refuses a take that keeps none, before torch is imported
     span = span_of(take, request.first, request.last, corrections, request.blend)
     _check_touches(take, corrections)
     mano = request.mano or (take.meta.get("settings") or {}).get("mano")
     hands = read_mano(Path(mano)) if isinstance(mano, str) else None
-    if (take.meta.get("versions") or {}).get("solver") != SOLVER_VERSION:
-        warn(
-            "The take was solved by another version of the solver: frames that are solved again may differ from the "
-            "others by more than the corrections. Capture the footage again for one solve throughout."
-        )
     with importing():
         from inference_core.hand_model.load import hand_model_of
         from inference_core.solve_again import solved_again

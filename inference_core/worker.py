@@ -199,7 +199,7 @@ def carry_out(request: Request, wire: Wire, orders: Orders) -> int:
             else:
                 from inference_core.solve_request import solve_take
 
-                solve_take(request, progress, lambda text: wire.send(Notice(text)))
+                solve_take(request, progress)
                 done = Done(request.out)
         if profile is not None:
             wire.send(profile)

@@ -1,41 +1,151 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A force that makes a known motion the solution of a fit, so that only what is new in the fit moves it."""
+"""What makes a known motion the solution of a fit, so that only what is new in the fit moves it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from inference_core.fitting.parameterisation import DEPTH, IMAGE, ROOT, HandParameterisation, HandState
+from inference_core.fitting.interaction import DepthTies, PairEquations
+from inference_core.fitting.parameterisation import DEPTH, IMAGE, ROOT, HandState, PosedPoints
+from inference_core.fitting.residuals import NormalEquations
+from inference_core.fitting.temporal import Banded
 
 # How far the force reaches: across the picture and in depth as shares of the distance, and in degrees.
 _IMAGE_REACH, _DEPTH_REACH, _ROOT_REACH_DEG, _FINGER_REACH_DEG = 0.02, 0.02, 10.0, 15.0
 # A hand that gives way to the force by half of that is held back, as strongly as it was pushed.
 _HELD = 2.0
+# By how much the mean of two hands' logarithmic depths may change.
+_TOGETHER = 0.04
+# What a correction changes by less than this many standard deviations is as before.
+_SAME = 0.01
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A fit's terms in one state of N hand frames, of which P pairs are of one frame.
+
+    own (N, D, D), of_pairs (P, 2, D, 2, D): second derivatives of the terms of each hand, and of a frame's two hands.
+    inner, motion (N, D): gradients of these, and of the temporal prior.
+    """
+
+    own: Tensor
+    of_pairs: Tensor
+    inner: Tensor
+    motion: Tensor
+
+    def differ(self, first: Tensor, second: Tensor) -> Tensor:
+        """(N,) bool: which of two gradients (N, D) differ."""
+        scale = self.own.diagonal(dim1=1, dim2=2).sqrt().clamp(min=1e-9)
+        return ((first - second).abs() > _SAME * scale).any(1)
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """Hand frames' known state, and a force (N, D) on their unknowns that makes it a solution.
+    """Makes a known state of N hand frames, with P pairs, the solution of a fit, but for what is new in it.
 
-    The force fades as a hand moves away, as what it stands for, skins taken apart above all, then holds no longer. And
+    renewed (N,) bool, alike for both hands of a frame: the fit has new terms, and a force (N, D) balances the ones
+    before. It fades as a hand moves away, as what it stands for, skins taken apart above all, then holds no longer. And
     it does not push a hand far: what it balances may give way, such as landmarks that count less the farther they are.
+    Elsewhere the terms stay as they are about the state: evidence that a take does not fit, or that this fit would read
+    in another way, never moves it there. own (N, D, D), of_pairs (P, 2, D, 2, D): second derivatives of terms about the
+    state, instead of the fit's or, where these are new, beside them. smooth (N,) bool: what ties frames to each other
+    is of the change, not of the motion, which has its own accelerations.
     """
 
     state: HandState
+    renewed: Tensor
+    smooth: Tensor
     force: Tensor
+    own: Tensor
+    of_pairs: Tensor
 
-    def take(self, rows: Tensor) -> "Anchor":
-        """Of the hand frames of the given indices."""
-        return Anchor(self.state.take(rows), self.force[rows])
+    def take(self, rows: Tensor, of_pairs: Tensor) -> "Anchor":
+        """Of the hand frames and pairs of the given indices."""
+        renewed, smooth, force, own = (
+            values[rows] for values in (self.renewed, self.smooth, self.force, self.own)
+        )
+        return Anchor(self.state.take(rows), renewed, smooth, force, own, self.of_pairs[of_pairs])
 
-    def pull(self, state: HandState, parameterisation: HandParameterisation) -> tuple[Tensor, Tensor]:
-        """The gradient (N, D) that it adds in a state, and the cost (N,)."""
-        reach = torch.full((parameterisation.size,), math.radians(_FINGER_REACH_DEG)).double()
+    def equations(
+        self, posed: PosedPoints, frames: NormalEquations, pairs: PairEquations, skins: PairEquations
+    ) -> tuple[NormalEquations, PairEquations]:
+        """The terms of each hand and of pairs; skins: those that hold everywhere."""
+        way = self._way(posed)
+        ways = torch.stack([way[pairs.left], way[pairs.right]], 1)
+        new, both_new = self.renewed[:, None], self.renewed[pairs.left][:, None, None]
+        cost, pair_cost = self.cost(posed, frames.cost, pairs.cost, skins.cost, pairs.left, pairs.right)
+        own = NormalEquations(
+            self.own + torch.where(new[..., None], frames.hessian, 0.0),
+            _turned(self.own, way) + torch.where(new, frames.gradient + self._fading(way)[0], 0.0),
+            cost,
+        )
+        hessian = torch.where(both_new[..., None, None], pairs.hessian, skins.hessian)
+        gradient = torch.where(both_new, pairs.gradient, skins.gradient)
+        return own, PairEquations(
+            pairs.left,
+            pairs.right,
+            self.of_pairs + hessian,
+            _turned(self.of_pairs, ways) + gradient,
+            pair_cost,
+        )
+
+    def cost(
+        self, posed: PosedPoints, frames: Tensor, pairs: Tensor, skins: Tensor, left: Tensor, right: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(N,) and (P,) what they cost, of the costs of the same terms."""
+        way = self._way(posed)
+        ways = torch.stack([way[left], way[right]], 1)
+        own, between = (
+            (moved * _turned(terms, moved)).flatten(1).sum(1) / 2
+            for terms, moved in ((self.own, way), (self.of_pairs, ways))
+        )
+        return (
+            own + torch.where(self.renewed, frames + self._fading(way)[1], 0.0),
+            between + torch.where(self.renewed[left], pairs, skins),
+        )
+
+    def smoothed(self, posed: PosedPoints, motion: Banded, known: Banded) -> Banded:
+        """The temporal prior's terms of the change. motion, known: of the motion, and at the known state."""
+        pull = torch.where(self.smooth[:, None], -known.gradient, 0.0)
+        way = self._way(posed)
+        return replace(motion, gradient=motion.gradient + pull, cost=motion.cost + (way * pull).sum(-1))
+
+    def tied(self, ties: DepthTies, known: DepthTies, left: Tensor) -> DepthTies:
+        """The ties of the change, but where both frames are renewed: corrected hands move together, whatever they did.
+
+        known: at the known state; left (P,): of pairs.
+        """
+        first, second = left[ties.pair], left[ties.following]
+        smooth = self.smooth[first] & self.smooth[second] & ~(self.renewed[first] & self.renewed[second])
+        return replace(ties, residual=ties.residual - torch.where(smooth, known.residual, 0.0))
+
+    def _way(self, posed: PosedPoints) -> Tensor:
+        """(N, D) from the known state."""
+        return posed.state.since(self.state, posed.parameterisation)
+
+    def _fading(self, way: Tensor) -> tuple[Tensor, Tensor]:
+        """The fading force's gradient (N, D) and cost (N,) at the end of a way (N, D)."""
+        reach = torch.full(way.shape[1:], math.radians(_FINGER_REACH_DEG)).double()
         reach[IMAGE], reach[DEPTH], reach[ROOT] = _IMAGE_REACH, _DEPTH_REACH, math.radians(_ROOT_REACH_DEG)
-        way = (state.since(self.state, parameterisation) / reach).tanh()
+        way = (way / reach).tanh()
         along = (-way * self.force.sign()).clamp(min=0)
         gradient = self.force * (1 - way.square()) * (1 - _HELD * along)
         cost = self.force * way + _HELD / 2 * self.force.abs() * along.square()
         return gradient, (reach * cost).sum(-1)
+
+
+def together(count: int, size: int) -> Tensor:
+    """(count, 2, D, 2, D) second derivatives of what keeps the depth that the hands of a pair have in common: evidence
+    hardly tells it, and corrections do not concern it.
+    """
+    terms = torch.zeros(count, 2, size, 2, size).double()
+    terms[:, :, DEPTH, :, DEPTH] = 1 / (2 * _TOGETHER) ** 2
+    return terms
+
+
+def _turned(terms: Tensor, way: Tensor) -> Tensor:
+    """The gradient, like `way` (n, ...), of terms whose second derivatives are (n, ..., ...)."""
+    flat = way.flatten(1)
+    return (terms.reshape(len(flat), flat.shape[1], -1) @ flat[..., None]).view_as(way)

@@ -7,14 +7,14 @@ corrections (anchor); in the corrected problem it leaves the motion as it is whe
 outside the range are held.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from inference_core.fitting.anchor import Anchor
-from inference_core.fitting.joint_fit import Pace, anchored
-from inference_core.fitting.observations import Observations
+from inference_core.fitting.anchor import Anchor, together
+from inference_core.fitting.joint_fit import Pace, terms_at
+from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import Evidence, judged, solved_together
 from inference_core.fitting.shot_record import ShotRecord
@@ -65,9 +65,7 @@ def corrected_shot(
         new = _start(model, shape, after, rows, settings)
         tell(2)
         if len(new.seen):
-            anchor = _anchor(shape, old, new, settings)
-            belief = 1 - doubted(new.seen, after.constraints)
-            anchor = replace(anchor, force=belief[:, None] * anchor.force)
+            anchor = _anchor(shape, old, new, doubted(new.seen, after.constraints), settings)
             held = ~_near(new.seen.frame, rows, 0) | (trusted(new.seen, after.constraints) >= HARD_PIN)
             solved = solved_together(model, shape, new, settings, held, _PACE, anchor=anchor)
             record.add(new.seen, judged(shape, new, solved, settings))
@@ -89,11 +87,32 @@ def _near(frame: Tensor, rows: range, reach: int) -> Tensor:
     return (frame >= rows.start - reach) & (frame < rows.stop + reach)
 
 
-def _anchor(shape: ShotShape, old: ShotStart, new: ShotStart, settings: SolveSettings) -> Anchor:
-    """The anchor of the new hand frames; without force where the motion does not come from the old ones."""
+def _anchor(
+    shape: ShotShape, old: ShotStart, new: ShotStart, doubt: Tensor, settings: SolveSettings
+) -> Anchor:
+    """The anchor of the new hand frames; without force where the motion does not come from the old ones. doubt (N,):
+    how much less their observations are believed.
+    """
     same = _matching(old.seen, new.seen)
-    force = anchored(shape, old.seen, old.motion, old.capsules, old.contact, settings).force[same]
-    return Anchor(new.motion, torch.where(((same < 0) | new.fresh)[:, None], 0.0, force))
+    before, now = (
+        terms_at(shape, start.seen, start.motion, start.capsules, start.contact, settings)
+        for start in (old, new)
+    )
+    inner, motion = before.inner[same], before.motion[same]
+    fresh = (same < 0) | new.fresh
+    smooth = _of_both(new.seen, fresh | now.differ(now.motion, motion)).logical_not()
+    renewed = ~smooth | _of_both(new.seen, now.differ(now.inner, inner))
+    force = torch.where(fresh[:, None], 0.0, (doubt[:, None] - 1) * inner)
+    left = pairs(new.seen)[0]
+    known = together(len(left), now.own.shape[1]) * smooth[left].double()[:, None, None, None, None]
+    own = torch.where(renewed[:, None, None], 0.0, now.own)
+    of_pairs = torch.where(renewed[left][:, None, None, None, None], known, now.of_pairs)
+    return Anchor(new.motion, renewed, smooth, force, own, of_pairs)
+
+
+def _of_both(seen: Observations, chosen: Tensor) -> Tensor:
+    """(N,) bool: chosen (N,), or the other hand of the frame is."""
+    return chosen | (chosen[seen.other.clamp(min=0)] & (seen.other >= 0))
 
 
 def _matching(old: Observations, new: Observations) -> Tensor:

@@ -124,9 +124,7 @@ def pair_equations(
     skin: HardSkin | None = None,
 ) -> PairEquations:
     """Normal equations of everything that ties the two hands of each frame."""
-    size = hands.posed.parameterisation.size
-    hessian = torch.zeros(len(hands.left), 2, size, 2, size).double()
-    gradient, cost = torch.zeros(len(hands.left), 2, size).double(), torch.zeros(len(hands.left)).double()
+    size, (hessian, gradient, cost) = hands.posed.parameterisation.size, _nothing(hands)
     if capsules is not None and hands.nearest is not None:
         meetings = _meetings(hands, hands.nearest, draws)
         cost[hands.near] += meetings.cost
@@ -135,12 +133,7 @@ def pair_equations(
         hessian[pair] = (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
         gradient[pair] = (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
     if skin is not None:
-        residual = _skin_residual(hands, skin)
-        cost += _skin_cost(residual)
-        pair, rows, residual = _skin_rows(hands, skin, residual)
-        flat = rows.flatten(2)
-        hessian[pair] += (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
-        gradient[pair] += (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
+        _add_skin(PairEquations(hands.left, hands.right, hessian, gradient, cost), hands, skin)
     if seen.network is not None and len(hands.left):
         offset = network_offset(seen.network, hands.posed, hands.left, hands.right)
         flat = offset.rows.flatten(2) * offset.weight.sqrt()[:, None, None]
@@ -149,6 +142,14 @@ def pair_equations(
         gradient[..., _WRIST] += pulled[..., 0].unflatten(1, (2, 3))
         cost += offset.cost
     return PairEquations(hands.left, hands.right, hessian, gradient, cost)
+
+
+def skin_equations(hands: HandPairs, skin: HardSkin | None) -> PairEquations:
+    """Normal equations of the places in which skins intersect, alone."""
+    equations = PairEquations(hands.left, hands.right, *_nothing(hands))
+    if skin is not None:
+        _add_skin(equations, hands, skin)
+    return equations
 
 
 def pair_cost(
@@ -261,6 +262,30 @@ def _pulls(
         for sign, blend, at in zip((1, -1), blends, (left, right), strict=True)
     ]
     return pair, torch.stack(rows, 2), (residual * weight.sqrt()).float()
+
+
+def _nothing(hands: HandPairs) -> tuple[Tensor, Tensor, Tensor]:
+    """Hessian, gradient and cost of no terms."""
+    size, count = hands.posed.parameterisation.size, len(hands.left)
+    return (
+        torch.zeros(count, 2, size, 2, size).double(),
+        torch.zeros(count, 2, size).double(),
+        torch.zeros(count).double(),
+    )
+
+
+def _add_skin(equations: PairEquations, hands: HandPairs, skin: HardSkin) -> None:
+    residual, size = _skin_residual(hands, skin), hands.posed.parameterisation.size
+    equations.cost.add_(_skin_cost(residual))
+    pair, rows, residual = _skin_rows(hands, skin, residual)
+    flat = rows.flatten(2)
+    equations.hessian[pair] += (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
+    equations.gradient[pair] += (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
+
+
+def skin_cost(hands: HandPairs, skin: HardSkin | None) -> Tensor:
+    """(P,) what the places in which skins intersect cost."""
+    return torch.zeros(len(hands.left)).double() if skin is None else _skin_cost(_skin_residual(hands, skin))
 
 
 def _skin_residual(hands: HandPairs, skin: HardSkin) -> Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inference_core.fitting.anchor import Anchor
+from inference_core.fitting.anchor import Anchor, Terms
 from inference_core.fitting.capsules import Capsules
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.interaction import (
@@ -28,13 +28,21 @@ from inference_core.fitting.interaction import (
     hand_pairs,
     pair_cost,
     pair_equations,
+    skin_cost,
+    skin_equations,
 )
 from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
 from inference_core.fitting.residuals import JOINTS, NormalEquations, frame_cost, frame_normal
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, limited
-from inference_core.fitting.temporal import Banded, gradient, sigmas, solve_banded, temporal_normal
+from inference_core.fitting.temporal import (
+    Banded,
+    add_pairs,
+    sigmas,
+    solve_banded,
+    temporal_normal,
+)
 from inference_core.fitting.windows import Window, gathered, windows_of
 
 # The damping is a share of each hand frame's diagonal. It increases for a frame that oscillates, for example
@@ -113,19 +121,22 @@ def fit_shot(
     return state
 
 
-def anchored(
+def terms_at(
     shape: ShotShape,
     seen: Observations,
     state: HandState,
     capsules: Capsules | None,
     contact: Contact | None,
     settings: SolveSettings,
-) -> Anchor:
-    """The anchor with which fit_shot leaves the state as it is."""
+) -> Terms:
+    """The terms of fit_shot at a state."""
     whole = _Problem(shape, seen, capsules, contact, _strength(seen, settings.smooth), None, None)
     sigma, windows = sigmas(seen, state, shape.parameterisation), windows_of(seen.frame, settings)
-    pulls = [_WindowFit(whole, window, keeps=False).gradient(state, sigma) for window in windows]
-    return Anchor(state, -gathered(windows, pulls))
+    found = [_WindowFit(whole, window, keeps=False).terms(state, sigma) for window in windows]
+    own, inner, motion = (
+        gathered(windows, [getattr(each, name) for each in found]) for name in ("own", "inner", "motion")
+    )
+    return Terms(own, torch.cat([each.of_pairs for each in found]), inner, motion)
 
 
 @dataclass(frozen=True)
@@ -171,10 +182,12 @@ class _WindowFit:
         cost = equations.cost(self._window.own)
         return _Step(step, cost, hands.posed.points_m[:, JOINTS], equations.drawn)
 
-    def gradient(self, state: HandState, sigma: Tensor) -> Tensor:
-        """(n, D) of the cost by the unknowns, in the shot's state, for sigma (N, D)."""
+    def terms(self, state: HandState, sigma: Tensor) -> Terms:
+        """The terms in the shot's state, for sigma (N, D); of the pairs, those of the window's own hand frames."""
         problem = self._of_window()
-        return gradient(*problem.equations(self._hands(problem, state), sigma[self._window.rows]).terms)
+        found = problem.equations(self._hands(problem, state), sigma[self._window.rows])
+        own, motion = self._window.own[found.pairs.left], found.temporal.gradient
+        return Terms(found.frames.hessian, found.pairs.hessian[own], found.own_gradient, motion)
 
     def trial(self, state: HandState, sigma: Tensor, found: _Step) -> _Trial:
         """The shot's state after a step, by the terms for which that was found."""
@@ -214,6 +227,13 @@ class _Equations:
     def terms(self) -> tuple[NormalEquations, Banded, PairEquations, DepthTies]:
         return self.frames, self.temporal, self.pairs, self.ties
 
+    @property
+    def own_gradient(self) -> Tensor:
+        """(N, D) of the terms of each hand and of pairs."""
+        total = self.frames.gradient.clone()
+        add_pairs(total, self.pairs)
+        return total
+
     def cost(self, own: Tensor) -> float:
         """What the hand frames `own` (N,) cost."""
         return _total(own, self.frames.cost + self.temporal.cost, self.pairs.cost, self.ties, self.pairs.left)
@@ -249,7 +269,7 @@ class _Problem:
             contact=None if self.contact is None else self.contact.take(chosen),
             strength=self.strength[inside],
             skin=None if self.skin is None else self.skin.take(chosen),
-            anchor=None if self.anchor is None else self.anchor.take(window.rows),
+            anchor=None if self.anchor is None else self.anchor.take(window.rows, chosen),
         )
 
     def posed(self, state: HandState) -> HandPairs:
@@ -261,40 +281,36 @@ class _Problem:
         """All terms at the hands' current poses, for sigma (N, D)."""
         drawn = None if self.contact is None else draws(self.contact, hands)
         frames = frame_normal(self.shape.parameterisation, self.seen, hands.posed, self.shape.world_scale)
+        met = pair_equations(self.seen, hands, self.capsules, drawn, self.skin)
         if self.anchor is not None:
-            pull, cost = self.anchor.pull(hands.posed.state, self.shape.parameterisation)
-            frames.gradient.add_(pull)
-            frames.cost.add_(cost)
-        return _Equations(
-            frames,
-            self._temporal(hands.posed, sigma),
-            pair_equations(self.seen, hands, self.capsules, drawn, self.skin),
-            self._ties(hands.posed),
-            drawn,
-        )
+            frames, met = self.anchor.equations(hands.posed, frames, met, skin_equations(hands, self.skin))
+        return _Equations(frames, self._temporal(hands.posed, sigma), met, self._ties(hands.posed), drawn)
 
     def cost(self, hands: HandPairs, sigma: Tensor, drawn: Draws | None, own: Tensor) -> float:
         """What the hand frames `own` (N,) cost by the same terms after they have moved."""
-        return _total(
-            own,
-            frame_cost(self.seen, hands.posed, self.shape.world_scale)
-            + self._temporal(hands.posed, sigma).cost
-            + self._anchored(hands.posed),
-            pair_cost(self.seen, hands, drawn, self.skin),
-            self._ties(hands.posed),
-            hands.left,
-        )
-
-    def _anchored(self, posed: PosedPoints) -> Tensor:
-        if self.anchor is None:
-            return torch.zeros(len(self.seen)).double()
-        return self.anchor.pull(posed.state, self.shape.parameterisation)[1]
+        frames = frame_cost(self.seen, hands.posed, self.shape.world_scale)
+        met = pair_cost(self.seen, hands, drawn, self.skin)
+        if self.anchor is not None:
+            skins = skin_cost(hands, self.skin)
+            frames, met = self.anchor.cost(hands.posed, frames, met, skins, hands.left, hands.right)
+        frames = frames + self._temporal(hands.posed, sigma).cost
+        return _total(own, frames, met, self._ties(hands.posed), hands.left)
 
     def _temporal(self, posed: PosedPoints, sigma: Tensor) -> Banded:
-        return temporal_normal(self.seen, posed.state, self.shape.parameterisation, sigma, self.strength)
+        found = self._smooth(posed.state, sigma)
+        if self.anchor is None:
+            return found
+        return self.anchor.smoothed(posed, found, self._smooth(self.anchor.state, sigma))
+
+    def _smooth(self, state: HandState, sigma: Tensor) -> Banded:
+        return temporal_normal(self.seen, state, self.shape.parameterisation, sigma, self.strength)
 
     def _ties(self, posed: PosedPoints) -> DepthTies:
-        return depth_ties(self.seen, posed.state.image_depth[:, 2], self.contact)
+        found = depth_ties(self.seen, posed.state.image_depth[:, 2], self.contact)
+        if self.anchor is None:
+            return found
+        known = depth_ties(self.seen, self.anchor.state.image_depth[:, 2], self.contact)
+        return self.anchor.tied(found, known, pairs(self.seen)[0])
 
 
 def _strength(seen: Observations, smooth: float) -> Tensor:

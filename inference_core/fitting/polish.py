@@ -64,7 +64,7 @@ def taken_apart(
         rows = _within(frame, deep, _WITH_IT + _HOLD_IT).nonzero()[:, 0]
         hard = HardSkin(Overlaps.of(places.of_pairs(rows.numpy()), len(rows)), sigma_m)
         at, own, here = part.nonzero()[:, 0], seen.of_frames(part), contact.take(rows)
-        there = None if anchor is None else anchor.take(at)
+        there = None if anchor is None else anchor.take(at, rows)
         moved = fit_shot(
             shape, own, state.take(at), capsules, here, settings, hard, ~moves[at], _PACE, anchor=there
         )

@@ -169,21 +169,23 @@ def solve_banded(
         bands[size, tied, 0, depth] -= weight
         bands[size, frame[ties.following.numpy()], 0, depth] -= weight
     right: NDArray[np.float32] = np.zeros((rows.count, sides, size), np.float32)
-    right[at] = -gradient(frames, temporal, pairs, ties).numpy()
+    gradient = frames.gradient + temporal.gradient
+    add_pairs(gradient, pairs)
+    pull = ties.weight * ties.residual
+    for hands, sign in ((pairs.left, -1.0), (pairs.right, 1.0)):
+        for chosen, way in ((ties.pair, -1.0), (ties.following, 1.0)):
+            gradient[:, DEPTH.start].index_add_(0, hands[chosen], sign * way * pull)
+    right[at] = -gradient.numpy()
     step = solveh_banded(
         bands.reshape(2 * width + 1, -1), right.reshape(-1), lower=True, overwrite_ab=True, check_finite=False
     )
     return torch.as_tensor(step.reshape(rows.count, sides, size)[at]).double()
 
 
-def gradient(frames: NormalEquations, temporal: Banded, pairs: PairEquations, ties: DepthTies) -> Tensor:
-    """(N, D) of the cost of all terms by the unknowns."""
-    total, pull = frames.gradient + temporal.gradient, ties.weight * ties.residual
-    for place, (hands, sign) in enumerate(((pairs.left, -1.0), (pairs.right, 1.0))):
+def add_pairs(total: Tensor, pairs: PairEquations) -> None:
+    """Add the pairs' gradient to that of all hand frames (N, D)."""
+    for place, hands in enumerate((pairs.left, pairs.right)):
         total.index_add_(0, hands, pairs.gradient[:, place])
-        for chosen, way in ((ties.pair, -1.0), (ties.following, 1.0)):
-            total[:, DEPTH.start].index_add_(0, hands[chosen], sign * way * pull)
-    return total
 
 
 @dataclass(frozen=True)
