@@ -34,9 +34,9 @@ def translated(text: str) -> str:
     return german(text)
 
 
-def wrapped(text: str) -> list[str]:
-    """The message in lines that a sidebar of default width holds."""
-    return [part for line in text.splitlines() for part in textwrap.wrap(line, _SIDEBAR_LETTERS)]
+def wrapped(text: str, letters: int = _SIDEBAR_LETTERS) -> list[str]:
+    """The message in lines of at most that many letters, by default as many as a sidebar of default width holds."""
+    return [part for line in text.splitlines() for part in textwrap.wrap(line, letters)]
 
 
 def german(text: str) -> str:

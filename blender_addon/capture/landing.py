@@ -4,7 +4,7 @@
 import time
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import bpy
@@ -19,15 +19,25 @@ STEP_S: Final = 0.03  # no step is begun after this long; the last one may take 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a take goes. The scene is identified by number, since undo and file loading invalidate its object."""
+    """Where a take goes. The scene is identified by number, since undo and file loading invalidate its object; once
+    its file, `blend`, was opened again, by name.
+    """
 
     scene_uid: int
     scene_name: str
     settings: ApplySettings
+    blend: str = ""
 
     def scene(self) -> bpy.types.Scene | None:
         """The scene, None if it is gone."""
-        return next((item for item in bpy.data.scenes if item.session_uid == self.scene_uid), None)
+        there = next((item for item in bpy.data.scenes if item.session_uid == self.scene_uid), None)
+        is_reopened = bool(self.blend) and self.blend == bpy.data.filepath
+        return there or (bpy.data.scenes.get(self.scene_name) if is_reopened else None)
+
+    def before_loading(self) -> "Target":
+        """The same target as it can be found again after another file is loaded."""
+        scene = self.scene()
+        return self if scene is None else replace(self, scene_name=scene.name, blend=bpy.data.filepath)
 
 
 class Landing:

@@ -190,7 +190,8 @@ class DUOHAND_OT_capture(bpy.types.Operator):
             RUNS.cancel()
             return {"RUNNING_MODAL"}
         if event.type == "TIMER":
-            self._report(RUNS.step())
+            # RUNS pops errors up by itself, whoever polls them; reported as errors they would pop up twice.
+            self._report(RUNS.step(), "WARNING")
             RUNS.show()
             if RUNS.state is None:
                 self._drop_timer(context)
@@ -220,9 +221,9 @@ class DUOHAND_OT_capture(bpy.types.Operator):
             return False
         return True
 
-    def _report(self, outcomes: list[Outcome]) -> None:
+    def _report(self, outcomes: list[Outcome], error_level: str = "ERROR") -> None:
         for outcome in outcomes:
-            report(self, "ERROR" if outcome.is_error else "INFO", outcome.text)
+            report(self, error_level if outcome.is_error else "INFO", outcome.text)
 
     def _drop_timer(self, context: bpy.types.Context) -> None:
         if self._timer is not None:

@@ -19,7 +19,7 @@ from inference_core.shared.messages import CaptureRequest
 
 from ..engine.job import CaptureJob, JobQueue, JobState, Phase
 from ..engine.warm import WarmEngine
-from ..messages import translated
+from ..messages import translated, wrapped
 from ..sidebar import redraw
 from ..take.settings import ApplySettings
 from ..view.views import show_hands
@@ -27,6 +27,8 @@ from .landing import Landing, Target
 from .progress import status_text
 
 POLL_S: Final = 0.1
+_POP_UP_LETTERS: Final = 110
+_POP_UP_LINES: Final = 16
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,12 @@ class Runs:
         for landing, _ in self._landings:
             landing.begin_anew()
 
+    def before_loading(self) -> None:
+        """Another file, or the same again, is about to be loaded."""
+        self._targets = {job: target.before_loading() for job, target in self._targets.items()}
+        for landing, _ in self._landings:
+            landing.target = landing.target.before_loading()
+
     def _finish(self, job: CaptureJob, target: Target) -> Outcome | None:
         state = job.state
         if state.phase is Phase.CANCELLED:
@@ -159,9 +167,19 @@ def _data_is_exchanged(*_arguments: object) -> None:
     RUNS.begin_anew()
 
 
-def _exchange_handlers() -> tuple[list[Callable[..., None]], ...]:
+@persistent
+def _file_is_loaded(*_arguments: object) -> None:
+    RUNS.before_loading()
+    RUNS.begin_anew()
+
+
+def _handlers() -> tuple[tuple[list[Callable[..., None]], Callable[..., None]], ...]:
     handlers = bpy.app.handlers
-    return handlers.undo_pre, handlers.redo_pre, handlers.load_pre
+    return (
+        (handlers.undo_pre, _data_is_exchanged),
+        (handlers.redo_pre, _data_is_exchanged),
+        (handlers.load_pre, _file_is_loaded),
+    )
 
 
 def _keep_polling() -> float | None:
@@ -176,8 +194,8 @@ def _pop_up(text: str) -> None:
         return
 
     def draw(menu: Any, _context: bpy.types.Context) -> None:
-        for line in translated(text).splitlines()[:12]:
-            menu.layout.label(text=line[:160])
+        for line in wrapped(translated(text), _POP_UP_LETTERS)[:_POP_UP_LINES]:
+            menu.layout.label(text=line)
         menu.layout.operator("duohand.copy_report", icon="COPYDOWN")
 
     with _window():
@@ -203,14 +221,14 @@ def _hands(count: int) -> str:
 
 def register() -> None:
     atexit.register(RUNS.abandon)
-    for handlers in _exchange_handlers():
-        handlers.append(_data_is_exchanged)
+    for handlers, function in _handlers():
+        handlers.append(function)
 
 
 def unregister() -> None:
     atexit.unregister(RUNS.abandon)
     RUNS.abandon()
-    for handlers in _exchange_handlers():
-        handlers.remove(_data_is_exchanged)
+    for handlers, function in _handlers():
+        handlers.remove(function)
     if bpy.app.timers.is_registered(_keep_polling):
         bpy.app.timers.unregister(_keep_polling)

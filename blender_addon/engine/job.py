@@ -25,7 +25,7 @@ from inference_core.shared.messages import (
     encode_request,
 )
 
-from .child import Child, EngineError, last_lines
+from .child import Child, Ending, EngineError, last_lines
 from .warm import RunningEngine, WarmEngine
 
 HELLO_S: Final = 120.0  # a cold disk and an antivirus can make the first import of torch this slow
@@ -151,7 +151,7 @@ class CaptureJob:
                 child.kill()
                 self._start_engine()
             else:
-                self._fail(f"The engine ended before it was done ({ending.text}).")
+                self._fail(_early_ending(ending, self._hello is not None))
         if self.state.ended:
             self._release(child)
         return self.state
@@ -288,6 +288,17 @@ def other_protocol(hello: Hello) -> str:
     return (
         f"The engine is Duohand {hello.version} and speaks protocol {hello.protocol}, this add-on speaks "
         f"{PROTOCOL_VERSION}. Install the engine again in the add-on's preferences."
+    )
+
+
+def _early_ending(ending: Ending, has_started: bool) -> str:
+    if has_started:
+        return (
+            f"The engine ended before it was done ({ending.text}). Try again: a capture resumes where it was."
+        )
+    return (
+        f"The engine ended before it had started ({ending.text}). "
+        "Choose or install an engine in the add-on's preferences."
     )
 
 

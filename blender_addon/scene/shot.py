@@ -154,12 +154,6 @@ def set_resolution(scene: bpy.types.Scene, take: Take, pixel_aspect: tuple[float
     render.pixel_aspect_x, render.pixel_aspect_y = pixel_aspect
 
 
-def set_range(scene: bpy.types.Scene, frames: Floats) -> None:
-    """Set the scene's range to the take, and show its first frame."""
-    scene.frame_start, scene.frame_end = int(frames[0]), max(int(frames[0]), round(float(frames[-1])))
-    scene.frame_set(scene.frame_start)
-
-
 def set_place(shot: bpy.types.Collection, place: Floats | None, camera: bpy.types.Object | None) -> None:
     """Move the shot to the matrix `place` (4, 4), or parent it to a camera (`place` is then in the camera's axes)."""
     carrier = shot.duohand.place

@@ -17,7 +17,7 @@ def fit_range(
     """Set the scene's range to the take's frames (T,); returns a line if the range cannot hold them all.
 
     asked: whether the user requested that (None: no choice). Beside other shots the range only grows. An updated shot
-    changes the range only if it is still as that shot set it.
+    changes the range only if it is still as that shot set it. The current frame changes only if it is not in the range.
     """
     kept = collection.duohand
     untouched = (scene.frame_start, scene.frame_end) == (kept.range_first, kept.range_last)
@@ -25,11 +25,13 @@ def fit_range(
         return []
     before = scene.frame_start, scene.frame_end
     others = len(shot.shots(scene)) > 1
-    shot.set_range(scene, frames)
+    scene.frame_start, scene.frame_end = int(frames[0]), max(int(frames[0]), round(float(frames[-1])))
     if others:
         scene.frame_start = min(before[0], scene.frame_start)
         scene.frame_end = max(before[1], scene.frame_end)
     kept.range_first, kept.range_last = scene.frame_start, scene.frame_end
+    is_inside = scene.frame_start <= scene.frame_current <= scene.frame_end
+    scene.frame_set(scene.frame_current if is_inside else scene.frame_start)
     if frames[0] < scene.frame_start:
         return [
             f"The take begins on frame {frames[0]:g}, and a scene's range at 0: "

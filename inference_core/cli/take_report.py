@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.shared.errors import RequestError, TakeError
+from inference_core.shared.errors import RequestError, TakeError, reason_of
 from inference_core.shared.flag_runs import flag_runs
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import SIDES
@@ -216,7 +216,7 @@ def plot_curves(take: Take, path: Path) -> None:
             figure.savefig(temporary, dpi=110, format=path.suffix[1:].lower() or "png")
     except (OSError, ValueError) as error:
         raise TakeError(
-            f"The curves could not be written to {path}: {error}. Choose another place."
+            f"The curves could not be written to {path}: {reason_of(error)}. Choose another place."
         ) from error
 
 

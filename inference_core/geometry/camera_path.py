@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.geometry.camera import Camera
-from inference_core.shared.errors import RequestError, TakeError
+from inference_core.shared.errors import RequestError, TakeError, reason_of
 from inference_core.shared.npz import NpzError, open_npz
 from inference_core.shared.take_values import check_part
 
@@ -52,7 +52,8 @@ def _read(path: Path) -> Any:
         raise RequestError(f"{path} holds no {KEY}; write the poses under that name.") from error
     except (OSError, ValueError, RecursionError, NpzError) as error:
         raise RequestError(
-            f"The camera path {path} cannot be read: {error}. Give a .json or .npz file with {KEY} (frames, 4, 4)."
+            f"The camera path {path} cannot be read: {reason_of(error)}. "
+            f"Give a .json or .npz file with {KEY} (frames, 4, 4)."
         ) from error
 
 

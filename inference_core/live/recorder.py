@@ -13,7 +13,7 @@ import av.error
 import numpy as np
 
 from inference_core.live.source import Image, LiveFrame
-from inference_core.shared.errors import RequestError
+from inference_core.shared.errors import RequestError, reason_of
 
 _TICKS_A_SECOND = 90_000
 _WAITING = 90  # frames, some seconds; what comes faster than it is written is left out, and counted
@@ -33,7 +33,9 @@ class Recorder:
             options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
             self._container: Any = av.open(str(path), "w", format="mp4", options=options)
         except (OSError, av.error.FFmpegError) as error:
-            raise RequestError(f"{path} cannot be recorded to: {error}. Choose another place.") from error
+            raise RequestError(
+                f"{path} cannot be recorded to: {reason_of(error)}. Choose another place."
+            ) from error
         self._stream = _stream(self._container, size_px, fps)
         self._thread = threading.Thread(target=self._write_all, name="duohand-recorder", daemon=True)
         self._thread.start()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inference_core.footage import Footage
 from inference_core.preview.hands import draw_hands
 from inference_core.preview.labels import draw_labels
-from inference_core.shared.errors import FootageError, RequestError, TakeError
+from inference_core.shared.errors import FootageError, RequestError, TakeError, reason_of
 from inference_core.shared.messages import Progress
 from inference_core.shared.stages import PREVIEW
 from inference_core.shared.take import Take
@@ -107,6 +107,6 @@ def _even(image: Image) -> Image:
 
 def _unwritable(path: Path, error: Exception) -> str:
     return (
-        f"The preview could not be written to {path}: {error}. "
+        f"The preview could not be written to {path}: {reason_of(error)}. "
         "Choose a folder that you may write to and that has room."
     )

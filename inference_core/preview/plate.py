@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.footage import Footage
-from inference_core.shared.errors import RequestError, TakeError
+from inference_core.shared.errors import RequestError, TakeError, reason_of
 from inference_core.shared.messages import Progress
 from inference_core.shared.stages import PLATE
 from inference_core.shared.whole_file import check_name, whole_file
@@ -50,8 +50,8 @@ def write_plate(footage: Footage, path: Path, progress: Progress | None = None) 
             _write_frames(footage, container, progress)
     except (OSError, av.error.FFmpegError) as error:
         raise TakeError(
-            f"The plate movie could not be written to {path}: {error}. The take is complete; make room, or continue "
-            "without the plate (--proxy none)."
+            f"The plate movie could not be written to {path}: {reason_of(error)}. "
+            "The take is complete; make room, or continue without the plate (--proxy none)."
         ) from error
 
 

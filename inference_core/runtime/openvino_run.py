@@ -28,6 +28,7 @@ from inference_core.runtime.imports_ahead import claimed
 from inference_core.runtime.network_cache import keep, latest, mapped, path_of
 from inference_core.runtime.process import network_threads
 from inference_core.runtime.user_cache import user_cache
+from inference_core.shared.errors import reason_of
 
 # OpenVINO reports every import to its makers through this module, and works without it.
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
@@ -216,5 +217,5 @@ def _keep(path: Path, blob: bytes) -> None:
         keep(path, blob)
     except OSError as error:
         _say_once(
-            f"They will be prepared again at the next start: {path.parent} cannot be written ({error})."
+            f"They will be prepared again at the next start: {path.parent} cannot be written ({reason_of(error)})."
         )

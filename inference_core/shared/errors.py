@@ -32,3 +32,8 @@ class RequestError(DuohandError):
 
 class OutputInUseError(RequestError):
     """Another run is writing the output."""
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, of the system's without its number and the name of a temporary file."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -191,6 +191,21 @@ def test_another_file_loaded_during_the_run_does_no_harm(
     assert "Load Take reads it" in outcome.text
 
 
+def test_a_take_comes_into_its_scene_after_its_file_was_opened_again(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage, scene.name = str(pictures), "Mine"
+    runs = start(scene)
+    for name in ("one.blend", "two.blend"):
+        bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / name))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "one.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "two.blend"))
+    (outcome,) = step_until_idle(runs)
+    assert not outcome.is_error
+    assert len([item for item in bpy.data.scenes["Mine"].objects if item.type == "ARMATURE"]) == 2
+
+
 def test_the_take_goes_to_its_own_scene_whichever_is_shown(
     scene: bpy.types.Scene, pictures: Path, tmp_path: Path
 ) -> None:
@@ -397,7 +412,7 @@ def test_escape_stops_the_run_and_its_operator(
     operator = SimpleNamespace(
         _timer="a timer",
         report=lambda kind, text: said.append((kind, text)),
-        _report=lambda outcomes: operator_class._report(operator, outcomes),
+        _report=lambda *arguments: operator_class._report(operator, *arguments),
         _drop_timer=lambda context: operator_class._drop_timer(operator, context),
     )
     manager = SimpleNamespace(event_timer_remove=removed.append)

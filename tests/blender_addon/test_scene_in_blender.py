@@ -185,6 +185,18 @@ def test_loading_again_updates_in_place_without_leftovers():
     assert counts() == before
 
 
+def test_the_current_frame_stays_if_it_is_in_the_range():
+    scene = scenes.empty_scene()
+    scene.frame_set(9)
+    scenes.load("two_hands")
+    assert scene.frame_current == 9
+    scenes.load("two_hands", existing="NEW", start_frame=20, set_range=True)
+    assert scene.frame_current == 9
+    scene.frame_set(900)
+    scenes.load("two_hands", existing="NEW", set_range=True)
+    assert scene.frame_current == 1
+
+
 def test_a_second_take_can_be_loaded_beside_the_first():
     scene = scenes.empty_scene()
     scenes.load("two_hands")

@@ -113,6 +113,7 @@ def error_lines(text: str) -> list[str]:
 def said(capsys: pytest.CaptureFixture[str]) -> str:
     text = capsys.readouterr().err
     assert "Traceback" not in text and "This is a bug" not in text
+    assert "[Errno" not in text and ".tmp" not in text  # names that nobody chose
     return text
 
 

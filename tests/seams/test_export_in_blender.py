@@ -6,7 +6,6 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 from pathlib import Path
 
 import bpy
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.blender_addon import scenes
+from tests.full_disk import full_disk
 
 MOTION_TOLERANCE_M = 0.1e-3
 ROWS = (0, 5, 11, 17, 23)
@@ -306,23 +306,15 @@ def test_missing_folders_and_hands_give_readable_errors(tmp_path):
         bpy.ops.duohand.export_fbx(filepath=str(tmp_path / "nowhere" / "x.fbx"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
 @pytest.mark.parametrize("kind", ["fbx", "glb", "usd", "usda", "usdz", "bvh"])
 def test_a_disk_that_fills_up_costs_no_earlier_file_and_shows_no_traceback(kind, tmp_path):
-    import resource
-
     scenes.empty_scene()
     scenes.load("two_hands")
     path = tmp_path / f"hands.{kind}"
     sides = "LEFT"  # whose BVH has the name as given
     path.write_text("the earlier export")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    try:
-        with pytest.raises(RuntimeError, match=r"hands\.\w+ could not be written: ") as said:
-            getattr(bpy.ops.duohand, f"export_{kind[:3]}")(filepath=str(path), sides=sides)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_disk(2000), pytest.raises(RuntimeError, match=r"hands\.\w+ could not be written: ") as said:
+        getattr(bpy.ops.duohand, f"export_{kind[:3]}")(filepath=str(path), sides=sides)
     message = str(said.value).split("hands.", 1)[1]
     assert "Traceback" not in message and "line " not in message
     assert path.read_text() == "the earlier export"
