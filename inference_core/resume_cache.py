@@ -92,7 +92,7 @@ class ResumeCache:
         """Save the piece. TakeError if the disk fails."""
         path = self._path(stage, depends_on)
         try:
-            with whole_file(path) as temporary, temporary.open("wb") as file:
+            with whole_file(path, lasting=False) as temporary, temporary.open("wb") as file:
                 write_npz(file, {**arrays, _DIGEST: np.array(_digest(arrays))}, packed=False)
         except OSError as error:
             raise TakeError(

@@ -57,7 +57,7 @@ def corrected_shot(
         if progress is not None:
             progress(SOLVE, done * count // _STAGES, count)
 
-    with torch.no_grad():
+    with torch.inference_mode():
         record = ShotRecord(after.evidence.present, shape)
         tell(0)
         old = _start(model, shape, before, rows, settings)

@@ -60,6 +60,7 @@ def fitted(conditioning: Conditioning, shape: ShotShape) -> Conditioning:
     return replace(conditioning, world_rel_m=world_rel_m.masked_fill(missing, 0.0))
 
 
+@torch.inference_mode()
 def shot_shape(
     tracked: ExpectedHands,
     squares_px: NDArray[np.float64],
@@ -77,6 +78,7 @@ def shot_shape(
     return for_refined(shape, hand) if head_read else shape
 
 
+@torch.inference_mode()
 def fit_expected_hands(
     expected: ExpectedHands, squares_px: NDArray[np.float64], camera: Camera, shape: ShotShape
 ) -> ExpectedHands:

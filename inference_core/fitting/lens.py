@@ -62,7 +62,7 @@ def estimate_lens(tracks: HandTracks, size_px: tuple[int, int], hand_model: Hand
         camera = camera_from_fov(size_px, _TRIED_DEG[number])
         return gather(tracks, None, chosen, camera, times, model.joint_axes, range(len(chosen)))
 
-    with torch.no_grad():
+    with torch.inference_mode():
         fits = {_FIRST: _first_fit(model, under(_FIRST))}
         while (number := _untried(fits)) is not None:
             fits[number] = _next_fit(model, under(number), _nearest(fits, number))

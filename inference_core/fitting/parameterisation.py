@@ -228,7 +228,8 @@ def make_parameterisation(model: HandModel, betas: Tensor) -> HandParameterisati
     Landmarks and fingertips move rigidly with their joints. This ignores the skin's bending at the very tip,
     which is well below a millimetre.
     """
-    model = model.to("cpu", torch.float64)
+    if model.template_m.dtype != torch.float64:
+        model = model.to("cpu", torch.float64)
     steps = torch.cat([torch.zeros(1, 10), 0.1 * torch.eye(10)]).to(betas)
     joints, points = _rest(model, betas + steps[:, None])
     ranges = model.joint_limits_rad[..., 1] - model.joint_limits_rad[..., 0]

@@ -73,7 +73,7 @@ def solve_shot(
         progress(SOLVE, 0, len(times))
     model = hand_model.to("cpu", torch.float64)
     present = usable_presence(tracks, predictions)
-    with torch.no_grad():
+    with torch.inference_mode():
         shape = _shot_shape(model, tracks, camera, times, settings.hand_length_mm)
     evidence = Evidence(tracks, predictions, present, camera, times)
     return solve_evidence(model, shape, evidence, settings, progress=progress)
@@ -123,7 +123,7 @@ def solve_evidence(
         tell(_EACH_FRAME + (1 - _EACH_FRAME) * done / most)
 
     tell(0.0)
-    with torch.no_grad():
+    with torch.inference_mode():
         record = ShotRecord(evidence.present, shape)
         seen = evidence.observations(shape)
         if len(seen):

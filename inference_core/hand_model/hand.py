@@ -68,8 +68,7 @@ class HandModel:
             key: value.to(device, dtype if value.is_floating_point() else None)
             for key, value in tensors.items()
         }
-        # The same hands keep what they have cached.
-        return self if all(moved[key] is tensors[key] for key in moved) else replace(self, **moved)
+        return replace(self, **moved)
 
     def with_shape(self, betas: Tensor) -> "ShapedHands":
         """Hands of shape betas (..., S, 10)."""

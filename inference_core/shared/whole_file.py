@@ -21,18 +21,20 @@ _NAME_LENGTH = 60  # of the 255 bytes that a name may have, at up to four per ch
 
 
 @contextmanager
-def whole_file(path: Path) -> Generator[Path]:
+def whole_file(path: Path, lasting: bool = True) -> Generator[Path]:
     """A context with the name of an empty file beside `path`, which replaces `path` at the end and is deleted on
     an error.
 
-    Its mode follows the umask. Leftovers of killed runs for the same file are deleted. OSErrors are passed on.
+    lasting: it is on the disk by then, whatever happens to the machine; for a file that is checked when it is read and
+    may be lost, that is not worth waiting for. Its mode follows the umask. Leftovers of killed runs for the same file are deleted. OSErrors are passed on.
     """
     clear_left_over(path)
     temporary, held = _new_temporary(path)
     try:
         yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
+        if lasting:
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
         release_before_rename(held)
         replace_file(temporary, path)
     except BaseException:
