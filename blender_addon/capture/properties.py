@@ -15,7 +15,7 @@ from bpy.props import (
 )
 
 from ..scene.paths import RELATIVE
-from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
+from ..scene.properties import LAST_FRAME, MATCH_ITEM, TIMING_ITEMS
 from ..take.settings import usual_timing
 from ..translations import CONTEXT
 from .footage import FootageFacts, read_facts
@@ -161,7 +161,11 @@ class DUOHAND_PG_capture(bpy.types.PropertyGroup):
         default=True,
     )
     start_frame: IntProperty(
-        name="Start Frame", description="Scene frame of the first captured frame", default=1
+        name="Start Frame",
+        description="Scene frame of the first captured frame",
+        default=1,
+        min=-LAST_FRAME,
+        max=LAST_FRAME,
     )
     timing: EnumProperty(
         name="Timing",

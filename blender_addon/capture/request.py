@@ -24,6 +24,7 @@ from ..scene.shot import shots, units_per_metre
 from ..take.files import takes_folder_of
 from ..take.identity import EDITED, stated_footage
 from ..take.settings import ApplySettings
+from ..take.shot_camera import carrying_camera
 from .camera_motion import write_camera_path
 from .footage import read_facts
 from .properties import MOVING_LENSES
@@ -59,6 +60,12 @@ def capture_request(
     preferences = addon_preferences()
     lens = lens_of(scene, facts.size_px)
     with_range = capture.use_range and not clip
+    if with_range and capture.last < capture.first:
+        raise RequestError(
+            f"The frame range ends at {capture.last}, before its first frame, {capture.first}. Change it."
+        )
+    if capture.use_scene_camera:
+        carrying_camera(scene, None if capture.new_shot else shot_of_footage(scene))
     out = take_path(scene, footage, coming)
     camera_path = None
     if takes_camera_motion(scene, clip):

@@ -14,7 +14,7 @@ from typing import Any, Final
 import bpy
 from bpy.app.handlers import persistent
 
-from inference_core.shared.errors import DuohandError
+from inference_core.shared.errors import DuohandError, TakeError
 from inference_core.shared.messages import CaptureRequest
 
 from ..engine.job import CaptureJob, JobQueue, JobState, Phase
@@ -138,23 +138,25 @@ class Runs:
         return None
 
     def _land(self, landing: Landing, state: JobState) -> Outcome | None:
+        self._landings.pop(0)  # whatever happens, it is not tried again and again
         scene = landing.target.scene()
         if scene is None:
-            self._landings.pop(0)
             name = landing.target.scene_name
             return Outcome(f"The scene {name} is gone. The take is {landing.path}: Load Take reads it")
         try:
             with _window():
                 applied = landing.step(scene)
                 if applied is None:
+                    self._landings.insert(0, (landing, state))
                     return None
                 show_hands(scene, list(applied.armatures.values()))
                 if not bpy.app.background:
                     bpy.ops.ed.undo_push(message="Duohand Capture")
-        except DuohandError as error:
-            self._landings.pop(0)
+        except TakeError as error:
             return Outcome(f"{error}\nLog: {state.log_path}", is_error=True, log_path=state.log_path)
-        self._landings.pop(0)
+        except DuohandError as error:
+            text = f"{error}\nThe take is {landing.path}: Load Take reads it\nLog: {state.log_path}"
+            return Outcome(text, is_error=True, log_path=state.log_path)
         notes = "".join(f"\n{warning}" for warning in (*state.warnings, *applied.warnings))
         return Outcome(f"{applied.shot.name}: {_hands(len(applied.armatures))} captured{notes}")
 

@@ -15,8 +15,11 @@ _KEPT = ("take_path", "footage")
 
 def takes_folder_of(scene: Any) -> Path:
     """The folder for the scene's takes: the chosen one, else beside the .blend file, else the add-on's own folder."""
-    if scene.duohand.take_folder:
-        return Path(bpy.path.abspath(scene.duohand.take_folder))
+    chosen = scene.duohand.take_folder
+    if chosen and (
+        bpy.data.filepath or not chosen.startswith("//")
+    ):  # // has no meaning in a file never saved
+        return Path(bpy.path.abspath(chosen))
     return Path(bpy.data.filepath).parent / "duohand" if bpy.data.filepath else takes_folder()
 
 

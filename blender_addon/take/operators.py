@@ -23,7 +23,7 @@ from ..messages import report
 from ..scene.axes import eye_level
 from ..scene.motion import EULER_ORDERS
 from ..scene.paths import absolute, take_file
-from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
+from ..scene.properties import LAST_FRAME, MATCH_ITEM, TIMING_ITEMS
 from ..scene.shot import active_shot, shots, units_per_metre
 from ..sidebar import NeedsShot, Reports
 from ..view.views import show_hands
@@ -68,7 +68,12 @@ class DUOHAND_OT_load_take(Reports, bpy.types.Operator, ImportHelper):
     )
     name: StringProperty(name="Shot", description="Name of the shot; the footage's if empty")
     start_frame: IntProperty(
-        options=_ASKED, name="Start Frame", description="Scene frame of the take's first frame", default=1
+        options=_ASKED,
+        name="Start Frame",
+        description="Scene frame of the take's first frame",
+        default=1,
+        min=-LAST_FRAME,
+        max=LAST_FRAME,
     )
     timing: EnumProperty(
         options=_ASKED,

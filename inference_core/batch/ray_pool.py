@@ -15,7 +15,7 @@ from typing import Any
 from inference_core.batch.capture_process import Outcome, run_capture
 from inference_core.batch.local_pool import Pool, Watcher
 from inference_core.batch.manifest import Shot
-from inference_core.shared.errors import OutputInUseError, RequestError
+from inference_core.shared.errors import OutputInUseError, RequestError, reason_of
 from inference_core.shared.messages import CaptureRequest, decode_request, encode_request
 
 LOCAL = "local"
@@ -217,7 +217,7 @@ def _not_connected(address: str, reason: str) -> str:
 
 
 def _first_sentence(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = reason_of(error).strip().splitlines() or [type(error).__name__]
     return lines[0].split(". ")[0].rstrip(".")
 
 

@@ -191,6 +191,54 @@ def test_another_file_loaded_during_the_run_does_no_harm(
     assert "Load Take reads it" in outcome.text
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"use_range": True, "first": 9, "last": 8}, "ends at 8, before its first frame, 9"),
+        ({"use_scene_camera": True}, "no camera to parent the hands to"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_the_engine_starts(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage = str(pictures)
+    for name, value in settings.items():
+        setattr(scene.duohand, name, value)
+    with pytest.raises(RequestError, match=said):
+        start(scene)
+    assert module("capture.runs").RUNS.state is None
+
+
+def test_a_take_that_cannot_be_brought_in_is_named_and_not_tried_again(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path
+) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    scene.collection.objects.link(camera)
+    scene.camera, scene.duohand.use_scene_camera, scene.duohand.footage = camera, True, str(pictures)
+    runs = start(scene)
+    bpy.data.objects.remove(camera)
+    (outcome,) = step_until_idle(runs)
+    assert outcome.is_error and "no camera" in outcome.text and "shot.npz: Load Take reads it" in outcome.text
+
+
+@pytest.mark.parametrize("frame", [2**31 - 1, -(2**31)])
+def test_a_start_frame_that_blender_cannot_show_is_brought_within_its_bounds(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path, frame: int
+) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage, scene.duohand.start_frame = str(pictures), frame
+    (outcome,) = step_until_idle(start(scene))
+    assert not outcome.is_error
+
+
+def test_a_folder_beside_a_file_that_was_never_saved_is_the_add_ons_own(scene: bpy.types.Scene) -> None:
+    files = module("take.files")
+    scene.duohand.take_folder = "//takes"
+    assert files.takes_folder_of(scene) == module("preferences").takes_folder()
+
+
 def test_a_take_comes_into_its_scene_after_its_file_was_opened_again(
     scene: bpy.types.Scene, pictures: Path, tmp_path: Path
 ) -> None:
