@@ -133,7 +133,7 @@ def claim_stdout() -> Wire:
 def serve(idle_s: float = 0.0) -> int:
     """Send a hello, read a request from stdin and carry it out; the exit code.
 
-    idle_s: how long it waits for another request after each. 0: it does not wait.
+    idle_s: how long it waits for a request, the first or another one. 0: for the first only, however long.
     """
     wire = claim_stdout()
     try:
@@ -144,7 +144,7 @@ def serve(idle_s: float = 0.0) -> int:
         wire.send(Failure(type(error).__name__, message_and_log(error)))
         return EXIT_FAILED
     orders = Orders(_stdin_lines())
-    code, line = EXIT_OK, orders.request(None)
+    code, line = EXIT_OK, orders.request(idle_s or None)
     while line.strip():
         code = _answer(line, wire, orders)
         if idle_s == 0 or code not in (EXIT_OK, EXIT_ERROR) or memory_held() > _MOST_WAITING_BYTES:

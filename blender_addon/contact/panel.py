@@ -27,7 +27,9 @@ class DUOHAND_PT_contact(ShotPanel, bpy.types.Panel):
     @staticmethod
     def draw_shots(layout: Any, context: bpy.types.Context) -> None:
         settings: Any = context.scene.duohand_contact
-        if not addon_preferences().engine_path().exists():
+        if addon_preferences().engine_path().exists():
+            SOLVES.expect()
+        else:
             layout.label(text="Needs the engine: see the preferences", icon="INFO")
         start, end = range_shown(context.scene)
         layout.label(text=iface_("Range: {start} to {end}").format(start=start, end=end))

@@ -2,7 +2,10 @@
 """The running solve of a range, one at a time: polled by Blender's timer, its result keyed on arrival."""
 
 import atexit
+import contextlib
+import math
 import time
+from pathlib import Path
 from typing import Final
 
 import bpy
@@ -10,6 +13,7 @@ import bpy
 from inference_core.shared.errors import DuohandError
 
 from ..capture.runs import RUNS, Outcome
+from ..engine.child import EngineError
 from ..engine.environment import worker_command
 from ..engine.job import CaptureJob, Phase
 from ..engine.warm import IDLE_S
@@ -25,6 +29,7 @@ class Solves:
 
     def __init__(self) -> None:
         self._running: tuple[RangeSolve, CaptureJob] | None = None
+        self._shown_s = -math.inf
         self.last: Outcome | None = None
 
     @property
@@ -34,14 +39,24 @@ class Solves:
 
     def start(self, solve: RangeSolve) -> None:
         """Hand the range to the engine; Blender's timer does the rest."""
-        preferences = addon_preferences()
-        log = preferences.log_path(time.strftime("solve-%Y%m%d-%H%M%S"))
-        command = worker_command(preferences.engine_path(), IDLE_S)
-        job = CaptureJob(command, solve.request, log, warm=RUNS.warm_engine)
+        job = CaptureJob(_command(), solve.request, _log(), warm=RUNS.warm_engine)
         self._running, self.last = (solve, job), None
         job.start()
         if not bpy.app.background and not bpy.app.timers.is_registered(_keep_polling):
             bpy.app.timers.register(_keep_polling, first_interval=POLL_S, persistent=True)
+
+    def expect(self) -> None:
+        """The panel is shown: if it has just been opened, have an engine ready. Returns at once."""
+        now_s = time.monotonic()
+        if now_s - self._shown_s > IDLE_S and not bpy.app.background:
+            bpy.app.timers.register(_get_ready)
+        self._shown_s = now_s
+
+    def get_ready(self) -> None:
+        """Start an engine that waits for the solve, unless there is one."""
+        if self._running is None and RUNS.state is None:
+            with contextlib.suppress(EngineError):  # the solve itself says what is wrong
+                RUNS.warm_engine.begin(_command(), _log())
 
     def step(self) -> Outcome | None:
         """The outcome of the solve, once it has ended."""
@@ -81,6 +96,18 @@ class Solves:
 SOLVES: Final = Solves()
 
 
+def _get_ready() -> None:
+    SOLVES.get_ready()
+
+
+def _command() -> tuple[str, ...]:
+    return worker_command(addon_preferences().engine_path(), IDLE_S)
+
+
+def _log() -> Path:
+    return addon_preferences().log_path(time.strftime("solve-%Y%m%d-%H%M%S"))
+
+
 def _keep_polling() -> float | None:
     SOLVES.step()
     redraw("VIEW_3D")
@@ -94,5 +121,6 @@ def register() -> None:
 def unregister() -> None:
     atexit.unregister(SOLVES.abandon)
     SOLVES.abandon()
-    if bpy.app.timers.is_registered(_keep_polling):
-        bpy.app.timers.unregister(_keep_polling)
+    for timer in (_keep_polling, _get_ready):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)

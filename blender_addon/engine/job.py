@@ -115,7 +115,8 @@ class CaptureJob:
             return
         self._child, self._is_untried = waiting.child, True
         self._send_request(waiting.child)
-        self._greet(waiting.hello)
+        if waiting.hello is not None:
+            self._greet(waiting.hello)
 
     def _start_engine(self) -> None:
         try:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine between two captures: it waits a while for the next one, with everything loaded."""
+"""The engine before and between runs: it waits a while for the next one, with everything loaded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from inference_core.shared.messages import Hello
@@ -14,11 +15,11 @@ IDLE_S: Final = 300.0  # then the engine exits and frees its memory
 
 @dataclass(frozen=True)
 class RunningEngine:
-    """An engine that has introduced itself, and the command that started it."""
+    """An engine and the command that started it. hello: None if its introduction was not read yet."""
 
     command: tuple[str, ...]
     child: Child
-    hello: Hello
+    hello: Hello | None
 
 
 class WarmEngine:
@@ -37,8 +38,13 @@ class WarmEngine:
         waiting.child.kill()
         return None
 
+    def begin(self, command: Sequence[str], log_path: Path) -> None:
+        """Start an engine for a run that is likely to come, unless one waits. EngineError if that is impossible."""
+        if self._waiting is None or self._waiting.child.ending() is not None:
+            self.keep(RunningEngine(tuple(command), Child(command, log_path), None))
+
     def keep(self, engine: RunningEngine) -> None:
-        """Keep the engine of a finished capture for the next one."""
+        """Keep the engine for the next run."""
         self.end()
         self._waiting = engine
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A range of a solved shot after corrections: it starts from the shot's motion, and only corrections move it.
 
-A solve that began anew would not come out where it did: taking skins apart magnifies the smallest difference, and
-evidence is stored rounded. So a force on every unknown makes the shot's motion the solution of the problem without the
-corrections (anchor); in the corrected problem it leaves the motion as it is wherever nothing was corrected. Frames
-outside the range are held.
+A solve that began anew would not come out where it did: taking skins apart magnifies the smallest difference, evidence
+is stored rounded, and another version of the solver reads it differently. So the shot's motion is made the solution of
+the problem without the corrections (anchor): where these change nothing it stays as it is, even if it fits the evidence
+badly. Frames outside the range are held.
 """
 
 from dataclasses import dataclass

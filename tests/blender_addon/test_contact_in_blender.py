@@ -76,6 +76,17 @@ def test_pinned_parts_touch_in_the_range_and_nothing_else_moves(shot: Any) -> No
     assert [(item.kind, item.first, item.last) for item in shot.duohand.touches] == [("touch", FIRST, LAST)]
 
 
+def test_an_engine_made_ready_solves_the_range(shot: Any) -> None:
+    runs = importlib.import_module(f"{EXTENSION}.capture.runs").RUNS
+    importlib.import_module(f"{EXTENSION}.contact.solves").SOLVES.get_ready()
+    ready = runs.warm_engine.take(importlib.import_module(f"{EXTENSION}.contact.solves")._command())
+    assert ready is not None
+    runs.warm_engine.keep(ready)
+    assert bpy.ops.duohand.pin_parts(left="index", right="index") == {"FINISHED"}
+    assert max(gap_mm(shot, frame) for frame in range(FIRST, LAST + 1)) < 24
+    assert ready.child.ending() is None
+
+
 def test_locked_and_edited_motion_is_kept(shot: Any) -> None:
     bpy.ops.duohand.lock_range(hands="LEFT")
     bpy.ops.duohand.offset_wrist(hands="RIGHT", location=(0.0, 0.0, 0.03), first=80, last=86)

@@ -207,6 +207,22 @@ def test_a_waiting_engine_runs_the_next_capture(
     assert Path(jobs[2].request.out).read_text() != first
 
 
+def test_an_engine_started_ahead_runs_the_first_capture(
+    make_job: Callable[..., CaptureJob], warm: WarmEngine, tmp_path: Path
+) -> None:
+    command = (sys.executable, str(FAKE), "stays")
+    warm.begin(command, tmp_path / "log")
+    ahead = warm.take(command)
+    assert ahead is not None
+    warm.keep(ahead)
+    warm.begin(command, tmp_path / "log")
+    job = make_job("stays", warm=warm)
+    job.start()
+    assert job.pid == ahead.child.pid
+    until(lambda: job.poll().ended)
+    assert job.state.phase is Phase.DONE and job.state.device == "cpu"
+
+
 def test_an_engine_that_died_while_waiting_is_restarted(
     make_job: Callable[..., CaptureJob], warm: WarmEngine
 ) -> None:
