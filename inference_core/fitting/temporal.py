@@ -141,33 +141,35 @@ def solve_banded(
     rows = _Rows.of(seen, len(pairs.left) > 0)
     sides, size = rows.sides, frames.gradient.shape[1]
     width = sides * size
-    # Single precision suffices for a step: the damping keeps its matrix far from singular.
-    bands: NDArray[np.float32] = np.zeros((2 * width + 1, rows.count, sides, size), np.float32)
-    bands[0] = 1.0
+    # Single precision suffices for a step: the damping keeps its matrix far from singular. An unknown's diagonals lie
+    # together, as LAPACK takes them.
+    bands: NDArray[np.float32] = np.zeros((rows.count, sides, size, 2 * width + 1), np.float32)
+    bands[..., 0] = 1.0
     at = (rows.frame, rows.side)
-    own = frames.hessian + torch.diag_embed(temporal.diagonal)
+    own = frames.hessian.clone()
+    diagonal = own.diagonal(dim1=1, dim2=2)
+    diagonal.add_(temporal.diagonal)
     for place, hands in enumerate((pairs.left, pairs.right)):
         own.index_add_(0, hands, pairs.hessian[:, place, :, place])
         for chosen in (ties.pair, ties.following):
-            own[:, DEPTH.start, DEPTH.start].index_add_(0, hands[chosen], ties.weight)
+            diagonal[:, DEPTH.start].index_add_(0, hands[chosen], ties.weight)
     blocks = own.numpy()
-    for offset in range(size):
-        bands[offset, *at, : size - offset] = np.diagonal(blocks, -offset, 1, 2)
-    bands[0, *at] = bands[0, *at] * (1 + damping.numpy()[:, None]) + 1e-9
-    bands[width, *at] = temporal.near.numpy()
-    bands[2 * width, *at] = temporal.far.numpy()
+    for column in range(size):
+        bands[*at, column, : size - column] = blocks[:, column:, column]
+    bands[*at, :, 0] = bands[*at, :, 0] * (1 + damping.numpy()[:, None]) + 1e-9
+    bands[*at, :, width] = temporal.near.numpy()
+    bands[*at, :, 2 * width] = temporal.far.numpy()
     if sides == 2:
         cross, frame = pairs.hessian[:, 1, :, 0].numpy(), rows.frame[pairs.left.numpy()]
-        for row in range(size):
-            # One of right's unknowns (`row`) against all of left's: each at its own offset.
-            column = np.arange(size)
-            bands[size + row - column, frame[:, None], 0, column] = cross[:, row]
+        for column in range(size):
+            # One of left's unknowns (`column`) against all of right's, which follow left's own.
+            bands[frame, 0, column, size - column : 2 * size - column] = cross[:, :, column]
         depth, tied, weight = DEPTH.start, frame[ties.pair.numpy()], ties.weight.numpy()
-        bands[width, tied, :, depth] -= weight[:, None]
-        bands[width + size, tied, 0, depth] += weight
-        bands[width - size, tied, 1, depth] += weight
-        bands[size, tied, 0, depth] -= weight
-        bands[size, frame[ties.following.numpy()], 0, depth] -= weight
+        bands[tied, :, depth, width] -= weight[:, None]
+        bands[tied, 0, depth, width + size] += weight
+        bands[tied, 1, depth, width - size] += weight
+        bands[tied, 0, depth, size] -= weight
+        bands[frame[ties.following.numpy()], 0, depth, size] -= weight
     right: NDArray[np.float32] = np.zeros((rows.count, sides, size), np.float32)
     gradient = frames.gradient + temporal.gradient
     add_pairs(gradient, pairs)
@@ -177,7 +179,12 @@ def solve_banded(
             gradient[:, DEPTH.start].index_add_(0, hands[chosen], sign * way * pull)
     right[at] = -gradient.numpy()
     step = solveh_banded(
-        bands.reshape(2 * width + 1, -1), right.reshape(-1), lower=True, overwrite_ab=True, check_finite=False
+        bands.reshape(-1, 2 * width + 1).T,
+        right.reshape(-1),
+        lower=True,
+        overwrite_ab=True,
+        overwrite_b=True,
+        check_finite=False,
     )
     return torch.as_tensor(step.reshape(rows.count, sides, size)[at]).double()
 
