@@ -26,7 +26,8 @@ def whole_file(path: Path, lasting: bool = True) -> Generator[Path]:
     an error.
 
     lasting: it is on the disk by then, whatever happens to the machine; for a file that is checked when it is read and
-    may be lost, that is not worth waiting for. Its mode follows the umask. Leftovers of killed runs for the same file are deleted. OSErrors are passed on.
+    may be lost, that is not worth waiting for. Its mode follows the umask. Leftovers of killed runs for the same file
+    are deleted. OSErrors are passed on.
     """
     clear_left_over(path)
     temporary, held = _new_temporary(path)
