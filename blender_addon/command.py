@@ -20,6 +20,7 @@ from inference_core.shared.whole_file import check_name
 from .export import writers
 from .export.picture import render_over_plate
 from .export.presets import FBX_PRESETS
+from .messages import said_by_blender
 from .take.apply_take import Applied, apply_take
 from .take.settings import ApplySettings
 
@@ -104,6 +105,4 @@ def _save(path: Path) -> None:
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path))
     except RuntimeError as error:
-        raise RequestError(
-            f"{path} could not be written: {str(error).strip().removeprefix('Error: ')}"
-        ) from error
+        raise RequestError(f"{path} could not be written: {said_by_blender(error)}.") from error

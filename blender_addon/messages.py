@@ -15,6 +15,7 @@ from typing import Any, Final
 import bpy
 
 _GERMAN: Final = Path(__file__).with_name("german_messages.json")
+_FAULT: Final = re.compile(r"\w+(?:Error|Exception): (?:\[Errno \d+\] )?(?P<what>.+?)(?:: '.*')?")
 _HOLE: Final = re.compile(r"\{(\d+)\}")
 _FEW_LETTERS: Final = 7
 _SIDEBAR_LETTERS: Final = 36
@@ -37,6 +38,14 @@ def translated(text: str) -> str:
 def wrapped(text: str, letters: int = _SIDEBAR_LETTERS) -> list[str]:
     """The message in lines of at most that many letters, by default as many as a sidebar of default width holds."""
     return [part for line in text.splitlines() for part in textwrap.wrap(line, letters)]
+
+
+def said_by_blender(error: Exception) -> str:
+    """What an error of Blender's or the system's says went wrong, on a line; of a traceback, the last error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    faults = [found["what"] for line in lines if (found := _FAULT.fullmatch(line))]
+    text = faults[-1] if faults else " ".join(lines).removeprefix("Error: ")
+    return ((isinstance(error, OSError) and error.strerror) or text).rstrip(".")
 
 
 def german(text: str) -> str:

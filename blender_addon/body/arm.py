@@ -14,6 +14,7 @@ from ..retarget import arms, elbows
 from ..retarget.arm_chain import ArmChain
 from ..retarget.bone_map import HAND
 from ..scene.axes import Floats
+from ..scene.shot import place_of
 from . import reach
 from .placement import Moves
 from .reach import Joints
@@ -130,7 +131,7 @@ def _filmed_poles(
     offset: float,
 ) -> Floats:
     """Points to which the filmed elbow points; the usual ones where it is not visible."""
-    place = np.array(side.rig.shot.duohand.place.matrix_world.normalized(), np.float64)[:3, :3]
+    place = np.array(place_of(side.rig.shot).matrix_world.normalized(), np.float64)[:3, :3]
     seen = np.stack([np.interp(at - offset, filmed.frames, part) for part in filmed.towards_elbow.T], axis=-1)
     towards = np.einsum("fab,fb->fa", moves.turns, seen @ place.T)
     return elbows.poles(elbows.Forearms(at, towards), at, wrist, old.shoulder, usual_poles - old.shoulder)

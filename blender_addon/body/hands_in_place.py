@@ -13,6 +13,7 @@ from ..retarget import arms
 from ..retarget.arm_chain import ArmChain
 from ..retarget.bone_map import HAND
 from ..scene.axes import Floats
+from ..scene.shot import place_of
 from .placement import Hands, Moves, by_the_wrists, of_matrix, riding
 from .sampling import Shown
 from .settings import Placing
@@ -67,8 +68,8 @@ def _scale(sides: Sequence[Side]) -> float:
     found = _arms(sides)
     if not found:
         return 1.0
-    shot = sides[0].rig.shot.duohand
-    now = shot.scale * float(np.mean(shot.place.matrix_world.to_scale()))
+    shot = sides[0].rig.shot
+    now = shot.duohand.scale * sum(place_of(shot).matrix_world.to_scale()) / 3
     return float(np.mean([item.length for item in found])) / (arms.USUAL_ARM_M * now)
 
 
@@ -81,5 +82,5 @@ def _to_the_chest(target: bpy.types.Object, sides: Sequence[Side]) -> Floats:
         )
     rigs = [side.rig for side in sides]
     there, _ = arms.placement(rigs, found[0], found[1])
-    now = rigs[0].shot.duohand.place.matrix_world
+    now = place_of(rigs[0].shot).matrix_world
     return np.array(there @ now.inverted(), np.float64)

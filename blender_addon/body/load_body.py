@@ -11,6 +11,7 @@ from mathutils import Vector
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
 
+from ..messages import said_by_blender
 from ..scene import fcurves, hand_keys
 from ..scene.axes import Y_UP_FROM_WORLD, Floats
 from ..scene.hand_rig import edit_mode
@@ -63,7 +64,7 @@ def _import_bvh(path: Path, scale: float, up: _Axis) -> bpy.types.Object:
             axis_forward="-Z" if up == "Y" else "Y",
         )
     except (RuntimeError, AttributeError) as error:
-        raise RequestError(f"Blender could not import {path}: {str(error).strip()}") from error
+        raise RequestError(f"Blender could not import {path}: {said_by_blender(error)}.") from error
     made = [thing for thing in bpy.data.objects if thing not in before and thing.type == "ARMATURE"]
     if not made:
         raise RequestError(f"Blender found no skeleton in {path}.")

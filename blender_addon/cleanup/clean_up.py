@@ -229,6 +229,8 @@ def _wrist_carrier(rig: HandRig) -> tuple[Floats, Floats]:
     world = np.array(rig.armature.matrix_world, np.float64)
     rest = np.array(rig.armature.data.bones[rig.names[0]].matrix_local, np.float64)
     carrier = world @ rest
+    if not abs(np.linalg.det(carrier[:3, :3])) > 0:
+        raise RequestError(f"{rig.armature.name} is scaled to nothing. Give it its scale back.")
     return carrier[:3, :3], carrier[:3, 3]
 
 

@@ -12,6 +12,7 @@ import bpy
 import numpy as np
 
 from inference_core.shared import quaternions
+from inference_core.shared.errors import RequestError
 
 from ..scene.axes import Y_UP_FROM_WORLD, Floats, unscaled
 from ..scene.motion import eulers_from_quaternions
@@ -25,8 +26,13 @@ _COLUMNS: Final = (2, 0, 1)
 def bvh_text(
     scene: bpy.types.Scene, hand: bpy.types.Object, frames: Sequence[int], metres_per_unit: float
 ) -> str:
-    """The hand's bones and their motion on the scene's frames. Changes the scene's current frame."""
-    bones = _in_order(hand.data)
+    """The hand's bones and their motion on the scene's frames; RequestError if it has none. Changes the scene's current
+    frame.
+    """
+    data: Any = hand.data
+    if not data.bones:
+        raise RequestError(f"{hand.name} has no bones. Load its take again.")
+    bones = _in_order(data)
     parents = [bones.index(bone.parent) if bone.parent is not None else -1 for bone in bones]
     worlds = _world_matrices(scene, hand, bones, frames)
     rest = np.array([np.array(bone.matrix_local)[:3, :3] for bone in bones], np.float64)

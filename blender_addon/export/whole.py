@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files of Blender's own exporters and renderer, written whole or not at all; what failed is said in a sentence."""
 
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from typing import Final
 from inference_core.shared.errors import RequestError
 from inference_core.shared.system import replace_file
 
+from ..messages import said_by_blender
+
 _NAME_LENGTH: Final = 60
-_FAULT: Final = re.compile(r"\w+(?:Error|Exception): (?:\[Errno \d+\] )?(?P<what>.+?)(?:: '.*')?")
 
 
 @contextmanager
@@ -37,16 +37,8 @@ def written_whole(path: Path, *suffixes: str) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
+        reason = said_by_blender(error).replace(str(temporary), str(path))
         raise RequestError(
-            f"{path} could not be written: {reason or _reason(str(error), temporary, path)}. Nothing was left behind; "
+            f"{path} could not be written: {reason}. Nothing was left behind; "
             "choose a folder that you may write to and that has room."
         ) from error
-
-
-def _reason(said: str, temporary: Path, path: Path) -> str:
-    """What Blender says went wrong, on a line: of a traceback, the last error."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    faults = [found["what"] for line in lines if (found := _FAULT.fullmatch(line))]
-    text = faults[-1] if faults else " ".join(lines).removeprefix("Error: ")
-    return text.replace(str(temporary), str(path)).rstrip(".")

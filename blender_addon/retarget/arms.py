@@ -17,7 +17,7 @@ from ..scene import fcurves
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, read_track
 from ..scene.paths import take_file
-from ..scene.shot import shot_timing
+from ..scene.shot import place_of, shot_timing
 from .arm_chain import ArmChain, arm_chain
 from .bone_map import HAND, SUFFIXES, BoneMap
 from .elbows import Forearms, forearms_of, poles
@@ -76,7 +76,7 @@ def place_at(
             f"{target.name} has no two arms of upper arm, forearm and hand joined end to end. "
             "Place the shot's empty by hand."
         )
-    collection.duohand.place.matrix_world, scale = placement(rigs, left, right)
+    place_of(collection).matrix_world, scale = placement(rigs, left, right)
     return scale
 
 
@@ -247,6 +247,6 @@ def _wrists(rig: HandRig) -> Floats:
 
 def _middle_of(rigs: list[HandRig]) -> Any:
     """The wrists' mean position over the shot, in the axes of the shot's empty."""
-    place = rigs[0].shot.duohand.place.matrix_world.copy()
+    place = place_of(rigs[0].shot).matrix_world.copy()
     points = np.concatenate([_wrists(rig) for rig in rigs])
     return place.inverted() @ Matrix.Translation(np.median(points, axis=0).tolist()).translation

@@ -65,6 +65,15 @@ def in_file(thing: bpy.types.Object | None) -> bpy.types.Object | None:
     return thing if thing is not None and thing.users_collection else None
 
 
+def place_of(shot: bpy.types.Collection) -> bpy.types.Object:
+    """The empty that carries the shot; RequestError if it is gone."""
+    if in_file(shot.duohand.place) is None:
+        raise RequestError(
+            f"The empty that carries {shot.name} is gone. Load its take again: that brings it back."
+        )
+    return shot.duohand.place
+
+
 def bring_back(shot: bpy.types.Collection) -> None:
     """Put the shot's empty, camera and skins into its collection again if they were deleted."""
     kept = shot.duohand

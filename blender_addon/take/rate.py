@@ -12,6 +12,7 @@ from inference_core.shared.take import TakeError, load_take
 
 from ..scene import fcurves, loaded_motion, orphans, plate, shot
 from ..scene.paths import take_file
+from ..scene.properties import LAST_FRAME
 from .identity import check_editable
 
 _SAME = 1e-4  # of the rate
@@ -52,7 +53,8 @@ def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> lis
     for hand in hands.values():
         for item in (*hand.duohand.locked, *hand.duohand.smoothing):
             item.first, item.last = (
-                round(start + (edge - start) * factor) for edge in (item.first, item.last)
+                round(min(max(start + (edge - start) * factor, -LAST_FRAME), LAST_FRAME))
+                for edge in (item.first, item.last)
             )
         _stretch_strips(hand, start, factor)
     for side in as_loaded:

@@ -52,7 +52,8 @@ def read_take(scene: bpy.types.Scene, collection: bpy.types.Collection, base: Ta
     for side in {0, 1} - set(bones):
         _forget(arrays, side)
     if not collection.duohand.own_camera and collection.duohand.camera is not None:
-        place = np.array(collection.duohand.place.matrix_world)
+        carrier = collection.duohand.place
+        place = np.eye(4) if carrier is None else np.array(carrier.matrix_world)  # deleted, the hands stay
         arrays["T_world_cam"] = poses_from_camera_matrices(np.linalg.inv(place) @ cameras, scale)
     return without_raw_of_absent(replace(base, **arrays), base)
 

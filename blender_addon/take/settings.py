@@ -3,10 +3,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import bpy
 
+from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
 
 from ..scene.axes import Floats
@@ -14,6 +15,8 @@ from ..scene.hand_keys import QUATERNION
 from ..scene.plate import has_plate
 from ..scene.shot import shots, units_per_metre
 from ..scene.timing import TimingMode
+
+_SMALLEST_SCALE: Final = 1e-3  # Blender drops bones shorter than 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,19 @@ def layout_of(settings: ApplySettings, scene: bpy.types.Scene, shot: bpy.types.C
     )
     asked = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
     timing = settings.timing or (usual_timing(scene) if shot is None else usual.timing)
-    return replace(
+    layout = replace(
         usual,
         **asked,
         timing="SECONDS" if timing == "MATCH" else timing,
         set_rate=settings.set_rate or timing == "MATCH",
         sets_camera=usual.sets_camera or settings.camera == "NEW",
     )
+    if layout.scale < _SMALLEST_SCALE:
+        raise RequestError(
+            f"At {layout.scale:g} Blender units a metre, fingers are too small for Blender's bones. "
+            "Set the scene's Unit Scale nearer to 1, or give the take a scale."
+        )
+    return layout
 
 
 def usual_timing(scene: bpy.types.Scene) -> Literal["MATCH", "SECONDS"]:

@@ -240,6 +240,15 @@ def test_hands_can_be_joined_to_bodies_from_smplx_files(tmp_path: Path) -> None:
         bpy.ops.duohand.load_body(filepath=str(tmp_path / "bad.npz"))
 
 
+def test_a_file_that_is_no_bvh_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    scenes.empty_scene()
+    path = tmp_path / "walk.bvh"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(RuntimeError, match=r"could not import .*walk\.bvh: ") as said:
+        bpy.ops.duohand.load_body(filepath=str(path))
+    assert "Traceback" not in str(said.value)
+
+
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_bvh_of_any_unit_and_axis_is_loaded_alike(tmp_path: Path, scale: float) -> None:
     """Blender's exporter writes z up; other programs y up."""

@@ -6,6 +6,7 @@ The tools go on, or say what is in their way; an update puts right what it needs
 
 import importlib
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from inference_core.shared.take import load_take
 from tests.blender_addon.in_blender import EXTENSION
 from tests.blender_addon.scenes import bone_heads, empty_scene, go_to, hand, load, take_file, takes_folder
 from tests.blender_addon.test_clean_up_in_blender import all_curves
+from tests.blender_addon.walkers import mixamo
 
 FRAMES = (1, 8, 20)
 WHOLE = {"first": 1, "last": 24}
@@ -216,6 +218,45 @@ def keys_of(owner: Any, path: str) -> np.ndarray:
     return np.array(
         [point.co for item in all_curves(owner) if item.data_path == path for point in item.keyframe_points]
     )
+
+
+def without_place(shot: Any) -> dict[str, Any]:
+    delete(shot.duohand.place)
+    scene: Any = bpy.context.scene
+    scene.duohand_retarget.target, scene.duohand_retarget.preset = mixamo(scene), "MIXAMO"
+    return {}
+
+
+def scaled_to_nothing(shot: Any) -> dict[str, Any]:
+    hand(shot, LEFT).scale = (0, 0, 0)
+    bpy.context.view_layer.update()
+    return {}
+
+
+def without_bones(shot: Any) -> dict[str, Any]:
+    hand(shot, LEFT).data = bpy.data.armatures.new("empty")
+    return {"filepath": str(Path(tempfile.mkdtemp()) / "x.bvh")}
+
+
+def in_tiny_units(_shot: Any) -> dict[str, Any]:
+    bpy.context.scene.unit_settings.scale_length = 1e5
+    return {"filepath": str(take_file("two_hands")), "existing": "NEW"}
+
+
+@pytest.mark.parametrize(
+    ("disturb", "operator", "said"),
+    [
+        (without_place, "place_at_armature", "The empty that carries"),
+        (scaled_to_nothing, "swap_sides", "scaled to nothing"),
+        (without_bones, "export_bvh", "has no bones"),
+        (in_tiny_units, "load_take", "too small"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(shot: Any, disturb: Any, operator: str, said: str) -> None:
+    options = disturb(shot)
+    with pytest.raises(RuntimeError, match=said) as error:
+        getattr(bpy.ops.duohand, operator)(**options)
+    assert "Traceback" not in str(error.value)
 
 
 @pytest.mark.parametrize("by_group", [False, True])
