@@ -3,8 +3,9 @@
 
 Each frame has a probability that the hands touch. Outlines that meet in the picture, depths that agree within their
 uncertainty, and common motion increase it; outlines that slide past each other indicate hands that cross, as does a
-two-hand network that places the hands apart. Temporal smoothing resolves ambiguous frames, so a contact does not
-flicker. A small network reads which parts meet (contact_network); if its file is missing, each frame's outlines decide.
+two-hand network that places the hands apart. Temporal smoothing resolves ambiguous frames and those in which a hand is
+lost, so a contact does not flicker. A small network reads which parts meet (contact_network); if its file is missing,
+each frame's outlines decide.
 """
 
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def find_contact(
     shape: ShotShape, seen: Observations, state: HandState, capsules: Capsules, settings: SolveSettings
 ) -> Contact:
     """The contact of the pairs of hand frames, from a fit of every frame on its own."""
-    left, _ = pairs(seen)
+    left, right = pairs(seen)
     size = len(capsules.ends)
     log_odds = torch.zeros(len(left)).double()
     outlines, parts = (torch.zeros(len(left), size, size) for _ in range(2))
@@ -96,6 +97,8 @@ def find_contact(
         at = inside[left].nonzero()[own, 0]
         for whole, values in zip((log_odds, outlines, parts), found, strict=True):
             whole[at] = values[own].to(whole)
+    # A hand without landmarks of its own is where its motion leads, which tells nothing of whether it touches.
+    log_odds = log_odds * (seen.seen[left] & seen.seen[right])
     return Contact(_through_time(log_odds, torch.diff(seen.frame[left]) == 1), outlines, parts)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from inference_core.shared.errors import RequestError
 
 # Raise this with every change that alters a solve by more than rounding: takes record it.
-SOLVER_VERSION = 8
+SOLVER_VERSION = 9
 
 
 @dataclass(frozen=True)

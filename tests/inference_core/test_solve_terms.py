@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inference_core.fitting.capsules import Capsules, fit_capsules, nearest_points
-from inference_core.fitting.contact import Contact
+from inference_core.fitting.contact import Contact, find_contact
 from inference_core.fitting.gaps import interpolate_gaps
 from inference_core.fitting.interaction import (
     HandPairs,
@@ -31,11 +31,14 @@ from inference_core.fitting.parameterisation import (
     pose_points,
 )
 from inference_core.fitting.residuals import JOINTS, LANDMARKS, frame_cost, frame_normal
+from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
 from inference_core.fitting.temporal import accelerations, sigmas, solve_banded, temporal_normal
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
-from tests.inference_core.solve_scenes import Shot, make_shot
+from inference_core.shared.skeleton import RIGHT
+from inference_core.tracking.hand_tracks import HandTracks
+from tests.inference_core.solve_scenes import Shot, make_shot, meeting_shot, without
 
 COUNT = 6
 
@@ -135,6 +138,28 @@ def test_the_gradient_of_single_frame_terms_matches_their_cost(
     assert torch.allclose(
         normal.cost, frame_cost(seen, pose_points(parameterisation, seen.side, state), scale)
     )
+
+
+def test_hands_that_touch_stay_in_contact_while_one_is_lost(model: HandModel) -> None:
+    shot, count, lost = meeting_shot(model, 30), 30, slice(10, 20)
+    parameterisation = make_parameterisation(model, torch.zeros(2, 10).double())
+    shape = ShotShape(parameterisation, torch.ones(2).double())
+    still = HandTracks(*(values[np.full(count, 18)] for values in vars(shot.tracks).values()))
+    tracks = without(still, lost, RIGHT)
+    seen = gather(
+        tracks,
+        None,
+        tracks.present,
+        shot.camera,
+        np.arange(float(count)),
+        parameterisation.axes,
+        range(count),
+    )
+    state = interpolate_gaps(seen, seen.seen, fit_frames(shape, seen, start_state(shape, seen)))
+    led_away = (~seen.seen).double()[:, None] * torch.tensor([0.12, 0.0, 0.0]).double()
+    state = replace(state, image_depth=state.image_depth + led_away)
+    contact = find_contact(shape, seen, state, fit_capsules(model, parameterisation), SolveSettings())
+    assert contact.hands.min() > 0.9
 
 
 def test_the_gradient_of_interaction_terms_matches_their_cost(
