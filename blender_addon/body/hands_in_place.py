@@ -69,7 +69,8 @@ def _scale(sides: Sequence[Side]) -> float:
     if not found:
         return 1.0
     shot = sides[0].rig.shot
-    now = shot.duohand.scale * sum(place_of(shot).matrix_world.to_scale()) / 3
+    place: Any = place_of(shot)
+    now = shot.duohand.scale * float(np.mean(place.matrix_world.to_scale()))
     return float(np.mean([item.length for item in found])) / (arms.USUAL_ARM_M * now)
 
 
