@@ -36,6 +36,9 @@ BLENDERS = {
 
 
 def main(versions: list[str]) -> int:
+    unknown = [version for version in versions if version not in BLENDERS]
+    if unknown:
+        raise SystemExit(f"There is no Blender {unknown[0]} here; possible are {', '.join(BLENDERS)}.")
     for version in versions or list(BLENDERS):
         make(BLENDERS[version])
     return 0

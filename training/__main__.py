@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from inference_core.shared.errors import DuohandError
+from inference_core.shared.errors import DuohandError, reason_of
 
 # The modules of each command: one that adds its arguments, or one for each kind. Only the requested one is imported,
 # because they need different packages.
@@ -59,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _run(command, given[1:])
     except DuohandError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{reason_of(error)}. Check the path and the room on its disk.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped; run the same command again to continue.", file=sys.stderr)

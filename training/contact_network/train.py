@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from inference_core.fitting.contact_network import ContactNetwork, network_inputs
 from inference_core.hand_model.load import load_open_hand
+from inference_core.shared.errors import RequestError
 from training.contact_network.fit_errors import fitted
 from training.contact_network.pairs import Pairs, Skeletons, before_a_camera, draw_pairs
 
@@ -37,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    if options.pairs <= _HELD_BACK or options.steps < 1:
+        raise RequestError(
+            f"Give more than {_HELD_BACK} pairs, which are held back to judge by, and a step or more."
+        )
     pairs = draw_pairs(_SEED, options.pairs)
     network, error = trained(pairs, options.steps)
     options.out.parent.mkdir(parents=True, exist_ok=True)
