@@ -69,6 +69,13 @@ def record_hand(
     tracks.side_score[at, side] = side_score
 
 
+def forget_hand(tracks: HandTracks, at: int, side: int) -> None:
+    """Makes a hand ABSENT in frame `at`, in place."""
+    tracks.landmarks_px[at, side, :, :2] = tracks.world_m[at, side] = np.nan
+    tracks.landmarks_px[at, side, :, 2] = tracks.side_score[at, side] = 0
+    tracks.present[at, side] = ABSENT
+
+
 def frames_to_known(known: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Frames since a hand was last known and until it is known again, for known (T, S).
 

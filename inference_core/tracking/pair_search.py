@@ -9,6 +9,7 @@ whose readings are sure and expect each other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ _AT_KNOWN, _OTHER_SIDE = 0.2, 3.0
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
 Indices = NDArray[np.int64]
+Where = Literal["picture", "about hands", "hands"]
 _NONE: Floats = np.empty((0, 21, 2))
 _NO_SIDES: Indices = np.empty(0, np.int64)
 
@@ -102,19 +104,16 @@ def search_pair(
     head: HeadWithLandmarks,
     known_px: Floats = _NONE,
     known_sides: Indices = _NO_SIDES,
-    everywhere: bool = True,
+    where: Where = "picture",
 ) -> Pair | None:
     """The likeliest left and right hand in an RGB image (H, W, 3); None without two hands that could be a pair.
 
-    known_px (N, 21, 2): hands that were found already, to be read again; known_sides (N,): theirs, probably.
-    everywhere: search the whole picture, not only about known hands, for twice the cost.
+    known_px (N, 21, 2): hands that were found already, to be read again; known_sides (N,): theirs, probably. where:
+    search the whole picture; or about known hands only, for half the cost; or where known hands are and expect each
+    other, for a twentieth, which finds two of three pairs and hardly a wrong one.
     """
     known = crops_from_landmarks(known_px)
-    squares = [squares_about(crop) for crop in known]
-    if everywhere:
-        squares = [squares_over(image.shape[1], image.shape[0]), *squares]
-    likely = likely_crops(image, np.concatenate(squares), head.landmarks, always=bool(len(known)))
-    crops = np.concatenate([known, likely[:_KEPT]])
+    crops = known if where == "hands" else np.concatenate([known, _likely(image, head, known, where)[:_KEPT]])
     if not len(crops):
         return None
     sides = np.repeat([LEFT, RIGHT], len(crops))
@@ -123,9 +122,18 @@ def search_pair(
     second = _best(
         _read(image, np.concatenate([first.crops, crops]), np.concatenate([first.sides, sides]), head)
     )
-    third = _read(image, second.crops, second.sides, head)
-    best = _best(_joined(second, third))
+    best = second
+    if where != "hands":
+        best = _best(_joined(second, _read(image, second.crops, second.sides, head)))
     return _pair(best, _on_other_side(best, known_px, known_sides))
+
+
+def _likely(image: Image, head: HeadWithLandmarks, known: Floats, where: Where) -> Floats:
+    """Crops (N, 4) that squares about known hands (K, 4), or over the picture as well, lead to; likeliest first."""
+    squares = [squares_about(crop) for crop in known]
+    if where == "picture":
+        squares = [squares_over(image.shape[1], image.shape[0]), *squares]
+    return likely_crops(image, np.concatenate(squares), head.landmarks, always=bool(len(known)))
 
 
 def _asked(known: Candidates) -> tuple[Floats, Indices]:

@@ -24,11 +24,12 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks, record_hand
 from inference_core.tracking.interpolate import interpolated
-from inference_core.tracking.pair_search import search_pair
+from inference_core.tracking.mixed_up import set_right
+from inference_core.tracking.pair_search import Pair, search_pair
 
-# Frames from one question to the next after an answer, and after the first one without; after each further one
-# without, twice as many.
-_EVERY, _EVERY_ALONE = 6, 24
+# Frames from one question to the next after an answer; after the first one without, if the partner network is sure of
+# another hand, or not; after each further one without, twice as many.
+_EVERY, _EVERY_SURE, _EVERY_ALONE = 6, 12, 24
 # A shot of at most this many frames is searched for pairs in all of them.
 _STILL_FRAMES = 2
 # Two hands whose middles are this far apart, in sides of their squares, do not touch.
@@ -40,6 +41,8 @@ _SAME_HAND = 0.1
 _AT_ARM = 1.0
 # The presence of a hand that both networks tell of, however faint the landmark network sees it.
 _VOUCHED = 0.5
+# Questions without an answer after which earlier frames are asked no more.
+_MISSES = 2
 
 Picture = Callable[[int], NDArray[np.uint8] | None]
 
@@ -56,13 +59,18 @@ def with_partners(
     known = tracks.present == SEEN
     points_px = tracks.landmarks_px[..., :2].astype(np.float64)
     expected = np.isfinite(interpolated(points_px, known)[0]).all((-1, -2))
+    against: dict[int, Pair] = {}
     for side in (LEFT, RIGHT):
         alone = np.flatnonzero(known[:, side] & ~expected[:, 1 - side])
-        for at, answer in _answers(alone, points_px[:, side], side, detections, picture, head).items():
+        answers, others = _answers(alone, points_px[:, side], side, detections, picture, head)
+        for at, answer in answers.items():
             record_partner(found, at, answer)
-    if len(found.present) <= _STILL_FRAMES:
-        for at in range(len(found.present)):
-            _choose_pair(found, at, picture(at), detections.arms_px, head)
+        against |= others
+    if len(found.present) > _STILL_FRAMES:
+        set_right(found, against, picture, head)
+        return found
+    for at in range(len(found.present)):
+        _choose_pair(found, at, picture(at), detections.arms_px, head)
     return found
 
 
@@ -124,38 +132,69 @@ def _answers(
     detections: ShotDetections,
     picture: Picture,
     head: HeadWithLandmarks,
-) -> dict[int, PartnerReading]:
-    """The partners, by frame, of the hand of `side` at points_px (T, 21, 2), if most answers tell of one."""
+) -> tuple[dict[int, PartnerReading], dict[int, Pair]]:
+    """The partners, by frame, of the hand of `side` at points_px (T, 21, 2), if most answers tell of one; and certain
+    pairs in which that hand is another one.
+    """
     good: dict[int, PartnerReading] = {}
-    asked, due, gap = 0, 0, _EVERY_ALONE
-    for at in frames.tolist():
-        if at < due or (image := picture(at)) is None:
-            continue
-        asked += 1
+    against: dict[int, Pair] = {}
+    asked: set[int] = set()
+
+    def ask(at: int) -> bool:
+        """Asks in a frame, and returns whether the partner network is sure of another hand there."""
+        image = picture(at)
+        if image is None:
+            return False
+        asked.add(at)
         sighted_px = detections.points_px[detections.at == at, :, :2].astype(np.float64)
         answer = read_partner(image, points_px[at], side, head, sighted_px)
-        if answer is not None and not (answer.good and is_told_of(image, answer, head)):
-            answer = _paired(image, points_px[at], side, head)
-        if answer is not None:
-            good[at], gap, due = answer, _EVERY_ALONE, at + _EVERY
+        if answer is not None and answer.good and is_told_of(image, answer, head):
+            good[at] = answer
+        elif answer is not None or good or against:
+            pair = _certain_pair(image, points_px[at], side, head)
+            if pair is not None and _keeps(pair, points_px[at], side):
+                good[at] = _partner_of(pair, points_px[at], side)
+            elif pair is not None:
+                against[at] = pair
+        return answer is not None
+
+    due, longer = 0, 1
+    for at in frames.tolist():
+        if at < due:
+            continue
+        sure = ask(at)
+        if at in good or at in against:
+            due, longer = at + _EVERY, 1
         else:
-            due, gap = at + gap, 2 * gap
-    return good if 2 * len(good) > asked else {}
+            due, longer = at + longer * (_EVERY_SURE if sure else _EVERY_ALONE), 2 * longer
+    # Where a hand is found after rare questions, it was there before.
+    last, misses = -1, 0
+    for at in frames[::-1].tolist():
+        if last >= 0 and misses < _MISSES and last - at >= _EVERY * (1 + misses) and at not in asked:
+            ask(at)
+            misses += 1
+        if at in good or at in against:
+            last, misses = at, 0
+    return (good if 2 * len(good) > len(asked) - len(against) else {}), against
 
 
-def _paired(
+def _certain_pair(
     image: NDArray[np.uint8], known_px: NDArray[np.float64], side: int, head: HeadWithLandmarks
-) -> PartnerReading | None:
-    """The other hand of the pair that is chosen about the hand of `side` at known_px (21, 2), if both are certain and
-    that hand stays as it is.
-    """
-    pair = search_pair(image, head, known_px[None], np.array([side]), everywhere=False)
-    if pair is None or not pair.good:
-        return None
+) -> Pair | None:
+    """The pair about a hand of `side` at known_px (21, 2); None if none is certain."""
+    pair = search_pair(image, head, known_px[None], np.array([side]), "about hands")
+    return pair if pair is not None and pair.good else None
+
+
+def _keeps(pair: Pair, known_px: NDArray[np.float64], side: int) -> bool:
+    """Whether the pair's hand of `side` is the known one (21, 2)."""
+    off_px = np.linalg.norm(pair.hands.points_px[side] - known_px, axis=-1).mean()
+    return bool(off_px < _SAME_HAND * pair.hands.crops[side, 2])
+
+
+def _partner_of(pair: Pair, known_px: NDArray[np.float64], side: int) -> PartnerReading:
+    """The other hand of the pair that holds the known one (21, 2) of `side`."""
     hands, other = pair.hands, 1 - side
-    off = np.linalg.norm(hands.points_px[side] - known_px, axis=-1).mean() / hands.crops[side, 2]
-    if off > _SAME_HAND:
-        return None
     apart = np.linalg.norm(hands.points_px[other] - known_px, axis=-1).mean() / hands.crops[other, 2]
     return PartnerReading(
         points_px=hands.points_px[other],

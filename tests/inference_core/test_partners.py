@@ -234,3 +234,61 @@ def test_a_still_is_not_searched_if_two_hands_are_known_far_apart(
     grey = np.full((360, WIDTH, 3), 90, np.uint8)
     found = with_partners(first, sightings(hands_px[LEFT], []), lambda at: grey, replace(head, network=never))
     np.testing.assert_array_equal(found.landmarks_px, first.landmarks_px)
+
+
+def on(hands_px: NDArray[np.float64], left: NDArray[np.int64], right: NDArray[np.int64]) -> HandTracks:
+    """Tracks that are on these of the hands (2, 21, 2), by frame; -1 where a track has none."""
+    tracks = alone(hands_px, LEFT)
+    for side, which in enumerate((left, right)):
+        known = which >= 0
+        tracks.present[:, side] = np.where(known, SEEN, ABSENT)
+        tracks.landmarks_px[:, side] = np.nan
+        tracks.landmarks_px[known, side, :, :2], tracks.landmarks_px[:, side, :, 2] = (
+            hands_px[which[known]],
+            known[:, None],
+        )
+        tracks.world_m[:, side] = np.where(known[:, None, None], 0, np.nan)
+    return tracks
+
+
+def test_of_two_tracks_on_one_hand_the_wrong_one_is_set_right(head: HeadWithLandmarks) -> None:
+    still, true_px = still_of_two_hands()
+    frames = np.arange(FRAMES)
+    from_12_on = np.where(frames < 12, RIGHT, LEFT)
+    tracks = on(true_px, np.full(FRAMES, LEFT), from_12_on)
+    found = with_partners(tracks, sightings(true_px[LEFT], []), lambda at: still, head)
+    np.testing.assert_array_equal(found.landmarks_px[:, LEFT], tracks.landmarks_px[:, LEFT])
+    np.testing.assert_array_equal(found.landmarks_px[:12, RIGHT], tracks.landmarks_px[:12, RIGHT])
+    seen = np.flatnonzero(found.present[:, RIGHT] == SEEN)
+    assert np.diff(seen).max() <= 6 and seen[-1] >= FRAMES - 6
+    off_px = np.linalg.norm(found.landmarks_px[seen, RIGHT, :, :2] - true_px[RIGHT], axis=-1).mean(-1)
+    assert (off_px < 0.08 * crops_from_landmarks(true_px[RIGHT])[2]).all()
+
+
+def test_readings_of_a_track_on_the_wrong_hand_go_over_to_the_other_track(head: HeadWithLandmarks) -> None:
+    still, true_px = still_of_two_hands()
+    tracks = on(true_px, np.full(FRAMES, RIGHT), np.where(np.arange(FRAMES) % 4 == 0, RIGHT, -1))
+    found = with_partners(tracks, sightings(true_px[LEFT], []), lambda at: still, head)
+    for side in (LEFT, RIGHT):
+        seen = found.present[:, side] == SEEN
+        assert seen.mean() > (0.2 if side == LEFT else 0.9)
+        off_px = np.linalg.norm(found.landmarks_px[seen, side, :, :2] - true_px[side], axis=-1).mean(-1)
+        assert (off_px < 0.08 * crops_from_landmarks(true_px[side])[2]).all()
+        assert (
+            np.isnan(found.landmarks_px[~seen, side, :, :2]).all()
+            and (found.side_score[~seen, side] == 0).all()
+        )
+
+
+def test_tracks_on_one_hand_stay_where_few_frames_or_no_second_hand_tell_against_them(
+    head: HeadWithLandmarks,
+) -> None:
+    still, true_px = still_of_two_hands()
+    bare = still.copy()
+    low, high = true_px[RIGHT].min(0).astype(int) - 8, true_px[RIGHT].max(0).astype(int) + 8
+    bare[low[1] : high[1], low[0] : high[0]] = 60
+    briefly = np.where(np.arange(FRAMES) // 6 == 2, LEFT, RIGHT)
+    for picture, right in ((still, briefly), (bare, np.full(FRAMES, LEFT))):
+        tracks = on(true_px, np.full(FRAMES, LEFT), right)
+        found = with_partners(tracks, sightings(true_px[LEFT], []), lambda at, shown=picture: shown, head)
+        np.testing.assert_array_equal(found.landmarks_px, tracks.landmarks_px)
