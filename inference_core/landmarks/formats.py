@@ -6,6 +6,7 @@ from pathlib import Path
 WEIGHTS_FOLDER = Path(__file__).parent
 PALM_WEIGHTS = "palm_detection_full.safetensors"
 LANDMARK_WEIGHTS = "hand_landmark_full.safetensors"
+PAIR_WEIGHTS = "pair_detector.safetensors"
 PERSON_WEIGHTS, BODY_WEIGHTS = "pose_detection.safetensors", "pose_landmark_full.safetensors"
 
 # Of a two-hand network's weights folder: the landmark head, and the partner network.

@@ -91,16 +91,9 @@ def search_hands(
     return _rows(found, np.flatnonzero(found.presence >= _SURE_PRESENCE))
 
 
-def likely_crops(image: Image, crops: Floats, networks: LandmarkNetworks, always: bool) -> Floats:
-    """Where these crops (N, 4) of an RGB image (H, W, 3) lead to, (N, 4), highest presence first.
-
-    Unless `always`, a quarter is read first, and none is returned if that shows nothing like a hand.
-    """
-    first = _is_first(len(crops))
-    found = read_hands([image] * int(first.sum()), crops[first], networks)
-    if not always and found.presence.max() < _NOTHING:
-        return np.empty((0, 4))
-    found = _joined(found, read_hands([image] * int((~first).sum()), crops[~first], networks))
+def likely_crops(image: Image, crops: Floats, networks: LandmarkNetworks) -> Floats:
+    """Where these crops (N, 4) of an RGB image (H, W, 3) lead to, (N, 4), highest presence first."""
+    found = read_hands([image] * len(crops), crops, networks)
     return found.next_crops[np.argsort(-found.presence, kind="stable")]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from inference_core.landmarks.formats import (
     CROP_PX,
     FEATURES,
     LANDMARK_WEIGHTS,
+    PAIR_WEIGHTS,
     PALM_PX,
     PALM_WEIGHTS,
     PARTNER_FILE,
@@ -53,12 +55,14 @@ class LandmarkArrays(NamedTuple):
 class LandmarkNetworks:
     """Palm detector and landmark network, ready to run.
 
-    The landmark network runs in two parts, because the landmark head also reads the features between them.
+    The landmark network runs in two parts, because the landmark head also reads the features between them. pairs:
+    the pair detector, which is loaded where it is needed.
     """
 
     palm: Run
     early: Run
     late: Run
+    pairs: Callable[[], Run]
 
     def run_palm(self, pictures: NDArray[np.uint8]) -> PalmArrays:
         """The palm detector on (B, 192, 192, 3) RGB: boxes (B, 2016, 18) and logits (B, 2016)."""
@@ -68,6 +72,10 @@ class LandmarkNetworks:
     def run_landmark(self, pictures: NDArray[np.uint8]) -> LandmarkArrays:
         """The landmark network on (B, 224, 224, 3) RGB."""
         return self.read(self.early_features(pictures))
+
+    def run_pairs(self, pictures: NDArray[np.uint8]) -> Array:
+        """The pair detector on (B, 192, 192, 3) RGB: (B, S, VALUES, CELLS, CELLS), see `pair_detector`."""
+        return self.pairs()(pictures)[0]
 
     def early_features(self, pictures: NDArray[np.uint8]) -> Array:
         """(B, 112, 14, 14) of (B, 224, 224, 3) RGB."""
@@ -115,6 +123,22 @@ def _landmark_networks(device: str, folder: Path) -> LandmarkNetworks:
         run("palm", PALM_WEIGHTS, PALM_PX, PALM_PX, 3),
         run("hand-early", LANDMARK_WEIGHTS, CROP_PX, CROP_PX, 3),
         run("hand-late", LANDMARK_WEIGHTS, *FEATURES),
+        lambda: _pairs(device, folder),
+    )
+
+
+@lru_cache(maxsize=2)
+def _pairs(device: str, folder: Path) -> Run:
+    path, palm = folder / PAIR_WEIGHTS, folder / PALM_WEIGHTS
+
+    def build() -> nn.Module:
+        from inference_core.landmarks.pair_detector import load_pair_graph
+
+        return load_pair_graph(path, palm)
+
+    digest = file_digest(path) + file_digest(palm)
+    return ready_to_run(
+        NetworkGraph("pairs", digest, build, (np.zeros((1, PALM_PX, PALM_PX, 3), np.uint8),)), device
     )
 
 

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
-from inference_core.landmarks.hand_search import likely_crops, squares_about, squares_over
+from inference_core.landmarks.hand_search import likely_crops, squares_about
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.pair_detector import proposed_crops
 from inference_core.shared.skeleton import LEFT, RIGHT
 
-# Squares whose proposals are read as either hand; readings of a side that stay after each round.
-_KEPT, _STAY = 24, 16
+# Crops that are read as either hand, and how many of them the pair detector may propose; readings of a side that stay after each round.
+_KEPT, _PROPOSED, _STAY = 24, 12, 16
 # Readings of a side nearer than this, of their crop's side, are one.
 _SAME = 0.04
 # How many readings are asked for their other hand, and the sizes of its crop, as multiples of their own.
@@ -32,7 +33,10 @@ _ERROR, _ODDS, _PRESENCE, _EXPECTED, _UNLIKE, _ON_ONE = 3.0, 0.35, 0.8, 5.0, 3.0
 _MOST_ODDS, _LEAST_ERROR, _LEAST_PRESENCE, _MOST_OFF = 3.0, 0.02, 0.01, 4.0
 # A pair is accepted if both hands tell of another one (log odds, each and in total; a hand alone: below -3, or 0 to 4
 # where it is blurred), at most at this cost.
-_LEAST_THERE, _SURELY_THERE, _WORST = 0.0, 6.5, -6.2
+_LEAST_THERE, _SURELY_THERE, _WORST = 0.0, 6.5, -5.6
+# Where the whole picture was searched, each hand must tell of the other one (a blurred hand read twice: up to 3.2). The
+# cost is at most this where no hand was known, or where only known hands and what is about them were searched.
+_LEAST_THERE_ANYWHERE, _WORST_UNKNOWN, _WORST_ABOUT = 3.5, -8.0, -6.2
 # In total, if the landmark network does not see one of them (presence): a face beside a blurred hand has 11.5 and less.
 _SEEN, _SURELY_THERE_UNSEEN = 0.5, 12.0
 # Part of a crop's side by which an expected hand may be off in any case; how near two hands may be.
@@ -125,15 +129,26 @@ def search_pair(
     best = second
     if where != "hands":
         best = _best(_joined(second, _read(image, second.crops, second.sides, head)))
-    return _pair(best, _on_other_side(best, known_px, known_sides))
+    pair = _pair(best, _on_other_side(best, known_px, known_sides))
+    return None if pair is None or _is_unsure(pair, where, bool(len(known))) else pair
 
 
 def _likely(image: Image, head: HeadWithLandmarks, known: Floats, where: Where) -> Floats:
-    """Crops (N, 4) that squares about known hands (K, 4), or over the picture as well, lead to; likeliest first."""
-    squares = [squares_about(crop) for crop in known]
-    if where == "picture":
-        squares = [squares_over(image.shape[1], image.shape[0]), *squares]
-    return likely_crops(image, np.concatenate(squares), head.landmarks, always=bool(len(known)))
+    """Crops (N, 4) that squares about known hands (K, 4) lead to, likeliest first; before them those that the pair
+    detector proposes in the picture, if that is searched.
+    """
+    proposed = proposed_crops(image, known, _PROPOSED, head.landmarks) if where == "picture" else np.empty((0, 4))
+    if not len(known):
+        return proposed
+    about = likely_crops(image, np.concatenate([squares_about(crop) for crop in known]), head.landmarks)
+    return np.concatenate([proposed, about])
+
+
+def _is_unsure(pair: Pair, where: Where, known: bool) -> bool:
+    """Whether a pair may be one hand, because of where it was searched for. known: one of its hands was known."""
+    if where != "picture":
+        return pair.cost > _WORST_ABOUT
+    return bool(pair.hands.there.min() < _LEAST_THERE_ANYWHERE or (not known and pair.cost > _WORST_UNKNOWN))
 
 
 def _asked(known: Candidates) -> tuple[Floats, Indices]:

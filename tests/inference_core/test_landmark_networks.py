@@ -19,6 +19,7 @@ from inference_core.landmarks.formats import (
 )
 from inference_core.landmarks.landmark_network import LandmarkNetwork
 from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
+from inference_core.landmarks.sparse_weights import with_zeros
 from inference_core.landmarks.weights import load_weights
 from inference_core.shared.errors import WeightsError
 
@@ -73,7 +74,7 @@ def test_stride_two_pads_as_tflite_does(kernel: int, side: int) -> None:
     ],
 )
 def test_weights_of_another_network_are_refused_by_name(change, said: str, tmp_path: Path) -> None:
-    weights = load_file(WEIGHTS_FOLDER / LANDMARK_WEIGHTS)
+    weights = with_zeros(load_file(WEIGHTS_FOLDER / LANDMARK_WEIGHTS))
     change(weights)
     save_file(weights, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match=said):

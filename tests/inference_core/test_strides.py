@@ -10,7 +10,7 @@ import pytest
 import inference_core
 from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
+from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.strides import between, blended, unsteadiness
@@ -67,7 +67,7 @@ def test_hands_followed_in_strides_are_where_they_are_if_every_frame_is_read(fra
         read.append(len(pictures))
         return networks.early(pictures)
 
-    counting = LandmarkNetworks(networks.palm, counted, networks.late)
+    counting = replace(networks, early=counted)
     every = detect_shot(frames, counting, DetectionSettings(longest_stride=1))
     all_read = sum(read)
     read.clear()

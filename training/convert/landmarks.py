@@ -97,6 +97,7 @@ _SOURCES = (
         CROP_PX,
         "MobileNetV2-like: 14 inverted residual blocks with ReLU6, mean over the picture, linear heads for "
         "21 landmarks, presence, handedness, 21 world landmarks",
+        sparse=True,
     ),
     _Source(
         "modules/pose_detection/pose_detection.tflite",

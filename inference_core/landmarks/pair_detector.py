@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Proposes hands in a square of the picture, where two of them touch too.
+
+The palm detector looks for palms, which hands that clasp or lie on one another hide. This detector shares its fine
+features and has the rest anew: each of 12 x 12 cells says for either side whether a hand's crop has its middle there,
+and how large and how rotated that is. It is taught the sides, but has not learnt to tell them (docs/experiments.md), so
+they are not asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inference_core.landmarks.blocks import SameConv
+from inference_core.landmarks.crop_squares import cut
+from inference_core.landmarks.formats import PALM_PX
+from inference_core.landmarks.networks import LandmarkNetworks
+from inference_core.landmarks.palm_network import PalmNetwork
+from inference_core.landmarks.weights import load_palm_network, load_weights
+
+CELLS = 12
+# Of a cell and a side: presence; the middle's offset, in cells; size (logarithm) and direction of the crop; whether
+# these four are right within the bounds of `training.pair_detector`.
+VALUES = 7
+# Crops are told relative to this share of the square's side.
+USUAL_SIZE = 0.5
+_HIDDEN = 128
+# Cells less likely than this (log) tell nothing; a picture in which none is likelier than that shows no hand.
+LEAST, _NOTHING = -5.0, -2.0
+# How many hands of the whole picture are looked at again, and in which squares: so much larger than the hand's crop,
+# and about two hands at once.
+_ABOUT, _NEAR, _ROUND_BOTH = 2, 2.2, 1.7
+# Crops that differ by less are one: place (of its side), size (logarithm), rotation (rad).
+_SAME = (0.12, 0.25, 0.5)
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+
+class PairNetwork(nn.Module):
+    """(B, 128, 24, 24) fine features of the palm detector to (B, S, VALUES, CELLS, CELLS)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        palm = PalmNetwork()
+        self.down_16, self.stage_16 = palm.down_16, palm.stage_16
+        self.down_32, self.stage_32 = palm.down_32, palm.stage_32
+        self.up_16, self.merge_16 = palm.up_16, palm.merge_16
+        self.head = nn.Sequential(SameConv(256, _HIDDEN), nn.PReLU(_HIDDEN), SameConv(_HIDDEN, 2 * VALUES))
+
+    def forward(self, features: Tensor) -> Tensor:
+        at_16 = self.stage_16(self.down_16(features))
+        merged = self.merge_16(at_16 + self.up_16(self.stage_32(self.down_32(at_16))))
+        return torch.unflatten(self.head(merged), 1, (2, VALUES))
+
+
+def fine_features(palm: PalmNetwork, images: Tensor) -> Tensor:
+    """(B, 128, 24, 24) of (B, 3, 192, 192) RGB in [0, 1]."""
+    at_2 = palm.stage_2(palm.stem_activation(palm.stem(images)))
+    features: Tensor = palm.stage_8(palm.down_8(palm.stage_4(palm.down_4(at_2))))
+    return features
+
+
+class PairGraph(nn.Module):
+    """The palm detector's fine features and a pair network on pictures (B, 192, 192, 3) uint8."""
+
+    def __init__(self, palm: PalmNetwork, network: PairNetwork) -> None:
+        super().__init__()
+        self.palm, self.network = palm, network
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor]:
+        return (self.network(fine_features(self.palm, pictures.permute(0, 3, 1, 2).float() / 255)),)
+
+
+def load_pair_graph(path: Path, palm: Path) -> PairGraph:
+    """In evaluation mode, on the CPU. Raises WeightsError if a file is damaged or another network's."""
+    network = PairNetwork()
+    load_weights(network, path)
+    return PairGraph(load_palm_network(palm), network).eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class ToldHands:
+    """What squares of a picture tell: crops (N, 4) of hands, and how likely (log) each is, (N,)."""
+
+    crops: Floats
+    likely: Floats
+
+    def best(self, count: int) -> Floats:
+        """The likeliest crops (at most `count`, 4) that differ, likeliest first."""
+        kept: list[int] = []
+        for row in np.argsort(-self.likely, kind="stable").tolist():
+            if len(kept) == count:
+                break
+            if not kept or _differ(self.crops[row], self.crops[kept]).all():
+                kept.append(row)
+        return self.crops[kept]
+
+
+def proposed_crops(image: Image, known: Floats, count: int, networks: LandmarkNetworks) -> Floats:
+    """Crops (at most `count`, 4) of hands that an RGB image (H, W, 3) may show, likeliest first; none if it shows
+    nothing like a hand.
+
+    It is looked at as a whole, and near known hands with crops (N, 4) or near those that are likeliest in it.
+    """
+    height, width = image.shape[:2]
+    whole = told_hands(image, np.array([[width / 2, height / 2, max(width, height)]]), networks)
+    if not len(known) and whole.likely.max(initial=LEAST) < _NOTHING:
+        return np.empty((0, 4))
+    about = known if len(known) else whole.best(_ABOUT)
+    squares = [np.append(crop[:2], _NEAR * crop[2]) for crop in about]
+    if len(about) > 1:
+        apart_px = np.linalg.norm(np.ptp(about[:, :2], axis=0))
+        squares.append(np.append(about[:, :2].mean(0), apart_px + _ROUND_BOTH * about[:, 2].mean()))
+    near = told_hands(image, np.array(squares), networks)
+    crops, likely = (
+        np.concatenate(both) for both in ((whole.crops, near.crops), (whole.likely, near.likely))
+    )
+    return ToldHands(crops, likely).best(count)
+
+
+def told_hands(image: Image, squares: Floats, networks: LandmarkNetworks) -> ToldHands:
+    """What squares (N, 3), middle x, y and side in pixels, of an RGB image (H, W, 3) tell of hands."""
+    upright = np.concatenate([squares, np.zeros((len(squares), 1))], 1)
+    maps = networks.run_pairs(np.stack([cut(image, square, PALM_PX) for square in upright]))
+    maps = np.moveaxis(maps.astype(np.float64), 2, -1)
+    likely = -np.logaddexp(0, -maps[..., 0]) - np.logaddexp(0, -maps[..., 6]) / 2
+    at = (np.arange(CELLS) + 0.5) / CELLS - 0.5
+    side_px = squares[:, 2, None, None, None]
+    x = squares[:, 0, None, None, None] + side_px * (at + maps[..., 1] / CELLS)
+    y = squares[:, 1, None, None, None] + side_px * (at[:, None] + maps[..., 2] / CELLS)
+    size = side_px * USUAL_SIZE * np.exp(maps[..., 3])
+    crops = np.stack([x, y, size, np.arctan2(maps[..., 5], maps[..., 4])], -1)
+    told = likely > LEAST
+    return ToldHands(crops[told], likely[told])
+
+
+def _differ(crop: Floats, others: Floats) -> NDArray[np.bool_]:
+    """(N,) whether a crop (4,) is another one than each of others (N, 4)."""
+    apart = np.linalg.norm(crop[:2] - others[:, :2], axis=-1) / crop[2]
+    grown = np.log(crop[2] / others[:, 2])
+    turned = np.remainder(crop[3] - others[:, 3] + np.pi, 2 * np.pi) - np.pi
+    place, size, rotation = _SAME
+    differ: NDArray[np.bool_] = (apart / place) ** 2 + (grown / size) ** 2 + (turned / rotation) ** 2 > 1
+    return differ
