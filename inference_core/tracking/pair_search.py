@@ -22,7 +22,8 @@ from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.pair_detector import proposed_crops
 from inference_core.shared.skeleton import LEFT, RIGHT
 
-# Crops that are read as either hand, and how many of them the pair detector may propose; readings of a side that stay after each round.
+# Crops that are read as either hand, and how many of them the pair detector may propose; readings of a side that stay
+# after each round.
 _KEPT, _PROPOSED, _STAY = 24, 12, 16
 # Readings of a side nearer than this, of their crop's side, are one.
 _SAME = 0.04
@@ -137,7 +138,9 @@ def _likely(image: Image, head: HeadWithLandmarks, known: Floats, where: Where) 
     """Crops (N, 4) that squares about known hands (K, 4) lead to, likeliest first; before them those that the pair
     detector proposes in the picture, if that is searched.
     """
-    proposed = proposed_crops(image, known, _PROPOSED, head.landmarks) if where == "picture" else np.empty((0, 4))
+    proposed = (
+        proposed_crops(image, known, _PROPOSED, head.landmarks) if where == "picture" else np.empty((0, 4))
+    )
     if not len(known):
         return proposed
     about = likely_crops(image, np.concatenate([squares_about(crop) for crop in known]), head.landmarks)
