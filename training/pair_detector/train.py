@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from inference_core.landmarks.blocks import SameConv
 from inference_core.landmarks.formats import PALM_PX
 from inference_core.landmarks.pair_detector import CELLS, USUAL_SIZE, VALUES, PairNetwork
 from inference_core.landmarks.weights import load_palm_network
@@ -129,7 +130,8 @@ def new_pair_network() -> PairNetwork:
     """An untrained one, which starts from the palm detector."""
     network = PairNetwork()
     network.load_state_dict(load_palm_network().state_dict(), strict=False)
-    last = network.head[-1].conv
+    last = cast(SameConv, network.head[-1]).conv
+    assert last.bias is not None
     with torch.no_grad():
         last.weight.mul_(0.3)
         last.bias.zero_()

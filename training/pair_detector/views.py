@@ -85,8 +85,8 @@ def _placed(hands_px: Floats, size_px: int, rng: np.random.Generator) -> tuple[F
     zoom = float(np.clip(fill * PALM_PX / extent, *_ZOOM))
     turn = rng.uniform(-np.pi, np.pi) if rng.random() < _ANY_TURN else rng.normal(0, _TURN_RAD)
     mirrored = rng.random() < 0.5
-    cos, sin = np.cos(turn), np.sin(turn)
-    matrix = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-zoom if mirrored else zoom, zoom])
+    cos, sin, across = np.cos(turn), np.sin(turn), -1 if mirrored else 1
+    matrix = zoom * np.array([[across * cos, -sin], [across * sin, cos]])
     room = max(0.0, (PALM_PX - extent * zoom) / 2)
     to = PALM_PX / 2 + rng.uniform(-0.8, 0.8, 2) * room + rng.normal(0, 6, 2)
     return matrix, to - matrix @ middle, mirrored
