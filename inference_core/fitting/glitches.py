@@ -74,5 +74,20 @@ def _excursions(seen: Observations, apart: Callable[[Tensor, Tensor], Tensor], s
 
 
 def distrusted(seen: Observations, jumped: Tensor) -> Observations:
-    """The observations, with the landmarks of the hand frames that jumped (N,) almost ignored."""
-    return replace(seen, score=torch.where(jumped[:, None], _TRUST * seen.score, seen.score))
+    """The observations, with the landmarks of the hand frames that jumped (N,) almost ignored; and, where no other hand is
+    near, the network's estimates too: they were made from these landmarks, and without landmarks beside them the hand
+    would leap to where the network has it. Of hands that lie on one another the network tells which is where.
+    """
+    score = torch.where(jumped[:, None], _TRUST * seen.score, seen.score)
+    if seen.network is None:
+        return replace(seen, score=score)
+    confidence = seen.network.confidence
+    confidence = torch.where(jumped & _alone(seen), _TRUST * confidence, confidence)
+    return replace(seen, score=score, network=replace(seen.network, confidence=confidence))
+
+
+def _alone(seen: Observations) -> Tensor:
+    """(N,) bool: there is no other hand, or none of its landmarks is within a hand's size of this one's middle."""
+    middle_px = seen.pixels.mean(1)
+    apart_px = (seen.pixels[seen.other] - middle_px[:, None]).norm(dim=-1).amin(-1)
+    return (seen.other < 0) | seen.seen[seen.other] & (apart_px > seen.diagonal_px)

@@ -131,6 +131,26 @@ def test_brief_flips_and_depth_jumps_are_filled_in(model: HandModel, frames: int
     assert (solved.present[others] == SEEN).all()
 
 
+def test_a_hand_that_flips_does_not_leap_to_where_the_network_has_it(model: HandModel) -> None:
+    """The network has the right hand 4 cm aside throughout, which its landmarks outweigh but in the frame of the flip,
+    after which they are elsewhere.
+    """
+    shot = make_shot(model, 40, seed=7, speed=0.3, noise=0.3, apart_m=0.4)
+    tracks = replace(
+        shot.tracks, landmarks_px=shot.tracks.landmarks_px.copy(), world_m=shot.tracks.world_m.copy()
+    )
+    px, hand_m = tracks.landmarks_px[20, RIGHT, :, :2], tracks.world_m[20, RIGHT]
+    px[:] = 2 * px.mean(0) - px
+    hand_m[:, :2] *= -1
+    tracks.landmarks_px[21:, RIGHT, :, :2] -= [60, 50]
+    network = shot.network(0.5)
+    network.wrist_cam_m[:, RIGHT, 0] += 0.04
+    solved = solve_shot(tracks, shot.camera, shot.time_s, model, predictions=network)
+    assert solved.present[20, RIGHT] == FILLED
+    before_m, leapt_m, after_m = solved.wrist_cam_m[19:22, RIGHT]
+    assert np.linalg.norm(leapt_m - (before_m + after_m) / 2) < 0.01
+
+
 def test_a_fast_wave_counts_as_seen_throughout(model: HandModel) -> None:
     shot = make_shot(model, 60, seed=8, speed=5.0)
     assert (_solve(model, shot).present == SEEN).all()
