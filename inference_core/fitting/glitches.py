@@ -74,9 +74,9 @@ def _excursions(seen: Observations, apart: Callable[[Tensor, Tensor], Tensor], s
 
 
 def distrusted(seen: Observations, jumped: Tensor) -> Observations:
-    """The observations, with the landmarks of the hand frames that jumped (N,) almost ignored; and, where no other hand is
-    near, the network's estimates too: they were made from these landmarks, and without landmarks beside them the hand
-    would leap to where the network has it. Of hands that lie on one another the network tells which is where.
+    """The observations, with the landmarks of the hand frames that jumped (N,) almost ignored; and, where no other hand
+    is near, the network's estimates too: they were made from these landmarks, and without landmarks beside them the
+    hand would leap to where the network has it. Of hands that lie on one another the network tells which is where.
     """
     score = torch.where(jumped[:, None], _TRUST * seen.score, seen.score)
     if seen.network is None:
