@@ -6,13 +6,11 @@ ms on one core. A card is written beside the weights.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +19,7 @@ from inference_core.hand_model.load import load_open_hand
 from inference_core.shared.errors import RequestError
 from training.contact_network.fit_errors import fitted
 from training.contact_network.pairs import Pairs, Skeletons, before_a_camera, draw_pairs
+from training.trainer.small_network import save_with_card
 
 # Capsules nearer than about this touch.
 _TOUCHING_M, _SOFT_M = 0.003, 0.0012
@@ -44,8 +43,6 @@ def run(options: argparse.Namespace) -> None:
         )
     pairs = draw_pairs(_SEED, options.pairs)
     network, error = trained(pairs, options.steps)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.half().contiguous() for name, value in network.state_dict().items()}, options.out)
     card = {
         "name": "contact network",
         "licence": "GPL-3.0-or-later",
@@ -53,10 +50,8 @@ def run(options: argparse.Namespace) -> None:
         "data": f"{len(pairs.root)} pairs drawn by the generator, seed {_SEED}, errors as in training/contact_network",
         "error": round(error, 3),
         "error_is": "cross entropy summed over a pair's capsules, validation pairs",
-        "parameters": sum(value.numel() for value in network.parameters()),
-        "dtype": "float16",
     }
-    options.out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    save_with_card(options.out, network, card)
 
 
 def trained(pairs: Pairs, steps: int) -> tuple[ContactNetwork, float]:

@@ -7,15 +7,12 @@ the weights.
 """
 
 import argparse
-import json
 import math
-import time
 from pathlib import Path
 from typing import cast
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,10 +23,11 @@ from inference_core.landmarks.weights import load_palm_network
 from training.feature_cache.store import from_bytes, read_columns
 from training.pair_detector.make import CROPS, FEATURES, GAP, HANDS
 from training.pair_detector.views import HARDLY, THERE
+from training.trainer.small_network import Schedule, rounded, save_with_card, trained_for
 
 _SEED, _BATCH = 1, 32
-_RATE, _WEIGHT_DECAY, _WARM_UP, _AVERAGED = 7e-4, 0.01, 100, 0.998
-_RENEWED = _REPORT = 300
+_SCHEDULE = Schedule(rate=7e-4, weight_decay=0.01, warm_up=100, clip=3.0, averaged=0.998, report=300)
+_RENEWED = 300
 _CELL_PX = PALM_PX / CELLS
 # The log odds of a hand in a cell before training.
 _RARELY = -4.0
@@ -78,18 +76,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     network, held_back, done = trained(options.views, options.held_back, options.time_limit_s)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.half().contiguous() for name, value in network.state_dict().items()}, options.out)
     card = {
         "name": "pair detector",
         "licence": "Apache-2.0",
         "made_by": f"python -m training pair-detector OUT --views VIEWS --time-limit-s {options.time_limit_s:g}",
         "data": done,
-        "held_back": {name: round(value, 3) for name, value in errors(network, held_back).items()},
-        "parameters": sum(value.numel() for value in network.parameters()),
-        "dtype": "float16",
+        "held_back": rounded(errors(network, held_back)),
     }
-    options.out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    save_with_card(options.out, network, card)
 
 
 def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PairNetwork, ViewSet, str]:
@@ -98,32 +92,19 @@ def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PairNetw
     generator = torch.Generator().manual_seed(_SEED)
     torch.manual_seed(_SEED)
     network = new_pair_network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = torch.optim.swa_utils.AveragedModel(network, avg_fn=_average)
-    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_WEIGHT_DECAY)
-    started_s, step, share = time.monotonic(), 0, 0.0
-    views = None
-    while share < 1:
-        share = min(1.0, (time.monotonic() - started_s) / max(time_limit_s, 1e-6))
+    views: ViewSet | None = None
+
+    def loss_at(step: int) -> Tensor:
+        nonlocal views
         if views is None or step % _RENEWED == 0:
             views = ViewSet(_shards(folder)[held_back:])
-        for group in optimiser.param_groups:
-            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * (1 + math.cos(math.pi * share)) / 2
         rows = torch.randint(len(views), (_BATCH,), generator=generator)
-        value = loss(network(views.features(rows)), views.crops[rows], views.hands[rows])
-        optimiser.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 3.0)
-        optimiser.step()
-        averaged.update_parameters(network)
-        step += 1
-        if step % _REPORT == 0:
-            found = {name: round(value, 3) for name, value in errors(averaged.module, judges).items()}
-            print(f"{step} steps, {share:.2f} of the time: {float(value.detach()):.3f}, {found}", flush=True)
-    return (
-        cast(PairNetwork, averaged.module).eval(),
-        judges,
-        f"{len(views or ())} views, {step} steps of {_BATCH}",
+        return loss(network(views.features(rows)), views.crops[rows], views.hands[rows])
+
+    averaged, steps = trained_for(
+        time_limit_s, network, _SCHEDULE, loss_at, lambda averaged: errors(averaged, judges)
     )
+    return cast(PairNetwork, averaged), judges, f"{len(views or ())} views, {steps} steps of {_BATCH}"
 
 
 def new_pair_network() -> PairNetwork:
@@ -141,11 +122,6 @@ def new_pair_network() -> PairNetwork:
 
 def _shards(folder: Path) -> list[Path]:
     return sorted(folder.glob("views-*.safetensors"))
-
-
-def _average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """The running mean of a network's weights, over fewer steps at first."""
-    return averaged + (current - averaged) * (1 - min(_AVERAGED, (1 + int(updates)) / (10 + int(updates))))
 
 
 def loss(told: Tensor, crops: Tensor, hands: Tensor) -> Tensor:

@@ -6,29 +6,26 @@ appear during training are picked up. A card is written beside the weights.
 """
 
 import argparse
-import json
-import math
-import time
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.landmarks.partner_network import PartnerNetwork, Partners
 from training.hand_crops.shards import CropSet, training_shards
 from training.trainer.landmark_head import log_size, moved
+from training.trainer.small_network import Schedule, rounded, save_with_card, trained_for
 
 # Whose middle lies this near, in half sides of the crop, is another hand that the crop shows; farther ones may be.
 _SHOWN = 1.2
 _SEED, _BATCH = 31_337, 64
-_RATE, _WEIGHT_DECAY, _WARM_UP = 3e-3, 0.05, 100
-_POINTS_WEIGHT, _SIGMA_WEIGHT, _AVERAGED = 1.5, 0.1, 0.995
+_SCHEDULE = Schedule(rate=3e-3, weight_decay=0.05, warm_up=100, clip=5.0, averaged=0.995, report=500)
+_POINTS_WEIGHT, _SIGMA_WEIGHT = 1.5, 0.1
 # Unsure points contract to the mean of plausible hands, so their size has its own loss.
 _SIZE_WEIGHT = 0.2
-_RENEWED, _REPORT = 500, 500
+_RENEWED = 500
 
 
 class PartnerTruth(NamedTuple):
@@ -57,19 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     network, held_back, done = trained(options.crops, options.held_back, options.time_limit_s)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    columns = {name: value.half().contiguous() for name, value in network.state_dict().items()}
-    save_file(columns, options.out)
     card = {
         "name": "partner network",
         "licence": "GPL-3.0-or-later",
         "made_by": f"python -m training partner-network OUT --crops CROPS --time-limit-s {options.time_limit_s:g}",
         "data": done,
-        "held_back": {name: round(value, 3) for name, value in errors(network, held_back).items()},
-        "parameters": sum(value.numel() for value in network.parameters()),
-        "dtype": "float16",
+        "held_back": rounded(errors(network, held_back)),
     }
-    options.out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    save_with_card(options.out, network, card)
 
 
 def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PartnerNetwork, CropSet, str]:
@@ -78,41 +70,29 @@ def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PartnerN
     torch.manual_seed(_SEED)
     generator = torch.Generator().manual_seed(_SEED)
     network = PartnerNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = torch.optim.swa_utils.AveragedModel(network, avg_fn=_average, use_buffers=True)
-    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_WEIGHT_DECAY)
-    started_s, step, share = time.monotonic(), 0, 0.0
-    crops = None
-    while share < 1:
-        share = min(1.0, (time.monotonic() - started_s) / max(time_limit_s, 1e-6))
+    crops: CropSet | None = None
+
+    def loss_at(step: int) -> Tensor:
+        nonlocal crops
         if crops is None or step % _RENEWED == 0:
             crops = CropSet(training_shards(folder)[held_back:], crops)
-        for group in optimiser.param_groups:
-            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * (1 + math.cos(math.pi * share)) / 2
         rows = torch.randint(len(crops), (_BATCH,), generator=generator)
         features, points = moved(crops.features(rows), crops.partner[rows], generator)
         told = network(features.contiguous(memory_format=torch.channels_last))
-        value = loss(told, truth_of(points))
-        optimiser.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        averaged.update_parameters(network)
-        step += 1
-        if step % _REPORT == 0:
-            judged = errors(cast(PartnerNetwork, averaged.module), judges)
-            found = {name: round(value, 3) for name, value in judged.items()}
-            print(f"{step} steps, {share:.2f} of the time: {float(value.detach()):.3f}, {found}", flush=True)
-    return (
-        cast(PartnerNetwork, averaged.module).eval(),
-        judges,
-        f"{len(crops or ())} hand crops, {step} steps of {_BATCH}",
+        return loss(told, truth_of(points))
+
+    averaged, steps = trained_for(
+        time_limit_s,
+        network,
+        _SCHEDULE,
+        loss_at,
+        lambda averaged: errors(cast(PartnerNetwork, averaged), judges),
     )
-
-
-def _average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """The running mean of a network's weights, over fewer steps at first."""
-    kept = min(_AVERAGED, (1 + int(updates)) / (10 + int(updates)))
-    return averaged + (current - averaged) * (1 - kept)
+    return (
+        cast(PartnerNetwork, averaged),
+        judges,
+        f"{len(crops or ())} hand crops, {steps} steps of {_BATCH}",
+    )
 
 
 def loss(told: Partners, truth: PartnerTruth) -> Tensor:
