@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Final
 
 _CRATE: Final = b"PXR-USDC"
-_TABLE: Final = struct.Struct(
-    "<q"
-)  # after magic and version: where the table of contents starts, at the file's end
+# After magic and version: where the table of contents starts, at the file's end.
+_TABLE: Final = struct.Struct("<q")
 _TABLE_AT: Final = 16
 _COUNT: Final = struct.Struct("<Q")
 _ENTRY_SIZE: Final = 32

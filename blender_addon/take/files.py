@@ -16,9 +16,8 @@ _KEPT = ("take_path", "footage")
 def takes_folder_of(scene: Any) -> Path:
     """The folder for the scene's takes: the chosen one, else beside the .blend file, else the add-on's own folder."""
     chosen = scene.duohand.take_folder
-    if chosen and (
-        bpy.data.filepath or not chosen.startswith("//")
-    ):  # // has no meaning in a file never saved
+    # // has no meaning in a file never saved.
+    if chosen and (bpy.data.filepath or not chosen.startswith("//")):
         return Path(bpy.path.abspath(chosen))
     return Path(bpy.data.filepath).parent / "duohand" if bpy.data.filepath else takes_folder()
 

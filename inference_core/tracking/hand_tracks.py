@@ -14,6 +14,8 @@ from inference_core.shared.presence import ABSENT, FILLED, SEEN
 
 # A sighting counts as evidence for the hand within this many frames.
 REMEMBERED_FRAMES = 50
+# The presence of a hand that is vouched for, however faint the landmark network sees it.
+_VOUCHED = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,20 @@ def record_hand(
     tracks.world_m[at, side] = world_m
     tracks.present[at, side] = SEEN
     tracks.side_score[at, side] = side_score
+
+
+def record_vouched(
+    tracks: HandTracks,
+    at: int,
+    side: int,
+    points_px: NDArray[np.float64],
+    world_m: NDArray[np.float64],
+    presence: float,
+    odds: float,
+) -> None:
+    """`record_hand` for a hand that more than the landmark network tells of. odds: for its side, as a logarithm."""
+    score, side_score = max(float(presence), _VOUCHED), float(1 / (1 + np.exp(-odds)))
+    record_hand(tracks, at, side, points_px, world_m, score, side_score)
 
 
 def forget_hand(tracks: HandTracks, at: int, side: int) -> None:

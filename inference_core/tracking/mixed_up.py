@@ -20,9 +20,9 @@ from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.tracking.hand_tracks import HandTracks, forget_hand, record_hand
+from inference_core.tracking.hand_tracks import HandTracks, forget_hand, record_hand, record_vouched
 from inference_core.tracking.interpolate import MAX_GAP_FRAMES, interpolated
-from inference_core.tracking.pair_search import Pair, search_pair
+from inference_core.tracking.pair_search import Pair, certain_pair
 
 # Hands nearer than this, by the mean distance of their landmarks in sides of their squares, may be one.
 _NEAR = 0.27
@@ -30,8 +30,6 @@ _NEAR = 0.27
 _EVERY, _EVERY_WRONG, _REACH = 12, 4, 12
 # So many choices that follow one another put a hand elsewhere where tracks are on the wrong hand.
 _LEAST = 3
-# The presence of a chosen hand, however faint the landmark network sees it.
-_VOUCHED = 0.5
 
 Floats = NDArray[np.float64]
 Picture = Callable[[int], NDArray[np.uint8] | None]
@@ -103,8 +101,7 @@ def _runs(frames: list[int]) -> list[list[int]]:
 
 def _choice(image: NDArray[np.uint8] | None, known_px: Floats, head: HeadWithLandmarks) -> Pair | None:
     """The pair about two hands (S, 21, 2), if it is certain."""
-    pair = None if image is None else search_pair(image, head, known_px, np.array([LEFT, RIGHT]), "hands")
-    return pair if pair is not None and pair.good else None
+    return None if image is None else certain_pair(image, head, known_px, np.array([LEFT, RIGHT]), "hands")
 
 
 def _on_other(points_px: Floats, hands_px: Floats) -> NDArray[np.bool_]:
@@ -147,11 +144,15 @@ def _follow(tracks: HandTracks, pairs: dict[int, Pair]) -> None:
         hands, points_px = pair.hands, tracks.landmarks_px[at, ..., :2].astype(np.float64)
         written = (tracks.present[at] != SEEN) | _on_other(points_px, hands.points_px)
         for side in np.flatnonzero(written).tolist():
-            score, sure = (
-                max(float(hands.presence[side]), _VOUCHED),
-                float(1 / (1 + np.exp(-hands.odds[side]))),
+            record_vouched(
+                tracks,
+                at,
+                side,
+                hands.points_px[side],
+                hands.world_m[side],
+                float(hands.presence[side]),
+                float(hands.odds[side]),
             )
-            record_hand(tracks, at, side, hands.points_px[side], hands.world_m[side], score, sure)
 
 
 def _sort(tracks: HandTracks, at: int, there_px: Floats) -> None:

@@ -134,6 +134,14 @@ def search_pair(
     return None if pair is None or _is_unsure(pair, where, bool(len(known))) else pair
 
 
+def certain_pair(
+    image: Image, head: HeadWithLandmarks, known_px: Floats, known_sides: Indices, where: Where
+) -> Pair | None:
+    """The pair of `search_pair`, if it is certain."""
+    pair = search_pair(image, head, known_px, known_sides, where)
+    return pair if pair is not None and pair.good else None
+
+
 def _likely(image: Image, head: HeadWithLandmarks, known: Floats, where: Where) -> Floats:
     """Crops (N, 4) that squares about known hands (K, 4) lead to, likeliest first; before them those that the pair
     detector proposes in the picture, if that is searched.

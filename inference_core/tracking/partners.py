@@ -10,8 +10,6 @@ In a still, which no other frame can help, both are chosen together from all tha
 found that lie apart.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,10 +20,10 @@ from inference_core.landmarks.partner_search import PartnerReading, is_told_of, 
 from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
-from inference_core.tracking.hand_tracks import HandTracks, record_hand
+from inference_core.tracking.hand_tracks import HandTracks, record_vouched
 from inference_core.tracking.interpolate import interpolated
-from inference_core.tracking.mixed_up import set_right
-from inference_core.tracking.pair_search import Pair, search_pair
+from inference_core.tracking.mixed_up import Picture, set_right
+from inference_core.tracking.pair_search import Pair, certain_pair
 
 # Frames from one question to the next after an answer; after the first one without, if the partner network is sure of
 # another hand, or not; after each further one without, twice as many.
@@ -39,12 +37,8 @@ _SAME_HAND = 0.1
 # The hands of a still have their wrists this near to those of the body, if one is in view (hand sizes): touching hands
 # within 0.5.
 _AT_ARM = 1.0
-# The presence of a hand that both networks tell of, however faint the landmark network sees it.
-_VOUCHED = 0.5
 # Questions without an answer after which earlier frames are asked no more.
 _MISSES = 2
-
-Picture = Callable[[int], NDArray[np.uint8] | None]
 
 
 def with_partners(
@@ -90,19 +84,18 @@ def _choose_pair(
     known_px = tracks.landmarks_px[at, known, :, :2].astype(np.float64)
     if image is None or (known.all() and _apart(known_px)):
         return
-    pair = search_pair(image, head, known_px, np.flatnonzero(known))
-    if pair is None or not pair.good:
+    pair = certain_pair(image, head, known_px, np.flatnonzero(known), "picture")
+    if pair is None:
         return
     hands = pair.hands
     if _off_arms(hands.points_px[:, 0], HAND_IN_CROP * hands.crops[:, 2], arms_px):
         return
     for side, odds in enumerate(hands.odds):
-        score, sure = max(float(hands.presence[side]), _VOUCHED), float(1 / (1 + np.exp(-odds)))
         points_px, own_px = hands.points_px[side], tracks.landmarks_px[at, side, :, :2].astype(np.float64)
         off_px = np.linalg.norm(points_px - own_px, axis=-1).mean()
         if known[side] and off_px < _SAME_HAND * hands.crops[side, 2]:
             points_px = (points_px + own_px) / 2
-        record_hand(tracks, at, side, points_px, hands.world_m[side], score, sure)
+        record_vouched(tracks, at, side, points_px, hands.world_m[side], hands.presence[side], odds)
 
 
 def _apart(hands_px: NDArray[np.float64]) -> bool:
@@ -121,8 +114,7 @@ def _off_arms(
 
 def record_partner(tracks: HandTracks, at: int, hand: PartnerReading) -> None:
     """Writes the hand into the tracks, in place."""
-    sure = 1 / (1 + np.exp(-hand.odds))
-    record_hand(tracks, at, hand.side, hand.points_px, hand.world_m, max(hand.presence, _VOUCHED), sure)
+    record_vouched(tracks, at, hand.side, hand.points_px, hand.world_m, hand.presence, hand.odds)
 
 
 def _answers(
@@ -151,7 +143,7 @@ def _answers(
         if answer is not None and answer.good and is_told_of(image, answer, head):
             good[at] = answer
         elif answer is not None or good or against:
-            pair = _certain_pair(image, points_px[at], side, head)
+            pair = certain_pair(image, head, points_px[at, None], np.array([side]), "about hands")
             if pair is not None and _keeps(pair, points_px[at], side):
                 good[at] = _partner_of(pair, points_px[at], side)
             elif pair is not None:
@@ -176,14 +168,6 @@ def _answers(
         if at in good or at in against:
             last, misses = at, 0
     return (good if 2 * len(good) > len(asked) - len(against) else {}), against
-
-
-def _certain_pair(
-    image: NDArray[np.uint8], known_px: NDArray[np.float64], side: int, head: HeadWithLandmarks
-) -> Pair | None:
-    """The pair about a hand of `side` at known_px (21, 2); None if none is certain."""
-    pair = search_pair(image, head, known_px[None], np.array([side]), "about hands")
-    return pair if pair is not None and pair.good else None
 
 
 def _keeps(pair: Pair, known_px: NDArray[np.float64], side: int) -> bool:
