@@ -36,12 +36,17 @@ BLENDERS = {
 
 
 def main(versions: list[str]) -> int:
-    unknown = [version for version in versions if version not in BLENDERS]
-    if unknown:
-        raise SystemExit(f"There is no Blender {unknown[0]} here; possible are {', '.join(BLENDERS)}.")
-    for version in versions or list(BLENDERS):
+    for version in known(versions):
         make(BLENDERS[version])
     return 0
+
+
+def known(versions: list[str]) -> list[str]:
+    """The versions, or all there are if none is given; ends the program if one is unknown."""
+    for version in versions:
+        if version not in BLENDERS:
+            raise SystemExit(f"There is no Blender {version} here; possible are {', '.join(BLENDERS)}.")
+    return versions or list(BLENDERS)
 
 
 def make(blender: Blender) -> None:

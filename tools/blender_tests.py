@@ -8,14 +8,14 @@ is ended by a signal is run once more, with a message; a failing test is never r
 import subprocess
 import sys
 
-from tools.blender_environments import BLENDERS, ROOT, make
+from tools.blender_environments import BLENDERS, ROOT, known, make
 
 _COMMAND = ("-m", "pytest", "-p", "tests.blender_addon.in_blender", "tests")
 
 
 def main(versions: list[str]) -> int:
     """Run the versions one after the other; the first exit code that is not 0."""
-    for version in versions:
+    for version in known(versions):
         make(BLENDERS[version])
         code = _run(version)
         if code < 0:
@@ -32,4 +32,4 @@ def _run(version: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or list(BLENDERS)))
+    sys.exit(main(sys.argv[1:]))
