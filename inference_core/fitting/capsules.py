@@ -3,9 +3,9 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from inference_core.fitting.arrays import Floats, Indices
 from inference_core.fitting.parameterisation import HandParameterisation
 from inference_core.fitting.residuals import JOINTS
 from inference_core.hand_model.hand import HandModel
@@ -32,48 +32,55 @@ _WIDEST_M = 0.019
 class Capsules:
     """C capsules per hand: ends (C, 2, 21) as blends of the 21 joints; radii_m (S, C)."""
 
-    ends: Tensor
-    radii_m: Tensor
+    ends: Floats
+    radii_m: Floats
 
-    def ends_m(self, joints_m: Tensor) -> Tensor:
+    def ends_m(self, joints_m: Floats) -> Floats:
         """(N, C, 2, 3) centres of the capsules' ends for joints (N, 21, 3)."""
-        return (self.ends.flatten(0, 1) @ joints_m).unflatten(1, self.ends.shape[:2])
+        ends = self.ends.reshape(-1, self.ends.shape[2]) @ joints_m
+        return ends.reshape(-1, *self.ends.shape[:2], 3)
 
 
 def fit_capsules(model: HandModel, parameterisation: HandParameterisation) -> Capsules:
     """Capsules whose radii are the mean distance of the rest hand's vertices from their nearest bone."""
-    joints = torch.eye(21).double()
-    tips = torch.as_tensor(TIPS_21)
+    joints, tips = np.eye(21), np.array(TIPS_21)
     joints[tips] = (1 - _TIP_SHORT) * joints[tips] + _TIP_SHORT * joints[tips - 1]
-    heel = torch.tensor(_HEEL).double() @ joints[torch.tensor(_HEEL_JOINTS)]
-    ends = torch.cat([joints[torch.tensor(BONES)], heel])
-    capsules = Capsules(ends, torch.zeros(2, len(ends)).double())
-    owner, _, distance_m = _nearest_bones(model, parameterisation, capsules)
-    total = torch.zeros_like(capsules.radii_m).scatter_add_(1, owner, distance_m)
-    count = torch.zeros_like(total).scatter_add_(1, owner, torch.ones_like(distance_m))
-    return Capsules(capsules.ends, (total / count.clamp(min=1)).clamp(max=_WIDEST_M))
+    heel = np.array(_HEEL) @ joints[list(_HEEL_JOINTS)]
+    ends = np.concatenate([joints[np.array(BONES)], heel])
+    count = len(ends)
+    owner, _, distance_m = _nearest_bones(model, parameterisation, Capsules(ends, np.zeros((2, count))))
+    radii_m = [
+        np.bincount(own, far_m, count) / np.maximum(np.bincount(own, minlength=count), 1)
+        for own, far_m in zip(owner, distance_m, strict=True)
+    ]
+    return Capsules(ends, np.minimum(radii_m, _WIDEST_M))
 
 
 def owners(
     model: HandModel, parameterisation: HandParameterisation, capsules: Capsules
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Indices, Floats]:
     """The capsule nearest to each vertex at rest, and where along it that is, 0..1: each (S, V)."""
     return _nearest_bones(model, parameterisation, capsules)[:2]
 
 
 def _nearest_bones(
     model: HandModel, parameterisation: HandParameterisation, capsules: Capsules
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Each (S, V): the nearest capsule of the vertices at rest, where along it, and its axis's distance in metres."""
-    rest = model.to("cpu", torch.float64).with_shape(parameterisation.betas)
+) -> tuple[Indices, Floats, Floats]:
+    """Each (S, V): the nearest capsule of the vertices at rest, where along it, and its axis's distance in metres.
+
+    By products of coordinates, as in nearest_points.
+    """
+    rest = model.with_shape(parameterisation.betas)
     vertices_m = rest.rest_vertices_m - rest.rest_joints_m[:, :1]
-    start, end = capsules.ends_m(parameterisation.points_m[:, JOINTS]).unbind(2)
-    bone = (end - start)[:, None]
-    along = ((vertices_m[:, :, None] - start[:, None]) * bone).sum(-1) / bone.square().sum(-1)
-    along = along.clamp(0, 1)
-    nearest = start[:, None] + along[..., None] * bone
-    distance_m, owner = (vertices_m[:, :, None] - nearest).norm(dim=-1).min(-1)
-    return owner, along.gather(2, owner[..., None])[..., 0], distance_m
+    ends_m = capsules.ends_m(parameterisation.points_m[:, JOINTS])
+    start, bone = ends_m[:, :, 0], ends_m[:, :, 1] - ends_m[:, :, 0]
+    ahead = _products(vertices_m, bone) - _dot(start, bone)[:, None]
+    along = np.clip(ahead / _dot(bone, bone)[:, None], 0, 1)
+    apart = _dot(vertices_m, vertices_m)[..., None] + _dot(start, start)[:, None]
+    apart += along * (along * _dot(bone, bone)[:, None] - 2 * ahead) - 2 * _products(vertices_m, start)
+    owner = apart.argmin(-1)
+    along, apart = (np.take_along_axis(values, owner[..., None], 2)[..., 0] for values in (along, apart))
+    return owner, along, np.sqrt(np.maximum(apart, 0))
 
 
 @dataclass(frozen=True)
@@ -84,36 +91,46 @@ class Nearest:
     surfaces, negative if they overlap.
     """
 
-    along: Tensor
-    across: Tensor
-    gap_m: Tensor
+    along: Floats
+    across: Floats
+    gap_m: Floats
 
-    def behind_m(self, left_m: Tensor, right_m: Tensor) -> Tensor:
+    def behind_m(self, left_m: Floats, right_m: Floats) -> Floats:
         """(P, C, C) how much farther from the camera the left capsules (ends left_m, P, C, 2, 3) are
         than the right, at those points.
         """
         left, right = left_m[:, :, None, :, 2], right_m[:, None, :, :, 2]
-        own = torch.lerp(left[..., 0], left[..., 1], self.along)
-        return own - torch.lerp(right[..., 0], right[..., 1], self.across)
+        own = left[..., 0] + self.along * (left[..., 1] - left[..., 0])
+        return own - (right[..., 0] + self.across * (right[..., 1] - right[..., 0]))
 
 
-def nearest_points(left_m: Tensor, right_m: Tensor, capsules: Capsules) -> Nearest:
+def nearest_points(left_m: Floats, right_m: Floats, capsules: Capsules) -> Nearest:
     """The closest points of left and right capsules, from their ends (P, C, 2, 3).
 
     Computed by matrix products of coordinates, without an array of (P, C, C) vectors.
     """
-    middle = left_m[:, :1, :1]
-    start, other_start = left_m[:, :, 0] - middle[:, 0], right_m[:, :, 0] - middle[:, 0]
+    middle = left_m[:, :1, 0]
+    start, other_start = left_m[:, :, 0] - middle, right_m[:, :, 0] - middle
     own, other = left_m[:, :, 1] - left_m[:, :, 0], right_m[:, :, 1] - right_m[:, :, 0]
-    a, e = own.square().sum(-1)[:, :, None], other.square().sum(-1)[:, None]
-    b = own @ other.mT
-    c = (own * start).sum(-1)[:, :, None] - own @ other_start.mT
-    f = start @ other.mT - (other * other_start).sum(-1)[:, None]
-    along = ((b * f - c * e) / (a * e - b * b).clamp(min=1e-12)).clamp(0, 1)
-    across = ((b * along + f) / e).clamp(0, 1)
-    along = ((b * across - c) / a).clamp(0, 1)
-    apart = start.square().sum(-1)[:, :, None] + other_start.square().sum(-1)[:, None]
-    apart = apart - 2 * (start @ other_start.mT)
-    apart = apart + along * (a * along + 2 * (c - b * across)) + across * (e * across - 2 * f)
+    a, e = _dot(own, own)[:, :, None], _dot(other, other)[:, None]
+    b = _products(own, other)
+    c = _dot(own, start)[:, :, None] - _products(own, other_start)
+    f = _products(start, other) - _dot(other, other_start)[:, None]
+    along = np.clip((b * f - c * e) / np.maximum(a * e - b * b, 1e-12), 0, 1)
+    across = np.clip((b * along + f) / e, 0, 1)
+    along = np.clip((b * across - c) / a, 0, 1)
+    apart = _dot(start, start)[:, :, None] + _dot(other_start, other_start)[:, None]
+    apart -= 2 * _products(start, other_start)
+    apart += along * (a * along + 2 * (c - b * across)) + across * (e * across - 2 * f)
     reach_m = capsules.radii_m[0][:, None] + capsules.radii_m[1]
-    return Nearest(along, across, apart.clamp(min=0).sqrt() - reach_m)
+    return Nearest(along, across, np.sqrt(np.maximum(apart, 0)) - reach_m)
+
+
+def _dot(first: Floats, second: Floats) -> Floats:
+    """(...) products of vectors (..., 3)."""
+    return first[..., 0] * second[..., 0] + first[..., 1] * second[..., 1] + first[..., 2] * second[..., 2]
+
+
+def _products(first: Floats, second: Floats) -> Floats:
+    """(P, n, m) products of each two of vectors (P, n, 3) and (P, m, 3)."""
+    return first @ np.swapaxes(second, 1, 2)

@@ -10,9 +10,9 @@ each frame's outlines decide.
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.capsules import Capsules, nearest_points
 from inference_core.fitting.contact_network import (
     ContactNetwork,
@@ -59,11 +59,11 @@ class Contact:
     touch, however far apart they are.
     """
 
-    hands: Tensor
-    outlines: Tensor
-    parts: Tensor
+    hands: Floats
+    outlines: Floats
+    parts: Floats
 
-    def take(self, rows: Tensor) -> "Contact":
+    def take(self, rows: Indices) -> "Contact":
         """The pairs of the given indices."""
         return Contact(self.hands[rows], self.outlines[rows], self.parts[rows])
 
@@ -76,9 +76,9 @@ class Outlines:
     (P, C, C): how much farther away the left one is there.
     """
 
-    flat_m: tuple[Tensor, Tensor]
-    gap_m: Tensor
-    behind_m: Tensor
+    flat_m: tuple[Floats, Floats]
+    gap_m: Floats
+    behind_m: Floats
 
 
 def find_contact(
@@ -87,58 +87,66 @@ def find_contact(
     """The contact of the pairs of hand frames, from a fit of every frame on its own."""
     left, right = pairs(seen)
     size = len(capsules.ends)
-    log_odds = torch.zeros(len(left)).double()
-    outlines, parts = (torch.zeros(len(left), size, size) for _ in range(2))
+    log_odds, outlines, parts = (np.zeros((len(left), *form)) for form in ((), (size, size), (size, size)))
     for window in windows_of(seen.frame, settings):
-        inside = torch.zeros(len(seen)).bool().index_fill(0, window.rows, True)
-        posed = pose_points(shape.parameterisation, seen.side[inside], state.take(window.rows))
-        found = _in_window(seen.of_frames(inside), posed, capsules)
-        own = window.own[pairs(seen.of_frames(inside))[0]]
-        at = inside[left].nonzero()[own, 0]
-        for whole, values in zip((log_odds, outlines, parts), found, strict=True):
-            whole[at] = values[own].to(whole)
+        inside = np.zeros(len(seen), bool)
+        inside[window.rows] = True
+        part = seen.of_frames(inside)
+        posed = pose_points(shape.parameterisation, part.side, state.take(window.rows))
+        own = window.own[pairs(part)[0]]
+        at = np.flatnonzero(inside[left])[own]
+        for whole, values in zip((log_odds, outlines, parts), _in_window(part, posed, capsules), strict=True):
+            whole[at] = values[own]
     # A hand without landmarks of its own is where its motion leads, which tells nothing of whether it touches.
-    log_odds = log_odds * (seen.seen[left] & seen.seen[right])
-    return Contact(_through_time(log_odds, torch.diff(seen.frame[left]) == 1), outlines, parts)
+    log_odds *= seen.seen[left] & seen.seen[right]
+    return Contact(_through_time(log_odds, np.diff(seen.frame[left]) == 1), outlines, parts)
 
 
-def _in_window(seen: Observations, posed: PosedPoints, capsules: Capsules) -> tuple[Tensor, Tensor, Tensor]:
+def _in_window(seen: Observations, posed: PosedPoints, capsules: Capsules) -> tuple[Floats, Floats, Floats]:
     """Of pairs (P,): log odds of touching by each frame, and `Contact`'s outlines and parts (P, C, C)."""
     left, right = pairs(seen)
     run = unbroken_runs(seen.frame[left])
     first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
     depths = posed.state.image_depth[left, 2], posed.state.image_depth[right, 2]
     view = seen_at_one_depth(first, second, (depths[0] + depths[1]) / 2, capsules)
-    outlines = torch.sigmoid((_MEET_M - view.gap_m) / (_MEET_M / 2))
+    outlines = _probability((_MEET_M - view.gap_m) / (_MEET_M / 2))
     features = _features(view, outlines, depths, run, capsules)
     network = load_contact_network()
     if network is None or not len(left):
-        log_odds = features @ torch.tensor(_LOG_ODDS_BY_OUTLINES).double()
-        return log_odds, outlines, _meeting_tips(*view.flat_m, run)
+        return features @ np.array(_LOG_ODDS_BY_OUTLINES), outlines, _meeting_tips(*view.flat_m, run)
     parts = _touching_parts(network, seen, posed, capsules, left, right)
-    surest = parts.flatten(1).amax(1).clamp(-_SUREST, _SUREST)
+    surest = np.clip(parts.max((1, 2)), -_SUREST, _SUREST)
     apart = averaged(_placed_apart_m(seen, posed, left, right), run, _PLACED_REACH) / _PLACED_M
-    features = torch.cat([features, surest[:, None], apart.clamp(max=2).square()[:, None]], 1)
-    log_odds = features @ torch.tensor(_LOG_ODDS).double()
-    return log_odds, torch.zeros_like(parts), torch.sigmoid(averaged(parts, run, _PARTS_REACH))
+    features = np.column_stack([features, surest, np.minimum(apart, 2) ** 2])
+    log_odds = features @ np.array(_LOG_ODDS)
+    return log_odds, np.zeros_like(parts), _probability(averaged(parts, run, _PARTS_REACH))
 
 
-def _placed_apart_m(seen: Observations, posed: PosedPoints, left: Tensor, right: Tensor) -> Tensor:
+def _placed_apart_m(seen: Observations, posed: PosedPoints, left: Indices, right: Indices) -> Floats:
     """(P,) distance of the nearest joints of two hands with the two-hand network's offset between their wrists.
 
     The offset is taken as a share of the distance, as in network_offset.
     """
     network = seen.network
     if network is None:
-        return torch.full((len(left),), _USUALLY_M).double()
+        return np.full(len(left), _USUALLY_M)
     own_m, theirs_m = (
         (wrist_m[left, 2] + wrist_m[right, 2]) / 2 for wrist_m in (posed.state.wrist_m, network.wrist_m)
     )
-    offset_m = network.from_other_m[right] * (own_m / theirs_m.clamp(min=0.05))[:, None]
+    offset_m = network.from_other_m[right] * (own_m / np.maximum(theirs_m, 0.05))[:, None]
     joints_m = posed.points_m[:, JOINTS] - posed.state.wrist_m[:, None]
-    nearest_m = torch.cdist(joints_m[left], joints_m[right] + offset_m[:, None]).flatten(1).amin(1)
-    known = torch.minimum(network.confidence[left], network.confidence[right]) > 0
-    return torch.where(known, nearest_m, _USUALLY_M)
+    nearest_m = _least_distance(joints_m[left], joints_m[right] + offset_m[:, None])
+    known = np.minimum(network.confidence[left], network.confidence[right]) > 0
+    return np.where(known, nearest_m, _USUALLY_M)
+
+
+def _least_distance(first: Floats, second: Floats) -> Floats:
+    """(P,) distance of the two nearest of points (P, n, 3) and (P, m, 3)."""
+    apart = first @ np.swapaxes(second, 1, 2)
+    apart *= -2
+    apart += (first * first).sum(-1)[:, :, None]
+    apart += (second * second).sum(-1)[:, None]
+    return np.sqrt(np.maximum(apart.min((1, 2)), 0))
 
 
 def _touching_parts(
@@ -146,95 +154,97 @@ def _touching_parts(
     seen: Observations,
     posed: PosedPoints,
     capsules: Capsules,
-    left: Tensor,
-    right: Tensor,
-) -> Tensor:
+    left: Indices,
+    right: Indices,
+) -> Floats:
     """(P, C, C) log odds that the capsules touch, for each frame on its own."""
-    joints_m = torch.stack([posed.points_m[at, JOINTS] for at in (left, right)], 1)
-    score = torch.stack([seen.score[at].mean(-1) for at in (left, right)], 1).clamp(min=_LEAST_SCORE)
+    joints_m = np.stack([posed.points_m[at, JOINTS] for at in (left, right)], 1)
+    score = np.stack([seen.score[at].mean(-1) for at in (left, right)], 1)
     if seen.network is None:
-        offset_m, confidence = torch.zeros_like(joints_m[:, 0, 0]), torch.zeros_like(score)
+        offset_m, confidence = np.zeros_like(joints_m[:, 0, 0]), np.zeros_like(score)
     else:
         offset_m = seen.network.from_other_m[right]
-        confidence = torch.stack([seen.network.confidence[at] for at in (left, right)], 1)
-    return touching_log_odds(network, FittedPairs(joints_m, score, offset_m, confidence), capsules)
+        confidence = np.stack([seen.network.confidence[at] for at in (left, right)], 1)
+    fitted = FittedPairs(joints_m, np.maximum(score, _LEAST_SCORE), offset_m, confidence)
+    return touching_log_odds(network, fitted, capsules)
 
 
 def _features(
-    view: Outlines, outlines: Tensor, depths: tuple[Tensor, Tensor], run: Tensor, capsules: Capsules
-) -> Tensor:
+    view: Outlines, outlines: Floats, depths: tuple[Floats, Floats], run: Indices, capsules: Capsules
+) -> Floats:
     """(P, 5) features for and against touching, the first of _LOG_ODDS. depths: left and right, logarithms (P,)."""
     gap_m, flat = view.gap_m, view.flat_m
     middle, apart = (depths[0] + depths[1]) / 2, depths[0] - depths[1]
     # Where the outlines meet, with the smoothed difference in depth between the hands.
     smoothed = averaged(apart, run, _DEPTH_REACH)
-    behind = view.behind_m + ((smoothed - apart) * middle.exp())[:, None, None]
+    behind = view.behind_m + ((smoothed - apart) * np.exp(middle))[:, None, None]
     reach_m = capsules.radii_m[0][:, None] + capsules.radii_m[1]
-    excess = (behind.abs() - reach_m).clamp(min=0) / (_DEPTH_SIGMA * middle.exp())[:, None, None]
-    nearest = torch.where(outlines > 0.5, excess, 3.0).flatten(1).amin(1).clamp(max=3)
+    excess = np.maximum(np.abs(behind) - reach_m, 0) / (_DEPTH_SIGMA * np.exp(middle))[:, None, None]
+    nearest = np.where(outlines > 0.5, excess, 3.0).min((1, 2))
     centre = (flat[1].mean((1, 2)) - flat[0].mean((1, 2)))[:, :2]
     features = [
-        torch.ones_like(middle),
-        (gap_m.flatten(1).amin(1).clamp(0, 0.03)) / 0.006,
-        nearest.square(),
-        (gap_m < -_MEET_M).flatten(1).double().mean(1).sqrt(),
-        torch.log1p(_speed(centre, run) / 0.004),
+        np.ones_like(middle),
+        np.clip(gap_m.min((1, 2)), 0, 0.03) / 0.006,
+        np.minimum(nearest, 3) ** 2,
+        np.sqrt((gap_m < -_MEET_M).mean((1, 2))),
+        np.log1p(_speed(centre, run) / 0.004),
     ]
-    return torch.stack(features, 1)
+    return np.stack(features, 1)
 
 
-def seen_at_one_depth(first: Tensor, second: Tensor, log_depth: Tensor, capsules: Capsules) -> Outlines:
+def seen_at_one_depth(first: Floats, second: Floats, log_depth: Floats, capsules: Capsules) -> Outlines:
     """The outlines of left and right capsules (P, C, 2, 3) at depths (P,)."""
     flat = _at_depth(first, log_depth), _at_depth(second, log_depth)
     nearest = nearest_points(*flat, capsules)
     return Outlines(flat, nearest.gap_m, nearest.behind_m(first, second))
 
 
-def _meeting_tips(first: Tensor, second: Tensor, run: Tensor) -> Tensor:
+def _meeting_tips(first: Floats, second: Floats, run: Indices) -> Floats:
     """(P, C, C) certainty that fingertips of the same finger meet, from capsules (P, C, 2, 3)
     at one depth; 0 for other parts.
     """
-    meet = torch.exp(-0.5 * ((first - second)[:, TIP_CAPSULES, 1].norm(dim=-1) / _TIPS_MEET_M).square())
+    apart_m = np.linalg.norm((first - second)[:, TIP_CAPSULES, 1], axis=-1)
+    meet = np.exp(-0.5 * (apart_m / _TIPS_MEET_M) ** 2)
     together = averaged(meet.sum(1), run, _DEPTH_REACH)
-    out = torch.zeros(len(first), first.shape[1], first.shape[1]).double()
-    out[:, TIP_CAPSULES, TIP_CAPSULES] = meet * torch.sigmoid((together - _TIPS_TOGETHER) / 0.12)[:, None]
+    out = np.zeros((len(first), first.shape[1], first.shape[1]))
+    out[:, TIP_CAPSULES, TIP_CAPSULES] = meet * _probability((together - _TIPS_TOGETHER) / 0.12)[:, None]
     return out
 
 
-def _at_depth(ends_m: Tensor, log_depth: Tensor) -> Tensor:
+def _at_depth(ends_m: Floats, log_depth: Floats) -> Floats:
     """(P, C, 2, 3) capsules' ends moved along their rays to one depth: the picture, in metres."""
-    return ends_m / ends_m[..., 2:].clamp(min=0.05) * log_depth.exp()[:, None, None, None]
+    return ends_m * (np.exp(log_depth)[:, None, None, None] / np.maximum(ends_m[..., 2:], 0.05))
 
 
-def unbroken_runs(frame: Tensor) -> Tensor:
+def unbroken_runs(frame: Indices) -> Indices:
     """(P,) a number for each run of frames (P,) that follow each other."""
-    return torch.diff(frame, prepend=frame[:1] - 1).ne(1).cumsum(0)
+    return np.cumsum(np.diff(frame, prepend=frame[:1] - 1) != 1)
 
 
-def averaged(values: Tensor, run: Tensor, reach: int) -> Tensor:
+def averaged(values: Floats, run: Indices, reach: int) -> Floats:
     """(P, ...) means over the neighbours within an unbroken run."""
-    total, weight = torch.zeros_like(values), torch.zeros(len(values)).double()
-    for shift in range(-reach, reach + 1):
-        neighbour = (torch.arange(len(values)) + shift).clamp(0, max(len(values) - 1, 0))
-        inside = ((run[neighbour] == run) & ((neighbour - torch.arange(len(values))) == shift)).double()
-        total = total + values[neighbour] * inside.reshape(-1, *[1] * (values.dim() - 1))
-        weight = weight + inside
-    return total / weight.clamp(min=1).reshape(-1, *[1] * (values.dim() - 1))
+    total, weight = values.copy(), np.ones(len(values))
+    for shift in range(1, min(reach, len(values) - 1) + 1):
+        same = run[shift:] == run[:-shift]
+        wide = same.reshape(-1, *[1] * (values.ndim - 1))
+        for here, there in ((slice(shift, None), slice(-shift)), (slice(-shift), slice(shift, None))):
+            total[here] += values[there] * wide
+            weight[here] += same
+    return total / weight.reshape(-1, *[1] * (values.ndim - 1))
 
 
-def _speed(centre_m: Tensor, run: Tensor) -> Tensor:
+def _speed(centre_m: Floats, run: Indices) -> Floats:
     """(P,) metres per frame at which the hands move relative to each other across the picture, averaged."""
     if len(centre_m) < 2:
-        return torch.zeros(len(centre_m)).double()
-    step = torch.diff(centre_m, dim=0, append=centre_m[-1:])
+        return np.zeros(len(centre_m))
+    step = np.diff(centre_m, axis=0, append=centre_m[-1:])
     step[:-1][run[1:] != run[:-1]] = 0
-    return averaged(step, run, _MOTION_REACH).norm(dim=-1)
+    return np.linalg.norm(averaged(step, run, _MOTION_REACH), axis=-1)
 
 
-def _through_time(log_odds: Tensor, follows: Tensor) -> Tensor:
+def _through_time(log_odds: Floats, follows: Flags) -> Floats:
     """(P,) smoothed probabilities of a two-state chain, by a forward and a backward pass over P - 1 steps."""
-    touches = torch.sigmoid(log_odds).tolist()
-    linked = follows.tolist()
+    touches, linked = _probability(log_odds).tolist(), follows.tolist()
 
     def passed(values: list[float], links: list[bool]) -> list[float]:
         """The forward messages from the frames before each."""
@@ -249,4 +259,9 @@ def _through_time(log_odds: Tensor, follows: Tensor) -> Tensor:
     before = passed(touches, linked)
     after = passed(touches[::-1], linked[::-1])[::-1]
     joint = [(a * b * c, (1 - a) * (1 - b) * (1 - c)) for a, b, c in zip(before, touches, after, strict=True)]
-    return torch.tensor([yes / max(yes + no, 1e-12) for yes, no in joint]).double()
+    return np.array([yes / max(yes + no, 1e-12) for yes, no in joint])
+
+
+def _probability(log_odds: Floats) -> Floats:
+    """1 / (1 + exp(-x)), without overflow."""
+    return 0.5 + 0.5 * np.tanh(0.5 * log_odds)
