@@ -5,16 +5,12 @@ The mirror plane is x = 0, in the hand model's rest frame and in camera axes ali
 left to right.
 """
 
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-if TYPE_CHECKING:  # hand models are read, and rejected, before torch is loaded
-    from torch import Tensor
+from inference_core.geometry.array_api import Array, constant
 
 Kind = Literal["point", "uv", "rotation_vector", "quaternion", "matrix", "axes"]
-Values = TypeVar("Values", "Tensor", NDArray[np.floating])
+Values = TypeVar("Values", bound=Array)
 
 _SIGNS: dict[Kind, list[float] | list[list[float]]] = {
     "point": [-1, 1, 1],
@@ -33,7 +29,4 @@ def mirror(values: Values, kind: Kind) -> Values:
     picture; rotation_vector (..., 3) axis-angle; quaternion (..., 4) w x y z; matrix (..., 3, 3) a rotation; axes
     (..., 3, 3) rotation axes as columns, mirrored so that the same angle about them is the mirrored motion.
     """
-    signs = _SIGNS[kind]
-    if isinstance(values, np.ndarray):
-        return values * np.asarray(signs, values.dtype)
-    return values * values.new_tensor(signs)
+    return values * constant(_SIGNS[kind], values)

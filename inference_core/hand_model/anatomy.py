@@ -6,10 +6,10 @@ Nothing here is specific to one model: any hand in MANO's schema, flat at rest, 
 
 import math
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
+from numpy.typing import NDArray
 
+from inference_core.geometry.array_api import Array, array_namespace, unit
 from inference_core.geometry.mirror import mirror
 from inference_core.shared.skeleton import MANO_FINGERS, RIGHT
 
@@ -42,16 +42,16 @@ _LIMITS_DEG: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[flo
 }
 
 
-def joint_limits_rad() -> Tensor:
+def joint_limits_rad() -> NDArray[np.float64]:
     """(15, 3, 2) lowest and highest flexion, spread and twist of the finger joints, MANO's order, radians.
 
     They bound the parts of a joint's rotation vector along its own axes: axes.T @ log(R).
     """
     names = [f"{finger}_{k:02d}" for finger in MANO_FINGERS for k in (1, 2, 3)]
-    return torch.tensor([_LIMITS_DEG[name] for name in names]) * (math.pi / 180)
+    return np.array([_LIMITS_DEG[name] for name in names]) * (math.pi / 180)
 
 
-def joint_axes(rest_joints_m: Tensor, rest_tips_m: Tensor, side: int) -> Tensor:
+def joint_axes(rest_joints_m: Array, rest_tips_m: Array, side: int) -> Array:
     """(15, 3, 3) columns flexion, spread, twist of one hand's finger joints in the rest frame, right-handed.
 
     rest_joints_m (16, 3), rest_tips_m (5, 3) thumb to pinky. Positive flexion bends towards the palm and
@@ -60,32 +60,35 @@ def joint_axes(rest_joints_m: Tensor, rest_tips_m: Tensor, side: int) -> Tensor:
     """
     if side != RIGHT:
         return mirror(joint_axes(mirror(rest_joints_m, "point"), mirror(rest_tips_m, "point"), RIGHT), "axes")
+    xp = array_namespace(rest_joints_m, rest_tips_m)
     palm = wrist_frame(rest_joints_m, side)
-    chains = torch.cat([rest_joints_m[1:].unflatten(0, (5, 3)), rest_tips_m[list(_TIP_ORDER), None]], 1)
-    twist = F.normalize(chains[:, 1:] - chains[:, :-1], dim=-1)
-    dorsal = palm[:, 1].repeat(5, 1)
+    tips_m = xp.stack([rest_tips_m[tip] for tip in _TIP_ORDER])
+    chains = xp.concat([xp.reshape(rest_joints_m[1:], (5, 3, 3)), tips_m[:, None]], axis=1)
+    twist = unit(chains[:, 1:] - chains[:, :-1])
     along, up, radial = _THUMB_DORSAL
-    dorsal[4] = along * palm[:, 2] + up * palm[:, 1] + radial * palm[:, 0]
-    flexion = F.normalize(torch.linalg.cross(-twist, dorsal[:, None].expand_as(twist), dim=-1), dim=-1)
-    spread = torch.linalg.cross(twist, flexion, dim=-1)
-    return torch.stack([flexion, spread, twist], -1).flatten(0, 1)
+    thumb_dorsal = along * palm[:, 2] + up * palm[:, 1] + radial * palm[:, 0]
+    dorsal = xp.stack([palm[:, 1]] * 4 + [thumb_dorsal])
+    flexion = unit(xp.linalg.cross(-twist, xp.broadcast_to(dorsal[:, None], twist.shape), axis=-1))
+    spread = xp.linalg.cross(twist, flexion, axis=-1)
+    return xp.reshape(xp.stack([flexion, spread, twist], axis=-1), (15, 3, 3))
 
 
-def wrist_frame(rest_joints_m: Tensor, side: int) -> Tensor:
+def wrist_frame(rest_joints_m: Array, side: int) -> Array:
     """(3, 3) columns radial (to the thumb), dorsal (out of the back), distal (to the middle knuckle) of one rest hand.
 
     Right-handed on the right hand; the left hand's is its mirror image, hence left-handed.
     """
-    wrist, index, middle, pinky = rest_joints_m[[0, 1, 4, 7]].unbind(0)
-    distal = F.normalize(middle - wrist, dim=-1)
-    across = torch.linalg.cross(pinky - wrist, index - wrist, dim=-1)
+    xp = array_namespace(rest_joints_m)
+    wrist, index, middle, pinky = (rest_joints_m[joint] for joint in (0, 1, 4, 7))
+    distal = unit(middle - wrist)
+    across = xp.linalg.cross(pinky - wrist, index - wrist, axis=-1)
     dorsal = across if side == RIGHT else -across
-    dorsal = F.normalize(dorsal - (dorsal @ distal) * distal, dim=-1)
-    radial = torch.linalg.cross(dorsal, distal, dim=-1)
-    return torch.stack([radial if side == RIGHT else -radial, dorsal, distal], -1)
+    dorsal = unit(dorsal - (dorsal @ distal) * distal)
+    radial = xp.linalg.cross(dorsal, distal, axis=-1)
+    return xp.stack([radial if side == RIGHT else -radial, dorsal, distal], axis=-1)
 
 
-def offset_frames(rest_joints_m: Tensor, axes: Tensor, side: int) -> Tensor:
+def offset_frames(rest_joints_m: Array, axes: Array, side: int) -> Array:
     """(16, 3, 3) columns sideways (to the thumb), dorsal, distal of the joints: side-blind frames."""
     fingers = axes if side == RIGHT else -axes  # mirroring a direction is minus mirroring an axis
-    return torch.cat([wrist_frame(rest_joints_m, side)[None], fingers])
+    return array_namespace(axes).concat([wrist_frame(rest_joints_m, side)[None], fingers], axis=0)

@@ -3,19 +3,20 @@
 
 The maths is MANO's (Romero et al. 2017): a shaped template, joints regressed from it, pose correctives,
 linear blend skinning. Both sides are one axis S (left, right); the five fingers are three levels of one forward
-kinematics; and vertices are skinned only on demand.
+kinematics; and vertices are skinned only on demand. A model is loaded as NumPy arrays; training and networks take
+the same model of torch tensors, HandModel.tensors.
 """
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from inference_core.geometry.array_api import Array, array_namespace, constant
 from inference_core.geometry.rotations import exp, log
 from inference_core.hand_model import anatomy
-from inference_core.hand_model.arrays import HandArrays
+from inference_core.hand_model.arrays import FINGER_JOINTS, POSE_FEATURES, HandArrays
 from inference_core.hand_model.lazy import cached_property
 from inference_core.shared.errors import HandModelError
 from inference_core.shared.skeleton import (
@@ -25,6 +26,9 @@ from inference_core.shared.skeleton import (
     PARENTS_16,
     RIGHT,
 )
+
+if TYPE_CHECKING:  # a capture runs without torch
+    import torch
 
 _MIDDLE_MCP_16 = 4
 
@@ -42,71 +46,83 @@ class HandModel:
     hand's size (wrist to middle knuckle).
     """
 
-    template_m: Tensor
-    faces: Tensor
-    shape_dirs: Tensor
-    pose_dirs: Tensor
-    joint_regressor: Tensor
-    skin_weights: Tensor
-    parents: Tensor
-    hands_mean: Tensor
-    hands_components: Tensor
-    tip_vertices: Tensor
-    joint_axes: Tensor
-    joint_limits_rad: Tensor
-    landmark_offsets: Tensor
+    template_m: Array
+    faces: Array
+    shape_dirs: Array
+    pose_dirs: Array
+    joint_regressor: Array
+    skin_weights: Array
+    parents: Array
+    hands_mean: Array
+    hands_components: Array
+    tip_vertices: Array
+    joint_axes: Array
+    joint_limits_rad: Array
+    landmark_offsets: Array
     name: str
     licence: str
-    uvs: Tensor | None = None
+    uvs: Array | None = None
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "HandModel":
-        """The same model on another device or in another floating-point type."""
-        tensors = {
-            key: value for key, value in vars(self).items() if isinstance(value, Tensor) and key in _FIELDS
+    def tensors(
+        self, dtype: "torch.dtype | None" = None, device: "torch.device | str" = "cpu"
+    ) -> "HandModel":
+        """The same model of torch tensors, float32 unless `dtype` names another floating-point type."""
+        import torch
+
+        arrays = {
+            key: value for key, value in vars(self).items() if key in _FIELDS and hasattr(value, "dtype")
         }
-        moved = {
-            key: value.to(device, dtype if value.is_floating_point() else None)
+        tensors = {key: torch.as_tensor(value, device=device) for key, value in arrays.items()}
+        converted = {
+            key: value.to(dtype or torch.float32) if value.is_floating_point() else value
             for key, value in tensors.items()
         }
-        return replace(self, **moved)
+        return replace(self, **converted)
 
-    def with_shape(self, betas: Tensor) -> "ShapedHands":
+    def with_shape(self, betas: Array) -> "ShapedHands":
         """Hands of shape betas (..., S, 10)."""
         return ShapedHands(self, betas)
 
-    def finger_vectors(self, coefficients: Tensor) -> Tensor:
+    def finger_vectors(self, coefficients: Array) -> Array:
         """Axis-angles (..., S, 45) of MANO's finger coefficients (..., S, 45), about the mean hand."""
-        return self.hands_mean + torch.einsum("...sn,snm->...sm", coefficients, self.hands_components)
+        return self.hands_mean + (coefficients[..., None, :] @ self.hands_components)[..., 0, :]
 
-    def rotations_from_angles(self, angles_rad: Tensor) -> Tensor:
+    def rotations_from_angles(self, angles_rad: Array) -> Array:
         """Finger rotations (..., S, 15, 3, 3) of angles (..., S, 15, 3) along flexion, spread and twist."""
         return exp((self.joint_axes @ angles_rad[..., None])[..., 0])
 
-    def angles_from_rotations(self, rotations: Tensor) -> Tensor:
+    def angles_from_rotations(self, rotations: Array) -> Array:
         """Angles (..., S, 15, 3), radians, along flexion, spread, twist of rotations (..., S, 15, 3, 3)."""
-        return (self.joint_axes.mT @ log(rotations)[..., None])[..., 0]
+        return (array_namespace(rotations).matrix_transpose(self.joint_axes) @ log(rotations)[..., None])[
+            ..., 0
+        ]
 
     @cached_property
-    def mean_angles_rad(self) -> Tensor:
+    def mean_angles_rad(self) -> Array:
         """(S, 15, 3) angles along flexion, spread and twist of the mean pose."""
-        return self.angles_from_rotations(exp(self.hands_mean.unflatten(-1, (15, 3))))
+        return self.angles_from_rotations(exp(self.hands_mean.reshape(-1, 15, 3)))
 
     @cached_property
-    def rest_joints_m(self) -> Tensor:
+    def rest_joints_m(self) -> Array:
         """(S, 16, 3) joints of the mean shape."""
         return self.joint_regressor @ self.template_m
 
     @cached_property
-    def joint_shape_dirs(self) -> Tensor:
+    def joint_shape_dirs(self) -> Array:
         """(S, 16, 3, 10) how the joints follow the betas (the regressor is linear: it may come first)."""
-        return torch.einsum("sjv,svck->sjck", self.joint_regressor, self.shape_dirs)
+        sides, vertices, *rest = self.shape_dirs.shape
+        return (self.joint_regressor @ self.shape_dirs.reshape(sides, vertices, -1)).reshape(sides, 16, *rest)
 
     @cached_property
     def tip_slices(self) -> "_Tips":
         """The data needed to skin only the five fingertip vertices."""
-        side = torch.arange(2, device=self.tip_vertices.device)[:, None]
-        arrays = (self.template_m, self.shape_dirs, self.pose_dirs, self.skin_weights)
-        return _Tips(*(array[side, self.tip_vertices] for array in arrays))
+        xp = array_namespace(self.template_m)
+        return _Tips(
+            *(
+                xp.stack([array[side][self.tip_vertices[side]] for side in (LEFT, RIGHT)])
+                for array in (self.template_m, self.shape_dirs, self.pose_dirs, self.skin_weights)
+            )
+        )
 
 
 _FIELDS = frozenset(HandModel.__dataclass_fields__)
@@ -114,10 +130,10 @@ _FIELDS = frozenset(HandModel.__dataclass_fields__)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Tips:
-    template_m: Tensor
-    shape_dirs: Tensor
-    pose_dirs: Tensor
-    skin_weights: Tensor
+    template_m: Array
+    shape_dirs: Array
+    pose_dirs: Array
+    skin_weights: Array
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,30 +141,32 @@ class ShapedHands:
     """Two hands at rest, each with its own shape; betas (..., S, 10)."""
 
     model: HandModel
-    betas: Tensor
+    betas: Array
 
     @cached_property
-    def rest_vertices_m(self) -> Tensor:
+    def rest_vertices_m(self) -> Array:
         """(..., S, V, 3) vertices in the flat rest pose."""
         return self.model.template_m + _blend(self.model.shape_dirs, self.betas)
 
     @cached_property
-    def rest_joints_m(self) -> Tensor:
+    def rest_joints_m(self) -> Array:
         """(..., S, 16, 3) joints in the flat rest pose."""
         return self.model.rest_joints_m + _blend(self.model.joint_shape_dirs, self.betas)
 
     @cached_property
-    def rest_tips_m(self) -> Tensor:
+    def rest_tips_m(self) -> Array:
         """(..., S, 5, 3) fingertips in the flat rest pose, thumb to pinky."""
         tips = self.model.tip_slices
         return tips.template_m + _blend(tips.shape_dirs, self.betas)
 
     @cached_property
-    def size_m(self) -> Tensor:
+    def size_m(self) -> Array:
         """(..., S) wrist to middle knuckle."""
-        return (self.rest_joints_m[..., _MIDDLE_MCP_16, :] - self.rest_joints_m[..., 0, :]).norm(dim=-1)
+        joints = self.rest_joints_m
+        bone = joints[..., _MIDDLE_MCP_16, :] - joints[..., 0, :]
+        return array_namespace(bone).linalg.vector_norm(bone, axis=-1)
 
-    def with_pose(self, rotations: Tensor, wrist_m: Tensor | None = None) -> "PosedHands":
+    def with_pose(self, rotations: Array, wrist_m: Array | None = None) -> "PosedHands":
         """Hands in a pose.
 
         rotations (..., S, 16, 3, 3): [0] turns the hand about its wrist joint into camera axes; the other
@@ -164,53 +182,55 @@ class PosedHands:
     """Two hands in a pose, computed on first access. Fields: see ShapedHands.with_pose."""
 
     shaped: ShapedHands
-    rotations: Tensor
-    wrist_m: Tensor | None
+    rotations: Array
+    wrist_m: Array | None
 
     @cached_property
-    def joints16_m(self) -> Tensor:
+    def joints16_m(self) -> Array:
         """(..., S, 16, 3) joints in MANO's order."""
         return self._kinematics[1]
 
     @cached_property
-    def global_rotations(self) -> Tensor:
+    def global_rotations(self) -> Array:
         """(..., S, 16, 3, 3) rotations from each joint's rest frame to camera axes."""
         return self._kinematics[0]
 
     @cached_property
-    def joints21_m(self) -> Tensor:
+    def joints21_m(self) -> Array:
         """(..., S, 21, 3) joints and fingertips (vertices of the skin) in the usual order."""
-        return _picked(torch.cat([self.joints16_m, self.tips_m], -2), JOINTS_21_FROM_16_AND_TIPS, -2)
+        xp = array_namespace(self.rotations)
+        return _picked(xp.concat([self.joints16_m, self.tips_m], axis=-2), JOINTS_21_FROM_16_AND_TIPS, -2)
 
     @cached_property
-    def landmarks21_m(self) -> Tensor:
+    def landmarks21_m(self) -> Array:
         """(..., S, 21, 3) MediaPipe's landmarks: joints21_m plus constant offsets that ride on the joints."""
         offsets_m = self.shaped.model.landmark_offsets * self.shaped.size_m[..., None, None]
         return self.joints21_m + _turn(_picked(self.global_rotations, DRIVER_16_OF_21, -3), offsets_m)
 
     @cached_property
-    def tips_m(self) -> Tensor:
+    def tips_m(self) -> Array:
         """(..., S, 5, 3) fingertip vertices, thumb to pinky, exactly as vertices_m holds them."""
         tips = self.shaped.model.tip_slices
         rest_m = self.shaped.rest_tips_m + _blend(tips.pose_dirs, self._pose_features)
         return self._skinned(rest_m, tips.skin_weights)
 
     @cached_property
-    def vertices_m(self) -> Tensor:
+    def vertices_m(self) -> Array:
         """(..., S, V, 3) skinned vertices."""
         model = self.shaped.model
         rest_m = self.shaped.rest_vertices_m + _blend(model.pose_dirs, self._pose_features)
         return self._skinned(rest_m, model.skin_weights)
 
     @cached_property
-    def _kinematics(self) -> tuple[Tensor, Tensor]:
+    def _kinematics(self) -> tuple[Array, Array]:
         """Global rotations (..., S, 16, 3, 3) and joints (..., S, 16, 3), the five fingers level by level."""
+        xp = array_namespace(self.rotations)
         rest = self.shaped.rest_joints_m
         wrist = rest[..., 0, :] if self.wrist_m is None else self.wrist_m
-        chains = rest[..., 1:, :].unflatten(-2, (5, 3))
-        first = rest[..., :1, None, :].expand_as(chains[..., :1, :])
-        bones = chains - torch.cat([first, chains[..., :-1, :]], -2)  # torch.diff has no ONNX equivalent
-        fingers = self.rotations[..., 1:, :, :].unflatten(-3, (5, 3))
+        chains = rest[..., 1:, :].reshape(*rest.shape[:-2], 5, 3, 3)
+        first = xp.broadcast_to(rest[..., :1, None, :], chains[..., :1, :].shape)
+        bones = chains - xp.concat([first, chains[..., :-1, :]], axis=-2)  # diff has no ONNX equivalent
+        fingers = self.rotations[..., 1:, :, :].reshape(*self.rotations.shape[:-3], 5, 3, 3, 3)
         turn, place = self.rotations[..., None, 0, :, :], wrist[..., None, :]
         turns, places = [], []
         for level in range(3):
@@ -218,24 +238,25 @@ class PosedHands:
             turn = turn @ fingers[..., level, :, :]
             turns.append(turn)
             places.append(place)
-        all_turns = torch.stack(turns, -3).flatten(-4, -3)
-        all_places = torch.stack(places, -2).flatten(-3, -2)
-        origin = wrist[..., None, :].expand(*all_places.shape[:-2], 1, 3)
-        root = self.rotations[..., :1, :, :].expand(*all_turns.shape[:-3], 1, 3, 3)
-        return torch.cat([root, all_turns], -3), torch.cat([origin, all_places], -2)
+        all_turns = xp.stack(turns, axis=-3).reshape(*turn.shape[:-3], 15, 3, 3)
+        all_places = xp.stack(places, axis=-2).reshape(*place.shape[:-2], 15, 3)
+        root = xp.broadcast_to(self.rotations[..., :1, :, :], (*turn.shape[:-3], 1, 3, 3))
+        origin = xp.broadcast_to(wrist[..., None, :], (*place.shape[:-2], 1, 3))
+        return xp.concat([root, all_turns], axis=-3), xp.concat([origin, all_places], axis=-2)
 
     @cached_property
-    def _pose_features(self) -> Tensor:
+    def _pose_features(self) -> Array:
         """(..., S, 135) R - I of the finger joints, row-major."""
-        identity = torch.eye(3, dtype=self.rotations.dtype, device=self.rotations.device)
-        return (self.rotations[..., 1:, :, :] - identity).flatten(-3)
+        fingers = self.rotations[..., 1:, :, :].reshape(*self.rotations.shape[:-3], POSE_FEATURES)
+        return fingers - constant(np.tile(np.eye(3).ravel(), FINGER_JOINTS), fingers)
 
-    def _skinned(self, rest_m: Tensor, weights: Tensor) -> Tensor:
+    def _skinned(self, rest_m: Array, weights: Array) -> Array:
         """(..., S, N, 3) linear blend skinning of rest points (..., S, N, 3) with weights (S, N, 16)."""
         turns, joints = self.global_rotations, self.joints16_m
         shifts = joints - _turn(turns, self.shaped.rest_joints_m)
-        blended = weights @ torch.cat([turns.flatten(-2), shifts], -1)
-        return _turn(blended[..., :9].unflatten(-1, (3, 3)), rest_m) + blended[..., 9:]
+        flat = turns.reshape(*turns.shape[:-2], 9)
+        blended = weights @ array_namespace(flat).concat([flat, shifts], axis=-1)
+        return _turn(blended[..., :9].reshape(*blended.shape[:-1], 3, 3), rest_m) + blended[..., 9:]
 
 
 def build_hand_model(
@@ -244,7 +265,6 @@ def build_hand_model(
     landmark_offsets: NDArray[np.floating],
     name: str,
     licence: str,
-    dtype: torch.dtype = torch.float32,
 ) -> HandModel:
     """The model of two checked sides.
 
@@ -258,30 +278,23 @@ def build_hand_model(
             f"the right one {len(right.template_m)} and {len(right.faces)}. Use the two files of one model."
         )
 
-    def stacked(field: str, kind: torch.dtype = torch.float64) -> Tensor:
-        arrays = [getattr(left, field), getattr(right, field)]
-        return torch.tensor(
-            np.stack([array.astype(np.int64 if kind == torch.int64 else np.float64) for array in arrays]),
-            dtype=kind,
-        )
+    def stacked(field: str, kind: type = np.float64) -> NDArray[Any]:
+        return np.stack([getattr(left, field), getattr(right, field)]).astype(kind)
 
-    axes, offsets = _anatomy(
-        stacked("template_m"),
-        stacked("joint_regressor"),
-        stacked("tip_vertices", torch.int64),
-        landmark_offsets,
-    )
-    model = HandModel(
-        template_m=stacked("template_m"),
-        faces=stacked("faces", torch.int64),
+    template_m, regressor = stacked("template_m"), stacked("joint_regressor")
+    tips = stacked("tip_vertices", np.int64)
+    axes, offsets = _anatomy(template_m, regressor, tips, landmark_offsets)
+    return HandModel(
+        template_m=template_m,
+        faces=stacked("faces", np.int64),
         shape_dirs=stacked("shape_dirs"),
         pose_dirs=stacked("pose_dirs"),
-        joint_regressor=stacked("joint_regressor"),
+        joint_regressor=regressor,
         skin_weights=stacked("skin_weights"),
-        parents=torch.tensor(PARENTS_16),
+        parents=np.asarray(PARENTS_16, np.int64),
         hands_mean=stacked("hands_mean"),
         hands_components=stacked("hands_components"),
-        tip_vertices=stacked("tip_vertices", torch.int64),
+        tip_vertices=tips,
         joint_axes=axes,
         joint_limits_rad=anatomy.joint_limits_rad(),
         landmark_offsets=offsets,
@@ -289,36 +302,40 @@ def build_hand_model(
         licence=licence,
         uvs=None if left.uvs is None or right.uvs is None else stacked("uvs"),
     )
-    return model.to(dtype=dtype)
 
 
 def _anatomy(
-    template_m: Tensor, regressor: Tensor, tips: Tensor, offsets: NDArray[np.floating]
-) -> tuple[Tensor, Tensor]:
+    template_m: NDArray[np.float64],
+    regressor: NDArray[np.float64],
+    tips: NDArray[np.int64],
+    offsets: NDArray[np.floating],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """joint_axes (S, 15, 3, 3) and landmark offsets (S, 21, 3) in the rest frame."""
-    local = torch.tensor(offsets.astype(np.float64))
     axes, turned = [], []
     for side in (LEFT, RIGHT):
         joints_m = regressor[side] @ template_m[side]
         axes.append(anatomy.joint_axes(joints_m, template_m[side][tips[side]], side))
         frames = anatomy.offset_frames(joints_m, axes[-1], side)
-        turned.append(_turn(frames[DRIVER_16_OF_21.tolist()], local))
-    return torch.stack(axes), torch.stack(turned)
+        turned.append(_turn(frames[DRIVER_16_OF_21], offsets.astype(np.float64)))
+    return np.stack(axes), np.stack(turned)
 
 
-def _turn(matrices: Tensor, vectors: Tensor) -> Tensor:
+def _turn(matrices: Array, vectors: Array) -> Array:
     """Matrices (..., 3, 3) times vectors (..., 3)."""
-    x, y, z = vectors.split(1, -1)
+    x, y, z = vectors[..., :1], vectors[..., 1:2], vectors[..., 2:]
     return matrices[..., 0] * x + matrices[..., 1] * y + matrices[..., 2] * z
 
 
-def _picked(values: Tensor, numbers: NDArray[np.integer], axis: int) -> Tensor:
-    """values[numbers] along an axis; by index_select, whose gradient is twice as fast as fancy indexing's."""
-    return values.index_select(axis, torch.tensor(numbers, device=values.device))
+def _picked(values: Array, numbers: NDArray[np.integer], axis: int) -> Array:
+    """values[numbers] along an axis; by take, whose gradient is twice as fast as fancy indexing's."""
+    xp = array_namespace(values)
+    return xp.take(values, xp.asarray(numbers, device=getattr(values, "device", None)), axis=axis)
 
 
-def _blend(directions: Tensor, coefficients: Tensor) -> Tensor:
+def _blend(directions: Array, coefficients: Array) -> Array:
     """(..., S, N, 3) sum of directions (S, N, 3, K) weighted by coefficients (..., S, K)."""
+    xp = array_namespace(directions, coefficients)
     sides, count, _, size = directions.shape
-    flat = torch.einsum("sdk,...sk->...sd", directions.reshape(sides, count * 3, size), coefficients)
-    return flat.unflatten(-1, (count, 3))
+    by_side = xp.moveaxis(coefficients, -2, 0)
+    flat = by_side.reshape(sides, -1, size) @ xp.matrix_transpose(directions.reshape(sides, count * 3, size))
+    return xp.moveaxis(flat.reshape(*by_side.shape[:-1], count, 3), 0, -3)

@@ -2,11 +2,10 @@
 """The available hand models: the bundled open hand, or a user's own MANO files."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.hand_model.arrays import MANO_NAME, OPEN_HAND_NAME, HandArrays, checked, mirrored
@@ -22,31 +21,28 @@ MANO_LICENCE = "MANO licence (non-commercial; the user's own copy)"
 def load_hand_model(
     mano: Path | None = None,
     tip_vertices: Sequence[int] | Sequence[Sequence[int]] | None = None,
-    dtype: torch.dtype = torch.float32,
 ) -> HandModel:
     """The user's MANO hands if `mano` names their folder or zip, else the open hand.
 
     tip_vertices, for MANO: five vertex numbers, thumb to pinky, for both sides, or five for the left and
     five for the right; None takes smplx's. Raises HandModelError.
     """
-    return hand_model_of(None if mano is None else read_mano(mano, tip_vertices), dtype)
+    return hand_model_of(None if mano is None else read_mano(mano, tip_vertices))
 
 
-def hand_model_of(
-    mano: tuple[HandArrays, HandArrays] | None, dtype: torch.dtype = torch.float32
-) -> HandModel:
+def hand_model_of(mano: tuple[HandArrays, HandArrays] | None) -> HandModel:
     """The user's MANO hands as read_mano returns them; the open hand for None."""
     if mano is None:
-        return load_open_hand(dtype)
-    return build_hand_model(*mano, read_landmark_offsets(), MANO_NAME, MANO_LICENCE, dtype)
+        return load_open_hand()
+    return build_hand_model(*mano, read_landmark_offsets(), MANO_NAME, MANO_LICENCE)
 
 
-@lru_cache(maxsize=4)
-def load_open_hand(dtype: torch.dtype = torch.float32) -> HandModel:
+@cache
+def load_open_hand() -> HandModel:
     """The open hand, both sides; the left one is the exact mirror image of the stored right one."""
     right = read_open_hand()
     return build_hand_model(
-        mirrored(right), right, read_landmark_offsets(), OPEN_HAND_NAME, OPEN_HAND_LICENCE, dtype
+        mirrored(right), right, read_landmark_offsets(), OPEN_HAND_NAME, OPEN_HAND_LICENCE
     )
 
 
