@@ -4,10 +4,8 @@
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
 from inference_core.hand_model.hand import HandModel
-from inference_core.landmarks.landmark_head import stored_head
+from inference_core.landmarks.head_reader import stored_head
 from inference_core.run import ChosenNetwork, LoadedNetwork, chosen_weights, network_at, weights_stats
 from inference_core.runtime.network_run import device_kind
 from inference_core.runtime.stopwatch import LOAD, timed
@@ -16,7 +14,7 @@ from inference_core.two_hand.predictor import fitting_hand, load_predictor
 
 
 @timed(LOAD)
-def choose_network(wanted: str, hand_model: HandModel, device: torch.device | str) -> ChosenNetwork | None:
+def choose_network(wanted: str, hand_model: HandModel, device: str) -> ChosenNetwork | None:
     """The network that `wanted` names, loaded; None for no network. See `chosen_weights`."""
     folder, kind = chosen_weights(wanted), device_kind(device)
     if folder is None:

@@ -35,8 +35,8 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 if TYPE_CHECKING:
     from inference_core.fitting.solution import ShotSolution
     from inference_core.hand_model.hand import HandModel
+    from inference_core.landmarks.head_reader import HeadWithLandmarks
     from inference_core.landmarks.kept_readings import KeptReadings
-    from inference_core.landmarks.landmark_head import HeadWithLandmarks
     from inference_core.two_hand.predictor import Predictor
 
 # A stage saves its results after this many frames: about ten seconds of work.

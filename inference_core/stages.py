@@ -13,15 +13,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.fitting.initial_fit import shot_shape
 from inference_core.fitting.lens import LensEstimate, estimate_lens
 from inference_core.fitting.shot import solve_shot
 from inference_core.fitting.single_frame import ShotShape
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.networks import PoseNetworks, forget_pose_networks, load_pose_networks
 from inference_core.reading import FrameReader, part
 from inference_core.run import PIECE_FRAMES, Arrays, LoadedNetwork, Run, Shot
@@ -195,8 +194,8 @@ def _for_fitting(
         if not network.conditioning:
             return predictor(), None
         with timed(FIT):
-            hand = run.hand().to("cpu", torch.float64)
-            shape = shot_shape(tracked, squares_px, run.camera, hand, head_read=network.head is not None)
+            head_read = network.head is not None
+            shape = shot_shape(tracked, squares_px, run.camera, run.hand(), head_read)
         return predictor(), shape
 
 

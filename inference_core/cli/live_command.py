@@ -74,8 +74,6 @@ def _live(parsed: argparse.Namespace) -> int:
 
 def _shown(parsed: argparse.Namespace, source: Source, camera: Camera) -> list[Path]:
     """Show the source until the end; the recordings made meanwhile."""
-    import torch
-
     from inference_core.hand_model.load import load_open_hand
     from inference_core.landmarks.networks import load_landmark_networks
     from inference_core.live.board import Board
@@ -86,7 +84,7 @@ def _shown(parsed: argparse.Namespace, source: Source, camera: Camera) -> list[P
     settings = LiveSettings(
         _names(parsed.record), parsed.record is not None, parsed.seconds, parsed.hand_length_mm
     )
-    networks = load_landmark_networks(torch.device("cpu"))
+    networks = load_landmark_networks()
     session = LiveSession(source, board, networks, load_open_hand(), camera, settings)
     with PageServer(board, parsed.port) as server:
         _say(parsed, "page", f"Page: {server.url} (this machine only; End there, or Ctrl-C here)", server.url)

@@ -131,10 +131,10 @@ def _run_network(weights: Path, mano: Path | None, source: Path, target: Path) -
 
     from inference_core.hand_model.load import hand_model_of
     from inference_core.two_hand.predictor import fitting_hand
-    from inference_core.two_hand.weights import stored_network
+    from inference_core.two_hand.weights import load_weights
 
-    hand = fitting_hand(card, hand_model_of(hands))
-    network, image = stored_network(weights).load(), torch.from_numpy(pictures)
+    hand = fitting_hand(card, hand_model_of(hands)).tensors()
+    (network, _), image = load_weights(weights), torch.from_numpy(pictures)
     parts = []
     with torch.no_grad():
         for first in range(0, len(image), _BATCH):

@@ -11,9 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inference_core.landmarks.crop_squares import cut, to_crop, to_frame, turn_to_frame
 from inference_core.landmarks.formats import CROP_PX, FEATURES
@@ -26,12 +24,13 @@ _HALF = CROP_PX / 2
 Floats = NDArray[np.float64]
 Sides = NDArray[np.int64]
 Picture = NDArray[np.uint8]
+Features = NDArray[np.float32]
 
 
 def crop_features(
     images: Sequence[Picture], crops: Floats, sides: Sides, networks: LandmarkNetworks
-) -> Tensor:
-    """(N, 112, 14, 14) early features of crop n (4,) of RGB image n (H, W, 3), on the CPU."""
+) -> Features:
+    """(N, 112, 14, 14) early features of crop n (4,) of RGB image n (H, W, 3)."""
     pictures = (cut(image, crop, CROP_PX) for image, crop in zip(images, crops, strict=True))
     return features_of(as_right_hands(pictures, sides), networks)
 
@@ -43,12 +42,12 @@ def as_right_hands(pictures: Iterable[Picture], sides: Sides) -> Iterator[Pictur
     )
 
 
-def features_of(pictures: Iterable[Picture], networks: LandmarkNetworks) -> Tensor:
+def features_of(pictures: Iterable[Picture], networks: LandmarkNetworks) -> Features:
     """The same of hands that are cut out already (224, 224, 3), left ones mirrored."""
     coming, parts = iter(pictures), list[NDArray[np.float32]]()
     while some := list(islice(coming, _BATCH)):
         parts.append(networks.early_features(np.stack(some)))
-    return torch.from_numpy(np.concatenate(parts)) if parts else torch.empty(0, *FEATURES)
+    return np.concatenate(parts) if parts else np.empty((0, *FEATURES), np.float32)
 
 
 def points_to_crop(points_px: Floats, crops: Floats, sides: Sides) -> Floats:

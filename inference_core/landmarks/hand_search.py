@@ -10,12 +10,11 @@ results still include forearms and shadows, for which the landmark head expects 
 from dataclasses import fields
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.landmarks.hand_crops import crop_features
 from inference_core.landmarks.hand_reader import HandReadings, read_hands
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.head_reader import HeadWithLandmarks, expected_errors
 from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.shared.skeleton import LEFT, RIGHT
 
@@ -123,10 +122,8 @@ def plausible(image: Image, found: HandReadings, head: HeadWithLandmarks) -> NDA
     if not count:
         return np.zeros(0, bool)
     crops, shown = np.tile(found.next_crops, (2, 1)), np.repeat([LEFT, RIGHT], count)
-    with torch.inference_mode():
-        read = head.network(crop_features([image] * (2 * count), crops, shown, head.landmarks))
-    errors = read.log_sigma[..., 0].double().exp().mean(-1).cpu().numpy()
-    return errors.reshape(2, count).min(0) < _WORST_ERROR
+    read = head.network(crop_features([image] * (2 * count), crops, shown, head.landmarks))
+    return expected_errors(read).reshape(2, count).min(0) < _WORST_ERROR
 
 
 def _turned(places: list[tuple[float, float, float]]) -> Floats:

@@ -3,13 +3,14 @@
 
 from collections.abc import Iterable, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
+from inference_core.landmarks.crop_readings import RefinedLandmarks
 from inference_core.landmarks.formats import LANDMARKS
-from inference_core.landmarks.hand_crops import Floats, Picture, Sides, crop_features, features_of
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
+from inference_core.landmarks.hand_crops import Features, Floats, Picture, Sides, crop_features, features_of
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 
 # How many readings are kept: 24 MB.
 _MOST_KEPT = 40_000
@@ -17,6 +18,7 @@ _MOST_KEPT = 40_000
 _WIDTHS = (2 * LANDMARKS, 3 * LANDMARKS, 2 * LANDMARKS, 1)
 
 _Key = tuple[int, int, bytes]
+_Readings = NDArray[np.float32]
 
 
 class KeptReadings:
@@ -30,7 +32,7 @@ class KeptReadings:
         self._head = head
         self.landmarks = head.landmarks
         self._row_of: dict[_Key, int] = {}
-        self._kept = torch.empty(_MOST_KEPT, sum(_WIDTHS))
+        self._kept = np.empty((_MOST_KEPT, sum(_WIDTHS)), np.float32)
         self._free = list(reversed(range(_MOST_KEPT)))
 
     def read(
@@ -41,7 +43,7 @@ class KeptReadings:
         keep: cache the reading for a later caller. A cached reading is returned once.
         """
         keys = _keys([frame.index for frame in frames], crops, sides)
-        readings = torch.empty(len(keys), sum(_WIDTHS))
+        readings = np.empty((len(keys), sum(_WIDTHS)), np.float32)
         rest: list[int] = []
         for at, key in enumerate(keys):
             row = self._row_of.pop(key, None)
@@ -70,17 +72,16 @@ class KeptReadings:
         self._keep(_keys(numbers, crops, sides), readings)
         return _refined(readings)
 
-    def _keep(self, keys: Sequence[_Key], readings: Tensor) -> None:
+    def _keep(self, keys: Sequence[_Key], readings: _Readings) -> None:
         for key, reading in zip(keys[: len(self._free)], readings, strict=False):
             row = self._row_of[key] = self._free.pop()
             self._kept[row] = reading
 
-    def _read(self, features: Tensor) -> Tensor:
+    def _read(self, features: Features) -> _Readings:
         """(N, sum of _WIDTHS) readings."""
-        with torch.inference_mode():
-            found = self._head.network(features)
-        fields = (found.points, found.world_m, found.log_sigma, found.right[:, None])
-        return torch.cat([values.float().cpu().flatten(1) for values in fields], 1)
+        found = self._head.network(features)
+        fields = (found.points, found.world_m, found.log_sigma, found.right)
+        return np.concatenate([values.reshape(len(features), -1) for values in fields], 1)
 
 
 def _keys(numbers: Sequence[int], crops: Floats, sides: Sides) -> list[_Key]:
@@ -89,8 +90,8 @@ def _keys(numbers: Sequence[int], crops: Floats, sides: Sides) -> list[_Key]:
     ]
 
 
-def _refined(readings: Tensor) -> RefinedLandmarks:
-    points, world_m, log_sigma, right = readings.split(_WIDTHS, 1)
+def _refined(readings: _Readings) -> RefinedLandmarks:
+    points, world_m, log_sigma, right = np.split(readings, np.cumsum(_WIDTHS)[:-1], 1)
     shape = len(readings), LANDMARKS, -1
     return RefinedLandmarks(
         points.reshape(shape), world_m.reshape(shape), log_sigma.reshape(shape), right[:, 0]

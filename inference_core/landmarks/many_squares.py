@@ -9,7 +9,6 @@ have hardly seen the like of are read in two more.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from inference_core.footage.records import Frame
 from inference_core.geometry.rigid import fit_similarity
@@ -47,8 +46,8 @@ def read_in_many_squares(
     points_px, world_m, trust = (
         np.stack(values) for values in zip(*(said for _, *said in read_at), strict=True)
     )
-    log_errors = torch.stack([read.log_sigma for read in readings]).double().numpy()
-    right = torch.stack([read.right for read in readings]).double().numpy()
+    log_errors = np.stack([read.log_sigma for read in readings]).astype(np.float64)
+    right = np.stack([read.right for read in readings]).astype(np.float64)
     sized = np.array([size <= _LARGEST_FOR_SIZE for size, _ in squares])
     share = _weights(log_errors[sized, ..., 0], right[sized])
     return (
@@ -65,13 +64,11 @@ def agreed(world_m: Floats, log_errors: Floats, right: Floats) -> Floats:
     """
     share = _weights(log_errors, right)
     surest = share.mean(-1).argmax(0)
-    readings = torch.from_numpy(world_m)
-    mean = readings[surest, torch.arange(len(surest))]
-    shares = torch.from_numpy(share)[..., None]
+    mean = world_m[surest, np.arange(len(surest))]
     for _ in range(_ALIGNMENTS):
-        aligned = fit_similarity(readings, mean.expand_as(readings)).apply(readings)
-        mean = (shares * aligned).sum(0)
-    return mean.numpy()
+        aligned = fit_similarity(world_m, np.broadcast_to(mean, world_m.shape)).apply(world_m)
+        mean = (share[..., None] * aligned).sum(0)
+    return mean
 
 
 def _weights(log_errors: Floats, right: Floats) -> Floats:

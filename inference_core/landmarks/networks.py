@@ -132,7 +132,7 @@ def _pairs(device: str, folder: Path) -> Run:
     path, palm = folder / PAIR_WEIGHTS, folder / PALM_WEIGHTS
 
     def build() -> nn.Module:
-        from inference_core.landmarks.pair_detector import load_pair_graph
+        from inference_core.landmarks.pair_network import load_pair_graph
 
         return load_pair_graph(path, palm)
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
 from inference_core.geometry.homography import mapped
+from inference_core.landmarks.crop_readings import RefinedLandmarks
 from inference_core.landmarks.crop_squares import turn_to_frame
 from inference_core.landmarks.facing import facing_crops, turn_facing
 from inference_core.landmarks.formats import CROP_PX
 from inference_core.landmarks.hand_crops import Floats, Sides, as_right_hands
+from inference_core.landmarks.head_reader import in_frame
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import RefinedLandmarks, in_frame
 
 # Nearer the axis a hand is stretched by less than a fifth, and its plain crop may have been read already.
 _OFF_AXIS = np.tan(np.radians(25))
@@ -61,8 +61,8 @@ def are_off_axis(crops: Floats, K: Floats) -> NDArray[np.bool_]:
 
 def _joined(parts: Sequence[RefinedLandmarks], order: NDArray[np.int64]) -> RefinedLandmarks:
     names = [field.name for field in fields(RefinedLandmarks)]
-    columns = (torch.cat([getattr(part, name) for part in parts]) for name in names)
-    return RefinedLandmarks(*(values[torch.from_numpy(order)] for values in columns))
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    return RefinedLandmarks(*(values[order] for values in columns))
 
 
 def _plain(

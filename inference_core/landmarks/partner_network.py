@@ -6,32 +6,17 @@ features predicts whether there is another hand, and where its landmarks are. (L
 hand and contain little about the other.)
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from inference_core.landmarks.crop_readings import Partners
 from inference_core.landmarks.formats import FEATURES, LANDMARKS
 from inference_core.landmarks.weights import load_weights
 
 _WIDTH, _BLOCKS, _PLACES, _HIDDEN, _DROPOUT = 128, 3, 24, 256, 0.2
 _GROWN, _KERNEL = 3, 5
-
-
-@dataclass(frozen=True)
-class Partners:
-    """What N hand crops show of another hand.
-
-    there (N,): log odds that another hand is visible. points (N, 21, 2): its landmarks, -1..1 over the crop and beyond.
-    log_sigma (N,): logarithm of their expected error, in the same unit.
-    """
-
-    there: Tensor
-    points: Tensor
-    log_sigma: Tensor
 
 
 class PartnerNetwork(nn.Module):

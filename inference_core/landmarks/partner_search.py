@@ -10,14 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from inference_core.landmarks.crop_readings import Partners, RefinedLandmarks
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
-from inference_core.landmarks.partner_network import Partners
+from inference_core.landmarks.hand_crops import Features, crop_features
+from inference_core.landmarks.head_reader import (
+    HeadWithLandmarks,
+    expected_errors,
+    points_in_frame,
+    world_in_frame,
+)
 
 # The network is asked in a square this much wider than a tracker's, which shows more of the other hand.
 _WIDER = np.array([1.0, 1.0, 1.3, 1.0])
@@ -84,18 +87,18 @@ def read_partner(
         return None
     crop, own, other = crops_from_landmarks(known_px), np.array([side]), np.array([1 - side])
     told = _told(image, known_px, side, head)
-    if float(told.there) < _SURE:
+    there = float(told.there[0])
+    if there < _SURE:
         return None
-    asked = asked_square(known_px)[None]
-    told_px = _sized(points_to_frame(told.points.double().cpu().numpy(), asked, own), crop[2])
+    told_px = _sized(points_in_frame(told, asked_square(known_px)[None], own), crop[2])
     apart_px = np.linalg.norm(sighted_px - known_px, axis=-1).mean(-1)
     sighted = crops_from_landmarks(sighted_px[apart_px > _NEAR * crop[2]])
     crops = np.concatenate([_about(crops_from_landmarks(told_px)[0]), sighted])
-    _, read = _read(image, crops, np.repeat(other, len(crops)), head)
-    best = np.argsort(_errors(read), kind="stable")[:_AGAIN]
-    sides = np.repeat(other, len(best))
-    crops = crops_from_landmarks(points_to_frame(_points(read)[best], crops[best], sides))
-    readings = _readings(image, crops, sides, head, known_px, told_px[0], float(told.there))
+    sides = np.repeat(other, len(crops))
+    _, read = _read(image, crops, sides, head)
+    best = np.argsort(expected_errors(read), kind="stable")[:_AGAIN]
+    crops, sides = crops_from_landmarks(points_in_frame(read, crops, sides)[best]), sides[best]
+    readings = _readings(image, crops, sides, head, known_px, told_px[0], there)
     return min(readings, key=lambda reading: (not reading.good, reading.error))
 
 
@@ -104,7 +107,7 @@ def is_told_of(image: Image, found: PartnerReading, head: HeadWithLandmarks) -> 
     it tells of another hand, the surer the less sure its reading is.
     """
     odds = min(max(found.odds, -_MOST_ODDS), _MOST_ODDS)
-    back = float(_told(image, found.points_px, found.side, head).there)
+    back = float(_told(image, found.points_px, found.side, head).there[0])
     return bool(found.there + back + odds - _ERROR * np.log(found.error) > _CERTAIN)
 
 
@@ -112,8 +115,7 @@ def _told(image: Image, known_px: Floats, side: int, head: HeadWithLandmarks) ->
     """What the hand of `side` at known_px (21, 2) tells of another one. head: with a partner network."""
     assert head.partner is not None
     features = crop_features([image], asked_square(known_px)[None], np.array([side]), head.landmarks)
-    with torch.inference_mode():
-        return head.partner(features)
+    return head.partner(features)
 
 
 def asked_square(known_px: Floats) -> Floats:
@@ -143,9 +145,8 @@ def _readings(
 ) -> list[PartnerReading]:
     """A reading of each crop (N, 4), compared with the known hand and the predicted one, (21, 2) each."""
     features, read = _read(image, crops, sides, head)
-    points_px = points_to_frame(_points(read), crops, sides)
-    world_m = world_to_frame(read.world_m.double().cpu().numpy(), crops, sides)
-    presence = np.asarray(head.landmarks.read(features.numpy()).presence)
+    points_px, world_m = points_in_frame(read, crops, sides), world_in_frame(read, crops, sides)
+    presence = head.landmarks.read(features).presence
     apart, off = (
         np.linalg.norm(points_px - place, axis=-1).mean(-1) / crops[:, 2] for place in (known_px, told_px)
     )
@@ -162,7 +163,7 @@ def _readings(
             float(off[n]),
             float(apart[n]),
         )
-        for n, (side, error) in enumerate(zip(sides, _errors(read), strict=True))
+        for n, (side, error) in enumerate(zip(sides, expected_errors(read), strict=True))
     ]
 
 
@@ -174,19 +175,8 @@ def _about(crop: Floats) -> Floats:
     return crops
 
 
-def _points(read: RefinedLandmarks) -> Floats:
-    """(N, 21, 2) landmarks in their crops."""
-    return read.points.double().cpu().numpy()
-
-
-def _errors(read: RefinedLandmarks) -> Floats:
-    """(N,) expected errors, of half the crop's side."""
-    return read.log_sigma[..., 0].double().exp().mean(-1).cpu().numpy()
-
-
 def _read(
     image: Image, crops: Floats, sides: NDArray[np.int64], head: HeadWithLandmarks
-) -> tuple[Tensor, RefinedLandmarks]:
+) -> tuple[Features, RefinedLandmarks]:
     features = crop_features([image] * len(crops), crops, sides, head.landmarks)
-    with torch.inference_mode():
-        return features, head.network(features)
+    return features, head.network(features)

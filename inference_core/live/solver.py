@@ -2,7 +2,6 @@
 """Fits the hand model to each frame as it arrives, starting from the previous frame."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.exchange.hand_size import betas_of_length
@@ -24,18 +23,17 @@ class LiveSolver:
     """Fits both hands; their shape is the mean hand's, or that of a hand of the given length."""
 
     def __init__(self, model: HandModel, camera: Camera, hand_length_mm: float | None) -> None:
-        self._model = model.to("cpu", torch.float64)
-        betas = np.zeros((2, 10)) if hand_length_mm is None else betas_of_length(self._model, hand_length_mm)
-        parameterisation = make_parameterisation(self._model, torch.as_tensor(betas))
-        self._shape = ShotShape(parameterisation, torch.ones(2).double())
-        self._shaped = self._model.with_shape(torch.as_tensor(betas))
+        self._model = model
+        betas = np.zeros((2, 10)) if hand_length_mm is None else betas_of_length(model, hand_length_mm)
+        self._shape = ShotShape(make_parameterisation(model, betas), np.ones(2))
+        self._shaped = model.with_shape(betas)
         self._camera = camera
         self._last: tuple[list[int], HandState] | None = None
 
     @property
     def faces(self) -> NDArray[np.int32]:
         """(S, F, 3) triangles of `vertices_m`."""
-        return self._model.faces.numpy().astype(np.int32)
+        return self._model.faces.astype(np.int32)
 
     def vertices_m(self, hands: dict[int, SeenHand]) -> Floats:
         """(S, V, 3) the skins in camera axes, NaN for an absent hand."""
@@ -63,9 +61,9 @@ class LiveSolver:
         return gather(tracks, None, present, self._camera, np.zeros(1), self._model.joint_axes, range(1))
 
     def _skins(self, sides: list[int], state: HandState) -> Floats:
-        rotations = torch.eye(3).double().repeat(2, 16, 1, 1)
-        angles, wrists_m = torch.zeros(2, 15, 3).double(), torch.zeros(2, 3).double()
+        rotations = np.tile(np.eye(3), (2, 16, 1, 1))
+        angles, wrists_m = np.zeros((2, 15, 3)), np.zeros((2, 3))
         angles[sides], wrists_m[sides] = state.angles_rad, state.wrist_m
         rotations[:, 1:] = self._model.rotations_from_angles(angles)
         rotations[sides, 0] = state.root
-        return self._shaped.with_pose(rotations, wrists_m).vertices_m.numpy()
+        return self._shaped.with_pose(rotations, wrists_m).vertices_m

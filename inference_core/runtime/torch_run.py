@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks run by torch, and any runtime's network on tensors."""
+"""Networks run by torch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-
-from inference_core.runtime.network_graph import Run
 
 # Rows that torch runs at once, by device.
 _ROWS = {"cpu": 4, "cuda": 32, "mps": 8}
@@ -44,8 +42,3 @@ class TorchRun:
             found = self._network(*(torch.from_numpy(values).to(self._device) for values in inputs))
         values = (found,) if isinstance(found, Tensor) else found
         return tuple(value.float().cpu() for value in values)
-
-
-def run_on_tensors(run: Run, *inputs: Tensor) -> tuple[Tensor, ...]:
-    """The network's outputs for tensors as tensors, both on the CPU."""
-    return tuple(torch.from_numpy(values) for values in run(*(tensor.numpy() for tensor in inputs)))

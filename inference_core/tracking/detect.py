@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
 from inference_core.landmarks.body_reader import find_arms
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.networks import LandmarkNetworks, PoseNetworks
 from inference_core.runtime.ahead import Later, beside, in_turn
 from inference_core.runtime.network_graph import Run
@@ -29,9 +30,6 @@ from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.sides_ahead import SidesAhead
 from inference_core.tracking.tracklets import Sighting, Tracklets
 from inference_core.tracking.window import Window
-
-if TYPE_CHECKING:
-    from inference_core.landmarks.landmark_head import HeadWithLandmarks
 
 _ArmsArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.hand_tracks import HandTracks, forget_hand, record_hand, record_vouched

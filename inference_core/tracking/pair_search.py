@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
+from inference_core.landmarks.hand_crops import crop_features
 from inference_core.landmarks.hand_search import likely_crops, squares_about
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.head_reader import (
+    HeadWithLandmarks,
+    expected_errors,
+    points_in_frame,
+    world_in_frame,
+)
 from inference_core.landmarks.pair_detector import proposed_crops
 from inference_core.shared.skeleton import LEFT, RIGHT
 
@@ -230,16 +234,15 @@ def _read(image: Image, crops: Floats, sides: Indices, head: HeadWithLandmarks) 
     """A reading of each crop (N, 4) as a hand of its side. head: with a partner network."""
     assert head.partner is not None
     features = crop_features([image] * len(crops), crops, sides, head.landmarks)
-    with torch.inference_mode():
-        read, told = head.network(features), head.partner(features)
+    read, told = head.network(features), head.partner(features)
     return Candidates(
-        points_px=points_to_frame(read.points.double().cpu().numpy(), crops, sides),
-        world_m=world_to_frame(read.world_m.double().cpu().numpy(), crops, sides),
+        points_px=points_in_frame(read, crops, sides),
+        world_m=world_in_frame(read, crops, sides),
         sides=sides,
-        error=read.log_sigma[..., 0].double().exp().mean(-1).cpu().numpy(),
-        odds=read.right.double().cpu().numpy(),
-        presence=np.asarray(head.landmarks.read(features.numpy()).presence, np.float64),
-        there=told.there.double().cpu().numpy(),
-        told_px=points_to_frame(told.points.double().cpu().numpy(), crops, sides),
-        told_off_px=told.log_sigma.double().exp().cpu().numpy() * crops[:, 2] / 2,
+        error=expected_errors(read),
+        odds=np.asarray(read.right, np.float64),
+        presence=np.asarray(head.landmarks.read(features).presence, np.float64),
+        there=np.asarray(told.there, np.float64),
+        told_px=points_in_frame(told, crops, sides),
+        told_off_px=np.exp(np.asarray(told.log_sigma, np.float64)) * crops[:, 2] / 2,
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.body_reader import WRIST
 from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_landmarks
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.partner_search import PartnerReading, is_told_of, read_partner
 from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT

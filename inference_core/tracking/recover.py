@@ -12,15 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inference_core.footage.records import Frame
 from inference_core.landmarks.body_reader import ELBOW, WRIST, find_arms
+from inference_core.landmarks.crop_readings import RefinedLandmarks
 from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_arms, crops_from_landmarks
-from inference_core.landmarks.hand_crops import crop_features, points_to_frame, world_to_frame
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
+from inference_core.landmarks.hand_crops import Features, crop_features
+from inference_core.landmarks.head_reader import HeadWithLandmarks, points_in_frame, world_in_frame
 from inference_core.landmarks.networks import PoseNetworks
 from inference_core.landmarks.partner_search import read_partner
 from inference_core.shared.presence import FILLED, SEEN
@@ -50,16 +49,16 @@ Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 
-def hands_in_crops(features: Tensor, head: HeadWithLandmarks) -> tuple[Tensor, RefinedLandmarks]:
+def hands_in_crops(
+    features: Features, head: HeadWithLandmarks
+) -> tuple[NDArray[np.float32], RefinedLandmarks]:
     """(N,) presence 0..1 of a hand of the crop's side in each crop, and the head's reading of it.
 
     Presence is 0 if the head takes it for the other side. features (N, 112, 14, 14):
     the landmark network's early ones.
     """
-    with torch.inference_mode():
-        read = head.network(features)
-    presence = torch.from_numpy(head.landmarks.read(features.numpy()).presence)
-    return presence * (read.right > 0), read
+    read = head.network(features)
+    return head.landmarks.read(features).presence * (read.right > 0), read
 
 
 class Recovery:
@@ -185,14 +184,15 @@ class Recovery:
         wrist_px: if given, the wrist must be there.
         """
         sides = np.array([side])
-        presence, read = hands_in_crops(crop_features([image], crop, sides, self._head.landmarks), self._head)
-        found_px = points_to_frame(read.points.double().cpu().numpy(), crop, sides)[0]
-        if float(presence) < least or self._is_other(found_px, at, side, float(crop[0, 2])):
+        features = crop_features([image], crop, sides, self._head.landmarks)
+        (presence,), read = hands_in_crops(features, self._head)
+        found_px = points_in_frame(read, crop, sides)[0]
+        if presence < least or self._is_other(found_px, at, side, float(crop[0, 2])):
             return False
         if wrist_px is not None and np.linalg.norm(found_px[0] - wrist_px) > _AT_ARM * crop[0, 2]:
             return False
-        world_m = world_to_frame(read.world_m.double().cpu().numpy(), crop, sides)[0]
-        right_side = float(torch.sigmoid(read.right))
+        world_m = world_in_frame(read, crop, sides)[0]
+        right_side = 1 / (1 + np.exp(-float(read.right[0])))
         record_hand(self.tracks, at, side, found_px, world_m, float(presence), right_side)
         self._known[at, side], self.lost[at, side] = True, False
         return True

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +17,14 @@ from numpy.typing import NDArray
 from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks, cut
 from inference_core.landmarks.formats import CROP_PX
+from inference_core.landmarks.head_reader import HeadWithLandmarks
+from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.runtime.ahead import Later
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.interpolate import STEPS
 from inference_core.tracking.tracklets import Sighting, Tracklets
 from inference_core.tracking.wider_square import apart, to_nearest_px
-
-if TYPE_CHECKING:
-    from inference_core.landmarks.kept_readings import KeptReadings
-    from inference_core.landmarks.landmark_head import HeadWithLandmarks
 
 # The head reads every n-th frame; votes are interpolated in between.
 _EVERY = 4
@@ -107,13 +104,11 @@ class SidesAhead:
         if head is None:
             return np.full(len(numbers), np.nan)
         if self.readings is None:
-            from inference_core.landmarks.kept_readings import KeptReadings
-
             self.readings = KeptReadings(head)
         sides = np.repeat([RIGHT, LEFT], len(numbers))
         shown = [*pictures, *(np.ascontiguousarray(picture[:, ::-1]) for picture in pictures)]
         read = self.readings.keep([*numbers, *numbers], np.tile(crops, (2, 1)), sides, shown)
-        return log_odds(read.right.double().numpy())
+        return log_odds(read.right.astype(np.float64))
 
 
 def log_odds(right: NDArray[np.float64]) -> NDArray[np.float64]:

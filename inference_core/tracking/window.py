@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_palms, cut
 from inference_core.landmarks.formats import CROP_PX
+from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.landmarks.palm_detector import Palms, detect_palms, detect_palms_closer
 from inference_core.runtime.network_graph import Run
@@ -20,9 +22,6 @@ from inference_core.tracking.follower import Follower, Front, Image, sightings_o
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.tracklets import Sighting, Tracklets
 from inference_core.tracking.wider_square import growth, is_same_hand, widened
-
-if TYPE_CHECKING:
-    from inference_core.landmarks.landmark_head import HeadWithLandmarks
 
 # Frames with fewer hands than this are searched more closely.
 _HANDS = 2
@@ -162,14 +161,6 @@ class Window:
             head = self._head()
             if head is None:
                 return
-            # With the head comes torch.
-            from inference_core.landmarks.hand_search import (
-                plausible,
-                search_hands,
-                squares_about,
-                squares_over,
-            )
-
             crops = squares_about(known[0]) if known else squares_over(image.shape[1], image.shape[0])
             found = search_hands(image, crops, self._networks, known[0] if known else None)
             sightings = sightings_of([at] * len(found.presence), found)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,29 @@ def check_weights(weights: Path) -> WeightsCard:
     for tensors in sorted(folder.glob("[!.]*.safetensors")):
         check_tensor_header(tensors)
     return card
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """A network in its folder, which is read only when it is needed: a converted network is kept elsewhere."""
+
+    file: Path
+    card: WeightsCard
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of everything that determines the network's output."""
+        with self.file.open("rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{self.card.configuration} {self.card.tip_vertices} {weights}"
+
+
+def stored_network(folder: Path) -> StoredNetwork:
+    """The network in a folder, given as the folder or either file in it.
+
+    Raises WeightsError if a file is missing or damaged.
+    """
+    return StoredNetwork(weights_folder(folder) / WEIGHTS_FILE, check_weights(folder))
 
 
 def check_hand(card: WeightsCard, hand_model: str) -> None:

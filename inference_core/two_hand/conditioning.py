@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.two_hand.crop import CropCamera
@@ -23,4 +22,4 @@ def crop_conditioning(expected: ExpectedHands, at: int, camera: CropCamera) -> C
     rel = np.where(known[..., None], world - world[:, :1], 0.0)
     side_score = np.where(known.any(-1), expected.side_score[at], 0.0)
     arrays = (uv, score, rel, expected.hand_score[at], side_score, np.float32(camera.focal_uv))
-    return Conditioning(*(torch.from_numpy(np.asarray(a, np.float32)[None]) for a in arrays))
+    return Conditioning(*(np.asarray(values, np.float32)[None] for values in arrays))

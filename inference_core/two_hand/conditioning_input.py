@@ -15,9 +15,9 @@ from inference_core.geometry import rotations as so3
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.two_hand.blocks import SIDE_COUNT
-from inference_core.two_hand.hand_parameters import OFFSET_UNIT_M, HandParameters, numbers_of
+from inference_core.two_hand.hand_parameters import HandParameters, numbers_of
 from inference_core.two_hand.joint_graph import JOINT_COUNT
-from inference_core.two_hand.records import Conditioning, HandStage
+from inference_core.two_hand.records import OFFSET_UNIT_M, Conditioning, HandStage
 
 # Landmarks in the hand's frame, in the crop, and in the crop about the hand's centre; scores; the guess's 64
 # numbers; hand and side score and focal length; the offset.

@@ -10,6 +10,8 @@ takes conditioning as an input.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -121,7 +123,7 @@ class DirNetwork(nn.Module):
         if not self.configuration.conditioning:
             conditioning = None
         elif conditioning is None:
-            conditioning = Conditioning.none(len(levels[3]), levels[3].device)
+            conditioning = Conditioning.none(len(levels[3]), partial(torch.zeros, device=levels[3].device))
         picture_heads = picture_heads and self.configuration.maps
         numbers, stage = self._baseline(levels, hand, conditioning, vertices)
         stages, features = [stage], levels[3]

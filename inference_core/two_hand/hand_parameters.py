@@ -11,10 +11,8 @@ from torch import Tensor
 from inference_core.geometry import rotations as so3
 from inference_core.hand_model.hand import HandModel
 from inference_core.two_hand.configuration import PARAMETERS, Pose
-from inference_core.two_hand.records import HandStage
+from inference_core.two_hand.records import OFFSET_UNIT_M, HandStage
 
-# The unit of the hand-to-hand offset and of joint embeddings, as in the release.
-OFFSET_UNIT_M = 0.15
 ROOT, POSE, BETAS, CAMERA = slice(0, 6), slice(6, 51), slice(51, 61), slice(61, PARAMETERS)
 
 _IDENTITY_6D = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -41,7 +41,7 @@ def cost(configuration: NetworkConfiguration, hand: HandModel) -> Cost:
     """The cost, counted on fake tensors for one crop. Convolutions and matrix products count, as is usual."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         networks = [DirNetwork(configuration, published) for published in (False, True)]
-        counts = [_flops(network, replace(hand)) for network in networks]
+        counts = [_flops(network, hand.tensors()) for network in networks]
     parameters = sum(p.numel() for p in networks[0].parameters())
     unused = _CLASSIFIER if configuration.backbone == "resnet50" else 0
     if configuration.name == "dir-release":

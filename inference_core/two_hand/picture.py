@@ -3,31 +3,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+from inference_core.geometry.array_api import Array, constant
 from inference_core.shared.errors import RequestError
 from inference_core.two_hand.configuration import CROP_PX
-
-if TYPE_CHECKING:  # `network run` rejects pictures before torch is loaded
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def normalised(rgb: Tensor) -> Tensor:
+def normalised(rgb: Array) -> Array:
     """RGB in 0..1 (B, 3, N, N), normalised for the network, float32."""
-    mean, std = rgb.new_tensor(IMAGENET_MEAN), rgb.new_tensor(IMAGENET_STD)
-    return (rgb - mean[:, None, None]) / std[:, None, None]
+    return (rgb - _channels(IMAGENET_MEAN, rgb)) / _channels(IMAGENET_STD, rgb)
 
 
-def rgb_of(image: Tensor) -> Tensor:
+def rgb_of(image: Array) -> Array:
     """RGB 0..1 (B, 3, N, N) of a normalised picture."""
-    mean, std = image.new_tensor(IMAGENET_MEAN), image.new_tensor(IMAGENET_STD)
-    return image * std[:, None, None] + mean[:, None, None]
+    return image * _channels(IMAGENET_STD, image) + _channels(IMAGENET_MEAN, image)
 
 
-def check_picture(image: Tensor | NDArray[Any]) -> None:
+def _channels(values: tuple[float, float, float], image: Array) -> Array:
+    return constant(values, image)[:, None, None]
+
+
+def check_picture(image: Array) -> None:
     """Raises RequestError unless `image` is a finite float (B, 3, 256, 256) with at least one picture."""
     if image.ndim != 4 or tuple(image.shape[1:]) != (3, CROP_PX, CROP_PX):
         raise RequestError(

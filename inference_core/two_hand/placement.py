@@ -7,8 +7,10 @@ difference in depth better than two sizes do, so both depths are adjusted toward
 sight, which leaves its image unchanged.
 """
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 # Expected errors: of depth from size, as a share of it; of the offset's depth, in metres.
 _DEPTH_SHARE, _OFFSET_DEPTH_M = 0.04, 0.02
@@ -17,39 +19,38 @@ _NEAREST_M, _FURTHEST_M = 0.08, 5.0
 _PULL = 1e-6
 
 
-def placed_alone(joints_m: Tensor, joints_uv: Tensor, focal_uv: Tensor) -> Tensor:
+def placed_alone(joints_m: Floats, joints_uv: Floats, focal_uv: Floats) -> Floats:
     """Wrists (B, S, 3), metres in the crop's camera, from joints (B, S, J, 3) about the wrist, seen at (B, S, J, 2).
 
     focal_uv (B,): focal length over half the crop's side. Solves f (X + tx) = u (Z + tz), and the same in y.
     """
     focal = focal_uv[:, None, None]
-    u, v = joints_uv.unbind(-1)
-    x, y, z = joints_m.unbind(-1)
-    zero, one = torch.zeros_like(u), torch.ones_like(u) * focal
-    rows = torch.stack([torch.stack([one, zero, -u], -1), torch.stack([zero, one, -v], -1)], -2).flatten(
-        -3, -2
-    )
-    sides = torch.stack([u * z - focal * x, v * z - focal * y], -1).flatten(-2)
-    normal = rows.mT @ rows + _PULL * torch.eye(3, dtype=rows.dtype, device=rows.device)
-    wrist = torch.linalg.solve(normal, (rows.mT @ sides[..., None])[..., 0])
-    depth = wrist[..., 2:].clamp(_NEAREST_M, _FURTHEST_M)
-    return torch.where((wrist[..., 2:] - depth).abs() > 0, on_sight(joints_uv, depth, focal_uv), wrist)
+    u, v = joints_uv[..., 0], joints_uv[..., 1]
+    x, y, z = (joints_m[..., axis] for axis in range(3))
+    zero, one = np.zeros_like(u), np.ones_like(u) * focal
+    rows = np.stack([np.stack([one, zero, -u], -1), np.stack([zero, one, -v], -1)], -2)
+    rows = rows.reshape(*u.shape[:-1], -1, 3)
+    sides = np.stack([u * z - focal * x, v * z - focal * y], -1).reshape(*rows.shape[:-1], 1)
+    across = np.swapaxes(rows, -1, -2)
+    wrist: Floats = np.linalg.solve(across @ rows + _PULL * np.eye(3), across @ sides)[..., 0]
+    depth = wrist[..., 2:].clip(_NEAREST_M, _FURTHEST_M)
+    return np.where(wrist[..., 2:] == depth, wrist, on_sight(joints_uv, depth, focal_uv))
 
 
-def placed_together(wrists_m: Tensor, offset_m: Tensor, both: Tensor) -> Tensor:
+def placed_together(wrists_m: Floats, offset_m: Floats, both: Floats) -> Floats:
     """Wrists (B, S, 3), with depths adjusted towards the network's offset (B, 3) where `both` (B,) hands are present.
 
     The adjustment is weighted by the expected errors of depth from size and of the offset.
     """
     depths = wrists_m[..., 2]
-    variance = (_DEPTH_SHARE * depths).square()
-    gain = variance / (variance.sum(1, keepdim=True) + _OFFSET_DEPTH_M**2)
+    variance = np.square(_DEPTH_SHARE * depths)
+    gain = variance / (variance.sum(1, keepdims=True) + _OFFSET_DEPTH_M**2)
     wanting = offset_m[:, 2] - (depths[:, 1] - depths[:, 0])
-    change = gain * torch.stack([-wanting, wanting], 1) * both[:, None]
-    return wrists_m * ((depths + change).clamp(min=_NEAREST_M) / depths)[..., None]
+    change = gain * np.stack([-wanting, wanting], 1) * both[:, None]
+    return wrists_m * ((depths + change).clip(_NEAREST_M) / depths)[..., None]
 
 
-def on_sight(joints_uv: Tensor, depth_m: Tensor, focal_uv: Tensor) -> Tensor:
+def on_sight(joints_uv: Floats, depth_m: Floats, focal_uv: Floats) -> Floats:
     """Points (B, S, 3) on the wrists' lines of sight at depths (B, S, 1)."""
     wrist = joints_uv[..., 0, :] / focal_uv[:, None, None]
-    return torch.cat([wrist * depth_m, depth_m], -1)
+    return np.concatenate([wrist * depth_m, depth_m], -1)

@@ -8,26 +8,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
+from inference_core.runtime.network_run import device_kind
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.presence import SEEN
 from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.hand_tracks import REMEMBERED_FRAMES, frames_to_known
-from inference_core.two_hand.card import WeightsCard, check_hand
+from inference_core.two_hand.card import WeightsCard, check_hand, stored_network
 from inference_core.two_hand.conditioning import crop_conditioning
 from inference_core.two_hand.crop import CropCamera, crop_camera, cut_crop
 from inference_core.two_hand.engine import Engine, HandEstimates, stored_engine
-from inference_core.two_hand.hand_parameters import OFFSET_UNIT_M
 from inference_core.two_hand.picture import normalised
 from inference_core.two_hand.placement import placed_alone, placed_together
 from inference_core.two_hand.predictions import TwoHandPredictions
-from inference_core.two_hand.records import Conditioning
-from inference_core.two_hand.weights import stored_network
+from inference_core.two_hand.records import OFFSET_UNIT_M, Conditioning
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -53,16 +51,16 @@ class Predictor:
     betas_apply: bool
 
 
-def load_predictor(weights: Path, hand: HandModel, device: torch.device | str = "cpu") -> Predictor:
+def load_predictor(weights: Path, hand: HandModel, device: str = "cpu") -> Predictor:
     """The network in a weights folder, ready to run on `device`.
 
     Raises WeightsError, and RequestError for weights that need MANO's hands if `hand` is another model.
     """
     network = stored_network(weights)
     card = network.card
-    device = torch.device(device)
     engine = stored_engine(network, fitting_hand(card, hand), device)
-    return Predictor(engine, card, _BATCHES.get(device.type, 8), betas_apply=card.hand_model == hand.name)
+    batch = _BATCHES.get(device_kind(device), 8)
+    return Predictor(engine, card, batch, betas_apply=card.hand_model == hand.name)
 
 
 def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
@@ -76,8 +74,7 @@ def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
             f"The card of {card.configuration.name} names fingertips beyond the {vertices} vertices there are. "
             "Use the weights with the hand model they were trained with."
         )
-    tips = torch.tensor(card.tip_vertices, device=hand.tip_vertices.device)
-    return replace(hand, tip_vertices=tips)
+    return replace(hand, tip_vertices=np.array(card.tip_vertices))
 
 
 def cut_pictures(
@@ -151,32 +148,41 @@ def _predict_batch(
 ) -> None:
     """Write the batch's frames into `predictions`."""
     known = Conditioning.joined([crop_conditioning(expected, crop.at, crop.camera) for crop in crops])
-    images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2).float() / 255
+    images = np.stack([crop.image for crop in crops]).transpose(0, 3, 1, 2) / np.float32(255)
     found = predictor.engine(normalised(images), known)
     at = np.array([crop.at for crop in crops])
     expected_there = (expected.hand_score[at] > 0).astype(np.float32)
-    presence = expected_there if found.presence is None else found.presence.numpy()
-    wrists = _placed(found, known.focal_uv, torch.from_numpy(presence > 0.5))
-    back = torch.from_numpy(np.stack([crop.camera.rotation.T for crop in crops])).float()
-    rotations = found.rotations.clone()
-    rotations[:, :, 0] = back[:, None] @ rotations[:, :, 0]
-    predictions.rotations[at] = rotations.numpy()
-    predictions.joints_rel_m[at] = torch.einsum("bxy,bsjy->bsjx", back, found.joints_m).numpy()
-    predictions.wrist_cam_m[at] = torch.einsum("bxy,bsy->bsx", back, wrists).numpy()
-    predictions.betas[at] = found.betas.numpy() if predictor.betas_apply else np.nan
-    predictions.offset_m[at] = torch.einsum("bxy,by->bx", back, found.offset_m).numpy()
+    presence = expected_there if found.presence is None else found.presence
+    back = np.stack([crop.camera.rotation.T for crop in crops]).astype(np.float32)[:, None]
+    rotations = found.rotations.copy()
+    rotations[:, :, 0] = back @ rotations[:, :, 0]
+    predictions.rotations[at] = rotations
+    predictions.joints_rel_m[at] = _turned(back, found.joints_m)
+    predictions.wrist_cam_m[at] = _turned(back, _placed(found, known.focal_uv, presence > 0.5)[:, :, None])[
+        :, :, 0
+    ]
+    predictions.betas[at] = found.betas if predictor.betas_apply else np.nan
+    predictions.offset_m[at] = _turned(back[:, 0], found.offset_m[:, None])[:, 0]
     predictions.presence[at] = presence
     predictions.confidence[at] = presence * _trust(found)
 
 
-def _placed(found: HandEstimates, focal_uv: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    alone = placed_alone(found.joints_m.double(), found.joints_uv.double(), focal_uv.double())
-    return placed_together(alone, found.offset_m.double(), present.all(1).double()).float()
+def _turned(rotations: Floats, points: Floats) -> Floats:
+    """Points (..., N, 3) turned by rotations (..., 3, 3)."""
+    return points @ np.swapaxes(rotations, -1, -2)
+
+
+def _placed(found: HandEstimates, focal_uv: Floats, present: NDArray[np.bool_]) -> Floats:
+    joints_m, joints_uv, offset_m, focal = (
+        values.astype(np.float64) for values in (found.joints_m, found.joints_uv, found.offset_m, focal_uv)
+    )
+    alone = placed_alone(joints_m, joints_uv, focal)
+    return placed_together(alone, offset_m, present.all(1).astype(np.float64)).astype(np.float32)
 
 
 def _trust(found: HandEstimates) -> Floats | float:
     """(B, S) confidence 0..1 from the joint error that the network expects; 1 for a network without that head."""
     if found.log_sigma is None:
         return 1.0
-    error_m = found.log_sigma[..., 1].exp() * OFFSET_UNIT_M
-    return (1 / (1 + (error_m / _HALF_CONFIDENCE_M).square())).numpy()
+    error_m = np.exp(found.log_sigma[..., 1]) * OFFSET_UNIT_M
+    return 1 / (1 + np.square(error_m / _HALF_CONFIDENCE_M))

@@ -10,14 +10,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from inference_core.geometry.array_api import Array, array_namespace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# The unit of the hand-to-hand offset and of joint embeddings, as in the release.
+OFFSET_UNIT_M = 0.15
+
+_zeros = partial(np.zeros, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Conditioning:
     """What is known about the hands in a crop before the network runs. A score of 0 means that a part is unknown.
+    Float32 arrays, or tensors within a network.
 
     landmarks_uv (B, S, 21, 2): landmarks found in the picture; landmark_score (B, S, 21): 0..1, 0 if missing.
     world_rel_m (B, S, 21, 3): world landmarks relative to their wrist, camera axes; 0 if missing. hand_score (B, S):
@@ -25,35 +37,33 @@ class Conditioning:
     focal length of the crop's pinhole in units of uv (pixels / half the crop's side), 0 if unknown.
     """
 
-    landmarks_uv: Tensor
-    landmark_score: Tensor
-    world_rel_m: Tensor
-    hand_score: Tensor
-    side_score: Tensor
-    focal_uv: Tensor
+    landmarks_uv: Array
+    landmark_score: Array
+    world_rel_m: Array
+    hand_score: Array
+    side_score: Array
+    focal_uv: Array
 
     @staticmethod
-    def none(batch: int, device: torch.device | str = "cpu") -> Conditioning:
-        """Conditioning without any knowledge: the network has the picture alone."""
-
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(batch, *shape, device=device)
-
-        return Conditioning(zeros(2, 21, 2), zeros(2, 21), zeros(2, 21, 3), zeros(2), zeros(2), zeros())
+    def none(batch: int, zeros: Callable[[tuple[int, ...]], Array] = _zeros) -> Conditioning:
+        """Conditioning without any knowledge: the network has the picture alone. zeros: makes an array of a shape."""
+        shapes = (2, 21, 2), (2, 21), (2, 21, 3), (2,), (2,), ()
+        return Conditioning(*(zeros((batch, *shape)) for shape in shapes))
 
     @staticmethod
     def joined(parts: Sequence[Conditioning]) -> Conditioning:
         """Several batches joined into one; an empty one if there are none."""
-        columns = zip(*(part.tensors for part in parts), strict=True)
-        return Conditioning(*(torch.cat(values) for values in columns)) if parts else Conditioning.none(0)
+        columns = zip(*(part.arrays for part in parts), strict=True)
+        joined = (array_namespace(*values).concat(values) for values in columns)
+        return Conditioning(*joined) if parts else Conditioning.none(0)
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Conditioning:
-        """The conditioning with `function` applied to every tensor."""
-        return Conditioning(*(function(value) for value in self.tensors))
+    def map(self, function: Callable[[Array], Array]) -> Conditioning:
+        """The conditioning with `function` applied to every array."""
+        return Conditioning(*(function(value) for value in self.arrays))
 
     @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """The six tensors in the order of the fields."""
+    def arrays(self) -> tuple[Array, ...]:
+        """The six arrays in the order of the fields."""
         return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
 

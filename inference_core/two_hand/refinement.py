@@ -9,10 +9,10 @@ from inference_core.two_hand.blocks import Residual, SharedEmbedding, SideEmbedd
 from inference_core.two_hand.bone_projection import BoneProjection
 from inference_core.two_hand.conditioning_input import ConditioningMaps
 from inference_core.two_hand.configuration import NetworkConfiguration
-from inference_core.two_hand.hand_parameters import OFFSET_UNIT_M, HandParameters
+from inference_core.two_hand.hand_parameters import HandParameters
 from inference_core.two_hand.joint_graph import JOINT_COUNT, JointGraph
 from inference_core.two_hand.joint_transformer import JointTransformer
-from inference_core.two_hand.records import Conditioning, HandStage
+from inference_core.two_hand.records import OFFSET_UNIT_M, Conditioning, HandStage
 from inference_core.two_hand.regressors import RefinementRegressor
 
 

@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -19,7 +16,7 @@ from inference_core.runtime.tensor_file import read_tensors
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.json_record import shortened
 from inference_core.shared.whole_file import whole_file
-from inference_core.two_hand.card import CARD_FILE, WEIGHTS_FILE, WeightsCard, check_weights, weights_folder
+from inference_core.two_hand.card import CARD_FILE, WEIGHTS_FILE, StoredNetwork, WeightsCard, stored_network
 from inference_core.two_hand.configuration import NetworkConfiguration
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.pretrained_backbones import PretrainedBackbone
@@ -53,45 +50,23 @@ def save_weights(network: DirNetwork, folder: Path, card: WeightsCard, half: boo
         ) from error
 
 
-@dataclass(frozen=True)
-class StoredNetwork:
-    """A network in its folder, loaded only when needed: an engine with a cached export never loads it."""
-
-    file: Path
-    card: WeightsCard
-
-    def load(self) -> DirNetwork:
-        """The network in eval mode, float32. Raises WeightsError for a truncated or foreign file."""
-        tensors = read_tensors(self.file)
-        network = _empty_network(self.card.configuration, tensors, str(self.file))
-        if isinstance(network.backbone, PretrainedBackbone):
-            network.backbone.load_pretrained()
-        fill_network(network, tensors, str(self.file))
-        return network.eval()
-
-    @cached_property
-    def digest(self) -> str:
-        """A digest of everything that determines the network's output."""
-        with self.file.open("rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
-        return f"{self.card.configuration} {self.card.tip_vertices} {weights}"
-
-
-def stored_network(folder: Path) -> StoredNetwork:
-    """The network in a folder, given as the folder or either file in it.
-
-    Raises WeightsError if a file is missing or damaged.
-    """
-    return StoredNetwork(weights_folder(folder) / WEIGHTS_FILE, check_weights(folder))
-
-
 def load_weights(folder: Path) -> tuple[DirNetwork, WeightsCard]:
     """The network in eval mode, float32, with its card. `folder`: the weights' folder, or either file in it.
 
     Raises WeightsError for a missing, truncated or foreign file, naming missing and unexpected keys.
     """
     stored = stored_network(folder)
-    return stored.load(), stored.card
+    return load_network(stored), stored.card
+
+
+def load_network(stored: StoredNetwork) -> DirNetwork:
+    """The network in eval mode, float32. Raises WeightsError for a truncated or foreign file."""
+    tensors, where = read_tensors(stored.file), str(stored.file)
+    network = _empty_network(stored.card.configuration, tensors, where)
+    if isinstance(network.backbone, PretrainedBackbone):
+        network.backbone.load_pretrained()
+    fill_network(network, tensors, where)
+    return network.eval()
 
 
 def fill_network(network: DirNetwork, tensors: dict[str, Tensor], where: str) -> None:
