@@ -8,10 +8,9 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.geometry.camera import Camera
 from inference_core.geometry.projection import pixel_rays
 from inference_core.geometry.rotations import log, turn_to_ray
@@ -42,14 +41,14 @@ class NetworkTargets:
     from_other_m (N, 3): from the other hand's wrist to this one's.
     """
 
-    confidence: Tensor
-    root: Tensor
-    angles_rad: Tensor
-    joints_m: Tensor
-    wrist_m: Tensor
-    from_other_m: Tensor
+    confidence: Floats
+    root: Floats
+    angles_rad: Floats
+    joints_m: Floats
+    wrist_m: Floats
+    from_other_m: Floats
 
-    def take(self, indices: Tensor) -> "NetworkTargets":
+    def take(self, indices: Indices) -> "NetworkTargets":
         """The hand frames of the given indices."""
         return NetworkTargets(*(getattr(self, field.name)[indices] for field in fields(self)))
 
@@ -66,45 +65,45 @@ class Observations:
     less sure than the hand's usually are.
     """
 
-    side: Tensor
-    frame: Tensor
-    time: Tensor
-    K: Tensor
-    pixels: Tensor
-    score: Tensor
-    diagonal_px: Tensor
-    world_m: Tensor
-    other: Tensor
-    T_world_cam: Tensor
-    size_error: Tensor
-    size_sigma: Tensor
-    doubt: Tensor
+    side: Indices
+    frame: Indices
+    time: Floats
+    K: Floats
+    pixels: Floats
+    score: Floats
+    diagonal_px: Floats
+    world_m: Floats
+    other: Indices
+    T_world_cam: Floats
+    size_error: Floats
+    size_sigma: Floats
+    doubt: Floats
     network: NetworkTargets | None
 
     def __len__(self) -> int:
         return len(self.side)
 
     @property
-    def seen(self) -> Tensor:
+    def seen(self) -> Flags:
         """(N,) bool: has landmarks of its own."""
         return (self.score > 0).any(-1)
 
     @property
-    def steps(self) -> Tensor:
+    def steps(self) -> Floats:
         """(N - 1,) time from each hand frame to the next in the list; 0 if the two are not consecutive."""
-        step = torch.diff(self.time)
-        follows = (torch.diff(self.side) == 0) & (torch.diff(self.frame) == 1) & (step < _LONGEST_STEP)
-        return torch.where(follows, step, torch.zeros_like(step))
+        step = np.diff(self.time)
+        follows = (np.diff(self.side) == 0) & (np.diff(self.frame) == 1) & (step < _LONGEST_STEP)
+        return np.where(follows, step, 0.0)
 
     @cached_property
-    def camera_steps(self) -> Tensor | None:
+    def camera_steps(self) -> Floats | None:
         """(N - 1, 4, 4) from the camera of each hand frame to that of the next; None for a static camera."""
         poses = self.T_world_cam
-        if len(poses) < 2 or torch.equal(poses, poses[:1].expand_as(poses)):
+        if len(poses) < 2 or (poses == poses[:1]).all():
             return None
-        return torch.linalg.inv(poses[1:]) @ poses[:-1]
+        return np.linalg.inv(poses[1:]) @ poses[:-1]
 
-    def take(self, indices: Tensor) -> "Observations":
+    def take(self, indices: Indices) -> "Observations":
         """The hand frames of the given indices, without their links to the other hand."""
         chosen = {
             field.name: getattr(self, field.name)[indices]
@@ -112,19 +111,19 @@ class Observations:
             if field.name not in ("network", "other")
         }
         network = None if self.network is None else self.network.take(indices)
-        return replace(self, **chosen, other=torch.full_like(indices, -1), network=network)
+        return replace(self, **chosen, other=np.full_like(indices, -1), network=network)
 
-    def of_frames(self, chosen: Tensor) -> "Observations":
+    def of_frames(self, chosen: Flags) -> "Observations":
         """The chosen (N,) hand frames, both or neither of a frame, with their links to the other hand."""
-        at = chosen.nonzero()[:, 0]
-        place = torch.full((len(self) + 1,), -1)
-        place[at] = torch.arange(len(at))
+        at = np.flatnonzero(chosen)
+        place = np.full(len(self) + 1, -1)
+        place[at] = np.arange(len(at))
         return replace(self.take(at), other=place[self.other[at]])
 
 
-def pairs(seen: Observations) -> tuple[Tensor, Tensor]:
+def pairs(seen: Observations) -> tuple[Indices, Indices]:
     """Indices of the left hand frames that have a right one in the same frame, and of those."""
-    left = ((seen.side == 0) & (seen.other >= 0)).nonzero()[:, 0]
+    left = np.flatnonzero((seen.side == 0) & (seen.other >= 0))
     return left, seen.other[left]
 
 
@@ -169,38 +168,34 @@ def gather(
     present: NDArray[np.uint8],
     camera: Camera,
     times: NDArray[np.float64],
-    axes: Tensor,
+    axes: Floats,
     frames: range,
 ) -> Observations:
     """The observations of a range of frames.
 
     times (T,): in median frame times. axes (S, 15, 3, 3): the joints' axes, for the network's rotations.
     """
-    span = slice(frames.start, frames.stop)
-    side, frame = (torch.as_tensor(found) for found in np.nonzero(present[span].T))
+    side, frame = np.nonzero(present[frames.start : frames.stop].T)
     frame = frame + frames.start
-    pick = (frame.numpy(), side.numpy())
-    landmarks = torch.as_tensor(tracks.landmarks_px[pick]).double()
-    world_m = torch.as_tensor(tracks.world_m[pick]).double()
-    finite = landmarks.isfinite().all(-1) & world_m.isfinite().all(-1)
-    score = torch.where(finite, landmarks[..., 2].nan_to_num().clamp(0, 1), torch.zeros(()).double())
-    pixels, world_m = landmarks[..., :2].nan_to_num(), world_m.nan_to_num()
-    whole = torch.as_tensor(np.asarray(camera.K)).double()
-    K = whole[frame] if whole.dim() == 3 else whole.expand(len(frame), 3, 3)
+    pick = (frame, side)
+    landmarks, world_m = (values[pick].astype(np.float64) for values in (tracks.landmarks_px, tracks.world_m))
+    finite = np.isfinite(landmarks).all(-1) & np.isfinite(world_m).all(-1)
+    pixels, world_m = np.nan_to_num(landmarks[..., :2]), np.nan_to_num(world_m)
+    K = _by_frame(camera.K, frame)
     return Observations(
         side=side,
         frame=frame,
-        time=torch.as_tensor(times)[frame],
+        time=times[frame],
         K=K,
         pixels=pixels,
-        score=score,
-        diagonal_px=(pixels.amax(1) - pixels.amin(1)).norm(dim=-1).clamp(min=8.0),
+        score=np.where(finite, np.nan_to_num(landmarks[..., 2]).clip(0, 1), 0.0),
+        diagonal_px=np.linalg.norm(np.ptp(pixels, axis=1), axis=-1).clip(min=8.0),
         world_m=_seen_along_ray(world_m, pixels, K),
         other=_other_hands(side, frame),
-        T_world_cam=_poses(camera, frame),
-        size_error=torch.zeros(len(frame)).double(),
-        size_sigma=torch.full((len(frame),), _SIZE_SIGMA).double(),
-        doubt=torch.zeros(len(frame)).double(),
+        T_world_cam=_by_frame(camera.T_world_cam, frame),
+        size_error=np.zeros(len(frame)),
+        size_sigma=np.full(len(frame), _SIZE_SIGMA),
+        doubt=np.zeros(len(frame)),
         network=None if network is None else _network_targets(network, pick, axes),
     )
 
@@ -208,79 +203,72 @@ def gather(
 def judged_by_scores(seen: Observations) -> Observations:
     """The observations with the size errors and the doubt implied by the landmarks' scores."""
     score = seen.score.mean(-1)
-    sigma = _SIZE_SIGMA + _SIGMA_OF_DOUBT * (_SURE - score).clamp(min=0)
-    too_small = _BIAS_OF_DOUBT * (_BIASED_BELOW - _around(seen, score, _DOUBT_FRAMES)).clamp(min=0)
+    sigma = _SIZE_SIGMA + _SIGMA_OF_DOUBT * (_SURE - score).clip(min=0)
+    too_small = _BIAS_OF_DOUBT * (_BIASED_BELOW - _around(seen, score, _DOUBT_FRAMES)).clip(min=0)
     near, usual = _around(seen, score, _NEAR_FRAMES), _around(seen, score, _USUAL_FRAMES)
-    doubt = torch.where(seen.seen, 1 - near / usual.clamp(min=1e-6), 0.0).clamp(min=0)
-    return replace(seen, size_sigma=sigma, size_error=torch.where(seen.seen, -too_small, 0.0), doubt=doubt)
+    doubt = np.where(seen.seen, 1 - near / usual.clip(min=1e-6), 0.0).clip(min=0)
+    return replace(seen, size_sigma=sigma, size_error=np.where(seen.seen, -too_small, 0.0), doubt=doubt)
 
 
-def _around(seen: Observations, score: Tensor, reach: float) -> Tensor:
+def _around(seen: Observations, score: Floats, reach: float) -> Floats:
     """(N,) mean scores of the seen frames at most this many frame times from each, because the
     uncertainty is the hand's rather than the frame's.
     """
-    out = torch.zeros_like(score)
+    out = np.zeros_like(score)
     for side in (0, 1):
         own = seen.side == side
-        time, known = seen.time[own].contiguous(), seen.seen[own].double()
-        edges = (time - reach, False), (time + reach, True)
-        first, last = (torch.searchsorted(time, at.contiguous(), right=right) for at, right in edges)
-        total, count = (
-            torch.cat([torch.zeros(1).double(), values.cumsum(0)]) for values in (known * score[own], known)
-        )
-        out[own] = (total[last] - total[first]) / (count[last] - count[first]).clamp(min=1)
+        time, known = seen.time[own], seen.seen[own].astype(np.float64)
+        first, last = np.searchsorted(time, time - reach), np.searchsorted(time, time + reach, side="right")
+        total, count = (np.concatenate([[0.0], values.cumsum()]) for values in (known * score[own], known))
+        out[own] = (total[last] - total[first]) / (count[last] - count[first]).clip(min=1)
     return out
 
 
-def _poses(camera: Camera, frame: Tensor) -> Tensor:
-    poses = torch.as_tensor(camera.T_world_cam).double()
-    return poses[frame] if poses.dim() == 3 else poses.expand(len(frame), 4, 4)
+def _by_frame(matrices: NDArray[np.floating], frame: Indices) -> Floats:
+    """(N, R, R) the matrix of each frame, of one (R, R) for all or one for each (T, R, R)."""
+    matrices = np.asarray(matrices, np.float64)
+    return np.broadcast_to(matrices, (len(frame), *matrices.shape)) if matrices.ndim == 2 else matrices[frame]
 
 
-def _other_hands(side: Tensor, frame: Tensor) -> Tensor:
+def _other_hands(side: Indices, frame: Indices) -> Indices:
     """(N,) index of the hand frame with the same frame and the other side, -1 where there is none."""
-    index = {(s, f): n for n, (s, f) in enumerate(zip(side.tolist(), frame.tolist(), strict=True))}
-    found = [index.get((1 - s, f), -1) for s, f in zip(side.tolist(), frame.tolist(), strict=True)]
-    return torch.tensor(found, dtype=torch.int64)
+    index = np.full((2, frame.max(initial=0) + 1), -1)
+    index[side, frame] = np.arange(len(frame))
+    return index[1 - side, frame]
 
 
-def _seen_along_ray(world_m: Tensor, pixels: Tensor, K: Tensor) -> Tensor:
+def _seen_along_ray(world_m: Floats, pixels: Floats, K: Floats) -> Floats:
     """World landmarks (N, 21, 3), centred and rotated from the line of sight through the hand to camera axes.
 
     The landmark network sees a crop as a camera pointed at the hand would; away from the picture's centre its z axis
     is therefore the ray's, not the camera's.
     """
-    centred = world_m - world_m.mean(1, keepdim=True)
-    ray = pixel_rays(pixels.mean(1, keepdim=True), K)[:, 0]
-    return centred @ turn_to_ray(ray).mT
+    centred = world_m - world_m.mean(1, keepdims=True)
+    ray = pixel_rays(pixels.mean(1, keepdims=True), K)[:, 0]
+    return centred @ np.swapaxes(turn_to_ray(ray), -1, -2)
 
 
 def _network_targets(
-    network: TwoHandPredictions, pick: tuple[NDArray[np.int64], NDArray[np.int64]], axes: Tensor
+    network: TwoHandPredictions, pick: tuple[Indices, Indices], axes: Floats
 ) -> NetworkTargets:
-    def picked(values: NDArray[np.float32]) -> Tensor:
-        return torch.as_tensor(values[pick]).double().nan_to_num()
+    def picked(values: NDArray[np.float32]) -> Floats:
+        return np.nan_to_num(values[pick].astype(np.float64))
 
     frame, side = pick
-    rotations = picked(network.rotations)
-    confidence = torch.as_tensor(network.confidence[pick]).double().nan_to_num().clamp(0, 1)
     usable = [
         np.isfinite(values[pick]).all(axis=tuple(range(1, values.ndim - 1)))
         for values in (network.rotations, network.wrist_cam_m, network.joints_rel_m)
     ]
-    confidence = confidence * torch.as_tensor(np.logical_and.reduce(usable))
-    offset_m = torch.as_tensor(network.offset_m[frame]).double().nan_to_num()
-    sign = torch.as_tensor(np.where(side == 1, 1.0, -1.0))[:, None]
-    side_index = torch.as_tensor(side)
-    local = axes[side_index].mT @ rotations[:, 1:] @ axes[side_index]
-    identity = torch.eye(3).double()
-    absent = (confidence == 0)[:, None, None]
-    local = torch.where(absent[..., None], identity, local)
+    confidence = picked(network.confidence).clip(0, 1) * np.logical_and.reduce(usable)
+    rotations = picked(network.rotations)
+    rotations[confidence == 0] = np.eye(3)
+    local = np.swapaxes(axes, -1, -2)[side] @ rotations[:, 1:] @ axes[side]
     return NetworkTargets(
         confidence=confidence,
-        root=torch.where(absent, identity, rotations[:, 0]),
+        root=rotations[:, 0],
         angles_rad=log(local),
         joints_m=picked(network.joints_rel_m),
         wrist_m=picked(network.wrist_cam_m),
-        from_other_m=sign * offset_m,
+        from_other_m=np.where(side == 1, 1.0, -1.0)[:, None]
+        * np.nan_to_num(network.offset_m[frame].astype(np.float64)),
     )

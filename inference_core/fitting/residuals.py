@@ -9,9 +9,9 @@ Residuals are in units of their own standard deviation.
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from inference_core.fitting.arrays import Floats, Floats32, Indices
 from inference_core.fitting.observations import NetworkTargets, Observations
 from inference_core.fitting.parameterisation import (
     FINGERS,
@@ -36,7 +36,7 @@ _WORLD_M, _WORLD_DELTA = 0.0068, 2.7
 _POSE_DEG = (28.0, 11.0, 9.0)
 _TENDON_DEG, _TENDON_RATIO = 13.0, 0.6
 _LIMIT_DEG = 1.5
-_POSE_WEIGHT = 1 / torch.tensor(_POSE_DEG).double().deg2rad()
+_POSE_WEIGHT = 1 / np.deg2rad(_POSE_DEG)
 _TENDON_WEIGHT, _LIMIT_WEIGHT = 1 / math.radians(_TENDON_DEG), 1 / math.radians(_LIMIT_DEG)
 # Standard deviations of a fully confident network.
 _NETWORK_ROOT_DEG, _NETWORK_ANGLE_DEG, _NETWORK_DELTA = 10.0, 14.0, 2.5
@@ -51,23 +51,23 @@ _WORLD_READ = 0.8
 class NormalEquations:
     """Normal equations of N hand frames: hessian (N, D, D), gradient (N, D), cost (N,)."""
 
-    hessian: Tensor
-    gradient: Tensor
-    cost: Tensor
+    hessian: Floats
+    gradient: Floats
+    cost: Floats
 
 
-def frame_cost(seen: Observations, posed: PosedPoints, world_scale: Tensor) -> Tensor:
+def frame_cost(seen: Observations, posed: PosedPoints, world_scale: Floats) -> Floats:
     """(N,) cost of the posed hands, without derivatives."""
     cost = _pixel_errors(seen, posed).total + _world_errors(seen, posed, world_scale).cost
     for residual in _angle_residuals(posed.parameterisation, seen.side, posed.state):
-        cost = cost + 0.5 * residual.square().flatten(1).sum(1)
+        cost += 0.5 * _squared(residual)
     if seen.network is not None:
-        cost = cost + _network_errors(seen, seen.network, posed)[1]
+        cost += _network_errors(seen, seen.network, posed)[1]
     return cost
 
 
 def frame_normal(
-    parameterisation: HandParameterisation, seen: Observations, posed: PosedPoints, world_scale: Tensor
+    parameterisation: HandParameterisation, seen: Observations, posed: PosedPoints, world_scale: Floats
 ) -> NormalEquations:
     """Normal equations of all single-frame terms. world_scale (S,): the model's size over the world's."""
     total = landmark_normal(seen, posed, posed.jacobian(LANDMARKS), world_scale)
@@ -76,31 +76,34 @@ def frame_normal(
 
 
 def landmark_normal(
-    seen: Observations, posed: PosedPoints, jacobian: Tensor, world_scale: Tensor, by_scale: bool = False
+    seen: Observations, posed: PosedPoints, jacobian: Floats32, world_scale: Floats, by_scale: bool = False
 ) -> NormalEquations:
     """Normal equations of the landmark terms for any unknowns by which the landmarks have derivatives (N, 3, 21, K).
 
     by_scale: the logarithm of the world scale is one more unknown, the last one.
     """
     pixel, world = _pixel_errors(seen, posed), _world_errors(seen, posed, world_scale)
+    count, size = len(seen), jacobian.shape[-1]
     # Two rows a landmark in the picture, three in the world; in single precision, like all derivatives.
-    rows = jacobian.new_zeros(*jacobian.shape[:1], 5, *jacobian.shape[2:-1], jacobian.shape[-1] + by_scale)
-    _pixel_rows(seen, posed, pixel.weight, jacobian, rows[:, :2, :, : jacobian.shape[-1]])
-    _world_rows(seen, world, jacobian, world_scale, rows[:, 2:, :, : jacobian.shape[-1]])
-    residual = torch.cat(
-        [_factored(pixel.residual, pixel.weight), _factored(world.residual, world.weight)], 1
-    )
+    rows = np.empty((count, 5, jacobian.shape[2], size + by_scale), np.float32)
+    _pixel_rows(seen, posed, pixel.weight, jacobian, rows[:, :2, :, :size])
+    _world_rows(seen, world, jacobian, world_scale, rows[:, 2:, :, :size])
     if by_scale:
+        rows[:, :2, :, -1] = 0
         rows[:, 2:, :, -1] = -_factored(world.residual + seen.world_m / _WORLD_M, world.weight)
     # Where the size error v is eliminated, the squared rows are J' (I - c v v') J. The residual is at its optimum
     # already, so that the gradient stays J' r.
-    size = _factored(pixel.size, pixel.weight)
-    hidden = (seen.size_sigma.square() / (1 + seen.size_sigma.square() * size.square().sum((1, 2)))).sqrt()
-    size = torch.nn.functional.pad(size * hidden[:, None, None], (0, 0, 0, 3))
-    flat = rows.flatten(1, 2)
-    pulls = (torch.stack([residual, size], 1).flatten(2).float() @ flat).double()
-    hessian = (flat.mT @ flat).double()
-    hessian.baddbmm_(pulls[:, 1, :, None], pulls[:, 1, None], alpha=-1)
+    of_size = _factored(pixel.size, pixel.weight)
+    variance = seen.size_sigma**2
+    hidden = np.sqrt(variance / (1 + variance * _squared(of_size)))
+    pulled = np.zeros((count, 2, *rows.shape[1:3]), np.float32)
+    pulled[:, 0, :2] = _factored(pixel.residual, pixel.weight)
+    pulled[:, 0, 2:] = _factored(world.residual, world.weight)
+    pulled[:, 1, :2] = of_size * hidden[:, None, None]
+    flat = rows.reshape(count, -1, rows.shape[-1])
+    pulls = (pulled.reshape(count, 2, -1) @ flat).astype(np.float64)
+    hessian = (np.swapaxes(flat, -1, -2) @ flat).astype(np.float64)
+    hessian -= pulls[:, 1, :, None] * pulls[:, 1, None]
     return NormalEquations(hessian, pulls[:, 0], pixel.total + world.cost)
 
 
@@ -113,15 +116,20 @@ def add_pose_terms(
         _add_network(total, parameterisation, seen, seen.network, posed)
 
 
-def reprojection_px(seen: Observations, posed: PosedPoints) -> Tensor:
+def reprojection_px(seen: Observations, posed: PosedPoints) -> Floats:
     """(N, 21) distance of the projected from the observed landmarks, pixels."""
-    return (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels).norm(dim=-1)
+    return lengths(project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels)
 
 
-def pseudo_huber(error: Tensor, delta: float) -> tuple[Tensor, Tensor]:
+def pseudo_huber(error: Floats, delta: float) -> tuple[Floats, Floats]:
     """Weight and cost of errors (in standard deviations); an error beyond its delta pulls no harder than one at it."""
-    root = (1 + (error / delta).square()).sqrt()
+    root = np.sqrt(1 + (error / delta) ** 2)
     return 1 / root, delta**2 * (root - 1)
+
+
+def lengths(vectors: Floats) -> Floats:
+    """(...) lengths of vectors (..., K), by components: several times as fast as a sum over a short axis."""
+    return np.sqrt(sum(vectors[..., k] ** 2 for k in range(vectors.shape[-1])))
 
 
 @dataclass(frozen=True)
@@ -131,10 +139,10 @@ class _PixelErrors:
     size (N, 21, 2): the residuals' derivative by the size error.
     """
 
-    residual: Tensor
-    weight: Tensor
-    size: Tensor
-    total: Tensor
+    residual: Floats
+    weight: Floats
+    size: Floats
+    total: Floats
 
 
 def _pixel_errors(seen: Observations, posed: PosedPoints) -> _PixelErrors:
@@ -144,138 +152,146 @@ def _pixel_errors(seen: Observations, posed: PosedPoints) -> _PixelErrors:
     It is eliminated at its own optimum in each frame, so the derivatives by the unknowns are unaffected.
     """
     sigma_px = _PIXEL_SHARE * seen.diagonal_px[:, None, None]
-    share = seen.score[..., None] / seen.score.sum(-1)[:, None, None].clamp(min=1e-9)
-    size = (seen.pixels - (seen.pixels * share).sum(1, keepdim=True)) / sigma_px
+    share = seen.score[:, None] / np.maximum(seen.score.sum(-1), 1e-9)[:, None, None]
+    size = (seen.pixels - share @ seen.pixels) / sigma_px
     residual = (project_pinhole(posed.points_m[:, LANDMARKS], seen.K) - seen.pixels) / sigma_px
     # Of each landmark's squared error: without a size error, and what this one adds.
     square, mixed, square_size = _dot(residual, residual), _dot(residual, size), _dot(size, size)
     precision = seen.size_sigma**-2
-    expected, common, root = seen.size_error * precision, seen.size_error, torch.ones_like(seen.score)
+    expected, common, root = seen.size_error * precision, seen.size_error, np.ones_like(seen.score)
     for _ in range(_SIZE_STEPS):
         weight = seen.score / root
         common = (expected - (weight * mixed).sum(1)) / (precision + (weight * square_size).sum(1))
         square_error = square + common[:, None] * (2 * mixed + common[:, None] * square_size)
-        root = (1 + square_error.clamp(min=0) / _PIXEL_DELTA**2).sqrt()
+        root = np.sqrt(1 + np.maximum(square_error, 0) / _PIXEL_DELTA**2)
     cost = _PIXEL_DELTA**2 * ((root - 1) * seen.score).sum(-1)
     off = (common - seen.size_error) / seen.size_sigma
     residual = residual + common[:, None, None] * size
-    return _PixelErrors(residual, seen.score / root, size, cost + 0.5 * off.square())
+    return _PixelErrors(residual, seen.score / root, size, cost + 0.5 * off**2)
 
 
-def _dot(first: Tensor, second: Tensor) -> Tensor:
+def _dot(first: Floats, second: Floats) -> Floats:
     return first[..., 0] * second[..., 0] + first[..., 1] * second[..., 1]
 
 
-def _factored(values: Tensor, weight: Tensor) -> Tensor:
+def _squared(values: Floats) -> Floats:
+    """(N,) sums of squares of values (N, ...)."""
+    return (values**2).reshape(len(values), -1).sum(1)
+
+
+def _factored(values: Floats, weight: Floats) -> Floats:
     """(N, C, 21) values (N, 21, C) by the roots of their weights (N, 21)."""
-    return values.transpose(1, 2) * weight.sqrt()[:, None]
+    return np.swapaxes(values, 1, 2) * np.sqrt(weight)[:, None]
 
 
 def _pixel_rows(
-    seen: Observations, posed: PosedPoints, weight: Tensor, jacobian: Tensor, out: Tensor
+    seen: Observations, posed: PosedPoints, weight: Floats, jacobian: Floats32, out: Floats32
 ) -> None:
     """Derivatives (N, 2, 21, K) of the weighted residuals."""
-    points = posed.points_m[:, LANDMARKS]
-    depth = points[..., 2].clamp(min=1e-3)
-    slope = (points[..., :2] / depth[..., None]).transpose(1, 2)
-    focal_px = seen.K.diagonal(dim1=1, dim2=2)[:, :2, None]
-    gain = focal_px * (weight.sqrt() / depth / (_PIXEL_SHARE * seen.diagonal_px[:, None]))[:, None]
-    torch.mul(jacobian[:, :2], gain.float()[..., None], out=out)
-    out.addcmul_((slope * gain).float()[..., None], jacobian[:, 2:], value=-1)
+    points = np.moveaxis(posed.points_m[:, LANDMARKS], -1, 1)
+    depth = np.maximum(points[:, 2:], 1e-3)
+    focal_px = np.diagonal(seen.K, axis1=1, axis2=2)[:, :2, None]
+    gain = focal_px * (np.sqrt(weight)[:, None] / depth / (_PIXEL_SHARE * seen.diagonal_px[:, None, None]))
+    slope = points[:, :2] / depth
+    np.multiply(jacobian[:, :2], gain.astype(np.float32)[..., None], out=out)
+    out -= (slope * gain).astype(np.float32)[..., None] * jacobian[:, 2:]
 
 
 @dataclass(frozen=True)
 class _WorldErrors:
     """World landmarks' residuals (N, 21, 3), their weights (N, 21), and what they cost (N,)."""
 
-    residual: Tensor
-    weight: Tensor
-    cost: Tensor
+    residual: Floats
+    weight: Floats
+    cost: Floats
 
 
-def _world_errors(seen: Observations, posed: PosedPoints, scale: Tensor) -> _WorldErrors:
+def _world_errors(seen: Observations, posed: PosedPoints, scale: Floats) -> _WorldErrors:
     points = posed.points_m[:, LANDMARKS]
     # In the world landmarks' own metres: in the model's, a smaller hand would always have a smaller error.
-    arms = (points - points.mean(1, keepdim=True)) / scale[seen.side][:, None, None]
+    arms = (points - points.mean(1, keepdims=True)) / scale[seen.side][:, None, None]
     residual = (arms - seen.world_m) / _WORLD_M
-    weight, cost = pseudo_huber(residual.norm(dim=-1), _WORLD_DELTA)
+    weight, cost = pseudo_huber(lengths(residual), _WORLD_DELTA)
     share = seen.score
     if seen.network is not None:
-        share = share * (1 - _WORLD_READ * seen.network.confidence[:, None].clamp(max=1))
+        share = share * (1 - _WORLD_READ * np.minimum(seen.network.confidence, 1)[:, None])
     return _WorldErrors(residual, weight * share, (cost * share).sum(-1))
 
 
 def _world_rows(
-    seen: Observations, errors: _WorldErrors, jacobian: Tensor, scale: Tensor, out: Tensor
+    seen: Observations, errors: _WorldErrors, jacobian: Floats32, scale: Floats, out: Floats32
 ) -> None:
     """Derivatives (N, 3, 21, K) of the weighted residuals."""
-    gain = (errors.weight.sqrt() / (_WORLD_M * scale[seen.side][:, None])).float()
-    torch.sub(jacobian, jacobian.mean(2, keepdim=True), out=out)
-    out.mul_(gain[:, None, :, None])
+    gain = (np.sqrt(errors.weight) / (_WORLD_M * scale[seen.side][:, None])).astype(np.float32)
+    np.subtract(jacobian, jacobian.mean(2, keepdims=True), out=out)
+    out *= gain[:, None, :, None]
 
 
 def _angle_residuals(
-    parameterisation: HandParameterisation, side: Tensor, state: HandState
-) -> tuple[Tensor, Tensor, Tensor]:
+    parameterisation: HandParameterisation, side: Indices, state: HandState
+) -> tuple[Floats, Floats, Floats]:
     """Resting pose (N, 15, 3), tendons (N, 5) and limits (N, 15, 3)."""
     angles, free = state.angles_rad, parameterisation.is_free
     rest = (angles - parameterisation.mean_rad[side]) * (_POSE_WEIGHT * free)
-    flexion = angles.unflatten(1, (5, 3))[..., 0]
-    tendon = (flexion[:, :, 2] - _TENDON_RATIO * flexion[:, :, 1]) * _TENDON_WEIGHT
-    low, high = parameterisation.limits_rad.unbind(-1)
-    return rest, tendon, (angles - angles.clamp(low, high)) * (_LIMIT_WEIGHT * free)
+    tendon = (angles[:, 2::3, 0] - _TENDON_RATIO * angles[:, 1::3, 0]) * _TENDON_WEIGHT
+    low, high = parameterisation.limits_rad[..., 0], parameterisation.limits_rad[..., 1]
+    return rest, tendon, (angles - np.clip(angles, low, high)) * (_LIMIT_WEIGHT * free)
 
 
 def _add_angles(
-    total: NormalEquations, parameterisation: HandParameterisation, side: Tensor, state: HandState
+    total: NormalEquations, parameterisation: HandParameterisation, side: Indices, state: HandState
 ) -> None:
     rest, tendon, beyond = _angle_residuals(parameterisation, side, state)
     free, ties = parameterisation.free, _tendons(parameterisation)
-    always = ties.mT @ ties + torch.diag(_POSE_WEIGHT.repeat(15)[free].square())
-    total.hessian[:, FINGERS:, FINGERS:] += always
-    diagonal = total.hessian.diagonal(dim1=1, dim2=2)[:, FINGERS:]
-    diagonal.add_((beyond != 0).flatten(1)[:, free], alpha=_LIMIT_WEIGHT**2)
-    pulled = (rest * _POSE_WEIGHT + beyond * _LIMIT_WEIGHT).flatten(1)[:, free]
+    total.hessian[:, FINGERS:, FINGERS:] += ties.T @ ties + np.diag(np.tile(_POSE_WEIGHT, 15)[free] ** 2)
+    _diagonal(total.hessian)[:, FINGERS:] += _LIMIT_WEIGHT**2 * (beyond != 0).reshape(-1, 45)[:, free]
+    pulled = (rest * _POSE_WEIGHT + beyond * _LIMIT_WEIGHT).reshape(-1, 45)[:, free]
     total.gradient[:, FINGERS:] += pulled + tendon @ ties
     for residual in (rest, tendon, beyond):
-        total.cost.add_(residual.square().flatten(1).sum(1), alpha=0.5)
+        np.add(total.cost, 0.5 * _squared(residual), out=total.cost)
 
 
-def _tendons(parameterisation: HandParameterisation) -> Tensor:
+def _diagonal(hessian: Floats) -> Floats:
+    """(N, D) the diagonals of matrices (N, D, D), to be changed in place."""
+    return np.einsum("nii->ni", hessian)
+
+
+def _tendons(parameterisation: HandParameterisation) -> Floats:
     """(5, A) derivatives of the tendons' residuals by the angles that can change."""
-    ties = torch.zeros(5, 5, 9).double()
-    ties[range(5), range(5), 6], ties[range(5), range(5), 3] = _TENDON_WEIGHT, -_TENDON_RATIO * _TENDON_WEIGHT
-    return ties.flatten(1)[:, parameterisation.free]
+    ties, finger = np.zeros((5, 5, 9)), np.arange(5)
+    ties[finger, finger, 6], ties[finger, finger, 3] = _TENDON_WEIGHT, -_TENDON_RATIO * _TENDON_WEIGHT
+    return ties.reshape(5, 45)[:, parameterisation.free]
 
 
 def _network_errors(
     seen: Observations, network: NetworkTargets, posed: PosedPoints
-) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+) -> tuple[list[Floats], Floats, list[Floats]]:
     """Residuals of root (N, 3), angles (N, 45), image-depth (N, 3), joints (N, 21, 3); cost (N,); weights."""
     state, wrist_m = posed.state, posed.state.wrist_m
-    target_depth = network.wrist_m[:, 2:].clamp(min=0.05)
-    target_image_depth = torch.cat([network.wrist_m[:, :2] / target_depth, target_depth.log()], -1)
+    target_depth = np.maximum(network.wrist_m[:, 2:], 0.05)
+    target_image_depth = np.concatenate([network.wrist_m[:, :2] / target_depth, np.log(target_depth)], -1)
     residuals = [
-        log(state.root @ network.root.mT) / torch.tensor(_NETWORK_ROOT_DEG).deg2rad(),
-        (state.angles_rad - network.angles_rad).flatten(1) / torch.tensor(_NETWORK_ANGLE_DEG).deg2rad(),
+        log(state.root @ np.swapaxes(network.root, -1, -2)) / math.radians(_NETWORK_ROOT_DEG),
+        (state.angles_rad - network.angles_rad).reshape(-1, 45) / math.radians(_NETWORK_ANGLE_DEG),
         (state.image_depth - target_image_depth) / _image_depth_sigma(seen),
         (posed.points_m[:, JOINTS] - wrist_m[:, None] - network.joints_m) / _NETWORK_JOINT_M,
     ]
-    weights, cost = [], torch.zeros_like(network.confidence)
+    weights, cost = [], np.zeros_like(network.confidence)
     for residual in residuals:
         # One weight per row for directions that err together; joints and angles have a weight each.
-        error = residual.abs() if residual.shape[-1] == 45 else residual.norm(dim=-1, keepdim=True)
+        error = np.abs(residual) if residual.shape[-1] == 45 else lengths(residual)[..., None]
         weight, term = pseudo_huber(error, _NETWORK_DELTA)
-        trust = network.confidence.reshape(-1, *[1] * (weight.dim() - 1))
+        trust = network.confidence.reshape(-1, *[1] * (weight.ndim - 1))
         weights.append(weight * trust)
-        cost = cost + (term * trust).flatten(1).sum(-1)
+        cost += (term * trust).reshape(len(cost), -1).sum(-1)
     return residuals, cost, weights
 
 
-def _image_depth_sigma(seen: Observations) -> Tensor:
+def _image_depth_sigma(seen: Observations) -> Floats:
     """(N, 3) sigmas of a fully confident network's image position and logarithmic distance."""
-    depth = torch.where(seen.seen, _NETWORK_DEPTH_BESIDE, _NETWORK_DEPTH_ALONE)[:, None].double()
-    return torch.cat([torch.full((len(seen), 2), _NETWORK_IMAGE).double(), depth], -1)
+    sigma = np.full((len(seen), 3), _NETWORK_IMAGE)
+    sigma[:, 2] = np.where(seen.seen, _NETWORK_DEPTH_BESIDE, _NETWORK_DEPTH_ALONE)
+    return sigma
 
 
 def _add_network(
@@ -286,26 +302,26 @@ def _add_network(
     posed: PosedPoints,
 ) -> None:
     (root, angles, image_depth, joints), cost, weights = _network_errors(seen, network, posed)
-    factor = weights[3][..., 0].sqrt()
-    rows = posed.joints_jacobian * (factor / _NETWORK_JOINT_M).float()[:, None, :, None]
+    factor = np.sqrt(weights[3][..., 0])
+    rows = posed.joints_jacobian * (factor / _NETWORK_JOINT_M).astype(np.float32)[:, None, :, None]
     rows[..., :3] = 0  # the joints are compared about the wrist
-    residual = (joints * factor[..., None]).transpose(1, 2).flatten(1)
-    flat = rows.flatten(1, 2)
-    total.hessian.add_(flat.mT @ flat)
-    total.gradient.add_((residual.float()[:, None] @ flat)[:, 0])
-    total.cost.add_(cost)
+    flat = rows.reshape(len(rows), -1, rows.shape[-1])
+    residual = np.swapaxes(joints * factor[..., None], 1, 2).reshape(len(rows), 1, -1)
+    np.add(total.hessian, np.swapaxes(flat, -1, -2) @ flat, out=total.hessian)
+    np.add(total.gradient, (residual.astype(np.float32) @ flat)[:, 0], out=total.gradient)
+    np.add(total.cost, cost, out=total.cost)
     free = parameterisation.free
     gains = [
         (slice(0, 3), image_depth, weights[2], 1 / _image_depth_sigma(seen)),
-        (ROOT, root, weights[0], 1 / torch.tensor(_NETWORK_ROOT_DEG).double().deg2rad()),
+        (ROOT, root, weights[0], 1 / math.radians(_NETWORK_ROOT_DEG)),
         (
             slice(FINGERS, parameterisation.size),
             angles[:, free],
             weights[1][:, free],
-            1 / torch.tensor(_NETWORK_ANGLE_DEG).double().deg2rad(),
+            1 / math.radians(_NETWORK_ANGLE_DEG),
         ),
     ]
-    diagonal = total.hessian.diagonal(dim1=1, dim2=2)
+    diagonal = _diagonal(total.hessian)
     for where, residual, weight, gain in gains:
         diagonal[:, where] += weight * gain**2
         total.gradient[:, where] += weight * gain * residual
