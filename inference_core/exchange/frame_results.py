@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from inference_core.exchange.engine_hands import EngineHands, Floats, empty_hands, pinhole
 from inference_core.exchange.result_file import as_array
 from inference_core.geometry.mirror import mirror
+from inference_core.hand_model.load import load_open_hand
 from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -240,14 +241,10 @@ def _left_mirrors(lefts: Sequence[_Hand]) -> tuple[bool, bool]:
     told = [hand for hand in lefts if hand.joints_m is not None]
     if not told:
         return True, True
-    import torch  # once the files are known to hold hands
-
-    from inference_core.hand_model.load import load_open_hand
-
-    pose = torch.as_tensor(np.stack([np.concatenate([hand.root[None], hand.fingers]) for hand in told]))
+    pose = np.stack([np.concatenate([hand.root[None], hand.fingers]) for hand in told])
     joints = np.stack([hand.joints_m for hand in told])  # pyright: ignore[reportArgumentType, reportCallIssue]
-    posed = load_open_hand(torch.float64).with_shape(torch.zeros(2, 10).double())
-    both = posed.with_pose(pose[:, None].expand(-1, 2, -1, -1, -1)).joints21_m.numpy()
+    shaped = load_open_hand().with_shape(np.zeros((2, 10)))
+    both = shaped.with_pose(np.stack([pose, pose], 1)).joints21_m
     errors = {
         (turned, points_turned): _distance(
             mirror(both[:, RIGHT], "point") if turned else both[:, LEFT],

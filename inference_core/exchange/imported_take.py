@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core import __version__
@@ -41,11 +40,10 @@ def imported_take(
 ) -> tuple[Take, list[str]]:
     """The take, and notices for the user. hands: as hands_to_import returns them."""
     size_px = size_of_pictures(hands, settings)
-    model = model.to("cpu", torch.float64)
     betas, scale = _betas(hands, model, settings.hand_length_mm)
-    shaped = model.with_shape(torch.as_tensor(betas))
+    shaped = model.with_shape(betas)
     camera, motion, said = _seen(hands, _posed(hands, model, shaped), size_px, settings.lens)
-    lengths = (1000 * (shaped.rest_tips_m[:, 2] - shaped.rest_joints_m[:, 0]).norm(dim=-1)).tolist()
+    lengths = 1000 * np.linalg.norm(shaped.rest_tips_m[:, 2] - shaped.rest_joints_m[:, 0], axis=-1)
     arrays: dict[str, Any] = {**_mesh(model, shaped), **_moving(hands, motion, camera.K)}
     take = Take(
         time_s=_times(hands, settings),
@@ -67,7 +65,7 @@ def imported_take(
                 "files": [str(path) for path in files],
                 "rotations": _rotations_said(hands, model),
             },
-            "scale": {"source": scale, "hand_length_mm": [round(mm, 1) for mm in lengths]},
+            "scale": {"source": scale, "hand_length_mm": [round(mm, 1) for mm in lengths.tolist()]},
             "settings": {},
             "versions": {
                 "duohand": __version__,
@@ -83,8 +81,8 @@ def imported_take(
 
 def _posed(hands: EngineHands, model: HandModel, shaped: ShapedHands) -> _Motion:
     rotations, wrist_m = np.concatenate([hands.root[:, :, None], hands.fingers], 2), _wrists(hands, model)
-    posed = shaped.with_pose(torch.as_tensor(rotations), torch.as_tensor(wrist_m))
-    return _Motion(rotations, wrist_m, posed.joints21_m.numpy())
+    posed = shaped.with_pose(rotations, wrist_m)
+    return _Motion(rotations, wrist_m, posed.joints21_m)
 
 
 def _seen(
@@ -143,7 +141,7 @@ def _wrists(hands: EngineHands, model: HandModel) -> Floats:
     wrist_m = joints_or_wrist(hands)
     if hands.model != model.name:
         return wrist_m
-    resting = model.with_shape(torch.as_tensor(hands.betas)).rest_joints_m[..., 0, :].numpy()
+    resting = model.with_shape(hands.betas).rest_joints_m[..., 0, :]
     unknown = hands.present & ~np.isfinite(hands.joints_m).all((-1, -2))
     return np.where(unknown[..., None], hands.transl_m + resting, wrist_m)
 
@@ -200,7 +198,7 @@ def _mesh(model: HandModel, shaped: ShapedHands) -> dict[str, Any]:
         "joint_axes": (model.joint_axes, np.float32),
         "uvs": (model.uvs, np.float32),
     }
-    return {name: value.numpy().astype(kind) for name, (value, kind) in parts.items() if value is not None}
+    return {name: value.astype(kind) for name, (value, kind) in parts.items() if value is not None}
 
 
 def _rotations_said(hands: EngineHands, model: HandModel) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.hand_model import anatomy
@@ -133,7 +132,7 @@ def _frame_of(direction: Floats, flexion: Floats) -> Floats:
 def _joint_axes(take: Take, side: int, joints_m: Floats, tips_m: Floats) -> Floats:
     if take.joint_axes is not None:
         return take.joint_axes[side].astype(np.float64)
-    return anatomy.joint_axes(torch.as_tensor(joints_m), torch.as_tensor(tips_m), side).numpy()
+    return anatomy.joint_axes(joints_m, tips_m, side)
 
 
 def _radii(take: Take, side: int, rest_m: Floats) -> Floats:

@@ -15,7 +15,6 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-import torch
 
 from inference_core.__main__ import main as duohand
 from inference_core.geometry import rotations
@@ -32,23 +31,23 @@ SEED = 11
 
 def made_take(frame_count: int = 24, fps: float = 24.0, seed: int = SEED) -> Take:
     """Two hands about 0.5 m before the camera, both seen throughout, every joint moving smoothly."""
-    model = load_open_hand(torch.float64)
+    model = load_open_hand()
     rng = np.random.default_rng(seed)
     time_s = np.arange(frame_count) / fps
     betas = rng.normal(0, 1, (2, 10))
-    shaped = model.with_shape(torch.as_tensor(betas))
+    shaped = model.with_shape(betas)
     turns = _finger_turns(model, rng, time_s)
-    root = rotations.exp(torch.as_tensor(_facing_camera() + _smooth(rng, time_s, (2, 3), 0.5)))
+    root = rotations.exp(_facing_camera() + _smooth(rng, time_s, (2, 3), 0.5))
     wrist_m = np.array([[-0.15, 0.05, 0.5], [0.15, 0.05, 0.55]]) + _smooth(rng, time_s, (2, 3), 0.06)
-    posed = shaped.with_pose(torch.cat([root[:, :, None], turns], 2), torch.as_tensor(wrist_m))
+    posed = shaped.with_pose(np.concatenate([root[:, :, None], turns], 2), wrist_m)
     moving = {
-        "root_wxyz": rotations.matrix_to_quaternion(root).numpy(),
-        "pose_wxyz": rotations.matrix_to_quaternion(turns).numpy(),
+        "root_wxyz": rotations.matrix_to_quaternion(root),
+        "pose_wxyz": rotations.matrix_to_quaternion(turns),
         "wrist_cam_m": wrist_m,
-        "joints_cam_m": posed.joints21_m.numpy(),
+        "joints_cam_m": posed.joints21_m,
     }
     confidence = 0.9 + 0.1 * np.sin(np.arange(frame_count) / 3)[:, None] * np.ones(2)
-    seen = np.concatenate([posed.joints21_m.numpy(), np.ones((frame_count, 2, 21, 1))], -1)
+    seen = np.concatenate([posed.joints21_m, np.ones((frame_count, 2, 21, 1))], -1)
     seen[..., :2] = (seen[..., :3] / seen[..., 2:3] @ K.T)[..., :2]
     seen[..., 2] = 1
     shaken = {**moving, "wrist_cam_m": wrist_m + rng.normal(0, 0.002, wrist_m.shape)}
@@ -62,15 +61,15 @@ def made_take(frame_count: int = 24, fps: float = 24.0, seed: int = SEED) -> Tak
         present=np.ones((frame_count, 2), np.uint8),
         confidence=np.clip(confidence, 0, 1).astype(np.float32),
         betas=betas,
-        rest_vertices_m=shaped.rest_vertices_m.numpy(),
-        rest_joints_m=shaped.rest_joints_m.numpy(),
-        faces=model.faces.numpy(),
-        skin_weights=model.skin_weights.numpy(),
-        parents=model.parents.numpy(),
-        tip_vertices=model.tip_vertices.numpy(),
-        pose_dirs=model.pose_dirs.numpy(),
-        joint_axes=model.joint_axes.numpy(),
-        uvs=None if model.uvs is None else model.uvs.numpy(),
+        rest_vertices_m=shaped.rest_vertices_m,
+        rest_joints_m=shaped.rest_joints_m,
+        faces=model.faces,
+        skin_weights=model.skin_weights,
+        parents=model.parents,
+        tip_vertices=model.tip_vertices,
+        pose_dirs=model.pose_dirs,
+        joint_axes=model.joint_axes,
+        uvs=None if model.uvs is None else model.uvs,
         landmarks_px=seen[..., :3],
         meta={
             "footage": {"path": "made up.mp4"},
@@ -105,7 +104,7 @@ def with_moving_camera(take: Take) -> Take:
     lens = np.tile(np.array([[900.0, 0, 700], [0, 990, 330], [0, 0, 1]]), (len(steps), 1, 1))
     lens[:, 0, 0] += 5 * steps
     lens[:, 1, 1] *= lens[:, 0, 0] / 900
-    turn = rotations.exp(torch.as_tensor(np.stack([0.01 * steps, 0.02 * steps, 0 * steps], -1))).numpy()
+    turn = rotations.exp(np.stack([0.01 * steps, 0.02 * steps, 0 * steps], -1))
     pose = take.T_world_cam.copy()
     pose[:, :3, :3] = turn
     pose[:, :3, 3] = np.stack([0.01 * steps, 0.002 * steps, -0.005 * steps], -1)
@@ -155,14 +154,14 @@ TAKES: dict[str, Callable[[], Take]] = {
 
 def truth_vertices(take: Take, rows: np.ndarray) -> np.ndarray:
     """(N, 2, V, 3) the core's own skin in those rows, camera axes; NaN where a hand is absent."""
-    model = load_open_hand(torch.float64)
+    model = load_open_hand()
     if take.pose_dirs is None:
-        model = replace(model, pose_dirs=torch.zeros_like(model.pose_dirs))
+        model = replace(model, pose_dirs=np.zeros_like(model.pose_dirs))
     quaternions = np.concatenate([take.root_wxyz[rows, :, None], take.pose_wxyz[rows]], 2).astype(np.float64)
-    turns = rotations.quaternion_to_matrix(torch.as_tensor(quaternions))
-    shaped = model.with_shape(torch.as_tensor(take.betas.astype(np.float64)))
-    wrist_m = torch.as_tensor(take.wrist_cam_m[rows].astype(np.float64))
-    return shaped.with_pose(turns, wrist_m).vertices_m.numpy()
+    turns = rotations.quaternion_to_matrix(quaternions)
+    shaped = model.with_shape(take.betas.astype(np.float64))
+    wrist_m = take.wrist_cam_m[rows].astype(np.float64)
+    return shaped.with_pose(turns, wrist_m).vertices_m
 
 
 def write_counted_footage(folder: Path) -> None:
@@ -178,10 +177,10 @@ def write_counted_footage(folder: Path) -> None:
         movie.mux(stream.encode())
 
 
-def _finger_turns(model: HandModel, rng: np.random.Generator, time_s: np.ndarray) -> torch.Tensor:
+def _finger_turns(model: HandModel, rng: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
     """(T, 2, 15, 3, 3): flexing up to a fist, some spread and twist."""
     angles = _smooth(rng, time_s, (2, 15, 3), 1.0) * [0.6, 0.2, 0.1] + [0.6, 0, 0]
-    return model.rotations_from_angles(torch.as_tensor(angles))
+    return model.rotations_from_angles(angles)
 
 
 def _facing_camera() -> np.ndarray:

@@ -38,8 +38,8 @@ class EngineShot:
     @property
     def transl_m(self) -> NDArray[np.float64]:
         """MANO's translation (T, 2, 3)."""
-        shaped = self.model.with_shape(torch.as_tensor(self.betas))
-        return self.wrist_m - shaped.rest_joints_m[:, 0].numpy()
+        shaped = self.model.with_shape(self.betas)
+        return self.wrist_m - shaped.rest_joints_m[:, 0]
 
 
 def write_mano(folder: Path) -> Path:
@@ -68,16 +68,14 @@ def write_mano(folder: Path) -> Path:
 def engine_shot(mano: Path) -> EngineShot:
     """Two hands that turn and close."""
     noise = np.random.default_rng(5)
-    model = load_hand_model(mano, tip_vertices=_tips(), dtype=torch.float64)
+    model = load_hand_model(mano, tip_vertices=_tips())
     turn = noise.normal(0, 0.3, (1, 2, 16, 3)) + np.linspace(0, 0.3, FRAMES)[:, None, None, None]
     turn[:, :, 0] += np.array([2.0, 0.3, 0.2])
     matrices = quaternions.to_matrix(quaternions.exp(turn))
     betas = noise.normal(0, 0.7, (2, 10))
     wrist = np.array([[-0.1, 0.05, 9.0], [0.12, 0.02, 9.2]]) + np.linspace(0, 0.05, FRAMES)[:, None, None]
-    posed = model.with_shape(torch.as_tensor(betas)).with_pose(
-        torch.as_tensor(matrices), torch.as_tensor(wrist)
-    )
-    return EngineShot(model, matrices[:, :, 0], matrices[:, :, 1:], betas, wrist, posed.joints21_m.numpy())
+    posed = model.with_shape(betas).with_pose(matrices, wrist)
+    return EngineShot(model, matrices[:, :, 0], matrices[:, :, 1:], betas, wrist, posed.joints21_m)
 
 
 def _tips() -> list[list[int]]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from inference_core.__main__ import main
 from inference_core.exchange.openxr import JOINTS_26, openxr_joints
@@ -59,13 +58,13 @@ def test_mano_parameters_reproduce_the_takes_hands(
     """By MANO's own formula: translation plus resting wrist."""
     assert main(["export", str(takes["mano"]), "--as", "mano-npz", "--out", str(tmp_path / "m.npz")]) == 0
     held, take = np.load(tmp_path / "m.npz"), load_take(takes["mano"])
-    model = load_hand_model(mano, dtype=torch.float64)
+    model = load_hand_model(mano)
     vectors = np.concatenate([held["global_orient"][:, :, None], held["hand_pose"].reshape(-1, 2, 15, 3)], 2)
-    shaped = model.with_shape(torch.as_tensor(held["betas"]).double())
-    rotations = torch.as_tensor(quaternions.to_matrix(quaternions.exp(vectors)))
-    posed = shaped.with_pose(rotations, shaped.rest_joints_m[:, 0] + torch.as_tensor(held["transl"]))
+    shaped = model.with_shape(held["betas"])
+    rotations = quaternions.to_matrix(quaternions.exp(vectors))
+    posed = shaped.with_pose(rotations, shaped.rest_joints_m[:, 0] + held["transl"])
     there = take.present != ABSENT
-    assert np.abs(posed.joints21_m.numpy() - take.joints_cam_m)[there].max() < 1e-5
+    assert np.abs(posed.joints21_m - take.joints_cam_m)[there].max() < 1e-5
     assert (held["hand_pose"][~there] == 0).all()
 
 
@@ -83,7 +82,7 @@ def test_smplx_export_has_poses_with_and_without_the_mean(
         apart = quaternions.angle_between(turns, take.pose_wxyz[:, side].astype(float))
         assert apart[there].max() < 1e-5
     assert main([*command, "--mano", str(mano)]) == 0
-    means = load_hand_model(mano).hands_mean.numpy()
+    means = load_hand_model(mano).hands_mean
     held = np.load(tmp_path / "s.npz")
     for side, name in enumerate(("left", "right")):
         again = held[f"{name}_hand_pose_less_mean"] + means[side]

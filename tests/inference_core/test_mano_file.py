@@ -58,10 +58,10 @@ def test_the_toy_files_contain_the_toy_arrays() -> None:
     toy = np.load(reference_file("dir_release") / "toy_hand.npz")
     model = load_hand_model(reference_file("mano_format"))
     for side, name in enumerate(("left", "right")):
-        assert np.abs(model.template_m[side].numpy() - toy[f"{name}/v_template"]).max() < 1e-6
-        assert np.abs(model.shape_dirs[side].numpy() - toy[f"{name}/shapedirs"]).max() < 1e-6
-        assert np.abs(model.joint_regressor[side].numpy() - toy[f"{name}/J_regressor"]).max() < 1e-6
-        assert (model.faces[side].numpy() == toy[f"{name}/f"]).all()
+        assert np.abs(model.template_m[side] - toy[f"{name}/v_template"]).max() < 1e-6
+        assert np.abs(model.shape_dirs[side] - toy[f"{name}/shapedirs"]).max() < 1e-6
+        assert np.abs(model.joint_regressor[side] - toy[f"{name}/J_regressor"]).max() < 1e-6
+        assert (model.faces[side] == toy[f"{name}/f"]).all()
 
 
 @pytest.mark.parametrize("where", ["", "models", "mano_v1_2/models"])
