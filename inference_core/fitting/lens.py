@@ -9,10 +9,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from inference_core.fitting.arrays import Floats
 from inference_core.fitting.observations import Observations, gather
 from inference_core.fitting.parameterisation import HandState, pose_points
 from inference_core.fitting.residuals import frame_cost
@@ -50,22 +49,20 @@ class LensEstimate:
     high_deg: float
 
 
-def estimate_lens(tracks: HandTracks, size_px: tuple[int, int], hand_model: HandModel) -> LensEstimate | None:
+def estimate_lens(tracks: HandTracks, size_px: tuple[int, int], model: HandModel) -> LensEstimate | None:
     """The lens under which the hands fit their landmarks best; None if they do not tell."""
     chosen = well_seen(tracks, _FRAMES)
     if not chosen.any():
         return None
-    model = hand_model.to("cpu", torch.float64)
     times = np.arange(len(chosen)) * 1.0
 
     def under(number: int) -> Observations:
         camera = camera_from_fov(size_px, _TRIED_DEG[number])
         return gather(tracks, None, chosen, camera, times, model.joint_axes, range(len(chosen)))
 
-    with torch.inference_mode():
-        fits = {_FIRST: _first_fit(model, under(_FIRST))}
-        while (number := _untried(fits)) is not None:
-            fits[number] = _next_fit(model, under(number), _nearest(fits, number))
+    fits = {_FIRST: _first_fit(model, under(_FIRST))}
+    while (number := _untried(fits)) is not None:
+        fits[number] = _next_fit(model, under(number), _nearest(fits, number))
     tried = sorted(fits)
     costs = np.array([fits[number].cost for number in tried])
     found = _lowest(np.array([_log_focal(_TRIED_DEG[number]) for number in tried]), costs)
@@ -89,7 +86,7 @@ class _Fit:
         """The fit with the poses at their optimum."""
         state = fit_frames(shape, seen, state)
         cost = frame_cost(seen, pose_points(shape.parameterisation, seen.side, state), shape.world_scale)
-        unusual = 0.5 * shape.parameterisation.betas.square().sum()
+        unusual = 0.5 * (shape.parameterisation.betas**2).sum()
         return _Fit(seen, shape, state, float(cost.sum() + unusual))
 
 
@@ -104,17 +101,17 @@ def _next_fit(model: HandModel, seen: Observations, near: _Fit) -> _Fit:
     return _Fit.of(seen, *fit_shape(model, seen, near.shape, state, _NEXT_STEPS))
 
 
-def _under_other_lens(state: HandState, K: Tensor, other_K: Tensor) -> HandState:
+def _under_other_lens(state: HandState, K: Floats, other_K: Floats) -> HandState:
     """Hands that look the same at the same place in the picture, but under another lens. K, other_K (N, 3, 3)."""
-    longer = other_K[:, 0, 0] / K[:, 0, 0]
+    longer = other_K[:, :1, 0] / K[:, :1, 0]
     tangents, log_depth = state.image_depth[:, :2], state.image_depth[:, 2:]
-    moved = torch.cat([tangents / longer[:, None], log_depth + longer.log()[:, None]], -1)
-    turn = turn_to_ray(_rays(moved)) @ turn_to_ray(_rays(state.image_depth)).mT
+    moved = np.concatenate([tangents / longer, log_depth + np.log(longer)], -1)
+    turn = turn_to_ray(_rays(moved)) @ np.swapaxes(turn_to_ray(_rays(state.image_depth)), -1, -2)
     return HandState(moved, turn @ state.root, state.angles_rad)
 
 
-def _rays(image_depth: Tensor) -> Tensor:
-    return torch.nn.functional.pad(image_depth[:, :2], (0, 1), value=1.0)
+def _rays(image_depth: Floats) -> Floats:
+    return np.pad(image_depth[:, :2], ((0, 0), (0, 1)), constant_values=1.0)
 
 
 def _untried(fits: dict[int, _Fit]) -> int | None:

@@ -100,8 +100,8 @@ def landmark_normal(
     pulled[:, 0, :2] = _factored(pixel.residual, pixel.weight)
     pulled[:, 0, 2:] = _factored(world.residual, world.weight)
     pulled[:, 1, :2] = of_size * hidden[:, None, None]
-    flat = rows.reshape(count, -1, rows.shape[-1])
-    pulls = (pulled.reshape(count, 2, -1) @ flat).astype(np.float64)
+    flat = _flat(rows)
+    pulls = (pulled.reshape(count, 2, flat.shape[1]) @ flat).astype(np.float64)
     hessian = (np.swapaxes(flat, -1, -2) @ flat).astype(np.float64)
     hessian -= pulls[:, 1, :, None] * pulls[:, 1, None]
     return NormalEquations(hessian, pulls[:, 0], pixel.total + world.cost)
@@ -176,7 +176,12 @@ def _dot(first: Floats, second: Floats) -> Floats:
 
 def _squared(values: Floats) -> Floats:
     """(N,) sums of squares of values (N, ...)."""
-    return (values**2).reshape(len(values), -1).sum(1)
+    return (values**2).sum(tuple(range(1, values.ndim)))
+
+
+def _flat(rows: Floats32) -> Floats32:
+    """(N, C P, K) of rows (N, C, P, K)."""
+    return rows.reshape(len(rows), rows.shape[1] * rows.shape[2], rows.shape[3])
 
 
 def _factored(values: Floats, weight: Floats) -> Floats:
@@ -248,7 +253,7 @@ def _add_angles(
     pulled = (rest * _POSE_WEIGHT + beyond * _LIMIT_WEIGHT).reshape(-1, 45)[:, free]
     total.gradient[:, FINGERS:] += pulled + tendon @ ties
     for residual in (rest, tendon, beyond):
-        np.add(total.cost, 0.5 * _squared(residual), out=total.cost)
+        total.cost[:] += 0.5 * _squared(residual)
 
 
 def _diagonal(hessian: Floats) -> Floats:
@@ -283,7 +288,7 @@ def _network_errors(
         weight, term = pseudo_huber(error, _NETWORK_DELTA)
         trust = network.confidence.reshape(-1, *[1] * (weight.ndim - 1))
         weights.append(weight * trust)
-        cost += (term * trust).reshape(len(cost), -1).sum(-1)
+        cost += (term * trust).sum(tuple(range(1, term.ndim)))
     return residuals, cost, weights
 
 
@@ -305,11 +310,11 @@ def _add_network(
     factor = np.sqrt(weights[3][..., 0])
     rows = posed.joints_jacobian * (factor / _NETWORK_JOINT_M).astype(np.float32)[:, None, :, None]
     rows[..., :3] = 0  # the joints are compared about the wrist
-    flat = rows.reshape(len(rows), -1, rows.shape[-1])
-    residual = np.swapaxes(joints * factor[..., None], 1, 2).reshape(len(rows), 1, -1)
-    np.add(total.hessian, np.swapaxes(flat, -1, -2) @ flat, out=total.hessian)
-    np.add(total.gradient, (residual.astype(np.float32) @ flat)[:, 0], out=total.gradient)
-    np.add(total.cost, cost, out=total.cost)
+    flat = _flat(rows)
+    residual = np.swapaxes(joints * factor[..., None], 1, 2).reshape(len(flat), 1, flat.shape[1])
+    total.hessian[:] += np.swapaxes(flat, -1, -2) @ flat
+    total.gradient[:] += (residual.astype(np.float32) @ flat)[:, 0]
+    total.cost[:] += cost
     free = parameterisation.free
     gains = [
         (slice(0, 3), image_depth, weights[2], 1 / _image_depth_sigma(seen)),

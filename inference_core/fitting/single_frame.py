@@ -7,10 +7,9 @@ Also the shape: one for the whole shot, from its most confident frames, before a
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from inference_core.fitting.arrays import Floats, Indices
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import (
     HandParameterisation,
@@ -57,7 +56,7 @@ class ShotShape:
     """
 
     parameterisation: HandParameterisation
-    world_scale: Tensor
+    world_scale: Floats
 
 
 def well_seen(tracks: HandTracks, most: int = SHAPE_FRAMES) -> NDArray[np.uint8]:
@@ -79,8 +78,8 @@ def estimate_shape(model: HandModel, seen: Observations, hand_length_mm: float |
     Left and right are softly coupled, because a person's hands are alike. A side without landmarks follows the other;
     without any, both are the model's mean.
     """
-    parameterisation = make_parameterisation(model, torch.zeros(2, 10).double())
-    shape = ShotShape(parameterisation, torch.ones(2).double())
+    parameterisation = make_parameterisation(model, np.zeros((2, 10)))
+    shape = ShotShape(parameterisation, np.ones(2))
     if not len(seen):
         return shape if hand_length_mm is None else _of_length(model, shape, hand_length_mm)
     shape = replace(shape, world_scale=_start_scale(parameterisation, seen))
@@ -102,14 +101,14 @@ def fit_shape(
     return shape, state
 
 
-def hand_length_m(parameterisation: HandParameterisation) -> Tensor:
+def hand_length_m(parameterisation: HandParameterisation) -> Floats:
     """(S,) from the wrist to the middle fingertip, of flat hands."""
-    return parameterisation.points_m[:, _MIDDLE_TIP].norm(dim=-1)
+    return np.linalg.norm(parameterisation.points_m[:, _MIDDLE_TIP], axis=-1)
 
 
 def _of_length(model: HandModel, shape: ShotShape, hand_length_mm: float) -> ShotShape:
     """Hands of which only the length is known."""
-    nothing = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()
+    nothing = np.zeros((2, 11, 11)), np.zeros((2, 11))
     parameterisation = shape.parameterisation
     for _ in range(_SHAPE_STEPS):
         change = _solve_shapes(
@@ -120,14 +119,14 @@ def _of_length(model: HandModel, shape: ShotShape, hand_length_mm: float) -> Sho
 
 
 def _with_length(
-    hessian: Tensor, slope: Tensor, parameterisation: HandParameterisation, hand_length_mm: float | None
-) -> tuple[Tensor, Tensor]:
+    hessian: Floats, slope: Floats, parameterisation: HandParameterisation, hand_length_mm: float | None
+) -> tuple[Floats, Floats]:
     """Normal equations (S, 11, 11), (S, 11) of the shapes, with the length if it is given."""
     if hand_length_mm is None:
         return hessian, slope
     tip, length_m = parameterisation.points_m[:, _MIDDLE_TIP], hand_length_m(parameterisation)
     along = (tip / length_m[:, None])[:, None] @ parameterisation.point_dirs_m[:, _MIDDLE_TIP]
-    row = torch.nn.functional.pad(along[:, 0], (0, 1)) / _LENGTH_M
+    row = np.pad(along[:, 0], ((0, 0), (0, 1))) / _LENGTH_M
     error = (length_m - hand_length_mm / 1000) / _LENGTH_M
     return hessian + row[:, :, None] * row[:, None], slope + error[:, None] * row
 
@@ -137,26 +136,24 @@ def start_state(shape: ShotShape, seen: Observations) -> HandState:
 
     Hand frames without landmarks take the network's estimate, or a hand at half a metre that later steps replace.
     """
-    parameterisation, target = (
-        shape.parameterisation,
-        seen.world_m * shape.world_scale[seen.side][:, None, None],
-    )
-    sides, best_error = torch.arange(2), torch.full((len(seen),), torch.inf).double()
+    parameterisation, sides = shape.parameterisation, np.arange(2)
+    target = seen.world_m * shape.world_scale[seen.side][:, None, None]
     best = _resting(parameterisation, sides, 1.0).take(seen.side)
+    best_error = np.full(len(seen), np.inf)
     for bend in _START_BENDS:
         both = _resting(parameterisation, sides, bend)
         points = pose_points(parameterisation, sides, both).points_m[seen.side, LANDMARKS]
         state = both.take(seen.side)
         aligned = fit_similarity(points, target)
-        error = (aligned.apply(points) - target).square().sum((1, 2))
+        error = ((aligned.apply(points) - target) ** 2).sum((1, 2))
         state = HandState(state.image_depth, aligned.rotation, state.angles_rad)
-        best, best_error = state.where(error < best_error, best), torch.minimum(error, best_error)
+        best, best_error = state.where(error < best_error, best), np.minimum(error, best_error)
     best = _placed(parameterisation, seen, best)
     if seen.network is None:
         return best
     network = seen.network
-    depth_m = network.wrist_m[:, 2:].clamp(min=0.05)
-    image_depth = torch.cat([network.wrist_m[:, :2] / depth_m, depth_m.log()], -1)
+    depth_m = np.maximum(network.wrist_m[:, 2:], 0.05)
+    image_depth = np.concatenate([network.wrist_m[:, :2] / depth_m, np.log(depth_m)], -1)
     theirs = HandState(image_depth, network.root, network.angles_rad * parameterisation.is_free)
     return best.where(seen.seen | (network.confidence == 0), theirs)
 
@@ -164,7 +161,7 @@ def start_state(shape: ShotShape, seen: Observations) -> HandState:
 def fit_frames(shape: ShotShape, seen: Observations, state: HandState, steps: int = _STEPS) -> HandState:
     """Each hand frame at its own optimum: Levenberg-Marquardt with separate damping for every frame."""
     parameterisation, scale = shape.parameterisation, shape.world_scale
-    todo, damping = torch.arange(len(seen)), torch.full((len(seen),), 1e-2).double()
+    todo, damping = np.arange(len(seen)), np.full(len(seen), 1e-2)
     posed = pose_points(parameterisation, seen.side, state)
     cost = frame_cost(seen, posed, scale)
     for _ in range(steps):
@@ -173,11 +170,11 @@ def fit_frames(shape: ShotShape, seen: Observations, state: HandState, steps: in
         trial_cost = frame_cost(seen, trial, scale)
         better = trial_cost < cost
         settled = better & (cost - trial_cost < _SETTLED * cost)
-        posed, cost = trial.where(better, posed), torch.where(better, trial_cost, cost)
-        damping = torch.where(better, damping * 0.2, damping * 8).clamp(1e-6, 1e6)
-        if not bool(settled.any()):
+        posed, cost = trial.where(better, posed), np.where(better, trial_cost, cost)
+        damping = np.clip(np.where(better, damping * 0.2, damping * 8), 1e-6, 1e6)
+        if not settled.any():
             continue
-        done, left = settled.nonzero()[:, 0], (~settled).nonzero()[:, 0]
+        done, left = np.flatnonzero(settled), np.flatnonzero(~settled)
         state = state.put(todo[done], posed.state.take(done))
         todo, seen, posed, cost, damping = (
             todo[left],
@@ -191,44 +188,53 @@ def fit_frames(shape: ShotShape, seen: Observations, state: HandState, steps: in
     return state.put(todo, posed.state)
 
 
-def _damped_step(normal: NormalEquations, damping: Tensor) -> Tensor:
+def _damped_step(normal: NormalEquations, damping: Floats) -> Floats:
     """(N, D) increments of the unknowns for damping (N,), a share of the diagonal."""
     damped = _damped(normal.hessian, damping[:, None])
-    return limited(-torch.cholesky_solve(normal.gradient[..., None], torch.linalg.cholesky(damped))[..., 0])
+    return limited(-np.linalg.solve(damped, normal.gradient[..., None])[..., 0])
 
 
-def _damped(hessian: Tensor, damping: Tensor | float) -> Tensor:
+def _damped(hessian: Floats, damping: Floats | float) -> Floats:
     """Hessians (N, D, D) with a share of their diagonals (N, 1) added."""
-    damped = hessian.clone()
-    diagonal = damped.diagonal(dim1=-2, dim2=-1)
-    diagonal.add_(diagonal * damping + 1e-6)
+    damped = hessian.copy()
+    diagonal = np.einsum("nii->ni", damped)
+    diagonal += diagonal * damping + 1e-6
     return damped
 
 
-def limited(step: Tensor) -> Tensor:
+def limited(step: Floats) -> Floats:
     """Increments (N, D), shortened if one number would change by more than 0.5."""
-    return step * (0.5 / step.abs().amax(-1, keepdim=True).clamp(min=0.5))
+    return step * (0.5 / np.maximum(np.abs(step).max(-1, keepdims=True), 0.5))
 
 
-def _start_scale(parameterisation: HandParameterisation, seen: Observations) -> Tensor:
+def _start_scale(parameterisation: HandParameterisation, seen: Observations) -> Floats:
     """(S,) median ratio of the relaxed model's size to the world landmarks', wrist to knuckles."""
     palm = [0, 5, 9, 13, 17]
-    own = parameterisation.points_m[:, palm].std(1).norm(dim=-1)
-    ratio = own[seen.side] / seen.world_m[:, palm].std(1).norm(dim=-1)
-    whole = ratio.median()
-    return torch.stack([ratio[seen.side == s].median() if (seen.side == s).any() else whole for s in (0, 1)])
+    own, theirs = (
+        np.linalg.norm(points[:, palm].std(1, ddof=1), axis=-1)
+        for points in (parameterisation.points_m, seen.world_m)
+    )
+    ratio = own[seen.side] / theirs
+    whole = _lower_median(ratio)
+    return np.stack(
+        [_lower_median(ratio[seen.side == s]) if (seen.side == s).any() else whole for s in (0, 1)]
+    )
 
 
-def _resting(parameterisation: HandParameterisation, side: Tensor, bend: float) -> HandState:
+def _lower_median(values: Floats) -> np.float64:
+    """The median; of an even number of values, the smaller one of the middle two."""
+    return np.sort(values)[(len(values) - 1) // 2]
+
+
+def _resting(parameterisation: HandParameterisation, side: Indices, bend: float) -> HandState:
     count = len(side)
-    angles = parameterisation.mean_rad[side].clone()
+    angles = parameterisation.mean_rad[side]
     angles[..., 0] *= bend
-    low, high = parameterisation.limits_rad.unbind(-1)
-    image_depth = torch.tensor([0.0, 0.0, -0.7]).double().expand(count, 3)
+    low, high = parameterisation.limits_rad[..., 0], parameterisation.limits_rad[..., 1]
     return HandState(
-        image_depth,
-        torch.eye(3).double().expand(count, 3, 3),
-        angles.clamp(low, high) * parameterisation.is_free,
+        np.tile([0.0, 0.0, -0.7], (count, 1)),
+        np.tile(np.eye(3), (count, 1, 1)),
+        np.clip(angles, low, high) * parameterisation.is_free,
     )
 
 
@@ -237,18 +243,19 @@ def _placed(parameterisation: HandParameterisation, seen: Observations, state: H
     points = pose_points(parameterisation, seen.side, state)
     arms = points.points_m[:, LANDMARKS] - points.state.wrist_m[:, None]
     rays = pixel_rays(seen.pixels, seen.K)[..., :2]
-    weight = seen.score
+    weight = seen.score[..., None]
     # arms.xy + t.xy = ray.xy (arms.z + t.z): linear in t
-    known = (rays * arms[..., 2:] - arms[..., :2]) * weight[..., None]
-    identity = torch.eye(2).double().expand(*rays.shape, 2)
-    rows = torch.cat([identity, -rays[..., None]], -1) * weight[..., None, None]
-    rows, known = rows.flatten(1, 2), known.flatten(1)
-    square = rows.mT @ rows + 1e-9 * torch.eye(3).double()
-    wrist_m = torch.linalg.solve(square, (rows.mT @ known[..., None])[..., 0])
-    depth_m = wrist_m[:, 2:].clamp(0.05, 20.0)
-    image_depth = torch.cat([wrist_m[:, :2] / depth_m, depth_m.log()], -1)
+    known = ((rays * arms[..., 2:] - arms[..., :2]) * weight).reshape(len(seen), 42, 1)
+    rows = np.zeros((len(seen), 21, 2, 3))
+    rows[..., 0, 0] = rows[..., 1, 1] = seen.score
+    rows[..., 2] = -rays * weight
+    across = np.swapaxes(rows.reshape(len(seen), 42, 3), -1, -2)
+    square = across @ np.swapaxes(across, -1, -2) + 1e-9 * np.eye(3)
+    wrist_m = np.linalg.solve(square, across @ known)[..., 0]
+    depth_m = np.clip(wrist_m[:, 2:], 0.05, 20.0)
+    image_depth = np.concatenate([wrist_m[:, :2] / depth_m, np.log(depth_m)], -1)
     return HandState(
-        torch.where(seen.seen[:, None], image_depth, state.image_depth), state.root, state.angles_rad
+        np.where(seen.seen[:, None], image_depth, state.image_depth), state.root, state.angles_rad
     )
 
 
@@ -260,41 +267,39 @@ def _shape_step(
     posed = pose_points(parameterisation, seen.side, state)
     own = parameterisation.size
     derivatives = [posed.jacobian(LANDMARKS), posed.shape_jacobian(seen.side, LANDMARKS)]
-    whole = landmark_normal(seen, posed, torch.cat(derivatives, -1), shape.world_scale, by_scale=True)
+    derivatives = np.concatenate(derivatives, -1)
+    whole = landmark_normal(seen, posed, derivatives, shape.world_scale, by_scale=True)
     normal = NormalEquations(whole.hessian[:, :own, :own], whole.gradient[:, :own], whole.cost)
     add_pose_terms(normal, parameterisation, seen, posed)
     cross = whole.hessian[:, :own, own:]
-    right = torch.cat([cross, normal.gradient[..., None]], -1)
-    eliminated = torch.cholesky_solve(right, torch.linalg.cholesky(_damped(normal.hessian, 1e-3)))
-    reduced = whole.hessian[:, own:, own:] - cross.mT @ eliminated[..., :-1]
-    gradient = whole.gradient[:, own:] - (cross.mT @ eliminated[..., -1:])[..., 0]
-    hand_crops = torch.bincount(seen.side, minlength=2).clamp(min=1)
-    share = (_SHAPE_READINGS / hand_crops).clamp(max=1.0)[seen.side]
-    hessian, slope = torch.zeros(2, 11, 11).double(), torch.zeros(2, 11).double()
-    hessian.index_add_(0, seen.side, reduced * share[:, None, None])
-    slope.index_add_(0, seen.side, gradient * share[:, None])
+    right = np.concatenate([cross, normal.gradient[..., None]], -1)
+    eliminated = np.linalg.solve(_damped(normal.hessian, 1e-3), right)
+    reduced = np.swapaxes(cross, -1, -2) @ eliminated
+    # A hand's many frames count as few readings of its shape.
+    share = np.minimum(_SHAPE_READINGS / np.maximum(np.bincount(seen.side, minlength=2), 1), 1.0)
+    hessian, slope = np.zeros((2, 11, 11)), np.zeros((2, 11))
+    for side in (0, 1):
+        mine = seen.side == side
+        hessian[side] = share[side] * (whole.hessian[mine, own:, own:] - reduced[mine, :, :-1]).sum(0)
+        slope[side] = share[side] * (whole.gradient[mine, own:] - reduced[mine, :, -1]).sum(0)
     hessian, slope = _with_length(hessian, slope, parameterisation, hand_length_mm)
     change = _solve_shapes(hessian, slope, parameterisation.betas)
     step = -(eliminated[..., -1] + (eliminated[..., :-1] @ change[seen.side][..., None])[..., 0])
     betas = parameterisation.betas + change[:, :10]
-    world_scale = shape.world_scale * change[:, 10].exp()
+    world_scale = shape.world_scale * np.exp(change[:, 10])
     return ShotShape(make_parameterisation(model, betas), world_scale), state.moved(
         limited(step), parameterisation
     )
 
 
-def _solve_shapes(hessian: Tensor, slope: Tensor, betas: Tensor) -> Tensor:
+def _solve_shapes(hessian: Floats, slope: Floats, betas: Floats) -> Floats:
     """Change (S, 11) of the betas and of the logarithm of the world scale.
 
     From the data, a unit normal prior on the betas, and the similarity of the two sides.
     """
-    alike = torch.diag(torch.tensor([1.0] * 10 + [0.0]).double()) / _SIDES_DIFFER**2
-    prior = torch.diag(torch.tensor([1.0] * 10 + [1e-3]).double())
-    rows = [
-        torch.cat([hessian[0] + prior + alike, -alike], 1),
-        torch.cat([-alike, hessian[1] + prior + alike], 1),
-    ]
+    alike = np.diag([1.0] * 10 + [0.0]) / _SIDES_DIFFER**2
+    prior = np.diag([1.0] * 10 + [1e-3])
+    both = np.block([[hessian[0] + prior + alike, -alike], [-alike, hessian[1] + prior + alike]])
     apart = (betas[0] - betas[1]) / _SIDES_DIFFER**2
-    slope = slope + torch.nn.functional.pad(torch.stack([betas[0] + apart, betas[1] - apart]), (0, 1))
-    change = -torch.linalg.solve(torch.cat(rows), slope.flatten()).unflatten(0, (2, 11))
-    return change.clamp(-1.0, 1.0)
+    slope = slope + np.pad([betas[0] + apart, betas[1] - apart], ((0, 0), (0, 1)))
+    return np.clip(-np.linalg.solve(both, slope.ravel()).reshape(2, 11), -1.0, 1.0)
