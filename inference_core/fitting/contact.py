@@ -11,6 +11,7 @@ each frame's outlines decide.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.capsules import Capsules, nearest_points
@@ -60,8 +61,8 @@ class Contact:
     """
 
     hands: Floats
-    outlines: Floats
-    parts: Floats
+    outlines: NDArray[np.floating]
+    parts: NDArray[np.floating]
 
     def take(self, rows: Indices) -> "Contact":
         """The pairs of the given indices."""
@@ -87,7 +88,9 @@ def find_contact(
     """The contact of the pairs of hand frames, from a fit of every frame on its own."""
     left, right = pairs(seen)
     size = len(capsules.ends)
-    log_odds, outlines, parts = (np.zeros((len(left), *form)) for form in ((), (size, size), (size, size)))
+    log_odds = np.zeros(len(left))
+    outlines, parts = (np.zeros((len(left), size, size), np.float32) for _ in range(2))
+    whole: tuple[NDArray[np.floating], ...] = log_odds, outlines, parts
     for window in windows_of(seen.frame, settings):
         inside = np.zeros(len(seen), bool)
         inside[window.rows] = True
@@ -95,8 +98,8 @@ def find_contact(
         posed = pose_points(shape.parameterisation, part.side, state.take(window.rows))
         own = window.own[pairs(part)[0]]
         at = np.flatnonzero(inside[left])[own]
-        for whole, values in zip((log_odds, outlines, parts), _in_window(part, posed, capsules), strict=True):
-            whole[at] = values[own]
+        for kept, values in zip(whole, _in_window(part, posed, capsules), strict=True):
+            kept[at] = values[own]
     # A hand without landmarks of its own is where its motion leads, which tells nothing of whether it touches.
     log_odds *= seen.seen[left] & seen.seen[right]
     return Contact(_through_time(log_odds, np.diff(seen.frame[left]) == 1), outlines, parts)

@@ -8,12 +8,13 @@ hand are one block of unknowns.
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from inference_core.fitting.arrays import Flags, Floats, Floats32, Indices
 from inference_core.fitting.capsules import Capsules, Nearest, nearest_points
 from inference_core.fitting.contact import Contact
-from inference_core.fitting.network_offset import network_offset
+from inference_core.fitting.network_offset import OffsetResidual, network_offset
 from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, PosedPoints
 from inference_core.fitting.residuals import JOINTS, pseudo_huber
@@ -43,9 +44,9 @@ class HandPairs:
     """
 
     posed: PosedPoints
-    left: Tensor
-    right: Tensor
-    near: Tensor
+    left: Indices
+    right: Indices
+    near: Indices
     nearest: Nearest | None
 
 
@@ -56,19 +57,19 @@ class PairEquations:
     left, right (P,): indices in the list. hessian (P, 2, D, 2, D), gradient (P, 2, D) of left, right; cost (P,).
     """
 
-    left: Tensor
-    right: Tensor
-    hessian: Tensor
-    gradient: Tensor
-    cost: Tensor
+    left: Indices
+    right: Indices
+    hessian: Floats
+    gradient: Floats
+    cost: Floats
 
 
 @dataclass(frozen=True)
 class Draws:
     """Pairs of capsules that are pulled together: capsules (P, K), flat indices left * C + right; share (P, K) 0..1."""
 
-    capsules: Tensor
-    share: Tensor
+    capsules: Indices
+    share: Floats
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,15 @@ class DepthTies:
     pairs (Q,): of `PairEquations`, each with the one that follows. weight (Q,), residual (Q,).
     """
 
-    pair: Tensor
-    following: Tensor
-    weight: Tensor
-    residual: Tensor
+    pair: Indices
+    following: Indices
+    weight: Floats
+    residual: Floats
 
     @property
-    def cost(self) -> Tensor:
+    def cost(self) -> Floats:
         """(Q,) what they cost."""
-        return 0.5 * self.weight * self.residual.square()
+        return 0.5 * self.weight * self.residual**2
 
 
 def hand_pairs(
@@ -100,7 +101,7 @@ def hand_pairs(
     may_meet = _boxes_meet(left_m, right_m, 2 * float(capsules.radii_m.max()))
     if contact is not None:
         may_meet = may_meet | (contact.hands > _LEAST_CONTACT)
-    near = may_meet.nonzero()[:, 0]
+    near = np.flatnonzero(may_meet)
     return HandPairs(posed, left, right, near, nearest_points(left_m[near], right_m[near], capsules))
 
 
@@ -111,7 +112,7 @@ class HardSkin:
     overlaps: Overlaps
     sigma_m: float
 
-    def take(self, rows: Tensor) -> "HardSkin":
+    def take(self, rows: Indices) -> "HardSkin":
         """Those of the pairs of the given indices."""
         return HardSkin(self.overlaps.take(rows), self.sigma_m)
 
@@ -124,24 +125,17 @@ def pair_equations(
     skin: HardSkin | None = None,
 ) -> PairEquations:
     """Normal equations of everything that ties the two hands of each frame."""
-    size, (hessian, gradient, cost) = hands.posed.parameterisation.size, _nothing(hands)
+    hessian, gradient, cost = _nothing(hands)
     if capsules is not None and hands.nearest is not None:
         meetings = _meetings(hands, hands.nearest, draws)
         cost[hands.near] += meetings.cost
-        pair, rows, residual = _pulls(hands, hands.nearest, meetings, capsules)
-        flat = rows.flatten(2)
-        hessian[pair] = (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
-        gradient[pair] = (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
+        _add_pulls(hessian, gradient, _pulls(hands, hands.nearest, meetings, capsules))
+    equations = PairEquations(hands.left, hands.right, hessian, gradient, cost)
     if skin is not None:
-        _add_skin(PairEquations(hands.left, hands.right, hessian, gradient, cost), hands, skin)
+        _add_skin(equations, hands, skin)
     if seen.network is not None and len(hands.left):
-        offset = network_offset(seen.network, hands.posed, hands.left, hands.right)
-        flat = offset.rows.flatten(2) * offset.weight.sqrt()[:, None, None]
-        hessian[:, :, _WRIST, :, _WRIST] += (flat.mT @ flat).reshape(-1, 2, 3, 2, 3)
-        pulled = flat.mT @ (offset.residual * offset.weight.sqrt()[:, None])[..., None]
-        gradient[..., _WRIST] += pulled[..., 0].unflatten(1, (2, 3))
-        cost += offset.cost
-    return PairEquations(hands.left, hands.right, hessian, gradient, cost)
+        _add_offset(equations, network_offset(seen.network, hands.posed, hands.left, hands.right))
+    return equations
 
 
 def skin_equations(hands: HandPairs, skin: HardSkin | None) -> PairEquations:
@@ -154,11 +148,9 @@ def skin_equations(hands: HandPairs, skin: HardSkin | None) -> PairEquations:
 
 def pair_cost(
     seen: Observations, hands: HandPairs, draws: Draws | None, skin: HardSkin | None = None
-) -> Tensor:
+) -> Floats:
     """(P,) what they cost, without derivatives."""
-    cost = torch.zeros(len(hands.left)).double()
-    if skin is not None:
-        cost += _skin_cost(_skin_residual(hands, skin))
+    cost = skin_cost(hands, skin)
     if hands.nearest is not None:
         cost[hands.near] += _meetings(hands, hands.nearest, draws).cost
     if seen.network is not None and len(hands.left):
@@ -170,33 +162,35 @@ def draws(contact: Contact, hands: HandPairs) -> Draws:
     """The capsules that contact pulls together in the current poses: the nearest of those whose outlines
     meet, and all parts known to touch.
     """
-    capsules = torch.zeros(len(hands.left), _DRAWN, dtype=torch.int64)
-    shares = torch.zeros(len(hands.left), _DRAWN).double()
+    capsules = np.zeros((len(hands.left), _DRAWN), np.int64)
+    shares = np.zeros((len(hands.left), _DRAWN))
     if hands.nearest is None:
         return Draws(capsules, shares)
-    near, gap_m = hands.near, hands.nearest.gap_m.clamp(min=0)
+    near, gap_m = hands.near, np.maximum(hands.nearest.gap_m, 0)
     outlines = contact.outlines[near]
-    far_m = torch.where(outlines > 0.3, gap_m, 1.0).flatten(1).amin(1)
-    share = torch.exp(-(gap_m - far_m[:, None, None]).clamp(min=0) / _NEXT_M) * outlines
-    share = torch.maximum(share, contact.parts[near])
-    share, capsule = (share.flatten(1) * contact.hands[near][:, None]).topk(_DRAWN, dim=1)
-    capsules[near], shares[near] = capsule, torch.where(share > _LEAST_SHARE, share, 0.0)
+    share = contact.parts[near].astype(np.float64)
+    meet = outlines.any((1, 2))  # in none, where the contact network read the parts
+    if meet.any():
+        far_m = np.where(outlines[meet] > 0.3, gap_m[meet], 1.0).min((1, 2))
+        beyond_m = np.maximum(gap_m[meet] - far_m[:, None, None], 0)
+        share[meet] = np.maximum(np.exp(-beyond_m / _NEXT_M) * outlines[meet], share[meet])
+    share = _flat(share) * contact.hands[near][:, None]
+    capsule = _largest(share, _DRAWN)
+    share = np.take_along_axis(share, capsule, 1)
+    capsules[near], shares[near] = capsule, np.where(share > _LEAST_SHARE, share, 0.0)
     return Draws(capsules, shares)
 
 
-def depth_ties(seen: Observations, depth: Tensor, contact: Contact | None) -> DepthTies:
+def depth_ties(seen: Observations, depth: Floats, contact: Contact | None) -> DepthTies:
     """For hands in contact, the change of their difference in logarithmic depth (N,) between frames."""
     left, right = pairs(seen)
     if contact is None or len(left) < 2:
-        nothing = torch.zeros(0)
-        return DepthTies(nothing.long(), nothing.long(), nothing.double(), nothing.double())
-    pair = torch.arange(len(left) - 1)
-    steps = seen.time[left][1:] - seen.time[left][:-1]
-    probability = torch.minimum(contact.hands[1:], contact.hands[:-1])
-    follows = (torch.diff(seen.frame[left]) == 1) & (probability > 0.01) & (steps < 3)
-    pair = pair[follows]
+        return DepthTies(left[:0], left[:0], depth[:0], depth[:0])
+    steps = np.diff(seen.time[left])
+    probability = np.minimum(contact.hands[1:], contact.hands[:-1])
+    pair = np.flatnonzero((np.diff(seen.frame[left]) == 1) & (probability > 0.01) & (steps < 3))
     apart = depth[right] - depth[left]
-    weight = probability[follows] / (_SLIP_DEPTH**2 * steps[follows])
+    weight = probability[pair] / (_SLIP_DEPTH**2 * steps[pair])
     return DepthTies(pair, pair + 1, weight, apart[pair + 1] - apart[pair])
 
 
@@ -207,118 +201,160 @@ class _Meetings:
     index (n, R): left * C + right. residual, its derivative `scale` by their distance, weight (n, R); cost (n,).
     """
 
-    index: Tensor
-    residual: Tensor
-    scale: Tensor
-    weight: Tensor
-    cost: Tensor
+    index: Indices
+    residual: Floats
+    scale: Floats
+    weight: Floats
+    cost: Floats
 
 
 def _meetings(hands: HandPairs, nearest: Nearest, draws: Draws | None) -> _Meetings:
     gap_m = nearest.gap_m
     bones = gap_m.shape[1]
-    least_m, partner = gap_m.min(-1)
-    index = torch.arange(bones) * bones + partner
-    residual = (-least_m - _SOFT_M).clamp(min=0) / _OVERLAP_M
-    scale = torch.full_like(residual, -1 / _OVERLAP_M)
+    partner = gap_m.argmin(-1)
+    index = np.arange(bones) * bones + partner
+    least_m = np.take_along_axis(_flat(gap_m), index, 1)
+    residual = np.maximum(-least_m - _SOFT_M, 0) / _OVERLAP_M
+    scale = np.full_like(residual, -1 / _OVERLAP_M)
     weight, cost = pseudo_huber(residual, _OVERLAP_DELTA)
     weight = weight * (residual > 0)
     if draws is None:
         return _Meetings(index, residual, scale, weight, cost.sum(1))
     drawn, share = draws.capsules[hands.near], draws.share[hands.near]
-    drawn_gap = gap_m.flatten(1).gather(1, drawn).clamp(min=0) / _CONTACT_M
+    drawn_gap = np.maximum(np.take_along_axis(_flat(gap_m), drawn, 1), 0) / _CONTACT_M
     drawn_weight, drawn_cost = pseudo_huber(drawn_gap, _CONTACT_DELTA)
     return _Meetings(
-        torch.cat([index, drawn], 1),
-        torch.cat([residual, drawn_gap], 1),
-        torch.cat([scale, torch.full_like(drawn_gap, 1 / _CONTACT_M)], 1),
-        torch.cat([weight, drawn_weight * share * (drawn_gap > 0)], 1),
+        np.concatenate([index, drawn], 1),
+        np.concatenate([residual, drawn_gap], 1),
+        np.concatenate([scale, np.full_like(drawn_gap, 1 / _CONTACT_M)], 1),
+        np.concatenate([weight, drawn_weight * share * (drawn_gap > 0)], 1),
         cost.sum(1) + (drawn_cost * share).sum(1),
     )
 
 
-def _pulls(
-    hands: HandPairs, nearest: Nearest, meetings: _Meetings, capsules: Capsules
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The m pairs (m,) of hands in which something meets, the derivatives (m, K, 2, D) of left and right by the
-    unknowns, and the residuals (m, K).
+@dataclass(frozen=True)
+class _Pulls:
+    """K weighted residuals (m, K) of each of m pairs (m,), with derivatives (m, K, 2 D) by the unknowns of left and
+    right; float32.
     """
-    posed, bones = hands.posed, nearest.gap_m.shape[1]
+
+    pair: Indices
+    rows: Floats32
+    residual: Floats32
+
+
+def _pulls(hands: HandPairs, nearest: Nearest, meetings: _Meetings, capsules: Capsules) -> _Pulls:
+    """Of the pairs of hands in which something meets."""
+    bones = nearest.gap_m.shape[1]
     meets = (meetings.weight > 0).sum(1)
-    some, most = meets.nonzero()[:, 0], int(meets.max()) if len(meets) else 0
-    weight, which = meetings.weight[some].topk(most, dim=1)
-    index, residual, scale = (
-        values[some].gather(1, which) for values in (meetings.index, meetings.residual, meetings.scale)
+    some, most = np.flatnonzero(meets), int(meets.max(initial=0))
+    which = _largest(meetings.weight[some], most)
+    weight, residual, scale = (
+        np.take_along_axis(values[some], which, 1)
+        for values in (meetings.weight, meetings.residual, meetings.scale)
     )
+    index = np.take_along_axis(meetings.index[some], which, 1)
     pair = hands.near[some]
-    left, right = hands.left[pair], hands.right[pair]
-    along, across = (shares[some].flatten(1).gather(1, index) for shares in (nearest.along, nearest.across))
+    along, across = (
+        np.take_along_axis(_flat(shares[some]), index, 1) for shares in (nearest.along, nearest.across)
+    )
     blends = _blended(capsules, index // bones, along), _blended(capsules, index % bones, across)
-    own, other = (blend @ posed.points_m[at, JOINTS] for blend, at in zip(blends, (left, right), strict=True))
-    away = torch.nn.functional.normalize(own - other, dim=-1) * (weight.sqrt() * scale)[..., None]
-    jacobian = posed.joints_jacobian.flatten(1, 2)
-    rows = [
-        (sign * away[..., None] * blend[..., None, :]).flatten(2).float() @ jacobian[at]
-        for sign, blend, at in zip((1, -1), blends, (left, right), strict=True)
-    ]
-    return pair, torch.stack(rows, 2), (residual * weight.sqrt()).float()
+    own, other = (
+        blend @ hands.posed.points_m[at[pair], JOINTS]
+        for blend, at in zip(blends, (hands.left, hands.right), strict=True)
+    )
+    apart = own - other
+    length = np.sqrt(np.einsum("mki,mki->mk", apart, apart))
+    away = apart * (np.sqrt(weight) * scale / np.maximum(length, 1e-12))[..., None]
+    return _Pulls(pair, _rows(hands, pair, blends, away), (residual * np.sqrt(weight)).astype(np.float32))
 
 
-def _nothing(hands: HandPairs) -> tuple[Tensor, Tensor, Tensor]:
+def _rows(hands: HandPairs, pair: Indices, blends: tuple[Floats, Floats], away: Floats) -> Floats32:
+    """(m, K, 2 D) derivatives by the unknowns of left and right of points' ways along `away` (m, K, 3), the points of
+    the hands of pairs (m,) being blends (m, K, 21) of their joints.
+    """
+    jacobian = hands.posed.joints_jacobian
+    jacobian = jacobian.reshape(len(jacobian), -1, jacobian.shape[-1])
+    size, count = jacobian.shape[-1], away.shape[1]
+    rows: Floats32 = np.empty((len(pair), count, 2 * size), np.float32)
+    for place, (sign, blend, at) in enumerate(zip((1, -1), blends, (hands.left, hands.right), strict=True)):
+        ways = (sign * away).astype(np.float32)[..., None] * blend.astype(np.float32)[:, :, None]
+        own = rows[..., place * size : (place + 1) * size]
+        np.matmul(ways.reshape(len(pair), count, -1), jacobian[at[pair]], out=own)
+    return rows
+
+
+def _add_pulls(hessian: Floats, gradient: Floats, pulls: _Pulls) -> None:
+    """Add the squared residuals' equations to those of pairs (P, 2, D, 2, D), (P, 2, D)."""
+    pair, rows = pulls.pair, pulls.rows
+    hessian[pair] += (np.swapaxes(rows, 1, 2) @ rows).reshape(-1, *hessian.shape[1:])
+    gradient[pair] += (pulls.residual[:, None] @ rows).reshape(-1, *gradient.shape[1:])
+
+
+def _add_offset(equations: PairEquations, offset: OffsetResidual) -> None:
+    """Add the network's offset between the wrists."""
+    root = np.sqrt(offset.weight)
+    rows = offset.rows.reshape(len(root), 3, 6) * root[:, None, None]
+    equations.hessian[:, :, _WRIST, :, _WRIST] += (np.swapaxes(rows, 1, 2) @ rows).reshape(-1, 2, 3, 2, 3)
+    pulled = (offset.residual * root[:, None])[:, None] @ rows
+    equations.gradient[..., _WRIST] += pulled.reshape(-1, 2, 3)
+    equations.cost[:] += offset.cost
+
+
+def _nothing(hands: HandPairs) -> tuple[Floats, Floats, Floats]:
     """Hessian, gradient and cost of no terms."""
     size, count = hands.posed.parameterisation.size, len(hands.left)
-    return (
-        torch.zeros(count, 2, size, 2, size).double(),
-        torch.zeros(count, 2, size).double(),
-        torch.zeros(count).double(),
-    )
+    return np.zeros((count, 2, size, 2, size)), np.zeros((count, 2, size)), np.zeros(count)
 
 
 def _add_skin(equations: PairEquations, hands: HandPairs, skin: HardSkin) -> None:
-    residual, size = _skin_residual(hands, skin), hands.posed.parameterisation.size
-    equations.cost.add_(_skin_cost(residual))
-    pair, rows, residual = _skin_rows(hands, skin, residual)
-    flat = rows.flatten(2)
-    equations.hessian[pair] += (flat.mT @ flat).unflatten(1, (2, size)).unflatten(3, (2, size)).double()
-    equations.gradient[pair] += (residual[:, None] @ flat)[:, 0].unflatten(1, (2, size)).double()
+    residual = _skin_residual(hands, skin)
+    equations.cost[:] += _skin_cost(residual)
+    _add_pulls(equations.hessian, equations.gradient, _skin_pulls(hands, skin, residual))
 
 
-def skin_cost(hands: HandPairs, skin: HardSkin | None) -> Tensor:
+def skin_cost(hands: HandPairs, skin: HardSkin | None) -> Floats:
     """(P,) what the places in which skins intersect cost."""
-    return torch.zeros(len(hands.left)).double() if skin is None else _skin_cost(_skin_residual(hands, skin))
+    return np.zeros(len(hands.left)) if skin is None else _skin_cost(_skin_residual(hands, skin))
 
 
-def _skin_residual(hands: HandPairs, skin: HardSkin) -> Tensor:
+def _skin_residual(hands: HandPairs, skin: HardSkin) -> Floats:
     """(P, R) overlaps beyond what skin gives way, in units of their sigma."""
     places, points_m = skin.overlaps, hands.posed.points_m[:, JOINTS]
     apart_m = places.left @ points_m[hands.left] - places.right @ points_m[hands.right]
-    depth_m = places.reach_m - (places.normal * apart_m).sum(-1)
-    return (depth_m - _GIVES_WAY_M).clamp(min=0) / skin.sigma_m
+    depth_m = places.reach_m - np.einsum("pri,pri->pr", places.normal, apart_m)
+    return np.maximum(depth_m - _GIVES_WAY_M, 0) / skin.sigma_m
 
 
-def _skin_cost(residual: Tensor) -> Tensor:
-    return 0.5 * residual.square().sum(1)
+def _skin_cost(residual: Floats) -> Floats:
+    return 0.5 * (residual**2).sum(1)
 
 
-def _skin_rows(hands: HandPairs, skin: HardSkin, residual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As _pulls, of the places in which skins intersect; residual (P, R): `_skin_residual`'s."""
-    pair = (residual > 0).any(1).nonzero()[:, 0]
+def _skin_pulls(hands: HandPairs, skin: HardSkin, residual: Floats) -> _Pulls:
+    """Of the places in which skins intersect; residual (P, R): `_skin_residual`'s."""
+    pair = np.flatnonzero((residual > 0).any(1))
     places, residual = skin.overlaps, residual[pair]
-    jacobian = hands.posed.joints_jacobian.flatten(1, 2)
     away = -(places.normal[pair] / skin.sigma_m) * (residual > 0)[..., None]
-    rows = [
-        (sign * away[..., None] * blend[pair][..., None, :]).flatten(2).float() @ jacobian[at[pair]]
-        for sign, blend, at in ((1, places.left, hands.left), (-1, places.right, hands.right))
-    ]
-    return pair, torch.stack(rows, 2), residual.float()
+    rows = _rows(hands, pair, (places.left[pair], places.right[pair]), away)
+    return _Pulls(pair, rows, residual.astype(np.float32))
 
 
-def _boxes_meet(first_m: Tensor, second_m: Tensor, reach_m: float) -> Tensor:
-    """(P,) bool: the bounding boxes of points (P, ..., 3) come this near to each other."""
-    low, high = ([hand.flatten(1, -2).amin(1), hand.flatten(1, -2).amax(1)] for hand in (first_m, second_m))
+def _boxes_meet(first_m: Floats, second_m: Floats, reach_m: float) -> Flags:
+    """(P,) bool: the bounding boxes of points (P, C, 2, 3) come this near to each other."""
+    low, high = ([hand.min((1, 2)), hand.max((1, 2))] for hand in (first_m, second_m))
     return ((low[0] < high[1] + reach_m) & (high[0] < low[1] + reach_m)).all(-1)
 
 
-def _blended(capsules: Capsules, bone: Tensor, share: Tensor) -> Tensor:
-    ends = capsules.ends[bone]
-    return torch.lerp(ends[..., 0, :], ends[..., 1, :], share[..., None])
+def _blended(capsules: Capsules, bone: Indices, share: Floats) -> Floats:
+    start, end = capsules.ends[:, 0][bone], capsules.ends[:, 1][bone]
+    return start + share[..., None] * (end - start)
+
+
+def _largest(values: Floats, count: int) -> Indices:
+    """(n, count) places of the largest of values (n, R), in any order."""
+    return np.argpartition(-values, min(count, values.shape[1] - 1), 1)[:, :count]
+
+
+def _flat(values: NDArray[np.floating]) -> Floats:
+    """(P, C * C) of values (P, C, C)."""
+    return values.reshape(len(values), values.shape[1] * values.shape[2])

@@ -11,11 +11,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
-from torch import Tensor
 
+from inference_core.fitting.arrays import Flags, Floats, Floats32, Indices
 from inference_core.fitting.interaction import DepthTies, PairEquations
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import (
@@ -46,42 +44,37 @@ _DEPTH_SPEED, _DEPTH_SPEED_DELTA = 0.003, 1.0
 _GAP_SPEED = 0.02
 
 
-def accelerations(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Tensor:
+def accelerations(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Floats:
     """(N, D) second differences of the unknowns at each hand frame; 0 at the ends of a run."""
     return _second_difference(_first_difference(seen, state, parameterisation), _Steps.of(seen))
 
 
-def sigmas(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Tensor:
+def sigmas(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Floats:
     """(N, D) standard deviation of each unknown's acceleration at each hand frame."""
-    squares = accelerations(seen, state, parameterisation).square()
+    squares = accelerations(seen, state, parameterisation) ** 2
     groups = _groups(parameterisation)
-    energy = (squares @ groups) / groups.sum(0)
-    inner = _Steps.of(seen).inner.to(energy.dtype)
-    energy = _averaged(energy, inner, _run_numbers(seen))
-    image, depth, root, fingers = energy[:, :1], energy[:, 1:2], energy[:, 2:3], energy[:, 3:]
+    energy = _averaged((squares @ groups) / groups.sum(0), _Steps.of(seen).inner, _run_numbers(seen))
+    image, depth, root = energy[:, :1], energy[:, 1:2], energy[:, 2:3]
     # Motion in depth is assumed similar to that across the picture, which is observed far better.
-    depth = torch.minimum(depth, 0.5 * image + depth.clamp(max=9 * _DEPTH_FLOOR**2))
+    depth = np.minimum(depth, 0.5 * image + np.minimum(depth, 9 * _DEPTH_FLOOR**2))
     # So is a rotation beyond a calm hand's: a hand seen edge-on wobbles by as much as hands really turn.
-    root = torch.minimum(root, image + root.clamp(max=math.radians(_ROOT_FLOOR_DEG) ** 2))
-    finger_of = parameterisation.free // 9
-    floors = torch.tensor([_IMAGE_FLOOR] * 2 + [_DEPTH_FLOOR]).double()
-    floors = torch.cat(
-        [
-            floors,
-            torch.full((3,), _ROOT_FLOOR_DEG).double().deg2rad(),
-            torch.full((len(parameterisation.free),), _FINGER_FLOOR_DEG).double().deg2rad(),
-        ]
-    )
-    wide = torch.cat([image.expand(-1, 2), depth, root.expand(-1, 3), fingers[:, finger_of]], -1)
-    return (floors.square() + _ENERGY_SHARE * wide).sqrt()
+    root = np.minimum(root, image + np.minimum(root, math.radians(_ROOT_FLOOR_DEG) ** 2))
+    wide = np.concatenate([image, depth, root, energy[:, 3:]], 1)
+    floors = [
+        _IMAGE_FLOOR,
+        _DEPTH_FLOOR,
+        math.radians(_ROOT_FLOOR_DEG),
+        *[math.radians(_FINGER_FLOOR_DEG)] * 5,
+    ]
+    return np.sqrt(np.square(floors) + _ENERGY_SHARE * wide) @ groups.T
 
 
 def temporal_normal(
     seen: Observations,
     state: HandState,
     parameterisation: HandParameterisation,
-    sigma: Tensor,
-    strength: Tensor,
+    sigma: Floats,
+    strength: Floats,
 ) -> "Banded":
     """Normal equations of the smoothness terms: diagonals between hand frames 0, 1 and 2 apart.
 
@@ -89,7 +82,7 @@ def temporal_normal(
     """
     steps = _Steps.of(seen)
     first = _first_difference(seen, state, parameterisation)
-    weight = (strength * steps.inner * steps.span)[:, None] / sigma.square()
+    weight = (strength * steps.inner * steps.span)[:, None] / sigma**2
     residual = _second_difference(first, steps) * weight
     before, here, after = (value[:, None] for value in (steps.before, steps.here, steps.after))
     gradient = here * residual
@@ -98,7 +91,7 @@ def temporal_normal(
     diagonal = here**2 * weight
     diagonal[:-1] += (before**2 * weight)[1:]
     diagonal[1:] += (after**2 * weight)[:-1]
-    near, far = torch.zeros_like(diagonal), torch.zeros_like(diagonal)
+    near, far = np.zeros_like(diagonal), np.zeros_like(diagonal)
     near[:-1] += (here * after * weight)[:-1]
     near[:-1] += (before * here * weight)[1:]
     far[:-2] += (before * after * weight)[1:-1]
@@ -109,7 +102,7 @@ def temporal_normal(
     diagonal[:-1] += speed
     diagonal[1:] += speed
     near[:-1] -= speed
-    cost = 0.5 * (residual**2 / weight.clamp(min=1e-30)).sum(1)
+    cost = 0.5 * (residual**2 / np.maximum(weight, 1e-30)).sum(1)
     cost[:-1] += speed_cost
     return Banded(diagonal, near, far, gradient, cost)
 
@@ -118,11 +111,11 @@ def temporal_normal(
 class Banded:
     """A quadratic form over the list: (N, D) diagonals to the same hand frame, the next two; cost (N,)."""
 
-    diagonal: Tensor
-    near: Tensor
-    far: Tensor
-    gradient: Tensor
-    cost: Tensor
+    diagonal: Floats
+    near: Floats
+    far: Floats
+    gradient: Floats
+    cost: Floats
 
 
 def solve_banded(
@@ -131,8 +124,8 @@ def solve_banded(
     temporal: Banded,
     pairs: PairEquations,
     ties: DepthTies,
-    damping: Tensor,
-) -> Tensor:
+    damping: Floats,
+) -> Floats:
     """The increment (N, D) that minimises all terms, by one banded Cholesky factorisation over all frames.
 
     damping (N,): a share of the diagonal. The two hands of a frame are one block, if any frame has
@@ -143,41 +136,40 @@ def solve_banded(
     width = sides * size
     # Single precision suffices for a step: the damping keeps its matrix far from singular. An unknown's diagonals lie
     # together, as LAPACK takes them.
-    bands: NDArray[np.float32] = np.zeros((rows.count, sides, size, 2 * width + 1), np.float32)
+    bands: Floats32 = np.zeros((rows.count, sides, size, 2 * width + 1), np.float32)
     bands[..., 0] = 1.0
     at = (rows.frame, rows.side)
-    own = frames.hessian.clone()
-    diagonal = own.diagonal(dim1=1, dim2=2)
-    diagonal.add_(temporal.diagonal)
+    own = frames.hessian.copy()
+    diagonal = np.einsum("nii->ni", own)
+    diagonal += temporal.diagonal
     for place, hands in enumerate((pairs.left, pairs.right)):
-        own.index_add_(0, hands, pairs.hessian[:, place, :, place])
+        own[hands] += pairs.hessian[:, place, :, place]
         for chosen in (ties.pair, ties.following):
-            diagonal[:, DEPTH.start].index_add_(0, hands[chosen], ties.weight)
-    blocks = own.numpy()
+            diagonal[hands[chosen], DEPTH.start] += ties.weight
     for column in range(size):
-        bands[*at, column, : size - column] = blocks[:, column:, column]
-    bands[*at, :, 0] = bands[*at, :, 0] * (1 + damping.numpy()[:, None]) + 1e-9
-    bands[*at, :, width] = temporal.near.numpy()
-    bands[*at, :, 2 * width] = temporal.far.numpy()
+        bands[*at, column, : size - column] = own[:, column:, column]
+    bands[*at, :, 0] = bands[*at, :, 0] * (1 + damping[:, None]) + 1e-9
+    bands[*at, :, width] = temporal.near
+    bands[*at, :, 2 * width] = temporal.far
     if sides == 2:
-        cross, frame = pairs.hessian[:, 1, :, 0].numpy(), rows.frame[pairs.left.numpy()]
+        cross, frame = pairs.hessian[:, 1, :, 0], rows.frame[pairs.left]
         for column in range(size):
             # One of left's unknowns (`column`) against all of right's, which follow left's own.
             bands[frame, 0, column, size - column : 2 * size - column] = cross[:, :, column]
-        depth, tied, weight = DEPTH.start, frame[ties.pair.numpy()], ties.weight.numpy()
+        depth, tied, weight = DEPTH.start, frame[ties.pair], ties.weight
         bands[tied, :, depth, width] -= weight[:, None]
         bands[tied, 0, depth, width + size] += weight
         bands[tied, 1, depth, width - size] += weight
         bands[tied, 0, depth, size] -= weight
-        bands[frame[ties.following.numpy()], 0, depth, size] -= weight
-    right: NDArray[np.float32] = np.zeros((rows.count, sides, size), np.float32)
+        bands[frame[ties.following], 0, depth, size] -= weight
+    right: Floats32 = np.zeros((rows.count, sides, size), np.float32)
     gradient = frames.gradient + temporal.gradient
     add_pairs(gradient, pairs)
     pull = ties.weight * ties.residual
     for hands, sign in ((pairs.left, -1.0), (pairs.right, 1.0)):
         for chosen, way in ((ties.pair, -1.0), (ties.following, 1.0)):
-            gradient[:, DEPTH.start].index_add_(0, hands[chosen], sign * way * pull)
-    right[at] = -gradient.numpy()
+            gradient[hands[chosen], DEPTH.start] += sign * way * pull
+    right[at] = -gradient
     step = solveh_banded(
         bands.reshape(-1, 2 * width + 1).T,
         right.reshape(-1),
@@ -186,21 +178,21 @@ def solve_banded(
         overwrite_b=True,
         check_finite=False,
     )
-    return torch.as_tensor(step.reshape(rows.count, sides, size)[at]).double()
+    return step.reshape(rows.count, sides, size)[at].astype(np.float64)
 
 
-def add_pairs(total: Tensor, pairs: PairEquations) -> None:
+def add_pairs(total: Floats, pairs: PairEquations) -> None:
     """Add the pairs' gradient to that of all hand frames (N, D)."""
     for place, hands in enumerate((pairs.left, pairs.right)):
-        total.index_add_(0, hands, pairs.gradient[:, place])
+        total[hands] += pairs.gradient[:, place]
 
 
 @dataclass(frozen=True)
 class _Rows:
     """The rows of each hand frame's unknowns: frame, side (N,) of `count` blocks of one or two sides."""
 
-    frame: NDArray[np.int64]
-    side: NDArray[np.int64]
+    frame: Indices
+    side: Indices
     count: int
     sides: int
 
@@ -209,8 +201,8 @@ class _Rows:
         if not paired:
             index = np.arange(len(seen))
             return _Rows(index, np.zeros_like(index), len(seen), 1)
-        frames, rank = np.unique(seen.frame.numpy(), return_inverse=True)
-        return _Rows(rank, seen.side.numpy(), len(frames), 2)
+        frames, rank = np.unique(seen.frame, return_inverse=True)
+        return _Rows(rank, seen.side, len(frames), 2)
 
 
 @dataclass(frozen=True)
@@ -220,34 +212,32 @@ class _Steps:
     inner (N,) bool: has both neighbours. span (N,): the time that the frame represents.
     """
 
-    inner: Tensor
-    before: Tensor
-    here: Tensor
-    after: Tensor
-    span: Tensor
-    step: Tensor
+    inner: Flags
+    before: Floats
+    here: Floats
+    after: Floats
+    span: Floats
 
     @staticmethod
     def of(seen: Observations) -> "_Steps":
         step = seen.steps
-        zero = step.new_zeros(1)
-        past, next_ = torch.cat([zero, step]), torch.cat([step, zero])
+        past, next_ = np.concatenate([[0.0], step]), np.concatenate([step, [0.0]])
         inner = (past > 0) & (next_ > 0)
-        past, next_ = torch.where(inner, past, 1.0), torch.where(inner, next_, 1.0)
+        past, next_ = np.where(inner, past, 1.0), np.where(inner, next_, 1.0)
         mean = (past + next_) / 2
         before, after = inner / (past * mean), inner / (next_ * mean)
-        return _Steps(inner, before, -(before + after), after, mean * inner, step)
+        return _Steps(inner, before, -(before + after), after, mean * inner)
 
 
-def _first_difference(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Tensor:
+def _first_difference(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Floats:
     """(N - 1, D) from each hand frame to the next in the list; the root's is an axis-angle in camera axes."""
-    angles = state.angles_rad.flatten(1)[:, parameterisation.free]
+    angles = state.angles_rad.reshape(-1, 45)[:, parameterisation.free]
     before, root = _as_seen_next(seen, state)
-    turned = log(state.root[1:] @ root.mT)
-    return torch.cat([state.image_depth[1:] - before, turned, torch.diff(angles, dim=0)], -1)
+    turned = log(state.root[1:] @ np.swapaxes(root, 1, 2))
+    return np.concatenate([state.image_depth[1:] - before, turned, np.diff(angles, axis=0)], -1)
 
 
-def _as_seen_next(seen: Observations, state: HandState) -> tuple[Tensor, Tensor]:
+def _as_seen_next(seen: Observations, state: HandState) -> tuple[Floats, Floats]:
     """Image-depth (N - 1, 3) and root (N - 1, 3, 3) of each hand frame in the camera of the next.
 
     A hand at rest in the world is then at rest, however the camera moves. Derivatives ignore the camera's motion,
@@ -257,54 +247,55 @@ def _as_seen_next(seen: Observations, state: HandState) -> tuple[Tensor, Tensor]
     if steps is None:
         return state.image_depth[:-1], state.root[:-1]
     moved_m = (steps[:, :3, :3] @ state.wrist_m[:-1, :, None])[..., 0] + steps[:, :3, 3]
-    depth_m = moved_m[:, 2:].clamp(min=0.05)
-    return torch.cat([moved_m[:, :2] / depth_m, depth_m.log()], -1), steps[:, :3, :3] @ state.root[:-1]
+    depth_m = np.maximum(moved_m[:, 2:], 0.05)
+    image_depth = np.concatenate([moved_m[:, :2] / depth_m, np.log(depth_m)], -1)
+    return image_depth, steps[:, :3, :3] @ state.root[:-1]
 
 
-def _second_difference(first: Tensor, steps: _Steps) -> Tensor:
-    zero = first.new_zeros(1, first.shape[1])
-    past, next_ = torch.cat([zero, first]), torch.cat([first, zero])
+def _second_difference(first: Floats, steps: _Steps) -> Floats:
+    zero = np.zeros((1, first.shape[1]))
+    past, next_ = np.concatenate([zero, first]), np.concatenate([first, zero])
     return steps.after[:, None] * next_ - steps.before[:, None] * past
 
 
-def _speed_weights(seen: Observations, first: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
+def _speed_weights(seen: Observations, first: Floats, strength: Floats) -> tuple[Floats, Floats]:
     """(N - 1, D) weights of squared speeds, and their costs (N - 1,).
 
     Of all unknowns where either end has no landmarks of its own, and of the depth everywhere.
     """
     held, steps = seen.seen, seen.steps
     gap = ~(held[1:] & held[:-1]) & (steps > 0)
-    weight = (gap / (_GAP_SPEED**2 * steps.clamp(min=1e-3)))[:, None].expand_as(first).clone()
+    longer = np.maximum(steps, 1e-3)
+    weight = np.broadcast_to((gap / (_GAP_SPEED**2 * longer))[:, None], first.shape).copy()
     cost = 0.5 * (weight * first**2).sum(1)
-    own = torch.minimum(strength[1:], strength[:-1]) * (steps > 0) * steps
-    speed = first[:, DEPTH.start] / steps.clamp(min=1e-3)
-    share, depth_cost = pseudo_huber(speed / _DEPTH_SPEED, _DEPTH_SPEED_DELTA)
-    weight[:, DEPTH.start] += own * share / (_DEPTH_SPEED * steps.clamp(min=1e-3)).square()
+    own = np.minimum(strength[1:], strength[:-1]) * steps
+    share, depth_cost = pseudo_huber(first[:, DEPTH.start] / longer / _DEPTH_SPEED, _DEPTH_SPEED_DELTA)
+    weight[:, DEPTH.start] += own * share / (_DEPTH_SPEED * longer) ** 2
     return weight, cost + own * depth_cost
 
 
-def _groups(parameterisation: HandParameterisation) -> Tensor:
+def _groups(parameterisation: HandParameterisation) -> Floats:
     """(D, 8): which unknowns share an energy: image, depth, root, five fingers (MANO's order)."""
-    groups = torch.zeros(parameterisation.size, 8).double()
+    groups = np.zeros((parameterisation.size, 8))
     groups[IMAGE, 0] = groups[DEPTH, 1] = groups[ROOT, 2] = 1.0
-    groups[torch.arange(FINGERS, parameterisation.size), 3 + parameterisation.free // 9] = 1.0
+    groups[np.arange(FINGERS, parameterisation.size), 3 + parameterisation.free // 9] = 1.0
     return groups
 
 
-def _run_numbers(seen: Observations) -> Tensor:
+def _run_numbers(seen: Observations) -> Indices:
     """(N,) number of the uninterrupted run that each hand frame belongs to."""
-    return torch.cat([torch.zeros(1), (seen.steps == 0).cumsum(0)]) if len(seen) else torch.zeros(0)
+    return np.concatenate([[0], np.cumsum(seen.steps == 0)])[: len(seen)]
 
 
-def _averaged(values: Tensor, valid: Tensor, run: Tensor) -> Tensor:
+def _averaged(values: Floats, valid: Flags, run: Indices) -> Floats:
     """(N, G) triangular weighted means over the valid neighbours in the same run."""
-    total, weight = torch.zeros_like(values), torch.zeros_like(valid)
-    count = len(values)
+    total = np.zeros_like(values)
+    weight = np.zeros(len(values))
+    count = np.arange(len(values))
     for shift in range(-_ENERGY_REACH, _ENERGY_REACH + 1):
-        neighbour = torch.arange(count) + shift
-        inside = (neighbour >= 0) & (neighbour < count)
-        neighbour = neighbour.clamp(0, count - 1)
-        share = (_ENERGY_REACH + 1.0 - abs(shift)) * inside * (run[neighbour] == run) * valid[neighbour]
-        total = total + values[neighbour] * share[:, None]
-        weight = weight + share
-    return total / weight.clamp(min=1e-9)[:, None]
+        neighbour = np.clip(count + shift, 0, len(values) - 1)
+        there = (neighbour - count == shift) & (run[neighbour] == run) & valid[neighbour]
+        share = (_ENERGY_REACH + 1.0 - abs(shift)) * there
+        total += values[neighbour] * share[:, None]
+        weight += share
+    return total / np.maximum(weight, 1e-9)[:, None]
