@@ -4,9 +4,9 @@
 import math
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.interaction import DepthTies, PairEquations
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, ROOT, HandState, PosedPoints
 from inference_core.fitting.residuals import NormalEquations
@@ -30,15 +30,15 @@ class Terms:
     inner, motion (N, D): gradients of these, and of the temporal prior.
     """
 
-    own: Tensor
-    of_pairs: Tensor
-    inner: Tensor
-    motion: Tensor
+    own: Floats
+    of_pairs: Floats
+    inner: Floats
+    motion: Floats
 
-    def differ(self, first: Tensor, second: Tensor) -> Tensor:
+    def differ(self, first: Floats, second: Floats) -> Flags:
         """(N,) bool: which of two gradients (N, D) differ."""
-        scale = self.own.diagonal(dim1=1, dim2=2).sqrt().clamp(min=1e-9)
-        return ((first - second).abs() > _SAME * scale).any(1)
+        scale = np.maximum(np.sqrt(self.own.diagonal(0, 1, 2)), 1e-9)
+        return (np.abs(first - second) > _SAME * scale).any(1)
 
 
 @dataclass(frozen=True)
@@ -55,34 +55,38 @@ class Anchor:
     """
 
     state: HandState
-    renewed: Tensor
-    smooth: Tensor
-    force: Tensor
-    own: Tensor
-    of_pairs: Tensor
+    renewed: Flags
+    smooth: Flags
+    force: Floats
+    own: Floats
+    of_pairs: Floats
 
-    def take(self, rows: Tensor, of_pairs: Tensor) -> "Anchor":
+    def take(self, rows: Indices, of_pairs: Indices) -> "Anchor":
         """Of the hand frames and pairs of the given indices."""
-        renewed, smooth, force, own = (
-            values[rows] for values in (self.renewed, self.smooth, self.force, self.own)
+        return Anchor(
+            self.state.take(rows),
+            self.renewed[rows],
+            self.smooth[rows],
+            self.force[rows],
+            self.own[rows],
+            self.of_pairs[of_pairs],
         )
-        return Anchor(self.state.take(rows), renewed, smooth, force, own, self.of_pairs[of_pairs])
 
     def equations(
         self, posed: PosedPoints, frames: NormalEquations, pairs: PairEquations, skins: PairEquations
     ) -> tuple[NormalEquations, PairEquations]:
         """The terms of each hand and of pairs; skins: those that hold everywhere."""
         way = self._way(posed)
-        ways = torch.stack([way[pairs.left], way[pairs.right]], 1)
+        ways = np.stack([way[pairs.left], way[pairs.right]], 1)
         new, both_new = self.renewed[:, None], self.renewed[pairs.left][:, None, None]
         cost, pair_cost = self.cost(posed, frames.cost, pairs.cost, skins.cost, pairs.left, pairs.right)
         own = NormalEquations(
-            self.own + torch.where(new[..., None], frames.hessian, 0.0),
-            _turned(self.own, way) + torch.where(new, frames.gradient + self._fading(way)[0], 0.0),
+            self.own + np.where(new[..., None], frames.hessian, 0.0),
+            _turned(self.own, way) + np.where(new, frames.gradient + self._fading(way)[0], 0.0),
             cost,
         )
-        hessian = torch.where(both_new[..., None, None], pairs.hessian, skins.hessian)
-        gradient = torch.where(both_new, pairs.gradient, skins.gradient)
+        hessian = np.where(both_new[..., None, None], pairs.hessian, skins.hessian)
+        gradient = np.where(both_new, pairs.gradient, skins.gradient)
         return own, PairEquations(
             pairs.left,
             pairs.right,
@@ -92,60 +96,71 @@ class Anchor:
         )
 
     def cost(
-        self, posed: PosedPoints, frames: Tensor, pairs: Tensor, skins: Tensor, left: Tensor, right: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        posed: PosedPoints,
+        frames: Floats,
+        pairs: Floats,
+        skins: Floats,
+        left: Indices,
+        right: Indices,
+    ) -> tuple[Floats, Floats]:
         """(N,) and (P,) what they cost, of the costs of the same terms."""
         way = self._way(posed)
-        ways = torch.stack([way[left], way[right]], 1)
+        ways = np.stack([way[left], way[right]], 1)
         own, between = (
-            (moved * _turned(terms, moved)).flatten(1).sum(1) / 2
+            _dot(moved, _turned(terms, moved)) / 2
             for terms, moved in ((self.own, way), (self.of_pairs, ways))
         )
         return (
-            own + torch.where(self.renewed, frames + self._fading(way)[1], 0.0),
-            between + torch.where(self.renewed[left], pairs, skins),
+            own + np.where(self.renewed, frames + self._fading(way)[1], 0.0),
+            between + np.where(self.renewed[left], pairs, skins),
         )
 
     def smoothed(self, posed: PosedPoints, motion: Banded, known: Banded) -> Banded:
         """The temporal prior's terms of the change. motion, known: of the motion, and at the known state."""
-        pull = torch.where(self.smooth[:, None], -known.gradient, 0.0)
+        pull = np.where(self.smooth[:, None], -known.gradient, 0.0)
         way = self._way(posed)
         return replace(motion, gradient=motion.gradient + pull, cost=motion.cost + (way * pull).sum(-1))
 
-    def tied(self, ties: DepthTies, known: DepthTies, left: Tensor) -> DepthTies:
+    def tied(self, ties: DepthTies, known: DepthTies, left: Indices) -> DepthTies:
         """The ties of the change, but where both frames are renewed: corrected hands move together, whatever they did.
 
         known: at the known state; left (P,): of pairs.
         """
         first, second = left[ties.pair], left[ties.following]
         smooth = self.smooth[first] & self.smooth[second] & ~(self.renewed[first] & self.renewed[second])
-        return replace(ties, residual=ties.residual - torch.where(smooth, known.residual, 0.0))
+        return replace(ties, residual=ties.residual - np.where(smooth, known.residual, 0.0))
 
-    def _way(self, posed: PosedPoints) -> Tensor:
+    def _way(self, posed: PosedPoints) -> Floats:
         """(N, D) from the known state."""
         return posed.state.since(self.state, posed.parameterisation)
 
-    def _fading(self, way: Tensor) -> tuple[Tensor, Tensor]:
+    def _fading(self, way: Floats) -> tuple[Floats, Floats]:
         """The fading force's gradient (N, D) and cost (N,) at the end of a way (N, D)."""
-        reach = torch.full(way.shape[1:], math.radians(_FINGER_REACH_DEG)).double()
+        reach = np.full(way.shape[1:], math.radians(_FINGER_REACH_DEG))
         reach[IMAGE], reach[DEPTH], reach[ROOT] = _IMAGE_REACH, _DEPTH_REACH, math.radians(_ROOT_REACH_DEG)
-        way = (way / reach).tanh()
-        along = (-way * self.force.sign()).clamp(min=0)
-        gradient = self.force * (1 - way.square()) * (1 - _HELD * along)
-        cost = self.force * way + _HELD / 2 * self.force.abs() * along.square()
+        way = np.tanh(way / reach)
+        along = np.maximum(-way * np.sign(self.force), 0)
+        gradient = self.force * (1 - way**2) * (1 - _HELD * along)
+        cost = self.force * way + _HELD / 2 * np.abs(self.force) * along**2
         return gradient, (reach * cost).sum(-1)
 
 
-def together(count: int, size: int) -> Tensor:
+def together(count: int, size: int) -> Floats:
     """(count, 2, D, 2, D) second derivatives of what keeps the depth that the hands of a pair have in common: evidence
     hardly tells it, and corrections do not concern it.
     """
-    terms = torch.zeros(count, 2, size, 2, size).double()
+    terms = np.zeros((count, 2, size, 2, size))
     terms[:, :, DEPTH, :, DEPTH] = 1 / (2 * _TOGETHER) ** 2
     return terms
 
 
-def _turned(terms: Tensor, way: Tensor) -> Tensor:
+def _turned(terms: Floats, way: Floats) -> Floats:
     """The gradient, like `way` (n, ...), of terms whose second derivatives are (n, ..., ...)."""
-    flat = way.flatten(1)
-    return (terms.reshape(len(flat), flat.shape[1], -1) @ flat[..., None]).view_as(way)
+    size = math.prod(way.shape[1:])
+    return (terms.reshape(-1, size, size) @ way.reshape(-1, size, 1)).reshape(way.shape)
+
+
+def _dot(first: Floats, second: Floats) -> Floats:
+    """(n,) products of vectors (n, ...)."""
+    return (first * second).sum(tuple(range(1, first.ndim)))

@@ -11,10 +11,10 @@ more slowly than everything else, so each step extrapolates their last change.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from inference_core.fitting.anchor import Anchor, Terms
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.capsules import Capsules
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.interaction import (
@@ -81,7 +81,7 @@ def fit_shot(
     contact: Contact | None,
     settings: SolveSettings,
     skin: HardSkin | None = None,
-    held: Tensor | None = None,
+    held: Flags | None = None,
     pace: Pace = FROM_AFAR,
     after_step: Callable[[int, int], None] | None = None,
     anchor: Anchor | None = None,
@@ -91,16 +91,16 @@ def fit_shot(
     skin: places that may not intersect further. held (N,) bool: hand frames that stay as they are. after_step is told
     how many of how many steps are done. anchor: adds its force.
     """
-    moves = torch.ones(len(seen)).bool() if held is None else ~held
-    if not bool(moves.any()):
+    moves = np.ones(len(seen), bool) if held is None else ~held
+    if not moves.any():
         return state
     whole = _Problem(shape, seen, capsules, contact, _strength(seen, settings.smooth), skin, anchor)
     windows = windows_of(seen.frame, settings)
     fits = [_WindowFit(whole, window, keeps=len(windows) == 1) for window in windows]
     sigma = ahead = sigmas(seen, state, shape.parameterisation)
-    damping, before = torch.full((len(seen),), pace.first_damping).double(), torch.zeros_like(sigma)
+    damping, before = np.full(len(seen), pace.first_damping), np.zeros_like(sigma)
     for number in range(pace.steps):
-        found = [fit.step(state, ahead, torch.where(moves, damping, _HELD)) for fit in fits]
+        found = [fit.step(state, ahead, np.where(moves, damping, _HELD)) for fit in fits]
         step = gathered(windows, [each.step for each in found])
         trial = state.moved(step, shape.parameterisation)
         tried = [fit.trial(trial, ahead, own) for fit, own in zip(fits, found, strict=True)]
@@ -110,14 +110,14 @@ def fit_shot(
             damping = damping * _IF_REFUSED
             continue
         state, moved_m = trial, gathered(windows, [each.moved_m for each in tried])
-        if moved_m[moves].quantile(pace.settled_share) < _SETTLED_M:
+        if np.quantile(moved_m[moves], pace.settled_share) < _SETTLED_M:
             break
         back = (step * before).sum(-1) < 0
-        damping = (damping * torch.where(back, _IF_BACK, _DAMPED_LESS)).clamp(min=pace.least_damping)
+        damping = np.maximum(damping * np.where(back, _IF_BACK, _DAMPED_LESS), pace.least_damping)
         before, last = step, sigma
         sigma = sigmas(seen, state, shape.parameterisation)
-        change = (sigma / last).log().clamp(-_LARGEST_CHANGE, _LARGEST_CHANGE)
-        ahead = sigma * (_AHEAD * change).exp()
+        change = np.clip(np.log(sigma / last), -_LARGEST_CHANGE, _LARGEST_CHANGE)
+        ahead = sigma * np.exp(_AHEAD * change)
     return state
 
 
@@ -136,7 +136,7 @@ def terms_at(
     own, inner, motion = (
         gathered(windows, [getattr(each, name) for each in found]) for name in ("own", "inner", "motion")
     )
-    return Terms(own, torch.cat([each.of_pairs for each in found]), inner, motion)
+    return Terms(own, np.concatenate([each.of_pairs for each in found]), inner, motion)
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,9 @@ class _Step:
     together.
     """
 
-    step: Tensor
+    step: Floats
     cost: float
-    joints_m: Tensor
+    joints_m: Floats
     drawn: Draws | None
 
 
@@ -156,7 +156,7 @@ class _Trial:
     """What a window's own hand frames cost after a step, and how far all of its joints moved on average (n,)."""
 
     cost: float
-    moved_m: Tensor
+    moved_m: Floats
 
 
 class _WindowFit:
@@ -166,9 +166,9 @@ class _WindowFit:
         self._whole, self._window, self._keeps = whole, window, keeps
         self._problem: _Problem | None = None
         self._posed: list[tuple[HandState, HandPairs]] = []
-        self._equations: tuple[HandState, Tensor, _Equations] | None = None
+        self._equations: tuple[HandState, Floats, _Equations] | None = None
 
-    def step(self, state: HandState, sigma: Tensor, damping: Tensor) -> _Step:
+    def step(self, state: HandState, sigma: Floats, damping: Floats) -> _Step:
         """The step from the shot's state, for sigma (N, D) and damping (N,)."""
         problem, rows = self._of_window(), self._window.rows
         hands, kept = self._hands(problem, state), self._equations
@@ -182,20 +182,20 @@ class _WindowFit:
         cost = equations.cost(self._window.own)
         return _Step(step, cost, hands.posed.points_m[:, JOINTS], equations.drawn)
 
-    def terms(self, state: HandState, sigma: Tensor) -> Terms:
+    def terms(self, state: HandState, sigma: Floats) -> Terms:
         """The terms in the shot's state, for sigma (N, D); of the pairs, those of the window's own hand frames."""
         problem = self._of_window()
         found = problem.equations(self._hands(problem, state), sigma[self._window.rows])
         own, motion = self._window.own[found.pairs.left], found.temporal.gradient
         return Terms(found.frames.hessian, found.pairs.hessian[own], found.own_gradient, motion)
 
-    def trial(self, state: HandState, sigma: Tensor, found: _Step) -> _Trial:
+    def trial(self, state: HandState, sigma: Floats, found: _Step) -> _Trial:
         """The shot's state after a step, by the terms for which that was found."""
         problem = self._of_window()
         hands = self._hands(problem, state)
         cost = problem.cost(hands, sigma[self._window.rows], found.drawn, self._window.own)
-        moved_m = (hands.posed.points_m[:, JOINTS] - found.joints_m).norm(dim=-1).mean(-1)
-        return _Trial(cost, moved_m)
+        moved_m = np.linalg.norm(hands.posed.points_m[:, JOINTS] - found.joints_m, axis=-1)
+        return _Trial(cost, moved_m.mean(-1))
 
     def _of_window(self) -> "_Problem":
         problem = self._problem or self._whole.within(self._window)
@@ -228,18 +228,18 @@ class _Equations:
         return self.frames, self.temporal, self.pairs, self.ties
 
     @property
-    def own_gradient(self) -> Tensor:
+    def own_gradient(self) -> Floats:
         """(N, D) of the terms of each hand and of pairs."""
-        total = self.frames.gradient.clone()
+        total = self.frames.gradient.copy()
         add_pairs(total, self.pairs)
         return total
 
-    def cost(self, own: Tensor) -> float:
+    def cost(self, own: Flags) -> float:
         """What the hand frames `own` (N,) cost."""
         return _total(own, self.frames.cost + self.temporal.cost, self.pairs.cost, self.ties, self.pairs.left)
 
 
-def _total(own: Tensor, frames: Tensor, pairs: Tensor, ties: DepthTies, left: Tensor) -> float:
+def _total(own: Flags, frames: Floats, pairs: Floats, ties: DepthTies, left: Indices) -> float:
     """The sum of costs of hand frames (N,), pairs (P,) and ties over the hand frames `own` (N,)."""
     of_pairs = own[left]
     return float(frames[own].sum() + pairs[of_pairs].sum() + ties.cost[of_pairs[ties.pair]].sum())
@@ -253,16 +253,17 @@ class _Problem:
     seen: Observations
     capsules: Capsules | None
     contact: Contact | None
-    strength: Tensor
+    strength: Floats
     skin: HardSkin | None
     anchor: Anchor | None
 
     def within(self, window: Window) -> "_Problem":
         """The data of a window's hand frames."""
-        inside = torch.zeros(len(self.seen)).bool().index_fill(0, window.rows, True)
-        if bool(inside.all()):
+        inside = np.zeros(len(self.seen), bool)
+        inside[window.rows] = True
+        if inside.all():
             return self
-        chosen = inside[pairs(self.seen)[0]].nonzero()[:, 0]
+        chosen = np.flatnonzero(inside[pairs(self.seen)[0]])
         return replace(
             self,
             seen=self.seen.of_frames(inside),
@@ -277,7 +278,7 @@ class _Problem:
         posed = pose_points(self.shape.parameterisation, self.seen.side, state)
         return hand_pairs(self.seen, posed, self.capsules, self.contact)
 
-    def equations(self, hands: HandPairs, sigma: Tensor) -> _Equations:
+    def equations(self, hands: HandPairs, sigma: Floats) -> _Equations:
         """All terms at the hands' current poses, for sigma (N, D)."""
         drawn = None if self.contact is None else draws(self.contact, hands)
         frames = frame_normal(self.shape.parameterisation, self.seen, hands.posed, self.shape.world_scale)
@@ -286,7 +287,7 @@ class _Problem:
             frames, met = self.anchor.equations(hands.posed, frames, met, skin_equations(hands, self.skin))
         return _Equations(frames, self._temporal(hands.posed, sigma), met, self._ties(hands.posed), drawn)
 
-    def cost(self, hands: HandPairs, sigma: Tensor, drawn: Draws | None, own: Tensor) -> float:
+    def cost(self, hands: HandPairs, sigma: Floats, drawn: Draws | None, own: Flags) -> float:
         """What the hand frames `own` (N,) cost by the same terms after they have moved."""
         frames = frame_cost(self.seen, hands.posed, self.shape.world_scale)
         met = pair_cost(self.seen, hands, drawn, self.skin)
@@ -296,13 +297,13 @@ class _Problem:
         frames = frames + self._temporal(hands.posed, sigma).cost
         return _total(own, frames, met, self._ties(hands.posed), hands.left)
 
-    def _temporal(self, posed: PosedPoints, sigma: Tensor) -> Banded:
+    def _temporal(self, posed: PosedPoints, sigma: Floats) -> Banded:
         found = self._smooth(posed.state, sigma)
         if self.anchor is None:
             return found
         return self.anchor.smoothed(posed, found, self._smooth(self.anchor.state, sigma))
 
-    def _smooth(self, state: HandState, sigma: Tensor) -> Banded:
+    def _smooth(self, state: HandState, sigma: Floats) -> Banded:
         return temporal_normal(self.seen, state, self.shape.parameterisation, sigma, self.strength)
 
     def _ties(self, posed: PosedPoints) -> DepthTies:
@@ -313,12 +314,12 @@ class _Problem:
         return self.anchor.tied(found, known, pairs(self.seen)[0])
 
 
-def _strength(seen: Observations, smooth: float) -> Tensor:
+def _strength(seen: Observations, smooth: float) -> Floats:
     """(N,) weight of the smoothness: 1 at 0.5, and more where landmarks are less sure than the hand's usually are.
 
     Frames without landmarks never get less than 1.
     """
     strength = (smooth / max(1 - smooth, 0.02)) ** 2
-    bare = (~seen.seen).to(torch.float64)
-    beside = torch.stack([bare, torch.roll(bare, 1), torch.roll(bare, -1)]).amax(0)
-    return torch.maximum(strength * (1 + _HELD_IN_DOUBT * seen.doubt), beside)
+    bare = ~seen.seen
+    beside = bare | np.roll(bare, 1) | np.roll(bare, -1)
+    return np.maximum(strength * (1 + _HELD_IN_DOUBT * seen.doubt), beside)

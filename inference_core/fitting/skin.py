@@ -6,13 +6,12 @@ places of the skins themselves become linear residuals for a few more steps: a v
 the skin that it went through.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from inference_core.fitting.arrays import Flags, Floats, Floats32, Indices
 from inference_core.fitting.capsules import Capsules, owners
 from inference_core.fitting.parameterisation import HandParameterisation, HandState
 from inference_core.hand_model.hand import HandModel, ShapedHands
@@ -36,30 +35,32 @@ _AROUND, _SURE_M = 3, 0.003
 # More than there are left and right capsules to be between.
 _MOST_BETWEEN = 1 << 12
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class Skin:
-    """Skins of both hands. capsule (S, V): that each vertex lies on; blends (S, V, 21): the point of its bone."""
+    """Skins of both hands.
+
+    capsule (S, V): that each vertex lies on; blends (S, V, 21): the point of its bone; around (S, V, K): the faces
+    around it, F for none.
+    """
 
     shaped: ShapedHands
-    capsule: Tensor
-    blends: Tensor
+    capsule: Indices
+    blends: Floats
+    around: Indices
 
     def vertices_m(
         self, parameterisation: HandParameterisation, left: HandState, right: HandState
-    ) -> tuple[Tensor, Tensor]:
-        """Vertices and their normals, each (n, S, V, 3), float32, of n frames of left and right hands."""
-        angles = torch.stack([left.angles_rad, right.angles_rad], 1)
-        root = torch.stack([left.root, right.root], 1)[:, :, None]
-        turns = torch.cat([root, parameterisation.finger_rotations(torch.arange(2), angles)], 2)
-        wrists_m = torch.stack([left.wrist_m, right.wrist_m], 1)
-        vertices_m = self.shaped.with_pose(turns.float(), wrists_m.float()).vertices_m
+    ) -> tuple[Floats32, Floats32]:
+        """Vertices and their normals, each (n, S, V, 3), of n frames of left and right hands."""
+        angles = np.stack([left.angles_rad, right.angles_rad], 1)
+        root = np.stack([left.root, right.root], 1)[:, :, None]
+        turns = np.concatenate([root, parameterisation.finger_rotations(np.arange(2), angles)], 2)
+        wrists_m = np.stack([left.wrist_m, right.wrist_m], 1)
+        vertices_m = self.shaped.with_pose(turns.astype(np.float32), wrists_m.astype(np.float32)).vertices_m
         faces = self.shaped.model.faces
-        normals = torch.stack([_normals(vertices_m[:, side], faces[side]) for side in (0, 1)], 1)
-        return vertices_m, normals
+        normals = [_normals(vertices_m[:, side], faces[side], self.around[side]) for side in (0, 1)]
+        return vertices_m, np.stack(normals, 1)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Places:
         """(n,) increasing: one number for each pair of hands and its capsules."""
         return self.pair * _MOST_BETWEEN + self.between
 
-    def take(self, rows: Indices | NDArray[np.bool_]) -> "Places":
+    def take(self, rows: Indices | Flags) -> "Places":
         """The places of the given indices, or where the mask says so."""
         return Places(*(values[rows] for values in vars(self).values()))
 
@@ -127,12 +128,12 @@ class Overlaps:
     reach_m (P, R).
     """
 
-    left: Tensor
-    right: Tensor
-    normal: Tensor
-    reach_m: Tensor
+    left: Floats
+    right: Floats
+    normal: Floats
+    reach_m: Floats
 
-    def take(self, rows: Tensor) -> "Overlaps":
+    def take(self, rows: Indices) -> "Overlaps":
         """Those of the pairs of the given indices."""
         return Overlaps(self.left[rows], self.right[rows], self.normal[rows], self.reach_m[rows])
 
@@ -142,10 +143,10 @@ class Overlaps:
         at = np.arange(len(places)) - np.searchsorted(places.pair, places.pair)
         most = int(at.max()) + 1 if len(at) else 0
 
-        def spread(values: Floats) -> Tensor:
+        def spread(values: Floats) -> Floats:
             out = np.zeros((count, most, *values.shape[1:]))
             out[places.pair, at] = values
-            return torch.as_tensor(out)
+            return out
 
         return Overlaps(
             spread(places.left), spread(places.right), spread(places.normal), spread(places.reach_m)
@@ -153,17 +154,28 @@ class Overlaps:
 
 
 def fit_skin(model: HandModel, parameterisation: HandParameterisation, capsules: Capsules) -> Skin:
-    """The skins of the parameterisation's shape. model: float64, on the CPU."""
+    """The skins of the parameterisation's shape."""
     owner, along = owners(model, parameterisation, capsules)
-    ends = capsules.ends[owner]
-    blends = torch.lerp(ends[..., 0, :], ends[..., 1, :], along[..., None])
-    return Skin(model.to(dtype=torch.float32).with_shape(parameterisation.betas.float()), owner, blends)
+    start, end = np.moveaxis(capsules.ends[owner], 2, 0)
+    blends = start + along[..., None] * (end - start)
+    around = np.stack([_faces_around(faces, owner.shape[1]) for faces in model.faces])
+    shaped = _in_single(model).with_shape(parameterisation.betas.astype(np.float32))
+    return Skin(shaped, owner, blends, around)
 
 
-def beside(gap_m: Tensor) -> Tensor:
+def _in_single(model: HandModel) -> HandModel:
+    """The model with float32 arrays."""
+    wide = {
+        name: values for name, values in vars(model).items() if getattr(values, "dtype", None) == np.float64
+    }
+    own = {field.name for field in fields(model)}
+    return replace(model, **{name: values.astype(np.float32) for name, values in wide.items() if name in own})
+
+
+def beside(gap_m: Floats) -> Flags:
     """(n, S, C) bool: which capsules of each hand are near the other hand; gap_m (n, C, C) of left and right ones."""
     close = gap_m < _BESIDE_M
-    return torch.stack([close.any(2), close.any(1)], 1)
+    return np.stack([close.any(2), close.any(1)], 1)
 
 
 class PlaceFinder:
@@ -172,35 +184,35 @@ class PlaceFinder:
     run (P,): a number for each unbroken run of frames of the pairs of hands.
     """
 
-    def __init__(self, skin: Skin, parameterisation: HandParameterisation, run: Tensor) -> None:
-        self._skin, self._parameterisation, self._run = skin, parameterisation, run.numpy()
+    def __init__(self, skin: Skin, parameterisation: HandParameterisation, run: Indices) -> None:
+        self._skin, self._parameterisation, self._run = skin, parameterisation, run
         self._seen = Places.none()
-        self._seen_m = torch.full((len(run), 1), torch.inf).double()
+        self._seen_m = np.full((len(run), 2 * 21 * 3), np.inf)
 
     def find(
         self,
         states: tuple[HandState, HandState],
-        joints_m: tuple[Tensor, Tensor],
-        near: Tensor,
-        beside: Tensor,
+        joints_m: tuple[Floats, Floats],
+        near: Indices,
+        beside: Flags,
     ) -> Places:
         """Of pairs of hands in the given states, with joints (P, 21, 3); only `near` (n,) of them may intersect.
 
         beside (n, S, C): which capsules of those are near the other hand (`beside`).
         """
-        now_m = torch.cat([joints_m[0] - joints_m[0][:, :1], joints_m[1] - joints_m[0][:, :1]], 1).flatten(1)
-        has_moved = (now_m - self._seen_m)[near].abs().amax(1) > _MOVED_M
-        moved = near[has_moved]
-        known = np.isin(self._seen.pair, near[~has_moved].numpy())
-        self._seen = self._seen.take(known)
-        for rows, meets in zip(moved.split(_AT_ONCE), beside[has_moved].split(_AT_ONCE), strict=True):
-            hands = (state.take(rows) for state in states)
-            vertices_m, normals = self._skin.vertices_m(self._parameterisation, *hands)
-            inside = _inside(self._skin, vertices_m, normals, meets)
-            found = _places(self._skin, inside, rows.numpy())
-            self._seen = self._seen.renewed(found)
-        seen_m = torch.full_like(now_m, torch.inf)
-        seen_m[near] = self._seen_m.expand_as(now_m)[near]
+        now_m = np.concatenate(joints_m, 1) - joints_m[0][:, :1]
+        now_m = now_m.reshape(self._seen_m.shape)
+        has_moved = np.abs((now_m - self._seen_m)[near]).max(1) > _MOVED_M
+        moved, meets = near[has_moved], beside[has_moved]
+        self._seen = self._seen.take(np.isin(self._seen.pair, near[~has_moved]))
+        for first in range(0, len(moved), _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            left, right = (state.take(moved[part]) for state in states)
+            vertices_m, normals = self._skin.vertices_m(self._parameterisation, left, right)
+            inside = _inside(self._skin, vertices_m, normals, meets[part])
+            self._seen = self._seen.renewed(_places(self._skin, inside, moved[part]))
+        seen_m = np.full_like(now_m, np.inf)
+        seen_m[near] = self._seen_m[near]
         seen_m[moved] = now_m[moved]
         self._seen_m = seen_m
         return _with_reach(replace(self._seen, normal=_the_way_they_came(self._seen, self._run)), joints_m)
@@ -219,13 +231,12 @@ class _Inside:
     normal: Floats
 
 
-def _inside(skin: Skin, vertices_m: Tensor, normals: Tensor, meets: Tensor) -> _Inside:
+def _inside(skin: Skin, points_m: Floats32, outward: Floats32, meets: Flags) -> _Inside:
     """The vertices that lie inside the other hand, of n frames with vertices and normals (n, S, V, 3).
 
     meets (n, S, C): which capsules of each hand are near the other.
     """
-    common = _close(skin, vertices_m, meets).numpy()
-    points_m, outward = vertices_m.numpy(), normals.numpy()
+    common = _close(skin, points_m, meets)
     nearest = [_nearest(row, points_m[row], common[row]) for row in range(len(points_m))]
     own, row, vertex, other = np.concatenate(nearest, 1) if nearest else np.zeros((4, 0), np.int64)
     apart_m = (points_m[row, own, vertex] - points_m[row, 1 - own, other]).astype(np.float64)
@@ -238,7 +249,7 @@ def _inside(skin: Skin, vertices_m: Tensor, normals: Tensor, meets: Tensor) -> _
     return _Inside(row[inside], left, right, depth_m[inside], np.where(own == 0, 1, -1)[:, None] * normal)
 
 
-def _nearest(row: int, hands_m: NDArray[np.float32], common: NDArray[np.bool_]) -> Indices:
+def _nearest(row: int, hands_m: Floats32, common: Flags) -> Indices:
     """(4, n) side, row, vertex and the nearest vertex of the other hand, among those in `common` (S, V).
 
     All distances by one matrix product: faster than a search tree for the few hundred vertices in question.
@@ -253,18 +264,24 @@ def _nearest(row: int, hands_m: NDArray[np.float32], common: NDArray[np.bool_]) 
     return np.stack([side, np.full_like(side, row), np.concatenate(chosen), np.concatenate(nearest)])
 
 
-def _product_ends(points_m: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _product_ends(points_m: Floats32) -> tuple[Floats32, Floats32]:
     """(n, 4) each: the product of one point's first with another's second grows with the square of their distance."""
     halves = 0.5 * (points_m * points_m).sum(1, keepdims=True)
     return np.concatenate([points_m, np.ones_like(halves)], 1), np.concatenate([-points_m, halves], 1)
 
 
-def _close(skin: Skin, vertices_m: Tensor, meets: Tensor) -> Tensor:
+def _close(skin: Skin, vertices_m: Floats32, meets: Flags) -> Flags:
     """(n, S, V) bool: the vertices (n, S, V, 3) that may intersect the other hand."""
-    near = meets.gather(2, skin.capsule.expand(len(meets), *skin.capsule.shape))
-    low = torch.where(near[..., None], vertices_m, torch.inf).amin(2).flip(1)[:, :, None]
-    high = torch.where(near[..., None], vertices_m, -torch.inf).amax(2).flip(1)[:, :, None]
-    return near & ((vertices_m > low - _AT_M) & (vertices_m < high + _AT_M)).all(-1)
+    near = np.stack([meets[:, side, capsule] for side, capsule in enumerate(skin.capsule)], 1)
+    coordinates = np.moveaxis(vertices_m, -1, 0)
+    low, high = (
+        np.stack([least(axis, 2, where=near, initial=-end, keepdims=True) for axis in coordinates])
+        for least, end in ((np.min, -np.inf), (np.max, np.inf))
+    )
+    low, high = low[:, :, ::-1] - _AT_M, high[:, :, ::-1] + _AT_M
+    for axis, lowest, highest in zip(coordinates, low, high, strict=True):
+        near &= (axis > lowest) & (axis < highest)
+    return near
 
 
 def _places(skin: Skin, inside: _Inside, pair: Indices) -> Places:
@@ -275,7 +292,7 @@ def _places(skin: Skin, inside: _Inside, pair: Indices) -> Places:
     """
     if not len(inside.row):
         return Places.none()
-    capsule, blends = skin.capsule.numpy(), skin.blends.numpy()
+    capsule, blends = skin.capsule, skin.blends
     between = capsule[0, inside.left] * (int(capsule.max()) + 1) + capsule[1, inside.right]
     key = pair[inside.row] * _MOST_BETWEEN + between
     order = np.argsort(key, kind="stable")
@@ -301,10 +318,10 @@ def _places(skin: Skin, inside: _Inside, pair: Indices) -> Places:
     )
 
 
-def _with_reach(places: Places, joints_m: tuple[Tensor, Tensor]) -> Places:
+def _with_reach(places: Places, joints_m: tuple[Floats, Floats]) -> Places:
     """The places with their reach when the joints (P, 21, 3) of the hands are there."""
     bones_m = [
-        (blend[:, None] @ joints.numpy()[places.pair])[:, 0]
+        (blend[:, None] @ joints[places.pair])[:, 0]
         for blend, joints in zip((places.left, places.right), joints_m, strict=True)
     ]
     return replace(places, reach_m=places.depth_m + (places.normal * (bones_m[0] - bones_m[1])).sum(-1))
@@ -328,12 +345,26 @@ def _unit(vectors: Floats) -> Floats:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-9)
 
 
-def _normals(vertices_m: Tensor, faces: Tensor) -> Tensor:
-    """Unit normals (n, V, 3) of vertices (n, V, 3), faces weighted by their area."""
-    by_vertex = vertices_m.transpose(0, 1).contiguous()  # whole rows are added up several times faster
-    a, b, c = (by_vertex[faces[:, corner]] for corner in range(3))
-    of_face = torch.linalg.cross(b - a, c - a, dim=-1)
-    total = torch.zeros_like(by_vertex)
-    for corner in range(3):
-        total.index_add_(0, faces[:, corner], of_face)
-    return torch.nn.functional.normalize(total, dim=-1).transpose(0, 1)
+def _faces_around(faces: Indices, count: int) -> Indices:
+    """(V, K) the faces around each of `count` vertices, filled up with the number of faces."""
+    order = np.argsort(faces.reshape(-1), kind="stable")
+    vertex = faces.reshape(-1)[order]
+    place = np.arange(len(vertex)) - np.searchsorted(vertex, vertex)
+    around = np.full((count, place.max() + 1), len(faces))
+    around[vertex, place] = order // 3
+    return around
+
+
+def _normals(vertices_m: Floats32, faces: Indices, around: Indices) -> Floats32:
+    """Unit normals (n, V, 3) of vertices (n, V, 3), faces weighted by their area; around: `Skin`'s of the side."""
+    by_vertex = np.ascontiguousarray(vertices_m.transpose(2, 1, 0))  # whole rows are taken and added faster
+    a, b, c = (by_vertex[:, faces[:, corner]] for corner in range(3))
+    along, across = b - a, c - a
+    of_face: Floats32 = np.zeros((3, len(faces) + 1, len(vertices_m)), np.float32)
+    for axis, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
+        of_face[axis, :-1] = along[i] * across[j] - along[j] * across[i]
+    total = of_face[:, around[:, 0]]
+    for column in around.T[1:]:
+        total += of_face[:, column]
+    total /= np.maximum(np.sqrt((total * total).sum(0)), 1e-12)
+    return total.transpose(2, 1, 0)
