@@ -4,11 +4,13 @@
 The latter two are probabilities: logistic models of a few features, fitted to synthetic clips with known truth.
 """
 
-import torch
-from torch import Tensor
+import numpy as np
+from scipy.special import expit
 
-from inference_core.fitting.observations import Observations
+from inference_core.fitting.arrays import Flags, Floats
+from inference_core.fitting.observations import NetworkTargets, Observations
 from inference_core.fitting.parameterisation import PosedPoints
+from inference_core.fitting.residuals import lengths
 from inference_core.geometry.rotations import geodesic_angle
 
 # A mean landmark error of this share of the hand's box halves the trust.
@@ -27,75 +29,67 @@ _POSE_ODDS_ALONE = (-6.91, 5.84, -3.60, 0.0, 0.0)
 _DISTANCE_ODDS_ALONE = (-1.63, 0.60, -0.17, 0.0, 0.0)
 
 
-def confidence_features(seen: Observations, posed: PosedPoints, error_px: Tensor) -> Tensor:
+def confidence_features(seen: Observations, posed: PosedPoints, error_px: Floats) -> Floats:
     """(N, 5) the features that predict trust: constant, landmark scores, landmark error, disagreement with the
     network in rotation and in depth. error_px (N,): mean reprojection error.
     """
-    share = (error_px.nan_to_num() / seen.diagonal_px / _HALF_ERROR).clamp(max=2)
-    rotation = depth = torch.zeros_like(share)
+    share = _error_share(seen, error_px)
+    rotation = depth = np.zeros_like(share)
     if seen.network is not None:
-        rotation = geodesic_angle(posed.state.root, seen.network.root).rad2deg() / _HALF_ANGLE_DEG
-        depth = (posed.state.image_depth[:, 2] - seen.network.wrist_m[:, 2].clamp(min=0.05).log()).abs()
+        rotation = np.rad2deg(geodesic_angle(posed.state.root, seen.network.root)) / _HALF_ANGLE_DEG
+        depth = np.abs(posed.state.image_depth[:, 2] - np.log(np.maximum(seen.network.wrist_m[:, 2], 0.05)))
         known = seen.network.confidence > 0
         rotation, depth = rotation * known, depth / _HALF_DISTANCE * known
-    return torch.stack(
-        [
-            torch.ones_like(share),
-            seen.score.mean(-1),
-            share,
-            rotation.clamp(max=2),
-            depth.clamp(max=2),
-        ],
-        1,
-    )
+    doubts = np.minimum([share, rotation, depth], 2)
+    return np.stack([np.ones_like(share), seen.score.mean(-1), *doubts], 1)
 
 
-def pose_confidence(features: Tensor, with_network: bool) -> Tensor:
+def pose_confidence(features: Floats, with_network: bool) -> Floats:
     """(N,) probability that the joints about the middle knuckle are within 10 mm, from confidence_features."""
-    return torch.sigmoid(features @ torch.tensor(_POSE_ODDS if with_network else _POSE_ODDS_ALONE).double())
+    return expit(features @ np.array(_POSE_ODDS if with_network else _POSE_ODDS_ALONE))
 
 
-def distance_confidence(features: Tensor, with_network: bool) -> Tensor:
+def distance_confidence(features: Floats, with_network: bool) -> Floats:
     """(N,) probability that the distance from the camera is within 5 %, from confidence_features."""
-    odds = _DISTANCE_ODDS if with_network else _DISTANCE_ODDS_ALONE
-    return torch.sigmoid(features @ torch.tensor(odds).double())
+    return expit(features @ np.array(_DISTANCE_ODDS if with_network else _DISTANCE_ODDS_ALONE))
 
 
-def frame_confidence(seen: Observations, held: Tensor, posed: PosedPoints, error_px: Tensor) -> Tensor:
+def frame_confidence(seen: Observations, held: Flags, posed: PosedPoints, error_px: Floats) -> Floats:
     """(N,) 0..1 from landmark scores, reprojection error, length of gaps and agreement with the network.
 
     error_px (N,): mean reprojection error.
     """
-    share = error_px.nan_to_num() / seen.diagonal_px / _HALF_ERROR
-    from_landmarks = seen.score.mean(-1) / (1 + share.square())
-    trust = from_landmarks
+    trust = seen.score.mean(-1) / (1 + _error_share(seen, error_px) ** 2)
     if seen.network is not None:
-        known = seen.network.confidence.clamp(max=1)
-        trust = torch.maximum(trust, known * (~seen.seen)) * _agreement(seen, posed)
-    return torch.where(
+        known = np.minimum(seen.network.confidence, 1)
+        trust = np.maximum(trust, known * ~seen.seen) * _agreement(seen.network, posed)
+    return np.where(
         held, trust, _INTERPOLATED * 0.5 ** (_distance_to_held(seen, held) / _INTERPOLATED_HALVES)
     )
 
 
-def _agreement(seen: Observations, posed: PosedPoints) -> Tensor:
-    network = seen.network
-    assert network is not None
-    rotation = geodesic_angle(posed.state.root, network.root).rad2deg() / _HALF_ANGLE_DEG
+def _error_share(seen: Observations, error_px: Floats) -> Floats:
+    """(N,) errors in units of the one that halves the trust."""
+    return np.nan_to_num(error_px) / seen.diagonal_px / _HALF_ERROR
+
+
+def _agreement(network: NetworkTargets, posed: PosedPoints) -> Floats:
+    rotation = np.rad2deg(geodesic_angle(posed.state.root, network.root)) / _HALF_ANGLE_DEG
     wrist_m = posed.state.wrist_m
-    apart = (wrist_m - network.wrist_m).norm(dim=-1) / wrist_m[:, 2] / _HALF_DISTANCE
-    doubt = network.confidence * (rotation.square() + apart.square())
-    return 1 / (1 + doubt.clamp(max=1.0))
+    apart = lengths(wrist_m - network.wrist_m) / wrist_m[:, 2] / _HALF_DISTANCE
+    doubt = network.confidence * (rotation**2 + apart**2)
+    return 1 / (1 + np.minimum(doubt, 1.0))
 
 
-def _distance_to_held(seen: Observations, held: Tensor) -> Tensor:
+def _distance_to_held(seen: Observations, held: Flags) -> Floats:
     """(N,) frame times to the nearest held hand frame of the same side."""
-    out = torch.full_like(seen.time, torch.inf)
+    out = np.full_like(seen.time, np.inf)
     for side in (0, 1):
         own, sources = seen.side == side, (seen.side == side) & held
-        if not bool(own.any()) or not bool(sources.any()):
+        if not own.any() or not sources.any():
             continue
-        times, known = seen.time[own], seen.time[sources].contiguous()
-        after = torch.searchsorted(known, times).clamp(max=len(known) - 1)
-        before = (after - 1).clamp(min=0)
-        out[own] = torch.minimum((known[after] - times).abs(), (times - known[before]).abs())
+        times, known = seen.time[own], seen.time[sources]
+        after = np.minimum(np.searchsorted(known, times), len(known) - 1)
+        before = np.maximum(after - 1, 0)
+        out[own] = np.minimum(np.abs(known[after] - times), np.abs(times - known[before]))
     return out

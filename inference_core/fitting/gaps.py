@@ -2,41 +2,43 @@
 """Initial states for hand frames without evidence: linear interpolation between their held neighbours."""
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import HandState
 from inference_core.geometry.rotations import slerp
 
 
-def interpolate_gaps(seen: Observations, held: Tensor, state: HandState) -> HandState:
+def interpolate_gaps(seen: Observations, held: Flags, state: HandState) -> HandState:
     """The state with hand frames that are not `held` (N,) interpolated between their held neighbours of the same run.
 
     A frame with a held neighbour on one side only copies it.
     """
-    if bool(held.all()) or not bool(held.any()):
+    if held.all() or not held.any():
         return state
     before, after = _held_neighbours(seen, held)
-    span = (seen.time[after] - seen.time[before]).clamp(min=1e-9)
-    fraction = torch.where(after == before, 0.0, (seen.time - seen.time[before]) / span)
+    span = np.maximum(seen.time[after] - seen.time[before], 1e-9)
+    fraction = np.where(after == before, 0.0, (seen.time - seen.time[before]) / span)
     laid = HandState(
-        torch.lerp(state.image_depth[before], state.image_depth[after], fraction[:, None]),
+        _between(state.image_depth[before], state.image_depth[after], fraction[:, None]),
         slerp(state.root[before], state.root[after], fraction),
-        torch.lerp(state.angles_rad[before], state.angles_rad[after], fraction[:, None, None]),
+        _between(state.angles_rad[before], state.angles_rad[after], fraction[:, None, None]),
     )
     return state.where(held, laid)
 
 
-def _held_neighbours(seen: Observations, held: Tensor) -> tuple[Tensor, Tensor]:
+def _between(first: Floats, second: Floats, fraction: Floats) -> Floats:
+    return first + fraction * (second - first)
+
+
+def _held_neighbours(seen: Observations, held: Flags) -> tuple[Indices, Indices]:
     """Indices (N,) of the nearest held hand frames at or before and at or after each one, within its run."""
     count = len(held)
-    run = np.concatenate([[0], np.cumsum(seen.steps.numpy() == 0)])
+    run = np.concatenate([[0], np.cumsum(seen.steps == 0)])
     index = np.arange(count)
-    flags = held.numpy()
-    before = np.maximum.accumulate(np.where(flags, index, -1))
-    after = np.minimum.accumulate(np.where(flags, index, count)[::-1])[::-1]
+    before = np.maximum.accumulate(np.where(held, index, -1))
+    after = np.minimum.accumulate(np.where(held, index, count)[::-1])[::-1]
     has_before = (before >= 0) & (run[before.clip(0)] == run)
     has_after = (after < count) & (run[after.clip(max=count - 1)] == run)
     nearest = np.where(has_before, before, np.where(has_after, after, index))
-    return torch.as_tensor(nearest), torch.as_tensor(np.where(has_after, after, nearest))
+    return nearest, np.where(has_after, after, nearest)

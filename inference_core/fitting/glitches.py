@@ -5,11 +5,12 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, ROOT, HandParameterisation, HandState
+from inference_core.fitting.residuals import lengths
 from inference_core.fitting.temporal import accelerations
 from inference_core.geometry.rotations import geodesic_angle
 
@@ -26,7 +27,7 @@ _LONGEST_JUMP, _CALM = 3, 0.35
 _TRUST = 0.02
 
 
-def glitches(parameterisation: HandParameterisation, seen: Observations, state: HandState) -> Tensor:
+def glitches(parameterisation: HandParameterisation, seen: Observations, state: HandState) -> Flags:
     """(N,) bool: hand frames whose own solved `state` jumps away from those before and after, which agree."""
     second = accelerations(seen, state, parameterisation)
     smallest = (
@@ -34,60 +35,60 @@ def glitches(parameterisation: HandParameterisation, seen: Observations, state: 
         (DEPTH, _SMALLEST_DEPTH),
         (ROOT, math.radians(_SMALLEST_ROTATION_DEG)),
     )
-    single = torch.stack([_jumps(second[:, part], least) for part, least in smallest]).any(0)
+    single = np.any([_jumps(second[:, part], least) for part, least in smallest], axis=0)
     depth, root = state.image_depth[:, 2], state.root
     return (
         single
-        | _excursions(seen, lambda a, b: (depth[a] - depth[b]).abs(), _SMALLEST_DEPTH)
+        | _excursions(seen, lambda a, b: np.abs(depth[a] - depth[b]), _SMALLEST_DEPTH)
         | _excursions(
             seen, lambda a, b: geodesic_angle(root[a], root[b]), math.radians(_SMALLEST_ROTATION_DEG)
         )
     )
 
 
-def _jumps(second: Tensor, smallest: float) -> Tensor:
-    around = torch.roll(second, 1, 0) + torch.roll(second, -1, 0)
-    own = second.square().sum(-1)
-    back = -(around * second).sum(-1) / own.clamp(min=1e-12)
-    beside = torch.maximum(torch.roll(own, 1, 0), torch.roll(own, -1, 0))
-    return (back > _JUMP_SHARE) & (own.sqrt() / 2 > smallest) & (own > _MORE_THAN_BESIDE**2 * beside)
+def _jumps(second: Floats, smallest: float) -> Flags:
+    around = np.roll(second, 1, 0) + np.roll(second, -1, 0)
+    own = (second**2).sum(-1)
+    back = -(around * second).sum(-1) / np.maximum(own, 1e-12)
+    beside = np.maximum(np.roll(own, 1), np.roll(own, -1))
+    return (back > _JUMP_SHARE) & (np.sqrt(own) / 2 > smallest) & (own > _MORE_THAN_BESIDE**2 * beside)
 
 
-def _excursions(seen: Observations, apart: Callable[[Tensor, Tensor], Tensor], smallest: float) -> Tensor:
+def _excursions(seen: Observations, apart: Callable[[Indices, Indices], Floats], smallest: float) -> Flags:
     """(N,) bool: within a short excursion of the hand, which is calm before and after. apart: the distance
     between two lists of hand frames.
     """
     count, steps = len(seen), seen.steps
-    away = torch.zeros(count).bool()
+    away = np.zeros(count, bool)
     for length in range(1, _LONGEST_JUMP + 1):
         if count < length + 4:
             break
-        first = torch.arange(2, count - length - 1)
+        first = np.arange(2, count - length - 1)
         before, after = first - 1, first + length
-        jump = torch.minimum(apart(before, first), apart(after - 1, after))
-        calm = torch.stack([apart(before - 1, before), apart(after, after + 1), apart(before, after)]).amax(0)
-        unbroken = torch.stack([steps[before - 1 + k] > 0 for k in range(length + 3)]).all(0)
+        jump = np.minimum(apart(before, first), apart(after - 1, after))
+        calm = np.max([apart(before - 1, before), apart(after, after + 1), apart(before, after)], axis=0)
+        unbroken = np.all([steps[before - 1 + k] > 0 for k in range(length + 3)], axis=0)
         found = first[unbroken & (jump > smallest) & (calm < _CALM * jump)]
         for k in range(length):
             away[found + k] = True
     return away
 
 
-def distrusted(seen: Observations, jumped: Tensor) -> Observations:
+def distrusted(seen: Observations, jumped: Flags) -> Observations:
     """The observations, with the landmarks of the hand frames that jumped (N,) almost ignored; and, where no other hand
     is near, the network's estimates too: they were made from these landmarks, and without landmarks beside them the
     hand would leap to where the network has it. Of hands that lie on one another the network tells which is where.
     """
-    score = torch.where(jumped[:, None], _TRUST * seen.score, seen.score)
+    score = np.where(jumped[:, None], _TRUST * seen.score, seen.score)
     if seen.network is None:
         return replace(seen, score=score)
     confidence = seen.network.confidence
-    confidence = torch.where(jumped & _alone(seen), _TRUST * confidence, confidence)
+    confidence = np.where(jumped & _alone(seen), _TRUST * confidence, confidence)
     return replace(seen, score=score, network=replace(seen.network, confidence=confidence))
 
 
-def _alone(seen: Observations) -> Tensor:
+def _alone(seen: Observations) -> Flags:
     """(N,) bool: there is no other hand, or none of its landmarks is within a hand's size of this one's middle."""
     middle_px = seen.pixels.mean(1)
-    apart_px = (seen.pixels[seen.other] - middle_px[:, None]).norm(dim=-1).amin(-1)
+    apart_px = lengths(seen.pixels[seen.other] - middle_px[:, None]).min(-1)
     return (seen.other < 0) | seen.seen[seen.other] & (apart_px > seen.diagonal_px)

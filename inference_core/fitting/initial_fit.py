@@ -8,7 +8,6 @@ using 2D landmarks, joint limits and one shape for the shot. The two-hand networ
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.fitting.observations import gather
@@ -32,7 +31,7 @@ _HALF = CROP_PX / 2
 
 
 def shape_of(conditioning: Conditioning, hand: HandModel) -> ShotShape:
-    """One shape per hand for the crops (T, ...) of one shot. hand: float64, on the CPU."""
+    """One shape per hand for the crops (T, ...) of one shot."""
     tracks, camera = _as_tracks(conditioning)
     chosen, count = well_seen(tracks), len(tracks.present)
     times = _apart(count)
@@ -41,7 +40,7 @@ def shape_of(conditioning: Conditioning, hand: HandModel) -> ShotShape:
 
 def for_refined(shape: ShotShape, hand: HandModel) -> ShotShape:
     """The shape for world landmarks read by the landmark head: in metres, for a hand of mean size."""
-    mean = make_parameterisation(hand, torch.zeros_like(shape.parameterisation.betas))
+    mean = make_parameterisation(hand, np.zeros_like(shape.parameterisation.betas))
     return replace(shape, world_scale=shape.parameterisation.reach_m / mean.reach_m)
 
 
@@ -51,16 +50,15 @@ def fitted(conditioning: Conditioning, shape: ShotShape) -> Conditioning:
     count = len(tracks.present)
     axes = shape.parameterisation.axes
     seen = gather(tracks, None, tracks.present, camera, _apart(count), axes, range(count))
-    world_rel_m = torch.zeros_like(conditioning.world_rel_m)
+    world_rel_m = np.zeros_like(conditioning.world_rel_m)
     if len(seen):
         state = fit_frames(shape, seen, start_state(shape, seen))
         points = pose_points(shape.parameterisation, seen.side, state).points_m[:, LANDMARKS]
-        world_rel_m[seen.frame, seen.side] = (points - points[:, :1]).to(world_rel_m)
-    missing = conditioning.landmark_score[..., None] == 0
-    return replace(conditioning, world_rel_m=world_rel_m.masked_fill(missing, 0.0))
+        world_rel_m[seen.frame, seen.side] = points - points[:, :1]
+    world_rel_m[conditioning.landmark_score == 0] = 0
+    return replace(conditioning, world_rel_m=world_rel_m)
 
 
-@torch.inference_mode()
 def shot_shape(
     tracked: ExpectedHands,
     squares_px: NDArray[np.float64],
@@ -71,14 +69,13 @@ def shot_shape(
     """One shape per hand for the shot, from the tracks.
 
     squares_px (T, 3): the two-hand crops, in whose cameras hands are fitted. head_read: whether the landmark head
-    reads the seen hands. hand: float64, on the CPU.
+    reads the seen hands.
     """
     known = _in_crops(tracked, frame_views(squares_px, camera))
     shape = shape_of(known, hand)
     return for_refined(shape, hand) if head_read else shape
 
 
-@torch.inference_mode()
 def fit_expected_hands(
     expected: ExpectedHands, squares_px: NDArray[np.float64], camera: Camera, shape: ShotShape
 ) -> ExpectedHands:
@@ -90,7 +87,7 @@ def fit_expected_hands(
     if not views:
         return expected
     frames, world_m = np.array(list(views)), expected.world_m.copy()
-    world_m[frames] = fitted(_in_crops(expected, views), shape).world_rel_m.double().numpy()
+    world_m[frames] = fitted(_in_crops(expected, views), shape).world_rel_m
     return replace(expected, world_m=world_m)
 
 
@@ -104,14 +101,15 @@ def _as_tracks(conditioning: Conditioning) -> tuple[HandTracks, Camera]:
     """The crops as a shot: landmarks in the crop's pixels, with a lens for each."""
     pixels = (conditioning.landmarks_uv + 1) * _HALF
     score = conditioning.landmark_score[..., None]
-    present = np.where((conditioning.hand_score > 0).numpy(), SEEN, ABSENT).astype(np.uint8)
-    focal = torch.where(conditioning.focal_uv > 0, conditioning.focal_uv, _USUAL_FOCAL_UV) * _HALF
-    K = torch.zeros(len(focal), 3, 3, dtype=torch.float64)
-    K[:, 0, 0] = K[:, 1, 1] = focal.double()
+    present = np.where(conditioning.hand_score > 0, SEEN, ABSENT).astype(np.uint8)
+    K = np.zeros((len(pixels), 3, 3))
+    K[:, 0, 0] = K[:, 1, 1] = _HALF * np.where(
+        conditioning.focal_uv > 0, conditioning.focal_uv, _USUAL_FOCAL_UV
+    )
     K[:, :2, 2], K[:, 2, 2] = _HALF, 1.0
-    landmarks = torch.cat([pixels, score], -1).numpy()
-    tracks = HandTracks(landmarks, conditioning.world_rel_m.numpy(), present, conditioning.side_score.numpy())
-    return tracks, Camera(K.numpy(), (CROP_PX, CROP_PX), np.eye(4))
+    landmarks = np.concatenate([pixels, score], -1)
+    tracks = HandTracks(landmarks, conditioning.world_rel_m, present, conditioning.side_score)
+    return tracks, Camera(K, (CROP_PX, CROP_PX), np.eye(4))
 
 
 def _apart(count: int) -> NDArray[np.float64]:

@@ -7,12 +7,12 @@ each other. So offsets are compared as shares of each estimate's own mean depth:
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from inference_core.fitting.arrays import Floats, Indices
 from inference_core.fitting.observations import NetworkTargets
 from inference_core.fitting.parameterisation import DEPTH, PosedPoints
-from inference_core.fitting.residuals import pseudo_huber
+from inference_core.fitting.residuals import lengths, pseudo_huber
 
 # The standard deviation of a fully confident network's offset, as a share of the hands' mean depth.
 _SIGMA, _DELTA = 0.025, 3.0
@@ -24,33 +24,33 @@ class OffsetResidual:
     (P, 3, 2, 3) by the image-depths of left and right; weight, cost (P,).
     """
 
-    residual: Tensor
-    rows: Tensor
-    weight: Tensor
-    cost: Tensor
+    residual: Floats
+    rows: Floats
+    weight: Floats
+    cost: Floats
 
 
 def network_offset(
-    network: NetworkTargets, posed: PosedPoints, left: Tensor, right: Tensor
+    network: NetworkTargets, posed: PosedPoints, left: Indices, right: Indices
 ) -> OffsetResidual:
     """Of the pairs of hand frames left, right (P,)."""
-    left_m, right_m = (posed.state.wrist_m[hand] for hand in (left, right))
+    wrist_m = posed.state.wrist_m
+    left_m, right_m = wrist_m[left], wrist_m[right]
     mean_m = (left_m + right_m)[:, 2:] / 2
-    theirs_m = ((network.wrist_m[left] + network.wrist_m[right])[:, 2:] / 2).clamp(min=0.05)
+    theirs_m = np.maximum((network.wrist_m[left] + network.wrist_m[right])[:, 2:] / 2, 0.05)
     offset = (right_m - left_m) / mean_m
     residual = (offset - network.from_other_m[right] / theirs_m) / _SIGMA
-    rows = torch.stack([-_by_image_depth(left_m), _by_image_depth(right_m)], 2)
-    depths_m = torch.stack([left_m[:, 2], right_m[:, 2]], 1)
+    rows = np.stack([-_by_image_depth(left_m), _by_image_depth(right_m)], 2)
+    depths_m = np.stack([left_m[:, 2], right_m[:, 2]], 1)
     rows[..., DEPTH.start] -= offset[..., None] * depths_m[:, None] / 2
-    weight, cost = pseudo_huber(residual.norm(dim=-1), _DELTA)
-    trust = torch.minimum(network.confidence[left], network.confidence[right])
+    weight, cost = pseudo_huber(lengths(residual), _DELTA)
+    trust = np.minimum(network.confidence[left], network.confidence[right])
     return OffsetResidual(residual, rows / (mean_m[..., None, None] * _SIGMA), weight * trust, cost * trust)
 
 
-def _by_image_depth(wrist_m: Tensor) -> Tensor:
+def _by_image_depth(wrist_m: Floats) -> Floats:
     """(P, 3, 3) derivatives of wrists (P, 3) by their image-depth."""
-    depth_m = wrist_m[:, 2]
-    rows = torch.zeros(len(wrist_m), 3, 3).double()
-    rows[:, 0, 0] = rows[:, 1, 1] = depth_m
+    rows = np.zeros((len(wrist_m), 3, 3))
+    rows[:, 0, 0] = rows[:, 1, 1] = wrist_m[:, 2]
     rows[:, :, DEPTH.start] = wrist_m
     return rows

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Separates hands that intersect too deeply, along their skins, after the joint fit."""
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from inference_core.fitting.anchor import Anchor
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.capsules import Capsules
 from inference_core.fitting.contact import Contact, unbroken_runs
 from inference_core.fitting.interaction import HardSkin, hand_pairs
@@ -35,7 +35,7 @@ def taken_apart(
     contact: Contact,
     settings: SolveSettings,
     skin: Skin,
-    held: Tensor | None = None,
+    held: Flags | None = None,
     anchor: Anchor | None = None,
 ) -> HandState:
     """The fitted state, with hands separated where they intersect more deeply than skin yields.
@@ -45,10 +45,10 @@ def taken_apart(
     """
     frame = seen.frame[pairs(seen)[0]]
     finder, places = PlaceFinder(skin, shape.parameterisation, unbroken_runs(frame)), Places.none()
-    allowed_m = torch.full((len(frame),), _DEEP_M).double()
+    allowed_m = np.full(len(frame), _DEEP_M)
     if anchor is not None:
         found = _found(finder, shape, seen, anchor.state, capsules, settings)
-        allowed_m = allowed_m.maximum(torch.as_tensor(found.deepest_m(len(frame))))
+        allowed_m = np.maximum(allowed_m, found.deepest_m(len(frame)))
     found = _found(finder, shape, seen, state, capsules, settings)
     best, excess_m = state, _excess_m(found, allowed_m)
     least_m = excess_m
@@ -61,9 +61,9 @@ def taken_apart(
         part, moves = (_within(seen.frame, deep, reach) for reach in (_WITH_IT + _HOLD_IT, _WITH_IT))
         if held is not None:
             moves &= ~held
-        rows = _within(frame, deep, _WITH_IT + _HOLD_IT).nonzero()[:, 0]
-        hard = HardSkin(Overlaps.of(places.of_pairs(rows.numpy()), len(rows)), sigma_m)
-        at, own, here = part.nonzero()[:, 0], seen.of_frames(part), contact.take(rows)
+        rows = np.flatnonzero(_within(frame, deep, _WITH_IT + _HOLD_IT))
+        hard = HardSkin(Overlaps.of(places.of_pairs(rows), len(rows)), sigma_m)
+        at, own, here = np.flatnonzero(part), seen.of_frames(part), contact.take(rows)
         there = None if anchor is None else anchor.take(at, rows)
         moved = fit_shot(
             shape, own, state.take(at), capsules, here, settings, hard, ~moves[at], _PACE, anchor=there
@@ -72,20 +72,21 @@ def taken_apart(
         found = _found(finder, shape, seen, state, capsules, settings)
         excess_m = _excess_m(found, allowed_m)
         better = rows[_improved(frame[rows], (least_m - excess_m)[rows])]
-        best = state.where(torch.isin(seen.frame, frame[better]), best)
-        least_m = least_m.index_copy(0, better, excess_m[better])
+        best = state.where(np.isin(seen.frame, frame[better]), best)
+        least_m = least_m.copy()
+        least_m[better] = excess_m[better]
     return best
 
 
-def _improved(frame: Tensor, gain_m: Tensor) -> Tensor:
+def _improved(frame: Indices, gain_m: Floats) -> Flags:
     """(n,) bool: in a stretch of frames (n,) that gains in all."""
     stretch = unbroken_runs(frame)
-    return torch.zeros(len(frame) + 1).double().index_add(0, stretch, gain_m)[stretch] > 0
+    return np.bincount(stretch, gain_m)[stretch] > 0
 
 
-def _excess_m(found: Places, allowed_m: Tensor) -> Tensor:
+def _excess_m(found: Places, allowed_m: Floats) -> Floats:
     """(P,) by how much the deepest intersection of each pair is deeper than allowed (P,)."""
-    return (torch.as_tensor(found.deepest_m(len(allowed_m))) - allowed_m).clamp(min=0)
+    return np.maximum(found.deepest_m(len(allowed_m)) - allowed_m, 0)
 
 
 def _found(
@@ -98,25 +99,26 @@ def _found(
 ) -> Places:
     """The intersections of all pairs whose capsules overlap."""
     hands = pairs(seen)
-    joints_m = tuple(torch.zeros(len(hands[0]), 21, 3).double() for _ in hands)
-    near, nearby = [torch.zeros(0).long()], list[Tensor]()
+    joints_m = tuple(np.zeros((len(hands[0]), 21, 3)) for _ in hands)
+    near, nearby = list[Indices](), list[Flags]()
     for window in windows_of(seen.frame, settings):
-        own = torch.zeros(len(seen)).bool().index_fill(0, window.rows[window.own], True)
-        of_shot = own[hands[0]].nonzero()[:, 0]
-        posed = pose_points(shape.parameterisation, seen.side[own], state.take(own.nonzero()[:, 0]))
+        own = np.zeros(len(seen), bool)
+        own[window.rows[window.own]] = True
+        of_shot = np.flatnonzero(own[hands[0]])
+        posed = pose_points(shape.parameterisation, seen.side[own], state.take(np.flatnonzero(own)))
         here = hand_pairs(seen.of_frames(own), posed, capsules, None)
         for kept, rows in zip(joints_m, (here.left, here.right), strict=True):
             kept[of_shot] = posed.points_m[rows, JOINTS]
         if here.nearest is not None:
-            meet = here.nearest.gap_m.flatten(1).amin(1) < _NEAR_M
+            meet = here.nearest.gap_m.min((1, 2)) < _NEAR_M
             near.append(of_shot[here.near[meet]])
             nearby.append(beside(here.nearest.gap_m[meet]))
     if not nearby:
         return Places.none()
     states = state.take(hands[0]), state.take(hands[1])
-    return finder.find(states, (joints_m[0], joints_m[1]), torch.cat(near), torch.cat(nearby))
+    return finder.find(states, (joints_m[0], joints_m[1]), np.concatenate(near), np.concatenate(nearby))
 
 
-def _within(frame: Tensor, deep: Tensor, reach: int) -> Tensor:
+def _within(frame: Indices, deep: Indices, reach: int) -> Flags:
     """(N,) bool: frames that are at most this far from a deep one."""
-    return ((frame[:, None] - deep).abs() <= reach).any(1)
+    return (np.abs(frame[:, None] - deep) <= reach).any(1)

@@ -4,9 +4,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from inference_core.fitting.arrays import Flags
 from inference_core.fitting.capsules import Capsules, fit_capsules
 from inference_core.fitting.contact import Contact, find_contact
 from inference_core.fitting.contact_constraints import with_touches, without_denied
@@ -32,16 +32,16 @@ class ShotStart:
     seen: Observations
     state: HandState
     motion: HandState
-    fresh: Tensor
+    fresh: Flags
     raw: HandState
-    held: Tensor
-    jumped: Tensor
+    held: Flags
+    jumped: Flags
     capsules: Capsules | None
     contact: Contact | None
 
-    def of_frames(self, chosen: Tensor) -> "ShotStart":
+    def of_frames(self, chosen: Flags) -> "ShotStart":
         """The chosen (N,) hand frames, both or neither of a frame."""
-        at, of_pairs = chosen.nonzero()[:, 0], chosen[pairs(self.seen)[0]].nonzero()[:, 0]
+        at, of_pairs = np.flatnonzero(chosen), np.flatnonzero(chosen[pairs(self.seen)[0]])
         return ShotStart(
             self.seen.of_frames(chosen),
             self.state.take(at),
@@ -65,7 +65,7 @@ def shot_start(
 ) -> ShotStart:
     """The hand frames ready to be solved together. tell: takes the share that is done, 0..1."""
     held = seen.seen if seen.network is None else seen.seen | (seen.network.confidence > 0)
-    parameterisation, fresh = shape.parameterisation, torch.ones(len(seen)).bool()
+    parameterisation, fresh = shape.parameterisation, np.ones(len(seen), bool)
     state = motion = HandState.unknown(len(seen))
     if constraints is not None:
         state, known = constraints.raw.of(seen, parameterisation)
@@ -73,7 +73,7 @@ def shot_start(
         fresh = ~(known & there)
     raw = interpolate_gaps(seen, held, _fitted(shape, seen, state, fresh, settings, tell))
     jumped = glitches(shape.parameterisation, seen, raw)
-    pinned, pinned_state = torch.zeros(len(seen)).bool(), raw
+    pinned, pinned_state = np.zeros(len(seen), bool), raw
     if constraints is not None:
         seen, pinned_state, pinned = with_pinned_poses(shape, seen, constraints)
         jumped &= ~pinned
@@ -100,15 +100,16 @@ def _fitted(
     shape: ShotShape,
     seen: Observations,
     state: HandState,
-    fresh: Tensor,
+    fresh: Flags,
     settings: SolveSettings,
     tell: Callable[[float], None] | None,
 ) -> HandState:
     """The state with its `fresh` (N,) hand frames fitted, each on its own."""
-    for rows in fresh.nonzero()[:, 0].split(2 * settings.window_frames):
-        if len(rows):
-            own = seen.take(rows)
-            state = state.put(rows, fit_frames(shape, own, start_state(shape, own)))
-            if tell is not None:
-                tell((int(rows[-1]) + 1) / len(seen))
+    todo, at_once = np.flatnonzero(fresh), 2 * settings.window_frames
+    for start in range(0, len(todo), at_once):
+        rows = todo[start : start + at_once]
+        own = seen.take(rows)
+        state = state.put(rows, fit_frames(shape, own, start_state(shape, own)))
+        if tell is not None:
+            tell((int(rows[-1]) + 1) / len(seen))
     return state

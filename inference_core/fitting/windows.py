@@ -7,22 +7,26 @@ and a margin on either side, whose results are discarded. So a shot has the same
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from inference_core.fitting.arrays import Flags, Indices
 from inference_core.fitting.settings import SolveSettings
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class Window:
     """Hand frames in memory together: rows (n,) of the list; own (n,) bool: not in a margin."""
 
-    rows: Tensor
-    own: Tensor
+    rows: Indices
+    own: Flags
 
 
-def windows_of(frame: Tensor, settings: SolveSettings) -> list[Window]:
+def windows_of(frame: Indices, settings: SolveSettings) -> list[Window]:
     """Windows over the hand frames of the given frames (N,); each is one window's own."""
     if not len(frame):
         return []
@@ -33,16 +37,18 @@ def windows_of(frame: Tensor, settings: SolveSettings) -> list[Window]:
         stop = start + settings.window_frames
         own_first = first if start == first else start + margin
         own_stop = last + 1 if stop > last else stop - margin
-        rows = ((frame >= start) & (frame < stop)).nonzero()[:, 0]
+        rows = np.flatnonzero((frame >= start) & (frame < stop))
         own = (frame[rows] >= own_first) & (frame[rows] < own_stop)
-        if bool(own.any()):
+        if own.any():
             out.append(Window(rows, own))
         start += stride
     return out
 
 
-def gathered(windows: Sequence[Window], values: Sequence[Tensor]) -> Tensor:
+def gathered(windows: Sequence[Window], values: Sequence[NDArray[Value]]) -> NDArray[Value]:
     """(N, ...) what each window says (n, ...) of its own hand frames."""
-    rows = torch.cat([window.rows[window.own] for window in windows])
-    own = torch.cat([value[window.own] for window, value in zip(windows, values, strict=True)])
-    return torch.empty_like(own).index_copy(0, rows, own)
+    rows = np.concatenate([window.rows[window.own] for window in windows])
+    own = np.concatenate([value[window.own] for window, value in zip(windows, values, strict=True)])
+    out = np.empty_like(own)
+    out[rows] = own
+    return out
