@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.fitting.contact_constraints import PART_CAPSULES
@@ -71,9 +70,8 @@ def solved_again(
 
     Without corrections the result equals the take up to rounding.
     """
-    model = hand_model.to("cpu", torch.float64)
-    _check_model(take, model)
-    shape = _shape(take, model)
+    _check_model(take, hand_model)
+    shape = _shape(take, hand_model)
     earlier = _remembered(take)
     everything = (*earlier, *corrections)
     tracks, predictions = evidence_of(take)
@@ -85,14 +83,14 @@ def solved_again(
     before = _stated(take, uncorrected, as_it_is, len(earlier), part)
     after = _stated(take, corrected, everything, len(earlier), part)
     inner = range(rows.start - part.start, rows.stop - part.start)
-    solution = corrected_shot(model, shape, before, after, inner, _settings(take), progress)
+    solution = corrected_shot(hand_model, shape, before, after, inner, _settings(take), progress)
     solved = solved_rows(solution, rows, part)
     span = slice(rows.start, rows.stop)
     turns = with_unfree_turns(shape.parameterisation, poses.poses.pose_wxyz[span], solved["pose_wxyz"])
     follows = (poses.trust[span] == SOFT_PIN)[..., None, None]
     solved["pose_wxyz"] = np.where(follows, turns, solved["pose_wxyz"])
     result = with_corrected_evidence(
-        blended(take, solved, poses, rows, model, blend), take, corrected, solved, rows
+        blended(take, solved, poses, rows, hand_model, blend), take, corrected, solved, rows
     )
     kept = [item for item in corrections if item.kind in _REMEMBERED]
     return replace(result, meta=_with_corrections(take.meta, [*earlier, *kept]))
@@ -194,9 +192,9 @@ def _stated(
 
 
 def _shape(take: Take, model: HandModel) -> ShotShape:
-    parameterisation = make_parameterisation(model, torch.as_tensor(take.betas).double())
+    parameterisation = make_parameterisation(model, take.betas.astype(np.float64))
     scale = np.ones(2) if take.evidence_world_scale is None else take.evidence_world_scale
-    return ShotShape(parameterisation, torch.as_tensor(scale))
+    return ShotShape(parameterisation, scale)
 
 
 def _rows(take: Take, item: Correction) -> NDArray[np.int64]:
@@ -215,7 +213,7 @@ def _settings(take: Take) -> SolveSettings:
 
 
 def _check_model(take: Take, model: HandModel) -> None:
-    rest_m = model.with_shape(torch.as_tensor(take.betas).double()).rest_joints_m.numpy()
+    rest_m = model.with_shape(take.betas.astype(np.float64)).rest_joints_m
     if np.abs(rest_m - take.rest_joints_m).max() > _SAME_HAND_M:
         name = (take.meta.get("hand_model") or {}).get("name", "another one")
         raise RequestError(

@@ -4,11 +4,11 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core import __version__
@@ -52,7 +52,7 @@ def assemble_take(
     }
     moving["landmarks_px"][absent, :, 2] = 0  # a score, which says that there is none
     betas = np.where(np.isfinite(solution.betas), solution.betas, 0).astype(np.float32)
-    shaped = hand_model.with_shape(torch.as_tensor(betas).to(hand_model.template_m))
+    shaped = hand_model.with_shape(betas.astype(np.float64))
     poses = np.broadcast_to(camera.T_world_cam, (len(time_s), 4, 4))
     arms_cam_m, arms_score = arms_in_camera(detections, moving["wrist_cam_m"], camera.K)
     has_arms = bool((arms_score > 0).any())
@@ -66,15 +66,15 @@ def assemble_take(
         present=solution.present.astype(np.uint8),
         confidence=np.where(absent, 0, np.clip(solution.confidence, 0, 1)).astype(np.float32),
         betas=betas,
-        rest_vertices_m=_array(shaped.rest_vertices_m, np.float32),
-        rest_joints_m=_array(shaped.rest_joints_m, np.float32),
-        faces=_array(hand_model.faces, np.int32),
-        skin_weights=_array(hand_model.skin_weights, np.float32),
-        parents=_array(hand_model.parents, np.int32),
-        tip_vertices=_array(hand_model.tip_vertices, np.int32),
-        pose_dirs=_array(hand_model.pose_dirs, np.float32),
-        joint_axes=_array(hand_model.joint_axes, np.float32),
-        uvs=None if hand_model.uvs is None else _array(hand_model.uvs, np.float32),
+        rest_vertices_m=shaped.rest_vertices_m.astype(np.float32),
+        rest_joints_m=shaped.rest_joints_m.astype(np.float32),
+        faces=hand_model.faces.astype(np.int32),
+        skin_weights=hand_model.skin_weights.astype(np.float32),
+        parents=hand_model.parents.astype(np.int32),
+        tip_vertices=hand_model.tip_vertices.astype(np.int32),
+        pose_dirs=hand_model.pose_dirs.astype(np.float32),
+        joint_axes=hand_model.joint_axes.astype(np.float32),
+        uvs=None if hand_model.uvs is None else hand_model.uvs.astype(np.float32),
         pose_confidence=np.where(absent, 0, solution.pose_confidence).astype(np.float32),
         distance_confidence=np.where(absent, 0, solution.distance_confidence).astype(np.float32),
         contact=solution.contact.astype(np.float32),
@@ -116,10 +116,18 @@ def take_meta(
             "solver": SOLVER_VERSION,
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "torch": torch.__version__,
+            "torch": _torch_version(),
         },
         "warnings": list(warnings),
     }
+
+
+def _torch_version() -> str:
+    """Without importing it: where OpenVINO runs the networks, nothing needs it."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return "none"
 
 
 def _scale(shaped: ShapedHands, given_mm: float | None) -> dict[str, Any]:
@@ -132,7 +140,7 @@ def _scale(shaped: ShapedHands, given_mm: float | None) -> dict[str, Any]:
     )
     return {
         "source": source,
-        "hand_length_mm": [round(mm, 1) for mm in (1000 * (tip_m - wrist_m).norm(dim=-1)).tolist()],
+        "hand_length_mm": [round(mm, 1) for mm in (1000 * np.linalg.norm(tip_m - wrist_m, axis=-1)).tolist()],
     }
 
 
@@ -146,12 +154,6 @@ def _moving(solution: ShotSolution, tracks: HandTracks, camera: Camera) -> dict[
 def _landmarks_px(solution: ShotSolution, tracks: HandTracks, camera: Camera) -> NDArray[np.float32]:
     """(T, S, 21, 3) the tracks' landmarks; for a hand without any, its solved joints in the picture with score 0."""
     found = np.isfinite(tracks.landmarks_px).all((-1, -2))
-    projected = project_pinhole(
-        torch.from_numpy(solution.joints_cam_m).double(), torch.from_numpy(camera.K)
-    ).numpy()
+    projected = project_pinhole(solution.joints_cam_m.astype(np.float64), camera.K)
     unseen = np.concatenate([projected, np.zeros_like(projected[..., :1])], -1)
     return np.where(found[..., None, None], tracks.landmarks_px, unseen).astype(np.float32)
-
-
-def _array(tensor: torch.Tensor, dtype: type[np.generic]) -> NDArray[Any]:
-    return tensor.detach().cpu().numpy().astype(dtype)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.fitting.corrected_evidence import CorrectedEvidence
@@ -79,7 +78,7 @@ def blended(
         new = np.where(_wide(stay, pinned), pinned, solved[name])
         mixed = _mixed(getattr(take, name)[span], new, share, name in _TURNS)
         arrays[name] = np.where(_wide(present == ABSENT, mixed), np.nan, mixed).astype(np.float32)
-    joints_m = joints_cam_m(model, torch.as_tensor(take.betas).double(), *arrays.values())
+    joints_m = joints_cam_m(model, take.betas.astype(np.float64), *arrays.values())
     same = stay & (poses.present[span] == take.present[span]) & _alike(take, arrays, span)
     arrays["joints_cam_m"] = np.where(_wide(same, joints_m), take.joints_cam_m[span], joints_m)
     arrays["present"] = present
@@ -107,7 +106,7 @@ def with_corrected_evidence(
         raw = np.where(_wide(changed | unknown, raw), solved[name], raw)
         arrays[name] = np.where(_wide(absent, raw), np.nan, raw)
     K = take.K if take.K.ndim == 2 else take.K[span]
-    shown = project_pinhole(torch.from_numpy(result.joints_cam_m[span]).double(), torch.from_numpy(K)).numpy()
+    shown = project_pinhole(result.joints_cam_m[span].astype(np.float64), K)
     shown = np.concatenate([shown, np.zeros_like(shown[..., :1])], -1)
     landmarks = corrected.tracks.landmarks_px[span]
     unread = ~np.isfinite(landmarks).all((-1, -2))

@@ -9,10 +9,10 @@ badly. Frames outside the range are held.
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from inference_core.fitting.anchor import Anchor, together
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.joint_fit import Pace, terms_at
 from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.settings import SolveSettings
@@ -57,20 +57,19 @@ def corrected_shot(
         if progress is not None:
             progress(SOLVE, done * count // _STAGES, count)
 
-    with torch.inference_mode():
-        record = ShotRecord(after.evidence.present, shape)
-        tell(0)
-        old = _start(model, shape, before, rows, settings)
-        tell(1)
-        new = _start(model, shape, after, rows, settings)
-        tell(2)
-        if len(new.seen):
-            anchor = _anchor(shape, old, new, doubted(new.seen, after.constraints), settings)
-            held = ~_near(new.seen.frame, rows, 0) | (trusted(new.seen, after.constraints) >= HARD_PIN)
-            solved = solved_together(model, shape, new, settings, held, _PACE, anchor=anchor)
-            record.add(new.seen, judged(shape, new, solved, settings))
-        tell(_STAGES)
-        return record.solution(model)
+    record = ShotRecord(after.evidence.present, shape)
+    tell(0)
+    old = _start(model, shape, before, rows, settings)
+    tell(1)
+    new = _start(model, shape, after, rows, settings)
+    tell(2)
+    if len(new.seen):
+        anchor = _anchor(shape, old, new, doubted(new.seen, after.constraints), settings)
+        held = ~_near(new.seen.frame, rows, 0) | (trusted(new.seen, after.constraints) >= HARD_PIN)
+        solved = solved_together(model, shape, new, settings, held, _PACE, anchor=anchor)
+        record.add(new.seen, judged(shape, new, solved, settings))
+    tell(_STAGES)
+    return record.solution(model)
 
 
 def _start(
@@ -82,13 +81,13 @@ def _start(
     return start.of_frames(_near(seen.frame, rows, _HELD_FRAMES))
 
 
-def _near(frame: Tensor, rows: range, reach: int) -> Tensor:
+def _near(frame: Indices, rows: range, reach: int) -> Flags:
     """(N,) bool: in the rows or at most this many frames beside them."""
     return (frame >= rows.start - reach) & (frame < rows.stop + reach)
 
 
 def _anchor(
-    shape: ShotShape, old: ShotStart, new: ShotStart, doubt: Tensor, settings: SolveSettings
+    shape: ShotShape, old: ShotStart, new: ShotStart, doubt: Floats, settings: SolveSettings
 ) -> Anchor:
     """The anchor of the new hand frames; without force where the motion does not come from the old ones. doubt (N,):
     how much less their observations are believed.
@@ -100,23 +99,23 @@ def _anchor(
     )
     inner, motion = before.inner[same], before.motion[same]
     fresh = (same < 0) | new.fresh
-    smooth = _of_both(new.seen, fresh | now.differ(now.motion, motion)).logical_not()
+    smooth = ~_of_both(new.seen, fresh | now.differ(now.motion, motion))
     renewed = ~smooth | _of_both(new.seen, now.differ(now.inner, inner))
-    force = torch.where(fresh[:, None], 0.0, (doubt[:, None] - 1) * inner)
+    force = np.where(fresh[:, None], 0.0, (doubt[:, None] - 1) * inner)
     left = pairs(new.seen)[0]
-    known = together(len(left), now.own.shape[1]) * smooth[left].double()[:, None, None, None, None]
-    own = torch.where(renewed[:, None, None], 0.0, now.own)
-    of_pairs = torch.where(renewed[left][:, None, None, None, None], known, now.of_pairs)
+    known = together(len(left), now.own.shape[1]) * smooth[left][:, None, None, None, None]
+    own = np.where(renewed[:, None, None], 0.0, now.own)
+    of_pairs = np.where(renewed[left][:, None, None, None, None], known, now.of_pairs)
     return Anchor(new.motion, renewed, smooth, force, own, of_pairs)
 
 
-def _of_both(seen: Observations, chosen: Tensor) -> Tensor:
+def _of_both(seen: Observations, chosen: Flags) -> Flags:
     """(N,) bool: chosen (N,), or the other hand of the frame is."""
-    return chosen | (chosen[seen.other.clamp(min=0)] & (seen.other >= 0))
+    return chosen | (chosen[np.maximum(seen.other, 0)] & (seen.other >= 0))
 
 
-def _matching(old: Observations, new: Observations) -> Tensor:
+def _matching(old: Observations, new: Observations) -> Indices:
     """(N,) index of the same hand's frame among the old ones, -1 where there is none."""
     index = {key: at for at, key in enumerate(zip(old.side.tolist(), old.frame.tolist(), strict=True))}
     keys = zip(new.side.tolist(), new.frame.tolist(), strict=True)
-    return torch.tensor([index.get(key, -1) for key in keys], dtype=torch.int64)
+    return np.array([index.get(key, -1) for key in keys], np.int64)

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inference_core.fitting.anchor import Anchor
+from inference_core.fitting.arrays import Flags, Floats
 from inference_core.fitting.confidence import (
     confidence_features,
     distance_confidence,
@@ -71,12 +70,10 @@ def solve_shot(
     settings = settings or SolveSettings()
     if progress is not None:
         progress(SOLVE, 0, len(times))
-    model = hand_model.to("cpu", torch.float64)
     present = usable_presence(tracks, predictions)
-    with torch.inference_mode():
-        shape = _shot_shape(model, tracks, camera, times, settings.hand_length_mm)
+    shape = _shot_shape(hand_model, tracks, camera, times, settings.hand_length_mm)
     evidence = Evidence(tracks, predictions, present, camera, times)
-    return solve_evidence(model, shape, evidence, settings, progress=progress)
+    return solve_evidence(hand_model, shape, evidence, settings, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def solve_evidence(
     settings: SolveSettings,
     progress: Progress | None = None,
 ) -> ShotSolution:
-    """Both hands of the given shape in all frames. model: float64, on the CPU."""
+    """Both hands of the given shape in all frames."""
     count = len(evidence.times)
 
     def tell(done: float) -> None:
@@ -123,15 +120,14 @@ def solve_evidence(
         tell(_EACH_FRAME + (1 - _EACH_FRAME) * done / most)
 
     tell(0.0)
-    with torch.inference_mode():
-        record = ShotRecord(evidence.present, shape)
-        seen = evidence.observations(shape)
-        if len(seen):
-            start = shot_start(model, shape, seen, settings, tell=lambda done: tell(_EACH_FRAME * done))
-            solved = solved_together(model, shape, start, settings, after_step=after_step)
-            record.add(seen, judged(shape, start, solved, settings))
-        tell(1.0)
-        return record.solution(model)
+    record = ShotRecord(evidence.present, shape)
+    seen = evidence.observations(shape)
+    if len(seen):
+        start = shot_start(model, shape, seen, settings, tell=lambda done: tell(_EACH_FRAME * done))
+        solved = solved_together(model, shape, start, settings, after_step=after_step)
+        record.add(seen, judged(shape, start, solved, settings))
+    tell(1.0)
+    return record.solution(model)
 
 
 def frame_times(time_s: NDArray[np.float64], count: int) -> NDArray[np.float64]:
@@ -165,7 +161,7 @@ def solved_together(
     shape: ShotShape,
     start: ShotStart,
     settings: SolveSettings,
-    held: Tensor | None = None,
+    held: Flags | None = None,
     pace: Pace = FROM_AFAR,
     after_step: Callable[[int, int], None] | None = None,
     anchor: Anchor | None = None,
@@ -193,19 +189,19 @@ def solved_together(
 def judged(shape: ShotShape, start: ShotStart, solved: HandState, settings: SolveSettings) -> SolvedFrames:
     """The solved hand frames with their confidences and reprojection errors."""
     seen, held = start.seen, start.held
-    touching = torch.zeros(len(seen)).double()
+    touching = np.zeros(len(seen))
     if start.contact is not None:
         for hands in pairs(seen):
             touching[hands] = start.contact.hands
-    windows, found = windows_of(seen.frame, settings), list[Tensor]()
+    windows, found = windows_of(seen.frame, settings), list[Floats]()
     for window in windows:
         rows = window.rows
         own = seen.take(rows)
         posed = pose_points(shape.parameterisation, own.side, solved.take(rows))
-        error_px = torch.where(own.seen, reprojection_px(own, posed).mean(-1), torch.nan)
+        error_px = np.where(own.seen, reprojection_px(own, posed).mean(-1), np.nan)
         features, known = confidence_features(own, posed, error_px), own.network is not None
         found.append(
-            torch.stack(
+            np.stack(
                 [
                     frame_confidence(own, held[rows], posed, error_px),
                     pose_confidence(features, known),
@@ -215,6 +211,6 @@ def judged(shape: ShotShape, start: ShotStart, solved: HandState, settings: Solv
                 1,
             )
         )
-    whole, pose, distance, error_px = gathered(windows, found).unbind(1)
+    whole, pose, distance, error_px = gathered(windows, found).T
     jumped = start.jumped & seen.seen
     return SolvedFrames(start.raw, solved, jumped, whole, pose, distance, error_px, touching)

@@ -4,10 +4,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import HandParameterisation, HandState
 from inference_core.fitting.single_frame import ShotShape
@@ -31,12 +30,12 @@ class SolvedFrames:
 
     raw: HandState
     solved: HandState
-    jumped: Tensor
-    confidence: Tensor
-    pose_confidence: Tensor
-    distance_confidence: Tensor
-    reprojection_px: Tensor
-    contact: Tensor
+    jumped: Flags
+    confidence: Floats
+    pose_confidence: Floats
+    distance_confidence: Floats
+    reprojection_px: Floats
+    contact: Floats
 
 
 class ShotRecord:
@@ -56,13 +55,13 @@ class ShotRecord:
 
     def add(self, seen: Observations, solved: SolvedFrames) -> None:
         """Write the hand frames."""
-        at = (seen.frame.numpy(), seen.side.numpy())
+        at = (seen.frame, seen.side)
         for kind, state in (("raw_", solved.raw), ("", solved.solved)):
             for name, values in _arrays(self._parameterisation, seen.side, state).items():
-                self._numbers[f"{kind}{name}"][at] = values.numpy()
+                self._numbers[f"{kind}{name}"][at] = values
         for name in _A_NUMBER:
-            self._numbers[name][at] = getattr(solved, name).numpy()
-        self._present[at] = np.where(solved.jumped.numpy(), FILLED, self._present[at])
+            self._numbers[name][at] = getattr(solved, name)
+        self._present[at] = np.where(solved.jumped, FILLED, self._present[at])
 
     def solution(self, model: HandModel) -> ShotSolution:
         """The finished record, joints included."""
@@ -78,14 +77,14 @@ class ShotRecord:
                 *(numbers[f"{kind}{name}"] for name in ("root_wxyz", "pose_wxyz", "wrist_cam_m")),
             )
         return ShotSolution(
-            betas=betas.numpy().astype(np.float32),
-            world_scale=self._world_scale.numpy(),
+            betas=betas.astype(np.float32),
+            world_scale=self._world_scale,
             present=self._present,
             **numbers,
         )
 
 
-def _arrays(parameterisation: HandParameterisation, side: Tensor, state: HandState) -> dict[str, Tensor]:
+def _arrays(parameterisation: HandParameterisation, side: Indices, state: HandState) -> dict[str, Floats]:
     fingers = parameterisation.finger_rotations(side, state.angles_rad)
     return {
         "root_wxyz": matrix_to_quaternion(state.root),
@@ -96,7 +95,7 @@ def _arrays(parameterisation: HandParameterisation, side: Tensor, state: HandSta
 
 def joints_cam_m(
     model: HandModel,
-    betas: Tensor,
+    betas: Floats,
     root_wxyz: NDArray[np.float32],
     pose_wxyz: NDArray[np.float32],
     wrist_cam_m: NDArray[np.float32],
@@ -106,10 +105,8 @@ def joints_cam_m(
     shaped = model.with_shape(betas)
     for start in range(0, len(out), _JOINT_CHUNK):
         part = slice(start, start + _JOINT_CHUNK)
-        wxyz = torch.as_tensor(np.concatenate([root_wxyz[part, :, None], pose_wxyz[part]], 2)).double()
-        absent = wxyz.isnan().any(-1, keepdim=True)
-        identity = torch.tensor([1.0, 0, 0, 0]).double()
-        rotations = quaternion_to_matrix(torch.where(absent, identity, wxyz))
-        wrist_m = torch.as_tensor(wrist_cam_m[part]).double()
-        out[part] = shaped.with_pose(rotations, wrist_m).joints21_m.numpy()
+        wxyz = np.concatenate([root_wxyz[part, :, None], pose_wxyz[part]], 2).astype(np.float64)
+        absent = np.isnan(wxyz).any(-1, keepdims=True)
+        rotations = quaternion_to_matrix(np.where(absent, np.array([1.0, 0, 0, 0]), wxyz))
+        out[part] = shaped.with_pose(rotations, wrist_cam_m[part].astype(np.float64)).joints21_m
     return out

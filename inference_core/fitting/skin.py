@@ -9,7 +9,6 @@ the skin that it went through.
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference_core.fitting.arrays import Flags, Floats, Floats32, Indices
 from inference_core.fitting.capsules import Capsules, owners

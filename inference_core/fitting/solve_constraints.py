@@ -8,10 +8,9 @@ network prediction. Neighbours in time, the other hand and contact then adapt to
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.observations import NetworkTargets, Observations
 from inference_core.fitting.parameterisation import HandParameterisation, HandState, pose_points
 from inference_core.fitting.residuals import JOINTS, LANDMARKS
@@ -35,21 +34,20 @@ class Poses:
     pose_wxyz: NDArray[np.floating]
     wrist_cam_m: NDArray[np.floating]
 
-    def of(self, seen: Observations, parameterisation: HandParameterisation) -> tuple[HandState, Tensor]:
+    def of(self, seen: Observations, parameterisation: HandParameterisation) -> tuple[HandState, Flags]:
         """The state of the hand frames, and (N,) which of them are known; arbitrary where they are not."""
-        at = (seen.frame.numpy(), seen.side.numpy())
+        at = (seen.frame, seen.side)
         root, fingers, wrist_m = (
-            torch.as_tensor(values[at]).double()
-            for values in (self.root_wxyz, self.pose_wxyz, self.wrist_cam_m)
+            values[at].astype(np.float64) for values in (self.root_wxyz, self.pose_wxyz, self.wrist_cam_m)
         )
-        known = root.isfinite().all(-1) & fingers.isfinite().all((-1, -2)) & wrist_m.isfinite().all(-1)
-        identity = torch.tensor([1.0, 0, 0, 0]).double()
-        root = torch.where(known[:, None], root, identity)
-        fingers = torch.where(known[:, None, None], fingers, identity)
-        wrist_m = torch.where(known[:, None], wrist_m, torch.tensor([0.0, 0.0, 0.5]).double())
-        depth_m = wrist_m[:, 2:].clamp(min=_NEAREST_M)
+        known = np.isfinite(root).all(-1) & np.isfinite(fingers).all((-1, -2)) & np.isfinite(wrist_m).all(-1)
+        identity = np.array([1.0, 0, 0, 0])
+        root = np.where(known[:, None], root, identity)
+        fingers = np.where(known[:, None, None], fingers, identity)
+        wrist_m = np.where(known[:, None], wrist_m, np.array([0.0, 0.0, 0.5]))
+        depth_m = np.maximum(wrist_m[:, 2:], _NEAREST_M)
         angles = _free_angles(parameterisation, seen.side, quaternion_to_matrix(fingers))
-        image_depth = torch.cat([wrist_m[:, :2] / depth_m, depth_m.log()], -1)
+        image_depth = np.concatenate([wrist_m[:, :2] / depth_m, np.log(depth_m)], -1)
         return HandState(image_depth, quaternion_to_matrix(root), angles), known
 
 
@@ -59,19 +57,16 @@ def with_unfree_turns(
     solved_wxyz: NDArray[np.floating],
 ) -> NDArray[np.float64]:
     """Solved fingers (T, S, 15, 4) with the pinned rotations that the solve cannot represent."""
-    pinned, solved = (
-        quaternion_to_matrix(torch.as_tensor(turns).double()) for turns in (pinned_wxyz, solved_wxyz)
-    )
-    side = torch.arange(2)
+    pinned, solved = (quaternion_to_matrix(turns.astype(np.float64)) for turns in (pinned_wxyz, solved_wxyz))
+    side = np.arange(2)
     free = parameterisation.finger_rotations(side, _free_angles(parameterisation, side, pinned))
-    return matrix_to_quaternion(pinned @ free.mT @ solved).numpy()
+    return matrix_to_quaternion(pinned @ np.swapaxes(free, -1, -2) @ solved)
 
 
-def _free_angles(parameterisation: HandParameterisation, side: Tensor, fingers: Tensor) -> Tensor:
+def _free_angles(parameterisation: HandParameterisation, side: Indices, fingers: Floats) -> Floats:
     """(..., 15, 3) the angles by which the solve moves fingers (..., 15, 3, 3) of the sides (...)."""
     axes = parameterisation.axes[side]
-    free = torch.zeros(45).double().index_fill(0, parameterisation.free, 1.0).unflatten(0, (15, 3))
-    return log(axes.mT @ fingers @ axes) * free
+    return log(np.swapaxes(axes, -1, -2) @ fingers @ axes) * parameterisation.is_free
 
 
 @dataclass(frozen=True)
@@ -113,43 +108,42 @@ class SolveConstraints:
     aparts: tuple[Apart, ...] = ()
 
 
-def doubted(seen: Observations, constraints: SolveConstraints) -> Tensor:
+def doubted(seen: Observations, constraints: SolveConstraints) -> Floats:
     """(N,) how much to reduce the weight of the hand frames' observations."""
-    return torch.as_tensor(constraints.doubt[seen.frame.numpy(), seen.side.numpy()]).double()
+    return constraints.doubt[seen.frame, seen.side]
 
 
-def trusted(seen: Observations, constraints: SolveConstraints) -> Tensor:
+def trusted(seen: Observations, constraints: SolveConstraints) -> Floats:
     """(N,) trust in the hand frames' pinned poses, 0 for none."""
-    return torch.as_tensor(constraints.trust[seen.frame.numpy(), seen.side.numpy()]).double()
+    return constraints.trust[seen.frame, seen.side]
 
 
 def with_pinned_poses(
     shape: ShotShape, seen: Observations, constraints: SolveConstraints
-) -> tuple[Observations, HandState, Tensor]:
+) -> tuple[Observations, HandState, Flags]:
     """The observations with the pinned poses as evidence, their state, and (N,) where a pose is pinned."""
     parameterisation = shape.parameterisation
     state, known = constraints.motion.of(seen, parameterisation)
     trust = trusted(seen, constraints) * known
     pinned = trust > 0
-    if not bool(pinned.any()):
+    if not pinned.any():
         return seen, state, pinned
     seen = _less_believed(seen, constraints)
     points = pose_points(parameterisation, seen.side, state).points_m
     landmarks = points[:, LANDMARKS]
     pixels = project_pinhole(landmarks, seen.K)
-    world_m = landmarks - landmarks.mean(1, keepdim=True)
+    world_m = landmarks - landmarks.mean(1, keepdims=True)
     world_m = world_m / shape.world_scale[seen.side][:, None, None]
     here = pinned[:, None, None]
     network = _network_with_pins(seen, state, points[:, JOINTS], trust)
+    diagonal_px = np.maximum(np.linalg.norm(pixels.max(1) - pixels.min(1), axis=-1), 8.0)
     return (
         replace(
             seen,
-            pixels=torch.where(here, pixels, seen.pixels),
-            score=torch.where(pinned[:, None], 1.0, seen.score),
-            diagonal_px=torch.where(
-                pinned, (pixels.amax(1) - pixels.amin(1)).norm(dim=-1).clamp(min=8.0), seen.diagonal_px
-            ),
-            world_m=torch.where(here, world_m, seen.world_m),
+            pixels=np.where(here, pixels, seen.pixels),
+            score=np.where(pinned[:, None], 1.0, seen.score),
+            diagonal_px=np.where(pinned, diagonal_px, seen.diagonal_px),
+            world_m=np.where(here, world_m, seen.world_m),
             network=network,
         ),
         state,
@@ -166,31 +160,31 @@ def _less_believed(seen: Observations, constraints: SolveConstraints) -> Observa
 
 
 def _network_with_pins(
-    seen: Observations, state: HandState, joints_m: Tensor, trust: Tensor
+    seen: Observations, state: HandState, joints_m: Floats, trust: Floats
 ) -> NetworkTargets:
     network = seen.network or _silent(seen)
     pinned, wrist_m = trust > 0, state.wrist_m
-    other = seen.other.clamp(min=0)
+    other = np.maximum(seen.other, 0)
     both = pinned & (seen.other >= 0) & pinned[other]
     return NetworkTargets(
-        confidence=torch.where(pinned, trust, network.confidence),
-        root=torch.where(pinned[:, None, None], state.root, network.root),
-        angles_rad=torch.where(pinned[:, None, None], state.angles_rad, network.angles_rad),
-        joints_m=torch.where(pinned[:, None, None], joints_m - wrist_m[:, None], network.joints_m),
-        wrist_m=torch.where(pinned[:, None], wrist_m, network.wrist_m),
-        from_other_m=torch.where(both[:, None], wrist_m - wrist_m[other], network.from_other_m),
+        confidence=np.where(pinned, trust, network.confidence),
+        root=np.where(pinned[:, None, None], state.root, network.root),
+        angles_rad=np.where(pinned[:, None, None], state.angles_rad, network.angles_rad),
+        joints_m=np.where(pinned[:, None, None], joints_m - wrist_m[:, None], network.joints_m),
+        wrist_m=np.where(pinned[:, None], wrist_m, network.wrist_m),
+        from_other_m=np.where(both[:, None], wrist_m - wrist_m[other], network.from_other_m),
     )
 
 
 def _silent(seen: Observations) -> NetworkTargets:
     """Targets of a network with no predictions."""
     count = len(seen)
-    nothing = torch.zeros(count, 3).double()
+    nothing = np.zeros((count, 3))
     return NetworkTargets(
-        confidence=torch.zeros(count).double(),
-        root=torch.eye(3).double().expand(count, 3, 3),
-        angles_rad=torch.zeros(count, 15, 3).double(),
-        joints_m=torch.zeros(count, 21, 3).double(),
+        confidence=np.zeros(count),
+        root=np.broadcast_to(np.eye(3), (count, 3, 3)),
+        angles_rad=np.zeros((count, 15, 3)),
+        joints_m=np.zeros((count, 21, 3)),
         wrist_m=nothing,
         from_other_m=nothing,
     )
