@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inference_core.fitting.shot import solve_shot
 from inference_core.footage import FootageInfo
+from inference_core.geometry.array_api import unit
 from inference_core.geometry.camera import Camera, camera_from_fov
 from inference_core.geometry.mirror import mirror
 from inference_core.geometry.projection import project_pinhole
@@ -74,24 +73,21 @@ def make_shot(
     how fast everything moves; betas: standard deviation of the (common) shape.
     """
     random = np.random.default_rng(seed)
-    model = model.to("cpu", torch.float64)
     time_s = np.arange(count) / rate
-    shape = torch.as_tensor(random.normal(size=10) * betas).expand(2, 10)
+    shape = np.tile(random.normal(size=10) * betas, (2, 1))
     centre = np.array([[apart_m / 2, 0.05, distance_m], [-apart_m / 2, 0.05, distance_m]])
-    wrist_m = torch.as_tensor(centre + _waves(random, time_s * speed, (2, 3)) * [0.05, 0.04, 0.05])
-    upright = exp(torch.tensor([_UPRIGHT[0], _UPRIGHT[1]]).double())
-    root = exp(torch.as_tensor(_waves(random, time_s * speed, (2, 3)) * 0.35)) @ upright
-    low, high = model.joint_limits_rad.double().unbind(-1)
+    wrist_m = centre + _waves(random, time_s * speed, (2, 3)) * [0.05, 0.04, 0.05]
+    upright = exp(np.array([_UPRIGHT[0], _UPRIGHT[1]]))
+    root = exp(_waves(random, time_s * speed, (2, 3)) * 0.35) @ upright
+    low, high = model.joint_limits_rad[..., 0], model.joint_limits_rad[..., 1]
     middle = (low + high) / 2
-    sway = torch.as_tensor(_waves(random, time_s * speed, (2, 15, 3)))
-    bent = (middle + 0.3 * (high - low) * sway) * torch.tensor([1.0, 0.4, 0.1])
-    rotations = torch.cat([root[:, :, None], model.rotations_from_angles(bent)], 2)
+    sway = _waves(random, time_s * speed, (2, 15, 3))
+    bent = (middle + 0.3 * (high - low) * sway) * [1.0, 0.4, 0.1]
+    rotations = np.concatenate([root[:, :, None], model.rotations_from_angles(bent)], 2)
     posed = model.with_shape(shape).with_pose(rotations, wrist_m)
     camera = camera_from_fov(SIZE_PX, fov_deg)
-    tracks = _hand_tracks(random, posed.landmarks21_m, torch.as_tensor(camera.K), noise)
-    return Shot(
-        tracks, camera, time_s, shape.numpy(), wrist_m.numpy(), posed.joints21_m.numpy(), rotations.numpy()
-    )
+    tracks = _hand_tracks(random, posed.landmarks21_m, camera.K, noise)
+    return Shot(tracks, camera, time_s, shape, wrist_m, posed.joints21_m, rotations)
 
 
 def meeting_shot(model: HandModel, count: int) -> Shot:
@@ -115,23 +111,22 @@ def resting_before_a_moving_camera(model: HandModel, count: int) -> Shot:
     still = make_shot(model, count, seed=6, speed=0.0)
     random = np.random.default_rng(6)
     poses = np.tile(np.eye(4), (count, 1, 1))
-    poses[:, :3, :3] = exp(torch.as_tensor(_waves(random, still.time_s, (3,)) * 0.08)).numpy()
+    poses[:, :3, :3] = exp(_waves(random, still.time_s, (3,)) * 0.08)
     poses[:, :3, 3] = _waves(random, still.time_s, (3,)) * 0.04
-    cam_from_world = torch.as_tensor(np.linalg.inv(poses))
-    rotations = torch.as_tensor(still.rotations).clone()
+    cam_from_world = np.linalg.inv(poses)
+    rotations = still.rotations.copy()
     rotations[:, :, 0] = cam_from_world[:, None, :3, :3] @ rotations[:, :, 0]
-    wrist_m = (cam_from_world[:, None, :3, :3] @ torch.as_tensor(still.wrist_m)[..., None])[..., 0]
+    wrist_m = (cam_from_world[:, None, :3, :3] @ still.wrist_m[..., None])[..., 0]
     wrist_m = wrist_m + cam_from_world[:, None, :3, 3]
-    model = model.to("cpu", torch.float64)
-    posed = model.with_shape(torch.as_tensor(still.betas)).with_pose(rotations, wrist_m)
-    tracks = _hand_tracks(random, posed.landmarks21_m, torch.as_tensor(still.camera.K), 1.0)
+    posed = model.with_shape(still.betas).with_pose(rotations, wrist_m)
+    tracks = _hand_tracks(random, posed.landmarks21_m, still.camera.K, 1.0)
     return replace(
         still,
         tracks=tracks,
         camera=replace(still.camera, T_world_cam=poses),
-        wrist_m=wrist_m.numpy(),
-        joints_m=posed.joints21_m.numpy(),
-        rotations=rotations.numpy(),
+        wrist_m=wrist_m,
+        joints_m=posed.joints21_m,
+        rotations=rotations,
     )
 
 
@@ -197,13 +192,15 @@ def _waves(
     return np.sin(2 * np.pi * rate * time + phase).mean(1) * 1.6
 
 
-def _hand_tracks(random: np.random.Generator, points_m: Tensor, K: Tensor, noise: float) -> HandTracks:
+def _hand_tracks(
+    random: np.random.Generator, points_m: NDArray[np.float64], K: NDArray[np.float64], noise: float
+) -> HandTracks:
     count = len(points_m)
-    px = project_pinhole(points_m, K).numpy()
+    px = project_pinhole(points_m, K)
     box = np.linalg.norm(px.max(2) - px.min(2), axis=-1)[..., None, None]
     slow = _slow_noise(random, px.shape)
     px = px + noise * 0.008 * box * (0.6 * random.normal(size=px.shape) + 0.8 * slow)
-    centred = _as_the_crop_sees_it(points_m).numpy()
+    centred = _as_the_crop_sees_it(points_m)
     world = centred + noise * 0.006 * (
         0.5 * random.normal(size=centred.shape) + 0.87 * _slow_noise(random, centred.shape)
     )
@@ -216,13 +213,12 @@ def _hand_tracks(random: np.random.Generator, points_m: Tensor, K: Tensor, noise
     )
 
 
-def _as_the_crop_sees_it(points_m: Tensor) -> Tensor:
+def _as_the_crop_sees_it(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points (T, S, 21, 3) about their centre, axes of a camera turned straight at them, rolled as ours."""
-    centre = points_m.mean(2, keepdim=True)
-    forward = torch.nn.functional.normalize(centre[:, :, 0], dim=-1)
-    axis = torch.linalg.cross(torch.tensor([0.0, 0.0, 1.0]).double().expand_as(forward), forward, dim=-1)
-    angle = torch.arccos(forward[..., 2:])
-    turn = exp(torch.nn.functional.normalize(axis, dim=-1) * angle)
+    centre = points_m.mean(2, keepdims=True)
+    forward = unit(centre[:, :, 0])
+    axis = np.cross([0.0, 0.0, 1.0], forward)
+    turn = exp(unit(axis) * np.arccos(forward[..., 2:]))
     return (points_m - centre) @ turn
 
 
