@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from array_api_compat import array_namespace
 
-__all__ = ["Array", "array_namespace", "constant", "unit"]
+__all__ = ["Array", "array_namespace", "components", "constant", "unit"]
 
 Array: TypeAlias = Any  # a NumPy array or a torch tensor
 
@@ -23,3 +23,8 @@ def unit(vectors: Array) -> Array:
     """Vectors (..., N) divided by their length; those shorter than 1e-12, by 1e-12."""
     length = array_namespace(vectors).linalg.vector_norm(vectors, axis=-1, keepdims=True)
     return vectors / length.clip(min=1e-12)
+
+
+def components(vectors: Array) -> tuple[Array, ...]:
+    """The N components (...) of vectors (..., N). The array API's unstack cannot be converted for OpenVINO."""
+    return tuple(vectors[..., number] for number in range(vectors.shape[-1]))

@@ -6,7 +6,7 @@ differentiable for tensors (at the identity too). They work by components: sums 
 times slower in either library.
 """
 
-from inference_core.geometry.array_api import Array, array_namespace, unit
+from inference_core.geometry.array_api import Array, array_namespace, components, unit
 
 
 def exp(rotation_vectors: Array) -> Array:
@@ -35,13 +35,13 @@ def left_jacobian(rotation_vectors: Array) -> Array:
 
 
 def _length_sq(vectors: Array) -> Array:
-    x, y, z = array_namespace(vectors).unstack(vectors, axis=-1)
+    x, y, z = components(vectors)
     return x * x + y * y + z * z
 
 
 def _about(vectors: Array, whole: Array, across: Array, along: Array) -> Array:
     """(..., 3, 3) whole I + across [v] + along v v' for vectors (..., 3) and numbers (...)."""
-    x, y, z = array_namespace(vectors).unstack(vectors, axis=-1)
+    x, y, z = components(vectors)
     a, b, c = across * x, across * y, across * z
     u, v, w = along * x, along * y, along * z
     xy, xz, yz = u * y, u * z, v * z
@@ -64,7 +64,7 @@ def log(matrices: Array) -> Array:
 def hat(vectors: Array) -> Array:
     """Cross-product matrices (..., 3, 3) of vectors (..., 3)."""
     xp = array_namespace(vectors)
-    x, y, z = xp.unstack(vectors, axis=-1)
+    x, y, z = components(vectors)
     zero = xp.zeros_like(x)
     return _matrices([zero, -z, y, z, zero, -x, -y, x, zero])
 
@@ -76,9 +76,7 @@ def matrix_to_quaternion(matrices: Array) -> Array:
     divisor is never a difference of nearly equal numbers.
     """
     xp = array_namespace(matrices)
-    m00, m01, m02, m10, m11, m12, m20, m21, m22 = xp.unstack(
-        xp.reshape(matrices, (*matrices.shape[:-2], 9)), axis=-1
-    )
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = components(xp.reshape(matrices, (*matrices.shape[:-2], 9)))
     ww, xx, yy, zz = 1 + m00 + m11 + m22, 1 + m00 - m11 - m22, 1 - m00 + m11 - m22, 1 - m00 - m11 + m22
     wx, wy, wz, xy, xz, yz = m21 - m12, m02 - m20, m10 - m01, m10 + m01, m02 + m20, m12 + m21
     use_w, use_x = (ww >= xx) & (ww >= yy) & (ww >= zz), (xx >= yy) & (xx >= zz)
@@ -93,7 +91,7 @@ def matrix_to_quaternion(matrices: Array) -> Array:
 
 def quaternion_to_matrix(quaternions: Array) -> Array:
     """Rotation matrices (..., 3, 3) of quaternions w x y z (..., 4) of any length but zero."""
-    w, x, y, z = array_namespace(quaternions).unstack(unit(quaternions), axis=-1)
+    w, x, y, z = components(unit(quaternions))
     return _matrices(
         [
             1 - 2 * (y * y + z * z),

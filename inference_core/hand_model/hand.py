@@ -336,6 +336,6 @@ def _blend(directions: Array, coefficients: Array) -> Array:
     """(..., S, N, 3) sum of directions (S, N, 3, K) weighted by coefficients (..., S, K)."""
     xp = array_namespace(directions, coefficients)
     sides, count, _, size = directions.shape
-    by_side = xp.moveaxis(coefficients, -2, 0)
-    flat = by_side.reshape(sides, -1, size) @ xp.matrix_transpose(directions.reshape(sides, count * 3, size))
-    return xp.moveaxis(flat.reshape(*by_side.shape[:-1], count, 3), 0, -3)
+    by_side = xp.permute_dims(coefficients.reshape(-1, sides, size), (1, 0, 2))
+    flat = by_side @ xp.matrix_transpose(directions.reshape(sides, count * 3, size))
+    return xp.permute_dims(flat, (1, 0, 2)).reshape(*coefficients.shape[:-1], count, 3)
