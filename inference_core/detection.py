@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The first stage of a capture: all sightings of hands in the footage. torch is imported meanwhile."""
-
-from __future__ import annotations
+"""The first stage of a capture: all sightings of hands in the footage."""
 
 from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
 from inference_core.run import PIECE_FRAMES, Run, Shot

@@ -3,13 +3,14 @@
 
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inference_core.chosen_network import LoadedNetwork, chosen_weights, load_network, network_at
+from inference_core.detection import detect
+from inference_core.fitting.lens import LensEstimate
 from inference_core.fitting.settings import SolveSettings
 from inference_core.footage import Footage, limits_of, open_footage, parse_frame_range
 from inference_core.footage.exposure import brightened
@@ -24,6 +25,8 @@ from inference_core.geometry.camera import (
 )
 from inference_core.geometry.camera_path import with_camera_path
 from inference_core.hand_model.arrays import MANO_NAME, OPEN_HAND_NAME, HandArrays
+from inference_core.hand_model.hand import HandModel
+from inference_core.hand_model.load import hand_model_of
 from inference_core.hand_model.mano_file import read_mano
 from inference_core.preview import (
     check_plate_name,
@@ -34,32 +37,25 @@ from inference_core.preview import (
 )
 from inference_core.request_inputs import capture_inputs
 from inference_core.resume_cache import ResumeCache
+from inference_core.run import Run
 from inference_core.runtime.ahead import beside
 from inference_core.runtime.device import choose_device
 from inference_core.runtime.imports_ahead import import_ahead
-from inference_core.runtime.process import give_back_memory, importing
-from inference_core.runtime.stopwatch import DECODE, LOAD, START, WRITE, timed
+from inference_core.runtime.stopwatch import DECODE, LOAD, WRITE, timed
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import NAMED_NETWORKS, CaptureRequest, Progress, check_request
 from inference_core.shared.presence import SEEN
 from inference_core.shared.take import Take, save_take
 from inference_core.shared.take_values import check_part
 from inference_core.shared.whole_file import check_apart, check_name
+from inference_core.stages import lens_by_hands, read, read_pieces, recover, solve, track
+from inference_core.take_assembly import assemble_take, take_meta
 from inference_core.tracking.assign import TrackSettings
 from inference_core.two_hand.card import check_hand, check_weights
 
-if TYPE_CHECKING:
-    from inference_core.fitting.lens import LensEstimate
-    from inference_core.hand_model.hand import HandModel
-    from inference_core.run import LoadedNetwork
-
-# The names under which the networks are kept that detection waits for, that every capture needs besides, and those
-# that come with a two-hand network.
-_FIRST_NETWORKS, _NETWORKS, _HEADS = (
-    ("palm", "hand-early", "hand-late"),
-    ("person", "body"),
-    ("hand-head", "hand-partner"),
-)
+# The names under which the networks are kept that every capture needs, in the order in which detection waits for them,
+# and those that come with a two-hand network.
+_NETWORKS, _HEADS = ("palm", "hand-early", "hand-late", "person", "body"), ("hand-head", "hand-partner")
 TRACKS_PART = "tracks"
 _PART = re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII)
 _log = logging.getLogger(__name__)
@@ -103,16 +99,11 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
     hands = read_mano(Path(request.mano)) if request.mano else None
     if request.network not in NAMED_NETWORKS:
         check_hand(check_weights(Path(request.network)), MANO_NAME if hands else OPEN_HAND_NAME)
-    # Networks and torch are imported only after invalid input has been rejected: torch beside detection, which would
-    # begin later if it shared the processor until its networks are there.
-    first = import_ahead(_FIRST_NETWORKS)
-    others = _NETWORKS if request.network == "none" else (*_NETWORKS, *_HEADS)
-    with timed(START):
-        from inference_core.detection import detect
-        from inference_core.run import Run, chosen_weights, network_at
+    # Beside all else, but only after invalid input has been rejected.
+    import_ahead(_NETWORKS if request.network == "none" else (*_NETWORKS, *_HEADS))
     folder, device = chosen_weights(request.network), choose_device(request.device)
     with (
-        beside(_loaded, first, others, hands, folder, device) as loaded,
+        beside(_loaded, hands, folder, device) as loaded,
         ResumeCache(out, request.resume, request.part) as cache,
     ):
         run = Run(
@@ -129,9 +120,6 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         )
         shot = detect(run)
         hand_model = run.hand()
-        from inference_core.stages import lens_by_hands, read, read_pieces, recover, solve, track
-        from inference_core.take_assembly import assemble_take, take_meta
-
         shot = track(run, shot)
         shot = recover(run, shot)
         if request.part:
@@ -139,7 +127,7 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
                 read_pieces(run, shot)
             return None
         shot = read(run, shot)
-        # One after the other: two threads of small operations in torch spend more on taking turns than a core is worth.
+        # One after the other: two threads of small operations spend more on taking turns than a core is worth.
         lens = lens_by_hands(run, shot)
         shot = solve(run, shot)
         assert shot.tracks is not None and shot.solution is not None
@@ -172,38 +160,21 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
 class _Loaded:
     """What the stages after detection need. network: None for landmarks alone."""
 
-    hand_model: "HandModel"
-    network: "LoadedNetwork | None"
+    hand_model: HandModel
+    network: LoadedNetwork | None
 
     @property
-    def network_there(self) -> "LoadedNetwork":
+    def network_there(self) -> LoadedNetwork:
         """The network of a run that has one."""
         assert self.network is not None
         return self.network
 
 
-def _loaded(
-    first: Callable[[], None],
-    others: tuple[str, ...],
-    hands: tuple[HandArrays, HandArrays] | None,
-    folder: Path | None,
-    device: str,
-) -> _Loaded:
-    """The hand model and the network in a weights folder, with torch and everything built on it.
-
-    first: waits for what is imported before; other networks are imported beside torch.
-    """
-    first()
-    import_ahead(others)
-    with timed(START), importing():
-        from inference_core import stages  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        from inference_core.chosen_network import load_network
-        from inference_core.hand_model.load import hand_model_of
-    with timed(LOAD):
-        hand_model = hand_model_of(hands)
-        network = None if folder is None else load_network(folder, hand_model, device)
-    give_back_memory()  # what imports took for a moment; detection is about to take as much
-    return _Loaded(hand_model, network)
+@timed(LOAD)
+def _loaded(hands: tuple[HandArrays, HandArrays] | None, folder: Path | None, device: str) -> _Loaded:
+    """The hand model, and the network in a weights folder."""
+    hand_model = hand_model_of(hands)
+    return _Loaded(hand_model, None if folder is None else load_network(folder, hand_model, device))
 
 
 def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
@@ -237,7 +208,7 @@ def camera_of(request: CaptureRequest, info: FootageInfo, warn: Warn) -> Camera:
     return camera
 
 
-def lens_offer(lens: "LensEstimate", camera: Camera) -> str:
+def lens_offer(lens: LensEstimate, camera: Camera) -> str:
     """What a person is told of a lens by the hands that is not the assumed one."""
     return (
         f"The lens is not known, and {camera.fov_deg:.0f} degrees across the wider side were assumed. By the hands "

@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the stages of a capture work with, and the record of the shot that goes through them.
-
-torch is not imported here: the first stage runs while it is.
-"""
-
-from __future__ import annotations
+"""What the stages of a capture work with, and the record of the shot that goes through them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core import __version__
+from inference_core.chosen_network import ChosenNetwork
 from inference_core.fitting.settings import SolveSettings
+from inference_core.fitting.solution import ShotSolution
 from inference_core.footage import Footage, Frame
 from inference_core.geometry.camera import Camera
-from inference_core.landmarks.formats import HEAD_FILE
-from inference_core.landmarks.networks import load_partner
+from inference_core.hand_model.hand import HandModel
+from inference_core.landmarks.head_reader import HeadWithLandmarks
+from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.resume_cache import ResumeCache
-from inference_core.runtime.network_graph import Run as NetworkRun
 from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import DECODE, timed_items
 from inference_core.shared.messages import Progress
@@ -29,70 +25,11 @@ from inference_core.tracking.assign import TrackSettings
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
-from inference_core.two_hand.card import CARD_FILE, SHIPPED_FOLDER, WEIGHTS_FILE, read_card, weights_folder
 from inference_core.two_hand.predictions import TwoHandPredictions
-
-if TYPE_CHECKING:
-    from inference_core.fitting.solution import ShotSolution
-    from inference_core.hand_model.hand import HandModel
-    from inference_core.landmarks.head_reader import HeadWithLandmarks
-    from inference_core.landmarks.kept_readings import KeptReadings
-    from inference_core.two_hand.predictor import Predictor
 
 # A stage saves its results after this many frames: about ten seconds of work.
 PIECE_FRAMES = 480
 Arrays = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class LoadedNetwork:
-    """A two-hand network, and the landmark head that comes with it, if any, ready to run.
-
-    predictor: loads the network, ready to run: only reading keeps it, because other stages need its memory.
-    conditioning: whether it takes landmarks.
-    """
-
-    predictor: Callable[[], Predictor]
-    head: HeadWithLandmarks | None
-    conditioning: bool
-
-
-@dataclass(frozen=True)
-class ChosenNetwork:
-    """A two-hand network.
-
-    name: its configuration's. identity: changes with the weights on disk and the device. partner: the partner network
-    in the same folder, if there is one. loaded: waits until all is ready to run. Raises WeightsError, and RequestError
-    for weights that need another hand model.
-    """
-
-    name: str
-    identity: str
-    partner: Callable[[], NetworkRun | None]
-    loaded: Callable[[], LoadedNetwork]
-
-
-def chosen_weights(wanted: str) -> Path | None:
-    """The folder of the network that `wanted` names; None for no network.
-
-    "shipped"; "auto": the same, if its card says that it is good enough; "none"; or a weights folder.
-    """
-    if wanted == "none" or (wanted == "auto" and not read_card(SHIPPED_FOLDER / CARD_FILE).by_default):
-        return None
-    return weights_folder(SHIPPED_FOLDER if wanted in ("auto", "shipped") else Path(wanted)).absolute()
-
-
-def weights_stats(folder: Path) -> str:
-    """Sizes and times of the files in a weights folder."""
-    files = [path for name in (WEIGHTS_FILE, HEAD_FILE, CARD_FILE) if (path := folder / name).is_file()]
-    return "|".join(f"{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files)
-
-
-def network_at(folder: Path, device: str, loaded: Callable[[], LoadedNetwork]) -> ChosenNetwork:
-    """The network in a weights folder, for a device."""
-    name = read_card(folder / CARD_FILE).configuration.name
-    identity = f"{folder.resolve()}|{weights_stats(folder)}|{device}"
-    return ChosenNetwork(name, identity, lambda: load_partner(folder, device), loaded)
 
 
 @dataclass(frozen=True)

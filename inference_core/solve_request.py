@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The job of solving a range of a take again: a take and corrections in, a take out.
 
-Everything given is read and checked before torch is loaded.
+Everything given is read and checked before anything is solved.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from inference_core.hand_model.load import hand_model_of
 from inference_core.hand_model.mano_file import read_mano
-from inference_core.runtime.process import importing
 from inference_core.shared.corrections import Correction, read_corrections
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import Progress, SolveRequest, check_request
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.take import Take, load_take, save_take
 from inference_core.shared.whole_file import check_apart, check_name
+from inference_core.solve_again import solved_again
 from inference_core.take_evidence import evidence_of
 
 
@@ -29,15 +30,11 @@ def solve_take(request: SolveRequest, progress: Progress | None = None) -> Take:
     check_apart([out], [path for path in (corrections_file,) if path is not None])
     take = load_take(source)
     corrections = read_corrections(corrections_file) if corrections_file else ()
-    evidence_of(take)  # refuses a take that keeps none, before torch is imported
+    evidence_of(take)  # refuses a take that keeps none
     span = span_of(take, request.first, request.last, corrections, request.blend)
     _check_touches(take, corrections)
     mano = request.mano or (take.meta.get("settings") or {}).get("mano")
     hands = read_mano(Path(mano)) if isinstance(mano, str) else None
-    with importing():
-        from inference_core.hand_model.load import hand_model_of
-        from inference_core.solve_again import solved_again
-
     solved = solved_again(take, corrections, span, hand_model_of(hands), progress, request.blend)
     save_take(solved, out)
     return solved

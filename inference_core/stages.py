@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.chosen_network import LoadedNetwork
 from inference_core.fitting.initial_fit import shot_shape
 from inference_core.fitting.lens import LensEstimate, estimate_lens
 from inference_core.fitting.shot import solve_shot
@@ -23,7 +24,7 @@ from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.networks import PoseNetworks, forget_pose_networks, load_pose_networks
 from inference_core.reading import FrameReader, part
-from inference_core.run import PIECE_FRAMES, Arrays, LoadedNetwork, Run, Shot
+from inference_core.run import PIECE_FRAMES, Arrays, Run, Shot
 from inference_core.runtime.ahead import beside
 from inference_core.runtime.imports_ahead import forget
 from inference_core.runtime.process import give_back_memory

@@ -22,7 +22,7 @@ from typing import IO
 
 from inference_core import __version__
 from inference_core.crash_log import exit_code, message_and_log
-from inference_core.runtime.process import importing, memory_held, settle_process
+from inference_core.runtime.process import memory_held, settle_process
 from inference_core.runtime.stopwatch import START, Stopwatch, timed
 from inference_core.shared.errors import DuohandError
 from inference_core.shared.messages import (
@@ -137,9 +137,7 @@ def serve(idle_s: float = 0.0) -> int:
     """
     wire = claim_stdout()
     try:
-        with importing():
-            introduction = hello()
-        wire.send(introduction)
+        wire.send(hello())
     except Exception as error:  # noqa: BLE001 (the border: what was not foreseen goes into a log)
         wire.send(Failure(type(error).__name__, message_and_log(error)))
         return EXIT_FAILED
@@ -164,7 +162,7 @@ def _answer(line: str, wire: Wire, orders: Orders) -> int:
 
 
 def hello() -> Hello:
-    """The version, and the devices that torch finds. pid: of the process that was started and may be signalled."""
+    """The version, and the devices to run on. pid: of the process that was started and may be signalled."""
     from inference_core.runtime.device import found_devices
 
     devices = found_devices()

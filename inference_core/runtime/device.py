@@ -13,7 +13,9 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 def found_devices() -> tuple[Device, ...]:
-    """The available devices, best first."""
+    """The available devices, best first. torch is imported only if the machine may have more than a CPU."""
+    if not _may_have_gpu():
+        return ("cpu",)
     import torch
 
     devices: list[Device] = []
@@ -25,12 +27,9 @@ def found_devices() -> tuple[Device, ...]:
 
 
 def choose_device(wanted: Device) -> Device:
-    """The wanted device, or for "auto" the best one. RequestError if it is not available.
-
-    torch is imported only if the machine may have more than a CPU.
-    """
-    if wanted == "cpu" or (wanted == "auto" and not _may_have_gpu()):
-        return "cpu"
+    """The wanted device, or for "auto" the best one. RequestError if it is not available."""
+    if wanted == "cpu":
+        return wanted
     devices = found_devices()
     if wanted == "auto":
         return devices[0]

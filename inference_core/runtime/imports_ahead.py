@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks imported in a thread while torch is: both take about a second, and neither needs the other."""
+"""Networks imported in a thread, in the order in which they are needed, while footage is opened and decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,21 +16,13 @@ _COMING: dict[str, Future[LastUsed]] = {}
 _CLAIMED: set[str] = set()
 
 
-def import_ahead(names: Collection[str]) -> Callable[[], None]:
-    """Begin to import the networks of these names as they ran last on this machine, unless this process has them;
-    returns what waits until they are imported.
-    """
+def import_ahead(names: Collection[str]) -> None:
+    """Begin to import the networks of these names as they ran last on this machine, unless this process has them."""
     missing = [name for name in names if name not in _CLAIMED and name not in _COMING]
     if missing and find_spec("openvino") is not None:
         pool = ThreadPoolExecutor(1)
         _COMING.update((name, pool.submit(_last_used, name)) for name in missing)
         pool.shutdown(wait=False)
-    coming = [future for name in names if (future := _COMING.get(name)) is not None]
-
-    def imported() -> None:
-        wait(coming)
-
-    return imported
 
 
 def claimed(name: str, path: Path) -> Imported | None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
 
 # As large a picture as lets a test search it in a second or two.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from inference_core.footage import Frame, FrameRange, open_footage
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.tracking.detect import ShotDetector, detect_shot
 from inference_core.tracking.detections import ShotDetections

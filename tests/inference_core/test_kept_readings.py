@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
+from inference_core.landmarks.crop_readings import RefinedLandmarks
+from inference_core.landmarks.head_reader import HeadWithLandmarks, stored_head
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks, stored_head
 from inference_core.two_hand.card import SHIPPED_FOLDER
 
 FRAME = Frame(0, 0.0, np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8))
@@ -19,8 +20,9 @@ SIDES = np.array([0, 1, 0, 1])
 
 GROWTH = """
 import numpy as np
+from inference_core.landmarks.crop_readings import RefinedLandmarks
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import stored_head
+from inference_core.landmarks.head_reader import stored_head
 from inference_core.two_hand.card import SHIPPED_FOLDER
 from tests.inference_core.test_kept_readings import CROPS, FRAME, SIDES
 from tests.peak_memory import peak_kb
@@ -38,7 +40,7 @@ def test_a_cached_reading_is_returned_unchanged_and_once() -> None:
     assert head is not None
     crops_read: list[int] = []
 
-    def counted(features: torch.Tensor) -> RefinedLandmarks:
+    def counted(features: NDArray[np.float32]) -> RefinedLandmarks:
         crops_read.append(len(features))
         return head.network(features)
 
@@ -49,8 +51,8 @@ def test_a_cached_reading_is_returned_unchanged_and_once() -> None:
     again = readings.read([FRAME] * 4, CROPS, SIDES)
     assert crops_read == [4, 2]
     for name, values in vars(first).items():
-        assert torch.equal(values[2:], getattr(half, name))
-        torch.testing.assert_close(getattr(again, name), values, rtol=0, atol=1e-4)
+        np.testing.assert_array_equal(values[2:], getattr(half, name))
+        np.testing.assert_allclose(getattr(again, name), values, rtol=0, atol=1e-4)
 
 
 def test_cached_readings_take_little_memory() -> None:

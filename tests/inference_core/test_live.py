@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from inference_core.__main__ import main
 from inference_core.footage import open_footage
@@ -39,7 +38,7 @@ def demo_frames(count: int) -> list[np.ndarray]:
 def test_both_hands_are_followed_and_fitted_in_place() -> None:
     """Against the demo clip's truth: rendered hands."""
     images = demo_frames(8)
-    follower = HandFollower(load_landmark_networks(torch.device("cpu")))
+    follower = HandFollower(load_landmark_networks())
     camera = default_camera((images[0].shape[1], images[0].shape[0]))
     solver = LiveSolver(load_open_hand(), camera, None)
     for image in images:
@@ -58,7 +57,7 @@ def test_both_hands_are_followed_and_fitted_in_place() -> None:
 def test_a_picture_without_hands_shows_none() -> None:
     grey = np.full((120, 160, 3), 90, np.uint8)
     solver = LiveSolver(load_open_hand(), default_camera((160, 120)), None)
-    assert HandFollower(load_landmark_networks(torch.device("cpu"))).look(grey) == {}
+    assert HandFollower(load_landmark_networks()).look(grey) == {}
     assert np.isnan(solver.vertices_m({})).all()
 
 
@@ -80,7 +79,7 @@ class StillSource:
 
 
 def session_of(source: StillSource, board: Board, clip: Path) -> LiveSession:
-    networks, camera = load_landmark_networks(torch.device("cpu")), default_camera((160, 120))
+    networks, camera = load_landmark_networks(), default_camera((160, 120))
     settings = LiveSettings(lambda: clip, at_once=True)
     return LiveSession(source, board, networks, load_open_hand(), camera, settings)  # pyright: ignore[reportArgumentType]
 

@@ -3,13 +3,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from inference_core.geometry.rotations import exp
 from inference_core.landmarks.many_squares import agreed
 
 HAND_M = np.random.default_rng(0).normal(0, 0.03, (1, 21, 3))
-TURN = exp(torch.tensor([0.3, -0.4, 0.2]).double()).numpy()
+TURN = exp(np.array([0.3, -0.4, 0.2]))
 NO_ERRORS = np.full((3, 1, 21), -4.0)
 
 

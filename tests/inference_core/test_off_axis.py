@@ -6,15 +6,14 @@ from importlib.resources import files
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from inference_core.footage.records import Frame
 from inference_core.geometry.homography import mapped, turn_to_z
 from inference_core.geometry.rotations import exp
 from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.head_reader import HeadWithLandmarks, in_frame
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, in_frame
 from inference_core.landmarks.many_squares import TURNED, read_in_many_squares
 from inference_core.landmarks.off_axis import read_squares
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -66,7 +65,7 @@ def in_camera(scene: Scene, along_m: Floats) -> Floats:
 def test_a_hand_is_read_alike_wherever_the_camera_looks(
     scene: Scene, head: HeadWithLandmarks, rotation: list[float]
 ) -> None:
-    turn = exp(torch.tensor(rotation).double()).numpy()
+    turn = exp(np.array(rotation))
     elsewhere = turned(scene, turn)
     kept, crops = KeptReadings(head), squares(elsewhere)
     _, before_px, before_m, _ = read_squares([scene[0]] * 2, squares(scene), SIDES, scene[2], kept)
@@ -84,7 +83,7 @@ def test_hands_near_the_axis_and_far_off_it_are_read_in_their_order(
     scene: Scene, head: HeadWithLandmarks
 ) -> None:
     # One hand is 16 degrees off the axis, the other 35.
-    beside = turned(scene, exp(torch.tensor([0, 0.45, 0]).double()).numpy())
+    beside = turned(scene, exp(np.array([0, 0.45, 0])))
     kept, crops = KeptReadings(head), squares(beside)
     off_axis = np.linalg.norm(crops[:, :2] - beside[2][:2, 2], axis=-1) / beside[2][0, 0]
     assert np.tan(0.2) < off_axis.min() < np.tan(0.4) and np.tan(0.5) < off_axis.max()
@@ -100,7 +99,7 @@ def test_in_a_shot_the_hand_far_off_the_axis_is_read_in_turned_squares_the_other
     scene: Scene, head: HeadWithLandmarks
 ) -> None:
     # As above: one hand is near the axis, the other far off it.
-    beside = turned(scene, exp(torch.tensor([0, 0.45, 0]).double()).numpy())
+    beside = turned(scene, exp(np.array([0, 0.45, 0])))
     pixels, kept = beside[1] @ beside[2].T, KeptReadings(head)
     points_px = pixels[None, ..., :2] / pixels[None, ..., 2:]
     expected = ExpectedHands(points_px, beside[1][None], np.ones((1, 2, 21)), np.ones((1, 2)))

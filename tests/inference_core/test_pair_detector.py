@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.formats import PALM_WEIGHTS, WEIGHTS_FOLDER
 from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
-from inference_core.landmarks.pair_detector import ToldHands, load_pair_graph, proposed_crops, told_hands
+from inference_core.landmarks.pair_detector import ToldHands, proposed_crops, told_hands
+from inference_core.landmarks.pair_network import load_pair_graph
 from inference_core.shared.errors import WeightsError
 
 DEMO = files("inference_core") / "demo"

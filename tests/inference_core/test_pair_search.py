@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.pair_search import Candidates, Pair, search_pair
 

@@ -7,12 +7,11 @@ from importlib.resources import files
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
+from inference_core.landmarks.crop_readings import Partners
 from inference_core.landmarks.hand_crops import points_to_crop
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
-from inference_core.landmarks.partner_network import Partners
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.partner_search import asked_square, read_partner
 from inference_core.shared.skeleton import LEFT, RIGHT
 
@@ -45,7 +44,7 @@ def told(
 ) -> HeadWithLandmarks:
     """The head beside a network that tells of a hand at other_px (21, 2)."""
     points = points_to_crop(other_px[None], asked_square(known_px)[None], np.array([side]))
-    one = Partners(torch.tensor([odds]), torch.from_numpy(points).float(), torch.zeros(1))
+    one = Partners(np.array([odds]), points, np.zeros(1))
     return replace(head, partner=lambda features: one)
 
 

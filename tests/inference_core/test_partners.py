@@ -7,14 +7,13 @@ from importlib.resources import files
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from inference_core.landmarks.body_reader import WRIST
+from inference_core.landmarks.crop_readings import Partners, RefinedLandmarks
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features, points_to_crop
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, RefinedLandmarks
-from inference_core.landmarks.partner_network import Partners
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.partner_search import asked_square
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -76,10 +75,10 @@ def told(
     """
     points = points_to_crop(place[None], asked_square(hands_px[side])[None], np.array([side]))
 
-    def partner(features: torch.Tensor) -> Partners:
+    def partner(features: NDArray[np.float32]) -> Partners:
         count = len(features)
-        everywhere = torch.from_numpy(points).float().expand(count, -1, -1)
-        return Partners(torch.full((count,), 9.0 if count == 1 else -9.0), everywhere, torch.zeros(count))
+        everywhere = np.broadcast_to(points, (count, 21, 2))
+        return Partners(np.full(count, 9.0 if count == 1 else -9.0), everywhere, np.zeros(count))
 
     return replace(head, partner=partner)
 
@@ -122,10 +121,10 @@ def test_a_partner_that_tells_of_no_other_hand_in_turn_is_ignored(
     own = crop_features([image], asked, np.array([LEFT]), head.landmarks)
     network = told(head, hands_px, LEFT, other)
 
-    def one_sided(features: torch.Tensor) -> Partners:
+    def one_sided(features: NDArray[np.float32]) -> Partners:
         assert network.partner is not None
-        is_own = len(features) == 1 and torch.allclose(features, own)
-        return replace(network.partner(features), there=torch.full((len(features),), 9.0 if is_own else -9.0))
+        is_own = len(features) == 1 and np.allclose(features, own, atol=1e-5)
+        return replace(network.partner(features), there=np.full(len(features), 9.0 if is_own else -9.0))
 
     for partner, found_there in ((network.partner, True), (one_sided, False)):
         asked_of = replace(head, partner=partner)
@@ -171,7 +170,7 @@ def test_a_partner_that_is_not_where_the_first_hand_tells_is_found_with_it_as_a_
         picture[low[1] : high[1], low[0] : high[0]] = 60
     wrong = told(head, true_px, LEFT, true_px[LEFT] + 2 * np.ptp(true_px[LEFT], axis=0)).partner
 
-    def asked(features: torch.Tensor) -> Partners:
+    def asked(features: NDArray[np.float32]) -> Partners:
         assert wrong is not None and head.partner is not None
         return wrong(features) if len(features) == 1 else head.partner(features)
 
@@ -228,7 +227,7 @@ def test_a_still_is_not_searched_if_two_hands_are_known_far_apart(
     first.present[:] = SEEN
     first.landmarks_px[:, RIGHT], first.world_m[:, RIGHT] = first.landmarks_px[:, LEFT] + (400, 0, 0), 0
 
-    def never(features: torch.Tensor) -> RefinedLandmarks:
+    def never(features: NDArray[np.float32]) -> RefinedLandmarks:
         raise AssertionError("the still is searched")
 
     grey = np.full((360, WIDTH, 3), 90, np.uint8)

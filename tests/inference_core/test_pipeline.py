@@ -97,9 +97,11 @@ def test_the_shipped_network_is_the_default_only_if_its_card_says_so(
     card = read_card(SHIPPED_FOLDER / CARD_FILE)
     for by_default in (False, True):
         monkeypatch.setattr(
-            run, "read_card", lambda path, good=by_default: dataclasses.replace(card, by_default=good)
+            chosen_network,
+            "read_card",
+            lambda path, good=by_default: dataclasses.replace(card, by_default=good),
         )
-        chosen = chosen_network.choose_network("auto", load_open_hand(), torch.device("cpu"))
+        chosen = chosen_network.choose_network("auto", load_open_hand(), "cpu")
         assert (chosen is not None) == by_default
 
 

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inference_core.footage.records import Frame
 from inference_core.geometry import rotations as so3
+from inference_core.geometry.array_api import unit
 from inference_core.geometry.camera import camera_from_fov
 from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.arrays import MANO_NAME
 from inference_core.hand_model.load import load_open_hand
+from inference_core.landmarks.crop_readings import RefinedLandmarks
 from inference_core.landmarks.crop_squares import crops_from_landmarks
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import HeadWithLandmarks, LandmarkHead, RefinedLandmarks
 from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.shared.errors import RequestError
 from inference_core.tracking.expected_hands import INTERPOLATED_SCORE, expected_hands
@@ -33,7 +34,8 @@ from inference_core.two_hand.card import WeightsCard
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
 from inference_core.two_hand.dir import DirNetwork
-from inference_core.two_hand.engine import Engine, HandEstimates, torch_engine
+from inference_core.two_hand.engine import Engine, HandEstimates
+from inference_core.two_hand.hand_graph import torch_engine
 from inference_core.two_hand.placement import placed_alone, placed_together
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, fitting_hand
@@ -43,37 +45,36 @@ from tests.inference_core.through_the_network import refined_and_predicted
 
 SIZE_PX = (640, 480)
 CAMERA = camera_from_fov(SIZE_PX, 60)
-K = torch.from_numpy(CAMERA.K).float()
 HAND = load_open_hand()
 T = 6
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 
-def posed_truth() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def posed_truth() -> tuple[Floats, Floats, Floats, Floats]:
     """rotations (T, S, 16, 3, 3), joints and landmarks (T, S, 21, 3) in the camera, wrists (T, S, 3): off the axis."""
-    torch.manual_seed(7)
-    angles = (torch.rand(1, 2, 15, 3) - 0.5) * 0.2 + torch.tensor([0.4, 0, 0])
-    angles = angles.clamp(HAND.joint_limits_rad[..., 0], HAND.joint_limits_rad[..., 1]).expand(T, -1, -1, -1)
-    root = so3.exp(torch.tensor([[2.5, 0.3, 0.2], [2.4, -0.3, 0.1]])).expand(T, -1, -1, -1)
-    rotations = torch.cat([root[:, :, None], HAND.rotations_from_angles(angles)], 2)
-    wrists = torch.tensor([[0.05, 0.1, 0.62], [0.25, 0.12, 0.55]]).expand(T, -1, -1) + 0.0
-    wrists = wrists + torch.arange(T)[:, None, None] * torch.tensor([0.004, 0.0, 0.0])
-    posed = HAND.with_shape(torch.zeros(T, 2, 10)).with_pose(rotations, wrists)
+    angles = np.random.default_rng(7).uniform(-0.1, 0.1, (1, 2, 15, 3)) + np.array([0.4, 0, 0])
+    angles = angles.clip(HAND.joint_limits_rad[..., 0], HAND.joint_limits_rad[..., 1])
+    root = so3.exp(np.array([[[2.5, 0.3, 0.2], [2.4, -0.3, 0.1]]]))
+    one = np.concatenate([root[:, :, None], HAND.rotations_from_angles(angles)], 2)
+    rotations = np.tile(one, (T, 1, 1, 1, 1))
+    wrists = np.array([[0.05, 0.1, 0.62], [0.25, 0.12, 0.55]])
+    wrists = wrists + np.arange(T)[:, None, None] * np.array([0.004, 0.0, 0.0])
+    posed = HAND.with_shape(np.zeros((T, 2, 10))).with_pose(rotations, wrists)
     return rotations, posed.joints21_m, posed.landmarks21_m, wrists
 
 
-def tracks_of(landmarks_cam_m: Tensor) -> HandTracks:
+def tracks_of(landmarks_cam_m: Floats) -> HandTracks:
     """Perfect landmarks; world landmarks in the axes of the line of sight to each hand, as upright crops give them."""
-    px = project_pinhole(landmarks_cam_m, K)
-    score = torch.ones_like(px[..., :1])
+    px = project_pinhole(landmarks_cam_m, CAMERA.K)
     shape = landmarks_cam_m.shape[:2]
-    centre = landmarks_cam_m.mean(-2, keepdim=True)
-    centred = landmarks_cam_m - centre
-    ray = torch.nn.functional.normalize(centre[..., 0, :], dim=-1)
-    axis = torch.linalg.cross(ray, torch.tensor([0.0, 0.0, 1.0]).expand_as(ray), dim=-1)
-    sight = so3.exp(torch.nn.functional.normalize(axis, dim=-1) * torch.acos(ray[..., 2:]))
+    centre = landmarks_cam_m.mean(-2, keepdims=True)
+    ray = unit(centre[..., 0, :])
+    axis = unit(np.cross(ray, [0.0, 0.0, 1.0]))
+    sight = so3.exp(axis * np.arccos(ray[..., 2:]))
     return HandTracks(
-        landmarks_px=torch.cat([px, score], -1).numpy(),
-        world_m=(centred @ sight.mT).numpy(),
+        landmarks_px=np.concatenate([px, np.ones_like(px[..., :1])], -1).astype(np.float32),
+        world_m=((landmarks_cam_m - centre) @ np.swapaxes(sight, -1, -2)).astype(np.float32),
         present=np.ones(shape, np.uint8),
         side_score=np.ones(shape, np.float32),
     )
@@ -111,36 +112,39 @@ class KnowingEngine:
         self.views = [crop_camera(square, CAMERA.K) for square in squares]
         self.at = 0
 
-    def __call__(self, image: Tensor, conditioning: Conditioning | None = None) -> HandEstimates:
+    def __call__(self, image: Singles, conditioning: Conditioning | None = None) -> HandEstimates:
         rows = slice(self.at, self.at + len(image))
         self.at += len(image)
-        turn = torch.tensor(np.stack([view.rotation for view in self.views[rows]])).float()
-        focal = torch.tensor([view.focal_uv for view in self.views[rows]]).float()
-        joints = torch.einsum("bxy,bsjy->bsjx", turn, self.joints[rows])
-        rotations = self.rotations[rows].clone()
+        turn = np.stack([view.rotation for view in self.views[rows]])
+        focal = np.array([view.focal_uv for view in self.views[rows]])
+        joints = np.einsum("bxy,bsjy->bsjx", turn, self.joints[rows])
+        rotations = self.rotations[rows].copy()
         rotations[:, :, 0] = turn[:, None] @ rotations[:, :, 0]
         uv = joints[..., :2] / joints[..., 2:] * focal[:, None, None, None]
         wrists = joints[:, :, 0]
         count = len(image)
-        return HandEstimates(
+        told = (
             rotations,
-            torch.zeros(count, 2, 10),
+            np.zeros((count, 2, 10)),
             joints - wrists[:, :, None],
             uv,
             wrists[:, 1] - wrists[:, 0],
-            presence=torch.ones(count, 2),
-            log_sigma=torch.full((count, 2, 2), -5.0),
         )
+        sure = {
+            "presence": np.ones((count, 2), np.float32),
+            "log_sigma": np.full((count, 2, 2), -5, np.float32),
+        }
+        return HandEstimates(*(values.astype(np.float32) for values in told), **sure)
 
 
 def test_predictions_of_a_perfect_network_are_exact_in_the_frames_camera() -> None:
     rotations, joints, landmarks, wrists = posed_truth()
     tracks = tracks_of(landmarks)
     found = predict_shot(frames_of(T), tracks, predictor_of(KnowingEngine(tracks)))
-    np.testing.assert_allclose(found.wrist_cam_m, wrists.numpy(), atol=1e-4)
-    np.testing.assert_allclose(found.rotations, rotations.numpy(), atol=1e-5)
-    np.testing.assert_allclose(found.joints_rel_m, (joints - wrists[:, :, None]).numpy(), atol=1e-5)
-    np.testing.assert_allclose(found.offset_m, (wrists[:, 1] - wrists[:, 0]).numpy(), atol=1e-5)
+    np.testing.assert_allclose(found.wrist_cam_m, wrists, atol=1e-4)
+    np.testing.assert_allclose(found.rotations, rotations, atol=1e-5)
+    np.testing.assert_allclose(found.joints_rel_m, joints - wrists[:, :, None], atol=1e-5)
+    np.testing.assert_allclose(found.offset_m, wrists[:, 1] - wrists[:, 0], atol=1e-5)
     assert (found.confidence > 0.95).all()
 
 
@@ -154,12 +158,12 @@ def test_an_untrained_network_passes_landmarks_through() -> None:
     rotations, joints, landmarks, wrists = posed_truth()
     engine = torch_engine(network, HAND)
     found = predict_shot(frames_of(T), tracks_of(landmarks), predictor_of(engine))
-    error_m = np.linalg.norm(found.wrist_cam_m - wrists.numpy(), axis=-1)
-    assert (error_m < 0.03 * wrists[..., 2].numpy()).all()
-    joint_error_m = np.linalg.norm(found.joints_rel_m - (joints - wrists[:, :, None]).numpy(), axis=-1)
+    error_m = np.linalg.norm(found.wrist_cam_m - wrists, axis=-1)
+    assert (error_m < 0.03 * wrists[..., 2]).all()
+    joint_error_m = np.linalg.norm(found.joints_rel_m - (joints - wrists[:, :, None]), axis=-1)
     assert joint_error_m.mean() < 0.008
-    turn = so3.geodesic_angle(torch.from_numpy(found.rotations[:, :, 0]), rotations[:, :, 0])
-    assert torch.rad2deg(turn).max() < 6, "the two hands' lines of sight differ from the crop's"
+    turn = so3.geodesic_angle(found.rotations[:, :, 0], rotations[:, :, 0])
+    assert np.degrees(turn).max() < 6, "the two hands' lines of sight differ from the crop's"
 
 
 def test_a_lost_hand_gets_interpolated_landmarks_and_a_low_score() -> None:
@@ -182,7 +186,7 @@ def test_frames_without_hands_or_pictures_have_no_predictions() -> None:
     engine = KnowingEngine(tracks)
     engine.views.pop(2)
     engine.rotations, engine.joints = (
-        torch.cat([values[:2], values[3:]]) for values in (engine.rotations, engine.joints)
+        np.concatenate([values[:2], values[3:]]) for values in (engine.rotations, engine.joints)
     )
     found = predict_shot(frames, tracks, predictor_of(engine))
     assert np.isnan(found.wrist_cam_m[2]).all() and (found.confidence[2] == 0).all()
@@ -215,10 +219,10 @@ def test_the_hand_uses_the_weights_fingertips() -> None:
     mano = dataclasses.replace(HAND, name=MANO_NAME)
     fitted = fitting_hand(WeightsCard(DIR_S, "", "", MANO_NAME, TIP_VERTICES), mano)
     assert fitted.tip_vertices.tolist() == [list(side) for side in TIP_VERTICES]
-    betas, pose = torch.zeros(2, 10), torch.eye(3).expand(2, 16, 3, 3)
-    posed = fitted.with_shape(betas).with_pose(pose, torch.zeros(2, 3))
+    betas, pose = np.zeros((2, 10)), np.tile(np.eye(3), (2, 16, 1, 1))
+    posed = fitted.with_shape(betas).with_pose(pose, np.zeros((2, 3)))
     tip, vertex = posed.joints21_m[0, 4], posed.vertices_m[0, TIP_VERTICES[0][0]]
-    torch.testing.assert_close(tip, vertex)
+    np.testing.assert_allclose(tip, vertex)
 
 
 def test_the_square_contains_both_hands_even_a_lost_one() -> None:
@@ -234,7 +238,7 @@ def test_the_square_contains_both_hands_even_a_lost_one() -> None:
 
 def test_the_square_grows_while_a_hand_is_lost() -> None:
     _, _, landmarks, _ = posed_truth()
-    long = tracks_of(landmarks[:1].expand(100, -1, -1, -1))
+    long = tracks_of(np.tile(landmarks[:1], (100, 1, 1, 1)))
     lost = without(long, slice(1, None), 1)
     alone = without(long, slice(None), 1)
     assert shot_crops(lost)[60, 2] > 1.4 * shot_crops(alone)[60, 2]
@@ -245,9 +249,9 @@ def test_the_crops_camera_is_a_pinhole_at_the_squares_centre() -> None:
     view = crop_camera(square, CAMERA.K)
     np.testing.assert_allclose(view.rotation @ view.rotation.T, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(view.uv_from_px(square[None, :2]), 0, atol=1e-9)
-    points = torch.randn(50, 3, dtype=torch.float64) * 0.05 + torch.tensor([0.17, -0.1, 0.6])
-    px = project_pinhole(points, torch.from_numpy(CAMERA.K)).numpy()
-    turned = points.numpy() @ view.rotation.T
+    points = np.random.default_rng(0).normal([0.17, -0.1, 0.6], 0.05, (50, 3))
+    px = project_pinhole(points, CAMERA.K)
+    turned = points @ view.rotation.T
     np.testing.assert_allclose(view.uv_from_px(px), turned[:, :2] / turned[:, 2:] * view.focal_uv, atol=1e-9)
 
 
@@ -265,55 +269,53 @@ def test_points_appear_in_the_crop_at_their_uv(side_px: float) -> None:
 
 
 def test_a_hand_is_placed_exactly_where_its_joints_project() -> None:
-    torch.manual_seed(3)
-    joints = torch.randn(8, 2, 21, 3, dtype=torch.float64) * 0.05
+    random = np.random.default_rng(3)
+    joints = random.normal(0, 0.05, (8, 2, 21, 3))
     joints = joints - joints[:, :, :1]
-    wrists = torch.randn(8, 2, 3, dtype=torch.float64) * 0.05 + torch.tensor([0, 0, 0.6])
-    focal = torch.linspace(2, 9, 8, dtype=torch.float64)
+    wrists = random.normal([0, 0, 0.6], 0.05, (8, 2, 3))
+    focal = np.linspace(2, 9, 8)
     points = joints + wrists[:, :, None]
     uv = points[..., :2] / points[..., 2:] * focal[:, None, None, None]
-    torch.testing.assert_close(placed_alone(joints, uv, focal), wrists, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(placed_alone(joints, uv, focal), wrists, atol=1e-4)
 
 
 def test_a_weak_perspective_prediction_is_placed_within_two_percent() -> None:
     _, joints, _, wrists = posed_truth()
     view = crop_camera(shot_crops(tracks_of(joints))[0], CAMERA.K)
-    turn, focal = torch.from_numpy(view.rotation), view.focal_uv
-    points = joints.double() @ turn.mT
+    focal, points = view.focal_uv, joints @ view.rotation.T
     uv = points[..., :2] / points[..., 2:] * focal
     rel = points - points[:, :, :1]
-    xy = rel[..., :2] - rel[..., :2].mean(-2, keepdim=True)
+    xy = rel[..., :2] - rel[..., :2].mean(-2, keepdims=True)
     scale = (xy * uv).sum((-2, -1)) / (xy * xy).sum((-2, -1))
-    weak = scale[..., None, None] * xy + uv.mean(-2, keepdim=True)
-    found = placed_alone(rel, weak, torch.full((T,), focal, dtype=torch.float64))
-    assert ((found - points[:, :, 0]).norm(dim=-1) < 0.02 * wrists[..., 2]).all()
+    weak = scale[..., None, None] * xy + uv.mean(-2, keepdims=True)
+    found = placed_alone(rel, weak, np.full(T, focal))
+    assert (np.linalg.norm(found - points[:, :, 0], axis=-1) < 0.02 * wrists[..., 2]).all()
 
 
 def test_the_offset_corrects_depths_and_keeps_the_projection() -> None:
-    wrists = torch.tensor([[[0.02, 0.01, 0.6], [0.1, 0.0, 0.58]]]).double()
-    wrong = wrists * torch.tensor([0.97, 1.03])[None, :, None]
-    together = placed_together(wrong, wrists[:, 1] - wrists[:, 0], torch.ones(1))
-    assert (together - wrists).norm(dim=-1).max() < 0.7 * (wrong - wrists).norm(dim=-1).max()
-    torch.testing.assert_close(together[..., :2] / together[..., 2:], wrong[..., :2] / wrong[..., 2:])
-    torch.testing.assert_close(placed_together(wrong, torch.zeros(1, 3).double(), torch.zeros(1)), wrong)
+    wrists = np.array([[[0.02, 0.01, 0.6], [0.1, 0.0, 0.58]]])
+    wrong = wrists * np.array([0.97, 1.03])[None, :, None]
+    together = placed_together(wrong, wrists[:, 1] - wrists[:, 0], np.ones(1))
+    before_m, after_m = (np.linalg.norm(placed - wrists, axis=-1).max() for placed in (wrong, together))
+    assert after_m < 0.7 * before_m
+    np.testing.assert_allclose(together[..., :2] / together[..., 2:], wrong[..., :2] / wrong[..., 2:])
+    np.testing.assert_allclose(placed_together(wrong, np.zeros((1, 3)), np.zeros(1)), wrong)
 
 
 FLAT_HAND = (
-    HAND.with_shape(torch.zeros(1, 2, 10))
-    .with_pose(torch.eye(3).expand(1, 2, 16, 3, 3), torch.zeros(1, 2, 3))
+    HAND.with_shape(np.zeros((1, 2, 10)))
+    .with_pose(np.tile(np.eye(3), (1, 2, 16, 1, 1)), np.zeros((1, 2, 3)))
     .landmarks21_m[0, 1]
 )
 
 
-class CentredHead(LandmarkHead):
+def centred_head(features: Singles) -> RefinedLandmarks:
     """Reads every hand as a point in the middle of its crop."""
-
-    def forward(self, features: Tensor) -> RefinedLandmarks:
-        count = len(features)
-        flat = FLAT_HAND.expand(count, 21, 3)
-        return RefinedLandmarks(
-            torch.zeros(count, 21, 2), flat, torch.full((count, 21, 2), -9.0), torch.full((count,), 9.0)
-        )
+    count = len(features)
+    flat = np.tile(FLAT_HAND, (count, 1, 1))
+    return RefinedLandmarks(
+        np.zeros((count, 21, 2)), flat, np.full((count, 21, 2), -9.0), np.full(count, 9.0)
+    )
 
 
 def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> None:
@@ -322,12 +324,12 @@ def test_head_readings_are_returned_in_the_frame_and_passed_to_the_network() -> 
     engine = KnowingEngine(tracks)
     given: list[Conditioning] = []
 
-    def listening(image: Tensor, known: Conditioning | None = None) -> HandEstimates:
+    def listening(image: Singles, known: Conditioning | None = None) -> HandEstimates:
         assert known is not None
         given.append(known)
         return engine(image, known)
 
-    head = HeadWithLandmarks(CentredHead(), load_landmark_networks())
+    head = HeadWithLandmarks(centred_head, load_landmark_networks())
     again, _ = refined_and_predicted(
         frames_of(T),
         tracks,
@@ -382,7 +384,7 @@ def test_near_hands_that_are_apart_get_their_size_from_the_wider_square(
     between_m: float, focal_px: float, grown: bool
 ) -> None:
     _, _, landmarks, _ = posed_truth()
-    landmarks[:, 1] += (landmarks[:, 0] - landmarks[:, 1]).mean(-2, keepdim=True)
+    landmarks[:, 1] += (landmarks[:, 0] - landmarks[:, 1]).mean(-2, keepdims=True)
     landmarks[:, 1, :, 0] += between_m
     tracks = tracks_of(landmarks)
     expected = expected_hands(tracks)

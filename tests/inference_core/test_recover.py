@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.geometry.camera import default_camera
 from inference_core.hand_model.load import load_open_hand
+from inference_core.landmarks.crop_readings import Partners
 from inference_core.landmarks.hand_crops import points_to_crop
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
-from inference_core.landmarks.partner_network import Partners
 from inference_core.landmarks.partner_search import asked_square
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -22,10 +21,10 @@ from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.recover import Recovery, turn_to_arm
-from inference_core.two_hand.card import SHIPPED_FOLDER
-from inference_core.two_hand.engine import torch_engine
+from inference_core.two_hand.card import SHIPPED_FOLDER, stored_network
+from inference_core.two_hand.hand_graph import torch_engine
 from inference_core.two_hand.predictor import Predictor
-from inference_core.two_hand.weights import stored_network
+from inference_core.two_hand.weights import load_network
 from tests.inference_core.through_the_network import refined_and_predicted
 from tests.shared_files import footage_file
 
@@ -124,7 +123,7 @@ def test_a_hand_away_from_its_expected_place_is_found_beside_the_other_hand_but_
     def found(place: np.ndarray) -> HandTracks:
         known = points_px[GAP.start, RIGHT]
         points = points_to_crop(place[None], asked_square(known)[None], np.array([RIGHT]))
-        one = Partners(torch.tensor([9.0]), torch.from_numpy(points).float(), torch.zeros(1))
+        one = Partners(np.array([9.0]), points, np.zeros(1))
         return recover_hands(frames, lost, replace(head, partner=lambda features: one))
 
     there = found(points_px[GAP.start, LEFT])
@@ -143,7 +142,7 @@ def test_a_hand_far_from_the_other_one_is_not_looked_for_beside_it(
     lost.landmarks_px[:, LEFT, :, :2] += aside.astype(np.float32)
     known, place = points_px[GAP.start, RIGHT], points_px[GAP.start, LEFT]
     points = points_to_crop(place[None], asked_square(known)[None], np.array([RIGHT]))
-    there = Partners(torch.tensor([9.0]), torch.from_numpy(points).float(), torch.zeros(1))
+    there = Partners(np.array([9.0]), points, np.zeros(1))
     recovered = recover_hands(frames, lost, replace(head, partner=lambda features: there))
     assert (recovered.present[GAP, LEFT] == ABSENT).all()
 
@@ -167,7 +166,7 @@ def test_a_recovered_hand_counts_as_seen_in_network_and_solve(
     frames: list[Frame], tracks: HandTracks, head: HeadWithLandmarks
 ) -> None:
     stored, hand = stored_network(SHIPPED_FOLDER), load_open_hand()
-    engine = torch_engine(stored.load(), hand)
+    engine = torch_engine(load_network(stored), hand)
     predictor = Predictor(engine, stored.card, batch=4, betas_apply=True)
     lost, camera = without_left(tracks), default_camera((1280, 720))
     found = recover_hands(frames, lost, head)

@@ -4,14 +4,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from inference_core.fitting.initial_fit import shot_shape
 from inference_core.footage.records import Frame
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
+from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.landmark_head import HeadWithLandmarks
 from inference_core.reading import FrameReader
 from inference_core.tracking.expected_hands import expected_hands
 from inference_core.tracking.hand_tracks import HandTracks
@@ -32,7 +31,7 @@ def refined_and_predicted(
 ) -> tuple[HandTracks, TwoHandPredictions]:
     """The tracks that the solve gets, and the predictions."""
     expected, squares_px = expected_hands(tracks), shot_crops(tracks)
-    shape = shot_shape(expected, squares_px, camera, hand.to("cpu", torch.float64), head is not None)
+    shape = shot_shape(expected, squares_px, camera, hand, head is not None)
     kept = None if head is None else KeptReadings(head)
     reader = FrameReader(camera, kept, lambda: (predictor, shape))
     widely = asked_widely(expected, camera.focal_px)
