@@ -26,6 +26,7 @@ _HEEL = (
 # A fingertip's capsule ends inside the finger: this share of the last phalanx short of the skin.
 _TIP_SHORT = 0.33
 _WIDEST_M = 0.019
+_ALIKE_SQ_M = 1e-12
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def _nearest_bones(
     along = np.clip(ahead / _dot(bone, bone)[:, None], 0, 1)
     apart = _dot(vertices_m, vertices_m)[..., None] + _dot(start, start)[:, None]
     apart += along * (along * _dot(bone, bone)[:, None] - 2 * ahead) - 2 * _products(vertices_m, start)
-    owner = apart.argmin(-1)
+    # Where two bones meet, both are as near: the first is taken, whatever the rounding.
+    owner = (apart <= apart.min(-1, keepdims=True) + _ALIKE_SQ_M).argmax(-1)
     along, apart = (np.take_along_axis(values, owner[..., None], 2)[..., 0] for values in (along, apart))
     return owner, along, np.sqrt(np.maximum(apart, 0))
 
