@@ -273,14 +273,13 @@ def _rows(hands: HandPairs, pair: Indices, blends: tuple[Floats, Floats], away: 
     """(m, K, 2 D) derivatives by the unknowns of left and right of points' ways along `away` (m, K, 3), the points of
     the hands of pairs (m,) being blends (m, K, 21) of their joints.
     """
-    jacobian = hands.posed.joints_jacobian
-    jacobian = jacobian.reshape(len(jacobian), -1, jacobian.shape[-1])
-    size, count = jacobian.shape[-1], away.shape[1]
+    jacobian = hands.posed.joints_jacobian.reshape(-1, 3 * 21, hands.posed.parameterisation.size)
+    count, inner, size = away.shape[1], *jacobian.shape[1:]
     rows: Floats32 = np.empty((len(pair), count, 2 * size), np.float32)
     for place, (sign, blend, at) in enumerate(zip((1, -1), blends, (hands.left, hands.right), strict=True)):
         ways = (sign * away).astype(np.float32)[..., None] * blend.astype(np.float32)[:, :, None]
         own = rows[..., place * size : (place + 1) * size]
-        np.matmul(ways.reshape(len(pair), count, -1), jacobian[at[pair]], out=own)
+        np.matmul(ways.reshape(len(pair), count, inner), jacobian[at[pair]], out=own)
     return rows
 
 
