@@ -52,7 +52,9 @@ def main() -> None:
         sample = stored.rows(torch.arange(len(stored)), fine=False)
         rows = {"found": of_conditioning(sample, sample.conditioning), "drawn": drawn(sample, AS_FITTED)}
     else:
-        sample = validation_samples(scenes, load_hand_model(), arguments.samples, torch.device("cpu"))
+        sample = validation_samples(
+            scenes, load_hand_model().tensors(), arguments.samples, torch.device("cpu")
+        )
         rows = {
             "found": found_in_clips(arguments.clips, arguments.frames, scenes),
             "drawn": drawn(sample, ConditioningNoise()),

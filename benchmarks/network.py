@@ -24,6 +24,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._inductor.constant_folding import constant_fold
@@ -36,15 +37,8 @@ from inference_core.runtime.network_run import ready_to_run, runs_in_openvino
 from inference_core.two_hand.card import WeightsCard
 from inference_core.two_hand.configuration import CONFIGURATIONS, CROP_PX
 from inference_core.two_hand.dir import DirNetwork
-from inference_core.two_hand.engine import (
-    CPU_ROWS,
-    Engine,
-    GraphEngine,
-    graph_inputs,
-    output_names,
-    prepared,
-    torch_engine,
-)
+from inference_core.two_hand.engine import CPU_ROWS, Engine, GraphEngine, graph_inputs, output_names
+from inference_core.two_hand.hand_graph import prepared, torch_engine
 from inference_core.two_hand.model_cost import cost
 from inference_core.two_hand.weights import load_weights, save_weights
 
@@ -120,7 +114,7 @@ def makers(device: str) -> dict[str, Callable[[Load, HandModel, str], Run]]:
         HEADLESS: partial(plain, heads=False),
         "torch float32, norms fused": lambda load, h, d: answers(torch_engine(load(), h, d, vertices=True)),
     }
-    if runs_in_openvino(torch.device(device)):
+    if runs_in_openvino(device):
         ways["OpenVINO"] = openvino
     if device == "cuda":
         ways["bfloat16"] = partial(bfloat16, recorded=False)
@@ -146,8 +140,8 @@ def bfloat16(load: Load, hand: HandModel, device: str, recorded: bool) -> Run:
 
     def run(image: Tensor) -> Tensor:
         if not inputs:
-            known = graph_inputs(image, None, network.configuration.conditioning)
-            inputs.extend(value.to(place).clone() for value in known)
+            known = graph_inputs(image.cpu().numpy(), None, network.configuration.conditioning)
+            inputs.extend(torch.tensor(value, device=place) for value in known)
             if recorded:
                 try:
                     replayed.append(_recorded(with_constants(work, inputs, place), inputs))
@@ -189,17 +183,17 @@ def _recorded(work: Callable[..., Tensor], inputs: Sequence[Tensor]) -> tuple[to
 
 def openvino(load: Load, hand: HandModel, device: str) -> Run:
     """As the predictor runs it, with vertices."""
-    network, place = load(), torch.device(device)
-    example = torch.zeros(CPU_ROWS, 3, CROP_PX, CROP_PX)
+    network = load()
+    example = np.zeros((CPU_ROWS, 3, CROP_PX, CROP_PX), np.float32)
     conditioning = network.configuration.conditioning
     graph = NetworkGraph(
         "benchmark",
         str(time.time()),
-        lambda: prepared(network, hand, place, vertices=True),
-        tuple(values.numpy() for values in graph_inputs(example, None, conditioning)),
+        lambda: prepared(network, hand, device, vertices=True),
+        tuple(graph_inputs(example, None, conditioning)),
     )
     with tempfile.TemporaryDirectory() as cache:
-        run = ready_to_run(graph, place, Path(cache))
+        run = ready_to_run(graph, device, Path(cache))
     return answers(GraphEngine(run, output_names(network.configuration, vertices=True), conditioning))
 
 
@@ -209,7 +203,7 @@ def plain(load: Load, hand: HandModel, device: str, heads: bool = True) -> Run:
     published = DirNetwork(network.configuration, as_published=True).eval()
     published.load_state_dict(network.state_dict(), assign=True)
     del network
-    published, moved = published.to(device), hand.to(device)
+    published, moved = published.to(device), hand.tensors(device=device)
 
     def run(image: Tensor) -> Tensor:
         with torch.no_grad():
@@ -224,9 +218,9 @@ def answers(engine: Engine) -> Run:
     """An engine as a function from pictures to vertices."""
 
     def run(image: Tensor) -> Tensor:
-        vertices = engine(image).vertices_m
+        vertices = engine(image.cpu().numpy()).vertices_m
         assert vertices is not None
-        return vertices
+        return torch.from_numpy(vertices)
 
     return run
 

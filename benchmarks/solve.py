@@ -80,7 +80,7 @@ def _of_clip(file: Path, fov_deg: float | None, smooth: float) -> Result:
     footage = open_footage(file, parse_frame_range(""))
     size_px = footage.info.size_px
     camera = default_camera(size_px) if fov_deg is None else camera_from_fov(size_px, fov_deg)
-    detections = detect_shot(footage, load_landmark_networks(torch.device("cpu")))
+    detections = detect_shot(footage, load_landmark_networks())
     tracks = build_tracks(detections)
     start, busy = time.perf_counter(), time.process_time()
     solution = solve_shot(tracks, camera, detections.time_s, load_hand_model(), SolveSettings(smooth=smooth))
@@ -152,11 +152,11 @@ def _line(result: Result, side: int) -> str:
 
 def _landmarks(result: Result) -> Floats:
     """(T, S, 21, 3) the solved hands' landmarks, camera axes."""
-    wxyz = torch.as_tensor(np.concatenate([result.root_wxyz[:, :, None], result.pose_wxyz], 2)).double()
-    absent = wxyz.isnan().any(-1, keepdim=True)
-    rotations = quaternion_to_matrix(torch.where(absent, torch.tensor([1.0, 0, 0, 0]).double(), wxyz))
-    shaped = load_hand_model(dtype=torch.float64).with_shape(torch.as_tensor(result.betas).double())
-    return shaped.with_pose(rotations, torch.as_tensor(result.wrist_cam_m).double()).landmarks21_m.numpy()
+    wxyz = np.concatenate([result.root_wxyz[:, :, None], result.pose_wxyz], 2, dtype=np.float64)
+    absent = np.isnan(wxyz).any(-1, keepdims=True)
+    rotations = quaternion_to_matrix(np.where(absent, [1.0, 0, 0, 0], wxyz))
+    shaped = load_hand_model().with_shape(result.betas.astype(np.float64))
+    return shaped.with_pose(rotations, result.wrist_cam_m.astype(np.float64)).landmarks21_m
 
 
 def _project(K: Floats, points_m: Floats) -> Floats:

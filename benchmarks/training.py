@@ -42,7 +42,7 @@ def main() -> None:
     device, batch = torch.device(arguments.device), arguments.batch
     torch.backends.cudnn.benchmark = True
     scenes = replace(DIR_S_WHOLE.data.synthetic, backgrounds=arguments.backgrounds, chunk=min(batch, 256))
-    hand = load_hand_model().to(device)
+    hand = load_hand_model().tensors(device=device)
     began = time.monotonic()
     sample = made_samples(scenes, hand, 1, 0, batch, device)
     generator = torch.Generator(device).manual_seed(0)
@@ -88,7 +88,7 @@ def trainer(experiment: Experiment, device: torch.device, compiled: bool = False
         lay_out_channels_last(network)
     if compiled:
         compile_or_stay_eager(network)
-    learner = DirLearner(network, load_hand_model().to(device), experiment)
+    learner = DirLearner(network, load_hand_model().tensors(device=device), experiment)
     optimiser = build_optimiser(network, experiment.optimiser)
 
     def step(sample: Sample) -> None:

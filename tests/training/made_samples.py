@@ -21,7 +21,7 @@ def made_sample(count: int, seed: int = 0, crop_px: int = 256, absent: bool = Fa
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(count, *shape, generator=generator)
 
-    hand = load_open_hand()
+    hand = load_open_hand().tensors()
     angles = 0.3 * normal(2, 15, 3) * torch.tensor([1.0, 0.2, 0.1]) + torch.tensor([0.4, 0.0, 0.0])
     root = rotations.exp(0.8 * normal(2, 1, 3))
     turns = torch.cat([root, hand.rotations_from_angles(angles)], dim=2)

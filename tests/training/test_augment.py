@@ -49,7 +49,9 @@ def test_picture_and_labels_move_together():
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_augmented_parameters_give_the_augmented_hand(flip):
     sample = augmented(made_sample(5), replace(GEOMETRY_ONLY, flip=flip), _seeded(2))
-    posed = load_open_hand().with_shape(sample.betas).with_pose(sample.rotations, sample.wrist_cam_m)
+    posed = (
+        load_open_hand().tensors().with_shape(sample.betas).with_pose(sample.rotations, sample.wrist_cam_m)
+    )
     wrist = sample.wrist_cam_m[:, :, None]
     assert (posed.joints21_m - wrist - sample.joints_rel_m).abs().max() < 1e-5
     assert (posed.vertices_m - wrist - sample.vertices_rel_m).abs().max() < 1e-5
@@ -94,7 +96,7 @@ def test_a_straightened_camera_looks_at_the_centre_and_keeps_positions():
     uv = uv_from_camera(after.joints_rel_m + after.wrist_cam_m[:, :, None], after.K[:, None], 256)
     assert (uv - after.joints_uv).abs().max() < 1e-4
     assert after.landmarks_uv is not None and after.landmarks_rel_m is not None
-    posed = load_open_hand().with_shape(after.betas).with_pose(after.rotations, after.wrist_cam_m)
+    posed = load_open_hand().tensors().with_shape(after.betas).with_pose(after.rotations, after.wrist_cam_m)
     assert (
         uv_from_camera(posed.landmarks21_m, after.K[:, None], 256) - after.landmarks_uv
     ).abs().max() < 1e-3

@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
 
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import solve_shot
@@ -18,7 +17,7 @@ from training.evaluation.known_motion import CHOOSING, KEPT, KINDS, known_motion
 from training.evaluation.solve import table
 from training.evaluation.solve_measures import ROWS, Judged, summary
 
-_HAND = load_hand_model().to("cpu", torch.float64)
+_HAND = load_hand_model()
 _RUB, _STILL = KINDS.index("rub"), KINDS.index("still")
 
 known = cache(known_motion)

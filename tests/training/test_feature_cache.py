@@ -15,12 +15,11 @@ from torch import Tensor
 from inference_core.fitting.initial_fit import fitted, shape_of
 from inference_core.geometry.homography import mapped
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.hand_crops import points_to_crop, world_to_crop
-from inference_core.landmarks.landmark_head import (
-    HEAD_FILE,
-    LandmarkHead,
-    RefinedLandmarks,
-)
+from inference_core.landmarks.crop_readings import RefinedLandmarks
+from inference_core.landmarks.formats import HEAD_FILE
+from inference_core.landmarks.hand_crops import Floats, points_to_crop, world_to_crop
+from inference_core.landmarks.head_reader import HeadCall
+from inference_core.landmarks.landmark_head import LandmarkHead
 from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import RequestError, WeightsError
@@ -106,7 +105,9 @@ def test_crops_of_a_clip_match_truth_and_landmarks(clip: SyntheticClip) -> None:
     torch.testing.assert_close(uv_from_camera(joints, sample.K[:, None], 256), sample.joints_uv)
     torch.testing.assert_close(sample.conditioning.landmarks_uv, sample.landmarks_uv, atol=2e-4, rtol=0)
     torch.testing.assert_close(sample.conditioning.focal_uv, sample.K[:, 0, 0] / 128)
-    posed = load_open_hand().with_shape(sample.betas).with_pose(sample.rotations, sample.wrist_cam_m)
+    posed = (
+        load_open_hand().tensors().with_shape(sample.betas).with_pose(sample.rotations, sample.wrist_cam_m)
+    )
     torch.testing.assert_close(posed.joints21_m, joints, atol=1e-5, rtol=0)
     # The crop's camera is the clip's turned: distances from it stay.
     torch.testing.assert_close(
@@ -125,22 +126,17 @@ def test_hand_crops_contain_the_truth_behind_conditioning(clip: SyntheticClip, t
     px = mapped(uv.numpy(), np.linalg.inv(crops.uv_from_px.double().numpy()).repeat(2, 0))
     squares, sides = crops.crops.double().flatten(0, 1).numpy(), np.tile([0, 1], sample.batch)
     tangent = (uv / perfect.focal_uv.double().repeat_interleave(2)[:, None, None]).numpy()
-    points = torch.from_numpy(points_to_crop(px, squares, sides)).float()
     world_m = world_in_crop(sample.landmarks_rel_m.double().flatten(0, 1), tangent, squares, sides)
-
-    class Knowing(LandmarkHead):
-        def forward(self, features: Tensor) -> RefinedLandmarks:
-            return RefinedLandmarks(points, world_m, torch.full((len(uv), 21, 2), -9.0), torch.zeros(len(uv)))
-
-    read = refined(perfect, crops, Knowing())
+    read = refined(perfect, crops, knowing_head(points_to_crop(px, squares, sides), world_m.numpy()))
     torch.testing.assert_close(read.landmarks_uv, sample.landmarks_uv, atol=1e-3, rtol=0)
     # Along the line of sight, not the camera's axis: lengths are the truth's, directions nearly.
     torch.testing.assert_close(
         read.world_rel_m.norm(dim=-1), sample.landmarks_rel_m.norm(dim=-1), atol=1e-4, rtol=0
     )
-    hand = load_open_hand().to(dtype=torch.float64)
-    known = fitted(read, shape_of(read, hand))
-    off_m = (known.world_rel_m - sample.landmarks_rel_m).norm(dim=-1)
+    hand = load_open_hand()
+    arrays = read.map(Tensor.numpy)
+    known = fitted(arrays, shape_of(arrays, hand))
+    off_m = np.linalg.norm(known.world_rel_m - sample.landmarks_rel_m.numpy(), axis=-1)
     assert off_m.mean() < 0.006
 
 
@@ -151,7 +147,7 @@ def test_cached_features_give_the_results_of_the_picture(tmp_path: Path, clip: S
     joints = back.joints_rel_m + back.wrist_cam_m[:, :, None]
     torch.testing.assert_close(uv_from_camera(joints, back.K[:, None], 64), back.joints_uv)
     torch.manual_seed(0)
-    network, hand = DirNetwork(DIR_S).eval(), load_open_hand()
+    network, hand = DirNetwork(DIR_S).eval(), load_open_hand().tensors()
     network.backbone.load_pretrained()  # type: ignore[operator]
     levels = features(network.backbone, sample.image)  # type: ignore[arg-type]
     path = tmp_path / "clip-000001.safetensors"
@@ -177,7 +173,9 @@ def test_batches_are_deterministic_and_exclude_validation_files(tmp_path: Path, 
     again = next(source.batches(3))
     torch.testing.assert_close(first[3].joints_uv, again.joints_uv)
     assert len(StoredSet(tmp_path, sorted(tmp_path.glob("*.safetensors")))) == 3 * sample.batch
-    assert validation_set(tmp_path, load_open_hand(), 100, torch.device("cpu")).batch == sample.batch
+    assert (
+        validation_set(tmp_path, load_open_hand().tensors(), 100, torch.device("cpu")).batch == sample.batch
+    )
     other = FeatureCacheSource(tmp_path, "efficientnet_lite0", 3, 7, torch.device("cpu"))
     with pytest.raises(RequestError, match="of the palm backbone"):
         next(other.batches(0))
@@ -235,7 +233,7 @@ def test_a_feature_cache_fits_networks_of_its_backbone(tmp_path: Path) -> None:
     assert sample.levels is not None
     network = DirNetwork(replace(DIR_S, backbone="landmark", stages=0)).eval()
     levels = (torch.empty(0), *sample.levels)
-    hands = network.from_levels(levels, load_open_hand(), sample.conditioning).answer
+    hands = network.from_levels(levels, load_open_hand().tensors(), sample.conditioning).answer
     assert hands.joints_m.shape == (2, 2, 21, 3) and hands.joints_m.isfinite().all()
     with pytest.raises(WeightsError, match="backbone is resnet50"):
         make_set(tmp_path / "other", [], 2, 1, 2, "resnet50")
@@ -245,16 +243,12 @@ CROPS = np.array([[60.0, 40.0, 50.0, 0.4], [30.0, 70.0, 80.0, -2.0]])
 SIDES = np.array([LEFT, RIGHT])
 
 
-class KnowingHead(LandmarkHead):
+def knowing_head(points: Floats, world_m: Floats, log_sigma: float = -9.0) -> HeadCall:
     """Says what it was told, sure of it."""
-
-    def __init__(self, points: Tensor, world_m: Tensor) -> None:
-        super().__init__()
-        sure, nothing = torch.full((*points.shape[:2], 2), -9.0), points.new_zeros(len(points))
-        self.told = RefinedLandmarks(points, world_m, sure, nothing)
-
-    def forward(self, features: Tensor) -> RefinedLandmarks:
-        return self.told
+    told = RefinedLandmarks(
+        points, world_m, np.full((*points.shape[:2], 2), log_sigma), np.zeros(len(points))
+    )
+    return lambda features: told
 
 
 def test_head_readings_become_conditioning_of_known_hands_only() -> None:
@@ -266,13 +260,11 @@ def test_head_readings_become_conditioning_of_known_hands_only() -> None:
         torch.zeros(2, 2, 112, 14, 14), torch.zeros(2, 2, 4), homography.expand(2, 3, 3).contiguous()
     )
     hand_crops.crops[0, LEFT] = torch.from_numpy(crops[0]).float()
-    conditioning = Conditioning.none(2)
+    conditioning = Conditioning.none(2, torch.zeros)
     conditioning.hand_score[0, LEFT] = 0.8
     conditioning.landmark_score[1, RIGHT] = 0.5
-    head = KnowingHead(
-        torch.from_numpy(points_to_crop(points_px, crops, sides)),
-        torch.from_numpy(world_to_crop(world, crops, sides)),
-    )
+    told = points_to_crop(points_px, crops, sides), world_to_crop(world, crops, sides)
+    head = knowing_head(*told)
     read = refined(conditioning, hand_crops, head)
     flat = np.concatenate([points_px, np.ones((1, 21, 1))], -1) @ homography.numpy().T
     np.testing.assert_allclose(read.landmarks_uv[0, LEFT], (flat[..., :2] / flat[..., 2:])[0], atol=1e-5)
@@ -280,7 +272,6 @@ def test_head_readings_become_conditioning_of_known_hands_only() -> None:
     assert (read.landmark_score[0, LEFT] - 0.8).abs().max() < 1e-4
     assert torch.equal(read.landmark_score[1], conditioning.landmark_score[1])
     # A hand that nothing vouches for is not brought back by a look.
-    assert refined(Conditioning.none(2), hand_crops, head).hand_score.sum() == 0
-    unsure = KnowingHead(head.told.points, head.told.world_m)
-    unsure.told = replace(head.told, log_sigma=torch.full((1, 21, 2), 0.0))
+    assert refined(Conditioning.none(2, torch.zeros), hand_crops, head).hand_score.sum() == 0
+    unsure = knowing_head(*told, log_sigma=0.0)
     assert refined(conditioning, hand_crops, unsure).hand_score[0, LEFT] < 0.05

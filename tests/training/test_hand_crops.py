@@ -12,9 +12,9 @@ from torch import Tensor
 
 from inference_core.hand_model.hand import PosedHands
 from inference_core.landmarks.crop_squares import cut, to_crop
-from inference_core.landmarks.formats import CROP_PX
+from inference_core.landmarks.formats import CROP_PX, HEAD_FILE
 from inference_core.landmarks.hand_crops import crop_features, points_to_crop
-from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, load_head
+from inference_core.landmarks.landmark_head import LandmarkHead, load_head
 from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.skeleton import LEFT, RIGHT

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.landmark_head import stored_head
+from inference_core.landmarks.head_reader import stored_head
 from inference_core.shared.errors import WeightsError
 from inference_core.two_hand.card import SHIPPED_FOLDER
 from inference_core.two_hand.pretrained_backbones import LandmarkBackbone, PalmBackbone
@@ -195,7 +195,7 @@ def test_eight_samples_are_overfitted_to_under_two_millimetres(tmp_path):
     # Normalised by their own batch, as in training: eight samples say nothing of running statistics.
     result.average.train()
     with torch.no_grad():
-        learner = DirLearner(result.average, load_open_hand(), experiment)
+        learner = DirLearner(result.average, load_open_hand().tensors(), experiment)
         answer = learner(samples.image, None, samples.levels).answer
     error_mm = (answer.joints_m - samples.joints_rel_m).norm(dim=-1).mean().item() * 1000
     assert error_mm < 2.0

@@ -12,7 +12,7 @@ from training.convert.open_hand_rig import RiggedHands, turn_hands
 from training.convert.open_hand_shape import fit_shape_space, with_more_variety
 from training.convert.open_hand_uvs import packed_uvs
 
-HAND = load_open_hand(torch.float64)
+HAND = load_open_hand().tensors(torch.float64)
 REST = torch.eye(3, dtype=torch.float64).expand(2, 16, 3, 3)
 
 

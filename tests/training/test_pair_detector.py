@@ -11,7 +11,8 @@ import torch
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.formats import PAIR_WEIGHTS, PALM_PX, PALM_WEIGHTS, WEIGHTS_FOLDER
-from inference_core.landmarks.pair_detector import CELLS, load_pair_graph
+from inference_core.landmarks.pair_detector import CELLS
+from inference_core.landmarks.pair_network import load_pair_graph
 from training.__main__ import main
 from training.feature_cache.store import write_columns
 from training.pair_detector.make import columns_of, picture_settings

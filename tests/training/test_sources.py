@@ -52,7 +52,7 @@ def test_processes_share_an_epoch_with_every_sample_once():
 
 
 def test_synthetic_pictures_are_split_among_processes_without_validation():
-    hand = load_open_hand()
+    hand = load_open_hand().tensors()
     whole = next(SyntheticSource(SCENES, hand, 2, 1, CPU).batches(1))
     halves = [next(SyntheticSource(SCENES, hand, 2, 1, CPU, World(rank, 2)).batches(1)) for rank in (0, 1)]
     together = concatenated(halves)
@@ -67,7 +67,7 @@ def test_synthetic_pictures_are_split_among_processes_without_validation():
 
 def test_batches_larger_than_a_shard_are_refused(tmp_path):
     write_shards(tmp_path, Stream(seed=5, count=4, shard_pictures=2, settings=SCENES))
-    hand = load_open_hand()
+    hand = load_open_hand().tensors()
     source = ShardSource(tmp_path, hand, 1, 0, 0, CPU)
     assert _third_batch_is_the_same_from_there_on(source)
     batches = source.batches(0)

@@ -56,7 +56,7 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
 def test_draws_at_the_end_of_the_range_are_finite() -> None:
     random = Randomness(3, torch.tensor([199 * 32 + 11]))
     assert random.normal("gesture side", 2, 15, 3).max() > 5, "this picture has such a draw"
-    assert torch.isfinite(sample_angles_rad(random, load_open_hand().joint_limits_rad)).all()
+    assert torch.isfinite(sample_angles_rad(random, load_open_hand().tensors().joint_limits_rad)).all()
 
 
 def test_other_seeds_and_numbers_give_other_pictures() -> None:
@@ -77,7 +77,7 @@ def test_shapes_and_dtypes_match_the_record() -> None:
 
 def test_parameters_vertices_and_joints_are_consistent() -> None:
     made = batch()
-    posed = load_open_hand().with_shape(made.betas).with_pose(made.rotations, made.wrist_cam_m)
+    posed = load_open_hand().tensors().with_shape(made.betas).with_pose(made.rotations, made.wrist_cam_m)
     torch.testing.assert_close(posed.joints21_m, made.joints_cam_m, atol=2e-5, rtol=0)
     assert made.vertices_cam_m is not None
     torch.testing.assert_close(posed.vertices_m, made.vertices_cam_m, atol=2e-5, rtol=0)
@@ -87,7 +87,7 @@ def test_parameters_vertices_and_joints_are_consistent() -> None:
 def test_rotations_are_rotations_within_the_joint_limits() -> None:
     rotations = batch().rotations
     torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand_as(rotations), atol=1e-5, rtol=0)
-    model = load_open_hand()
+    model = load_open_hand().tensors()
     angles = model.angles_from_rotations(rotations[:, :, 1:])
     low, high = model.joint_limits_rad.unbind(-1)
     assert (angles > low - 1e-3).all() and (angles < high + 1e-3).all()
@@ -161,7 +161,7 @@ def test_hands_intersect_no_deeper_than_the_settings_allow() -> None:
 
 def test_gestures_respect_the_joint_limits() -> None:
     angles = gesture_angles_rad([gesture.name for gesture in GESTURES])
-    low, high = load_open_hand().joint_limits_rad.unbind(-1)
+    low, high = load_open_hand().tensors().joint_limits_rad.unbind(-1)
     assert (angles > low - 0.1).all() and (angles < high + 0.1).all()
 
 

@@ -96,6 +96,6 @@ def test_the_bundled_truth_follows_from_its_own_parameters() -> None:
     with np.load(DEMO / "two_hands_truth.npz", allow_pickle=False) as stored:
         truth = {name: torch.from_numpy(stored[name]).float() for name in stored.files}
     quaternions = torch.cat([truth["root_wxyz"][:, :, None], truth["pose_wxyz"]], 2)
-    shaped = load_open_hand().with_shape(truth["betas"].expand(100, -1, -1))
+    shaped = load_open_hand().tensors().with_shape(truth["betas"].expand(100, -1, -1))
     posed = shaped.with_pose(quaternion_to_matrix(quaternions), truth["wrist_cam_m"])
     torch.testing.assert_close(posed.joints21_m, truth["joints_cam_m"], atol=1e-3, rtol=0)

@@ -76,7 +76,7 @@ def test_the_named_parts_touch() -> None:
 
 def test_labels_agree_with_the_distances_of_all_vertices() -> None:
     _, arms_m, gaps_m = made()
-    part = vertex_parts(load_open_hand(), load_scene_mesh())
+    part = vertex_parts(load_open_hand().tensors(), load_scene_mesh())
     for row in range(0, len(arms_m), 17):
         distance_m = torch.cdist(arms_m[row, LEFT], arms_m[row, RIGHT])
         for left, right in ((0, 0), (2, 3), (3, 3), (4, 4), (6, 6)):

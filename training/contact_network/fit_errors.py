@@ -44,7 +44,8 @@ def fitted(pairs: Pairs, skeletons: Skeletons, generator: torch.Generator) -> Fi
     says = (draw.uniform(1) > _NO_NETWORK).float()
     confidence = says * (score + 0.1 * draw.normal(2)).clamp(0.02, 0.9)
     joints_m = torch.cat([rays, torch.ones_like(depth_m)], -1) * depth_m
-    return FittedPairs(joints_m, score, wrists_m[:, 1] - wrists_m[:, 0], confidence)
+    offset_m = wrists_m[:, 1] - wrists_m[:, 0]
+    return FittedPairs(*(values.numpy() for values in (joints_m, score, offset_m, confidence)))
 
 
 class _Draw:

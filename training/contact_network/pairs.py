@@ -4,6 +4,7 @@
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,8 +41,8 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Skeletons:
-    """What is needed to compute joints and capsules of hands of any shape, float32.
-    mean_rad (S, 15, 3): relaxed pose.
+    """What is needed to compute joints and capsules of hands of any shape, float32: a model of tensors;
+    mean_rad (S, 15, 3): relaxed pose; capsules of arrays.
     """
 
     model: HandModel
@@ -51,10 +52,10 @@ class Skeletons:
     @staticmethod
     def of(model: HandModel) -> "Skeletons":
         """The skeletons of a hand model; the capsules are the mean shape's."""
-        mean = make_parameterisation(model, torch.zeros(2, 10).double())
+        mean = make_parameterisation(model, np.zeros((2, 10)))
         capsules = fit_capsules(model, mean)
-        floats = Capsules(capsules.ends.float(), capsules.radii_m.float())
-        return Skeletons(model.to(dtype=torch.float32), mean.mean_rad.float(), floats)
+        floats = Capsules(capsules.ends.astype(np.float32), capsules.radii_m.astype(np.float32))
+        return Skeletons(model.tensors(), torch.from_numpy(mean.mean_rad).float(), floats)
 
     def joints_m(self, pairs: Pairs) -> Tensor:
         """(N, S, 21, 3) joints as in the shot solve: a fingertip moves rigidly with its last bone."""
@@ -68,8 +69,8 @@ class Skeletons:
 
     def gaps_m(self, joints_m: Tensor) -> Tensor:
         """(N, C, C) distances between the capsules of the left and the right hand."""
-        left_m, right_m = (self.capsules.ends_m(joints_m[:, side]) for side in (0, 1))
-        return nearest_points(left_m, right_m, self.capsules).gap_m
+        left_m, right_m = (self.capsules.ends_m(joints_m[:, side].numpy()) for side in (0, 1))
+        return torch.from_numpy(nearest_points(left_m, right_m, self.capsules).gap_m)
 
 
 def draw_pairs(seed: int, count: int) -> Pairs:

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference_core.fitting.contact_network import ContactNetwork, network_inputs
+from inference_core.fitting.contact_network import network_inputs
 from inference_core.hand_model.load import load_open_hand
 from inference_core.shared.errors import RequestError
 from training.contact_network.fit_errors import fitted
+from training.contact_network.network import ContactNetwork
 from training.contact_network.pairs import Pairs, Skeletons, before_a_camera, draw_pairs
 from training.trainer.small_network import save_with_card
 
@@ -112,8 +113,10 @@ def _sample(pairs: Pairs, skeletons: Skeletons, generator: torch.Generator) -> t
     held = before_a_camera(pairs, generator)
     touch = torch.sigmoid((_TOUCHING_M - skeletons.gaps_m(skeletons.joints_m(held))) / _SOFT_M)
     seen = fitted(held, skeletons, generator)
-    plain = network_inputs(seen, skeletons.capsules)
-    mirrored = network_inputs(seen.mirrored(), skeletons.capsules)
+    plain, mirrored = (
+        [torch.from_numpy(values) for values in network_inputs(fits, skeletons.capsules)]
+        for fits in (seen, seen.mirrored())
+    )
     turned = torch.rand(len(touch), generator=generator) < 0.5
     inputs = torch.where(turned[:, None], mirrored[0], plain[0])
     meetings = torch.where(turned[:, None, None, None], mirrored[1], plain[1])

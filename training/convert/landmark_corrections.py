@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inference_core.footage import FrameRange, open_footage
 from inference_core.geometry.rotations import quaternion_to_matrix
@@ -34,7 +32,7 @@ _FAR_OFF = 0.12  # of the box: another finger's landmark, no offset
 Floats = NDArray[Any]  # real numbers
 
 
-def offset_corrections(model: HandModel, folders: list[Path]) -> Tensor:
+def offset_corrections(model: HandModel, folders: list[Path]) -> Floats:
     """(21, 3) sideways, dorsal, distal, fractions of the hand's size: the errors of the model's landmarks.
 
     Ridge regression of 2D errors on the offsets' projections, over all frames and both hands.
@@ -47,15 +45,15 @@ def offset_corrections(model: HandModel, folders: list[Path]) -> Tensor:
         moment += np.einsum("tsqab,tsqa->qb", weights, misses)
     found = np.linalg.solve(normal + np.eye(3) * (1 / _EXPECTED_M) ** 2, moment[..., None])
     frames = anatomy.offset_frames(model.rest_joints_m[RIGHT], model.joint_axes[RIGHT], RIGHT)
-    size_m = (model.rest_joints_m[RIGHT, 4] - model.rest_joints_m[RIGHT, 0]).norm()
-    turned = frames[DRIVER_16_OF_21.tolist()].mT @ torch.tensor(found, dtype=frames.dtype)
+    size_m = np.linalg.norm(model.rest_joints_m[RIGHT, 4] - model.rest_joints_m[RIGHT, 0])
+    turned = np.swapaxes(frames[DRIVER_16_OF_21], -1, -2) @ found
     return turned[..., 0] / size_m
 
 
 def _seen(movie: Path) -> tuple[Floats, Floats]:
     """Landmarks (T, 2, 21, 2) found by the networks, NaN if none, and the diagonals (T, 2) of their boxes."""
     footage = open_footage(str(movie), FrameRange())
-    networks = load_landmark_networks(torch.device("cpu"))
+    networks = load_landmark_networks()
     tracks = build_tracks(detect_shot(footage, networks))
     pixels = tracks.landmarks_px[..., :2]
     return pixels, np.linalg.norm(pixels.max(2) - pixels.min(2), axis=-1)
@@ -83,7 +81,7 @@ def _projections(truth: dict[str, Floats], pixels: Floats, box_px: Floats) -> tu
 def _carrying_turns(truth: dict[str, Floats]) -> Floats:
     """Rotations (T, 2, 21, 3, 3) into camera axes of the joints that the landmarks move with."""
     quaternions = np.concatenate([truth["root_wxyz"][:, :, None], truth["pose_wxyz"]], 2)
-    turns = quaternion_to_matrix(torch.tensor(quaternions)).numpy().copy()
+    turns = quaternion_to_matrix(quaternions)
     for joint in range(1, 16):
         turns[:, :, joint] = turns[:, :, PARENTS_16[joint]] @ turns[:, :, joint]
     return turns[:, :, DRIVER_16_OF_21]
@@ -98,6 +96,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    corrections = offset_corrections(load_open_hand(), options.folders).numpy()
+    corrections = offset_corrections(load_open_hand(), options.folders)
     print("corrections, mm on a 90 mm palm:\n", (corrections * 90).round(1))
     np.save(options.out, np.load(options.offsets) + _SHARE * corrections)

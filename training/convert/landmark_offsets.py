@@ -186,7 +186,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     tracks = [track for clip in options.clips for track in find_tracks(clip)]
-    model = load_open_hand()
+    model = load_open_hand().tensors()
     for free in (False, True):
         offsets, errors = fit_offsets(model, tracks, free)
         print("with offsets" if free else "joints as they are")

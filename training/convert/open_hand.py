@@ -104,4 +104,4 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _model(hand: HandArrays, offsets: Array) -> HandModel:
-    return build_hand_model(mirrored(hand), hand, offsets, "open hand", "CC0-1.0", torch.float64)
+    return build_hand_model(mirrored(hand), hand, offsets, "open hand", "CC0-1.0").tensors(torch.float64)

@@ -67,7 +67,7 @@ def sample_angles(count: int, noise: np.random.Generator) -> Array:
     angles[:, 12] = np.deg2rad(noise.normal((8, 0, 0), (14, 15, 10), (count, 3)))
     angles[:, 13] = np.deg2rad(noise.normal((15, 0, 0), (18, 5, 3), (count, 3)))
     angles[:, 14, 0] = np.deg2rad(noise.normal(20, 25, count))
-    limits = joint_limits_rad().double().numpy()
+    limits = joint_limits_rad()
     return np.clip(angles, limits[..., 0], limits[..., 1])
 
 

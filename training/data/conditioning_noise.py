@@ -121,7 +121,7 @@ def degraded_conditioning(
         much_hidden = (hidden - _USUALLY_HIDDEN).clamp(min=0)
         chance_lost = noise.lost + noise.lost_overlap * shared + noise.lost_hidden * much_hidden
     else:
-        parts, found = sample.conditioning.tensors[:5], sample.conditioning.hand_score > 0
+        parts, found = sample.conditioning.arrays[:5], sample.conditioning.hand_score > 0
         chance_lost = noise.lost * (1 + shared)
     lost = sample.present & (draw.uniform(*hidden.shape) < chance_lost.clamp(max=0.85))
     parts, found = _lost(parts, found, lost, visibility, noise, draw)

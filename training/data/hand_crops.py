@@ -45,7 +45,7 @@ def cut_hand_crops(
     """Crops of the known hands (B, S) of RGB images whose landmarks are at points_px (B, S, 21, 2)."""
     rows, sides = np.nonzero(known)
     crops = crops_from_landmarks(points_px[rows, sides])
-    found = crop_features([images[row] for row in rows], crops, sides, networks)
+    found = torch.from_numpy(crop_features([images[row] for row in rows], crops, sides, networks))
     hand_crops = HandCrops(
         found.new_zeros(*known.shape, *found.shape[1:]),
         torch.zeros(*known.shape, 4),

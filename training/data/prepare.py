@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    hand = load_hand_model(options.mano)
+    hand = load_hand_model(options.mano).tensors()
     count, skipped = prepare(options.raw, options.split, hand, options.out)
     print(f"{count} samples in {options.out / options.split}; {len(skipped)} pictures skipped.")
 

@@ -76,7 +76,7 @@ def evaluate_clips(
     settings: SceneSettings,
 ) -> list[ClipResult]:
     """Results of clips number 0 .. clips - 1 of the validation stream."""
-    network = choose_network(str(weights), hand, device)
+    network = choose_network(str(weights), hand, device.type)
     assert network is not None
     results: list[ClipResult] = []
     for k in range(clips):

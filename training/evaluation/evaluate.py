@@ -123,7 +123,7 @@ def stills(arguments: argparse.Namespace) -> None:
     from training.data.synthetic_source import validation_samples
 
     device = torch.device(arguments.device)
-    hand = load_hand_model().to(device)
+    hand = load_hand_model().tensors(device=device)
     network, card = load_weights(arguments.subject)
     network = network.to(device)
     scenes = SceneSettings(backgrounds=arguments.backgrounds)
@@ -144,7 +144,7 @@ def stills(arguments: argparse.Namespace) -> None:
 def data_set(arguments: argparse.Namespace) -> None:
     """A test set on disk."""
     device = torch.device(arguments.device)
-    hand = load_hand_model(arguments.mano).to(device)
+    hand = load_hand_model(arguments.mano).tensors(device=device)
     network, card = load_weights(arguments.subject)
     batches = (sample for sample, _ in stored_batches(arguments, device))
     columns = network_columns(network.to(device), hand, batches)
@@ -241,7 +241,7 @@ def stored_batches(arguments: argparse.Namespace, device: torch.device) -> Itera
     """The split's samples in order; damaged ones are reported and skipped."""
     from training.data.stored import in_order, open_data_set
 
-    hand = load_hand_model(arguments.mano)
+    hand = load_hand_model(arguments.mano).tensors()
     stored = open_data_set(arguments.root, hand, arguments.split)
     for sample, skipped in in_order(stored, _BATCH, device):
         for message in skipped:

@@ -106,7 +106,7 @@ def _write(evidence: KnownEvidence, file: Path) -> None:
 
 def _found(clip: KnownMotion) -> KnownEvidence:
     hand = load_hand_model()
-    network = choose_network("shipped", hand, torch.device("cpu"))
+    network = choose_network("shipped", hand, "cpu")
     footage = footage_of_frames(clip_frames(clip.rendered()), FPS)
     run = silent_run(footage, clip.camera, hand, network)
     alone = replace(run, network=None)
@@ -209,8 +209,8 @@ def _predictions(clip: KnownMotion, level: NDArray[np.float64], draw: _Draw) -> 
     depth = np.exp(_DEPTH_BOTH * draw.through_time(1) + _DEPTH_EACH * share * draw.through_time(2))
     flat = wrist_m[..., :2] / wrist_m[..., 2:] + _IMAGE * draw.through_time(2, 2)
     wrist_m = np.concatenate([flat, np.ones_like(flat[..., :1])], -1) * (wrist_m[..., 2] * depth)[..., None]
-    hands = clip.kit.model.to("cpu", torch.float64).with_shape(posed.shaped.betas[0].double())
-    joints_m = hands.with_pose(rotations, torch.as_tensor(wrist_m)).joints21_m.numpy()
+    hands = load_hand_model().with_shape(posed.shaped.betas[0].double().numpy())
+    joints_m = hands.with_pose(rotations.numpy(), wrist_m).joints21_m
     present = clip.present.astype(np.float32)
     confidence = _CONFIDENT - _UNSURE * (level - _EACH)
     return TwoHandPredictions(

@@ -60,13 +60,11 @@ class KnownMotion:
         """(T, S, 21, 3) in the camera."""
         return self.posed.joints21_m.double().numpy()
 
-    def vertices_m(self, hand: HandModel) -> torch.Tensor:
-        """(T, S, V, 3) the skin, in the hand model's precision."""
-        kind = hand.joint_limits_rad.dtype
-        shaped = hand.with_shape(self.posed.shaped.betas[0].to(kind))
-        return shaped.with_pose(
-            self.posed.rotations.to(kind), self.posed.joints16_m[:, :, 0].to(kind)
-        ).vertices_m
+    def vertices_m(self, hand: HandModel) -> NDArray[np.float64]:
+        """(T, S, V, 3) the skin."""
+        shaped = hand.with_shape(self.posed.shaped.betas[0].double().numpy())
+        rotations, wrist_m = self.posed.rotations, self.posed.joints16_m[:, :, 0]
+        return shaped.with_pose(rotations.double().numpy(), wrist_m.double().numpy()).vertices_m
 
     def rendered(self) -> SyntheticClip:
         """The clip's pictures: about twenty seconds of computation."""

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference_core.chosen_network import choose_network
@@ -81,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    network = choose_network("auto", load_hand_model(), torch.device("cpu"))
+    network = choose_network("auto", load_hand_model(), "cpu")
     truth = {
         name: with_every(clip, options.every)
         for name, clip in read_truth(options.truth).items()

@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import solve_shot
@@ -74,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
 
 def judge(numbers: list[int], methods: list[str], rendered: Path | None) -> dict[str, list[Judged]]:
     """The given clips, evaluated with each method."""
-    hand = load_hand_model().to("cpu", torch.float64)
+    hand = load_hand_model()
     out: dict[str, list[Judged]] = {name: [] for name in methods}
     for number in numbers:
         clip = known_motion(number)
@@ -115,7 +114,7 @@ def _network_alone(clip: KnownMotion, evidence: KnownEvidence, hand: HandModel) 
     predictions = evidence.predictions
     base = solve_shot(evidence.tracks, clip.camera, _times(clip), hand, SolveSettings(0.0), predictions)
     known = predictions.confidence > 0
-    wxyz = matrix_to_quaternion(torch.as_tensor(np.nan_to_num(predictions.rotations))).numpy()
+    wxyz = matrix_to_quaternion(np.nan_to_num(predictions.rotations))
     wxyz[~known] = np.nan
     joints_m = predictions.joints_rel_m + predictions.wrist_cam_m[:, :, None]
     return replace(

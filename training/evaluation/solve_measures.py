@@ -153,10 +153,9 @@ class _Skins:
 
 
 def _skins(clip: KnownMotion, hand: HandModel, solution: ShotSolution, both: Bools) -> _Skins:
-    bone, faces = hand.skin_weights.argmax(-1).numpy(), hand.faces
-    true_m, solved_m = clip.vertices_m(hand).numpy(), _vertices_m(solution, hand)
-    normals = torch.stack([vertex_normals(solved_m[:, side], faces[side]) for side in (0, 1)], 1).numpy()
-    solved_m = solved_m.numpy()
+    bone = hand.skin_weights.argmax(-1)
+    true_m, solved_m = clip.vertices_m(hand), _vertices_m(solution, hand)
+    normals = np.stack([_normals(solved_m[:, side], hand.faces[side]) for side in (0, 1)], 1)
     out = np.full((4, len(both)), np.nan)
     for t in np.flatnonzero(both):
         left, right, apart_m = _nearest(*true_m[t])
@@ -185,12 +184,15 @@ def _depth_m(own_m: Floats, other_m: Floats, normals: Floats) -> float:
     return float(-height[height < -0.7 * distance[near]].min(initial=0.0))
 
 
-def _vertices_m(solution: ShotSolution, hand: HandModel) -> Tensor:
-    wxyz = np.concatenate([solution.root_wxyz[:, :, None], solution.pose_wxyz], 2)
-    wxyz = torch.as_tensor(np.where(np.isnan(wxyz), [1.0, 0, 0, 0], wxyz)).double()
-    wrist_m = torch.as_tensor(np.nan_to_num(solution.wrist_cam_m)).double()
-    shaped = hand.with_shape(torch.as_tensor(solution.betas).double())
-    return shaped.with_pose(quaternion_to_matrix(wxyz), wrist_m).vertices_m
+def _vertices_m(solution: ShotSolution, hand: HandModel) -> Floats:
+    wxyz = np.concatenate([solution.root_wxyz[:, :, None], solution.pose_wxyz], 2, dtype=np.float64)
+    rotations = quaternion_to_matrix(np.where(np.isnan(wxyz), [1.0, 0, 0, 0], wxyz))
+    wrist_m = np.nan_to_num(solution.wrist_cam_m).astype(np.float64)
+    return hand.with_shape(solution.betas.astype(np.float64)).with_pose(rotations, wrist_m).vertices_m
+
+
+def _normals(vertices_m: Floats, faces: NDArray[np.int64]) -> Floats:
+    return vertex_normals(torch.from_numpy(vertices_m), torch.from_numpy(faces)).numpy()
 
 
 def _jitter(error_m: Floats, found: Bools) -> Floats:

@@ -181,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    network = choose_network("auto", load_hand_model(), torch.device("cpu"))
+    network = choose_network("auto", load_hand_model(), "cpu")
     tables: dict[str, dict[str, dict[str, float]]] = {"capture": {}}
     everything: dict[str, tuple[list[Still], list[Floats]]] = {}
     with _peer(options.mediapipe) as peer:

@@ -78,7 +78,7 @@ def cut_samples(clip: SyntheticClip, tracks: HandTracks, networks: LandmarkNetwo
         visibility=joint_seen(visibility),
         landmarks_uv=uv_from_camera(landmarks, K[:, None], CROP_PX),
         landmarks_rel_m=landmarks - landmarks[:, :, :1],
-        conditioning=Conditioning.joined(conditioning),
+        conditioning=Conditioning.joined(conditioning).map(torch.from_numpy),
         hand_crops=cut_hand_crops(
             [pictures[at] for at in there],
             shot.points_px[there],

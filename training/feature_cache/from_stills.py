@@ -52,14 +52,14 @@ def with_hand_crops(sample: Sample, networks: LandmarkNetworks, random: np.rando
     rows, sides, points_px = present_hands(sample)
     crops, interpolated = tracked_crops(points_px, random)
     images = pictures(sample)
-    features = crop_features([images[row] for row in rows], crops, sides, networks)
+    features = torch.from_numpy(crop_features([images[row] for row in rows], crops, sides, networks))
     uv_from_px = torch.tensor([[1 / half, 0.0, -1.0], [0.0, 1 / half, -1.0], [0.0, 0.0, 1.0]])
     hand_crops = HandCrops(
         features.new_zeros(sample.batch, 2, *features.shape[1:]),
         torch.zeros(sample.batch, 2, 4),
         uv_from_px.expand(sample.batch, 3, 3),
     )
-    conditioning = replace(Conditioning.none(sample.batch), focal_uv=sample.K[:, 0, 0] / half)
+    conditioning = replace(Conditioning.none(sample.batch, torch.zeros), focal_uv=sample.K[:, 0, 0] / half)
     if len(rows):
         readings = _read(features, crops, sides, networks)
         scores = _scores(readings, rows, sides, interpolated, random)
@@ -69,9 +69,8 @@ def with_hand_crops(sample: Sample, networks: LandmarkNetworks, random: np.rando
         # As in a shot, the landmark head reads a seen hand in the crop round its landmarks in this very picture.
         seen = scores >= SEEN_SCORE
         rows, sides, crops = rows[seen], sides[seen], readings.next_crops[seen]
-        hand_crops.features[rows, sides] = crop_features(
-            [images[row] for row in rows], crops, sides, networks
-        )
+        again = crop_features([images[row] for row in rows], crops, sides, networks)
+        hand_crops.features[rows, sides] = torch.from_numpy(again)
         hand_crops.crops[rows, sides] = torch.from_numpy(crops).float()
     return replace(sample, conditioning=conditioning, hand_crops=hand_crops)
 

@@ -76,7 +76,11 @@ def make_set(
     Raises SetError, and WeightsError if the frozen backbone has no weights.
     """
     scenes = replace(scene_settings(), no_hand=_NO_HAND, backgrounds=backgrounds)
-    hand, networks, backbone = load_open_hand(), load_landmark_networks(), BACKBONES[backbone_name]().eval()
+    hand, networks, backbone = (
+        load_open_hand().tensors(),
+        load_landmark_networks(),
+        BACKBONES[backbone_name]().eval(),
+    )
     load_pretrained(backbone, backbone_name)
     open_set(out, SetCard(backbone_name, seed, clip_frames, asdict(scenes)))
     backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

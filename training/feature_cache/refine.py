@@ -15,19 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from inference_core.fitting.initial_fit import fitted, for_refined, shape_of
 from inference_core.geometry.homography import mapped
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_open_hand
-from inference_core.landmarks.landmark_head import (
-    HEAD_FILE,
-    HeadCall,
-    HeadWithLandmarks,
-    load_head,
-    read_hand_crops,
-)
+from inference_core.landmarks.crop_readings import RefinedLandmarks
+from inference_core.landmarks.formats import HEAD_FILE
+from inference_core.landmarks.hand_crops import Features
+from inference_core.landmarks.head_reader import HeadCall, HeadWithLandmarks, in_frame
+from inference_core.landmarks.landmark_head import HeadGraph, LandmarkHead, load_head
 from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.tracking.expected_hands import SEEN_SCORE
 from inference_core.tracking.recover import hands_in_crops
@@ -70,8 +69,8 @@ def run(options: argparse.Namespace) -> None:
 def refine_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
     """Write folder/refined, or a part of it. Raises SetError, and WeightsError for a damaged head."""
     head = head / HEAD_FILE if head.is_dir() else head
-    reader = HeadWithLandmarks(load_head(head), load_landmark_networks())
-    model = load_open_hand().to(dtype=torch.float64)
+    reader = HeadWithLandmarks(on_arrays(load_head(head)), load_landmark_networks())
+    model = load_open_hand()
     out = folder / REFINED
     if (out / HEAD_FILE).exists() and (out / HEAD_FILE).read_bytes() != head.read_bytes():
         _taken_away(out)
@@ -83,6 +82,18 @@ def refine_set(folder: Path, head: Path, part: int = 0, of: int = 1) -> None:
             generator = torch.Generator().manual_seed(int(path.stem.rsplit("-", 1)[1]))
             conditioning = refined_conditioning(read_raw(folder, path), reader, model, generator)
             write_refined(folder, path, conditioning)
+
+
+def on_arrays(head: LandmarkHead) -> HeadCall:
+    """The head as a capture calls it, with arrays."""
+    graph = HeadGraph(head)
+
+    @torch.inference_mode()
+    def read(features: Features) -> RefinedLandmarks:
+        parts = [graph(part) for part in torch.from_numpy(features).split(_BATCH)]
+        return RefinedLandmarks(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+
+    return read
 
 
 def _taken_away(folder: Path) -> None:
@@ -98,7 +109,7 @@ def _taken_away(folder: Path) -> None:
 def refined_conditioning(
     found: Sample, head: HeadWithLandmarks, model: HandModel, generator: torch.Generator
 ) -> Conditioning:
-    """The conditioning of one file's samples, treated as one shot, as by the predictor. model: float64."""
+    """The conditioning of one file's samples, treated as one shot, as by the predictor."""
     assert found.conditioning is not None and found.hand_crops is not None
     better = degraded_conditioning(replace(found, conditioning=None), AS_ON_REAL_HANDS, generator)
     again = found_again(found.conditioning, found.hand_crops, head)
@@ -106,11 +117,12 @@ def refined_conditioning(
     missed = (found.present & (again.hand_score < SEEN_SCORE)).any(1)
     share = torch.where(missed, IMAGINED_OF_MISSED, IMAGINED)
     chosen = torch.rand(found.batch, generator=generator) < share
-    columns = zip(better.tensors, read.tensors, strict=True)
+    columns = zip(better.arrays, read.arrays, strict=True)
     mixed = Conditioning(
         *(torch.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other) for one, other in columns)
     )
-    return fitted(mixed, for_refined(shape_of(found.conditioning, model), model))
+    shape = for_refined(shape_of(found.conditioning.map(Tensor.numpy), model), model)
+    return fitted(mixed.map(Tensor.numpy), shape).map(torch.from_numpy)
 
 
 def refined(conditioning: Conditioning, hand_crops: HandCrops, head: HeadCall) -> Conditioning:
@@ -123,7 +135,8 @@ def refined(conditioning: Conditioning, hand_crops: HandCrops, head: HeadCall) -
     if not len(rows):
         return conditioning
     crops = hand_crops.crops[rows, sides].double().numpy()
-    points_px, world_m, trust = read_hand_crops(hand_crops.features[rows, sides], crops, sides.numpy(), head)
+    read = head(hand_crops.features[rows, sides].float().numpy())
+    points_px, world_m, trust = in_frame(read, crops, sides.numpy())
     score = trust * conditioning.hand_score[rows, sides].double().numpy()[:, None]
     known = {
         "landmarks_uv": mapped(points_px, hand_crops.uv_from_px[rows].double().numpy()),
@@ -148,7 +161,7 @@ def found_again(conditioning: Conditioning, hand_crops: HandCrops, head: HeadWit
     score, landmark_score = conditioning.hand_score.clone(), conditioning.landmark_score.clone()
     for part in rows.split(_BATCH):
         of, side = part.unbind(1)
-        presence, _ = hands_in_crops(hand_crops.features[of, side].float(), head)
+        presence = torch.from_numpy(hands_in_crops(hand_crops.features[of, side].float().numpy(), head)[0])
         again = presence >= SEEN_SCORE
         score[of[again], side[again]] = presence[again]
         landmark_score[of[again], side[again]] = presence[again, None]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from inference_core.landmarks.pair_detector import fine_features
+from inference_core.landmarks.pair_network import fine_features
 from inference_core.landmarks.weights import load_palm_network
 from training.feature_cache.store import to_bytes, write_columns
 from training.hand_crops.shards import scene_settings

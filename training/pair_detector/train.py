@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from inference_core.landmarks.blocks import SameConv
 from inference_core.landmarks.formats import PALM_PX
-from inference_core.landmarks.pair_detector import CELLS, USUAL_SIZE, VALUES, PairNetwork
+from inference_core.landmarks.pair_detector import CELLS, USUAL_SIZE, VALUES
+from inference_core.landmarks.pair_network import PairNetwork
 from inference_core.landmarks.weights import load_palm_network
 from training.feature_cache.store import from_bytes, read_columns
 from training.pair_detector.make import CROPS, FEATURES, GAP, HANDS

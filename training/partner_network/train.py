@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference_core.landmarks.partner_network import PartnerNetwork, Partners
+from inference_core.landmarks.crop_readings import Partners
+from inference_core.landmarks.partner_network import PartnerNetwork
 from training.hand_crops.shards import CropSet, training_shards
 from training.trainer.landmark_head import log_size, moved
 from training.trainer.small_network import Schedule, rounded, save_with_card, trained_for

@@ -96,9 +96,9 @@ def generate(
 @lru_cache(maxsize=4)
 def load_kit(device: torch.device) -> Kit:
     """Hand, forearms, skin and collision spheres on a device; cached."""
-    model = load_open_hand()
+    model = load_open_hand().tensors()
     return Kit(
-        model=model.to(device),
+        model=model.tensors(device=device),
         mesh=load_scene_mesh().to(device),
         skin=draw_skin_atlas(model).to(device),
         spheres=fit_spheres(model).to(device),

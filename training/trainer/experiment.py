@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
-from inference_core.landmarks.landmark_head import HEAD_FILE
+from inference_core.landmarks.formats import HEAD_FILE
 from inference_core.shared.errors import RequestError, WeightsError
 from inference_core.two_hand.card import SHIPPED_FOLDER, WeightsCard
 from inference_core.two_hand.dir import DirNetwork
@@ -44,7 +44,7 @@ def run_experiment(experiment: Experiment, source: SampleSource | None = None) -
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     torch.manual_seed(experiment.run.seed)
-    hand = load_hand_model(experiment.data.mano).to(device)
+    hand = load_hand_model(experiment.data.mano).tensors(device=device)
     network = started_network(experiment)
     source = source or data_source(experiment, hand, device, world)
     prepared = PreparedSource(source, experiment.augment, experiment.conditioning, experiment.run.seed, world)

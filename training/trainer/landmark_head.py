@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inference_core.landmarks.landmark_head import HEAD_FILE, LandmarkHead, RefinedLandmarks, load_head
+from inference_core.landmarks.crop_readings import RefinedLandmarks
+from inference_core.landmarks.formats import HEAD_FILE
+from inference_core.landmarks.landmark_head import LandmarkHead, load_head
 from inference_core.landmarks.weights import load_landmark_network
 from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import PARENTS_21

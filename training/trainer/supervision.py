@@ -8,8 +8,7 @@ its network the wrist, which is consistent only if one root is chosen; ours is t
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference_core.two_hand.hand_parameters import OFFSET_UNIT_M
-from inference_core.two_hand.records import DirOutput, HandStage
+from inference_core.two_hand.records import OFFSET_UNIT_M, DirOutput, HandStage
 from training.config import LossWeights
 from training.data.sample import Sample
 from training.distributed import gathered

@@ -151,7 +151,7 @@ class _Ways:
 
 @lru_cache(maxsize=4)
 def _table(device: torch.device, model: HandModel) -> _Ways:
-    found = find_anchors(model.to("cpu"))
+    found = find_anchors(model.tensors())
     anchors = Anchors(found.points.to(device), found.outward.to(device), found.number)
     poses = {gesture.name: gesture for gesture in (*GESTURES, *HOLDS)}
     most = max(len(way.meets) for way in WAYS)

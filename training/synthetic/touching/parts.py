@@ -96,7 +96,7 @@ def vertex_parts(model: HandModel, mesh: SceneMesh) -> Tensor:
 def _samples() -> tuple[Tensor, Tensor]:
     """Vertices (N,) spread over hand and wrist, and their parts (N,)."""
     mesh = load_scene_mesh()
-    part = vertex_parts(load_open_hand(), mesh)
+    part = vertex_parts(load_open_hand().tensors(), mesh)
     known = (part >= 0).nonzero()[:, 0]
     points_m = mesh.rest_m[known]
     distance = (points_m - points_m[:1]).norm(dim=-1)
