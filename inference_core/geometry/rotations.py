@@ -143,10 +143,9 @@ def geodesic_angle(first: Array, second: Array) -> Array:
     """Angle (...,), radians in 0..pi, between rotation matrices (..., 3, 3); accurate at both ends."""
     xp = array_namespace(first, second)
     relative = xp.matrix_transpose(first) @ second
-    skew = relative - xp.matrix_transpose(relative)
-    axis = xp.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], axis=-1)
-    cosine = (relative[..., 0, 0] + relative[..., 1, 1] + relative[..., 2, 2] - 1) / 2
-    return xp.atan2(xp.linalg.vector_norm(axis, axis=-1) / 2, cosine)
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = components(xp.reshape(relative, (*relative.shape[:-2], 9)))
+    axis = xp.stack([m21 - m12, m02 - m20, m10 - m01], axis=-1)
+    return xp.atan2(xp.linalg.vector_norm(axis, axis=-1), m00 + m11 + m22 - 1)
 
 
 def turn_to_ray(rays: Array) -> Array:

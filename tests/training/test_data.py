@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def toy() -> HandModel:
     """The toy hand with the golden file's fingertips: there the left middle one is vertex 444 as on the right."""
-    return replace(toy_hand(), tip_vertices=torch.tensor([[745, 317, 444, 556, 673]] * 2))
+    return replace(toy_hand(), tip_vertices=np.array([[745, 317, 444, 556, 673]] * 2)).tensors()
 
 
 @pytest.fixture(scope="module")

@@ -41,8 +41,8 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Skeletons:
-    """What is needed to compute joints and capsules of hands of any shape, float32: a model of tensors;
-    mean_rad (S, 15, 3): relaxed pose; capsules of arrays.
+    """What is needed to compute joints and capsules of hands of any shape: a model of tensors, float32;
+    mean_rad (S, 15, 3), the relaxed pose; capsules of arrays.
     """
 
     model: HandModel
@@ -53,9 +53,7 @@ class Skeletons:
     def of(model: HandModel) -> "Skeletons":
         """The skeletons of a hand model; the capsules are the mean shape's."""
         mean = make_parameterisation(model, np.zeros((2, 10)))
-        capsules = fit_capsules(model, mean)
-        floats = Capsules(capsules.ends.astype(np.float32), capsules.radii_m.astype(np.float32))
-        return Skeletons(model.tensors(), torch.from_numpy(mean.mean_rad).float(), floats)
+        return Skeletons(model.tensors(), torch.from_numpy(mean.mean_rad).float(), fit_capsules(model, mean))
 
     def joints_m(self, pairs: Pairs) -> Tensor:
         """(N, S, 21, 3) joints as in the shot solve: a fingertip moves rigidly with its last bone."""
@@ -69,8 +67,8 @@ class Skeletons:
 
     def gaps_m(self, joints_m: Tensor) -> Tensor:
         """(N, C, C) distances between the capsules of the left and the right hand."""
-        left_m, right_m = (self.capsules.ends_m(joints_m[:, side].numpy()) for side in (0, 1))
-        return torch.from_numpy(nearest_points(left_m, right_m, self.capsules).gap_m)
+        left_m, right_m = (self.capsules.ends_m(joints_m[:, side].double().numpy()) for side in (0, 1))
+        return torch.from_numpy(nearest_points(left_m, right_m, self.capsules).gap_m).float()
 
 
 def draw_pairs(seed: int, count: int) -> Pairs:

@@ -120,7 +120,8 @@ class HeadLearner(Learner[LandmarkHead, CropBatch]):
 
     def terms(self, output: RefinedLandmarks, batch: CropBatch) -> dict[str, Tensor]:
         """See Learner."""
-        return {TOTAL: loss(output.float(), batch.points, batch.world_m, batch.right)}
+        singles = RefinedLandmarks(*(values.float() for values in vars(output).values()))
+        return {TOTAL: loss(singles, batch.points, batch.world_m, batch.right)}
 
     def optimiser(self, settings: OptimiserSettings) -> torch.optim.AdamW:
         """AdamW over the new layers and those from the landmark network, which learn more slowly."""
