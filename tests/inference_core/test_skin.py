@@ -3,8 +3,6 @@
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from inference_core.fitting.capsules import fit_capsules
 from inference_core.fitting.contact import Contact
@@ -29,8 +27,8 @@ class Scene:
 
     def __init__(self, model: HandModel, apart_m: float) -> None:
         shot = make_shot(model, COUNT, seed=4, apart_m=apart_m)
-        parameterisation = make_parameterisation(model, torch.as_tensor(shot.betas).double())
-        self.shape = ShotShape(parameterisation, torch.ones(2).double())
+        parameterisation = make_parameterisation(model, shot.betas)
+        self.shape = ShotShape(parameterisation, np.ones(2))
         self.parameterisation, times = parameterisation, shot.time_s * 30
         tracks, network = shot.tracks, shot.network(0.7)
         self.seen = gather(
@@ -38,8 +36,8 @@ class Scene:
         )
         self.capsules = fit_capsules(model, parameterisation)
         self.skin = fit_skin(model, parameterisation, self.capsules)
-        nothing = torch.zeros(COUNT, len(self.capsules.ends), len(self.capsules.ends)).double()
-        self.contact = Contact(torch.zeros(COUNT).double(), nothing, nothing)
+        nothing = np.zeros((COUNT, len(self.capsules.ends), len(self.capsules.ends)))
+        self.contact = Contact(np.zeros(COUNT), nothing, nothing)
         start = fit_frames(self.shape, self.seen, start_state(self.shape, self.seen))
         self.state = fit_shot(self.shape, self.seen, start, self.capsules, self.contact, SolveSettings())
 
@@ -51,7 +49,7 @@ class Scene:
     def places(self, state: HandState) -> Places:
         left, right = pairs(self.seen)
         posed = pose_points(self.parameterisation, self.seen.side, state)
-        finder = PlaceFinder(self.skin, self.parameterisation, torch.zeros(len(left)))
+        finder = PlaceFinder(self.skin, self.parameterisation, np.zeros(len(left), np.int64))
         hands = hand_pairs(self.seen, posed, self.capsules, self.contact)
         assert hands.nearest is not None
         points_m, states = posed.points_m[:, JOINTS], (state.take(left), state.take(right))
@@ -63,7 +61,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def model() -> HandModel:
-    return load_hand_model(dtype=torch.float64)
+    return load_hand_model()
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +73,7 @@ def test_hands_that_still_intersect_are_separated_along_their_skins(crossed: Sce
     before, after = crossed.state, crossed.taken_apart()
     assert crossed.deepest_m(before) > 0.008
     assert crossed.deepest_m(after) < 0.006
-    moved_m = (after.wrist_m - before.wrist_m).norm(dim=-1)
+    moved_m = np.linalg.norm(after.wrist_m - before.wrist_m, axis=-1)
     assert moved_m.max() < 0.04
 
 
@@ -101,7 +99,7 @@ def test_the_depth_of_intersections_is_correct(crossed: Scene) -> None:
 
 def test_places_move_steadily_with_the_hands(crossed: Scene) -> None:
     """A single nearest vertex would change by a whole vertex, and its normal by twenty degrees."""
-    shift = torch.zeros(len(crossed.seen), crossed.parameterisation.size).double()
+    shift = np.zeros((len(crossed.seen), crossed.parameterisation.size))
     shift[crossed.seen.side == 0, 0] = 1e-4
     moved = crossed.state.moved(shift, crossed.parameterisation)
     before, after = crossed.places(crossed.state), crossed.places(moved)
@@ -115,22 +113,20 @@ def test_places_move_steadily_with_the_hands(crossed: Scene) -> None:
 def test_the_gradient_of_skin_residuals_matches_their_cost(crossed: Scene) -> None:
     skin = HardSkin(Overlaps.of(crossed.places(crossed.state), COUNT), 0.002)
 
-    def cost(state: HandState) -> Tensor:
+    def cost(state: HandState) -> float:
         posed = pose_points(crossed.parameterisation, crossed.seen.side, state)
-        return pair_cost(crossed.seen, hand_pairs(crossed.seen, posed, None, None), None, skin).sum()
+        return float(pair_cost(crossed.seen, hand_pairs(crossed.seen, posed, None, None), None, skin).sum())
 
     posed = pose_points(crossed.parameterisation, crossed.seen.side, crossed.state)
     hands = hand_pairs(crossed.seen, posed, None, None)
     equations = pair_equations(crossed.seen, hands, None, None, skin)
-    assert torch.isclose(equations.cost.sum(), cost(crossed.state))
+    assert np.isclose(equations.cost.sum(), cost(crossed.state))
     for hand, gradient in (
         (equations.left[3], equations.gradient[3, 0]),
         (equations.right[3], equations.gradient[3, 1]),
     ):
         for k in (0, 2, 4, 9):
-            step = torch.zeros(len(crossed.seen), crossed.parameterisation.size).double()
+            step = np.zeros((len(crossed.seen), crossed.parameterisation.size))
             step[hand, k] = 1e-6
             up, down = (cost(crossed.state.moved(sign * step, crossed.parameterisation)) for sign in (1, -1))
-            assert torch.isclose(
-                gradient[k], (up - down) / 2e-6, rtol=0.02, atol=0.02 * float(gradient.abs().max())
-            )
+            assert np.isclose(gradient[k], (up - down) / 2e-6, rtol=0.02, atol=0.02 * np.abs(gradient).max())

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from inference_core.__main__ import main
 from inference_core.fitting.capsules import fit_capsules, nearest_points
@@ -259,11 +258,11 @@ def apart_mm(one: Take, other: Take) -> np.ndarray:
 
 def tips_apart_mm(take: Take) -> np.ndarray:
     """(T,) gap between the skins of both index fingers' last phalanges."""
-    parameterisation = make_parameterisation(load_hand_model(), torch.as_tensor(take.betas).double())
+    parameterisation = make_parameterisation(load_hand_model(), take.betas.astype(np.float64))
     capsules = fit_capsules(load_hand_model(), parameterisation)
     tip = TIP_CAPSULES[1]
-    left, right = (capsules.ends_m(torch.as_tensor(take.joints_cam_m[:, side]).double()) for side in (0, 1))
-    return 1000 * nearest_points(left, right, capsules).gap_m[:, tip, tip].numpy()
+    left, right = (capsules.ends_m(take.joints_cam_m[:, side].astype(np.float64)) for side in (0, 1))
+    return 1000 * nearest_points(left, right, capsules).gap_m[:, tip, tip]
 
 
 def accelerations_mm(take: Take) -> np.ndarray:
