@@ -138,9 +138,8 @@ def network_inputs(pairs: FittedPairs, capsules: Capsules) -> tuple[Floats32, Fl
     is a separate input. meetings: the gap between the outlines, how much farther the left capsule then is, the
     magnitude of that, and the magnitude with the hands where they are.
     """
-    joints_m, score, offset_m, confidence = (values.astype(np.float32) for values in vars(pairs).values())
-    turn = turn_to_ray((joints_m / np.maximum(joints_m[..., 2:], 0.05)).mean((1, 2)))
-    seen_m = joints_m @ turn[:, None]
+    turn = turn_to_ray((pairs.joints_m / np.maximum(pairs.joints_m[..., 2:], 0.05)).mean((1, 2)))
+    seen_m = pairs.joints_m @ turn[:, None]
     distance_m = np.maximum(seen_m[..., 2].mean(2), 0.05)
     middle_m = distance_m.mean(1, keepdims=True)
     flat_m = seen_m * (middle_m / distance_m)[..., None, None]
@@ -148,24 +147,24 @@ def network_inputs(pairs: FittedPairs, capsules: Capsules) -> tuple[Floats32, Fl
     hands_m = np.concatenate([flat_m[..., :2], seen_m[..., 2:] - distance_m[..., None, None]], -1)
     apart_m = distance_m[:, 1:] - distance_m[:, :1]
     wrists_m = seen_m[:, 1, 0] - seen_m[:, 0, 0]
-    offset_m = (offset_m[:, None] @ turn)[:, 0]
-    says = confidence.min(1, keepdims=True) > 0
+    offset_m = (pairs.offset_m[:, None] @ turn)[:, 0]
+    says = pairs.confidence.min(1, keepdims=True) > 0
     inputs = [
         hands_m.reshape(len(hands_m), -1) / _UNIT_M,
         np.clip(apart_m / _UNIT_M, -6, 6),
         np.tanh(apart_m / 0.02),
         says * np.clip((offset_m - wrists_m) / _UNIT_M, -6, 6),
-        score * 4 - 2.4,
-        confidence * 4 - 2.4,
+        pairs.score * 4 - 2.4,
+        pairs.confidence * 4 - 2.4,
         (middle_m - 0.5) * 4,
     ]
-    return np.concatenate(inputs, 1), _meetings(hands_m, apart_m[:, :, None], capsules)
+    meetings = _meetings(hands_m, apart_m[:, :, None], capsules)
+    return np.concatenate(inputs, 1).astype(np.float32), meetings.astype(np.float32)
 
 
-def _meetings(hands_m: Floats32, apart_m: Floats32, capsules: Capsules) -> Floats32:
-    capsules = Capsules(capsules.ends.astype(np.float32), capsules.radii_m.astype(np.float32))
+def _meetings(hands_m: Floats, apart_m: Floats, capsules: Capsules) -> Floats:
     left, right = (capsules.ends_m(hands_m[:, side]) for side in (0, 1))
-    flat = np.array([1, 1, 0], np.float32)
+    flat = np.array([1.0, 1.0, 0.0])
     nearest = nearest_points(left * flat, right * flat, capsules)
     behind_m = nearest.behind_m(left, right)
     return np.stack(

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The contact network's pairs, errors and training."""
 
+import numpy as np
 import pytest
 import torch
 
+from inference_core.fitting import contact_network
 from inference_core.hand_model.load import load_open_hand
 from training.contact_network.fit_errors import fitted
+from training.contact_network.network import ContactNetwork
 from training.contact_network.pairs import Pairs, Skeletons, before_a_camera, draw_pairs
 from training.contact_network.train import trained
 
@@ -43,3 +46,15 @@ def test_simulated_fits_err_mostly_in_depth(pairs: Pairs, skeletons: Skeletons) 
 
 def test_a_few_steps_reduce_the_error(pairs: Pairs) -> None:
     assert trained(pairs, 60)[1] < trained(pairs, 1)[1]
+
+
+def test_the_solve_computes_what_was_trained() -> None:
+    torch.manual_seed(3)
+    network = ContactNetwork().eval()
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    inputs, meetings = torch.randn(5, contact_network.INPUTS), torch.randn(5, *network.prior.shape, 4)
+    expected = network(inputs, meetings).detach().numpy()
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    found = contact_network.ContactNetwork(weights).log_odds(inputs.numpy(), meetings.numpy())
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
