@@ -80,31 +80,66 @@ def landmark_normal(
 ) -> NormalEquations:
     """Normal equations of the landmark terms for any unknowns by which the landmarks have derivatives (N, 3, 21, K).
 
-    by_scale: the logarithm of the world scale is one more unknown, the last one.
+    by_scale: the logarithm of the world scale is one more unknown, the last one. The terms are weights (3, 3) and pulls
+    on points first, and only then on the unknowns: that is half the work.
     """
     pixel, world = _pixel_errors(seen, posed), _world_errors(seen, posed, world_scale)
-    count, size = len(seen), jacobian.shape[-1]
-    # Two rows a landmark in the picture, three in the world; in single precision, like all derivatives.
-    rows = np.empty((count, 5, jacobian.shape[2], size + by_scale), np.float32)
-    _pixel_rows(seen, posed, pixel.weight, jacobian, rows[:, :2, :, :size])
-    _world_rows(seen, world, jacobian, world_scale, rows[:, 2:, :, :size])
-    if by_scale:
-        rows[:, :2, :, -1] = 0
-        rows[:, 2:, :, -1] = -_factored(world.residual + seen.world_m / _WORLD_M, world.weight)
-    # Where the size error v is eliminated, the squared rows are J' (I - c v v') J. The residual is at its optimum
-    # already, so that the gradient stays J' r.
-    of_size = _factored(pixel.size, pixel.weight)
+    by_points = _pixels_by_points(seen, posed)
+    weighed = by_points * pixel.weight[..., None, None]
+    pulls = np.stack([pixel.residual, pixel.size], 2) @ weighed
+    # Where the size error v is eliminated, the weights are W - c v v'. The residual is at its optimum already, so that
+    # the gradient stays as it is.
     variance = seen.size_sigma**2
-    hidden = np.sqrt(variance / (1 + variance * _squared(of_size)))
-    pulled = np.zeros((count, 2, *rows.shape[1:3]), np.float32)
-    pulled[:, 0, :2] = _factored(pixel.residual, pixel.weight)
-    pulled[:, 0, 2:] = _factored(world.residual, world.weight)
-    pulled[:, 1, :2] = of_size * hidden[:, None, None]
-    flat = _flat(rows)
-    pulls = (pulled.reshape(count, 2, flat.shape[1]) @ flat).astype(np.float64)
-    hessian = (np.swapaxes(flat, -1, -2) @ flat).astype(np.float64)
-    hessian -= pulls[:, 1, :, None] * pulls[:, 1, None]
-    return NormalEquations(hessian, pulls[:, 0], pixel.total + world.cost)
+    hidden = np.sqrt(variance / (1 + variance * (pixel.weight * _dot(pixel.size, pixel.size)).sum(1)))
+    by_log_scale = -(world.residual + seen.world_m / _WORLD_M)
+    gradient, size, with_scale = _on_unknowns(
+        [
+            pulls[:, :, 0] + world.pull(world.residual),
+            pulls[:, :, 1] * hidden[:, None, None],
+            world.pull(by_log_scale),
+        ],
+        jacobian,
+    )
+    hessian = _landmark_hessian(np.swapaxes(weighed, -1, -2) @ by_points, world, size, jacobian)
+    cost = pixel.total + world.cost
+    if not by_scale:
+        return NormalEquations(hessian, gradient, cost)
+    weighed = world.weight[..., None] * by_log_scale
+    last, scale = (weighed * world.residual).sum((1, 2)), (weighed * by_log_scale).sum((1, 2))
+    hessian = np.concatenate([hessian, with_scale[:, None]], 1)
+    column = np.concatenate([with_scale, scale[:, None]], 1)
+    return NormalEquations(
+        np.concatenate([hessian, column[..., None]], 2),
+        np.concatenate([gradient, last[:, None]], 1),
+        cost,
+    )
+
+
+def _on_unknowns(pulls: list[Floats], jacobian: Floats32) -> Floats:
+    """(R, N, K) pulls (N, 21, 3) on points as pulls on the unknowns."""
+    flat = _flat(jacobian)
+    rows = np.swapaxes(np.stack(pulls, 1), -1, -2).astype(np.float32, order="C")
+    return np.swapaxes(rows.reshape(len(flat), len(pulls), flat.shape[1]) @ flat, 0, 1).astype(np.float64)
+
+
+def _landmark_hessian(weight: Floats, world: "_WorldErrors", size: Floats, jacobian: Floats32) -> Floats:
+    """(N, K, K) from weights (N, 21, 3, 3) of the points in the picture and those in the world; size (N, K): what of
+    them the size error hides.
+    """
+    stiffness = world.weight * world.gain[:, None] ** 2
+    _diagonal(weight)[:] += stiffness[..., None]
+    weighed = np.empty_like(jacobian)
+    np.matmul(weight.astype(np.float32), np.swapaxes(jacobian, 1, 2), out=np.swapaxes(weighed, 1, 2))
+    hessian = np.swapaxes(_flat(jacobian), -1, -2) @ _flat(weighed)
+    # In the world, points count about their mean m: sum w (J - m)'(J - m) = sum w J'J - s'm - m'(s - sum w m), where s
+    # is the sum of w J.
+    shares = np.stack([np.full_like(stiffness, 1 / stiffness.shape[1]), stiffness], 1).astype(np.float32)
+    mean, total = np.moveaxis(shares[:, None] @ jacobian, 2, 0)
+    rest = total - stiffness.sum(1).astype(np.float32)[:, None, None] * mean
+    hidden = size.astype(np.float32)[:, None]
+    left, right = np.concatenate([total, mean, hidden], 1), np.concatenate([mean, rest, hidden], 1)
+    hessian -= np.swapaxes(left, -1, -2) @ right
+    return hessian.astype(np.float64)
 
 
 def add_pose_terms(
@@ -184,52 +219,46 @@ def _flat(rows: Floats32) -> Floats32:
     return rows.reshape(len(rows), rows.shape[1] * rows.shape[2], rows.shape[3])
 
 
-def _factored(values: Floats, weight: Floats) -> Floats:
-    """(N, C, 21) values (N, 21, C) by the roots of their weights (N, 21)."""
-    return np.swapaxes(values, 1, 2) * np.sqrt(weight)[:, None]
-
-
-def _pixel_rows(
-    seen: Observations, posed: PosedPoints, weight: Floats, jacobian: Floats32, out: Floats32
-) -> None:
-    """Derivatives (N, 2, 21, K) of the weighted residuals."""
-    points = np.moveaxis(posed.points_m[:, LANDMARKS], -1, 1)
-    depth = np.maximum(points[:, 2:], 1e-3)
-    focal_px = np.diagonal(seen.K, axis1=1, axis2=2)[:, :2, None]
-    gain = focal_px * (np.sqrt(weight)[:, None] / depth / (_PIXEL_SHARE * seen.diagonal_px[:, None, None]))
-    slope = points[:, :2] / depth
-    np.multiply(jacobian[:, :2], gain.astype(np.float32)[..., None], out=out)
-    out -= (slope * gain).astype(np.float32)[..., None] * jacobian[:, 2:]
+def _pixels_by_points(seen: Observations, posed: PosedPoints) -> Floats:
+    """(N, 21, 2, 3) derivatives of the landmarks' residuals in the picture by the points."""
+    points = posed.points_m[:, LANDMARKS]
+    depth = np.maximum(points[..., 2:], 1e-3)
+    focal_px = np.diagonal(seen.K, axis1=1, axis2=2)[:, None, :2]
+    gain = focal_px / (_PIXEL_SHARE * seen.diagonal_px)[:, None, None] / depth
+    out = np.zeros((*points.shape[:2], 2, 3))
+    _diagonal(out[..., :2])[:] = gain
+    out[..., 2] = -gain * points[..., :2] / depth
+    return out
 
 
 @dataclass(frozen=True)
 class _WorldErrors:
-    """World landmarks' residuals (N, 21, 3), their weights (N, 21), and what they cost (N,)."""
+    """World landmarks' residuals (N, 21, 3), their weights (N, 21), and what they cost (N,). gain (N,): a residual's
+    derivative by its point, as it moves about the mean of all.
+    """
 
     residual: Floats
     weight: Floats
+    gain: Floats
     cost: Floats
+
+    def pull(self, residual: Floats) -> Floats:
+        """(N, 21, 3) of residuals on the points."""
+        pulls = residual * (self.weight * self.gain[:, None])[..., None]
+        return pulls - pulls.mean(1, keepdims=True)
 
 
 def _world_errors(seen: Observations, posed: PosedPoints, scale: Floats) -> _WorldErrors:
     points = posed.points_m[:, LANDMARKS]
     # In the world landmarks' own metres: in the model's, a smaller hand would always have a smaller error.
-    arms = (points - points.mean(1, keepdims=True)) / scale[seen.side][:, None, None]
-    residual = (arms - seen.world_m) / _WORLD_M
+    gain = 1 / (_WORLD_M * scale[seen.side])
+    arms = (points - points.mean(1, keepdims=True)) * gain[:, None, None]
+    residual = arms - seen.world_m / _WORLD_M
     weight, cost = pseudo_huber(lengths(residual), _WORLD_DELTA)
     share = seen.score
     if seen.network is not None:
         share = share * (1 - _WORLD_READ * np.minimum(seen.network.confidence, 1)[:, None])
-    return _WorldErrors(residual, weight * share, (cost * share).sum(-1))
-
-
-def _world_rows(
-    seen: Observations, errors: _WorldErrors, jacobian: Floats32, scale: Floats, out: Floats32
-) -> None:
-    """Derivatives (N, 3, 21, K) of the weighted residuals."""
-    gain = (np.sqrt(errors.weight) / (_WORLD_M * scale[seen.side][:, None])).astype(np.float32)
-    np.subtract(jacobian, jacobian.mean(2, keepdims=True), out=out)
-    out *= gain[:, None, :, None]
+    return _WorldErrors(residual, weight * share, gain, (cost * share).sum(-1))
 
 
 def _angle_residuals(
@@ -256,9 +285,9 @@ def _add_angles(
         total.cost[:] += 0.5 * _squared(residual)
 
 
-def _diagonal(hessian: Floats) -> Floats:
-    """(N, D) the diagonals of matrices (N, D, D), to be changed in place."""
-    return np.einsum("nii->ni", hessian)
+def _diagonal(matrices: Floats) -> Floats:
+    """(..., D) the diagonals of matrices (..., D, D), to be changed in place."""
+    return np.einsum("...ii->...i", matrices)
 
 
 def _tendons(parameterisation: HandParameterisation) -> Floats:
@@ -307,13 +336,12 @@ def _add_network(
     posed: PosedPoints,
 ) -> None:
     (root, angles, image_depth, joints), cost, weights = _network_errors(seen, network, posed)
-    factor = np.sqrt(weights[3][..., 0])
-    rows = posed.joints_jacobian * (factor / _NETWORK_JOINT_M).astype(np.float32)[:, None, :, None]
-    rows[..., :3] = 0  # the joints are compared about the wrist
-    flat = _flat(rows)
-    residual = np.swapaxes(joints * factor[..., None], 1, 2).reshape(len(flat), 1, flat.shape[1])
-    total.hessian[:] += np.swapaxes(flat, -1, -2) @ flat
-    total.gradient[:] += (residual.astype(np.float32) @ flat)[:, 0]
+    # The joints are compared about the wrist, so they say nothing of its place.
+    jacobian, place = posed.joints_jacobian[..., 3:], slice(3, None)
+    weighed = jacobian * (weights[3] / _NETWORK_JOINT_M**2).astype(np.float32)[:, None]
+    total.hessian[:, place, place] += np.swapaxes(_flat(jacobian), -1, -2) @ _flat(weighed)
+    pull = joints * _NETWORK_JOINT_M
+    total.gradient[:, place] += _on_unknowns([pull], weighed)[0]
     total.cost[:] += cost
     free = parameterisation.free
     gains = [
