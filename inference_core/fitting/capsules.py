@@ -76,7 +76,7 @@ def _nearest_bones(
     ends_m = capsules.ends_m(parameterisation.points_m[:, JOINTS])
     start, bone = ends_m[:, :, 0], ends_m[:, :, 1] - ends_m[:, :, 0]
     ahead = _products(vertices_m, bone) - _dot(start, bone)[:, None]
-    along = np.clip(ahead / _dot(bone, bone)[:, None], 0, 1)
+    along = _share(ahead, _dot(bone, bone)[:, None])
     apart = _dot(vertices_m, vertices_m)[..., None] + _dot(start, start)[:, None]
     apart += along * (along * _dot(bone, bone)[:, None] - 2 * ahead) - 2 * _products(vertices_m, start)
     # Where two bones meet, both are as near: the first is taken, whatever the rounding.
@@ -118,14 +118,19 @@ def nearest_points(left_m: Floats, right_m: Floats, capsules: Capsules) -> Neare
     b = _products(own, other)
     c = _dot(own, start)[:, :, None] - _products(own, other_start)
     f = _products(start, other) - _dot(other, other_start)[:, None]
-    along = np.clip((b * f - c * e) / np.maximum(a * e - b * b, 1e-12), 0, 1)
-    across = np.clip((b * along + f) / e, 0, 1)
-    along = np.clip((b * across - c) / a, 0, 1)
+    across = _share(b * _share(b * f - c * e, np.maximum(a * e - b * b, 1e-12)) + f, e)
+    ahead = b * across - c
+    along = _share(ahead, a)
     apart = _dot(start, start)[:, :, None] + _dot(other_start, other_start)[:, None]
     apart -= 2 * _products(start, other_start)
-    apart += along * (a * along + 2 * (c - b * across)) + across * (e * across - 2 * f)
+    apart += along * (a * along - 2 * ahead)
+    apart += across * (e * across - 2 * f)
     reach_m = capsules.radii_m[0][:, None] + capsules.radii_m[1]
     return Nearest(along, across, np.sqrt(np.maximum(apart, 0)) - reach_m)
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    return np.clip(part / whole, 0, 1)
 
 
 def _dot(first: Floats, second: Floats) -> Floats:

@@ -129,7 +129,8 @@ def pair_equations(
     if capsules is not None and hands.nearest is not None:
         meetings = _meetings(hands, hands.nearest, draws)
         cost[hands.near] += meetings.cost
-        _add_pulls(hessian, gradient, _pulls(hands, hands.nearest, meetings, capsules))
+        pulls = _pulls(hands, hands.nearest, meetings, capsules)
+        hessian[pulls.pair], gradient[pulls.pair] = pulls.normal
     equations = PairEquations(hands.left, hands.right, hessian, gradient, cost)
     if skin is not None:
         _add_skin(equations, hands, skin)
@@ -242,6 +243,14 @@ class _Pulls:
     rows: Floats32
     residual: Floats32
 
+    @property
+    def normal(self) -> tuple[Floats32, Floats32]:
+        """Hessian (m, 2, D, 2, D) and gradient (m, 2, D) of the squared residuals."""
+        count, size = len(self.pair), self.rows.shape[2] // 2
+        hessian = np.swapaxes(self.rows, 1, 2) @ self.rows
+        gradient = self.residual[:, None] @ self.rows
+        return hessian.reshape(count, 2, size, 2, size), gradient.reshape(count, 2, size)
+
 
 def _pulls(hands: HandPairs, nearest: Nearest, meetings: _Meetings, capsules: Capsules) -> _Pulls:
     """Of the pairs of hands in which something meets."""
@@ -283,13 +292,6 @@ def _rows(hands: HandPairs, pair: Indices, blends: tuple[Floats, Floats], away: 
     return rows
 
 
-def _add_pulls(hessian: Floats, gradient: Floats, pulls: _Pulls) -> None:
-    """Add the squared residuals' equations to those of pairs (P, 2, D, 2, D), (P, 2, D)."""
-    pair, rows = pulls.pair, pulls.rows
-    hessian[pair] += (np.swapaxes(rows, 1, 2) @ rows).reshape(-1, *hessian.shape[1:])
-    gradient[pair] += (pulls.residual[:, None] @ rows).reshape(-1, *gradient.shape[1:])
-
-
 def _add_offset(equations: PairEquations, offset: OffsetResidual) -> None:
     """Add the network's offset between the wrists."""
     root = np.sqrt(offset.weight)
@@ -309,7 +311,10 @@ def _nothing(hands: HandPairs) -> tuple[Floats, Floats, Floats]:
 def _add_skin(equations: PairEquations, hands: HandPairs, skin: HardSkin) -> None:
     residual = _skin_residual(hands, skin)
     equations.cost[:] += _skin_cost(residual)
-    _add_pulls(equations.hessian, equations.gradient, _skin_pulls(hands, skin, residual))
+    pulls = _skin_pulls(hands, skin, residual)
+    hessian, gradient = pulls.normal
+    equations.hessian[pulls.pair] += hessian
+    equations.gradient[pulls.pair] += gradient
 
 
 def skin_cost(hands: HandPairs, skin: HardSkin | None) -> Floats:
