@@ -200,23 +200,29 @@ class PosedPoints:
         result, and take half the time.
         """
         parameterisation, wrist_m = self.parameterisation, self.state.wrist_m
-        points_m = self.points_m[:, points]
-        count, chosen = points_m.shape[:2]
+        arms_m, joints_m = (
+            np.transpose(values - wrist_m[:, None]).astype(np.float32, order="C")
+            for values in (self.points_m[:, points], self.joints_m[:, 1:])
+        )
+        chosen, count = arms_m.shape[1:]
         out = np.zeros((count, 3, chosen, parameterisation.size), np.float32)
         out[:, 0, :, 0] = out[:, 1, :, 1] = wrist_m[:, 2:]
         out[..., 2] = wrist_m[..., None]
-        arm = np.moveaxis(points_m - wrist_m[:, None], -1, 0)
         for row in range(3):
             # Row and column of the cross product of a unit axis with the arm.
             after, last = (row + 1) % 3, (row + 2) % 3
-            out[:, row, :, ROOT.start + after], out[:, row, :, ROOT.start + last] = arm[last], -arm[after]
+            out[:, row, :, ROOT.start + after] = arms_m[last].T
+            out[:, row, :, ROOT.start + last] = -arms_m[after].T
         # Each point moves with the few angles of its own finger only.
         point, angle = np.nonzero(parameterisation.ancestry[points][:, parameterisation.free // 3])
-        joint, which = np.divmod(parameterisation.free[angle], 3)
-        axis = self.rotation_axes[:, joint, :, which]
-        lever = np.moveaxis((points_m[:, point] - self.joints_m[:, 1 + joint]).astype(np.float32), 1, 0)
-        flat, columns = out.reshape(count, 3, -1), point * parameterisation.size + FINGERS + angle
-        flat[:, :, columns] = np.moveaxis(_crossed(axis, lever), 0, -1)
+        number = parameterisation.free[angle]
+        axes = self.rotation_axes.transpose(2, 1, 3, 0).reshape(3, 45, count)[:, number]
+        moved = _crossed(axes, arms_m[:, point] - joints_m[:, number // 3])
+        flat, columns = (
+            out.reshape(count, 3, chosen * parameterisation.size),
+            point * parameterisation.size + FINGERS + angle,
+        )
+        flat[:, :, columns] = np.moveaxis(moved, -1, 0)
         return out
 
     def shape_jacobian(self, side: Indices, points: slice | Indices) -> Floats32:
@@ -293,6 +299,6 @@ def _rotated(matrices: Floats, vectors: Floats) -> Floats:
 
 
 def _crossed(first: Floats32, second: Floats32) -> Floats32:
-    """(..., 3) cross products of vectors (..., 3), by components for the same reason."""
-    (a, b, c), (x, y, z) = np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0)
-    return np.stack([b * z - c * y, c * x - a * z, a * y - b * x], -1)
+    """(3, ...) cross products of vectors (3, ...)."""
+    (a, b, c), (x, y, z) = first, second
+    return np.stack([b * z - c * y, c * x - a * z, a * y - b * x])
