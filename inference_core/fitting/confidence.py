@@ -5,10 +5,10 @@ The latter two are probabilities: logistic models of a few features, fitted to s
 """
 
 import numpy as np
-from scipy.special import expit
 
 from inference_core.fitting.arrays import Flags, Floats
 from inference_core.fitting.observations import NetworkTargets, Observations
+from inference_core.fitting.odds import probability
 from inference_core.fitting.parameterisation import PosedPoints
 from inference_core.fitting.residuals import lengths
 from inference_core.geometry.rotations import geodesic_angle
@@ -46,12 +46,12 @@ def confidence_features(seen: Observations, posed: PosedPoints, error_px: Floats
 
 def pose_confidence(features: Floats, with_network: bool) -> Floats:
     """(N,) probability that the joints about the middle knuckle are within 10 mm, from confidence_features."""
-    return expit(features @ np.array(_POSE_ODDS if with_network else _POSE_ODDS_ALONE))
+    return probability(features @ np.array(_POSE_ODDS if with_network else _POSE_ODDS_ALONE))
 
 
 def distance_confidence(features: Floats, with_network: bool) -> Floats:
     """(N,) probability that the distance from the camera is within 5 %, from confidence_features."""
-    return expit(features @ np.array(_DISTANCE_ODDS if with_network else _DISTANCE_ODDS_ALONE))
+    return probability(features @ np.array(_DISTANCE_ODDS if with_network else _DISTANCE_ODDS_ALONE))
 
 
 def frame_confidence(seen: Observations, held: Flags, posed: PosedPoints, error_px: Floats) -> Floats:

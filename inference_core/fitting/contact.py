@@ -22,6 +22,7 @@ from inference_core.fitting.contact_network import (
     touching_log_odds,
 )
 from inference_core.fitting.observations import Observations, pairs
+from inference_core.fitting.odds import probability
 from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
 from inference_core.fitting.residuals import JOINTS
 from inference_core.fitting.settings import SolveSettings
@@ -112,7 +113,7 @@ def _in_window(seen: Observations, posed: PosedPoints, capsules: Capsules) -> tu
     first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
     depths = posed.state.image_depth[left, 2], posed.state.image_depth[right, 2]
     view = seen_at_one_depth(first, second, (depths[0] + depths[1]) / 2, capsules)
-    outlines = _probability((_MEET_M - view.gap_m) / (_MEET_M / 2))
+    outlines = probability((_MEET_M - view.gap_m) / (_MEET_M / 2))
     features = _features(view, outlines, depths, run, capsules)
     network = load_contact_network()
     if network is None or not len(left):
@@ -122,7 +123,7 @@ def _in_window(seen: Observations, posed: PosedPoints, capsules: Capsules) -> tu
     apart = averaged(_placed_apart_m(seen, posed, left, right), run, _PLACED_REACH) / _PLACED_M
     features = np.column_stack([features, surest, np.minimum(apart, 2) ** 2])
     log_odds = features @ np.array(_LOG_ODDS)
-    return log_odds, np.zeros_like(parts), _probability(averaged(parts, run, _PARTS_REACH))
+    return log_odds, np.zeros_like(parts), probability(averaged(parts, run, _PARTS_REACH))
 
 
 def _placed_apart_m(seen: Observations, posed: PosedPoints, left: Indices, right: Indices) -> Floats:
@@ -210,7 +211,7 @@ def _meeting_tips(first: Floats, second: Floats, run: Indices) -> Floats:
     meet = np.exp(-0.5 * (apart_m / _TIPS_MEET_M) ** 2)
     together = averaged(meet.sum(1), run, _DEPTH_REACH)
     out = np.zeros((len(first), first.shape[1], first.shape[1]))
-    out[:, TIP_CAPSULES, TIP_CAPSULES] = meet * _probability((together - _TIPS_TOGETHER) / 0.12)[:, None]
+    out[:, TIP_CAPSULES, TIP_CAPSULES] = meet * probability((together - _TIPS_TOGETHER) / 0.12)[:, None]
     return out
 
 
@@ -247,7 +248,7 @@ def _speed(centre_m: Floats, run: Indices) -> Floats:
 
 def _through_time(log_odds: Floats, follows: Flags) -> Floats:
     """(P,) smoothed probabilities of a two-state chain, by a forward and a backward pass over P - 1 steps."""
-    touches, linked = _probability(log_odds).tolist(), follows.tolist()
+    touches, linked = probability(log_odds).tolist(), follows.tolist()
 
     def passed(values: list[float], links: list[bool]) -> list[float]:
         """The forward messages from the frames before each."""
@@ -263,8 +264,3 @@ def _through_time(log_odds: Floats, follows: Flags) -> Floats:
     after = passed(touches[::-1], linked[::-1])[::-1]
     joint = [(a * b * c, (1 - a) * (1 - b) * (1 - c)) for a, b, c in zip(before, touches, after, strict=True)]
     return np.array([yes / max(yes + no, 1e-12) for yes, no in joint])
-
-
-def _probability(log_odds: Floats) -> Floats:
-    """1 / (1 + exp(-x)), without overflow."""
-    return 0.5 + 0.5 * np.tanh(0.5 * log_odds)
