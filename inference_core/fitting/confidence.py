@@ -6,11 +6,10 @@ The latter two are probabilities: logistic models of a few features, fitted to s
 
 import numpy as np
 
-from inference_core.fitting.arrays import Flags, Floats
+from inference_core.fitting.arrays import Flags, Floats, lengths
 from inference_core.fitting.observations import NetworkTargets, Observations
 from inference_core.fitting.odds import probability
 from inference_core.fitting.parameterisation import PosedPoints
-from inference_core.fitting.residuals import lengths
 from inference_core.geometry.rotations import geodesic_angle
 
 # A mean landmark error of this share of the hand's box halves the trust.

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from inference_core.fitting.arrays import Flags, Floats, Indices
+from inference_core.fitting.arrays import Flags, Floats, Indices, lengths, means
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, ROOT, HandParameterisation, HandState
-from inference_core.fitting.residuals import lengths
 from inference_core.fitting.temporal import accelerations
 from inference_core.geometry.rotations import geodesic_angle
 
@@ -89,6 +88,5 @@ def distrusted(seen: Observations, jumped: Flags) -> Observations:
 
 def _alone(seen: Observations) -> Flags:
     """(N,) bool: there is no other hand, or none of its landmarks is within a hand's size of this one's middle."""
-    middle_px = seen.pixels.mean(1)
-    apart_px = lengths(seen.pixels[seen.other] - middle_px[:, None]).min(-1)
+    apart_px = lengths(seen.pixels[seen.other] - means(seen.pixels)).min(-1)
     return (seen.other < 0) | seen.seen[seen.other] & (apart_px > seen.diagonal_px)

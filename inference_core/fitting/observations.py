@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.fitting.arrays import Flags, Floats, Indices
+from inference_core.fitting.arrays import Flags, Floats, Indices, lengths, means
 from inference_core.geometry.camera import Camera
 from inference_core.geometry.projection import pixel_rays
 from inference_core.geometry.rotations import log, turn_to_ray
@@ -189,7 +189,7 @@ def gather(
         K=K,
         pixels=pixels,
         score=np.where(finite, np.nan_to_num(landmarks[..., 2]).clip(0, 1), 0.0),
-        diagonal_px=np.linalg.norm(np.ptp(pixels, axis=1), axis=-1).clip(min=8.0),
+        diagonal_px=np.maximum(lengths(pixels.max(1) - pixels.min(1)), 8.0),
         world_m=_seen_along_ray(world_m, pixels, K),
         other=_other_hands(side, frame),
         T_world_cam=_by_frame(camera.T_world_cam, frame),
@@ -243,8 +243,8 @@ def _seen_along_ray(world_m: Floats, pixels: Floats, K: Floats) -> Floats:
     The landmark network sees a crop as a camera pointed at the hand would; away from the picture's centre its z axis
     is therefore the ray's, not the camera's.
     """
-    centred = world_m - world_m.mean(1, keepdims=True)
-    ray = pixel_rays(pixels.mean(1, keepdims=True), K)[:, 0]
+    centred = world_m - means(world_m)
+    ray = pixel_rays(means(pixels), K)[:, 0]
     return centred @ np.swapaxes(turn_to_ray(ray), -1, -2)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference_core.fitting.arrays import Floats, Floats32, Indices
+from inference_core.fitting.arrays import Floats, Floats32, Indices, lengths, means
 from inference_core.fitting.observations import NetworkTargets, Observations
 from inference_core.fitting.parameterisation import (
     FINGERS,
@@ -162,11 +162,6 @@ def pseudo_huber(error: Floats, delta: float) -> tuple[Floats, Floats]:
     return 1 / root, delta**2 * (root - 1)
 
 
-def lengths(vectors: Floats) -> Floats:
-    """(...) lengths of vectors (..., K), by components: several times as fast as a sum over a short axis."""
-    return np.sqrt(sum(vectors[..., k] ** 2 for k in range(vectors.shape[-1])))
-
-
 @dataclass(frozen=True)
 class _PixelErrors:
     """Landmark residuals (N, 21, 2) without the size error, their weights (N, 21), and what all cost (N,).
@@ -245,14 +240,14 @@ class _WorldErrors:
     def pull(self, residual: Floats) -> Floats:
         """(N, 21, 3) of residuals on the points."""
         pulls = residual * (self.weight * self.gain[:, None])[..., None]
-        return pulls - pulls.mean(1, keepdims=True)
+        return pulls - means(pulls)
 
 
 def _world_errors(seen: Observations, posed: PosedPoints, scale: Floats) -> _WorldErrors:
     points = posed.points_m[:, LANDMARKS]
     # In the world landmarks' own metres: in the model's, a smaller hand would always have a smaller error.
     gain = 1 / (_WORLD_M * scale[seen.side])
-    arms = (points - points.mean(1, keepdims=True)) * gain[:, None, None]
+    arms = (points - means(points)) * gain[:, None, None]
     residual = arms - seen.world_m / _WORLD_M
     weight, cost = pseudo_huber(lengths(residual), _WORLD_DELTA)
     share = seen.score
