@@ -279,9 +279,7 @@ def _idle_s(text: str) -> float:
 
 
 def command() -> NoReturn:
-    """The command line as a process. It ends at once: taking apart what torch has brought takes 0.4 s, and a library
-    that is still busy would hold it up.
-    """
+    """The command line as a process. It ends at once: a library that is still busy would hold it up."""
     code = main()
     logging.shutdown()
     os._exit(code)

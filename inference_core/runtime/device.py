@@ -14,7 +14,7 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 def found_devices() -> tuple[Device, ...]:
     """The available devices, best first. torch is imported only if the machine may have more than a CPU."""
-    if not _may_have_gpu():
+    if not may_have_gpu():
         return ("cpu",)
     import torch
 
@@ -41,7 +41,7 @@ def choose_device(wanted: Device) -> Device:
     return wanted
 
 
-def _may_have_gpu() -> bool:
+def may_have_gpu() -> bool:
     """Whether this is a Mac, or has the driver of a graphics card that torch can use."""
     if sys.platform == "linux":
         return any(Path(device).exists() for device in _GPU_DEVICES)

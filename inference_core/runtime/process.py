@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Threads and memory of a computing process, configured before torch is imported."""
+"""Threads and memory of a computing process, configured before NumPy and torch are imported."""
 
 import contextlib
 import ctypes
 import gc
 import os
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 # The user's setting, read before this module changes it.
@@ -18,24 +16,11 @@ def settle_process() -> None:
     """Make waiting threads sleep, so that another busy program costs only its own share. Settings in the environment
     take precedence.
 
-    torch gets one thread: its remaining work is small, and if another program occupies a core, its threads spend
+    Linear algebra gets one thread: its matrices are small, and if another program occupies a core, its threads spend
     ten times the work on waiting for each other. Networks have their own threads.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-@contextmanager
-def importing() -> Generator[None]:
-    """A context for heavy imports: what they bring stays for good, so the collector never looks at it, neither
-    meanwhile nor later. torch's 300,000 objects would cost it a tenth of a second each time.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def give_back_memory() -> None:

@@ -14,7 +14,7 @@ from inference_core.two_hand.conditioning_input import first_guess, heat_maps
 from inference_core.two_hand.hand_parameters import absolute_numbers, corrected_numbers, posed_hands
 from inference_core.two_hand.records import Conditioning
 
-HAND = load_open_hand()
+HAND = load_open_hand().tensors()
 B = 16
 
 

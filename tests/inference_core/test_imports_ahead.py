@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks imported while torch is: the ones that a capture needs, each once."""
+"""Networks imported ahead: the ones that a capture needs, each once."""
 
 import os
 import shutil
@@ -8,51 +8,41 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from inference_core.runtime.network_run import runs_in_openvino
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(
-    not runs_in_openvino(torch.device("cpu")), reason="openvino has no wheel here"
-)
+pytestmark = pytest.mark.skipif(not runs_in_openvino("cpu"), reason="openvino has no wheel here")
 
 _LOAD = """
 from pathlib import Path
-import torch
 from inference_core.hand_model.load import load_open_hand
 from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
 from inference_core.runtime import openvino_run
 from inference_core.chosen_network import choose_network
 imported, again = openvino_run._imported, []
 openvino_run._imported = lambda core, path, rows: again.append(path) or imported(core, path, rows)
-choose_network("shipped", load_open_hand(), torch.device("cpu")).loaded().predictor()
+choose_network("shipped", load_open_hand(), "cpu").loaded().predictor()
 load_landmark_networks(), load_pose_networks()
 print(*again, sep="\\n")
 """
 _AHEAD = """
-import sys
-from inference_core.pipeline import _FIRST_NETWORKS, _HEADS, _NETWORKS
+from concurrent.futures import wait
+from inference_core.pipeline import _HEADS, _NETWORKS
 from inference_core.runtime import imports_ahead
-imports_ahead.import_ahead((*_FIRST_NETWORKS, *_NETWORKS, *_HEADS, "dir-s"))()
-assert "torch" not in sys.modules, "torch came with them"
+imports_ahead.import_ahead((*_NETWORKS, *_HEADS, "dir-s"))
+wait(imports_ahead._COMING.values())
 """
 
 
-def test_all_networks_are_imported_ahead_once_and_without_torch(
-    tmp_path: Path,
-) -> None:
+def test_all_networks_are_imported_ahead_once(tmp_path: Path) -> None:
     # A cache of this test's own: other tests use other two-hand networks, and the one that ran last comes ahead.
     (tmp_path / "duohand").mkdir()
     for name in set(printed(_LOAD, os.environ)):
         shutil.copy2(name, tmp_path / "duohand")
-    assert (
-        printed(
-            _AHEAD + _LOAD + "print(*imports_ahead._COMING)", os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
-        )
-        == []
-    )
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    assert printed(_AHEAD + _LOAD + "print(*imports_ahead._COMING)", environment) == []
 
 
 def printed(script: str, environment: os._Environ[str] | dict[str, str]) -> list[str]:
@@ -62,31 +52,11 @@ def printed(script: str, environment: os._Environ[str] | dict[str, str]) -> list
     return [line for line in run.stdout.splitlines() if line]
 
 
-_DETECT = """
-import sys
-from pathlib import Path
-import inference_core
-from inference_core.footage import open_footage
-from inference_core.landmarks.networks import load_landmark_networks, load_pose_networks
-from inference_core.tracking.detect import ShotDetector
-detector = ShotDetector(load_landmark_networks(), pose=load_pose_networks)
-footage = open_footage(Path(inference_core.__file__).parent / "demo" / "two_hands.mp4")
-print(*detector.run(footage.at(range(0, 3))))
-print("torch" in sys.modules)
-"""
-
-
-def test_hands_are_found_and_followed_without_torch() -> None:
-    # Once to convert the networks, which takes torch, if no other test has done so.
-    printed(_DETECT, os.environ)
-    assert printed(_DETECT, os.environ) == ["3", "False"]
-
-
 _ANOTHER = """
 import gc, weakref
 from pathlib import Path
 from inference_core.runtime import imports_ahead
-imports_ahead.import_ahead(["palm"])()
+imports_ahead.import_ahead(["palm"])
 last = weakref.ref(imports_ahead._COMING["palm"].result()[1][0])
 print(imports_ahead.claimed("palm", Path("another")), last())
 """
@@ -94,5 +64,5 @@ print(imports_ahead.claimed("palm", Path("another")), last())
 
 def test_another_version_than_the_wanted_one_is_let_go() -> None:
     # Two in memory at once would be the most that a capture needs.
-    printed(_DETECT, os.environ)
+    printed(_LOAD, os.environ)
     assert printed(_ANOTHER, os.environ) == ["None None"]

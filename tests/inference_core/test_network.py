@@ -36,7 +36,7 @@ SMALL = NetworkConfiguration(
 
 @pytest.fixture(scope="module")
 def hand() -> HandModel:
-    return load_open_hand()
+    return load_open_hand().tensors()
 
 
 def network_of(configuration: NetworkConfiguration, seed: int = 0) -> DirNetwork:
@@ -124,7 +124,7 @@ def test_three_stages_are_refused() -> None:
 def test_a_network_without_conditioning_uses_the_picture_alone(hand: HandModel) -> None:
     network, image = network_of(DIR_S).eval(), torch.randn(2, 3, 256, 256)
     with torch.no_grad():
-        missing, none = network(image, hand), network(image, hand, Conditioning.none(2))
+        missing, none = network(image, hand), network(image, hand, Conditioning.none(2, torch.zeros))
     for first, second in zip(all_of(missing), all_of(none), strict=True):
         torch.testing.assert_close(first, second, atol=0, rtol=0)
         assert bool(torch.isfinite(first).all())

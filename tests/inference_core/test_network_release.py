@@ -37,7 +37,7 @@ def test_an_imported_checkpoint_computes_what_the_release_computes(imported: Dir
     image, expected = golden_input(), golden()
     with torch.no_grad():
         levels = imported.backbone(image)
-        output = imported(image, toy_hand())
+        output = imported(image, toy_hand().tensors())
     found = {f"backbone/c{index + 1}_mean": level.mean((2, 3)) for index, level in enumerate(levels)}
     for index, stage in enumerate(output.stages):
         found[f"stage{index}/offset"] = stage.offset_m / 0.15

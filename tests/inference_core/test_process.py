@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The process settings that a plain command makes before torch is imported, and those left to the user."""
+"""The process settings that a plain command makes before NumPy and torch are imported, and those left to the user."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ _SCRIPT = """
 import sys
 from inference_core.runtime.process import network_threads, settle_process
 settle_process()
-assert "torch" not in sys.modules
+assert not {"numpy", "torch"} & set(sys.modules)
 import os, torch
 print(torch.get_num_threads(), network_threads(), os.environ["OMP_WAIT_POLICY"])
 """
