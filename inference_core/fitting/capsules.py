@@ -41,6 +41,11 @@ class Capsules:
         ends = self.ends.reshape(-1, self.ends.shape[2]) @ joints_m
         return ends.reshape(-1, *self.ends.shape[:2], 3)
 
+    def along(self, capsule: Indices, share: Floats) -> Floats:
+        """(..., 21) blends of the joints: the point of each capsule (...) at a share (...), 0..1, of its length."""
+        start, end = self.ends[:, 0][capsule], self.ends[:, 1][capsule]
+        return start + share[..., None] * (end - start)
+
 
 def fit_capsules(model: HandModel, parameterisation: HandParameterisation) -> Capsules:
     """Capsules whose radii are the mean distance of the rest hand's vertices from their nearest bone."""

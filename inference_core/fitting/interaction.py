@@ -11,14 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.fitting.arrays import Flags, Floats, Floats32, Indices
+from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.capsules import Capsules, Nearest, nearest_points
 from inference_core.fitting.contact import Contact
+from inference_core.fitting.intersections import Overlaps
 from inference_core.fitting.network_offset import OffsetResidual, network_offset
 from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, PosedPoints
+from inference_core.fitting.pulls import Pulls
 from inference_core.fitting.residuals import JOINTS, pseudo_huber
-from inference_core.fitting.skin import Overlaps
 
 # Skin is soft: this much overlap costs nothing.
 _SOFT_M, _OVERLAP_M, _OVERLAP_DELTA = 0.001, 0.0015, 4.0
@@ -233,26 +234,7 @@ def _meetings(hands: HandPairs, nearest: Nearest, draws: Draws | None) -> _Meeti
     )
 
 
-@dataclass(frozen=True)
-class _Pulls:
-    """K weighted residuals (m, K) of each of m pairs (m,), with derivatives (m, K, 2 D) by the unknowns of left and
-    right; float32.
-    """
-
-    pair: Indices
-    rows: Floats32
-    residual: Floats32
-
-    @property
-    def normal(self) -> tuple[Floats32, Floats32]:
-        """Hessian (m, 2, D, 2, D) and gradient (m, 2, D) of the squared residuals."""
-        count, size = len(self.pair), self.rows.shape[2] // 2
-        hessian = np.swapaxes(self.rows, 1, 2) @ self.rows
-        gradient = self.residual[:, None] @ self.rows
-        return hessian.reshape(count, 2, size, 2, size), gradient.reshape(count, 2, size)
-
-
-def _pulls(hands: HandPairs, nearest: Nearest, meetings: _Meetings, capsules: Capsules) -> _Pulls:
+def _pulls(hands: HandPairs, nearest: Nearest, meetings: _Meetings, capsules: Capsules) -> Pulls:
     """Of the pairs of hands in which something meets."""
     bones = nearest.gap_m.shape[1]
     meets = (meetings.weight > 0).sum(1)
@@ -267,29 +249,13 @@ def _pulls(hands: HandPairs, nearest: Nearest, meetings: _Meetings, capsules: Ca
     along, across = (
         np.take_along_axis(_flat(shares[some]), index, 1) for shares in (nearest.along, nearest.across)
     )
-    blends = _blended(capsules, index // bones, along), _blended(capsules, index % bones, across)
-    own, other = (
-        blend @ hands.posed.points_m[at[pair], JOINTS]
-        for blend, at in zip(blends, (hands.left, hands.right), strict=True)
-    )
+    blends = capsules.along(index // bones, along), capsules.along(index % bones, across)
+    at = hands.left[pair], hands.right[pair]
+    own, other = (blend @ hands.posed.points_m[rows, JOINTS] for blend, rows in zip(blends, at, strict=True))
     apart = own - other
     length = np.sqrt(np.einsum("mki,mki->mk", apart, apart))
     away = apart * (np.sqrt(weight) * scale / np.maximum(length, 1e-12))[..., None]
-    return _Pulls(pair, _rows(hands, pair, blends, away), (residual * np.sqrt(weight)).astype(np.float32))
-
-
-def _rows(hands: HandPairs, pair: Indices, blends: tuple[Floats, Floats], away: Floats) -> Floats32:
-    """(m, K, 2 D) derivatives by the unknowns of left and right of points' ways along `away` (m, K, 3), the points of
-    the hands of pairs (m,) being blends (m, K, 21) of their joints.
-    """
-    jacobian = hands.posed.joints_jacobian.reshape(-1, 3 * 21, hands.posed.parameterisation.size)
-    count, inner, size = away.shape[1], *jacobian.shape[1:]
-    rows: Floats32 = np.empty((len(pair), count, 2 * size), np.float32)
-    for place, (sign, blend, at) in enumerate(zip((1, -1), blends, (hands.left, hands.right), strict=True)):
-        ways = (sign * away).astype(np.float32)[..., None] * blend.astype(np.float32)[:, :, None]
-        own = rows[..., place * size : (place + 1) * size]
-        np.matmul(ways.reshape(len(pair), count, inner), jacobian[at[pair]], out=own)
-    return rows
+    return Pulls.of(hands.posed, pair, at, blends, away, residual * np.sqrt(weight))
 
 
 def _add_offset(equations: PairEquations, offset: OffsetResidual) -> None:
@@ -334,24 +300,19 @@ def _skin_cost(residual: Floats) -> Floats:
     return 0.5 * (residual**2).sum(1)
 
 
-def _skin_pulls(hands: HandPairs, skin: HardSkin, residual: Floats) -> _Pulls:
+def _skin_pulls(hands: HandPairs, skin: HardSkin, residual: Floats) -> Pulls:
     """Of the places in which skins intersect; residual (P, R): `_skin_residual`'s."""
     pair = np.flatnonzero((residual > 0).any(1))
     places, residual = skin.overlaps, residual[pair]
     away = -(places.normal[pair] / skin.sigma_m) * (residual > 0)[..., None]
-    rows = _rows(hands, pair, (places.left[pair], places.right[pair]), away)
-    return _Pulls(pair, rows, residual.astype(np.float32))
+    at, blends = (hands.left[pair], hands.right[pair]), (places.left[pair], places.right[pair])
+    return Pulls.of(hands.posed, pair, at, blends, away, residual)
 
 
 def _boxes_meet(first_m: Floats, second_m: Floats, reach_m: float) -> Flags:
     """(P,) bool: the bounding boxes of points (P, C, 2, 3) come this near to each other."""
     low, high = ([hand.min((1, 2)), hand.max((1, 2))] for hand in (first_m, second_m))
     return ((low[0] < high[1] + reach_m) & (high[0] < low[1] + reach_m)).all(-1)
-
-
-def _blended(capsules: Capsules, bone: Indices, share: Floats) -> Floats:
-    start, end = capsules.ends[:, 0][bone], capsules.ends[:, 1][bone]
-    return start + share[..., None] * (end - start)
 
 
 def _largest(values: Floats, count: int) -> Indices:

@@ -8,13 +8,14 @@ from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.capsules import Capsules
 from inference_core.fitting.contact import Contact, unbroken_runs
 from inference_core.fitting.interaction import HardSkin, hand_pairs
+from inference_core.fitting.intersections import Overlaps, PlaceFinder, Places, beside
 from inference_core.fitting.joint_fit import Pace, fit_shot
 from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import HandState, pose_points
 from inference_core.fitting.residuals import JOINTS
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape
-from inference_core.fitting.skin import Overlaps, PlaceFinder, Places, Skin, beside
+from inference_core.fitting.skin import Skin
 from inference_core.fitting.windows import windows_of
 
 # Sigmas of what lies too deep, round by round; done when nothing lies deeper than this.

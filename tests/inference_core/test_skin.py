@@ -7,6 +7,7 @@ import pytest
 from inference_core.fitting.capsules import fit_capsules
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.interaction import HardSkin, hand_pairs, pair_cost, pair_equations
+from inference_core.fitting.intersections import Overlaps, PlaceFinder, Places, beside
 from inference_core.fitting.joint_fit import fit_shot
 from inference_core.fitting.observations import gather, pairs
 from inference_core.fitting.parameterisation import HandState, make_parameterisation, pose_points
@@ -14,7 +15,7 @@ from inference_core.fitting.polish import taken_apart
 from inference_core.fitting.residuals import JOINTS
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
-from inference_core.fitting.skin import Overlaps, PlaceFinder, Places, beside, fit_skin
+from inference_core.fitting.skin import fit_skin
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from tests.inference_core.solve_scenes import make_shot
