@@ -128,7 +128,7 @@ def bfloat16(load: Load, hand: HandModel, device: str, recorded: bool) -> Run:
     What cannot be recorded is reported once and runs as it is.
     """
     network, place = load(), torch.device(device)
-    graph = prepared(network, hand, place, vertices=True).to(place)
+    graph = prepared(network, hand, device, vertices=True).to(place)
     answer = output_names(network.configuration, vertices=True).index("vertices_m")
     inputs: list[Tensor] = []
     replayed: list[tuple[torch.cuda.CUDAGraph, Tensor]] = []

@@ -78,6 +78,16 @@ def test_the_core_imports_only_earlier_rooms(path: Path) -> None:
             assert CORE_ROOMS.index(rest[0]) <= CORE_ROOMS.index(here), f"{here} imports {name}, a later room"
 
 
+def test_torch_is_imported_only_where_networks_are() -> None:
+    found = {
+        room_of(path.relative_to(ROOT / "inference_core").parts)
+        for path in files("inference_core")
+        if any(name.split(".")[0] == "torch" for name in imports_of(path))
+    }
+    # The hand model gives networks its tensors, and a command runs one on an array.
+    assert found == {"runtime", "landmarks", "two_hand", "hand_model", "cli"}
+
+
 @pytest.mark.parametrize("package", ["blender_addon", "training"])
 def test_add_on_and_training_do_not_import_each_other(package: str) -> None:
     others = {"blender_addon", "training", "tests", "benchmarks", "tools"} - {package}

@@ -25,7 +25,6 @@ from inference_core.runtime.network_run import ready_to_run
 from inference_core.shared.errors import WeightsError
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 _EARLIER_FILE = "hand_lifter.safetensors"
@@ -49,7 +48,7 @@ class HeadWithLandmarks:
     partner: PartnerCall | None = None
 
 
-def stored_head(folder: Path, device: torch.device | str = "cpu") -> HeadWithLandmarks | None:
+def stored_head(folder: Path, device: str = "cpu") -> HeadWithLandmarks | None:
     """The landmark head of a weights folder, ready to run on `device`; None if it holds none.
 
     Raises WeightsError for a damaged file, and for a folder whose head still has its earlier name.
@@ -72,7 +71,7 @@ def stored_head(folder: Path, device: torch.device | str = "cpu") -> HeadWithLan
     return HeadWithLandmarks(lambda features: RefinedLandmarks(*run(features)), networks, partner)
 
 
-def _stored_partner(folder: Path, device: torch.device | str) -> PartnerCall | None:
+def _stored_partner(folder: Path, device: str) -> PartnerCall | None:
     run = load_partner(folder, device)
     return None if run is None else lambda features: Partners(*run(features))
 

@@ -33,7 +33,6 @@ from inference_core.runtime.network_run import device_kind, ready_to_run
 from inference_core.shared.errors import WeightsError
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 Array = NDArray[np.float32]
@@ -104,9 +103,7 @@ class PoseNetworks:
         return points, presence, world_m
 
 
-def load_landmark_networks(
-    device: torch.device | str = "cpu", folder: Path = WEIGHTS_FOLDER
-) -> LandmarkNetworks:
+def load_landmark_networks(device: str = "cpu", folder: Path = WEIGHTS_FOLDER) -> LandmarkNetworks:
     """Both networks, float32, ready to run on `device`; every call returns the same ones.
 
     Raises WeightsError if a file is missing, damaged, or holds another network.
@@ -142,7 +139,7 @@ def _pairs(device: str, folder: Path) -> Run:
     )
 
 
-def load_pose_networks(device: torch.device | str = "cpu") -> PoseNetworks:
+def load_pose_networks(device: str = "cpu") -> PoseNetworks:
     """The same for the networks that find bodies."""
     return _pose_networks(device_kind(device))
 
@@ -161,7 +158,7 @@ def forget_pose_networks() -> None:
     forget("person", "body")
 
 
-def load_partner(folder: Path, device: torch.device | str = "cpu") -> Run | None:
+def load_partner(folder: Path, device: str = "cpu") -> Run | None:
     """The partner network of a weights folder, ready to run on early features of hand crops; None if it holds none.
 
     Its output: the fields of Partners. Raises WeightsError for a damaged file.

@@ -6,19 +6,13 @@ faster, and without torch's import. No lower precision is used there: bfloat16 m
 the hand's box.
 """
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inference_core.runtime.network_graph import NetworkGraph, Run
 
-if TYPE_CHECKING:
-    import torch
 
-
-def ready_to_run(graph: NetworkGraph, device: torch.device | str, cache: Path | None = None) -> Run:
+def ready_to_run(graph: NetworkGraph, device: str, cache: Path | None = None) -> Run:
     """The network on a device. cache: the folder of converted networks; default: the user's.
 
     Raises what `build` raises for weights that cannot be used.
@@ -32,11 +26,11 @@ def ready_to_run(graph: NetworkGraph, device: torch.device | str, cache: Path | 
     return TorchRun(graph.build(), device)
 
 
-def runs_in_openvino(device: torch.device | str) -> bool:
+def runs_in_openvino(device: str) -> bool:
     """Whether OpenVINO runs the networks of a device."""
     return device_kind(device) == "cpu" and find_spec("openvino") is not None
 
 
-def device_kind(device: torch.device | str) -> str:
+def device_kind(device: str) -> str:
     """The device's kind: "cpu", "cuda" or "mps"."""
-    return str(device).partition(":")[0]
+    return device.partition(":")[0]

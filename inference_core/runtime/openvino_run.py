@@ -36,7 +36,6 @@ sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgu
 import openvino  # noqa: E402
 
 if TYPE_CHECKING:
-    # Imported where it is needed: networks are imported while torch is.
     from torch import nn
 
     from inference_core.runtime.network_graph import NetworkGraph

@@ -17,7 +17,7 @@ _ROWS = {"cpu": 4, "cuda": 32, "mps": 8}
 class TorchRun:
     """Plain torch, float32. If a batch does not fit into the device's memory, smaller ones are tried."""
 
-    def __init__(self, network: nn.Module, device: torch.device | str) -> None:
+    def __init__(self, network: nn.Module, device: str) -> None:
         self._device = torch.device(device)
         network = network.eval().requires_grad_(False).to(self._device)
         self._network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

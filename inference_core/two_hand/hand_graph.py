@@ -36,17 +36,13 @@ class HandGraph(nn.Module):
         return tuple(value for value in values if value is not None)
 
 
-def prepared(
-    network: DirNetwork, hand: HandModel, device: torch.device | str, vertices: bool = False
-) -> HandGraph:
+def prepared(network: DirNetwork, hand: HandModel, device: str, vertices: bool = False) -> HandGraph:
     """The graph optimised for the device's runtime. hand: of arrays."""
     fused = with_fused_norms(network, winograd=runs_in_openvino(device))
     return HandGraph(fused, hand.tensors(device=device), vertices).eval()
 
 
-def torch_engine(
-    network: DirNetwork, hand: HandModel, device: torch.device | str = "cpu", vertices: bool = False
-) -> Engine:
+def torch_engine(network: DirNetwork, hand: HandModel, device: str = "cpu", vertices: bool = False) -> Engine:
     """The engine of a network in memory, run by torch. hand: of arrays."""
     run = TorchRun(HandGraph(with_fused_norms(network), hand.tensors(device=device), vertices), device)
     return GraphEngine(run, output_names(network.configuration, vertices), network.configuration.conditioning)

@@ -19,7 +19,7 @@ from inference_core.runtime.network_graph import NetworkGraph
 from inference_core.runtime.network_run import ready_to_run, runs_in_openvino
 from inference_core.runtime.torch_run import TorchRun
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 Array = NDArray[np.float32]
 
 needs_openvino = pytest.mark.skipif(not runs_in_openvino(CPU), reason="openvino has no wheel here")
