@@ -197,9 +197,8 @@ def test_crops_cover_both_views_and_both_mirrorings(made: Made) -> None:
 def test_stored_features_are_those_of_the_landmark_network(made: Made, tmp_path: Path) -> None:
     rows = made_rows(KIT, SCENES, 3, 0, len(PICTURES), 2, torch_reader(NETWORK, torch.float32))
     squares = np.tile([CROP_PX / 2, CROP_PX / 2, float(CROP_PX), 0.0], (len(made.images), 1))
-    direct = crop_features(
-        list(made.images), squares, np.full(len(made.images), RIGHT), load_landmark_networks()
-    )
+    sides = np.full(len(made.images), RIGHT)
+    direct = torch.from_numpy(crop_features(list(made.images), squares, sides, load_landmark_networks()))
     index = made.windows.picture * 16 + made.windows.side * 8 + made.cut
     chosen = _order(index, rows.picture * 16 + rows.side.long() * 8 + rows.cut.long())
     write_shard(shard_path(tmp_path, 3, 0), rows)
