@@ -8,8 +8,8 @@ import numpy as np
 
 from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.interaction import DepthTies, PairEquations
+from inference_core.fitting.normal_equations import NormalEquations
 from inference_core.fitting.parameterisation import DEPTH, IMAGE, ROOT, HandState, PosedPoints
-from inference_core.fitting.residuals import NormalEquations
 from inference_core.fitting.temporal import Banded
 
 # How far the force reaches: across the picture and in depth as shares of the distance, and in degrees.

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference_core.fitting.arrays import Floats, Indices
-from inference_core.fitting.parameterisation import HandParameterisation
-from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.parameterisation import JOINTS, HandParameterisation
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.skeleton import TIPS_21
 

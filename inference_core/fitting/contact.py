@@ -23,8 +23,7 @@ from inference_core.fitting.contact_network import (
 )
 from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.odds import probability
-from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
-from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.parameterisation import JOINTS, HandState, PosedPoints, pose_points
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.fitting.windows import windows_of

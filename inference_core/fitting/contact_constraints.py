@@ -21,8 +21,7 @@ from inference_core.fitting.contact import (
     unbroken_runs,
 )
 from inference_core.fitting.observations import Observations, pairs
-from inference_core.fitting.parameterisation import HandParameterisation, HandState, pose_points
-from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.parameterisation import JOINTS, HandParameterisation, HandState, pose_points
 from inference_core.fitting.solve_constraints import HARD_PIN, Apart, SolveConstraints, Touch, doubted
 from inference_core.shared.skeleton import FINGERS
 

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.fitting.observations import gather
-from inference_core.fitting.parameterisation import make_parameterisation, pose_points
-from inference_core.fitting.residuals import LANDMARKS
+from inference_core.fitting.parameterisation import LANDMARKS, make_parameterisation, pose_points
 from inference_core.fitting.single_frame import ShotShape, estimate_shape, fit_frames, start_state, well_seen
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel

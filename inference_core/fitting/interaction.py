@@ -16,10 +16,10 @@ from inference_core.fitting.capsules import Capsules, Nearest, nearest_points
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.intersections import Overlaps
 from inference_core.fitting.network_offset import OffsetResidual, network_offset
+from inference_core.fitting.normal_equations import pseudo_huber
 from inference_core.fitting.observations import Observations, pairs
-from inference_core.fitting.parameterisation import DEPTH, IMAGE, PosedPoints
+from inference_core.fitting.parameterisation import DEPTH, IMAGE, JOINTS, PosedPoints
 from inference_core.fitting.pulls import Pulls
-from inference_core.fitting.residuals import JOINTS, pseudo_huber
 
 # Skin is soft: this much overlap costs nothing.
 _SOFT_M, _OVERLAP_M, _OVERLAP_DELTA = 0.001, 0.0015, 4.0

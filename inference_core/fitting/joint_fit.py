@@ -31,9 +31,10 @@ from inference_core.fitting.interaction import (
     skin_cost,
     skin_equations,
 )
+from inference_core.fitting.normal_equations import NormalEquations
 from inference_core.fitting.observations import Observations, pairs
-from inference_core.fitting.parameterisation import HandState, PosedPoints, pose_points
-from inference_core.fitting.residuals import JOINTS, NormalEquations, frame_cost, frame_normal
+from inference_core.fitting.parameterisation import JOINTS, HandState, PosedPoints, pose_points
+from inference_core.fitting.residuals import frame_cost, frame_normal
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, limited
 from inference_core.fitting.temporal import (

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference_core.fitting.arrays import Floats, Indices, lengths
+from inference_core.fitting.normal_equations import pseudo_huber
 from inference_core.fitting.observations import NetworkTargets
 from inference_core.fitting.parameterisation import DEPTH, PosedPoints
-from inference_core.fitting.residuals import pseudo_huber
 
 # The standard deviation of a fully confident network's offset, as a share of the hands' mean depth.
 _SIGMA, _DELTA = 0.025, 3.0

@@ -21,6 +21,8 @@ from inference_core.hand_model.hand import HandModel
 from inference_core.shared.skeleton import DRIVER_16_OF_21
 
 IMAGE, DEPTH, ROOT, FINGERS = slice(0, 2), slice(2, 3), slice(3, 6), 6
+# Of the P points.
+LANDMARKS, JOINTS = slice(0, 21), slice(21, 42)
 # A joint rotates about an axis if its limits allow more than this, in degrees.
 _FREE_RANGE_DEG = 18.0
 # Of the 15 finger joints, the one before among the 16 joints.
@@ -191,7 +193,7 @@ class PosedPoints:
     @cached_property
     def joints_jacobian(self) -> Floats32:
         """(N, 3, 21, D) derivatives of the joints by the unknowns."""
-        return self.jacobian(slice(21, 42))
+        return self.jacobian(JOINTS)
 
     def jacobian(self, points: slice | Indices) -> Floats32:
         """(N, 3, P', D) derivatives of the chosen points by the unknowns.

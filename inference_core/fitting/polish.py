@@ -11,8 +11,7 @@ from inference_core.fitting.interaction import HardSkin, hand_pairs
 from inference_core.fitting.intersections import Overlaps, PlaceFinder, Places, beside
 from inference_core.fitting.joint_fit import Pace, fit_shot
 from inference_core.fitting.observations import Observations, pairs
-from inference_core.fitting.parameterisation import HandState, pose_points
-from inference_core.fitting.residuals import JOINTS
+from inference_core.fitting.parameterisation import JOINTS, HandState, pose_points
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.fitting.skin import Skin

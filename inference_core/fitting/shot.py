@@ -23,6 +23,7 @@ from inference_core.fitting.confidence import (
     pose_confidence,
 )
 from inference_core.fitting.joint_fit import FROM_AFAR, Pace, fit_shot
+from inference_core.fitting.landmark_terms import reprojection_px
 from inference_core.fitting.observations import (
     Observations,
     gather,
@@ -32,7 +33,6 @@ from inference_core.fitting.observations import (
 )
 from inference_core.fitting.parameterisation import HandState, pose_points
 from inference_core.fitting.polish import taken_apart
-from inference_core.fitting.residuals import reprojection_px
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot_record import ShotRecord, SolvedFrames
 from inference_core.fitting.shot_start import ShotStart, shot_start

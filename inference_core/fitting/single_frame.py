@@ -10,22 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.fitting.arrays import Floats, Indices
+from inference_core.fitting.landmark_terms import landmark_normal
+from inference_core.fitting.normal_equations import NormalEquations
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import (
+    JOINTS,
+    LANDMARKS,
     HandParameterisation,
     HandState,
     make_parameterisation,
     pose_points,
 )
-from inference_core.fitting.residuals import (
-    JOINTS,
-    LANDMARKS,
-    NormalEquations,
-    add_pose_terms,
-    frame_cost,
-    frame_normal,
-    landmark_normal,
-)
+from inference_core.fitting.residuals import add_pose_terms, frame_cost, frame_normal
 from inference_core.geometry.projection import pixel_rays
 from inference_core.geometry.rigid import fit_similarity
 from inference_core.hand_model.hand import HandModel

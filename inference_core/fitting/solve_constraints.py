@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 
 from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.observations import NetworkTargets, Observations
-from inference_core.fitting.parameterisation import HandParameterisation, HandState, pose_points
-from inference_core.fitting.residuals import JOINTS, LANDMARKS
+from inference_core.fitting.parameterisation import (
+    JOINTS,
+    LANDMARKS,
+    HandParameterisation,
+    HandState,
+    pose_points,
+)
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.geometry.projection import project_pinhole
 from inference_core.geometry.rotations import log, matrix_to_quaternion, quaternion_to_matrix

@@ -15,6 +15,7 @@ from scipy.linalg import solveh_banded
 
 from inference_core.fitting.arrays import Flags, Floats, Floats32, Indices
 from inference_core.fitting.interaction import DepthTies, PairEquations
+from inference_core.fitting.normal_equations import NormalEquations, pseudo_huber
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import (
     DEPTH,
@@ -24,7 +25,6 @@ from inference_core.fitting.parameterisation import (
     HandParameterisation,
     HandState,
 )
-from inference_core.fitting.residuals import NormalEquations, pseudo_huber
 from inference_core.geometry.rotations import log
 
 # Sigma of a calm hand's accelerations per squared frame time: image-depth as a share of the distance (0.001

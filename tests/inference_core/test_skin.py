@@ -10,9 +10,8 @@ from inference_core.fitting.interaction import HardSkin, hand_pairs, pair_cost, 
 from inference_core.fitting.intersections import Overlaps, PlaceFinder, Places, beside
 from inference_core.fitting.joint_fit import fit_shot
 from inference_core.fitting.observations import gather, pairs
-from inference_core.fitting.parameterisation import HandState, make_parameterisation, pose_points
+from inference_core.fitting.parameterisation import JOINTS, HandState, make_parameterisation, pose_points
 from inference_core.fitting.polish import taken_apart
-from inference_core.fitting.residuals import JOINTS
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
 from inference_core.fitting.skin import fit_skin

@@ -25,12 +25,14 @@ from inference_core.fitting.network_offset import network_offset
 from inference_core.fitting.observations import Observations, gather, judged_by_scores
 from inference_core.fitting.parameterisation import (
     DEPTH,
+    JOINTS,
+    LANDMARKS,
     HandParameterisation,
     HandState,
     make_parameterisation,
     pose_points,
 )
-from inference_core.fitting.residuals import JOINTS, LANDMARKS, frame_cost, frame_normal
+from inference_core.fitting.residuals import frame_cost, frame_normal
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
 from inference_core.fitting.temporal import accelerations, sigmas, solve_banded, temporal_normal
