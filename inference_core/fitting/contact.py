@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.fitting.arrays import Flags, Floats, Indices
+from inference_core.fitting.arrays import Flags, Floats, Indices, lengths
 from inference_core.fitting.capsules import Capsules, nearest_points
 from inference_core.fitting.contact_network import (
     ContactNetwork,
@@ -206,7 +206,7 @@ def _meeting_tips(first: Floats, second: Floats, run: Indices) -> Floats:
     """(P, C, C) certainty that fingertips of the same finger meet, from capsules (P, C, 2, 3)
     at one depth; 0 for other parts.
     """
-    apart_m = np.linalg.norm((first - second)[:, TIP_CAPSULES, 1], axis=-1)
+    apart_m = lengths((first - second)[:, TIP_CAPSULES, 1])
     meet = np.exp(-0.5 * (apart_m / _TIPS_MEET_M) ** 2)
     together = averaged(meet.sum(1), run, _DEPTH_REACH)
     out = np.zeros((len(first), first.shape[1], first.shape[1]))
@@ -242,7 +242,7 @@ def _speed(centre_m: Floats, run: Indices) -> Floats:
         return np.zeros(len(centre_m))
     step = np.diff(centre_m, axis=0, append=centre_m[-1:])
     step[:-1][run[1:] != run[:-1]] = 0
-    return np.linalg.norm(averaged(step, run, _MOTION_REACH), axis=-1)
+    return lengths(averaged(step, run, _MOTION_REACH))
 
 
 def _through_time(log_odds: Floats, follows: Flags) -> Floats:

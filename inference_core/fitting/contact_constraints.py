@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from inference_core.fitting.arrays import Floats, Indices
+from inference_core.fitting.arrays import Floats, Indices, lengths
 from inference_core.fitting.capsules import BONES, Capsules
 from inference_core.fitting.contact import (
     TIP_CAPSULES,
@@ -106,7 +106,7 @@ def _meeting(touch: Touch, weight: Floats, view: Outlines) -> Floats:
     share[:, rows[best // len(columns)], columns[best % len(columns)]] = 1.0
     if touch.left is None and touch.right is None:
         ends = [hand[:, TIP_CAPSULES, 1] for hand in view.flat_m]
-        apart = np.linalg.norm(ends[0] - ends[1], axis=-1) / _NEAR_M
+        apart = lengths(ends[0] - ends[1]) / _NEAR_M
         share[:, TIP_CAPSULES, TIP_CAPSULES] += np.exp(-0.5 * apart**2)
     return np.minimum(share, 1)
 

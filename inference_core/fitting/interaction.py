@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.fitting.arrays import Flags, Floats, Indices
+from inference_core.fitting.arrays import Flags, Floats, Indices, lengths
 from inference_core.fitting.capsules import Capsules, Nearest, nearest_points
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.intersections import Overlaps
@@ -253,8 +253,7 @@ def _pulls(hands: HandPairs, nearest: Nearest, meetings: _Meetings, capsules: Ca
     at = hands.left[pair], hands.right[pair]
     own, other = (blend @ hands.posed.points_m[rows, JOINTS] for blend, rows in zip(blends, at, strict=True))
     apart = own - other
-    length = np.sqrt(np.einsum("mki,mki->mk", apart, apart))
-    away = apart * (np.sqrt(weight) * scale / np.maximum(length, 1e-12))[..., None]
+    away = apart * (np.sqrt(weight) * scale / np.maximum(lengths(apart), 1e-12))[..., None]
     return Pulls.of(hands.posed, pair, at, blends, away, residual * np.sqrt(weight))
 
 

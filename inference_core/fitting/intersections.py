@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from inference_core.fitting.arrays import Flags, Floats, Floats32, Indices
+from inference_core.fitting.arrays import Flags, Floats, Floats32, Indices, lengths
 from inference_core.fitting.parameterisation import HandParameterisation, HandState
 from inference_core.fitting.skin import Skin
 
@@ -194,7 +194,7 @@ def _inside(skin: Skin, points_m: Floats32, outward: Floats32, meets: Flags) -> 
     apart_m = (points_m[row, own, vertex] - points_m[row, 1 - own, other]).astype(np.float64)
     normal = outward[row, 1 - own, other].astype(np.float64)
     depth_m = -(apart_m * normal).sum(-1)
-    distance_m = np.linalg.norm(apart_m, axis=-1)
+    distance_m = lengths(apart_m)
     inside = (depth_m > _SHALLOW_M) & (depth_m > _INSIDE * distance_m) & (distance_m < _REACH_M)
     own, vertex, other, normal = own[inside], vertex[inside], other[inside], normal[inside]
     left, right = np.where(own == 0, vertex, other), np.where(own == 0, other, vertex)
@@ -294,4 +294,4 @@ def _the_way_they_came(places: Places, run: Indices) -> Floats:
 
 
 def _unit(vectors: Floats) -> Floats:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-9)
+    return vectors / np.maximum(lengths(vectors), 1e-9)[:, None]

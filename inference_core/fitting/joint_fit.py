@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from inference_core.fitting.anchor import Anchor, Terms
-from inference_core.fitting.arrays import Flags, Floats, Indices
+from inference_core.fitting.arrays import Flags, Floats, Indices, lengths
 from inference_core.fitting.capsules import Capsules
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.interaction import (
@@ -195,7 +195,7 @@ class _WindowFit:
         problem = self._of_window()
         hands = self._hands(problem, state)
         cost = problem.cost(hands, sigma[self._window.rows], found.drawn, self._window.own)
-        moved_m = np.linalg.norm(hands.posed.points_m[:, JOINTS] - found.joints_m, axis=-1)
+        moved_m = lengths(hands.posed.points_m[:, JOINTS] - found.joints_m)
         return _Trial(cost, moved_m.mean(-1))
 
     def _of_window(self) -> "_Problem":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.fitting.arrays import Flags, Floats, Indices
+from inference_core.fitting.arrays import Flags, Floats, Indices, lengths
 from inference_core.fitting.observations import NetworkTargets, Observations
 from inference_core.fitting.parameterisation import (
     JOINTS,
@@ -141,7 +141,7 @@ def with_pinned_poses(
     world_m = world_m / shape.world_scale[seen.side][:, None, None]
     here = pinned[:, None, None]
     network = _network_with_pins(seen, state, points[:, JOINTS], trust)
-    diagonal_px = np.maximum(np.linalg.norm(pixels.max(1) - pixels.min(1), axis=-1), 8.0)
+    diagonal_px = np.maximum(lengths(pixels.max(1) - pixels.min(1)), 8.0)
     return (
         replace(
             seen,
