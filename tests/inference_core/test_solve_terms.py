@@ -21,7 +21,9 @@ from inference_core.fitting.interaction import (
     pair_equations,
     pairs,
 )
+from inference_core.fitting.landmark_terms import landmark_normal
 from inference_core.fitting.network_offset import network_offset
+from inference_core.fitting.normal_equations import NormalEquations
 from inference_core.fitting.observations import Observations, gather, judged_by_scores
 from inference_core.fitting.parameterisation import (
     DEPTH,
@@ -36,6 +38,7 @@ from inference_core.fitting.residuals import frame_cost, frame_normal
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
 from inference_core.fitting.temporal import accelerations, sigmas, solve_banded, temporal_normal
+from inference_core.geometry.projection import project_pinhole
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import load_hand_model
 from inference_core.shared.skeleton import RIGHT
@@ -135,6 +138,27 @@ def test_the_gradient_of_single_frame_terms_matches_their_cost(
     assert np.abs(normal.gradient - differences).max() < 0.01 * np.abs(differences).max()
     cost = frame_cost(seen, pose_points(parameterisation, seen.side, state), scale)
     np.testing.assert_allclose(normal.cost, cost)
+
+
+def test_the_curvature_of_landmark_terms_is_exact_where_hands_fit_their_landmarks(
+    parameterisation: HandParameterisation, seen: Observations, state: HandState
+) -> None:
+    points_m = pose_points(parameterisation, seen.side, state).points_m[:, LANDMARKS]
+    fitting = replace(
+        seen, pixels=project_pinhole(points_m, seen.K), world_m=points_m - points_m.mean(1, keepdims=True)
+    )
+
+    def normal(at: HandState, log_scale: float = 0.0) -> NormalEquations:
+        posed = pose_points(parameterisation, seen.side, at)
+        scale = np.full(2, np.exp(log_scale))
+        return landmark_normal(fitting, posed, posed.jacobian(LANDMARKS), scale, by_scale=True)
+
+    by_pose = _differences(lambda moved: normal(moved).gradient, state, parameterisation)
+    by_scale = (normal(state, 1e-5).gradient - normal(state, -1e-5).gradient) / 2e-5
+    expected = np.concatenate([by_pose, by_scale[..., None]], -1)
+    hessian = normal(state).hessian
+    size = np.sqrt(np.diagonal(hessian, axis1=1, axis2=2))
+    assert np.abs((hessian - expected) / (size[:, None] * size[..., None])).max() < 1e-3
 
 
 def test_hands_that_touch_stay_in_contact_while_one_is_lost(model: HandModel) -> None:
