@@ -74,7 +74,7 @@ def fitting_hand(card: WeightsCard, hand: HandModel) -> HandModel:
             f"The card of {card.configuration.name} names fingertips beyond the {vertices} vertices there are. "
             "Use the weights with the hand model they were trained with."
         )
-    return replace(hand, tip_vertices=np.array(card.tip_vertices))
+    return replace(hand, tip_vertices=np.array(card.tip_vertices, np.int64))
 
 
 def cut_pictures(
@@ -153,16 +153,15 @@ def _predict_batch(
     at = np.array([crop.at for crop in crops])
     expected_there = (expected.hand_score[at] > 0).astype(np.float32)
     presence = expected_there if found.presence is None else found.presence
-    back = np.stack([crop.camera.rotation.T for crop in crops]).astype(np.float32)[:, None]
+    wrists = _placed(found, known.focal_uv, presence > 0.5)
+    back = np.stack([crop.camera.rotation.T for crop in crops]).astype(np.float32)
     rotations = found.rotations.copy()
-    rotations[:, :, 0] = back @ rotations[:, :, 0]
+    rotations[:, :, 0] = back[:, None] @ rotations[:, :, 0]
     predictions.rotations[at] = rotations
-    predictions.joints_rel_m[at] = _turned(back, found.joints_m)
-    predictions.wrist_cam_m[at] = _turned(back, _placed(found, known.focal_uv, presence > 0.5)[:, :, None])[
-        :, :, 0
-    ]
+    predictions.joints_rel_m[at] = _turned(back[:, None], found.joints_m)
+    predictions.wrist_cam_m[at] = _turned(back, wrists)
     predictions.betas[at] = found.betas if predictor.betas_apply else np.nan
-    predictions.offset_m[at] = _turned(back[:, 0], found.offset_m[:, None])[:, 0]
+    predictions.offset_m[at] = _turned(back, found.offset_m[:, None])[:, 0]
     predictions.presence[at] = presence
     predictions.confidence[at] = presence * _trust(found)
 
