@@ -29,7 +29,8 @@ def test_nested_parts_and_threads_are_timed_separately() -> None:
     beside = dict(zip(profile.parts, profile.beside_s, strict=True))
     assert held_up["inner"] >= 0.02 and beside["inner"] >= 0.08
     assert min(held_up.values()) >= 0 and beside["outer"] == 0
-    assert sum(profile.held_up_s) < profile.total_s - 0.009
+    # Ten milliseconds are in no part; each figure is rounded to one.
+    assert sum(profile.held_up_s) < profile.total_s - 0.007
     stream = io.StringIO()
     print_profile(profile, stream)
     table = stream.getvalue()
