@@ -3,10 +3,11 @@
 
     python -m training train PRESET [--overrides]           a network; the same command resumes a run
     python -m training evaluate KIND SUBJECT                weights, takes, or another method's predictions
-    python -m training generate pictures|crops|pair-views|demo-clip|contact-sheet OUT
+    python -m training generate pictures|crops|pair-views|pair-choices|demo-clip|contact-sheet OUT
     python -m training contact-network OUT.safetensors      predicts which parts of two hands touch
     python -m training partner-network OUT.safetensors      predicts where a hand's other hand is
     python -m training pair-detector OUT.safetensors        proposes hands, where they touch too
+    python -m training pair-choice OUT.safetensors          chooses both hands of a picture among readings
     python -m training cache make|refine SET                the features of a frozen backbone, computed once
     python -m training convert KIND ...                     networks, hands, data sets and checkpoints from elsewhere
 
@@ -30,6 +31,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
         "pictures": "training.synthetic.pictures",
         "crops": "training.hand_crops.make",
         "pair-views": "training.pair_detector.make",
+        "pair-choices": "training.pair_choice.make",
         "demo-clip": "training.synthetic.demo_clip",
         "contact-sheet": "training.synthetic.touching.sheet",
     },
@@ -37,6 +39,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "contact-network": "training.contact_network.train",
     "partner-network": "training.partner_network.train",
     "pair-detector": "training.pair_detector.train",
+    "pair-choice": "training.pair_choice.train",
     "convert": {
         "landmarks": "training.convert.landmarks",
         "landmark-offsets": "training.convert.landmark_offsets",

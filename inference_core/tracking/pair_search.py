@@ -3,7 +3,7 @@
 
 Where hands touch, a picture has several plausible readings of each, and the likeliest left and the likeliest right one
 are often the same hand. So each reading is also asked where its other hand is (the partner network), and the pair wins
-whose readings are sure and expect each other.
+that the choice network (`pair_choice`) finds likeliest.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from inference_core.landmarks.head_reader import (
 )
 from inference_core.landmarks.pair_detector import proposed_crops
 from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking.pair_choice import Candidates, load_pair_chooser, pairs_of, told_by_pairs
 
 # Crops that are read as either hand, and how many of them the pair detector may propose; readings of a side that stay
 # after each round.
@@ -33,21 +34,11 @@ _KEPT, _PROPOSED, _STAY = 24, 12, 16
 _SAME = 0.04
 # How many readings are asked for their other hand, and the sizes of its crop, as multiples of their own.
 _ASKING, _AS_LARGE = 10, (0.85, 1.1)
-# The cost of a pair, in nats: see `_costs`.
-_ERROR, _ODDS, _PRESENCE, _EXPECTED, _UNLIKE, _ON_ONE = 3.0, 0.35, 0.8, 5.0, 3.0, 20.0
-_MOST_ODDS, _LEAST_ERROR, _LEAST_PRESENCE, _MOST_OFF = 3.0, 0.02, 0.01, 4.0
-# A pair is accepted if both hands tell of another one (log odds, each and in total; a hand alone: below -3, or 0 to 4
-# where it is blurred), at most at this cost.
-_LEAST_THERE, _SURELY_THERE, _WORST = 0.0, 6.5, -5.6
-# Where the whole picture was searched, each hand must tell of the other one (a blurred hand read twice: up to 3.2). The
-# cost is at most this where no hand was known, or where only known hands and what is about them were searched.
-_LEAST_THERE_ANYWHERE, _WORST_UNKNOWN, _WORST_ABOUT = 3.5, -8.0, -6.2
-# In total, if the landmark network does not see one of them (presence): a face beside a blurred hand has 11.5 and less.
-_SEEN, _SURELY_THERE_UNSEEN = 0.5, 12.0
-# Part of a crop's side by which an expected hand may be off in any case; how near two hands may be.
-_ROUGHLY, _APART = 0.1, 0.12
-# A reading this near to a known hand, of its crop's side, is of that hand; what it costs to take it for the other side.
-_AT_KNOWN, _OTHER_SIDE = 0.2, 3.0
+# A pair is accepted with these log odds, and if the landmark network sees both hands (presence) so far: a face or cloth
+# beside a single hand, which the training does not show, is hardly seen.
+_SURE, _LEAST_SEEN = 1.5, 0.2
+# A reading this near to a known hand, of its crop's side, is of that hand.
+_AT_KNOWN = 0.2
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -58,54 +49,18 @@ _NO_SIDES: Indices = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """N readings of the landmark head, as hands of `sides` (N,).
-
-    points_px (N, 21, 2), world_m (N, 21, 3). error: expected, of half the crop's side. odds: log odds of its side.
-    presence: the landmark network's, 0..1. there: log odds of another hand, whose landmarks are expected at told_px
-    (N, 21, 2), give or take told_off_px. All (N,).
+class Pair:
+    """A left and a right hand: candidates (2), in this order. odds: log odds that the picture shows two hands there,
+    this pair or one like it.
     """
 
-    points_px: Floats
-    world_m: Floats
-    sides: Indices
-    error: Floats
-    odds: Floats
-    presence: Floats
-    there: Floats
-    told_px: Floats
-    told_off_px: Floats
-
-    def rows(self, rows: Indices) -> Candidates:
-        """Some of them."""
-        return Candidates(*(values[rows] for values in vars(self).values()))
-
-    @property
-    def crops(self) -> Floats:
-        """(N, 4) in which to read them again."""
-        return crops_from_landmarks(self.points_px)
-
-    @property
-    def own_costs(self) -> Floats:
-        """(N,) nats: how unlikely each is a hand of its side."""
-        error, presence = self.error.clip(_LEAST_ERROR), self.presence.clip(_LEAST_PRESENCE)
-        odds = self.odds.clip(-_MOST_ODDS, _MOST_ODDS)
-        return _ERROR * np.log(error) - _ODDS * odds - _PRESENCE * np.log(presence)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A left and a right hand: candidates (2), in this order, and the pair's cost."""
-
     hands: Candidates
-    cost: float
+    odds: float
 
     @property
     def good(self) -> bool:
         """Whether these are certainly two hands, not one of them read twice."""
-        there, seen = self.hands.there, self.hands.presence.min() > _SEEN
-        surely = _SURELY_THERE if seen else _SURELY_THERE_UNSEEN
-        return bool(self.cost < _WORST and there.min() > _LEAST_THERE and there.sum() > surely)
+        return self.odds > _SURE and bool(self.hands.presence.min() > _LEAST_SEEN)
 
 
 def search_pair(
@@ -115,11 +70,32 @@ def search_pair(
     known_sides: Indices = _NO_SIDES,
     where: Where = "picture",
 ) -> Pair | None:
-    """The likeliest left and right hand in an RGB image (H, W, 3); None without two hands that could be a pair.
+    """The likeliest left and right hand in an RGB image (H, W, 3); None without a reading of each.
 
     known_px (N, 21, 2): hands that were found already, to be read again; known_sides (N,): theirs, probably. where:
-    search the whole picture; or about known hands only, for half the cost; or where known hands are and expect each
-    other, for a twentieth, which finds two of three pairs and hardly a wrong one.
+    see `search`.
+    """
+    read = search(image, head, known_px, where)
+    if read is None or not len(pairs := pairs_of(read)):
+        return None
+    told = told_by_pairs(read, pairs, contrary_to(read, known_px, known_sides))
+    odds = load_pair_chooser().odds(told)
+    return Pair(read.rows(pairs[odds.argmax()]), float(np.logaddexp.reduce(odds)))
+
+
+def certain_pair(
+    image: Image, head: HeadWithLandmarks, known_px: Floats, known_sides: Indices, where: Where
+) -> Pair | None:
+    """The pair of `search_pair`, if it is certain."""
+    pair = search_pair(image, head, known_px, known_sides, where)
+    return pair if pair is not None and pair.good else None
+
+
+def search(image: Image, head: HeadWithLandmarks, known_px: Floats, where: Where) -> Candidates | None:
+    """The likeliest readings of either side in an RGB image (H, W, 3), each hand once; None if nothing is like a hand.
+
+    where: search the whole picture; or about known hands (N, 21, 2) only, for half the cost; or where known hands are
+    and expect each other, for a twentieth, which finds two of three pairs and hardly a wrong one.
     """
     known = crops_from_landmarks(known_px)
     crops = known if where == "hands" else np.concatenate([known, _likely(image, head, known, where)[:_KEPT]])
@@ -131,19 +107,15 @@ def search_pair(
     second = _best(
         _read(image, np.concatenate([first.crops, crops]), np.concatenate([first.sides, sides]), head)
     )
-    best = second
-    if where != "hands":
-        best = _best(_joined(second, _read(image, second.crops, second.sides, head)))
-    pair = _pair(best, _on_other_side(best, known_px, known_sides))
-    return None if pair is None or _is_unsure(pair, where, bool(len(known))) else pair
+    if where == "hands":
+        return second
+    return _best(_joined(second, _read(image, second.crops, second.sides, head)))
 
 
-def certain_pair(
-    image: Image, head: HeadWithLandmarks, known_px: Floats, known_sides: Indices, where: Where
-) -> Pair | None:
-    """The pair of `search_pair`, if it is certain."""
-    pair = search_pair(image, head, known_px, known_sides, where)
-    return pair if pair is not None and pair.good else None
+def contrary_to(read: Candidates, known_px: Floats, known_sides: Indices) -> NDArray[np.bool_]:
+    """(N,) which readings are of a known hand, but of the other side."""
+    apart = np.linalg.norm(read.points_px[:, None] - known_px, axis=-1).mean(-1) / read.crops[:, 2:3]
+    return ((apart < _AT_KNOWN) & (read.sides[:, None] != known_sides)).any(1)
 
 
 def _likely(image: Image, head: HeadWithLandmarks, known: Floats, where: Where) -> Floats:
@@ -157,13 +129,6 @@ def _likely(image: Image, head: HeadWithLandmarks, known: Floats, where: Where) 
         return proposed
     about = likely_crops(image, np.concatenate([squares_about(crop) for crop in known]), head.landmarks)
     return np.concatenate([proposed, about])
-
-
-def _is_unsure(pair: Pair, where: Where, known: bool) -> bool:
-    """Whether a pair may be one hand, because of where it was searched for. known: one of its hands was known."""
-    if where != "picture":
-        return pair.cost > _WORST_ABOUT
-    return bool(pair.hands.there.min() < _LEAST_THERE_ANYWHERE or (not known and pair.cost > _WORST_UNKNOWN))
 
 
 def _asked(known: Candidates) -> tuple[Floats, Indices]:
@@ -185,43 +150,6 @@ def _best(read: Candidates) -> Candidates:
         if len(alike) < _STAY and not (apart_px < _SAME * crops_px[row]).any():
             kept.append(row)
     return read.rows(np.array(kept, np.int64))
-
-
-def _on_other_side(read: Candidates, known_px: Floats, known_sides: Indices) -> Floats:
-    """(N,) nats for readings of known hands as hands of the other side."""
-    apart = np.linalg.norm(read.points_px[:, None] - known_px, axis=-1).mean(-1) / read.crops[:, 2:3]
-    other = (apart < _AT_KNOWN) & (read.sides[:, None] != known_sides)
-    return _OTHER_SIDE * other.any(1)
-
-
-def _pair(read: Candidates, against: Floats) -> Pair | None:
-    """The pair with the least cost. against (N,): what further counts against each reading, in nats."""
-    left, right = (np.flatnonzero(read.sides == side) for side in (LEFT, RIGHT))
-    if not len(left) or not len(right):
-        return None
-    costs = _costs(read.rows(left), read.rows(right)) + against[left][:, None] + against[right]
-    row, column = np.unravel_index(int(costs.argmin()), costs.shape)
-    return Pair(read.rows(np.array([left[row], right[column]])), float(costs.min()))
-
-
-def _costs(left: Candidates, right: Candidates) -> Floats:
-    """(L, R) nats of each pair: how unlikely its hands are by themselves, how far each is from where the other one
-    expects it, how different in size they are, and whether they are one.
-    """
-    left_px, right_px = (hands.crops[:, 2] for hands in (left, right))
-    size_px = np.sqrt(left_px[:, None] * right_px)
-    apart = np.linalg.norm(left.points_px[:, None] - right.points_px, axis=-1).mean(-1) / size_px
-    off = _off(left, right) + _off(right, left).T
-    unlike = np.abs(np.log(left_px[:, None] / right_px))
-    own = left.own_costs[:, None] + right.own_costs
-    return own + _EXPECTED * off + _UNLIKE * unlike + _ON_ONE * (_APART - apart).clip(0)
-
-
-def _off(asking: Candidates, asked: Candidates) -> Floats:
-    """(N, M) how far the M hands are from where each of the N readings expects its other hand, in expected errors."""
-    off_px = np.linalg.norm(asking.told_px[:, None] - asked.points_px, axis=-1).mean(-1)
-    allowed_px = asking.told_off_px + _ROUGHLY * asking.crops[:, 2]
-    return (off_px / allowed_px[:, None]).clip(0, _MOST_OFF)
 
 
 def _joined(first: Candidates, second: Candidates) -> Candidates:

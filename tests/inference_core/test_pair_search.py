@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Both hands of a picture chosen together: found on their sides, and never one hand twice."""
 
-from dataclasses import replace
 from importlib.resources import files
 
 import cv2
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.tracking.pair_search import Candidates, Pair, search_pair
+from inference_core.tracking.pair_choice import Candidates
+from inference_core.tracking.pair_search import Pair, search_pair
 
 DEMO = files("inference_core") / "demo"
 SIZE, FRAME = (320, 180), 55
@@ -33,13 +33,6 @@ def hands_px() -> NDArray[np.float64]:
     with np.load(str(DEMO / "two_hands_truth.npz")) as truth:
         seen = truth["landmarks_cam_m"][FRAME] @ truth["K"].T
         return seen[..., :2] / seen[..., 2:] * SIZE[0] / truth["size_px"][0]
-
-
-def two(hands_px: NDArray[np.float64]) -> Candidates:
-    """Sure readings of two hands (2, 21, 2), each of which expects the other one where it is."""
-    sides, ones = np.array([LEFT, RIGHT]), np.ones(2)
-    there, told_px, off_px = np.full(2, 9.0), hands_px[::-1].copy(), np.full(2, 5.0)
-    return Candidates(hands_px, np.zeros((2, 21, 3)), sides, 0.05 * ones, ones, ones, there, told_px, off_px)
 
 
 def test_both_hands_are_found_on_their_sides(
@@ -65,15 +58,14 @@ def test_a_hand_alone_is_no_pair(
     assert pair is None or not pair.good
 
 
-def test_a_pair_is_good_only_if_it_is_likely_and_both_hands_tell_of_another(
-    hands_px: NDArray[np.float64],
-) -> None:
-    hands = two(hands_px)
-    assert Pair(hands, -15.0).good
-    assert not Pair(hands, 0.0).good
-    assert not Pair(replace(hands, there=np.array([9.0, -4.0])), -15.0).good
-    assert not Pair(replace(hands, there=np.array([1.9, 2.6])), -15.0).good
-    faint = replace(hands, presence=np.array([1.0, 0.2]))
-    assert Pair(faint, -15.0).good
-    assert not Pair(replace(faint, there=np.array([4.0, 6.0])), -15.0).good
-    assert Pair(replace(hands, there=np.array([4.0, 6.0])), -15.0).good
+def test_a_pair_is_good_only_if_it_is_likely_and_both_hands_are_seen(hands_px: NDArray[np.float64]) -> None:
+    def pair(odds: float, presence: float) -> Pair:
+        two, ones = np.array([LEFT, RIGHT]), np.ones(2)
+        seen = np.array([1.0, presence])
+        return Pair(
+            Candidates(hands_px, np.zeros((2, 21, 3)), two, ones, ones, seen, ones, hands_px, ones), odds
+        )
+
+    assert pair(4.0, 0.5).good
+    assert not pair(0.5, 0.5).good
+    assert not pair(4.0, 0.05).good
