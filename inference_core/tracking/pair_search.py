@@ -35,8 +35,10 @@ _SAME = 0.04
 # How many readings are asked for their other hand, and the sizes of its crop, as multiples of their own.
 _ASKING, _AS_LARGE = 10, (0.85, 1.1)
 # A pair is accepted with these log odds, and if the landmark network sees both hands (presence) so far: a face or cloth
-# beside a single hand, which the training does not show, is hardly seen.
+# beside a single hand, which the training does not show, is hardly seen. If one is seen less than half, both together
+# must tell of another hand with these log odds: a blurred hand and a face have 11.5 and less.
 _SURE, _LEAST_SEEN = 1.5, 0.2
+_HALF_SEEN, _SURELY_THERE = 0.5, 12.0
 # A reading this near to a known hand, of its crop's side, is of that hand.
 _AT_KNOWN = 0.2
 
@@ -60,7 +62,8 @@ class Pair:
     @property
     def good(self) -> bool:
         """Whether these are certainly two hands, not one of them read twice."""
-        return self.odds > _SURE and bool(self.hands.presence.min() > _LEAST_SEEN)
+        seen, told = self.hands.presence.min(), self.hands.there.sum()
+        return bool(self.odds > _SURE and seen > _LEAST_SEEN and (seen > _HALF_SEEN or told > _SURELY_THERE))
 
 
 def search_pair(

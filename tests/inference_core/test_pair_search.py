@@ -59,13 +59,15 @@ def test_a_hand_alone_is_no_pair(
 
 
 def test_a_pair_is_good_only_if_it_is_likely_and_both_hands_are_seen(hands_px: NDArray[np.float64]) -> None:
-    def pair(odds: float, presence: float) -> Pair:
+    def pair(odds: float, presence: float, told: float = 4.0) -> Pair:
         two, ones = np.array([LEFT, RIGHT]), np.ones(2)
-        seen = np.array([1.0, presence])
+        seen, there = np.array([1.0, presence]), np.full(2, told)
         return Pair(
-            Candidates(hands_px, np.zeros((2, 21, 3)), two, ones, ones, seen, ones, hands_px, ones), odds
+            Candidates(hands_px, np.zeros((2, 21, 3)), two, ones, ones, seen, there, hands_px, ones), odds
         )
 
-    assert pair(4.0, 0.5).good
-    assert not pair(0.5, 0.5).good
-    assert not pair(4.0, 0.05).good
+    assert pair(4.0, 0.6).good
+    assert not pair(0.5, 0.6).good
+    assert pair(4.0, 0.4, told=7.0).good
+    assert not pair(4.0, 0.4).good
+    assert not pair(4.0, 0.05, told=7.0).good
