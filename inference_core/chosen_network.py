@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 from inference_core.hand_model.hand import HandModel
@@ -65,7 +65,7 @@ def network_at(folder: Path, device: str, loaded: Callable[[], LoadedNetwork]) -
     """The network in a weights folder, for a device."""
     name = read_card(folder / CARD_FILE).configuration.name
     identity = f"{folder.resolve()}|{weights_stats(folder)}|{device}"
-    return ChosenNetwork(name, identity, lambda: load_partner(folder, device), loaded)
+    return ChosenNetwork(name, identity, cache(partial(load_partner, folder, device)), loaded)
 
 
 @timed(LOAD)
