@@ -52,7 +52,22 @@ def unsteadiness(before: Sighting, last: Sighting, found: Sighting) -> float:
 def between(before: Sighting, last: Sighting, found: Sighting) -> list[Sighting]:
     """Sightings of the frames between `last` and `found`, on the parabola through all three."""
     step = 1 if found.at > last.at else -1
-    return [_drawn(at, before, last, found) for at in range(last.at + step, found.at, step)]
+    frames = range(last.at + step, found.at, step)
+    known = before, last, found
+    weights = _weights(np.array(frames), np.array([one.at for one in known]))
+    points_px, world_m = (
+        np.stack([np.tensordot(row, values, 1) for row in weights]).astype(np.float32)
+        for values in (
+            np.array([one.points_px for one in known], np.float64),
+            np.array([one.world_m for one in known], np.float64),
+        )
+    )
+    crops = crops_from_landmarks(points_px.astype(np.float64))
+    presence, right = min(last.presence, found.presence), (last.right + found.right) / 2
+    return [
+        Sighting(at, points_px[n], world_m[n], presence, right, crops[n], crops[n])
+        for n, at in enumerate(frames)
+    ]
 
 
 def blended(drawn: Sighting, read: Sighting, share: float) -> Sighting:
@@ -69,25 +84,7 @@ def blended(drawn: Sighting, read: Sighting, share: float) -> Sighting:
     return Sighting(drawn.at, points_px, world_m, presence, right, drawn.crop, crop)
 
 
-def _drawn(at: int, *known: Sighting) -> Sighting:
-    times = np.array([sighting.at for sighting in known], np.float64)
-    weights = [
-        np.prod([(at - other) / (own - other) for other in np.delete(times, n)])
-        for n, own in enumerate(times)
-    ]
-
-    def mean(values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.tensordot(weights, np.stack(values).astype(np.float64), 1).astype(np.float32)
-
-    points_px = mean([sighting.points_px for sighting in known])
-    crop = crops_from_landmarks(points_px.astype(np.float64))
-    last, found = known[-2:]
-    return Sighting(
-        at,
-        points_px,
-        mean([sighting.world_m for sighting in known]),
-        min(last.presence, found.presence),
-        (last.right + found.right) / 2,
-        crop,
-        crop,
-    )
+def _weights(at: NDArray[np.int64], known: NDArray[np.int64]) -> Floats:
+    """(N, K) how much each of K known frames counts in frames `at` (N,), on the polynomial through all of them."""
+    own = np.eye(len(known), dtype=bool)
+    return np.where(own, 1.0, (at[:, None, None] - known) / (known[:, None] - known + own)).prod(-1)
