@@ -29,8 +29,8 @@ from benchmarks.reconstruct import MINUTE_FRAMES, repeated
 from benchmarks.timed_command import ROOT, Cost, megabytes, timed_reconstruct
 from inference_core.footage import open_footage, parse_frame_range
 
-# What `make` settles for tests; a plain command settles its own.
-_SETTLED = ("OMP_", "MALLOC_")
+# What `make` settles for tests, a plain command for itself; and an installed program's modules are compiled.
+_SETTLED = ("OMP_", "MALLOC_", "PYTHONDONTWRITEBYTECODE")
 PEER, NETWORK, LANDMARKS = "MediaPipe", "with the network", "without"
 ALONE, BUSY = "alone", "busy "
 
