@@ -75,14 +75,21 @@ def _imports(path: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def _imported(tree: ast.Module) -> set[str]:
+def _imported(tree: ast.AST, late: bool = False) -> set[str]:
+    """What a module imports. late: within a function, where only the project's own modules count: what else is imported
+    there, such as torch for a hand model of tensors, serves those who have it.
+    """
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-    return found
+        else:
+            found |= _imported(node, late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return {name for name in found if not late or name.split(".")[0] in _PROJECT}
 
 
 def _files(dotted: str) -> list[Path]:

@@ -204,5 +204,5 @@ def load_pair_chooser(path: Path = WEIGHTS_FILE) -> PairChooser:
     arrays = read_arrays(path)
     names, hidden = PairChooser.__dataclass_fields__, arrays.get("hidden")
     if arrays.keys() != names.keys() or hidden is None or hidden.ndim != 2 or hidden.shape[1] != FEATURES:
-        raise WeightsError(f"{path} holds another network's weights. Copy it again.")
+        raise WeightsError(f"{path} holds another network's weights. Install Duohand again.")
     return PairChooser(*(arrays[name].astype(np.float64) for name in names))
