@@ -38,8 +38,9 @@ from inference_core.two_hand.card import WeightsCard
 from inference_core.two_hand.configuration import CONFIGURATIONS, CROP_PX
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.engine import CPU_ROWS, Engine, GraphEngine, graph_inputs, output_names
-from inference_core.two_hand.hand_graph import prepared, torch_engine
+from inference_core.two_hand.hand_graph import prepared
 from inference_core.two_hand.model_cost import cost
+from inference_core.two_hand.torch_engine import torch_engine
 from inference_core.two_hand.weights import load_weights, save_weights
 
 # Dense bfloat16 limit of an H100 (SXM), operations a second.

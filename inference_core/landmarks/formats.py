@@ -15,6 +15,9 @@ HEAD_FILE, PARTNER_FILE = "landmark_head.safetensors", "partner_network.safetens
 PALM_PX = 192
 # A box (centre x, y, width, height) and seven key points.
 PALM_VALUES = 4 + 2 * 7
+# Of a cell of the pair detector and a side: presence; the middle's offset, in cells; size (logarithm) and direction of
+# the crop; whether these four are right within the bounds of `training.pair_detector`.
+PAIR_VALUES = 7
 CROP_PX = 224
 LANDMARKS = 21
 # The landmark network's early features: local detail, not yet the hand's side or pose.

@@ -73,7 +73,7 @@ class LandmarkNetworks:
         return self.read(self.early_features(pictures))
 
     def run_pairs(self, pictures: NDArray[np.uint8]) -> Array:
-        """The pair detector on (B, 192, 192, 3) RGB: (B, S, VALUES, CELLS, CELLS), see `pair_detector`."""
+        """The pair detector on (B, 192, 192, 3) RGB: (B, S, PAIR_VALUES, CELLS, CELLS), see `pair_detector`."""
         return self.pairs()(pictures)[0]
 
     def early_features(self, pictures: NDArray[np.uint8]) -> Array:

@@ -19,9 +19,6 @@ from inference_core.landmarks.formats import PALM_PX
 from inference_core.landmarks.networks import LandmarkNetworks
 
 CELLS = 12
-# Of a cell and a side: presence; the middle's offset, in cells; size (logarithm) and direction of the crop; whether
-# these four are right within the bounds of `training.pair_detector`.
-VALUES = 7
 # Crops are told relative to this share of the square's side.
 USUAL_SIZE = 0.5
 # Cells less likely than this (log) tell nothing; a picture in which none is likelier than that shows no hand.

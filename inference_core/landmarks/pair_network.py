@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from inference_core.landmarks.blocks import SameConv
-from inference_core.landmarks.pair_detector import VALUES
+from inference_core.landmarks.formats import PAIR_VALUES
 from inference_core.landmarks.palm_network import PalmNetwork
 from inference_core.landmarks.weights import load_palm_network, load_weights
 
@@ -15,7 +15,7 @@ _HIDDEN = 128
 
 
 class PairNetwork(nn.Module):
-    """(B, 128, 24, 24) fine features of the palm detector to (B, S, VALUES, CELLS, CELLS)."""
+    """(B, 128, 24, 24) fine features of the palm detector to (B, S, PAIR_VALUES, CELLS, CELLS)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,12 +23,14 @@ class PairNetwork(nn.Module):
         self.down_16, self.stage_16 = palm.down_16, palm.stage_16
         self.down_32, self.stage_32 = palm.down_32, palm.stage_32
         self.up_16, self.merge_16 = palm.up_16, palm.merge_16
-        self.head = nn.Sequential(SameConv(256, _HIDDEN), nn.PReLU(_HIDDEN), SameConv(_HIDDEN, 2 * VALUES))
+        self.head = nn.Sequential(
+            SameConv(256, _HIDDEN), nn.PReLU(_HIDDEN), SameConv(_HIDDEN, 2 * PAIR_VALUES)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         at_16 = self.stage_16(self.down_16(features))
         merged = self.merge_16(at_16 + self.up_16(self.stage_32(self.down_32(at_16))))
-        return torch.unflatten(self.head(merged), 1, (2, VALUES))
+        return torch.unflatten(self.head(merged), 1, (2, PAIR_VALUES))
 
 
 def fine_features(palm: PalmNetwork, images: Tensor) -> Tensor:

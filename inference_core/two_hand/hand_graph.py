@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two-hand network with a hand model as one graph, and an engine that torch runs."""
+"""The two-hand network with a hand model as one graph."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from torch import Tensor, nn
 
 from inference_core.hand_model.hand import HandModel
 from inference_core.runtime.network_run import runs_in_openvino
-from inference_core.runtime.torch_run import TorchRun
 from inference_core.two_hand.batch_norm_fusion import with_fused_norms
 from inference_core.two_hand.dir import DirNetwork
-from inference_core.two_hand.engine import Engine, GraphEngine, output_names
 from inference_core.two_hand.records import Conditioning
 
 
@@ -40,9 +38,3 @@ def prepared(network: DirNetwork, hand: HandModel, device: str, vertices: bool =
     """The graph optimised for the device's runtime. hand: of arrays."""
     fused = with_fused_norms(network, winograd=runs_in_openvino(device))
     return HandGraph(fused, hand.tensors(device=device), vertices).eval()
-
-
-def torch_engine(network: DirNetwork, hand: HandModel, device: str = "cpu", vertices: bool = False) -> Engine:
-    """The engine of a network in memory, run by torch. hand: of arrays."""
-    run = TorchRun(HandGraph(with_fused_norms(network), hand.tensors(device=device), vertices), device)
-    return GraphEngine(run, output_names(network.configuration, vertices), network.configuration.conditioning)

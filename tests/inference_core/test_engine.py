@@ -17,9 +17,10 @@ from inference_core.two_hand.card import SHIPPED_FOLDER, WeightsCard, stored_net
 from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.engine import GraphEngine, output_names, stored_engine
-from inference_core.two_hand.hand_graph import prepared, torch_engine
+from inference_core.two_hand.hand_graph import prepared
 from inference_core.two_hand.records import Conditioning
 from inference_core.two_hand.release import network_from_release
+from inference_core.two_hand.torch_engine import torch_engine
 from inference_core.two_hand.weights import load_network, save_weights
 from tests.inference_core.released_network import filled_state, golden, golden_input, toy_hand
 

@@ -35,12 +35,12 @@ from inference_core.two_hand.configuration import DIR_S
 from inference_core.two_hand.crop import crop_camera, cut_crop, shot_crops
 from inference_core.two_hand.dir import DirNetwork
 from inference_core.two_hand.engine import Engine, HandEstimates
-from inference_core.two_hand.hand_graph import torch_engine
 from inference_core.two_hand.placement import placed_alone, placed_together
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Predictor, fitting_hand
 from inference_core.two_hand.records import Conditioning
 from inference_core.two_hand.release import TIP_VERTICES
+from inference_core.two_hand.torch_engine import torch_engine
 from tests.inference_core.through_the_network import refined_and_predicted
 
 SIZE_PX = (640, 480)

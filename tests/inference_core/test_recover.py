@@ -22,8 +22,8 @@ from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.recover import Recovery, turn_to_arm
 from inference_core.two_hand.card import SHIPPED_FOLDER, stored_network
-from inference_core.two_hand.hand_graph import torch_engine
 from inference_core.two_hand.predictor import Predictor
+from inference_core.two_hand.torch_engine import torch_engine
 from inference_core.two_hand.weights import load_network
 from tests.inference_core.through_the_network import refined_and_predicted
 from tests.shared_files import footage_file

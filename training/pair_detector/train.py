@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference_core.landmarks.blocks import SameConv
-from inference_core.landmarks.formats import PALM_PX
-from inference_core.landmarks.pair_detector import CELLS, USUAL_SIZE, VALUES
+from inference_core.landmarks.formats import PAIR_VALUES, PALM_PX
+from inference_core.landmarks.pair_detector import CELLS, USUAL_SIZE
 from inference_core.landmarks.pair_network import PairNetwork
 from inference_core.landmarks.weights import load_palm_network
 from training.feature_cache.store import from_bytes, read_columns
@@ -117,7 +117,7 @@ def new_pair_network() -> PairNetwork:
     with torch.no_grad():
         last.weight.mul_(0.3)
         last.bias.zero_()
-        last.bias[::VALUES] = _RARELY
+        last.bias[::PAIR_VALUES] = _RARELY
     return network
 
 
@@ -126,7 +126,7 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def loss(told: Tensor, crops: Tensor, hands: Tensor) -> Tensor:
-    """Of maps (N, S, VALUES, CELLS, CELLS) where views have crops (N, S, 4): whether a hand is in a cell (cross
+    """Of maps (N, S, PAIR_VALUES, CELLS, CELLS) where views have crops (N, S, 4): whether a hand is in a cell (cross
     entropy, weighed by how wrong it is), where it is in the cells near its middle, and whether that is right.
     """
     at_px = (torch.arange(CELLS) + 0.5) * _CELL_PX
