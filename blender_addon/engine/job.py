@@ -28,7 +28,7 @@ from inference_core.shared.messages import (
 from .child import Child, Ending, EngineError, last_lines
 from .warm import RunningEngine, WarmEngine
 
-HELLO_S: Final = 120.0  # a cold disk and an antivirus can make the first import of torch this slow
+HELLO_S: Final = 120.0  # a cold disk and an antivirus can make the first start this slow
 SILENCE_S: Final = 300.0  # an engine that is silent for this long hangs
 
 

@@ -80,7 +80,6 @@ def _import(parsed: argparse.Namespace) -> int:
         mano = read_mano(parsed.mano) if parsed.mano else None
         read = read_engine_hands(parsed.files, _first(parsed, footage))
         hands = hands_to_import(read, settings, MANO_NAME if mano else OPEN_HAND_NAME)
-        # torch is imported once the files are known to be usable.
         from inference_core.exchange.imported_take import imported_take
         from inference_core.hand_model.load import hand_model_of
 
