@@ -18,6 +18,7 @@ from inference_core.fitting.solution import ShotSolution
 from inference_core.footage import FootageInfo
 from inference_core.geometry.camera import Camera
 from inference_core.geometry.projection import project_pinhole
+from inference_core.hand_model.at_rest import resting_arrays
 from inference_core.hand_model.hand import HandModel, ShapedHands
 from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.presence import ABSENT
@@ -66,21 +67,13 @@ def assemble_take(
         present=solution.present.astype(np.uint8),
         confidence=np.where(absent, 0, np.clip(solution.confidence, 0, 1)).astype(np.float32),
         betas=betas,
-        rest_vertices_m=shaped.rest_vertices_m.astype(np.float32),
-        rest_joints_m=shaped.rest_joints_m.astype(np.float32),
-        faces=hand_model.faces.astype(np.int32),
-        skin_weights=hand_model.skin_weights.astype(np.float32),
-        parents=hand_model.parents.astype(np.int32),
-        tip_vertices=hand_model.tip_vertices.astype(np.int32),
-        pose_dirs=hand_model.pose_dirs.astype(np.float32),
-        joint_axes=hand_model.joint_axes.astype(np.float32),
-        uvs=None if hand_model.uvs is None else hand_model.uvs.astype(np.float32),
         pose_confidence=np.where(absent, 0, solution.pose_confidence).astype(np.float32),
         distance_confidence=np.where(absent, 0, solution.distance_confidence).astype(np.float32),
         contact=solution.contact.astype(np.float32),
         meta={**meta, "scale": _scale(shaped, meta["settings"]["hand_length_mm"])},
         arms_cam_m=arms_cam_m if has_arms else None,
         arms_score=arms_score if has_arms else None,
+        **resting_arrays(shaped),
         **moving,
         **evidence_arrays(tracks, predictions, solution.world_scale),
     )

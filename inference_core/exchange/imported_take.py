@@ -16,6 +16,7 @@ from inference_core.exchange.frame_results import FOCAL_OF_WIDER_SIDE
 from inference_core.exchange.hand_size import betas_of_bones, betas_of_length
 from inference_core.exchange.import_settings import ImportSettings, joints_or_wrist, size_of_pictures
 from inference_core.geometry.camera import Camera
+from inference_core.hand_model.at_rest import resting_arrays
 from inference_core.hand_model.hand import HandModel, ShapedHands
 from inference_core.shared import quaternions
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
@@ -44,7 +45,7 @@ def imported_take(
     shaped = model.with_shape(betas)
     camera, motion, said = _seen(hands, _posed(hands, model, shaped), size_px, settings.lens)
     lengths = 1000 * np.linalg.norm(shaped.rest_tips_m[:, 2] - shaped.rest_joints_m[:, 0], axis=-1)
-    arrays: dict[str, Any] = {**_mesh(model, shaped), **_moving(hands, motion, camera.K)}
+    arrays: dict[str, Any] = {**resting_arrays(shaped), **_moving(hands, motion, camera.K)}
     take = Take(
         time_s=_times(hands, settings),
         frame=hands.frame,
@@ -184,21 +185,6 @@ def _moving(hands: EngineHands, motion: _Motion, K: Floats) -> dict[str, NDArray
         value[~hands.present] = np.nan
     typed["landmarks_px"][~hands.present, :, 2] = 0
     return typed
-
-
-def _mesh(model: HandModel, shaped: ShapedHands) -> dict[str, Any]:
-    parts = {
-        "rest_vertices_m": (shaped.rest_vertices_m, np.float32),
-        "rest_joints_m": (shaped.rest_joints_m, np.float32),
-        "faces": (model.faces, np.int32),
-        "skin_weights": (model.skin_weights, np.float32),
-        "parents": (model.parents, np.int32),
-        "tip_vertices": (model.tip_vertices, np.int32),
-        "pose_dirs": (model.pose_dirs, np.float32),
-        "joint_axes": (model.joint_axes, np.float32),
-        "uvs": (model.uvs, np.float32),
-    }
-    return {name: value.astype(kind) for name, (value, kind) in parts.items() if value is not None}
 
 
 def _rotations_said(hands: EngineHands, model: HandModel) -> str:

@@ -144,6 +144,12 @@ class HandState:
         return HandState(self.image_depth[indices], self.root[indices], self.angles_rad[indices])
 
 
+def image_depth_of(wrist_m: Floats, nearest_m: float = 0.05) -> Floats:
+    """(N, 3) X/Z, Y/Z, log Z of wrists (N, 3), metres, which count as no nearer than that."""
+    depth_m = np.maximum(wrist_m[:, 2:], nearest_m)
+    return np.concatenate([wrist_m[:, :2] / depth_m, np.log(depth_m)], -1)
+
+
 @dataclass(frozen=True)
 class PosedPoints:
     """Points (N, P, 3) of hands of `side` (N,) in camera axes, and the ingredients of their derivatives.

@@ -28,6 +28,7 @@ from inference_core.fitting.parameterisation import (
     HandParameterisation,
     HandState,
     PosedPoints,
+    image_depth_of,
 )
 from inference_core.geometry.rotations import log
 
@@ -109,12 +110,10 @@ def _network_errors(
 ) -> tuple[list[Floats], Floats, list[Floats]]:
     """Residuals of root (N, 3), angles (N, 45), image-depth (N, 3), joints (N, 21, 3); cost (N,); weights."""
     state, wrist_m = posed.state, posed.state.wrist_m
-    target_depth = np.maximum(network.wrist_m[:, 2:], 0.05)
-    target_image_depth = np.concatenate([network.wrist_m[:, :2] / target_depth, np.log(target_depth)], -1)
     residuals = [
         log(state.root @ np.swapaxes(network.root, -1, -2)) / math.radians(_NETWORK_ROOT_DEG),
         (state.angles_rad - network.angles_rad).reshape(-1, 45) / math.radians(_NETWORK_ANGLE_DEG),
-        (state.image_depth - target_image_depth) / _image_depth_sigma(seen),
+        (state.image_depth - image_depth_of(network.wrist_m)) / _image_depth_sigma(seen),
         (posed.points_m[:, JOINTS] - wrist_m[:, None] - network.joints_m) / _NETWORK_JOINT_M,
     ]
     weights, cost = [], np.zeros_like(network.confidence)

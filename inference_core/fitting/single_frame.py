@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from inference_core.fitting.arrays import Floats, Indices
 from inference_core.fitting.landmark_terms import landmark_normal
-from inference_core.fitting.normal_equations import NormalEquations
+from inference_core.fitting.normal_equations import NormalEquations, diagonal
 from inference_core.fitting.observations import Observations
 from inference_core.fitting.parameterisation import (
     JOINTS,
     LANDMARKS,
     HandParameterisation,
     HandState,
+    image_depth_of,
     make_parameterisation,
     pose_points,
 )
@@ -148,9 +149,9 @@ def start_state(shape: ShotShape, seen: Observations) -> HandState:
     if seen.network is None:
         return best
     network = seen.network
-    depth_m = np.maximum(network.wrist_m[:, 2:], 0.05)
-    image_depth = np.concatenate([network.wrist_m[:, :2] / depth_m, np.log(depth_m)], -1)
-    theirs = HandState(image_depth, network.root, network.angles_rad * parameterisation.is_free)
+    theirs = HandState(
+        image_depth_of(network.wrist_m), network.root, network.angles_rad * parameterisation.is_free
+    )
     return best.where(seen.seen | (network.confidence == 0), theirs)
 
 
@@ -193,8 +194,8 @@ def _damped_step(normal: NormalEquations, damping: Floats) -> Floats:
 def _damped(hessian: Floats, damping: Floats | float) -> Floats:
     """Hessians (N, D, D) with a share of their diagonals (N, 1) added."""
     damped = hessian.copy()
-    diagonal = np.einsum("nii->ni", damped)
-    diagonal += diagonal * damping + 1e-6
+    own = diagonal(damped)
+    own += own * damping + 1e-6
     return damped
 
 

@@ -17,6 +17,7 @@ from inference_core.fitting.parameterisation import (
     LANDMARKS,
     HandParameterisation,
     HandState,
+    image_depth_of,
     pose_points,
 )
 from inference_core.fitting.single_frame import ShotShape
@@ -50,10 +51,8 @@ class Poses:
         root = np.where(known[:, None], root, identity)
         fingers = np.where(known[:, None, None], fingers, identity)
         wrist_m = np.where(known[:, None], wrist_m, np.array([0.0, 0.0, 0.5]))
-        depth_m = np.maximum(wrist_m[:, 2:], _NEAREST_M)
         angles = _free_angles(parameterisation, seen.side, quaternion_to_matrix(fingers))
-        image_depth = np.concatenate([wrist_m[:, :2] / depth_m, np.log(depth_m)], -1)
-        return HandState(image_depth, quaternion_to_matrix(root), angles), known
+        return HandState(image_depth_of(wrist_m, _NEAREST_M), quaternion_to_matrix(root), angles), known
 
 
 def with_unfree_turns(

@@ -24,6 +24,7 @@ from inference_core.fitting.parameterisation import (
     ROOT,
     HandParameterisation,
     HandState,
+    image_depth_of,
 )
 from inference_core.geometry.rotations import log
 
@@ -247,9 +248,7 @@ def _as_seen_next(seen: Observations, state: HandState) -> tuple[Floats, Floats]
     if steps is None:
         return state.image_depth[:-1], state.root[:-1]
     moved_m = (steps[:, :3, :3] @ state.wrist_m[:-1, :, None])[..., 0] + steps[:, :3, 3]
-    depth_m = np.maximum(moved_m[:, 2:], 0.05)
-    image_depth = np.concatenate([moved_m[:, :2] / depth_m, np.log(depth_m)], -1)
-    return image_depth, steps[:, :3, :3] @ state.root[:-1]
+    return image_depth_of(moved_m), steps[:, :3, :3] @ state.root[:-1]
 
 
 def _second_difference(first: Floats, steps: _Steps) -> Floats:

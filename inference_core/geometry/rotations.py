@@ -7,6 +7,7 @@ times slower in either library.
 """
 
 from inference_core.geometry.array_api import Array, array_namespace, components, unit
+from inference_core.shared.quaternions import matrix_entries
 
 
 def exp(rotation_vectors: Array) -> Array:
@@ -91,20 +92,7 @@ def matrix_to_quaternion(matrices: Array) -> Array:
 
 def quaternion_to_matrix(quaternions: Array) -> Array:
     """Rotation matrices (..., 3, 3) of quaternions w x y z (..., 4) of any length but zero."""
-    w, x, y, z = components(unit(quaternions))
-    return _matrices(
-        [
-            1 - 2 * (y * y + z * z),
-            2 * (x * y - w * z),
-            2 * (x * z + w * y),
-            2 * (x * y + w * z),
-            1 - 2 * (x * x + z * z),
-            2 * (y * z - w * x),
-            2 * (x * z - w * y),
-            2 * (y * z + w * x),
-            1 - 2 * (x * x + y * y),
-        ]
-    )
+    return _matrices(matrix_entries(*components(unit(quaternions))))
 
 
 def quaternion_to_rotation_vector(quaternions: Array) -> Array:

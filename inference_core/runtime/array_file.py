@@ -5,16 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from inference_core.runtime.tensor_header import check_tensor_header, not_tensors
+from inference_core.runtime.tensor_header import read_checked
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a safetensors file. Raises WeightsError if it is missing, damaged or another."""
-    check_tensor_header(path)
-    try:
-        return load_file(path)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise not_tensors(path, error) from error
+    return read_checked(path, load_file)

@@ -2,11 +2,16 @@
 """The header of a safetensors file against the file itself, without torch."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
+
+from safetensors import SafetensorError
 
 from inference_core.shared.errors import WeightsError
 from inference_core.shared.json_record import json_object
+
+Loaded = TypeVar("Loaded")
 
 _LARGEST_HEADER = 16 << 20
 _LARGEST_FILE = 4 << 30
@@ -18,6 +23,17 @@ def check_tensor_header(path: Path) -> None:
     try:
         _check(path)
     except (OSError, ValueError) as error:
+        raise not_tensors(path, error) from error
+
+
+def read_checked(path: Path, load: Callable[[Path], dict[str, Loaded]]) -> dict[str, Loaded]:
+    """What `load` reads from a safetensors file whose header is right. Raises WeightsError if it is missing, damaged or
+    another.
+    """
+    check_tensor_header(path)
+    try:
+        return load(path)
+    except (OSError, ValueError, SafetensorError) as error:
         raise not_tensors(path, error) from error
 
 

@@ -4,6 +4,8 @@
 Standard library and numpy only: Blender's side shares this file.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,8 +37,13 @@ def conjugate(quaternions: Array) -> Array:
 
 def to_matrix(quaternions: Array) -> Array:
     """Rotation matrices (..., 3, 3) of quaternions (..., 4) of any length but zero."""
-    w, x, y, z = np.moveaxis(normalized(quaternions), -1, 0)
-    entries = [
+    entries = matrix_entries(*np.moveaxis(normalized(quaternions), -1, 0))
+    return np.stack(entries, -1).reshape(*entries[0].shape, 3, 3)
+
+
+def matrix_entries(w: Any, x: Any, y: Any, z: Any) -> list[Any]:
+    """The nine entries (...), row by row, of the matrix of a unit quaternion's components (...), of any library."""
+    return [
         1 - 2 * (y * y + z * z),
         2 * (x * y - w * z),
         2 * (x * z + w * y),
@@ -47,7 +54,6 @@ def to_matrix(quaternions: Array) -> Array:
         2 * (y * z + w * x),
         1 - 2 * (x * x + y * y),
     ]
-    return np.stack(entries, -1).reshape(*w.shape, 3, 3)
 
 
 def from_matrix(matrices: Array) -> Array:

@@ -30,8 +30,6 @@ _NEAR = 0.27
 _EVERY, _EVERY_WRONG, _REACH = 12, 4, 12
 # So many choices that follow one another put a hand elsewhere where tracks are on the wrong hand.
 _LEAST = 3
-# Such a choice is made from the readings of two hands alone, and needs these log odds.
-_SURE = 3.0
 
 Floats = NDArray[np.float64]
 Picture = Callable[[int], NDArray[np.uint8] | None]
@@ -103,10 +101,7 @@ def _runs(frames: list[int]) -> list[list[int]]:
 
 def _choice(image: NDArray[np.uint8] | None, known_px: Floats, head: HeadWithLandmarks) -> Pair | None:
     """The pair about two hands (S, 21, 2), if it is certain."""
-    if image is None:
-        return None
-    pair = certain_pair(image, head, known_px, np.array([LEFT, RIGHT]), "hands")
-    return pair if pair is not None and pair.odds > _SURE else None
+    return None if image is None else certain_pair(image, head, known_px, np.array([LEFT, RIGHT]), "hands")
 
 
 def _on_other(points_px: Floats, hands_px: Floats) -> NDArray[np.bool_]:

@@ -39,6 +39,8 @@ _ASKING, _AS_LARGE = 10, (0.85, 1.1)
 # must tell of another hand with these log odds: a blurred hand and a face have 11.5 and less.
 _SURE, _LEAST_SEEN = 1.5, 0.2
 _HALF_SEEN, _SURELY_THERE = 0.5, 12.0
+# The log odds that it needs if it is chosen from the readings of two known hands alone.
+_SURE_OF_HANDS = 3.0
 # A reading this near to a known hand, of its crop's side, is of that hand.
 _AT_KNOWN = 0.2
 
@@ -91,7 +93,8 @@ def certain_pair(
 ) -> Pair | None:
     """The pair of `search_pair`, if it is certain."""
     pair = search_pair(image, head, known_px, known_sides, where)
-    return pair if pair is not None and pair.good else None
+    sure = _SURE_OF_HANDS if where == "hands" else _SURE
+    return pair if pair is not None and pair.good and pair.odds > sure else None
 
 
 def search(image: Image, head: HeadWithLandmarks, known_px: Floats, where: Where) -> Candidates | None:
