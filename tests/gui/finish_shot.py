@@ -2,7 +2,9 @@
 """Steps in a Blender with a window after a first capture, for drive_window: a second clip, questions, contact."""
 
 import importlib
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from window_tools import (
     picture,
     press,
     result,
+    running_engine,
     runs,
     until,
     window,
@@ -24,7 +27,10 @@ from window_tools import (
 
 
 def second_clip(sidebar: Any) -> Iterator[float]:
-    """Capture thirty frames of another movie. Esc over the 3D view does not stop that; over the panel it does."""
+    """Capture thirty frames of another movie. Esc over the 3D view does not stop that; over the panel it does.
+
+    The engine is held still while the key is pressed, or a fast one would have ended before.
+    """
     scene: Any = bpy.context.scene
     scene.duohand.footage = str(shutil.copy(FOOTAGE, folder / "take_02.mp4"))
     scene.duohand.use_range, scene.duohand.first, scene.duohand.last = True, 0, 29
@@ -34,11 +40,13 @@ def second_clip(sidebar: Any) -> Iterator[float]:
     ):
         with over():
             bpy.ops.duohand.capture("INVOKE_DEFAULT")
-        yield from until(lambda: runs().state is not None and runs().state.done > 0)
+        yield from until(running_engine)
+        engine = running_engine()
+        os.killpg(engine, signal.SIGSTOP)
         yield from press("ESC", *place)
         yield 1.0
-        phase = runs().state.phase.name if runs().state is not None else "ENDED"
-        result[key] = phase
+        result[key] = runs().state.phase.name if runs().state is not None else "ENDED"
+        os.killpg(engine, signal.SIGCONT)
         yield from until(lambda: runs().state is None)
         result[f"{key}_outcome"] = runs().outcomes[-1].text
     result["shots"] = sorted(item.name for item in scene.collection.children if item.duohand.is_shot)

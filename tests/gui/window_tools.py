@@ -94,6 +94,12 @@ def runs() -> Any:
     return sys.modules[f"{ROOM}.capture.runs"].RUNS
 
 
+def running_engine() -> int:
+    """Process group of the engine that captures now; 0 if none does."""
+    job = runs()._queue.current
+    return (job.pid or 0) if job is not None else 0
+
+
 def until(reached: Callable[[], Any], limit_s: float = 400.0) -> Iterator[float]:
     """Wait for that."""
     begun = time.monotonic()
