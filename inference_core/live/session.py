@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.footage.exposure import brightened_picture
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
 from inference_core.landmarks.networks import LandmarkNetworks
@@ -110,7 +111,7 @@ class LiveSession:
             return frame
 
     def _show(self, frame: LiveFrame) -> None:
-        hands = self._follower.look(frame.image)
+        hands = self._follower.look(brightened_picture(frame.image))
         vertices_m = self._solver.vertices_m(hands)
         scale = min(1.0, _WIDEST_PX / max(frame.image.shape[:2]))
         picture = _drawn(frame.image, hands, vertices_m, self._solver.faces, self._K, scale)

@@ -72,14 +72,28 @@ class StillSource:
     def frames(self) -> Iterator[LiveFrame]:
         for number in range(self._count):
             time.sleep(0.002)
-            image = np.full((120, 160, 3), number % 250, np.uint8)
-            yield LiveFrame(image, time.monotonic(), number / 30)
+            yield LiveFrame(self.image(number), time.monotonic(), number / 30)
         if self._fault is not None:
             raise self._fault
 
+    def image(self, number: int) -> np.ndarray:
+        return np.full((120, 160, 3), number % 250, np.uint8)
+
+
+class DarkSource(StillSource):
+    """The demo clip with its lights off."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.images = [(image * 0.08).astype(np.uint8) for image in demo_frames(count)]
+        self.size_px = (self.images[0].shape[1], self.images[0].shape[0])
+
+    def image(self, number: int) -> np.ndarray:
+        return self.images[number]
+
 
 def session_of(source: StillSource, board: Board, clip: Path) -> LiveSession:
-    networks, camera = load_landmark_networks(), default_camera((160, 120))
+    networks, camera = load_landmark_networks(), default_camera(source.size_px)
     settings = LiveSettings(lambda: clip, at_once=True)
     return LiveSession(source, board, networks, load_open_hand(), camera, settings)  # pyright: ignore[reportArgumentType]
 
@@ -93,6 +107,15 @@ def test_every_frame_is_recorded_though_not_every_one_is_shown(tmp_path: Path) -
     assert (info.count, info.fps, info.size_px) == (60, 30.0, (160, 120))
     assert board.ended and board.shown.delay_ms > 0 and 0 <= board.shown.skipped < 1
     assert board.after(0)[1].startswith(b"\xff\xd8")
+
+
+def test_hands_in_the_dark_are_shown(tmp_path: Path) -> None:
+    source = DarkSource(6)
+    follower = HandFollower(load_landmark_networks())
+    assert not any(follower.look(image) for image in source.images), "as they are, they are not found"
+    board = Board("dark", source.size_px)
+    session_of(source, board, tmp_path / "c.mp4").run()
+    assert len(board.shown.hands) == 2
 
 
 def test_a_source_that_fails_is_reported_and_its_recording_kept(tmp_path: Path) -> None:
