@@ -9,6 +9,7 @@ the hand's box.
 from importlib.util import find_spec
 from pathlib import Path
 
+from inference_core.runtime.imports_ahead import claimed
 from inference_core.runtime.network_graph import NetworkGraph, Run
 
 
@@ -20,7 +21,7 @@ def ready_to_run(graph: NetworkGraph, device: str, cache: Path | None = None) ->
     if runs_in_openvino(device):
         from inference_core.runtime.openvino_run import OpenVinoRun
 
-        return OpenVinoRun(graph, cache)
+        return OpenVinoRun(graph, cache, claimed if cache is None else None)
     from inference_core.runtime.torch_run import TorchRun
 
     return TorchRun(graph.build(), device)

@@ -14,8 +14,8 @@ import sys
 import threading
 import warnings
 from collections import deque
+from collections.abc import Callable
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core import __version__
-from inference_core.runtime.imports_ahead import claimed
 from inference_core.runtime.network_cache import keep, latest, mapped, path_of
 from inference_core.runtime.process import network_threads
 from inference_core.runtime.user_cache import user_cache
@@ -49,6 +48,7 @@ _FORMAT = 2
 Imported = tuple[Any, mmap.mmap]
 # A network's file in the cache, and what it holds, imported; None if there is none.
 LastUsed = tuple[Path, Imported] | None
+Ahead = Callable[[str, Path], Imported | None]
 
 # torch traces one network at a time.
 _CONVERTING = threading.Lock()
@@ -62,13 +62,14 @@ class OpenVinoRun:
     The caller starts them itself: a thread for each row would wait for the interpreter twice more.
 
     Waiting threads sleep and are not pinned to cores, so that another busy program costs only its own share.
-    cache: the folder of converted networks; None: the user's, some of whose networks are imported ahead.
+    cache: the folder of converted networks; None: the user's. ahead: gives out a network that is imported already, by
+    its name and its path in the cache.
     """
 
-    def __init__(self, graph: NetworkGraph, cache: Path | None = None) -> None:
+    def __init__(self, graph: NetworkGraph, cache: Path | None = None, ahead: Ahead | None = None) -> None:
         self._rows = len(graph.example[0])
         # The model reads its weights from the mapped file while it runs.
-        model, self._kept = _compiled(graph, cache)
+        model, self._kept = _compiled(graph, user_cache() if cache is None else cache, ahead)
         self._outputs = [tuple(output.shape)[1:] for output in model.outputs]
         self._free: SimpleQueue[Any] = SimpleQueue()
         streams: int = _settings(self._rows)["NUM_STREAMS"]
@@ -144,13 +145,11 @@ def _settings(rows: int) -> dict[str, Any]:
     }
 
 
-def _compiled(graph: NetworkGraph, cache: Path | None) -> tuple[Any, mmap.mmap | None]:
+def _compiled(graph: NetworkGraph, cache: Path, ahead: Ahead | None) -> tuple[Any, mmap.mmap | None]:
     """The compiled network, from the cache or new in it, and the mapped file that it reads, which must outlive it."""
     core, rows = openvino.Core(), len(graph.example[0])
-    folder = user_cache() if cache is None else cache
-    path = path_of(folder, graph.name, rows, _key(graph, core))
-    ahead = claimed(graph.name, path) if cache is None else None
-    kept = ahead or _imported(core, path, rows)
+    path = path_of(cache, graph.name, rows, _key(graph, core))
+    kept = (None if ahead is None else ahead(graph.name, path)) or _imported(core, path, rows)
     if kept is not None:
         return kept
     _say_once("Preparing the networks for this machine.")
@@ -205,7 +204,7 @@ def _key(graph: NetworkGraph, core: Any) -> str:
     machine = (platform.machine(), core.get_property("CPU", "FULL_DEVICE_NAME"))
     able = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     shapes = [(values.shape, str(values.dtype)) for values in graph.example]
-    versions = (__version__, openvino.__version__, metadata.version("torch"))
+    versions = (__version__, openvino.__version__)
     text = repr((_FORMAT, graph.digest, versions, machine, able, shapes))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

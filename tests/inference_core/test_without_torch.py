@@ -17,6 +17,15 @@ pytestmark = pytest.mark.skipif(not runs_in_openvino("cpu"), reason="openvino ha
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "inference_core" / "demo" / "two_hands.mp4"
 FRAMES = "0:12"
+_NOT_INSTALLED = """
+from importlib import metadata
+version = metadata.version
+def version_of(name):
+    if name == "torch":
+        raise metadata.PackageNotFoundError(name)
+    return version(name)
+metadata.version = version_of
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +38,10 @@ def take(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment whose torch cannot be imported."""
+    """An environment whose torch cannot be imported and is not among the installed packages."""
     folder = tmp_path_factory.mktemp("no torch")
     (folder / "torch.py").write_text("raise RuntimeError('torch is imported')\n")
+    (folder / "sitecustomize.py").write_text(_NOT_INSTALLED)
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 
