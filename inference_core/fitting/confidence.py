@@ -8,9 +8,9 @@ import numpy as np
 
 from inference_core.fitting.arrays import Flags, Floats, lengths
 from inference_core.fitting.observations import NetworkTargets, Observations
-from inference_core.fitting.odds import probability
 from inference_core.fitting.parameterisation import PosedPoints
 from inference_core.geometry.rotations import geodesic_angle
+from inference_core.landmarks.odds import probability
 
 # A mean landmark error of this share of the hand's box halves the trust.
 _HALF_ERROR = 0.035

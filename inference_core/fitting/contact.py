@@ -22,11 +22,11 @@ from inference_core.fitting.contact_network import (
     touching_log_odds,
 )
 from inference_core.fitting.observations import Observations, pairs
-from inference_core.fitting.odds import probability
 from inference_core.fitting.parameterisation import JOINTS, HandState, PosedPoints, pose_points
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.fitting.windows import windows_of
+from inference_core.landmarks.odds import probability
 
 # Outlines this far apart, measured at the hands' distance, may meet; sigma of one depth as a share of it.
 _MEET_M, _DEPTH_SIGMA = 0.004, 0.06

@@ -142,9 +142,7 @@ def terms_at(
 
 @dataclass(frozen=True)
 class _Step:
-    """A window's increments (n, D), what its own hand frames cost before, its joints (n, 21, 3), and what is drawn
-    together.
-    """
+    """A window's increments (n, D), its hand frames' costs before, its joints (n, 21, 3) and what is drawn together."""
 
     step: Floats
     cost: float

@@ -28,8 +28,7 @@ from inference_core.geometry.rotations import turn_to_ray
 from inference_core.hand_model.hand import HandModel
 from inference_core.tracking.hand_tracks import HandTracks
 
-# The fields of view that may be tried, from the first one on towards better fits, and how many well-seen frames of each
-# hand.
+# The fields of view that may be tried, from the first one on towards better fits; well-seen frames used of each hand.
 _TRIED_DEG, _FIRST, _FRAMES = (38.0, 50.0, 64.0, 80.0, 98.0, 116.0), 2, 16
 # Steps of the shape from its estimate under the lens beside.
 _NEXT_STEPS = 6

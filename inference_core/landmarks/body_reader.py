@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from inference_core.landmarks.crop_squares import crops_from_persons, cut, to_frame, turn_to_frame
 from inference_core.landmarks.formats import BODY_PX, PERSON_PX, PERSON_VALUES
 from inference_core.landmarks.networks import PoseNetworks
+from inference_core.landmarks.odds import probability
 from inference_core.landmarks.palm_detector import anchor_centres, decoded_boxes, letterbox
 
 # MediaPipe's own thresholds.
@@ -68,4 +69,4 @@ def _read(image: NDArray[np.uint8], crop: Floats, networks: PoseNetworks, found:
     points_px = to_frame(points[:, :, :3].astype(np.float64), crop[None], BODY_PX)[0]
     found.points_px[row] = points_px[_ARMS, :2]
     found.world_m[row] = turn_to_frame(world_m.astype(np.float64), crop[None])[0, _ARMS]
-    found.score[row] = (1 / (1 + np.exp(-points[0, :, 3:].astype(np.float64)))).prod(-1)[_ARMS]
+    found.score[row] = probability(points[0, :, 3:]).prod(-1)[_ARMS]

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.formats import PALM_PX, PALM_VALUES
 from inference_core.landmarks.networks import LandmarkNetworks
+from inference_core.landmarks.odds import probability
 
 _STRIDES = (8, 16, 16, 16)
 _ANCHORS_A_CELL = 2
-_MAX_LOGIT = 100.0
 _SAME_PALM_OVERLAP = 0.3
 # Side of the squares in the second, closer search, as a share of the image's longer
 # side; at most its shorter one.
@@ -152,7 +152,7 @@ def decoded_boxes(
     values: NDArray[np.floating], logits: NDArray[np.floating], centres: Floats, min_score: float
 ) -> tuple[Floats, Floats]:
     """Boxes with key points (N, 4 + 2 K) in input pixels, and scores (N,), from one picture's output."""
-    scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -_MAX_LOGIT, _MAX_LOGIT)))
+    scores = probability(logits)
     likely = scores >= min_score
     found, centres = values[likely].astype(np.float64), centres[likely]
     found[:, :2] += centres

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.body_reader import WRIST
 from inference_core.landmarks.crop_squares import HAND_IN_CROP
+from inference_core.landmarks.odds import probability
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.bodies import with_true_bodies
 from inference_core.tracking.detections import ShotDetections
@@ -57,7 +58,7 @@ def with_arms(detections: ShotDetections) -> ShotDetections:
     total = np.log(right / (1 - right)) + odds
     return replace(
         detections,
-        right=(1 / (1 + np.exp(-total))).astype(np.float32),
+        right=probability(total).astype(np.float32),
         arm_odds=odds.astype(np.float32),
     )
 

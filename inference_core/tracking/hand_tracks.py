@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.landmarks.odds import probability
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 
 # A sighting counts as evidence for the hand within this many frames.
@@ -81,7 +82,7 @@ def record_vouched(
     odds: float,
 ) -> None:
     """`record_hand` for a hand that more than the landmark network tells of. odds: for its side, as a logarithm."""
-    score, side_score = max(float(presence), _VOUCHED), float(1 / (1 + np.exp(-odds)))
+    score, side_score = max(float(presence), _VOUCHED), float(probability(odds))
     record_hand(tracks, at, side, points_px, world_m, score, side_score)
 
 

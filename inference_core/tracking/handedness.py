@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.kept_readings import KeptReadings
+from inference_core.landmarks.odds import probability
 from inference_core.runtime.ahead import in_order
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -48,7 +49,7 @@ def with_handedness(
         if len(known):
             around = np.interp(detections.at[rows], detections.at[known], odds[known])
             total[rows] = around + _LANDMARK_SHARE * total[rows]
-    return replace(detections, right=(1 / (1 + np.exp(-total))).astype(np.float32))
+    return replace(detections, right=probability(total).astype(np.float32))
 
 
 def _looks(

@@ -21,6 +21,7 @@ from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_arms,
 from inference_core.landmarks.hand_crops import Features, crop_features
 from inference_core.landmarks.head_reader import HeadWithLandmarks, points_in_frame, world_in_frame
 from inference_core.landmarks.networks import PoseNetworks
+from inference_core.landmarks.odds import probability
 from inference_core.landmarks.partner_search import read_partner
 from inference_core.shared.presence import FILLED, SEEN
 from inference_core.tracking.arms import forearm_ends
@@ -192,7 +193,7 @@ class Recovery:
         if wrist_px is not None and np.linalg.norm(found_px[0] - wrist_px) > _AT_ARM * crop[0, 2]:
             return False
         world_m = world_in_frame(read, crop, sides)[0]
-        right_side = 1 / (1 + np.exp(-float(read.right[0])))
+        right_side = float(probability(read.right[0]))
         record_hand(self.tracks, at, side, found_px, world_m, float(presence), right_side)
         self._known[at, side], self.lost[at, side] = True, False
         return True
