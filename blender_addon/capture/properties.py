@@ -14,8 +14,10 @@ from bpy.props import (
     StringProperty,
 )
 
+from inference_core.shared.picture_sequences import LAST_FRAME
+
 from ..scene.paths import RELATIVE
-from ..scene.properties import LAST_FRAME, MATCH_ITEM, TIMING_ITEMS
+from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
 from ..take.settings import usual_timing
 from ..translations import CONTEXT
 from .footage import FootageFacts, read_facts

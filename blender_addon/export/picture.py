@@ -11,13 +11,14 @@ import numpy as np
 from mathutils import Matrix
 
 from inference_core.shared.errors import RequestError
+from inference_core.shared.picture_sequences import LAST_FRAME
 
 from ..scene import fcurves, shot
 from ..scene.stage import stage
 from .whole import written_whole
 
 SAMPLES = 24
-_LAST_FRAME, _WIDEST = 1_048_574, 65_536  # Blender's own limits
+_WIDEST = 65_536  # Blender's own limit
 _PLATE_DISTANCE = 0.9  # of the camera's clip end: behind everything, but not clipped
 _PLATE_MARGIN = 1.05  # beyond the picture's edge, where pixels blend with what is outside
 _SUN_STRENGTH, _SKY_STRENGTH = 2.5, 0.5
@@ -36,8 +37,8 @@ def render_over_plate(
     camera: Any = collection.duohand.camera
     if camera is None:
         raise RequestError(f"{collection.name} has no camera to render from.")
-    if not -_LAST_FRAME <= frame <= _LAST_FRAME or not (width is None or 4 <= width <= _WIDEST):
-        raise RequestError(f"A picture is 4 to {_WIDEST} pixels wide, of a frame up to {_LAST_FRAME}.")
+    if not -LAST_FRAME <= frame <= LAST_FRAME or not (width is None or 4 <= width <= _WIDEST):
+        raise RequestError(f"A picture is 4 to {_WIDEST} pixels wide, of a frame up to {LAST_FRAME}.")
     hands = shot.armatures(collection)
     skins = [hand.duohand.skin for hand in hands.values() if hand.duohand.skin is not None]
     with (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import FootageError
-from inference_core.shared.picture_sequences import find_pictures
+from inference_core.shared.picture_sequences import LAST_FRAME, find_pictures
 from inference_core.shared.take import Take
 
 from . import fcurves
@@ -18,7 +18,6 @@ from .paths import absolute, is_numbered, stored
 from .timing import rows_shown
 
 _IS_MADE = "duohand_plate_movie"  # marks an image that is not the footage itself, but derived from it
-_ENDLESS = 1_000_000  # the number of frames after which Blender would hold the last
 
 
 def show_plate(camera: bpy.types.Object, footage: Path, numbers: NDArray[np.integer], frames: Floats) -> None:
@@ -47,7 +46,8 @@ def key_plate(camera: bpy.types.Object, numbers: NDArray[np.integer], frames: Fl
     place = _plate_index(camera) or 0
     image, user = data.background_images[place].image, data.background_images[place].image_user
     first = round(float(frames[0]))
-    user.frame_start, user.frame_duration, user.use_auto_refresh = first, _ENDLESS, True
+    # After its duration, Blender would hold the last frame.
+    user.frame_start, user.frame_duration, user.use_auto_refresh = first, LAST_FRAME, True
     base = 1 if image.source == "MOVIE" else 0
     whole = np.arange(first, int(np.ceil(frames[-1])) + 1)
     shown = numbers[rows_shown(whole, frames)] + base

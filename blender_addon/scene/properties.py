@@ -18,7 +18,6 @@ from bpy.props import (
 from . import plate
 from .paths import RELATIVE, absolute
 
-LAST_FRAME = 1_000_000  # Blender shows frames up to 1,048,574, on either side of 0
 TIMING_ITEMS = (
     ("SECONDS", "Keep Timing", "A second of footage takes a second of the scene, whatever the frame rates"),
     ("FRAMES", "Frame for Frame", "Each frame of the footage falls on one frame of the scene"),

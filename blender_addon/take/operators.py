@@ -17,13 +17,14 @@ from bpy.props import (
 )
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
+from inference_core.shared.picture_sequences import LAST_FRAME
 from inference_core.shared.take import load_take, save_take
 
 from ..messages import report
 from ..scene.axes import eye_level
 from ..scene.motion import EULER_ORDERS
 from ..scene.paths import absolute, take_file
-from ..scene.properties import LAST_FRAME, MATCH_ITEM, TIMING_ITEMS
+from ..scene.properties import MATCH_ITEM, TIMING_ITEMS
 from ..scene.shot import active_shot, shots, units_per_metre
 from ..sidebar import NeedsShot, Reports
 from ..view.views import show_hands

@@ -2,17 +2,18 @@
 """Changes of the scene's frame rate: the keys of shots loaded at another rate move along."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import bpy
 import numpy as np
 
 from inference_core.shared.errors import RequestError
+from inference_core.shared.picture_sequences import LAST_FRAME
 from inference_core.shared.take import TakeError, load_take
 
 from ..scene import fcurves, loaded_motion, orphans, plate, shot
 from ..scene.paths import take_file
-from ..scene.properties import LAST_FRAME
 from .identity import check_editable
 
 _SAME = 1e-4  # of the rate
@@ -50,12 +51,13 @@ def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> lis
         for curve in channels.fcurves:
             fcurves.stretch(curve, start, factor)
             locked += fcurves.is_locked(curve)
+    ranges = [(*hand.duohand.locked, *hand.duohand.smoothing) for hand in hands.values()]
+    for item in chain(kept.touches, *ranges):
+        item.first, item.last = (
+            round(min(max(start + (edge - start) * factor, -LAST_FRAME), LAST_FRAME))
+            for edge in (item.first, item.last)
+        )
     for hand in hands.values():
-        for item in (*hand.duohand.locked, *hand.duohand.smoothing):
-            item.first, item.last = (
-                round(min(max(start + (edge - start) * factor, -LAST_FRAME), LAST_FRAME))
-                for edge in (item.first, item.last)
-            )
         _stretch_strips(hand, start, factor)
     for side in as_loaded:
         loaded_motion.remember(hands[side], side)

@@ -14,9 +14,7 @@ from inference_core.footage.picture import read_picture
 from inference_core.footage.records import Frame, Limits, Showing, Warn
 from inference_core.shared.errors import FootageError
 from inference_core.shared.picture_header import UPRIGHT, read_picture_header
-from inference_core.shared.picture_sequences import find_pictures, numbered_names
-
-_BLENDERS_LAST = 1_000_000  # the highest frame number in Blender
+from inference_core.shared.picture_sequences import LAST_FRAME, find_pictures, numbered_names
 
 DEFAULT_FPS = 24.0  # a sequence has no frame rate; this is film's, and Blender's default
 
@@ -64,8 +62,8 @@ class Sequence:
             differences.append("its pixels are not square")
         if any(not _fills_display(path) for path in self.files.values()):
             differences.append("its pictures hold another part than the one to be shown")
-        if self.last > _BLENDERS_LAST:
-            differences.append(f"its numbers exceed {_BLENDERS_LAST}")
+        if self.last > LAST_FRAME:
+            differences.append(f"its numbers exceed {LAST_FRAME}")
         if len(self.files) > 1 and not self._is_numbered_at_the_end(first):
             differences.append("its numbers are not the last ones in the names")
         return Showing(header.size_px, header.orientation, differences=tuple(differences))

@@ -21,6 +21,8 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr", ".webp", "
 _MOST_HOLES_A_FILE = 100
 _MOST_ENTRIES = 1_000_000  # of a folder
 
+LAST_FRAME = 1_048_574  # the highest that Blender knows, on either side of 0
+
 # Longer digit groups are part of the name, not frame numbers (which they would overflow).
 _MOST_DIGITS = 18
 _MOST_GROUPS = 16  # of digits in a name; each would be tried against each file of the folder
