@@ -4,6 +4,7 @@
 Standard library only: Blender's side shares this file.
 """
 
+import glob
 import os
 import re
 import secrets
@@ -17,32 +18,32 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.system import is_still_at, release_before_rename, replace_file, try_lock
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
-_NAME_LENGTH = 60  # of the 255 bytes that a name may have, at up to four per character
+_NAME_LENGTH = 56  # of the 255 bytes that a name may have, at up to four per character
 
 
 @contextmanager
-def whole_file(path: Path, lasting: bool = True) -> Generator[Path]:
-    """A context with the name of an empty file beside `path`, which replaces `path` at the end and is deleted on
-    an error.
+def whole_file(path: Path, lasting: bool = True, suffix: str = "") -> Generator[Path]:
+    """A context with the name of a file beside `path`, which replaces `path` at the end and is deleted on an error.
 
     lasting: it is on the disk by then, whatever happens to the machine; for a file that is checked when it is read and
-    may be lost, that is not worth waiting for. Its mode follows the umask. Leftovers of killed runs for the same file
-    are deleted. OSErrors are passed on.
+    may be lost, that is not worth waiting for. suffix: what its name must end in; such a file may not be there yet,
+    others are empty. Its mode follows the umask. Leftovers of killed runs for the same file are deleted. OSErrors are
+    passed on.
     """
     clear_left_over(path)
     temporary, held = _new_temporary(path)
+    written = temporary.with_name(temporary.name + suffix)
     try:
-        yield temporary
+        yield written
         if lasting:
-            with temporary.open("rb+") as written:
-                os.fsync(written.fileno())
+            with written.open("rb+") as file:
+                os.fsync(file.fileno())
         release_before_rename(held)
-        replace_file(temporary, path)
-    except BaseException:
-        release_before_rename(held)
-        temporary.unlink(missing_ok=True)
-        raise
+        replace_file(written, path)
     finally:
+        release_before_rename(held)
+        written.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         held.close()
 
 
@@ -118,6 +119,8 @@ def _clear_unless_held(path: Path) -> None:
             if not try_lock(file):
                 return
             release_before_rename(file)
+            for written in path.parent.glob(f"{glob.escape(path.name)}.*"):
+                written.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
     except OSError:
         return

@@ -76,6 +76,24 @@ def test_leftovers_of_killed_runs_are_removed_but_not_files_of_live_ones(tmp_pat
     assert names(tmp_path) == ["p.mp4"]
 
 
+def test_leftovers_of_killed_writers_that_need_a_suffix_are_removed_too(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom inference_core.shared.whole_file import whole_file\n"
+        "with whole_file(Path(sys.argv[1]), suffix='.fbx') as written:\n"
+        "    written.write_text('half')\n    os._exit(1)"
+    )
+    path = tmp_path / "p.fbx"
+    path.write_text("earlier")
+    subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=False)
+    assert len(names(tmp_path)) == 3
+    assert path.read_text() == "earlier"
+    with whole_file(path, suffix=".fbx") as written:
+        assert written.suffix == ".fbx" and names(tmp_path) == sorted(["p.fbx", written.with_suffix("").name])
+        written.write_text("whole")
+    assert names(tmp_path) == ["p.fbx"]
+    assert path.read_text() == "whole"
+
+
 @pytest.mark.parametrize(
     "way", ["same name", "symbolic link", "hard link", "link to a link", "another spelling"]
 )
