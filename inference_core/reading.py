@@ -56,8 +56,7 @@ class FrameReader:
     ) -> tuple[HandReadings, TwoHandPredictions]:
         """Each frame's readings by the head and the two-hand network. frames: T, in order.
 
-        squares_px (T, 3): each frame's crop for the two-hand network; NaN: none. widely (T, S): as in
-        `read_expected_hands`.
+        squares_px (T, 3): crops for the two-hand network; NaN: none. widely (T, S): as in `read_expected_hands`.
         """
 
         def look(item: tuple[int, list[Frame]]) -> _Looked:

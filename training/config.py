@@ -88,8 +88,7 @@ class RunSettings:
     steps ends the run, unless time_limit_s is given: then the schedule follows the share of that time that has been
     spent training, summed over all sessions. stop_after_s ends this session, to be resumed by the same command.
     init_from: weights to start from, of the same network or of one with fewer stages, which learns faster, or another
-    backbone. precision "bf16" is autocast with float32 weights. compile: torch.compile of the network, eager where it
-    fails.
+    backbone. precision "bf16" is autocast with float32 weights. compile: torch.compile, eager where it fails.
     """
 
     out: Path = Path("runs")

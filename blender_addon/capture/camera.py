@@ -40,8 +40,9 @@ class CameraClip:
         return self._child is not None
 
     def start(self, scene: bpy.types.Scene, number: int, captures: bool) -> None:
-        """Start recording from that camera; captures: capture the clip when it ends. A DuohandError says what is
-        missing.
+        """Start recording from that camera; a DuohandError says what is missing.
+
+        captures: capture the clip when it ends.
         """
         preferences = addon_preferences()
         folder = takes_folder_of(scene)
@@ -52,7 +53,7 @@ class CameraClip:
         name = time.strftime("camera-%Y%m%d-%H%M%S")
         self._clip, self._scene, self._captures = folder / f"{name}.mp4", scene.session_uid, captures
         live = ("-I", "-m", "inference_core", "live", str(number), "--record", str(self._clip), "--json")
-        self._child = Child((str(preferences.engine_path()), *live), preferences.log_path(name))
+        self._child = Child((str(preferences.engine_path()), *live), preferences.new_log("camera"))
         self.text, self.is_error = iface_("Starting the camera"), False
         if not bpy.app.background and not bpy.app.timers.is_registered(_keep_polling):
             bpy.app.timers.register(_keep_polling, first_interval=POLL_S, persistent=True)

@@ -26,8 +26,9 @@ _COLUMNS: Final = (2, 0, 1)
 def bvh_text(
     scene: bpy.types.Scene, hand: bpy.types.Object, frames: Sequence[int], metres_per_unit: float
 ) -> str:
-    """The hand's bones and their motion on the scene's frames; RequestError if it has none. Changes the scene's current
-    frame.
+    """The hand's bones and their motion on the scene's frames; RequestError if it has none.
+
+    Changes the scene's current frame.
     """
     data: Any = hand.data
     if not data.bones:

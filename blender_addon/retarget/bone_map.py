@@ -49,8 +49,7 @@ PRESETS: Final = tuple(_PRESET_NAMES)
 def preset_map(preset: str, side: int, present: Iterable[str]) -> BoneMap:
     """The preset's bone names for that side; a RequestError names the finger bones that the armature lacks.
 
-    The hand itself may be missing. Prefixes (mixamorig:, mixamorig1:, mixamorig_, a namespace, Bip001, f_avg_) are
-    optional.
+    The hand itself may be missing. So may prefixes: mixamorig:, mixamorig1:, mixamorig_, a namespace, Bip001, f_avg_.
     """
     hand, segment, sides = _PRESET_NAMES[preset]
     known = {_PREFIX.sub("", name): name for name in present}

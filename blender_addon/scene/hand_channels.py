@@ -59,9 +59,7 @@ def _strips(armature: bpy.types.Object) -> Iterator[Any]:
 
 
 def _plays(armature: bpy.types.Object, strip: Any) -> bool:
-    """Whether the strip plays, given muted and solo tracks. Soloing the raw motion, which serves comparison, does not
-    count.
-    """
+    """Whether the strip plays, given muted and solo tracks. Raw motion is soloed to compare: that does not count."""
     tracks = [track for track in armature.animation_data.nla_tracks if track.name != hand_keys.RAW_TRACK]
     heard = [track for track in tracks if track.is_solo] or [track for track in tracks if not track.mute]
     return not strip.mute and any(strip in list(track.strips) for track in heard)

@@ -58,9 +58,7 @@ def size_of_pictures(hands: EngineHands, settings: ImportSettings) -> tuple[int,
 
 
 def joints_or_wrist(hands: EngineHands) -> Floats:
-    """(T, 2, 3) the wrist, from the engine's joints, or else from MANO's mean hand. RequestError if one is behind the
-    camera.
-    """
+    """(T, 2, 3) the wrist, from the engine's joints or MANO's mean hand; RequestError if it is behind the camera."""
     resting = np.stack([mirror(MANO_WRIST_M, "point"), MANO_WRIST_M])
     known = np.isfinite(hands.joints_m).all((-1, -2))
     wrist_m = np.where(known[..., None], hands.joints_m[..., 0, :], hands.transl_m + resting)

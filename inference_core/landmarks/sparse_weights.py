@@ -2,8 +2,7 @@
 """Sparse storage for weights with many zeros: MediaPipe's person detector is three quarters zeros, its landmark network
 a third.
 
-NAME is replaced by NAME:values (K,), the non-zero entries in order; NAME:places, one bit per entry in packed bytes; and
-NAME:shape.
+NAME is replaced by NAME:values (K,), the non-zero entries in order; NAME:places, one bit per entry, packed; NAME:shape.
 """
 
 import math

@@ -27,9 +27,7 @@ def check_tensor_header(path: Path) -> None:
 
 
 def read_checked(path: Path, load: Callable[[Path], dict[str, Loaded]]) -> dict[str, Loaded]:
-    """What `load` reads from a safetensors file whose header is right. Raises WeightsError if it is missing, damaged or
-    another.
-    """
+    """What `load` reads from a safetensors file, header checked. Raises WeightsError if it is missing or damaged."""
     check_tensor_header(path)
     try:
         return load(path)

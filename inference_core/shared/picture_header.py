@@ -236,9 +236,7 @@ def _of_tags(file: BinaryIO, tags: Mapping[int, int]) -> _Exif:
 
 
 def _tiff_tags(file: BinaryIO, place: int | None = None) -> dict[int, int]:
-    """Integers by tag of the directory at `place`, or of the first one; BigTIFF too. ValueError if there is no such
-    directory.
-    """
+    """Integers by tag of the directory at `place`, or of the first one; BigTIFF too. ValueError if there is none."""
     order = "<" if _at(file, 0, 2) == b"II" else ">"
     is_big = struct.unpack(f"{order}H", _at(file, 2, 2))[0] == 43
     first = (8, 8, "Q") if is_big else (4, 4, "I")

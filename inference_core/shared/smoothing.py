@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from inference_core.shared.quaternions import normalized
 
-# The window's standard deviation at strength 1. It grows with the strength's square: a fine touch at the low
-# end.
+# The window's standard deviation at strength 1. It grows with the strength's square: finely at the low end.
 FULL_WINDOW_S = 0.25
 
 _REACH = 3.0  # in standard deviations

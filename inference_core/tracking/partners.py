@@ -75,8 +75,7 @@ def _choose_pair(
     arms_px: NDArray[np.float32],
     head: HeadWithLandmarks,
 ) -> None:
-    """Writes both hands of a frame into the tracks, in place, if one is missing there, or they may touch, and two are
-    certain.
+    """Writes both hands of a frame into the tracks, in place, if one is missing or they may touch, and two are certain.
 
     arms_px (N, S, 3, 3): of the shot's body, NaN where none is seen.
     """

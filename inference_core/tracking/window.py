@@ -25,8 +25,7 @@ from inference_core.tracking.wider_square import growth, is_same_hand, widened
 
 # Frames with fewer hands than this are searched more closely.
 _HANDS = 2
-# A palm is a known hand's if its crop has nearly the same centre (shares of its side), rotation (radians) and size
-# (logarithm).
+# A palm is a known hand's if its crop nearly has its centre (shares of its side), rotation (radians) and log size.
 _SAME_PLACE, _SAME_TURN, _SAME_SIZE = 0.15, 0.45, 0.3
 # Log odds of another hand below which there is none near a known one: of single hands -2.7 at most, of hands that touch
 # at least 2.

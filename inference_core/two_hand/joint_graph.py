@@ -24,8 +24,7 @@ class GraphConvolution(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # Flat: a tensor of four or five axes would be taken for pictures by
-        # `to(memory_format=channels_last)`.
+        # Flat: `to(memory_format=channels_last)` would take a tensor of four or five axes for pictures.
         weight = torch.randn(SIDE_COUNT * 2 * JOINT_COUNT, channels, channels) / math.sqrt(channels)
         self.weight = nn.Parameter(weight)
         self.edges = nn.Parameter(torch.ones(SIDE_COUNT, _EDGE_COUNT))

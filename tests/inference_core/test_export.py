@@ -26,9 +26,7 @@ def mano(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def takes(mano: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One take on the open hand, one on MANO's; the left hand is absent in the last frame, frames are numbered by
-    twos.
-    """
+    """One take on the open hand, one on MANO's; no left hand in the last frame; frames have even numbers."""
     folder = tmp_path_factory.mktemp("takes")
     files = made.hawor(made.engine_shot(mano), folder)
     for name, more in (("open", []), ("mano", ["--mano", str(mano)])):

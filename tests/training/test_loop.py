@@ -160,8 +160,7 @@ def test_two_processes_match_one_with_twice_the_batch(tmp_path):
     together = totals(small_experiment(tmp_path / "together", steps, batch=2))
     # Sums over two processes are rounded in another order than over one.
     assert together[0] == pytest.approx(alone[0], rel=5e-5)
-    # Adam divides by the gradients' size: where that is next to nothing, rounding decides a weight's first
-    # moves.
+    # Adam divides by the gradients' size: where that is next to nothing, rounding decides how a weight moves.
     assert together == pytest.approx(alone, rel=2e-3)
 
 

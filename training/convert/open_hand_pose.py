@@ -30,8 +30,7 @@ _RELAXED_THUMB_DEG = ((6.0, 4.0, 0.0), (12.0, 0.0, 0.0), (14.0, 0.0, 0.0))
 _FAN = np.array([1.0, 0.2, -1.2, -0.6])
 _RIDGE = 2.0
 _LARGEST_CORRECTION_M = 0.02
-# Height, reach and place of the rise over a bent joint's back, metres: (first joints, middle joints, last
-# joints).
+# Height, reach and place of the rise over a bent joint's back, metres: (first, middle, last joints).
 _KNUCKLE_RISE_M = (0.0030, 0.0016, 0.0006)
 _KNUCKLE_REACH_M = (0.0085, 0.0060, 0.0050)
 _BATCH = 50

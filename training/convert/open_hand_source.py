@@ -15,8 +15,7 @@ from inference_core.shared.skeleton import MANO_FINGERS
 
 Array = NDArray[np.float64]
 
-# MakeHuman's hands are 6 % longer than adults' (184 +- 12 mm wrist to middle tip, both
-# sexes).
+# MakeHuman's hands are 6 % longer than adults' (184 +- 12 mm wrist to middle tip, both sexes).
 SCALE = 0.945
 STUB_M, FOREARM_M = 0.036, 0.21
 

@@ -69,8 +69,7 @@ class MarkedClip:
 @dataclass(frozen=True)
 class Judgement:
     """Per marked frame, NaN if not evaluated: both (F,) found, side (F,) right of those found, wrist (F, S) placed;
-    unsure (F, S) bool: annotators differ by more than half of what a wrist may be off; ghosts (F,): hands that do not
-    exist.
+    unsure (F, S) bool: annotators differ by more than half of what a wrist may be off; ghosts (F,): false hands.
     """
 
     both: Floats

@@ -18,8 +18,7 @@ from training.synthetic.randomness import Randomness
 # larger they are for interpolated hands, and the share of those.
 _OFF, _GROWN, _TURNED = 0.05, 0.08, 0.15
 _INTERPOLATED, _INTERPOLATED_OFF = 0.15, 2.5
-# The share of crops wider than a tracker's, and by how much: hands are read in such squares too
-# (`tracking.wider_square`).
+# The share of crops wider than a tracker's (`tracking.wider_square` reads hands in them too), and by how much.
 _WIDE, _WIDER = 0.4, (1.15, 1.4)
 # The share of crops that are mirrored wrongly.
 _WRONG_WAY = 0.25

@@ -17,8 +17,7 @@ class Settings:
     used for folder_share of the backgrounds. pose_folder: a folder of takes solved from real footage, whose finger
     poses pose_share of the hands get. chunk: pictures rendered at once; bounds memory. clean: no blur, noise or
     JPEG. off_axis: tangent of the angle up to which the hands lie off the camera's axis (the predictor turns a
-    camera to each crop's middle: 0). fill: share of the crop's side that the box round the hands takes, low and
-    high.
+    camera to each crop's middle: 0). fill: least and largest share of the crop's side that the hands' box takes.
     """
 
     size_px: int = 256

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# The release's SmoothL1 turns from quadratic to linear here and is scaled so that the linear part has this
-# slope.
+# The release's SmoothL1 turns from quadratic to linear here; it is scaled to this slope in the linear part.
 SMOOTH_L1_BEND = 0.01
 # Cross-entropy weights of background, left hand, right hand.
 CLASS_WEIGHTS = (0.1, 0.45, 0.45)
