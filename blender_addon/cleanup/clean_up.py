@@ -16,7 +16,7 @@ from inference_core.shared.take import Take
 from ..scene import hand_keys, shot
 from ..scene.axes import Floats
 from ..scene.camera import camera_places
-from ..scene.hand_curves import HandRig, locked_rows, read_raw_track, read_track, write_track
+from ..scene.hand_curves import HandRig, check_writable, locked_rows, read_raw_track, read_track, write_tracks
 from ..scene.track import HandTrack
 from . import edits, smoothing, soft_ends, tracks_of_takes
 from .key_reduction import Reduction, reduce_within_angle, reduce_within_distance
@@ -44,42 +44,49 @@ class Reduced:
 
 def hold(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None:
     """Keep the pose of the range's first frame through the range, blending into the motion over `blend` frames."""
+    found: list[tuple[HandRig, HandTrack]] = []
     for rig in rigs:
         now = read_track(rig)
         share = soft_ends.weights(now, edits.inside(now, first, last), blend, at_start=False)
-        write_track(rig, soft_ends.mixed(now, edits.held(now, first, last), share))
+        found.append((rig, soft_ends.mixed(now, edits.held(now, first, last), share)))
+    write_tracks(found)
 
 
 def delete(rigs: Sequence[HandRig], first: int, last: int) -> None:
     """Mark the hands as absent through the range."""
+    found: list[tuple[HandRig, HandTrack]] = []
     for rig in rigs:
         track = edits.deleted(read_track(rig), first, last)
         if not len(track.frames):
             raise RequestError(
                 f"The range holds all motion of {rig.armature.name}. Delete the armature instead."
             )
-        write_track(rig, track)
+        found.append((rig, track))
+    write_tracks(found)
 
 
 def refill(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None:
     """Fill the range from the motion on both sides of it, blending over `blend` frames."""
+    found: list[tuple[HandRig, HandTrack]] = []
     for rig in rigs:
         track = read_track(rig)
-        found = edits.refilled(track, first, last)
-        if found is not track and np.array_equal(found.frames, track.frames):
-            share = soft_ends.weights(track, edits.inside(track, first, last), blend)
-            found = soft_ends.mixed(
-                replace(found, location=track.location, rotations_wxyz=track.rotations_wxyz), found, share
-            )
-        if found is track:
+        filled = edits.refilled(track, first, last)
+        if filled is track:
             raise RequestError(
                 f"{rig.armature.name} has no motion on both sides of frames {first} to {last}. Choose a range inside."
             )
-        write_track(rig, found)
+        if np.array_equal(filled.frames, track.frames):
+            share = soft_ends.weights(track, edits.inside(track, first, last), blend)
+            filled = soft_ends.mixed(
+                replace(filled, location=track.location, rotations_wxyz=track.rotations_wxyz), filled, share
+            )
+        found.append((rig, filled))
+    write_tracks(found)
 
 
 def smooth(rigs: Sequence[HandRig], fps: float, strength: float, first: int, last: int) -> None:
     """Change the range's smoothing to that strength, 0 to 1; edits are kept."""
+    check_writable(rigs)
     for rig in rigs:
         smoothing.smooth(rig, fps, strength, first, last)
 
@@ -99,17 +106,22 @@ def locked_frames(rigs: Sequence[HandRig], first: int, last: int) -> int:
 
 def bake(rigs: Sequence[HandRig]) -> None:
     """Key every frame of the take again, with the current motion."""
-    for rig in rigs:
-        write_track(rig, read_track(rig))
+    write_tracks([(rig, read_track(rig)) for rig in rigs])
 
 
 def swap_sides(left: HandRig, right: HandRig, first: int, last: int) -> None:
-    """Give each hand the other's motion in the range: wrists are exchanged, fingers mirrored."""
+    """Give each hand the other's motion in the range, except where one of them is locked: wrists are exchanged, fingers
+    mirrored.
+    """
     rigs, tracks = (left, right), [read_track(rig) for rig in (left, right)]
+    free = [~(locked_rows(left, track) | locked_rows(right, track)) for track in tracks]
+    swapped = [edits.inside(track, first, last) & rows for track, rows in zip(tracks, free, strict=True)]
+    if not any(rows.any() for rows in swapped):
+        raise RequestError(f"Frames {first} to {last} are locked. Unlock them to change them.")
     carriers = [_wrist_carrier(rig) for rig in rigs]
+    found: list[tuple[HandRig, HandTrack]] = []
     for own, other in ((0, 1), (1, 0)):
-        chosen = edits.inside(tracks[other], first, last)
-        kept = ~edits.inside(tracks[own], first, last)
+        chosen, kept = swapped[other], ~swapped[own]
         parts: list[HandTrack] = []
         if chosen.any():
             moved = edits.rows_of(tracks[other], chosen)
@@ -118,7 +130,8 @@ def swap_sides(left: HandRig, right: HandRig, first: int, last: int) -> None:
             parts.append(edits.rows_of(tracks[own], kept))
         if not parts:
             raise RequestError("The range holds one hand's only motion; swapped, it would have none.")
-        write_track(rigs[own], parts[0] if len(parts) == 1 else edits.merged(*parts))
+        found.append((rigs[own], parts[0] if len(parts) == 1 else edits.merged(*parts)))
+    write_tracks(found)
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,7 @@ class Offset:
 
 def offset_wrist(rigs: Sequence[HandRig], offset: Offset, first: int, last: int, blend: int = 0) -> None:
     """Move and rotate the wrists through the range, blending over `blend` frames."""
+    found: list[tuple[HandRig, HandTrack]] = []
     for rig in rigs:
         track = read_track(rig)
         share = soft_ends.weights(track, edits.inside(track, first, last), blend)
@@ -140,13 +154,15 @@ def offset_wrist(rigs: Sequence[HandRig], offset: Offset, first: int, last: int,
         turned = track.rotations_wxyz.copy()
         turned[:, 0] = quaternions.multiply(turned[:, 0], offset.turn_wxyz)
         target = replace(track, location=track.location + shift, rotations_wxyz=turned)
-        write_track(rig, soft_ends.mixed(track, target, share))
+        found.append((rig, soft_ends.mixed(track, target, share)))
+    write_tracks(found)
 
 
 def redo(
     rigs: Sequence[HandRig], part: str, source: Take | None, first: int, last: int, blend: int = 0
 ) -> None:
     """Give the range of a part (PARTS) the raw motion, or that of another take of the same footage."""
+    found: list[tuple[HandRig, HandTrack]] = []
     for rig in rigs:
         track = read_track(rig)
         other = read_raw_track(rig, track) if source is None else tracks_of_takes.track_of(source, rig, track)
@@ -157,7 +173,8 @@ def redo(
             )
         target = edits.filled_from(track, other)
         share = soft_ends.weights(track, rows, blend)[:, None] * np.isin(np.arange(16), PARTS[part])
-        write_track(rig, soft_ends.mixed(track, target, share))
+        found.append((rig, soft_ends.mixed(track, target, share)))
+    write_tracks(found)
 
 
 def reduce_keys(
@@ -167,11 +184,13 @@ def reduce_keys(
     before = after = 0
     largest_units = largest_deg = 0.0
     unit_mm = 1.0
+    check_writable(rigs)
     for rig in rigs:
         if rig.rotation_mode != hand_keys.QUATERNION:
             raise RequestError(
                 f"{rig.armature.name} is keyed in {rig.rotation_mode} angles. Load its take with quaternions first."
             )
+    for rig in rigs:
         unit_mm = 1000.0 / rig.shot.duohand.scale
         track, rest = read_track(rig), bone_rest(rig)
         found: list[tuple[slice, Reduction]] = []
@@ -194,8 +213,8 @@ def lock(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None
     """Keep the range's motion when the shot is smoothed, loaded or captured again; adjacent changes are
     blended into it over `blend` frames.
     """
+    _check_own(rigs)
     for rig in rigs:
-        _check_own(rig)
         item = rig.armature.duohand.locked.add()
         item.first, item.last, item.blend = first, last, blend
 
@@ -203,8 +222,8 @@ def lock(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> None
 def unlock(rigs: Sequence[HandRig], first: int, last: int) -> int:
     """Remove the locks that overlap the range; returns how many there were."""
     count = 0
+    _check_own(rigs)
     for rig in rigs:
-        _check_own(rig)
         locked = rig.armature.duohand.locked
         for index in reversed(range(len(locked))):
             if locked[index].first <= last and locked[index].last >= first:
@@ -213,10 +232,11 @@ def unlock(rigs: Sequence[HandRig], first: int, last: int) -> int:
     return count
 
 
-def _check_own(rig: HandRig) -> None:
-    """RequestError if the hand is another file's, be it overridden here: its list of locks cannot change."""
-    if not rig.armature.is_editable or rig.armature.override_library is not None:
-        raise RequestError(f"{rig.armature.name} is linked from another file. Lock ranges there.")
+def _check_own(rigs: Sequence[HandRig]) -> None:
+    """RequestError if a hand is another file's, be it overridden here: its list of locks cannot change."""
+    for rig in rigs:
+        if not rig.armature.is_editable or rig.armature.override_library is not None:
+            raise RequestError(f"{rig.armature.name} is linked from another file. Lock ranges there.")
 
 
 def scene_fps(rig: HandRig) -> float:

@@ -14,7 +14,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import load_take
 
 from ..messages import translated
-from ..scene.hand_curves import HandRig, hand_rigs
+from ..scene.hand_curves import HandRig, check_writable, hand_rigs
 from ..scene.selection import AS_SHOWN, HANDS_ITEMS, chosen_hands, range_meant
 from ..scene.shot import active_shot
 from ..sidebar import NeedsShot, Reports
@@ -132,8 +132,10 @@ class DUOHAND_OT_swap_sides(_RangeCleanUp, bpy.types.Operator):
         both = {rig.side: rig for rig in hand_rigs(active_shot(context))}
         if len(both) < 2:
             raise RequestError("The shot has only one hand; there is nothing to swap it with.")
-        clean_up.locked_frames(list(both.values()), first, last)
+        locked = clean_up.locked_frames(list(both.values()), first, last)
         clean_up.swap_sides(both[LEFT], both[RIGHT], first, last)
+        if locked:
+            return f"Swapped sides in frames {first} to {last}, but for {locked} locked ones"
         return f"Swapped sides in frames {first} to {last}"
 
 
@@ -273,6 +275,7 @@ class DUOHAND_OT_euler_filter(_CleanUp, bpy.types.Operator):
     bl_label = "Euler Filter"
 
     def change(self, _context: bpy.types.Context, rigs: Sequence[HandRig]) -> str:
+        check_writable(rigs)
         changed = sum(filter_rotations(rig) for rig in rigs)
         return f"{changed} keys changed" if changed else "No rotation curve jumps"
 

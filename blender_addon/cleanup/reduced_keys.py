@@ -47,8 +47,9 @@ def _write_bezier(
     ends = np.cumsum([len(curve.rows) for _, curve in curves])[:-1] - 1
     interpolation[ends] = CONSTANT
     kinds = np.where(track.filled[rows], BREAKDOWN, KEYFRAME).astype(np.int32)
-    fcurves.write_keys(channels, path, group, Keys(frames, values, kinds, interpolation))
+    keys = Keys(frames, values, kinds, interpolation)
+    fcurves.write_keys(channels, path, group, keys, (float(track.frames[0]), float(track.frames[-1])))
     before = np.diff(frames, prepend=frames[:1] - 3.0) * _HANDLE
     after = np.diff(frames, append=frames[-1:] + 3.0) * _HANDLE
     for index in range(values.shape[1]):
-        fcurves.set_handles(channels.fcurves.find(path, index=index), before, after, slopes[:, index])
+        fcurves.set_handles(channels.fcurves.find(path, index=index), frames, before, after, slopes[:, index])

@@ -13,7 +13,7 @@ import numpy as np
 
 from inference_core.shared import quaternions
 
-from ..scene.hand_curves import HandRig, read_raw_track, read_track, write_track
+from ..scene.hand_curves import HandRig, read_raw_track, read_track, write_tracks
 from ..scene.track import Floats, HandTrack, inside, same_motion
 from .edits import smoothed
 from .soft_ends import mixed, weights
@@ -42,7 +42,7 @@ def smooth(rig: HandRig, fps: float, strength: float, first: int, last: int) -> 
     base = _base(rig, now)
     target = _at_strength(rig, base, fps, strength)
     result = mixed(now, target, weights(now, rows, FADE_FRAMES))
-    write_track(rig, result)
+    write_tracks([(rig, result)])
     _remember(rig, strength, first, last)
     _bases[rig.armature.session_uid] = replace(base, written=read_track(rig))
 

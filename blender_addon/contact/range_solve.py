@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from inference_core.shared import quaternions
 from inference_core.shared.corrections import CONTEXT_FRAMES, Correction, corrections_text
-from inference_core.shared.errors import RequestError
+from inference_core.shared.errors import RequestError, TakeError
 from inference_core.shared.flag_runs import flag_runs
 from inference_core.shared.messages import SolveRequest
 from inference_core.shared.presence import ABSENT, SEEN
@@ -28,7 +28,7 @@ from inference_core.shared.take import Take, load_take, part_of_take, save_take
 from ..scene import hand_rig, motion, orphans, paths, shot
 from ..scene.absences import without_raw_of_absent
 from ..scene.axes import Floats
-from ..scene.hand_curves import HandRig, hand_rigs, locked_rows, read_track, write_track
+from ..scene.hand_curves import HandRig, hand_rigs, locked_rows, read_track, write_tracks
 from ..scene.track import Flags, HandTrack, inside, merged, rows_of, same_motion
 
 # Keys closer than this to the solved motion do not count as edits.
@@ -98,8 +98,12 @@ def prepared(collection: bpy.types.Collection, touch: Touch, mano: str | None) -
     corrections += _touch_corrections([*_known_touches(collection), touch], frames, take.frame)
     folder = Path(tempfile.mkdtemp(prefix="duohand-solve-"))
     source, said = folder / "shot.npz", folder / "corrections.json"
-    save_take(given, source)
-    said.write_text(corrections_text(corrections), "utf-8")
+    try:
+        save_take(given, source)
+        said.write_text(corrections_text(corrections), "utf-8")
+    except (OSError, TakeError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise RequestError(f"The range cannot be handed to the engine: {error}") from error
     first, last = int(take.frame[rows.start]), int(take.frame[rows.stop - 1])
     out = str(folder / "solved.npz")
     request = SolveRequest(str(source), out, first, last, str(said), mano, touch.falloff)
@@ -126,13 +130,15 @@ def brought_back(solve: RangeSolve) -> str:
             f"The hands were changed on frames {first:g} to {last:g} while these were being solved, so nothing was "
             "keyed. Press the button again."
         )
+    found: list[tuple[HandRig, HandTrack]] = []
     for rig in rigs:
         solved = _solved_track(take, rig, solve, collection.duohand.scale)
         if solved is None:
             continue
         now = tracks[rig.side]
         outside = ~inside(now, first, last)
-        write_track(rig, merged(solved, rows_of(now, outside)) if outside.any() else solved)
+        found.append((rig, merged(solved, rows_of(now, outside)) if outside.any() else solved))
+    write_tracks(found)
     if solve.touch is not None:
         _remember(collection, solve.touch)
     return f"Solved frames {first:g} to {last:g} again"

@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from inference_core.shared.errors import RequestError
 
-from ..scene.hand_curves import HandRig, editable_channels, locked_rows, read_track, write_track
+from ..scene.hand_curves import HandRig, editable_channels, locked_rows, read_track, write_tracks
 from ..scene.paths import absolute
 from ..scene.rest_bones import SIDE_SUFFIXES
 from ..scene.selection import AS_SHOWN, HANDS_ITEMS, chosen_hands
@@ -101,8 +101,12 @@ class DUOHAND_OT_apply_pose(_Pose, bpy.types.Operator):
         poses = [self._pose(context, rig).on_side(rig.side) for rig in rigs]
         for rig, pose in zip(rigs, poses, strict=True):
             self._check(rig, pose)
-        for rig, pose in zip(rigs, poses, strict=True):
-            write_track(rig, posed(read_track(rig), pose, self.first, self.last, self.blend))
+        write_tracks(
+            [
+                (rig, posed(read_track(rig), pose, self.first, self.last, self.blend))
+                for rig, pose in zip(rigs, poses, strict=True)
+            ]
+        )
         return f"Applied {self.pose} to {', '.join(rig.armature.name for rig in rigs)}"
 
     def _pose(self, context: bpy.types.Context, rig: HandRig) -> HandPose:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from inference_core.shared.errors import RequestError
 
+from . import curve_points
 from .axes import Floats
 
 Integers = NDArray[np.int32]
@@ -140,19 +141,25 @@ def channels_of(action: bpy.types.Action, owner: bpy.types.ID) -> Channels:
     return Channels(action, slot)
 
 
-def write_keys(channels: Channels, path: str, group: str, keys: Keys) -> None:
+def write_keys(
+    channels: Channels, path: str, group: str, keys: Keys, span: tuple[float, float] | None = None
+) -> None:
     """Replace the keys of the C curves of `path` (one curve at index 0 if C is 1); no keys: remove the curves.
 
-    A curve that exists keeps its modifiers, and whether it is muted or hidden. If one of them is locked, all stay as
-    they are, because a rotation is only right as a whole; `locked_path` tells which.
+    span: first and last of the frames whose keys are replaced; those beside it stay, with their handles. None: all. A
+    curve that exists keeps its modifiers, and whether it is muted or hidden. If one of them is locked, all stay as they
+    are, because a rotation is only right as a whole; `locked_path` tells which.
     """
     curves = [channels.fcurves.find(path, index=index) for index in range(keys.values.shape[1])]
     if any(curve is not None and is_locked(curve) for curve in curves):
         return
     for index, curve in enumerate(curves):
         if curve is not None and len(keys.frames):
+            before = None if span is None else curve_points.read(curve)
             curve.keyframe_points.clear()
             _fill(curve, keys, index)
+            if before is not None and span is not None:
+                curve_points.put_beside(curve, before, span)
         elif curve is not None:
             channels.fcurves.remove(curve)
         elif len(keys.frames):
@@ -225,16 +232,26 @@ def key_points(curve: bpy.types.FCurve) -> tuple[Floats, Floats]:
     return frames, values
 
 
-def set_handles(curve: bpy.types.FCurve, before: Floats, after: Floats, slopes: Floats) -> None:
-    """Aligned Bezier handles the given number of frames before and after each key (K,), with slopes (K,) per frame."""
+def set_handles(
+    curve: bpy.types.FCurve, frames: Floats, before: Floats, after: Floats, slopes: Floats
+) -> None:
+    """Aligned Bezier handles the given number of frames before and after each of the keys at frames (K,), which are
+    consecutive, with slopes (K,) per frame.
+    """
     points = curve.keyframe_points
     co = np.empty(2 * len(points), np.float32)
     points.foreach_get("co", co)
     keys = co.reshape(-1, 2).astype(np.float64)
+    first = int(np.abs(keys[:, 0] - frames[0]).argmin())
+    rows = slice(first, first + len(frames))
     for name, reach in (("handle_left", -before), ("handle_right", after)):
-        points.foreach_set(f"{name}_type", np.full(len(points), _ALIGNED, np.int32))
-        handles = keys + np.stack([reach, reach * slopes], 1)
-        points.foreach_set(name, handles.astype(np.float32).ravel())
+        kinds, handles = np.empty(len(points), np.int32), np.empty(2 * len(points), np.float32)
+        points.foreach_get(f"{name}_type", kinds)
+        points.foreach_get(name, handles)
+        kinds[rows] = _ALIGNED
+        handles.reshape(-1, 2)[rows] = keys[rows] + np.stack([reach, reach * slopes], 1)
+        points.foreach_set(f"{name}_type", kinds)
+        points.foreach_set(name, handles)
     curve.update()
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads and writes a hand's curves as a HandTrack, for all clean-up operators."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,9 +156,14 @@ def read_raw_track(rig: HandRig, solved: HandTrack) -> HandTrack:
     return merged(raw, solved)
 
 
-def write_track(rig: HandRig, track: HandTrack) -> None:
-    """Key the track on every one of its frames, replacing the hand's motion except in locked ranges."""
-    key_track(rig, _with(rig, track, locked_motion(rig)))
+def write_tracks(tracks: Sequence[tuple[HandRig, HandTrack]]) -> None:
+    """Key each hand's track on every one of its frames, replacing the take's motion except in locked ranges.
+
+    Keys beside the take's frames stay. RequestError if the curves of one hand are linked or locked: then none changes.
+    """
+    check_writable([rig for rig, _ in tracks])
+    for rig, track in tracks:
+        key_track(rig, _with(rig, track, locked_motion(rig)))
 
 
 def locked_motion(rig: HandRig) -> HandTrack | None:
@@ -184,10 +190,20 @@ def put_back(rig: HandRig, kept: HandTrack) -> None:
         _key(rig, channels, _with(rig, read_track(rig), kept))
 
 
+def check_writable(rigs: Sequence[HandRig]) -> None:
+    """Raise a RequestError if the curves of one of the hands are missing, linked or locked."""
+    for rig in rigs:
+        _writable_channels(rig)
+
+
 def editable_channels(rig: HandRig) -> Channels:
     """The hand's own curves, copied first if they also move something else; RequestError if there are none, or they
     are linked or locked.
     """
+    return own_channels(rig.armature, _writable_channels(rig))
+
+
+def _writable_channels(rig: HandRig) -> Channels:
     channels = hand_channels(rig.armature)
     if channels is None:
         raise RequestError(f"{rig.armature.name} has no action to key. Load its take again.")
@@ -196,7 +212,7 @@ def editable_channels(rig: HandRig) -> Channels:
             f"The motion of {rig.armature.name} is linked from another file. Change it there, or make it local."
         )
     check_unlocked(rig)
-    return own_channels(rig.armature, channels)
+    return channels
 
 
 def check_unlocked(rig: HandRig) -> None:
@@ -247,11 +263,19 @@ def _key(rig: HandRig, channels: Channels, track: HandTrack) -> None:
     kinds = np.where(track.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
     keys = fcurves.dense_keys(track.frames, track.location, kinds)
     keys.interpolation[:-1][track.absent_after[:-1]] = CONSTANT
-    fcurves.write_keys(channels, hand_keys.location_path(rig.names[0]), rig.names[0], keys)
+    span = _span(channels, track)
+    fcurves.write_keys(channels, hand_keys.location_path(rig.names[0]), rig.names[0], keys, span)
     turns = hand_keys.rotation_keys(keys, track.rotations_wxyz, rig.rotation_mode)
     for name, values in zip(rig.names, turns, strict=True):
-        fcurves.write_keys(channels, hand_keys.rotation_path(name, rig.rotation_mode), name, values)
+        fcurves.write_keys(channels, hand_keys.rotation_path(name, rig.rotation_mode), name, values, span)
     _write_presence(rig, channels, track)
+
+
+def _span(channels: Channels, track: HandTrack) -> tuple[float, float]:
+    """First and last frame of the take's motion, as it was keyed and as it will be."""
+    before = fcurves.read_keys(channels, hand_keys.CONFIDENCE, 1)
+    frames = track.frames if before is None else np.concatenate([track.frames, before.frames])
+    return float(frames.min()), float(frames.max())
 
 
 def _track(
@@ -284,8 +308,9 @@ def _values(channels: Channels, path: str, count: int, frames: Floats) -> Floats
     keys = fcurves.read_keys(channels, path, count)
     if keys is None:
         raise RequestError(f"The curve {path} is gone from {channels.action.name}. Load the take again.")
-    if np.array_equal(keys.frames, frames):
-        return keys.values
+    rows = np.searchsorted(keys.frames, frames).clip(max=len(keys.frames) - 1)
+    if np.array_equal(keys.frames[rows], frames):
+        return keys.values[rows]
     return fcurves.sample_keys([channels.fcurves.find(path, index=index) for index in range(count)], frames)
 
 
