@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Settings of this machine, not of a file: the engine, its device, the hand model, folders."""
 
+import os
 import textwrap
+import time
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
@@ -17,6 +20,7 @@ from .engine.system import suggested_torch
 from .messages import translated
 from .scene.paths import RELATIVE
 
+_RUNS: Final = count(1)
 PROBLEM_WIDTH = 48  # characters a line; the sidebar's usual width
 DEVICE_ITEMS = (
     ("AUTO", "Automatic", "The fastest available device"),
@@ -125,6 +129,10 @@ class DUOHAND_AP_preferences(bpy.types.AddonPreferences):
         """The log file of that name."""
         folder = Path(bpy.path.abspath(self.log_folder)) if self.log_folder else user_folder("logs")
         return folder / f"{name}.log"
+
+    def new_log(self, kind: str) -> Path:
+        """A log file for one run alone, whatever else starts in the same second."""
+        return self.log_path(f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_RUNS)}")
 
 
 def draw_installation(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -134,14 +134,12 @@ def start_capture(scene: bpy.types.Scene) -> None:
     """
     preferences = addon_preferences()
     command = worker_command(preferences.engine_path(), IDLE_S)
-    begun = time.strftime("capture-%Y%m%d-%H%M%S")
     jobs: list[tuple[CaptureJob, ApplySettings]] = []
-    coming = dict(RUNS.coming)
-    for number, clip in enumerate(("", *(item.footage for item in scene.duohand.clips))):
+    coming = RUNS.coming_to(scene)
+    for clip in ("", *(item.footage for item in scene.duohand.clips)):
         request = capture_request(scene, coming, clip)
         coming[request.out] = request.footage
-        log = preferences.log_path(f"{begun}-{number + 1}" if number else begun)
-        job = CaptureJob(command, request, log, warm=RUNS.warm_engine)
+        job = CaptureJob(command, request, preferences.new_log("capture"), warm=RUNS.warm_engine)
         jobs.append((job, apply_settings(scene, clip)))
     for job, settings in jobs:
         RUNS.add(job, scene, settings)

@@ -20,7 +20,7 @@ from inference_core.shared.take import TakeError, load_take
 from ..preferences import addon_preferences
 from ..scene.axes import eye_level
 from ..scene.paths import absolute, footage_key, footage_name, take_file
-from ..scene.shot import shots, units_per_metre
+from ..scene.shot import active_among, all_shots, shots, units_per_metre
 from ..take.files import takes_folder_of
 from ..take.identity import EDITED, stated_footage
 from ..take.settings import ApplySettings
@@ -121,20 +121,20 @@ def _start_frame(scene: bpy.types.Scene) -> int:
     return there.duohand.start_frame
 
 
-def shot_of_footage(scene: bpy.types.Scene) -> bpy.types.Collection | None:
-    """The shot with a take of the scene's footage; None if there is none."""
-    footage = scene.duohand.footage
+def shot_of_footage(scene: bpy.types.Scene, footage: str = "") -> bpy.types.Collection | None:
+    """The shot with a take of that footage, by default the scene's; None if there is none."""
+    footage = footage or scene.duohand.footage
     mine = footage_key(absolute(footage)) if footage else ""
-    return next(
-        (shot for shot in shots(scene) if shot.duohand.take_path and shot.duohand.footage_key == mine), None
-    )
+    found = [shot for shot in shots(scene) if shot.duohand.take_path and shot.duohand.footage_key == mine]
+    return active_among(scene, found)
 
 
 def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -> Path:
     """The take's path, in the scene's folder of takes.
 
-    Never that of a take of other footage, or of one that Save Take wrote: the name is numbered instead. coming: footage
-    by path, of takes that are still being captured.
+    Never that of a take of other footage, of one that Save Take wrote, or of one that a shot has which this capture
+    does not update: the name is numbered instead. coming: footage by path, of takes that are still being captured;
+    empty for those of other scenes.
     """
     folder = takes_folder_of(scene)
     try:
@@ -149,16 +149,14 @@ def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -
     return next(
         path
         for path in (folder / f"{stem}.npz" for stem in chain([name], numbered))
-        if _holds(scene, path, coming) in (None, mine)
+        if _holds(scene, path, footage, coming) in (None, mine)
     )
 
 
-def _holds(scene: bpy.types.Scene, path: Path, coming: Mapping[str, str]) -> str | None:
-    """The key of the footage of the take at that path, empty if it must stay; None if there is no file and none is
-    coming.
-    """
+def _holds(scene: bpy.types.Scene, path: Path, footage: str, coming: Mapping[str, str]) -> str | None:
+    """The key of the footage of the take at that path; empty: it must stay; None: it is neither there nor coming."""
     if str(path) in coming:
-        return footage_key(coming[str(path)])
+        return "" if scene.duohand.new_shot else footage_key(coming[str(path)])
     if not path.exists():
         return None
     try:
@@ -167,9 +165,10 @@ def _holds(scene: bpy.types.Scene, path: Path, coming: Mapping[str, str]) -> str
         take = None
     if take is not None and take.meta.get(EDITED):
         return ""
-    for shot in shots(scene):
-        if shot.duohand.take_path and Path(take_file(shot)) == path:
-            return shot.duohand.footage_key
+    theirs = [shot for shot in all_shots() if shot.duohand.take_path and Path(take_file(shot)) == path]
+    if theirs:
+        updated = None if scene.duohand.new_shot else shot_of_footage(scene, footage)
+        return footage_key(footage) if theirs == [updated] else ""
     return footage_key(stated_footage(take)) if take is not None else ""
 
 

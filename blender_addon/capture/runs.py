@@ -15,7 +15,6 @@ import bpy
 from bpy.app.handlers import persistent
 
 from inference_core.shared.errors import DuohandError, TakeError
-from inference_core.shared.messages import CaptureRequest
 
 from ..engine.job import CaptureJob, JobQueue, JobState, Phase
 from ..engine.warm import WarmEngine
@@ -65,18 +64,14 @@ class Runs:
         """How many runs wait behind the current one."""
         return self._queue.waiting
 
-    @property
-    def coming(self) -> dict[str, str]:
-        """Footage by take path, of the takes that are not in their scenes yet."""
-        landing = [(item.path, item.target.settings.footage) for item, _ in self._landings]
-        return dict(
-            [
-                (job.request.out, job.request.footage)
-                for job in self._targets
-                if isinstance(job.request, CaptureRequest)
-            ]
-            + landing
-        )
+    def coming_to(self, scene: bpy.types.Scene) -> dict[str, str]:
+        """Footage by take path, of the takes that are not in their scenes yet; empty for those of other scenes."""
+        running = [(job.request.out, target) for job, target in self._targets.items()]
+        landing = [(item.path, item.target) for item, _ in self._landings]
+        return {
+            path: target.settings.footage if target.scene() == scene else ""
+            for path, target in (*running, *landing)
+        }
 
     def add(self, job: CaptureJob, scene: bpy.types.Scene, settings: ApplySettings) -> None:
         """Queue a run whose take goes to the scene."""

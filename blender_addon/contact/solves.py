@@ -105,7 +105,7 @@ def _command() -> tuple[str, ...]:
 
 
 def _log() -> Path:
-    return addon_preferences().log_path(time.strftime("solve-%Y%m%d-%H%M%S"))
+    return addon_preferences().new_log("solve")
 
 
 def _keep_polling() -> float | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from .shot import shots
+from .shot import all_shots, armatures, shots
 
 
 def remember(collection: bpy.types.Collection) -> None:
@@ -28,6 +28,11 @@ def orphaned(scene: bpy.types.Scene) -> list[bpy.types.Object]:
         and thing.is_editable
         and any(child.type == "ARMATURE" and child.duohand.side != "NONE" for child in thing.children)
     ]
+
+
+def unlinked() -> list[bpy.types.Collection]:
+    """Shots that are in no scene any more, and which the file would lose when it is saved."""
+    return [item for item in all_shots() if not item.users and item.library is None and armatures(item)]
 
 
 def adopt(scene: bpy.types.Scene, place: Any) -> bpy.types.Collection:

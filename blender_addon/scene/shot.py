@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A take's place in the file: its collection and root empty, the scene's range, rate and resolution."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import bpy
@@ -22,6 +22,21 @@ def shots(scene: bpy.types.Scene) -> list[bpy.types.Collection]:
     """The collections of the scene that hold takes, by name."""
     inside = [item for item in scene.collection.children_recursive if item.duohand.is_shot]
     return sorted(inside, key=lambda item: item.name)
+
+
+def all_shots() -> list[bpy.types.Collection]:
+    """The collections of the file that hold takes, whichever scene they are in, or in none."""
+    collections: Any = bpy.data.collections
+    return [item for item in collections if item.duohand.is_shot]
+
+
+def active_among(
+    scene: bpy.types.Scene, found: Sequence[bpy.types.Collection]
+) -> bpy.types.Collection | None:
+    """The shot that the scene's active object belongs to, else the first one; None if there is none."""
+    active = bpy.context.view_layer.objects.active if bpy.context.scene == scene else None
+    mine = (item for item in found if active is not None and belongs(active, item))
+    return next(mine, next(iter(found), None))
 
 
 def active_shot(context: bpy.types.Context) -> bpy.types.Collection:

@@ -12,7 +12,7 @@ from inference_core.shared.take import Take
 
 from ..scene import hand_keys, loaded_motion, orphans, paths, shot
 from . import hands, locked_curves, markers, shot_camera
-from .identity import check_editable, find_shot, footage_file, shot_name, stated_footage
+from .identity import check_editable, check_not_edited, find_shot, footage_file, shot_name, stated_footage
 from .rate import set_rate
 from .scene_range import fit_range
 from .settings import ApplySettings, Layout, layout_of
@@ -48,6 +48,7 @@ def apply_steps(
     is_new = collection is None
     if collection is not None:
         check_editable(collection)
+        check_not_edited(collection)
         shot.bring_back(collection)
     layout = layout_of(settings, scene, collection)
     scene_camera = shot_camera.carrying_camera(scene, collection) if layout.camera == "SCENE" else None
@@ -75,6 +76,8 @@ def apply_steps(
     warnings += fit_range(scene, collection, frames, settings.set_range, is_new)
     if settings.set_markers:
         markers.set_markers(scene, collection.name, take, frames)
+    if collection not in shot.shots(scene):  # unlinked meanwhile
+        scene.collection.children.link(collection)
     orphans.remember(collection)
     return Applied(collection, rigs, tuple(warnings))
 

@@ -29,8 +29,8 @@ def find_shot(
     """The shot that the take updates: the one with the requested name, else with the same footage.
 
     A take without stated footage belongs to the shot of its own file. Of several, as after a shot was duplicated, it
-    is the one that the active object belongs to. Hands whose collection was deleted get it back. None: a new shot is
-    to be made.
+    is the one that has this file for its take, else the one that the active object belongs to. Hands whose collection
+    was deleted get it back, and a shot that was unlinked is linked again. None: a new shot is to be made.
     """
     if settings.existing == "NEW":
         return None
@@ -42,10 +42,12 @@ def find_shot(
     if not matching:
         left = [place for place in orphans.orphaned(scene) if _is_of(_Remembered(place), mine, take_path)]
         matching = [orphans.adopt(scene, place) for place in left[:1]]
-    active = bpy.context.view_layer.objects.active if bpy.context.scene == scene else None
-    return next(
-        (item for item in matching if active is not None and shot.belongs(active, item)), None
-    ) or next(iter(matching), None)
+    if not matching:
+        matching = [item for item in orphans.unlinked() if _is_of(item, mine, take_path)][:1]
+        for item in matching:
+            scene.collection.children.link(item)
+    own = [item for item in matching if _same_file(paths.take_file(item), take_path)]
+    return shot.active_among(scene, own or matching)
 
 
 def check_editable(collection: bpy.types.Collection) -> None:
@@ -61,6 +63,14 @@ def check_editable(collection: bpy.types.Collection) -> None:
             f"The shot {collection.name} is linked from {library.filepath}, and changes to it would be lost. "
             "Load the take in that file, or here as a new shot (Existing: New Shot)."
         )
+
+
+def check_not_edited(collection: bpy.types.Collection) -> None:
+    """Raise a RequestError if a hand or its skin is in Edit Mode or painted: Blender would lose that, or refuse."""
+    hands = shot.armatures(collection).values()
+    for thing in (*hands, *(hand.duohand.skin for hand in hands)):
+        if thing is not None and thing.mode not in ("OBJECT", "POSE"):
+            raise RequestError(f"{thing.name} is being edited or painted. Go back to Object Mode first.")
 
 
 def stated_footage(take: Take) -> str:

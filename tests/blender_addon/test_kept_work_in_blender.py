@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an animator made stays: keys beside the take, hands of an edit that fails, other shots and their takes."""
+
+import importlib
+import shutil
+import stat
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+
+from inference_core.shared.errors import RequestError
+from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.shared.take import save_take
+from tests.blender_addon.in_blender import EXTENSION
+from tests.blender_addon.scenes import ROOT, empty_scene, go_to, hand, load, made
+from tests.blender_addon.test_capture_in_blender import start, step_until_idle
+from tests.blender_addon.test_clean_up_in_blender import all_curves
+
+MOVIE = ROOT / "inference_core" / "demo" / "two_hands.mp4"
+FAKE = Path(__file__).with_name("fake_engine.py")
+BEFORE, AFTER = -7, 40  # frames beside the take's 1 to 24
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(f"{EXTENSION}.{name}")
+
+
+@pytest.fixture
+def shot() -> Any:
+    empty_scene()
+    return load("two_hands")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Any:
+    """A scene whose captures all give the same take."""
+    found: Any = empty_scene()
+    preferences = module("preferences").addon_preferences()
+    program = tmp_path / "engine"
+    take = replace(made("two_hands"), meta={"footage": {"path": str(MOVIE)}})
+    save_take(take, tmp_path / "given.npz")
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} {FAKE} {tmp_path / 'given.npz'}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    preferences.engine, preferences.log_folder = str(program), str(tmp_path / "logs")
+    found.duohand.take_folder, found.duohand.footage = str(tmp_path / "takes"), str(MOVIE)
+    yield found
+    module("capture.runs").RUNS.abandon()
+    preferences.engine = ""
+
+
+def shots_of(scene: Any) -> list[Any]:
+    return [item for item in scene.collection.children_recursive if item.duohand.is_shot]
+
+
+def motion_keys(armature: Any) -> dict[tuple[str, int], np.ndarray]:
+    """Frames and values of the keys of every curve that moves a bone."""
+    return {
+        (curve.data_path, curve.array_index): np.array([point.co for point in curve.keyframe_points])
+        for curve in all_curves(armature)
+        if curve.data_path.startswith("pose")
+    }
+
+
+def pose_beside(armature: Any) -> None:
+    """Key another pose before the take's first frame, and one after its last."""
+    for frame, height in ((BEFORE, 0.3), (AFTER, -0.2)):
+        for bone in armature.pose.bones:
+            bone.location = (0, 0, height if bone.parent is None else 0)
+            bone.rotation_quaternion = (0.8, 0.6, 0, 0)
+            if bone.parent is None:
+                bone.keyframe_insert("location", frame=frame)
+            bone.keyframe_insert("rotation_quaternion", frame=frame)
+
+
+EDITS: dict[str, dict[str, Any]] = {
+    "hold_range": {"first": 3, "last": 5},
+    "smooth": {"strength": 0.9},
+    "offset_wrist": {"location": (0, 0, 0.1), "first": 20, "last": 24, "blend": 2},
+    "delete_range": {"first": 3, "last": 5},
+    "swap_sides": {"first": 3, "last": 5},
+    "reduce_keys": {"max_error_mm": 1.0},
+    "bake_keys": {},
+}
+
+
+@pytest.mark.parametrize("operator", EDITS)
+def test_keys_beside_the_take_survive_edits_of_it(shot: Any, operator: str) -> None:
+    frames = (BEFORE, -3, 32, AFTER, AFTER + 5)
+    for side in (LEFT, RIGHT):
+        pose_beside(hand(shot, side))
+
+    def beside() -> np.ndarray:
+        curves = [curve for curve in all_curves(hand(shot, RIGHT)) if curve.data_path.startswith("pose")]
+        return np.array([[curve.evaluate(frame) for frame in frames] for curve in curves])
+
+    before, count = beside(), len(all_curves(hand(shot, RIGHT)))
+    assert getattr(bpy.ops.duohand, operator)(hands="BOTH", **EDITS[operator]) == {"FINISHED"}
+    ends = [0, 3, 4]  # between the take and a key, the motion leads from the one to the other
+    np.testing.assert_allclose(beside()[:, ends], before[:, ends], atol=1e-6)
+    if operator in ("hold_range", "bake_keys"):
+        np.testing.assert_allclose(beside(), before, atol=1e-5)
+    assert len(all_curves(hand(shot, RIGHT))) == count
+
+
+def test_handles_of_keys_beside_the_take_stay(shot: Any) -> None:
+    right = hand(shot, RIGHT)
+    pose_beside(right)
+    curve = next(item for item in all_curves(right) if item.data_path.endswith("location"))
+    last = curve.keyframe_points[-1]
+    last.interpolation, last.handle_left_type, last.handle_left = "SINE", "FREE", (35.0, 1.0)
+    bpy.ops.duohand.hold_range(hands="RIGHT", first=3, last=5)
+    curve = next(item for item in all_curves(right) if item.data_path.endswith("location"))
+    last = curve.keyframe_points[-1]
+    assert (last.interpolation, last.handle_left_type, tuple(last.handle_left)) == ("SINE", "FREE", (35, 1))
+
+
+@pytest.mark.parametrize("operator", [*EDITS, "refill_range", "redo_part", "euler_filter", "lock_range"])
+def test_an_edit_that_fails_on_one_hand_changes_neither(shot: Any, operator: str) -> None:
+    bpy.ops.duohand.offset_wrist(location=(0, 0, 0.1), first=4, last=5)
+    next(item for item in all_curves(hand(shot, RIGHT)) if "index_01" in item.data_path).lock = True
+    before = motion_keys(hand(shot, LEFT))
+    given = EDITS.get(operator, {} if operator == "euler_filter" else {"first": 3, "last": 5})
+    if operator == "lock_range":
+        assert bpy.ops.duohand.lock_range(**given) == {"FINISHED"}  # it keys nothing
+        return
+    with pytest.raises(RuntimeError, match="locked in the Graph Editor"):
+        getattr(bpy.ops.duohand, operator)(hands="BOTH", **given)
+    after = motion_keys(hand(shot, LEFT))
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+
+
+def test_a_hand_is_not_marked_absent_if_the_other_cannot_be() -> None:
+    empty_scene()
+    shot = load("two_hands")
+    bpy.ops.duohand.delete_range(hands="RIGHT", first=8, last=24)
+    before = motion_keys(hand(shot, LEFT))
+    with pytest.raises(RuntimeError, match="holds all motion"):
+        bpy.ops.duohand.delete_range(hands="BOTH", first=1, last=7)
+    assert all(np.array_equal(value, before[name]) for name, value in motion_keys(hand(shot, LEFT)).items())
+
+
+def test_a_swap_leaves_both_hands_where_one_is_locked(shot: Any) -> None:
+    bpy.ops.duohand.lock_range(hands="LEFT", first=5, last=8)
+
+    def wrists(side: int) -> np.ndarray:
+        found = []
+        for frame in range(5, 9):
+            go_to(frame)
+            found.append(np.array(hand(shot, side).pose.bones[0].matrix))
+        return np.array(found)
+
+    before = wrists(LEFT), wrists(RIGHT)
+    assert bpy.ops.duohand.swap_sides(first=3, last=12) == {"FINISHED"}
+    np.testing.assert_allclose(wrists(LEFT), before[0], atol=1e-6)
+    np.testing.assert_allclose(wrists(RIGHT), before[1], atol=1e-6)
+
+
+def test_a_solved_range_that_cannot_be_keyed_on_one_hand_changes_neither() -> None:
+    empty_scene()
+    shot = load("solved", start_frame=1, set_rate=True)
+    room = module("contact.range_solve")
+    solve = room.prepared(shot, room.Touch("touch", 60, 70, "index", "index", 4), None)
+    shutil.copy(solve.request.take, solve.request.out)
+    next(item for item in all_curves(hand(shot, RIGHT)) if "index_01" in item.data_path).lock = True
+    before = motion_keys(hand(shot, LEFT))
+    with pytest.raises(RequestError, match="locked in the Graph Editor"):
+        room.brought_back(solve)
+    assert all(np.array_equal(value, before[name]) for name, value in motion_keys(hand(shot, LEFT)).items())
+    solve.forget_files()
+
+
+@pytest.mark.parametrize("when", ["during the capture", "while it is brought in"])
+def test_a_shot_unlinked_during_a_capture_is_updated_not_doubled(scene: Any, when: str) -> None:
+    step_until_idle(start(scene))
+    (shot,) = shots_of(scene)
+    bpy.ops.duohand.lock_range(hands="BOTH", first=3, last=5)
+    runs = start(scene)
+    landing = module("capture.landing")
+    usual = landing.STEP_S
+    if when == "while it is brought in":
+        landing.STEP_S = 0.0
+        end = time.monotonic() + 20
+        while not (runs._landings and runs._landings[0][0]._steps):
+            runs.step()
+            assert time.monotonic() < end
+    landing.STEP_S = usual
+    scene.collection.children.unlink(shot)
+    (outcome,) = step_until_idle(runs)
+    assert not outcome.is_error, outcome.text
+    assert shots_of(scene) == [shot]
+    assert len(hand(shot, LEFT).duohand.locked) == 1
+
+
+def test_a_new_shot_of_the_same_footage_gets_a_take_of_its_own(scene: Any, tmp_path: Path) -> None:
+    scene.duohand.new_shot = True
+    runs = start(scene)
+    start(scene)
+    step_until_idle(runs)
+    step_until_idle(start(scene))
+    takes = [item.duohand.take_path for item in shots_of(scene)]
+    assert len(set(takes)) == 3
+    scene.duohand.new_shot = False
+    bpy.context.view_layer.objects.active = hand(shots_of(scene)[1], LEFT)
+    step_until_idle(start(scene))
+    assert [item.duohand.take_path for item in shots_of(scene)] == takes
+
+
+def test_a_capture_in_another_scene_leaves_the_firsts_take(scene: Any, tmp_path: Path) -> None:
+    step_until_idle(start(scene))
+    (shot,) = shots_of(scene)
+    taken = Path(shot.duohand.take_path)
+    written = taken.stat().st_mtime_ns
+    other: Any = bpy.data.scenes.new("Other")
+    other.duohand.take_folder, other.duohand.footage = scene.duohand.take_folder, str(MOVIE)
+    runs = start(other)
+    step_until_idle(runs)
+    assert taken.stat().st_mtime_ns == written
+    assert shots_of(other)[0].duohand.take_path != shot.duohand.take_path
+
+
+def test_runs_started_in_the_same_second_have_logs_of_their_own(scene: Any) -> None:
+    preferences = module("preferences").addon_preferences()
+    assert len({preferences.new_log("capture") for _ in range(3)}) == 3
+
+
+@pytest.mark.parametrize("mode", ["EDIT", "SCULPT"])
+@pytest.mark.parametrize("part", ["hand", "skin"])
+def test_what_is_being_edited_is_not_replaced_by_a_capture(scene: Any, part: str, mode: str) -> None:
+    step_until_idle(start(scene))
+    (shot,) = shots_of(scene)
+    left = hand(shot, LEFT)
+    edited = left.duohand.skin if part == "skin" else left
+    mode = mode if part == "skin" else "EDIT"
+    data = edited.data
+    bpy.context.view_layer.objects.active = edited
+    bpy.ops.object.mode_set(mode=mode)
+    (outcome,) = step_until_idle(start(scene))
+    assert edited.mode == mode and edited.data == data
+    assert (
+        outcome.is_error and "Go back to Object Mode" in outcome.text and "Load Take reads it" in outcome.text
+    )
+    bpy.ops.object.mode_set(mode="OBJECT")
+    (outcome,) = step_until_idle(start(scene))
+    assert not outcome.is_error, outcome.text
+
+
+def test_marked_contacts_move_along_with_the_rate(shot: Any) -> None:
+    item = shot.duohand.touches.add()
+    item.kind, item.first, item.last = "touch", 5, 9
+    bpy.context.scene.render.fps *= 2
+    assert bpy.ops.duohand.follow_rate() == {"FINISHED"}
+    assert (item.first, item.last) == (9, 17)
