@@ -10,6 +10,7 @@ from inference_core.runtime.process import close_holes, give_back_memory
 from inference_core.runtime.stopwatch import DECODE, LOAD, timed, timed_items
 from inference_core.shared.stages import DETECT
 from inference_core.tracking.detect import ShotDetector, frames_searched
+from inference_core.tracking.read_frames import hands_were_near
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.sides_ahead import SidesAhead
 
@@ -52,8 +53,9 @@ def detect(run: Run) -> Shot:
             run.progress(DETECT, done, count)
             # Frames come and go between what stays.
             close_holes()
-            if run.network is not None and (count - done) * frame_bytes <= settings.window_bytes:
-                # Few frames will come into memory, and a processor is often free.
+            few_to_come = (count - done) * frame_bytes <= settings.window_bytes
+            if run.network is not None and few_to_come and hands_were_near(detector.detections()):
+                # Little will come into memory, and a processor is often free.
                 import_ahead((run.network.name,))
             if done >= _LOADED_BY:
                 run.hand()

@@ -30,7 +30,7 @@ from inference_core.two_hand.predictor import Picture, Predictor, cut_pictures, 
 
 # Frames whose hands are looked at together, held whole meanwhile.
 _LOOKED_AT_ONCE = 2
-# Frames whose hands are fitted together: of each, only what the networks are shown is held by then.
+# Pictures whose hands are fitted together: of each frame, only what the networks are shown is held by then.
 _FITTED_AT_ONCE = 32
 
 Record = TypeVar("Record", ExpectedHands, HandReadings, TwoHandPredictions)
@@ -92,6 +92,8 @@ class FrameReader:
     def _predictions(
         self, looked: "_Looked", expected: ExpectedHands, squares_px: NDArray[np.float64]
     ) -> TwoHandPredictions:
+        if not np.isfinite(squares_px).any():
+            return TwoHandPredictions.nothing(len(squares_px))
         expected = refined_hands(expected, looked.readings)
         predictor, shape = self.fitting()
         if shape is not None:
@@ -133,7 +135,7 @@ def _many_at_a_time(looked: Iterable[_Looked]) -> Iterator[tuple[int, _Looked]]:
     start, waiting = 0, list[_Looked]()
     for some in looked:
         waiting.append(some)
-        if sum(len(one.pictures) for one in waiting) >= _FITTED_AT_ONCE:
+        if sum(picture is not None for one in waiting for picture in one.pictures) >= _FITTED_AT_ONCE:
             yield start, _together(waiting)
             start, waiting = start + sum(len(one.pictures) for one in waiting), []
     if waiting:

@@ -8,6 +8,7 @@ footage save their results in the run's resume cache.
 """
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -36,9 +37,10 @@ from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
 from inference_core.tracking.handedness import with_handedness
+from inference_core.tracking.interpolate import drawn_from
 from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.partners import with_partners
-from inference_core.tracking.read_frames import reading_shares, with_frames_between
+from inference_core.tracking.read_frames import pair_shares, reading_shares, with_frames_between
 from inference_core.tracking.recover import Recovery
 from inference_core.tracking.refine import HandReadings, asked_widely, refined_tracks
 from inference_core.tracking.wider_square import with_sizes
@@ -145,9 +147,10 @@ def read(run: Run, shot: Shot) -> Shot:
     readings = with_frames_between(readings, tracked, shares)
     tracks = refined_tracks(tracks, tracked, readings, run.camera.focal_px)
     gone = out_of_picture(tracks, run.camera.size_px)
-    predictions = with_presence_of_shot(
-        TwoHandPredictions(**arrays).with_frames_between(shares), tracks.present, gone
-    )
+    predictions = TwoHandPredictions(**arrays).with_frames_between(shares)
+    if run.network.loaded().conditioning:
+        predictions = predictions.weighted(pair_shares(tracked))
+    predictions = with_presence_of_shot(predictions, tracks.present, gone)
     return replace(shot, tracks=tracks, predictions=predictions)
 
 
@@ -161,11 +164,15 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
     give_back_memory()
     tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
     shares, widely = reading_shares(tracked), asked_widely(tracked, run.camera.focal_px)
+    shown_px = squares_px
+    if network.loaded().conditioning:
+        shown = drawn_from(pair_shares(tracked) > 0, shares)
+        shown_px = np.where(shown[:, None], squares_px, np.nan)
 
     def work(reader: FrameReader, start: int, stop: int) -> Arrays:
         rows = start + np.flatnonzero(shares[start:stop])
         frames = run.frames(READ, rows.tolist())
-        found = reader.read(frames, part(tracked, rows), squares_px[rows], widely[rows])
+        found = reader.read(frames, part(tracked, rows), shown_px[rows], widely[rows])
         hands, predictions = HandReadings.nothing(stop - start), TwoHandPredictions.nothing(stop - start)
         for whole, some in zip((hands, predictions), found, strict=True):
             for name, values in vars(some).items():
@@ -177,12 +184,13 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
         "hand": run.hand().name,
         "tracks": _digest(tracks),
         "expected": _digest(tracked),
-        "squares": _digest(squares_px),
+        "squares": _digest(shown_px),
         "shares": _digest(shares),
         "camera": _digest(run.camera.K),
     }
     # Fitting waits for these; hands are read meanwhile.
-    with beside(_for_fitting, run, network.loaded(), tracked, squares_px) as fitting:
+    for_fitting = partial(_for_fitting, run, network.loaded(), tracked, squares_px)
+    with beside(for_fitting) if np.isfinite(shown_px).any() else nullcontext(for_fitting) as fitting:
         reader = FrameReader(run.camera, shot.head, fitting, closely=len(shares) <= _FEW_FRAMES)
         return run.in_pieces(READ, depends_on, partial(work, reader))
 

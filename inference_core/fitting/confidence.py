@@ -19,6 +19,8 @@ _HALF_ERROR = 0.035
 _INTERPOLATED, _INTERPOLATED_HALVES = 0.5, 6.0
 # A disagreement of this size between network and solve halves the trust.
 _HALF_ANGLE_DEG, _HALF_DISTANCE = 35.0, 0.12
+# The usual disagreement where the network was not asked, in these units.
+_USUAL_ANGLE, _USUAL_DISTANCE = 0.15, 0.4
 # Log odds for the features below: joints about the middle knuckle within 10 mm; distance within 5 %. They rise with
 # scores and fall with everything else.
 _POSE_ODDS = (-1.9, 4.13, -2.55, -1.21, -0.38)
@@ -38,7 +40,8 @@ def confidence_features(seen: Observations, posed: PosedPoints, error_px: Floats
         rotation = np.rad2deg(geodesic_angle(posed.state.root, seen.network.root)) / _HALF_ANGLE_DEG
         depth = np.abs(posed.state.image_depth[:, 2] - np.log(np.maximum(seen.network.wrist_m[:, 2], 0.05)))
         known = seen.network.confidence > 0
-        rotation, depth = rotation * known, depth / _HALF_DISTANCE * known
+        rotation = np.where(known, rotation, _USUAL_ANGLE)
+        depth = np.where(known, depth / _HALF_DISTANCE, _USUAL_DISTANCE)
     doubts = np.minimum([share, rotation, depth], 2)
     return np.stack([np.ones_like(share), seen.score.mean(-1), *doubts], 1)
 

@@ -52,3 +52,14 @@ def between(values: Floats, shares: NDArray[np.floating]) -> Floats:
         share = shares[at].reshape(-1, *[1] * (values.ndim - 1))
         drawn[at] = np.where(share > 0, share * drawn[at] + (1 - share) * line, line)
     return drawn
+
+
+def drawn_from(wanted: NDArray[np.bool_], shares: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(T,) the frames whose own values those wanted (T,) are made of by `between`."""
+    needed = wanted.copy()
+    for step in reversed(STEPS):
+        half = step // 2
+        at = np.arange(half, len(needed) - half, step)
+        at = at[needed[at] & (shares[at] < 1)]
+        needed[at - half] = needed[at + half] = True
+    return needed & (shares > 0)

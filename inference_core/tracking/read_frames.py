@@ -3,22 +3,27 @@
 
 The tracks have every hand in every frame. What the networks add to them, a correction in the hand's own square,
 changes slowly: where hands are seen, apart, and move steadily, every eighth frame is read, and corrections are
-interpolated in between; where they lie on one another, every second.
+interpolated in between; where they lie on one another, every second. Of hands that are seen apart, the two-hand network
+tells nothing that the head does not, so it is shown only those that are near one another, or not seen.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks, turn_to_frame, turned
+from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
 from inference_core.tracking.interpolate import STEPS, Floats, between, interpolated
 from inference_core.tracking.refine import HandReadings
-from inference_core.tracking.wider_square import apart
+from inference_core.tracking.wider_square import apart, sides_between, to_nearest_px
 
 # A hand moves steadily if its landmarks are on average nearer than the first to where a straight line between the ends
 # of a stretch leads, as a share of its square's side, in the frame and within the square; unsteadily beyond the
 # second. A single landmark, a moving finger's, may be so many times further from there.
 _STEADY, _UNSTEADY, _ONE_FINGER = 0.04, 0.1, 3.0
+# Middles of hands that may touch are at most so far from one another, in sides of the own square; the two-hand network
+# counts less and less up to the second distance, and for scores above that of a hand that may not be seen.
+_NEAR, _FAR, _PLAIN_SCORE = 0.4, 0.7, 0.6
 # A sum of shares that is 1 but for rounding.
 _NEARLY_ONE = 0.999
 
@@ -37,6 +42,24 @@ def reading_shares(expected: ExpectedHands) -> Floats:
         rows = starts[:, None] + np.arange(step + 1)
         shares[starts + step // 2] = np.minimum(_unsteady(expected, rows, near=step == STEPS[-1]), within)
     return shares
+
+
+def pair_shares(expected: ExpectedHands) -> Floats:
+    """(T,) how much the two-hand network's estimates count, 0..1.
+
+    In full where the hands are near one another or one is not seen; not at all where both are seen apart, or there is
+    only one.
+    """
+    near = 1 - np.interp(sides_between(expected.points_px, expected.between_px), (_NEAR, _FAR), (0, 1))
+    unseen = 1 - np.interp(expected.hand_score, (SEEN_SCORE, _PLAIN_SCORE), (0, 1))
+    return np.where(_known(expected).all(1), np.maximum(near, unseen).max(1), 0.0)
+
+
+def hands_were_near(detections: ShotDetections) -> bool:
+    """Whether two hands were seen so near one another that the two-hand network counts."""
+    points_px = detections.points_px[..., :2].astype(np.float64)
+    between_px = to_nearest_px(detections.at, points_px.mean(-2))
+    return bool((sides_between(points_px, between_px) < _FAR).any())
 
 
 def with_frames_between(readings: HandReadings, expected: ExpectedHands, shares: Floats) -> HandReadings:

@@ -53,8 +53,12 @@ def counts(points_px: Floats, between_px: Floats, focal_px: float) -> Floats:
 
 def apart(points_px: Floats, between_px: Floats) -> Floats:
     """(...) how far these hands are from lying on another one: 0 on it, 1 apart."""
-    side_px = crops_from_landmarks(points_px)[..., 2].clip(1e-6)
-    return _ramp(between_px / side_px, _ON_IT, _APART)
+    return _ramp(sides_between(points_px, between_px), _ON_IT, _APART)
+
+
+def sides_between(points_px: Floats, between_px: Floats) -> Floats:
+    """(...) distances between_px (...) in sides of the own square of hands at points_px (..., 21, 2)."""
+    return between_px / crops_from_landmarks(points_px)[..., 2].clip(1e-6)
 
 
 def growth(points_px: Floats, wide_px: Floats) -> Floats:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The two-hand network's estimates for a shot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,10 @@ class TwoHandPredictions:
             confidence=np.zeros((count, 2), np.float32),
             presence=np.zeros((count, 2), np.float32),
         )
+
+    def weighted(self, shares: NDArray[np.floating]) -> "TwoHandPredictions":
+        """The predictions, trusted by shares (T,), 0..1, of what they are."""
+        return replace(self, confidence=self.confidence * shares.astype(np.float32)[:, None])
 
     def with_frames_between(self, shares: NDArray[np.floating]) -> "TwoHandPredictions":
         """The predictions, with those interpolated that count in part or not at all (`reading_shares`, (T,))."""

@@ -118,6 +118,11 @@ def test_footage_without_hands_gives_an_empty_take_and_a_warning(tmp_path: Path)
     assert load_take(tmp_path / "t.npz").meta["warnings"] == warnings
 
 
+def shown_all_hands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the two-hand network be shown hands that are apart, too."""
+    monkeypatch.setattr(stages, "pair_shares", lambda expected: np.ones(len(expected.score)))
+
+
 def in_small_windows(monkeypatch: pytest.MonkeyPatch, piece_frames: int) -> None:
     """Pieces of few frames, and a detector whose windows end often enough for them."""
     for module in (run, detection, stages):
@@ -129,6 +134,7 @@ def in_small_windows(monkeypatch: pytest.MonkeyPatch, piece_frames: int) -> None
 def test_a_stopped_run_resumes_and_gives_the_same_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shown_all_hands(monkeypatch)
     in_small_windows(monkeypatch, 12)
     kept: list[str] = []
     for last in ("detect", "track", "read"):
@@ -149,14 +155,14 @@ def test_a_stopped_run_resumes_and_gives_the_same_take(
     assert [done for stage, done in heard if stage == "detect"] == [36]
     assert [done for stage, done in heard if stage == "read"][:3] == [0, 12, 24]
     whole = reconstruct(demo_request(tmp_path, "whole.npz", network="shipped"))
-    for name in ARRAYS:
-        np.testing.assert_array_equal(getattr(went_on, name), getattr(whole, name), err_msg=name)
+    assert_alike(went_on, whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
 
 
 def test_pieces_do_not_change_the_take_and_whole_shot_work_runs_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shown_all_hands(monkeypatch)
     takes, shapes = [], list[object]()
     # In a thread, where no profiler looks.
     shape_of = stages.shot_shape
@@ -171,6 +177,7 @@ def test_pieces_do_not_change_the_take_and_whole_shot_work_runs_once(
 
 
 def test_pieces_do_not_change_a_long_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown_all_hands(monkeypatch)
     movie = str(write_there_and_back(tmp_path / "long.mp4", DEMO, 80))
     takes = []
     for piece_frames in (60, 480):
@@ -210,6 +217,14 @@ def test_present_hands_have_finite_landmarks_in_the_take(tmp_path: Path) -> None
     assert there.any()
     assert np.isfinite(take.landmarks_px[there]).all()
     assert (take.landmarks_px[take.present == SEEN][..., 2].mean(-1) > 0).all()
+
+
+def test_the_two_hand_network_is_not_imported_for_hands_that_are_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "_for_fitting", pytest.fail)
+    take = reconstruct(demo_request(tmp_path, frames="0:7", network="shipped"))
+    assert (take.present == SEEN).all() and not take.evidence_confidence.any()
 
 
 def test_runs_with_other_settings_do_not_share_cached_results(
@@ -280,6 +295,7 @@ def test_the_lens_in_the_metadata_is_used_and_reported_unless_one_is_given() -> 
 def test_parts_read_by_other_processes_give_the_identical_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shown_all_hands(monkeypatch)
     in_small_windows(monkeypatch, 3)
     read, spans = FrameReader.read, list[int]()
 
@@ -298,8 +314,7 @@ def test_parts_read_by_other_processes_give_the_identical_take(
     shared = reconstruct(request)
     assert spans == [1], "what others have read is not read again; what they have not is"
     whole = reconstruct(demo_request(tmp_path, "whole.npz", frames="0:7", network="shipped"))
-    for name in ARRAYS:
-        np.testing.assert_array_equal(getattr(shared, name), getattr(whole, name), err_msg=name)
+    assert_alike(shared, whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from inference_core.tracking.expected_hands import ExpectedHands
-from inference_core.tracking.read_frames import reading_shares, with_frames_between
+from inference_core.tracking.interpolate import STEPS, between, drawn_from
+from inference_core.tracking.read_frames import pair_shares, reading_shares, with_frames_between
 from inference_core.tracking.refine import HandReadings, asked_widely
 
 COUNT = 21
@@ -69,6 +70,43 @@ def test_one_hand_alone_and_a_shot_of_one_frame(steady: ExpectedHands) -> None:
     assert reading_shares(replace(steady, score=score)).sum() == 4
     one = ExpectedHands(**{name: values[:1] for name, values in vars(steady).items()})
     assert reading_shares(one).tolist() == [1]
+
+
+def test_the_two_hand_network_counts_where_hands_are_near_or_not_seen(steady: ExpectedHands) -> None:
+    assert not pair_shares(steady).any()
+    points_px = steady.points_px.copy()
+    points_px[8:, 1] = points_px[8:, 0] + 5
+    score = steady.score.copy()
+    score[3, 0] = 0.3
+    assert np.flatnonzero(pair_shares(replace(steady, points_px=points_px, score=score)) == 1).tolist() == [
+        3,
+        *range(8, COUNT),
+    ]
+    score[:, 1] = 0
+    assert not pair_shares(replace(steady, points_px=points_px, score=score)).any()
+
+
+def test_the_two_hand_network_counts_less_and_less_as_hands_part(steady: ExpectedHands) -> None:
+    points_px = steady.points_px.copy()
+    points_px[:, 1] = points_px[:, 0] + np.linspace(0, 400, COUNT)[:, None, None] * [1, 0]
+    shares = pair_shares(replace(steady, points_px=points_px))
+    assert shares[0] == 1 and shares[-1] == 0
+    assert (np.diff(shares) <= 0).all() and ((shares > 0) & (shares < 1)).sum() >= 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_wanted_frames_are_drawn_from_is_all_they_need(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    shares = np.ones(45)
+    for step in STEPS:
+        at = np.arange(step // 2, 45 - step // 2, step)
+        shares[at] = random.choice([0.0, 0.4, 1.0], len(at))
+    wanted = random.random(45) < 0.2
+    values = random.normal(size=(45, 3))
+    needed = drawn_from(wanted, shares)
+    only = np.where(needed[:, None], values, np.nan)
+    np.testing.assert_array_equal(between(only, shares)[wanted], between(values, shares)[wanted])
+    assert not needed[shares == 0].any() and needed.sum() < 45
 
 
 def test_a_tiny_difference_in_the_landmarks_changes_the_result_little(steady: ExpectedHands) -> None:

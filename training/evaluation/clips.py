@@ -23,7 +23,7 @@ from inference_core.footage.records import Footage, Frame, footage_of_frames
 from inference_core.geometry.camera import Camera, camera_from_intrinsics
 from inference_core.hand_model.hand import HandModel
 from inference_core.run import ChosenNetwork, Run
-from inference_core.shared.presence import SEEN
+from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.stages import read, recover, solve, track
 from inference_core.tracking.assign import TrackSettings
 from training.data.sample import overlap
@@ -111,8 +111,8 @@ def evaluate_clip(seed: int, clip: SyntheticClip, run: Run) -> ClipResult:
         method: solve(of, read(of, recover(of, track(of, detected))))
         for method, of in zip(METHODS, (alone, run), strict=True)
     }
-    tracks, predictions = shots[METHODS[0]].tracks, shots[METHODS[1]].predictions
-    assert tracks is not None and predictions is not None
+    tracks, solution = shots[METHODS[0]].tracks, shots[METHODS[1]].solution
+    assert tracks is not None and solution is not None
     present = clip.present.cpu().numpy().astype(bool)
     true_joints = clip.joints_cam_m.cpu().double()
     overlaps = overlap(clip.joints_px.cpu(), clip.present.cpu().bool()) >= OVERLAPPING
@@ -120,14 +120,12 @@ def evaluate_clip(seed: int, clip: SyntheticClip, run: Run) -> ClipResult:
     for method, shot in shots.items():
         assert shot.solution is not None
         errors[method] = clip_errors(shot.solution.joints_cam_m, true_joints, present)
-    known = np.isfinite(predictions.presence) & (predictions.presence > 0) | ~present
-    correct = np.where(known, (predictions.presence > 0.5) == present, False).astype(float)
     return ClipResult(
         seed=seed,
         present=present,
         lost=present & (tracks.present != SEEN),
         overlaps=overlaps.numpy(),
-        presence_correct=correct,
+        presence_correct=((solution.present != ABSENT) == present).astype(float),
         errors=errors,
     )
 
