@@ -10,7 +10,7 @@ from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
 
-from ..scene import hand_keys, loaded_motion, orphans, paths, shot
+from ..scene import hand_keys, loaded_motion, loaded_skin, orphans, paths, shot
 from . import hands, locked_curves, markers, shot_camera
 from .identity import check_editable, check_not_edited, find_shot, footage_file, shot_name, stated_footage
 from .rate import set_rate
@@ -62,6 +62,7 @@ def apply_steps(
         shot.set_place(collection, settings.place, None)
     wanted = [side for side in settings.sides if (take.present[:, side] != ABSENT).any()]
     warnings += loaded_motion.keep_edited(collection)
+    warnings += loaded_skin.keep_edited(collection)
     warnings += _remove_others(collection, wanted)
     yield
     rigs: dict[int, bpy.types.Object] = {}

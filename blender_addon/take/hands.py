@@ -10,7 +10,17 @@ import numpy as np
 
 from inference_core.shared.take import Take
 
-from ..scene import fcurves, hand_curves, hand_keys, hand_mesh, hand_rig, loaded_motion, motion, shot
+from ..scene import (
+    fcurves,
+    hand_curves,
+    hand_keys,
+    hand_mesh,
+    hand_rig,
+    loaded_motion,
+    loaded_skin,
+    motion,
+    shot,
+)
 from ..scene.axes import Floats
 from ..scene.rest_bones import bone_names, rest_bones, side_name
 from .settings import Layout
@@ -146,6 +156,7 @@ def _set_skin(hand: _Hand, collection: bpy.types.Collection) -> Generator[None, 
         if keys:
             hand_mesh.add_correctives(skin, hand.armature, hand.names, keys)
             yield
+    loaded_skin.remember(skin)
     return skin
 
 

@@ -251,6 +251,36 @@ def test_what_is_being_edited_is_not_replaced_by_a_capture(scene: Any, part: str
     assert not outcome.is_error, outcome.text
 
 
+@pytest.mark.parametrize("what", ["vertices", "weights", "UVs", "colours", "shape key"])
+def test_an_edited_skin_is_kept_when_the_take_is_loaded_again(shot: Any, what: str) -> None:
+    skin = hand(shot, LEFT).duohand.skin
+    if what == "vertices":
+        skin.data.vertices[5].co.x += 0.01
+    elif what == "weights":
+        skin.vertex_groups[0].add([3, 4], 0.3, "REPLACE")
+    elif what == "UVs":
+        skin.data.uv_layers.new(name="mine")
+    elif what == "colours":
+        skin.data.color_attributes.new("mine", "FLOAT_COLOR", "POINT")
+    else:
+        skin.shape_key_add(name="mine")
+    edited = skin.data
+    load("two_hands")
+    assert skin.data != edited and edited.name == f"{skin.name} edited"
+    load("two_hands")
+    assert [mesh for mesh in bpy.data.meshes if mesh.use_fake_user] == [edited]
+
+
+def test_a_skin_that_was_only_looked_at_is_replaced(shot: Any, tmp_path: Path) -> None:
+    bpy.context.view_layer.objects.active = hand(shot, LEFT).duohand.skin
+    for mode in ("EDIT", "WEIGHT_PAINT", "OBJECT"):
+        bpy.ops.object.mode_set(mode=mode)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
+    load("two_hands")
+    assert not [mesh for mesh in bpy.data.meshes if mesh.use_fake_user]
+
+
 def test_marked_contacts_move_along_with_the_rate(shot: Any) -> None:
     item = shot.duohand.touches.add()
     item.kind, item.first, item.last = "touch", 5, 9
