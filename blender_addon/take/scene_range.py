@@ -30,8 +30,8 @@ def fit_range(
         scene.frame_start = min(before[0], scene.frame_start)
         scene.frame_end = max(before[1], scene.frame_end)
     kept.range_first, kept.range_last = scene.frame_start, scene.frame_end
-    is_inside = scene.frame_start <= scene.frame_current <= scene.frame_end
-    scene.frame_set(scene.frame_current if is_inside else scene.frame_start)
+    if not scene.frame_start <= scene.frame_current <= scene.frame_end:
+        scene.frame_set(scene.frame_start)  # elsewhere not: it would undo poses that are not keyed yet
     if frames[0] < scene.frame_start:
         return [
             f"The take begins on frame {frames[0]:g}, and a scene's range at 0: "

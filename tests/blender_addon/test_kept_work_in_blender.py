@@ -287,3 +287,24 @@ def test_marked_contacts_move_along_with_the_rate(shot: Any) -> None:
     bpy.context.scene.render.fps *= 2
     assert bpy.ops.duohand.follow_rate() == {"FINISHED"}
     assert (item.first, item.last) == (9, 17)
+
+
+def test_a_pose_that_is_not_keyed_yet_stays_as_a_capture_comes_in(scene: Any) -> None:
+    prop = bpy.data.objects.new("prop", None)
+    scene.collection.objects.link(prop)
+    prop.keyframe_insert("location", frame=1)
+    scene.frame_set(7)
+    prop.location.x = 3.0
+    for _ in range(2):  # a new shot, then an update
+        (outcome,) = step_until_idle(start(scene))
+        assert not outcome.is_error, outcome.text
+        bpy.context.view_layer.update()
+        assert prop.location.x == 3.0 and scene.frame_current == 7
+        (shot,) = shots_of(scene)
+        bones = [hand(shot, side).pose.bones for side in (LEFT, RIGHT)]
+        shown = np.array([item["hand." + "LR"[side]].matrix for side, item in enumerate(bones)])
+        hand(shot, RIGHT).pose.bones["hand.R"].location.x += 1.0
+    go_to(6)
+    go_to(7)
+    again = np.array([item["hand." + "LR"[side]].matrix for side, item in enumerate(bones)])
+    np.testing.assert_allclose(shown, again, atol=1e-6)
