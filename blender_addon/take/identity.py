@@ -66,11 +66,11 @@ def check_editable(collection: bpy.types.Collection) -> None:
 
 
 def check_not_edited(collection: bpy.types.Collection) -> None:
-    """Raise a RequestError if a hand or its skin is in Edit Mode or painted: Blender would lose that, or refuse."""
-    hands = shot.armatures(collection).values()
-    for thing in (*hands, *(hand.duohand.skin for hand in hands)):
-        if thing is not None and thing.mode not in ("OBJECT", "POSE"):
-            raise RequestError(f"{thing.name} is being edited or painted. Go back to Object Mode first.")
+    """Raise a RequestError if a skin is in Edit Mode or painted: Blender does not let it be bound to the hand then."""
+    for hand in shot.armatures(collection).values():
+        skin = hand.duohand.skin
+        if skin is not None and skin.mode != "OBJECT":
+            raise RequestError(f"{skin.name} is being edited or painted. Go back to Object Mode first.")
 
 
 def stated_footage(take: Take) -> str:
