@@ -20,6 +20,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryFile
 
 from inference_core.shared.errors import DuohandError, reason_of
 
@@ -96,7 +98,17 @@ def _run(command: str, arguments: list[str]) -> None:
         prog=prog, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     module.add_arguments(parser)
-    module.run(parser.parse_args(arguments))
+    options = parser.parse_args(arguments)
+    if command == "generate":
+        _prepare(options.out)
+    module.run(options)
+
+
+def _prepare(folder: Path) -> None:
+    """Makes the folder. Raises OSError if no file can be written to it, which hours of work would find out too late."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder) as file:
+        file.write(b"0")
 
 
 def _train(arguments: list[str]) -> None:

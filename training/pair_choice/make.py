@@ -57,7 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     network = choose_network("auto", load_hand_model(), "cpu")
-    options.out.mkdir(parents=True, exist_ok=True)
     for number in tqdm(range(options.shards), unit="shard"):
         path = options.out / f"pairs-{options.seed}-{number:06d}.safetensors"
         if not path.exists():

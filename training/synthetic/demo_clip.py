@@ -120,9 +120,9 @@ def _motion(time_s: Tensor, limits_rad: Tensor) -> Motion:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    write_demo_clip(make_demo_clip(), options.folder)
+    write_demo_clip(make_demo_clip(), options.out)

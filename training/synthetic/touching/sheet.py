@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Contact sheets: some pairs of each way of touching, seen from three sides, as rendered for training.
 
-    python -m training generate contact-sheet FOLDER --pairs 4
+    python -m training generate contact-sheet OUT --pairs 4
 
 writes a picture for every way, or for those named by --way.
 """
@@ -85,7 +85,7 @@ def _seen(random: Randomness, kit: Kit, betas: Tensor, pair: TouchingPairs, turn
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
     parser.add_argument("--pairs", type=int, default=4, help="pairs per way of touching")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -98,4 +98,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    write_sheets(options.folder, options.pairs, options.seed, torch.device("cpu"), options.way)
+    write_sheets(options.out, options.pairs, options.seed, torch.device("cpu"), options.way)
