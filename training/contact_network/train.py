@@ -6,12 +6,11 @@ ms on one core. A card is written beside the weights.
 """
 
 import argparse
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inference_core.fitting.contact_network import network_inputs
@@ -20,13 +19,13 @@ from inference_core.shared.errors import RequestError
 from training.contact_network.fit_errors import fitted
 from training.contact_network.network import ContactNetwork
 from training.contact_network.pairs import Pairs, Skeletons, before_a_camera, draw_pairs
-from training.trainer.small_network import save_with_card
+from training.trainer.small_network import Schedule, for_steps, save_with_card, trained_network
 
 # Capsules nearer than about this touch.
 _TOUCHING_M, _SOFT_M = 0.003, 0.0012
 _SEED, _BATCH, _LOOKS, _HELD_BACK = 424_242, 128, 4, 256
-_RATE, _WEIGHT_DECAY, _WARM_UP, _INPUT_NOISE = 3e-3, 0.05, 60, 0.05
-_REPORT = 250
+_INPUT_NOISE = 0.05
+_SCHEDULE = Schedule(rate=3e-3, weight_decay=0.05, warm_up=60, clip=5.0, averaged=0.0, report=250)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,26 +63,23 @@ def trained(pairs: Pairs, steps: int) -> tuple[ContactNetwork, float]:
     inputs, meetings, touch = (torch.cat(parts) for parts in zip(*looks, strict=True))
     held_back = _samples(pairs.take(torch.arange(count, len(pairs.root))), skeletons, generator)
     network = ContactNetwork()
-    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_WEIGHT_DECAY)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * (1 + math.cos(math.pi * step / steps)) / 2
+
+    def loss_at(_: int) -> Tensor:
         rows = torch.randint(len(inputs), (_BATCH,), generator=generator)
         noisy = inputs[rows] + _INPUT_NOISE * torch.randn(_BATCH, inputs.shape[1], generator=generator)
-        loss = _error(network, noisy, meetings[rows], touch[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        if step % _REPORT == _REPORT - 1:
-            print(
-                f"{step + 1} steps: {float(loss.detach()):.2f}, validation {_held(network, held_back):.2f}",
-                flush=True,
-            )
+        return _error(network, noisy, meetings[rows], touch[rows])
+
+    trained_network(
+        for_steps(steps),
+        network,
+        _SCHEDULE,
+        loss_at,
+        lambda network: {"validation": _held(network, held_back)},
+    )
     return network.eval(), _held(network, held_back)
 
 
-def _held(network: ContactNetwork, samples: tuple[Tensor, Tensor, Tensor]) -> float:
+def _held(network: nn.Module, samples: tuple[Tensor, Tensor, Tensor]) -> float:
     network.eval()
     with torch.no_grad():
         error = float(_error(network, *samples))
@@ -91,7 +87,7 @@ def _held(network: ContactNetwork, samples: tuple[Tensor, Tensor, Tensor]) -> fl
     return error
 
 
-def _error(network: ContactNetwork, inputs: Tensor, meetings: Tensor, touch: Tensor) -> Tensor:
+def _error(network: nn.Module, inputs: Tensor, meetings: Tensor, touch: Tensor) -> Tensor:
     log_odds = network(inputs, meetings.float())
     return F.binary_cross_entropy_with_logits(log_odds, touch.float(), reduction="none").sum((1, 2)).mean()
 

@@ -24,7 +24,7 @@ from inference_core.landmarks.weights import load_palm_network
 from training.feature_cache.store import from_bytes, read_columns
 from training.pair_detector.make import CROPS, FEATURES, GAP, HANDS
 from training.pair_detector.views import HARDLY, THERE
-from training.trainer.small_network import Schedule, rounded, save_with_card, trained_for
+from training.trainer.small_network import Schedule, for_seconds, rounded, save_with_card, trained_network
 
 _SEED, _BATCH = 1, 32
 _SCHEDULE = Schedule(rate=7e-4, weight_decay=0.01, warm_up=100, clip=3.0, averaged=0.998, report=300)
@@ -102,8 +102,8 @@ def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PairNetw
         rows = torch.randint(len(views), (_BATCH,), generator=generator)
         return loss(network(views.features(rows)), views.crops[rows], views.hands[rows])
 
-    averaged, steps = trained_for(
-        time_limit_s, network, _SCHEDULE, loss_at, lambda averaged: errors(averaged, judges)
+    averaged, steps = trained_network(
+        for_seconds(time_limit_s), network, _SCHEDULE, loss_at, lambda averaged: errors(averaged, judges)
     )
     return cast(PairNetwork, averaged), judges, f"{len(views or ())} views, {steps} steps of {_BATCH}"
 

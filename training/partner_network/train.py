@@ -17,7 +17,7 @@ from inference_core.landmarks.crop_readings import Partners
 from inference_core.landmarks.partner_network import PartnerNetwork
 from training.hand_crops.shards import CropSet, training_shards
 from training.trainer.landmark_head import log_size, moved
-from training.trainer.small_network import Schedule, rounded, save_with_card, trained_for
+from training.trainer.small_network import Schedule, for_seconds, rounded, save_with_card, trained_network
 
 # Whose middle lies this near, in half sides of the crop, is another hand that the crop shows; farther ones may be.
 _SHOWN = 1.2
@@ -82,8 +82,8 @@ def trained(folder: Path, held_back: int, time_limit_s: float) -> tuple[PartnerN
         told = network(features.contiguous(memory_format=torch.channels_last))
         return loss(told, truth_of(points))
 
-    averaged, steps = trained_for(
-        time_limit_s,
+    averaged, steps = trained_network(
+        for_seconds(time_limit_s),
         network,
         _SCHEDULE,
         loss_at,

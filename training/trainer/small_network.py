@@ -32,8 +32,19 @@ class Schedule:
         return self.rate * min(1.0, (step + 1) / self.warm_up) * (1 + math.cos(math.pi * share)) / 2
 
 
-def trained_for(
-    time_limit_s: float,
+def for_seconds(limit_s: float) -> Callable[[int], float]:
+    """The share of a training that is done before a step, by the time since now; one step at least is made."""
+    started_s = time.monotonic()
+    return lambda step: (time.monotonic() - started_s) / max(limit_s, 1e-6) if step else 0.0
+
+
+def for_steps(count: int) -> Callable[[int], float]:
+    """The share of a training of so many steps that is done before a step."""
+    return lambda step: step / count
+
+
+def trained_network(
+    done: Callable[[int], float],
     network: nn.Module,
     schedule: Schedule,
     loss_at: Callable[[int], Tensor],
@@ -41,7 +52,8 @@ def trained_for(
 ) -> tuple[nn.Module, int]:
     """The network averaged over its last steps, in evaluation mode, and the number of steps.
 
-    loss_at: the loss of a step, by number. errors: on validation samples, for the lines of progress.
+    done: the share of the training that is done before a step, by number; loss_at: a step's loss. errors: on validation
+    samples, for the lines of progress.
     """
 
     def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
@@ -51,9 +63,8 @@ def trained_for(
 
     averaged = torch.optim.swa_utils.AveragedModel(network, avg_fn=average, use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), schedule.rate, weight_decay=schedule.weight_decay)
-    started_s, step, share = time.monotonic(), 0, 0.0
-    while share < 1:
-        share = min(1.0, (time.monotonic() - started_s) / max(time_limit_s, 1e-6))
+    step = 0
+    while (share := done(step)) < 1:
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate_at(step, share)
         value = loss_at(step)
@@ -65,7 +76,7 @@ def trained_for(
         step += 1
         if step % schedule.report == 0:
             found = rounded(errors(averaged.module))
-            print(f"{step} steps, {share:.2f} of the time: {float(value.detach()):.3f}, {found}", flush=True)
+            print(f"{step} steps, {share:.2f} of all: {float(value.detach()):.3f}, {found}", flush=True)
     return averaged.module.eval(), step
 
 
