@@ -13,21 +13,22 @@ from inference_core.shared.skeleton import LEFT
 from inference_core.tracking.pair_choice import FEATURES, load_pair_chooser
 from training.__main__ import main
 from training.pair_choice.make import Searched, off_truth, write_searches
-from training.pair_choice.stills import ShownHands, stills
+from training.pair_choice.stills import stills
 from training.pair_choice.train import PairScores, Pictures, loss
+from training.synthetic.touching.stills import Still
 
 
 @pytest.fixture(scope="module")
-def shown() -> list[ShownHands]:
+def shown() -> list[Still]:
     return list(stills(5, 0, 8))
 
 
 @pytest.fixture
-def still(shown: list[ShownHands]) -> ShownHands:
+def still(shown: list[Still]) -> Still:
     return next(one for one in shown if one.shown.all())
 
 
-def test_a_pair_is_right_only_on_its_own_sides_and_where_both_hands_are_shown(still: ShownHands) -> None:
+def test_a_pair_is_right_only_on_its_own_sides_and_where_both_hands_are_shown(still: Still) -> None:
     both = still.joints_px
     pairs_px = np.stack([both, both + 2.0, both[::-1], both[[LEFT, LEFT]], both + 500.0])
     off = off_truth(pairs_px, still)
@@ -36,7 +37,7 @@ def test_a_pair_is_right_only_on_its_own_sides_and_where_both_hands_are_shown(st
     assert np.isinf(off_truth(pairs_px, alone)).all()
 
 
-def test_stills_are_the_same_in_every_run_and_show_hands(shown: list[ShownHands]) -> None:
+def test_stills_are_the_same_in_every_run_and_show_hands(shown: list[Still]) -> None:
     assert len({one.shown.sum() for one in shown}) > 1
     again = next(stills(5, 3, 1))
     assert np.abs(again.image.astype(int) - shown[3].image).mean() < 1

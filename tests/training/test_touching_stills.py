@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-from training.evaluation.touching import HEIGHT_PX, WIDTH_PX, Still, stills_of, way_row
+from training.evaluation.touching import stills_of, way_row
+from training.synthetic.touching.stills import HEIGHT_PX, WIDTH_PX, Still
 from training.synthetic.touching.ways import WAYS
 
 CLASP = [way.name for way in WAYS].index("clasp")

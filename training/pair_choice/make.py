@@ -28,7 +28,8 @@ from inference_core.stages import track
 from inference_core.tracking.pair_choice import pairs_of, told_by_pairs
 from inference_core.tracking.pair_search import contrary_to, search
 from training.evaluation.clips import silent_run
-from training.pair_choice.stills import ShownHands, stills
+from training.pair_choice.stills import stills
+from training.synthetic.touching.stills import Still
 
 STILLS_A_SHARD = 40
 TOLD, OFF, COUNT = "told", "off", "count"
@@ -74,7 +75,7 @@ def write_searches(path: Path, searches: list[Searched]) -> None:
     save_file(columns, path)
 
 
-def searched(still: ShownHands, network: ChosenNetwork | None) -> Searched | None:
+def searched(still: Still, network: ChosenNetwork | None) -> Searched | None:
     """The search of a still about the hands that are found first; None if it finds no pair of readings."""
     footage = footage_of_frames([Frame(0, 0.0, still.image)], 24.0)
     run = silent_run(footage, still.camera, load_hand_model(), network)
@@ -90,10 +91,9 @@ def searched(still: ShownHands, network: ChosenNetwork | None) -> Searched | Non
     return Searched(told, off_truth(read.points_px[pairs], still))
 
 
-def off_truth(pairs_px: Floats, still: ShownHands) -> Floats:
+def off_truth(pairs_px: Floats, still: Still) -> Floats:
     """(P,) how far pairs (P, S, 21, 2) are from both hands of the still, in all; infinite if one is wrong."""
-    boxes_px = np.linalg.norm(np.ptp(still.joints_px, axis=1), axis=-1)
-    apart = np.linalg.norm(pairs_px[:, :, None] - still.joints_px, axis=-1).mean(-1) / boxes_px
+    apart = np.linalg.norm(pairs_px[:, :, None] - still.joints_px, axis=-1).mean(-1) / still.lengths_px
     straight, crossed = apart[:, [LEFT, RIGHT], [LEFT, RIGHT]], apart[:, [LEFT, RIGHT], [RIGHT, LEFT]]
     right = (straight < _RIGHT).all(1) & (straight.sum(1) <= crossed.sum(1)) & still.shown.all()
     return np.where(right, straight.sum(1), np.inf)

@@ -2,30 +2,21 @@
 """Rendered stills of touching hands, of one hand of such a pair, and of none, for the choice of both hands."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from inference_core.geometry.camera import Camera, camera_from_intrinsics
-from training.evaluation.real import projected_px
 from training.synthetic.background import cut_backgrounds
-from training.synthetic.generate import as_bytes, assembled, draw, load_kit
+from training.synthetic.generate import load_kit
 from training.synthetic.lens import draw_lens
-from training.synthetic.meshes import with_forearms
 from training.synthetic.randomness import Randomness
 from training.synthetic.settings import Settings
-from training.synthetic.shading import draw_lights
-from training.synthetic.skin import draw_appearance
-from training.synthetic.things import no_things
 from training.synthetic.touching.pairs import touching_pairs
+from training.synthetic.touching.stills import HEIGHT_PX, WIDTH_PX, Still, camera_with, extent_m, rendered
 from training.synthetic.touching.ways import WAYS, weights_of
 from training.synthetic.two_hands import draw_betas
-from training.synthetic.view import pinhole
 
-WIDTH_PX, HEIGHT_PX = 640, 480
 _STILLS_AT_ONCE = 4
 _SETTINGS = Settings(motion_blur=0.35)
 # How much farther hands move during the exposure than in the pictures of 256 pixels that the settings are made for.
@@ -53,57 +44,25 @@ _FOV_DEG, _FILL, _NEAREST_M = (38.0, 75.0), (0.3, 0.95), 0.12
 _EVEN, _DARK = 0.3, (0.01, 0.25)
 
 
-@dataclass(frozen=True)
-class ShownHands:
-    """image (H, W, 3) RGB, taken by `camera`; shown (S,) bool: which hands; joints_px (S, 21, 2): where both are."""
-
-    image: NDArray[np.uint8]
-    camera: Camera
-    shown: NDArray[np.bool_]
-    joints_px: NDArray[np.float64]
-
-
-def stills(seed: int, start: int, count: int) -> Iterator[ShownHands]:
+def stills(seed: int, start: int, count: int) -> Iterator[Still]:
     """Numbers start .. start + count - 1 of the stream `seed`, the same ones in every run."""
     for number in range(start, start + count, _STILLS_AT_ONCE):
         numbers = torch.arange(number, min(number + _STILLS_AT_ONCE, start + count))
         with torch.no_grad():
-            yield from _rendered(Randomness(seed, numbers))
+            yield from _drawn(Randomness(seed, numbers))
 
 
-def _rendered(random: Randomness) -> Iterator[ShownHands]:
-    device, batch = torch.device("cpu"), random.batch
-    kit, betas = load_kit(device), draw_betas(random)
+def _drawn(random: Randomness) -> Iterator[Still]:
+    kit, betas = load_kit(torch.device("cpu")), draw_betas(random)
     pair = touching_pairs(random, kit.model, kit.spheres, betas, _drawn_ways(random))
-    rotations, shaped = pair.rotations(kit.model), kit.model.with_shape(betas)
-    shown = random.choice("shown", _SHOWN)
-    present = torch.stack([(shown == 0) | (shown == 1), (shown == 0) | (shown == 2)], 1)
-    focal_px = (
-        WIDTH_PX / 2 / torch.tan(torch.deg2rad(random.uniform("fov", low=_FOV_DEG[0], high=_FOV_DEG[1]) / 2))
-    )
-    skin_m = shaped.with_pose(rotations, pair.wrist_m).vertices_m
-    shift_m = _shift_m(random, skin_m, present, focal_px)
-    posed = shaped.with_pose(rotations, pair.wrist_m + shift_m[:, None])
-    K = pinhole(focal_px, torch.tensor([[WIDTH_PX / 2, HEIGHT_PX / 2]]).expand(batch, 2))
-    arms_m = with_forearms(kit.mesh, posed, pair.bend)
+    number = random.choice("shown", _SHOWN)
+    shown = torch.stack([(number == 0) | (number == 1), (number == 0) | (number == 2)], 1)
+    K = camera_with(random.uniform("fov", low=_FOV_DEG[0], high=_FOV_DEG[1]))
+    low_m, high_m = extent_m(kit, pair, betas, shown | ~shown.any(1, keepdim=True))
+    shift_m = _shift_m(random, low_m, high_m, K[:, 0, 0])
     lens = draw_lens(random, _SETTINGS)
     lens = replace(lens, motion_px=_FARTHER * lens.motion_px)
-    scene = assembled(kit, posed, present, pair.gap_m, arms_m, *no_things(kit.mesh, batch), K)
-    drawn = draw(
-        kit,
-        scene,
-        draw_appearance(random, _SETTINGS),
-        draw_lights(random, _SETTINGS),
-        lens,
-        _backgrounds(random),
-        _SETTINGS.supersample,
-    )
-    images = as_bytes(drawn.image).permute(0, 2, 3, 1).numpy()
-    for image, there, joints_m, K_of in zip(
-        images, present.numpy(), posed.joints21_m.double().numpy(), K.double().numpy(), strict=True
-    ):
-        camera = camera_from_intrinsics((WIDTH_PX, HEIGHT_PX), K_of)
-        yield ShownHands(np.ascontiguousarray(image), camera, there, projected_px(joints_m[None], K_of)[0])
+    return rendered(random, kit, pair, betas, shift_m, shown, K, lens, _backgrounds(random), _SETTINGS)
 
 
 def _drawn_ways(random: Randomness) -> Tensor:
@@ -114,11 +73,8 @@ def _drawn_ways(random: Randomness) -> Tensor:
     return torch.where(random.chance("hides", _HIDING), hiding, random.choice("any way", weights_of(())))
 
 
-def _shift_m(random: Randomness, skin_m: Tensor, present: Tensor, focal_px: Tensor) -> Tensor:
-    """(B, 3) by which hands are moved in front of the camera, anywhere in the picture. skin_m (B, S, V, 3): theirs."""
-    there = (present | ~present.any(1, keepdim=True))[:, :, None, None]
-    low_m = skin_m.where(there, torch.inf).flatten(1, 2).amin(1)
-    high_m = skin_m.where(there, -torch.inf).flatten(1, 2).amax(1)
+def _shift_m(random: Randomness, low_m: Tensor, high_m: Tensor, focal_px: Tensor) -> Tensor:
+    """(B, 3) by which hands are moved in front of the camera, anywhere in the picture; low_m, high_m (B, 3): theirs."""
     fill = random.uniform("fill", low=_FILL[0], high=_FILL[1])
     depth_m = (focal_px * (high_m - low_m)[:, :2].amax(1) / (fill * HEIGHT_PX)).clamp(min=_NEAREST_M)
     extent_px = fill[:, None] * HEIGHT_PX
