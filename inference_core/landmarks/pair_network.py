@@ -48,7 +48,7 @@ class PairGraph(nn.Module):
         self.palm, self.network = palm, network
 
     def forward(self, pictures: Tensor) -> tuple[Tensor]:
-        return (self.network(fine_features(self.palm, pictures.permute(0, 3, 1, 2).float() / 255)),)
+        return (self.network(fine_features(self.palm, (pictures.float() / 255).permute(0, 3, 1, 2))),)
 
 
 def load_pair_graph(path: Path, palm: Path) -> PairGraph:

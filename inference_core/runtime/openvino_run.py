@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 # More parallel rows than this only need more memory.
 _MOST_STREAMS = 8
 # Changes with what is kept for a network.
-_FORMAT = 2
+_FORMAT = 3
 
 # A network's model, and the mapped file that it reads.
 Imported = tuple[Any, mmap.mmap]
