@@ -6,7 +6,7 @@ from inference_core.run import PIECE_FRAMES, Run, Shot
 from inference_core.runtime import stopwatch
 from inference_core.runtime.ahead import ahead
 from inference_core.runtime.imports_ahead import import_ahead
-from inference_core.runtime.process import close_holes, give_back_memory
+from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import DECODE, LOAD, timed, timed_items
 from inference_core.shared.stages import DETECT
 from inference_core.tracking.detect import ShotDetector, frames_searched
@@ -52,7 +52,7 @@ def detect(run: Run) -> Shot:
                 kept = done
             run.progress(DETECT, done, count)
             # Frames come and go between what stays.
-            close_holes()
+            give_back_memory()
             few_to_come = (count - done) * frame_bytes <= settings.window_bytes
             if run.network is not None and few_to_come and hands_were_near(detector.detections()):
                 # Little will come into memory, and a processor is often free.

@@ -29,8 +29,11 @@ from inference_core.runtime.process import network_threads
 from inference_core.runtime.user_cache import user_cache
 from inference_core.shared.errors import reason_of
 
-# OpenVINO reports every import to its makers through this module, and works without it.
-sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
+# OpenVINO reports every import to its makers through the first of these modules; the second one converts networks, which
+# is rarely wanted, and takes half of its import. It works without them.
+_CONVERTER = "openvino.tools.ovc"
+for _unwanted in ("openvino_telemetry", _CONVERTER):
+    sys.modules.setdefault(_unwanted, None)  # pyright: ignore[reportArgumentType]
 
 import openvino  # noqa: E402
 
@@ -188,6 +191,10 @@ def converted(network: nn.Module, example: tuple[NDArray[Any], ...]) -> Any:
     """OpenVINO's model of a torch network. example: one array an input, whose shapes the model keeps."""
     import torch
 
+    if sys.modules[_CONVERTER] is None:
+        del sys.modules[_CONVERTER]
+    from openvino.tools.ovc import convert_model
+
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer's warnings: that values become constants, and that it is deprecated.
         warnings.simplefilter("ignore")
@@ -196,7 +203,7 @@ def converted(network: nn.Module, example: tuple[NDArray[Any], ...]) -> Any:
         # Frozen: lists of modules would not be understood otherwise.
         traced = torch.jit.freeze(torch.jit.trace(network.eval(), tensors, check_trace=False))
         shapes = [openvino.PartialShape(list(values.shape)) for values in example]
-        return openvino.convert_model(traced, example_input=tensors, input=shapes)
+        return convert_model(traced, example_input=tensors, input=shapes)
 
 
 def _key(graph: NetworkGraph, core: Any) -> str:

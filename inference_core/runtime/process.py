@@ -24,13 +24,9 @@ def settle_process() -> None:
 
 
 def give_back_memory() -> None:
-    """Return freed memory to the system before other work allocates its own."""
-    gc.collect()
-    close_holes()
-
-
-def close_holes() -> None:
-    """Return what was freed between values that stay. Takes milliseconds, however many values there are."""
+    """Return freed memory to the system before other work allocates its own. Takes milliseconds, however many values
+    stay between.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
@@ -38,6 +34,7 @@ def close_holes() -> None:
 
 def memory_held() -> int:
     """Bytes of memory that this process holds after returning what it can. 0 if the system does not say."""
+    gc.collect()
     give_back_memory()
     if sys.platform != "linux":
         return 0
