@@ -41,6 +41,9 @@ _ENERGY_SHARE = 4.0
 # low speeds in depth (a share of the distance per frame time) cost more than their causes, while
 # high speeds cost little more.
 _DEPTH_SPEED, _DEPTH_SPEED_DELTA = 0.003, 1.0
+# What ties the two hands of a frame fades from frame to frame beyond those in which they touch, down to numbers so small
+# that processors take twice as long for the factorisation. This faint tie between their unknowns keeps them above that.
+_FAINT = 1e-6
 # Nothing holds the hand in a gap: speed is penalised too, so that it does not overshoot.
 _GAP_SPEED = 0.02
 
@@ -157,6 +160,7 @@ def solve_banded(
         for column in range(size):
             # One of left's unknowns (`column`) against all of right's, which follow left's own.
             bands[frame, 0, column, size - column : 2 * size - column] = cross[:, :, column]
+        bands[frame, 0, :, size] += _FAINT
         depth, tied, weight = DEPTH.start, frame[ties.pair], ties.weight
         bands[tied, :, depth, width] -= weight[:, None]
         bands[tied, 0, depth, width + size] += weight
