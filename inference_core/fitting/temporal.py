@@ -41,8 +41,8 @@ _ENERGY_SHARE = 4.0
 # low speeds in depth (a share of the distance per frame time) cost more than their causes, while
 # high speeds cost little more.
 _DEPTH_SPEED, _DEPTH_SPEED_DELTA = 0.003, 1.0
-# What ties the two hands of a frame fades from frame to frame beyond those in which they touch, down to numbers so small
-# that processors take twice as long for the factorisation. This faint tie between their unknowns keeps them above that.
+# What ties the two hands of a frame fades over the frames beyond those in which they touch, down to denormal numbers,
+# which double the time of the factorisation. This faint tie between their unknowns keeps it above those.
 _FAINT = 1e-6
 # Nothing holds the hand in a gap: speed is penalised too, so that it does not overshoot.
 _GAP_SPEED = 0.02

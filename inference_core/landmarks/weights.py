@@ -26,7 +26,7 @@ class _OfPictures(nn.Module):
         self.network, self.centred = network, centred
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        # Scaled before their axes are exchanged: OpenVINO convolves pictures (B, N, N, 3), and need not turn them twice.
+        # Scaled before their axes are exchanged: OpenVINO convolves pictures (B, N, N, 3) and need not turn them twice.
         images = pictures.float() / 255
         images = images * 2 - 1 if self.centred else images
         return tuple(self.network(images.permute(0, 3, 1, 2)))

@@ -29,8 +29,8 @@ from inference_core.runtime.process import network_threads
 from inference_core.runtime.user_cache import user_cache
 from inference_core.shared.errors import reason_of
 
-# OpenVINO reports every import to its makers through the first of these modules; the second one converts networks, which
-# is rarely wanted, and takes half of its import. It works without them.
+# OpenVINO reports every import to its makers through the first of these modules; the second one, half of its import,
+# converts networks, which is rarely wanted. It works without them.
 _CONVERTER = "openvino.tools.ovc"
 for _unwanted in ("openvino_telemetry", _CONVERTER):
     sys.modules.setdefault(_unwanted, None)  # pyright: ignore[reportArgumentType]
@@ -191,8 +191,8 @@ def converted(network: nn.Module, example: tuple[NDArray[Any], ...]) -> Any:
     """OpenVINO's model of a torch network. example: one array an input, whose shapes the model keeps."""
     import torch
 
-    if sys.modules[_CONVERTER] is None:
-        del sys.modules[_CONVERTER]
+    if sys.modules.get(_CONVERTER) is None:
+        sys.modules.pop(_CONVERTER, None)
     from openvino.tools.ovc import convert_model
 
     with torch.no_grad(), warnings.catch_warnings():
