@@ -8,6 +8,7 @@ footage save their results in the run's resume cache.
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -99,11 +100,11 @@ def _with_partners(
     if run.tracking.hands != "both":
         return tracks
 
-    def picture(at: int) -> NDArray[np.uint8] | None:
-        return next(iter(run.footage.at([at]))).image
+    def pictures(frames: Sequence[int]) -> Iterator[NDArray[np.uint8] | None]:
+        return (frame.image for frame in run.footage.at(frames))
 
     def look() -> Arrays:
-        return vars(with_partners(tracks, detections, picture, head))
+        return vars(with_partners(tracks, detections, pictures, head))
 
     depends_on = {"head": run.network_identity, "tracks": _digest(tracks), "sightings": _digest(detections)}
     return HandTracks(**run.once(_PARTNERS, depends_on, look))

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Both tracks on the same hand, or a track that went over to the other hand.
+"""Tracks that are on the other hand, or between the two.
 
-Where hands lie on one another, following a hand may end on the other one; and the hand that is sought beside a track on
-the wrong hand is that hand again. So where both tracks almost coincide, both hands are chosen together in a few frames,
-as in stills. If most of these choices put a hand elsewhere than its track, the tracks are set right there, and what
-lies between on the wrong hand goes over to that hand's track, or is dropped: recovery finds the hands again from the
-frames set right.
+Where hands lie on one another, following a hand may end on the other one, or on a mixture of both; and the hand that is
+sought beside such a track is that hand again. So both hands are chosen together in a few frames, as in stills. If
+certain pairs put a hand elsewhere than its track, the tracks are set right there, and between them: what is read on the
+other hand goes over to that hand's track, or is dropped; what is read elsewhere than the pairs lead to is read again,
+there too, and the likelier reading stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -22,45 +22,51 @@ from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.hand_tracks import HandTracks, forget_hand, record_hand, record_vouched
 from inference_core.tracking.interpolate import MAX_GAP_FRAMES, interpolated
-from inference_core.tracking.pair_search import Pair, certain_pair
+from inference_core.tracking.pair_choice import Candidates
+from inference_core.tracking.pair_search import Pair, read_as, search_pair
 
-# Hands nearer than this, by the mean distance of their landmarks in sides of their squares, may be one.
-_NEAR = 0.27
-# Frames from one choice to the next where hands may be one; from one that puts a hand elsewhere on, to how far.
+# Hands nearer than this, by the mean distance of their landmarks in sides of their squares, may be mixed up.
+_NEAR = 0.5
+# Frames from one choice to the next where hands may be mixed up; from one that puts a hand elsewhere on, to how far.
 _EVERY, _EVERY_WRONG, _REACH = 12, 4, 12
-# So many choices that follow one another put a hand elsewhere where tracks are on the wrong hand.
+# Readings nearer than the first, in sides of their squares, agree; those farther apart than the second are of different
+# hands, or one is no hand.
+_AGREE, _ELSEWHERE = 0.06, 0.08
+# So many choices in a run put a hand elsewhere where tracks are wrong.
 _LEAST = 3
 
 Floats = NDArray[np.float64]
-Picture = Callable[[int], NDArray[np.uint8] | None]
+Image = NDArray[np.uint8]
+Pictures = Callable[[Sequence[int]], Iterator[Image | None]]
 
 
 def set_right(
-    tracks: HandTracks, against: dict[int, Pair], picture: Picture, head: HeadWithLandmarks
+    tracks: HandTracks, known: dict[int, Pair], pictures: Pictures, head: HeadWithLandmarks
 ) -> None:
-    """Sets right, in place, tracks that are on the same hand or on each other's.
+    """Sets right, in place, tracks that are on the same hand, on each other's, or between them.
 
-    against: certain pairs, by frame, that put a hand elsewhere than its track, if some are known. picture: the shot's
-    n-th one, RGB (H, W, 3). head: with a partner network.
+    known: pairs that do so, by frame, as far as they are known. pictures: the shot's pictures of some frames, RGB
+    (H, W, 3). head: with a partner network.
     """
     points_px = tracks.landmarks_px[..., :2].astype(np.float64)
     seen = tracks.present == SEEN
     expected_px = interpolated(points_px, seen)[0]
     near = _near(expected_px)
-    pairs, asked, wrong = dict(against), set[int](), list[int]()
+    pairs, asked, wrong = dict(known), set(known), list[int]()
 
     def choose(at: int) -> bool:
-        """Whether a pair is certain in a frame."""
+        """Whether a pair puts a hand elsewhere in a frame."""
         if at not in asked:
             asked.add(at)
-            pair = pairs.get(at) or _choice(picture(at), expected_px[at], head)
+            image = next(pictures([at]))
+            pair = None if image is None else _choice(image, expected_px[at], head)
             if pair is not None:
                 pairs[at] = pair
-                if (_on_other(points_px[at], pair.hands.points_px) & seen[at]).any():
-                    wrong.append(at)
-        return at in pairs
+        if at in pairs and at not in wrong and (_is_elsewhere(points_px[at], pairs[at]) & seen[at]).any():
+            wrong.append(at)
+        return at in wrong
 
-    for at in (*against, *_spaced(np.flatnonzero(near & seen.all(1)))):
+    for at in (*known, *_spaced(np.flatnonzero(near & seen.all(1)))):
         choose(at)
     # These become more on the way.
     for at in wrong:
@@ -71,11 +77,11 @@ def set_right(
     for run in _runs(sorted(pairs)):
         chosen = _of_one_order({at: pairs[at] for at in run})
         if len(set(chosen) & set(wrong)) >= _LEAST:
-            _follow(tracks, chosen)
+            _follow(tracks, chosen, pictures, head)
 
 
 def _near(expected_px: Floats) -> NDArray[np.bool_]:
-    """(T,) whether both hands are expected, so near that they may be one."""
+    """(T,) whether both hands are expected, so near that they may be mixed up."""
     near = np.isfinite(expected_px).all((1, 2, 3))
     hands_px = expected_px[near]
     if len(hands_px):
@@ -99,9 +105,16 @@ def _runs(frames: list[int]) -> list[list[int]]:
     return [part.tolist() for part in parts if len(part)]
 
 
-def _choice(image: NDArray[np.uint8] | None, known_px: Floats, head: HeadWithLandmarks) -> Pair | None:
-    """The pair about two hands (S, 21, 2), if it is certain."""
-    return None if image is None else certain_pair(image, head, known_px, np.array([LEFT, RIGHT]), "hands")
+def _choice(image: Image, known_px: Floats, head: HeadWithLandmarks) -> Pair | None:
+    """The pair about two hands (S, 21, 2), if it sets them right."""
+    pair = search_pair(image, head, known_px, np.array([LEFT, RIGHT]), "hands")
+    return pair if pair is not None and pair.sets_right else None
+
+
+def _is_elsewhere(points_px: Floats, pair: Pair) -> NDArray[np.bool_]:
+    """(S,) which of the pair's hands are elsewhere than the tracks' at points_px (S, 21, 2)."""
+    hands_px = pair.hands.points_px
+    return ~_agrees(points_px, hands_px, _ELSEWHERE) | _on_other(points_px, hands_px)
 
 
 def _on_other(points_px: Floats, hands_px: Floats) -> NDArray[np.bool_]:
@@ -131,42 +144,79 @@ def _sides_sure(pair: Pair) -> float:
     return 1.0 + float(pair.hands.odds.clip(0, 3).sum())
 
 
-def _follow(tracks: HandTracks, pairs: dict[int, Pair]) -> None:
-    """Writes the pairs into the tracks, and sorts the readings about them by which hand they are on."""
+def _follow(tracks: HandTracks, pairs: dict[int, Pair], pictures: Pictures, head: HeadWithLandmarks) -> None:
+    """Writes the pairs into the tracks, and sets right the readings about them."""
     at_px = np.full((len(tracks.present), 2, 21, 2), np.nan)
     for at, pair in pairs.items():
         at_px[at] = pair.hands.points_px
     there_px = interpolated(at_px, np.isfinite(at_px).all((-1, -2)))[0]
-    for at in np.flatnonzero(np.isfinite(there_px).all((1, 2, 3))).tolist():
+    reached = np.flatnonzero(np.isfinite(there_px).all((1, 2, 3))).tolist()
+    for at in reached:
         if at not in pairs:
             _sort(tracks, at, there_px[at])
     for at, pair in pairs.items():
-        hands, points_px = pair.hands, tracks.landmarks_px[at, ..., :2].astype(np.float64)
-        written = (tracks.present[at] != SEEN) | _on_other(points_px, hands.points_px)
-        for side in np.flatnonzero(written).tolist():
-            record_vouched(
-                tracks,
-                at,
-                side,
-                hands.points_px[side],
-                hands.world_m[side],
-                float(hands.presence[side]),
-                float(hands.odds[side]),
-            )
+        missing = np.flatnonzero(tracks.present[at] != SEEN)
+        for side in (*missing, *_off(tracks, at, pair.hands.points_px)):
+            _record(tracks, at, pair.hands, int(side), int(side))
+    between = [at for at in reached if at not in pairs]
+    off = [at for at in between if len(_off(tracks, at, there_px[at]))]
+    for at, image in zip(off, pictures(off), strict=True):
+        if image is not None:
+            _read_again(tracks, at, there_px[at], image, head)
 
 
 def _sort(tracks: HandTracks, at: int, there_px: Floats) -> None:
-    """Moves readings to the side whose hand they are on, unless that has its own; there_px (S, 21, 2): the hands."""
+    """Moves readings to the side whose hand they are on, unless that has its own, and drops those between the hands;
+    there_px (S, 21, 2): the hands.
+    """
     seen, landmarks_px = tracks.present[at] == SEEN, tracks.landmarks_px[at].copy()
     world_m, side_score = tracks.world_m[at].copy(), tracks.side_score[at].copy()
-    wrong = seen & _on_other(landmarks_px[..., :2].astype(np.float64), there_px)
+    points_px = landmarks_px[..., :2].astype(np.float64)
+    wrong, on_other = seen & _on_other(points_px, there_px), _agrees(points_px, there_px[::-1], _ELSEWHERE)
     for side in np.flatnonzero(wrong | ~seen).tolist():
         other = 1 - side
-        if wrong[other]:
-            points_px, score = landmarks_px[other, :, :2], float(landmarks_px[other, 0, 2])
-            record_hand(tracks, at, side, points_px, world_m[other], score, 1 - side_score[other])
+        if wrong[other] and on_other[other]:
+            score = float(landmarks_px[other, 0, 2])
+            record_hand(tracks, at, side, points_px[other], world_m[other], score, 1 - side_score[other])
         else:
             forget_hand(tracks, at, side)
+
+
+def _agrees(points_px: Floats, there_px: Floats, within: float) -> NDArray[np.bool_]:
+    """(S,) which hands at points_px (S, 21, 2) are at there_px (S, 21, 2), within that part of their squares' sides."""
+    return _apart_px(points_px, there_px) < within * crops_from_landmarks(there_px)[:, 2]
+
+
+def _off(tracks: HandTracks, at: int, there_px: Floats) -> NDArray[np.int64]:
+    """The hands that are read elsewhere than at there_px (S, 21, 2)."""
+    points_px = tracks.landmarks_px[at, ..., :2].astype(np.float64)
+    return np.flatnonzero((tracks.present[at] == SEEN) & ~_agrees(points_px, there_px, _AGREE))
+
+
+def _read_again(tracks: HandTracks, at: int, there_px: Floats, image: Image, head: HeadWithLandmarks) -> None:
+    """Reads hands off there_px (S, 21, 2) again, about themselves and there, and keeps the likelier reading."""
+    sides = _off(tracks, at, there_px)
+    own_px = tracks.landmarks_px[at, sides, :, :2].astype(np.float64)
+    crops = crops_from_landmarks(np.concatenate([own_px, there_px[sides]]))
+    read = read_as(image, crops, np.tile(sides, 2), head)
+    rows = read.own_costs.reshape(2, -1).argmin(0) * len(sides) + np.arange(len(sides))
+    for row, side in zip(rows.tolist(), sides.tolist(), strict=True):
+        other_px = tracks.landmarks_px[at, 1 - side, :, :2].astype(np.float64)
+        if not _agrees(other_px[None], read.points_px[[row]], _AGREE)[0]:
+            _record(tracks, at, read, row, side)
+
+
+def _record(tracks: HandTracks, at: int, read: Candidates, row: int, side: int) -> None:
+    """Writes a reading into the tracks, in place."""
+    record_vouched(
+        tracks,
+        at,
+        side,
+        read.points_px[row],
+        read.world_m[row],
+        float(read.presence[row]),
+        float(read.odds[row]),
+    )
 
 
 def _apart_px(one_px: Floats, other_px: Floats) -> Floats:

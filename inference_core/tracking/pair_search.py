@@ -39,8 +39,8 @@ _ASKING, _AS_LARGE = 10, (0.85, 1.1)
 # must tell of another hand with these log odds: a blurred hand and a face have 11.5 and less.
 _SURE, _LEAST_SEEN = 1.5, 0.2
 _HALF_SEEN, _SURELY_THERE = 0.5, 12.0
-# The log odds that it needs if it is chosen from the readings of two known hands alone.
-_SURE_OF_HANDS = 3.0
+# The log odds that it needs against the hands of a track: about them, pairs with less are wrong as often as right.
+_SURE_AGAINST = 3.7
 # A reading this near to a known hand, of its crop's side, is of that hand.
 _AT_KNOWN = 0.2
 
@@ -66,6 +66,11 @@ class Pair:
         """Whether these are certainly two hands, not one of them read twice."""
         seen, told = self.hands.presence.min(), self.hands.there.sum()
         return bool(self.odds > _SURE and seen > _LEAST_SEEN and (seen > _HALF_SEEN or told > _SURELY_THERE))
+
+    @property
+    def sets_right(self) -> bool:
+        """Whether it is believed rather than tracks that have a hand elsewhere."""
+        return self.good and self.odds > _SURE_AGAINST
 
 
 def search_pair(
@@ -93,8 +98,7 @@ def certain_pair(
 ) -> Pair | None:
     """The pair of `search_pair`, if it is certain."""
     pair = search_pair(image, head, known_px, known_sides, where)
-    sure = _SURE_OF_HANDS if where == "hands" else _SURE
-    return pair if pair is not None and pair.good and pair.odds > sure else None
+    return pair if pair is not None and pair.good else None
 
 
 def search(image: Image, head: HeadWithLandmarks, known_px: Floats, where: Where) -> Candidates | None:
@@ -108,14 +112,14 @@ def search(image: Image, head: HeadWithLandmarks, known_px: Floats, where: Where
     if not len(crops):
         return None
     sides = np.repeat([LEFT, RIGHT], len(crops))
-    first = _best(_read(image, np.tile(crops, (2, 1)), sides, head))
+    first = _best(read_as(image, np.tile(crops, (2, 1)), sides, head))
     crops, sides = _asked(first)
     second = _best(
-        _read(image, np.concatenate([first.crops, crops]), np.concatenate([first.sides, sides]), head)
+        read_as(image, np.concatenate([first.crops, crops]), np.concatenate([first.sides, sides]), head)
     )
     if where == "hands":
         return second
-    return _best(_joined(second, _read(image, second.crops, second.sides, head)))
+    return _best(_joined(second, read_as(image, second.crops, second.sides, head)))
 
 
 def contrary_to(read: Candidates, known_px: Floats, known_sides: Indices) -> NDArray[np.bool_]:
@@ -164,7 +168,7 @@ def _joined(first: Candidates, second: Candidates) -> Candidates:
     )
 
 
-def _read(image: Image, crops: Floats, sides: Indices, head: HeadWithLandmarks) -> Candidates:
+def read_as(image: Image, crops: Floats, sides: Indices, head: HeadWithLandmarks) -> Candidates:
     """A reading of each crop (N, 4) as a hand of its side. head: with a partner network."""
     assert head.partner is not None
     features = crop_features([image] * len(crops), crops, sides, head.landmarks)

@@ -2,9 +2,10 @@
 """The second hand of a pair that was never told from the first.
 
 Of two hands that lie on one another, detection thins the second away, takes both for the same side, or finds one only.
-Once the first is known to be a left or a right hand, the partner network is asked for the other one, which must tell of
-the first in turn. Where it is not found there, both are chosen together from all readings about the first. Few frames
-are asked, and of a shot's answers most have to agree: what lies between is for recovery and interpolation.
+Once the first is known to be a left or a right hand, the partner network is asked for the other one. Where it tells of
+one, both are also chosen together from all readings about the first, which may be on the wrong hand. The other one must
+tell of the first in turn, or be one of that pair. Few frames are asked, and of a shot's answers most have to agree:
+what lies between is for recovery and interpolation.
 
 In a still, which no other frame can help, both are chosen together from all that it may show, unless two hands are
 found that lie apart.
@@ -22,7 +23,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks, record_vouched
 from inference_core.tracking.interpolate import interpolated
-from inference_core.tracking.mixed_up import Picture, set_right
+from inference_core.tracking.mixed_up import Pictures, set_right
 from inference_core.tracking.pair_search import Pair, certain_pair
 
 # Frames from one question to the next after an answer; after the first one without, if the partner network is sure of
@@ -42,10 +43,10 @@ _MISSES = 2
 
 
 def with_partners(
-    tracks: HandTracks, detections: ShotDetections, picture: Picture, head: HeadWithLandmarks
+    tracks: HandTracks, detections: ShotDetections, pictures: Pictures, head: HeadWithLandmarks
 ) -> HandTracks:
-    """The tracks with hands read beside ones that seem to be alone. detections: what the tracks were made of. picture:
-    the shot's n-th one, RGB (H, W, 3).
+    """The tracks with hands read beside ones that seem to be alone. detections: what the tracks were made of. pictures:
+    the shot's pictures of some frames, RGB (H, W, 3).
     """
     found = HandTracks(**{name: values.copy() for name, values in vars(tracks).items()})
     if head.partner is None:
@@ -53,18 +54,18 @@ def with_partners(
     known = tracks.present == SEEN
     points_px = tracks.landmarks_px[..., :2].astype(np.float64)
     expected = np.isfinite(interpolated(points_px, known)[0]).all((-1, -2))
-    against: dict[int, Pair] = {}
+    pairs: dict[int, Pair] = {}
     for side in (LEFT, RIGHT):
         alone = np.flatnonzero(known[:, side] & ~expected[:, 1 - side])
-        answers, others = _answers(alone, points_px[:, side], side, detections, picture, head)
+        answers, others = _answers(alone, points_px[:, side], side, detections, pictures, head)
         for at, answer in answers.items():
             record_partner(found, at, answer)
-        against |= others
+        pairs |= others
     if len(found.present) > _STILL_FRAMES:
-        set_right(found, against, picture, head)
+        set_right(found, pairs, pictures, head)
         return found
-    for at in range(len(found.present)):
-        _choose_pair(found, at, picture(at), detections.arms_px, head)
+    for at, image in enumerate(pictures(range(len(found.present)))):
+        _choose_pair(found, at, image, detections.arms_px, head)
     return found
 
 
@@ -121,32 +122,38 @@ def _answers(
     points_px: NDArray[np.float64],
     side: int,
     detections: ShotDetections,
-    picture: Picture,
+    pictures: Pictures,
     head: HeadWithLandmarks,
 ) -> tuple[dict[int, PartnerReading], dict[int, Pair]]:
-    """The partners, by frame, of the hand of `side` at points_px (T, 21, 2), if most answers tell of one; and certain
-    pairs in which that hand is another one.
+    """The partners, by frame, of the hand of `side` at points_px (T, 21, 2), if most answers tell of one; and pairs
+    that set tracks right.
     """
     good: dict[int, PartnerReading] = {}
-    against: dict[int, Pair] = {}
-    asked: set[int] = set()
+    pairs: dict[int, Pair] = {}
+    asked, against = set[int](), set[int]()
 
     def ask(at: int) -> bool:
         """Asks in a frame, and returns whether the partner network is sure of another hand there."""
-        image = picture(at)
+        image = next(pictures([at]))
         if image is None:
             return False
         asked.add(at)
         sighted_px = detections.points_px[detections.at == at, :, :2].astype(np.float64)
         answer = read_partner(image, points_px[at], side, head, sighted_px)
-        if answer is not None and answer.good and is_told_of(image, answer, head):
+        if answer is None and not good and not against:
+            return False
+        pair = certain_pair(image, head, points_px[at, None], np.array([side]), "about hands")
+        keeps = pair is not None and _keeps(pair, points_px[at], side)
+        if pair is not None and pair.sets_right:
+            pairs[at] = pair
+        if pair is not None and pair.sets_right and not keeps:
+            against.add(at)
+        elif answer is not None and answer.good and is_told_of(image, answer, head):
             good[at] = answer
-        elif answer is not None or good or against:
-            pair = certain_pair(image, head, points_px[at, None], np.array([side]), "about hands")
-            if pair is not None and _keeps(pair, points_px[at], side):
-                good[at] = _partner_of(pair, points_px[at], side)
-            elif pair is not None:
-                against[at] = pair
+        elif pair is not None and keeps:
+            good[at] = _partner_of(pair, points_px[at], side)
+        elif pair is not None:
+            against.add(at)
         return answer is not None
 
     due, longer = 0, 1
@@ -166,7 +173,7 @@ def _answers(
             misses += 1
         if at in good or at in against:
             last, misses = at, 0
-    return (good if 2 * len(good) > len(asked) - len(against) else {}), against
+    return (good if 2 * len(good) > len(asked) - len(against) else {}), pairs
 
 
 def _keeps(pair: Pair, known_px: NDArray[np.float64], side: int) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The second hand of a pair that the tracks lack: found where most questions find it, and asked for nowhere else."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
 
@@ -88,7 +89,12 @@ def test_a_partner_missing_throughout_the_shot_is_found(
     head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64], side: int
 ) -> None:
     tracks, other = alone(hands_px, side), hands_px[1 - side]
-    found = with_partners(tracks, sightings(other, []), lambda at: image, told(head, hands_px, side, other))
+    found = with_partners(
+        tracks,
+        sightings(other, []),
+        lambda frames: (image for _ in frames),
+        told(head, hands_px, side, other),
+    )
     seen = np.flatnonzero(found.present[:, 1 - side] == SEEN)
     assert seen[0] == 0 and seen[-1] >= FRAMES - 12 and len(seen) < FRAMES / 4
     off = np.linalg.norm(found.landmarks_px[seen, 1 - side, :, :2] - other, axis=-1).mean(-1)
@@ -105,7 +111,7 @@ def test_dropped_sightings_help_where_the_network_is_inaccurate(
     rough = told(head, hands_px, LEFT, other + 0.9 * np.ptp(other, axis=0) * [0.2, -0.2])
 
     def off(seen: ShotDetections) -> float:
-        found = with_partners(alone(hands_px, LEFT), seen, lambda at: image, rough)
+        found = with_partners(alone(hands_px, LEFT), seen, lambda frames: (image for _ in frames), rough)
         return float(np.linalg.norm(found.landmarks_px[0, RIGHT, :, :2] - other, axis=-1).mean())
 
     assert off(sightings(other, [0])) < 0.08 * crops_from_landmarks(other)[2]
@@ -128,7 +134,9 @@ def test_a_partner_that_tells_of_no_other_hand_in_turn_is_ignored(
 
     for partner, found_there in ((network.partner, True), (one_sided, False)):
         asked_of = replace(head, partner=partner)
-        found = with_partners(alone(hands_px, LEFT), sightings(other, []), lambda at: image, asked_of)
+        found = with_partners(
+            alone(hands_px, LEFT), sightings(other, []), lambda frames: (image for _ in frames), asked_of
+        )
         assert (found.present[:, RIGHT] == SEEN).any() == found_there
 
 
@@ -140,15 +148,17 @@ def test_a_partner_seen_in_few_frames_is_ignored(
     low, high = other.min(0).astype(int) - 20, other.max(0).astype(int) + 20
     bare[max(0, low[1]) : high[1], max(0, low[0]) : high[0]] = 60
     tracks, network = alone(hands_px, LEFT), told(head, hands_px, LEFT, other)
-    found = with_partners(tracks, sightings(other, []), lambda at: image if at < 6 else bare, network)
+    found = with_partners(
+        tracks, sightings(other, []), lambda frames: (image if at < 6 else bare for at in frames), network
+    )
     assert (found.present[:, RIGHT] == ABSENT).all()
 
 
 def test_no_frame_is_read_where_neighbouring_frames_know_the_hand(
     head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
 ) -> None:
-    def never(at: int) -> NDArray[np.uint8]:
-        raise AssertionError(f"frame {at} is read")
+    def never(frames: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        raise AssertionError(f"frames {frames} are read")
 
     tracks = alone(hands_px, LEFT)
     known = np.arange(FRAMES) % 20 == 10
@@ -175,7 +185,9 @@ def test_a_partner_that_is_not_where_the_first_hand_tells_is_found_with_it_as_a_
         return wrong(features) if len(features) == 1 else head.partner(features)
 
     network = replace(head, partner=asked)
-    found = with_partners(alone(true_px, LEFT), sightings(true_px[LEFT], []), lambda at: picture, network)
+    found = with_partners(
+        alone(true_px, LEFT), sightings(true_px[LEFT], []), lambda frames: (picture for _ in frames), network
+    )
     if is_hidden:
         assert (found.present[:, RIGHT] == ABSENT).all()
         return
@@ -210,7 +222,7 @@ def test_both_hands_of_a_still_are_found_unless_its_body_has_them_elsewhere(
         arms_px = np.ones((1, 2, 3, 3), np.float32)
         arms_px[0, :, WRIST, :2] = wrists_px
         seen = replace(sightings(true_px[LEFT], []), arms_px=arms_px)
-        return with_partners(first, seen, lambda at: still, head)
+        return with_partners(first, seen, lambda frames: (still for _ in frames), head)
 
     both = found(true_px[:, 0])
     assert (both.present == SEEN).all()
@@ -231,7 +243,12 @@ def test_a_still_is_not_searched_if_two_hands_are_known_far_apart(
         raise AssertionError("the still is searched")
 
     grey = np.full((360, WIDTH, 3), 90, np.uint8)
-    found = with_partners(first, sightings(hands_px[LEFT], []), lambda at: grey, replace(head, network=never))
+    found = with_partners(
+        first,
+        sightings(hands_px[LEFT], []),
+        lambda frames: (grey for _ in frames),
+        replace(head, network=never),
+    )
     np.testing.assert_array_equal(found.landmarks_px, first.landmarks_px)
 
 
@@ -255,7 +272,7 @@ def test_of_two_tracks_on_one_hand_the_wrong_one_is_set_right(head: HeadWithLand
     frames = np.arange(FRAMES)
     from_12_on = np.where(frames < 12, RIGHT, LEFT)
     tracks = on(true_px, np.full(FRAMES, LEFT), from_12_on)
-    found = with_partners(tracks, sightings(true_px[LEFT], []), lambda at: still, head)
+    found = with_partners(tracks, sightings(true_px[LEFT], []), lambda frames: (still for _ in frames), head)
     np.testing.assert_array_equal(found.landmarks_px[:, LEFT], tracks.landmarks_px[:, LEFT])
     np.testing.assert_array_equal(found.landmarks_px[:12, RIGHT], tracks.landmarks_px[:12, RIGHT])
     seen = np.flatnonzero(found.present[:, RIGHT] == SEEN)
@@ -264,10 +281,21 @@ def test_of_two_tracks_on_one_hand_the_wrong_one_is_set_right(head: HeadWithLand
     assert (off_px < 0.08 * crops_from_landmarks(true_px[RIGHT])[2]).all()
 
 
+def test_a_track_between_both_hands_is_set_right(head: HeadWithLandmarks) -> None:
+    still, true_px = still_of_two_hands()
+    tracks = on(true_px, np.full(FRAMES, LEFT), np.full(FRAMES, RIGHT))
+    tracks.landmarks_px[10:, RIGHT, :, :2] = true_px.mean(0)
+    found = with_partners(tracks, sightings(true_px[LEFT], []), lambda frames: (still for _ in frames), head)
+    seen = np.flatnonzero(found.present[:, RIGHT] == SEEN)
+    off_px = np.linalg.norm(found.landmarks_px[seen, RIGHT, :, :2] - true_px[RIGHT], axis=-1).mean(-1)
+    assert seen[-1] >= FRAMES - 6 and (off_px < 0.08 * crops_from_landmarks(true_px[RIGHT])[2]).all()
+    np.testing.assert_array_equal(found.landmarks_px[:, LEFT], tracks.landmarks_px[:, LEFT])
+
+
 def test_readings_of_a_track_on_the_wrong_hand_go_over_to_the_other_track(head: HeadWithLandmarks) -> None:
     still, true_px = still_of_two_hands()
     tracks = on(true_px, np.full(FRAMES, RIGHT), np.where(np.arange(FRAMES) % 4 == 0, RIGHT, -1))
-    found = with_partners(tracks, sightings(true_px[LEFT], []), lambda at: still, head)
+    found = with_partners(tracks, sightings(true_px[LEFT], []), lambda frames: (still for _ in frames), head)
     for side in (LEFT, RIGHT):
         seen = found.present[:, side] == SEEN
         assert seen.mean() > (0.2 if side == LEFT else 0.9)
@@ -289,5 +317,7 @@ def test_tracks_on_one_hand_stay_where_few_frames_or_no_second_hand_tell_against
     briefly = np.where(np.arange(FRAMES) // 6 == 2, LEFT, RIGHT)
     for picture, right in ((still, briefly), (bare, np.full(FRAMES, LEFT))):
         tracks = on(true_px, np.full(FRAMES, LEFT), right)
-        found = with_partners(tracks, sightings(true_px[LEFT], []), lambda at, shown=picture: shown, head)
+        found = with_partners(
+            tracks, sightings(true_px[LEFT], []), lambda frames, shown=picture: (shown for _ in frames), head
+        )
         np.testing.assert_array_equal(found.landmarks_px, tracks.landmarks_px)
