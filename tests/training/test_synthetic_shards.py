@@ -109,4 +109,4 @@ def test_the_command_writes_shards_and_reports_faults(
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     assert main(["generate", "pictures", str(blocked), "--count", "1", "--device", "cpu"]) == 2
-    assert "Cannot write to" in capsys.readouterr().err
+    assert f"{blocked}: File exists." in capsys.readouterr().err
