@@ -27,8 +27,9 @@ from inference_core.tracking.pair_search import Pair, read_as, search_pair
 
 # Hands nearer than this, by the mean distance of their landmarks in sides of their squares, may be mixed up.
 _NEAR = 0.5
-# Frames from one choice to the next where hands may be mixed up; from one that puts a hand elsewhere on, to how far.
-_EVERY, _EVERY_WRONG, _REACH = 12, 4, 12
+# Frames from one choice to the next where hands may be mixed up, twice as many after each that puts no hand elsewhere,
+# up to the second number; from one that does on, to how far.
+_EVERY, _RAREST, _EVERY_WRONG, _REACH = 12, 48, 4, 12
 # Readings nearer than the first, in sides of their squares, agree; those farther apart than the second are of different
 # hands, or one is no hand.
 _AGREE, _ELSEWHERE = 0.06, 0.08
@@ -66,8 +67,13 @@ def set_right(
             wrong.append(at)
         return at in wrong
 
-    for at in (*known, *_spaced(np.flatnonzero(near & seen.all(1)))):
+    for at in known:
         choose(at)
+    due, wait = 0, _EVERY
+    for at in np.flatnonzero(near & seen.all(1)).tolist():
+        if at >= due:
+            wait = _EVERY if choose(at) else wait
+            due, wait = at + wait, min(2 * wait, _RAREST)
     # These become more on the way.
     for at in wrong:
         for way in (-1, 1):
@@ -88,15 +94,6 @@ def _near(expected_px: Floats) -> NDArray[np.bool_]:
         size_px = np.sqrt(crops_from_landmarks(hands_px.reshape(-1, 21, 2))[:, 2].reshape(-1, 2).prod(1))
         near[near] = _apart_px(hands_px[:, LEFT], hands_px[:, RIGHT]) < _NEAR * size_px
     return near
-
-
-def _spaced(frames: NDArray[np.int64]) -> list[int]:
-    """Some of these frames, at least _EVERY apart."""
-    some: list[int] = []
-    for at in frames.tolist():
-        if not some or at - some[-1] >= _EVERY:
-            some.append(at)
-    return some
 
 
 def _runs(frames: list[int]) -> list[list[int]]:
