@@ -149,8 +149,7 @@ def read(run: Run, shot: Shot) -> Shot:
     tracks = refined_tracks(tracks, tracked, readings, run.camera.focal_px)
     gone = out_of_picture(tracks, run.camera.size_px)
     predictions = TwoHandPredictions(**arrays).with_frames_between(shares)
-    if run.network.loaded().conditioning:
-        predictions = predictions.weighted(pair_shares(tracked))
+    predictions = predictions.weighted(_network_shares(run.network.loaded(), tracked))
     predictions = with_presence_of_shot(predictions, tracks.present, gone)
     return replace(shot, tracks=tracks, predictions=predictions)
 
@@ -165,10 +164,8 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
     give_back_memory()
     tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
     shares, widely = reading_shares(tracked), asked_widely(tracked, run.camera.focal_px)
-    shown_px = squares_px
-    if network.loaded().conditioning:
-        shown = drawn_from(pair_shares(tracked) > 0, shares)
-        shown_px = np.where(shown[:, None], squares_px, np.nan)
+    shown = drawn_from(_network_shares(network.loaded(), tracked) > 0, shares)
+    shown_px = np.where(shown[:, None], squares_px, np.nan)
 
     def work(reader: FrameReader, start: int, stop: int) -> Arrays:
         rows = start + np.flatnonzero(shares[start:stop])
@@ -194,6 +191,11 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
     with beside(for_fitting) if np.isfinite(shown_px).any() else nullcontext(for_fitting) as fitting:
         reader = FrameReader(run.camera, shot.head, fitting, closely=len(shares) <= _FEW_FRAMES)
         return run.in_pieces(READ, depends_on, partial(work, reader))
+
+
+def _network_shares(network: LoadedNetwork, tracked: ExpectedHands) -> NDArray[np.float64]:
+    """(T,) how much the two-hand network's estimates count: one that takes no landmarks tells something everywhere."""
+    return pair_shares(tracked) if network.conditioning else np.ones(len(tracked.score))
 
 
 def _for_fitting(
