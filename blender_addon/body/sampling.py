@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Samples an armature frame by frame, whatever makes it move: keys, layers, constraints, drivers."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from mathutils import Matrix
 from inference_core.shared.errors import RequestError
 
 from ..scene.axes import Floats
+from ..scene.unkeyed import frame_kept
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,6 @@ def shown_bones(
             for bone in bones:
                 _note(found, row, shown, shown.pose.bones[bone])
     return found
-
-
-@contextmanager
-def frame_kept(scene: bpy.types.Scene) -> Iterator[None]:
-    """Restore the scene's frame, subframe included, when the context closes."""
-    frame, subframe = scene.frame_current, scene.frame_subframe
-    try:
-        yield
-    finally:
-        scene.frame_set(frame, subframe=subframe)
 
 
 def _note(found: Shown, row: int, shown: Any, bone: Any) -> None:

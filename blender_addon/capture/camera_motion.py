@@ -17,6 +17,7 @@ from inference_core.shared.whole_file import whole_file
 
 from ..scene.axes import Floats, poses_from_camera_matrices, unscaled_pose
 from ..scene.shot import rate, units_per_metre
+from ..scene.unkeyed import frame_kept
 
 # Poses beyond the last frame that Blender counts: the engine may find a few more.
 _SPARE = 50
@@ -77,13 +78,10 @@ def _scene_frames(scene: bpy.types.Scene, start_frame: int, numbers: NDArray[np.
 
 def _matrices(scene: bpy.types.Scene, camera: bpy.types.Object, frames: Floats) -> Floats:
     """(N, 4, 4) where the camera is at scene frames (N,), whatever moves it."""
-    before = scene.frame_current, scene.frame_subframe
     out = np.empty((len(frames), 4, 4))
-    try:
+    with frame_kept(scene):
         for row, frame in enumerate(frames):
             whole = int(np.floor(frame))
             scene.frame_set(whole, subframe=float(frame - whole))
             out[row] = np.array(camera.matrix_world)
-    finally:
-        scene.frame_set(before[0], subframe=before[1])
     return out

@@ -11,6 +11,7 @@ from ..scene.axes import Floats
 from ..scene.fcurves import Channels
 from ..scene.hand_curves import HandRig, editable_channels
 from ..scene.motion import nearest_turn
+from ..scene.unkeyed import unkeyed_kept
 
 
 def filter_rotations(rig: HandRig) -> int:
@@ -18,11 +19,9 @@ def filter_rotations(rig: HandRig) -> int:
     frames. Returns how many keys changed.
     """
     channels = editable_channels(rig)
-    changed = 0
-    for name in rig.names:
-        path = hand_keys.rotation_path(name, rig.rotation_mode)
-        changed += _filter_bone(channels, path, rig.rotation_mode)
-    return changed
+    paths = [hand_keys.rotation_path(name, rig.rotation_mode) for name in rig.names]
+    with unkeyed_kept(bpy.context.scene, [rig.armature]):
+        return sum(_filter_bone(channels, path, rig.rotation_mode) for path in paths)
 
 
 def filtered_angles(angles: Floats, order: str) -> tuple[Floats, Floats]:

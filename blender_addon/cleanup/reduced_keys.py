@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes reduced keys as Bezier keys on the hand's curves, and reads the hand's bones at rest."""
 
+import bpy
 import numpy as np
 
 from ..scene import fcurves, hand_keys
 from ..scene.fcurves import BEZIER, BREAKDOWN, CONSTANT, KEYFRAME, Channels, Keys
 from ..scene.hand_curves import HandRig, editable_channels
 from ..scene.track import HandTrack
+from ..scene.unkeyed import unkeyed_kept
 from .key_reduction import BoneRest, ReducedCurve, Reduction
 
 _HANDLE = 1 / 3  # with handles at a third of the span, time is linear
@@ -28,11 +30,13 @@ def write_reduction(rig: HandRig, track: HandTrack, reductions: list[tuple[slice
     channels = editable_channels(rig)
     paths = [hand_keys.location_path(rig.names[0])]
     paths += [hand_keys.rotation_path(name, rig.rotation_mode) for name in rig.names]
-    for index, (path, name) in enumerate(zip(paths, (rig.names[0], *rig.names), strict=True)):
-        curves = [
-            (rows, found.location if index == 0 else found.rotations[index - 1]) for rows, found in reductions
-        ]
-        _write_bezier(channels, path, name, track, curves)
+    with unkeyed_kept(bpy.context.scene, [rig.armature]):
+        for index, (path, name) in enumerate(zip(paths, (rig.names[0], *rig.names), strict=True)):
+            curves = [
+                (rows, found.location if index == 0 else found.rotations[index - 1])
+                for rows, found in reductions
+            ]
+            _write_bezier(channels, path, name, track, curves)
 
 
 def _write_bezier(

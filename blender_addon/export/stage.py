@@ -12,6 +12,7 @@ from inference_core.shared.skeleton import SIDES
 
 from ..scene import shot as shots
 from ..scene.stage import stage
+from ..scene.unkeyed import unkeyed_kept
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def hands_on_stage(
     things = [
         thing for hand in chosen for thing in (hand, shots.in_file(hand.duohand.skin)) if thing is not None
     ]
-    with ExitStack() as shown:
+    with unkeyed_kept(source), ExitStack() as shown:
         for thing in things:
             shown.enter_context(_shown(thing))
         scene = shown.enter_context(stage(source, shot.name, things))

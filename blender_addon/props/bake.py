@@ -17,13 +17,13 @@ from inference_core.shared.errors import RequestError
 
 from ..body import kept_action
 from ..body.hand_motion import hand_motion, moved_track, track_at
-from ..body.sampling import frame_kept
 from ..retarget.bone_map import HAND
 from ..scene import fcurves, hand_keys
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, check_unlocked, key_track, read_track, show_where_present
 from ..scene.motion import eulers_from_quaternions
 from ..scene.track import inside, merged, rows_of
+from ..scene.unkeyed import frame_kept
 from .grips import Grip, held
 
 WHAT: Final = "with props"

@@ -12,6 +12,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from ..scene.hand_curves import hand_rigs
 from ..scene.selection import AS_SHOWN, range_meant
 from ..scene.shot import active_shot
+from ..scene.unkeyed import unkeyed_kept
 from ..sidebar import NeedsShot, Reports
 from .bake import bake, is_keyed, released
 from .grips import Grip
@@ -26,7 +27,8 @@ class _OnProp(NeedsShot, Reports):
     prop: StringProperty(name="Object", description="Name of the object; the panel's if empty")
 
     def run(self, context: bpy.types.Context) -> str:
-        return self.work(context, self._prop(context))
+        with unkeyed_kept(context.scene):
+            return self.work(context, self._prop(context))
 
     def work(self, context: bpy.types.Context, prop: bpy.types.Object) -> str:
         raise NotImplementedError

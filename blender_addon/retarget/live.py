@@ -21,6 +21,7 @@ from ..scene import fcurves
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig
 from ..scene.range_keys import Span, bone_paths, write_location, write_rotation
+from ..scene.unkeyed import frame_kept
 from . import arms
 from .alignment import Frames, anatomical_frames, carried_rest
 from .bone_map import HAND, BoneMap, side_of
@@ -208,9 +209,8 @@ def shown_motion(
     scene: bpy.types.Scene, target: bpy.types.Object, bones: list[str], frames: range
 ) -> dict[str, tuple[Floats, Floats]]:
     """Locations (F, 3) and rotations (F, 4) of each bone relative to rest, as constrained."""
-    now = scene.frame_current
     found = {bone: (np.empty((len(frames), 3)), np.empty((len(frames), 4))) for bone in bones}
-    try:
+    with frame_kept(scene):
         for row, frame in enumerate(frames):
             scene.frame_set(frame)
             shown: Any = target.evaluated_get(bpy.context.evaluated_depsgraph_get())
@@ -220,8 +220,6 @@ def shown_motion(
                     pose_bone=pose_bone, matrix=pose_bone.matrix, from_space="POSE", to_space="LOCAL"
                 )
                 locations[row], turns[row] = basis.to_translation(), basis.to_quaternion()
-    finally:
-        scene.frame_set(now)
     return found
 
 

@@ -16,6 +16,7 @@ from ..scene.hand_curves import HandRig, hand_rigs
 from ..scene.paths import absolute
 from ..scene.selection import HANDS_ITEMS, chosen_hands
 from ..scene.shot import active_shot
+from ..scene.unkeyed import unkeyed_kept
 from ..sidebar import Reports
 from . import arms, bone_map, live
 from .bone_map import BoneMap, preset_map
@@ -68,7 +69,8 @@ class OnArmature(Reports):
         return True
 
     def run(self, context: bpy.types.Context) -> str:
-        return self.work(context, self._armature(context))
+        with unkeyed_kept(context.scene):
+            return self.work(context, self._armature(context))
 
     def _armature(self, context: bpy.types.Context) -> bpy.types.Object:
         chosen: Any = context.scene.duohand_retarget.target

@@ -19,6 +19,7 @@ from .hand_channels import copied_in_strips, hand_channels
 from .motion import quaternions_from_eulers
 from .rest_bones import bone_names
 from .track import Flags, Floats, HandTrack, inside, led_to, merged, rows_of
+from .unkeyed import unkeyed_kept
 
 _MOTION = ("location", "rotation_quaternion", "rotation_euler")
 
@@ -162,8 +163,9 @@ def write_tracks(tracks: Sequence[tuple[HandRig, HandTrack]]) -> None:
     Keys beside the take's frames stay. RequestError if the curves of one hand are linked or locked: then none changes.
     """
     check_writable([rig for rig, _ in tracks])
-    for rig, track in tracks:
-        key_track(rig, _with(rig, track, locked_motion(rig)))
+    with unkeyed_kept(bpy.context.scene, [rig.armature for rig, _ in tracks]):
+        for rig, track in tracks:
+            key_track(rig, _with(rig, track, locked_motion(rig)))
 
 
 def locked_motion(rig: HandRig) -> HandTrack | None:

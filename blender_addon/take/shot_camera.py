@@ -12,6 +12,7 @@ from inference_core.shared.take import Take
 from ..scene import camera as cameras
 from ..scene import paths, plate, shot
 from ..scene.axes import Floats, camera_matrices, place_under_camera, unscaled_pose
+from ..scene.unkeyed import frame_kept
 from .settings import Layout
 
 
@@ -74,11 +75,10 @@ def place_at_camera(
 
     From there on the two move alike if they are the same camera; hands parented to it would move twice.
     """
-    before = scene.frame_current, scene.frame_subframe
     whole = int(np.floor(frames[0]))
-    scene.frame_set(whole, subframe=float(frames[0] - whole))
-    there = unscaled_pose(np.array(camera.matrix_world, np.float64))
-    scene.frame_set(before[0], subframe=before[1])
+    with frame_kept(scene):
+        scene.frame_set(whole, subframe=float(frames[0] - whole))
+        there = unscaled_pose(np.array(camera.matrix_world, np.float64))
     return there @ np.linalg.inv(camera_matrices(take.T_world_cam[0], scale))
 
 
