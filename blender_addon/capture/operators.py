@@ -135,10 +135,10 @@ def start_capture(scene: bpy.types.Scene) -> None:
     preferences = addon_preferences()
     command = worker_command(preferences.engine_path(), IDLE_S)
     jobs: list[tuple[CaptureJob, ApplySettings]] = []
-    coming = RUNS.coming_to(scene)
+    coming = RUNS.coming()
     for clip in ("", *(item.footage for item in scene.duohand.clips)):
         request = capture_request(scene, coming, clip)
-        coming[request.out] = request.footage
+        coming.add(request.out)
         job = CaptureJob(command, request, preferences.new_log("capture"), warm=RUNS.warm_engine)
         jobs.append((job, apply_settings(scene, clip)))
     for job, settings in jobs:

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The panels' values as a request to the engine and as settings for its result."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain, count
 from math import atan, degrees, tan
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import bpy
@@ -15,14 +14,12 @@ import numpy as np
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.picture_sequences import is_pattern
-from inference_core.shared.take import TakeError, load_take
 
 from ..preferences import addon_preferences
 from ..scene.axes import eye_level
 from ..scene.paths import absolute, footage_key, footage_name, take_file
-from ..scene.shot import active_among, all_shots, shots, units_per_metre
+from ..scene.shot import active_among, shots, units_per_metre
 from ..take.files import takes_folder_of
-from ..take.identity import EDITED, stated_footage
 from ..take.settings import ApplySettings
 from ..take.shot_camera import carrying_camera
 from .camera_motion import write_camera_path
@@ -40,13 +37,11 @@ class Lens:
     intrinsics_px: tuple[float, float, float, float] | None = None
 
 
-def capture_request(
-    scene: bpy.types.Scene, coming: Mapping[str, str] = MappingProxyType({}), clip: str = ""
-) -> CaptureRequest:
+def capture_request(scene: bpy.types.Scene, coming: Collection[str] = (), clip: str = "") -> CaptureRequest:
     """The capture request for this scene; a RequestError says what is missing.
 
-    coming: footage by path, of takes that are still being captured. clip: one of the scene's further clips, whose whole
-    length is captured; the scene's footage if empty.
+    coming: paths of takes that are still being captured. clip: one of the scene's further clips, whose whole length is
+    captured; the scene's footage if empty.
     """
     capture = scene.duohand
     footage = absolute(clip or capture.footage) if clip or capture.footage else ""
@@ -93,6 +88,7 @@ def capture_request(
 def apply_settings(scene: bpy.types.Scene, clip: str = "") -> ApplySettings:
     """Settings for loading the finished take; an existing shot keeps whatever was not chosen in the panel."""
     capture = scene.duohand
+    updated = None if capture.new_shot else shot_of_footage(scene, clip)
 
     def asked(name: str) -> Any:
         return getattr(capture, name) if capture.is_property_set(name) else None
@@ -100,6 +96,7 @@ def apply_settings(scene: bpy.types.Scene, clip: str = "") -> ApplySettings:
     return ApplySettings(
         existing="NEW" if capture.new_shot else "UPDATE",
         footage=absolute(clip or capture.footage),
+        instead_of="" if updated is None else take_file(updated),
         start_frame=asked("start_frame"),
         timing=capture.timing_chosen or None,
         set_markers=capture.set_markers,
@@ -125,16 +122,18 @@ def shot_of_footage(scene: bpy.types.Scene, footage: str = "") -> bpy.types.Coll
     """The shot with a take of that footage, by default the scene's; None if there is none."""
     footage = footage or scene.duohand.footage
     mine = footage_key(absolute(footage)) if footage else ""
-    found = [shot for shot in shots(scene) if shot.duohand.take_path and shot.duohand.footage_key == mine]
+    found = [
+        shot
+        for shot in shots(scene)
+        if shot.duohand.take_path and footage_key(shot.duohand.footage_key) == mine
+    ]
     return active_among(scene, found)
 
 
-def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -> Path:
-    """The take's path, in the scene's folder of takes.
+def take_path(scene: bpy.types.Scene, footage: str, coming: Collection[str] = ()) -> Path:
+    """A path for the footage's take in the scene's folder of takes, numbered if a take is there or coming.
 
-    Never that of a take of other footage, of one that Save Take wrote, or of one that a shot has which this capture
-    does not update: the name is numbered instead. coming: footage by path, of takes that are still being captured;
-    empty for those of other scenes.
+    So no take is ever replaced: a shot may still need it, in this file, in another one, or after Undo.
     """
     folder = takes_folder_of(scene)
     try:
@@ -145,31 +144,8 @@ def take_path(scene: bpy.types.Scene, footage: str, coming: Mapping[str, str]) -
         ) from error
     name = footage_name(footage)
     numbered = (f"{name}_{number}" for number in count(2))
-    mine = footage_key(footage)
-    return next(
-        path
-        for path in (folder / f"{stem}.npz" for stem in chain([name], numbered))
-        if _holds(scene, path, footage, coming) in (None, mine)
-    )
-
-
-def _holds(scene: bpy.types.Scene, path: Path, footage: str, coming: Mapping[str, str]) -> str | None:
-    """The key of the footage of the take at that path; empty: it must stay; None: it is neither there nor coming."""
-    if str(path) in coming:
-        return "" if scene.duohand.new_shot else footage_key(coming[str(path)])
-    if not path.exists():
-        return None
-    try:
-        take = load_take(path)
-    except TakeError:
-        take = None
-    if take is not None and take.meta.get(EDITED):
-        return ""
-    theirs = [shot for shot in all_shots() if shot.duohand.take_path and Path(take_file(shot)) == path]
-    if theirs:
-        updated = None if scene.duohand.new_shot else shot_of_footage(scene, footage)
-        return footage_key(footage) if theirs == [updated] else ""
-    return footage_key(stated_footage(take)) if take is not None else ""
+    paths = (folder / f"{stem}.npz" for stem in chain([name], numbered))
+    return next(path for path in paths if not path.exists() and str(path) not in coming)
 
 
 def lens_of(scene: bpy.types.Scene, size_px: tuple[int, int]) -> Lens:

@@ -64,14 +64,9 @@ class Runs:
         """How many runs wait behind the current one."""
         return self._queue.waiting
 
-    def coming_to(self, scene: bpy.types.Scene) -> dict[str, str]:
-        """Footage by take path, of the takes that are not in their scenes yet; empty for those of other scenes."""
-        running = [(job.request.out, target) for job, target in self._targets.items()]
-        landing = [(item.path, item.target) for item, _ in self._landings]
-        return {
-            path: target.settings.footage if target.scene() == scene else ""
-            for path, target in (*running, *landing)
-        }
+    def coming(self) -> set[str]:
+        """Paths of the takes that are not in their scenes yet."""
+        return {job.request.out for job in self._targets} | {item.path for item, _ in self._landings}
 
     def add(self, job: CaptureJob, scene: bpy.types.Scene, settings: ApplySettings) -> None:
         """Queue a run whose take goes to the scene."""

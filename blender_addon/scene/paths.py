@@ -86,7 +86,7 @@ def found(path: str, *near: str) -> Path | None:
 
 
 def footage_key(path: str) -> str:
-    """A key that identifies footage: its path, with one key for all pictures of a numbered sequence."""
+    """A key that identifies footage: its path without detours, with one key for all pictures of a numbered sequence."""
     if not path:
         return ""
     file = Path(absolute(path)) if path.startswith("//") else Path(path)
@@ -95,7 +95,7 @@ def footage_key(path: str) -> str:
     name = file.name
     if is_numbered(file):
         name = _NUMBER.sub("#", file.stem) + file.suffix
-    return os.path.normcase(str(file.with_name(re.sub("#+", "#", name))))
+    return os.path.normcase(os.path.normpath(file.with_name(re.sub("#+", "#", name))))
 
 
 def footage_name(path: str) -> str:

@@ -12,8 +12,6 @@ from inference_core.shared.take import Take
 from ..scene import orphans, paths, shot
 from .settings import ApplySettings
 
-EDITED = "edited"  # the entry of a take's meta that Save Take makes: no capture replaces such a file
-
 
 class _Remembered:
     """A shot as its empty remembers it, with what the search for its files asks of a collection."""
@@ -29,8 +27,9 @@ def find_shot(
     """The shot that the take updates: the one with the requested name, else with the same footage.
 
     A take without stated footage belongs to the shot of its own file. Of several, as after a shot was duplicated, it
-    is the one that has this file for its take, else the one that the active object belongs to. Hands whose collection
-    was deleted get it back, and a shot that was unlinked is linked again. None: a new shot is to be made.
+    is the one that has the settings' `instead_of` or else this file for its take, else the one that the active object
+    belongs to. Hands whose collection was deleted get it back, and a shot that was unlinked is linked again. None: a
+    new shot is to be made.
     """
     if settings.existing == "NEW":
         return None
@@ -46,7 +45,7 @@ def find_shot(
         matching = [item for item in orphans.unlinked() if _is_of(item, mine, take_path)][:1]
         for item in matching:
             scene.collection.children.link(item)
-    own = [item for item in matching if _same_file(paths.take_file(item), take_path)]
+    own = [item for item in matching if _same_file(paths.take_file(item), settings.instead_of or take_path)]
     return shot.active_among(scene, own or matching)
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Load Take: a take's hands, camera and plate into the scene. Save Take: the edited motion back into a take."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +29,6 @@ from ..sidebar import NeedsShot, Reports
 from ..view.views import show_hands
 from .apply_take import apply_take
 from .files import takes_folder_of
-from .identity import EDITED
 from .rate import follow_rate
 from .read_take import read_take
 from .settings import ApplySettings
@@ -247,8 +245,7 @@ class DUOHAND_OT_save_take(NeedsShot, Reports, bpy.types.Operator, ExportHelper)
         path = absolute(self.filepath)
         shot = active_shot(context)
         base = load_take(take_file(shot))
-        shown = read_take(context.scene, shot, base)
-        save_take(replace(shown, meta={**shown.meta, EDITED: True}), path)
+        save_take(read_take(context.scene, shot, base), path)
         return f"{shot.name} saved to {path}"
 
 

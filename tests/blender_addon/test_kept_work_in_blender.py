@@ -208,8 +208,71 @@ def test_a_new_shot_of_the_same_footage_gets_a_take_of_its_own(scene: Any, tmp_p
     assert len(set(takes)) == 3
     scene.duohand.new_shot = False
     bpy.context.view_layer.objects.active = hand(shots_of(scene)[1], LEFT)
+    runs = start(scene)
+    bpy.context.view_layer.objects.active = hand(shots_of(scene)[2], LEFT)
+    step_until_idle(runs)
+    now = [item.duohand.take_path for item in shots_of(scene)]
+    assert (now[0], now[2]) == (takes[0], takes[2]) and now[1] not in takes
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def given_next(tmp_path: Path, name: str) -> None:
+    """Let the engine give another take from now on."""
+    take = replace(made(name), meta={"footage": {"path": str(MOVIE)}})
+    save_take(take, tmp_path / "given.npz")
+
+
+def test_an_undone_capture_leaves_the_shot_the_take_that_it_had(scene: Any, tmp_path: Path) -> None:
     step_until_idle(start(scene))
-    assert [item.duohand.take_path for item in shots_of(scene)] == takes
+    bpy.ops.ed.undo_push(message="first")
+    before = bytes_of(tmp_path / "takes")
+    given_next(tmp_path, "right_only")
+    step_until_idle(start(scene))
+    bpy.ops.ed.undo_push(message="second")
+    assert bytes_of(tmp_path / "takes").items() > before.items()
+    assert bpy.ops.ed.undo() == {"FINISHED"}
+    (shot,) = shots_of(bpy.context.scene)
+    assert Path(shot.duohand.take_path).read_bytes() in before.values()
+
+
+def taken_from(blend: Path) -> Path:
+    """The take of the only shot of a .blend that is opened."""
+    bpy.ops.wm.open_mainfile(filepath=str(blend))
+    (shot,) = shots_of(bpy.context.scene)
+    return Path(module("scene.paths").take_file(shot))
+
+
+@pytest.mark.parametrize("other", ["a new file", "saved under another name", "opened without saving"])
+def test_files_in_one_folder_keep_their_own_takes(scene: Any, tmp_path: Path, other: str) -> None:
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    one, two = folder / "one.blend", folder / "two.blend"
+    scene.duohand.take_folder = ""
+    bpy.ops.wm.save_as_mainfile(filepath=str(one))
+    step_until_idle(start(scene))
+    bpy.ops.wm.save_as_mainfile(filepath=str(one))
+    before = bytes_of(folder / "duohand")
+    given_next(tmp_path, "right_only")
+    if other == "a new file":
+        empty_scene()
+    if other != "opened without saving":
+        bpy.ops.wm.save_as_mainfile(filepath=str(two))
+    if other == "a new file":
+        bpy.context.scene.duohand.footage = str(MOVIE)
+    step_until_idle(start(bpy.context.scene))
+    if other != "opened without saving":
+        bpy.ops.wm.save_as_mainfile(filepath=str(two))
+        assert taken_from(two).parent == folder / "duohand" and taken_from(two).name not in before
+    assert taken_from(one).read_bytes() == before["two_hands.npz"]
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(folder, copied)
+    shutil.rmtree(folder)
+    for blend in copied.glob("*.blend"):
+        there = taken_from(blend)
+        assert there.parent == copied / "duohand" and there.is_file()
 
 
 def test_a_capture_in_another_scene_leaves_the_firsts_take(scene: Any, tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ def load(path: Path, **options: Any) -> Any:
     return shots()
 
 
-def request_path(scene: Any, footage: Path, coming: dict[str, str] | None = None) -> Path:
+def request_path(scene: Any, footage: Path, coming: tuple[str, ...] = ()) -> Path:
     request = importlib.import_module(f"{EXTENSION}.capture.request")
-    return request.take_path(scene, str(footage), coming or {})
+    return request.take_path(scene, str(footage), coming)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_two_clips_give_two_takes_and_two_shots(tmp_path: Path, one: str, other:
         load(path)
         found.append(path)
     assert len(set(found)) == 2 and len(shots()) == 2
-    assert [request_path(scene, tmp_path / footage) for footage in (one, other)] == found
+    assert not {request_path(scene, tmp_path / footage) for footage in (one, other)} & set(found)
     load(found[0])
     assert len(shots()) == 2
     assert sorted(item.name for item in shots()) == sorted(
@@ -69,20 +69,17 @@ def test_a_take_that_is_still_being_captured_keeps_its_name(tmp_path: Path) -> N
     scene = scenes.empty_scene()
     scene.duohand.take_folder = str(tmp_path)
     first = request_path(scene, tmp_path / "a" / "clip.mov")
-    second = request_path(scene, tmp_path / "b" / "clip.mov", {str(first): str(tmp_path / "a" / "clip.mov")})
+    second = request_path(scene, tmp_path / "b" / "clip.mov", (str(first),))
     assert first != second
 
 
-def test_a_capture_never_replaces_a_take_that_was_saved_from_the_scene(tmp_path: Path) -> None:
+def test_a_capture_that_was_stopped_goes_on_under_its_name(tmp_path: Path) -> None:
     scene = scenes.empty_scene()
     scene.duohand.take_folder = str(tmp_path)
-    footage = tmp_path / "clip.mov"
-    captured = take_of(tmp_path, str(footage))
-    load(captured)
-    assert request_path(scene, footage) == captured
-    bpy.context.view_layer.objects.active = scenes.hand(shots()[0], 0)
-    assert bpy.ops.duohand.save_take(filepath=str(captured)) == {"FINISHED"}
-    assert request_path(scene, footage) == tmp_path / "clip_2.npz"
+    take_of(tmp_path, str(tmp_path / "clip.mov"))
+    stopped = request_path(scene, tmp_path / "clip.mov")
+    stopped.with_name(f"{stopped.name}.partial").mkdir()
+    assert request_path(scene, tmp_path / "clip.mov") == stopped == tmp_path / "clip_2.npz"
 
 
 @pytest.mark.parametrize("rotation_mode", ["QUATERNION", "XYZ"])
@@ -116,6 +113,8 @@ def test_pictures_of_the_same_sequence_are_the_same_footage(tmp_path: Path) -> N
     paths = importlib.import_module(f"{EXTENSION}.scene.paths")
     keys = {paths.footage_key(str(tmp_path / name)) for name in ("s_0001.png", "s_0044.png", "s_####.png")}
     assert len(keys) == 1
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    assert paths.footage_key("//../clip.mov") == paths.footage_key(str(tmp_path.parent / "clip.mov"))
     assert paths.footage_name("s_0044.png") == "s"
     assert paths.footage_key("MVI_0042.mov") != paths.footage_key("MVI_0043.mov")
 
