@@ -15,6 +15,7 @@ from bpy.app.translations import pgettext_iface as iface_
 
 from inference_core.shared.errors import DuohandError
 from inference_core.shared.system import cameras_here
+from inference_core.shared.whole_file import unused_path
 
 from ..engine.child import Child, last_lines
 from ..preferences import addon_preferences
@@ -50,8 +51,8 @@ class CameraClip:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DuohandError(f"The folder {folder} cannot be made ({error.strerror}).") from error
-        name = time.strftime("camera-%Y%m%d-%H%M%S")
-        self._clip, self._scene, self._captures = folder / f"{name}.mp4", scene.session_uid, captures
+        self._clip = unused_path(folder / time.strftime("camera-%Y%m%d-%H%M%S.mp4"))
+        self._scene, self._captures = scene.session_uid, captures
         live = ("-I", "-m", "inference_core", "live", str(number), "--record", str(self._clip), "--json")
         self._child = Child((str(preferences.engine_path()), *live), preferences.new_log("camera"))
         self.text, self.is_error = iface_("Starting the camera"), False

@@ -3,7 +3,6 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import chain, count
 from math import atan, degrees, tan
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.picture_sequences import is_pattern
+from inference_core.shared.whole_file import unused_path
 
 from ..preferences import addon_preferences
 from ..scene.axes import eye_level
@@ -142,10 +142,7 @@ def take_path(scene: bpy.types.Scene, footage: str, coming: Collection[str] = ()
         raise RequestError(
             f"The folder {folder} cannot be made ({error.strerror}). Choose another one for takes."
         ) from error
-    name = footage_name(footage)
-    numbered = (f"{name}_{number}" for number in count(2))
-    paths = (folder / f"{stem}.npz" for stem in chain([name], numbered))
-    return next(path for path in paths if not path.exists() and str(path) not in coming)
+    return unused_path(folder / f"{footage_name(footage)}.npz", coming)
 
 
 def lens_of(scene: bpy.types.Scene, size_px: tuple[int, int]) -> Lens:

@@ -9,6 +9,7 @@ from typing import Final
 
 from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import FINGERS, SIDES
+from inference_core.shared.whole_file import whole_file
 
 BoneMap = dict[str, str]  # "index_01.L" -> the other armature's name
 
@@ -94,7 +95,9 @@ def save_map(path: Path, bones: Mapping[str, str]) -> None:
     """Write the map as JSON; a RequestError if the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"kind": _FILE_KIND, "bones": dict(bones)}, indent=1), encoding="utf-8")
+        text = json.dumps({"kind": _FILE_KIND, "bones": dict(bones)}, indent=1)
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RequestError(
             f"The bone map {path} cannot be written ({error.strerror}). Choose another folder."

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import EXIT_OK, CaptureRequest, check_request
-from inference_core.shared.whole_file import check_name
+from inference_core.shared.whole_file import check_name, unused_path
 
 if TYPE_CHECKING:
     from inference_core.geometry.camera import Camera
@@ -82,7 +82,7 @@ def _shown(parsed: argparse.Namespace, source: Source, camera: Camera) -> list[P
 
     board = Board(source.name, source.size_px)
     settings = LiveSettings(
-        _names(parsed.record), parsed.record is not None, parsed.seconds, parsed.hand_length_mm
+        recording_names(parsed.record), parsed.record is not None, parsed.seconds, parsed.hand_length_mm
     )
     networks = load_landmark_networks()
     session = LiveSession(source, board, networks, load_open_hand(), camera, settings)
@@ -127,10 +127,10 @@ def _camera(source: Source, fov_deg: float | None) -> Camera:
     return default_camera(source.size_px) if fov_deg is None else camera_from_fov(source.size_px, fov_deg)
 
 
-def _names(first: Path | None) -> Callable[[], Path]:
-    """Names for recordings: the given one, then ones with the time in them."""
+def recording_names(first: Path | None) -> Callable[[], Path]:
+    """Names for recordings: the given one, then unused ones with the time in them."""
     names = [first] if first is not None else []
-    return lambda: names.pop() if names else Path(time.strftime("live-%Y%m%d-%H%M%S.mp4"))
+    return lambda: names.pop() if names else unused_path(Path(time.strftime("live-%Y%m%d-%H%M%S.mp4")))
 
 
 def _closed_stdin() -> Callable[[], bool]:

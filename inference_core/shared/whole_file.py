@@ -9,8 +9,9 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import IO
 
@@ -58,6 +59,14 @@ def clear_left_over(path: Path) -> None:
 def is_temporary(name: str) -> bool:
     """Whether this is the name of such a temporary file."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def unused_path(path: Path, taken: Collection[str] = ()) -> Path:
+    """`path` if nothing is there and it is not `taken`, else the first such of NAME_2, NAME_3, ... beside it."""
+    numbered = (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in count(2))
+    return next(
+        item for item in chain([path], numbered) if str(item) not in taken and not os.path.lexists(item)
+    )
 
 
 def check_name(path: Path, suffixes: tuple[str, ...], what: str) -> None:

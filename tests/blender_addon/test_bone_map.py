@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bone maps: presets, guesses from the names of common rigs, valid and invalid files."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,22 @@ def test_a_saved_map_is_read_back(tmp_path: Path) -> None:
     bones = preset_map("VRM", 0, RIGS["VRM"])
     save_map(tmp_path / "maps" / "mine é.json", bones)
     assert load_map(tmp_path / "maps" / "mine é.json") == bones
+
+
+def test_a_map_that_cannot_be_written_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, bones = tmp_path / "map.json", preset_map("VRM", 0, RIGS["VRM"])
+    save_map(path, bones)
+
+    def half(self: Path, text: str, **_options: object) -> None:
+        self.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(RequestError, match="No space left"):
+        save_map(path, {})
+    assert load_map(path) == bones and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

@@ -695,6 +695,22 @@ def test_a_recording_becomes_the_footage(
     assert not bpy.ops.duohand.end_recording.poll()
 
 
+def test_a_recording_leaves_one_that_began_in_the_same_second(
+    scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = use_camera(tmp_path, monkeypatch)
+    monkeypatch.setattr(time, "strftime", lambda form: form.replace("%Y%m%d-%H%M%S", "now"))
+    earlier = tmp_path / "takes" / "camera-now.mp4"
+    earlier.parent.mkdir()
+    earlier.write_bytes(b"by another Blender")
+    assert bpy.ops.duohand.record_camera(capture=False) == {"FINISHED"}
+    step_camera(camera, lambda: "browser" in camera.text)
+    camera.stop()
+    step_camera(camera, lambda: not camera.runs)
+    assert earlier.read_bytes() == b"by another Blender"
+    assert Path(scene.duohand.footage).name == "camera-now_2.mp4"
+
+
 def test_a_recording_is_captured_if_requested(
     scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from inference_core.__main__ import main
+from inference_core.cli.live_command import recording_names
 from inference_core.footage import open_footage
 from inference_core.geometry.camera import default_camera
 from inference_core.hand_model.load import load_open_hand
@@ -143,6 +144,17 @@ def test_recordings_overwrite_nothing(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="there already"):
         Recorder(tmp_path / "c.mp4", (160, 120), 30.0)
     assert (tmp_path / "c.mp4").read_bytes() == b"mine"
+
+
+def test_recordings_begun_in_one_second_have_names_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda form: form.replace("%Y%m%d-%H%M%S", "now"))
+    name = recording_names(Path("mine.mp4"))
+    for expected in ("mine.mp4", "live-now.mp4", "live-now_2.mp4"):
+        assert name() == Path(expected)
+        Path(expected).touch()
 
 
 def answer(url: str, host: str | None = None, method: str = "GET") -> tuple[int, bytes]:

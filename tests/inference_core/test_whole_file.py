@@ -15,7 +15,7 @@ from inference_core.__main__ import main
 from inference_core.resume_cache import ResumeCache
 from inference_core.shared.errors import RequestError
 from inference_core.shared.take import save_take
-from inference_core.shared.whole_file import check_apart, whole_file
+from inference_core.shared.whole_file import check_apart, unused_path, whole_file
 from tests.inference_core.movies import write_empty_scene
 from tests.sample_take import sample_take
 
@@ -29,6 +29,14 @@ def write(path: Path, text: str) -> None:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_unused_path_is_neither_there_nor_taken(tmp_path: Path) -> None:
+    path = tmp_path / "a.b.mp4"
+    assert unused_path(path) == path
+    path.symlink_to(tmp_path / "gone")
+    (tmp_path / "a.b_2.mp4").mkdir()
+    assert unused_path(path, {str(tmp_path / "a.b_3.mp4")}) == tmp_path / "a.b_4.mp4"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no umask")
