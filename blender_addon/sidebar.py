@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Common parts of the panels and operators in the Duohand tab."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import bpy
@@ -61,6 +62,11 @@ class Reports:
 
     def run(self, context: bpy.types.Context) -> str:
         raise NotImplementedError
+
+    def warn(self, lines: Iterable[str]) -> None:
+        """Report each line as a warning."""
+        for line in lines:
+            report(self, "WARNING", line)
 
 
 def over_sidebar(context: bpy.types.Context, event: bpy.types.Event) -> bool:

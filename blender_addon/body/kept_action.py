@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Leaves an owner's action untouched: keys are written to a copy that remembers its original."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import bpy
@@ -11,6 +12,7 @@ from ..scene.fcurves import Channels
 _BEFORE: Final = "duohand_before"
 _SLOT: Final = "duohand_slot"
 _OURS: Final = "duohand_copy"
+_KEYED: Final = "duohand_keyed"  # digest of the copy's motion once it was keyed
 
 
 def working_copy(owner: bpy.types.Object, what: str) -> Channels:
@@ -31,6 +33,35 @@ def working_copy(owner: bpy.types.Object, what: str) -> Channels:
     if channels is not None and channels.slot is not None:
         action[_SLOT] = channels.slot.identifier
     return made
+
+
+def remember(owners: Iterable[bpy.types.Object]) -> None:
+    """Note the motion of the owners' copies as keyed, so that what is edited afterwards can be told."""
+    for owner in owners:
+        data: Any = owner.animation_data
+        if _copies(owner):
+            data.action[_KEYED] = _digest(owner)
+
+
+def keep_edited(owners: Iterable[bpy.types.Object]) -> list[str]:
+    """Keep a copy of the action of each owner whose own copy was edited since it was keyed; a line for each."""
+    said: list[str] = []
+    for owner in owners:
+        data: Any = owner.animation_data
+        if not _copies(owner) or data.action.get(_KEYED) in (None, _digest(owner)):
+            continue
+        remember([owner])
+        kept = data.action.copy()
+        for name in (_BEFORE, _SLOT, _OURS, _KEYED):
+            kept.pop(name, None)
+        kept.name, kept.use_fake_user = f"{owner.name} edited", True
+        said.append(f"{owner.name} had been edited: its earlier motion is kept as the action {kept.name}.")
+    return said
+
+
+def _digest(owner: bpy.types.Object) -> str:
+    channels = fcurves.active_channels(owner)
+    return fcurves.digest(channels.fcurves if channels is not None else ())
 
 
 def is_other_copy(owner: bpy.types.Object, what: str) -> bool:

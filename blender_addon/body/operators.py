@@ -20,7 +20,7 @@ from ..scene.selection import AS_SHOWN, HANDS_ITEMS, chosen_hands, range_meant
 from ..scene.shot import active_shot
 from ..sidebar import NeedsShot, Reports
 from .join import WHAT, Joined, join, separate
-from .kept_action import is_copy
+from .kept_action import is_copy, keep_edited, remember
 from .load_body import load_body
 from .match import matched
 
@@ -91,14 +91,11 @@ class DUOHAND_OT_join_hands(_OnBody, bpy.types.Operator):
     def work(self, context: bpy.types.Context, target: bpy.types.Object) -> str:
         bones = self.bones(context, target)
         kept: Any = context.scene.duohand_body
-        done = join(
-            context.scene,
-            target,
-            bones,
-            self.rigs(context, bones),
-            kept.settings(),
-            self.frames(context),
-        )
+        rigs = self.rigs(context, bones)
+        owners = [target, *(rig.armature for rig in rigs)]
+        self.warn(keep_edited(owners))
+        done = join(context.scene, target, bones, rigs, kept.settings(), self.frames(context))
+        remember(owners)
         lines = _lines(done)
         kept.report = "\n".join(lines)
         text = f"{done.bones} bones of {target.name} keyed on {done.frames} frames"
@@ -117,7 +114,9 @@ class DUOHAND_OT_separate_hands(OnArmature, bpy.types.Operator):
             raise RequestError(
                 f"{target.name} has not been joined with captured hands, or has another action now."
             )
-        separate(target, hand_rigs(active_shot(context)))
+        rigs = hand_rigs(active_shot(context))
+        self.warn(keep_edited([target, *(rig.armature for rig in rigs)]))
+        separate(target, rigs)
         context.scene.duohand_body.report = ""
         return f"{target.name} has its own action again"
 

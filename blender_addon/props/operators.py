@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Adds and removes grips, keys them, and clears them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import bpy
@@ -9,6 +10,7 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
 
+from ..body.kept_action import keep_edited, remember
 from ..scene.hand_curves import hand_rigs
 from ..scene.selection import AS_SHOWN, range_meant
 from ..scene.shot import active_shot
@@ -32,6 +34,10 @@ class _OnProp(NeedsShot, Reports):
 
     def work(self, context: bpy.types.Context, prop: bpy.types.Object) -> str:
         raise NotImplementedError
+
+    def keep_edited(self, context: bpy.types.Context, props: Iterable[bpy.types.Object]) -> None:
+        """Keep what was edited on the copies of actions of these objects and of the hands, and say so."""
+        self.warn(keep_edited([*props, *(rig.armature for rig in hand_rigs(active_shot(context)))]))
 
     def _prop(self, context: bpy.types.Context) -> bpy.types.Object:
         chosen: Any = context.scene.duohand_props.prop
@@ -93,6 +99,7 @@ class DUOHAND_OT_bake_grips(_OnProp, bpy.types.Operator):
         grips_of = _grips_of(context)
         if prop not in grips_of:
             raise RequestError(f"No hand holds {prop.name}. Add a grip first.")
+        self.keep_edited(context, grips_of)
         return _keyed(context, grips_of)
 
 
@@ -108,6 +115,7 @@ class DUOHAND_OT_release_grips(_OnProp, bpy.types.Operator):
         others = {
             other: grips for other, grips in _grips_of(context).items() if other != prop and is_keyed(other)
         }
+        self.keep_edited(context, [prop, *others])
         released([prop, *others], hand_rigs(active_shot(context)))
         text = f"{prop.name} has its own motion again"
         return f"{text}; {_keyed(context, others)}" if others else text
@@ -128,7 +136,9 @@ def _keyed(context: bpy.types.Context, grips_of: dict[bpy.types.Object, list[Gri
     scene = context.scene
     kept: Any = scene.duohand_props
     frames = range(scene.frame_start, scene.frame_end + 1)
-    count = bake(scene, grips_of, hand_rigs(active_shot(context)), kept.blend, frames)
+    rigs = hand_rigs(active_shot(context))
+    count = bake(scene, grips_of, rigs, kept.blend, frames)
+    remember([*grips_of, *(rig.armature for rig in rigs)])
     names = ", ".join(prop.name for prop in grips_of)
     return f"{count} grips of {names} keyed on {len(frames)} frames"
 

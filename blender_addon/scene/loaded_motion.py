@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a hand still moves as its take was loaded. What an animator changed is kept before a take replaces it."""
 
-import hashlib
 from typing import Any
 
 import bpy
-import numpy as np
 
 from inference_core.shared.errors import RequestError
 
@@ -53,13 +51,4 @@ def _digest(channels: Channels | None, side: int) -> str:
     if channels is None:
         return ""
     paths = moving_paths(channels, bone_names(side))
-    curves = sorted(
-        (curve for curve in channels.fcurves if curve.data_path in paths),
-        key=lambda curve: (curve.data_path, curve.array_index),
-    )
-    found = hashlib.blake2b(digest_size=16)
-    for curve in curves:
-        found.update(f"{curve.data_path} {curve.array_index}".encode())
-        for numbers in fcurves.key_points(curve):
-            found.update(numbers.astype(np.float32).tobytes())
-    return found.hexdigest() if curves else ""
+    return fcurves.digest(curve for curve in channels.fcurves if curve.data_path in paths)

@@ -17,6 +17,7 @@ import pytest
 from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import save_take
+from tests.blender_addon import walkers
 from tests.blender_addon.in_blender import EXTENSION
 from tests.blender_addon.scenes import ROOT, empty_scene, go_to, hand, load, made
 from tests.blender_addon.test_capture_in_blender import start, step_until_idle
@@ -368,3 +369,59 @@ def test_a_pose_that_is_not_keyed_yet_stays_as_a_capture_comes_in(scene: Any) ->
     go_to(7)
     again = np.array([item["hand." + "LR"[side]].matrix for side, item in enumerate(bones)])
     np.testing.assert_allclose(shown, again, atol=1e-6)
+
+
+def edit(owner: Any) -> tuple[str, float]:
+    """Move a key of the owner's action; which curve it is on, and to what value."""
+    curve = max(all_curves(owner), key=lambda item: len(item.keyframe_points))
+    curve.keyframe_points[3].co.y = value = curve.keyframe_points[3].co.y + 0.25
+    curve.update()
+    return curve.data_path, value
+
+
+def kept_actions() -> list[Any]:
+    return [item for item in bpy.data.actions if item.use_fake_user]
+
+
+def holds(action: Any, owner: Any, edited: tuple[str, float]) -> bool:
+    curves = module("scene.fcurves").channels_of(action, owner).fcurves
+    return any(
+        point.co.y == pytest.approx(edited[1], abs=1e-6)
+        for curve in curves
+        if curve.data_path == edited[0]
+        for point in curve.keyframe_points
+    )
+
+
+@pytest.mark.parametrize("then", ["join_hands", "separate_hands"])
+def test_what_was_edited_on_a_joined_body_is_kept_when_it_is_joined_again_or_separated(then: str) -> None:
+    body = walkers.mixamo(empty_scene())
+    walkers.walk(body, walkers.mixamo_names())
+    shot = load("two_hands")
+    for _ in range(2):
+        assert bpy.ops.duohand.join_hands(target=body.name, preset="MIXAMO") == {"FINISHED"}
+    assert kept_actions() == []
+    owners = (body, hand(shot, LEFT))
+    edited = [edit(owner) for owner in owners]
+    options = {"preset": "MIXAMO"} if then == "join_hands" else {}
+    assert getattr(bpy.ops.duohand, then)(target=body.name, **options) == {"FINISHED"}
+    for owner, one in zip(owners, edited, strict=True):
+        (kept,) = [item for item in kept_actions() if item.name == f"{owner.name} edited"]
+        assert holds(kept, owner, one) and not list(kept.keys())
+        assert not holds(owner.animation_data.action, owner, one)
+
+
+@pytest.mark.parametrize("then", ["bake_grips", "release_grips"])
+def test_what_was_edited_on_a_held_object_is_kept_when_its_grips_are_keyed_again_or_cleared(
+    shot: Any, then: str
+) -> None:
+    ball = bpy.data.objects.new("Ball", None)
+    bpy.context.scene.collection.objects.link(ball)
+    bpy.ops.duohand.add_grip(prop="Ball", hand="LEFT", first=4, last=14)
+    for _ in range(2):
+        assert bpy.ops.duohand.bake_grips(prop="Ball") == {"FINISHED"}
+    assert kept_actions() == []
+    edited = edit(ball)
+    assert getattr(bpy.ops.duohand, then)(prop="Ball") == {"FINISHED"}
+    (kept,) = kept_actions()
+    assert kept.name == "Ball edited" and holds(kept, ball, edited)
