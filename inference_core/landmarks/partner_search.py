@@ -32,8 +32,9 @@ _CERTAIN, _ERROR, _MOST_ODDS = 19.0, 3.0, 3.0
 # The head reads crops about the predicted place that are larger by these factors (logarithms) and rotated by these
 # angles (radians); the best few are read again in the crops that they propose.
 _LARGER, _TURNED, _AGAIN = (-0.2, 0.2), (-0.5, 0.0, 0.5), 3
-# Log odds at which the network is sure of another hand: for single hands they are below -3 unless blurred.
-_SURE = 1.5
+# Log odds at which the network is sure of another hand, and below which it is sure of none: for single hands they are
+# below -3 unless blurred.
+SURE, ALONE = 1.5, -2.5
 # The largest expected error of a reading, as a share of half its crop's side; the largest distance from the prediction
 # and the least distance from the known hand, as shares of the crop's side.
 _WORST_ERROR, _AGREES, _APART = 0.25, 0.25, 0.06
@@ -72,7 +73,7 @@ class PartnerReading:
         """Whether the reading is certain enough to be another hand."""
         worst = _WORST_ERROR if self.presence >= _LEAST_PRESENCE else _WORST_ERROR_UNSEEN
         is_known = self.apart < _APART or self.odds < _KNOWN_SIDE
-        return self.there > _SURE and self.error < worst and self.off < _AGREES and not is_known
+        return self.there > SURE and self.error < worst and self.off < _AGREES and not is_known
 
 
 def read_partner(
@@ -88,7 +89,7 @@ def read_partner(
     crop, own, other = crops_from_landmarks(known_px), np.array([side]), np.array([1 - side])
     told = _told(image, known_px, side, head)
     there = float(told.there[0])
-    if there < _SURE:
+    if there < SURE:
         return None
     told_px = _sized(points_in_frame(told, asked_square(known_px)[None], own), crop[2])
     apart_px = np.linalg.norm(sighted_px - known_px, axis=-1).mean(-1)
@@ -102,12 +103,19 @@ def read_partner(
     return min(readings, key=lambda reading: (not reading.good, reading.error))
 
 
+def partner_odds(image: Image, known_px: Floats, side: int, head: HeadWithLandmarks) -> float:
+    """Log odds of another hand beside the hand of `side` at known_px (21, 2) in an RGB image (H, W, 3). head: with a
+    partner network.
+    """
+    return float(_told(image, known_px, side, head).there[0])
+
+
 def is_told_of(image: Image, found: PartnerReading, head: HeadWithLandmarks) -> bool:
     """Whether a hand found by `read_partner` in an RGB image (H, W, 3) is not the known one read again: asked in turn,
     it tells of another hand, the surer the less sure its reading is.
     """
     odds = min(max(found.odds, -_MOST_ODDS), _MOST_ODDS)
-    back = float(_told(image, found.points_px, found.side, head).there[0])
+    back = partner_odds(image, found.points_px, found.side, head)
     return bool(found.there + back + odds - _ERROR * np.log(found.error) > _CERTAIN)
 
 

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from inference_core.landmarks.body_reader import WRIST
 from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_landmarks
 from inference_core.landmarks.head_reader import HeadWithLandmarks
-from inference_core.landmarks.partner_search import PartnerReading, is_told_of, read_partner
+from inference_core.landmarks.partner_search import (
+    ALONE,
+    SURE,
+    PartnerReading,
+    is_told_of,
+    partner_odds,
+    read_partner,
+)
 from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
@@ -26,8 +33,8 @@ from inference_core.tracking.interpolate import interpolated
 from inference_core.tracking.mixed_up import Pictures, set_right
 from inference_core.tracking.pair_search import Pair, certain_pair
 
-# Frames from one question to the next after an answer; after the first one without, if the partner network is sure of
-# another hand, or not; after each further one without, twice as many.
+# Frames from one question to the next after an answer, or where the partner network is not sure; after the first one
+# without, if it is sure of another hand, or of none; after each further one without, twice as many.
 _EVERY, _EVERY_SURE, _EVERY_ALONE = 6, 12, 24
 # A shot of at most this many frames is searched for pairs in all of them.
 _STILL_FRAMES = 2
@@ -130,18 +137,21 @@ def _answers(
     """
     good: dict[int, PartnerReading] = {}
     pairs: dict[int, Pair] = {}
-    asked, against = set[int](), set[int]()
+    asked, against, unsure = set[int](), set[int](), set[int]()
 
-    def ask(at: int) -> bool:
-        """Asks in a frame, and returns whether the partner network is sure of another hand there."""
+    def ask(at: int) -> float:
+        """Asks in a frame, and returns the partner network's log odds of another hand there."""
         image = next(pictures([at]))
         if image is None:
-            return False
+            return ALONE
         asked.add(at)
+        there = partner_odds(image, points_px[at], side, head)
         sighted_px = detections.points_px[detections.at == at, :, :2].astype(np.float64)
-        answer = read_partner(image, points_px[at], side, head, sighted_px)
+        answer = read_partner(image, points_px[at], side, head, sighted_px) if there >= SURE else None
         if answer is None and not good and not against:
-            return False
+            if ALONE < there < SURE:
+                unsure.add(at)
+            return there
         pair = certain_pair(image, head, points_px[at, None], np.array([side]), "about hands")
         keeps = pair is not None and _keeps(pair, points_px[at], side)
         if pair is not None and pair.sets_right:
@@ -154,17 +164,19 @@ def _answers(
             good[at] = _partner_of(pair, points_px[at], side)
         elif pair is not None:
             against.add(at)
-        return answer is not None
+        return there
 
     due, longer = 0, 1
     for at in frames.tolist():
         if at < due:
             continue
-        sure = ask(at)
+        there = ask(at)
         if at in good or at in against:
             due, longer = at + _EVERY, 1
+        elif at in unsure:
+            due = at + _EVERY
         else:
-            due, longer = at + longer * (_EVERY_SURE if sure else _EVERY_ALONE), 2 * longer
+            due, longer = at + longer * (_EVERY_SURE if there >= SURE else _EVERY_ALONE), 2 * longer
     # Where a hand is found after rare questions, it was there before.
     last, misses = -1, 0
     for at in frames[::-1].tolist():
@@ -173,7 +185,7 @@ def _answers(
             misses += 1
         if at in good or at in against:
             last, misses = at, 0
-    return (good if 2 * len(good) > len(asked) - len(against) else {}), pairs
+    return (good if 2 * len(good) > len(asked - unsure) - len(against) else {}), pairs
 
 
 def _keeps(pair: Pair, known_px: NDArray[np.float64], side: int) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The second hand of a pair that the tracks lack: found where most questions find it, and asked for nowhere else."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
@@ -138,6 +139,25 @@ def test_a_partner_that_tells_of_no_other_hand_in_turn_is_ignored(
             alone(hands_px, LEFT), sightings(other, []), lambda frames: (image for _ in frames), asked_of
         )
         assert (found.present[:, RIGHT] == SEEN).any() == found_there
+
+
+def test_a_network_that_is_not_sure_is_soon_asked_again(
+    head: HeadWithLandmarks, image: NDArray[np.uint8], hands_px: NDArray[np.float64]
+) -> None:
+    network, questions, looked = told(head, hands_px, LEFT, hands_px[RIGHT]), itertools.count(), list[int]()
+
+    def unsure_at_first(features: NDArray[np.float32]) -> Partners:
+        assert network.partner is not None
+        answer = network.partner(features)
+        return replace(answer, there=np.minimum(answer.there, 0 if next(questions) == 0 else np.inf))
+
+    def pictures(frames: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        looked.extend(frames)
+        return (image for _ in frames)
+
+    asked_of = replace(head, partner=unsure_at_first)
+    found = with_partners(alone(hands_px, LEFT), sightings(hands_px[RIGHT], []), pictures, asked_of)
+    assert looked[:2] == [0, 6] and found.present[6, RIGHT] == SEEN
 
 
 def test_a_partner_seen_in_few_frames_is_ignored(
