@@ -102,7 +102,7 @@ tail -c 200 "$work/crops.log"
 # The measurements after it take a minute and a half.
 for_dir=$(($(left) - 110))
 step dir-s-whole $((for_dir + 40)) "$python" -m training train dir-s-whole --run.out "$work" --run.init-from "$shipped" \
-    --run.stop-after-s "$for_dir" "${dir[@]}"
+    --network.backbone landmark --run.stop-after-s "$for_dir" "${dir[@]}"
 
 for name in dir-release dir-s; do
     step "$name" $((dry ? 600 : 45)) "$python" -W ignore -m benchmarks.network --network "$name" "${network[@]}"

@@ -37,7 +37,7 @@ DIR_RELEASE_RUN = replace(
     optimiser=OptimiserSettings(learning_rate=5e-4),
 )
 
-# The bundled network: compact, on a frozen backbone, with landmarks and sides as conditioning.
+# The compact network, on a frozen backbone, with landmarks and sides as conditioning; its baseline ships.
 DIR_S_RUN = Experiment(
     name="dir-s",
     network=DIR_S,
@@ -146,9 +146,9 @@ PRESETS: dict[str, Experiment] = {
 DESCRIPTIONS = {
     "dir-paper": "the paper's network on prepared InterHand2.6M",
     "dir-release": "the released graph and learning rate on prepared InterHand2.6M",
-    "dir-s": "the compact network that ships, on a feature cache, with conditioning",
+    "dir-s": "the compact network, on a feature cache, with conditioning",
     "dir-s-image": "the same without conditioning",
-    "dir-s-stages0": "the same without refinement stages",
+    "dir-s-stages0": "the same without refinement stages, as it ships",
     "dir-s-stages1": "the same with one refinement stage",
     "dir-s-whole": "the same with its backbone learning too, on pictures made while it trains",
     "baseline": "table 2: the basic model",
