@@ -77,17 +77,23 @@ class PartnerReading:
 
 
 def read_partner(
-    image: Image, known_px: Floats, side: int, head: HeadWithLandmarks, sighted_px: Floats = _NONE
+    image: Image,
+    known_px: Floats,
+    side: int,
+    head: HeadWithLandmarks,
+    sighted_px: Floats = _NONE,
+    told: Partners | None = None,
 ) -> PartnerReading | None:
     """The reading beside the hand of `side` at known_px (21, 2) in an RGB image (H, W, 3), good or not; None if the
     partner network predicts none, or without one.
 
-    sighted_px (N, 21, 2): what else was taken for a hand in this image, and may be this one.
+    sighted_px (N, 21, 2): what else was taken for a hand in this image, and may be this one. told: what the known hand
+    tells, if that was asked already (`told_by`).
     """
     if head.partner is None:
         return None
     crop, own, other = crops_from_landmarks(known_px), np.array([side]), np.array([1 - side])
-    told = _told(image, known_px, side, head)
+    told = told_by(image, known_px, side, head) if told is None else told
     there = float(told.there[0])
     if there < SURE:
         return None
@@ -103,24 +109,19 @@ def read_partner(
     return min(readings, key=lambda reading: (not reading.good, reading.error))
 
 
-def partner_odds(image: Image, known_px: Floats, side: int, head: HeadWithLandmarks) -> float:
-    """Log odds of another hand beside the hand of `side` at known_px (21, 2) in an RGB image (H, W, 3). head: with a
-    partner network.
-    """
-    return float(_told(image, known_px, side, head).there[0])
-
-
 def is_told_of(image: Image, found: PartnerReading, head: HeadWithLandmarks) -> bool:
     """Whether a hand found by `read_partner` in an RGB image (H, W, 3) is not the known one read again: asked in turn,
     it tells of another hand, the surer the less sure its reading is.
     """
     odds = min(max(found.odds, -_MOST_ODDS), _MOST_ODDS)
-    back = partner_odds(image, found.points_px, found.side, head)
+    back = float(told_by(image, found.points_px, found.side, head).there[0])
     return bool(found.there + back + odds - _ERROR * np.log(found.error) > _CERTAIN)
 
 
-def _told(image: Image, known_px: Floats, side: int, head: HeadWithLandmarks) -> Partners:
-    """What the hand of `side` at known_px (21, 2) tells of another one. head: with a partner network."""
+def told_by(image: Image, known_px: Floats, side: int, head: HeadWithLandmarks) -> Partners:
+    """What the hand of `side` at known_px (21, 2) in an RGB image (H, W, 3) tells of another one. head: with a
+    partner network.
+    """
     assert head.partner is not None
     features = crop_features([image], asked_square(known_px)[None], np.array([side]), head.landmarks)
     return head.partner(features)

@@ -22,8 +22,8 @@ from inference_core.landmarks.partner_search import (
     SURE,
     PartnerReading,
     is_told_of,
-    partner_odds,
     read_partner,
+    told_by,
 )
 from inference_core.shared.presence import SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -145,9 +145,10 @@ def _answers(
         if image is None:
             return ALONE
         asked.add(at)
-        there = partner_odds(image, points_px[at], side, head)
+        told = told_by(image, points_px[at], side, head)
+        there = float(told.there[0])
         sighted_px = detections.points_px[detections.at == at, :, :2].astype(np.float64)
-        answer = read_partner(image, points_px[at], side, head, sighted_px) if there >= SURE else None
+        answer = read_partner(image, points_px[at], side, head, sighted_px, told)
         if answer is None and not good and not against:
             if ALONE < there < SURE:
                 unsure.add(at)
