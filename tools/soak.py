@@ -163,9 +163,12 @@ class Soak:
         return arrays
 
     def _check(self, name: str, take: dict[str, np.ndarray] | None) -> bool:
-        if take is not None and self._take is not None and _equal(take, self._take):
+        if take is None or self._take is None:
+            self.tally.problems.append(f"{name}: no take came")
+        elif apart := _apart(take, self._take):
+            self.tally.problems.append(f"{name}: another take came: {apart}")
+        else:
             return True
-        self.tally.problems.append(f"{name}: {'no take came' if take is None else 'another take came'}")
         return False
 
     def _processes(self) -> list[int]:
@@ -222,12 +225,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if tally.problems else 0
 
 
-def _equal(take: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    return take.keys() == other.keys() and all(
-        array.dtype == other[name].dtype
-        and np.array_equal(array, other[name], equal_nan=array.dtype.kind == "f")
-        for name, array in take.items()
-    )
+def _apart(take: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> str:
+    """In which arrays two takes differ, and by how much; empty if in none."""
+    differ = [f"{name} (in one only)" for name in sorted(take.keys() ^ other.keys())]
+    for name in sorted(take.keys() & other.keys()):
+        first, second = take[name], other[name]
+        measured = first.dtype.kind == "f"
+        if first.dtype != second.dtype or not np.array_equal(first, second, equal_nan=measured):
+            by = np.nanmax(np.abs(first - second)) if measured and first.shape == second.shape else None
+            differ.append(f"{name}" if by is None else f"{name} by {by:.1e}")
+    return ", ".join(differ)
 
 
 def _files(folder: Path) -> set[str]:

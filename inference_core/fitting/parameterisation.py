@@ -107,7 +107,7 @@ class HandState:
     @property
     def wrist_m(self) -> Floats:
         """(N, 3) wrist joint in camera axes, metres."""
-        depth_m = np.exp(self.image_depth[:, 2:])
+        depth_m = np.exp(+self.image_depth[:, 2:])
         return np.concatenate([self.image_depth[:, :2] * depth_m, depth_m], -1)
 
     def moved(self, step: Floats, parameterisation: HandParameterisation) -> "HandState":

@@ -283,7 +283,7 @@ def _shape_step(
     change = _solve_shapes(hessian, slope, parameterisation.betas)
     step = -(eliminated[..., -1] + (eliminated[..., :-1] @ change[seen.side][..., None])[..., 0])
     betas = parameterisation.betas + change[:, :10]
-    world_scale = shape.world_scale * np.exp(change[:, 10])
+    world_scale = shape.world_scale * np.exp(+change[:, 10])
     return ShotShape(make_parameterisation(model, betas), world_scale), state.moved(
         limited(step), parameterisation
     )

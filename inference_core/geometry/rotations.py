@@ -146,7 +146,7 @@ def turn_to_ray(rays: Array) -> Array:
     rays = unit(rays)
     sine = xp.stack([-rays[..., 1], rays[..., 0], xp.zeros_like(rays[..., 0])], axis=-1)
     length = xp.linalg.vector_norm(sine, axis=-1, keepdims=True).clip(min=1e-12)
-    return exp(sine / length * xp.atan2(length, rays[..., 2:]))
+    return exp(sine / length * xp.atan2(length, +rays[..., 2:]))
 
 
 def slerp(first: Array, second: Array, fraction: Array | float) -> Array:

@@ -118,7 +118,7 @@ def halved(image: Image, reduction: float) -> tuple[Image, int]:
 def _upright(base: Floats, ahead: Floats) -> Floats:
     """Rotation (...) that maps the picture's up to the direction from `base` to `ahead`, in -pi..pi."""
     towards = ahead - base
-    return np.arctan2(towards[..., 0], -towards[..., 1])
+    return np.arctan2(+towards[..., 0], -towards[..., 1])
 
 
 def _place(centre: Floats, extent: Floats, rotation: Floats, scale: float, shift: float) -> Floats:

@@ -86,7 +86,7 @@ def log(quaternions: Array) -> Array:
     """Axis-angles (..., 3), radians in 0..pi, of unit quaternions (..., 4)."""
     shortest = np.where(quaternions[..., :1] < 0, -quaternions, quaternions)
     sine = np.linalg.norm(shortest[..., 1:], axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(sine, shortest[..., :1])
+    angle = 2 * np.arctan2(sine, +shortest[..., :1])
     # Under 1e-6 the angle is twice the sine to double precision.
     ratio = np.where(sine < 1e-6, 2.0, angle / np.where(sine < 1e-6, 1, sine))
     return shortest[..., 1:] * ratio.astype(quaternions.dtype)

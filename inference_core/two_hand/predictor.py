@@ -183,5 +183,5 @@ def _trust(found: HandEstimates) -> Floats | float:
     """(B, S) confidence 0..1 from the joint error that the network expects; 1 for a network without that head."""
     if found.log_sigma is None:
         return 1.0
-    error_m = np.exp(found.log_sigma[..., 1]) * OFFSET_UNIT_M
+    error_m = np.exp(+found.log_sigma[..., 1]) * OFFSET_UNIT_M
     return 1 / (1 + np.square(error_m / _HALF_CONFIDENCE_M))
