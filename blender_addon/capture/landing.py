@@ -11,6 +11,8 @@ import bpy
 
 from inference_core.shared.take import Take, load_take
 
+from ..scene.shot import animated, shots
+from ..scene.unkeyed import unkeyed_kept
 from ..take.apply_take import Applied, apply_steps, apply_take
 from ..take.settings import ApplySettings
 
@@ -59,11 +61,14 @@ class Landing:
             return apply_take(scene, self._take.result(), self.path, self.target.settings)
         if self._steps is None:
             self._steps = apply_steps(scene, self._take.result(), self.path, self.target.settings)
-        end = time.monotonic() + STEP_S
-        try:
             next(self._steps)
-            while time.monotonic() < end:
+        end = time.monotonic() + STEP_S
+        mine = [item for found in shots(scene) for item in animated(found)]
+        try:
+            with unkeyed_kept(scene, mine):
                 next(self._steps)
+                while time.monotonic() < end:
+                    next(self._steps)
         except StopIteration as done:
             return done.value
         except ReferenceError:  # its scene or shot was deleted meanwhile

@@ -64,6 +64,14 @@ def armatures(shot: bpy.types.Collection) -> dict[int, bpy.types.Object]:
     return dict(sorted(found.items()))
 
 
+def animated(shot: bpy.types.Collection) -> list[bpy.types.ID]:
+    """What a take keys: the shot's hands and skins, and its own camera with its lens, as far as they exist."""
+    kept, hands = shot.duohand, list(armatures(shot).values())
+    camera = None if kept.own_camera else kept.camera
+    found = [*hands, *(hand.duohand.skin for hand in hands), camera, camera.data if camera else None]
+    return [item for item in found if item is not None]
+
+
 def belongs(thing: bpy.types.Object, shot: bpy.types.Collection) -> bool:
     """Whether the object is the shot's: in its collection, or, wherever it was put, parented to its empty."""
     inside: bpy.types.Object | None = shot.all_objects.get(thing.name)

@@ -35,10 +35,13 @@ def frame_kept(scene: bpy.types.Scene) -> Iterator[None]:
 
 
 @contextmanager
-def unkeyed_kept(scene: bpy.types.Scene, owners: Iterable[bpy.types.ID] | None = None) -> Iterator[None]:
+def unkeyed_kept(
+    scene: bpy.types.Scene, owners: Iterable[bpy.types.ID] | None = None, through_retiming: bool = False
+) -> Iterator[None]:
     """Keep what is not keyed on the scene's frame, of these owners or of everything, though curves are written.
 
-    What gets other keys on this frame in the context shows them afterwards.
+    What gets other keys on this frame in the context shows them afterwards, unless it is only a retiming that moves
+    them here.
     """
     noted = _noted(scene, list(_animated() if owners is None else owners))
     try:
@@ -46,7 +49,7 @@ def unkeyed_kept(scene: bpy.types.Scene, owners: Iterable[bpy.types.ID] | None =
     finally:
         if noted:
             _evaluate(scene)
-            _put_back(scene, noted)
+            _put_back(scene, noted, through_retiming)
 
 
 def would_be_lost(scene: bpy.types.Scene) -> bool:
@@ -102,8 +105,8 @@ def _differing(scene: bpy.types.Scene, owners: list[bpy.types.ID]) -> _Noted:
     return {key: value for key, value in found.items() if not value.is_keyed}
 
 
-def _put_back(scene: bpy.types.Scene, noted: _Noted) -> int:
-    """Set those values again whose curves are as they were; how many had been lost."""
+def _put_back(scene: bpy.types.Scene, noted: _Noted, whatever_is_keyed: bool = False) -> int:
+    """Set those values again whose curves are as they were, or all; how many had been lost."""
     keyed: dict[bpy.types.ID, dict[str, _Keyed]] = {}
     count = 0
     for (owner, path), before in noted.items():
@@ -111,7 +114,8 @@ def _put_back(scene: bpy.types.Scene, noted: _Noted) -> int:
             if owner not in keyed:
                 keyed[owner] = _keyed(scene, owner)
             now = keyed[owner].get(path, [])
-            if len(now) == len(before.keyed) and np.allclose(now, before.keyed, rtol=0, atol=_SAME):
+            same = len(now) == len(before.keyed) and np.allclose(now, before.keyed, rtol=0, atol=_SAME)
+            if whatever_is_keyed or same:
                 count += _set(owner, path, before.shown)
         except ReferenceError:  # deleted meanwhile
             continue

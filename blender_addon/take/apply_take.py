@@ -11,6 +11,7 @@ from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
 
 from ..scene import hand_keys, loaded_motion, loaded_skin, orphans, paths, shot
+from ..scene.unkeyed import unkeyed_kept
 from . import hands, locked_curves, markers, shot_camera
 from .identity import check_editable, check_not_edited, find_shot, footage_file, shot_name, stated_footage
 from .rate import set_rate
@@ -30,11 +31,13 @@ class Applied:
 def apply_take(scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings) -> Applied:
     """Load the take into the scene; RequestError if the settings need something that does not exist."""
     steps = apply_steps(scene, take, take_path, settings)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    next(steps)
+    with unkeyed_kept(scene):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
 
 
 def apply_steps(
@@ -42,6 +45,7 @@ def apply_steps(
 ) -> Generator[None, None, Applied]:
     """apply_take in steps of a few hundredths of a second, so that Blender stays responsive.
 
+    The first sets the scene's rate, and leaves what is not keyed yet; who takes the others takes them in unkeyed_kept.
     If its data is deleted between steps, it ends with a ReferenceError.
     """
     collection = find_shot(scene, take, take_path, settings)
@@ -53,6 +57,7 @@ def apply_steps(
     layout = layout_of(settings, scene, collection)
     scene_camera = shot_camera.carrying_camera(scene, collection) if layout.camera == "SCENE" else None
     warnings = set_rate(scene, take.fps, collection) if layout.set_rate else []
+    yield
     if collection is None:
         collection = shot.new_shot(scene, settings.name or shot_name(take, take_path, settings.footage))
     _remember(scene, collection, take, take_path, settings.footage, layout)

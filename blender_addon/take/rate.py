@@ -14,6 +14,7 @@ from inference_core.shared.take import TakeError, load_take
 
 from ..scene import fcurves, loaded_motion, orphans, plate, shot
 from ..scene.paths import take_file
+from ..scene.unkeyed import unkeyed_kept
 from .identity import check_editable
 
 _SAME = 1e-4  # of the rate
@@ -38,9 +39,14 @@ def set_rate(scene: bpy.types.Scene, fps: float, updated: bpy.types.Collection |
 def follow_rate(scene: bpy.types.Scene, collection: bpy.types.Collection) -> list[str]:
     """Move the shot's keys, ranges and plate to their times at the scene's rate; a line for the user.
 
-    RequestError if the shot is linked.
+    What is not keyed yet stays on its frame. RequestError if the shot is linked.
     """
     check_editable(collection)
+    with unkeyed_kept(scene, shot.animated(collection), through_retiming=True):
+        return _moved_along(scene, collection)
+
+
+def _moved_along(scene: bpy.types.Scene, collection: bpy.types.Collection) -> list[str]:
     kept = collection.duohand
     before = shot.shot_timing(collection)
     start, factor = float(before.start_frame), shot.rate(scene) / before.scene_fps
@@ -75,11 +81,7 @@ def _own_channels(collection: bpy.types.Collection) -> list[fcurves.Channels]:
 
     Curves that also animate something else are copied first, so that it does not change.
     """
-    kept = collection.duohand
-    hands = list(shot.armatures(collection).values())
-    camera = None if kept.own_camera else kept.camera
-    owners = [*hands, *(hand.duohand.skin for hand in hands), camera, camera.data if camera else None]
-    owners = [owner for owner in owners if owner is not None and owner.animation_data is not None]
+    owners: list[Any] = [item for item in shot.animated(collection) if item.animation_data is not None]
     found: dict[tuple[Any, Any], fcurves.Channels] = {}
     for owner in owners:
         active = fcurves.active_channels(owner)

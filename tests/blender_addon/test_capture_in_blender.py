@@ -313,6 +313,24 @@ def test_a_partly_loaded_take_is_completed_after_undo_and_deletion(
     assert all(item.animation_data.action.frame_range[1] > 20 for item in hands)
 
 
+def test_a_pose_that_is_not_keyed_stays_when_the_same_motion_is_captured_again(
+    scene: bpy.types.Scene, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_engine(tmp_path, str(take_file("two_hands")))
+    scene.duohand.footage = str(pictures)
+    assert bpy.ops.duohand.capture() == {"FINISHED"}
+    hands = [item for item in scene.objects if item.type == "ARMATURE"]
+    bones = [item.pose.bones[f"index_02.{item.duohand.side[0]}"] for item in hands]
+    for bone in bones:
+        bone.rotation_quaternion = (0.8, 0.6, 0.0, 0.0)
+    bpy.context.view_layer.update()
+    monkeypatch.setattr(module("capture.landing"), "STEP_S", 0.0)
+    assert bpy.ops.duohand.capture() == {"FINISHED"}
+    bpy.context.view_layer.update()
+    for bone in bones:
+        assert tuple(bone.rotation_quaternion) == pytest.approx((0.8, 0.6, 0.0, 0.0), abs=1e-6)
+
+
 def test_footage_that_was_moved_is_named_before_anything_starts(
     scene: bpy.types.Scene, pictures: Path, tmp_path: Path
 ) -> None:

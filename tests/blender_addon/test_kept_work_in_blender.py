@@ -364,11 +364,13 @@ def test_a_pose_that_is_not_keyed_yet_stays_as_a_capture_comes_in(scene: Any) ->
         (shot,) = shots_of(scene)
         bones = [hand(shot, side).pose.bones for side in (LEFT, RIGHT)]
         shown = np.array([item["hand." + "LR"[side]].matrix for side, item in enumerate(bones)])
-        hand(shot, RIGHT).pose.bones["hand.R"].location.x += 1.0
+        bones[RIGHT]["hand.R"].location.x += 1.0
     go_to(6)
     go_to(7)
     again = np.array([item["hand." + "LR"[side]].matrix for side, item in enumerate(bones)])
-    np.testing.assert_allclose(shown, again, atol=1e-6)
+    np.testing.assert_allclose(shown[LEFT], again[LEFT], atol=1e-6)
+    np.testing.assert_allclose(shown[RIGHT, :3, :3], again[RIGHT, :3, :3], atol=1e-6)
+    assert np.linalg.norm(shown[RIGHT, :3, 3] - again[RIGHT, :3, 3]) == pytest.approx(1.0, abs=1e-5)
 
 
 def edit(owner: Any) -> tuple[str, float]:

@@ -149,6 +149,38 @@ def test_a_range_that_the_engine_solved_is_keyed_beside_what_is_not_keyed() -> N
     solve.forget_files()
 
 
+def test_keys_that_move_along_leave_what_is_not_keyed(work: Work, shot: Any) -> None:
+    bpy.context.scene.render.fps *= 2
+    assert bpy.ops.duohand.follow_rate() == {"FINISHED"}
+    work.stays()
+
+
+def test_a_take_loaded_beside_a_shot_at_another_rate_leaves_what_is_not_keyed(work: Work, shot: Any) -> None:
+    load("at_12_fps", existing="NEW", set_rate=True)
+    assert bpy.context.scene.render.fps == 12
+    work.stays()
+
+
+def test_a_take_that_is_loaded_again_leaves_what_is_not_keyed(work: Work, shot: Any) -> None:
+    load("two_hands")
+    work.stays()
+
+
+def test_a_take_that_is_loaded_again_shows_its_motion_where_that_is_another(shot: Any) -> None:
+    bpy.ops.duohand.offset_wrist(hands="LEFT", location=(0, 0, 0.1))
+    work = Work()
+    wrist: Any = hand(shot, LEFT).pose.bones["hand.L"]
+    wrist.location.x += 1.0
+    work.pose(*fingers(shot))
+    work.set()
+    load("two_hands")
+    work.stays()
+    shown = tuple(wrist.location)
+    go_to(8)
+    go_to(HERE)
+    assert shown == pytest.approx(tuple(wrist.location), abs=1e-6)
+
+
 @pytest.mark.parametrize("suffix", [".fbx", ".glb", ".usdc", ".bvh"])
 def test_an_export_leaves_what_is_not_keyed(work: Work, tmp_path: Path, suffix: str) -> None:
     export = getattr(bpy.ops.duohand, f"export_{suffix[1:4]}")
