@@ -5,12 +5,14 @@ import time
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import bpy
 
+from inference_core.shared.errors import RequestError
 from inference_core.shared.take import Take, load_take
 
+from ..scene import orphans
 from ..scene.shot import animated, shots
 from ..scene.unkeyed import unkeyed_kept
 from ..take.apply_take import Applied, apply_steps, apply_take
@@ -20,26 +22,80 @@ STEP_S: Final = 0.03  # no step is begun after this long; the last one may take 
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where a take goes. The scene is identified by number, since undo and file loading invalidate its object; once
-    its file, `blend`, was opened again, by name.
+class Block:
+    """A data-block, identified by number, since undo and file loading invalidate its object; once its file, `blend`,
+    was opened again, by name.
     """
 
-    scene_uid: int
-    scene_name: str
-    settings: ApplySettings
+    uid: int
+    name: str
     blend: str = ""
 
-    def scene(self) -> bpy.types.Scene | None:
-        """The scene, None if it is gone."""
-        there = next((item for item in bpy.data.scenes if item.session_uid == self.scene_uid), None)
+    @classmethod
+    def of(cls, block: bpy.types.ID) -> "Block":
+        """What identifies the block as long as its file is open."""
+        return cls(block.session_uid, block.name)
+
+    def now(self, blocks: Any) -> Any:
+        """The block, one of `blocks` (bpy.data.scenes, ...); None if it is gone."""
+        there = next((item for item in blocks if item.session_uid == self.uid), None)
         is_reopened = bool(self.blend) and self.blend == bpy.data.filepath
-        return there or (bpy.data.scenes.get(self.scene_name) if is_reopened else None)
+        return there or (blocks.get(self.name) if is_reopened else None)
+
+    def before_loading(self, blocks: Any) -> "Block":
+        """The same block as it can be found again after another file is loaded."""
+        there = self.now(blocks)
+        return self if there is None else replace(self, name=there.name, blend=bpy.data.filepath)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a take goes: its scene and, if it was asked for a shot, that shot, and the empty that carries it.
+
+    unbound: the settings without the shot, which undo and file loading would invalidate.
+    """
+
+    scene: Block
+    shot: Block | None
+    place: Block | None
+    unbound: ApplySettings
+
+    @classmethod
+    def of(cls, scene: bpy.types.Scene, settings: ApplySettings) -> "Target":
+        """The target of a take that is to be loaded into the scene with those settings, some time later."""
+        shot = settings.shot
+        place = None if shot is None else shot.duohand.place
+        return cls(
+            Block.of(scene), shot and Block.of(shot), place and Block.of(place), replace(settings, shot=None)
+        )
+
+    def settings(self, scene: bpy.types.Scene) -> ApplySettings:
+        """The settings for the scene as it is now; RequestError if the shot is gone from it."""
+        if self.shot is None:
+            return self.unbound
+        there = [*shots(scene), *orphans.unlinked()]
+        found = self.shot.now(bpy.data.collections)
+        if found not in there:
+            found = self._by_place(scene, there)
+        if found is None:
+            raise RequestError(f"The shot {self.shot.name} is gone from the scene, so nothing was changed.")
+        return replace(self.unbound, shot=found)
 
     def before_loading(self) -> "Target":
         """The same target as it can be found again after another file is loaded."""
-        scene = self.scene()
-        return self if scene is None else replace(self, scene_name=scene.name, blend=bpy.data.filepath)
+        return replace(
+            self,
+            scene=self.scene.before_loading(bpy.data.scenes),
+            shot=self.shot and self.shot.before_loading(bpy.data.collections),
+            place=self.place and self.place.before_loading(bpy.data.objects),
+        )
+
+    def _by_place(self, scene: bpy.types.Scene, there: list[Any]) -> bpy.types.Collection | None:
+        """The shot if its collection was deleted and its hands were not."""
+        place = self.place and self.place.now(bpy.data.objects)
+        if place is not None and place in orphans.orphaned(scene):
+            return orphans.adopt(scene, place)
+        return next((item for item in there if place is not None and item.duohand.place == place), None)
 
 
 class Landing:
@@ -58,9 +114,9 @@ class Landing:
         if not self._take.done():
             return None
         if self._is_stale:
-            return apply_take(scene, self._take.result(), self.path, self.target.settings)
+            return apply_take(scene, self._take.result(), self.path, self.target.settings(scene))
         if self._steps is None:
-            self._steps = apply_steps(scene, self._take.result(), self.path, self.target.settings)
+            self._steps = apply_steps(scene, self._take.result(), self.path, self.target.settings(scene))
             next(self._steps)
         end = time.monotonic() + STEP_S
         mine = [item for found in shots(scene) for item in animated(found)]

@@ -17,7 +17,7 @@ from inference_core.shared.whole_file import unused_path
 
 from ..preferences import addon_preferences
 from ..scene.axes import eye_level
-from ..scene.paths import absolute, footage_key, footage_name, take_file
+from ..scene.paths import absolute, footage_key, footage_name
 from ..scene.shot import active_among, shots, units_per_metre
 from ..take.files import takes_folder_of
 from ..take.settings import ApplySettings
@@ -96,7 +96,7 @@ def apply_settings(scene: bpy.types.Scene, clip: str = "") -> ApplySettings:
     return ApplySettings(
         existing="NEW" if capture.new_shot else "UPDATE",
         footage=absolute(clip or capture.footage),
-        instead_of="" if updated is None else take_file(updated),
+        shot=updated,
         start_frame=asked("start_frame"),
         timing=capture.timing_chosen or None,
         set_markers=capture.set_markers,

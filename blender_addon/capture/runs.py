@@ -70,7 +70,7 @@ class Runs:
 
     def add(self, job: CaptureJob, scene: bpy.types.Scene, settings: ApplySettings) -> None:
         """Queue a run whose take goes to the scene."""
-        self._targets[job] = Target(scene.session_uid, scene.name, settings)
+        self._targets[job] = Target.of(scene, settings)
         self._queue.add(job)
         if not bpy.app.background and not bpy.app.timers.is_registered(_keep_polling):
             bpy.app.timers.register(_keep_polling, first_interval=POLL_S, persistent=True)
@@ -129,9 +129,9 @@ class Runs:
 
     def _land(self, landing: Landing, state: JobState) -> Outcome | None:
         self._landings.pop(0)  # whatever happens, it is not tried again and again
-        scene = landing.target.scene()
+        scene = landing.target.scene.now(bpy.data.scenes)
         if scene is None:
-            name = landing.target.scene_name
+            name = landing.target.scene.name
             return Outcome(f"The scene {name} is gone. The take is {landing.path}: Load Take reads it")
         try:
             with _window():

@@ -24,16 +24,19 @@ class _Remembered:
 def find_shot(
     scene: bpy.types.Scene, take: Take, take_path: str, settings: ApplySettings
 ) -> bpy.types.Collection | None:
-    """The shot that the take updates: the one with the requested name, else with the same footage.
+    """The shot that the take updates: the one of the settings, by itself or by name, else one with the same footage.
 
     A take without stated footage belongs to the shot of its own file. Of several, as after a shot was duplicated, it
-    is the one that has the settings' `instead_of` or else this file for its take, else the one that the active object
-    belongs to. Hands whose collection was deleted get it back, and a shot that was unlinked is linked again. None: a
-    new shot is to be made.
+    is the one that has this file for its take, else the one that the active object belongs to. Hands whose collection
+    was deleted get it back, and a shot that was unlinked is linked again. None: a new shot is to be made.
     """
     if settings.existing == "NEW":
         return None
     there = shot.shots(scene)
+    if settings.shot is not None:
+        if settings.shot not in there:
+            scene.collection.children.link(settings.shot)
+        return settings.shot
     if settings.name:
         return next((item for item in there if item.name == settings.name), None)
     mine = _keys(settings.footage or stated_footage(take), footage_file(take, take_path, settings.footage))
@@ -45,7 +48,7 @@ def find_shot(
         matching = [item for item in orphans.unlinked() if _is_of(item, mine, take_path)][:1]
         for item in matching:
             scene.collection.children.link(item)
-    own = [item for item in matching if _same_file(paths.take_file(item), settings.instead_of or take_path)]
+    own = [item for item in matching if _same_file(paths.take_file(item), take_path)]
     return shot.active_among(scene, own or matching)
 
 

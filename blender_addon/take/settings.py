@@ -23,19 +23,18 @@ _SMALLEST_SCALE: Final = 1e-3  # Blender drops bones shorter than 1e-6
 class ApplySettings:
     """How a take is loaded into the scene. None: as the existing shot has it; for a new shot, the default.
 
-    existing: UPDATE the shot of the same footage in place, or make a NEW one beside it. footage: its path as
-    known to the add-on; if empty, the take's own. instead_of: of several such shots, the one that has this take is
-    updated; if empty, the one that has the loaded take. camera: NEW, the shot's own at `place` (4, 4) in Blender's
-    world (by default the origin, looking along +Y; an existing shot stays), or SCENE, the scene's, which then
-    carries the hands. timing: MATCH gives the scene the footage's rate and keeps the timing (the default if
-    nothing else is animated). set_rate: give it that rate whatever the timing. scale: Blender units per metre.
-    rotation_mode: QUATERNION or an Euler order.
+    existing: UPDATE the shot of the same footage in place, or make a NEW one beside it. footage: its path as known
+    to the add-on; if empty, the take's own. shot: the one to update, whatever its footage. camera: NEW, the shot's
+    own at `place` (4, 4) in Blender's world (by default the origin, looking along +Y; an existing shot stays), or
+    SCENE, the scene's, which then carries the hands. timing: MATCH gives the scene the footage's rate and keeps the
+    timing (the default if nothing else is animated). set_rate: give it that rate whatever the timing. scale:
+    Blender units per metre. rotation_mode: QUATERNION or an Euler order.
     """
 
     name: str = ""
     existing: Literal["UPDATE", "NEW"] = "UPDATE"
     footage: str = ""
-    instead_of: str = ""
+    shot: bpy.types.Collection | None = None
     start_frame: int | None = None
     timing: Literal["MATCH"] | TimingMode | None = None
     set_rate: bool = False

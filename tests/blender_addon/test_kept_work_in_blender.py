@@ -216,6 +216,97 @@ def test_a_new_shot_of_the_same_footage_gets_a_take_of_its_own(scene: Any, tmp_p
     assert (now[0], now[2]) == (takes[0], takes[2]) and now[1] not in takes
 
 
+def reopened(tmp_path: Path) -> None:
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shots.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shots.blend"))
+
+
+def undone(tmp_path: Path) -> None:
+    bpy.context.scene.collection.objects.link(bpy.data.objects.new("unwanted", None))
+    bpy.ops.ed.undo_push(message="unwanted")
+    assert bpy.ops.ed.undo() == {"FINISHED"}
+
+
+def collection_deleted(tmp_path: Path) -> None:
+    """As Delete in the Outliner does, which leaves the hands."""
+    shot: Any = bpy.data.collections["asked for"]
+    for thing in list(shot.objects):
+        bpy.context.scene.collection.objects.link(thing)
+    bpy.data.collections.remove(shot)
+
+
+def copied(tmp_path: Path) -> None:
+    """The other shots refer to the same take."""
+    for other in shots_of(bpy.context.scene):
+        other.duohand.take_path = bpy.data.collections["asked for"].duohand.take_path
+
+
+@pytest.mark.parametrize("then", [None, copied, undone, reopened, collection_deleted])
+def test_captures_go_to_the_shot_that_they_were_started_for(scene: Any, tmp_path: Path, then: Any) -> None:
+    scene.duohand.new_shot = True
+    for _ in range(3):
+        step_until_idle(start(scene))
+    scene.duohand.new_shot = False
+    one, other = shots_of(scene)[1:]
+    one.name, place, elsewhere = "called something", one.duohand.place.name, hand(other, LEFT).name
+    bpy.context.view_layer.objects.active = hand(one, LEFT)
+    runs = start(scene)
+    start(scene)
+    one.name = "asked for"
+    bpy.ops.ed.undo_push(message="before")
+    if then is not None:
+        then(tmp_path)
+    scene = bpy.context.scene
+    before = takes_by_place(scene)
+    outcomes: list[Any] = []
+    for _ in range(2):
+        bpy.context.view_layer.objects.active = bpy.data.objects[elsewhere]
+        outcomes.append(step_until_one_ends(runs))
+    assert not [outcome.text for outcome in outcomes if outcome.is_error] and runs.state is None
+    now = takes_by_place(scene)
+    assert now.pop(place).endswith("two_hands_5.npz")
+    before.pop(place, None)
+    assert len(now) == 2 and now == before
+
+
+def takes_by_place(scene: Any) -> dict[str, str]:
+    return {item.duohand.place.name: item.duohand.take_path for item in shots_of(scene)}
+
+
+def step_until_one_ends(runs: Any) -> Any:
+    end = time.monotonic() + 30
+    while not (outcomes := runs.step()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return outcomes[0]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_capture_for_a_shot_that_was_deleted_meanwhile_changes_no_other(
+    scene: Any, tmp_path: Path, others: int
+) -> None:
+    scene.duohand.new_shot = True
+    for _ in range(1 + others):
+        step_until_idle(start(scene))
+    scene.duohand.new_shot = False
+    shot = shots_of(scene)[0]
+    bpy.context.view_layer.objects.active = hand(shot, LEFT)
+    runs = start(scene)
+    name = shot.name
+    bpy.data.batch_remove([*shot.objects, shot])
+    before = [item.duohand.take_path for item in shots_of(scene)]
+    (outcome,) = step_until_idle(runs)
+    take = tmp_path / "takes" / f"two_hands_{2 + others}.npz"
+    assert outcome.is_error and f"The shot {name} is gone" in outcome.text and take.is_file()
+    assert f"{take}: Load Take reads it" in outcome.text
+    assert [item.duohand.take_path for item in shots_of(scene)] == before
+    assert load_file(take) == {"FINISHED"} and len(shots_of(scene)) == max(1, others)
+
+
+def load_file(path: Path) -> set[str]:
+    return bpy.ops.duohand.load_take(filepath=str(path))
+
+
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
