@@ -2,14 +2,15 @@
 """Export operators: FBX with presets, GLB, USD and BVH."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
 from inference_core.shared.skeleton import LEFT, RIGHT
 
+from ..messages import translated
 from ..scene.paths import absolute
 from ..scene.shot import active_shot
 from ..sidebar import NeedsShot, Reports
@@ -92,6 +93,35 @@ class DUOHAND_OT_export_bvh(_Export, bpy.types.Operator):
 
     filename_ext = ".bvh"
     filter_glob: StringProperty(default="*.bvh", options={"HIDDEN"})
+    asks: BoolProperty(
+        description="Ask before files replace others whose names the file browser did not show",
+        options={"HIDDEN", "SKIP_SAVE"},
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        if not self.asks:
+            return super().invoke(context, event)
+        there = " and ".join(path.name for path in self._would_replace(context))
+        return context.window_manager.invoke_confirm(
+            self,
+            event,
+            title=self.bl_label,
+            message=translated(f"An earlier export is there already: {there}."),
+            confirm_text="Replace",
+        )
+
+    def run(self, context: bpy.types.Context) -> str:
+        if self.options.is_invoke and not self.asks and self._would_replace(context):
+            # The file browser asked about the chosen name, which is none of theirs.
+            bpy.ops.duohand.export_bvh("INVOKE_DEFAULT", filepath=self.filepath, sides=self.sides, asks=True)
+            return ""
+        return super().run(context)
+
+    def _would_replace(self, context: bpy.types.Context) -> list[Path]:
+        """Files other than the chosen one that are there already."""
+        path = Path(absolute(self.filepath))
+        files = writers.bvh_files(active_shot(context), path, _SIDES[self.sides])
+        return [file for file in files if file != path and file.exists()]
 
 
 CLASSES = (DUOHAND_OT_export_fbx, DUOHAND_OT_export_glb, DUOHAND_OT_export_usd, DUOHAND_OT_export_bvh)

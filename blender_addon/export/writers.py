@@ -10,7 +10,7 @@ import bpy
 from inference_core.shared.errors import RequestError
 from inference_core.shared.skeleton import LEFT, RIGHT, SIDES
 
-from ..scene.shot import units_per_metre
+from ..scene.shot import armatures, units_per_metre
 from .bvh import bvh_text
 from .glb_file import mend_glb
 from .presets import FBX_PRESETS
@@ -106,16 +106,10 @@ def export_usd(
 def export_bvh(
     scene: bpy.types.Scene, shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH
 ) -> list[Path]:
-    """One BVH file per hand (the format holds one skeleton): NAME.bvh, or NAME_left.bvh and NAME_right.bvh for two."""
+    """One BVH file per hand (the format holds one skeleton), named by `bvh_files`."""
     written: list[Path] = []
     with hands_on_stage(scene, shot, sides) as hands:
-        for hand in hands:
-            side = hand.duohand.side.lower()
-            file = (
-                path
-                if len(hands) == 1
-                else path.with_name(f"{path.stem}_{SIDES[SIDES.index(side)]}{path.suffix}")
-            )
+        for hand, file in zip(hands, bvh_files(shot, path, sides), strict=True):
             stage: Any = bpy.context.scene
             text = bvh_text(
                 stage, hand, range(scene.frame_start, scene.frame_end + 1), 1 / units_per_metre(scene)
@@ -124,6 +118,14 @@ def export_bvh(
                 whole.write_text(text, encoding="utf-8")
             written.append(file)
     return written
+
+
+def bvh_files(shot: bpy.types.Collection, path: Path, sides: Sequence[int] = BOTH) -> list[Path]:
+    """The files of the sides that the shot has: `path` NAME.bvh, or NAME_left.bvh and NAME_right.bvh for two."""
+    there = [side for side in sides if side in armatures(shot)]
+    if len(there) == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}_{SIDES[side]}{path.suffix}") for side in there]
 
 
 def _run(exporter: Any, path: Path, **options: Any) -> None:

@@ -61,6 +61,7 @@ def steps() -> Iterator[float]:
     yield from finish_shot.second_clip(sidebar)
     yield from finish_shot.questions()
     yield from finish_shot.contact()
+    yield from finish_shot.export_question()
     export = folder / "window.fbx"
     bpy.ops.duohand.export_fbx(filepath=str(export), preset="BLENDER")
     result["fbx_bytes"] = export.stat().st_size

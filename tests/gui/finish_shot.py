@@ -13,6 +13,7 @@ import bpy
 from window_tools import (
     FOOTAGE,
     ROOM,
+    answer_file_browser,
     folder,
     middle_of_view,
     over,
@@ -83,6 +84,23 @@ def questions() -> Iterator[float]:
             bpy.ops.ed.undo()
             yield 1.0
             hand = _hand("LEFT")
+
+
+def export_question() -> Iterator[float]:
+    """A BVH export asks before it replaces files that have other names than the chosen one; Return does it."""
+    files = [folder / f"hands_{side}.bvh" for side in ("left", "right")]
+    for file in files:
+        file.write_text("earlier")
+    bpy.context.view_layer.objects.active = _hand("LEFT")
+    with over():
+        bpy.ops.duohand.export_bvh("INVOKE_DEFAULT")
+    yield from answer_file_browser(folder / "hands.bvh")
+    yield 1.0
+    yield from picture("13_question_export")
+    result["export_asked"] = [file.read_text()[:9] for file in files]
+    yield from press("RET", *middle_of_view())
+    yield 2.0
+    result["export_replaced"] = [file.read_text()[:9] for file in files]
 
 
 def contact() -> Iterator[float]:

@@ -41,6 +41,11 @@ def test_what_changes_all_frames_asks_first(result: dict[str, Any]) -> None:
     assert result["asked_delete_range"] == [True, True]
 
 
+def test_an_export_asks_about_files_with_other_names_than_the_chosen_one(result: dict[str, Any]) -> None:
+    assert result["export_asked"] == ["earlier"] * 2
+    assert result["export_replaced"] == ["HIERARCHY"] * 2
+
+
 def test_contact_is_made_and_undone_by_a_key(result: dict[str, Any]) -> None:
     assert "Solved frames" in str(result["contact"])
     assert result["contact_moved"] and result["contact_undone"]
