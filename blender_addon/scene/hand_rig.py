@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import bpy
 import numpy as np
@@ -16,21 +17,38 @@ _SIDE_PALETTES = ("THEME01", "THEME04")
 _SAME_PLACE = 1e-6
 
 
-def armature_from_bones(name: str, bones: RestBones, side: int) -> bpy.types.Armature:
-    """A new armature with these bones."""
+def refitted(old: bpy.types.Armature, bones: RestBones, side: int) -> bpy.types.Armature:
+    """The armature with these bones, in which an animator's own bones, collections and colours stay.
+
+    A copy if something else uses it; a new one if some of these bones are not there.
+    """
+    if not old.is_editable or not set(bones.names) <= set(old.bones.keys()):
+        return _new_armature(old.name, bones, side)
+    data: Any = old if old.users == 1 else old.copy()
+    _place_bones(data, bones)
+    return data
+
+
+def _new_armature(name: str, bones: RestBones, side: int) -> bpy.types.Armature:
     data = bpy.data.armatures.new(name)
+    _place_bones(data, bones)
+    for bone in data.bones:
+        bone.color.palette = _SIDE_PALETTES[side]
+    data.display_type = "OCTAHEDRAL"
+    return data
+
+
+def _place_bones(data: Any, bones: RestBones) -> None:
     with edit_mode(data):
-        for index, bone_name in enumerate(bones.names):
-            bone = data.edit_bones.new(bone_name)
+        placed = [data.edit_bones.get(name) or data.edit_bones.new(name) for name in bones.names]
+        for bone in placed:
+            bone.use_connect = False
+        for index, bone in enumerate(placed):
             bone.head, bone.tail = Vector(bones.heads[index]), Vector(bones.tails[index])
             bone.align_roll(Vector(bones.palmward[index]))
             if bones.parents[index] >= 0:
                 bone.parent = data.edit_bones[bones.names[bones.parents[index]]]
                 bone.use_connect = (bone.parent.tail - bone.head).length < _SAME_PLACE
-    for bone in data.bones:
-        bone.color.palette = _SIDE_PALETTES[side]
-    data.display_type = "OCTAHEDRAL"
-    return data
 
 
 def rest_frames(data: bpy.types.Armature, names: tuple[str, ...]) -> Floats:
@@ -39,8 +57,8 @@ def rest_frames(data: bpy.types.Armature, names: tuple[str, ...]) -> Floats:
 
 
 def fits(data: bpy.types.Armature, bones: RestBones) -> bool:
-    """Whether the armature has exactly these bones in these places."""
-    if {bone.name for bone in data.bones} != set(bones.names):
+    """Whether the armature has these bones in these places, and perhaps others of an animator's own."""
+    if not set(bones.names) <= set(data.bones.keys()):
         return False
     places = np.array([[*data.bones[name].head_local, *data.bones[name].tail_local] for name in bones.names])
     frames = rest_frames(data, bones.names)

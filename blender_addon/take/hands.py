@@ -59,7 +59,7 @@ def set_hand(
     kept = hand_curves.locked_motion(rig)
     if not hand_rig.fits(armature.data, bones):
         old = armature.data
-        armature.data = hand_rig.armature_from_bones(armature.name, bones, side)
+        armature.data = hand_rig.refitted(old, bones, side)
         fcurves.remove_if_unused(old)
         armature.data.name = armature.name
         yield

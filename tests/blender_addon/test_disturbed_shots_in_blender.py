@@ -7,6 +7,7 @@ The tools go on, or say what is in their way; an update puts right what it needs
 import importlib
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.shared.take import load_take
+from inference_core.shared.take import load_take, save_take
 from tests.blender_addon.in_blender import EXTENSION
 from tests.blender_addon.scenes import bone_heads, empty_scene, go_to, hand, load, take_file, takes_folder
 from tests.blender_addon.test_clean_up_in_blender import all_curves
@@ -349,6 +350,32 @@ def test_a_renamed_bone_is_named_and_comes_back_with_an_update(shot: Any, tmp_pa
         bpy.ops.duohand.save_take(filepath=str(tmp_path / "t.npz"))
     load("two_hands")
     assert "hand.R" in right.data.bones and bpy.ops.duohand.hold_range() == {"FINISHED"}
+
+
+@pytest.mark.parametrize("size", [1.0, 1.1])
+def test_an_animators_own_bones_stay_with_an_update(shot: Any, tmp_path: Path, size: float) -> None:
+    left = hand(shot, LEFT)
+    bpy.context.view_layer.objects.active = left
+    bpy.ops.object.mode_set(mode="EDIT")
+    control = left.data.edit_bones.new("control")
+    control.head, control.tail = (0, 0, 0.3), (0, 0.1, 0.3)
+    control.parent = left.data.edit_bones["hand.L"]
+    bpy.ops.object.mode_set(mode="OBJECT")
+    left.data.collections.new("mine").assign(left.data.bones["control"])
+    left.pose.bones["control"].location.x = 0.2
+    left.pose.bones["control"].keyframe_insert("location", frame=3)
+    take = load_take(take_file("two_hands"))
+    rest = {"rest_joints_m": take.rest_joints_m * size, "rest_vertices_m": take.rest_vertices_m * size}
+    save_take(replace(take, **rest), tmp_path / "again.npz")
+    assert bpy.ops.duohand.load_take(filepath=str(tmp_path / "again.npz")) == {"FINISHED"}
+    assert bpy.ops.duohand.load_take(filepath=str(tmp_path / "again.npz"), existing="NEW") == {"FINISHED"}
+    fresh = hand(next(item for item in bpy.context.scene.collection.children if item != shot), LEFT)
+    fresh.parent.matrix_world = left.parent.matrix_world
+    np.testing.assert_allclose(heads(left), heads(fresh), atol=1e-5)
+    assert [bone.name for bone in left.data.collections["mine"].bones] == ["control"]
+    assert left.data.bones["control"].parent == left.data.bones["hand.L"]
+    go_to(4)
+    assert left.pose.bones["control"].location.x == pytest.approx(0.2)
 
 
 def test_a_take_before_frame_0_is_reported_as_outside_the_range() -> None:
