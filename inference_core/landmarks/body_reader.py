@@ -21,6 +21,10 @@ _ARMS = np.array([[11, 13, 15], [12, 14, 16]])
 
 SHOULDER, ELBOW, WRIST = 0, 1, 2
 
+# A hand's length, wrist to fingertips, as a share of the shoulders' distance and of its forearm; in a picture, the
+# longer of the two. A wrist with at least this score is in the picture.
+_HAND_BY_SHOULDERS, _HAND_BY_FOREARM, _LEAST_SCORE = 0.5, 0.75, 0.5
+
 Floats = NDArray[np.float64]
 
 
@@ -49,6 +53,20 @@ def find_arms(images: Sequence[NDArray[np.uint8]], networks: PoseNetworks) -> Ar
         if crop is not None:
             _read(image, crop, networks, found, row)
     return found
+
+
+def hands_at_wrists(arms_px: Floats) -> Floats:
+    """Middle x, y and length (N, 3) of the hands at the wrists of one body that are in the picture. arms_px (S, 3, 3):
+    points and scores, as in `Arms`.
+    """
+    shown = np.flatnonzero(arms_px[:, WRIST, 2] >= _LEAST_SCORE)
+    points_px = arms_px[shown, :, :2]
+    forearm_px = points_px[:, WRIST] - points_px[:, ELBOW]
+    length_px = np.maximum(
+        _HAND_BY_FOREARM * np.linalg.norm(forearm_px, axis=-1),
+        _HAND_BY_SHOULDERS * np.linalg.norm(arms_px[0, SHOULDER, :2] - arms_px[1, SHOULDER, :2]),
+    )
+    return np.column_stack([points_px[:, WRIST] + forearm_px / 4, length_px])
 
 
 def _person(image: NDArray[np.uint8], networks: PoseNetworks) -> Floats | None:

@@ -42,7 +42,7 @@ Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 
-def squares_over(width: int, height: int) -> Floats:
+def crops_over(width: int, height: int) -> Floats:
     """Crops (N, 4) that cover a picture: some 300 for 16 : 9."""
     places = [
         (x, y, side)
@@ -59,7 +59,7 @@ def _spread(length: int, side: float) -> Floats:
     return np.linspace(_MIDDLE * side, length - _MIDDLE * side, 1 + max(1, round(room / (_STRIDE * side))))
 
 
-def squares_about(crop: Floats) -> Floats:
+def crops_about(crop: Floats) -> Floats:
     """Crops (N, 4) that may contain a hand touching the one in `crop` (4,)."""
     steps = np.array([-_ASIDE, 0.0, _ASIDE]) * crop[2]
     return _turned([(crop[0] + x, crop[1] + y, float(crop[2])) for y in steps for x in steps])
@@ -116,13 +116,13 @@ def _is_another(image: Image, found: HandReadings, known: Floats, networks: Land
     return bool(len(found.presence))
 
 
-def plausible(image: Image, found: HandReadings, head: HeadWithLandmarks) -> NDArray[np.bool_]:
-    """Which of the readings (N,) the landmark head accepts as a hand of either side."""
-    count = len(found.presence)
+def plausible(image: Image, crops: Floats, head: HeadWithLandmarks) -> NDArray[np.bool_]:
+    """Which of the crops (N, 4) of an RGB image (H, W, 3) the landmark head accepts as a hand of either side."""
+    count = len(crops)
     if not count:
         return np.zeros(0, bool)
-    crops, shown = np.tile(found.next_crops, (2, 1)), np.repeat([LEFT, RIGHT], count)
-    read = head.network(crop_features([image] * (2 * count), crops, shown, head.landmarks))
+    both, shown = np.tile(crops, (2, 1)), np.repeat([LEFT, RIGHT], count)
+    read = head.network(crop_features([image] * (2 * count), both, shown, head.landmarks))
     return expected_errors(read).reshape(2, count).min(0) < _WORST_ERROR
 
 

@@ -15,8 +15,7 @@ from inference_core.landmarks.odds import probability
 _STRIDES = (8, 16, 16, 16)
 _ANCHORS_A_CELL = 2
 _SAME_PALM_OVERLAP = 0.3
-# Side of the squares in the second, closer search, as a share of the image's longer
-# side; at most its shorter one.
+# Side of the squares in the second, closer search, as a share of the image's longer side; at most its shorter one.
 _CLOSER = 0.75
 _BATCH = 8
 
@@ -49,28 +48,22 @@ def detect_palms(
     return found
 
 
-def detect_palms_closer(
-    images: Sequence[NDArray[np.uint8]], networks: LandmarkNetworks, min_score: float = 0.5
-) -> list[Palms]:
-    """The palms of each RGB image (H, W, 3), detected in overlapping squares smaller than the image.
+def detect_palms_in(
+    image: NDArray[np.uint8], squares: NDArray[np.int64], networks: LandmarkNetworks, min_score: float = 0.5
+) -> Palms:
+    """The palms of an RGB image (H, W, 3), detected in squares (N, 3) of it: upper left corner x, y, and side.
 
-    Finds small and faint palms that detection in the whole frame misses, at several times the cost.
+    Finds small and faint palms that detection in the whole frame misses, at the cost of a frame for each square.
     """
-    found: list[Palms] = []
-    for image in images:
-        corners, side = squares(image.shape[1], image.shape[0])
-        pieces = [np.ascontiguousarray(image[y : y + side, x : x + side]) for x, y in corners]
-        palms = detect_palms(pieces, networks, min_score)
-        values = np.concatenate(
-            [
-                np.concatenate((one.boxes_px, one.key_points_px.reshape(-1, PALM_VALUES - 4)), 1)
-                + _moved(x, y)
-                for (x, y), one in zip(corners, palms, strict=True)
-            ]
-        )
-        values, scores = weighted_suppression(values, np.concatenate([one.scores for one in palms]))
-        found.append(Palms(values[:, :4], values[:, 4:].reshape(-1, 7, 2), scores))
-    return found
+    pieces = [np.ascontiguousarray(image[y : y + side, x : x + side]) for x, y, side in squares.tolist()]
+    palms = detect_palms(pieces, networks, min_score)
+    values = [
+        np.concatenate((one.boxes_px, one.key_points_px.reshape(-1, PALM_VALUES - 4)), 1) + _moved(x, y)
+        for (x, y, _), one in zip(squares.tolist(), palms, strict=True)
+    ]
+    scores = np.concatenate([np.zeros(0), *(one.scores for one in palms)])
+    together, scores = weighted_suppression(np.concatenate([np.zeros((0, PALM_VALUES)), *values]), scores)
+    return Palms(together[:, :4], together[:, 4:].reshape(-1, 7, 2), scores)
 
 
 def _moved(x: int, y: int) -> Floats:
@@ -78,14 +71,28 @@ def _moved(x: int, y: int) -> Floats:
     return np.array([x, y, 0, 0, *[x, y] * ((PALM_VALUES - 4) // 2)], np.float64)
 
 
-def squares(width: int, height: int) -> tuple[list[tuple[int, int]], int]:
-    """Upper left corners (x, y) and the side of squares that cover an image; neighbours overlap by about half."""
-    side = max(1, min(width, height, round(_CLOSER * max(width, height))))
+def closer_side(width: int, height: int) -> int:
+    """Side of the squares in the usual closer search of an image."""
+    return max(1, min(width, height, round(_CLOSER * max(width, height))))
+
+
+def squares_over(width: int, height: int, side: int) -> NDArray[np.int64]:
+    """Squares (N, 3) of at most that side that cover an image: upper left corner x, y, and side; neighbours overlap by
+    about half.
+    """
+    side = max(1, min(width, height, side))
     columns, rows = (
         np.linspace(0, length - side, 1 + round(2 * (length - side) / side + 0.5)).astype(int).tolist()
         for length in (width, height)
     )
-    return [(x, y) for y in rows for x in columns], side
+    return np.array([(x, y, side) for y in rows for x in columns], np.int64)
+
+
+def squares_at(centres_px: Floats, side: int, width: int, height: int) -> NDArray[np.int64]:
+    """Squares (N, 3) of at most that side about points (N, 2), moved into the image: upper left corner x, y; side."""
+    side = max(1, min(width, height, side))
+    corners = np.clip(np.round(centres_px - side / 2), 0, np.array([width, height]) - side).astype(np.int64)
+    return np.concatenate([corners, np.full((len(corners), 1), side)], 1)
 
 
 def letterbox(image: NDArray[np.uint8], input_px: int = PALM_PX) -> tuple[NDArray[np.uint8], float, Floats]:

@@ -113,7 +113,7 @@ class ShotDetector:
                 self._window.advance(images)
             else:
                 with beside(_arms, images, start, self._settings, self._pose) as arms:
-                    self._window.advance(images)
+                    self._window.advance(images, lambda arms=arms: arms()[0])
                     self._arms.append(arms())
             if self._sides is not None:
                 last = {self.done - 1: some[-1]}

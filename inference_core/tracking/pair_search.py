@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features
-from inference_core.landmarks.hand_search import likely_crops, squares_about
+from inference_core.landmarks.hand_search import crops_about, likely_crops
 from inference_core.landmarks.head_reader import (
     HeadWithLandmarks,
     expected_errors,
@@ -137,7 +137,7 @@ def _likely(image: Image, head: HeadWithLandmarks, known: Floats, where: Where) 
     )
     if not len(known):
         return proposed
-    about = likely_crops(image, np.concatenate([squares_about(crop) for crop in known]), head.landmarks)
+    about = likely_crops(image, np.concatenate([crops_about(crop) for crop in known]), head.landmarks)
     return np.concatenate([proposed, about])
 
 

@@ -10,12 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.landmarks.crop_squares import crops_from_palms, cut
+from inference_core.landmarks.body_reader import hands_at_wrists
+from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_palms, cut
 from inference_core.landmarks.formats import CROP_PX
-from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
+from inference_core.landmarks.hand_search import crops_about, crops_over, plausible, search_hands
 from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.networks import LandmarkNetworks
-from inference_core.landmarks.palm_detector import Palms, detect_palms, detect_palms_closer
+from inference_core.landmarks.palm_detector import (
+    Palms,
+    closer_side,
+    detect_palms,
+    detect_palms_in,
+    squares_at,
+    squares_over,
+)
 from inference_core.runtime.network_graph import Run
 from inference_core.runtime.stopwatch import SEARCH, timed
 from inference_core.tracking.follower import Follower, Front, Image, sightings_of
@@ -30,6 +38,12 @@ _SAME_PLACE, _SAME_TURN, _SAME_SIZE = 0.15, 0.45, 0.3
 # Log odds of another hand below which there is none near a known one: of single hands -2.7 at most, of hands that touch
 # at least 2.
 _ALONE = -1.0
+# Small hands are sought in squares of this many sides of their crop, if these are smaller than this share of those of
+# the closer search; where no hand is known, in squares of this share of the picture's shorter side.
+_SQUARE, _SMALL, _SMALLEST = 3.0, 0.7, 0.375
+# Presence of hands found there, at least: true ones have 0.78 and more, folds of sleeves and reflections up to 0.66, or
+# the landmark head expects a large error; and without a landmark head.
+_SMALL_PRESENCE, _SMALL_PRESENCE_ALONE = 0.75, 0.9
 # How much longer it is to the next search after one without success: beside a known hand, and where there is none.
 _LONGER_ALONE, _LONGER_EMPTY = 2, 4
 
@@ -73,8 +87,13 @@ class Window:
         numbers = self._search_at, self._search_gap, self._closer_at, self._closer_gap
         return {"search": np.array(numbers)}
 
-    def advance(self, images: Sequence[Image | None]) -> None:
-        """Add the next frames of the shot and follow every hand through them."""
+    def advance(
+        self, images: Sequence[Image | None], arms: Callable[[], NDArray[np.float32]] | None = None
+    ) -> None:
+        """Add the next frames of the shot and follow every hand through them.
+
+        arms: waits for where a body's arms are in each of them, (T, S, 3, 3) as in `ShotDetections`.
+        """
         start = self._end
         self._end = start + len(images)
         self._images.update(zip(range(start, self._end), images, strict=True))
@@ -85,6 +104,8 @@ class Window:
             [at for at in there[:: self._settings.detect_every_empty] if not self._tracklets.count(at)]
         )
         self._find([at for at in there if self._is_short_of_hands(at)])
+        if arms is not None:
+            self._find_at_arms(start, there, arms)
         wanting = [at for at in there[:: self._settings.detect_every] if self._tracklets.count(at) < _HANDS]
         if not any(self._tracklets.count(at) for at in there):
             # What is found there is followed through all of these frames.
@@ -133,9 +154,10 @@ class Window:
             alone = self._tracklets.count(at) > 0 and not self._may_hide_another(at)
             if image is None or (alone and at < self._closer_at):
                 continue
-            with timed(SEARCH):
-                palms = detect_palms_closer([image], self._networks, self._settings.min_palm_score_closer)
-            fresh = self._started([at], palms)
+            size_px = _size_px(image)
+            known_px = [sighting.next_crop[2] for _, sighting in self._tracklets.last_of(at)]
+            side = _small_side(max(known_px, default=np.inf), size_px) or closer_side(*size_px)
+            fresh = self._found_in(at, image, squares_over(*size_px, side))
             if alone:
                 longer = min(2 * self._closer_gap, self._settings.closer_most)
                 self._closer_gap = self._settings.detect_every if fresh else longer
@@ -143,11 +165,47 @@ class Window:
             self._follower.both_ways(fresh)
 
     @timed(SEARCH)
-    def _search(self, frames: Sequence[int]) -> None:
-        """Search frames that lack a hand, if a search is due, without relying on palms;
-        follow what is found both ways.
+    def _found_in(self, at: int, image: Image, squares: NDArray[np.int64]) -> list[Front]:
+        """New tracklets from the palms in squares (N, 3) of a frame.
 
-        Needs the landmark head, the only means of telling hands from forearms; without it there is no search.
+        The smaller the squares, the more is taken for a hand in them, so that in small ones the landmark head decides.
+        """
+        palms = detect_palms_in(image, squares, self._networks, self._settings.min_palm_score_closer)
+        found = self._sightings([at], [palms])
+        if squares[0, 2] < closer_side(*_size_px(image)) and found:
+            head = self._head()
+            least = _SMALL_PRESENCE_ALONE if head is None else _SMALL_PRESENCE
+            found = [one for one in found if one.presence >= least]
+            if head is not None and found:
+                good = plausible(image, np.stack([one.next_crop for one in found]), head)
+                found = [one for one, is_good in zip(found, good.tolist(), strict=True) if is_good]
+        return self._follower.started(found)
+
+    def _find_at_arms(
+        self, start: int, there: Sequence[int], arms: Callable[[], NDArray[np.float32]]
+    ) -> None:
+        """Seek palms about a body's wrists, where these hands are too small for detection in the whole frame."""
+        every = self._settings.arms_every
+        lacking = [at for at in there if at % every == 0 and self._tracklets.count(at) < _HANDS]
+        if not lacking:
+            return
+        arms_px = arms()
+        for at in lacking:
+            image = self._images[at]
+            hands = hands_at_wrists(arms_px[at - start].astype(np.float64))
+            if image is None or not len(hands):
+                continue
+            size_px = _size_px(image)
+            side = _small_side(hands[:, 2].max() / HAND_IN_CROP, size_px)
+            if side:
+                self._follower.both_ways(self._found_in(at, image, squares_at(hands[:, :2], side, *size_px)))
+
+    @timed(SEARCH)
+    def _search(self, frames: Sequence[int]) -> None:
+        """Search frames that lack a hand, if a search is due: where none is known, for palms of small hands, then
+        without relying on palms; follow what is found both ways.
+
+        The latter needs the landmark head, the only means of telling hands from forearms.
         """
         for at in frames:
             image = self._images[at]
@@ -157,14 +215,16 @@ class Window:
             known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
             if known and self._partner and not self._may_hide_another(at):
                 continue
-            head = self._head()
-            if head is None:
-                return
-            crops = squares_about(known[0]) if known else squares_over(image.shape[1], image.shape[0])
-            found = search_hands(image, crops, self._networks, known[0] if known else None)
-            sightings = sightings_of([at] * len(found.presence), found)
-            good = np.flatnonzero(plausible(image, found, head))[:_HANDS]
-            fresh = self._follower.started([sightings[row] for row in good])
+            size_px = _size_px(image)
+            small = squares_over(*size_px, round(_SMALLEST * min(size_px)))
+            fresh = [] if known else self._found_in(at, image, small)
+            head = None if fresh else self._head()
+            if head is not None:
+                crops = crops_about(known[0]) if known else crops_over(*size_px)
+                found = search_hands(image, crops, self._networks, known[0] if known else None)
+                sightings = sightings_of([at] * len(found.presence), found)
+                good = np.flatnonzero(plausible(image, found.next_crops, head))[:_HANDS]
+                fresh = self._follower.started([sightings[row] for row in good])
             longer = _LONGER_ALONE if known else _LONGER_EMPTY
             self._search_gap = self._settings.search_first if fresh else longer * self._search_gap
             self._search_at = at + self._search_gap
@@ -187,6 +247,10 @@ class Window:
 
     def _started(self, frames: Sequence[int], palms: Sequence[Palms]) -> list[Front]:
         """New tracklets from the palms of some frames; palms of known hands start none."""
+        return self._follower.started(self._sightings(frames, palms))
+
+    def _sightings(self, frames: Sequence[int], palms: Sequence[Palms]) -> list[Sighting]:
+        """What the palms of some frames lead to, those of known hands apart."""
         places, crops = [], []
         for at, found in zip(frames, palms, strict=True):
             best = slice(self._settings.max_palms)
@@ -195,8 +259,7 @@ class Window:
                     places.append(at)
                     crops.append(crop)
         first = self._follower.read(places, crops)
-        centred = self._follower.read([one.at for one in first], [one.next_crop for one in first])
-        return self._follower.started(centred)
+        return self._follower.read([one.at for one in first], [one.next_crop for one in first])
 
     def _is_known(self, at: int, crop: NDArray[np.float64]) -> bool:
         """Whether a palm's crop (4,) is where a hand plain to see is, as large and turned as it."""
@@ -231,3 +294,14 @@ class Window:
         reach = self._settings.detect_every
         nearby = max(self._tracklets.count(near) for near in range(at - reach, at + reach + 1))
         return self._tracklets.count(at) < nearby
+
+
+def _size_px(image: Image) -> tuple[int, int]:
+    """Width and height."""
+    return image.shape[1], image.shape[0]
+
+
+def _small_side(crop_px: float, size_px: tuple[int, int]) -> int:
+    """Side of the squares for hands of such crops, in a picture of that size; 0 if they are not small in it."""
+    side = _SQUARE * crop_px
+    return round(side) if side < _SMALL * closer_side(*size_px) else 0

@@ -2,9 +2,11 @@
 """Small movies: one without hands, for tests that do not need any, and a long one made from a short one."""
 
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,20 @@ def write_there_and_back(path: Path, movie: Path, frame_count: int) -> Path:
     turn = 2 * (len(frames) - 1)
     places = (min(number % turn, turn - number % turn) for number in range(frame_count))
     return _write(path, frames[0].shape[1::-1], [frames[place] for place in places])
+
+
+def write_small(path: Path, movie: Path, frames: range, height: int, at: tuple[int, int]) -> Path:
+    """Frames of a movie, shrunk to that height, at x, y in an even picture of 1280x720."""
+    pictures: list[NDArray[np.uint8]] = []
+    with av.open(str(movie)) as container:
+        shown = islice(container.decode(video=0), frames.start, frames.stop, frames.step)
+        for picture in (frame.to_ndarray(format="rgb24") for frame in shown):
+            width = round(height * picture.shape[1] / picture.shape[0])
+            wide = np.full((720, 1280, 3), 110, np.uint8)
+            small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+            wide[at[1] : at[1] + height, at[0] : at[0] + width] = small
+            pictures.append(wide)
+    return _write(path, (1280, 720), pictures)
 
 
 def _write(path: Path, size_px: tuple[int, int], pictures: list[NDArray[np.uint8]]) -> Path:

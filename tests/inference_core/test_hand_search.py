@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference_core.landmarks.hand_search import plausible, search_hands, squares_about, squares_over
+from inference_core.landmarks.hand_search import crops_about, crops_over, plausible, search_hands
 from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
 
@@ -29,7 +29,7 @@ def rendered() -> np.ndarray:
 
 
 def test_squares_cover_the_whole_picture() -> None:
-    crops = squares_over(*SIZE)
+    crops = crops_over(*SIZE)
     y, x = np.mgrid[: SIZE[1] : 5, : SIZE[0] : 5]
     for side in np.unique(crops[:, 2]):
         some = crops[crops[:, 2] == side]
@@ -39,7 +39,7 @@ def test_squares_cover_the_whole_picture() -> None:
 
 
 def test_squares_about_a_hand_have_its_size_and_surround_it() -> None:
-    about = squares_about(np.array([100.0, 80.0, 60.0, 0.3]))
+    about = crops_about(np.array([100.0, 80.0, 60.0, 0.3]))
     assert (about[:, 2] == 60).all()
     np.testing.assert_allclose(about[:, :2].mean(0), (100, 80))
     assert np.abs(about[:, :2] - (100, 80)).max() == pytest.approx(18)
@@ -49,14 +49,14 @@ def test_both_hands_of_a_rendered_frame_are_found_without_a_palm(
     networks: LandmarkNetworks, head: HeadWithLandmarks
 ) -> None:
     image = rendered()
-    found = search_hands(image, squares_over(*SIZE)[::2], networks)
+    found = search_hands(image, crops_over(*SIZE)[::2], networks)
     assert (np.diff(found.presence) <= 0).all()
-    assert plausible(image, found, head).sum() >= 2
+    assert plausible(image, found.next_crops, head).sum() >= 2
 
 
 def test_the_search_beside_the_only_hand_of_a_picture_stops_early(networks: LandmarkNetworks) -> None:
     image = rendered()
-    known = search_hands(image, squares_over(*SIZE)[::2], networks).next_crops[0]
+    known = search_hands(image, crops_over(*SIZE)[::2], networks).next_crops[0]
     y, x = np.mgrid[: SIZE[1], : SIZE[0]]
     alone = image * (np.hypot(x - known[0], y - known[1]) < 0.6 * known[2])[..., None].astype(np.uint8)
     looks: list[int] = []
@@ -65,7 +65,7 @@ def test_the_search_beside_the_only_hand_of_a_picture_stops_early(networks: Land
         looks.append(len(pictures))
         return networks.early(pictures)
 
-    about = squares_about(known)
+    about = crops_about(known)
     assert not len(search_hands(alone, about, replace(networks, early=counted), known).presence)
     assert sum(looks) < 0.5 * len(about)
 
@@ -79,7 +79,7 @@ def test_no_hand_is_found_in_an_empty_picture(networks: LandmarkNetworks, head: 
         looks.append(len(pictures))
         return networks.early(pictures)
 
-    crops = squares_over(*SIZE)[::5]
+    crops = crops_over(*SIZE)[::5]
     found = search_hands(image, crops, replace(networks, early=counted))
-    assert not plausible(image, found, head).any()
+    assert not plausible(image, found.next_crops, head).any()
     assert sum(looks) <= 0.3 * len(crops)

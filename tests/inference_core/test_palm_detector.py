@@ -13,10 +13,12 @@ from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.landmarks.palm_detector import (
     anchor_centres,
     box_overlaps,
+    closer_side,
     detect_palms,
-    detect_palms_closer,
+    detect_palms_in,
     letterbox,
-    squares,
+    squares_at,
+    squares_over,
     weighted_suppression,
 )
 from tests.shared_files import footage_file
@@ -77,7 +79,8 @@ def test_the_closer_search_finds_a_small_palm_once_and_in_place() -> None:
     small = cv2.resize(frame, (96, 54), interpolation=cv2.INTER_AREA)
     wide = np.full((180, 320, 3), 90, np.uint8)
     wide[60:114, 150:246] = small
-    whole, closer = detect_palms([wide], networks)[0], detect_palms_closer([wide], networks)[0]
+    whole = detect_palms([wide], networks)[0]
+    closer = detect_palms_in(wide, squares_over(320, 180, closer_side(320, 180)), networks)
     alone = detect_palms([small], networks)[0]
     assert len(whole.scores) == 0 and len(closer.scores) == len(alone.scores) == 1
     np.testing.assert_allclose(closer.key_points_px[0], alone.key_points_px[0] + (150, 60), atol=4)
@@ -85,13 +88,22 @@ def test_the_closer_search_finds_a_small_palm_once_and_in_place() -> None:
 
 
 @pytest.mark.parametrize("size", [(320, 180), (180, 320), (200, 200), (1, 3)])
-def test_the_closer_search_covers_the_whole_picture(size: tuple[int, int]) -> None:
-    corners, side = squares(*size)
+@pytest.mark.parametrize("side", [1, 70, 500])
+def test_squares_cover_the_whole_picture(size: tuple[int, int], side: int) -> None:
     seen = np.zeros(size[::-1], bool)
-    for x, y in corners:
-        assert 0 <= x <= size[0] - side and 0 <= y <= size[1] - side
-        seen[y : y + side, x : x + side] = True
+    for x, y, own in squares_over(*size, side).tolist():
+        assert own == min(*size, side) and 0 <= x <= size[0] - own and 0 <= y <= size[1] - own
+        seen[y : y + own, x : x + own] = True
     assert seen.all()
+
+
+def test_squares_about_points_hold_them_and_lie_in_the_picture() -> None:
+    points_px = np.array([[160.0, 90.0], [3.0, 5.0], [319.0, 179.0], [-40.0, 90.0]])
+    corners, sides = np.split(squares_at(points_px, 60, 320, 180), [2], axis=1)
+    assert (sides == 60).all() and (corners >= 0).all() and (corners + 60 <= (320, 180)).all()
+    assert (np.abs(corners[0] + 30 - points_px[0]) <= 1).all()
+    assert ((corners <= points_px) & (points_px <= corners + 60))[:3].all()
+    np.testing.assert_array_equal(squares_at(points_px[:1], 900, 320, 180)[:, 2], 180)
 
 
 def _plain_suppression(rows: list[tuple[float, ...]]) -> tuple[np.ndarray, list[float]]:
