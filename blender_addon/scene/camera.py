@@ -6,7 +6,6 @@ from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Matrix
 from numpy.typing import NDArray
 
 from inference_core.shared import quaternions
@@ -57,9 +56,9 @@ def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: floa
     )
     matrices = camera_matrices(take.T_world_cam, scale)
     camera.rotation_mode = "QUATERNION"
-    camera.matrix_basis = Matrix(matrices[0].tolist())
     turns = quaternions.continuous(quaternions.from_matrix(matrices[:, :3, :3]))
     values = {"location": matrices[:, :3, 3], "rotation_quaternion": turns}
+    camera.location, camera.rotation_quaternion = matrices[0, :3, 3], turns[0]
     _key(camera, f"{camera.name} path", "Camera", frames, values, set(values) if moves(take) else set())
 
 

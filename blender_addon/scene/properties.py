@@ -122,6 +122,7 @@ class DUOHAND_PG_hand(bpy.types.PropertyGroup):
         name="Raw Motion", description="The motion before the shot was solved", type=bpy.types.Action
     )
     loaded_motion: StringProperty(description="Digest of the motion's keys as its take was loaded")
+    loaded_lens: StringProperty(description="On a camera: digest of its lens's keys as its take was loaded")
     loaded_skin: StringProperty(description="On a skin: digest of its mesh as its take was loaded")
     solved_smoothing: FloatProperty(
         name="Solved Smoothing", description="The smoothing that the take was solved with", default=0.5

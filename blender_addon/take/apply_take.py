@@ -62,11 +62,12 @@ def apply_steps(
         collection = shot.new_shot(scene, settings.name or shot_name(take, take_path, settings.footage))
     _remember(scene, collection, take, take_path, settings.footage, layout)
     frames = shot.shot_timing(collection).scene_frames(take.time_s, take.frame)
+    warnings += loaded_motion.keep_edited(collection)
     warnings += shot_camera.set_camera(scene, collection, take, frames, layout, scene_camera)
+    loaded_motion.remember_camera(collection)
     if is_new and scene_camera is None:
         shot.set_place(collection, settings.place, None)
     wanted = [side for side in settings.sides if (take.present[:, side] != ABSENT).any()]
-    warnings += loaded_motion.keep_edited(collection)
     warnings += loaded_skin.keep_edited(collection)
     warnings += _remove_others(collection, wanted)
     yield

@@ -51,6 +51,7 @@ def _moved_along(scene: bpy.types.Scene, collection: bpy.types.Collection) -> li
     before = shot.shot_timing(collection)
     start, factor = float(before.start_frame), shot.rate(scene) / before.scene_fps
     hands = shot.armatures(collection)
+    camera_as_loaded = loaded_motion.camera_is_as_loaded(collection)
     as_loaded = [side for side, hand in hands.items() if loaded_motion.is_as_loaded(hand, side)]
     locked = 0
     for channels in _own_channels(collection):
@@ -73,7 +74,10 @@ def _moved_along(scene: bpy.types.Scene, collection: bpy.types.Collection) -> li
     said = [f"The keys of {collection.name} moved along."]
     if locked:
         said.append(f"So did those of {locked} locked curves.")
-    return [*said, *_plate_anew(collection)]
+    said += _plate_anew(collection)
+    if camera_as_loaded:
+        loaded_motion.remember_camera(collection)
+    return said
 
 
 def _own_channels(collection: bpy.types.Collection) -> list[fcurves.Channels]:

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an animator set on a shot's own camera, strips and skins, when its take is loaded again."""
+
+import importlib
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+
+from tests.blender_addon.in_blender import EXTENSION
+from tests.blender_addon.scenes import empty_scene, load
+from tests.blender_addon.test_disturbed_shots_in_blender import update
+
+fcurves = importlib.import_module(f"{EXTENSION}.scene.fcurves")
+
+
+def edited(lines: Any) -> list[str]:
+    return [line for line in lines if "had been edited" in line]
+
+
+def keys_of(owner: Any, path: str) -> list[Any]:
+    curves = [curve for curve in fcurves.all_curves(owner) if curve.data_path == path]
+    return [tuple(point.co) for curve in curves for point in curve.keyframe_points]
+
+
+def kept_actions() -> list[Any]:
+    return [action for action in bpy.data.actions if action.name.endswith("edited")]
+
+
+def curves_of(action: Any) -> list[Any]:
+    if not hasattr(action, "layers"):
+        return list(action.fcurves)
+    bags = [bag for layer in action.layers for strip in layer.strips for bag in strip.channelbags]
+    return [curve for bag in bags for curve in bag.fcurves]
+
+
+@pytest.mark.parametrize("name", ["two_hands", "moving_camera"])
+def test_what_was_keyed_on_a_shots_camera_is_kept_when_its_take_replaces_it(name: str) -> None:
+    empty_scene()
+    shot = load(name)
+    camera = shot.duohand.camera
+    before = keys_of(camera, "location")
+    assert not edited(update(name)) and keys_of(camera, "location") == before
+    for frame in (3, 9):
+        camera.location, camera.rotation_quaternion = (0.1 * frame, 0, 0), (0.8, 0.6, 0, 0)
+        camera.keyframe_insert("location", frame=frame)
+        camera.keyframe_insert("rotation_quaternion", frame=frame)
+        camera.data.lens = 10.0 * frame
+        camera.data.keyframe_insert("lens", frame=frame)
+        camera.data.keyframe_insert("dof.focus_distance", frame=frame)
+    said = edited(update(name))
+    assert keys_of(camera, "location") == before
+    assert len(keys_of(camera.data, "dof.focus_distance")) == 2
+    kept = [curve for action in kept_actions() for curve in curves_of(action)]
+    assert said and all(action.use_fake_user for action in kept_actions())
+    assert {"location", "rotation_quaternion", "lens"} <= {curve.data_path for curve in kept}
+    found = [curve for curve in kept if (curve.data_path, curve.array_index) == ("location", 0)]
+    assert [curve.evaluate(9) for curve in found] == [pytest.approx(0.9)] * len(found)
+    count = len(kept_actions())
+    assert not edited(update(name)) and len(kept_actions()) == count
+
+
+def test_the_camera_of_a_take_that_moved_along_with_the_rate_is_not_taken_for_edited() -> None:
+    scene = empty_scene()
+    load("moving_camera", timing="SECONDS")
+    scene.render.fps = 48
+    assert bpy.ops.duohand.follow_rate() == {"FINISHED"}
+    assert not edited(update("moving_camera"))
+
+
+@pytest.mark.parametrize("name", ["two_hands", "moving_camera"])
+def test_the_size_and_offset_at_which_a_camera_is_shown_stay(name: str) -> None:
+    empty_scene()
+    shot = load(name)
+    camera = shot.duohand.camera
+    place = np.array(camera.location)
+    camera.scale, camera.delta_location = (3, 3, 3), (0, 0, 0.5)
+    update(name)
+    assert tuple(camera.scale) == (3, 3, 3) and tuple(camera.delta_location) == (0, 0, 0.5)
+    np.testing.assert_allclose(camera.location, place, atol=1e-6)
