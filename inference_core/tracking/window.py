@@ -191,9 +191,8 @@ class Window:
             return
         arms_px = arms()
         for at in lacking:
-            image = self._images[at]
-            hands = hands_at_wrists(arms_px[at - start].astype(np.float64))
-            if image is None or not len(hands):
+            image, hands = self._images[at], hands_at_wrists(arms_px[at - start].astype(np.float64))
+            if image is None or not len(hands) or self._tracklets.count(at) >= _HANDS:
                 continue
             size_px = _size_px(image)
             side = _small_side(hands[:, 2].max() / HAND_IN_CROP, size_px)
