@@ -55,7 +55,7 @@ def detect_palms_in(
 
     Finds small and faint palms that detection in the whole frame misses, at the cost of a frame for each square.
     """
-    pieces = [np.ascontiguousarray(image[y : y + side, x : x + side]) for x, y, side in squares.tolist()]
+    pieces = [image[y : y + side, x : x + side] for x, y, side in squares.tolist()]
     palms = detect_palms(pieces, networks, min_score)
     values = [
         np.concatenate((one.boxes_px, one.key_points_px.reshape(-1, PALM_VALUES - 4)), 1) + _moved(x, y)
