@@ -305,20 +305,50 @@ def clear(channels: Channels) -> None:
     channels.fcurves.clear()
 
 
-def muted_strip(owner: bpy.types.ID, channels: Channels, track_name: str) -> bpy.types.NlaStrip:
-    """The action as a strip on a muted track of that name, which is recreated."""
+def play_in_strips(
+    owner: bpy.types.ID, channels: Channels, before: bpy.types.Action | None, track_name: str
+) -> None:
+    """Let the owner's strips of the action `before` play these curves instead; all that is set on them stays.
+
+    Without such a strip there will be one on a new, muted track of that name.
+    """
     data = owner.animation_data or owner.animation_data_create()
+    strips = [
+        item for track in data.nla_tracks for item in track.strips if item.action and item.action == before
+    ]
+    if strips:
+        for strip in strips:
+            _exchange(strip, channels)
+        return
     for track in [track for track in data.nla_tracks if track.name == track_name]:
         data.nla_tracks.remove(track)
     track = data.nla_tracks.new()
-    track.name = track_name
-    start, end = channels.action.frame_range
-    strip = track.strips.new(channels.action.name, int(np.floor(start)), channels.action)
+    track.name, track.mute = track_name, True
+    first, last = _whole(channels.action)
+    strip = track.strips.new(channels.action.name, int(first), channels.action)
     if channels.slot is not None:
         strip.action_slot = channels.slot
-    strip.action_frame_start, strip.action_frame_end = np.floor(start), max(end, np.floor(start) + 1)
-    track.mute = True
-    return strip
+    strip.action_frame_start, strip.action_frame_end = first, last
+
+
+def _exchange(strip: Any, channels: Channels) -> None:
+    """Let the strip play these curves; if it played all of its earlier action's frames, then all of theirs."""
+    (first, last), (was_first, was_last) = _whole(channels.action), _whole(strip.action)
+    played = strip.action_frame_start, strip.action_frame_end
+    strip.action = channels.action
+    if channels.slot is not None:
+        strip.action_slot = channels.slot
+    if max(abs(played[0] - was_first), abs(played[1] - was_last)) < 1 and played != (first, last):
+        start = strip.frame_start + first - played[0]
+        strip.action_frame_end = max(last, played[1])
+        strip.action_frame_start, strip.action_frame_end = first, last
+        strip.frame_start_ui = start
+
+
+def _whole(action: bpy.types.Action) -> tuple[float, float]:
+    """The frames of the action that a strip plays: from a whole frame on, and at least one."""
+    start, end = action.frame_range
+    return float(np.floor(start)), max(end, float(np.floor(start)) + 1)
 
 
 def remove_if_unused(block: bpy.types.ID | None) -> None:

@@ -36,6 +36,13 @@ def hand_channels(armature: bpy.types.Object) -> Channels | None:
     return active
 
 
+def leave_other_strips(armature: bpy.types.Object) -> None:
+    """Leave the tweak mode of a strip without captured motion: a take would be keyed in its action."""
+    data = armature.animation_data
+    if data is not None and data.use_tweak_mode and not _holds_motion(fcurves.active_channels(armature)):
+        data.use_tweak_mode = False
+
+
 def copied_in_strips(armature: bpy.types.Object, channels: Channels) -> Channels:
     """A copy of the curves, in the armature's own strips that play them."""
     action: Any = channels.action.copy()

@@ -11,6 +11,7 @@ from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
 
 from ..scene import hand_keys, loaded_motion, loaded_skin, orphans, paths, shot
+from ..scene.hand_channels import leave_other_strips
 from ..scene.unkeyed import unkeyed_kept
 from . import hands, locked_curves, markers, shot_camera
 from .identity import check_editable, check_not_edited, find_shot, footage_file, shot_name, stated_footage
@@ -62,6 +63,8 @@ def apply_steps(
         collection = shot.new_shot(scene, settings.name or shot_name(take, take_path, settings.footage))
     _remember(scene, collection, take, take_path, settings.footage, layout)
     frames = shot.shot_timing(collection).scene_frames(take.time_s, take.frame)
+    for armature in shot.armatures(collection).values():
+        leave_other_strips(armature)
     warnings += loaded_motion.keep_edited(collection)
     warnings += shot_camera.set_camera(scene, collection, take, frames, layout, scene_camera)
     loaded_motion.remember_camera(collection)

@@ -124,7 +124,7 @@ def _set_raw_keys(hand: _Hand) -> Generator[None]:
     channels = fcurves.new_action(hand.armature, name)
     yield
     yield from hand_keys.motion_steps(channels, hand.names, raw, hand.frames, hand.layout.rotation_mode)
-    fcurves.muted_strip(hand.armature, channels, hand_keys.RAW_TRACK)
+    fcurves.play_in_strips(hand.armature, channels, old, hand_keys.RAW_TRACK)
     kept.raw_action = channels.action
     fcurves.remove_if_unused(old)
     channels.action.name = name

@@ -8,8 +8,9 @@ import bpy
 import numpy as np
 import pytest
 
+from inference_core.shared.skeleton import RIGHT
 from tests.blender_addon.in_blender import EXTENSION
-from tests.blender_addon.scenes import empty_scene, load
+from tests.blender_addon.scenes import empty_scene, hand, load
 from tests.blender_addon.test_disturbed_shots_in_blender import update
 
 fcurves = importlib.import_module(f"{EXTENSION}.scene.fcurves")
@@ -79,3 +80,63 @@ def test_the_size_and_offset_at_which_a_camera_is_shown_stay(name: str) -> None:
     update(name)
     assert tuple(camera.scale) == (3, 3, 3) and tuple(camera.delta_location) == (0, 0, 0.5)
     np.testing.assert_allclose(camera.location, place, atol=1e-6)
+
+
+def raw_strip(armature: Any) -> tuple[Any, Any]:
+    """The track and the strip that play the raw motion."""
+    (found,) = [
+        (track, strip)
+        for track in armature.animation_data.nla_tracks
+        for strip in track.strips
+        if strip.action == armature.duohand.raw_action
+    ]
+    return found
+
+
+@pytest.mark.parametrize("options", [{}, {"start_frame": 40}])
+def test_what_was_set_on_the_raw_motions_strip_stays_and_it_plays_the_new_takes(options: Any) -> None:
+    empty_scene()
+    shot = load("two_hands")
+    right = hand(shot, RIGHT)
+    track, strip = raw_strip(right)
+    track.mute, track.lock, track.name = False, True, "compare"
+    strip.blend_type, strip.extrapolation, strip.mute = "COMBINE", "NOTHING", True
+    strip.repeat, strip.scale, strip.frame_start_ui, strip.blend_in = 2.0, 1.5, 4, 3
+    strip.use_animated_influence, strip.influence = True, 0.25
+    strip.keyframe_insert("influence", frame=9)
+    right.animation_data.nla_tracks.new().name = "above"
+    load("two_hands", **options)
+    track, strip = raw_strip(right)
+    assert [item.name for item in right.animation_data.nla_tracks] == ["compare", "above"]
+    assert (track.mute, track.lock) == (False, True)
+    assert (strip.blend_type, strip.extrapolation, strip.mute) == ("COMBINE", "NOTHING", True)
+    assert (strip.repeat, strip.scale, strip.blend_in) == (2.0, 1.5, 3)
+    assert strip.use_animated_influence and strip.influence == 0.25 and len(strip.fcurves) == 1
+    first = options.get("start_frame", 1)
+    assert (strip.action_frame_start, strip.action_frame_end) == (first, first + 23)
+    assert (strip.frame_start, strip.frame_end) == (first + 3, first + 3 + 23 * 3)
+    assert tuple(strip.action.frame_range) == (first, first + 23)
+    assert getattr(strip, "action_slot", True) is not None
+
+
+@pytest.mark.parametrize("whose", ["raw", "layer"])
+def test_a_take_is_not_keyed_in_a_strip_that_is_being_tweaked(whose: str) -> None:
+    empty_scene()
+    right: Any = hand(load("two_hands"), RIGHT)
+    data = right.animation_data
+    track, strip = raw_strip(right)
+    if whose == "layer":
+        layer = fcurves.new_action(right, "layer")
+        keys = fcurves.dense_keys(np.arange(2.0), np.zeros((2, 3)))
+        fcurves.write_keys(layer, 'pose.bones["hand.R"].location', "hand.R", keys)
+        track = data.nla_tracks.new()
+        strip = track.strips.new("layer", 1, layer.action)
+        if layer.slot is not None:
+            strip.action_slot = layer.slot
+    own, shown = data.action, [tuple(curve.range()) for curve in curves_of(strip.action)]
+    data.nla_tracks.active, track.mute, strip.select = track, False, True
+    data.use_tweak_mode = True
+    assert data.action == strip.action != own
+    assert not edited(update("two_hands"))
+    assert data.action == own and not data.use_tweak_mode
+    assert [tuple(curve.range()) for curve in curves_of(strip.action)] == shown
