@@ -37,11 +37,28 @@ def mesh_from_take(name: str, take: Take, side: int, scale: float) -> bpy.types.
     return mesh
 
 
+def take_over(mesh: bpy.types.Mesh, old: Any) -> None:
+    """Give the mesh another one's materials, those of its faces if it has as many, and its custom properties."""
+    mesh.materials.clear()
+    for material in old.materials:
+        mesh.materials.append(material)
+    if len(mesh.polygons) == len(old.polygons):
+        faces = np.empty(len(mesh.polygons), np.int32)
+        old.polygons.foreach_get("material_index", faces)
+        mesh.polygons.foreach_set("material_index", faces)
+    for name, value in old.items():
+        mesh[name] = value
+
+
 def bind(
     skin: bpy.types.Object, armature: bpy.types.Object, names: tuple[str, ...], weights: np.ndarray[Any, Any]
 ) -> None:
-    """Attach the skin to the armature: parent, vertex groups from weights (V, 16), and the modifier. Others stay."""
-    skin.parent = armature
+    """Attach the skin to the armature: vertex groups from weights (V, 16), the modifier, and with that the parent.
+
+    Others stay, and so does another parent of a skin that the armature moves already.
+    """
+    if all(item.type != "ARMATURE" or item.object != armature for item in skin.modifiers):
+        skin.parent = armature
     for index, name in enumerate(names):
         old = skin.vertex_groups.get(name)
         if old is not None:

@@ -17,17 +17,24 @@ from .axes import Floats
 from .paths import absolute, is_numbered, stored
 from .timing import rows_shown
 
-_IS_MADE = "duohand_plate_movie"  # marks an image that is not the footage itself, but derived from it
+# On every image that was made a plate: whether it is derived from the footage. An animator's own has none.
+_IS_MADE = "duohand_plate_movie"
 
 
-def show_plate(camera: bpy.types.Object, footage: Path, numbers: NDArray[np.integer], frames: Floats) -> None:
+def show_plate(
+    camera: bpy.types.Object,
+    footage: Path,
+    numbers: NDArray[np.integer],
+    frames: Floats,
+    is_made: bool = False,
+) -> None:
     """Show the footage in the camera's view; numbers (T,) of its frames belong to scene frames (T,).
 
     A movie's frames count from 0, a sequence's by the numbers in its file names; those of a plate movie are the
-    take's rows. An existing plate keeps its opacity and other settings.
+    take's rows. An existing plate keeps its opacity and other settings, and a movie that an animator put in its place.
+    is_made: whether it is a plate movie, which footage found elsewhere does not replace.
     """
     data: Any = camera.data
-    image = _image(footage)
     place = _plate_index(camera)
     if place is None:
         data.show_background_images = True
@@ -36,7 +43,9 @@ def show_plate(camera: bpy.types.Object, footage: Path, numbers: NDArray[np.inte
         background = data.background_images[place]
         background.alpha, background.frame_method = 1.0, "FIT"
     background = data.background_images[place]
-    background.source, background.image = "IMAGE", image
+    if background.image is None or _IS_MADE in background.image:
+        background.source, background.image = "IMAGE", _image(footage)
+        background.image[_IS_MADE] = is_made
     key_plate(camera, numbers, frames)
 
 
@@ -67,7 +76,7 @@ def relink_plate(camera: bpy.types.Object, footage: Path) -> None:
     data: Any = camera.data
     if place is not None and data.background_images[place].image is not None:
         image = data.background_images[place].image
-        if not is_made(image) and absolute(image.filepath) != str(footage):
+        if _IS_MADE in image and not is_made(image) and absolute(image.filepath) != str(footage):
             image.filepath = stored(str(footage))
             image.reload()
 
@@ -93,13 +102,6 @@ def offset_path(camera: bpy.types.Object) -> str:
 def is_made(image: Any) -> bool:
     """Whether the plate's image is a plate movie rather than the footage itself."""
     return bool(image.get(_IS_MADE))
-
-
-def mark_plate(camera: bpy.types.Object, is_made: bool) -> None:
-    """Record whether the plate shows a plate movie, which footage found elsewhere does not replace."""
-    image = plate_image(camera)
-    if image is not None:
-        image[_IS_MADE] = is_made
 
 
 def first_file(footage: Path) -> Path | None:

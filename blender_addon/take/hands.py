@@ -140,9 +140,7 @@ def _set_skin(hand: _Hand, collection: bpy.types.Collection) -> Generator[None, 
         collection.objects.link(skin)
     else:
         old = skin.data
-        mesh.materials.clear()
-        for material in old.materials:
-            mesh.materials.append(material)
+        hand_mesh.take_over(mesh, old)
         skin.data = mesh
         fcurves.remove_if_unused(old)
         mesh.name = name

@@ -106,8 +106,7 @@ def _show_footage(
         ]
     numbers = take.frame if made_plate is None else np.arange(take.frame_count)
     try:
-        plate.show_plate(camera, file, numbers, frames)
-        plate.mark_plate(camera, made_plate is not None)
+        plate.show_plate(camera, file, numbers, frames, is_made=made_plate is not None)
     except (RuntimeError, OverflowError) as error:
         return [f"Blender cannot show the footage {file}: {error}."]
     if made_plate is None and differences:

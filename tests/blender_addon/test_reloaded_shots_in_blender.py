@@ -2,6 +2,7 @@
 """What an animator set on a shot's own camera, strips and skins, when its take is loaded again."""
 
 import importlib
+import shutil
 from typing import Any
 
 import bpy
@@ -10,7 +11,7 @@ import pytest
 
 from inference_core.shared.skeleton import RIGHT
 from tests.blender_addon.in_blender import EXTENSION
-from tests.blender_addon.scenes import empty_scene, hand, load
+from tests.blender_addon.scenes import empty_scene, hand, load, skin_vertices, takes_folder
 from tests.blender_addon.test_disturbed_shots_in_blender import update
 
 fcurves = importlib.import_module(f"{EXTENSION}.scene.fcurves")
@@ -140,3 +141,43 @@ def test_a_take_is_not_keyed_in_a_strip_that_is_being_tweaked(whose: str) -> Non
     assert not edited(update("two_hands"))
     assert data.action == own and not data.use_tweak_mode
     assert [tuple(curve.range()) for curve in curves_of(strip.action)] == shown
+
+
+def test_a_skins_parent_materials_and_properties_stay() -> None:
+    empty_scene()
+    shot = load("two_hands")
+    shot.duohand.place.location.z = 2
+    right: Any = hand(shot, RIGHT)
+    skin = right.duohand.skin
+    bpy.context.view_layer.update()
+    before = skin_vertices(right)
+    world = skin.matrix_world.copy()
+    skin.parent, skin.matrix_world = None, world
+    skin.data.materials.append(bpy.data.materials.new("nails"))
+    skin.data.polygons[3].material_index = 1
+    skin.data["note"] = 2
+    load("two_hands")
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(skin_vertices(right), before, atol=1e-6)
+    assert skin.parent is None
+    assert [slot.material.name for slot in skin.material_slots] == ["Duohand skin", "nails"]
+    assert [item.index for item in skin.data.polygons if item.material_index] == [3]
+    assert skin.data["note"] == 2
+
+
+def test_a_plate_that_was_exchanged_for_another_movie_stays() -> None:
+    empty_scene()
+    shutil.copy(takes_folder() / "counted.mp4", takes_folder() / "made up.mp4")
+    shutil.copy(takes_folder() / "counted.mp4", takes_folder() / "graded.mp4")
+    try:
+        camera: Any = load("two_hands").duohand.camera
+        (plate,) = camera.data.background_images
+        footage = plate.image
+        plate.image = bpy.data.images.load(str(takes_folder() / "graded.mp4"))
+        plate.alpha, plate.display_depth = 0.25, "FRONT"
+        load("two_hands")
+        assert list(camera.data.background_images) == [plate]
+        assert plate.image.filepath.endswith("graded.mp4") and footage.filepath.endswith("made up.mp4")
+        assert (plate.alpha, plate.display_depth) == (0.25, "FRONT")
+    finally:
+        (takes_folder() / "made up.mp4").unlink()
