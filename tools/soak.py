@@ -233,7 +233,7 @@ def _apart(take: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> str:
         measured = first.dtype.kind == "f"
         if first.dtype != second.dtype or not np.array_equal(first, second, equal_nan=measured):
             by = np.nanmax(np.abs(first - second)) if measured and first.shape == second.shape else None
-            differ.append(f"{name}" if by is None else f"{name} by {by:.1e}")
+            differ.append(name if by is None else f"{name} by {by:.1e}")
     return ", ".join(differ)
 
 

@@ -51,7 +51,7 @@ def detect_palms(
 def detect_palms_in(
     image: NDArray[np.uint8], squares: NDArray[np.int64], networks: LandmarkNetworks, min_score: float = 0.5
 ) -> Palms:
-    """The palms of an RGB image (H, W, 3), detected in squares (N, 3) of it: upper left corner x, y, and side.
+    """The palms of an RGB image (H, W, 3), detected in squares (N, 3), N > 0, of it: upper left corner x, y, side.
 
     Finds small and faint palms that detection in the whole frame misses, at the cost of a frame for each square.
     """
@@ -61,8 +61,9 @@ def detect_palms_in(
         np.concatenate((one.boxes_px, one.key_points_px.reshape(-1, PALM_VALUES - 4)), 1) + _moved(x, y)
         for (x, y, _), one in zip(squares.tolist(), palms, strict=True)
     ]
-    scores = np.concatenate([np.zeros(0), *(one.scores for one in palms)])
-    together, scores = weighted_suppression(np.concatenate([np.zeros((0, PALM_VALUES)), *values]), scores)
+    together, scores = weighted_suppression(
+        np.concatenate(values), np.concatenate([one.scores for one in palms])
+    )
     return Palms(together[:, :4], together[:, 4:].reshape(-1, 7, 2), scores)
 
 

@@ -29,7 +29,7 @@ from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.sides_ahead import SidesAhead
 from inference_core.tracking.tracklets import Sighting, Tracklets
-from inference_core.tracking.window import Window
+from inference_core.tracking.window import Window, size_of
 
 _ArmsArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -106,7 +106,7 @@ class ShotDetector:
         for some in _windows(frames, self._settings):
             start = self.done
             self._times.extend(frame.time_s for frame in some)
-            first_size = (_size_px(frame.image) for frame in some if frame.image is not None)
+            first_size = (size_of(frame.image) for frame in some if frame.image is not None)
             self._size_px = next(first_size, self._size_px)
             images = [frame.image for frame in some]
             if self._pose is None:
@@ -167,10 +167,6 @@ def _arms(
         arms_px[there] = np.concatenate((found.points_px, found.score[..., None]), -1)
         arms_m[there] = found.world_m
     return arms_px, arms_m
-
-
-def _size_px(image: NDArray[np.uint8]) -> tuple[int, int]:
-    return image.shape[1], image.shape[0]
 
 
 def _windows(frames: Iterable[Frame], settings: DetectionSettings) -> Iterator[list[Frame]]:

@@ -154,7 +154,7 @@ class Window:
             alone = self._tracklets.count(at) > 0 and not self._may_hide_another(at)
             if image is None or (alone and at < self._closer_at):
                 continue
-            size_px = _size_px(image)
+            size_px = size_of(image)
             known_px = [sighting.next_crop[2] for _, sighting in self._tracklets.last_of(at)]
             side = _small_side(max(known_px, default=np.inf), size_px) or closer_side(*size_px)
             fresh = self._found_in(at, image, squares_over(*size_px, side))
@@ -172,7 +172,7 @@ class Window:
         """
         palms = detect_palms_in(image, squares, self._networks, self._settings.min_palm_score_closer)
         found = self._sightings([at], [palms])
-        if squares[0, 2] < closer_side(*_size_px(image)) and found:
+        if squares[0, 2] < closer_side(*size_of(image)) and found:
             head = self._head()
             least = _SMALL_PRESENCE_ALONE if head is None else _SMALL_PRESENCE
             found = [one for one in found if one.presence >= least]
@@ -194,7 +194,7 @@ class Window:
             image, hands = self._images[at], hands_at_wrists(arms_px[at - start].astype(np.float64))
             if image is None or not len(hands) or self._tracklets.count(at) >= _HANDS:
                 continue
-            size_px = _size_px(image)
+            size_px = size_of(image)
             side = _small_side(hands[:, 2].max() / HAND_IN_CROP, size_px)
             if side:
                 self._follower.both_ways(self._found_in(at, image, squares_at(hands[:, :2], side, *size_px)))
@@ -214,9 +214,11 @@ class Window:
             known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
             if known and self._partner and not self._may_hide_another(at):
                 continue
-            size_px = _size_px(image)
-            small = squares_over(*size_px, round(_SMALLEST * min(size_px)))
-            fresh = [] if known else self._found_in(at, image, small)
+            size_px = size_of(image)
+            fresh = list[Front]()
+            if not known:
+                small = squares_over(*size_px, round(_SMALLEST * min(size_px)))
+                fresh = self._found_in(at, image, small)
             head = None if fresh else self._head()
             if head is not None:
                 crops = crops_about(known[0]) if known else crops_over(*size_px)
@@ -295,8 +297,8 @@ class Window:
         return self._tracklets.count(at) < nearby
 
 
-def _size_px(image: Image) -> tuple[int, int]:
-    """Width and height."""
+def size_of(image: Image) -> tuple[int, int]:
+    """Width and height in pixels."""
     return image.shape[1], image.shape[0]
 
 
