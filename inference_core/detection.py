@@ -10,6 +10,7 @@ from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import DECODE, LOAD, timed, timed_items
 from inference_core.shared.stages import DETECT
 from inference_core.tracking.detect import ShotDetector, frames_searched
+from inference_core.tracking.pairs_ahead import PairsAhead
 from inference_core.tracking.read_frames import hands_were_near
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.sides_ahead import SidesAhead
@@ -38,11 +39,19 @@ def detect(run: Run) -> Shot:
     )
     with timed(LOAD):
         networks = load_landmark_networks(run.device)
-    partner, sides = (
-        (None, None) if run.network is None else (run.network.partner, SidesAhead(lambda: run.head))
-    )
+    partner, sides, pairs = None, None, None
+    if run.network is not None:
+        partner, sides = run.network.partner, SidesAhead(lambda: run.head)
+        pairs = PairsAhead(lambda: run.head) if run.tracking.hands == "both" else None
     detector = ShotDetector(
-        networks, settings, lambda: load_pose_networks(run.device), lambda: run.head, partner, sides, state
+        networks,
+        settings,
+        lambda: load_pose_networks(run.device),
+        lambda: run.head,
+        partner,
+        sides,
+        pairs,
+        state,
     )
     run.progress(DETECT, kept, count)
     if kept < count:
@@ -59,7 +68,11 @@ def detect(run: Run) -> Shot:
                 import_ahead((run.network.name,))
             if done >= _LOADED_BY:
                 run.hand()
-    found = Shot(detector.detections(), head=None if sides is None else sides.readings)
+    found = Shot(
+        detector.detections(),
+        searched={} if pairs is None else pairs.searched(),
+        head=None if sides is None else sides.readings,
+    )
     del detector  # and its pictures
     give_back_memory()
     return found

@@ -2,7 +2,7 @@
 """What the stages of a capture work with, and the record of the shot that goes through them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from inference_core.tracking.assign import TrackSettings
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.expected_hands import ExpectedHands
 from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.mixed_up import Searched
 from inference_core.two_hand.predictions import TwoHandPredictions
 
 # A stage saves its results after this many frames: about ten seconds of work.
@@ -115,13 +116,14 @@ class Run:
 class Shot:
     """The record of the shot; every stage adds its part.
 
-    detections: after detect. tracks: after track; recover adds lost hands, and read replaces the readings of all.
-    head: the landmark head, with its readings so far, once there are any. expected: each hand in each frame according
-    to the recovered tracks. squares_px (T, 3): the two-hand crops. predictions: after read. solution: after solve. None
-    before that, and if the run has no network.
+    detections, searched (see `set_right`): after detect. tracks: after track; recover adds lost hands, and read
+    replaces the readings of all. head: the landmark head, with its readings so far, once there are any. expected: each
+    hand in each frame according to the recovered tracks. squares_px (T, 3): the two-hand crops. predictions: after
+    read. solution: after solve. None before that, and if the run has no network.
     """
 
     detections: ShotDetections
+    searched: Mapping[int, Searched] = field(default_factory=dict)
     tracks: HandTracks | None = None
     expected: ExpectedHands | None = None
     squares_px: NDArray[np.float64] | None = None

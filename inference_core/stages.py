@@ -34,7 +34,6 @@ from inference_core.runtime.stopwatch import FIT, SEARCH, SIDES, SOLVE, timed
 from inference_core.shared.stages import READ, RECOVER, TRACK
 from inference_core.tracking.arms import body_in_view, with_arms
 from inference_core.tracking.assign import build_tracks
-from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
 from inference_core.tracking.handedness import with_handedness
@@ -86,16 +85,14 @@ def recover(run: Run, shot: Shot) -> Shot:
     tracks = _known(shot.tracks)
     if run.head is not None:
         pose = load_pose_networks(run.device) if body_in_view(shot.detections) else None
-        tracks = _recovered(run, _with_partners(run, tracks, shot.detections, run.head), run.head, pose)
+        tracks = _recovered(run, _with_partners(run, shot, tracks, run.head), run.head, pose)
         tracks = with_gaps_filled(tracks, shot.detections.time_s, run.tracking.max_gap_s)
     if run.network is None:
         return replace(shot, tracks=tracks)
     return replace(shot, tracks=tracks, expected=expected_hands(tracks), squares_px=shot_crops(tracks))
 
 
-def _with_partners(
-    run: Run, tracks: HandTracks, detections: ShotDetections, head: HeadWithLandmarks
-) -> HandTracks:
+def _with_partners(run: Run, shot: Shot, tracks: HandTracks, head: HeadWithLandmarks) -> HandTracks:
     """The tracks with second hands that were never told from the first, unless one side only is asked for."""
     if run.tracking.hands != "both":
         return tracks
@@ -104,9 +101,10 @@ def _with_partners(
         return (frame.image for frame in run.footage.at(frames))
 
     def look() -> Arrays:
-        return vars(with_partners(tracks, detections, pictures, head))
+        return vars(with_partners(tracks, shot.detections, pictures, head, shot.searched))
 
-    depends_on = {"head": run.network_identity, "tracks": _digest(tracks), "sightings": _digest(detections)}
+    sightings = _digest(shot.detections)
+    depends_on = {"head": run.network_identity, "tracks": _digest(tracks), "sightings": sightings}
     return HandTracks(**run.once(_PARTNERS, depends_on, look))
 
 

@@ -26,6 +26,7 @@ from inference_core.runtime.ahead import Later, beside, in_turn
 from inference_core.runtime.network_graph import Run
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.pairs_ahead import PairsAhead
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.sides_ahead import SidesAhead
 from inference_core.tracking.tracklets import Sighting, Tracklets
@@ -56,7 +57,7 @@ class ShotDetector:
 
     pose: loads the networks that locate the most prominent person's arms on some frames, if these are wanted. head:
     waits for the landmark head; with one, hands that show no palm are searched for. partner: the partner network, if
-    there is one. sides: reads the sides of some sightings meanwhile.
+    there is one. sides: reads the sides of some sightings meanwhile. pairs: searches about some hands meanwhile.
     """
 
     def __init__(
@@ -67,10 +68,11 @@ class ShotDetector:
         head: Callable[[], HeadWithLandmarks | None] = lambda: None,
         partner: Callable[[], Run | None] | None = None,
         sides: SidesAhead | None = None,
+        pairs: PairsAhead | None = None,
         state: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self._settings = settings or DetectionSettings()
-        self._pose, self._sides = pose, sides
+        self._pose, self._sides, self._pairs = pose, sides, pairs
         self._arms: list[_ArmsArrays] = [] if state is None else [(state["arms_px"], state["arms_m"])]
         self._tracklets = Tracklets() if state is None else Tracklets.restored(state)
         self._times: list[float] = [] if state is None else state["time_s"].tolist()
@@ -119,6 +121,8 @@ class ShotDetector:
                 last = {self.done - 1: some[-1]}
                 self._sides.ask(dict(enumerate(some, start)), self._tracklets, later, self.done - 1)
                 self._sides.collect(self._tracklets)
+            if self._pairs is not None:
+                self._pairs.ask(dict(enumerate(some, start)), self._tracklets, later)
             # Only the window's short history may stay in memory while the next frames come in.
             some.clear()
             images.clear()

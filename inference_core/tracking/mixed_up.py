@@ -10,7 +10,8 @@ there too, and the likelier reading stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -23,13 +24,14 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.hand_tracks import HandTracks, forget_hand, record_hand, record_vouched
 from inference_core.tracking.interpolate import MAX_GAP_FRAMES, interpolated
 from inference_core.tracking.pair_choice import Candidates
-from inference_core.tracking.pair_search import Pair, read_as, search_pair
+from inference_core.tracking.pair_search import Pair, likeliest_pair, read_as, search
 
 # Hands nearer than this, by the mean distance of their landmarks in sides of their squares, may be mixed up.
 _NEAR = 0.5
 # Frames from one choice to the next where hands may be mixed up, twice as many after each that puts no hand elsewhere,
 # up to the second number; from one that does on, to how far.
 _EVERY, _RAREST, _EVERY_WRONG, _REACH = 12, 48, 4, 12
+_SIDES = np.array([LEFT, RIGHT])
 # Readings nearer than the first, in sides of their squares, agree; those farther apart than the second are of different
 # hands, or one is no hand.
 _AGREE, _ELSEWHERE = 0.06, 0.08
@@ -41,27 +43,70 @@ Image = NDArray[np.uint8]
 Pictures = Callable[[Sequence[int]], Iterator[Image | None]]
 
 
+@dataclass(frozen=True)
+class Searched:
+    """What `search_near` read about a left and a right hand at hands_px (2, 21, 2)."""
+
+    hands_px: Floats
+    read: Candidates | None
+
+
+NOTHING_SEARCHED: Mapping[int, Searched] = {}
+
+
+def search_near(image: Image, head: HeadWithLandmarks, hands_px: Floats) -> Searched:
+    """Searches an RGB image (H, W, 3) about a left and a right hand (2, 21, 2). head: with a partner network."""
+    return Searched(hands_px, search(image, head, hands_px, "hands"))
+
+
+class Turns:
+    """In which frames, of rising ones in which hands are near one another, both are chosen together."""
+
+    def __init__(self) -> None:
+        self._next, self._wait = 0, _EVERY
+
+    def come(self, at: int) -> bool:
+        """Whether it is this frame's turn."""
+        return at >= self._next
+
+    def chosen(self, at: int, elsewhere: bool = False) -> None:
+        """A choice was made in the frame; elsewhere: it puts a hand elsewhere than its track."""
+        wait = _EVERY if elsewhere else self._wait
+        self._next, self._wait = at + wait, min(2 * wait, _RAREST)
+
+
 def set_right(
-    tracks: HandTracks, known: dict[int, Pair], pictures: Pictures, head: HeadWithLandmarks
+    tracks: HandTracks,
+    known: dict[int, Pair],
+    pictures: Pictures,
+    head: HeadWithLandmarks,
+    searched: Mapping[int, Searched],
 ) -> None:
     """Sets right, in place, tracks that are on the same hand, on each other's, or between them.
 
     known: pairs that do so, by frame, as far as they are known. pictures: the shot's pictures of some frames, RGB
-    (H, W, 3). head: with a partner network.
+    (H, W, 3). head: with a partner network. searched: what was read in some frames already.
     """
     points_px = tracks.landmarks_px[..., :2].astype(np.float64)
     seen = tracks.present == SEEN
     expected_px = interpolated(points_px, seen)[0]
-    near = _near(expected_px)
+    near = np.isfinite(expected_px).all((1, 2, 3))
+    near[near] = are_near(expected_px[near])
     pairs, asked, wrong = dict(known), set(known), list[int]()
+
+    def search_in(at: int) -> Searched | None:
+        if at in searched and np.array_equal(searched[at].hands_px, expected_px[at]):
+            return searched[at]
+        image = next(pictures([at]))
+        return None if image is None else search_near(image, head, expected_px[at])
 
     def choose(at: int) -> bool:
         """Whether a pair puts a hand elsewhere in a frame."""
         if at not in asked:
             asked.add(at)
-            image = next(pictures([at]))
-            pair = None if image is None else _choice(image, expected_px[at], head)
-            if pair is not None:
+            about = search_in(at)
+            pair = None if about is None else likeliest_pair(about.read, about.hands_px, _SIDES)
+            if pair is not None and pair.sets_right:
                 pairs[at] = pair
         if at in pairs and at not in wrong and (_is_elsewhere(points_px[at], pairs[at]) & seen[at]).any():
             wrong.append(at)
@@ -69,11 +114,10 @@ def set_right(
 
     for at in known:
         choose(at)
-    due, wait = 0, _EVERY
+    turns = Turns()
     for at in np.flatnonzero(near & seen.all(1)).tolist():
-        if at >= due:
-            wait = _EVERY if choose(at) else wait
-            due, wait = at + wait, min(2 * wait, _RAREST)
+        if turns.come(at):
+            turns.chosen(at, elsewhere=choose(at))
     # These become more on the way.
     for at in wrong:
         for way in (-1, 1):
@@ -86,26 +130,16 @@ def set_right(
             _follow(tracks, chosen, pictures, head)
 
 
-def _near(expected_px: Floats) -> NDArray[np.bool_]:
-    """(T,) whether both hands are expected, so near that they may be mixed up."""
-    near = np.isfinite(expected_px).all((1, 2, 3))
-    hands_px = expected_px[near]
-    if len(hands_px):
-        size_px = np.sqrt(crops_from_landmarks(hands_px.reshape(-1, 21, 2))[:, 2].reshape(-1, 2).prod(1))
-        near[near] = _apart_px(hands_px[:, LEFT], hands_px[:, RIGHT]) < _NEAR * size_px
-    return near
+def are_near(hands_px: Floats) -> NDArray[np.bool_]:
+    """(N,) whether two hands (N, 2, 21, 2) are so near that they may be mixed up."""
+    size_px = np.sqrt(crops_from_landmarks(hands_px.reshape(-1, 21, 2))[:, 2].reshape(-1, 2).prod(1))
+    return _apart_px(hands_px[:, LEFT], hands_px[:, RIGHT]) < _NEAR * size_px
 
 
 def _runs(frames: list[int]) -> list[list[int]]:
     """The frames, parted where hands cannot be followed from one to the next."""
     parts = np.split(np.array(frames), 1 + np.flatnonzero(np.diff(frames) > MAX_GAP_FRAMES))
     return [part.tolist() for part in parts if len(part)]
-
-
-def _choice(image: Image, known_px: Floats, head: HeadWithLandmarks) -> Pair | None:
-    """The pair about two hands (S, 21, 2), if it sets them right."""
-    pair = search_pair(image, head, known_px, np.array([LEFT, RIGHT]), "hands")
-    return pair if pair is not None and pair.sets_right else None
 
 
 def _is_elsewhere(points_px: Floats, pair: Pair) -> NDArray[np.bool_]:

@@ -85,7 +85,11 @@ def search_pair(
     known_px (N, 21, 2): hands that were found already, to be read again; known_sides (N,): theirs, probably. where:
     see `search`.
     """
-    read = search(image, head, known_px, where)
+    return likeliest_pair(search(image, head, known_px, where), known_px, known_sides)
+
+
+def likeliest_pair(read: Candidates | None, known_px: Floats, known_sides: Indices) -> Pair | None:
+    """The likeliest left and right hand of the readings that `search` found about known hands."""
     if read is None or not len(pairs := pairs_of(read)):
         return None
     told = told_by_pairs(read, pairs, contrary_to(read, known_px, known_sides))

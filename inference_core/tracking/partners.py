@@ -11,6 +11,8 @@ In a still, which no other frame can help, both are chosen together from all tha
 found that lie apart.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks, record_vouched
 from inference_core.tracking.interpolate import interpolated
-from inference_core.tracking.mixed_up import Pictures, set_right
+from inference_core.tracking.mixed_up import NOTHING_SEARCHED, Pictures, Searched, set_right
 from inference_core.tracking.pair_search import Pair, certain_pair
 
 # Frames from one question to the next after an answer, or where the partner network is not sure; after the first one
@@ -50,10 +52,14 @@ _MISSES = 2
 
 
 def with_partners(
-    tracks: HandTracks, detections: ShotDetections, pictures: Pictures, head: HeadWithLandmarks
+    tracks: HandTracks,
+    detections: ShotDetections,
+    pictures: Pictures,
+    head: HeadWithLandmarks,
+    searched: Mapping[int, Searched] = NOTHING_SEARCHED,
 ) -> HandTracks:
     """The tracks with hands read beside ones that seem to be alone. detections: what the tracks were made of. pictures:
-    the shot's pictures of some frames, RGB (H, W, 3).
+    the shot's pictures of some frames, RGB (H, W, 3). searched: see `set_right`.
     """
     found = HandTracks(**{name: values.copy() for name, values in vars(tracks).items()})
     if head.partner is None:
@@ -69,7 +75,7 @@ def with_partners(
             record_partner(found, at, answer)
         pairs |= others
     if len(found.present) > _STILL_FRAMES:
-        set_right(found, pairs, pictures, head)
+        set_right(found, pairs, pictures, head, searched)
         return found
     for at, image in enumerate(pictures(range(len(found.present)))):
         _choose_pair(found, at, image, detections.arms_px, head)

@@ -11,17 +11,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from inference_core.footage.records import Frame
 from inference_core.landmarks.body_reader import WRIST
 from inference_core.landmarks.crop_readings import Partners, RefinedLandmarks
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.hand_crops import crop_features, points_to_crop
 from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.partner_search import asked_square
+from inference_core.runtime.ahead import in_turn
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.pairs_ahead import PairsAhead
 from inference_core.tracking.partners import with_partners
+from inference_core.tracking.tracklets import Sighting, Tracklets
 
 DEMO = files("inference_core") / "demo"
 WIDTH, FRAMES = 640, 40
@@ -341,3 +345,38 @@ def test_tracks_on_one_hand_stay_where_few_frames_or_no_second_hand_tell_against
             tracks, sightings(true_px[LEFT], []), lambda frames, shown=picture: (shown for _ in frames), head
         )
         np.testing.assert_array_equal(found.landmarks_px, tracks.landmarks_px)
+
+
+def test_what_is_searched_beside_detection_is_not_searched_again(head: HeadWithLandmarks) -> None:
+    still, true_px = still_of_two_hands()
+    true_px[RIGHT] += 0.5 * (true_px[LEFT].mean(0) - true_px[RIGHT].mean(0))
+    tracks = on(true_px, np.full(FRAMES, LEFT), np.full(FRAMES, RIGHT))
+    read: list[int] = []
+
+    def pictures(frames: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        read.extend(frames)
+        return (still for _ in frames)
+
+    tracklets, nothing = Tracklets(), np.zeros((21, 3), np.float32)
+    for at in range(FRAMES):
+        for side in (RIGHT, LEFT):
+            crop = crops_from_landmarks(true_px[side])
+            tracklets.start(
+                Sighting(at, tracks.landmarks_px[at, side], nothing, 1.0, float(side == RIGHT), crop, crop)
+            )
+    pairs = PairsAhead(lambda: head)
+    with in_turn() as later:
+        pairs.ask({at: Frame(at, at / 24, still) for at in range(FRAMES)}, tracklets, later)
+        searched = pairs.searched()
+    seen = sightings(true_px[LEFT], [])
+    without = with_partners(tracks, seen, pictures, head)
+    needed = len(read)
+    found = with_partners(tracks, seen, pictures, head, searched)
+    assert searched and len(read) - needed == needed - len(searched)
+    for name, values in vars(without).items():
+        np.testing.assert_array_equal(values, getattr(found, name))
+
+    elsewhere = on(true_px + 4, np.full(FRAMES, LEFT), np.full(FRAMES, RIGHT))
+    before = len(read)
+    with_partners(elsewhere, seen, pictures, head, searched)
+    assert len(read) - before == needed
