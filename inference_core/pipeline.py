@@ -55,7 +55,10 @@ from inference_core.two_hand.card import check_hand, check_weights
 
 # The names under which the networks are kept that every capture needs, in the order in which detection waits for them,
 # and those that come with a two-hand network.
-_NETWORKS, _HEADS = ("palm", "hand-early", "hand-late", "person", "body"), ("hand-head", "hand-partner")
+_NETWORKS, _HEADS = (
+    ("palm", "hand-early", "hand-late", "person", "body", "hand-square"),
+    ("hand-head", "hand-partner"),
+)
 TRACKS_PART = "tracks"
 _PART = re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII)
 _log = logging.getLogger(__name__)

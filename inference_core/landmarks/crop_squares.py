@@ -15,6 +15,9 @@ HAND_IN_CROP = 0.5
 _PALM_SCALE, _PALM_SHIFT = 2.6, -0.5
 _HAND_SCALE, _HAND_SHIFT = 2.0, -0.1
 _BODY_SCALE = 2.5
+# Of the square about a body's wrist, in distances from there to the middle finger's knuckle; and of a hand's square, in
+# distances from its middle to the middle of its lower side.
+_WRIST_SCALE, _SQUARE_SCALE = 5.4, 2.0
 # How far a hand's middle lies beyond its wrist, as a share of the crop's side.
 _HAND_BEYOND_WRIST = 0.25
 # The palm and the near phalanges only: fingertips would make the crop jump.
@@ -40,6 +43,20 @@ def crops_from_persons(key_points_px: Floats) -> Floats:
     middle, ahead = key_points_px[..., 0, :], key_points_px[..., 1, :]
     side = np.linalg.norm(ahead - middle, axis=-1) * _BODY_SCALE
     return np.concatenate((middle, side[..., None], _upright(middle, ahead)[..., None]), -1)
+
+
+def crops_from_wrists(points_px: Floats) -> Floats:
+    """Crops (..., 4) that hold the hands of a body, from its wrist, little and index finger (..., 3, 2)."""
+    wrist, little, index = points_px[..., 0, :], points_px[..., 1, :], points_px[..., 2, :]
+    middle = (2 * index + little) / 3
+    side = np.linalg.norm(middle - wrist, axis=-1) * _WRIST_SCALE
+    return np.concatenate((middle, side[..., None], _upright(wrist, middle)[..., None]), -1)
+
+
+def crops_from_points(middle_px: Floats, below_px: Floats) -> Floats:
+    """Crops (..., 4) of hands, from their middle and the middle of their square's lower side (..., 2)."""
+    side = np.linalg.norm(middle_px - below_px, axis=-1) * _SQUARE_SCALE
+    return np.concatenate((middle_px, side[..., None], _upright(below_px, middle_px)[..., None]), -1)
 
 
 def crops_from_arms(elbow_px: Floats, wrist_px: Floats, side_px: float) -> Floats:

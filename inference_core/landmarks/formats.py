@@ -8,6 +8,7 @@ PALM_WEIGHTS = "palm_detection_full.safetensors"
 LANDMARK_WEIGHTS = "hand_landmark_full.safetensors"
 PAIR_WEIGHTS = "pair_detector.safetensors"
 PERSON_WEIGHTS, BODY_WEIGHTS = "pose_detection.safetensors", "pose_landmark_full.safetensors"
+SQUARE_WEIGHTS = "hand_recrop.safetensors"
 
 # Of a two-hand network's weights folder: the landmark head, and the partner network.
 HEAD_FILE, PARTNER_FILE = "landmark_head.safetensors", "partner_network.safetensors"
@@ -22,6 +23,6 @@ CROP_PX = 224
 LANDMARKS = 21
 # The landmark network's early features: local detail, not yet the hand's side or pose.
 FEATURES = (112, 14, 14)
-PERSON_PX, BODY_PX = 224, 256
+PERSON_PX, BODY_PX, SQUARE_PX = 224, 256, 256
 # A box (centre x, y, width, height) and four key points.
 PERSON_VALUES = 4 + 2 * 4

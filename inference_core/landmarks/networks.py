@@ -25,6 +25,8 @@ from inference_core.landmarks.formats import (
     PARTNER_FILE,
     PERSON_PX,
     PERSON_WEIGHTS,
+    SQUARE_PX,
+    SQUARE_WEIGHTS,
     WEIGHTS_FOLDER,
 )
 from inference_core.runtime.imports_ahead import forget
@@ -87,10 +89,11 @@ class LandmarkNetworks:
 
 @dataclass(frozen=True)
 class PoseNetworks:
-    """Person detector and body landmarks, ready to run."""
+    """Person detector, body landmarks, and what finds the square of a hand about a wrist, ready to run."""
 
     person: Run
     body: Run
+    square: Run
 
     def run_person(self, pictures: NDArray[np.uint8]) -> PersonArrays:
         """The person detector on (B, 224, 224, 3) RGB: boxes (B, 2254, 12) and logits (B, 2254)."""
@@ -101,6 +104,10 @@ class PoseNetworks:
         """The body's landmarks on (B, 256, 256, 3) RGB: points, presence, world_m."""
         points, presence, world_m = self.body(pictures)
         return points, presence, world_m
+
+    def run_square(self, pictures: NDArray[np.uint8]) -> Array:
+        """The points (B, 4) of `HandSquareNetwork` on (B, 256, 256, 3) RGB."""
+        return self.square(pictures)[0]
 
 
 def load_landmark_networks(device: str = "cpu", folder: Path = WEIGHTS_FOLDER) -> LandmarkNetworks:
@@ -149,13 +156,17 @@ def _pose_networks(device: str) -> PoseNetworks:
     def run(name: str, file: str, px: int) -> Run:
         return ready_to_run(_graph(name, WEIGHTS_FOLDER / file, px, px, 3), device)
 
-    return PoseNetworks(run("person", PERSON_WEIGHTS, PERSON_PX), run("body", BODY_WEIGHTS, BODY_PX))
+    return PoseNetworks(
+        run("person", PERSON_WEIGHTS, PERSON_PX),
+        run("body", BODY_WEIGHTS, BODY_PX),
+        run("hand-square", SQUARE_WEIGHTS, SQUARE_PX),
+    )
 
 
 def forget_pose_networks() -> None:
     """Release the networks that find bodies, some 75 MB, until they are loaded again."""
     _pose_networks.cache_clear()
-    forget("person", "body")
+    forget("person", "body", "hand-square")
 
 
 def load_partner(folder: Path, device: str = "cpu") -> Run | None:

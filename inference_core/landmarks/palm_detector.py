@@ -89,13 +89,6 @@ def squares_over(width: int, height: int, side: int) -> NDArray[np.int64]:
     return np.array([(x, y, side) for y in rows for x in columns], np.int64)
 
 
-def squares_at(centres_px: Floats, side: int, width: int, height: int) -> NDArray[np.int64]:
-    """Squares (N, 3) of at most that side about points (N, 2), moved into the image: upper left corner x, y; side."""
-    side = max(1, min(width, height, side))
-    corners = np.clip(np.round(centres_px - side / 2), 0, np.array([width, height]) - side).astype(np.int64)
-    return np.concatenate([corners, np.full((len(corners), 1), side)], 1)
-
-
 def letterbox(image: NDArray[np.uint8], input_px: int = PALM_PX) -> tuple[NDArray[np.uint8], float, Floats]:
     """The image in the middle of a black square of input_px, its scale there, and its offset (2,) in pixels."""
     height, width = image.shape[:2]

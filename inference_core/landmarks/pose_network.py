@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The networks of MediaPipe Pose ("pose_detection" and "pose_landmark_full" of the mediapipe 0.10.21 wheel).
+"""The networks of MediaPipe Pose ("pose_detection" and "pose_landmark_full" of the mediapipe 0.10.21 wheel), and that
+of MediaPipe Holistic which finds a hand's square about a body's wrist ("hand_recrop").
 
 The landmark network's heat maps and segmentation are left out: a limb's position to a few per cent is enough here.
 """
@@ -24,6 +25,9 @@ _AT_8, _AT_16 = 4, 10
 _STEM, _FIRST, _EXPANSION = 24, 16, 6
 _ANCHORS_FINE, _ANCHORS_COARSE = 2, 6
 _READ = 288
+# Outputs of the blocks of the network of a hand's square, and of their first convolution.
+_SQUARE_STEM, _SQUARE_BLOCKS = 8, ((16, 8), (32, 16), (64, 32), (64, 32), (32, 16), (16, 8))
+_SQUARE_VALUES = 4
 
 
 class PersonOutput(NamedTuple):
@@ -100,6 +104,47 @@ class BodyNetwork(nn.Module):
             torch.sigmoid(self.presence(x)).flatten(),
             self.world(x).flatten(1).unflatten(1, (BODY_LANDMARKS, 3)),
         )
+
+
+class HandSquareNetwork(nn.Module):
+    """Two points of the hand in a (B, 3, 256, 256) RGB crop in [0, 1] about a body's wrist: (B, 4), x and y in crop
+    pixels of the hand's middle, and of the middle of its square's lower side, where the wrist is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConv(3, _SQUARE_STEM, 3, stride=2)
+        self.activation = nn.PReLU(_SQUARE_STEM)
+        self.filter = depthwise(_SQUARE_STEM, 1)
+        widths = (_SQUARE_STEM, *(outputs for outputs, _ in _SQUARE_BLOCKS))
+        self.blocks = nn.Sequential(
+            *(_Halving(width, *block) for width, block in zip(widths, _SQUARE_BLOCKS, strict=False))
+        )
+        self.points = nn.Conv2d(widths[-1], _SQUARE_VALUES, 2)
+
+    def forward(self, crops: Tensor) -> tuple[Tensor]:
+        x = self.filter(self.activation(self.stem(crops)))
+        return (self.points(self.blocks(x)).flatten(1),)
+
+
+class _Halving(nn.Module):
+    """A convolution at stride 2 to a narrow width, a depthwise filter and a pointwise mix; beside it the pooled input,
+    filled with empty channels, or without the last ones.
+    """
+
+    def __init__(self, inputs: int, outputs: int, narrow: int) -> None:
+        super().__init__()
+        self.more = outputs - inputs
+        self.before, self.scale = nn.PReLU(inputs), depthwise(inputs, 1)
+        self.halve, self.between = nn.Conv2d(inputs, narrow, 2, 2), nn.PReLU(narrow)
+        self.narrow_scale, self.filter = depthwise(narrow, 1), depthwise(narrow, 3)
+        self.mix = SameConv(narrow, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.between(self.halve(self.scale(self.before(x))))
+        # Padding by less than nothing cuts off.
+        beside = F.pad(F.max_pool2d(x, 2), (0, 0, 0, 0, 0, self.more))
+        return self.mix(self.filter(self.narrow_scale(y))) + beside
 
 
 class _Trunk(nn.Module):

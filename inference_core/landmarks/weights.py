@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from inference_core.landmarks.formats import LANDMARK_WEIGHTS, PALM_WEIGHTS, WEIGHTS_FOLDER
 from inference_core.landmarks.landmark_network import LandmarkNetwork, LandmarkOutput
 from inference_core.landmarks.palm_network import PalmNetwork
-from inference_core.landmarks.pose_network import BodyNetwork, PersonNetwork
+from inference_core.landmarks.pose_network import BodyNetwork, HandSquareNetwork, PersonNetwork
 from inference_core.landmarks.sparse_weights import with_zeros
 from inference_core.runtime.tensor_file import read_tensors
 from inference_core.shared.errors import WeightsError
@@ -58,6 +58,7 @@ def module_of(name: str, file: Path) -> nn.Module:
         "hand-late": lambda: _Late(load_landmark_network(file)),
         "person": lambda: _OfPictures(_loaded(PersonNetwork(), file), centred=True),
         "body": lambda: _OfPictures(_loaded(BodyNetwork(), file)),
+        "hand-square": lambda: _OfPictures(_loaded(HandSquareNetwork(), file)),
     }
     return parts[name]()
 

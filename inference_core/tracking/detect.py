@@ -116,7 +116,7 @@ class ShotDetector:
             else:
                 with beside(_arms, images, start, self._settings, self._pose) as arms:
                     self._window.advance(images, lambda arms=arms: arms()[0])
-                    self._arms.append(arms())
+                    self._arms.append(arms()[1:])
             if self._sides is not None:
                 last = {self.done - 1: some[-1]}
                 self._sides.ask(dict(enumerate(some, start)), self._tracklets, later, self.done - 1)
@@ -161,8 +161,9 @@ def _arms(
     first: int,
     settings: DetectionSettings,
     pose: Callable[[], PoseNetworks],
-) -> _ArmsArrays:
-    """`arms_px` and `arms_m` of the images; the first one is the shot's frame `first`."""
+) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]:
+    """The hands' crops, `arms_px` and `arms_m` of the images; the first one is the shot's frame `first`."""
+    crops = np.full((len(images), 2, 4), np.nan)
     arms_px, arms_m = (np.full((len(images), 2, 3, 3), np.nan, np.float32) for _ in range(2))
     rows = [row for row in range(len(images)) if (first + row) % settings.arms_every == 0]
     looked = {row: image for row in rows if (image := images[row]) is not None}
@@ -170,7 +171,8 @@ def _arms(
         found, there = find_arms(list(looked.values()), pose()), list(looked)
         arms_px[there] = np.concatenate((found.points_px, found.score[..., None]), -1)
         arms_m[there] = found.world_m
-    return arms_px, arms_m
+        crops[there] = found.crops
+    return crops, arms_px, arms_m
 
 
 def _windows(frames: Iterable[Frame], settings: DetectionSettings) -> Iterator[list[Frame]]:

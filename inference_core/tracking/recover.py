@@ -147,9 +147,11 @@ class Recovery:
             return False
         if not _in_picture(wrist_px, image) or np.linalg.norm(wrist_px - points_px[0]) > _REACH * side_px:
             return False
-        for larger in _LARGER:
-            crop = crops_from_arms(elbow_px, wrist_px, larger * side_px)[None]
-            if self._look(image, at, side, crop, _PRESENCE_AT_ARM, wrist_px):
+        at_arm = (crops_from_arms(elbow_px, wrist_px, larger * side_px) for larger in _LARGER)
+        for crop in (arms.crops[0, side], *at_arm):
+            if np.isfinite(crop).all() and self._look(
+                image, at, side, crop[None], _PRESENCE_AT_ARM, wrist_px
+            ):
                 return True
         return self._carry(image, at, side, elbow_px, wrist_px, side_px)
 

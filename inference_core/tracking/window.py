@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.landmarks.body_reader import hands_at_wrists
-from inference_core.landmarks.crop_squares import HAND_IN_CROP, crops_from_palms, cut
+from inference_core.landmarks.crop_squares import crops_from_palms, cut
 from inference_core.landmarks.formats import CROP_PX
 from inference_core.landmarks.hand_search import crops_about, crops_over, plausible, search_hands
 from inference_core.landmarks.head_reader import HeadWithLandmarks
@@ -21,7 +20,6 @@ from inference_core.landmarks.palm_detector import (
     closer_side,
     detect_palms,
     detect_palms_in,
-    squares_at,
     squares_over,
 )
 from inference_core.runtime.network_graph import Run
@@ -41,9 +39,9 @@ _ALONE = -1.0
 # Small hands are sought in squares of this many sides of their crop, if these are smaller than this share of those of
 # the closer search; where no hand is known, in squares of this share of the picture's shorter side.
 _SQUARE, _SMALL, _SMALLEST = 3.0, 0.7, 0.375
-# Presence of hands found there, at least: true ones have 0.78 and more, folds of sleeves and reflections up to 0.66, or
-# the landmark head expects a large error; and without a landmark head.
-_SMALL_PRESENCE, _SMALL_PRESENCE_ALONE = 0.75, 0.9
+# Presence of hands found there or at a body's wrist, at least: true ones have 0.78 and more, folds of sleeves and
+# reflections up to 0.66, or the landmark head expects a large error; and without a landmark head.
+_SURE_PRESENCE, _SURE_PRESENCE_ALONE = 0.75, 0.9
 # How much longer it is to the next search after one without success: beside a known hand, and where there is none.
 _LONGER_ALONE, _LONGER_EMPTY = 2, 4
 
@@ -88,11 +86,11 @@ class Window:
         return {"search": np.array(numbers)}
 
     def advance(
-        self, images: Sequence[Image | None], arms: Callable[[], NDArray[np.float32]] | None = None
+        self, images: Sequence[Image | None], at_arms: Callable[[], NDArray[np.float64]] | None = None
     ) -> None:
         """Add the next frames of the shot and follow every hand through them.
 
-        arms: waits for where a body's arms are in each of them, (T, S, 3, 3) as in `ShotDetections`.
+        at_arms: waits for where a body has its hands in each of them, crops (T, S, 4) as in `Arms`.
         """
         start = self._end
         self._end = start + len(images)
@@ -104,8 +102,8 @@ class Window:
             [at for at in there[:: self._settings.detect_every_empty] if not self._tracklets.count(at)]
         )
         self._find([at for at in there if self._is_short_of_hands(at)])
-        if arms is not None:
-            self._find_at_arms(start, there, arms)
+        if at_arms is not None:
+            self._find_at_arms(start, there, at_arms)
         wanting = [at for at in there[:: self._settings.detect_every] if self._tracklets.count(at) < _HANDS]
         if not any(self._tracklets.count(at) for at in there):
             # What is found there is followed through all of these frames.
@@ -172,32 +170,35 @@ class Window:
         """
         palms = detect_palms_in(image, squares, self._networks, self._settings.min_palm_score_closer)
         found = self._sightings([at], [palms])
-        if squares[0, 2] < closer_side(*size_of(image)) and found:
-            head = self._head()
-            least = _SMALL_PRESENCE_ALONE if head is None else _SMALL_PRESENCE
-            found = [one for one in found if one.presence >= least]
-            if head is not None and found:
-                good = plausible(image, np.stack([one.next_crop for one in found]), head)
-                found = [one for one, is_good in zip(found, good.tolist(), strict=True) if is_good]
+        if squares[0, 2] < closer_side(*size_of(image)):
+            found = self._sure(image, found)
         return self._follower.started(found)
 
     def _find_at_arms(
-        self, start: int, there: Sequence[int], arms: Callable[[], NDArray[np.float32]]
+        self, start: int, there: Sequence[int], at_arms: Callable[[], NDArray[np.float64]]
     ) -> None:
-        """Seek palms about a body's wrists, where these hands are too small for detection in the whole frame."""
+        """Read hands where a body has them, in frames that lack one, and follow what is found both ways."""
         every = self._settings.arms_every
         lacking = [at for at in there if at % every == 0 and self._tracklets.count(at) < _HANDS]
         if not lacking:
             return
-        arms_px = arms()
+        crops = at_arms()
         for at in lacking:
-            image, hands = self._images[at], hands_at_wrists(arms_px[at - start].astype(np.float64))
-            if image is None or not len(hands) or self._tracklets.count(at) >= _HANDS:
-                continue
-            size_px = size_of(image)
-            side = _small_side(hands[:, 2].max() / HAND_IN_CROP, size_px)
-            if side:
-                self._follower.both_ways(self._found_in(at, image, squares_at(hands[:, :2], side, *size_px)))
+            image, hands = self._images[at], crops[at - start]
+            hands = hands[np.isfinite(hands).all(-1)]
+            if image is not None and len(hands) and self._tracklets.count(at) < _HANDS:
+                found = self._read_twice([at] * len(hands), list(hands))
+                self._follower.both_ways(self._follower.started(self._sure(image, found)))
+
+    def _sure(self, image: Image, found: list[Sighting]) -> list[Sighting]:
+        """Those of the sightings in an image without a palm of usual size that are certainly hands."""
+        head = self._head()
+        least = _SURE_PRESENCE_ALONE if head is None else _SURE_PRESENCE
+        found = [one for one in found if one.presence >= least]
+        if head is None or not found:
+            return found
+        good = plausible(image, np.stack([one.next_crop for one in found]), head)
+        return [one for one, is_good in zip(found, good.tolist(), strict=True) if is_good]
 
     @timed(SEARCH)
     def _search(self, frames: Sequence[int]) -> None:
@@ -259,7 +260,11 @@ class Window:
                 if not self._is_known(at, crop):
                     places.append(at)
                     crops.append(crop)
-        first = self._follower.read(places, crops)
+        return self._read_twice(places, crops)
+
+    def _read_twice(self, frames: Sequence[int], crops: Sequence[NDArray[np.float64]]) -> list[Sighting]:
+        """Readings of hands that are about in these crops, in the ones where they are."""
+        first = self._follower.read(frames, crops)
         return self._follower.read([one.at for one in first], [one.next_crop for one in first])
 
     def _is_known(self, at: int, crop: NDArray[np.float64]) -> bool:

@@ -17,7 +17,6 @@ from inference_core.landmarks.palm_detector import (
     detect_palms,
     detect_palms_in,
     letterbox,
-    squares_at,
     squares_over,
     weighted_suppression,
 )
@@ -95,15 +94,6 @@ def test_squares_cover_the_whole_picture(size: tuple[int, int], side: int) -> No
         assert own == min(*size, side) and 0 <= x <= size[0] - own and 0 <= y <= size[1] - own
         seen[y : y + own, x : x + own] = True
     assert seen.all()
-
-
-def test_squares_about_points_hold_them_and_lie_in_the_picture() -> None:
-    points_px = np.array([[160.0, 90.0], [3.0, 5.0], [319.0, 179.0], [-40.0, 90.0]])
-    corners, sides = np.split(squares_at(points_px, 60, 320, 180), [2], axis=1)
-    assert (sides == 60).all() and (corners >= 0).all() and (corners + 60 <= (320, 180)).all()
-    assert (np.abs(corners[0] + 30 - points_px[0]) <= 1).all()
-    assert ((corners <= points_px) & (points_px <= corners + 60))[:3].all()
-    np.testing.assert_array_equal(squares_at(points_px[:1], 900, 320, 180)[:, 2], 180)
 
 
 def _plain_suppression(rows: list[tuple[float, ...]]) -> tuple[np.ndarray, list[float]]:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import inference_core
-from inference_core.landmarks.body_reader import ELBOW, SHOULDER, WRIST, hands_at_wrists
 from inference_core.pipeline import reconstruct
 from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.presence import ABSENT
@@ -51,12 +50,3 @@ def test_a_person_whose_hands_are_out_of_view_has_none(height: int, tmp_path: Pa
     movie = footage_file("touching/sign_again.mp4")
     take = captured(write_small(tmp_path / "small.mp4", movie, range(5), height, (200, 100)), "shipped")
     assert (take.present == ABSENT).all()
-
-
-def test_hands_lie_beyond_the_wrists_that_are_in_view_and_are_as_long_as_the_body_says() -> None:
-    arms_px = np.zeros((2, 3, 3))
-    arms_px[:, SHOULDER, :2], arms_px[:, ELBOW, :2] = [[300, 100], [200, 100]], [[320, 180], [180, 180]]
-    arms_px[:, WRIST] = [[320, 260, 0.9], [180, 200, 0.2]]
-    ((x, y, length_px),) = hands_at_wrists(arms_px)
-    assert (x, y) == (320, 280) and length_px == pytest.approx(60)
-    assert hands_at_wrists(np.full((2, 3, 3), np.nan)).shape == (0, 3)

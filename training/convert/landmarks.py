@@ -32,10 +32,12 @@ from inference_core.landmarks.formats import (
     PALM_WEIGHTS,
     PERSON_PX,
     PERSON_WEIGHTS,
+    SQUARE_PX,
+    SQUARE_WEIGHTS,
 )
 from inference_core.landmarks.landmark_network import LandmarkNetwork
 from inference_core.landmarks.palm_network import PalmNetwork
-from inference_core.landmarks.pose_network import BodyNetwork, PersonNetwork
+from inference_core.landmarks.pose_network import BodyNetwork, HandSquareNetwork, PersonNetwork
 from inference_core.landmarks.sparse_weights import without_zeros
 from inference_core.shared.errors import WeightsError
 
@@ -118,6 +120,14 @@ _SOURCES = (
         "MobileNetV2-like: 14 inverted residual blocks with ReLU6, 11 separable ones, linear heads for 39 body "
         "landmarks, presence, 39 world landmarks; without segmentation and heat maps",
         layers=_BODY_LAYERS,
+    ),
+    _Source(
+        "modules/holistic_landmark/hand_recrop.tflite",
+        HandSquareNetwork,
+        SQUARE_WEIGHTS,
+        SQUARE_PX,
+        "six blocks of a convolution at stride 2, a depthwise filter and a pointwise convolution with PReLU; "
+        "two points of the hand",
     ),
 )
 
