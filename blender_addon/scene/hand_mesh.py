@@ -8,22 +8,54 @@ import numpy as np
 
 from inference_core.shared.take import Take
 
-from .axes import points_from_rest
-from .correctives import Corrective, correctives
+from .axes import Floats, points_from_rest
+from .correctives import PRODUCTS, Corrective, correctives
 
 _MATERIAL = "Duohand skin"
 _SKIN_COLOUR = (0.62, 0.38, 0.28, 1.0)
 _LEAST_WEIGHT = 1e-5
 _UV_NAME = "UVMap"
+_REST = "Rest"
+
+
+def fits(mesh: Any, take: Take, side: int) -> bool:
+    """Whether the mesh has the faces of the take's hand, so that its vertices need only be moved."""
+    faces = take.faces[side]
+    if (len(mesh.vertices), len(mesh.loops), len(mesh.polygons)) != (
+        len(take.rest_vertices_m[side]),
+        faces.size,
+        len(faces),
+    ):
+        return False
+    corners = np.empty(faces.size, np.int32)
+    mesh.loops.foreach_get("vertex_index", corners)
+    return np.array_equal(corners, faces.ravel())
+
+
+def move_to(mesh: Any, take: Take, side: int, scale: float) -> None:
+    """Move the vertices of a mesh that `fits` to the side's resting hand; all shape keys move along."""
+    rest = _rest_points(take, side, scale)
+    keys = mesh.shape_keys.key_blocks if mesh.shape_keys is not None else ()
+    shift = rest - _points(keys[0].data) if keys else None
+    for key in keys:
+        key.data.foreach_set("co", _points(key.data) + shift)
+    mesh.vertices.foreach_set("co", rest)
+    mesh.update()
+
+
+def is_corrective(key: str, names: tuple[str, ...]) -> bool:
+    """Whether a shape key of that name is one of the correctives of the hand with these bones."""
+    bone, _, product = key.rpartition(" ")
+    return bone in names and product in PRODUCTS
 
 
 def mesh_from_take(name: str, take: Take, side: int, scale: float) -> bpy.types.Mesh:
     """A new mesh of the side's resting hand, the wrist at its origin: smooth, with the take's UVs if it has any."""
-    points = points_from_rest(take.rest_vertices_m[side], take.rest_joints_m[side, 0], scale)
+    points = _rest_points(take, side, scale)
     faces = take.faces[side]
     mesh = bpy.data.meshes.new(name)
-    mesh.vertices.add(len(points))
-    mesh.vertices.foreach_set("co", points.astype(np.float32).ravel())
+    mesh.vertices.add(len(points) // 3)
+    mesh.vertices.foreach_set("co", points)
     mesh.loops.add(faces.size)
     mesh.loops.foreach_set("vertex_index", np.ascontiguousarray(faces, np.int32).ravel())
     mesh.polygons.add(len(faces))
@@ -55,38 +87,63 @@ def bind(
 ) -> None:
     """Attach the skin to the armature: vertex groups from weights (V, 16), the modifier, and with that the parent.
 
-    Others stay, and so does another parent of a skin that the armature moves already.
+    Others stay, and so does another parent of a skin that the armature moves already. Locked groups keep their weights.
     """
     if all(item.type != "ARMATURE" or item.object != armature for item in skin.modifiers):
         skin.parent = armature
+    everything = list(range(len(weights)))
     for index, name in enumerate(names):
-        old = skin.vertex_groups.get(name)
-        if old is not None:
-            skin.vertex_groups.remove(old)
-        group = skin.vertex_groups.new(name=name)
+        group = skin.vertex_groups.get(name)
+        if group is None:
+            group = skin.vertex_groups.new(name=name)
+        elif group.lock_weight:
+            continue
+        else:
+            group.remove(everything)
         for vertex in np.flatnonzero(weights[:, index] > _LEAST_WEIGHT):
             group.add([int(vertex)], float(weights[vertex, index]), "REPLACE")
     deformers = [
         item for item in skin.modifiers if item.type == "ARMATURE" and item.object in (None, armature)
     ]
-    modifier = deformers[0] if deformers else skin.modifiers.new("Armature", "ARMATURE")
+    if deformers:
+        deformers[0].object = armature
+        return
+    modifier = skin.modifiers.new("Armature", "ARMATURE")
     modifier.object = armature
     modifier.use_deform_preserve_volume = False  # the model's own correctives do this
 
 
-def add_correctives(
+def set_correctives(
     skin: bpy.types.Object, armature: bpy.types.Object, names: tuple[str, ...], keys: list[Corrective]
 ) -> None:
-    """Add the correctives to the skin as driven shape keys; it must not have any yet."""
+    """Give the skin these correctives as driven shape keys, and no others; an animator's own keys stay.
+
+    Those that are there already keep their drivers and settings.
+    """
     mesh: Any = skin.data
-    rest = np.empty(3 * len(mesh.vertices), np.float32)
-    mesh.vertices.foreach_get("co", rest)
-    skin.shape_key_add(name="Rest", from_mix=False)
-    for key in keys:
-        block: Any = skin.shape_key_add(name=f"{names[key.joint]} {key.product}", from_mix=False)
+    wanted = {f"{names[key.joint]} {key.product}": key for key in keys}
+    there = list(mesh.shape_keys.key_blocks) if mesh.shape_keys is not None else []
+    for block in there:
+        if is_corrective(block.name, names) and block.name not in wanted:
+            block.driver_remove("value")
+            skin.shape_key_remove(block)
+    if not wanted:
+        if len(there) and len(mesh.shape_keys.key_blocks) == 1:
+            skin.shape_key_remove(mesh.shape_keys.key_blocks[0])
+        return
+    if mesh.shape_keys is None:
+        skin.shape_key_add(name=_REST, from_mix=False)
+    rest = _points(mesh.vertices)
+    driven = _driven(mesh.shape_keys)
+    for name, key in wanted.items():
+        block: Any = mesh.shape_keys.key_blocks.get(name)
+        if block is None:
+            block = skin.shape_key_add(name=name, from_mix=False)
+            block.slider_min, block.slider_max = -1.0, 1.0
         block.data.foreach_set("co", rest + key.offsets.astype(np.float32).ravel())
-        block.slider_min, block.slider_max = -1.0, 1.0
-        _drive(block, armature, names[key.joint], key.product)
+        if name not in driven:
+            block.driver_remove("value")
+            _drive(block, armature, names[key.joint], key.product)
 
 
 def take_correctives(take: Take, side: int, frames: np.ndarray[Any, Any], scale: float) -> list[Corrective]:
@@ -109,6 +166,30 @@ def skin_material() -> bpy.types.Material:
     shader.inputs["Subsurface Weight"].default_value = 0.1
     shader.inputs["Subsurface Radius"].default_value = (0.01, 0.004, 0.002)
     return material
+
+
+def _rest_points(take: Take, side: int, scale: float) -> Floats:
+    """The resting hand's points (3 V,), the wrist at the origin."""
+    points = points_from_rest(take.rest_vertices_m[side], take.rest_joints_m[side, 0], scale)
+    return points.astype(np.float32).ravel()
+
+
+def _points(part: Any) -> Any:
+    """The coordinates (3 V,) of vertices, or of a shape key's points."""
+    found = np.empty(3 * len(part), np.float32)
+    part.foreach_get("co", found)
+    return found
+
+
+def _driven(keys: Any) -> set[str]:
+    """Names of the shape keys whose drivers still have what they read from."""
+    curves = keys.animation_data.drivers if keys.animation_data is not None else ()
+    whole = [
+        curve.data_path
+        for curve in curves
+        if all(target.id is not None for item in curve.driver.variables for target in item.targets)
+    ]
+    return {block.name for block in keys.key_blocks if block.path_from_id("value") in whole}
 
 
 def _drive(block: Any, armature: bpy.types.Object, bone: str, product: str) -> None:

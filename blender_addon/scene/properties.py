@@ -123,7 +123,8 @@ class DUOHAND_PG_hand(bpy.types.PropertyGroup):
     )
     loaded_motion: StringProperty(description="Digest of the motion's keys as its take was loaded")
     loaded_lens: StringProperty(description="On a camera: digest of its lens's keys as its take was loaded")
-    loaded_skin: StringProperty(description="On a skin: digest of its mesh as its take was loaded")
+    loaded_skin: StringProperty(description="On a skin: digest of its shape as its take was loaded")
+    loaded_surface: StringProperty(description="On a skin: digest of its UVs and more as its mesh was made")
     solved_smoothing: FloatProperty(
         name="Solved Smoothing", description="The smoothing that the take was solved with", default=0.5
     )

@@ -71,7 +71,7 @@ def apply_steps(
     if is_new and scene_camera is None:
         shot.set_place(collection, settings.place, None)
     wanted = [side for side in settings.sides if (take.present[:, side] != ABSENT).any()]
-    warnings += loaded_skin.keep_edited(collection)
+    warnings += loaded_skin.keep_edited(collection, take)
     warnings += _remove_others(collection, wanted)
     yield
     rigs: dict[int, bpy.types.Object] = {}
@@ -79,7 +79,7 @@ def apply_steps(
         rigs[side] = yield from hands.set_hand(collection, take, side, frames, layout)
     if layout.rotation_mode != hand_keys.QUATERNION:
         warnings += hands.order_advice(take, rigs, layout)
-    warnings += locked_curves.kept(collection)
+    warnings += locked_curves.kept(collection) + loaded_skin.locked_groups(collection)
     if not rigs:
         warnings.append("No hand was found in this take: there is a camera and nothing to move.")
     yield

@@ -133,28 +133,36 @@ def _set_raw_keys(hand: _Hand) -> Generator[None]:
 def _set_skin(hand: _Hand, collection: bpy.types.Collection) -> Generator[None, None, bpy.types.Object]:
     take, side, scale, kept = hand.take, hand.side, hand.layout.scale, hand.armature.duohand
     name = f"{collection.name} {side_name(side)} skin"
-    mesh = hand_mesh.mesh_from_take(name, take, side, scale)
     skin = kept.skin or _left_skin(collection, hand.names)
+    is_new = skin is None or not hand_mesh.fits(skin.data, take, side)
+    if is_new:
+        mesh = hand_mesh.mesh_from_take(name, take, side, scale)
+    elif skin.data.users > 1 or not skin.data.is_editable:
+        mesh = skin.data.copy()
+        mesh.use_fake_user, mesh.name = False, name
+    else:
+        mesh = skin.data
     if skin is None:
         skin = bpy.data.objects.new(name, mesh)
         collection.objects.link(skin)
-    else:
+    elif skin.data != mesh:
         old = skin.data
-        hand_mesh.take_over(mesh, old)
+        if is_new:
+            hand_mesh.take_over(mesh, old)
         skin.data = mesh
         fcurves.remove_if_unused(old)
         mesh.name = name
     kept.skin = skin
+    if not is_new:
+        hand_mesh.move_to(mesh, take, side, scale)
     yield
     hand_mesh.bind(skin, hand.armature, hand.names, np.asarray(take.skin_weights[side]))
-    if hand.layout.correctives:
-        yield
-        keys = hand_mesh.take_correctives(take, side, hand.rest_frames, scale)
-        yield
-        if keys:
-            hand_mesh.add_correctives(skin, hand.armature, hand.names, keys)
-            yield
-    loaded_skin.remember(skin)
+    yield
+    keys = hand_mesh.take_correctives(take, side, hand.rest_frames, scale) if hand.layout.correctives else []
+    yield
+    hand_mesh.set_correctives(skin, hand.armature, hand.names, keys)
+    yield
+    loaded_skin.remember(skin, hand.names, is_new)
     return skin
 
 
