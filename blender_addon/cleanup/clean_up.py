@@ -106,7 +106,7 @@ def locked_frames(rigs: Sequence[HandRig], first: int, last: int) -> int:
 
 def bake(rigs: Sequence[HandRig]) -> None:
     """Key every frame of the take again, with the current motion."""
-    write_tracks([(rig, read_track(rig)) for rig in rigs])
+    write_tracks([(rig, read_track(rig)) for rig in rigs], everywhere=True)
 
 
 def swap_sides(left: HandRig, right: HandRig, first: int, last: int) -> None:

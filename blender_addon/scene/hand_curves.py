@@ -14,6 +14,7 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 
 from . import fcurves, hand_keys, shot
+from .changed_keys import Part, changed, frames_apart
 from .fcurves import BREAKDOWN, CONSTANT, KEYFRAME, Channels
 from .hand_channels import copied_in_strips, hand_channels
 from .motion import quaternions_from_eulers
@@ -157,15 +158,17 @@ def read_raw_track(rig: HandRig, solved: HandTrack) -> HandTrack:
     return merged(raw, solved)
 
 
-def write_tracks(tracks: Sequence[tuple[HandRig, HandTrack]]) -> None:
-    """Key each hand's track on every one of its frames, replacing the take's motion except in locked ranges.
+def write_tracks(tracks: Sequence[tuple[HandRig, HandTrack]], everywhere: bool = False) -> None:
+    """Key each hand's track where it differs from the hand's motion, except in locked ranges.
 
-    Keys beside the take's frames stay. RequestError if the curves of one hand are linked or locked: then none changes.
+    Other keys stay as they are. everywhere: key every frame of the track; keys beside its frames stay. RequestError if
+    the curves of one hand are linked or locked: then none changes.
     """
     check_writable([rig for rig, _ in tracks])
     with unkeyed_kept(bpy.context.scene, [rig.armature for rig, _ in tracks]):
         for rig, track in tracks:
-            key_track(rig, _with(rig, track, locked_motion(rig)))
+            wanted = _with(rig, track, locked_motion(rig))
+            _key(rig, editable_channels(rig), wanted, None if everywhere else read_track(rig))
 
 
 def locked_motion(rig: HandRig) -> HandTrack | None:
@@ -189,7 +192,8 @@ def put_back(rig: HandRig, kept: HandTrack) -> None:
     """Key motion that was locked again, over what has been keyed since; locked curves stay as they are."""
     channels = hand_channels(rig.armature)
     if channels is not None:
-        _key(rig, channels, _with(rig, read_track(rig), kept))
+        now = read_track(rig)
+        _key(rig, channels, _with(rig, now, kept), now)
 
 
 def check_writable(rigs: Sequence[HandRig]) -> None:
@@ -257,19 +261,26 @@ def _with_absences(wrist: Wrist, at: NDArray[np.integer]) -> Wrist:
 
 
 def key_track(rig: HandRig, track: HandTrack) -> None:
-    """Key the track; RequestError if the curves are linked or locked."""
-    _key(rig, editable_channels(rig), track)
+    """Key the track on every one of its frames; RequestError if the curves are linked or locked."""
+    _key(rig, editable_channels(rig), track, None)
 
 
-def _key(rig: HandRig, channels: Channels, track: HandTrack) -> None:
+def _key(rig: HandRig, channels: Channels, track: HandTrack, before: HandTrack | None) -> None:
+    """Key the track where it differs from the one `before`; None: everywhere."""
     kinds = np.where(track.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
     keys = fcurves.dense_keys(track.frames, track.location, kinds)
     keys.interpolation[:-1][track.absent_after[:-1]] = CONSTANT
-    span = _span(channels, track)
-    fcurves.write_keys(channels, hand_keys.location_path(rig.names[0]), rig.names[0], keys, span)
     turns = hand_keys.rotation_keys(keys, track.rotations_wxyz, rig.rotation_mode)
-    for name, values in zip(rig.names, turns, strict=True):
-        fcurves.write_keys(channels, hand_keys.rotation_path(name, rig.rotation_mode), name, values, span)
+    paths = [hand_keys.rotation_path(name, rig.rotation_mode) for name in rig.names]
+    wanted = [
+        (hand_keys.location_path(rig.names[0]), rig.names[0], keys),
+        *zip(paths, rig.names, turns, strict=True),
+    ]
+    whole, apart = _span(channels, track), None if before is None else frames_apart(before, track)
+    for path, name, values in wanted:
+        part = Part(values, whole) if apart is None else changed(channels, path, values, apart)
+        if part is not None:
+            fcurves.write_keys(channels, path, name, part.keys, part.span)
     _write_presence(rig, channels, track)
 
 

@@ -514,3 +514,75 @@ def test_what_was_edited_on_a_held_object_is_kept_when_its_grips_are_keyed_again
     assert getattr(bpy.ops.duohand, then)(prop="Ball") == {"FINISHED"}
     (kept,) = kept_actions()
     assert kept.name == "Ball edited" and holds(kept, ball, edited)
+
+
+IN_A_RANGE: dict[str, dict[str, Any]] = {
+    "hold_range": {},
+    "smooth": {"strength": 0.9},
+    "offset_wrist": {"location": (0, 0, 0.1)},
+    "delete_range": {},
+    "swap_sides": {},
+    "refill_range": {},
+    "redo_part": {"part": "HAND"},
+}
+
+
+def keys_after(armature: Any, frame: float) -> dict[tuple[str, int], list[Any]]:
+    """All that the keys after the frame hold, of every curve that moves a bone, but for handles that Blender sets."""
+
+    def held(point: Any) -> tuple[Any, ...]:
+        kinds = point.handle_left_type, point.handle_right_type
+        handles = [
+            tuple(place)
+            for kind, place in zip(kinds, (point.handle_left, point.handle_right), strict=True)
+            if not kind.startswith("AUTO")
+        ]
+        return tuple(point.co), kinds, handles, point.interpolation, point.type
+
+    return {
+        (curve.data_path, curve.array_index): [
+            held(point) for point in curve.keyframe_points if point.co.x > frame
+        ]
+        for curve in all_curves(armature)
+        if curve.data_path.startswith("pose")
+    }
+
+
+def tune(armature: Any) -> None:
+    """An animator's own keys on the wrist: few, eased, marked, one between two frames of the take."""
+    for curve in all_curves(armature):
+        if not curve.data_path.startswith('pose.bones["hand.'):
+            continue
+        points = curve.keyframe_points
+        for index in reversed(range(10, 22)):
+            points.remove(points[index])
+        value = curve.evaluate(15.5)
+        point = points.insert(15.5, value + 0.01)
+        point.interpolation, point.type = "BEZIER", "EXTREME"
+        point.handle_left_type = point.handle_right_type = "FREE"
+        point.handle_left, point.handle_right = (14.0, value), (17.0, value + 0.02)
+        curve.update()
+
+
+@pytest.mark.parametrize("operator", IN_A_RANGE)
+def test_keys_of_the_animators_own_stay_beside_an_edited_range(shot: Any, operator: str) -> None:
+    for side in (LEFT, RIGHT):
+        tune(hand(shot, side))
+    right = hand(shot, RIGHT)
+    before, count = keys_after(right, 11), len(motion_keys(right))
+    options = {"first": 3, "last": 5, **IN_A_RANGE[operator]}
+    changed_before = motion_keys(right)
+    assert getattr(bpy.ops.duohand, operator)(hands="BOTH", **options) == {"FINISHED"}
+    now = motion_keys(right)
+    assert any(not np.array_equal(now[path], changed_before[path]) for path in now) and len(now) == count
+    assert keys_after(right, 11) == before
+
+
+def test_a_part_that_is_redone_leaves_the_keys_of_other_bones(shot: Any) -> None:
+    right = hand(shot, RIGHT)
+    assert bpy.ops.duohand.reduce_keys(max_error_mm=1.0) == {"FINISHED"}
+    before = motion_keys(right)
+    assert bpy.ops.duohand.redo_part(hands="RIGHT", part="INDEX", first=3, last=5) == {"FINISHED"}
+    now = motion_keys(right)
+    changed = {path for path, _ in now if not np.array_equal(now[path, _], before[path, _])}
+    assert changed == {f'pose.bones["index_0{k}.R"].rotation_quaternion' for k in (1, 2, 3)}
