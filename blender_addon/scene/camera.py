@@ -12,7 +12,7 @@ from inference_core.shared import quaternions
 from inference_core.shared.errors import RequestError
 from inference_core.shared.take import Take
 
-from . import fcurves
+from . import fcurves, values_by_hand
 from .axes import Floats, camera_matrices
 
 SENSOR_MM = 36.0
@@ -43,23 +43,25 @@ def lens_from_K(K: NDArray[np.floating], size_px: NDArray[np.integer]) -> Lens:
     )
 
 
-def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: float) -> None:
-    """Give the camera object the take's lens and pose, keyed at the scene frames (T,) where they change."""
+def set_camera(camera: bpy.types.Object, take: Take, frames: Floats, scale: float) -> list[str]:
+    """Give the camera object the take's lens and pose, keyed at the scene frames (T,) where they change; a line for
+    each of the two that an animator had set by hand.
+    """
     data: Any = camera.data
-    data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR_MM
     lens = lens_from_K(take.K, take.size_px)
-    _set_or_key(
-        data,
-        f"{camera.name} lens",
-        frames,
-        {"lens": lens.focal_mm, "shift_x": lens.shift_x, "shift_y": lens.shift_y},
-    )
+    optics = {"lens": lens.focal_mm, "shift_x": lens.shift_x, "shift_y": lens.shift_y}
+    zooms = {path for path, value in optics.items() if np.ptp(value) > _STILL}
+    first = {path: float(value[0]) for path, value in optics.items()}
+    given = {"sensor_fit": "HORIZONTAL", "sensor_width": SENSOR_MM, **first}
+    said = values_by_hand.give(camera, "lens", data, given, is_moving=bool(zooms))
+    _key(data, f"{camera.name} lens", "Lens", frames, optics, zooms)
     matrices = camera_matrices(take.T_world_cam, scale)
-    camera.rotation_mode = "QUATERNION"
     turns = quaternions.continuous(quaternions.from_matrix(matrices[:, :3, :3]))
     values = {"location": matrices[:, :3, 3], "rotation_quaternion": turns}
-    camera.location, camera.rotation_quaternion = matrices[0, :3, 3], turns[0]
+    given = {"rotation_mode": "QUATERNION", **{path: value[0].tolist() for path, value in values.items()}}
+    said += values_by_hand.give(camera, "path", camera, given, is_moving=moves(take))
     _key(camera, f"{camera.name} path", "Camera", frames, values, set(values) if moves(take) else set())
+    return said
 
 
 def written_paths(owner: bpy.types.ID) -> tuple[str, ...]:
@@ -85,13 +87,6 @@ def camera_places(shot: bpy.types.Collection, frames: Floats) -> Floats:
         return np.tile(np.array(camera.matrix_world, np.float64)[:3, 3], (len(frames), 1))
     world = np.array(place.matrix_world, np.float64)
     return fcurves.sample(curves, frames) @ world[:3, :3].T + world[:3, 3]
-
-
-def _set_or_key(data: bpy.types.Camera, action: str, frames: Floats, values: dict[str, Floats]) -> None:
-    for path, value in values.items():
-        setattr(data, path, float(value[0]))
-    moving = {path for path, value in values.items() if np.ptp(value) > _STILL}
-    _key(data, action, "Lens", frames, values, moving)
 
 
 def _key(

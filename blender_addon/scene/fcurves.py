@@ -104,12 +104,12 @@ def all_curves(owner: bpy.types.ID) -> Iterator[bpy.types.FCurve]:
 
 
 def digest(curves: Iterable[bpy.types.FCurve]) -> str:
-    """A digest of the frames and values of the curves' keys; empty if there are no curves."""
+    """A digest of the curves' keys: frames, values, interpolation and types; empty if there are no curves."""
     ordered = sorted(curves, key=lambda curve: (curve.data_path, curve.array_index))
     found = hashlib.blake2b(digest_size=16)
     for curve in ordered:
         found.update(f"{curve.data_path} {curve.array_index}".encode())
-        for numbers in key_points(curve):
+        for numbers in _stored(curve):
             found.update(numbers.astype(np.float32).tobytes())
     return found.hexdigest() if ordered else ""
 
@@ -320,9 +320,8 @@ def play_in_strips(
         for strip in strips:
             _exchange(strip, channels)
         return
-    for track in [track for track in data.nla_tracks if track.name == track_name]:
-        data.nla_tracks.remove(track)
-    track = data.nla_tracks.new()
+    track = next((item for item in data.nla_tracks if item.name == track_name and not item.strips), None)
+    track = data.nla_tracks.new() if track is None else track
     track.name, track.mute = track_name, True
     first, last = _whole(channels.action)
     strip = track.strips.new(channels.action.name, int(first), channels.action)

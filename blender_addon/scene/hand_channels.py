@@ -59,15 +59,23 @@ def _strips(armature: bpy.types.Object) -> Iterator[Any]:
     """Strips of actions on the armature, topmost track first, without the raw motion's."""
     data = armature.animation_data
     for track in reversed(data.nla_tracks if data is not None else ()):
-        if track.name != hand_keys.RAW_TRACK:
+        if not _is_raw(armature, track):
             for strip in track.strips:
                 if strip.action is not None and strip.action != armature.duohand.raw_action:
                     yield strip
 
 
+def _is_raw(armature: bpy.types.Object, track: Any) -> bool:
+    """Whether the track plays raw motion and nothing else, whatever its name."""
+    other = [strip for strip in track.strips if strip.action != armature.duohand.raw_action]
+    if track.name == hand_keys.RAW_TRACK:
+        return not any(_holds_motion(_strip_channels(strip)) for strip in other if strip.action is not None)
+    return len(track.strips) > 0 and not other
+
+
 def _plays(armature: bpy.types.Object, strip: Any) -> bool:
     """Whether the strip plays, given muted and solo tracks. Raw motion is soloed to compare: that does not count."""
-    tracks = [track for track in armature.animation_data.nla_tracks if track.name != hand_keys.RAW_TRACK]
+    tracks = [track for track in armature.animation_data.nla_tracks if not _is_raw(armature, track)]
     heard = [track for track in tracks if track.is_solo] or [track for track in tracks if not track.mute]
     return not strip.mute and any(strip in list(track.strips) for track in heard)
 

@@ -31,6 +31,16 @@ def is_as_loaded(armature: bpy.types.Object, side: int) -> bool:
         return False
 
 
+def remember_raw(armature: bpy.types.Object) -> None:
+    """Note the hand's current motion before the solve as its take's."""
+    armature.duohand.loaded_raw = _raw_digest(armature)
+
+
+def raw_is_as_loaded(armature: bpy.types.Object) -> bool:
+    """Whether no key of the hand's motion before the solve has changed since a take was loaded."""
+    return armature.duohand.loaded_raw == _raw_digest(armature)
+
+
 def remember_camera(collection: bpy.types.Collection) -> None:
     """Note the current motion, lens and plate of the shot's own camera as its take's."""
     kept = collection.duohand
@@ -51,6 +61,10 @@ def keep_edited(collection: bpy.types.Collection) -> list[str]:
     """
     found: dict[Any, str] = {}  # camera and lens may share an action
     for side, armature in shot.armatures(collection).items():
+        raw = armature.duohand.raw_action
+        if raw is not None and armature.duohand.loaded_raw and not raw_is_as_loaded(armature):
+            remember_raw(armature)
+            found.setdefault(raw, f"{armature.name} raw")
         channels = hand_channels(armature)
         if channels is None or is_as_loaded(armature, side):
             continue
@@ -91,11 +105,16 @@ def _camera_digests(camera: bpy.types.Object) -> tuple[str, str]:
     return path, _digest_of(fcurves.active_channels(data), lens)
 
 
+def _raw_digest(armature: bpy.types.Object) -> str:
+    action = armature.duohand.raw_action
+    return "" if action is None else fcurves.digest(fcurves.channels_of(action, armature).fcurves)
+
+
 def _digest(channels: Channels | None, side: int) -> str:
     return "" if channels is None else _digest_of(channels, moving_paths(channels, bone_names(side)))
 
 
 def _digest_of(channels: Channels | None, paths: Collection[str]) -> str:
-    """A digest of the frames and values of the paths' keys; empty if there are none."""
+    """A digest of the paths' keys; empty if there are none."""
     curves = () if channels is None else channels.fcurves
     return fcurves.digest(curve for curve in curves if curve.data_path in paths)

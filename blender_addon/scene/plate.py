@@ -12,7 +12,7 @@ from inference_core.shared.errors import FootageError
 from inference_core.shared.picture_sequences import LAST_FRAME, find_pictures
 from inference_core.shared.take import Take
 
-from . import fcurves
+from . import fcurves, values_by_hand
 from .axes import Floats
 from .paths import absolute, is_numbered, stored
 from .timing import rows_shown
@@ -27,8 +27,9 @@ def show_plate(
     numbers: NDArray[np.integer],
     frames: Floats,
     is_made: bool = False,
-) -> None:
-    """Show the footage in the camera's view; numbers (T,) of its frames belong to scene frames (T,).
+) -> list[str]:
+    """Show the footage in the camera's view; numbers (T,) of its frames belong to scene frames (T,). A line if its
+    timing had been set by hand.
 
     A movie's frames count from 0, a sequence's by the numbers in its file names; those of a plate movie are the
     take's rows. An existing plate keeps its opacity and other settings, and a movie that an animator put in its place.
@@ -46,23 +47,30 @@ def show_plate(
     if background.image is None or _IS_MADE in background.image:
         background.source, background.image = "IMAGE", _image(footage)
         background.image[_IS_MADE] = is_made
-    key_plate(camera, numbers, frames)
+    return key_plate(camera, numbers, frames)
 
 
-def key_plate(camera: bpy.types.Object, numbers: NDArray[np.integer], frames: Floats) -> None:
-    """Key the existing plate to show the nearest of frame numbers (T,), which fall on scene frames (T,)."""
+def key_plate(camera: bpy.types.Object, numbers: NDArray[np.integer], frames: Floats) -> list[str]:
+    """Key the existing plate to show the nearest of frame numbers (T,), which fall on scene frames (T,); a line if its
+    timing had been set by hand.
+    """
     data: Any = camera.data
     place = _plate_index(camera) or 0
-    image, user = data.background_images[place].image, data.background_images[place].image_user
+    image = data.background_images[place].image
     first = round(float(frames[0]))
-    # After its duration, Blender would hold the last frame.
-    user.frame_start, user.frame_duration, user.use_auto_refresh = first, LAST_FRAME, True
     base = 1 if image.source == "MOVIE" else 0
     whole = np.arange(first, int(np.ceil(frames[-1])) + 1)
     shown = numbers[rows_shown(whole, frames)] + base
     offsets = shown - (whole - first + 1)
-    _key_offsets(camera, offset_path(camera), whole, offsets)
-    user.frame_offset = int(offsets[0])
+    changes = np.flatnonzero(np.diff(offsets, prepend=offsets[0] - 1))
+    changes = changes if len(changes) > 1 else changes[:0]
+    # After its duration, Blender would hold the last frame.
+    given = {"frame_start": first, "frame_duration": LAST_FRAME, "frame_offset": int(offsets[0])}
+    user = f"background_images[{place}].image_user."
+    said = values_by_hand.give(camera, "plate", data, given, user, is_moving=len(changes) > 0)
+    data.background_images[place].image_user.use_auto_refresh = True
+    _key_offsets(camera, whole[changes], offsets[changes])
+    return said
 
 
 def has_plate(camera: bpy.types.Object) -> bool:
@@ -151,14 +159,10 @@ def _image(footage: Path) -> Any:
     return image
 
 
-def _key_offsets(
-    camera: bpy.types.Object, path: str, whole: NDArray[np.integer], offsets: NDArray[np.integer]
-) -> None:
-    """Key the offsets, each constant until the next; no keys if it never changes."""
+def _key_offsets(camera: bpy.types.Object, frames: NDArray[np.integer], offsets: NDArray[np.integer]) -> None:
+    """Key the offsets (N,) at the scene frames (N,), each constant until the next; none removes the keys."""
     data: Any = camera.data
-    changes = np.flatnonzero(np.diff(offsets, prepend=offsets[0] - 1))
-    changes = changes if len(changes) > 1 else changes[:0]
-    if fcurves.active_channels(data) is not None or len(changes):
+    if fcurves.active_channels(data) is not None or len(frames):
         channels = fcurves.writable(data, f"{camera.name} plate")
-        keys = fcurves.held_keys(whole[changes].astype(np.float64), offsets[changes])
-        fcurves.write_keys(channels, path, "Plate", keys)
+        keys = fcurves.held_keys(frames.astype(np.float64), offsets)
+        fcurves.write_keys(channels, offset_path(camera), "Plate", keys)

@@ -123,6 +123,8 @@ class DUOHAND_PG_hand(bpy.types.PropertyGroup):
     )
     loaded_motion: StringProperty(description="Digest of the motion's keys as its take was loaded")
     loaded_lens: StringProperty(description="On a camera: digest of its lens's keys as its take was loaded")
+    loaded_raw: StringProperty(description="Digest of the raw motion's keys as its take was loaded")
+    loaded_values: StringProperty(description="On a camera: the values that takes gave it without keys")
     loaded_skin: StringProperty(description="On a skin: digest of its shape as its take was loaded")
     loaded_surface: StringProperty(description="On a skin: digest of its UVs and more as its mesh was made")
     solved_smoothing: FloatProperty(

@@ -75,6 +75,7 @@ def set_hand(
     if kept is not None:
         hand_curves.put_back(rig, kept)
     loaded_motion.remember(armature, side)
+    loaded_motion.remember_raw(armature)
     return armature
 
 

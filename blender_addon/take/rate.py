@@ -53,6 +53,7 @@ def _moved_along(scene: bpy.types.Scene, collection: bpy.types.Collection) -> li
     hands = shot.armatures(collection)
     camera_as_loaded = loaded_motion.camera_is_as_loaded(collection)
     as_loaded = [side for side, hand in hands.items() if loaded_motion.is_as_loaded(hand, side)]
+    raw_as_loaded = [hand for hand in hands.values() if loaded_motion.raw_is_as_loaded(hand)]
     locked = 0
     for channels in _own_channels(collection):
         for curve in channels.fcurves:
@@ -68,6 +69,8 @@ def _moved_along(scene: bpy.types.Scene, collection: bpy.types.Collection) -> li
         _stretch_strips(hand, start, factor)
     for side in as_loaded:
         loaded_motion.remember(hands[side], side)
+    for hand in raw_as_loaded:
+        loaded_motion.remember_raw(hand)
     _move_scene(scene, collection, start, factor)
     kept.fps, kept.fps_base = scene.render.fps, scene.render.fps_base
     orphans.remember(collection)
@@ -168,5 +171,4 @@ def _plate_anew(collection: bpy.types.Collection) -> list[str]:
         return [f"The plate stays at the old rate: {error}"]
     numbers = np.arange(take.frame_count) if plate.is_made(image) else take.frame
     frames = shot.shot_timing(collection).scene_frames(take.time_s, take.frame)
-    plate.key_plate(camera, numbers, frames)
-    return []
+    return plate.key_plate(camera, numbers, frames)

@@ -53,10 +53,9 @@ def set_camera(
             )
         return []
     camera = shot.shot_camera(collection)
-    cameras.set_camera(camera, take, frames, layout.scale)
+    said = cameras.set_camera(camera, take, frames, layout.scale)
     if layout.sets_camera:
         scene.camera = camera
-    said: list[str] = []
     if layout.set_resolution:
         before = scene.render.resolution_x, scene.render.resolution_y
         shot.set_resolution(scene, take, cameras.lens_from_K(take.K, take.size_px).pixel_aspect)
@@ -106,11 +105,11 @@ def _show_footage(
         ]
     numbers = take.frame if made_plate is None else np.arange(take.frame_count)
     try:
-        plate.show_plate(camera, file, numbers, frames, is_made=made_plate is not None)
+        said = plate.show_plate(camera, file, numbers, frames, is_made=made_plate is not None)
     except (RuntimeError, OverflowError) as error:
         return [f"Blender cannot show the footage {file}: {error}."]
     if made_plate is None and differences:
-        return [
+        said.append(
             f"The plate is not what the hands were found on: {differences}. Capture again to have one made."
-        ]
-    return []
+        )
+    return said

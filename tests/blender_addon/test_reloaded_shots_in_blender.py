@@ -3,6 +3,8 @@
 
 import importlib
 import shutil
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -10,11 +12,21 @@ import numpy as np
 import pytest
 
 from inference_core.shared.skeleton import RIGHT
+from inference_core.shared.take import save_take
 from tests.blender_addon.in_blender import EXTENSION
-from tests.blender_addon.scenes import empty_scene, hand, load, skin_vertices, takes_folder
+from tests.blender_addon.scenes import empty_scene, hand, load, made, skin_vertices, takes_folder
 from tests.blender_addon.test_disturbed_shots_in_blender import update
 
 fcurves = importlib.import_module(f"{EXTENSION}.scene.fcurves")
+
+
+def load_with_lens(folder: Path, focal_px: float) -> None:
+    """Load the same footage's take in place, seen by a lens of that focal length."""
+    take = made("two_hands")
+    lens = take.K.copy()
+    lens[..., (0, 1), (0, 1)] = focal_px
+    save_take(replace(take, K=lens), folder / "again.npz")
+    assert bpy.ops.duohand.load_take(filepath=str(folder / "again.npz")) == {"FINISHED"}
 
 
 def edited(lines: Any) -> list[str]:
@@ -181,3 +193,113 @@ def test_a_plate_that_was_exchanged_for_another_movie_stays() -> None:
         assert (plate.alpha, plate.display_depth) == (0.25, "FRONT")
     finally:
         (takes_folder() / "made up.mp4").unlink()
+
+
+SET_BY_HAND: dict[str, dict[str, Any]] = {
+    "lens": {"sensor_fit": "VERTICAL", "sensor_width": 24.0, "lens": 20.0, "shift_x": 0.1},
+    "path": {"rotation_mode": "XYZ", "rotation_euler": (1.5, 0.1, 0.0), "location": (1.0, 2.0, 3.0)},
+}
+
+
+@pytest.mark.parametrize("what", SET_BY_HAND)
+def test_what_was_set_on_a_camera_without_keys_stays_while_takes_give_the_same(what: str) -> None:
+    empty_scene()
+    camera: Any = load("two_hands").duohand.camera
+    owner, given = {"lens": camera.data, "path": camera}[what], SET_BY_HAND[what]
+    for name, value in given.items():
+        setattr(owner, name, value)
+    for _ in range(2):
+        assert not edited(update("two_hands"))
+        for name, value in given.items():
+            now = getattr(owner, name)
+            now = tuple(now) if isinstance(value, tuple) else now
+            assert now == (value if isinstance(value, str) else pytest.approx(value))
+
+
+def test_a_lens_that_was_set_by_hand_is_kept_as_an_action_when_the_take_has_another(tmp_path: Path) -> None:
+    empty_scene()
+    camera: Any = load("two_hands").duohand.camera
+    camera.data.sensor_width, camera.data.lens = 24.0, 20.0
+    load_with_lens(tmp_path, 700.0)
+    width = made("two_hands").size_px[0]
+    assert (camera.data.lens, camera.data.sensor_width) == (pytest.approx(700 * 36 / width), 36)
+    (kept,) = kept_actions()
+    values = {curve.data_path: curve.evaluate(1) for curve in curves_of(kept)}
+    assert (values["lens"], values["sensor_width"]) == (20.0, 24.0) and kept.use_fake_user
+    load_with_lens(tmp_path, 700.0)
+    load_with_lens(tmp_path, 800.0)
+    assert kept_actions() == [kept]
+
+
+def test_the_timing_of_a_plate_that_was_set_by_hand_stays() -> None:
+    empty_scene()
+    shutil.copy(takes_folder() / "counted.mp4", takes_folder() / "made up.mp4")
+    try:
+        camera: Any = load("two_hands").duohand.camera
+        user = camera.data.background_images[0].image_user
+        user.frame_start, user.frame_offset, user.frame_duration = 5, 3, 12
+        load("two_hands")
+        assert (user.frame_start, user.frame_offset, user.frame_duration) == (5, 3, 12)
+        load("two_hands", start_frame=40)
+        assert user.frame_start == 40 and user.frame_offset == 0
+        assert len(kept_actions()) == 1
+    finally:
+        (takes_folder() / "made up.mp4").unlink()
+
+
+def test_raw_motion_that_was_edited_is_kept_when_a_take_replaces_it() -> None:
+    empty_scene()
+    right: Any = hand(load("two_hands"), RIGHT)
+    assert not edited(update("two_hands"))
+    curve = curves_of(right.duohand.raw_action)[0]
+    curve.keyframe_points[3].co.y += 0.25
+    path, value = (curve.data_path, curve.array_index), curve.keyframe_points[3].co.y
+    assert len(edited(update("two_hands"))) == 1
+    (kept,) = kept_actions()
+    assert kept.name == f"{right.name} raw edited" and kept.use_fake_user
+    (same,) = [item for item in curves_of(kept) if (item.data_path, item.array_index) == path]
+    assert same.keyframe_points[3].co.y == value
+    assert not edited(update("two_hands"))
+
+
+@pytest.mark.parametrize("name", ["interpolation", "type"])
+def test_keys_that_were_eased_or_marked_are_kept_when_a_take_replaces_them(name: str) -> None:
+    empty_scene()
+    right: Any = hand(load("two_hands"), RIGHT)
+    point = fcurves.active_channels(right).fcurves.find('pose.bones["hand.R"].location').keyframe_points[5]
+    setattr(point, name, {"interpolation": "BACK", "type": "EXTREME"}[name])
+    assert len(edited(update("two_hands"))) == 1
+    (kept,) = kept_actions()
+    points = [curve.keyframe_points[5] for curve in curves_of(kept) if curve.data_path.endswith("location")]
+    assert {"BACK", "EXTREME"} & {getattr(item, name) for item in points}
+
+
+@pytest.mark.parametrize("name", ["Duohand raw motion", "compare"])
+def test_a_soloed_raw_track_of_any_name_hides_no_motion_that_was_pushed_down(name: str) -> None:
+    empty_scene()
+    right: Any = hand(load("two_hands"), RIGHT)
+    data = right.animation_data
+    track, _ = raw_strip(right)
+    action, slot = data.action, getattr(data, "action_slot", None)
+    pushed = data.nla_tracks.new().strips.new("motion", 1, action)
+    if slot is not None:
+        pushed.action_slot = slot
+    data.action = None
+    track.name, track.is_solo = name, True
+    assert bpy.ops.duohand.hold_range(hands="RIGHT", first=3, last=5) == {"FINISHED"}
+    update("two_hands")
+    track, _ = raw_strip(right)
+    assert (track.name, track.is_solo, pushed.action) == (name, True, action)
+
+
+def test_strips_of_the_animators_own_on_the_raw_track_stay() -> None:
+    empty_scene()
+    right: Any = hand(load("two_hands"), RIGHT)
+    _, strip = raw_strip(right)
+    own = strip.action.copy()
+    strip.action = own
+    if hasattr(strip, "action_slot"):
+        strip.action_slot = own.slots[0]
+    update("two_hands")
+    strips = [item for track in right.animation_data.nla_tracks for item in track.strips]
+    assert {item.action for item in strips} == {own, right.duohand.raw_action}
