@@ -36,6 +36,13 @@ def hand_channels(armature: bpy.types.Object) -> Channels | None:
     return active
 
 
+def check_plays(armature: bpy.types.Object) -> None:
+    """Raise a RequestError if the motion plays at other times than it was keyed at, or not at all."""
+    data = armature.animation_data
+    if data is None or not data.use_tweak_mode or _holds_motion(fcurves.active_channels(armature)):
+        hand_channels(armature)
+
+
 def leave_other_strips(armature: bpy.types.Object) -> None:
     """Leave the tweak mode of a strip without captured motion: a take would be keyed in its action."""
     data = armature.animation_data

@@ -39,6 +39,7 @@ RAW_TRACK: Final = "Duohand raw motion"
 QUATERNION: Final = "QUATERNION"
 _CONFIDENCE_GROUP = "Duohand"
 _VISIBILITY_GROUP = "Visibility"
+_VISIBILITY = ("hide_viewport", "hide_render")
 
 
 def location_path(bone: str) -> str:
@@ -137,15 +138,17 @@ def write_probabilities(
 def write_visibility(skin: bpy.types.Object, present: NDArray[np.integer], frames: Floats) -> None:
     """Hide the skin while its hand is absent (T,), by keys on its visibility; no keys if it never is.
 
-    What else is keyed on the skin stays, and so do visibility keys of the animator's own.
+    What else is keyed on the skin stays, and so do visibility keys that an animator set or changed.
     """
+    if not is_shown_as_written(skin):
+        return
     hidden = (present == ABSENT).astype(int)
     changes = np.flatnonzero(np.diff(hidden, prepend=-1)) if hidden.any() else np.zeros(0, int)
     keys = fcurves.held_keys(frames[changes], hidden[changes])
     if fcurves.active_channels(skin) is None and len(changes) == 0:
         return
     channels = fcurves.writable(skin, f"{skin.name} visibility")
-    for path in ("hide_viewport", "hide_render"):
+    for path in _VISIBILITY:
         curve = channels.fcurves.find(path)
         if curve is not None and (curve.group is None or curve.group.name != _VISIBILITY_GROUP):
             continue
@@ -155,6 +158,25 @@ def write_visibility(skin: bpy.types.Object, present: NDArray[np.integer], frame
     if len(channels.fcurves) == 0:
         skin.animation_data.action = None
         fcurves.remove_if_unused(channels.action)
+    remember_visibility(skin)
+
+
+def remember_visibility(skin: bpy.types.Object) -> None:
+    """Note the skin's visibility keys as its hand's."""
+    skin.duohand.loaded_visibility = _visibility_digest(skin)
+
+
+def is_shown_as_written(skin: bpy.types.Object) -> bool:
+    """Whether no visibility key of the skin has changed since it was written; deleted ones do not count."""
+    now = _visibility_digest(skin)
+    return "" in (now, skin.duohand.loaded_visibility) or now == skin.duohand.loaded_visibility
+
+
+def _visibility_digest(skin: bpy.types.Object) -> str:
+    channels = fcurves.active_channels(skin)
+    curves = channels.fcurves if channels is not None else ()
+    mine = [curve for curve in curves if curve.data_path in _VISIBILITY]
+    return fcurves.digest(curve for curve in mine if curve.group and curve.group.name == _VISIBILITY_GROUP)
 
 
 def _holding_over_gaps(keys: Keys, rows: NDArray[np.int64]) -> Keys:

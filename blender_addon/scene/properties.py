@@ -125,6 +125,9 @@ class DUOHAND_PG_hand(bpy.types.PropertyGroup):
     loaded_lens: StringProperty(description="On a camera: digest of its lens's keys as its take was loaded")
     loaded_raw: StringProperty(description="Digest of the raw motion's keys as its take was loaded")
     loaded_values: StringProperty(description="On a camera: the values that takes gave it without keys")
+    loaded_visibility: StringProperty(
+        description="On a skin: digest of the keys that show it where its hand is"
+    )
     loaded_skin: StringProperty(description="On a skin: digest of its shape as its take was loaded")
     loaded_surface: StringProperty(description="On a skin: digest of its UVs and more as its mesh was made")
     solved_smoothing: FloatProperty(

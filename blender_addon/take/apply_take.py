@@ -6,18 +6,29 @@ from dataclasses import dataclass
 
 import bpy
 
+from inference_core.shared.errors import RequestError
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import SIDES
 from inference_core.shared.take import Take
 
-from ..scene import hand_keys, loaded_motion, loaded_skin, orphans, paths, shot
-from ..scene.hand_channels import leave_other_strips
+from ..scene import (
+    hand_curves,
+    hand_keys,
+    loaded_motion,
+    loaded_skin,
+    orphans,
+    own_work,
+    paths,
+    shot,
+)
+from ..scene.hand_channels import check_plays, leave_other_strips
 from ..scene.unkeyed import unkeyed_kept
 from . import hands, locked_curves, markers, shot_camera
 from .identity import check_editable, check_not_edited, find_shot, footage_file, shot_name, stated_footage
 from .rate import set_rate
+from .scene_before import SceneBefore
 from .scene_range import fit_range
-from .settings import ApplySettings, Layout, layout_of
+from .settings import ApplySettings, Layout, layout_of, usual_timing
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,9 @@ def apply_steps(
     if collection is not None:
         check_editable(collection)
         check_not_edited(collection)
+        _check_motion(collection)
         shot.bring_back(collection)
+    was = SceneBefore.of(scene) if usual_timing(scene) == "SECONDS" else None
     layout = layout_of(settings, scene, collection)
     scene_camera = shot_camera.carrying_camera(scene, collection) if layout.camera == "SCENE" else None
     warnings = set_rate(scene, take.fps, collection) if layout.set_rate else []
@@ -84,6 +97,8 @@ def apply_steps(
         warnings.append("No hand was found in this take: there is a camera and nothing to move.")
     yield
     warnings += fit_range(scene, collection, frames, settings.set_range, is_new)
+    if was is not None and is_new:
+        warnings += was.changes(scene)
     if settings.set_markers:
         markers.set_markers(scene, collection.name, take, frames)
     if collection not in shot.shots(scene):  # unlinked meanwhile
@@ -111,14 +126,34 @@ def _remember(
     kept.fps, kept.fps_base = scene.render.fps, scene.render.fps_base
 
 
+def _check_motion(collection: bpy.types.Collection) -> None:
+    """Raise a RequestError, before anything changes, if motion that must be kept cannot be found or read."""
+    for side, armature in shot.armatures(collection).items():
+        check_plays(armature)
+        if not armature.duohand.locked:
+            continue
+        try:
+            rig = hand_curves.HandRig(armature, collection, side)
+            hand_curves.check_bones(armature, rig.names)
+            hand_curves.locked_motion(rig)
+        except RequestError as error:
+            raise RequestError(
+                f"The locked ranges of {armature.name} cannot be kept, since bones or keys are gone. Bring them back "
+                "(Undo), or remove the locks with Unlock before the take is loaded."
+            ) from error
+
+
 def _remove_others(collection: bpy.types.Collection, wanted: Sequence[int]) -> list[str]:
-    """Remove hands that the take does not have, except those with locked ranges; a line for each."""
+    """Remove hands that the take does not have, except those with locked ranges or built upon; a line for each."""
     said: list[str] = []
     for side, armature in shot.armatures(collection).items():
         if side in wanted:
             continue
         if armature.duohand.locked:
             said.append(f"The take has no {SIDES[side]} hand. {armature.name} stays: it has locked ranges.")
+            continue
+        if own_work.on_hand(armature):
+            said.append(f"The take has no {SIDES[side]} hand. {armature.name} stays: you have built on it.")
             continue
         said.append(f"The take has no {SIDES[side]} hand: {armature.name} was removed.")
         if armature.duohand.skin is not None:

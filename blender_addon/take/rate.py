@@ -12,9 +12,10 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.picture_sequences import LAST_FRAME
 from inference_core.shared.take import TakeError, load_take
 
-from ..scene import fcurves, loaded_motion, orphans, plate, shot
+from ..scene import fcurves, hand_keys, loaded_motion, orphans, plate, shot
 from ..scene.paths import take_file
 from ..scene.unkeyed import unkeyed_kept
+from . import markers
 from .identity import check_editable
 
 _SAME = 1e-4  # of the rate
@@ -53,6 +54,8 @@ def _moved_along(scene: bpy.types.Scene, collection: bpy.types.Collection) -> li
     hands = shot.armatures(collection)
     camera_as_loaded = loaded_motion.camera_is_as_loaded(collection)
     as_loaded = [side for side, hand in hands.items() if loaded_motion.is_as_loaded(hand, side)]
+    skins = [hand.duohand.skin for hand in hands.values() if hand.duohand.skin is not None]
+    shown_as_written = [skin for skin in skins if hand_keys.is_shown_as_written(skin)]
     raw_as_loaded = [hand for hand in hands.values() if loaded_motion.raw_is_as_loaded(hand)]
     locked = 0
     for channels in _own_channels(collection):
@@ -69,6 +72,8 @@ def _moved_along(scene: bpy.types.Scene, collection: bpy.types.Collection) -> li
         _stretch_strips(hand, start, factor)
     for side in as_loaded:
         loaded_motion.remember(hands[side], side)
+    for skin in shown_as_written:
+        hand_keys.remember_visibility(skin)
     for hand in raw_as_loaded:
         loaded_motion.remember_raw(hand)
     _move_scene(scene, collection, start, factor)
@@ -150,9 +155,7 @@ def _move_scene(
 ) -> None:
     """Move the shot's markers, and the scene's range if it is still as the shot set it."""
     kept = collection.duohand
-    for marker in scene.timeline_markers:
-        if marker.name.startswith(f"{collection.name}: "):
-            marker.frame = round(start + (marker.frame - start) * factor)
+    markers.stretch_markers(scene, collection.name, start, factor)
     if (scene.frame_start, scene.frame_end) == (kept.range_first, kept.range_last):
         scene.frame_end = round(start + (scene.frame_end - start) * factor)
         kept.range_last = scene.frame_end

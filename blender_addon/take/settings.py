@@ -12,8 +12,10 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 
 from ..scene.axes import Floats
 from ..scene.hand_keys import QUATERNION
+from ..scene.motion import EULER_ORDERS
 from ..scene.plate import has_plate
-from ..scene.shot import shots, units_per_metre
+from ..scene.rest_bones import bone_names
+from ..scene.shot import armatures, shots, units_per_metre
 from ..scene.timing import TimingMode
 
 _SMALLEST_SCALE: Final = 1e-3  # Blender drops bones shorter than 1e-6
@@ -120,7 +122,19 @@ def _kept(scene: bpy.types.Scene, shot: bpy.types.Collection) -> Layout:
         camera="SCENE" if kept.own_camera else "NEW",
         sets_camera=scene.camera is None,
         scale=kept.scale,
-        rotation_mode=kept.rotation_mode,
+        rotation_mode=_rotation_mode(shot),
         correctives=kept.correctives,
         show_footage=kept.camera is None or has_plate(kept.camera),
     )
+
+
+def _rotation_mode(shot: bpy.types.Collection) -> str:
+    """How the wrists are keyed now, if all in the same mode that takes can have; else as the take was loaded."""
+    found = {
+        bone.rotation_mode
+        for side, hand in armatures(shot).items()
+        for bone in (hand.pose.bones if hand.pose is not None else ())
+        if bone.name == bone_names(side)[0]
+    }
+    mode = found.pop() if len(found) == 1 else ""
+    return mode if mode in (QUATERNION, *EULER_ORDERS) else shot.duohand.rotation_mode

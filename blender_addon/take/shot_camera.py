@@ -10,7 +10,7 @@ from inference_core.shared.errors import RequestError
 from inference_core.shared.take import Take
 
 from ..scene import camera as cameras
-from ..scene import paths, plate, shot
+from ..scene import own_work, paths, plate, shot
 from ..scene.axes import Floats, camera_matrices, place_under_camera, unscaled_pose
 from ..scene.unkeyed import frame_kept
 from .settings import Layout
@@ -24,6 +24,8 @@ def carrying_camera(scene: bpy.types.Scene, collection: bpy.types.Collection | N
         raise RequestError(
             "The scene has no camera to parent the hands to. Make one active, or choose a new one."
         )
+    if collection is not None and scene.camera == collection.duohand.camera:
+        raise RequestError("The scene's active camera belongs to this shot. Make the intended camera active.")
     return scene.camera
 
 
@@ -40,30 +42,25 @@ def set_camera(
     frames (T,): the scene frame of each of the take's.
     """
     if scene_camera is not None:
+        said: list[str] = []
         moves = cameras.moves(take)
         if (
             scene_camera != collection.duohand.camera
             or not collection.duohand.own_camera
             or moves == (collection.duohand.place.parent is not None)
         ):
-            _use_scene_camera(collection, scene_camera)
+            said = _use_scene_camera(collection, scene_camera)
             place = place_at_camera(scene, scene_camera, take, frames, layout.scale) if moves else None
             shot.set_place(
                 collection, place_under_camera() if place is None else place, None if moves else scene_camera
             )
-        return []
+        return said
     camera = shot.shot_camera(collection)
     said = cameras.set_camera(camera, take, frames, layout.scale)
     if layout.sets_camera:
         scene.camera = camera
     if layout.set_resolution:
-        before = scene.render.resolution_x, scene.render.resolution_y
         shot.set_resolution(scene, take, cameras.lens_from_K(take.K, take.size_px).pixel_aspect)
-        now = scene.render.resolution_x, scene.render.resolution_y
-        if now != before and len(shot.shots(scene)) > 1:
-            said.append(
-                f"The scene's resolution became {now[0]} x {now[1]}; it was {before[0]} x {before[1]}."
-            )
     return [*said, *(_show_footage(collection, camera, take, frames) if layout.show_footage else [])]
 
 
@@ -81,13 +78,18 @@ def place_at_camera(
     return there @ np.linalg.inv(camera_matrices(take.T_world_cam[0], scale))
 
 
-def _use_scene_camera(collection: bpy.types.Collection, camera: bpy.types.Object) -> None:
+def _use_scene_camera(collection: bpy.types.Collection, camera: bpy.types.Object) -> list[str]:
     kept = collection.duohand
-    if kept.camera == camera and not kept.own_camera:
-        raise RequestError("The scene's active camera belongs to this shot. Make the intended camera active.")
-    if kept.camera is not None and not kept.own_camera:
-        shot.remove_object(kept.camera)
+    before = None if kept.own_camera else kept.camera
     kept.camera, kept.own_camera = camera, True
+    if before is None:
+        return []
+    if own_work.on_camera(before):
+        return [
+            f"{before.name} is not the shot's camera any more. It stays: it is used, or has keys of yours."
+        ]
+    shot.remove_object(before)
+    return []
 
 
 def _show_footage(
