@@ -5,10 +5,11 @@ from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from inference_core.shared.take import Take
 
-from .axes import Floats, points_from_rest
+from .axes import points_from_rest
 from .correctives import PRODUCTS, Corrective, correctives
 
 _MATERIAL = "Duohand skin"
@@ -168,13 +169,13 @@ def skin_material() -> bpy.types.Material:
     return material
 
 
-def _rest_points(take: Take, side: int, scale: float) -> Floats:
+def _rest_points(take: Take, side: int, scale: float) -> NDArray[np.float32]:
     """The resting hand's points (3 V,), the wrist at the origin."""
     points = points_from_rest(take.rest_vertices_m[side], take.rest_joints_m[side, 0], scale)
     return points.astype(np.float32).ravel()
 
 
-def _points(part: Any) -> Any:
+def _points(part: Any) -> NDArray[np.float32]:
     """The coordinates (3 V,) of vertices, or of a shape key's points."""
     found = np.empty(3 * len(part), np.float32)
     part.foreach_get("co", found)

@@ -179,6 +179,7 @@ def test_loading_again_updates_in_place_without_leftovers():
     assert counts() == before
     assert scenes.hand(shot, 0) == armature
     assert constraint.name in armature.pose.bones["index_01.L"].constraints
+    armature.pose.bones["index_01.L"].constraints.remove(constraint)
     scenes.load("right_only")
     assert [thing.name for thing in scene.objects if thing.type == "ARMATURE"] == ["made up Right"]
     scenes.load("two_hands")
