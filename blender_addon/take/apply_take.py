@@ -100,7 +100,7 @@ def apply_steps(
     if was is not None and is_new:
         warnings += was.changes(scene)
     if settings.set_markers:
-        markers.set_markers(scene, collection.name, take, frames)
+        markers.set_markers(scene, collection, take, frames)
     if collection not in shot.shots(scene):  # unlinked meanwhile
         scene.collection.children.link(collection)
     orphans.remember(collection)

@@ -155,7 +155,7 @@ def _move_scene(
 ) -> None:
     """Move the shot's markers, and the scene's range if it is still as the shot set it."""
     kept = collection.duohand
-    markers.stretch_markers(scene, collection.name, start, factor)
+    markers.stretch_markers(scene, collection, start, factor)
     if (scene.frame_start, scene.frame_end) == (kept.range_first, kept.range_last):
         scene.frame_end = round(start + (scene.frame_end - start) * factor)
         kept.range_last = scene.frame_end
