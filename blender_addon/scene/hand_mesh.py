@@ -36,10 +36,10 @@ def fits(mesh: Any, take: Take, side: int) -> bool:
 def move_to(mesh: Any, take: Take, side: int, scale: float) -> None:
     """Move the vertices of a mesh that `fits` to the side's resting hand; all shape keys move along."""
     rest = _rest_points(take, side, scale)
-    keys = mesh.shape_keys.key_blocks if mesh.shape_keys is not None else ()
-    shift = rest - _points(keys[0].data) if keys else None
-    for key in keys:
-        key.data.foreach_set("co", _points(key.data) + shift)
+    if mesh.shape_keys is not None:
+        shift = rest - _points(mesh.shape_keys.reference_key.data)
+        for key in mesh.shape_keys.key_blocks:
+            key.data.foreach_set("co", _points(key.data) + shift)
     mesh.vertices.foreach_set("co", rest)
     mesh.update()
 
