@@ -3,6 +3,7 @@
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from inference_core.hand_model.arrays import MANO_NAME, OPEN_HAND_NAME, HandArra
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import hand_model_of
 from inference_core.hand_model.mano_file import read_mano
+from inference_core.pauses import with_pauses, without_pauses
 from inference_core.preview import (
     check_plate_name,
     check_preview_name,
@@ -60,6 +62,8 @@ _NETWORKS, _HEADS = (
     ("hand-head", "hand-partner"),
 )
 TRACKS_PART = "tracks"
+# As many cuts are named.
+_CUTS_TOLD = 8
 _PART = re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII)
 _log = logging.getLogger(__name__)
 
@@ -123,7 +127,8 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         )
         shot = detect(run)
         hand_model = run.hand()
-        shot = track(run, shot)
+        tracked = track(run, shot)
+        run, shot, pauses = with_pauses(run, tracked)
         shot = recover(run, shot)
         if request.part:
             if request.part != TRACKS_PART:
@@ -132,14 +137,17 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         shot = read(run, shot)
         # One after the other: two threads of small operations spend more on taking turns than a core is worth.
         lens = lens_by_hands(run, shot)
-        shot = solve(run, shot)
+        shot = without_pauses(solve(run, shot), pauses, tracked)
         assert shot.tracks is not None and shot.solution is not None
         if not (shot.tracks.present == SEEN).any():
             notices.add("No hands were found in the footage; the take holds none.")
+        cuts = [footage.info.numbers[at] for at in shot.detections.cuts.tolist()]
+        if cuts:
+            notices.add(_cuts_told(cuts))
         if lens is not None and not lens.low_deg < camera.fov_deg < lens.high_deg:
             notices.add(lens_offer(lens, camera))
         name = run.network.name if run.network else None
-        meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts, plate, lens)
+        meta = take_meta(request, footage.info, camera, hand_model, name, notices.texts, cuts, plate, lens)
         take = assemble_take(
             shot.solution,
             shot.tracks,
@@ -218,6 +226,14 @@ def lens_offer(lens: LensEstimate, camera: Camera) -> str:
         f"themselves it is about {lens.fov_deg:.0f} ({lens.low_deg:.0f} to {lens.high_deg:.0f}). If you do not know "
         f"it, capture again with a field of view of {lens.fov_deg:.0f} degrees: distances depend on it."
     )
+
+
+def _cuts_told(cuts: Sequence[int]) -> str:
+    """What a person is told of the frames that begin a piece."""
+    numbers = ", ".join(str(number) for number in cuts[:_CUTS_TOLD]) + (
+        ", ..." if len(cuts) > _CUTS_TOLD else ""
+    )
+    return f"The footage is cut before frame {numbers}: no hand is followed across a cut."
 
 
 def _share(part: str) -> tuple[int, int]:

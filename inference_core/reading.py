@@ -24,6 +24,7 @@ from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.runtime.ahead import in_order
 from inference_core.runtime.stopwatch import FIT, PREDICT, REFINE, timed
 from inference_core.tracking.expected_hands import ExpectedHands
+from inference_core.tracking.hand_tracks import HandTracks
 from inference_core.tracking.refine import HandReadings, read_expected_hands, refined_hands
 from inference_core.two_hand.predictions import TwoHandPredictions
 from inference_core.two_hand.predictor import Picture, Predictor, cut_pictures, predict
@@ -33,7 +34,7 @@ _LOOKED_AT_ONCE = 2
 # Pictures whose hands are fitted together: of each frame, only what the networks are shown is held by then.
 _FITTED_AT_ONCE = 32
 
-Record = TypeVar("Record", ExpectedHands, HandReadings, TwoHandPredictions)
+Record = TypeVar("Record", ExpectedHands, HandReadings, HandTracks, TwoHandPredictions)
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,8 @@ def part(record: Record, rows: slice | NDArray[np.int64]) -> Record:
 
 def joined(records: list[Record]) -> Record:
     """The frames of several records, one after the other."""
+    if len(records) == 1:
+        return records[0]
     columns = {name: np.concatenate([getattr(one, name) for one in records]) for name in vars(records[0])}
     return type(records[0])(**columns)
 

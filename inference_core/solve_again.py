@@ -186,7 +186,7 @@ def _stated(
         else TwoHandPredictions(*(values[rows] for values in vars(corrected.predictions).values())),
         present[rows],
         _camera(take, rows),
-        frame_times(take.time_s, take.frame_count)[rows],
+        frame_times(take.time_s, take.frame_count, take.cuts)[rows],
     )
     return Stated(evidence, constraints)
 

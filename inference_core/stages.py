@@ -25,7 +25,7 @@ from inference_core.fitting.single_frame import ShotShape
 from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.landmarks.networks import PoseNetworks, forget_pose_networks, load_pose_networks
-from inference_core.reading import FrameReader, part
+from inference_core.reading import FrameReader, joined, part
 from inference_core.run import PIECE_FRAMES, Arrays, Run, Shot
 from inference_core.runtime.ahead import beside
 from inference_core.runtime.imports_ahead import forget
@@ -34,6 +34,7 @@ from inference_core.runtime.stopwatch import FIT, SEARCH, SIDES, SOLVE, timed
 from inference_core.shared.stages import READ, RECOVER, TRACK
 from inference_core.tracking.arms import body_in_view, with_arms
 from inference_core.tracking.assign import build_tracks
+from inference_core.tracking.detections import joined_pieces, pieces_of
 from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
 from inference_core.tracking.handedness import with_handedness
@@ -61,8 +62,8 @@ Known = TypeVar("Known")
 
 @timed(SIDES)
 def track(run: Run, shot: Shot) -> Shot:
-    """The sightings on a left and a right track, with handedness from arms and, if there is one, the landmark head;
-    without it as large as wider squares show them.
+    """The sightings on a left and a right track, with handedness from arms and, if there is one,
+    the landmark head; without it as large as wider squares show them. Each piece of the footage by itself.
     """
     detections, head = shot.detections, shot.head
     if head is None and run.head is not None:
@@ -75,8 +76,9 @@ def track(run: Run, shot: Shot) -> Shot:
         found = run.once(TRACK, {"head": run.network_identity, "detections": _digest(detections)}, tell)
         detections = replace(detections, right=found["right"])
         give_back_memory()
-    detections = with_sizes(with_arms(detections), run.camera.focal_px)
-    return replace(shot, detections=detections, tracks=build_tracks(detections, run.tracking), head=head)
+    pieces = [with_sizes(with_arms(piece), run.camera.focal_px) for piece in pieces_of(detections)]
+    tracks = joined([build_tracks(piece, run.tracking) for piece in pieces])
+    return replace(shot, detections=joined_pieces(pieces, detections), tracks=tracks, head=head)
 
 
 @timed(SEARCH)

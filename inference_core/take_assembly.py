@@ -86,10 +86,12 @@ def take_meta(
     hand_model: HandModel,
     network: str | None,
     warnings: Sequence[str],
+    cuts: Sequence[int] = (),
     plate: Path | None = None,
     lens: LensEstimate | None = None,
 ) -> dict[str, Any]:
-    """The origin of a take as JSON values (docs/take_format.md). network: its name, None without one.
+    """The origin of a take as JSON values (docs/take_format.md). network: its name, None without one. cuts: numbers of
+    the frames that begin a piece, apart from the first.
 
     plate: the movie of the processed frames, if Blender shows the footage differently. lens: by the hands, where the
     camera's is assumed.
@@ -112,6 +114,7 @@ def take_meta(
             "torch": _torch_version(),
         },
         "warnings": list(warnings),
+        **({"cuts": list(cuts)} if cuts else {}),
     }
 
 

@@ -33,6 +33,7 @@ CORE_ROOMS = (
     "solve_request",
     "chosen_network",
     "run",
+    "pauses",
     "detection",
     "stages",
     "pipeline",

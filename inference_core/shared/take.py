@@ -118,6 +118,11 @@ class Take:
         return fov_deg, low_deg, high_deg
 
     @property
+    def cuts(self) -> NDArray[np.int64]:
+        """(C,) the rows before which the footage is cut."""
+        return np.flatnonzero(np.isin(self.frame, self.meta.get("cuts") or []))
+
+    @property
     def frame_count(self) -> int:
         """Number of frames, T."""
         return len(self.time_s)

@@ -100,6 +100,7 @@ _META: Mapping[str, Any] = {
     "versions": dict,
     "warnings": list,
     "corrections": list,
+    "cuts": list,
 }
 LENS_BY_HANDS = ("fov_deg", "low_deg", "high_deg")
 _META_TEXTS = (("footage", "path"), ("camera", "source"), ("hand_model", "name"), ("hand_model", "licence"))
@@ -150,6 +151,8 @@ def check_meta(meta: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} has the wrong type")
     if not all(isinstance(text, str) for text in meta.get("warnings") or []):
         raise ValueError("warnings holds values that are not text")
+    if not all(isinstance(number, int) for number in meta.get("cuts") or []):
+        raise ValueError("cuts holds values that are not numbers of frames")
     for section, name in _META_TEXTS:
         if not isinstance((meta.get(section) or {}).get(name), str | None):
             raise ValueError(f"{section}.{name} is not text")

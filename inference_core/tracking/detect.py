@@ -25,6 +25,7 @@ from inference_core.landmarks.networks import LandmarkNetworks, PoseNetworks
 from inference_core.runtime.ahead import Later, beside, in_turn
 from inference_core.runtime.network_graph import Run
 from inference_core.runtime.stopwatch import SIDES, timed
+from inference_core.tracking.cuts import PictureChanges, cut_frames
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.pairs_ahead import PairsAhead
 from inference_core.tracking.settings import DetectionSettings
@@ -79,6 +80,7 @@ class ShotDetector:
         self._size_px = (0, 0) if state is None else (int(state["size_px"][0]), int(state["size_px"][1]))
         self._window = Window(networks, self._settings, self._tracklets, head, partner)
         self._window_state = self._window.state() if state is None else state
+        self._changes = PictureChanges((), None if state is None else state["changes"])
 
     @property
     def done(self) -> int:
@@ -100,6 +102,7 @@ class ShotDetector:
         history = [frame.image for frame in islice(coming, self.done - self.next_frame)]
         if history:
             self._window.restore(history, self.done, self._window_state)
+            self._changes = PictureChanges(history, self._window_state["changes"])
         with in_turn() as later:
             yield from self._through(coming, later)
 
@@ -111,11 +114,12 @@ class ShotDetector:
             first_size = (size_of(frame.image) for frame in some if frame.image is not None)
             self._size_px = next(first_size, self._size_px)
             images = [frame.image for frame in some]
+            cuts = self._changes.add(images)
             if self._pose is None:
-                self._window.advance(images)
+                self._window.advance(images, cuts=cuts)
             else:
                 with beside(_arms, images, start, self._settings, self._pose) as arms:
-                    self._window.advance(images, lambda arms=arms: arms()[0])
+                    self._window.advance(images, lambda arms=arms: arms()[0], cuts)
                     self._arms.append(arms()[1:])
             if self._sides is not None:
                 last = {self.done - 1: some[-1]}
@@ -140,6 +144,7 @@ class ShotDetector:
             **self._window.state(),
             "time_s": np.array(self._times, np.float64),
             "size_px": np.array(self._size_px),
+            "changes": self._changes.known,
             **dict(zip(("arms_px", "arms_m"), self._all_arms(), strict=True)),
         }
 
@@ -147,7 +152,7 @@ class ShotDetector:
         """All sightings so far."""
         found = _as_arrays(self._tracklets, np.array(self._times, np.float64), self._size_px)
         arms_px, arms_m = self._all_arms()
-        return replace(found, arms_px=arms_px, arms_m=arms_m)
+        return replace(found, arms_px=arms_px, arms_m=arms_m, cuts=cut_frames(self._changes.known))
 
     def _all_arms(self) -> _ArmsArrays:
         none = np.zeros((0, 2, 3, 3), np.float32)

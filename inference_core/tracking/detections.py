@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was seen of hands in a shot, before any hand is assigned to a person or side."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+_BY_FRAME, _OF_SHOT = ("time_s", "arms_px", "arms_m"), ("size_px", "cuts")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class ShotDetections:
     arm_odds (N,): the arms' part of `right`, in nats for a right hand; empty if arms were not used.
     growth (N,): logarithm of the hand's size as read in a wider square, relative to its own; NaN where that was not
     read; empty if it never was. odds (N,): the landmark head's log odds of a right hand; likewise.
+    cuts (C,): the frames that begin a piece of footage, apart from the first.
     """
 
     at: NDArray[np.int64]
@@ -41,3 +44,44 @@ class ShotDetections:
     arm_odds: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     growth: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     odds: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    cuts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def pieces_of(detections: ShotDetections) -> list[ShotDetections]:
+    """The shot taken apart at its cuts, each piece as a shot of its own: frames are counted from its first one."""
+    if not len(detections.cuts):
+        return [detections]
+    ends = [0, *detections.cuts.tolist(), len(detections.time_s)]
+    return [_piece(detections, start, stop) for start, stop in pairwise(ends)]
+
+
+def joined_pieces(pieces: list[ShotDetections], shot: ShotDetections) -> ShotDetections:
+    """The shot that was taken apart into these pieces, as they are now. What the arms told is left out."""
+    if len(pieces) == 1:
+        return pieces[0]
+    starts = [0, *shot.cuts.tolist()]
+    whole = {
+        name: np.concatenate([getattr(piece, name) for piece in pieces])
+        for name in vars(shot)
+        if name not in ("at", "arm_odds", *_OF_SHOT)
+    }
+    at = np.concatenate([piece.at + start for piece, start in zip(pieces, starts, strict=True)])
+    return replace(shot, **whole, at=at)
+
+
+def _piece(detections: ShotDetections, start: int, stop: int) -> ShotDetections:
+    own = of_rows(detections, (detections.at >= start) & (detections.at < stop))
+    by_frame = {name: getattr(own, name)[start:stop] for name in _BY_FRAME}
+    return replace(own, **by_frame, at=own.at - start, cuts=own.cuts[:0])
+
+
+def of_rows(detections: ShotDetections, chosen: NDArray[np.bool_]) -> ShotDetections:
+    """The chosen (N,) sightings."""
+    return replace(
+        detections,
+        **{
+            name: values[chosen]
+            for name, values in vars(detections).items()
+            if name not in (*_BY_FRAME, *_OF_SHOT) and len(values)
+        },
+    )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,8 +44,9 @@ class Front:
 class Follower:
     """Reads hands in the images held and extends the tracklets with what it reads.
 
-    images: those held at the moment, by the frame's place in the shot; None where a frame has no picture. by_strides:
-    whether hands that move steadily are followed across several frames at once.
+    images: those held at the moment, by the frame's place in the shot; None where a frame has no picture. cuts: the
+    frames before which hands are not followed back, nor into which from before. by_strides: whether hands that move
+    steadily are followed across several frames at once.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Follower:
         settings: DetectionSettings,
         tracklets: Tracklets,
         images: Mapping[int, Image | None],
+        cuts: Set[int] = frozenset(),
     ) -> None:
-        self._images = images
+        self._images, self._cuts = images, cuts
         self._networks = networks
         self._settings = settings
         self._tracklets = tracklets
@@ -117,12 +119,16 @@ class Follower:
         if known is not None and (stride := self._stride(front, step)) > 1:
             at = front.at + step * stride
             return replace(front, at=at, crop=crop_ahead(*known, at), across=known)
-        at = front.at + step
-        while at in self._images:
+        at = front.at
+        while self._leads_on(at, step):
+            at += step
             if self._images[at] is not None:
                 return replace(front, at=at, across=None)
-            at += step
         return None
+
+    def _leads_on(self, at: int, step: int) -> bool:
+        """Whether the next frame is held and of the same piece."""
+        return at + step in self._images and max(at, at + step) not in self._cuts
 
     def _known(self, front: Front, step: int) -> tuple[Sighting, Sighting] | None:
         """The front's sighting and one a few frames before, from which to follow a hand across several frames; None if
@@ -149,8 +155,8 @@ class Follower:
         """How many frames the front may be followed at once."""
         stride = min(front.most, self._settings.longest_stride)
         while stride > 1:
-            frames = range(front.at + step, front.at + step * (stride + 1), step)
-            if all(self._images.get(at) is not None for at in frames):
+            frames = range(front.at, front.at + step * stride, step)
+            if all(self._leads_on(at, step) and self._images[at + step] is not None for at in frames):
                 break
             stride //= 2
         return stride

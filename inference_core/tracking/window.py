@@ -65,7 +65,8 @@ class Window:
         self._settings = settings
         self._tracklets = tracklets
         self._images: dict[int, Image | None] = {}
-        self._follower = Follower(networks, settings, tracklets, self._images)
+        self._cuts = set[int]()
+        self._follower = Follower(networks, settings, tracklets, self._images, self._cuts)
         self._end = 0
         self._waiting: list[Front] = []
 
@@ -78,23 +79,32 @@ class Window:
         self._images.update(zip(range(end - len(images), end), images, strict=True))
         numbers = state["search"].tolist()
         self._search_at, self._search_gap, self._closer_at, self._closer_gap = numbers
+        self._cuts.update(state["cuts"].tolist())
         self._waiting = self._follower.ends()
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What `restore` needs apart from images and tracklets."""
         numbers = self._search_at, self._search_gap, self._closer_at, self._closer_gap
-        return {"search": np.array(numbers)}
+        return {"search": np.array(numbers), "cuts": np.array(sorted(self._cuts), np.int64)}
 
     def advance(
-        self, images: Sequence[Image | None], at_arms: Callable[[], NDArray[np.float64]] | None = None
+        self,
+        images: Sequence[Image | None],
+        at_arms: Callable[[], NDArray[np.float64]] | None = None,
+        cuts: Sequence[int] = (),
     ) -> None:
         """Add the next frames of the shot and follow every hand through them.
 
-        at_arms: waits for where a body has its hands in each of them, crops (T, S, 4) as in `Arms`.
+        at_arms: waits for where a body has its hands in each of them, crops (T, S, 4) as in `Arms`. cuts: those of them
+        that begin a piece: hands are not followed from one to the next, but searched for anew.
         """
         start = self._end
         self._end = start + len(images)
         self._images.update(zip(range(start, self._end), images, strict=True))
+        if cuts:
+            self._cuts.update(cuts)
+            self._search_at = self._closer_at = 0
+            self._search_gap, self._closer_gap = self._settings.search_first, self._settings.detect_every
 
         there = [at for at in range(start, self._end) if self._images[at] is not None]
         self._go_on(there)
@@ -115,6 +125,7 @@ class Window:
         oldest = self._end - self._settings.history_frames
         for at in [at for at in self._images if at < oldest]:
             del self._images[at]
+            self._cuts.discard(at)
         self._asked = {at: answer for at, answer in self._asked.items() if at >= oldest}
 
     def _go_on(self, there: Sequence[int]) -> None:

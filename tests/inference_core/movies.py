@@ -30,15 +30,26 @@ def write_there_and_back(path: Path, movie: Path, frame_count: int) -> Path:
 def write_small(path: Path, movie: Path, frames: range, height: int, at: tuple[int, int]) -> Path:
     """Frames of a movie, shrunk to that height, at x, y in an even picture of 1280x720."""
     pictures: list[NDArray[np.uint8]] = []
+    for picture in pictures_of(movie, frames):
+        width = round(height * picture.shape[1] / picture.shape[0])
+        wide = np.full((720, 1280, 3), 110, np.uint8)
+        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        wide[at[1] : at[1] + height, at[0] : at[0] + width] = small
+        pictures.append(wide)
+    return _write(path, (1280, 720), pictures)
+
+
+def pictures_of(movie: Path, frames: range) -> list[NDArray[np.uint8]]:
+    """Frames of a movie, RGB (H, W, 3)."""
     with av.open(str(movie)) as container:
         shown = islice(container.decode(video=0), frames.start, frames.stop, frames.step)
-        for picture in (frame.to_ndarray(format="rgb24") for frame in shown):
-            width = round(height * picture.shape[1] / picture.shape[0])
-            wide = np.full((720, 1280, 3), 110, np.uint8)
-            small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-            wide[at[1] : at[1] + height, at[0] : at[0] + width] = small
-            pictures.append(wide)
-    return _write(path, (1280, 720), pictures)
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in shown]
+
+
+def write_pictures(path: Path, pictures: list[NDArray[np.uint8]]) -> Path:
+    """A movie of these pictures (H, W, 3), 25 a second."""
+    height, width = pictures[0].shape[:2]
+    return _write(path, (width, height), pictures)
 
 
 def _write(path: Path, size_px: tuple[int, int], pictures: list[NDArray[np.uint8]]) -> Path:
