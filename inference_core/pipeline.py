@@ -62,6 +62,7 @@ _NETWORKS, _HEADS = (
     ("hand-head", "hand-partner"),
 )
 TRACKS_PART = "tracks"
+_OTHERS_TOLD = "More than two hands are in view: one person's are captured, the largest and longest in view."
 # As many cuts are named.
 _CUTS_TOLD = 8
 _PART = re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII)
@@ -141,6 +142,8 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         assert shot.tracks is not None and shot.solution is not None
         if not (shot.tracks.present == SEEN).any():
             notices.add("No hands were found in the footage; the take holds none.")
+        if tracked.others:
+            notices.add(_OTHERS_TOLD)
         cuts = [footage.info.numbers[at] for at in shot.detections.cuts.tolist()]
         if cuts:
             notices.add(_cuts_told(cuts))

@@ -117,7 +117,8 @@ class Shot:
     """The record of the shot; every stage adds its part.
 
     detections, searched (see `set_right`): after detect. tracks: after track; recover adds lost hands, and read
-    replaces the readings of all. head: the landmark head, with its readings so far, once there are any.  expected: each hand in each frame according to the recovered tracks. squares_px
+    replaces the readings of all. head: the landmark head, with its readings so far, once there are any. others: whether
+    hands of other people were in view. expected: each hand in each frame according to the recovered tracks. squares_px
     (T, 3): the two-hand crops. predictions: after read. solution: after solve. None before that, and if the run has no
     network.
     """
@@ -128,5 +129,6 @@ class Shot:
     expected: ExpectedHands | None = None
     squares_px: NDArray[np.float64] | None = None
     head: KeptReadings | None = None
+    others: bool = False
     predictions: TwoHandPredictions | None = None
     solution: ShotSolution | None = None

@@ -41,6 +41,7 @@ from inference_core.tracking.handedness import with_handedness
 from inference_core.tracking.interpolate import drawn_from
 from inference_core.tracking.leaving import out_of_picture
 from inference_core.tracking.partners import with_partners
+from inference_core.tracking.people import with_one_person
 from inference_core.tracking.read_frames import pair_shares, reading_shares, with_frames_between
 from inference_core.tracking.recover import Recovery
 from inference_core.tracking.refine import HandReadings, asked_widely, refined_tracks
@@ -62,7 +63,7 @@ Known = TypeVar("Known")
 
 @timed(SIDES)
 def track(run: Run, shot: Shot) -> Shot:
-    """The sightings on a left and a right track, with handedness from arms and, if there is one,
+    """The sightings of one person's hands on a left and a right track, with handedness from arms and, if there is one,
     the landmark head; without it as large as wider squares show them. Each piece of the footage by itself.
     """
     detections, head = shot.detections, shot.head
@@ -76,9 +77,13 @@ def track(run: Run, shot: Shot) -> Shot:
         found = run.once(TRACK, {"head": run.network_identity, "detections": _digest(detections)}, tell)
         detections = replace(detections, right=found["right"])
         give_back_memory()
-    pieces = [with_sizes(with_arms(piece), run.camera.focal_px) for piece in pieces_of(detections)]
+    ones = [with_one_person(piece) for piece in pieces_of(detections)]
+    pieces = [with_sizes(with_arms(one), run.camera.focal_px) for one, _ in ones]
     tracks = joined([build_tracks(piece, run.tracking) for piece in pieces])
-    return replace(shot, detections=joined_pieces(pieces, detections), tracks=tracks, head=head)
+    others = any(there for _, there in ones)
+    return replace(
+        shot, detections=joined_pieces(pieces, detections), tracks=tracks, head=head, others=others
+    )
 
 
 @timed(SEARCH)

@@ -52,7 +52,7 @@ def with_arms(detections: ShotDetections) -> ShotDetections:
     """
     if not len(detections.at) or not _looked(detections).any():
         return detections
-    detections = with_true_bodies(detections, _sizes(detections))
+    detections = with_true_bodies(detections, hand_sizes(detections))
     odds = _by_body(detections) if body_in_view(detections) else _by_forearms(detections)
     right = np.clip(detections.right.astype(np.float64), 1e-4, 1 - 1e-4)
     total = np.log(right / (1 - right)) + odds
@@ -81,7 +81,10 @@ def arms_in_camera(
     Each lies on its line of sight. Its depth relative to the hand's wrist, wrist_cam_m (T, S, 3), is that of the
     body's landmarks. K (3, 3) or (T, 3, 3). NaN with score 0 if there is no wrist, or no body nearby in time.
     """
-    arms_px, arms_m = _between(detections, detections.arms_px), _between(detections, detections.arms_m)
+    arms_px, arms_m = (
+        arms_between(detections, detections.arms_px),
+        arms_between(detections, detections.arms_m),
+    )
     deeper_m = arms_m[..., :WRIST, 2] - arms_m[..., WRIST:, 2]
     depth_m = wrist_cam_m[..., None, 2] + deeper_m
     focal = np.stack((K[..., 0, 0], K[..., 1, 1]), -1).reshape(-1, 1, 1, 2)
@@ -97,16 +100,16 @@ def arms_in_camera(
 def _by_body(detections: ShotDetections) -> Floats:
     """(N,) nats for a right hand, from the body's wrist that each hand is at."""
     at = detections.at
-    wrists = _between(detections, detections.arms_px)[at, :, WRIST]
+    wrists = arms_between(detections, detections.arms_px)[at, :, WRIST]
     own_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64)
-    apart = np.linalg.norm(wrists[..., :2] - own_px[:, None], axis=-1) / _sizes(detections)[:, None]
+    apart = np.linalg.norm(wrists[..., :2] - own_px[:, None], axis=-1) / hand_sizes(detections)[:, None]
     near = np.minimum(apart, _WRIST_REACH)
     odds = (near[:, LEFT] ** 2 - near[:, RIGHT] ** 2) / (2 * _WRIST_SPREAD**2)
     odds = np.clip(odds, -_MOST_BY_BODY, _MOST_BY_BODY) * wrists[..., 2].min(-1)
     return np.where(np.isfinite(odds) & (apart.min(-1) < _WRIST_REACH), odds, 0.0)
 
 
-def _between(detections: ShotDetections, arms: NDArray[np.float32]) -> Floats:
+def arms_between(detections: ShotDetections, arms: NDArray[np.float32]) -> Floats:
     """The body's arms in every frame (T, S, 3, 3), interpolated between the searched frames; NaN far from them."""
     frames = np.arange(len(detections.time_s))
     drawn = np.full((len(frames), *arms.shape[1:]), np.nan)
@@ -122,7 +125,7 @@ def _between(detections: ShotDetections, arms: NDArray[np.float32]) -> Floats:
 
 def _by_forearms(detections: ShotDetections) -> Floats:
     """(N,) nats for a right hand, from which of the shot's two forearms each hand is on."""
-    ends_px, behind = forearm_ends(detections.points_px[..., :2].astype(np.float64), _sizes(detections))
+    ends_px, behind = forearm_ends(detections.points_px[..., :2].astype(np.float64), hand_sizes(detections))
     odds, pairs = np.zeros(len(ends_px)), list[tuple[NDArray[np.int64], float]]()
     for rows in np.split(np.arange(len(ends_px)), np.flatnonzero(np.diff(detections.at)) + 1):
         if len(rows) > 1 and (ordered := _ordered(rows, ends_px, behind, detections)) is not None:
@@ -132,7 +135,7 @@ def _by_forearms(detections: ShotDetections) -> Floats:
     apart = np.array([rows for rows, distance in pairs if distance > _SEEN_APART], np.int64).reshape(-1, 2)
     for at in np.unique(detections.at):
         rows = np.flatnonzero(detections.at == at)
-        spread_px = _FOREARM_SPREAD * _sizes(detections)[rows]
+        spread_px = _FOREARM_SPREAD * hand_sizes(detections)[rows]
         odds[rows] = _by_place(rows, _near(apart, at, detections.at), ends_px, behind, spread_px)
     odds = np.clip(odds, -_MOST_ALONE, _MOST_ALONE)
     for rows, distance in pairs:
@@ -199,9 +202,10 @@ def _ordered(
         return None
     # `along` points from hands to elbows; this points to the right as seen from the elbows.
     aside = np.array([along[1], -along[0]]) / length
-    apart = float((ends_px[pair[1]] - ends_px[pair[0]]) @ aside) / _sizes(detections)[pair].mean()
+    apart = float((ends_px[pair[1]] - ends_px[pair[0]]) @ aside) / hand_sizes(detections)[pair].mean()
     return (pair, apart) if apart > 0 else (pair[::-1], -apart)
 
 
-def _sizes(detections: ShotDetections) -> Floats:
+def hand_sizes(detections: ShotDetections) -> Floats:
+    """(N,) the size of each hand, in pixels."""
     return np.maximum(detections.crops[:, 2].astype(np.float64) * HAND_IN_CROP, 1.0)
