@@ -6,6 +6,7 @@ import numpy as np
 from inference_core.fitting.anchor import Anchor
 from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.capsules import Capsules
+from inference_core.fitting.carried import carried
 from inference_core.fitting.contact import Contact, unbroken_runs
 from inference_core.fitting.interaction import HardSkin, hand_pairs
 from inference_core.fitting.intersections import Overlaps, PlaceFinder, Places, beside
@@ -19,6 +20,8 @@ from inference_core.fitting.windows import windows_of
 
 # Sigmas of what lies too deep, round by round; done when nothing lies deeper than this.
 _HARDER_M, _DEEP_M = (0.001, 0.0005, 0.0003, *7 * (0.0002,)), 0.005
+# Hands that stay deeper than this cannot be separated where they are.
+_TOO_DEEP_M = 0.007
 # More damping than of the fit itself: places hold for small moves only.
 _PACE = Pace(8, 0.1, 0.01)
 # Hands whose capsules keep this distance do not touch.
@@ -40,8 +43,9 @@ def taken_apart(
 ) -> HandState:
     """The fitted state, with hands separated where they intersect more deeply than skin yields.
 
-    Of each stretch of frames the best round counts: what leaves one finger may enter the next. held, anchor: as in
-    fit_shot; hands may intersect as deeply as at the anchor.
+    Of each stretch of frames the best round counts: what leaves one finger may enter the next. In whole shots, pairs
+    that stay too deep are replaced by those of frames beside them (carried). held, anchor: as in fit_shot; hands may
+    intersect as deeply as at the anchor.
     """
     frame = seen.frame[pairs(seen)[0]]
     finder, places = PlaceFinder(skin, shape.parameterisation, unbroken_runs(frame)), Places.none()
@@ -50,7 +54,7 @@ def taken_apart(
         found = _found(finder, shape, seen, anchor.state, capsules, settings)
         allowed_m = np.maximum(allowed_m, found.deepest_m(len(frame)))
     found = _found(finder, shape, seen, state, capsules, settings)
-    best, excess_m = state, _excess_m(found, allowed_m)
+    fitted, best, excess_m = state, state, _excess_m(found, allowed_m)
     least_m = excess_m
     for sigma_m in _HARDER_M:
         deep = frame[excess_m > 0]
@@ -75,7 +79,10 @@ def taken_apart(
         best = state.where(np.isin(seen.frame, frame[better]), best)
         least_m = least_m.copy()
         least_m[better] = excess_m[better]
-    return best
+    too_deep = least_m > _TOO_DEEP_M - _DEEP_M
+    if held is not None or anchor is not None or not too_deep.any():
+        return best
+    return carried(shape.parameterisation, seen, fitted, best, too_deep, least_m == 0)
 
 
 def _improved(frame: Indices, gain_m: Floats) -> Flags:

@@ -6,12 +6,14 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.shot import solve_shot
 from inference_core.fitting.solution import ShotSolution
-from inference_core.geometry.rotations import matrix_to_quaternion
+from inference_core.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
 from inference_core.hand_model.load import load_hand_model
+from inference_core.shared.skeleton import LEFT, MIDDLE_MCP_21, RIGHT
 from training.evaluation.known_evidence import drawn_evidence
 from training.evaluation.known_motion import CHOOSING, KEPT, KINDS, known_motion
 from training.evaluation.solve import table
@@ -62,6 +64,23 @@ def test_moving_a_hand_along_its_ray_affects_distance_and_contact_only():
     row = _row(_RUB, moved)
     assert row["distance_bias"] > 5 and row["gap"] > 40 and row["recall"] == 0
     assert row["joints"] < 0.01 and row["mrrpe_touching"] > 50
+
+
+def test_a_hand_behind_the_open_wrist_of_the_other_is_not_inside_it():
+    true = _true_solution(_RUB)
+    arms_m = true.joints_cam_m - true.joints_cam_m[:, :, :1]
+    turned_m, root, wrist_m = arms_m.copy(), true.root_wxyz.copy(), true.wrist_cam_m.copy()
+    for t, (own, other) in enumerate(arms_m):
+        along = other[MIDDLE_MCP_21] / np.linalg.norm(other[MIDDLE_MCP_21])
+        turn = Rotation.align_vectors(along, own[MIDDLE_MCP_21])[0]
+        turned_m[t, LEFT] = turn.apply(own)
+        root[t, LEFT] = matrix_to_quaternion(turn.as_matrix() @ quaternion_to_matrix(root[t, LEFT]))
+        tip_m = turned_m[t, LEFT][(turned_m[t, LEFT] @ along).argmax()]
+        wrist_m[t, LEFT] = true.wrist_cam_m[t, RIGHT] - 0.03 * along - tip_m
+    behind = dataclasses.replace(
+        true, root_wxyz=root, wrist_cam_m=wrist_m, joints_cam_m=turned_m + wrist_m[:, :, None]
+    )
+    assert _row(_RUB, behind)["overlap_largest"] == 0
 
 
 def test_swapped_hands_are_detected():

@@ -192,7 +192,12 @@ def _vertices_m(solution: ShotSolution, hand: HandModel) -> Floats:
 
 
 def _normals(vertices_m: Floats, faces: NDArray[np.int64]) -> Floats:
-    return vertex_normals(torch.from_numpy(vertices_m), torch.from_numpy(faces)).numpy()
+    """(T, V, 3) outward; 0 on the open edge at the wrist, from which nothing is inside or outside the hand."""
+    normals = vertex_normals(torch.from_numpy(vertices_m), torch.from_numpy(faces)).numpy()
+    edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    edge, count = np.unique(edges, axis=0, return_counts=True)
+    normals[:, edge[count == 1]] = 0
+    return normals
 
 
 def _jitter(error_m: Floats, found: Bools) -> Floats:
