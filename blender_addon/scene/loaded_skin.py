@@ -57,10 +57,11 @@ def locked_groups(collection: bpy.types.Collection) -> list[str]:
 def _moved_digest(skin: Any, names: tuple[str, ...]) -> str:
     """A digest of what a take writes: vertices, weights of unlocked groups, correctives."""
     mesh = skin.data
-    mine = {group.index: group.name for group in skin.vertex_groups if group.name in names}
-    for group in skin.vertex_groups:
-        if group.lock_weight:
-            mine.pop(group.index, None)
+    mine = {
+        group.index: group.name
+        for group in skin.vertex_groups
+        if group.name in names and not group.lock_weight
+    }
     weights = [
         sorted((mine[item.group], item.weight) for item in vertex.groups if item.group in mine)
         for vertex in mesh.vertices

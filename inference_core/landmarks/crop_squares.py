@@ -41,22 +41,19 @@ def crops_from_persons(key_points_px: Floats) -> Floats:
     above it at the distance of the body's reach.
     """
     middle, ahead = key_points_px[..., 0, :], key_points_px[..., 1, :]
-    side = np.linalg.norm(ahead - middle, axis=-1) * _BODY_SCALE
-    return np.concatenate((middle, side[..., None], _upright(middle, ahead)[..., None]), -1)
+    return _along(middle, middle, ahead, _BODY_SCALE)
 
 
 def crops_from_wrists(points_px: Floats) -> Floats:
     """Crops (..., 4) that hold the hands of a body, from its wrist, little and index finger (..., 3, 2)."""
     wrist, little, index = points_px[..., 0, :], points_px[..., 1, :], points_px[..., 2, :]
     middle = (2 * index + little) / 3
-    side = np.linalg.norm(middle - wrist, axis=-1) * _WRIST_SCALE
-    return np.concatenate((middle, side[..., None], _upright(wrist, middle)[..., None]), -1)
+    return _along(middle, wrist, middle, _WRIST_SCALE)
 
 
 def crops_from_points(middle_px: Floats, below_px: Floats) -> Floats:
     """Crops (..., 4) of hands, from their middle and the middle of their square's lower side (..., 2)."""
-    side = np.linalg.norm(middle_px - below_px, axis=-1) * _SQUARE_SCALE
-    return np.concatenate((middle_px, side[..., None], _upright(below_px, middle_px)[..., None]), -1)
+    return _along(middle_px, below_px, middle_px, _SQUARE_SCALE)
 
 
 def crops_from_arms(elbow_px: Floats, wrist_px: Floats, side_px: float) -> Floats:
@@ -136,6 +133,12 @@ def _upright(base: Floats, ahead: Floats) -> Floats:
     """Rotation (...) that maps the picture's up to the direction from `base` to `ahead`, in -pi..pi."""
     towards = ahead - base
     return np.arctan2(+towards[..., 0], -towards[..., 1])
+
+
+def _along(centre: Floats, base: Floats, ahead: Floats, scale: float) -> Floats:
+    """Crops (..., 4) with up from `base` to `ahead` (..., 2), so many of their distances large."""
+    side = np.linalg.norm(ahead - base, axis=-1) * scale
+    return np.concatenate((centre, side[..., None], _upright(base, ahead)[..., None]), -1)
 
 
 def _place(centre: Floats, extent: Floats, rotation: Floats, scale: float, shift: float) -> Floats:

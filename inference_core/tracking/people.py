@@ -70,13 +70,13 @@ def _persons(arms_px: NDArray[np.float32]) -> NDArray[np.int64]:
 def _of_bodies(segments: list[Segment], detections: ShotDetections, persons: NDArray[np.int64]) -> list[int]:
     """The person of each segment; -1 for nobody whose body is found, -2 where no body is found nearby in time."""
     apart = np.full((persons.max(initial=_NOBODY) + 1, len(detections.at)), np.nan)
-    own_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64)
+    own_px, size_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64), hand_sizes(detections)
     for person in range(len(apart)):
         arms_px = np.where((persons == person)[:, None, None, None], detections.arms_px, np.float32(np.nan))
         drawn_px = arms_between(detections, arms_px)[detections.at, ..., :2]
         across_px = np.linalg.norm(drawn_px[:, 0, SHOULDER] - drawn_px[:, 1, SHOULDER], axis=-1)
         apart[person] = np.linalg.norm(drawn_px[:, :, WRIST] - own_px[:, None], axis=-1).min(-1)
-        apart[person] /= np.minimum(hand_sizes(detections), _LARGEST_HAND * across_px)
+        apart[person] /= np.minimum(size_px, _LARGEST_HAND * across_px)
     return [_nearest(apart[:, one.rows]) for one in segments]
 
 
