@@ -16,11 +16,13 @@ def settle_process() -> None:
     """Make waiting threads sleep, so that another busy program costs only its own share. Settings in the environment
     take precedence.
 
-    Linear algebra gets one thread: its matrices are small, and if another program occupies a core, its threads spend
-    ten times the work on waiting for each other. Networks have their own threads.
+    Linear algebra gets one thread, however many OMP_NUM_THREADS asks for: its matrices are small, and if another
+    program occupies a core, its threads spend ten times the work on waiting for each other. Networks have their own
+    threads.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def give_back_memory() -> None:

@@ -16,8 +16,8 @@ from inference_core.tracking.bodies import with_true_bodies
 from inference_core.tracking.detections import ShotDetections, of_rows
 from inference_core.tracking.segments import Segment, cut_segments
 
-# Others are in view if there are more than two hands in so many frames.
-_OTHERS_FRAMES = 10
+# Others are in view if there are more than two hands in so many of so many frames.
+_OTHERS_FRAMES, _OF_FRAMES = 10, 24
 # A body whose shoulders are less than their distance from those of an earlier one is the same person's.
 _SAME_BODY = 1.0
 # A hand this far from the wrists of a body is not this person's: in sizes of the hand, or of one that fits the
@@ -51,7 +51,8 @@ def _are_many(segments: list[Segment]) -> bool:
     """Whether more than two hands are in view at once for long enough."""
     if not segments:
         return False
-    return bool((np.bincount(np.concatenate([one.at for one in segments])) > 2).sum() >= _OTHERS_FRAMES)
+    many = np.bincount(np.concatenate([one.at for one in segments])) > 2
+    return bool(np.convolve(many, np.ones(_OF_FRAMES)).max() >= _OTHERS_FRAMES)
 
 
 def _persons(arms_px: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -29,8 +29,9 @@ _MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE = 2.0, 0.3, 8.0
 # wrong second reading of that hand, unless the two are clearly of different sides: probabilities of a right hand differ
 # by this much.
 _GHOST_FRAMES, _GHOST_REACH, _OTHER_SIDE = 10, 0.55, 0.8
-# If it is not even this large (share of the other's size) and this close, it is some of that hand's fingers.
-_PART, _PART_REACH = 0.56, 0.8
+# If it is not even this large (share of the other's size) and this close, it is some of that hand's fingers, which may
+# be followed for longer.
+_PART, _PART_REACH, _PART_FRAMES = 0.56, 0.8, 24
 
 Floats = NDArray[np.float64]
 
@@ -116,14 +117,14 @@ def _ghosts(detections: ShotDetections, centres: Floats, sizes: Floats) -> NDArr
     ghosts: list[NDArray[np.int64]] = []
     for tracklet in np.unique(detections.tracklet):
         rows = np.flatnonzero(detections.tracklet == tracklet)
-        if len(rows) >= _GHOST_FRAMES:
+        if len(rows) >= _PART_FRAMES:
             continue
-        shadowed = 0
+        reach, shadowed = _GHOST_REACH if len(rows) < _GHOST_FRAMES else 0.0, 0
         for row in rows:
             others = np.flatnonzero((detections.at == detections.at[row]) & (detections.tracklet != tracklet))
             apart = np.linalg.norm(centres[others] - centres[row], axis=-1)
             alike = np.abs(detections.right[others] - detections.right[row]) < _OTHER_SIDE
-            near = alike & (apart < _GHOST_REACH * sizes[row])
+            near = alike & (apart < reach * sizes[row])
             near |= (sizes[row] < _PART * sizes[others]) & (apart < _PART_REACH * sizes[others])
             shadowed += bool((detections.presence[others[near]] > detections.presence[row]).any())
         if 2 * shadowed >= len(rows):

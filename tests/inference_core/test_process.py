@@ -33,6 +33,16 @@ def test_the_users_thread_settings_are_kept() -> None:
     assert told(OMP_NUM_THREADS="2", OMP_WAIT_POLICY="ACTIVE") == ["2", "2", "ACTIVE"]
 
 
+def test_linear_algebra_has_one_thread_whatever_networks_are_given() -> None:
+    script = (
+        "from inference_core.runtime.process import settle_process\nsettle_process()\nimport os, numpy\n"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, env=environment, check=True, capture_output=True).stdout.split() == [b"1"]
+
+
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys\nfrom inference_core.__main__ import main\n"
