@@ -26,6 +26,9 @@ LEAST, _NOTHING = -5.0, -2.0
 # How many hands of the whole picture are looked at again, and in which squares: so much larger than the hand's crop,
 # and about two hands at once.
 _ABOUT, _NEAR, _ROUND_BOTH = 2, 2.2, 1.7
+# Hands whose middles are farther from each other than this, of the larger crop's side, are apart; how many proposals
+# are looked at for them.
+_APART, _LOOKED_AT = 0.4, 12
 # Crops that differ by less are one: place (of its side), size (logarithm), rotation (rad).
 _SAME = (0.12, 0.25, 0.5)
 
@@ -57,8 +60,7 @@ def proposed_crops(image: Image, known: Floats, count: int, networks: LandmarkNe
 
     It is looked at as a whole, and near known hands with crops (N, 4) or near those that are likeliest in it.
     """
-    height, width = image.shape[:2]
-    whole = told_hands(image, np.array([[width / 2, height / 2, max(width, height)]]), networks)
+    whole = told_hands(image, _whole(image), networks)
     if not len(known) and whole.likely.max(initial=LEAST) < _NOTHING:
         return np.empty((0, 4))
     about = known if len(known) else whole.best(_ABOUT)
@@ -71,6 +73,20 @@ def proposed_crops(image: Image, known: Floats, count: int, networks: LandmarkNe
         np.concatenate(both) for both in ((whole.crops, near.crops), (whole.likely, near.likely))
     )
     return ToldHands(crops, likely).best(count)
+
+
+def proposed_apart(image: Image, known: Floats, count: int, networks: LandmarkNetworks) -> Floats:
+    """Crops (at most `count`, 4) of hands that an RGB image (H, W, 3) shows as a whole, apart from each other and from
+    known hands with crops (N, 4); likeliest first.
+    """
+    told = told_hands(image, _whole(image), networks)
+    likely = told.likely > _NOTHING
+    kept = known
+    for crop in ToldHands(told.crops[likely], told.likely[likely]).best(_LOOKED_AT):
+        apart_px = np.linalg.norm(crop[:2] - kept[:, :2], axis=-1)
+        if len(kept) < len(known) + count and (apart_px > _APART * np.maximum(crop[2], kept[:, 2])).all():
+            kept = np.concatenate([kept, crop[None]])
+    return kept[len(known) :]
 
 
 def told_hands(image: Image, squares: Floats, networks: LandmarkNetworks) -> ToldHands:
@@ -87,6 +103,12 @@ def told_hands(image: Image, squares: Floats, networks: LandmarkNetworks) -> Tol
     crops = np.stack([x, y, size, np.arctan2(maps[..., 5], maps[..., 4])], -1)
     told = likely > LEAST
     return ToldHands(crops[told], likely[told])
+
+
+def _whole(image: Image) -> Floats:
+    """(1, 3) the square about an image."""
+    height, width = image.shape[:2]
+    return np.array([[width / 2, height / 2, max(width, height)]])
 
 
 def _differ(crop: Floats, others: Floats) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from inference_core.landmarks.formats import CROP_PX
 from inference_core.landmarks.hand_search import crops_about, crops_over, plausible, search_hands
 from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.networks import LandmarkNetworks
+from inference_core.landmarks.pair_detector import proposed_apart
 from inference_core.landmarks.palm_detector import (
     Palms,
     closer_side,
@@ -119,6 +120,7 @@ class Window:
             # What is found there is followed through all of these frames.
             wanting = wanting[:1]
         self._find_closer(wanting)
+        self._find_proposed(wanting)
         self._search(wanting)
         self._read_sizes(there)
         self._waiting = self._follower.ends()
@@ -172,6 +174,21 @@ class Window:
                 self._closer_gap = self._settings.detect_every if fresh else longer
                 self._closer_at = at + self._closer_gap
             self._follower.both_ways(fresh)
+
+    @timed(SEARCH)
+    def _find_proposed(self, frames: Sequence[int]) -> None:
+        """Read hands where the pair detector proposes some in frames that lack one, and follow them both ways.
+
+        It tells of single hands as well whose palm is turned away, dark or cut off.
+        """
+        for at in frames:
+            image, missing = self._images[at], _HANDS - self._tracklets.count(at)
+            if image is None or missing <= 0:
+                continue
+            known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
+            crops = proposed_apart(image, np.reshape(known, (-1, 4)), _HANDS, self._networks)
+            found = self._sure(image, self._read_twice([at] * len(crops), list(crops)))
+            self._follower.both_ways(self._follower.started(found[:missing]))
 
     @timed(SEARCH)
     def _found_in(self, at: int, image: Image, squares: NDArray[np.int64]) -> list[Front]:

@@ -143,6 +143,17 @@ def test_the_closer_search_finds_a_small_second_hand(
     assert all(len(palms.scores) == 1 for palms in detect_palms([frame.image for frame in wide], networks))
 
 
+def test_a_hand_without_a_palm_is_found_where_the_pair_detector_proposes_it(
+    networks: LandmarkNetworks,
+) -> None:
+    frames = clip("one_hand.mp4", 0, 12)
+    usual = detect_shot(frames, networks)
+    found = detect_shot(frames, networks, DetectionSettings(min_palm_score=1.1, min_palm_score_closer=1.1))
+    np.testing.assert_array_equal(found.at, usual.at)
+    off_px = np.linalg.norm(found.points_px[..., :2] - usual.points_px[..., :2], axis=-1)
+    assert off_px.mean() < 0.03 * usual.crops[:, 2].mean()
+
+
 @pytest.mark.parametrize(("name", "start", "stop"), [("two_hands.mp4", 70, 96), ("one_hand.mp4", 300, 330)])
 def test_sightings_agree_with_mediapipe(name: str, start: int, stop: int, networks: LandmarkNetworks) -> None:
     frames = clip(name, start, stop)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.formats import PALM_WEIGHTS, WEIGHTS_FOLDER
 from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
-from inference_core.landmarks.pair_detector import ToldHands, proposed_crops, told_hands
+from inference_core.landmarks.pair_detector import ToldHands, proposed_apart, proposed_crops, told_hands
 from inference_core.landmarks.pair_network import load_pair_graph
 from inference_core.shared.errors import WeightsError
 
@@ -51,6 +51,16 @@ def test_both_hands_are_proposed(
         turned = np.abs(np.remainder(found[..., 3] - crops[:, 3] + np.pi, 2 * np.pi) - np.pi) < 0.8
         grown = np.abs(np.log(found[..., 2] / crops[:, 2])) < 0.35
         assert (near & turned & grown).any(0).all()
+
+
+def test_what_is_proposed_apart_is_the_other_hand(
+    networks: LandmarkNetworks, image: NDArray[np.uint8], crops: NDArray[np.float64]
+) -> None:
+    for other in (0, 1):
+        (found,) = proposed_apart(image, crops[1 - other, None], 1, networks)
+        assert np.linalg.norm(found[:2] - crops[other, :2]) < 0.2 * crops[other, 2]
+    for crop in proposed_apart(image, crops, 2, networks):
+        assert (np.linalg.norm(crop[:2] - crops[:, :2], axis=-1) > 0.4 * crops[:, 2]).all()
 
 
 def test_hands_are_told_where_the_square_lies(networks: LandmarkNetworks, image: NDArray[np.uint8]) -> None:
