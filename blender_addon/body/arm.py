@@ -134,7 +134,8 @@ def _filmed_poles(
     place = np.array(place_of(side.rig.shot).matrix_world.normalized(), np.float64)[:3, :3]
     seen = np.stack([np.interp(at - offset, filmed.frames, part) for part in filmed.towards_elbow.T], axis=-1)
     towards = np.einsum("fab,fb->fa", moves.turns, seen @ place.T)
-    return elbows.poles(elbows.Forearms(at, towards), at, wrist, old.shoulder, usual_poles - old.shoulder)
+    forearms = elbows.Forearms(at, towards, filmed.cuts + offset)
+    return elbows.poles(forearms, at, wrist, old.shoulder, usual_poles - old.shoulder)
 
 
 def _twists(side: Side, fore: Floats, hand: Floats) -> dict[str, Floats]:

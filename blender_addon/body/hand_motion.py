@@ -34,23 +34,28 @@ class HandMotion:
 
 
 def track_at(track: HandTrack, frames: Floats) -> tuple[HandTrack, NDArray[np.bool_]]:
-    """The track at frames (F,), and on which of them (F,) the hand is present; it holds still where it is absent."""
+    """The track at frames (F,), and on which of them (F,) the hand is present; it holds still where it is absent, and
+    up to a cut.
+    """
     above = np.clip(np.searchsorted(track.frames, frames), 1, max(len(track.frames) - 1, 1))
     low, high = above - 1, np.minimum(above, len(track.frames) - 1)
     gap = np.where(high > low, track.frames[high] - track.frames[low], 1.0)
     part = np.clip((frames - track.frames[low]) / gap, 0.0, 1.0)
     away = track.absent_after[low] & (part > 0) & (part < 1)
-    part = np.where(track.absent_after[low], np.floor(part), part)
+    part = np.where(track.apart_after[low], np.floor(part), part)
     near = np.where(part > 0.5, high, low)
     half = track.spacing / 2
     there = ~away & (frames >= track.frames[0] - half) & (frames <= track.frames[-1] + half)
-    found = HandTrack(
-        frames,
-        track.location[low] + part[:, None] * (track.location[high] - track.location[low]),
-        quaternions.slerp(track.rotations_wxyz[low], track.rotations_wxyz[high], part[:, None]),
-        track.filled[near],
-        track.confidence[near],
-        np.zeros(len(frames), bool),
+    found = replace(
+        track,
+        frames=frames,
+        location=track.location[low] + part[:, None] * (track.location[high] - track.location[low]),
+        rotations_wxyz=quaternions.slerp(
+            track.rotations_wxyz[low], track.rotations_wxyz[high], part[:, None]
+        ),
+        filled=track.filled[near],
+        confidence=track.confidence[near],
+        absent_after=np.zeros(len(frames), bool),
     )
     return found, there
 

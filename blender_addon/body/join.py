@@ -208,7 +208,7 @@ def _bring(side: Side, at: Floats, offset: float, wrist: Floats, turn: Floats) -
     track, there = track_at(read_track(side.rig), at - offset)
     track = moved_track(side.rig, track, wrist, turn)
     kept_action.working_copy(side.rig.armature, WHAT)
-    key_track(side.rig, rows_of(replace(track, frames=at), there))
+    key_track(side.rig, rows_of(replace(track, frames=at, cuts=track.cuts + offset), there))
 
 
 def _runs(side: int, frames: range, beyond_mm: Floats) -> list[TooFar]:

@@ -11,6 +11,7 @@ from inference_core.shared.errors import RequestError
 from ..retarget.bone_map import BoneMap
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, read_track
+from ..scene.shot import cut_frames
 from .hand_motion import hand_motion
 from .limbs import chest_of, find_limb
 from .offset import Offset, Wrists, find_offset
@@ -49,10 +50,12 @@ def matched(
 
 
 def _taken(rigs: Sequence[HandRig]) -> Wrists:
-    """The captured wrists on all frames on which either hand has keys."""
-    frames = np.unique(np.concatenate([read_track(rig).frames for rig in rigs]))
+    """The captured wrists on all frames on which either hand has keys; unknown at cuts."""
+    cuts = cut_frames(rigs[0].shot)
+    frames = np.unique(np.concatenate([cuts, *(read_track(rig).frames for rig in rigs)]))
     points: Floats = np.full((len(frames), 2, 3), np.nan)
     for rig in rigs:
         motion = hand_motion(rig, frames)
         points[motion.there, rig.side] = motion.wrist[motion.there]
+    points[np.isin(frames, cuts)] = np.nan
     return Wrists(frames, points)

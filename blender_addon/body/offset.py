@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.shared.errors import RequestError
+from inference_core.shared.flag_runs import flag_runs
 
 from ..scene.axes import Floats
 
@@ -89,21 +90,17 @@ def _resampled(wrists: Wrists, at: Floats) -> Floats:
 
 
 def _smoothed(points: Floats, bell: float) -> Floats:
-    """Points (N, 2, 3) smoothed by a Gaussian of that many steps; unknown ones stay unknown."""
+    """Points (N, 2, 3) smoothed by a Gaussian of that many steps, each run of known ones by itself."""
     reach = int(np.ceil(3 * bell))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / bell) ** 2)
-    flat = points.reshape(len(points), -1)
-    known = np.isfinite(flat)
-    total = np.stack([np.convolve(column, kernel, "same") for column in np.where(known, flat, 0).T], 1)
-    weight = np.stack([np.convolve(column, kernel, "same") for column in known.astype(np.float64).T], 1)
-    total, weight = _middle(total, len(flat)), _middle(weight, len(flat))
-    return np.where(known, total / np.maximum(weight, 1e-12), np.nan).reshape(points.shape)
-
-
-def _middle(rows: Floats, count: int) -> Floats:
-    """The middle rows of a convolution, which is as long as its kernel if that is longer than the signal."""
-    begin = (len(rows) - count) // 2
-    return rows[begin : begin + count]
+    found = points.copy()
+    for side in (0, 1):
+        for start, stop in flag_runs(np.isfinite(points[:, side, 0])):
+            run = points[start:stop, side]
+            total = np.stack([np.convolve(column, kernel)[reach:-reach] for column in run.T], 1)
+            weight = np.convolve(np.ones(len(run)), kernel)[reach:-reach]
+            found[start:stop, side] = total / weight[:, None]
+    return found
 
 
 def _scores(body: Signals, take: Signals) -> tuple[NDArray[np.int64], Floats]:

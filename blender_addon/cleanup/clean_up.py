@@ -73,7 +73,8 @@ def refill(rigs: Sequence[HandRig], first: int, last: int, blend: int = 0) -> No
         filled = edits.refilled(track, first, last)
         if filled is track:
             raise RequestError(
-                f"{rig.armature.name} has no motion on both sides of frames {first} to {last}. Choose a range inside."
+                f"{rig.armature.name} has no motion on both sides of frames {first} to {last}, "
+                "or the footage is cut there. Choose a range inside."
             )
         if np.array_equal(filled.frames, track.frames):
             share = soft_ends.weights(track, edits.inside(track, first, last), blend)

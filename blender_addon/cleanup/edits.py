@@ -15,12 +15,12 @@ _SLOPE_FRAMES = 3  # neighbours on each side that determine the speed at a gap
 
 
 def held(track: HandTrack, first: float, last: float) -> HandTrack:
-    """The pose of the range's first frame kept through the range."""
+    """The pose of the range's first frame kept through the range; from a cut on, that of the first one after it."""
     rows = np.flatnonzero(inside(track, first, last))
-    if not len(rows):
-        return track
+    piece = track.piece[rows]
+    source = rows[np.searchsorted(piece, piece)]
     location, rotations = track.location.copy(), track.rotations_wxyz.copy()
-    location[rows], rotations[rows] = location[rows[0]], rotations[rows[0]]
+    location[rows], rotations[rows] = location[source], rotations[source]
     return replace(track, location=location, rotations_wxyz=quaternions.continuous(rotations))
 
 
@@ -30,20 +30,23 @@ def deleted(track: HandTrack, first: float, last: float) -> HandTrack:
 
 
 def refilled(track: HandTrack, first: float, last: float) -> HandTrack:
-    """The range interpolated from the motion before and after it, which must exist; marked as filled.
+    """The range interpolated from the motion before and after it, which must exist within the same piece of footage;
+    marked as filled.
 
     Hermite cubics through the frames around the gap, with the hand's speed there.
     """
     outside = rows_of(track, ~inside(track, first, last))
-    before = np.flatnonzero(outside.frames < first)
-    after = np.flatnonzero(outside.frames > last)
-    if not len(before) or not len(after):
+    piece, last_piece = np.searchsorted(track.cuts, [first, last])
+    low, high = np.searchsorted(outside.piece, [piece, piece + 1])
+    before = low + np.flatnonzero(outside.frames[low:high] < first)
+    after = low + np.flatnonzero(outside.frames[low:high] > last)
+    if piece != last_piece or not len(before) or not len(after):
         return track
     a, b = before[-1], after[0]
     start, end = float(outside.frames[a]), float(outside.frames[b])
     steps = max(int(np.ceil((end - start) / outside.spacing - 1e-6)) - 1, 1)
     frames = np.linspace(start, end, steps + 2)[1:-1]
-    near = slice(max(a - _SLOPE_FRAMES, 0), b + _SLOPE_FRAMES + 1)
+    near = slice(max(a - _SLOPE_FRAMES, low), min(b + _SLOPE_FRAMES + 1, high))
     turns = quaternions.continuous(outside.rotations_wxyz[near]).reshape(
         -1, outside.rotations_wxyz.shape[1] * 4
     )
@@ -73,7 +76,7 @@ def filled_from(track: HandTrack, other: HandTrack) -> HandTrack:
 
 
 def smoothed(track: HandTrack, fps: float, strength: float) -> HandTrack:
-    """The track smoothed without lag, strength 0..1; nothing is smoothed across an absence."""
+    """The track smoothed without lag, strength 0..1; nothing is smoothed across an absence or a cut."""
     location, rotations = track.location.copy(), quaternions.continuous(track.rotations_wxyz)
     for run in runs(track):
         seconds = track.frames[run] / fps

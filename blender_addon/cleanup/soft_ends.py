@@ -7,20 +7,21 @@ import numpy as np
 
 from inference_core.shared import quaternions
 
-from ..scene.track import Flags, Floats, HandTrack
+from ..scene.track import Flags, Floats, HandTrack, runs
 
 
 def weights(track: HandTrack, rows: Flags, frames: float, at_start: bool = True) -> Floats:
     """(K,) 1 in the rows (K,), fading over that many frames at ends where motion continues."""
     found = rows.astype(np.float64)
-    chosen = np.flatnonzero(rows)
-    if not len(chosen) or frames <= 0:
-        return found
-    at = track.frames[chosen]
-    if at_start and chosen[0] > 0 and not track.absent_after[chosen[0] - 1]:
-        found[chosen] = np.minimum(found[chosen], (at - at[0] + 1) / (frames + 1))
-    if chosen[-1] < len(rows) - 1 and not track.absent_after[chosen[-1]]:
-        found[chosen] = np.minimum(found[chosen], (at[-1] - at + 1) / (frames + 1))
+    for run in runs(track) if frames > 0 else ():
+        chosen = run.start + np.flatnonzero(rows[run])
+        if not len(chosen):
+            continue
+        at = track.frames[chosen]
+        if at_start and chosen[0] > run.start:
+            found[chosen] = np.minimum(found[chosen], (at - at[0] + 1) / (frames + 1))
+        if chosen[-1] < run.stop - 1:
+            found[chosen] = np.minimum(found[chosen], (at[-1] - at + 1) / (frames + 1))
     return found
 
 

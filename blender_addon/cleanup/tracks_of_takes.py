@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Another take's motion on the bones of a hand that is in the scene."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,14 @@ def track_of(take: Take, rig: HandRig, now: HandTrack) -> HandTrack:
     rows = np.rint(np.interp(now.frames, frames, np.arange(len(frames)))).astype(int)
     same = np.abs(frames[rows] - now.frames) < _SAME_FRAME
     rows = rows[same]
-    return HandTrack(
-        now.frames[same],
-        solved.location[rows],
-        solved.rotations_wxyz[rows],
-        solved.filled[rows],
-        now.confidence[same],
-        np.zeros(len(rows), bool),
+    return replace(
+        now,
+        frames=now.frames[same],
+        location=solved.location[rows],
+        rotations_wxyz=solved.rotations_wxyz[rows],
+        filled=solved.filled[rows],
+        confidence=now.confidence[same],
+        absent_after=np.zeros(len(rows), bool),
     )
 
 

@@ -88,7 +88,8 @@ def prepared(collection: bpy.types.Collection, touch: Touch, mano: str | None) -
         raise RequestError(
             f"The take has no frames {touch.first} to {touch.last}. Choose a range inside the shot."
         )
-    rows = range(max(chosen[0] - touch.falloff, 0), min(chosen[-1] + touch.falloff + 1, take.frame_count))
+    begin, end = take.pieces_around(int(chosen[0]), int(chosen[-1]))
+    rows = range(max(chosen[0] - touch.falloff, begin), min(chosen[-1] + touch.falloff + 1, end))
     part = range(max(rows.start - CONTEXT_FRAMES, 0), min(rows.stop + CONTEXT_FRAMES, take.frame_count))
     span = slice(part.start, part.stop)
     given, corrections = _with_current_motion(
@@ -132,10 +133,10 @@ def brought_back(solve: RangeSolve) -> str:
         )
     found: list[tuple[HandRig, HandTrack]] = []
     for rig in rigs:
-        solved = _solved_track(take, rig, solve, collection.duohand.scale)
+        now = tracks[rig.side]
+        solved = _solved_track(take, rig, solve, now)
         if solved is None:
             continue
-        now = tracks[rig.side]
         outside = ~inside(now, first, last)
         found.append((rig, merged(solved, rows_of(now, outside)) if outside.any() else solved))
     write_tracks(found)
@@ -172,7 +173,13 @@ def _with_current_motion(
         locked, edited = np.zeros(len(frames), bool), np.zeros(len(frames), bool)
         locked[rows] = locked_rows(rig, track)[keys]
         edited[rows] = _edited(take, rig.side, track, keys, rows, rest, scale)
-        now = motion.BoneMotion(rows, track.location[keys], track.rotations_wxyz[keys], track.filled[keys])
+        now = motion.BoneMotion(
+            rows,
+            track.location[keys],
+            track.rotations_wxyz[keys],
+            track.filled[keys],
+            track.apart_after[keys],
+        )
         poses = motion.poses_of(now, take.T_world_cam[rows], rest, scale)
         away = ~there & (present[:, rig.side] != ABSENT)
         for name, values in vars(poses).items():
@@ -292,18 +299,19 @@ def _check_free(rigs: Sequence[HandRig], touch: Touch) -> None:
         )
 
 
-def _solved_track(take: Take, rig: HandRig, solve: RangeSolve, scale: float) -> HandTrack | None:
+def _solved_track(take: Take, rig: HandRig, solve: RangeSolve, now: HandTrack) -> HandTrack | None:
     rest = _rest_frames(rig)
-    solved = motion.solved_motion(take, rig.side, rest, scale)
+    solved = motion.solved_motion(take, rig.side, rest, rig.shot.duohand.scale)
     chosen = (solved.rows >= solve.rows.start) & (solved.rows < solve.rows.stop)
     if not chosen.any():
         return None
     rows = solved.rows[chosen]
-    return HandTrack(
-        solve.frames[rows],
-        solved.location[chosen],
-        solved.rotations_wxyz[chosen],
-        solved.filled[chosen],
-        take.confidence[rows, rig.side].astype(np.float64),
-        np.append(np.diff(rows) > 1, False),
+    return replace(
+        now,
+        frames=solve.frames[rows],
+        location=solved.location[chosen],
+        rotations_wxyz=solved.rotations_wxyz[chosen],
+        filled=solved.filled[chosen],
+        confidence=take.confidence[rows, rig.side].astype(np.float64),
+        absent_after=np.append(np.diff(rows) > 1, False),
     )

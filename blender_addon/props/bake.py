@@ -22,6 +22,7 @@ from ..scene import fcurves, hand_keys
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, check_unlocked, key_track, read_track, show_where_present
 from ..scene.motion import eulers_from_quaternions
+from ..scene.shot import cut_frames
 from ..scene.track import inside, merged, rows_of
 from ..scene.unkeyed import frame_kept
 from .grips import Grip, held
@@ -70,7 +71,7 @@ def _bake_one(
             raise RequestError(
                 f"The {('left', 'right')[grip.side]} hand is absent at an end of its grip {grip.first}-{grip.last}."
             )
-    found = held(frames, own, hands, grips, blend)
+    found = held(frames, own, hands, grips, blend, cut_frames(rigs[0].shot))
     world = found.prop.copy()
     world[:, :3, :3] *= sizes
     _key_prop(prop, at, np.linalg.inv(carriers) @ world)

@@ -36,8 +36,19 @@ class Held:
     moved: dict[int, NDArray[np.bool_]]
 
 
-def held(frames: range, prop: Floats, hands: Mapping[int, Floats], grips: Sequence[Grip], blend: int) -> Held:
-    """The motion of all, from their own motion: prop (F, 4, 4) and hands (F, 4, 4), rigid."""
+def held(
+    frames: range,
+    prop: Floats,
+    hands: Mapping[int, Floats],
+    grips: Sequence[Grip],
+    blend: int,
+    cuts: Floats | None = None,
+) -> Held:
+    """The motion of all, from their own motion: prop (F, 4, 4) and hands (F, 4, 4), rigid.
+
+    cuts (C,): the frames at which the footage is cut; no hand returns to its own motion across one.
+    """
+    piece = np.searchsorted(np.zeros(0) if cuts is None else cuts, frames)
     found = Held(
         prop.copy(),
         {side: own.copy() for side, own in hands.items()},
@@ -55,7 +66,8 @@ def held(frames: range, prop: Floats, hands: Mapping[int, Floats], grips: Sequen
                 carried = found.prop[row - 1] @ np.linalg.inv(prop[row - 1])
             leader = next((grip for grip in active if grip in places and grip.object_follows), None)
         for side, last in let_go.items():
-            _return(found, hands, side, row, last, blend)
+            if piece[last] == piece[row]:
+                _return(found, hands, side, row, last, blend)
         found.prop[row] = carried @ prop[row]
         if leader is not None:
             found.prop[row] = found.hands[leader.side][row] @ places[leader]

@@ -17,7 +17,7 @@ from ..scene import fcurves
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, read_track
 from ..scene.paths import take_file
-from ..scene.shot import place_of, shot_timing
+from ..scene.shot import cut_frames, place_of, shot_timing
 from .arm_chain import ArmChain, arm_chain
 from .bone_map import HAND, SUFFIXES, BoneMap
 from .elbows import Forearms, forearms_of, poles
@@ -191,7 +191,7 @@ def filmed_forearms(rig: HandRig) -> Forearms | None:
     except TakeError:
         return None
     frames = shot_timing(rig.shot).scene_frames(take.time_s, take.frame)
-    return forearms_of(take, rig.side, np.asarray(frames, np.float64))
+    return forearms_of(take, rig.side, np.asarray(frames, np.float64), cut_frames(rig.shot))
 
 
 def _key_pole(rig: HandRig, pole: Any, arm: Arm, forearms: Forearms, usual: Floats) -> None:
@@ -200,10 +200,12 @@ def _key_pole(rig: HandRig, pole: Any, arm: Arm, forearms: Forearms, usual: Floa
     local = np.array(pole.parent.matrix_world.inverted(), np.float64)
     wrists = _wrists(rig) @ local[:3, :3].T + local[:3, 3]
     shoulder = local[:3, :3] @ arm.shoulder + local[:3, 3]
-    frames = read_track(rig).frames
-    points = poles(forearms, frames, wrists, shoulder, local[:3, :3] @ usual)
+    track = read_track(rig)
+    points = poles(forearms, track.frames, wrists, shoulder, local[:3, :3] @ usual)
+    keys = fcurves.dense_keys(track.frames, points)
+    keys.interpolation[track.apart_after] = fcurves.CONSTANT
     channels = fcurves.assign_new_action(pole, pole.name)
-    fcurves.write_keys(channels, "location", pole.name, fcurves.dense_keys(frames, points))
+    fcurves.write_keys(channels, "location", pole.name, keys)
 
 
 def _bend(target: bpy.types.Object, arm: Arm, pole: Vector) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where a character's elbow points while its arm reaches for a captured hand: as in the footage. No bpy here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -21,15 +21,16 @@ _SMOOTH_FRAMES: Final = 3.0  # seen elbows jitter more than hands
 class Forearms:
     """One arm of a take, T frames: unit vectors from wrist to elbow, times their confidence (T, 3).
 
-    In the axes of the shot's empty; 0 where the elbow is unknown.
+    In the axes of the shot's empty; 0 where the elbow is unknown. cuts (C,): the frames at which the footage is cut.
     """
 
     frames: Floats
     towards_elbow: Floats
+    cuts: Floats = field(default_factory=lambda: np.zeros(0))
 
 
-def forearms_of(take: Take, side: int, frames: Floats) -> Forearms | None:
-    """The take's forearms of that side at scene frames (T,); None if it knows no elbow."""
+def forearms_of(take: Take, side: int, frames: Floats, cuts: Floats) -> Forearms | None:
+    """The take's forearms of that side at scene frames (T,), cut at those (C,); None if it knows no elbow."""
     if take.arms_cam_m is None or take.arms_score is None:
         return None
     along = take.arms_cam_m[:, side, 1].astype(np.float64) - take.wrist_cam_m[:, side]
@@ -41,7 +42,7 @@ def forearms_of(take: Take, side: int, frames: Floats) -> Forearms | None:
     unit = np.einsum(
         "tab,tb->ta", turns, np.where(known[:, None], along / np.where(length > 0, length, 1), 0)
     )
-    return Forearms(frames, unit * np.where(known, take.arms_score[:, side, 1], 0)[:, None])
+    return Forearms(frames, unit * np.where(known, take.arms_score[:, side, 1], 0)[:, None], cuts)
 
 
 def poles(forearms: Forearms, frames: Floats, wrists: Floats, shoulder: Floats, usual: Floats) -> Floats:
@@ -56,8 +57,9 @@ def poles(forearms: Forearms, frames: Floats, wrists: Floats, shoulder: Floats, 
     sideways = np.cross(along, straight)
     beside = _across(seen, along)
     weights = np.linalg.norm(beside, axis=-1)
-    turns = _unwrapped(np.arctan2((beside * sideways).sum(-1), (beside * straight).sum(-1)), weights > 0)
-    turns = _smoothed(turns * weights, frames) / (_smoothed(weights, frames) + _USUAL)
+    turns = np.arctan2((beside * sideways).sum(-1), (beside * straight).sum(-1))
+    for rows in np.split(np.arange(len(frames)), np.searchsorted(frames, forearms.cuts)):
+        turns[rows] = _steadied(turns[rows], weights[rows], frames[rows])
     across = np.cos(turns)[:, None] * straight + np.sin(turns)[:, None] * sideways
     reach = float(np.median(np.linalg.norm(wrists - shoulder, axis=-1)))
     return (shoulder + wrists) / 2 + reach * across
@@ -65,6 +67,12 @@ def poles(forearms: Forearms, frames: Floats, wrists: Floats, shoulder: Floats, 
 
 def _across(vectors: Floats, along: Floats) -> Floats:
     return vectors - (vectors * along).sum(-1, keepdims=True) * along
+
+
+def _steadied(turns: Floats, weights: Floats, frames: Floats) -> Floats:
+    """The angles (K,) of one piece of footage smoothed; nearer to 0 the lower their weights (K,)."""
+    turns = _unwrapped(turns, weights > 0)
+    return _smoothed(turns * weights, frames) / (_smoothed(weights, frames) + _USUAL)
 
 
 def _unwrapped(turns: Floats, known: NDArray[np.bool_]) -> Floats:

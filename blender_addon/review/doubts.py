@@ -8,7 +8,7 @@ import numpy as np
 
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, Wrist, hand_rigs, read_wrist
-from ..scene.shot import belongs, shots
+from ..scene.shot import belongs, cut_frames, shots
 from ..scene.spans import (
     MOST_ASTRAY,
     Sightings,
@@ -61,7 +61,9 @@ def verdict_here(rig: HandRig, frame: float) -> tuple[Verdict, float]:
 
 def sightings(rig: HandRig, wrist: Wrist) -> Sightings:
     """The wrist's frames as input for the verdicts."""
-    return Sightings(wrist.confidence, wrist.present, _distance_m(rig, wrist.location), wrist.rotation_wxyz)
+    distance_m = _distance_m(rig, wrist.location)
+    piece = np.searchsorted(cut_frames(rig.shot), wrist.frames)
+    return Sightings(wrist.confidence, wrist.present, distance_m, wrist.rotation_wxyz, piece)
 
 
 def _distance_m(rig: HandRig, location: Floats) -> Floats:

@@ -269,7 +269,7 @@ def _key(rig: HandRig, channels: Channels, track: HandTrack, before: HandTrack |
     """Key the track where it differs from the one `before`; None: everywhere."""
     kinds = np.where(track.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
     keys = fcurves.dense_keys(track.frames, track.location, kinds)
-    keys.interpolation[:-1][track.absent_after[:-1]] = CONSTANT
+    keys.interpolation[:-1][track.apart_after[:-1]] = CONSTANT
     turns = hand_keys.rotation_keys(keys, track.rotations_wxyz, rig.rotation_mode)
     paths = [hand_keys.rotation_path(name, rig.rotation_mode) for name in rig.names]
     wanted = [
@@ -304,7 +304,8 @@ def _track(
         filled = state == FILLED
         between = (frames[:-1] + frames[1:]) / 2
         away[:-1] = np.round(fcurves.sample([presence], between)[:, 0]) == ABSENT
-    return HandTrack(frames, location, quaternions.continuous(turns), filled, confidence, away)
+    cuts = shot.cut_frames(rig.shot)
+    return HandTrack(frames, location, quaternions.continuous(turns), filled, confidence, away, cuts)
 
 
 def _rotations(rig: HandRig, channels: Channels, bone: bpy.types.PoseBone, frames: Floats) -> Floats:

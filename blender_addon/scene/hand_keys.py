@@ -3,7 +3,8 @@
 
 Location is keyed on the wrist's bone only, rotation on all sixteen. The armature also has curves of confidence, of the
 probabilities that the take states, and of presence (0 absent, 1 seen, 2 filled), keyed where it changes. Absent
-frames have no keys: the hand stays still there and its skin is hidden. Filled frames have keys of the breakdown type.
+frames have no keys: the hand stays still there and its skin is hidden. Nor does it move from one side of a cut to the
+other. Filled frames have keys of the breakdown type.
 """
 
 from collections.abc import Generator
@@ -59,7 +60,8 @@ def motion_steps(
     """Key the motion on the bones, one bone a step; frames (T,) are the scene frames of the take's rows."""
     at = frames[motion.rows]
     kinds = np.where(motion.filled, BREAKDOWN, KEYFRAME).astype(np.int32)
-    location = _holding_over_gaps(fcurves.dense_keys(at, motion.location, kinds), motion.rows)
+    location = fcurves.dense_keys(at, motion.location, kinds)
+    location.interpolation[motion.apart_after] = CONSTANT
     fcurves.write_keys(channels, location_path(names[0]), names[0], location)
     for name, keys in zip(names, rotation_keys(location, motion.rotations_wxyz, rotation_mode), strict=True):
         fcurves.write_keys(channels, rotation_path(name, rotation_mode), name, keys)
@@ -177,10 +179,3 @@ def _visibility_digest(skin: bpy.types.Object) -> str:
     curves = channels.fcurves if channels is not None else ()
     mine = [curve for curve in curves if curve.data_path in _VISIBILITY]
     return fcurves.digest(curve for curve in mine if curve.group and curve.group.name == _VISIBILITY_GROUP)
-
-
-def _holding_over_gaps(keys: Keys, rows: NDArray[np.int64]) -> Keys:
-    """The keys with constant interpolation before each gap in the rows: nothing moves while the hand is absent."""
-    interpolation = keys.interpolation.copy()
-    interpolation[:-1][np.diff(rows) > 1] = CONSTANT
-    return replace(keys, interpolation=interpolation)

@@ -31,13 +31,15 @@ class BoneMotion:
     bone, rotations (K, 16, 4) w x y z.
 
     Locations and rotations are those of Blender's pose bones: relative to rest, in the bone's own axes, Blender
-    units. Signs of the quaternions are continuous. filled (K,): interpolated rather than seen.
+    units. Signs of the quaternions are continuous. filled (K,): interpolated rather than seen. apart_after (K,): the
+    hand is absent between this row and the next, or the footage is cut there, and nothing moves.
     """
 
     rows: NDArray[np.int64]
     location: Floats
     rotations_wxyz: Floats
     filled: NDArray[np.bool_]
+    apart_after: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -205,11 +207,13 @@ def _bone_motion(
         rest_to_bone[1:],
     )
     wrist = np.einsum("kab,kb->ka", world, poses.wrist_cam_m.astype(np.float64)) * scale + offset
+    piece = np.searchsorted(take.cuts, rows, side="right")
     return BoneMotion(
         rows,
         wrist @ rest_frames[0],
         _continuous(quaternions.normalized(turns)),
         take.present[rows, side] == FILLED,
+        (np.diff(rows, append=rows[-1:]) > 1) | (np.diff(piece, append=piece[-1:]) > 0),
     )
 
 

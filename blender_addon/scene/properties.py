@@ -91,6 +91,7 @@ class DUOHAND_PG_shot(bpy.types.PropertyGroup):
     place: PointerProperty(name="Place", description="The empty that carries the shot", type=bpy.types.Object)
     camera: PointerProperty(name="Camera", description="The camera that sees the shot", type=bpy.types.Object)
     markers: StringProperty(description="Names and frames of the markers that its take set")
+    cuts: StringProperty(description="Scene frames at which its footage is cut, between two pictures each")
     own_camera: BoolProperty(
         name="Scene's Camera", description="Whether the shot is parented to a camera that existed before it"
     )

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A take's place in the file: its collection and root empty, the scene's range, rate and resolution."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import bpy
+import numpy as np
 from mathutils import Matrix
 
 from inference_core.shared.errors import RequestError
@@ -199,6 +201,16 @@ def shot_timing(shot: bpy.types.Collection) -> Timing:
     """The shot's mapping to the scene's frames when it was loaded."""
     kept = shot.duohand
     return Timing(kept.start_frame, kept.fps / kept.fps_base, kept.timing)
+
+
+def cut_frames(shot: bpy.types.Collection) -> Floats:
+    """(C,) the scene frames at which the shot's footage is cut, each halfway between two pictures."""
+    return np.array(json.loads(shot.duohand.cuts or "[]"), np.float64)
+
+
+def set_cut_frames(shot: bpy.types.Collection, cuts: Floats) -> None:
+    """Remember the scene frames (C,) at which the shot's footage is cut."""
+    shot.duohand.cuts = json.dumps(cuts.tolist())
 
 
 def _strip_actions(animation: Any) -> Iterator[bpy.types.Action]:

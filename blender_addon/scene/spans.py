@@ -52,13 +52,14 @@ _DOUBTFUL: Final = (Verdict.FILLED, Verdict.BAD, *_ASTRAY)
 @dataclass(frozen=True)
 class Sightings:
     """K frames of one hand in order: confidence (K,), present (K,), its distance from the camera (K,) and its
-    wrist's rotation (K, 4) in any fixed axes. Absent entries may be NaN.
+    wrist's rotation (K, 4) in any fixed axes. Absent entries may be NaN. piece (K,): of the footage, which may be cut.
     """
 
     confidence: Floats
     present: NDArray[np.integer]
     distance_m: Floats
     turns_wxyz: Floats
+    piece: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def take_sightings(take: Take, side: int) -> Sightings:
         take.present[:, side],
         np.linalg.norm(np.asarray(take.wrist_cam_m[:, side], np.float64), axis=-1),
         np.asarray(take.root_wxyz[:, side], np.float64),
+        np.searchsorted(take.cuts, np.arange(take.frame_count), side="right"),
     )
 
 
@@ -161,7 +163,8 @@ def _astray(hand: Sightings, apart: Apart, least: Floats) -> NDArray[np.bool_]:
         shorter = np.minimum(np.abs(out), np.abs(back))
         gone = (shorter > least[before]) & (np.abs(across) < _BACK * shorter)
         for row in np.flatnonzero(gone):
-            if (hand.present[row : row + length + 2] != ABSENT).all():
+            span = slice(row, row + length + 2)
+            if (hand.present[span] != ABSENT).all() and np.ptp(hand.piece[span]) == 0:
                 found[row + 1 : row + length + 1] = True
     return found
 

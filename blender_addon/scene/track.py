@@ -5,7 +5,7 @@ K frames at which the hand is present, N = 16 bones in MANO's order; scene frame
 location are those of pose bones: from rest, in the bone's own axes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ Flags = NDArray[np.bool_]
 @dataclass(frozen=True)
 class HandTrack:
     """frames (K,) ascending, location (K, 3), rotations_wxyz (K, N, 4), filled (K,): interpolated rather than seen,
-    confidence (K,), absent_after (K,): the hand is absent between this frame and the next.
+    confidence (K,), absent_after (K,): the hand is absent between this frame and the next. cuts (C,): the scene frames
+    at which the footage is cut, each between two pictures.
     """
 
     frames: Floats
@@ -29,6 +30,17 @@ class HandTrack:
     filled: Flags
     confidence: Floats
     absent_after: Flags
+    cuts: Floats = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def piece(self) -> NDArray[np.int64]:
+        """(K,) the number of the piece of footage that each frame is in."""
+        return np.searchsorted(self.cuts, self.frames)
+
+    @property
+    def apart_after(self) -> Flags:
+        """(K,) whether nothing moves from this frame to the next: the hand is absent, or the footage is cut."""
+        return self.absent_after | (np.diff(self.piece, append=self.piece[-1:]) > 0)
 
     @property
     def spacing(self) -> float:
@@ -59,6 +71,7 @@ def rows_of(track: HandTrack, rows: Flags) -> HandTrack:
         track.filled[kept],
         track.confidence[kept],
         away | skipped,
+        track.cuts,
     )
 
 
@@ -86,12 +99,14 @@ def merged(first: HandTrack, second: HandTrack) -> HandTrack:
     )
     usual = min(part.spacing for part in rows if len(part.frames) > 1) if len(frames) > 1 else 1.0
     away = away & (np.diff(frames, append=np.inf) > 1.5 * usual)
-    return HandTrack(frames, location, quaternions.continuous(rotations), filled, confidence, away)
+    return HandTrack(
+        frames, location, quaternions.continuous(rotations), filled, confidence, away, first.cuts
+    )
 
 
 def runs(track: HandTrack) -> list[slice]:
-    """Rows of each stretch without an absence."""
-    ends = np.append(np.flatnonzero(track.absent_after[:-1]) + 1, len(track.frames))
+    """Rows of each stretch without an absence or a cut."""
+    ends = np.append(np.flatnonzero(track.apart_after[:-1]) + 1, len(track.frames))
     starts = np.append(0, ends[:-1])
     return [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True) if end > start]
 
@@ -125,8 +140,8 @@ def led_to(track: HandTrack, kept: HandTrack, frames: float) -> HandTrack:
 def _joined(
     track: HandTrack, beside: NDArray[np.int64], away: Floats, edge: int
 ) -> tuple[NDArray[np.int64], Floats]:
-    """The rows beside an edge that no absence separates from it."""
+    """The rows beside an edge that no absence and no cut separates from it."""
     low, high = np.minimum(beside, edge), np.maximum(beside, edge)
-    gaps = np.concatenate([[0], np.cumsum(track.absent_after)])
+    gaps = np.concatenate([[0], np.cumsum(track.apart_after)])
     there = gaps[high] == gaps[low]
     return beside[there], away[there]

@@ -76,6 +76,7 @@ def apply_steps(
         collection = shot.new_shot(scene, settings.name or shot_name(take, take_path, settings.footage))
     _remember(scene, collection, take, take_path, settings.footage, layout)
     frames = shot.shot_timing(collection).scene_frames(take.time_s, take.frame)
+    shot.set_cut_frames(collection, (frames[take.cuts - 1] + frames[take.cuts]) / 2)
     for armature in shot.armatures(collection).values():
         leave_other_strips(armature)
     warnings += loaded_motion.keep_edited(collection)

@@ -68,6 +68,7 @@ def _moved_along(scene: bpy.types.Scene, collection: bpy.types.Collection) -> li
             round(min(max(start + (edge - start) * factor, -LAST_FRAME), LAST_FRAME))
             for edge in (item.first, item.last)
         )
+    shot.set_cut_frames(collection, start + (shot.cut_frames(collection) - start) * factor)
     for hand in hands.values():
         _stretch_strips(hand, start, factor)
     for side in as_loaded:

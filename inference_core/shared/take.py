@@ -120,7 +120,13 @@ class Take:
     @property
     def cuts(self) -> NDArray[np.int64]:
         """(C,) the rows before which the footage is cut."""
-        return np.flatnonzero(np.isin(self.frame, self.meta.get("cuts") or []))
+        return 1 + np.flatnonzero(np.isin(self.frame[1:], self.meta.get("cuts") or []))
+
+    def pieces_around(self, first: int, last: int) -> tuple[int, int]:
+        """First row of the piece of footage that row `first` is in, and end of that of row `last`."""
+        ends = np.array([0, *self.cuts, self.frame_count])
+        begin, end = ends.searchsorted([first, last], side="right")
+        return int(ends[begin - 1]), int(ends[end])
 
     @property
     def frame_count(self) -> int:

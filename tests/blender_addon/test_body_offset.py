@@ -35,6 +35,19 @@ def test_the_offset_does_not_depend_on_rate_scale_or_camera(spacing: float, offs
     assert found.sure > 0.6
 
 
+def test_a_cut_of_the_footage_does_not_tell_the_offset() -> None:
+    """Cut to a farther camera and back, with unknown places at the cuts: only motion in the pieces counts."""
+    body_frames, frames = np.arange(1.0, 241.0), np.arange(1.0, 120.0)
+    taken = wandering(frames + 37)
+    taken[40:43] += [0.5, 0.0, 2.0]
+    at = np.insert(frames, [40, 43], [40.5, 43.5])
+    cut = np.insert(taken, [40, 43], np.nan, axis=0)
+    found = find_offset(Wrists(at, cut), Wrists(body_frames, wandering(body_frames)))
+    whole = find_offset(Wrists(frames, wandering(frames + 37)), Wrists(body_frames, wandering(body_frames)))
+    assert found.frames == pytest.approx(whole.frames, abs=0.05)
+    assert found.sure > 0.9 * whole.sure
+
+
 def test_repetitive_and_unrelated_motion_is_reported_as_unsure() -> None:
     frames = np.arange(0.0, 200.0)
     swing = np.zeros((200, 2, 3))

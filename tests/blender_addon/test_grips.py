@@ -63,3 +63,9 @@ def test_a_hand_follows_an_object_with_its_own_motion() -> None:
     within = np.linalg.inv(found.hands[RIGHT][9:40]) @ moving[9:40]
     assert np.abs(within - within[0]).max() < 1e-9
     assert np.abs(found.hands[RIGHT][:9] - HANDS[RIGHT][:9]).max() == 0
+
+
+def test_a_hand_returns_to_its_own_motion_at_once_where_the_footage_is_cut() -> None:
+    found = held(FRAMES, TABLE, HANDS, [Grip(LEFT, 10, 90), Grip(RIGHT, 30, 60)], 8, cuts=np.array([62.5]))
+    own = np.abs(found.hands[RIGHT] - HANDS[RIGHT]).max((1, 2))
+    assert own[61] > 0.01 and own[62:].max() == 0

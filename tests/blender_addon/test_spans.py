@@ -17,7 +17,9 @@ def steady() -> Sightings:
     """A hand that waves at 2 Hz (30 frames a second) by 60 degrees, and moves to and fro by 10 cm."""
     phase = 2 * np.pi * 2 * np.arange(COUNT) / 30
     turns = quaternions.exp(np.sin(phase)[:, None] * [0.3, 1.0, 0.1])
-    return Sightings(np.full(COUNT, 0.9), np.ones(COUNT, int), 0.5 + 0.05 * np.sin(phase / 2), turns)
+    return Sightings(
+        np.full(COUNT, 0.9), np.ones(COUNT, int), 0.5 + 0.05 * np.sin(phase / 2), turns, np.zeros(COUNT, int)
+    )
 
 
 def turned_over(hand: Sightings, rows: slice) -> Sightings:
@@ -90,3 +92,10 @@ def test_nearby_spans_are_joined_and_sorted_worst_first() -> None:
     confidence[[3, 4, 5, 8]], confidence[30] = 0.4, 0.1
     found = uncertain_spans(replace(steady(), confidence=confidence))
     assert [(span.first, span.last) for span in found] == [(30, 30), (3, 8)]
+
+
+def test_a_hand_does_not_leap_or_turn_over_where_the_footage_is_cut() -> None:
+    """Two frames of another scene, which a cut begins and another ends."""
+    hand = leaping(turned_over(steady(), slice(20, 22)), slice(20, 22), 0.12)
+    cut = replace(hand, piece=np.searchsorted([20, 22], np.arange(COUNT), side="right"))
+    assert uncertain_spans(hand) and not uncertain_spans(cut)

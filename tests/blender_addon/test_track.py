@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An animator's edits interpolate, hold, swap and smooth as asked, and change nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from blender_addon.cleanup.edits import deleted, held, refilled, smoothed, turned_over
+from blender_addon.cleanup.soft_ends import mixed, weights
+from blender_addon.poses.hand_pose import HandPose, posed
 from blender_addon.scene.motion import better_order
-from blender_addon.scene.track import HandTrack, inside, merged, rows_of, runs
+from blender_addon.scene.track import HandTrack, inside, led_to, merged, rows_of, runs
 from inference_core.shared import quaternions
 
 
@@ -116,3 +120,53 @@ def test_another_euler_order_is_proposed_near_gimbal_lock() -> None:
     order, fewest, strays = better
     assert fewest <= strays / 2 and better_order(turns, order) is None
     assert better_order(wobble[:, None], "XYZ") is None
+
+
+def cut_hand() -> tuple[HandTrack, list[HandTrack]]:
+    """Sixty frames of a shaky hand cut before frame 31, from where it is filmed elsewhere; and its two pieces."""
+    shaky = moving_hand(TRACK.frames, noise=0.05)
+    away = (shaky.frames > 30)[:, None]
+    turned = quaternions.multiply(shaky.rotations_wxyz, quaternions.exp(np.array([0.9, 0.4, 0.0])))
+    cut = replace(
+        shaky,
+        location=shaky.location + away * [0.4, -0.3, 0.2],
+        rotations_wxyz=np.where(away[..., None], turned, shaky.rotations_wxyz),
+        cuts=np.array([30.5]),
+    )
+    return cut, [rows_of(replace(cut, cuts=np.zeros(0)), rows) for rows in (~away[:, 0], away[:, 0])]
+
+
+def moved_by_one(track: HandTrack) -> HandTrack:
+    return replace(track, location=track.location + 1)
+
+
+CUT_EDITS = {
+    "smoothed": lambda track: smoothed(track, 24.0, 0.8),
+    "held": lambda track: held(track, 24, 36),
+    "offset": lambda track: mixed(track, moved_by_one(track), weights(track, inside(track, 28, 50), 6)),
+    "posed": lambda track: posed(
+        track, HandPose(1, np.tile([1.0, 0, 0, 0], (16, 1)), np.ones(16, bool)), 27, 29, 8
+    ),
+    "led": lambda track: led_to(track, moved_by_one(rows_of(track, inside(track, 29, 30))), 8),
+}
+
+
+@pytest.mark.parametrize("edit", CUT_EDITS)
+def test_each_piece_of_cut_footage_is_edited_as_if_it_were_alone(edit: str) -> None:
+    track, pieces = cut_hand()
+    both = CUT_EDITS[edit](track)
+    for piece in pieces:
+        alone, rows = CUT_EDITS[edit](piece), np.isin(track.frames, piece.frames)
+        np.testing.assert_allclose(both.location[rows], alone.location, atol=1e-12)
+        turned = quaternions.angle_between(both.rotations_wxyz[rows], alone.rotations_wxyz)
+        assert turned.max() < 1e-6
+
+
+def test_a_gap_is_filled_from_its_own_piece_of_footage_only() -> None:
+    track, pieces = cut_hand()
+    for span in ((28, 33), (25, 30), (31, 34)):  # across the cut, and up to it on either side
+        assert refilled(track, *span) is track
+        assert refilled(deleted(track, *span), *span).absent_after[:-1].any()
+    filled, alone = refilled(track, 26, 29), refilled(pieces[0], 26, 29)
+    np.testing.assert_allclose(filled.location[:30], alone.location, atol=1e-12)
+    assert not filled.absent_after[:-1].any() and len(runs(filled)) == 2
