@@ -64,7 +64,9 @@ def _report(footage: Path, folder: Path, arguments: argparse.Namespace) -> None:
 
 def _motion(take: Take, side: int) -> str:
     seen = take.present[:, side] == 1
-    before, after = shake_mm(take.raw_wrist_cam_m[:, side]), shake_mm(take.wrist_cam_m[:, side])
+    before, after = (
+        shake_mm(wrist_m[:, side], take.cuts) for wrist_m in (take.raw_wrist_cam_m, take.wrist_cam_m)
+    )
     projected = np.einsum("ij,tkj->tki", take.K, take.joints_cam_m[seen, side])
     off = np.linalg.norm(
         projected[..., :2] / projected[..., 2:] - take.landmarks_px[seen, side, :, :2], axis=-1

@@ -29,7 +29,7 @@ from inference_core.hand_model.arrays import MANO_NAME, OPEN_HAND_NAME, HandArra
 from inference_core.hand_model.hand import HandModel
 from inference_core.hand_model.load import hand_model_of
 from inference_core.hand_model.mano_file import read_mano
-from inference_core.pauses import with_pauses, without_pauses
+from inference_core.paused_shot import with_pauses, without_pauses
 from inference_core.preview import (
     check_plate_name,
     check_preview_name,

@@ -32,11 +32,12 @@ from inference_core.fitting.solve_constraints import (
 )
 from inference_core.geometry.camera import Camera
 from inference_core.hand_model.hand import HandModel
+from inference_core.pauses import Pauses, pauses_at
 from inference_core.shared.corrections import CONTEXT_FRAMES, Correction, corrections_from, corrections_text
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import Progress, SolveRequest
 from inference_core.shared.presence import SEEN
-from inference_core.shared.take import Take
+from inference_core.shared.take import Take, timed_arrays
 from inference_core.take_blend import (
     PinnedPoses,
     blended,
@@ -71,6 +72,21 @@ def solved_again(
     Without corrections the result equals the take up to rounding.
     """
     _check_model(take, hand_model)
+    pauses = pauses_at(take.cuts, take.time_s)
+    paused, rows = _with_pauses(take, pauses), range(pauses.row[rows.start], pauses.row[rows.stop - 1] + 1)
+    result = _solved_again(paused, corrections, rows, hand_model, progress, blend)
+    return _without_pauses(result, pauses, take)
+
+
+def _solved_again(
+    take: Take,
+    corrections: Sequence[Correction],
+    rows: range,
+    hand_model: HandModel,
+    progress: Progress | None,
+    blend: int,
+) -> Take:
+    """`solved_again` for a take with pauses at its cuts."""
     shape = _shape(take, hand_model)
     earlier = _remembered(take)
     everything = (*earlier, *corrections)
@@ -89,18 +105,39 @@ def solved_again(
     turns = with_unfree_turns(shape.parameterisation, poses.poses.pose_wxyz[span], solved["pose_wxyz"])
     follows = (poses.trust[span] == SOFT_PIN)[..., None, None]
     solved["pose_wxyz"] = np.where(follows, turns, solved["pose_wxyz"])
-    result = with_corrected_evidence(
-        blended(take, solved, poses, rows, hand_model, blend), take, corrected, solved, rows
+    continues = (
+        rows.start > 0 and take.frame[rows.start - 1] >= 0,
+        rows.stop < take.frame_count and take.frame[rows.stop] >= 0,
     )
+    mixed = blended(take, solved, poses, rows, hand_model, blend, continues)
+    result = with_corrected_evidence(mixed, take, corrected, solved, rows)
     kept = [item for item in corrections if item.kind in _REMEMBERED]
     return replace(result, meta=_with_corrections(take.meta, [*earlier, *kept]))
+
+
+def _with_pauses(take: Take, pauses: Pauses) -> Take:
+    """The take with rows of frame -1, without hands, at its cuts."""
+    if pauses.count == take.frame_count:
+        return take
+    arrays = {name: pauses.spread(values) for name, values in timed_arrays(take).items()}
+    arrays["frame"][pauses.frame < 0] = -1
+    arrays["time_s"] = pauses.times(take.time_s)
+    for name in {"K", "T_world_cam"} & set(arrays):
+        arrays[name] = getattr(take, name)[pauses.last_frame]
+    return replace(take, **arrays)
+
+
+def _without_pauses(solved: Take, pauses: Pauses, take: Take) -> Take:
+    """The solved take without its pauses. take: before they were added."""
+    arrays = {name: values[pauses.row] for name, values in timed_arrays(solved).items()}
+    return replace(solved, **{**arrays, "time_s": take.time_s})
 
 
 def _pinned_poses(take: Take, corrections: Sequence[Correction]) -> PinnedPoses:
     root, fingers, wrist_m = take.root_wxyz.copy(), take.pose_wxyz.copy(), take.wrist_cam_m.copy()
     trust, doubt, present = np.zeros(take.present.shape), np.zeros(take.present.shape), take.present.copy()
     for item in corrections:
-        rows = _rows(take, item)
+        rows = item.rows(take.frame)
         for side in item.sides:
             if item.kind in ("keep", "follow"):
                 trust[rows, side] = (
@@ -124,7 +161,7 @@ def _touches(
     touches: list[tuple[int, Touch]] = []
     aparts: list[Apart] = []
     for index, item in enumerate(corrections):
-        rows = _rows(take, item)
+        rows = item.rows(take.frame)
         left, right = PART_CAPSULES[item.left], PART_CAPSULES[item.right]
         if item.kind == "apart":
             aparts.append(Apart(np.isin(np.arange(take.frame_count), rows), left, right))
@@ -186,7 +223,7 @@ def _stated(
         else TwoHandPredictions(*(values[rows] for values in vars(corrected.predictions).values())),
         present[rows],
         _camera(take, rows),
-        frame_times(take.time_s, take.frame_count, take.cuts)[rows],
+        frame_times(take.time_s, take.frame_count)[rows],
     )
     return Stated(evidence, constraints)
 
@@ -195,10 +232,6 @@ def _shape(take: Take, model: HandModel) -> ShotShape:
     parameterisation = make_parameterisation(model, take.betas.astype(np.float64))
     scale = np.ones(2) if take.evidence_world_scale is None else take.evidence_world_scale
     return ShotShape(parameterisation, scale)
-
-
-def _rows(take: Take, item: Correction) -> NDArray[np.int64]:
-    return np.flatnonzero((take.frame >= item.first) & (take.frame <= item.last))
 
 
 def _camera(take: Take, rows: slice) -> Camera:

@@ -49,8 +49,8 @@ def span_of(
 ) -> range:
     """Rows of the take to solve again: frames first to last of the footage, both included.
 
-    By default, those that the corrections affect, plus as many on either side as are blended. RequestError
-    if the take has no such frames.
+    By default, those that the corrections affect, plus as many on either side as are blended, but none beyond a cut.
+    RequestError if the take has no such frames.
     """
     reaches = [item.reach for item in corrections]
     if not reaches and (first is None or last is None):
@@ -62,14 +62,20 @@ def span_of(
         raise RequestError(
             f"The take has no frames {start} to {stop}; it holds {int(take.frame[0])} to {int(take.frame[-1])}."
         )
-    return range(int(rows[0]), int(rows[-1]) + 1)
+    begin, end = int(rows[0]), int(rows[-1]) + 1
+    told = [row for item in corrections for row in item.rows(take.frame).tolist()]
+    if told:
+        piece_begin, piece_end = take.pieces_around(min(told), max(told))
+        begin = max(begin, piece_begin) if first is None else begin
+        end = min(end, piece_end) if last is None else end
+    return range(begin, end)
 
 
 def _check_touches(take: Take, corrections: Sequence[Correction]) -> None:
     both = (take.present != ABSENT).all(1)
     for item in corrections:
-        rows = (take.frame >= item.first) & (take.frame <= item.last)
-        if item.kind == "touch" and rows.any() and not both[rows].any():
+        rows = item.rows(take.frame)
+        if item.kind == "touch" and len(rows) and not both[rows].any():
             raise RequestError(
                 f"Frames {item.first} to {item.last} never have both hands, so nothing can touch there."
             )

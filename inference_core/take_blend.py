@@ -61,14 +61,22 @@ def solved_rows(solution: ShotSolution, rows: range, part: range) -> dict[str, F
 
 
 def blended(
-    take: Take, solved: Mapping[str, Floats], poses: PinnedPoses, rows: range, model: HandModel, blend: int
+    take: Take,
+    solved: Mapping[str, Floats],
+    poses: PinnedPoses,
+    rows: range,
+    model: HandModel,
+    blend: int,
+    continues: tuple[bool, bool],
 ) -> Take:
-    """The take with the solved rows, blended over `blend` frames at their ends; fixed poses do not change."""
+    """The take with the solved rows, blended over `blend` frames at the ends beyond which it continues: the first and
+    the last. Fixed poses do not change.
+    """
     span = slice(rows.start, rows.stop)
     present = solved["present"].copy()
     stay = poses.stay[span]
     present[stay] = poses.present[span][stay]
-    fade = _fade(rows, take.frame_count, blend)
+    fade = _fade(len(rows), blend, continues)
     share = fade[:, None]
     old_there = take.present[span] != ABSENT
     share = np.where(old_there, share, 1.0)  # A hand that was absent has no motion to blend from.
@@ -131,14 +139,14 @@ def _with_rows(take: Take, arrays: dict[str, Any], span: slice) -> Take:
     return replace(take, **changed)
 
 
-def _fade(rows: range, count: int, blend: int) -> NDArray[np.float64]:
+def _fade(count: int, blend: int, continues: tuple[bool, bool]) -> NDArray[np.float64]:
     """(R,) weights of the new motion: 1, but falling towards the ends beyond which the take continues."""
-    share: NDArray[np.float64] = np.ones(len(rows))
-    at = np.arange(len(rows), dtype=np.float64)
-    if rows.start > 0:
+    share: NDArray[np.float64] = np.ones(count)
+    at = np.arange(count, dtype=np.float64)
+    if continues[0]:
         share = np.minimum(share, (at + 1) / (blend + 1))
-    if rows.stop < count:
-        share = np.minimum(share, (len(rows) - at) / (blend + 1))
+    if continues[1]:
+        share = np.minimum(share, (count - at) / (blend + 1))
     return share**2 * (3 - 2 * share)
 
 

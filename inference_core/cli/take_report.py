@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A take's figures: a table, and curves over time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,8 @@ def hand_figures(take: Take, side: int) -> HandFigures:
         reprojection_px=_mean(reprojection_px(take)[:, side]),
         distance_m=(float(distance.min()), float(distance.max())) if there.any() else (np.nan, np.nan),
         top_speed_m_s=float(np.nanmax(wrist_speed_m_s(take)[:, side], initial=0)),
-        shake_mm=shake_mm(take.wrist_cam_m[:, side]),
-        raw_shake_mm=shake_mm(take.raw_wrist_cam_m[:, side]),
+        shake_mm=shake_mm(take.wrist_cam_m[:, side], take.cuts),
+        raw_shake_mm=shake_mm(take.raw_wrist_cam_m[:, side], take.cuts),
         unsure=_spans(take.frame, there & (take.confidence[:, side] < _UNSURE)),
     )
 
@@ -85,19 +86,20 @@ def reprojection_px(take: Take) -> Floats:
 
 
 def wrist_speed_m_s(take: Take) -> Floats:
-    """(T, S) speed of the wrist; NaN where it is not known on both sides of a frame."""
+    """(T, S) speed of the wrist; NaN where it is not known on both sides of a frame, or the footage is cut there."""
     if take.frame_count < 2:
         return np.full((take.frame_count, 2), np.nan)
     steps = np.linalg.norm(np.diff(take.wrist_cam_m, axis=0), axis=-1)
     speed = steps / np.diff(take.time_s)[:, None]
+    speed[take.cuts - 1] = np.nan
     return np.concatenate([speed[:1], speed])
 
 
-def shake_mm(wrist_m: Floats) -> float:
-    """Mean second difference of positions (T, 3), millimetres per frame squared."""
-    if len(wrist_m) < 3:
-        return float("nan")
-    return 1000 * _mean(np.linalg.norm(np.diff(wrist_m, 2, axis=0), axis=-1))
+def shake_mm(wrist_m: Floats, cuts: Sequence[int] | NDArray[np.int64] = ()) -> float:
+    """Mean second difference of positions (T, 3), millimetres per frame squared, within pieces between cuts (C,)."""
+    pieces = np.split(wrist_m, np.asarray(cuts, np.int64))
+    seconds = [np.diff(piece, 2, axis=0) for piece in pieces if len(piece) > 2]
+    return 1000 * _mean(np.linalg.norm(np.concatenate([wrist_m[:0], *seconds]), axis=-1))
 
 
 def summary(take: Take) -> str:

@@ -36,7 +36,7 @@ def corrected_evidence(
     """The evidence with its corrections applied in order. frames (T,): numbers in the footage."""
     draft = _Draft(tracks, predictions)
     for item in corrections:
-        rows = np.flatnonzero((frames >= item.first) & (frames <= item.last))
+        rows = item.rows(frames)
         if item.kind == "sides":
             draft.exchange(rows)
         elif item.kind == "absent":

@@ -50,8 +50,6 @@ from inference_core.two_hand.predictions import TwoHandPredictions
 
 # The share of the work that the frames on their own are, for the progress.
 _EACH_FRAME = 0.4
-# Nothing reaches across so many frame times.
-_PAUSE = 100.0
 
 
 def solve_shot(
@@ -132,10 +130,8 @@ def solve_evidence(
     return record.solution(model)
 
 
-def frame_times(
-    time_s: NDArray[np.float64], count: int, cuts: NDArray[np.integer] | None = None
-) -> NDArray[np.float64]:
-    """(T,) times in units of the median frame time, with a pause before the frames `cuts` (C,)."""
+def frame_times(time_s: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """(T,) times in units of the median frame time."""
     time_s = np.asarray(time_s, np.float64)
     if time_s.shape != (count,):
         raise RequestError(
@@ -144,8 +140,7 @@ def frame_times(
     steps = np.diff(time_s)
     if not np.isfinite(time_s).all() or (steps <= 0).any():
         raise RequestError("The frames' time stamps must increase; read the footage again.")
-    times = (time_s - time_s[:1]) / (np.median(steps) if count > 1 else 1.0)
-    return times if cuts is None else times + _PAUSE * np.searchsorted(cuts, np.arange(count), side="right")
+    return (time_s - time_s[:1]) / (np.median(steps) if count > 1 else 1.0)
 
 
 def _shot_shape(

@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inference_core.shared.errors import RequestError
 from inference_core.shared.json_record import json_object, record_from_json, shortened, unknown_fields
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -78,6 +81,10 @@ class Correction:
         """First and last frame that it changes directly."""
         falloff = self.falloff if self.kind in ("touch", "pose") else 0
         return max(self.first - falloff, 0), self.last + falloff
+
+    def rows(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which of the frames of these numbers (T,) it is about, in order."""
+        return np.flatnonzero((frames >= self.first) & (frames <= self.last))
 
     def _check_box(self) -> None:
         box = self.box_px

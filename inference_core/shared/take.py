@@ -136,12 +136,17 @@ class Take:
 
 def part_of_take(take: Take, start: int, stop: int) -> Take:
     """Rows from start up to stop of the take."""
-    timed: dict[str, NDArray[Any]] = {}
-    for name, spec in ARRAYS.items():
-        value = getattr(take, name)
-        if value is not None and (spec.shape[:1] == ("T",) or (name == "K" and value.ndim == 3)):
-            timed[name] = value[start:stop]
-    return replace(take, **timed)
+    return replace(take, **{name: values[start:stop] for name, values in timed_arrays(take).items()})
+
+
+def timed_arrays(take: Take) -> dict[str, NDArray[Any]]:
+    """The take's arrays with a row for each frame (T, ...)."""
+    there = {name: getattr(take, name) for name in ARRAYS if getattr(take, name) is not None}
+    return {
+        name: values
+        for name, values in there.items()
+        if ARRAYS[name].shape[:1] == ("T",) or (name == "K" and values.ndim == 3)
+    }
 
 
 def save_take(take: Take, path: Path | str) -> None:

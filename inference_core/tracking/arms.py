@@ -110,16 +110,19 @@ def _by_body(detections: ShotDetections) -> Floats:
 
 
 def arms_between(detections: ShotDetections, arms: NDArray[np.float32]) -> Floats:
-    """The body's arms in every frame (T, S, 3, 3), interpolated between the searched frames; NaN far from them."""
-    frames = np.arange(len(detections.time_s))
-    drawn = np.full((len(frames), *arms.shape[1:]), np.nan)
-    found = np.flatnonzero(np.isfinite(arms).all((-1, -2, -3)))
-    if not len(found):
-        return drawn
-    flat = arms[found].astype(np.float64).reshape(len(found), -1)
-    columns = [np.interp(frames, found, column) for column in flat.T]
-    near = np.abs(frames[:, None] - found).min(1) <= _HOLDS_FRAMES
-    drawn[near] = np.stack(columns, -1).reshape(drawn.shape)[near]
+    """The body's arms in every frame (T, S, 3, 3), interpolated between the searched frames of its piece of footage;
+    NaN far from them.
+    """
+    drawn = np.full((len(detections.time_s), *arms.shape[1:]), np.nan)
+    known = np.isfinite(arms).all((-1, -2, -3))
+    for frames in np.split(np.arange(len(drawn)), detections.cuts):
+        found = frames[known[frames]] if len(known) else frames[:0]
+        if not len(found):
+            continue
+        flat = arms[found].astype(np.float64).reshape(len(found), -1)
+        columns = [np.interp(frames, found, column) for column in flat.T]
+        near = np.abs(frames[:, None] - found).min(1) <= _HOLDS_FRAMES
+        drawn[frames[near]] = np.stack(columns, -1).reshape(-1, *arms.shape[1:])[near]
     return drawn
 
 

@@ -9,13 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 import inference_core
-from inference_core.fitting.shot import frame_times
 from inference_core.pipeline import reconstruct
 from inference_core.shared.errors import TakeError
 from inference_core.shared.messages import CaptureRequest
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.take import load_take, save_take
+from inference_core.tracking.arms import arms_between
 from inference_core.tracking.cuts import PictureChanges, cut_frames
+from inference_core.tracking.detections import ShotDetections
 from tests.inference_core.movies import pictures_of, write_pictures
 from tests.sample_take import sample_take
 
@@ -120,10 +121,24 @@ def test_hands_of_one_piece_do_not_appear_in_another(network: str, tmp_path: Pat
     assert off_px.max() < 0.05 * np.ptp(expected_px, axis=2).mean()
 
 
-def test_a_range_is_solved_again_without_reaching_across_a_cut() -> None:
-    time_s = np.arange(40) / 25
-    steps = np.diff(frame_times(time_s, 40, np.array([10, 30])))
-    assert (np.delete(steps, [9, 29]) == pytest.approx(1)) and (steps[[9, 29]] > 60).all()
+def test_arms_are_not_drawn_from_one_piece_to_the_next() -> None:
+    arms_px = np.full((40, 2, 3, 3), np.nan, np.float32)
+    arms_px[[2, 10, 24, 30]] = np.array([100, 180, 900, 900], np.float32)[:, None, None, None]
+    nothing = np.zeros((0, 21, 3), np.float32)
+    detections = ShotDetections(
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
+        nothing,
+        nothing,
+        *np.zeros((2, 0), np.float32),
+        np.zeros((0, 4), np.float32),
+        np.arange(40) / 25,
+        (640, 360),
+        cuts=np.array([16, 34]),
+    )
+    drawn = arms_between(detections, arms_px)[:, 0, 0, 0]
+    np.testing.assert_allclose(drawn[:16], np.clip(80 + 10 * np.arange(16.0), 100, 180))
+    assert (drawn[16:34] == 900).all() and np.isnan(drawn[34:]).all()
 
 
 def test_a_take_tells_its_cuts_by_the_numbers_of_frames(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from inference_core.shared.corrections import Correction, corrections_from, corr
 from inference_core.shared.errors import RequestError, TakeError
 from inference_core.shared.presence import ABSENT
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.shared.take import Take, load_take, save_take
+from inference_core.shared.take import Take, load_take, part_of_take, save_take, timed_arrays
 from inference_core.solve_again import solved_again
 from inference_core.solve_request import span_of
 from tests.inference_core.solve_scenes import Shot, make_shot, meeting_shot, take_of
@@ -59,6 +59,20 @@ def test_without_corrections_the_range_hardly_changes_and_the_rest_not_at_all(
     ):
         for outside in (slice(0, ROWS.start), slice(ROWS.stop, None)):
             np.testing.assert_array_equal(getattr(again, name)[outside], getattr(take, name)[outside])
+
+
+def test_beside_a_cut_a_range_is_solved_as_if_its_piece_were_the_whole_take(
+    model: HandModel, take: Take
+) -> None:
+    said = [Correction("touch", 61, 65, left="index", right="index")]
+    cut = replace(take, meta={**take.meta, "cuts": [66]})
+    rows = span_of(cut, None, None, said)
+    again = solved_again(cut, said, rows, model)
+    alone = solved_again(part_of_take(take, 0, 66), said, rows, model)
+    assert rows == range(51, 66) and apart_mm(alone, part_of_take(take, 0, 66))[61:].min() > 5
+    for name, values in timed_arrays(again).items():
+        np.testing.assert_allclose(values[:66], getattr(alone, name), atol=1e-4, err_msg=name)
+        np.testing.assert_array_equal(values[66:], getattr(take, name)[66:], err_msg=name)
 
 
 def test_hands_taken_apart_stay_where_they_are(model: HandModel) -> None:

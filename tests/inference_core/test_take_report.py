@@ -37,6 +37,16 @@ def test_reprojection_of_the_projected_joints_is_zero() -> None:
     assert np.nanmax(reprojection_px(moving_lens)) < 1e-3
 
 
+def test_a_hand_neither_shakes_nor_speeds_where_the_footage_is_cut() -> None:
+    take = sample_take(12)
+    moved = take.wrist_cam_m + np.where(np.arange(12) < 5, 0, 0.5)[:, None, None]
+    cut = dataclasses.replace(take, wrist_cam_m=moved.astype(np.float32), meta={**take.meta, "cuts": [5]})
+    for side in (0, 1):
+        whole, pieces = hand_figures(take, side), hand_figures(cut, side)
+        assert pieces.top_speed_m_s == pytest.approx(whole.top_speed_m_s, rel=1e-3)
+        assert pieces.shake_mm == pytest.approx(whole.shake_mm, rel=0.3)
+
+
 def test_presence_is_counted_and_unsure_spans_are_listed() -> None:
     present = np.ones((12, 2), np.uint8)
     present[:4, 0], present[4:6, 0] = 0, 2
