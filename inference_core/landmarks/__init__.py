@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hand landmarks of a shot: MediaPipe's palm detector and landmark network, many frames at once."""
+"""The networks that find and read hands and bodies in pictures, MediaPipe's and our own, many crops at once."""
