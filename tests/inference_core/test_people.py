@@ -85,3 +85,17 @@ def test_two_hands_stay_as_they_are_wherever_the_body_is() -> None:
         detections = seen(found, dict.fromkeys(range(0, FRAMES, 12), 800))
         kept, others = with_one_person(detections)
         assert kept is detections and not others
+
+
+def test_a_third_reading_now_and_then_is_nobody() -> None:
+    own = hands(300, 0, FRAMES)
+    passing = [Tracklet(*path(900, 900, at, at + 4), 0.9, 80, 0.6) for at in (0, 16, 32)]
+    detections = seen([*own, *passing], {0: 300.0})
+    assert not with_one_person(detections)[1]
+    assert with_one_person(seen([*own, Tracklet(*path(900, 900, 0, 12), 0.9, 80, 0.6)], {0: 300.0}))[1]
+
+
+def test_fingers_followed_as_a_small_hand_are_nobody() -> None:
+    own = hands(300, 0, FRAMES, size_px=200)
+    fingers = Tracklet(*path(320, 320, 10, 25), 0.9, 60, 0.8)
+    assert not with_one_person(seen([*own, fingers], {0: 300.0}))[1]
