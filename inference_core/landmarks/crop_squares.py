@@ -25,6 +25,9 @@ _STABLE_POINTS = np.array([0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18])
 _WRIST, _INDEX_PIP, _MIDDLE_PIP, _RING_PIP = 0, 6, 10, 14
 # Bilinear sampling skips pixels beyond this reduction; the picture is halved first.
 _MAX_REDUCTION = 3.0
+# Crops lie on a grid with steps of this share of their side and this many radians, a fifth of a pixel of what networks
+# see: so differences by rounding, between processors and runtimes, rarely reach the next frame's crop.
+_GRID = 2.0**-10
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -60,7 +63,7 @@ def crops_from_arms(elbow_px: Floats, wrist_px: Floats, side_px: float) -> Float
     """The crop (4,), side_px large, of the hand at the end of an arm with elbow and wrist (2,)."""
     along = (wrist_px - elbow_px) / max(float(np.linalg.norm(wrist_px - elbow_px)), 1e-6)
     middle = wrist_px + _HAND_BEYOND_WRIST * side_px * along
-    return np.concatenate((middle, [side_px], _upright(elbow_px, wrist_px)[None]))
+    return _on_grid(middle, np.array(side_px), _upright(elbow_px, wrist_px))
 
 
 def crops_from_landmarks(points_px: Floats) -> Floats:
@@ -137,12 +140,18 @@ def _upright(base: Floats, ahead: Floats) -> Floats:
 
 def _along(centre: Floats, base: Floats, ahead: Floats, scale: float) -> Floats:
     """Crops (..., 4) with up from `base` to `ahead` (..., 2), so many of their distances large."""
-    side = np.linalg.norm(ahead - base, axis=-1) * scale
-    return np.concatenate((centre, side[..., None], _upright(base, ahead)[..., None]), -1)
+    return _on_grid(centre, np.linalg.norm(ahead - base, axis=-1) * scale, _upright(base, ahead))
 
 
 def _place(centre: Floats, extent: Floats, rotation: Floats, scale: float, shift: float) -> Floats:
     offset = np.zeros_like(centre)
     offset[..., 1] = extent[..., 1] * shift
-    side = extent.max(-1) * scale
-    return np.concatenate((centre + turned(offset, rotation), side[..., None], rotation[..., None]), -1)
+    return _on_grid(centre + turned(offset, rotation), extent.max(-1) * scale, rotation)
+
+
+def _on_grid(centre: Floats, side: Floats, rotation: Floats) -> Floats:
+    """The crops (..., 4) nearest to these that lie on the grid."""
+    side = np.exp2(np.round(np.log2(np.maximum(side, 1e-6)) / _GRID) * _GRID)[..., None]
+    step = side * _GRID
+    middle = np.round(centre / step) * step
+    return np.concatenate((middle, side, np.round(rotation[..., None] / _GRID) * _GRID), -1)

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from inference_core.shared.system import available_cores
+
 # The user's setting, read before this module changes it.
 _WANTED_THREADS = os.environ.get("OMP_NUM_THREADS", "")
 
@@ -47,4 +49,4 @@ def network_threads() -> int:
     """The number of threads for a network: OMP_NUM_THREADS, else one per available core."""
     if _WANTED_THREADS.isdecimal() and int(_WANTED_THREADS) > 0:
         return int(_WANTED_THREADS)
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return available_cores()

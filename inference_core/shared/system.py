@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The differences between Linux, macOS and Windows, in one place. Standard library only."""
 
+import contextlib
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from typing import IO
 # On Windows, locks block access to the bytes themselves; nothing is ever written there.
 _LOCKED_BYTE = 1 << 40
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+# Linux' control groups, and the one this process is in; a container sees its own at the top.
+_GROUPS, _OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _FAULTS = 0xC0000000  # of Windows' exit codes: access violation, stack overflow and the like
 REPLACED_WITHIN_S = 2.0
 _LOOK_S = 0.05
@@ -99,15 +102,37 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
+def available_cores() -> int:
+    """Processor cores that this process may use, at least 1: a container may have fewer than its machine."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    for quota, period in (limit.split() for limit in _limits("cpu.max")):
+        if quota != "max":
+            cores = min(cores, -(-int(quota) // int(period)))
+    return max(cores, 1)
+
+
 def available_memory() -> int:
-    """Bytes of available memory; 4 GiB if the system does not say."""
-    try:
+    """Bytes of available memory, and no more than a container may have; 4 GiB if the system does not say."""
+    available = 4 << 30
+    with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    except (OSError, ValueError):
-        pass
-    return 4 << 30
+                available = int(line.split()[1]) << 10
+    return min([available, *(int(limit) for limit in _limits("memory.max") if limit != "max")])
+
+
+def _limits(name: str) -> list[str]:
+    """What a file says in this process's control group (Linux, version 2) and in those above it."""
+    found: list[str] = []
+    with contextlib.suppress(OSError):
+        for line in _OWN_GROUP.read_text(encoding="utf-8").splitlines():
+            if line.startswith("0::"):
+                own = _GROUPS / line.removeprefix("0::").lstrip("/")
+                for group in (own, *own.parents):
+                    if group.is_relative_to(_GROUPS):
+                        with contextlib.suppress(OSError):
+                            found.append((group / name).read_text(encoding="ascii").strip())
+    return found
 
 
 def cameras_here() -> list[int] | None:

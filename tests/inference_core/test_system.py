@@ -97,3 +97,25 @@ def test_one_lock_at_a_time(tmp_path: Path) -> None:
         thread.start()
         thread.join()
         assert answers == [False]
+
+
+@pytest.mark.skipif(system.sys.platform != "linux", reason="control groups are Linux's")
+def test_a_container_has_no_more_cores_and_memory_than_it_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = tmp_path / "groups" / "jobs" / "one"
+    group.mkdir(parents=True)
+    (tmp_path / "own").write_text("3:cpu:/other\n0::/jobs/one\n")
+    monkeypatch.setattr(system, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(system, "_OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(system.os, "sched_getaffinity", lambda _: set(range(64)))
+    unlimited = system.available_memory()
+    assert system.available_cores() == 64 and unlimited > 1 << 20
+    (group / "cpu.max").write_text("max 100000\n")
+    (group / "memory.max").write_text("max\n")
+    assert system.available_cores() == 64
+    (group.parent / "cpu.max").write_text("350000 100000\n")
+    (group.parent / "memory.max").write_text("1048576\n")
+    assert system.available_cores() == 4 and system.available_memory() == 1 << 20
+    (group / "cpu.max").write_text("50000 100000\n")
+    assert system.available_cores() == 1
