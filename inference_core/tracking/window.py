@@ -120,8 +120,8 @@ class Window:
             # What is found there is followed through all of these frames.
             wanting = wanting[:1]
         self._find_closer(wanting)
-        self._find_proposed(wanting)
         self._search(wanting)
+        self._find_proposed(wanting)
         self._read_sizes(there)
         self._waiting = self._follower.ends()
         oldest = self._end - self._settings.history_frames
