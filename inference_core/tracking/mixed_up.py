@@ -3,9 +3,9 @@
 
 Where hands lie on one another, following a hand may end on the other one, or on a mixture of both; and the hand that is
 sought beside such a track is that hand again. So both hands are chosen together in a few frames, as in stills. If
-certain pairs put a hand elsewhere than its track, the tracks are set right there, and between them: what is read on the
-other hand goes over to that hand's track, or is dropped; what is read elsewhere than the pairs lead to is read again,
-there too, and the likelier reading stays.
+certain pairs, or less certain ones in which hands stay where they are, put a hand elsewhere than its track, the tracks
+are set right there, and between them: what is read on the other hand goes over to that hand's track, or is dropped;
+what is read elsewhere than the pairs lead to is read again, there too, and the likelier reading stays.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ _SIDES = np.array([LEFT, RIGHT])
 _AGREE, _ELSEWHERE = 0.06, 0.08
 # So many choices in a run put a hand elsewhere where tracks are wrong.
 _LEAST = 3
+# Choices as likely as this (log odds) count too if they put the same hand elsewhere while both move less than this from
+# one to the next, in sides of their squares: wrong ones jump.
+_LIKELY, _STEADY = 2.0, 0.08
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -87,47 +90,121 @@ def set_right(
     known: pairs that do so, by frame, as far as they are known. pictures: the shot's pictures of some frames, RGB
     (H, W, 3). head: with a partner network. searched: what was read in some frames already.
     """
-    points_px = tracks.landmarks_px[..., :2].astype(np.float64)
-    seen = tracks.present == SEEN
-    expected_px = interpolated(points_px, seen)[0]
-    near = np.isfinite(expected_px).all((1, 2, 3))
-    near[near] = are_near(expected_px[near])
-    pairs, asked, wrong = dict(known), set(known), list[int]()
-
-    def search_in(at: int) -> Searched | None:
-        if at in searched and np.array_equal(searched[at].hands_px, expected_px[at]):
-            return searched[at]
-        image = next(pictures([at]))
-        return None if image is None else search_near(image, head, expected_px[at])
-
-    def choose(at: int) -> bool:
-        """Whether a pair puts a hand elsewhere in a frame."""
-        if at not in asked:
-            asked.add(at)
-            about = search_in(at)
-            pair = None if about is None else likeliest_pair(about.read, about.hands_px, _SIDES)
-            if pair is not None and pair.sets_right:
-                pairs[at] = pair
-        if at in pairs and at not in wrong and (_is_elsewhere(points_px[at], pairs[at]) & seen[at]).any():
-            wrong.append(at)
-        return at in wrong
-
-    for at in known:
-        choose(at)
+    choices = _Choices(tracks, known, pictures, head, searched)
     turns = Turns()
-    for at in np.flatnonzero(near & seen.all(1)).tolist():
+    for at in np.flatnonzero(choices.near & choices.seen.all(1)).tolist():
         if turns.come(at):
-            turns.chosen(at, elsewhere=choose(at))
-    # These become more on the way.
-    for at in wrong:
-        for way in (-1, 1):
-            further = at + way * np.arange(_EVERY_WRONG, _REACH + 1, _EVERY_WRONG)
-            further = further[(further >= 0) & (further < len(near))]
-            any(choose(next_at) for next_at in further[near[further]].tolist())
-    for run in _runs(sorted(pairs)):
-        chosen = _of_one_order({at: pairs[at] for at in run})
-        if len(set(chosen) & set(wrong)) >= _LEAST:
+            turns.chosen(at, elsewhere=choices.choose(at))
+    choices.follow_wrong()
+    choices.add_steady()
+    for run in _runs(sorted(choices.pairs)):
+        chosen = _of_one_order({at: choices.pairs[at] for at in run})
+        if len(choices.wrong.intersection(chosen)) >= _LEAST:
             _follow(tracks, chosen, pictures, head)
+
+
+class _Choices:
+    """The pairs chosen in some of a shot's frames. The arguments as in `set_right`.
+
+    near, seen (T,), (T, S) bool: hands that may be mixed up; hands that the tracks see. pairs: believed rather than the
+    tracks. wrong: the frames in which these put a hand elsewhere.
+    """
+
+    def __init__(
+        self,
+        tracks: HandTracks,
+        known: dict[int, Pair],
+        pictures: Pictures,
+        head: HeadWithLandmarks,
+        searched: Mapping[int, Searched],
+    ) -> None:
+        self._points_px = tracks.landmarks_px[..., :2].astype(np.float64)
+        self._pictures, self._head, self._searched = pictures, head, searched
+        self.seen = tracks.present == SEEN
+        self._expected_px = interpolated(self._points_px, self.seen)[0]
+        self.near = np.isfinite(self._expected_px).all((1, 2, 3))
+        self.near[self.near] = are_near(self._expected_px[self.near])
+        self.pairs, self.wrong = dict(known), set[int]()
+        self._asked, self._unsure = set(known), dict[int, Pair]()
+        for at in known:
+            self.choose(at)
+
+    def choose(self, at: int) -> bool:
+        """Whether a certain pair puts a hand elsewhere in a frame."""
+        if at not in self._asked:
+            self._asked.add(at)
+            pair = self._likeliest(at)
+            if pair is not None and pair.sets_right:
+                self.pairs[at] = pair
+            elif pair is not None and pair.odds > _LIKELY:
+                self._unsure[at] = pair
+        if at in self.pairs and self._elsewhere(at).any():
+            self.wrong.add(at)
+        return at in self.wrong
+
+    def follow_wrong(self) -> None:
+        """Choose further about the wrong frames, which become more on the way."""
+        waiting = sorted(self.wrong)
+        for at in waiting:
+            for way in (-1, 1):
+                for further in range(_EVERY_WRONG, _REACH + 1, _EVERY_WRONG):
+                    next_at = at + way * further
+                    if self._is_near(next_at) and self.choose(next_at):
+                        if next_at not in waiting:
+                            waiting.append(next_at)
+                        break
+
+    def add_steady(self) -> None:
+        """Believe unsure pairs as well that put the same hand elsewhere, steadily."""
+        for at in sorted(self._unsure):
+            if at in self._unsure and self._elsewhere(at).any() and len(run := self._steady(at)) >= _LEAST:
+                self.pairs |= {each: self._unsure.pop(each) for each in run if each in self._unsure}
+                self.wrong.update(run)
+
+    def _steady(self, at: int) -> list[int]:
+        """The frames about one in which hands stay and the same one is put elsewhere."""
+        run, hands = [at], self._elsewhere(at)
+        for way in (-1, 1):
+            last, following = at, at + way * _EVERY_WRONG
+            while self._is_near(following):
+                self.choose(following)
+                chosen = self._chosen(following)
+                if chosen is None or not _is_steady(self._chosen(last), chosen):
+                    break
+                if not (self._elsewhere(following) & hands).any():
+                    break
+                run.append(following)
+                last, following = following, following + way * _EVERY_WRONG
+        return run
+
+    def _chosen(self, at: int) -> Pair | None:
+        return self.pairs.get(at) or self._unsure.get(at)
+
+    def _elsewhere(self, at: int) -> NDArray[np.bool_]:
+        """(S,) which hands of the frame's pair are elsewhere than the tracks'."""
+        pair = self._chosen(at)
+        assert pair is not None
+        return _is_elsewhere(self._points_px[at], pair) & self.seen[at]
+
+    def _is_near(self, at: int) -> bool:
+        return 0 <= at < len(self.near) and bool(self.near[at])
+
+    def _likeliest(self, at: int) -> Pair | None:
+        expected_px, about = self._expected_px[at], self._searched.get(at)
+        if about is None or not np.array_equal(about.hands_px, expected_px):
+            image = next(self._pictures([at]))
+            if image is None:
+                return None
+            about = search_near(image, self._head, expected_px)
+        return likeliest_pair(about.read, about.hands_px, _SIDES)
+
+
+def _is_steady(before: Pair | None, after: Pair) -> bool:
+    """Whether neither hand moves from one pair to the other."""
+    if before is None:
+        return False
+    moved_px = _apart_px(before.hands.points_px, after.hands.points_px)
+    return bool((moved_px < _STEADY * after.hands.crops[:, 2]).all())
 
 
 def are_near(hands_px: Floats) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,8 +22,10 @@ from inference_core.landmarks.partner_search import asked_square
 from inference_core.runtime.ahead import in_turn
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking import mixed_up
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks
+from inference_core.tracking.pair_search import Pair, likeliest_pair
 from inference_core.tracking.pairs_ahead import PairsAhead
 from inference_core.tracking.partners import with_partners
 from inference_core.tracking.tracklets import Sighting, Tracklets
@@ -314,6 +317,34 @@ def test_a_track_between_both_hands_is_set_right(head: HeadWithLandmarks) -> Non
     off_px = np.linalg.norm(found.landmarks_px[seen, RIGHT, :, :2] - true_px[RIGHT], axis=-1).mean(-1)
     assert seen[-1] >= FRAMES - 6 and (off_px < 0.08 * crops_from_landmarks(true_px[RIGHT])[2]).all()
     np.testing.assert_array_equal(found.landmarks_px[:, LEFT], tracks.landmarks_px[:, LEFT])
+
+
+@pytest.mark.parametrize("jump", [0.0, 0.2])
+def test_pairs_that_are_not_certain_set_right_only_what_they_put_elsewhere_steadily(
+    jump: float, head: HeadWithLandmarks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still, true_px = still_of_two_hands()
+    tracks = on(true_px, np.full(FRAMES, LEFT), np.full(FRAMES, RIGHT))
+    tracks.landmarks_px[:, RIGHT, :, :2] = true_px.mean(0)
+    chosen: list[Pair] = []
+
+    def unsure(*arguments: Any) -> Pair | None:
+        """Every second pair is as far off as `jump`, of the hand's square."""
+        pair = likeliest_pair(*arguments)
+        assert pair is not None
+        hands, off = pair.hands, jump * (len(chosen) % 2)
+        moved_px = hands.points_px + off * hands.crops[:, None, 2:3]
+        chosen.append(Pair(replace(hands, points_px=moved_px), 2.5))
+        return chosen[-1]
+
+    monkeypatch.setattr(mixed_up, "likeliest_pair", unsure)
+    found = with_partners(tracks, sightings(true_px[LEFT], []), lambda frames: (still for _ in frames), head)
+    if jump:
+        np.testing.assert_array_equal(found.landmarks_px, tracks.landmarks_px)
+        return
+    seen = np.flatnonzero(found.present[:, RIGHT] == SEEN)
+    off_px = np.linalg.norm(found.landmarks_px[seen, RIGHT, :, :2] - true_px[RIGHT], axis=-1).mean(-1)
+    assert len(seen) and (off_px < 0.08 * crops_from_landmarks(true_px[RIGHT])[2]).all()
 
 
 def test_readings_of_a_track_on_the_wrong_hand_go_over_to_the_other_track(head: HeadWithLandmarks) -> None:
