@@ -2,8 +2,8 @@
 """A run's intermediate results, kept beside its output so that a stopped run can be resumed.
 
 For T.npz they are in the folder T.npz.partial. Each piece is one .npz, named by a digest of everything it depends on
-(footage on disk, settings, versions): an outdated piece is simply not found. Pieces appear whole or not at all, and a
-lock keeps a second run with the same output away while the first is running.
+(footage on disk, settings, the program): an outdated piece is simply not found. Pieces appear whole or not at all, and
+a lock keeps a second run with the same output away while the first is running.
 """
 
 import hashlib

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core import __version__
 from inference_core.chosen_network import ChosenNetwork
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.solution import ShotSolution
@@ -19,6 +18,7 @@ from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.kept_readings import KeptReadings
 from inference_core.resume_cache import ResumeCache
 from inference_core.runtime.process import give_back_memory
+from inference_core.runtime.program import program_digest
 from inference_core.runtime.stopwatch import DECODE, timed_items
 from inference_core.shared.messages import Progress
 from inference_core.tracking.assign import TrackSettings
@@ -109,7 +109,12 @@ class Run:
 
     def _key(self, depends_on: Mapping[str, Any]) -> dict[str, Any]:
         info = self.footage.info
-        return {"version": __version__, "footage": info.identity, "numbers": str(info.numbers), **depends_on}
+        return {
+            "program": program_digest(),
+            "footage": info.identity,
+            "numbers": str(info.numbers),
+            **depends_on,
+        }
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,13 @@ from inference_core.geometry.camera import DEFAULT_FOV_DEG
 from inference_core.hand_model.load import load_open_hand
 from inference_core.pipeline import camera_of, capture_part, reconstruct
 from inference_core.reading import FrameReader
+from inference_core.runtime.program import digest_of
 from inference_core.shared.errors import RequestError
 from inference_core.shared.messages import Cancelled, CaptureRequest
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.take import Take, load_take
 from inference_core.shared.take_format import ARRAYS
+from inference_core.tracking.detect import ShotDetector
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.two_hand.card import CARD_FILE, SHIPPED_FOLDER, WeightsCard, read_card
 from inference_core.two_hand.configuration import DIR_S
@@ -164,6 +166,45 @@ def test_a_stopped_run_resumes_and_gives_the_same_take(
     whole = reconstruct(demo_request(tmp_path, "whole.npz", network="shipped"))
     assert_alike(went_on, whole, within=1e-6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
+
+
+def test_what_another_build_of_the_same_version_left_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier build kept less of the shot than this one reads back."""
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "detect" and done == total:
+            raise Cancelled
+
+    state = ShotDetector.state
+
+    def lesser(detector: ShotDetector) -> dict[str, Any]:
+        return {name: values for name, values in state(detector).items() if name not in ("changes", "cuts")}
+
+    with monkeypatch.context() as earlier, pytest.raises(Cancelled):
+        earlier.setattr(run, "program_digest", lambda: "an earlier build", raising=False)
+        earlier.setattr(ShotDetector, "state", lesser)
+        reconstruct(demo_request(tmp_path, frames="0:12"), stop)
+    assert list((tmp_path / "take.npz.partial").glob("detect-*.npz"))
+    resumed = reconstruct(demo_request(tmp_path, frames="0:12"))
+    assert_alike(resumed, reconstruct(demo_request(tmp_path, "whole.npz", frames="0:12")), within=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
+
+
+def test_programs_are_told_apart_by_what_their_files_say(tmp_path: Path) -> None:
+    source, weights = tmp_path / "room" / "work.py", tmp_path / "weights.safetensors"
+    source.parent.mkdir()
+    source.write_bytes(b"one\ntwo\n")
+    weights.write_bytes(bytes(8))
+    digest = digest_of(tmp_path)
+    (tmp_path / "room" / "work.pyc").write_bytes(b"compiled")
+    source.write_bytes(b"one\r\ntwo\r\n")
+    assert digest_of(tmp_path) == digest
+    source.write_bytes(b"one\nthree\n")
+    changed = digest_of(tmp_path)
+    weights.write_bytes(bytes(9))
+    assert len({digest, changed, digest_of(tmp_path)}) == 3
 
 
 @pytest.mark.parametrize("network", ["none", "shipped"])
