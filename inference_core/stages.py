@@ -32,7 +32,7 @@ from inference_core.runtime.imports_ahead import forget
 from inference_core.runtime.process import give_back_memory
 from inference_core.runtime.stopwatch import FIT, SEARCH, SIDES, SOLVE, timed
 from inference_core.shared.stages import READ, RECOVER, TRACK
-from inference_core.tracking.arms import body_in_view, with_arms
+from inference_core.tracking.arms import arms_between, body_in_view, with_arms
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detections import joined_pieces, pieces_of
 from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
@@ -92,7 +92,8 @@ def recover(run: Run, shot: Shot) -> Shot:
     tracks = _known(shot.tracks)
     if run.head is not None:
         pose = load_pose_networks(run.device) if body_in_view(shot.detections) else None
-        tracks = _recovered(run, _with_partners(run, shot, tracks, run.head), run.head, pose)
+        tracks = _with_partners(run, shot, tracks, run.head)
+        tracks = _recovered(run, replace(shot, tracks=tracks), run.head, pose)
         tracks = with_gaps_filled(tracks, shot.detections.time_s, run.tracking.max_gap_s)
     if run.network is None:
         return replace(shot, tracks=tracks)
@@ -115,16 +116,22 @@ def _with_partners(run: Run, shot: Shot, tracks: HandTracks, head: HeadWithLandm
     return HandTracks(**run.once(_PARTNERS, depends_on, look))
 
 
-def _recovered(
-    run: Run, tracks: HandTracks, head: HeadWithLandmarks, pose: PoseNetworks | None
-) -> HandTracks:
-    depends_on = {"head": run.network_identity, "tracks": _digest(tracks), "arms": pose is not None}
+def _recovered(run: Run, shot: Shot, head: HeadWithLandmarks, pose: PoseNetworks | None) -> HandTracks:
+    tracks, detections = _known(shot.tracks), shot.detections
+    depends_on = {
+        "head": run.network_identity,
+        "tracks": _digest(tracks),
+        "sightings": _digest(detections),
+        "arms": pose is not None,
+        "others": shot.others,
+    }
     arrays = run.load(RECOVER, depends_on)
     done = 0
     if arrays is not None:
         done = int(arrays.pop("done"))
         tracks = HandTracks(**arrays)
-    recovery = Recovery(tracks, head, pose)
+    body_px = arms_between(detections, detections.arms_px) if shot.others and pose is not None else None
+    recovery = Recovery(tracks, head, pose, detections.bars_px, body_px)
     lost = np.flatnonzero(recovery.lost.any(1))
     start, stop = (max(done, int(lost[0])), int(lost[-1]) + 1) if len(lost) else (done, done)
     if start < stop:
@@ -152,7 +159,7 @@ def read(run: Run, shot: Shot) -> Shot:
     readings = HandReadings(**{name: arrays.pop(f"{_HANDS}{name}") for name in HandReadings.__annotations__})
     readings = with_frames_between(readings, tracked, shares)
     tracks = refined_tracks(tracks, tracked, readings, run.camera.focal_px)
-    gone = out_of_picture(tracks, run.camera.size_px)
+    gone = out_of_picture(tracks, shot.detections.content_px)
     predictions = TwoHandPredictions(**arrays).with_frames_between(shares)
     predictions = predictions.weighted(_network_shares(run.network.loaded(), tracked))
     predictions = with_presence_of_shot(predictions, tracks.present, gone)

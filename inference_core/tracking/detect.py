@@ -25,6 +25,7 @@ from inference_core.landmarks.networks import LandmarkNetworks, PoseNetworks
 from inference_core.runtime.ahead import Later, beside, in_turn
 from inference_core.runtime.network_graph import Run
 from inference_core.runtime.stopwatch import SIDES, timed
+from inference_core.tracking.bars import DarkBorders, bars_px
 from inference_core.tracking.cuts import PictureChanges, cut_frames
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.pairs_ahead import PairsAhead
@@ -81,6 +82,7 @@ class ShotDetector:
         self._window = Window(networks, self._settings, self._tracklets, head, partner)
         self._window_state = self._window.state() if state is None else state
         self._changes = PictureChanges((), None if state is None else state["changes"])
+        self._borders = DarkBorders(() if state is None else state["dark_px"])
 
     @property
     def done(self) -> int:
@@ -115,6 +117,7 @@ class ShotDetector:
             self._size_px = next(first_size, self._size_px)
             images = [frame.image for frame in some]
             cuts = self._changes.add(images)
+            self._borders.add(images)
             if self._pose is None:
                 self._window.advance(images, cuts=cuts)
             else:
@@ -145,6 +148,7 @@ class ShotDetector:
             "time_s": np.array(self._times, np.float64),
             "size_px": np.array(self._size_px),
             "changes": self._changes.known,
+            "dark_px": self._borders.known,
             **dict(zip(("arms_px", "arms_m"), self._all_arms(), strict=True)),
         }
 
@@ -152,7 +156,13 @@ class ShotDetector:
         """All sightings so far."""
         found = _as_arrays(self._tracklets, np.array(self._times, np.float64), self._size_px)
         arms_px, arms_m = self._all_arms()
-        return replace(found, arms_px=arms_px, arms_m=arms_m, cuts=cut_frames(self._changes.known))
+        return replace(
+            found,
+            arms_px=arms_px,
+            arms_m=arms_m,
+            cuts=cut_frames(self._changes.known),
+            bars_px=bars_px(self._borders.known, self._size_px),
+        )
 
     def _all_arms(self) -> _ArmsArrays:
         none = np.zeros((0, 2, 3, 3), np.float32)
@@ -170,7 +180,7 @@ def _arms(
     """The hands' crops, `arms_px` and `arms_m` of the images; the first one is the shot's frame `first`."""
     crops = np.full((len(images), 2, 4), np.nan)
     arms_px, arms_m = (np.full((len(images), 2, 3, 3), np.nan, np.float32) for _ in range(2))
-    rows = [row for row in range(len(images)) if (first + row) % settings.arms_every == 0]
+    rows = [row for row in range(len(images)) if settings.tells_arms(first + row)]
     looked = {row: image for row in rows if (image := images[row]) is not None}
     if looked:
         found, there = find_arms(list(looked.values()), pose()), list(looked)

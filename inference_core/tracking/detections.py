@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-_BY_FRAME, _OF_SHOT = ("time_s", "arms_px", "arms_m"), ("size_px", "cuts")
+_BY_FRAME, _OF_SHOT = ("time_s", "arms_px", "arms_m"), ("size_px", "cuts", "bars_px")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class ShotDetections:
     arm_odds (N,): the arms' part of `right`, in nats for a right hand; empty if arms were not used.
     growth (N,): logarithm of the hand's size as read in a wider square, relative to its own; NaN where that was not
     read; empty if it never was. odds (N,): the landmark head's log odds of a right hand; likewise.
-    cuts (C,): the frames that begin a piece of footage, apart from the first.
+    cuts (C,): the frames that begin a piece of footage, apart from the first. bars_px: how wide the picture's bars are
+    on the left, at the top, on the right and at the bottom.
     """
 
     at: NDArray[np.int64]
@@ -45,6 +46,13 @@ class ShotDetections:
     growth: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     odds: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     cuts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    bars_px: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def content_px(self) -> tuple[int, int, int, int]:
+        """The picture without its bars: left, top, right, bottom."""
+        (left, top, right, bottom), (width, height) = self.bars_px, self.size_px
+        return left, top, width - right, height - bottom
 
 
 def pieces_of(detections: ShotDetections) -> list[ShotDetections]:

@@ -20,8 +20,10 @@ LEAVING_MARGIN, _HOLDS_FRAMES = 0.3, 10
 Floats = NDArray[np.float64]
 
 
-def out_of_picture(tracks: HandTracks, size_px: tuple[int, int]) -> NDArray[np.bool_]:
-    """(T, S) where a hand, extrapolated from its motion, is outside the picture. size_px: width and height."""
+def out_of_picture(tracks: HandTracks, content_px: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """(T, S) where a hand, extrapolated from its motion, is outside the picture. content_px: its left, top, right and
+    bottom.
+    """
     gone = np.zeros(tracks.present.shape, bool)
     for side in range(tracks.present.shape[1]):
         seen = np.flatnonzero(tracks.present[:, side] == SEEN)
@@ -33,16 +35,19 @@ def out_of_picture(tracks: HandTracks, size_px: tuple[int, int]) -> NDArray[np.b
         for first in firsts:
             before = seen[first] - np.arange(1, REMEMBERED_FRAMES + 1)
             rows = slice(first, first + _SIGHTINGS)
-            gone[_left(points_px[rows], seen[rows], before[before >= 0], size_px), side] = True
+            gone[_left(points_px[rows], seen[rows], before[before >= 0], content_px), side] = True
         for last in lasts:
             after = seen[last] + np.arange(1, REMEMBERED_FRAMES + 1)
             rows = slice(last, last - _SIGHTINGS if last >= _SIGHTINGS else None, -1)
-            gone[_left(points_px[rows], seen[rows], after[after < len(gone)], size_px), side] = True
+            gone[_left(points_px[rows], seen[rows], after[after < len(gone)], content_px), side] = True
     return gone & (tracks.present != SEEN)
 
 
 def _left(
-    points_px: Floats, at: NDArray[np.int64], frames: NDArray[np.int64], size_px: tuple[int, int]
+    points_px: Floats,
+    at: NDArray[np.int64],
+    frames: NDArray[np.int64],
+    content_px: tuple[int, int, int, int],
 ) -> NDArray[np.int64]:
     """Those of `frames`, leading away from the sightings (n, 21, 2) at frames (n,), in which the hand is outside."""
     near = np.abs(at - at[0]) <= _WITHIN_FRAMES
@@ -53,7 +58,8 @@ def _left(
     step_px = (centres_px[0] - centres_px[-1]) / (at[0] - at[-1])
     moved_px = centres_px[0] + step_px * (frames - at[0])[:, None]
     margin_px = LEAVING_MARGIN * np.ptp(points_px[0], axis=0).max()
-    out = ((moved_px < margin_px) | (moved_px > np.array(size_px) - margin_px)).any(-1)
+    low_px, high_px = np.array(content_px[:2]) + margin_px, np.array(content_px[2:]) - margin_px
+    out = ((moved_px < low_px) | (moved_px > high_px)).any(-1)
     # A hand that rests near the border is not leaving.
     leaving = np.linalg.norm(step_px) * _HOLDS_FRAMES > margin_px and out[:_HOLDS_FRAMES].any()
     return frames[np.logical_or.accumulate(out) & leaving]

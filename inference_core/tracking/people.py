@@ -29,8 +29,11 @@ _NOBODY, _UNKNOWN = -1, -2
 
 def with_one_person(detections: ShotDetections) -> tuple[ShotDetections, bool]:
     """The detections without the hands and bodies of other people, and whether there are any."""
+    # Cutting segments leaves hands out, so that most shots need no cutting here.
+    if not _are_many(detections.at):
+        return detections, False
     segments = cut_segments(detections)
-    if not _are_many(segments):
+    if not segments or not _are_many(np.concatenate([one.at for one in segments])):
         return detections, False
     found = with_true_bodies(detections, hand_sizes(detections))
     persons = _persons(found.arms_px)
@@ -47,25 +50,33 @@ def with_one_person(detections: ShotDetections) -> tuple[ShotDetections, bool]:
     return _without(found, np.concatenate(others), (persons != subject) & (persons != _NOBODY)), True
 
 
-def _are_many(segments: list[Segment]) -> bool:
-    """Whether more than two hands are in view at once for long enough."""
-    if not segments:
-        return False
-    many = np.bincount(np.concatenate([one.at for one in segments])) > 2
+def _are_many(at: NDArray[np.int64]) -> bool:
+    """Whether more than two hands, seen in frames at (N,), are in view at once for long enough."""
+    many = np.bincount(at, minlength=1) > 2
     return bool(np.convolve(many, np.ones(_OF_FRAMES)).max() >= _OTHERS_FRAMES)
 
 
 def _persons(arms_px: NDArray[np.float32]) -> NDArray[np.int64]:
     """(T,) the person whose arms are in each row; -1 where there are none."""
-    persons, known = np.full(len(arms_px), _NOBODY), list[tuple[NDArray[np.float64], float]]()
+    persons, known = np.full(len(arms_px), _NOBODY), list[NDArray[np.float32]]()
     for at in np.flatnonzero(np.isfinite(arms_px).all((-1, -2, -3))).tolist():
-        shoulders = arms_px[at, :, SHOULDER, :2].astype(np.float64)
-        middle, width = shoulders.mean(0), float(np.linalg.norm(shoulders[0] - shoulders[1]))
-        away = [np.linalg.norm(middle - other) / max(width, its_width) for other, its_width in known]
+        away = [_bodies_apart(arms_px[at], other) for other in known]
         own = int(np.argmin(away)) if away and min(away) < _SAME_BODY else len(known)
-        known[own : own + 1] = [(middle, width)]
+        known[own : own + 1] = [arms_px[at]]
         persons[at] = own
     return persons
+
+
+def is_same_body(arms: NDArray[np.floating], other: NDArray[np.floating]) -> bool:
+    """Whether arms (S, 3, ...) of x, y in pixels, found within a second or so, are one person's."""
+    return _bodies_apart(arms, other) < _SAME_BODY
+
+
+def _bodies_apart(arms: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    """The distance of two bodies' shoulders, as a share of that between the wider ones."""
+    shoulders = [one[:, SHOULDER, :2].astype(np.float64) for one in (arms, other)]
+    widths = [float(np.linalg.norm(one[0] - one[1])) for one in shoulders]
+    return float(np.linalg.norm(shoulders[0].mean(0) - shoulders[1].mean(0)) / max(*widths, 1e-9))
 
 
 def _of_bodies(segments: list[Segment], detections: ShotDetections, persons: NDArray[np.int64]) -> list[int]:

@@ -31,6 +31,7 @@ from inference_core.tracking.hand_tracks import HandTracks, record_hand
 from inference_core.tracking.interpolate import MAX_GAP_FRAMES, MAX_HOLD_FRAMES, interpolated
 from inference_core.tracking.leaving import LEAVING_MARGIN
 from inference_core.tracking.partners import record_partner
+from inference_core.tracking.people import is_same_body
 from inference_core.tracking.tracklets import SAME_HAND
 
 # An arm counts if elbow and wrist have at least this score. A hand there is accepted at this presence, if its
@@ -64,12 +65,21 @@ def hands_in_crops(
 
 class Recovery:
     """The search for lost hands. tracks: the tracks so far; lost (T, S) bool: hands known in other frames only.
+    bars_px: of the picture, see `ShotDetections`. body_px (T, S, 3, 3): the arms of the person whose hands these are,
+    where others are in view; NaN where they are not known.
 
     A Recovery made from the tracks of an interrupted search continues it.
     """
 
-    def __init__(self, tracks: HandTracks, head: HeadWithLandmarks, pose: PoseNetworks | None = None) -> None:
-        self._pose = pose
+    def __init__(
+        self,
+        tracks: HandTracks,
+        head: HeadWithLandmarks,
+        pose: PoseNetworks | None = None,
+        bars_px: tuple[int, int, int, int] = (0, 0, 0, 0),
+        body_px: Floats | None = None,
+    ) -> None:
+        self._pose, self._bars_px, self._body_px = pose, np.array(bars_px), body_px
         self.tracks = HandTracks(**{name: values.copy() for name, values in vars(tracks).items()})
         self._head = head
         scored = (np.nan_to_num(tracks.landmarks_px[..., 2]) > 0).any(-1)
@@ -145,7 +155,12 @@ class Recovery:
         body = np.concatenate((arms.points_px[0], arms.score[0, ..., None]), -1)
         if not is_body(body, HAND_IN_CROP * side_px, (image.shape[1], image.shape[0])):
             return False
-        if not _in_picture(wrist_px, image) or np.linalg.norm(wrist_px - points_px[0]) > _REACH * side_px:
+        if self._body_px is not None and not _may_be_same(body, self._body_px[at]):
+            return False
+        if (
+            not self._in_picture(wrist_px, image)
+            or np.linalg.norm(wrist_px - points_px[0]) > _REACH * side_px
+        ):
             return False
         at_arm = (crops_from_arms(elbow_px, wrist_px, larger * side_px) for larger in _LARGER)
         for crop in (arms.crops[0, side], *at_arm):
@@ -167,7 +182,7 @@ class Recovery:
         turn = turn_to_arm(points_px, elbow_px, wrist_px)
         points_px = wrist_px + (points_px - points_px[0]) @ turn.T
         margin_px = LEAVING_MARGIN * np.ptp(points_px, axis=0).max()
-        if abs(nearest - at) > MAX_HOLD_FRAMES or not _in_picture(points_px.mean(0), image, margin_px):
+        if abs(nearest - at) > MAX_HOLD_FRAMES or not self._in_picture(points_px.mean(0), image, margin_px):
             return False
         if self._is_other(points_px, at, side, side_px):
             return False
@@ -221,6 +236,12 @@ class Recovery:
         self._known[at, side], self.lost[at, side] = True, False
         return True
 
+    def _in_picture(self, point_px: Floats, image: Image, margin_px: float = 0.0) -> bool:
+        """Whether a point is in the picture, off its bars, and this far from its borders."""
+        low_px = self._bars_px[:2] + margin_px
+        high_px = np.array(image.shape[1::-1]) - self._bars_px[2:] - margin_px
+        return bool(((point_px >= low_px) & (point_px < high_px)).all())
+
     def _is_other(self, found_px: Floats, at: int, side: int, crop_px: float) -> bool:
         if not self._known[at, 1 - side]:
             return False
@@ -239,5 +260,6 @@ def turn_to_arm(points_px: Floats, elbow_px: Floats, wrist_px: Floats) -> Floats
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def _in_picture(point_px: Floats, image: Image, margin_px: float = 0.0) -> bool:
-    return bool(((point_px >= margin_px) & (point_px < np.array(image.shape[1::-1]) - margin_px)).all())
+def _may_be_same(arms: Floats, own: Floats) -> bool:
+    """Whether arms (S, 3, 3) may be a person's whose own, where known, are these."""
+    return not np.isfinite(own[..., :2]).all() or is_same_body(arms, own)

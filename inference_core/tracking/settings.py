@@ -39,6 +39,10 @@ class DetectionSettings:
     arms_every: int = 12
     sizes_every: int = 0
 
+    def tells_arms(self, at: int) -> bool:
+        """Whether a body's arms are located in that frame."""
+        return at % self.arms_every == 0
+
     def first_needed(self, searched: int) -> int:
         """The first frame needed to go on after so many searched ones."""
         return max(0, searched - self.history_frames)

@@ -206,8 +206,7 @@ class Window:
         self, start: int, there: Sequence[int], at_arms: Callable[[], NDArray[np.float64]]
     ) -> None:
         """Read hands where a body has them, in frames that lack one, and follow what is found both ways."""
-        every = self._settings.arms_every
-        lacking = [at for at in there if at % every == 0 and self._tracklets.count(at) < _HANDS]
+        lacking = [at for at in there if self._settings.tells_arms(at) and self._tracklets.count(at) < _HANDS]
         if not lacking:
             return
         crops = at_arms()

@@ -32,19 +32,26 @@ def tracks(first: int, last: int, start: tuple[float, float], step: tuple[float,
 def test_a_hand_that_leaves_the_picture_soon_disappears(
     start: tuple[float, float], step: tuple[float, float]
 ) -> None:
-    gone = out_of_picture(tracks(20, 26, start, step), (WIDTH, HEIGHT))
+    gone = out_of_picture(tracks(20, 26, start, step), (0, 0, WIDTH, HEIGHT))
     assert gone[30:, LEFT].all() and not gone[:26].any() and not gone[:, RIGHT].any()
 
 
 def test_a_hand_that_enters_is_absent_before() -> None:
-    gone = out_of_picture(tracks(20, 40, (320, 330), (0, -10)), (WIDTH, HEIGHT))
+    gone = out_of_picture(tracks(20, 40, (320, 330), (0, -10)), (0, 0, WIDTH, HEIGHT))
     assert gone[:19, LEFT].all() and not gone[20:].any()
 
 
 @pytest.mark.parametrize("step", [(0, 0), (0, -3), (1, 0)])
 def test_a_hand_lost_inside_the_picture_is_kept(step: tuple[float, float]) -> None:
-    assert not out_of_picture(tracks(20, 40, (320, 260), step), (WIDTH, HEIGHT))[40:55].any()
+    assert not out_of_picture(tracks(20, 40, (320, 260), step), (0, 0, WIDTH, HEIGHT))[40:55].any()
 
 
 def test_a_hand_resting_at_the_border_is_kept() -> None:
-    assert not out_of_picture(tracks(20, 40, (320, HEIGHT - 10), (0, 0)), (WIDTH, HEIGHT)).any()
+    assert not out_of_picture(tracks(20, 40, (320, HEIGHT - 10), (0, 0)), (0, 0, WIDTH, HEIGHT)).any()
+
+
+def test_a_hand_leaves_at_the_bar_of_a_boxed_picture() -> None:
+    below = (0, 40, WIDTH, HEIGHT - 40)
+    within = tracks(20, 26, (320, 210), (0, 12))
+    assert out_of_picture(within, below)[30:, LEFT].all()
+    assert not out_of_picture(within, (0, 0, WIDTH, HEIGHT))[30, LEFT]

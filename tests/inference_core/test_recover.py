@@ -10,6 +10,7 @@ import pytest
 from inference_core.footage import Frame, FrameRange, open_footage
 from inference_core.geometry.camera import default_camera
 from inference_core.hand_model.load import load_open_hand
+from inference_core.landmarks.body_reader import find_arms
 from inference_core.landmarks.crop_readings import Partners
 from inference_core.landmarks.hand_crops import points_to_crop
 from inference_core.landmarks.head_reader import HeadWithLandmarks
@@ -197,6 +198,24 @@ def test_fast_hands_are_recovered_at_the_ends_of_their_arms(
     wrists_px = tracks.landmarks_px[dropped, :, 0, :2]
     assert (np.linalg.norm(wrists_px - np.array([[440, 365], [322, 368]]), axis=-1) < 40).all()
     assert not tracks.present[58 - start :].any()
+
+
+def test_no_hand_is_sought_at_the_arm_of_somebody_else(head: HeadWithLandmarks) -> None:
+    """Frames in which the body that is found has a hand, as the test above tells; it is not the body of these hands."""
+    frames = list(open_footage(footage_file("touching/sign_book.mp4"), FrameRange(44, 52)))
+    found = build_tracks(detect_shot(frames, load_landmark_networks()))
+    own, pose = np.full((len(frames), 2, 3, 3), np.nan), load_pose_networks()
+    own[..., :2] = find_arms(
+        [image for frame in frames if (image := frame.image) is not None], pose
+    ).points_px
+    dropped = 50 - 44
+    for aside_px, there in ((0, True), (-400, False)):
+        recovery = Recovery(found, head, pose, body_px=own + np.array([aside_px, 0, 0]))
+        for _ in recovery.run(frames):
+            pass
+        assert (
+            not found.present[dropped].any() and (recovery.tracks.present[dropped] != ABSENT).any() == there
+        )
 
 
 def test_a_hand_placed_by_its_arm_never_points_back_along_it() -> None:
