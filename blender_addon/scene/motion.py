@@ -207,7 +207,7 @@ def _bone_motion(
         rest_to_bone[1:],
     )
     wrist = np.einsum("kab,kb->ka", world, poses.wrist_cam_m.astype(np.float64)) * scale + offset
-    piece = np.searchsorted(take.cuts, rows, side="right")
+    piece = take.piece[rows]
     return BoneMotion(
         rows,
         wrist @ rest_frames[0],

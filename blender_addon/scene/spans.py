@@ -81,7 +81,7 @@ def take_sightings(take: Take, side: int) -> Sightings:
         take.present[:, side],
         np.linalg.norm(np.asarray(take.wrist_cam_m[:, side], np.float64), axis=-1),
         np.asarray(take.root_wxyz[:, side], np.float64),
-        np.searchsorted(take.cuts, np.arange(take.frame_count), side="right"),
+        take.piece,
     )
 
 

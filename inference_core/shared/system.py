@@ -123,15 +123,16 @@ def available_memory() -> int:
 
 def _limits(name: str) -> list[str]:
     """What a file says in this process's control group (Linux, version 2) and in those above it."""
+    try:
+        lines = _OWN_GROUP.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    own = [_GROUPS / line.removeprefix("0::").lstrip("/") for line in lines if line.startswith("0::")]
+    groups = [each for path in own for each in (path, *path.parents) if each.is_relative_to(_GROUPS)]
     found: list[str] = []
-    with contextlib.suppress(OSError):
-        for line in _OWN_GROUP.read_text(encoding="utf-8").splitlines():
-            if line.startswith("0::"):
-                own = _GROUPS / line.removeprefix("0::").lstrip("/")
-                for group in (own, *own.parents):
-                    if group.is_relative_to(_GROUPS):
-                        with contextlib.suppress(OSError):
-                            found.append((group / name).read_text(encoding="ascii").strip())
+    for group in groups:
+        with contextlib.suppress(OSError):
+            found.append((group / name).read_text(encoding="ascii").strip())
     return found
 
 

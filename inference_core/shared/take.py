@@ -122,6 +122,11 @@ class Take:
         """(C,) the rows before which the footage is cut."""
         return 1 + np.flatnonzero(np.isin(self.frame[1:], self.meta.get("cuts") or []))
 
+    @property
+    def piece(self) -> NDArray[np.int64]:
+        """(T,) the number of the piece of footage that each row is in."""
+        return np.searchsorted(self.cuts, np.arange(self.frame_count), side="right")
+
     def pieces_around(self, first: int, last: int) -> tuple[int, int]:
         """First row of the piece of footage that row `first` is in, and end of that of row `last`."""
         ends = np.array([0, *self.cuts, self.frame_count])
