@@ -45,6 +45,7 @@ from inference_core.tracking.people import with_one_person
 from inference_core.tracking.read_frames import pair_shares, reading_shares, with_frames_between
 from inference_core.tracking.recover import Recovery
 from inference_core.tracking.refine import HandReadings, asked_widely, refined_tracks
+from inference_core.tracking.seen_apart import with_sides_apart
 from inference_core.tracking.wider_square import with_sizes
 from inference_core.two_hand.crop import shot_crops
 from inference_core.two_hand.predictions import TwoHandPredictions
@@ -78,7 +79,8 @@ def track(run: Run, shot: Shot) -> Shot:
         detections = replace(detections, right=found["right"])
         give_back_memory()
     ones = [with_one_person(piece) for piece in pieces_of(detections)]
-    pieces = [with_sizes(with_arms(one), run.camera.focal_px) for one, _ in ones]
+    pieces = [with_sides_apart(with_arms(one, by_head=head is not None)) for one, _ in ones]
+    pieces = [with_sizes(piece, run.camera.focal_px) for piece in pieces]
     tracks = joined([build_tracks(piece, run.tracking) for piece in pieces])
     others = any(there for _, there in ones)
     return replace(

@@ -36,7 +36,7 @@ _FAINT, _AWAY = 0.1, 0.15
 # if they are closer than the second distance.
 _SAME, _SAME_OF_OTHER_SIDE, _OTHER_SIDE = 0.13, 0.06, 0.8
 # Readings whose expected landmark error (in half crop sides) is larger are not hands.
-_WORST_ERROR = 0.2
+WORST_ERROR = 0.2
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -118,12 +118,19 @@ def _is_another(image: Image, found: HandReadings, known: Floats, networks: Land
 
 def plausible(image: Image, crops: Floats, head: HeadWithLandmarks) -> NDArray[np.bool_]:
     """Which of the crops (N, 4) of an RGB image (H, W, 3) the landmark head accepts as a hand of either side."""
+    return errors_of_hands(image, crops, head) < WORST_ERROR
+
+
+def errors_of_hands(image: Image, crops: Floats, head: HeadWithLandmarks) -> Floats:
+    """(N,) the error that the landmark head expects in crops (N, 4) of an RGB image (H, W, 3), in half crop sides, as a
+    hand of the likelier side.
+    """
     count = len(crops)
     if not count:
-        return np.zeros(0, bool)
+        return np.zeros(0)
     both, shown = np.tile(crops, (2, 1)), np.repeat([LEFT, RIGHT], count)
     read = head.network(crop_features([image] * (2 * count), both, shown, head.landmarks))
-    return expected_errors(read).reshape(2, count).min(0) < _WORST_ERROR
+    return expected_errors(read).reshape(2, count).min(0)
 
 
 def _turned(places: list[tuple[float, float, float]]) -> Floats:

@@ -43,15 +43,19 @@ class ToldHands:
     crops: Floats
     likely: Floats
 
-    def best(self, count: int) -> Floats:
-        """The likeliest crops (at most `count`, 4) that differ, likeliest first."""
+    def rows(self, rows: NDArray[np.int64]) -> ToldHands:
+        """Some of them."""
+        return ToldHands(self.crops[rows], self.likely[rows])
+
+    def best(self, count: int) -> ToldHands:
+        """The likeliest (at most `count`) that differ, likeliest first."""
         kept: list[int] = []
         for row in np.argsort(-self.likely, kind="stable").tolist():
             if len(kept) == count:
                 break
             if not kept or _differ(self.crops[row], self.crops[kept]).all():
                 kept.append(row)
-        return self.crops[kept]
+        return self.rows(np.array(kept, np.int64))
 
 
 def proposed_crops(image: Image, known: Floats, count: int, networks: LandmarkNetworks) -> Floats:
@@ -63,7 +67,7 @@ def proposed_crops(image: Image, known: Floats, count: int, networks: LandmarkNe
     whole = told_hands(image, _whole(image), networks)
     if not len(known) and whole.likely.max(initial=LEAST) < _NOTHING:
         return np.empty((0, 4))
-    about = known if len(known) else whole.best(_ABOUT)
+    about = known if len(known) else whole.best(_ABOUT).crops
     squares = [np.append(crop[:2], _NEAR * crop[2]) for crop in about]
     if len(about) > 1:
         apart_px = np.linalg.norm(np.ptp(about[:, :2], axis=0))
@@ -72,21 +76,22 @@ def proposed_crops(image: Image, known: Floats, count: int, networks: LandmarkNe
     crops, likely = (
         np.concatenate(both) for both in ((whole.crops, near.crops), (whole.likely, near.likely))
     )
-    return ToldHands(crops, likely).best(count)
+    return ToldHands(crops, likely).best(count).crops
 
 
-def proposed_apart(image: Image, known: Floats, count: int, networks: LandmarkNetworks) -> Floats:
-    """Crops (at most `count`, 4) of hands that an RGB image (H, W, 3) shows as a whole, apart from each other and from
-    known hands with crops (N, 4); likeliest first.
+def proposed_apart(image: Image, known: Floats, count: int, networks: LandmarkNetworks) -> ToldHands:
+    """At most `count` hands that an RGB image (H, W, 3) shows as a whole, apart from each other and from known hands
+    with crops (N, 4); likeliest first.
     """
     told = told_hands(image, _whole(image), networks)
-    likely = told.likely > _NOTHING
-    kept = known
-    for crop in ToldHands(told.crops[likely], told.likely[likely]).best(_LOOKED_AT):
+    told = told.rows(np.flatnonzero(told.likely > _NOTHING)).best(_LOOKED_AT)
+    kept, rows = known, list[int]()
+    for row, crop in enumerate(told.crops):
         apart_px = np.linalg.norm(crop[:2] - kept[:, :2], axis=-1)
-        if len(kept) < len(known) + count and (apart_px > _APART * np.maximum(crop[2], kept[:, 2])).all():
+        if len(rows) < count and (apart_px > _APART * np.maximum(crop[2], kept[:, 2])).all():
             kept = np.concatenate([kept, crop[None]])
-    return kept[len(known) :]
+            rows.append(row)
+    return told.rows(np.array(rows, np.int64))
 
 
 def told_hands(image: Image, squares: Floats, networks: LandmarkNetworks) -> ToldHands:

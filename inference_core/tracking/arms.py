@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.body_reader import WRIST
-from inference_core.landmarks.crop_squares import HAND_IN_CROP
-from inference_core.landmarks.odds import probability
+from inference_core.landmarks.odds import log_odds_of, probability
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.bodies import with_true_bodies
 from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.seen_apart import runs_apart
 
 # A body's wrists vote for hands within this many frames.
 _HOLDS_FRAMES = 12
@@ -35,27 +35,31 @@ _ALONG, _SEEN_APART, _SURELY_APART, _FOREARM_SPREAD = 0.8, 0.25, 0.5, 0.3
 _PAIRS, _FOREARMS_HOLD_FRAMES = 24, 90
 # Log odds between the two hands, over the whole shot, that forearms do not overrule.
 _PLAIN = 3.5
+# The same, as read by the landmark head, while two hands are seen apart: their arms may cross.
+_PLAIN_APART = 1.5
 # Forearms that disagree in direction do not vote.
 _LEAST_TOGETHER = 0.4
 _WRIST_POINT, _MIDDLE_MCP = 0, 9
 # Of a normal distribution, of its variance.
 _MEDIAN_OF_SQUARES = 0.455
 _NEAREST_M = 0.05
+# Handedness is never surer than this.
+_SUREST = 1e-4
 
 Floats = NDArray[np.float64]
 
 
-def with_arms(detections: ShotDetections) -> ShotDetections:
+def with_arms(detections: ShotDetections, by_head: bool = False) -> ShotDetections:
     """The detections with the arms' votes added to `right`, and the arms of false bodies removed.
 
-    Returns the detections unchanged if no frame was searched for a body.
+    by_head: whether the landmark head has read `right`; the landmark network takes hands seen from the thumb's side for
+    the other one throughout. Returns the detections unchanged if no frame was searched for a body.
     """
     if not len(detections.at) or not _looked(detections).any():
         return detections
-    detections = with_true_bodies(detections, hand_sizes(detections))
-    odds = _by_body(detections) if body_in_view(detections) else _by_forearms(detections)
-    right = np.clip(detections.right.astype(np.float64), 1e-4, 1 - 1e-4)
-    total = np.log(right / (1 - right)) + odds
+    detections = with_true_bodies(detections, detections.hand_sizes_px)
+    odds = _by_body(detections) if body_in_view(detections) else _by_forearms(detections, by_head)
+    total = log_odds_of(detections.right, _SUREST) + odds
     return replace(
         detections,
         right=probability(total).astype(np.float32),
@@ -102,7 +106,7 @@ def _by_body(detections: ShotDetections) -> Floats:
     at = detections.at
     wrists = arms_between(detections, detections.arms_px)[at, :, WRIST]
     own_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64)
-    apart = np.linalg.norm(wrists[..., :2] - own_px[:, None], axis=-1) / hand_sizes(detections)[:, None]
+    apart = np.linalg.norm(wrists[..., :2] - own_px[:, None], axis=-1) / detections.hand_sizes_px[:, None]
     near = np.minimum(apart, _WRIST_REACH)
     odds = (near[:, LEFT] ** 2 - near[:, RIGHT] ** 2) / (2 * _WRIST_SPREAD**2)
     odds = np.clip(odds, -_MOST_BY_BODY, _MOST_BY_BODY) * wrists[..., 2].min(-1)
@@ -126,9 +130,9 @@ def arms_between(detections: ShotDetections, arms: NDArray[np.float32]) -> Float
     return drawn
 
 
-def _by_forearms(detections: ShotDetections) -> Floats:
+def _by_forearms(detections: ShotDetections, by_head: bool) -> Floats:
     """(N,) nats for a right hand, from which of the shot's two forearms each hand is on."""
-    ends_px, behind = forearm_ends(detections.points_px[..., :2].astype(np.float64), hand_sizes(detections))
+    ends_px, behind = forearm_ends(detections.points_px[..., :2].astype(np.float64), detections.hand_sizes_px)
     odds, pairs = np.zeros(len(ends_px)), list[tuple[NDArray[np.int64], float]]()
     for rows in np.split(np.arange(len(ends_px)), np.flatnonzero(np.diff(detections.at)) + 1):
         if len(rows) > 1 and (ordered := _ordered(rows, ends_px, behind, detections)) is not None:
@@ -138,12 +142,24 @@ def _by_forearms(detections: ShotDetections) -> Floats:
     apart = np.array([rows for rows, distance in pairs if distance > _SEEN_APART], np.int64).reshape(-1, 2)
     for at in np.unique(detections.at):
         rows = np.flatnonzero(detections.at == at)
-        spread_px = _FOREARM_SPREAD * hand_sizes(detections)[rows]
+        spread_px = _FOREARM_SPREAD * detections.hand_sizes_px[rows]
         odds[rows] = _by_place(rows, _near(apart, at, detections.at), ends_px, behind, spread_px)
     odds = np.clip(odds, -_MOST_ALONE, _MOST_ALONE)
     for rows, distance in pairs:
         odds[rows] += np.array([-1, 1]) * _MOST_BY_ORDER * np.tanh(distance / _SURELY_APART)
+    if by_head:
+        odds = _without_crossed(detections, odds)
     return np.clip(odds, -_MOST_BY_FOREARMS, _MOST_BY_FOREARMS)
+
+
+def _without_crossed(detections: ShotDetections, odds: Floats) -> Floats:
+    """The forearms' odds (N,), zero where two hands are seen apart whose handedness clearly contradicts them."""
+    odds, by_handedness = odds.copy(), log_odds_of(detections.right, _SUREST)
+    for rows in runs_apart(detections):
+        own, of_arms = (float(np.diff(values[rows]).mean()) for values in (by_handedness, odds))
+        if own * of_arms < 0 and abs(own) > _PLAIN_APART:
+            odds[rows] = 0.0
+    return odds
 
 
 def _near(pairs: NDArray[np.int64], at: int, frames: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -177,8 +193,7 @@ def _contradicted(right: NDArray[np.float32], pairs: list[tuple[NDArray[np.int64
     """Whether handedness so clearly contradicts the forearms that the hands must be
     those of a person facing the camera.
     """
-    p = np.clip(right[np.array([pair for pair, _ in pairs])].astype(np.float64), 1e-4, 1 - 1e-4)
-    odds = np.log(p / (1 - p))
+    odds = log_odds_of(right[np.array([pair for pair, _ in pairs])], _SUREST)
     return bool((odds[:, 1] - odds[:, 0]).mean() < -_PLAIN)
 
 
@@ -205,10 +220,5 @@ def _ordered(
         return None
     # `along` points from hands to elbows; this points to the right as seen from the elbows.
     aside = np.array([along[1], -along[0]]) / length
-    apart = float((ends_px[pair[1]] - ends_px[pair[0]]) @ aside) / hand_sizes(detections)[pair].mean()
+    apart = float((ends_px[pair[1]] - ends_px[pair[0]]) @ aside) / detections.hand_sizes_px[pair].mean()
     return (pair, apart) if apart > 0 else (pair[::-1], -apart)
-
-
-def hand_sizes(detections: ShotDetections) -> Floats:
-    """(N,) the size of each hand, in pixels."""
-    return np.maximum(detections.crops[:, 2].astype(np.float64) * HAND_IN_CROP, 1.0)

@@ -7,6 +7,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_core.landmarks.crop_squares import HAND_IN_CROP
+
 Floats = NDArray[np.float32]
 _BY_FRAME, _OF_SHOT = ("time_s", "arms_px", "arms_m"), ("size_px", "cuts", "bars_px")
 
@@ -47,6 +49,11 @@ class ShotDetections:
     odds: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     cuts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     bars_px: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def hand_sizes_px(self) -> NDArray[np.float64]:
+        """(N,) how large each hand is."""
+        return np.maximum(self.crops[:, 2].astype(np.float64) * HAND_IN_CROP, 1.0)
 
     @property
     def content_px(self) -> tuple[int, int, int, int]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inference_core.footage.records import Frame
 from inference_core.landmarks.crop_squares import crops_from_landmarks
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.odds import probability
+from inference_core.landmarks.odds import log_odds_of, probability
 from inference_core.runtime.ahead import in_order
 from inference_core.runtime.stopwatch import SIDES, timed
 from inference_core.shared.skeleton import LEFT, RIGHT
@@ -41,8 +41,7 @@ def with_handedness(
 
     for _ in in_order(look, _looks(frames, detections)):
         pass
-    right = np.clip(detections.right.astype(np.float64), _SUREST, 1 - _SUREST)
-    total = np.log(right / (1 - right))
+    total = log_odds_of(detections.right, _SUREST)
     for tracklet in np.unique(detections.tracklet):
         rows = np.flatnonzero(detections.tracklet == tracklet)
         known = rows[np.isfinite(odds[rows])]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.body_reader import SHOULDER, WRIST
-from inference_core.tracking.arms import arms_between, hand_sizes
+from inference_core.tracking.arms import arms_between
 from inference_core.tracking.bodies import with_true_bodies
 from inference_core.tracking.detections import ShotDetections, of_rows
 from inference_core.tracking.segments import Segment, cut_segments
@@ -35,7 +35,7 @@ def with_one_person(detections: ShotDetections) -> tuple[ShotDetections, bool]:
     segments = cut_segments(detections)
     if not segments or not _are_many(np.concatenate([one.at for one in segments])):
         return detections, False
-    found = with_true_bodies(detections, hand_sizes(detections))
+    found = with_true_bodies(detections, detections.hand_sizes_px)
     persons = _persons(found.arms_px)
     of_segment = _of_bodies(segments, found, persons)
     seen = sorted(set(of_segment) - {_UNKNOWN})
@@ -82,7 +82,7 @@ def _bodies_apart(arms: NDArray[np.floating], other: NDArray[np.floating]) -> fl
 def _of_bodies(segments: list[Segment], detections: ShotDetections, persons: NDArray[np.int64]) -> list[int]:
     """The person of each segment; -1 for nobody whose body is found, -2 where no body is found nearby in time."""
     apart = np.full((persons.max(initial=_NOBODY) + 1, len(detections.at)), np.nan)
-    own_px, size_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64), hand_sizes(detections)
+    own_px, size_px = detections.points_px[:, _WRIST_POINT, :2].astype(np.float64), detections.hand_sizes_px
     for person in range(len(apart)):
         arms_px = np.where((persons == person)[:, None, None, None], detections.arms_px, np.float32(np.nan))
         drawn_px = arms_between(detections, arms_px)[detections.at, ..., :2]

@@ -6,11 +6,12 @@ where it switches to the other arm.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core.landmarks.crop_squares import HAND_IN_CROP
+from inference_core.landmarks.odds import log_odds_of
 from inference_core.tracking.detections import ShotDetections
 
 # The palm: wrist and knuckles; fingertips are a poor measure of a hand's position.
@@ -24,7 +25,7 @@ _TOUCH, _TOUCH_PAUSE = 0.6, 6
 _SURE_ARM = 1.0
 # One frame's handedness is worth at most this many nats: its errors persist, so
 # frames are not independent votes.
-_MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE = 2.0, 0.3, 8.0
+_MAX_ODDS, _ODDS_WEIGHT, _MAX_VOTE, _SUREST = 2.0, 0.3, 8.0, 1e-6
 # A tracklet of fewer frames than this, at least half of which are this close (hand sizes) to a more certain hand, is a
 # wrong second reading of that hand, unless the two are clearly of different sides: probabilities of a right hand differ
 # by this much.
@@ -70,18 +71,20 @@ class Segment:
 def cut_segments(detections: ShotDetections) -> list[Segment]:
     """The shot's segments, ordered by first frame."""
     centres = detections.points_px[:, _PALM_POINTS, :2].mean(1).astype(np.float64)
-    sizes = detections.crops[:, 2].astype(np.float64) * HAND_IN_CROP
+    sizes = detections.hand_sizes_px
     tracklets = detections.tracklet.copy()
     tracklets[_ghosts(detections, centres, sizes)] = -1
-    touching = np.zeros(len(tracklets), bool)
+    apart = np.full(len(tracklets), np.inf)
     real = np.flatnonzero(tracklets >= 0)
-    touching[real] = _touching(detections.at[real], centres[real], sizes[real])
+    apart[real] = _apart_from_others(detections.at[real], centres[real], sizes[real])
+    touching = apart < _TOUCH
     segments: list[Segment] = []
     for tracklet in np.unique(tracklets[real]):
         rows = np.flatnonzero(tracklets == tracklet)
         rows = rows[np.argsort(detections.at[rows])]
         parts = _touch_ends(touching[rows])
-        changes = _changes_arm(detections.arm_odds[rows] if len(detections.arm_odds) else np.zeros(len(rows)))
+        arm_odds = detections.arm_odds[rows] if len(detections.arm_odds) else np.zeros(len(rows))
+        changes = _changes_arm(arm_odds, np.isfinite(apart[rows]) & ~touching[rows])
         cuts = np.flatnonzero(parts | changes | _jumps(detections.at[rows], centres[rows], sizes[rows])) + 1
         for piece, some in zip((0, *cuts), np.split(rows, cuts), strict=True):
             segment = _segment(detections, some, centres[some], sizes[some])
@@ -94,8 +97,7 @@ def cut_segments(detections: ShotDetections) -> list[Segment]:
 
 def side_vote(right: Floats) -> float:
     """Nats in favour of a right hand from each frame's probability (n,) of one."""
-    p = np.clip(right, 1e-6, 1 - 1e-6)
-    odds = np.clip(np.log(p / (1 - p)), -_MAX_ODDS, _MAX_ODDS).sum() * _ODDS_WEIGHT
+    odds = np.clip(log_odds_of(right, _SUREST), -_MAX_ODDS, _MAX_ODDS).sum() * _ODDS_WEIGHT
     return float(_MAX_VOTE * np.tanh(odds / _MAX_VOTE))
 
 
@@ -132,15 +134,18 @@ def _ghosts(detections: ShotDetections, centres: Floats, sizes: Floats) -> NDArr
     return np.concatenate(ghosts) if ghosts else np.zeros(0, np.int64)
 
 
-def _touching(at: NDArray[np.int64], centres: Floats, sizes: Floats) -> NDArray[np.bool_]:
-    """Whether each row's hand (N,) touches another hand of its frame; rows are ordered by frame."""
-    touching = np.zeros(len(at), bool)
+def _apart_from_others(at: NDArray[np.int64], centres: Floats, sizes: Floats) -> Floats:
+    """(N,) distance of each row's hand from the nearest other one of its frame, in sizes of the larger; infinite where
+    there is none. Rows are ordered by frame.
+    """
+    apart = np.full(len(at), np.inf)
     for rows in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1):
         if len(rows) > 1:
-            apart = np.linalg.norm(centres[rows, None] - centres[rows], axis=-1)
-            np.fill_diagonal(apart, np.inf)
-            touching[rows] = (apart < _TOUCH * np.maximum(sizes[rows, None], sizes[rows])).any(1)
-    return touching
+            away = np.linalg.norm(centres[rows, None] - centres[rows], axis=-1)
+            away /= np.maximum(sizes[rows, None], sizes[rows])
+            np.fill_diagonal(away, np.inf)
+            apart[rows] = away.min(1)
+    return apart
 
 
 def _touch_ends(touching: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -151,14 +156,18 @@ def _touch_ends(touching: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return ends
 
 
-def _changes_arm(odds: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Where (n - 1,) the arms' certain vote changes sides, from their log odds (n,)."""
+def _changes_arm(odds: NDArray[np.floating], alone: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where (n - 1,) the arms' certain vote changes sides, from their log odds (n,), but not where both hands are seen
+    apart, alone (n,), throughout: there, arms have crossed.
+    """
+    changes = np.zeros(max(len(odds) - 1, 0), bool)
     if len(odds) < 2:
-        return np.zeros(max(len(odds) - 1, 0), bool)
+        return changes
     steady = np.median(np.stack([odds, np.append(odds[1:], odds[-1]), np.append(odds[0], odds[:-1])]), axis=0)
     sure = np.flatnonzero(np.abs(steady) >= _SURE_ARM)
-    changes = np.zeros(len(odds) - 1, bool)
-    changes[sure[1:][np.diff(np.sign(steady[sure])) != 0] - 1] = True
+    for before, after in pairwise(sure.tolist()):
+        if steady[before] * steady[after] < 0 and not alone[before : after + 1].all():
+            changes[after - 1] = True
     return changes
 
 

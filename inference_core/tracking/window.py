@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_palms, cut
 from inference_core.landmarks.formats import CROP_PX
-from inference_core.landmarks.hand_search import crops_about, crops_over, plausible, search_hands
+from inference_core.landmarks.hand_search import (
+    crops_about,
+    crops_over,
+    plausible,
+    search_hands,
+)
 from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.networks import LandmarkNetworks
 from inference_core.landmarks.pair_detector import proposed_apart
@@ -27,6 +32,7 @@ from inference_core.runtime.network_graph import Run
 from inference_core.runtime.stopwatch import SEARCH, timed
 from inference_core.tracking.follower import Follower, Front, Image, sightings_of
 from inference_core.tracking.settings import DetectionSettings
+from inference_core.tracking.sure_hands import sure_hands
 from inference_core.tracking.tracklets import Sighting, Tracklets
 from inference_core.tracking.wider_square import growth, is_same_hand, widened
 
@@ -40,9 +46,6 @@ _ALONE = -1.0
 # Small hands are sought in squares of this many sides of their crop, if these are smaller than this share of those of
 # the closer search; where no hand is known, in squares of this share of the picture's shorter side.
 _SQUARE, _SMALL, _SMALLEST = 3.0, 0.7, 0.375
-# Presence of hands found there or at a body's wrist, at least: true ones have 0.78 and more, folds of sleeves and
-# reflections up to 0.66, or the landmark head expects a large error; and without a landmark head.
-_SURE_PRESENCE, _SURE_PRESENCE_ALONE = 0.75, 0.9
 # How much longer it is to the next search after one without success: beside a known hand, and where there is none.
 _LONGER_ALONE, _LONGER_EMPTY = 2, 4
 
@@ -186,8 +189,9 @@ class Window:
             if image is None or missing <= 0:
                 continue
             known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
-            crops = proposed_apart(image, np.reshape(known, (-1, 4)), _HANDS, self._networks)
-            found = self._sure(image, self._read_twice([at] * len(crops), list(crops)))
+            told = proposed_apart(image, np.reshape(known, (-1, 4)), _HANDS, self._networks)
+            read = self._read_twice([at] * len(told.crops), list(told.crops))
+            found = sure_hands(image, read, self._head(), told.likely)
             self._follower.both_ways(self._follower.started(found[:missing]))
 
     @timed(SEARCH)
@@ -199,7 +203,7 @@ class Window:
         palms = detect_palms_in(image, squares, self._networks, self._settings.min_palm_score_closer)
         found = self._sightings([at], [palms])
         if squares[0, 2] < closer_side(*size_of(image)):
-            found = self._sure(image, found)
+            found = sure_hands(image, found, self._head())
         return self._follower.started(found)
 
     def _find_at_arms(
@@ -215,17 +219,7 @@ class Window:
             hands = hands[np.isfinite(hands).all(-1)]
             if image is not None and len(hands) and self._tracklets.count(at) < _HANDS:
                 found = self._read_twice([at] * len(hands), list(hands))
-                self._follower.both_ways(self._follower.started(self._sure(image, found)))
-
-    def _sure(self, image: Image, found: list[Sighting]) -> list[Sighting]:
-        """Those of the sightings in an image without a palm of usual size that are certainly hands."""
-        head = self._head()
-        least = _SURE_PRESENCE_ALONE if head is None else _SURE_PRESENCE
-        found = [one for one in found if one.presence >= least]
-        if head is None or not found:
-            return found
-        good = plausible(image, np.stack([one.next_crop for one in found]), head)
-        return [one for one, is_good in zip(found, good.tolist(), strict=True) if is_good]
+                self._follower.both_ways(self._follower.started(sure_hands(image, found, self._head())))
 
     @timed(SEARCH)
     def _search(self, frames: Sequence[int]) -> None:

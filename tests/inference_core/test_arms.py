@@ -44,6 +44,15 @@ def test_arms_of_the_own_view_overrule_a_wrong_handedness() -> None:
     assert palm_x(tracks, LEFT, 20) < palm_x(tracks, RIGHT, 20)
 
 
+def test_hands_that_pass_each_other_keep_their_sides() -> None:
+    # Each ends where the other one's forearm was.
+    hands = [Tracklet(*path(300, 700, 0, FRAMES), 0.2), Tracklet(*path(700, 300, 0, FRAMES), 0.8)]
+    read = with_arms(looked_at(shot(hands, FRAMES), None), by_head=True)
+    tracks = build_tracks(read)
+    assert palm_x(tracks, LEFT, 0) < palm_x(tracks, RIGHT, 0)
+    assert palm_x(tracks, LEFT, FRAMES - 1) > palm_x(tracks, RIGHT, FRAMES - 1)
+
+
 def test_hands_of_a_person_facing_the_camera_keep_their_sides() -> None:
     tracks = build_tracks(with_arms(looked_at(pair(0.97, 0.03), None)))
     assert palm_x(tracks, RIGHT, 20) < palm_x(tracks, LEFT, 20)

@@ -57,9 +57,9 @@ def test_what_is_proposed_apart_is_the_other_hand(
     networks: LandmarkNetworks, image: NDArray[np.uint8], crops: NDArray[np.float64]
 ) -> None:
     for other in (0, 1):
-        (found,) = proposed_apart(image, crops[1 - other, None], 1, networks)
+        (found,) = proposed_apart(image, crops[1 - other, None], 1, networks).crops
         assert np.linalg.norm(found[:2] - crops[other, :2]) < 0.2 * crops[other, 2]
-    for crop in proposed_apart(image, crops, 2, networks):
+    for crop in proposed_apart(image, crops, 2, networks).crops:
         assert (np.linalg.norm(crop[:2] - crops[:, :2], axis=-1) > 0.4 * crops[:, 2]).all()
 
 
@@ -71,7 +71,7 @@ def test_hands_are_told_where_the_square_lies(networks: LandmarkNetworks, image:
     moved = told_hands(framed, square + np.array([70, 40, 0]), networks)
     np.testing.assert_allclose(moved.crops, told.crops + np.array([70, 40, 0, 0]), atol=1e-6)
     large = told_hands(image.repeat(2, 0).repeat(2, 1), square * 2, networks)
-    np.testing.assert_allclose(large.best(2), told.best(2) * [2, 2, 2, 1], rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(large.best(2).crops, told.best(2).crops * [2, 2, 2, 1], rtol=0.05, atol=0.05)
 
 
 def test_an_empty_picture_proposes_nothing(networks: LandmarkNetworks) -> None:
@@ -84,9 +84,9 @@ def test_the_likeliest_crops_that_differ_are_proposed() -> None:
         np.array([[50.0, 50, 40, 3.0], [51, 50, 41, 3 - 2 * np.pi], [51, 50, 40, 0], [80, 50, 40, 3]]),
         np.array([-2.0, -1.0, -3.0, -4.0]),
     )
-    np.testing.assert_array_equal(told.best(5), told.crops[[1, 2, 3]])
-    np.testing.assert_array_equal(told.best(2), told.crops[[1, 2]])
-    assert not len(ToldHands(np.empty((0, 4)), np.empty(0)).best(3))
+    np.testing.assert_array_equal(told.best(5).crops, told.crops[[1, 2, 3]])
+    np.testing.assert_array_equal(told.best(2).crops, told.crops[[1, 2]])
+    assert not len(ToldHands(np.empty((0, 4)), np.empty(0)).best(3).crops)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.assign import TrackSettings, build_tracks
 from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
+from inference_core.tracking.seen_apart import with_sides_apart
 from inference_core.tracking.segments import cut_segments
 
 FPS = 30.0
@@ -215,6 +216,23 @@ def test_two_hands_that_both_look_left_are_still_a_pair() -> None:
     assert palm_x(tracks, RIGHT, 30) < palm_x(tracks, LEFT, 30)
 
 
+def test_a_far_hand_that_looks_left_is_the_right_one_beside_a_surer_left_one() -> None:
+    far = Tracklet(*path(300, 320, 0, 24), 0.2, size_px=70)
+    detections = shot([far, Tracklet(*path(900, 880, 0, 24), 0.05)], 24)
+    tracks = build_tracks(with_sides_apart(detections))
+    assert (tracks.present == SEEN).all()
+    assert palm_x(tracks, RIGHT, 12) < palm_x(tracks, LEFT, 12)
+
+
+def test_sides_are_told_apart_only_where_two_hands_are_seen_apart_for_some_time() -> None:
+    passing = [Tracklet(*path(300, 320, 0, 3), 0.2), Tracklet(*path(900, 880, 0, 24), 0.05)]
+    touching = [Tracklet(*path(300, 320, 0, 24), 0.2), Tracklet(*path(350, 370, 0, 24), 0.05)]
+    of_both_sides = [Tracklet(*path(300, 320, 0, 24), 0.9), Tracklet(*path(900, 880, 0, 24), 0.05)]
+    for hands in (passing, touching, of_both_sides):
+        detections = shot(hands, 24)
+        np.testing.assert_array_equal(with_sides_apart(detections).right, detections.right)
+
+
 def test_a_stray_sighting_of_a_few_frames_is_ignored() -> None:
     tracklets = [
         Tracklet(*path(300, 400, 0, 80), 0.95),
@@ -389,6 +407,13 @@ def test_a_tracklet_is_cut_where_it_changes_arms() -> None:
         palm_x(tracks, LEFT, 5) < 350 and palm_x(tracks, LEFT, 30) < 350 and palm_x(tracks, RIGHT, 30) > 350
     )
     assert len(cut_segments(replace(detections, arm_odds=odds))) == 3
+
+
+def test_a_tracklet_is_not_cut_where_arms_cross_beside_a_hand_seen_apart() -> None:
+    hands = [Tracklet(*path(300, 300, 0, 40), 0.5), Tracklet(*path(600, 600, 0, 40), 0.5)]
+    detections = shot(hands, 40)
+    odds = np.where((detections.at < 20) == (detections.tracklet == 0), -3.0, 3.0).astype(np.float32)
+    assert len(cut_segments(replace(detections, arm_odds=odds))) == 2
 
 
 def single_frame(*hands: Tracklet) -> list[int]:
