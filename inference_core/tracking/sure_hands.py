@@ -13,7 +13,7 @@ from inference_core.tracking.tracklets import Sighting
 _SURE, _SURE_ALONE = 0.75, 0.9
 # Fainter ones where the pair detector tells of a hand that likely (log), if the landmark head expects no larger error:
 # of what it tells of in 15 real clips, only hands have both.
-_FAINT, _LIKELY, _SMALL_ERROR = 0.4, -1.5, 0.13
+_FAINT, _LIKELY, _SMALL_ERROR = 0.5, -1.5, 0.13
 
 
 def sure_hands(

@@ -182,17 +182,24 @@ class Window:
     def _find_proposed(self, frames: Sequence[int]) -> None:
         """Read hands where the pair detector proposes some in frames that lack one, and follow them both ways.
 
-        It tells of single hands as well whose palm is turned away, dark or cut off.
+        It tells of single hands as well whose palm is turned away, dark or cut off. If they are not surely hands, they
+        may be some frames on.
         """
         for at in frames:
-            image, missing = self._images[at], _HANDS - self._tracklets.count(at)
-            if image is None or missing <= 0:
-                continue
-            known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
-            told = proposed_apart(image, np.reshape(known, (-1, 4)), _HANDS, self._networks)
-            read = self._read_twice([at] * len(told.crops), list(told.crops))
-            found = sure_hands(image, read, self._head(), told.likely)
-            self._follower.both_ways(self._follower.started(found[:missing]))
+            if self._read_proposed(at):
+                self._read_proposed(at + self._settings.detect_every // 2)
+
+    def _read_proposed(self, at: int) -> bool:
+        """Whether hands are proposed in a frame and none of them is surely one."""
+        image, missing = self._images.get(at), _HANDS - self._tracklets.count(at)
+        if image is None or missing <= 0:
+            return False
+        known = [sighting.next_crop for _, sighting in self._tracklets.last_of(at)]
+        told = proposed_apart(image, np.reshape(known, (-1, 4)), _HANDS, self._networks)
+        read = self._read_twice([at] * len(told.crops), list(told.crops))
+        fresh = self._follower.started(sure_hands(image, read, self._head(), told.likely)[:missing])
+        self._follower.both_ways(fresh)
+        return bool(read) and not fresh
 
     @timed(SEARCH)
     def _found_in(self, at: int, image: Image, squares: NDArray[np.int64]) -> list[Front]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from inference_core.landmarks.hand_search import crops_about, crops_over, plausible, search_hands
 from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_networks
+from inference_core.tracking.follower import sightings_of
+from inference_core.tracking.sure_hands import sure_hands
 
 # As large a picture as lets a test search it in a second or two.
 SIZE = (320, 180)
@@ -52,6 +54,23 @@ def test_both_hands_of_a_rendered_frame_are_found_without_a_palm(
     found = search_hands(image, crops_over(*SIZE)[::2], networks)
     assert (np.diff(found.presence) <= 0).all()
     assert plausible(image, found.next_crops, head).sum() >= 2
+
+
+def test_faint_hands_are_sure_only_where_the_pair_detector_tells_of_them(
+    networks: LandmarkNetworks, head: HeadWithLandmarks
+) -> None:
+    image = rendered()
+    found = search_hands(image, crops_over(*SIZE)[::2], networks)
+    nothing = replace(found, next_crops=np.tile([40.0, 150.0, 60.0, 0.0], (len(found.presence), 1)))
+    hands, others = (
+        [replace(one, presence=0.6) for one in sightings_of([0] * len(read.presence), read)]
+        for read in (found, nothing)
+    )
+    told, untold = np.full(len(hands), -0.5), np.full(len(hands), -1.9)
+    assert len(sure_hands(image, hands, head, told)) >= 2
+    assert not sure_hands(image, hands, head) and not sure_hands(image, hands, head, untold)
+    assert not sure_hands(image, hands, None, told)
+    assert not sure_hands(image, others, head, told)
 
 
 def test_the_search_beside_the_only_hand_of_a_picture_stops_early(networks: LandmarkNetworks) -> None:
