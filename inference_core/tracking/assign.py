@@ -111,7 +111,7 @@ class _Costs:
         one = self.segments[index]
         share = min(1.0, float(np.median(one.size_px)) / self._large_px)
         vote = one.vote if side == RIGHT else -one.vote
-        return max(0.0, -vote) - _FRAME_WORTH * len(one.rows) * one.presence * share**2
+        return max(0.0, -vote) - _FRAME_WORTH * len(one.rows) * one.presence * share
 
     def follows(self, before: int, index: int) -> float:
         """One hand continuing from one segment to the next."""
