@@ -224,10 +224,10 @@ def test_a_far_hand_that_looks_left_is_the_right_one_beside_a_surer_left_one() -
     assert palm_x(tracks, RIGHT, 12) < palm_x(tracks, LEFT, 12)
 
 
-def test_a_hand_half_as_large_as_the_other_is_found_for_a_third_of_a_second() -> None:
-    near, far = Tracklet(*path(300, 320, 0, 60), 0.05), Tracklet(*path(900, 880, 40, 52), 0.9, size_px=60)
+def test_a_hand_half_as_large_as_the_other_is_found_in_a_few_frames() -> None:
+    near, far = Tracklet(*path(300, 320, 0, 60), 0.05), Tracklet(*path(900, 880, 40, 56), 0.9, size_px=60)
     tracks = build_tracks(shot([near, far], 60))
-    assert (tracks.present[40:52, RIGHT] == SEEN).all()
+    assert (tracks.present[40:56, RIGHT] == SEEN).all()
 
 
 def test_sides_are_told_apart_only_where_two_hands_are_seen_apart_for_some_time() -> None:
