@@ -47,6 +47,8 @@ _LOG_ODDS = (3.74, -0.87, -0.19, -0.41, -1.54, 1.11, -0.67)
 _SUREST = 9.0
 # The first five without a contact network; fitted to synthetic clips.
 _LOG_ODDS_BY_OUTLINES = (3.0, -0.9, -0.2, -0.8, -3.5)
+# Parts that are less sure to touch are not pulled together.
+LEAST_SHARE = 0.01
 # Probability per frame time that touching hands part, and that separate hands meet.
 _CHANGE = 0.02
 
@@ -55,18 +57,40 @@ _CHANGE = 0.02
 class Contact:
     """Contact in P pairs of hand frames.
 
-    hands (P,): probability that they touch. outlines (P, C, C): certainty that each left capsule meets
-    each right one in the picture; of these the nearest touch. parts (P, C, C): probability that they
-    touch, however far apart they are.
+    hands (P,): probability that they touch. pair (Q,): those of the pairs, increasing, in which parts may be pulled
+    together; of these: parts (Q, C, C), the probability that left and right capsules touch, however far apart they are;
+    outlines (Q, C, C), the certainty that they meet in the picture, of which the nearest touch; None where the contact
+    network read the parts.
     """
 
     hands: Floats
-    outlines: NDArray[np.floating]
+    pair: Indices
     parts: NDArray[np.floating]
+    outlines: NDArray[np.floating] | None
+
+    @staticmethod
+    def of(
+        hands: Floats, parts: NDArray[np.floating], outlines: NDArray[np.floating] | None = None
+    ) -> "Contact":
+        """The contact of hands (P,) with the parts and outlines (P, C, C) of all pairs."""
+        surest = parts.max((1, 2))
+        if outlines is not None:
+            surest = np.maximum(surest, outlines.max((1, 2)))
+        pair = np.flatnonzero(surest * hands > LEAST_SHARE)
+        return Contact(hands, pair, parts[pair], None if outlines is None else outlines[pair])
+
+    def of_all(self, values: NDArray[np.floating]) -> Floats:
+        """Parts or outlines (P, C, C) of all pairs."""
+        whole = np.zeros((len(self.hands), *values.shape[1:]))
+        whole[self.pair] = values
+        return whole
 
     def take(self, rows: Indices) -> "Contact":
-        """The pairs of the given indices."""
-        return Contact(self.hands[rows], self.outlines[rows], self.parts[rows])
+        """The pairs of the given indices, increasing."""
+        own = np.isin(self.pair, rows)
+        pair = np.searchsorted(rows, self.pair[own])
+        outlines = None if self.outlines is None else self.outlines[own]
+        return Contact(self.hands[rows], pair, self.parts[own], outlines)
 
 
 @dataclass(frozen=True)
@@ -87,10 +111,9 @@ def find_contact(
 ) -> Contact:
     """The contact of the pairs of hand frames, from a fit of every frame on its own."""
     left, right = pairs(seen)
-    size = len(capsules.ends)
+    size, by_network = len(capsules.ends), load_contact_network() is not None
     log_odds = np.zeros(len(left))
-    outlines, parts = (np.zeros((len(left), size, size), np.float32) for _ in range(2))
-    whole: tuple[NDArray[np.floating], ...] = log_odds, outlines, parts
+    parts, outlines = (np.zeros((len(left), size, size), np.float32) for _ in range(2))
     for window in windows_of(seen.frame, settings):
         inside = np.zeros(len(seen), bool)
         inside[window.rows] = True
@@ -98,15 +121,17 @@ def find_contact(
         posed = pose_points(shape.parameterisation, part.side, state.take(window.rows))
         own = window.own[pairs(part)[0]]
         at = np.flatnonzero(inside[left])[own]
-        for kept, values in zip(whole, _in_window(part, posed, capsules), strict=True):
-            kept[at] = values[own]
+        log_odds[at], parts[at], met = (values[own] for values in _in_window(part, posed, capsules))
+        if not by_network:
+            outlines[at] = met
     # A hand without landmarks of its own is where its motion leads, which tells nothing of whether it touches.
     log_odds *= seen.seen[left] & seen.seen[right]
-    return Contact(_through_time(log_odds, np.diff(seen.frame[left]) == 1), outlines, parts)
+    hands = _through_time(log_odds, np.diff(seen.frame[left]) == 1)
+    return Contact.of(hands, parts, None if by_network else outlines)
 
 
 def _in_window(seen: Observations, posed: PosedPoints, capsules: Capsules) -> tuple[Floats, Floats, Floats]:
-    """Of pairs (P,): log odds of touching by each frame, and `Contact`'s outlines and parts (P, C, C)."""
+    """Of pairs (P,): log odds of touching by frame, and `Contact`'s parts, and outlines whoever read these (P, C, C)."""
     left, right = pairs(seen)
     run = unbroken_runs(seen.frame[left])
     first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))
@@ -116,13 +141,13 @@ def _in_window(seen: Observations, posed: PosedPoints, capsules: Capsules) -> tu
     features = _features(view, outlines, depths, run, capsules)
     network = load_contact_network()
     if network is None or not len(left):
-        return features @ np.array(_LOG_ODDS_BY_OUTLINES), outlines, _meeting_tips(*view.flat_m, run)
+        return features @ np.array(_LOG_ODDS_BY_OUTLINES), _meeting_tips(*view.flat_m, run), outlines
     parts = _touching_parts(network, seen, posed, capsules, left, right)
     surest = np.clip(parts.max((1, 2)), -_SUREST, _SUREST)
     apart = averaged(_placed_apart_m(seen, posed, left, right), run, _PLACED_REACH) / _PLACED_M
     features = np.column_stack([features, surest, np.minimum(apart, 2) ** 2])
     log_odds = features @ np.array(_LOG_ODDS)
-    return log_odds, np.zeros_like(parts), probability(averaged(parts, run, _PARTS_REACH))
+    return log_odds, probability(averaged(parts, run, _PARTS_REACH)), outlines
 
 
 def _placed_apart_m(seen: Observations, posed: PosedPoints, left: Indices, right: Indices) -> Floats:

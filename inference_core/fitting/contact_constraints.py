@@ -69,7 +69,8 @@ def with_touches(
     first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in hands_of)
     middle = (start.image_depth[left, 2] + start.image_depth[right, 2]) / 2
     view = seen_at_one_depth(first, second, middle, capsules)
-    share = np.zeros_like(contact.parts)
+    parts = contact.of_all(contact.parts)
+    share = np.zeros_like(parts)
     for touch, weight in zip(touches, weights, strict=True):
         if (weight > 0).any():
             share = np.maximum(share, (weight > 0)[:, None, None] * _meeting(touch, weight, view))
@@ -80,8 +81,8 @@ def with_touches(
     hands = np.maximum(contact.hands, strength)
     kept = (contact.hands / np.maximum(hands, 1e-9))[:, None, None]
     pull = np.where(strength < 1, strength, _USER_STRENGTH)[:, None, None]
-    parts = np.maximum(contact.parts * kept, pull * share)
-    return seen, start, Contact(hands, contact.outlines * kept, parts)
+    outlines = None if contact.outlines is None else contact.of_all(contact.outlines) * kept
+    return seen, start, Contact.of(hands, np.maximum(parts * kept, pull * share), outlines)
 
 
 def _denied(contact: Contact, apart: Apart, frame: Indices) -> Contact:
@@ -92,9 +93,9 @@ def _denied(contact: Contact, apart: Apart, frame: Indices) -> Contact:
     rows, columns = np.zeros(size, bool), np.zeros(size, bool)
     rows[list(apart.left or range(size))] = True
     columns[list(apart.right or range(size))] = True
-    those = here[:, None, None] & rows[:, None] & columns
-    outlines, parts = (np.where(those, 0.0, values) for values in (contact.outlines, contact.parts))
-    return replace(contact, outlines=outlines, parts=parts)
+    those = here[contact.pair][:, None, None] & rows[:, None] & columns
+    outlines = None if contact.outlines is None else np.where(those, 0.0, contact.outlines)
+    return replace(contact, parts=np.where(those, 0.0, contact.parts), outlines=outlines)
 
 
 def _meeting(touch: Touch, weight: Floats, view: Outlines) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inference_core.fitting.arrays import Flags, Floats, Indices, lengths
 from inference_core.fitting.capsules import Capsules, Nearest, nearest_points
-from inference_core.fitting.contact import Contact
+from inference_core.fitting.contact import LEAST_SHARE, Contact
 from inference_core.fitting.intersections import Overlaps
 from inference_core.fitting.network_offset import OffsetResidual, network_offset
 from inference_core.fitting.normal_equations import pseudo_huber
@@ -28,7 +28,7 @@ _GIVES_WAY_M = 0.003
 _CONTACT_M, _CONTACT_DELTA = 0.003, 4.0
 # At most this many pairs of capsules are pulled together; one farther apart than the nearest by this distance
 # counts a third.
-_DRAWN, _NEXT_M, _LEAST_SHARE = 20, 0.006, 0.01
+_DRAWN, _NEXT_M = 20, 0.006
 # For hands in contact: how far their depths may diverge within a frame time, as a share of the distance.
 _SLIP_DEPTH = 0.003
 _WRIST = slice(IMAGE.start, DEPTH.stop)
@@ -67,10 +67,22 @@ class PairEquations:
 
 @dataclass(frozen=True)
 class Draws:
-    """Pairs of capsules that are pulled together: capsules (P, K), flat indices left * C + right; share (P, K) 0..1."""
+    """Pairs of capsules that are pulled together in some pairs of hands, pair (Q,).
 
+    capsules (Q, K), flat indices left * C + right; share (Q, K) 0..1.
+    """
+
+    pair: Indices
     capsules: Indices
     share: Floats
+
+    def of_pairs(self, rows: Indices) -> tuple[Indices, Floats]:
+        """Capsules and share (n, K) of the pairs of hands of the given indices, increasing; share 0 where none are."""
+        capsules = np.zeros((len(rows), self.capsules.shape[1]), np.int64)
+        share = np.zeros(capsules.shape)
+        _, own, at = np.intersect1d(self.pair, rows, assume_unique=True, return_indices=True)
+        capsules[at], share[at] = self.capsules[own], self.share[own]
+        return capsules, share
 
 
 @dataclass(frozen=True)
@@ -164,23 +176,19 @@ def draws(contact: Contact, hands: HandPairs) -> Draws:
     """The capsules that contact pulls together in the current poses: the nearest of those whose outlines
     meet, and all parts known to touch.
     """
-    capsules = np.zeros((len(hands.left), _DRAWN), np.int64)
-    shares = np.zeros((len(hands.left), _DRAWN))
     if hands.nearest is None:
-        return Draws(capsules, shares)
-    near, gap_m = hands.near, np.maximum(hands.nearest.gap_m, 0)
-    outlines = contact.outlines[near]
-    share = contact.parts[near].astype(np.float64)
-    meet = outlines.any((1, 2))  # in none, where the contact network read the parts
-    if meet.any():
-        far_m = np.where(outlines[meet] > 0.3, gap_m[meet], 1.0).min((1, 2))
-        beyond_m = np.maximum(gap_m[meet] - far_m[:, None, None], 0)
-        share[meet] = np.maximum(np.exp(-beyond_m / _NEXT_M) * outlines[meet], share[meet])
-    share = _flat(share) * contact.hands[near][:, None]
+        return Draws(hands.near, np.zeros((0, _DRAWN), np.int64), np.zeros((0, _DRAWN)))
+    pair, own, at = np.intersect1d(contact.pair, hands.near, assume_unique=True, return_indices=True)
+    share = contact.parts[own].astype(np.float64)
+    if contact.outlines is not None:
+        outlines, gap_m = contact.outlines[own], np.maximum(hands.nearest.gap_m[at], 0)
+        far_m = np.where(outlines > 0.3, gap_m, 1.0).min((1, 2))
+        beyond_m = np.maximum(gap_m - far_m[:, None, None], 0)
+        share = np.maximum(np.exp(-beyond_m / _NEXT_M) * outlines, share)
+    share = _flat(share) * contact.hands[pair][:, None]
     capsule = _largest(share, _DRAWN)
     share = np.take_along_axis(share, capsule, 1)
-    capsules[near], shares[near] = capsule, np.where(share > _LEAST_SHARE, share, 0.0)
-    return Draws(capsules, shares)
+    return Draws(pair, capsule, np.where(share > LEAST_SHARE, share, 0.0))
 
 
 def depth_ties(seen: Observations, depth: Floats, contact: Contact | None) -> DepthTies:
@@ -222,7 +230,7 @@ def _meetings(hands: HandPairs, nearest: Nearest, draws: Draws | None) -> _Meeti
     weight = weight * (residual > 0)
     if draws is None:
         return _Meetings(index, residual, scale, weight, cost.sum(1))
-    drawn, share = draws.capsules[hands.near], draws.share[hands.near]
+    drawn, share = draws.of_pairs(hands.near)
     drawn_gap = np.maximum(np.take_along_axis(_flat(gap_m), drawn, 1), 0) / _CONTACT_M
     drawn_weight, drawn_cost = pseudo_huber(drawn_gap, _CONTACT_DELTA)
     return _Meetings(

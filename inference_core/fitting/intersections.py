@@ -6,6 +6,7 @@ places of the skins themselves become linear residuals for a few more steps: a v
 the skin that it went through.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,6 +131,32 @@ def beside(gap_m: Floats) -> Flags:
     return np.stack([close.any(2), close.any(1)], 1)
 
 
+@dataclass(frozen=True)
+class NearPairs:
+    """n pairs of hands that may intersect: pair (n,), their indices among all pairs, increasing.
+
+    joints_m (n, S, 21, 3). beside (n, S, C): which capsules of each hand are near the other one (`beside`).
+    """
+
+    pair: Indices
+    joints_m: Floats
+    beside: Flags
+
+    @staticmethod
+    def joined(some: Sequence["NearPairs"]) -> "NearPairs":
+        """Those of each, one after the other."""
+        return NearPairs(
+            np.concatenate([one.pair for one in some]),
+            np.concatenate([one.joints_m for one in some]),
+            np.concatenate([one.beside for one in some]),
+        )
+
+    @property
+    def about_wrist_m(self) -> Floats:
+        """(n, 126) all joints, about the left wrist."""
+        return (self.joints_m - self.joints_m[:, :1, :1]).reshape(len(self.pair), 2 * 21 * 3)
+
+
 class PlaceFinder:
     """Finds the places in which skins intersect, again only where hands have moved.
 
@@ -139,35 +166,25 @@ class PlaceFinder:
     def __init__(self, skin: Skin, parameterisation: HandParameterisation, run: Indices) -> None:
         self._skin, self._parameterisation, self._run = skin, parameterisation, run
         self._seen = Places.none()
-        self._seen_m = np.full((len(run), 2 * 21 * 3), np.inf)
+        self._looked_at, self._looked_at_m = run[:0], np.zeros((0, 2 * 21 * 3))
 
-    def find(
-        self,
-        states: tuple[HandState, HandState],
-        joints_m: tuple[Floats, Floats],
-        near: Indices,
-        beside: Flags,
-    ) -> Places:
-        """Of pairs of hands in the given states, with joints (P, 21, 3); only `near` (n,) of them may intersect.
-
-        beside (n, S, C): which capsules of those are near the other hand (`beside`).
-        """
-        now_m = np.concatenate(joints_m, 1) - joints_m[0][:, :1]
-        now_m = now_m.reshape(self._seen_m.shape)
-        has_moved = np.abs((now_m - self._seen_m)[near]).max(1) > _MOVED_M
-        moved, meets = near[has_moved], beside[has_moved]
-        self._seen = self._seen.take(np.isin(self._seen.pair, near[~has_moved]))
+    def find(self, state: HandState, hands: tuple[Indices, Indices], near: NearPairs) -> Places:
+        """Of pairs of hands (P,) in a state of hand frames, left and right; only `near` ones may intersect."""
+        now_m = near.about_wrist_m
+        before_m = np.full_like(now_m, np.inf)
+        _, known, at = np.intersect1d(self._looked_at, near.pair, assume_unique=True, return_indices=True)
+        before_m[at] = self._looked_at_m[known]
+        has_moved = np.abs(now_m - before_m).max(1) > _MOVED_M
+        moved = np.flatnonzero(has_moved)
+        self._seen = self._seen.take(np.isin(self._seen.pair, near.pair[~has_moved]))
         for first in range(0, len(moved), _AT_ONCE):
-            part = slice(first, first + _AT_ONCE)
-            left, right = (state.take(moved[part]) for state in states)
+            part = moved[first : first + _AT_ONCE]
+            left, right = (state.take(rows[near.pair[part]]) for rows in hands)
             vertices_m, normals = self._skin.vertices_m(self._parameterisation, left, right)
-            inside = _inside(self._skin, vertices_m, normals, meets[part])
-            self._seen = self._seen.renewed(_places(self._skin, inside, moved[part]))
-        seen_m = np.full_like(now_m, np.inf)
-        seen_m[near] = self._seen_m[near]
-        seen_m[moved] = now_m[moved]
-        self._seen_m = seen_m
-        return _with_reach(replace(self._seen, normal=_the_way_they_came(self._seen, self._run)), joints_m)
+            inside = _inside(self._skin, vertices_m, normals, near.beside[part])
+            self._seen = self._seen.renewed(_places(self._skin, inside, near.pair[part]))
+        self._looked_at, self._looked_at_m = near.pair, np.where(has_moved[:, None], now_m, before_m)
+        return _with_reach(replace(self._seen, normal=_the_way_they_came(self._seen, self._run)), near)
 
 
 @dataclass(frozen=True)
@@ -270,11 +287,12 @@ def _places(skin: Skin, inside: _Inside, pair: Indices) -> Places:
     )
 
 
-def _with_reach(places: Places, joints_m: tuple[Floats, Floats]) -> Places:
-    """The places with their reach when the joints (P, 21, 3) of the hands are there."""
+def _with_reach(places: Places, near: NearPairs) -> Places:
+    """The places with their reach where the joints of the near pairs are."""
+    at = np.searchsorted(near.pair, places.pair)
     bones_m = [
-        (blend[:, None] @ joints[places.pair])[:, 0]
-        for blend, joints in zip((places.left, places.right), joints_m, strict=True)
+        (blend[:, None] @ near.joints_m[at, side])[:, 0]
+        for side, blend in enumerate((places.left, places.right))
     ]
     return replace(places, reach_m=places.depth_m + (places.normal * (bones_m[0] - bones_m[1])).sum(-1))
 

@@ -8,8 +8,8 @@ from inference_core.fitting.arrays import Flags, Floats, Indices
 from inference_core.fitting.capsules import Capsules
 from inference_core.fitting.carried import carried
 from inference_core.fitting.contact import Contact, unbroken_runs
-from inference_core.fitting.interaction import HardSkin, hand_pairs
-from inference_core.fitting.intersections import Overlaps, PlaceFinder, Places, beside
+from inference_core.fitting.interaction import HandPairs, HardSkin, hand_pairs
+from inference_core.fitting.intersections import NearPairs, Overlaps, PlaceFinder, Places, beside
 from inference_core.fitting.joint_fit import Pace, fit_shot
 from inference_core.fitting.observations import Observations, pairs
 from inference_core.fitting.parameterisation import JOINTS, HandState, pose_points
@@ -105,25 +105,23 @@ def _found(
     settings: SolveSettings,
 ) -> Places:
     """The intersections of all pairs whose capsules overlap."""
-    hands = pairs(seen)
-    joints_m = tuple(np.zeros((len(hands[0]), 21, 3)) for _ in hands)
-    near, nearby = list[Indices](), list[Flags]()
+    hands, near = pairs(seen), list[NearPairs]()
     for window in windows_of(seen.frame, settings):
         own = np.zeros(len(seen), bool)
         own[window.rows[window.own]] = True
-        of_shot = np.flatnonzero(own[hands[0]])
         posed = pose_points(shape.parameterisation, seen.side[own], state.take(np.flatnonzero(own)))
         here = hand_pairs(seen.of_frames(own), posed, capsules, None)
-        for kept, rows in zip(joints_m, (here.left, here.right), strict=True):
-            kept[of_shot] = posed.points_m[rows, JOINTS]
         if here.nearest is not None:
-            meet = here.nearest.gap_m.min((1, 2)) < _NEAR_M
-            near.append(of_shot[here.near[meet]])
-            nearby.append(beside(here.nearest.gap_m[meet]))
-    if not nearby:
-        return Places.none()
-    states = state.take(hands[0]), state.take(hands[1])
-    return finder.find(states, (joints_m[0], joints_m[1]), np.concatenate(near), np.concatenate(nearby))
+            near.append(near_pairs(here, here.nearest.gap_m, np.flatnonzero(own[hands[0]])))
+    return finder.find(state, hands, NearPairs.joined(near)) if near else Places.none()
+
+
+def near_pairs(hands: HandPairs, gap_m: Floats, pair: Indices) -> NearPairs:
+    """The hands whose capsules overlap; gap_m (n, C, C): of `hands.near`; pair (P,): the number of each."""
+    meet = gap_m.min((1, 2)) < _NEAR_M
+    at = hands.near[meet]
+    joints_m = np.stack([hands.posed.points_m[rows[at], JOINTS] for rows in (hands.left, hands.right)], 1)
+    return NearPairs(pair[at], joints_m, beside(gap_m[meet]))
 
 
 def _within(frame: Indices, deep: Indices, reach: int) -> Flags:

@@ -11,7 +11,7 @@ from inference_core.fitting.capsules import fit_capsules
 from inference_core.fitting.carried import carried
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.interaction import hand_pairs
-from inference_core.fitting.intersections import PlaceFinder, beside
+from inference_core.fitting.intersections import PlaceFinder
 from inference_core.fitting.joint_fit import fit_shot
 from inference_core.fitting.observations import Observations, gather, pairs
 from inference_core.fitting.parameterisation import (
@@ -21,7 +21,7 @@ from inference_core.fitting.parameterisation import (
     make_parameterisation,
     pose_points,
 )
-from inference_core.fitting.polish import taken_apart
+from inference_core.fitting.polish import near_pairs, taken_apart
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, fit_frames, start_state
 from inference_core.fitting.skin import fit_skin
@@ -143,7 +143,7 @@ def test_hands_that_would_pass_through_one_another_do_not_stay_in_each_other(mod
     )
     capsules = fit_capsules(model, parameterisation)
     nothing = np.zeros((count, len(capsules.ends), len(capsules.ends)))
-    contact = Contact(np.zeros(count), nothing, nothing)
+    contact = Contact.of(np.zeros(count), nothing)
     start = fit_frames(shape, seen, start_state(shape, seen))
     fitted = fit_shot(shape, seen, start, capsules, contact, settings)
     skin = fit_skin(model, parameterisation, capsules)
@@ -153,11 +153,7 @@ def test_hands_that_would_pass_through_one_another_do_not_stay_in_each_other(mod
     posed = pose_points(parameterisation, seen.side, found)
     hands = hand_pairs(seen, posed, capsules, contact)
     assert hands.nearest is not None
-    meet = hands.nearest.gap_m.min((1, 2)) < 0
-    places = PlaceFinder(skin, parameterisation, np.zeros(count, np.int64)).find(
-        (found.take(left), found.take(right)),
-        (posed.points_m[left, JOINTS], posed.points_m[right, JOINTS]),
-        hands.near[meet],
-        beside(hands.nearest.gap_m[meet]),
-    )
+    near = near_pairs(hands, hands.nearest.gap_m, np.arange(count))
+    finder = PlaceFinder(skin, parameterisation, np.zeros(count, np.int64))
+    places = finder.find(found, (left, right), near)
     assert places.deepest_m(count).max() < 0.007

@@ -7,7 +7,7 @@ import pytest
 from inference_core.fitting.capsules import fit_capsules
 from inference_core.fitting.contact import Contact
 from inference_core.fitting.interaction import HardSkin, hand_pairs, pair_cost, pair_equations
-from inference_core.fitting.intersections import Overlaps, PlaceFinder, Places, beside
+from inference_core.fitting.intersections import NearPairs, Overlaps, PlaceFinder, Places, beside
 from inference_core.fitting.joint_fit import fit_shot
 from inference_core.fitting.observations import gather, pairs
 from inference_core.fitting.parameterisation import JOINTS, HandState, make_parameterisation, pose_points
@@ -37,7 +37,7 @@ class Scene:
         self.capsules = fit_capsules(model, parameterisation)
         self.skin = fit_skin(model, parameterisation, self.capsules)
         nothing = np.zeros((COUNT, len(self.capsules.ends), len(self.capsules.ends)))
-        self.contact = Contact(np.zeros(COUNT), nothing, nothing)
+        self.contact = Contact.of(np.zeros(COUNT), nothing)
         start = fit_frames(self.shape, self.seen, start_state(self.shape, self.seen))
         self.state = fit_shot(self.shape, self.seen, start, self.capsules, self.contact, SolveSettings())
 
@@ -52,8 +52,9 @@ class Scene:
         finder = PlaceFinder(self.skin, self.parameterisation, np.zeros(len(left), np.int64))
         hands = hand_pairs(self.seen, posed, self.capsules, self.contact)
         assert hands.nearest is not None
-        points_m, states = posed.points_m[:, JOINTS], (state.take(left), state.take(right))
-        return finder.find(states, (points_m[left], points_m[right]), hands.near, beside(hands.nearest.gap_m))
+        joints_m = np.stack([posed.points_m[rows, JOINTS] for rows in (left, right)], 1)[hands.near]
+        near = NearPairs(hands.near, joints_m, beside(hands.nearest.gap_m))
+        return finder.find(state, (left, right), near)
 
     def deepest_m(self, state: HandState) -> float:
         return float(self.places(state).deepest_m(COUNT).max())

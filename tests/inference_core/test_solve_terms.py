@@ -354,7 +354,7 @@ def test_gaps_are_interpolated_but_never_across_an_absence(
 def _touching(seen: Observations, capsules: Capsules) -> Contact:
     count, bones = len(pairs(seen)[0]), len(capsules.ends)
     everywhere = np.ones((count, bones, bones))
-    return Contact(np.full(count, 0.8), everywhere, np.zeros_like(everywhere))
+    return Contact.of(np.full(count, 0.8), np.zeros_like(everywhere), everywhere)
 
 
 def _hat(vectors: Floats) -> Floats:
