@@ -12,6 +12,7 @@ from inference_core.footage import Footage, Frame
 from inference_core.geometry.camera import Camera
 from inference_core.pauses import Pauses, pauses_at
 from inference_core.run import Run, Shot
+from inference_core.tracking.detections import ShotDetections
 
 _WHOLE_SHOT = ("betas", "world_scale")
 
@@ -44,8 +45,8 @@ def with_pauses(run: Run, shot: Shot) -> tuple[Run, Shot, Pauses]:
     return paused, replace(shot, detections=detections, searched=searched, tracks=tracks), pauses
 
 
-def without_pauses(shot: Shot, pauses: Pauses, tracked: Shot) -> Shot:
-    """The solved shot without its pauses. tracked: before they were added."""
+def without_pauses(shot: Shot, pauses: Pauses, detections: ShotDetections) -> Shot:
+    """The solved shot without its pauses. detections: before they were added."""
     if len(pauses.row) == pauses.count:
         return shot
 
@@ -55,7 +56,7 @@ def without_pauses(shot: Shot, pauses: Pauses, tracked: Shot) -> Shot:
 
     predictions = None if shot.predictions is None else frames(shot.predictions)
     solution, tracks = frames(shot.solution), frames(shot.tracks)
-    return Shot(tracked.detections, tracks=tracks, predictions=predictions, solution=solution)
+    return Shot(detections, others=shot.others, tracks=tracks, predictions=predictions, solution=solution)
 
 
 def _footage(footage: Footage, pauses: Pauses) -> Footage:

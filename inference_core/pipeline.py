@@ -53,6 +53,7 @@ from inference_core.shared.whole_file import check_apart, check_name
 from inference_core.stages import lens_by_hands, read, read_pieces, recover, solve, track
 from inference_core.take_assembly import assemble_take, take_meta
 from inference_core.tracking.assign import TrackSettings
+from inference_core.tracking.detections import without_sightings
 from inference_core.two_hand.card import check_hand, check_weights
 
 # The names under which the networks are kept that every capture needs, in the order in which detection waits for them,
@@ -128,8 +129,9 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         )
         shot = detect(run)
         hand_model = run.hand()
-        tracked = track(run, shot)
-        run, shot, pauses = with_pauses(run, tracked)
+        shot = track(run, shot)
+        detections = without_sightings(shot.detections)
+        run, shot, pauses = with_pauses(run, shot)
         shot = recover(run, shot)
         if request.part:
             if request.part != TRACKS_PART:
@@ -138,11 +140,11 @@ def _capture(request: CaptureRequest, progress: Progress, warn: Warn) -> Take | 
         shot = read(run, shot)
         # One after the other: two threads of small operations spend more on taking turns than a core is worth.
         lens = lens_by_hands(run, shot)
-        shot = without_pauses(solve(run, shot), pauses, tracked)
+        shot = without_pauses(solve(run, shot), pauses, detections)
         assert shot.tracks is not None and shot.solution is not None
         if not (shot.tracks.present == SEEN).any():
             notices.add("No hands were found in the footage; the take holds none.")
-        if tracked.others:
+        if shot.others:
             notices.add(_OTHERS_TOLD)
         cuts = [footage.info.numbers[at] for at in shot.detections.cuts.tolist()]
         if cuts:

@@ -34,7 +34,7 @@ from inference_core.runtime.stopwatch import FIT, SEARCH, SIDES, SOLVE, timed
 from inference_core.shared.stages import READ, RECOVER, TRACK
 from inference_core.tracking.arms import arms_between, body_in_view, with_arms
 from inference_core.tracking.assign import build_tracks
-from inference_core.tracking.detections import joined_pieces, pieces_of
+from inference_core.tracking.detections import joined_pieces, pieces_of, without_sightings
 from inference_core.tracking.expected_hands import ExpectedHands, expected_hands
 from inference_core.tracking.hand_tracks import HandTracks, with_gaps_filled
 from inference_core.tracking.handedness import with_handedness
@@ -97,9 +97,13 @@ def recover(run: Run, shot: Shot) -> Shot:
         tracks = _with_partners(run, shot, tracks, run.head)
         tracks = _recovered(run, replace(shot, tracks=tracks), run.head, pose)
         tracks = with_gaps_filled(tracks, shot.detections.time_s, run.tracking.max_gap_s)
+    # Bodies have been looked for, and sightings compared.
+    forget_pose_networks()
+    give_back_memory()
+    shot = replace(shot, detections=without_sightings(shot.detections), searched={}, tracks=tracks)
     if run.network is None:
-        return replace(shot, tracks=tracks)
-    return replace(shot, tracks=tracks, expected=expected_hands(tracks), squares_px=shot_crops(tracks))
+        return shot
+    return replace(shot, expected=expected_hands(tracks), squares_px=shot_crops(tracks))
 
 
 def _with_partners(run: Run, shot: Shot, tracks: HandTracks, head: HeadWithLandmarks) -> HandTracks:
@@ -165,7 +169,8 @@ def read(run: Run, shot: Shot) -> Shot:
     predictions = TwoHandPredictions(**arrays).with_frames_between(shares)
     predictions = predictions.weighted(_network_shares(run.network.loaded(), tracked))
     predictions = with_presence_of_shot(predictions, tracks.present, gone)
-    return replace(shot, tracks=tracks, predictions=predictions)
+    # What only reading needed is let go.
+    return Shot(shot.detections, others=shot.others, tracks=tracks, predictions=predictions)
 
 
 def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
@@ -173,9 +178,6 @@ def read_pieces(run: Run, shot: Shot) -> dict[str, NDArray[Any]]:
     network, tracks = run.network, _known(shot.tracks)
     if network is None:
         return {}
-    # Bodies have been looked for: reading is where a capture needs most memory.
-    forget_pose_networks()
-    give_back_memory()
     tracked, squares_px = _known(shot.expected), _known(shot.squares_px)
     shares, widely = reading_shares(tracked), asked_widely(tracked, run.camera.focal_px)
     shown = drawn_from(_network_shares(network.loaded(), tracked) > 0, shares)

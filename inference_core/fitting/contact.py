@@ -131,7 +131,7 @@ def find_contact(
 
 
 def _in_window(seen: Observations, posed: PosedPoints, capsules: Capsules) -> tuple[Floats, Floats, Floats]:
-    """Of pairs (P,): log odds of touching by frame, and `Contact`'s parts, and outlines whoever read these (P, C, C)."""
+    """Of pairs (P,): log odds of touching by frame, parts and outlines (P, C, C) as in `Contact`."""
     left, right = pairs(seen)
     run = unbroken_runs(seen.frame[left])
     first, second = (capsules.ends_m(posed.points_m[at, JOINTS]) for at in (left, right))

@@ -16,15 +16,16 @@ def interpolate_gaps(seen: Observations, held: Flags, state: HandState) -> HandS
     """
     if held.all() or not held.any():
         return state
-    before, after = _held_neighbours(seen, held)
+    gap = np.flatnonzero(~held)
+    before, after = (beside[gap] for beside in _held_neighbours(seen, held))
     span = np.maximum(seen.time[after] - seen.time[before], 1e-9)
-    fraction = np.where(after == before, 0.0, (seen.time - seen.time[before]) / span)
+    fraction = np.where(after == before, 0.0, (seen.time[gap] - seen.time[before]) / span)
     laid = HandState(
         _between(state.image_depth[before], state.image_depth[after], fraction[:, None]),
         slerp(state.root[before], state.root[after], fraction),
         _between(state.angles_rad[before], state.angles_rad[after], fraction[:, None, None]),
     )
-    return state.where(held, laid)
+    return state.put(gap, laid)
 
 
 def _between(first: Floats, second: Floats, fraction: Floats) -> Floats:

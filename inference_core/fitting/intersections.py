@@ -23,7 +23,7 @@ _BESIDE_M, _AT_M = 0.01, 0.003
 # A vertex lies inside if the way to the nearest one of the other hand runs against its normal, by this cosine.
 _INSIDE = 0.7
 # Pairs of hands whose skins are in memory together.
-_AT_ONCE = 300
+_AT_ONCE = 100
 # Vertices this much shallower than a place's deepest count a third.
 _ALIKE_M = 0.001
 # Joints that have moved less than this leave the skins where they were.

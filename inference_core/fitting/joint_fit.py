@@ -8,7 +8,7 @@ The temporal prior's sigmas (temporal.sigmas) depend on the motion itself and ar
 more slowly than everything else, so each step extrapolates their last change.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,7 +33,13 @@ from inference_core.fitting.interaction import (
 )
 from inference_core.fitting.normal_equations import NormalEquations
 from inference_core.fitting.observations import Observations, pairs
-from inference_core.fitting.parameterisation import JOINTS, HandState, PosedPoints, pose_points
+from inference_core.fitting.parameterisation import (
+    JOINTS,
+    HandParameterisation,
+    HandState,
+    PosedPoints,
+    pose_points,
+)
 from inference_core.fitting.residuals import frame_cost, frame_normal
 from inference_core.fitting.settings import SolveSettings
 from inference_core.fitting.single_frame import ShotShape, limited
@@ -99,23 +105,20 @@ def fit_shot(
     windows = windows_of(seen.frame, settings)
     fits = [_WindowFit(whole, window, keeps=len(windows) == 1) for window in windows]
     sigma = ahead = sigmas(seen, state, shape.parameterisation)
-    damping, before = np.full(len(seen), pace.first_damping), np.zeros_like(sigma)
+    damping, before = np.full(len(seen), pace.first_damping), np.zeros((1, shape.parameterisation.size))
     for number in range(pace.steps):
-        found = [fit.step(state, ahead, np.where(moves, damping, _HELD)) for fit in fits]
-        step = gathered(windows, [each.step for each in found])
-        trial = state.moved(step, shape.parameterisation)
-        tried = [fit.trial(trial, ahead, own) for fit, own in zip(fits, found, strict=True)]
+        tried = _attempt(fits, shape.parameterisation, state, ahead, np.where(moves, damping, _HELD))
         if after_step is not None:
             after_step(number + 1, pace.steps)
-        if sum(each.cost for each in tried) > sum(each.cost for each in found):
+        if not tried.helps:
             damping = damping * _IF_REFUSED
             continue
-        state, moved_m = trial, gathered(windows, [each.moved_m for each in tried])
-        if np.quantile(moved_m[moves], pace.settled_share) < _SETTLED_M:
+        state = tried.state
+        if np.quantile(tried.moved_m[moves], pace.settled_share) < _SETTLED_M:
             break
-        back = (step * before).sum(-1) < 0
+        back = (tried.step * before).sum(-1) < 0
         damping = np.maximum(damping * np.where(back, _IF_BACK, _DAMPED_LESS), pace.least_damping)
-        before, last = step, sigma
+        before, last = tried.step, sigma
         sigma = sigmas(seen, state, shape.parameterisation)
         change = np.clip(np.log(sigma / last), -_LARGEST_CHANGE, _LARGEST_CHANGE)
         ahead = sigma * np.exp(_AHEAD * change)
@@ -141,8 +144,37 @@ def terms_at(
 
 
 @dataclass(frozen=True)
+class _Attempt:
+    """A shot's state after a step (N, D), how far each hand's joints moved on average (N,), and whether it helps."""
+
+    state: HandState
+    step: Floats
+    moved_m: Floats
+    helps: bool
+
+
+def _attempt(
+    fits: "Sequence[_WindowFit]",
+    parameterisation: HandParameterisation,
+    state: HandState,
+    sigma: Floats,
+    damping: Floats,
+) -> _Attempt:
+    """A step of all windows from the shot's state, for sigma (N, G) and damping (N,)."""
+    windows = [fit.window for fit in fits]
+    found = [fit.step(state, sigma, damping) for fit in fits]
+    step = gathered(windows, [each.step for each in found])
+    moved = state.moved(step, parameterisation)
+    tried = [fit.trial(moved, sigma, own) for fit, own in zip(fits, found, strict=True)]
+    helps = sum(each.cost for each in tried) <= sum(each.cost for each in found)
+    return _Attempt(moved, step, gathered(windows, [each.moved_m for each in tried]), helps)
+
+
+@dataclass(frozen=True)
 class _Step:
-    """A window's increments (n, D), its hand frames' costs before, its joints (n, 21, 3) and what is drawn together."""
+    """A window's own hand frames (m of n): increments (m, D), costs before and joints (m, 21, 3); and what is drawn
+    together in the window.
+    """
 
     step: Floats
     cost: float
@@ -152,7 +184,7 @@ class _Step:
 
 @dataclass(frozen=True)
 class _Trial:
-    """What a window's own hand frames cost after a step, and how far all of its joints moved on average (n,)."""
+    """What a window's own hand frames cost after a step, and how far their joints moved on average (m,)."""
 
     cost: float
     moved_m: Floats
@@ -162,14 +194,15 @@ class _WindowFit:
     """One window's part of a fit. keeps: what it has computed is kept for the next step, rather than the memory."""
 
     def __init__(self, whole: "_Problem", window: Window, keeps: bool) -> None:
-        self._whole, self._window, self._keeps = whole, window, keeps
+        self.window = window
+        self._whole, self._keeps = whole, keeps
         self._problem: _Problem | None = None
         self._posed: list[tuple[HandState, HandPairs]] = []
         self._equations: tuple[HandState, Floats, _Equations] | None = None
 
     def step(self, state: HandState, sigma: Floats, damping: Floats) -> _Step:
-        """The step from the shot's state, for sigma (N, D) and damping (N,)."""
-        problem, rows = self._of_window(), self._window.rows
+        """The step from the shot's state, for sigma (N, G) and damping (N,)."""
+        problem, rows, own = self._of_window(), self.window.rows, self.window.own
         hands, kept = self._hands(problem, state), self._equations
         if kept is not None and kept[0] is state and kept[1] is sigma:
             equations = kept[2]
@@ -178,26 +211,27 @@ class _WindowFit:
         if self._keeps:
             self._equations = state, sigma, equations
         step = limited(solve_banded(problem.seen, *equations.terms, damping[rows]))
-        cost = equations.cost(self._window.own)
-        return _Step(step, cost, hands.posed.points_m[:, JOINTS], equations.drawn)
+        return _Step(step[own], equations.cost(own), hands.posed.points_m[own, JOINTS], equations.drawn)
 
     def terms(self, state: HandState, sigma: Floats) -> Terms:
-        """The terms in the shot's state, for sigma (N, D); of the pairs, those of the window's own hand frames."""
+        """The terms of the window's own hand frames in the shot's state, for sigma (N, G)."""
         problem = self._of_window()
-        found = problem.equations(self._hands(problem, state), sigma[self._window.rows])
-        own, motion = self._window.own[found.pairs.left], found.temporal.gradient
-        return Terms(found.frames.hessian, found.pairs.hessian[own], found.own_gradient, motion)
+        found, own = problem.equations(self._hands(problem, state), sigma[self.window.rows]), self.window.own
+        of_pairs = found.pairs.hessian[own[found.pairs.left]]
+        return Terms(
+            found.frames.hessian[own], of_pairs, found.own_gradient[own], found.temporal.gradient[own]
+        )
 
     def trial(self, state: HandState, sigma: Floats, found: _Step) -> _Trial:
         """The shot's state after a step, by the terms for which that was found."""
-        problem = self._of_window()
+        problem, own = self._of_window(), self.window.own
         hands = self._hands(problem, state)
-        cost = problem.cost(hands, sigma[self._window.rows], found.drawn, self._window.own)
-        moved_m = lengths(hands.posed.points_m[:, JOINTS] - found.joints_m)
+        cost = problem.cost(hands, sigma[self.window.rows], found.drawn, own)
+        moved_m = lengths(hands.posed.points_m[own, JOINTS] - found.joints_m)
         return _Trial(cost, moved_m.mean(-1))
 
     def _of_window(self) -> "_Problem":
-        problem = self._problem or self._whole.within(self._window)
+        problem = self._problem or self._whole.within(self.window)
         if self._keeps:
             self._problem = problem
         return problem
@@ -206,7 +240,7 @@ class _WindowFit:
         for known, hands in self._posed:
             if known is state:
                 return hands
-        hands = problem.posed(state.take(self._window.rows))
+        hands = problem.posed(state.take(self.window.rows))
         if self._keeps:
             self._posed = [(state, hands), *self._posed[:1]]
         return hands
@@ -278,7 +312,7 @@ class _Problem:
         return hand_pairs(self.seen, posed, self.capsules, self.contact)
 
     def equations(self, hands: HandPairs, sigma: Floats) -> _Equations:
-        """All terms at the hands' current poses, for sigma (N, D)."""
+        """All terms at the hands' current poses, for sigma (N, G)."""
         drawn = None if self.contact is None else draws(self.contact, hands)
         frames = frame_normal(self.shape.parameterisation, self.seen, hands.posed, self.shape.world_scale)
         met = pair_equations(self.seen, hands, self.capsules, drawn, self.skin)

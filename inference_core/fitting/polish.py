@@ -125,5 +125,6 @@ def near_pairs(hands: HandPairs, gap_m: Floats, pair: Indices) -> NearPairs:
 
 
 def _within(frame: Indices, deep: Indices, reach: int) -> Flags:
-    """(N,) bool: frames that are at most this far from a deep one."""
-    return (np.abs(frame[:, None] - deep) <= reach).any(1)
+    """(N,) bool: frames that are at most this far from a deep one; those increasing."""
+    first = np.searchsorted(deep, frame - reach)
+    return first < np.searchsorted(deep, frame + reach, side="right")

@@ -120,12 +120,17 @@ def solve_evidence(
         tell(_EACH_FRAME + (1 - _EACH_FRAME) * done / most)
 
     tell(0.0)
-    record = ShotRecord(evidence.present, shape)
-    seen = evidence.observations(shape)
-    if len(seen):
+
+    def solved_frames() -> SolvedFrames:
         start = shot_start(model, shape, seen, settings, tell=lambda done: tell(_EACH_FRAME * done))
         solved = solved_together(model, shape, start, settings, after_step=after_step)
-        record.add(seen, judged(shape, start, solved, settings))
+        return judged(shape, start, solved, settings)
+
+    seen = evidence.observations(shape)
+    frames = solved_frames() if len(seen) else None
+    record = ShotRecord(evidence.present, shape)
+    if frames is not None:
+        record.add(seen, frames)
     tell(1.0)
     return record.solution(model)
 
@@ -209,7 +214,7 @@ def judged(shape: ShotShape, start: ShotStart, solved: HandState, settings: Solv
                     error_px,
                 ],
                 1,
-            )
+            )[window.own]
         )
     whole, pose, distance, error_px = gathered(windows, found).T
     jumped = start.jumped & seen.seen

@@ -15,7 +15,8 @@ from inference_core.geometry.rotations import matrix_to_quaternion, quaternion_t
 from inference_core.hand_model.hand import HandModel
 from inference_core.shared.presence import FILLED
 
-_JOINT_CHUNK = 512
+# As many hand frames, or frames, are computed together.
+_CHUNK = 512
 _ZERO_WHERE_ABSENT = ("confidence", "pose_confidence", "distance_confidence", "contact")
 _A_NUMBER = (*_ZERO_WHERE_ABSENT, "reprojection_px")
 
@@ -56,9 +57,12 @@ class ShotRecord:
     def add(self, seen: Observations, solved: SolvedFrames) -> None:
         """Write the hand frames."""
         at = (seen.frame, seen.side)
-        for kind, state in (("raw_", solved.raw), ("", solved.solved)):
-            for name, values in _arrays(self._parameterisation, seen.side, state).items():
-                self._numbers[f"{kind}{name}"][at] = values
+        for start in range(0, len(seen), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            frame, side = seen.frame[part], seen.side[part]
+            for kind, state in (("raw_", solved.raw), ("", solved.solved)):
+                for name, values in _arrays(self._parameterisation, side, state.take(part)).items():
+                    self._numbers[f"{kind}{name}"][frame, side] = values
         for name in _A_NUMBER:
             self._numbers[name][at] = getattr(solved, name)
         self._present[at] = np.where(solved.jumped, FILLED, self._present[at])
@@ -103,8 +107,8 @@ def joints_cam_m(
     """(T, S, 21, 3) joints of the hand model, computed some frames at a time; NaN where the hand is absent."""
     out = np.full((len(root_wxyz), 2, 21, 3), np.nan, np.float32)
     shaped = model.with_shape(betas)
-    for start in range(0, len(out), _JOINT_CHUNK):
-        part = slice(start, start + _JOINT_CHUNK)
+    for start in range(0, len(out), _CHUNK):
+        part = slice(start, start + _CHUNK)
         wxyz = np.concatenate([root_wxyz[part, :, None], pose_wxyz[part]], 2).astype(np.float64)
         absent = np.isnan(wxyz).any(-1, keepdims=True)
         rotations = quaternion_to_matrix(np.where(absent, np.array([1.0, 0, 0, 0]), wxyz))

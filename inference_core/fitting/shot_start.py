@@ -78,11 +78,9 @@ def shot_start(
         seen, pinned_state, pinned = with_pinned_poses(shape, seen, constraints)
         jumped &= ~pinned
         held &= doubted(seen, constraints) == 0
-    seen, start = (
-        distrusted(seen, jumped),
-        interpolate_gaps(seen, pinned | held & ~jumped, pinned_state.where(pinned, raw)),
-    )
-    motion = start.where(fresh, motion)
+    start = pinned_state.where(pinned, raw) if pinned.any() else raw
+    seen, start = distrusted(seen, jumped), interpolate_gaps(seen, pinned | held & ~jumped, start)
+    motion = start if fresh.all() else start.where(fresh, motion)
     if not settings.contact:
         return ShotStart(seen, motion, motion, fresh, raw, held, jumped, None, None)
     capsules = fit_capsules(model, parameterisation)

@@ -54,7 +54,7 @@ def accelerations(seen: Observations, state: HandState, parameterisation: HandPa
 
 
 def sigmas(seen: Observations, state: HandState, parameterisation: HandParameterisation) -> Floats:
-    """(N, D) standard deviation of each unknown's acceleration at each hand frame."""
+    """(N, G) standard deviation of each hand frame's accelerations, for each group of unknowns (`_groups`)."""
     squares = accelerations(seen, state, parameterisation) ** 2
     groups = _groups(parameterisation)
     energy = _averaged((squares @ groups) / groups.sum(0), _Steps.of(seen).inner, _run_numbers(seen))
@@ -70,7 +70,7 @@ def sigmas(seen: Observations, state: HandState, parameterisation: HandParameter
         math.radians(_ROOT_FLOOR_DEG),
         *[math.radians(_FINGER_FLOOR_DEG)] * 5,
     ]
-    return np.sqrt(np.square(floors) + _ENERGY_SHARE * wide) @ groups.T
+    return np.sqrt(np.square(floors) + _ENERGY_SHARE * wide)
 
 
 def temporal_normal(
@@ -82,11 +82,11 @@ def temporal_normal(
 ) -> "Banded":
     """Normal equations of the smoothness terms: diagonals between hand frames 0, 1 and 2 apart.
 
-    strength (N,): 1 uses the sigmas unchanged.
+    sigma (N, G): `sigmas`. strength (N,): 1 uses them unchanged.
     """
     steps = _Steps.of(seen)
     first = _first_difference(seen, state, parameterisation)
-    weight = (strength * steps.inner * steps.span)[:, None] / sigma**2
+    weight = (strength * steps.inner * steps.span)[:, None] / (sigma @ _groups(parameterisation).T) ** 2
     residual = _second_difference(first, steps) * weight
     before, here, after = (value[:, None] for value in (steps.before, steps.here, steps.after))
     gradient = here * residual
@@ -256,9 +256,10 @@ def _as_seen_next(seen: Observations, state: HandState) -> tuple[Floats, Floats]
 
 
 def _second_difference(first: Floats, steps: _Steps) -> Floats:
-    zero = np.zeros((1, first.shape[1]))
-    past, next_ = np.concatenate([zero, first]), np.concatenate([first, zero])
-    return steps.after[:, None] * next_ - steps.before[:, None] * past
+    second = np.zeros((len(first) + 1, first.shape[1]))
+    second[:-1] = steps.after[:-1, None] * first
+    second[1:] -= steps.before[1:, None] * first
+    return second
 
 
 def _speed_weights(seen: Observations, first: Floats, strength: Floats) -> tuple[Floats, Floats]:
@@ -278,7 +279,7 @@ def _speed_weights(seen: Observations, first: Floats, strength: Floats) -> tuple
 
 
 def _groups(parameterisation: HandParameterisation) -> Floats:
-    """(D, 8): which unknowns share an energy: image, depth, root, five fingers (MANO's order)."""
+    """(D, G = 8): which unknowns share an energy: image, depth, root, five fingers (MANO's order)."""
     groups = np.zeros((parameterisation.size, 8))
     groups[IMAGE, 0] = groups[DEPTH, 1] = groups[ROOT, 2] = 1.0
     groups[np.arange(FINGERS, parameterisation.size), 3 + parameterisation.free // 9] = 1.0

@@ -25,6 +25,11 @@ class Window:
     rows: Indices
     own: Flags
 
+    @property
+    def own_rows(self) -> Indices:
+        """(m,) its own hand frames, of the list."""
+        return self.rows[self.own]
+
 
 def windows_of(frame: Indices, settings: SolveSettings) -> list[Window]:
     """Windows over the hand frames of the given frames (N,); each is one window's own."""
@@ -46,9 +51,8 @@ def windows_of(frame: Indices, settings: SolveSettings) -> list[Window]:
 
 
 def gathered(windows: Sequence[Window], values: Sequence[NDArray[Value]]) -> NDArray[Value]:
-    """(N, ...) what each window says (n, ...) of its own hand frames."""
-    rows = np.concatenate([window.rows[window.own] for window in windows])
-    own = np.concatenate([value[window.own] for window, value in zip(windows, values, strict=True)])
-    out = np.empty_like(own)
-    out[rows] = own
+    """(N, ...) what each window says (m, ...) of its own hand frames."""
+    out = np.empty((sum(map(len, values)), *values[0].shape[1:]), values[0].dtype)
+    for window, value in zip(windows, values, strict=True):
+        out[window.own_rows] = value
     return out

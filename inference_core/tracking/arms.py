@@ -16,6 +16,7 @@ from inference_core.landmarks.odds import log_odds_of, probability
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.bodies import with_true_bodies
 from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.hand_tracks import frames_to_known
 from inference_core.tracking.seen_apart import runs_apart
 
 # A body's wrists vote for hands within this many frames.
@@ -125,7 +126,8 @@ def arms_between(detections: ShotDetections, arms: NDArray[np.float32]) -> Float
             continue
         flat = arms[found].astype(np.float64).reshape(len(found), -1)
         columns = [np.interp(frames, found, column) for column in flat.T]
-        near = np.abs(frames[:, None] - found).min(1) <= _HOLDS_FRAMES
+        since, until = frames_to_known(known[frames][:, None])
+        near = np.minimum(since, until)[:, 0] <= _HOLDS_FRAMES
         drawn[frames[near]] = np.stack(columns, -1).reshape(-1, *arms.shape[1:])[near]
     return drawn
 

@@ -31,8 +31,11 @@ from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.pairs_ahead import PairsAhead
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.sides_ahead import SidesAhead
-from inference_core.tracking.tracklets import Sighting, Tracklets
+from inference_core.tracking.tracklets import Tracklets
 from inference_core.tracking.window import Window, size_of
+
+# Sightings this many windows back are not looked at again: the landmark head has told their sides.
+_WINDOWS_BACK = 10
 
 _ArmsArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -130,6 +133,7 @@ class ShotDetector:
                 self._sides.collect(self._tracklets)
             if self._pairs is not None:
                 self._pairs.ask(dict(enumerate(some, start)), self._tracklets, later)
+            self._tracklets.settle(self.done - _WINDOWS_BACK * self._settings.window_frames)
             # Only the window's short history may stay in memory while the next frames come in.
             some.clear()
             images.clear()
@@ -206,18 +210,23 @@ def _windows(frames: Iterable[Frame], settings: DetectionSettings) -> Iterator[l
 
 
 def _as_arrays(tracklets: Tracklets, time_s: NDArray[np.float64], size_px: tuple[int, int]) -> ShotDetections:
-    sightings: list[tuple[int, Sighting]] = sorted(tracklets.all(), key=lambda item: (item[1].at, item[0]))
-    found = [sighting for _, sighting in sightings]
+    tracklet, rows = tracklets.rows()
+    order = np.lexsort((tracklet, rows["at"]))
+    tracklet, rows = tracklet[order], rows[order]
+
+    def values(name: str) -> NDArray[np.float32]:
+        return rows[name].astype(np.float32)
+
     return ShotDetections(
-        at=np.array([sighting.at for sighting in found], np.int64),
-        tracklet=np.array([tracklet for tracklet, _ in sightings], np.int64),
-        points_px=np.array([sighting.points_px for sighting in found], np.float32).reshape(-1, 21, 3),
-        world_m=np.array([sighting.world_m for sighting in found], np.float32).reshape(-1, 21, 3),
-        presence=np.array([sighting.presence for sighting in found], np.float32),
-        right=np.array([sighting.right for sighting in found], np.float32),
-        crops=np.array([sighting.crop for sighting in found], np.float32).reshape(-1, 4),
-        growth=np.array([sighting.growth for sighting in found], np.float32),
-        odds=np.array([sighting.odds for sighting in found], np.float32),
+        at=rows["at"].copy(),
+        tracklet=tracklet,
+        points_px=values("points_px"),
+        world_m=values("world_m"),
+        presence=values("presence"),
+        right=values("right"),
+        crops=values("crop"),
+        growth=values("growth"),
+        odds=values("odds"),
         time_s=time_s,
         size_px=size_px,
     )

@@ -90,6 +90,11 @@ def _piece(detections: ShotDetections, start: int, stop: int) -> ShotDetections:
     return replace(own, **by_frame, at=own.at - start, cuts=own.cuts[:0])
 
 
+def without_sightings(detections: ShotDetections) -> ShotDetections:
+    """What is left once the tracks hold what was seen of hands: times, arms and the picture's form."""
+    return of_rows(detections, np.zeros(len(detections.at), bool))
+
+
 def of_rows(detections: ShotDetections, chosen: NDArray[np.bool_]) -> ShotDetections:
     """The chosen (N,) sightings."""
     return replace(

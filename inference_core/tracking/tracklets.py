@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tracklets: sightings of one hand strung together."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,41 @@ class Sighting:
     odds: float = float("nan")
 
 
+# A sighting as a row of an array, in a third of the memory.
+_ROW = np.dtype(
+    [
+        ("at", np.int64),
+        ("points_px", np.float32, (21, 3)),
+        ("world_m", np.float32, (21, 3)),
+        ("presence", np.float64),
+        ("right", np.float64),
+        ("crop", np.float64, 4),
+        ("next_crop", np.float64, 4),
+        ("growth", np.float64),
+        ("odds", np.float64),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A sighting that is one of many rows."""
+
+    rows: NDArray[np.void]
+    row: int
+
+    @property
+    def sighting(self) -> Sighting:
+        return Sighting(*(value if np.ndim(value) else value.item() for value in self.rows[self.row]))
+
+
 class Tracklets:
     """Tracklets by number. Two tracklets found to be the same keep the earlier number."""
 
     def __init__(self) -> None:
-        self._by_tracklet: dict[int, dict[int, Sighting]] = {}
-        self._by_frame: dict[int, dict[int, Sighting]] = {}
+        self._by_tracklet: dict[int, dict[int, Sighting | _Settled]] = {}
+        self._by_frame: dict[int, dict[int, Sighting | _Settled]] = {}
+        self._unsettled = set[int]()
         self._joined: dict[int, int] = {}
         self._started = 0
 
@@ -53,6 +83,22 @@ class Tracklets:
         tracklet = self.number(tracklet)
         self._by_tracklet[tracklet][sighting.at] = sighting
         self._by_frame.setdefault(sighting.at, {})[tracklet] = sighting
+        self._unsettled.add(sighting.at)
+
+    def settle(self, before: int) -> None:
+        """Hold the sightings in frames before this one as rows: they are equal, but no longer the same objects."""
+        frames = sorted(at for at in self._unsettled if at < before)
+        self._unsettled.difference_update(frames)
+        some = [
+            (at, tracklet, one)
+            for at in frames
+            for tracklet, one in self._by_frame[at].items()
+            if isinstance(one, Sighting)
+        ]
+        rows = np.empty(len(some), _ROW)
+        for row, (at, tracklet, one) in enumerate(some):
+            rows[row] = _values(one)
+            self._by_frame[at][tracklet] = self._by_tracklet[tracklet][at] = _Settled(rows, row)
 
     def number(self, tracklet: int) -> int:
         """The tracklet's current number, after all merges."""
@@ -62,7 +108,7 @@ class Tracklets:
 
     def same_hand(self, sighting: Sighting) -> int | None:
         """The tracklet whose reading in that frame is of the same hand, or None."""
-        for tracklet, other in self._by_frame.get(sighting.at, {}).items():
+        for tracklet, other in self.last_of(sighting.at):
             if is_same_hand(sighting, other):
                 return tracklet
         return None
@@ -89,31 +135,33 @@ class Tracklets:
 
     def last_of(self, at: int) -> list[tuple[int, Sighting]]:
         """Tracklets with a sighting in frame `at`, and that sighting."""
-        return list(self._by_frame.get(at, {}).items())
+        return [(tracklet, _opened(one)) for tracklet, one in self._by_frame.get(at, {}).items()]
 
     def sighting(self, tracklet: int, at: int) -> Sighting:
         """A tracklet's sighting in a frame, if it has one."""
-        return self._by_tracklet[self.number(tracklet)][at]
+        return _opened(self._by_tracklet[self.number(tracklet)][at])
 
     def find(self, tracklet: int, at: int) -> Sighting | None:
         """A tracklet's sighting in a frame; None if it has none."""
-        return self._by_tracklet[self.number(tracklet)].get(at)
+        one = self._by_tracklet[self.number(tracklet)].get(at)
+        return None if one is None else _opened(one)
 
-    def all(self) -> Iterator[tuple[int, Sighting]]:
-        """Every sighting with its tracklet's number."""
-        for tracklet, sightings in self._by_tracklet.items():
-            for sighting in sightings.values():
-                yield tracklet, sighting
+    def rows(self) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+        """All sightings (N,) as rows with the fields of `Sighting`, and their tracklets' numbers (N,)."""
+        counts = {tracklet: len(sightings) for tracklet, sightings in self._by_tracklet.items()}
+        rows, known = (
+            np.empty(sum(counts.values()), _ROW),
+            chain(*(of.values() for of in self._by_tracklet.values())),
+        )
+        for row, one in enumerate(known):
+            rows[row] = one.rows[one.row] if isinstance(one, _Settled) else _values(one)
+        return np.repeat(np.array([*counts], np.int64), [*counts.values()]), rows
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All sightings and their tracklets as arrays, for `restored`."""
-        numbered = list(self.all())
-        columns = {
-            field.name: np.array([getattr(sighting, field.name) for _, sighting in numbered])
-            for field in fields(Sighting)
-        }
-        numbers = np.array([number for number, _ in numbered], np.int64)
-        return {**columns, "tracklet": numbers, "started": np.array(self._started)}
+        tracklet, rows = self.rows()
+        columns = {name: rows[name] for name in _ROW.names or ()}
+        return {**columns, "tracklet": tracklet, "started": np.array(self._started)}
 
     @staticmethod
     def restored(state: Mapping[str, NDArray[Any]]) -> "Tracklets":
@@ -135,6 +183,14 @@ class Tracklets:
             tracklets._by_tracklet.setdefault(number, {})
             tracklets.add(number, sighting)
         return tracklets
+
+
+def _opened(one: Sighting | _Settled) -> Sighting:
+    return one.sighting if isinstance(one, _Settled) else one
+
+
+def _values(sighting: Sighting) -> tuple[Any, ...]:
+    return tuple(vars(sighting).values())
 
 
 def is_same_hand(one: Sighting, other: Sighting) -> bool:

@@ -289,7 +289,7 @@ def test_capsules_lie_under_the_skin_and_meet_where_segments_do(
 def test_temporal_terms_are_squared_accelerations(
     parameterisation: HandParameterisation, seen: Observations, state: HandState
 ) -> None:
-    sigma = np.full((len(seen), parameterisation.size), 0.3)
+    sigma = np.full((len(seen), 8), 0.3)
     # Speeds in depth cost something by themselves.
     state = replace(state, image_depth=np.where([True, True, False], state.image_depth, -0.5))
     temporal = temporal_normal(seen, state, parameterisation, sigma, np.ones(len(seen)))
