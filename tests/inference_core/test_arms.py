@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sides from arms, on synthetic sightings: a body's wrists, and forearms that enter the person's own view."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from inference_core.shared.skeleton import LEFT, RIGHT
-from inference_core.tracking.arms import arms_in_camera, body_in_view, with_arms
+from inference_core.tracking.arms import arms_between, arms_in_camera, body_in_view, with_arms
 from inference_core.tracking.assign import build_tracks
 from inference_core.tracking.detections import ShotDetections
 from tests.inference_core.test_tracks import Tracklet, palm_x, path, shot
@@ -37,6 +38,21 @@ def body(left_x: float, right_x: float, score: float = 0.95) -> np.ndarray:
     arms = np.stack(np.broadcast_arrays(x, [[500, 450, 348]], 0.95), -1)
     arms[:, 2, 2] = score
     return arms
+
+
+def test_arms_of_long_footage_take_memory_by_the_frame() -> None:
+    def peak_bytes(frames: int) -> int:
+        arms = np.full((frames, 2, 3, 3), np.nan, np.float32)
+        arms[::12] = 1.0
+        detections = replace(shot([], frames), arms_px=arms, arms_m=arms)
+        tracemalloc.start()
+        drawn = arms_between(detections, arms)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert np.isfinite(drawn[: frames - 12]).all()
+        return peak
+
+    assert peak_bytes(8000) < 5 * peak_bytes(2000)
 
 
 def test_arms_of_the_own_view_overrule_a_wrong_handedness() -> None:

@@ -351,6 +351,18 @@ def test_gaps_are_interpolated_but_never_across_an_absence(
     np.testing.assert_array_equal(interpolated.image_depth[4], some.image_depth[4])
 
 
+def test_contact_holds_the_parts_of_pairs_that_touch_alone() -> None:
+    parts = np.zeros((4, 2, 2))
+    parts[1], parts[3, 0, 1] = 0.9, 0.8
+    contact = Contact.of(np.array([0.9, 0.001, 0.0, 0.5]), parts)
+    assert contact.pair.tolist() == [3]
+    np.testing.assert_array_equal(contact.of_all(contact.parts)[3], parts[3])
+    some = contact.take(np.array([0, 3]))
+    assert some.pair.tolist() == [1]
+    np.testing.assert_array_equal(some.hands, [0.9, 0.5])
+    np.testing.assert_array_equal(some.parts, parts[3:])
+
+
 def _touching(seen: Observations, capsules: Capsules) -> Contact:
     count, bones = len(pairs(seen)[0]), len(capsules.ends)
     everywhere = np.ones((count, bones, bones))

@@ -14,7 +14,7 @@ from inference_core.landmarks.networks import load_landmark_networks
 from inference_core.tracking.detect import detect_shot
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.strides import between, blended, unsteadiness
-from inference_core.tracking.tracklets import Sighting
+from inference_core.tracking.tracklets import Sighting, Tracklets
 
 CLIP = Path(inference_core.__file__).parent / "demo" / "two_hands.mp4"
 HAND = np.random.default_rng(5).uniform((-60, -180, -20), (60, 60, 20), (21, 3))
@@ -46,6 +46,26 @@ def test_the_less_steadily_a_hand_moves_the_more_counts_what_is_read() -> None:
     waving = sighting(4)
     waving.points_px[8, 0] += 300
     assert unsteadiness(before, last, waving) == 1
+
+
+def test_sightings_that_are_settled_stay_what_they_are() -> None:
+    tracklets, plain = Tracklets(), Tracklets()
+    for one in (tracklets, plain):
+        first, second = one.start(sighting(0)), one.start(sighting(20))
+        for at in (1, 2, 3):
+            one.add(first, sighting(at))
+        one.add(second, sighting(21))
+    tracklets.settle(3)
+    for one in (tracklets, plain):
+        one.add(0, replace(sighting(1), odds=2.5))
+    tracklets.settle(21)
+    for one in (tracklets, plain):
+        assert one.join(0, 1)
+    for at in (0, 1, 3, 20, 21):
+        for one, other in zip(tracklets.last_of(at), plain.last_of(at), strict=True):
+            assert one[0] == other[0]
+            np.testing.assert_equal(vars(one[1]), vars(other[1]))
+    np.testing.assert_equal(tracklets.state(), plain.state())
 
 
 def test_a_sighting_between_goes_over_from_what_is_drawn_to_what_is_read() -> None:
