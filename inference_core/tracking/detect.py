@@ -210,16 +210,14 @@ def _windows(frames: Iterable[Frame], settings: DetectionSettings) -> Iterator[l
 
 
 def _as_arrays(tracklets: Tracklets, time_s: NDArray[np.float64], size_px: tuple[int, int]) -> ShotDetections:
-    tracklet, rows = tracklets.rows()
-    order = np.lexsort((tracklet, rows["at"]))
-    tracklet, rows = tracklet[order], rows[order]
+    columns = tracklets.columns()
 
     def values(name: str) -> NDArray[np.float32]:
-        return rows[name].astype(np.float32)
+        return columns[name].astype(np.float32, copy=False)
 
     return ShotDetections(
-        at=rows["at"].copy(),
-        tracklet=tracklet,
+        at=columns["at"],
+        tracklet=columns["tracklet"],
         points_px=values("points_px"),
         world_m=values("world_m"),
         presence=values("presence"),

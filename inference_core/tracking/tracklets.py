@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,10 @@ _ROW = np.dtype(
         ("odds", np.float64),
     ]
 )
+
+
+# So many are copied at once.
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,22 +150,28 @@ class Tracklets:
         one = self._by_tracklet[self.number(tracklet)].get(at)
         return None if one is None else _opened(one)
 
-    def rows(self) -> tuple[NDArray[np.int64], NDArray[np.void]]:
-        """All sightings (N,) as rows with the fields of `Sighting`, and their tracklets' numbers (N,)."""
-        counts = {tracklet: len(sightings) for tracklet, sightings in self._by_tracklet.items()}
-        rows, known = (
-            np.empty(sum(counts.values()), _ROW),
-            chain(*(of.values() for of in self._by_tracklet.values())),
-        )
-        for row, one in enumerate(known):
-            rows[row] = one.rows[one.row] if isinstance(one, _Settled) else _values(one)
-        return np.repeat(np.array([*counts], np.int64), [*counts.values()]), rows
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The fields of all sightings (N, ...), and their `tracklet` (N,), ordered by frame and tracklet."""
+        known = [
+            (tracklet, one)
+            for at in sorted(self._by_frame)
+            for tracklet, one in sorted(self._by_frame[at].items(), key=itemgetter(0))
+        ]
+        columns = {
+            name: np.empty((len(known), *_ROW[name].shape), _ROW[name].base) for name in _ROW.names or ()
+        }
+        for start in range(0, len(known), _AT_ONCE):
+            some = known[start : start + _AT_ONCE]
+            rows = np.empty(len(some), _ROW)
+            for row, (_, one) in enumerate(some):
+                rows[row] = one.rows[one.row] if isinstance(one, _Settled) else _values(one)
+            for name, column in columns.items():
+                column[start : start + _AT_ONCE] = rows[name]
+        return {**columns, "tracklet": np.array([tracklet for tracklet, _ in known], np.int64)}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All sightings and their tracklets as arrays, for `restored`."""
-        tracklet, rows = self.rows()
-        columns = {name: rows[name] for name in _ROW.names or ()}
-        return {**columns, "tracklet": tracklet, "started": np.array(self._started)}
+        return {**self.columns(), "started": np.array(self._started)}
 
     @staticmethod
     def restored(state: Mapping[str, NDArray[Any]]) -> "Tracklets":
