@@ -24,7 +24,12 @@ from inference_core.fitting.shot import solve_shot
 from inference_core.fitting.single_frame import ShotShape
 from inference_core.landmarks.head_reader import HeadWithLandmarks
 from inference_core.landmarks.kept_readings import KeptReadings
-from inference_core.landmarks.networks import PoseNetworks, forget_pose_networks, load_pose_networks
+from inference_core.landmarks.networks import (
+    PoseNetworks,
+    forget_landmark_networks,
+    forget_pose_networks,
+    load_pose_networks,
+)
 from inference_core.reading import FrameReader, joined, part
 from inference_core.run import PIECE_FRAMES, Arrays, Run, Shot
 from inference_core.runtime.ahead import beside
@@ -99,6 +104,8 @@ def recover(run: Run, shot: Shot) -> Shot:
         tracks = with_gaps_filled(tracks, shot.detections.time_s, run.tracking.max_gap_s)
     # Bodies have been looked for, and sightings compared.
     forget_pose_networks()
+    if run.network is None:
+        forget_landmark_networks()
     give_back_memory()
     shot = replace(shot, detections=without_sightings(shot.detections), searched={}, tracks=tracks)
     if run.network is None:

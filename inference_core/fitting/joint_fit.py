@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference_core.fitting.anchor import Anchor, Terms
 from inference_core.fitting.arrays import Flags, Floats, Indices, lengths
@@ -161,24 +162,23 @@ def _attempt(
     damping: Floats,
 ) -> _Attempt:
     """A step of all windows from the shot's state, for sigma (N, G) and damping (N,)."""
-    windows = [fit.window for fit in fits]
-    found = [fit.step(state, sigma, damping) for fit in fits]
-    step = gathered(windows, [each.step for each in found])
+    windows, step = [fit.window for fit in fits], np.empty((len(damping), parameterisation.size))
+    found = list[_Before]()
+    for fit in fits:
+        step[fit.window.own_rows], before = fit.step(state, sigma, damping)
+        found.append(before)
     moved = state.moved(step, parameterisation)
-    tried = [fit.trial(moved, sigma, own) for fit, own in zip(fits, found, strict=True)]
+    tried = [fit.trial(moved, sigma, before) for fit, before in zip(fits, found, strict=True)]
     helps = sum(each.cost for each in tried) <= sum(each.cost for each in found)
     return _Attempt(moved, step, gathered(windows, [each.moved_m for each in tried]), helps)
 
 
 @dataclass(frozen=True)
-class _Step:
-    """A window's own hand frames (m of n): increments (m, D), costs before and joints (m, 21, 3); and what is drawn
-    together in the window.
-    """
+class _Before:
+    """A window's own hand frames (m) before a step: costs and joints (m, 21, 3); and what is drawn together in it."""
 
-    step: Floats
     cost: float
-    joints_m: Floats
+    joints_m: NDArray[np.float32]
     drawn: Draws | None
 
 
@@ -200,8 +200,8 @@ class _WindowFit:
         self._posed: list[tuple[HandState, HandPairs]] = []
         self._equations: tuple[HandState, Floats, _Equations] | None = None
 
-    def step(self, state: HandState, sigma: Floats, damping: Floats) -> _Step:
-        """The step from the shot's state, for sigma (N, G) and damping (N,)."""
+    def step(self, state: HandState, sigma: Floats, damping: Floats) -> tuple[Floats, _Before]:
+        """The increments (m, D) from the shot's state, for sigma (N, G) and damping (N,)."""
         problem, rows, own = self._of_window(), self.window.rows, self.window.own
         hands, kept = self._hands(problem, state), self._equations
         if kept is not None and kept[0] is state and kept[1] is sigma:
@@ -211,7 +211,8 @@ class _WindowFit:
         if self._keeps:
             self._equations = state, sigma, equations
         step = limited(solve_banded(problem.seen, *equations.terms, damping[rows]))
-        return _Step(step[own], equations.cost(own), hands.posed.points_m[own, JOINTS], equations.drawn)
+        joints_m = hands.posed.points_m[own, JOINTS].astype(np.float32)
+        return step[own], _Before(equations.cost(own), joints_m, equations.drawn)
 
     def terms(self, state: HandState, sigma: Floats) -> Terms:
         """The terms of the window's own hand frames in the shot's state, for sigma (N, G)."""
@@ -222,12 +223,12 @@ class _WindowFit:
             found.frames.hessian[own], of_pairs, found.own_gradient[own], found.temporal.gradient[own]
         )
 
-    def trial(self, state: HandState, sigma: Floats, found: _Step) -> _Trial:
+    def trial(self, state: HandState, sigma: Floats, before: _Before) -> _Trial:
         """The shot's state after a step, by the terms for which that was found."""
         problem, own = self._of_window(), self.window.own
         hands = self._hands(problem, state)
-        cost = problem.cost(hands, sigma[self.window.rows], found.drawn, own)
-        moved_m = lengths(hands.posed.points_m[own, JOINTS] - found.joints_m)
+        cost = problem.cost(hands, sigma[self.window.rows], before.drawn, own)
+        moved_m = lengths(hands.posed.points_m[own, JOINTS] - before.joints_m)
         return _Trial(cost, moved_m.mean(-1))
 
     def _of_window(self) -> "_Problem":

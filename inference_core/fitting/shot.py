@@ -4,7 +4,7 @@
 First one shape per hand. Then every frame on its own (single_frame), gaps interpolated, contact found, and all
 frames together by Gauss-Newton (joint_fit): a frame's two hands are one block, and each iteration is a banded Cholesky
 factorisation. What takes much memory is computed window by window (windows). Evidence, poses and contact, some
-thirty kilobytes a frame, are kept for the whole shot, so that the result does not depend on where a long shot is cut.
+ten kilobytes a frame, are kept for the whole shot, so that the result does not depend on where a long shot is cut.
 Derivatives are exact and analytic (parameterisation), 10 to 20 times as fast as automatic ones.
 """
 

@@ -169,6 +169,13 @@ def forget_pose_networks() -> None:
     forget("person", "body", "hand-square")
 
 
+def forget_landmark_networks() -> None:
+    """Release the networks that find and read hands, some 60 MB, until they are loaded again."""
+    _landmark_networks.cache_clear()
+    _pairs.cache_clear()
+    forget("palm", "hand-early", "hand-late", "pairs")
+
+
 def load_partner(folder: Path, device: str = "cpu") -> Run | None:
     """The partner network of a weights folder, ready to run on early features of hand crops; None if it holds none.
 
