@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tracklets: sightings of one hand strung together."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
@@ -152,22 +153,22 @@ class Tracklets:
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """The fields of all sightings (N, ...), and their `tracklet` (N,), ordered by frame and tracklet."""
-        known = [
-            (tracklet, one)
-            for at in sorted(self._by_frame)
-            for tracklet, one in sorted(self._by_frame[at].items(), key=itemgetter(0))
-        ]
-        columns = {
-            name: np.empty((len(known), *_ROW[name].shape), _ROW[name].base) for name in _ROW.names or ()
-        }
-        for start in range(0, len(known), _AT_ONCE):
-            some = known[start : start + _AT_ONCE]
+        count = sum(map(len, self._by_frame.values()))
+        columns = {name: np.empty((count, *_ROW[name].shape), _ROW[name].base) for name in _ROW.names or ()}
+        numbers, known = np.empty(count, np.int64), self._in_order()
+        for start in range(0, count, _AT_ONCE):
+            some = list(islice(known, _AT_ONCE))
             rows = np.empty(len(some), _ROW)
             for row, (_, one) in enumerate(some):
                 rows[row] = one.rows[one.row] if isinstance(one, _Settled) else _values(one)
             for name, column in columns.items():
                 column[start : start + _AT_ONCE] = rows[name]
-        return {**columns, "tracklet": np.array([tracklet for tracklet, _ in known], np.int64)}
+            numbers[start : start + _AT_ONCE] = [tracklet for tracklet, _ in some]
+        return {**columns, "tracklet": numbers}
+
+    def _in_order(self) -> Iterator[tuple[int, Sighting | _Settled]]:
+        for at in sorted(self._by_frame):
+            yield from sorted(self._by_frame[at].items(), key=itemgetter(0))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All sightings and their tracklets as arrays, for `restored`."""
