@@ -32,26 +32,30 @@ class PictureChanges:
     """
 
     def __init__(self, before: Sequence[Image | None] = (), changes: Floats | None = None) -> None:
-        self._known: list[Floats] = [] if changes is None else list(changes)
+        # In one array for each `add`: small ones among pictures would hold the pages between these.
+        self._known: list[Floats] = [] if changes is None else [changes]
         self._thumbnails: list[Floats | None] = []
         for image in before:
             self._keep(image)
 
     def add(self, images: Iterable[Image | None]) -> list[int]:
         """The next frames of the shot; returns those of them that seem to begin a piece, as far as is known yet."""
-        start = max(len(self._known), 1)
+        count, last = sum(map(len, self._known)), [part[-1:, 0] for part in self._known[-1:]]
+        found = list[list[float]]()
         for image in images:
             self._keep(image)
             own, *earlier = reversed(self._thumbnails)
-            own_changes = [0.0 if own is None or one is None else _change(own, one) for one in earlier]
-            self._known.append(np.array(own_changes + [0.0] * (1 + _FLASH_FRAMES - len(earlier)), np.float32))
-        recent = np.array([change[0] for change in self._known[start - 1 :]], np.float32)
-        return [start - 1 + place for place in _unlike(recent).tolist() if place]
+            changes = [0.0 if own is None or one is None else _change(own, one) for one in earlier]
+            found.append(changes + [0.0] * (1 + _FLASH_FRAMES - len(earlier)))
+        self._known.append(np.array(found, np.float32).reshape(-1, 1 + _FLASH_FRAMES))
+        recent = np.concatenate([*last, self._known[-1][:, 0]])
+        first = count - len(recent) + len(found)
+        return [first + place for place in _unlike(recent).tolist() if place]
 
     @property
     def known(self) -> Floats:
         """(T, 4): how much each frame's picture differs from the one 1, 2, 3 and 4 frames earlier; 0: not at all."""
-        return np.array(self._known, np.float32).reshape(-1, 1 + _FLASH_FRAMES)
+        return np.concatenate([np.zeros((0, 1 + _FLASH_FRAMES), np.float32), *self._known])
 
     def _keep(self, image: Image | None) -> None:
         """Keep a frame's thumbnail; without a picture, the one before it, if any."""
