@@ -121,6 +121,7 @@ def solve_evidence(
 
     tell(0.0)
 
+    # A function, so that what they are solved from is let go before the record is made.
     def solved_frames() -> SolvedFrames:
         start = shot_start(model, shape, seen, settings, tell=lambda done: tell(_EACH_FRAME * done))
         solved = solved_together(model, shape, start, settings, after_step=after_step)

@@ -15,7 +15,7 @@ from inference_core.landmarks.body_reader import WRIST
 from inference_core.landmarks.odds import log_odds_of, probability
 from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.tracking.bodies import with_true_bodies
-from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.detections import ShotDetections, rows_of_frames
 from inference_core.tracking.hand_tracks import frames_to_known
 from inference_core.tracking.seen_apart import runs_apart
 
@@ -134,18 +134,21 @@ def arms_between(detections: ShotDetections, arms: NDArray[np.float32]) -> Float
 
 def _by_forearms(detections: ShotDetections, by_head: bool) -> Floats:
     """(N,) nats for a right hand, from which of the shot's two forearms each hand is on."""
-    ends_px, behind = forearm_ends(detections.points_px[..., :2].astype(np.float64), detections.hand_sizes_px)
+    sizes_px, frames = detections.hand_sizes_px, rows_of_frames(detections.at)
+    ends_px, behind = forearm_ends(detections.points_px[..., :2].astype(np.float64), sizes_px)
     odds, pairs = np.zeros(len(ends_px)), list[tuple[NDArray[np.int64], float]]()
-    for rows in np.split(np.arange(len(ends_px)), np.flatnonzero(np.diff(detections.at)) + 1):
-        if len(rows) > 1 and (ordered := _ordered(rows, ends_px, behind, detections)) is not None:
+    for rows in frames:
+        if (
+            len(rows) > 1
+            and (ordered := _ordered(rows, ends_px, behind, sizes_px, detections.presence)) is not None
+        ):
             pairs.append(ordered)
     if not pairs or _contradicted(detections.right, pairs):
         return odds
     apart = np.array([rows for rows, distance in pairs if distance > _SEEN_APART], np.int64).reshape(-1, 2)
-    for at in np.unique(detections.at):
-        rows = np.flatnonzero(detections.at == at)
-        spread_px = _FOREARM_SPREAD * detections.hand_sizes_px[rows]
-        odds[rows] = _by_place(rows, _near(apart, at, detections.at), ends_px, behind, spread_px)
+    for rows in frames:
+        near = _near(apart, int(detections.at[rows[0]]), detections.at)
+        odds[rows] = _by_place(rows, near, ends_px, behind, _FOREARM_SPREAD * sizes_px[rows])
     odds = np.clip(odds, -_MOST_ALONE, _MOST_ALONE)
     for rows, distance in pairs:
         odds[rows] += np.array([-1, 1]) * _MOST_BY_ORDER * np.tanh(distance / _SURELY_APART)
@@ -210,17 +213,21 @@ def forearm_ends(points_px: Floats, size_px: Floats) -> tuple[Floats, Floats]:
 
 
 def _ordered(
-    rows: NDArray[np.int64], ends_px: Floats, behind: Floats, detections: ShotDetections
+    rows: NDArray[np.int64],
+    ends_px: Floats,
+    behind: Floats,
+    sizes_px: Floats,
+    presence: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], float] | None:
     """The two most certain hands of a frame, left forearm first, and their distance in hand
     sizes; None if the arms do not tell.
     """
-    pair = rows[np.argsort(-detections.presence[rows], kind="stable")[:2]]
+    pair = rows[np.argsort(-presence[rows], kind="stable")[:2]]
     along = behind[pair].mean(0)
     length = float(np.linalg.norm(along))
     if length < _LEAST_TOGETHER:
         return None
     # `along` points from hands to elbows; this points to the right as seen from the elbows.
     aside = np.array([along[1], -along[0]]) / length
-    apart = float((ends_px[pair[1]] - ends_px[pair[0]]) @ aside) / detections.hand_sizes_px[pair].mean()
+    apart = float((ends_px[pair[1]] - ends_px[pair[0]]) @ aside) / sizes_px[pair].mean()
     return (pair, apart) if apart > 0 else (pair[::-1], -apart)

@@ -62,6 +62,11 @@ class ShotDetections:
         return left, top, width - right, height - bottom
 
 
+def rows_of_frames(at: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The rows of each frame that has some, one frame after another; at (N,): the frames of rows ordered by frame."""
+    return np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1) if len(at) else []
+
+
 def pieces_of(detections: ShotDetections) -> list[ShotDetections]:
     """The shot taken apart at its cuts, each piece as a shot of its own: frames are counted from its first one."""
     if not len(detections.cuts):

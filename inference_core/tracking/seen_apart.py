@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.odds import log_odds_of
-from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.detections import ShotDetections, rows_of_frames
 
 # Hands whose middles are farther apart than this, in sizes of the larger, are so in at least this many frames, with
 # pauses of at most so many.
@@ -25,7 +25,7 @@ def runs_apart(detections: ShotDetections) -> Iterator[NDArray[np.int64]]:
     """Rows (n, 2) of two tracklets in the frames, one after another, that show these two hands, apart."""
     middles_px, sizes_px = detections.points_px[..., :2].astype(np.float64).mean(1), detections.hand_sizes_px
     of_tracklets = dict[tuple[int, int], list[NDArray[np.int64]]]()
-    for rows in np.split(np.arange(len(sizes_px)), np.flatnonzero(np.diff(detections.at)) + 1):
+    for rows in rows_of_frames(detections.at):
         if (
             len(rows) == 2
             and np.linalg.norm(np.diff(middles_px[rows], axis=0)) > _APART * sizes_px[rows].max()

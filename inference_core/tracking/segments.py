@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.odds import log_odds_of
-from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.detections import ShotDetections, rows_of_frames
 
 # The palm: wrist and knuckles; fingertips are a poor measure of a hand's position.
 _PALM_POINTS = np.array([0, 5, 9, 13, 17])
@@ -139,7 +139,7 @@ def _apart_from_others(at: NDArray[np.int64], centres: Floats, sizes: Floats) ->
     there is none. Rows are ordered by frame.
     """
     apart = np.full(len(at), np.inf)
-    for rows in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1):
+    for rows in rows_of_frames(at):
         if len(rows) > 1:
             away = np.linalg.norm(centres[rows, None] - centres[rows], axis=-1)
             away /= np.maximum(sizes[rows, None], sizes[rows])

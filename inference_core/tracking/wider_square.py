@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks
-from inference_core.tracking.detections import ShotDetections
+from inference_core.tracking.detections import ShotDetections, rows_of_frames
 
 # How much wider the second square is.
 _WIDER = np.array([1.0, 1.0, 1.3, 1.0])
@@ -101,7 +101,7 @@ def with_sizes(detections: ShotDetections, focal_px: float) -> ShotDetections:
 def to_nearest_px(at: NDArray[np.int64], middle_px: Floats) -> Floats:
     """(N,) distance of each hand's middle (N, 2) to the nearest other one in its frame; infinite without one."""
     nearest_px = np.full(len(at), np.inf)
-    for rows in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1):
+    for rows in rows_of_frames(at):
         apart_px = np.linalg.norm(middle_px[rows, None] - middle_px[rows], axis=-1)
         np.fill_diagonal(apart_px, np.inf)
         nearest_px[rows] = apart_px.min(1, initial=np.inf)
