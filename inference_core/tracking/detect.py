@@ -10,8 +10,8 @@ fewer hands than their neighbours are searched again. Sides are not decided here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -31,7 +31,7 @@ from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.pairs_ahead import PairsAhead
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.tracking.sides_ahead import SidesAhead
-from inference_core.tracking.tracklets import Tracklets
+from inference_core.tracking.tracklets import Columns, Tracklets
 from inference_core.tracking.window import Window, size_of
 
 # Sightings this many windows back are not looked at again: the landmark head has told their sides.
@@ -52,13 +52,21 @@ def detect_shot(
     return detector.detections()
 
 
-def frames_searched(state: Mapping[str, NDArray[Any]] | None) -> int:
-    """How many frames a detector of this `state` has searched; None: of no state."""
-    return 0 if state is None else len(state["time_s"])
+@dataclass(frozen=True)
+class StoppedSearch:
+    """What a detector needs to continue: the `state` of the one that was stopped, and all that was `settled`."""
+
+    state: Mapping[str, NDArray[Any]]
+    settled: Sequence[Columns] = ()
+
+    @property
+    def done(self) -> int:
+        """The number of frames searched."""
+        return len(self.state["time_s"])
 
 
 class ShotDetector:
-    """The search through a shot. It can be stopped between windows and resumed from its `state`.
+    """The search through a shot. It can be stopped between windows and resumed from its `state` and `settled`.
 
     pose: loads the networks that locate the most prominent person's arms on some frames, if these are wanted. head:
     waits for the landmark head; with one, hands that show no palm are searched for. partner: the partner network, if
@@ -74,12 +82,15 @@ class ShotDetector:
         partner: Callable[[], Run | None] | None = None,
         sides: SidesAhead | None = None,
         pairs: PairsAhead | None = None,
-        state: Mapping[str, NDArray[Any]] | None = None,
+        stopped: StoppedSearch | None = None,
     ) -> None:
+        state = None if stopped is None else stopped.state
         self._settings = settings or DetectionSettings()
         self._pose, self._sides, self._pairs = pose, sides, pairs
         self._arms: list[_ArmsArrays] = [] if state is None else [(state["arms_px"], state["arms_m"])]
-        self._tracklets = Tracklets() if state is None else Tracklets.restored(state)
+        self._tracklets = (
+            Tracklets() if stopped is None else Tracklets.restored(stopped.state, stopped.settled)
+        )
         self._times: list[float] = [] if state is None else state["time_s"].tolist()
         self._size_px = (0, 0) if state is None else (int(state["size_px"][0]), int(state["size_px"][1]))
         self._window = Window(networks, self._settings, self._tracklets, head, partner)
@@ -142,8 +153,17 @@ class ShotDetector:
             self._sides.ask(last, self._tracklets, later, -1)
             self._sides.collect(self._tracklets, 0)
 
+    def settled(self, start: int) -> Columns:
+        """Sightings that will not change any more, from the start-th on: of `state`, what grows with the shot."""
+        return self._tracklets.settled(start)
+
+    def last_seen(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The frames (N,) and landmarks (N, 21, 3) of the sightings that are not settled."""
+        state = self._tracklets.state()
+        return state["at"], state["points_px"]
+
     def state(self) -> dict[str, NDArray[Any]]:
-        """What a new detector needs to continue from here."""
+        """What a new detector needs to continue from here, apart from what is `settled`."""
         if self._sides is not None:
             self._sides.collect(self._tracklets, 0)
         return {
@@ -211,20 +231,16 @@ def _windows(frames: Iterable[Frame], settings: DetectionSettings) -> Iterator[l
 
 def _as_arrays(tracklets: Tracklets, time_s: NDArray[np.float64], size_px: tuple[int, int]) -> ShotDetections:
     columns = tracklets.columns()
-
-    def values(name: str) -> NDArray[np.float32]:
-        return columns[name].astype(np.float32, copy=False)
-
     return ShotDetections(
         at=columns["at"],
         tracklet=columns["tracklet"],
-        points_px=values("points_px"),
-        world_m=values("world_m"),
-        presence=values("presence"),
-        right=values("right"),
-        crops=values("crop"),
-        growth=values("growth"),
-        odds=values("odds"),
+        points_px=columns["points_px"],
+        world_m=columns["world_m"],
+        presence=columns["presence"],
+        right=columns["right"],
+        crops=columns["crop"],
+        growth=columns["growth"],
+        odds=columns["odds"],
         time_s=time_s,
         size_px=size_px,
     )

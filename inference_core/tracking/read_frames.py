@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.landmarks.crop_squares import crops_from_landmarks, turn_to_frame, turned
-from inference_core.tracking.detections import ShotDetections
 from inference_core.tracking.expected_hands import SEEN_SCORE, ExpectedHands
 from inference_core.tracking.interpolate import STEPS, Floats, between, interpolated
 from inference_core.tracking.refine import HandReadings
@@ -55,10 +54,12 @@ def pair_shares(expected: ExpectedHands) -> Floats:
     return np.where(_known(expected).all(1), np.maximum(near, unseen).max(1), 0.0)
 
 
-def hands_were_near(detections: ShotDetections) -> bool:
-    """Whether two hands were seen so near one another that the two-hand network counts."""
-    points_px = detections.points_px[..., :2].astype(np.float64)
-    between_px = to_nearest_px(detections.at, points_px.mean(-2))
+def hands_were_near(at: NDArray[np.int64], points_px: Floats) -> bool:
+    """Whether two hands are so near one another that the two-hand network counts. points_px (N, 21, 2 or 3): the hands'
+    landmarks in frames at (N,).
+    """
+    points_px = points_px[..., :2].astype(np.float64)
+    between_px = to_nearest_px(at, points_px.mean(-2))
     return bool((sides_between(points_px, between_px) < _FAR).any())
 
 

@@ -30,7 +30,7 @@ from inference_core.tracking.wider_square import apart, to_nearest_px
 _EVERY = 4
 # Likewise where hands lie apart: frames of which many are read for their landmarks, too.
 _EVERY_APART = 2 * STEPS[0]
-# Windows whose hands may wait for the head.
+# So many calls of `ask` may wait for the head.
 _MOST_WAITING = 4
 
 _Asked = list[tuple[int, int, Sighting]]
@@ -59,6 +59,7 @@ class SidesAhead:
         """
         asked = list(self._asked(frames, tracklets, last))
         if not asked:
+            self._waiting.append(([], lambda: np.zeros(0)))
             return
         crops = [crops_from_landmarks(_points_px([sighting]))[0] for _, _, sighting in asked]
         pictures = [

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tracklets: sightings of one hand strung together."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from operator import itemgetter
 from typing import Any
 
@@ -33,45 +32,36 @@ class Sighting:
     odds: float = float("nan")
 
 
-# A sighting as a row of an array, in a third of the memory.
+# A settled sighting, as a row of an array: what `ShotDetections` has of it.
 _ROW = np.dtype(
     [
         ("at", np.int64),
+        ("tracklet", np.int64),
         ("points_px", np.float32, (21, 3)),
         ("world_m", np.float32, (21, 3)),
-        ("presence", np.float64),
-        ("right", np.float64),
-        ("crop", np.float64, 4),
-        ("next_crop", np.float64, 4),
-        ("growth", np.float64),
-        ("odds", np.float64),
+        ("presence", np.float32),
+        ("right", np.float32),
+        ("crop", np.float32, 4),
+        ("growth", np.float32),
+        ("odds", np.float32),
     ]
 )
+_FIELDS = tuple(field.name for field in fields(Sighting))
 
-
-# So many are copied at once.
-_AT_ONCE = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """A sighting that is one of many rows."""
-
-    rows: NDArray[np.void]
-    row: int
-
-    @property
-    def sighting(self) -> Sighting:
-        return Sighting(*(value if np.ndim(value) else value.item() for value in self.rows[self.row]))
+Columns = dict[str, NDArray[Any]]
 
 
 class Tracklets:
-    """Tracklets by number. Two tracklets found to be the same keep the earlier number."""
+    """Tracklets by number. Two tracklets found to be the same keep the earlier number.
+
+    Only sightings that are not settled can be looked up.
+    """
 
     def __init__(self) -> None:
-        self._by_tracklet: dict[int, dict[int, Sighting | _Settled]] = {}
-        self._by_frame: dict[int, dict[int, Sighting | _Settled]] = {}
-        self._unsettled = set[int]()
+        self._by_tracklet: dict[int, dict[int, Sighting]] = {}
+        self._by_frame: dict[int, dict[int, Sighting]] = {}
+        self._settled: list[NDArray[np.void]] = []
+        self._spans: dict[int, list[tuple[int, int]]] = {}
         self._joined: dict[int, int] = {}
         self._started = 0
 
@@ -79,31 +69,24 @@ class Tracklets:
         """The number of a new tracklet that begins with this sighting."""
         tracklet = self._started
         self._started += 1
-        self._by_tracklet[tracklet] = {}
         self.add(tracklet, sighting)
         return tracklet
 
     def add(self, tracklet: int, sighting: Sighting) -> None:
         """Append a sighting to a tracklet."""
         tracklet = self.number(tracklet)
-        self._by_tracklet[tracklet][sighting.at] = sighting
+        self._by_tracklet.setdefault(tracklet, {})[sighting.at] = sighting
         self._by_frame.setdefault(sighting.at, {})[tracklet] = sighting
-        self._unsettled.add(sighting.at)
 
     def settle(self, before: int) -> None:
-        """Hold the sightings in frames before this one as rows: they are equal, but no longer the same objects."""
-        frames = sorted(at for at in self._unsettled if at < before)
-        self._unsettled.difference_update(frames)
-        some = [
-            (at, tracklet, one)
-            for at in frames
-            for tracklet, one in self._by_frame[at].items()
-            if isinstance(one, Sighting)
-        ]
-        rows = np.empty(len(some), _ROW)
-        for row, (at, tracklet, one) in enumerate(some):
-            rows[row] = _values(one)
-            self._by_frame[at][tracklet] = self._by_tracklet[tracklet][at] = _Settled(rows, row)
+        """Put the sightings in frames before this one away, as rows of which the memory holds more."""
+        rows = np.array(list(self._rows(at for at in sorted(self._by_frame) if at < before)), _ROW)
+        if not len(rows):
+            return
+        self._put_away(rows)
+        for at, tracklet in zip(rows["at"].tolist(), rows["tracklet"].tolist(), strict=True):
+            del self._by_tracklet[tracklet][at]
+            self._by_frame.pop(at, None)
 
     def number(self, tracklet: int) -> int:
         """The tracklet's current number, after all merges."""
@@ -121,12 +104,13 @@ class Tracklets:
     def join(self, first: int, second: int) -> bool:
         """Merge two tracklets. Returns False, and changes nothing, if both have a sighting in some frame."""
         first, second = sorted((self.number(first), self.number(second)))
-        if first == second or self._by_tracklet[first].keys() & self._by_tracklet[second].keys():
+        if first == second or self._meet(first, second):
             return False
-        moved = self._by_tracklet.pop(second)
+        moved = self._by_tracklet.pop(second, {})
         self._joined[second] = first
+        self._spans[first] = sorted(self._spans.get(first, []) + self._spans.pop(second, []))
         for at, sighting in moved.items():
-            self._by_tracklet[first][at] = sighting
+            self._by_tracklet.setdefault(first, {})[at] = sighting
             self._by_frame[at][first] = self._by_frame[at].pop(second)
         return True
 
@@ -136,75 +120,107 @@ class Tracklets:
 
     def first_frame(self, tracklet: int) -> int:
         """The earliest frame of a tracklet."""
-        return min(self._by_tracklet[self.number(tracklet)])
+        tracklet = self.number(tracklet)
+        return self._spans[tracklet][0][0] if self._spans.get(tracklet) else min(self._by_tracklet[tracklet])
 
     def last_of(self, at: int) -> list[tuple[int, Sighting]]:
         """Tracklets with a sighting in frame `at`, and that sighting."""
-        return [(tracklet, _opened(one)) for tracklet, one in self._by_frame.get(at, {}).items()]
+        return list(self._by_frame.get(at, {}).items())
 
     def sighting(self, tracklet: int, at: int) -> Sighting:
         """A tracklet's sighting in a frame, if it has one."""
-        return _opened(self._by_tracklet[self.number(tracklet)][at])
+        return self._by_tracklet[self.number(tracklet)][at]
 
     def find(self, tracklet: int, at: int) -> Sighting | None:
         """A tracklet's sighting in a frame; None if it has none."""
-        one = self._by_tracklet[self.number(tracklet)].get(at)
-        return None if one is None else _opened(one)
+        return self._by_tracklet.get(self.number(tracklet), {}).get(at)
 
-    def columns(self) -> dict[str, NDArray[Any]]:
+    def settled(self, start: int = 0) -> Columns:
+        """The fields of the settled sightings (N, ...) from the start-th on, and their `tracklet` (N,) at the time."""
+        return _columns(self._settled, start)
+
+    def columns(self) -> Columns:
         """The fields of all sightings (N, ...), and their `tracklet` (N,), ordered by frame and tracklet."""
-        count = sum(map(len, self._by_frame.values()))
-        columns = {name: np.empty((count, *_ROW[name].shape), _ROW[name].base) for name in _ROW.names or ()}
-        numbers, known = np.empty(count, np.int64), self._in_order()
-        for start in range(0, count, _AT_ONCE):
-            some = list(islice(known, _AT_ONCE))
-            rows = np.empty(len(some), _ROW)
-            for row, (_, one) in enumerate(some):
-                rows[row] = one.rows[one.row] if isinstance(one, _Settled) else _values(one)
-            for name, column in columns.items():
-                column[start : start + _AT_ONCE] = rows[name]
-            numbers[start : start + _AT_ONCE] = [tracklet for tracklet, _ in some]
-        return {**columns, "tracklet": numbers}
+        columns = _columns([*self._settled, np.array(list(self._rows(sorted(self._by_frame))), _ROW)])
+        known, of_row = np.unique(columns["tracklet"], return_inverse=True)
+        columns["tracklet"] = np.array([self.number(number) for number in known.tolist()], np.int64)[of_row]
+        order = np.lexsort((columns["tracklet"], columns["at"]))
+        if (np.diff(order) != 1).any():
+            for name, values in columns.items():
+                columns[name] = values[order]
+        return columns
 
-    def _in_order(self) -> Iterator[tuple[int, Sighting | _Settled]]:
-        for at in sorted(self._by_frame):
-            yield from sorted(self._by_frame[at].items(), key=itemgetter(0))
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """All sightings and their tracklets as arrays, for `restored`."""
-        return {**self.columns(), "started": np.array(self._started)}
+    def state(self) -> Columns:
+        """All but the settled sightings as arrays, for `restored`."""
+        known = [
+            (tracklet, sighting)
+            for at in sorted(self._by_frame)
+            for tracklet, sighting in sorted(self._by_frame[at].items(), key=itemgetter(0))
+        ]
+        return {
+            **{name: np.array([getattr(one, name) for _, one in known]) for name in _FIELDS},
+            "tracklet": np.array([tracklet for tracklet, _ in known], np.int64),
+            "joined": np.array(sorted(self._joined.items()), np.int64).reshape(-1, 2),
+            "started": np.array(self._started),
+            "settled": np.array(sum(map(len, self._settled))),
+        }
 
     @staticmethod
-    def restored(state: Mapping[str, NDArray[Any]]) -> "Tracklets":
-        """The tracklets of a `state`."""
+    def restored(state: Mapping[str, NDArray[Any]], settled: Iterable[Columns] = ()) -> "Tracklets":
+        """The tracklets of a `state`, and all that was `settled` by then, one part after another."""
         tracklets = Tracklets()
         tracklets._started = int(state["started"])
-        for row, number in enumerate(state["tracklet"].tolist()):
-            sighting = Sighting(
-                at=int(state["at"][row]),
-                points_px=state["points_px"][row],
-                world_m=state["world_m"][row],
-                presence=float(state["presence"][row]),
-                right=float(state["right"][row]),
-                crop=state["crop"][row],
-                next_crop=state["next_crop"][row],
-                growth=float(state["growth"][row]),
-                odds=float(state["odds"][row]),
-            )
-            tracklets._by_tracklet.setdefault(number, {})
-            tracklets.add(number, sighting)
+        tracklets._joined = dict(state["joined"].tolist())
+        for part in settled:
+            rows = np.empty(len(part["at"]), _ROW)
+            for name, values in part.items():
+                rows[name] = values
+            tracklets._put_away(rows)
+        for row, tracklet in enumerate(state["tracklet"].tolist()):
+            tracklets.add(tracklet, Sighting(**{name: _plain(state[name][row]) for name in _FIELDS}))
         return tracklets
 
+    def _put_away(self, rows: NDArray[np.void]) -> None:
+        self._settled.append(rows)
+        for tracklet, at in zip(rows["tracklet"].tolist(), rows["at"].tolist(), strict=True):
+            spans = self._spans.setdefault(self.number(tracklet), [])
+            if spans and spans[-1][1] == at:
+                spans[-1] = (spans[-1][0], at + 1)
+            else:
+                spans.append((at, at + 1))
 
-def _opened(one: Sighting | _Settled) -> Sighting:
-    return one.sighting if isinstance(one, _Settled) else one
+    def _rows(self, frames: Iterable[int]) -> Iterator[tuple[Any, ...]]:
+        for at in frames:
+            for tracklet, one in sorted(self._by_frame[at].items(), key=itemgetter(0)):
+                yield tuple(
+                    tracklet if name == "tracklet" else getattr(one, name) for name in _ROW.names or ()
+                )
 
-
-def _values(sighting: Sighting) -> tuple[Any, ...]:
-    return tuple(vars(sighting).values())
+    def _meet(self, first: int, second: int) -> bool:
+        """Whether both have a sighting in some frame."""
+        one, other = self._by_tracklet.get(first, {}), self._by_tracklet.get(second, {})
+        return bool(one.keys() & other.keys()) or any(
+            start < other_stop and other_start < stop
+            for start, stop in self._spans.get(first, ())
+            for other_start, other_stop in self._spans.get(second, ())
+        )
 
 
 def is_same_hand(one: Sighting, other: Sighting) -> bool:
     """Whether two readings of one frame are of the same hand."""
     apart_px = np.linalg.norm(one.points_px[:, :2] - other.points_px[:, :2], axis=-1).mean()
     return bool(apart_px < SAME_HAND * max(one.crop[2], other.crop[2]))
+
+
+def _columns(rows: Sequence[NDArray[np.void]], start: int = 0) -> Columns:
+    """The fields of rows (N, ...) in several arrays, from the start-th on."""
+    skipped, later = 0, [np.empty(0, _ROW)]
+    for some in rows:
+        later.append(some[max(0, start - skipped) :])
+        skipped += len(some)
+    return {name: np.concatenate([some[name] for some in later]) for name in _ROW.names or ()}
+
+
+def _plain(value: Any) -> Any:
+    """An array as it is, a number as Python's."""
+    return value if np.ndim(value) else value.item()

@@ -17,9 +17,11 @@ from inference_core.landmarks.networks import LandmarkNetworks, load_landmark_ne
 from inference_core.landmarks.palm_detector import detect_palms
 from inference_core.shared.presence import ABSENT, FILLED, SEEN
 from inference_core.shared.skeleton import LEFT, RIGHT
+from inference_core.tracking import detect
 from inference_core.tracking.assign import build_tracks
-from inference_core.tracking.detect import ShotDetector, detect_shot
+from inference_core.tracking.detect import ShotDetector, StoppedSearch, detect_shot
 from inference_core.tracking.settings import DetectionSettings
+from inference_core.tracking.tracklets import Columns
 from tests.shared_files import footage_file
 
 
@@ -76,15 +78,22 @@ def test_progress_counts_every_frame(networks: LandmarkNetworks) -> None:
     assert list(detector.run(blank_frames(25))) == [10, 20, 25]
 
 
-def test_a_stopped_detection_resumes_with_the_same_result(networks: LandmarkNetworks) -> None:
+def test_a_stopped_detection_resumes_with_the_same_result(
+    networks: LandmarkNetworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frames = clip("two_hands.mp4", 0, 40)
     settings = DetectionSettings(detect_every=6, window_frames=12, history_frames=6)
     whole = detect_shot(frames, networks, settings)
-    stopped = ShotDetector(networks, settings)
-    assert next(iter(stopped.run(frames))) == 12
-    again = ShotDetector(networks, settings, state=stopped.state())
-    assert (again.done, again.next_frame) == (12, 6)
-    assert list(again.run(frames[6:])) == [24, 36, 40]
+    monkeypatch.setattr(detect, "_WINDOWS_BACK", 1)
+    stopped, parts = ShotDetector(networks, settings), list[Columns]()
+    for done in stopped.run(frames):
+        parts.append(stopped.settled(sum(len(part["at"]) for part in parts)))
+        if done == 24:
+            break
+    assert [len(part["at"]) > 0 for part in parts] == [False, True]
+    again = ShotDetector(networks, settings, stopped=StoppedSearch(stopped.state(), parts))
+    assert (again.done, again.next_frame) == (24, 18)
+    assert list(again.run(frames[18:])) == [36, 40]
     for name, values in vars(again.detections()).items():
         np.testing.assert_array_equal(values, getattr(whole, name), err_msg=name)
 

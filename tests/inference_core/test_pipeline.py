@@ -25,6 +25,7 @@ from inference_core.shared.messages import Cancelled, CaptureRequest
 from inference_core.shared.presence import ABSENT, SEEN
 from inference_core.shared.take import Take, load_take
 from inference_core.shared.take_format import ARRAYS
+from inference_core.tracking import detect
 from inference_core.tracking.detect import ShotDetector
 from inference_core.tracking.settings import DetectionSettings
 from inference_core.two_hand.card import CARD_FILE, SHIPPED_FOLDER, WeightsCard, read_card
@@ -133,11 +134,12 @@ def shown_all_hands(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def in_small_windows(monkeypatch: pytest.MonkeyPatch, piece_frames: int) -> None:
-    """Pieces of few frames, and a detector whose windows end often enough for them."""
+    """Pieces of few frames, and a detector whose windows end, and whose sightings settle, often enough for them."""
     for module in (run, detection, stages):
         monkeypatch.setattr(module, "PIECE_FRAMES", piece_frames)
     settings = partial(DetectionSettings, detect_every=6, window_frames=12, history_frames=6)
     monkeypatch.setattr(detection, "DetectionSettings", settings)
+    monkeypatch.setattr(detect, "_WINDOWS_BACK", 1)
 
 
 def test_a_stopped_run_resumes_and_gives_the_same_take(
@@ -156,7 +158,7 @@ def test_a_stopped_run_resumes_and_gives_the_same_take(
             reconstruct(demo_request(tmp_path, network="shipped"), stop_late)
         assert [path.name for path in tmp_path.iterdir()] == ["take.npz.partial"]
         kept = sorted(path.name.split("-")[0] for path in (tmp_path / "take.npz.partial").glob("*.npz"))
-    assert kept == ["detect", "partners", *["read"] * 2, "track"]
+    assert kept == [*["detect"] * 3, "partners", *["read"] * 2, "track"]
 
     heard: list[tuple[str, int]] = []
     request = demo_request(tmp_path, network="shipped")
@@ -166,6 +168,30 @@ def test_a_stopped_run_resumes_and_gives_the_same_take(
     whole = reconstruct(demo_request(tmp_path, "whole.npz", network="shipped"))
     assert_alike(went_on, whole, within=1e-6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["take.npz", "whole.npz"]
+
+
+def test_what_is_left_of_a_stopped_search_is_not_used_unless_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_windows(monkeypatch, 12)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "detect" and done == total:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        reconstruct(demo_request(tmp_path), stop)
+    pieces = sorted(
+        (tmp_path / "take.npz.partial").glob("detect-*.npz"), key=lambda path: path.stat().st_size
+    )
+    assert len(pieces) == 3
+    pieces[0].unlink()
+    heard: list[int] = []
+    again = reconstruct(
+        demo_request(tmp_path), lambda stage, done, total: heard.append(done) if stage == "detect" else None
+    )
+    assert heard[0] == 0
+    assert_alike(again, reconstruct(demo_request(tmp_path, "whole.npz")), within=0)
 
 
 def test_what_another_build_of_the_same_version_left_is_made_anew(

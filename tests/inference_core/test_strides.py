@@ -51,21 +51,23 @@ def test_the_less_steadily_a_hand_moves_the_more_counts_what_is_read() -> None:
 def test_sightings_that_are_settled_stay_what_they_are() -> None:
     tracklets, plain = Tracklets(), Tracklets()
     for one in (tracklets, plain):
-        first, second = one.start(sighting(0)), one.start(sighting(20))
+        first, second, third = one.start(sighting(0)), one.start(sighting(20)), one.start(sighting(2, 5))
         for at in (1, 2, 3):
             one.add(first, sighting(at))
         one.add(second, sighting(21))
+        one.add(third, sighting(19))
     tracklets.settle(3)
+    assert tracklets.last_of(0) == [] and plain.first_frame(0) == tracklets.first_frame(0) == 0
+    tracklets = Tracklets.restored(tracklets.state(), [tracklets.settled()])
+    tracklets.settle(20)
     for one in (tracklets, plain):
-        one.add(0, replace(sighting(1), odds=2.5))
-    tracklets.settle(21)
-    for one in (tracklets, plain):
-        assert one.join(0, 1)
-    for at in (0, 1, 3, 20, 21):
-        for one, other in zip(tracklets.last_of(at), plain.last_of(at), strict=True):
-            assert one[0] == other[0]
-            np.testing.assert_equal(vars(one[1]), vars(other[1]))
-    np.testing.assert_equal(tracklets.state(), plain.state())
+        assert not one.join(0, 2), "both have a sighting in frame 2"
+        assert one.join(1, 0) and not one.join(2, 1)
+        assert [one.first_frame(number) for number in range(3)] == [0, 0, 2]
+    assert [number for number, _ in tracklets.last_of(20)] == [0]
+    for start in (0, 3):
+        np.testing.assert_equal(tracklets.settled(start)["at"], [0, 1, 2, 2, 3, 19][start:])
+    np.testing.assert_equal(tracklets.columns(), plain.columns())
 
 
 def test_a_sighting_between_goes_over_from_what_is_drawn_to_what_is_read() -> None:
