@@ -54,13 +54,13 @@ def pair_shares(expected: ExpectedHands) -> Floats:
     return np.where(_known(expected).all(1), np.maximum(near, unseen).max(1), 0.0)
 
 
-def hands_were_near(at: NDArray[np.int64], points_px: Floats) -> bool:
+def hands_were_near(at: NDArray[np.int64], points_px: NDArray[np.float32]) -> bool:
     """Whether two hands are so near one another that the two-hand network counts. points_px (N, 21, 2 or 3): the hands'
     landmarks in frames at (N,).
     """
-    points_px = points_px[..., :2].astype(np.float64)
-    between_px = to_nearest_px(at, points_px.mean(-2))
-    return bool((sides_between(points_px, between_px) < _FAR).any())
+    wide_px = points_px[..., :2].astype(np.float64)
+    between_px = to_nearest_px(at, wide_px.mean(-2))
+    return bool((sides_between(wide_px, between_px) < _FAR).any())
 
 
 def with_frames_between(readings: HandReadings, expected: ExpectedHands, shares: Floats) -> HandReadings:

@@ -101,6 +101,25 @@ def test_sides_read_beside_detection_are_the_same_and_need_no_frame_again(
     np.testing.assert_allclose(told.right, late.right, atol=1e-4)
 
 
+def test_sides_are_known_although_no_hand_follows_for_long(
+    frames: list[Frame], head: HeadWithLandmarks
+) -> None:
+    settings = DetectionSettings(window_frames=4, detect_every_empty=100, search_first=100)
+    empty = [
+        replace(frame, image=np.zeros((720, 1280, 3), np.uint8), index=len(frames) + number)
+        for number, frame in enumerate((frames * 8)[:60])
+    ]
+    odds = list[np.ndarray]()
+    for shown in (frames, [*frames, *empty]):
+        detector = ShotDetector(load_landmark_networks(), settings, sides=SidesAhead(lambda: head))
+        for _ in detector.run(shown):
+            pass
+        odds.append(detector.detections().odds[:2])
+    alone, followed = odds
+    assert np.isfinite(alone).all()
+    np.testing.assert_array_equal(followed, alone)
+
+
 def no_rows(detections: ShotDetections) -> dict[str, np.ndarray]:
     names = ("at", "tracklet", "points_px", "world_m", "presence", "right", "crops", "growth", "odds")
     return {name: getattr(detections, name)[:0] for name in names}
