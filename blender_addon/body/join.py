@@ -23,7 +23,7 @@ from ..scene import fcurves
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, check_unlocked, key_track, read_track, show_where_present
 from ..scene.range_keys import Span, bone_paths, write_location, write_rotation
-from ..scene.shot import units_per_metre
+from ..scene.shot import later, set_later, units_per_metre
 from ..scene.track import rows_of
 from . import arm, kept_action
 from .hand_motion import hand_motion, moved_track, track_at
@@ -207,7 +207,8 @@ def _bring(side: Side, at: Floats, offset: float, wrist: Floats, turn: Floats) -
     """Key the captured hand at the body's wrist (F, 3), rotated like its hand (F, 3, 3), on a copy of its action."""
     track, there = track_at(read_track(side.rig), at - offset)
     track = moved_track(side.rig, track, wrist, turn)
-    kept_action.working_copy(side.rig.armature, WHAT)
+    copy = kept_action.working_copy(side.rig.armature, WHAT).action
+    set_later(copy, later(copy) + offset)
     key_track(side.rig, rows_of(replace(track, frames=at, cuts=track.cuts + offset), there))
 
 

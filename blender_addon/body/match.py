@@ -11,7 +11,6 @@ from inference_core.shared.errors import RequestError
 from ..retarget.bone_map import BoneMap
 from ..scene.axes import Floats
 from ..scene.hand_curves import HandRig, read_track
-from ..scene.shot import cut_frames
 from .hand_motion import hand_motion
 from .limbs import chest_of, find_limb
 from .offset import Offset, Wrists, find_offset
@@ -51,8 +50,9 @@ def matched(
 
 def _taken(rigs: Sequence[HandRig]) -> Wrists:
     """The captured wrists on all frames on which either hand has keys; unknown at cuts."""
-    cuts = cut_frames(rigs[0].shot)
-    frames = np.unique(np.concatenate([cuts, *(read_track(rig).frames for rig in rigs)]))
+    tracks = [read_track(rig) for rig in rigs]
+    cuts = tracks[0].cuts
+    frames = np.unique(np.concatenate([cuts, *(track.frames for track in tracks)]))
     points: Floats = np.full((len(frames), 2, 3), np.nan)
     for rig in rigs:
         motion = hand_motion(rig, frames)

@@ -304,7 +304,7 @@ def _track(
         filled = state == FILLED
         between = (frames[:-1] + frames[1:]) / 2
         away[:-1] = np.round(fcurves.sample([presence], between)[:, 0]) == ABSENT
-    cuts = shot.cut_frames(rig.shot)
+    cuts = shot.cut_frames(rig.shot) + shot.later(channels.action)
     return HandTrack(frames, location, quaternions.continuous(turns), filled, confidence, away, cuts)
 
 

@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import bpy
 import numpy as np
@@ -18,6 +18,7 @@ from .rest_bones import side_name
 from .timing import Timing, scene_rate
 
 NEAR_M, FAR_M = 0.01, 100.0
+_LATER: Final = "duohand_later"
 
 
 def shots(scene: bpy.types.Scene) -> list[bpy.types.Collection]:
@@ -211,6 +212,16 @@ def cut_frames(shot: bpy.types.Collection) -> Floats:
 def set_cut_frames(shot: bpy.types.Collection, cuts: Floats) -> None:
     """Remember the scene frames (C,) at which the shot's footage is cut."""
     shot.duohand.cuts = json.dumps(cuts.tolist())
+
+
+def later(action: Any) -> float:
+    """How many frames later than the shot's footage an action's motion is: that of hands joined to a body's time."""
+    return float(action.get(_LATER, 0.0))
+
+
+def set_later(action: Any, frames: float) -> None:
+    """Remember that an action's motion is this much later than the shot's footage, and than its cuts."""
+    action[_LATER] = frames
 
 
 def _strip_actions(animation: Any) -> Iterator[bpy.types.Action]:

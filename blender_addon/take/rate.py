@@ -58,10 +58,13 @@ def _moved_along(scene: bpy.types.Scene, collection: bpy.types.Collection) -> li
     shown_as_written = [skin for skin in skins if hand_keys.is_shown_as_written(skin)]
     raw_as_loaded = [hand for hand in hands.values() if loaded_motion.raw_is_as_loaded(hand)]
     locked = 0
-    for channels in _own_channels(collection):
+    channels_of = _own_channels(collection)
+    for channels in channels_of:
         for curve in channels.fcurves:
             fcurves.stretch(curve, start, factor)
             locked += fcurves.is_locked(curve)
+    for action in {channels.action for channels in channels_of}:
+        shot.set_later(action, shot.later(action) * factor)
     ranges = [(*hand.duohand.locked, *hand.duohand.smoothing) for hand in hands.values()]
     for item in chain(kept.touches, *ranges):
         item.first, item.last = (

@@ -14,6 +14,8 @@ from inference_core.shared.skeleton import LEFT, RIGHT
 from inference_core.shared.take import Take, save_take
 from tests.blender_addon import scenes
 from tests.blender_addon.in_blender import EXTENSION
+from tests.blender_addon.test_body_in_blender import a_walker
+from tests.blender_addon.test_clean_up_in_blender import all_curves
 
 FARTHER_M = 0.4
 
@@ -31,6 +33,11 @@ def cut_take(name: str, row: int) -> Take:
 
 def load(folder: Path, take: Take, **options: Any) -> Any:
     scenes.empty_scene()
+    return added(folder, take, **options)
+
+
+def added(folder: Path, take: Take, **options: Any) -> Any:
+    """The take, loaded beside what is in the scene."""
     path = folder / "cut.npz"
     save_take(take, path)
     assert bpy.ops.duohand.load_take(filepath=str(path), place="ORIGIN", **options) == {"FINISHED"}
@@ -67,6 +74,39 @@ def test_pieces_are_smoothed_apart_and_stay_so_when_the_rate_changes(tmp_path: P
     for now, then in zip(after, before, strict=True):
         assert 1e-4 < np.linalg.norm(now - then) < FARTHER_M / 8
     np.testing.assert_allclose(wrist(shot, 24.5), after[0], atol=1e-5)
+
+
+def held_at(shot: Any) -> set[float]:
+    """The frames from which the right wrist stays where it is until the next key."""
+    hand = scenes.hand(shot, RIGHT)
+    path = hand.pose.bones[0].path_from_id("location")
+    return {
+        point.co.x
+        for curve in all_curves(hand)
+        if curve.data_path == path
+        for point in curve.keyframe_points
+        if point.interpolation == "CONSTANT"
+    }
+
+
+def test_the_cut_goes_with_hands_that_are_joined_to_a_later_body(tmp_path: Path) -> None:
+    body, preset, _ = a_walker("mixamo")
+    shot = added(tmp_path, cut_take("two_hands", 12), start_frame=1, set_rate=True)
+    assert held_at(shot) == {12}
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1, 60
+    bpy.context.scene.duohand_body.offset = 8
+    assert bpy.ops.duohand.join_hands(target=body.name, preset=preset) == {"FINISHED"}
+    assert 20 in held_at(shot) and 12 not in held_at(shot)
+    joined = held_at(shot)
+    assert bpy.ops.duohand.smooth(strength=1.0, first=9, last=60) == {"FINISHED"}
+    assert held_at(shot) == joined
+    bpy.context.scene.render.fps *= 2
+    assert bpy.ops.duohand.follow_rate() == {"FINISHED"}
+    later = held_at(shot)
+    assert bpy.ops.duohand.smooth(strength=0.5, first=17, last=120) == {"FINISHED"}
+    assert held_at(shot) == later == {1 + 2 * (frame - 1) for frame in joined}
+    assert bpy.ops.duohand.separate_hands(target=body.name) == {"FINISHED"}
+    assert bpy.ops.duohand.smooth(strength=0.5, first=1, last=60) == {"FINISHED"}
 
 
 def test_a_range_beside_a_cut_is_solved_again_up_to_the_cut(tmp_path: Path) -> None:
