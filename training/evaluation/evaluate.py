@@ -72,13 +72,25 @@ _NAMES = {
 }
 
 
+_SUBJECTS = {
+    "weights": "folder of a network's weights",
+    "file": "the predictions, one file",
+    "runs": "a training run's folder, or one of several",
+}
+
+
 class EvaluationError(DuohandError):
     """The evaluation is impossible as requested."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    kinds = parser.add_subparsers(dest="kind", required=True)
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+
+    def kind_parser(kind: str, documented: object) -> argparse.ArgumentParser:
+        told = (documented.__doc__ or "").splitlines()[0]
+        return kinds.add_parser(kind, help=told, description=told)
+
     for kind, subject in (
         ("stills", "weights"),
         ("set", "weights"),
@@ -86,31 +98,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("clips", "weights"),
         ("curves", "runs"),
     ):
-        command = kinds.add_parser(kind)
-        command.add_argument("subject", type=Path, metavar=subject.upper())
-        command.add_argument("--out", type=Path, default=Path("runs/evaluation"))
+        command = kind_parser(kind, _KINDS[kind])
+        command.add_argument("subject", type=Path, metavar=subject.upper(), help=_SUBJECTS[subject])
+        command.add_argument(
+            "--out", type=Path, default=Path("runs/evaluation"), help="folder for tables and plots"
+        )
         if kind == "curves":
-            command.add_argument("--of", choices=("conditioning", "image"), default="conditioning")
+            command.add_argument(
+                "--of",
+                choices=("conditioning", "image"),
+                default="conditioning",
+                help="samples with conditioning, or the picture alone",
+            )
             continue
-        command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+        if kind != "predictions":
+            command.add_argument(
+                "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or mps"
+            )
         if kind in ("set", "predictions"):
-            command.add_argument("--root", type=Path, required=True)
-            command.add_argument("--mano", type=Path, required=True)
-            command.add_argument("--split", default="test")
+            command.add_argument("--root", type=Path, required=True, help="folder of the processed data set")
+            command.add_argument("--mano", type=Path, required=True, help="folder of MANO's own files")
+            command.add_argument("--split", default="test", help="part of the data set (default: test)")
         if kind == "stills":
-            command.add_argument("--count", type=int, default=512)
-            command.add_argument("--backgrounds", type=int, default=64)
+            command.add_argument("--count", type=int, default=512, help="pictures (default: 512)")
+            command.add_argument("--backgrounds", type=int, default=64, help="different ones (default: 64)")
         if kind == "clips":
-            command.add_argument("--clips", type=int, default=8)
-            command.add_argument("--frames", type=int, default=100)
-            command.add_argument("--backgrounds", type=int, default=32)
+            command.add_argument("--clips", type=int, default=8, help="clips (default: 8)")
+            command.add_argument("--frames", type=int, default=100, help="of each clip (default: 100)")
+            command.add_argument("--backgrounds", type=int, default=32, help="different ones (default: 32)")
     for kind, module in (
         ("solve", solve),
         ("takes", real),
         ("marked", marked_stills),
         ("touching", touching),
     ):
-        module.add_arguments(kinds.add_parser(kind, description=(module.__doc__ or "").splitlines()[0]))
+        module.add_arguments(kind_parser(kind, module))
 
 
 def run(options: argparse.Namespace) -> None:

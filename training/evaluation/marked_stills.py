@@ -70,12 +70,31 @@ def ghosts_of_single(points_px: Floats) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--truth", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--footage", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--every", type=int, default=1, metavar="N")
-    parser.add_argument("--clip", action="append", metavar="NAME")
-    parser.add_argument("--single", type=Path, action="append", default=[], metavar="MOVIE")
-    parser.add_argument("--seen", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="marked wrists, such as tests/data/touching_truth.json",
+    )
+    parser.add_argument(
+        "--footage", type=Path, required=True, metavar="FOLDER", help="of the marked clips, CLIP.mp4"
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="capture every N-th of the frames (default: all)"
+    )
+    parser.add_argument("--clip", action="append", metavar="NAME", help="this clip only; may be repeated")
+    parser.add_argument(
+        "--single",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="MOVIE",
+        help="count the hands beyond the first in a movie of one hand; may be repeated",
+    )
+    parser.add_argument(
+        "--seen", type=Path, metavar="FOLDER", help="save the stills with the detected hands drawn over"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -212,11 +212,23 @@ def _marked(clip: Mapping[str, Any], chosen: Callable[[Floats], Floats]) -> Mark
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("takes", type=Path, nargs="+", metavar="TAKES")
-    parser.add_argument("--truth", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--by", choices=list(_MARKS), default="agreed", metavar="MARKS")
-    parser.add_argument("--footage", type=Path, metavar="FOLDER")
-    parser.add_argument("--frames", action="store_true")
+    parser.add_argument(
+        "takes", type=Path, nargs="+", metavar="TAKES", help="takes CLIP.npz, or folders of them"
+    )
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="marked wrists, such as tests/data/touching_truth.json",
+    )
+    parser.add_argument(
+        "--by", choices=list(_MARKS), default="agreed", help="whose marks count (default: the agreed ones)"
+    )
+    parser.add_argument(
+        "--footage", type=Path, metavar="FOLDER", help="evaluate MediaPipe Hands as well, on FOLDER/CLIP.mp4"
+    )
+    parser.add_argument("--frames", action="store_true", help="name every frame that fails")
 
 
 def run(options: argparse.Namespace) -> None:
