@@ -36,10 +36,26 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="from the wrist crease to the middle fingertip (default: the population's mean, accurate to about 5 %%)",
     )
-    parser.add_argument("--hands", choices=("both", "left", "right"), default="both")
+    parser.add_argument(
+        "--hands",
+        choices=("both", "left", "right"),
+        default="both",
+        help="which hands are captured (default: both)",
+    )
     parser.add_argument("--mano", metavar="DIR", help="your MANO files (folder or zip) for the open hand")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    parser.add_argument("--smooth", type=float, default=0.5, metavar="0..1", help="default: 0.5")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="what the networks run on (default: a GPU if there is one)",
+    )
+    parser.add_argument(
+        "--smooth",
+        type=float,
+        default=0.5,
+        metavar="0..1",
+        help="0: every frame by itself, 1: as smooth as possible (default: 0.5)",
+    )
     parser.add_argument(
         "--network",
         default="auto",

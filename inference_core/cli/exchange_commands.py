@@ -50,8 +50,8 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     importer.add_argument("--mano", type=Path, metavar="DIR", help="your MANO files, for identical hands")
     exporter = subparsers.add_parser("export", help="write a take's hands for other programs")
     exporter.set_defaults(run=_export)
-    exporter.add_argument("take", type=Path, metavar="TAKE")
-    exporter.add_argument("--as", dest="format", choices=tuple(_FORMATS), required=True)
+    exporter.add_argument("take", type=Path, metavar="TAKE", help="a take, .npz")
+    exporter.add_argument("--as", dest="format", choices=tuple(_FORMATS), required=True, help="the format")
     exporter.add_argument("--out", type=Path, metavar="FILE", help="default: beside the take")
     exporter.add_argument(
         "--mano", type=Path, metavar="DIR", help="your MANO files, for SMPL-X poses relative to the mean"

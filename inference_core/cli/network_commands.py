@@ -46,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     run_parser.add_argument("--output", type=Path, required=True, help=".npz to write")
     importer = subparsers.add_parser("import-weights", help="import the authors' released DIR checkpoint")
-    importer.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pth")
+    importer.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pth", help="as the authors release it")
     importer.add_argument(
         "--out", type=Path, default=Path("dir-release"), help="folder to write (default: dir-release)"
     )

@@ -47,10 +47,15 @@ class CameraHands:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("raw", type=Path)
-    parser.add_argument("mano", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--split", choices=("train", "val", "test"), default="test")
+    parser.add_argument("raw", type=Path, help="folder of InterHand2.6M or Re:InterHand as downloaded")
+    parser.add_argument("mano", type=Path, help="folder of MANO's own files")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument(
+        "--split",
+        choices=("train", "val", "test"),
+        default="test",
+        help="part of the data set (default: test)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
